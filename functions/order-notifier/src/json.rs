@@ -1,0 +1,272 @@
+//! Reading other people's JSON without losing anything: ids of any length stay the digits they were written as, and a
+//! field of an unexpected type is an absent fact, not the end of the delivery.
+//!
+//! Only what is asked for is decoded; the rest is skipped, without recursion and so without a limit on its depth.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::order_event::Misread;
+
+/// Parses a body that is an object.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Misread> {
+    let text = text(body)?;
+    // To serde a list is as good as an object, member by member in order of declaration.
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).map_err(|error| misread(&error))
+    } else {
+        document(body).and(Err(Misread::Shape { line: 1, column: 1 }))
+    }
+}
+
+/// Parses a body that is any JSON.
+pub(crate) fn document(body: &[u8]) -> Result<Raw<'_>, Misread> {
+    serde_json::from_str(text(body)?).map_err(|error| misread(&error))
+}
+
+fn text(body: &[u8]) -> Result<&str, Misread> {
+    let text = std::str::from_utf8(body).map_err(|_| Misread::NotUtf8)?;
+    // Senders on .NET like to begin with a byte order mark, which JSON forbids and means nothing here.
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Where it went wrong. The error's own text may quote the body.
+fn misread(error: &serde_json::Error) -> Misread {
+    let (line, column) = (error.line(), error.column());
+    if error.is_data() { Misread::Shape { line, column } } else { Misread::NotJson { line, column } }
+}
+
+/// A value as it was written, or none.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Raw<'a>(#[serde(borrow)] Option<&'a RawValue>);
+
+impl<'a> Raw<'a> {
+    /// The text of a string, or a number or truth value as it was written; without space around it, and not empty.
+    pub(crate) fn text(self) -> Option<Cow<'a, str>> {
+        let written = self.0?.get();
+        match written.as_bytes().first()? {
+            b'"' => {
+                if let Ok(plain) = serde_json::from_str::<&str>(written) {
+                    return Some(plain.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed);
+                }
+                // With escapes in it, it can't be borrowed.
+                let escaped: String = serde_json::from_str(written).ok()?;
+                Some(escaped.trim().to_owned()).filter(|text| !text.is_empty()).map(Cow::Owned)
+            }
+            b'-' | b'0'..=b'9' | b't' | b'f' => Some(Cow::Borrowed(written)),
+            _ => None,
+        }
+    }
+
+    /// As [`Self::text`], owned.
+    pub(crate) fn string(self) -> Option<String> {
+        self.text().map(Cow::into_owned)
+    }
+
+    /// As [`Self::string`], but only a secure link.
+    pub(crate) fn link(self) -> Option<String> {
+        self.string().filter(|text| is_link(text))
+    }
+
+    /// Whether it says yes.
+    pub(crate) fn is_true(self) -> bool {
+        self.text()
+            .is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes"))
+    }
+
+    /// A point in time, RFC 3339.
+    pub(crate) fn time(self) -> Option<Timestamp> {
+        self.text()?.parse().ok()
+    }
+
+    /// A point in time written without its zone, which is UTC.
+    pub(crate) fn utc_time(self) -> Option<Timestamp> {
+        let text = self.text()?;
+        text.parse::<Timestamp>()
+            .or_else(|_| text.parse::<DateTime>().and_then(|at| at.to_zoned(TimeZone::UTC)).map(|at| at.timestamp()))
+            .ok()
+    }
+
+    /// What it holds, read as something else; none if it is of another shape.
+    pub(crate) fn as_shape<T: Deserialize<'a>>(self) -> Option<T> {
+        serde_json::from_str(self.0?.get()).ok()
+    }
+
+    /// The value that a JSON pointer (RFC 6901) leads to.
+    pub(crate) fn at(self, pointer: &str) -> Self {
+        let mut here = self.0;
+        for token in pointer.split('/').skip(1) {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            here = here.and_then(|value| {
+                let mut reader = serde_json::Deserializer::from_str(value.get());
+                reader.deserialize_any(Step(&token)).ok().flatten()
+            });
+        }
+        Self(here.filter(|value| value.get() != "null"))
+    }
+}
+
+/// Whether a text is a link that may be sent: `https` and nothing in it that could end it early.
+pub(crate) fn is_link(text: &str) -> bool {
+    text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+        && text.len() > 8
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// A list that may be null or missing.
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// An object that may be null or missing, or written as PHP writes an empty one: `[]`, `""`, `false`.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let raw = Option::<&RawValue>::deserialize(deserializer)?;
+    match raw.map(RawValue::get) {
+        None | Some("null" | "[]" | "\"\"" | "false") => Ok(None),
+        Some(written) if written.starts_with('{') => {
+            // serde_json's own words could quote the value.
+            serde_json::from_str(written).map(Some).map_err(|_| de::Error::custom("a member has another shape"))
+        }
+        Some(_) => Err(de::Error::custom("not an object")),
+    }
+}
+
+/// One step of a pointer: a member's name or an element's index.
+struct Step<'t>(&'t str);
+
+impl<'de> Visitor<'de> for Step<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(matches) = map.next_key_seed(IsKey(self.0))? {
+            if matches {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        // RFC 6901 knows no leading zeros.
+        let index = self.0.parse::<usize>().ok().filter(|index| index.to_string() == self.0);
+        let mut found = None;
+        let mut at = 0;
+        while let Some(value) = seq.next_element()? {
+            if Some(at) == index {
+                found = Some(value);
+            }
+            at += 1;
+        }
+        Ok(found)
+    }
+}
+
+/// Compares a member's name without keeping it.
+struct IsKey<'t>(&'t str);
+
+impl<'de> DeserializeSeed<'de> for IsKey<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsKey<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn raw(text: &str) -> Raw<'_> {
+        document(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_stay_as_they_were_written() {
+        for written in ["5223452934372", "92233720368547758079999", "1.0E+6", "-0.10"] {
+            assert_eq!(raw(written).string().unwrap(), written);
+        }
+        assert_eq!(raw("\"1.0E+6\"").string().unwrap(), "1.0E+6");
+        assert_eq!(
+            raw("{\"a\":[0,123456789012345678901234]}").at("/a/1").string().unwrap(),
+            "123456789012345678901234"
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_none() {
+        for written in ["null", "\"\"", "\"  \"", "{}", "[]", "\"\\ud83d\""] {
+            assert_eq!(raw(written).text(), None, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_goes_through_objects_arrays_and_escapes() {
+        let document = r#"{"a":{"b/c":[{"x~y":" hi "}]},"n":null,"a2":1,"a":{"b/c":[{"x~y":"last wins"}]}}"#;
+        assert_eq!(raw(document).at("/a/b~1c/0/x~0y").text().unwrap(), "last wins");
+        for nowhere in ["/a/b", "/a/b~1c/1/x~0y", "/a/b~1c/00/x~0y", "/n", "/n/x", "/a2/0", "/"] {
+            assert!(raw(document).at(nowhere).text().is_none(), "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn only_secure_links_are_links() {
+        assert!(is_link("https://track.example.com/RR1"));
+        for text in ["http://x.example", "javascript:alert(1)", "https://", "https://a b", "https://a\nb", "ה"] {
+            assert!(!is_link(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_of_brackets_is_skipped_or_refused_without_recursion() {
+        let deep = format!("{{\"a\":1,\"b\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(raw(&deep).at("/a").text().unwrap(), "1");
+        assert!(raw(&deep).at("/b/0/0/0").text().is_none());
+        assert!(matches!(document("[".repeat(200_000).as_bytes()), Err(Misread::NotJson { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pointer_leads_where_serde_json_says(
+            keys in prop::collection::vec("[ab~/0]{0,3}", 1..4),
+            leaf in "[a-z]{1,5}",
+        ) {
+            let mut document = serde_json::Value::from(leaf.as_str());
+            let mut pointer = String::new();
+            for key in keys.iter().rev() {
+                document = serde_json::json!({ key: document });
+                pointer = format!("/{}{pointer}", key.replace('~', "~0").replace('/', "~1"));
+            }
+            let text = document.to_string();
+            let found = raw(&text).at(&pointer);
+            prop_assert_eq!(found.text().unwrap(), leaf.as_str());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! order-notifier: deliveries of stores become our own order events, and those become messages.
+//!
+//! The story: a batch of the inbox's stream comes in ([`life`]); [`order_event::read`] says in our own words what a
+//! delivery reports; what it leaves out is looked up ([`lookup`]); [`plan()`] makes news of it, complete with its words;
+//! the [`Teller`] tells it once. What leads to no message leaves its reason beside the delivery.
+//!
+//! Promises that a delivery is either told, waiting in the ledger, or visible with a reason; that one that can't be
+//! read never blocks those behind it. Does not order deliveries: the ledger decides what is still true.
+
+mod amount;
+mod custom;
+mod json;
+pub mod lookup;
+mod notify;
+pub mod order_event;
+mod people;
+mod plan;
+#[cfg(test)]
+mod samples;
+mod shopify;
+mod woocommerce;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use shared::{
+    batch::{Failures, StreamEvent},
+    clock::{Clock, Deadline},
+    cold_start::{self, Aws, StartError},
+    fault::chain,
+    inbox::{Entry, Inbox},
+    ledger::Ledger,
+    line::{Desk, Ezw},
+    observe,
+    secret::Secrets,
+    telling::{Shift, Teller},
+};
+
+pub use notify::{Notifier, NotifyError, known};
+pub use plan::{NotTold, Plan, note, plan};
+
+/// Runs the function until Lambda ends it.
+pub async fn life() -> Result<(), lambda_runtime::Error> {
+    observe::start();
+    let notifier = Notifier::start()?;
+    notifier.prepare().await;
+    let notifier = &notifier;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
+        let deadline = Deadline::of(event.context.deadline());
+        let shift = Shift::new(&event.context.request_id, deadline, false, notifier.teller.clock.now());
+        Ok::<_, lambda_runtime::Error>(notifier.batch(&shift, event.payload).await)
+    }))
+    .await
+}
+
+impl Notifier {
+    fn start() -> Result<Self, StartError> {
+        let config = cold_start::client_config()?;
+        let http = cold_start::http_client()?;
+        let aws = Aws::from_environment(&http)?;
+        let db = aws.dynamodb();
+        let table = cold_start::required("LEDGER_TABLE")?;
+        let inbox = Inbox::new(db.clone(), cold_start::required("STORE_INBOX_TABLE")?, config.keep.inbox_days);
+        let ledger = Ledger::new(db.clone(), table.clone(), config.keep.ledger_days);
+        let ezw = Ezw::new(http.clone(), &cold_start::required("EZW_BASE_URL")?);
+        let secrets = Secrets::new(aws.secrets_manager());
+        let teller = Teller::new(config, ledger, Desk::new(db, table), ezw, secrets, Clock::from_environment());
+        Ok(Self { teller, inbox, http, shopify_base_url: cold_start::variable("SHOPIFY_BASE_URL") })
+    }
+
+    /// Reads the lines' tokens while initialisation still runs at full speed. One that is missing now is asked for
+    /// again when a message needs it.
+    async fn prepare(&self) {
+        let now = self.teller.clock.now();
+        for line in self.teller.config.lines.keys() {
+            if let Err(error) = self.teller.secrets.current(&self.teller.config.line_secret(line), now).await {
+                tracing::warn!(line.name = line, "{}", chain(&error));
+            }
+        }
+    }
+
+    /// Takes a batch through, record by record, and says which shall come again.
+    async fn batch(&self, shift: &Shift, event: StreamEvent) -> Failures {
+        let mut failures = Failures::default();
+        for record in event.records {
+            let Some(image) = &record.dynamodb.new_image else { continue };
+            match Entry::from_image(image.get()) {
+                // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
+                Err(error) => tracing::error!(
+                    record.sequence_number = record.dynamodb.sequence_number,
+                    "skipped a record of the inbox: {}",
+                    chain(&error)
+                ),
+                Ok(entry) => {
+                    if let Err(error) = self.notify(shift, &entry).await {
+                        tracing::warn!(delivery.id = entry.id, "shall come again: {}", chain(&error));
+                        failures.again(record.dynamodb);
+                    }
+                }
+            }
+        }
+        failures
+    }
+}

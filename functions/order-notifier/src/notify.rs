@@ -1,0 +1,189 @@
+//! The flow of one delivery: read it, complete it, plan it, tell it, and record what became of it.
+
+use jiff::Timestamp;
+use shared::{
+    client_config::{Store, StoreKind},
+    contact::Phone,
+    fault::{Fault, Faulty, chain},
+    inbox::{Entry, Inbox, InboxError},
+    ledger::{Key, LedgerError, Row},
+    observe::{self, Metric},
+    secret::SecretError,
+    telling::{Shift, TellError, Teller, Told},
+};
+
+use crate::{
+    lookup::{self, LookupError},
+    order_event::{Contact, NothingBecause, OrderEvent, PartialEvent, Reading, read},
+    plan::{Plan, note, plan},
+};
+
+/// What order-notifier needs.
+pub struct Notifier {
+    /// Tells messages.
+    pub teller: Teller,
+    /// Where deliveries come from and outcomes go.
+    pub inbox: Inbox,
+    /// For look-ups at stores.
+    pub http: reqwest::Client,
+    /// Instead of `https://{shop_domain}`, for tests.
+    pub shopify_base_url: Option<String>,
+}
+
+/// A delivery could not be processed now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// Telling failed.
+    #[error(transparent)]
+    Tell(#[from] TellError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The outcome could not be recorded.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// The store's token is not to be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store did not answer a look-up.
+    #[error("the store could not be asked about the order")]
+    Lookup(#[from] LookupError),
+}
+
+impl Faulty for NotifyError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Tell(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+            Self::Inbox(error) => error.fault(),
+            Self::Secret(error) => error.fault(),
+            Self::Lookup(error) => error.fault(),
+        }
+    }
+}
+
+impl Notifier {
+    /// Takes one delivery through. An error means that it shall come again.
+    pub async fn notify(&self, shift: &Shift, entry: &Entry) -> Result<(), NotifyError> {
+        let now = self.teller.clock.now();
+        let outcome = match self.process(shift, entry, now).await {
+            Ok(outcome) => outcome,
+            Err(error) if error.fault() == Fault::Permanent => {
+                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
+                Some(format!("failed: {}", chain(&error)))
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(outcome) = outcome {
+            tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "delivery led to no message");
+            self.inbox.record(&entry.id, &outcome, now).await?;
+        }
+        Ok(())
+    }
+
+    /// What to record beside the delivery: nothing, if the ledger's row says it all.
+    async fn process(&self, shift: &Shift, entry: &Entry, now: Timestamp) -> Result<Option<String>, NotifyError> {
+        let config = &self.teller.config;
+        let Some(store) = config.stores.get(&entry.store) else {
+            return Ok(Some("store-removed: this store is no longer in the configuration".to_owned()));
+        };
+        let read = read(store, config, entry.topic.as_deref(), &entry.headers, &entry.body, entry.received_at);
+        let reading = match read {
+            Reading::NeedsOrder(partial) => self.complete(&entry.store, store, &partial, now).await?,
+            enough => enough,
+        };
+        match reading {
+            Reading::Event(event) => self.tell(shift, entry, store, &event, now).await,
+            Reading::Quiet(event, because) => {
+                self.teller.tell(shift, note(store, &event, &because, &entry.id, now)).await?;
+                Ok(Some(record(&because)))
+            }
+            // A look-up either completes an event or ends it.
+            Reading::NeedsOrder(_) => Ok(Some(record(&NothingBecause::OrderNotFound))),
+            Reading::Nothing(because) => {
+                if because.needs_attention() {
+                    tracing::warn!(delivery.id = entry.id, "{because}");
+                    observe::count(&config.client, Metric::DeliveriesQuarantined, now);
+                }
+                Ok(Some(record(&because)))
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        shift: &Shift,
+        entry: &Entry,
+        store: &Store,
+        event: &OrderEvent,
+        now: Timestamp,
+    ) -> Result<Option<String>, NotifyError> {
+        match plan(&self.teller.config, &entry.store, store, event, &entry.id, now) {
+            Plan::Nothing(reason) => Ok(Some(reason.record())),
+            Plan::Note(news) => {
+                let reason = news.reason.clone();
+                self.teller.tell(shift, *news).await?;
+                Ok(reason)
+            }
+            Plan::Tell(news) => Ok(match self.teller.tell(shift, *news).await? {
+                Told::Known(key, state) => Some(format!("already-known: {key} is {} in the ledger", state.name())),
+                Told::Differs(key, state) => {
+                    Some(format!("already-known: {key} is {} in the ledger, with another text", state.name()))
+                }
+                Told::Accepted(_) | Told::Waits(..) | Told::LineClosed(..) | Told::Ended(..) | Told::Noted(_) => None,
+            }),
+        }
+    }
+
+    /// Finds out what a delivery does not say: from the ledger if it knows the order, else from the store.
+    async fn complete(
+        &self,
+        store_name: &str,
+        store: &Store,
+        partial: &PartialEvent,
+        now: Timestamp,
+    ) -> Result<Reading, NotifyError> {
+        let config = &self.teller.config;
+        if let Some(order_id) = partial.order.id() {
+            let key = Key::order(store.order_book(), order_id, partial.milestone);
+            let story = self.teller.ledger.story(key.subject()).await?;
+            if let Some((known, number)) = known(&story)
+                && let Some(event) = lookup::complete_from_ledger(partial, &known, number.as_deref())
+            {
+                return Ok(Reading::Event(Box::new(event)));
+            }
+        }
+        let no_look_up = Reading::Nothing(NothingBecause::LookUpNotSetUp);
+        let StoreKind::Shopify { shop_domain } = &store.kind else { return Ok(no_look_up) };
+        let token = match self.teller.secrets.current(&config.store_api_secret(store_name), now).await {
+            Ok(token) => token,
+            Err(SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. }) => {
+                return Ok(no_look_up);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{shop_domain}"));
+        let query = lookup::order_query(partial);
+        let answer = lookup::look_up(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await?;
+        Ok(lookup::read_order_answer(partial, &answer, store, config)?)
+    }
+}
+
+/// What the ledger knows of an order's customer, the newest first.
+pub fn known(story: &[Row]) -> Option<(Contact, Option<String>)> {
+    let mut rows: Vec<&Row> = story.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.occurred_at));
+    let phone: Phone = rows.iter().find_map(|row| row.to.clone())?;
+    let contact = Contact {
+        phone: Some(phone),
+        name: rows.iter().find_map(|row| row.context.name.clone()),
+        locale: rows.iter().find_map(|row| row.context.locale.clone()),
+        ..Contact::default()
+    };
+    Some((contact, rows.iter().find_map(|row| row.context.order_number.clone())))
+}
+
+fn record(because: &NothingBecause) -> String {
+    format!("{}: {because}", because.code())
+}

@@ -1,0 +1,154 @@
+//! From an order event to news for the ledger: key, words, and until when they are worth saying. Pure.
+
+use jiff::{Timestamp, tz::TimeZone};
+use shared::{
+    client_config::{ClientConfig, MessageRule, Milestone, Place, Store},
+    contact::Phone,
+    ledger::{Context, Key, Payload},
+    telling::News,
+    wording::{self, Values, WordingError},
+};
+
+use crate::order_event::{NothingBecause, OrderEvent};
+
+/// What to do about an event.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// Tell the customer.
+    Tell(Box<News>),
+    /// Write the fact down, so that what it makes untrue is not said any more; nobody is told.
+    Note(Box<News>),
+    /// Neither: the reason is recorded beside the delivery.
+    Nothing(NotTold),
+}
+
+/// Why nobody is told of an event that we understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTold {
+    /// There is nobody to tell.
+    #[error("{0}")]
+    Nobody(NothingBecause),
+    /// The client has no text for it.
+    #[error("no text is configured for `{}`", .0.name())]
+    NoRule(Milestone),
+    /// The text could not be made.
+    #[error("{0}")]
+    Wording(WordingError),
+    /// `EZWhatsApp` would not take the text.
+    #[error("{0}")]
+    Refused(shared::line::EzwError),
+}
+
+impl NotTold {
+    /// What is recorded: stable, kebab-case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Nobody(because) => because.code(),
+            Self::NoRule(_) => "no-text-configured",
+            Self::Wording(WordingError::ValueMissing(_) | WordingError::DocumentMissing(_)) => "value-missing",
+            Self::Wording(WordingError::NoText(_) | WordingError::Template { .. }) => "text-unusable",
+            Self::Refused(_) => "text-not-sendable",
+        }
+    }
+
+    /// The record that is kept beside the delivery: code and explanation.
+    pub fn record(&self) -> String {
+        format!("{}: {self}", self.code())
+    }
+}
+
+/// Plans what to do about an event of a store. `delivery` is the key of its delivery in the inbox.
+pub fn plan(
+    config: &ClientConfig,
+    store_name: &str,
+    store: &Store,
+    event: &OrderEvent,
+    delivery: &str,
+    now: Timestamp,
+) -> Plan {
+    let news = |to: Option<Phone>, payload: Option<Payload>, rule: Option<&MessageRule>, reason: Option<String>| {
+        Box::new(News {
+            key: Key::order(store.order_book(), &event.order_id, event.milestone),
+            place: Place::of(event.milestone, event.thread.clone()),
+            instance: event.instance.clone(),
+            occurred_at: event.occurred_at,
+            line: store.line.clone(),
+            to,
+            payload,
+            reason,
+            useful_until: rule.map_or(now, |rule| event.occurred_at + rule.useful_for.0),
+            priority: rule.and_then(|rule| rule.priority).unwrap_or(event.milestone.weight()),
+            not_before: rule.and_then(|rule| not_before(config, rule, now)),
+            delivery: delivery.to_owned(),
+            context: Context {
+                name: event.contact.name.clone(),
+                locale: event.contact.locale.clone(),
+                order_number: event.order_number.clone(),
+            },
+        })
+    };
+    let phone = event.contact.reachable();
+    let Some(rule) = config.messages.get(&event.milestone) else {
+        let reason = NotTold::NoRule(event.milestone);
+        return Plan::Note(news(phone.ok().cloned(), None, None, Some(reason.record())));
+    };
+    let told = phone.map_err(NotTold::Nobody).and_then(|phone| {
+        let language = config.language_for(event.contact.locale.as_deref());
+        let media = config.lines.get(&store.line).map(|line| line.media).unwrap_or_default();
+        let values = values(config, store_name, store, event);
+        let message = wording::message(rule, language, &values, media).map_err(NotTold::Wording)?;
+        let payload = message.payload(phone).map_err(NotTold::Refused)?;
+        Ok((phone, payload))
+    });
+    match told {
+        Ok((phone, payload)) => Plan::Tell(news(Some(phone.clone()), Some(payload), Some(rule), None)),
+        // That an order was cancelled matters for every later message, whether or not anybody could be told.
+        Err(reason) if event.milestone == Milestone::Cancelled => {
+            Plan::Note(news(None, None, Some(rule), Some(reason.record())))
+        }
+        Err(reason) => Plan::Nothing(reason),
+    }
+}
+
+/// A fact that is to be known and not told.
+pub fn note(store: &Store, event: &OrderEvent, because: &NothingBecause, delivery: &str, now: Timestamp) -> News {
+    News {
+        key: Key::order(store.order_book(), &event.order_id, event.milestone),
+        place: Place::of(event.milestone, event.thread.clone()),
+        instance: event.instance.clone(),
+        occurred_at: event.occurred_at,
+        line: store.line.clone(),
+        to: event.contact.phone.clone(),
+        payload: None,
+        reason: Some(format!("{}: {because}", because.code())),
+        useful_until: now,
+        priority: 0,
+        not_before: None,
+        delivery: delivery.to_owned(),
+        context: Context {
+            name: event.contact.name.clone(),
+            locale: event.contact.locale.clone(),
+            order_number: event.order_number.clone(),
+        },
+    }
+}
+
+fn values(config: &ClientConfig, store_name: &str, store: &Store, event: &OrderEvent) -> Values {
+    let mut values = Values::new();
+    for (name, value) in &event.values {
+        values.set(name, value);
+    }
+    values.set("order_number", event.order_number.as_deref().unwrap_or(&event.order_id));
+    let shop = store.name.as_deref().unwrap_or(&config.name);
+    values.set("store_name", if shop.is_empty() { store_name } else { shop });
+    if let Some(name) = &event.contact.name {
+        values.set_customer(name);
+    }
+    values
+}
+
+fn not_before(config: &ClientConfig, rule: &MessageRule, now: Timestamp) -> Option<Timestamp> {
+    let quiet = config.quiet_hours.filter(|_| !rule.even_in_quiet_hours)?;
+    // `tellonce check` has seen that the zone exists; should it not, a message at night beats none at all.
+    quiet.end_after(now, &TimeZone::get(&config.time_zone).ok()?)
+}

@@ -1,0 +1,182 @@
+//! What the console can do. Each answers with a sentence about what happened, or about what to do instead.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Case, Failed, Id, Shared, said, samples};
+use crate::{
+    Stack,
+    fake_ezw::{Fault, HealthPreset},
+};
+
+/// What `EZWhatsApp` asks for when the console lets it answer 429, in seconds.
+const RETRY_AFTER_S: u64 = 60;
+
+#[derive(Deserialize)]
+pub(super) struct Try {
+    case: Case,
+    #[serde(default)]
+    same_order: bool,
+}
+
+pub(super) async fn try_case(State(console): Shared, Json(wanted): Json<Try>) -> Answer {
+    let now = console.stack.clock().now_ms();
+    let batch = console.book.make(wanted.case, &console.targets()?, wanted.same_order, now);
+    let batch = batch.map_err(|error| Failed::wrong(format!("{error:#}")))?;
+    let answers = samples::post(&console.http, &console.stack.gateway_url(), batch).await;
+    if answers.statuses.contains_key(&0) {
+        return Err(Failed::wrong("The gateway gave no answer. Its terminal says why."));
+    }
+    said(answers.in_words())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Clock {
+    forward_s: Option<u64>,
+    #[serde(default)]
+    reset: bool,
+}
+
+/// Moving the clock forward runs the schedule too, as it would have run meanwhile.
+pub(super) async fn clock(State(console): Shared, Json(wanted): Json<Clock>) -> Answer {
+    let stack = &console.stack;
+    match wanted {
+        Clock { reset: true, .. } => {
+            stack.clock().set_offset_ms(0)?;
+            console.keep_time()?;
+            said("The clock shows the real time again")
+        }
+        Clock { forward_s: Some(seconds), .. } => {
+            stack.clock().advance(Duration::from_secs(seconds))?;
+            console.keep_time()?;
+            let ran = run_schedule(stack).await.map_err(|failed| Failed {
+                said: format!("The clock was moved, but the schedule failed. {}", failed.said),
+                ..failed
+            })?;
+            said(format!("The clock was moved. {ran}"))
+        }
+        Clock { .. } => Err(Failed::wrong("Say how far the clock is to be moved.")),
+    }
+}
+
+pub(super) async fn tick(State(console): Shared, Json(_nothing): Json<Value>) -> Answer {
+    said(run_schedule(&console.stack).await?)
+}
+
+async fn run_schedule(stack: &Stack) -> Result<String, Failed> {
+    let response = stack.tick().await?;
+    let counts = response.as_object().map(|fields| {
+        let counts = fields.iter().filter(|(_, value)| value.as_i64().is_some_and(|n| n > 0));
+        counts.map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect::<Vec<_>>()
+    });
+    Ok(match counts {
+        Some(counts) if !counts.is_empty() => format!("The schedule ran: {}", counts.join(", ")),
+        _ => "The schedule ran".to_owned(),
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct LineChange {
+    line: String,
+    health: Option<HealthPreset>,
+    stopped: Option<bool>,
+}
+
+pub(super) async fn line(State(console): Shared, Json(wanted): Json<LineChange>) -> Answer {
+    let client = console.client.as_ref().map_err(Failed::wrong)?;
+    let Some(line) = client.lines.get(&wanted.line) else {
+        return Err(Failed::wrong(format!("This client has no line {}.", wanted.line)));
+    };
+    if let Some(preset) = wanted.health {
+        console.stack.ezw().set_health(Some(&line.line_id), preset)?;
+        return said(if preset == HealthPreset::Good {
+            "The line is back. What waited goes out when the schedule runs, at the line’s pace"
+        } else {
+            "The line can’t send. Messages are held until it is back"
+        });
+    }
+    let Some(stopped) = wanted.stopped else { return Err(Failed::wrong("Say what is to change about the line.")) };
+    let mut update = json!({
+        "TableName": console.table("Ledger")?,
+        "Key": {"subject": {"S": format!("line:{}", wanted.line)}, "stage": {"S": "state"}},
+        "UpdateExpression": "REMOVE stopped",
+    });
+    if stopped {
+        update["UpdateExpression"] = json!("SET stopped = :by");
+        update["ExpressionAttributeValues"] = json!({":by": {"S": "by hand, at the console"}});
+    }
+    console.stack.dynamo().call("UpdateItem", &update)?;
+    console.stack.dynamo().wake_readers();
+    said(if stopped {
+        "The kill switch is on: nothing is sent over this line"
+    } else {
+        "The kill switch is off. What waited goes out when the schedule runs"
+    })
+}
+
+/// A fault that every send meets from now on, or none.
+#[derive(Deserialize)]
+pub(super) struct Failing {
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    TooManyRequests,
+    TimeoutAfterAccept,
+    ServerErrorBeforeAccept,
+    DropBeforeAccept,
+}
+
+pub(super) async fn fault(State(console): Shared, Json(wanted): Json<Failing>) -> Answer {
+    let ezw = console.stack.ezw();
+    ezw.heal()?;
+    let Some(kind) = wanted.kind else { return said("EZWhatsApp answers as usual") };
+    let fault = match kind {
+        Kind::TooManyRequests => Fault::TooManyRequests { retry_after_s: Some(RETRY_AFTER_S) },
+        Kind::TimeoutAfterAccept => Fault::TimeoutAfterAccept { answer_after_ms: None },
+        Kind::ServerErrorBeforeAccept => Fault::ServerErrorBeforeAccept,
+        Kind::DropBeforeAccept => Fault::DropBeforeAccept,
+    };
+    ezw.fail_fraction(1.0, fault, 0)?;
+    said("Every send meets this until it is switched off")
+}
+
+#[derive(Deserialize)]
+pub(super) struct Written {
+    from: String,
+    text: String,
+    line: String,
+}
+
+pub(super) async fn phone(State(console): Shared, Json(written): Json<Written>) -> Answer {
+    console.keep_time()?;
+    console.stack.ezw().write_from_phone(&written.from, &written.text, &written.line)?;
+    said("The customer wrote to the line")
+}
+
+/// Takes a delivery's outcome away, which sends it down the same path again.
+pub(super) async fn replay(State(console): Shared, Json(wanted): Json<Id>) -> Answer {
+    let update = json!({
+        "TableName": console.table("StoreInbox")?,
+        "Key": {"id": {"S": wanted.id}},
+        "UpdateExpression": "REMOVE outcome, outcome_at",
+        "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
+    });
+    match console.stack.dynamo().call("UpdateItem", &update) {
+        Ok(_) => {}
+        Err(dynoxide::errors::DynoxideError::ConditionalCheckFailedException(..)) => {
+            return Err(Failed {
+                status: StatusCode::CONFLICT,
+                said: "This delivery has no outcome yet, or the inbox has forgotten it.".to_owned(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    console.stack.dynamo().wake_readers();
+    said("The delivery is being processed again")
+}

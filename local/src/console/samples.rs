@@ -1,0 +1,487 @@
+//! Deliveries to try things with: the recorded samples of `events/stores`, made new and signed with the secrets of this run.
+//!
+//! Each click is a new order unless the last one is asked for, so that nothing is held back as a repeat by accident.
+//! Promises that what it builds is believed by the receiver of a client whose stores are configured as the samples expect.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use serde_json::{Value, json};
+use shared::client_config::{ClientConfig, CustomScheme, StoreKind};
+
+use super::{
+    cases::{self, Sender},
+    renew::{self, Target},
+};
+
+pub use super::{cases::Case, renew::Delivery};
+
+/// Longer than the gateway itself waits for a function.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Deliveries of one case, and what they are about.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// To be posted in this order.
+    pub deliveries: Vec<Delivery>,
+    /// For people: `order #1042 of shop`.
+    pub about: String,
+    /// Post them all at once.
+    pub at_once: bool,
+}
+
+/// The stores of a client that samples can be sent to, one of each kind.
+#[derive(Clone)]
+pub struct Targets(BTreeMap<Sender, Target>);
+
+impl Targets {
+    /// Picks the first store of each kind whose secret is known.
+    pub fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> Self {
+        let mut targets = BTreeMap::new();
+        for (store, settings) in &config.stores {
+            let (sender, detail) = match &settings.kind {
+                StoreKind::Shopify { shop_domain } => (Sender::Shopify, shop_domain.clone()),
+                StoreKind::WooCommerce { source, .. } => (Sender::WooCommerce, source.clone()),
+                StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => (Sender::Signed, String::new()),
+                StoreKind::Custom { verify: CustomScheme::StaticHeader { header }, .. } => {
+                    (Sender::StaticHeader, header.clone())
+                }
+            };
+            if let Some(secret) = secret(&config.webhook_secret(store)) {
+                targets.entry(sender).or_insert_with(|| Target { store: store.clone(), secret, detail });
+            }
+        }
+        Self(targets)
+    }
+
+    /// Whether this client has a store that such a delivery can come from.
+    pub fn has(&self, case: Case) -> bool {
+        let recordings = case.recordings().unwrap_or_default();
+        !self.0.is_empty() && recordings.iter().all(|made| self.0.contains_key(&made.sender))
+    }
+}
+
+/// Makes deliveries, and remembers what it made for "again" and "the same order".
+#[derive(Default)]
+pub struct SampleBook {
+    last_number: AtomicI64,
+    orders: Mutex<BTreeMap<Sender, i64>>,
+    last: Mutex<Option<Delivery>>,
+}
+
+impl SampleBook {
+    /// Builds a case. `same_order` goes on with the last order of that kind of store, when there is one.
+    pub fn make(&self, case: Case, targets: &Targets, same_order: bool, now_ms: i64) -> anyhow::Result<Batch> {
+        match case {
+            Case::Again => {
+                let last = crate::lock(&self.last).clone().context("nothing was sent yet; send a delivery first")?;
+                Ok(Batch {
+                    about: format!("the last delivery of {}", last.store),
+                    deliveries: vec![last],
+                    at_once: false,
+                })
+            }
+            Case::BadSignature => {
+                let recording = [&cases::SHOPIFY_RECEIVED, &cases::WOO_READY, &cases::ERP_READY, &cases::ZAP_READY]
+                    .into_iter()
+                    .find(|made| targets.0.contains_key(&made.sender))
+                    .context("this client has no store that a sample could come from")?;
+                let mut target = targets.0[&recording.sender].clone();
+                // Still base64 behind `whsec_`, so that only the signature is wrong.
+                target.secret = format!("{}AAAA", target.secret.trim_end_matches('='));
+                let delivery = recording.renew(&target, self.fresh(now_ms), now_ms, None)?;
+                Ok(Batch {
+                    about: format!("a forged delivery for {}", target.store),
+                    deliveries: vec![delivery],
+                    at_once: false,
+                })
+            }
+            _ => self.make_recorded(case, targets, same_order, now_ms),
+        }
+    }
+
+    fn make_recorded(&self, case: Case, targets: &Targets, same_order: bool, now_ms: i64) -> anyhow::Result<Batch> {
+        let recordings = case.recordings().unwrap_or_default();
+        let Some(sender) = recordings.first().map(|made| made.sender) else { bail!("nothing to send") };
+        let target = targets.0.get(&sender).with_context(|| {
+            format!("this client has no {} store with a known secret, so such a delivery can't come", case.group())
+        })?;
+        let order = {
+            let mut orders = crate::lock(&self.orders);
+            let known = orders.get(&sender).copied().filter(|_| same_order);
+            let order = known.unwrap_or_else(|| self.fresh(now_ms));
+            orders.insert(sender, order);
+            order
+        };
+        let count = recordings.len();
+        let mut deliveries = Vec::with_capacity(count);
+        for (index, recording) in recordings.into_iter().enumerate() {
+            let (at_ms, delivery_id) = match case {
+                // Shopify would send it late; what counts is that it happened before.
+                Case::ShopifyLatePaid if index == 1 => (now_ms - 600_000, None),
+                // WooCommerce gives all deliveries of one second the same id.
+                Case::WooStorm => {
+                    let age = i64::try_from(count - index)?;
+                    (now_ms - age * 1000, Some(format!("{:032x}", order + age / 2)))
+                }
+                _ => (now_ms, None),
+            };
+            deliveries.push(recording.renew(target, order, at_ms, delivery_id)?);
+        }
+        (*crate::lock(&self.last)).clone_from(&deliveries.last().cloned());
+        let shown = renew::shown_number(sender, order);
+        Ok(Batch { about: format!("order {shown} of {}", target.store), deliveries, at_once: case == Case::WooStorm })
+    }
+
+    /// A number nothing else has: the time in milliseconds, or one more than the last.
+    fn fresh(&self, now_ms: i64) -> i64 {
+        let next = |last: i64| now_ms.max(last + 1);
+        let last = self
+            .last_number
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)))
+            .unwrap_or_else(|last| last);
+        next(last)
+    }
+}
+
+/// How the gateway answered a batch.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Answers {
+    /// What it was about.
+    pub about: String,
+    /// Number of answers by HTTP status; 0 stands for none.
+    pub statuses: BTreeMap<u16, usize>,
+}
+
+impl Answers {
+    /// One sentence about it.
+    pub fn in_words(&self) -> String {
+        let meaning = |status: u16| match status {
+            0 => "no answer".to_owned(),
+            200..300 => format!("accepted ({status})"),
+            401 => "not believed (401)".to_owned(),
+            400..500 => format!("refused ({status})"),
+            _ => format!("failed ({status})"),
+        };
+        let parts: Vec<String> = self
+            .statuses
+            .iter()
+            .map(|(status, count)| match count {
+                1 => meaning(*status),
+                count => format!("{count} × {}", meaning(*status)),
+            })
+            .collect();
+        format!("{}: {}", capitalised(&self.about), parts.join(", "))
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Posts a batch to the gateway (`http://127.0.0.1:…`).
+pub async fn post(http: &reqwest::Client, gateway_url: &str, batch: Batch) -> Answers {
+    let about = batch.about.clone();
+    let one = async |delivery: &Delivery| {
+        let url = format!("{gateway_url}/stores/{}", delivery.store);
+        let mut request = http.post(url).timeout(PATIENCE).body(delivery.body.clone());
+        for (name, value) in &delivery.headers {
+            request = request.header(name, value);
+        }
+        match request.send().await {
+            Ok(answer) => answer.status().as_u16(),
+            Err(error) => {
+                tracing::warn!(error = %error.without_url(), "the gateway gave no answer to a sample");
+                0
+            }
+        }
+    };
+    let mut statuses = BTreeMap::new();
+    let all = if batch.at_once {
+        futures::future::join_all(batch.deliveries.iter().map(one)).await
+    } else {
+        let mut all = Vec::new();
+        for delivery in &batch.deliveries {
+            all.push(one(delivery).await);
+        }
+        all
+    };
+    for status in all {
+        *statuses.entry(status).or_default() += 1;
+    }
+    Answers { about, statuses }
+}
+
+/// Sends one fresh, signed order that is ready (or whatever the client's stores can say); returns a line for the terminal.
+pub async fn send_sample_order(stack: &crate::Stack) -> anyhow::Result<String> {
+    let path = stack.client_folder().join("client.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let config = ClientConfig::parse(&text).with_context(|| format!("{} is not usable", path.display()))?;
+    let targets = Targets::of(&config, |name| stack.secrets().current(name));
+    let ready = [Case::ShopifyReady, Case::WooReady, Case::ErpReady, Case::ZapReady];
+    let case = ready.into_iter().find(|case| targets.has(*case));
+    let case = case.context("this client has no store with a known secret that a sample could come from")?;
+    let batch = SampleBook::default().make(case, &targets, false, stack.clock().now_ms())?;
+    Ok(post(stack.ezw().http(), &stack.gateway_url(), batch).await.in_words())
+}
+
+/// Answer of the stand-in for Shopify's Admin API to a query for the fulfilment order of a sample; `id` is its GraphQL id.
+pub(super) fn shopify_answer(id: &str) -> Value {
+    const RECORDED: &str = include_str!("../../../events/stores/shopify/_graphql_fulfillment_order.response.json");
+    let order = id.strip_prefix("gid://shopify/FulfillmentOrder/").and_then(renew::order_of_fulfillment_order);
+    let text = order.map(|order| {
+        RECORDED
+            .replace("gid://shopify/FulfillmentOrder/6820000000001", id)
+            .replace("5223452934380", &order.to_string())
+            .replace("#1050", &format!("#{}", renew::shopify_number(order)))
+    });
+    let answer = text.and_then(|text| serde_json::from_str(&text).ok());
+    answer.unwrap_or_else(|| json!({"data": {"fulfillmentOrder": null}}))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+    use shared::{
+        delivery::{Checked, Refusal, Unverified, verify},
+        secret::Secret,
+    };
+
+    use super::*;
+    use crate::console::freshen;
+
+    const NOW_MS: i64 = 1_900_000_000_123;
+
+    fn root() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    fn demo() -> ClientConfig {
+        let text = std::fs::read_to_string(root().join("clients/demo/client.toml")).expect("the demo client");
+        ClientConfig::parse(&text).expect("a usable configuration")
+    }
+
+    fn secret_of(name: &str) -> Option<String> {
+        let value = match name.rsplit('/').next()? {
+            "shop" => "test-shopify-client-secret-1",
+            "woo" => "test-woo-secret & <quotes> \"1\"",
+            "erp" => "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=",
+            "zap" => "test-static-header-token-1",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn header_map(headers: &[(String, String)]) -> HeaderMap {
+        let pair = |(name, value): &(String, String)| {
+            (name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"))
+        };
+        headers.iter().map(pair).collect()
+    }
+
+    /// What the receiver makes of a delivery.
+    fn believed(delivery: &Delivery, config: &ClientConfig) -> Result<String, Refusal> {
+        let secret = Secret::new(secret_of(&delivery.store).expect("a secret"));
+        let headers = header_map(&delivery.headers);
+        let unverified = Unverified { headers: &headers, body: delivery.body.as_bytes() };
+        let now = jiff::Timestamp::from_millisecond(NOW_MS).expect("a time");
+        match verify(&delivery.store, &config.stores[&delivery.store], &secret, unverified, now)? {
+            Checked::Verified(verified) => Ok(verified.delivery_id),
+            Checked::Ping => panic!("a sample is no ping"),
+        }
+    }
+
+    fn fixture() -> (ClientConfig, Targets, SampleBook) {
+        let config = demo();
+        let targets = Targets::of(&config, secret_of);
+        (config, targets, SampleBook::default())
+    }
+
+    #[test]
+    fn the_recorded_signatures_are_those_we_would_make() {
+        let mut checked = 0;
+        for system in ["shopify", "woocommerce", "standardwebhooks"] {
+            let folder = root().join("events/stores").join(system);
+            let manifest = std::fs::read_to_string(folder.join("manifest.json")).expect("a manifest");
+            let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+            for case in manifest["cases"].as_array().expect("cases") {
+                let (name, facts) = (case["case"].as_str().expect("a name"), &case["facts"]);
+                let (Some(file), true) = (case["body_file"].as_str(), facts["verify"] == true) else { continue };
+                let body = std::fs::read(folder.join(file)).expect("a body");
+                let headers = std::fs::read_to_string(folder.join(format!("{name}.headers.txt"))).expect("headers");
+                let header = |wanted: &str| {
+                    let line = headers.lines().find(|line| line.to_lowercase().starts_with(&format!("{wanted}: ")));
+                    line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned()).expect("a header")
+                };
+                let secret = case["auth"]["secret"].as_str().expect("a secret");
+                let plain = freshen::hmac_base64(secret.as_bytes(), &body);
+                match system {
+                    "shopify" => assert_eq!(header("x-shopify-hmac-sha256"), plain, "{name}"),
+                    "woocommerce" => assert_eq!(header("x-wc-webhook-signature"), plain, "{name}"),
+                    _ => {
+                        let at = header("webhook-timestamp").parse().expect("seconds");
+                        let made =
+                            freshen::standard_webhooks(secret, &header("webhook-id"), at, &body).expect("signed");
+                        assert!(header("webhook-signature").split(' ').any(|one| one == made), "{name}");
+                    }
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked >= 20, "{checked} signatures");
+    }
+
+    #[test]
+    fn the_published_vectors_of_standard_webhooks_come_out() {
+        let path = root().join("events/stores/standardwebhooks/official_vectors.json");
+        let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("vectors")).expect("JSON");
+        for vector in vectors["vectors"].as_array().expect("a list") {
+            let text = |name: &str| vector[name].as_str().expect("text");
+            let at = vector["timestamp"].as_i64().expect("seconds");
+            let made = freshen::standard_webhooks(text("secret"), text("id"), at, text("payload").as_bytes());
+            assert_eq!(made.expect("signed"), text("signature"));
+        }
+    }
+
+    #[test]
+    fn every_case_is_believed_by_the_receiver_and_reads_as_json() {
+        let (config, targets, book) = fixture();
+        for case in Case::ALL {
+            assert!(targets.has(case), "{case:?}");
+            let batch = book.make(case, &targets, false, NOW_MS).expect("made");
+            for delivery in &batch.deliveries {
+                let body: Value = serde_json::from_str(&delivery.body).expect("JSON");
+                assert!(body.is_object());
+                let verdict = believed(delivery, &config);
+                if case == Case::BadSignature {
+                    assert_eq!(verdict, Err(Refusal::Mismatch));
+                } else {
+                    assert!(verdict.is_ok(), "{case:?}: {verdict:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_click_is_another_order_with_times_of_now() {
+        let (_, targets, book) = fixture();
+        let make = || book.make(Case::ShopifyPaid, &targets, false, NOW_MS).expect("made").deliveries.remove(0);
+        let (first, second) = (make(), make());
+        let body = |delivery: &Delivery| serde_json::from_str::<Value>(&delivery.body).expect("JSON");
+        assert_ne!(body(&first)["id"], body(&second)["id"]);
+        assert_ne!(first.header("x-shopify-webhook-id"), second.header("x-shopify-webhook-id"));
+        let updated: jiff::Timestamp = body(&first)["updated_at"].as_str().expect("text").parse().expect("a time");
+        assert_eq!(updated.as_second(), NOW_MS / 1000);
+        let shipping = &body(&first)["shipping_address"];
+        assert_eq!(
+            (&shipping["phone"], &shipping["name"]),
+            (&json!("054-555-0199"), &json!("Noa Levi")),
+            "nobody else"
+        );
+        assert!(!first.body.contains("5223452934372") && !first.body.contains("#1042"));
+        let number = renew::shopify_number(body(&first)["id"].as_i64().expect("an id"));
+        assert_eq!(body(&first)["name"], format!("#{number}"));
+    }
+
+    #[test]
+    fn the_same_order_can_be_gone_on_with() {
+        let (_, targets, book) = fixture();
+        let id = |case, same, field: &str| {
+            let batch = book.make(case, &targets, same, NOW_MS).expect("made");
+            serde_json::from_str::<Value>(&batch.deliveries[0].body).expect("JSON")[field].clone()
+        };
+        let placed = id(Case::ShopifyReceived, false, "id");
+        assert_eq!(id(Case::ShopifyPaid, true, "id"), placed);
+        assert_eq!(id(Case::ShopifyShipped, true, "order_id"), placed);
+        assert_ne!(id(Case::ShopifyCancelled, false, "id"), placed);
+    }
+
+    #[test]
+    fn a_pickup_notice_leads_back_to_its_order() {
+        let (_, targets, book) = fixture();
+        let batch = book.make(Case::ShopifyReady, &targets, false, NOW_MS).expect("made");
+        let [placed, prepared] = &batch.deliveries[..] else { panic!("two deliveries") };
+        let placed: Value = serde_json::from_str(&placed.body).expect("JSON");
+        let prepared: Value = serde_json::from_str(&prepared.body).expect("JSON");
+        let answer = shopify_answer(prepared["fulfillment_order"]["id"].as_str().expect("an id"));
+        let found = &answer["data"]["fulfillmentOrder"];
+        assert_eq!(found["id"], prepared["fulfillment_order"]["id"]);
+        assert_eq!(found["order"]["legacyResourceId"], placed["id"].to_string());
+        assert_eq!(found["order"]["name"], placed["name"]);
+        assert_eq!(found["order"]["phone"], placed["phone"]);
+        for unknown in
+            ["gid://shopify/FulfillmentOrder/1", "gid://shopify/FulfillmentOrder/x1", "", "gid://shopify/Order/1"]
+        {
+            assert!(shopify_answer(unknown)["data"]["fulfillmentOrder"].is_null(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_storm_is_twenty_versions_of_one_order_that_share_delivery_ids() {
+        let (config, targets, book) = fixture();
+        let batch = book.make(Case::WooStorm, &targets, false, NOW_MS).expect("made");
+        assert!(batch.at_once);
+        let bodies: std::collections::BTreeSet<_> = batch.deliveries.iter().map(|one| one.body.clone()).collect();
+        assert_eq!(bodies.len(), 20);
+        let orders: std::collections::BTreeSet<_> = bodies
+            .iter()
+            .map(|body| serde_json::from_str::<Value>(body).expect("JSON")["number"].to_string())
+            .collect();
+        assert_eq!(orders.len(), 1);
+        let ids: std::collections::BTreeSet<_> =
+            batch.deliveries.iter().map(|one| one.header("x-wc-webhook-delivery-id").map(str::to_owned)).collect();
+        assert!(ids.len() < 20, "a second's deliveries share their id");
+        assert!(batch.deliveries.iter().all(|one| believed(one, &config).is_ok()));
+    }
+
+    #[test]
+    fn a_late_paid_is_older_than_the_cancellation() {
+        let (_, targets, book) = fixture();
+        let batch = book.make(Case::ShopifyLatePaid, &targets, false, NOW_MS).expect("made");
+        let at = |index: usize, field: &str| {
+            let body: Value = serde_json::from_str(&batch.deliveries[index].body).expect("JSON");
+            (body["id"].clone(), body[field].as_str().expect("text").parse::<jiff::Timestamp>().expect("a time"))
+        };
+        let ((cancelled, cancelled_at), (paid, paid_at)) = (at(0, "cancelled_at"), at(1, "updated_at"));
+        assert_eq!(cancelled, paid);
+        assert!(paid_at < cancelled_at);
+    }
+
+    #[test]
+    fn again_is_byte_for_byte_and_needs_something_before_it() {
+        let (_, targets, book) = fixture();
+        assert!(book.make(Case::Again, &targets, false, NOW_MS).is_err());
+        let first = book.make(Case::ErpReady, &targets, false, NOW_MS).expect("made");
+        let again = book.make(Case::Again, &targets, false, NOW_MS + 5000).expect("made");
+        assert!(first.deliveries == again.deliveries);
+        book.make(Case::BadSignature, &targets, false, NOW_MS).expect("made");
+        let still = book.make(Case::Again, &targets, false, NOW_MS).expect("made");
+        assert!(still.deliveries == again.deliveries, "a forged delivery is not repeated");
+    }
+
+    #[test]
+    fn a_client_without_such_a_store_is_told_so() {
+        let (config, _, book) = fixture();
+        let none = Targets::of(&config, |_| None);
+        assert!(!none.has(Case::ShopifyPaid) && !none.has(Case::Again));
+        let error = book.make(Case::ShopifyPaid, &none, false, NOW_MS).err().expect("refused");
+        assert!(error.to_string().contains("no Shopify store"), "{error}");
+    }
+
+    #[test]
+    fn answers_are_told_in_words() {
+        let answers = Answers { about: "order #7 of shop".into(), statuses: BTreeMap::from([(200, 19), (401, 1)]) };
+        assert_eq!(answers.in_words(), "Order #7 of shop: 19 × accepted (200), not believed (401)");
+    }
+}

@@ -1,0 +1,143 @@
+use std::time::Duration;
+
+use super::*;
+
+fn table() -> Table {
+    Table {
+        id: "Ledger".to_owned(),
+        name: "Ledger".to_owned(),
+        definition: json!({
+            "TableName": "Ledger",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                {"AttributeName": "subject", "AttributeType": "S"},
+                {"AttributeName": "line", "AttributeType": "S"},
+                {"AttributeName": "due_at", "AttributeType": "N"},
+            ],
+            "KeySchema": [{"AttributeName": "subject", "KeyType": "HASH"}],
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "due",
+                "KeySchema": [{"AttributeName": "line", "KeyType": "HASH"}, {"AttributeName": "due_at", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["state", "priority"]},
+            }],
+            "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"},
+        }),
+        ttl_attribute: Some("ttl".to_owned()),
+    }
+}
+
+fn open(dir: &tempfile::TempDir, file: Option<&str>) -> Arc<Dynamo> {
+    let clock = Arc::new(Clock::open(&dir.path().join("clock")).unwrap());
+    let dynamo = Dynamo::open(file.map(|name| dir.path().join(name)).as_deref(), clock).unwrap();
+    dynamo.create_tables(&[table()]).unwrap();
+    Arc::new(dynamo)
+}
+
+async fn put(dynamo: &Arc<Dynamo>, subject: &str, condition: Option<&str>) -> (StatusCode, Value) {
+    let mut request = json!({"TableName": "Ledger", "Item": {"subject": {"S": subject}}});
+    if let Some(condition) = condition {
+        request["ConditionExpression"] = json!(condition);
+    }
+    dynamo.clone().serve("PutItem".to_owned(), request.to_string().into()).await
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_operation_and_table_with_their_capacity() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    let (status, answer) = put(&dynamo, "a", None).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({})));
+    assert_eq!(put(&dynamo, "a", Some("attribute_not_exists(subject)")).await.0, StatusCode::BAD_REQUEST);
+    let usage = dynamo.counters().usage("PutItem", "Ledger");
+    assert_eq!(usage.requests, 2);
+    assert!((usage.units - 1.0).abs() < f64::EPSILON, "{usage:?}");
+    assert_eq!(usage.errors, [("ConditionalCheckFailedException".to_owned(), 1)].into());
+    assert_eq!((dynamo.counters().writes(), dynamo.counters().reads()), (2, 0));
+    dynamo.counters().reset();
+    assert_eq!(dynamo.counters().writes(), 0);
+}
+
+#[tokio::test]
+async fn a_query_counts_read_units_and_keeps_them_from_who_did_not_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    put(&dynamo, "a", None).await;
+    let query = json!({"TableName": "Ledger", "KeyConditionExpression": "subject = :s", "ExpressionAttributeValues": {":s": {"S": "a"}}});
+    let (_, answer) = dynamo.clone().serve("Query".to_owned(), query.to_string().into()).await;
+    assert_eq!(answer["Count"], 1);
+    assert!(answer.get("ConsumedCapacity").is_none());
+    assert!((dynamo.counters().read_units() - 0.5).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn throttling_ends_after_as_many_requests_as_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    dynamo.faults().throttle_next(1);
+    let (status, answer) = put(&dynamo, "a", None).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["__type"].as_str().unwrap().ends_with("#ThrottlingException"));
+    assert_eq!(put(&dynamo, "a", None).await.0, StatusCode::OK);
+    assert!(dynamo.faults().rules().is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_answer_still_does_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    let rule = FaultRule {
+        operation: Some("PutItem".to_owned()),
+        table: Some("Ledger".to_owned()),
+        fault: Fault::LoseAnswer,
+        times: Times::Next(1),
+    };
+    dynamo.faults().inject(rule);
+    assert_eq!(put(&dynamo, "a", None).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    let item = dynamo.call("GetItem", &json!({"TableName": "Ledger", "Key": {"subject": {"S": "a"}}})).unwrap();
+    assert_eq!(plain_item(&item["Item"]).unwrap(), json!({"subject": "a"}));
+}
+
+#[tokio::test]
+async fn a_fraction_hits_about_that_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    dynamo.faults().throttle_fraction(0.3);
+    let mut refused = 0;
+    for _ in 0..200 {
+        refused += u32::from(put(&dynamo, "a", None).await.0 != StatusCode::OK);
+    }
+    assert!((30..=90).contains(&refused), "{refused}");
+}
+
+#[tokio::test]
+async fn tables_in_a_file_are_kept_and_another_shape_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(&dir, Some("dynamo.db")), "kept", None).await;
+    let dynamo = open(&dir, Some("dynamo.db"));
+    assert_eq!(dynamo.call("Scan", &json!({"TableName": "Ledger"})).unwrap()["Count"], 1);
+    let mut other = table();
+    other.definition["GlobalSecondaryIndexes"][0]["Projection"] = json!({"ProjectionType": "KEYS_ONLY"});
+    let error = format!("{:#}", dynamo.create_tables(&[other]).unwrap_err());
+    assert!(error.contains("--fresh"), "{error}");
+}
+
+#[tokio::test]
+async fn items_in_memory_expire_by_the_clock_of_the_stack() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Clock::open(&dir.path().join("clock")).unwrap());
+    let dynamo = Dynamo::open(None, clock.clone()).unwrap();
+    dynamo.create_tables(&[table()]).unwrap();
+    let ttl = (clock.now_ms() / 1000 + 3600).to_string();
+    dynamo
+        .call("PutItem", &json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}, "ttl": {"N": ttl}}}))
+        .unwrap();
+    assert_eq!(dynamo.sweep_ttl().unwrap(), 0);
+    clock.advance(Duration::from_secs(7200)).unwrap();
+    assert_eq!(dynamo.sweep_ttl().unwrap(), 1);
+}
+
+#[test]
+fn typed_attributes_become_plain_json() {
+    let typed = json!({"a": {"N": "3"}, "b": {"L": [{"S": "x"}, {"BOOL": true}]}, "c": {"M": {"d": {"NULL": true}}}});
+    assert_eq!(plain_item(&typed).unwrap(), json!({"a": 3, "b": ["x", true], "c": {"d": null}}));
+}

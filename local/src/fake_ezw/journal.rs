@@ -1,0 +1,86 @@
+//! The fake's memory on disk: one JSON object per line, only ever appended.
+//!
+//! Promise: what was written before an answer is there after `kill -9` (the operating system holds it; a power cut is not
+//! covered). A last line that was cut short is dropped, anything else unreadable is an error. Line tokens are never written.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{PhoneMessage, Settings, Webhook};
+
+/// One thing to remember.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Entry {
+    /// A message was queued, or the customer wrote one. `fingerprint` is the SHA-256 of the request's bytes.
+    Message { message: PhoneMessage, fingerprint: Option<String> },
+    /// A queued message reached the phone (unix milliseconds).
+    Delivered { id: String, at: i64 },
+    /// The customer's phone reported a status.
+    Status { id: String, status: String },
+    /// The switchboard after a change.
+    Settings(Box<Settings>),
+    /// A webhook was registered.
+    Webhook(Webhook),
+}
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+}
+
+impl Journal {
+    /// Opens or creates `fake-ezw.jsonl` in `dir` and reads what it holds.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<Entry>)> {
+        std::fs::create_dir_all(dir).with_context(|| format!("can't create the state folder {}", dir.display()))?;
+        let path = dir.join("fake-ezw.jsonl");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .with_context(|| format!("can't open {}", path.display()))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).with_context(|| format!("can't read {}", path.display()))?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            // The process died inside a write, so nobody was answered on the strength of this line.
+            file.set_len(whole as u64).with_context(|| format!("can't repair {}", path.display()))?;
+        }
+        let entries = parse(&text[..whole], &path)?;
+        Ok((Self { file }, entries))
+    }
+
+    pub(super) fn append(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        self.file.write_all(&line).context("can't write the fake's journal")
+    }
+
+    pub(super) fn wipe(&mut self) -> anyhow::Result<()> {
+        self.file.set_len(0).context("can't empty the fake's journal")?;
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(())
+    }
+}
+
+fn parse(text: &str, path: &Path) -> anyhow::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => bail!(
+                "{} line {} is unreadable ({error}); delete the file or start fresh to lose the fake phone's history",
+                path.display(),
+                number + 1
+            ),
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,722 @@
+//! The fake as a client sees it: over HTTP on loopback.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use super::*;
+
+const PHONE: &str = "+972501234567";
+const SOON: Duration = Duration::from_secs(5);
+
+struct Caller {
+    http: Client,
+    base: String,
+    /// How long it waits for the answer to a send.
+    patience: Duration,
+}
+
+impl Caller {
+    fn of(fake: &FakeEzw) -> Self {
+        Self { http: fake.http().clone(), base: fake.base_url(), patience: Duration::from_millis(400) }
+    }
+
+    async fn send(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
+        self.http
+            .post(format!("{}/api/v1/messages/text", self.base))
+            .bearer_auth("ezw_line_demo")
+            .header("idempotency-key", key)
+            .json(body)
+            .timeout(self.patience)
+            .send()
+            .await
+    }
+
+    async fn health(&self, query: &str) -> Response {
+        let url = format!("{}/api/v1/health{query}", self.base);
+        self.http.get(url).bearer_auth("ezw_line_demo").send().await.expect("answer")
+    }
+
+    async fn webhook(&self, body: &Value) -> Response {
+        let url = format!("{}/api/v1/webhooks", self.base);
+        self.http.post(url).bearer_auth("ezw_line_demo").json(body).send().await.expect("answer")
+    }
+
+    async fn control(&self, method: reqwest::Method, path: &str, body: &Value) -> Response {
+        self.http.request(method, format!("{}/_fake/{path}", self.base)).json(body).send().await.expect("answer")
+    }
+}
+
+async fn fake() -> (FakeEzw, Caller) {
+    let fake = FakeEzw::start(0, None).await.expect("starts");
+    let caller = Caller::of(&fake);
+    (fake, caller)
+}
+
+fn hello(text: &str) -> Value {
+    json!({"to": PHONE, "body": text})
+}
+
+async fn json_of(response: Response) -> Value {
+    response.json().await.expect("JSON")
+}
+
+#[tokio::test]
+async fn a_text_is_queued_with_202_and_reaches_the_phone() {
+    let (fake, caller) = fake().await;
+    let button = json!({"displayText": "Track", "url": "https://shop.example.com/o/1"});
+    let body = json!({"to": PHONE, "body": "ההזמנה מוכנה", "ctaUrlButton": button});
+    let answer = caller.send("order:1001:ready", &body).await.expect("answer");
+    assert_eq!(answer.status(), 202);
+    let answer = json_of(answer).await;
+    assert_eq!(answer["status"], "queued");
+
+    let phone = fake.phone(PHONE);
+    assert_eq!(phone.len(), 1);
+    assert_eq!(phone[0].id, answer["id"].as_str().expect("id"));
+    assert_eq!((phone[0].body.as_str(), phone[0].line.as_str()), ("ההזמנה מוכנה", "line_demo"));
+    assert_eq!(phone[0].key.as_deref(), Some("order:1001:ready"));
+    assert_eq!(phone[0].button.as_ref().expect("button").display_text, "Track");
+    assert_eq!(phone[0].status.as_deref(), Some("delivered"));
+    assert_eq!(fake.counters().requests["POST /api/v1/messages/text"], 1);
+}
+
+#[tokio::test]
+async fn the_good_health_answer_is_the_documented_sample() {
+    let (fake, caller) = fake().await;
+    let answer = caller.health("?wakeup=false&channel_type=web").await;
+    assert_eq!(answer.status(), 200);
+    let sample = json!({
+        "health": {"status": {"code": 4, "text": "AUTH"}},
+        "line": {"lifecycleState": "connected", "effectiveSendState": "sendable", "sendable": true}
+    });
+    assert_eq!(json_of(answer).await, sample);
+    assert_eq!(fake.counters().wakeups, 0);
+}
+
+#[tokio::test]
+async fn only_a_literal_false_keeps_a_health_check_from_waking_the_line() {
+    let (fake, caller) = fake().await;
+    for query in ["", "?wakeup=true", "?channel_type=web", "?wakeup=0", "?wakeup=False"] {
+        assert_eq!(caller.health(query).await.status(), 200);
+    }
+    assert_eq!(fake.counters().wakeups, 5);
+    caller.health("?wakeup=false").await;
+    assert_eq!(fake.counters().wakeups, 5);
+    assert_eq!(fake.counters().requests["GET /api/v1/health"], 6);
+}
+
+#[tokio::test]
+async fn every_health_preset_answers_for_its_line_alone() {
+    let (fake, caller) = fake().await;
+    fake.set_tokens(BTreeMap::from([
+        ("ezw_line_demo".into(), "line_demo".into()),
+        ("ezw_line_other".into(), "line_other".into()),
+    ]));
+    for preset in HealthPreset::ALL {
+        fake.set_health(Some("line_demo"), preset).expect("set");
+        let answer = caller.health("?wakeup=false").await;
+        let (status, body) = preset.answer();
+        assert_eq!(answer.status().as_u16(), status, "{preset:?}");
+        if let Some(body) = body {
+            assert_eq!(json_of(answer).await, body, "{preset:?}");
+        }
+        let url = format!("{}/api/v1/health?wakeup=false", caller.base);
+        let other = caller.http.get(url).bearer_auth("ezw_line_other").send().await.expect("answer");
+        assert_eq!(json_of(other).await["line"]["sendable"], true, "{preset:?}");
+    }
+    fake.set_health(None, HealthPreset::Good).expect("set");
+    assert_eq!(json_of(caller.health("?wakeup=false").await).await["line"]["sendable"], true);
+}
+
+#[tokio::test]
+async fn an_unknown_or_missing_token_is_refused_on_every_route() {
+    let (fake, caller) = fake().await;
+    for (method, path) in [
+        ("GET", "health"),
+        ("POST", "messages/text"),
+        ("POST", "messages/media"),
+        ("POST", "webhooks"),
+        ("GET", "webhooks"),
+    ] {
+        for token in ["", "Bearer ezw_line_wrong", "Basic ezw_line_demo", "ezw_line_demo"] {
+            let method = method.parse::<reqwest::Method>().expect("method");
+            let url = format!("{}/api/v1/{path}", caller.base);
+            let request = caller.http.request(method, url).header("authorization", token).json(&hello("x"));
+            let answer = request.send().await.expect("answer");
+            assert_eq!(answer.status(), 401, "{path} {token}");
+            assert_eq!(json_of(answer).await["error"], "invalid_channel_api_token");
+        }
+    }
+    assert_eq!(fake.counters().unauthorized, 20);
+    fake.set_tokens(BTreeMap::new());
+    assert_eq!(caller.health("").await.status(), 401, "a revoked token");
+}
+
+#[tokio::test]
+async fn a_missing_key_and_a_malformed_send_are_refused_and_counted() {
+    let (fake, caller) = fake().await;
+    let url = format!("{}/api/v1/messages/text", caller.base);
+    let request = || caller.http.post(&url).bearer_auth("ezw_line_demo");
+    assert_eq!(request().json(&hello("x")).send().await.expect("answer").status(), 400);
+    assert_eq!(request().header("idempotency-key", " ").json(&hello("x")).send().await.expect("answer").status(), 400);
+    assert_eq!(fake.counters().missing_key, 2);
+
+    for body in [json!({"to": "0501234567", "body": "x"}), json!({"to": PHONE}), json!({"to": PHONE, "bodyText": "x"})]
+    {
+        let answer = caller.send("k", &body).await.expect("answer");
+        assert_eq!(answer.status(), 400);
+    }
+    let plain = request().header("idempotency-key", "k").body(hello("x").to_string()).send().await.expect("answer");
+    assert_eq!(plain.status(), 400);
+    assert_eq!(fake.counters().invalid, 4);
+    assert!(fake.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_repeat_returns_the_same_id_and_queues_nothing() {
+    let (fake, caller) = fake().await;
+    let first = json_of(caller.send("k", &hello("x")).await.expect("answer")).await;
+    for (replay, status) in [(Replay::SameAccepted, 202), (Replay::SameOk, 200), (Replay::Conflict, 409)] {
+        fake.change(|settings| settings.replay = replay).expect("set");
+        let answer = caller.send("k", &hello("x")).await.expect("answer");
+        assert_eq!(answer.status().as_u16(), status);
+        if status != 409 {
+            assert_eq!(json_of(answer).await["id"], first["id"]);
+        }
+    }
+    assert_eq!(fake.messages().len(), 1);
+    assert_eq!(fake.counters().replays, 3);
+    assert_eq!(caller.send("k2", &hello("x")).await.expect("answer").status(), 202, "another key is another message");
+    assert_eq!(fake.most_per_key(), 1);
+}
+
+#[tokio::test]
+async fn a_key_with_other_bytes_is_refused_by_either_variant() {
+    let (fake, caller) = fake().await;
+    caller.send("k", &hello("x")).await.expect("answer");
+    assert_eq!(caller.send("k", &hello("y")).await.expect("answer").status(), 422);
+    fake.change(|settings| settings.changed_body = ChangedBody::Conflict).expect("set");
+    assert_eq!(caller.send("k", &hello("y")).await.expect("answer").status(), 409);
+    assert_eq!(fake.counters().changed, 2);
+    assert_eq!(fake.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_key_on_another_line_is_another_message_and_shows_in_the_assertion() {
+    let (fake, caller) = fake().await;
+    fake.set_tokens(BTreeMap::from([("ezw_line_demo".into(), "a".into()), ("ezw_line_two".into(), "b".into())]));
+    caller.send("k", &hello("x")).await.expect("answer");
+    let url = format!("{}/api/v1/messages/text", caller.base);
+    let request = caller.http.post(url).bearer_auth("ezw_line_two").header("idempotency-key", "k").json(&hello("x"));
+    assert_eq!(request.send().await.expect("answer").status(), 202);
+    assert_eq!(fake.per_key()["k"], 2);
+}
+
+#[tokio::test]
+async fn the_202_body_has_every_variant() {
+    let (fake, caller) = fake().await;
+    for (number, body, pointer) in [
+        (1, AcceptedBody::Flat, "/id"),
+        (2, AcceptedBody::NestedMessage, "/message/id"),
+        (3, AcceptedBody::NestedData, "/data/id"),
+    ] {
+        fake.change(|settings| settings.accepted_body = body).expect("set");
+        let answer = caller.send(&format!("k{number}"), &hello("x")).await.expect("answer");
+        assert_eq!(answer.status(), 202);
+        assert!(json_of(answer).await.pointer(pointer).is_some_and(Value::is_string), "{body:?}");
+    }
+    fake.change(|settings| settings.accepted_body = AcceptedBody::Empty).expect("set");
+    let answer = caller.send("k4", &hello("x")).await.expect("answer");
+    assert_eq!(answer.status(), 202);
+    assert!(answer.bytes().await.expect("body").is_empty());
+}
+
+#[tokio::test]
+async fn errors_come_in_every_envelope() {
+    let (fake, caller) = fake().await;
+    let refused = || async { caller.send("k", &json!({})).await.expect("answer") };
+    assert_eq!(json_of(refused().await).await["error"], "invalid_channel_message");
+    fake.change(|settings| settings.error_envelope = ErrorEnvelope::Object).expect("set");
+    assert_eq!(json_of(refused().await).await["error"]["code"], "invalid_channel_message");
+    fake.change(|settings| settings.error_envelope = ErrorEnvelope::PlainText).expect("set");
+    assert_eq!(refused().await.text().await.expect("text"), "invalid_channel_message");
+}
+
+#[tokio::test]
+async fn media_wrong_methods_and_unknown_paths_are_answered_clearly() {
+    let (_fake, caller) = fake().await;
+    let request = |method: &str, path: &str| {
+        let method = method.parse::<reqwest::Method>().expect("method");
+        caller.http.request(method, format!("{}{path}", caller.base)).bearer_auth("ezw_line_demo").send()
+    };
+    let media = request("POST", "/api/v1/messages/media").await.expect("answer");
+    assert_eq!(media.status(), 501);
+    assert_eq!(json_of(media).await["error"], "media_contract_unconfirmed");
+    for method in ["PUT", "PATCH", "DELETE"] {
+        assert_eq!(request(method, "/api/v1/webhooks").await.expect("answer").status(), 405);
+    }
+    assert_eq!(request("GET", "/api/v1/messages/text").await.expect("answer").status(), 405);
+    assert_eq!(request("POST", "/api/v1/health").await.expect("answer").status(), 405);
+    assert_eq!(request("GET", "/api/v1/lines").await.expect("answer").status(), 404);
+}
+
+#[tokio::test]
+async fn a_timeout_after_accepting_leaves_the_message_queued_once() {
+    let (fake, caller) = fake().await;
+    fake.fail_next(1, Fault::TimeoutAfterAccept { answer_after_ms: None });
+    let error = caller.send("k", &hello("x")).await.expect_err("no answer");
+    assert!(error.is_timeout());
+    assert_eq!(fake.messages().len(), 1);
+    assert_eq!(fake.messages()[0].fault.as_deref(), Some("timeout_after_accept"));
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 202);
+    assert_eq!(fake.most_per_key(), 1);
+
+    fake.fail_next(1, Fault::TimeoutAfterAccept { answer_after_ms: Some(20) });
+    assert_eq!(caller.send("k2", &hello("x")).await.expect("a late answer").status(), 202);
+}
+
+#[tokio::test]
+async fn a_dropped_connection_gives_no_answer_and_queues_only_when_it_says_so() {
+    let (fake, caller) = fake().await;
+    fake.fail_next(1, Fault::DropBeforeAccept);
+    let error = caller.send("k", &hello("x")).await.expect_err("no answer");
+    assert!(!error.is_timeout(), "the connection must end, not hang: {error:?}");
+    assert!(fake.messages().is_empty());
+
+    fake.fail_next(1, Fault::DropAfterAccept);
+    let error = caller.send("k", &hello("x")).await.expect_err("no answer");
+    assert!(!error.is_timeout());
+    assert_eq!(fake.messages().len(), 1);
+    assert_eq!(caller.send("k", &hello("x")).await.expect("a new connection").status(), 202);
+    assert_eq!(fake.most_per_key(), 1);
+}
+
+#[tokio::test]
+async fn too_many_requests_comes_with_and_without_retry_after() {
+    let (fake, caller) = fake().await;
+    fake.fail_next(1, Fault::TooManyRequests { retry_after_s: Some(7) });
+    fake.fail_next(1, Fault::TooManyRequests { retry_after_s: None });
+    let first = caller.send("k", &hello("x")).await.expect("answer");
+    assert_eq!((first.status().as_u16(), first.headers()["retry-after"].to_str().ok()), (429, Some("7")));
+    let second = caller.send("k", &hello("x")).await.expect("answer");
+    assert_eq!((second.status().as_u16(), second.headers().get("retry-after")), (429, None));
+    assert!(fake.messages().is_empty());
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 202, "the plan is used up");
+}
+
+#[tokio::test]
+async fn a_server_error_strikes_before_or_after_accepting() {
+    let (fake, caller) = fake().await;
+    fake.fail_next(1, Fault::ServerErrorBeforeAccept);
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 500);
+    assert!(fake.messages().is_empty());
+    fake.fail_next(2, Fault::ServerErrorAfterAccept);
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 500);
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 500);
+    assert_eq!(fake.messages().len(), 1);
+    assert_eq!(fake.counters().faults["server_error_after_accept"], 2);
+}
+
+#[tokio::test]
+async fn faults_strike_only_what_would_have_been_accepted() {
+    let (fake, caller) = fake().await;
+    fake.fail_next(1, Fault::ServerErrorBeforeAccept);
+    assert_eq!(caller.send("k", &json!({})).await.expect("answer").status(), 400);
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 500, "still planned");
+    fake.fail_next(9, Fault::ServerErrorBeforeAccept);
+    fake.heal().expect("healed");
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 202);
+}
+
+#[tokio::test]
+async fn a_share_of_faults_is_repeatable_by_its_seed() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let (fake, caller) = fake().await;
+        fake.fail_fraction(0.5, Fault::ServerErrorBeforeAccept, 7).expect("set");
+        let mut run = Vec::new();
+        for number in 0..40 {
+            run.push(caller.send(&format!("k{number}"), &hello("x")).await.expect("answer").status().as_u16());
+        }
+        runs.push(run);
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert!(runs[0].contains(&500) && runs[0].contains(&202));
+}
+
+#[tokio::test]
+async fn latency_delays_every_answer() {
+    let (fake, caller) = fake().await;
+    fake.set_latency(Duration::from_millis(60)).expect("set");
+    let start = Instant::now();
+    caller.health("?wakeup=false").await;
+    assert!(start.elapsed() >= Duration::from_millis(60));
+}
+
+#[tokio::test]
+async fn what_is_queued_while_a_line_is_down_arrives_late_and_is_counted() {
+    let (fake, caller) = fake().await;
+    fake.set_health(None, HealthPreset::Qr).expect("set");
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 202);
+    assert!(fake.phone(PHONE).is_empty());
+    assert_eq!(fake.counters().queued_while_not_good, 1);
+    fake.set_health(None, HealthPreset::Good).expect("set");
+    assert_eq!(fake.phone(PHONE).len(), 1);
+}
+
+#[tokio::test]
+async fn a_hundred_racing_repeats_queue_one_message() {
+    let (fake, _) = fake().await;
+    let caller = Arc::new(Caller { patience: SOON, ..Caller::of(&fake) });
+    let racers: Vec<_> = (0..100)
+        .map(|_| {
+            let caller = Arc::clone(&caller);
+            tokio::spawn(async move { caller.send("k", &hello("x")).await.expect("answer").status().as_u16() })
+        })
+        .collect();
+    for racer in racers {
+        assert_eq!(racer.await.expect("task"), 202);
+    }
+    assert_eq!(fake.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn whatever_faults_and_repeats_a_key_is_queued_at_most_once() {
+    for seed in 0..5 {
+        let (fake, caller) = fake().await;
+        let caller = Caller { patience: Duration::from_millis(40), ..caller };
+        let mut rng = StdRng::seed_from_u64(seed);
+        let faults = [
+            Fault::TimeoutAfterAccept { answer_after_ms: Some(1) },
+            Fault::TimeoutAfterAccept { answer_after_ms: None },
+            Fault::DropBeforeAccept,
+            Fault::DropAfterAccept,
+            Fault::TooManyRequests { retry_after_s: None },
+            Fault::ServerErrorBeforeAccept,
+            Fault::ServerErrorAfterAccept,
+        ];
+        let mut told = BTreeSet::<String>::new();
+        for _ in 0..60 {
+            match rng.random_range(0..10) {
+                0..3 => fake.fail_next(rng.random_range(1..3), *faults.choose(&mut rng).expect("some")),
+                3 => fake.set_health(None, *HealthPreset::ALL.choose(&mut rng).expect("some")).expect("set"),
+                4 => {
+                    let replay = [Replay::SameAccepted, Replay::SameOk, Replay::Conflict];
+                    fake.change(|settings| settings.replay = *replay.choose(&mut rng).expect("some")).expect("set");
+                }
+                _ => {
+                    let key = format!("order:{}:ready", rng.random_range(0..6));
+                    let body = hello(if rng.random_bool(0.15) { "changed" } else { "same" });
+                    if let Ok(answer) = caller.send(&key, &body).await
+                        && answer.status().is_success()
+                    {
+                        told.insert(key);
+                    }
+                }
+            }
+        }
+        assert!(fake.most_per_key() <= 1, "seed {seed}: {:?}", fake.per_key());
+        for key in &told {
+            assert_eq!(fake.per_key().get(key), Some(&1), "seed {seed}: {key} was accepted, so it must be queued");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_keys_settings_and_webhooks_survive_a_restart_but_tokens_are_not_written() {
+    let dir = tempfile::tempdir().expect("folder");
+    let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
+    let caller = Caller::of(&fake);
+    fake.set_tokens(BTreeMap::from([("ezw_line_demo".into(), "line_demo".into())]));
+    fake.change(|settings| settings.accepted_body = AcceptedBody::NestedData).expect("set");
+    fake.change(|settings| settings.webhooks.allow_local_targets = true).expect("set");
+    fake.register_webhook("line_demo", &json!({"targetUrl": "http://127.0.0.1:9/"})).expect("registered");
+    let first = json_of(caller.send("k", &hello("x")).await.expect("answer")).await;
+    fake.write_from_phone(PHONE, "thanks", "line_demo").expect("written");
+    let before = (fake.messages(), fake.settings(), fake.webhooks());
+    // No farewell: a handle that is forgotten stands for a process that was killed.
+    std::mem::forget(fake);
+
+    let again = FakeEzw::start(0, Some(dir.path())).await.expect("starts again");
+    assert_eq!((again.messages(), again.settings(), again.webhooks()), before);
+    let caller = Caller::of(&again);
+    assert_eq!(json_of(caller.send("k", &hello("x")).await.expect("answer")).await, first);
+    assert_eq!(caller.send("k", &hello("y")).await.expect("answer").status(), 422);
+    assert_eq!(again.most_per_key(), 1);
+    let written = std::fs::read_to_string(dir.path().join("fake-ezw.jsonl")).expect("journal");
+    assert!(!written.contains("ezw_line_"));
+
+    again.fresh().expect("wiped");
+    assert!(again.messages().is_empty() && again.webhooks().is_empty());
+    assert_eq!(again.settings(), Settings::default());
+    assert_eq!(caller.send("k", &hello("y")).await.expect("answer").status(), 202);
+    let third = FakeEzw::start(0, Some(dir.path())).await.expect("starts once more");
+    assert_eq!(third.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_line_cut_short_is_dropped_and_any_other_damage_is_an_error() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("fake-ezw.jsonl");
+    {
+        let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
+        Caller::of(&fake).send("k", &hello("x")).await.expect("answer");
+    }
+    let whole = std::fs::read_to_string(&path).expect("journal");
+    std::fs::write(&path, format!("{whole}{{\"message\":{{\"mess")).expect("written");
+    let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
+    assert_eq!(fake.messages().len(), 1);
+    Caller::of(&fake).send("k2", &hello("x")).await.expect("answer");
+    drop(fake);
+    assert_eq!(FakeEzw::start(0, Some(dir.path())).await.expect("starts").messages().len(), 2);
+
+    std::fs::write(&path, format!("nonsense\n{whole}")).expect("written");
+    let error = FakeEzw::start(0, Some(dir.path())).await.expect_err("damaged");
+    assert!(error.to_string().contains("line 1"), "{error}");
+}
+
+#[tokio::test]
+async fn everything_can_be_switched_over_http_while_it_runs() {
+    let (fake, caller) = fake().await;
+    let post = reqwest::Method::POST;
+    let change = json!({"latency_ms": 3, "replay": "same_ok", "webhooks": {"duplicate": true}});
+    let all = json_of(caller.control(reqwest::Method::PATCH, "settings", &change).await).await;
+    assert_eq!((&all["latency_ms"], &all["replay"]), (&json!(3), &json!("same_ok")));
+    let settings = fake.settings();
+    assert!(settings.webhooks.duplicate && settings.webhooks.report_sent, "a part changes, the rest stays");
+    let wrong = caller.control(reqwest::Method::PATCH, "settings", &json!({"replay": "maybe"})).await;
+    assert_eq!(wrong.status(), 400);
+
+    caller.control(post.clone(), "health", &json!({"preset": "qr", "line": "line_demo"})).await;
+    assert_eq!(fake.settings().health_of("line_demo"), HealthPreset::Qr);
+    caller.control(post.clone(), "health", &json!({"preset": "good"})).await;
+    assert_eq!(fake.settings().health_of("line_demo"), HealthPreset::Good);
+
+    let fault = json!({"kind": "too_many_requests", "retry_after_s": 2});
+    caller.control(post.clone(), "fail", &json!({"next": 1, "fault": fault})).await;
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 429);
+    caller
+        .control(post.clone(), "fail", &json!({"probability": 1.0, "fault": {"kind": "server_error_before_accept"}}))
+        .await;
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 500);
+    assert_eq!(caller.control(post.clone(), "fail", &json!({"fault": fault})).await.status(), 400);
+    caller.control(reqwest::Method::DELETE, "fail", &json!({})).await;
+    assert_eq!(caller.send("k", &hello("x")).await.expect("answer").status(), 202);
+
+    let id = fake.messages()[0].id.clone();
+    caller.control(post.clone(), "status", &json!({"id": id, "status": "failed"})).await;
+    assert_eq!(fake.messages()[0].status.as_deref(), Some("failed"));
+    caller.control(post.clone(), "phone", &json!({"from": PHONE, "text": "When?"})).await;
+    assert_eq!(fake.messages()[1].direction, Direction::FromCustomer);
+
+    let state = json_of(caller.control(reqwest::Method::GET, "state", &json!({})).await).await;
+    assert_eq!(state["per_key"]["k"], 1);
+    assert_eq!(state["messages"].as_array().map(Vec::len), Some(2));
+    assert!(!state.to_string().contains("ezw_line_"), "tokens are never shown");
+    caller.control(post, "fresh", &json!({})).await;
+    assert!(fake.messages().is_empty());
+}
+
+/// A webhook target that remembers what it got and answers what it is told to.
+#[derive(Clone, Default)]
+struct Target(Arc<Mutex<TargetState>>);
+
+#[derive(Default)]
+struct TargetState {
+    got: Vec<(HeaderMap, Value)>,
+    refusals: usize,
+}
+
+impl Target {
+    async fn start(&self) -> String {
+        let app = Router::new().route("/hook", post(Self::receive)).with_state(self.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let addr = listener.local_addr().expect("address");
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        format!("http://{addr}/hook")
+    }
+
+    #[expect(clippy::unused_async, reason = "a handler has to be async")]
+    async fn receive(State(target): State<Self>, headers: HeaderMap, bytes: Bytes) -> StatusCode {
+        let mut state = target.0.lock().expect("lock");
+        state.got.push((headers, serde_json::from_slice(&bytes).expect("JSON")));
+        if state.refusals > 0 {
+            state.refusals -= 1;
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        StatusCode::OK
+    }
+
+    fn got(&self) -> Vec<(HeaderMap, Value)> {
+        self.0.lock().expect("lock").got.clone()
+    }
+
+    fn statuses(&self) -> Vec<String> {
+        let got = self.got();
+        let items = got.iter().filter_map(|(_, body)| body["statuses"].as_array()).flatten();
+        items.filter_map(|item| item["status"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+async fn hooked(switches: impl FnOnce(&mut WebhookSettings)) -> (FakeEzw, Caller, Target) {
+    let (fake, caller) = fake().await;
+    let target = Target::default();
+    let url = target.start().await;
+    fake.change(|settings| {
+        settings.webhooks.allow_local_targets = true;
+        settings.webhooks.redeliver_after_ms = 5;
+        settings.webhooks.gather_ms = 60;
+        switches(&mut settings.webhooks);
+    })
+    .expect("set");
+    let answer = caller.webhook(&json!({"targetUrl": url})).await;
+    assert_eq!(answer.status(), 201);
+    (fake, caller, target)
+}
+
+#[tokio::test]
+async fn an_inner_target_is_refused_unless_the_test_switch_is_on() {
+    let (fake, caller) = fake().await;
+    let body = json!({"targetUrl": "http://127.0.0.1:9/hook"});
+    let answer = caller.webhook(&body).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(json_of(answer).await["error"], "invalid_channel_webhook");
+    assert!(fake.register_webhook("line_demo", &body).is_err());
+    fake.change(|settings| settings.webhooks.allow_local_targets = true).expect("set");
+    assert_eq!(caller.webhook(&body).await.status(), 201);
+    assert_eq!(caller.webhook(&body).await.status(), 201, "twice the same target is two webhooks");
+    let url = format!("{}/api/v1/webhooks", caller.base);
+    let list = json_of(caller.http.get(url).bearer_auth("ezw_line_demo").send().await.expect("answer")).await;
+    assert_eq!(list["webhooks"].as_array().map(Vec::len), Some(2));
+    assert!(list["guess"].is_string(), "the route is marked as a guess");
+}
+
+#[tokio::test]
+async fn a_send_raises_the_observed_message_and_its_statuses_with_the_documented_headers() {
+    let (fake, caller, target) = hooked(|hooks| hooks.report_read = true).await;
+    caller.send("k", &hello("Hello")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 5).await, "{:?}", target.got());
+    let got = target.got();
+    let events: Vec<_> =
+        got.iter().map(|(headers, _)| headers["x-ezw-webhook-event"].to_str().expect("text")).collect();
+    assert_eq!(events, ["messages.post", "chats.post", "statuses.post", "statuses.post", "statuses.post"]);
+    assert_eq!(target.statuses(), ["sent", "delivered", "read"]);
+
+    let (headers, body) = &got[0];
+    assert_eq!(headers["x-ezw-line-id"], "line_demo");
+    assert_eq!(headers["x-ezw-webhook-id"].to_str().ok(), Some(fake.webhooks()[0].id.as_str()));
+    assert_eq!(headers["content-type"], "application/json");
+    assert!(headers.keys().all(|name| !name.as_str().contains("signature")), "none is documented");
+    assert_eq!(body["event"], "messages.post");
+    let item = &body["messages"][0];
+    assert_eq!(
+        (&item["from_me"], &item["body"], &item["text"]["body"]),
+        (&json!(true), &json!("Hello"), &json!("Hello"))
+    );
+    assert_eq!((&item["contactPhoneNumber"], &item["contact_phone_number"]), (&json!(PHONE), &json!(PHONE)));
+    assert_eq!((&item["id"], &item["conversationId"]), (&item["message_id"], &item["conversation_id"]));
+    assert!(item["timestamp"].as_i64().is_some_and(|seconds| seconds < 100_000_000_000), "unix seconds");
+    assert_eq!(got[2].1["statuses"][0]["id"], item["id"]);
+    let ids: BTreeSet<_> = got.iter().map(|(headers, _)| &headers["x-ezw-delivery-id"]).collect();
+    assert_eq!(ids.len(), 5, "each delivery has its own id");
+}
+
+#[tokio::test]
+async fn what_the_customer_writes_arrives_and_can_be_answered_by_conversation() {
+    let (fake, caller, target) = hooked(|_| {}).await;
+    fake.write_from_phone(PHONE, "מתי?", "line_demo").expect("written");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 2).await);
+    let item = &target.got()[0].1["messages"][0];
+    assert_eq!((&item["from_me"], &item["body"]), (&json!(false), &json!("מתי?")));
+    let reply = json!({"conversationId": item["conversationId"], "body": "Today"});
+    assert_eq!(caller.send("webhook-reply:1", &reply).await.expect("answer").status(), 202);
+    assert_eq!(fake.phone(PHONE).last().map(|message| message.body.clone()), Some("Today".into()));
+}
+
+#[tokio::test]
+async fn a_webhook_gets_only_its_events_and_only_while_enabled() {
+    let (fake, caller, target) = hooked(|_| {}).await;
+    let quiet = Target::default();
+    let narrow = Target::default();
+    let (quiet_url, narrow_url) = (quiet.start().await, narrow.start().await);
+    caller.webhook(&json!({"targetUrl": quiet_url, "enabled": false})).await;
+    caller.webhook(&json!({"targetUrl": narrow_url, "events": ["statuses.post"]})).await;
+    caller.send("k", &hello("x")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 4 && narrow.got().len() == 2).await);
+    assert_eq!(narrow.statuses(), ["sent", "delivered"]);
+    assert!(quiet.got().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_delivery_comes_again_with_the_same_id() {
+    let (fake, _caller, target) = hooked(|_| {}).await;
+    target.0.lock().expect("lock").refusals = 3;
+    fake.report_status("none", "sent").expect_err("no such message");
+    fake.write_from_phone(PHONE, "x", "line_demo").expect("written");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 5).await, "two events, three refusals");
+    let mut ids: Vec<_> = target.got().iter().map(|(headers, _)| headers["x-ezw-delivery-id"].clone()).collect();
+    ids.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    ids.dedup();
+    assert_eq!(ids.len(), 2);
+    assert!(fake.wait_for(SOON, |fake| fake.webhook_attempts().len() == 5).await);
+    assert_eq!(fake.webhook_attempts().iter().filter(|attempt| attempt.status == Some(503)).count(), 3);
+}
+
+#[tokio::test]
+async fn deliveries_can_be_doubled_batched_reordered_and_late() {
+    let (fake, caller, target) = hooked(|hooks| hooks.duplicate = true).await;
+    caller.send("k", &hello("x")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 8).await);
+    let got = target.got();
+    assert_eq!(got[0].0["x-ezw-delivery-id"], got[1].0["x-ezw-delivery-id"]);
+
+    let (fake, caller, target) = hooked(|hooks| hooks.batch = true).await;
+    caller.send("k", &hello("x")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 3).await);
+    assert_eq!(target.got()[2].1["statuses"].as_array().map(Vec::len), Some(2));
+
+    let (fake, caller, target) = hooked(|hooks| hooks.reorder = true).await;
+    caller.send("k", &hello("x")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 4).await);
+    assert_eq!(target.statuses(), ["delivered", "sent"]);
+
+    let (fake, caller, target) = hooked(|hooks| hooks.late_ms = 80).await;
+    let start = Instant::now();
+    caller.send("k", &hello("x")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| !target.got().is_empty()).await);
+    assert!(start.elapsed() >= Duration::from_millis(80));
+}
+
+#[tokio::test]
+async fn payloads_can_be_strange() {
+    let (fake, caller, target) = hooked(|hooks| {
+        hooks.unknown_status = true;
+        hooks.omit_conversation_id = true;
+        hooks.whapi_event_object = true;
+    })
+    .await;
+    fake.change(|settings| settings.own_provider_ids = true).expect("set");
+    let queued = json_of(caller.send("k", &hello("x")).await.expect("answer")).await;
+    assert!(fake.wait_for(SOON, |_| target.got().len() == 4).await);
+    let got = target.got();
+    assert_eq!(got[0].1["event"], json!({"type": "messages", "event": "post"}));
+    let item = &got[0].1["messages"][0];
+    assert!(item.get("conversationId").is_none() && item.get("conversation_id").is_none());
+    assert_ne!(item["id"], queued["id"], "the provider has ids of its own");
+    assert_eq!(target.statuses(), ["sent", "teleported"]);
+    assert!(got[2].1["statuses"][0]["timestamp"].is_string());
+}

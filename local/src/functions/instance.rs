@@ -1,0 +1,209 @@
+//! One running process of a function.
+//!
+//! Watches the process: when it ends, for whatever reason, the invocation it held fails at once. Its environment is
+//! made here and holds nothing of ours. A process outlives the stack by no more than its current invocation, even when
+//! the stack is killed: its next call to the Runtime API finds the connection closed, and it exits.
+
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    InvokeError,
+    logs::{LogBook, Source},
+    runtime_api::{Answer, Phase, RuntimeApi, Work},
+};
+
+/// Lambda's own limit for a function's start.
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a function's processes are started from.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    pub(super) binary: PathBuf,
+    pub(super) directory: PathBuf,
+    pub(super) env: Vec<(String, String)>,
+}
+
+/// A running process with its Runtime API endpoint.
+#[derive(Debug)]
+pub(super) struct Instance {
+    api: RuntimeApi,
+    pid: Option<u32>,
+    kill: Arc<Notify>,
+    /// How the process ended; empty while it runs.
+    ended: watch::Receiver<Option<String>>,
+    /// Set before a kill of ours, so that nobody hands it work in between.
+    condemned: AtomicBool,
+}
+
+impl Instance {
+    pub(super) async fn start(recipe: &Recipe, logs: &Arc<LogBook>) -> Result<Arc<Self>, InvokeError> {
+        let unstartable = |e: anyhow::Error| InvokeError::Start(format!("{e:#}"));
+        let api = RuntimeApi::start().await.map_err(unstartable)?;
+        let mut command = Command::new(&recipe.binary);
+        command
+            .env_clear()
+            .envs(recipe.env.iter().map(|(name, value)| (name, value)))
+            .env("AWS_LAMBDA_RUNTIME_API", api.addr.to_string())
+            .current_dir(&recipe.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        // a group of its own: Ctrl-C in the terminal is for the stack, which ends its functions itself
+        #[cfg(unix)]
+        command.process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| {
+                format!("can't start {} (build it with `cargo build --workspace --bins`)", recipe.binary.display())
+            })
+            .map_err(unstartable)?;
+        let pid = child.id();
+        let (ended_tx, ended) = watch::channel(None);
+        let kill = Arc::new(Notify::new());
+        let instance = Arc::new(Self { api, pid, kill: kill.clone(), ended, condemned: AtomicBool::new(false) });
+        tokio::spawn(watch_over(child, logs.clone(), kill, ended_tx, Arc::downgrade(&instance)));
+        instance.wait_until_ready().await?;
+        Ok(instance)
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), InvokeError> {
+        let (mut phase, mut ended) = (self.api.phase.clone(), self.ended.clone());
+        let ready = async {
+            tokio::select! {
+                changed = phase.wait_for(|phase| *phase != Phase::Starting) => match changed.map(|phase| phase.clone()) {
+                    Ok(Phase::InitFailed(message)) => Err(InvokeError::Init(message)),
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(InvokeError::Init("its endpoint closed".to_owned())),
+                },
+                how = ended.wait_for(Option::is_some) => Err(InvokeError::Init(describe(how.ok().and_then(|h| h.clone())))),
+            }
+        };
+        let result = tokio::time::timeout(INIT_LIMIT, ready).await;
+        let result = result.unwrap_or_else(|_| Err(InvokeError::Init(format!("it wasn't ready after {INIT_LIMIT:?}"))));
+        if result.is_err() {
+            self.kill();
+        }
+        result
+    }
+
+    /// Runs one invocation to its end. After an error of the process itself (crash, timeout) the instance is dead.
+    pub(super) async fn invoke(&self, work: Work, timeout: Duration) -> Result<Bytes, InvokeError> {
+        let answer = self.api.hand_over(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
+        if self.ended.borrow().is_some() {
+            self.api.gone();
+        }
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(Answer::Response(body))) => Ok(body),
+            Ok(Ok(Answer::Error { kind, message })) => Err(InvokeError::Function { kind, message }),
+            Ok(Err(_)) => Err(InvokeError::Crashed(describe(self.ended.borrow().clone()))),
+            Err(_) => {
+                self.kill();
+                Err(InvokeError::Timeout(timeout))
+            }
+        }
+    }
+
+    /// SIGKILL, now.
+    pub(super) fn kill(&self) {
+        self.condemned.store(true, Ordering::SeqCst);
+        self.kill.notify_one();
+    }
+
+    /// Waits until the process is gone.
+    pub(super) async fn wait_for_end(&self) {
+        let mut ended = self.ended.clone();
+        // an error means that the watcher is gone, and with it the process
+        drop(ended.wait_for(Option::is_some).await);
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !self.condemned.load(Ordering::SeqCst) && self.ended.borrow().is_none()
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn describe(how: Option<String>) -> String {
+    how.unwrap_or_else(|| "it ended".to_owned())
+}
+
+async fn watch_over(
+    mut child: Child,
+    logs: Arc<LogBook>,
+    kill: Arc<Notify>,
+    ended: watch::Sender<Option<String>>,
+    instance: std::sync::Weak<Instance>,
+) {
+    let pid = child.id().unwrap_or_default();
+    let out = child.stdout.take().map(|pipe| collect(pipe, Source::Stdout, pid, &logs));
+    let err = child.stderr.take().map(|pipe| collect(pipe, Source::Stderr, pid, &logs));
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            () = kill.notified() => if let Err(e) = child.start_kill() {
+                tracing::warn!("can't kill process {pid}: {e}");
+            },
+        }
+    };
+    for reader in [out, err].into_iter().flatten() {
+        // lines still in the pipe belong to the log; a grandchild that holds the pipe open must not hold us
+        drop(tokio::time::timeout(Duration::from_millis(200), reader).await);
+    }
+    let how = match status {
+        Ok(status) => format!("its process ended: {status}"),
+        Err(e) => format!("its process can't be watched: {e}"),
+    };
+    logs.add(Source::Stack, pid, &how);
+    ended.send_replace(Some(how));
+    if let Some(instance) = instance.upgrade() {
+        instance.api.gone();
+    }
+}
+
+fn collect(
+    pipe: impl AsyncRead + Send + Unpin + 'static,
+    source: Source,
+    pid: u32,
+    logs: &Arc<LogBook>,
+) -> JoinHandle<()> {
+    let logs = logs.clone();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(pipe).lines();
+        loop {
+            match lines.next_line().await {
+                Ok(Some(line)) => logs.add(source, pid, &line),
+                Ok(None) => break,
+                Err(e) => {
+                    logs.add(Source::Stack, pid, &format!("unreadable output: {e}"));
+                    break;
+                }
+            }
+        }
+    })
+}

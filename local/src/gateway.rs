@@ -1,0 +1,437 @@
+//! API Gateway on this machine: the template's HTTP API routes on 127.0.0.1, and the console beside them.
+//!
+//! Functions get payloads of format 2.0 as API Gateway makes them, errors and limits included. The console's router owns
+//! `GET /` and a few paths of its own; every other path is the template's or nobody's.
+//!
+//! Payload: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    ACCOUNT,
+    clock::Clock,
+    functions::{Functions, InvokeError},
+    template::{Route, Template},
+};
+
+/// Largest body: Lambda's limit for a synchronous payload, which is below API Gateway's own 10 MB.
+const MAX_BODY: usize = 6 * 1024 * 1024;
+/// API Gateway's limit for an integration.
+const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+/// Media types whose bodies arrive as text; all others are base64.
+const TEXT_TYPES: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
+
+/// The routes of a template and the functions behind them.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    routes: Vec<(Route, String)>,
+    functions: Arc<Functions>,
+    clock: Arc<Clock>,
+}
+
+impl Gateway {
+    pub(crate) fn new(template: &Template, functions: Arc<Functions>, clock: Arc<Clock>) -> Self {
+        let routes = template
+            .functions
+            .iter()
+            .flat_map(|function| function.routes.iter().map(|route| (route.clone(), function.name.clone())))
+            .collect();
+        Self { routes, functions, clock }
+    }
+
+    /// Method and path of every route, and its function.
+    pub(crate) fn routes(&self) -> &[(Route, String)] {
+        &self.routes
+    }
+
+    /// The gateway with `console` in front of it.
+    pub(crate) fn router(self: Arc<Self>, console: Router) -> Router {
+        console.fallback(move |request: Request| async move { self.serve(request).await })
+    }
+
+    /// The route for a request: the most specific one, as API Gateway chooses.
+    fn route(&self, method: &str, path: &str) -> Option<(&Route, &str, BTreeMap<String, String>)> {
+        self.routes
+            .iter()
+            .filter(|(route, _)| route.method == "ANY" || route.method == method)
+            .filter_map(|(route, function)| {
+                let parameters = match_path(&route.path, path)?;
+                let rank =
+                    (route.path == "$default", route.path.contains("+}"), parameters.len(), route.method == "ANY");
+                Some((rank, route, function.as_str(), parameters))
+            })
+            .min_by_key(|(rank, ..)| *rank)
+            .map(|(_, route, function, parameters)| (route, function, parameters))
+    }
+
+    async fn serve(&self, request: Request) -> Response {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let peer = peer.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let (parts, body) = request.into_parts();
+        self.handle(parts, body, peer).await
+    }
+
+    async fn handle(&self, parts: Parts, body: axum::body::Body, peer: SocketAddr) -> Response {
+        let Some((route, function, parameters)) = self.route(parts.method.as_str(), parts.uri.path()) else {
+            return message(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let body = match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(e) if e.is::<LengthLimitError>() => {
+                return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            }
+            Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
+        };
+        let event = event(&parts, &body, route, &parameters, peer, self.clock.now_ms());
+        let invocation = self.functions.invoke(function, event.to_string().into());
+        match tokio::time::timeout(INTEGRATION_LIMIT, invocation).await {
+            Ok(Ok(answer)) => response(&answer).unwrap_or_else(|problem| {
+                tracing::warn!("{function} gave the gateway no usable response: {problem}");
+                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+            }),
+            Ok(Err(e)) => {
+                tracing::warn!("{function}: {e}");
+                let status = match e {
+                    InvokeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                message(status, "Internal Server Error")
+            }
+            Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        }
+    }
+}
+
+fn message(status: StatusCode, text: &str) -> Response {
+    (status, axum::Json(json!({"message": text}))).into_response()
+}
+
+/// The values of a route's parameters when `path` is one of its paths. Parameters arrive decoded.
+fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
+    let mut parameters = BTreeMap::new();
+    if pattern == "$default" {
+        return Some(parameters);
+    }
+    let mut wanted = pattern.trim_matches('/').split('/');
+    let trimmed = path.strip_prefix('/').unwrap_or(path);
+    let mut rest = trimmed;
+    let mut ended = false;
+    for part in &mut wanted {
+        if ended {
+            return None;
+        }
+        let name = part.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        if let Some(name) = name.and_then(|name| name.strip_suffix('+')) {
+            parameters.insert(name.to_owned(), decode(rest));
+            return (!rest.is_empty()).then_some(parameters);
+        }
+        let (segment, after) = match rest.split_once('/') {
+            Some((segment, after)) => (segment, Some(after)),
+            None => (rest, None),
+        };
+        match name {
+            Some(name) if !segment.is_empty() => drop(parameters.insert(name.to_owned(), decode(segment))),
+            None if segment == part => {}
+            _ => return None,
+        }
+        ended = after.is_none();
+        rest = after.unwrap_or_default();
+    }
+    ended.then_some(parameters)
+}
+
+/// Undoes percent-encoding; `+` stays itself, this is no form.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match (first, tail) {
+            (b'%', [high, low, ..]) => {
+                std::str::from_utf8(&[*high, *low]).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            }
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The payload, format 2.0.
+fn event(
+    parts: &Parts,
+    body: &Bytes,
+    route: &Route,
+    parameters: &BTreeMap<String, String>,
+    peer: SocketAddr,
+    now_ms: i64,
+) -> Value {
+    let route_key =
+        if route.path == "$default" { route.path.clone() } else { format!("{} {}", route.method, route.path) };
+    let path = parts.uri.path();
+    let query = parts.uri.query().unwrap_or_default();
+    let header = |name: HeaderName| parts.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let host = header(header::HOST).unwrap_or_else(|| "127.0.0.1".to_owned());
+    let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers(&parts.headers),
+        "requestContext": {
+            "accountId": ACCOUNT,
+            "apiId": "local",
+            "domainName": host,
+            "domainPrefix": "local",
+            "http": {
+                "method": parts.method.as_str(),
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": peer.ip().to_string(),
+                "userAgent": header(header::USER_AGENT).unwrap_or_default(),
+            },
+            "requestId": crate::new_id(),
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "timeEpoch": now_ms,
+        },
+        "isBase64Encoded": false,
+    });
+    if let Some(cookies) = cookies(&parts.headers) {
+        event["cookies"] = cookies;
+    }
+    if !query.is_empty() {
+        event["queryStringParameters"] = query_parameters(query);
+    }
+    if !parameters.is_empty() {
+        event["pathParameters"] = json!(parameters);
+    }
+    if !body.is_empty() {
+        let kind = header(header::CONTENT_TYPE).unwrap_or_default();
+        let (text, encoded) = encode(body, &kind);
+        event["body"] = json!(text);
+        event["isBase64Encoded"] = json!(encoded);
+    }
+    event
+}
+
+/// The body as text where its media type is textual, in base64 otherwise.
+fn encode(body: &Bytes, content_type: &str) -> (String, bool) {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let textual = media_type.starts_with("text/") || TEXT_TYPES.contains(&media_type.as_str());
+    match std::str::from_utf8(body) {
+        Ok(text) if textual => (text.to_owned(), false),
+        _ => (STANDARD.encode(body), true),
+    }
+}
+
+/// Lower-cased names; several values of one name are joined by commas. Cookies travel separately.
+fn headers(headers: &HeaderMap) -> Map<String, Value> {
+    let mut joined = Map::new();
+    for name in headers.keys().filter(|name| **name != header::COOKIE) {
+        let values: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+        joined.insert(name.as_str().to_owned(), json!(values.join(",")));
+    }
+    joined
+}
+
+fn cookies(headers: &HeaderMap) -> Option<Value> {
+    let cookies: Vec<String> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split("; ").map(str::to_owned))
+        .collect();
+    (!cookies.is_empty()).then(|| json!(cookies))
+}
+
+fn query_parameters(query: &str) -> Value {
+    let mut parameters: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        parameters
+            .entry(name.into_owned())
+            .and_modify(|values| {
+                values.push(',');
+                values.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    json!(parameters)
+}
+
+/// A function's answer as a response. An answer without `statusCode` is itself the body, as API Gateway infers.
+fn response(answer: &[u8]) -> Result<Response, String> {
+    let value: Value = serde_json::from_slice(answer).map_err(|e| e.to_string())?;
+    let Some(status) = value.get("statusCode") else {
+        return Ok(([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response());
+    };
+    let status = status.as_u64().and_then(|n| u16::try_from(n).ok()).and_then(|n| StatusCode::from_u16(n).ok());
+    let status = status.ok_or("its statusCode is none")?;
+    let body = match &value["body"] {
+        Value::Null => Vec::new(),
+        Value::String(text) if value["isBase64Encoded"] == true => STANDARD.decode(text).map_err(|e| e.to_string())?,
+        Value::String(text) => text.clone().into_bytes(),
+        other => return Err(format!("its body is no text but {other}")),
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    for (name, value) in value["headers"].as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        headers.insert(header_name(name)?, header_value(&text)?);
+    }
+    for (name, values) in value["multiValueHeaders"].as_object().into_iter().flatten() {
+        for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            headers.append(header_name(name)?, header_value(value)?);
+        }
+    }
+    for cookie in value["cookies"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        headers.append(header::SET_COOKIE, header_value(cookie)?);
+    }
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
+    headers.insert("apigw-requestid", header_value(&crate::new_id())?);
+    Ok(response)
+}
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    name.parse().map_err(|_| format!("{name:?} is no header name"))
+}
+
+fn header_value(value: &str) -> Result<HeaderValue, String> {
+    value.parse().map_err(|_| "a header's value has unprintable characters".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(method: &str, path: &str) -> (Route, String) {
+        (Route { method: method.to_owned(), path: path.to_owned() }, path.to_owned())
+    }
+
+    fn gateway(routes: Vec<(Route, String)>) -> Gateway {
+        let setup = crate::functions::Setup {
+            binaries: "/nowhere".as_ref(),
+            directory: "/".as_ref(),
+            logs: &std::env::temp_dir(),
+            max_instances: 1,
+        };
+        let functions = Functions::prepare(&[], &setup, |_| BTreeMap::new()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Clock::open(&dir.path().join("clock")).unwrap());
+        Gateway { routes, functions: Arc::new(functions), clock }
+    }
+
+    #[test]
+    fn a_path_parameter_takes_one_segment_and_arrives_decoded() {
+        let matched = match_path("/stores/{store}", "/stores/a%20b+c").unwrap();
+        assert_eq!(matched, [("store".to_owned(), "a b+c".to_owned())].into());
+        for other in ["/stores", "/stores/", "/stores/a/b", "/Stores/a", "/", "/stores/a/"] {
+            assert_eq!(match_path("/stores/{store}", other), None, "{other}");
+        }
+        assert_eq!(match_path("/files/{rest+}", "/files/a/b").unwrap()["rest"], "a/b");
+        assert_eq!(match_path("/files/{rest+}", "/files"), None);
+        assert!(match_path("/", "/").is_some());
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_and_the_method_counts() {
+        let gateway = gateway(vec![
+            route("ANY", "$default"),
+            route("ANY", "/a/{x+}"),
+            route("POST", "/a/{x}"),
+            route("POST", "/a/b"),
+        ]);
+        let chosen = |method, path| gateway.route(method, path).map(|(_, function, _)| function.to_owned());
+        assert_eq!(chosen("POST", "/a/b").as_deref(), Some("/a/b"));
+        assert_eq!(chosen("POST", "/a/c").as_deref(), Some("/a/{x}"));
+        assert_eq!(chosen("GET", "/a/c").as_deref(), Some("/a/{x+}"));
+        assert_eq!(chosen("GET", "/z").as_deref(), Some("$default"));
+    }
+
+    #[test]
+    fn a_payload_has_the_shape_of_format_two() {
+        let request = http::Request::post("/stores/shop?a=1&a=2&b=%C3%A9")
+            .header("X-Shopify-Topic", "orders/create")
+            .header("X-Many", "1")
+            .header("X-Many", "2")
+            .header("Cookie", "a=1; b=2")
+            .header("Content-Type", "application/json; charset=utf-8")
+            .header("User-Agent", "test")
+            .body(())
+            .unwrap();
+        let (parts, ()) = request.into_parts();
+        let (route, _) = route("POST", "/stores/{store}");
+        let parameters = match_path(&route.path, parts.uri.path()).unwrap();
+        let event = event(
+            &parts,
+            &Bytes::from_static(b"{\"a\":1}"),
+            &route,
+            &parameters,
+            ([127, 0, 0, 1], 9).into(),
+            1_767_679_201_500,
+        );
+        assert_eq!(event["version"], "2.0");
+        assert_eq!(event["routeKey"], "POST /stores/{store}");
+        assert_eq!(event["rawPath"], "/stores/shop");
+        assert_eq!(event["queryStringParameters"], json!({"a": "1,2", "b": "é"}));
+        assert_eq!(event["headers"]["x-shopify-topic"], "orders/create");
+        assert_eq!(event["headers"]["x-many"], "1,2");
+        assert!(event["headers"].get("cookie").is_none());
+        assert_eq!(event["cookies"], json!(["a=1", "b=2"]));
+        assert_eq!(event["pathParameters"], json!({"store": "shop"}));
+        assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("{\"a\":1}"), &json!(false)));
+        assert_eq!(event["requestContext"]["http"]["method"], "POST");
+        assert_eq!(event["requestContext"]["timeEpoch"], 1_767_679_201_500_i64);
+        assert_eq!(event["requestContext"]["time"], "06/Jan/2026:06:00:01 +0000");
+    }
+
+    #[test]
+    fn bodies_that_are_no_text_travel_as_base64() {
+        let body = Bytes::from_static(b"a=1");
+        assert_eq!(encode(&body, "application/x-www-form-urlencoded"), ("YT0x".to_owned(), true));
+        assert_eq!(encode(&body, ""), ("YT0x".to_owned(), true));
+        assert_eq!(encode(&body, "TEXT/plain"), ("a=1".to_owned(), false));
+        assert_eq!(encode(&Bytes::from_static(b"\xff"), "application/json"), ("/w==".to_owned(), true));
+    }
+
+    #[test]
+    fn an_answer_becomes_a_response() {
+        let answer = json!({"statusCode": 401, "headers": {"X-Why": "no"}, "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": true});
+        let response = super::response(answer.to_string().as_bytes()).unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()["x-why"], "no");
+        assert_eq!(response.headers()["set-cookie"], "a=1");
+        let inferred = super::response(b"{\"fine\":true}").unwrap();
+        assert_eq!(
+            (inferred.status(), &inferred.headers()["content-type"]),
+            (StatusCode::OK, &HeaderValue::from_static("application/json"))
+        );
+        assert!(super::response(b"{\"statusCode\":\"x\"}").is_err());
+        assert!(super::response(b"no json").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_no_route_is_not_found_and_a_big_body_is_too_large() {
+        let gateway = gateway(vec![route("POST", "/a")]);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        let (parts, ()) = http::Request::get("/a").body(()).unwrap().into_parts();
+        assert_eq!(gateway.handle(parts, axum::body::Body::empty(), peer).await.status(), StatusCode::NOT_FOUND);
+        let (parts, ()) = http::Request::post("/a").body(()).unwrap().into_parts();
+        let big = axum::body::Body::from(vec![b'a'; MAX_BODY + 1]);
+        assert_eq!(gateway.handle(parts, big, peer).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

@@ -1,0 +1,145 @@
+//! `cargo run`: builds the functions and starts the whole house on this machine.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use local::{Options, Stack, build};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
+    signal,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake EZWhatsApp and a web console.
+#[derive(Debug, Parser)]
+#[command(name = "local", version)]
+struct Arguments {
+    /// Throw away the state of earlier runs first.
+    #[arg(long)]
+    fresh: bool,
+    /// Folder of the client to run.
+    #[arg(long, value_name = "DIR", default_value = "clients/demo")]
+    client: PathBuf,
+    /// File with the secrets' values [default: secrets.json in the client's folder].
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Port of the webhook endpoints and the console.
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+    /// Port of the fake EZWhatsApp.
+    #[arg(long, value_name = "PORT", default_value_t = 3010)]
+    ezw_port: u16,
+    /// Where state is kept between runs.
+    #[arg(long, value_name = "DIR", default_value = ".local")]
+    state: PathBuf,
+    /// Don't build the functions first.
+    #[arg(long)]
+    no_build: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    let root = workspace()?;
+    if !arguments.no_build {
+        build::workspace(&root)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run(arguments, root));
+    // a thread still waits for the terminal; nothing else is left to wait for
+    runtime.shutdown_background();
+    result
+}
+
+/// The nearest folder upwards with a `template.yaml`, so that the program runs from anywhere in the project.
+fn workspace() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir().context("can't find out where this is run")?;
+    let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
+    let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
+    Ok(root.to_owned())
+}
+
+async fn run(arguments: Arguments, root: PathBuf) -> anyhow::Result<()> {
+    let from_root = |path: &Path| if path.exists() { path.to_owned() } else { root.join(path) };
+    let options = Options {
+        client: from_root(&arguments.client),
+        secrets: arguments.secrets,
+        state: Some(root.join(arguments.state)),
+        fresh: arguments.fresh,
+        gateway_port: arguments.port,
+        ezw_port: arguments.ezw_port,
+        schedule: true,
+        ..Options::new(&root)
+    };
+    let stack = Stack::start(options).await?;
+    say(&welcome(&stack))?;
+    let result = listen(&stack).await;
+    say("Stopping.")?;
+    stack.shutdown().await;
+    result
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("can't write to standard output")
+}
+
+fn welcome(stack: &Stack) -> String {
+    let url = stack.gateway_url();
+    let routes: Vec<String> = stack
+        .routes()
+        .iter()
+        .map(|(route, function)| format!("  {:<5} {url}{}  →  {function}", route.method, route.path))
+        .collect();
+    format!(
+        "\nRunning client `{client}` on this machine\n\n\
+         {routes}\n\
+         \x20 console    {url}/\n\
+         \x20 EZWhatsApp {ezw} (fake)\n\
+         \x20 logs       {logs}\n\n\
+         Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so it is answered 401)\n\n\
+         Keys, each followed by Enter: o send a signed sample order · d send the same again · l take the line down or up · q quit\n",
+        client = stack.client_id(),
+        routes = routes.join("\n"),
+        ezw = stack.ezw().base_url(),
+        logs = stack.logs_folder().display(),
+    )
+}
+
+/// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
+async fn listen(stack: &Arc<Stack>) -> anyhow::Result<()> {
+    let mut keys = BufReader::new(tokio::io::stdin()).lines();
+    // without a terminal (a script, a service) the end of the input is no wish to quit
+    let mut input_open = std::io::stdin().is_terminal();
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            line = next_line(&mut keys), if input_open => match line {
+                Some(key) if key == "q" => return Ok(()),
+                Some(key) => press(stack, &key).await?,
+                None => input_open = false,
+            },
+            interrupted = signal::ctrl_c() => return interrupted.context("can't listen for Ctrl-C"),
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
+}
+
+async fn next_line(keys: &mut Lines<BufReader<Stdin>>) -> Option<String> {
+    keys.next_line().await.ok().flatten().map(|line| line.trim().to_owned())
+}
+
+async fn press(stack: &Arc<Stack>, key: &str) -> anyhow::Result<()> {
+    let done = match key {
+        "" => return Ok(()),
+        "o" => local::console::samples::send_sample_order(stack).await,
+        other => Ok(format!("There is no key {other}.")),
+    };
+    say(&done.unwrap_or_else(|e| format!("That failed: {e:#}")))
+}

@@ -1,0 +1,513 @@
+//! The stack itself: starts every room in the right order, hands out what stories and the console need, ends them.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
+
+use crate::{
+    ACCOUNT, REGION, build,
+    clock::Clock,
+    dynamo::Dynamo,
+    fake_ezw::FakeEzw,
+    functions::{Functions, Invocations, LogLine, Setup},
+    gateway::Gateway,
+    ports,
+    schedule::Scheduled,
+    secrets::Secrets,
+    state::State,
+    streams::{Backoff, FailedBatch, Failures, MappingState, Positions, Reader, Shared},
+    template::{self, Route, Template},
+};
+
+/// How often expired items are removed.
+const SWEEP: Duration = Duration::from_secs(10);
+/// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
+const LAYER: &str = "/opt/";
+
+/// What a stack is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The workspace: `template.yaml` is here, relative paths of a client are from here.
+    pub root: PathBuf,
+    /// The template; default `{root}/template.yaml`.
+    pub template: Option<PathBuf>,
+    /// Folder of the client; default `{root}/clients/demo`.
+    pub client: PathBuf,
+    /// Secrets file; default `{client}/secrets.json`.
+    pub secrets: Option<PathBuf>,
+    /// Where state is kept over restarts; `None`: in memory and a temporary directory, gone with the stack.
+    pub state: Option<PathBuf>,
+    /// Throw away the state of an earlier stack first.
+    pub fresh: bool,
+    /// Port of the gateway and the console; 0: any.
+    pub gateway_port: u16,
+    /// Port of the fake EZWhatsApp; 0: any.
+    pub ezw_port: u16,
+    /// Whether schedules run. Without them, [`Stack::tick`] invokes what they would.
+    pub schedule: bool,
+    /// Where the function binaries are; default: beside the running program.
+    pub binaries: Option<PathBuf>,
+    /// Processes per function.
+    pub max_instances: usize,
+    /// Pauses between retries of a stream batch.
+    pub backoff: Backoff,
+    /// Added to, and winning over, the functions' environment.
+    pub env: BTreeMap<String, String>,
+    /// Template parameters, winning over the defaults and over what the stack sets itself.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// What a test wants: nothing kept, any free ports, no schedule, the demo client.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            client: root.join("clients/demo"),
+            root,
+            template: None,
+            secrets: None,
+            state: None,
+            fresh: false,
+            gateway_port: 0,
+            ezw_port: 0,
+            schedule: false,
+            binaries: None,
+            max_instances: 4,
+            backoff: Backoff::default(),
+            env: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+        }
+    }
+}
+
+/// The few things the stack itself has to know of a client; the rest is the functions' business.
+#[derive(Debug, Clone, Deserialize)]
+struct Client {
+    client: String,
+    #[serde(default)]
+    lines: BTreeMap<String, ClientLine>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ClientLine {
+    line_id: String,
+}
+
+/// A running stack.
+#[derive(Debug)]
+pub struct Stack {
+    options: Options,
+    client: Client,
+    template: Template,
+    gateway_addr: SocketAddr,
+    gateway: Arc<Gateway>,
+    functions: Arc<Functions>,
+    dynamo: Arc<Dynamo>,
+    secrets: Arc<Secrets>,
+    clock: Arc<Clock>,
+    ezw: FakeEzw,
+    readers: Vec<Arc<Reader>>,
+    failures: Arc<Failures>,
+    scheduled: Vec<Scheduled>,
+    state: State,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Stack {
+    /// Starts everything; returns when the gateway accepts requests. Runs on the caller's tokio runtime, until
+    /// [`Self::shutdown`] or the end of that runtime.
+    pub async fn start(options: Options) -> anyhow::Result<Arc<Self>> {
+        let root = options.root.canonicalize().with_context(|| format!("there is no {}", options.root.display()))?;
+        let client_folder = options.client.canonicalize();
+        let client_folder =
+            client_folder.with_context(|| format!("there is no client {}", options.client.display()))?;
+        let client = read_client(&client_folder)?;
+        let options = Options { root, client: client_folder, ..options };
+        let template_path = options.template.clone().unwrap_or_else(|| options.root.join("template.yaml"));
+        let template = Template::read(&template_path, &parameters(&options, &client))?;
+
+        let listener = ports::bind(options.gateway_port, "the gateway and the console", "--port")?;
+        let gateway_addr = listener.local_addr()?;
+        let state = State::open(options.state.as_deref(), options.fresh)?;
+        let clock = Arc::new(Clock::open(&state.path("clock"))?);
+        let secrets_path = options.secrets.clone().unwrap_or_else(|| options.client.join("secrets.json"));
+        let secrets = Arc::new(Secrets::read(&secrets_path, clock.clone())?);
+        let dynamo = Arc::new(Dynamo::open(state.kept("dynamo.db").as_deref(), clock.clone())?);
+        dynamo.create_tables(&template.tables)?;
+        let ezw = start_ezw(&options, &state, &client, &secrets).await?;
+
+        let (mut tasks, any) = (Vec::new(), 0);
+        let dynamo_url = serve(dynamo.clone().router(), ports::bind(any, "DynamoDB", "")?, &mut tasks)?;
+        let secrets_url = serve(secrets.clone().router(), ports::bind(any, "Secrets Manager", "")?, &mut tasks)?;
+        let surroundings = Surroundings {
+            dynamo_url,
+            secrets_url,
+            ezw_url: ezw.base_url(),
+            gateway_url: format!("http://{gateway_addr}"),
+            clock: clock.path().to_owned(),
+        };
+        let binaries = match &options.binaries {
+            Some(folder) => folder.clone(),
+            None => build::binaries()?,
+        };
+        let setup = Setup {
+            binaries: &binaries,
+            directory: &options.root,
+            logs: &state.path("logs"),
+            max_instances: options.max_instances,
+        };
+        let functions = Functions::prepare(&template.functions, &setup, |f| environment(f, &surroundings, &options))?;
+        let functions = Arc::new(functions);
+        if let Some(missing) = functions.missing_binaries().first() {
+            bail!("{} doesn't exist: build it with `cargo build --workspace --bins`", missing.display());
+        }
+
+        let failures = Arc::new(Failures::open(state.kept("failures.jsonl").as_deref())?);
+        let shared = Shared {
+            dynamo: dynamo.clone(),
+            functions: functions.clone(),
+            positions: Arc::new(Positions::open(state.kept("streams.json").as_deref())?),
+            failures: failures.clone(),
+            backoff: options.backoff,
+        };
+        let mut readers = Vec::new();
+        for (function, mapping) in template.functions.iter().flat_map(|f| f.streams.iter().map(move |m| (f, m))) {
+            let reader = Reader::new(mapping.clone(), &function.name, shared.clone());
+            readers.push(Arc::new(reader.with_context(|| mapping.id.clone())?));
+        }
+        let scheduled = template.functions.iter().flat_map(|function| {
+            let name = function.name.clone();
+            let one =
+                move |s: &template::Schedule| Scheduled { function: name.clone(), id: s.id.clone(), every: s.every };
+            function.schedules.iter().map(one)
+        });
+        let scheduled: Vec<_> = scheduled.collect();
+        let gateway = Arc::new(Gateway::new(&template, functions.clone(), clock.clone()));
+
+        let stack = Arc::new(Self {
+            options,
+            client,
+            template,
+            gateway_addr,
+            gateway,
+            functions,
+            dynamo,
+            secrets,
+            clock,
+            ezw,
+            readers,
+            failures,
+            scheduled,
+            state,
+            tasks: Mutex::new(tasks),
+        });
+        stack.set_to_work(listener)?;
+        Ok(stack)
+    }
+
+    /// Starts the tasks that need the finished stack.
+    fn set_to_work(self: &Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
+        let mut tasks = crate::lock(&self.tasks);
+        for reader in &self.readers {
+            tasks.push(tokio::spawn(reader.clone().run()).abort_handle());
+        }
+        if self.options.schedule {
+            for scheduled in &self.scheduled {
+                let work = scheduled.clone().run(self.functions.clone(), self.clock.clone());
+                tasks.push(tokio::spawn(work).abort_handle());
+            }
+        }
+        let dynamo = self.dynamo.clone();
+        tasks.push(tokio::spawn(sweep(dynamo)).abort_handle());
+        serve(self.gateway.clone().router(crate::console::router(self.clone())), listener, &mut tasks)?;
+        Ok(())
+    }
+
+    /// `http://127.0.0.1:{port}` of the gateway and the console.
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}", self.gateway_addr)
+    }
+
+    /// Method and path of every route, with the name of its function.
+    pub fn routes(&self) -> &[(Route, String)] {
+        self.gateway.routes()
+    }
+
+    /// The fake EZWhatsApp.
+    pub fn ezw(&self) -> &FakeEzw {
+        &self.ezw
+    }
+
+    /// The database: engine, counters, faults.
+    pub fn dynamo(&self) -> &Arc<Dynamo> {
+        &self.dynamo
+    }
+
+    /// The secrets.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
+    }
+
+    /// The clock of functions and database.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// The functions, for invoking them directly.
+    pub fn functions(&self) -> &Arc<Functions> {
+        &self.functions
+    }
+
+    /// The template as it was read.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Folder of the workspace, absolute.
+    pub fn root(&self) -> &Path {
+        &self.options.root
+    }
+
+    /// Folder of the client, absolute.
+    pub fn client_folder(&self) -> &Path {
+        &self.options.client
+    }
+
+    /// Id of the client, as `client.toml` has it.
+    pub fn client_id(&self) -> &str {
+        &self.client.client
+    }
+
+    /// Folder with a log file per function.
+    pub fn logs_folder(&self) -> PathBuf {
+        self.state.path("logs")
+    }
+
+    /// How often a function was invoked.
+    pub fn invocations(&self, function: &str) -> Invocations {
+        self.functions.invocations(function)
+    }
+
+    /// The last lines a function wrote, oldest first. A line appears a moment after it was written.
+    pub fn logs(&self, function: &str) -> Vec<LogLine> {
+        self.functions.logs(function)
+    }
+
+    /// Batches that were given up, oldest first.
+    pub fn failures(&self) -> Vec<FailedBatch> {
+        self.failures.list()
+    }
+
+    /// How far each stream has been read.
+    pub fn streams(&self) -> anyhow::Result<Vec<MappingState>> {
+        self.readers.iter().map(|reader| reader.state()).collect()
+    }
+
+    /// Invokes a function with any payload and waits for its response.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> anyhow::Result<Value> {
+        Ok(self.functions.invoke_json(function, payload).await?)
+    }
+
+    /// The same with bytes.
+    pub async fn invoke_raw(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
+        Ok(self.functions.invoke(function, payload).await?)
+    }
+
+    /// Does once what the schedules do every minute, and waits for the end. Returns the function's response; with several
+    /// schedules, a list in the template's order.
+    pub async fn tick(&self) -> anyhow::Result<Value> {
+        let mut responses = Vec::new();
+        for scheduled in &self.scheduled {
+            let response = scheduled.invoke(&self.functions, &self.clock).await;
+            responses.push(response.with_context(|| format!("{} ({})", scheduled.function, scheduled.id))?);
+        }
+        match responses.len() {
+            0 => bail!("the template has no schedule"),
+            1 => Ok(responses.remove(0)),
+            _ => Ok(Value::Array(responses)),
+        }
+    }
+
+    /// Waits until every stream is read to its end and no invocation runs; at most 30 s.
+    pub async fn drain(&self) -> anyhow::Result<()> {
+        self.drain_within(Duration::from_secs(30)).await
+    }
+
+    /// The same with a limit. The error says what is pending.
+    pub async fn drain_within(&self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        self.dynamo.wake_readers();
+        loop {
+            let begun = self.begun();
+            let pending = self.pending()?;
+            // nothing pending, and nothing began while we looked
+            if pending.is_empty() && begun == self.begun() && self.functions.running() == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("not drained after {limit:?}: {}", pending.join("; "));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn begun(&self) -> u64 {
+        self.functions.names().iter().map(|name| self.functions.invocations(name).started).sum()
+    }
+
+    fn pending(&self) -> anyhow::Result<Vec<String>> {
+        let mut pending = Vec::new();
+        for name in self.functions.names() {
+            let running = self.functions.invocations(&name).running;
+            if running > 0 {
+                pending.push(format!("{name} has {running} invocation(s) running"));
+            }
+        }
+        for state in self.streams()?.into_iter().filter(|state| !state.caught_up()) {
+            let MappingState { id, position, end, attempts, .. } = state;
+            pending.push(format!("{id} is at {position:?} of {end:?} after {attempts} failed attempt(s)"));
+        }
+        Ok(pending)
+    }
+
+    /// SIGKILL to every instance of a function, now. Returns how many there were, when they are gone.
+    pub async fn kill(&self, function: &str) -> usize {
+        self.functions.kill(function).await
+    }
+
+    /// Ends everything: no process of a function is left when this returns. Batches in hand are delivered again by the
+    /// next stack on the same state.
+    pub async fn shutdown(&self) {
+        for task in crate::lock(&self.tasks).drain(..) {
+            task.abort();
+        }
+        self.functions.stop().await;
+        self.state.release();
+    }
+}
+
+async fn sweep(dynamo: Arc<Dynamo>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let dynamo = dynamo.clone();
+        match tokio::task::spawn_blocking(move || dynamo.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(n)) => tracing::debug!("{n} item(s) expired"),
+            Ok(Err(e)) => tracing::warn!("can't remove expired items: {e}"),
+            Err(e) => tracing::warn!("can't remove expired items: {e}"),
+        }
+    }
+}
+
+/// Serves a router in a task of its own; returns its URL.
+fn serve(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
+    let addr = listener.local_addr()?;
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let task = tokio::spawn(async move {
+        if let Err(e) = axum::serve(listener, service).await {
+            tracing::error!("the server at {addr} stopped: {e}");
+        }
+    });
+    tasks.push(task.abort_handle());
+    Ok(format!("http://{addr}"))
+}
+
+fn read_client(folder: &Path) -> anyhow::Result<Client> {
+    let path = folder.join("client.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// The parameters a deployment of this client would be given.
+fn parameters(options: &Options, client: &Client) -> BTreeMap<String, String> {
+    let mut parameters = BTreeMap::from([
+        ("Client".to_owned(), client.client.clone()),
+        ("ClientDir".to_owned(), options.client.display().to_string()),
+    ]);
+    parameters.extend(options.parameters.clone());
+    parameters
+}
+
+/// Starts the fake with the client's lines: each line's token, as the secrets have it, stands for its line id.
+async fn start_ezw(options: &Options, state: &State, client: &Client, secrets: &Secrets) -> anyhow::Result<FakeEzw> {
+    let ezw = FakeEzw::start(options.ezw_port, state.kept_folder()).await?;
+    if options.fresh {
+        ezw.fresh()?;
+    }
+    let tokens = client.lines.iter().filter_map(|(name, line)| {
+        let token = secrets.current(&format!("tellonce/{}/lines/{name}", client.client))?;
+        Some((token, line.line_id.clone()))
+    });
+    ezw.set_tokens(tokens.collect());
+    Ok(ezw)
+}
+
+/// What stands around the functions, and where.
+struct Surroundings {
+    dynamo_url: String,
+    secrets_url: String,
+    ezw_url: String,
+    gateway_url: String,
+    clock: PathBuf,
+}
+
+/// A function's environment: the template's, then what Lambda sets, then what leads to this machine's servers.
+fn environment(
+    function: &template::Function,
+    surroundings: &Surroundings,
+    options: &Options,
+) -> BTreeMap<String, String> {
+    let mut env = function.env.clone();
+    for value in env.values_mut() {
+        if let Some(file) = value.strip_prefix(LAYER) {
+            *value = options.client.join(file).display().to_string();
+        }
+    }
+    // a function that can talk to these at all talks to the ones on this machine
+    for (name, url) in [("EZW_BASE_URL", &surroundings.ezw_url), ("SHOPIFY_BASE_URL", &surroundings.gateway_url)] {
+        if let Some(value) = env.get_mut(name) {
+            value.clone_from(url);
+        }
+    }
+    let memory = function.memory_mb.to_string();
+    let log_group = format!("/aws/lambda/{}", function.name);
+    let clock = surroundings.clock.display().to_string();
+    for (name, value) in [
+        ("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("_HANDLER", "bootstrap"),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_ACCOUNT_ID", ACCOUNT),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_SESSION_TOKEN", "local"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &surroundings.dynamo_url),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &surroundings.secrets_url),
+        ("TELLONCE_CLOCK", &clock),
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    env.extend(options.env.clone());
+    env
+}

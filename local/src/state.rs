@@ -1,0 +1,122 @@
+//! Where a stack keeps what should survive it, and that only one stack uses it at a time.
+
+use std::{
+    fs::{File, TryLockError},
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+/// What a stack leaves in its state directory, and what `--fresh` removes. Nothing else in it is touched.
+const OWN: [&str; 7] =
+    ["dynamo.db", "dynamo.db-wal", "dynamo.db-shm", "streams.json", "failures.jsonl", "clock", "logs"];
+
+/// A stack's files: in a directory that stays, or in a temporary one.
+#[derive(Debug)]
+pub(crate) struct State {
+    folder: PathBuf,
+    kept: bool,
+    /// Held for as long as the stack lives; the system lets go of it when the process dies, however it dies.
+    lock: Option<File>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl State {
+    /// Opens `folder`, or a temporary one that goes away with the stack.
+    pub(crate) fn open(folder: Option<&Path>, fresh: bool) -> anyhow::Result<Self> {
+        let Some(folder) = folder else {
+            let temporary = tempfile::tempdir().context("can't create a temporary directory")?;
+            let folder = temporary.path().to_owned();
+            return Ok(Self { folder, kept: false, lock: None, _temporary: Some(temporary) });
+        };
+        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
+        // children run elsewhere, so every path handed to them has to be absolute
+        let folder = folder.canonicalize().with_context(|| format!("can't find {}", folder.display()))?;
+        let lock = take_lock(&folder)?;
+        if fresh {
+            for name in OWN {
+                let path = folder.join(name);
+                let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                match removed {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(e).with_context(|| format!("can't remove {}", path.display()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(Self { folder, kept: true, lock: Some(lock), _temporary: None })
+    }
+
+    /// The path of one of the stack's files.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The same, when the file is to survive the stack.
+    pub(crate) fn kept(&self, name: &str) -> Option<PathBuf> {
+        self.kept.then(|| self.path(name))
+    }
+
+    /// The directory, when it survives the stack.
+    pub(crate) fn kept_folder(&self) -> Option<&Path> {
+        self.kept.then_some(self.folder.as_path())
+    }
+
+    /// Lets another stack use the directory.
+    pub(crate) fn release(&self) {
+        if let Some(Err(e)) = self.lock.as_ref().map(File::unlock) {
+            tracing::warn!("can't release {}: {e}", self.folder.display());
+        }
+    }
+}
+
+fn take_lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = file.with_context(|| format!("can't write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let who = if file.read_to_string(&mut pid).is_ok() && !pid.is_empty() {
+                format!(" (pid {pid})")
+            } else {
+                String::new()
+            };
+            bail!(
+                "{} is used by another local stack{who}: stop that, or choose another directory with --state DIR",
+                folder.display()
+            );
+        }
+        Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("can't lock {}", path.display())),
+    }
+    std::fs::write(&path, std::process::id().to_string()).with_context(|| format!("can't write {}", path.display()))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_serves_one_stack_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = State::open(Some(dir.path()), false).unwrap();
+        let error = State::open(Some(dir.path()), false).unwrap_err().to_string();
+        assert!(error.contains("another local stack") && error.contains("--state"), "{error}");
+        first.release();
+        State::open(Some(dir.path()), false).unwrap();
+    }
+
+    #[test]
+    fn fresh_removes_what_is_ours_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("clock"), "5").unwrap();
+        std::fs::write(dir.path().join("mine.txt"), "keep").unwrap();
+        let state = State::open(Some(dir.path()), true).unwrap();
+        assert!(!state.path("clock").exists());
+        assert!(state.path("mine.txt").exists());
+    }
+}

@@ -1,0 +1,239 @@
+//! What becomes of a batch: answered, retried, halved, given up. Pure: invocations and pauses happen elsewhere.
+//!
+//! Follows Lambda's rules for streams
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>):
+//! - Without `ReportBatchItemFailures` any response is a success. With it, an empty list is a success; otherwise
+//!   everything before the lowest reported sequence number is done and the rest is retried; an identifier that isn't
+//!   one of the batch, or a malformed response, fails the whole batch.
+//! - With bisecting, a batch that made no progress is halved, and halving doesn't count as an attempt. AWS leaves open
+//!   what exactly happens when both are on and the first record keeps failing; here the batch is halved then too,
+//!   so that a poisoned record is alone when it is given up.
+//! - After `MaximumRetryAttempts` retries a batch is given up.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::sequence_number;
+use crate::template::StreamMapping;
+
+/// The open parts of a batch, in order.
+pub(super) struct Plan {
+    open: VecDeque<Part>,
+    bisect: bool,
+    max_retries: Option<u32>,
+    reports_failures: bool,
+}
+
+struct Part {
+    records: Vec<Value>,
+    /// Attempts that failed.
+    attempts: u32,
+}
+
+/// What an invocation led to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Progress {
+    /// The part is done with, up to this sequence number.
+    Done { last: String },
+    /// To be tried again, after a pause; `done` is the sequence number up to which there was success.
+    Retry { done: Option<String>, attempt: u32 },
+    /// Out of attempts.
+    GaveUp(Failure),
+}
+
+/// A part that was given up.
+#[derive(Debug, PartialEq)]
+pub(super) struct Failure {
+    pub(super) records: Vec<Value>,
+    pub(super) attempts: u32,
+    pub(super) error: String,
+}
+
+impl Plan {
+    pub(super) fn new(records: Vec<Value>, mapping: &StreamMapping) -> Self {
+        Self {
+            open: VecDeque::from([Part { records, attempts: 0 }]),
+            bisect: mapping.bisect,
+            max_retries: mapping.max_retries,
+            reports_failures: mapping.reports_failures,
+        }
+    }
+
+    /// The records to invoke the function with next; `None` when the batch is settled.
+    pub(super) fn next(&self) -> Option<&[Value]> {
+        self.open.front().map(|part| part.records.as_slice())
+    }
+
+    /// Takes the result of the invocation with [`Self::next`].
+    pub(super) fn settle(&mut self, result: Result<Value, String>) -> Progress {
+        let Some(mut part) = self.open.pop_front() else {
+            return Progress::Done { last: String::new() };
+        };
+        let last = part.records.last().map(sequence_number).unwrap_or_default().to_owned();
+        let (failed_from, error) = match result {
+            Ok(response) if self.reports_failures => match first_failure(&response, &part.records) {
+                None => return Progress::Done { last },
+                Some(index) => (index, "the function reported batch item failures".to_owned()),
+            },
+            Ok(_) => return Progress::Done { last },
+            Err(error) => (0, error),
+        };
+        let rest = part.records.split_off(failed_from);
+        let done = part.records.last().map(|record| sequence_number(record).to_owned());
+        // a new first record has failed once, whatever the one before it went through
+        let attempts = if done.is_some() { 1 } else { part.attempts + 1 };
+        if self.max_retries.is_some_and(|max| attempts > max) {
+            return Progress::GaveUp(Failure { records: rest, attempts, error });
+        }
+        if done.is_none() && self.bisect && rest.len() > 1 {
+            let mut first = rest;
+            let second = first.split_off(first.len() / 2);
+            // neither half was tried yet as it is now: halving costs no attempt
+            self.open.push_front(Part { records: second, attempts: part.attempts });
+            self.open.push_front(Part { records: first, attempts: part.attempts });
+        } else {
+            self.open.push_front(Part { records: rest, attempts });
+        }
+        Progress::Retry { done, attempt: attempts }
+    }
+}
+
+/// Index of the first record that failed; `None`: none did. Anything unexpected fails the whole batch.
+fn first_failure(response: &Value, records: &[Value]) -> Option<usize> {
+    if response.is_null() {
+        return None;
+    }
+    let failures = match response.get("batchItemFailures") {
+        None if response.as_object().is_some_and(serde_json::Map::is_empty) => return None,
+        Some(Value::Null) => return None,
+        Some(Value::Array(failures)) => failures,
+        None | Some(_) => return Some(0),
+    };
+    let mut lowest = None;
+    for failure in failures {
+        let identifier = failure["itemIdentifier"].as_str().unwrap_or_default();
+        let index = records.iter().position(|record| sequence_number(record) == identifier).unwrap_or(0);
+        lowest = Some(lowest.map_or(index, |known: usize| known.min(index)));
+    }
+    lowest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mapping(bisect: bool, max_retries: Option<u32>) -> StreamMapping {
+        StreamMapping {
+            id: "F/E".to_owned(),
+            table: "T".to_owned(),
+            batch_size: 10,
+            filters: Vec::new(),
+            bisect,
+            max_retries,
+            reports_failures: true,
+            on_failure: None,
+            from_start: true,
+        }
+    }
+
+    fn records(numbers: impl IntoIterator<Item = u32>) -> Vec<Value> {
+        numbers.into_iter().map(|n| json!({"dynamodb": {"SequenceNumber": n.to_string()}})).collect()
+    }
+
+    fn numbers(records: &[Value]) -> Vec<&str> {
+        records.iter().map(sequence_number).collect()
+    }
+
+    fn failures(numbers: &[u32]) -> Result<Value, String> {
+        let items: Vec<Value> = numbers.iter().map(|n| json!({"itemIdentifier": n.to_string()})).collect();
+        Ok(json!({ "batchItemFailures": items }))
+    }
+
+    #[test]
+    fn an_empty_report_settles_the_batch() {
+        for answer in [json!(null), json!({}), json!({"batchItemFailures": []}), json!({"batchItemFailures": null})] {
+            let mut plan = Plan::new(records(1..=3), &mapping(true, Some(2)));
+            assert_eq!(plan.settle(Ok(answer)), Progress::Done { last: "3".to_owned() });
+            assert!(plan.next().is_none());
+        }
+    }
+
+    #[test]
+    fn a_report_retries_from_the_lowest_failure_on() {
+        let mut plan = Plan::new(records(1..=5), &mapping(true, Some(2)));
+        assert_eq!(plan.settle(failures(&[4, 3])), Progress::Retry { done: Some("2".to_owned()), attempt: 1 });
+        assert_eq!(numbers(plan.next().unwrap()), ["3", "4", "5"]);
+        assert_eq!(plan.settle(failures(&[])), Progress::Done { last: "5".to_owned() });
+    }
+
+    #[test]
+    fn an_identifier_that_is_none_of_the_batch_fails_all_of_it() {
+        for answer in
+            [failures(&[9]), Ok(json!({"batchItemFailures": [{}]})), Ok(json!({"status": "fine"})), Ok(json!("fine"))]
+        {
+            let mut plan = Plan::new(records(1..=2), &mapping(false, None));
+            assert_eq!(plan.settle(answer), Progress::Retry { done: None, attempt: 1 });
+            assert_eq!(numbers(plan.next().unwrap()), ["1", "2"]);
+        }
+    }
+
+    #[test]
+    fn a_failed_batch_is_halved_without_costing_an_attempt() {
+        let mut plan = Plan::new(records(1..=4), &mapping(true, Some(1)));
+        plan.settle(Err("boom".to_owned()));
+        assert_eq!(numbers(plan.next().unwrap()), ["1", "2"]);
+        plan.settle(Err("boom".to_owned()));
+        assert_eq!(numbers(plan.next().unwrap()), ["1"]);
+        assert_eq!(plan.settle(Err("boom".to_owned())), Progress::Retry { done: None, attempt: 1 });
+        let gave_up = Failure { records: records([1]), attempts: 2, error: "boom".to_owned() };
+        assert_eq!(plan.settle(Err("boom".to_owned())), Progress::GaveUp(gave_up));
+        assert_eq!(plan.settle(Ok(json!(null))), Progress::Done { last: "2".to_owned() });
+        assert_eq!(numbers(plan.next().unwrap()), ["3", "4"]);
+        assert_eq!(plan.settle(Ok(json!(null))), Progress::Done { last: "4".to_owned() });
+        assert!(plan.next().is_none());
+    }
+
+    #[test]
+    fn a_poisoned_first_record_is_alone_when_it_is_given_up() {
+        let mut plan = Plan::new(records(1..=8), &mapping(true, Some(3)));
+        let (mut given_up, mut told) = (Vec::new(), Vec::new());
+        while let Some(batch) = plan.next() {
+            let poisoned = numbers(batch).contains(&"1");
+            let batch: Vec<String> = numbers(batch).into_iter().map(str::to_owned).collect();
+            match plan.settle(if poisoned { failures(&[1]) } else { failures(&[]) }) {
+                Progress::GaveUp(failure) => given_up.extend(failure.records),
+                Progress::Done { .. } => told.extend(batch),
+                Progress::Retry { .. } => {}
+            }
+        }
+        assert_eq!(numbers(&given_up), ["1"]);
+        assert_eq!(told, ["2", "3", "4", "5", "6", "7", "8"]);
+    }
+
+    #[test]
+    fn without_bisecting_the_whole_batch_is_given_up() {
+        let mut plan = Plan::new(records(1..=2), &mapping(false, Some(0)));
+        let gave_up = Failure { records: records(1..=2), attempts: 1, error: "boom".to_owned() };
+        assert_eq!(plan.settle(Err("boom".to_owned())), Progress::GaveUp(gave_up));
+        assert!(plan.next().is_none());
+    }
+
+    #[test]
+    fn progress_gives_the_next_record_its_own_attempts() {
+        let mut plan = Plan::new(records(1..=2), &mapping(false, Some(1)));
+        assert_eq!(plan.settle(failures(&[1])), Progress::Retry { done: None, attempt: 1 });
+        assert_eq!(plan.settle(failures(&[2])), Progress::Retry { done: Some("1".to_owned()), attempt: 1 });
+        assert!(matches!(plan.settle(failures(&[2])), Progress::GaveUp(_)));
+    }
+
+    #[test]
+    fn a_function_that_does_not_report_succeeds_with_any_answer() {
+        let mut quiet = mapping(true, Some(1));
+        quiet.reports_failures = false;
+        let mut plan = Plan::new(records(1..=2), &quiet);
+        assert_eq!(plan.settle(failures(&[1])), Progress::Done { last: "2".to_owned() });
+    }
+}

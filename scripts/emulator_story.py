@@ -1,0 +1,353 @@
+"""The story that scripts/deploy-to-emulator tells; run that.
+
+Starts MiniStack and the fake EZWhatsApp on the loopback, deploys the built template with `sam deploy`, delivers signed orders
+through the API, and looks at what arrived. Everything it starts and writes is gone afterwards, also when it fails.
+
+What the emulator can't do is done here in its place, and nothing else:
+- it ignores the body of an HTTP API, so the routes are made from that very body after the deployment;
+- it mounts no layers for `provided` runtimes, so the functions get the deployed layer's file at another path than /opt.
+Retries, partial batch failures and dead letters aren't emulated faithfully either; the Rust tests hold those.
+"""
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import hmac
+import io
+import json
+import os
+import pathlib
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from datetime import datetime, timedelta, timezone
+
+import boto3
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STACK = "tellonce-demo"
+CLIENT = "demo"
+STORE = "erp"
+REGION = "eu-central-1"
+# MiniStack's built-in key pair. It means nothing anywhere else.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+
+
+def say(text):
+    print(f"--- {text}", flush=True)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(what, look, seconds):
+    """Asks every 0.2 s until `look` answers something true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            found = look()
+            if found:
+                return found
+        time.sleep(0.2)
+    raise SystemExit(f"FAILED: waited {seconds} s for {what}")
+
+
+def http(method, url, body=None, headers=None):
+    """(status, body) of a request, errors included."""
+    request = urllib.request.Request(url, method=method, data=body, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+@contextlib.contextmanager
+def running(name, command, env, log):
+    """A process of its own group, ended with everything it started."""
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=ROOT)
+    try:
+        yield process
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+        if sys.exc_info()[0] is not None:
+            print(f"--- the end of {name}'s log:", *log.read_text(errors="replace").splitlines()[-60:], sep="\n", flush=True)
+
+
+class Cloud:
+    """The emulator, seen through the ordinary AWS clients."""
+
+    def __init__(self, port):
+        self.port = port
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def client(self, service):
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def environment(self, folder):
+        """A clean environment: MiniStack hands its own to every function."""
+        return {
+            **CREDENTIALS,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+
+def make_secrets(cloud):
+    """The demo client's public test secrets, under the names the functions look for. Answers them by name."""
+    values = json.loads((ROOT / "clients" / CLIENT / "secrets.json").read_text())
+    manager = cloud.client("secretsmanager")
+    current = {name: value if isinstance(value, str) else value["current"] for name, value in values.items()}
+    for name, value in current.items():
+        manager.create_secret(Name=name, SecretString=value)
+    return current
+
+
+def deploy(cloud, folder, build, architecture, ezw):
+    """`sam deploy` of the built template, as an agency does it. Answers the stack's outputs."""
+    cloud.client("s3").create_bucket(
+        Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    parameters = {
+        "Client": CLIENT,
+        "Architecture": architecture,
+        "ProtectTables": "false",
+        "LogLevel": "debug",
+        "EzwBaseUrl": ezw,
+        "AlarmEmail": "agency@example.com",
+    }
+    settings = folder / "samconfig.toml"  # none: not the project's, which are for the cloud
+    settings.write_text("version = 0.1\n")
+    command = [
+        str(pathlib.Path(sys.executable).with_name("sam")), "deploy", "--template-file", str(build / "template.yaml"), "--stack-name", STACK,
+        "--s3-bucket", "artifacts", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar",
+        "--config-file", str(settings),
+        "--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items()),
+    ]
+    done = subprocess.run(command, env=cloud.environment(folder), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"FAILED: sam deploy\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}")
+    stack = cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def resources(cloud):
+    """Physical ids by logical id."""
+    rows = cloud.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+    return {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in rows}
+
+
+def import_routes(cloud, api_id, function):
+    """Makes the routes of the deployed API's body, which the emulator leaves aside."""
+    template = cloud.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
+    template = template if isinstance(template, dict) else json.loads(template)
+    gateway = cloud.client("apigatewayv2")
+    arn = cloud.client("lambda").get_function(FunctionName=function)["Configuration"]["FunctionArn"]
+    made = []
+    for path, methods in template["Resources"]["Api"]["Properties"]["Body"]["paths"].items():
+        for method, operation in methods.items():
+            wiring = operation["x-amazon-apigateway-integration"]
+            integration = gateway.create_integration(
+                ApiId=api_id, IntegrationType="AWS_PROXY", IntegrationMethod=wiring["httpMethod"],
+                IntegrationUri=arn, PayloadFormatVersion=wiring["payloadFormatVersion"],
+            )
+            key = f"{method.upper()} {path}"
+            gateway.create_route(ApiId=api_id, RouteKey=key, Target=f"integrations/{integration['IntegrationId']}")
+            made.append(key)
+    return made
+
+
+def mount_layers(cloud, folder, functions):
+    """Unpacks each function's deployed layer where the function can read it, as Lambda does under /opt."""
+    client = cloud.client("lambda")
+    for function in functions:
+        configuration = client.get_function_configuration(FunctionName=function)
+        (layer,) = configuration["Layers"]
+        content = client.get_layer_version_by_arn(Arn=layer["Arn"])["Content"]
+        status, archive = http("GET", content["Location"])
+        assert status == 200, f"the layer's archive answers {status}"
+        opt = folder / "opt" / function
+        zipfile.ZipFile(io.BytesIO(archive)).extractall(opt)
+        variables = configuration["Environment"]["Variables"]
+        wanted = pathlib.PurePosixPath(variables["CLIENT_CONFIG"]).relative_to("/opt")
+        assert [str(f.relative_to(opt)) for f in opt.rglob("*") if f.is_file()] == [str(wanted)], "the layer holds one file"
+        variables["CLIENT_CONFIG"] = str(opt / wanted)
+        client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+
+
+class Store:
+    """A store that signs as https://www.standardwebhooks.com says."""
+
+    def __init__(self, cloud, api_id, secret):
+        self.url = f"{cloud.endpoint}/stores/{STORE}"
+        self.host = f"{api_id}.execute-api.localhost"
+        self.key = base64.b64decode(secret.removeprefix("whsec_"))
+
+    @staticmethod
+    def order_ready(order):
+        """The body of `order.ready_for_pickup` for a new order."""
+        now = datetime.now(timezone.utc)
+        return json.dumps({
+            "type": "order.ready_for_pickup",
+            "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "data": {
+                "orderId": order,
+                "orderNumber": order.removeprefix("SO-"),
+                "customer": {"name": "Amit Peretz", "phone": "+972585550142", "locale": "he"},
+                "total": "412.00",
+                "currency": "ILS",
+                "pickup": {"location": "Main warehouse", "until": f"{now + timedelta(days=7):%Y-%m-%d}"},
+                "orderUrl": f"https://store.example.com/orders/{order}",
+            },
+        }, separators=(",", ":")).encode()
+
+    def deliver(self, delivery, body, key=None):
+        """The status the API answers to one signed delivery."""
+        stamp = str(int(time.time()))
+        signed = b".".join([delivery.encode(), stamp.encode(), body])
+        signature = base64.b64encode(hmac.new(key or self.key, signed, hashlib.sha256).digest()).decode()
+        headers = {
+            "Host": self.host,
+            "Content-Type": "application/json",
+            "webhook-id": delivery,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{signature}",
+        }
+        return http("POST", self.url, body, headers)[0]
+
+
+def check(condition, text):
+    if not condition:
+        raise SystemExit(f"FAILED: {text}")
+    print(f"  ok  {text}", flush=True)
+
+
+def tell(cloud, store, told, outputs, ids):
+    def times_told(order):
+        return sum(message["key"] == f"order:{order}:ready" for message in told())
+
+    say("an order is ready for pick-up")
+    first, delivery = f"SO-{secrets.randbelow(90000) + 10000}", f"msg_{secrets.token_hex(12)}"
+    body = store.order_ready(first)
+    check(store.deliver(delivery, body, key=b"not the secret") == 401, "a delivery signed with another secret is refused: 401")
+    check(store.deliver(delivery, body) == 200, "the signed delivery is accepted: 200")
+    (message,) = wait_for("the message at the fake EZWhatsApp", told, 60)
+    print(f"  told: {json.dumps(message, ensure_ascii=False)}", flush=True)
+    check(times_told(first) == 1, f"the message has the idempotency key order:{first}:ready")
+    row = {"subject": {"S": f"order:{first}"}, "stage": {"S": "ready"}}
+    ledger = cloud.client("dynamodb")
+    wait_for(
+        "the ledger to settle the message",
+        lambda: ledger.get_item(TableName=outputs["LedgerTable"], Key=row)["Item"]["state"]["S"] == "accepted", 30,
+    )
+    check(True, "the ledger says: accepted")
+
+    say("the store delivers it again, then tells the same fact under a new delivery id")
+    check(store.deliver(delivery, body) == 200, "the repetition is accepted: 200")
+    check(store.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "the same fact is accepted: 200")
+    time.sleep(5)
+    check(len(told()) == 1, "five seconds later, the customer has been told once")
+
+    say("the clock ticks")
+    tick = cloud.client("lambda").invoke(FunctionName=ids["ReminderScheduler"], Payload=b"{}")
+    answer = tick["Payload"].read().decode()
+    check("FunctionError" not in tick, f"the scheduler's role suffices for a round: {answer}")
+    check(len(told()) == 1, "the customer has been told once")
+
+    say("the receiver may no longer write into the inbox")
+    iam = cloud.client("iam")
+    role = ids["WebhookReceiverRole"]
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    less = json.loads(json.dumps(document))
+    less["Statement"] = [s for s in less["Statement"] if "dynamodb:PutItem" not in s["Action"]]
+    assert len(less["Statement"]) == len(document["Statement"]) - 1, "one statement lets the receiver write"
+    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(less))
+    second, delivery = f"SO-{secrets.randbelow(90000) + 10000}", f"msg_{secrets.token_hex(12)}"
+    body = store.order_ready(second)
+    check(store.deliver(delivery, body) == 503, "a delivery that can't be kept is not accepted: 503, so the store tries again")
+    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+    check(store.deliver(delivery, body) == 200, "with the permission back, its retry is accepted: 200")
+    wait_for("the second order's message", lambda: times_told(second), 60)
+    # The stream is in order: what came before the second order has been dealt with by now.
+    check(len(told()) == 2 and times_told(first) == times_told(second) == 1, "two orders, one message each")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, required=True, help="the folder that sam build made")
+    parser.add_argument("--architecture", required=True)
+    parser.add_argument("--emulator", required=True, help="the ministack command")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellonce-emulator-")))
+        cloud = Cloud(free_port())
+        ezw_port = free_port()
+        ezw = f"http://127.0.0.1:{ezw_port}"
+
+        say("start the emulator, with IAM enforced, and the fake EZWhatsApp")
+        emulator = {
+            **cloud.environment(folder),
+            "AUTH": "true",
+            "GATEWAY_PORT": str(cloud.port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_REGION": REGION,
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "LAMBDA_EXECUTOR": "local",
+            "STATE_DIR": str(folder / "state"),
+            "S3_DATA_DIR": str(folder / "s3"),
+        }
+        stack.enter_context(running("MiniStack", [arguments.emulator], emulator, folder / "ministack.log"))
+        fake = [str(ROOT / "target" / "debug" / "local"), "--only-ezw", "--ezw-port", str(ezw_port)]
+        stack.enter_context(running("the fake EZWhatsApp", fake, dict(os.environ), folder / "ezw.log"))
+        wait_for("MiniStack", lambda: http("GET", f"{cloud.endpoint}/_ministack/health")[0] == 200, 60)
+        wait_for("the fake EZWhatsApp", lambda: http("GET", f"{ezw}/_fake/state")[0] == 200, 30)
+
+        def told():
+            state = json.loads(http("GET", f"{ezw}/_fake/state")[1])
+            return [message for message in state["messages"] if message["direction"] == "to_customer"]
+
+        say("create the demo client's secrets and deploy the template")
+        values = make_secrets(cloud)
+        outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw)
+        ids = resources(cloud)
+        functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler")]
+        mount_layers(cloud, folder, functions)
+        routes = import_routes(cloud, outputs["ApiId"], ids["WebhookReceiver"])
+        check(routes == ["POST /stores/{store}"], f"deployed {len(ids)} resources, and the one route there is: {routes[0]}")
+
+        secret = values[f"{outputs['SecretsPrefix']}/webhooks/{STORE}"]
+        tell(cloud, Store(cloud, outputs["ApiId"], secret), told, outputs, ids)
+    say(f"told once, in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

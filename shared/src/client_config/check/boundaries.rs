@@ -1,0 +1,151 @@
+//! What this product refuses: settings that would ask for it are errors that say why. Facts: `docs/boundaries.md`.
+//!
+//! Only names of settings are looked at. The names of a client's own things (stores, lines, a shop's order statuses, an
+//! ERP's events) are free.
+
+use std::ops::Range;
+
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue},
+};
+
+use super::{Findings, Severity, source::Source};
+
+/// One thing that is refused: names that ask for it, and why it is refused.
+struct Boundary {
+    names: &'static [&'static str],
+    why: &'static str,
+}
+
+const BOUNDARIES: &[Boundary] = &[
+    Boundary {
+        names: &["campaign", "broadcast", "bulk", "blast", "newsletter", "segment", "audience", "promotion"],
+        why: "campaigns and bulk messages are made in EZWhatsApp's own campaign surface; a loop of single sends gets a line \
+              blocked",
+    },
+    Boundary {
+        names: &["cold_outbound", "outbound", "prospect", "import_contact", "contact_list", "recipient"],
+        why: "nobody is written to who did not order: cold outbound is not a use of this line",
+    },
+    Boundary {
+        names: &["group", "community"],
+        why: "groups are not automated: EZWhatsApp's API is for one customer at a time",
+    },
+    Boundary {
+        names: &["channel"],
+        why: "WhatsApp channels are not automated: EZWhatsApp's API is for one customer at a time",
+    },
+    Boundary {
+        names: &["bot", "chatbot", "auto_reply", "autoreply", "auto_responder", "ai_reply", "flow", "menu"],
+        why: "customers who answer are answered by the client's team in EZWhatsApp, not by a bot",
+    },
+    Boundary {
+        names: &["assign", "assignment", "assignee", "assign_to", "owner", "ownership", "round_robin", "crm_owner"],
+        why: "who owns a conversation is decided in EZWhatsApp alone; nothing from outside may override it",
+    },
+    Boundary {
+        names: &["inbox", "shared_inbox", "agent", "helpdesk"],
+        why: "the client's team reads and answers in EZWhatsApp; there is no second inbox",
+    },
+    Boundary {
+        names: &["waba", "cloud_api", "official_template", "template_id"],
+        why: "EZWhatsApp speaks through a linked device and is not the official WhatsApp Business Platform",
+    },
+];
+
+const SECRET_NAMES: &[&str] = &["token", "api_token", "api_key", "line_token", "secret", "password", "webhook_secret"];
+const SECRET_BEGINNINGS: &[&str] = &["ezw_line_", "whsec_", "shpat_", "shpss_", "shpca_", "Bearer "];
+
+impl Source<'_> {
+    /// Where the settings stand that ask for something refused.
+    pub(super) fn refused(&self) -> Vec<Range<usize>> {
+        let mut places = Vec::new();
+        each_setting(self.table.get_ref(), &mut Vec::new(), &mut |key, _| {
+            let refused = refusal(key.get_ref()).is_some() || is_secret_name(key.get_ref());
+            if refused {
+                places.push(key.span());
+            }
+            !refused
+        });
+        places
+    }
+}
+
+/// Reports settings that ask for something refused, and secrets.
+pub(super) fn look(findings: &mut Findings<'_>) {
+    let source = findings.source;
+    each_setting(source.table.get_ref(), &mut Vec::new(), &mut |key, path| {
+        let line = source.line_at(key.span().start);
+        let name = key.get_ref();
+        if let Some(why) = refusal(name) {
+            let what = format!("`{}` is refused: {why}", path.join("."));
+            let remedy = "remove it, and write down in decisions.md beside this file what was asked for and what was decided; \
+                          docs/boundaries.md has the background";
+            findings.add(Severity::Error, line, what, remedy.to_owned());
+        } else if is_secret_name(name) {
+            let what = format!("`{}` would put a secret into a file that is kept in git", path.join("."));
+            let remedy = "remove it; `tellonce check` lists the secrets to create in Secrets Manager";
+            findings.add(Severity::Error, line, what, remedy.to_owned());
+        } else {
+            return true;
+        }
+        false
+    });
+    each_text(source.table.get_ref(), &mut |text, place| {
+        if SECRET_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) {
+            let what =
+                "this looks like a secret, and this file is kept in git and shipped to every function".to_owned();
+            let remedy = "remove it, and replace that secret by a new one: whoever could read the file has it";
+            findings.add(Severity::Error, source.line_at(place.start), what, remedy.to_owned());
+        }
+    });
+}
+
+/// Why a setting of this name is refused, if it is.
+fn refusal(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    let singular = name
+        .strip_suffix("ies")
+        .map_or_else(|| name.strip_suffix('s').unwrap_or(&name).to_owned(), |stem| format!("{stem}y"));
+    let asks = |names: &[&str]| names.iter().any(|refused| *refused == name || *refused == singular);
+    BOUNDARIES.iter().find(|boundary| asks(boundary.names)).map(|boundary| boundary.why)
+}
+
+fn is_secret_name(name: &str) -> bool {
+    SECRET_NAMES.contains(&name.to_ascii_lowercase().replace('-', "_").as_str())
+}
+
+/// Every key of the file that names a setting, with the keys that lead to it. Goes on below it if `visit` says so.
+fn each_setting<'a>(
+    table: &DeTable<'a>,
+    path: &mut Vec<String>,
+    visit: &mut dyn FnMut(&Spanned<DeString<'a>>, &[String]) -> bool,
+) {
+    let names_are_free = match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["lines" | "stores"] => true,
+        [.., last] => matches!(*last, "statuses" | "events" | "values" | "text"),
+        [] => false,
+    };
+    for (key, value) in table {
+        path.push(key.get_ref().clone().into_owned());
+        let deeper = names_are_free || visit(key, path);
+        if let (true, DeValue::Table(inner)) = (deeper, value.get_ref()) {
+            each_setting(inner, path, visit);
+        }
+        path.pop();
+    }
+}
+
+/// Every text value of the file.
+fn each_text(table: &DeTable<'_>, visit: &mut dyn FnMut(&str, Range<usize>)) {
+    fn inside(value: &Spanned<DeValue<'_>>, visit: &mut dyn FnMut(&str, Range<usize>)) {
+        match value.get_ref() {
+            DeValue::String(text) => visit(text, value.span()),
+            DeValue::Table(table) => each_text(table, visit),
+            DeValue::Array(items) => items.iter().for_each(|item| inside(item, visit)),
+            _ => {}
+        }
+    }
+    table.iter().for_each(|(_, value)| inside(value, visit));
+}

@@ -1,0 +1,108 @@
+//! The client itself: names, country, time zone, languages, quiet hours, and how long is remembered.
+
+use jiff::tz::TimeZone;
+
+use super::{Findings, instead, nearest};
+use crate::{
+    client_config::{ClientConfig, PhoneRule},
+    contact::{Phone, PhoneError},
+};
+
+pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+    if !is_client_id(&config.client) {
+        findings.error(
+            &["client"],
+            format!("`{}` cannot be part of names in AWS", config.client),
+            "use 2 to 30 lower-case letters, digits and `-`, with a letter first and no `-` last",
+        );
+    }
+    if config.name.trim().is_empty() {
+        findings.error(&["name"], "the name is empty", "write the name that customers know");
+    }
+    country(&config.country, &["country"], findings);
+    if TimeZone::get(&config.time_zone).is_err() {
+        let zones: Vec<_> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
+        let remedy = nearest(&config.time_zone, zones.iter().map(String::as_str))
+            .map_or("write it like `Asia/Jerusalem`".to_owned(), |zone| format!("did you mean `{zone}`?"));
+        findings.error(&["time_zone"], format!("there is no time zone `{}`", config.time_zone), remedy);
+    }
+    languages(config, findings);
+    if config.quiet_hours.is_some_and(|hours| hours.from == hours.to) {
+        findings.error(
+            &["quiet_hours", "from"],
+            "the quiet hours end when they begin, so there are none",
+            "write when they end, or remove quiet_hours",
+        );
+    }
+    keep(config, findings);
+}
+
+/// As `template.yaml` has it: the id becomes part of names of functions and secrets.
+fn is_client_id(id: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (2..=30).contains(&id.len())
+        && id.bytes().all(inside)
+        && id.starts_with(|first: char| first.is_ascii_lowercase())
+        && !id.ends_with('-')
+}
+
+/// A country that numbers can be read by.
+pub(super) fn country(country: &str, path: &[&str], findings: &mut Findings<'_>) {
+    // What the number is doesn't matter: only whether its country is known.
+    let unknown = Phone::parse("0212345678", country, PhoneRule::Possible) == Err(PhoneError::UnknownCountry);
+    if unknown || country.len() != 2 {
+        let what = format!("`{country}` is no country whose phone numbers can be read");
+        findings.error(path, what, "write its two-letter code (ISO 3166-1), like `IL` or `US`");
+    }
+}
+
+fn languages(config: &ClientConfig, findings: &mut Findings<'_>) {
+    if config.languages.is_empty() {
+        findings.error(&["languages"], "there is no language", "name at least one, like [\"he\", \"en\"]");
+    }
+    for (place, language) in config.languages.iter().enumerate() {
+        let primary = (2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase());
+        if language == "iw" {
+            findings.error(&["languages"], "`iw` is an old code that texts are not found by", "write `he` for Hebrew");
+        } else if !primary {
+            let what = format!("`{language}` is not the code of a language");
+            findings.error(&["languages"], what, "write two or three lower-case letters, like `he` or `en`");
+        }
+        if config.languages[..place].contains(language) {
+            findings.warn(&["languages"], format!("`{language}` is there twice"), "remove one of them");
+        }
+    }
+}
+
+fn keep(config: &ClientConfig, findings: &mut Findings<'_>) {
+    let keep = config.keep;
+    if !(1..=365).contains(&keep.inbox_days) {
+        findings.error(
+            &["keep", "inbox_days"],
+            format!("the inbox cannot remember for {} days", keep.inbox_days),
+            "write 1 to 365; 30 is usual",
+        );
+    }
+    if !(30..=3650).contains(&keep.ledger_days) {
+        findings.error(
+            &["keep", "ledger_days"],
+            format!("the ledger cannot remember for {} days", keep.ledger_days),
+            "write 30 to 3650; 400 is usual",
+        );
+    }
+    if keep.ledger_days < keep.inbox_days {
+        findings.error(
+            &["keep", "ledger_days"],
+            "the ledger forgets before the inbox does: an old delivery that is replayed would be told again",
+            format!("write at least {} days, as many as inbox_days has", keep.inbox_days),
+        );
+    }
+}
+
+/// A line that a store or message names.
+pub(super) fn line_exists(config: &ClientConfig, line: &str, path: &[&str], findings: &mut Findings<'_>) {
+    if !config.lines.contains_key(line) {
+        let what = format!("there is no line `{line}`");
+        findings.error(path, what, instead(line, config.lines.keys().map(String::as_str)));
+    }
+}

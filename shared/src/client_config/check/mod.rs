@@ -1,0 +1,176 @@
+//! Everything that can be known about a `client.toml` before it is deployed, with the line it stands on and a remedy.
+//!
+//! [`examine`] takes a file as it was typed: what does not parse becomes a [`Finding`] too, and whatever does parse is
+//! still checked. [`check`] takes a file that parsed. Both read the file exactly as the functions do and make every text
+//! with the same code ([`crate::wording`], [`crate::line::Message`]), so what passes here works there.
+//!
+//! Promises that a file without errors loads, that each of its texts can be made for an order that has every value, and
+//! that nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
+//! whether a shop's domain is the right one, or whether a text reads well.
+
+mod boundaries;
+mod client;
+mod lines;
+mod shape;
+mod source;
+mod stores;
+mod texts;
+
+use super::ClientConfig;
+use source::Source;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Deploying it would lose or misdirect messages, or not work at all.
+    Error,
+    /// It works, but look.
+    Warning,
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// What came of reading a file as it was typed.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    /// The configuration, if the functions could load it.
+    pub config: Option<ClientConfig>,
+    /// What was found, in the order of the file.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks a file as it was typed.
+pub fn examine(text: &str) -> Examined {
+    let source = match Source::read(text) {
+        Ok(source) => source,
+        Err(error) => return Examined { config: None, findings: vec![shape::syntax(text, &error)] },
+    };
+    let mut findings = Findings::new(&source);
+    boundaries::look(&mut findings);
+    // What remains when all that does not belong there is left out: one mistake must not hide the others.
+    let rest = shape::read(&mut findings);
+    if let Some(config) = &rest {
+        look(config, &mut findings);
+    }
+    Examined { config: rest.filter(|_| !findings.wrong_shape), findings: findings.in_order() }
+}
+
+/// Checks a parsed file against its own text.
+pub fn check(text: &str, config: &ClientConfig) -> Vec<Finding> {
+    let source = match Source::read(text) {
+        Ok(source) => source,
+        Err(error) => return vec![shape::syntax(text, &error)],
+    };
+    let mut findings = Findings::new(&source);
+    boundaries::look(&mut findings);
+    look(config, &mut findings);
+    findings.in_order()
+}
+
+fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+    client::look(config, findings);
+    lines::look(config, findings);
+    stores::look(config, findings);
+    texts::look(config, findings);
+}
+
+/// What was found so far, and where to look for lines.
+struct Findings<'a> {
+    source: &'a Source<'a>,
+    found: Vec<Finding>,
+    /// The functions could not load the file.
+    wrong_shape: bool,
+}
+
+impl<'a> Findings<'a> {
+    fn new(source: &'a Source<'a>) -> Self {
+        Self { source, found: Vec::new(), wrong_shape: false }
+    }
+
+    /// An error at a key, by the keys that lead to it.
+    fn error(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Error, self.source.line_of(path), what.into(), remedy.into());
+    }
+
+    /// A warning at a key, by the keys that lead to it.
+    fn warn(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Severity::Warning, self.source.line_of(path), what.into(), remedy.into());
+    }
+
+    fn add(&mut self, severity: Severity, line: usize, what: String, remedy: String) {
+        let finding = Finding { severity, line, what, remedy };
+        if !self.found.contains(&finding) {
+            self.found.push(finding);
+        }
+    }
+
+    fn in_order(mut self) -> Vec<Finding> {
+        self.found.sort_by_key(|finding| finding.line);
+        self.found
+    }
+}
+
+/// The known name that a mistyped one is nearest to, if any is near.
+fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let word = word.to_lowercase();
+    let near = (word.chars().count() / 3).clamp(1, 4);
+    let close = |name: &str| {
+        let name = name.to_lowercase();
+        // Half a name is as good as a slip of the finger.
+        let begins = word.len() >= 3 && (name.starts_with(&word) || word.starts_with(&name));
+        if begins { near.min(1) } else { distance(&word, &name) }
+    };
+    let distances = known.into_iter().map(|name| (close(name), name));
+    distances.filter(|(distance, _)| *distance <= near).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
+/// What to say about a name that is not known.
+fn instead<'n>(word: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> String {
+    if let Some(name) = nearest(word, known.clone()) {
+        return format!("did you mean `{name}`?");
+    }
+    let known: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
+    if known.is_empty() { "there is none yet".to_owned() } else { format!("known here: {}", known.join(", ")) }
+}
+
+/// How many characters have to be added, taken away, replaced or swapped with the next to make one word the other.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for i in 0..from.len() {
+        let mut row = vec![i + 1];
+        for j in 0..to.len() {
+            let replaced = rows[i][j] + usize::from(from[i] != to[j]);
+            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
+}
+
+/// Whether a name is fit for URLs, secret names and keys alike: lower-case letters, digits, `-` and `_`, not at its
+/// beginning, and at most `longest` characters.
+fn is_plain_name(name: &str, longest: usize) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    name.len() <= longest
+        && name.bytes().all(inside)
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Where things stand in a file.
+
+use std::ops::Range;
+
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue, Error},
+};
+
+/// A file's text and what stands where in it.
+pub(super) struct Source<'a> {
+    text: &'a str,
+    /// The file as a tree in which every key and value knows its place.
+    pub(super) table: Spanned<DeTable<'a>>,
+}
+
+impl<'a> Source<'a> {
+    /// Reads a file; fails only where it is no TOML at all.
+    pub(super) fn read(text: &'a str) -> Result<Self, Error> {
+        DeTable::parse(text).map(|table| Self { text, table })
+    }
+
+    /// The line (from 1) that a byte of the file stands on.
+    pub(super) fn line_at(&self, byte: usize) -> usize {
+        line_at(self.text, byte)
+    }
+
+    /// The line of a key, by the keys that lead to it, or of the nearest one above it that is there.
+    pub(super) fn line_of(&self, path: &[&str]) -> usize {
+        let mut table = Some(self.table.get_ref());
+        let mut line = 1;
+        for name in path {
+            let Some((key, value)) = table.and_then(|table| entry(table, name)) else { break };
+            line = line_at(self.text, key.span().start);
+            table = table_in(value.get_ref());
+        }
+        line
+    }
+
+    /// The line of the file on which line `line` (from 1) of a text value stands.
+    pub(super) fn line_in_text(&self, path: &[&str], line: usize) -> usize {
+        let Some(value) = self.value(path) else { return self.line_of(path) };
+        let written = self.text.get(value.span()).unwrap_or_default();
+        // A line break right after the opening quotes is not part of the value.
+        let begins_below = [r#"""""#, "'''"].iter().any(|quotes| {
+            written.strip_prefix(quotes).is_some_and(|rest| rest.starts_with('\n') || rest.starts_with("\r\n"))
+        });
+        line_at(self.text, value.span().start) + usize::from(begins_below) + line.saturating_sub(1)
+    }
+
+    fn value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'a>>> {
+        let (last, above) = path.split_last()?;
+        let mut table = self.table.get_ref();
+        for name in above {
+            table = table_in(entry(table, name)?.1.get_ref())?;
+        }
+        entry(table, last).map(|(_, value)| value)
+    }
+}
+
+fn entry<'t, 'a>(table: &'t DeTable<'a>, name: &str) -> Option<(&'t Spanned<DeString<'a>>, &'t Spanned<DeValue<'a>>)> {
+    table.iter().find(|(key, _)| key.get_ref() == name)
+}
+
+fn table_in<'t, 'a>(value: &'t DeValue<'a>) -> Option<&'t DeTable<'a>> {
+    match value {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+/// The line (from 1) that a byte of a text stands on.
+pub(super) fn line_at(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// Takes the key at a place of the file out of a table, however deep it stands; gives the keys that led to it.
+pub(super) fn take_out(table: &mut DeTable<'_>, place: &Range<usize>) -> Option<Vec<String>> {
+    let here = table.iter().find(|(key, _)| key.span() == *place).map(|(key, _)| key.clone());
+    if let Some(key) = here {
+        table.remove(&key);
+        return Some(vec![key.into_inner().into_owned()]);
+    }
+    let mut names: Vec<_> = table.iter().map(|(key, _)| key.clone()).collect();
+    // Keys are found by their text, and a table has each text once.
+    names.retain(|key| matches!(table.get(key).map(Spanned::get_ref), Some(DeValue::Table(_))));
+    for key in names {
+        let Some(value) = table.get_mut(&key) else { continue };
+        if let DeValue::Table(inner) = value.get_mut()
+            && let Some(mut path) = take_out(inner, place)
+        {
+            path.insert(0, key.into_inner().into_owned());
+            return Some(path);
+        }
+    }
+    None
+}

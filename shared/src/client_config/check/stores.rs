@@ -1,0 +1,257 @@
+//! The stores: who they are, whose orders they report on, and what their words mean.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::{Findings, client, instead, is_plain_name};
+use crate::{
+    client_config::{ClientConfig, CustomFields, CustomScheme, JsonPointer, Milestone, Store, StoreKind},
+    wording::{VARIABLES, variable_named},
+};
+
+/// The longest order book name that comes out unchanged in keys.
+const LONGEST_BOOK: usize = 20;
+
+pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+    if config.stores.is_empty() {
+        findings.warn(&[], "there is no store, so nothing will ever be told", "add [stores.shop]");
+    }
+    for (name, store) in &config.stores {
+        if !is_plain_name(name, 40) {
+            findings.error(
+                &["stores", name],
+                format!("`{name}` cannot be the name of a store: it becomes part of its URL and of a secret's name"),
+                "use lower-case letters, digits, `-` and `_`, at most 40",
+            );
+        }
+        client::line_exists(config, &store.line, &["stores", name, "line"], findings);
+        if let Some(country) = &store.country {
+            client::country(country, &["stores", name, "country"], findings);
+        }
+        if store.name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
+            let remedy = "write it, or remove it: the client's name is used then";
+            findings.error(&["stores", name, "name"], "the store's name is empty", remedy);
+        }
+        window(config, name, store, findings);
+        kind(name, store, findings);
+        let reports = can_report(store);
+        let mute = !reports.iter().any(|it| config.messages.contains_key(it));
+        if mute && !reports.is_empty() && !config.messages.is_empty() {
+            findings.warn(
+                &["stores", name],
+                "nothing that this store reports is ever told: no milestone of it has a message",
+                "add a message, or map its words to a milestone that has one",
+            );
+        }
+    }
+    books(config, findings);
+    twins(config, findings);
+}
+
+/// The milestones that a store of this kind can report.
+pub(super) fn can_report(store: &Store) -> Vec<Milestone> {
+    match &store.kind {
+        // Invoices are no webhook of Shopify's.
+        StoreKind::Shopify { .. } => Milestone::ALL.into_iter().filter(|it| *it != Milestone::Invoice).collect(),
+        StoreKind::WooCommerce { statuses, .. } => statuses.values().copied().collect(),
+        StoreKind::Custom { events, .. } => events.values().copied().collect(),
+    }
+}
+
+/// How many days a sender may take to send the same delivery again, and why. Sources: `docs/senders.md`.
+fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
+    match kind {
+        StoreKind::Shopify { .. } => (2, "Shopify repeats for 4 hours and may be a day late"),
+        StoreKind::WooCommerce { .. } => (1, "WooCommerce repeats only within its own queue"),
+        StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
+            (4, "the schedule that Standard Webhooks advises ends after 76 hours")
+        }
+        StoreKind::Custom { verify: CustomScheme::StaticHeader { .. }, .. } => {
+            (7, "a failed workflow is run again by a human, days later")
+        }
+    }
+}
+
+fn window(config: &ClientConfig, name: &str, store: &Store, findings: &mut Findings<'_>) {
+    let (days, why) = retry_window(&store.kind);
+    if config.keep.inbox_days < days {
+        findings.error(
+            &["keep", "inbox_days"],
+            format!("the inbox forgets too soon for the store `{name}`: {why}"),
+            format!("write at least {days}; 30 is usual"),
+        );
+    }
+}
+
+fn kind(name: &str, store: &Store, findings: &mut Findings<'_>) {
+    match &store.kind {
+        StoreKind::Shopify { shop_domain } => shopify(name, shop_domain, findings),
+        StoreKind::WooCommerce { source, statuses } => woocommerce(name, source, statuses, findings),
+        StoreKind::Custom { verify, fields, events } => custom(name, verify, fields, events, findings),
+    }
+}
+
+fn shopify(name: &str, domain: &str, findings: &mut Findings<'_>) {
+    let fits = domain
+        .to_ascii_lowercase()
+        .strip_suffix(".myshopify.com")
+        .is_some_and(|shop| !shop.is_empty() && shop.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+    if !fits {
+        findings.error(
+            &["stores", name, "shop_domain"],
+            format!("`{domain}` is not a shop's permanent domain, which every delivery carries"),
+            "write the one that ends in .myshopify.com, without https:// (Shopify admin, Settings, Domains)",
+        );
+    }
+}
+
+fn woocommerce(name: &str, source: &str, statuses: &BTreeMap<String, Milestone>, findings: &mut Findings<'_>) {
+    let home = Url::parse(source).ok().filter(Url::has_host);
+    let fits = home.is_some_and(|url| {
+        url.scheme() == "https" && url.path().ends_with('/') && url.query().is_none() && url.fragment().is_none()
+    });
+    if !fits || !source.ends_with('/') {
+        findings.error(
+            &["stores", name, "source"],
+            format!("`{source}` is not a site's home URL as X-WC-Webhook-Source carries it"),
+            "write it like \"https://shop.example.co.il/\", with https and the slash at its end",
+        );
+    }
+    if statuses.is_empty() {
+        let remedy = "add at least one, like processing = \"paid\"";
+        findings.error(&["stores", name, "statuses"], "no order status means anything, so nothing is told", remedy);
+    }
+    for status in statuses.keys() {
+        let path = ["stores", name, "statuses", status];
+        if let Some(slug) = status.strip_prefix("wc-") {
+            let what = format!("`{status}` is how the database writes it; webhooks leave out the `wc-`");
+            findings.error(&path, what, format!("write `{slug}`"));
+        } else if !is_plain_name(status, 40) {
+            let remedy = "use the status's slug (lower-case letters, digits, `-`, `_`), not its title";
+            findings.error(&path, format!("`{status}` is no slug of an order status"), remedy);
+        }
+    }
+}
+
+fn custom(
+    name: &str,
+    verify: &CustomScheme,
+    fields: &CustomFields,
+    events: &BTreeMap<String, Milestone>,
+    findings: &mut Findings<'_>,
+) {
+    if let CustomScheme::StaticHeader { header } = verify {
+        if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
+            let what = format!("`{header}` cannot be the name of an HTTP header");
+            findings.error(&["stores", name, "verify"], what, "write it like X-Webhook-Token: letters, digits and `-`");
+        }
+    }
+    if events.is_empty() {
+        let remedy = "add at least one, like \"order.ready\" = \"ready\"";
+        findings.error(&["stores", name, "events"], "no event means anything, so nothing is told", remedy);
+    }
+    if events.keys().any(|event| event.trim().is_empty()) {
+        let remedy = "write the event's name as it stands in the sender's JSON";
+        findings.error(&["stores", name, "events"], "an event has no name", remedy);
+    }
+    for (field, pointer) in pointers(fields) {
+        pointer_fits(pointer, &["stores", name, "fields", field], findings);
+    }
+    for (variable, pointer) in &fields.values {
+        let path = ["stores", name, "fields", "values", variable];
+        pointer_fits(pointer, &path, findings);
+        let own_field = match variable.as_str() {
+            "name" | "first_name" => Some("name"),
+            "order_number" => Some("order_number"),
+            _ => None,
+        };
+        if variable_named(variable).is_none() {
+            let known = VARIABLES.iter().map(|variable| variable.name);
+            findings.error(&path, format!("texts know no variable `{variable}`"), instead(variable, known));
+        } else if let Some(field) = own_field {
+            let remedy = format!("write it as `{field}` in [stores.{name}.fields]");
+            findings.error(&path, format!("`{variable}` has a field of its own and is not taken from here"), remedy);
+        } else if variable == "store_name" {
+            let remedy = format!("write `name` in [stores.{name}]");
+            findings.error(&path, "a shop's name comes from this file, never from a delivery", remedy);
+        }
+    }
+}
+
+fn pointers(fields: &CustomFields) -> impl Iterator<Item = (&'static str, &JsonPointer)> {
+    let optional = [
+        ("delivery_id", &fields.delivery_id),
+        ("instance", &fields.instance),
+        ("occurred_at", &fields.occurred_at),
+        ("order_number", &fields.order_number),
+        ("country", &fields.country),
+        ("name", &fields.name),
+        ("locale", &fields.locale),
+        ("test", &fields.test),
+    ];
+    let needed = [("event", &fields.event), ("order_id", &fields.order_id), ("phone", &fields.phone)];
+    needed.into_iter().chain(optional.into_iter().filter_map(|(name, pointer)| Some((name, pointer.as_ref()?))))
+}
+
+/// RFC 6901: `~` only as `~0` (a `~`) and `~1` (a `/`).
+fn pointer_fits(pointer: &JsonPointer, path: &[&str], findings: &mut Findings<'_>) {
+    let escapes = pointer.as_str().split('~').skip(1);
+    if escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
+        let what = format!("`{}` is no JSON pointer: it has a `~` that stands for nothing", pointer.as_str());
+        findings.error(path, what, "write ~0 for a `~` in a name and ~1 for a `/`");
+    }
+}
+
+/// Stores that share an order book must say so: two stores with ids of their own in one book would silence each other.
+fn books(config: &ClientConfig, findings: &mut Findings<'_>) {
+    for (name, store) in &config.stores {
+        let book = store.order_book();
+        if !is_plain_name(book, LONGEST_BOOK) {
+            findings.error(
+                &["stores", name, "order_book"],
+                format!("`{book}` cannot be the name of an order book: it becomes part of idempotency keys"),
+                "use lower-case letters, digits, `-` and `_`, at most 20",
+            );
+        }
+        let others: Vec<_> = config
+            .stores
+            .iter()
+            .filter(|(other, it)| *other != name && it.order_book() == book)
+            .map(|(other, _)| format!("`{other}`"))
+            .collect();
+        if store.order_book.is_none() && !others.is_empty() {
+            findings.error(
+                &["stores", name],
+                format!(
+                    "this store shares the order book `{book}` with {} and does not say so: if two different orders have \
+                     the same id there, only one of them is told",
+                    others.join(", ")
+                ),
+                format!(
+                    "if they report on the same orders, or their ids never meet, write order_book = \"{book}\" in each of \
+                     them; otherwise give this store a book of its own, like order_book = \"{name}\""
+                ),
+            );
+        }
+    }
+}
+
+/// Two stores that are the same shop.
+fn twins(config: &ClientConfig, findings: &mut Findings<'_>) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, store) in &config.stores {
+        let (field, shop) = match &store.kind {
+            StoreKind::Shopify { shop_domain } => ("shop_domain", shop_domain),
+            StoreKind::WooCommerce { source, .. } => ("source", source),
+            StoreKind::Custom { .. } => continue,
+        };
+        if let Some(twin) = seen.insert(shop.to_ascii_lowercase(), name) {
+            findings.warn(
+                &["stores", name, field],
+                format!("the store `{twin}` is the same shop"),
+                "keep one of them, or correct a copied line",
+            );
+        }
+    }
+}

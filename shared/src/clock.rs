@@ -1,0 +1,73 @@
+//! The time, read once per invocation at the edge and passed on as `now`.
+//!
+//! The variable `TELLONCE_CLOCK` exists for local runs and tests: it names a file with a signed number of milliseconds
+//! that is added to the system clock, so that three hours can pass in three seconds through the very binaries that
+//! are deployed. It is not set in the cloud.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Where `now` comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    offset_file: Option<PathBuf>,
+}
+
+impl Clock {
+    /// The system clock, moved by the file that `TELLONCE_CLOCK` names, if it is set.
+    pub fn from_environment() -> Self {
+        Self { offset_file: crate::cold_start::variable("TELLONCE_CLOCK").map(PathBuf::from) }
+    }
+
+    /// The time now, to the millisecond, as the tables hold it.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn now(&self) -> Timestamp {
+        let now = from_millis(Timestamp::now().millis());
+        let Some(file) = &self.offset_file else { return now };
+        let offset = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        now.checked_add(SignedDuration::from_millis(offset)).unwrap_or(now)
+    }
+}
+
+/// Milliseconds since 1970, as the tables hold times.
+pub trait UnixMillis {
+    /// Milliseconds since 1970-01-01T00:00Z.
+    fn millis(self) -> i64;
+}
+
+impl UnixMillis for Timestamp {
+    fn millis(self) -> i64 {
+        self.as_millisecond()
+    }
+}
+
+/// A time from the tables' milliseconds; out of range (a damaged row) reads as the epoch, which is long past.
+pub fn from_millis(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// When this invocation must have ended, by the real clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// From the deadline that Lambda gives with an invocation.
+    #[expect(clippy::disallowed_methods, reason = "Lambda gives its deadline as a time of the system clock")]
+    pub fn of(deadline: SystemTime) -> Self {
+        Self(Instant::now() + deadline.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// This long from now.
+    pub fn after(span: Duration) -> Self {
+        Self(Instant::now() + span)
+    }
+
+    /// How much time is left.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}

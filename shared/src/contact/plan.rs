@@ -1,0 +1,271 @@
+//! What digits mean in the numbering plan of a country.
+
+use rlibphonenumber::{
+    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, enums::Region,
+};
+
+use super::{Phone, PhoneError, writing::Dialled};
+use crate::client_config::PhoneRule;
+
+/// Mobile numbers that need no metadata to be known: they begin so, and have so many digits in all. Each row is
+/// narrower than the plan of its country, and the tests ask the library about every row. Countries whose mobiles look
+/// like landlines (`+1`) can't be in it.
+const MOBILES: [(&str, usize); 12] = [
+    ("97056", 12),
+    ("97059", 12),
+    ("4474", 12),
+    ("4475", 12),
+    ("4477", 12),
+    ("4478", 12),
+    ("336", 11),
+    ("4917", 12),
+    ("346", 11),
+    ("614", 11),
+    ("97150", 12),
+    ("97155", 12),
+];
+
+/// The number that the digits mean in `country`, if it may be messaged.
+pub(super) fn resolve(dialled: &Dialled, country: &str, rule: PhoneRule) -> Result<Phone, PhoneError> {
+    let country = alias(country);
+    if let Some(national) = israeli(dialled, &country) {
+        let phone = israeli_mobile(national)?;
+        return match rule {
+            PhoneRule::Possible => Ok(phone),
+            PhoneRule::Valid if library(phone.expose(), None)?.is_valid() => Ok(phone),
+            PhoneRule::Valid => Err(PhoneError::NotValid),
+        };
+    }
+    if rule == PhoneRule::Possible
+        && let Some(phone) = unmistakable(dialled)
+    {
+        return Ok(phone);
+    }
+    by_library(dialled, &country, rule)
+}
+
+/// A country's code as ISO has it, for those that go by another.
+fn alias(country: &str) -> String {
+    let country = country.trim().to_ascii_uppercase();
+    match country.as_str() {
+        "UK" => "GB".to_owned(),
+        "EL" => "GR".to_owned(),
+        _ => country,
+    }
+}
+
+/// The national part, without its leading zero, of what is dialled in Israel or with Israel's prefix.
+fn israeli<'d>(dialled: &'d Dialled, country: &str) -> Option<&'d str> {
+    let digits = dialled.digits.as_str();
+    let without_zero = |national: &'d str| national.strip_prefix('0').unwrap_or(national);
+    if dialled.international {
+        return digits.strip_prefix("972").map(without_zero);
+    }
+    if country != "IL" {
+        return None;
+    }
+    match digits.strip_prefix("00") {
+        Some(abroad) => abroad.strip_prefix("972").map(without_zero),
+        // `012`… `019` choose a carrier for a call abroad; what follows is the library's to read.
+        None if digits.len() > 10 && digits.starts_with("01") => None,
+        // The prefix without its plus, but only where the rest makes sense.
+        None => Some(
+            digits
+                .strip_prefix("972")
+                .map(without_zero)
+                .filter(|national| is_israeli_mobile(national))
+                .unwrap_or_else(|| without_zero(digits)),
+        ),
+    }
+}
+
+/// `5x` and seven digits.
+fn is_israeli_mobile(national: &str) -> bool {
+    national.len() == 9 && national.starts_with('5')
+}
+
+fn israeli_mobile(national: &str) -> Result<Phone, PhoneError> {
+    match national.len() {
+        _ if is_israeli_mobile(national) => Phone::from_e164(&format!("+972{national}")),
+        0..=6 => Err(PhoneError::ShortCode),
+        7..=12 => Err(PhoneError::NotMobile),
+        _ => Err(PhoneError::NotPossible),
+    }
+}
+
+/// A number that is a mobile by its very shape.
+fn unmistakable(dialled: &Dialled) -> Option<Phone> {
+    let digits = dialled.digits.as_str();
+    let known = MOBILES.iter().any(|(start, length)| digits.len() == *length && digits.starts_with(start));
+    if dialled.international && known { Phone::from_e164(&format!("+{digits}")).ok() } else { None }
+}
+
+/// The library's opinion of any number.
+fn by_library(dialled: &Dialled, country: &str, rule: PhoneRule) -> Result<Phone, PhoneError> {
+    let digits = &dialled.digits;
+    let number = if dialled.international {
+        library(&format!("+{digits}"), None)?
+    } else {
+        let region = country.parse::<Region>().map_err(|_| PhoneError::UnknownCountry)?;
+        library(digits, Some(region))?
+    };
+    match number.is_possible_with_reason() {
+        Ok(NumberLengthType::IsPossible) => {}
+        Ok(NumberLengthType::IsPossibleLocalOnly) | Err(_) if digits.len() <= 6 && !dialled.international => {
+            return Err(PhoneError::ShortCode);
+        }
+        Ok(NumberLengthType::IsPossibleLocalOnly) | Err(_) => return Err(PhoneError::NotPossible),
+    }
+    let e164 = number.format_as(PhoneNumberFormat::E164);
+    if let Some(national) = e164.strip_prefix("+972") {
+        return israeli_mobile(national).and_then(|phone| match rule {
+            PhoneRule::Valid if !number.is_valid() => Err(PhoneError::NotValid),
+            PhoneRule::Possible | PhoneRule::Valid => Ok(phone),
+        });
+    }
+    match number.get_type() {
+        PhoneNumberType::Mobile
+        | PhoneNumberType::FixedLineOrMobile
+        | PhoneNumberType::VoIP
+        | PhoneNumberType::PersonalNumber => {}
+        PhoneNumberType::Unknown if rule == PhoneRule::Possible => {}
+        PhoneNumberType::Unknown => return Err(PhoneError::NotValid),
+        PhoneNumberType::FixedLine
+        | PhoneNumberType::TollFree
+        | PhoneNumberType::PremiumRate
+        | PhoneNumberType::SharedCost
+        | PhoneNumberType::Pager
+        | PhoneNumberType::UAN
+        | PhoneNumberType::VoiceMail => return Err(PhoneError::NotMobile),
+    }
+    Phone::from_e164(&e164)
+}
+
+fn library(number: &str, region: Option<Region>) -> Result<PhoneNumber, PhoneError> {
+    PHONE_NUMBER_UTIL.parse(number, region).map_err(|error| match error {
+        ParseError::InvalidCountryCode if region.is_some() => PhoneError::UnknownCountry,
+        _ => PhoneError::NotPossible,
+    })
+}
+
+/// How many of an E.164 number's digits are its country's calling code (ITU-T E.164, Annex to Operational Bulletin).
+pub(super) fn calling_code_len(digits: &str) -> usize {
+    match digits.as_bytes() {
+        [b'1' | b'7', ..] => 1,
+        [b'2', b'0' | b'7', ..]
+        | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+        | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+        | [b'5', b'1'..=b'8', ..]
+        | [b'6', b'0'..=b'6', ..]
+        | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+        | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn international(digits: &str) -> Dialled {
+        Dialled { international: true, digits: digits.to_owned() }
+    }
+
+    fn dialled(digits: &str) -> Dialled {
+        Dialled { international: false, digits: digits.to_owned() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn what_is_known_without_the_library_the_library_accepts_too(row in 0..MOBILES.len(), rest in "[0-9]{12}") {
+            let (start, length) = MOBILES[row];
+            let digits = &format!("{start}{rest}")[..length];
+            let known = unmistakable(&international(digits)).unwrap();
+            let asked = by_library(&international(digits), "IL", PhoneRule::Possible);
+            prop_assert_eq!(asked.as_ref().map(Phone::expose), Ok(known.expose()));
+        }
+
+        #[test]
+        fn an_israeli_mobile_is_what_the_library_makes_of_it(rest in "5[0-9]{8}", form in 0..5_usize) {
+            let (plus, digits) = [
+                (true, format!("972{rest}")),
+                (true, format!("9720{rest}")),
+                (false, format!("0{rest}")),
+                (false, format!("00972{rest}")),
+                (false, rest.clone()),
+            ][form].clone();
+            let number = Dialled { international: plus, digits };
+            let here = resolve(&number, "IL", PhoneRule::Possible).unwrap();
+            let asked = by_library(&number, "IL", PhoneRule::Possible);
+            prop_assert_eq!(asked.as_ref().map(Phone::expose), Ok(here.expose()));
+        }
+
+        #[test]
+        fn an_israeli_number_that_is_no_mobile_is_one_to_the_library_neither(rest in "[234789][0-9]{6,8}") {
+            let number = dialled(&format!("0{rest}"));
+            prop_assert!(resolve(&number, "IL", PhoneRule::Possible).is_err());
+            if let Ok(phone) = by_library(&number, "IL", PhoneRule::Valid) {
+                prop_assert!(false, "the library takes {} for a valid mobile", phone.expose());
+            }
+        }
+    }
+
+    /// Numbers of each kind, in ranges that have not moved for years, and the country they are dialled in.
+    const MANY: [(&str, &str); 23] = [
+        ("0545550199", "IL"),
+        ("035550123", "IL"),
+        ("+972501234567", "IL"),
+        ("0599123456", "PS"),
+        ("2025550123", "US"),
+        ("+18005550199", "US"),
+        ("07400123456", "GB"),
+        ("02079460123", "GB"),
+        ("07700900123", "GB"),
+        ("0612345678", "FR"),
+        ("0142345678", "FR"),
+        ("01713920012", "DE"),
+        ("0301234567", "DE"),
+        ("612345678", "ES"),
+        ("912345678", "ES"),
+        ("3123456789", "IT"),
+        ("0612345678", "NL"),
+        ("0491570156", "AU"),
+        ("0501234567", "AE"),
+        ("0790123456", "JO"),
+        ("01001234567", "EG"),
+        ("+79123456789", "RU"),
+        ("09012345678", "JP"),
+    ];
+
+    #[test]
+    fn two_independent_ports_of_the_library_agree() {
+        for (number, country) in MANY {
+            let ours = library(number, Some(country.parse().unwrap())).unwrap();
+            let theirs = phonenumber::parse(Some(country.parse().unwrap()), number).unwrap();
+            let their_e164 = theirs.format().mode(phonenumber::Mode::E164).to_string();
+            assert_eq!(ours.format_as(PhoneNumberFormat::E164), their_e164, "{number} in {country}");
+            assert_eq!(ours.is_valid(), theirs.is_valid(), "{number} in {country}");
+            let their_type = theirs.number_type(&phonenumber::metadata::DATABASE);
+            assert_eq!(
+                ours.get_type() == PhoneNumberType::FixedLine,
+                their_type == phonenumber::Type::FixedLine,
+                "{number} in {country}: {their_type:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_calling_code_of_every_region_is_as_long_as_the_library_says() {
+        for region in
+            ["IL", "US", "RU", "GB", "FR", "DE", "ES", "PS", "AE", "AU", "JP", "EG", "ZA", "TR", "IN", "BR", "UA", "CY"]
+        {
+            let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region.parse().unwrap());
+            let code = code.unwrap().to_string();
+            assert_eq!(calling_code_len(&format!("{code}5550123")), code.len(), "{region} {code}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The inbox: every delivery we accepted, once, as it came.
+//!
+//! One conditional write files a delivery; that write is the dedupe *and* the hand-over, because the table's stream
+//! wakes the function the delivery is for. What became of a delivery that led to no message is written beside it as
+//! its *outcome*; taking the outcome away sends it down the same path again (a replay).
+//!
+//! Promises that a delivery that was answered 2xx is here, and that one delivery id of one store is here once. Does
+//! not order deliveries, and forgets them after the configured days.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    primitives::Blob,
+    types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{
+    clock::{UnixMillis, from_millis},
+    delivery::Verified,
+    fault::{Fault, Faulty},
+};
+
+/// The largest body we take, in bytes. The largest real orders are some hundred kilobytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// The largest body after compression, in bytes: `DynamoDB` takes items up to 400 KB.
+const MAX_PACKED_BYTES: usize = 380 * 1024;
+
+/// The inbox failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// The write did not go through.
+    #[error("the delivery could not be filed")]
+    File(#[source] Box<SdkError<PutItemError>>),
+    /// The outcome could not be written.
+    #[error("the outcome of a delivery could not be recorded")]
+    Record(#[source] Box<SdkError<UpdateItemError>>),
+    /// Even compressed it is larger than a table takes.
+    #[error("the delivery is larger than the inbox takes ({0} bytes after compression)")]
+    TooLarge(usize),
+}
+
+impl Faulty for InboxError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::File(_) | Self::Record(_) => Fault::Transient,
+            Self::TooLarge(_) => Fault::Permanent,
+        }
+    }
+}
+
+/// What filing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filed {
+    /// It is new.
+    New,
+    /// It was here before.
+    Duplicate,
+}
+
+/// The inbox of one kind of sender.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    db: Client,
+    table: String,
+    keep_days: u16,
+}
+
+impl Inbox {
+    /// Over a table.
+    pub fn new(db: Client, table: String, keep_days: u16) -> Self {
+        Self { db, table, keep_days }
+    }
+
+    /// Files a delivery, once.
+    ///
+    /// A delivery id that comes again with *another* body is no repeat: it is filed beside the first, under its id and
+    /// body hash, and the ledger sees to it that nothing is told twice.
+    pub async fn file(&self, delivery: &Verified<'_>, now: Timestamp) -> Result<Filed, InboxError> {
+        let packed = miniz_oxide::deflate::compress_to_vec(delivery.body, 6);
+        if packed.len() > MAX_PACKED_BYTES {
+            return Err(InboxError::TooLarge(packed.len()));
+        }
+        let id = item_id(delivery.store, &delivery.delivery_id);
+        let Some(before) = self.put(&id, delivery, packed.clone(), now).await? else { return Ok(Filed::New) };
+        let same = before.get("body").and_then(|body| body.as_b().ok()).is_none_or(|body| body.as_ref() == packed);
+        if same {
+            return Ok(Filed::Duplicate);
+        }
+        tracing::warn!(delivery.id = id, "a delivery id came again with another body; both are kept");
+        let hash = ring::digest::digest(&ring::digest::SHA256, delivery.body);
+        let id = format!("{id}~{}", &BASE64.encode(hash)[..22]);
+        Ok(if self.put(&id, delivery, packed, now).await?.is_none() { Filed::New } else { Filed::Duplicate })
+    }
+
+    /// Puts an item that must be new; gives the one that was there if it is not.
+    async fn put(
+        &self,
+        id: &str,
+        delivery: &Verified<'_>,
+        packed: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Option<HashMap<String, Value>>, InboxError> {
+        let ttl = now.as_second() + i64::from(self.keep_days) * 86_400;
+        let mut put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .item("id", Value::S(id.to_owned()))
+            .item("store", Value::S(delivery.store.to_owned()))
+            .item("delivery_id", Value::S(delivery.delivery_id.clone()))
+            .item("received_at", Value::N(now.millis().to_string()))
+            .item("body", Value::B(Blob::new(packed)))
+            .item("ttl", Value::N(ttl.to_string()))
+            .condition_expression("attribute_not_exists(id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(topic) = &delivery.topic {
+            put = put.item("topic", Value::S(topic.clone()));
+        }
+        if !delivery.headers.is_empty() {
+            let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::S(value.clone())));
+            put = put.item("headers", Value::M(headers.collect()));
+        }
+        match put.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Some(refused.item().cloned().unwrap_or_default()))
+                }
+                _ => Err(InboxError::File(Box::new(error))),
+            },
+        }
+    }
+
+    /// Writes beside a delivery why it led to no message, or what became of it.
+    pub async fn record(&self, id: &str, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
+        self.db
+            .update_item()
+            .table_name(&self.table)
+            .key("id", Value::S(id.to_owned()))
+            .update_expression("SET outcome = :outcome, outcome_at = :now")
+            // Not to bring back, as a stump, an item whose time has run out.
+            .condition_expression("attribute_exists(id)")
+            .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
+            .expression_attribute_values(":now", Value::N(now.millis().to_string()))
+            .send()
+            .await
+            .map(drop)
+            .or_else(|error| match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(InboxError::Record(Box::new(error))),
+            })
+    }
+}
+
+/// The key of a delivery in the inbox.
+pub fn item_id(store: &str, delivery_id: &str) -> String {
+    format!("{store}#{delivery_id}")
+}
+
+/// A delivery as the inbox's stream hands it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key in the inbox.
+    pub id: String,
+    /// The store it is for, as configured.
+    pub store: String,
+    /// What the sender says it is about.
+    pub topic: Option<String>,
+    /// The headers that were kept.
+    pub headers: std::collections::BTreeMap<String, String>,
+    /// The raw bytes that were verified.
+    pub body: Vec<u8>,
+    /// When we accepted it.
+    pub received_at: Timestamp,
+}
+
+/// A stream record does not hold a delivery.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Not the attributes of an inbox item.
+    #[error("the record is not an inbox item")]
+    Shape(#[from] serde_json::Error),
+    /// The body is not as we wrote it.
+    #[error("the body of the delivery cannot be unpacked")]
+    Body,
+}
+
+impl Entry {
+    /// Reads the new image of a stream record.
+    pub fn from_image(image: &str) -> Result<Self, EntryError> {
+        let image: Image<'_> = serde_json::from_str(image)?;
+        let packed = BASE64.decode(image.body.b.as_bytes()).map_err(|_| EntryError::Body)?;
+        let body = miniz_oxide::inflate::decompress_to_vec_with_limit(&packed, MAX_BODY_BYTES)
+            .map_err(|_| EntryError::Body)?;
+        let received_at = image.received_at.n.parse().map(from_millis).map_err(|_| EntryError::Body)?;
+        let headers = image.headers.map(|map| map.m).unwrap_or_default();
+        Ok(Self {
+            id: image.id.s.into_owned(),
+            store: image.store.s.into_owned(),
+            topic: image.topic.map(|topic| topic.s.into_owned()),
+            headers: headers.into_iter().map(|(name, value)| (name.into_owned(), value.s.into_owned())).collect(),
+            body,
+            received_at,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Image<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    store: Text<'a>,
+    #[serde(borrow, default)]
+    topic: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    headers: Option<Map<'a>>,
+    #[serde(borrow)]
+    body: Binary<'a>,
+    #[serde(borrow)]
+    received_at: Number<'a>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a> {
+    #[serde(rename = "S", borrow)]
+    s: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Number<'a> {
+    #[serde(rename = "N", borrow)]
+    n: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Binary<'a> {
+    #[serde(rename = "B", borrow)]
+    b: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Map<'a> {
+    #[serde(rename = "M", borrow)]
+    m: HashMap<Cow<'a, str>, Text<'a>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(body: &str) -> String {
+        format!(
+            r#"{{"id":{{"S":"shop#1"}},"store":{{"S":"shop"}},"topic":{{"S":"orders\/paid"}},"headers":{{"M":{{"a":{{"S":"b"}}}}}},
+            "body":{{"B":"{body}"}},"received_at":{{"N":"1795082402000"}},"ttl":{{"N":"1"}}}}"#
+        )
+    }
+
+    #[test]
+    fn an_entry_reads_back_what_was_filed() {
+        let packed = miniz_oxide::deflate::compress_to_vec(b"{\"id\":1}", 6);
+        let entry = Entry::from_image(&image(&BASE64.encode(packed))).unwrap();
+        assert_eq!(entry.body, b"{\"id\":1}");
+        assert_eq!((entry.id.as_str(), entry.topic.as_deref()), ("shop#1", Some("orders/paid")));
+        assert_eq!(entry.headers["a"], "b");
+        assert_eq!(entry.received_at.to_string(), "2026-11-19T10:00:02Z");
+    }
+
+    #[test]
+    fn a_damaged_body_is_an_error_and_no_panic() {
+        assert!(matches!(Entry::from_image(&image("!!")), Err(EntryError::Body)));
+        assert!(matches!(Entry::from_image(&image("AAAA")), Err(EntryError::Body)));
+        assert!(matches!(Entry::from_image("{}"), Err(EntryError::Shape(_))));
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b' '; MAX_BODY_BYTES + 1], 6);
+        assert!(matches!(Entry::from_image(&image(&BASE64.encode(bomb))), Err(EntryError::Body)));
+    }
+}

@@ -1,0 +1,128 @@
+//! Rows as items of the table. Attribute names are part of the table's contract: console, indexes and alarms use them.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue as Value;
+use jiff::Timestamp;
+
+use super::{
+    key::Key,
+    row::{Context, Owner, Payload, Row, State},
+};
+use crate::{
+    client_config::Place,
+    clock::{UnixMillis, from_millis},
+    contact::Phone,
+    line::Route,
+};
+
+/// An item of the ledger cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger row {key} has no usable `{attribute}`")]
+pub struct ItemError {
+    key: String,
+    attribute: &'static str,
+}
+
+/// The item of a row. `ttl` is when the table forgets it, in seconds since 1970.
+pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
+    let mut item = HashMap::with_capacity(24);
+    let mut put = |name: &str, value: Value| {
+        item.insert(name.to_owned(), value);
+    };
+    let text = |value: &str| Value::S(value.to_owned());
+    let number = |value: i64| Value::N(value.to_string());
+    let time = |at: Timestamp| Value::N(at.millis().to_string());
+    put("subject", text(row.key.subject()));
+    put("stage", text(row.key.stage()));
+    put("state", text(row.state.name()));
+    put("version", Value::N(row.version.to_string()));
+    put("rank", number(row.place.rank.into()));
+    put("settles", number(row.place.settles.into()));
+    put("occurred_at", time(row.occurred_at));
+    put("line", text(&row.line));
+    put("useful_until", time(row.useful_until));
+    put("priority", number(row.priority.into()));
+    put("delivery", text(&row.delivery));
+    put("created_at", time(row.created_at));
+    put("updated_at", time(row.updated_at));
+    put("ttl", number(ttl));
+    if row.attempts > 0 {
+        put("attempts", number(row.attempts.into()));
+    }
+    if let Some(payload) = &row.payload {
+        put("route", text(payload.route));
+        put("request", text(&payload.body));
+    }
+    if let Some(due) = row.due_at {
+        put("due_line", text(&row.line));
+        put("due_at", time(due));
+    }
+    let texts = [
+        ("thread", row.place.thread.as_deref()),
+        ("instance", row.instance.as_deref()),
+        ("to", row.to.as_ref().map(Phone::expose)),
+        ("owner", row.owner.as_ref().map(|owner| owner.0.as_str())),
+        ("reason", row.reason.as_deref()),
+        ("provider_id", row.provider_id.as_deref()),
+        ("name", row.context.name.as_deref()),
+        ("locale", row.context.locale.as_deref()),
+        ("order_number", row.context.order_number.as_deref()),
+    ];
+    for (name, value) in texts {
+        if let Some(value) = value {
+            put(name, text(value));
+        }
+    }
+    for (name, value) in [("lease_until", row.lease_until), ("first_attempt_at", row.first_attempt_at)] {
+        if let Some(at) = value {
+            put(name, time(at));
+        }
+    }
+    item
+}
+
+/// The row of an item.
+pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let owned = |name: &str| text(name).cloned();
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    let time = |name: &str| number(name).map(from_millis);
+    let key = Key::stored(owned("subject").unwrap_or_default(), owned("stage").unwrap_or_default());
+    let missing = |attribute: &'static str| ItemError { key: key.to_string(), attribute };
+    let small = |name: &'static str| number(name).and_then(|n| u8::try_from(n).ok()).ok_or(missing(name));
+    let payload = match (text("route"), owned("request")) {
+        (Some(route), Some(body)) => {
+            let route = Route::from_path(route).ok_or(missing("route"))?.path();
+            Some(Payload { route, body })
+        }
+        _ => None,
+    };
+    Ok(Row {
+        state: text("state").and_then(|name| State::from_name(name)).ok_or(missing("state"))?,
+        version: number("version").and_then(|n| u64::try_from(n).ok()).ok_or(missing("version"))?,
+        place: Place { rank: small("rank")?, settles: small("settles")?, thread: owned("thread") },
+        instance: owned("instance"),
+        occurred_at: time("occurred_at").ok_or(missing("occurred_at"))?,
+        line: owned("line").ok_or(missing("line"))?,
+        to: match text("to") {
+            Some(phone) => Some(Phone::from_e164(phone).map_err(|_| missing("to"))?),
+            None => None,
+        },
+        payload,
+        useful_until: time("useful_until").ok_or(missing("useful_until"))?,
+        priority: small("priority")?,
+        owner: owned("owner").map(Owner),
+        lease_until: time("lease_until"),
+        due_at: time("due_at"),
+        attempts: number("attempts").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        first_attempt_at: time("first_attempt_at"),
+        reason: owned("reason"),
+        provider_id: owned("provider_id"),
+        delivery: owned("delivery").unwrap_or_default(),
+        context: Context { name: owned("name"), locale: owned("locale"), order_number: owned("order_number") },
+        created_at: time("created_at").ok_or(missing("created_at"))?,
+        updated_at: time("updated_at").ok_or(missing("updated_at"))?,
+        key,
+    })
+}

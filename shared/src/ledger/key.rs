@@ -1,0 +1,140 @@
+//! Idempotency keys: from a fact of the source system to the name of the one message about it.
+//!
+//! A key is `subject:stage`: `order:1001:ready`, `appointment:88:24h`, `lead:abc:first-touch`. Plain ids come out
+//! unchanged, as the `EZWhatsApp` guides write them. Building is injective: two facts never share a key.
+//!
+//! `EZWhatsApp` publishes neither length nor alphabet, so we assume ASCII letters, digits, `:_.-` and at most
+//! [`MAX_KEY_LENGTH`] characters. Other bytes of an id are escaped as `.xx` (hex), long ids hashed as `.h…`; a `.` never
+//! follows otherwise, except `..` behind the name of an order book.
+
+use std::fmt::{self, Write as _};
+
+use crate::client_config::{MAIN_ORDER_BOOK, Milestone};
+
+/// The longest key we build, in characters.
+pub const MAX_KEY_LENGTH: usize = 128;
+const MAX_ID: usize = 48;
+const MAX_INSTANCE: usize = 32;
+
+/// The idempotency key of one message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    subject: String,
+    stage: String,
+}
+
+impl Key {
+    /// The key of an order's milestone, told once for the whole order.
+    pub fn order(book: &str, order_id: &str, milestone: Milestone) -> Self {
+        let mut subject = String::from("order:");
+        if book != MAIN_ORDER_BOOK {
+            subject.push_str(&plain(book, 20));
+            subject.push_str("..");
+        }
+        subject.push_str(&plain(order_id, MAX_ID));
+        Self { subject, stage: milestone.name().to_owned() }
+    }
+
+    /// The same milestone for another parcel, refund, invoice or change of the same order.
+    #[must_use]
+    pub fn for_instance(&self, instance: &str) -> Self {
+        Self { subject: self.subject.clone(), stage: format!("{}-{}", self.stage, plain(instance, MAX_INSTANCE)) }
+    }
+
+    /// A key read back from the ledger.
+    pub fn stored(subject: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self { subject: subject.into(), stage: stage.into() }
+    }
+
+    /// What it is about: the ledger's partition key.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Which point in its life: the ledger's sort key.
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.subject, self.stage)
+    }
+}
+
+/// An id in the key's alphabet, at most `max` characters long.
+fn plain(id: &str, max: usize) -> String {
+    let mut escaped = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            write!(escaped, ".{byte:02x}").unwrap_or_default();
+        }
+    }
+    if escaped.len() <= max && !escaped.is_empty() {
+        return escaped;
+    }
+    let hash = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
+    hash.as_ref().iter().take(12).fold(String::from(".h"), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(book: &str, id: &str, milestone: Milestone) -> String {
+        Key::order(book, id, milestone).to_string()
+    }
+
+    #[test]
+    fn plain_ids_come_out_as_the_guides_write_them() {
+        assert_eq!(key("main", "1001", Milestone::Ready), "order:1001:ready");
+        assert_eq!(key("main", "SO-90311", Milestone::OutForDelivery), "order:SO-90311:out-for-delivery");
+        assert_eq!(key("outlet", "1001", Milestone::Ready), "order:outlet..1001:ready");
+        assert_eq!(
+            Key::order("main", "1001", Milestone::Shipped).for_instance("4670000000001").to_string(),
+            "order:1001:shipped-4670000000001"
+        );
+    }
+
+    #[test]
+    fn odd_ids_are_escaped_and_long_ones_hashed() {
+        assert_eq!(key("main", "1.0E+6", Milestone::Paid), "order:1.2e0E.2b6:paid");
+        assert_eq!(key("main", "א/1", Milestone::Paid), "order:.d7.90.2f1:paid");
+        let long = key("main", &"x".repeat(500), Milestone::DeliveryChanged);
+        assert!(long.starts_with("order:.h"), "{long}");
+        assert!(key("main", "", Milestone::Paid).starts_with("order:.h"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_short_ascii_of_the_alphabet(book in ".{1,40}", id in ".{0,300}", instance in ".{0,100}", which in 0usize..10) {
+            let key = Key::order(&book, &id, Milestone::ALL[which]).for_instance(&instance).to_string();
+            prop_assert!(key.len() <= MAX_KEY_LENGTH, "{} characters", key.len());
+            prop_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-".contains(&b)));
+        }
+
+        #[test]
+        fn two_facts_never_share_a_key(facts in prop::collection::hash_set(("(main|a|b|a..b)", "[a1.:#-]{0,6}", prop::option::of("[a1.-]{1,4}"), 0usize..10), 2..40)) {
+            let mut seen = HashMap::new();
+            for fact in facts {
+                let (book, id, instance, which) = &fact;
+                let key = Key::order(book, id, Milestone::ALL[*which]);
+                let key = match instance { Some(instance) => key.for_instance(instance), None => key }.to_string();
+                if let Some(other) = seen.insert(key.clone(), fact.clone()) {
+                    prop_assert!(false, "{key} stands for {fact:?} and {other:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The ledger: what was told, what waits to be told, and what must not be told any more.
+//!
+//! The cast: a [`Row`] is one message under its idempotency [`Key`]; [`transition`] says what may become of it;
+//! [`decide`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
+//! table and holds no policy of its own.
+//!
+//! Promises: one row per key; every write names the version it read, so a writer that slept past its lease changes
+//! nothing; every write after a claim is the owner's. Does **not** promise that `EZWhatsApp` honours its idempotency key,
+//! on which "told at most once" rests when an answer is lost.
+
+mod decide;
+mod item;
+mod key;
+mod row;
+mod store;
+mod transition;
+
+#[cfg(test)]
+mod model;
+
+pub use decide::{Verdict, decide};
+pub use key::{Key, MAX_KEY_LENGTH};
+pub use row::{Context, Owner, Payload, Row, State};
+pub use store::{Due, Ledger, LedgerError, Opened, Saved};
+pub use transition::{Change, MAX_ATTEMPTS, NotNow, UNKNOWN_WINDOW, transition};

@@ -1,0 +1,171 @@
+//! A row of the ledger: one message, from the moment we know of it until nobody remembers it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::Key;
+use crate::{client_config::Place, contact::Phone};
+
+/// Where a message is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Waits until its `due_at`.
+    Held,
+    /// Somebody is sending it, until their lease ends.
+    Claimed,
+    /// A submit went wrong so that nobody knows whether it arrived; looked into at `due_at`.
+    Unknown,
+    /// `EZWhatsApp` took it.
+    Accepted,
+    /// `EZWhatsApp` refused it for good.
+    Refused,
+    /// Another fact made it untrue before it was sent.
+    Superseded,
+    /// It was not sent, and is no longer worth sending.
+    Expired,
+    /// The fact is known and nobody is told: no text is configured for it, or there is nobody to tell.
+    Noted,
+    /// Only a human can say what became of it.
+    NeedsHuman,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Held,
+        Self::Claimed,
+        Self::Unknown,
+        Self::Accepted,
+        Self::Refused,
+        Self::Superseded,
+        Self::Expired,
+        Self::Noted,
+        Self::NeedsHuman,
+    ];
+
+    /// Its name in the table, in logs and in the console.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Claimed => "claimed",
+            Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+            Self::Noted => "noted",
+            Self::NeedsHuman => "needs-human",
+        }
+    }
+
+    /// The state of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether nothing of ours will be sent from here on.
+    pub const fn is_settled(self) -> bool {
+        match self {
+            Self::Held | Self::Claimed | Self::Unknown => false,
+            Self::Accepted
+            | Self::Refused
+            | Self::Superseded
+            | Self::Expired
+            | Self::Noted
+            | Self::NeedsHuman => true,
+        }
+    }
+}
+
+/// Who holds a claim: one invocation of one function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner(pub String);
+
+/// What is sent, byte for byte: written before the first submit and never changed after.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Payload {
+    /// The route below `/api/v1`, e.g. `/messages/text`.
+    pub route: &'static str,
+    /// The JSON body.
+    pub body: String,
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("route", &self.route).field("bytes", &self.body.len()).finish()
+    }
+}
+
+/// What later events of the same order may need and do not carry themselves.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// The customer's name.
+    pub name: Option<String>,
+    /// The customer's locale.
+    pub locale: Option<String>,
+    /// The order number that the customer knows.
+    pub order_number: Option<String>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("name", &self.name.as_ref().map(|_| "…")).finish_non_exhaustive()
+    }
+}
+
+/// One message, as the ledger holds it. Times are to the millisecond.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Its idempotency key, and its place in the table.
+    pub key: Key,
+    /// Where it is in its life.
+    pub state: State,
+    /// Counts writes: every write names the one it read.
+    pub version: u64,
+    /// Where it stands in its subject's story.
+    pub place: Place,
+    /// What tells it apart from others of the same stage (a parcel, a refund, an invoice), if anything does.
+    pub instance: Option<String>,
+    /// When the fact became one.
+    pub occurred_at: Timestamp,
+    /// The line that speaks.
+    pub line: String,
+    /// Who is told.
+    pub to: Option<Phone>,
+    /// What is said; nothing for a [`State::Noted`] fact.
+    pub payload: Option<Payload>,
+    /// When it stops being useful.
+    pub useful_until: Timestamp,
+    /// Most useful first: 0 to 100.
+    pub priority: u8,
+    /// Who holds the claim, while claimed.
+    pub owner: Option<Owner>,
+    /// When the claim ends by itself, while claimed.
+    pub lease_until: Option<Timestamp>,
+    /// When the clock looks at it again, while it waits.
+    pub due_at: Option<Timestamp>,
+    /// Submits of which we do not know that they did not arrive.
+    pub attempts: u32,
+    /// When the first of those was made.
+    pub first_attempt_at: Option<Timestamp>,
+    /// Why it is where it is, for people.
+    pub reason: Option<String>,
+    /// The id that `EZWhatsApp` gave it.
+    pub provider_id: Option<String>,
+    /// The delivery it came from, by its key in the inbox.
+    pub delivery: String,
+    /// For later events of the same subject.
+    pub context: Context,
+    /// When we learned of it.
+    pub created_at: Timestamp,
+    /// When this row was last written.
+    pub updated_at: Timestamp,
+}
+
+impl Row {
+    /// Whether a submit may have arrived although we hold no answer.
+    pub fn may_have_arrived(&self) -> bool {
+        self.attempts > 0
+    }
+}

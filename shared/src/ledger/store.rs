@@ -1,0 +1,237 @@
+//! The ledger's table: reads rows, and writes them only over the version that was read.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{get_item::GetItemError, put_item::PutItemError, query::QueryError},
+    types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::Timestamp;
+
+use super::{
+    item::{ItemError, from_item, to_item},
+    key::Key,
+    row::Row,
+};
+use crate::{
+    clock::{UnixMillis, from_millis},
+    fault::{Fault, Faulty},
+};
+
+/// The ledger failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A write did not go through.
+    #[error("the ledger could not be written")]
+    Write(#[source] Box<SdkError<PutItemError>>),
+    /// The story of a subject, or what is due, could not be read.
+    #[error("the ledger could not be read")]
+    Query(#[source] Box<SdkError<QueryError>>),
+    /// A row could not be read.
+    #[error("a row of the ledger could not be read")]
+    Get(#[source] Box<SdkError<GetItemError>>),
+    /// A row is damaged.
+    #[error(transparent)]
+    Damaged(#[from] ItemError),
+}
+
+impl Faulty for LedgerError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Write(_) | Self::Query(_) | Self::Get(_) => Fault::Transient,
+            Self::Damaged(_) => Fault::Permanent,
+        }
+    }
+}
+
+/// What opening a row did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// The row is new and ours.
+    New,
+    /// There was one under this key.
+    Exists(Box<Row>),
+}
+
+/// What saving a row did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// It is written.
+    Yes,
+    /// Somebody else wrote first; this is the row now.
+    Overtaken(Box<Row>),
+    /// The row is gone: its time had run out.
+    Gone,
+}
+
+/// A message that waits, as the index of what is due shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its key.
+    pub key: Key,
+    /// Since when it is due.
+    pub due_at: Timestamp,
+    /// Most useful first: 0 to 100.
+    pub priority: u8,
+    /// When it stops being useful.
+    pub useful_until: Timestamp,
+}
+
+/// The ledger's table.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    db: Client,
+    table: String,
+    keep_days: u16,
+}
+
+impl Ledger {
+    /// Over a table.
+    pub fn new(db: Client, table: String, keep_days: u16) -> Self {
+        Self { db, table, keep_days }
+    }
+
+    /// Writes a row that must be new.
+    pub async fn open(&self, row: &Row) -> Result<Opened, LedgerError> {
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(row, self.ttl(row))))
+            .condition_expression("attribute_not_exists(subject)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match refused(put.send().await)? {
+            None => Ok(Opened::New),
+            Some(before) => {
+                let before = from_item(&before)?;
+                // The SDK tries a write again when its answer is lost; then the row in the way is our own.
+                if before.owner.is_some() && before.owner == row.owner && before.version == row.version {
+                    return Ok(Opened::New);
+                }
+                Ok(Opened::Exists(Box::new(before)))
+            }
+        }
+    }
+
+    /// Writes the next state of a row over the one it came from, and over nothing else.
+    pub async fn save(&self, before: &Row, after: &Row) -> Result<Saved, LedgerError> {
+        let mut put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(after, self.ttl(after))))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", Value::N(before.version.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        put = match &before.owner {
+            Some(owner) => put
+                .condition_expression("#version = :version AND #owner = :owner")
+                .expression_attribute_names("#owner", "owner")
+                .expression_attribute_values(":owner", Value::S(owner.0.clone())),
+            None => put.condition_expression("#version = :version"),
+        };
+        match refused(put.send().await)? {
+            None => Ok(Saved::Yes),
+            Some(item) if item.is_empty() => Ok(Saved::Gone),
+            Some(item) => {
+                let now = from_item(&item)?;
+                // As above: our own write, whose answer was lost.
+                if now == *after {
+                    return Ok(Saved::Yes);
+                }
+                Ok(Saved::Overtaken(Box::new(now)))
+            }
+        }
+    }
+
+    /// All rows of a subject, as they are now.
+    pub async fn story(&self, subject: &str) -> Result<Vec<Row>, LedgerError> {
+        let answer = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("subject = :subject")
+            .expression_attribute_values(":subject", Value::S(subject.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| LedgerError::Query(Box::new(error)))?;
+        answer.items().iter().map(|item| from_item(item).map_err(LedgerError::from)).collect()
+    }
+
+    /// One row, as it is now.
+    pub async fn read(&self, key: &Key) -> Result<Option<Row>, LedgerError> {
+        let answer = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(key.subject().to_owned()))
+            .key("stage", Value::S(key.stage().to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| LedgerError::Get(Box::new(error)))?;
+        Ok(answer.item().map(from_item).transpose()?)
+    }
+
+    /// Up to `limit` messages of a line that are due, the longest due first.
+    ///
+    /// The index lags the table by moments: read the row before acting on it.
+    pub async fn due(&self, line: &str, now: Timestamp, limit: i32) -> Result<Vec<Due>, LedgerError> {
+        let mut due = Vec::new();
+        let mut from = None;
+        loop {
+            let answer = self
+                .db
+                .query()
+                .table_name(&self.table)
+                .index_name("due")
+                .key_condition_expression("due_line = :line AND due_at <= :now")
+                .expression_attribute_values(":line", Value::S(line.to_owned()))
+                .expression_attribute_values(":now", Value::N(now.millis().to_string()))
+                .limit(limit)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| LedgerError::Query(Box::new(error)))?;
+            due.extend(answer.items().iter().filter_map(read_due));
+            match answer.last_evaluated_key {
+                Some(key) if due.len() < usize::try_from(limit).unwrap_or(usize::MAX) => from = Some(key),
+                _ => return Ok(due),
+            }
+        }
+    }
+
+    fn ttl(&self, row: &Row) -> i64 {
+        row.created_at.as_second() + i64::from(self.keep_days) * 86_400
+    }
+}
+
+fn read_due(item: &HashMap<String, Value>) -> Option<Due> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let number =
+        |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    Some(Due {
+        key: Key::stored(text("subject")?, text("stage")?),
+        due_at: from_millis(number("due_at")?),
+        priority: number("priority").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
+        useful_until: from_millis(number("useful_until").unwrap_or(i64::MAX)),
+    })
+}
+
+/// The item that stood in the way of a conditional write, if the condition failed.
+fn refused(
+    answer: Result<aws_sdk_dynamodb::operation::put_item::PutItemOutput, SdkError<PutItemError>>,
+) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(error) => match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                Ok(Some(refused.item().cloned().unwrap_or_default()))
+            }
+            _ => Err(LedgerError::Write(Box::new(error))),
+        },
+    }
+}

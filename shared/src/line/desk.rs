@@ -1,0 +1,235 @@
+//! What all functions share about a line, in one row of the ledger's table (`line:{name}` / `state`).
+//!
+//! The row holds the next free slot of the line's pace, the last health answer, how long the line is known to be down,
+//! the breaker that a refused token opens, and the kill switch. [`Desk::reserve`] asks for all of it and takes a slot
+//! with one conditional write. Pulling the switch is writing `stopped` (see `docs/operations.md`).
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue as Value, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::health::{HEALTH_GOOD_SECONDS, Health};
+use crate::{
+    clock::{UnixMillis, from_millis},
+    fault::{Fault, Faulty},
+};
+
+/// How long a line that could not send is left alone before anybody asks again. The clock asks once a minute.
+const DOWN_SECONDS: i64 = 60;
+/// How long a line whose token was refused is left alone.
+const BREAKER_MINUTES: i64 = 15;
+/// How long a stopped line's messages wait before somebody looks at the switch again.
+const STOPPED_MINUTES: i64 = 1;
+
+/// The line's row could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the state of the line {line} could not be read or written")]
+pub struct DeskError {
+    line: String,
+    #[source]
+    source: Box<SdkError<UpdateItemError>>,
+}
+
+impl Faulty for DeskError {
+    fn fault(&self) -> Fault {
+        Fault::Transient
+    }
+}
+
+/// What came of asking for a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reservation {
+    /// The slot is ours: send now.
+    Granted {
+        /// Whether somebody saw the line in good health less than [`HEALTH_GOOD_SECONDS`] ago: what it said.
+        known_good: Option<String>,
+    },
+    /// Not now.
+    Closed(Closed),
+}
+
+/// Why a line does not take a message now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// The pace: the next slot is free then.
+    Busy {
+        /// When.
+        until: Timestamp,
+    },
+    /// Somebody stopped the line.
+    Stopped {
+        /// When to look again.
+        until: Timestamp,
+    },
+    /// The line's token was refused.
+    Breaker {
+        /// When to try again.
+        until: Timestamp,
+    },
+    /// The line could not send when it was last asked.
+    Down {
+        /// When to ask again.
+        until: Timestamp,
+        /// What it said.
+        said: String,
+    },
+}
+
+impl Closed {
+    /// When to look again.
+    pub fn until(&self) -> Timestamp {
+        match self {
+            Self::Busy { until }
+            | Self::Stopped { until }
+            | Self::Breaker { until }
+            | Self::Down { until, .. } => *until,
+        }
+    }
+
+    /// Why, for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Busy { .. } => "the line's pace allows no more for the moment".to_owned(),
+            Self::Stopped { .. } => "the line was stopped by its kill switch".to_owned(),
+            Self::Breaker { .. } => "EZWhatsApp refused the line's token; store the new one".to_owned(),
+            Self::Down { said, .. } => format!("the line could not send ({said})"),
+        }
+    }
+}
+
+/// The rows of all lines.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    db: Client,
+    table: String,
+}
+
+impl Desk {
+    /// In the ledger's table.
+    pub fn new(db: Client, table: String) -> Self {
+        Self { db, table }
+    }
+
+    /// Takes the next slot of a line, or says why there is none. `look_anyway` asks a line that is down too: the
+    /// clock's way to find out that it is back.
+    pub async fn reserve(
+        &self,
+        line: &str,
+        pace_per_minute: u32,
+        look_anyway: bool,
+        now: Timestamp,
+    ) -> Result<Reservation, DeskError> {
+        let slot = now.millis() + 60_000 / i64::from(pace_per_minute.max(1));
+        let down = if look_anyway { "" } else { " AND (attribute_not_exists(down_until) OR down_until <= :now)" };
+        let answer = self
+            .update(line)
+            .update_expression("SET next_slot = :slot")
+            .condition_expression(format!(
+                "(attribute_not_exists(next_slot) OR next_slot <= :now) AND attribute_not_exists(stopped) \
+                 AND (attribute_not_exists(breaker_until) OR breaker_until <= :now){down}"
+            ))
+            .expression_attribute_values(":slot", Value::N(slot.to_string()))
+            .expression_attribute_values(":now", Value::N(now.millis().to_string()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                let row = answer.attributes.unwrap_or_default();
+                let fresh = now.millis() - HEALTH_GOOD_SECONDS * 1000;
+                let good = number(&row, "health_at").is_some_and(|at| at > fresh) && number(&row, "down_until").is_none();
+                Ok(Reservation::Granted { known_good: if good { text(&row, "health") } else { None } })
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Reservation::Closed(closed(refused.item().unwrap_or(&HashMap::new()), look_anyway, now)))
+                }
+                _ => Err(DeskError { line: line.to_owned(), source: Box::new(error) }),
+            },
+        }
+    }
+
+    /// Writes down what a line said of its health.
+    pub async fn note_health(&self, line: &str, health: &Health, now: Timestamp) -> Result<(), DeskError> {
+        let (expression, until) = if health.is_sendable() {
+            ("SET health = :health, health_at = :now REMOVE down_until, breaker_until", None)
+        } else {
+            ("SET health = :health, health_at = :now, down_until = :until", Some(now.millis() + DOWN_SECONDS * 1000))
+        };
+        let mut update = self
+            .update(line)
+            .update_expression(expression)
+            .expression_attribute_values(":health", Value::S(health.summary()))
+            .expression_attribute_values(":now", Value::N(now.millis().to_string()));
+        if let Some(until) = until {
+            update = update.expression_attribute_values(":until", Value::N(until.to_string()));
+        }
+        self.finish(line, update).await
+    }
+
+    /// Opens the breaker of a line whose token was refused.
+    pub async fn open_breaker(&self, line: &str, now: Timestamp) -> Result<Closed, DeskError> {
+        let until = now + SignedDuration::from_mins(BREAKER_MINUTES);
+        let update = self
+            .update(line)
+            .update_expression("SET breaker_until = :until")
+            .expression_attribute_values(":until", Value::N(until.millis().to_string()));
+        self.finish(line, update).await?;
+        Ok(Closed::Breaker { until })
+    }
+
+    /// Leaves a line alone until then: it said that we were too fast.
+    pub async fn slow_down(&self, line: &str, until: Timestamp) -> Result<(), DeskError> {
+        let update = self
+            .update(line)
+            .update_expression("SET next_slot = :until")
+            .expression_attribute_values(":until", Value::N(until.millis().to_string()));
+        self.finish(line, update).await
+    }
+
+    fn update(&self, line: &str) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
+        self.db
+            .update_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(format!("line:{line}")))
+            .key("stage", Value::S("state".to_owned()))
+    }
+
+    async fn finish(
+        &self,
+        line: &str,
+        update: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
+    ) -> Result<(), DeskError> {
+        let answer = update.send().await;
+        answer.map(drop).map_err(|error| DeskError { line: line.to_owned(), source: Box::new(error) })
+    }
+}
+
+fn number(row: &HashMap<String, Value>, name: &str) -> Option<i64> {
+    row.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn text(row: &HashMap<String, Value>, name: &str) -> Option<String> {
+    row.get(name)?.as_s().ok().cloned()
+}
+
+/// Why a row did not let us in: the most lasting reason first.
+fn closed(row: &HashMap<String, Value>, look_anyway: bool, now: Timestamp) -> Closed {
+    let later = |name: &str| number(row, name).map(from_millis).filter(|until| *until > now);
+    if row.contains_key("stopped") {
+        Closed::Stopped { until: now + SignedDuration::from_mins(STOPPED_MINUTES) }
+    } else if let Some(until) = later("breaker_until") {
+        Closed::Breaker { until }
+    } else if let (false, Some(until)) = (look_anyway, later("down_until")) {
+        Closed::Down { until, said: text(row, "health").unwrap_or_else(|| "it did not say why".to_owned()) }
+    } else {
+        Closed::Busy { until: later("next_slot").unwrap_or(now) }
+    }
+}

@@ -1,0 +1,99 @@
+//! Logs and metrics: JSON lines on standard output.
+//!
+//! Logs carry ids and keys, never a body, a token, a phone number, a name or an address; the types that hold such
+//! things mask themselves. Metrics are CloudWatch's embedded metric format (a log line with an `_aws` member), in the
+//! namespace [`NAMESPACE`] with the dimension `Client`: no request, no agent.
+//! Source: docs.aws.amazon.com, "Specification: Embedded metric format".
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The namespace of all our metrics.
+pub const NAMESPACE: &str = "tellonce";
+
+/// Something counted. One line of the list in `docs/operations.md` each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// A message was accepted by `EZWhatsApp`.
+    MessagesAccepted,
+    /// A message waits for a time.
+    MessagesHeld,
+    /// A message outlived its use.
+    MessagesExpired,
+    /// Nobody but a human can say what became of a message.
+    MessagesNeedingHuman,
+    /// A message's outcome is unknown and is looked into.
+    MessagesUnknown,
+    /// `EZWhatsApp` refused a message for good.
+    SendRefused,
+    /// A line could not send.
+    LineUnsendable,
+    /// A line's token was refused.
+    LineUnauthorized,
+    /// Another text under an idempotency key that was used before.
+    PayloadConflict,
+    /// A delivery was verified and not understood.
+    DeliveriesQuarantined,
+}
+
+impl Metric {
+    /// Its name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MessagesAccepted => "messages_accepted",
+            Self::MessagesHeld => "messages_held",
+            Self::MessagesExpired => "messages_expired",
+            Self::MessagesNeedingHuman => "messages_needing_human",
+            Self::MessagesUnknown => "messages_unknown",
+            Self::SendRefused => "send_refused",
+            Self::LineUnsendable => "line_unsendable",
+            Self::LineUnauthorized => "line_unauthorized",
+            Self::PayloadConflict => "payload_conflict",
+            Self::DeliveriesQuarantined => "deliveries_quarantined",
+        }
+    }
+}
+
+/// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it names none).
+///
+/// Times are left out: CloudWatch gives every line its own.
+pub fn start() {
+    let level = crate::cold_start::variable("LOG_LEVEL").and_then(|level| level.parse().ok());
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .without_time()
+        .with_target(false)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .finish();
+    // A second start in one process (tests) keeps the first subscriber.
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        tracing::debug!("logging had already been started");
+    }
+}
+
+/// Counts something once, for one client.
+pub fn count(client: &str, metric: Metric, now: Timestamp) {
+    let line = json!({
+        "_aws": {
+            "Timestamp": now.as_millisecond(),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [["Client"]],
+                "Metrics": [{ "Name": metric.name(), "Unit": "Count" }],
+            }],
+        },
+        "Client": client,
+        metric.name(): 1,
+    });
+    let mut out = std::io::stdout().lock();
+    // A closed standard output must not cost a customer their message.
+    if writeln!(out, "{line}").is_err() {
+        tracing::debug!("a metric could not be written");
+    }
+}

@@ -1,0 +1,213 @@
+//! Secrets from Secrets Manager, cached, and aware that they are rotated while we run.
+//!
+//! A value is kept for [`CACHE_SECONDS`]. Whoever finds a value refused asks with [`Secrets::refetch`], which goes to
+//! Secrets Manager at most once in [`REFETCH_SECONDS`] per secret, so that a flood of forged signatures costs nothing.
+//! For [`PREVIOUS_VALID_SECONDS`] after a rotation the value before it (`AWSPREVIOUS`) is still offered by
+//! [`Secrets::previous`]: senders go on signing with the old one for a while (Shopify: up to an hour).
+//!
+//! Promises that a value never shows in a log or an error. Does not rotate anything itself.
+
+use std::{collections::HashMap, fmt, sync::Mutex};
+
+use aws_sdk_secretsmanager::{Client, error::SdkError, operation::get_secret_value::GetSecretValueError};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::fault::{Fault, Faulty};
+
+/// How long a value is used without asking again, in seconds.
+pub const CACHE_SECONDS: i64 = 15 * 60;
+/// How often, at most, a refused value makes us ask again, in seconds.
+pub const REFETCH_SECONDS: i64 = 30;
+/// How long after a rotation the value before it still counts, in seconds.
+pub const PREVIOUS_VALID_SECONDS: i64 = 24 * 3600;
+
+/// A secret value. Shows itself to nobody but [`Secret::expose`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value, without the line break that a text file or a paste may have left at its end.
+    pub fn new(value: impl Into<String>) -> Self {
+        let mut value = value.into();
+        value.truncate(value.trim_end_matches(['\r', '\n']).len());
+        Self(value)
+    }
+
+    /// The value, at the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A secret could not be had. Names the secret, never its value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// There is none of that name, or it is being deleted.
+    #[error("the secret {name} does not exist; create it in Secrets Manager")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// We may not read it.
+    #[error("this function's role may not read the secret {name}")]
+    Forbidden {
+        /// Its name.
+        name: String,
+    },
+    /// It holds bytes or nothing, not text.
+    #[error("the secret {name} holds no text; store it as a plain SecretString")]
+    Empty {
+        /// Its name.
+        name: String,
+    },
+    /// Secrets Manager did not answer.
+    #[error("Secrets Manager did not give the secret {name}")]
+    Unavailable {
+        /// Its name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<SdkError<GetSecretValueError>>,
+    },
+}
+
+impl Faulty for SecretError {
+    fn fault(&self) -> Fault {
+        match self {
+            // All of them are mended from outside while we run (a secret is created, a role is given), so none is
+            // final: the sender is asked to come again.
+            Self::Missing { .. } | Self::Forbidden { .. } | Self::Empty { .. } | Self::Unavailable { .. } => {
+                Fault::Transient
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Cached {
+    current: Secret,
+    /// When the current value became current.
+    rotated_at: Option<Timestamp>,
+    fetched_at: Timestamp,
+    /// The value before it, once somebody asked: `Some(None)` says that there is none.
+    previous: Option<Option<Secret>>,
+}
+
+/// The secrets a function may read.
+pub struct Secrets {
+    client: Client,
+    cache: Mutex<HashMap<String, Cached>>,
+}
+
+impl Secrets {
+    /// Over a Secrets Manager client.
+    pub fn new(client: Client) -> Self {
+        Self { client, cache: Mutex::default() }
+    }
+
+    /// The value of a secret, at most [`CACHE_SECONDS`] old.
+    pub async fn current(&self, name: &str, now: Timestamp) -> Result<Secret, SecretError> {
+        match self.cached(name) {
+            Some(cached) if age(&cached, now) < CACHE_SECONDS => Ok(cached.current),
+            _ => Ok(self.fetch(name, now).await?.current),
+        }
+    }
+
+    /// The value of a secret, asked for again because the one we have was refused. `None` when it is the same, or
+    /// when somebody asked less than [`REFETCH_SECONDS`] ago.
+    pub async fn refetch(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+        match self.cached(name) {
+            Some(cached) if age(&cached, now) < REFETCH_SECONDS => Ok(None),
+            before => {
+                let fetched = self.fetch(name, now).await?;
+                Ok((before.is_none_or(|before| before.current != fetched.current)).then_some(fetched.current))
+            }
+        }
+    }
+
+    /// The value before the last rotation, while it still counts.
+    pub async fn previous(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+        let cached = match self.cached(name) {
+            Some(cached) => cached,
+            None => self.fetch(name, now).await?,
+        };
+        let still_counts = cached
+            .rotated_at
+            .is_some_and(|at| now.duration_since(at) < SignedDuration::from_secs(PREVIOUS_VALID_SECONDS));
+        if !still_counts {
+            return Ok(None);
+        }
+        if let Some(previous) = cached.previous {
+            return Ok(previous);
+        }
+        let previous = match self.get(name, "AWSPREVIOUS").await {
+            Ok((value, _)) => Some(value),
+            // A secret that was never rotated has no previous version.
+            Err(SecretError::Missing { .. } | SecretError::Empty { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(entry) = self.lock().get_mut(name) {
+            entry.previous = Some(previous.clone());
+        }
+        Ok(previous)
+    }
+
+    fn cached(&self, name: &str) -> Option<Cached> {
+        self.lock().get(name).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Cached>> {
+        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, name: &str, now: Timestamp) -> Result<Cached, SecretError> {
+        let (current, rotated_at) = self.get(name, "AWSCURRENT").await?;
+        let cached = Cached { current, rotated_at, fetched_at: now, previous: None };
+        self.lock().insert(name.to_owned(), cached.clone());
+        Ok(cached)
+    }
+
+    async fn get(&self, name: &str, stage: &str) -> Result<(Secret, Option<Timestamp>), SecretError> {
+        let owned = || name.to_owned();
+        let answer = self.client.get_secret_value().secret_id(name).version_stage(stage).send().await;
+        let answer = answer.map_err(|error| match error.as_service_error() {
+            Some(service) if service.is_resource_not_found_exception() || service.is_invalid_request_exception() => {
+                SecretError::Missing { name: owned() }
+            }
+            Some(service) if service.meta().code() == Some("AccessDeniedException") => {
+                SecretError::Forbidden { name: owned() }
+            }
+            _ => SecretError::Unavailable { name: owned(), source: Box::new(error) },
+        })?;
+        let value = answer.secret_string().filter(|text| !text.trim().is_empty());
+        let value = value.ok_or_else(|| SecretError::Empty { name: owned() })?;
+        let rotated_at = answer.created_date().and_then(|at| Timestamp::from_second(at.secs()).ok());
+        Ok((Secret::new(value), rotated_at))
+    }
+}
+
+fn age(cached: &Cached, now: Timestamp) -> i64 {
+    now.duration_since(cached.fetched_at).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_itself_to_nobody() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn a_line_break_at_the_end_is_not_part_of_a_secret() {
+        assert_eq!(Secret::new("abc\r\n").expose(), "abc");
+        assert_eq!(Secret::new(" a b ").expose(), " a b ");
+    }
+}

@@ -1,0 +1,551 @@
+//! Telling one message: claim it, look at its story and at the line, submit it, settle it.
+//!
+//! Both functions that send go this way: order-notifier with news ([`Teller::tell`]), reminder-scheduler with what
+//! waited ([`Teller::resume`]). Nothing here decides anything about messages: [`transition`] and [`decide`] do.
+//!
+//! ```text
+//! claim ──► story ∥ slot of the line ──► health ──► submit ──► settle
+//!   1 write     1 read ∥ 1 write        (30 s cache)  1 send     1 write
+//! ```
+//!
+//! Promises that nothing is submitted that is not claimed by us, beside its whole story, over a line that is known to be
+//! good; and that whatever happens after the claim is written down, or found again when the claim's lease ends.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    client_config::{ClientConfig, Line, Place},
+    clock::{Clock, Deadline},
+    contact::Phone,
+    fault::{Fault, Faulty},
+    ledger::{
+        Change, Context, Key, Ledger, LedgerError, NotNow, Opened, Owner, Payload, Row, Saved, State, Verdict, decide,
+        transition,
+    },
+    line::{Closed, Desk, Ezw, HEALTH_GOOD_SECONDS, Health, Reservation, SendOutcome},
+    observe::{self, Metric},
+    secret::{Secret, Secrets},
+};
+
+/// A send may take so long; with less time left than this and a little, none is begun.
+const TIME_FOR_A_SEND: Duration = Duration::from_secs(13);
+/// How long a function waits for its slot of the line's pace before it leaves the message to the clock.
+const WORTH_WAITING: SignedDuration = SignedDuration::from_secs(6);
+/// How long a message waits that never left us.
+const NOT_SENT_MINUTES: i64 = 1;
+
+/// News to tell, complete with its words.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// Its idempotency key.
+    pub key: Key,
+    /// Where it stands in its subject's story.
+    pub place: Place,
+    /// What tells it apart from others of the same key's stage, if anything does.
+    pub instance: Option<String>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The line that speaks.
+    pub line: String,
+    /// Who is told.
+    pub to: Option<Phone>,
+    /// What is said; nothing if the fact is only to be known.
+    pub payload: Option<Payload>,
+    /// Why nothing is said, if so.
+    pub reason: Option<String>,
+    /// When it stops being useful.
+    pub useful_until: Timestamp,
+    /// Most useful first: 0 to 100.
+    pub priority: u8,
+    /// Not before then: quiet hours.
+    pub not_before: Option<Timestamp>,
+    /// The delivery it came from.
+    pub delivery: String,
+    /// For later events of the same subject.
+    pub context: Context,
+}
+
+/// What became of a message for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// `EZWhatsApp` took it.
+    Accepted(Key),
+    /// It waits, or somebody else has it in hand.
+    Waits(Key, State),
+    /// It waits because its line takes nothing now: the next one for this line would wait as well.
+    LineClosed(Key, State),
+    /// It will not be sent: the row says why.
+    Ended(Key, State),
+    /// It was in the ledger before.
+    Known(Key, State),
+    /// Another text under a key that was used before.
+    Differs(Key, State),
+    /// The fact is written down; nobody is told.
+    Noted(Key),
+}
+
+/// What an attempt leads to.
+enum Attempt {
+    /// This change.
+    Done(Change),
+    /// This change, because the line takes nothing now.
+    LineClosed(Change),
+}
+
+/// Telling failed in the middle: whatever was claimed is found again when its lease ends.
+#[derive(Debug, thiserror::Error)]
+pub enum TellError {
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The line's row could not be read or written.
+    #[error("the line's state is not to be had")]
+    Desk(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Others kept writing the same row.
+    #[error("the message {0} is written by others again and again")]
+    Contended(Key),
+    /// The ledger names a line that the configuration does not know.
+    #[error("the message {key} is for the line `{line}`, which the configuration does not have")]
+    LineUnknown {
+        /// Its key.
+        key: Key,
+        /// The line.
+        line: String,
+    },
+}
+
+impl Faulty for TellError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Ledger(error) => error.fault(),
+            Self::Desk(_) | Self::Contended(_) => Fault::Transient,
+            Self::LineUnknown { .. } => Fault::Permanent,
+        }
+    }
+}
+
+/// What a function needs to tell messages.
+pub struct Teller {
+    /// The client.
+    pub config: ClientConfig,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The lines' rows.
+    pub desk: Desk,
+    /// `EZWhatsApp`.
+    pub ezw: Ezw,
+    /// Line tokens.
+    pub secrets: Secrets,
+    /// Where `now` comes from.
+    pub clock: Clock,
+    healthy: Mutex<HashMap<String, (Timestamp, String)>>,
+}
+
+/// One invocation's right to send: who it is, and until when it runs.
+#[derive(Debug, Clone)]
+pub struct Shift {
+    /// Who claims.
+    pub owner: Owner,
+    /// When it must have ended.
+    pub deadline: Deadline,
+    /// Whether to ask lines that are known to be down: the clock's way to find out that they are back.
+    pub look_anyway: bool,
+}
+
+impl Shift {
+    /// The shift of an invocation. Lambda repeats a request id when it tries an invocation again, so the time is part
+    /// of the owner.
+    pub fn new(request_id: &str, deadline: Deadline, look_anyway: bool, now: Timestamp) -> Self {
+        let owner = Owner(format!("{request_id}@{}", now.as_microsecond()));
+        Self { owner, deadline, look_anyway }
+    }
+
+    /// Whether there is time for one more send.
+    pub fn has_time(&self) -> bool {
+        self.deadline.remaining() > TIME_FOR_A_SEND
+    }
+
+    fn lease_until(&self, now: Timestamp) -> Timestamp {
+        // Beyond the deadline a frozen or slow process is dead; the second covers rounding.
+        now + SignedDuration::try_from(self.deadline.remaining()).unwrap_or_default() + SignedDuration::from_secs(1)
+    }
+}
+
+impl Teller {
+    /// From its parts.
+    pub fn new(config: ClientConfig, ledger: Ledger, desk: Desk, ezw: Ezw, secrets: Secrets, clock: Clock) -> Self {
+        Self { config, ledger, desk, ezw, secrets, clock, healthy: Mutex::default() }
+    }
+
+    /// Tells news, once.
+    pub async fn tell(&self, shift: &Shift, news: News) -> Result<Told, TellError> {
+        let mut key = news.key.clone();
+        // A second parcel, refund or invoice of the same milestone finds the first one's row in its way and takes a
+        // key of its own.
+        for _ in 0..2 {
+            let row = self.first_row(shift, &news, key.clone());
+            match self.ledger.open(&row).await? {
+                Opened::New => return self.begin(shift, row).await,
+                Opened::Exists(before) => match (&news.instance, &before.instance) {
+                    (Some(mine), Some(theirs)) if mine != theirs && key == news.key => key = key.for_instance(mine),
+                    _ => return self.meet(shift, *before, &row).await,
+                },
+            }
+        }
+        Err(TellError::Contended(key))
+    }
+
+    /// Goes on with a message that waited.
+    pub async fn resume(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+        let now = self.clock.now();
+        if row.useful_until <= now && row.state != State::Claimed {
+            return self.settle(row, &Change::Expire { owner: None }).await;
+        }
+        self.take(shift, row).await
+    }
+
+    fn first_row(&self, shift: &Shift, news: &News, key: Key) -> Row {
+        let now = self.clock.now();
+        let mut row = Row {
+            key,
+            state: State::Claimed,
+            version: 1,
+            place: news.place.clone(),
+            instance: news.instance.clone(),
+            occurred_at: news.occurred_at,
+            line: news.line.clone(),
+            to: news.to.clone(),
+            payload: news.payload.clone(),
+            useful_until: news.useful_until,
+            priority: news.priority,
+            owner: Some(shift.owner.clone()),
+            lease_until: Some(shift.lease_until(now)),
+            due_at: None,
+            attempts: 0,
+            first_attempt_at: None,
+            reason: news.reason.clone(),
+            provider_id: None,
+            delivery: news.delivery.clone(),
+            context: news.context.clone(),
+            created_at: now,
+            updated_at: now,
+        };
+        let rests = |row: &mut Row, state| {
+            row.state = state;
+            row.owner = None;
+            row.lease_until = None;
+        };
+        if row.payload.is_none() {
+            rests(&mut row, State::Noted);
+        } else if news.useful_until <= now {
+            rests(&mut row, State::Expired);
+            row.reason = Some("no longer useful when it arrived".to_owned());
+        } else if let Some(at) = news.not_before.filter(|at| *at > now) {
+            rests(&mut row, State::Held);
+            row.due_at = Some(at.min(news.useful_until));
+            row.reason = Some("these are quiet hours".to_owned());
+        }
+        row
+    }
+
+    /// A row that is new and ours.
+    async fn begin(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+        match row.state {
+            State::Claimed => self.submit(shift, row).await,
+            State::Noted => Ok(Told::Noted(row.key)),
+            _ => {
+                self.report(&row);
+                Ok(told(row))
+            }
+        }
+    }
+
+    /// A row that was there before.
+    async fn meet(&self, shift: &Shift, before: Row, mine: &Row) -> Result<Told, TellError> {
+        let now = self.clock.now();
+        match before.state {
+            State::Claimed if before.lease_until.is_some_and(|lease| now < lease) => {
+                // Somebody is at it, or died at it a moment ago. The clock looks when the lease has ended.
+                self.settle(before, &Change::Watch).await
+            }
+            State::Claimed => self.take(shift, before).await,
+            state => {
+                let differs = matches!((&before.payload, &mine.payload), (Some(theirs), Some(mine)) if theirs != mine);
+                if differs {
+                    observe::count(&self.config.client, Metric::PayloadConflict, now);
+                    return Ok(Told::Differs(before.key, state));
+                }
+                Ok(Told::Known(before.key, state))
+            }
+        }
+    }
+
+    /// Claims a row that waits, and goes on with it.
+    async fn take(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+        let now = self.clock.now();
+        let change = Change::Claim { owner: shift.owner.clone(), lease_until: shift.lease_until(now) };
+        let next = match transition(&row, &change, now) {
+            Ok(next) => next,
+            Err(NotNow::Settled) => return Ok(Told::Known(row.key, row.state)),
+            Err(NotNow::NotYours | NotNow::NotDue | NotNow::NotClaimed) => return Ok(Told::Waits(row.key, row.state)),
+        };
+        match self.ledger.save(&row, &next).await? {
+            Saved::Yes if next.state == State::Claimed => self.submit(shift, next).await,
+            Saved::Yes => {
+                self.report(&next);
+                Ok(told(next))
+            }
+            // Another function was quicker: it is in hand.
+            Saved::Overtaken(now) => Ok(Told::Waits(now.key, now.state)),
+            Saved::Gone => Ok(Told::Ended(row.key, State::Expired)),
+        }
+    }
+
+    /// Everything between the claim and its settlement.
+    async fn submit(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+        let line = match self.config.lines.get(&row.line) {
+            Some(line) => line.clone(),
+            None => return Err(TellError::LineUnknown { line: row.line.clone(), key: row.key }),
+        };
+        match self.attempt(shift, &row, &line).await? {
+            Attempt::Done(change) => self.settle(row, &change).await,
+            Attempt::LineClosed(change) => Ok(match self.settle(row, &change).await? {
+                Told::Waits(key, state) => Told::LineClosed(key, state),
+                told => told,
+            }),
+        }
+    }
+
+    /// One attempt at a claimed row: the change that it leads to.
+    async fn attempt(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Attempt, TellError> {
+        let owner = shift.owner.clone();
+        let hold = |until: Timestamp, reason: String| Change::Hold { owner: owner.clone(), until, reason };
+        let (story, slot) = if shift.look_anyway {
+            // What waited is often old news by now: no slot of the pace for that.
+            (self.ledger.story(row.key.subject()).await, None)
+        } else {
+            let (story, slot) = tokio::join!(self.ledger.story(row.key.subject()), self.slot(shift, row, line));
+            (story, Some(slot))
+        };
+        match decide(row, &story?, self.clock.now()) {
+            Verdict::Send => {}
+            Verdict::Untrue { because } => {
+                let reason = format!("`{because}` of the same order was known when its turn came");
+                return Ok(Attempt::Done(Change::Supersede { owner, reason }));
+            }
+            Verdict::Expired => return Ok(Attempt::Done(Change::Expire { owner: Some(owner) })),
+            Verdict::Wait { until, stage } => {
+                return Ok(Attempt::Done(hold(until, format!("`{stage}` is on its way and comes first"))));
+            }
+        }
+        let slot = match slot {
+            Some(slot) => slot?,
+            None => self.slot(shift, row, line).await?,
+        };
+        let known_good = match slot {
+            Reservation::Granted { known_good } => known_good,
+            Reservation::Closed(closed) => return Ok(Attempt::LineClosed(hold(closed.until(), closed.reason()))),
+        };
+        let now = self.clock.now();
+        let (Some(payload), true) = (&row.payload, shift.has_time()) else {
+            return Ok(Attempt::LineClosed(hold(now, "the function's time ran out".to_owned())));
+        };
+        let secret_name = self.config.line_secret(&row.line);
+        let mut token = match self.secrets.current(&secret_name, now).await {
+            Ok(token) => token,
+            Err(error) => {
+                tracing::error!(line.name = row.line, "{}", crate::fault::chain(&error));
+                return Ok(Attempt::LineClosed(hold(now + SignedDuration::from_mins(1), error.to_string())));
+            }
+        };
+        let mut refreshed = false;
+        let said = loop {
+            match self.health(row, known_good.clone(), &token, now).await? {
+                Ok(said) => break said,
+                Err(health) if health.http_status == 401 && !refreshed => {
+                    refreshed = true;
+                    match self.fresh_token(&secret_name, now).await {
+                        Some(fresh) => token = fresh,
+                        None => return self.unauthorized(row, &owner, now).await,
+                    }
+                }
+                Err(health) if health.http_status == 401 => return self.unauthorized(row, &owner, now).await,
+                Err(health) => {
+                    observe::count(&self.config.client, Metric::LineUnsendable, now);
+                    let until = now + SignedDuration::from_secs(60);
+                    let closed = Closed::Down { until, said: health.summary() };
+                    return Ok(Attempt::LineClosed(hold(until, closed.reason())));
+                }
+            }
+        };
+        tracing::info!(message.key = %row.key, line.name = row.line, line.health = said, "line is sendable");
+        let mut outcome = self.ezw.send(&token, &row.key, payload).await;
+        if outcome == SendOutcome::Unauthorized && !refreshed {
+            // The token was rotated between two reads of it: nothing was sent, so the new one may be tried at once.
+            if let Some(fresh) = self.fresh_token(&secret_name, now).await {
+                outcome = self.ezw.send(&fresh, &row.key, payload).await;
+            }
+        }
+        let now = self.clock.now();
+        if !matches!(outcome, SendOutcome::Accepted { .. }) {
+            self.forget_health(&row.line);
+        }
+        Ok(match outcome {
+            SendOutcome::Accepted { provider_id } => Attempt::Done(Change::Accept { owner, provider_id }),
+            SendOutcome::TooFast { retry_after } => {
+                let until = now + retry_after.unwrap_or(SignedDuration::from_mins(1));
+                self.desk.slow_down(&row.line, until).await.map_err(|error| TellError::Desk(error.into()))?;
+                Attempt::LineClosed(hold(until, "EZWhatsApp asked for a slower pace".to_owned()))
+            }
+            SendOutcome::Unauthorized => return self.unauthorized(row, &owner, now).await,
+            SendOutcome::Refused(reason) => Attempt::Done(Change::Refuse { owner, reason }),
+            SendOutcome::Contested(reason) => Attempt::Done(Change::Contest { owner, reason }),
+            SendOutcome::NotSent(reason) => {
+                Attempt::LineClosed(hold(now + SignedDuration::from_mins(NOT_SENT_MINUTES), reason))
+            }
+            SendOutcome::Unknown(reason) => {
+                let wait = SignedDuration::from_secs(30 << row.attempts.min(5));
+                Attempt::Done(Change::LoseSight { owner, retry_at: now + wait, reason })
+            }
+        })
+    }
+
+    /// A slot of the line's pace; waits for one that is near.
+    async fn slot(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Reservation, TellError> {
+        loop {
+            let now = self.clock.now();
+            let slot = self.desk.reserve(&row.line, line.pace_per_minute, shift.look_anyway, now).await;
+            let slot = slot.map_err(|error| TellError::Desk(error.into()))?;
+            let Reservation::Closed(Closed::Busy { until }) = slot else { return Ok(slot) };
+            let wait = until.duration_since(now);
+            let patient = shift.look_anyway || wait <= WORTH_WAITING;
+            let wait = Duration::try_from(wait).unwrap_or_default();
+            if !patient || shift.deadline.remaining() < wait + TIME_FOR_A_SEND {
+                return Ok(slot);
+            }
+            tokio::time::sleep(wait.max(Duration::from_millis(5))).await;
+        }
+    }
+
+    /// What the line says of itself, no older than [`HEALTH_GOOD_SECONDS`] if it is good.
+    async fn health(
+        &self,
+        row: &Row,
+        known_good: Option<String>,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<Result<String, Health>, TellError> {
+        let fresh = |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_secs(HEALTH_GOOD_SECONDS);
+        let remembered = self.remembered().get(&row.line).filter(|(at, _)| fresh(at)).map(|(_, said)| said.clone());
+        if let Some(said) = remembered.or(known_good) {
+            return Ok(Ok(said));
+        }
+        let health = self.ezw.health(token).await;
+        let said = health.summary();
+        tracing::info!(
+            line.name = row.line,
+            line.sendable = health.sendable,
+            line.effective_send_state = health.effective_send_state,
+            line.lifecycle_state = health.lifecycle_state,
+            line.status = health.status,
+            line.http_status = health.http_status,
+            "asked for the line's health"
+        );
+        if health.http_status != 401 {
+            self.desk.note_health(&row.line, &health, now).await.map_err(|error| TellError::Desk(error.into()))?;
+        }
+        if !health.is_sendable() {
+            self.forget_health(&row.line);
+            return Ok(Err(health));
+        }
+        self.remembered().insert(row.line.clone(), (now, said.clone()));
+        Ok(Ok(said))
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Timestamp, String)>> {
+        self.healthy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_health(&self, line: &str) {
+        self.remembered().remove(line);
+    }
+
+    async fn fresh_token(&self, secret_name: &str, now: Timestamp) -> Option<Secret> {
+        match self.secrets.refetch(secret_name, now).await {
+            Ok(token) => token,
+            Err(error) => {
+                tracing::error!("{}", crate::fault::chain(&error));
+                None
+            }
+        }
+    }
+
+    async fn unauthorized(&self, row: &Row, owner: &Owner, now: Timestamp) -> Result<Attempt, TellError> {
+        observe::count(&self.config.client, Metric::LineUnauthorized, now);
+        let closed = self.desk.open_breaker(&row.line, now).await.map_err(|error| TellError::Desk(error.into()))?;
+        let change = Change::Hold { owner: owner.clone(), until: closed.until(), reason: closed.reason() };
+        Ok(Attempt::LineClosed(change))
+    }
+
+    /// Writes a change down, over whatever the row has become meanwhile, as long as the change may still happen.
+    async fn settle(&self, mut row: Row, change: &Change) -> Result<Told, TellError> {
+        for _ in 0..4 {
+            let next = match transition(&row, change, self.clock.now()) {
+                Ok(next) => next,
+                // Somebody else has it, or it is settled: what they wrote stands.
+                Err(NotNow::Settled | NotNow::NotYours | NotNow::NotClaimed | NotNow::NotDue) => {
+                    return Ok(Told::Known(row.key, row.state));
+                }
+            };
+            match self.ledger.save(&row, &next).await? {
+                Saved::Yes => {
+                    self.report(&next);
+                    return Ok(told(next));
+                }
+                Saved::Overtaken(now) => row = *now,
+                Saved::Gone => return Ok(Told::Ended(row.key, State::Expired)),
+            }
+        }
+        Err(TellError::Contended(row.key))
+    }
+
+    /// One log line and one count for where a message is now.
+    fn report(&self, row: &Row) {
+        let metric = match row.state {
+            State::Accepted => Some(Metric::MessagesAccepted),
+            State::Held => Some(Metric::MessagesHeld),
+            State::Expired => Some(Metric::MessagesExpired),
+            State::NeedsHuman => Some(Metric::MessagesNeedingHuman),
+            State::Unknown => Some(Metric::MessagesUnknown),
+            State::Refused => Some(Metric::SendRefused),
+            State::Superseded | State::Noted | State::Claimed => None,
+        };
+        if let Some(metric) = metric {
+            observe::count(&self.config.client, metric, row.updated_at);
+        }
+        tracing::info!(
+            message.key = %row.key,
+            message.state = row.state.name(),
+            message.reason = row.reason,
+            message.provider_id = row.provider_id,
+            delivery.id = row.delivery,
+            line.name = row.line,
+            "message is {}", row.state.name()
+        );
+    }
+}
+
+fn told(row: Row) -> Told {
+    match row.state {
+        State::Accepted => Told::Accepted(row.key),
+        State::Noted => Told::Noted(row.key),
+        State::Held | State::Claimed | State::Unknown => Told::Waits(row.key, row.state),
+        State::Refused | State::Superseded | State::Expired | State::NeedsHuman => Told::Ended(row.key, row.state),
+    }
+}
