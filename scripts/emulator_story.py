@@ -257,7 +257,7 @@ def tell(cloud, store, told, outputs, ids):
     check(store.deliver(delivery, body, key=b"not the secret") == 401, "a delivery signed with another secret is refused: 401")
     check(store.deliver(delivery, body) == 200, "the signed delivery is accepted: 200")
     (message,) = wait_for("the message at the fake EZWhatsApp", told, 60)
-    print(f"  told: {json.dumps(message, ensure_ascii=False)}", flush=True)
+    print("  told:", *message["body"].splitlines(), sep="\n      | ", flush=True)
     check(times_told(first) == 1, f"the message has the idempotency key order:{first}:ready")
     row = {"subject": {"S": f"order:{first}"}, "stage": {"S": "ready"}}
     ledger = cloud.client("dynamodb")

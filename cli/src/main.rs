@@ -1,2 +1,78 @@
-//! Stub.
-fn main() {}
+//! `tellonce`, the agency's tool: checks a client's configuration and shows what would be said, without sending anything.
+//!
+//! `check` is to be run before every deployment, `preview` while texts and stores are set up, `schema` when the
+//! configuration's types change. All of them work offline and touch no account.
+#![expect(clippy::print_stderr, reason = "a command line tells its errors on standard error")]
+
+mod check;
+mod preview;
+mod schema;
+mod secrets;
+
+use std::{
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+/// Checks and previews the configuration of a tellonce client.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Says what is wrong with a client's folder, and which secrets it needs. Exit code 1 if anything is an error.
+    Check {
+        /// The client's folder, e.g. clients/demo.
+        folder: PathBuf,
+        /// A file of secrets to check as well: a JSON object, full secret name → "value" or {"current", "previous"}.
+        /// Without it, secrets.json in the folder, if there is one.
+        #[arg(long, value_name = "FILE")]
+        secrets: Option<PathBuf>,
+    },
+    /// Prints the JSON schema of client.toml, for editors.
+    Schema,
+    /// Runs recorded deliveries through the code that is deployed and shows, as a line of JSON each, what would be said.
+    /// Nothing is sent.
+    Preview(preview::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Check { folder, secrets } => check::run(&folder, secrets.as_deref()),
+        Command::Schema => schema::text().map(Said::well),
+        Command::Preview(arguments) => preview::run(&arguments),
+    };
+    match done.and_then(Said::aloud) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a command has to say.
+struct Said {
+    text: String,
+    code: ExitCode,
+}
+
+impl Said {
+    fn well(text: String) -> Self {
+        Self { text, code: ExitCode::SUCCESS }
+    }
+
+    /// Prints it. Whoever stops reading early (`| head`) has read enough.
+    fn aloud(self) -> anyhow::Result<ExitCode> {
+        match std::io::stdout().lock().write_all(self.text.as_bytes()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(self.code),
+        }
+    }
+}

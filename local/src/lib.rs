@@ -14,6 +14,7 @@ pub mod dynamo;
 pub mod fake_ezw;
 pub mod functions;
 mod gateway;
+pub mod keys;
 pub mod ports;
 mod schedule;
 pub mod secrets;

@@ -1,14 +1,18 @@
 //! `cargo run`: builds the functions and starts the whole house on this machine.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
+    process::ExitCode,
     sync::Arc,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
-use local::{Options, Stack, build};
+use local::{
+    Options, Stack, build,
+    keys::{HELP, Keys},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
     signal,
@@ -34,16 +38,25 @@ struct Arguments {
     /// Port of the fake EZWhatsApp.
     #[arg(long, value_name = "PORT", default_value_t = 3010)]
     ezw_port: u16,
-    /// Where state is kept between runs.
-    #[arg(long, value_name = "DIR", default_value = ".local")]
-    state: PathBuf,
+    /// Where state is kept between runs [default: .local in the project's folder].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Don't build the functions first.
     #[arg(long)]
     no_build: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
     let root = workspace()?;
@@ -70,7 +83,7 @@ async fn run(arguments: Arguments, root: PathBuf) -> anyhow::Result<()> {
     let options = Options {
         client: from_root(&arguments.client),
         secrets: arguments.secrets,
-        state: Some(root.join(arguments.state)),
+        state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
         fresh: arguments.fresh,
         gateway_port: arguments.port,
         ezw_port: arguments.ezw_port,
@@ -104,7 +117,7 @@ fn welcome(stack: &Stack) -> String {
          \x20 EZWhatsApp {ezw} (fake)\n\
          \x20 logs       {logs}\n\n\
          Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so it is answered 401)\n\n\
-         Keys, each followed by Enter: o send a signed sample order · d send the same again · l take the line down or up · q quit\n",
+         Keys, each followed by Enter: {HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),
         ezw = stack.ezw().base_url(),
@@ -114,15 +127,19 @@ fn welcome(stack: &Stack) -> String {
 
 /// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
 async fn listen(stack: &Arc<Stack>) -> anyhow::Result<()> {
-    let mut keys = BufReader::new(tokio::io::stdin()).lines();
-    // without a terminal (a script, a service) the end of the input is no wish to quit
-    let mut input_open = std::io::stdin().is_terminal();
+    let (keys, mut typed) = (Keys::default(), BufReader::new(tokio::io::stdin()).lines());
+    // without a terminal (a service) the input ends at once; that is no wish to quit
+    let mut input_open = true;
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     loop {
         tokio::select! {
-            line = next_line(&mut keys), if input_open => match line {
-                Some(key) if key == "q" => return Ok(()),
-                Some(key) => press(stack, &key).await?,
+            line = next_line(&mut typed), if input_open => match line.as_deref() {
+                Some("q") => return Ok(()),
+                Some("") => {}
+                Some(key) => {
+                    let done = keys.press(stack, key).await;
+                    say(&done.unwrap_or_else(|e| format!("That failed: {e:#}")))?;
+                }
                 None => input_open = false,
             },
             interrupted = signal::ctrl_c() => return interrupted.context("can't listen for Ctrl-C"),
@@ -131,15 +148,6 @@ async fn listen(stack: &Arc<Stack>) -> anyhow::Result<()> {
     }
 }
 
-async fn next_line(keys: &mut Lines<BufReader<Stdin>>) -> Option<String> {
-    keys.next_line().await.ok().flatten().map(|line| line.trim().to_owned())
-}
-
-async fn press(stack: &Arc<Stack>, key: &str) -> anyhow::Result<()> {
-    let done = match key {
-        "" => return Ok(()),
-        "o" => local::console::samples::send_sample_order(stack).await,
-        other => Ok(format!("There is no key {other}.")),
-    };
-    say(&done.unwrap_or_else(|e| format!("That failed: {e:#}")))
+async fn next_line(typed: &mut Lines<BufReader<Stdin>>) -> Option<String> {
+    typed.next_line().await.ok().flatten().map(|line| line.trim().to_owned())
 }

@@ -206,7 +206,7 @@ mod tests {
         let (status, before) = get(&secrets, "a", None);
         assert_eq!((status, &before["SecretString"]), (StatusCode::OK, &json!("one")));
         assert_eq!(get(&secrets, "a", Some("AWSPREVIOUS")).0, StatusCode::BAD_REQUEST);
-        secrets.clock.advance(std::time::Duration::from_secs(3600)).unwrap();
+        secrets.clock.advance(std::time::Duration::from_hours(1)).unwrap();
         secrets.rotate("a", "two");
         let (_, after) = get(&secrets, "a", Some("AWSCURRENT"));
         assert_eq!(after["SecretString"], "two");

@@ -9,7 +9,11 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+};
 
 /// The namespace of all our metrics.
 pub const NAMESPACE: &str = "tellonce";
@@ -57,20 +61,27 @@ impl Metric {
     }
 }
 
+/// The crates whose words `LOG_LEVEL` turns up. Libraries stay at warnings: the AWS SDK's traces quote whole answers,
+/// secrets included.
+const OUR_CRATES: [&str; 4] = ["shared", "webhook_receiver", "order_notifier", "reminder_scheduler"];
+
 /// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it names none).
 ///
 /// Times are left out: CloudWatch gives every line its own.
 pub fn start() {
     let level = crate::cold_start::variable("LOG_LEVEL").and_then(|level| level.parse().ok());
-    let subscriber = tracing_subscriber::fmt()
+    let level = level.unwrap_or(LevelFilter::INFO);
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(OUR_CRATES.map(|name| (name, level)));
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .without_time()
         .with_target(false)
         .with_current_span(false)
-        .with_span_list(false)
-        .with_max_level(level.unwrap_or(LevelFilter::INFO))
-        .finish();
+        .with_span_list(false);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
     // A second start in one process (tests) keeps the first subscriber.
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         tracing::debug!("logging had already been started");

@@ -1,7 +1,8 @@
 //! Secrets from Secrets Manager, cached, and aware that they are rotated while we run.
 //!
-//! A value is kept for [`CACHE_SECONDS`]. Whoever finds a value refused asks with [`Secrets::refetch`], which goes to
-//! Secrets Manager at most once in [`REFETCH_SECONDS`] per secret, so that a flood of forged signatures costs nothing.
+//! A value is kept for [`CACHE_SECONDS`]. Whoever finds a value refused asks with [`Secrets::refetch`]; where strangers
+//! decide how often that happens, [`Secrets::refetch_for_stranger`] goes to Secrets Manager at most once in
+//! [`REFETCH_SECONDS`] per secret, so that a flood of forged signatures costs nothing.
 //! For [`PREVIOUS_VALID_SECONDS`] after a rotation the value before it (`AWSPREVIOUS`) is still offered by
 //! [`Secrets::previous`]: senders go on signing with the old one for a while (Shopify: up to an hour).
 //!
@@ -119,16 +120,20 @@ impl Secrets {
         }
     }
 
-    /// The value of a secret, asked for again because the one we have was refused. `None` when it is the same, or
-    /// when somebody asked less than [`REFETCH_SECONDS`] ago.
-    pub async fn refetch(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+    /// The value of a secret, asked for again because a stranger's proof did not hold with the one we have. `None`
+    /// when it is the same, or when somebody asked less than [`REFETCH_SECONDS`] ago.
+    pub async fn refetch_for_stranger(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
         match self.cached(name) {
             Some(cached) if age(&cached, now) < REFETCH_SECONDS => Ok(None),
-            before => {
-                let fetched = self.fetch(name, now).await?;
-                Ok((before.is_none_or(|before| before.current != fetched.current)).then_some(fetched.current))
-            }
+            _ => self.refetch(name, now).await,
         }
+    }
+
+    /// The value of a secret, asked for again because the one we have was refused. `None` when it is the same.
+    pub async fn refetch(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+        let before = self.cached(name);
+        let fetched = self.fetch(name, now).await?;
+        Ok((before.is_none_or(|before| before.current != fetched.current)).then_some(fetched.current))
     }
 
     /// The value before the last rotation, while it still counts.

@@ -182,7 +182,7 @@ fn carries_a_message(name: &str) -> bool {
             !host.is_empty() && rest.chars().take_while(|c| c.is_alphanumeric()).count() >= 2
         })
     };
-    digits >= 5 || name.contains("://") || name.contains('@') || name.contains('/') || name.split(' ').any(domain)
+    digits >= 5 || name.contains("://") || name.to_ascii_lowercase().contains("www.") || name.contains('@') || name.contains('/') || name.split(' ').any(domain)
 }
 
 fn environment() -> &'static Environment<'static> {

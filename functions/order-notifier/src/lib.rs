@@ -34,7 +34,7 @@ use shared::{
     telling::{Shift, Teller},
 };
 
-pub use notify::{Notifier, NotifyError, known};
+pub use notify::{Known, Notifier, NotifyError};
 pub use plan::{NotTold, Plan, note, plan};
 
 /// Runs the function until Lambda ends it.

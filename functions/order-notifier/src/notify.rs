@@ -1,9 +1,10 @@
 //! The flow of one delivery: read it, complete it, plan it, tell it, and record what became of it.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use shared::{
-    client_config::{Store, StoreKind},
-    contact::Phone,
+    client_config::{Milestone, Store, StoreKind},
     fault::{Fault, Faulty, chain},
     inbox::{Entry, Inbox, InboxError},
     ledger::{Key, LedgerError, Row},
@@ -14,7 +15,7 @@ use shared::{
 
 use crate::{
     lookup::{self, LookupError},
-    order_event::{Contact, NothingBecause, OrderEvent, PartialEvent, Reading, read},
+    order_event::{Contact, NothingBecause, OrderEvent, PartialEvent, Reading, Values, read},
     plan::{Plan, note, plan},
 };
 
@@ -94,7 +95,14 @@ impl Notifier {
             enough => enough,
         };
         match reading {
-            Reading::Event(event) => self.tell(shift, entry, store, &event, now).await,
+            Reading::Event(mut event) => {
+                // A parcel's delivery names no language. Whoever was written to in Hebrew is not written to in English.
+                if event.thread.is_some() && event.contact.locale.is_none() {
+                    let story = self.story(store, &event.order_id, event.milestone).await?;
+                    Known::of(&story, event.thread.as_deref()).fill(&mut event);
+                }
+                self.tell(shift, entry, store, &event, now).await
+            }
             Reading::Quiet(event, because) => {
                 self.teller.tell(shift, note(store, &event, &because, &entry.id, now)).await?;
                 Ok(Some(record(&because)))
@@ -136,6 +144,10 @@ impl Notifier {
         }
     }
 
+    async fn story(&self, store: &Store, order_id: &str, milestone: Milestone) -> Result<Vec<Row>, LedgerError> {
+        self.teller.ledger.story(Key::order(store.order_book(), order_id, milestone).subject()).await
+    }
+
     /// Finds out what a delivery does not say: from the ledger if it knows the order, else from the store.
     async fn complete(
         &self,
@@ -146,11 +158,9 @@ impl Notifier {
     ) -> Result<Reading, NotifyError> {
         let config = &self.teller.config;
         if let Some(order_id) = partial.order.id() {
-            let key = Key::order(store.order_book(), order_id, partial.milestone);
-            let story = self.teller.ledger.story(key.subject()).await?;
-            if let Some((known, number)) = known(&story)
-                && let Some(event) = lookup::complete_from_ledger(partial, &known, number.as_deref())
-            {
+            let known = Known::of(&self.story(store, order_id, partial.milestone).await?, partial.thread.as_deref());
+            if let Some(mut event) = lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
+                known.fill(&mut event);
                 return Ok(Reading::Event(Box::new(event)));
             }
         }
@@ -170,18 +180,41 @@ impl Notifier {
     }
 }
 
-/// What the ledger knows of an order's customer, the newest first.
-pub fn known(story: &[Row]) -> Option<(Contact, Option<String>)> {
-    let mut rows: Vec<&Row> = story.iter().collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.occurred_at));
-    let phone: Phone = rows.iter().find_map(|row| row.to.clone())?;
-    let contact = Contact {
-        phone: Some(phone),
-        name: rows.iter().find_map(|row| row.context.name.clone()),
-        locale: rows.iter().find_map(|row| row.context.locale.clone()),
-        ..Contact::default()
-    };
-    Some((contact, rows.iter().find_map(|row| row.context.order_number.clone())))
+/// What the ledger knows of an order.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Its customer.
+    pub contact: Contact,
+    /// The number that the customer knows.
+    pub order_number: Option<String>,
+    values: Values,
+}
+
+impl Known {
+    /// From its story, the newest fact first; `thread` is the parcel in question.
+    pub fn of(story: &[Row], thread: Option<&str>) -> Self {
+        let mut rows: Vec<&Row> = story.iter().collect();
+        rows.sort_by_key(|row| Reverse(row.occurred_at));
+        let of_parcel = rows.iter().filter(|row| row.place.thread.as_deref() == thread);
+        Self {
+            contact: Contact {
+                phone: rows.iter().find_map(|row| row.to.clone()),
+                name: rows.iter().find_map(|row| row.context.name.clone()),
+                locale: rows.iter().find_map(|row| row.context.locale.clone()),
+                ..Contact::default()
+            },
+            order_number: rows.iter().find_map(|row| row.context.order_number.clone()),
+            values: of_parcel.flat_map(|row| row.context.values.clone()).collect(),
+        }
+    }
+
+    /// Gives an event what it does not say itself.
+    pub fn fill(&self, event: &mut OrderEvent) {
+        event.fill_from(&self.contact, self.order_number.as_deref());
+        for (name, value) in &self.values {
+            event.values.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
 }
 
 fn record(because: &NothingBecause) -> String {

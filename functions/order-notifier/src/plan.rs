@@ -80,11 +80,7 @@ pub fn plan(
             priority: rule.and_then(|rule| rule.priority).unwrap_or(event.milestone.weight()),
             not_before: rule.and_then(|rule| not_before(config, rule, now)),
             delivery: delivery.to_owned(),
-            context: Context {
-                name: event.contact.name.clone(),
-                locale: event.contact.locale.clone(),
-                order_number: event.order_number.clone(),
-            },
+            context: context(event),
         })
     };
     let phone = event.contact.reachable();
@@ -125,11 +121,21 @@ pub fn note(store: &Store, event: &OrderEvent, because: &NothingBecause, deliver
         priority: 0,
         not_before: None,
         delivery: delivery.to_owned(),
-        context: Context {
-            name: event.contact.name.clone(),
-            locale: event.contact.locale.clone(),
-            order_number: event.order_number.clone(),
-        },
+        context: context(event),
+    }
+}
+
+/// What a text about a parcel says of it, however it was told first.
+const LASTING: [&str; 3] = ["tracking_url", "tracking_number", "tracking_company"];
+
+/// What later events of this order may need and may not say themselves.
+fn context(event: &OrderEvent) -> Context {
+    let lasting = event.values.iter().filter(|(name, _)| LASTING.contains(&name.as_str()));
+    Context {
+        name: event.contact.name.clone(),
+        locale: event.contact.locale.clone(),
+        order_number: event.order_number.clone(),
+        values: lasting.map(|(name, value)| (name.clone(), value.clone())).collect(),
     }
 }
 

@@ -139,7 +139,7 @@ impl Receiver {
         now: Timestamp,
     ) -> Result<Checked<'a>, NotAccepted> {
         let mut refusal = Refusal::Mismatch;
-        if let Some(newer) = self.secrets.refetch(secret_name, now).await? {
+        if let Some(newer) = self.secrets.refetch_for_stranger(secret_name, now).await? {
             match verify(name, store, &newer, unverified, now) {
                 Ok(checked) => return Ok(checked),
                 Err(newest) => refusal = newest,

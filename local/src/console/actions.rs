@@ -93,7 +93,7 @@ pub(super) async fn line(State(console): Shared, Json(wanted): Json<LineChange>)
     if let Some(preset) = wanted.health {
         console.stack.ezw().set_health(Some(&line.line_id), preset)?;
         return said(if preset == HealthPreset::Good {
-            "The line is back. What waited goes out when the schedule runs, at the line’s pace"
+            "The line is back. What waits goes out within two minutes, at the line’s pace; “+1 min” takes you there"
         } else {
             "The line can’t send. Messages are held until it is back"
         });
@@ -113,7 +113,7 @@ pub(super) async fn line(State(console): Shared, Json(wanted): Json<LineChange>)
     said(if stopped {
         "The kill switch is on: nothing is sent over this line"
     } else {
-        "The kill switch is off. What waited goes out when the schedule runs"
+        "The kill switch is off. What waits goes out within two minutes; “+1 min” takes you there"
     })
 }
 

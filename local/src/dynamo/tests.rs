@@ -132,7 +132,7 @@ async fn items_in_memory_expire_by_the_clock_of_the_stack() {
         .call("PutItem", &json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}, "ttl": {"N": ttl}}}))
         .unwrap();
     assert_eq!(dynamo.sweep_ttl().unwrap(), 0);
-    clock.advance(Duration::from_secs(7200)).unwrap();
+    clock.advance(Duration::from_hours(2)).unwrap();
     assert_eq!(dynamo.sweep_ttl().unwrap(), 1);
 }
 

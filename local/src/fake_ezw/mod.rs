@@ -30,10 +30,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use axum::Router;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 pub use settings::{
     AcceptedBody, ChangedBody, ErrorEnvelope, Fault, FaultShare, HealthPreset, Replay, Settings, WebhookSettings,
@@ -82,6 +81,7 @@ impl std::fmt::Debug for Shared {
 impl FakeEzw {
     /// Starts the fake on 127.0.0.1 (`port` 0 = any free one). With a state folder it continues where the last one ended;
     /// without, it forgets everything when it stops.
+    #[expect(clippy::unused_async, reason = "async on purpose: it needs a runtime to serve on")]
     pub async fn start(port: u16, state_dir: Option<&Path>) -> anyhow::Result<Self> {
         let journal = state_dir.map(Journal::open).transpose()?;
         let (world, webhooks) = World::new(journal);
@@ -90,9 +90,7 @@ impl FakeEzw {
         for webhook in webhooks {
             shared.start_hook(webhook);
         }
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
-            format!("port {port} is taken; stop the other program or choose another port for the fake EZWhatsApp")
-        })?;
+        let listener = crate::ports::bind(port, "the fake EZWhatsApp", "--ezw-port")?;
         let addr = listener.local_addr()?;
         let app = Router::new().merge(api::router(&shared)).merge(control::router()).with_state(Arc::clone(&shared));
         let service = app.into_make_service_with_connect_info::<listener::Cord>();

@@ -16,6 +16,7 @@ use axum::{
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::*;
 

@@ -102,7 +102,7 @@ async fn after_the_stop_nothing_runs_and_nothing_starts() {
 }
 
 #[tokio::test]
-async fn a_function_exits_by_itself_when_the_stack_is_gone() {
+async fn a_process_ends_by_itself_when_its_endpoint_is_gone() {
     let (_dir, functions) = functions(Duration::from_secs(5), 1);
     let api = runtime_api::RuntimeApi::start().await.unwrap();
     let mut child = std::process::Command::new(functions.all[NAME].recipe.binary.clone())
@@ -112,7 +112,6 @@ async fn a_function_exits_by_itself_when_the_stack_is_gone() {
         .unwrap();
     api.phase.clone().wait_for(|phase| *phase == runtime_api::Phase::Ready).await.unwrap();
     drop(api);
-    // the open connection of its poll ends with the process that serves it; here it is closed by handing it nothing
     let gone = tokio::time::timeout(Duration::from_secs(5), async {
         while child.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;

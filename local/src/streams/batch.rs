@@ -5,7 +5,8 @@
 //! - Without `ReportBatchItemFailures` any response is a success. With it, an empty list is a success; otherwise
 //!   everything before the lowest reported sequence number is done and the rest is retried; an identifier that isn't
 //!   one of the batch, or a malformed response, fails the whole batch.
-//! - With bisecting, a batch that made no progress is halved, and halving doesn't count as an attempt. AWS leaves open
+//! - With bisecting, a batch that made no progress is halved, and halving doesn't count as an attempt
+//!   (<https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>). AWS leaves open
 //!   what exactly happens when both are on and the first record keeps failing; here the batch is halved then too,
 //!   so that a poisoned record is alone when it is given up.
 //! - After `MaximumRetryAttempts` retries a batch is given up.
@@ -125,6 +126,12 @@ mod tests {
 
     use super::*;
 
+    impl Plan {
+        fn settle_ok(&mut self, response: Value) -> Progress {
+            self.settle(Ok(response))
+        }
+    }
+
     fn mapping(bisect: bool, max_retries: Option<u32>) -> StreamMapping {
         StreamMapping {
             id: "F/E".to_owned(),
@@ -147,9 +154,9 @@ mod tests {
         records.iter().map(sequence_number).collect()
     }
 
-    fn failures(numbers: &[u32]) -> Result<Value, String> {
+    fn failures(numbers: &[u32]) -> Value {
         let items: Vec<Value> = numbers.iter().map(|n| json!({"itemIdentifier": n.to_string()})).collect();
-        Ok(json!({ "batchItemFailures": items }))
+        json!({ "batchItemFailures": items })
     }
 
     #[test]
@@ -164,18 +171,16 @@ mod tests {
     #[test]
     fn a_report_retries_from_the_lowest_failure_on() {
         let mut plan = Plan::new(records(1..=5), &mapping(true, Some(2)));
-        assert_eq!(plan.settle(failures(&[4, 3])), Progress::Retry { done: Some("2".to_owned()), attempt: 1 });
+        assert_eq!(plan.settle_ok(failures(&[4, 3])), Progress::Retry { done: Some("2".to_owned()), attempt: 1 });
         assert_eq!(numbers(plan.next().unwrap()), ["3", "4", "5"]);
-        assert_eq!(plan.settle(failures(&[])), Progress::Done { last: "5".to_owned() });
+        assert_eq!(plan.settle_ok(failures(&[])), Progress::Done { last: "5".to_owned() });
     }
 
     #[test]
     fn an_identifier_that_is_none_of_the_batch_fails_all_of_it() {
-        for answer in
-            [failures(&[9]), Ok(json!({"batchItemFailures": [{}]})), Ok(json!({"status": "fine"})), Ok(json!("fine"))]
-        {
+        for answer in [failures(&[9]), json!({"batchItemFailures": [{}]}), json!({"status": "fine"}), json!("fine")] {
             let mut plan = Plan::new(records(1..=2), &mapping(false, None));
-            assert_eq!(plan.settle(answer), Progress::Retry { done: None, attempt: 1 });
+            assert_eq!(plan.settle_ok(answer), Progress::Retry { done: None, attempt: 1 });
             assert_eq!(numbers(plan.next().unwrap()), ["1", "2"]);
         }
     }
@@ -203,7 +208,7 @@ mod tests {
         while let Some(batch) = plan.next() {
             let poisoned = numbers(batch).contains(&"1");
             let batch: Vec<String> = numbers(batch).into_iter().map(str::to_owned).collect();
-            match plan.settle(if poisoned { failures(&[1]) } else { failures(&[]) }) {
+            match plan.settle_ok(if poisoned { failures(&[1]) } else { failures(&[]) }) {
                 Progress::GaveUp(failure) => given_up.extend(failure.records),
                 Progress::Done { .. } => told.extend(batch),
                 Progress::Retry { .. } => {}
@@ -224,9 +229,9 @@ mod tests {
     #[test]
     fn progress_gives_the_next_record_its_own_attempts() {
         let mut plan = Plan::new(records(1..=2), &mapping(false, Some(1)));
-        assert_eq!(plan.settle(failures(&[1])), Progress::Retry { done: None, attempt: 1 });
-        assert_eq!(plan.settle(failures(&[2])), Progress::Retry { done: Some("1".to_owned()), attempt: 1 });
-        assert!(matches!(plan.settle(failures(&[2])), Progress::GaveUp(_)));
+        assert_eq!(plan.settle_ok(failures(&[1])), Progress::Retry { done: None, attempt: 1 });
+        assert_eq!(plan.settle_ok(failures(&[2])), Progress::Retry { done: Some("1".to_owned()), attempt: 1 });
+        assert!(matches!(plan.settle_ok(failures(&[2])), Progress::GaveUp(_)));
     }
 
     #[test]
@@ -234,6 +239,6 @@ mod tests {
         let mut quiet = mapping(true, Some(1));
         quiet.reports_failures = false;
         let mut plan = Plan::new(records(1..=2), &quiet);
-        assert_eq!(plan.settle(failures(&[1])), Progress::Done { last: "2".to_owned() });
+        assert_eq!(plan.settle_ok(failures(&[1])), Progress::Done { last: "2".to_owned() });
     }
 }

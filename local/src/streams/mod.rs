@@ -1,7 +1,7 @@
 //! Table streams as event sources: every mapping of the template is read by a task of its own.
 //!
 //! Promises at-least-once, in order, one batch at a time per mapping (the engine has one shard per table). A batch is
-//! retried as Lambda would (see [`batch`]), then it goes to the on-failure queue and the stream moves on. The position is
+//! retried as Lambda would (see `batch`), then it goes to the on-failure queue and the stream moves on. The position is
 //! stored after each batch, so a stack that was killed repeats at most its last batch.
 //!
 //! Differences from the cloud: retries wait milliseconds, not up to minutes; records never age out; and the on-failure

@@ -59,23 +59,28 @@ impl World {
         Arc::new(Reader::new(mapping, child::NAME, shared).unwrap())
     }
 
+    /// What was handled, once it is so much (or will never be).
     async fn handled(&self, count: usize) -> Vec<String> {
-        loop {
+        let mut handled = Vec::new();
+        for _ in 0..1000 {
             let lines = self.functions.logs(child::NAME);
-            let handled: Vec<String> =
-                lines.iter().filter_map(|line| line.text.strip_prefix("handled ")).map(str::to_owned).collect();
+            handled = lines.iter().filter_map(|line| line.text.strip_prefix("handled ")).map(str::to_owned).collect();
             if handled.len() >= count {
-                return handled;
+                break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        handled
     }
 }
 
 async fn read_to_the_end(reader: &Arc<Reader>) {
-    while !reader.state().unwrap().caught_up() {
-        reader.clone().read_page().await.unwrap();
-    }
+    let pages = async {
+        while !reader.state().unwrap().caught_up() {
+            reader.clone().read_page().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), pages).await.unwrap();
 }
 
 #[tokio::test]

@@ -106,21 +106,31 @@ pub struct Place {
     pub rank: u8,
     /// Everything up to this rank is old news once this is known. 0: nothing.
     pub settles: u8,
-    /// The parcel, refund or change that it is about, if not the whole.
+    /// The parcel that it is about, if not the whole.
     pub thread: Option<String>,
+    /// Whether only the latest of its kind is true: a delivery that was moved twice is where it was moved last.
+    pub latest_only: bool,
 }
 
 impl Place {
     /// The place of a milestone, for one parcel (refund, change) or for the whole order.
     pub fn of(milestone: Milestone, thread: Option<String>) -> Self {
         let (rank, settles) = milestone.rank();
-        Self { rank, settles, thread }
+        Self { rank, settles, thread, latest_only: milestone == Milestone::DeliveryChanged }
     }
 
     /// Whether knowing `other` makes a message at this place untrue.
     pub fn is_untrue_beside(&self, other: &Self) -> bool {
-        let apart = matches!((&self.thread, &other.thread), (Some(mine), Some(theirs)) if mine != theirs);
-        other.settles >= self.rank && !apart
+        other.settles >= self.rank && !self.is_apart_from(other)
+    }
+
+    /// Whether a later fact at `other` replaces this one.
+    pub fn is_replaced_by_later(&self, other: &Self) -> bool {
+        self.latest_only && self.rank == other.rank && !self.is_apart_from(other)
+    }
+
+    fn is_apart_from(&self, other: &Self) -> bool {
+        matches!((&self.thread, &other.thread), (Some(mine), Some(theirs)) if mine != theirs)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`Phone`] is a number that may be messaged. It keeps itself out of logs: only [`Phone::expose`] shows it.
 //!
-//! The way from a text to a number: [`writing`] turns what somebody typed into the digits they meant, and refuses what
-//! is not exactly one number; [`plan`] asks the numbering plan of a country what those digits mean. Never guessed: two
+//! The way from a text to a number: `writing` turns what somebody typed into the digits they meant, and refuses what
+//! is not exactly one number; `plan` asks the numbering plan of a country what those digits mean. Never guessed: two
 //! numbers in one field, an extension, letters, a number without a country's prefix under another country's plan.
 //!
 //! Not promised: that the number exists, that its owner uses `WhatsApp`, or that it is the customer's.
@@ -12,19 +12,19 @@
 //! library's metadata calls the `EZWhatsApp` guides' own example (`+972501234567`) invalid, since nobody holds that
 //! range. Landlines and `VoIP` ranges of Israel rarely have `WhatsApp` and are refused.
 //!
-//! **Why `rlibphonenumber`.** Both Rust ports of Google's libphonenumber are Apache-2.0, both followed its metadata
-//! within weeks at the time of choosing, and both say the same of every number in the tests below. They differ in what
+//! **Why `rlibphonenumber`.** Both Rust ports of Google's libphonenumber are Apache-2.0, both were
+//! released within months of its newest metadata when this was chosen, and both say the same of every number in the tests below. They differ in what
 //! the first number after a cold start costs (release build, `valgrind --tool=callgrind`, instructions executed):
 //!
-//! | | first number | each further | binary |
+//! | | first number | each further | binary, unstripped |
 //! | --- | --- | --- | --- |
 //! | `phonenumber` 0.3.10 | 566 M | 40 k | 11 MB |
 //! | `rlibphonenumber` 2.2.15, `regex` | 59 M | 13 k | 9 MB |
-//! | `rlibphonenumber` 2.2.15, `lite` | 14 M | | 3.8 MB |
-//! | no library: Israeli mobiles and the shapes in [`plan`] | 0.003 M | 0.003 M | |
+//! | `rlibphonenumber` 2.2.15, `lite` | 14 M | 147 k | 3.8 MB |
+//! | no library: Israeli mobiles and the shapes in `plan` | 8 k | 6 k | |
 //!
-//! On a small function 566 million instructions are most of a second. The older crate has more users; it stays as a
-//! second opinion in the tests.
+//! On a small function 566 million instructions are most of a second, so the first number decides. The older crate has
+//! more users; it stays as a second opinion in the tests.
 
 mod plan;
 mod writing;

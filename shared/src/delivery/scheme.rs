@@ -31,7 +31,7 @@ pub(super) fn shopify<'a>(
         store,
         delivery_id: unverified.header("x-shopify-webhook-id")?.to_owned(),
         topic: Some(unverified.header("x-shopify-topic")?.to_owned()),
-        headers: keep(unverified, &["x-shopify-api-version", "x-shopify-triggered-at", "x-shopify-event-id"])?,
+        headers: keep(unverified, &["x-shopify-api-version", "x-shopify-triggered-at", "x-shopify-event-id", "x-shopify-test"])?,
         body: unverified.body,
     })
 }

@@ -35,15 +35,91 @@ pub fn decide(row: &Row, story: &[Row], now: Timestamp) -> Verdict {
         return Verdict::Expired;
     }
     let others = || story.iter().filter(|other| other.key != row.key);
-    if let Some(newer) = others().find(|other| row.place.is_untrue_beside(&other.place)) {
+    if let Some(newer) = others().find(|other| makes_untrue(other, row)) {
         return Verdict::Untrue { because: newer.key.stage().to_owned() };
     }
     let on_its_way = others()
-        .filter(|other| other.state == State::Claimed && other.place.is_untrue_beside(&row.place))
+        .filter(|other| other.state == State::Claimed && makes_untrue(row, other))
         .filter_map(|other| other.lease_until.filter(|lease| now < *lease).map(|lease| (lease, other)))
         .max_by_key(|(lease, _)| *lease);
     match on_its_way {
         Some((until, other)) => Verdict::Wait { until, stage: other.key.stage().to_owned() },
         None => Verdict::Send,
+    }
+}
+
+/// Whether knowing `known` makes `message` untrue.
+fn makes_untrue(known: &Row, message: &Row) -> bool {
+    message.place.is_untrue_beside(&known.place)
+        || (message.place.is_replaced_by_later(&known.place) && known.occurred_at > message.occurred_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{
+        client_config::{Milestone, Place},
+        ledger::{Context, Key, Owner},
+    };
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    fn row(milestone: Milestone, instance: Option<&str>, occurred: i64, state: State) -> Row {
+        let key = Key::order("main", "1", milestone);
+        let claimed = state == State::Claimed;
+        Row {
+            key: instance.map_or(key.clone(), |instance| key.for_instance(instance)),
+            state,
+            version: 1,
+            place: Place::of(milestone, None),
+            instance: instance.map(str::to_owned),
+            occurred_at: at(occurred),
+            line: "main".into(),
+            to: None,
+            payload: None,
+            useful_until: at(100),
+            priority: 0,
+            owner: claimed.then(|| Owner("somebody".into())),
+            lease_until: claimed.then(|| at(50)),
+            due_at: None,
+            attempts: 0,
+            first_attempt_at: None,
+            reason: None,
+            provider_id: None,
+            delivery: String::new(),
+            context: Context::default(),
+            created_at: at(0),
+            updated_at: at(0),
+        }
+    }
+
+    #[test]
+    fn of_two_claimed_at_once_the_older_is_dropped_and_the_newer_waits() {
+        let paid = row(Milestone::Paid, None, 1, State::Claimed);
+        let cancelled = row(Milestone::Cancelled, None, 2, State::Claimed);
+        let story = [paid.clone(), cancelled.clone()];
+        assert_eq!(decide(&paid, &story, at(3)), Verdict::Untrue { because: "cancelled".into() });
+        assert_eq!(decide(&cancelled, &story, at(3)), Verdict::Wait { until: at(50), stage: "paid".into() });
+        assert_eq!(decide(&cancelled, &story, at(50)), Verdict::Send, "the lease is over");
+    }
+
+    #[test]
+    fn only_the_latest_change_of_a_delivery_is_told() {
+        let tuesday = row(Milestone::DeliveryChanged, None, 1, State::Claimed);
+        let thursday = row(Milestone::DeliveryChanged, Some("thu"), 2, State::Accepted);
+        let story = [tuesday.clone(), thursday.clone()];
+        assert_eq!(decide(&tuesday, &story, at(3)), Verdict::Untrue { because: "delivery-changed-thu".into() });
+        assert_eq!(decide(&thursday, &story, at(3)), Verdict::Send);
+    }
+
+    #[test]
+    fn a_message_is_useless_from_the_moment_it_says() {
+        let row = row(Milestone::Paid, None, 1, State::Claimed);
+        assert_eq!(decide(&row, &[], at(100)), Verdict::Expired);
+        assert_eq!(decide(&row, &[], at(99)), Verdict::Send);
     }
 }

@@ -47,6 +47,13 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
     put("created_at", time(row.created_at));
     put("updated_at", time(row.updated_at));
     put("ttl", number(ttl));
+    if row.place.latest_only {
+        put("latest_only", Value::Bool(true));
+    }
+    if !row.context.values.is_empty() {
+        let values = row.context.values.iter().map(|(name, value)| (name.clone(), text(value)));
+        put("values", Value::M(values.collect()));
+    }
     if row.attempts > 0 {
         put("attempts", number(row.attempts.into()));
     }
@@ -101,7 +108,12 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
     Ok(Row {
         state: text("state").and_then(|name| State::from_name(name)).ok_or(missing("state"))?,
         version: number("version").and_then(|n| u64::try_from(n).ok()).ok_or(missing("version"))?,
-        place: Place { rank: small("rank")?, settles: small("settles")?, thread: owned("thread") },
+        place: Place {
+            rank: small("rank")?,
+            settles: small("settles")?,
+            thread: owned("thread"),
+            latest_only: item.get("latest_only").is_some_and(|value| value.as_bool() == Ok(&true)),
+        },
         instance: owned("instance"),
         occurred_at: time("occurred_at").ok_or(missing("occurred_at"))?,
         line: owned("line").ok_or(missing("line"))?,
@@ -120,7 +132,19 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
         reason: owned("reason"),
         provider_id: owned("provider_id"),
         delivery: owned("delivery").unwrap_or_default(),
-        context: Context { name: owned("name"), locale: owned("locale"), order_number: owned("order_number") },
+        context: Context {
+            name: owned("name"),
+            locale: owned("locale"),
+            order_number: owned("order_number"),
+            values: item
+                .get("values")
+                .and_then(|value| value.as_m().ok())
+                .map(|values| {
+                    let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_s().ok()?.clone()));
+                    values.iter().filter_map(text).collect()
+                })
+                .unwrap_or_default(),
+        },
         created_at: time("created_at").ok_or(missing("created_at"))?,
         updated_at: time("updated_at").ok_or(missing("updated_at"))?,
         key,

@@ -18,11 +18,11 @@ use crate::{
 };
 
 const STEP: SignedDuration = SignedDuration::from_secs(10);
-const LAST_STEP: u8 = 4;
+const LAST_STEP: u8 = 3;
 const LEASE_STEPS: u8 = 1;
-const USEFUL_STEPS: u8 = 3;
+const USEFUL_STEPS: u8 = 2;
 const CRASHES: u8 = 1;
-const CLAIMS: u8 = 4;
+const CLAIMS: u8 = 3;
 
 fn at(step: u8) -> Timestamp {
     Timestamp::UNIX_EPOCH + STEP * i32::from(step)

@@ -1,6 +1,6 @@
 //! A row of the ledger: one message, from the moment we know of it until nobody remembers it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
@@ -106,6 +106,8 @@ pub struct Context {
     pub locale: Option<String>,
     /// The order number that the customer knows.
     pub order_number: Option<String>,
+    /// Values for texts that hold for the rest of the story: how a parcel is followed.
+    pub values: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Context {

@@ -43,9 +43,8 @@ pub(super) fn read(findings: &mut Findings<'_>) -> Option<ClientConfig> {
         let path = if is_key { take_out(table.get_mut(), &place) } else { None };
         let (what, remedy) = explain(&message, &wrong, path.as_deref());
         findings.add(Severity::Error, line, what, remedy);
-        if path.is_none() {
-            return None;
-        }
+        // What has no place of its own cannot be left out: the rest stays unread.
+        path?;
     }
     None
 }
@@ -79,7 +78,7 @@ fn explain(message: &str, wrong: &str, path: Option<&[String]>) -> (String, Stri
     (message.to_owned(), "docs/configuration.md shows every field with an example".to_owned())
 }
 
-/// The kind of value that serde describes as `integer `5``, without the value.
+/// The kind of value that serde describes, without the value itself.
 fn kind_of(given: &str) -> &str {
     match given.split([' ', '`']).next().unwrap_or_default() {
         "integer" => "a whole number",

@@ -141,11 +141,11 @@ fn custom(
     events: &BTreeMap<String, Milestone>,
     findings: &mut Findings<'_>,
 ) {
-    if let CustomScheme::StaticHeader { header } = verify {
-        if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
-            let what = format!("`{header}` cannot be the name of an HTTP header");
-            findings.error(&["stores", name, "verify"], what, "write it like X-Webhook-Token: letters, digits and `-`");
-        }
+    if let CustomScheme::StaticHeader { header } = verify
+        && http::HeaderName::from_bytes(header.as_bytes()).is_err()
+    {
+        let what = format!("`{header}` cannot be the name of an HTTP header");
+        findings.error(&["stores", name, "verify"], what, "write it like X-Webhook-Token: letters, digits and `-`");
     }
     if events.is_empty() {
         let remedy = "add at least one, like \"order.ready\" = \"ready\"";

@@ -351,3 +351,18 @@ fn what_the_functions_cannot_load_is_no_configuration() {
     assert!(examine("client = ").config.is_none());
     assert!(examine(&GOOD.replace("\"2d\"", "\"30d\"")).config.is_some());
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_file_makes_the_check_panic(from in 0usize..9000, length in 0usize..200, instead in "\\PC{0,12}|[a-z]{1,9} = |\\[{1,2}[a-z.]{1,9}\\]{0,2}|\"{1,3}|\\{[{%]? ?") {
+        let demo: Vec<char> = include_str!("../../../../clients/demo/client.toml").chars().collect();
+        let from = from.min(demo.len());
+        let to = (from + length).min(demo.len());
+        let text: String = demo[..from].iter().copied().chain(instead.chars()).chain(demo[to..].iter().copied()).collect();
+        let lines = text.lines().count() + 1;
+        for finding in examine(&text).findings {
+            proptest::prop_assert!((1..=lines).contains(&finding.line), "{finding:?}");
+            proptest::prop_assert!(!finding.what.is_empty() && !finding.remedy.is_empty());
+        }
+    }
+}

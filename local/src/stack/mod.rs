@@ -1,7 +1,9 @@
 //! The stack itself: starts every room in the right order, hands out what stories and the console need, ends them.
 
+mod client;
+mod options;
+
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -11,12 +13,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use axum::Router;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
-    ACCOUNT, REGION, build,
+    build,
     clock::Clock,
     dynamo::Dynamo,
     fake_ezw::FakeEzw,
@@ -26,83 +27,16 @@ use crate::{
     schedule::Scheduled,
     secrets::Secrets,
     state::State,
-    streams::{Backoff, FailedBatch, Failures, MappingState, Positions, Reader, Shared},
+    streams::{FailedBatch, Failures, MappingState, Positions, Reader, Shared},
     template::{self, Route, Template},
 };
 
+pub use options::Options;
+
+use client::{Client, Surroundings, environment, parameters, read_client};
+
 /// How often expired items are removed.
 const SWEEP: Duration = Duration::from_secs(10);
-/// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
-const LAYER: &str = "/opt/";
-
-/// What a stack is started with.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The workspace: `template.yaml` is here, relative paths of a client are from here.
-    pub root: PathBuf,
-    /// The template; default `{root}/template.yaml`.
-    pub template: Option<PathBuf>,
-    /// Folder of the client; default `{root}/clients/demo`.
-    pub client: PathBuf,
-    /// Secrets file; default `{client}/secrets.json`.
-    pub secrets: Option<PathBuf>,
-    /// Where state is kept over restarts; `None`: in memory and a temporary directory, gone with the stack.
-    pub state: Option<PathBuf>,
-    /// Throw away the state of an earlier stack first.
-    pub fresh: bool,
-    /// Port of the gateway and the console; 0: any.
-    pub gateway_port: u16,
-    /// Port of the fake EZWhatsApp; 0: any.
-    pub ezw_port: u16,
-    /// Whether schedules run. Without them, [`Stack::tick`] invokes what they would.
-    pub schedule: bool,
-    /// Where the function binaries are; default: beside the running program.
-    pub binaries: Option<PathBuf>,
-    /// Processes per function.
-    pub max_instances: usize,
-    /// Pauses between retries of a stream batch.
-    pub backoff: Backoff,
-    /// Added to, and winning over, the functions' environment.
-    pub env: BTreeMap<String, String>,
-    /// Template parameters, winning over the defaults and over what the stack sets itself.
-    pub parameters: BTreeMap<String, String>,
-}
-
-impl Options {
-    /// What a test wants: nothing kept, any free ports, no schedule, the demo client.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        let root = root.into();
-        Self {
-            client: root.join("clients/demo"),
-            root,
-            template: None,
-            secrets: None,
-            state: None,
-            fresh: false,
-            gateway_port: 0,
-            ezw_port: 0,
-            schedule: false,
-            binaries: None,
-            max_instances: 4,
-            backoff: Backoff::default(),
-            env: BTreeMap::new(),
-            parameters: BTreeMap::new(),
-        }
-    }
-}
-
-/// The few things the stack itself has to know of a client; the rest is the functions' business.
-#[derive(Debug, Clone, Deserialize)]
-struct Client {
-    client: String,
-    #[serde(default)]
-    lines: BTreeMap<String, ClientLine>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct ClientLine {
-    line_id: String,
-}
 
 /// A running stack.
 #[derive(Debug)]
@@ -425,22 +359,6 @@ fn serve(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) ->
     Ok(format!("http://{addr}"))
 }
 
-fn read_client(folder: &Path) -> anyhow::Result<Client> {
-    let path = folder.join("client.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
-}
-
-/// The parameters a deployment of this client would be given.
-fn parameters(options: &Options, client: &Client) -> BTreeMap<String, String> {
-    let mut parameters = BTreeMap::from([
-        ("Client".to_owned(), client.client.clone()),
-        ("ClientDir".to_owned(), options.client.display().to_string()),
-    ]);
-    parameters.extend(options.parameters.clone());
-    parameters
-}
-
 /// Starts the fake with the client's lines: each line's token, as the secrets have it, stands for its line id.
 async fn start_ezw(options: &Options, state: &State, client: &Client, secrets: &Secrets) -> anyhow::Result<FakeEzw> {
     let ezw = FakeEzw::start(options.ezw_port, state.kept_folder()).await?;
@@ -455,59 +373,5 @@ async fn start_ezw(options: &Options, state: &State, client: &Client, secrets: &
     Ok(ezw)
 }
 
-/// What stands around the functions, and where.
-struct Surroundings {
-    dynamo_url: String,
-    secrets_url: String,
-    ezw_url: String,
-    gateway_url: String,
-    clock: PathBuf,
-}
-
-/// A function's environment: the template's, then what Lambda sets, then what leads to this machine's servers.
-fn environment(
-    function: &template::Function,
-    surroundings: &Surroundings,
-    options: &Options,
-) -> BTreeMap<String, String> {
-    let mut env = function.env.clone();
-    for value in env.values_mut() {
-        if let Some(file) = value.strip_prefix(LAYER) {
-            *value = options.client.join(file).display().to_string();
-        }
-    }
-    // a function that can talk to these at all talks to the ones on this machine
-    for (name, url) in [("EZW_BASE_URL", &surroundings.ezw_url), ("SHOPIFY_BASE_URL", &surroundings.gateway_url)] {
-        if let Some(value) = env.get_mut(name) {
-            value.clone_from(url);
-        }
-    }
-    let memory = function.memory_mb.to_string();
-    let log_group = format!("/aws/lambda/{}", function.name);
-    let clock = surroundings.clock.display().to_string();
-    for (name, value) in [
-        ("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", &log_group),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-        ("_HANDLER", "bootstrap"),
-        ("AWS_REGION", REGION),
-        ("AWS_DEFAULT_REGION", REGION),
-        ("AWS_ACCOUNT_ID", ACCOUNT),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_SESSION_TOKEN", "local"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &surroundings.dynamo_url),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &surroundings.secrets_url),
-        ("TELLONCE_CLOCK", &clock),
-        ("LANG", "en_US.UTF-8"),
-        ("TZ", ":UTC"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ] {
-        env.insert(name.to_owned(), value.to_owned());
-    }
-    env.extend(options.env.clone());
-    env
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! `tellonce check`: what is wrong with a client's folder, where, and what to do; and which secrets to create.
+
+use std::{
+    fmt::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use shared::client_config::{ClientConfig, Examined, Finding, Severity, examine};
+
+use crate::{
+    Said,
+    secrets::{Needed, SecretsFile, needed},
+};
+
+/// Checks a client's folder and says what was found.
+pub(crate) fn run(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<Said> {
+    let file = folder.join("client.toml");
+    let text = std::fs::read_to_string(&file).with_context(|| {
+        format!("{} cannot be read; name the client's folder, like `tellonce check clients/demo`", file.display())
+    })?;
+    let Examined { config, findings } = examine(&text);
+    let mut found: Vec<(PathBuf, Finding)> = findings.into_iter().map(|finding| (file.clone(), finding)).collect();
+    found.extend(beside(folder, config.as_ref()));
+    if let (Some(config), Some(file)) = (&config, secrets_file(folder, secrets)) {
+        let secrets = SecretsFile::read(&file)?;
+        found.extend(secrets.check(config).into_iter().map(|finding| (file.clone(), finding)));
+    }
+    let mut text = String::new();
+    for (file, Finding { severity, line, what, remedy }) in &found {
+        writeln!(text, "{}:{line}: {}: {what}\n  → {remedy}", file.display(), name(*severity))?;
+    }
+    if let Some(config) = &config {
+        list_secrets(config, &mut text)?;
+    }
+    let count = |severity| found.iter().filter(|(_, finding)| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let summary = match &config {
+        Some(config) => contents(config),
+        None => "the functions could not load it".to_owned(),
+    };
+    let (errors_said, warnings_said) = (counted(errors, "error"), counted(warnings, "warning"));
+    writeln!(text, "{}: {errors_said}, {warnings_said} ({summary})", folder.display())?;
+    Ok(Said { text, code: if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE } })
+}
+
+fn name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+/// What has to lie beside `client.toml`.
+fn beside(folder: &Path, config: Option<&ClientConfig>) -> Vec<(PathBuf, Finding)> {
+    let mut found = Vec::new();
+    let mut missing = |file: &str, why: &str, remedy: &str| {
+        let path = folder.join(file);
+        if !path.is_file() {
+            let (what, remedy) = (format!("{file} is missing: {why}"), remedy.to_owned());
+            found.push((path, Finding { severity: Severity::Error, line: 1, what, remedy }));
+        }
+    };
+    missing(
+        "decisions.md",
+        "it holds what the client asked for and was refused, or granted with a risk",
+        "begin one; clients/demo/decisions.md shows how",
+    );
+    missing("Makefile", "`sam build` packs client.toml with it", "copy clients/demo/Makefile");
+    let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let own_name = shown.file_name().and_then(|name| name.to_str());
+    if let (Some(config), Some(own_name)) = (config, own_name)
+        && own_name != config.client
+    {
+        let finding = Finding {
+            severity: Severity::Warning,
+            line: 1,
+            what: format!("the folder is called `{own_name}` and the client `{}`", config.client),
+            remedy: "give both the same name: the deployment names each of them".to_owned(),
+        };
+        found.push((folder.join("client.toml"), finding));
+    }
+    found
+}
+
+fn secrets_file(folder: &Path, chosen: Option<&Path>) -> Option<PathBuf> {
+    let usual = folder.join("secrets.json");
+    chosen.map(Path::to_owned).or_else(|| usual.is_file().then_some(usual))
+}
+
+/// The secrets to create, as commands that take the value from the keyboard: it is then neither in the shell's history
+/// nor in a file.
+fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
+    let client = &config.client;
+    writeln!(text, "\nSecrets of `{client}`. Each command waits for its value: paste it, press Enter, then Ctrl-D.\n")?;
+    for Needed { name, what, .. } in needed(config) {
+        writeln!(text, "  # {what}")?;
+        writeln!(text, "  aws secretsmanager create-secret --name {name} --secret-string file:///dev/stdin\n")?;
+    }
+    let put = "aws secretsmanager put-secret-value --secret-id NAME --secret-string file:///dev/stdin";
+    writeln!(text, "Another value later: {put}\n")
+}
+
+fn contents(config: &ClientConfig) -> String {
+    [
+        counted(config.lines.len(), "line"),
+        counted(config.stores.len(), "store"),
+        format!("{} in {}", counted(config.messages.len(), "message"), counted(config.languages.len(), "language")),
+    ]
+    .join(", ")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,107 @@
+//! Recorded deliveries: headers and bodies from files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, ensure};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// A recorded delivery.
+pub(super) struct Case {
+    /// What it is called: the headers file without its ending.
+    pub(super) name: String,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// The raw bytes of its body.
+    pub(super) body: Vec<u8>,
+}
+
+const HEADERS: &str = ".headers.txt";
+
+/// The deliveries of pairs of files, in their order.
+pub(super) fn pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
+    ensure!(
+        headers.len() == bodies.len(),
+        "there are {} --headers and {} --body; give them in pairs, one of each for every delivery",
+        headers.len(),
+        bodies.len()
+    );
+    headers.iter().zip(bodies).map(|(headers, body)| read(headers, body)).collect()
+}
+
+/// The deliveries of a folder, by name: every `<case>.headers.txt` with `<case>.json` or `<case>.form`. A case without a
+/// body of its own has that of the case named before its first dot.
+pub(super) fn folder(folder: &Path) -> anyhow::Result<Vec<Case>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.with_context(|| format!("the folder {} cannot be read", folder.display()))?.file_name();
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(HEADERS)).map(str::to_owned));
+    }
+    names.sort_unstable();
+    ensure!(!names.is_empty(), "there is no <case>{HEADERS} in {}", folder.display());
+    let body_of = |name: &str| {
+        let files = [format!("{name}.json"), format!("{name}.form")];
+        files.iter().map(|file| folder.join(file)).find(|file| file.is_file())
+    };
+    let find = |name: &String| {
+        let base = name.split('.').next().unwrap_or_default();
+        let body = body_of(name).or_else(|| body_of(base));
+        let body = body.with_context(|| format!("{name}{HEADERS} has no body: neither {name}.json nor {base}.json"))?;
+        read(&folder.join(format!("{name}{HEADERS}")), &body)
+    };
+    names.iter().map(find).collect()
+}
+
+fn read(headers: &Path, body: &Path) -> anyhow::Result<Case> {
+    let text = fs::read_to_string(headers).with_context(|| format!("{} cannot be read", headers.display()))?;
+    let file = headers.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Ok(Case {
+        name: file.strip_suffix(HEADERS).unwrap_or(file).to_owned(),
+        headers: parse(&text).with_context(|| format!("in {}", headers.display()))?,
+        body: fs::read(body).with_context(|| format!("{} cannot be read", body.display()))?,
+    })
+}
+
+/// `Name: value` lines. Errors show the line's number and not its value, which may be a secret.
+fn parse(text: &str) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let parsed = line.split_once(':').and_then(|(name, value)| {
+            let value = HeaderValue::from_bytes(value.trim().as_bytes()).ok()?;
+            Some((name.trim().parse::<HeaderName>().ok()?, value))
+        });
+        let (name, value) = parsed.with_context(|| format!("line {} is not `Name: value`", number + 1))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_lines_of_name_and_value() {
+        let headers = parse("Content-Type: application/json\r\n\nX-A: b: c \nX-A: d\n").unwrap();
+        assert_eq!(headers["content-type"], "application/json");
+        assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["b: c", "d"]);
+        let error = parse("X-A: b\nsecret value").unwrap_err().to_string();
+        assert_eq!(error, "line 2 is not `Name: value`");
+    }
+
+    #[test]
+    fn a_case_without_a_body_takes_that_of_the_case_before_its_first_dot() {
+        let folder_path = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.headers.txt", "X-N: 1"), ("a.again.headers.txt", "X-N: 2"), ("a.json", "{}")] {
+            fs::write(folder_path.path().join(name), text).unwrap();
+        }
+        let cases = folder(folder_path.path()).unwrap();
+        assert_eq!(cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["a", "a.again"]);
+        assert!(cases.iter().all(|case| case.body == b"{}"));
+        fs::write(folder_path.path().join("b.headers.txt"), "").unwrap();
+        assert!(folder(folder_path.path()).is_err());
+    }
+}

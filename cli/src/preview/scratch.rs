@@ -1,0 +1,173 @@
+//! A ledger and an inbox in memory, for one preview.
+//!
+//! Walks a message through [`transition`] and [`decide`] as `shared::telling` does, over a line that always takes it.
+//! Time passes only where the next delivery, or the end of the preview, makes it pass: what waits is then told when its
+//! time has come.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use shared::{
+    delivery::Verified,
+    inbox::item_id,
+    ledger::{Change, Key, Owner, Row, State, Verdict, decide, transition},
+    telling::News,
+};
+
+/// Everything that is remembered.
+#[derive(Default)]
+pub(super) struct Scratch {
+    rows: BTreeMap<Key, Row>,
+    /// Bodies by the delivery's key in the inbox.
+    inbox: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+/// What the ledger had to say about news.
+pub(super) enum Met {
+    /// It is new, under this key.
+    New(Key),
+    /// It was told, or is in hand, under this key.
+    Known(Key, State),
+    /// The same, with another text.
+    Differs(Key, State),
+}
+
+impl Scratch {
+    /// Files a delivery, unless it is there: gives its key in the inbox if it is new. A delivery id that comes again with
+    /// another body is new.
+    pub(super) fn file(&mut self, delivery: &Verified<'_>) -> Option<String> {
+        let id = item_id(delivery.store, &delivery.delivery_id);
+        let bodies = self.inbox.entry(id.clone()).or_default();
+        if bodies.iter().any(|body| body == delivery.body) {
+            return None;
+        }
+        bodies.push(delivery.body.to_owned());
+        Some(id)
+    }
+
+    /// All that is known of a subject.
+    pub(super) fn story(&self, subject: &str) -> Vec<Row> {
+        self.rows.values().filter(|row| row.key.subject() == subject).cloned().collect()
+    }
+
+    /// The row of a key.
+    pub(super) fn row(&self, key: &Key) -> Option<&Row> {
+        self.rows.get(key)
+    }
+
+    /// Tells news, once.
+    pub(super) fn tell(&mut self, news: &News, now: Timestamp) -> Met {
+        let mut key = news.key.clone();
+        loop {
+            let Some(before) = self.rows.get(&key) else {
+                let row = first_row(news, key.clone(), now);
+                if row.state == State::Claimed {
+                    self.send(row, now);
+                } else {
+                    self.keep(row);
+                }
+                return Met::New(key);
+            };
+            match (&news.instance, &before.instance) {
+                (Some(mine), Some(theirs)) if mine != theirs && key == news.key => key = key.for_instance(mine),
+                _ => {
+                    let state = before.state;
+                    let differs = matches!((&before.payload, &news.payload), (Some(a), Some(b)) if a != b);
+                    return if differs { Met::Differs(key, state) } else { Met::Known(key, state) };
+                }
+            }
+        }
+    }
+
+    /// Lets time pass until `until`: whatever is due before is told, or found to be untrue or too late.
+    pub(super) fn pass(&mut self, until: Timestamp) {
+        loop {
+            let due = self.rows.values().filter_map(|row| Some((row.due_at.filter(|due| *due <= until)?, row)));
+            let first = due.min_by_key(|(due, row)| (*due, std::cmp::Reverse(row.priority)));
+            let Some((now, row)) = first.map(|(due, row)| (due, row.clone())) else { return };
+            let change = if row.useful_until <= now {
+                Change::Expire { owner: None }
+            } else {
+                Change::Claim { owner: owner(), lease_until: now }
+            };
+            match transition(&row, &change, now) {
+                Ok(next) if next.state == State::Claimed => self.send(next, now),
+                Ok(next) => self.keep(next),
+                // Nobody else is here to hold it; not to go round for ever, it stays as it is.
+                Err(_) => self.keep(Row { due_at: None, ..row }),
+            }
+        }
+    }
+
+    /// One attempt at a claimed row, over a line that takes everything.
+    fn send(&mut self, row: Row, now: Timestamp) {
+        let change = match decide(&row, &self.story(row.key.subject()), now) {
+            Verdict::Send => Change::Accept { owner: owner(), provider_id: None },
+            Verdict::Untrue { because } => Change::Supersede {
+                owner: owner(),
+                reason: format!("`{because}` of the same order was known when its turn came"),
+            },
+            Verdict::Expired => Change::Expire { owner: Some(owner()) },
+            Verdict::Wait { until, stage } => {
+                Change::Hold { owner: owner(), until, reason: format!("`{stage}` is on its way and comes first") }
+            }
+        };
+        let next = transition(&row, &change, now).unwrap_or(row);
+        self.keep(next);
+    }
+
+    fn keep(&mut self, row: Row) {
+        self.rows.insert(row.key.clone(), row);
+    }
+}
+
+fn owner() -> Owner {
+    Owner("preview".to_owned())
+}
+
+fn first_row(news: &News, key: Key, now: Timestamp) -> Row {
+    let mut row = Row {
+        key,
+        state: State::Claimed,
+        version: 1,
+        place: news.place.clone(),
+        instance: news.instance.clone(),
+        occurred_at: news.occurred_at,
+        line: news.line.clone(),
+        to: news.to.clone(),
+        payload: news.payload.clone(),
+        useful_until: news.useful_until,
+        priority: news.priority,
+        owner: Some(owner()),
+        lease_until: Some(now),
+        due_at: None,
+        attempts: 0,
+        first_attempt_at: None,
+        reason: news.reason.clone(),
+        provider_id: None,
+        delivery: news.delivery.clone(),
+        context: news.context.clone(),
+        created_at: now,
+        updated_at: now,
+    };
+    let rests = match news {
+        News { payload: None, .. } => Some(State::Noted),
+        News { useful_until, .. } if *useful_until <= now => Some(State::Expired),
+        News { not_before: Some(at), .. } if *at > now => Some(State::Held),
+        _ => None,
+    };
+    if let Some(state) = rests {
+        row.state = state;
+        row.owner = None;
+        row.lease_until = None;
+    }
+    match row.state {
+        State::Expired => row.reason = Some("no longer useful when it arrived".to_owned()),
+        State::Held => {
+            row.due_at = news.not_before.map(|at| at.min(news.useful_until));
+            row.reason = Some("these are quiet hours".to_owned());
+        }
+        _ => {}
+    }
+    row
+}

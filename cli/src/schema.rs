@@ -1,0 +1,36 @@
+//! The JSON schema of `client.toml`, generated from the types that read it.
+
+use serde_json::{Value, json};
+use shared::client_config::{ClientConfig, Milestone};
+
+/// The schema, as `clients/client.schema.json` has it.
+pub(crate) fn text() -> anyhow::Result<String> {
+    let mut schema = serde_json::to_value(schemars::schema_for!(ClientConfig))?;
+    // The generator knows a map's values, not the names that its keys can have.
+    if let Some(messages) = schema.pointer_mut("/properties/messages").and_then(Value::as_object_mut) {
+        messages.insert("propertyNames".to_owned(), json!({ "enum": Milestone::ALL }));
+    }
+    Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_up_to_date() {
+        let kept = include_str!("../../clients/client.schema.json");
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let remedy = "run: cargo run --bin tellonce -- schema > clients/client.schema.json";
+        assert!(parsed(kept) == parsed(&text().unwrap()), "{remedy}");
+    }
+
+    #[test]
+    fn editors_learn_the_milestones_and_the_kinds_of_store() {
+        let schema: Value = serde_json::from_str(&text().unwrap()).unwrap();
+        let milestones = &schema["properties"]["messages"]["propertyNames"]["enum"];
+        assert_eq!(milestones.as_array().map(Vec::len), Some(Milestone::ALL.len()));
+        assert_eq!(schema["$defs"]["StoreKindName"]["enum"], json!(["shopify", "woocommerce", "custom"]));
+        assert_eq!(schema["additionalProperties"], json!(false));
+    }
+}

@@ -1,0 +1,267 @@
+//! A client's secrets: which there must be, and whether those in a file can work.
+//!
+//! The file is for local runs and for checking what is about to be stored; in the cloud the values are in Secrets Manager
+//! alone. No value is ever printed.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Context as _;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::Value;
+use shared::{
+    client_config::{ClientConfig, CustomScheme, Finding, Severity, StoreKind},
+    secret::Secret,
+};
+
+/// Shorter webhook secrets can be guessed.
+const SHORTEST: usize = 16;
+/// What the Standard Webhooks specification asks of a key, in bytes.
+const STANDARD_WEBHOOKS_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// What a secret is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A line's token.
+    Line,
+    /// Signs a Standard Webhooks sender's deliveries.
+    StandardWebhooks,
+    /// Signs, or stands in, another sender's deliveries.
+    Webhook,
+    /// Looks orders up in the store. The only one that can be missing.
+    StoreApi,
+}
+
+/// A secret that a client needs.
+pub(crate) struct Needed {
+    /// Its full name.
+    pub(crate) name: String,
+    /// What to put into it.
+    pub(crate) what: String,
+    its_use: Use,
+}
+
+/// The secrets that a client needs, in the order to create them.
+pub(crate) fn needed(config: &ClientConfig) -> Vec<Needed> {
+    let lines = config.lines.keys().map(|line| Needed {
+        name: config.line_secret(line),
+        what: format!("the token of the line `{line}` (ezw_line_…, from EZWhatsApp)"),
+        its_use: Use::Line,
+    });
+    let webhooks = config.stores.iter().map(|(name, store)| {
+        let (what, its_use) = match &store.kind {
+            StoreKind::Shopify { .. } => {
+                ("the client secret of the app that posts (or the secret on Settings > Notifications)", Use::Webhook)
+            }
+            StoreKind::WooCommerce { .. } => ("the webhooks' secret, the same in each of them", Use::Webhook),
+            StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
+                ("the sender's signing secret (whsec_…)", Use::StandardWebhooks)
+            }
+            StoreKind::Custom { verify: CustomScheme::StaticHeader { .. }, .. } => {
+                ("a long random value; the sender puts it into its header", Use::Webhook)
+            }
+        };
+        Needed { name: config.webhook_secret(name), what: format!("`{name}`: {what}"), its_use }
+    });
+    let apis = config.stores.iter().filter(|(_, store)| matches!(store.kind, StoreKind::Shopify { .. }));
+    let apis = apis.map(|(name, _)| Needed {
+        name: config.store_api_secret(name),
+        what: format!("`{name}`: a token of its Admin API, to look up pickups and parcels (read_orders, …)"),
+        its_use: Use::StoreApi,
+    });
+    lines.chain(webhooks).chain(apis).collect()
+}
+
+/// A secret's values, the current one first.
+type Versions = Vec<Secret>;
+
+/// A file of secrets.
+pub(crate) struct SecretsFile {
+    text: String,
+    values: BTreeMap<String, Versions>,
+}
+
+impl SecretsFile {
+    /// Reads a JSON object, full secret name → `"value"` or `{"current": "…", "previous": "…"}`.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("the secrets file {} cannot be read; choose one with --secrets FILE", path.display())
+        })?;
+        let values = parse(&text).with_context(|| format!("in the secrets file {}", path.display()))?;
+        Ok(Self { text, values })
+    }
+
+    /// The values that count, the current one first.
+    pub(crate) fn values(&self, name: &str) -> Option<&[Secret]> {
+        self.values.get(name).map(Vec::as_slice)
+    }
+
+    /// What is wrong with it, for this client.
+    pub(crate) fn check(&self, config: &ClientConfig) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut add = |severity, line, what: String, remedy: &str| {
+            findings.push(Finding { severity, line, what, remedy: remedy.to_owned() });
+        };
+        let needed = needed(config);
+        for Needed { name, what, its_use } in &needed {
+            let line = self.line_of(name);
+            match self.values.get(name) {
+                None if *its_use == Use::StoreApi => {
+                    let what =
+                        format!("`{name}` is missing: pickups and parcel scans of unknown orders are told to nobody");
+                    add(Severity::Warning, 1, what, "add a token of the store's Admin API, if it reports either");
+                }
+                None => add(Severity::Error, 1, format!("`{name}` is missing"), &format!("add it: {what}")),
+                Some(versions) => {
+                    for problem in versions.iter().filter_map(|value| problem(*its_use, value.expose())) {
+                        add(problem.0, line, format!("`{name}` {}", problem.1), problem.2);
+                    }
+                }
+            }
+        }
+        for name in self.values.keys().filter(|name| needed.iter().all(|needed| needed.name != **name)) {
+            let remedy = "remove it, or correct its name; `tellonce check` lists the names";
+            add(Severity::Warning, self.line_of(name), format!("nobody reads `{name}`"), remedy);
+        }
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, versions) in &self.values {
+            let Some(value) = versions.first().map(Secret::expose).filter(|value| !value.is_empty()) else { continue };
+            if let Some(twin) = seen.insert(value, name) {
+                let of_lines = [&name[..], twin].iter().all(|name| name.contains("/lines/"));
+                let severity = if of_lines { Severity::Error } else { Severity::Warning };
+                let remedy = "give each its own: one that leaks must not open another";
+                add(severity, self.line_of(name), format!("`{name}` has the same value as `{twin}`"), remedy);
+            }
+        }
+        findings.sort_by_key(|finding| finding.line);
+        findings
+    }
+
+    /// The line that a name stands on, from 1.
+    fn line_of(&self, name: &str) -> usize {
+        let quoted = format!("\"{name}\"");
+        self.text.lines().position(|line| line.contains(&quoted)).map_or(1, |line| line + 1)
+    }
+}
+
+/// Errors name a secret but never show its value.
+fn parse(text: &str) -> anyhow::Result<BTreeMap<String, Versions>> {
+    // The parser's own message may quote a value: only the place goes on.
+    let file: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|error| {
+        anyhow::anyhow!("it is not a JSON object (line {}, column {})", error.line(), error.column())
+    })?;
+    let versions = |name: &str, value: &Value| -> anyhow::Result<Versions> {
+        let text = |value: &Value| value.as_str().map(Secret::new);
+        let found = match value {
+            Value::String(_) => vec![text(value)],
+            Value::Object(versions) => {
+                let previous = versions.get("previous").map(text);
+                std::iter::once(versions.get("current").and_then(text)).chain(previous).collect()
+            }
+            _ => vec![None],
+        };
+        let found: Option<Versions> = found.into_iter().collect();
+        found.with_context(|| format!("`{name}` should be \"value\" or {{\"current\": \"…\", \"previous\": \"…\"}}"))
+    };
+    file.iter().map(|(name, value)| Ok((name.clone(), versions(name, value)?))).collect()
+}
+
+/// Why a value cannot do what it is for.
+fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'static str)> {
+    match its_use {
+        Use::Line if !value.starts_with("ezw_line_") => Some((
+            Severity::Error,
+            "is no line token: those begin with ezw_line_",
+            "make one for this line in EZWhatsApp; a workspace login is not for servers",
+        )),
+        Use::StandardWebhooks => standard_webhooks(value),
+        Use::Webhook if value.len() < SHORTEST => Some((
+            Severity::Error,
+            "is so short that it could be guessed",
+            "use at least 16 characters; 32 random ones are good: openssl rand -hex 32",
+        )),
+        Use::StoreApi if value.trim().is_empty() => {
+            Some((Severity::Error, "is empty", "add a token of the store's Admin API, or remove it"))
+        }
+        Use::Line | Use::Webhook | Use::StoreApi => None,
+    }
+}
+
+fn standard_webhooks(value: &str) -> Option<(Severity, &'static str, &'static str)> {
+    let remedy = "copy it whole from the sender, or make one: echo \"whsec_$(openssl rand -base64 32)\"";
+    match BASE64.decode(value.strip_prefix("whsec_").unwrap_or(value)) {
+        Err(_) => Some((Severity::Error, "is not whsec_ and base64, so no signature can be right", remedy)),
+        Ok(key) if key.len() < SHORTEST => Some((Severity::Error, "holds a key that is too short to be used", remedy)),
+        Ok(key) if !STANDARD_WEBHOOKS_BYTES.contains(&key.len()) => {
+            Some((Severity::Warning, "holds a key that is not of 24 to 64 bytes, as Standard Webhooks asks", remedy))
+        }
+        Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: &str = include_str!("../../clients/demo/client.toml");
+    const DEMO: &str = include_str!("../../clients/demo/secrets.json");
+
+    fn found(text: &str) -> Vec<String> {
+        let file = SecretsFile { text: text.to_owned(), values: parse(text).unwrap() };
+        let config = ClientConfig::parse(CLIENT).unwrap();
+        let show = |finding: Finding| {
+            assert!(!format!("{finding:?}").contains("hunter"), "a value is shown: {finding:?}");
+            format!("{}: {:?} {}", finding.line, finding.severity, finding.what)
+        };
+        file.check(&config).into_iter().map(show).collect()
+    }
+
+    fn after(from: &str, to: &str) -> Vec<String> {
+        assert!(DEMO.contains(from), "{from}");
+        found(&DEMO.replacen(from, to, 1))
+    }
+
+    #[test]
+    fn the_demo_has_every_secret() {
+        assert_eq!(found(DEMO), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_missing_or_unused_is_seen() {
+        assert_eq!(
+            after("webhooks/zap", "webhooks/zapp"),
+            [
+                "1: Error `tellonce/demo/webhooks/zap` is missing",
+                "10: Warning nobody reads `tellonce/demo/webhooks/zapp`"
+            ]
+        );
+        assert!(after("stores/shop", "stores/old")[0].starts_with("1: Warning `tellonce/demo/stores/shop` is missing"));
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_seen_and_not_shown() {
+        assert!(
+            after("ezw_line_demo", "eyJhunter2")[0].starts_with("2: Error `tellonce/demo/lines/main` is no line token")
+        );
+        assert!(after("test-static-header-token-1", "hunter2")[0].contains("guessed"));
+        assert!(after("whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1z", "whsec_hunter!")[0].contains("not whsec_ and base64"));
+        let old = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtb2xkLXNlY3JldC0wMDA=";
+        assert!(after(old, "whsec_aHVudGVyMg==")[0].contains("too short"), "the previous value is looked at as well");
+        assert!(after(old, "whsec_aHVudGVyMmh1bnRlcjJodW50")[0].starts_with("4: Warning"));
+    }
+
+    #[test]
+    fn one_value_for_two_is_seen() {
+        let same = after("test-static-header-token-1", "test-shopify-client-secret-1");
+        assert!(same[0].contains("has the same value as `tellonce/demo/webhooks/shop`"), "{same:?}");
+    }
+
+    #[test]
+    fn a_file_of_another_shape_is_an_error_without_values() {
+        for text in
+            ["hunter2", "[\"hunter2\"]", "{\"a\": 1}", "{\"a\": {\"current\": 1}}", "{\"a\": {\"previous\": \"b\"}}"]
+        {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

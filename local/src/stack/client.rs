@@ -1,0 +1,102 @@
+//! What the stack has to know of a client, and what it tells the functions about this machine.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use super::Options;
+use crate::{ACCOUNT, REGION, template};
+
+/// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
+const LAYER: &str = "/opt/";
+
+/// The few things the stack itself has to know of a client; the rest is the functions' business.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Client {
+    pub(super) client: String,
+    #[serde(default)]
+    pub(super) lines: BTreeMap<String, ClientLine>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ClientLine {
+    pub(super) line_id: String,
+}
+
+/// Reads `client.toml` of a client's folder, as far as it is needed here.
+pub(super) fn read_client(folder: &Path) -> anyhow::Result<Client> {
+    let path = folder.join("client.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// The parameters a deployment of this client would be given.
+pub(super) fn parameters(options: &Options, client: &Client) -> BTreeMap<String, String> {
+    let mut parameters = BTreeMap::from([
+        ("Client".to_owned(), client.client.clone()),
+        ("ClientDir".to_owned(), options.client.display().to_string()),
+    ]);
+    parameters.extend(options.parameters.clone());
+    parameters
+}
+
+/// What stands around the functions, and where.
+pub(super) struct Surroundings {
+    pub(super) dynamo_url: String,
+    pub(super) secrets_url: String,
+    pub(super) ezw_url: String,
+    pub(super) gateway_url: String,
+    pub(super) clock: PathBuf,
+}
+
+/// A function's environment: the template's, then what Lambda sets, then what leads to this machine's servers.
+pub(super) fn environment(
+    function: &template::Function,
+    surroundings: &Surroundings,
+    options: &Options,
+) -> BTreeMap<String, String> {
+    let mut env = function.env.clone();
+    for value in env.values_mut() {
+        if let Some(file) = value.strip_prefix(LAYER) {
+            *value = options.client.join(file).display().to_string();
+        }
+    }
+    // a function that can talk to these at all talks to the ones on this machine
+    for (name, url) in [("EZW_BASE_URL", &surroundings.ezw_url), ("SHOPIFY_BASE_URL", &surroundings.gateway_url)] {
+        if let Some(value) = env.get_mut(name) {
+            value.clone_from(url);
+        }
+    }
+    let memory = function.memory_mb.to_string();
+    let log_group = format!("/aws/lambda/{}", function.name);
+    let clock = surroundings.clock.display().to_string();
+    for (name, value) in [
+        ("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("_HANDLER", "bootstrap"),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_ACCOUNT_ID", ACCOUNT),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_SESSION_TOKEN", "local"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &surroundings.dynamo_url),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &surroundings.secrets_url),
+        ("TELLONCE_CLOCK", &clock),
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    env.extend(options.env.clone());
+    env
+}

@@ -1,0 +1,168 @@
+//! The stack around a function that is this test program itself; the real functions have their stories in `tests`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::functions::child;
+
+const TEMPLATE: &str = r#"
+Resources:
+  Child:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildProperties: {Binary: child}}
+    Properties:
+      Timeout: 5
+      Environment:
+        Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", TABLE: !Ref Inbox, OWN: "1"}
+      Events:
+        Door: {Type: HttpApi, Properties: {Path: "/doors/{door}", Method: POST}}
+        EveryMinute: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}
+        Inbox:
+          Type: DynamoDB
+          Properties:
+            Stream: !GetAtt Inbox.StreamArn
+            StartingPosition: TRIM_HORIZON
+            BatchSize: 2
+            MaximumRetryAttempts: 1
+            FunctionResponseTypes: [ReportBatchItemFailures]
+  Inbox:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+      StreamSpecification: {StreamViewType: NEW_IMAGE}
+"#;
+
+/// A workspace with a client and the function.
+fn workspace() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let client = dir.path().join("clients/demo");
+    std::fs::create_dir_all(&client).unwrap();
+    std::fs::write(dir.path().join("template.yaml"), TEMPLATE).unwrap();
+    std::fs::write(client.join("client.toml"), "client = \"demo\"\n[lines.main]\nline_id = \"line_1\"\n").unwrap();
+    std::fs::write(client.join("secrets.json"), r#"{"tellonce/demo/lines/main": "token"}"#).unwrap();
+    child::put_into(dir.path(), child::NAME);
+    dir
+}
+
+fn options(dir: &tempfile::TempDir) -> Options {
+    Options { binaries: Some(dir.path().to_owned()), ..Options::new(dir.path()) }
+}
+
+fn put(stack: &Stack, id: &str, what: &str) {
+    let item = json!({"id": {"S": id}, "do": {"S": what}});
+    stack.dynamo().call("PutItem", &json!({"TableName": "Inbox", "Item": item})).unwrap();
+}
+
+async fn post(stack: &Stack, path: &str, body: &'static str) -> (u16, Value) {
+    let request = stack.ezw().http().post(format!("{}{path}", stack.gateway_url())).body(body);
+    let answer = request.header("content-type", "application/json").send().await.unwrap();
+    (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_request_reaches_the_function_with_this_machine_around_it() {
+    let dir = workspace();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    let (status, answer) = post(&stack, "/doors/front", "{\"do\": \"echo\"}").await;
+    assert_eq!(status, 200);
+    assert_eq!(answer["event"]["pathParameters"]["door"], "front");
+    let env = &answer["env"];
+    let client = dir.path().canonicalize().unwrap().join("clients/demo/client.toml");
+    assert_eq!(env["CLIENT_CONFIG"], client.to_str().unwrap());
+    assert_eq!(env["EZW_BASE_URL"], stack.ezw().base_url());
+    assert_eq!((&env["TABLE"], &env["AWS_LAMBDA_FUNCTION_NAME"]), (&json!("Inbox"), &json!("child")));
+    assert_eq!(env["TELLONCE_CLOCK"], stack.clock().path().to_str().unwrap());
+    assert!(env["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    assert_eq!(post(&stack, "/doors", "{}").await, (404, json!({"message": "Not Found"})));
+    assert_eq!(stack.ezw().lines(), ["line_1"]);
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_tick_invokes_what_is_scheduled_and_returns_its_response() {
+    let dir = workspace();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    assert_eq!(stack.tick().await.unwrap()["event"]["source"], "aws.events");
+    assert_eq!(stack.invocations(child::NAME).succeeded, 1);
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn drained_means_read_to_the_end_and_given_up_where_need_be() {
+    let dir = workspace();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    for (id, what) in [("a", "x"), ("b", "x"), ("c", "poison"), ("d", "x")] {
+        put(&stack, id, what);
+    }
+    stack.drain().await.unwrap();
+    assert!(stack.streams().unwrap().iter().all(MappingState::caught_up));
+    // without bisecting, the batch of two goes together
+    let failures = stack.failures();
+    assert_eq!(failures.len(), 1);
+    assert_eq!((failures[0].records.len(), failures[0].attempts), (2, 2));
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_does_not_drain_is_named() {
+    let dir = workspace();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    let hanging = tokio::spawn({
+        let stack = stack.clone();
+        async move { stack.invoke(child::NAME, &json!({"do": "hang"})).await }
+    });
+    while stack.invocations(child::NAME).running == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let error = stack.drain_within(Duration::from_millis(50)).await.unwrap_err().to_string();
+    assert!(error.contains("child has 1 invocation(s) running"), "{error}");
+    stack.shutdown().await;
+    assert!(hanging.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn state_survives_a_restart_and_fresh_forgets_it() {
+    let dir = workspace();
+    let kept = Options { state: Some(dir.path().join("state")), ..options(&dir) };
+    let stack = Stack::start(kept.clone()).await.unwrap();
+    put(&stack, "a", "x");
+    stack.drain().await.unwrap();
+    stack.clock().advance(Duration::from_mins(1)).unwrap();
+    // written after the last batch: the next stack has to find it by itself
+    stack.shutdown().await;
+    put(&stack, "b", "x");
+
+    let stack = Stack::start(kept.clone()).await.unwrap();
+    stack.drain().await.unwrap();
+    assert_eq!(stack.invocations(child::NAME).started, 1);
+    assert_eq!(stack.dynamo().call("Scan", &json!({"TableName": "Inbox"})).unwrap()["Count"], 2);
+    assert_eq!(stack.clock().offset(), 60_000);
+    stack.shutdown().await;
+
+    let stack = Stack::start(Options { fresh: true, ..kept }).await.unwrap();
+    assert_eq!(stack.dynamo().call("Scan", &json!({"TableName": "Inbox"})).unwrap()["Count"], 0);
+    assert_eq!(stack.clock().offset(), 0);
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_missing_binary_is_named_with_the_way_to_build_it() {
+    let dir = workspace();
+    std::fs::remove_file(dir.path().join(child::NAME)).unwrap();
+    let error = Stack::start(options(&dir)).await.unwrap_err().to_string();
+    assert!(error.contains("child") && error.contains("cargo build"), "{error}");
+}
+
+#[tokio::test]
+async fn extra_environment_wins() {
+    let dir = workspace();
+    let env = BTreeMap::from([("OWN".to_owned(), "2".to_owned())]);
+    let stack = Stack::start(Options { env, ..options(&dir) }).await.unwrap();
+    let answer = stack.invoke(child::NAME, &json!({"do": "echo"})).await.unwrap();
+    assert_eq!(answer["env"]["OWN"], "2");
+    stack.shutdown().await;
+}

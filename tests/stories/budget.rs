@@ -1,0 +1,55 @@
+//! What a message costs in requests: held so that a slower or dearer path shows.
+
+use crate::world::World;
+
+const PHONE: &str = "+972545550199";
+
+#[tokio::test]
+async fn a_message_costs_three_writes_and_one_read_besides_the_pace() {
+    let world = World::start().await;
+    // Warm: tokens are read, the line's health is known.
+    world.deliver(world.shopify("orders/paid", "d-0", &world.order(1000, PHONE))).await;
+    let counters = world.stack.dynamo().counters();
+    counters.reset();
+    world.stack.ezw().reset_counters();
+    world.stack.secrets().reset_requests();
+
+    let paid = world.shopify("orders/paid", "d-1", &world.order(1001, PHONE));
+    assert_eq!(world.post(paid.clone()).await, 200);
+    let inbox = counters.usage("PutItem", &world.table("StoreInbox"));
+    assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new delivery is one write");
+    world.settle().await;
+    let used = counters.snapshot();
+    let of = |operation: &str, table: &str| {
+        used.get(&(operation.to_owned(), world.table(table))).map_or(0, |usage| usage.requests)
+    };
+    assert_eq!(of("PutItem", "Ledger"), 2, "claim and settlement: {used:?}");
+    assert_eq!(of("Query", "Ledger"), 1, "the story: {used:?}");
+    assert_eq!(of("UpdateItem", "Ledger"), 1, "the line's pace: {used:?}");
+    let all: u64 = used.values().map(|usage| usage.requests).sum();
+    assert_eq!(all, 5, "and nothing else: {used:?}");
+    let requests = world.stack.ezw().counters().requests;
+    assert_eq!(requests.values().sum::<u64>(), 1, "one send, no question about health: {requests:?}");
+    assert_eq!(world.stack.secrets().total_requests(), 0);
+    let units = counters.usage("PutItem", &world.table("Ledger")).units;
+    assert!(units <= 4.0, "{units} write units");
+
+    counters.reset();
+    assert_eq!(world.post(paid).await, 200);
+    world.settle().await;
+    let used = counters.snapshot();
+    let all: u64 = used.values().map(|usage| usage.requests).sum();
+    assert_eq!(all, 1, "a duplicate is one write and wakes nobody: {used:?}");
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_fact_costs_a_refused_write_and_its_reason() {
+    let world = World::start().await;
+    world.deliver(world.woo("a", 1, "completed", PHONE)).await;
+    let counters = world.stack.dynamo().counters();
+    counters.reset();
+    world.deliver(world.woo("b", 1, "completed", PHONE)).await;
+    let used = counters.snapshot();
+    let all: u64 = used.values().map(|usage| usage.requests).sum();
+    assert_eq!(all, 3, "filed, refused by the ledger, reason recorded: {used:?}");
+}

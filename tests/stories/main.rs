@@ -1,0 +1,14 @@
+//! Stories through the whole house: the real function binaries, as processes, against the embedded `DynamoDB` and the
+//! fake `EZWhatsApp`.
+//!
+//! A story starts a [`world::World`], posts what a store would post, lets time pass, and looks at the customer's phone
+//! and at the ledger. Nothing in a story sleeps for time to pass: the functions' clock is moved.
+
+mod bad_input;
+mod budget;
+mod lookups;
+mod outages;
+mod privacy;
+mod storm;
+mod telling;
+mod world;

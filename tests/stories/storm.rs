@@ -1,0 +1,152 @@
+//! A thousand signed deliveries in random order, with duplicates, faults on every side and two killed functions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::stream::StreamExt;
+use jiff::SignedDuration;
+use local::fake_ezw::Fault;
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use crate::world::{Post, World};
+
+const DELIVERIES: usize = 1000;
+const DUPLICATES: usize = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_deliveries_through_every_kind_of_trouble_are_each_told_once_or_visible_with_a_reason() {
+    let seed: u64 = rand::rng().random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let world = World::start().await;
+
+    // 700 different facts about 350 orders of three kinds of store, and 300 of them again.
+    let mut posts: Vec<(String, Post)> = Vec::new();
+    for number in 0..(DELIVERIES - DUPLICATES) {
+        let order = number / 2;
+        let phone = format!("+97254555{order:04}");
+        let id = format!("d-{number}");
+        let later = number % 2 == 1;
+        posts.push(match order % 3 {
+            0 => {
+                let topic = if later { "orders/paid" } else { "orders/create" };
+                (format!("shop#{id}"), world.shopify(topic, &id, &world.order(100_000 + order as u64, &phone)))
+            }
+            1 => {
+                let post = world.woo(&id, order as u64, if later { "completed" } else { "processing" }, &phone);
+                (format!("woo#{id}"), post)
+            }
+            _ => {
+                let post = world.erp(&id, if later { "ready" } else { "late" }, &format!("SO-{order}"), &phone);
+                (format!("erp#{id}"), post)
+            }
+        });
+    }
+    let facts = posts.len();
+    for _ in 0..DUPLICATES {
+        let again = posts[random.random_range(0..facts)].clone();
+        posts.push(again);
+    }
+    posts.shuffle(&mut random);
+
+    let ezw = world.stack.ezw();
+    for (share, fault) in [
+        (0.02, Fault::DropAfterAccept),
+        (0.01, Fault::ServerErrorAfterAccept),
+        (0.01, Fault::ServerErrorBeforeAccept),
+        (0.01, Fault::TooManyRequests { retry_after_s: Some(1) }),
+    ] {
+        ezw.fail_fraction(share, fault, random.random()).unwrap();
+    }
+    world.stack.dynamo().faults().throttle_fraction(0.05);
+
+    // A store that is not answered 2xx sends again, as stores do.
+    let mut refused = 0;
+    for (part, chunk) in posts.chunks(DELIVERIES / 4).enumerate() {
+        let mut waiting: Vec<Post> = chunk.iter().map(|(_, post)| post.clone()).collect();
+        while !waiting.is_empty() {
+            let answers = futures::stream::iter(waiting.into_iter().map(|post| {
+                let world = &world;
+                async move { (world.post(post.clone()).await, post) }
+            }));
+            let answers: Vec<(u16, Post)> = answers.buffer_unordered(8).collect().await;
+            assert!(answers.iter().all(|(status, _)| matches!(status, 200 | 503)), "{answers:?}", answers = answers.iter().map(|(status, _)| status).collect::<Vec<_>>());
+            waiting = answers.into_iter().filter(|(status, _)| *status != 200).map(|(_, post)| post).collect();
+            refused += waiting.len();
+        }
+        if part == 1 || part == 2 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            world.stack.kill("order-notifier").await;
+        }
+    }
+    world.stack.drain_within(Duration::from_secs(240)).await.unwrap();
+
+    // Now time passes until nothing waits any more.
+    let mut ticks = 0;
+    loop {
+        let waiting = world.rows().values().filter(|row| waits(row["state"].as_str().unwrap())).count();
+        if waiting == 0 {
+            break;
+        }
+        ticks += 1;
+        assert!(ticks < 60, "{waiting} messages still wait after {ticks} sweeps");
+        world.pass(SignedDuration::from_mins(2));
+        world.tick().await;
+    }
+    world.settle().await;
+
+    let rows = world.rows();
+    let items = world.items("StoreInbox");
+    let told_from: BTreeSet<&str> = rows.values().filter_map(|row| row["delivery"].as_str()).collect();
+    let mut lost = Vec::new();
+    for item in &items {
+        let id = item["id"].as_str().unwrap();
+        if !told_from.contains(id) && !item["outcome"].is_string() {
+            lost.push(id);
+        }
+    }
+    let per_key = ezw.per_key();
+    let duplicates: Vec<_> = per_key.iter().filter(|(_, count)| **count > 1).collect();
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows.values() {
+        *states.entry(row["state"].as_str().unwrap()).or_default() += 1;
+    }
+    let unsaid: Vec<_> = rows
+        .iter()
+        .filter(|(key, row)| row["state"] == "accepted" && per_key.get(*key).copied().unwrap_or(0) != 1)
+        .map(|(key, _)| key)
+        .collect();
+    let silent: Vec<_> = rows
+        .iter()
+        .filter(|(_, row)| row["state"] != "accepted" && !row["reason"].is_string())
+        .map(|(key, _)| key)
+        .collect();
+    let counters = ezw.counters();
+    println!(
+        "{} posts of {facts} facts, {refused} answered 503 and posted again; {} deliveries filed; ledger: {states:?}; \
+         {} messages queued at EZWhatsApp, {} sends repeated under their key, faults {:?}; {ticks} sweeps; \
+         {} duplicates, {} lost",
+        posts.len(),
+        items.len(),
+        counters.queued,
+        counters.replays,
+        counters.faults,
+        duplicates.len(),
+        lost.len(),
+    );
+    assert_eq!(items.len(), facts, "every fact is filed once");
+    assert_eq!(rows.len(), facts, "every fact has its row");
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    assert!(duplicates.is_empty(), "told twice: {duplicates:?}");
+    assert!(unsaid.is_empty(), "accepted and never said: {unsaid:?}");
+    assert!(silent.is_empty(), "without a reason: {silent:?}");
+    assert_eq!((counters.missing_key, counters.changed, counters.wakeups), (0, 0, 0));
+    assert_eq!(world.stack.failures().len(), 0, "{:?}", world.stack.failures());
+    assert!(states.get("accepted").copied().unwrap_or(0) > facts / 2, "{states:?}");
+}
+
+fn waits(state: &str) -> bool {
+    matches!(state, "held" | "claimed" | "unknown")
+}

@@ -1,0 +1,347 @@
+//! A client's whole stack for one story, and the stores that post to it.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jiff::{SignedDuration, Timestamp};
+use local::{Options, Stack, fake_ezw::PhoneMessage};
+use ring::hmac;
+use serde_json::{Value, json};
+
+/// Secret of the Shopify store of [`CLIENT`].
+pub const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
+/// Secret of the `WooCommerce` store of [`CLIENT`]: with characters that WordPress would encode.
+pub const WOO_SECRET: &str = "story-woo-secret & <1>";
+/// Secret of the ERP of [`CLIENT`].
+pub const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
+/// What the no-code sender of [`CLIENT`] puts into its header.
+pub const ZAP_SECRET: &str = "story-static-header-1";
+/// Token of the line.
+pub const LINE_TOKEN: &str = "ezw_line_story1";
+
+/// The configuration that stories run with; `PACE` is replaced.
+const CLIENT: &str = r#"
+client = "story"
+name = "Story Shop"
+country = "IL"
+time_zone = "Asia/Jerusalem"
+languages = ["en", "he"]
+
+[lines.main]
+line_id = "line_story"
+pace_per_minute = PACE
+
+[stores.shop]
+kind = "shopify"
+shop_domain = "story.myshopify.com"
+line = "main"
+order_book = "main"
+
+[stores.woo]
+kind = "woocommerce"
+source = "https://story.example/"
+line = "main"
+order_book = "woo"
+statuses = { processing = "paid", completed = "shipped", ready = "ready", cancelled = "cancelled" }
+
+[stores.erp]
+kind = "custom"
+line = "main"
+order_book = "main"
+verify = { scheme = "standard-webhooks" }
+events = { ready = "ready", late = "out-for-delivery", invoice = "invoice" }
+[stores.erp.fields]
+event = "/type"
+order_id = "/order"
+phone = "/phone"
+name = "/name"
+occurred_at = "/at"
+[stores.erp.fields.values]
+invoice_url = "/invoice"
+
+[stores.zap]
+kind = "custom"
+line = "main"
+order_book = "zap"
+verify = { scheme = "static-header", header = "X-Webhook-Token" }
+events = { ready = "ready" }
+[stores.zap.fields]
+event = "/event"
+order_id = "/order/id"
+delivery_id = "/event_id"
+phone = "/customer/phone"
+name = "/customer/name"
+
+[messages.received]
+useful_for = "48h"
+text = { en = "Order {{ order_number }}: received.", he = "הזמנה {{ order_number }} התקבלה." }
+[messages.paid]
+useful_for = "48h"
+text = { en = "Order {{ order_number }}: paid.", he = "הזמנה {{ order_number }} שולמה." }
+[messages.ready]
+useful_for = "72h"
+text = { en = "{% if first_name %}{{ first_name }}, {% endif %}order {{ order_number }}: ready.", he = "הזמנה {{ order_number }} מוכנה." }
+[messages.shipped]
+useful_for = "72h"
+text = { en = "Order {{ order_number }}: on its way.", he = "הזמנה {{ order_number }} בדרך." }
+button = { url = "tracking_url", text = { en = "Track it", he = "מעקב" } }
+[messages.out-for-delivery]
+useful_for = "2h"
+text = { en = "Order {{ order_number }}: today.", he = "הזמנה {{ order_number }} היום." }
+[messages.cancelled]
+useful_for = "48h"
+text = { en = "Order {{ order_number }}: cancelled.", he = "הזמנה {{ order_number }} בוטלה." }
+[messages.invoice]
+useful_for = "10d"
+document = "invoice_url"
+text = { en = "Invoice of order {{ order_number }}.", he = "חשבונית להזמנה {{ order_number }}." }
+"#;
+
+/// Something a store posts.
+#[derive(Clone)]
+pub struct Post {
+    /// Route, e.g. `/stores/shop`.
+    pub path: String,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Post {
+    /// The same with another value of a header, or without it.
+    pub fn with(mut self, header: &str, value: Option<&str>) -> Self {
+        self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
+        self.headers.extend(value.map(|value| (header.to_owned(), value.to_owned())));
+        self
+    }
+}
+
+/// A stack and its surroundings.
+pub struct World {
+    /// The stack.
+    pub stack: Arc<Stack>,
+    http: reqwest::Client,
+    _client: tempfile::TempDir,
+}
+
+/// How a world differs from the usual one.
+#[derive(Default)]
+pub struct Setup {
+    /// Messages a minute; so many that the pace plays no part, if not said.
+    pub pace: Option<u32>,
+    /// Added to the functions' environment.
+    pub env: BTreeMap<String, String>,
+}
+
+impl World {
+    /// The usual world.
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// A world that differs.
+    pub async fn start_with(setup: Setup) -> Self {
+        let client = tempfile::tempdir().unwrap();
+        let pace = setup.pace.unwrap_or(60_000).to_string();
+        std::fs::write(client.path().join("client.toml"), CLIENT.replace("PACE", &pace)).unwrap();
+        let secrets = json!({
+            "tellonce/story/webhooks/shop": SHOPIFY_SECRET,
+            "tellonce/story/webhooks/woo": WOO_SECRET,
+            "tellonce/story/webhooks/erp": ERP_SECRET,
+            "tellonce/story/webhooks/zap": ZAP_SECRET,
+            "tellonce/story/lines/main": LINE_TOKEN,
+            "tellonce/story/stores/shop": "story-shop-api-token",
+        });
+        std::fs::write(client.path().join("secrets.json"), secrets.to_string()).unwrap();
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
+        let options = Options { client: client.path().to_owned(), env: setup.env, ..Options::new(root) };
+        let stack = Stack::start(options).await.unwrap();
+        stack.ezw().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
+        let http = shared::cold_start::http_client().unwrap();
+        Self { stack, http, _client: client }
+    }
+
+    /// The functions' time.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.stack.clock().now_ms()).unwrap()
+    }
+
+    /// Lets time pass for the functions.
+    pub fn pass(&self, span: SignedDuration) {
+        self.stack.clock().advance(Duration::try_from(span).unwrap()).unwrap();
+    }
+
+    /// Posts, and gives the status of the answer.
+    pub async fn post(&self, post: Post) -> u16 {
+        let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
+        request = request.timeout(Duration::from_secs(40));
+        for (name, value) in post.headers {
+            request = request.header(name, value);
+        }
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Posts, must be accepted, and waits until everything that follows from it is done.
+    pub async fn deliver(&self, post: Post) {
+        assert_eq!(self.post(post).await, 200);
+        self.settle().await;
+    }
+
+    /// Waits until the streams are read to their end and no function runs.
+    pub async fn settle(&self) {
+        self.stack.drain_within(Duration::from_secs(60)).await.unwrap();
+    }
+
+    /// Lets the clock do once what it does every minute.
+    pub async fn tick(&self) -> Value {
+        self.stack.tick().await.unwrap()
+    }
+
+    /// Texts on a customer's phone, in the order in which they came.
+    pub fn texts(&self, phone: &str) -> Vec<String> {
+        self.stack.ezw().phone(phone).into_iter().map(|message| message.body).collect()
+    }
+
+    /// All messages, in the order in which they came.
+    pub fn messages(&self) -> Vec<PhoneMessage> {
+        self.stack.ezw().messages()
+    }
+
+    /// All items of the table behind a logical id of the template.
+    pub fn items(&self, logical_id: &str) -> Vec<Value> {
+        let table = self.table(logical_id);
+        let mut items = Vec::new();
+        let mut from = Value::Null;
+        loop {
+            let mut request = json!({ "TableName": table });
+            if !from.is_null() {
+                request["ExclusiveStartKey"] = from;
+            }
+            let answer = self.stack.dynamo().call("Scan", &request).unwrap();
+            let page = answer["Items"].as_array().cloned().unwrap_or_default();
+            items.extend(page.iter().map(|item| local::dynamo::plain_item(item).unwrap()));
+            match answer.get("LastEvaluatedKey") {
+                Some(key) if !key.is_null() => from = key.clone(),
+                _ => return items,
+            }
+        }
+    }
+
+    /// The name of a table.
+    pub fn table(&self, logical_id: &str) -> String {
+        let tables = &self.stack.template().tables;
+        tables.iter().find(|table| table.id == logical_id).unwrap().name.clone()
+    }
+
+    /// All message rows of the ledger, by idempotency key.
+    pub fn rows(&self) -> BTreeMap<String, Value> {
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let rows = self.items("Ledger").into_iter().filter(|row| !text(row, "subject").starts_with("line:"));
+        rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()
+    }
+
+    /// The state of a message.
+    pub fn state(&self, key: &str) -> String {
+        self.rows().get(key).and_then(|row| row["state"].as_str()).unwrap_or("absent").to_owned()
+    }
+
+    /// What was recorded beside a delivery, or nothing.
+    pub fn outcome(&self, delivery: &str) -> Option<String> {
+        let items = self.items("StoreInbox");
+        let item = items.iter().find(|item| item["id"] == delivery)?;
+        item["outcome"].as_str().map(str::to_owned)
+    }
+
+    /// A Shopify order, as its REST resource.
+    pub fn order(&self, id: u64, phone: &str) -> Value {
+        let now = self.now().to_string();
+        json!({
+            "id": id, "name": format!("#{id}"), "created_at": now, "updated_at": now, "processed_at": now,
+            "cancelled_at": null, "currency": "ILS", "total_price": "59.00", "financial_status": "paid",
+            "customer_locale": "en", "phone": phone, "test": false, "source_name": "web",
+            "customer": { "id": 1, "first_name": "Noa", "last_name": "Levi", "phone": null },
+            "shipping_address": { "name": "Noa Levi", "phone": null, "country_code": "IL" },
+            "fulfillments": [], "line_items": [], "shipping_lines": [],
+        })
+    }
+
+    /// A Shopify delivery.
+    pub fn shopify(&self, topic: &str, delivery_id: &str, body: &Value) -> Post {
+        let body = body.to_string().into_bytes();
+        Post {
+            path: "/stores/shop".into(),
+            headers: vec![
+                ("Content-Type".into(), "application/json".into()),
+                ("X-Shopify-Topic".into(), topic.into()),
+                ("X-Shopify-Shop-Domain".into(), "story.myshopify.com".into()),
+                ("X-Shopify-Webhook-Id".into(), delivery_id.into()),
+                ("X-Shopify-API-Version".into(), "2026-10".into()),
+                ("X-Shopify-Hmac-Sha256".into(), sign(SHOPIFY_SECRET.as_bytes(), &body)),
+            ],
+            body,
+        }
+    }
+
+    /// A `WooCommerce` delivery of an order.
+    pub fn woo(&self, delivery_id: &str, id: u64, status: &str, phone: &str) -> Post {
+        let now = self.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let body = json!({
+            "id": id, "number": id.to_string(), "status": status, "currency": "ILS", "total": "149.90",
+            "date_created_gmt": now, "date_modified_gmt": now, "date_paid_gmt": now,
+            "date_completed_gmt": if status == "completed" { Some(&now) } else { None },
+            "billing": { "first_name": "Dana", "last_name": "Cohen", "phone": phone, "country": "IL" },
+            "shipping": { "phone": "", "country": "IL" }, "meta_data": [], "shipping_lines": [], "refunds": [],
+            "note": delivery_id,
+        });
+        let body = body.to_string().into_bytes();
+        Post {
+            path: "/stores/woo".into(),
+            headers: vec![
+                ("Content-Type".into(), "application/json".into()),
+                ("X-WC-Webhook-Source".into(), "https://story.example/".into()),
+                ("X-WC-Webhook-Topic".into(), "order.updated".into()),
+                ("X-WC-Webhook-ID".into(), "7".into()),
+                ("X-WC-Webhook-Delivery-ID".into(), delivery_id.into()),
+                ("X-WC-Webhook-Signature".into(), sign(WOO_SECRET.as_bytes(), &body)),
+            ],
+            body,
+        }
+    }
+
+    /// A delivery of the ERP, signed now with `secret`.
+    pub fn erp_with(&self, secret: &str, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
+        let body = json!({
+            "type": event, "order": order, "phone": phone, "name": "Amit Peretz", "at": self.now().to_string(),
+            "invoice": "https://story.example/invoices/1.pdf",
+        });
+        self.erp_signed(secret, delivery_id, &body)
+    }
+
+    /// Any body of the ERP, signed now.
+    pub fn erp_signed(&self, secret: &str, delivery_id: &str, body: &Value) -> Post {
+        let body = body.to_string().into_bytes();
+        let stamp = self.now().as_second();
+        let key = BASE64.decode(secret.trim_start_matches("whsec_")).unwrap();
+        let signed = [format!("{delivery_id}.{stamp}.").as_bytes(), &body].concat();
+        Post {
+            path: "/stores/erp".into(),
+            headers: vec![
+                ("Content-Type".into(), "application/json".into()),
+                ("webhook-id".into(), delivery_id.into()),
+                ("webhook-timestamp".into(), stamp.to_string()),
+                ("webhook-signature".into(), format!("v1,{}", sign(&key, &signed))),
+            ],
+            body,
+        }
+    }
+
+    /// A delivery of the ERP.
+    pub fn erp(&self, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
+        self.erp_with(ERP_SECRET, delivery_id, event, order, phone)
+    }
+}
+
+fn sign(key: &[u8], content: &[u8]) -> String {
+    BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), content))
+}
