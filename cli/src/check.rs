@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use shared::client_config::{ClientConfig, Examined, Finding, Severity, examine};
+use shared::{
+    check::{Examined, Finding, Severity, examine},
+    client_config::ClientConfig,
+};
 
 use crate::{
     Said,

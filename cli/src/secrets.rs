@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use shared::{
-    client_config::{ClientConfig, CustomScheme, Finding, Severity, StoreKind},
+    check::{Finding, Severity},
+    client_config::{ClientConfig, CustomScheme, StoreKind},
     secret::Secret,
 };
 

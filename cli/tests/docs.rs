@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use common::{root, tellonce};
 use serde_json::Value;
 use shared::{
-    client_config::{Milestone, examine},
+    check::examine,
+    client_config::Milestone,
     wording::{Kind, VARIABLES},
 };
 

@@ -2,12 +2,14 @@
 //!
 //! [`delivery`] believes late; [`inbox`] files what was believed; [`ledger`] remembers what was told and decides what
 //! may be; [`line`] speaks to `EZWhatsApp`; [`telling`] walks one message through the last two. [`client_config`],
-//! [`contact`] and [`wording`] are the client's side: who is told what, and how. [`secret`], [`clock`], [`batch`],
+//! [`contact`] and [`wording`] are the client's side: who is told what, and how; [`check`] looks over it all before a
+//! deployment. [`secret`], [`clock`], [`batch`],
 //! [`observe`], [`fault`] and [`cold_start`] are the small rooms that the others lean on.
 //!
 //! Arrows go down only; `docs/architecture.md` has the picture, and a test holds it.
 
 pub mod batch;
+pub mod check;
 pub mod client_config;
 pub mod clock;
 pub mod cold_start;

@@ -210,7 +210,7 @@ pub fn fill(template: &str, values: &Values) -> Result<String, WordingError> {
     template.render(&values.0).map(|text| text.trim().to_owned()).map_err(|error| told(&error))
 }
 
-/// The names that a template uses, for [`crate::client_config::check()`].
+/// The names that a template uses, for [`crate::check`].
 pub fn names_used(template: &str) -> Result<Vec<String>, WordingError> {
     let template = environment().template_from_str(template).map_err(|error| WordingError::Template {
         line: error.line().unwrap_or(1),

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod budget;
+mod house;
 mod lookups;
 mod outages;
 mod privacy;

@@ -9,15 +9,15 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 /// Secret of the Shopify store of [`CLIENT`].
-pub const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
+pub(crate) const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
 /// Secret of the `WooCommerce` store of [`CLIENT`]: with characters that WordPress would encode.
-pub const WOO_SECRET: &str = "story-woo-secret & <1>";
+pub(crate) const WOO_SECRET: &str = "story-woo-secret & <1>";
 /// Secret of the ERP of [`CLIENT`].
-pub const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
+pub(crate) const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
 /// What the no-code sender of [`CLIENT`] puts into its header.
-pub const ZAP_SECRET: &str = "story-static-header-1";
+pub(crate) const ZAP_SECRET: &str = "story-static-header-1";
 /// Token of the line.
-pub const LINE_TOKEN: &str = "ezw_line_story1";
+pub(crate) const LINE_TOKEN: &str = "ezw_line_story1";
 
 /// The configuration that stories run with; `PACE` is replaced.
 const CLIENT: &str = r#"
@@ -99,18 +99,18 @@ text = { en = "Invoice of order {{ order_number }}.", he = "חשבונית לה�
 
 /// Something a store posts.
 #[derive(Clone)]
-pub struct Post {
+pub(crate) struct Post {
     /// Route, e.g. `/stores/shop`.
-    pub path: String,
+    pub(crate) path: String,
     /// Headers.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// Body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Post {
     /// The same with another value of a header, or without it.
-    pub fn with(mut self, header: &str, value: Option<&str>) -> Self {
+    pub(crate) fn with(mut self, header: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
         self.headers.extend(value.map(|value| (header.to_owned(), value.to_owned())));
         self
@@ -118,30 +118,30 @@ impl Post {
 }
 
 /// A stack and its surroundings.
-pub struct World {
+pub(crate) struct World {
     /// The stack.
-    pub stack: Arc<Stack>,
+    pub(crate) stack: Arc<Stack>,
     http: reqwest::Client,
     _client: tempfile::TempDir,
 }
 
 /// How a world differs from the usual one.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Messages a minute; so many that the pace plays no part, if not said.
-    pub pace: Option<u32>,
+    pub(crate) pace: Option<u32>,
     /// Added to the functions' environment.
-    pub env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
 }
 
 impl World {
     /// The usual world.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Setup::default()).await
     }
 
     /// A world that differs.
-    pub async fn start_with(setup: Setup) -> Self {
+    pub(crate) async fn start_with(setup: Setup) -> Self {
         let client = tempfile::tempdir().unwrap();
         let pace = setup.pace.unwrap_or(60_000).to_string();
         std::fs::write(client.path().join("client.toml"), CLIENT.replace("PACE", &pace)).unwrap();
@@ -163,17 +163,17 @@ impl World {
     }
 
     /// The functions' time.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.stack.clock().now_ms()).unwrap()
     }
 
     /// Lets time pass for the functions.
-    pub fn pass(&self, span: SignedDuration) {
+    pub(crate) fn pass(&self, span: SignedDuration) {
         self.stack.clock().advance(Duration::try_from(span).unwrap()).unwrap();
     }
 
     /// Posts, and gives the status of the answer.
-    pub async fn post(&self, post: Post) -> u16 {
+    pub(crate) async fn post(&self, post: Post) -> u16 {
         let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
         request = request.timeout(Duration::from_secs(40));
         for (name, value) in post.headers {
@@ -183,33 +183,33 @@ impl World {
     }
 
     /// Posts, must be accepted, and waits until everything that follows from it is done.
-    pub async fn deliver(&self, post: Post) {
+    pub(crate) async fn deliver(&self, post: Post) {
         assert_eq!(self.post(post).await, 200);
         self.settle().await;
     }
 
     /// Waits until the streams are read to their end and no function runs.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         self.stack.drain_within(Duration::from_secs(60)).await.unwrap();
     }
 
     /// Lets the clock do once what it does every minute.
-    pub async fn tick(&self) -> Value {
+    pub(crate) async fn tick(&self) -> Value {
         self.stack.tick().await.unwrap()
     }
 
     /// Texts on a customer's phone, in the order in which they came.
-    pub fn texts(&self, phone: &str) -> Vec<String> {
+    pub(crate) fn texts(&self, phone: &str) -> Vec<String> {
         self.stack.ezw().phone(phone).into_iter().map(|message| message.body).collect()
     }
 
     /// All messages, in the order in which they came.
-    pub fn messages(&self) -> Vec<PhoneMessage> {
+    pub(crate) fn messages(&self) -> Vec<PhoneMessage> {
         self.stack.ezw().messages()
     }
 
     /// All items of the table behind a logical id of the template.
-    pub fn items(&self, logical_id: &str) -> Vec<Value> {
+    pub(crate) fn items(&self, logical_id: &str) -> Vec<Value> {
         let table = self.table(logical_id);
         let mut items = Vec::new();
         let mut from = Value::Null;
@@ -229,32 +229,32 @@ impl World {
     }
 
     /// The name of a table.
-    pub fn table(&self, logical_id: &str) -> String {
+    pub(crate) fn table(&self, logical_id: &str) -> String {
         let tables = &self.stack.template().tables;
         tables.iter().find(|table| table.id == logical_id).unwrap().name.clone()
     }
 
     /// All message rows of the ledger, by idempotency key.
-    pub fn rows(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
         let rows = self.items("Ledger").into_iter().filter(|row| !text(row, "subject").starts_with("line:"));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()
     }
 
     /// The state of a message.
-    pub fn state(&self, key: &str) -> String {
+    pub(crate) fn state(&self, key: &str) -> String {
         self.rows().get(key).and_then(|row| row["state"].as_str()).unwrap_or("absent").to_owned()
     }
 
     /// What was recorded beside a delivery, or nothing.
-    pub fn outcome(&self, delivery: &str) -> Option<String> {
+    pub(crate) fn outcome(&self, delivery: &str) -> Option<String> {
         let items = self.items("StoreInbox");
         let item = items.iter().find(|item| item["id"] == delivery)?;
         item["outcome"].as_str().map(str::to_owned)
     }
 
     /// A Shopify order, as its REST resource.
-    pub fn order(&self, id: u64, phone: &str) -> Value {
+    pub(crate) fn order(&self, id: u64, phone: &str) -> Value {
         let now = self.now().to_string();
         json!({
             "id": id, "name": format!("#{id}"), "created_at": now, "updated_at": now, "processed_at": now,
@@ -267,7 +267,7 @@ impl World {
     }
 
     /// A Shopify delivery.
-    pub fn shopify(&self, topic: &str, delivery_id: &str, body: &Value) -> Post {
+    pub(crate) fn shopify(&self, topic: &str, delivery_id: &str, body: &Value) -> Post {
         let body = body.to_string().into_bytes();
         Post {
             path: "/stores/shop".into(),
@@ -284,7 +284,7 @@ impl World {
     }
 
     /// A `WooCommerce` delivery of an order.
-    pub fn woo(&self, delivery_id: &str, id: u64, status: &str, phone: &str) -> Post {
+    pub(crate) fn woo(&self, delivery_id: &str, id: u64, status: &str, phone: &str) -> Post {
         let now = self.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
         let body = json!({
             "id": id, "number": id.to_string(), "status": status, "currency": "ILS", "total": "149.90",
@@ -310,7 +310,7 @@ impl World {
     }
 
     /// A delivery of the ERP, signed now with `secret`.
-    pub fn erp_with(&self, secret: &str, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
+    pub(crate) fn erp_with(&self, secret: &str, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
         let body = json!({
             "type": event, "order": order, "phone": phone, "name": "Amit Peretz", "at": self.now().to_string(),
             "invoice": "https://story.example/invoices/1.pdf",
@@ -319,7 +319,7 @@ impl World {
     }
 
     /// Any body of the ERP, signed now.
-    pub fn erp_signed(&self, secret: &str, delivery_id: &str, body: &Value) -> Post {
+    pub(crate) fn erp_signed(&self, secret: &str, delivery_id: &str, body: &Value) -> Post {
         let body = body.to_string().into_bytes();
         let stamp = self.now().as_second();
         let key = BASE64.decode(secret.trim_start_matches("whsec_")).unwrap();
@@ -337,7 +337,7 @@ impl World {
     }
 
     /// A delivery of the ERP.
-    pub fn erp(&self, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
+    pub(crate) fn erp(&self, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
         self.erp_with(ERP_SECRET, delivery_id, event, order, phone)
     }
 }

@@ -22,7 +22,8 @@ use order_notifier::{
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    client_config::{ClientConfig, Milestone, Severity, Store, examine},
+    check::{Severity, examine},
+    client_config::{ClientConfig, Milestone, Store},
     clock::Clock,
     delivery::{Checked, Refusal, Verified},
     fault::chain,

@@ -142,7 +142,10 @@ fn context(event: &OrderEvent) -> Context {
 fn values(config: &ClientConfig, store_name: &str, store: &Store, event: &OrderEvent) -> Values {
     let mut values = Values::new();
     for (name, value) in &event.values {
-        values.set(name, value);
+        match local_time(config, value).filter(|_| TIMES.contains(&name.as_str())) {
+            Some(time) => values.set(name, &time),
+            None => values.set(name, value),
+        }
     }
     values.set("order_number", event.order_number.as_deref().unwrap_or(&event.order_id));
     let shop = store.name.as_deref().unwrap_or(&config.name);
@@ -151,6 +154,16 @@ fn values(config: &ClientConfig, store_name: &str, store: &Store, event: &OrderE
         values.set_customer(name);
     }
     values
+}
+
+/// Variables that may hold a moment.
+const TIMES: [&str; 3] = ["delivery_from", "delivery_to", "pickup_until"];
+
+/// A moment with an offset as the client's customers would read it off a clock: `2026-11-21 09:00`.
+fn local_time(config: &ClientConfig, value: &str) -> Option<String> {
+    let moment: Timestamp = value.parse().ok()?;
+    let zone = TimeZone::get(&config.time_zone).ok()?;
+    Some(moment.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string())
 }
 
 fn not_before(config: &ClientConfig, rule: &MessageRule, now: Timestamp) -> Option<Timestamp> {

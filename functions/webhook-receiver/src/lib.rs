@@ -193,8 +193,9 @@ pub fn judge<'a>(
     let mut refusal = Refusal::SecretUnusable("known");
     for secret in secrets {
         match verify(name, store, secret, unverified, now) {
-            Ok(checked) => return Ok(checked),
-            Err(reason) => refusal = reason,
+            // With another secret it may hold; any other reason is about the delivery itself.
+            Err(reason @ (Refusal::Mismatch | Refusal::SecretUnusable(_))) => refusal = reason,
+            decided => return Ok(decided?),
         }
     }
     Err(refusal.into())

@@ -5,10 +5,9 @@
 //! ([`ClientConfig::webhook_secret`] and its neighbours), so there is nothing to keep in step.
 //!
 //! Promises that what [`ClientConfig::parse`] returns has the right shape. Whether it makes sense (templates render,
-//! every store names a line that exists, …) is [`check()`]'s business, which runs before a deployment, not in a
+//! every store names a line that exists, …) is [`crate::check`]'s business, which runs before a deployment, not in a
 //! function's cold start.
 
-mod check;
 mod milestone;
 
 use std::{collections::BTreeMap, str::FromStr};
@@ -17,7 +16,6 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
-pub use check::{Examined, Finding, Severity, check, examine};
 pub use milestone::{Milestone, Place};
 
 /// A whole `client.toml`.

@@ -81,7 +81,7 @@ pub enum Refusal {
     #[error("the signature does not match; is the secret of this store the sender's?")]
     Mismatch,
     /// It was signed too long ago, or in the future.
-    #[error("it was signed {seconds} s {}; more than {tolerance} s is refused", if *.seconds < 0 { "in the future" } else { "ago" }, tolerance = scheme::TIMESTAMP_TOLERANCE_SECONDS)]
+    #[error("it was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" }, tolerance = scheme::TIMESTAMP_TOLERANCE_SECONDS)]
     Stale {
         /// Its age, negative when it is from the future.
         seconds: i64,

@@ -7,13 +7,12 @@ use jiff::Timestamp;
 
 use super::{
     key::Key,
-    row::{Context, Owner, Payload, Row, State},
+    row::{Context, Owner, Payload, Route, Row, State},
 };
 use crate::{
     client_config::Place,
     clock::{UnixMillis, from_millis},
     contact::Phone,
-    line::Route,
 };
 
 /// An item of the ledger cannot be read.
@@ -58,7 +57,7 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
         put("attempts", number(row.attempts.into()));
     }
     if let Some(payload) = &row.payload {
-        put("route", text(payload.route));
+        put("route", text(payload.route.path()));
         put("request", text(&payload.body));
     }
     if let Some(due) = row.due_at {
@@ -100,8 +99,7 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
     let small = |name: &'static str| number(name).and_then(|n| u8::try_from(n).ok()).ok_or(missing(name));
     let payload = match (text("route"), owned("request")) {
         (Some(route), Some(body)) => {
-            let route = Route::from_path(route).ok_or(missing("route"))?.path();
-            Some(Payload { route, body })
+            Some(Payload { route: Route::from_path(route).ok_or(missing("route"))?, body })
         }
         _ => None,
     };

@@ -9,13 +9,10 @@ use stateright::{Checker, Model, Property};
 
 use super::{
     Change, Key,
-    row::{Context, Owner, Payload, Row, State},
+    row::{Context, Owner, Payload, Route, Row, State},
     transition,
 };
-use crate::{
-    client_config::{Milestone, Place},
-    line::Route,
-};
+use crate::client_config::{Milestone, Place};
 
 const STEP: SignedDuration = SignedDuration::from_secs(10);
 const LAST_STEP: u8 = 3;
@@ -105,7 +102,7 @@ impl Model for Senders {
             occurred_at: at(0),
             line: "main".into(),
             to: None,
-            payload: Some(Payload { route: Route::Text.path(), body: "{}".into() }),
+            payload: Some(Payload { route: Route::Text, body: "{}".into() }),
             useful_until: at(USEFUL_STEPS),
             priority: 0,
             owner: None,

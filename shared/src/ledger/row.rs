@@ -82,11 +82,35 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner(pub String);
 
+/// A route of the Channel API that sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `POST /api/v1/messages/text`.
+    Text,
+    /// `POST /api/v1/messages/media`.
+    Media,
+}
+
+impl Route {
+    /// Its path below `/api/v1`.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Text => "/messages/text",
+            Self::Media => "/messages/media",
+        }
+    }
+
+    /// The route of a path.
+    pub fn from_path(path: &str) -> Option<Self> {
+        [Self::Text, Self::Media].into_iter().find(|route| route.path() == path)
+    }
+}
+
 /// What is sent, byte for byte: written before the first submit and never changed after.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Payload {
-    /// The route below `/api/v1`, e.g. `/messages/text`.
-    pub route: &'static str,
+    /// Where it is sent.
+    pub route: Route,
     /// The JSON body.
     pub body: String,
 }

@@ -7,7 +7,11 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
-use crate::{contact::Phone, ledger::Key, secret::Secret};
+use crate::{
+    contact::Phone,
+    ledger::{Key, Payload, Route},
+    secret::Secret,
+};
 
 /// How long a send may take. Short enough that a function can still settle its claim, long enough for a slow day.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,30 +21,6 @@ const MAX_TEXT: usize = 4096;
 const MAX_BUTTON: usize = 20;
 /// The fields that `/messages/media` is assumed to take. `EZWhatsApp` publishes none of them: only the path is known.
 pub const MEDIA_FIELDS: [&str; 4] = ["to", "mediaUrl", "caption", "filename"];
-
-/// A route of the Channel API that sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// `POST /api/v1/messages/text`.
-    Text,
-    /// `POST /api/v1/messages/media`.
-    Media,
-}
-
-impl Route {
-    /// Its path below `/api/v1`.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Text => "/messages/text",
-            Self::Media => "/messages/media",
-        }
-    }
-
-    /// The route of a path.
-    pub fn from_path(path: &str) -> Option<Self> {
-        [Self::Text, Self::Media].into_iter().find(|route| route.path() == path)
-    }
-}
 
 /// A message as `EZWhatsApp` takes it. Field names are its own.
 #[derive(Serialize)]
@@ -88,7 +68,7 @@ pub enum EzwError {
 
 impl Message {
     /// Where it goes, and the very bytes that are sent, now and at every later attempt.
-    pub fn payload(&self, to: &Phone) -> Result<crate::ledger::Payload, EzwError> {
+    pub fn payload(&self, to: &Phone) -> Result<Payload, EzwError> {
         if self.text.trim().is_empty() {
             return Err(EzwError::EmptyText);
         }
@@ -121,7 +101,7 @@ impl Message {
             // Strings only: this cannot fail to serialise; an empty body would be refused with a clear answer.
             (Route::Text, serde_json::to_string(&body).unwrap_or_default())
         };
-        Ok(crate::ledger::Payload { route: route.path(), body })
+        Ok(Payload { route, body })
     }
 }
 
@@ -179,10 +159,10 @@ impl Ezw {
     }
 
     /// Submits a payload under its key, once. The caller decides whether to do it again.
-    pub async fn send(&self, token: &Secret, key: &Key, payload: &crate::ledger::Payload) -> SendOutcome {
+    pub async fn send(&self, token: &Secret, key: &Key, payload: &Payload) -> SendOutcome {
         let request = self
             .http
-            .post(format!("{}/api/v1{}", self.base_url, payload.route))
+            .post(format!("{}/api/v1{}", self.base_url, payload.route.path()))
             .bearer_auth(token.expose())
             .header("content-type", "application/json")
             .header("idempotency-key", key.to_string())
@@ -280,7 +260,7 @@ mod tests {
             ..text("Your order is on its way")
         };
         let payload = message.payload(&phone()).unwrap();
-        assert_eq!(payload.route, "/messages/text");
+        assert_eq!(payload.route, Route::Text);
         assert_eq!(
             payload.body,
             r#"{"to":"+972545550199","body":"Your order is on its way","ctaUrlButton":{"displayText":"Track","url":"https://track.example.com/1"}}"#
@@ -307,7 +287,7 @@ mod tests {
     fn a_document_goes_out_in_the_assumed_fields() {
         let message = Message { document: Some("https://shop.example/i/INV-1.pdf".into()), ..text("Your invoice") };
         let payload = message.payload(&phone()).unwrap();
-        assert_eq!(payload.route, "/messages/media");
+        assert_eq!(payload.route, Route::Media);
         let body: serde_json::Value = serde_json::from_str(&payload.body).unwrap();
         assert_eq!(body["filename"], "INV-1.pdf");
         assert_eq!(body["mediaUrl"], "https://shop.example/i/INV-1.pdf");

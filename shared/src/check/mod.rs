@@ -16,8 +16,9 @@ mod source;
 mod stores;
 mod texts;
 
-use super::ClientConfig;
 use source::Source;
+
+use crate::client_config::ClientConfig;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

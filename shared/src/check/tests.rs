@@ -90,7 +90,7 @@ fn a_good_file_has_no_findings() {
 
 #[test]
 fn the_demo_has_no_findings() {
-    assert_eq!(shown(include_str!("../../../../clients/demo/client.toml")), Vec::<String>::new());
+    assert_eq!(shown(include_str!("../../../clients/demo/client.toml")), Vec::<String>::new());
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn what_the_functions_cannot_load_is_no_configuration() {
 proptest::proptest! {
     #[test]
     fn no_file_makes_the_check_panic(from in 0usize..9000, length in 0usize..200, instead in "\\PC{0,12}|[a-z]{1,9} = |\\[{1,2}[a-z.]{1,9}\\]{0,2}|\"{1,3}|\\{[{%]? ?") {
-        let demo: Vec<char> = include_str!("../../../../clients/demo/client.toml").chars().collect();
+        let demo: Vec<char> = include_str!("../../../clients/demo/client.toml").chars().collect();
         let from = from.min(demo.len());
         let to = (from + length).min(demo.len());
         let text: String = demo[..from].iter().copied().chain(instead.chars()).chain(demo[to..].iter().copied()).collect();

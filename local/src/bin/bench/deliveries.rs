@@ -1,0 +1,171 @@
+//! The events: deliveries of a shop as API Gateway hands them over, and records of the inbox's stream.
+//!
+//! Every delivery is a new order in the words of a recorded one, signed with the demo shop's secret.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use ring::hmac;
+use serde_json::{Map, Value, json};
+use shared::client_config::{ClientConfig, StoreKind};
+
+/// An `orders/create` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
+/// leaves about 5 KB: the size of a small order.
+const RECORDED: &str = include_str!("../../../../events/stores/shopify/orders_create.json");
+
+/// A shop that sends deliveries.
+pub(crate) struct Shop {
+    pub(crate) store: String,
+    domain: String,
+    key: hmac::Key,
+    recorded: Map<String, Value>,
+    last_order: AtomicI64,
+}
+
+/// One delivery.
+pub(crate) struct Delivery {
+    /// As the sender names it.
+    pub(crate) id: String,
+    /// Lower-case names.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+    path: String,
+    at_ms: i64,
+}
+
+impl Shop {
+    /// The first Shopify store of a client; `secret` gives a secret's value by its name.
+    pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let shop = config.stores.iter().find_map(|(store, settings)| match &settings.kind {
+            StoreKind::Shopify { shop_domain } => Some((store.clone(), shop_domain.clone())),
+            StoreKind::WooCommerce { .. } | StoreKind::Custom { .. } => None,
+        });
+        let (store, domain) = shop.context("the client has no Shopify store")?;
+        let secret = secret(&config.webhook_secret(&store)).context("the Shopify store's secret is not known")?;
+        let mut recorded: Map<String, Value> = serde_json::from_str(RECORDED)?;
+        recorded.retain(|name, _| !name.ends_with("_set"));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        Ok(Self { store, domain, key, recorded, last_order: AtomicI64::new(6_000_000_000_000) })
+    }
+
+    /// A delivery about an order that nobody has heard of, placed at `at_ms` (unix milliseconds).
+    pub(crate) fn delivery(&self, at_ms: i64) -> anyhow::Result<Delivery> {
+        let order = self.last_order.fetch_add(1, Ordering::SeqCst) + 1;
+        let at = jiff::Timestamp::from_millisecond(at_ms)?;
+        let mut recorded = self.recorded.clone();
+        recorded.insert("id".to_owned(), json!(order));
+        recorded.insert("admin_graphql_api_id".to_owned(), json!(format!("gid://shopify/Order/{order}")));
+        recorded.insert("name".to_owned(), json!(format!("#{}", order % 1_000_000)));
+        for name in ["created_at", "updated_at", "processed_at"] {
+            recorded.insert(name.to_owned(), json!(at.strftime("%FT%T+00:00").to_string()));
+        }
+        let body = serde_json::to_string(&recorded)?;
+        let id = format!("00000000-0000-4000-8000-{order:012x}");
+        let headers = vec![
+            ("accept", "*/*".to_owned()),
+            ("accept-encoding", "gzip;q=1.0,deflate;q=0.6,identity;q=0.3".to_owned()),
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", "Shopify-Captain-Hook".to_owned()),
+            ("x-shopify-api-version", "2026-10".to_owned()),
+            ("x-shopify-event-id", format!("00000000-0000-4000-9000-{order:012x}")),
+            ("x-shopify-hmac-sha256", BASE64.encode(hmac::sign(&self.key, body.as_bytes()))),
+            ("x-shopify-shop-domain", self.domain.clone()),
+            ("x-shopify-topic", "orders/create".to_owned()),
+            ("x-shopify-triggered-at", at.strftime("%FT%T%.3fZ").to_string()),
+            ("x-shopify-webhook-id", id.clone()),
+        ];
+        Ok(Delivery { id, headers, body, path: format!("/stores/{}", self.store), at_ms })
+    }
+}
+
+impl Delivery {
+    /// The delivery as an event of an HTTP API, payload format 2.0:
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
+    pub(crate) fn as_event(&self) -> Value {
+        let headers: Map<String, Value> =
+            self.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        json!({
+            "version": "2.0",
+            "routeKey": "POST /stores/{store}",
+            "rawPath": self.path,
+            "rawQueryString": "",
+            "headers": headers,
+            "pathParameters": {"store": self.path.rsplit('/').next()},
+            "requestContext": {
+                "accountId": "000000000000",
+                "apiId": "bench",
+                "domainName": "bench.execute-api.eu-central-1.amazonaws.com",
+                "domainPrefix": "bench",
+                "http": {
+                    "method": "POST",
+                    "path": self.path,
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "203.0.113.9",
+                    "userAgent": "Shopify-Captain-Hook",
+                },
+                "requestId": self.id,
+                "routeKey": "POST /stores/{store}",
+                "stage": "$default",
+                "time": "20/Nov/2026:08:00:00 +0000",
+                "timeEpoch": self.at_ms,
+            },
+            "body": self.body,
+            "isBase64Encoded": false,
+        })
+    }
+}
+
+/// An event of the inbox's stream with these items, as Lambda hands it over:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>.
+pub(crate) fn stream_event(items: impl IntoIterator<Item = Value>) -> Value {
+    let record = |(number, image): (usize, Value)| {
+        json!({
+            "eventID": format!("{number:032x}"),
+            "eventName": "INSERT",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "eu-central-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_795_161_600,
+                "Keys": {"id": image["id"]},
+                "NewImage": image,
+                "SequenceNumber": format!("{:021}", number + 1),
+                "SizeBytes": 2048,
+                "StreamViewType": "NEW_IMAGE",
+            },
+            "eventSourceARN": "arn:aws:dynamodb:eu-central-1:000000000000:table/StoreInbox/stream/bench",
+        })
+    };
+    json!({"Records": items.into_iter().enumerate().map(record).collect::<Vec<_>>()})
+}
+
+/// What the schedule hands over every minute.
+pub(crate) fn tick_event() -> Value {
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-8000-000000000000",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": "2026-11-20T08:00:00Z",
+        "region": "eu-central-1",
+        "resources": ["arn:aws:events:eu-central-1:000000000000:rule/bench"],
+        "detail": {},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_of_the_size_that_the_targets_speak_of_and_all_different() {
+        let config = include_str!("../../../../clients/demo/client.toml");
+        let shop = Shop::of(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
+        let (one, other) = (shop.delivery(1_795_161_600_000).unwrap(), shop.delivery(1_795_161_600_000).unwrap());
+        assert!((4500..=5500).contains(&one.body.len()), "{} bytes", one.body.len());
+        assert!(one.id != other.id && one.body != other.body);
+        assert_eq!(one.as_event()["body"], one.body);
+    }
+}

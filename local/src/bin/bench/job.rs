@@ -1,0 +1,79 @@
+//! What is measured: five kinds of events, each the everyday work of one function.
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::usage::Usage;
+
+pub(crate) const RECEIVER: &str = "webhook-receiver";
+pub(crate) const NOTIFIER: &str = "order-notifier";
+pub(crate) const SCHEDULER: &str = "reminder-scheduler";
+/// All functions, in the order of their work.
+pub(crate) const FUNCTIONS: [&str; 3] = [RECEIVER, NOTIFIER, SCHEDULER];
+
+/// How many messages wait for a tick that finds some.
+pub(crate) const DUE: usize = 20;
+
+/// A kind of event, and the function that gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Job {
+    /// A signed Shopify delivery that was never seen before: verified, filed, answered.
+    NewDelivery,
+    /// One that is in the inbox already.
+    Duplicate,
+    /// A record of the inbox's stream: one message is told.
+    Message,
+    /// A minute in which nothing is due.
+    IdleTick,
+    /// A minute in which 20 messages are due, because their line was down.
+    DueTick,
+}
+
+impl Job {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::NewDelivery, Self::Duplicate, Self::Message, Self::IdleTick, Self::DueTick];
+
+    pub(crate) fn function(self) -> &'static str {
+        match self {
+            Self::NewDelivery | Self::Duplicate => RECEIVER,
+            Self::Message => NOTIFIER,
+            Self::IdleTick | Self::DueTick => SCHEDULER,
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::NewDelivery => "receiver: new delivery",
+            Self::Duplicate => "receiver: duplicate",
+            Self::Message => "notifier: one message",
+            Self::IdleTick => "scheduler: idle tick",
+            Self::DueTick => "scheduler: 20 due",
+        }
+    }
+
+    /// Whether each event needs the world made ready for it, so that events can't be made in advance.
+    pub(crate) fn one_by_one(self) -> bool {
+        self == Self::DueTick
+    }
+
+    /// How many of `wanted` events are enough: a tick with 20 messages is 20 events' work.
+    pub(crate) fn enough(self, wanted: usize) -> usize {
+        if self.one_by_one() { (wanted / 10).max(2) } else { wanted.max(2) }
+    }
+
+    /// Whether an event did what it is measured for. A benchmark of failures would be fast.
+    pub(crate) fn check(self, answer: &Bytes, usage: &Usage) -> anyhow::Result<()> {
+        let answer: Value = serde_json::from_slice(answer).context("the answer is no JSON")?;
+        let did = match self {
+            Self::NewDelivery => answer["statusCode"] == 200 && usage.refused == 0,
+            Self::Duplicate => answer["statusCode"] == 200 && usage.refused == 1,
+            Self::Message => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1,
+            Self::IdleTick => answer["due"] == 0,
+            Self::DueTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
+        };
+        ensure!(did, "{} did something else: {answer} with {usage:?}", self.title());
+        Ok(())
+    }
+}

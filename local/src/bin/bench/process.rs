@@ -1,0 +1,110 @@
+//! What the system says of a process, and starting one that is given no work. Linux only: it reads `/proc`.
+
+use std::{ffi::OsString, net::Ipv4Addr, os::unix::ffi::OsStringExt as _, process::Stdio, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    time::Instant,
+};
+
+/// Names and values of an environment.
+pub(crate) type Environment = Vec<(OsString, OsString)>;
+
+/// How long a process may take until it asks for work, with room for one that runs under valgrind.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// CPU time of a process so far, user and system, all its living threads.
+pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let mut total = Duration::ZERO;
+    for thread in std::fs::read_dir(&folder).with_context(|| format!("can't read {folder} (the benchmark needs Linux)"))? {
+        let path = thread?.path().join("schedstat");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        // the first number: nanoseconds on the CPU, https://docs.kernel.org/scheduler/sched-stats.html
+        let nanoseconds = text.split_whitespace().next().and_then(|n| n.parse().ok());
+        total += Duration::from_nanos(nanoseconds.with_context(|| format!("{} reads {text:?}", path.display()))?);
+    }
+    Ok(total)
+}
+
+/// The most memory a process ever had resident, in MB of 1024 KB (`VmHWM`).
+pub(crate) fn peak_memory_mb(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    Ok(kilobytes.with_context(|| format!("{path} has no VmHWM"))? / 1024.0)
+}
+
+/// The environment that a process was started with, without the address it gets its work from.
+pub(crate) fn environment(pid: u32) -> anyhow::Result<Environment> {
+    let path = format!("/proc/{pid}/environ");
+    let bytes = std::fs::read(&path).with_context(|| format!("can't read {path}"))?;
+    Ok(bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| {
+            let at = entry.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&entry[..at], &entry[at + 1..]);
+            (name != b"AWS_LAMBDA_RUNTIME_API")
+                .then(|| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
+        })
+        .collect())
+}
+
+/// A function that has asked for work and gets none.
+pub(crate) struct Idle {
+    /// From the start of the process to its first request for work: all of its initialisation.
+    pub(crate) init: Duration,
+    pub(crate) child: Child,
+    _held: (TcpListener, TcpStream),
+}
+
+/// Starts a function with a Runtime API address behind which somebody listens and never answers.
+pub(crate) async fn start_idle(mut command: Command, environment: &Environment) -> anyhow::Result<Idle> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    command
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let asked = async {
+        let (mut stream, _) = listener.accept().await?;
+        let (mut heard, mut part) = (Vec::new(), [0; 4096]);
+        while !heard.windows(16).any(|window| window == b"/invocation/next") {
+            let length = stream.read(&mut part).await?;
+            anyhow::ensure!(length > 0, "it hung up before it asked for work");
+            heard.extend_from_slice(&part[..length]);
+        }
+        Ok(stream)
+    };
+    let begun = Instant::now();
+    let child = command.spawn().with_context(|| format!("can't start {:?}", command.as_std().get_program()))?;
+    let stream = tokio::time::timeout(PATIENCE, asked).await.context("it never asked for work")??;
+    Ok(Idle { init: begun.elapsed(), child, _held: (listener, stream) })
+}
+
+/// Asks a process to end (SIGTERM), which lets valgrind write down what it counted.
+pub(crate) async fn terminate(pid: u32) -> anyhow::Result<()> {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -TERM {pid}")).status().await?;
+    anyhow::ensure!(status.success(), "can't end process {pid}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_very_process_can_be_looked_at() {
+        let pid = std::process::id();
+        assert!(cpu_time(pid).unwrap() > Duration::ZERO);
+        assert!(peak_memory_mb(pid).unwrap() > 1.0);
+        assert!(environment(pid).unwrap().iter().any(|(name, _)| name == "PATH"));
+    }
+}

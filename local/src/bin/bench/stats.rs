@@ -1,0 +1,80 @@
+//! Percentiles and medians of what was measured.
+
+/// The value that `share` (0.0 to 1.0) of all values don't exceed, by the nearest rank; 0 for no values.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "some thousand values, and a rank between 0 and their number"
+    )]
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+/// The middle value, or the mean of the two in the middle; 0 for no values.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    match (sorted.get(half), sorted.len() % 2) {
+        (Some(upper), 0) => f64::midpoint(sorted[half - 1], *upper),
+        (Some(middle), _) => *middle,
+        (None, _) => 0.0,
+    }
+}
+
+/// The arithmetic mean; 0 for no values.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count(values.len()) }
+}
+
+/// A number of things, for arithmetic.
+#[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
+pub(crate) fn count(n: usize) -> f64 {
+    n as f64
+}
+
+/// The same for the counters of the stand-ins.
+#[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
+pub(crate) fn count64(n: u64) -> f64 {
+    n as f64
+}
+
+/// A span in milliseconds.
+pub(crate) fn ms(span: std::time::Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn same(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < 1e-9, "{found} is not {wanted}");
+    }
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        same(percentile(&values, 0.5), 50.0);
+        same(percentile(&values, 0.95), 95.0);
+        same(percentile(&values, 0.99), 99.0);
+        same(percentile(&values, 1.0), 100.0);
+        same(percentile(&[7.0], 0.01), 7.0);
+    }
+
+    #[test]
+    fn a_median_of_an_even_number_lies_between() {
+        same(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
+        same(median(&[9.0, 1.0, 5.0]), 5.0);
+    }
+
+    #[test]
+    fn nothing_measured_is_zero_and_no_panic() {
+        same(percentile(&[], 0.99) + median(&[]) + mean(&[]), 0.0);
+    }
+}

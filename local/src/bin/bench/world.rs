@@ -1,0 +1,246 @@
+//! A local stack to measure in: the project's own, for a client whose line has no pace to wait for.
+//!
+//! Makes the events of every job ready and gives them to a function. Functions are the very binaries that are deployed,
+//! behind the stack's own Runtime API endpoint; they talk plain HTTP to its DynamoDB, Secrets Manager and EZWhatsApp.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use local::{Options, Stack, fake_ezw::HealthPreset};
+use serde_json::{Value, json};
+use serde_yaml_ng::Value as Yaml;
+use shared::{client_config::ClientConfig, inbox::item_id};
+use tokio::time::Instant;
+
+use crate::{
+    deliveries::{Delivery, Shop, stream_event, tick_event},
+    job::{DUE, Job, NOTIFIER, RECEIVER},
+    process::{Environment, environment},
+    usage::Usage,
+};
+
+/// A pace at which the next slot is always free.
+const PACE_PER_MINUTE: i64 = 600_000;
+/// Longer than anything that a function keeps for half a minute.
+const HALF_A_MINUTE: Duration = Duration::from_secs(31);
+/// Longer than messages wait whose line was down.
+const A_MINUTE: Duration = Duration::from_secs(61);
+
+/// One event, done.
+pub(crate) struct Done {
+    pub(crate) took: Duration,
+    pub(crate) usage: Usage,
+}
+
+/// A stack, and a shop that sends to it.
+pub(crate) struct World {
+    /// Whose binaries run in it.
+    pub(crate) label: String,
+    /// Where these are.
+    pub(crate) binaries: PathBuf,
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) shop: Shop,
+    inbox: String,
+    _scratch: tempfile::TempDir,
+}
+
+/// Whether what is written to the inbox goes on to the notifier by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// As deployed.
+    On,
+    /// Off, so that one function can be looked at alone.
+    Off,
+}
+
+impl World {
+    pub(crate) async fn start(label: &str, root: &Path, binaries: &Path, streams: Streams) -> anyhow::Result<Self> {
+        let scratch = tempfile::tempdir().context("can't create a temporary directory")?;
+        let demo = root.join("clients/demo");
+        let path = demo.join("client.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let text = without_pace(&text)?;
+        std::fs::write(scratch.path().join("client.toml"), &text)?;
+        let mut options = Options {
+            client: scratch.path().to_owned(),
+            secrets: Some(demo.join("secrets.json")),
+            binaries: Some(binaries.to_owned()),
+            max_instances: 1,
+            ..Options::new(root)
+        };
+        if streams == Streams::Off {
+            let path = scratch.path().join("template.yaml");
+            std::fs::write(&path, without_streams(&std::fs::read_to_string(root.join("template.yaml"))?)?)?;
+            options.template = Some(path);
+        }
+        let stack = Stack::start(options).await?;
+        let shop = Shop::of(&ClientConfig::parse(&text)?, |name| stack.secrets().current(name))?;
+        let functions = &stack.template().functions;
+        let inbox = functions.iter().find_map(|function| function.env.get("STORE_INBOX_TABLE")).cloned();
+        let inbox = inbox.context("no function of the template has STORE_INBOX_TABLE")?;
+        Ok(Self { label: label.to_owned(), binaries: binaries.to_owned(), stack, shop, inbox, _scratch: scratch })
+    }
+
+    /// A delivery of now, by the functions' clock.
+    pub(crate) fn delivery(&self) -> anyhow::Result<Delivery> {
+        self.shop.delivery(self.stack.clock().now_ms())
+    }
+
+    /// Half a minute goes by for the functions: a line's health is to be asked for again.
+    pub(crate) fn pass_half_a_minute(&self) -> anyhow::Result<()> {
+        self.stack.clock().advance(HALF_A_MINUTE).map(drop)
+    }
+
+    /// Events of a job, ready to be handed over.
+    pub(crate) async fn events(&self, job: Job, count: usize) -> anyhow::Result<Vec<Bytes>> {
+        let same = |event: &Value| vec![Bytes::from(event.to_string()); count];
+        match job {
+            Job::NewDelivery => (0..count).map(|_| Ok(self.delivery()?.as_event().to_string().into())).collect(),
+            Job::Duplicate => {
+                let delivery = self.delivery()?;
+                self.file(&delivery).await?;
+                Ok(same(&delivery.as_event()))
+            }
+            Job::Message => {
+                let items = self.filed(count).await?;
+                Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
+            }
+            Job::IdleTick => Ok(same(&tick_event())),
+            Job::DueTick => {
+                ensure!(count == 1, "each tick's messages have to be made due just before it");
+                self.make_due().await?;
+                Ok(same(&tick_event()))
+            }
+        }
+    }
+
+    /// Gives one event to the job's function and sees that it did its work.
+    pub(crate) async fn run(&self, job: Job, event: Bytes) -> anyhow::Result<Done> {
+        Usage::reset(&self.stack);
+        let begun = Instant::now();
+        let answer = self.stack.invoke_raw(job.function(), event).await;
+        let took = begun.elapsed();
+        let answer = answer.with_context(|| format!("{}: {}", self.label, job.title()))?;
+        let usage = Usage::of_one(&self.stack);
+        job.check(&answer, &usage).with_context(|| self.label.clone())?;
+        Ok(Done { took, usage })
+    }
+
+    /// The process that runs a job's function now.
+    pub(crate) fn pid(&self, function: &str) -> anyhow::Result<u32> {
+        self.stack.functions().pids(function).first().copied().with_context(|| format!("{function} doesn't run"))
+    }
+
+    /// The environment that the stack gives a job's function, read off a process that it started.
+    pub(crate) async fn environment_of(&self, job: Job) -> anyhow::Result<Environment> {
+        for event in self.events(job, 1).await? {
+            self.run(job, event).await?;
+        }
+        environment(self.pid(job.function())?)
+    }
+
+    /// An item of the inbox, as the receiver writes it.
+    pub(crate) async fn filed_item(&self) -> anyhow::Result<Value> {
+        self.filed(1).await?.pop().context("one was filed")
+    }
+
+    /// Name of the inbox table.
+    pub(crate) fn inbox(&self) -> &str {
+        &self.inbox
+    }
+
+    async fn file(&self, delivery: &Delivery) -> anyhow::Result<()> {
+        let answer = self.stack.invoke(RECEIVER, &delivery.as_event()).await?;
+        ensure!(answer["statusCode"] == 200, "the receiver refused a delivery: {answer}");
+        Ok(())
+    }
+
+    /// Has new deliveries filed by the receiver and reads back what the inbox's stream would carry.
+    async fn filed(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let delivery = self.delivery()?;
+            self.file(&delivery).await?;
+            let key = json!({"id": {"S": item_id(&self.shop.store, &delivery.id)}});
+            let mut found = self.stack.dynamo().call("GetItem", &json!({"TableName": self.inbox, "Key": key}))?;
+            let item = found["Item"].take();
+            ensure!(item.is_object(), "an accepted delivery is not in the inbox");
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    /// Makes 20 messages due: they come while their line is down, then it is up again and a minute has passed.
+    async fn make_due(&self) -> anyhow::Result<()> {
+        // nobody may remember that the line was well
+        self.pass_half_a_minute()?;
+        self.stack.ezw().set_health(None, HealthPreset::Qr)?;
+        let before = self.stack.ezw().counters().queued;
+        let items = self.filed(DUE).await?;
+        let answer = self.stack.invoke(NOTIFIER, &stream_event(items)).await?;
+        ensure!(answer["batchItemFailures"] == json!([]), "the notifier could not hold the messages: {answer}");
+        ensure!(self.stack.ezw().counters().queued == before, "the notifier sent although the line was down");
+        self.stack.ezw().set_health(None, HealthPreset::Good)?;
+        self.stack.clock().advance(A_MINUTE).map(drop)
+    }
+}
+
+/// The client's configuration with lines that are never waited for.
+fn without_pace(client: &str) -> anyhow::Result<String> {
+    let mut table: toml::Table = client.parse().context("client.toml")?;
+    let lines = table.get_mut("lines").and_then(toml::Value::as_table_mut).context("client.toml has no lines")?;
+    for (_, line) in lines.iter_mut() {
+        let line = line.as_table_mut().context("a line in client.toml is no table")?;
+        line.insert("pace_per_minute".to_owned(), PACE_PER_MINUTE.into());
+    }
+    Ok(table.to_string())
+}
+
+/// The template without its stream mappings; everything else as it is.
+fn without_streams(template: &str) -> anyhow::Result<String> {
+    let mut template: Yaml = serde_yaml_ng::from_str(template).context("template.yaml")?;
+    let resources = template.get_mut("Resources").and_then(Yaml::as_mapping_mut).context("there are no Resources")?;
+    for resource in resources.values_mut() {
+        let events = resource.get_mut("Properties").and_then(|properties| properties.get_mut("Events"));
+        if let Some(events) = events.and_then(Yaml::as_mapping_mut) {
+            events.retain(|_, event| event.get("Type").and_then(Yaml::as_str) != Some("DynamoDB"));
+        }
+    }
+    Ok(serde_yaml_ng::to_string(&template)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use local::template::Template;
+
+    use super::*;
+
+    #[test]
+    fn a_template_without_streams_is_otherwise_the_same() {
+        let text = include_str!("../../../../template.yaml");
+        let parameters = BTreeMap::from([("Client".to_owned(), "demo".to_owned())]);
+        let (with, without) = (text.to_owned(), without_streams(text).unwrap());
+        let [with, without] = [with, without].map(|text| Template::parse(&text, &parameters).unwrap());
+        let streams = |template: &Template| template.functions.iter().map(|one| one.streams.len()).sum::<usize>();
+        assert!(streams(&with) > 0);
+        assert_eq!(streams(&without), 0);
+        for (one, other) in with.functions.iter().zip(&without.functions) {
+            assert_eq!((&one.name, &one.env, &one.routes), (&other.name, &other.env, &other.routes));
+        }
+    }
+
+    #[test]
+    fn the_benchmarks_client_differs_in_its_pace_alone() {
+        let text = include_str!("../../../../clients/demo/client.toml");
+        let config = ClientConfig::parse(&without_pace(text).unwrap()).unwrap();
+        assert!(config.lines.values().all(|line| i64::from(line.pace_per_minute) == PACE_PER_MINUTE));
+        assert_eq!(config.stores.len(), ClientConfig::parse(text).unwrap().stores.len());
+    }
+}

@@ -1,0 +1,174 @@
+//! The house is as its plan says: what may use what, and what the template gives.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use local::template::Template;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The code of a file: no comments, no tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The first names behind `crate::` in a piece of code, `crate::{a::b, c}` included.
+fn rooms_used(code: &str) -> BTreeSet<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut used = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if !rest.starts_with('{') {
+            used.insert(name(rest));
+            continue;
+        }
+        let mut depth = 0;
+        let mut fresh = false;
+        for (offset, c) in rest.char_indices() {
+            match c {
+                '{' => {
+                    depth += 1;
+                    fresh = depth == 1;
+                }
+                '}' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        break;
+                    }
+                }
+                ',' => fresh = depth == 1,
+                c if c.is_whitespace() => {}
+                _ if fresh => {
+                    used.insert(name(&rest[offset..]));
+                    fresh = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn rooms_use_only_the_rooms_that_the_plan_lists() {
+    let plan = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let listed: BTreeMap<String, BTreeSet<String>> = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | uses: "))
+        .map(|(room, uses)| {
+            let uses = uses.split(" |").next().unwrap_or_default();
+            let uses = uses.split(',').map(|name| name.trim().trim_matches('`').to_owned());
+            (room.to_owned(), uses.filter(|name| !name.is_empty() && name != "nothing").collect())
+        })
+        .collect();
+    let source = root().join("shared/src");
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in rust_files(&source) {
+        let place = path.strip_prefix(&source).unwrap();
+        let room = place.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+        if room == "lib" || place.file_name().is_some_and(|name| name == "tests.rs" || name == "model.rs") {
+            continue;
+        }
+        let uses = found.entry(room.clone()).or_default();
+        uses.extend(rooms_used(&code(&path)).into_iter().filter(|used| *used != room));
+    }
+    assert_eq!(found, listed, "docs/architecture.md lists which room of `shared` uses which");
+    // And no arrow leads back.
+    let mut left = found;
+    while !left.is_empty() {
+        let free: Vec<String> = left.iter().filter(|(_, uses)| !uses.iter().any(|used| left.contains_key(used))).map(|(room, _)| room.clone()).collect();
+        assert!(!free.is_empty(), "these rooms use each other in a circle: {:?}", left.keys());
+        for room in free {
+            left.remove(&room);
+        }
+    }
+}
+
+#[test]
+fn functions_do_not_know_each_other_and_nobody_deployed_knows_the_local_stack() {
+    let manifest = |folder: &str| -> toml::Table {
+        fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+    };
+    let uses = |folder: &str| -> BTreeSet<String> {
+        let manifest = manifest(folder);
+        let table = manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        table.keys().cloned().collect()
+    };
+    let functions = functions();
+    for function in &functions {
+        let uses = uses(&format!("functions/{function}"));
+        assert!(uses.contains("shared"), "{function}");
+        for other in functions.iter().map(String::as_str).chain(["local", "tellonce", "stories"]) {
+            assert!(!uses.contains(other), "{function} uses {other}");
+        }
+    }
+    for folder in ["shared", "cli"] {
+        assert!(!uses(folder).contains("local"), "{folder} uses the local stack");
+    }
+}
+
+fn functions() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root().join("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_template_has_every_function_with_every_variable_that_it_requires() {
+    let template = Template::read(&root().join("template.yaml"), &BTreeMap::new()).unwrap();
+    let mut named: Vec<String> = template.functions.iter().map(|function| function.name.clone()).collect();
+    named.sort();
+    assert_eq!(named, functions());
+    let asked = |path: &Path| -> BTreeSet<String> {
+        let code = code(path);
+        let calls = code.match_indices("required(\"").map(|(at, call)| code[at + call.len()..].split('"').next());
+        calls.flatten().filter(|name| !name.starts_with("AWS_")).map(str::to_owned).collect()
+    };
+    for function in &template.functions {
+        let mut required = asked(&root().join("shared/src/cold_start.rs"));
+        for path in rust_files(&root().join("functions").join(&function.name).join("src")) {
+            required.extend(asked(&path));
+        }
+        for variable in &required {
+            assert!(function.env.contains_key(variable), "{} is not given {variable}", function.name);
+        }
+        for stream in &function.streams {
+            assert!(stream.reports_failures, "{} would drop partial failures", stream.id);
+            assert!(stream.bisect && stream.max_retries.is_some() && stream.on_failure.is_some(), "{}", stream.id);
+            assert!(stream.from_start, "{} would miss what came before it", stream.id);
+        }
+    }
+}
+
+#[test]
+fn the_public_function_may_not_read_a_line_token() {
+    let text = fs::read_to_string(root().join("template.yaml")).unwrap();
+    let role = text.split("  WebhookReceiverRole:").nth(1).unwrap().split("Role:\n    Type: AWS::IAM::Role").next().unwrap();
+    assert!(role.contains("webhooks/*"));
+    for forbidden in ["lines/", "stores/*", "dynamodb:Query", "dynamodb:GetItem", "Ledger"] {
+        assert!(!role.contains(forbidden), "the receiver's role mentions {forbidden}");
+    }
+}
