@@ -305,6 +305,8 @@ def main():
     parser.add_argument("--emulator", required=True, help="the ministack command")
     arguments = parser.parse_args()
     started = time.monotonic()
+    # Being told to end is no reason to leave anything behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("FAILED: told to end"))
 
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellonce-emulator-")))
@@ -326,8 +328,12 @@ def main():
             "S3_DATA_DIR": str(folder / "s3"),
         }
         stack.enter_context(running("MiniStack", [arguments.emulator], emulator, folder / "ministack.log"))
-        fake = [str(ROOT / "target" / "debug" / "local"), "--only-ezw", "--ezw-port", str(ezw_port)]
-        stack.enter_context(running("the fake EZWhatsApp", fake, dict(os.environ), folder / "ezw.log"))
+        # The local stack brings the fake EZWhatsApp with it; nobody calls on the rest of it here.
+        fake = [
+            str(ROOT / "target" / "debug" / "local"), "--no-build", "--state", str(folder / "local"),
+            "--port", str(free_port()), "--ezw-port", str(ezw_port),
+        ]
+        stack.enter_context(running("the local stack", fake, dict(os.environ), folder / "local.log"))
         wait_for("MiniStack", lambda: http("GET", f"{cloud.endpoint}/_ministack/health")[0] == 200, 60)
         wait_for("the fake EZWhatsApp", lambda: http("GET", f"{ezw}/_fake/state")[0] == 200, 30)
 

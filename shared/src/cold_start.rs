@@ -10,9 +10,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedHttpClient,
-    http::HttpRequest,
-    retry::RetryConfig,
+    BehaviorVersion, Credentials, Region, SharedHttpClient, http::HttpRequest, retry::RetryConfig,
     timeout::TimeoutConfig,
 };
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
@@ -83,8 +81,8 @@ pub fn required(name: &'static str) -> Result<String, StartError> {
 /// `/opt/client.toml`).
 pub fn client_config() -> Result<ClientConfig, StartError> {
     let path = required("CLIENT_CONFIG")?;
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| StartError::ConfigUnreadable { path: path.clone(), source })?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| StartError::ConfigUnreadable { path: path.clone(), source })?;
     ClientConfig::parse(&text).map_err(|source| StartError::ConfigMalformed { path, source: Box::new(source) })
 }
 
@@ -198,11 +196,7 @@ impl HttpConnector for OverReqwest {
 }
 
 fn connector_error(error: reqwest::Error) -> ConnectorError {
-    if error.is_timeout() {
-        ConnectorError::timeout(error.into())
-    } else {
-        ConnectorError::io(error.into())
-    }
+    if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }
 
 /// Runs a function's life on the current thread: `main` is this and nothing else.

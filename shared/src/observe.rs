@@ -71,9 +71,8 @@ const OUR_CRATES: [&str; 4] = ["shared", "webhook_receiver", "order_notifier", "
 pub fn start() {
     let level = crate::cold_start::variable("LOG_LEVEL").and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
-    let targets = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_targets(OUR_CRATES.map(|name| (name, level)));
+    let targets =
+        Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(OUR_CRATES.map(|name| (name, level)));
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -96,8 +96,15 @@ struct Cached {
     /// When the current value became current.
     rotated_at: Option<Timestamp>,
     fetched_at: Timestamp,
-    /// The value before it, once somebody asked: `Some(None)` says that there is none.
-    previous: Option<Option<Secret>>,
+    /// The value before it, once somebody asked.
+    previous: Previous,
+}
+
+#[derive(Clone)]
+enum Previous {
+    NotAsked,
+    Absent,
+    Known(Secret),
 }
 
 /// The secrets a function may read.
@@ -148,17 +155,18 @@ impl Secrets {
         if !still_counts {
             return Ok(None);
         }
-        if let Some(previous) = cached.previous {
-            return Ok(previous);
-        }
-        let previous = match self.get(name, "AWSPREVIOUS").await {
-            Ok((value, _)) => Some(value),
-            // A secret that was never rotated has no previous version.
-            Err(SecretError::Missing { .. } | SecretError::Empty { .. }) => None,
-            Err(error) => return Err(error),
+        let previous = match cached.previous {
+            Previous::Known(value) => return Ok(Some(value)),
+            Previous::Absent => return Ok(None),
+            Previous::NotAsked => match self.get(name, "AWSPREVIOUS").await {
+                Ok((value, _)) => Some(value),
+                // A secret that was never rotated has no previous version.
+                Err(SecretError::Missing { .. } | SecretError::Empty { .. }) => None,
+                Err(error) => return Err(error),
+            },
         };
         if let Some(entry) = self.lock().get_mut(name) {
-            entry.previous = Some(previous.clone());
+            entry.previous = previous.clone().map_or(Previous::Absent, Previous::Known);
         }
         Ok(previous)
     }
@@ -173,7 +181,7 @@ impl Secrets {
 
     async fn fetch(&self, name: &str, now: Timestamp) -> Result<Cached, SecretError> {
         let (current, rotated_at) = self.get(name, "AWSCURRENT").await?;
-        let cached = Cached { current, rotated_at, fetched_at: now, previous: None };
+        let cached = Cached { current, rotated_at, fetched_at: now, previous: Previous::NotAsked };
         self.lock().insert(name.to_owned(), cached.clone());
         Ok(cached)
     }

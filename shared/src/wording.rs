@@ -62,7 +62,13 @@ pub const VARIABLES: &[Variable] = &[
     variable("total", Kind::Text, false, "the order's total", "118.00"),
     variable("currency", Kind::Text, false, "the total's currency", "ILS"),
     variable("tracking_number", Kind::Text, false, "the parcel's number", "RR123456785IL"),
-    variable("tracking_url", Kind::Link, false, "where the parcel can be followed", "https://track.example.com/RR123456785IL"),
+    variable(
+        "tracking_url",
+        Kind::Link,
+        false,
+        "where the parcel can be followed",
+        "https://track.example.com/RR123456785IL",
+    ),
     variable("tracking_company", Kind::Text, false, "who carries it", "Israel Post"),
     variable("pickup_location", Kind::Text, false, "where to pick up", "Dizengoff store"),
     variable("pickup_address", Kind::Text, false, "its address", "99 Dizengoff St, Tel Aviv"),
@@ -73,7 +79,13 @@ pub const VARIABLES: &[Variable] = &[
     variable("cancel_reason", Kind::Text, false, "why it was cancelled", "customer"),
     variable("refund_amount", Kind::Text, false, "how much was paid back", "59.00"),
     variable("invoice_id", Kind::Text, false, "the invoice's number", "INV-2026-1188"),
-    variable("invoice_url", Kind::Link, false, "the invoice as a document", "https://store.example.com/invoices/INV-2026-1188.pdf"),
+    variable(
+        "invoice_url",
+        Kind::Link,
+        false,
+        "the invoice as a document",
+        "https://store.example.com/invoices/INV-2026-1188.pdf",
+    ),
     variable("order_url", Kind::Link, false, "the order's page", "https://store.example.com/orders/1042"),
 ];
 
@@ -146,7 +158,8 @@ impl Values {
 
 /// A value in the form its variable allows, if it has one.
 fn clean(kind: Kind, value: &str) -> Option<String> {
-    let visible: String = value.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden(*c)).collect();
+    let visible: String =
+        value.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden(*c)).collect();
     let value = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     let limit = match kind {
         Kind::Name => 40,
@@ -182,7 +195,12 @@ fn carries_a_message(name: &str) -> bool {
             !host.is_empty() && rest.chars().take_while(|c| c.is_alphanumeric()).count() >= 2
         })
     };
-    digits >= 5 || name.contains("://") || name.to_ascii_lowercase().contains("www.") || name.contains('@') || name.contains('/') || name.split(' ').any(domain)
+    digits >= 5
+        || name.contains("://")
+        || name.to_ascii_lowercase().contains("www.")
+        || name.contains('@')
+        || name.contains('/')
+        || name.split(' ').any(domain)
 }
 
 fn environment() -> &'static Environment<'static> {
@@ -225,12 +243,7 @@ pub fn names_used(template: &str) -> Result<Vec<String>, WordingError> {
 ///
 /// A button whose link has no value is left out; a document's link goes into the text and onto the button unless the
 /// line sends documents as such.
-pub fn message(
-    rule: &MessageRule,
-    language: &str,
-    values: &Values,
-    media: MediaMode,
-) -> Result<Message, WordingError> {
+pub fn message(rule: &MessageRule, language: &str, values: &Values, media: MediaMode) -> Result<Message, WordingError> {
     let template = rule.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
     let mut text = fill(template, values)?;
     let button = match &rule.button {
@@ -290,7 +303,9 @@ mod tests {
 
     #[test]
     fn a_name_that_carries_a_message_is_dropped() {
-        for name in ["Win at evil.com", "https://a.example", "call 0501234567", "a@b.c", "x/y", "www.a.b", "\u{202e}\u{200b}"] {
+        for name in
+            ["Win at evil.com", "https://a.example", "call 0501234567", "a@b.c", "x/y", "www.a.b", "\u{202e}\u{200b}"]
+        {
             assert_eq!(values(&[("name", name)]).get("name"), None, "{name}");
         }
         for (name, kept) in [

@@ -72,10 +72,8 @@ async fn what_is_authentic_but_odd_is_taken_and_leaves_a_reason() {
         // Signed as it is, whatever it is.
         let mut post = world.shopify("orders/paid", id, &Value::Null);
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::world::SHOPIFY_SECRET.as_bytes());
-        let signature = base64::Engine::encode(
-            &base64::engine::general_purpose::STANDARD,
-            ring::hmac::sign(&key, &body),
-        );
+        let signature =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ring::hmac::sign(&key, &body));
         post.body = body;
         post.with("X-Shopify-Hmac-Sha256", Some(&signature))
     };

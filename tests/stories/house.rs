@@ -96,7 +96,11 @@ fn rooms_use_only_the_rooms_that_the_plan_lists() {
     // And no arrow leads back.
     let mut left = found;
     while !left.is_empty() {
-        let free: Vec<String> = left.iter().filter(|(_, uses)| !uses.iter().any(|used| left.contains_key(used))).map(|(room, _)| room.clone()).collect();
+        let free: Vec<String> = left
+            .iter()
+            .filter(|(_, uses)| !uses.iter().any(|used| left.contains_key(used)))
+            .map(|(room, _)| room.clone())
+            .collect();
         assert!(!free.is_empty(), "these rooms use each other in a circle: {:?}", left.keys());
         for room in free {
             left.remove(&room);
@@ -166,7 +170,8 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
 #[test]
 fn the_public_function_may_not_read_a_line_token() {
     let text = fs::read_to_string(root().join("template.yaml")).unwrap();
-    let role = text.split("  WebhookReceiverRole:").nth(1).unwrap().split("Role:\n    Type: AWS::IAM::Role").next().unwrap();
+    let role =
+        text.split("  WebhookReceiverRole:").nth(1).unwrap().split("Role:\n    Type: AWS::IAM::Role").next().unwrap();
     assert!(role.contains("webhooks/*"));
     for forbidden in ["lines/", "stores/*", "dynamodb:Query", "dynamodb:GetItem", "Ledger"] {
         assert!(!role.contains(forbidden), "the receiver's role mentions {forbidden}");

@@ -16,7 +16,13 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
     world.deliver(world.shopify("orders/paid", "d-1", &world.order(1, "+972545550199"))).await;
     world.deliver(world.shopify("orders/paid", "d-2", &world.order(2, "not a number 0545550188"))).await;
     world.deliver(world.woo("w-1", 3, "completed", "052-555-0101")).await;
-    world.post(world.shopify("orders/paid", "d-3", &world.order(4, "+972545550199")).with("X-Shopify-Hmac-Sha256", Some("d3Jvbmc="))).await;
+    world
+        .post(
+            world
+                .shopify("orders/paid", "d-3", &world.order(4, "+972545550199"))
+                .with("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")),
+        )
+        .await;
     ezw.fail_next(1, Fault::ServerErrorAfterAccept);
     world.deliver(world.erp("m-1", "ready", "5", "+972585550142")).await;
     ezw.fail_next(1, Fault::DropBeforeAccept);
@@ -39,8 +45,23 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
         .chain(world.rows().values().filter_map(|row| row["reason"].as_str().map(str::to_owned)))
         .collect();
     let private = [
-        "545550199", "545550188", "525550101", "585550142", "Noa", "Levi", "Dana", "Cohen", "Amit", "Peretz",
-        SHOPIFY_SECRET, WOO_SECRET, ERP_SECRET, ZAP_SECRET, LINE_TOKEN, "ezw_line_", "story-shop-api-token",
+        "545550199",
+        "545550188",
+        "525550101",
+        "585550142",
+        "Noa",
+        "Levi",
+        "Dana",
+        "Cohen",
+        "Amit",
+        "Peretz",
+        SHOPIFY_SECRET,
+        WOO_SECRET,
+        ERP_SECRET,
+        ZAP_SECRET,
+        LINE_TOKEN,
+        "ezw_line_",
+        "story-shop-api-token",
     ];
     for line in lines.iter().chain(&reasons) {
         for word in private {

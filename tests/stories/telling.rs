@@ -147,7 +147,11 @@ async fn old_and_new_webhook_secrets_count_while_one_replaces_the_other() {
     world.deliver(world.erp_with(new, "m-3", "ready", "SO-3", PHONE)).await;
     world.deliver(world.erp_with(ERP_SECRET, "m-4", "ready", "SO-4", PHONE)).await;
     world.pass(SignedDuration::from_hours(25));
-    assert_eq!(world.post(world.erp_with(ERP_SECRET, "m-5", "ready", "SO-5", PHONE)).await, 401, "a day later it is over");
+    assert_eq!(
+        world.post(world.erp_with(ERP_SECRET, "m-5", "ready", "SO-5", PHONE)).await,
+        401,
+        "a day later it is over"
+    );
     assert_eq!(world.post(world.erp_with(new, "m-6", "ready", "SO-6", PHONE)).await, 200);
     world.settle().await;
     assert_eq!(world.texts(PHONE).len(), 5);

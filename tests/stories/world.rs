@@ -190,7 +190,7 @@ impl World {
 
     /// Waits until the streams are read to their end and no function runs.
     pub(crate) async fn settle(&self) {
-        self.stack.drain_within(Duration::from_secs(60)).await.unwrap();
+        self.stack.drain_within(Duration::from_mins(1)).await.unwrap();
     }
 
     /// Lets the clock do once what it does every minute.

@@ -159,7 +159,9 @@ impl Notifier {
         let config = &self.teller.config;
         if let Some(order_id) = partial.order.id() {
             let known = Known::of(&self.story(store, order_id, partial.milestone).await?, partial.thread.as_deref());
-            if let Some(mut event) = lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
+            if let Some(mut event) =
+                lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref())
+            {
                 known.fill(&mut event);
                 return Ok(Reading::Event(Box::new(event)));
             }

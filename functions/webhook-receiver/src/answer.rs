@@ -43,10 +43,9 @@ impl NotAccepted {
                 Refusal::OtherShop => 403,
                 // Our own secret is unusable: the sender did nothing wrong, and shall come again.
                 Refusal::SecretUnusable(_) => 503,
-                Refusal::HeaderMissing(_)
-                | Refusal::HeaderMalformed(_)
-                | Refusal::Mismatch
-                | Refusal::Stale { .. } => 401,
+                Refusal::HeaderMissing(_) | Refusal::HeaderMalformed(_) | Refusal::Mismatch | Refusal::Stale { .. } => {
+                    401
+                }
             },
             Self::Secret(_) | Self::Inbox(InboxError::File(_) | InboxError::Record(_)) => 503,
         }
@@ -69,7 +68,9 @@ impl NotAccepted {
         match self {
             Self::Secret(error) => matches!(error.fault(), shared::fault::Fault::Transient),
             Self::Inbox(_) | Self::NotBelieved(Refusal::SecretUnusable(_)) => true,
-            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType | Self::NotBelieved(_) => false,
+            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType | Self::NotBelieved(_) => {
+                false
+            }
         }
     }
 }

@@ -48,8 +48,10 @@ pub async fn life() -> Result<(), lambda_http::Error> {
     observe::start();
     let receiver = Receiver::start().await?;
     let receiver = &receiver;
-    lambda_http::run(service_fn(move |request: Request| async move { Ok::<_, Infallible>(receiver.answer(&request).await) }))
-        .await
+    lambda_http::run(service_fn(
+        move |request: Request| async move { Ok::<_, Infallible>(receiver.answer(&request).await) },
+    ))
+    .await
 }
 
 impl Receiver {
@@ -153,11 +155,7 @@ impl Receiver {
 }
 
 /// The store that a request is for.
-pub fn route<'a>(
-    config: &'a ClientConfig,
-    method: &Method,
-    path: &str,
-) -> Result<(&'a str, &'a Store), NotAccepted> {
+pub fn route<'a>(config: &'a ClientConfig, method: &Method, path: &str) -> Result<(&'a str, &'a Store), NotAccepted> {
     let name = path.strip_prefix("/stores/").ok_or(NotAccepted::UnknownRoute)?;
     let (name, store) = config.stores.get_key_value(name).ok_or(NotAccepted::UnknownRoute)?;
     if method == Method::POST { Ok((name, store)) } else { Err(NotAccepted::Method) }

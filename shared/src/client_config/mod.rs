@@ -70,11 +70,8 @@ impl QuietHours {
     pub fn end_after(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = now.to_zoned(zone.clone()).datetime();
         let (from, to, time) = (self.from.0, self.to.0, local.time());
-        let (quiet, over_midnight) = if from <= to {
-            (from <= time && time < to, false)
-        } else {
-            (time >= from || time < to, time >= from)
-        };
+        let (quiet, over_midnight) =
+            if from <= to { (from <= time && time < to, false) } else { (time >= from || time < to, time >= from) };
         let date = if over_midnight { local.date().tomorrow().ok()? } else { local.date() };
         let end = date.to_datetime(to).to_zoned(zone.clone()).ok()?.timestamp();
         (quiet && end > now).then_some(end)
@@ -364,7 +361,9 @@ impl<'de> Deserialize<'de> for JsonPointer {
         if text.starts_with('/') {
             Ok(Self(text))
         } else {
-            Err(de::Error::custom(format!("`{text}` is not a JSON pointer; it starts with `/`, like \"/data/orderId\"")))
+            Err(de::Error::custom(format!(
+                "`{text}` is not a JSON pointer; it starts with `/`, like \"/data/orderId\""
+            )))
         }
     }
 }

@@ -31,7 +31,10 @@ pub(super) fn shopify<'a>(
         store,
         delivery_id: unverified.header("x-shopify-webhook-id")?.to_owned(),
         topic: Some(unverified.header("x-shopify-topic")?.to_owned()),
-        headers: keep(unverified, &["x-shopify-api-version", "x-shopify-triggered-at", "x-shopify-event-id", "x-shopify-test"])?,
+        headers: keep(
+            unverified,
+            &["x-shopify-api-version", "x-shopify-triggered-at", "x-shopify-event-id", "x-shopify-test"],
+        )?,
         body: unverified.body,
     })
 }
@@ -108,13 +111,7 @@ pub(super) fn standard_webhooks<'a>(
     if seconds.abs() > TIMESTAMP_TOLERANCE_SECONDS {
         return Err(Refusal::Stale { seconds });
     }
-    Ok(Verified {
-        store,
-        delivery_id: id.to_owned(),
-        topic: None,
-        headers: BTreeMap::new(),
-        body: unverified.body,
-    })
+    Ok(Verified { store, delivery_id: id.to_owned(), topic: None, headers: BTreeMap::new(), body: unverified.body })
 }
 
 /// A secret value in a header, for senders that cannot sign. Proves who sent it, not that nobody changed it.

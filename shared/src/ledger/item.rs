@@ -98,9 +98,7 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
     let missing = |attribute: &'static str| ItemError { key: key.to_string(), attribute };
     let small = |name: &'static str| number(name).and_then(|n| u8::try_from(n).ok()).ok_or(missing(name));
     let payload = match (text("route"), owned("request")) {
-        (Some(route), Some(body)) => {
-            Some(Payload { route: Route::from_path(route).ok_or(missing("route"))?, body })
-        }
+        (Some(route), Some(body)) => Some(Payload { route: Route::from_path(route).ok_or(missing("route"))?, body }),
         _ => None,
     };
     Ok(Row {

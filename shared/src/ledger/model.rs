@@ -184,10 +184,9 @@ impl Model for Senders {
                     world.row = next;
                 }
             }
-            Act::Accepted(which) => Self::submit(&mut world, which, true, |owner| Change::Accept {
-                owner,
-                provider_id: Some("m1".into()),
-            })?,
+            Act::Accepted(which) => {
+                Self::submit(&mut world, which, true, |owner| Change::Accept { owner, provider_id: Some("m1".into()) })?
+            }
             Act::AnswerLost(which) => Self::submit(&mut world, which, true, |owner| Change::LoseSight {
                 owner,
                 retry_at: now + STEP,
@@ -263,14 +262,17 @@ impl Model for Senders {
             Property::<Self>::always("what is accepted has arrived", |_, world| {
                 world.row.state != State::Accepted || world.arrived
             }),
-            Property::<Self>::always("whatever is not settled is found again by the clock or by its owner", |_, world| {
-                let in_hand = world.senders.iter().any(|sender| *sender != Sender::Idle);
-                match world.row.state {
-                    State::Held | State::Unknown => world.row.due_at.is_some(),
-                    State::Claimed => world.row.lease_until.is_some() && world.row.owner.is_some(),
-                    _ => world.row.due_at.is_none() || in_hand,
-                }
-            }),
+            Property::<Self>::always(
+                "whatever is not settled is found again by the clock or by its owner",
+                |_, world| {
+                    let in_hand = world.senders.iter().any(|sender| *sender != Sender::Idle);
+                    match world.row.state {
+                        State::Held | State::Unknown => world.row.due_at.is_some(),
+                        State::Claimed => world.row.lease_until.is_some() && world.row.owner.is_some(),
+                        _ => world.row.due_at.is_none() || in_hand,
+                    }
+                },
+            ),
             Property::<Self>::always("attempts are bounded", |_, world| world.row.attempts <= super::MAX_ATTEMPTS),
             Property::<Self>::sometimes("a lost answer is made good", |_, world| {
                 world.row.state == State::Accepted && world.row.attempts > 0

@@ -68,12 +68,7 @@ impl State {
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Held | Self::Claimed | Self::Unknown => false,
-            Self::Accepted
-            | Self::Refused
-            | Self::Superseded
-            | Self::Expired
-            | Self::Noted
-            | Self::NeedsHuman => true,
+            Self::Accepted | Self::Refused | Self::Superseded | Self::Expired | Self::Noted | Self::NeedsHuman => true,
         }
     }
 }

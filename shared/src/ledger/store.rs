@@ -211,8 +211,7 @@ impl Ledger {
 
 fn read_due(item: &HashMap<String, Value>) -> Option<Due> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-    let number =
-        |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
     Some(Due {
         key: Key::stored(text("subject")?, text("stage")?),
         due_at: from_millis(number("due_at")?),

@@ -220,8 +220,7 @@ fn release(row: &mut Row) {
 }
 
 fn exhausted(row: &Row, at: Timestamp) -> bool {
-    row.attempts >= MAX_ATTEMPTS
-        || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > UNKNOWN_WINDOW)
+    row.attempts >= MAX_ATTEMPTS || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > UNKNOWN_WINDOW)
 }
 
 fn give_up(mut row: Row, reason: &str) -> Row {

@@ -85,10 +85,9 @@ impl Closed {
     /// When to look again.
     pub fn until(&self) -> Timestamp {
         match self {
-            Self::Busy { until }
-            | Self::Stopped { until }
-            | Self::Breaker { until }
-            | Self::Down { until, .. } => *until,
+            Self::Busy { until } | Self::Stopped { until } | Self::Breaker { until } | Self::Down { until, .. } => {
+                *until
+            }
         }
     }
 
@@ -144,7 +143,8 @@ impl Desk {
             Ok(answer) => {
                 let row = answer.attributes.unwrap_or_default();
                 let fresh = now.millis() - HEALTH_GOOD_SECONDS * 1000;
-                let good = number(&row, "health_at").is_some_and(|at| at > fresh) && number(&row, "down_until").is_none();
+                let good =
+                    number(&row, "health_at").is_some_and(|at| at > fresh) && number(&row, "down_until").is_none();
                 Ok(Reservation::Granted { known_good: if good { text(&row, "health") } else { None } })
             }
             Err(error) => match error.as_service_error() {

@@ -173,7 +173,9 @@ impl Ezw {
             Err(error) if error.is_connect() => {
                 return SendOutcome::NotSent("EZWhatsApp could not be reached".to_owned());
             }
-            Err(error) if error.is_builder() => return SendOutcome::Refused("the request could not be built".to_owned()),
+            Err(error) if error.is_builder() => {
+                return SendOutcome::Refused("the request could not be built".to_owned());
+            }
             Err(error) if error.is_timeout() => {
                 return SendOutcome::Unknown("EZWhatsApp did not answer in time".to_owned());
             }
@@ -295,7 +297,8 @@ mod tests {
 
     #[test]
     fn every_status_has_its_meaning() {
-        let of = |status: u16| outcome(StatusCode::from_u16(status).unwrap(), None, br#"{"error":"some_code","id":"m1"}"#);
+        let of =
+            |status: u16| outcome(StatusCode::from_u16(status).unwrap(), None, br#"{"error":"some_code","id":"m1"}"#);
         for status in [200, 201, 202, 204] {
             assert_eq!(of(status), SendOutcome::Accepted { provider_id: Some("m1".into()) });
         }

@@ -62,6 +62,14 @@ pub(crate) struct Idle {
     _held: (TcpListener, TcpStream),
 }
 
+impl Idle {
+    /// Ends it. Returns how long its initialisation took.
+    pub(crate) async fn end(mut self) -> anyhow::Result<Duration> {
+        self.child.kill().await.context("can't end a process")?;
+        Ok(self.init)
+    }
+}
+
 /// Starts a function with a Runtime API address behind which somebody listens and never answers.
 pub(crate) async fn start_idle(mut command: Command, environment: &Environment) -> anyhow::Result<Idle> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
