@@ -145,7 +145,7 @@ async fn names_and_numbers_of_every_kind_are_data() {
 
     for (id, name) in [("a", "{{ order_number }}"), ("b", "Win at evil.com now"), ("c", "נועה\u{200f} לוי")] {
         let mut post = world.erp(id, "ready", &format!("א/{id} 1.0E+6"), "+972525550101");
-        post = resigned(&world, post, |body| body["name"] = json!(name));
+        post = resigned(&world, &post, |body| body["name"] = json!(name));
         world.deliver(post).await;
     }
     assert_eq!(
@@ -156,7 +156,7 @@ async fn names_and_numbers_of_every_kind_are_data() {
 }
 
 /// The post of the ERP with a changed body, signed anew.
-fn resigned(world: &World, post: Post, change: impl Fn(&mut Value)) -> Post {
+fn resigned(world: &World, post: &Post, change: impl Fn(&mut Value)) -> Post {
     let mut body: Value = serde_json::from_slice(&post.body).unwrap();
     change(&mut body);
     let id = post.headers.iter().find(|(name, _)| name == "webhook-id").unwrap().1.clone();

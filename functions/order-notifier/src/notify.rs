@@ -98,8 +98,8 @@ impl Notifier {
             Reading::Event(mut event) => {
                 // A parcel's delivery names no language. Whoever was written to in Hebrew is not written to in English.
                 if event.thread.is_some() && event.contact.locale.is_none() {
-                    let story = self.story(store, &event.order_id, event.milestone).await?;
-                    Known::of(&story, event.thread.as_deref()).fill(&mut event);
+                    let told = self.story(store, &event.order_id, event.milestone).await?;
+                    Known::of(&told, event.thread.as_deref()).fill(&mut event);
                 }
                 self.tell(shift, entry, store, &event, now).await
             }

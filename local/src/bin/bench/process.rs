@@ -20,7 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let folder = format!("/proc/{pid}/task");
     let mut total = Duration::ZERO;
-    for thread in std::fs::read_dir(&folder).with_context(|| format!("can't read {folder} (the benchmark needs Linux)"))? {
+    for thread in
+        std::fs::read_dir(&folder).with_context(|| format!("can't read {folder} (the benchmark needs Linux)"))?
+    {
         let path = thread?.path().join("schedstat");
         let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
         // the first number: nanoseconds on the CPU, https://docs.kernel.org/scheduler/sched-stats.html

@@ -59,7 +59,8 @@ impl Figures {
 
     /// Events in a second, one after the other in one process.
     pub(crate) fn per_second(&self) -> f64 {
-        let all: Vec<f64> = self.warm.iter().map(|round| count(round.len()) * 1000.0 / round.iter().sum::<f64>()).collect();
+        let all: Vec<f64> =
+            self.warm.iter().map(|round| count(round.len()) * 1000.0 / round.iter().sum::<f64>()).collect();
         median(&all)
     }
 

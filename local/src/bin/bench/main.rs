@@ -1,0 +1,218 @@
+//! `just bench`: what this project's functions take, measured here and now.
+//!
+//! Runs the very binaries that are deployed, in the local stack, and prints tables in markdown: cold starts, warm events,
+//! CPU, memory, sizes, instructions, requests by peer, the way from a delivery to a message, and what all that costs at
+//! list prices. `docs/performance.md` says how to read them.
+//!
+//! Promises that every measured event did its work (a benchmark of failures would be fast) and that everything with a
+//! clock was measured in interleaved rounds. Does not promise that milliseconds mean anything on another machine or day:
+//! compare ratios of one run, for which `--beside` takes the binaries of another commit. Functions talk plain HTTP to
+//! stand-ins on this machine, so TLS is not in these figures.
+
+mod building;
+mod cost;
+mod deliveries;
+mod end_to_end;
+mod instructions;
+mod job;
+mod process;
+mod report;
+mod rounds;
+mod stats;
+mod usage;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, ValueEnum};
+
+use building::Profile;
+use job::{FUNCTIONS, Job};
+use report::Size;
+use rounds::{Effort, Measured};
+use world::{Streams, World};
+
+/// Measures the functions and prints markdown tables.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// Rounds; every job has its turn in each.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Cold starts of each job in a round.
+    #[arg(long, default_value_t = 8)]
+    cold: usize,
+    /// Warm events of each job in a round (a tenth of that where 20 messages are due).
+    #[arg(long, default_value_t = 200)]
+    warm: usize,
+    /// Only these, separated by commas.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Part>,
+    /// A first impression: fewer rounds and events.
+    #[arg(long)]
+    quick: bool,
+    /// Which build of the functions.
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
+    /// Don't build the functions first.
+    #[arg(long)]
+    no_build: bool,
+    /// Folder with the function binaries of another commit, to be measured beside ours in the same rounds.
+    #[arg(long, value_name = "DIR")]
+    beside: Option<PathBuf>,
+    /// Deliveries a second, end to end.
+    #[arg(long, default_value_t = 25)]
+    rate: u32,
+    /// For how many seconds, end to end.
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+}
+
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    NewDelivery,
+    Duplicate,
+    Message,
+    IdleTick,
+    DueTick,
+    Instructions,
+    EndToEnd,
+}
+
+impl Part {
+    fn job(self) -> Option<Job> {
+        match self {
+            Self::NewDelivery => Some(Job::NewDelivery),
+            Self::Duplicate => Some(Job::Duplicate),
+            Self::Message => Some(Job::Message),
+            Self::IdleTick => Some(Job::IdleTick),
+            Self::DueTick => Some(Job::DueTick),
+            Self::Instructions | Self::EndToEnd => None,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(mut arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.quick {
+        arguments.rounds = arguments.rounds.min(2);
+        arguments.cold = arguments.cold.min(3);
+        arguments.warm = arguments.warm.min(40);
+        arguments.seconds = arguments.seconds.min(4);
+    }
+    ensure!(arguments.rounds > 0 && arguments.cold > 0, "at least one round and one cold start are needed");
+    let here = std::env::current_dir().context("can't find out where this is run")?;
+    let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
+    let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
+    if !arguments.no_build {
+        eprintln!("building the functions (a release build takes some minutes when it is the first)");
+        building::functions(root, arguments.profile)?;
+    }
+    let machine = report::machine();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(&arguments, root, &machine))
+}
+
+async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Result<()> {
+    let binaries = arguments.profile.folder()?;
+    let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let jobs: Vec<Job> =
+        Part::value_variants().iter().filter(|part| wanted(**part)).filter_map(|part| part.job()).collect();
+    let effort = Effort { rounds: arguments.rounds, cold: arguments.cold, warm: arguments.warm };
+
+    let mut worlds = vec![World::start("ours", root, &binaries, Streams::Off).await?];
+    if let Some(folder) = &arguments.beside {
+        let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
+        worlds.push(World::start("beside", root, &folder, Streams::Off).await?);
+    }
+    say(&introduction(arguments, effort, machine, &worlds[0])?)?;
+
+    let mut measured = Measured::default();
+    if !jobs.is_empty() {
+        measured = rounds::measure(&worlds, &jobs, effort).await?;
+        let note = "Cold: start of the process to its first answer. Init is taken in processes of their own, the first event \
+                    is the rest. Warm: one event after the other in one process.";
+        section(
+            "Times",
+            &format!("{}\n{note}\n\n{}", report::times(&worlds, &measured), report::yardsticks(&measured.yardsticks)),
+        )?;
+        if worlds.len() > 1 {
+            section("Ratios", &report::ratios(&worlds, &measured))?;
+        }
+        section("Requests per event", &report::requests(&measured))?;
+    }
+    let mut sizes = BTreeMap::new();
+    if arguments.only.is_empty() {
+        for function in FUNCTIONS {
+            sizes.insert(function, Size::of(&binaries.join(function))?);
+        }
+        section("Sizes", &report::sizes(&sizes))?;
+    }
+    let mut counted = BTreeMap::new();
+    if wanted(Part::Instructions) {
+        if let Some(valgrind) = instructions::valgrind().await {
+            let jobs = if jobs.is_empty() { Job::ALL.to_vec() } else { jobs.clone() };
+            for job in jobs {
+                eprintln!("counting instructions: {}", job.title());
+                counted.insert(job, instructions::of(root, &binaries, &valgrind, job).await?);
+            }
+            section("Instructions", &report::instructions(&counted))?;
+        } else {
+            section("Instructions", "Not counted: there is no valgrind on the PATH.\n")?;
+        }
+    }
+    if wanted(Part::EndToEnd) {
+        eprintln!("end to end: {} deliveries a second for {} s", arguments.rate, arguments.seconds);
+        let result = end_to_end::measure(root, &binaries, arguments.rate, arguments.seconds).await?;
+        section("End to end", &report::end_to_end(&result))?;
+    }
+    if let Some(bill) = report::bill(&worlds[0], &measured) {
+        section("Cost at list prices", &bill)?;
+    }
+    if arguments.profile == Profile::Release && (!measured.figures.is_empty() || !counted.is_empty()) {
+        section("Targets", &report::targets(&measured, &sizes, &counted))?;
+    }
+    for world in &worlds {
+        world.stack.shutdown().await;
+    }
+    Ok(())
+}
+
+fn introduction(arguments: &Arguments, effort: Effort, machine: &str, world: &World) -> anyhow::Result<String> {
+    let bytes = world.delivery()?.body.len();
+    let Effort { rounds, cold, warm } = effort;
+    let mut text = format!(
+        "# Benchmark\n\n{machine}. {rounds} interleaved rounds of {cold} cold starts and {warm} warm events per job; medians over \
+         the rounds. A delivery has {bytes} bytes. Plain HTTP to stand-ins on this machine, which take CPU of their own. \
+         Milliseconds differ between machines and days: compare ratios within one run, and instructions and requests anywhere."
+    );
+    if arguments.profile == Profile::Dev || cfg!(debug_assertions) {
+        text.push_str("\n\n**Not a release build of everything: the times below mean nothing.**");
+    }
+    Ok(text)
+}
+
+fn section(title: &str, text: &str) -> anyhow::Result<()> {
+    say(&format!("\n## {title}\n\n{text}"))
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("can't write to standard output")
+}
