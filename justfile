@@ -18,6 +18,10 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
+# Measure what the functions take and cost, in tables. `just bench --quick` for a first impression; docs/performance.md reads them.
+bench *arguments:
+    cargo run --release --bin bench -- {{ arguments }}
+
 # Everything CI does.
 ci:
     .ci/run

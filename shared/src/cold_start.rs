@@ -121,6 +121,7 @@ pub fn http_client() -> Result<reqwest::Client, StartError> {
 /// AWS clients over the function's own HTTP client.
 #[derive(Debug, Clone)]
 pub struct Aws {
+    pool: reqwest::Client,
     http: SharedHttpClient,
     region: Region,
     credentials: Credentials,
@@ -131,6 +132,7 @@ impl Aws {
     pub fn from_environment(http: &reqwest::Client) -> Result<Self, StartError> {
         let connector = SharedHttpConnector::new(OverReqwest(http.clone()));
         Ok(Self {
+            pool: http.clone(),
             http: http_client_fn(move |_, _| connector.clone()),
             region: Region::new(required("AWS_REGION")?),
             credentials: Credentials::new(
@@ -153,8 +155,18 @@ impl Aws {
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .retry_config(RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(50)))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(2)).build());
-        config.set_endpoint_url(variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL")));
+        config.set_endpoint_url(dynamodb_endpoint());
         aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// Opens a connection to `DynamoDB` ahead of the first request, because initialisation runs at full speed and a small
+    /// function's first event does not. A plain `GET /` is answered by the regional endpoint without a signature
+    /// ("healthy: dynamodb…"), reads no table and costs nothing. Whether it works decides nothing.
+    pub async fn open_dynamodb(&self) {
+        let endpoint = dynamodb_endpoint().unwrap_or_else(|| format!("https://dynamodb.{}.amazonaws.com", self.region));
+        if let Err(error) = self.pool.get(endpoint).timeout(CONNECT_TIMEOUT).send().await {
+            tracing::debug!("no connection to DynamoDB ahead of time: {}", error.without_url());
+        }
     }
 
     /// A Secrets Manager client.
@@ -170,6 +182,10 @@ impl Aws {
         config.set_endpoint_url(variable("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| variable("AWS_ENDPOINT_URL")));
         aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
+}
+
+fn dynamodb_endpoint() -> Option<String> {
+    variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"))
 }
 
 /// The AWS SDK's requests over `reqwest`: one TLS stack, one set of roots, one pool.

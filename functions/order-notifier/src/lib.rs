@@ -40,8 +40,7 @@ pub use plan::{NotTold, Plan, note, plan};
 /// Runs the function until Lambda ends it.
 pub async fn life() -> Result<(), lambda_runtime::Error> {
     observe::start();
-    let notifier = Notifier::start()?;
-    notifier.prepare().await;
+    let notifier = Notifier::start().await?;
     let notifier = &notifier;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
         let deadline = Deadline::of(event.context.deadline());
@@ -52,7 +51,8 @@ pub async fn life() -> Result<(), lambda_runtime::Error> {
 }
 
 impl Notifier {
-    fn start() -> Result<Self, StartError> {
+    /// Prepares everything before the first batch: configuration, connections and line tokens.
+    async fn start() -> Result<Self, StartError> {
         let config = cold_start::client_config()?;
         let http = cold_start::http_client()?;
         let aws = Aws::from_environment(&http)?;
@@ -63,7 +63,9 @@ impl Notifier {
         let ezw = Ezw::new(http.clone(), &cold_start::required("EZW_BASE_URL")?);
         let secrets = Secrets::new(aws.secrets_manager());
         let teller = Teller::new(config, ledger, Desk::new(db, table), ezw, secrets, Clock::from_environment());
-        Ok(Self { teller, inbox, http, shopify_base_url: cold_start::variable("SHOPIFY_BASE_URL") })
+        let notifier = Self { teller, inbox, http, shopify_base_url: cold_start::variable("SHOPIFY_BASE_URL") };
+        tokio::join!(notifier.prepare(), aws.open_dynamodb());
+        Ok(notifier)
     }
 
     /// Reads the lines' tokens while initialisation still runs at full speed. One that is missing now is asked for

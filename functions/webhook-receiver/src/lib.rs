@@ -62,7 +62,7 @@ impl Receiver {
         let secrets = Secrets::new(aws.secrets_manager());
         let inbox = Inbox::new(aws.dynamodb(), cold_start::required("STORE_INBOX_TABLE")?, config.keep.inbox_days);
         let receiver = Self { config, secrets, inbox, clock: Clock::from_environment() };
-        receiver.prepare().await;
+        tokio::join!(receiver.prepare(), aws.open_dynamodb());
         Ok(receiver)
     }
 

@@ -113,7 +113,9 @@ mod tests {
         let thursday = row(Milestone::DeliveryChanged, Some("thu"), 2, State::Accepted);
         let story = [tuesday.clone(), thursday.clone()];
         assert_eq!(decide(&tuesday, &story, at(3)), Verdict::Untrue { because: "delivery-changed-thu".into() });
-        assert_eq!(decide(&thursday, &story, at(3)), Verdict::Send);
+        let comes_first = Verdict::Wait { until: at(50), stage: "delivery-changed".into() };
+        assert_eq!(decide(&thursday, &story, at(3)), comes_first);
+        assert_eq!(decide(&thursday, &story, at(50)), Verdict::Send);
     }
 
     #[test]

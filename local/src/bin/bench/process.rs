@@ -94,7 +94,7 @@ pub(crate) async fn start_idle(mut command: Command, environment: &Environment) 
         Ok(stream)
     };
     let begun = Instant::now();
-    let child = command.spawn().with_context(|| format!("can't start {:?}", command.as_std().get_program()))?;
+    let child = command.spawn().with_context(|| format!("can't start {}", command.as_std().get_program().display()))?;
     let stream = tokio::time::timeout(PATIENCE, asked).await.context("it never asked for work")??;
     Ok(Idle { init: begun.elapsed(), child, _held: (listener, stream) })
 }

@@ -1,6 +1,6 @@
 //! The tables, in markdown.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     cost::{self, Bill, Load},
@@ -12,6 +12,9 @@ use crate::{
     usage::Usage,
     world::World,
 };
+
+/// Instructions by job and world.
+pub(crate) type Counted = BTreeMap<(Job, usize), Instructions>;
 
 /// Sizes of a function's binary, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +46,9 @@ pub(crate) fn machine() -> String {
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg").split_whitespace().next().unwrap_or("?").to_owned();
-    format!("{cores} × {}, load {load} at the start", model.unwrap_or(std::env::consts::ARCH))
+    let load: f64 = read("/proc/loadavg").split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    let busy = if load > count(cores) / 2.0 { " (**busy with something else: times are worth little**)" } else { "" };
+    format!("{cores} × {}, load {load} at the start{busy}", model.unwrap_or(std::env::consts::ARCH))
 }
 
 /// A number with as many digits as it is worth.
@@ -73,10 +77,7 @@ pub(crate) fn times(worlds: &[World], measured: &Measured) -> String {
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for ((index, job), figures) in by_job(measured) {
-        let name = match worlds {
-            [_] => job.title().to_owned(),
-            _ => format!("{}, {}", job.title(), worlds[index].label),
-        };
+        let name = name(worlds, index, job);
         let rounds: Vec<f64> = figures.warm.iter().map(|round| percentile(round, 0.5)).collect();
         let cells = [
             shown(median(&figures.cold)),
@@ -136,16 +137,13 @@ pub(crate) fn sizes(sizes: &BTreeMap<&str, Size>) -> String {
 }
 
 /// Requests per event, for first events (with their initialisation) and warm ones.
-pub(crate) fn requests(measured: &Measured) -> String {
+pub(crate) fn requests(worlds: &[World], measured: &Measured) -> String {
     let mut text = String::from(
         "| | event | DynamoDB | of these refused | write units | read units | Secrets Manager | EZWhatsApp health | sends |\n\
          |---|---|---|---:|---:|---:|---:|---:|---:|\n",
     );
     for ((index, job), figures) in by_job(measured) {
         for (which, usage) in [("first", &figures.first), ("warm", &figures.steady)] {
-            if index > 0 {
-                continue;
-            }
             let operations: Vec<String> =
                 usage.dynamo.iter().map(|(name, times)| format!("{} {name}", each(usage, count64(*times)))).collect();
             let cells = [
@@ -158,17 +156,17 @@ pub(crate) fn requests(measured: &Measured) -> String {
                 each(usage, count64(usage.health)),
                 each(usage, count64(usage.sends)),
             ];
-            line(&mut text, job.title(), &cells);
+            line(&mut text, &name(worlds, index, job), &cells);
         }
     }
     text
 }
 
 /// Millions of instructions.
-pub(crate) fn instructions(counted: &BTreeMap<Job, Instructions>) -> String {
+pub(crate) fn instructions(worlds: &[World], counted: &Counted) -> String {
     let mut text = String::from("| | init M | first event M | warm event M |\n|---|---:|---:|---:|\n");
-    for (job, count) in counted {
-        line(&mut text, job.title(), &[shown(count.init), shown(count.first), shown(count.warm)]);
+    for ((job, index), count) in counted {
+        line(&mut text, &name(worlds, *index, *job), &[shown(count.init), shown(count.first), shown(count.warm)]);
     }
     text
 }
@@ -239,8 +237,7 @@ pub(crate) fn bill(world: &World, measured: &Measured) -> Option<String> {
         monthly.push(format!("US$ {ticks:.2} for {:.0} ticks of the schedule", cost::MONTHLY_TICKS));
     }
     let monthly = monthly.join(" and ");
-    text.push_str(&format!("\nEach month besides, however much is told: {monthly}.\n\n{}", assumptions(world)));
-    Some(text)
+    Some(format!("{text}\nEach month besides, however much is told: {monthly}.\n\n{}", assumptions(world)))
 }
 
 fn assumptions(world: &World) -> String {
@@ -250,8 +247,8 @@ fn assumptions(world: &World) -> String {
     format!(
         "Assumed: list prices of us-east-1 in US$ (Lambda arm64 {} per GB-s and {} per million requests; DynamoDB on demand {} \
          per million write units, {} per million read units; HTTP API {} per million; Secrets Manager {} per million calls, \
-         {} per secret and month; logs {} per GB); {} MB, so {:.1} % of a processor for every event (Lambda allows short \
-         bursts, so this is the most it can be); {:.0} % cold; in the cloud {} ms for a request to DynamoDB, {} ms to Secrets \
+         {} per secret and month; logs {} per GB); {} MB, of which {} make a processor, for every event (Lambda allows \
+         short bursts, so its bill is lower); {:.0} % cold; in the cloud {} ms for a request to DynamoDB, {} ms to Secrets \
          Manager, {} ms to EZWhatsApp, one after the other; {} bytes of Lambda's own log lines per event.\n",
         cost::LAMBDA_GB_SECOND,
         cost::LAMBDA_REQUESTS,
@@ -262,7 +259,7 @@ fn assumptions(world: &World) -> String {
         cost::SECRET_MONTH,
         cost::LOGS_GB,
         memory.join("/"),
-        100.0 * 128.0 / cost::MB_PER_CPU,
+        cost::MB_PER_CPU,
         100.0 * cost::COLD_SHARE,
         cost::DYNAMO_MS,
         cost::SECRETS_MS,
@@ -272,11 +269,7 @@ fn assumptions(world: &World) -> String {
 }
 
 /// The figures that have a target of their own, whatever machine they were measured on.
-pub(crate) fn targets(
-    measured: &Measured,
-    sizes: &BTreeMap<&str, Size>,
-    counted: &BTreeMap<Job, Instructions>,
-) -> String {
+pub(crate) fn targets(measured: &Measured, sizes: &BTreeMap<&str, Size>, counted: &Counted) -> String {
     let mut text = String::from("| | target | measured | |\n|---|---:|---:|---|\n");
     let mut row = |name: String, most: f64, found: f64| {
         let verdict = if found <= most { "holds" } else { "**over**" };
@@ -287,7 +280,7 @@ pub(crate) fn targets(
             row(format!("{function}: zip MB"), 4.0, count(zip) / 1e6);
         }
     }
-    if let Some(count) = counted.get(&Job::NewDelivery) {
+    if let Some(count) = counted.get(&(Job::NewDelivery, 0)) {
         row("receiver: init, M instructions".to_owned(), 3.0, count.init);
         row("receiver: first event, M instructions".to_owned(), 6.0, count.first);
         row("receiver: warm event, M instructions".to_owned(), 2.0, count.warm);
@@ -314,6 +307,14 @@ pub(crate) fn targets(
     text
 }
 
+/// A job's name, with that of its world where there are several.
+fn name(worlds: &[World], index: usize, job: Job) -> String {
+    match worlds {
+        [_] => job.title().to_owned(),
+        _ => format!("{}, {}", job.title(), worlds[index].label),
+    }
+}
+
 fn by_job(measured: &Measured) -> Vec<((usize, Job), &Figures)> {
     let mut all: Vec<_> = measured.figures.iter().map(|(key, figures)| (*key, figures)).collect();
     all.sort_by_key(|((index, job), _)| (*job, *index));
@@ -321,5 +322,7 @@ fn by_job(measured: &Measured) -> Vec<((usize, Job), &Figures)> {
 }
 
 fn line(text: &mut String, name: &str, cells: &[String]) {
-    writeln!(text, "| {name} | {} |", cells.join(" | ")).expect("a String takes everything");
+    for part in ["| ", name, " | ", &cells.join(" | "), " |\n"] {
+        text.push_str(part);
+    }
 }

@@ -192,15 +192,15 @@ impl World {
 
 /// The client's configuration with lines that are never waited for. Works on the text: nothing here writes TOML.
 fn without_pace(client: &str) -> String {
-    let mut text = String::with_capacity(client.len());
+    let pace = format!("pace_per_minute = {PACE_PER_MINUTE}");
+    let mut lines = Vec::new();
     for line in client.lines().filter(|line| !line.trim_start().starts_with("pace_per_minute")) {
-        text.push_str(line);
-        text.push('\n');
+        lines.push(line);
         if line.starts_with("[lines.") {
-            text.push_str(&format!("pace_per_minute = {PACE_PER_MINUTE}\n"));
+            lines.push(&pace);
         }
     }
-    text
+    lines.join("\n")
 }
 
 /// The template without its stream mappings; everything else as it is.
