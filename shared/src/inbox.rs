@@ -311,7 +311,7 @@ mod tests {
         let noise: Vec<u8> = (0..200_000_u32)
             .map(|n| u8::try_from(n.wrapping_mul(n).wrapping_mul(2_654_435_761) >> 24).unwrap())
             .collect();
-        for body in [&b""[..], b"x", &[b' '; 100_000], &noise, b"{\"id\":1}"] {
+        for body in [&b""[..], b"x", &vec![b' '; 100_000][..], &noise, b"{\"id\":1}"] {
             let unpacked = miniz_oxide::inflate::decompress_to_vec(&packer.pack(body)).unwrap();
             assert!(unpacked == body, "{} bytes", body.len());
         }

@@ -1,7 +1,7 @@
 //! What every function shares, one room per concept.
 //!
 //! [`delivery`] believes late; [`inbox`] files what was believed; [`ledger`] remembers what was told and decides what
-//! may be; [`line`] speaks to `EZWhatsApp`; [`telling`] walks one message through the last two. [`client_config`],
+//! may be; [`mod@line`] speaks to `EZWhatsApp`; [`telling`] walks one message through the last two. [`client_config`],
 //! [`contact`] and [`wording`] are the client's side: who is told what, and how; [`check`] looks over it all before a
 //! deployment. [`secret`], [`clock`], [`batch`],
 //! [`observe`], [`fault`] and [`cold_start`] are the small rooms that the others lean on.

@@ -1,7 +1,7 @@
 //! Telling one message: claim it, look at its story and at the line, submit it, settle it.
 //!
 //! Both functions that send go this way: order-notifier with news ([`Teller::tell`]), reminder-scheduler with what
-//! waited ([`Teller::resume`]). Nothing here decides anything about messages: [`transition`] and [`decide`] do.
+//! waited ([`Teller::resume`]). Nothing here decides anything about messages: [`transition()`] and [`decide()`] do.
 //!
 //! ```text
 //! claim ──► story ∥ slot of the line ──► health ──► submit ──► settle

@@ -2,7 +2,7 @@
 //!
 //! What is due: messages that waited for their line, for the end of quiet hours, for their turn in the pace, or for
 //! news of a submit whose outcome is unknown; and claims whose owner died. The story: [`Scheduler::sweep`] goes through
-//! the lines at the same time; [`Scheduler::sweep_line`] drops what is useless, then goes on with the rest, most
+//! the lines at the same time; `sweep_line` drops what is useless, then goes on with the rest, most
 //! useful first, at the line's pace, until nothing is due, the line takes nothing more, or the time is up.
 //!
 //! Promises to stop in time before its deadline, to ask a line that is down once per sweep, and to send through the

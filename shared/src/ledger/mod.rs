@@ -1,7 +1,7 @@
 //! The ledger: what was told, what waits to be told, and what must not be told any more.
 //!
-//! The cast: a [`Row`] is one message under its idempotency [`Key`]; [`transition`] says what may become of it;
-//! [`decide`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
+//! The cast: a [`Row`] is one message under its idempotency [`Key`]; [`transition()`] says what may become of it;
+//! [`decide()`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
 //! table and holds no policy of its own.
 //!
 //! Promises: one row per key; every write names the version it read, so a writer that slept past its lease changes

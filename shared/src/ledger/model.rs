@@ -185,7 +185,10 @@ impl Model for Senders {
                 }
             }
             Act::Accepted(which) => {
-                Self::submit(&mut world, which, true, |owner| Change::Accept { owner, provider_id: Some("m1".into()) })?
+                Self::submit(&mut world, which, true, |owner| Change::Accept {
+                    owner,
+                    provider_id: Some("m1".into()),
+                })?;
             }
             Act::AnswerLost(which) => Self::submit(&mut world, which, true, |owner| Change::LoseSight {
                 owner,

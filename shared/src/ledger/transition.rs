@@ -5,7 +5,7 @@
 //! message that may have arrived is never dropped as if it had not: it is asked for again under the same key, or put
 //! before a human.
 //!
-//! Holds no policy about *when*: that is [`super::decide`]'s. The model checker in this folder's tests walks every
+//! Holds no policy about *when*: that is [`super::decide()`]'s. The model checker in this folder's tests walks every
 //! interleaving of two senders, crashes and lost answers through this function.
 
 use jiff::{SignedDuration, Timestamp};
