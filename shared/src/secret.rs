@@ -13,7 +13,7 @@ use std::{collections::HashMap, fmt, sync::Mutex};
 use aws_sdk_secretsmanager::{Client, error::SdkError, operation::get_secret_value::GetSecretValueError};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, Faulty, chain};
 
 /// How long a value is used without asking again, in seconds.
 pub const CACHE_SECONDS: i64 = 15 * 60;
@@ -123,7 +123,15 @@ impl Secrets {
     pub async fn current(&self, name: &str, now: Timestamp) -> Result<Secret, SecretError> {
         match self.cached(name) {
             Some(cached) if age(&cached, now) < CACHE_SECONDS => Ok(cached.current),
-            _ => Ok(self.fetch(name, now).await?.current),
+            Some(cached) => match self.fetch(name, now).await {
+                // A value that was good a while ago is better than none while Secrets Manager has trouble.
+                Err(error @ SecretError::Unavailable { .. }) => {
+                    tracing::warn!("using an older value: {}", chain(&error));
+                    Ok(cached.current)
+                }
+                fetched => Ok(fetched?.current),
+            },
+            None => Ok(self.fetch(name, now).await?.current),
         }
     }
 

@@ -20,15 +20,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    client_config::{ClientConfig, Line, Place},
+    client_config::{ClientConfig, Line},
     clock::{Clock, Deadline},
-    contact::Phone,
     fault::{Fault, Faulty},
     ledger::{
-        Change, Context, Key, Ledger, LedgerError, NotNow, Opened, Owner, Payload, Row, Saved, State, Verdict, decide,
+        Change, Key, Ledger, LedgerError, News, NotNow, Opened, Owner, QUIET_HOURS, Row, Saved, State, decide,
         transition,
     },
-    line::{Closed, Desk, Ezw, HEALTH_GOOD_SECONDS, Health, Reservation, SendOutcome},
+    line::{Closed, Desk, Ezw, HEALTH_GOOD_SECONDS, Health, Reservation, SEND_TIMEOUT, SendOutcome},
     observe::{self, Metric},
     secret::{Secret, Secrets},
 };
@@ -37,39 +36,18 @@ use crate::{
 const TIME_FOR_A_SEND: Duration = Duration::from_secs(13);
 /// How long a function waits for its slot of the line's pace before it leaves the message to the clock.
 const WORTH_WAITING: SignedDuration = SignedDuration::from_secs(6);
+/// Older than this, a story is read again before a message is sent.
+const STORY_GOES_STALE: SignedDuration = SignedDuration::from_secs(1);
+/// How long after each submit of unknown outcome the same key is tried again: soon after a dropped connection, and still
+/// within reach of a trouble that lasts hours.
+const UNKNOWN_WAITS: [SignedDuration; 4] = [
+    SignedDuration::from_secs(30),
+    SignedDuration::from_mins(3),
+    SignedDuration::from_mins(20),
+    SignedDuration::from_hours(2),
+];
 /// How long a message waits that never left us.
 const NOT_SENT_MINUTES: i64 = 1;
-
-/// News to tell, complete with its words.
-#[derive(Debug, Clone)]
-pub struct News {
-    /// Its idempotency key.
-    pub key: Key,
-    /// Where it stands in its subject's story.
-    pub place: Place,
-    /// What tells it apart from others of the same key's stage, if anything does.
-    pub instance: Option<String>,
-    /// When it happened.
-    pub occurred_at: Timestamp,
-    /// The line that speaks.
-    pub line: String,
-    /// Who is told.
-    pub to: Option<Phone>,
-    /// What is said; nothing if the fact is only to be known.
-    pub payload: Option<Payload>,
-    /// Why nothing is said, if so.
-    pub reason: Option<String>,
-    /// When it stops being useful.
-    pub useful_until: Timestamp,
-    /// Most useful first: 0 to 100.
-    pub priority: u8,
-    /// Not before then: quiet hours.
-    pub not_before: Option<Timestamp>,
-    /// The delivery it came from.
-    pub delivery: String,
-    /// For later events of the same subject.
-    pub context: Context,
-}
 
 /// What became of a message for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,9 +149,15 @@ impl Shift {
         self.deadline.remaining() > TIME_FOR_A_SEND
     }
 
+    /// Whether there is time for the send itself and for writing down what came of it.
+    fn has_time_to_send(&self) -> bool {
+        self.deadline.remaining() > SEND_TIMEOUT + Duration::from_secs(2)
+    }
+
     fn lease_until(&self, now: Timestamp) -> Timestamp {
         // Beyond the deadline a frozen or slow process is dead; the second covers rounding.
-        now + SignedDuration::try_from(self.deadline.remaining()).unwrap_or_default() + SignedDuration::from_secs(1)
+        let millis = i64::try_from(self.deadline.remaining().as_millis()).unwrap_or(i64::MAX / 2);
+        now + SignedDuration::from_millis(millis.min(3_600_000)) + SignedDuration::from_secs(1)
     }
 }
 
@@ -189,7 +173,8 @@ impl Teller {
         // A second parcel, refund or invoice of the same milestone finds the first one's row in its way and takes a
         // key of its own.
         for _ in 0..2 {
-            let row = self.first_row(shift, &news, key.clone());
+            let now = self.clock.now();
+            let row = Row::open(&news, key.clone(), shift.owner.clone(), shift.lease_until(now), now);
             match self.ledger.open(&row).await? {
                 Opened::New => return self.begin(shift, row).await,
                 Opened::Exists(before) => match (&news.instance, &before.instance) {
@@ -204,54 +189,13 @@ impl Teller {
     /// Goes on with a message that waited.
     pub async fn resume(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
         let now = self.clock.now();
+        if !self.config.lines.contains_key(&row.line) {
+            return Err(TellError::LineUnknown { line: row.line.clone(), key: row.key });
+        }
         if row.useful_until <= now && row.state != State::Claimed {
             return self.settle(row, &Change::Expire { owner: None }).await;
         }
         self.take(shift, row).await
-    }
-
-    fn first_row(&self, shift: &Shift, news: &News, key: Key) -> Row {
-        let now = self.clock.now();
-        let mut row = Row {
-            key,
-            state: State::Claimed,
-            version: 1,
-            place: news.place.clone(),
-            instance: news.instance.clone(),
-            occurred_at: news.occurred_at,
-            line: news.line.clone(),
-            to: news.to.clone(),
-            payload: news.payload.clone(),
-            useful_until: news.useful_until,
-            priority: news.priority,
-            owner: Some(shift.owner.clone()),
-            lease_until: Some(shift.lease_until(now)),
-            due_at: None,
-            attempts: 0,
-            first_attempt_at: None,
-            reason: news.reason.clone(),
-            provider_id: None,
-            delivery: news.delivery.clone(),
-            context: news.context.clone(),
-            created_at: now,
-            updated_at: now,
-        };
-        let rests = |row: &mut Row, state| {
-            row.state = state;
-            row.owner = None;
-            row.lease_until = None;
-        };
-        if row.payload.is_none() {
-            rests(&mut row, State::Noted);
-        } else if news.useful_until <= now {
-            rests(&mut row, State::Expired);
-            row.reason = Some("no longer useful when it arrived".to_owned());
-        } else if let Some(at) = news.not_before.filter(|at| *at > now) {
-            rests(&mut row, State::Held);
-            row.due_at = Some(at.min(news.useful_until));
-            row.reason = Some("these are quiet hours".to_owned());
-        }
-        row
     }
 
     /// A row that is new and ours.
@@ -271,6 +215,9 @@ impl Teller {
         let now = self.clock.now();
         match before.state {
             State::Claimed if before.lease_until.is_some_and(|lease| now < lease) => {
+                if before.due_at.is_some() {
+                    return Ok(Told::Waits(before.key, before.state));
+                }
                 // Somebody is at it, or died at it a moment ago. The clock looks when the lease has ended.
                 self.settle(before, &Change::Watch).await
             }
@@ -326,6 +273,10 @@ impl Teller {
     async fn attempt(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Attempt, TellError> {
         let owner = shift.owner.clone();
         let hold = |until: Timestamp, reason: String| Change::Hold { owner: owner.clone(), until, reason };
+        if let Some(morning) = self.config.quiet_until(self.clock.now()).filter(|_| !row.any_hour) {
+            return Ok(Attempt::Done(hold(morning, QUIET_HOURS.to_owned())));
+        }
+        let asked_at = self.clock.now();
         let (story, slot) = if shift.look_anyway {
             // What waited is often old news by now: no slot of the pace for that.
             (self.ledger.story(row.key.subject()).await, None)
@@ -333,26 +284,28 @@ impl Teller {
             let (story, slot) = tokio::join!(self.ledger.story(row.key.subject()), self.slot(shift, row, line));
             (story, Some(slot))
         };
-        match decide(row, &story?, self.clock.now()) {
-            Verdict::Send => {}
-            Verdict::Untrue { because } => {
-                let reason = format!("`{because}` of the same order was known when its turn came");
-                return Ok(Attempt::Done(Change::Supersede { owner, reason }));
-            }
-            Verdict::Expired => return Ok(Attempt::Done(Change::Expire { owner: Some(owner) })),
-            Verdict::Wait { until, stage } => {
-                return Ok(Attempt::Done(hold(until, format!("`{stage}` is on its way and comes first"))));
-            }
+        if let Some(change) = decide(row, &story?, self.clock.now()).change(owner.clone()) {
+            return Ok(Attempt::Done(change));
         }
         let slot = match slot {
             Some(slot) => slot?,
             None => self.slot(shift, row, line).await?,
         };
-        let known_good = match slot {
-            Reservation::Granted { known_good } => known_good,
+        let (known_good, drop_before) = match slot {
+            Reservation::Granted { known_good, drop_before } => (known_good, drop_before),
             Reservation::Closed(closed) => return Ok(Attempt::LineClosed(hold(closed.until(), closed.reason()))),
         };
         let now = self.clock.now();
+        if drop_before.is_some_and(|before| row.created_at < before) && !row.may_have_arrived() {
+            let reason = "somebody dropped everything that waited for this line".to_owned();
+            return Ok(Attempt::Done(Change::Supersede { owner, reason }));
+        }
+        // A slot may be some while off, and the story goes on meanwhile.
+        if now.duration_since(asked_at) >= STORY_GOES_STALE
+            && let Some(change) = decide(row, &self.ledger.story(row.key.subject()).await?, now).change(owner.clone())
+        {
+            return Ok(Attempt::Done(change));
+        }
         let (Some(payload), true) = (&row.payload, shift.has_time()) else {
             return Ok(Attempt::LineClosed(hold(now, "the function's time ran out".to_owned())));
         };
@@ -384,6 +337,9 @@ impl Teller {
                 }
             }
         };
+        if !shift.has_time_to_send() {
+            return Ok(Attempt::LineClosed(hold(now, "the function's time ran out".to_owned())));
+        }
         tracing::info!(message.key = %row.key, line.name = row.line, line.health = said, "line is sendable");
         let mut outcome = self.ezw.send(&token, &row.key, payload).await;
         if outcome == SendOutcome::Unauthorized && !refreshed {
@@ -395,11 +351,15 @@ impl Teller {
         let now = self.clock.now();
         if !matches!(outcome, SendOutcome::Accepted { .. }) {
             self.forget_health(&row.line);
+            self.desk.forget_health(&row.line).await.map_err(|error| TellError::Desk(error.into()))?;
         }
         Ok(match outcome {
             SendOutcome::Accepted { provider_id } => Attempt::Done(Change::Accept { owner, provider_id }),
             SendOutcome::TooFast { retry_after } => {
-                let until = now + retry_after.unwrap_or(SignedDuration::from_mins(1));
+                let until = now + retry_after.unwrap_or(SignedDuration::from_mins(1)).max(SignedDuration::from_secs(1));
+                if until.duration_since(now) > SignedDuration::from_mins(10) {
+                    observe::count(&self.config.client, Metric::LineUnsendable, now);
+                }
                 self.desk.slow_down(&row.line, until).await.map_err(|error| TellError::Desk(error.into()))?;
                 Attempt::LineClosed(hold(until, "EZWhatsApp asked for a slower pace".to_owned()))
             }
@@ -410,8 +370,9 @@ impl Teller {
                 Attempt::LineClosed(hold(now + SignedDuration::from_mins(NOT_SENT_MINUTES), reason))
             }
             SendOutcome::Unknown(reason) => {
-                let wait = SignedDuration::from_secs(30 << row.attempts.min(5));
-                Attempt::Done(Change::LoseSight { owner, retry_at: now + wait, reason })
+                let wait =
+                    UNKNOWN_WAITS[usize::try_from(row.attempts).unwrap_or(usize::MAX).min(UNKNOWN_WAITS.len() - 1)];
+                Attempt::LineClosed(Change::LoseSight { owner, retry_at: now + wait, reason })
             }
         })
     }

@@ -189,11 +189,9 @@ fn is_hidden(c: char) -> bool {
 
 /// Whether a "name" holds a link, an address or a number to call.
 fn carries_a_message(name: &str) -> bool {
-    let digits = name.chars().filter(char::is_ascii_digit).count();
+    let digits = name.chars().filter(|c| c.is_numeric()).count();
     let domain = |word: &str| {
-        word.split_once('.').is_some_and(|(host, rest)| {
-            !host.is_empty() && rest.chars().take_while(|c| c.is_alphanumeric()).count() >= 2
-        })
+        word.split('.').skip(1).any(|label| label.chars().take_while(|c| c.is_alphanumeric()).count() >= 2)
     };
     digits >= 5
         || name.contains("://")
@@ -303,9 +301,18 @@ mod tests {
 
     #[test]
     fn a_name_that_carries_a_message_is_dropped() {
-        for name in
-            ["Win at evil.com", "https://a.example", "call 0501234567", "a@b.c", "x/y", "www.a.b", "\u{202e}\u{200b}"]
-        {
+        for name in [
+            "Win at evil.com",
+            "x.y.evil.com",
+            ".evil.com",
+            "٠٥٠١٢٣٤٥٦٧",
+            "https://a.example",
+            "call 0501234567",
+            "a@b.c",
+            "x/y",
+            "www.a.b",
+            "\u{202e}\u{200b}",
+        ] {
             assert_eq!(values(&[("name", name)]).get("name"), None, "{name}");
         }
         for (name, kept) in [

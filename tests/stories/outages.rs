@@ -120,12 +120,58 @@ async fn the_kill_switch_stops_a_line_and_keeps_what_waits() {
 }
 
 #[tokio::test]
+async fn what_waited_can_be_dropped_before_a_line_goes_on() {
+    let world = World::start().await;
+    let ezw = world.stack.ezw();
+    ezw.set_health(None, HealthPreset::Qr).unwrap();
+    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
+    world.pass(SignedDuration::from_mins(5));
+    let line = json!({ "subject": { "S": "line:main" }, "stage": { "S": "state" } });
+    let request = json!({ "TableName": world.table("Ledger"), "Key": line, "UpdateExpression": "SET drop_before = :now",
+        "ExpressionAttributeValues": { ":now": { "N": world.now().as_millisecond().to_string() } } });
+    world.stack.dynamo().call("UpdateItem", &request).unwrap();
+    ezw.set_health(None, HealthPreset::Good).unwrap();
+    world.pass(SignedDuration::from_mins(1));
+    world.deliver(world.erp("m-2", "ready", "2", PHONE)).await;
+    world.tick().await;
+    assert_eq!(world.texts(PHONE), ["Amit, order 2: ready."]);
+    assert_eq!(world.state("order:1:ready"), "superseded");
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_killed_in_the_middle_is_made_good_by_a_later_one() {
+    let world = World::start().await;
+    let ezw = world.stack.ezw();
+    ezw.set_health(None, HealthPreset::Qr).unwrap();
+    for number in 1..=3 {
+        world.deliver(world.erp(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
+    }
+    ezw.set_health(None, HealthPreset::Good).unwrap();
+    ezw.set_latency(std::time::Duration::from_secs(1)).unwrap();
+    world.pass(SignedDuration::from_mins(2));
+    let (swept, ()) = tokio::join!(world.stack.tick(), async {
+        let sending =
+            |ezw: &local::fake_ezw::FakeEzw| ezw.counters().requests.keys().any(|path| path.contains("/text"));
+        assert!(world.stack.ezw().wait_for(std::time::Duration::from_secs(20), sending).await);
+        world.stack.kill("reminder-scheduler").await;
+    });
+    assert!(swept.is_err(), "the sweep was killed");
+    ezw.set_latency(std::time::Duration::ZERO).unwrap();
+    world.pass(SignedDuration::from_mins(3));
+    world.tick().await;
+    let mut texts = world.texts(PHONE);
+    texts.sort();
+    assert_eq!(texts, ["Amit, order 1: ready.", "Amit, order 2: ready.", "Amit, order 3: ready."]);
+    assert_eq!(ezw.most_per_key(), 1);
+}
+
+#[tokio::test]
 async fn an_outcome_that_stays_unknown_is_put_before_a_human() {
     let world = World::start().await;
     world.stack.ezw().fail_fraction(1.0, Fault::ServerErrorBeforeAccept, 1).unwrap();
     world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
     for _ in 0..8 {
-        world.pass(SignedDuration::from_mins(20));
+        world.pass(SignedDuration::from_mins(40));
         world.tick().await;
     }
     assert_eq!(world.state("order:1:ready"), "needs-human");

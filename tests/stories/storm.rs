@@ -1,4 +1,4 @@
-//! A thousand signed deliveries in random order, with duplicates, faults on every side and two killed functions.
+//! A thousand signed deliveries in random order, with duplicates, faults on every side and three killed functions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,8 +106,17 @@ async fn a_thousand_deliveries_through_every_kind_of_trouble_are_each_told_once_
         }
         ticks += 1;
         assert!(ticks < 60, "{waiting} messages still wait after {ticks} sweeps");
-        world.pass(SignedDuration::from_mins(2));
-        world.tick().await;
+        world.pass(SignedDuration::from_mins(10));
+        if ticks == 1 {
+            // The third killed function: a sweep in the middle of its work.
+            let (_, killed) = tokio::join!(world.stack.tick(), async {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                world.stack.kill("reminder-scheduler").await
+            });
+            println!("{killed} killed in a sweep");
+        } else {
+            world.tick().await;
+        }
     }
     world.settle().await;
 

@@ -77,13 +77,26 @@ async fn two_woocommerce_orders_of_one_second_share_a_delivery_id_and_are_both_t
 #[tokio::test]
 async fn a_late_paid_after_cancelled_is_not_told() {
     let world = World::start().await;
+    let paid = world.shopify("orders/paid", "d-2", &world.order(1004, PHONE));
+    world.pass(SignedDuration::from_mins(10));
     let mut cancelled = world.order(1004, PHONE);
     cancelled["cancelled_at"] = json!(world.now().to_string());
     world.deliver(world.shopify("orders/cancelled", "d-1", &cancelled)).await;
-    world.deliver(world.shopify("orders/paid", "d-2", &world.order(1004, PHONE))).await;
+    world.deliver(paid).await;
     assert_eq!(world.texts(PHONE), ["Order #1004: cancelled."]);
     assert_eq!(world.state("order:1004:paid"), "superseded");
     assert!(world.rows()["order:1004:paid"]["reason"].as_str().unwrap().contains("cancelled"));
+}
+
+#[tokio::test]
+async fn an_order_that_is_paid_after_it_was_cancelled_is_put_before_a_human() {
+    let world = World::start().await;
+    world.deliver(world.woo("w-1", 8, "cancelled", PHONE)).await;
+    world.pass(SignedDuration::from_mins(10));
+    world.deliver(world.woo("w-2", 8, "processing", PHONE)).await;
+    assert_eq!(world.texts(PHONE), ["Order 8: cancelled."]);
+    assert_eq!(world.state("order:woo..8:paid"), "needs-human");
+    assert!(world.rows()["order:woo..8:paid"]["reason"].as_str().unwrap().contains("reinstated"));
 }
 
 #[tokio::test]

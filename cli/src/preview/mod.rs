@@ -27,9 +27,9 @@ use shared::{
     clock::Clock,
     delivery::{Checked, Refusal, Verified},
     fault::chain,
+    ledger::News,
     ledger::{Key, Payload, Row, State},
     secret::Secret,
-    telling::News,
 };
 use webhook_receiver::{NotAccepted, judge, route};
 

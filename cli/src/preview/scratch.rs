@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use shared::{
     delivery::Verified,
     inbox::item_id,
-    ledger::{Change, Key, Owner, Row, State, Verdict, decide, transition},
-    telling::News,
+    ledger::{Change, Key, News, Owner, Row, State, decide, transition},
 };
 
 /// Everything that is remembered.
@@ -60,7 +59,7 @@ impl Scratch {
         let mut key = news.key.clone();
         loop {
             let Some(before) = self.rows.get(&key) else {
-                let row = first_row(news, key.clone(), now);
+                let row = Row::open(news, key.clone(), owner(), now, now);
                 if row.state == State::Claimed {
                     self.send(row, now);
                 } else {
@@ -101,17 +100,8 @@ impl Scratch {
 
     /// One attempt at a claimed row, over a line that takes everything.
     fn send(&mut self, row: Row, now: Timestamp) {
-        let change = match decide(&row, &self.story(row.key.subject()), now) {
-            Verdict::Send => Change::Accept { owner: owner(), provider_id: None },
-            Verdict::Untrue { because } => Change::Supersede {
-                owner: owner(),
-                reason: format!("`{because}` of the same order was known when its turn came"),
-            },
-            Verdict::Expired => Change::Expire { owner: Some(owner()) },
-            Verdict::Wait { until, stage } => {
-                Change::Hold { owner: owner(), until, reason: format!("`{stage}` is on its way and comes first") }
-            }
-        };
+        let verdict = decide(&row, &self.story(row.key.subject()), now);
+        let change = verdict.change(owner()).unwrap_or(Change::Accept { owner: owner(), provider_id: None });
         let next = transition(&row, &change, now).unwrap_or(row);
         self.keep(next);
     }
@@ -123,51 +113,4 @@ impl Scratch {
 
 fn owner() -> Owner {
     Owner("preview".to_owned())
-}
-
-fn first_row(news: &News, key: Key, now: Timestamp) -> Row {
-    let mut row = Row {
-        key,
-        state: State::Claimed,
-        version: 1,
-        place: news.place.clone(),
-        instance: news.instance.clone(),
-        occurred_at: news.occurred_at,
-        line: news.line.clone(),
-        to: news.to.clone(),
-        payload: news.payload.clone(),
-        useful_until: news.useful_until,
-        priority: news.priority,
-        owner: Some(owner()),
-        lease_until: Some(now),
-        due_at: None,
-        attempts: 0,
-        first_attempt_at: None,
-        reason: news.reason.clone(),
-        provider_id: None,
-        delivery: news.delivery.clone(),
-        context: news.context.clone(),
-        created_at: now,
-        updated_at: now,
-    };
-    let rests = match news {
-        News { payload: None, .. } => Some(State::Noted),
-        News { useful_until, .. } if *useful_until <= now => Some(State::Expired),
-        News { not_before: Some(at), .. } if *at > now => Some(State::Held),
-        _ => None,
-    };
-    if let Some(state) = rests {
-        row.state = state;
-        row.owner = None;
-        row.lease_until = None;
-    }
-    match row.state {
-        State::Expired => row.reason = Some("no longer useful when it arrived".to_owned()),
-        State::Held => {
-            row.due_at = news.not_before.map(|at| at.min(news.useful_until));
-            row.reason = Some("these are quiet hours".to_owned());
-        }
-        _ => {}
-    }
-    row
 }

@@ -42,7 +42,8 @@ pub(crate) fn read(
             Some((name.clone(), value?))
         })
         .collect();
-    let instance = maybe(&fields.instance).string().or_else(|| instance_of(milestone, &values));
+    let stated = maybe(&fields.occurred_at).string();
+    let instance = maybe(&fields.instance).string().or_else(|| instance_of(milestone, &values, stated.as_deref()));
     Ok(Reading::Event(Box::new(OrderEvent {
         milestone,
         order_number: maybe(&fields.order_number).string().or_else(|| Some(order_id.clone())),
@@ -63,10 +64,15 @@ pub(crate) fn read(
 
 /// What tells events of one milestone and order apart when the configuration names no pointer for it: for those that
 /// regularly happen twice, the value that is then another.
-fn instance_of(milestone: Milestone, values: &Values) -> Option<String> {
-    let variable = match milestone {
-        Milestone::DeliveryChanged => "delivery_to",
-        Milestone::Invoice => "invoice_id",
+///
+/// A delivery may be moved back to where it was, so when it was moved is part of that, if the sender says so.
+fn instance_of(milestone: Milestone, values: &Values, stated: Option<&str>) -> Option<String> {
+    match milestone {
+        Milestone::DeliveryChanged => {
+            let planned = values.get("delivery_to")?;
+            Some(stated.map_or_else(|| planned.clone(), |stated| format!("{planned} {stated}")))
+        }
+        Milestone::Invoice => values.get("invoice_id").cloned(),
         Milestone::Received
         | Milestone::Paid
         | Milestone::Ready
@@ -74,9 +80,8 @@ fn instance_of(milestone: Milestone, values: &Values) -> Option<String> {
         | Milestone::OutForDelivery
         | Milestone::Delivered
         | Milestone::Cancelled
-        | Milestone::Refunded => return None,
-    };
-    values.get(variable).cloned()
+        | Milestone::Refunded => None,
+    }
 }
 
 /// Whether an instance of this milestone is a parcel, so that the story of others goes on without it.

@@ -29,7 +29,7 @@ use shared::{
     inbox::{Entry, Inbox},
     ledger::Ledger,
     line::{Desk, Ezw},
-    observe,
+    observe::{self, Metric},
     secret::Secrets,
     telling::{Shift, Teller},
 };
@@ -86,11 +86,15 @@ impl Notifier {
             let Some(image) = &record.dynamodb.new_image else { continue };
             match Entry::from_image(image.get()) {
                 // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
-                Err(error) => tracing::error!(
-                    record.sequence_number = record.dynamodb.sequence_number,
-                    "skipped a record of the inbox: {}",
-                    chain(&error)
-                ),
+                Err(error) => {
+                    let now = self.teller.clock.now();
+                    observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
+                    tracing::error!(
+                        record.sequence_number = record.dynamodb.sequence_number,
+                        "skipped a record of the inbox: {}",
+                        chain(&error)
+                    );
+                }
                 Ok(entry) => {
                     if let Err(error) = self.notify(shift, &entry).await {
                         tracing::warn!(delivery.id = entry.id, "shall come again: {}", chain(&error));

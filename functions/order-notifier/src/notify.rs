@@ -9,7 +9,7 @@ use shared::{
     inbox::{Entry, Inbox, InboxError},
     ledger::{Key, LedgerError, Row},
     observe::{self, Metric},
-    secret::SecretError,
+    secret::{Secret, SecretError},
     telling::{Shift, TellError, Teller, Told},
 };
 
@@ -168,7 +168,8 @@ impl Notifier {
         }
         let no_look_up = Reading::Nothing(NothingBecause::LookUpNotSetUp);
         let StoreKind::Shopify { shop_domain } = &store.kind else { return Ok(no_look_up) };
-        let token = match self.teller.secrets.current(&config.store_api_secret(store_name), now).await {
+        let secret_name = config.store_api_secret(store_name);
+        let token = match self.teller.secrets.current(&secret_name, now).await {
             Ok(token) => token,
             Err(SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. }) => {
                 return Ok(no_look_up);
@@ -177,7 +178,17 @@ impl Notifier {
         };
         let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{shop_domain}"));
         let query = lookup::order_query(partial);
-        let answer = lookup::look_up(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await?;
+        let ask = async |token: &Secret| {
+            lookup::look_up(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await
+        };
+        let answer = match ask(&token).await {
+            // The token may have been rotated since we read it.
+            Err(LookupError::Token { status }) => match self.teller.secrets.refetch(&secret_name, now).await? {
+                Some(fresh) => ask(&fresh).await?,
+                None => return Err(LookupError::Token { status }.into()),
+            },
+            answered => answered?,
+        };
         Ok(lookup::read_order_answer(partial, &answer, store, config)?)
     }
 }

@@ -232,6 +232,9 @@ pub enum NothingBecause {
     /// When this was sent, the order was already cancelled.
     #[error("the order was cancelled in the meantime")]
     StaleTransition,
+    /// An order from long ago that was only touched: whatever it is by now, it became so before we came.
+    #[error("the order is too old for this to be news")]
+    OldOrder,
     /// A refund without a payment: items returned to stock, a failed or pending transaction.
     #[error("a refund that moved no money")]
     RefundWithoutMoney,
@@ -271,6 +274,7 @@ impl NothingBecause {
             Self::ShipmentStatusNotTold(_) => "shipment-status-not-told",
             Self::FulfillmentNotMade(_) => "fulfillment-not-made",
             Self::StaleTransition => "stale-transition",
+            Self::OldOrder => "old-order",
             Self::RefundWithoutMoney => "refund-without-money",
             Self::Ping => "ping",
             Self::ActionHook => "action-hook",
@@ -300,6 +304,7 @@ impl NothingBecause {
             | Self::ShipmentStatusNotTold(_)
             | Self::FulfillmentNotMade(_)
             | Self::StaleTransition
+            | Self::OldOrder
             | Self::RefundWithoutMoney
             | Self::Ping
             | Self::ActionHook

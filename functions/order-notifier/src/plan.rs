@@ -4,8 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use shared::{
     client_config::{ClientConfig, MessageRule, Milestone, Place, Store},
     contact::Phone,
-    ledger::{Context, Key, Payload},
-    telling::News,
+    ledger::{Context, Key, News, Payload},
     wording::{self, Values, WordingError},
 };
 
@@ -78,7 +77,8 @@ pub fn plan(
             reason,
             useful_until: rule.map_or(now, |rule| event.occurred_at + rule.useful_for.0),
             priority: rule.and_then(|rule| rule.priority).unwrap_or(event.milestone.weight()),
-            not_before: rule.and_then(|rule| not_before(config, rule, now)),
+            any_hour: rule.is_some_and(|rule| rule.even_in_quiet_hours),
+            not_before: rule.filter(|rule| !rule.even_in_quiet_hours).and_then(|_| config.quiet_until(now)),
             delivery: delivery.to_owned(),
             context: context(event),
         })
@@ -119,6 +119,7 @@ pub fn note(store: &Store, event: &OrderEvent, because: &NothingBecause, deliver
         reason: Some(format!("{}: {because}", because.code())),
         useful_until: now,
         priority: 0,
+        any_hour: false,
         not_before: None,
         delivery: delivery.to_owned(),
         context: context(event),
@@ -128,14 +129,22 @@ pub fn note(store: &Store, event: &OrderEvent, because: &NothingBecause, deliver
 /// What a text about a parcel says of it, however it was told first.
 const LASTING: [&str; 3] = ["tracking_url", "tracking_number", "tracking_company"];
 
+/// The longest value that is kept for later events, in bytes.
+const LONGEST: usize = 512;
+
 /// What later events of this order may need and may not say themselves.
 fn context(event: &OrderEvent) -> Context {
     let lasting = event.values.iter().filter(|(name, _)| LASTING.contains(&name.as_str()));
+    // A sender may say anything at any length; a row of the ledger has its limits.
+    let short = |value: &Option<String>| value.as_ref().filter(|value| value.len() <= LONGEST).cloned();
     Context {
-        name: event.contact.name.clone(),
-        locale: event.contact.locale.clone(),
-        order_number: event.order_number.clone(),
-        values: lasting.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        name: short(&event.contact.name),
+        locale: short(&event.contact.locale),
+        order_number: short(&event.order_number),
+        values: lasting
+            .filter(|(_, value)| value.len() <= LONGEST)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     }
 }
 
@@ -164,10 +173,4 @@ fn local_time(config: &ClientConfig, value: &str) -> Option<String> {
     let moment: Timestamp = value.parse().ok()?;
     let zone = TimeZone::get(&config.time_zone).ok()?;
     Some(moment.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string())
-}
-
-fn not_before(config: &ClientConfig, rule: &MessageRule, now: Timestamp) -> Option<Timestamp> {
-    let quiet = config.quiet_hours.filter(|_| !rule.even_in_quiet_hours)?;
-    // `tellonce check` has seen that the zone exists; should it not, a message at night beats none at all.
-    quiet.end_after(now, &TimeZone::get(&config.time_zone).ok()?)
 }

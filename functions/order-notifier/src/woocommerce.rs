@@ -9,6 +9,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 use shared::client_config::Milestone;
 
@@ -41,6 +42,7 @@ struct Order<'a> {
     status: Raw<'a>,
     currency: Raw<'a>,
     total: Raw<'a>,
+    date_created_gmt: Raw<'a>,
     date_modified_gmt: Raw<'a>,
     date_paid_gmt: Raw<'a>,
     date_completed_gmt: Raw<'a>,
@@ -102,6 +104,9 @@ struct Parcel<'a> {
     tracking_number: Raw<'a>,
 }
 
+/// An order placed longer ago than this is news only with a time of its own.
+const TOO_OLD_FOR_NEWS: SignedDuration = SignedDuration::from_hours(60 * 24);
+
 fn order(delivery: &Delivery<'_>, statuses: &BTreeMap<String, Milestone>) -> Result<Reading, NothingBecause> {
     let order: Order<'_> = json::parse(delivery.body).map_err(NothingBecause::NotUnderstood)?;
     let missing = |pointer: &str| NothingBecause::NotUnderstood(Misread::Missing(pointer.into()));
@@ -120,6 +125,12 @@ fn order(delivery: &Delivery<'_>, statuses: &BTreeMap<String, Milestone>) -> Res
         (_, "completed") => order.date_completed_gmt.utc_time(),
         _ => None,
     };
+    // Any edit moves the time of change. An order that nobody has touched for months and that is cancelled by all means was
+    // so before we came: a plugin's or an import's sweep over it is no news to its customer.
+    let old = order.date_created_gmt.utc_time().is_some_and(|placed| placed < delivery.received_at - TOO_OLD_FOR_NEWS);
+    if own.is_none() && old {
+        return Err(NothingBecause::OldOrder);
+    }
     let mut values = order.values();
     if milestone == Milestone::Refunded
         && let Some(refunded) = order.refunded()

@@ -115,13 +115,13 @@ impl Scheduler {
         due.sort_by_key(|due| (due.useful_until > now, Reverse(due.priority), due.useful_until));
         let mut sweep = Sweep { due: due.len(), ..Sweep::default() };
         let mut open = true;
-        for (index, due) in due.iter().enumerate() {
-            let useless = due.useful_until <= now;
+        for (index, next) in due.iter().enumerate() {
+            let useless = next.useful_until <= now;
             if !shift.has_time() || (!open && !useless) {
-                sweep.left = sweep.due - index;
+                sweep.left = due.len() - index;
                 break;
             }
-            match self.go_on(shift, due).await {
+            match self.go_on(shift, next).await {
                 Ok(Told::Accepted(_)) => sweep.accepted += 1,
                 Ok(Told::Ended(..) | Told::Noted(_)) => sweep.ended += 1,
                 Ok(Told::Waits(..)) => sweep.waiting += 1,
@@ -132,7 +132,7 @@ impl Scheduler {
                 // The index is behind the table by a moment.
                 Ok(Told::Known(..) | Told::Differs(..)) => sweep.due = sweep.due.saturating_sub(1),
                 Err(error) => {
-                    tracing::error!(message.key = %due.key, "{}", chain(&error));
+                    tracing::error!(message.key = %next.key, "{}", chain(&error));
                     sweep.failed += 1;
                 }
             }

@@ -97,7 +97,7 @@ impl Receiver {
         let path = request.uri().path();
         let outcome = self.accept(request.method(), path, request.headers(), request.body(), now).await;
         match &outcome {
-            Ok(accepted) => tracing::info!(path, outcome = ?accepted, "delivery accepted"),
+            Ok(accepted) => tracing::info!(outcome = ?accepted, "delivery accepted"),
             Err(reason) if reason.needs_operator() => {
                 tracing::error!(http.status = reason.status(), "{}", shared::fault::chain(reason));
             }

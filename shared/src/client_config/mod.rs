@@ -452,6 +452,12 @@ impl ClientConfig {
         format!("tellonce/{}/stores/{store}", self.client)
     }
 
+    /// When the quiet hours that `now` falls into end, if it falls into any.
+    pub fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
+        // `tellonce check` has seen that the zone exists; should it not, a message at night beats none at all.
+        self.quiet_hours?.end_after(now, &TimeZone::get(&self.time_zone).ok()?)
+    }
+
     /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of [`Self::languages`].
     pub fn language_for(&self, locale: Option<&str>) -> &str {
         let primary = locale.and_then(|locale| locale.split(['-', '_']).next()).unwrap_or_default();

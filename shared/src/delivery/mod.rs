@@ -46,6 +46,7 @@ impl<'a> Unverified<'a> {
 
 /// A delivery whose proof held.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verified<'a> {
     /// The store it is for, as configured.
     pub store: &'a str,

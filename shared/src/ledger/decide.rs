@@ -6,7 +6,13 @@
 
 use jiff::Timestamp;
 
-use super::row::{Row, State};
+use super::{
+    row::{Owner, Row, State},
+    transition::Change,
+};
+use crate::client_config::Milestone;
+
+const CANCELLED_RANK: u8 = Milestone::Cancelled.rank().0;
 
 /// What to do with a claimed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +22,11 @@ pub enum Verdict {
     /// It is untrue beside what is known.
     Untrue {
         /// The stage that made it so.
+        because: String,
+    },
+    /// The order was cancelled, and this happened after that: a human has to see whether it was reinstated.
+    Reinstated {
+        /// The stage that says so.
         because: String,
     },
     /// It is no longer useful.
@@ -29,6 +40,29 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The change that a verdict asks of the row's owner; nothing if it is to be sent.
+    pub fn change(self, owner: Owner) -> Option<Change> {
+        Some(match self {
+            Self::Send => return None,
+            Self::Untrue { because } => Change::Supersede {
+                owner,
+                reason: format!("`{because}` of the same order was known when its turn came"),
+            },
+            Self::Reinstated { because } => Change::Contest {
+                owner,
+                reason: format!(
+                    "it happened after `{because}`, which the customer may have been told; was the order reinstated?"
+                ),
+            },
+            Self::Expired => Change::Expire { owner: Some(owner) },
+            Self::Wait { until, stage } => {
+                Change::Hold { owner, until, reason: format!("`{stage}` is on its way and comes first") }
+            }
+        })
+    }
+}
+
 /// Decides about a claimed message beside all rows of its subject (it may be among them).
 pub fn decide(row: &Row, story: &[Row], now: Timestamp) -> Verdict {
     if row.useful_until <= now {
@@ -36,7 +70,14 @@ pub fn decide(row: &Row, story: &[Row], now: Timestamp) -> Verdict {
     }
     let others = || story.iter().filter(|other| other.key != row.key);
     if let Some(newer) = others().find(|other| makes_untrue(other, row)) {
-        return Verdict::Untrue { because: newer.key.stage().to_owned() };
+        let because = newer.key.stage().to_owned();
+        // Payment may come after a shop cancelled an unpaid order by itself. To send would contradict what was told, to
+        // be silent may leave a paying customer in the dark.
+        return if newer.place.rank == CANCELLED_RANK && row.occurred_at > newer.occurred_at {
+            Verdict::Reinstated { because }
+        } else {
+            Verdict::Untrue { because }
+        };
     }
     let on_its_way = others()
         .filter(|other| other.state == State::Claimed && makes_untrue(row, other))
@@ -83,6 +124,7 @@ mod tests {
             payload: None,
             useful_until: at(100),
             priority: 0,
+            any_hour: false,
             owner: claimed.then(|| Owner("somebody".into())),
             lease_until: claimed.then(|| at(50)),
             due_at: None,
@@ -105,6 +147,14 @@ mod tests {
         assert_eq!(decide(&paid, &story, at(3)), Verdict::Untrue { because: "cancelled".into() });
         assert_eq!(decide(&cancelled, &story, at(3)), Verdict::Wait { until: at(50), stage: "paid".into() });
         assert_eq!(decide(&cancelled, &story, at(50)), Verdict::Send, "the lease is over");
+    }
+
+    #[test]
+    fn what_happens_after_a_cancellation_is_put_before_a_human() {
+        let cancelled = row(Milestone::Cancelled, None, 2, State::Accepted);
+        let paid = row(Milestone::Paid, None, 3, State::Claimed);
+        let verdict = decide(&paid, &[cancelled, paid.clone()], at(4));
+        assert_eq!(verdict, Verdict::Reinstated { because: "cancelled".into() });
     }
 
     #[test]

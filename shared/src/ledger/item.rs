@@ -46,6 +46,9 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
     put("created_at", time(row.created_at));
     put("updated_at", time(row.updated_at));
     put("ttl", number(ttl));
+    if row.any_hour {
+        put("any_hour", Value::Bool(true));
+    }
     if row.place.latest_only {
         put("latest_only", Value::Bool(true));
     }
@@ -94,6 +97,7 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
     let owned = |name: &str| text(name).cloned();
     let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
     let time = |name: &str| number(name).map(from_millis);
+    let truth = |name: &str| item.get(name).is_some_and(|value| value.as_bool() == Ok(&true));
     let key = Key::stored(owned("subject").unwrap_or_default(), owned("stage").unwrap_or_default());
     let missing = |attribute: &'static str| ItemError { key: key.to_string(), attribute };
     let small = |name: &'static str| number(name).and_then(|n| u8::try_from(n).ok()).ok_or(missing(name));
@@ -108,7 +112,7 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
             rank: small("rank")?,
             settles: small("settles")?,
             thread: owned("thread"),
-            latest_only: item.get("latest_only").is_some_and(|value| value.as_bool() == Ok(&true)),
+            latest_only: truth("latest_only"),
         },
         instance: owned("instance"),
         occurred_at: time("occurred_at").ok_or(missing("occurred_at"))?,
@@ -120,6 +124,7 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
         payload,
         useful_until: time("useful_until").ok_or(missing("useful_until"))?,
         priority: small("priority")?,
+        any_hour: truth("any_hour"),
         owner: owned("owner").map(Owner),
         lease_until: time("lease_until"),
         due_at: time("due_at"),

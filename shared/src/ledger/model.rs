@@ -105,6 +105,7 @@ impl Model for Senders {
             payload: Some(Payload { route: Route::Text, body: "{}".into() }),
             useful_until: at(USEFUL_STEPS),
             priority: 0,
+            any_hour: false,
             owner: None,
             lease_until: None,
             due_at: Some(at(0)),
@@ -271,7 +272,7 @@ impl Model for Senders {
                     let in_hand = world.senders.iter().any(|sender| *sender != Sender::Idle);
                     match world.row.state {
                         State::Held | State::Unknown => world.row.due_at.is_some(),
-                        State::Claimed => world.row.lease_until.is_some() && world.row.owner.is_some(),
+                        State::Claimed => world.row.due_at.is_some() && world.row.owner.is_some(),
                         _ => world.row.due_at.is_none() || in_hand,
                     }
                 },

@@ -160,6 +160,8 @@ pub struct Row {
     pub useful_until: Timestamp,
     /// Most useful first: 0 to 100.
     pub priority: u8,
+    /// Whether it may be told in the client's quiet hours.
+    pub any_hour: bool,
     /// Who holds the claim, while claimed.
     pub owner: Option<Owner>,
     /// When the claim ends by itself, while claimed.

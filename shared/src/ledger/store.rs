@@ -40,10 +40,16 @@ pub enum LedgerError {
 impl Faulty for LedgerError {
     fn fault(&self) -> Fault {
         match self {
+            // An item that the table does not take is not taken the next time either.
+            Self::Write(error) if is_invalid(error) => Fault::Permanent,
             Self::Write(_) | Self::Query(_) | Self::Get(_) => Fault::Transient,
             Self::Damaged(_) => Fault::Permanent,
         }
     }
+}
+
+fn is_invalid(error: &SdkError<PutItemError>) -> bool {
+    error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
 }
 
 /// What opening a row did.
@@ -95,33 +101,30 @@ impl Ledger {
 
     /// Writes a row that must be new.
     pub async fn open(&self, row: &Row) -> Result<Opened, LedgerError> {
+        let item = to_item(row, self.ttl(row));
         let put = self
             .db
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(row, self.ttl(row))))
+            .set_item(Some(item.clone()))
             .condition_expression("attribute_not_exists(subject)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match refused(put.send().await)? {
             None => Ok(Opened::New),
-            Some(before) => {
-                let before = from_item(&before)?;
-                // The SDK tries a write again when its answer is lost; then the row in the way is our own.
-                if before.owner.is_some() && before.owner == row.owner && before.version == row.version {
-                    return Ok(Opened::New);
-                }
-                Ok(Opened::Exists(Box::new(before)))
-            }
+            // The SDK tries a write again when its answer is lost; then the row in the way is our own.
+            Some(before) if before == item => Ok(Opened::New),
+            Some(before) => Ok(Opened::Exists(Box::new(from_item(&before)?))),
         }
     }
 
     /// Writes the next state of a row over the one it came from, and over nothing else.
     pub async fn save(&self, before: &Row, after: &Row) -> Result<Saved, LedgerError> {
+        let item = to_item(after, self.ttl(after));
         let mut put = self
             .db
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(after, self.ttl(after))))
+            .set_item(Some(item.clone()))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", Value::N(before.version.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -134,31 +137,37 @@ impl Ledger {
         };
         match refused(put.send().await)? {
             None => Ok(Saved::Yes),
-            Some(item) if item.is_empty() => Ok(Saved::Gone),
-            Some(item) => {
-                let now = from_item(&item)?;
-                // As above: our own write, whose answer was lost.
-                if now == *after {
-                    return Ok(Saved::Yes);
-                }
-                Ok(Saved::Overtaken(Box::new(now)))
-            }
+            // As above: our own write, whose answer was lost.
+            Some(now) if now == item => Ok(Saved::Yes),
+            Some(now) if now.is_empty() => Ok(Saved::Gone),
+            Some(now) => Ok(Saved::Overtaken(Box::new(from_item(&now)?))),
         }
     }
 
     /// All rows of a subject, as they are now.
     pub async fn story(&self, subject: &str) -> Result<Vec<Row>, LedgerError> {
-        let answer = self
-            .db
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("subject = :subject")
-            .expression_attribute_values(":subject", Value::S(subject.to_owned()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| LedgerError::Query(Box::new(error)))?;
-        answer.items().iter().map(|item| from_item(item).map_err(LedgerError::from)).collect()
+        let mut story = Vec::new();
+        let mut from = None;
+        loop {
+            let answer = self
+                .db
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("subject = :subject")
+                .expression_attribute_values(":subject", Value::S(subject.to_owned()))
+                .consistent_read(true)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| LedgerError::Query(Box::new(error)))?;
+            for item in answer.items() {
+                story.push(from_item(item)?);
+            }
+            match answer.last_evaluated_key {
+                Some(key) => from = Some(key),
+                None => return Ok(story),
+            }
+        }
     }
 
     /// One row, as it is now.

@@ -126,7 +126,8 @@ pub fn transition(row: &Row, change: &Change, now: Timestamp) -> Result<Row, Not
             next.state = State::Claimed;
             next.owner = Some(owner.clone());
             next.lease_until = Some(*lease_until);
-            next.due_at = None;
+            // What waited is in the index already, and stays: nobody but the clock comes back for it.
+            next.due_at = Some(*lease_until);
         }
         Change::Watch => {
             if row.state != State::Claimed {

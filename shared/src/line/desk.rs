@@ -2,7 +2,8 @@
 //!
 //! The row holds the next free slot of the line's pace, the last health answer, how long the line is known to be down,
 //! the breaker that a refused token opens, and the kill switch. [`Desk::reserve`] asks for all of it and takes a slot
-//! with one conditional write. Pulling the switch is writing `stopped` (see `docs/operations.md`).
+//! with one conditional write. Pulling the switch is writing `stopped`; writing `drop_before`
+//! drops what has waited until then (see `docs/operations.md`).
 
 use std::collections::HashMap;
 
@@ -49,6 +50,8 @@ pub enum Reservation {
     Granted {
         /// Whether somebody saw the line in good health less than [`HEALTH_GOOD_SECONDS`] ago: what it said.
         known_good: Option<String>,
+        /// What was written down before then is not to be sent any more: an operator's decision.
+        drop_before: Option<Timestamp>,
     },
     /// Not now.
     Closed(Closed),
@@ -145,7 +148,10 @@ impl Desk {
                 let fresh = now.millis() - HEALTH_GOOD_SECONDS * 1000;
                 let good =
                     number(&row, "health_at").is_some_and(|at| at > fresh) && number(&row, "down_until").is_none();
-                Ok(Reservation::Granted { known_good: if good { text(&row, "health") } else { None } })
+                Ok(Reservation::Granted {
+                    known_good: if good { text(&row, "health") } else { None },
+                    drop_before: number(&row, "drop_before").map(from_millis),
+                })
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -190,8 +196,25 @@ impl Desk {
         let update = self
             .update(line)
             .update_expression("SET next_slot = :until")
-            .expression_attribute_values(":until", Value::N(until.millis().to_string()));
-        self.finish(line, update).await
+            .condition_expression("attribute_not_exists(next_slot) OR next_slot < :until")
+            .expression_attribute_values(":until", Value::N(until.millis().to_string()))
+            .send()
+            .await;
+        match update {
+            Ok(_) => Ok(()),
+            // It is to be left alone for even longer already.
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(DeskError { line: line.to_owned(), source: Box::new(error) }),
+        }
+    }
+
+    /// Forgets that a line was in good health: something went wrong with a send.
+    pub async fn forget_health(&self, line: &str) -> Result<(), DeskError> {
+        self.finish(line, self.update(line).update_expression("REMOVE health_at")).await
     }
 
     fn update(&self, line: &str) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a send may take. Short enough that a function can still settle its claim, long enough for a slow day.
-pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest text and button that are submitted, in characters: `WhatsApp`'s usual limits; `EZWhatsApp` publishes none.
 const MAX_TEXT: usize = 4096;

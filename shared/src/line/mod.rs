@@ -12,5 +12,5 @@ mod ezw;
 mod health;
 
 pub use desk::{Closed, Desk, Reservation};
-pub use ezw::{Ezw, EzwError, MEDIA_FIELDS, Message, SendOutcome};
+pub use ezw::{Ezw, EzwError, MEDIA_FIELDS, Message, SEND_TIMEOUT, SendOutcome};
 pub use health::{HEALTH_GOOD_SECONDS, Health};
