@@ -169,6 +169,7 @@ impl Teller {
 
     /// Tells news, once.
     pub async fn tell(&self, shift: &Shift, news: News) -> Result<Told, TellError> {
+        self.line_of(&news.line, &news.key)?;
         let mut key = news.key.clone();
         // A second parcel, refund or invoice of the same milestone finds the first one's row in its way and takes a
         // key of its own.
@@ -189,9 +190,7 @@ impl Teller {
     /// Goes on with a message that waited.
     pub async fn resume(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
         let now = self.clock.now();
-        if !self.config.lines.contains_key(&row.line) {
-            return Err(TellError::LineUnknown { line: row.line.clone(), key: row.key });
-        }
+        self.line_of(&row.line, &row.key)?;
         if row.useful_until <= now && row.state != State::Claimed {
             return self.settle(row, &Change::Expire { owner: None }).await;
         }
@@ -256,11 +255,8 @@ impl Teller {
 
     /// Everything between the claim and its settlement.
     async fn submit(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
-        let line = match self.config.lines.get(&row.line) {
-            Some(line) => line.clone(),
-            None => return Err(TellError::LineUnknown { line: row.line.clone(), key: row.key }),
-        };
-        match self.attempt(shift, &row, &line).await? {
+        let line = self.line_of(&row.line, &row.key)?;
+        match self.attempt(shift, &row, line).await? {
             Attempt::Done(change) => self.settle(row, &change).await,
             Attempt::LineClosed(change) => Ok(match self.settle(row, &change).await? {
                 Told::Waits(key, state) => Told::LineClosed(key, state),
@@ -269,14 +265,26 @@ impl Teller {
         }
     }
 
-    /// One attempt at a claimed row: the change that it leads to.
-    async fn attempt(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Attempt, TellError> {
-        let owner = shift.owner.clone();
-        let hold = |until: Timestamp, reason: String| Change::Hold { owner: owner.clone(), until, reason };
-        if let Some(morning) = self.config.quiet_until(self.clock.now()).filter(|_| !row.any_hour) {
-            return Ok(Attempt::Done(hold(morning, QUIET_HOURS.to_owned())));
-        }
+    /// The line of a name. Asked for before anything is claimed, so that nothing is claimed for a line that is gone.
+    fn line_of(&self, name: &str, key: &Key) -> Result<&Line, TellError> {
+        let line = self.config.lines.get(name);
+        line.ok_or_else(|| TellError::LineUnknown { key: key.clone(), line: name.to_owned() })
+    }
+
+    /// Whether a claimed row may go out now: beside its story, and over its line. If so, what somebody has just seen of
+    /// the line's health, if anybody has; if not, the change that it leads to.
+    async fn clearance(
+        &self,
+        shift: &Shift,
+        row: &Row,
+        line: &Line,
+    ) -> Result<Result<Option<String>, Attempt>, TellError> {
+        let owner = || shift.owner.clone();
         let asked_at = self.clock.now();
+        if let Some(until) = self.config.quiet_until(asked_at).filter(|_| !row.any_hour) {
+            let change = Change::Hold { owner: owner(), until, reason: QUIET_HOURS.to_owned() };
+            return Ok(Err(Attempt::Done(change)));
+        }
         let (story, slot) = if shift.look_anyway {
             // What waited is often old news by now: no slot of the pace for that.
             (self.ledger.story(row.key.subject()).await, None)
@@ -284,8 +292,8 @@ impl Teller {
             let (story, slot) = tokio::join!(self.ledger.story(row.key.subject()), self.slot(shift, row, line));
             (story, Some(slot))
         };
-        if let Some(change) = decide(row, &story?, self.clock.now()).change(owner.clone()) {
-            return Ok(Attempt::Done(change));
+        if let Some(change) = decide(row, &story?, self.clock.now()).change(owner()) {
+            return Ok(Err(Attempt::Done(change)));
         }
         let slot = match slot {
             Some(slot) => slot?,
@@ -293,19 +301,34 @@ impl Teller {
         };
         let (known_good, drop_before) = match slot {
             Reservation::Granted { known_good, drop_before } => (known_good, drop_before),
-            Reservation::Closed(closed) => return Ok(Attempt::LineClosed(hold(closed.until(), closed.reason()))),
+            Reservation::Closed(closed) => {
+                let change = Change::Hold { owner: owner(), until: closed.until(), reason: closed.reason() };
+                return Ok(Err(Attempt::LineClosed(change)));
+            }
         };
-        let now = self.clock.now();
         if drop_before.is_some_and(|before| row.created_at < before) && !row.may_have_arrived() {
             let reason = "somebody dropped everything that waited for this line".to_owned();
-            return Ok(Attempt::Done(Change::Supersede { owner, reason }));
+            return Ok(Err(Attempt::Done(Change::Supersede { owner: owner(), reason })));
         }
         // A slot may be some while off, and the story goes on meanwhile.
+        let now = self.clock.now();
         if now.duration_since(asked_at) >= STORY_GOES_STALE
-            && let Some(change) = decide(row, &self.ledger.story(row.key.subject()).await?, now).change(owner.clone())
+            && let Some(change) = decide(row, &self.ledger.story(row.key.subject()).await?, now).change(owner())
         {
-            return Ok(Attempt::Done(change));
+            return Ok(Err(Attempt::Done(change)));
         }
+        Ok(Ok(known_good))
+    }
+
+    /// One attempt at a claimed row: the change that it leads to.
+    async fn attempt(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Attempt, TellError> {
+        let owner = shift.owner.clone();
+        let hold = |until: Timestamp, reason: String| Change::Hold { owner: owner.clone(), until, reason };
+        let known_good = match self.clearance(shift, row, line).await? {
+            Ok(known_good) => known_good,
+            Err(attempt) => return Ok(attempt),
+        };
+        let now = self.clock.now();
         let (Some(payload), true) = (&row.payload, shift.has_time()) else {
             return Ok(Attempt::LineClosed(hold(now, "the function's time ran out".to_owned())));
         };

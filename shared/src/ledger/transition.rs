@@ -230,3 +230,97 @@ fn give_up(mut row: Row, reason: &str) -> Row {
     row.reason = Some(format!("{reason}; look in EZWhatsApp whether it arrived"));
     row
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        client_config::{Milestone, Place},
+        ledger::{Context, Key, Payload, Route},
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+    }
+
+    fn held() -> Row {
+        Row {
+            key: Key::order("main", "1", Milestone::Ready),
+            state: State::Held,
+            version: 1,
+            place: Place::of(Milestone::Ready, None),
+            instance: None,
+            occurred_at: at(0),
+            line: "main".into(),
+            to: None,
+            payload: Some(Payload { route: Route::Text, body: "{}".into() }),
+            useful_until: at(1000),
+            priority: 0,
+            any_hour: false,
+            owner: None,
+            lease_until: None,
+            due_at: Some(at(0)),
+            attempts: 0,
+            first_attempt_at: None,
+            reason: None,
+            provider_id: None,
+            delivery: String::new(),
+            context: Context::default(),
+            created_at: at(0),
+            updated_at: at(0),
+        }
+    }
+
+    fn owner() -> impl Strategy<Value = Owner> {
+        (0..3u8).prop_map(|number| Owner(format!("owner {number}")))
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let reason = || "[a-z ]{0,8}";
+        prop_oneof![
+            3 => (owner(), 0..2000i64).prop_map(|(owner, lease)| Change::Claim { owner, lease_until: at(lease) }),
+            1 => Just(Change::Watch),
+            1 => (owner(), 0..2000i64, reason())
+                .prop_map(|(owner, until, reason)| Change::Hold { owner, until: at(until), reason }),
+            1 => (owner(), prop::option::of("[a-z]{1,4}"))
+                .prop_map(|(owner, provider_id)| Change::Accept { owner, provider_id }),
+            2 => (owner(), 0..200_000i64, reason())
+                .prop_map(|(owner, retry, reason)| Change::LoseSight { owner, retry_at: at(retry), reason }),
+            1 => (owner(), reason()).prop_map(|(owner, reason)| Change::Refuse { owner, reason }),
+            1 => (owner(), reason()).prop_map(|(owner, reason)| Change::Contest { owner, reason }),
+            1 => (owner(), reason()).prop_map(|(owner, reason)| Change::Supersede { owner, reason }),
+            1 => prop::option::of(owner()).prop_map(|owner| Change::Expire { owner }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_in_whatever_order_the_invariants_hold(changes in prop::collection::vec((change(), 0..400i64), 1..40)) {
+            let mut row = held();
+            let mut now = 0;
+            for (change, passed) in changes {
+                now += passed;
+                let Ok(next) = transition(&row, &change, at(now)) else { continue };
+                prop_assert!(!row.state.is_settled(), "{:?} left {:?}", change, row.state);
+                prop_assert_eq!(next.version, row.version + 1);
+                prop_assert_eq!(&next.payload, &row.payload);
+                prop_assert_eq!(&next.key, &row.key);
+                prop_assert!(next.attempts >= row.attempts && next.attempts <= MAX_ATTEMPTS);
+                prop_assert_eq!(next.state == State::Claimed, next.owner.is_some());
+                prop_assert_eq!(next.state.is_settled(), next.due_at.is_none(), "{:?}", next.state);
+                if next.may_have_arrived() {
+                    let as_if_not_sent = matches!(next.state, State::Held | State::Expired | State::Refused);
+                    prop_assert!(!as_if_not_sent, "{:?}", next.state);
+                }
+                if row.state == State::Claimed && next.owner != row.owner {
+                    let lease_over = row.lease_until.is_none_or(|lease| at(now) >= lease);
+                    let by_owner = next.owner.is_none() && change != Change::Watch;
+                    prop_assert!(lease_over || by_owner, "{:?} took a claim that was not over", change);
+                }
+                row = next;
+            }
+        }
+    }
+}
