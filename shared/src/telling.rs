@@ -201,7 +201,7 @@ impl Teller {
     async fn begin(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
         match row.state {
             State::Claimed => self.submit(shift, row).await,
-            State::Noted => Ok(Told::Noted(row.key)),
+            State::Noted | State::Unsaid => Ok(Told::Noted(row.key)),
             _ => {
                 self.report(&row);
                 Ok(told(row))
@@ -221,6 +221,14 @@ impl Teller {
                 self.settle(before, &Change::Watch).await
             }
             State::Claimed => self.take(shift, before).await,
+            State::Unsaid if let Some(next) = mine.in_place_of(&before) => {
+                match self.ledger.save(&before, &next).await? {
+                    Saved::Yes => self.begin(shift, next).await,
+                    // Another report of it was quicker.
+                    Saved::Overtaken(now) => Ok(Told::Known(now.key, now.state)),
+                    Saved::Gone => Err(TellError::Contended(before.key)),
+                }
+            }
             state => {
                 let differs = matches!((&before.payload, &mine.payload), (Some(theirs), Some(mine)) if theirs != mine);
                 if differs {
@@ -508,7 +516,7 @@ impl Teller {
             State::NeedsHuman => Some(Metric::MessagesNeedingHuman),
             State::Unknown => Some(Metric::MessagesUnknown),
             State::Refused => Some(Metric::SendRefused),
-            State::Superseded | State::Noted | State::Claimed => None,
+            State::Superseded | State::Noted | State::Unsaid | State::Claimed => None,
         };
         if let Some(metric) = metric {
             observe::count(&self.config.client, metric, row.updated_at);
@@ -528,7 +536,7 @@ impl Teller {
 fn told(row: Row) -> Told {
     match row.state {
         State::Accepted => Told::Accepted(row.key),
-        State::Noted => Told::Noted(row.key),
+        State::Noted | State::Unsaid => Told::Noted(row.key),
         State::Held | State::Claimed | State::Unknown => Told::Waits(row.key, row.state),
         State::Refused | State::Superseded | State::Expired | State::NeedsHuman => Told::Ended(row.key, row.state),
     }

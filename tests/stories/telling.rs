@@ -171,6 +171,19 @@ async fn old_and_new_webhook_secrets_count_while_one_replaces_the_other() {
 }
 
 #[tokio::test]
+async fn a_fact_without_a_number_is_known_and_told_when_a_report_brings_one() {
+    let world = World::start().await;
+    world.deliver(world.shopify("orders/paid", "d-1", &world.order(1010, "555-555-SHIP"))).await;
+    assert_eq!(world.state("order:1010:paid"), "unsaid");
+    assert!(world.outcome("shop#d-1").unwrap().contains("phone"), "{:?}", world.outcome("shop#d-1"));
+    world.deliver(world.shopify("orders/create", "d-2", &world.order(1010, PHONE))).await;
+    assert_eq!(world.state("order:1010:received"), "superseded", "it is known to be paid");
+    world.deliver(world.shopify("orders/paid", "d-3", &world.order(1010, PHONE))).await;
+    assert_eq!(world.texts(PHONE), ["Order #1010: paid."]);
+    assert_eq!(world.state("order:1010:paid"), "accepted");
+}
+
+#[tokio::test]
 async fn an_invoice_goes_out_as_a_link() {
     let world = World::start().await;
     world.deliver(world.erp("m-1", "invoice", "SO-9", PHONE)).await;

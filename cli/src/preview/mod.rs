@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use http::Method;
 use jiff::Timestamp;
 use order_notifier::{
-    Known, Plan,
+    Known,
     lookup::{complete_from_ledger, read_order_answer},
     note,
     order_event::{NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, read},
@@ -209,7 +209,8 @@ impl<'a> Desk<'a> {
     fn take(&mut self, case: &'a Case, now: Timestamp) -> Shown {
         self.scratch.pass(now);
         let shown = Shown { case: case.name.clone(), status: 200, ..Shown::default() };
-        let verified = match self.believe(case, now) {
+        let verified = match judge(self.config, &Method::POST, self.route, &case.headers, &case.body, self.secrets, now)
+        {
             Ok(Checked::Verified(verified)) => verified,
             Ok(Checked::Ping) => return Shown { nothing_because: Some("ping".to_owned()), ..shown },
             Err(reason) => {
@@ -222,20 +223,6 @@ impl<'a> Desk<'a> {
             return Shown { duplicate: true, nothing_because: because, ..shown };
         };
         self.process(&verified, &id, now, shown)
-    }
-
-    /// Verifies a delivery with each secret that counts, the current one first. Only where the proof fails is there reason
-    /// to try another, as in the receiver.
-    fn believe(&self, case: &'a Case, now: Timestamp) -> Result<Checked<'a>, NotAccepted> {
-        let judge = |secrets| judge(self.config, &Method::POST, self.route, &case.headers, &case.body, secrets, now);
-        let mut judged = judge(&[]);
-        for secret in self.secrets.chunks(1) {
-            judged = judge(secret);
-            if !matches!(judged, Err(NotAccepted::NotBelieved(Refusal::Mismatch | Refusal::SecretUnusable(_)))) {
-                break;
-            }
-        }
-        judged
     }
 
     fn process(&mut self, delivery: &Verified<'_>, id: &str, now: Timestamp, shown: Shown) -> Shown {
@@ -257,15 +244,11 @@ impl<'a> Desk<'a> {
                 if event.thread.is_some() && event.contact.locale.is_none() {
                     self.known(&event.order_id, event.milestone, event.thread.as_deref()).fill(&mut event);
                 }
-                let planned = plan(self.config, self.name, self.store, &event, id, now);
-                let shown = Shown { event: Some(whole(&event)), ..shown };
-                match planned {
-                    Plan::Nothing(reason) => Shown { nothing_because: Some(reason.record()), ..shown },
-                    Plan::Note(news) | Plan::Tell(news) => self.tell(&news, now, shown),
-                }
+                let news = plan(self.config, self.name, self.store, &event, id, now);
+                self.tell(&news, now, Shown { event: Some(whole(&event)), ..shown })
             }
             Reading::Quiet(event, because) => {
-                let news = note(self.store, &event, &because, id, now);
+                let news = note(self.store, &event, record(&because), id, now);
                 self.tell(&news, now, Shown { event: Some(whole(&event)), ..shown })
             }
             Reading::Nothing(because) => {
@@ -283,6 +266,9 @@ impl<'a> Desk<'a> {
     fn tell(&mut self, news: &News, now: Timestamp, shown: Shown) -> Shown {
         let because = match self.scratch.tell(news, now) {
             Met::New(key) => return Shown { key: Some(key), ..shown },
+            Met::Known(..) | Met::Differs(..) if news.words.silence().is_some() => {
+                news.words.silence().unwrap_or_default().to_owned()
+            }
             Met::Known(key, state) => format!("already-known: {key} is {} in the ledger", state.name()),
             Met::Differs(key, state) => {
                 format!("already-known: {key} is {} in the ledger, with another text", state.name())
@@ -327,7 +313,7 @@ impl<'a> Desk<'a> {
         } else {
             let reason = row.reason.as_deref().unwrap_or_default();
             // What is only noted has its own code in front already.
-            let noted = row.state == State::Noted;
+            let noted = matches!(row.state, State::Noted | State::Unsaid);
             let because = if noted { reason.to_owned() } else { format!("{}: {reason}", row.state.name()) };
             shown.nothing_because = Some(because);
         }

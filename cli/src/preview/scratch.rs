@@ -59,19 +59,19 @@ impl Scratch {
         let mut key = news.key.clone();
         loop {
             let Some(before) = self.rows.get(&key) else {
-                let row = Row::open(news, key.clone(), owner(), now, now);
-                if row.state == State::Claimed {
-                    self.send(row, now);
-                } else {
-                    self.keep(row);
-                }
+                self.begin(Row::open(news, key.clone(), owner(), now, now), now);
                 return Met::New(key);
             };
             match (&news.instance, &before.instance) {
                 (Some(mine), Some(theirs)) if mine != theirs && key == news.key => key = key.for_instance(mine),
                 _ => {
+                    let mine = Row::open(news, key.clone(), owner(), now, now);
+                    if let Some(next) = mine.in_place_of(before) {
+                        self.begin(next, now);
+                        return Met::New(key);
+                    }
                     let state = before.state;
-                    let differs = matches!((&before.payload, &news.payload), (Some(a), Some(b)) if a != b);
+                    let differs = matches!((&before.payload, &mine.payload), (Some(a), Some(b)) if a != b);
                     return if differs { Met::Differs(key, state) } else { Met::Known(key, state) };
                 }
             }
@@ -96,6 +96,10 @@ impl Scratch {
                 Err(_) => self.keep(Row { due_at: None, ..row }),
             }
         }
+    }
+
+    fn begin(&mut self, row: Row, now: Timestamp) {
+        if row.state == State::Claimed { self.send(row, now) } else { self.keep(row) }
     }
 
     /// One attempt at a claimed row, over a line that takes everything.

@@ -35,7 +35,7 @@ use shared::{
 };
 
 pub use notify::{Known, Notifier, NotifyError};
-pub use plan::{NotTold, Plan, note, plan};
+pub use plan::{NotTold, note, plan};
 
 /// Runs the function until Lambda ends it.
 pub async fn life() -> Result<(), lambda_runtime::Error> {

@@ -16,7 +16,7 @@ use shared::{
 use crate::{
     lookup::{self, LookupError},
     order_event::{Contact, NothingBecause, OrderEvent, PartialEvent, Reading, Values, read},
-    plan::{Plan, note, plan},
+    plan::{note, plan},
 };
 
 /// What order-notifier needs.
@@ -104,7 +104,7 @@ impl Notifier {
                 self.tell(shift, entry, store, &event, now).await
             }
             Reading::Quiet(event, because) => {
-                self.teller.tell(shift, note(store, &event, &because, &entry.id, now)).await?;
+                self.teller.tell(shift, note(store, &event, record(&because), &entry.id, now)).await?;
                 Ok(Some(record(&because)))
             }
             // A look-up either completes an event or ends it.
@@ -127,21 +127,16 @@ impl Notifier {
         event: &OrderEvent,
         now: Timestamp,
     ) -> Result<Option<String>, NotifyError> {
-        match plan(&self.teller.config, &entry.store, store, event, &entry.id, now) {
-            Plan::Nothing(reason) => Ok(Some(reason.record())),
-            Plan::Note(news) => {
-                let reason = news.reason.clone();
-                self.teller.tell(shift, *news).await?;
-                Ok(reason)
+        let news = plan(&self.teller.config, &entry.store, store, event, &entry.id, now);
+        let silence = news.words.silence().map(str::to_owned);
+        let told = self.teller.tell(shift, news).await?;
+        Ok(silence.or(match told {
+            Told::Known(key, state) => Some(format!("already-known: {key} is {} in the ledger", state.name())),
+            Told::Differs(key, state) => {
+                Some(format!("already-known: {key} is {} in the ledger, with another text", state.name()))
             }
-            Plan::Tell(news) => Ok(match self.teller.tell(shift, *news).await? {
-                Told::Known(key, state) => Some(format!("already-known: {key} is {} in the ledger", state.name())),
-                Told::Differs(key, state) => {
-                    Some(format!("already-known: {key} is {} in the ledger, with another text", state.name()))
-                }
-                Told::Accepted(_) | Told::Waits(..) | Told::LineClosed(..) | Told::Ended(..) | Told::Noted(_) => None,
-            }),
-        }
+            Told::Accepted(_) | Told::Waits(..) | Told::LineClosed(..) | Told::Ended(..) | Told::Noted(_) => None,
+        }))
     }
 
     async fn story(&self, store: &Store, order_id: &str, milestone: Milestone) -> Result<Vec<Row>, LedgerError> {

@@ -2,24 +2,12 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use shared::{
-    client_config::{ClientConfig, MessageRule, Milestone, Place, Store},
-    contact::Phone,
-    ledger::{Context, Key, News, Payload},
+    client_config::{ClientConfig, Milestone, Place, Store},
+    ledger::{Context, Key, News, Words},
     wording::{self, Values, WordingError},
 };
 
 use crate::order_event::{NothingBecause, OrderEvent};
-
-/// What to do about an event.
-#[derive(Debug, Clone)]
-pub enum Plan {
-    /// Tell the customer.
-    Tell(Box<News>),
-    /// Write the fact down, so that what it makes untrue is not said any more; nobody is told.
-    Note(Box<News>),
-    /// Neither: the reason is recorded beside the delivery.
-    Nothing(NotTold),
-}
 
 /// Why nobody is told of an event that we understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +44,10 @@ impl NotTold {
     }
 }
 
-/// Plans what to do about an event of a store. `delivery` is the key of its delivery in the inbox.
+/// News of an event of a store: what the customer is told of it, or why nothing is said. `delivery` is the key of its
+/// delivery in the inbox.
+///
+/// A fact that nobody is told is news all the same: what it makes untrue must not be said any more.
 pub fn plan(
     config: &ClientConfig,
     store_name: &str,
@@ -64,50 +55,29 @@ pub fn plan(
     event: &OrderEvent,
     delivery: &str,
     now: Timestamp,
-) -> Plan {
-    let news = |to: Option<Phone>, payload: Option<Payload>, rule: Option<&MessageRule>, reason: Option<String>| {
-        Box::new(News {
-            key: Key::order(store.order_book(), &event.order_id, event.milestone),
-            place: Place::of(event.milestone, event.thread.clone()),
-            instance: event.instance.clone(),
-            occurred_at: event.occurred_at,
-            line: store.line.clone(),
-            to,
-            payload,
-            reason,
-            useful_until: rule.map_or(now, |rule| event.occurred_at + rule.useful_for.0),
-            priority: rule.and_then(|rule| rule.priority).unwrap_or(event.milestone.weight()),
-            any_hour: rule.is_some_and(|rule| rule.even_in_quiet_hours),
-            not_before: rule.filter(|rule| !rule.even_in_quiet_hours).and_then(|_| config.quiet_until(now)),
-            delivery: delivery.to_owned(),
-            context: context(event),
-        })
-    };
-    let phone = event.contact.reachable();
+) -> News {
     let Some(rule) = config.messages.get(&event.milestone) else {
-        let reason = NotTold::NoRule(event.milestone);
-        return Plan::Note(news(phone.ok().cloned(), None, None, Some(reason.record())));
+        return note(store, event, NotTold::NoRule(event.milestone).record(), delivery, now);
     };
-    let told = phone.map_err(NotTold::Nobody).and_then(|phone| {
+    let words = event.contact.reachable().map_err(NotTold::Nobody).and_then(|phone| {
         let language = config.language_for(event.contact.locale.as_deref());
         let media = config.lines.get(&store.line).map(|line| line.media).unwrap_or_default();
         let values = values(config, store_name, store, event);
         let message = wording::message(rule, language, &values, media).map_err(NotTold::Wording)?;
-        let payload = message.payload(phone).map_err(NotTold::Refused)?;
-        Ok((phone, payload))
+        message.payload(phone).map_err(NotTold::Refused)
     });
-    match told {
-        Ok((phone, payload)) => Plan::Tell(news(Some(phone.clone()), Some(payload), Some(rule), None)),
-        // That an order was cancelled matters for every later message, whether or not anybody could be told.
-        Err(reason) if event.milestone == Milestone::Cancelled => {
-            Plan::Note(news(None, None, Some(rule), Some(reason.record())))
-        }
-        Err(reason) => Plan::Nothing(reason),
+    News {
+        words: words.map_or_else(|reason| Words::NotYet(reason.record()), Words::Say),
+        useful_until: event.occurred_at + rule.useful_for.0,
+        priority: rule.priority.unwrap_or(event.milestone.weight()),
+        any_hour: rule.even_in_quiet_hours,
+        not_before: if rule.even_in_quiet_hours { None } else { config.quiet_until(now) },
+        ..note(store, event, String::new(), delivery, now)
     }
 }
 
 /// A fact that is to be known and not told.
-pub fn note(store: &Store, event: &OrderEvent, because: &NothingBecause, delivery: &str, now: Timestamp) -> News {
+pub fn note(store: &Store, event: &OrderEvent, because: String, delivery: &str, now: Timestamp) -> News {
     News {
         key: Key::order(store.order_book(), &event.order_id, event.milestone),
         place: Place::of(event.milestone, event.thread.clone()),
@@ -115,8 +85,7 @@ pub fn note(store: &Store, event: &OrderEvent, because: &NothingBecause, deliver
         occurred_at: event.occurred_at,
         line: store.line.clone(),
         to: event.contact.phone.clone(),
-        payload: None,
-        reason: Some(format!("{}: {because}", because.code())),
+        words: Words::Never(because),
         useful_until: now,
         priority: 0,
         any_hour: false,

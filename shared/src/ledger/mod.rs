@@ -21,7 +21,7 @@ mod model;
 
 pub use decide::{Verdict, decide};
 pub use key::{Key, MAX_KEY_LENGTH};
-pub use news::{News, QUIET_HOURS};
+pub use news::{News, QUIET_HOURS, Words};
 pub use row::{Context, Owner, Payload, Route, Row, State};
 pub use store::{Due, Ledger, LedgerError, Opened, Saved};
 pub use transition::{Change, MAX_ATTEMPTS, NotNow, UNKNOWN_WINDOW, transition};

@@ -23,10 +23,8 @@ pub struct News {
     pub line: String,
     /// Who is told.
     pub to: Option<Phone>,
-    /// What is said; nothing if the fact is only to be known.
-    pub payload: Option<Payload>,
-    /// Why nothing is said, if so.
-    pub reason: Option<String>,
+    /// What is said of it.
+    pub words: Words,
     /// When it stops being useful.
     pub useful_until: Timestamp,
     /// Most useful first: 0 to 100.
@@ -41,18 +39,42 @@ pub struct News {
     pub context: Context,
 }
 
+/// What is said of a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Words {
+    /// This.
+    Say(Payload),
+    /// Nothing, and that is meant: why.
+    Never(String),
+    /// Nothing, because something is missing: what.
+    NotYet(String),
+}
+
+impl Words {
+    /// Why nothing is said, if so.
+    pub fn silence(&self) -> Option<&str> {
+        match self {
+            Self::Say(_) => None,
+            Self::Never(reason) | Self::NotYet(reason) => Some(reason),
+        }
+    }
+}
+
 impl Row {
     /// The first row of news under `key`: claimed, unless it is only to be known, came too late, or has to wait for the
     /// end of the quiet hours.
     pub fn open(news: &News, key: Key, owner: Owner, lease_until: Timestamp, now: Timestamp) -> Self {
-        let (state, due_at, reason) = if news.payload.is_none() {
-            (State::Noted, None, news.reason.clone())
-        } else if news.useful_until <= now {
-            (State::Expired, None, Some("no longer useful when it arrived".to_owned()))
-        } else if let Some(at) = news.not_before.filter(|at| *at > now) {
-            (State::Held, Some(at.min(news.useful_until)), Some(QUIET_HOURS.to_owned()))
-        } else {
-            (State::Claimed, None, news.reason.clone())
+        let late = news.useful_until <= now;
+        let (state, due_at, reason) = match (&news.words, news.not_before.filter(|at| *at > now)) {
+            (Words::Never(reason), _) => (State::Noted, None, Some(reason.clone())),
+            (Words::NotYet(reason), _) => (State::Unsaid, None, Some(reason.clone())),
+            (Words::Say(_), _) if late => (State::Expired, None, Some("no longer useful when it arrived".to_owned())),
+            (Words::Say(_), Some(at)) => (State::Held, Some(at.min(news.useful_until)), Some(QUIET_HOURS.to_owned())),
+            (Words::Say(_), None) => (State::Claimed, None, None),
+        };
+        let payload = match &news.words {
+            Words::Say(payload) => Some(payload.clone()),
+            Words::Never(_) | Words::NotYet(_) => None,
         };
         let claimed = state == State::Claimed;
         Self {
@@ -64,7 +86,7 @@ impl Row {
             occurred_at: news.occurred_at,
             line: news.line.clone(),
             to: news.to.clone(),
-            payload: news.payload.clone(),
+            payload,
             useful_until: news.useful_until,
             priority: news.priority,
             any_hour: news.any_hour,
@@ -80,6 +102,16 @@ impl Row {
             created_at: now,
             updated_at: now,
         }
+    }
+
+    /// This row in the place of one that could not say it, if it can.
+    #[must_use]
+    pub fn in_place_of(&self, unsaid: &Self) -> Option<Self> {
+        (unsaid.state == State::Unsaid && self.payload.is_some()).then(|| Self {
+            version: unsaid.version + 1,
+            created_at: unsaid.created_at,
+            ..self.clone()
+        })
     }
 }
 

@@ -24,15 +24,17 @@ pub enum State {
     Superseded,
     /// It was not sent, and is no longer worth sending.
     Expired,
-    /// The fact is known and nobody is told: no text is configured for it, or there is nobody to tell.
+    /// The fact is known, and is not to be told.
     Noted,
+    /// The fact is known, and could not be told: a number or a value was missing. A later report of it that has them may.
+    Unsaid,
     /// Only a human can say what became of it.
     NeedsHuman,
 }
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Held,
         Self::Claimed,
         Self::Unknown,
@@ -41,6 +43,7 @@ impl State {
         Self::Superseded,
         Self::Expired,
         Self::Noted,
+        Self::Unsaid,
         Self::NeedsHuman,
     ];
 
@@ -55,6 +58,7 @@ impl State {
             Self::Superseded => "superseded",
             Self::Expired => "expired",
             Self::Noted => "noted",
+            Self::Unsaid => "unsaid",
             Self::NeedsHuman => "needs-human",
         }
     }
@@ -68,7 +72,13 @@ impl State {
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Held | Self::Claimed | Self::Unknown => false,
-            Self::Accepted | Self::Refused | Self::Superseded | Self::Expired | Self::Noted | Self::NeedsHuman => true,
+            Self::Accepted
+            | Self::Refused
+            | Self::Superseded
+            | Self::Expired
+            | Self::Noted
+            | Self::Unsaid
+            | Self::NeedsHuman => true,
         }
     }
 }
