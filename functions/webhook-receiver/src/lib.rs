@@ -70,11 +70,12 @@ impl Receiver {
     /// asked for again when its store posts.
     async fn prepare(&self) {
         let now = self.clock.now();
-        for store in self.config.stores.keys() {
+        let reads = self.config.stores.keys().map(|store| async move {
             if let Err(error) = self.secrets.current(&self.config.webhook_secret(store), now).await {
                 tracing::warn!(store.name = store, "{}", shared::fault::chain(&error));
             }
-        }
+        });
+        futures::future::join_all(reads).await;
     }
 
     async fn answer(&self, request: &Request) -> Response<Body> {

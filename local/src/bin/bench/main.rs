@@ -150,7 +150,11 @@ async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Resul
                     is the rest. Warm: one event after the other in one process.";
         section(
             "Times",
-            &format!("{}\n{note}\n\n{}", report::times(&worlds, &measured), report::yardsticks(&measured.yardsticks)),
+            &format!(
+                "{}\n{note}\n\n{}",
+                report::times(&worlds, &measured),
+                report::yardsticks(&measured, effort.rounds)
+            ),
         )?;
         if worlds.len() > 1 {
             section("Ratios", &report::ratios(&worlds, &measured))?;

@@ -32,6 +32,32 @@ pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(total)
 }
 
+/// Waits until the machine has next to nothing to do, at most so long. Returns whether it came to that.
+pub(crate) async fn wait_for_quiet(limit: Duration) -> anyhow::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        let (idle, all) = processor_ticks()?;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let (idle_later, all_later) = processor_ticks()?;
+        if (idle_later - idle) * 10 > (all_later - all) * 9 {
+            return Ok(true);
+        }
+        if begun.elapsed() >= limit {
+            return Ok(false);
+        }
+    }
+}
+
+/// Ticks that the processors spent idle, and altogether, since the machine started: `/proc/stat`, proc(5).
+fn processor_ticks() -> anyhow::Result<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat").context("can't read /proc/stat (the benchmark needs Linux)")?;
+    // user nice system idle iowait irq softirq steal; what follows is counted in these already
+    let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().context("/proc/stat reads otherwise")?;
+    let idle = ticks.get(3..5).context("/proc/stat reads otherwise")?.iter().sum();
+    Ok((idle, ticks.iter().sum()))
+}
+
 /// The most memory a process ever had resident, in MB of 1024 KB (`VmHWM`).
 pub(crate) fn peak_memory_mb(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/status");

@@ -114,15 +114,18 @@ pub(crate) fn ratios(worlds: &[World], measured: &Measured) -> String {
     text
 }
 
-/// One sentence on what the machine itself took.
-pub(crate) fn yardsticks(yardsticks: &Yardsticks) -> String {
+/// On what the machine itself took, and what else it did.
+pub(crate) fn yardsticks(measured: &Measured, rounds: usize) -> String {
+    let Yardsticks { process, put } = &measured.yardsticks;
     format!(
         "Yardsticks of the same rounds: a process that does nothing takes {} ms from start to end (median of {}); putting \
-         an inbox item straight into the stand-in for DynamoDB takes {} ms (p50 of {}).\n",
-        shown(median(&yardsticks.process)),
-        yardsticks.process.len(),
-        shown(percentile(&yardsticks.put, 0.5)),
-        yardsticks.put.len(),
+         an inbox item straight into the stand-in for DynamoDB takes {} ms (p50 of {}). {} of {rounds} rounds began on a \
+         quiet machine.\n",
+        shown(median(process)),
+        process.len(),
+        shown(percentile(put, 0.5)),
+        put.len(),
+        measured.quiet_rounds,
     )
 }
 

@@ -1,7 +1,7 @@
 //! The measuring itself: rounds in which every job of every world has its turn, so that a machine that gets slower or
 //! faster meanwhile does so for all of them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tokio::{process::Command, time::Instant};
 
 use crate::{
     job::Job,
-    process::{Environment, cpu_time, peak_memory_mb, start_idle},
+    process::{Environment, cpu_time, peak_memory_mb, start_idle, wait_for_quiet},
     stats::{count, median, ms, percentile},
     usage::Usage,
     world::World,
@@ -84,7 +84,12 @@ pub(crate) struct Yardsticks {
 pub(crate) struct Measured {
     pub(crate) figures: BTreeMap<(usize, Job), Figures>,
     pub(crate) yardsticks: Yardsticks,
+    /// Rounds that began when nothing else was running.
+    pub(crate) quiet_rounds: usize,
 }
+
+/// How long a round waits for whatever else is running.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measures `jobs` in `worlds`.
 pub(crate) async fn measure(worlds: &[World], jobs: &[Job], effort: Effort) -> anyhow::Result<Measured> {
@@ -98,6 +103,9 @@ pub(crate) async fn measure(worlds: &[World], jobs: &[Job], effort: Effort) -> a
     let yard = Yard::new(worlds, &environments).await?;
     for round in 0..effort.rounds {
         eprintln!("round {} of {}", round + 1, effort.rounds);
+        if wait_for_quiet(PATIENCE).await? {
+            measured.quiet_rounds += 1;
+        }
         yard.measure(&mut measured.yardsticks, effort).await?;
         for job in jobs {
             let mut order: Vec<usize> = (0..worlds.len()).collect();
@@ -153,7 +161,7 @@ async fn warm(world: &World, job: Job, events: usize, figures: &mut Figures) -> 
     let cpu = cpu_time(pid)?.saturating_sub(before);
     anyhow::ensure!(world.pid(job.function())? == pid, "{} was started again meanwhile", job.function());
     // the last lines may still be in the pipe
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     let lines = world.stack.logs(job.function());
     figures.logged += lines.iter().filter(|line| line.number > logged).map(|line| line.text.len() + 1).sum::<usize>();
     figures.cpu.push(ms(cpu) / count(events));
