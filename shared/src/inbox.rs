@@ -35,9 +35,9 @@ use crate::{
 
 /// The largest body we take, in bytes. The largest real orders are some hundred kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// How hard bodies are compressed, 0 to 10. At 3 an order of 5 KB fits two write units; harder saves none of them and
+/// How hard bodies are compressed, 0 to 10. At 2 an order of 5 KB fits two write units; harder saves none of them and
 /// costs time in every event.
-const PACKING: i32 = 3;
+const PACKING: i32 = 2;
 /// The largest body after compression, in bytes: `DynamoDB` takes items up to 400 KB.
 const MAX_PACKED_BYTES: usize = 380 * 1024;
 
@@ -100,7 +100,7 @@ impl Packer {
                 packed
             }
             // With room for all of it there is no other end; should there be, the slow way knows it.
-            _ => miniz_oxide::deflate::compress_to_vec(body, 3),
+            _ => miniz_oxide::deflate::compress_to_vec(body, 2),
         }
     }
 }

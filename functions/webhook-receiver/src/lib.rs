@@ -98,7 +98,8 @@ impl Receiver {
         let path = request.uri().path();
         let outcome = self.accept(request.method(), path, request.headers(), request.body(), now).await;
         match &outcome {
-            Ok(accepted) => tracing::info!(outcome = ?accepted, "delivery accepted"),
+            // What was accepted is in the inbox; a line in the log for each would cost more than the function.
+            Ok(accepted) => tracing::debug!(outcome = ?accepted, "delivery accepted"),
             Err(reason) if reason.needs_operator() => {
                 tracing::error!(http.status = reason.status(), "{}", shared::fault::chain(reason));
             }

@@ -31,10 +31,7 @@ pub(super) fn shopify<'a>(
         store,
         delivery_id: unverified.header("x-shopify-webhook-id")?.to_owned(),
         topic: Some(unverified.header("x-shopify-topic")?.to_owned()),
-        headers: keep(
-            unverified,
-            &["x-shopify-api-version", "x-shopify-triggered-at", "x-shopify-event-id", "x-shopify-test"],
-        )?,
+        headers: keep(unverified, &["x-shopify-triggered-at", "x-shopify-test"])?,
         body: unverified.body,
     })
 }
@@ -69,7 +66,7 @@ pub(super) fn woocommerce<'a>(
         store,
         delivery_id: format!("{id}.{}", body_hash(unverified.body)),
         topic: Some(unverified.header("x-wc-webhook-topic")?.to_owned()),
-        headers: keep(unverified, &["x-wc-webhook-id"])?,
+        headers: BTreeMap::new(),
         body: unverified.body,
     })
 }
