@@ -22,12 +22,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     client_config::{ClientConfig, Line},
     clock::{Clock, Deadline},
+    cold_start::{self, Aws, StartError},
     fault::{Fault, Faulty},
     ledger::{
         Change, Key, Ledger, LedgerError, News, NotNow, Opened, Owner, QUIET_HOURS, Row, Saved, State, decide,
         transition,
     },
-    line::{Closed, Desk, Ezw, HEALTH_GOOD_SECONDS, Health, Reservation, SEND_TIMEOUT, SendOutcome},
+    line::{Closed, Desk, DeskError, Ezw, HEALTH_GOOD_SECONDS, Health, Reservation, SEND_TIMEOUT, SendOutcome},
     observe::{self, Metric},
     secret::{Secret, Secrets},
 };
@@ -83,8 +84,8 @@ pub enum TellError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The line's row could not be read or written.
-    #[error("the line's state is not to be had")]
-    Desk(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Desk(#[from] DeskError),
     /// Others kept writing the same row.
     #[error("the message {0} is written by others again and again")]
     Contended(Key),
@@ -102,7 +103,8 @@ impl Faulty for TellError {
     fn fault(&self) -> Fault {
         match self {
             Self::Ledger(error) => error.fault(),
-            Self::Desk(_) | Self::Contended(_) => Fault::Transient,
+            Self::Desk(error) => error.fault(),
+            Self::Contended(_) => Fault::Transient,
             Self::LineUnknown { .. } => Fault::Permanent,
         }
     }
@@ -162,9 +164,20 @@ impl Shift {
 }
 
 impl Teller {
-    /// From its parts.
-    pub fn new(config: ClientConfig, ledger: Ledger, desk: Desk, ezw: Ezw, secrets: Secrets, clock: Clock) -> Self {
-        Self { config, ledger, desk, ezw, secrets, clock, healthy: Mutex::default() }
+    /// For a client, over a function's own clients; the ledger's table and where `EZWhatsApp` is come from the
+    /// environment.
+    pub fn from_environment(config: ClientConfig, http: reqwest::Client, aws: &Aws) -> Result<Self, StartError> {
+        let db = aws.dynamodb();
+        let table = cold_start::required("LEDGER_TABLE")?;
+        Ok(Self {
+            ledger: Ledger::new(db.clone(), table.clone(), config.keep.ledger_days),
+            desk: Desk::new(db, table),
+            ezw: Ezw::new(http, &cold_start::required("EZW_BASE_URL")?),
+            secrets: Secrets::new(aws.secrets_manager()),
+            clock: Clock::from_environment(),
+            config,
+            healthy: Mutex::default(),
+        })
     }
 
     /// Tells news, once.
@@ -382,7 +395,7 @@ impl Teller {
         let now = self.clock.now();
         if !matches!(outcome, SendOutcome::Accepted { .. }) {
             self.forget_health(&row.line);
-            self.desk.forget_health(&row.line).await.map_err(|error| TellError::Desk(error.into()))?;
+            self.desk.forget_health(&row.line).await?;
         }
         Ok(match outcome {
             SendOutcome::Accepted { provider_id } => Attempt::Done(Change::Accept { owner, provider_id }),
@@ -391,7 +404,7 @@ impl Teller {
                 if until.duration_since(now) > SignedDuration::from_mins(10) {
                     observe::count(&self.config.client, Metric::LineUnsendable, now);
                 }
-                self.desk.slow_down(&row.line, until).await.map_err(|error| TellError::Desk(error.into()))?;
+                self.desk.slow_down(&row.line, until).await?;
                 Attempt::LineClosed(hold(until, "EZWhatsApp asked for a slower pace".to_owned()))
             }
             SendOutcome::Unauthorized => return self.unauthorized(row, &owner, now).await,
@@ -412,8 +425,7 @@ impl Teller {
     async fn slot(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Reservation, TellError> {
         loop {
             let now = self.clock.now();
-            let slot = self.desk.reserve(&row.line, line.pace_per_minute, shift.look_anyway, now).await;
-            let slot = slot.map_err(|error| TellError::Desk(error.into()))?;
+            let slot = self.desk.reserve(&row.line, line.pace_per_minute, shift.look_anyway, now).await?;
             let Reservation::Closed(Closed::Busy { until }) = slot else { return Ok(slot) };
             let wait = until.duration_since(now);
             let patient = shift.look_anyway || wait <= WORTH_WAITING;
@@ -450,7 +462,7 @@ impl Teller {
             "asked for the line's health"
         );
         if health.http_status != 401 {
-            self.desk.note_health(&row.line, &health, now).await.map_err(|error| TellError::Desk(error.into()))?;
+            self.desk.note_health(&row.line, &health, now).await?;
         }
         if !health.is_sendable() {
             self.forget_health(&row.line);
@@ -480,7 +492,7 @@ impl Teller {
 
     async fn unauthorized(&self, row: &Row, owner: &Owner, now: Timestamp) -> Result<Attempt, TellError> {
         observe::count(&self.config.client, Metric::LineUnauthorized, now);
-        let closed = self.desk.open_breaker(&row.line, now).await.map_err(|error| TellError::Desk(error.into()))?;
+        let closed = self.desk.open_breaker(&row.line, now).await?;
         let change = Change::Hold { owner: owner.clone(), until: closed.until(), reason: closed.reason() };
         Ok(Attempt::LineClosed(change))
     }

@@ -153,7 +153,11 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
     };
     for function in &template.functions {
         let mut required = asked(&root().join("shared/src/cold_start.rs"));
-        for path in rust_files(&root().join("functions").join(&function.name).join("src")) {
+        let source = rust_files(&root().join("functions").join(&function.name).join("src"));
+        if source.iter().any(|path| code(path).contains("Teller::from_environment")) {
+            required.extend(asked(&root().join("shared/src/telling.rs")));
+        }
+        for path in source {
             required.extend(asked(&path));
         }
         for variable in &required {

@@ -23,14 +23,11 @@ mod woocommerce;
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{
     batch::{Failures, StreamEvent},
-    clock::{Clock, Deadline},
+    clock::Deadline,
     cold_start::{self, Aws, StartError},
     fault::chain,
     inbox::{Entry, Inbox},
-    ledger::Ledger,
-    line::{Desk, Ezw},
     observe::{self, Metric},
-    secret::Secrets,
     telling::{Shift, Teller},
 };
 
@@ -56,13 +53,8 @@ impl Notifier {
         let config = cold_start::client_config()?;
         let http = cold_start::http_client()?;
         let aws = Aws::from_environment(&http)?;
-        let db = aws.dynamodb();
-        let table = cold_start::required("LEDGER_TABLE")?;
-        let inbox = Inbox::new(db.clone(), cold_start::required("STORE_INBOX_TABLE")?, config.keep.inbox_days);
-        let ledger = Ledger::new(db.clone(), table.clone(), config.keep.ledger_days);
-        let ezw = Ezw::new(http.clone(), &cold_start::required("EZW_BASE_URL")?);
-        let secrets = Secrets::new(aws.secrets_manager());
-        let teller = Teller::new(config, ledger, Desk::new(db, table), ezw, secrets, Clock::from_environment());
+        let inbox = Inbox::new(aws.dynamodb(), cold_start::required("STORE_INBOX_TABLE")?, config.keep.inbox_days);
+        let teller = Teller::from_environment(config, http.clone(), &aws)?;
         let notifier = Self { teller, inbox, http, shopify_base_url: cold_start::variable("SHOPIFY_BASE_URL") };
         tokio::join!(notifier.prepare(), aws.open_dynamodb());
         Ok(notifier)

@@ -15,13 +15,11 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use shared::{
-    clock::{Clock, Deadline},
+    clock::Deadline,
     cold_start::{self, Aws, StartError},
     fault::chain,
-    ledger::{Due, Ledger, State},
-    line::{Desk, Ezw},
+    ledger::{Due, State},
     observe,
-    secret::Secrets,
     telling::{Shift, TellError, Teller, Told},
 };
 
@@ -78,13 +76,7 @@ impl Scheduler {
         let config = cold_start::client_config()?;
         let http = cold_start::http_client()?;
         let aws = Aws::from_environment(&http)?;
-        let table = cold_start::required("LEDGER_TABLE")?;
-        let db = aws.dynamodb();
-        let ledger = Ledger::new(db.clone(), table.clone(), config.keep.ledger_days);
-        let ezw = Ezw::new(http, &cold_start::required("EZW_BASE_URL")?);
-        let secrets = Secrets::new(aws.secrets_manager());
-        let teller = Teller::new(config, ledger, Desk::new(db, table), ezw, secrets, Clock::from_environment());
-        Ok(Self { teller })
+        Ok(Self { teller: Teller::from_environment(config, http, &aws)? })
     }
 
     /// Goes through all lines at the same time: each has a pace of its own.

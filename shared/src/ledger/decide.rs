@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::{
         client_config::{Milestone, Place},
-        ledger::{Context, Key, Owner},
+        ledger::{Key, row::waiting},
     };
 
     fn at(minute: i64) -> Timestamp {
@@ -115,27 +115,14 @@ mod tests {
         Row {
             key: instance.map_or(key.clone(), |instance| key.for_instance(instance)),
             state,
-            version: 1,
             place: Place::of(milestone, None),
             instance: instance.map(str::to_owned),
             occurred_at: at(occurred),
-            line: "main".into(),
-            to: None,
-            payload: None,
             useful_until: at(100),
-            priority: 0,
-            any_hour: false,
             owner: claimed.then(|| Owner("somebody".into())),
             lease_until: claimed.then(|| at(50)),
             due_at: None,
-            attempts: 0,
-            first_attempt_at: None,
-            reason: None,
-            provider_id: None,
-            delivery: String::new(),
-            context: Context::default(),
-            created_at: at(0),
-            updated_at: at(0),
+            ..waiting()
         }
     }
 

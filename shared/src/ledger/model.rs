@@ -8,11 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use stateright::{Checker, Model, Property};
 
 use super::{
-    Change, Key,
-    row::{Context, Owner, Payload, Route, Row, State},
+    Change,
+    row::{Owner, Row, State, waiting},
     transition,
 };
-use crate::client_config::{Milestone, Place};
 
 const STEP: SignedDuration = SignedDuration::from_secs(10);
 const LAST_STEP: u8 = 3;
@@ -93,31 +92,7 @@ impl Model for Senders {
     type Action = Act;
 
     fn init_states(&self) -> Vec<World> {
-        let row = Row {
-            key: Key::order("main", "1", Milestone::Ready),
-            state: State::Held,
-            version: 1,
-            place: Place::of(Milestone::Ready, None),
-            instance: None,
-            occurred_at: at(0),
-            line: "main".into(),
-            to: None,
-            payload: Some(Payload { route: Route::Text, body: "{}".into() }),
-            useful_until: at(USEFUL_STEPS),
-            priority: 0,
-            any_hour: false,
-            owner: None,
-            lease_until: None,
-            due_at: Some(at(0)),
-            attempts: 0,
-            first_attempt_at: None,
-            reason: None,
-            provider_id: None,
-            delivery: String::new(),
-            context: Context::default(),
-            created_at: at(0),
-            updated_at: at(0),
-        };
+        let row = Row { useful_until: at(USEFUL_STEPS), ..waiting() };
         let senders = [Sender::Idle, Sender::Idle];
         vec![World { row, senders, claims: 0, step: 0, crashes: 0, arrived: false, by_a_zombie: false }]
     }

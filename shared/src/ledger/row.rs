@@ -202,3 +202,35 @@ impl Row {
         self.attempts > 0
     }
 }
+
+/// A message that waits since 1970 and is due, for tests to change.
+#[cfg(test)]
+pub(super) fn waiting() -> Row {
+    let milestone = crate::client_config::Milestone::Ready;
+    let epoch = Timestamp::UNIX_EPOCH;
+    Row {
+        key: Key::order("main", "1", milestone),
+        state: State::Held,
+        version: 1,
+        place: Place::of(milestone, None),
+        instance: None,
+        occurred_at: epoch,
+        line: "main".into(),
+        to: None,
+        payload: Some(Payload { route: Route::Text, body: "{}".into() }),
+        useful_until: epoch,
+        priority: 0,
+        any_hour: false,
+        owner: None,
+        lease_until: None,
+        due_at: Some(epoch),
+        attempts: 0,
+        first_attempt_at: None,
+        reason: None,
+        provider_id: None,
+        delivery: String::new(),
+        context: Context::default(),
+        created_at: epoch,
+        updated_at: epoch,
+    }
+}

@@ -236,41 +236,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        client_config::{Milestone, Place},
-        ledger::{Context, Key, Payload, Route},
-    };
+    use crate::ledger::row::waiting;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 
     fn held() -> Row {
-        Row {
-            key: Key::order("main", "1", Milestone::Ready),
-            state: State::Held,
-            version: 1,
-            place: Place::of(Milestone::Ready, None),
-            instance: None,
-            occurred_at: at(0),
-            line: "main".into(),
-            to: None,
-            payload: Some(Payload { route: Route::Text, body: "{}".into() }),
-            useful_until: at(1000),
-            priority: 0,
-            any_hour: false,
-            owner: None,
-            lease_until: None,
-            due_at: Some(at(0)),
-            attempts: 0,
-            first_attempt_at: None,
-            reason: None,
-            provider_id: None,
-            delivery: String::new(),
-            context: Context::default(),
-            created_at: at(0),
-            updated_at: at(0),
-        }
+        let useful_until = at(1000);
+        Row { useful_until, ..waiting() }
     }
 
     fn owner() -> impl Strategy<Value = Owner> {
