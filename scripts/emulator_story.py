@@ -1,7 +1,7 @@
 """The story that scripts/deploy-to-emulator tells; run that.
 
 Starts MiniStack and the fake EZWhatsApp on the loopback, deploys the built template with `sam deploy`, delivers signed orders
-through the API, and looks at what arrived. Everything it starts and writes is gone afterwards, also when it fails.
+and a booking through the API, and looks at what arrived. Everything it starts and writes is gone afterwards, also when it fails.
 
 What the emulator can't do is done here in its place, and nothing else:
 - it ignores the body of an HTTP API, so the routes are made from that very body after the deployment;
@@ -36,6 +36,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 STACK = "tellonce-demo"
 CLIENT = "demo"
 STORE = "erp"
+CALENDAR = "crm"
 REGION = "eu-central-1"
 # MiniStack's built-in key pair. It means nothing anywhere else.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
@@ -128,7 +129,7 @@ def make_secrets(cloud):
     return current
 
 
-def deploy(cloud, folder, build, architecture, ezw):
+def deploy(cloud, folder, build, architecture, ezw, calendars):
     """`sam deploy` of the built template, as an agency does it. Answers the stack's outputs."""
     cloud.client("s3").create_bucket(
         Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
@@ -139,6 +140,7 @@ def deploy(cloud, folder, build, architecture, ezw):
         "ProtectTables": "false",
         "LogLevel": "debug",
         "EzwBaseUrl": ezw,
+        "CalendarBaseUrl": calendars,
         "AlarmEmail": "agency@example.com",
     }
     settings = folder / "samconfig.toml"  # none: not the project's, which are for the cloud
@@ -200,31 +202,46 @@ def mount_layers(cloud, folder, functions):
         client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
 
 
-class Store:
-    """A store that signs as https://www.standardwebhooks.com says."""
+def order_ready(order):
+    """The body of `order.ready_for_pickup` for a new order."""
+    now = datetime.now(timezone.utc)
+    return json.dumps({
+        "type": "order.ready_for_pickup",
+        "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "data": {
+            "orderId": order,
+            "orderNumber": order.removeprefix("SO-"),
+            "customer": {"name": "Amit Peretz", "phone": "+972585550142", "locale": "he"},
+            "total": "412.00",
+            "currency": "ILS",
+            "pickup": {"location": "Main warehouse", "until": f"{now + timedelta(days=7):%Y-%m-%d}"},
+            "orderUrl": f"https://store.example.com/orders/{order}",
+        },
+    }, separators=(",", ":")).encode()
 
-    def __init__(self, cloud, api_id, secret):
-        self.url = f"{cloud.endpoint}/stores/{STORE}"
+
+def booking(number, start, status):
+    """The body of the demo's CRM for an appointment."""
+    return json.dumps({
+        "timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "data": {
+            "bookingId": number,
+            "status": status,
+            "startsAt": start.strftime("%Y-%m-%dT%H:%M:00Z"),
+            "timeZone": "Asia/Jerusalem",
+            "customer": {"name": "Tamar Katz", "phone": "+972585550142", "locale": "he"},
+            "service": "Consultation",
+        },
+    }, separators=(",", ":")).encode()
+
+
+class Sender:
+    """A store or a calendar that signs as https://www.standardwebhooks.com says."""
+
+    def __init__(self, cloud, api_id, path, secret):
+        self.url = f"{cloud.endpoint}{path}"
         self.host = f"{api_id}.execute-api.localhost"
         self.key = base64.b64decode(secret.removeprefix("whsec_"))
-
-    @staticmethod
-    def order_ready(order):
-        """The body of `order.ready_for_pickup` for a new order."""
-        now = datetime.now(timezone.utc)
-        return json.dumps({
-            "type": "order.ready_for_pickup",
-            "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "data": {
-                "orderId": order,
-                "orderNumber": order.removeprefix("SO-"),
-                "customer": {"name": "Amit Peretz", "phone": "+972585550142", "locale": "he"},
-                "total": "412.00",
-                "currency": "ILS",
-                "pickup": {"location": "Main warehouse", "until": f"{now + timedelta(days=7):%Y-%m-%d}"},
-                "orderUrl": f"https://store.example.com/orders/{order}",
-            },
-        }, separators=(",", ":")).encode()
 
     def deliver(self, delivery, body, key=None):
         """The status the API answers to one signed delivery."""
@@ -253,7 +270,7 @@ def tell(cloud, store, told, outputs, ids):
 
     say("an order is ready for pick-up")
     first, delivery = f"SO-{secrets.randbelow(90000) + 10000}", f"msg_{secrets.token_hex(12)}"
-    body = store.order_ready(first)
+    body = order_ready(first)
     check(store.deliver(delivery, body, key=b"not the secret") == 401, "a delivery signed with another secret is refused: 401")
     check(store.deliver(delivery, body) == 200, "the signed delivery is accepted: 200")
     (message,) = wait_for("the message at the fake EZWhatsApp", told, 60)
@@ -274,9 +291,7 @@ def tell(cloud, store, told, outputs, ids):
     check(len(told()) == 1, "five seconds later, the customer has been told once")
 
     say("the clock ticks")
-    tick = cloud.client("lambda").invoke(FunctionName=ids["ReminderScheduler"], Payload=b"{}")
-    answer = tick["Payload"].read().decode()
-    check("FunctionError" not in tick, f"the scheduler's role suffices for a round: {answer}")
+    tick(cloud, ids, "a round")
     check(len(told()) == 1, "the customer has been told once")
 
     say("the receiver may no longer write into the inbox")
@@ -289,13 +304,50 @@ def tell(cloud, store, told, outputs, ids):
     assert len(less["Statement"]) == len(document["Statement"]) - 1, "one statement lets the receiver write"
     iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(less))
     second, delivery = f"SO-{secrets.randbelow(90000) + 10000}", f"msg_{secrets.token_hex(12)}"
-    body = store.order_ready(second)
+    body = order_ready(second)
     check(store.deliver(delivery, body) == 503, "a delivery that can't be kept is not accepted: 503, so the store tries again")
     iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
     check(store.deliver(delivery, body) == 200, "with the permission back, its retry is accepted: 200")
     wait_for("the second order's message", lambda: times_told(second), 60)
     # The stream is in order: what came before the second order has been dealt with by now.
     check(len(told()) == 2 and times_told(first) == times_told(second) == 1, "two orders, one message each")
+
+
+def tick(cloud, ids, what, event=b"{}"):
+    done = cloud.client("lambda").invoke(FunctionName=ids["ReminderScheduler"], Payload=event)
+    answer = done["Payload"].read().decode()
+    check("FunctionError" not in done, f"the scheduler's role suffices for {what}: {answer}")
+
+
+def remind(cloud, crm, told, outputs, ids):
+    number = str(secrets.randbelow(900000) + 100000)
+    subject = f"appointment:{CALENDAR}..{number}"
+
+    def reminded():
+        return [message for message in told() if message["key"].startswith(f"{subject}:")]
+
+    say("somebody books an appointment that begins in an hour and a half")
+    body = booking(number, datetime.now(timezone.utc) + timedelta(minutes=90), "confirmed")
+    check(crm.deliver(f"msg_{secrets.token_hex(12)}", body, key=b"not the secret") == 401, "a forged booking is refused: 401")
+    check(crm.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "the signed booking is accepted: 200")
+    check(crm.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "and once more under a new delivery id: 200")
+    ledger, row = cloud.client("dynamodb"), {"subject": {"S": subject}, "stage": {"S": "state"}}
+
+    def header():
+        return ledger.get_item(TableName=outputs["LedgerTable"], Key=row).get("Item")
+
+    standing = wait_for("the appointment in the ledger", header, 60)["state"]["S"]
+    check(standing == "booked", "the ledger knows the appointment: booked")
+    tick(cloud, ids, "a reminder")
+    (message,) = wait_for("the reminder at the fake EZWhatsApp", reminded, 30)
+    print("  told:", *message["body"].splitlines(), sep="\n      | ", flush=True)
+    check(message["key"] == f"{subject}:2h", f"it has the idempotency key {subject}:2h")
+    tick(cloud, ids, "another round")
+    check(len(reminded()) == 1, "the next minute, the customer has been reminded once")
+    check(crm.deliver(f"msg_{secrets.token_hex(12)}", booking(number, datetime.now(timezone.utc), "cancelled")) == 200, "it is cancelled: 200")
+    wait_for("the ledger to know that", lambda: header()["state"]["S"] == "cancelled", 60)
+    check(True, "the ledger says: cancelled")
+    tick(cloud, ids, "a look at the feeds", b'{"poll":"feeds"}')
 
 
 def main():
@@ -311,7 +363,7 @@ def main():
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellonce-emulator-")))
         cloud = Cloud(free_port())
-        ezw_port = free_port()
+        ezw_port, local_port = free_port(), free_port()
         ezw = f"http://127.0.0.1:{ezw_port}"
 
         say("start the emulator, with IAM enforced, and the fake EZWhatsApp")
@@ -328,10 +380,10 @@ def main():
             "S3_DATA_DIR": str(folder / "s3"),
         }
         stack.enter_context(running("MiniStack", [arguments.emulator], emulator, folder / "ministack.log"))
-        # The local stack brings the fake EZWhatsApp with it; nobody calls on the rest of it here.
+        # The local stack brings the fake EZWhatsApp with it, and the stand-in for feeds; nobody calls on the rest of it here.
         fake = [
             str(ROOT / "target" / "debug" / "local"), "--no-build", "--state", str(folder / "local"),
-            "--port", str(free_port()), "--ezw-port", str(ezw_port),
+            "--port", str(local_port), "--ezw-port", str(ezw_port),
         ]
         stack.enter_context(running("the local stack", fake, dict(os.environ), folder / "local.log"))
         wait_for("MiniStack", lambda: http("GET", f"{cloud.endpoint}/_ministack/health")[0] == 200, 60)
@@ -343,16 +395,21 @@ def main():
 
         say("create the demo client's secrets and deploy the template")
         values = make_secrets(cloud)
-        outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw)
+        outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw, f"http://127.0.0.1:{local_port}")
         ids = resources(cloud)
         functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler")]
         mount_layers(cloud, folder, functions)
         routes = import_routes(cloud, outputs["ApiId"], ids["WebhookReceiver"])
-        check(routes == ["POST /stores/{store}"], f"deployed {len(ids)} resources, and the one route there is: {routes[0]}")
+        wanted = ["POST /bookings/{calendar}", "POST /stores/{store}"]
+        check(sorted(routes) == wanted, f"deployed {len(ids)} resources, and the routes {' and '.join(wanted)}")
 
-        secret = values[f"{outputs['SecretsPrefix']}/webhooks/{STORE}"]
-        tell(cloud, Store(cloud, outputs["ApiId"], secret), told, outputs, ids)
-    say(f"told once, in {time.monotonic() - started:.0f} s")
+        def sender(path, name):
+            secret = values[f"{outputs['SecretsPrefix']}/webhooks/{name}"]
+            return Sender(cloud, outputs["ApiId"], f"/{path}/{name}", secret)
+
+        tell(cloud, sender("stores", STORE), told, outputs, ids)
+        remind(cloud, sender("bookings", CALENDAR), told, outputs, ids)
+    say(f"told and reminded once, in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -106,10 +106,13 @@ fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
 }
 
 fn contents(config: &ClientConfig) -> String {
+    let reminders = config.calendars.values().map(|calendar| calendar.reminders.len()).sum();
+    let told = [counted(config.messages.len(), "message"), counted(reminders, "reminder")].join(" and ");
     [
         counted(config.lines.len(), "line"),
         counted(config.stores.len(), "store"),
-        format!("{} in {}", counted(config.messages.len(), "message"), counted(config.languages.len(), "language")),
+        counted(config.calendars.len(), "calendar"),
+        format!("{told} in {}", counted(config.languages.len(), "language")),
     ]
     .join(", ")
 }

@@ -3,12 +3,18 @@
 use serde_json::{Value, json};
 use shared::client_config::{ClientConfig, Milestone};
 
+/// A time before an appointment, as [`shared::client_config::Stage`] reads it.
+const STAGE: &str = r"^([0-9]+[mhd]|(morning of|day of|day before|[0-9]+ days before) at [0-9]{1,2}:[0-9]{2})$";
+
 /// The schema, as `clients/client.schema.json` has it.
 pub(crate) fn text() -> anyhow::Result<String> {
     let mut schema = serde_json::to_value(schemars::schema_for!(ClientConfig))?;
     // The generator knows a map's values, not the names that its keys can have.
     if let Some(messages) = schema.pointer_mut("/properties/messages").and_then(Value::as_object_mut) {
         messages.insert("propertyNames".to_owned(), json!({ "enum": Milestone::ALL }));
+    }
+    if let Some(reminders) = schema.pointer_mut("/$defs/Calendar/properties/reminders").and_then(Value::as_object_mut) {
+        reminders.insert("propertyNames".to_owned(), json!({ "pattern": STAGE }));
     }
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
@@ -31,6 +37,11 @@ mod tests {
         let milestones = &schema["properties"]["messages"]["propertyNames"]["enum"];
         assert_eq!(milestones.as_array().map(Vec::len), Some(Milestone::ALL.len()));
         assert_eq!(schema["$defs"]["StoreKindName"]["enum"], json!(["shopify", "woocommerce", "custom"]));
+        assert_eq!(
+            schema["$defs"]["CalendarKindName"]["enum"],
+            json!(["calcom", "calendly", "acuity", "square", "custom", "ics"])
+        );
+        assert_eq!(schema["$defs"]["Calendar"]["properties"]["reminders"]["propertyNames"]["pattern"], json!(STAGE));
         assert_eq!(schema["additionalProperties"], json!(false));
     }
 }

@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use shared::{
     check::{Finding, Severity},
-    client_config::{ClientConfig, CustomScheme, StoreKind},
+    client_config::{CalendarKind, ClientConfig, CustomScheme, StoreKind},
     secret::Secret,
 };
 
@@ -30,6 +30,10 @@ enum Use {
     Webhook,
     /// Looks orders up in the store. The only one that can be missing.
     StoreApi,
+    /// Asks a booking system for what it did not post.
+    CalendarApi,
+    /// Where a feed is.
+    FeedAddress,
 }
 
 /// A secret that a client needs.
@@ -54,12 +58,7 @@ pub(crate) fn needed(config: &ClientConfig) -> Vec<Needed> {
                 ("the client secret of the app that posts (or the secret on Settings > Notifications)", Use::Webhook)
             }
             StoreKind::WooCommerce { .. } => ("the webhooks' secret, the same in each of them", Use::Webhook),
-            StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
-                ("the sender's signing secret (whsec_…)", Use::StandardWebhooks)
-            }
-            StoreKind::Custom { verify: CustomScheme::StaticHeader { .. }, .. } => {
-                ("a long random value; the sender puts it into its header", Use::Webhook)
-            }
+            StoreKind::Custom { verify, .. } => custom(verify),
         };
         Needed { name: config.webhook_secret(name), what: format!("`{name}`: {what}"), its_use }
     });
@@ -69,7 +68,66 @@ pub(crate) fn needed(config: &ClientConfig) -> Vec<Needed> {
         what: format!("`{name}`: a token of its Admin API, to look up pickups and parcels (read_orders, …)"),
         its_use: Use::StoreApi,
     });
-    lines.chain(webhooks).chain(apis).collect()
+    lines.chain(webhooks).chain(apis).chain(for_calendars(config)).collect()
+}
+
+fn for_calendars(config: &ClientConfig) -> impl Iterator<Item = Needed> {
+    config.calendars.iter().flat_map(|(name, calendar)| {
+        let (webhook, credential) = match &calendar.kind {
+            CalendarKind::CalCom => (
+                Some((
+                    "the secret of its webhook (Cal.com, Settings, Developer, Webhooks); without one it signs nothing",
+                    Use::Webhook,
+                )),
+                None,
+            ),
+            CalendarKind::Calendly { .. } => (
+                Some((
+                    "the signing key that was chosen when the webhook subscription was made through Calendly's API",
+                    Use::Webhook,
+                )),
+                None,
+            ),
+            CalendarKind::Acuity { .. } => (
+                Some(("the account's API key, which signs as well (Acuity, Integrations, API)", Use::Webhook)),
+                Some(("the same API key once more, to read appointments", Use::CalendarApi)),
+            ),
+            CalendarKind::Square { .. } => (
+                Some((
+                    "the signature key of the webhook subscription (Square Developer Console, Webhooks)",
+                    Use::Webhook,
+                )),
+                Some(("an access token that may read customers (CUSTOMERS_READ)", Use::CalendarApi)),
+            ),
+            CalendarKind::Custom { verify, .. } => (Some(custom(verify)), None),
+            CalendarKind::Ics(feed) => (
+                feed.google_push.then_some((
+                    "a long random value; give it to Google as the `token` of the channel that watches the calendar",
+                    Use::Webhook,
+                )),
+                Some((
+                    "the feed's secret address, https://… (Google Calendar: Settings, Secret address in iCal format)",
+                    Use::FeedAddress,
+                )),
+            ),
+        };
+        let needed = |secret: String, (what, its_use): (&str, Use)| Needed {
+            name: secret,
+            what: format!("`{name}`: {what}"),
+            its_use,
+        };
+        let webhook = webhook.map(|what| needed(config.webhook_secret(name), what));
+        let credential = credential.map(|what| needed(config.calendar_secret(name), what));
+        webhook.into_iter().chain(credential)
+    })
+}
+
+/// What proves where the deliveries of a sender of somebody's own making come from.
+fn custom(verify: &CustomScheme) -> (&'static str, Use) {
+    match verify {
+        CustomScheme::StandardWebhooks => ("the sender's signing secret (whsec_…)", Use::StandardWebhooks),
+        CustomScheme::StaticHeader { .. } => ("a long random value; the sender puts it into its header", Use::Webhook),
+    }
 }
 
 /// A secret's values, the current one first.
@@ -126,7 +184,7 @@ impl SecretsFile {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, versions) in &self.values {
             let Some(value) = versions.first().map(Secret::expose).filter(|value| !value.is_empty()) else { continue };
-            if let Some(twin) = seen.insert(value, name) {
+            if let Some(twin) = seen.insert(value, name).filter(|twin| !is_one_key(config, [name, twin])) {
                 let of_lines = [&name[..], twin].iter().all(|name| name.contains("/lines/"));
                 let severity = if of_lines { Severity::Error } else { Severity::Warning };
                 let remedy = "give each its own: one that leaks must not open another";
@@ -142,6 +200,14 @@ impl SecretsFile {
         let quoted = format!("\"{name}\"");
         self.text.lines().position(|line| line.contains(&quoted)).map_or(1, |line| line + 1)
     }
+}
+
+/// Whether two secrets hold one key by right: Acuity signs with the key that its API takes.
+fn is_one_key(config: &ClientConfig, pair: [&str; 2]) -> bool {
+    let acuity = config.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Acuity { .. }));
+    acuity
+        .map(|(name, _)| [config.webhook_secret(name), config.calendar_secret(name)])
+        .any(|both| both.iter().all(|name| pair.contains(&name.as_str())))
 }
 
 /// Errors name a secret but never show its value.
@@ -183,8 +249,20 @@ fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'stati
         Use::StoreApi if value.trim().is_empty() => {
             Some((Severity::Error, "is empty", "add a token of the store's Admin API, or remove it"))
         }
-        Use::Line | Use::Webhook | Use::StoreApi => None,
+        Use::CalendarApi if value.trim().is_empty() => {
+            Some((Severity::Error, "is empty", "add the key or token that `tellonce check` describes"))
+        }
+        Use::FeedAddress if !is_feed_address(value) => Some((
+            Severity::Error,
+            "is not the https address of a feed",
+            "copy the address that ends in .ics or begins with webcal://, and write https:// for webcal://",
+        )),
+        Use::Line | Use::Webhook | Use::StoreApi | Use::CalendarApi | Use::FeedAddress => None,
     }
+}
+
+fn is_feed_address(value: &str) -> bool {
+    value.parse::<http::Uri>().is_ok_and(|address| address.scheme_str() == Some("https") && address.host().is_some())
 }
 
 fn standard_webhooks(value: &str) -> Option<(Severity, &'static str, &'static str)> {
@@ -232,7 +310,7 @@ mod tests {
             after("webhooks/zap", "webhooks/zapp"),
             [
                 "1: Error `tellonce/demo/webhooks/zap` is missing",
-                "10: Warning nobody reads `tellonce/demo/webhooks/zapp`"
+                "19: Warning nobody reads `tellonce/demo/webhooks/zapp`"
             ]
         );
         assert!(after("stores/shop", "stores/old")[0].starts_with("1: Warning `tellonce/demo/stores/shop` is missing"));
@@ -241,19 +319,39 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_seen_and_not_shown() {
         assert!(
-            after("ezw_line_demo", "eyJhunter2")[0].starts_with("2: Error `tellonce/demo/lines/main` is no line token")
+            after("ezw_line_demo", "eyJhunter2")[0].starts_with("5: Error `tellonce/demo/lines/main` is no line token")
         );
         assert!(after("test-static-header-token-1", "hunter2")[0].contains("guessed"));
         assert!(after("whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1z", "whsec_hunter!")[0].contains("not whsec_ and base64"));
         let old = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtb2xkLXNlY3JldC0wMDA=";
         assert!(after(old, "whsec_aHVudGVyMg==")[0].contains("too short"), "the previous value is looked at as well");
-        assert!(after(old, "whsec_aHVudGVyMmh1bnRlcjJodW50")[0].starts_with("4: Warning"));
+        assert!(after(old, "whsec_aHVudGVyMmh1bnRlcjJodW50")[0].starts_with("10: Warning"));
+    }
+
+    #[test]
+    fn what_is_asked_of_a_booking_system_needs_a_key_or_an_address() {
+        let missing = after("calendars/salon", "calendars/saloon");
+        assert!(missing[0].starts_with("1: Error `tellonce/demo/calendars/salon` is missing"), "{missing:?}");
+        assert!(after("demo-square-token", " ")[0].contains("`tellonce/demo/calendars/salon` is empty"));
+        for address in
+            ["webcal://calendar.example.com/hunter.ics", "http://hunter.example/a.ics", "hunter2", "https://hunter 2/"]
+        {
+            let found = after("https://calendar.example.com/diary.ics", address);
+            assert!(
+                found[0].starts_with("2: Error `tellonce/demo/calendars/diary` is not the https address"),
+                "{found:?}"
+            );
+        }
+        assert!(after("test-calcom-secret-1", "hunter2")[0].contains("`tellonce/demo/webhooks/clinic` is so short"));
     }
 
     #[test]
     fn one_value_for_two_is_seen() {
         let same = after("test-static-header-token-1", "test-shopify-client-secret-1");
         assert!(same[0].contains("has the same value as `tellonce/demo/webhooks/shop`"), "{same:?}");
+        // Acuity signs with the key that its API takes, and nobody else may have it.
+        let acuity = after("test-calcom-secret-1", "test-acuity-api-key-1");
+        assert!(acuity.iter().any(|found| found.contains("has the same value as")), "{acuity:?}");
     }
 
     #[test]

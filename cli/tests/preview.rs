@@ -17,8 +17,8 @@ fn preview(arguments: &[&str]) -> Vec<Value> {
 fn story(folder: &str, cases: &[(&str, &str, &str)]) -> Vec<String> {
     let mut arguments = Vec::new();
     for (headers, body, now) in cases {
-        arguments.extend(["--headers".to_owned(), format!("events/stores/{folder}/{headers}.headers.txt")]);
-        arguments.extend(["--body".to_owned(), format!("events/stores/{folder}/{body}")]);
+        arguments.extend(["--headers".to_owned(), format!("events/{folder}/{headers}.headers.txt")]);
+        arguments.extend(["--body".to_owned(), format!("events/{folder}/{body}")]);
         arguments.extend(["--now".to_owned(), (*now).to_owned()]);
     }
     arguments
@@ -39,13 +39,20 @@ fn shown(deliveries: &[Value]) -> String {
         let mut lines = vec![format!(
             "{} → {}{}{}",
             text("/case"),
-            delivery["status"],
+            delivery["status"].as_u64().map_or("read".to_owned(), |status| status.to_string()),
             if delivery["verified"] == true { ", verified" } else { "" },
             if delivery["duplicate"] == true { ", duplicate" } else { "" },
         )];
         if delivery["event"].is_object() {
-            let facts = ["kind", "id", "number", "phone", "occurred_at"].map(|fact| text(&format!("/event/{fact}")));
+            let order = ["kind", "id", "number", "phone", "occurred_at"];
+            let appointment = ["kind", "id", "standing", "phones/0", "start", "time_zone", "previous_id"];
+            let is_order = delivery["event"]["milestone"].is_string();
+            let facts = if is_order { &order[..] } else { &appointment[..] };
+            let facts: Vec<_> = facts.iter().map(|fact| text(&format!("/event/{fact}"))).collect();
             lines.push(format!("  {}", facts.join(" ")));
+        }
+        for left_out in delivery["left_out"].as_array().into_iter().flatten() {
+            lines.push(format!("  left out: {} {}", left_out["idempotency_key"], left_out["why"]));
         }
         for reason in ["refused", "nothing_because"] {
             lines.extend(delivery[reason].as_str().map(|because| format!("  {reason}: {because}")));
@@ -68,7 +75,7 @@ fn shown(deliveries: &[Value]) -> String {
 fn an_order_of_shopify_is_told_step_by_step_and_each_step_once() {
     let deliveries = preview_story(
         "/stores/shop",
-        "shopify",
+        "stores/shopify",
         &[
             ("orders_create", "orders_create.json", "2026-11-18T08:15:05Z"),
             ("orders_create.retry", "orders_create.json", "2026-11-18T08:16:05Z"),
@@ -99,10 +106,10 @@ fn a_pickup_is_looked_up_in_the_answer_that_is_given() {
         "2026-11-19T09:00:05Z",
     )];
     let answer = "events/stores/shopify/_graphql_fulfillment_order.response.json";
-    let found = preview_story("/stores/shop", "shopify", &case, &["--lookup", answer]);
+    let found = preview_story("/stores/shop", "stores/shopify", &case, &["--lookup", answer]);
     assert_eq!(found[0]["messages"][0]["idempotency_key"], "order:5223452934380:ready");
     insta::assert_snapshot!(shown(&found));
-    let skipped = preview_story("/stores/shop", "shopify", &case, &[]);
+    let skipped = preview_story("/stores/shop", "stores/shopify", &case, &[]);
     let because = skipped[0]["nothing_because"].as_str().unwrap();
     assert!(because.starts_with("look-up-skipped: "), "{because}");
     assert!(because.contains("--lookup FILE"), "{because}");
@@ -122,7 +129,7 @@ fn a_folder_of_woocommerce_is_taken_by_name() {
 fn an_erp_that_is_changing_its_secret_is_believed_with_either() {
     let deliveries = preview_story(
         "/stores/erp",
-        "standardwebhooks",
+        "stores/standardwebhooks",
         &[
             ("order_ready", "order_ready.json", "2026-11-19T10:00:02Z"),
             ("order_ready.partial_signature", "order_ready.json", "2026-11-19T10:00:02Z"),
@@ -140,7 +147,7 @@ fn an_erp_that_is_changing_its_secret_is_believed_with_either() {
 #[test]
 fn a_workflow_with_a_header_is_told() {
     let case = [("zapier_order", "zapier_order.json", "2026-11-19T10:00:00Z")];
-    insta::assert_snapshot!(shown(&preview_story("/stores/zap", "static_header", &case, &[])));
+    insta::assert_snapshot!(shown(&preview_story("/stores/zap", "stores/static_header", &case, &[])));
 }
 
 /// A client with quiet hours, and deliveries of the Zapier flow: `(event, now)` each.
@@ -222,8 +229,8 @@ fn what_is_missing_is_named_and_nothing_secret_is_shown() {
     );
     assert_eq!(
         on("/stores/zip", &samples),
-        "error: `/stores/zip` leads to no store of this client; its routes are /stores/erp, /stores/shop, /stores/woo, \
-         /stores/zap\n"
+        "error: `/stores/zip` leads to nothing of this client; its routes are /stores/erp, /stores/shop, /stores/woo, \
+         /stores/zap, /bookings/clinic, /bookings/crm, /bookings/diary, /bookings/intro, /bookings/salon, /bookings/studio\n"
     );
     assert_eq!(
         on(
@@ -253,4 +260,58 @@ fn the_present_time_is_the_real_one_unless_told_otherwise() {
         ["--client", "clients/demo", "--route", "/stores/erp", "--folder", "events/stores/standardwebhooks"];
     let deliveries = preview(&arguments);
     assert!(deliveries.iter().all(|delivery| delivery["status"] == 401), "{deliveries:#?}");
+}
+
+#[test]
+fn an_appointment_that_is_moved_is_reminded_at_its_new_time_only() {
+    let deliveries = preview_story(
+        "/bookings/clinic",
+        "bookings/calcom",
+        &[
+            ("booking_created", "booking_created.json", "2026-11-19T10:00:02Z"),
+            ("booking_created.no_secret", "booking_created.no_secret.json", "2026-11-19T10:05:01Z"),
+            ("booking_created", "booking_created.json", "2026-11-19T10:06:00Z"),
+            ("booking_rescheduled", "booking_rescheduled.json", "2026-11-20T07:00:01Z"),
+        ],
+        &[],
+    );
+    insta::assert_snapshot!(shown(&deliveries));
+}
+
+#[test]
+fn nothing_is_said_of_an_appointment_that_was_cancelled_whatever_comes_behind() {
+    let deliveries = preview_story(
+        "/bookings/clinic",
+        "bookings/calcom",
+        &[
+            ("booking_cancelled", "booking_cancelled.json", "2026-11-20T08:00:01Z"),
+            ("booking_rescheduled", "booking_rescheduled.json", "2026-11-20T09:00:00Z"),
+            ("ping", "ping.json", "2026-11-20T09:00:00Z"),
+        ],
+        &[],
+    );
+    insta::assert_snapshot!(shown(&deliveries));
+}
+
+#[test]
+fn what_a_booking_system_keeps_to_itself_comes_from_its_answer() {
+    let scheduled = [("scheduled", "scheduled.form", "2026-11-23T17:30:00Z")];
+    let without = preview_story("/bookings/studio", "bookings/acuity", &scheduled, &[]);
+    let answer = ["--lookup", "events/bookings/acuity/_appointment.response.json"];
+    let with = preview_story("/bookings/studio", "bookings/acuity", &scheduled, &answer);
+    insta::assert_snapshot!(shown(&[without, with].concat()));
+}
+
+#[test]
+fn a_feed_is_shown_appointment_by_appointment_and_a_halved_one_cancels_nothing() {
+    let folder = client(&[]);
+    let whole = std::fs::read_to_string(root().join("events/bookings/ics/feed.ics")).unwrap();
+    let end = whole.find("BEGIN:VEVENT").unwrap();
+    let empty = folder.path().join("emptied.ics");
+    std::fs::write(&empty, format!("{}END:VCALENDAR\r\n", &whole[..end])).unwrap();
+    let times = ["--now", "2026-11-20T00:00:00Z", "--now", "2026-11-20T06:00:00Z"];
+    let mut arguments = vec!["--client", "clients/demo", "--route", "/bookings/diary"];
+    arguments.extend(["--ics", "events/bookings/ics/feed.ics", "--ics", empty.to_str().unwrap()]);
+    arguments.extend(times);
+    insta::assert_snapshot!(shown(&preview(&arguments)));
 }

@@ -2,12 +2,13 @@
 //!
 //! The wiring is read from `template.yaml`; the functions are the very binaries that are deployed, each in its own process
 //! behind a Lambda Runtime API endpoint. Around them: an embedded DynamoDB with its streams, Secrets Manager over a
-//! local file, API Gateway routes, the schedule, a fake EZWhatsApp and a web console. Everything listens on 127.0.0.1
+//! local file, API Gateway routes, the schedules, a fake EZWhatsApp, stand-ins for calendars and a web console. Everything listens on 127.0.0.1
 //! only; no account, no Docker.
 //!
 //! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
 
 pub mod build;
+pub mod calendars;
 pub mod clock;
 pub mod console;
 pub mod dynamo;

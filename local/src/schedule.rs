@@ -1,4 +1,5 @@
-//! Schedules: invoke a function every so often, in real time, with the event EventBridge would send.
+//! Schedules: invoke a function every so often, in real time, with the event EventBridge would send: the rule's own,
+//! or the constant input that the rule was given instead.
 //!
 //! Event: <https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html>.
 
@@ -19,6 +20,7 @@ pub(crate) struct Scheduled {
     pub(crate) function: String,
     pub(crate) id: String,
     pub(crate) every: Duration,
+    pub(crate) input: Option<Value>,
 }
 
 impl Scheduled {
@@ -36,7 +38,8 @@ impl Scheduled {
 
     /// Invokes the function once and waits for its response.
     pub(crate) async fn invoke(&self, functions: &Functions, clock: &Clock) -> Result<Value, InvokeError> {
-        functions.invoke_json(&self.function, &event(&self.id, clock.now_ms())).await
+        let event = self.input.clone().unwrap_or_else(|| event(&self.id, clock.now_ms()));
+        functions.invoke_json(&self.function, &event).await
     }
 }
 

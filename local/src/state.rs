@@ -9,8 +9,16 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// What a stack leaves in its state directory, and what `--fresh` removes. Nothing else in it is touched.
-const OWN: [&str; 7] =
-    ["dynamo.db", "dynamo.db-wal", "dynamo.db-shm", "streams.json", "failures.jsonl", "clock", "logs"];
+const OWN: [&str; 8] = [
+    "dynamo.db",
+    "dynamo.db-wal",
+    "dynamo.db-shm",
+    "streams.json",
+    "failures.jsonl",
+    "calendars.json",
+    "clock",
+    "logs",
+];
 
 /// A stack's files: in a directory that stays, or in a temporary one.
 #[derive(Debug)]

@@ -50,6 +50,15 @@ pub fn from_millis(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// A sender's clock may be this much ahead of ours before its times are not believed.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
+
+/// The time that something happened at: what the sender of a delivery says, unless that is in the future or not said at
+/// all; then the time of receipt.
+pub fn happened(said: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
+    said.filter(|at| at.duration_since(received_at) <= CLOCK_SKEW).unwrap_or(received_at)
+}
+
 /// When this invocation must have ended, by the real clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);

@@ -4,7 +4,7 @@
 //! wakes the function the delivery is for. What became of a delivery that led to no message is written beside it as
 //! its *outcome*; taking the outcome away sends it down the same path again (a replay).
 //!
-//! Promises that a delivery that was answered 2xx is here, and that one delivery id of one store is here once. Does
+//! Promises that a delivery that was answered 2xx is here, and that one delivery id of one sender is here once. Does
 //! not order deliveries, and forgets them after the configured days.
 
 use std::{
@@ -120,7 +120,7 @@ impl Inbox {
         if packed.len() > MAX_PACKED_BYTES {
             return Err(InboxError::TooLarge(packed.len()));
         }
-        let id = item_id(delivery.store, &delivery.delivery_id);
+        let id = item_id(delivery.sender, &delivery.delivery_id);
         let Some(before) = self.put(&id, delivery, packed.clone(), now).await? else { return Ok(Filed::New) };
         let same = before.get("body").and_then(|body| body.as_b().ok()).is_none_or(|body| body.as_ref() == packed);
         if same {
@@ -146,7 +146,7 @@ impl Inbox {
             .put_item()
             .table_name(&self.table)
             .item("id", Value::S(id.to_owned()))
-            .item("store", Value::S(delivery.store.to_owned()))
+            .item("sender", Value::S(delivery.sender.to_owned()))
             .item("delivery_id", Value::S(delivery.delivery_id.clone()))
             .item("received_at", Value::N(now.millis().to_string()))
             .item("body", Value::B(Blob::new(packed)))
@@ -193,8 +193,8 @@ impl Inbox {
 }
 
 /// The key of a delivery in the inbox.
-pub fn item_id(store: &str, delivery_id: &str) -> String {
-    format!("{store}#{delivery_id}")
+pub fn item_id(sender: &str, delivery_id: &str) -> String {
+    format!("{sender}#{delivery_id}")
 }
 
 /// A delivery as the inbox's stream hands it on.
@@ -202,8 +202,8 @@ pub fn item_id(store: &str, delivery_id: &str) -> String {
 pub struct Entry {
     /// Its key in the inbox.
     pub id: String,
-    /// The store it is for, as configured.
-    pub store: String,
+    /// The store or calendar it is from, as configured.
+    pub sender: String,
     /// What the sender says it is about.
     pub topic: Option<String>,
     /// The headers that were kept.
@@ -236,7 +236,7 @@ impl Entry {
         let headers = image.headers.map(|map| map.m).unwrap_or_default();
         Ok(Self {
             id: image.id.s.into_owned(),
-            store: image.store.s.into_owned(),
+            sender: image.sender.s.into_owned(),
             topic: image.topic.map(|topic| topic.s.into_owned()),
             headers: headers.into_iter().map(|(name, value)| (name.into_owned(), value.s.into_owned())).collect(),
             body,
@@ -250,7 +250,7 @@ struct Image<'a> {
     #[serde(borrow)]
     id: Text<'a>,
     #[serde(borrow)]
-    store: Text<'a>,
+    sender: Text<'a>,
     #[serde(borrow, default)]
     topic: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -291,7 +291,7 @@ mod tests {
 
     fn image(body: &str) -> String {
         format!(
-            r#"{{"id":{{"S":"shop#1"}},"store":{{"S":"shop"}},"topic":{{"S":"orders\/paid"}},"headers":{{"M":{{"a":{{"S":"b"}}}}}},
+            r#"{{"id":{{"S":"shop#1"}},"sender":{{"S":"shop"}},"topic":{{"S":"orders\/paid"}},"headers":{{"M":{{"a":{{"S":"b"}}}}}},
             "body":{{"B":"{body}"}},"received_at":{{"N":"1795082402000"}},"ttl":{{"N":"1"}}}}"#
         )
     }
@@ -304,6 +304,12 @@ mod tests {
         assert_eq!((entry.id.as_str(), entry.topic.as_deref()), ("shop#1", Some("orders/paid")));
         assert_eq!(entry.headers["a"], "b");
         assert_eq!(entry.received_at.to_string(), "2026-11-19T10:00:02Z");
+    }
+
+    #[test]
+    fn a_notification_without_a_body_reads_back_without_one() {
+        let packed = Packer(Mutex::default()).pack(b"");
+        assert_eq!(Entry::from_image(&image(&BASE64.encode(packed))).unwrap().body, b"");
     }
 
     #[test]

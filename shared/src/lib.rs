@@ -8,6 +8,7 @@
 //!
 //! Arrows go down only; `docs/architecture.md` has the picture, and a test holds it.
 
+pub mod appointment;
 pub mod batch;
 pub mod check;
 pub mod client_config;
@@ -16,7 +17,9 @@ pub mod cold_start;
 pub mod contact;
 pub mod delivery;
 pub mod fault;
+pub mod feed;
 pub mod inbox;
+pub mod json;
 pub mod ledger;
 pub mod line;
 pub mod observe;

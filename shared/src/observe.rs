@@ -5,7 +5,7 @@
 //! namespace [`NAMESPACE`] with the dimension `Client`: no request, no agent.
 //! Source: docs.aws.amazon.com, "Specification: Embedded metric format".
 
-use std::io::Write;
+use std::{fmt, io::Write};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -41,6 +41,10 @@ pub enum Metric {
     PayloadConflict,
     /// A delivery was verified and not understood.
     DeliveriesQuarantined,
+    /// A feed says something too unlikely to act on.
+    FeedDoubtful,
+    /// A feed could not be fetched or read.
+    FeedUnreadable,
 }
 
 impl Metric {
@@ -57,6 +61,8 @@ impl Metric {
             Self::LineUnauthorized => "line_unauthorized",
             Self::PayloadConflict => "payload_conflict",
             Self::DeliveriesQuarantined => "deliveries_quarantined",
+            Self::FeedDoubtful => "feed_doubtful",
+            Self::FeedUnreadable => "feed_unreadable",
         }
     }
 }
@@ -105,5 +111,23 @@ pub fn count(client: &str, metric: Metric, now: Timestamp) {
     // A closed standard output must not cost a customer their message.
     if writeln!(out, "{line}").is_err() {
         tracing::debug!("a metric could not be written");
+    }
+}
+
+/// A name from outside, made fit for records: at most 60 characters of `A-Z a-z 0-9 . _ / : -`, others shown as `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label(String);
+
+impl Label {
+    /// Makes a name fit for records.
+    pub fn new(text: &str) -> Self {
+        let fit = |c: char| if c.is_ascii_alphanumeric() || "._/:-".contains(c) { c } else { '?' };
+        Self(text.chars().take(60).map(fit).collect())
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

@@ -1,6 +1,6 @@
 //! What a message costs in requests: held so that a slower or dearer path shows.
 
-use crate::world::World;
+use crate::{bookings_door, world::World};
 
 const PHONE: &str = "+972545550199";
 
@@ -52,4 +52,33 @@ async fn a_repeat_of_a_fact_costs_a_refused_write_and_its_reason() {
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
     assert_eq!(all, 3, "filed, refused by the ledger, reason recorded: {used:?}");
+}
+
+#[tokio::test]
+async fn a_booking_costs_one_write_at_the_door() {
+    let world = World::start().await;
+    // Warm: the secrets are read.
+    world.deliver(bookings_door::crm(&world, "m-0")).await;
+    let counters = world.stack.dynamo().counters();
+    counters.reset();
+    world.stack.secrets().reset_requests();
+
+    let booked = bookings_door::crm(&world, "m-1");
+    assert_eq!(world.post(booked.clone()).await, 200);
+    let inbox = counters.usage("PutItem", &world.table("BookingInbox"));
+    assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new delivery is one write");
+    world.settle().await;
+    let used = counters.snapshot();
+    let reads =
+        used.keys().any(|(operation, table)| *table == world.table("BookingInbox") && operation.contains("Get"));
+    assert!(!reads, "and no read: {used:?}");
+    let asked = world.stack.secrets().requests("tellonce/story/webhooks/crm");
+    assert_eq!(asked, 0, "secrets are read in init");
+
+    counters.reset();
+    assert_eq!(world.post(booked).await, 200);
+    world.settle().await;
+    let used = counters.snapshot();
+    let all: u64 = used.values().map(|usage| usage.requests).sum();
+    assert_eq!(all, 1, "a duplicate is one write and wakes nobody: {used:?}");
 }

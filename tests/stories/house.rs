@@ -155,7 +155,7 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
         let mut required = asked(&root().join("shared/src/cold_start.rs"));
         let source = rust_files(&root().join("functions").join(&function.name).join("src"));
         if source.iter().any(|path| code(path).contains("Teller::from_environment")) {
-            required.extend(asked(&root().join("shared/src/telling.rs")));
+            required.extend(asked(&root().join("shared/src/telling/mod.rs")));
         }
         for path in source {
             required.extend(asked(&path));
@@ -173,11 +173,32 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
 
 #[test]
 fn the_public_function_may_not_read_a_line_token() {
-    let text = fs::read_to_string(root().join("template.yaml")).unwrap();
-    let role =
-        text.split("  WebhookReceiverRole:").nth(1).unwrap().split("Role:\n    Type: AWS::IAM::Role").next().unwrap();
+    let role = role_of("WebhookReceiver");
     assert!(role.contains("webhooks/*"));
-    for forbidden in ["lines/", "stores/*", "dynamodb:Query", "dynamodb:GetItem", "Ledger"] {
+    for forbidden in ["lines/", "stores/*", "calendars/", "dynamodb:Query", "dynamodb:GetItem", "Ledger"] {
         assert!(!role.contains(forbidden), "the receiver's role mentions {forbidden}");
     }
+}
+
+#[test]
+fn whoever_sends_may_not_read_what_proves_a_delivery_nor_each_other_s_credentials() {
+    for (function, forbidden) in [
+        ("OrderNotifier", ["webhooks/", "calendars/", "BookingInbox"]),
+        ("ReminderScheduler", ["webhooks/", "stores/", "StoreInbox"]),
+    ] {
+        let role = role_of(function);
+        assert!(role.contains("lines/*"));
+        for forbidden in forbidden {
+            assert!(!role.contains(forbidden), "the role of {function} mentions {forbidden}");
+        }
+    }
+    // A transaction's parts are allowed one by one.
+    assert!(role_of("ReminderScheduler").contains("dynamodb:ConditionCheckItem"));
+}
+
+/// The text of a function's role in the template.
+fn role_of(function: &str) -> String {
+    let text = fs::read_to_string(root().join("template.yaml")).unwrap();
+    let role = text.split(&format!("\n  {function}Role:\n")).nth(1).unwrap();
+    role.split("Type: AWS::").take(2).collect()
 }

@@ -7,11 +7,15 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod bad_input;
+mod bookings_door;
 mod budget;
+mod calendars;
+mod console;
 mod house;
 mod lookups;
 mod outages;
 mod privacy;
+mod reminders;
 mod storm;
 mod telling;
 mod world;

@@ -1,4 +1,4 @@
-//! A client's whole stack for one story, and the stores that post to it.
+//! A client's whole stack for one story, and the stores and calendars that post to it.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,6 +16,20 @@ pub(crate) const WOO_SECRET: &str = "story-woo-secret & <1>";
 pub(crate) const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
 /// What the no-code sender of [`CLIENT`] puts into its header.
 pub(crate) const ZAP_SECRET: &str = "story-static-header-1";
+/// Secret of the Cal.com calendar of [`CALENDARS`].
+pub(crate) const CALCOM_SECRET: &str = "story-calcom-secret-1";
+/// Signing key of the Calendly calendar.
+pub(crate) const CALENDLY_SECRET: &str = "story-calendly-key-1";
+/// API key of the Acuity calendar: signs its deliveries, and is what the appointment is asked for with.
+pub(crate) const ACUITY_KEY: &str = "story-acuity-key-1";
+/// Signature key of the Square calendar.
+pub(crate) const SQUARE_SECRET: &str = "story-square-signature-1";
+/// Token that Square's customers are asked for with.
+pub(crate) const SQUARE_TOKEN: &str = "story-square-token-1";
+/// Secret of the CRM.
+pub(crate) const CRM_SECRET: &str = "whsec_c3RvcmllcyBvZiBhIGNybSwgc2VjcmV0IDAwMDE=";
+/// Token of the channel that Google Calendar pushes through.
+pub(crate) const CHANNEL_TOKEN: &str = "story-channel-token-1";
 /// Token of the line.
 pub(crate) const LINE_TOKEN: &str = "ezw_line_story1";
 
@@ -97,10 +111,51 @@ document = "invoice_url"
 text = { en = "Invoice of order {{ order_number }}.", he = "חשבונית להזמנה {{ order_number }}." }
 "#;
 
-/// Something a store posts.
+/// One calendar of each kind; [`REMINDERS`] follow each.
+const CALENDARS: [(&str, &str); 6] = [
+    ("clinic", r#"kind = "calcom""#),
+    ("intro", r#"kind = "calendly""#),
+    ("studio", "kind = \"acuity\"\nuser_id = \"7\"\nbook = \"studio\""),
+    ("salon", "kind = \"square\"\nbook = \"salon\"\nnotification_url = \"https://story.example/bookings/salon\""),
+    (
+        "crm",
+        r#"kind = "custom"
+verify = { scheme = "standard-webhooks" }
+statuses = { booked = "booked", asked = "unconfirmed", cancelled = "cancelled" }
+fields = { id = "/id", start = "/start", time_zone = "/zone", phone = "/phone", name = "/name", locale = "/locale", status = "/status", previous_id = "/previous", occurred_at = "/at" }"#,
+    ),
+    (
+        "diary",
+        r#"kind = "ics"
+every = "5m"
+google_push = true
+phone = { field = "description", after = ["Phone:", "tel:"] }
+person = { field = "description", after = ["Name:"] }"#,
+    ),
+];
+
+/// What each calendar's customers are reminded of; `NAME` is the calendar's name.
+const REMINDERS: &str = r#"
+[calendars.NAME.reminders."24h"]
+text = { en = "{% if first_name %}{{ first_name }}, {% endif %}tomorrow at {{ time }}.", he = "מחר בשעה {{ time }}." }
+[calendars.NAME.reminders."2h"]
+text = { en = "Today at {{ time }}.", he = "היום בשעה {{ time }}." }
+"#;
+
+/// The configuration of a client with these calendars.
+fn with_calendars(client: &str) -> String {
+    let calendar = |(name, settings): (&str, &str)| {
+        let reminders = REMINDERS.replace("NAME", name);
+        format!("\n[calendars.{name}]\nline = \"main\"\n{settings}\n{reminders}")
+    };
+    let calendars: Vec<String> = CALENDARS.map(calendar).into();
+    client.to_owned() + &calendars.concat()
+}
+
+/// Something a store or a calendar posts.
 #[derive(Clone)]
 pub(crate) struct Post {
-    /// Route, e.g. `/stores/shop`.
+    /// Route, e.g. `/stores/shop`, `/bookings/clinic`.
     pub(crate) path: String,
     /// Headers.
     pub(crate) headers: Vec<(String, String)>,
@@ -130,6 +185,8 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     /// Messages a minute; so many that the pace plays no part, if not said.
     pub(crate) pace: Option<u32>,
+    /// Quiet hours, from and to; none if not said.
+    pub(crate) quiet: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
 }
@@ -144,12 +201,23 @@ impl World {
     pub(crate) async fn start_with(setup: Setup) -> Self {
         let client = tempfile::tempdir().unwrap();
         let pace = setup.pace.unwrap_or(60_000).to_string();
-        std::fs::write(client.path().join("client.toml"), CLIENT.replace("PACE", &pace)).unwrap();
+        let quiet = setup.quiet.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
+        let config = format!("{}\n{}", quiet.unwrap_or_default(), with_calendars(CLIENT));
+        std::fs::write(client.path().join("client.toml"), config.replace("PACE", &pace)).unwrap();
         let secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,
             "tellonce/story/webhooks/woo": WOO_SECRET,
             "tellonce/story/webhooks/erp": ERP_SECRET,
             "tellonce/story/webhooks/zap": ZAP_SECRET,
+            "tellonce/story/webhooks/clinic": CALCOM_SECRET,
+            "tellonce/story/webhooks/intro": CALENDLY_SECRET,
+            "tellonce/story/webhooks/studio": ACUITY_KEY,
+            "tellonce/story/webhooks/salon": SQUARE_SECRET,
+            "tellonce/story/webhooks/crm": CRM_SECRET,
+            "tellonce/story/webhooks/diary": CHANNEL_TOKEN,
+            "tellonce/story/calendars/studio": ACUITY_KEY,
+            "tellonce/story/calendars/salon": SQUARE_TOKEN,
+            "tellonce/story/calendars/diary": "https://diary.example/secret/diary.ics",
             "tellonce/story/lines/main": LINE_TOKEN,
             "tellonce/story/stores/shop": "story-shop-api-token",
         });
@@ -174,12 +242,18 @@ impl World {
 
     /// Posts, and gives the status of the answer.
     pub(crate) async fn post(&self, post: Post) -> u16 {
+        self.answer(post).await.0
+    }
+
+    /// Posts, and gives status and text of the answer.
+    pub(crate) async fn answer(&self, post: Post) -> (u16, String) {
         let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
         request = request.timeout(Duration::from_secs(40));
         for (name, value) in post.headers {
             request = request.header(name, value);
         }
-        request.send().await.unwrap().status().as_u16()
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     /// Posts, must be accepted, and waits until everything that follows from it is done.
@@ -248,7 +322,7 @@ impl World {
 
     /// What was recorded beside a delivery, or nothing.
     pub(crate) fn outcome(&self, delivery: &str) -> Option<String> {
-        let items = self.items("StoreInbox");
+        let items = [self.items("StoreInbox"), self.items("BookingInbox")].concat();
         let item = items.iter().find(|item| item["id"] == delivery)?;
         item["outcome"].as_str().map(str::to_owned)
     }
@@ -321,12 +395,17 @@ impl World {
 
     /// Any body of the ERP, signed now.
     pub(crate) fn erp_signed(&self, secret: &str, delivery_id: &str, body: &Value) -> Post {
+        self.signed("/stores/erp", secret, delivery_id, body)
+    }
+
+    /// Any body of a sender that signs by Standard Webhooks, signed now.
+    pub(crate) fn signed(&self, path: &str, secret: &str, delivery_id: &str, body: &Value) -> Post {
         let body = body.to_string().into_bytes();
         let stamp = self.now().as_second();
         let key = BASE64.decode(secret.trim_start_matches("whsec_")).unwrap();
         let signed = [format!("{delivery_id}.{stamp}.").as_bytes(), &body].concat();
         Post {
-            path: "/stores/erp".into(),
+            path: path.into(),
             headers: vec![
                 ("Content-Type".into(), "application/json".into()),
                 ("webhook-id".into(), delivery_id.into()),

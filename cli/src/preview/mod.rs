@@ -1,41 +1,38 @@
 //! `tellonce preview`: recorded deliveries go through the code that is deployed, and what would be said is shown.
 //!
-//! Verifying is `webhook_receiver::judge`, reading `order_notifier::order_event::read`, words and keys
-//! `order_notifier::plan`, and what may still be said `shared::ledger`. Only two things stand in: a ledger and an inbox
-//! in memory ([`scratch`]), and the answers of stores to look-ups, which come from files.
+//! Verifying is `webhook_receiver::judge`. For orders, reading is `order_notifier::order_event::read`, words and keys
+//! `order_notifier::plan`, and what may still be said `shared::ledger`; for appointments all of it is
+//! `reminder_scheduler`'s. What stands in is what they write to, which is in memory here, and the answers of stores and
+//! booking systems to look-ups, which come from files.
 
+mod bookings;
 mod cases;
+mod orders;
 mod scratch;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use http::Method;
 use jiff::Timestamp;
-use order_notifier::{
-    Known,
-    lookup::{complete_from_ledger, read_order_answer},
-    note,
-    order_event::{NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, read},
-    plan,
-};
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
     check::{Severity, examine},
-    client_config::{ClientConfig, Milestone, Store},
+    client_config::ClientConfig,
     clock::Clock,
     delivery::{Checked, Refusal, Verified},
-    fault::chain,
-    ledger::News,
-    ledger::{Key, Payload, Row, State},
+    inbox::item_id,
+    ledger::{Key, Payload, Row},
     secret::Secret,
 };
-use webhook_receiver::{NotAccepted, judge, route};
+use webhook_receiver::{NotAccepted, SenderKind, judge, route};
 
 use crate::{Said, secrets::SecretsFile};
 use cases::Case;
-use scratch::{Met, Scratch};
 
 /// What to preview.
 #[derive(clap::Args)]
@@ -47,7 +44,7 @@ pub(crate) struct Arguments {
     /// secrets.json in the client's folder.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// The path that the deliveries were posted to, e.g. /stores/shop.
+    /// The path that the deliveries were posted to, e.g. /stores/shop or /bookings/clinic; for --ics that of its calendar.
     #[arg(long, value_name = "PATH")]
     route: String,
     /// Headers of a delivery, one `Name: value` a line. May be repeated, each with its --body.
@@ -57,12 +54,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "headers")]
     body: Vec<PathBuf>,
     /// Instead of pairs: a folder of CASE.headers.txt and CASE.json (or .form), taken by name.
-    #[arg(long, value_name = "DIR", required_unless_present = "headers")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["headers", "ics"])]
     folder: Option<PathBuf>,
+    /// Instead of deliveries: a calendar's feed as a file. May be repeated, for one read after the other.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "folder"])]
+    ics: Vec<PathBuf>,
     /// The time to pretend, like 2026-11-19T10:00:02Z. Once for all deliveries, or once for each of them, not going back.
     #[arg(long, value_name = "TIME")]
     now: Vec<Timestamp>,
-    /// A store's answer to a look-up (the Admin API's JSON). May be repeated.
+    /// A store's answer to a look-up (the Admin API's JSON), or what Acuity or Square say when they are asked. May be
+    /// repeated.
     #[arg(long, value_name = "FILE")]
     lookup: Vec<PathBuf>,
     /// Print for people instead of for programs.
@@ -83,6 +84,9 @@ struct Shown {
     duplicate: bool,
     event: Option<EventShown>,
     messages: Vec<MessageShown>,
+    /// Reminders of it that nobody would get, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<bookings::LeftOut>,
     nothing_because: Option<String>,
     /// Where to look in the ledger when all is over.
     #[serde(skip)]
@@ -90,7 +94,14 @@ struct Shown {
 }
 
 #[derive(Serialize)]
-struct EventShown {
+#[serde(untagged)]
+enum EventShown {
+    Order(OrderShown),
+    Appointment(bookings::AppointmentShown),
+}
+
+#[derive(Serialize)]
+struct OrderShown {
     kind: String,
     id: Option<String>,
     occurred_at: Timestamp,
@@ -120,19 +131,38 @@ struct ButtonShown {
     url: String,
 }
 
-/// Runs a preview: a line of JSON for each delivery.
+/// Runs a preview: a line of JSON for each delivery, or for each appointment of a feed.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Said> {
     let config = configuration(&arguments.client)?;
-    let cases = match &arguments.folder {
-        Some(folder) => cases::folder(folder)?,
-        None => cases::pairs(&arguments.headers, &arguments.body)?,
-    };
+    if arguments.ics.is_empty() {
+        let cases = match &arguments.folder {
+            Some(folder) => cases::folder(folder)?,
+            None => cases::pairs(&arguments.headers, &arguments.body)?,
+        };
+        lines(&deliveries(arguments, &config, &cases)?, arguments.pretty)
+    } else {
+        let times = times(&arguments.now, arguments.ics.len())?;
+        let calendar = calendar_of(&config, &arguments.route)?;
+        lines(&bookings::feed(&config, calendar, &arguments.ics, &times)?, arguments.pretty)
+    }
+}
+
+fn lines<T: Serialize>(shown: &[T], pretty: bool) -> anyhow::Result<Said> {
+    let mut text = String::new();
+    for one in shown {
+        let json = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
+        text.push_str(&json(one)?);
+        text.push('\n');
+    }
+    Ok(Said::well(text))
+}
+
+fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> anyhow::Result<Vec<Shown>> {
     let times = times(&arguments.now, cases.len())?;
-    let (name, store) =
-        route(&config, &Method::POST, &arguments.route).map_err(|_| no_route(&config, &arguments.route))?;
+    let sender = route(config, &Method::POST, &arguments.route).map_err(|_| no_route(config, &arguments.route))?;
     let usual = arguments.client.join("secrets.json");
     let file = arguments.secrets.as_deref().unwrap_or(&usual);
-    let secret_name = config.webhook_secret(name);
+    let secret_name = config.webhook_secret(sender.name);
     let secrets = SecretsFile::read(file)?;
     let secrets = secrets.values(&secret_name).with_context(|| {
         format!(
@@ -142,18 +172,68 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Said> {
         )
     })?;
     let lookups = arguments.lookup.iter().map(|file| answer(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut desk =
-        Desk { config: &config, name, store, route: &arguments.route, secrets, lookups, scratch: Scratch::default() };
-    let mut shown: Vec<Shown> = cases.iter().zip(&times).map(|(case, now)| desk.take(case, *now)).collect();
-    desk.scratch.pass(Timestamp::MAX);
-    let mut text = String::new();
-    for delivery in &mut shown {
-        desk.fate(delivery);
-        let json = if arguments.pretty { serde_json::to_string_pretty } else { serde_json::to_string };
-        text.push_str(&json(delivery)?);
-        text.push('\n');
+    let inbox = BTreeMap::new();
+    let door = Door { config, name: sender.name, route: &arguments.route, secrets, lookups, inbox };
+    let taken = cases.iter().zip(&times);
+    Ok(match sender.kind {
+        SenderKind::Store => {
+            let mut desk = orders::Desk::new(door, &config.stores[sender.name]);
+            let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
+            desk.close(&mut shown);
+            shown
+        }
+        SenderKind::Calendar => {
+            let mut desk = bookings::Desk::new(door, &config.calendars[sender.name]);
+            let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
+            desk.close(&mut shown);
+            shown
+        }
+    })
+}
+
+/// The calendar whose route this is; a feed's needs no webhook.
+fn calendar_of<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'c str> {
+    match route.strip_prefix("/bookings/").and_then(|name| config.calendars.get_key_value(name)) {
+        Some((name, _)) => Ok(name),
+        None => bail!("`{route}` is no calendar of this client; write --route /bookings/<calendar>"),
     }
-    Ok(Said::well(text))
+}
+
+/// The way in, as webhook-receiver guards it.
+struct Door<'a> {
+    config: &'a ClientConfig,
+    /// The store or calendar.
+    name: &'a str,
+    route: &'a str,
+    secrets: &'a [Secret],
+    lookups: Vec<(Vec<u8>, Value)>,
+    /// Bodies by the delivery's key in the inbox.
+    inbox: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+impl<'a> Door<'a> {
+    /// Verifies a delivery and files it: gives it with its key in the inbox, or what its sender is told instead.
+    fn open(&mut self, case: &'a Case, now: Timestamp) -> Result<(Verified<'a>, String, Shown), Shown> {
+        let shown = Shown { case: case.name.clone(), status: 200, ..Shown::default() };
+        let verified = match judge(self.config, &Method::POST, self.route, &case.headers, &case.body, self.secrets, now)
+        {
+            Ok(Checked::Verified(verified)) => verified,
+            Ok(Checked::Ping) => return Err(Shown { nothing_because: Some("ping".to_owned()), ..shown }),
+            Err(reason) => {
+                return Err(Shown { status: reason.status(), refused: Some(refusal(&reason, case, now)), ..shown });
+            }
+        };
+        let shown = Shown { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
+        let id = item_id(verified.sender, &verified.delivery_id);
+        // A delivery id that comes again with another body is new.
+        let bodies = self.inbox.entry(id.clone()).or_default();
+        if bodies.iter().any(|body| body == verified.body) {
+            let because = Some("duplicate: this delivery is in the inbox already".to_owned());
+            return Err(Shown { duplicate: true, nothing_because: because, ..shown });
+        }
+        bodies.push(verified.body.to_owned());
+        Ok((verified, id, shown))
+    }
 }
 
 fn configuration(folder: &Path) -> anyhow::Result<ClientConfig> {
@@ -183,8 +263,10 @@ fn times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timestamp>> {
 }
 
 fn no_route(config: &ClientConfig, route: &str) -> anyhow::Error {
-    let known: Vec<_> = config.stores.keys().map(|name| format!("/stores/{name}")).collect();
-    anyhow::anyhow!("`{route}` leads to no store of this client; its routes are {}", known.join(", "))
+    let stores = config.stores.keys().map(|name| format!("/stores/{name}"));
+    let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts());
+    let known: Vec<_> = stores.chain(calendars.map(|(name, _)| format!("/bookings/{name}"))).collect();
+    anyhow::anyhow!("`{route}` leads to nothing of this client; its routes are {}", known.join(", "))
 }
 
 fn answer(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {
@@ -193,157 +275,10 @@ fn answer(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {
     Ok((bytes, value))
 }
 
-/// Everything that one preview needs.
-struct Desk<'a> {
-    config: &'a ClientConfig,
-    name: &'a str,
-    store: &'a Store,
-    route: &'a str,
-    secrets: &'a [Secret],
-    lookups: Vec<(Vec<u8>, Value)>,
-    scratch: Scratch,
-}
-
-impl<'a> Desk<'a> {
-    /// One delivery: verify it, file it, read it, tell it.
-    fn take(&mut self, case: &'a Case, now: Timestamp) -> Shown {
-        self.scratch.pass(now);
-        let shown = Shown { case: case.name.clone(), status: 200, ..Shown::default() };
-        let verified = match judge(self.config, &Method::POST, self.route, &case.headers, &case.body, self.secrets, now)
-        {
-            Ok(Checked::Verified(verified)) => verified,
-            Ok(Checked::Ping) => return Shown { nothing_because: Some("ping".to_owned()), ..shown },
-            Err(reason) => {
-                return Shown { status: reason.status(), refused: Some(refusal(&reason, case, now)), ..shown };
-            }
-        };
-        let shown = Shown { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
-        let Some(id) = self.scratch.file(&verified) else {
-            let because = Some("duplicate: this delivery is in the inbox already".to_owned());
-            return Shown { duplicate: true, nothing_because: because, ..shown };
-        };
-        self.process(&verified, &id, now, shown)
-    }
-
-    fn process(&mut self, delivery: &Verified<'_>, id: &str, now: Timestamp, shown: Shown) -> Shown {
-        let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let reading = read(self.store, self.config, delivery.topic.as_deref(), &headers, delivery.body, now);
-        let (reading, partial) = match reading {
-            Reading::NeedsOrder(partial) => (self.complete(&partial), Some(partial)),
-            enough => (Ok(enough), None),
-        };
-        let reading = match reading {
-            Ok(reading) => reading,
-            Err(skipped) => {
-                let event = partial.map(|partial| part(&partial));
-                return Shown { event, nothing_because: Some(skipped), ..shown };
-            }
-        };
-        match reading {
-            Reading::Event(mut event) => {
-                if event.thread.is_some() && event.contact.locale.is_none() {
-                    self.known(&event.order_id, event.milestone, event.thread.as_deref()).fill(&mut event);
-                }
-                let news = plan(self.config, self.name, self.store, &event, id, now);
-                self.tell(&news, now, Shown { event: Some(whole(&event)), ..shown })
-            }
-            Reading::Quiet(event, because) => {
-                let news = note(self.store, &event, record(&because), id, now);
-                self.tell(&news, now, Shown { event: Some(whole(&event)), ..shown })
-            }
-            Reading::Nothing(because) => {
-                let event = partial.map(|partial| part(&partial));
-                Shown { event, nothing_because: Some(record(&because)), ..shown }
-            }
-            // A look-up either completes an event or ends it.
-            Reading::NeedsOrder(partial) => {
-                let because = Some(record(&NothingBecause::OrderNotFound));
-                Shown { event: Some(part(&partial)), nothing_because: because, ..shown }
-            }
-        }
-    }
-
-    fn tell(&mut self, news: &News, now: Timestamp, shown: Shown) -> Shown {
-        let because = match self.scratch.tell(news, now) {
-            Met::New(key) => return Shown { key: Some(key), ..shown },
-            Met::Known(..) | Met::Differs(..) if news.words.silence().is_some() => {
-                news.words.silence().unwrap_or_default().to_owned()
-            }
-            Met::Known(key, state) => format!("already-known: {key} is {} in the ledger", state.name()),
-            Met::Differs(key, state) => {
-                format!("already-known: {key} is {} in the ledger, with another text", state.name())
-            }
-        };
-        Shown { nothing_because: Some(because), ..shown }
-    }
-
-    fn known(&self, order_id: &str, milestone: Milestone, thread: Option<&str>) -> Known {
-        let key = Key::order(self.store.order_book(), order_id, milestone);
-        Known::of(&self.scratch.story(key.subject()), thread)
-    }
-
-    /// Completes an event from the scratch ledger, else from the answers that were given; or says why not.
-    fn complete(&self, partial: &PartialEvent) -> Result<Reading, String> {
-        if let Some(order_id) = partial.order.id() {
-            let known = self.known(order_id, partial.milestone, partial.thread.as_deref());
-            if let Some(mut event) = complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
-                known.fill(&mut event);
-                return Ok(Reading::Event(Box::new(event)));
-            }
-        }
-        let Some((answer, _)) = self.lookups.iter().find(|(_, answer)| answers(answer, &partial.order)) else {
-            return Err(format!(
-                "look-up-skipped: the delivery does not say enough and {} is not known yet; a preview asks no store, so \
-                 give its answer with --lookup FILE",
-                match &partial.order {
-                    OrderRef::Id(id) => format!("order {id}"),
-                    OrderRef::FulfillmentOrder(gid) => gid.clone(),
-                }
-            ));
-        };
-        read_order_answer(partial, answer, self.store, self.config)
-            .map_err(|error| format!("look-up-failed: {}", chain(&error)))
-    }
-
-    /// Says what became of a delivery's message when all is over.
-    fn fate(&self, shown: &mut Shown) {
-        let Some(row) = shown.key.as_ref().and_then(|key| self.scratch.row(key)) else { return };
-        if row.state == State::Accepted {
-            shown.messages.extend(row.payload.as_ref().map(|payload| message(row, payload)));
-        } else {
-            let reason = row.reason.as_deref().unwrap_or_default();
-            // What is only noted has its own code in front already.
-            let noted = matches!(row.state, State::Noted | State::Unsaid);
-            let because = if noted { reason.to_owned() } else { format!("{}: {reason}", row.state.name()) };
-            shown.nothing_because = Some(because);
-        }
-    }
-}
-
-/// Whether an answer is about this order. One that names no id (ours does not ask for a fulfillment order's) fits any.
-fn answers(answer: &Value, order: &OrderRef) -> bool {
-    let at = |pointers: [&str; 2]| {
-        pointers.iter().find_map(|pointer| answer.pointer(pointer)).map(|id| match id {
-            Value::String(id) => id.clone(),
-            other => other.to_string(),
-        })
-    };
-    match order {
-        OrderRef::Id(id) => {
-            let told = at(["/data/order/legacyResourceId", "/data/fulfillmentOrder/order/legacyResourceId"]);
-            told.is_some_and(|told| told == *id)
-        }
-        OrderRef::FulfillmentOrder(gid) => {
-            let told = at(["/data/fulfillmentOrder/id", "/data/node/id"]);
-            answer.pointer("/data/fulfillmentOrder").is_some() && told.is_none_or(|told| told == *gid)
-        }
-    }
-}
-
 /// Why a delivery was refused, and what would make it pass.
 fn refusal(reason: &NotAccepted, case: &Case, now: Timestamp) -> String {
     let hint = match reason {
-        NotAccepted::NotBelieved(Refusal::Stale { seconds }) => {
+        NotAccepted::NotBelieved(Refusal::Stale { seconds, .. }) => {
             let signed_at = now.as_second().checked_sub(*seconds).and_then(|at| Timestamp::from_second(at).ok());
             signed_at.map(|at| format!("; with --now {at} it would pass"))
         }
@@ -355,30 +290,8 @@ fn refusal(reason: &NotAccepted, case: &Case, now: Timestamp) -> String {
     format!("{reason}{}", hint.unwrap_or_default())
 }
 
-fn whole(event: &OrderEvent) -> EventShown {
-    EventShown {
-        kind: event.kind(),
-        id: Some(event.order_id.clone()),
-        occurred_at: event.occurred_at,
-        number: event.order_number.clone(),
-        milestone: event.milestone.name(),
-        phone: event.contact.phone.as_ref().map(ToString::to_string),
-    }
-}
-
-fn part(event: &PartialEvent) -> EventShown {
-    EventShown {
-        kind: format!("order.{}", event.milestone.name()),
-        id: event.order.id().map(str::to_owned),
-        occurred_at: event.occurred_at,
-        number: event.order_number.clone(),
-        milestone: event.milestone.name(),
-        phone: event.contact.phone.as_ref().map(ToString::to_string),
-    }
-}
-
 /// A message as its very request has it.
-fn message(row: &Row, payload: &Payload) -> MessageShown {
+fn message(row: &Row, payload: &Payload, send_at: Timestamp) -> MessageShown {
     let request: Value = serde_json::from_str(&payload.body).unwrap_or_default();
     let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let button = text("/ctaUrlButton/displayText").zip(text("/ctaUrlButton/url"));
@@ -390,11 +303,7 @@ fn message(row: &Row, payload: &Payload) -> MessageShown {
         text: text("/body").or_else(|| text("/caption")).unwrap_or_default(),
         button: button.map(|(text, url)| ButtonShown { text, url }),
         document: text("/mediaUrl"),
-        send_at: row.updated_at,
+        send_at,
         expires_at: row.useful_until,
     }
-}
-
-fn record(because: &NothingBecause) -> String {
-    format!("{}: {because}", because.code())
 }

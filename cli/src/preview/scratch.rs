@@ -1,4 +1,4 @@
-//! A ledger and an inbox in memory, for one preview.
+//! A ledger in memory, for one preview.
 //!
 //! Walks a message through [`transition`] and [`decide`] as `shared::telling` does, over a line that always takes it.
 //! Time passes only where the next delivery, or the end of the preview, makes it pass: what waits is then told when its
@@ -7,18 +7,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use shared::{
-    delivery::Verified,
-    inbox::item_id,
-    ledger::{Change, Key, News, Owner, Row, State, decide, transition},
-};
+use shared::ledger::{Change, Key, News, Owner, Row, State, decide, transition};
 
 /// Everything that is remembered.
 #[derive(Default)]
 pub(super) struct Scratch {
     rows: BTreeMap<Key, Row>,
-    /// Bodies by the delivery's key in the inbox.
-    inbox: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 /// What the ledger had to say about news.
@@ -32,18 +26,6 @@ pub(super) enum Met {
 }
 
 impl Scratch {
-    /// Files a delivery, unless it is there: gives its key in the inbox if it is new. A delivery id that comes again with
-    /// another body is new.
-    pub(super) fn file(&mut self, delivery: &Verified<'_>) -> Option<String> {
-        let id = item_id(delivery.store, &delivery.delivery_id);
-        let bodies = self.inbox.entry(id.clone()).or_default();
-        if bodies.iter().any(|body| body == delivery.body) {
-            return None;
-        }
-        bodies.push(delivery.body.to_owned());
-        Some(id)
-    }
-
     /// All that is known of a subject.
     pub(super) fn story(&self, subject: &str) -> Vec<Row> {
         self.rows.values().filter(|row| row.key.subject() == subject).cloned().collect()

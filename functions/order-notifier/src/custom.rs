@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use shared::client_config::{CustomFields, JsonPointer, Milestone};
-
-use crate::{
-    json,
-    order_event::{Contact, Delivery, Label, Misread, NothingBecause, OrderEvent, Reading, Values},
-    people::{self, Candidate},
+use shared::{
+    client_config::{CustomFields, JsonPointer, Milestone},
+    contact::Candidate,
+    json::{self, Misread},
+    observe::Label,
 };
+
+use crate::order_event::{Contact, Delivery, NothingBecause, OrderEvent, Reading, Values};
 
 /// Reads a delivery.
 pub(crate) fn read(
@@ -33,7 +34,7 @@ pub(crate) fn read(
         return Err(NothingBecause::TestOrder);
     }
     let (phone, phone_problem) =
-        people::first_usable(delivery, [Candidate { phone: at(&fields.phone), country: maybe(&fields.country) }]);
+        delivery.first_usable([Candidate { phone: at(&fields.phone), country: maybe(&fields.country) }]);
     let values: Values = fields
         .values
         .iter()

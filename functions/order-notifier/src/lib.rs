@@ -9,11 +9,9 @@
 
 mod amount;
 mod custom;
-mod json;
 pub mod lookup;
 mod notify;
 pub mod order_event;
-mod people;
 mod plan;
 #[cfg(test)]
 mod samples;

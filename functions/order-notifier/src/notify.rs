@@ -86,12 +86,12 @@ impl Notifier {
     /// What to record beside the delivery: nothing, if the ledger's row says it all.
     async fn process(&self, shift: &Shift, entry: &Entry, now: Timestamp) -> Result<Option<String>, NotifyError> {
         let config = &self.teller.config;
-        let Some(store) = config.stores.get(&entry.store) else {
+        let Some(store) = config.stores.get(&entry.sender) else {
             return Ok(Some("store-removed: this store is no longer in the configuration".to_owned()));
         };
         let read = read(store, config, entry.topic.as_deref(), &entry.headers, &entry.body, entry.received_at);
         let reading = match read {
-            Reading::NeedsOrder(partial) => self.complete(&entry.store, store, &partial, now).await?,
+            Reading::NeedsOrder(partial) => self.complete(&entry.sender, store, &partial, now).await?,
             enough => enough,
         };
         match reading {
@@ -127,7 +127,7 @@ impl Notifier {
         event: &OrderEvent,
         now: Timestamp,
     ) -> Result<Option<String>, NotifyError> {
-        let news = plan(&self.teller.config, &entry.store, store, event, &entry.id, now);
+        let news = plan(&self.teller.config, &entry.sender, store, event, &entry.id, now);
         let silence = news.words.silence().map(str::to_owned);
         let told = self.teller.tell(shift, news).await?;
         Ok(silence.or(match told {

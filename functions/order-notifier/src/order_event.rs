@@ -9,16 +9,16 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use shared::{
     client_config::{ClientConfig, Milestone, Store, StoreKind},
-    contact::{Phone, PhoneError},
+    clock,
+    contact::{self, Candidate, Phone, PhoneError},
+    json::Misread,
+    observe::Label,
 };
 
 use crate::{custom, shopify, woocommerce};
-
-/// A sender's clock may be this much ahead of ours before its times are not believed.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Something happened to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,24 +313,6 @@ impl NothingBecause {
     }
 }
 
-/// A name from outside, made fit for records: at most 60 characters of `A-Z a-z 0-9 . _ / : -`, others shown as `?`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Label(String);
-
-impl Label {
-    /// Makes a name fit for records.
-    pub fn new(text: &str) -> Self {
-        let fit = |c: char| if c.is_ascii_alphanumeric() || "._/:-".contains(c) { c } else { '?' };
-        Self(text.chars().take(60).map(fit).collect())
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// What a privacy law asks of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrivacyRequest {
@@ -350,36 +332,6 @@ impl fmt::Display for PrivacyRequest {
             Self::ShopRedact => "forget the shop",
         })
     }
-}
-
-/// Where a body stopped making sense. Never holds a value from it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Misread {
-    /// Not UTF-8.
-    #[error("the body is not UTF-8")]
-    NotUtf8,
-    /// Not JSON.
-    #[error("the body is not JSON from column {column} of line {line} on")]
-    NotJson {
-        /// From 1.
-        line: usize,
-        /// From 1, in bytes.
-        column: usize,
-    },
-    /// JSON, but something in it is of another shape than documented.
-    #[error("unexpected shape before column {column} of line {line}")]
-    Shape {
-        /// From 1.
-        line: usize,
-        /// From 1, in bytes.
-        column: usize,
-    },
-    /// A fact that must be there is not.
-    #[error("nothing usable at `{0}`")]
-    Missing(Box<str>),
-    /// The delivery doesn't say what it is about.
-    #[error("the delivery names no topic")]
-    NoTopic,
 }
 
 /// Reads a verified delivery of `store`. `topic` and `headers` are what the inbox kept of it; `received_at` is when it
@@ -428,6 +380,14 @@ impl Delivery<'_> {
 
     /// The time that something happened at: what the sender says, unless that is in the future or not said at all.
     pub(crate) fn happened(&self, said: Option<Timestamp>) -> Timestamp {
-        said.filter(|at| *at <= self.received_at + CLOCK_SKEW).unwrap_or(self.received_at)
+        clock::happened(said, self.received_at)
+    }
+
+    /// As [`contact::first_usable`], for this store.
+    pub(crate) fn first_usable<'a>(
+        &self,
+        candidates: impl IntoIterator<Item = Candidate<'a>>,
+    ) -> (Option<Phone>, Option<PhoneError>) {
+        contact::first_usable(candidates, self.country, self.phones)
     }
 }

@@ -63,7 +63,7 @@ pub fn plan(
         let language = config.language_for(event.contact.locale.as_deref());
         let media = config.lines.get(&store.line).map(|line| line.media).unwrap_or_default();
         let values = values(config, store_name, store, event);
-        let message = wording::message(rule, language, &values, media).map_err(NotTold::Wording)?;
+        let message = wording::message(rule.texts(), language, &values, media).map_err(NotTold::Wording)?;
         message.payload(phone).map_err(NotTold::Refused)
     });
     News {
@@ -82,6 +82,8 @@ pub fn note(store: &Store, event: &OrderEvent, because: String, delivery: &str, 
         key: Key::order(store.order_book(), &event.order_id, event.milestone),
         place: Place::of(event.milestone, event.thread.clone()),
         instance: event.instance.clone(),
+        generation: None,
+        zone: None,
         occurred_at: event.occurred_at,
         line: store.line.clone(),
         to: event.contact.phone.clone(),

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use shared::client_config::{ClientConfig, Milestone};
 
-use crate::order_event::{Misread, NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, read};
+use crate::order_event::{NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, read};
+use shared::json::Misread;
 
 /// A client with one store of each kind.
 const CLIENT: &str = r#"

@@ -11,13 +11,16 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::SignedDuration;
 use serde::Deserialize;
-use shared::client_config::Milestone;
+use shared::{
+    client_config::Milestone,
+    contact::{Candidate, full_name},
+    json::{self, Misread, Raw},
+    observe::Label,
+};
 
 use crate::{
     amount::Amount,
-    json::{self, Raw},
-    order_event::{Contact, Delivery, Label, Misread, NothingBecause, OrderEvent, Reading, Values},
-    people::{self, Candidate},
+    order_event::{Contact, Delivery, NothingBecause, OrderEvent, Reading, Values},
 };
 
 /// Reads a delivery by its topic (`X-WC-Webhook-Topic`). `statuses`: order status → milestone.
@@ -153,7 +156,7 @@ impl Order<'_> {
     fn contact(&self, delivery: &Delivery<'_>) -> Contact {
         let people = [self.billing.as_ref(), self.shipping.as_ref()].into_iter().flatten();
         let candidates = people.clone().map(|person| Candidate { phone: person.phone, country: person.country });
-        let (phone, phone_problem) = people::first_usable(delivery, candidates);
+        let (phone, phone_problem) = delivery.first_usable(candidates);
         let name = people.clone().find_map(Person::name);
         // What the personal data eraser leaves behind.
         let erased = name.as_deref().is_some_and(|name| name.contains("[deleted]"));
@@ -205,7 +208,7 @@ impl Order<'_> {
 
 impl Person<'_> {
     fn name(&self) -> Option<String> {
-        people::full_name(self.first_name, self.last_name).map(|name| decoded(&name)).filter(|name| !name.is_empty())
+        full_name(self.first_name, self.last_name).map(|name| decoded(&name)).filter(|name| !name.is_empty())
     }
 }
 

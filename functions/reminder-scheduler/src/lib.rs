@@ -1,62 +1,114 @@
-//! reminder-scheduler: the one function with a clock. Every minute it sends what is due.
+//! reminder-scheduler: appointments become reminders, and whatever is due goes out. The one function with a clock.
 //!
-//! What is due: messages that waited for their line, for the end of quiet hours, for their turn in the pace, or for
-//! news of a submit whose outcome is unknown; and claims whose owner died. The story: [`Scheduler::sweep`] goes through
-//! the lines at the same time; `sweep_line` drops what is useless, then goes on with the rest, most
-//! useful first, at the line's pace, until nothing is due, the line takes nothing more, or the time is up.
+//! The story has three beginnings. A batch of the booking inbox's stream: [`booking::read`] says what a delivery reports,
+//! what it leaves out is read back ([`read_back`]), and `book` takes it into what is known of the appointment. The feeds'
+//! schedule: [`feed`] asks the calendars that post nothing, and what changed goes the same way. And the minute's
+//! schedule: [`Scheduler::sweep`] goes through the lines at the same time, makes the reminders that are due of what is
+//! known *then*, and sends them beside the messages that waited, most useful first, at the line's pace, until nothing is
+//! due, the line takes nothing more, or the time is up.
 //!
-//! Promises to stop in time before its deadline, to ask a line that is down once per sweep, and to send through the
-//! very same claims as everybody else, so that two sweeps at once do no harm.
+//! [`plan()`](plan::plan) decides which reminder is due when; it is pure.
+//!
+//! Promises that nobody is reminded of a time that is not the appointment's as far as we have been told, nor twice of one
+//! stage and start; that sweeps stop in time before their deadline, and ask a line that is down once; and that it sends
+//! through the very same claims as everybody else, so that two sweeps at once do no harm. Does not interpret answers:
+//! they are for the client's team.
 
-use std::cmp::Reverse;
+mod book;
+pub mod booking;
+pub mod feed;
+pub mod plan;
+pub mod read_back;
+mod senders;
+mod sweep;
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod samples;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde::Serialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use shared::{
+    batch::{Failures, StreamEvent},
     clock::Deadline,
     cold_start::{self, Aws, StartError},
     fault::chain,
-    ledger::{Due, State},
-    observe,
-    telling::{Shift, TellError, Teller, Told},
+    feed::Feeds,
+    inbox::{Entry, Inbox},
+    observe::{self, Metric},
+    telling::{Shift, Teller},
 };
 
-/// How many due messages of a line one sweep looks at: more than any line's pace lets through.
-const LOOK_AT: i32 = 1000;
+use feed::{Polled, Poller};
+use read_back::ReadBackClient;
+
+pub use book::BookError;
+pub use sweep::Sweep;
 
 /// The function.
 pub struct Scheduler {
-    teller: Teller,
+    /// Tells messages.
+    pub teller: Teller,
+    /// Where bookings come from and outcomes go.
+    pub inbox: Inbox,
+    /// For what has to be read back.
+    pub read_back: ReadBackClient,
+    /// What is remembered of feeds.
+    pub feeds: Feeds,
+    http: reqwest::Client,
+    /// Instead of the origin of Acuity, Square and feed addresses, for tests.
+    calendar_base_url: Option<String>,
+    /// When a push last made this process ask for a feed.
+    asked: Mutex<BTreeMap<String, Timestamp>>,
 }
 
-/// What one sweep did, over all lines.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Sweep {
-    /// Messages that were due.
-    pub due: usize,
-    /// Accepted by `EZWhatsApp`.
-    pub accepted: usize,
-    /// No longer useful, superseded, refused, or put before a human.
-    pub ended: usize,
-    /// Still waiting: the line takes nothing now, or an outcome is still unknown.
-    pub waiting: usize,
-    /// Left for the next sweep because the time was up or the line closed.
-    pub left: usize,
-    /// Could not be processed: see the log.
-    pub failed: usize,
+/// What wakes the function.
+enum Wake {
+    /// The booking inbox's stream.
+    Bookings(StreamEvent),
+    /// The feeds' schedule.
+    Feeds,
+    /// The minute's schedule, whatever it says.
+    Minute,
 }
 
-impl Sweep {
-    fn add(&mut self, other: Self) {
-        self.due += other.due;
-        self.accepted += other.accepted;
-        self.ended += other.ended;
-        self.waiting += other.waiting;
-        self.left += other.left;
-        self.failed += other.failed;
+/// What tells them apart.
+#[derive(Deserialize)]
+struct Sign<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Option<&'a RawValue>,
+    #[serde(borrow)]
+    poll: Option<&'a RawValue>,
+}
+
+impl Wake {
+    fn of(payload: &str) -> Result<Self, serde_json::Error> {
+        let sign: Sign<'_> = serde_json::from_str(payload)?;
+        Ok(if sign.records.is_some() {
+            Self::Bookings(serde_json::from_str(payload)?)
+        } else if sign.poll.is_some_and(|poll| poll.get() == "\"feeds\"") {
+            Self::Feeds
+        } else {
+            Self::Minute
+        })
     }
+}
+
+/// What an invocation answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Bookings(Failures),
+    Feeds(Polled),
+    Minute(Sweep),
 }
 
 /// Runs the function until Lambda ends it.
@@ -64,9 +116,19 @@ pub async fn life() -> Result<(), lambda_runtime::Error> {
     observe::start();
     let scheduler = Scheduler::start()?;
     let scheduler = &scheduler;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| async move {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::of(event.context.deadline());
-        Ok::<_, lambda_runtime::Error>(scheduler.sweep(&event.context.request_id, deadline).await?)
+        let now = scheduler.teller.clock.now();
+        let shift = Shift::new(&event.context.request_id, deadline, true, now);
+        // Boxed: each of them is deep enough by itself for the compiler to lay out.
+        Ok::<_, lambda_runtime::Error>(match Wake::of(event.payload.get())? {
+            Wake::Bookings(batch) => Answer::Bookings(Box::pin(scheduler.batch(deadline, batch)).await),
+            Wake::Feeds => {
+                let polled = Box::pin(scheduler.poll(None, deadline)).await;
+                Answer::Feeds(polled)
+            }
+            Wake::Minute => Answer::Minute(Box::pin(scheduler.sweep(&shift)).await?),
+        })
     }))
     .await
 }
@@ -76,66 +138,69 @@ impl Scheduler {
         let config = cold_start::client_config()?;
         let http = cold_start::http_client()?;
         let aws = Aws::from_environment(&http)?;
-        Ok(Self { teller: Teller::from_environment(config, http, &aws)? })
+        let inbox = Inbox::new(aws.dynamodb(), cold_start::required("BOOKING_INBOX_TABLE")?, config.keep.inbox_days);
+        let teller = Teller::from_environment(config, http.clone(), &aws)?;
+        let calendar_base_url = cold_start::variable("CALENDAR_BASE_URL");
+        let read_back = ReadBackClient::new(http.clone(), calendar_base_url.clone());
+        let feeds = Feeds::new(aws.dynamodb(), cold_start::required("LEDGER_TABLE")?);
+        Ok(Self { teller, inbox, read_back, feeds, http, calendar_base_url, asked: Mutex::default() })
     }
 
-    /// Goes through all lines at the same time: each has a pace of its own.
-    pub async fn sweep(&self, request_id: &str, deadline: Deadline) -> Result<Sweep, TellError> {
+    /// Asks for the feeds that are due, or for one whether it is due or not, and takes what changed into what is known.
+    pub(crate) async fn poll(&self, only: Option<&str>, deadline: Deadline) -> Polled {
+        let poller = Poller {
+            config: &self.teller.config,
+            http: &self.http,
+            secrets: &self.teller.secrets,
+            feeds: &self.feeds,
+            clock: &self.teller.clock,
+            base_url: self.calendar_base_url.as_deref(),
+        };
+        poller.poll(only, deadline, async |report| self.learn(&report).await.map(drop)).await
+    }
+
+    /// Asks for a feed because a push of then says that something changed; not if it was asked for since. Gives what is to
+    /// be recorded beside the push.
+    pub(crate) async fn sync(&self, calendar: &str, pushed_at: Timestamp, deadline: Deadline) -> String {
         let now = self.teller.clock.now();
-        let shift = Shift::new(request_id, deadline, true, now);
-        let lines = self.teller.config.lines.keys().map(|line| self.sweep_line(&shift, line, now));
-        let mut sweep = Sweep::default();
-        for line in futures::future::join_all(lines).await {
-            sweep.add(line?);
+        let asked = || self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked().get(calendar).is_some_and(|at| *at > pushed_at) {
+            return "feed-asked: the feed was asked for since".to_owned();
         }
-        tracing::info!(
-            sweep.due = sweep.due,
-            sweep.accepted = sweep.accepted,
-            sweep.ended = sweep.ended,
-            sweep.waiting = sweep.waiting,
-            sweep.left = sweep.left,
-            sweep.failed = sweep.failed,
-            "sweep is over"
-        );
-        Ok(sweep)
+        let polled = self.poll(Some(calendar), deadline).await;
+        asked().insert(calendar.to_owned(), now);
+        match polled {
+            Polled { unreadable: 0, failed: 0, left: 0, doubtful: 0, reports, .. } => {
+                format!("feed-asked: {reports} appointments changed")
+            }
+            _ => "feed-asked: it could not be read, or not believed; it is asked for again on its schedule".to_owned(),
+        }
     }
 
-    async fn sweep_line(&self, shift: &Shift, line: &str, now: Timestamp) -> Result<Sweep, TellError> {
-        let mut due = self.teller.ledger.due(line, now, LOOK_AT).await?;
-        // What is useless costs a write and no slot, whatever the line is like; then most useful first, and among
-        // equals what will be useless soonest.
-        due.sort_by_key(|due| (due.useful_until > now, Reverse(due.priority), due.useful_until));
-        let mut sweep = Sweep { due: due.len(), ..Sweep::default() };
-        let mut open = true;
-        for (index, next) in due.iter().enumerate() {
-            let useless = next.useful_until <= now;
-            if !shift.has_time() || (!open && !useless) {
-                sweep.left = due.len() - index;
-                break;
-            }
-            match self.go_on(shift, next).await {
-                Ok(Told::Accepted(_)) => sweep.accepted += 1,
-                Ok(Told::Ended(..) | Told::Noted(_)) => sweep.ended += 1,
-                Ok(Told::Waits(..)) => sweep.waiting += 1,
-                Ok(Told::LineClosed(..)) => {
-                    sweep.waiting += 1;
-                    open = false;
-                }
-                // The index is behind the table by a moment.
-                Ok(Told::Known(..) | Told::Differs(..)) => sweep.due = sweep.due.saturating_sub(1),
+    /// Takes a batch of bookings through, record by record, and says which shall come again.
+    async fn batch(&self, deadline: Deadline, event: StreamEvent) -> Failures {
+        let mut failures = Failures::default();
+        for record in event.records {
+            let Some(image) = &record.dynamodb.new_image else { continue };
+            match Entry::from_image(image.get()) {
+                // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
                 Err(error) => {
-                    tracing::error!(message.key = %next.key, "{}", chain(&error));
-                    sweep.failed += 1;
+                    let now = self.teller.clock.now();
+                    observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
+                    tracing::error!(
+                        record.sequence_number = record.dynamodb.sequence_number,
+                        "skipped a record of the inbox: {}",
+                        chain(&error)
+                    );
+                }
+                Ok(entry) => {
+                    if let Err(error) = self.book(&entry, deadline).await {
+                        tracing::warn!(delivery.id = entry.id, "shall come again: {}", chain(&error));
+                        failures.again(record.dynamodb);
+                    }
                 }
             }
         }
-        Ok(sweep)
-    }
-
-    async fn go_on(&self, shift: &Shift, due: &Due) -> Result<Told, TellError> {
-        match self.teller.ledger.read(&due.key).await? {
-            Some(row) => self.teller.resume(shift, row).await,
-            None => Ok(Told::Ended(due.key.clone(), State::Expired)),
-        }
+        failures
     }
 }

@@ -5,8 +5,8 @@ use shared::{delivery::Refusal, fault::Faulty, inbox::InboxError, secret::Secret
 /// Why a delivery was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// No store of this name is configured, or the path is none of ours.
-    #[error("no store is configured for this path")]
+    /// No store or calendar of this name is configured, or the path is none of ours.
+    #[error("nothing is configured for this path")]
     UnknownRoute,
     /// Only POST is taken.
     #[error("only POST is taken here")]
@@ -17,14 +17,14 @@ pub enum NotAccepted {
         /// Its size.
         bytes: usize,
     },
-    /// Not a content type that this store sends.
-    #[error("the content type is not one that this store sends")]
-    ContentType,
+    /// The body is not of the type that this sender uses, which is named here.
+    #[error("from this sender only {0} is taken")]
+    ContentType(&'static str),
     /// The proof did not hold.
     #[error(transparent)]
     NotBelieved(#[from] Refusal),
-    /// The store's secret is not to be had.
-    #[error("the secret of this store is not to be had")]
+    /// The sender's secret is not to be had.
+    #[error("the secret of this sender is not to be had")]
     Secret(#[from] SecretError),
     /// It could not be filed.
     #[error("it could not be filed")]
@@ -38,14 +38,16 @@ impl NotAccepted {
             Self::UnknownRoute => 404,
             Self::Method => 405,
             Self::TooLarge { .. } | Self::Inbox(InboxError::TooLarge(_)) => 413,
-            Self::ContentType => 415,
+            Self::ContentType(_) => 415,
             Self::NotBelieved(refusal) => match refusal {
                 Refusal::OtherShop => 403,
                 // Our own secret is unusable: the sender did nothing wrong, and shall come again.
                 Refusal::SecretUnusable(_) => 503,
-                Refusal::HeaderMissing(_) | Refusal::HeaderMalformed(_) | Refusal::Mismatch | Refusal::Stale { .. } => {
-                    401
-                }
+                Refusal::HeaderMissing(_)
+                | Refusal::HeaderMalformed(_)
+                | Refusal::Unsigned
+                | Refusal::Mismatch
+                | Refusal::Stale { .. } => 401,
             },
             Self::Secret(_) | Self::Inbox(InboxError::File(_) | InboxError::Record(_)) => 503,
         }
@@ -54,10 +56,13 @@ impl NotAccepted {
     /// What the sender is told: enough to mend it, nothing about us.
     pub fn message(&self) -> String {
         match self {
-            Self::Secret(_) | Self::Inbox(_) | Self::NotBelieved(Refusal::SecretUnusable(_)) => {
+            Self::Inbox(InboxError::TooLarge(_)) => "the body is larger than is taken".to_owned(),
+            Self::Secret(_)
+            | Self::Inbox(InboxError::File(_) | InboxError::Record(_))
+            | Self::NotBelieved(Refusal::SecretUnusable(_)) => {
                 "temporarily unavailable; please send it again".to_owned()
             }
-            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType | Self::NotBelieved(_) => {
+            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType(_) | Self::NotBelieved(_) => {
                 self.to_string()
             }
         }
@@ -68,7 +73,7 @@ impl NotAccepted {
         match self {
             Self::Secret(error) => matches!(error.fault(), shared::fault::Fault::Transient),
             Self::Inbox(_) | Self::NotBelieved(Refusal::SecretUnusable(_)) => true,
-            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType | Self::NotBelieved(_) => {
+            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType(_) | Self::NotBelieved(_) => {
                 false
             }
         }

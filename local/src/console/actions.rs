@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Case, Failed, Id, Shared, said, samples};
+use super::{
+    Answer, Case, Console, Failed, Id, Shared,
+    bookings::{self, Deed, Desk},
+    said,
+    samples::{self, Batch},
+    view,
+};
 use crate::{
     Stack,
     fake_ezw::{Fault, HealthPreset},
@@ -26,6 +33,72 @@ pub(super) async fn try_case(State(console): Shared, Json(wanted): Json<Try>) ->
     let now = console.stack.clock().now_ms();
     let batch = console.book.make(wanted.case, &console.targets()?, wanted.same_order, now);
     let batch = batch.map_err(|error| Failed::wrong(format!("{error:#}")))?;
+    posted(&console, batch).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct Book {
+    calendar: String,
+    deed: Deed,
+    /// `2026-11-24T10:30`, on the client's clocks.
+    start: DateTime,
+}
+
+/// Books, moves or cancels an appointment, and posts what the calendar would post about it.
+pub(super) async fn book(State(console): Shared, Json(wanted): Json<Book>) -> Answer {
+    let client = console.client.as_ref().map_err(Failed::wrong)?;
+    let Book { calendar, deed, start } = wanted;
+    let zone = client.zone_or_own(None).unwrap_or(TimeZone::UTC);
+    let start = start.to_zoned(zone).map_err(|error| Failed::wrong(error.to_string()))?.timestamp();
+    let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
+    let secret = |name: &str| console.stack.secrets().current(name);
+    let desk = Desk { config: client, secret: &secret, calendars: console.stack.calendars() };
+    let batch = console.bookings.make(&desk, &calendar, deed, start, now);
+    let batch = batch.map_err(|error| Failed::wrong(format!("{error:#}")))?;
+    if batch.deliveries.is_empty() {
+        console.stack.poll_feeds().await?;
+        return said(format!("Written into the feed of {calendar}. It is read as often as its settings say"));
+    }
+    posted(&console, batch).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct Feeds {
+    /// The calendar whose feed is meant; all of them when absent.
+    calendar: Option<String>,
+    /// Believe what the feed says the next time, however unlikely it is.
+    #[serde(default)]
+    believe: bool,
+}
+
+/// Has feeds looked at: after the file was edited, or although one is in doubt.
+pub(super) async fn feeds(State(console): Shared, Json(wanted): Json<Feeds>) -> Answer {
+    let client = console.client.as_ref().map_err(Failed::wrong)?;
+    let Some(calendar) = wanted.calendar else {
+        console.stack.poll_feeds().await?;
+        return said("The feeds whose time has come were read");
+    };
+    if wanted.believe {
+        let update = json!({
+            "TableName": console.table("Ledger")?,
+            "Key": {"subject": {"S": format!("feed:{calendar}")}, "stage": {"S": "state"}},
+            "UpdateExpression": "SET believe = :yes",
+            "ExpressionAttributeValues": {":yes": {"BOOL": true}},
+        });
+        console.stack.dynamo().call("UpdateItem", &update)?;
+    }
+    let secret = |name: &str| console.stack.secrets().current(name);
+    let desk = Desk { config: client, secret: &secret, calendars: console.stack.calendars() };
+    let push = bookings::push(&desk, &calendar).map_err(|error| Failed::wrong(format!("{error:#}")))?;
+    let Some(push) = push else {
+        console.stack.poll_feeds().await?;
+        return said(format!("The feed of {calendar} is read as often as its settings say"));
+    };
+    let about = format!("word that the feed of {calendar} has changed");
+    posted(&console, Batch { deliveries: vec![push], about, at_once: false }).await
+}
+
+async fn posted(console: &Console, batch: Batch) -> Answer {
     let answers = samples::post(&console.http, &console.stack.gateway_url(), batch).await;
     if answers.statuses.contains_key(&0) {
         return Err(Failed::wrong("The gateway gave no answer. Its terminal says why."));
@@ -36,11 +109,14 @@ pub(super) async fn try_case(State(console): Shared, Json(wanted): Json<Try>) ->
 #[derive(Deserialize)]
 pub(super) struct Clock {
     forward_s: Option<u64>,
+    /// Forward to the next moment for which something waits.
+    #[serde(default)]
+    to_next: bool,
     #[serde(default)]
     reset: bool,
 }
 
-/// Moving the clock forward runs the schedule too, as it would have run meanwhile.
+/// Moving the clock forward runs the schedules too, as they would have run meanwhile.
 pub(super) async fn clock(State(console): Shared, Json(wanted): Json<Clock>) -> Answer {
     let stack = &console.stack;
     match wanted {
@@ -49,17 +125,31 @@ pub(super) async fn clock(State(console): Shared, Json(wanted): Json<Clock>) -> 
             console.keep_time()?;
             said("The clock shows the real time again")
         }
-        Clock { forward_s: Some(seconds), .. } => {
-            stack.clock().advance(Duration::from_secs(seconds))?;
-            console.keep_time()?;
-            let ran = run_schedule(stack).await.map_err(|failed| Failed {
-                said: format!("The clock was moved, but the schedule failed. {}", failed.said),
-                ..failed
-            })?;
-            said(format!("The clock was moved. {ran}"))
+        Clock { to_next: true, .. } => {
+            let (_, rows) = console.tables()?;
+            let now_ms = stack.clock().now_ms();
+            let Some(due) = view::next_due(&rows, now_ms) else {
+                return Err(Failed::wrong("Nothing waits for a time to come."));
+            };
+            forward(&console, Duration::from_millis(u64::try_from(due - now_ms).unwrap_or_default())).await
         }
+        Clock { forward_s: Some(seconds), .. } => forward(&console, Duration::from_secs(seconds)).await,
         Clock { .. } => Err(Failed::wrong("Say how far the clock is to be moved.")),
     }
+}
+
+async fn forward(console: &Console, by: Duration) -> Answer {
+    console.stack.clock().advance(by)?;
+    console.keep_time()?;
+    let ran = async {
+        console.stack.poll_feeds().await?;
+        run_schedule(&console.stack).await
+    };
+    let ran = ran.await.map_err(|failed| Failed {
+        said: format!("The clock was moved, but a schedule failed. {}", failed.said),
+        ..failed
+    })?;
+    said(format!("The clock was moved. {ran}"))
 }
 
 pub(super) async fn tick(State(console): Shared, Json(_nothing): Json<Value>) -> Answer {
@@ -161,22 +251,25 @@ pub(super) async fn phone(State(console): Shared, Json(written): Json<Written>) 
 
 /// Takes a delivery's outcome away, which sends it down the same path again.
 pub(super) async fn replay(State(console): Shared, Json(wanted): Json<Id>) -> Answer {
-    let update = json!({
-        "TableName": console.table("StoreInbox")?,
-        "Key": {"id": {"S": wanted.id}},
-        "UpdateExpression": "REMOVE outcome, outcome_at",
-        "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
-    });
-    match console.stack.dynamo().call("UpdateItem", &update) {
-        Ok(_) => {}
-        Err(dynoxide::errors::DynoxideError::ConditionalCheckFailedException(..)) => {
-            return Err(Failed {
-                status: StatusCode::CONFLICT,
-                said: "This delivery has no outcome yet, or the inbox has forgotten it.".to_owned(),
-            });
+    for inbox in console.inboxes() {
+        let update = json!({
+            "TableName": inbox,
+            "Key": {"id": {"S": wanted.id}},
+            "UpdateExpression": "REMOVE outcome, outcome_at",
+            "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
+        });
+        match console.stack.dynamo().call("UpdateItem", &update) {
+            Ok(_) => {
+                console.stack.dynamo().wake_readers();
+                return said("The delivery is being processed again");
+            }
+            // in the other inbox, or in none
+            Err(dynoxide::errors::DynoxideError::ConditionalCheckFailedException(..)) => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => return Err(error.into()),
     }
-    console.stack.dynamo().wake_readers();
-    said("The delivery is being processed again")
+    Err(Failed {
+        status: StatusCode::CONFLICT,
+        said: "This delivery has no outcome yet, or the inbox has forgotten it.".to_owned(),
+    })
 }

@@ -12,6 +12,28 @@ pub(super) fn hmac_base64(key: &[u8], message: &[u8]) -> String {
     BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message))
 }
 
+/// HMAC-SHA256 in lower-case hex, the signature of Cal.com and Calendly.
+pub(super) fn hmac_hex(key: &[u8], message: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message);
+    tag.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Replaces all of these at once: what was put in isn't looked at again.
+pub(super) fn swap(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut swapped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some((from, to)) = pairs.iter().find(|(from, _)| rest.starts_with(from)) {
+            swapped.push_str(to);
+            rest = &rest[from.len()..];
+        } else {
+            swapped.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    swapped
+}
+
 /// `v1,…` of Standard Webhooks, <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 pub(super) fn standard_webhooks(secret: &str, id: &str, timestamp_s: i64, body: &[u8]) -> anyhow::Result<String> {
     let key = BASE64
@@ -78,6 +100,11 @@ mod tests {
             r#"{"at":"2026-11-21T10:16:02+02:00","gmt":"2026-11-21T08:16:02","z":"2026-11-22T10:01:00.000000Z","until":"2026-11-29","id":5223452934372,"v":"2026-10","tel":"054-555-0199"}"#
         );
         assert_eq!(move_times(text, 0), text);
+    }
+
+    #[test]
+    fn swapping_does_not_look_at_what_it_put_in() {
+        assert_eq!(swap("a→b, b→a", &[("a", "b"), ("b", "a")]), "b→a, a→b");
     }
 
     #[test]

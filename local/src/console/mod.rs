@@ -1,10 +1,12 @@
-//! The web console of a local run: see what stores sent, what the ledger holds, what the customer's phone shows; try things.
+//! The web console of a local run: see what stores and calendars sent, what the ledger holds, what the customer's phone
+//! shows; try things.
 //!
 //! For one person on one machine. It shows phone numbers and names in full, which the deployed house never does, and has no
 //! login: requests that name another host than this machine are refused, so that no web page can read it by a trick of
 //! names. `/admin/api/{version}/graphql.json` stands in for Shopify's Admin API, for the orders of the samples alone.
 
 mod actions;
+pub mod bookings;
 mod cases;
 mod freshen;
 mod renew;
@@ -17,7 +19,7 @@ use anyhow::Context as _;
 use axum::{
     Json, Router,
     extract::{Path, Query, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
@@ -26,10 +28,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client_config::ClientConfig;
 
-use crate::Stack;
+use crate::{Stack, template::Table};
+use bookings::BookingBook;
 use samples::{Case, SampleBook, Targets};
 
 const PAGE: &str = include_str!("page.html");
+/// The tables that deliveries are filed in, by their logical ids: of stores, of calendars.
+const INBOXES: [&str; 2] = ["StoreInbox", "BookingInbox"];
 /// The page has its styles and its script inside, and asks nobody but this machine.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -40,6 +45,7 @@ struct Console {
     /// The client's configuration, or why it can't be read.
     client: Result<ClientConfig, String>,
     book: SampleBook,
+    bookings: BookingBook,
     http: reqwest::Client,
     tables: Mutex<view::Tables>,
 }
@@ -50,12 +56,21 @@ type Shared = State<Arc<Console>>;
 pub fn router(stack: Arc<Stack>) -> Router {
     let client = client_of(&stack).map_err(|error| format!("{error:#}"));
     let http = stack.ezw().http().clone();
-    let console = Console { stack, client, book: SampleBook::default(), http, tables: Mutex::default() };
+    let console = Console {
+        stack,
+        client,
+        book: SampleBook::default(),
+        bookings: BookingBook::default(),
+        http,
+        tables: Mutex::default(),
+    };
     let own = Router::new()
         .route("/", get(page))
         .route("/_console/state", get(view::state))
         .route("/_console/delivery", get(view::delivery))
         .route("/_console/try", post(actions::try_case))
+        .route("/_console/book", post(actions::book))
+        .route("/_console/feeds", post(actions::feeds))
         .route("/_console/clock", post(actions::clock))
         .route("/_console/tick", post(actions::tick))
         .route("/_console/line", post(actions::line))
@@ -90,6 +105,12 @@ impl Console {
     fn table(&self, id: &str) -> anyhow::Result<String> {
         let table = self.stack.template().tables.iter().find(|table| table.id == id);
         Ok(table.with_context(|| format!("the template has no table {id}"))?.name.clone())
+    }
+
+    /// Names of the tables that deliveries are filed in.
+    fn inboxes(&self) -> impl Iterator<Item = &str> {
+        let inboxes = |table: &&Table| INBOXES.contains(&table.id.as_str());
+        self.stack.template().tables.iter().filter(inboxes).map(|table| table.name.as_str())
     }
 }
 
@@ -126,11 +147,17 @@ fn said(text: impl Into<String>) -> Answer {
     Ok(Json(json!({"said": text.into()})))
 }
 
-/// Refuses what was addressed to another name, as a page elsewhere can arrange with its own DNS.
-async fn this_machine_only(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+/// Whether a request was addressed to this machine by its own name, and not by one that a page elsewhere has arranged with
+/// its DNS.
+pub(crate) fn names_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-    if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+}
+
+/// Refuses what was addressed to another name.
+async fn this_machine_only(request: Request, next: Next) -> Response {
+    if !names_this_machine(request.headers()) {
         let failed =
             Failed { status: StatusCode::FORBIDDEN, said: "open the console by 127.0.0.1 or localhost".to_owned() };
         return failed.into_response();

@@ -5,11 +5,11 @@ use super::{
     freshen,
 };
 
-/// A delivery ready to be posted to `/stores/{store}`.
+/// A delivery ready to be posted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Name of the store in the client's configuration.
-    pub store: String,
+    /// Where to: `/stores/shop`, `/bookings/clinic`.
+    pub path: String,
     /// Headers, signature included.
     pub headers: Vec<(String, String)>,
     /// Raw body.
@@ -58,7 +58,7 @@ fn triggered_at(at_ms: i64) -> anyhow::Result<String> {
     Ok(at.strftime("%FT%T%.3fZ").to_string())
 }
 
-fn random_hex(digits: usize) -> String {
+pub(super) fn random_hex(digits: usize) -> String {
     use rand::Rng;
     let mut rng = rand::rng();
     (0..digits).map(|_| char::from_digit(rng.random_range(0..16), 16).unwrap_or('0')).collect()
@@ -70,16 +70,31 @@ fn uuid() -> String {
 }
 
 impl Delivery {
+    /// Name of the store or calendar that it is from.
+    pub fn sender(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// A header's value; names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    fn set(&mut self, name: &str, value: &str) {
+    pub(super) fn set(&mut self, name: &str, value: &str) {
         match self.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, old)) => value.clone_into(old),
             None => self.headers.push((name.to_owned(), value.to_owned())),
         }
+    }
+
+    /// Sets the three headers of Standard Webhooks.
+    pub(super) fn sign_by_standard_webhooks(&mut self, secret: &str, id: &str, at_ms: i64) -> anyhow::Result<()> {
+        let seconds = at_ms.div_euclid(1000);
+        let signature = freshen::standard_webhooks(secret, id, seconds, self.body.as_bytes())?;
+        self.set("webhook-id", id);
+        self.set("webhook-timestamp", &seconds.to_string());
+        self.set("webhook-signature", &signature);
+        Ok(())
     }
 
     fn remove(&mut self, name: &str) {
@@ -88,7 +103,7 @@ impl Delivery {
 }
 
 /// `Name: value` lines.
-fn headers_of(text: &str) -> Vec<(String, String)> {
+pub(super) fn headers_of(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
@@ -123,7 +138,8 @@ impl Recording {
             };
             body = body.replace(id, &fresh);
         }
-        let mut delivery = Delivery { store: target.store.clone(), headers: headers_of(self.headers), body };
+        let mut delivery =
+            Delivery { path: format!("/stores/{}", target.store), headers: headers_of(self.headers), body };
         self.sign(&mut delivery, target, at_ms, delivery_id)?;
         Ok(delivery)
     }
@@ -152,11 +168,7 @@ impl Recording {
             }
             Sender::Signed => {
                 let id = delivery_id.unwrap_or_else(|| format!("msg_{}", random_hex(27)));
-                let seconds = at_ms.div_euclid(1000);
-                delivery.set("webhook-id", &id);
-                delivery.set("webhook-timestamp", &seconds.to_string());
-                let signature = freshen::standard_webhooks(&target.secret, &id, seconds, body.as_bytes())?;
-                delivery.set("webhook-signature", &signature);
+                delivery.sign_by_standard_webhooks(&target.secret, &id, at_ms)?;
             }
             Sender::StaticHeader => {
                 delivery.remove("x-webhook-token");

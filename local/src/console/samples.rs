@@ -84,7 +84,7 @@ impl SampleBook {
             Case::Again => {
                 let last = crate::lock(&self.last).clone().context("nothing was sent yet; send a delivery first")?;
                 Ok(Batch {
-                    about: format!("the last delivery of {}", last.store),
+                    about: format!("the last delivery of {}", last.sender()),
                     deliveries: vec![last],
                     at_once: false,
                 })
@@ -192,7 +192,7 @@ fn capitalised(text: &str) -> String {
 pub async fn post(http: &reqwest::Client, gateway_url: &str, batch: Batch) -> Answers {
     let about = batch.about.clone();
     let one = async |delivery: &Delivery| {
-        let url = format!("{gateway_url}/stores/{}", delivery.store);
+        let url = format!("{gateway_url}{}", delivery.path);
         let mut request = http.post(url).timeout(PATIENCE).body(delivery.body.clone());
         for (name, value) in &delivery.headers {
             request = request.header(name, value);
@@ -254,7 +254,7 @@ mod tests {
 
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
     use shared::{
-        delivery::{Checked, Refusal, Unverified, verify},
+        delivery::{Checked, Proof, Refusal, Unverified, verify},
         secret::Secret,
     };
 
@@ -292,11 +292,11 @@ mod tests {
 
     /// What the receiver makes of a delivery.
     fn believed(delivery: &Delivery, config: &ClientConfig) -> Result<String, Refusal> {
-        let secret = Secret::new(secret_of(&delivery.store).expect("a secret"));
+        let secret = Secret::new(secret_of(delivery.sender()).expect("a secret"));
         let headers = header_map(&delivery.headers);
         let unverified = Unverified { headers: &headers, body: delivery.body.as_bytes() };
         let now = jiff::Timestamp::from_millisecond(NOW_MS).expect("a time");
-        match verify(&delivery.store, &config.stores[&delivery.store], &secret, unverified, now)? {
+        match verify(delivery.sender(), Proof::of_store(&config.stores[delivery.sender()]), &secret, unverified, now)? {
             Checked::Verified(verified) => Ok(verified.delivery_id),
             Checked::Ping => panic!("a sample is no ping"),
         }

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shared::inbox::Entry;
+use shared::{appointment::HEADER_STAGE, client_config::Calendar, inbox::Entry};
 
 use super::{Answer, Case, Console, Failed, Shared, Targets, WithId};
 use crate::dynamo::{Dynamo, plain_item};
@@ -22,6 +22,7 @@ use crate::dynamo::{Dynamo, plain_item};
 /// Newest items of each kind that are shown.
 const DELIVERIES: usize = 200;
 const ROWS: usize = 400;
+const APPOINTMENTS: usize = 100;
 const MESSAGES: usize = 400;
 /// Last lines of each function's log.
 const LOG_LINES: usize = 200;
@@ -34,16 +35,22 @@ pub(super) struct Tables {
     rows: Arc<Vec<Value>>,
 }
 
-type Read = (Arc<Vec<Value>>, Arc<Vec<Value>>);
+pub(super) type Read = (Arc<Vec<Value>>, Arc<Vec<Value>>);
 
 impl Console {
     /// Deliveries and ledger rows, newest first.
-    fn tables(&self) -> anyhow::Result<Read> {
+    pub(super) fn tables(&self) -> anyhow::Result<Read> {
         let writes = *self.stack.dynamo().watch_writes().borrow();
         let mut tables = crate::lock(&self.tables);
         if tables.read_at != Some(writes) {
             let dynamo = self.stack.dynamo();
-            let mut deliveries = scan(dynamo, &self.table("StoreInbox")?)?;
+            let mut deliveries = Vec::new();
+            for inbox in self.inboxes() {
+                deliveries.extend(scan(dynamo, inbox)?.into_iter().map(|mut delivery| {
+                    delivery["inbox"] = json!(inbox);
+                    delivery
+                }));
+            }
             for delivery in &mut deliveries {
                 // The body is large, and shown only on demand.
                 if let Some(Value::String(body)) = delivery.as_object_mut().and_then(|item| item.remove("body")) {
@@ -56,6 +63,33 @@ impl Console {
             *tables = Tables { read_at: Some(writes), deliveries: Arc::new(deliveries), rows: Arc::new(rows) };
         }
         Ok((tables.deliveries.clone(), tables.rows.clone()))
+    }
+
+    /// The client's calendars, and what is remembered of those that are feeds.
+    fn calendars(&self, rows: &[Value]) -> Vec<Value> {
+        let Ok(client) = &self.client else { return Vec::new() };
+        let calendar = |(name, calendar): (&String, &Calendar)| {
+            let secret = |name: &str| self.stack.secrets().current(name).is_some();
+            let ready = (!calendar.kind.posts() || secret(&client.webhook_secret(name)))
+                && (!calendar.kind.needs_secret() || secret(&client.calendar_secret(name)));
+            let subject = format!("feed:{name}");
+            json!({
+                "name": name,
+                "kind": calendar.kind.name(),
+                "available": ready,
+                "in_hand": self.bookings.in_hand(name).map(jiff::Timestamp::as_millisecond),
+                "feed": rows.iter().find(|row| row["subject"] == subject.as_str()),
+            })
+        };
+        client.calendars.iter().map(calendar).collect()
+    }
+
+    /// Tomorrow, half past ten, on the client's clocks: when something is booked for if nobody says otherwise.
+    fn tomorrow(&self) -> Option<String> {
+        let zone = self.client.as_ref().ok()?.zone_or_own(None)?;
+        let now = jiff::Timestamp::from_millisecond(self.stack.clock().now_ms()).ok()?;
+        let tomorrow = now.to_zoned(zone).date().tomorrow().ok()?;
+        Some(tomorrow.at(10, 30, 0, 0).strftime("%FT%H:%M").to_string())
     }
 
     fn lines(&self, rows: &[Value]) -> Vec<Value> {
@@ -111,8 +145,8 @@ impl Console {
             _ => Vec::new(),
         };
         messages.drain(..messages.len().saturating_sub(MESSAGES));
-        let told =
-            rows.iter().filter(|row| !row["subject"].as_str().is_some_and(|subject| subject.starts_with("line:")));
+        let told = rows.iter().filter(|row| !is_state(row));
+        let appointments = rows.iter().filter(|row| is_state(row)).filter_map(appointment);
         let failures: Vec<Value> = self
             .stack
             .failures()
@@ -141,7 +175,14 @@ impl Console {
             "gateway_url": self.stack.gateway_url(),
             "offset_ms": self.stack.clock().offset(),
             "lines": self.lines(&rows),
+            // Tables whose streams hold something that no function is done with.
+            "unread": self.stack.streams()?.into_iter().filter(|state| !state.caught_up()).map(|state| state.table).collect::<Vec<_>>(),
             "samples": self.samples(),
+            "calendars": self.calendars(&rows),
+            "zone": self.client.as_ref().ok().map(|client| &client.time_zone),
+            "tomorrow": self.tomorrow(),
+            "appointments": appointments.take(APPOINTMENTS).collect::<Vec<_>>(),
+            "next_due": next_due(&rows, self.stack.clock().now_ms()),
             "deliveries": deliveries.iter().take(DELIVERIES).collect::<Vec<_>>(),
             "rows": told.take(ROWS).collect::<Vec<_>>(),
             "messages": messages,
@@ -151,6 +192,25 @@ impl Console {
             "requests": {"dynamo": dynamo, "secrets": self.stack.secrets().total_requests()},
         }))
     }
+}
+
+/// Whether it is the row that keeps a line's, an appointment's, a feed's or a customer's state, and no message.
+fn is_state(row: &Value) -> bool {
+    row["stage"] == HEADER_STAGE
+}
+
+/// What an appointment's header says, laid out.
+fn appointment(row: &Value) -> Option<Value> {
+    let mut shown: Value = serde_json::from_str(row["appointment"].as_str()?).ok()?;
+    for name in ["subject", "version", "due_at"] {
+        shown[name] = row[name].clone();
+    }
+    Some(shown)
+}
+
+/// The next moment for which something waits, in unix milliseconds.
+pub(super) fn next_due(rows: &[Value], now_ms: i64) -> Option<i64> {
+    rows.iter().filter_map(|row| row["due_at"].as_i64()).filter(|due| *due > now_ms).min()
 }
 
 /// All items of a table as plain JSON. Not counted among the functions' requests.
@@ -195,18 +255,49 @@ pub(super) async fn state(State(console): Shared, Query(seen): Query<Seen>) -> R
 
 /// The raw body of one delivery, laid out when it is JSON.
 pub(super) async fn delivery(State(console): Shared, Query(wanted): WithId) -> Answer {
-    let key = json!({"TableName": console.table("StoreInbox")?, "Key": {"id": {"S": wanted.id}}});
-    let found = console.stack.dynamo().call("GetItem", &key)?;
-    if found["Item"].is_null() {
+    let mut found = None;
+    for inbox in console.inboxes() {
+        let key = json!({"TableName": inbox, "Key": {"id": {"S": wanted.id}}});
+        let answer = console.stack.dynamo().call("GetItem", &key)?;
+        found = found.or_else(|| answer.get("Item").filter(|item| !item.is_null()).map(Value::to_string));
+    }
+    let Some(item) = found else {
         return Err(Failed {
             status: StatusCode::NOT_FOUND,
             said: "The inbox has forgotten this delivery.".to_owned(),
         });
-    }
-    let entry = Entry::from_image(&found["Item"].to_string())?;
+    };
+    let entry = Entry::from_image(&item)?;
     let body = match serde_json::from_slice::<Map<String, Value>>(&entry.body) {
         Ok(fields) => serde_json::to_string_pretty(&fields)?,
         Err(_) => String::from_utf8_lossy(&entry.body).into_owned(),
     };
     Ok(Json(json!({"body": body, "bytes": entry.body.len()})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_appointment_s_header_is_laid_out_and_is_no_message() {
+        let row = json!({
+            "subject": "appointment:88", "stage": "state", "version": 3, "due_at": 1_795_163_400_000_i64,
+            "appointment": r#"{"standing":"booked","start":"2026-11-21T08:30:00Z","zone":"Asia/Jerusalem","seats":[]}"#,
+        });
+        assert!(is_state(&row) && !is_state(&json!({"subject": "appointment:88", "stage": "24h"})));
+        let shown = appointment(&row).expect("a header");
+        assert_eq!((&shown["subject"], &shown["standing"]), (&json!("appointment:88"), &json!("booked")));
+        assert_eq!((&shown["version"], &shown["due_at"]), (&json!(3), &json!(1_795_163_400_000_i64)));
+        for other in [json!({"subject": "line:main", "stage": "state"}), json!({"appointment": "no JSON"})] {
+            assert!(appointment(&other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_due_next_is_the_first_that_is_still_to_come() {
+        let rows = [json!({"due_at": 5}), json!({"due_at": 30}), json!({"due_at": 20}), json!({"stage": "state"})];
+        assert_eq!(next_due(&rows, 5), Some(20));
+        assert_eq!(next_due(&rows, 30), None);
+    }
 }

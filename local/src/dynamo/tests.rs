@@ -69,6 +69,50 @@ async fn a_query_counts_read_units_and_keeps_them_from_who_did_not_ask() {
     assert!((dynamo.counters().read_units() - 0.5).abs() < f64::EPSILON);
 }
 
+/// A transaction that puts `subject` if nobody has it, while `guard` is not there.
+async fn transact(dynamo: &Arc<Dynamo>, subject: &str, token: &str) -> (StatusCode, Value) {
+    let put = json!({"TableName": "Ledger", "Item": {"subject": {"S": subject}}, "ConditionExpression": "attribute_not_exists(subject)"});
+    let check = json!({"TableName": "Ledger", "Key": {"subject": {"S": "guard"}}, "ConditionExpression": "attribute_not_exists(subject)"});
+    let request = json!({"ClientRequestToken": token, "TransactItems": [{"Put": put}, {"ConditionCheck": check}]});
+    dynamo.clone().serve("TransactWriteItems".to_owned(), request.to_string().into()).await
+}
+
+#[tokio::test]
+async fn a_transaction_is_one_request_of_its_table_and_costs_double() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    assert_eq!(transact(&dynamo, "a", "1").await, (StatusCode::OK, json!({})));
+    let (status, answer) = transact(&dynamo, "a", "2").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["__type"].as_str().unwrap().ends_with("#TransactionCanceledException"), "{answer}");
+    let codes: Vec<&str> = answer["CancellationReasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| reason["Code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["ConditionalCheckFailed", "None"]);
+    let usage = dynamo.counters().usage("TransactWriteItems", "Ledger");
+    assert_eq!((usage.requests, usage.errors["TransactionCanceledException"]), (2, 1));
+    assert!((usage.units - 4.0).abs() < f64::EPSILON, "{usage:?}");
+    assert_eq!(dynamo.counters().writes(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_meets_the_faults_of_its_table_and_is_known_again_by_its_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open(&dir, None);
+    for fault in [Fault::Outage, Fault::LoseAnswer] {
+        let (operation, table) = (Some("TransactWriteItems".to_owned()), Some("Ledger".to_owned()));
+        dynamo.faults().inject(FaultRule { operation, table, fault, times: Times::Next(1) });
+    }
+    // refused, carried out without an answer, and recognised
+    for expected in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::OK] {
+        assert_eq!(transact(&dynamo, "a", "1").await.0, expected);
+    }
+    assert_eq!(transact(&dynamo, "a", "2").await.0, StatusCode::BAD_REQUEST);
+}
+
 #[tokio::test]
 async fn throttling_ends_after_as_many_requests_as_asked_for() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,11 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::Options;
-use crate::{ACCOUNT, REGION, template};
+use crate::{
+    ACCOUNT, REGION,
+    calendars::{Account, Peer},
+    template,
+};
 
 /// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
 const LAYER: &str = "/opt/";
@@ -17,14 +21,40 @@ const LAYER: &str = "/opt/";
 /// The few things the stack itself has to know of a client; the rest is the functions' business.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Client {
-    pub(super) client: String,
+    #[serde(rename = "client")]
+    pub(super) id: String,
     #[serde(default)]
     pub(super) lines: BTreeMap<String, ClientLine>,
+    #[serde(default)]
+    calendars: BTreeMap<String, ClientCalendar>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ClientLine {
     pub(super) line_id: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ClientCalendar {
+    kind: String,
+    #[serde(default)]
+    user_id: String,
+}
+
+impl Client {
+    /// The accounts that the stand-ins for calendars are to know.
+    pub(super) fn accounts(&self) -> Vec<Account> {
+        let account = |(name, calendar): (&String, &ClientCalendar)| {
+            let peer = match calendar.kind.as_str() {
+                "acuity" => Peer::Acuity,
+                "square" => Peer::Square,
+                _ => return None,
+            };
+            let secret = format!("tellonce/{}/calendars/{name}", self.id);
+            Some(Account { peer, user: calendar.user_id.clone(), secret })
+        };
+        self.calendars.iter().filter_map(account).collect()
+    }
 }
 
 /// Reads `client.toml` of a client's folder, as far as it is needed here.
@@ -37,7 +67,7 @@ pub(super) fn read_client(folder: &Path) -> anyhow::Result<Client> {
 /// The parameters a deployment of this client would be given.
 pub(super) fn parameters(options: &Options, client: &Client) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::from([
-        ("Client".to_owned(), client.client.clone()),
+        ("Client".to_owned(), client.id.clone()),
         ("ClientDir".to_owned(), options.client.display().to_string()),
     ]);
     parameters.extend(options.parameters.clone());
@@ -66,7 +96,11 @@ pub(super) fn environment(
         }
     }
     // a function that can talk to these at all talks to the ones on this machine
-    for (name, url) in [("EZW_BASE_URL", &surroundings.ezw_url), ("SHOPIFY_BASE_URL", &surroundings.gateway_url)] {
+    for (name, url) in [
+        ("EZW_BASE_URL", &surroundings.ezw_url),
+        ("SHOPIFY_BASE_URL", &surroundings.gateway_url),
+        ("CALENDAR_BASE_URL", &surroundings.gateway_url),
+    ] {
         if let Some(value) = env.get_mut(name) {
             value.clone_from(url);
         }

@@ -11,13 +11,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
     build,
+    calendars::{self, Calendars},
     clock::Clock,
     dynamo::Dynamo,
     fake_ezw::FakeEzw,
@@ -37,6 +38,8 @@ use client::{Client, Surroundings, environment, parameters, read_client};
 
 /// How often expired items are removed.
 const SWEEP: Duration = Duration::from_secs(10);
+/// The schedule that [`Stack::tick`] stands for.
+const EVERY_MINUTE: Duration = Duration::from_mins(1);
 
 /// A running stack.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub struct Stack {
     secrets: Arc<Secrets>,
     clock: Arc<Clock>,
     ezw: FakeEzw,
+    calendars: Arc<Calendars>,
     readers: Vec<Arc<Reader>>,
     failures: Arc<Failures>,
     scheduled: Vec<Scheduled>,
@@ -78,8 +82,10 @@ impl Stack {
         let secrets_path = options.secrets.clone().unwrap_or_else(|| options.client.join("secrets.json"));
         let secrets = Arc::new(Secrets::read(&secrets_path, clock.clone())?);
         let dynamo = Arc::new(Dynamo::open(state.kept("dynamo.db").as_deref(), clock.clone())?);
-        dynamo.create_tables(&template.tables)?;
+        dynamo.create_tables(&only_read_streams(&template))?;
         let ezw = start_ezw(&options, &state, &client, &secrets).await?;
+        let kept = state.kept("calendars.json");
+        let calendars = Calendars::open(options.client.join("feeds"), kept, client.accounts(), secrets.clone())?;
 
         let (mut tasks, any) = (Vec::new(), 0);
         let dynamo_url = serve(dynamo.clone().router(), ports::bind(any, "DynamoDB", "")?, &mut tasks)?;
@@ -122,8 +128,10 @@ impl Stack {
         }
         let scheduled = template.functions.iter().flat_map(|function| {
             let name = function.name.clone();
-            let one =
-                move |s: &template::Schedule| Scheduled { function: name.clone(), id: s.id.clone(), every: s.every };
+            let one = move |schedule: &template::Schedule| {
+                let template::Schedule { id, every, input } = schedule.clone();
+                Scheduled { function: name.clone(), id, every, input }
+            };
             function.schedules.iter().map(one)
         });
         let scheduled: Vec<_> = scheduled.collect();
@@ -140,6 +148,7 @@ impl Stack {
             secrets,
             clock,
             ezw,
+            calendars: Arc::new(calendars),
             readers,
             failures,
             scheduled,
@@ -164,7 +173,9 @@ impl Stack {
         }
         let dynamo = self.dynamo.clone();
         tasks.push(tokio::spawn(sweep(dynamo)).abort_handle());
-        serve(self.gateway.clone().router(crate::console::router(self.clone())), listener, &mut tasks)?;
+        let own = crate::console::router(self.clone()).merge(self.calendars.clone().router());
+        let feeds_first = from_fn_with_state(self.calendars.clone(), calendars::feeds_first);
+        serve(self.gateway.clone().router(own).layer(feeds_first), listener, &mut tasks)?;
         Ok(())
     }
 
@@ -181,6 +192,11 @@ impl Stack {
     /// The fake EZWhatsApp.
     pub fn ezw(&self) -> &FakeEzw {
         &self.ezw
+    }
+
+    /// The stand-ins for calendars.
+    pub fn calendars(&self) -> &Arc<Calendars> {
+        &self.calendars
     }
 
     /// The database: engine, counters, faults.
@@ -220,7 +236,7 @@ impl Stack {
 
     /// Id of the client, as `client.toml` has it.
     pub fn client_id(&self) -> &str {
-        &self.client.client
+        &self.client.id
     }
 
     /// Folder with a log file per function.
@@ -258,19 +274,23 @@ impl Stack {
         Ok(self.functions.invoke(function, payload).await?)
     }
 
-    /// Does once what the schedules do every minute, and waits for the end. Returns the function's response; with several
-    /// schedules, a list in the template's order.
+    /// Does once what happens every minute, and waits for the end. Returns the function's response.
     pub async fn tick(&self) -> anyhow::Result<Value> {
-        let mut responses = Vec::new();
-        for scheduled in &self.scheduled {
-            let response = scheduled.invoke(&self.functions, &self.clock).await;
-            responses.push(response.with_context(|| format!("{} ({})", scheduled.function, scheduled.id))?);
-        }
-        match responses.len() {
-            0 => bail!("the template has no schedule"),
-            1 => Ok(responses.remove(0)),
-            _ => Ok(Value::Array(responses)),
-        }
+        self.invoke_scheduled("of every minute", |scheduled| scheduled.every == EVERY_MINUTE).await
+    }
+
+    /// Looks once at every feed of the client's calendars, as happens every few minutes, and waits for the end. Returns
+    /// the function's response.
+    pub async fn poll_feeds(&self) -> anyhow::Result<Value> {
+        let polls = |scheduled: &Scheduled| scheduled.input.as_ref().is_some_and(|input| input["poll"] == "feeds");
+        self.invoke_scheduled("that polls feeds", polls).await
+    }
+
+    async fn invoke_scheduled(&self, what: &str, wanted: impl Fn(&Scheduled) -> bool) -> anyhow::Result<Value> {
+        let scheduled = self.scheduled.iter().find(|scheduled| wanted(scheduled));
+        let scheduled = scheduled.with_context(|| format!("the template has no schedule {what}"))?;
+        let response = scheduled.invoke(&self.functions, &self.clock).await;
+        response.with_context(|| format!("{} ({})", scheduled.function, scheduled.id))
     }
 
     /// Waits until every stream is read to its end and no invocation runs; at most 30 s.
@@ -366,7 +386,7 @@ async fn start_ezw(options: &Options, state: &State, client: &Client, secrets: &
         ezw.fresh()?;
     }
     let tokens = client.lines.iter().filter_map(|(name, line)| {
-        let token = secrets.current(&format!("tellonce/{}/lines/{name}", client.client))?;
+        let token = secrets.current(&format!("tellonce/{}/lines/{name}", client.id))?;
         Some((token, line.line_id.clone()))
     });
     ezw.set_tokens(tokens.collect());
@@ -375,3 +395,23 @@ async fn start_ezw(options: &Options, state: &State, client: &Client, secrets: &
 
 #[cfg(test)]
 mod tests;
+
+/// The tables of a template, without the streams that no function of it reads: the engine counts a stream's records anew
+/// with every write, so that thousands of writes to one that nobody reads slow all others down.
+fn only_read_streams(template: &Template) -> Vec<template::Table> {
+    let read = |table: &template::Table| {
+        let mut mappings = template.functions.iter().flat_map(|function| &function.streams);
+        mappings.any(|mapping| mapping.table == table.name)
+    };
+    let tables = template.tables.iter().cloned();
+    tables
+        .map(|mut table| {
+            if !read(&table)
+                && let Some(definition) = table.definition.as_object_mut()
+            {
+                definition.remove("StreamSpecification");
+            }
+            table
+        })
+        .collect()
+}

@@ -18,6 +18,7 @@ Resources:
         Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", TABLE: !Ref Inbox, OWN: "1"}
       Events:
         Door: {Type: HttpApi, Properties: {Path: "/doors/{door}", Method: POST}}
+        Poll: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"poll": "feeds", "do": "echo"}'}}
         EveryMinute: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}
         Inbox:
           Type: DynamoDB
@@ -87,6 +88,15 @@ async fn a_tick_invokes_what_is_scheduled_and_returns_its_response() {
     let dir = workspace();
     let stack = Stack::start(options(&dir)).await.unwrap();
     assert_eq!(stack.tick().await.unwrap()["event"]["source"], "aws.events");
+    assert_eq!(stack.invocations(child::NAME).succeeded, 1);
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_poll_of_the_feeds_is_the_schedule_with_that_input() {
+    let dir = workspace();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    assert_eq!(stack.poll_feeds().await.unwrap()["event"], json!({"poll": "feeds", "do": "echo"}));
     assert_eq!(stack.invocations(child::NAME).succeeded, 1);
     stack.shutdown().await;
 }

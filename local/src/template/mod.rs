@@ -99,6 +99,8 @@ pub struct Schedule {
     pub id: String,
     /// How often.
     pub every: Duration,
+    /// What the function is given; without it, the event of a rule.
+    pub input: Option<Value>,
 }
 
 /// Resource types that would wire something in a way the local stack doesn't know.
@@ -313,8 +315,12 @@ impl Schedule {
             || properties.get("State").and_then(Value::as_str) == Some("DISABLED");
         let expression = ["Schedule", "ScheduleExpression"].iter().find_map(|name| properties.get(*name)?.as_str());
         let expression = expression.context("the schedule's expression is missing")?;
-        ensure!(properties.get("Input").is_none(), "the local stack can't send a schedule's Input");
-        Ok((!disabled).then_some(Self { id: id.to_owned(), every: interval(expression)? }))
+        let input = match properties.get("Input") {
+            None => None,
+            Some(Value::String(text)) => Some(serde_json::from_str(text).context("the schedule's Input is no JSON")?),
+            Some(other) => bail!("the schedule's Input should be JSON in a text, not {other}"),
+        };
+        Ok((!disabled).then_some(Self { id: id.to_owned(), every: interval(expression)?, input }))
     }
 }
 

@@ -66,6 +66,10 @@ Resources:
     Properties:
       Events:
         EveryMinute: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}
+        Poll: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"poll": "feeds"}'}}
+        Inbox:
+          Type: DynamoDB
+          Properties: {Stream: !GetAtt StoreInbox.StreamArn, StartingPosition: LATEST}
   Skipped:
     Type: AWS::Lambda::Url
     Condition: Quiet
@@ -129,11 +133,24 @@ fn a_table_becomes_a_create_table_request() {
 fn a_schedule_is_read_as_an_interval() {
     let template = parse(FIXTURE).unwrap();
     let every = |n| Duration::from_secs(n);
-    assert_eq!(template.function("reminder-scheduler").unwrap().schedules[0].every, every(60));
+    let schedules = &template.function("reminder-scheduler").unwrap().schedules;
+    assert_eq!((schedules[0].every, &schedules[0].input), (every(60), &None));
+    assert_eq!((schedules[1].every, &schedules[1].input), (every(300), &Some(json!({"poll": "feeds"}))));
     assert_eq!(interval("rate(5 minutes)").unwrap(), every(300));
     assert_eq!(interval("cron(* * * * ? *)").unwrap(), every(60));
     assert!(interval("cron(0 8 * * ? *)").is_err());
     assert!(interval("rate(0 minutes)").is_err());
+}
+
+#[test]
+fn a_function_may_have_a_stream_beside_its_schedules() {
+    let template = parse(FIXTURE).unwrap();
+    let scheduler = template.function("reminder-scheduler").unwrap();
+    let ids: Vec<&str> = scheduler.schedules.iter().map(|schedule| schedule.id.as_str()).collect();
+    assert_eq!(ids, ["Scheduler/EveryMinute", "Scheduler/Poll"]);
+    let mapping = &scheduler.streams[0];
+    assert_eq!((mapping.id.as_str(), mapping.table.as_str()), ("Scheduler/Inbox", "StoreInbox"));
+    assert_eq!((mapping.batch_size, mapping.from_start, mapping.max_retries), (100, false, None));
 }
 
 #[test]
@@ -148,6 +165,8 @@ fn wiring_the_stack_does_not_know_is_refused_by_name() {
         ("Type: HttpApi\n", "Type: SNS\n", "type \"SNS\""),
         ("BatchSize: 10", "BatchSize: 10\n            TumblingWindowInSeconds: 3", "TumblingWindowInSeconds"),
         ("BatchSize: 10", "ParallelizationFactor: 2", "ParallelizationFactor"),
+        ("'{\"poll\": \"feeds\"}'", "feeds", "Input is no JSON"),
+        ("'{\"poll\": \"feeds\"}'", "{poll: feeds}", "Input should be JSON in a text"),
         ("Condition: Quiet", "DependsOn: Api", "AWS::Lambda::Url"),
         ("!GetAtt StoreInbox.StreamArn", "!Ref Elsewhere", "Elsewhere"),
         ("BuildProperties: {Binary: webhook-receiver}", "BuildProperties: {}", "Receiver"),
@@ -180,11 +199,21 @@ fn the_template_of_this_project_is_understood() {
     let template = Template::read(&path, &parameters()).unwrap();
     let names: Vec<&str> = template.functions.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(names, ["order-notifier", "reminder-scheduler", "webhook-receiver"]);
-    let inbox = &template.function("order-notifier").unwrap().streams[0];
-    let image = |event: &str, image: Value| json!({"eventName": event, "dynamodb": {"NewImage": image}});
-    let passes = |record: &Value| inbox.filters.iter().any(|filter| filter.matches(record));
-    assert!(passes(&image("INSERT", json!({"id": {"S": "1"}}))));
-    assert!(passes(&image("MODIFY", json!({"id": {"S": "1"}}))));
-    assert!(!passes(&image("MODIFY", json!({"id": {"S": "1"}, "outcome": {"S": "told"}}))));
-    assert!(!passes(&json!({"eventName": "REMOVE", "dynamodb": {"Keys": {"id": {"S": "1"}}}})));
+    for (function, table) in [("order-notifier", "StoreInbox"), ("reminder-scheduler", "BookingInbox")] {
+        let [inbox] = template.function(function).unwrap().streams.as_slice() else { panic!("{function}") };
+        assert_eq!(inbox.table, table);
+        let image = |event: &str, image: Value| json!({"eventName": event, "dynamodb": {"NewImage": image}});
+        let passes = |record: &Value| inbox.filters.iter().any(|filter| filter.matches(record));
+        assert!(passes(&image("INSERT", json!({"id": {"S": "1"}}))));
+        assert!(passes(&image("MODIFY", json!({"id": {"S": "1"}}))));
+        assert!(!passes(&image("MODIFY", json!({"id": {"S": "1"}, "outcome": {"S": "told"}}))));
+        assert!(!passes(&json!({"eventName": "REMOVE", "dynamodb": {"Keys": {"id": {"S": "1"}}}})));
+    }
+    let routes: Vec<&str> =
+        template.function("webhook-receiver").unwrap().routes.iter().map(|route| route.path.as_str()).collect();
+    assert_eq!(routes, ["/bookings/{calendar}", "/stores/{store}"]);
+    let schedules = &template.function("reminder-scheduler").unwrap().schedules;
+    let schedules: Vec<(u64, Option<Value>)> =
+        schedules.iter().map(|schedule| (schedule.every.as_secs(), schedule.input.clone())).collect();
+    assert_eq!(schedules, [(60, None), (300, Some(json!({"poll": "feeds"})))]);
 }

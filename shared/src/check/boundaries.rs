@@ -1,7 +1,7 @@
 //! What this product refuses: settings that would ask for it are errors that say why. Facts: `docs/boundaries.md`.
 //!
-//! Only names of settings are looked at. The names of a client's own things (stores, lines, a shop's order statuses, an
-//! ERP's events) are free.
+//! Only names of settings are looked at. The names of a client's own things (stores, calendars, lines, a shop's order
+//! statuses, an ERP's events) are free.
 
 use std::ops::Range;
 
@@ -39,6 +39,20 @@ const BOUNDARIES: &[Boundary] = &[
     Boundary {
         names: &["bot", "chatbot", "auto_reply", "autoreply", "auto_responder", "ai_reply", "flow", "menu"],
         why: "customers who answer are answered by the client's team in EZWhatsApp, not by a bot",
+    },
+    Boundary {
+        names: &[
+            "on_reply",
+            "on_answer",
+            "keyword",
+            "confirm_word",
+            "cancel_word",
+            "confirmation",
+            "ask_to_confirm",
+            "rsvp",
+        ],
+        why: "nothing here takes a \"yes\" or \"cancel\" for an answer: replies are read by the client's team in EZWhatsApp, \
+              and an appointment is confirmed, moved or cancelled where it was booked",
     },
     Boundary {
         names: &["assign", "assignment", "assignee", "assign_to", "owner", "ownership", "round_robin", "crm_owner"],
@@ -123,8 +137,8 @@ fn each_setting<'a>(
     visit: &mut dyn FnMut(&Spanned<DeString<'a>>, &[String]) -> bool,
 ) {
     let names_are_free = match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["lines" | "stores"] => true,
-        [.., last] => matches!(*last, "statuses" | "events" | "values" | "text"),
+        ["lines" | "stores" | "calendars"] => true,
+        [.., last] => matches!(*last, "statuses" | "events" | "values" | "text" | "reminders"),
         [] => false,
     };
     for (key, value) in table {

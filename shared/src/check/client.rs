@@ -20,12 +20,7 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         findings.error(&["name"], "the name is empty", "write the name that customers know");
     }
     country(&config.country, &["country"], findings);
-    if TimeZone::get(&config.time_zone).is_err() {
-        let zones: Vec<_> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
-        let remedy = nearest(&config.time_zone, zones.iter().map(String::as_str))
-            .map_or("write it like `Asia/Jerusalem`".to_owned(), |zone| format!("did you mean `{zone}`?"));
-        findings.error(&["time_zone"], format!("there is no time zone `{}`", config.time_zone), remedy);
-    }
+    time_zone(&config.time_zone, &["time_zone"], findings);
     languages(config, findings);
     if config.quiet_hours.is_some_and(|hours| hours.from == hours.to) {
         findings.error(
@@ -35,6 +30,10 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         );
     }
     keep(config, findings);
+    if config.stores.is_empty() && config.calendars.is_empty() {
+        let what = "there is neither a store nor a calendar, so nothing will ever be told";
+        findings.warn(&[], what, "add [stores.shop] or [calendars.clinic]");
+    }
 }
 
 /// As `template.yaml` has it: the id becomes part of names of functions and secrets.
@@ -53,6 +52,16 @@ pub(super) fn country(country: &str, path: &[&str], findings: &mut Findings<'_>)
     if unknown || country.len() != 2 {
         let what = format!("`{country}` is no country whose phone numbers can be read");
         findings.error(path, what, "write its two-letter code (ISO 3166-1), like `IL` or `US`");
+    }
+}
+
+/// A time zone that there is.
+pub(super) fn time_zone(zone: &str, path: &[&str], findings: &mut Findings<'_>) {
+    if TimeZone::get(zone).is_err() {
+        let zones: Vec<_> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
+        let remedy = nearest(zone, zones.iter().map(String::as_str))
+            .map_or("write it like `Asia/Jerusalem`".to_owned(), |zone| format!("did you mean `{zone}`?"));
+        findings.error(path, format!("there is no time zone `{zone}`"), remedy);
     }
 }
 
@@ -99,7 +108,18 @@ fn keep(config: &ClientConfig, findings: &mut Findings<'_>) {
     }
 }
 
-/// A line that a store or message names.
+/// An inbox that recognises every repeat of a delivery. `days` is how long the sender may take for one, and `why`.
+pub(super) fn inbox_remembers(config: &ClientConfig, days: u16, why: &str, whose: &str, findings: &mut Findings<'_>) {
+    if config.keep.inbox_days < days {
+        findings.error(
+            &["keep", "inbox_days"],
+            format!("the inbox forgets too soon for {whose}: {why}"),
+            format!("write at least {days}; 30 is usual"),
+        );
+    }
+}
+
+/// A line that a store or calendar names.
 pub(super) fn line_exists(config: &ClientConfig, line: &str, path: &[&str], findings: &mut Findings<'_>) {
     if !config.lines.contains_key(line) {
         let what = format!("there is no line `{line}`");

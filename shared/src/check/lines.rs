@@ -55,8 +55,10 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
                 "send one to yourself first, or write media = \"link\", which needs nothing unpublished",
             );
         }
-        if !config.stores.values().any(|store| store.line == *name) {
-            findings.warn(&["lines", name], "no store speaks over this line", "remove it, or name it in a store");
+        let speaks = config.stores.values().map(|store| &store.line);
+        if !speaks.chain(config.calendars.values().map(|calendar| &calendar.line)).any(|line| line == name) {
+            let what = "no store and no calendar speaks over this line";
+            findings.warn(&["lines", name], what, "remove it, or name it in a store or calendar");
         }
     }
 }

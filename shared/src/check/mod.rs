@@ -4,13 +4,17 @@
 //! still checked. [`check`] takes a file that parsed. Both read the file exactly as the functions do and make every text
 //! with the same code ([`crate::wording`], [`crate::line::Message`]), so what passes here works there.
 //!
-//! Promises that a file without errors loads, that each of its texts can be made for an order that has every value, and
-//! that nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
+//! Promises that a file without errors loads, that each of its texts can be made where every value is known, and that
+//! nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
 //! whether a shop's domain is the right one, or whether a text reads well.
 
+mod books;
 mod boundaries;
+mod calendars;
 mod client;
 mod lines;
+mod messages;
+mod reminders;
 mod shape;
 mod source;
 mod stores;
@@ -83,7 +87,8 @@ fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
     client::look(config, findings);
     lines::look(config, findings);
     stores::look(config, findings);
-    texts::look(config, findings);
+    messages::look(config, findings);
+    calendars::look(config, findings);
 }
 
 /// What was found so far, and where to look for lines.

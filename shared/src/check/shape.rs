@@ -39,7 +39,8 @@ pub(super) fn read(findings: &mut Findings<'_>) -> Option<ClientConfig> {
         let line = findings.source.line_at(place.start);
         let message = one_line(error.message());
         let wrong = quoted(&message).first().copied().unwrap_or_default().to_owned();
-        let is_key = message.starts_with("unknown field") || message.starts_with("unknown variant");
+        let is_key = ["unknown field", "unknown variant"].iter().any(|begin| message.starts_with(begin))
+            || message.contains("is not a time before an appointment");
         let path = if is_key { take_out(table.get_mut(), &place) } else { None };
         let (what, remedy) = explain(&message, &wrong, path.as_deref());
         findings.add(Severity::Error, line, what, remedy);

@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::{Findings, client, instead, is_plain_name};
+use super::{
+    Findings,
+    books::{self, Book, Shelf},
+    client, instead, is_plain_name,
+};
 use crate::{
     client_config::{ClientConfig, CustomFields, CustomScheme, JsonPointer, Milestone, Store, StoreKind},
-    wording::{VARIABLES, variable_named},
+    wording::Topic,
 };
 
-/// The longest order book name that comes out unchanged in keys.
-const LONGEST_BOOK: usize = 20;
-
 pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
-    if config.stores.is_empty() {
-        findings.warn(&[], "there is no store, so nothing will ever be told", "add [stores.shop]");
-    }
     for (name, store) in &config.stores {
         if !is_plain_name(name, 40) {
             findings.error(
@@ -33,7 +31,8 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
             let remedy = "write it, or remove it: the client's name is used then";
             findings.error(&["stores", name, "name"], "the store's name is empty", remedy);
         }
-        window(config, name, store, findings);
+        let (days, why) = retry_window(&store.kind);
+        client::inbox_remembers(config, days, why, &format!("the store `{name}`"), findings);
         kind(name, store, findings);
         let reports = can_report(store);
         let mute = !reports.iter().any(|it| config.messages.contains_key(it));
@@ -45,7 +44,7 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
             );
         }
     }
-    books(config, findings);
+    books::look(&shelf(config), findings);
     twins(config, findings);
 }
 
@@ -64,23 +63,15 @@ fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
     match kind {
         StoreKind::Shopify { .. } => (2, "Shopify repeats for 4 hours and may be a day late"),
         StoreKind::WooCommerce { .. } => (1, "WooCommerce repeats only within its own queue"),
-        StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
-            (4, "the schedule that Standard Webhooks advises ends after 76 hours")
-        }
-        StoreKind::Custom { verify: CustomScheme::StaticHeader { .. }, .. } => {
-            (7, "a failed workflow is run again by a human, days later")
-        }
+        StoreKind::Custom { verify, .. } => scheme_window(verify),
     }
 }
 
-fn window(config: &ClientConfig, name: &str, store: &Store, findings: &mut Findings<'_>) {
-    let (days, why) = retry_window(&store.kind);
-    if config.keep.inbox_days < days {
-        findings.error(
-            &["keep", "inbox_days"],
-            format!("the inbox forgets too soon for the store `{name}`: {why}"),
-            format!("write at least {days}; 30 is usual"),
-        );
+/// The same for senders of somebody's own making.
+pub(super) fn scheme_window(verify: &CustomScheme) -> (u16, &'static str) {
+    match verify {
+        CustomScheme::StandardWebhooks => (4, "the schedule that Standard Webhooks advises ends after 76 hours"),
+        CustomScheme::StaticHeader { .. } => (7, "a failed workflow is run again by a human, days later"),
     }
 }
 
@@ -141,12 +132,7 @@ fn custom(
     events: &BTreeMap<String, Milestone>,
     findings: &mut Findings<'_>,
 ) {
-    if let CustomScheme::StaticHeader { header } = verify
-        && http::HeaderName::from_bytes(header.as_bytes()).is_err()
-    {
-        let what = format!("`{header}` cannot be the name of an HTTP header");
-        findings.error(&["stores", name, "verify"], what, "write it like X-Webhook-Token: letters, digits and `-`");
-    }
+    header_fits(verify, &["stores", name, "verify"], findings);
     if events.is_empty() {
         let remedy = "add at least one, like \"order.ready\" = \"ready\"";
         findings.error(&["stores", name, "events"], "no event means anything, so nothing is told", remedy);
@@ -166,8 +152,8 @@ fn custom(
             "order_number" => Some("order_number"),
             _ => None,
         };
-        if variable_named(variable).is_none() {
-            let known = VARIABLES.iter().map(|variable| variable.name);
+        if Topic::Order.variable(variable).is_none() {
+            let known = Topic::Order.variables().map(|variable| variable.name);
             findings.error(&path, format!("texts know no variable `{variable}`"), instead(variable, known));
         } else if let Some(field) = own_field {
             let remedy = format!("write it as `{field}` in [stores.{name}.fields]");
@@ -194,8 +180,18 @@ fn pointers(fields: &CustomFields) -> impl Iterator<Item = (&'static str, &JsonP
     needed.into_iter().chain(optional.into_iter().filter_map(|(name, pointer)| Some((name, pointer.as_ref()?))))
 }
 
+/// A secret header that HTTP can carry.
+pub(super) fn header_fits(verify: &CustomScheme, path: &[&str], findings: &mut Findings<'_>) {
+    if let CustomScheme::StaticHeader { header } = verify
+        && http::HeaderName::from_bytes(header.as_bytes()).is_err()
+    {
+        let what = format!("`{header}` cannot be the name of an HTTP header");
+        findings.error(path, what, "write it like X-Webhook-Token: letters, digits and `-`");
+    }
+}
+
 /// RFC 6901: `~` only as `~0` (a `~`) and `~1` (a `/`).
-fn pointer_fits(pointer: &JsonPointer, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn pointer_fits(pointer: &JsonPointer, path: &[&str], findings: &mut Findings<'_>) {
     let escapes = pointer.as_str().split('~').skip(1);
     if escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
         let what = format!("`{}` is no JSON pointer: it has a `~` that stands for nothing", pointer.as_str());
@@ -203,37 +199,18 @@ fn pointer_fits(pointer: &JsonPointer, path: &[&str], findings: &mut Findings<'_
     }
 }
 
-/// Stores that share an order book must say so: two stores with ids of their own in one book would silence each other.
-fn books(config: &ClientConfig, findings: &mut Findings<'_>) {
-    for (name, store) in &config.stores {
-        let book = store.order_book();
-        if !is_plain_name(book, LONGEST_BOOK) {
-            findings.error(
-                &["stores", name, "order_book"],
-                format!("`{book}` cannot be the name of an order book: it becomes part of idempotency keys"),
-                "use lower-case letters, digits, `-` and `_`, at most 20",
-            );
-        }
-        let others: Vec<_> = config
+fn shelf(config: &ClientConfig) -> Shelf<'_> {
+    Shelf {
+        table: "stores",
+        sender: "store",
+        setting: "order_book",
+        of: "order",
+        danger: "only one of them is told",
+        books: config
             .stores
             .iter()
-            .filter(|(other, it)| *other != name && it.order_book() == book)
-            .map(|(other, _)| format!("`{other}`"))
-            .collect();
-        if store.order_book.is_none() && !others.is_empty() {
-            findings.error(
-                &["stores", name],
-                format!(
-                    "this store shares the order book `{book}` with {} and does not say so: if two different orders have \
-                     the same id there, only one of them is told",
-                    others.join(", ")
-                ),
-                format!(
-                    "if they report on the same orders, or their ids never meet, write order_book = \"{book}\" in each of \
-                     them; otherwise give this store a book of its own, like order_book = \"{name}\""
-                ),
-            );
-        }
+            .map(|(name, store)| Book { sender: name, name: store.order_book(), written: store.order_book.is_some() })
+            .collect(),
     }
 }
 

@@ -1,116 +1,88 @@
 //! The texts: every one is made with examples, in every language, the way it will be made for a customer.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::{Findings, Severity, instead, stores::can_report};
+use super::{Findings, Severity, instead};
 use crate::{
-    client_config::{ClientConfig, MediaMode, MessageRule, Milestone, QuietHours},
+    client_config::{ClientConfig, MediaMode, Texts},
     contact::Phone,
     line::EzwError,
-    wording::{self, Kind, VARIABLES, Values, Variable, WordingError, variable_named},
+    wording::{self, Kind, Topic, Values, Variable, WordingError, variable_named},
 };
 
-/// News that is older than this is rarely news.
-const RARELY_NEWS_HOURS: i64 = 14 * 24;
-/// A message that is useful for less than this does not outlive the shortest outage.
+/// What is useful for less than this does not outlive the shortest outage.
 const HARDLY_ANY_MINUTES: i64 = 15;
 /// The longest text and the longest link that a value can be, in characters.
 const LONGEST_VALUE: usize = 120;
 const LONGEST_LINK: usize = 1000;
+/// When the appointment of the examples begins, 10:30 in Israel: its texts are as long as they get, or nearly.
+const EXAMPLE_START: Timestamp = Timestamp::constant(1_795_509_000, 0);
 
-pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
-    if config.messages.is_empty() {
-        findings.warn(&[], "there is no message, so nothing will ever be told", "add [messages.ready]");
+/// Looks at what a rule says, by the keys that lead to the rule.
+pub(super) fn look(config: &ClientConfig, topic: Topic, at: &[&str], texts: Texts<'_>, findings: &mut Findings<'_>) {
+    let good_links = links(topic, at, texts, findings);
+    languages(config, at, &["text"], texts.text.keys(), findings);
+    if let Some(button) = texts.button {
+        languages(config, at, &["button", "text"], button.text.keys(), findings);
     }
-    for (milestone, rule) in &config.messages {
-        let name = milestone.name();
-        if !config.stores.is_empty() && !config.stores.values().any(|it| can_report(it).contains(milestone)) {
-            let remedy = "map a status or event of a store to it, or remove the message";
-            findings.warn(&["messages", name], format!("no store ever reports `{name}`"), remedy);
-        }
-        timing(config, *milestone, rule, findings);
-        let good_links = links(name, rule, findings);
-        languages(config, name, "text", rule.text.keys(), findings);
-        if let Some(button) = &rule.button {
-            languages(config, name, "button", button.text.keys(), findings);
-        }
-        for language in config.languages.iter().filter(|_| good_links) {
-            Text { config, name, rule, language }.look(findings);
-        }
+    for language in config.languages.iter().filter(|_| good_links) {
+        Text { config, topic, at, texts, language }.look(findings);
     }
 }
 
-fn timing(config: &ClientConfig, milestone: Milestone, rule: &MessageRule, findings: &mut Findings<'_>) {
-    let path = ["messages", milestone.name(), "useful_for"];
-    let span = rule.useful_for.0;
-    if span.as_hours() / 24 >= i64::from(config.keep.ledger_days) {
-        let what = "a message that waits so long is forgotten before it is sent";
-        findings.error(
-            &path,
-            what,
-            format!("make it shorter than keep.ledger_days ({} days)", config.keep.ledger_days),
-        );
-    } else if span > SignedDuration::from_hours(RARELY_NEWS_HOURS) {
-        let what = format!("after {} days this is hardly news any more", span.as_hours() / 24);
-        findings.warn(&path, what, "think of a customer who hears it after a long outage; 14 days are plenty");
-    }
-    if span < SignedDuration::from_mins(HARDLY_ANY_MINUTES) {
-        let what = "a message that is useful for so short a time expires in the shortest outage";
-        findings.warn(&path, what, "write at least 15m");
-    }
-    if let Some(hours) = config.quiet_hours
-        && !rule.even_in_quiet_hours
-        && span <= length(hours)
-    {
-        findings.warn(
-            &path,
-            "what happens when the quiet hours begin is no longer useful when they end, and is told to nobody",
-            "make it longer than the quiet hours, or write even_in_quiet_hours = true",
-        );
-    }
-    if rule.priority.is_some_and(|priority| priority > 100) {
+/// Looks at who goes first after an outage.
+pub(super) fn priority(priority: Option<u8>, at: &[&str], findings: &mut Findings<'_>) {
+    if priority.is_some_and(|priority| priority > 100) {
         let remedy = "write 0 to 100; higher goes first after an outage";
-        findings.error(&["messages", milestone.name(), "priority"], "a priority cannot be more than 100", remedy);
+        findings.error(&below(at, &["priority"]), "a priority cannot be more than 100", remedy);
     }
 }
 
-fn length(hours: QuietHours) -> SignedDuration {
-    let day = SignedDuration::from_hours(24);
-    let span = hours.to.0.duration_since(hours.from.0);
-    if span.is_negative() { span + day } else { span }
+/// Looks at how long something is worth saying.
+pub(super) fn lasts(useful_for: SignedDuration, path: &[&str], findings: &mut Findings<'_>) {
+    if useful_for < SignedDuration::from_mins(HARDLY_ANY_MINUTES) {
+        let what = "a message that is useful for so short a time expires in the shortest outage";
+        findings.warn(path, what, "write at least 15m");
+    }
+}
+
+fn below<'a>(at: &[&'a str], keys: &[&'a str]) -> Vec<&'a str> {
+    [at, keys].concat()
 }
 
 /// Whether button and document name variables that hold links; reports where not.
-fn links(name: &str, rule: &MessageRule, findings: &mut Findings<'_>) -> bool {
-    let links = || VARIABLES.iter().filter(|variable| variable.kind == Kind::Link).map(|variable| variable.name);
-    let mut good = |path: &[&str], variable: &str| {
-        match variable_named(variable) {
+fn links(topic: Topic, at: &[&str], texts: Texts<'_>, findings: &mut Findings<'_>) -> bool {
+    let links = || topic.variables().filter(|variable| variable.kind == Kind::Link).map(|variable| variable.name);
+    let mut good = |keys: &[&str], variable: &str| {
+        let path = below(at, keys);
+        match topic.variable(variable) {
             Some(Variable { kind: Kind::Link, .. }) => return true,
             Some(_) => {
                 let all: Vec<_> = links().map(|link| format!("`{link}`")).collect();
-                findings.error(path, format!("`{variable}` holds no link"), format!("write one of {}", all.join(", ")));
+                let remedy =
+                    if let [only] = all.as_slice() { only.clone() } else { format!("one of {}", all.join(", ")) };
+                findings.error(&path, format!("`{variable}` holds no link"), format!("write {remedy}"));
             }
-            None => findings.error(path, format!("there is no variable `{variable}`"), instead(variable, links())),
+            None => findings.error(&path, unknown(topic, variable), instead(variable, links())),
         }
         false
     };
-    let button = rule.button.as_ref().is_none_or(|button| good(&["messages", name, "button", "url"], &button.url));
-    let document = rule.document.as_ref().is_none_or(|document| good(&["messages", name, "document"], document));
+    let button = texts.button.is_none_or(|button| good(&["button", "url"], &button.url));
+    let document = texts.document.is_none_or(|document| good(&["document"], document));
     button && document
 }
 
+/// Looks at which languages a text, or a button's text, is there in.
 fn languages<'n>(
     config: &ClientConfig,
-    name: &str,
-    field: &str,
+    at: &[&str],
+    keys: &[&str],
     there: impl Iterator<Item = &'n String> + Clone,
     findings: &mut Findings<'_>,
 ) {
-    let (what, path) = if field == "text" {
-        ("text", vec!["messages", name, "text"])
-    } else {
-        ("button", vec!["messages", name, "button", "text"])
-    };
+    let what = keys.first().copied().unwrap_or_default();
+    let name = at.last().copied().unwrap_or_default();
+    let path = below(at, keys);
     for language in &config.languages {
         if !there.clone().any(|known| known == language) {
             let missing = format!("the {what} of `{name}` is missing in `{language}`");
@@ -118,36 +90,36 @@ fn languages<'n>(
         }
     }
     for extra in there.filter(|known| !config.languages.contains(known)) {
-        let mut path = path.clone();
-        path.push(extra);
         let remedy = format!("add `{extra}` to languages, or remove this {what}");
-        findings.warn(&path, format!("nobody is written to in `{extra}`"), remedy);
+        findings.warn(&below(&path, &[extra]), format!("nobody is written to in `{extra}`"), remedy);
     }
 }
 
-/// One message in one language.
+/// What one rule says in one language.
 #[derive(Clone, Copy)]
 struct Text<'a> {
     config: &'a ClientConfig,
-    name: &'a str,
-    rule: &'a MessageRule,
+    topic: Topic,
+    at: &'a [&'a str],
+    texts: Texts<'a>,
     language: &'a str,
 }
 
 impl<'a> Text<'a> {
     fn look(self, findings: &mut Findings<'_>) {
-        let text_path = ["messages", self.name, "text", self.language];
-        let label_path = ["messages", self.name, "button", "text", self.language];
-        let label = self.rule.button.as_ref().map(|button| button.text.get(self.language));
+        let text_path = self.text_path();
+        let label_path = self.label_path();
+        let label = self.texts.button.map(|button| button.text.get(self.language));
         // A text that is missing has been reported; there is nothing to make.
-        let Some(text) = self.rule.text.get(self.language) else { return };
+        let Some(text) = self.texts.text.get(self.language) else { return };
         let templates = match label {
-            None => vec![(text, &text_path[..])],
-            Some(Some(label)) => vec![(text, &text_path[..]), (label, &label_path[..])],
+            None => vec![(text, &text_path)],
+            Some(Some(label)) => vec![(text, &text_path), (label, &label_path)],
             Some(None) => return,
         };
-        let all = Values::examples(true);
-        if !templates.iter().fold(true, |good, (template, path)| compiles(template, &all, path, findings) && good) {
+        let all = self.with_start(Values::examples(self.topic, true));
+        if !templates.iter().fold(true, |good, (template, path)| self.compiles(template, &all, path, findings) && good)
+        {
             return;
         }
         for media in [MediaMode::Link, MediaMode::Assumed] {
@@ -159,27 +131,32 @@ impl<'a> Text<'a> {
             }
         }
         for (template, path) in &templates {
-            bare(template, path, findings);
+            self.bare(template, path, findings);
         }
-        let nothing_left = wording::fill(text, &Values::examples(false)).is_ok_and(|text| text.is_empty());
+        let nothing_left = wording::fill(text, &Values::examples(self.topic, false)).is_ok_and(|text| text.is_empty());
         if nothing_left {
-            let remedy = "keep at least one sentence outside of every {% if … %}";
-            findings.warn(
-                &text_path,
-                "for an order that has none of the values asked for, nothing is left to say",
-                remedy,
-            );
+            let what =
+                format!("for an {} that has none of the values asked for, nothing is left to say", self.topic.name());
+            findings.warn(&text_path, what, "keep at least one sentence outside of every {% if … %}");
         }
-        if let Some(Err(error)) = self.payload(&longest(), MediaMode::Link) {
+        if let Some(Err(error)) = self.payload(&self.longest(), MediaMode::Link) {
             let (path, _) = self.explain(error);
-            let remedy = "leave out what comes from outside, or cut it: {{ tracking_company[:12] }}";
-            findings.warn(&path, format!("{error} when a store sends long values; then nothing is sent"), remedy);
+            let remedy = "leave out what comes from outside, or cut it, like {{ name[:12] }}";
+            findings.warn(&path, format!("{error} when the values in it are long; then nothing is sent"), remedy);
         }
+    }
+
+    fn text_path(self) -> Vec<&'a str> {
+        below(self.at, &["text", self.language])
+    }
+
+    fn label_path(self) -> Vec<&'a str> {
+        below(self.at, &["button", "text", self.language])
     }
 
     /// The very message as `EZWhatsApp` would get it, if it can be made with these values.
     fn payload(self, values: &Values, media: MediaMode) -> Option<Result<(), EzwError>> {
-        let message = wording::message(self.rule, self.language, values, media).ok()?;
+        let message = wording::message(self.texts, self.language, values, media).ok()?;
         let somebody = Phone::from_e164("+972501234567").ok()?;
         Some(message.payload(&somebody).map(drop))
     }
@@ -187,39 +164,86 @@ impl<'a> Text<'a> {
     /// Where a message that would not be taken is wrong, and what to do.
     fn explain(self, error: EzwError) -> (Vec<&'a str>, &'static str) {
         match error {
-            EzwError::EmptyText => {
-                (vec!["messages", self.name, "text", self.language], "write what the customer shall read")
-            }
-            EzwError::LongText => (vec!["messages", self.name, "text", self.language], "shorten it"),
-            EzwError::ButtonText => {
-                (vec!["messages", self.name, "button", "text", self.language], "shorten it, like \"Track parcel\"")
-            }
-            EzwError::Link => (vec!["messages", self.name, "button", "url"], "name a variable that holds a link"),
+            EzwError::EmptyText => (self.text_path(), "write what the customer shall read"),
+            EzwError::LongText => (self.text_path(), "shorten it"),
+            EzwError::ButtonText => (self.label_path(), "shorten it, like \"Track parcel\""),
+            EzwError::Link => (below(self.at, &["button", "url"]), "name a variable that holds a link"),
         }
+    }
+
+    /// Whether a template can be filled where every value is known; reports why not.
+    fn compiles(self, template: &str, all: &Values, path: &[&str], findings: &mut Findings<'_>) -> bool {
+        let used = match wording::names_used(template) {
+            Ok(used) => used,
+            Err(error) => return wrong(&error, path, findings),
+        };
+        let mut known = true;
+        for name in used.iter().filter(|name| self.topic.variable(name).is_none()) {
+            let line = template.lines().position(|line| holds_word(line, name)).map_or(1, |line| line + 1);
+            let line = findings.source.line_in_text(path, line);
+            let names = self.topic.variables().map(|variable| variable.name);
+            findings.add(Severity::Error, line, unknown(self.topic, name), instead(name, names));
+            known = false;
+        }
+        known && wording::fill(template, all).map_or_else(|error| wrong(&error, path, findings), |_| true)
+    }
+
+    /// Warns of values that a template prints without asking for them: who lacks one gets no message.
+    fn bare(self, template: &str, path: &[&str], findings: &mut Findings<'_>) {
+        let used = wording::names_used(template).unwrap_or_default();
+        let printed = |variable: &&Variable| !variable.always && used.iter().any(|name| name == variable.name);
+        for variable in self.topic.variables().filter(printed) {
+            let mut without = Values::new();
+            for other in self.topic.variables().filter(|other| other.name != variable.name) {
+                without.set(other.name, other.example);
+            }
+            if let Err(WordingError::ValueMissing(line)) = wording::fill(template, &without) {
+                let line = findings.source.line_in_text(path, line);
+                let (topic, name, meaning) = (self.topic.name(), variable.name, variable.meaning);
+                let what = format!("an {topic} without `{name}` ({meaning}) gets no message at all");
+                let remedy =
+                    format!("if that shall not be, ask first: {{% if {name} %}} … {{{{ {name} }}}} … {{% endif %}}");
+                findings.add(Severity::Warning, line, what, remedy);
+            }
+        }
+    }
+
+    /// A value for every variable, as long as a sender can make it.
+    fn longest(self) -> Values {
+        let mut values = Values::new();
+        for variable in self.topic.variables() {
+            match variable.kind {
+                Kind::Name | Kind::Text => values.set(variable.name, &"x".repeat(LONGEST_VALUE)),
+                Kind::Link => values.set(variable.name, &format!("https://shop.example/{}", "x".repeat(LONGEST_LINK))),
+            }
+        }
+        self.with_start(values)
+    }
+
+    /// With the times of an appointment as this language writes them.
+    fn with_start(self, mut values: Values) -> Values {
+        if self.topic == Topic::Appointment {
+            let zone = TimeZone::get(&self.config.time_zone).unwrap_or(TimeZone::UTC);
+            values.set_start(EXAMPLE_START, &zone, self.language, &self.config.country);
+        }
+        values
     }
 }
 
-/// Whether a template can be filled for an order that has every value; reports why not.
-fn compiles(template: &str, all: &Values, path: &[&str], findings: &mut Findings<'_>) -> bool {
-    let used = match wording::names_used(template) {
-        Ok(used) => used,
-        Err(error) => return wrong(&error, path, findings),
-    };
-    let mut known = true;
-    for name in used.iter().filter(|name| variable_named(name).is_none()) {
-        let line = template.lines().position(|line| holds_word(line, name)).map_or(1, |line| line + 1);
-        let line = findings.source.line_in_text(path, line);
-        let names = VARIABLES.iter().map(|variable| variable.name);
-        findings.add(Severity::Error, line, format!("texts know no variable `{name}`"), instead(name, names));
-        known = false;
+/// What to say of a name that texts about this topic do not know.
+fn unknown(topic: Topic, name: &str) -> String {
+    let topic = topic.name();
+    if variable_named(name).is_some() {
+        format!("`{name}` has no value where an {topic} is spoken of")
+    } else {
+        format!("texts know no variable `{name}`")
     }
-    known && wording::fill(template, all).map_or_else(|error| wrong(&error, path, findings), |_| true)
 }
 
 fn wrong(error: &WordingError, path: &[&str], findings: &mut Findings<'_>) -> bool {
     let (line, what) = match error {
         WordingError::Template { line, kind } => (*line, format!("the template is wrong here: {kind}")),
-        WordingError::ValueMissing(line) => (*line, "this has no value even when an order has them all".to_owned()),
+        WordingError::ValueMissing(line) => (*line, "this has no value even when all are there".to_owned()),
         WordingError::NoText(_) | WordingError::DocumentMissing(_) => (1, error.to_string()),
     };
     let line = findings.source.line_in_text(path, line);
@@ -230,37 +254,4 @@ fn wrong(error: &WordingError, path: &[&str], findings: &mut Findings<'_>) -> bo
 
 fn holds_word(line: &str, word: &str) -> bool {
     line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
-}
-
-/// Warns of values that a template prints without asking for them: orders that lack one get no message.
-fn bare(template: &str, path: &[&str], findings: &mut Findings<'_>) {
-    let used = wording::names_used(template).unwrap_or_default();
-    for variable in
-        VARIABLES.iter().filter(|variable| !variable.always && used.iter().any(|name| name == variable.name))
-    {
-        let mut without = Values::new();
-        for other in VARIABLES.iter().filter(|other| other.name != variable.name) {
-            without.set(other.name, other.example);
-        }
-        if let Err(WordingError::ValueMissing(line)) = wording::fill(template, &without) {
-            let line = findings.source.line_in_text(path, line);
-            let name = variable.name;
-            let what = format!("an order without `{name}` ({}) gets no message at all", variable.meaning);
-            let remedy =
-                format!("if that shall not be, ask first: {{% if {name} %}} … {{{{ {name} }}}} … {{% endif %}}");
-            findings.add(Severity::Warning, line, what, remedy);
-        }
-    }
-}
-
-/// A value for every variable, as long as a store can make it.
-fn longest() -> Values {
-    let mut values = Values::new();
-    for variable in VARIABLES {
-        match variable.kind {
-            Kind::Name | Kind::Text => values.set(variable.name, &"x".repeat(LONGEST_VALUE)),
-            Kind::Link => values.set(variable.name, &format!("https://shop.example/{}", "x".repeat(LONGEST_LINK))),
-        }
-    }
-    values
 }

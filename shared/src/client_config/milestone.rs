@@ -119,6 +119,11 @@ impl Place {
         Self { rank, settles, thread, latest_only: milestone == Milestone::DeliveryChanged }
     }
 
+    /// The place of a reminder: true for as long as its appointment's header says so, whatever other reminders say.
+    pub const fn of_reminder() -> Self {
+        Self { rank: 1, settles: 0, thread: None, latest_only: false }
+    }
+
     /// Whether knowing `other` makes a message at this place untrue.
     pub fn is_untrue_beside(&self, other: &Self) -> bool {
         other.settles >= self.rank && !self.is_apart_from(other)

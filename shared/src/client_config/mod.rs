@@ -1,13 +1,15 @@
 //! One client, as its agency wrote it down: lines, stores, texts and rules, read from `client.toml`.
 //!
 //! The cast: [`ClientConfig`] is the whole file; [`Line`] a WhatsApp line; [`Store`] a sender of order events;
-//! [`MessageRule`] what to say at a [`Milestone`]. Names of secrets follow from names in the file
+//! [`MessageRule`] what to say at a [`Milestone`]; [`Calendar`] a source of appointments; [`ReminderRule`] what to say at
+//! a [`Stage`] before one. Names of secrets follow from names in the file
 //! ([`ClientConfig::webhook_secret`] and its neighbours), so there is nothing to keep in step.
 //!
 //! Promises that what [`ClientConfig::parse`] returns has the right shape. Whether it makes sense (templates render,
 //! every store names a line that exists, …) is [`crate::check`]'s business, which runs before a deployment, not in a
 //! function's cold start.
 
+mod calendar;
 mod milestone;
 
 use std::{collections::BTreeMap, str::FromStr};
@@ -16,6 +18,10 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
+pub use calendar::{
+    BookedInside, BookingFields, BookingStatus, Calendar, CalendarKind, FeedRule, InQuietHours, ReminderRule, Stage,
+    TextRule,
+};
 pub use milestone::{Milestone, Place};
 
 /// A whole `client.toml`.
@@ -46,6 +52,9 @@ pub struct ClientConfig {
     /// Senders of order events, by the name that stands in their webhook URL: `/stores/{name}`.
     #[serde(default)]
     pub stores: BTreeMap<String, Store>,
+    /// Calendars and booking systems, by the name that stands in their webhook URL: `/bookings/{name}`.
+    #[serde(default)]
+    pub calendars: BTreeMap<String, Calendar>,
     /// What to say, by milestone. A milestone without an entry is never told.
     #[serde(default)]
     pub messages: BTreeMap<Milestone, MessageRule>,
@@ -65,6 +74,16 @@ pub struct QuietHours {
 }
 
 impl QuietHours {
+    /// When the quiet hours that `now` falls into began, if it falls into any.
+    pub fn begin_before(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        self.end_after(now, zone)?;
+        let local = now.to_zoned(zone.clone()).datetime();
+        // Over midnight, the hours after it began the day before.
+        let began_today = local.time() >= self.from.0;
+        let date = if began_today { local.date() } else { local.date().yesterday().ok()? };
+        Some(date.to_datetime(self.from.0).to_zoned(zone.clone()).ok()?.timestamp().min(now))
+    }
+
     /// When the quiet hours that `now` falls into end, if it falls into any. A clock change inside them moves the end
     /// with the clock on the wall; an end that the clocks skip is the moment after the skip.
     pub fn end_after(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
@@ -171,7 +190,7 @@ pub struct Store {
 impl Store {
     /// The order book of this store: its own, or the main one.
     pub fn order_book(&self) -> &str {
-        self.order_book.as_deref().unwrap_or(MAIN_ORDER_BOOK)
+        self.order_book.as_deref().unwrap_or(MAIN_BOOK)
     }
 }
 
@@ -257,8 +276,8 @@ impl TryFrom<StoreTable> for Store {
     }
 }
 
-/// The order book whose keys are the plain `order:{id}:{stage}`.
-pub const MAIN_ORDER_BOOK: &str = "main";
+/// The book whose keys are the plain `order:{id}:{stage}` and `appointment:{id}:{stage}`.
+pub const MAIN_BOOK: &str = "main";
 
 /// The kinds of sender we can read.
 #[derive(Debug, Clone)]
@@ -391,6 +410,24 @@ pub struct MessageRule {
     pub document: Option<String>,
 }
 
+impl MessageRule {
+    /// What it says.
+    pub fn texts(&self) -> Texts<'_> {
+        Texts { text: &self.text, button: self.button.as_ref(), document: self.document.as_deref() }
+    }
+}
+
+/// What a rule says, whatever it is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Texts<'a> {
+    /// The text by language, a template.
+    pub text: &'a BTreeMap<String, String>,
+    /// A button that opens a link.
+    pub button: Option<&'a Button>,
+    /// The variable that holds the URL of a document to send along.
+    pub document: Option<&'a str>,
+}
+
 /// A button below a text that opens a link. Left out when its variable has no value.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -437,9 +474,9 @@ impl ClientConfig {
         toml::from_str(text)
     }
 
-    /// Name of the secret that a store's deliveries are verified with.
-    pub fn webhook_secret(&self, store: &str) -> String {
-        format!("tellonce/{}/webhooks/{store}", self.client)
+    /// Name of the secret that the deliveries of a store or calendar are verified with.
+    pub fn webhook_secret(&self, sender: &str) -> String {
+        format!("tellonce/{}/webhooks/{sender}", self.client)
     }
 
     /// Name of the secret that holds a line's token.
@@ -452,10 +489,30 @@ impl ClientConfig {
         format!("tellonce/{}/stores/{store}", self.client)
     }
 
+    /// Name of the secret that holds a calendar's credential: a feed's address, the key or token for its API.
+    pub fn calendar_secret(&self, calendar: &str) -> String {
+        format!("tellonce/{}/calendars/{calendar}", self.client)
+    }
+
     /// When the quiet hours that `now` falls into end, if it falls into any.
     pub fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
-        // `tellonce check` has seen that the zone exists; should it not, a message at night beats none at all.
-        self.quiet_hours?.end_after(now, &TimeZone::get(&self.time_zone).ok()?)
+        self.quiet_until_in(None, now)
+    }
+
+    /// As [`Self::quiet_until`], for somebody whose clocks show another time: in that IANA zone, if it is one.
+    pub fn quiet_until_in(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+        self.quiet_hours?.end_after(now, &self.zone_or_own(zone)?)
+    }
+
+    /// When the quiet hours that `now` falls into began, in that IANA zone.
+    pub fn quiet_since_in(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+        self.quiet_hours?.begin_before(now, &self.zone_or_own(zone)?)
+    }
+
+    /// The zone of this name, if there is one, or the client's.
+    pub fn zone_or_own(&self, zone: Option<&str>) -> Option<TimeZone> {
+        // `tellonce check` has seen that the client's zone exists; should it not, a message at night beats none at all.
+        zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
     }
 
     /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of [`Self::languages`].

@@ -26,11 +26,13 @@
 //! On a small function 566 million instructions are most of a second, so the first number decides. The older crate has
 //! more users; it stays as a second opinion in the tests.
 
+mod people;
 mod plan;
 mod writing;
 
 use std::fmt;
 
+pub use self::people::{Candidate, first_usable, full_name};
 use crate::client_config::PhoneRule;
 
 /// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and [`fmt::Display`] show its

@@ -1,12 +1,14 @@
-//! A delivery: something a store posted to us, believed only after it is verified.
+//! A delivery: something a store or a calendar posted to us, believed only after it is verified.
 //!
-//! The cast: [`Unverified`] is what came in; [`verify`] is the one way from it to [`Verified`], which everything
-//! behind the door takes. [`Refusal`] says why a delivery was not believed.
+//! The cast: [`Unverified`] is what came in; [`Proof`] how its sender proves itself; [`verify`] is the one way from there
+//! to [`Verified`], which everything behind the door takes. [`Refusal`] says why a delivery was not believed.
 //!
 //! Promises that nothing is [`Verified`] whose proof does not hold for its raw bytes, compared in constant time. Does
 //! not read the body beyond what a delivery id needs, and does not dedupe: that is the inbox's.
 
 mod scheme;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -14,9 +16,80 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::{
-    client_config::{CustomScheme, Store, StoreKind},
+    client_config::{Calendar, CalendarKind, CustomScheme, JsonPointer, Store, StoreKind},
     secret::Secret,
 };
+
+/// How a sender proves that a delivery is its own.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// Shopify's signature, for this `….myshopify.com` domain.
+    Shopify {
+        /// The domain.
+        shop_domain: &'a str,
+    },
+    /// `WooCommerce`'s signature, for the site of this home URL.
+    WooCommerce {
+        /// The URL, with its trailing slash.
+        source: &'a str,
+    },
+    /// Standard Webhooks.
+    StandardWebhooks,
+    /// A secret value in a header.
+    StaticHeader {
+        /// The header's name.
+        header: &'a str,
+        /// Where an id of the delivery stands in the body.
+        delivery_id: Option<&'a JsonPointer>,
+        /// Whether a delivery without an id is a repeat when its body was here before. So it is for orders: what happens
+        /// to one happens once. An appointment is moved, and moved back, in the same words as it was booked.
+        body_is_id: bool,
+    },
+    /// Cal.com's signature.
+    CalCom,
+    /// Calendly's signature.
+    Calendly,
+    /// Acuity's signature.
+    Acuity,
+    /// Square's signature, for deliveries to this URL.
+    Square {
+        /// The URL as registered at Square.
+        notification_url: &'a str,
+    },
+    /// The token that we gave a channel of Google Calendar.
+    GoogleChannel,
+}
+
+impl<'a> Proof<'a> {
+    /// Of a store.
+    pub fn of_store(store: &'a Store) -> Self {
+        match &store.kind {
+            StoreKind::Shopify { shop_domain } => Self::Shopify { shop_domain },
+            StoreKind::WooCommerce { source, .. } => Self::WooCommerce { source },
+            StoreKind::Custom { verify, fields, .. } => Self::custom(verify, fields.delivery_id.as_ref(), true),
+        }
+    }
+
+    /// Of a calendar; none if nothing is posted for it.
+    pub fn of_calendar(calendar: &'a Calendar) -> Option<Self> {
+        Some(match &calendar.kind {
+            CalendarKind::CalCom => Self::CalCom,
+            CalendarKind::Calendly { .. } => Self::Calendly,
+            CalendarKind::Acuity { .. } => Self::Acuity,
+            CalendarKind::Square { notification_url } => Self::Square { notification_url },
+            CalendarKind::Custom { verify, fields, .. } => Self::custom(verify, fields.delivery_id.as_ref(), false),
+            CalendarKind::Ics(feed) if feed.google_push => Self::GoogleChannel,
+            CalendarKind::Ics(_) => return None,
+        })
+    }
+
+    fn custom(scheme: &'a CustomScheme, delivery_id: Option<&'a JsonPointer>, body_is_id: bool) -> Self {
+        match scheme {
+            CustomScheme::StandardWebhooks => Self::StandardWebhooks,
+            CustomScheme::StaticHeader { header } => Self::StaticHeader { header, delivery_id, body_is_id },
+        }
+    }
+}
 
 /// What came in, not yet believed.
 #[derive(Debug, Clone, Copy)]
@@ -28,18 +101,20 @@ pub struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// A header's text, if it is there once and is text.
+    /// A header's text; it must be there, once.
     fn header(&self, name: &'static str) -> Result<&'a str, Refusal> {
         self.optional(name)?.ok_or(Refusal::HeaderMissing(name))
     }
 
     fn optional(&self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
-        match self.headers.get(name) {
-            None => Ok(None),
-            Some(value) => match value.to_str() {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => match value.to_str() {
                 Ok(text) if !text.is_empty() => Ok(Some(text)),
                 _ => Err(Refusal::HeaderMalformed(name)),
             },
+            (Some(_), Some(_)) => Err(Refusal::HeaderMalformed(name)),
         }
     }
 }
@@ -48,8 +123,8 @@ impl<'a> Unverified<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified<'a> {
-    /// The store it is for, as configured.
-    pub store: &'a str,
+    /// The store or calendar it is from, as configured.
+    pub sender: &'a str,
     /// The sender's id of this delivery, or what stands in for it where the sender's is not unique.
     pub delivery_id: String,
     /// What the sender says it is about.
@@ -65,7 +140,8 @@ pub struct Verified<'a> {
 pub enum Checked<'a> {
     /// To be filed.
     Verified(Verified<'a>),
-    /// `WooCommerce`'s unsigned trial call when a webhook is saved: wants exactly 200, says nothing.
+    /// A trial call that wants exactly 200 and says nothing: `WooCommerce`'s unsigned one when a webhook is saved, Google
+    /// Calendar's `sync` when a channel is opened.
     Ping,
 }
 
@@ -78,47 +154,66 @@ pub enum Refusal {
     /// A header is not of its form.
     #[error("the header {0} is malformed")]
     HeaderMalformed(&'static str),
+    /// The sender has no secret set, and says so in its header.
+    #[error("it is not signed; set a secret for this webhook where it is sent from")]
+    Unsigned,
     /// The signature, or the secret header, is not right for this body.
-    #[error("the signature does not match; is the secret of this store the sender's?")]
+    #[error("the signature does not match; is the secret stored for it the sender's?")]
     Mismatch,
     /// It was signed too long ago, or in the future.
-    #[error("it was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" }, tolerance = scheme::TIMESTAMP_TOLERANCE_SECONDS)]
+    #[error("it was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" })]
     Stale {
         /// Its age, negative when it is from the future.
         seconds: i64,
+        /// The most that is taken, either way.
+        tolerance: i64,
     },
     /// It proves to come from another shop than the one configured.
     #[error("it comes from another shop than the one this store is configured for")]
     OtherShop,
     /// The secret cannot be a key of this scheme.
-    #[error("the secret of this store is not of the form its scheme needs ({0})")]
+    #[error("the secret stored for it is not of the form its scheme needs ({0})")]
     SecretUnusable(&'static str),
 }
 
+/// The longest delivery id that is kept as it is, in bytes; a longer one is kept as its hash. It becomes part of a key of
+/// the inbox's table, which may have 2,048.
+const LONGEST_DELIVERY_ID: usize = 512;
+
 /// Believes a delivery, or says why not.
 ///
-/// `store` is its configured name. `secret` is one of the values that count now; a caller with several tries each.
+/// `sender` is the configured name of the store or calendar. `secret` is one of the values that count now; a caller with
+/// several tries each.
 pub fn verify<'a>(
-    store: &'a str,
-    config: &Store,
+    sender: &'a str,
+    proof: Proof<'_>,
     secret: &Secret,
     unverified: Unverified<'a>,
     now: Timestamp,
 ) -> Result<Checked<'a>, Refusal> {
-    let verified = match &config.kind {
-        StoreKind::Shopify { shop_domain } => scheme::shopify(store, shop_domain, secret, unverified)?,
-        StoreKind::WooCommerce { source, .. } => {
+    let mut verified = match proof {
+        Proof::Shopify { shop_domain } => scheme::shopify(sender, shop_domain, secret, unverified)?,
+        Proof::WooCommerce { source } => {
             if scheme::is_woocommerce_ping(unverified) {
                 return Ok(Checked::Ping);
             }
-            scheme::woocommerce(store, source, secret, unverified)?
+            scheme::woocommerce(sender, source, secret, unverified)?
         }
-        StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
-            scheme::standard_webhooks(store, secret, unverified, now)?
+        Proof::StandardWebhooks => scheme::standard_webhooks(sender, secret, unverified, now)?,
+        Proof::StaticHeader { header, delivery_id, body_is_id } => {
+            scheme::static_header(sender, header, delivery_id, body_is_id, secret, unverified, now)?
         }
-        StoreKind::Custom { verify: CustomScheme::StaticHeader { header }, fields, .. } => {
-            scheme::static_header(store, header, fields.delivery_id.as_ref(), secret, unverified)?
-        }
+        Proof::CalCom => scheme::calcom(sender, secret, unverified)?,
+        Proof::Calendly => scheme::calendly(sender, secret, unverified, now)?,
+        Proof::Acuity => scheme::acuity(sender, secret, unverified, now)?,
+        Proof::Square { notification_url } => scheme::square(sender, notification_url, secret, unverified)?,
+        Proof::GoogleChannel => match scheme::google_channel(sender, secret, unverified)? {
+            Some(verified) => verified,
+            None => return Ok(Checked::Ping),
+        },
     };
+    if verified.delivery_id.len() > LONGEST_DELIVERY_ID {
+        verified.delivery_id = scheme::short_hash(verified.delivery_id.as_bytes());
+    }
     Ok(Checked::Verified(verified))
 }

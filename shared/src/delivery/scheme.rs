@@ -7,28 +7,31 @@ use jiff::Timestamp;
 use ring::{digest, hmac};
 
 use super::{Refusal, Unverified, Verified};
-use crate::{client_config::JsonPointer, secret::Secret};
+use crate::{client_config::JsonPointer, clock::UnixMillis, secret::Secret};
 
 /// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same.
-pub(super) const TIMESTAMP_TOLERANCE_SECONDS: i64 = 300;
+const TIMESTAMP_TOLERANCE_SECONDS: i64 = 300;
+/// The same for Calendly, which repeats a delivery for 24 hours and does not say whether it signs it anew each time. Its
+/// own advice of three minutes would then lose what was sent while we were away. A copy played back to us within that
+/// time is in the inbox already and changes nothing.
+const CALENDLY_TOLERANCE_SECONDS: i64 = 25 * 3600;
 
 /// Shopify: base64 of HMAC-SHA256 over the raw body, keyed with the app's client secret as text.
 ///
 /// `X-Shopify-Webhook-Id` identifies the delivery and stays the same when it is sent again; `X-Shopify-Event-Id` is
 /// shared by topics and is not used. Source: shopify.dev, "Verify webhook deliveries", "Ignore duplicate webhooks".
 pub(super) fn shopify<'a>(
-    store: &'a str,
+    sender: &'a str,
     shop_domain: &str,
     secret: &Secret,
     unverified: Unverified<'a>,
 ) -> Result<Verified<'a>, Refusal> {
-    let signature = unverified.header("x-shopify-hmac-sha256")?;
-    verify_base64(secret.expose().as_bytes(), unverified.body, "x-shopify-hmac-sha256", signature)?;
+    verify_base64(secret.expose(), &[unverified.body], unverified, "x-shopify-hmac-sha256")?;
     if !unverified.header("x-shopify-shop-domain")?.eq_ignore_ascii_case(shop_domain) {
         return Err(Refusal::OtherShop);
     }
     Ok(Verified {
-        store,
+        sender,
         delivery_id: unverified.header("x-shopify-webhook-id")?.to_owned(),
         topic: Some(unverified.header("x-shopify-topic")?.to_owned()),
         headers: keep(unverified, &["x-shopify-triggered-at", "x-shopify-test"])?,
@@ -49,22 +52,21 @@ pub(super) fn is_woocommerce_ping(unverified: Unverified<'_>) -> bool {
 /// Its delivery id hashes the webhook's number and the second, so two orders of one second share it: the body's hash
 /// is part of ours. Source: woocommerce `class-wc-webhook.php`, `generate_signature`, `get_new_delivery_id`.
 pub(super) fn woocommerce<'a>(
-    store: &'a str,
+    sender: &'a str,
     source: &str,
     secret: &Secret,
     unverified: Unverified<'a>,
 ) -> Result<Verified<'a>, Refusal> {
-    let signature = unverified.header("x-wc-webhook-signature")?;
     let key = html_escape::decode_html_entities(secret.expose());
-    verify_base64(key.as_bytes(), unverified.body, "x-wc-webhook-signature", signature)?;
+    verify_base64(&key, &[unverified.body], unverified, "x-wc-webhook-signature")?;
     let told = unverified.header("x-wc-webhook-source")?;
     if !told.trim_end_matches('/').eq_ignore_ascii_case(source.trim_end_matches('/')) {
         return Err(Refusal::OtherShop);
     }
     let id = unverified.header("x-wc-webhook-delivery-id")?;
     Ok(Verified {
-        store,
-        delivery_id: format!("{id}.{}", body_hash(unverified.body)),
+        sender,
+        delivery_id: format!("{id}.{}", short_hash(unverified.body)),
         topic: Some(unverified.header("x-wc-webhook-topic")?.to_owned()),
         headers: BTreeMap::new(),
         body: unverified.body,
@@ -76,7 +78,7 @@ pub(super) fn woocommerce<'a>(
 /// Source: the specification at github.com/standard-webhooks/standard-webhooks. Unlike the Rust crate of that name
 /// (1.0.1) this takes the time as an argument and refuses an empty key.
 pub(super) fn standard_webhooks<'a>(
-    store: &'a str,
+    sender: &'a str,
     secret: &Secret,
     unverified: Unverified<'a>,
     now: Timestamp,
@@ -90,63 +92,214 @@ pub(super) fn standard_webhooks<'a>(
     if key.len() < 16 {
         return Err(Refusal::SecretUnusable("at least 16 bytes in base64"));
     }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-    let mut content = Vec::with_capacity(id.len() + stamp.len() + unverified.body.len() + 2);
-    for part in [id.as_bytes(), b".", stamp.as_bytes(), b".", unverified.body] {
-        content.extend_from_slice(part);
-    }
-    let holds = signatures
-        .split(' ')
-        .filter_map(|signature| signature.strip_prefix("v1,"))
-        .filter_map(|signature| BASE64.decode(signature).ok())
-        .any(|signature| hmac::verify(&key, &content, &signature).is_ok());
-    if !holds {
-        return Err(Refusal::Mismatch);
-    }
-    // After the signature: a forged timestamp is a forgery, not a slow network.
-    let seconds = now.as_second().saturating_sub(signed_at);
-    if seconds.abs() > TIMESTAMP_TOLERANCE_SECONDS {
-        return Err(Refusal::Stale { seconds });
-    }
-    Ok(Verified { store, delivery_id: id.to_owned(), topic: None, headers: BTreeMap::new(), body: unverified.body })
+    let right = sign(&key, &[id.as_bytes(), b".", stamp.as_bytes(), b".", unverified.body]);
+    let signatures = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
+    one_is(right, signatures.filter_map(|signature| BASE64.decode(signature).ok()))?;
+    fresh(signed_at, TIMESTAMP_TOLERANCE_SECONDS, now)?;
+    Ok(Verified { sender, delivery_id: id.to_owned(), topic: None, headers: BTreeMap::new(), body: unverified.body })
 }
 
 /// A secret value in a header, for senders that cannot sign. Proves who sent it, not that nobody changed it.
+///
+/// A delivery without an id is known by its body (`body_is_id`), or else, as Acuity's, each is taken for new.
 pub(super) fn static_header<'a>(
-    store: &'a str,
+    sender: &'a str,
     header: &str,
     delivery_id: Option<&JsonPointer>,
+    body_is_id: bool,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let given = unverified.headers.get(header).ok_or(Refusal::HeaderMissing("that carries the secret"))?;
+    one_is(key(secret.expose())?, [given.as_bytes()])?;
+    let from_header = unverified.optional("webhook-id")?.map(str::to_owned);
+    let from_body = || {
+        let document: serde_json::Value = serde_json::from_slice(unverified.body).ok()?;
+        match delivery_id?.of(&document)? {
+            serde_json::Value::String(id) if !id.is_empty() => Some(id.clone()),
+            serde_json::Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        }
+    };
+    let verified = if body_is_id { by_body(sender, unverified) } else { by_receipt(sender, unverified, now) };
+    Ok(match from_header.or_else(from_body) {
+        Some(delivery_id) => Verified { delivery_id, ..verified },
+        None => verified,
+    })
+}
+
+/// Cal.com: hex of HMAC-SHA256 over the raw body, without a prefix; the literal `no-secret-provided` where no secret is
+/// set. No delivery id: the body names event, booking and time, so its hash is one.
+///
+/// Source: calcom/cal.com, `packages/features/webhooks/lib/sendPayload.ts`.
+pub(super) fn calcom<'a>(
+    sender: &'a str,
     secret: &Secret,
     unverified: Unverified<'a>,
 ) -> Result<Verified<'a>, Refusal> {
-    if secret.expose().is_empty() {
-        return Err(Refusal::SecretUnusable("not empty"));
+    let signature = unverified.header("x-cal-signature-256")?;
+    if signature == "no-secret-provided" {
+        return Err(Refusal::Unsigned);
     }
-    let given = unverified.headers.get(header).ok_or(Refusal::HeaderMissing("that carries this store's secret"))?;
-    // Comparing two authentication codes takes the same time whatever and however long the given value is.
-    let key = hmac::Key::new(hmac::HMAC_SHA256, b"tellonce static header");
-    let expected = hmac::sign(&key, secret.expose().as_bytes());
-    hmac::verify(&key, given.as_bytes(), expected.as_ref()).map_err(|_| Refusal::Mismatch)?;
-    let from_header = unverified.optional("webhook-id")?.map(str::to_owned);
-    let delivery_id = from_header
-        .or_else(|| {
-            let document: serde_json::Value = serde_json::from_slice(unverified.body).ok()?;
-            match delivery_id?.of(&document)? {
-                serde_json::Value::String(id) if !id.is_empty() => Some(id.clone()),
-                serde_json::Value::Number(id) => Some(id.to_string()),
-                _ => None,
-            }
-        })
-        .unwrap_or_else(|| body_hash(unverified.body));
-    Ok(Verified { store, delivery_id, topic: None, headers: BTreeMap::new(), body: unverified.body })
+    let signature = from_hex(signature).ok_or(Refusal::HeaderMalformed("x-cal-signature-256"))?;
+    one_is(sign(key(secret.expose())?, &[unverified.body]), [signature])?;
+    Ok(by_body(sender, unverified))
 }
 
-fn verify_base64(key: &[u8], body: &[u8], header: &'static str, signature: &str) -> Result<(), Refusal> {
-    if key.is_empty() {
-        return Err(Refusal::SecretUnusable("not empty"));
+/// Calendly: `t=<unix seconds>,v1=<hex>`, HMAC-SHA256 over `{t}.{body}`. Of several `v1` one that is right is enough. No
+/// delivery id, as with Cal.com.
+///
+/// Source: developer.calendly.com, "Webhook signatures".
+pub(super) fn calendly<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let header = unverified.header("calendly-webhook-signature")?;
+    let malformed = || Refusal::HeaderMalformed("calendly-webhook-signature");
+    let parts = |name: &'static str| {
+        header.split(',').filter_map(move |part| part.trim().strip_prefix(name)?.strip_prefix('='))
+    };
+    let stamp = parts("t").next().ok_or_else(malformed)?;
+    let signed_at: i64 = stamp.parse().map_err(|_| malformed())?;
+    let signatures: Vec<Vec<u8>> = parts("v1").filter_map(from_hex).collect();
+    if signatures.is_empty() {
+        return Err(malformed());
     }
-    let signature = BASE64.decode(signature).map_err(|_| Refusal::HeaderMalformed(header))?;
-    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), body, &signature).map_err(|_| Refusal::Mismatch)
+    one_is(sign(key(secret.expose())?, &[stamp.as_bytes(), b".", unverified.body]), signatures)?;
+    fresh(signed_at, CALENDLY_TOLERANCE_SECONDS, now)?;
+    Ok(by_body(sender, unverified))
+}
+
+/// Acuity: base64 of HMAC-SHA256 over the raw body, keyed with the account's API key.
+///
+/// A delivery says only that an appointment changed, and says it in the same bytes each time: nothing tells a second
+/// change from a repeat. So each is taken for new; to read the appointment back once more does no harm.
+/// Source: developers.acuityscheduling.com, "Webhooks".
+pub(super) fn acuity<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    verify_base64(secret.expose(), &[unverified.body], unverified, "x-acuity-signature")?;
+    Ok(by_receipt(sender, unverified, now))
+}
+
+/// Square: base64 of HMAC-SHA256 over the notification URL and the raw body. `event_id` in the body identifies the
+/// delivery and stays the same when it is sent again.
+///
+/// Source: developer.squareup.com, "Verify and validate an event notification".
+pub(super) fn square<'a>(
+    sender: &'a str,
+    notification_url: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    let signed = [notification_url.as_bytes(), unverified.body];
+    verify_base64(secret.expose(), &signed, unverified, "x-square-hmacsha256-signature")?;
+    let verified = by_body(sender, unverified);
+    let event: Result<SquareEvent, _> = serde_json::from_slice(unverified.body);
+    Ok(match event.ok().and_then(|event| event.event_id).filter(|id| !id.is_empty()) {
+        Some(delivery_id) => Verified { delivery_id, ..verified },
+        None => verified,
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct SquareEvent {
+    event_id: Option<String>,
+}
+
+/// Google Calendar: the token that we gave the channel, in a header; there is no body and no signature. None for `sync`,
+/// which only says that the channel is open.
+///
+/// Source: developers.google.com, "Push notifications" of the Calendar API.
+pub(super) fn google_channel<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Option<Verified<'a>>, Refusal> {
+    one_is(key(secret.expose())?, [unverified.header("x-goog-channel-token")?])?;
+    if unverified.header("x-goog-resource-state")? == "sync" {
+        return Ok(None);
+    }
+    let (channel, number) = (unverified.header("x-goog-channel-id")?, unverified.header("x-goog-message-number")?);
+    Ok(Some(Verified {
+        sender,
+        delivery_id: format!("{channel}.{number}"),
+        topic: None,
+        headers: keep(unverified, &["x-goog-resource-state"])?,
+        body: unverified.body,
+    }))
+}
+
+/// A delivery that its body's hash identifies.
+fn by_body<'a>(sender: &'a str, unverified: Unverified<'a>) -> Verified<'a> {
+    let delivery_id = short_hash(unverified.body);
+    Verified { sender, delivery_id, topic: None, headers: BTreeMap::new(), body: unverified.body }
+}
+
+/// A delivery that nothing identifies but its receipt. The same bytes twice in one millisecond are one delivery, which
+/// loses nothing: what follows from it comes after both.
+fn by_receipt<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
+    let verified = by_body(sender, unverified);
+    Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.millis()), ..verified }
+}
+
+/// A secret as it is, as a key.
+fn key(secret: &str) -> Result<&[u8], Refusal> {
+    if secret.is_empty() { Err(Refusal::SecretUnusable("not empty")) } else { Ok(secret.as_bytes()) }
+}
+
+/// HMAC-SHA256 over parts that follow one another.
+fn sign(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(part);
+    }
+    context.sign()
+}
+
+/// Whether one of the values that were given to us is the right one.
+///
+/// Compared, in constant time, are authentication codes of the values: of one length, whatever the values' is, so that of
+/// a secret not even the length shows. Any number of signatures costs one pass over the body, which [`sign`] made.
+fn one_is<T: AsRef<[u8]>>(right: impl AsRef<[u8]>, given: impl IntoIterator<Item = T>) -> Result<(), Refusal> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"tellonce compares");
+    let right = hmac::sign(&key, right.as_ref());
+    let found = given.into_iter().any(|given| hmac::verify(&key, given.as_ref(), right.as_ref()).is_ok());
+    if found { Ok(()) } else { Err(Refusal::Mismatch) }
+}
+
+/// Whether a signed timestamp is near enough. Asked after the signature: a forged timestamp is a forgery, not a slow
+/// network.
+fn fresh(signed_at: i64, tolerance: i64, now: Timestamp) -> Result<(), Refusal> {
+    let seconds = now.as_second().saturating_sub(signed_at);
+    if seconds.saturating_abs() > tolerance { Err(Refusal::Stale { seconds, tolerance }) } else { Ok(()) }
+}
+
+/// Bytes written in hex. Capitals count as well: what is proven is the bytes, however they are written.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+/// Whether a header holds, in base64, the signature of these parts.
+fn verify_base64(
+    secret: &str,
+    parts: &[&[u8]],
+    unverified: Unverified<'_>,
+    header: &'static str,
+) -> Result<(), Refusal> {
+    let signature = BASE64.decode(unverified.header(header)?).map_err(|_| Refusal::HeaderMalformed(header))?;
+    one_is(sign(key(secret)?, parts), [signature])
 }
 
 /// The headers of these names that are there and are short text.
@@ -160,9 +313,9 @@ fn keep(unverified: Unverified<'_>, names: &[&'static str]) -> Result<BTreeMap<&
     Ok(kept)
 }
 
-/// The first half of the body's SHA-256, in hex: enough to tell deliveries of one second apart.
-fn body_hash(body: &[u8]) -> String {
-    let hash = digest::digest(&digest::SHA256, body);
+/// The first half of a SHA-256, in hex: enough to tell deliveries apart.
+pub(super) fn short_hash(bytes: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA256, bytes);
     hash.as_ref().iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
         // Writing to a string cannot fail.
         write!(hex, "{byte:02x}").unwrap_or_default();

@@ -23,6 +23,12 @@ pub struct ItemError {
     attribute: &'static str,
 }
 
+impl ItemError {
+    pub(super) fn new(key: String, attribute: &'static str) -> Self {
+        Self { key, attribute }
+    }
+}
+
 /// The item of a row. `ttl` is when the table forgets it, in seconds since 1970.
 pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
     let mut item = HashMap::with_capacity(24);
@@ -63,6 +69,9 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
         put("route", text(payload.route.path()));
         put("request", text(&payload.body));
     }
+    if let Some(generation) = row.generation {
+        put("generation", Value::N(generation.to_string()));
+    }
     if let Some(due) = row.due_at {
         put("due_line", text(&row.line));
         put("due_at", time(due));
@@ -70,6 +79,7 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
     let texts = [
         ("thread", row.place.thread.as_deref()),
         ("instance", row.instance.as_deref()),
+        ("zone", row.zone.as_deref()),
         ("to", row.to.as_ref().map(Phone::expose)),
         ("owner", row.owner.as_ref().map(|owner| owner.0.as_str())),
         ("reason", row.reason.as_deref()),
@@ -115,6 +125,8 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
             latest_only: truth("latest_only"),
         },
         instance: owned("instance"),
+        generation: number("generation").and_then(|n| u64::try_from(n).ok()),
+        zone: owned("zone"),
         occurred_at: time("occurred_at").ok_or(missing("occurred_at"))?,
         line: owned("line").ok_or(missing("line"))?,
         to: match text("to") {

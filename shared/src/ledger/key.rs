@@ -5,16 +5,17 @@
 //!
 //! `EZWhatsApp` publishes neither length nor alphabet, so we assume ASCII letters, digits, `:_.-` and at most
 //! [`MAX_KEY_LENGTH`] characters. Other bytes of an id are escaped as `.xx` (hex), long ids hashed as `.h…`; a `.` never
-//! follows otherwise, except `..` behind the name of an order book.
+//! follows otherwise, except `..` behind the name of a book.
 
 use std::fmt::{self, Write as _};
 
-use crate::client_config::{MAIN_ORDER_BOOK, Milestone};
+use crate::client_config::{MAIN_BOOK, Milestone};
 
 /// The longest key we build, in characters.
 pub const MAX_KEY_LENGTH: usize = 128;
 const MAX_ID: usize = 48;
 const MAX_INSTANCE: usize = 32;
+const MAX_STAGE: usize = 24;
 
 /// The idempotency key of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,13 +27,18 @@ pub struct Key {
 impl Key {
     /// The key of an order's milestone, told once for the whole order.
     pub fn order(book: &str, order_id: &str, milestone: Milestone) -> Self {
-        let mut subject = String::from("order:");
-        if book != MAIN_ORDER_BOOK {
-            subject.push_str(&plain(book, 20));
-            subject.push_str("..");
-        }
-        subject.push_str(&plain(order_id, MAX_ID));
-        Self { subject, stage: milestone.name().to_owned() }
+        Self { subject: subject("order", book, order_id), stage: milestone.name().to_owned() }
+    }
+
+    /// The subject of an appointment: `appointment:{id}`, or `appointment:{book}..{id}` outside the main book.
+    pub fn appointment(book: &str, id: &str) -> String {
+        subject("appointment", book, id)
+    }
+
+    /// The key of a reminder at a stage of such a subject. The first one of a stage has the plain key; those that follow,
+    /// for another start or another seat, add it with [`Self::for_instance`].
+    pub fn reminder(appointment: &str, stage: &str) -> Self {
+        Self { subject: appointment.to_owned(), stage: plain(stage, MAX_STAGE) }
     }
 
     /// The same milestone for another parcel, refund, invoice or change of the same order.
@@ -61,6 +67,16 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.subject, self.stage)
     }
+}
+
+fn subject(kind: &str, book: &str, id: &str) -> String {
+    let mut subject = format!("{kind}:");
+    if book != MAIN_BOOK {
+        subject.push_str(&plain(book, 20));
+        subject.push_str("..");
+    }
+    subject.push_str(&plain(id, MAX_ID));
+    subject
 }
 
 /// An id in the key's alphabet, at most `max` characters long.
@@ -105,6 +121,17 @@ mod tests {
             Key::order("main", "1001", Milestone::Shipped).for_instance("4670000000001").to_string(),
             "order:1001:shipped-4670000000001"
         );
+    }
+
+    #[test]
+    fn reminders_have_the_keys_of_the_guides_and_never_those_of_an_order() {
+        let subject = Key::appointment("main", "88");
+        assert_eq!(Key::reminder(&subject, "24h").to_string(), "appointment:88:24h");
+        let moved = Key::reminder(&subject, "24h").for_instance("20261124T0830Z-1").to_string();
+        assert_eq!(moved, "appointment:88:24h-20261124T0830Z-1");
+        assert_eq!(Key::appointment("clinic", "a/b"), "appointment:clinic..a.2fb");
+        let long = Key::reminder(&Key::appointment(&"x".repeat(40), &"x".repeat(90)), &"x".repeat(90));
+        assert!(long.for_instance(&"x".repeat(90)).to_string().len() <= MAX_KEY_LENGTH);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The ledger: what was told, what waits to be told, and what must not be told any more.
 //!
-//! The cast: a [`Row`] is one message under its idempotency [`Key`]; [`transition()`] says what may become of it;
+//! The cast: a [`Row`] is one message under its idempotency [`Key`]; an [`crate::appointment::Appointment`] heads the
+//! reminders of its subject; [`transition()`] says what may become of it;
 //! [`decide()`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
 //! table and holds no policy of its own.
 //!
@@ -8,7 +9,9 @@
 //! nothing; every write after a claim is the owner's. Does **not** promise that `EZWhatsApp` honours its idempotency key,
 //! on which "told at most once" rests when an answer is lost.
 
+mod claim;
 mod decide;
+mod header;
 mod item;
 mod key;
 mod news;
@@ -19,9 +22,10 @@ mod transition;
 #[cfg(test)]
 mod model;
 
+pub use claim::{Claim, contact_subject};
 pub use decide::{Verdict, decide};
 pub use key::{Key, MAX_KEY_LENGTH};
 pub use news::{News, QUIET_HOURS, Words};
 pub use row::{Context, Owner, Payload, Route, Row, State};
-pub use store::{Due, Ledger, LedgerError, Opened, Saved};
+pub use store::{Due, Ledger, LedgerError, Opened, Saved, Waiting};
 pub use transition::{Change, MAX_ATTEMPTS, NotNow, UNKNOWN_WINDOW, transition};

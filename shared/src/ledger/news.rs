@@ -17,6 +17,10 @@ pub struct News {
     pub place: Place,
     /// What tells it apart from others of the same key's stage, if anything does.
     pub instance: Option<String>,
+    /// For a reminder: the generation of the appointment that it is made for.
+    pub generation: Option<u64>,
+    /// The IANA zone in which quiet hours are kept for it, when it is not the client's.
+    pub zone: Option<String>,
     /// When it happened.
     pub occurred_at: Timestamp,
     /// The line that speaks.
@@ -83,6 +87,8 @@ impl Row {
             version: 1,
             place: news.place.clone(),
             instance: news.instance.clone(),
+            generation: news.generation,
+            zone: news.zone.clone(),
             occurred_at: news.occurred_at,
             line: news.line.clone(),
             to: news.to.clone(),

@@ -158,6 +158,10 @@ pub struct Row {
     pub place: Place,
     /// What tells it apart from others of the same stage (a parcel, a refund, an invoice), if anything does.
     pub instance: Option<String>,
+    /// For a reminder: the generation of the appointment that it was made for.
+    pub generation: Option<u64>,
+    /// The IANA zone in which quiet hours are kept for it, when it is not the client's.
+    pub zone: Option<String>,
     /// When the fact became one.
     pub occurred_at: Timestamp,
     /// The line that speaks.
@@ -214,6 +218,8 @@ pub(super) fn waiting() -> Row {
         version: 1,
         place: Place::of(milestone, None),
         instance: None,
+        generation: None,
+        zone: None,
         occurred_at: epoch,
         line: "main".into(),
         to: None,

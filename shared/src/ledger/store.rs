@@ -5,17 +5,22 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{get_item::GetItemError, put_item::PutItemError, query::QueryError},
+    operation::{
+        get_item::GetItemError, put_item::PutItemError, query::QueryError,
+        transact_write_items::TransactWriteItemsError,
+    },
     types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
 
 use super::{
+    header,
     item::{ItemError, from_item, to_item},
     key::Key,
     row::Row,
 };
 use crate::{
+    appointment::{Appointment, HEADER_STAGE},
     clock::{UnixMillis, from_millis},
     fault::{Fault, Faulty},
 };
@@ -26,6 +31,12 @@ pub enum LedgerError {
     /// A write did not go through.
     #[error("the ledger could not be written")]
     Write(#[source] Box<SdkError<PutItemError>>),
+    /// A claim that has to agree with an appointment's header did not go through.
+    #[error("the ledger could not be written")]
+    Claim(#[source] Box<SdkError<TransactWriteItemsError>>),
+    /// Others kept writing the same rows.
+    #[error("the ledger could not be written: others write the same rows again and again")]
+    Contended,
     /// The story of a subject, or what is due, could not be read.
     #[error("the ledger could not be read")]
     Query(#[source] Box<SdkError<QueryError>>),
@@ -42,7 +53,7 @@ impl Faulty for LedgerError {
         match self {
             // An item that the table does not take is not taken the next time either.
             Self::Write(error) if is_invalid(error) => Fault::Permanent,
-            Self::Write(_) | Self::Query(_) | Self::Get(_) => Fault::Transient,
+            Self::Write(_) | Self::Claim(_) | Self::Contended | Self::Query(_) | Self::Get(_) => Fault::Transient,
             Self::Damaged(_) => Fault::Permanent,
         }
     }
@@ -72,11 +83,13 @@ pub enum Saved {
     Gone,
 }
 
-/// A message that waits, as the index of what is due shows it.
+/// Something that waits, as the index of what is due shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// Its key.
     pub key: Key,
+    /// What it is.
+    pub what: Waiting,
     /// Since when it is due.
     pub due_at: Timestamp,
     /// Most useful first: 0 to 100.
@@ -85,11 +98,20 @@ pub struct Due {
     pub useful_until: Timestamp,
 }
 
+/// What waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// A message.
+    Message,
+    /// An appointment, with a reminder to be made of it.
+    Appointment(Box<Appointment>),
+}
+
 /// The ledger's table.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    db: Client,
-    table: String,
+    pub(super) db: Client,
+    pub(super) table: String,
     keep_days: u16,
 }
 
@@ -144,6 +166,57 @@ impl Ledger {
         }
     }
 
+    /// What is known of an appointment, as it is now.
+    pub async fn appointment(&self, subject: &str) -> Result<Option<Appointment>, LedgerError> {
+        let answer = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(subject.to_owned()))
+            .key("stage", Value::S(HEADER_STAGE.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| LedgerError::Get(Box::new(error)))?;
+        Ok(answer.item().map(header::from_item).transpose()?)
+    }
+
+    /// Writes what is known of an appointment over what was known before, and over nothing else. Gives what is known now
+    /// if that is something else.
+    pub async fn know(
+        &self,
+        before: Option<&Appointment>,
+        after: &Appointment,
+    ) -> Result<Result<(), Option<Box<Appointment>>>, LedgerError> {
+        let item = self.header_item(after);
+        let mut put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item.clone()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        put = match before {
+            None => put.condition_expression("attribute_not_exists(subject)"),
+            Some(before) => put
+                .condition_expression("#version = :version")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":version", Value::N(before.version.to_string())),
+        };
+        match refused(put.send().await)? {
+            None => Ok(Ok(())),
+            // Our own write, whose answer was lost.
+            Some(now) if now == item => Ok(Ok(())),
+            Some(now) if now.is_empty() => Ok(Err(None)),
+            Some(now) => Ok(Err(Some(Box::new(header::from_item(&now)?)))),
+        }
+    }
+
+    /// The item of a header. It is kept as long as a row that was made when the appointment begins.
+    pub(super) fn header_item(&self, appointment: &Appointment) -> HashMap<String, Value> {
+        let from = appointment.start.max(appointment.updated_at);
+        header::to_item(appointment, from.as_second() + i64::from(self.keep_days) * 86_400)
+    }
+
     /// All rows of a subject, as they are now.
     pub async fn story(&self, subject: &str) -> Result<Vec<Row>, LedgerError> {
         let mut story = Vec::new();
@@ -160,7 +233,7 @@ impl Ledger {
                 .send()
                 .await
                 .map_err(|error| LedgerError::Query(Box::new(error)))?;
-            for item in answer.items() {
+            for item in answer.items().iter().filter(|item| !is_header(item)) {
                 story.push(from_item(item)?);
             }
             match answer.last_evaluated_key {
@@ -185,7 +258,7 @@ impl Ledger {
         Ok(answer.item().map(from_item).transpose()?)
     }
 
-    /// Up to `limit` messages of a line that are due, the longest due first.
+    /// Up to `limit` messages and appointments of a line that are due, the longest due first.
     ///
     /// The index lags the table by moments: read the row before acting on it.
     pub async fn due(&self, line: &str, now: Timestamp, limit: i32) -> Result<Vec<Due>, LedgerError> {
@@ -213,7 +286,7 @@ impl Ledger {
         }
     }
 
-    fn ttl(&self, row: &Row) -> i64 {
+    pub(super) fn ttl(&self, row: &Row) -> i64 {
         row.created_at.as_second() + i64::from(self.keep_days) * 86_400
     }
 }
@@ -221,12 +294,19 @@ impl Ledger {
 fn read_due(item: &HashMap<String, Value>) -> Option<Due> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    let what =
+        if is_header(item) { Waiting::Appointment(Box::new(header::from_item(item).ok()?)) } else { Waiting::Message };
     Some(Due {
         key: Key::stored(text("subject")?, text("stage")?),
+        what,
         due_at: from_millis(number("due_at")?),
         priority: number("priority").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
         useful_until: from_millis(number("useful_until").unwrap_or(i64::MAX)),
     })
+}
+
+fn is_header(item: &HashMap<String, Value>) -> bool {
+    item.get("stage").and_then(|stage| stage.as_s().ok()).is_some_and(|stage| stage == HEADER_STAGE)
 }
 
 /// The item that stood in the way of a conditional write, if the condition failed.

@@ -46,7 +46,7 @@ impl Faulty for DeskError {
 /// What came of asking for a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reservation {
-    /// The slot is ours: send now.
+    /// The slots are ours: send now, and the others [`interval`] by interval.
     Granted {
         /// Whether somebody saw the line in good health less than [`HEALTH_GOOD_SECONDS`] ago: what it said.
         known_good: Option<String>,
@@ -105,6 +105,11 @@ impl Closed {
     }
 }
 
+/// How far apart the slots of a line are.
+pub fn interval(pace_per_minute: u32) -> SignedDuration {
+    SignedDuration::from_millis(60_000 / i64::from(pace_per_minute.max(1)))
+}
+
 /// The rows of all lines.
 #[derive(Debug, Clone)]
 pub struct Desk {
@@ -118,16 +123,17 @@ impl Desk {
         Self { db, table }
     }
 
-    /// Takes the next slot of a line, or says why there is none. `look_anyway` asks a line that is down too: the
-    /// clock's way to find out that it is back.
+    /// Takes the next `count` slots of a line, one after the other at its pace, or says why there is none. `look_anyway`
+    /// asks a line that is down too: the clock's way to find out that it is back.
     pub async fn reserve(
         &self,
         line: &str,
         pace_per_minute: u32,
+        count: u32,
         look_anyway: bool,
         now: Timestamp,
     ) -> Result<Reservation, DeskError> {
-        let slot = now.millis() + 60_000 / i64::from(pace_per_minute.max(1));
+        let slot = now.millis() + 60_000 / i64::from(pace_per_minute.max(1)) * i64::from(count.max(1));
         let down = if look_anyway { "" } else { " AND (attribute_not_exists(down_until) OR down_until <= :now)" };
         let answer = self
             .update(line)

@@ -11,6 +11,6 @@ mod desk;
 mod ezw;
 mod health;
 
-pub use desk::{Closed, Desk, DeskError, Reservation};
+pub use desk::{Closed, Desk, DeskError, Reservation, interval};
 pub use ezw::{Ezw, EzwError, MEDIA_FIELDS, Message, SEND_TIMEOUT, SendOutcome};
 pub use health::{HEALTH_GOOD_SECONDS, Health};

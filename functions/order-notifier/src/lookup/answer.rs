@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use shared::client_config::{ClientConfig, Milestone, Store};
+use shared::{
+    client_config::{ClientConfig, Milestone, Store},
+    contact::{Candidate, full_name},
+    json::{self, Misread, Raw},
+};
 
 use super::LookupError;
-use crate::{
-    json::{self, Raw},
-    order_event::{Contact, Delivery, Misread, NothingBecause, OrderEvent, PartialEvent, Reading},
-    people::{self, Candidate},
-};
+use crate::order_event::{Contact, Delivery, NothingBecause, OrderEvent, PartialEvent, Reading};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -168,7 +168,7 @@ pub fn read_order_answer(
     config: &ClientConfig,
 ) -> Result<Reading, LookupError> {
     let answer: Answer<'_> = json::parse(answer)?;
-    let problem = answer.errors.problem();
+    let problem = gravest(answer.errors);
     let data = answer.data.unwrap_or_default();
     let (order, place) = match data.fulfillment_order {
         Some(found) => (found.order, found.assigned_location),
@@ -233,17 +233,14 @@ impl Order<'_> {
         let billing = self.billing_address.unwrap_or_default();
         let customer = self.customer.as_ref();
         let own = customer.and_then(|customer| customer.default_phone_number.as_ref());
-        let (phone, phone_problem) = people::first_usable(
-            delivery,
-            [
-                Candidate { phone: self.phone, country: Raw::default() },
-                Candidate { phone: shipping.phone, country: shipping.country_code_v2 },
-                Candidate { phone: own.map(|own| own.phone_number).unwrap_or_default(), country: Raw::default() },
-                Candidate { phone: billing.phone, country: billing.country_code_v2 },
-            ],
-        );
+        let (phone, phone_problem) = delivery.first_usable([
+            self.phone.into(),
+            Candidate { phone: shipping.phone, country: shipping.country_code_v2 },
+            own.map(|own| own.phone_number).unwrap_or_default().into(),
+            Candidate { phone: billing.phone, country: billing.country_code_v2 },
+        ]);
         let name = customer
-            .and_then(|customer| people::full_name(customer.first_name, customer.last_name))
+            .and_then(|customer| full_name(customer.first_name, customer.last_name))
             .or_else(|| shipping.name.string())
             .or_else(|| billing.name.string());
         Contact { phone, phone_problem, redacted: false, name, locale: self.customer_locale.string() }
@@ -295,19 +292,17 @@ impl Location<'_> {
     }
 }
 
-impl Raw<'_> {
-    /// The gravest of an answer's `errors`, if there are any.
-    fn problem(self) -> Option<LookupError> {
-        if let Some(bare) = self.text() {
-            return Some(if bare.to_ascii_lowercase().contains("throttled") {
-                LookupError::Throttled { retry_after: None }
-            } else {
-                LookupError::Query
-            });
-        }
-        let problems: Vec<Problem<'_>> = self.as_shape()?;
-        problems.iter().map(Problem::meaning).min_by_key(|meaning| meaning.0).map(|(_, error)| error)
+/// The gravest of an answer's `errors`, if there are any.
+fn gravest(errors: Raw<'_>) -> Option<LookupError> {
+    if let Some(bare) = errors.text() {
+        return Some(if bare.to_ascii_lowercase().contains("throttled") {
+            LookupError::Throttled { retry_after: None }
+        } else {
+            LookupError::Query
+        });
     }
+    let problems: Vec<Problem<'_>> = errors.as_shape()?;
+    problems.iter().map(Problem::meaning).min_by_key(|meaning| meaning.0).map(|(_, error)| error)
 }
 
 impl Problem<'_> {

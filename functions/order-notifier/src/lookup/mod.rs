@@ -72,7 +72,7 @@ pub enum LookupError {
     Query,
     /// Not what the API documents.
     #[error("the store's API gave an answer that is not understood: {0}")]
-    Answer(#[from] crate::order_event::Misread),
+    Answer(#[from] shared::json::Misread),
     /// The answer doesn't end.
     #[error("the store's API gave an answer of more than {LARGEST_ANSWER} bytes")]
     TooLarge,

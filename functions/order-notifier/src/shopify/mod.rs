@@ -12,13 +12,14 @@ mod parcel;
 mod refund;
 
 use serde::Deserialize;
-use shared::client_config::Milestone;
+use shared::{
+    client_config::Milestone,
+    json::{self, Misread},
+    observe::Label,
+};
 
 use self::order::Extent;
-use crate::{
-    json,
-    order_event::{Delivery, Label, Misread, NothingBecause, PrivacyRequest, Reading, Values},
-};
+use crate::order_event::{Delivery, NothingBecause, PrivacyRequest, Reading, Values};
 
 /// Reads a delivery by its topic (`X-Shopify-Topic`).
 pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {

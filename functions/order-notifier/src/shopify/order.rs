@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use shared::client_config::Milestone;
+use shared::{
+    client_config::Milestone,
+    contact::{Candidate, full_name},
+    json::{self, Raw},
+};
 
 use super::{missing, parcel::Fulfillment, parse, put};
-use crate::{
-    json::{self, Raw},
-    order_event::{Contact, Delivery, NothingBecause, OrderEvent, Reading, Values},
-    people::{self, Candidate},
-};
+use crate::order_event::{Contact, Delivery, NothingBecause, OrderEvent, Reading, Values};
 
 /// The order resource: what we need of it.
 #[derive(Default, Deserialize)]
@@ -87,7 +87,7 @@ pub(super) struct Address<'a> {
 
 impl Address<'_> {
     pub(super) fn person(&self) -> Option<String> {
-        people::full_name(self.first_name, self.last_name).or_else(|| self.name.string())
+        full_name(self.first_name, self.last_name).or_else(|| self.name.string())
     }
 }
 
@@ -194,21 +194,18 @@ impl Order<'_> {
         let billing = self.billing_address.as_ref().unwrap_or(&no_address);
         let customer = self.customer.as_ref();
         let home = customer.and_then(|customer| customer.default_address.as_ref()).unwrap_or(&no_address);
-        let (phone, phone_problem) = people::first_usable(
-            delivery,
-            [
-                Candidate { phone: self.phone, country: Raw::default() },
-                Candidate { phone: shipping.phone, country: shipping.country_code },
-                Candidate {
-                    phone: customer.map(|customer| customer.phone).unwrap_or_default(),
-                    country: home.country_code,
-                },
-                Candidate { phone: billing.phone, country: billing.country_code },
-                Candidate { phone: home.phone, country: home.country_code },
-            ],
-        );
+        let (phone, phone_problem) = delivery.first_usable([
+            self.phone.into(),
+            Candidate { phone: shipping.phone, country: shipping.country_code },
+            Candidate {
+                phone: customer.map(|customer| customer.phone).unwrap_or_default(),
+                country: home.country_code,
+            },
+            Candidate { phone: billing.phone, country: billing.country_code },
+            Candidate { phone: home.phone, country: home.country_code },
+        ]);
         let name = customer
-            .and_then(|customer| people::full_name(customer.first_name, customer.last_name))
+            .and_then(|customer| full_name(customer.first_name, customer.last_name))
             .or_else(|| shipping.person())
             .or_else(|| billing.person());
         let emails = [self.email, self.contact_email, customer.map(|customer| customer.email).unwrap_or_default()];

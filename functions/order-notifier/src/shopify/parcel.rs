@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use shared::client_config::Milestone;
+use shared::{
+    client_config::Milestone,
+    contact::Candidate,
+    json::{self, Raw},
+    observe::Label,
+};
 
 use super::{missing, order::Address, parse, put};
-use crate::{
-    json::{self, Raw},
-    order_event::{Contact, Delivery, Label, NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, Values},
-    people::{self, Candidate},
-};
+use crate::order_event::{Contact, Delivery, NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, Values};
 
 /// The fulfilment resource, alone or within an order.
 #[derive(Default, Deserialize)]
@@ -84,8 +85,7 @@ fn of_parcel(
     let order = fulfillment.order_id.string().ok_or_else(|| missing("/order_id"))?;
     let parcel = fulfillment.id.string().ok_or_else(|| missing("/id"))?;
     let to = fulfillment.destination.unwrap_or_default();
-    let (phone, phone_problem) =
-        people::first_usable(delivery, [Candidate { phone: to.phone, country: to.country_code }]);
+    let (phone, phone_problem) = delivery.first_usable([Candidate { phone: to.phone, country: to.country_code }]);
     Ok(PartialEvent {
         milestone,
         order: OrderRef::Id(order),

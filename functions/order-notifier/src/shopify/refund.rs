@@ -6,9 +6,9 @@ use shared::client_config::Milestone;
 use super::{missing, parse, put};
 use crate::{
     amount::Amount,
-    json::{self, Raw},
     order_event::{Contact, Delivery, NothingBecause, OrderRef, PartialEvent, Reading, Values},
 };
+use shared::json::{self, Raw};
 
 /// The refund resource.
 #[derive(Default, Deserialize)]

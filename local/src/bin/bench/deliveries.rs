@@ -1,6 +1,6 @@
-//! The events: deliveries of a shop as API Gateway hands them over, and records of the inbox's stream.
+//! The events: deliveries of a shop and of a CRM as API Gateway hands them over, and records of an inbox's stream.
 //!
-//! Every delivery is a new order in the words of a recorded one, signed with the demo shop's secret.
+//! Every delivery is a new order in the words of a recorded one, or a new appointment, signed with the demo's secret.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -8,7 +8,10 @@ use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::hmac;
 use serde_json::{Map, Value, json};
-use shared::client_config::{ClientConfig, StoreKind};
+use shared::{
+    client_config::{CalendarKind, ClientConfig, CustomScheme, StoreKind},
+    inbox::item_id,
+};
 
 /// An `orders/create` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
 /// leaves about 5 KB: the size of a small order.
@@ -28,7 +31,7 @@ pub(crate) struct Delivery {
     /// As the sender names it.
     pub(crate) id: String,
     /// Lower-case names.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
     path: String,
     at_ms: i64,
@@ -75,23 +78,47 @@ impl Shop {
             ("x-shopify-triggered-at", at.strftime("%FT%T%.3fZ").to_string()),
             ("x-shopify-webhook-id", id.clone()),
         ];
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(Delivery { id, headers, body, path: format!("/stores/{}", self.store), at_ms })
     }
 }
 
+/// The first calendar of a client that signs by Standard Webhooks.
+pub(crate) fn crm(config: &ClientConfig) -> anyhow::Result<String> {
+    let crm = config.calendars.iter().find(|(_, calendar)| {
+        matches!(calendar.kind, CalendarKind::Custom { verify: CustomScheme::StandardWebhooks, .. })
+    });
+    Ok(crm.context("the client has no calendar that signs by Standard Webhooks")?.0.clone())
+}
+
 impl Delivery {
+    /// A booking of a CRM, posted at `at_ms`.
+    pub(crate) fn of_crm(made: local::console::samples::Delivery, at_ms: i64) -> anyhow::Result<Self> {
+        let id = made.header("webhook-id").context("a booking has no id")?.to_owned();
+        let headers = made.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        Ok(Self { id, headers, body: made.body, path: made.path, at_ms })
+    }
+
+    /// Its key in the inbox.
+    pub(crate) fn key(&self) -> String {
+        item_id(self.path.rsplit('/').next().unwrap_or_default(), &self.id)
+    }
+
     /// The delivery as an event of an HTTP API, payload format 2.0:
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
     pub(crate) fn as_event(&self) -> Value {
         let headers: Map<String, Value> =
-            self.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+            self.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let booking = self.path.starts_with("/bookings/");
+        let (route, parameter) =
+            if booking { ("POST /bookings/{calendar}", "calendar") } else { ("POST /stores/{store}", "store") };
         json!({
             "version": "2.0",
-            "routeKey": "POST /stores/{store}",
+            "routeKey": route,
             "rawPath": self.path,
             "rawQueryString": "",
             "headers": headers,
-            "pathParameters": {"store": self.path.rsplit('/').next()},
+            "pathParameters": {parameter: self.path.rsplit('/').next()},
             "requestContext": {
                 "accountId": "000000000000",
                 "apiId": "bench",
@@ -105,7 +132,7 @@ impl Delivery {
                     "userAgent": "Shopify-Captain-Hook",
                 },
                 "requestId": self.id,
-                "routeKey": "POST /stores/{store}",
+                "routeKey": route,
                 "stage": "$default",
                 "time": "20/Nov/2026:08:00:00 +0000",
                 "timeEpoch": self.at_ms,
@@ -116,7 +143,7 @@ impl Delivery {
     }
 }
 
-/// An event of the inbox's stream with these items, as Lambda hands it over:
+/// An event of an inbox's stream with these items, as Lambda hands it over:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>.
 pub(crate) fn stream_event(items: impl IntoIterator<Item = Value>) -> Value {
     let record = |(number, image): (usize, Value)| {

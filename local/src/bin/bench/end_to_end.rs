@@ -91,7 +91,7 @@ async fn send(
 ) -> anyhow::Result<()> {
     let mut request = http.post(url);
     for (name, value) in &delivery.headers {
-        request = request.header(*name, value);
+        request = request.header(name, value);
     }
     let begun = tokio::time::Instant::now();
     let answer = request.body(delivery.body).send().await?;

@@ -1,4 +1,4 @@
-//! What is measured: five kinds of events, each the everyday work of one function.
+//! What is measured: seven kinds of events, each the everyday work of one function.
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -29,17 +29,28 @@ pub(crate) enum Job {
     IdleTick,
     /// A minute in which 20 messages are due, because their line was down.
     DueTick,
+    /// A record of the bookings' stream: an appointment is learned of.
+    Booking,
+    /// A minute in which 20 reminders are due.
+    ReminderTick,
 }
 
 impl Job {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::NewDelivery, Self::Duplicate, Self::Message, Self::IdleTick, Self::DueTick];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::NewDelivery,
+        Self::Duplicate,
+        Self::Message,
+        Self::IdleTick,
+        Self::DueTick,
+        Self::Booking,
+        Self::ReminderTick,
+    ];
 
     pub(crate) fn function(self) -> &'static str {
         match self {
             Self::NewDelivery | Self::Duplicate => RECEIVER,
             Self::Message => NOTIFIER,
-            Self::IdleTick | Self::DueTick => SCHEDULER,
+            Self::IdleTick | Self::DueTick | Self::Booking | Self::ReminderTick => SCHEDULER,
         }
     }
 
@@ -50,12 +61,14 @@ impl Job {
             Self::Message => "notifier: one message",
             Self::IdleTick => "scheduler: idle tick",
             Self::DueTick => "scheduler: 20 due",
+            Self::Booking => "scheduler: one booking",
+            Self::ReminderTick => "scheduler: 20 reminders",
         }
     }
 
     /// Whether each event needs the world made ready for it, so that events can't be made in advance.
     pub(crate) fn one_by_one(self) -> bool {
-        self == Self::DueTick
+        matches!(self, Self::DueTick | Self::ReminderTick)
     }
 
     /// How many of `wanted` events are enough: a tick with 20 messages is 20 events' work.
@@ -71,7 +84,8 @@ impl Job {
             Self::Duplicate => answer["statusCode"] == 200 && usage.refused == 1,
             Self::Message => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1,
             Self::IdleTick => answer["due"] == 0,
-            Self::DueTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
+            Self::DueTick | Self::ReminderTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
+            Self::Booking => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,
         };
         ensure!(did, "{} did something else: {answer} with {usage:?}", self.title());
         Ok(())

@@ -13,6 +13,7 @@ mod building;
 mod cost;
 mod deliveries;
 mod end_to_end;
+mod growth;
 mod instructions;
 mod job;
 mod process;
@@ -82,8 +83,11 @@ enum Part {
     Message,
     IdleTick,
     DueTick,
+    Booking,
+    ReminderTick,
     Instructions,
     EndToEnd,
+    Growth,
 }
 
 impl Part {
@@ -94,7 +98,9 @@ impl Part {
             Self::Message => Some(Job::Message),
             Self::IdleTick => Some(Job::IdleTick),
             Self::DueTick => Some(Job::DueTick),
-            Self::Instructions | Self::EndToEnd => None,
+            Self::Booking => Some(Job::Booking),
+            Self::ReminderTick => Some(Job::ReminderTick),
+            Self::Instructions | Self::EndToEnd | Self::Growth => None,
         }
     }
 }
@@ -178,6 +184,11 @@ async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Resul
         eprintln!("end to end: {} deliveries a second for {} s", arguments.rate, arguments.seconds);
         let result = end_to_end::measure(root, &binaries, arguments.rate, arguments.seconds).await?;
         section("End to end", &report::end_to_end(&result))?;
+    }
+    if wanted(Part::Growth) {
+        let most = if arguments.quick { 100 } else { 1000 };
+        eprintln!("growth: up to {most} reminders due in one sweep");
+        section("Reminders in one sweep", &report::growth(&growth::measure(root, &binaries, most).await?))?;
     }
     if let Some(bill) = report::bill(&worlds[0], &measured) {
         section("Cost at list prices", &bill)?;

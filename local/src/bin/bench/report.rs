@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     cost::{self, Bill, Load},
     end_to_end::EndToEnd,
+    growth::Swept,
     instructions::Instructions,
     job::{Job, NOTIFIER, RECEIVER},
     rounds::{Figures, Measured, Yardsticks},
@@ -192,6 +193,27 @@ pub(crate) fn end_to_end(result: &EndToEnd) -> String {
          polls a stream about four times a second.\n"
     );
     text.push_str(&sentence);
+    text
+}
+
+/// What each reminder takes, the more of them are due.
+pub(crate) fn growth(sweeps: &[Swept]) -> String {
+    let mut text = String::from(
+        "| due | ms in all | ms each | DynamoDB each | write units each | read units each | sends each |\n\
+         |---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for Swept { due, took_ms, usage } in sweeps {
+        let each = |total: f64| shown(total / count(*due));
+        let cells = [
+            shown(*took_ms),
+            each(*took_ms),
+            each(count64(usage.dynamo_requests())),
+            each(usage.write_units),
+            each(usage.read_units),
+            each(count64(usage.sends)),
+        ];
+        line(&mut text, &due.to_string(), &cells);
+    }
     text
 }
 

@@ -11,15 +11,20 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use local::{Options, Stack, fake_ezw::HealthPreset};
+use jiff::{SignedDuration, Timestamp};
+use local::{
+    Options, Stack,
+    console::bookings::{BookingBook, Deed, Desk},
+    fake_ezw::HealthPreset,
+};
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
-use shared::{client_config::ClientConfig, inbox::item_id};
+use shared::client_config::ClientConfig;
 use tokio::time::Instant;
 
 use crate::{
-    deliveries::{Delivery, Shop, stream_event, tick_event},
-    job::{DUE, Job, NOTIFIER, RECEIVER},
+    deliveries::{Delivery, Shop, crm, stream_event, tick_event},
+    job::{DUE, Job, NOTIFIER, RECEIVER, SCHEDULER},
     process::{Environment, environment},
     usage::Usage,
 };
@@ -37,7 +42,13 @@ pub(crate) struct Done {
     pub(crate) usage: Usage,
 }
 
-/// A stack, and a shop that sends to it.
+/// Appointments begin so long after they are booked when nothing is to be due yet.
+const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// And so long when a reminder is to be due at once: the demo's CRM reminds two hours before, and later of what is booked
+/// later.
+const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// A stack, and a shop and a CRM that send to it.
 pub(crate) struct World {
     /// Whose binaries run in it.
     pub(crate) label: String,
@@ -45,7 +56,11 @@ pub(crate) struct World {
     pub(crate) binaries: PathBuf,
     pub(crate) stack: Arc<Stack>,
     pub(crate) shop: Shop,
+    config: ClientConfig,
+    crm: String,
+    bookings: BookingBook,
     inbox: String,
+    booking_inbox: String,
     _scratch: tempfile::TempDir,
 }
 
@@ -79,11 +94,18 @@ impl World {
             options.template = Some(path);
         }
         let stack = Stack::start(options).await?;
-        let shop = Shop::of(&ClientConfig::parse(&text)?, |name| stack.secrets().current(name))?;
+        let config = ClientConfig::parse(&text)?;
+        let shop = Shop::of(&config, |name| stack.secrets().current(name))?;
+        let crm = crm(&config)?;
         let functions = &stack.template().functions;
-        let inbox = functions.iter().find_map(|function| function.env.get("STORE_INBOX_TABLE")).cloned();
-        let inbox = inbox.context("no function of the template has STORE_INBOX_TABLE")?;
-        Ok(Self { label: label.to_owned(), binaries: binaries.to_owned(), stack, shop, inbox, _scratch: scratch })
+        let table = |variable: &str| {
+            let table = functions.iter().find_map(|function| function.env.get(variable)).cloned();
+            table.with_context(|| format!("no function of the template has {variable}"))
+        };
+        let (inbox, booking_inbox) = (table("STORE_INBOX_TABLE")?, table("BOOKING_INBOX_TABLE")?);
+        let (label, binaries) = (label.to_owned(), binaries.to_owned());
+        let bookings = BookingBook::default();
+        Ok(Self { label, binaries, stack, shop, config, crm, bookings, inbox, booking_inbox, _scratch: scratch })
     }
 
     /// A delivery of now, by the functions' clock.
@@ -109,6 +131,15 @@ impl World {
             Job::Message => {
                 let items = self.filed(count).await?;
                 Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
+            }
+            Job::Booking => {
+                let items = self.booked(count, A_MONTH).await?;
+                Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
+            }
+            Job::ReminderTick => {
+                ensure!(count == 1, "each tick's reminders have to be made due just before it");
+                self.make_reminders_due(DUE).await?;
+                Ok(same(&tick_event()))
             }
             Job::IdleTick => Ok(same(&tick_event())),
             Job::DueTick => {
@@ -164,15 +195,45 @@ impl World {
     async fn filed(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
-            let delivery = self.delivery()?;
-            self.file(&delivery).await?;
-            let key = json!({"id": {"S": item_id(&self.shop.store, &delivery.id)}});
-            let mut found = self.stack.dynamo().call("GetItem", &json!({"TableName": self.inbox, "Key": key}))?;
-            let item = found["Item"].take();
-            ensure!(item.is_object(), "an accepted delivery is not in the inbox");
-            items.push(item);
+            items.push(self.through_inbox(&self.delivery()?, &self.inbox).await?);
         }
         Ok(items)
+    }
+
+    /// The same with new appointments that begin so long from now.
+    async fn booked(&self, count: usize, ahead: SignedDuration) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.through_inbox(&self.booking(ahead)?, &self.booking_inbox).await?);
+        }
+        Ok(items)
+    }
+
+    fn booking(&self, ahead: SignedDuration) -> anyhow::Result<Delivery> {
+        let now_ms = self.stack.clock().now_ms();
+        let now = Timestamp::from_millisecond(now_ms)?;
+        let secret = |name: &str| self.stack.secrets().current(name);
+        let desk = Desk { config: &self.config, secret: &secret, calendars: self.stack.calendars() };
+        let mut batch = self.bookings.make(&desk, &self.crm, Deed::Book, now + ahead, now)?;
+        Delivery::of_crm(batch.deliveries.pop().context("nothing is posted for a booking")?, now_ms)
+    }
+
+    async fn through_inbox(&self, delivery: &Delivery, inbox: &str) -> anyhow::Result<Value> {
+        self.file(delivery).await?;
+        let key = json!({"id": {"S": delivery.key()}});
+        let mut found = self.stack.dynamo().call("GetItem", &json!({"TableName": inbox, "Key": key}))?;
+        let item = found["Item"].take();
+        ensure!(item.is_object(), "an accepted delivery is not in the inbox");
+        Ok(item)
+    }
+
+    /// Makes so many reminders due now: appointments are booked when their last reminder's time has come.
+    pub(crate) async fn make_reminders_due(&self, count: usize) -> anyhow::Result<()> {
+        for item in self.booked(count, AN_HOUR).await? {
+            let answer = self.stack.invoke(SCHEDULER, &stream_event([item])).await?;
+            ensure!(answer["batchItemFailures"] == json!([]), "a booking was not taken: {answer}");
+        }
+        Ok(())
     }
 
     /// Makes 20 messages due: they come while their line is down, then it is up again and a minute has passed.

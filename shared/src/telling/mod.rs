@@ -1,15 +1,21 @@
 //! Telling one message: claim it, look at its story and at the line, submit it, settle it.
 //!
-//! Both functions that send go this way: order-notifier with news ([`Teller::tell`]), reminder-scheduler with what
-//! waited ([`Teller::resume`]). Nothing here decides anything about messages: [`transition()`] and [`decide()`] do.
+//! Both functions that send go this way: order-notifier with news ([`Teller::tell`]), reminder-scheduler with reminders
+//! ([`Teller::remind`]) and with what waited ([`Teller::resume`]). Nothing here decides anything about messages: [`transition()`] and [`decide()`] do.
 //!
 //! ```text
 //! claim ──► story ∥ slot of the line ──► health ──► submit ──► settle
 //!   1 write     1 read ∥ 1 write        (30 s cache)  1 send     1 write
 //! ```
 //!
+//! A reminder goes the other way round: slot, health, and then the claim, which asks the appointment's header in the same
+//! transaction. So nothing lies between the last look at the truth and the send, and a line that is down costs no write.
+//!
 //! Promises that nothing is submitted that is not claimed by us, beside its whole story, over a line that is known to be
 //! good; and that whatever happens after the claim is written down, or found again when the claim's lease ends.
+
+mod reminding;
+mod slots;
 
 use std::{
     collections::HashMap,
@@ -33,10 +39,11 @@ use crate::{
     secret::{Secret, Secrets},
 };
 
+pub use reminding::Reminded;
+pub use slots::Slots;
+
 /// A send may take so long; with less time left than this and a little, none is begun.
 const TIME_FOR_A_SEND: Duration = Duration::from_secs(13);
-/// How long a function waits for its slot of the line's pace before it leaves the message to the clock.
-const WORTH_WAITING: SignedDuration = SignedDuration::from_secs(6);
 /// Older than this, a story is read again before a message is sent.
 const STORY_GOES_STALE: SignedDuration = SignedDuration::from_secs(1);
 /// How long after each submit of unknown outcome the same key is tried again: soon after a dropped connection, and still
@@ -75,6 +82,21 @@ enum Attempt {
     Done(Change),
     /// This change, because the line takes nothing now.
     LineClosed(Change),
+}
+
+/// The way to `EZWhatsApp` over one line.
+struct Access {
+    token: Secret,
+    /// Whether the token was asked for again a moment ago.
+    refreshed: bool,
+    /// What the line said of itself.
+    health: String,
+}
+
+/// There is no such way now.
+struct NoAccess {
+    until: Timestamp,
+    reason: String,
 }
 
 /// Telling failed in the middle: whatever was claimed is found again when its lease ends.
@@ -183,6 +205,7 @@ impl Teller {
     /// Tells news, once.
     pub async fn tell(&self, shift: &Shift, news: News) -> Result<Told, TellError> {
         self.line_of(&news.line, &news.key)?;
+        let slots = &mut Slots::of(1);
         let mut key = news.key.clone();
         // A second parcel, refund or invoice of the same milestone finds the first one's row in its way and takes a
         // key of its own.
@@ -190,10 +213,10 @@ impl Teller {
             let now = self.clock.now();
             let row = Row::open(&news, key.clone(), shift.owner.clone(), shift.lease_until(now), now);
             match self.ledger.open(&row).await? {
-                Opened::New => return self.begin(shift, row).await,
+                Opened::New => return self.begin(shift, slots, row).await,
                 Opened::Exists(before) => match (&news.instance, &before.instance) {
                     (Some(mine), Some(theirs)) if mine != theirs && key == news.key => key = key.for_instance(mine),
-                    _ => return self.meet(shift, *before, &row).await,
+                    _ => return self.meet(shift, slots, *before, &row).await,
                 },
             }
         }
@@ -201,19 +224,23 @@ impl Teller {
     }
 
     /// Goes on with a message that waited.
-    pub async fn resume(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+    pub async fn resume(&self, shift: &Shift, slots: &mut Slots, row: Row) -> Result<Told, TellError> {
         let now = self.clock.now();
         self.line_of(&row.line, &row.key)?;
         if row.useful_until <= now && row.state != State::Claimed {
             return self.settle(row, &Change::Expire { owner: None }).await;
         }
-        self.take(shift, row).await
+        if row.generation.is_some() {
+            self.resume_reminder(shift, slots, row).await
+        } else {
+            self.take(shift, slots, row).await
+        }
     }
 
     /// A row that is new and ours.
-    async fn begin(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+    async fn begin(&self, shift: &Shift, slots: &mut Slots, row: Row) -> Result<Told, TellError> {
         match row.state {
-            State::Claimed => self.submit(shift, row).await,
+            State::Claimed => self.submit(shift, slots, row).await,
             State::Noted | State::Unsaid => Ok(Told::Noted(row.key)),
             _ => {
                 self.report(&row);
@@ -223,7 +250,7 @@ impl Teller {
     }
 
     /// A row that was there before.
-    async fn meet(&self, shift: &Shift, before: Row, mine: &Row) -> Result<Told, TellError> {
+    async fn meet(&self, shift: &Shift, slots: &mut Slots, before: Row, mine: &Row) -> Result<Told, TellError> {
         let now = self.clock.now();
         match before.state {
             State::Claimed if before.lease_until.is_some_and(|lease| now < lease) => {
@@ -233,10 +260,10 @@ impl Teller {
                 // Somebody is at it, or died at it a moment ago. The clock looks when the lease has ended.
                 self.settle(before, &Change::Watch).await
             }
-            State::Claimed => self.take(shift, before).await,
+            State::Claimed => self.take(shift, slots, before).await,
             State::Unsaid if let Some(next) = mine.in_place_of(&before) => {
                 match self.ledger.save(&before, &next).await? {
-                    Saved::Yes => self.begin(shift, next).await,
+                    Saved::Yes => self.begin(shift, slots, next).await,
                     // Another report of it was quicker.
                     Saved::Overtaken(now) => Ok(Told::Known(now.key, now.state)),
                     Saved::Gone => Err(TellError::Contended(before.key)),
@@ -254,7 +281,7 @@ impl Teller {
     }
 
     /// Claims a row that waits, and goes on with it.
-    async fn take(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+    async fn take(&self, shift: &Shift, slots: &mut Slots, row: Row) -> Result<Told, TellError> {
         let now = self.clock.now();
         let change = Change::Claim { owner: shift.owner.clone(), lease_until: shift.lease_until(now) };
         let next = match transition(&row, &change, now) {
@@ -263,7 +290,7 @@ impl Teller {
             Err(NotNow::NotYours | NotNow::NotDue | NotNow::NotClaimed) => return Ok(Told::Waits(row.key, row.state)),
         };
         match self.ledger.save(&row, &next).await? {
-            Saved::Yes if next.state == State::Claimed => self.submit(shift, next).await,
+            Saved::Yes if next.state == State::Claimed => self.submit(shift, slots, next).await,
             Saved::Yes => {
                 self.report(&next);
                 Ok(told(next))
@@ -275,9 +302,15 @@ impl Teller {
     }
 
     /// Everything between the claim and its settlement.
-    async fn submit(&self, shift: &Shift, row: Row) -> Result<Told, TellError> {
+    async fn submit(&self, shift: &Shift, slots: &mut Slots, row: Row) -> Result<Told, TellError> {
         let line = self.line_of(&row.line, &row.key)?;
-        match self.attempt(shift, &row, line).await? {
+        let attempt = self.attempt(shift, slots, &row, line).await?;
+        self.conclude(row, attempt).await
+    }
+
+    /// Writes down what an attempt led to.
+    async fn conclude(&self, row: Row, attempt: Attempt) -> Result<Told, TellError> {
+        match attempt {
             Attempt::Done(change) => self.settle(row, &change).await,
             Attempt::LineClosed(change) => Ok(match self.settle(row, &change).await? {
                 Told::Waits(key, state) => Told::LineClosed(key, state),
@@ -297,12 +330,13 @@ impl Teller {
     async fn clearance(
         &self,
         shift: &Shift,
+        slots: &mut Slots,
         row: &Row,
         line: &Line,
     ) -> Result<Result<Option<String>, Attempt>, TellError> {
         let owner = || shift.owner.clone();
         let asked_at = self.clock.now();
-        if let Some(until) = self.config.quiet_until(asked_at).filter(|_| !row.any_hour) {
+        if let Some(until) = self.config.quiet_until_in(row.zone.as_deref(), asked_at).filter(|_| !row.any_hour) {
             let change = Change::Hold { owner: owner(), until, reason: QUIET_HOURS.to_owned() };
             return Ok(Err(Attempt::Done(change)));
         }
@@ -310,7 +344,8 @@ impl Teller {
             // What waited is often old news by now: no slot of the pace for that.
             (self.ledger.story(row.key.subject()).await, None)
         } else {
-            let (story, slot) = tokio::join!(self.ledger.story(row.key.subject()), self.slot(shift, row, line));
+            let (story, slot) =
+                tokio::join!(self.ledger.story(row.key.subject()), self.slot(shift, slots, &row.line, line));
             (story, Some(slot))
         };
         if let Some(change) = decide(row, &story?, self.clock.now()).change(owner()) {
@@ -318,8 +353,9 @@ impl Teller {
         }
         let slot = match slot {
             Some(slot) => slot?,
-            None => self.slot(shift, row, line).await?,
+            None => self.slot(shift, slots, &row.line, line).await?,
         };
+        slots.spend();
         let (known_good, drop_before) = match slot {
             Reservation::Granted { known_good, drop_before } => (known_good, drop_before),
             Reservation::Closed(closed) => {
@@ -342,53 +378,79 @@ impl Teller {
     }
 
     /// One attempt at a claimed row: the change that it leads to.
-    async fn attempt(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Attempt, TellError> {
-        let owner = shift.owner.clone();
-        let hold = |until: Timestamp, reason: String| Change::Hold { owner: owner.clone(), until, reason };
-        let known_good = match self.clearance(shift, row, line).await? {
+    async fn attempt(&self, shift: &Shift, slots: &mut Slots, row: &Row, line: &Line) -> Result<Attempt, TellError> {
+        let known_good = match self.clearance(shift, slots, row, line).await? {
             Ok(known_good) => known_good,
             Err(attempt) => return Ok(attempt),
         };
+        match self.access(shift, &row.line, known_good).await? {
+            Ok(access) => self.deliver(shift, row, access).await,
+            Err(NoAccess { until, reason }) => {
+                Ok(Attempt::LineClosed(Change::Hold { owner: shift.owner.clone(), until, reason }))
+            }
+        }
+    }
+
+    /// The way to `EZWhatsApp` over a line that is known to be good, or until when there is none. `known_good` is what
+    /// somebody has just seen of its health, if anybody has.
+    async fn access(
+        &self,
+        shift: &Shift,
+        line: &str,
+        known_good: Option<String>,
+    ) -> Result<Result<Access, NoAccess>, TellError> {
         let now = self.clock.now();
-        let (Some(payload), true) = (&row.payload, shift.has_time()) else {
-            return Ok(Attempt::LineClosed(hold(now, "the function's time ran out".to_owned())));
-        };
-        let secret_name = self.config.line_secret(&row.line);
+        let out_of_time = || NoAccess { until: now, reason: "the function's time ran out".to_owned() };
+        if !shift.has_time() {
+            return Ok(Err(out_of_time()));
+        }
+        let secret_name = self.config.line_secret(line);
         let mut token = match self.secrets.current(&secret_name, now).await {
             Ok(token) => token,
             Err(error) => {
-                tracing::error!(line.name = row.line, "{}", crate::fault::chain(&error));
-                return Ok(Attempt::LineClosed(hold(now + SignedDuration::from_mins(1), error.to_string())));
+                tracing::error!(line.name = line, "{}", crate::fault::chain(&error));
+                return Ok(Err(NoAccess { until: now + SignedDuration::from_mins(1), reason: error.to_string() }));
             }
         };
         let mut refreshed = false;
-        let said = loop {
-            match self.health(row, known_good.clone(), &token, now).await? {
+        let health = loop {
+            match self.health(line, known_good.clone(), &token, now).await? {
                 Ok(said) => break said,
                 Err(health) if health.http_status == 401 && !refreshed => {
                     refreshed = true;
                     match self.fresh_token(&secret_name, now).await {
                         Some(fresh) => token = fresh,
-                        None => return self.unauthorized(row, &owner, now).await,
+                        None => return Ok(Err(self.unauthorized(line, now).await?)),
                     }
                 }
-                Err(health) if health.http_status == 401 => return self.unauthorized(row, &owner, now).await,
+                Err(health) if health.http_status == 401 => return Ok(Err(self.unauthorized(line, now).await?)),
                 Err(health) => {
                     observe::count(&self.config.client, Metric::LineUnsendable, now);
                     let until = now + SignedDuration::from_secs(60);
                     let closed = Closed::Down { until, said: health.summary() };
-                    return Ok(Attempt::LineClosed(hold(until, closed.reason())));
+                    return Ok(Err(NoAccess { until, reason: closed.reason() }));
                 }
             }
         };
         if !shift.has_time_to_send() {
-            return Ok(Attempt::LineClosed(hold(now, "the function's time ran out".to_owned())));
+            return Ok(Err(out_of_time()));
         }
-        tracing::info!(message.key = %row.key, line.name = row.line, line.health = said, "line is sendable");
-        let mut outcome = self.ezw.send(&token, &row.key, payload).await;
-        if outcome == SendOutcome::Unauthorized && !refreshed {
+        Ok(Ok(Access { token, refreshed, health }))
+    }
+
+    /// Submits a claimed row over a line that is good: the change that it leads to.
+    async fn deliver(&self, shift: &Shift, row: &Row, access: Access) -> Result<Attempt, TellError> {
+        let owner = shift.owner.clone();
+        let hold = |until: Timestamp, reason: String| Change::Hold { owner: owner.clone(), until, reason };
+        let Some(payload) = &row.payload else {
+            return Ok(Attempt::Done(Change::Refuse { owner, reason: "it holds nothing to send".to_owned() }));
+        };
+        tracing::info!(message.key = %row.key, line.name = row.line, line.health = access.health, "line is sendable");
+        let mut outcome = self.ezw.send(&access.token, &row.key, payload).await;
+        if outcome == SendOutcome::Unauthorized && !access.refreshed {
             // The token was rotated between two reads of it: nothing was sent, so the new one may be tried at once.
-            if let Some(fresh) = self.fresh_token(&secret_name, now).await {
+            let secret_name = self.config.line_secret(&row.line);
+            if let Some(fresh) = self.fresh_token(&secret_name, self.clock.now()).await {
                 outcome = self.ezw.send(&fresh, &row.key, payload).await;
             }
         }
@@ -407,7 +469,10 @@ impl Teller {
                 self.desk.slow_down(&row.line, until).await?;
                 Attempt::LineClosed(hold(until, "EZWhatsApp asked for a slower pace".to_owned()))
             }
-            SendOutcome::Unauthorized => return self.unauthorized(row, &owner, now).await,
+            SendOutcome::Unauthorized => {
+                let NoAccess { until, reason } = self.unauthorized(&row.line, now).await?;
+                Attempt::LineClosed(hold(until, reason))
+            }
             SendOutcome::Refused(reason) => Attempt::Done(Change::Refuse { owner, reason }),
             SendOutcome::Contested(reason) => Attempt::Done(Change::Contest { owner, reason }),
             SendOutcome::NotSent(reason) => {
@@ -421,39 +486,23 @@ impl Teller {
         })
     }
 
-    /// A slot of the line's pace; waits for one that is near.
-    async fn slot(&self, shift: &Shift, row: &Row, line: &Line) -> Result<Reservation, TellError> {
-        loop {
-            let now = self.clock.now();
-            let slot = self.desk.reserve(&row.line, line.pace_per_minute, shift.look_anyway, now).await?;
-            let Reservation::Closed(Closed::Busy { until }) = slot else { return Ok(slot) };
-            let wait = until.duration_since(now);
-            let patient = shift.look_anyway || wait <= WORTH_WAITING;
-            let wait = Duration::try_from(wait).unwrap_or_default();
-            if !patient || shift.deadline.remaining() < wait + TIME_FOR_A_SEND {
-                return Ok(slot);
-            }
-            tokio::time::sleep(wait.max(Duration::from_millis(5))).await;
-        }
-    }
-
     /// What the line says of itself, no older than [`HEALTH_GOOD_SECONDS`] if it is good.
     async fn health(
         &self,
-        row: &Row,
+        line: &str,
         known_good: Option<String>,
         token: &Secret,
         now: Timestamp,
     ) -> Result<Result<String, Health>, TellError> {
         let fresh = |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_secs(HEALTH_GOOD_SECONDS);
-        let remembered = self.remembered().get(&row.line).filter(|(at, _)| fresh(at)).map(|(_, said)| said.clone());
+        let remembered = self.remembered().get(line).filter(|(at, _)| fresh(at)).map(|(_, said)| said.clone());
         if let Some(said) = remembered.or(known_good) {
             return Ok(Ok(said));
         }
         let health = self.ezw.health(token).await;
         let said = health.summary();
         tracing::info!(
-            line.name = row.line,
+            line.name = line,
             line.sendable = health.sendable,
             line.effective_send_state = health.effective_send_state,
             line.lifecycle_state = health.lifecycle_state,
@@ -462,13 +511,13 @@ impl Teller {
             "asked for the line's health"
         );
         if health.http_status != 401 {
-            self.desk.note_health(&row.line, &health, now).await?;
+            self.desk.note_health(line, &health, now).await?;
         }
         if !health.is_sendable() {
-            self.forget_health(&row.line);
+            self.forget_health(line);
             return Ok(Err(health));
         }
-        self.remembered().insert(row.line.clone(), (now, said.clone()));
+        self.remembered().insert(line.to_owned(), (now, said.clone()));
         Ok(Ok(said))
     }
 
@@ -490,11 +539,10 @@ impl Teller {
         }
     }
 
-    async fn unauthorized(&self, row: &Row, owner: &Owner, now: Timestamp) -> Result<Attempt, TellError> {
+    async fn unauthorized(&self, line: &str, now: Timestamp) -> Result<NoAccess, TellError> {
         observe::count(&self.config.client, Metric::LineUnauthorized, now);
-        let closed = self.desk.open_breaker(&row.line, now).await?;
-        let change = Change::Hold { owner: owner.clone(), until: closed.until(), reason: closed.reason() };
-        Ok(Attempt::LineClosed(change))
+        let closed = self.desk.open_breaker(line, now).await?;
+        Ok(NoAccess { until: closed.until(), reason: closed.reason() })
     }
 
     /// Writes a change down, over whatever the row has become meanwhile, as long as the change may still happen.

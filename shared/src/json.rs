@@ -12,10 +12,38 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::order_event::Misread;
+/// Where a body stopped making sense. Never holds a value from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misread {
+    /// Not UTF-8.
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    /// Not JSON.
+    #[error("the body is not JSON from column {column} of line {line} on")]
+    NotJson {
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+    },
+    /// JSON, but something in it is of another shape than documented.
+    #[error("unexpected shape before column {column} of line {line}")]
+    Shape {
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+    },
+    /// A fact that must be there is not.
+    #[error("nothing usable at `{0}`")]
+    Missing(Box<str>),
+    /// The delivery doesn't say what it is about.
+    #[error("the delivery names no topic")]
+    NoTopic,
+}
 
 /// Parses a body that is an object.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Misread> {
+pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Misread> {
     let text = text(body)?;
     // To serde a list is as good as an object, member by member in order of declaration.
     if text.trim_start().starts_with('{') {
@@ -26,7 +54,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Misread
 }
 
 /// Parses a body that is any JSON.
-pub(crate) fn document(body: &[u8]) -> Result<Raw<'_>, Misread> {
+pub fn document(body: &[u8]) -> Result<Raw<'_>, Misread> {
     serde_json::from_str(text(body)?).map_err(|error| misread(&error))
 }
 
@@ -45,11 +73,11 @@ fn misread(error: &serde_json::Error) -> Misread {
 /// A value as it was written, or none.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Raw<'a>(#[serde(borrow)] Option<&'a RawValue>);
+pub struct Raw<'a>(#[serde(borrow)] Option<&'a RawValue>);
 
 impl<'a> Raw<'a> {
     /// The text of a string, or a number or truth value as it was written; without space around it, and not empty.
-    pub(crate) fn text(self) -> Option<Cow<'a, str>> {
+    pub fn text(self) -> Option<Cow<'a, str>> {
         let written = self.0?.get();
         match written.as_bytes().first()? {
             b'"' => {
@@ -66,28 +94,28 @@ impl<'a> Raw<'a> {
     }
 
     /// As [`Self::text`], owned.
-    pub(crate) fn string(self) -> Option<String> {
+    pub fn string(self) -> Option<String> {
         self.text().map(Cow::into_owned)
     }
 
     /// As [`Self::string`], but only a secure link.
-    pub(crate) fn link(self) -> Option<String> {
+    pub fn link(self) -> Option<String> {
         self.string().filter(|text| is_link(text))
     }
 
     /// Whether it says yes.
-    pub(crate) fn is_true(self) -> bool {
+    pub fn is_true(self) -> bool {
         self.text()
             .is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes"))
     }
 
     /// A point in time, RFC 3339.
-    pub(crate) fn time(self) -> Option<Timestamp> {
+    pub fn time(self) -> Option<Timestamp> {
         self.text()?.parse().ok()
     }
 
     /// A point in time written without its zone, which is UTC.
-    pub(crate) fn utc_time(self) -> Option<Timestamp> {
+    pub fn utc_time(self) -> Option<Timestamp> {
         let text = self.text()?;
         text.parse::<Timestamp>()
             .or_else(|_| text.parse::<DateTime>().and_then(|at| at.to_zoned(TimeZone::UTC)).map(|at| at.timestamp()))
@@ -95,12 +123,12 @@ impl<'a> Raw<'a> {
     }
 
     /// What it holds, read as something else; none if it is of another shape.
-    pub(crate) fn as_shape<T: Deserialize<'a>>(self) -> Option<T> {
+    pub fn as_shape<T: Deserialize<'a>>(self) -> Option<T> {
         serde_json::from_str(self.0?.get()).ok()
     }
 
     /// The value that a JSON pointer (RFC 6901) leads to.
-    pub(crate) fn at(self, pointer: &str) -> Self {
+    pub fn at(self, pointer: &str) -> Self {
         let mut here = self.0;
         for token in pointer.split('/').skip(1) {
             let token = token.replace("~1", "/").replace("~0", "~");
@@ -114,19 +142,19 @@ impl<'a> Raw<'a> {
 }
 
 /// Whether a text is a link that may be sent: `https` and nothing in it that could end it early.
-pub(crate) fn is_link(text: &str) -> bool {
+pub fn is_link(text: &str) -> bool {
     text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
         && text.len() > 8
         && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
 /// A list that may be null or missing.
-pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// An object that may be null or missing, or written as PHP writes an empty one: `[]`, `""`, `false`.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let raw = Option::<&RawValue>::deserialize(deserializer)?;
     match raw.map(RawValue::get) {
         None | Some("null" | "[]" | "\"\"" | "false") => Ok(None),

@@ -1,5 +1,7 @@
 use super::*;
 
+mod calendars;
+
 /// A file without findings; each test breaks one thing in it.
 const GOOD: &str = r#"client = "acme"
 name = "Acme"
@@ -90,7 +92,7 @@ fn a_good_file_has_no_findings() {
 
 #[test]
 fn the_demo_has_no_findings() {
-    assert_eq!(shown(include_str!("../../../clients/demo/client.toml")), Vec::<String>::new());
+    assert_eq!(shown(include_str!("../../../../clients/demo/client.toml")), Vec::<String>::new());
 }
 
 #[test]
@@ -161,7 +163,12 @@ fn lines_have_ids_of_their_own_and_a_human_pace() {
     }
     one("\"line_acme\"", "\"line_acme\"\npace_per_minute = 30", "9 warning", &["cautious"]);
     one("\"line_acme\"", "\"line_acme\"\nmedia = \"assumed\"", "9 warning", &["assumed"]);
-    one("\"line_acme\"", "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"", "9 warning", &["no store speaks"]);
+    one(
+        "\"line_acme\"",
+        "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"",
+        "9 warning",
+        &["no store and no calendar speaks"],
+    );
     let twins = after("\"line_acme\"", "\"line_acme\"\n[lines.spare]\nline_id = \"line_acme\"");
     assert!(twins.iter().any(|found| found.starts_with("10 error the line `main` has the same id")), "{twins:#?}");
     one("line = \"main\"", "line = \"mian\"", "12 error", &["there is no line `mian`", "did you mean `main`?"]);
@@ -237,7 +244,7 @@ fn a_value_that_may_be_missing_is_asked_for() {
 #[test]
 fn texts_and_buttons_keep_to_what_whatsapp_takes() {
     one("en = \"Order\"", "en = \"See your order right here\"", "17 error", &["20 characters"]);
-    one("en = \"Order\"", "en = \"Order {{ order_number }}\"", "17 warning", &["when a store sends long values"]);
+    one("en = \"Order\"", "en = \"Order {{ order_number }}\"", "17 warning", &["when the values in it are long"]);
     one("en = \"Order\"", "en = \"\"", "17 error", &["1 to 20"]);
     one("is ready.", &"very ".repeat(900), "19 error", &["longer than 4096"]);
     one(
@@ -257,7 +264,7 @@ fn buttons_and_documents_name_variables_that_hold_links() {
         "useful_for = \"2d\"",
         "useful_for = \"2d\"\ndocument = \"invoice\"",
         "17 error",
-        &["there is no variable `invoice`"],
+        &["texts know no variable `invoice`"],
     );
 }
 
@@ -274,8 +281,10 @@ fn what_nobody_reports_and_what_nobody_is_told_is_seen() {
     one("[messages.ready]", invoice, "15 warning", &["no store ever reports `invoice`"]);
     one("ready-for-pickup = \"ready\"\n", "", "24 warning", &["nothing that this store reports is ever told"]);
     let bare = shown(&GOOD[..GOOD.find("[stores.shop]").unwrap()]);
-    assert!(bare.iter().any(|found| found.contains("there is no store")), "{bare:#?}");
-    assert!(bare.iter().any(|found| found.contains("there is no message")), "{bare:#?}");
+    assert!(bare[0].contains("there is neither a store nor a calendar"), "{bare:#?}");
+    assert_eq!(bare.len(), 2, "{bare:#?}");
+    let mute = shown(&GOOD[..GOOD.find("[messages.ready]").unwrap()]);
+    assert!(mute[0].contains("there is no message") && mute.len() == 1, "{mute:#?}");
 }
 
 #[test]
@@ -355,7 +364,7 @@ fn what_the_functions_cannot_load_is_no_configuration() {
 proptest::proptest! {
     #[test]
     fn no_file_makes_the_check_panic(from in 0usize..9000, length in 0usize..200, instead in "\\PC{0,12}|[a-z]{1,9} = |\\[{1,2}[a-z.]{1,9}\\]{0,2}|\"{1,3}|\\{[{%]? ?") {
-        let demo: Vec<char> = include_str!("../../../clients/demo/client.toml").chars().collect();
+        let demo: Vec<char> = include_str!("../../../../clients/demo/client.toml").chars().collect();
         let from = from.min(demo.len());
         let to = (from + length).min(demo.len());
         let text: String = demo[..from].iter().copied().chain(instead.chars()).chain(demo[to..].iter().copied()).collect();

@@ -8,14 +8,46 @@
 //! limited, and a name that holds a link, an address or a number is dropped, so that nobody makes a client's line
 //! carry their message by typing it into a form.
 
+mod dates;
+
 use std::{collections::BTreeMap, sync::OnceLock};
 
+use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use crate::{
-    client_config::{MediaMode, MessageRule},
+    client_config::{MediaMode, Texts},
     line::Message,
 };
+
+/// What a text is about, and so which variables it may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// An order: the texts of milestones.
+    Order,
+    /// An appointment: the texts of reminders.
+    Appointment,
+}
+
+impl Topic {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Appointment => "appointment",
+        }
+    }
+
+    /// The variables that texts about it may use.
+    pub fn variables(self) -> impl Iterator<Item = &'static Variable> + Clone {
+        VARIABLES.iter().filter(move |variable| variable.topics.contains(&self))
+    }
+
+    /// The variable of a name, if texts about it may use it.
+    pub fn variable(self, name: &str) -> Option<&'static Variable> {
+        variable_named(name).filter(|variable| variable.topics.contains(&self))
+    }
+}
 
 /// What kind of thing a variable holds, and so what may stand in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +65,11 @@ pub enum Kind {
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
+    /// Which texts may use it.
+    pub topics: &'static [Topic],
     /// What it holds.
     pub kind: Kind,
-    /// Whether every event has it.
+    /// Whether it is always there.
     pub always: bool,
     /// What it is, for people.
     pub meaning: &'static str,
@@ -43,53 +77,83 @@ pub struct Variable {
     pub example: &'static str,
 }
 
-const fn variable(
+const ORDERS: &[Topic] = &[Topic::Order];
+const APPOINTMENTS: &[Topic] = &[Topic::Appointment];
+const BOTH: &[Topic] = &[Topic::Order, Topic::Appointment];
+
+/// A variable that is always there.
+const fn always(
+    topics: &'static [Topic],
     name: &'static str,
     kind: Kind,
-    always: bool,
     meaning: &'static str,
     example: &'static str,
 ) -> Variable {
-    Variable { name, kind, always, meaning, example }
+    Variable { name, topics, kind, always: true, meaning, example }
 }
 
-/// The variables of order messages.
+/// A variable that may be missing.
+const fn maybe(
+    topics: &'static [Topic],
+    name: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+    example: &'static str,
+) -> Variable {
+    Variable { name, topics, kind, always: false, meaning, example }
+}
+
+/// All variables, in the order of the documentation.
 pub const VARIABLES: &[Variable] = &[
-    variable("store_name", Kind::Text, true, "the shop's name", "Demo Ceramics"),
-    variable("order_number", Kind::Text, true, "the number that the customer knows", "#1042"),
-    variable("name", Kind::Name, false, "the customer's name", "Noa Levi"),
-    variable("first_name", Kind::Name, false, "the customer's first name", "Noa"),
-    variable("total", Kind::Text, false, "the order's total", "118.00"),
-    variable("currency", Kind::Text, false, "the total's currency", "ILS"),
-    variable("tracking_number", Kind::Text, false, "the parcel's number", "RR123456785IL"),
-    variable(
+    always(ORDERS, "store_name", Kind::Text, "the shop's name", "Demo Ceramics"),
+    always(ORDERS, "order_number", Kind::Text, "the number that the customer knows", "#1042"),
+    always(APPOINTMENTS, "business_name", Kind::Text, "whom the appointment is with", "Demo Ceramics"),
+    always(APPOINTMENTS, "start", Kind::Text, "weekday, date and time", "Tuesday 24 November at 10:30"),
+    always(APPOINTMENTS, "weekday", Kind::Text, "the day of the week on which it begins", "Tuesday"),
+    always(APPOINTMENTS, "date", Kind::Text, "the day on which it begins", "24 November"),
+    always(APPOINTMENTS, "time", Kind::Text, "the time at which it begins", "10:30"),
+    maybe(BOTH, "name", Kind::Name, "the customer's name", "Noa Levi"),
+    maybe(BOTH, "first_name", Kind::Name, "the customer's first name", "Noa"),
+    maybe(APPOINTMENTS, "title", Kind::Text, "what it is about", "Consultation"),
+    maybe(APPOINTMENTS, "place", Kind::Text, "where it takes place", "99 Dizengoff St, Tel Aviv"),
+    maybe(
+        APPOINTMENTS,
+        "place_url",
+        Kind::Link,
+        "where it takes place, if that is a link (a video meeting)",
+        "https://meet.example.com/abc-defg",
+    ),
+    maybe(ORDERS, "total", Kind::Text, "the order's total", "118.00"),
+    maybe(ORDERS, "currency", Kind::Text, "the total's currency", "ILS"),
+    maybe(ORDERS, "tracking_number", Kind::Text, "the parcel's number", "RR123456785IL"),
+    maybe(
+        ORDERS,
         "tracking_url",
         Kind::Link,
-        false,
         "where the parcel can be followed",
         "https://track.example.com/RR123456785IL",
     ),
-    variable("tracking_company", Kind::Text, false, "who carries it", "Israel Post"),
-    variable("pickup_location", Kind::Text, false, "where to pick up", "Dizengoff store"),
-    variable("pickup_address", Kind::Text, false, "its address", "99 Dizengoff St, Tel Aviv"),
-    variable("pickup_until", Kind::Text, false, "until when it is kept", "2026-11-26"),
-    variable("delivery_status", Kind::Text, false, "what changed", "rescheduled"),
-    variable("delivery_from", Kind::Text, false, "when it was planned", "2026-11-20 09:00"),
-    variable("delivery_to", Kind::Text, false, "when it is planned now", "2026-11-21 09:00"),
-    variable("cancel_reason", Kind::Text, false, "why it was cancelled", "customer"),
-    variable("refund_amount", Kind::Text, false, "how much was paid back", "59.00"),
-    variable("invoice_id", Kind::Text, false, "the invoice's number", "INV-2026-1188"),
-    variable(
+    maybe(ORDERS, "tracking_company", Kind::Text, "who carries it", "Israel Post"),
+    maybe(ORDERS, "pickup_location", Kind::Text, "where to pick up", "Dizengoff store"),
+    maybe(ORDERS, "pickup_address", Kind::Text, "its address", "99 Dizengoff St, Tel Aviv"),
+    maybe(ORDERS, "pickup_until", Kind::Text, "until when it is kept", "2026-11-26"),
+    maybe(ORDERS, "delivery_status", Kind::Text, "what changed", "rescheduled"),
+    maybe(ORDERS, "delivery_from", Kind::Text, "when it was planned", "2026-11-20 09:00"),
+    maybe(ORDERS, "delivery_to", Kind::Text, "when it is planned now", "2026-11-21 09:00"),
+    maybe(ORDERS, "cancel_reason", Kind::Text, "why it was cancelled", "customer"),
+    maybe(ORDERS, "refund_amount", Kind::Text, "how much was paid back", "59.00"),
+    maybe(ORDERS, "invoice_id", Kind::Text, "the invoice's number", "INV-2026-1188"),
+    maybe(
+        ORDERS,
         "invoice_url",
         Kind::Link,
-        false,
         "the invoice as a document",
         "https://store.example.com/invoices/INV-2026-1188.pdf",
     ),
-    variable("order_url", Kind::Link, false, "the order's page", "https://store.example.com/orders/1042"),
+    maybe(ORDERS, "order_url", Kind::Link, "the order's page", "https://store.example.com/orders/1042"),
 ];
 
-/// The variable of a name.
+/// The variable of a name, whatever texts may use it.
 pub fn variable_named(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name == name)
 }
@@ -100,8 +164,8 @@ pub enum WordingError {
     /// There is no text in this language.
     #[error("there is no text in `{0}`")]
     NoText(String),
-    /// The template uses a value that this event has not.
-    #[error("the text needs a value that this order has not (line {0} of the text)")]
+    /// The template uses a value that is not there.
+    #[error("the text needs a value that is not known here (line {0} of the text)")]
     ValueMissing(usize),
     /// The template cannot be used.
     #[error("the template is wrong on its line {line}: {kind}")]
@@ -112,11 +176,11 @@ pub enum WordingError {
         kind: String,
     },
     /// The document's link is missing.
-    #[error("the message sends a document, and this order has no `{0}`")]
+    #[error("the message sends a document, and there is no `{0}`")]
     DocumentMissing(String),
 }
 
-/// The values of an event, cleaned, by variable name.
+/// The values of an event or appointment, cleaned, by variable name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Values(BTreeMap<&'static str, String>);
 
@@ -144,14 +208,28 @@ impl Values {
         }
     }
 
+    /// Adds when an appointment begins, as people of the language and country write it, by the clocks of the zone.
+    pub fn set_start(&mut self, start: Timestamp, zone: &TimeZone, language: &str, country: &str) {
+        let dates::Written { date, time, weekday, start } = dates::written(start, zone, language, country);
+        for (name, value) in [("start", start), ("weekday", weekday), ("date", date), ("time", time)] {
+            self.set(name, &value);
+        }
+    }
+
+    /// Adds where an appointment takes place, and its link if the place is one.
+    pub fn set_place(&mut self, place: &str) {
+        self.set("place", place);
+        self.set("place_url", place);
+    }
+
     /// A value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// An example for every variable, or only for those that every event has.
-    pub fn examples(all: bool) -> Self {
-        let shown = VARIABLES.iter().filter(|variable| all || variable.always);
+    /// An example for every variable of a topic, or only for those that are always there.
+    pub fn examples(topic: Topic, all: bool) -> Self {
+        let shown = topic.variables().filter(|variable| all || variable.always);
         Self(shown.map(|variable| (variable.name, variable.example.to_owned())).collect())
     }
 }
@@ -237,14 +315,14 @@ pub fn names_used(template: &str) -> Result<Vec<String>, WordingError> {
     Ok(names)
 }
 
-/// What to say by a rule, in a language, with these values.
+/// What to say by the texts of a rule, in a language, with these values.
 ///
 /// A button whose link has no value is left out; a document's link goes into the text and onto the button unless the
 /// line sends documents as such.
-pub fn message(rule: &MessageRule, language: &str, values: &Values, media: MediaMode) -> Result<Message, WordingError> {
-    let template = rule.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
+pub fn message(texts: Texts<'_>, language: &str, values: &Values, media: MediaMode) -> Result<Message, WordingError> {
+    let template = texts.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
     let mut text = fill(template, values)?;
-    let button = match &rule.button {
+    let button = match texts.button {
         Some(button) => match values.get(&button.url) {
             Some(url) => {
                 let label = button.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
@@ -254,8 +332,8 @@ pub fn message(rule: &MessageRule, language: &str, values: &Values, media: Media
         },
         None => None,
     };
-    let document = match &rule.document {
-        Some(name) => Some(values.get(name).ok_or_else(|| WordingError::DocumentMissing(name.clone()))?),
+    let document = match texts.document {
+        Some(name) => Some(values.get(name).ok_or_else(|| WordingError::DocumentMissing(name.to_owned()))?),
         None => None,
     };
     match (document, media) {
@@ -346,6 +424,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_topic_has_its_own_variables_and_shares_the_customer() {
+        assert!(
+            Topic::Order.variable("order_number").is_some() && Topic::Appointment.variable("order_number").is_none()
+        );
+        assert!(Topic::Appointment.variable("start").is_some() && Topic::Order.variable("start").is_none());
+        assert!([Topic::Order, Topic::Appointment].iter().all(|topic| topic.variable("first_name").is_some()));
+        let examples = Values::examples(Topic::Appointment, false);
+        assert_eq!(
+            (examples.get("time"), examples.get("place"), examples.get("store_name")),
+            (Some("10:30"), None, None)
+        );
+    }
+
+    #[test]
+    fn a_start_is_four_values_without_odd_spaces_or_marks() {
+        let mut values = Values::new();
+        values.set_start("2026-11-24T08:30:00Z".parse().unwrap(), &TimeZone::UTC, "en", "US");
+        let text = fill("{{ weekday }}, {{ date }}, {{ time }} ({{ start }})", &values).unwrap();
+        assert_eq!(text, "Tuesday, November 24, 8:30 AM (Tuesday, November 24 at 8:30 AM)");
+        values.set_start("2026-11-24T08:30:00Z".parse().unwrap(), &TimeZone::UTC, "ar", "EG");
+        assert!(values.0.values().all(|value| !value.chars().any(|c| is_hidden(c) || c.is_whitespace() && c != ' ')));
+    }
+
+    #[test]
+    fn a_place_that_is_a_link_is_both() {
+        let mut meeting = Values::new();
+        meeting.set_place("https://meet.example.com/abc");
+        assert_eq!(meeting.get("place_url"), Some("https://meet.example.com/abc"));
+        let mut street = Values::new();
+        street.set_place("99 Dizengoff St");
+        assert_eq!((street.get("place"), street.get("place_url")), (Some("99 Dizengoff St"), None));
+    }
+
     proptest! {
         #[test]
         fn no_value_breaks_out_of_its_place(value in ".{0,200}") {
@@ -365,7 +477,7 @@ mod tests {
 
         #[test]
         fn no_template_panics(template in ".{0,80}|(\\{\\{|\\}\\}|\\{%|%\\}|name|if|endif| |\\|){0,12}") {
-            let _told = fill(&template, &Values::examples(true));
+            let _told = fill(&template, &Values::examples(Topic::Order, true));
         }
     }
 }

@@ -1,0 +1,210 @@
+//! The flow of one booking: read it, read back what it leaves out, take it into what is known, and record what became of
+//! it.
+
+use jiff::Timestamp;
+use shared::{
+    appointment::{Appointment, Learned, Report, Standing},
+    client_config::Calendar,
+    clock::Deadline,
+    fault::{Fault, Faulty, chain},
+    inbox::{Entry, InboxError},
+    ledger::{Key, LedgerError},
+    observe::{self, Metric},
+    secret::SecretError,
+};
+
+use crate::{
+    Scheduler,
+    booking::{Booking, NothingBecause, ReadBack, Reading, read},
+    plan::planned,
+    read_back::{ReadBackError, complete},
+};
+
+/// How often what is known is read anew when others write it at the same time.
+const TRIES: usize = 8;
+
+/// A booking could not be taken now.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The outcome could not be recorded.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// The credential for the booking system is not to be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The booking system could not be asked.
+    #[error("the booking system could not be asked")]
+    ReadBack(#[from] ReadBackError),
+}
+
+impl Faulty for BookError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Ledger(error) => error.fault(),
+            Self::Inbox(error) => error.fault(),
+            Self::Secret(error) => error.fault(),
+            Self::ReadBack(error) => error.fault(),
+        }
+    }
+}
+
+impl Scheduler {
+    /// Takes one delivery through. An error means that it shall come again.
+    pub(crate) async fn book(&self, entry: &Entry, deadline: Deadline) -> Result<(), BookError> {
+        let now = self.teller.clock.now();
+        let outcome = match self.process(entry, deadline).await {
+            Ok(outcome) => outcome,
+            Err(error) if error.fault() == Fault::Permanent => {
+                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
+                Some(format!("failed: {}", chain(&error)))
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(outcome) = outcome {
+            tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "delivery changed nothing");
+            self.inbox.record(&entry.id, &outcome, now).await?;
+        }
+        Ok(())
+    }
+
+    /// What to record beside the delivery: nothing, if the appointment's header says it all.
+    async fn process(&self, entry: &Entry, deadline: Deadline) -> Result<Option<String>, BookError> {
+        let config = &self.teller.config;
+        let Some(calendar) = config.calendars.get(&entry.sender) else {
+            return Ok(Some("calendar-removed: this calendar is no longer in the configuration".to_owned()));
+        };
+        let reading = match read(calendar, config, &entry.headers, &entry.body, entry.received_at) {
+            Reading::ReadBack(wanted) => self.read_back(&entry.sender, calendar, wanted).await?,
+            enough => enough,
+        };
+        match reading {
+            Reading::Reports(bookings) => self.take(entry, calendar, bookings).await,
+            Reading::SyncFeed => Ok(Some(self.sync(&entry.sender, entry.received_at, deadline).await)),
+            // What is read back either completes a booking or ends it.
+            Reading::ReadBack(_) => Ok(None),
+            Reading::Nothing(because) => {
+                if because.needs_attention() {
+                    tracing::warn!(delivery.id = entry.id, "{because}");
+                    observe::count(&config.client, Metric::DeliveriesQuarantined, self.teller.clock.now());
+                }
+                Ok(Some(record(&because)))
+            }
+        }
+    }
+
+    /// Asks the booking system for what a delivery leaves out.
+    async fn read_back(&self, name: &str, calendar: &Calendar, wanted: ReadBack) -> Result<Reading, BookError> {
+        let config = &self.teller.config;
+        let secret_name = config.calendar_secret(name);
+        // What it says was true no earlier than this.
+        let asked_at = self.teller.clock.now();
+        let credential = match self.teller.secrets.current(&secret_name, asked_at).await {
+            Ok(credential) => credential,
+            Err(error @ (SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. })) => {
+                tracing::error!("{}", chain(&error));
+                return Ok(Reading::Nothing(NothingBecause::LookUpNotSetUp));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let answer = match self.read_back.ask(calendar, &wanted, &credential, &secret_name).await {
+            // The credential may have been replaced since we read it.
+            Err(ReadBackError::Credential { status, secret }) => {
+                match self.teller.secrets.refetch(&secret_name, asked_at).await? {
+                    Some(fresh) => self.read_back.ask(calendar, &wanted, &fresh, &secret_name).await?,
+                    None => return Err(ReadBackError::Credential { status, secret }.into()),
+                }
+            }
+            answered => answered?,
+        };
+        Ok(complete(wanted, &answer, asked_at, calendar, config))
+    }
+
+    /// Takes what a delivery reports, in its order, into what is known.
+    async fn take(
+        &self,
+        entry: &Entry,
+        calendar: &Calendar,
+        bookings: Vec<Booking>,
+    ) -> Result<Option<String>, BookError> {
+        let mut outcome = None;
+        for booking in bookings {
+            let subject = |id: &str| Key::appointment(calendar.book(), id);
+            let continues = match &booking.previous_id {
+                Some(previous) => self.teller.ledger.appointment(&subject(previous)).await?,
+                None => None,
+            };
+            let same_people = booking.unreachable == Some(NothingBecause::PhoneNotRepeated);
+            if let Some(because) = booking.unreachable.as_ref().filter(|_| !same_people) {
+                outcome = Some(record(because));
+            }
+            let report = Report {
+                subject: subject(&booking.id),
+                calendar: entry.sender.clone(),
+                line: calendar.line.clone(),
+                standing: booking.standing,
+                details: booking.details,
+                same_people,
+                as_of: booking.occurred_at,
+                delivery: entry.id.clone(),
+                continues: continues.map(Box::new),
+            };
+            match self.learn(&report).await? {
+                Learned::News(_) => {}
+                Learned::Same => outcome = outcome.or(Some("already-known: it says nothing new".to_owned())),
+                Learned::Stale => {
+                    outcome = outcome.or(Some("out-of-date: something newer is known of the appointment".to_owned()));
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Takes a report into what is known, whoever else writes at the same time.
+    pub(crate) async fn learn(&self, report: &Report) -> Result<Learned, LedgerError> {
+        let mut known = self.teller.ledger.appointment(&report.subject).await?;
+        for _ in 0..TRIES {
+            let now = self.teller.clock.now();
+            let news = match Appointment::learn(known.as_ref(), report, now) {
+                Learned::News(news) => news,
+                nothing => return Ok(nothing),
+            };
+            let after = planned(&self.teller.config, *news, now);
+            match self.teller.ledger.know(known.as_ref(), &after).await? {
+                Ok(()) => {
+                    self.announce(known.as_ref(), &after, now);
+                    return Ok(Learned::News(Box::new(after)));
+                }
+                Err(now) => known = now.map(|now| *now),
+            }
+        }
+        Err(LedgerError::Contended)
+    }
+
+    fn announce(&self, before: Option<&Appointment>, after: &Appointment, now: Timestamp) {
+        let ahead = after.standing == Standing::Booked && after.start > now;
+        tracing::info!(
+            appointment.key = after.subject,
+            appointment.standing = after.standing.name(),
+            appointment.start = %after.start,
+            appointment.generation = after.generation,
+            appointment.due_at = after.due_at.map(tracing::field::display),
+            delivery.id = after.delivery,
+            "appointment is {}", after.standing.name()
+        );
+        if ahead && after.seats.iter().all(|seat| !seat.taken) {
+            tracing::warn!(appointment.key = after.subject, "nobody who takes part can be written to");
+        }
+        match before {
+            Some(before) => self.report(before, after),
+            None => self.report(&Appointment { marks: Vec::new(), ..after.clone() }, after),
+        }
+    }
+}
+
+fn record(because: &NothingBecause) -> String {
+    format!("{}: {because}", because.code())
+}

@@ -1,0 +1,205 @@
+//! What a booking system reported, in our own words: [`Booking`], and why some deliveries are none.
+//!
+//! [`read`] turns a verified delivery into a [`Reading`]. It is a pure function of the delivery and the client's
+//! configuration; it never fails and never panics. A body that cannot be understood is a reading too
+//! ([`NothingBecause::NotUnderstood`]), so that it is recorded with its reason instead of blocking those behind it. What a
+//! delivery leaves out is asked for: [`crate::read_back`].
+//!
+//! Promised: an appointment that takes place, or may, has a start; what ends one may leave it out. Not promised: that it
+//! is news, or newer than what is known; [`shared::appointment::Appointment::learn`] decides that.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use shared::{
+    appointment::{Details, Standing},
+    client_config::{Calendar, CalendarKind, ClientConfig},
+    contact::PhoneError,
+    json::Misread,
+    observe::Label,
+};
+
+use crate::senders::{self, Context, Delivery};
+
+/// What a delivery says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// What became of appointments, in the order to be taken: an id that another takes the place of comes first.
+    Reports(Vec<Booking>),
+    /// Something happened to an appointment, and the delivery leaves out what we need of it.
+    ReadBack(ReadBack),
+    /// Something happened in the calendar, and the feed says what: it is to be asked for now.
+    SyncFeed,
+    /// Nothing to learn.
+    Nothing(NothingBecause),
+}
+
+/// What is said of one appointment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// What happened, for people.
+    pub kind: Kind,
+    /// The appointment's id in its book, opaque.
+    pub id: String,
+    /// Whether it takes place.
+    pub standing: Standing,
+    /// When, where and with whom. Always there unless it ended.
+    pub details: Option<Details>,
+    /// When this became a fact, by the sender's account. Never more than ten minutes after the delivery was received.
+    pub occurred_at: Timestamp,
+    /// The id that it goes on from.
+    pub previous_id: Option<String>,
+    /// Why nobody in `details` can be written to; `details.attendees` is empty then.
+    pub unreachable: Option<NothingBecause>,
+}
+
+impl Booking {
+    /// An id under which nothing takes place any more, because the appointment goes on under another.
+    pub(crate) fn moved_away(id: String, occurred_at: Timestamp) -> Self {
+        Self {
+            kind: Kind::MovedAway,
+            id,
+            standing: Standing::Moved,
+            details: None,
+            occurred_at,
+            previous_id: None,
+            unreachable: None,
+        }
+    }
+}
+
+/// What happened to an appointment, in the sender's view. Decides nothing: [`Booking::standing`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It is booked or asked for.
+    Created,
+    /// It has another time than before.
+    Rescheduled,
+    /// It was cancelled, declined or refused.
+    Cancelled,
+    /// It goes on under another id: the old half of a move.
+    MovedAway,
+    /// Something about it changed.
+    Changed,
+}
+
+impl Kind {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "appointment.created",
+            Self::Rescheduled => "appointment.rescheduled",
+            Self::Cancelled => "appointment.cancelled",
+            Self::MovedAway => "appointment.moved-away",
+            Self::Changed => "appointment.changed",
+        }
+    }
+}
+
+/// What has to be asked for: see [`crate::read_back`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadBack {
+    /// An appointment of Acuity's.
+    Acuity {
+        /// Its id.
+        appointment_id: String,
+        /// What the delivery calls it.
+        kind: Kind,
+    },
+    /// The customer of an appointment of Square's.
+    Square {
+        /// The appointment; nobody takes part in it yet.
+        booking: Box<Booking>,
+        /// The customer's id.
+        customer_id: String,
+    },
+}
+
+/// Why a delivery is no appointment to be reminded of. [`Self::code`] is what is recorded; the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NothingBecause {
+    /// The sender tries the line.
+    #[error("a ping")]
+    Ping,
+    /// Deliveries of this kind are of no use to us.
+    #[error("deliveries of event `{0}` don't say when an appointment is, or that it ended")]
+    UnknownEvent(Label),
+    /// A status that we, or for a custom sender the client's configuration, don't know.
+    #[error("status `{0}` is neither booked, unconfirmed nor cancelled for this calendar")]
+    StatusNotMapped(Label),
+    /// Not of the shape that this sender documents. Holds where, never what.
+    #[error("not understood: {0}")]
+    NotUnderstood(Misread),
+    /// The customer left no number.
+    #[error("the appointment has no phone number")]
+    NoPhone,
+    /// The customer's number can't be messaged.
+    #[error("the appointment's phone number can't be used: {0}")]
+    PhoneUnusable(PhoneError),
+    /// This sender leaves the number out of a move although the customer gave one. Whoever is known to take part, under
+    /// this id or the previous one, still does.
+    #[error("the move doesn't repeat the phone number; the one known from before counts")]
+    PhoneNotRepeated,
+    /// The rest has to be asked for, and there is no credential for the booking system's API.
+    #[error("there is no credential for the booking system's API to ask for the rest with")]
+    LookUpNotSetUp,
+    /// The booking system doesn't know the appointment's customer any more.
+    #[error("the booking system shows no such customer")]
+    CustomerNotFound,
+}
+
+impl NothingBecause {
+    /// A stable name for records and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::UnknownEvent(_) => "unknown-event",
+            Self::StatusNotMapped(_) => "status-not-mapped",
+            Self::NotUnderstood(_) => "not-understood",
+            Self::NoPhone => "no-phone",
+            Self::PhoneUnusable(_) => "phone-unusable",
+            Self::PhoneNotRepeated => "phone-not-repeated",
+            Self::LookUpNotSetUp => "look-up-not-set-up",
+            Self::CustomerNotFound => "customer-not-found",
+        }
+    }
+
+    /// Whether a human should look: the sender says something that we can't use, as opposed to nothing of interest.
+    pub const fn needs_attention(&self) -> bool {
+        match self {
+            Self::NotUnderstood(_) | Self::LookUpNotSetUp => true,
+            Self::Ping
+            | Self::UnknownEvent(_)
+            | Self::StatusNotMapped(_)
+            | Self::NoPhone
+            | Self::PhoneUnusable(_)
+            | Self::PhoneNotRepeated
+            | Self::CustomerNotFound => false,
+        }
+    }
+
+    /// Nothing usable where a fact must stand.
+    pub(crate) fn missing(pointer: &str) -> Self {
+        Self::NotUnderstood(Misread::Missing(pointer.into()))
+    }
+}
+
+/// Reads a verified delivery of `calendar`. `headers` are what the inbox kept of it; `received_at` is when it was accepted.
+pub fn read(
+    calendar: &Calendar,
+    config: &ClientConfig,
+    headers: &BTreeMap<String, String>,
+    body: &[u8],
+    received_at: Timestamp,
+) -> Reading {
+    let delivery = Delivery { context: Context { calendar, config }, headers, body, received_at };
+    let reading = match &calendar.kind {
+        CalendarKind::CalCom => senders::calcom(&delivery),
+        CalendarKind::Calendly { phone_question } => senders::calendly(&delivery, phone_question.as_deref()),
+        CalendarKind::Acuity { .. } => senders::acuity(&delivery),
+        CalendarKind::Square { .. } => senders::square(&delivery),
+        CalendarKind::Custom { fields, statuses, .. } => senders::custom(&delivery, fields, statuses),
+        CalendarKind::Ics(_) => senders::google_push(&delivery),
+    };
+    reading.unwrap_or_else(Reading::Nothing)
+}

@@ -1,0 +1,834 @@
+//! Feeds as they come: the sample, every feature of the format that matters, and bodies that are torn or hostile.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+
+use jiff::{Timestamp, ToSpan, civil::date, tz::TimeZone};
+use proptest::prelude::*;
+use serde_json::Value;
+use shared::{
+    appointment::Standing,
+    client_config::{Calendar, CalendarKind, ClientConfig, FeedRule},
+    contact::PhoneError,
+};
+
+use super::ics::{EventError, Feed, FeedError, MAX_BODY_BYTES, Window, read};
+
+pub(super) const CLIENT: &str = r#"
+client = "demo"
+name = "Demo"
+country = "IL"
+time_zone = "Asia/Jerusalem"
+languages = ["he", "en"]
+
+[lines.main]
+line_id = "line-1"
+
+[calendars.clinic]
+kind = "ics"
+line = "main"
+phone = { field = "description", after = ["Phone:", "Phone", "tel:"] }
+person = { field = "summary", after = [" - "] }
+
+[calendars.clinic.reminders."24h"]
+text.he = "x"
+
+[calendars.abroad]
+kind = "ics"
+line = "main"
+book = "abroad"
+time_zone = "America/New_York"
+country = "US"
+phone = { field = "x-phone" }
+person = { field = "X-CLIENT-NAME" }
+"#;
+
+pub(super) fn config() -> ClientConfig {
+    ClientConfig::parse(CLIENT).unwrap()
+}
+
+fn rule(calendar: &Calendar) -> &FeedRule {
+    match &calendar.kind {
+        CalendarKind::Ics(rule) => rule,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn window(from: &str, until: &str) -> Window {
+    Window { from: from.parse().unwrap(), until: until.parse().unwrap() }
+}
+
+/// November and December 2026.
+pub(super) fn winter() -> Window {
+    window("2026-11-01T00:00:00Z", "2027-01-01T00:00:00Z")
+}
+
+fn read_as(calendar: &str, body: &[u8], window: Window, known: &[&str]) -> Result<Feed, FeedError> {
+    let config = config();
+    let calendar = &config.calendars[calendar];
+    read(body, rule(calendar), calendar, &config, window, &|id| known.contains(&id))
+}
+
+pub(super) fn calendar(events: &str) -> String {
+    format!("BEGIN:VCALENDAR\nVERSION:2.0\n{events}END:VCALENDAR\n")
+}
+
+pub(super) fn event(uid: &str, lines: &str) -> String {
+    let lines: Vec<&str> = lines.split('|').map(str::trim).collect();
+    let lines = lines.join("\n");
+    format!("BEGIN:VEVENT\nUID:{uid}\n{lines}\nDESCRIPTION:Phone: 054-555-0199\nEND:VEVENT\n")
+}
+
+pub(super) fn feed(events: &str, window: Window) -> Feed {
+    read_as("clinic", calendar(events).as_bytes(), window, &[]).unwrap()
+}
+
+/// Ids and starts.
+fn starts(feed: &Feed) -> Vec<(String, String)> {
+    feed.occurrences.iter().map(|(id, occurrence)| (id.clone(), occurrence.start.to_string())).collect()
+}
+
+/// The starts of one event, without year and seconds: `11-24T08:30`.
+fn starts_of(lines: &str) -> Vec<String> {
+    let feed = feed(&event("a", lines), winter());
+    assert!(feed.unreadable.is_empty(), "{lines}: {:?}", feed.unreadable);
+    let mut starts: Vec<_> = feed.occurrences.values().map(|occurrence| occurrence.start).collect();
+    starts.sort();
+    starts.iter().map(|start| start.strftime("%m-%dT%H:%M").to_string()).collect()
+}
+
+fn error_of(lines: &str) -> EventError {
+    let good = event("good", "DTSTART:20261124T083000Z");
+    let feed = feed(&(event("a", lines) + &good), winter());
+    assert!(feed.occurrences.contains_key("good") && feed.cannot_tell("a") && !feed.cannot_tell("good"), "{lines}");
+    feed.unreadable["a"].clone()
+}
+
+fn sample(file: &str) -> Vec<u8> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events/bookings/ics");
+    fs::read(folder.join(file)).unwrap()
+}
+
+#[test]
+fn the_sample_feed_holds_what_its_manifest_says() {
+    let manifest: Value = serde_json::from_slice(&sample("manifest.json")).unwrap();
+    for case in manifest["cases"].as_array().unwrap() {
+        let facts = &case["facts"];
+        let span = window(facts["window"][0].as_str().unwrap(), facts["window"][1].as_str().unwrap());
+        let feed = read_as("clinic", &sample(case["body_file"].as_str().unwrap()), span, &[]).unwrap();
+        let expected: BTreeMap<String, (Timestamp, Standing, String)> = facts["occurrences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fact| {
+                let uid = fact["uid"].as_str().unwrap();
+                let id = match fact["recurrence_id"].as_str() {
+                    Some(slot) => format!("{uid}/{}", slot.replace(['-', ':'], "")),
+                    None => uid.to_owned(),
+                };
+                let standing = match fact["status"].as_str().unwrap() {
+                    "CONFIRMED" => Standing::Booked,
+                    "CANCELLED" => Standing::Cancelled,
+                    other => panic!("{other}"),
+                };
+                (id, (fact["starts_at"].as_str().unwrap().parse().unwrap(), standing, fact["phone_e164"].to_string()))
+            })
+            .collect();
+        let found = feed.occurrences.iter().map(|(id, occurrence)| {
+            let phone = format!("{:?}", occurrence.attendee.as_ref().unwrap().phone.expose());
+            (id.clone(), (occurrence.start, occurrence.standing, phone))
+        });
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+        for ignored in facts["ignored"].as_array().unwrap() {
+            assert!(!feed.occurrences.keys().any(|id| id.starts_with(ignored.as_str().unwrap())), "{ignored}");
+        }
+        assert!(feed.unreadable.is_empty());
+    }
+}
+
+#[test]
+fn the_sample_feed_says_who_what_and_where() {
+    let span = window("2026-11-20T00:00:00Z", "2026-12-10T00:00:00Z");
+    let feed = read_as("clinic", &sample("feed.ics"), span, &[]).unwrap();
+    let first = &feed.occurrences["appt-1001@clinic.example.co.il"];
+    assert_eq!(first.attendee.as_ref().unwrap().name.as_deref(), Some("Maya Bar"));
+    assert_eq!((first.title.as_deref(), first.zone.as_str()), (Some("Consultation - Maya Bar"), "Asia/Jerusalem"));
+    let moved = &feed.occurrences["series-7@clinic.example.co.il/20261123T070000Z"];
+    assert_eq!(moved.title.as_deref(), Some("Physio - Adi Sela (moved)"));
+    assert!(!format!("{feed:?}").contains("Maya") && !format!("{feed:?}").contains("5550199"), "{feed:?}");
+}
+
+#[test]
+fn times_are_told_by_the_clocks_that_they_name() {
+    for (line, start, zone) in [
+        ("DTSTART:20261124T083000Z", "11-24T08:30", "Asia/Jerusalem"),
+        ("DTSTART;TZID=Asia/Jerusalem:20261124T103000", "11-24T08:30", "Asia/Jerusalem"),
+        ("DTSTART;TZID=America/New_York:20261124T103000", "11-24T15:30", "America/New_York"),
+        ("DTSTART;TZID=\"Israel Standard Time\":20261124T103000", "11-24T08:30", "Asia/Jerusalem"),
+        ("DTSTART;TZID=W. Europe Standard Time:20261124T103000", "11-24T09:30", "Europe/Berlin"),
+        ("DTSTART;TZID=GMT Standard Time:20261124T103000", "11-24T10:30", "Europe/London"),
+        ("DTSTART;TZID=Eastern Standard Time:20261124T103000", "11-24T15:30", "America/New_York"),
+        ("DTSTART;TZID=India Standard Time:20261124T103000", "11-24T05:00", "Asia/Calcutta"),
+        ("DTSTART;TZID=/mozilla.org/20050126_1/Asia/Jerusalem:20261124T103000", "11-24T08:30", "Asia/Jerusalem"),
+        ("DTSTART;TZID=\"(UTC+02:00) Jerusalem\":20261124T103000", "11-24T08:30", "Asia/Jerusalem"),
+        ("DTSTART;TZID=UTC:20261124T103000", "11-24T10:30", "Asia/Jerusalem"),
+        ("DTSTART;TZID=Asia/Jerusalem:20261124T103000Z", "11-24T10:30", "Asia/Jerusalem"),
+        ("DTSTART:20261124T103000", "11-24T08:30", "Asia/Jerusalem"),
+        ("DTSTART:20261124T103000+0530", "11-24T05:00", "Asia/Jerusalem"),
+        ("dtstart;value=date-time;tzid=Asia/Jerusalem:20261124t103000", "11-24T08:30", "Asia/Jerusalem"),
+    ] {
+        let feed = feed(&event("a", line), winter());
+        assert!(feed.unreadable.is_empty(), "{line}: {:?}", feed.unreadable);
+        let found = &feed.occurrences["a"];
+        assert_eq!(
+            (found.start.strftime("%m-%dT%H:%M").to_string().as_str(), found.zone.as_str()),
+            (start, zone),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_zone_that_nobody_knows_is_an_error_and_no_guess() {
+    for zone in ["Clinic Time", "\"(UTC+02:00) Somewhere\"", "Customized Time Zone", "Asia/Atlantis"] {
+        let error = error_of(&format!("DTSTART;TZID={zone}:20261124T103000"));
+        assert!(matches!(error, EventError::UnknownZone(_)), "{zone}: {error}");
+    }
+}
+
+const PRIVATE: &str = "BEGIN:VTIMEZONE\nTZID:Clinic Time\nBEGIN:STANDARD\nDTSTART:16010101T020000\n\
+    RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nTZOFFSETFROM:+0300\nTZOFFSETTO:+0200\nEND:STANDARD\nBEGIN:DAYLIGHT\n\
+    DTSTART:16010101T020000\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1FR\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0300\n\
+    END:DAYLIGHT\nEND:VTIMEZONE\n";
+
+#[test]
+fn a_zone_of_the_feeds_own_follows_its_rules() {
+    let daily = event("a", "DTSTART;TZID=Clinic Time:20270324T023000|RRULE:FREQ=DAILY;COUNT=4");
+    let spring = feed(&(PRIVATE.to_owned() + &daily), window("2027-03-01T00:00:00Z", "2027-04-01T00:00:00Z"));
+    assert!(spring.unreadable.is_empty(), "{:?}", spring.unreadable);
+    let found: Vec<_> = spring.occurrences.values().map(|occurrence| occurrence.start.to_string()).collect();
+    // On the 26th there is no 02:30; it lies behind the gap.
+    let expected = ["2027-03-24T00:30:00Z", "2027-03-25T00:30:00Z", "2027-03-26T00:30:00Z", "2027-03-26T23:30:00Z"];
+    assert_eq!(found, expected);
+    assert!(spring.occurrences.values().all(|occurrence| occurrence.zone == "Asia/Jerusalem"), "the calendar's own");
+    // 01:30 happens twice on 2026-10-25: the first of the two.
+    let twice = event("a", "DTSTART;TZID=Clinic Time:20261025T013000");
+    let autumn = feed(&(PRIVATE.to_owned() + &twice), window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
+    assert_eq!(autumn.occurrences["a"].start.to_string(), "2026-10-24T22:30:00Z");
+}
+
+#[test]
+fn a_zone_of_the_feeds_own_is_read_by_its_name_inside_or_by_single_dates_or_not_at_all() {
+    let starts = |zone: &str| {
+        let event = event("a", "DTSTART;TZID=Z1:20261124T103000");
+        let feed = read_as("clinic", calendar(&(zone.to_owned() + &event)).as_bytes(), winter(), &[]);
+        feed.ok()
+            .map(|feed| (feed.occurrences["a"].start.strftime("%H:%M").to_string(), feed.occurrences["a"].zone.clone()))
+    };
+    let zone = |inside: &str| format!("BEGIN:VTIMEZONE\nTZID:Z1\n{inside}END:VTIMEZONE\n");
+    let observance = |lines: &str| zone(&format!("BEGIN:STANDARD\n{lines}END:STANDARD\n"));
+    let from_to = "TZOFFSETFROM:+0200\nTZOFFSETTO:+0530\n";
+    assert_eq!(starts(&zone("X-LIC-LOCATION:Europe/Rome\n")), Some(("09:30".into(), "Europe/Rome".into())));
+    let own = |time: &str| Some((time.to_owned(), "Asia/Jerusalem".to_owned()));
+    assert_eq!(starts(&observance(&format!("DTSTART:20200101T000000\n{from_to}"))), own("05:00"));
+    assert_eq!(starts(&observance(&format!("DTSTART:20270101T000000\n{from_to}"))), own("08:30"), "not yet");
+    let dates = format!("DTSTART:20270101T000000\nRDATE:20261101T000000\n{from_to}");
+    assert_eq!(starts(&observance(&dates)), own("05:00"));
+    for broken in [
+        zone(""),
+        observance("DTSTART:20200101T000000\nTZOFFSETFROM:+0200\n"),
+        observance(&format!("DTSTART:soon\n{from_to}")),
+        observance(&format!("DTSTART:20200101T000000\nRRULE:FREQ=SECONDLY\n{from_to}")),
+    ] {
+        assert_eq!(starts(&broken), None, "{broken}");
+    }
+}
+
+#[test]
+fn the_calendars_own_zone_is_the_clients_word_then_the_feeds_then_the_clients() {
+    let body = |shown: &str| calendar(&format!("{shown}{}", event("a", "DTSTART:20261124T103000")));
+    let read = |calendar: &str, shown: &str| {
+        let feed = read_as(calendar, body(shown).as_bytes(), winter(), &[]).unwrap();
+        (feed.occurrences["a"].start.strftime("%H:%M").to_string(), feed.occurrences["a"].zone.clone())
+    };
+    assert_eq!(read("abroad", "X-WR-TIMEZONE:Europe/Rome\n"), ("15:30".into(), "America/New_York".into()));
+    assert_eq!(read("clinic", "X-WR-TIMEZONE:Europe/Rome\n"), ("09:30".into(), "Europe/Rome".into()));
+    assert_eq!(read("clinic", "X-WR-TIMEZONE:UTC\n"), ("08:30".into(), "Asia/Jerusalem".into()), "nobody lives there");
+    assert_eq!(read("clinic", ""), ("08:30".into(), "Asia/Jerusalem".into()));
+    // What an event says of its zone says when; where is the client's word.
+    let abroad = calendar(&event("a", "DTSTART;TZID=Asia/Jerusalem:20261124T103000"));
+    let abroad = read_as("abroad", abroad.as_bytes(), winter(), &[]).unwrap();
+    assert_eq!(abroad.occurrences["a"].start.to_string(), "2026-11-24T08:30:00Z");
+    assert_eq!(abroad.occurrences["a"].zone, "America/New_York");
+}
+
+#[test]
+fn what_takes_a_whole_day_is_no_occurrence() {
+    for lines in [
+        "DTSTART;VALUE=DATE:20261124",
+        "DTSTART:20261124",
+        "DTSTART;VALUE=DATE:20261101|RRULE:FREQ=DAILY",
+        "DTSTART;TZID=Asia/Jerusalem:20261124T000000|X-MICROSOFT-CDO-ALLDAYEVENT:TRUE",
+    ] {
+        assert!(starts_of(lines).is_empty(), "{lines}");
+    }
+    // But one of its days may have been given a time.
+    let timed = event("a", "DTSTART;VALUE=DATE:20261101|RRULE:FREQ=DAILY")
+        + &event("a", "RECURRENCE-ID;VALUE=DATE:20261105|DTSTART:20261105T100000Z");
+    assert_eq!(starts(&feed(&timed, winter())), [("a/20261105".into(), "2026-11-05T10:00:00Z".into())]);
+}
+
+#[test]
+fn a_status_says_whether_it_takes_place() {
+    for (line, standing) in [
+        ("", Standing::Booked),
+        ("STATUS:CONFIRMED", Standing::Booked),
+        ("STATUS:TENTATIVE", Standing::Unconfirmed),
+        ("STATUS:CANCELLED", Standing::Cancelled),
+        ("status:Cancelled", Standing::Cancelled),
+        ("STATUS:CANCELED", Standing::Cancelled),
+        ("STATUS:NEEDS-ACTION", Standing::Booked),
+    ] {
+        let feed = feed(&event("a", &format!("DTSTART:20261124T083000Z|{line}")), winter());
+        assert_eq!(feed.occurrences["a"].standing, standing, "{line}");
+    }
+}
+
+#[test]
+fn a_series_follows_its_rule_its_further_dates_and_its_exceptions() {
+    let monday = "DTSTART;TZID=Asia/Jerusalem:20261102T090000";
+    for (lines, expected) in [
+        // COUNT counts what EXDATE takes out.
+        ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE;TZID=Asia/Jerusalem:20261109T090000", "11-02 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261109T070000Z,20261116T070000Z", "11-02 11-23"),
+        ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261109T090000", "11-02 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE;VALUE=DATE:20261109", "11-02 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE;TZID=Europe/Rome:20261109T080000", "11-02 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261109T070001Z", "11-02 11-09 11-16 11-23"),
+        // UNTIL is in UTC, and counts itself.
+        ("RRULE:FREQ=WEEKLY;UNTIL=20261123T070000Z", "11-02 11-09 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;UNTIL=20261123T065959Z", "11-02 11-09 11-16"),
+        ("RRULE:FREQ=WEEKLY;UNTIL=20261123T090000", "11-02 11-09 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;UNTIL=20261123", "11-02 11-09 11-16 11-23"),
+        ("RRULE:FREQ=WEEKLY;UNTIL=20261101T000000Z", ""),
+        ("RDATE;TZID=Asia/Jerusalem:20261105T090000,20261106T090000", "11-02 11-05 11-06"),
+        ("RDATE;VALUE=PERIOD:20261105T070000Z/PT1H,20261106T070000Z/20261106T080000Z", "11-02 11-05 11-06"),
+        ("RRULE:FREQ=WEEKLY;COUNT=2|RDATE:20261105T070000Z,20261109T070000Z", "11-02 11-05 11-09"),
+        ("RRULE:FREQ=WEEKLY;COUNT=2|RDATE:20261105T070000Z|EXDATE:20261105T070000Z", "11-02 11-09"),
+        ("RRULE:FREQ=WEEKLY;INTERVAL=2;COUNT=3;BYDAY=MO,WE;WKST=SU", "11-02 11-04 11-16"),
+        // The start is the first of a series, and counted, whether the rule fits it or not.
+        ("RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=3", "11-02 11-03 11-10"),
+        ("RRULE:FREQ=MONTHLY;BYMONTHDAY=31", "11-02 12-31"),
+        // Two rules are one series.
+        ("RRULE:FREQ=WEEKLY;COUNT=2|RRULE:FREQ=DAILY;COUNT=3", "11-02 11-03 11-04 11-09"),
+    ] {
+        let expected: Vec<_> = expected.split_whitespace().map(|day| format!("{day}T07:00")).collect();
+        assert_eq!(starts_of(&format!("{monday}|{lines}")), expected, "{lines}");
+    }
+}
+
+#[test]
+fn an_exception_takes_the_place_of_its_slot() {
+    let series = event("a", "DTSTART;TZID=Asia/Jerusalem:20261102T090000|RRULE:FREQ=WEEKLY;COUNT=4");
+    let with = |lines: &str| {
+        let feed = feed(&(series.clone() + &event("a", lines)), winter());
+        assert!(feed.unreadable.is_empty(), "{lines}: {:?}", feed.unreadable);
+        feed
+    };
+    for slot in [
+        "RECURRENCE-ID;TZID=Asia/Jerusalem:20261109T090000",
+        "RECURRENCE-ID:20261109T070000Z",
+        "RECURRENCE-ID:20261109T090000",
+        "RECURRENCE-ID;TZID=Europe/Rome:20261109T080000",
+        "RECURRENCE-ID;VALUE=DATE:20261109",
+    ] {
+        let moved = with(&format!("{slot}|DTSTART:20261110T120000Z"));
+        let expected = [
+            ("a/20261102T070000Z".into(), "2026-11-02T07:00:00Z".into()),
+            ("a/20261109T070000Z".into(), "2026-11-10T12:00:00Z".into()),
+            ("a/20261116T070000Z".into(), "2026-11-16T07:00:00Z".into()),
+            ("a/20261123T070000Z".into(), "2026-11-23T07:00:00Z".into()),
+        ];
+        assert_eq!(starts(&moved), expected, "{slot}");
+    }
+    let cancelled = with("RECURRENCE-ID:20261109T070000Z|DTSTART:20261109T070000Z|STATUS:CANCELLED");
+    assert_eq!(cancelled.occurrences["a/20261109T070000Z"].standing, Standing::Cancelled);
+    assert_eq!(cancelled.occurrences.len(), 4);
+    let bare = with("RECURRENCE-ID:20261109T070000Z|STATUS:CANCELLED");
+    assert_eq!(bare.occurrences["a/20261109T070000Z"].start.to_string(), "2026-11-09T07:00:00Z");
+    let whole_day = with("RECURRENCE-ID:20261109T070000Z|DTSTART;VALUE=DATE:20261109");
+    assert!(!whole_day.occurrences.contains_key("a/20261109T070000Z") && whole_day.occurrences.len() == 3);
+    let alone = feed(&event("b", "RECURRENCE-ID:20261109T070000Z|DTSTART:20261110T120000Z"), winter());
+    assert_eq!(starts(&alone), [("b/20261109T070000Z".into(), "2026-11-10T12:00:00Z".into())]);
+}
+
+#[test]
+fn what_is_moved_into_the_window_is_in_it_and_what_is_moved_out_is_read_if_it_is_known() {
+    let series = event("a", "DTSTART;TZID=Asia/Jerusalem:20260907T090000|RRULE:FREQ=WEEKLY;UNTIL=20261231T000000Z");
+    let week = window("2026-11-08T00:00:00Z", "2026-11-15T00:00:00Z");
+    let into = series.clone() + &event("a", "RECURRENCE-ID:20260914T060000Z|DTSTART:20261110T120000Z");
+    let into = starts(&feed(&into, week));
+    let expected = [
+        ("a/20260914T060000Z".into(), "2026-11-10T12:00:00Z".into()),
+        ("a/20261109T070000Z".into(), "2026-11-09T07:00:00Z".into()),
+    ];
+    assert_eq!(into, expected);
+    let out = calendar(
+        &(series
+            + &event("a", "RECURRENCE-ID:20261109T070000Z|DTSTART:20270210T120000Z")
+            + &event("b", "DTSTART:20270601T100000Z")),
+    );
+    let unknown = read_as("clinic", out.as_bytes(), week, &[]).unwrap();
+    assert!(unknown.occurrences.is_empty());
+    let known = read_as("clinic", out.as_bytes(), week, &["a/20261109T070000Z", "b", "c"]).unwrap();
+    let expected =
+        [("a/20261109T070000Z".into(), "2027-02-10T12:00:00Z".into()), ("b".into(), "2027-06-01T10:00:00Z".into())];
+    assert_eq!(starts(&known), expected);
+}
+
+#[test]
+fn an_exception_for_this_and_the_following_moves_their_clock_time() {
+    // Across the change of 2026-10-25: local times move, moments follow.
+    let series = event("a", "DTSTART;TZID=Asia/Jerusalem:20261005T090000|RRULE:FREQ=WEEKLY;COUNT=6");
+    let from_the_third = event(
+        "a",
+        "RECURRENCE-ID;RANGE=THISANDFUTURE;TZID=Asia/Jerusalem:20261019T090000|DTSTART;TZID=Asia/Jerusalem:20261020T103000\
+         |SUMMARY:Later - Noa",
+    );
+    let single =
+        event("a", "RECURRENCE-ID;TZID=Asia/Jerusalem:20261102T090000|DTSTART;TZID=Asia/Jerusalem:20261102T080000");
+    let autumn = window("2026-10-01T00:00:00Z", "2026-12-01T00:00:00Z");
+    let found = feed(&(series.clone() + &from_the_third + &single), autumn);
+    let expected = [
+        ("a/20261005T060000Z", "2026-10-05T06:00:00Z"),
+        ("a/20261012T060000Z", "2026-10-12T06:00:00Z"),
+        ("a/20261019T060000Z", "2026-10-20T07:30:00Z"),
+        ("a/20261026T070000Z", "2026-10-27T08:30:00Z"),
+        ("a/20261102T070000Z", "2026-11-02T06:00:00Z"),
+        ("a/20261109T070000Z", "2026-11-10T08:30:00Z"),
+    ];
+    assert_eq!(starts(&found), expected.map(|(id, start)| (id.to_owned(), start.to_owned())));
+    assert_eq!(found.occurrences["a/20261109T070000Z"].title.as_deref(), Some("Later - Noa"));
+    let ended =
+        event("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261019T060000Z|DTSTART:20261019T060000Z|STATUS:CANCELLED");
+    let ended = feed(&(series.clone() + &ended), autumn);
+    let takes_place = |feed: &Feed| feed.occurrences.values().filter(|it| it.standing == Standing::Booked).count();
+    assert_eq!((takes_place(&ended), ended.occurrences.len()), (2, 6));
+    // A slot before the window that is moved into it by another's exception, and one in it that is moved behind it.
+    let far = event("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261012T060000Z|DTSTART:20261026T060000Z");
+    let narrow = window("2026-10-25T00:00:00Z", "2026-11-03T00:00:00Z");
+    let ids: Vec<_> = feed(&(series + &far), narrow).occurrences.into_keys().collect();
+    assert_eq!(ids, ["a/20261012T060000Z", "a/20261019T060000Z"]);
+}
+
+#[test]
+fn of_copies_of_one_event_the_newest_counts() {
+    let copy = |start: &str, lines: &str| event("a", &format!("DTSTART:20261124T{start}0000Z|{lines}"));
+    for (older, newer) in [
+        ("SEQUENCE:1|DTSTAMP:20261120T000000Z", "SEQUENCE:2|DTSTAMP:20261101T000000Z"),
+        ("DTSTAMP:20261120T000000Z", "SEQUENCE:1"),
+        ("SEQUENCE:9", "SEQUENCE:10"),
+        ("SEQUENCE:1|DTSTAMP:20261101T000000Z", "SEQUENCE:1|DTSTAMP:20261102T000000Z"),
+        (
+            "DTSTAMP:20261101T000000Z|LAST-MODIFIED:20261101T000000Z",
+            "DTSTAMP:20261101T000000Z|LAST-MODIFIED:20261101T000001Z",
+        ),
+    ] {
+        for body in [copy("08", older) + &copy("09", newer), copy("09", newer) + &copy("08", older)] {
+            let found = feed(&body, winter());
+            assert_eq!(starts(&found), [("a".into(), "2026-11-24T09:00:00Z".into())], "{newer}");
+        }
+        let series = event("b", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY;COUNT=2");
+        let exception = |start: &str, lines: &str| {
+            event("b", &format!("RECURRENCE-ID:20261109T070000Z|DTSTART:20261109T{start}0000Z|{lines}"))
+        };
+        for body in [exception("08", older) + &exception("09", newer), exception("09", newer) + &exception("08", older)]
+        {
+            let found = feed(&(series.clone() + &body), winter());
+            assert_eq!(found.occurrences["b/20261109T070000Z"].start.to_string(), "2026-11-09T09:00:00Z", "{newer}");
+        }
+    }
+    let same = copy("08", "SEQUENCE:1") + &copy("09", "SEQUENCE:1");
+    assert_eq!(starts(&feed(&same, winter())), [("a".into(), "2026-11-24T09:00:00Z".into())], "the last of equals");
+}
+
+/// The examples of RFC 5545, section 3.8.5.3, with what it says they mean: `1997: 9-2 9-3`.
+#[test]
+fn rules_mean_what_the_standards_examples_say() {
+    let examples = [
+        ("19970902", "FREQ=DAILY;COUNT=10", "1997: 9-2 9-3 9-4 9-5 9-6 9-7 9-8 9-9 9-10 9-11"),
+        ("19970902", "FREQ=DAILY;INTERVAL=10;COUNT=5", "1997: 9-2 9-12 9-22 10-2 10-12"),
+        ("19970902", "FREQ=WEEKLY;COUNT=10", "1997: 9-2 9-9 9-16 9-23 9-30 10-7 10-14 10-21 10-28 11-4"),
+        (
+            "19970902",
+            "FREQ=WEEKLY;COUNT=10;WKST=SU;BYDAY=TU,TH",
+            "1997: 9-2 9-4 9-9 9-11 9-16 9-18 9-23 9-25 9-30 10-2",
+        ),
+        (
+            "19970901",
+            "FREQ=WEEKLY;INTERVAL=2;UNTIL=19971224T000000Z;WKST=SU;BYDAY=MO,WE,FR",
+            "1997: 9-1 9-3 9-5 9-15 9-17 9-19 9-29 10-1 10-3 10-13 10-15 10-17 10-27 10-29 10-31 11-10 11-12 11-14 11-24 \
+             11-26 11-28 12-8 12-10 12-12 12-22",
+        ),
+        ("19970905", "FREQ=MONTHLY;COUNT=10;BYDAY=1FR", "1997: 9-5 10-3 11-7 12-5 1998: 1-2 2-6 3-6 4-3 5-1 6-5"),
+        ("19970922", "FREQ=MONTHLY;COUNT=6;BYDAY=-2MO", "1997: 9-22 10-20 11-17 12-22 1998: 1-19 2-16"),
+        ("19970928", "FREQ=MONTHLY;BYMONTHDAY=-3;COUNT=6", "1997: 9-28 10-29 11-28 12-29 1998: 1-29 2-26"),
+        (
+            "19970902",
+            "FREQ=MONTHLY;COUNT=10;BYMONTHDAY=2,15",
+            "1997: 9-2 9-15 10-2 10-15 11-2 11-15 12-2 12-15 1998: 1-2 1-15",
+        ),
+        (
+            "19970910",
+            "FREQ=MONTHLY;INTERVAL=18;COUNT=10;BYMONTHDAY=10,11,12,13,14,15",
+            "1997: 9-10 9-11 9-12 9-13 9-14 9-15 1999: 3-10 3-11 3-12 3-13",
+        ),
+        (
+            "19970610",
+            "FREQ=YEARLY;COUNT=10;BYMONTH=6,7",
+            "1997: 6-10 7-10 1998: 6-10 7-10 1999: 6-10 7-10 2000: 6-10 7-10 2001: 6-10 7-10",
+        ),
+        (
+            "19970101",
+            "FREQ=YEARLY;INTERVAL=3;COUNT=10;BYYEARDAY=1,100,200",
+            "1997: 1-1 4-10 7-19 2000: 1-1 4-9 7-18 2003: 1-1 4-10 7-19 2006: 1-1",
+        ),
+        ("19970519", "FREQ=YEARLY;BYDAY=20MO;COUNT=3", "1997: 5-19 1998: 5-18 1999: 5-17"),
+        ("19970512", "FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO;COUNT=3", "1997: 5-12 1998: 5-11 1999: 5-17"),
+        (
+            "19970913",
+            "FREQ=MONTHLY;BYDAY=SA;BYMONTHDAY=7,8,9,10,11,12,13;COUNT=7",
+            "1997: 9-13 10-11 11-8 12-13 1998: 1-10 2-7 3-7",
+        ),
+        (
+            "19961105",
+            "FREQ=YEARLY;INTERVAL=4;BYMONTH=11;BYDAY=TU;BYMONTHDAY=2,3,4,5,6,7,8;COUNT=3",
+            "1996: 11-5 2000: 11-7 2004: 11-2",
+        ),
+        ("19970904", "FREQ=MONTHLY;COUNT=3;BYDAY=TU,WE,TH;BYSETPOS=3", "1997: 9-4 10-7 11-6"),
+        (
+            "19970929",
+            "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-2;COUNT=5",
+            "1997: 9-29 10-30 11-27 12-30 1998: 1-29",
+        ),
+        ("19970805", "FREQ=WEEKLY;INTERVAL=2;COUNT=4;BYDAY=TU,SU;WKST=MO", "1997: 8-5 8-10 8-19 8-24"),
+        ("19970805", "FREQ=WEEKLY;INTERVAL=2;COUNT=4;BYDAY=TU,SU;WKST=SU", "1997: 8-5 8-17 8-19 8-31"),
+        ("20070115", "FREQ=MONTHLY;BYMONTHDAY=15,30;COUNT=5", "2007: 1-15 1-30 2-15 3-15 3-30"),
+        (
+            "19970902",
+            "FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=13;COUNT=6",
+            "1997: 9-2 1998: 2-13 3-13 11-13 1999: 8-13 2000: 10-13",
+        ),
+    ];
+    let zone = TimeZone::get("America/New_York").unwrap();
+    let span = window("1996-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
+    for (start, rule, says) in examples {
+        let lines = format!("DTSTART;TZID=America/New_York:{start}T090000|RRULE:{rule}");
+        let found: Vec<_> = feed(&event("a", &lines), span).occurrences.values().map(|it| it.start).collect();
+        let mut expected = Vec::new();
+        let mut year = 0;
+        for word in says.split_whitespace() {
+            if let Some(number) = word.strip_suffix(':') {
+                year = number.parse().unwrap();
+                continue;
+            }
+            let (month, day) = word.split_once('-').unwrap();
+            let day = date(year, month.parse().unwrap(), day.parse().unwrap());
+            expected.push(day.at(9, 0, 0, 0).to_zoned(zone.clone()).unwrap().timestamp());
+        }
+        assert_eq!(found, expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_window_far_from_the_start_sees_the_same_series() {
+    for rule in [
+        "FREQ=DAILY;INTERVAL=3",
+        "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH,SU;WKST=SU",
+        "FREQ=WEEKLY;INTERVAL=5;BYDAY=FR;WKST=TH",
+        "FREQ=HOURLY;INTERVAL=7",
+        "FREQ=MONTHLY;BYDAY=2WE",
+        "FREQ=YEARLY;BYMONTH=5;BYDAY=-1SU",
+        "FREQ=DAILY;BYDAY=MO,TU;BYMONTH=5",
+        "FREQ=WEEKLY;BYDAY=MO,TU,WE;BYSETPOS=-1",
+    ] {
+        let lines = format!("DTSTART;TZID=Asia/Jerusalem:20250430T093000|RRULE:{rule}");
+        let whole = feed(&event("a", &lines), window("2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"));
+        for month in 1..12 {
+            let part = window(&format!("2026-{month:02}-01T00:00:00Z"), &format!("2026-{:02}-01T00:00:00Z", month + 1));
+            let mut expected = whole.occurrences.clone();
+            expected.retain(|_, occurrence| part.holds(occurrence.start));
+            assert_eq!(feed(&event("a", &lines), part).occurrences, expected, "{rule} in {month}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_named_and_takes_nothing_with_it() {
+    for (lines, error) in [
+        ("SUMMARY:x", EventError::NoStart),
+        ("DTSTART:", EventError::Time("DTSTART")),
+        ("DTSTART:tomorrow", EventError::Time("DTSTART")),
+        ("DTSTART:2026-11-24T10:30:00Z", EventError::Time("DTSTART")),
+        ("DTSTART:20261131T103000Z", EventError::Time("DTSTART")),
+        ("DTSTART:20261124T250000Z", EventError::Time("DTSTART")),
+        ("DTSTART:20261124T103000Z|RECURRENCE-ID:x", EventError::Time("RECURRENCE-ID")),
+        ("DTSTART:20261124T103000Z|EXDATE:x", EventError::Time("EXDATE")),
+        ("DTSTART:20261124T103000Z|RDATE:x", EventError::Time("RDATE")),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY", EventError::TooOften),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=MINUTELY;COUNT=3", EventError::TooOften),
+        (
+            "DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;BYHOUR=1,2,3,4,5,6,7;BYMINUTE=1,2,3,4,5,6,7;BYSECOND=1,2",
+            EventError::TooOften,
+        ),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=HOURLY;BYMINUTE=0,10,20,30,40,50", EventError::TooOften),
+        ("DTSTART:19000101T103000Z|RRULE:FREQ=DAILY;COUNT=100000", EventError::TooOften),
+        ("DTSTART:20261124T103000Z|RRULE:COUNT=3", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;COUNT=0", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;COUNT=-3", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;INTERVAL=0", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;INTERVAL=65537", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=MONTHLY;BYMONTHDAY=0", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=MONTHLY;BYMONTHDAY=257", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;BYDAY=1MO", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;BYDAY=XX", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;UNTIL=never", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:RSCALE=HEBREW;FREQ=YEARLY", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY|EXRULE:FREQ=WEEKLY", EventError::Rule),
+    ] {
+        assert_eq!(error_of(lines), error, "{lines}");
+    }
+    let nameless = event("", "DTSTART:20261124T103000Z") + &event("b", "DTSTART:20261124T103000Z");
+    assert_eq!(starts(&feed(&nameless, winter())).len(), 1);
+    // Where nothing at all is understood, the feed is not.
+    let error = read_as("clinic", calendar(&event("a", "SUMMARY:x")).as_bytes(), winter(), &[]).unwrap_err();
+    assert_eq!(error, FeedError::NothingUnderstood(1, EventError::NoStart));
+}
+
+#[test]
+fn an_exception_that_is_not_understood_leaves_its_series_untold() {
+    let body = event("a", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY")
+        + &event("a", "RECURRENCE-ID:20261109T070000Z|DTSTART;TZID=Nowhere:20261109T090000")
+        + &event("b", "DTSTART:20261124T103000Z");
+    let feed = feed(&body, winter());
+    assert!(feed.cannot_tell("a/20261109T070000Z") && feed.cannot_tell("a/20261116T070000Z"));
+    assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn who_is_written_to_is_the_clients_rule_alone() {
+    let body = |lines: &str| format!("BEGIN:VEVENT\nUID:a\nDTSTART:20261124T083000Z\n{lines}\nEND:VEVENT\n");
+    let read = |calendar_name: &str, lines: &str| {
+        let feed = read_as(calendar_name, calendar(&body(lines)).as_bytes(), winter(), &[]).unwrap();
+        let attendee = feed.occurrences["a"].attendee.clone();
+        attendee.map(|attendee| (attendee.phone.expose().to_owned(), attendee.name))
+    };
+    let noa = |name: Option<&str>| Ok(("+972545550199".to_owned(), name.map(str::to_owned)));
+    assert_eq!(read("clinic", "DESCRIPTION:Phone: 054-555-0199\nSUMMARY:Haircut - Noa"), noa(Some("Noa")));
+    assert_eq!(read("clinic", "DESCRIPTION:Hi\\nPhone: 054-555-0199\\nBye\\, Noa"), noa(None));
+    assert_eq!(read("clinic", "DESCRIPTION:Pho\n ne: 054-555\n -0199"), noa(None));
+    assert_eq!(read("clinic", "DESCRIPTION;ALTREP=\"cid:1\":Phone: 054-555-0199"), noa(None));
+    // Nothing else in an event is a number.
+    for lines in
+        ["SUMMARY:054-555-0199", "LOCATION:Phone: 054-555-0199", "DESCRIPTION:054-555-0199", "X-PHONE:054-555-0199"]
+    {
+        assert_eq!(read("clinic", lines), Err(PhoneError::Empty), "{lines}");
+    }
+    let alarm = "BEGIN:VALARM\nDESCRIPTION:Phone: 054-555-0199\nEND:VALARM";
+    assert_eq!(read("clinic", alarm), Err(PhoneError::Empty));
+    assert_eq!(read("clinic", "DESCRIPTION:Phone: 054-555-0199 / 052-555-0101"), Err(PhoneError::TwoNumbers));
+    assert_eq!(read("clinic", "DESCRIPTION:Phone: 03-555-0199"), Err(PhoneError::NotMobile));
+    // The other calendar has a field of its own, and another country.
+    let abroad = ("+12025550123".to_owned(), Some("Ann; Bee".to_owned()));
+    assert_eq!(read("abroad", "X-PHONE:(202) 555-0123\nX-CLIENT-NAME:Ann\\; Bee"), Ok(abroad.clone()));
+    assert_eq!(read("abroad", "X-Phone;VALUE=URI:tel:+1-202-555-0123\nX-Client-Name:Ann; Bee").unwrap().0, abroad.0);
+}
+
+#[test]
+fn a_place_is_no_address_on_the_web() {
+    for (location, place) in [
+        ("12 Herzl St\\, Tel Aviv", Some("12 Herzl St, Tel Aviv")),
+        ("Room 3\\n2nd floor", Some("Room 3 2nd floor")),
+        ("https://meet.example.com/abc", None),
+        ("Video: https://meet.example.com/abc", None),
+        ("", None),
+        ("  ", None),
+    ] {
+        let feed = feed(&event("a", &format!("DTSTART:20261124T083000Z|LOCATION:{location}")), winter());
+        assert_eq!(feed.occurrences["a"].place.as_deref(), place, "{location}");
+    }
+    let latin = [calendar(&event("a", "DTSTART:20261124T083000Z|SUMMARY:caf@|LOCATION:Rue")).into_bytes()].concat();
+    let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'@' { 0xe9 } else { byte }).collect();
+    let feed = read_as("clinic", &latin, winter(), &[]).unwrap();
+    assert_eq!((feed.occurrences["a"].title.clone(), feed.occurrences["a"].place.as_deref()), (None, Some("Rue")));
+}
+
+#[test]
+fn hostile_bodies_end_quickly_in_a_clear_error() {
+    let error = |body: String| {
+        let begun = Instant::now();
+        let error = read_as("clinic", body.as_bytes(), winter(), &[]).unwrap_err();
+        assert!(begun.elapsed().as_secs() < 20, "{error}: {:?}", begun.elapsed());
+        error
+    };
+    assert_eq!(error("x".repeat(20 << 20)), FeedError::TooLarge);
+    let many = "BEGIN:VEVENT\nUID:1\nDTSTART:20200101T1\nEND:VEVENT\n".repeat(100_000);
+    assert!(many.len() < MAX_BODY_BYTES);
+    assert!(matches!(error(calendar(&many)), FeedError::TooManyEvents(_)));
+    let secondly = event("a", "DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY");
+    assert_eq!(error(calendar(&secondly)), FeedError::NothingUnderstood(1, EventError::TooOften));
+    let daily: String =
+        (0..200).map(|n| event(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=DAILY")).collect();
+    assert_eq!(error(calendar(&daily)), FeedError::TooManyOccurrences);
+    let counted = |n| event(&format!("a{n}"), "DTSTART:19800101T103000Z|RRULE:FREQ=DAILY;COUNT=16000");
+    assert_eq!(error(calendar(&(0..200).map(counted).collect::<String>())), FeedError::TooMuchWork);
+    let never = |n| event(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6");
+    assert_eq!(error(calendar(&(0..1000).map(never).collect::<String>())), FeedError::TooMuchWork);
+    let zones: String = (0..3000).map(|n| PRIVATE.replace("Clinic Time", &format!("Z{n}"))).collect();
+    let in_zones: String =
+        (0..3000).map(|n| event(&format!("a{n}"), &format!("DTSTART;TZID=Z{n}:20200101T103000"))).collect();
+    let begun = Instant::now();
+    assert!(read_as("clinic", calendar(&(zones + &in_zones)).as_bytes(), winter(), &[]).is_ok());
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+const ZONES: [&str; 14] = [
+    "Asia/Jerusalem",
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Bucharest",
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "America/St_Johns",
+    "Africa/Cairo",
+    "Asia/Kolkata",
+    "Asia/Tehran",
+    "Australia/Sydney",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_weekly_series_keeps_its_clock_time_from_2024_to_2030(
+        zone in 0..ZONES.len(),
+        first in 0i64..28,
+        hour in 0i8..24,
+        minute in prop::sample::select(vec![0i8, 15, 30, 59]),
+        every in 1i64..3,
+    ) {
+        let name = ZONES[zone];
+        let zone = TimeZone::get(name).unwrap();
+        let day = date(2024, 1, 1).checked_add(first.days()).unwrap();
+        let lines = format!(
+            "DTSTART;TZID={name}:{}T{hour:02}{minute:02}00|RRULE:FREQ=WEEKLY;INTERVAL={every}",
+            day.strftime("%Y%m%d")
+        );
+        let span = window("2023-12-01T00:00:00Z", "2031-01-01T00:00:00Z");
+        let found: Vec<Timestamp> = feed(&event("a", &lines), span).occurrences.values().map(|it| it.start).collect();
+        let mut expected = Vec::new();
+        for week in (0..).step_by(usize::try_from(every).unwrap()) {
+            let local = day.checked_add((week * 7).days()).unwrap().at(hour, minute, 0, 0);
+            let at = local.to_zoned(zone.clone()).unwrap();
+            if at.timestamp() >= span.until {
+                break;
+            }
+            // The naive way: only where the clocks skip it does the time of day differ.
+            let offset = zone.to_ambiguous_zoned(local);
+            prop_assert!(offset.is_ambiguous() || at.datetime() == local);
+            expected.push(at.timestamp());
+        }
+        prop_assert_eq!(found, expected);
+    }
+}
+
+fn torn() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop::sample::select(vec![
+        "BEGIN:VEVENT\n",
+        "END:VEVENT\n",
+        "BEGIN:VTIMEZONE\n",
+        "\r\n",
+        "\n ",
+        ";",
+        ":",
+        "=",
+        ",",
+        "\\",
+        "\"",
+        "RRULE:",
+        "FREQ=YEARLY;",
+        "FREQ=DAILY",
+        "BYDAY=-1FR",
+        "UNTIL=20261124T000000Z",
+        "COUNT=9999999",
+        "INTERVAL=999",
+        "TZID=X",
+        "VALUE=DATE",
+        "VALUE=PERIOD",
+        "P1D",
+        "99999999T999999Z",
+        "00000000",
+        "00010101T000000",
+        "99991231T235959",
+        "-",
+        "RANGE=THISANDFUTURE",
+        "EXDATE:",
+        "RDATE:",
+        "RECURRENCE-ID:",
+        "DTSTART:",
+        "ENCODING=BASE64",
+        "ENCODING=QUOTED-PRINTABLE",
+        "é",
+        "\u{feff}",
+        "TZOFFSETTO:-2359\n",
+    ]);
+    let change = (
+        any::<prop::sample::Index>(),
+        0usize..30,
+        prop_oneof![
+            3 => pieces.prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ],
+    );
+    let whole = sample("feed.ics");
+    prop_oneof![
+        1 => any::<prop::sample::Index>().prop_map({ let whole = whole.clone(); move |at| whole[..at.index(whole.len())].to_vec() }),
+        8 => prop::collection::vec(change, 1..8).prop_map(move |changes| {
+            let mut body = whole.clone();
+            for (at, cut, piece) in changes {
+                let at = at.index(body.len() + 1);
+                let end = (at + cut % 12).min(body.len());
+                body.splice(at..end, piece);
+            }
+            body
+        }),
+        1 => prop::collection::vec(any::<u8>(), 0..300),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn no_body_makes_it_panic(body in torn(), from in -377_705_000_000i64..253_402_000_000, days in 0i64..400) {
+        let from = Timestamp::from_second(from).unwrap();
+        let until = from.checked_add(jiff::SignedDuration::from_hours(days * 24)).unwrap_or(Timestamp::MAX);
+        for window in [Window { from, until }, winter()] {
+            if let Ok(feed) = read_as("clinic", &body, window, &[]) {
+                prop_assert!(feed.occurrences.values().all(|occurrence| window.holds(occurrence.start)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_torn_body_is_never_a_shorter_calendar(end in 0usize..1855) {
+        let body = sample("feed.ics");
+        // Only what follows on the last line's text may be missing.
+        let whole = String::from_utf8(body.clone()).unwrap().trim_end().len();
+        prop_assume!(end < whole);
+        prop_assert!(read_as("clinic", &body[..end], winter(), &[]).is_err());
+    }
+}

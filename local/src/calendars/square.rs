@@ -1,0 +1,47 @@
+//! What Square answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A customer as Square has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Customer {
+    /// Its id.
+    pub id: String,
+    /// First name.
+    pub given_name: String,
+    /// Last name.
+    pub family_name: String,
+    /// The number, if Square has one.
+    pub phone_number: Option<String>,
+}
+
+impl Customer {
+    pub(super) fn answer(&self) -> Value {
+        let mut customer = json!({
+            "id": self.id,
+            "created_at": "2026-11-01T09:00:00.000Z",
+            "updated_at": "2026-11-01T09:00:00Z",
+            "given_name": self.given_name,
+            "family_name": self.family_name,
+            "preferences": {"email_unsubscribed": false},
+            "creation_source": "DIRECTORY",
+            "version": 0,
+        });
+        // Square leaves out what it doesn't know.
+        if let Some(number) = &self.phone_number {
+            customer["phone_number"] = json!(number);
+        }
+        json!({"customer": customer})
+    }
+}
+
+pub(super) fn unauthorized() -> Value {
+    let detail = "This request could not be authorized.";
+    json!({"errors": [{"category": "AUTHENTICATION_ERROR", "code": "UNAUTHORIZED", "detail": detail}]})
+}
+
+pub(super) fn not_found(id: &str) -> Value {
+    let detail = format!("Customer with ID `{id}` not found.");
+    json!({"errors": [{"category": "INVALID_REQUEST_ERROR", "code": "NOT_FOUND", "detail": detail}]})
+}

@@ -1,0 +1,158 @@
+//! A moment as people of a language and country write it.
+//!
+//! Words, their order and the clock of 12 or 24 hours come from the Unicode CLDR, through ICU4X, whose data is compiled
+//! in. Never fails: a language that CLDR doesn't know is written as English, in the country's way.
+
+use icu_calendar::Gregorian;
+use icu_datetime::{
+    DateTimeFormatterPreferences, FixedCalendarDateTimeFormatter, fieldsets, input, options::TimePrecision,
+};
+use icu_locale_core::Locale;
+use jiff::{Timestamp, civil, tz::TimeZone};
+
+/// A moment in words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// `24 November`.
+    pub(super) date: String,
+    /// `10:30`.
+    pub(super) time: String,
+    /// `Tuesday`.
+    pub(super) weekday: String,
+    /// `Tuesday 24 November at 10:30`.
+    pub(super) start: String,
+}
+
+/// Writes a moment as the clocks of `zone` show it. `language` and `country` are codes: `he`, `IL`.
+pub(super) fn written(moment: Timestamp, zone: &TimeZone, language: &str, country: &str) -> Written {
+    let local = moment.to_zoned(zone.clone()).datetime();
+    [format!("{language}-{country}"), language.to_owned(), format!("en-{country}"), "en".to_owned()]
+        .iter()
+        .filter_map(|tag| tag.parse().ok())
+        .find_map(|locale| in_locale(local, &locale))
+        .unwrap_or_else(|| in_numbers(local))
+}
+
+/// None if CLDR has no words for this locale.
+fn in_locale(local: civil::DateTime, locale: &Locale) -> Option<Written> {
+    let moment = input::DateTime {
+        date: input::Date::try_new_gregorian(local.year().into(), as_u8(local.month())?, as_u8(local.day())?).ok()?,
+        time: input::Time::try_new(as_u8(local.hour())?, as_u8(local.minute())?, 0, 0).ok()?,
+    };
+    let of = DateTimeFormatterPreferences::from;
+    let day = |locale| {
+        let format = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(of(locale), fieldsets::MD::long()).ok()?;
+        Some(format.format(&moment).to_string())
+    };
+    let date = day(locale)?;
+    // What has no words of its own is written as the root of all locales has it, `M11 24`, which nobody reads.
+    let root = Locale::UNKNOWN;
+    if day(&root).is_none_or(|unread| unread == date) {
+        return None;
+    }
+    let time = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(of(locale), fieldsets::T::hm()).ok()?;
+    let weekday = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(of(locale), fieldsets::E::long()).ok()?;
+    let all = fieldsets::MDET::long().with_time_precision(TimePrecision::Minute);
+    let start = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(of(locale), all).ok()?;
+    Some(Written {
+        date,
+        time: time.format(&moment).to_string(),
+        weekday: weekday.format(&moment).to_string(),
+        start: start.format(&moment).to_string(),
+    })
+}
+
+/// What every language can read, should CLDR's data fail us.
+fn in_numbers(local: civil::DateTime) -> Written {
+    let (date, time) = (local.strftime("%-d.%-m.").to_string(), local.strftime("%H:%M").to_string());
+    Written { start: format!("{date} {time}"), weekday: date.clone(), date, time }
+}
+
+/// The parts of a date and time are never negative.
+fn as_u8(part: i8) -> Option<u8> {
+    u8::try_from(part).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(moment: &str, zone: &str, language: &str, country: &str) -> Written {
+        written(moment.parse().unwrap(), &TimeZone::get(zone).unwrap(), language, country)
+    }
+
+    #[test]
+    fn each_language_writes_its_own_way_and_each_country_its_own_clock() {
+        let places = [
+            ("he", "IL"),
+            ("en", "IL"),
+            ("en", "US"),
+            ("en", "GB"),
+            ("ar", "IL"),
+            ("ar", "EG"),
+            ("ar", "AE"),
+            ("ru", "IL"),
+            ("fr", "FR"),
+            ("fr", "CA"),
+            ("de", "DE"),
+            ("de", "AT"),
+            ("am", "IL"),
+            ("uk", "UA"),
+            ("es", "MX"),
+            ("pt", "BR"),
+        ];
+        let mut all = String::new();
+        for (language, country) in places {
+            for moment in ["2026-11-24T08:30:00Z", "2027-03-01T12:05:59Z"] {
+                let Written { date, time, weekday, start } = at(moment, "Asia/Jerusalem", language, country);
+                writeln!(all, "{language}-{country}: {date} | {time} | {weekday} | {start}").unwrap();
+            }
+        }
+        insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn the_clock_is_that_of_the_place_on_both_sides_of_a_change() {
+        let time = |moment, zone| at(moment, zone, "en", "GB").start;
+        // Israel, 2027-03-26: 01:59 is followed by 03:00.
+        assert_eq!(time("2027-03-25T23:59:00Z", "Asia/Jerusalem"), "Friday 26 March at 01:59");
+        assert_eq!(time("2027-03-26T00:00:00Z", "Asia/Jerusalem"), "Friday 26 March at 03:00");
+        // Israel, 2026-10-25: 01:30 happens twice, and people call both so.
+        assert_eq!(time("2026-10-24T22:30:00Z", "Asia/Jerusalem"), "Sunday 25 October at 01:30");
+        assert_eq!(time("2026-10-24T23:30:00Z", "Asia/Jerusalem"), "Sunday 25 October at 01:30");
+        // The same moment is another day elsewhere.
+        assert_eq!(time("2026-11-24T23:30:00Z", "Pacific/Auckland"), "Wednesday 25 November at 12:30");
+        assert_eq!(time("2026-11-24T23:30:00Z", "America/Los_Angeles"), "Tuesday 24 November at 15:30");
+    }
+
+    #[test]
+    fn what_cldr_does_not_know_is_english_in_the_countrys_way() {
+        let english = at("2026-11-24T13:30:00Z", "UTC", "en", "US");
+        for (language, country) in
+            [("xx", "US"), ("zzz", "US"), ("und", "US"), ("", "US"), ("not a tag", "US"), ("en", "nowhere")]
+        {
+            assert_eq!(at("2026-11-24T13:30:00Z", "UTC", language, country), english, "{language}-{country}");
+        }
+        assert_eq!(at("2026-11-24T13:30:00Z", "UTC", "xx", "GB").time, "13:30");
+        assert_eq!(at("2026-11-24T13:30:00Z", "UTC", "he", "XX").weekday, "יום שלישי");
+    }
+
+    proptest! {
+        #[test]
+        fn no_moment_and_no_locale_panics(
+            second in -377_705_023_201i64..253_402_207_200,
+            language in "[a-z]{2,3}|\\PC{0,8}",
+            country in "[A-Z]{2}|\\PC{0,4}",
+        ) {
+            let moment = Timestamp::from_second(second).unwrap();
+            let Written { date, time, weekday, start } = written(moment, &TimeZone::UTC, &language, &country);
+            for text in [date, time, weekday, start] {
+                prop_assert!(!text.is_empty());
+            }
+        }
+    }
+}
