@@ -317,6 +317,7 @@ def tick(cloud, ids, what, event=b"{}"):
     done = cloud.client("lambda").invoke(FunctionName=ids["ReminderScheduler"], Payload=event)
     answer = done["Payload"].read().decode()
     check("FunctionError" not in done, f"the scheduler's role suffices for {what}: {answer}")
+    return json.loads(answer)
 
 
 def remind(cloud, crm, told, outputs, ids):
@@ -347,7 +348,8 @@ def remind(cloud, crm, told, outputs, ids):
     check(crm.deliver(f"msg_{secrets.token_hex(12)}", booking(number, datetime.now(timezone.utc), "cancelled")) == 200, "it is cancelled: 200")
     wait_for("the ledger to know that", lambda: header()["state"]["S"] == "cancelled", 60)
     check(True, "the ledger says: cancelled")
-    tick(cloud, ids, "a look at the feeds", b'{"poll":"feeds"}')
+    looked = tick(cloud, ids, "a look at the feeds", b'{"poll":"feeds"}')
+    check(looked["read"] == 1, "the demo's feed was read")
 
 
 def main():

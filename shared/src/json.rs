@@ -128,6 +128,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The value that a JSON pointer (RFC 6901) leads to.
+    #[must_use]
     pub fn at(self, pointer: &str) -> Self {
         let mut here = self.0;
         for token in pointer.split('/').skip(1) {

@@ -1,9 +1,16 @@
 //! Nothing personal and nothing secret leaves through a log, a metric, an error or an answer.
 
-use local::fake_ezw::{Fault, HealthPreset};
-use serde_json::json;
+use jiff::SignedDuration;
+use local::{
+    calendars::{Appointment, Event, Peer, Trouble},
+    fake_ezw::{Fault, HealthPreset},
+};
+use serde_json::{Value, json};
 
-use crate::world::{ERP_SECRET, LINE_TOKEN, SHOPIFY_SECRET, WOO_SECRET, World, ZAP_SECRET};
+use crate::{
+    bookings_door::acuity,
+    world::{ACUITY_KEY, ERP_SECRET, LINE_TOKEN, SHOPIFY_SECRET, WOO_SECRET, World, ZAP_SECRET},
+};
 
 #[tokio::test]
 async fn logs_and_metrics_hold_neither_people_nor_secrets() {
@@ -64,6 +71,64 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
         "story-shop-api-token",
     ];
     for line in lines.iter().chain(&reasons) {
+        for word in private {
+            assert!(!line.contains(word), "`{word}` in: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_an_appointment_shows_on_the_way_to_its_reminder() {
+    let env = [("LOG_LEVEL".to_owned(), "trace".to_owned())].into();
+    let world = World::start_with(crate::world::Setup { env, ..Default::default() }).await;
+    let standin = world.stack.calendars();
+    let start = world.now() + SignedDuration::from_hours(26);
+    let appointment = |id: u64| Appointment::recorded(id, start, "Asia/Jerusalem");
+    let changed = |id: u64| acuity(format!("action=changed&id={id}").into_bytes());
+    standin.put_appointment(appointment(1)).unwrap();
+    standin.put_appointment(Appointment { phone: "call Adi 0525550101".into(), ..appointment(2) }).unwrap();
+    standin.fail_next(Peer::Acuity, Trouble::Half, 1);
+    for id in [1, 1, 2] {
+        world.deliver(changed(id)).await;
+    }
+    let texts = [("summary", "Adi Sela"), ("description", "Name: Adi\nPhone: 052-555-0101")];
+    let event = Event {
+        uid: "one".into(),
+        start,
+        zone: "Asia/Jerusalem".into(),
+        sequence: 0,
+        changed_at: world.now(),
+        texts: texts.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+    };
+    standin.put_event("diary.ics", event).unwrap();
+    let mut reasons = Vec::new();
+    let mut note_reasons = || {
+        let said = |row: &Value| ["reason", "problem"].map(|name| row[name].as_str().map(str::to_owned));
+        reasons.extend(world.rows().into_values().flat_map(|row| said(&row)).flatten());
+    };
+    for trouble in [Trouble::Status(401), Trouble::Half, Trouble::Empty, Trouble::Status(301)] {
+        standin.fail_next(Peer::Feed, trouble, 1);
+        world.pass(SignedDuration::from_mins(6));
+        world.stack.poll_feeds().await.unwrap();
+        note_reasons();
+    }
+    world.pass(SignedDuration::from_mins(6));
+    world.stack.poll_feeds().await.unwrap();
+    world.stack.ezw().fail_next(1, Fault::DropAfterAccept);
+    for _ in 0..3 {
+        world.pass(SignedDuration::from_hours(2));
+        world.tick().await;
+        note_reasons();
+    }
+    assert_eq!(world.texts("+972525550101").len(), 2, "both were reminded");
+
+    let lines: Vec<String> = world.stack.logs("reminder-scheduler").into_iter().map(|line| line.text).collect();
+    assert!(lines.iter().any(|line| line.contains("appointment is booked")), "{lines:?}");
+    assert!(reasons.len() > 4, "{reasons:?}");
+    let outcomes =
+        world.items("BookingInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
+    let private = ["525550101", "52-555-0101", "Adi", "Sela", "diary.example", "secret/diary", ACUITY_KEY, LINE_TOKEN];
+    for line in lines.into_iter().chain(reasons).chain(outcomes) {
         for word in private {
             assert!(!line.contains(word), "`{word}` in: {line}");
         }

@@ -398,7 +398,7 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
 
 #[tokio::test]
 async fn ten_thousand_that_are_due_at_once_go_out_at_the_pace_and_over_as_many_sweeps_as_it_takes() {
-    const REMINDERS: usize = 10_000;
+    const REMINDERS: u32 = 10_000;
     // Somewhat more than fit into one sweep before its deadline, however fast the machine.
     const PACE: u32 = 9_000;
     let world = World::start_with(Setup { pace: Some(PACE), ..Setup::default() }).await;
@@ -410,7 +410,7 @@ async fn ten_thousand_that_are_due_at_once_go_out_at_the_pace_and_over_as_many_s
     let counters = world.stack.dynamo().counters();
     counters.reset();
     let mut sweeps = Vec::new();
-    while sweeps.iter().map(|sweep: &Value| sweep["accepted"].as_u64().unwrap()).sum::<u64>() < REMINDERS as u64 {
+    while sweeps.iter().map(|sweep: &Value| sweep["accepted"].as_u64().unwrap()).sum::<u64>() < u64::from(REMINDERS) {
         assert!(sweeps.len() < 30, "it does not get done: {sweeps:?}");
         sweeps.push(world.tick().await);
         assert_eq!(sweeps.last().unwrap()["failed"], 0, "{sweeps:?}");
@@ -419,18 +419,18 @@ async fn ten_thousand_that_are_due_at_once_go_out_at_the_pace_and_over_as_many_s
     let used = counters.snapshot();
     let requests: u64 = used.values().map(|usage| usage.requests).sum();
     println!("{REMINDERS} reminders in {} sweeps, {requests} requests: {used:?}", sweeps.len());
-    assert!(requests <= 3 * REMINDERS as u64, "{requests} requests");
-    assert_eq!(world.messages().len(), REMINDERS);
+    assert!(requests <= 3 * u64::from(REMINDERS), "{requests} requests");
+    assert_eq!(world.messages().len(), usize::try_from(REMINDERS).unwrap());
     assert_eq!(world.stack.ezw().most_per_key(), 1);
     // Slots are taken for six seconds at a time, so a few of them may come together after a hold-up.
     let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at).collect();
-    let least = 60_000 * (REMINDERS as i64 - i64::from(PACE) / 5) / i64::from(PACE);
+    let least = 60_000 * (i64::from(REMINDERS) - i64::from(PACE) / 5) / i64::from(PACE);
     let took = times.iter().max().unwrap() - times.iter().min().unwrap();
     assert!(took >= least, "{took} ms for all of them, at this pace at least {least} ms");
 }
 
 /// Writes the header of an appointment that is due 24 hours before its start.
-fn put_header(world: &World, id: &str, start: Timestamp, number: usize) {
+fn put_header(world: &World, id: &str, start: Timestamp, number: u32) {
     let phone = format!("+97254{number:07}");
     let now = world.now().to_string();
     let due = start - SignedDuration::from_hours(24);

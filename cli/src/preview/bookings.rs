@@ -118,16 +118,15 @@ impl<'a> Diary<'a> {
                 Some((calendar, reminder)) => {
                     let news = news(self.config, calendar, &known, reminder);
                     let row = Row::open(&news, news.key.clone(), Owner("preview".to_owned()), now, now);
-                    match &row.payload {
-                        Some(payload) => self.said.push(Said::of(&known, message(&row, payload, now))),
-                        None => {
-                            let left_out = LeftOut {
-                                idempotency_key: row.key.to_string(),
-                                start: known.start,
-                                why: "its text cannot be made: a value is missing",
-                            };
-                            self.unsaid.push(Said::of(&known, left_out));
-                        }
+                    if let Some(payload) = &row.payload {
+                        self.said.push(Said::of(&known, message(&row, payload, now)));
+                    } else {
+                        let left_out = LeftOut {
+                            idempotency_key: row.key.to_string(),
+                            start: known.start,
+                            why: "its text cannot be made: a value is missing",
+                        };
+                        self.unsaid.push(Said::of(&known, left_out));
                     }
                     with_mark(self.config, &known, reminder, Outcome::Opened, now)
                 }
@@ -176,7 +175,7 @@ impl<'a> Desk<'a> {
             }
             Err(shown) => {
                 self.filed.push(None);
-                shown
+                *shown
             }
         }
     }
@@ -193,9 +192,8 @@ impl<'a> Desk<'a> {
     fn process(&mut self, delivery: &Verified<'_>, id: &str, now: Timestamp, shown: Shown) -> Shown {
         let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let reading = match read(self.calendar, self.door.config, &headers, delivery.body, now) {
-            Reading::ReadBack(what) => match self.answer(&what) {
-                Some(answer) => complete(what, &answer, now, self.calendar, self.door.config),
-                None => {
+            Reading::ReadBack(what) => {
+                let Some(answer) = self.answer(&what) else {
                     let because = match what {
                         ReadBack::Acuity { appointment_id, .. } => format!("appointment {appointment_id}"),
                         ReadBack::Square { customer_id, .. } => format!("customer {customer_id}"),
@@ -205,8 +203,9 @@ impl<'a> Desk<'a> {
                          about {because} with --lookup FILE"
                     );
                     return Shown { nothing_because: Some(because), ..shown };
-                }
-            },
+                };
+                complete(what, &answer, now, self.calendar, self.door.config)
+            }
             enough => enough,
         };
         match reading {
@@ -257,8 +256,8 @@ impl<'a> Desk<'a> {
         };
         let is_it = |answer: &Value| match answer.pointer(wanted.0) {
             Some(Value::String(id)) => id == wanted.1,
-            Some(other) => other.to_string() == *wanted.1,
-            None => false,
+            Some(Value::Number(id)) => id.to_string() == *wanted.1,
+            _ => false,
         };
         let found = self.door.lookups.iter().find(|(_, answer)| is_it(answer));
         found.map(|(bytes, _)| Answer::Found(bytes.clone()))

@@ -213,14 +213,15 @@ struct Door<'a> {
 
 impl<'a> Door<'a> {
     /// Verifies a delivery and files it: gives it with its key in the inbox, or what its sender is told instead.
-    fn open(&mut self, case: &'a Case, now: Timestamp) -> Result<(Verified<'a>, String, Shown), Shown> {
+    fn open(&mut self, case: &'a Case, now: Timestamp) -> Result<(Verified<'a>, String, Shown), Box<Shown>> {
         let shown = Shown { case: case.name.clone(), status: 200, ..Shown::default() };
         let verified = match judge(self.config, &Method::POST, self.route, &case.headers, &case.body, self.secrets, now)
         {
             Ok(Checked::Verified(verified)) => verified,
-            Ok(Checked::Ping) => return Err(Shown { nothing_because: Some("ping".to_owned()), ..shown }),
+            Ok(Checked::Ping) => return Err(Box::new(Shown { nothing_because: Some("ping".to_owned()), ..shown })),
             Err(reason) => {
-                return Err(Shown { status: reason.status(), refused: Some(refusal(&reason, case, now)), ..shown });
+                let refused = Some(refusal(&reason, case, now));
+                return Err(Box::new(Shown { status: reason.status(), refused, ..shown }));
             }
         };
         let shown = Shown { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
@@ -229,7 +230,7 @@ impl<'a> Door<'a> {
         let bodies = self.inbox.entry(id.clone()).or_default();
         if bodies.iter().any(|body| body == verified.body) {
             let because = Some("duplicate: this delivery is in the inbox already".to_owned());
-            return Err(Shown { duplicate: true, nothing_because: because, ..shown });
+            return Err(Box::new(Shown { duplicate: true, nothing_because: because, ..shown }));
         }
         bodies.push(verified.body.to_owned());
         Ok((verified, id, shown))

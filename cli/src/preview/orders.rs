@@ -41,7 +41,7 @@ impl<'a> Desk<'a> {
         self.scratch.pass(now);
         match self.door.open(case, now) {
             Ok((verified, id, shown)) => self.process(&verified, &id, now, shown),
-            Err(shown) => shown,
+            Err(shown) => *shown,
         }
     }
 

@@ -183,18 +183,15 @@ impl History {
     fn config(&self) -> ClientConfig {
         let quiet =
             self.quiet.map(|(from, to)| format!("quiet_hours = {{ from = \"{from:02}:00\", to = \"{to:02}:00\" }}"));
-        let reminders: String = self
-            .stages
-            .iter()
-            .map(|(stage, _)| {
-                format!(
-                    "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{}\"\nin_quiet_hours = \"{}\"\n\
-                     text.en = \"{stage} {{{{ start }}}}\"\n",
-                    if self.send_inside { "send" } else { "skip" },
-                    if self.earlier { "earlier" } else { "later" },
-                )
-            })
-            .collect();
+        let inside = if self.send_inside { "send" } else { "skip" };
+        let quietly = if self.earlier { "earlier" } else { "later" };
+        let reminder = |(stage, _): &(&str, Naive)| {
+            format!(
+                "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nin_quiet_hours = \"{quietly}\"\n\
+                 text.en = \"{stage} {{{{ start }}}}\"\n"
+            )
+        };
+        let reminders = self.stages.iter().map(reminder).collect::<Vec<_>>().concat();
         let text = format!(
             "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"UTC\"\nlanguages = [\"en\"]\n{}\n\
              [lines.main]\nline_id = \"l\"\n[calendars.clinic]\nkind = \"calcom\"\nline = \"main\"\n{reminders}",
@@ -561,8 +558,9 @@ fn attendee(phone: &str) -> Attendee {
 
 #[test]
 fn nobody_is_reminded_wrongly_twice_or_not_at_all() {
-    let seed =
-        std::env::var("HISTORIES_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed = shared::cold_start::variable("HISTORIES_SEED")
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
     eprintln!("histories: seed {seed} (HISTORIES_SEED={seed} lives through the same ones again)");
     let (mut sent, mut moved) = (0, 0);
     for number in 0..HISTORIES {

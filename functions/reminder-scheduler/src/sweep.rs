@@ -169,13 +169,12 @@ impl Scheduler {
                     return Ok(true);
                 }
                 match self.write(&known, after.written(now)).await? {
-                    Ok(()) => return Ok(true),
+                    Ok(()) | Err(None) => return Ok(true),
                     Err(Some(newer)) => {
                         known = *newer;
                         overtaken += 1;
                         continue;
                     }
-                    Err(None) => return Ok(true),
                 }
             };
             let news = plan::news(config, calendar, &known, &reminder);

@@ -133,13 +133,11 @@ impl Teller {
                         let (instance, phone) = (row.instance.as_deref(), row.to.as_ref());
                         instance.zip(phone).is_some_and(|(instance, phone)| known.still_holds(instance, phone))
                     };
-                    match known.filter(|known| holds(known)) {
-                        Some(known) => row.generation = Some(known.generation),
-                        None => {
-                            let change = untrue("the appointment was moved or cancelled before its turn came");
-                            return self.claim_and(shift, row, &change).await;
-                        }
-                    }
+                    let Some(known) = known.filter(|known| holds(known)) else {
+                        let change = untrue("the appointment was moved or cancelled before its turn came");
+                        return self.claim_and(shift, row, &change).await;
+                    };
+                    row.generation = Some(known.generation);
                 }
             }
         }
