@@ -173,3 +173,16 @@ fn refused(reasons: &[CancellationReason]) -> Result<Option<Claim>, LedgerError>
     }
     Ok(item_in_the_way(2).map(|_| Claim::OptedOut))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_to_be_left_alone_is_found_under_the_hash_that_the_operations_page_computes() {
+        let phone = Phone::from_e164("+972545550199").unwrap();
+        // printf '%s' 'story:+972545550199' | sha256sum | cut -c1-32
+        assert_eq!(contact_subject("story", &phone), "contact:67e3e2bfdaa616820e15921795d48481");
+        assert_ne!(contact_subject("other", &phone), contact_subject("story", &phone));
+    }
+}

@@ -32,7 +32,7 @@ use super::{
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// The most occurrences in one window: what is remembered of them must fit a table's item.
 pub const MAX_OCCURRENCES: usize = 5_000;
-/// The most local times that the rules of a whole feed may name. A tenth of a second of work for each 100,000.
+/// The most local times that the rules of a whole feed may name: a quarter of a second of work on a whole processor.
 const MAX_TIMES: usize = 1_000_000;
 /// The most rules that may name no time at all up to the window's end, such as each 30th of February. The library looks
 /// for one until the year 10,000, which takes some hundredths of a second.

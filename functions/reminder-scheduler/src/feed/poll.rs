@@ -27,6 +27,8 @@ const TIME_FOR_A_FEED: Duration = Duration::from_secs(25);
 const TIME_TO_FINISH: Duration = Duration::from_secs(4);
 /// The schedule comes a moment earlier or later; a feed that is due within this is due.
 const EARLY: SignedDuration = SignedDuration::from_secs(60);
+/// A feed that could not be had is asked for again this soon, however seldom it is asked for otherwise.
+const WHILE_FAILING: SignedDuration = SignedDuration::from_mins(15);
 /// How often a look is made again because somebody else looked at the same time.
 const TRIES: usize = 3;
 /// How far back a look goes: an appointment that was moved to an hour ago is still that appointment.
@@ -92,7 +94,8 @@ pub fn window(calendar: &Calendar, now: Timestamp) -> Window {
 }
 
 fn is_due(memory: &Memory, rule: &FeedRule, now: Timestamp) -> bool {
-    memory.polled_at.is_none_or(|polled| now.duration_since(polled) >= rule.every.0 - EARLY)
+    let every = if memory.failures > 0 { rule.every.0.min(WHILE_FAILING) } else { rule.every.0 };
+    memory.polled_at.is_none_or(|polled| now.duration_since(polled) >= every - EARLY)
 }
 
 impl Poller<'_> {
@@ -327,6 +330,9 @@ mod tests {
         let polled =
             |seconds| Memory { polled_at: Some(now - SignedDuration::from_secs(seconds)), ..Memory::default() };
         assert!(is_due(&Memory::default(), rule, now));
+        let daily = FeedRule { every: "1d".parse().unwrap(), ..rule.clone() };
+        assert!(!is_due(&polled(3600), &daily, now));
+        assert!(is_due(&Memory { failures: 1, ..polled(900) }, &daily, now), "while it fails it is asked for sooner");
         assert!(is_due(&polled(15 * 60), rule, now) && is_due(&polled(14 * 60), rule, now));
         assert!(!is_due(&polled(14 * 60 - 1), rule, now));
     }
