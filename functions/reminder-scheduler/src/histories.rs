@@ -7,8 +7,9 @@
 //!
 //! 1. nobody is reminded of a start that is not current, as far as what has been delivered says, nor after a cancellation;
 //! 2. at most one reminder goes out per stage, start and person;
-//! 3. none is missing that was due while the line was up;
-//! 4. no two messages share a key.
+//! 3. each goes out in its slot: from its time until the next stage's, and not if it was booked inside it;
+//! 4. none is missing that was due while the line was up;
+//! 5. no two messages share a key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -282,7 +283,26 @@ impl History {
         let earlier = Some(begin - minutes(1)).filter(|begin| *begin >= since);
         if self.earlier { earlier.or(later) } else { later.or(earlier) }
     }
+
+    /// All stages for a start that has been booked since then: until the start, or until a stage is due that comes at the
+    /// same time or later and is nearer to it.
+    fn naive_slots(&self, start: Timestamp, since: Timestamp) -> Result<Vec<NaiveSlot>, String> {
+        let at: Vec<_> = self.stages.iter().map(|(_, stage)| self.naive_at(*stage, start, since)).collect();
+        let slot = |(index, (written, _)): (usize, &(&str, Naive))| {
+            let later = |mine| {
+                let others = at.iter().enumerate().filter_map(|(other, at)| Some((other, (*at)?)));
+                let behind = others.filter(move |(other, at)| *at > mine || (*at == mine && *other > index));
+                behind.map(|(_, at)| at).min().unwrap_or(start).min(start)
+            };
+            let name = written.parse::<shared::client_config::Stage>()?.name();
+            Ok((name, at[index].map(|mine| (mine, later(mine)))))
+        };
+        self.stages.iter().enumerate().map(slot).collect()
+    }
 }
+
+/// A stage's name, and from when until when it may go out.
+type NaiveSlot = (String, Option<(Timestamp, Timestamp)>);
 
 /// A date near a clock change of the years 2024 to 2030, or any date of them where clocks never change.
 fn near_a_clock_change(random: &mut StdRng, zone: &TimeZone) -> Date {
@@ -300,6 +320,8 @@ fn near_a_clock_change(random: &mut StdRng, zone: &TimeZone) -> Date {
 #[derive(Debug)]
 struct Sent {
     at: Timestamp,
+    /// When its row was opened; earlier than it went out if the line asked for patience.
+    opened_at: Timestamp,
     id: String,
     stage: String,
     start: Timestamp,
@@ -315,6 +337,7 @@ struct Open {
     generation: u64,
     phone: Phone,
     until: Timestamp,
+    opened_at: Timestamp,
     retry_at: Timestamp,
 }
 
@@ -442,6 +465,7 @@ impl World<'_> {
                     generation: header.generation,
                     phone: news.to.clone().ok_or("nobody is told")?,
                     until: reminder.until,
+                    opened_at: now,
                     retry_at: now + minutes(random.random_range(1..120)),
                 };
                 self.headers.insert(id.clone(), with_mark(&self.config, &header, reminder, Outcome::Opened, now));
@@ -480,6 +504,9 @@ impl World<'_> {
             if sent.at >= sent.start {
                 return Err(format!("{sent:?} came after the start"));
             }
+            if !self.is_in_its_slot(sent)? {
+                return Err(format!("{sent:?} came at the wrong time"));
+            }
             if self.history.is_quiet(sent.at) {
                 return Err(format!("{sent:?} came in quiet hours"));
             }
@@ -488,6 +515,20 @@ impl World<'_> {
             }
         }
         self.none_is_missing(end)
+    }
+
+    /// Whether something went out in its slot, by what was known when its row was opened.
+    fn is_in_its_slot(&self, sent: &Sent) -> Result<bool, String> {
+        let Some(known) = self.history.known(&sent.id, sent.opened_at) else { return Ok(false) };
+        for since in [known.since.0, known.since.1] {
+            for (name, slot) in self.history.naive_slots(known.start, since)? {
+                let holds = |(at, until)| at <= sent.opened_at && sent.at < until;
+                if name == sent.stage && slot.is_some_and(holds) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn none_is_missing(&self, end: Timestamp) -> Result<(), String> {
@@ -499,19 +540,12 @@ impl World<'_> {
             for pair in moments.windows(2) {
                 let (from, to) = (pair[0], pair[1]);
                 let Some(Known { start, seats, since }) = history.known(id, from) else { continue };
-                let slots = |since| -> Vec<Option<Timestamp>> {
-                    history.stages.iter().map(|(_, stage)| history.naive_at(*stage, start, since)).collect()
-                };
-                let slots = if slots(since.0) == slots(since.1) { slots(since.0) } else { continue };
-                for (index, at) in slots.iter().enumerate() {
-                    let Some(at) = *at else { continue };
-                    let name = history.stages[index].0.parse::<shared::client_config::Stage>()?.name();
-                    // Until the start, or until a stage is due that comes at the same time or later and is nearer to it.
-                    let later = slots.iter().enumerate().filter_map(|(other, slot)| {
-                        let slot = (*slot)?;
-                        (slot > at || (slot == at && other > index)).then_some(slot)
-                    });
-                    let until = later.min().unwrap_or(start).min(start);
+                let slots = history.naive_slots(start, since.0)?;
+                if slots != history.naive_slots(start, since.1)? {
+                    continue;
+                }
+                for (name, slot) in slots {
+                    let Some((at, until)) = slot else { continue };
                     if !self.could_go_out(at.max(from), until.min(to)) {
                         continue;
                     }
@@ -548,7 +582,7 @@ impl World<'_> {
 impl Open {
     fn sent(&self, at: Timestamp) -> Sent {
         let (id, stage, phone) = (self.id.clone(), self.stage.clone(), self.phone.expose().to_owned());
-        Sent { at, id, stage, start: self.start, phone }
+        Sent { at, opened_at: self.opened_at, id, stage, start: self.start, phone }
     }
 }
 
