@@ -83,6 +83,8 @@ pub enum Outcome {
     Skipped,
     /// Its time passed while nobody could send it.
     Missed,
+    /// There was no time for it: quiet hours left no room, or one nearer to the start came at the same moment.
+    NoRoom,
     /// Whoever sits there does not want to be written to.
     OptedOut,
     /// An operator dropped what waited for the line.
@@ -96,6 +98,7 @@ impl Outcome {
             Self::Opened => "opened",
             Self::Skipped => "skipped",
             Self::Missed => "missed",
+            Self::NoRoom => "no-room",
             Self::OptedOut => "opted-out",
             Self::Dropped => "dropped",
         }
@@ -148,6 +151,8 @@ pub struct Appointment {
     pub marks: Vec<Mark>,
     /// When the clock looks at it again, if anything is to come.
     pub due_at: Option<Timestamp>,
+    /// How useful what is due then is beside everything else that waits, 0 to 100.
+    pub priority: u8,
     /// The newest delivery that said something new, by its key in the inbox.
     pub delivery: String,
     /// When we learned of it.
@@ -222,8 +227,16 @@ impl Appointment {
             after.inherit(older);
         }
         if !later {
-            // What was told under the older id counts whenever it is learned of.
-            return if after == *before { Learned::Stale } else { Learned::News(Box::new(after.written(now))) };
+            // What was told under the older id counts whenever it is learned of; and so does who takes part, if nobody has
+            // said so yet.
+            if let Some(details) = report.details.as_ref().filter(|_| after.seats.is_empty() && !report.same_people) {
+                after.seat(&details.attendees);
+            }
+            if after == *before {
+                return Learned::Stale;
+            }
+            after.generation += u64::from(!after.tells_the_same_as(before));
+            return Learned::News(Box::new(after.written(now)));
         }
         after.standing = report.standing;
         after.as_of = report.as_of;
@@ -235,8 +248,8 @@ impl Appointment {
             if !report.same_people {
                 after.seat(&details.attendees);
             }
-            after.title.clone_from(&details.title);
-            after.place.clone_from(&details.place);
+            after.title = details.title.as_deref().map(short);
+            after.place = details.place.as_deref().map(short);
         }
         let booked_anew =
             after.standing == Standing::Booked && (before.standing != Standing::Booked || after.start != before.start);
@@ -296,12 +309,13 @@ impl Appointment {
             start: details.map_or(Timestamp::UNIX_EPOCH, |details| details.start),
             zone: details.map_or_else(|| "UTC".to_owned(), |details| details.zone.clone()),
             seats: Vec::new(),
-            title: details.and_then(|details| details.title.clone()),
-            place: details.and_then(|details| details.place.clone()),
+            title: details.and_then(|details| details.title.as_deref().map(short)),
+            place: details.and_then(|details| details.place.as_deref().map(short)),
             as_of: report.as_of,
             booked_at: report.as_of,
             marks: Vec::new(),
             due_at: None,
+            priority: 0,
             delivery: report.delivery.clone(),
             created_at: now,
             updated_at: now,
@@ -343,12 +357,21 @@ impl Appointment {
             seat.taken = false;
         }
         for attendee in attendees {
+            let attendee = Attendee { name: attendee.name.as_deref().map(short), ..attendee.clone() };
             match self.seats.iter_mut().find(|seat| seat.attendee.phone == attendee.phone) {
-                Some(seat) => *seat = Seat { attendee: attendee.clone(), taken: true },
-                None => self.seats.push(Seat { attendee: attendee.clone(), taken: true }),
+                Some(seat) => *seat = Seat { attendee, taken: true },
+                None => self.seats.push(Seat { attendee, taken: true }),
             }
         }
     }
+}
+
+/// The longest text that is kept, in characters: more than any message shows.
+const LONGEST: usize = 200;
+
+/// A sender may say anything at any length; a row of the ledger has its limits.
+fn short(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
 }
 
 #[cfg(test)]
@@ -471,6 +494,14 @@ mod tests {
         let after = news(Appointment::learn(Some(&newer), &heir, at(9)));
         assert_eq!((after.standing, after.marks.len()), (Standing::Cancelled, 1));
         assert_eq!(Appointment::learn(Some(&after), &heir, at(9)), Learned::Stale, "and is learned once");
+    }
+
+    #[test]
+    fn who_takes_part_counts_whenever_it_is_said_for_the_first_time() {
+        let unsaid = Report { same_people: true, ..report(Standing::Booked, Some(72), 2, &[]) };
+        let moved = news(Appointment::learn(None, &unsaid, at(3)));
+        let booked = news(Appointment::learn(Some(&moved), &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)));
+        assert_eq!((booked.start, booked.seats.len(), booked.generation), (at(72), 1, 2));
     }
 
     #[test]

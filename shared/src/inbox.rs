@@ -1,7 +1,7 @@
 //! The inbox: every delivery we accepted, once, as it came.
 //!
-//! One conditional write files a delivery; that write is the dedupe *and* the hand-over, because the table's stream
-//! wakes the function the delivery is for. What became of a delivery that led to no message is written beside it as
+//! A delivery is put in by a conditional write. A repeat fails at it; a new one comes out of the table's stream, which
+//! wakes the function it is for. What became of a delivery that led to no message is written beside it as
 //! its *outcome*; taking the outcome away sends it down the same path again (a replay).
 //!
 //! Promises that a delivery that was answered 2xx is here, and that one delivery id of one sender is here once. Does

@@ -219,3 +219,45 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_somebody_s
     world.tick().await;
     assert_eq!(world.messages().len(), 5, "and nothing after it was believed");
 }
+
+#[tokio::test]
+async fn what_a_delivery_says_by_itself_counts_while_nobody_can_be_asked() {
+    let world = World::start().await;
+    let standin = world.stack.calendars();
+    let (first, second) = (in_hours(&world, 50), in_hours(&world, 80));
+    let customer = Customer {
+        id: "EX2QSVGTZN4K1E5QE1CBFNVQ8M".into(),
+        given_name: "Adi".into(),
+        family_name: "Sela".into(),
+        phone_number: Some("052-555-0101".into()),
+    };
+    standin.put_customer(customer).unwrap();
+    let booked = |start: Timestamp| {
+        let at = ("/data/object/booking/updated_at", json!(world.now().to_string()));
+        let event = ("/event_id", json!(format!("event-{start}")));
+        let starts = ("/data/object/booking/start_at", json!(start.to_string()));
+        square(changed("square/booking_created.json", &[at, event, starts]))
+    };
+    world.deliver(booked(first)).await;
+    // Moved while Square's customers are not to be had: whoever took part still does, at the new time.
+    world.pass(SignedDuration::from_secs(30));
+    standin.fail_next(Peer::Square, Trouble::Status(400), 1);
+    world.deliver(booked(second)).await;
+    a_day_before(&world, first).await;
+    assert_eq!(world.messages().len(), 0, "nothing for the time that was");
+
+    // Cancelled while Acuity is not to be had.
+    let start = in_hours(&world, 40);
+    standin.put_appointment(Appointment::recorded(7, start, "Asia/Jerusalem")).unwrap();
+    world.deliver(acuity(b"action=scheduled&id=7".to_vec())).await;
+    assert_eq!(world.rows()["appointment:studio..7:state"]["state"], "booked");
+    standin.fail_next(Peer::Acuity, Trouble::Status(503), 1);
+    world.pass(SignedDuration::from_secs(30));
+    world.deliver(acuity(b"action=canceled&id=7".to_vec())).await;
+    assert_eq!(world.rows()["appointment:studio..7:state"]["state"], "cancelled");
+
+    a_day_before(&world, start).await;
+    assert_eq!(world.messages().len(), 0);
+    a_day_before(&world, second).await;
+    assert_eq!(world.texts(ADI).len(), 1);
+}

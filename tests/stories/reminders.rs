@@ -437,7 +437,7 @@ fn put_header(world: &World, id: &str, start: Timestamp, number: u32) {
     let document = json!({
         "calendar": "crm", "line": "main", "generation": 1, "standing": "booked", "start": start.to_string(),
         "zone": "Asia/Jerusalem", "seats": [{ "phone": phone, "taken": true }], "as_of": now, "booked_at": now,
-        "due_at": due.to_string(), "delivery": "crm#1", "created_at": now, "updated_at": now,
+        "due_at": due.to_string(), "priority": 70, "delivery": "crm#1", "created_at": now, "updated_at": now,
     });
     let number = |at: Timestamp| json!({ "N": at.as_millisecond().to_string() });
     let item = json!({
@@ -447,4 +447,26 @@ fn put_header(world: &World, id: &str, start: Timestamp, number: u32) {
     });
     let put = json!({ "TableName": world.table("Ledger"), "Item": item });
     world.stack.dynamo().call("PutItem", &put).unwrap();
+}
+
+#[tokio::test]
+async fn a_reminder_whose_sender_died_is_not_sent_after_the_appointment_began() {
+    let world = World::start().await;
+    let booking = Booking::new(&world, "88", 48);
+    booking.deliver(&world, "m-1").await;
+    // The answer is lost, and then the line is away until it is over.
+    world.stack.ezw().fail_next(1, Fault::DropBeforeAccept);
+    until(&world, booking.start, 2).await;
+    assert_ne!(world.state("appointment:88:2h"), "accepted");
+    world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
+    until(&world, booking.start, -1).await;
+    world.stack.ezw().set_health(None, HealthPreset::Good).unwrap();
+    world.pass(SignedDuration::from_mins(2));
+    world.tick().await;
+    assert_eq!(world.messages().len(), 0);
+    assert!(
+        ["expired", "needs-human"].contains(&&*world.state("appointment:88:2h")),
+        "{}",
+        world.state("appointment:88:2h")
+    );
 }

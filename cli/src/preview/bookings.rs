@@ -94,7 +94,10 @@ impl<'a> Diary<'a> {
         for mark in appointment.marks.iter().filter(|mark| !before.contains(mark)) {
             let why = match mark.outcome {
                 Outcome::Skipped => "it was booked, or moved, after this reminder's time",
-                Outcome::Missed => "its time had passed, or another reminder's had come",
+                Outcome::Missed => "its time had passed",
+                Outcome::NoRoom => {
+                    "quiet hours leave no room for it, or one nearer to the start comes at the same moment"
+                }
                 Outcome::Opened | Outcome::OptedOut | Outcome::Dropped => continue,
             };
             let idempotency_key = Key::reminder(&appointment.subject, &mark.stage).to_string();
@@ -230,7 +233,7 @@ impl<'a> Desk<'a> {
                 line: self.calendar.line.clone(),
                 standing: booking.standing,
                 details: booking.details.clone(),
-                same_people: booking.unreachable == Some(NothingBecause::PhoneNotRepeated),
+                same_people: booking.unreachable.as_ref().is_some_and(NothingBecause::leaves_people_open),
                 as_of: booking.occurred_at,
                 delivery: id.to_owned(),
                 continues: previous.cloned().map(Box::new),
@@ -346,9 +349,10 @@ pub(super) fn feed(
                 memory.occurrences = begun;
                 changes
             }
-            Verdict::Doubtful(doubt) => {
+            Verdict::Doubtful(doubt, Changes { begun, changes }) => {
                 remarks.push(InFeed::nothing(&case, format!("doubtful: {doubt}")));
-                continue;
+                memory.occurrences = begun;
+                changes
             }
         };
         for change in changes {

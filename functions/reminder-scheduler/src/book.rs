@@ -17,7 +17,7 @@ use crate::{
     Scheduler,
     booking::{Booking, NothingBecause, ReadBack, Reading, read},
     plan::planned,
-    read_back::{ReadBackError, complete},
+    read_back::{Answer, ReadBackError, complete},
 };
 
 /// How often what is known is read anew when others write it at the same time.
@@ -78,7 +78,7 @@ impl Scheduler {
             return Ok(Some("calendar-removed: this calendar is no longer in the configuration".to_owned()));
         };
         let reading = match read(calendar, config, &entry.headers, &entry.body, entry.received_at) {
-            Reading::ReadBack(wanted) => self.read_back(&entry.sender, calendar, wanted).await?,
+            Reading::ReadBack(wanted) => self.read_back(entry, calendar, wanted).await?,
             enough => enough,
         };
         match reading {
@@ -96,31 +96,53 @@ impl Scheduler {
         }
     }
 
-    /// Asks the booking system for what a delivery leaves out.
-    async fn read_back(&self, name: &str, calendar: &Calendar, wanted: ReadBack) -> Result<Reading, BookError> {
-        let config = &self.teller.config;
-        let secret_name = config.calendar_secret(name);
-        // What it says was true no earlier than this.
-        let asked_at = self.teller.clock.now();
-        let credential = match self.teller.secrets.current(&secret_name, asked_at).await {
-            Ok(credential) => credential,
-            Err(error @ (SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. })) => {
-                tracing::error!("{}", chain(&error));
-                return Ok(Reading::Nothing(NothingBecause::LookUpNotSetUp));
-            }
-            Err(error) => return Err(error.into()),
+    /// Asks the booking system for what a delivery leaves out. What it says by itself counts even if nobody can be asked.
+    async fn read_back(&self, entry: &Entry, calendar: &Calendar, wanted: ReadBack) -> Result<Reading, BookError> {
+        let error = match self.ask(&entry.sender, calendar, &wanted).await {
+            Ok((answer, asked_at)) => return Ok(complete(wanted, &answer, asked_at, calendar, &self.teller.config)),
+            Err(error) => error,
         };
-        let answer = match self.read_back.ask(calendar, &wanted, &credential, &secret_name).await {
+        let not_set_up = matches!(
+            error,
+            BookError::Secret(SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. })
+        );
+        let because = if not_set_up { NothingBecause::LookUpNotSetUp } else { NothingBecause::LookUpFailed };
+        let final_word = not_set_up || error.fault() == Fault::Permanent;
+        match wanted.unanswered(because, entry.received_at) {
+            // What ended needs no answer.
+            Some(booking) if booking.standing == Standing::Cancelled => Ok(Reading::Reports(vec![booking])),
+            Some(booking) if final_word => {
+                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                Ok(Reading::Reports(vec![booking]))
+            }
+            // Its time counts from now on; who takes part is asked for again when the delivery comes again.
+            Some(booking) => {
+                self.take(entry, calendar, vec![booking]).await?;
+                Err(error)
+            }
+            None if not_set_up => {
+                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                Ok(Reading::Nothing(NothingBecause::LookUpNotSetUp))
+            }
+            None => Err(error),
+        }
+    }
+
+    /// The booking system's answer, and the moment before it was asked: what it says was true no earlier than that.
+    async fn ask(&self, name: &str, calendar: &Calendar, wanted: &ReadBack) -> Result<(Answer, Timestamp), BookError> {
+        let secret_name = self.teller.config.calendar_secret(name);
+        let asked_at = self.teller.clock.now();
+        let credential = self.teller.secrets.current(&secret_name, asked_at).await?;
+        match self.read_back.ask(calendar, wanted, &credential, &secret_name).await {
             // The credential may have been replaced since we read it.
             Err(ReadBackError::Credential { status, secret }) => {
                 match self.teller.secrets.refetch(&secret_name, asked_at).await? {
-                    Some(fresh) => self.read_back.ask(calendar, &wanted, &fresh, &secret_name).await?,
-                    None => return Err(ReadBackError::Credential { status, secret }.into()),
+                    Some(fresh) => Ok((self.read_back.ask(calendar, wanted, &fresh, &secret_name).await?, asked_at)),
+                    None => Err(ReadBackError::Credential { status, secret }.into()),
                 }
             }
-            answered => answered?,
-        };
-        Ok(complete(wanted, &answer, asked_at, calendar, config))
+            answered => Ok((answered?, asked_at)),
+        }
     }
 
     /// Takes what a delivery reports, in its order, into what is known.
@@ -137,8 +159,11 @@ impl Scheduler {
                 Some(previous) => self.teller.ledger.appointment(&subject(previous)).await?,
                 None => None,
             };
-            let same_people = booking.unreachable == Some(NothingBecause::PhoneNotRepeated);
-            if let Some(because) = booking.unreachable.as_ref().filter(|_| !same_people) {
+            let same_people = booking.unreachable.as_ref().is_some_and(NothingBecause::leaves_people_open);
+            if let Some(because) = &booking.unreachable {
+                if because.needs_attention() {
+                    observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, self.teller.clock.now());
+                }
                 outcome = Some(record(because));
             }
             let report = Report {

@@ -115,6 +115,26 @@ pub enum ReadBack {
     },
 }
 
+impl ReadBack {
+    /// What the delivery says by itself, when nobody can be asked: that it was cancelled, or its new time. `because` is
+    /// why; `received_at` is when the delivery was accepted.
+    pub fn unanswered(&self, because: NothingBecause, received_at: Timestamp) -> Option<Booking> {
+        match self {
+            Self::Acuity { appointment_id, kind: Kind::Cancelled } => Some(Booking {
+                kind: Kind::Cancelled,
+                id: appointment_id.clone(),
+                standing: Standing::Cancelled,
+                details: None,
+                occurred_at: received_at,
+                previous_id: None,
+                unreachable: None,
+            }),
+            Self::Acuity { .. } => None,
+            Self::Square { booking, .. } => Some(Booking { unreachable: Some(because), ..booking.as_ref().clone() }),
+        }
+    }
+}
+
 /// Why a delivery is no appointment to be reminded of. [`Self::code`] is what is recorded; the text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NothingBecause {
@@ -143,6 +163,9 @@ pub enum NothingBecause {
     /// The rest has to be asked for, and there is no credential for the booking system's API.
     #[error("there is no credential for the booking system's API to ask for the rest with")]
     LookUpNotSetUp,
+    /// The rest was asked for, and the answer is of no use.
+    #[error("the booking system could not be asked for the rest; whoever is known to take part still does")]
+    LookUpFailed,
     /// The booking system doesn't know the appointment's customer any more.
     #[error("the booking system shows no such customer")]
     CustomerNotFound,
@@ -160,6 +183,7 @@ impl NothingBecause {
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::PhoneNotRepeated => "phone-not-repeated",
             Self::LookUpNotSetUp => "look-up-not-set-up",
+            Self::LookUpFailed => "look-up-failed",
             Self::CustomerNotFound => "customer-not-found",
         }
     }
@@ -167,7 +191,7 @@ impl NothingBecause {
     /// Whether a human should look: the sender says something that we can't use, as opposed to nothing of interest.
     pub const fn needs_attention(&self) -> bool {
         match self {
-            Self::NotUnderstood(_) | Self::LookUpNotSetUp => true,
+            Self::NotUnderstood(_) | Self::LookUpNotSetUp | Self::LookUpFailed => true,
             Self::Ping
             | Self::UnknownEvent(_)
             | Self::StatusNotMapped(_)
@@ -176,6 +200,11 @@ impl NothingBecause {
             | Self::PhoneNotRepeated
             | Self::CustomerNotFound => false,
         }
+    }
+
+    /// Whether this leaves open who takes part, so that whoever is known to still does.
+    pub const fn leaves_people_open(&self) -> bool {
+        matches!(self, Self::PhoneNotRepeated | Self::LookUpNotSetUp | Self::LookUpFailed)
     }
 
     /// Nothing usable where a fact must stand.

@@ -30,6 +30,7 @@ mod samples;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -52,6 +53,9 @@ use read_back::ReadBackClient;
 
 pub use book::BookError;
 pub use sweep::Sweep;
+
+/// With less time left than this no further booking is begun: one may be read back twice, with patience for each.
+const TIME_FOR_A_BOOKING: Duration = Duration::from_secs(15);
 
 /// The function.
 pub struct Scheduler {
@@ -181,6 +185,11 @@ impl Scheduler {
     async fn batch(&self, deadline: Deadline, event: StreamEvent) -> Failures {
         let mut failures = Failures::default();
         for record in event.records {
+            if deadline.remaining() < TIME_FOR_A_BOOKING {
+                // Lambda sends everything from this one on again.
+                failures.again(record.dynamodb);
+                break;
+            }
             let Some(image) = &record.dynamodb.new_image else { continue };
             match Entry::from_image(image.get()) {
                 // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.

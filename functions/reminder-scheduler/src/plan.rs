@@ -8,12 +8,15 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use shared::{
     appointment::{Appointment, Attendee, Mark, Outcome, Seat, Standing},
     client_config::{BookedInside, Calendar, ClientConfig, InQuietHours, Place, ReminderRule, Stage},
-    ledger::{Context, Key, News, Words},
+    ledger::{Context, Key, News, SPOKEN_ZONE, Words},
     wording::{self, Values, WordingError},
 };
 
-/// How long before quiet hours a reminder goes out that is moved ahead of them.
-const BEFORE_QUIET: SignedDuration = SignedDuration::from_mins(1);
+/// How long before quiet hours a reminder goes out that is moved ahead of them: long enough for all of an evening to go out
+/// at a line's pace, and for a line that is away for some minutes.
+const BEFORE_QUIET: SignedDuration = SignedDuration::from_mins(30);
+/// When to look again at an appointment whose calendar is not in the configuration: it may be back.
+const CALENDAR_GONE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A reminder that may be sent now.
 #[derive(Debug, Clone)]
@@ -37,8 +40,8 @@ pub struct Plan<'a> {
     pub due: Vec<Reminder<'a>>,
     /// What is over without having been sent.
     pub over: Vec<Mark>,
-    /// When to look again once that is done.
-    pub next: Option<Timestamp>,
+    /// When to look again once that is done, and how useful what is due then is.
+    pub next: Option<(Timestamp, u8)>,
 }
 
 /// A stage's slot for one seat.
@@ -47,8 +50,8 @@ enum Slot {
     Open { at: Timestamp, until: Timestamp },
     /// It is left out: the appointment was booked when its time had passed.
     Skipped,
-    /// Its time was over when its turn came: the one behind it had begun, or quiet hours left no room.
-    Missed,
+    /// There is no time for it: quiet hours leave no room, or one nearer to the start comes at the same moment.
+    NoRoom,
 }
 
 /// What is to be done about an appointment now.
@@ -58,7 +61,10 @@ pub fn plan<'a>(config: &ClientConfig, calendar: &'a Calendar, appointment: &App
         return plan;
     }
     let Some(zone) = config.zone_or_own(Some(&appointment.zone)) else { return plan };
-    let mut look_at = |at: Timestamp| plan.next = Some(plan.next.map_or(at, |next| next.min(at)));
+    let mut look_at = |at: Timestamp, rule: &ReminderRule| {
+        let this = (at, rule.priority());
+        plan.next = Some(plan.next.map_or(this, |next| if at < next.0 { this } else { next }));
+    };
     for (number, seat) in appointment.seats.iter().enumerate().filter(|(_, seat)| seat.taken) {
         for (stage, rule, slot) in slots(config, calendar, appointment, seat, &zone) {
             let mark = |outcome| Mark { stage: stage.name(), start: appointment.start, seat: number, outcome };
@@ -67,9 +73,9 @@ pub fn plan<'a>(config: &ClientConfig, calendar: &'a Calendar, appointment: &App
             }
             match slot {
                 Slot::Skipped => plan.over.push(mark(Outcome::Skipped)),
-                Slot::Missed => plan.over.push(mark(Outcome::Missed)),
+                Slot::NoRoom => plan.over.push(mark(Outcome::NoRoom)),
                 Slot::Open { until, .. } if until <= now => plan.over.push(mark(Outcome::Missed)),
-                Slot::Open { at, .. } if now < at => look_at(at),
+                Slot::Open { at, .. } if now < at => look_at(at, rule),
                 Slot::Open { at, until } => {
                     let quiet = match rule.in_quiet_hours {
                         InQuietHours::Send => None,
@@ -79,7 +85,7 @@ pub fn plan<'a>(config: &ClientConfig, calendar: &'a Calendar, appointment: &App
                     };
                     match quiet {
                         // It is late, and comes into quiet hours by that.
-                        Some(end) => look_at(end.min(until)),
+                        Some(end) => look_at(end.min(until), rule),
                         None => plan.due.push(Reminder { stage, rule, seat: number, at, until }),
                     }
                 }
@@ -94,12 +100,17 @@ pub fn plan<'a>(config: &ClientConfig, calendar: &'a Calendar, appointment: &App
 #[must_use]
 pub fn planned(config: &ClientConfig, mut appointment: Appointment, now: Timestamp) -> Appointment {
     let Some(calendar) = config.calendars.get(&appointment.calendar) else {
-        return Appointment { due_at: None, ..appointment };
+        let again = now.checked_add(CALENDAR_GONE).ok();
+        return Appointment { due_at: again.filter(|again| *again < appointment.start), ..appointment };
     };
     let plan = plan(config, calendar, &appointment, now);
-    let next = plan.due.first().map(|reminder| reminder.at).or(plan.next);
+    let first = plan.due.first().map(|reminder| (reminder.at, reminder.rule.priority()));
+    let next = first.or(plan.next);
     appointment.marks.extend(plan.over);
-    appointment.due_at = next;
+    appointment.due_at = next.map(|(at, _)| at);
+    appointment.priority = next.map_or(0, |(_, priority)| priority);
+    // The line that speaks for the calendar by now, whose index it has to be found in.
+    appointment.line.clone_from(&calendar.line);
     appointment
 }
 
@@ -123,20 +134,23 @@ fn slots<'a>(
                     let until = rule.useful_for.and_then(|span| at.checked_add(span.0).ok());
                     Slot::Open { at, until: until.unwrap_or(Timestamp::MAX).min(appointment.start) }
                 }
-                None => Slot::Missed,
+                None => Slot::NoRoom,
             }
         };
         slots.push((stage, rule, slot));
     }
     slots.sort_by_key(|(_, _, slot)| match slot {
         Slot::Open { at, .. } => *at,
-        Slot::Skipped | Slot::Missed => Timestamp::MIN,
+        Slot::Skipped | Slot::NoRoom => Timestamp::MIN,
     });
     let mut next_at = appointment.start;
     for (_, _, slot) in slots.iter_mut().rev() {
         if let Slot::Open { at, until } = slot {
             *until = (*until).min(next_at);
             next_at = *at;
+            if until <= at {
+                *slot = Slot::NoRoom;
+            }
         }
     }
     slots
@@ -220,6 +234,7 @@ pub fn news(config: &ClientConfig, calendar: &Calendar, appointment: &Appointmen
         not_before: None,
         delivery: appointment.delivery.clone(),
         context: Context {
+            values: [(SPOKEN_ZONE.to_owned(), appointment.zone.clone())].into(),
             name: attendee.and_then(|attendee| attendee.name.clone()),
             locale: attendee.and_then(|attendee| attendee.locale.clone()),
             ..Context::default()
@@ -364,7 +379,7 @@ mod tests {
     fn a_reminder_moves_ahead_of_quiet_hours_by_rule_or_when_there_is_no_time_behind_them() {
         let quiet = "quiet_hours = { from = \"21:00\", to = \"09:00\" }";
         let until_noon = "quiet_hours = { from = \"21:00\", to = \"12:00\" }";
-        let earlier = ["2026-11-23T18:59:00Z appointment:88:2h until 2026-11-24T08:30:00Z"];
+        let earlier = ["2026-11-23T18:30:00Z appointment:88:2h until 2026-11-24T08:30:00Z"];
         for config in
             [config(quiet, &stage("2h", "in_quiet_hours = \"earlier\"")), config(until_noon, &stage("2h", ""))]
         {
@@ -374,7 +389,7 @@ mod tests {
         let config = config(until_noon, &stage("2h", ""));
         let booked = appointment("2026-11-23T20:00:00Z", &[NOA]);
         assert_eq!(lived(&config, booked.clone(), "2026-11-23T20:00:00Z"), Vec::<String>::new());
-        assert_eq!(planned(&config, booked, at("2026-11-23T20:00:00Z")).marks[0].outcome, Outcome::Missed);
+        assert_eq!(planned(&config, booked, at("2026-11-23T20:00:00Z")).marks[0].outcome, Outcome::NoRoom);
     }
 
     #[test]

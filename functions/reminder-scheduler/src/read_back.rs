@@ -178,7 +178,7 @@ pub fn complete(
         ReadBack::Acuity { appointment_id, kind } => {
             senders::acuity_completed(context, appointment_id, kind, answer, asked_at)
         }
-        ReadBack::Square { booking, .. } => senders::square_completed(context, *booking, answer),
+        ReadBack::Square { booking, .. } => Ok(senders::square_completed(context, *booking, answer)),
     };
     booking.map_or_else(Reading::Nothing, |booking| Reading::Reports(vec![booking]))
 }
@@ -277,7 +277,9 @@ pub(crate) mod tests {
             assert_eq!(reason(answered("acuity", acuity("scheduled"), Some(&answer))).code(), "not-understood");
         }
         for answer in [json!([]), json!({}), json!({"customer": 5})] {
-            assert_eq!(reason(answered("salon", square(), Some(&answer))).code(), "not-understood");
+            let booked = booking(answered("salon", square(), Some(&answer)));
+            assert_eq!(booked.unreachable.as_ref().map(NothingBecause::code), Some("look-up-failed"));
+            assert!(booked.details.is_some(), "its new time counts all the same");
         }
     }
 

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::HashSet};
 use serde::Serialize;
 use shared::{
     appointment::{Appointment, Outcome},
+    client_config::Calendar,
     fault::chain,
     ledger::{Due, State, Waiting},
     observe::{self, Metric},
@@ -13,8 +14,8 @@ use shared::{
 
 use crate::{Scheduler, plan};
 
-/// How many due messages and appointments of a line one sweep looks at in one go.
-const LOOK_AT: i32 = 1000;
+/// How many due messages and appointments of a line one sweep looks at in one go, to choose the most useful from.
+const LOOK_AT: i32 = 10_000;
 /// How often a header that others keep writing is looked at anew before it is left for the next sweep.
 const TRIES: usize = 5;
 
@@ -156,7 +157,9 @@ impl Scheduler {
                 let reminder = plan::plan(config, calendar, &known, now).due.into_iter().next();
                 reminder.map(|reminder| (calendar, reminder))
             });
-            let Some((calendar, reminder)) = reminder else {
+            let moved_to_another_line = |(calendar, _): &(&Calendar, plan::Reminder<'_>)| calendar.line != known.line;
+            // Its slots, its health and its index are another line's: it is found there from now on.
+            let Some((calendar, reminder)) = reminder.filter(|found| !moved_to_another_line(found)) else {
                 if !config.calendars.contains_key(&known.calendar) {
                     tracing::warn!(
                         appointment.key = known.subject,

@@ -1,4 +1,4 @@
-//! webhook-receiver: believes a delivery only after verifying it, files it with one conditional write, and answers.
+//! webhook-receiver: checks a delivery's proof, puts it into the inbox unless it is there already, and answers.
 //!
 //! The story: [`Receiver::receive`] takes a request; [`route`] finds its [`Sender`]; it is verified over its raw bytes
 //! with each secret that counts now, as [`judge`] does without effects; the inbox of the sender's kind files it;

@@ -351,10 +351,10 @@ pub enum BookedInside {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InQuietHours {
-    /// It moves to their end; if the appointment begins before that, to a minute before they begin.
+    /// It moves to their end; if the appointment begins before that, to half an hour before they begin.
     #[default]
     Later,
-    /// It moves to a minute before they begin; if the appointment was not booked by then, to their end.
+    /// It moves to half an hour before they begin; if the appointment was not booked by then, to their end.
     Earlier,
     /// It is sent all the same.
     Send,

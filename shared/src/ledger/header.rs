@@ -35,6 +35,7 @@ struct Document {
     marks: Vec<Mark>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
+    priority: u8,
     delivery: String,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -68,6 +69,7 @@ pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> HashMap<String, Va
         booked_at: appointment.booked_at,
         marks: appointment.marks.clone(),
         due_at: appointment.due_at,
+        priority: appointment.priority,
         delivery: appointment.delivery.clone(),
         created_at: appointment.created_at,
         updated_at: appointment.updated_at,
@@ -90,13 +92,10 @@ pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> HashMap<String, Va
     if let Some(due) = appointment.due_at {
         item.insert("due_line".to_owned(), text(&appointment.line));
         item.insert("due_at".to_owned(), number(due.millis()));
-        item.insert("priority".to_owned(), number(PRIORITY));
+        item.insert("priority".to_owned(), number(appointment.priority.into()));
     }
     item
 }
-
-/// How useful an appointment that is due is beside messages that wait, 0 to 100.
-const PRIORITY: i64 = 70;
 
 /// The header of an item, be it from the table or from the index of what is due.
 pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Appointment, ItemError> {
@@ -122,6 +121,7 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Appointment, It
         booked_at: document.booked_at,
         marks: document.marks,
         due_at: document.due_at,
+        priority: document.priority,
         delivery: document.delivery,
         created_at: document.created_at,
         updated_at: document.updated_at,
@@ -176,6 +176,7 @@ mod tests {
                 outcome: Outcome::Opened,
             }],
             due_at: Some(at("2026-11-24T06:30:00Z")),
+            priority: 70,
             delivery: "clinic#1".into(),
             created_at: at("2026-11-19T10:00:02Z"),
             updated_at: at("2026-11-23T08:30:05Z"),

@@ -25,7 +25,7 @@ mod model;
 pub use claim::{Claim, contact_subject};
 pub use decide::{Verdict, decide};
 pub use key::{Key, MAX_KEY_LENGTH};
-pub use news::{News, QUIET_HOURS, Words};
+pub use news::{News, QUIET_HOURS, SPOKEN_ZONE, Words};
 pub use row::{Context, Owner, Payload, Route, Row, State};
 pub use store::{Due, Ledger, LedgerError, Opened, Saved, Waiting};
 pub use transition::{Change, MAX_ATTEMPTS, NotNow, UNKNOWN_WINDOW, transition};

@@ -121,5 +121,8 @@ impl Row {
     }
 }
 
+/// The name in [`Context::values`] of the zone whose clocks a reminder's text speaks of.
+pub const SPOKEN_ZONE: &str = "time_zone";
+
 /// Why a message waits for the morning.
 pub const QUIET_HOURS: &str = "these are quiet hours";

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     },
     types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     header,
@@ -213,7 +213,9 @@ impl Ledger {
 
     /// The item of a header. It is kept as long as a row that was made when the appointment begins.
     pub(super) fn header_item(&self, appointment: &Appointment) -> HashMap<String, Value> {
-        let from = appointment.start.max(appointment.updated_at);
+        // Whoever books for the year 9999 is not remembered until then.
+        let latest = appointment.updated_at.saturating_add(SignedDuration::from_hours(24 * 365 * 2));
+        let from = appointment.start.min(latest.unwrap_or(Timestamp::MAX)).max(appointment.updated_at);
         header::to_item(appointment, from.as_second() + i64::from(self.keep_days) * 86_400)
     }
 
@@ -294,8 +296,17 @@ impl Ledger {
 fn read_due(item: &HashMap<String, Value>) -> Option<Due> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
-    let what =
-        if is_header(item) { Waiting::Appointment(Box::new(header::from_item(item).ok()?)) } else { Waiting::Message };
+    let what = if is_header(item) {
+        match header::from_item(item) {
+            Ok(appointment) => Waiting::Appointment(Box::new(appointment)),
+            Err(error) => {
+                tracing::error!("skipped an appointment that is due: {error}");
+                return None;
+            }
+        }
+    } else {
+        Waiting::Message
+    };
     Some(Due {
         key: Key::stored(text("subject")?, text("stage")?),
         what,

@@ -7,7 +7,7 @@ use crate::{
     appointment::Appointment,
     client_config::Line,
     contact::Phone,
-    ledger::{Change, Claim, News, NotNow, QUIET_HOURS, Row, Saved, State, contact_subject, transition},
+    ledger::{Change, Claim, News, NotNow, QUIET_HOURS, Row, SPOKEN_ZONE, Saved, State, contact_subject, transition},
     line::Reservation,
 };
 
@@ -51,6 +51,11 @@ impl Teller {
             }
         };
         let now = self.clock.now();
+        // Waiting for a slot took it into quiet hours, or beyond its use: nothing was opened, so it is planned anew.
+        let quiet = !news.any_hour && self.config.quiet_until_in(news.zone.as_deref(), now).is_some();
+        if access.is_some() && (quiet || news.useful_until <= now) {
+            return Ok(Reminded::HeaderChanged(Some(Box::new(before.clone()))));
+        }
         let mut row = Row::open(news, news.key.clone(), shift.owner.clone(), shift.lease_until(now), now);
         // The header will say that it was opened, and no delivery comes again for it: should this function die, nobody but
         // the clock finds the claim.
@@ -85,8 +90,11 @@ impl Teller {
         slots: &mut Slots,
         mut row: Row,
     ) -> Result<Told, TellError> {
-        let now = self.clock.now();
         let owner = || shift.owner.clone();
+        if let Some(change) = self.too_late(shift, &row) {
+            return self.claim_and(shift, row, &change).await;
+        }
+        let now = self.clock.now();
         if let Some(until) = self.config.quiet_until_in(row.zone.as_deref(), now).filter(|_| !row.any_hour) {
             let change = Change::Hold { owner: owner(), until, reason: QUIET_HOURS.to_owned() };
             return self.claim_and(shift, row, &change).await;
@@ -104,6 +112,10 @@ impl Teller {
                     .await;
             }
         };
+        // A slot may have been some while off.
+        if let Some(change) = self.too_late(shift, &row) {
+            return self.claim_and(shift, row, &change).await;
+        }
         let contact = self.contact(row.to.as_ref());
         let now = self.clock.now();
         let claim = Change::Claim { owner: owner(), lease_until: shift.lease_until(now) };
@@ -131,7 +143,9 @@ impl Teller {
                 Claim::HeaderChanged(known) => {
                     let holds = |known: &Appointment| {
                         let (instance, phone) = (row.instance.as_deref(), row.to.as_ref());
-                        instance.zip(phone).is_some_and(|(instance, phone)| known.still_holds(instance, phone))
+                        let same_clocks = row.context.values.get(SPOKEN_ZONE) == Some(&known.zone);
+                        same_clocks
+                            && instance.zip(phone).is_some_and(|(instance, phone)| known.still_holds(instance, phone))
                     };
                     let Some(known) = known.filter(|known| holds(known)) else {
                         let change = untrue("the appointment was moved or cancelled before its turn came");
@@ -142,6 +156,12 @@ impl Teller {
             }
         }
         Err(TellError::Contended(row.key))
+    }
+
+    /// What to do with a row that is no longer useful, be it claimed by somebody who died or not.
+    fn too_late(&self, shift: &Shift, row: &Row) -> Option<Change> {
+        let late = row.useful_until <= self.clock.now();
+        late.then(|| Change::Expire { owner: Some(shift.owner.clone()) })
     }
 
     /// Where the wish of a reminder's reader is written down.

@@ -5,8 +5,8 @@
 //! `{% if name %}` asks whether there is one.
 //!
 //! Values come from outside and are data, never markup: control and direction characters are taken out, lengths
-//! limited, and a name that holds a link, an address or a number is dropped, so that nobody makes a client's line
-//! carry their message by typing it into a form.
+//! limited, and a name that holds a link, an address or a number is dropped: else a form would let anybody write over
+//! the client's line.
 
 mod dates;
 

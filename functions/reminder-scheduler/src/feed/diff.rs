@@ -1,8 +1,9 @@
 //! What changed: [`compare`] holds a read against what is remembered of the last good one. Pure.
 //!
 //! A feed says what is; what is gone from it was cancelled. That makes a feed that lost its events by mistake dangerous:
-//! an export that broke, another calendar under the same address. So a read in which nothing is left, or most of what lay
-//! ahead is gone, changes nothing at all until an operator believes it ([`Doubt`]).
+//! an export that broke, another calendar under the same address, one that is shared without its details. So of a read in
+//! which all or most of what lay ahead is gone, or has lost whom to tell, only that counts which it says of what is left:
+//! that it moved or was cancelled. The rest stays as it was until an operator believes it ([`Doubt`]).
 //!
 //! Promises that what did not change is not reported again; that what is not understood, or lies behind the window, is not
 //! taken for gone; and that a read that was interrupted at any point is made up for by the next one, whatever that says:
@@ -38,8 +39,8 @@ pub struct Origin<'a> {
 pub enum Verdict {
     /// It is believed.
     Changes(Changes),
-    /// It is not.
-    Doubtful(Doubt),
+    /// It is not. What it says of the events that are still there counts all the same.
+    Doubtful(Doubt, Changes),
 }
 
 /// What has to be reported, and what is to be remembered.
@@ -77,7 +78,7 @@ impl Change {
 pub struct Doubt {
     /// Occurrences that lay ahead.
     pub ahead: usize,
-    /// How many of them are gone.
+    /// How many of them are gone, or have lost whom to tell.
     pub gone: usize,
 }
 
@@ -86,7 +87,8 @@ impl fmt::Display for Doubt {
         let Self { ahead, gone } = self;
         write!(
             f,
-            "{gone} of the {ahead} appointments ahead are gone from the feed; nothing is changed until `believe` is set"
+            "{gone} of the {ahead} appointments ahead are gone from the feed, or have lost whom to tell; they stay until \
+             `believe` is set"
         )
     }
 }
@@ -95,12 +97,14 @@ impl fmt::Display for Doubt {
 pub fn compare(memory: &Memory, feed: &Feed, origin: Origin<'_>, window: Window, now: Timestamp) -> Verdict {
     let mut begun = BTreeMap::new();
     let mut gone = Vec::new();
-    let mut ahead = 0;
+    let (mut ahead, mut lost) = (0, 0);
     for (id, known) in &memory.occurrences {
-        let here = feed.occurrences.contains_key(id);
+        let found = feed.occurrences.get(id);
+        let here = found.is_some();
         let can_tell = !feed.cannot_tell(id) && known.start < window.until;
         if known.start > now && !known.cancelled && (here || can_tell) {
             ahead += 1;
+            lost += usize::from(found.is_some_and(|it| is_news(it, Some(known)) && has_nobody(it)));
         }
         if here {
             continue;
@@ -111,11 +115,23 @@ pub fn compare(memory: &Memory, feed: &Feed, origin: Origin<'_>, window: Window,
             gone.push((id, known));
         }
     }
-    let doubt = Doubt { ahead, gone: gone.iter().filter(|(_, known)| !known.cancelled).count() };
+    let doubt = Doubt { ahead, gone: lost + gone.iter().filter(|(_, known)| !known.cancelled).count() };
     let nothing_left = feed.events == 0 && ahead > 0;
+    let all_gone = ahead > 1 && doubt.gone == ahead;
     let most_gone = ahead >= TOO_FEW_TO_DOUBT && doubt.gone * 2 > ahead;
-    if (nothing_left || most_gone) && !memory.believe {
-        return Verdict::Doubtful(doubt);
+    if (nothing_left || all_gone || most_gone) && !memory.believe {
+        let mut left = Changes { begun: memory.occurrences.clone(), changes: Vec::new() };
+        for (id, occurrence) in &feed.occurrences {
+            if let Some(known) = memory.occurrences.get(id)
+                && is_news(occurrence, Some(known))
+                && !has_nobody(occurrence)
+            {
+                let (under_way, change) = origin.change(id, occurrence, Some(known), now);
+                left.begun.insert(id.clone(), under_way);
+                left.changes.push(change);
+            }
+        }
+        return Verdict::Doubtful(doubt, left);
     }
     let mut changes = Vec::new();
     for (id, known) in gone {
@@ -125,24 +141,16 @@ pub fn compare(memory: &Memory, feed: &Feed, origin: Origin<'_>, window: Window,
     }
     for (id, occurrence) in &feed.occurrences {
         let known = memory.occurrences.get(id);
-        let said = Some(fingerprint(occurrence));
-        let cancelled = occurrence.standing == Standing::Cancelled;
-        let then = Known { start: occurrence.start, said, cancelled };
         match known {
-            Some(known) if known.said == said => {
-                begun.insert(id.clone(), then);
+            Some(known) if !is_news(occurrence, Some(known)) => {
+                begun.insert(id.clone(), said(occurrence));
             }
             // Nobody's appointment, or nobody's any more.
             None if occurrence.attendee.is_err() || occurrence.start <= now => {}
             _ => {
-                // Should this be interrupted: it lies ahead if it did before, so that it is looked for wherever it is.
-                let start = known.map_or(then.start, |known| known.start.max(then.start));
-                begun.insert(
-                    id.clone(),
-                    Known { start, said: None, cancelled: known.is_some_and(|known| known.cancelled) },
-                );
-                let report = origin.report(id, occurrence.standing, Some(details(occurrence)), now);
-                changes.push(Change { id: id.clone(), report, then: Some(then) });
+                let (under_way, change) = origin.change(id, occurrence, known, now);
+                begun.insert(id.clone(), under_way);
+                changes.push(change);
             }
         }
     }
@@ -152,7 +160,33 @@ pub fn compare(memory: &Memory, feed: &Feed, origin: Origin<'_>, window: Window,
     Verdict::Changes(Changes { begun, changes })
 }
 
+/// What is remembered of an occurrence once it is reported.
+fn said(occurrence: &Occurrence) -> Known {
+    let cancelled = occurrence.standing == Standing::Cancelled;
+    Known { start: occurrence.start, said: Some(fingerprint(occurrence)), cancelled }
+}
+
+/// Whether an occurrence is another than the one that was reported.
+fn is_news(occurrence: &Occurrence, known: Option<&Known>) -> bool {
+    known.is_none_or(|known| known.said != Some(fingerprint(occurrence)))
+}
+
+/// Whether nobody can be told of an occurrence that takes place.
+fn has_nobody(occurrence: &Occurrence) -> bool {
+    occurrence.attendee.is_err() && occurrence.standing != Standing::Cancelled
+}
+
 impl Origin<'_> {
+    /// What to remember while an occurrence is being reported, and the report.
+    fn change(&self, id: &str, occurrence: &Occurrence, known: Option<&Known>, now: Timestamp) -> (Known, Change) {
+        let then = said(occurrence);
+        // Should this be interrupted: it lies ahead if it did before, so that it is looked for wherever it is.
+        let start = known.map_or(then.start, |known| known.start.max(then.start));
+        let under_way = Known { start, said: None, cancelled: known.is_some_and(|known| known.cancelled) };
+        let report = self.report(id, occurrence.standing, Some(details(occurrence)), now);
+        (under_way, Change { id: id.to_owned(), report, then: Some(then) })
+    }
+
     fn report(&self, id: &str, standing: Standing, details: Option<Details>, now: Timestamp) -> Report {
         Report {
             subject: Key::appointment(self.calendar.book(), id),
@@ -217,6 +251,29 @@ mod tests {
     }
 
     /// As a poll does it, with as many reports taken as there is time for.
+    fn look_through(
+        config: &ClientConfig,
+        memory: &mut Memory,
+        feed: &Feed,
+        hour: i64,
+        time_for: usize,
+    ) -> (Vec<Report>, Option<Doubt>) {
+        let origin = Origin { name: "clinic", calendar: &config.calendars["clinic"] };
+        let (doubt, Changes { begun, changes }) = match compare(memory, feed, origin, around(hour), at(hour)) {
+            Verdict::Doubtful(doubt, changes) => (Some(doubt), changes),
+            Verdict::Changes(changes) => (None, changes),
+        };
+        memory.occurrences = begun;
+        memory.believe &= doubt.is_some();
+        let mut reports = Vec::new();
+        for change in changes.into_iter().take(time_for) {
+            reports.push(change.report.clone());
+            change.taken(&mut memory.occurrences);
+        }
+        (reports, doubt)
+    }
+
+    /// The same, of a read that is believed or says nothing of what is left.
     fn look(
         config: &ClientConfig,
         memory: &mut Memory,
@@ -224,19 +281,13 @@ mod tests {
         hour: i64,
         time_for: usize,
     ) -> Result<Vec<Report>, Doubt> {
-        let origin = Origin { name: "clinic", calendar: &config.calendars["clinic"] };
-        match compare(memory, feed, origin, around(hour), at(hour)) {
-            Verdict::Doubtful(doubt) => Err(doubt),
-            Verdict::Changes(Changes { begun, changes }) => {
-                memory.occurrences = begun;
-                memory.believe = false;
-                let mut reports = Vec::new();
-                for change in changes.into_iter().take(time_for) {
-                    reports.push(change.report.clone());
-                    change.taken(&mut memory.occurrences);
-                }
-                Ok(reports)
+        let (reports, doubt) = look_through(config, memory, feed, hour, time_for);
+        match doubt {
+            Some(doubt) => {
+                assert_eq!(reports, vec![]);
+                Err(doubt)
             }
+            None => Ok(reports),
         }
     }
 
@@ -305,6 +356,30 @@ mod tests {
         assert_eq!(look(&config, &mut memory, &days(0..0), 4, 9), Err(Doubt { ahead: 1, gone: 1 }));
         // With nothing ahead there is nothing to doubt.
         assert_eq!(look(&config, &mut memory, &days(0..0), 24 * 2, 9), Ok(vec![]));
+    }
+
+    #[test]
+    fn all_that_lost_whom_to_tell_or_vanished_beside_a_stranger_is_in_doubt_and_what_is_left_still_counts() {
+        let (config, mut memory) = (config(), Memory::default());
+        look(&config, &mut memory, &days(1..6), 0, 9).unwrap();
+        let mut nobodys = days(1..6);
+        for occurrence in nobodys.occurrences.values_mut() {
+            occurrence.attendee = Err(PhoneError::Empty);
+        }
+        assert_eq!(look(&config, &mut memory, &nobodys, 1, 9), Err(Doubt { ahead: 5, gone: 5 }));
+        let mut halved = days(1..3);
+        halved.occurrences.get_mut("d1").unwrap().start = at(40);
+        halved.occurrences.get_mut("d2").unwrap().standing = Standing::Cancelled;
+        let (reports, doubt) = look_through(&config, &mut memory, &halved, 2, 9);
+        assert_eq!(doubt, Some(Doubt { ahead: 5, gone: 3 }));
+        assert_eq!(plain(&reports), ["appointment:d1 booked", "appointment:d2 cancelled"]);
+        assert_eq!(memory.occurrences.len(), 5);
+        assert_eq!(look(&config, &mut memory, &halved, 3, 9), Err(Doubt { ahead: 4, gone: 3 }));
+
+        let mut few = Memory::default();
+        look(&config, &mut few, &days(1..4), 0, 9).unwrap();
+        let stranger = days(9..10);
+        assert_eq!(look(&config, &mut few, &stranger, 1, 9), Err(Doubt { ahead: 3, gone: 3 }));
     }
 
     #[test]
@@ -422,16 +497,23 @@ mod tests {
                 memory.believe = believe;
                 let before = memory.clone();
                 let feed = world.feed(&memory);
-                let Ok(reports) = look(&config, &mut memory, &feed, world.hour, time_for) else {
-                    prop_assert!(!believe);
-                    prop_assert_eq!(&memory, &before);
-                    continue;
-                };
+                let (reports, doubt) = look_through(&config, &mut memory, &feed, world.hour, time_for);
                 for report in &reports {
                     prop_assert_eq!(report.as_of, at(world.hour));
                     if let Learned::News(header) = Appointment::learn(headers.get(&report.subject), report, at(world.hour)) {
                         headers.insert(report.subject.clone(), *header);
                     }
+                }
+                if doubt.is_some() {
+                    prop_assert!(!believe);
+                    prop_assert!(memory.occurrences.keys().eq(before.occurrences.keys()), "nothing is forgotten");
+                    for report in &reports {
+                        let details = report.details.as_ref();
+                        let named = details.is_some_and(|details| !details.attendees.is_empty());
+                        prop_assert!(named || report.standing == Standing::Cancelled, "{report:?}");
+                        prop_assert!(details.is_some(), "{report:?} is not in the feed");
+                    }
+                    continue;
                 }
                 let span = at(world.hour)..around(world.hour).until;
                 let sure = before.occurrences.iter().filter(|(id, known)| {

@@ -1,6 +1,6 @@
 //! Polling: which feeds are due, and one look at each. Effects; what a look means, `ics` and `diff` say.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use shared::{
     appointment::Report,
     client_config::{Calendar, CalendarKind, ClientConfig, FeedRule, Stage},
     clock::{Clock, Deadline},
-    fault::chain,
+    fault::{Fault, Faulty, chain},
     feed::{Feeds, FeedsError, Memory},
     ledger::Key,
     observe::{self, Metric},
@@ -27,7 +27,7 @@ const TIME_FOR_A_FEED: Duration = Duration::from_secs(25);
 const TIME_TO_FINISH: Duration = Duration::from_secs(4);
 /// The schedule comes a moment earlier or later; a feed that is due within this is due.
 const EARLY: SignedDuration = SignedDuration::from_secs(60);
-/// A feed that could not be had is asked for again this soon, however seldom it is asked for otherwise.
+/// A feed that could not be had, or is in doubt, is asked for again this soon, however seldom it is asked for otherwise.
 const WHILE_FAILING: SignedDuration = SignedDuration::from_mins(15);
 /// How often a look is made again because somebody else looked at the same time.
 const TRIES: usize = 3;
@@ -94,7 +94,11 @@ pub fn window(calendar: &Calendar, now: Timestamp) -> Window {
 }
 
 fn is_due(memory: &Memory, rule: &FeedRule, now: Timestamp) -> bool {
-    let every = if memory.failures > 0 { rule.every.0.min(WHILE_FAILING) } else { rule.every.0 };
+    let every = if memory.failures > 0 || memory.doubted_since.is_some() {
+        rule.every.0.min(WHILE_FAILING)
+    } else {
+        rule.every.0
+    };
     memory.polled_at.is_none_or(|polled| now.duration_since(polled) >= every - EARLY)
 }
 
@@ -103,7 +107,7 @@ impl Poller<'_> {
     ///
     /// What changed is handed to `take`, report by report, and remembered when it was taken. What was not, because of an
     /// error or because there is no time left, is handed over by the next look, which then is due at once.
-    pub async fn poll<E: Error>(
+    pub async fn poll<E: Faulty>(
         &self,
         only: Option<&str>,
         deadline: Deadline,
@@ -143,7 +147,7 @@ impl Poller<'_> {
         polled
     }
 
-    async fn look<E: Error>(
+    async fn look<E: Faulty>(
         &self,
         source: Source<'_>,
         memory: Memory,
@@ -161,7 +165,7 @@ impl Poller<'_> {
         looked
     }
 
-    async fn look_once<E: Error>(
+    async fn look_once<E: Faulty>(
         &self,
         source: Source<'_>,
         mut memory: Memory,
@@ -195,18 +199,16 @@ impl Poller<'_> {
         memory.polled_at = Some(asked_at);
         (memory.failures, memory.failing_since) = (0, None);
         let origin = Origin { name: source.name, calendar: source.calendar };
-        let Changes { begun, changes } = match compare(&memory, &feed, origin, window, asked_at) {
-            Verdict::Changes(changes) => changes,
-            Verdict::Doubtful(doubt) => {
-                tracing::warn!(calendar = source.name, "the feed is in doubt: {doubt}");
-                observe::count(&self.config.client, Metric::FeedDoubtful, asked_at);
-                memory.doubted_since.get_or_insert(asked_at);
-                memory.problem = Some(doubt.to_string());
-                self.feeds.save(source.name, &mut memory).await?;
-                polled.doubtful += 1;
-                return Ok(());
-            }
+        let (doubt, Changes { begun, changes }) = match compare(&memory, &feed, origin, window, asked_at) {
+            Verdict::Changes(changes) => (None, changes),
+            Verdict::Doubtful(doubt, changes) => (Some(doubt), changes),
         };
+        if let Some(doubt) = doubt {
+            tracing::warn!(calendar = source.name, "the feed is in doubt: {doubt}");
+            observe::count(&self.config.client, Metric::FeedDoubtful, asked_at);
+            memory.doubted_since.get_or_insert(asked_at);
+            memory.problem = Some(doubt.to_string());
+        }
         memory.occurrences = begun;
         if !changes.is_empty() {
             // Should we end here, the next look is due at once.
@@ -227,7 +229,13 @@ impl Poller<'_> {
                 }
                 Err(error) => {
                     tracing::error!(calendar = source.name, appointment = change.report.subject, "{}", chain(&error));
-                    failed = true;
+                    if error.fault() == Fault::Permanent {
+                        // It will not be taken the next time either, and must not keep the rest from being remembered.
+                        observe::count(&self.config.client, Metric::DeliveriesQuarantined, asked_at);
+                        change.taken(&mut memory.occurrences);
+                    } else {
+                        failed = true;
+                    }
                 }
             }
         }
@@ -235,6 +243,8 @@ impl Poller<'_> {
             memory.polled_at = None;
             polled.left += usize::from(left);
             polled.failed += usize::from(failed);
+        } else if doubt.is_some() {
+            polled.doubtful += 1;
         } else {
             validators.keep(&mut memory);
             memory.read_at = Some(asked_at);

@@ -77,17 +77,17 @@ struct Customer<'a> {
 }
 
 /// The appointment with its customer, as they were read back; none if Square knows no such customer.
-pub(crate) fn completed(
-    context: Context<'_>,
-    mut booking: Booking,
-    answer: Option<&[u8]>,
-) -> Result<Booking, NothingBecause> {
+pub(crate) fn completed(context: Context<'_>, mut booking: Booking, answer: Option<&[u8]>) -> Booking {
     let Some(answer) = answer else {
         booking.unreachable = Some(NothingBecause::CustomerNotFound);
-        return Ok(booking);
+        return booking;
     };
-    let answer = json::document(answer).map_err(NothingBecause::NotUnderstood)?.at("/customer");
-    let customer: Customer<'_> = answer.as_shape().ok_or_else(|| NothingBecause::missing("/customer"))?;
+    // The appointment's own news counts, whatever came of asking for its customer.
+    let customer = json::document(answer).ok().and_then(|answer| answer.at("/customer").as_shape::<Customer<'_>>());
+    let Some(customer) = customer else {
+        booking.unreachable = Some(NothingBecause::LookUpFailed);
+        return booking;
+    };
     let person = Person {
         phones: vec![Candidate { phone: customer.phone_number, country: customer.address.at("/country") }],
         name: full_name(customer.given_name, customer.family_name),
@@ -99,7 +99,7 @@ pub(crate) fn completed(
         details.attendees = attendees;
     }
     booking.unreachable = unreachable;
-    Ok(booking)
+    booking
 }
 
 #[cfg(test)]
