@@ -315,3 +315,12 @@ fn a_feed_is_shown_appointment_by_appointment_and_a_halved_one_cancels_nothing()
     arguments.extend(times);
     insta::assert_snapshot!(shown(&preview(&arguments)));
 }
+
+#[test]
+fn a_push_of_google_has_no_body_and_asks_for_the_feed() {
+    let folder =
+        ["--client", "clients/demo", "--route", "/bookings/diary", "--folder", "events/bookings/google_calendar"];
+    let deliveries = preview(&folder);
+    let because: Vec<_> = deliveries.iter().map(|delivery| delivery["nothing_because"].as_str().unwrap()).collect();
+    assert!(because[0].starts_with("sync-feed: ") && because[1] == "ping", "{because:?}");
+}

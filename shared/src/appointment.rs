@@ -229,7 +229,8 @@ impl Appointment {
         if !later {
             // What was told under the older id counts whenever it is learned of; and so does who takes part, if nobody has
             // said so yet.
-            if let Some(details) = report.details.as_ref().filter(|_| after.seats.is_empty() && !report.same_people) {
+            let nobody_yet = after.seats.is_empty() && !ended(before.standing) && !report.same_people;
+            if let Some(details) = report.details.as_ref().filter(|_| nobody_yet) {
                 after.seat(&details.attendees);
             }
             if after == *before {

@@ -41,6 +41,8 @@ pub enum Metric {
     PayloadConflict,
     /// A delivery was verified and not understood.
     DeliveriesQuarantined,
+    /// A reminder fell due of which no text could be made.
+    RemindersUnsaid,
     /// A feed says something too unlikely to act on.
     FeedDoubtful,
     /// A feed could not be fetched or read.
@@ -61,6 +63,7 @@ impl Metric {
             Self::LineUnauthorized => "line_unauthorized",
             Self::PayloadConflict => "payload_conflict",
             Self::DeliveriesQuarantined => "deliveries_quarantined",
+            Self::RemindersUnsaid => "reminders_unsaid",
             Self::FeedDoubtful => "feed_doubtful",
             Self::FeedUnreadable => "feed_unreadable",
         }

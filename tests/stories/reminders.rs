@@ -470,3 +470,21 @@ async fn a_reminder_whose_sender_died_is_not_sent_after_the_appointment_began() 
         world.state("appointment:88:2h")
     );
 }
+
+#[tokio::test]
+async fn a_reminder_that_cannot_be_said_says_why_in_the_ledger_and_in_a_metric() {
+    let text = "[calendars.crm.reminders.\"3h\"]\ntext = { en = \"At {{ place }}.\", he = \"ב{{ place }}.\" }\n";
+    let world = World::start_with(Setup { tail: text, ..Setup::default() }).await;
+    let booking = Booking::new(&world, "88", 20);
+    booking.deliver(&world, "m-1").await;
+    until(&world, booking.start, 3).await;
+    assert_eq!(world.state("appointment:88:3h"), "unsaid");
+    let row = &world.rows()["appointment:88:3h"];
+    assert!(row["reason"].as_str().unwrap().starts_with("value-missing"), "{row}");
+    let counted =
+        world.stack.logs("reminder-scheduler").iter().any(|line| line.text.contains("\"reminders_unsaid\":1"));
+    assert!(counted, "an alarm hangs on it");
+    // The next one is said.
+    until(&world, booking.start, 2).await;
+    assert_eq!(world.texts(NOA), [format!("Today at {}.", booking.time())]);
+}

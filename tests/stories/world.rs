@@ -185,6 +185,8 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     /// Messages a minute; so many that the pace plays no part, if not said.
     pub(crate) pace: Option<u32>,
+    /// Added to the end of the configuration.
+    pub(crate) tail: &'static str,
     /// Quiet hours, from and to; none if not said.
     pub(crate) quiet: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
@@ -202,7 +204,7 @@ impl World {
         let client = tempfile::tempdir().unwrap();
         let pace = setup.pace.unwrap_or(60_000).to_string();
         let quiet = setup.quiet.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
-        let config = format!("{}\n{}", quiet.unwrap_or_default(), with_calendars(CLIENT));
+        let config = format!("{}\n{}\n{}", quiet.unwrap_or_default(), with_calendars(CLIENT), setup.tail);
         std::fs::write(client.path().join("client.toml"), config.replace("PACE", &pace)).unwrap();
         let secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,

@@ -32,7 +32,7 @@ pub(super) fn pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<V
 }
 
 /// The deliveries of a folder, by name: every `<case>.headers.txt` with `<case>.json` or `<case>.form`. A case without a
-/// body of its own has that of the case named before its first dot.
+/// body of its own has that of the case named before its first dot, and one whose headers say that it has none has none.
 pub(super) fn folder(folder: &Path) -> anyhow::Result<Vec<Case>> {
     let entries = fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
     let mut names = Vec::new();
@@ -48,9 +48,11 @@ pub(super) fn folder(folder: &Path) -> anyhow::Result<Vec<Case>> {
     };
     let find = |name: &String| {
         let base = name.split('.').next().unwrap_or_default();
-        let body = body_of(name).or_else(|| body_of(base));
-        let body = body.with_context(|| format!("{name}{HEADERS} has no body: neither {name}.json nor {base}.json"))?;
-        read(&folder.join(format!("{name}{HEADERS}")), &body)
+        let headers = folder.join(format!("{name}{HEADERS}"));
+        match body_of(name).or_else(|| body_of(base)) {
+            Some(body) => read(&headers, &body),
+            None => without_body(&headers, name),
+        }
     };
     names.iter().map(find).collect()
 }
@@ -63,6 +65,18 @@ fn read(headers: &Path, body: &Path) -> anyhow::Result<Case> {
         headers: parse(&text).with_context(|| format!("in {}", headers.display()))?,
         body: fs::read(body).with_context(|| format!("{} cannot be read", body.display()))?,
     })
+}
+
+/// A delivery that says of itself that it has no body.
+fn without_body(headers: &Path, name: &str) -> anyhow::Result<Case> {
+    let text = fs::read_to_string(headers).with_context(|| format!("{} cannot be read", headers.display()))?;
+    let parsed = parse(&text).with_context(|| format!("in {}", headers.display()))?;
+    let empty = parsed.get(http::header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    ensure!(
+        empty,
+        "{name}{HEADERS} has no body: there is neither {name}.json nor {name}.form, and no `Content-Length: 0`"
+    );
+    Ok(Case { name: name.to_owned(), headers: parsed, body: Vec::new() })
 }
 
 /// `Name: value` lines. Errors show the line's number and not its value, which may be a secret.

@@ -9,6 +9,7 @@ use crate::{
     contact::Phone,
     ledger::{Change, Claim, News, NotNow, QUIET_HOURS, Row, SPOKEN_ZONE, Saved, State, contact_subject, transition},
     line::Reservation,
+    observe::{self, Metric},
 };
 
 /// What became of a reminder for now.
@@ -75,6 +76,9 @@ impl Teller {
             }
         }
         let (State::Claimed, Some(access)) = (row.state, access) else {
+            if row.state == State::Unsaid {
+                observe::count(&self.config.client, Metric::RemindersUnsaid, now);
+            }
             self.report(&row);
             return Ok(Reminded::Opened(told(row)));
         };
