@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Response, Url,
-    header::{ACCEPT, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT},
+    header::{ACCEPT, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT},
 };
 use shared::{
     clock::Deadline,
@@ -104,6 +104,14 @@ pub(super) struct Validators {
 }
 
 impl Validators {
+    fn of(headers: &HeaderMap, address: Fingerprint) -> Self {
+        let header = |name| {
+            let value = headers.get(name)?.to_str().ok()?;
+            (value.len() <= MAX_VALIDATOR_BYTES).then(|| value.to_owned())
+        };
+        Self { etag: header(ETAG), last_modified: header(LAST_MODIFIED), address }
+    }
+
     /// Keeps them with the read that they are of.
     pub(super) fn keep(self, memory: &mut Memory) {
         memory.etag = self.etag;
@@ -149,11 +157,7 @@ pub(super) async fn fetch(
         let response = request.send().await.map_err(unreachable)?;
         match response.status().as_u16() {
             200 => {
-                let header = |name| {
-                    let value = response.headers().get(name)?.to_str().ok()?;
-                    (value.len() <= MAX_VALIDATOR_BYTES).then(|| value.to_owned())
-                };
-                let validators = Validators { etag: header(ETAG), last_modified: header(LAST_MODIFIED), address };
+                let validators = Validators::of(response.headers(), address);
                 return Ok(Answer::Body { body: body(response).await?, validators });
             }
             304 if conditional => return Ok(Answer::Unchanged),
@@ -229,6 +233,19 @@ mod tests {
 
     fn at(hour: i64) -> Timestamp {
         "2026-11-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hour)
+    }
+
+    #[test]
+    fn what_the_recorded_feed_says_of_its_version_makes_the_next_question_a_cheap_one() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/bookings/ics/feed.headers.txt");
+        let text = std::fs::read_to_string(file).unwrap();
+        let pairs = text.lines().filter_map(|line| line.split_once(": "));
+        let headers: HeaderMap = pairs
+            .map(|(name, value)| (name.parse::<reqwest::header::HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect();
+        let mut memory = Memory::default();
+        Validators::of(&headers, Fingerprint::of(&[None])).keep(&mut memory);
+        assert_eq!((memory.etag.as_deref(), memory.last_modified), (Some("\"feed-1\""), None));
     }
 
     #[test]
