@@ -2,6 +2,7 @@
 //!
 //! Shape: developer.squareup.com, webhooks `booking.created` and `booking.updated`, objects `Booking` and `Customer`.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use shared::{
     appointment::Standing,
@@ -29,6 +30,8 @@ struct Appointment<'a> {
     id: Raw<'a>,
     status: Raw<'a>,
     updated_at: Raw<'a>,
+    /// Counts its changes.
+    version: Raw<'a>,
     start_at: Raw<'a>,
     customer_id: Raw<'a>,
 }
@@ -56,7 +59,8 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
     };
     let said = Said { start: appointment.start_at.time(), ..Said::default() };
     let (details, unreachable) = delivery.context.details(standing, said, "/data/object/booking/start_at")?;
-    let occurred_at = delivery.happened(appointment.updated_at.time().or_else(|| envelope.created_at.time()));
+    let said_at = appointment.updated_at.time().map(|at| in_order(at, appointment.version));
+    let occurred_at = delivery.happened(said_at.or_else(|| envelope.created_at.time()));
     let booking = Booking { kind, id, standing, details, occurred_at, previous_id: None, unreachable };
     Ok(match appointment.customer_id.string() {
         Some(customer_id) if !ended(standing) => {
@@ -64,6 +68,13 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
         }
         _ => Reading::Reports(vec![booking]),
     })
+}
+
+/// Square's times are to the second, and what is asked for is often confirmed within the same one: of two changes in one
+/// second, the one with the higher version is the later.
+fn in_order(at: Timestamp, version: Raw<'_>) -> Timestamp {
+    let version = version.text().and_then(|version| version.parse::<i64>().ok()).unwrap_or(0);
+    at.checked_add(SignedDuration::from_millis(version.clamp(0, 999))).unwrap_or(at)
 }
 
 #[derive(Default, Deserialize)]
@@ -111,6 +122,17 @@ mod tests {
 
     fn read_changed(members: &Value) -> Reading {
         read_as("salon", changed("square", "booking_created", "/data/object/booking", members))
+    }
+
+    #[test]
+    fn of_two_changes_in_one_second_the_higher_version_is_the_later() {
+        let asked = read_changed(&json!({"status": "PENDING", "version": 0}));
+        let confirmed = read_changed(&json!({"status": "ACCEPTED", "version": 1}));
+        let at = |reading: Reading| match reading {
+            Reading::ReadBack(ReadBack::Square { booking, .. }) => booking.occurred_at,
+            other => panic!("{other:?}"),
+        };
+        assert!(at(asked) < at(confirmed));
     }
 
     #[test]
