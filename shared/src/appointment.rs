@@ -42,6 +42,11 @@ impl Standing {
             Self::Moved => "moved",
         }
     }
+
+    /// Whether nothing takes place any more, under this id at least.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Moved)
+    }
 }
 
 /// Somebody who takes part and can be written to. [`fmt::Debug`] shows neither number nor name.
@@ -211,16 +216,26 @@ pub enum Learned {
     News(Box<Appointment>),
 }
 
+impl Learned {
+    /// What to record beside a delivery that changed nothing: code and explanation.
+    pub const fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::News(_) => None,
+            Self::Same => Some("already-known: it says nothing new"),
+            Self::Stale => Some("out-of-date: something newer is known of the appointment"),
+        }
+    }
+}
+
 impl Appointment {
     /// Takes a report into what is known. Pure.
     pub fn learn(known: Option<&Self>, report: &Report, now: Timestamp) -> Learned {
         let Some(before) = known else { return Learned::News(Box::new(Self::begin(report, now))) };
-        let ended = |standing| matches!(standing, Standing::Cancelled | Standing::Moved);
         let later = match report.as_of.cmp(&before.as_of) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
             // Of the same moment, an end is the later fact: nothing is booked and ended the other way round.
-            std::cmp::Ordering::Equal => !ended(before.standing) || ended(report.standing),
+            std::cmp::Ordering::Equal => !before.standing.is_over() || report.standing.is_over(),
         };
         let mut after = before.clone();
         if let Some(older) = &report.continues {
@@ -229,7 +244,7 @@ impl Appointment {
         if !later {
             // What was told under the older id counts whenever it is learned of; and so does who takes part, if nobody has
             // said so yet.
-            let nobody_yet = after.seats.is_empty() && !ended(before.standing) && !report.same_people;
+            let nobody_yet = after.seats.is_empty() && !before.standing.is_over() && !report.same_people;
             if let Some(details) = report.details.as_ref().filter(|_| nobody_yet) {
                 after.seat(&details.attendees);
             }

@@ -1,4 +1,4 @@
-//! Batches of a table's stream: one record after the other, and only the failed ones come again.
+//! Batches of an inbox's stream: one record after the other, and only the failed ones come again.
 //!
 //! Lambda hands over some records of a shard in order. What we answer names the records that failed; Lambda then
 //! sends everything from the first of them again, so handling a record twice must be harmless (it is: the ledger's
@@ -6,8 +6,16 @@
 //! it never blocks the ones behind it.
 //! Source: docs.aws.amazon.com, "Configuring partial batch response with DynamoDB and Lambda".
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::{
+    clock::Clock,
+    fault::{Fault, Faulty, chain},
+    inbox::{Entry, Inbox, InboxError},
+    observe::{self, Metric},
+};
 
 /// What Lambda hands over.
 #[derive(Debug, Deserialize)]
@@ -55,6 +63,74 @@ impl Failures {
     /// Asks for a record again.
     pub fn again(&mut self, record: Change) {
         self.failed.push(Failure { sequence_number: record.sequence_number });
+    }
+}
+
+/// What a function takes a batch through with.
+pub struct Work<'a> {
+    /// Where the deliveries come from and their outcomes go.
+    pub inbox: &'a Inbox,
+    /// The client.
+    pub client: &'a str,
+    /// Where `now` comes from.
+    pub clock: &'a Clock,
+}
+
+impl Work<'_> {
+    /// Takes a batch through, delivery by delivery, for as long as there is time, and says which shall come again.
+    /// `process` gives what is to be recorded beside a delivery, if anything.
+    pub async fn through<E: Faulty>(
+        &self,
+        event: StreamEvent,
+        has_time: impl Fn() -> bool,
+        process: impl AsyncFn(&Entry) -> Result<Option<String>, E>,
+    ) -> Failures {
+        let mut failures = Failures::default();
+        for record in event.records {
+            if !has_time() {
+                // Lambda sends everything from this one on again.
+                failures.again(record.dynamodb);
+                break;
+            }
+            let Some(image) = &record.dynamodb.new_image else { continue };
+            let entry = match Entry::from_image(image.get()) {
+                Ok(entry) => entry,
+                // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
+                Err(error) => {
+                    observe::count(self.client, Metric::DeliveriesQuarantined, self.clock.now());
+                    tracing::error!(
+                        record.sequence_number = record.dynamodb.sequence_number,
+                        "skipped a record of the inbox: {}",
+                        chain(&error)
+                    );
+                    continue;
+                }
+            };
+            let now = self.clock.now();
+            let outcome = match process(&entry).await {
+                Err(error) if error.fault() == Fault::Permanent => {
+                    tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                    observe::count(self.client, Metric::DeliveriesQuarantined, now);
+                    Ok(Some(format!("failed: {}", chain(&error))))
+                }
+                processed => processed,
+            };
+            let again = match outcome {
+                Ok(None) => continue,
+                Ok(Some(outcome)) => self.record(&entry, &outcome, now).await.err().map(|error| chain(&error)),
+                Err(error) => Some(chain(&error)),
+            };
+            if let Some(why) = again {
+                tracing::warn!(delivery.id = entry.id, "shall come again: {why}");
+                failures.again(record.dynamodb);
+            }
+        }
+        failures
+    }
+
+    async fn record(&self, entry: &Entry, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
+        tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "delivery led to no message of its own");
+        self.inbox.record(&entry.id, outcome, now).await
     }
 }
 

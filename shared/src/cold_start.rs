@@ -7,7 +7,11 @@
 //! Everything stays overridable the standard way: `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB`,
 //! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, and `AWS_CA_BUNDLE` for one more root.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Credentials, Region, SharedHttpClient, http::HttpRequest, retry::RetryConfig,
@@ -125,6 +129,7 @@ pub struct Aws {
     http: SharedHttpClient,
     region: Region,
     credentials: Credentials,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
 }
 
 impl Aws {
@@ -132,6 +137,7 @@ impl Aws {
     pub fn from_environment(http: &reqwest::Client) -> Result<Self, StartError> {
         let connector = SharedHttpConnector::new(OverReqwest(http.clone()));
         Ok(Self {
+            dynamodb: OnceLock::new(),
             pool: http.clone(),
             http: http_client_fn(move |_, _| connector.clone()),
             region: Region::new(required("AWS_REGION")?),
@@ -145,8 +151,12 @@ impl Aws {
         })
     }
 
-    /// A `DynamoDB` client.
+    /// The `DynamoDB` client: made once, however many rooms write to tables.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        self.dynamodb.get_or_init(|| self.make_dynamodb()).clone()
+    }
+
+    fn make_dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(self.region.clone())

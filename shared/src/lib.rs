@@ -10,12 +10,14 @@
 
 pub mod appointment;
 pub mod batch;
+pub mod body;
 pub mod check;
 pub mod client_config;
 pub mod clock;
 pub mod cold_start;
 pub mod contact;
 pub mod delivery;
+pub mod digest;
 pub mod fault;
 pub mod feed;
 pub mod inbox;

@@ -151,6 +151,24 @@ impl Secrets {
         Ok((before.is_none_or(|before| before.current != fetched.current)).then_some(fetched.current))
     }
 
+    /// Does something with a value, and once more with a newer one if it is refused and another has been stored since.
+    pub async fn retry_refused<T, E: From<SecretError>>(
+        &self,
+        name: &str,
+        value: &Secret,
+        now: Timestamp,
+        refused: impl Fn(&E) -> bool,
+        attempt: impl AsyncFn(&Secret) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match attempt(value).await {
+            Err(error) if refused(&error) => match self.refetch(name, now).await? {
+                Some(newer) => attempt(&newer).await,
+                None => Err(error),
+            },
+            done => done,
+        }
+    }
+
     /// The value before the last rotation, while it still counts.
     pub async fn previous(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
         let cached = match self.cached(name) {

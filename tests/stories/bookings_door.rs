@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::SignedDuration;
 use ring::hmac;
 use serde_json::{Value, json};
-use shared::inbox::MAX_BODY_BYTES;
+use shared::{digest::hex, inbox::MAX_BODY_BYTES};
 
 use crate::world::{
     ACUITY_KEY, CALCOM_SECRET, CALENDLY_SECRET, CHANNEL_TOKEN, CRM_SECRET, Post, SQUARE_SECRET, Setup, World,
@@ -22,10 +22,6 @@ pub(crate) fn recorded(file: &str) -> Vec<u8> {
 
 fn mac(key: &str, content: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), content).as_ref().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn posted(path: &str, content_type: &str, header: (&str, String), body: Vec<u8>) -> Post {

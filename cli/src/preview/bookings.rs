@@ -116,9 +116,10 @@ impl<'a> Diary<'a> {
             };
             let before = known.marks.clone();
             let calendar = self.config.calendars.get(&known.calendar);
-            let reminders = calendar.map(|calendar| (calendar, plan(self.config, calendar, &known, now)));
-            let after = match reminders.as_ref().and_then(|(calendar, plan)| Some((calendar, plan.due.first()?))) {
-                Some((calendar, reminder)) => {
+            let planned_now = calendar.map(|calendar| (calendar, plan(self.config, calendar, &known, now)));
+            let due = planned_now.as_ref().and_then(|(calendar, plan)| Some((calendar, plan, plan.due.first()?)));
+            let after = match due {
+                Some((calendar, plan, reminder)) => {
                     let news = news(self.config, calendar, &known, reminder);
                     let row = Row::open(&news, news.key.clone(), Owner("preview".to_owned()), now, now);
                     if let Some(payload) = &row.payload {
@@ -131,7 +132,7 @@ impl<'a> Diary<'a> {
                         };
                         self.unsaid.push(Said::of(&known, left_out));
                     }
-                    with_mark(self.config, &known, reminder, Outcome::Opened, now)
+                    with_mark(self.config, &known, plan, reminder, Outcome::Opened, now)
                 }
                 None => planned(self.config, known, now),
             };
@@ -225,23 +226,12 @@ impl<'a> Desk<'a> {
 
     fn report(&mut self, bookings: Vec<Booking>, id: &str, now: Timestamp, mut shown: Shown) -> Shown {
         for booking in bookings {
-            let subject = |id: &str| Key::appointment(self.calendar.book(), id);
-            let previous = booking.previous_id.as_deref().and_then(|id| self.diary.known.get(&subject(id)));
-            let report = Report {
-                subject: subject(&booking.id),
-                calendar: self.door.name.to_owned(),
-                line: self.calendar.line.clone(),
-                standing: booking.standing,
-                details: booking.details.clone(),
-                same_people: booking.unreachable.as_ref().is_some_and(NothingBecause::leaves_people_open),
-                as_of: booking.occurred_at,
-                delivery: id.to_owned(),
-                continues: previous.cloned().map(Box::new),
-            };
+            let known = |id: &String| self.diary.known.get(&Key::appointment(self.calendar.book(), id)).cloned();
+            let continues = booking.previous_id.as_ref().and_then(known);
+            let report = booking.report(self.door.name, self.calendar, id, continues);
             shown.nothing_because = match self.diary.learn(&report, now) {
                 Learned::News(_) => booking.unreachable.as_ref().map(record),
-                Learned::Same => Some("already-known: it says nothing new".to_owned()),
-                Learned::Stale => Some("out-of-date: something newer is known of the appointment".to_owned()),
+                nothing => nothing.outcome().map(str::to_owned),
             };
             // Of two halves the one that goes on is shown.
             if booking.kind != Kind::MovedAway || shown.event.is_none() {

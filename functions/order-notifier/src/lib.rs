@@ -20,12 +20,12 @@ mod woocommerce;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{
-    batch::{Failures, StreamEvent},
+    batch::{Failures, StreamEvent, Work},
     clock::Deadline,
     cold_start::{self, Aws, StartError},
     fault::chain,
-    inbox::{Entry, Inbox},
-    observe::{self, Metric},
+    inbox::Inbox,
+    observe,
     telling::{Shift, Teller},
 };
 
@@ -69,30 +69,10 @@ impl Notifier {
         }
     }
 
-    /// Takes a batch through, record by record, and says which shall come again.
+    /// Takes a batch through and says which deliveries shall come again.
     async fn batch(&self, shift: &Shift, event: StreamEvent) -> Failures {
-        let mut failures = Failures::default();
-        for record in event.records {
-            let Some(image) = &record.dynamodb.new_image else { continue };
-            match Entry::from_image(image.get()) {
-                // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
-                Err(error) => {
-                    let now = self.teller.clock.now();
-                    observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
-                    tracing::error!(
-                        record.sequence_number = record.dynamodb.sequence_number,
-                        "skipped a record of the inbox: {}",
-                        chain(&error)
-                    );
-                }
-                Ok(entry) => {
-                    if let Err(error) = self.notify(shift, &entry).await {
-                        tracing::warn!(delivery.id = entry.id, "shall come again: {}", chain(&error));
-                        failures.again(record.dynamodb);
-                    }
-                }
-            }
-        }
-        failures
+        let work = Work { inbox: &self.inbox, client: &self.teller.config.client, clock: &self.teller.clock };
+        // Each look-up and each send looks at the time by itself.
+        work.through(event, || true, async |entry| self.notify(shift, entry).await).await
     }
 }

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 use shared::{
     client_config::{Milestone, Store, StoreKind},
-    fault::{Fault, Faulty, chain},
-    inbox::{Entry, Inbox, InboxError},
+    fault::{Fault, Faulty},
+    inbox::{Entry, Inbox},
     ledger::{Key, LedgerError, Row},
     observe::{self, Metric},
     secret::{Secret, SecretError},
@@ -40,9 +40,6 @@ pub enum NotifyError {
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The outcome could not be recorded.
-    #[error(transparent)]
-    Inbox(#[from] InboxError),
     /// The store's token is not to be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -56,7 +53,6 @@ impl Faulty for NotifyError {
         match self {
             Self::Tell(error) => error.fault(),
             Self::Ledger(error) => error.fault(),
-            Self::Inbox(error) => error.fault(),
             Self::Secret(error) => error.fault(),
             Self::Lookup(error) => error.fault(),
         }
@@ -64,27 +60,10 @@ impl Faulty for NotifyError {
 }
 
 impl Notifier {
-    /// Takes one delivery through. An error means that it shall come again.
-    pub async fn notify(&self, shift: &Shift, entry: &Entry) -> Result<(), NotifyError> {
+    /// Takes one delivery through and gives what to record beside it: nothing, if the ledger's row says it all. An error
+    /// means that it shall come again, unless it is permanent.
+    pub async fn notify(&self, shift: &Shift, entry: &Entry) -> Result<Option<String>, NotifyError> {
         let now = self.teller.clock.now();
-        let outcome = match self.process(shift, entry, now).await {
-            Ok(outcome) => outcome,
-            Err(error) if error.fault() == Fault::Permanent => {
-                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
-                observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
-                Some(format!("failed: {}", chain(&error)))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(outcome) = outcome {
-            tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "delivery led to no message");
-            self.inbox.record(&entry.id, &outcome, now).await?;
-        }
-        Ok(())
-    }
-
-    /// What to record beside the delivery: nothing, if the ledger's row says it all.
-    async fn process(&self, shift: &Shift, entry: &Entry, now: Timestamp) -> Result<Option<String>, NotifyError> {
         let config = &self.teller.config;
         let Some(store) = config.stores.get(&entry.sender) else {
             return Ok(Some("store-removed: this store is no longer in the configuration".to_owned()));
@@ -174,16 +153,10 @@ impl Notifier {
         let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{shop_domain}"));
         let query = lookup::order_query(partial);
         let ask = async |token: &Secret| {
-            lookup::look_up(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await
+            Ok(lookup::look_up(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await?)
         };
-        let answer = match ask(&token).await {
-            // The token may have been rotated since we read it.
-            Err(LookupError::Token { status }) => match self.teller.secrets.refetch(&secret_name, now).await? {
-                Some(fresh) => ask(&fresh).await?,
-                None => return Err(LookupError::Token { status }.into()),
-            },
-            answered => answered?,
-        };
+        let refused = |error: &NotifyError| matches!(error, NotifyError::Lookup(LookupError::Token { .. }));
+        let answer = self.teller.secrets.retry_refused(&secret_name, &token, now, refused, ask).await?;
         Ok(lookup::read_order_answer(partial, &answer, store, config)?)
     }
 }

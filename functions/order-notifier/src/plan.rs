@@ -32,9 +32,8 @@ impl NotTold {
         match self {
             Self::Nobody(because) => because.code(),
             Self::NoRule(_) => "no-text-configured",
-            Self::Wording(WordingError::ValueMissing(_) | WordingError::DocumentMissing(_)) => "value-missing",
-            Self::Wording(WordingError::NoText(_) | WordingError::Template { .. }) => "text-unusable",
-            Self::Refused(_) => "text-not-sendable",
+            Self::Wording(error) => error.code(),
+            Self::Refused(error) => error.code(),
         }
     }
 

@@ -7,10 +7,10 @@ use shared::{
     client_config::Calendar,
     clock::Deadline,
     fault::{Fault, Faulty, chain},
-    inbox::{Entry, InboxError},
+    inbox::Entry,
     ledger::{Key, LedgerError},
     observe::{self, Metric},
-    secret::SecretError,
+    secret::{Secret, SecretError},
 };
 
 use crate::{
@@ -29,9 +29,6 @@ pub enum BookError {
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The outcome could not be recorded.
-    #[error(transparent)]
-    Inbox(#[from] InboxError),
     /// The credential for the booking system is not to be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -44,7 +41,6 @@ impl Faulty for BookError {
     fn fault(&self) -> Fault {
         match self {
             Self::Ledger(error) => error.fault(),
-            Self::Inbox(error) => error.fault(),
             Self::Secret(error) => error.fault(),
             Self::ReadBack(error) => error.fault(),
         }
@@ -52,27 +48,9 @@ impl Faulty for BookError {
 }
 
 impl Scheduler {
-    /// Takes one delivery through. An error means that it shall come again.
-    pub(crate) async fn book(&self, entry: &Entry, deadline: Deadline) -> Result<(), BookError> {
-        let now = self.teller.clock.now();
-        let outcome = match self.process(entry, deadline).await {
-            Ok(outcome) => outcome,
-            Err(error) if error.fault() == Fault::Permanent => {
-                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
-                observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
-                Some(format!("failed: {}", chain(&error)))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(outcome) = outcome {
-            tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "delivery changed nothing");
-            self.inbox.record(&entry.id, &outcome, now).await?;
-        }
-        Ok(())
-    }
-
-    /// What to record beside the delivery: nothing, if the appointment's header says it all.
-    async fn process(&self, entry: &Entry, deadline: Deadline) -> Result<Option<String>, BookError> {
+    /// Takes one delivery through and gives what to record beside it: nothing, if the appointment's header says it all. An
+    /// error means that it shall come again, unless it is permanent.
+    pub(crate) async fn book(&self, entry: &Entry, deadline: Deadline) -> Result<Option<String>, BookError> {
         let config = &self.teller.config;
         let Some(calendar) = config.calendars.get(&entry.sender) else {
             return Ok(Some("calendar-removed: this calendar is no longer in the configuration".to_owned()));
@@ -133,16 +111,11 @@ impl Scheduler {
         let secret_name = self.teller.config.calendar_secret(name);
         let asked_at = self.teller.clock.now();
         let credential = self.teller.secrets.current(&secret_name, asked_at).await?;
-        match self.read_back.ask(calendar, wanted, &credential, &secret_name).await {
-            // The credential may have been replaced since we read it.
-            Err(ReadBackError::Credential { status, secret }) => {
-                match self.teller.secrets.refetch(&secret_name, asked_at).await? {
-                    Some(fresh) => Ok((self.read_back.ask(calendar, wanted, &fresh, &secret_name).await?, asked_at)),
-                    None => Err(ReadBackError::Credential { status, secret }.into()),
-                }
-            }
-            answered => Ok((answered?, asked_at)),
-        }
+        let ask =
+            async |credential: &Secret| Ok(self.read_back.ask(calendar, wanted, credential, &secret_name).await?);
+        let refused = |error: &BookError| matches!(error, BookError::ReadBack(ReadBackError::Credential { .. }));
+        let answer = self.teller.secrets.retry_refused(&secret_name, &credential, asked_at, refused, ask).await?;
+        Ok((answer, asked_at))
     }
 
     /// Takes what a delivery reports, in its order, into what is known.
@@ -154,36 +127,18 @@ impl Scheduler {
     ) -> Result<Option<String>, BookError> {
         let mut outcome = None;
         for booking in bookings {
-            let subject = |id: &str| Key::appointment(calendar.book(), id);
             let continues = match &booking.previous_id {
-                Some(previous) => self.teller.ledger.appointment(&subject(previous)).await?,
+                Some(previous) => self.teller.ledger.appointment(&Key::appointment(calendar.book(), previous)).await?,
                 None => None,
             };
-            let same_people = booking.unreachable.as_ref().is_some_and(NothingBecause::leaves_people_open);
             if let Some(because) = &booking.unreachable {
                 if because.needs_attention() {
                     observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, self.teller.clock.now());
                 }
                 outcome = Some(record(because));
             }
-            let report = Report {
-                subject: subject(&booking.id),
-                calendar: entry.sender.clone(),
-                line: calendar.line.clone(),
-                standing: booking.standing,
-                details: booking.details,
-                same_people,
-                as_of: booking.occurred_at,
-                delivery: entry.id.clone(),
-                continues: continues.map(Box::new),
-            };
-            match self.learn(&report).await? {
-                Learned::News(_) => {}
-                Learned::Same => outcome = outcome.or(Some("already-known: it says nothing new".to_owned())),
-                Learned::Stale => {
-                    outcome = outcome.or(Some("out-of-date: something newer is known of the appointment".to_owned()));
-                }
-            }
+            let report = booking.report(&entry.sender, calendar, &entry.id, continues);
+            outcome = outcome.or(self.learn(&report).await?.outcome().map(str::to_owned));
         }
         Ok(outcome)
     }

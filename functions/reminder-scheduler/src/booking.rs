@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use shared::{
-    appointment::{Details, Standing},
+    appointment::{Appointment, Details, Report, Standing},
     client_config::{Calendar, CalendarKind, ClientConfig},
     contact::PhoneError,
     json::Misread,
+    ledger::Key,
     observe::Label,
 };
 
@@ -64,6 +65,24 @@ impl Booking {
             occurred_at,
             previous_id: None,
             unreachable: None,
+        }
+    }
+}
+
+impl Booking {
+    /// As a report for what is known. `name` is the calendar's; `delivery` the delivery's key in the inbox; `continues` what
+    /// is known under [`Self::previous_id`].
+    pub fn report(&self, name: &str, calendar: &Calendar, delivery: &str, continues: Option<Appointment>) -> Report {
+        Report {
+            subject: Key::appointment(calendar.book(), &self.id),
+            calendar: name.to_owned(),
+            line: calendar.line.clone(),
+            standing: self.standing,
+            details: self.details.clone(),
+            same_people: self.unreachable.as_ref().is_some_and(NothingBecause::leaves_people_open),
+            as_of: self.occurred_at,
+            delivery: delivery.to_owned(),
+            continues: continues.map(Box::new),
         }
     }
 }

@@ -471,7 +471,8 @@ impl World<'_> {
                     opened_at: now,
                     retry_at: now + minutes(random.random_range(1..120)),
                 };
-                self.headers.insert(id.clone(), with_mark(&self.config, &header, reminder, Outcome::Opened, now));
+                self.headers
+                    .insert(id.clone(), with_mark(&self.config, &header, &plan, reminder, Outcome::Opened, now));
                 if random.random_bool(0.1) { self.open.push(open) } else { self.send(&open, now) }
             }
         }

@@ -38,13 +38,12 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::{
-    batch::{Failures, StreamEvent},
+    batch::{Failures, StreamEvent, Work},
     clock::Deadline,
     cold_start::{self, Aws, StartError},
-    fault::chain,
     feed::Feeds,
-    inbox::{Entry, Inbox},
-    observe::{self, Metric},
+    inbox::Inbox,
+    observe,
     telling::{Shift, Teller},
 };
 
@@ -181,35 +180,10 @@ impl Scheduler {
         }
     }
 
-    /// Takes a batch of bookings through, record by record, and says which shall come again.
+    /// Takes a batch of bookings through and says which shall come again.
     async fn batch(&self, deadline: Deadline, event: StreamEvent) -> Failures {
-        let mut failures = Failures::default();
-        for record in event.records {
-            if deadline.remaining() < TIME_FOR_A_BOOKING {
-                // Lambda sends everything from this one on again.
-                failures.again(record.dynamodb);
-                break;
-            }
-            let Some(image) = &record.dynamodb.new_image else { continue };
-            match Entry::from_image(image.get()) {
-                // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
-                Err(error) => {
-                    let now = self.teller.clock.now();
-                    observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
-                    tracing::error!(
-                        record.sequence_number = record.dynamodb.sequence_number,
-                        "skipped a record of the inbox: {}",
-                        chain(&error)
-                    );
-                }
-                Ok(entry) => {
-                    if let Err(error) = self.book(&entry, deadline).await {
-                        tracing::warn!(delivery.id = entry.id, "shall come again: {}", chain(&error));
-                        failures.again(record.dynamodb);
-                    }
-                }
-            }
-        }
-        failures
+        let work = Work { inbox: &self.inbox, client: &self.teller.config.client, clock: &self.teller.clock };
+        let has_time = || deadline.remaining() >= TIME_FOR_A_BOOKING;
+        work.through(event, has_time, async |entry| self.book(entry, deadline).await).await
     }
 }

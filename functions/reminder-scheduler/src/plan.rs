@@ -9,7 +9,7 @@ use shared::{
     appointment::{Appointment, Attendee, Mark, Outcome, Seat, Standing},
     client_config::{BookedInside, Calendar, ClientConfig, InQuietHours, Place, ReminderRule, Stage},
     ledger::{Context, Key, News, SPOKEN_ZONE, Words},
-    wording::{self, Values, WordingError},
+    wording::{self, Values},
 };
 
 /// How long before quiet hours a reminder goes out that is moved ahead of them: long enough for all of an evening to go out
@@ -77,13 +77,7 @@ pub fn plan<'a>(config: &ClientConfig, calendar: &'a Calendar, appointment: &App
                 Slot::Open { until, .. } if until <= now => plan.over.push(mark(Outcome::Missed)),
                 Slot::Open { at, .. } if now < at => look_at(at, rule),
                 Slot::Open { at, until } => {
-                    let quiet = match rule.in_quiet_hours {
-                        InQuietHours::Send => None,
-                        InQuietHours::Later | InQuietHours::Earlier => {
-                            config.quiet_until_in(Some(zone_of(seat, appointment)), now)
-                        }
-                    };
-                    match quiet {
+                    match quiet_until(config, appointment, seat, rule, now) {
                         // It is late, and comes into quiet hours by that.
                         Some(end) => look_at(end.min(until), rule),
                         None => plan.due.push(Reminder { stage, rule, seat: number, at, until }),
@@ -164,18 +158,30 @@ fn outside_quiet_hours(
     rule: &ReminderRule,
     at: Timestamp,
 ) -> Option<Timestamp> {
-    let zone = Some(zone_of(seat, appointment));
-    let end = match rule.in_quiet_hours {
-        InQuietHours::Send => None,
-        InQuietHours::Later | InQuietHours::Earlier => config.quiet_until_in(zone, at),
-    };
-    let Some(end) = end else { return Some(at) };
+    let Some(end) = quiet_until(config, appointment, seat, rule, at) else { return Some(at) };
     let later = Some(end).filter(|end| *end < appointment.start);
-    let begin = config.quiet_since_in(zone, at).and_then(|begin| begin.checked_sub(BEFORE_QUIET).ok());
+    let begin = config
+        .quiet_since_in(Some(zone_of(seat, appointment)), at)
+        .and_then(|begin| begin.checked_sub(BEFORE_QUIET).ok());
     let earlier = begin.filter(|begin| *begin >= appointment.booked_at);
     match rule.in_quiet_hours {
         InQuietHours::Earlier => earlier.or(later),
         InQuietHours::Later | InQuietHours::Send => later.or(earlier),
+    }
+}
+
+/// When the quiet hours that a moment falls into end, for whoever reads this reminder; none if it falls into none, or is
+/// sent all the same.
+fn quiet_until(
+    config: &ClientConfig,
+    appointment: &Appointment,
+    seat: &Seat,
+    rule: &ReminderRule,
+    at: Timestamp,
+) -> Option<Timestamp> {
+    match rule.in_quiet_hours {
+        InQuietHours::Send => None,
+        InQuietHours::Later | InQuietHours::Earlier => config.quiet_until_in(Some(zone_of(seat, appointment)), at),
     }
 }
 
@@ -189,17 +195,18 @@ fn is_marked(appointment: &Appointment, stage: &Stage, seat: usize) -> bool {
     appointment.marks.iter().any(|mark| mark.stage == name && mark.start == appointment.start && mark.seat == seat)
 }
 
-/// An appointment with one more reminder dealt with, and what is over besides.
+/// An appointment with one reminder of its plan dealt with, and what is over besides.
 #[must_use]
 pub fn with_mark(
     config: &ClientConfig,
     appointment: &Appointment,
+    plan: &Plan<'_>,
     reminder: &Reminder<'_>,
     outcome: Outcome,
     now: Timestamp,
 ) -> Appointment {
-    // What was over before comes first.
-    let mut after = planned(config, appointment.clone(), now);
+    let mut after = appointment.clone();
+    after.marks.extend(plan.over.iter().cloned());
     let stage = reminder.stage.name();
     after.marks.push(Mark { stage, start: appointment.start, seat: reminder.seat, outcome });
     planned(config, after, now).written(now)
@@ -269,10 +276,9 @@ fn words(
     match wording::message(rule.texts(), language, &values, media) {
         Ok(message) => match message.payload(&attendee.phone) {
             Ok(payload) => Words::Say(payload),
-            Err(refused) => Words::NotYet(format!("text-not-sendable: {refused}")),
+            Err(refused) => Words::NotYet(format!("{}: {refused}", refused.code())),
         },
-        Err(error @ WordingError::ValueMissing(_)) => Words::NotYet(format!("value-missing: {error}")),
-        Err(error) => Words::NotYet(format!("text-unusable: {error}")),
+        Err(error) => Words::NotYet(format!("{}: {error}", error.code())),
     }
 }
 
@@ -342,7 +348,7 @@ mod tests {
                 Some(reminder) => {
                     let news = news(config, calendar, &known, reminder);
                     sent.push(format!("{now} {} until {}", news.key, news.useful_until));
-                    with_mark(config, &known, reminder, Outcome::Opened, now)
+                    with_mark(config, &known, &plan, reminder, Outcome::Opened, now)
                 }
                 None => planned(config, known, now),
             };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::Url;
 use shared::{
+    body,
     client_config::{Calendar, CalendarKind, ClientConfig},
     fault::{Fault, Faulty},
     secret::Secret,
@@ -128,7 +129,7 @@ impl ReadBackClient {
                 .bearer_auth(credential.expose())
                 .header("Square-Version", SQUARE_VERSION),
         };
-        let mut response = request.timeout(PATIENCE).send().await.map_err(unreachable)?;
+        let response = request.timeout(PATIENCE).send().await.map_err(unreachable)?;
         match response.status().as_u16() {
             200 => {}
             404 => return Ok(Answer::NotThere),
@@ -137,14 +138,8 @@ impl ReadBackClient {
             status @ 500.. => return Err(ReadBackError::Trouble { status }),
             status => return Err(ReadBackError::Unexpected { status }),
         }
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(ReadBackError::TooLarge);
-            }
-            answer.extend_from_slice(&chunk);
-        }
-        Ok(Answer::Found(answer))
+        let body = body::up_to(LARGEST_ANSWER, response).await.map_err(unreachable)?;
+        body.map(Answer::Found).ok_or(ReadBackError::TooLarge)
     }
 
     /// An address below an origin, or below the one that stands in for it. An id in the path stays one step of it, whatever

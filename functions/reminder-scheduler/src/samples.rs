@@ -454,7 +454,7 @@ fn check_promises(reading: &Reading) {
     };
     assert!(!bookings.is_empty());
     for (at, booking) in bookings.iter().enumerate() {
-        let ended = matches!(booking.standing, Standing::Cancelled | Standing::Moved);
+        let ended = booking.standing.is_over();
         assert!(ended || booking.details.is_some(), "an appointment that takes place without a start: {shown}");
         assert!(!booking.id.is_empty());
         assert!(booking.occurred_at <= received_at() + SignedDuration::from_mins(10));

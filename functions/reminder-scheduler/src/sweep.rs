@@ -5,7 +5,6 @@ use std::{cmp::Reverse, collections::HashSet};
 use serde::Serialize;
 use shared::{
     appointment::{Appointment, Outcome},
-    client_config::Calendar,
     fault::chain,
     ledger::{Due, State, Waiting},
     observe::{self, Metric},
@@ -153,13 +152,11 @@ impl Scheduler {
         let mut overtaken = 0;
         while overtaken < TRIES {
             let now = self.teller.clock.now();
-            let reminder = config.calendars.get(&known.calendar).and_then(|calendar| {
-                let reminder = plan::plan(config, calendar, &known, now).due.into_iter().next();
-                reminder.map(|reminder| (calendar, reminder))
-            });
-            let moved_to_another_line = |(calendar, _): &(&Calendar, plan::Reminder<'_>)| calendar.line != known.line;
-            // Its slots, its health and its index are another line's: it is found there from now on.
-            let Some((calendar, reminder)) = reminder.filter(|found| !moved_to_another_line(found)) else {
+            // A header of another line's index has other slots and another health: it is found there from now on.
+            let calendar = config.calendars.get(&known.calendar).filter(|calendar| calendar.line == known.line);
+            let planned = calendar.map(|calendar| (calendar, plan::plan(config, calendar, &known, now)));
+            let due = planned.as_ref().and_then(|(calendar, plan)| Some((*calendar, plan, plan.due.first()?)));
+            let Some((calendar, plan, reminder)) = due else {
                 if !config.calendars.contains_key(&known.calendar) {
                     tracing::warn!(
                         appointment.key = known.subject,
@@ -180,9 +177,9 @@ impl Scheduler {
                     }
                 }
             };
-            let news = plan::news(config, calendar, &known, &reminder);
-            let after = plan::with_mark(config, &known, &reminder, Outcome::Opened, now);
-            let left_out = |outcome| plan::with_mark(config, &known, &reminder, outcome, now);
+            let news = plan::news(config, calendar, &known, reminder);
+            let dealt_with = |outcome| plan::with_mark(config, &known, plan, reminder, outcome, now);
+            let after = dealt_with(Outcome::Opened);
             let next = match self.teller.remind(shift, slots, &news, &known, &after).await? {
                 Reminded::Opened(told) => {
                     self.report(&known, &after);
@@ -198,16 +195,10 @@ impl Scheduler {
                     sweep.waiting += 1;
                     return Ok(false);
                 }
-                Reminded::OptedOut => {
+                Reminded::LeftOut(outcome) => {
                     sweep.due += 1;
                     sweep.ended += 1;
-                    let after = left_out(Outcome::OptedOut);
-                    self.write(&known, after.clone()).await?.map(|()| after)
-                }
-                Reminded::Dropped => {
-                    sweep.due += 1;
-                    sweep.ended += 1;
-                    let after = left_out(Outcome::Dropped);
+                    let after = dealt_with(outcome);
                     self.write(&known, after.clone()).await?.map(|()| after)
                 }
                 Reminded::HeaderChanged(newer) => Err(newer),

@@ -1,11 +1,11 @@
 //! Feeds: a file, the events that the console wrote, and the conditional request.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, tz::TimeZone};
-use ring::digest;
 use serde::{Deserialize, Serialize};
+use shared::digest::sha256_hex;
 
 use super::Said;
 
@@ -86,13 +86,7 @@ pub(super) fn with_events<'a>(file: Option<&str>, events: impl Iterator<Item = &
 
 /// The feed, or 304 when whoever asks has it already.
 pub(super) fn answer(text: &str, headers: &HeaderMap) -> Said {
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let mut etag = String::from("\"");
-    for byte in hash.as_ref().iter().take(8) {
-        // Writing to a string cannot fail.
-        write!(etag, "{byte:02x}").unwrap_or_default();
-    }
-    etag.push('"');
+    let etag = format!("\"{}\"", sha256_hex(text.as_bytes(), 8));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let same = known.split(',').any(|one| one.trim().trim_start_matches("W/") == etag);
     let mut headers = vec![(header::ETAG, etag)];

@@ -6,6 +6,7 @@ use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::civil::{Date, DateTime};
 use ring::hmac;
+use shared::digest;
 
 /// HMAC-SHA256 in base64, the signature of Shopify and `WooCommerce`.
 pub(super) fn hmac_base64(key: &[u8], message: &[u8]) -> String {
@@ -14,8 +15,7 @@ pub(super) fn hmac_base64(key: &[u8], message: &[u8]) -> String {
 
 /// HMAC-SHA256 in lower-case hex, the signature of Cal.com and Calendly.
 pub(super) fn hmac_hex(key: &[u8], message: &[u8]) -> String {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message);
-    tag.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    digest::hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
 }
 
 /// Replaces all of these at once: what was put in isn't looked at again.

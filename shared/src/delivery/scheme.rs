@@ -1,13 +1,13 @@
 //! How each sender proves that a delivery is its own. Facts: `docs/senders.md`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
-use ring::{digest, hmac};
+use ring::hmac;
 
 use super::{Refusal, Unverified, Verified};
-use crate::{client_config::JsonPointer, clock::UnixMillis, secret::Secret};
+use crate::{client_config::JsonPointer, clock::UnixMillis, digest::sha256_hex, secret::Secret};
 
 /// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same.
 const TIMESTAMP_TOLERANCE_SECONDS: i64 = 300;
@@ -313,12 +313,7 @@ fn keep(unverified: Unverified<'_>, names: &[&'static str]) -> Result<BTreeMap<&
     Ok(kept)
 }
 
-/// The first half of a SHA-256, in hex: enough to tell deliveries apart.
+/// Enough of a hash to tell deliveries apart.
 pub(super) fn short_hash(bytes: &[u8]) -> String {
-    let hash = digest::digest(&digest::SHA256, bytes);
-    hash.as_ref().iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
+    sha256_hex(bytes, 16)
 }

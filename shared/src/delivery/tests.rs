@@ -33,7 +33,7 @@ fn base64_of(key: &str, content: &[u8]) -> String {
 }
 
 fn hex_of(key: &str, content: &[u8]) -> String {
-    sign(key.as_bytes(), content).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    crate::digest::hex(&sign(key.as_bytes(), content))
 }
 
 fn check_at<'a>(

@@ -4,7 +4,7 @@
 //! left alone. Both are checked by the very write that claims it, directly before it is sent: there is no moment in between
 //! in which a move could be overlooked, and no further read.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
@@ -18,11 +18,12 @@ use super::{
     header,
     item::{from_item, to_item},
     row::Row,
-    store::{Ledger, LedgerError},
+    store::{Ledger, LedgerError, Still},
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
     contact::Phone,
+    digest::sha256_hex,
 };
 
 /// What came of claiming a reminder.
@@ -44,12 +45,7 @@ const TRIES: u32 = 4;
 /// The row that says that whoever has this number does not want to be written to: `contact:{hash}`. It holds
 /// `opted_out_at`. The hash keeps numbers out of keys; it is no secret, since numbers can be guessed.
 pub fn contact_subject(client: &str, phone: &Phone) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, format!("{client}:{}", phone.expose()).as_bytes());
-    hash.as_ref().iter().take(16).fold("contact:".to_owned(), |mut subject, byte| {
-        // Writing to a string cannot fail.
-        write!(subject, "{byte:02x}").unwrap_or_default();
-        subject
-    })
+    format!("contact:{}", sha256_hex(format!("{client}:{}", phone.expose()).as_bytes(), 16))
 }
 
 impl Ledger {
@@ -63,28 +59,14 @@ impl Ledger {
         contact: &str,
     ) -> Result<Claim, LedgerError> {
         let put = self.put(to_item(row, self.ttl(row))).condition_expression("attribute_not_exists(subject)");
-        let head = self
-            .put(self.header_item(after))
-            .condition_expression("#version = :version")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", Value::N(before.version.to_string()));
+        let head = still(self.put(self.header_item(after)), Still::header(before));
         self.transact(put, Header::Put(head), contact).await
     }
 
     /// Claims a reminder's row again: if it is still `before`, the header still is of the generation that it was made for,
     /// and its reader may be written to.
     pub async fn claim_reminder(&self, before: &Row, after: &Row, contact: &str) -> Result<Claim, LedgerError> {
-        let mut put = self
-            .put(to_item(after, self.ttl(after)))
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", Value::N(before.version.to_string()));
-        put = match &before.owner {
-            Some(owner) => put
-                .condition_expression("#version = :version AND #owner = :owner")
-                .expression_attribute_names("#owner", "owner")
-                .expression_attribute_values(":owner", Value::S(owner.0.clone())),
-            None => put.condition_expression("#version = :version"),
-        };
+        let put = still(self.put(to_item(after, self.ttl(after))), Still::row(before));
         let generation = after.generation.unwrap_or_default();
         let head = self
             .check(after.key.subject(), "generation = :generation")
@@ -150,6 +132,13 @@ impl Ledger {
         }
         Err(LedgerError::Contended)
     }
+}
+
+/// A write that goes through only if the item still is what was read.
+fn still(put: PutBuilder, still: Still) -> PutBuilder {
+    put.condition_expression(still.condition)
+        .set_expression_attribute_names(Some(still.names))
+        .set_expression_attribute_values(Some(still.values))
 }
 
 enum Header {

@@ -9,7 +9,10 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::client_config::{MAIN_BOOK, Milestone};
+use crate::{
+    client_config::{MAIN_BOOK, Milestone},
+    digest::sha256_hex,
+};
 
 /// The longest key we build, in characters.
 pub const MAX_KEY_LENGTH: usize = 128;
@@ -93,11 +96,7 @@ fn plain(id: &str, max: usize) -> String {
     if escaped.len() <= max && !escaped.is_empty() {
         return escaped;
     }
-    let hash = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
-    hash.as_ref().iter().take(12).fold(String::from(".h"), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
+    format!(".h{}", sha256_hex(id.as_bytes(), 12))
 }
 
 #[cfg(test)]

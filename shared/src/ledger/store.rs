@@ -107,6 +107,39 @@ pub enum Waiting {
     Appointment(Box<Appointment>),
 }
 
+/// The condition that an item still is what was read.
+pub(super) struct Still {
+    pub(super) condition: &'static str,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, Value>,
+}
+
+impl Still {
+    /// A row of this version, and of this owner if it has one.
+    pub(super) fn row(before: &Row) -> Self {
+        let mut still = Self::version(before.version);
+        if let Some(owner) = &before.owner {
+            still.condition = "#version = :version AND #owner = :owner";
+            still.names.insert("#owner".to_owned(), "owner".to_owned());
+            still.values.insert(":owner".to_owned(), Value::S(owner.0.clone()));
+        }
+        still
+    }
+
+    /// A header of this version.
+    pub(super) fn header(before: &Appointment) -> Self {
+        Self::version(before.version)
+    }
+
+    fn version(version: u64) -> Self {
+        Self {
+            condition: "#version = :version",
+            names: [("#version".to_owned(), "version".to_owned())].into(),
+            values: [(":version".to_owned(), Value::N(version.to_string()))].into(),
+        }
+    }
+}
+
 /// The ledger's table.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -142,21 +175,16 @@ impl Ledger {
     /// Writes the next state of a row over the one it came from, and over nothing else.
     pub async fn save(&self, before: &Row, after: &Row) -> Result<Saved, LedgerError> {
         let item = to_item(after, self.ttl(after));
-        let mut put = self
+        let still = Still::row(before);
+        let put = self
             .db
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item.clone()))
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", Value::N(before.version.to_string()))
+            .condition_expression(still.condition)
+            .set_expression_attribute_names(Some(still.names))
+            .set_expression_attribute_values(Some(still.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        put = match &before.owner {
-            Some(owner) => put
-                .condition_expression("#version = :version AND #owner = :owner")
-                .expression_attribute_names("#owner", "owner")
-                .expression_attribute_values(":owner", Value::S(owner.0.clone())),
-            None => put.condition_expression("#version = :version"),
-        };
         match refused(put.send().await)? {
             None => Ok(Saved::Yes),
             // As above: our own write, whose answer was lost.
@@ -168,17 +196,7 @@ impl Ledger {
 
     /// What is known of an appointment, as it is now.
     pub async fn appointment(&self, subject: &str) -> Result<Option<Appointment>, LedgerError> {
-        let answer = self
-            .db
-            .get_item()
-            .table_name(&self.table)
-            .key("subject", Value::S(subject.to_owned()))
-            .key("stage", Value::S(HEADER_STAGE.to_owned()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| LedgerError::Get(Box::new(error)))?;
-        Ok(answer.item().map(header::from_item).transpose()?)
+        Ok(self.get(subject, HEADER_STAGE).await?.as_ref().map(header::from_item).transpose()?)
     }
 
     /// Writes what is known of an appointment over what was known before, and over nothing else. Gives what is known now
@@ -197,10 +215,12 @@ impl Ledger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         put = match before {
             None => put.condition_expression("attribute_not_exists(subject)"),
-            Some(before) => put
-                .condition_expression("#version = :version")
-                .expression_attribute_names("#version", "version")
-                .expression_attribute_values(":version", Value::N(before.version.to_string())),
+            Some(before) => {
+                let still = Still::header(before);
+                put.condition_expression(still.condition)
+                    .set_expression_attribute_names(Some(still.names))
+                    .set_expression_attribute_values(Some(still.values))
+            }
         };
         match refused(put.send().await)? {
             None => Ok(Ok(())),
@@ -247,17 +267,18 @@ impl Ledger {
 
     /// One row, as it is now.
     pub async fn read(&self, key: &Key) -> Result<Option<Row>, LedgerError> {
-        let answer = self
+        Ok(self.get(key.subject(), key.stage()).await?.as_ref().map(from_item).transpose()?)
+    }
+
+    async fn get(&self, subject: &str, stage: &str) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+        let get = self
             .db
             .get_item()
             .table_name(&self.table)
-            .key("subject", Value::S(key.subject().to_owned()))
-            .key("stage", Value::S(key.stage().to_owned()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| LedgerError::Get(Box::new(error)))?;
-        Ok(answer.item().map(from_item).transpose()?)
+            .key("subject", Value::S(subject.to_owned()))
+            .key("stage", Value::S(stage.to_owned()))
+            .consistent_read(true);
+        get.send().await.map(|answer| answer.item).map_err(|error| LedgerError::Get(Box::new(error)))
     }
 
     /// Up to `limit` messages and appointments of a line that are due, the longest due first.

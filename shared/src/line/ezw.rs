@@ -66,6 +66,13 @@ pub enum EzwError {
     Link,
 }
 
+impl EzwError {
+    /// What is recorded: stable, kebab-case.
+    pub const fn code(self) -> &'static str {
+        "text-not-sendable"
+    }
+}
+
 impl Message {
     /// Where it goes, and the very bytes that are sent, now and at every later attempt.
     pub fn payload(&self, to: &Phone) -> Result<Payload, EzwError> {

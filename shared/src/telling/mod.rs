@@ -178,6 +178,11 @@ impl Shift {
         self.deadline.remaining() > SEND_TIMEOUT + Duration::from_secs(2)
     }
 
+    /// A row claimed for this shift, if it may be.
+    fn claim(&self, row: &Row, now: Timestamp) -> Result<Row, NotNow> {
+        transition(row, &Change::Claim { owner: self.owner.clone(), lease_until: self.lease_until(now) }, now)
+    }
+
     fn lease_until(&self, now: Timestamp) -> Timestamp {
         // Beyond the deadline a frozen or slow process is dead; the second covers rounding.
         let millis = i64::try_from(self.deadline.remaining().as_millis()).unwrap_or(i64::MAX / 2);
@@ -282,23 +287,28 @@ impl Teller {
 
     /// Claims a row that waits, and goes on with it.
     async fn take(&self, shift: &Shift, slots: &mut Slots, row: Row) -> Result<Told, TellError> {
-        let now = self.clock.now();
-        let change = Change::Claim { owner: shift.owner.clone(), lease_until: shift.lease_until(now) };
-        let next = match transition(&row, &change, now) {
+        match self.claim(shift, row).await? {
+            Ok(row) => self.submit(shift, slots, row).await,
+            Err(told) => Ok(told),
+        }
+    }
+
+    /// Claims a row that waits, or says what became of it instead.
+    async fn claim(&self, shift: &Shift, row: Row) -> Result<Result<Row, Told>, TellError> {
+        let next = match shift.claim(&row, self.clock.now()) {
             Ok(next) => next,
-            Err(NotNow::Settled) => return Ok(Told::Known(row.key, row.state)),
-            Err(NotNow::NotYours | NotNow::NotDue | NotNow::NotClaimed) => return Ok(Told::Waits(row.key, row.state)),
+            Err(why) => return Ok(Err(not_claimed(row, why))),
         };
-        match self.ledger.save(&row, &next).await? {
-            Saved::Yes if next.state == State::Claimed => self.submit(shift, slots, next).await,
+        Ok(match self.ledger.save(&row, &next).await? {
+            Saved::Yes if next.state == State::Claimed => Ok(next),
             Saved::Yes => {
                 self.report(&next);
-                Ok(told(next))
+                Err(told(next))
             }
             // Another function was quicker: it is in hand.
-            Saved::Overtaken(now) => Ok(Told::Waits(now.key, now.state)),
-            Saved::Gone => Ok(Told::Ended(row.key, State::Expired)),
-        }
+            Saved::Overtaken(now) => Err(Told::Waits(now.key, now.state)),
+            Saved::Gone => Err(Told::Ended(row.key, State::Expired)),
+        })
     }
 
     /// Everything between the claim and its settlement.
@@ -590,6 +600,14 @@ impl Teller {
             line.name = row.line,
             "message is {}", row.state.name()
         );
+    }
+}
+
+/// What a row that cannot be claimed is.
+fn not_claimed(row: Row, why: NotNow) -> Told {
+    match why {
+        NotNow::Settled => Told::Known(row.key, row.state),
+        NotNow::NotYours | NotNow::NotDue | NotNow::NotClaimed => Told::Waits(row.key, row.state),
     }
 }
 

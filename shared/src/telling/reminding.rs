@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::{NoAccess, Shift, Slots, TellError, Teller, Told, told};
+use super::{NoAccess, Shift, Slots, TellError, Teller, Told, not_claimed, told};
 use crate::{
-    appointment::Appointment,
+    appointment::{Appointment, Outcome},
     client_config::Line,
     contact::Phone,
-    ledger::{Change, Claim, News, NotNow, QUIET_HOURS, Row, SPOKEN_ZONE, Saved, State, contact_subject, transition},
+    ledger::{Change, Claim, News, QUIET_HOURS, Row, SPOKEN_ZONE, State, contact_subject},
     line::Reservation,
     observe::{self, Metric},
 };
@@ -19,10 +19,9 @@ pub enum Reminded {
     Opened(Told),
     /// Something else is known of the appointment by now; nothing if it is gone. Nothing was opened.
     HeaderChanged(Option<Box<Appointment>>),
-    /// Its reader does not want to be written to. Nothing was opened.
-    OptedOut,
-    /// An operator dropped what waited for this line until then. Nothing was opened.
-    Dropped,
+    /// It is not to be sent: its reader does not want to be written to, or an operator dropped what waited for this line.
+    /// Nothing was opened.
+    LeftOut(Outcome),
     /// The line takes nothing now: the next one for this line would wait as well. Nothing was opened.
     LineClosed {
         /// Why, for people.
@@ -48,7 +47,7 @@ impl Teller {
             match self.way_out(shift, slots, &news.line, line, news.occurred_at).await? {
                 Way::Open(access) => Some(access),
                 Way::Closed(NoAccess { reason, .. }) => return Ok(Reminded::LineClosed { reason }),
-                Way::Dropped => return Ok(Reminded::Dropped),
+                Way::Dropped => return Ok(Reminded::LeftOut(Outcome::Dropped)),
             }
         };
         let now = self.clock.now();
@@ -64,7 +63,7 @@ impl Teller {
         let contact = self.contact(news.to.as_ref());
         match self.ledger.open_reminder(&row, before, after, &contact).await? {
             Claim::Yes => {}
-            Claim::OptedOut => return Ok(Reminded::OptedOut),
+            Claim::OptedOut => return Ok(Reminded::LeftOut(Outcome::OptedOut)),
             Claim::HeaderChanged(now) => return Ok(Reminded::HeaderChanged(now)),
             // Its row is there although the header does not say so: it was opened before, and is not sent again.
             Claim::RowChanged(there) => {
@@ -122,16 +121,12 @@ impl Teller {
         }
         let contact = self.contact(row.to.as_ref());
         let now = self.clock.now();
-        let claim = Change::Claim { owner: owner(), lease_until: shift.lease_until(now) };
         // Once more if the header was only written anew, and the reminder is as true as before.
         for _ in 0..2 {
-            let next = match transition(&row, &claim, now) {
+            let next = match shift.claim(&row, now) {
                 Ok(next) if next.state == State::Claimed => next,
                 Ok(_) => return self.take(shift, slots, row).await,
-                Err(NotNow::Settled) => return Ok(Told::Known(row.key, row.state)),
-                Err(NotNow::NotYours | NotNow::NotDue | NotNow::NotClaimed) => {
-                    return Ok(Told::Waits(row.key, row.state));
-                }
+                Err(why) => return Ok(not_claimed(row, why)),
             };
             match self.ledger.claim_reminder(&row, &next, &contact).await? {
                 Claim::Yes => {
@@ -175,21 +170,9 @@ impl Teller {
 
     /// Claims a row for nothing but to write a change down.
     async fn claim_and(&self, shift: &Shift, row: Row, change: &Change) -> Result<Told, TellError> {
-        let now = self.clock.now();
-        let claim = Change::Claim { owner: shift.owner.clone(), lease_until: shift.lease_until(now) };
-        let next = match transition(&row, &claim, now) {
-            Ok(next) => next,
-            Err(NotNow::Settled) => return Ok(Told::Known(row.key, row.state)),
-            Err(NotNow::NotYours | NotNow::NotDue | NotNow::NotClaimed) => return Ok(Told::Waits(row.key, row.state)),
-        };
-        match self.ledger.save(&row, &next).await? {
-            Saved::Yes if next.state == State::Claimed => self.settle(next, change).await,
-            Saved::Yes => {
-                self.report(&next);
-                Ok(told(next))
-            }
-            Saved::Overtaken(now) => Ok(Told::Waits(now.key, now.state)),
-            Saved::Gone => Ok(Told::Ended(row.key, State::Expired)),
+        match self.claim(shift, row).await? {
+            Ok(row) => self.settle(row, change).await,
+            Err(told) => Ok(told),
         }
     }
 

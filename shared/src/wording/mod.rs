@@ -180,6 +180,16 @@ pub enum WordingError {
     DocumentMissing(String),
 }
 
+impl WordingError {
+    /// What is recorded: stable, kebab-case.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::ValueMissing(_) | Self::DocumentMissing(_) => "value-missing",
+            Self::NoText(_) | Self::Template { .. } => "text-unusable",
+        }
+    }
+}
+
 /// The values of an event or appointment, cleaned, by variable name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Values(BTreeMap<&'static str, String>);

@@ -15,7 +15,10 @@ mod answer;
 use std::time::Duration;
 
 use serde::Serialize;
-use shared::fault::{Fault, Faulty};
+use shared::{
+    body,
+    fault::{Fault, Faulty},
+};
 
 pub use self::answer::read_order_answer;
 use crate::order_event::{Contact, OrderEvent, OrderRef, PartialEvent};
@@ -143,7 +146,7 @@ pub async fn look_up(
     query: &Query,
 ) -> Result<Vec<u8>, LookupError> {
     let url = format!("{}/admin/api/{api_version}/graphql.json", base_url.trim_end_matches('/'));
-    let mut response = http
+    let response = http
         .post(url)
         .header("X-Shopify-Access-Token", token)
         .json(query)
@@ -166,14 +169,7 @@ pub async fn look_up(
         500.. => return Err(LookupError::StoreTrouble { status }),
         _ => return Err(LookupError::Refused { status }),
     }
-    let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if answer.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(LookupError::TooLarge);
-        }
-        answer.extend_from_slice(&chunk);
-    }
-    Ok(answer)
+    body::up_to(LARGEST_ANSWER, response).await.map_err(unreachable)?.ok_or(LookupError::TooLarge)
 }
 
 /// The address says which shop, and nothing that helps.

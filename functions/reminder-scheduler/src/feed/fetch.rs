@@ -176,19 +176,9 @@ pub(super) async fn fetch(
     Err(Some(UnreadableFeed::Redirects))
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, UnreadableFeed> {
-    let too_large = |length: u64| length > MAX_BODY_BYTES as u64;
-    if response.content_length().is_some_and(too_large) {
-        return Err(FeedError::TooLarge.into());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(FeedError::TooLarge.into());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn body(response: Response) -> Result<Vec<u8>, UnreadableFeed> {
+    let read = shared::body::up_to(MAX_BODY_BYTES, response).await.map_err(unreachable)?;
+    read.ok_or_else(|| FeedError::TooLarge.into())
 }
 
 fn unreachable(error: reqwest::Error) -> UnreadableFeed {

@@ -12,7 +12,7 @@ use shared::{
     feed::{Feeds, FeedsError, Memory},
     ledger::Key,
     observe::{self, Metric},
-    secret::Secrets,
+    secret::{Secret, Secrets},
 };
 
 use super::{
@@ -266,14 +266,13 @@ impl Poller<'_> {
         let secret = self.config.calendar_secret(name);
         let address = self.secrets.current(&secret, now).await?;
         let none = |error: Option<UnreadableFeed>| error.unwrap_or(UnreadableFeed::Address { secret: secret.clone() });
-        let answer = fetch(self.http, &address, self.base_url, memory, now, patience).await.map_err(none);
+        let ask = async |address: &Secret| {
+            fetch(self.http, address, self.base_url, memory, now, patience).await.map_err(none)
+        };
         // The calendar's owner may have reset the address, and stored the new one since.
-        if let Err(UnreadableFeed::Refused { .. } | UnreadableFeed::Address { .. }) = &answer
-            && let Some(newer) = self.secrets.refetch(&secret, now).await?
-        {
-            return fetch(self.http, &newer, self.base_url, memory, now, patience).await.map_err(none);
-        }
-        answer
+        let refused =
+            |error: &UnreadableFeed| matches!(error, UnreadableFeed::Refused { .. } | UnreadableFeed::Address { .. });
+        self.secrets.retry_refused(&secret, &address, now, refused, ask).await
     }
 
     /// Writes down that a feed could not be had or read. Nothing else changes.

@@ -10,18 +10,16 @@
 //! Shape: calcom/cal.com, `packages/features/webhooks/lib/factory/versioned/v2021-10-20/BookingPayloadBuilder.ts`, and for
 //! seats `packages/features/bookings/lib/handleSeats`.
 
-use std::fmt::Write as _;
-
-use ring::digest;
 use serde::Deserialize;
 use shared::{
     appointment::Standing,
     contact::{Candidate, full_name},
+    digest::sha256_hex,
     json::{self, Misread, Raw},
     observe::Label,
 };
 
-use super::{Delivery, Person, Said, ended};
+use super::{Delivery, Person, Said};
 use crate::booking::{Booking, Kind, NothingBecause, Reading};
 
 #[derive(Default, Deserialize)]
@@ -103,7 +101,7 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
     };
     let uid = payload.uid.string().ok_or_else(|| NothingBecause::missing("/payload/uid"))?;
     // The organiser moves a booking with seats under the uid that it has.
-    let previous = payload.reschedule_uid.string().filter(|previous| *previous != uid && !ended(standing));
+    let previous = payload.reschedule_uid.string().filter(|previous| *previous != uid && !standing.is_over());
     let occurred_at = delivery.happened(envelope.created_at.time());
 
     let mut old = Vec::new();
@@ -190,12 +188,7 @@ impl Attendee<'_> {
     /// What tells their seat from others of the booking. An address is personal, and ids stand in keys.
     fn seat(&self) -> String {
         let email = self.email.text().unwrap_or_default().to_lowercase();
-        let hash = digest::digest(&digest::SHA256, email.as_bytes());
-        hash.as_ref().iter().take(8).fold(String::new(), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            write!(hex, "{byte:02x}").unwrap_or_default();
-            hex
-        })
+        sha256_hex(email.as_bytes(), 8)
     }
 }
 

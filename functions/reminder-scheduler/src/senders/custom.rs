@@ -11,7 +11,7 @@ use shared::{
     observe::Label,
 };
 
-use super::{Delivery, Person, Said, ended, known_zone};
+use super::{Delivery, Person, Said, known_zone};
 use crate::booking::{Booking, Kind, NothingBecause, Reading};
 
 /// Reads a delivery. `statuses`: the sender's word → what became of the appointment.
@@ -38,8 +38,8 @@ pub(crate) fn read(
             }
         }
     };
-    let previous_id = maybe(&fields.previous_id).string().filter(|previous| *previous != id && !ended(standing));
-    let kind = match (ended(standing), &previous_id) {
+    let previous_id = maybe(&fields.previous_id).string().filter(|previous| *previous != id && !standing.is_over());
+    let kind = match (standing.is_over(), &previous_id) {
         (true, _) => Kind::Cancelled,
         (false, Some(_)) => Kind::Rescheduled,
         (false, None) => Kind::Created,

@@ -88,7 +88,7 @@ impl Context<'_> {
         start_at: &str,
     ) -> Result<(Option<Details>, Option<NothingBecause>), NothingBecause> {
         let Some(start) = said.start else {
-            return if ended(standing) { Ok((None, None)) } else { Err(NothingBecause::missing(start_at)) };
+            return if standing.is_over() { Ok((None, None)) } else { Err(NothingBecause::missing(start_at)) };
         };
         let (attendees, unreachable) = self.attendees(said.people);
         let details = Details {
@@ -98,7 +98,7 @@ impl Context<'_> {
             title: said.title,
             place: said.place.filter(|place| is_place(place)),
         };
-        Ok((Some(details), unreachable.filter(|_| !ended(standing))))
+        Ok((Some(details), unreachable.filter(|_| !standing.is_over())))
     }
 
     /// Everybody who can be written to; if that is nobody, why.
@@ -128,11 +128,6 @@ pub(crate) fn google_push(delivery: &Delivery<'_>) -> Result<Reading, NothingBec
         Some((_, state)) if state == "sync" => Err(NothingBecause::Ping),
         _ => Ok(Reading::SyncFeed),
     }
-}
-
-/// Whether nothing takes place any more.
-fn ended(standing: Standing) -> bool {
-    matches!(standing, Standing::Cancelled | Standing::Moved)
 }
 
 /// The zone of an IANA name in its usual spelling; none if there is no such zone.

@@ -11,7 +11,7 @@ use shared::{
     observe::Label,
 };
 
-use super::{Context, Delivery, Person, Said, ended};
+use super::{Context, Delivery, Person, Said};
 use crate::booking::{Booking, Kind, NothingBecause, ReadBack, Reading};
 
 #[derive(Default, Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
     let occurred_at = delivery.happened(said_at.or_else(|| envelope.created_at.time()));
     let booking = Booking { kind, id, standing, details, occurred_at, previous_id: None, unreachable };
     Ok(match appointment.customer_id.string() {
-        Some(customer_id) if !ended(standing) => {
+        Some(customer_id) if !standing.is_over() => {
             Reading::ReadBack(ReadBack::Square { booking: Box::new(booking), customer_id })
         }
         _ => Reading::Reports(vec![booking]),
