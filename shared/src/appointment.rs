@@ -49,7 +49,7 @@ impl Standing {
     }
 }
 
-/// Somebody who takes part and can be written to. [`fmt::Debug`] shows neither number nor name.
+/// Somebody who takes part and can be written to. [`fmt::Debug`] shows nothing that they or the sender typed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Attendee {
     /// Their number: who they are, to us.
@@ -64,7 +64,7 @@ pub struct Attendee {
 
 impl fmt::Debug for Attendee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attendee").field("phone", &self.phone).field("locale", &self.locale).finish_non_exhaustive()
+        f.debug_struct("Attendee").field("phone", &self.phone).finish_non_exhaustive()
     }
 }
 
@@ -123,8 +123,8 @@ pub struct Mark {
     pub outcome: Outcome,
 }
 
-/// What is known of an appointment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What is known of an appointment. Its `Debug` leaves out what somebody typed, as that of [`Details`] does.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Appointment {
     /// The ledger's partition key: `appointment:{id}`.
     pub subject: String,
@@ -166,6 +166,24 @@ pub struct Appointment {
     pub updated_at: Timestamp,
 }
 
+impl fmt::Debug for Appointment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appointment")
+            .field("subject", &self.subject)
+            .field("version", &self.version)
+            .field("generation", &self.generation)
+            .field("standing", &self.standing)
+            .field("start", &self.start)
+            .field("zone", &self.zone)
+            .field("seats", &self.seats)
+            .field("as_of", &self.as_of)
+            .field("booked_at", &self.booked_at)
+            .field("marks", &self.marks)
+            .field("due_at", &self.due_at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What somebody says of an appointment, as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -190,8 +208,8 @@ pub struct Report {
     pub continues: Option<Box<Appointment>>,
 }
 
-/// When, where and with whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When, where and with whom. Its `Debug` leaves out what somebody typed: a title may hold a name or a number.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Details {
     /// When it begins.
     pub start: Timestamp,
@@ -203,6 +221,16 @@ pub struct Details {
     pub title: Option<String>,
     /// Where it takes place.
     pub place: Option<String>,
+}
+
+impl fmt::Debug for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Details")
+            .field("start", &self.start)
+            .field("zone", &self.zone)
+            .field("attendees", &self.attendees)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a report did to what is known.
@@ -522,8 +550,13 @@ mod tests {
 
     #[test]
     fn nobody_shows_in_a_debug_text() {
-        let shown =
-            format!("{:?}", news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA]), at(3))));
+        let mut report = report(Standing::Booked, Some(48), 1, &[NOA]);
+        let details = report.details.as_mut().unwrap();
+        details.title = Some("Call Noa on 0545550199".into());
+        details.place = Some("545550199".into());
+        details.attendees[0].locale = Some("+972545550199".into());
+        let appointment = news(Appointment::learn(None, &report, at(3)));
+        let shown = format!("{report:?} {appointment:?}");
         assert!(!shown.contains("545550199") && !shown.contains("Noa"), "{shown}");
     }
 }

@@ -63,7 +63,7 @@ impl OrderEvent {
 /// Values for texts by variable name.
 pub type Values = BTreeMap<String, String>;
 
-/// Whom to tell. [`fmt::Debug`] shows neither number nor name.
+/// Whom to tell. [`fmt::Debug`] shows neither number nor name, nor what else somebody typed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Contact {
     /// The number to write to.
@@ -112,8 +112,7 @@ impl fmt::Debug for Contact {
             .field("phone_problem", &self.phone_problem)
             .field("redacted", &self.redacted)
             .field("name", &self.name.as_ref().map(|_| "…"))
-            .field("locale", &self.locale)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
