@@ -72,7 +72,8 @@ impl Metric {
 
 /// The crates whose words `LOG_LEVEL` turns up. Libraries stay at warnings: the AWS SDK's traces quote whole answers,
 /// secrets included.
-const OUR_CRATES: [&str; 4] = ["shared", "webhook_receiver", "order_notifier", "reminder_scheduler"];
+const OUR_CRATES: [&str; 5] =
+    ["shared", "webhook_receiver", "order_notifier", "reminder_scheduler", "lead_first_touch"];
 
 /// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it names none).
 ///

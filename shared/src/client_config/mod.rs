@@ -2,7 +2,7 @@
 //!
 //! The cast: [`ClientConfig`] is the whole file; [`Line`] a WhatsApp line; [`Store`] a sender of order events;
 //! [`MessageRule`] what to say at a [`Milestone`]; [`Calendar`] a source of appointments; [`ReminderRule`] what to say at
-//! a [`Stage`] before one. Names of secrets follow from names in the file
+//! a [`Stage`] before one; [`Form`] a place where people leave their number. Names of secrets follow from names in the file
 //! ([`ClientConfig::webhook_secret`] and its neighbours), so there is nothing to keep in step.
 //!
 //! Promises that what [`ClientConfig::parse`] returns has the right shape. Whether it makes sense (templates render,
@@ -10,6 +10,7 @@
 //! function's cold start.
 
 mod calendar;
+mod form;
 mod milestone;
 
 use std::{collections::BTreeMap, str::FromStr};
@@ -22,6 +23,7 @@ pub use calendar::{
     BookedInside, BookingFields, BookingStatus, Calendar, CalendarKind, FeedRule, InQuietHours, ReminderRule, Stage,
     TextRule,
 };
+pub use form::{Across, ChoiceRule, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, OnRepeat, RepeatRule};
 pub use milestone::{Milestone, Place};
 
 /// A whole `client.toml`.
@@ -58,6 +60,9 @@ pub struct ClientConfig {
     /// What to say, by milestone. A milestone without an entry is never told.
     #[serde(default)]
     pub messages: BTreeMap<Milestone, MessageRule>,
+    /// Forms, by the name that stands in their webhook URL: `/leads/{name}`.
+    #[serde(default)]
+    pub forms: BTreeMap<String, Form>,
 }
 
 /// Hours of the day, in the client's time zone, in which nobody is written to. `from` may be later than `to`
@@ -474,7 +479,7 @@ impl ClientConfig {
         toml::from_str(text)
     }
 
-    /// Name of the secret that the deliveries of a store or calendar are verified with.
+    /// Name of the secret that the deliveries of a store, calendar or form are verified with.
     pub fn webhook_secret(&self, sender: &str) -> String {
         format!("tellonce/{}/webhooks/{sender}", self.client)
     }
@@ -492,6 +497,16 @@ impl ClientConfig {
     /// Name of the secret that holds a calendar's credential: a feed's address, the key or token for its API.
     pub fn calendar_secret(&self, calendar: &str) -> String {
         format!("tellonce/{}/calendars/{calendar}", self.client)
+    }
+
+    /// Name of the secret that holds the token for the API behind a form.
+    pub fn form_secret(&self, form: &str) -> String {
+        format!("tellonce/{}/forms/{form}", self.client)
+    }
+
+    /// Name of the secret that Meta repeats when it asks whether a webhook's address is ours.
+    pub fn handshake_secret(&self, form: &str) -> String {
+        format!("tellonce/{}/webhooks/{form}/verify", self.client)
     }
 
     /// When the quiet hours that `now` falls into end, if it falls into any.

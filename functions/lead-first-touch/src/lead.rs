@@ -1,0 +1,185 @@
+//! A lead in our own words: somebody who left their number, and by what they agreed to be written to.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use shared::{
+    client_config::{ClientConfig, Form},
+    contact::{Phone, PhoneError},
+    json::Misread,
+    observe::Label,
+};
+
+/// Somebody who may be greeted. Its `Debug` shows neither number nor name, nor what else somebody typed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Lead {
+    /// The sender's id of the submission, or one that follows from form, person and minute where the sender has none.
+    pub id: String,
+    /// The number that they left.
+    pub phone: Phone,
+    /// Their name.
+    pub name: Option<String>,
+    /// The language that they chose: `he`, `en-GB`.
+    pub locale: Option<String>,
+    /// What they chose of the client's list.
+    pub choice: Option<String>,
+    /// By what they agreed.
+    pub consent: Consent,
+    /// When they sent it, by the sender's clock and never after it was received.
+    pub submitted_at: Timestamp,
+}
+
+impl fmt::Debug for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lead")
+            .field("id", &self.id)
+            .field("phone", &self.phone)
+            .field("submitted_at", &self.submitted_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// By what somebody agreed to be written to, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// `field consent`, or `stated on the form`. Names the field as it is configured, never an answer.
+    pub source: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A lead that a delivery names and does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Its id at the sender's.
+    pub id: String,
+    /// When it was made, by the sender's clock.
+    pub created_at: Option<Timestamp>,
+}
+
+/// What a delivery says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// Somebody who may be greeted.
+    Lead(Box<Lead>),
+    /// Leads that have to be asked for, each once; never empty.
+    References(Vec<Reference>),
+    /// Nobody.
+    Nothing(NothingBecause),
+}
+
+/// Why nobody is greeted. [`Self::code`] is what is recorded; the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NothingBecause {
+    /// The sender says that it is a trial.
+    #[error("it is a test of the sender's, and never greeted")]
+    Test,
+    /// The form was begun and not sent.
+    #[error("the form was not sent yet: a partial response")]
+    Partial,
+    /// Deliveries of this kind are no submission.
+    #[error("deliveries of event `{0}` are no submission of a form")]
+    UnknownEvent(Label),
+    /// The submission is of a form that is not meant.
+    #[error("it is of another of the sender's forms than those in `form_ids`")]
+    OtherForm,
+    /// A CRM's contact that no form has made: imported, typed in, synchronised.
+    #[error("the contact comes from `{0}` and not from a form: cold lists are a boundary (docs/boundaries.md)")]
+    NotFromAForm(Label),
+    /// Several submissions in one delivery.
+    #[error("it is a list, and one delivery is one lead: imports are a boundary (docs/boundaries.md)")]
+    List,
+    /// The field that must say yes says something else, or is missing.
+    #[error("they did not agree to be written to")]
+    NoConsent,
+    /// The field of consent holds an answer that is neither a yes nor a no that we know.
+    #[error("whether they agreed is unclear; if the answer in the consent field means yes, add it to `accepts`")]
+    ConsentUnclear,
+    /// They left no number, or it was not found.
+    #[error("no phone number was found; if there is one, name its field in `fields`")]
+    NoPhone,
+    /// Their number can't be messaged.
+    #[error("the phone number can't be used: {0}")]
+    PhoneUnusable(PhoneError),
+    /// Their number is of a country that is not meant.
+    #[error("the number is of {0}, which is not among the form's `countries`")]
+    CountryNotAllowed(Label),
+    /// Not of the shape that this sender documents. Holds where, never what.
+    #[error("not understood: {0}")]
+    NotUnderstood(Misread),
+    /// The lead has to be asked for, and there is no credential to ask with.
+    #[error("there is no credential to ask for the lead with")]
+    ReadBackNotSetUp,
+    /// The lead was asked for, and the answer is of no use.
+    #[error("the lead could not be read back")]
+    ReadBackFailed,
+    /// The sender does not know the lead, or does not show it to us.
+    #[error("the sender shows no such lead; it may be deleted, or the token may lack a permission")]
+    LeadNotThere,
+}
+
+impl NothingBecause {
+    /// A stable name for records and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Partial => "partial",
+            Self::UnknownEvent(_) => "unknown-event",
+            Self::OtherForm => "other-form",
+            Self::NotFromAForm(_) => "not-from-a-form",
+            Self::List => "list",
+            Self::NoConsent => "no-consent",
+            Self::ConsentUnclear => "consent-unclear",
+            Self::NoPhone => "no-phone",
+            Self::PhoneUnusable(_) => "phone-unusable",
+            Self::CountryNotAllowed(_) => "country-not-allowed",
+            Self::NotUnderstood(_) => "not-understood",
+            Self::ReadBackNotSetUp => "read-back-not-set-up",
+            Self::ReadBackFailed => "read-back-failed",
+            Self::LeadNotThere => "lead-not-there",
+        }
+    }
+
+    /// Whether a human should look: somebody may be waiting for an answer that a mended configuration would give.
+    pub const fn needs_attention(&self) -> bool {
+        match self {
+            Self::List
+            | Self::ConsentUnclear
+            | Self::NoPhone
+            | Self::NotUnderstood(_)
+            | Self::ReadBackNotSetUp
+            | Self::ReadBackFailed
+            | Self::LeadNotThere => true,
+            Self::Test
+            | Self::Partial
+            | Self::UnknownEvent(_)
+            | Self::OtherForm
+            | Self::NotFromAForm(_)
+            | Self::NoConsent
+            | Self::PhoneUnusable(_)
+            | Self::CountryNotAllowed(_) => false,
+        }
+    }
+
+    /// What is kept beside the delivery: code and explanation.
+    pub fn record(&self) -> String {
+        format!("{}: {self}", self.code())
+    }
+}
+
+/// A verified delivery of a form.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// The form's name in `client.toml`.
+    pub name: &'a str,
+    /// The form.
+    pub form: &'a Form,
+    /// The client.
+    pub config: &'a ClientConfig,
+    /// What the inbox kept of its headers.
+    pub headers: &'a BTreeMap<String, String>,
+    /// Its raw bytes.
+    pub body: &'a [u8],
+    /// When it was accepted.
+    pub received_at: Timestamp,
+}

@@ -1,0 +1,9 @@
+//! lead-first-touch: whoever leaves their number in a form is greeted, once.
+
+pub mod lead;
+
+/// Runs the function until Lambda ends it.
+pub async fn life() -> Result<(), lambda_runtime::Error> {
+    shared::observe::start();
+    Ok(())
+}
