@@ -1,4 +1,4 @@
-//! Batches of an inbox's stream: one record after the other, and only the failed ones come again.
+//! Batches of an inbox's stream: record after record, or some side by side, and only the failed ones come again.
 //!
 //! Lambda hands over some records of a shard in order. What we answer names the records that failed; Lambda then
 //! sends everything from the first of them again, so handling a record twice must be harmless (it is: the ledger's
@@ -6,6 +6,7 @@
 //! it never blocks the ones behind it.
 //! Source: docs.aws.amazon.com, "Configuring partial batch response with DynamoDB and Lambda".
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -77,55 +78,70 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Takes a batch through, delivery by delivery, for as long as there is time, and says which shall come again.
-    /// `process` gives what is to be recorded beside a delivery, if anything.
+    /// Takes a batch through, `at_once` deliveries side by side, for as long as there is time, and says which shall come
+    /// again. `process` gives what is to be recorded beside a delivery, if anything. Only what does not depend on another
+    /// delivery's outcome may be taken through side by side.
     pub async fn through<E: Faulty>(
         &self,
         event: StreamEvent,
+        at_once: usize,
         has_time: impl Fn() -> bool,
         process: impl AsyncFn(&Entry) -> Result<Option<String>, E>,
     ) -> Failures {
+        let (has_time, process) = (&has_time, &process);
+        let each = event.records.into_iter().map(|record| async move {
+            // Lambda sends everything from the first failure on again.
+            let again = !has_time() || self.one(&record.dynamodb, process).await;
+            (again, record.dynamodb)
+        });
         let mut failures = Failures::default();
-        for record in event.records {
-            if !has_time() {
-                // Lambda sends everything from this one on again.
-                failures.again(record.dynamodb);
-                break;
-            }
-            let Some(image) = &record.dynamodb.new_image else { continue };
-            let entry = match Entry::from_image(image.get()) {
-                Ok(entry) => entry,
-                // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
-                Err(error) => {
-                    observe::count(self.client, Metric::DeliveriesQuarantined, self.clock.now());
-                    tracing::error!(
-                        record.sequence_number = record.dynamodb.sequence_number,
-                        "skipped a record of the inbox: {}",
-                        chain(&error)
-                    );
-                    continue;
-                }
-            };
-            let now = self.clock.now();
-            let outcome = match process(&entry).await {
-                Err(error) if error.fault() == Fault::Permanent => {
-                    tracing::error!(delivery.id = entry.id, "{}", chain(&error));
-                    observe::count(self.client, Metric::DeliveriesQuarantined, now);
-                    Ok(Some(format!("failed: {}", chain(&error))))
-                }
-                processed => processed,
-            };
-            let again = match outcome {
-                Ok(None) => continue,
-                Ok(Some(outcome)) => self.record(&entry, &outcome, now).await.err().map(|error| chain(&error)),
-                Err(error) => Some(chain(&error)),
-            };
-            if let Some(why) = again {
-                tracing::warn!(delivery.id = entry.id, "shall come again: {why}");
-                failures.again(record.dynamodb);
+        let mut done = futures::stream::iter(each).buffered(at_once.max(1));
+        while let Some((again, record)) = done.next().await {
+            if again {
+                failures.again(record);
             }
         }
         failures
+    }
+
+    /// Takes one delivery through. Says whether it shall come again.
+    async fn one<E: Faulty>(
+        &self,
+        record: &Change,
+        process: &impl AsyncFn(&Entry) -> Result<Option<String>, E>,
+    ) -> bool {
+        let Some(image) = &record.new_image else { return false };
+        let entry = match Entry::from_image(image.get()) {
+            Ok(entry) => entry,
+            // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
+            Err(error) => {
+                observe::count(self.client, Metric::DeliveriesQuarantined, self.clock.now());
+                tracing::error!(
+                    record.sequence_number = record.sequence_number,
+                    "skipped a record of the inbox: {}",
+                    chain(&error)
+                );
+                return false;
+            }
+        };
+        let now = self.clock.now();
+        let outcome = match process(&entry).await {
+            Err(error) if error.fault() == Fault::Permanent => {
+                tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                observe::count(self.client, Metric::DeliveriesQuarantined, now);
+                Ok(Some(format!("failed: {}", chain(&error))))
+            }
+            processed => processed,
+        };
+        let again = match outcome {
+            Ok(None) => None,
+            Ok(Some(outcome)) => self.record(&entry, &outcome, now).await.err().map(|error| chain(&error)),
+            Err(error) => Some(chain(&error)),
+        };
+        if let Some(why) = &again {
+            tracing::warn!(delivery.id = entry.id, "shall come again: {why}");
+        }
+        again.is_some()
     }
 
     async fn record(&self, entry: &Entry, outcome: &str, now: Timestamp) -> Result<(), InboxError> {

@@ -16,7 +16,7 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::{put_item::PutItemError, scan::ScanError, update_item::UpdateItemError},
     primitives::Blob,
     types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
 };
@@ -50,6 +50,9 @@ pub enum InboxError {
     /// The outcome could not be written.
     #[error("the outcome of a delivery could not be recorded")]
     Record(#[source] Box<SdkError<UpdateItemError>>),
+    /// What ended in one way could not be looked for.
+    #[error("the inbox could not be looked through")]
+    Look(#[source] Box<SdkError<ScanError>>),
     /// Even compressed it is larger than a table takes.
     #[error("the delivery is larger than the inbox takes ({0} bytes after compression)")]
     TooLarge(usize),
@@ -58,7 +61,7 @@ pub enum InboxError {
 impl Faulty for InboxError {
     fn fault(&self) -> Fault {
         match self {
-            Self::File(_) | Self::Record(_) => Fault::Transient,
+            Self::File(_) | Self::Record(_) | Self::Look(_) => Fault::Transient,
             Self::TooLarge(_) => Fault::Permanent,
         }
     }
@@ -190,7 +193,55 @@ impl Inbox {
                 _ => Err(InboxError::Record(Box::new(error))),
             })
     }
+
+    /// The keys of some deliveries of a sender whose outcome begins so, and where to look on if there may be more.
+    pub async fn ended_as(
+        &self,
+        sender: &str,
+        outcome: &str,
+        from: Option<Place>,
+    ) -> Result<(Vec<String>, Option<Place>), InboxError> {
+        let page = self
+            .db
+            .scan()
+            .table_name(&self.table)
+            .filter_expression("sender = :sender AND begins_with(outcome, :outcome)")
+            .projection_expression("id")
+            .expression_attribute_values(":sender", Value::S(sender.to_owned()))
+            .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
+            .set_exclusive_start_key(from.map(|place| place.0))
+            .send()
+            .await
+            .map_err(|error| InboxError::Look(Box::new(error)))?;
+        let ids = page.items().iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()).collect();
+        Ok((ids, page.last_evaluated_key.map(Place)))
+    }
+
+    /// Sends a delivery down the same path again, unless its outcome is no longer one that begins so. Says whether it did.
+    pub async fn replay(&self, id: &str, outcome: &str) -> Result<bool, InboxError> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .key("id", Value::S(id.to_owned()))
+            .update_expression("REMOVE outcome, outcome_at")
+            .condition_expression("begins_with(outcome, :outcome)")
+            .expression_attribute_values(":outcome", Value::S(outcome.to_owned()));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(InboxError::Record(Box::new(error))),
+        }
+    }
 }
+
+/// Where a look through the inbox goes on.
+#[derive(Debug)]
+pub struct Place(HashMap<String, Value>);
 
 /// The key of a delivery in the inbox.
 pub fn item_id(sender: &str, delivery_id: &str) -> String {

@@ -20,6 +20,7 @@ pub mod delivery;
 pub mod digest;
 pub mod fault;
 pub mod feed;
+pub mod greeting;
 pub mod inbox;
 pub mod json;
 pub mod ledger;

@@ -47,6 +47,10 @@ pub enum Metric {
     FeedDoubtful,
     /// A feed could not be fetched or read.
     FeedUnreadable,
+    /// A lead waits for a human, because its form had too many.
+    LeadsHeld,
+    /// Somebody who was greeted already left their number again, and the client wants to see to it.
+    LeadsEscalated,
 }
 
 impl Metric {
@@ -66,6 +70,31 @@ impl Metric {
             Self::RemindersUnsaid => "reminders_unsaid",
             Self::FeedDoubtful => "feed_doubtful",
             Self::FeedUnreadable => "feed_unreadable",
+            Self::LeadsHeld => "leads_held",
+            Self::LeadsEscalated => "leads_escalated",
+        }
+    }
+}
+
+/// Something measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// From the submission of a form to its first touch being accepted by `EZWhatsApp`; quiet hours are left out.
+    FirstTouchSeconds,
+}
+
+impl Measure {
+    /// Its name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FirstTouchSeconds => "first_touch_seconds",
+        }
+    }
+
+    /// Its unit, as CloudWatch calls it.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::FirstTouchSeconds => "Seconds",
         }
     }
 }
@@ -99,17 +128,26 @@ pub fn start() {
 
 /// Counts something once, for one client.
 pub fn count(client: &str, metric: Metric, now: Timestamp) {
+    write(client, metric.name(), "Count", &json!(1), now);
+}
+
+/// Writes down what something measured, for one client.
+pub fn measure(client: &str, measure: Measure, value: f64, now: Timestamp) {
+    write(client, measure.name(), measure.unit(), &json!(value), now);
+}
+
+fn write(client: &str, name: &str, unit: &str, value: &serde_json::Value, now: Timestamp) {
     let line = json!({
         "_aws": {
             "Timestamp": now.as_millisecond(),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
                 "Dimensions": [["Client"]],
-                "Metrics": [{ "Name": metric.name(), "Unit": "Count" }],
+                "Metrics": [{ "Name": name, "Unit": unit }],
             }],
         },
         "Client": client,
-        metric.name(): 1,
+        name: value,
     });
     let mut out = std::io::stdout().lock();
     // A closed standard output must not cost a customer their message.

@@ -23,7 +23,6 @@ use shared::{
     batch::{Failures, StreamEvent, Work},
     clock::Deadline,
     cold_start::{self, Aws, StartError},
-    fault::chain,
     inbox::Inbox,
     observe,
     telling::{Shift, Teller},
@@ -54,25 +53,15 @@ impl Notifier {
         let inbox = Inbox::new(aws.dynamodb(), cold_start::required("STORE_INBOX_TABLE")?, config.keep.inbox_days);
         let teller = Teller::from_environment(config, http.clone(), &aws)?;
         let notifier = Self { teller, inbox, http, shopify_base_url: cold_start::variable("SHOPIFY_BASE_URL") };
-        tokio::join!(notifier.prepare(), aws.open_dynamodb());
+        let stores = notifier.teller.config.stores.values().map(|store| store.line.as_str());
+        tokio::join!(notifier.teller.prepare(stores), aws.open_dynamodb());
         Ok(notifier)
-    }
-
-    /// Reads the lines' tokens while initialisation still runs at full speed. One that is missing now is asked for
-    /// again when a message needs it.
-    async fn prepare(&self) {
-        let now = self.teller.clock.now();
-        for line in self.teller.config.lines.keys() {
-            if let Err(error) = self.teller.secrets.current(&self.teller.config.line_secret(line), now).await {
-                tracing::warn!(line.name = line, "{}", chain(&error));
-            }
-        }
     }
 
     /// Takes a batch through and says which deliveries shall come again.
     async fn batch(&self, shift: &Shift, event: StreamEvent) -> Failures {
         let work = Work { inbox: &self.inbox, client: &self.teller.config.client, clock: &self.teller.clock };
         // Each look-up and each send looks at the time by itself.
-        work.through(event, || true, async |entry| self.notify(shift, entry).await).await
+        work.through(event, 1, || true, async |entry| self.notify(shift, entry).await).await
     }
 }

@@ -184,6 +184,6 @@ impl Scheduler {
     async fn batch(&self, deadline: Deadline, event: StreamEvent) -> Failures {
         let work = Work { inbox: &self.inbox, client: &self.teller.config.client, clock: &self.teller.clock };
         let has_time = || deadline.remaining() >= TIME_FOR_A_BOOKING;
-        work.through(event, has_time, async |entry| self.book(entry, deadline).await).await
+        work.through(event, 1, has_time, async |entry| self.book(entry, deadline).await).await
     }
 }

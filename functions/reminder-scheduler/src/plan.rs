@@ -227,7 +227,7 @@ pub fn news(config: &ClientConfig, calendar: &Calendar, appointment: &Appointmen
     News {
         // The first one of a stage has the plain key.
         key: if appointment.marks.iter().any(spoken) { key.for_instance(&instance) } else { key },
-        place: Place::of_reminder(),
+        place: Place::apart(),
         instance: Some(instance),
         generation: Some(appointment.generation),
         zone: seat.map(|seat| zone_of(seat, appointment).to_owned()),

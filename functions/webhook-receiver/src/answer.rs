@@ -49,7 +49,7 @@ impl NotAccepted {
                 | Refusal::Mismatch
                 | Refusal::Stale { .. } => 401,
             },
-            Self::Secret(_) | Self::Inbox(InboxError::File(_) | InboxError::Record(_)) => 503,
+            Self::Secret(_) | Self::Inbox(InboxError::File(_) | InboxError::Record(_) | InboxError::Look(_)) => 503,
         }
     }
 
@@ -58,7 +58,7 @@ impl NotAccepted {
         match self {
             Self::Inbox(InboxError::TooLarge(_)) => "the body is larger than is taken".to_owned(),
             Self::Secret(_)
-            | Self::Inbox(InboxError::File(_) | InboxError::Record(_))
+            | Self::Inbox(InboxError::File(_) | InboxError::Record(_) | InboxError::Look(_))
             | Self::NotBelieved(Refusal::SecretUnusable(_)) => {
                 "temporarily unavailable; please send it again".to_owned()
             }

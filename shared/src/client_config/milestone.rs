@@ -119,8 +119,9 @@ impl Place {
         Self { rank, settles, thread, latest_only: milestone == Milestone::DeliveryChanged }
     }
 
-    /// The place of a reminder: true for as long as its appointment's header says so, whatever other reminders say.
-    pub const fn of_reminder() -> Self {
+    /// The place of what no story makes untrue: a reminder is true for as long as its appointment's header says so, whatever
+    /// other reminders say, and a lead has one message.
+    pub const fn apart() -> Self {
         Self { rank: 1, settles: 0, thread: None, latest_only: false }
     }
 

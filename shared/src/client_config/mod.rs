@@ -532,14 +532,18 @@ impl ClientConfig {
 
     /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of [`Self::languages`].
     pub fn language_for(&self, locale: Option<&str>) -> &str {
-        let primary = locale.and_then(|locale| locale.split(['-', '_']).next()).unwrap_or_default();
+        locale
+            .and_then(|locale| self.language_named(locale))
+            .or(self.languages.first().map(String::as_str))
+            .unwrap_or("en")
+    }
+
+    /// The client's language of a locale, if it has it.
+    pub fn language_named(&self, locale: &str) -> Option<&str> {
+        let primary = locale.split(['-', '_']).next().unwrap_or_default();
         // Java and old Android still say `iw` for Hebrew.
         let primary = if primary.eq_ignore_ascii_case("iw") { "he" } else { primary };
-        self.languages
-            .iter()
-            .find(|language| language.eq_ignore_ascii_case(primary))
-            .or(self.languages.first())
-            .map_or("en", String::as_str)
+        self.languages.iter().find(|language| language.eq_ignore_ascii_case(primary)).map(String::as_str)
     }
 }
 

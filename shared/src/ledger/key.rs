@@ -19,6 +19,7 @@ pub const MAX_KEY_LENGTH: usize = 128;
 const MAX_ID: usize = 48;
 const MAX_INSTANCE: usize = 32;
 const MAX_STAGE: usize = 24;
+const LEAD: &str = "lead";
 
 /// The idempotency key of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +43,21 @@ impl Key {
     /// for another start or another seat, add it with [`Self::for_instance`].
     pub fn reminder(appointment: &str, stage: &str) -> Self {
         Self { subject: appointment.to_owned(), stage: plain(stage, MAX_STAGE) }
+    }
+
+    /// The key of a lead's first touch. `book` and `id` as for orders.
+    pub fn first_touch(book: &str, lead_id: &str) -> Self {
+        Self::first_touch_of(&subject(LEAD, book, lead_id))
+    }
+
+    /// The same, of a subject.
+    pub fn first_touch_of(lead: &str) -> Self {
+        Self { subject: lead.to_owned(), stage: "first-touch".to_owned() }
+    }
+
+    /// Whether it is a lead's: nobody asked for what it says beyond that once, so their wish is asked for before it is said.
+    pub fn is_leads(&self) -> bool {
+        self.subject.strip_prefix(LEAD).is_some_and(|rest| rest.starts_with(':'))
     }
 
     /// The same milestone for another parcel, refund, invoice or change of the same order.
@@ -131,6 +147,15 @@ mod tests {
         assert_eq!(Key::appointment("clinic", "a/b"), "appointment:clinic..a.2fb");
         let long = Key::reminder(&Key::appointment(&"x".repeat(40), &"x".repeat(90)), &"x".repeat(90));
         assert!(long.for_instance(&"x".repeat(90)).to_string().len() <= MAX_KEY_LENGTH);
+    }
+
+    #[test]
+    fn first_touches_have_the_key_of_the_guides() {
+        let key = Key::first_touch("main", "abc");
+        assert_eq!(key.to_string(), "lead:abc:first-touch");
+        assert_eq!(Key::first_touch("gravity", "88").to_string(), "lead:gravity..88:first-touch");
+        assert!(key.is_leads() && !Key::order("main", "lead:1", Milestone::Paid).is_leads());
+        assert!(Key::first_touch(&"x".repeat(40), &"x".repeat(300)).to_string().len() <= MAX_KEY_LENGTH);
     }
 
     #[test]

@@ -12,6 +12,8 @@
 mod claim;
 mod decide;
 mod header;
+mod heard;
+mod intake;
 mod item;
 mod key;
 mod news;

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{
         get_item::GetItemError, put_item::PutItemError, query::QueryError,
-        transact_write_items::TransactWriteItemsError,
+        transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
     },
     types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
 };
@@ -43,6 +43,9 @@ pub enum LedgerError {
     /// A row could not be read.
     #[error("a row of the ledger could not be read")]
     Get(#[source] Box<SdkError<GetItemError>>),
+    /// A form's leads could not be counted.
+    #[error("the ledger could not be written")]
+    Count(#[source] Box<SdkError<UpdateItemError>>),
     /// A row is damaged.
     #[error(transparent)]
     Damaged(#[from] ItemError),
@@ -53,7 +56,9 @@ impl Faulty for LedgerError {
         match self {
             // An item that the table does not take is not taken the next time either.
             Self::Write(error) if is_invalid(error) => Fault::Permanent,
-            Self::Write(_) | Self::Claim(_) | Self::Contended | Self::Query(_) | Self::Get(_) => Fault::Transient,
+            Self::Write(_) | Self::Claim(_) | Self::Contended | Self::Query(_) | Self::Get(_) | Self::Count(_) => {
+                Fault::Transient
+            }
             Self::Damaged(_) => Fault::Permanent,
         }
     }
@@ -126,12 +131,8 @@ impl Still {
         still
     }
 
-    /// A header of this version.
-    pub(super) fn header(before: &Appointment) -> Self {
-        Self::version(before.version)
-    }
-
-    fn version(version: u64) -> Self {
+    /// An item of this version.
+    pub(super) fn version(version: u64) -> Self {
         Self {
             condition: "#version = :version",
             names: [("#version".to_owned(), "version".to_owned())].into(),
@@ -216,7 +217,7 @@ impl Ledger {
         put = match before {
             None => put.condition_expression("attribute_not_exists(subject)"),
             Some(before) => {
-                let still = Still::header(before);
+                let still = Still::version(before.version);
                 put.condition_expression(still.condition)
                     .set_expression_attribute_names(Some(still.names))
                     .set_expression_attribute_values(Some(still.values))
@@ -270,7 +271,7 @@ impl Ledger {
         Ok(self.get(key.subject(), key.stage()).await?.as_ref().map(from_item).transpose()?)
     }
 
-    async fn get(&self, subject: &str, stage: &str) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+    pub(super) async fn get(&self, subject: &str, stage: &str) -> Result<Option<HashMap<String, Value>>, LedgerError> {
         let get = self
             .db
             .get_item()

@@ -1,12 +1,15 @@
 //! Telling one message: claim it, look at its story and at the line, submit it, settle it.
 //!
-//! Both functions that send go this way: order-notifier with news ([`Teller::tell`]), reminder-scheduler with reminders
-//! ([`Teller::remind`]) and with what waited ([`Teller::resume`]). Nothing here decides anything about messages: [`transition()`] and [`decide()`] do.
+//! All functions that send go this way: order-notifier with news ([`Teller::tell`]), lead-first-touch with greetings
+//! ([`Teller::greet`]), reminder-scheduler with reminders ([`Teller::remind`]) and with what waited ([`Teller::resume`]).
+//! Nothing here decides anything about messages: [`transition()`], [`decide()`] and [`crate::greeting`] do.
 //!
 //! ```text
 //! claim ──► story ∥ slot of the line ──► health ──► submit ──► settle
 //!   1 write     1 read ∥ 1 write        (30 s cache)  1 send     1 write
 //! ```
+//!
+//! A greeting has no story but what its reader has heard, and asks for that, and for their wish, with its claim.
 //!
 //! A reminder goes the other way round: slot, health, and then the claim, which asks the appointment's header in the same
 //! transaction. So nothing lies between the last look at the truth and the send, and a line that is down costs no write.
@@ -14,11 +17,12 @@
 //! Promises that nothing is submitted that is not claimed by us, beside its whole story, over a line that is known to be
 //! good; and that whatever happens after the claim is written down, or found again when the claim's lease ends.
 
+mod greeting;
 mod reminding;
 mod slots;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -35,10 +39,11 @@ use crate::{
         transition,
     },
     line::{Closed, Desk, DeskError, Ezw, HEALTH_GOOD_SECONDS, Health, Reservation, SEND_TIMEOUT, SendOutcome},
-    observe::{self, Metric},
+    observe::{self, Measure, Metric},
     secret::{Secret, Secrets},
 };
 
+pub use greeting::{Greeted, Rules};
 pub use reminding::Reminded;
 pub use slots::Slots;
 
@@ -207,6 +212,17 @@ impl Teller {
         })
     }
 
+    /// Reads the tokens of these lines while initialisation still runs at full speed. One that is missing now is asked for
+    /// again when a message needs it.
+    pub async fn prepare(&self, lines: impl Iterator<Item = &str>) {
+        let now = self.clock.now();
+        for line in lines.collect::<BTreeSet<_>>() {
+            if let Err(error) = self.secrets.current(&self.config.line_secret(line), now).await {
+                tracing::warn!(line.name = line, "{}", crate::fault::chain(&error));
+            }
+        }
+    }
+
     /// Tells news, once.
     pub async fn tell(&self, shift: &Shift, news: News) -> Result<Told, TellError> {
         self.line_of(&news.line, &news.key)?;
@@ -299,6 +315,9 @@ impl Teller {
             Ok(next) => next,
             Err(why) => return Ok(Err(not_claimed(row, why))),
         };
+        if row.key.is_leads() && next.state == State::Claimed {
+            return self.claim_greeting(row, next).await;
+        }
         Ok(match self.ledger.save(&row, &next).await? {
             Saved::Yes if next.state == State::Claimed => Ok(next),
             Saved::Yes => {
@@ -352,10 +371,9 @@ impl Teller {
         }
         let (story, slot) = if shift.look_anyway {
             // What waited is often old news by now: no slot of the pace for that.
-            (self.ledger.story(row.key.subject()).await, None)
+            (self.story(row).await, None)
         } else {
-            let (story, slot) =
-                tokio::join!(self.ledger.story(row.key.subject()), self.slot(shift, slots, &row.line, line));
+            let (story, slot) = tokio::join!(self.story(row), self.slot(shift, slots, &row.line, line));
             (story, Some(slot))
         };
         if let Some(change) = decide(row, &story?, self.clock.now()).change(owner()) {
@@ -380,11 +398,16 @@ impl Teller {
         // A slot may be some while off, and the story goes on meanwhile.
         let now = self.clock.now();
         if now.duration_since(asked_at) >= STORY_GOES_STALE
-            && let Some(change) = decide(row, &self.ledger.story(row.key.subject()).await?, now).change(owner())
+            && let Some(change) = decide(row, &self.story(row).await?, now).change(owner())
         {
             return Ok(Err(Attempt::Done(change)));
         }
         Ok(Ok(known_good))
+    }
+
+    /// All that is known of a message's subject; of a lead there is nothing but its first touch.
+    async fn story(&self, row: &Row) -> Result<Vec<Row>, LedgerError> {
+        if row.key.is_leads() { Ok(Vec::new()) } else { self.ledger.story(row.key.subject()).await }
     }
 
     /// One attempt at a claimed row: the change that it leads to.
@@ -590,6 +613,9 @@ impl Teller {
         };
         if let Some(metric) = metric {
             observe::count(&self.config.client, metric, row.updated_at);
+        }
+        if row.key.is_leads() && row.state == State::Accepted {
+            observe::measure(&self.config.client, Measure::FirstTouchSeconds, self.waited(row), row.updated_at);
         }
         tracing::info!(
             message.key = %row.key,

@@ -164,7 +164,7 @@ impl Teller {
     }
 
     /// Where the wish of a reminder's reader is written down.
-    fn contact(&self, phone: Option<&Phone>) -> String {
+    pub(super) fn contact(&self, phone: Option<&Phone>) -> String {
         phone.map_or_else(|| "contact:nobody".to_owned(), |phone| contact_subject(&self.config.client, phone))
     }
 

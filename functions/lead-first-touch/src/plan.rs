@@ -1,0 +1,196 @@
+//! From a lead to news for the ledger: key, words, language, and until when they are worth saying. Pure.
+
+use icu_locale::{LanguageIdentifier, LocaleExpander};
+use jiff::Timestamp;
+use shared::{
+    client_config::{ClientConfig, Form, Place},
+    ledger::{Context, Key, News, Words},
+    line::EzwError,
+    wording::{self, Values, WordingError},
+};
+
+use crate::lead::Lead;
+
+/// How useful a first touch is beside everything else that waits, 0 to 100, when the client does not say: whoever has just
+/// left their number is still at the phone, and a ready order lies where it lies.
+const WEIGHT: u8 = 85;
+
+/// The name in [`Context::values`] of what somebody agreed by.
+pub const CONSENT: &str = "consent";
+/// The name in [`Context::values`] of when they did.
+pub const CONSENT_AT: &str = "consent_at";
+
+/// The longest name that is kept, in bytes.
+const LONGEST: usize = 512;
+
+/// Why nothing can be said to a lead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsayable {
+    /// The text could not be made.
+    #[error("{0}")]
+    Wording(#[from] WordingError),
+    /// `EZWhatsApp` would not take the text.
+    #[error("{0}")]
+    Refused(#[from] EzwError),
+}
+
+impl Unsayable {
+    /// What is recorded beside the delivery: code and explanation.
+    pub fn record(&self) -> String {
+        let code = match self {
+            Self::Wording(error) => error.code(),
+            Self::Refused(error) => error.code(),
+        };
+        format!("{code}: {self}")
+    }
+}
+
+/// The first touch of a lead. `delivery` is the key of its delivery in the inbox.
+pub fn plan(
+    config: &ClientConfig,
+    form: &Form,
+    lead: &Lead,
+    delivery: &str,
+    now: Timestamp,
+) -> Result<News, Unsayable> {
+    let rule = &form.first_touch;
+    let mut values = Values::new();
+    values.set("business_name", form.name.as_deref().unwrap_or(&config.name));
+    if let Some(name) = &lead.name {
+        values.set_customer(name);
+    }
+    if let Some(choice) = &lead.choice {
+        values.set("choice", choice);
+    }
+    let media = config.lines.get(&form.line).map(|line| line.media).unwrap_or_default();
+    let message = wording::message(rule.texts(), language(config, form, lead), &values, media)?;
+    let consent = [(CONSENT, lead.consent.source.clone()), (CONSENT_AT, lead.consent.at.to_string())];
+    Ok(News {
+        key: Key::first_touch(form.book(), &lead.id),
+        place: Place::apart(),
+        instance: None,
+        generation: None,
+        zone: None,
+        occurred_at: lead.submitted_at,
+        line: form.line.clone(),
+        to: Some(lead.phone.clone()),
+        words: Words::Say(message.payload(&lead.phone)?),
+        useful_until: lead.submitted_at + rule.useful_for.0,
+        priority: rule.priority.unwrap_or(WEIGHT),
+        any_hour: rule.even_in_quiet_hours,
+        not_before: if rule.even_in_quiet_hours { None } else { config.quiet_until(now) },
+        delivery: delivery.to_owned(),
+        context: Context {
+            name: lead.name.clone().filter(|name| name.len() <= LONGEST),
+            values: consent.map(|(name, value)| (name.to_owned(), value)).into(),
+            ..Context::default()
+        },
+    })
+}
+
+/// The language to greet somebody in: what they chose, else the form's, else that of their phone's country, else the
+/// client's first.
+fn language<'a>(config: &'a ClientConfig, form: &'a Form, lead: &Lead) -> &'a str {
+    let chosen = lead.locale.as_deref().and_then(|locale| config.language_named(locale));
+    chosen
+        .or_else(|| config.language_named(form.language.as_deref()?))
+        .or_else(|| config.language_named(&language_of(&lead.phone.country()?)?))
+        .unwrap_or_else(|| config.language_for(None))
+}
+
+/// The language that most people of a country speak, as CLDR has it.
+fn language_of(country: &str) -> Option<String> {
+    let mut id: LanguageIdentifier = format!("und-{country}").parse().ok()?;
+    LocaleExpander::new_common().maximize(&mut id);
+    (!id.language.is_unknown()).then(|| id.language.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::contact::Phone;
+
+    use super::*;
+    use crate::lead::Consent;
+
+    const CLIENT: &str = r#"
+client = "story"
+name = "Shop"
+country = "IL"
+time_zone = "Asia/Jerusalem"
+languages = ["en", "he", "de"]
+quiet_hours = { from = "22:00", to = "08:00" }
+[lines.main]
+line_id = "line_1"
+[forms.site]
+kind = "web"
+verify = { scheme = "secret-path" }
+line = "main"
+book = "site"
+consent = { stated = "…" }
+choice = { field = "topic", of = ["Haifa"] }
+first_touch.useful_for = "12h"
+first_touch.text.en = "Hi{% if first_name %} {{ first_name }}{% endif %}, {{ business_name }}{% if choice %} {{ choice }}{% endif %}"
+first_touch.text.he = "היי {{ business_name }}"
+first_touch.text.de = "Hallo {{ business_name }}"
+"#;
+
+    fn lead(phone: &str) -> Lead {
+        let at = "2026-11-19T10:00:00Z".parse().unwrap();
+        Lead {
+            id: "88".into(),
+            phone: Phone::from_e164(phone).unwrap(),
+            name: Some("Dana Levi".into()),
+            locale: None,
+            choice: None,
+            consent: Consent { source: "stated on the form".into(), at },
+            submitted_at: at,
+        }
+    }
+
+    fn news(client: &str, lead: &Lead, now: &str) -> News {
+        let config = ClientConfig::parse(client).unwrap();
+        plan(&config, &config.forms["site"], lead, "site#1", now.parse().unwrap()).unwrap()
+    }
+
+    fn text(client: &str, lead: &Lead) -> String {
+        let Words::Say(payload) = news(client, lead, "2026-11-19T10:00:01Z").words else { panic!() };
+        serde_json::from_str::<serde_json::Value>(&payload.body).unwrap()["text"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_lead_is_told_under_its_own_key_for_as_long_as_it_is_useful_and_its_consent_is_kept() {
+        let news = news(CLIENT, &lead("+972545550199"), "2026-11-19T10:00:01Z");
+        assert_eq!(news.key.to_string(), "lead:site..88:first-touch");
+        assert_eq!(news.useful_until.to_string(), "2026-11-19T22:00:00Z");
+        assert_eq!((news.not_before, news.priority), (None, WEIGHT));
+        assert_eq!(news.context.values[CONSENT], "stated on the form");
+        assert_eq!(news.context.values[CONSENT_AT], "2026-11-19T10:00:00Z");
+    }
+
+    #[test]
+    fn at_night_it_waits_for_the_morning() {
+        let news = news(CLIENT, &lead("+972545550199"), "2026-11-19T21:00:00Z");
+        assert_eq!(news.not_before.unwrap().to_string(), "2026-11-20T06:00:00Z");
+    }
+
+    #[test]
+    fn the_language_is_the_one_they_chose_then_the_forms_then_their_phones_countrys() {
+        let german = lead("+4917139200123");
+        assert!(text(CLIENT, &german).starts_with("Hallo"));
+        assert!(text(CLIENT, &lead("+972545550199")).starts_with("היי"));
+        assert!(text(CLIENT, &lead("+12025550123")).starts_with("Hi Dana"));
+        assert!(text(CLIENT, &lead("+33639981234")).starts_with("Hi Dana"), "French is not among them");
+        let fixed = CLIENT.replace("book = \"site\"", "book = \"site\"\nlanguage = \"he\"");
+        assert!(text(&fixed, &german).starts_with("היי"));
+        let chose = Lead { locale: Some("en-GB".into()), ..german };
+        assert!(text(&fixed, &chose).starts_with("Hi Dana"));
+    }
+
+    #[test]
+    fn a_name_that_carries_a_message_is_left_out() {
+        let mut spam = lead("+12025550123");
+        spam.name = Some("Win now www.example.com".into());
+        spam.choice = Some("Haifa".into());
+        assert_eq!(text(CLIENT, &spam), "Hi, Shop Haifa");
+    }
+}

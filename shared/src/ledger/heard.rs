@@ -1,0 +1,59 @@
+//! What a number has heard, as an item of the table: beside its opt-out, in a row of its own, because that one must outlive
+//! every window.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue as Value;
+use jiff::Timestamp;
+
+use super::{Ledger, LedgerError, item::ItemError};
+use crate::greeting::{Heard, LONGEST_WINDOW};
+
+/// The stage of the row that holds the greetings of a `contact:{hash}`.
+const STAGE: &str = "greetings";
+
+/// The item of what a contact has heard. The table forgets it when no window reaches it any more.
+pub(super) fn to_item(contact: &str, heard: &Heard, now: Timestamp) -> HashMap<String, Value> {
+    // Made of strings and times: it cannot fail to be JSON.
+    let greetings = serde_json::to_string(&heard.greetings).unwrap_or_default();
+    let ttl = now.as_second() + LONGEST_WINDOW.as_secs();
+    HashMap::from([
+        ("subject".to_owned(), Value::S(contact.to_owned())),
+        ("stage".to_owned(), Value::S(STAGE.to_owned())),
+        ("version".to_owned(), Value::N(heard.version.to_string())),
+        ("greetings".to_owned(), Value::S(greetings)),
+        ("ttl".to_owned(), Value::N(ttl.to_string())),
+    ])
+}
+
+/// What a contact has heard.
+pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Heard, ItemError> {
+    let subject = item.get("subject").and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let missing = |attribute: &'static str| ItemError::new(format!("{subject}:{STAGE}"), attribute);
+    let version = item.get("version").and_then(|value| value.as_n().ok()).and_then(|n| n.parse().ok());
+    let greetings = item.get("greetings").and_then(|value| value.as_s().ok());
+    let greetings = greetings.and_then(|text| serde_json::from_str(text).ok());
+    Ok(Heard { version: version.ok_or(missing("version"))?, greetings: greetings.ok_or(missing("greetings"))? })
+}
+
+impl Ledger {
+    /// What a contact (see [`super::contact_subject`]) has heard, as it is now.
+    pub async fn heard(&self, contact: &str) -> Result<Heard, LedgerError> {
+        Ok(self.get(contact, STAGE).await?.as_ref().map(from_item).transpose()?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::greeting::Greeting;
+
+    #[test]
+    fn what_was_heard_reads_back_as_it_was_written() {
+        let at: Timestamp = "2026-11-19T10:00:00.538Z".parse().unwrap();
+        let greeting = Greeting { form: "contact".into(), lead: "lead:1".into(), at };
+        let heard = Heard { version: 3, greetings: vec![greeting] };
+        assert_eq!(from_item(&to_item("contact:ab", &heard, at)).unwrap(), heard);
+        assert!(from_item(&HashMap::new()).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! The forms' counts of leads, one row each: `form:{name}`.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{AttributeValue as Value, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::Timestamp;
+
+use super::{Ledger, LedgerError};
+use crate::{
+    appointment::HEADER_STAGE,
+    client_config::Limit,
+    clock::{UnixMillis, from_millis},
+    greeting::Intake,
+};
+
+impl Ledger {
+    /// Counts a lead of a form, and gives the count. A lead that a human has let go is not counted again; a delivery that
+    /// comes again after a failure is: too many are held rather than too few.
+    pub async fn count_lead(
+        &self,
+        form: &str,
+        limit: Limit,
+        received_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Intake, LedgerError> {
+        let window = Intake::window(limit, now);
+        let count = |expression: &str, condition: &str| {
+            self.form(form)
+                .update_expression(expression)
+                .condition_expression(format!(
+                    "{condition} AND (attribute_not_exists(released_at) OR released_at < :received)"
+                ))
+                .expression_attribute_names("#window", "window")
+                .expression_attribute_values(":window", Value::N(window.to_string()))
+                .expression_attribute_values(":one", Value::N("1".to_owned()))
+                .expression_attribute_values(":received", Value::N(received_at.millis().to_string()))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send()
+        };
+        let mut known = Intake::default();
+        // Once more, because two leads may begin a window at the same time.
+        for _ in 0..2 {
+            for (expression, condition) in [
+                ("ADD leads :one", "#window = :window"),
+                ("SET #window = :window, leads = :one", "(attribute_not_exists(#window) OR #window < :window)"),
+            ] {
+                known = match counted(count(expression, condition).await)? {
+                    Ok(intake) => return Ok(intake),
+                    Err(there) if there.released(received_at) => return Ok(there),
+                    Err(there) => there,
+                };
+            }
+        }
+        // A window that is over by another's clock: this lead is the newer window's business.
+        Ok(known)
+    }
+
+    /// Greets nobody of a form from now on; says whether it did until now.
+    pub async fn hold_form(&self, form: &str, now: Timestamp) -> Result<bool, LedgerError> {
+        let update = self
+            .form(form)
+            .update_expression("SET held_since = :now")
+            .condition_expression("attribute_not_exists(held_since)")
+            .expression_attribute_values(":now", Value::N(now.millis().to_string()));
+        counted(update.send().await).map(|held| held.is_ok())
+    }
+
+    /// Greets whoever leaves their number in a form again. What was received until now is not counted once more.
+    pub async fn release_form(&self, form: &str, now: Timestamp) -> Result<(), LedgerError> {
+        let update = self
+            .form(form)
+            .update_expression("SET released_at = :now REMOVE held_since, #window, leads")
+            .expression_attribute_names("#window", "window")
+            .expression_attribute_values(":now", Value::N(now.millis().to_string()));
+        counted(update.send().await).map(drop)
+    }
+
+    /// What is known of a form.
+    pub async fn intake(&self, form: &str) -> Result<Intake, LedgerError> {
+        Ok(self.get(&subject(form), HEADER_STAGE).await?.as_ref().map(read).unwrap_or_default())
+    }
+
+    fn form(&self, form: &str) -> UpdateItemFluentBuilder {
+        self.db
+            .update_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(subject(form)))
+            .key("stage", Value::S(HEADER_STAGE.to_owned()))
+    }
+}
+
+fn subject(form: &str) -> String {
+    format!("form:{form}")
+}
+
+/// What is known after an update, or what stood in the way of its condition.
+fn counted(
+    answer: Result<
+        aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
+        aws_sdk_dynamodb::error::SdkError<UpdateItemError>,
+    >,
+) -> Result<Result<Intake, Intake>, LedgerError> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer.attributes().map(read).unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                Ok(Err(refused.item().map(read).unwrap_or_default()))
+            }
+            _ => Err(LedgerError::Count(Box::new(error))),
+        },
+    }
+}
+
+fn read(item: &HashMap<String, Value>) -> Intake {
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    Intake {
+        leads: number("leads").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        held_since: number("held_since").map(from_millis),
+        released_at: number("released_at").map(from_millis),
+    }
+}
