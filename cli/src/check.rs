@@ -112,6 +112,7 @@ fn contents(config: &ClientConfig) -> String {
         counted(config.lines.len(), "line"),
         counted(config.stores.len(), "store"),
         counted(config.calendars.len(), "calendar"),
+        counted(config.forms.len(), "form"),
         format!("{told} in {}", counted(config.languages.len(), "language")),
     ]
     .join(", ")

@@ -38,7 +38,7 @@ pub(super) fn look(shelf: &Shelf<'_>, findings: &mut Findings<'_>) {
         if !is_plain_name(name, LONGEST) {
             findings.error(
                 &[table, sender, setting],
-                format!("`{name}` cannot be the name of an {of} book: it becomes part of idempotency keys"),
+                format!("`{name}` cannot name the {of} book: it becomes part of idempotency keys"),
                 "use lower-case letters, digits, `-` and `_`, at most 20",
             );
         }

@@ -1,7 +1,7 @@
 //! What this product refuses: settings that would ask for it are errors that say why. Facts: `docs/boundaries.md`.
 //!
-//! Only names of settings are looked at. The names of a client's own things (stores, calendars, lines, a shop's order
-//! statuses, an ERP's events) are free.
+//! Only names of settings are looked at. The names of a client's own things (stores, calendars, forms, lines, a shop's
+//! order statuses, an ERP's events) are free.
 
 use std::ops::Range;
 
@@ -26,7 +26,17 @@ const BOUNDARIES: &[Boundary] = &[
     },
     Boundary {
         names: &["cold_outbound", "outbound", "prospect", "import_contact", "contact_list", "recipient"],
-        why: "nobody is written to who did not order: cold outbound is not a use of this line",
+        why: "nobody is written to who did not order, book or ask for it: cold outbound is not a use of this line",
+    },
+    Boundary {
+        names: &["import", "import_file", "contacts_file", "lead_file", "csv", "list", "lead_list", "mailing_list"],
+        why: "a lead is one person who sent a form just now and agreed to be written to, and each comes in a delivery of \
+              its own; a list that is read in is cold outbound, whoever sold or collected it",
+    },
+    Boundary {
+        names: &["sequence", "drip", "nurture", "cadence", "follow_up", "followup", "next_touch", "second_touch"],
+        why: "a lead hears one first touch and nothing after it: whether they answer or not, the next word is the client's \
+              team's, in EZWhatsApp",
     },
     Boundary {
         names: &["group", "community"],
@@ -137,7 +147,7 @@ fn each_setting<'a>(
     visit: &mut dyn FnMut(&Spanned<DeString<'a>>, &[String]) -> bool,
 ) {
     let names_are_free = match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["lines" | "stores" | "calendars"] => true,
+        ["lines" | "stores" | "calendars" | "forms"] => true,
         [.., last] => matches!(*last, "statuses" | "events" | "values" | "text" | "reminders"),
         [] => false,
     };

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use url::Url;
 
 use super::{
     Findings,
     books::{self, Book, Shelf},
     client, instead, is_plain_name, reminders,
-    stores::{header_fits, pointer_fits, scheme_window},
+    stores::{pointer_fits, scheme_fits, scheme_window},
 };
 use crate::client_config::{
     BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomScheme, FeedRule, JsonPointer, Span, TextRule,
@@ -93,29 +92,12 @@ fn kind(name: &str, kind: &CalendarKind, findings: &mut Findings<'_>) {
                 );
             }
         }
-        CalendarKind::Square { notification_url } => square(name, notification_url, findings),
+        CalendarKind::Square { notification_url } => {
+            let path = ["calendars", name, "notification_url"];
+            client::registered_address(notification_url, "Square", &format!("/bookings/{name}"), &path, findings);
+        }
         CalendarKind::Custom { verify, fields, statuses } => custom(name, verify, fields, statuses, findings),
         CalendarKind::Ics(feed) => ics(name, feed, findings),
-    }
-}
-
-fn square(name: &str, notification_url: &str, findings: &mut Findings<'_>) {
-    let path = ["calendars", name, "notification_url"];
-    let url = Url::parse(notification_url).ok().filter(|url| url.scheme() == "https" && url.has_host());
-    let Some(url) = url else {
-        findings.error(
-            &path,
-            format!("`{notification_url}` is not a URL that Square posts to, and Square signs it with every delivery"),
-            "copy it from the webhook subscription at Square character by character; it begins with https://",
-        );
-        return;
-    };
-    if !url.path().ends_with(&format!("/bookings/{name}")) {
-        findings.warn(
-            &path,
-            format!("deliveries of `{name}` are taken at /bookings/{name}, and this URL ends otherwise"),
-            "correct it here and at Square, unless something in front of us rewrites the path",
-        );
     }
 }
 
@@ -126,7 +108,7 @@ fn custom(
     statuses: &BTreeMap<String, BookingStatus>,
     findings: &mut Findings<'_>,
 ) {
-    header_fits(verify, &["calendars", name, "verify"], findings);
+    scheme_fits(verify, &["calendars", name, "verify"], findings);
     for (field, pointer) in pointers(fields) {
         pointer_fits(pointer, &["calendars", name, "fields", field], findings);
     }

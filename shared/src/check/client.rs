@@ -1,6 +1,7 @@
 //! The client itself: names, country, time zone, languages, quiet hours, and how long is remembered.
 
 use jiff::tz::TimeZone;
+use url::Url;
 
 use super::{Findings, instead, nearest};
 use crate::{
@@ -30,9 +31,9 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         );
     }
     keep(config, findings);
-    if config.stores.is_empty() && config.calendars.is_empty() {
-        let what = "there is neither a store nor a calendar, so nothing will ever be told";
-        findings.warn(&[], what, "add [stores.shop] or [calendars.clinic]");
+    if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() {
+        let what = "there is no store, calendar or form, so nothing will ever be told";
+        findings.warn(&[], what, "add [stores.shop], [calendars.clinic] or [forms.website]");
     }
 }
 
@@ -119,7 +120,35 @@ pub(super) fn inbox_remembers(config: &ClientConfig, days: u16, why: &str, whose
     }
 }
 
-/// A line that a store or calendar names.
+/// An address as it is registered at a sender that signs it with every delivery, and that ends in `ending`.
+pub(super) fn registered_address(
+    address: &str,
+    sender: &str,
+    ending: &str,
+    path: &[&str],
+    findings: &mut Findings<'_>,
+) {
+    let url = Url::parse(address).ok().filter(|url| url.scheme() == "https" && url.has_host());
+    let Some(url) = url else {
+        findings.error(
+            path,
+            format!("`{address}` is not a URL that {sender} posts to, and {sender} signs it with every delivery"),
+            format!(
+                "copy it from the webhook subscription at {sender} character by character; it begins with https://"
+            ),
+        );
+        return;
+    };
+    if !url.path().ends_with(ending) {
+        findings.warn(
+            path,
+            format!("deliveries are taken at {ending}, and this URL ends otherwise"),
+            format!("correct it here and at {sender}, unless something in front of us rewrites the path"),
+        );
+    }
+}
+
+/// A line that a store, calendar or form names.
 pub(super) fn line_exists(config: &ClientConfig, line: &str, path: &[&str], findings: &mut Findings<'_>) {
     if !config.lines.contains_key(line) {
         let what = format!("there is no line `{line}`");

@@ -55,10 +55,12 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
                 "send one to yourself first, or write media = \"link\", which needs nothing unpublished",
             );
         }
-        let speaks = config.stores.values().map(|store| &store.line);
-        if !speaks.chain(config.calendars.values().map(|calendar| &calendar.line)).any(|line| line == name) {
-            let what = "no store and no calendar speaks over this line";
-            findings.warn(&["lines", name], what, "remove it, or name it in a store or calendar");
+        let stores = config.stores.values().map(|store| &store.line);
+        let calendars = config.calendars.values().map(|calendar| &calendar.line);
+        let forms = config.forms.values().map(|form| &form.line);
+        if !stores.chain(calendars).chain(forms).any(|line| line == name) {
+            let what = "no store, calendar or form speaks over this line";
+            findings.warn(&["lines", name], what, "remove it, or name it in a store, calendar or form");
         }
     }
 }

@@ -4,33 +4,54 @@ use jiff::SignedDuration;
 
 use super::{Findings, stores::can_report, texts};
 use crate::{
-    client_config::{ClientConfig, MessageRule, Milestone, QuietHours},
+    client_config::{ClientConfig, MessageRule, QuietHours},
     wording::Topic,
 };
 
-/// News that is older than this is rarely news.
-const RARELY_NEWS_HOURS: i64 = 14 * 24;
+/// When it is too late to say something, and why.
+pub(super) struct TooLate {
+    /// After so many days.
+    pub(super) days: i64,
+    /// What it is by then.
+    pub(super) is: &'static str,
+    /// How long is long enough.
+    pub(super) plenty: &'static str,
+}
+
+/// Of news about an order.
+const OLD_NEWS: TooLate = TooLate {
+    days: 14,
+    is: "hardly news any more",
+    plenty: "think of a customer who hears it after a long outage; 14 days are plenty",
+};
 
 pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
     if config.messages.is_empty() && !config.stores.is_empty() {
         findings.warn(&[], "there is no message, so nothing of an order will ever be told", "add [messages.ready]");
     }
-    // A client who has neither has been told so already.
-    let has_senders = !config.stores.is_empty() || !config.calendars.is_empty();
+    // A client who has none at all has been told so already.
+    let has_senders = !config.stores.is_empty() || !config.calendars.is_empty() || !config.forms.is_empty();
     for (milestone, rule) in &config.messages {
         let name = milestone.name();
         if has_senders && !config.stores.values().any(|it| can_report(it).contains(milestone)) {
             let remedy = "map a status or event of a store to it, or remove the message";
             findings.warn(&["messages", name], format!("no store ever reports `{name}`"), remedy);
         }
-        timing(config, *milestone, rule, findings);
+        timing(config, rule, &["messages", name], &OLD_NEWS, findings);
         texts::priority(rule.priority, &["messages", name], findings);
         texts::look(config, Topic::Order, &["messages", name], rule.texts(), findings);
     }
 }
 
-fn timing(config: &ClientConfig, milestone: Milestone, rule: &MessageRule, findings: &mut Findings<'_>) {
-    let path = ["messages", milestone.name(), "useful_for"];
+/// Looks at until when something is worth saying, by the keys that lead to its rule.
+pub(super) fn timing(
+    config: &ClientConfig,
+    rule: &MessageRule,
+    at: &[&str],
+    too_late: &TooLate,
+    findings: &mut Findings<'_>,
+) {
+    let path = [at, &["useful_for"]].concat();
     let span = rule.useful_for.0;
     if span.as_hours() / 24 >= i64::from(config.keep.ledger_days) {
         let what = "a message that waits so long is forgotten before it is sent";
@@ -39,9 +60,9 @@ fn timing(config: &ClientConfig, milestone: Milestone, rule: &MessageRule, findi
             what,
             format!("make it shorter than keep.ledger_days ({} days)", config.keep.ledger_days),
         );
-    } else if span > SignedDuration::from_hours(RARELY_NEWS_HOURS) {
-        let what = format!("after {} days this is hardly news any more", span.as_hours() / 24);
-        findings.warn(&path, what, "think of a customer who hears it after a long outage; 14 days are plenty");
+    } else if span > SignedDuration::from_hours(too_late.days * 24) {
+        let what = format!("after {} days this is {}", span.as_hours() / 24, too_late.is);
+        findings.warn(&path, what, too_late.plenty);
     }
     texts::lasts(span, &path, findings);
     if let Some(hours) = config.quiet_hours

@@ -12,6 +12,7 @@ mod books;
 mod boundaries;
 mod calendars;
 mod client;
+mod forms;
 mod lines;
 mod messages;
 mod reminders;
@@ -89,6 +90,7 @@ fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
     stores::look(config, findings);
     messages::look(config, findings);
     calendars::look(config, findings);
+    forms::look(config, findings);
 }
 
 /// What was found so far, and where to look for lines.

@@ -48,6 +48,11 @@ impl<'a> Source<'a> {
         line_at(self.text, value.span().start) + usize::from(begins_below) + line.saturating_sub(1)
     }
 
+    /// Whether a key is written in the file.
+    pub(super) fn holds(&self, path: &[&str]) -> bool {
+        self.value(path).is_some()
+    }
+
     fn value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'a>>> {
         let (last, above) = path.split_last()?;
         let mut table = self.table.get_ref();

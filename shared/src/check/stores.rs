@@ -67,11 +67,16 @@ fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
     }
 }
 
+/// The schedule that those who sign as Standard Webhooks repeat by.
+pub(super) const STANDARD_WINDOW: (u16, &str) = (4, "the schedule that Standard Webhooks advises ends after 76 hours");
+/// What Zapier, Make, n8n and somebody's own code repeat by.
+pub(super) const HUMAN_WINDOW: (u16, &str) = (7, "a failed workflow is run again by a human, days later");
+
 /// The same for senders of somebody's own making.
 pub(super) fn scheme_window(verify: &CustomScheme) -> (u16, &'static str) {
     match verify {
-        CustomScheme::StandardWebhooks => (4, "the schedule that Standard Webhooks advises ends after 76 hours"),
-        CustomScheme::StaticHeader { .. } => (7, "a failed workflow is run again by a human, days later"),
+        CustomScheme::StandardWebhooks => STANDARD_WINDOW,
+        CustomScheme::StaticHeader { .. } => HUMAN_WINDOW,
     }
 }
 
@@ -132,7 +137,7 @@ fn custom(
     events: &BTreeMap<String, Milestone>,
     findings: &mut Findings<'_>,
 ) {
-    header_fits(verify, &["stores", name, "verify"], findings);
+    scheme_fits(verify, &["stores", name, "verify"], findings);
     if events.is_empty() {
         let remedy = "add at least one, like \"order.ready\" = \"ready\"";
         findings.error(&["stores", name, "events"], "no event means anything, so nothing is told", remedy);
@@ -180,11 +185,16 @@ fn pointers(fields: &CustomFields) -> impl Iterator<Item = (&'static str, &JsonP
     needed.into_iter().chain(optional.into_iter().filter_map(|(name, pointer)| Some((name, pointer.as_ref()?))))
 }
 
-/// A secret header that HTTP can carry.
-pub(super) fn header_fits(verify: &CustomScheme, path: &[&str], findings: &mut Findings<'_>) {
-    if let CustomScheme::StaticHeader { header } = verify
-        && http::HeaderName::from_bytes(header.as_bytes()).is_err()
-    {
+/// A scheme whose secret header, if it has one, HTTP can carry.
+pub(super) fn scheme_fits(verify: &CustomScheme, path: &[&str], findings: &mut Findings<'_>) {
+    if let CustomScheme::StaticHeader { header } = verify {
+        header_fits(header, path, findings);
+    }
+}
+
+/// The name of a header that HTTP can carry.
+pub(super) fn header_fits(header: &str, path: &[&str], findings: &mut Findings<'_>) {
+    if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
         let what = format!("`{header}` cannot be the name of an HTTP header");
         findings.error(path, what, "write it like X-Webhook-Token: letters, digits and `-`");
     }

@@ -50,8 +50,17 @@ fn below<'a>(at: &[&'a str], keys: &[&'a str]) -> Vec<&'a str> {
     [at, keys].concat()
 }
 
-/// Whether button and document name variables that hold links; reports where not.
+/// Whether a text can be made with its button and document; reports where they name nothing that holds a link.
 fn links(topic: Topic, at: &[&str], texts: Texts<'_>, findings: &mut Findings<'_>) -> bool {
+    if topic.variables().all(|variable| variable.kind != Kind::Link) {
+        let there = [("button", texts.button.is_some()), ("document", texts.document.is_some())];
+        for (key, _) in there.iter().filter(|(_, there)| *there) {
+            let what = format!("{} brings no link, so there is no {key}", topic.one());
+            findings.error(&below(at, &[key]), what, "remove it; a link of your own can stand in the text");
+        }
+        // Neither takes part in making a text then, so the text can be looked at all the same.
+        return true;
+    }
     let links = || topic.variables().filter(|variable| variable.kind == Kind::Link).map(|variable| variable.name);
     let mut good = |keys: &[&str], variable: &str| {
         let path = below(at, keys);
@@ -136,7 +145,7 @@ impl<'a> Text<'a> {
         let nothing_left = wording::fill(text, &Values::examples(self.topic, false)).is_ok_and(|text| text.is_empty());
         if nothing_left {
             let what =
-                format!("for an {} that has none of the values asked for, nothing is left to say", self.topic.name());
+                format!("for {} that has none of the values asked for, nothing is left to say", self.topic.one());
             findings.warn(&text_path, what, "keep at least one sentence outside of every {% if … %}");
         }
         if let Some(Err(error)) = self.payload(&self.longest(), MediaMode::Link) {
@@ -179,8 +188,7 @@ impl<'a> Text<'a> {
         };
         let mut known = true;
         for name in used.iter().filter(|name| self.topic.variable(name).is_none()) {
-            let line = template.lines().position(|line| holds_word(line, name)).map_or(1, |line| line + 1);
-            let line = findings.source.line_in_text(path, line);
+            let line = line_of_name(template, name, path, findings);
             let names = self.topic.variables().map(|variable| variable.name);
             findings.add(Severity::Error, line, unknown(self.topic, name), instead(name, names));
             known = false;
@@ -199,8 +207,8 @@ impl<'a> Text<'a> {
             }
             if let Err(WordingError::ValueMissing(line)) = wording::fill(template, &without) {
                 let line = findings.source.line_in_text(path, line);
-                let (topic, name, meaning) = (self.topic.name(), variable.name, variable.meaning);
-                let what = format!("an {topic} without `{name}` ({meaning}) gets no message at all");
+                let (one, name, meaning) = (self.topic.one(), variable.name, variable.meaning);
+                let what = format!("{one} without `{name}` ({meaning}) gets no message at all");
                 let remedy =
                     format!("if that shall not be, ask first: {{% if {name} %}} … {{{{ {name} }}}} … {{% endif %}}");
                 findings.add(Severity::Warning, line, what, remedy);
@@ -232,9 +240,8 @@ impl<'a> Text<'a> {
 
 /// What to say of a name that texts about this topic do not know.
 fn unknown(topic: Topic, name: &str) -> String {
-    let topic = topic.name();
     if variable_named(name).is_some() {
-        format!("`{name}` has no value where an {topic} is spoken of")
+        format!("`{name}` has no value where {} is spoken of", topic.one())
     } else {
         format!("texts know no variable `{name}`")
     }
@@ -252,6 +259,9 @@ fn wrong(error: &WordingError, path: &[&str], findings: &mut Findings<'_>) -> bo
     false
 }
 
-fn holds_word(line: &str, word: &str) -> bool {
-    line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
+/// The line of the file on which a template first uses a name.
+pub(super) fn line_of_name(template: &str, name: &str, path: &[&str], findings: &Findings<'_>) -> usize {
+    let holds = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == name);
+    let line = template.lines().position(holds).map_or(1, |line| line + 1);
+    findings.source.line_in_text(path, line)
 }

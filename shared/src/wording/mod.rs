@@ -6,7 +6,8 @@
 //!
 //! Values come from outside and are data, never markup: control and direction characters are taken out, lengths
 //! limited, and a name that holds a link, an address or a number is dropped: else a form would let anybody write over
-//! the client's line.
+//! the client's line. For the same reason nothing that somebody typed into a form has a variable, but for their name:
+//! of the rest only `choice` is told, which is an answer that the client wrote down beforehand.
 
 mod dates;
 
@@ -27,14 +28,29 @@ pub enum Topic {
     Order,
     /// An appointment: the texts of reminders.
     Appointment,
+    /// Somebody who left their number on a form: the first thing they hear.
+    Lead,
 }
 
 impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Order, Self::Appointment, Self::Lead];
+
     /// What it is called.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Order => "order",
             Self::Appointment => "appointment",
+            Self::Lead => "lead",
+        }
+    }
+
+    /// What one of them is called.
+    pub const fn one(self) -> &'static str {
+        match self {
+            Self::Order => "an order",
+            Self::Appointment => "an appointment",
+            Self::Lead => "a lead",
         }
     }
 
@@ -79,7 +95,9 @@ pub struct Variable {
 
 const ORDERS: &[Topic] = &[Topic::Order];
 const APPOINTMENTS: &[Topic] = &[Topic::Appointment];
-const BOTH: &[Topic] = &[Topic::Order, Topic::Appointment];
+const LEADS: &[Topic] = &[Topic::Lead];
+const NO_SHOP: &[Topic] = &[Topic::Appointment, Topic::Lead];
+const ALL: &[Topic] = &Topic::ALL;
 
 /// A variable that is always there.
 const fn always(
@@ -107,13 +125,14 @@ const fn maybe(
 pub const VARIABLES: &[Variable] = &[
     always(ORDERS, "store_name", Kind::Text, "the shop's name", "Demo Ceramics"),
     always(ORDERS, "order_number", Kind::Text, "the number that the customer knows", "#1042"),
-    always(APPOINTMENTS, "business_name", Kind::Text, "whom the appointment is with", "Demo Ceramics"),
+    always(NO_SHOP, "business_name", Kind::Text, "the business's name", "Demo Ceramics"),
     always(APPOINTMENTS, "start", Kind::Text, "weekday, date and time", "Tuesday 24 November at 10:30"),
     always(APPOINTMENTS, "weekday", Kind::Text, "the day of the week on which it begins", "Tuesday"),
     always(APPOINTMENTS, "date", Kind::Text, "the day on which it begins", "24 November"),
     always(APPOINTMENTS, "time", Kind::Text, "the time at which it begins", "10:30"),
-    maybe(BOTH, "name", Kind::Name, "the customer's name", "Noa Levi"),
-    maybe(BOTH, "first_name", Kind::Name, "the customer's first name", "Noa"),
+    maybe(ALL, "name", Kind::Name, "the customer's name", "Noa Levi"),
+    maybe(ALL, "first_name", Kind::Name, "the customer's first name", "Noa"),
+    maybe(LEADS, "choice", Kind::Text, "what they chose, of the answers that are configured", "Wheel throwing"),
     maybe(APPOINTMENTS, "title", Kind::Text, "what it is about", "Consultation"),
     maybe(APPOINTMENTS, "place", Kind::Text, "where it takes place", "99 Dizengoff St, Tel Aviv"),
     maybe(
@@ -440,12 +459,19 @@ mod tests {
             Topic::Order.variable("order_number").is_some() && Topic::Appointment.variable("order_number").is_none()
         );
         assert!(Topic::Appointment.variable("start").is_some() && Topic::Order.variable("start").is_none());
-        assert!([Topic::Order, Topic::Appointment].iter().all(|topic| topic.variable("first_name").is_some()));
+        assert!(Topic::ALL.iter().all(|topic| topic.variable("first_name").is_some()));
         let examples = Values::examples(Topic::Appointment, false);
         assert_eq!(
             (examples.get("time"), examples.get("place"), examples.get("store_name")),
             (Some("10:30"), None, None)
         );
+    }
+
+    #[test]
+    fn of_what_a_lead_typed_only_their_name_is_told() {
+        let names: Vec<_> = Topic::Lead.variables().map(|variable| variable.name).collect();
+        assert_eq!(names, ["business_name", "name", "first_name", "choice"]);
+        assert!(Topic::Lead.variables().all(|variable| variable.kind != Kind::Link));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use super::*;
 
 mod calendars;
+mod forms;
 
 /// A file without findings; each test breaks one thing in it.
 const GOOD: &str = r#"client = "acme"
@@ -167,7 +168,7 @@ fn lines_have_ids_of_their_own_and_a_human_pace() {
         "\"line_acme\"",
         "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"",
         "9 warning",
-        &["no store and no calendar speaks"],
+        &["no store, calendar or form speaks"],
     );
     let twins = after("\"line_acme\"", "\"line_acme\"\n[lines.spare]\nline_id = \"line_acme\"");
     assert!(twins.iter().any(|found| found.starts_with("10 error the line `main` has the same id")), "{twins:#?}");
@@ -281,7 +282,7 @@ fn what_nobody_reports_and_what_nobody_is_told_is_seen() {
     one("[messages.ready]", invoice, "15 warning", &["no store ever reports `invoice`"]);
     one("ready-for-pickup = \"ready\"\n", "", "24 warning", &["nothing that this store reports is ever told"]);
     let bare = shown(&GOOD[..GOOD.find("[stores.shop]").unwrap()]);
-    assert!(bare[0].contains("there is neither a store nor a calendar"), "{bare:#?}");
+    assert!(bare[0].contains("there is no store, calendar or form"), "{bare:#?}");
     assert_eq!(bare.len(), 2, "{bare:#?}");
     let mute = shown(&GOOD[..GOOD.find("[messages.ready]").unwrap()]);
     assert!(mute[0].contains("there is no message") && mute.len() == 1, "{mute:#?}");
@@ -363,7 +364,7 @@ fn what_the_functions_cannot_load_is_no_configuration() {
 
 proptest::proptest! {
     #[test]
-    fn no_file_makes_the_check_panic(from in 0usize..9000, length in 0usize..200, instead in "\\PC{0,12}|[a-z]{1,9} = |\\[{1,2}[a-z.]{1,9}\\]{0,2}|\"{1,3}|\\{[{%]? ?") {
+    fn no_file_makes_the_check_panic(from in 0usize..30_000, length in 0usize..200, instead in "\\PC{0,12}|[a-z]{1,9} = |\\[{1,2}[a-z.]{1,9}\\]{0,2}|\"{1,3}|\\{[{%]? ?") {
         let demo: Vec<char> = include_str!("../../../../clients/demo/client.toml").chars().collect();
         let from = from.min(demo.len());
         let to = (from + length).min(demo.len());

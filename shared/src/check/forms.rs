@@ -1,0 +1,324 @@
+//! The forms: who they are, who may be greeted and how often, and the first thing they hear.
+
+use std::{collections::BTreeSet, ops::RangeInclusive};
+
+use jiff::SignedDuration;
+
+use super::{
+    Findings, Severity,
+    books::{self, Book, Shelf},
+    client, instead, is_plain_name,
+    messages::{self, TooLate},
+    stores::{HUMAN_WINDOW, STANDARD_WINDOW, header_fits},
+    texts,
+};
+use crate::{
+    client_config::{
+        Across, ChoiceRule, ClientConfig, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, Span,
+    },
+    wording::{self, Topic},
+};
+
+/// How many leads a limit can be of, and in which time.
+const LEADS: RangeInclusive<u32> = 1..=100_000;
+const LIMIT_WITHIN: RangeInclusive<SignedDuration> = SignedDuration::from_mins(1)..=SignedDuration::from_hours(7 * 24);
+/// For how long a greeting may stand for the next one.
+const REPEAT_WITHIN: RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(1)..=SignedDuration::from_hours(90 * 24);
+/// Answers that mean no, whatever the client lists.
+const NO: [&str; 5] = ["false", "0", "off", "no", "לא"];
+
+/// Of a first touch: whoever left a number a week ago has forgotten it, or asked elsewhere.
+const FORGOTTEN: TooLate = TooLate {
+    days: 7,
+    is: "hardly an answer any more",
+    plenty: "whoever asked has gone elsewhere by then; a day or two is usual, 7 days are plenty",
+};
+
+pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+    for (name, form) in &config.forms {
+        named(config, name, form, findings);
+        proven(config, name, form, findings);
+        read(name, form, findings);
+        let at = |field: &'static str| ["forms", name.as_str(), field];
+        client::line_exists(config, &form.line, &at("line"), findings);
+        places(config, name, form, findings);
+        consent(&form.consent, &at("consent"), findings);
+        how_often(config, name, form, findings);
+        first_touch(config, name, form, findings);
+    }
+    books::look(&shelf(config), findings);
+}
+
+fn named(config: &ClientConfig, name: &str, form: &Form, findings: &mut Findings<'_>) {
+    if !is_plain_name(name, 40) {
+        findings.error(
+            &["forms", name],
+            format!("`{name}` cannot be the name of a form: it becomes part of its URL and of a secret's name"),
+            "use lower-case letters, digits, `-` and `_`, at most 40",
+        );
+    }
+    let others = [("store", config.stores.contains_key(name)), ("calendar", config.calendars.contains_key(name))];
+    for (other, _) in others.iter().filter(|(_, there)| *there) {
+        findings.error(
+            &["forms", name],
+            format!(
+                "there is a {other} `{name}` too: both would be verified with the secret {}",
+                config.webhook_secret(name)
+            ),
+            "give one of them another name",
+        );
+    }
+    if form.name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
+        let remedy = "write it, or remove it: the client's name is used then";
+        findings.error(&["forms", name, "name"], "the form's name is empty", remedy);
+    }
+}
+
+/// How deliveries prove where they come from, and for how long they repeat.
+fn proven(config: &ClientConfig, name: &str, form: &Form, findings: &mut Findings<'_>) {
+    let path = ["forms", name, "verify"];
+    match &form.verify {
+        FormScheme::StaticHeader { header } => header_fits(header, &path, findings),
+        FormScheme::SecretPath if form.kind.signs() => findings.warn(
+            &path,
+            format!("a {} form has a better proof of its own than an address, which stands in many logs", form.kind),
+            "write { scheme = \"signature\" }, unless this one cannot be made to sign",
+        ),
+        FormScheme::Signature | FormScheme::StandardWebhooks | FormScheme::SecretPath => {}
+    }
+    if let Some(address) = &form.notification_url {
+        let path = ["forms", name, "notification_url"];
+        client::registered_address(address, "HubSpot", &format!("/leads/{name}"), &path, findings);
+    }
+    if let Some((days, why)) = retry_window(form.kind, &form.verify) {
+        client::inbox_remembers(config, days, why, &format!("the form `{name}`"), findings);
+    }
+}
+
+/// How many days a sender may take to send the same delivery again, and why; none where nothing repeats by itself.
+/// Sources: `docs/senders.md`.
+fn retry_window(kind: FormKind, verify: &FormScheme) -> Option<(u16, &'static str)> {
+    match kind {
+        FormKind::Typeform => Some((1, "Typeform repeats for up to 10 hours")),
+        FormKind::GoogleAds => Some((7, "Google does not say for how long it repeats")),
+        FormKind::Meta => Some((2, "Meta repeats for up to 36 hours")),
+        FormKind::Webflow => Some((1, "Webflow repeats for half an hour")),
+        FormKind::Tally => Some((2, "Tally repeats for more than a day")),
+        FormKind::HubSpot => Some((4, "HubSpot repeats for up to 3 days")),
+        FormKind::Jotform
+        | FormKind::Elementor
+        | FormKind::GravityForms
+        | FormKind::WpForms
+        | FormKind::ContactForm7 => (*verify == FormScheme::StandardWebhooks).then_some(STANDARD_WINDOW),
+        FormKind::Web if *verify == FormScheme::StandardWebhooks => Some(STANDARD_WINDOW),
+        FormKind::Web => Some(HUMAN_WINDOW),
+    }
+}
+
+/// Where the facts of a submission stand.
+fn read(name: &str, form: &Form, findings: &mut Findings<'_>) {
+    for (field, _) in fields(&form.fields).filter(|(_, written)| written.is_some_and(|it| it.trim().is_empty())) {
+        findings.error(
+            &["forms", name, "fields", field],
+            format!("nothing says where the {field} stands"),
+            "write the field's name, id, key or label as the sender has it, or remove this",
+        );
+    }
+    if form.form_ids.iter().any(|id| id.trim().is_empty()) {
+        let remedy = "copy the form's id from the sender, or remove it: submissions of all its forms count then";
+        findings.error(&["forms", name, "form_ids"], "a form's id is empty", remedy);
+    }
+    if form.kind == FormKind::GravityForms {
+        numbered(name, &form.fields, findings);
+    }
+}
+
+fn fields(fields: &FormFields) -> impl Iterator<Item = (&'static str, Option<&String>)> {
+    // Whatever is added has to be looked at.
+    let FormFields { phone, name, first_name, last_name, country, language, id, submitted_at, test } = fields;
+    let all = [
+        ("phone", phone),
+        ("name", name),
+        ("first_name", first_name),
+        ("last_name", last_name),
+        ("country", country),
+        ("language", language),
+        ("id", id),
+        ("submitted_at", submitted_at),
+        ("test", test),
+    ];
+    all.into_iter().map(|(name, written)| (name, written.as_ref()))
+}
+
+/// Gravity Forms posts its fields under their numbers, which say nothing of what is in them.
+fn numbered(name: &str, fields: &FormFields, findings: &mut Findings<'_>) {
+    let path = ["forms", name, "fields"];
+    if fields.phone.is_none() {
+        findings.error(
+            &path,
+            "Gravity Forms posts numbers for names, so no phone number is found by itself",
+            format!("add the number of its field to [forms.{name}.fields], like phone = \"3\""),
+        );
+    }
+    if fields.name.is_none() && fields.first_name.is_none() {
+        findings.warn(
+            &path,
+            "Gravity Forms posts numbers for names, so nobody is greeted by theirs",
+            format!("add the number of its field to [forms.{name}.fields], like first_name = \"1.3\""),
+        );
+    }
+}
+
+/// Whose numbers are greeted, and in which language.
+fn places(config: &ClientConfig, name: &str, form: &Form, findings: &mut Findings<'_>) {
+    let at = |field: &'static str| ["forms", name, field];
+    if let Some(country) = &form.country {
+        client::country(country, &at("country"), findings);
+    }
+    for (place, country) in form.countries.iter().enumerate() {
+        client::country(country, &at("countries"), findings);
+        if country.len() == 2 && country.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            let remedy = format!("write `{}`", country.to_ascii_uppercase());
+            findings.error(&at("countries"), format!("no number is one of `{country}`, in small letters"), remedy);
+        }
+        if form.countries[..place].contains(country) {
+            findings.warn(&at("countries"), format!("`{country}` is there twice"), "remove one of them");
+        }
+    }
+    let own = form.country.as_ref().unwrap_or(&config.country);
+    if !form.countries.is_empty() && !form.countries.contains(own) {
+        findings.warn(
+            &at("countries"),
+            format!("a number without a country is read as one of `{own}`, and nobody there may be greeted"),
+            format!("add `{own}`, or write the form's own `country`"),
+        );
+    }
+    if let Some(language) = form.language.as_ref().filter(|language| !config.languages.contains(language)) {
+        let what = format!("nobody is written to in `{language}`");
+        findings.error(&at("language"), what, instead(language, config.languages.iter().map(String::as_str)));
+    }
+}
+
+/// By what somebody agrees: without it nobody may be greeted, so an empty rule greets all or none.
+fn consent(rule: &ConsentRule, at: &[&str], findings: &mut Findings<'_>) {
+    match rule {
+        ConsentRule::Stated(stated) if stated.trim().is_empty() => findings.error(
+            at,
+            "nothing stands on the form, so nobody agrees to anything",
+            "copy the sentence from the form; what it has to say is in docs/configuration.md",
+        ),
+        ConsentRule::Stated(_) => {}
+        ConsentRule::Field { field, accepts } => {
+            if field.trim().is_empty() {
+                let remedy = "write the name, id, key or label of the box that is ticked";
+                findings.error(at, "the consent's field has no name", remedy);
+            }
+            if accepts.iter().any(|answer| answer.trim().is_empty()) {
+                let remedy = "write the words that the sender posts when the box is ticked";
+                findings.error(at, "whoever leaves the field empty would agree", remedy);
+            }
+            for answer in accepts.iter().filter(|answer| NO.contains(&answer.trim().to_lowercase().as_str())) {
+                let what = format!("`{answer}` is how a box says that it was not ticked");
+                findings.error(at, what, "remove it: whoever refused would be greeted");
+            }
+        }
+    }
+}
+
+/// How often somebody is greeted, and how many are before a human looks.
+fn how_often(config: &ClientConfig, name: &str, form: &Form, findings: &mut Findings<'_>) {
+    limit(form.per_phone, &["forms", name, "per_phone"], findings);
+    limit(form.burst, &["forms", name, "burst"], findings);
+    let path = ["forms", name, "repeat", "within"];
+    let Span(within) = form.repeat.within;
+    if !REPEAT_WITHIN.contains(&within) {
+        let what = "a greeting stands for those that follow for an hour to 90 days";
+        findings.error(&path, what, "write \"1h\" to \"90d\"; \"7d\" is usual");
+    } else if within > SignedDuration::from_hours(24 * i64::from(config.keep.ledger_days)) {
+        let what = "a greeting is forgotten sooner than that, and is then given again";
+        findings.error(&path, what, format!("write at most keep.ledger_days ({} days)", config.keep.ledger_days));
+    }
+    if form.repeat.across == Across::Forms && findings.source.holds(&["forms", name, "per_phone"]) {
+        findings.warn(
+            &["forms", name, "per_phone"],
+            "this means nothing: one greeting counts for all forms here, so no number gets a second",
+            "remove it, or write across = \"form\" in `repeat` if each form shall greet for itself",
+        );
+    }
+}
+
+fn limit(limit: Limit, path: &[&str], findings: &mut Findings<'_>) {
+    let below = |field: &'static str| [path, &[field]].concat();
+    if !LEADS.contains(&limit.leads) {
+        let what = format!("a limit cannot be of {} leads", limit.leads);
+        findings.error(&below("leads"), what, "write 1 to 100000");
+    }
+    if !LIMIT_WITHIN.contains(&limit.within.0) {
+        let what = "leads are counted within a minute to a week";
+        findings.error(&below("within"), what, "write \"1m\" to \"7d\"");
+    }
+}
+
+/// What is said, and of which answers it may speak.
+fn first_touch(config: &ClientConfig, name: &str, form: &Form, findings: &mut Findings<'_>) {
+    let at = ["forms", name, "first_touch"];
+    let rule = &form.first_touch;
+    messages::timing(config, rule, &at, &FORGOTTEN, findings);
+    texts::priority(rule.priority, &at, findings);
+    texts::look(config, Topic::Lead, &at, rule.texts(), findings);
+    match &form.choice {
+        Some(rule) => choice(rule, &["forms", name, "choice"], findings),
+        None => no_choice(name, form, findings),
+    }
+}
+
+fn choice(rule: &ChoiceRule, at: &[&str], findings: &mut Findings<'_>) {
+    let below = |field: &'static str| [at, &[field]].concat();
+    if rule.field.trim().is_empty() {
+        let remedy = "write the name, id, key or label of the question";
+        findings.error(&below("field"), "the choice's field has no name", remedy);
+    }
+    if rule.of.is_empty() {
+        let remedy = "list the answers word for word, or remove `choice`: one that is not listed is never told";
+        findings.error(&below("of"), "there is no answer to choose", remedy);
+    }
+    let mut seen = BTreeSet::new();
+    for answer in &rule.of {
+        if answer.trim().is_empty() {
+            findings.error(&below("of"), "an answer is empty", "write it word for word, or remove it");
+        } else if !seen.insert(answer.trim()) {
+            findings.error(&below("of"), format!("`{answer}` is there twice"), "remove one of them");
+        }
+    }
+}
+
+/// Texts that speak of a choice where nobody has one.
+fn no_choice(name: &str, form: &Form, findings: &mut Findings<'_>) {
+    for (language, template) in &form.first_touch.text {
+        if wording::names_used(template).is_ok_and(|names| names.iter().any(|name| name == "choice")) {
+            let path = ["forms", name, "first_touch", "text", language];
+            let line = texts::line_of_name(template, "choice", &path, findings);
+            let what = "`choice` has no value: this form does not say what there is to choose".to_owned();
+            let remedy = format!(
+                "add [forms.{name}.choice] with the question's `field` and the answers in `of`, or leave it out here"
+            );
+            findings.add(Severity::Error, line, what, remedy);
+        }
+    }
+}
+
+fn shelf(config: &ClientConfig) -> Shelf<'_> {
+    Shelf {
+        table: "forms",
+        sender: "form",
+        setting: "book",
+        of: "lead",
+        danger: "only one of them is greeted",
+        books: config
+            .forms
+            .iter()
+            .map(|(name, form)| Book { sender: name, name: form.book(), written: form.book.is_some() })
+            .collect(),
+    }
+}
