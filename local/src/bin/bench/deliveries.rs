@@ -1,15 +1,15 @@
-//! The events: deliveries of a shop and of a CRM as API Gateway hands them over, and records of an inbox's stream.
+//! The events: deliveries of a shop, a CRM and a website as API Gateway hands them over, and records of an inbox's stream.
 //!
 //! Every delivery is a new order in the words of a recorded one, or a new appointment, signed with the demo's secret.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 use shared::{
-    client_config::{CalendarKind, ClientConfig, CustomScheme, StoreKind},
+    client_config::{CalendarKind, ClientConfig, CustomScheme, FormScheme, StoreKind},
     inbox::item_id,
 };
 
@@ -33,8 +33,48 @@ pub(crate) struct Delivery {
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    path: String,
+    /// Where it is posted to.
+    pub(crate) path: String,
     at_ms: i64,
+}
+
+/// A website whose form sends deliveries.
+pub(crate) struct Site {
+    form: String,
+    header: String,
+    token: String,
+    last_lead: AtomicI64,
+}
+
+impl Site {
+    /// The form `website` of a client.
+    pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let form = "website";
+        let settings = config.forms.get(form).context("the client has no form `website`")?;
+        let FormScheme::StaticHeader { header } = &settings.verify else { bail!("the form `website` has no header") };
+        Ok(Self {
+            form: form.to_owned(),
+            header: header.to_ascii_lowercase(),
+            token: secret(&config.webhook_secret(form)).context("the form's secret is not known")?,
+            last_lead: AtomicI64::new(1_000_000),
+        })
+    }
+
+    /// A submission of somebody nobody has heard of, at `at_ms` (unix milliseconds).
+    pub(crate) fn submission(&self, at_ms: i64) -> Delivery {
+        let lead = self.last_lead.fetch_add(1, Ordering::SeqCst) + 1;
+        let body = json!({
+            "lead_id": format!("L-{lead}"), "full_name": "Noa Levi", "phone": format!("+97254{lead:07}"),
+            "email": "noa@example.com", "whatsapp_consent": "on", "page": "https://www.example.co.il/contact",
+        });
+        let id = format!("s-{lead}");
+        let headers = vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("webhook-id".to_owned(), id.clone()),
+            (self.header.clone(), self.token.clone()),
+        ];
+        Delivery { id, headers, body: body.to_string(), path: format!("/leads/{}", self.form), at_ms }
+    }
 }
 
 impl Shop {
@@ -109,9 +149,11 @@ impl Delivery {
     pub(crate) fn as_event(&self) -> Value {
         let headers: Map<String, Value> =
             self.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let booking = self.path.starts_with("/bookings/");
-        let (route, parameter) =
-            if booking { ("POST /bookings/{calendar}", "calendar") } else { ("POST /stores/{store}", "store") };
+        let (route, parameter) = match self.path.split('/').nth(1) {
+            Some("bookings") => ("POST /bookings/{calendar}", "calendar"),
+            Some("leads") => ("POST /leads/{form}", "form"),
+            _ => ("POST /stores/{store}", "store"),
+        };
         json!({
             "version": "2.0",
             "routeKey": route,

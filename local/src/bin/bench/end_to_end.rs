@@ -1,4 +1,5 @@
-//! From an accepted delivery to a message at EZWhatsApp, through gateway, receiver, stream and notifier, at a given rate.
+//! From an accepted delivery to a message at EZWhatsApp, through gateway, receiver, stream and the function that tells it, at
+//! a given rate: an order's, or a lead's with an EZWhatsApp that takes its time.
 //!
 //! Times are to the millisecond, as the ledger and the fake keep them.
 
@@ -12,7 +13,6 @@ use std::{
 use anyhow::{Context as _, ensure};
 use local::{clock::system_now_ms, dynamo::plain_item};
 use serde_json::{Value, json};
-use shared::inbox::item_id;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use crate::{
@@ -24,14 +24,45 @@ use crate::{
 /// Sent before anything is measured, so that both functions are warm.
 const WARM_UP: usize = 5;
 
+/// What travels the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cargo {
+    /// Orders of a shop; EZWhatsApp answers at once.
+    Orders,
+    /// Submissions of a form, each of a person of its own; EZWhatsApp answers after so many milliseconds.
+    Leads {
+        /// What it takes.
+        answer_ms: u64,
+    },
+}
+
+impl Cargo {
+    /// Who tells it.
+    pub(crate) const fn teller(self) -> &'static str {
+        match self {
+            Self::Orders => "order-notifier",
+            Self::Leads { .. } => "lead-first-touch",
+        }
+    }
+
+    fn delivery(self, world: &World) -> anyhow::Result<Delivery> {
+        match self {
+            Self::Orders => world.delivery(),
+            Self::Leads { .. } => Ok(world.site.submission(world.stack.clock().now_ms())),
+        }
+    }
+}
+
 /// What was measured, in milliseconds, one value for every message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct EndToEnd {
+    /// What travelled.
+    pub(crate) cargo: Cargo,
     /// Deliveries a second.
     pub(crate) rate: u32,
     /// From the request to the sender's 2xx.
     pub(crate) answered: Vec<f64>,
-    /// From the 2xx until the notifier has claimed the message.
+    /// From the 2xx until its function has claimed the message.
     pub(crate) waited: Vec<f64>,
     /// From the 2xx until EZWhatsApp has the message.
     pub(crate) told: Vec<f64>,
@@ -49,19 +80,28 @@ impl EndToEnd {
 type Accepted = Arc<Mutex<BTreeMap<String, (f64, i64)>>>;
 
 /// Sends `rate` deliveries a second for so many seconds.
-pub(crate) async fn measure(root: &Path, binaries: &Path, rate: u32, seconds: u32) -> anyhow::Result<EndToEnd> {
+pub(crate) async fn measure(
+    root: &Path,
+    binaries: &Path,
+    cargo: Cargo,
+    rate: u32,
+    seconds: u32,
+) -> anyhow::Result<EndToEnd> {
     let world = World::start("end to end", root, binaries, Streams::On).await?;
-    let result = send_all(&world, rate, seconds).await;
+    if let Cargo::Leads { answer_ms } = cargo {
+        world.stack.ezw().set_latency(Duration::from_millis(answer_ms))?;
+    }
+    let result = send_all(&world, cargo, rate, seconds).await;
     world.stack.shutdown().await;
     result
 }
 
-async fn send_all(world: &World, rate: u32, seconds: u32) -> anyhow::Result<EndToEnd> {
+async fn send_all(world: &World, cargo: Cargo, rate: u32, seconds: u32) -> anyhow::Result<EndToEnd> {
     let http = shared::cold_start::http_client()?;
-    let url = format!("{}/stores/{}", world.stack.gateway_url(), world.shop.store);
+    let gateway = world.stack.gateway_url();
     let ignored = Accepted::default();
     for _ in 0..WARM_UP {
-        send(http.clone(), url.clone(), world.delivery()?, String::new(), ignored.clone()).await?;
+        send(http.clone(), gateway.clone(), cargo.delivery(world)?, String::new(), ignored.clone()).await?;
         world.stack.drain().await?;
     }
     let accepted = Accepted::default();
@@ -70,26 +110,26 @@ async fn send_all(world: &World, rate: u32, seconds: u32) -> anyhow::Result<EndT
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for _ in 0..rate.max(1) * seconds {
         ticks.tick().await;
-        let delivery = world.delivery()?;
-        let key = item_id(&world.shop.store, &delivery.id);
-        sending.spawn(send(http.clone(), url.clone(), delivery, key, accepted.clone()));
+        let delivery = cargo.delivery(world)?;
+        let key = delivery.key();
+        sending.spawn(send(http.clone(), gateway.clone(), delivery, key, accepted.clone()));
     }
     for sent in sending.join_all().await {
         sent?;
     }
     world.stack.drain().await?;
     let accepted = std::mem::take(&mut *accepted.lock().unwrap_or_else(PoisonError::into_inner));
-    evaluate(world, rate, &accepted)
+    evaluate(world, cargo, rate, &accepted)
 }
 
 async fn send(
     http: reqwest::Client,
-    url: String,
+    gateway: String,
     delivery: Delivery,
     key: String,
     accepted: Accepted,
 ) -> anyhow::Result<()> {
-    let mut request = http.post(url);
+    let mut request = http.post(gateway + &delivery.path);
     for (name, value) in &delivery.headers {
         request = request.header(name, value);
     }
@@ -102,11 +142,16 @@ async fn send(
 }
 
 /// Joins what the sender, the ledger and the fake know of each message.
-fn evaluate(world: &World, rate: u32, accepted: &BTreeMap<String, (f64, i64)>) -> anyhow::Result<EndToEnd> {
+fn evaluate(
+    world: &World,
+    cargo: Cargo,
+    rate: u32,
+    accepted: &BTreeMap<String, (f64, i64)>,
+) -> anyhow::Result<EndToEnd> {
     let messages = world.stack.ezw().messages();
     let queued: BTreeMap<&str, i64> =
         messages.iter().filter_map(|message| Some((message.key.as_deref()?, message.queued_at))).collect();
-    let mut all = EndToEnd { rate, ..EndToEnd::default() };
+    let mut all = EndToEnd { cargo, rate, answered: Vec::new(), waited: Vec::new(), told: Vec::new() };
     for row in ledger(world)? {
         let text = |name: &str| row[name].as_str().unwrap_or_default();
         let Some((answered, accepted_ms)) = accepted.get(text("delivery")) else { continue };

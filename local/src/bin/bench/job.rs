@@ -1,4 +1,4 @@
-//! What is measured: seven kinds of events, each the everyday work of one function.
+//! What is measured: eight kinds of events, each the everyday work of one function.
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -10,8 +10,9 @@ use crate::usage::Usage;
 pub(crate) const RECEIVER: &str = "webhook-receiver";
 pub(crate) const NOTIFIER: &str = "order-notifier";
 pub(crate) const SCHEDULER: &str = "reminder-scheduler";
+pub(crate) const GREETER: &str = "lead-first-touch";
 /// All functions, in the order of their work.
-pub(crate) const FUNCTIONS: [&str; 3] = [RECEIVER, NOTIFIER, SCHEDULER];
+pub(crate) const FUNCTIONS: [&str; 4] = [RECEIVER, NOTIFIER, SCHEDULER, GREETER];
 
 /// How many messages wait for a tick that finds some.
 pub(crate) const DUE: usize = 20;
@@ -33,10 +34,12 @@ pub(crate) enum Job {
     Booking,
     /// A minute in which 20 reminders are due.
     ReminderTick,
+    /// A record of the leads' stream: somebody is greeted.
+    Lead,
 }
 
 impl Job {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::NewDelivery,
         Self::Duplicate,
         Self::Message,
@@ -44,6 +47,7 @@ impl Job {
         Self::DueTick,
         Self::Booking,
         Self::ReminderTick,
+        Self::Lead,
     ];
 
     pub(crate) fn function(self) -> &'static str {
@@ -51,6 +55,7 @@ impl Job {
             Self::NewDelivery | Self::Duplicate => RECEIVER,
             Self::Message => NOTIFIER,
             Self::IdleTick | Self::DueTick | Self::Booking | Self::ReminderTick => SCHEDULER,
+            Self::Lead => GREETER,
         }
     }
 
@@ -63,6 +68,7 @@ impl Job {
             Self::DueTick => "scheduler: 20 due",
             Self::Booking => "scheduler: one booking",
             Self::ReminderTick => "scheduler: 20 reminders",
+            Self::Lead => "first touch: one lead",
         }
     }
 
@@ -82,7 +88,7 @@ impl Job {
         let did = match self {
             Self::NewDelivery => answer["statusCode"] == 200 && usage.refused == 0,
             Self::Duplicate => answer["statusCode"] == 200 && usage.refused == 1,
-            Self::Message => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1,
+            Self::Message | Self::Lead => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1,
             Self::IdleTick => answer["due"] == 0,
             Self::DueTick | Self::ReminderTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
             Self::Booking => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,

@@ -34,6 +34,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 
 use building::Profile;
+use end_to_end::Cargo;
 use job::{FUNCTIONS, Job};
 use report::{Counted, Size};
 use rounds::{Effort, Measured};
@@ -73,6 +74,9 @@ struct Arguments {
     /// For how many seconds, end to end.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
+    /// Leads a second, for a minute.
+    #[arg(long, default_value_t = 20)]
+    leads: u32,
 }
 
 /// What can be measured alone.
@@ -85,8 +89,10 @@ enum Part {
     DueTick,
     Booking,
     ReminderTick,
+    Lead,
     Instructions,
     EndToEnd,
+    Leads,
     Growth,
 }
 
@@ -100,7 +106,8 @@ impl Part {
             Self::DueTick => Some(Job::DueTick),
             Self::Booking => Some(Job::Booking),
             Self::ReminderTick => Some(Job::ReminderTick),
-            Self::Instructions | Self::EndToEnd | Self::Growth => None,
+            Self::Lead => Some(Job::Lead),
+            Self::Instructions | Self::EndToEnd | Self::Leads | Self::Growth => None,
         }
     }
 }
@@ -182,8 +189,14 @@ async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Resul
     }
     if wanted(Part::EndToEnd) {
         eprintln!("end to end: {} deliveries a second for {} s", arguments.rate, arguments.seconds);
-        let result = end_to_end::measure(root, &binaries, arguments.rate, arguments.seconds).await?;
+        let result = end_to_end::measure(root, &binaries, Cargo::Orders, arguments.rate, arguments.seconds).await?;
         section("End to end", &report::end_to_end(&result))?;
+    }
+    if wanted(Part::Leads) {
+        let (cargo, seconds) = (Cargo::Leads { answer_ms: 50 }, if arguments.quick { 5 } else { 60 });
+        eprintln!("leads: {} a second for {seconds} s, EZWhatsApp answering in 50 ms", arguments.leads);
+        let result = end_to_end::measure(root, &binaries, cargo, arguments.leads, seconds).await?;
+        section("From lead to first touch, EZWhatsApp answering in 50 ms", &report::end_to_end(&result))?;
     }
     if wanted(Part::Growth) {
         let most = if arguments.quick { 100 } else { 1000 };

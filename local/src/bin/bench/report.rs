@@ -178,9 +178,10 @@ pub(crate) fn instructions(worlds: &[World], counted: &Counted) -> String {
 /// From an accepted delivery to a message.
 pub(crate) fn end_to_end(result: &EndToEnd) -> String {
     let mut text = String::from("| ms | p50 | p95 | p99 |\n|---|---:|---:|---:|\n");
+    let teller = result.cargo.teller();
     for (name, values) in [
         ("delivery → 2xx at the sender", &result.answered),
-        ("2xx → the notifier has claimed it", &result.waited),
+        (&*format!("2xx → {teller} has claimed it"), &result.waited),
         ("2xx → message at EZWhatsApp", &result.told),
     ] {
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| shown(percentile(values, share)));
@@ -188,7 +189,7 @@ pub(crate) fn end_to_end(result: &EndToEnd) -> String {
     }
     let (n, rate, share) = (result.told.len(), result.rate, result.share_waited() * 100.0);
     let sentence = format!(
-        "\n{n} deliveries, {rate} a second. {share:.0} % of the time between 2xx and message passed before the notifier began \
+        "\n{n} deliveries, {rate} a second. {share:.0} % of the time between 2xx and message passed before {teller} began \
          with it: the stream, its start and the deliveries before it. Here the stream's reader is woken by each write; Lambda \
          polls a stream about four times a second.\n"
     );

@@ -23,7 +23,7 @@ use shared::client_config::ClientConfig;
 use tokio::time::Instant;
 
 use crate::{
-    deliveries::{Delivery, Shop, crm, stream_event, tick_event},
+    deliveries::{Delivery, Shop, Site, crm, stream_event, tick_event},
     job::{DUE, Job, NOTIFIER, RECEIVER, SCHEDULER},
     process::{Environment, environment},
     usage::Usage,
@@ -48,7 +48,7 @@ const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// later.
 const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// A stack, and a shop and a CRM that send to it.
+/// A stack, and a shop, a website and a CRM that send to it.
 pub(crate) struct World {
     /// Whose binaries run in it.
     pub(crate) label: String,
@@ -56,11 +56,13 @@ pub(crate) struct World {
     pub(crate) binaries: PathBuf,
     pub(crate) stack: Arc<Stack>,
     pub(crate) shop: Shop,
+    pub(crate) site: Site,
     config: ClientConfig,
     crm: String,
     bookings: BookingBook,
     inbox: String,
     booking_inbox: String,
+    lead_inbox: String,
     _scratch: tempfile::TempDir,
 }
 
@@ -79,7 +81,7 @@ impl World {
         let demo = root.join("clients/demo");
         let path = demo.join("client.toml");
         let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-        let text = without_pace(&text);
+        let text = without_limits(&text);
         std::fs::write(scratch.path().join("client.toml"), &text)?;
         let mut options = Options {
             client: scratch.path().to_owned(),
@@ -96,6 +98,7 @@ impl World {
         let stack = Stack::start(options).await?;
         let config = ClientConfig::parse(&text)?;
         let shop = Shop::of(&config, |name| stack.secrets().current(name))?;
+        let site = Site::of(&config, |name| stack.secrets().current(name))?;
         let crm = crm(&config)?;
         let functions = &stack.template().functions;
         let table = |variable: &str| {
@@ -103,9 +106,10 @@ impl World {
             table.with_context(|| format!("no function of the template has {variable}"))
         };
         let (inbox, booking_inbox) = (table("STORE_INBOX_TABLE")?, table("BOOKING_INBOX_TABLE")?);
+        let lead_inbox = table("LEAD_INBOX_TABLE")?;
         let (label, binaries) = (label.to_owned(), binaries.to_owned());
         let bookings = BookingBook::default();
-        Ok(Self { label, binaries, stack, shop, config, crm, bookings, inbox, booking_inbox, _scratch: scratch })
+        Ok(Self { label, binaries, stack, shop, site, config, crm, bookings, inbox, booking_inbox, lead_inbox, _scratch: scratch })
     }
 
     /// A delivery of now, by the functions' clock.
@@ -134,6 +138,10 @@ impl World {
             }
             Job::Booking => {
                 let items = self.booked(count, A_MONTH).await?;
+                Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
+            }
+            Job::Lead => {
+                let items = self.submitted(count).await?;
                 Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
             }
             Job::ReminderTick => {
@@ -209,6 +217,16 @@ impl World {
         Ok(items)
     }
 
+    /// The same with submissions of people nobody has heard of.
+    async fn submitted(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let submission = self.site.submission(self.stack.clock().now_ms());
+            items.push(self.through_inbox(&submission, &self.lead_inbox).await?);
+        }
+        Ok(items)
+    }
+
     fn booking(&self, ahead: SignedDuration) -> anyhow::Result<Delivery> {
         let now_ms = self.stack.clock().now_ms();
         let now = Timestamp::from_millisecond(now_ms)?;
@@ -251,14 +269,17 @@ impl World {
     }
 }
 
-/// The client's configuration with lines that are never waited for. Works on the text: nothing here writes TOML.
-fn without_pace(client: &str) -> String {
+/// The client's configuration with lines that are never waited for and a website that takes any number of leads. Works on the
+/// text: nothing here writes TOML.
+fn without_limits(client: &str) -> String {
     let pace = format!("pace_per_minute = {PACE_PER_MINUTE}");
     let mut lines = Vec::new();
     for line in client.lines().filter(|line| !line.trim_start().starts_with("pace_per_minute")) {
         lines.push(line);
         if line.starts_with("[lines.") {
             lines.push(&pace);
+        } else if line == "[forms.website]" {
+            lines.push("burst = { leads = 100_000, within = \"1h\" }");
         }
     }
     lines.join("\n")
@@ -302,10 +323,11 @@ mod tests {
     }
 
     #[test]
-    fn the_benchmarks_client_differs_in_its_pace_alone() {
+    fn the_benchmarks_client_differs_in_its_limits_alone() {
         let text = include_str!("../../../../clients/demo/client.toml");
-        let config = ClientConfig::parse(&without_pace(text)).unwrap();
+        let config = ClientConfig::parse(&without_limits(text)).unwrap();
         assert!(config.lines.values().all(|line| line.pace_per_minute == PACE_PER_MINUTE));
+        assert_eq!(config.forms["website"].burst.leads, 100_000);
         assert_eq!(config.stores.len(), ClientConfig::parse(text).unwrap().stores.len());
     }
 }
