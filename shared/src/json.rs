@@ -127,6 +127,17 @@ impl<'a> Raw<'a> {
         serde_json::from_str(self.0?.get()).ok()
     }
 
+    /// The members of an object, in their order; none if it is no object.
+    pub fn members(self) -> Option<Vec<(String, Self)>> {
+        let mut reader = serde_json::Deserializer::from_str(self.0?.get());
+        reader.deserialize_map(Members).ok()
+    }
+
+    /// The elements of a list; none if it is no list.
+    pub fn elements(self) -> Option<Vec<Self>> {
+        self.as_shape()
+    }
+
     /// The value that a JSON pointer (RFC 6901) leads to.
     #[must_use]
     pub fn at(self, pointer: &str) -> Self {
@@ -204,6 +215,25 @@ impl<'de> Visitor<'de> for Step<'_> {
     }
 }
 
+/// All members of an object.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, Raw<'de>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
 /// Compares a member's name without keeping it.
 struct IsKey<'t>(&'t str);
 
@@ -263,6 +293,16 @@ mod tests {
         for nowhere in ["/a/b", "/a/b~1c/1/x~0y", "/a/b~1c/00/x~0y", "/n", "/n/x", "/a2/0", "/"] {
             assert!(raw(document).at(nowhere).text().is_none(), "{nowhere}");
         }
+    }
+
+    #[test]
+    fn members_and_elements_come_in_their_order_and_as_they_were_written() {
+        let members = raw(r#"{"b":1,"a":{"c":[]},"b":123456789012345678901234}"#).members().unwrap();
+        let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["b", "a", "b"]);
+        assert_eq!(members[2].1.text().unwrap(), "123456789012345678901234");
+        assert_eq!(raw("[null,2]").elements().unwrap()[1].text().unwrap(), "2");
+        assert!(raw("[]").members().is_none() && raw("{}").elements().is_none() && Raw::default().members().is_none());
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! A lead in our own words: somebody who left their number, and by what they agreed to be written to.
+//!
+//! [`read`] turns a verified delivery into a [`Reading`]; where that only names leads, [`read_answer`] takes what the sender
+//! answers when it is asked for one. Both are pure functions of the delivery and the client's configuration; they never
+//! panic, and what they can't use is a [`NothingBecause`] to be recorded.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,6 +12,11 @@ use shared::{
     contact::{Phone, PhoneError},
     json::Misread,
     observe::Label,
+};
+
+use crate::{
+    facts,
+    senders::{self, Said},
 };
 
 /// Somebody who may be greeted. Its `Debug` shows neither number nor name, nor what else somebody typed.
@@ -80,6 +89,9 @@ pub enum NothingBecause {
     /// Deliveries of this kind are no submission.
     #[error("deliveries of event `{0}` are no submission of a form")]
     UnknownEvent(Label),
+    /// The sender keeps it among what is no submission any more, or never was: spam, trash.
+    #[error("the entry is not active but `{0}`")]
+    NotActive(Label),
     /// The submission is of a form that is not meant.
     #[error("it is of another of the sender's forms than those in `form_ids`")]
     OtherForm,
@@ -125,6 +137,7 @@ impl NothingBecause {
             Self::Test => "test",
             Self::Partial => "partial",
             Self::UnknownEvent(_) => "unknown-event",
+            Self::NotActive(_) => "not-active",
             Self::OtherForm => "other-form",
             Self::NotFromAForm(_) => "not-from-a-form",
             Self::List => "list",
@@ -153,12 +166,18 @@ impl NothingBecause {
             Self::Test
             | Self::Partial
             | Self::UnknownEvent(_)
+            | Self::NotActive(_)
             | Self::OtherForm
             | Self::NotFromAForm(_)
             | Self::NoConsent
             | Self::PhoneUnusable(_)
             | Self::CountryNotAllowed(_) => false,
         }
+    }
+
+    /// Nothing usable where a fact must stand.
+    pub(crate) fn missing(place: &str) -> Self {
+        Self::NotUnderstood(Misread::Missing(place.into()))
     }
 
     /// What is kept beside the delivery: code and explanation.
@@ -182,4 +201,28 @@ pub struct Delivery<'a> {
     pub body: &'a [u8],
     /// When it was accepted.
     pub received_at: Timestamp,
+}
+
+/// Reads a verified delivery.
+pub fn read(delivery: &Delivery<'_>) -> Reading {
+    let reading = senders::read(delivery).and_then(|said| match said {
+        Said::References(references) => Ok(Reading::References(references)),
+        Said::Submission(submission) => {
+            let submission = facts::of_meant_form(delivery.form, submission)?;
+            facts::lead(delivery, submission).map(Box::new).map(Reading::Lead)
+        }
+    });
+    reading.unwrap_or_else(Reading::Nothing)
+}
+
+/// Reads the body of the sender's answer about a lead that `delivery` named: of Meta's Graph API about `/{leadgen_id}`, of
+/// `HubSpot`'s API about `/crm/v3/objects/contacts/{id}`.
+pub fn read_answer(delivery: &Delivery<'_>, reference: &Reference, answer: &[u8]) -> Result<Lead, NothingBecause> {
+    let submission = senders::read_answer(delivery, reference, answer)?;
+    // Which form it is of was asked of the delivery. An answer that says it again is not to say another one.
+    let submission = match &submission.form_id {
+        Some(_) => facts::of_meant_form(delivery.form, submission)?,
+        None => submission,
+    };
+    facts::lead(delivery, submission)
 }

@@ -10,11 +10,18 @@
 //! once in its form's window, however many submit it at the same moment; and that a form that is flooded greets nobody
 //! until a human has looked ([`release`]). Does not import, and sends no second message: see `docs/boundaries.md`.
 
+mod body;
+pub mod facts;
 mod greet;
 pub mod lead;
 pub mod plan;
 pub mod read_back;
 pub mod release;
+mod senders;
+mod submission;
+
+#[cfg(test)]
+mod samples;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;

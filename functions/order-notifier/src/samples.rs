@@ -1,10 +1,6 @@
 //! Every sample delivery of `events/stores`, read and held against the facts of its manifest; and samples torn apart.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, ops::Deref, sync::LazyLock};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -107,36 +103,28 @@ pub(crate) fn partial(reading: Reading) -> PartialEvent {
     }
 }
 
-pub(crate) fn folder(system: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/stores").join(system)
-}
-
 /// A sample's body as JSON, to be changed.
 pub(crate) fn sample(system: &str, case: &str) -> Value {
-    serde_json::from_slice(&fs::read(folder(system).join(case).with_extension_json()).unwrap()).unwrap()
+    events::json(&of(system), case)
 }
 
-trait WithJson {
-    fn with_extension_json(self) -> PathBuf;
-}
-
-impl WithJson for PathBuf {
-    /// Case names have dots in them, so `Path::with_extension` won't do.
-    fn with_extension_json(self) -> PathBuf {
-        let mut name = self.into_os_string();
-        name.push(".json");
-        name.into()
-    }
+fn of(system: &str) -> String {
+    format!("stores/{system}")
 }
 
 struct Case {
-    system: &'static str,
     store: &'static str,
-    name: String,
     topic: Option<String>,
     headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-    facts: Value,
+    sample: events::Case,
+}
+
+impl Deref for Case {
+    type Target = events::Case;
+
+    fn deref(&self) -> &events::Case {
+        &self.sample
+    }
 }
 
 const SYSTEMS: [(&str, &str); 4] =
@@ -145,30 +133,11 @@ const SYSTEMS: [(&str, &str); 4] =
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (system, store) in SYSTEMS {
-        let folder = folder(system);
-        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-        for case in manifest["cases"].as_array().unwrap() {
-            let facts = case["facts"].clone();
-            // The generic manifest also describes samples of leads.
-            if facts["kind"].as_str().is_some_and(|kind| kind.starts_with("lead.")) {
-                continue;
-            }
-            let name = case["case"].as_str().unwrap().to_owned();
-            let body = match case["body_file"].as_str() {
-                Some(file) => file.to_owned(),
-                // Other headers for the body of the case that the name begins with.
-                None => format!("{}.json", name.split('.').next().unwrap()),
-            };
+        for sample in events::cases(&of(system)) {
             let headers: BTreeMap<String, String> =
-                fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap()))
-                    .unwrap()
-                    .lines()
-                    .filter_map(|line| line.split_once(": "))
-                    .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                    .collect();
+                sample.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
             let topic = headers.get("x-shopify-topic").or_else(|| headers.get("x-wc-webhook-topic")).cloned();
-            let body = fs::read(folder.join(body)).unwrap();
-            cases.push(Case { system, store, name, topic, headers, body, facts });
+            cases.push(Case { store, topic, headers, sample });
         }
     }
     cases
@@ -178,10 +147,6 @@ impl Case {
     fn read(&self) -> Reading {
         let config = config();
         read(&config.stores[self.store], &config, self.topic.as_deref(), &self.headers, &self.body, received_at())
-    }
-
-    fn fact(&self, name: &str) -> Option<&str> {
-        self.facts[name].as_str()
     }
 }
 
@@ -206,7 +171,7 @@ fn milestone(kind: &str) -> Option<Milestone> {
 fn every_sample_says_what_its_manifest_says() {
     let mut events = 0;
     for case in cases() {
-        let name = format!("{}/{}", case.system, case.name);
+        let name = case.title();
         match (case.read(), case.fact("kind")) {
             (Reading::Event(event), kind) => {
                 events += 1;
@@ -322,32 +287,16 @@ fn a_repeated_delivery_reads_the_same() {
 #[test]
 fn no_sample_is_left_unread() {
     for (system, _) in SYSTEMS {
-        let folder = folder(system);
-        let manifest = fs::read_to_string(folder.join("manifest.json")).unwrap();
-        let manifest: Value = serde_json::from_str(&manifest).unwrap();
-        let mut used: BTreeSet<String> = manifest["cases"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|case| [case["body_file"].as_str(), case["headers_file"].as_str()])
-            .flatten()
-            .map(str::to_owned)
-            .collect();
-        // Read by the tests of `lookup` and, the vectors, by those of `shared::delivery`.
-        used.extend(
-            [
-                "manifest.json",
-                "_graphql_fulfillment_order.request.json",
-                "_graphql_fulfillment_order.response.json",
-                "official_vectors.json",
-            ]
-            .map(str::to_owned),
-        );
-        for file in fs::read_dir(&folder).unwrap() {
-            let file = file.unwrap().file_name().into_string().unwrap();
-            assert!(used.contains(&file), "{system}/{file} is in no case of its manifest");
-        }
+        let besides: &[&str] = match system {
+            // Read by the tests of `lookup`.
+            "shopify" => &["_graphql_fulfillment_order.request.json", "_graphql_fulfillment_order.response.json"],
+            // By those of `shared::delivery`.
+            "standardwebhooks" => &["official_vectors.json"],
+            _ => &[],
+        };
+        events::assert_all_listed(&of(system), besides);
     }
+    events::assert_all_known("stores", &SYSTEMS.map(|(system, _)| system));
 }
 
 #[test]
@@ -390,17 +339,10 @@ const TOPICS: [Option<&str>; 12] = [
     None,
 ];
 
-/// Replaces the `at`-th value of a document, counted through all of it.
-fn replace(value: &mut Value, at: &mut usize, with: &Value) {
-    if *at == 0 {
-        *value = with.clone();
-    }
-    *at = at.wrapping_sub(1);
-    match value {
-        Value::Array(list) => list.iter_mut().for_each(|value| replace(value, at, with)),
-        Value::Object(map) => map.values_mut().for_each(|value| replace(value, at, with)),
-        _ => {}
-    }
+fn bodies() -> &'static [Vec<u8>] {
+    static BODIES: LazyLock<Vec<Vec<u8>>> =
+        LazyLock::new(|| cases().into_iter().map(|case| case.sample.body).collect());
+    &BODIES
 }
 
 fn check_promises(reading: &Reading) {
@@ -428,22 +370,10 @@ proptest! {
 
     #[test]
     fn torn_bytes_never_make_it_panic(
-        which in any::<prop::sample::Index>(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        end in any::<prop::sample::Index>(),
-        cut in any::<bool>(),
+        body in events::torn(bodies()),
         topic in 0..TOPICS.len(),
         store in prop::sample::select(vec!["shop", "woo", "erp", "zap"]),
     ) {
-        let cases = cases();
-        let mut body = which.get(&cases).body.clone();
-        for (at, byte) in edits {
-            let at = at.index(body.len());
-            body[at] = byte;
-        }
-        if cut {
-            body.truncate(end.index(body.len()));
-        }
         check_promises(&read_as(store, TOPICS[topic], body));
     }
 
@@ -460,10 +390,7 @@ proptest! {
         let cases = cases();
         let case = which.get(&cases);
         // Ping is no JSON.
-        if let Ok(mut document) = serde_json::from_slice::<Value>(&case.body) {
-            // As a marker, because not all of these survive in a `Value`.
-            replace(&mut document, &mut { at }, &Value::from("@@"));
-            let body = document.to_string().replace("\"@@\"", with);
+        if let Some(body) = events::with_value(&case.body, at, with) {
             check_promises(&read_as(case.store, case.topic.as_deref(), &body));
             check_promises(&read_as(case.store, TOPICS[topic], &body));
         }

@@ -1,12 +1,7 @@
 //! Every sample delivery of `events/bookings`, verified, read and held against the facts of its manifest; and samples torn
 //! apart. Feeds (`ics`) have their own tests.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, ops::Deref, sync::LazyLock};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use proptest::prelude::*;
@@ -157,13 +152,13 @@ pub(crate) fn phone(booking: &Booking) -> &str {
     attendees[0].phone.expose()
 }
 
-pub(crate) fn folder(system: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/bookings").join(system)
+fn of(system: &str) -> String {
+    format!("bookings/{system}")
 }
 
 /// A sample's body as JSON, to be changed.
 pub(crate) fn sample(system: &str, case: &str) -> Value {
-    serde_json::from_slice(&fs::read(folder(system).join(format!("{case}.json"))).unwrap()).unwrap()
+    events::json(&of(system), case)
 }
 
 /// A sample's body with other members at the top of one of its objects.
@@ -194,37 +189,34 @@ fn completed(calendar: &str, reading: Reading, answer: &[u8]) -> Reading {
 
 struct Case {
     calendar: &'static str,
-    name: String,
     headers: HeaderMap,
-    body: Vec<u8>,
     secret: Secret,
     now: Timestamp,
-    facts: Value,
+    sample: events::Case,
 }
 
-fn manifest(system: &str) -> Value {
-    serde_json::from_slice(&fs::read(folder(system).join("manifest.json")).unwrap()).unwrap()
+impl Deref for Case {
+    type Target = events::Case;
+
+    fn deref(&self) -> &events::Case {
+        &self.sample
+    }
 }
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (system, calendar) in SYSTEMS {
-        let folder = folder(system);
-        for case in manifest(system)["cases"].as_array().unwrap() {
-            let headers = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
-            let headers = headers
-                .lines()
-                .filter_map(|line| line.split_once(": "))
+        for sample in events::cases(&of(system)) {
+            let headers = sample
+                .headers
+                .iter()
                 .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()));
             cases.push(Case {
                 calendar,
-                name: format!("{system}/{}", case["case"].as_str().unwrap()),
                 headers: headers.collect(),
-                // Google's have none.
-                body: case["body_file"].as_str().map_or_else(Vec::new, |file| fs::read(folder.join(file)).unwrap()),
-                secret: Secret::new(case["auth"]["secret"].as_str().unwrap()),
-                now: case["auth"]["now"].as_i64().map_or(received_at(), |now| Timestamp::from_second(now).unwrap()),
-                facts: case["facts"].clone(),
+                secret: Secret::new(sample.auth["secret"].as_str().unwrap()),
+                now: sample.auth["now"].as_i64().map_or(received_at(), |now| Timestamp::from_second(now).unwrap()),
+                sample,
             });
         }
     }
@@ -232,10 +224,6 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    fn fact(&self, name: &str) -> Option<&str> {
-        self.facts[name].as_str()
-    }
-
     /// What is behind the door; none if it stays outside or only knocks.
     fn verified<'a>(&'a self, config: &'a ClientConfig) -> Result<Option<Verified<'a>>, String> {
         let proof = Proof::of_calendar(&config.calendars[self.calendar]).unwrap();
@@ -256,7 +244,7 @@ impl Case {
     }
 
     fn check(&self, reports: &[Booking]) {
-        let name = &self.name;
+        let name = &self.title();
         let (booking, before) = reports.split_last().unwrap();
         if self.fact("kind") == Some("appointment.reschedule_old_half") {
             assert_eq!((booking.kind, booking.standing), (Kind::MovedAway, Standing::Moved), "{name}");
@@ -296,11 +284,11 @@ fn every_sample_is_believed_or_refused_as_its_manifest_says() {
     let config = config();
     for case in cases() {
         let verified = case.verified(config);
-        assert_eq!(verified.is_ok(), case.facts["verify"] == json!(true), "{}: {verified:?}", case.name);
+        assert_eq!(verified.is_ok(), case.facts["verify"] == json!(true), "{}: {verified:?}", case.title());
         let Ok(verified) = verified else { continue };
-        assert_eq!(verified.is_none(), case.fact("kind") == Some("handshake"), "{}", case.name);
+        assert_eq!(verified.is_none(), case.fact("kind") == Some("handshake"), "{}", case.title());
         if let (Some(verified), Some(id)) = (verified, case.fact("delivery_id")) {
-            assert_eq!(verified.delivery_id, id, "{}", case.name);
+            assert_eq!(verified.delivery_id, id, "{}", case.title());
         }
     }
 }
@@ -311,7 +299,7 @@ fn every_sample_says_what_its_manifest_says() {
     // What stays at the door is never read.
     let read = |case: &Case| case.facts["verify"] == json!(true) && case.fact("kind") != Some("handshake");
     for case in cases().into_iter().filter(read) {
-        let name = &case.name;
+        let name = &case.title();
         match (case.read(), case.fact("kind").unwrap()) {
             (Reading::Reports(reports), _) => {
                 said += 1;
@@ -359,29 +347,18 @@ fn the_halves_of_a_move_name_each_other() {
 #[test]
 fn no_sample_is_left_unread() {
     for (system, _) in SYSTEMS {
-        let manifest = manifest(system);
-        let cases = manifest["cases"].as_array().unwrap();
-        let files = cases.iter().flat_map(|case| [case["body_file"].as_str(), case["headers_file"].as_str()]);
-        let mut used: BTreeSet<String> = files.flatten().map(str::to_owned).collect();
-        used.insert("manifest.json".to_owned());
-        match system {
+        let besides: &[&str] = match system {
             // Completes the deliveries of Acuity, here and in `read_back`.
-            "acuity" => used.insert("_appointment.response.json".to_owned()),
+            "acuity" => &["_appointment.response.json"],
             // An answer of Google's events API. Nobody asks that API: a push notification makes us ask for the calendar's
             // feed, whose sample is in `ics`. Kept as the record of what the API would say.
-            "google_calendar" => used.insert("_events_list.response.json".to_owned()),
-            _ => false,
+            "google_calendar" => &["_events_list.response.json"],
+            _ => &[],
         };
-        for file in fs::read_dir(folder(system)).unwrap() {
-            let file = file.unwrap().file_name().into_string().unwrap();
-            assert!(used.contains(&file), "{system}/{file} is in no case of its manifest");
-        }
+        events::assert_all_listed(&of(system), besides);
     }
-    let known: BTreeSet<&str> = SYSTEMS.iter().map(|(system, _)| *system).chain(["ics"]).collect();
-    for system in fs::read_dir(folder("")).unwrap() {
-        let system = system.unwrap().file_name().into_string().unwrap();
-        assert!(known.contains(&*system), "{system} is read by no test");
-    }
+    let known: Vec<&str> = SYSTEMS.iter().map(|(system, _)| *system).chain(["ics"]).collect();
+    events::assert_all_known("bookings", &known);
 }
 
 #[test]
@@ -419,19 +396,6 @@ fn a_number_without_a_prefix_is_of_the_calendars_country() {
     let mut body = sample("calcom", "booking_created");
     body["payload"]["responses"]["attendeePhoneNumber"]["value"] = json!("(202) 555-0123");
     assert_eq!(phone(&booking(read_for(&config, "clinic", body.to_string()))), "+12025550123");
-}
-
-/// Replaces the `at`-th value of a document, counted through all of it.
-fn replace(value: &mut Value, at: &mut usize, with: &Value) {
-    if *at == 0 {
-        *value = with.clone();
-    }
-    *at = at.wrapping_sub(1);
-    match value {
-        Value::Array(list) => list.iter_mut().for_each(|value| replace(value, at, with)),
-        Value::Object(map) => map.values_mut().for_each(|value| replace(value, at, with)),
-        _ => {}
-    }
 }
 
 fn check_promises(reading: &Reading) {
@@ -502,7 +466,7 @@ fn bodies() -> &'static [Vec<u8>] {
         let answers = [acuity_answer().to_string(), crate::read_back::tests::customer(&json!({})).to_string()];
         cases()
             .into_iter()
-            .map(|case| case.body)
+            .map(|case| case.sample.body)
             .filter(|body| !body.is_empty())
             .chain(answers.map(Into::into))
             .collect()
@@ -514,20 +478,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn torn_bytes_never_make_it_panic_or_promise_too_much(
-        which in any::<prop::sample::Index>(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        end in any::<prop::sample::Index>(),
-        cut in any::<bool>(),
-    ) {
-        let mut body = which.get(bodies()).clone();
-        for (at, byte) in edits {
-            let at = at.index(body.len());
-            body[at] = byte;
-        }
-        if cut {
-            body.truncate(end.index(body.len()));
-        }
+    fn torn_bytes_never_make_it_panic_or_promise_too_much(body in events::torn(bodies())) {
         check_everywhere(&body);
     }
 
@@ -541,11 +492,9 @@ proptest! {
             "\"CANCELLED\"", "\"PENDING\"", "\"Etc/Unknown\"", "\"2026-11-24\"", "\"+972545550199\"",
         ]),
     ) {
-        let body: Vec<u8> = which.get(bodies()).clone();
-        if let Ok(mut document) = serde_json::from_slice::<Value>(&body) {
-            // As a marker, because not all of these survive in a `Value`.
-            replace(&mut document, &mut { at }, &Value::from("@@"));
-            check_everywhere(document.to_string().replace("\"@@\"", with).as_bytes());
+        let body: &Vec<u8> = which.get(bodies());
+        if let Some(body) = events::with_value(body, at, with) {
+            check_everywhere(body.as_bytes());
         }
     }
 

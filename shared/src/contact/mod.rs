@@ -32,7 +32,7 @@ mod writing;
 
 use std::fmt;
 
-pub use self::people::{Candidate, first_usable, full_name};
+pub use self::people::{Candidate, first_usable, first_usable_text, full_name};
 use crate::client_config::PhoneRule;
 
 /// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and [`fmt::Display`] show its
@@ -103,6 +103,18 @@ impl Phone {
             && !digits.starts_with('0')
             && digits.bytes().all(|byte| byte.is_ascii_digit());
         if plausible { Ok(Self(stored.into())) } else { Err(PhoneError::NotPossible) }
+    }
+
+    /// The country it is of, ISO 3166-1 alpha-2; none if its calling code is of no country. To ask whether it is of a
+    /// certain country there is [`Self::is_of`].
+    pub fn country(&self) -> Option<String> {
+        plan::country(&self.0[1..])
+    }
+
+    /// Whether it is of `country` (ISO 3166-1 alpha-2, or `UK` and `EL`). A number may be of two: `+972 56` and `+972 59`
+    /// are of Israel and of Palestine.
+    pub fn is_of(&self, country: &str) -> bool {
+        plan::is_of(&self.0[1..], country)
     }
 
     /// The number itself, E.164. For the line and for storage; never for a log.
@@ -230,6 +242,47 @@ mod tests {
             let strict = Phone::parse(number, "IL", PhoneRule::Valid);
             assert_eq!(strict.is_ok(), valid, "{number}: {strict:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_of_the_country_that_holds_it_or_else_of_its_codes_first() {
+        let country = |number: &str| Phone::from_e164(number).unwrap().country();
+        for (number, of) in [
+            ("+972545550199", "IL"),
+            ("+972501234567", "IL"),
+            ("+972599123456", "IL"),
+            ("+970599123456", "PS"),
+            ("+12025550123", "US"),
+            ("+14165550123", "CA"),
+            ("+18765550123", "JM"),
+            // Held by nobody.
+            ("+447700900123", "GB"),
+            ("+33639981234", "FR"),
+            ("+447400123456", "GB"),
+            ("+447781123456", "GG"),
+            ("+4917139200123", "DE"),
+            ("+61491570156", "AU"),
+            ("+971501234567", "AE"),
+            ("+79123456789", "RU"),
+            ("+77012345678", "KZ"),
+            ("+306912345678", "GR"),
+        ] {
+            assert_eq!(country(number).as_deref(), Some(of), "{number}");
+        }
+        assert_eq!(country("+80012345678"), None, "of no country");
+        assert_eq!(country("+999123456789"), None, "of no plan");
+    }
+
+    #[test]
+    fn a_palestinian_mobile_dialled_through_israel_is_of_either() {
+        let is_of = |number: &str, country: &str| Phone::from_e164(number).unwrap().is_of(country);
+        for number in ["+972599123456", "+972569123456"] {
+            assert!(is_of(number, "IL") && is_of(number, "PS") && is_of(number, " ps") && !is_of(number, "US"));
+        }
+        assert!(is_of("+970599123456", "PS") && !is_of("+970599123456", "IL"));
+        assert!(is_of("+972545550199", "IL") && !is_of("+972545550199", "PS"));
+        assert!(is_of("+447400123456", "UK") && is_of("+306912345678", "el") && is_of("+447400123456", "GB"));
+        assert!(!is_of("+80012345678", "") && !is_of("+80012345678", "001"));
     }
 
     #[test]

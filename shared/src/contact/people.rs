@@ -26,13 +26,21 @@ pub fn first_usable<'a>(
     country: &str,
     rule: PhoneRule,
 ) -> (Option<Phone>, Option<PhoneError>) {
+    let texts = candidates.into_iter().map(|candidate| (candidate.phone.text(), candidate.country.text()));
+    first_usable_text(texts.filter_map(|(phone, beside)| Some((phone?, beside))), country, rule)
+}
+
+/// As [`first_usable`], of what is no JSON: numbers as written, each with the country beside it.
+pub fn first_usable_text<T: AsRef<str>>(
+    candidates: impl IntoIterator<Item = (T, Option<T>)>,
+    country: &str,
+    rule: PhoneRule,
+) -> (Option<Phone>, Option<PhoneError>) {
     let mut problem = None;
-    for candidate in candidates {
-        let Some(raw) = candidate.phone.text() else { continue };
-        let beside = candidate.country.text();
+    for (phone, beside) in candidates {
         // Some senders write the country out; that is no code, and theirs is the better guess.
-        let country = beside.as_deref().filter(|code| code.len() == 2).unwrap_or(country);
-        match Phone::parse(&raw, country, rule) {
+        let country = beside.as_ref().map(AsRef::as_ref).filter(|code| code.len() == 2).unwrap_or(country);
+        match Phone::parse(phone.as_ref(), country, rule) {
             Ok(phone) => return (Some(phone), None),
             Err(PhoneError::Empty) => {}
             Err(why) => problem = problem.or(Some(why)),

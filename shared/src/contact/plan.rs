@@ -7,22 +7,23 @@ use rlibphonenumber::{
 use super::{Phone, PhoneError, writing::Dialled};
 use crate::client_config::PhoneRule;
 
-/// Mobile numbers that need no metadata to be known: they begin so, and have so many digits in all. Each row is
+/// Mobile numbers that need no metadata to be known: they begin so, and have so many digits in all; and the country they
+/// are of, unless several share the beginning: Guernsey, Jersey and the Isle of Man have slices of Britain's. Each row is
 /// narrower than the plan of its country, and the tests ask the library about every row. Countries whose mobiles look
 /// like landlines (`+1`) can't be in it.
-const MOBILES: [(&str, usize); 12] = [
-    ("97056", 12),
-    ("97059", 12),
-    ("4474", 12),
-    ("4475", 12),
-    ("4477", 12),
-    ("4478", 12),
-    ("336", 11),
-    ("4917", 12),
-    ("346", 11),
-    ("614", 11),
-    ("97150", 12),
-    ("97155", 12),
+const MOBILES: [(&str, usize, Option<&str>); 12] = [
+    ("97056", 12, Some("PS")),
+    ("97059", 12, Some("PS")),
+    ("4474", 12, None),
+    ("4475", 12, None),
+    ("4477", 12, None),
+    ("4478", 12, None),
+    ("336", 11, Some("FR")),
+    ("4917", 12, Some("DE")),
+    ("346", 11, Some("ES")),
+    ("614", 11, Some("AU")),
+    ("97150", 12, Some("AE")),
+    ("97155", 12, Some("AE")),
 ];
 
 /// The number that the digits mean in `country`, if it may be messaged.
@@ -96,8 +97,36 @@ fn israeli_mobile(national: &str) -> Result<Phone, PhoneError> {
 /// A number that is a mobile by its very shape.
 fn unmistakable(dialled: &Dialled) -> Option<Phone> {
     let digits = dialled.digits.as_str();
-    let known = MOBILES.iter().any(|(start, length)| digits.len() == *length && digits.starts_with(start));
-    if dialled.international && known { Phone::from_e164(&format!("+{digits}")).ok() } else { None }
+    if dialled.international && row_of(digits).is_some() { Phone::from_e164(&format!("+{digits}")).ok() } else { None }
+}
+
+/// The row that a number's digits fall into.
+fn row_of(digits: &str) -> Option<&'static (&'static str, usize, Option<&'static str>)> {
+    MOBILES.iter().find(|(start, length, _)| digits.len() == *length && digits.starts_with(start))
+}
+
+/// The country that the digits of an E.164 number are of, ISO 3166-1 alpha-2. Where the library knows none, although the
+/// number is possible, it is the country that the calling code is first of all; none for codes of no country (`+800`).
+pub(super) fn country(digits: &str) -> Option<String> {
+    if digits.starts_with("972") {
+        return Some("IL".to_owned());
+    }
+    if let Some((.., Some(country))) = row_of(digits) {
+        return Some((*country).to_owned());
+    }
+    let number = library(&format!("+{digits}"), None).ok()?;
+    let main = || PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code);
+    let region = number.get_region_code().or_else(main)?.to_string();
+    // `001` is the world.
+    (region.len() == 2 && region.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(region)
+}
+
+/// Whether the digits of an E.164 number are of `country`. Mobiles that begin with `+972 56` and `+972 59` are Palestinian
+/// numbers as dialled through Israel, and so of either.
+pub(super) fn is_of(digits: &str, country: &str) -> bool {
+    let country = alias(country);
+    let of_either = ["97256", "97259"].iter().any(|start| digits.starts_with(start));
+    (of_either && country == "PS") || self::country(digits).is_some_and(|of| of == country)
 }
 
 /// The library's opinion of any number.
@@ -182,11 +211,15 @@ mod tests {
 
         #[test]
         fn what_is_known_without_the_library_the_library_accepts_too(row in 0..MOBILES.len(), rest in "[0-9]{12}") {
-            let (start, length) = MOBILES[row];
+            let (start, length, country) = MOBILES[row];
             let digits = &format!("{start}{rest}")[..length];
             let known = unmistakable(&international(digits)).unwrap();
             let asked = by_library(&international(digits), "IL", PhoneRule::Possible);
             prop_assert_eq!(asked.as_ref().map(Phone::expose), Ok(known.expose()));
+            let region = library(known.expose(), None).unwrap().get_region_code().map(|region| region.to_string());
+            if let (Some(country), Some(region)) = (country, region) {
+                prop_assert_eq!(country, region);
+            }
         }
 
         #[test]

@@ -349,12 +349,13 @@ mod tests {
     use super::*;
     use crate::{
         lookup::tests::{answer, answered, order, pickup, scan},
-        samples::{event, folder},
+        samples::event,
     };
 
     #[test]
     fn the_sample_answer_completes_the_sample_event() {
-        let sample_answer = fs::read(folder("shopify").join("_graphql_fulfillment_order.response.json")).unwrap();
+        let sample_answer =
+            fs::read(events::folder("stores/shopify").join("_graphql_fulfillment_order.response.json")).unwrap();
         let ready = event(answered(&pickup(), sample_answer).unwrap());
         assert_eq!((ready.milestone, &*ready.order_id), (Milestone::Ready, "5223452934380"));
         assert_eq!(ready.order_number.as_deref(), Some("#1050"));

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::{
         order_event::Reading,
-        samples::{config, event, folder, partial, read_as, sample},
+        samples::{config, event, partial, read_as, sample},
     };
 
     pub(super) fn scan() -> PartialEvent {
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_question_asks_for_what_the_sample_question_asks_by_the_same_id() {
         let theirs: Value = serde_json::from_slice(
-            &fs::read(folder("shopify").join("_graphql_fulfillment_order.request.json")).unwrap(),
+            &fs::read(events::folder("stores/shopify").join("_graphql_fulfillment_order.request.json")).unwrap(),
         )
         .unwrap();
         let ours = serde_json::to_value(order_query(&pickup())).unwrap();

@@ -1,0 +1,425 @@
+//! What we need to know of a submission, found among its fields: the same way for every sender.
+//!
+//! Where the client says in which field a fact stands, it is there or nowhere. What the client does not name is looked for:
+//! a telephone number first in fields that their sender knows to be one, then, as everything else, under the names that
+//! people usually give it ([`looked_for`]). Case, spaces and signs don't count there: `Phone-Number:` is `phone number`.
+//! Nested names are looked at if all that is around them says nothing of its own, as `contact.phone` and
+//! `data.customer.phone` and unlike `agent.phone`, which is somebody else's.
+//!
+//! Never guessed: consent. It is a yes in the field that the client names, or stated on the form.
+
+use jiff::Timestamp;
+use shared::{
+    client_config::{ConsentRule, Form, FormFields},
+    contact::{self, Phone},
+    digest::sha256_hex,
+    observe::Label,
+};
+
+use crate::{
+    lead::{Consent, Delivery, Lead, NothingBecause},
+    submission::{Field, Submission},
+};
+
+/// What may be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// The phone number.
+    Phone,
+    /// The whole name.
+    Name,
+    /// The first name.
+    FirstName,
+    /// The last name.
+    LastName,
+    /// The country that the number is written for.
+    Country,
+    /// The language to answer in.
+    Language,
+    /// The sender's id of the submission.
+    Id,
+    /// The form's id.
+    FormId,
+    /// When it was submitted.
+    SubmittedAt,
+}
+
+impl Fact {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Phone,
+        Self::Name,
+        Self::FirstName,
+        Self::LastName,
+        Self::Country,
+        Self::Language,
+        Self::Id,
+        Self::FormId,
+        Self::SubmittedAt,
+    ];
+
+    /// What it is called in `client.toml`, among `fields`; the form's id is not, and goes by its own name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+            Self::Name => "name",
+            Self::FirstName => "first_name",
+            Self::LastName => "last_name",
+            Self::Country => "country",
+            Self::Language => "language",
+            Self::Id => "id",
+            Self::FormId => "form_id",
+            Self::SubmittedAt => "submitted_at",
+        }
+    }
+
+    /// Where the client says that it stands.
+    fn configured(self, fields: &FormFields) -> Option<&str> {
+        match self {
+            Self::Phone => fields.phone.as_deref(),
+            Self::Name => fields.name.as_deref(),
+            Self::FirstName => fields.first_name.as_deref(),
+            Self::LastName => fields.last_name.as_deref(),
+            Self::Country => fields.country.as_deref(),
+            Self::Language => fields.language.as_deref(),
+            Self::Id => fields.id.as_deref(),
+            Self::FormId => None,
+            Self::SubmittedAt => fields.submitted_at.as_deref(),
+        }
+    }
+}
+
+/// The names that a fact is looked for under, the likeliest first. A field called `WhatsApp` is usually the box beside "you
+/// may write to me there", so that it only counts with a number in it.
+pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
+    match fact {
+        Fact::Phone => &[
+            "mobile phone",
+            "mobile phone number",
+            "mobile number",
+            "mobile",
+            "your mobile",
+            "cell phone",
+            "cell phone number",
+            "cell number",
+            "cell",
+            "טלפון נייד",
+            "מספר טלפון נייד",
+            "מספר נייד",
+            "נייד",
+            "טלפון סלולרי",
+            "סלולרי",
+            "phone number",
+            "phone",
+            "your phone number",
+            "your phone",
+            "telephone number",
+            "telephone",
+            "your telephone",
+            "tel",
+            "your tel",
+            "מספר טלפון",
+            "מספר הטלפון",
+            "טלפון",
+            "work phone",
+            "whatsapp number",
+            "whatsapp phone",
+            "whatsapp",
+            "מספר וואטסאפ",
+            "וואטסאפ",
+        ],
+        Fact::Name => &[
+            "full name",
+            "your full name",
+            "name",
+            "your name",
+            "contact name",
+            "customer name",
+            "lead name",
+            "שם מלא",
+            "שם",
+        ],
+        Fact::FirstName => &["first name", "your first name", "given name", "fname", "name first", "שם פרטי"],
+        Fact::LastName => &["last name", "your last name", "family name", "surname", "lname", "name last", "שם משפחה"],
+        Fact::Country => &["country code", "country", "מדינה", "ארץ"],
+        Fact::Language => &["language", "your language", "preferred language", "lang", "locale", "hs language", "שפה"],
+        Fact::Id => &["lead id", "submission id", "entry id", "response id"],
+        Fact::FormId => &["form id"],
+        Fact::SubmittedAt => &["submitted at", "created at"],
+    }
+}
+
+/// What may stand around a field without making it somebody else's.
+pub const AROUND: [&str; 18] = [
+    "answers",
+    "body",
+    "client",
+    "contact",
+    "customer",
+    "data",
+    "fields",
+    "form data",
+    "form fields",
+    "form response",
+    "hidden",
+    "lead",
+    "payload",
+    "person",
+    "properties",
+    "submission",
+    "values",
+    "visitor",
+];
+
+/// Answers that mean yes, whatever the form, besides those that its client lists.
+const YES: [&str; 7] = ["true", "1", "on", "yes", "y", "checked", "כן"];
+/// Answers that mean no. So does none at all: a box that is not ticked is not sent.
+const NO: [&str; 7] = ["false", "0", "off", "no", "n", "unchecked", "לא"];
+
+/// More numbers than this are not tried.
+const MOST_NUMBERS: usize = 10;
+/// Fewer digits are no number, where it might be something else altogether.
+const A_NUMBERS_DIGITS: usize = 7;
+
+/// The lead that a submission is.
+pub(crate) fn lead(delivery: &Delivery<'_>, submission: Submission) -> Result<Lead, NothingBecause> {
+    let found = Found { form: delivery.form, fields: &submission.fields };
+    if submission.test || found.says_test() {
+        return Err(NothingBecause::Test);
+    }
+    let source = found.consent()?;
+    let phone = found.phone(delivery)?;
+    let name = found.name();
+    // What the client names counts before the sender's own, and that before what merely goes by a usual name.
+    let named = &delivery.form.fields;
+    let said_at = match named.submitted_at {
+        Some(_) => found.time().or(submission.submitted_at),
+        None => submission.submitted_at.or_else(|| found.time()),
+    };
+    let submitted_at = said_at.unwrap_or(delivery.received_at).min(delivery.received_at);
+    let id = match named.id {
+        Some(_) => found.id().or(submission.id),
+        None => submission.id.or_else(|| found.id()),
+    };
+    Ok(Lead {
+        id: id.unwrap_or_else(|| derived_id(delivery, &phone, name.as_deref())),
+        phone,
+        locale: found.language(),
+        choice: found.choice(),
+        consent: Consent { source, at: submitted_at },
+        name,
+        submitted_at,
+    })
+}
+
+/// Whether submissions of the sender's form of this id are meant. One that doesn't say which form it is of is not, where
+/// only some are.
+pub(crate) fn is_of_form(form: &Form, id: Option<&str>) -> bool {
+    form.form_ids.is_empty() || id.is_some_and(|id| form.form_ids.iter().any(|meant| meant == id))
+}
+
+/// As [`is_of_form`], of a submission.
+pub(crate) fn of_meant_form(form: &Form, submission: Submission) -> Result<Submission, NothingBecause> {
+    let found = Found { form, fields: &submission.fields };
+    let id = submission.form_id.as_deref().or_else(|| found.first(Fact::FormId));
+    if is_of_form(form, id) { Ok(submission) } else { Err(NothingBecause::OtherForm) }
+}
+
+/// Whether a member of an object, by its name, is a phone number.
+pub(crate) fn names_a_phone(form: &Form, name: &str) -> bool {
+    let configured = form.fields.phone.as_deref().map(|path| path.rsplit_once('.').map_or(path, |(_, last)| last));
+    let known = rank(Fact::Phone, name).is_some_and(|rank| !may_be_a_box(looked_for(Fact::Phone)[rank]));
+    known || configured.is_some_and(|last| same(last, name))
+}
+
+/// An id that follows from what was sent, where and when, so that the same again within a minute is the same lead. The
+/// colon is there so that nobody takes it for the sender's.
+fn derived_id(delivery: &Delivery<'_>, phone: &Phone, name: Option<&str>) -> String {
+    let minute = delivery.received_at.as_second().div_euclid(60);
+    // The name, which may hold anything, stands last.
+    let content = format!("{}\0{}\0{minute}\0{}", delivery.name, phone.expose(), name.unwrap_or_default());
+    format!("derived:{}", sha256_hex(content.as_bytes(), 16))
+}
+
+/// The fields of a submission, and how they are to be found.
+struct Found<'a> {
+    form: &'a Form,
+    fields: &'a [Field],
+}
+
+impl<'a> Found<'a> {
+    /// The fields of this name.
+    fn named(&self, name: &str) -> impl Iterator<Item = &'a Field> {
+        self.fields.iter().filter(move |field| field.names.iter().any(|known| same(known, name)))
+    }
+
+    /// The answers that may be this fact, the likeliest first: where the client says that it stands, else under its usual
+    /// names.
+    fn all(&self, fact: Fact) -> Vec<&'a str> {
+        if let Some(name) = fact.configured(&self.form.fields) {
+            return self.named(name).flat_map(|field| &field.answers).map(String::as_str).collect();
+        }
+        let rank = |field: &Field| field.names.iter().filter_map(|name| rank(fact, name)).min();
+        let ranked = self.fields.iter().filter_map(|field| Some((rank(field)?, field)));
+        let mut answers: Vec<_> =
+            ranked.flat_map(|(rank, field)| field.answers.iter().map(move |answer| (rank, answer.as_str()))).collect();
+        answers.retain(|(rank, answer)| !may_be_a_box(looked_for(fact)[*rank]) || has_a_number(answer));
+        answers.sort_by_key(|(rank, _)| *rank);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    fn first(&self, fact: Fact) -> Option<&'a str> {
+        self.all(fact).first().map(|answer| answer.trim())
+    }
+
+    fn says_test(&self) -> bool {
+        let test = self.form.fields.test.as_deref();
+        test.is_some_and(|name| self.named(name).flat_map(|field| &field.answers).any(|answer| is_one_of(&YES, answer)))
+    }
+
+    /// By what they agreed, as it is kept.
+    fn consent(&self) -> Result<String, NothingBecause> {
+        let ConsentRule::Field { field: name, accepts } = &self.form.consent else {
+            return Ok("stated on the form".to_owned());
+        };
+        let answers: Vec<&String> = self.named(name).flat_map(|field| &field.answers).collect();
+        if answers.iter().any(|answer| is_one_of(&YES, answer) || is_one_of(accepts, answer)) {
+            return Ok(format!("field {name}"));
+        }
+        // Where more stands below the name, the client has named it too shortly.
+        let below = format!("{}.", lower(name));
+        let is_group = self.fields.iter().flat_map(|field| &field.names).any(|known| lower(known).starts_with(&below));
+        if answers.iter().all(|answer| is_one_of(&NO, answer)) && !is_group {
+            Err(NothingBecause::NoConsent)
+        } else {
+            Err(NothingBecause::ConsentUnclear)
+        }
+    }
+
+    /// The number that may be messaged, of a country that is meant.
+    fn phone(&self, delivery: &Delivery<'_>) -> Result<Phone, NothingBecause> {
+        let configured = self.form.fields.phone.is_some();
+        let known = self.fields.iter().filter(|field| field.telephone && !configured);
+        let known = known.flat_map(|field| &field.answers).map(String::as_str);
+        let numbers = known.chain(self.all(Fact::Phone)).take(MOST_NUMBERS).flat_map(as_numbers);
+        // What is longer is written out, or a calling code.
+        let beside = self.all(Fact::Country).into_iter().map(str::trim).find(|code| code.len() == 2).map(str::to_owned);
+        let country = self.form.country.as_deref().unwrap_or(&delivery.config.country);
+        let candidates = numbers.map(|number| (number, beside.clone()));
+        let phone = match contact::first_usable_text(candidates, country, delivery.config.phones) {
+            (Some(phone), _) => phone,
+            (None, Some(why)) => return Err(NothingBecause::PhoneUnusable(why)),
+            (None, None) => return Err(NothingBecause::NoPhone),
+        };
+        let meant = match &*self.form.countries {
+            [] => phone.is_of(country),
+            countries => countries.iter().any(|country| phone.is_of(country)),
+        };
+        if meant {
+            Ok(phone)
+        } else {
+            Err(NothingBecause::CountryNotAllowed(Label::new(phone.country().as_deref().unwrap_or("unknown"))))
+        }
+    }
+
+    /// The whole name, or what there is of it. Where the client names a part, that is meant.
+    fn name(&self) -> Option<String> {
+        let fields = &self.form.fields;
+        let (first, last) = (self.first(Fact::FirstName), self.first(Fact::LastName));
+        let parts = [first, last].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let parts_count =
+            (first.is_some() && last.is_some()) || fields.first_name.is_some() || fields.last_name.is_some();
+        let whole = self.first(Fact::Name).map(str::to_owned);
+        let (likelier, else_this) = if fields.name.is_none() && parts_count && !parts.is_empty() {
+            (Some(parts), whole)
+        } else {
+            (whole, Some(parts))
+        };
+        likelier.or(else_this).filter(|name| !name.is_empty())
+    }
+
+    /// The language, if it is a tag: one that is written out (`Hebrew`) is none.
+    fn language(&self) -> Option<String> {
+        let is_tag = |answer: &&str| {
+            let mut parts = answer.split(['-', '_']);
+            let language = parts.next().is_some_and(|part| matches!(part.len(), 2 | 3));
+            language
+                && answer
+                    .split(['-', '_'])
+                    .all(|part| matches!(part.len(), 2..=8) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        };
+        self.all(Fact::Language).into_iter().map(str::trim).find(is_tag).map(str::to_owned)
+    }
+
+    /// What they chose, in the client's spelling.
+    fn choice(&self) -> Option<String> {
+        let rule = self.form.choice.as_ref()?;
+        let mut answers = self.named(&rule.field).flat_map(|field| &field.answers);
+        answers.find_map(|answer| rule.of.iter().find(|of| same(of, answer)).cloned())
+    }
+
+    fn id(&self) -> Option<String> {
+        self.first(Fact::Id).map(str::to_owned)
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        self.all(Fact::SubmittedAt).into_iter().find_map(|answer| answer.trim().parse().ok())
+    }
+}
+
+/// The numbers that an answer may mean, the likelier first. A space before a number is what an unescaped `+` reads as; but
+/// somebody may have typed it.
+fn as_numbers(answer: &str) -> impl Iterator<Item = String> + use<> {
+    let bare = answer.trim();
+    let lost = answer.starts_with(' ') && bare.starts_with(|c: char| matches!(c, '1'..='9'));
+    let given_back = lost.then(|| format!("+{bare}"));
+    given_back.into_iter().chain([bare.to_owned()])
+}
+
+/// How likely a field of this name is to be the fact: less is likelier.
+fn rank(fact: Fact, name: &str) -> Option<usize> {
+    let at = |name: &str| {
+        let name = squashed(name);
+        looked_for(fact).iter().position(|known| is_squashed(known, &name))
+    };
+    let says_nothing = |step: &str| {
+        let step = squashed(step);
+        AROUND.iter().any(|known| is_squashed(known, &step))
+    };
+    at(name).or_else(|| {
+        let (around, last) = name.rsplit_once('.')?;
+        at(last).filter(|_| around.split('.').all(says_nothing))
+    })
+}
+
+/// A name without what doesn't count: case, spaces, signs.
+fn squashed(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether that is what is left of a name in our tables, which are in lower case.
+fn is_squashed(known: &str, name: &str) -> bool {
+    known.chars().filter(|c| c.is_alphanumeric()).eq(name.chars())
+}
+
+/// Whether fields of this name are often boxes to tick.
+fn may_be_a_box(name: &str) -> bool {
+    ["whatsapp", "וואטסאפ"].iter().any(|what| name.contains(what))
+}
+
+fn has_a_number(answer: &str) -> bool {
+    answer.chars().filter(|c| c.is_numeric()).count() >= A_NUMBERS_DIGITS
+}
+
+fn lower(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
+/// Whether two texts are the same but for case and the space around them.
+fn same(one: &str, other: &str) -> bool {
+    lower(one) == lower(other)
+}
+
+fn is_one_of(known: &[impl AsRef<str>], answer: &str) -> bool {
+    known.iter().any(|known| same(known.as_ref(), answer))
+}
