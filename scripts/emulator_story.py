@@ -129,7 +129,7 @@ def make_secrets(cloud):
     return current
 
 
-def deploy(cloud, folder, build, architecture, ezw, calendars):
+def deploy(cloud, folder, build, architecture, ezw, peers):
     """`sam deploy` of the built template, as an agency does it. Answers the stack's outputs."""
     cloud.client("s3").create_bucket(
         Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
@@ -140,7 +140,8 @@ def deploy(cloud, folder, build, architecture, ezw, calendars):
         "ProtectTables": "false",
         "LogLevel": "debug",
         "EzwBaseUrl": ezw,
-        "CalendarBaseUrl": calendars,
+        "CalendarBaseUrl": peers,
+        "LeadBaseUrl": peers,
         "AlarmEmail": "agency@example.com",
     }
     settings = folder / "samconfig.toml"  # none: not the project's, which are for the cloud
@@ -382,7 +383,7 @@ def main():
             "S3_DATA_DIR": str(folder / "s3"),
         }
         stack.enter_context(running("MiniStack", [arguments.emulator], emulator, folder / "ministack.log"))
-        # The local stack brings the fake EZWhatsApp with it, and the stand-in for feeds; nobody calls on the rest of it here.
+        # The local stack brings the fake EZWhatsApp with it, and the stand-ins for who is asked; nobody calls on the rest of it here.
         fake = [
             str(ROOT / "target" / "debug" / "local"), "--no-build", "--state", str(folder / "local"),
             "--port", str(local_port), "--ezw-port", str(ezw_port),
@@ -399,10 +400,12 @@ def main():
         values = make_secrets(cloud)
         outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw, f"http://127.0.0.1:{local_port}")
         ids = resources(cloud)
-        functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler")]
+        functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler", "LeadFirstTouch")]
         mount_layers(cloud, folder, functions)
         routes = import_routes(cloud, outputs["ApiId"], ids["WebhookReceiver"])
-        wanted = ["POST /bookings/{calendar}", "POST /stores/{store}"]
+        wanted = [
+            "GET /leads/{form}", "POST /bookings/{calendar}", "POST /leads/{form}", "POST /leads/{form}/{secret}", "POST /stores/{store}",
+        ]
         check(sorted(routes) == wanted, f"deployed {len(ids)} resources, and the routes {' and '.join(wanted)}")
 
         def sender(path, name):

@@ -2,8 +2,8 @@
 //!
 //! The wiring is read from `template.yaml`; the functions are the very binaries that are deployed, each in its own process
 //! behind a Lambda Runtime API endpoint. Around them: an embedded DynamoDB with its streams, Secrets Manager over a
-//! local file, API Gateway routes, the schedules, a fake EZWhatsApp, stand-ins for calendars and a web console. Everything listens on 127.0.0.1
-//! only; no account, no Docker.
+//! local file, API Gateway routes, the schedules, a fake EZWhatsApp, stand-ins for calendars and for the senders of leads,
+//! and a web console. Everything listens on 127.0.0.1 only; no account, no Docker.
 //!
 //! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
 
@@ -16,6 +16,8 @@ pub mod fake_ezw;
 pub mod functions;
 mod gateway;
 pub mod keys;
+pub mod leads;
+pub mod peers;
 pub mod ports;
 mod schedule;
 pub mod secrets;

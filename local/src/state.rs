@@ -9,13 +9,14 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// What a stack leaves in its state directory, and what `--fresh` removes. Nothing else in it is touched.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "dynamo.db",
     "dynamo.db-wal",
     "dynamo.db-shm",
     "streams.json",
     "failures.jsonl",
     "calendars.json",
+    "leads.json",
     "clock",
     "logs",
 ];

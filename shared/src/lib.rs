@@ -26,6 +26,7 @@ pub mod json;
 pub mod ledger;
 pub mod line;
 pub mod observe;
+pub mod read_back;
 pub mod secret;
 pub mod telling;
 pub mod wording;

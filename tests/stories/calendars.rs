@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use local::calendars::{Appointment, Customer, Event, Peer, Trouble};
+use local::{
+    calendars::{Appointment, Customer, Event},
+    peers::{Peer, Trouble},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -99,7 +102,7 @@ async fn an_appointment_of_acuity_is_read_back_however_often_it_posts_and_when_i
     let post = |action: &str| {
         acuity(format!("action={action}&id=1126438001&calendarID=4210001&appointmentTypeID=3310002").into_bytes())
     };
-    standin.fail_next(Peer::Acuity, Trouble::Status(503), 2);
+    world.stack.peers().fail_next(Peer::Acuity, Trouble::Status(503), 2);
     world.deliver(post("scheduled")).await;
     world.deliver(post("changed")).await;
     let header = &world.rows()["appointment:studio..1126438001:state"];
@@ -194,7 +197,7 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_somebody_s
         // Something changed, or it would be answered that nothing did.
         feed.put_event("diary.ics", Event { changed_at: world.now(), ..event(&world, "e0", start, "052-555-0100") })
             .unwrap();
-        feed.fail_next(Peer::Feed, trouble, 1);
+        world.stack.peers().fail_next(Peer::Feed, trouble, 1);
         let polled = world.stack.poll_feeds().await.unwrap();
         assert_eq!((&polled["unreadable"], &polled["reports"]), (&json!(1), &json!(0)), "{trouble:?}: {polled}");
     }
@@ -241,7 +244,7 @@ async fn what_a_delivery_says_by_itself_counts_while_nobody_can_be_asked() {
     world.deliver(booked(first)).await;
     // Moved while Square's customers are not to be had: whoever took part still does, at the new time.
     world.pass(SignedDuration::from_secs(30));
-    standin.fail_next(Peer::Square, Trouble::Status(400), 1);
+    world.stack.peers().fail_next(Peer::Square, Trouble::Status(400), 1);
     world.deliver(booked(second)).await;
     a_day_before(&world, first).await;
     assert_eq!(world.messages().len(), 0, "nothing for the time that was");
@@ -251,7 +254,7 @@ async fn what_a_delivery_says_by_itself_counts_while_nobody_can_be_asked() {
     standin.put_appointment(Appointment::recorded(7, start, "Asia/Jerusalem")).unwrap();
     world.deliver(acuity(b"action=scheduled&id=7".to_vec())).await;
     assert_eq!(world.rows()["appointment:studio..7:state"]["state"], "booked");
-    standin.fail_next(Peer::Acuity, Trouble::Status(503), 1);
+    world.stack.peers().fail_next(Peer::Acuity, Trouble::Status(503), 1);
     world.pass(SignedDuration::from_secs(30));
     world.deliver(acuity(b"action=canceled&id=7".to_vec())).await;
     assert_eq!(world.rows()["appointment:studio..7:state"]["state"], "cancelled");

@@ -2,8 +2,9 @@
 
 use jiff::SignedDuration;
 use local::{
-    calendars::{Appointment, Event, Peer, Trouble},
+    calendars::{Appointment, Event},
     fake_ezw::{Fault, HealthPreset},
+    peers::{Peer, Trouble},
 };
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ async fn nothing_of_an_appointment_shows_on_the_way_to_its_reminder() {
     let changed = |id: u64| acuity(format!("action=changed&id={id}").into_bytes());
     standin.put_appointment(appointment(1)).unwrap();
     standin.put_appointment(Appointment { phone: "call Adi 0525550101".into(), ..appointment(2) }).unwrap();
-    standin.fail_next(Peer::Acuity, Trouble::Half, 1);
+    world.stack.peers().fail_next(Peer::Acuity, Trouble::Half, 1);
     for id in [1, 1, 2] {
         world.deliver(changed(id)).await;
     }
@@ -107,7 +108,7 @@ async fn nothing_of_an_appointment_shows_on_the_way_to_its_reminder() {
         reasons.extend(world.rows().into_values().flat_map(|row| said(&row)).flatten());
     };
     for trouble in [Trouble::Status(401), Trouble::Half, Trouble::Empty, Trouble::Status(301)] {
-        standin.fail_next(Peer::Feed, trouble, 1);
+        world.stack.peers().fail_next(Peer::Feed, trouble, 1);
         world.pass(SignedDuration::from_mins(6));
         world.stack.poll_feeds().await.unwrap();
         note_reasons();

@@ -15,7 +15,7 @@ use reminder_scheduler::{
         ics, window,
     },
     plan::{news, plan, planned, with_mark},
-    read_back::{Answer, complete},
+    read_back::complete,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,7 @@ use shared::{
     delivery::Verified,
     feed::Memory,
     ledger::{Key, Owner, Row},
+    read_back::Answer,
 };
 
 use super::{Door, EventShown, MessageShown, Shown, cases::Case, message};

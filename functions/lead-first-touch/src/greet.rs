@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The outcome of a lead that waits for a human begins so.
-pub const HELD: &str = "held-for-review";
+pub(crate) const HELD: &str = "held-for-review";
 
 /// A delivery could not be processed now.
 #[derive(Debug, thiserror::Error)]

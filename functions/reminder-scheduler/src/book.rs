@@ -10,6 +10,7 @@ use shared::{
     inbox::Entry,
     ledger::{Key, LedgerError},
     observe::{self, Metric},
+    read_back::{Answer, ReadBackError},
     secret::{Secret, SecretError},
 };
 
@@ -17,7 +18,7 @@ use crate::{
     Scheduler,
     booking::{Booking, NothingBecause, ReadBack, Reading, read},
     plan::planned,
-    read_back::{Answer, ReadBackError, complete},
+    read_back::complete,
 };
 
 /// How often what is known is read anew when others write it at the same time.

@@ -3,17 +3,12 @@
 //! [`ReadBackClient::ask`] carries the question, [`complete`] makes the answer a [`Reading`]. Acuity is asked for the
 //! appointment, Square for the customer.
 //!
-//! Promised: nothing of an answer is written into an error, and neither is the credential; an answer is taken as what was
-//! true just before it was asked for.
-
-use std::time::Duration;
+//! Promised: an answer is taken as what was true just before it was asked for.
 
 use jiff::Timestamp;
-use reqwest::Url;
 use shared::{
-    body,
     client_config::{Calendar, CalendarKind, ClientConfig},
-    fault::{Fault, Faulty},
+    read_back::{self, Answer, ReadBackError},
     secret::Secret,
 };
 
@@ -29,69 +24,6 @@ const SQUARE: &str = "https://connect.squareup.com";
 /// The version of Square's API that we read. An application's own default may be years older.
 /// (<https://developer.squareup.com/docs/build-basics/versioning-overview>)
 const SQUARE_VERSION: &str = "2026-09-16";
-
-/// An answer takes well below a second; a function should not wait for a booking system that hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// More than the largest appointment, intake forms and all, could have.
-const LARGEST_ANSWER: usize = 1024 * 1024;
-
-/// What a booking system answered.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// What was asked for, as JSON.
-    Found(Vec<u8>),
-    /// There is no such thing, or no longer.
-    NotThere,
-}
-
-/// Why something could not be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadBackError {
-    /// No answer came.
-    #[error("the booking system's API did not answer")]
-    Unreachable(#[source] reqwest::Error),
-    /// Too many questions.
-    #[error("the booking system's API asks for patience (HTTP 429)")]
-    Throttled,
-    /// Trouble on the other side.
-    #[error("the booking system's API answered {status}")]
-    Trouble {
-        /// HTTP status, 5xx.
-        status: u16,
-    },
-    /// The credential is not accepted.
-    #[error("the booking system's API does not accept our credential (HTTP {status}); store a valid one in {secret}")]
-    Credential {
-        /// HTTP status, 401 or 403.
-        status: u16,
-        /// The name of the secret that it came from.
-        secret: String,
-    },
-    /// Nothing that the API documents.
-    #[error("the booking system's API answered {status}, which means nothing to us")]
-    Unexpected {
-        /// HTTP status.
-        status: u16,
-    },
-    /// The answer doesn't end.
-    #[error("the booking system's API gave an answer of more than {LARGEST_ANSWER} bytes")]
-    TooLarge,
-    /// The configured address is none.
-    #[error("the booking system's API is configured to be at an address that is none")]
-    Address,
-}
-
-impl Faulty for ReadBackError {
-    fn fault(&self) -> Fault {
-        match self {
-            // Nothing is written by asking, so an unknown outcome is as good as none. A credential is mended from outside
-            // while we run, and what the delivery reports must not be lost until then.
-            Self::Unreachable(_) | Self::Throttled | Self::Trouble { .. } | Self::Credential { .. } => Fault::Transient,
-            Self::Unexpected { .. } | Self::TooLarge | Self::Address => Fault::Permanent,
-        }
-    }
-}
 
 /// Asks booking systems.
 #[derive(Debug, Clone)]
@@ -116,44 +48,21 @@ impl ReadBackClient {
         credential: &Secret,
         secret: &str,
     ) -> Result<Answer, ReadBackError> {
-        let request = match what {
+        let address = |origin, path: &[&str]| read_back::address(self.base_url.as_deref(), origin, path);
+        let question = match what {
             ReadBack::Acuity { appointment_id, .. } => {
                 let user = if let CalendarKind::Acuity { user_id } = &calendar.kind { user_id.as_str() } else { "" };
-                self.http
-                    .get(self.url(ACUITY, &["api", "v1", "appointments", appointment_id])?)
-                    .basic_auth(user, Some(credential.expose()))
+                let address = address(ACUITY, &["api", "v1", "appointments", appointment_id])?;
+                self.http.get(address).basic_auth(user, Some(credential.expose()))
             }
             ReadBack::Square { customer_id, .. } => self
                 .http
-                .get(self.url(SQUARE, &["v2", "customers", customer_id])?)
+                .get(address(SQUARE, &["v2", "customers", customer_id])?)
                 .bearer_auth(credential.expose())
                 .header("Square-Version", SQUARE_VERSION),
         };
-        let response = request.timeout(PATIENCE).send().await.map_err(unreachable)?;
-        match response.status().as_u16() {
-            200 => {}
-            404 => return Ok(Answer::NotThere),
-            429 => return Err(ReadBackError::Throttled),
-            status @ (401 | 403) => return Err(ReadBackError::Credential { status, secret: secret.to_owned() }),
-            status @ 500.. => return Err(ReadBackError::Trouble { status }),
-            status => return Err(ReadBackError::Unexpected { status }),
-        }
-        let body = body::up_to(LARGEST_ANSWER, response).await.map_err(unreachable)?;
-        body.map(Answer::Found).ok_or(ReadBackError::TooLarge)
+        read_back::ask(question, |status, _| read_back::by_status(status, secret)).await
     }
-
-    /// An address below an origin, or below the one that stands in for it. An id in the path stays one step of it, whatever
-    /// is in it.
-    fn url(&self, origin: &str, path: &[&str]) -> Result<Url, ReadBackError> {
-        let mut url = Url::parse(self.base_url.as_deref().unwrap_or(origin)).map_err(|_| ReadBackError::Address)?;
-        url.path_segments_mut().map_err(|()| ReadBackError::Address)?.clear().extend(path);
-        Ok(url)
-    }
-}
-
-/// The address holds an id, and says nothing that helps.
-fn unreachable(error: reqwest::Error) -> ReadBackError {
-    ReadBackError::Unreachable(error.without_url())
 }
 
 /// What the delivery says, with the answer. `asked_at` is the moment before the question. Never [`Reading::ReadBack`].
@@ -180,11 +89,11 @@ pub fn complete(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use loopback::{Peer, response};
     use serde_json::{Value, json};
-    use shared::appointment::Standing;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+    use shared::{
+        appointment::Standing,
+        fault::{Fault, Faulty},
     };
 
     use super::*;
@@ -300,94 +209,42 @@ pub(crate) mod tests {
         }
     }
 
-    /// Answers one request and returns it.
-    async fn once(listener: &TcpListener, response: &str) -> String {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut some = [0; 4096];
-            let read = stream.read(&mut some).await.unwrap();
-            assert!(read > 0, "the request ended early");
-            request.extend_from_slice(&some[..read]);
-        }
-        // Who has read enough hangs up.
-        if let Err(error) = stream.write_all(response.as_bytes()).await {
-            assert!(response.len() > LARGEST_ANSWER, "{error}");
-        }
-        String::from_utf8(request).unwrap()
-    }
-
-    fn response(head: &str, body: &str) -> String {
-        format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
-    }
-
-    async fn ask(
-        listener: &TcpListener,
-        calendar: &str,
-        what: &ReadBack,
-        given: &str,
-    ) -> (String, Result<Answer, ReadBackError>) {
-        let base = format!("http://{}/ignored?path", listener.local_addr().unwrap());
-        let client = ReadBackClient::new(shared::cold_start::http_client().unwrap(), Some(base));
+    async fn ask(calendar: &str, what: &ReadBack, given: &str) -> (String, Result<Answer, ReadBackError>) {
+        let peer = Peer::start().await.unwrap();
+        let client = ReadBackClient::new(shared::cold_start::http_client().unwrap(), Some(peer.url().unwrap()));
         let config = config();
         let credential = Secret::new("key-1");
         let secret = config.calendar_secret(calendar);
-        tokio::join!(once(listener, given), client.ask(&config.calendars[calendar], what, &credential, &secret))
+        let (request, answer) =
+            tokio::join!(peer.answer(given), client.ask(&config.calendars[calendar], what, &credential, &secret));
+        (request.unwrap(), answer)
     }
 
     #[tokio::test]
     async fn the_question_travels_with_its_credential_and_the_answer_comes_back() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let given = response("200 OK", &acuity_answer().to_string());
-        let (request, answer) = ask(&listener, "acuity", &acuity("scheduled"), &given).await;
-        assert!(request.starts_with("GET /api/v1/appointments/1126438001"), "{request}");
+        let (request, answer) = ask("acuity", &acuity("scheduled"), &given).await;
+        assert!(request.starts_with("GET /api/v1/appointments/1126438001 HTTP/1.1\r\n"), "{request}");
         // `13579:key-1`
         assert!(request.to_lowercase().contains("authorization: basic mtm1nzk6a2v5lte=\r\n"), "{request}");
         assert!(matches!(answer.unwrap(), Answer::Found(answer) if answer == acuity_answer().to_string().as_bytes()));
 
-        let (request, answer) = ask(&listener, "salon", &square(), &response("404 Not Found", "{}")).await;
-        assert!(request.starts_with("GET /v2/customers/EX2QSVGTZN4K1E5QE1CBFNVQ8M"), "{request}");
+        let (request, answer) = ask("salon", &square(), &response("404 Not Found", "{}")).await;
+        assert!(request.starts_with("GET /v2/customers/EX2QSVGTZN4K1E5QE1CBFNVQ8M HTTP/1.1\r\n"), "{request}");
         let request = request.to_lowercase();
         assert!(request.contains("authorization: bearer key-1\r\n"), "{request}");
         assert!(request.contains("square-version: 2026-09-16\r\n"), "{request}");
         assert!(matches!(answer.unwrap(), Answer::NotThere));
     }
 
-    #[test]
-    fn an_id_is_one_step_of_the_path_whatever_is_in_it() {
-        let client = ReadBackClient::new(shared::cold_start::http_client().unwrap(), None);
-        let url = |id: &str| client.url(ACUITY, &["api", "v1", "appointments", id]).unwrap().to_string();
-        assert_eq!(url("a/../b?c#d"), "https://acuityscheduling.com/api/v1/appointments/a%2F..%2Fb%3Fc%23d");
-        assert_eq!(url(".."), "https://acuityscheduling.com/api/v1/appointments");
-        let nowhere = ReadBackClient { base_url: Some("nowhere".to_owned()), ..client };
-        assert!(matches!(nowhere.url(ACUITY, &[]), Err(ReadBackError::Address)));
-    }
-
     #[tokio::test]
-    async fn every_refusal_is_an_error_that_knows_whether_to_try_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let too_long = "x".repeat(LARGEST_ANSWER + 1);
-        for (head, body, fault, says) in [
-            ("429 Too Many Requests", "", Fault::Transient, "patience"),
-            ("503 Service Unavailable", "", Fault::Transient, "503"),
-            ("401 Unauthorized", "secret-5", Fault::Transient, "tellonce/demo/calendars/acuity"),
-            ("403 Forbidden", "", Fault::Transient, "tellonce/demo/calendars/acuity"),
-            ("301 Moved Permanently\r\nlocation: https://elsewhere.example/", "", Fault::Permanent, "301"),
-            ("200 OK", &too_long, Fault::Permanent, "bytes"),
-        ] {
-            let (_, answer) = ask(&listener, "acuity", &acuity("changed"), &response(head, body)).await;
-            let Err(error) = answer else { panic!("{head}") };
-            assert_eq!(error.fault(), fault, "{head}");
-            assert!(error.to_string().contains(says) && !format!("{error:?}").contains("secret-5"), "{head}: {error}");
+    async fn a_credential_that_is_refused_is_named_and_may_be_mended_until_the_next_try() {
+        for status in ["401 Unauthorized", "403 Forbidden"] {
+            let (_, answer) = ask("acuity", &acuity("changed"), &response(status, "secret-5")).await;
+            let Err(error) = answer else { panic!("{status}") };
+            assert_eq!(error.fault(), Fault::Transient, "{status}");
+            assert!(error.to_string().contains("tellonce/demo/calendars/acuity"), "{error}");
+            assert!(!format!("{error:?}").contains("secret-5"), "{error:?}");
         }
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        drop(listener);
-        let client = ReadBackClient::new(shared::cold_start::http_client().unwrap(), Some(base));
-        let config = config();
-        let gone = client.ask(&config.calendars["salon"], &square(), &Secret::new("hunter2"), "s").await;
-        let Err(gone) = gone else { panic!() };
-        assert_eq!(gone.fault(), Fault::Transient);
-        let shown = format!("{} {gone:?}", shared::fault::chain(&gone));
-        assert!(!shown.contains("hunter2") && !shown.contains("EX2QSV"), "{shown}");
     }
 }

@@ -11,12 +11,13 @@ use shared::{
     appointment::Standing,
     client_config::{CalendarKind, ClientConfig},
     delivery::{Checked, Proof, Unverified, Verified, verify},
+    read_back::Answer,
     secret::Secret,
 };
 
 use crate::{
     booking::{Booking, Kind, NothingBecause, ReadBack, Reading, read},
-    read_back::{Answer, complete},
+    read_back::complete,
 };
 
 /// A client with one calendar of each kind.

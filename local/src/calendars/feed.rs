@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use shared::digest::sha256_hex;
 
-use super::Said;
+use crate::peers::Said;
 
 /// An event that the console, or a test, wrote into a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,15 +1,22 @@
 use std::time::Duration;
 
-use serde_json::json;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    peers::{Account, Trouble},
+    secrets::Secrets,
+};
 
 const FILE: &str = "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nUID:by-hand\nEND:VEVENT\nEND:VCALENDAR\n";
 
 /// The stand-ins, served as the stack serves them.
 struct Served {
     calendars: Arc<Calendars>,
+    peers: Arc<Peers>,
+    secrets: Arc<Secrets>,
     url: String,
     http: reqwest::Client,
     folder: tempfile::TempDir,
@@ -23,14 +30,15 @@ async fn served() -> Served {
     let account = |peer, user: &str, secret: &str| Account { peer, user: user.to_owned(), secret: secret.to_owned() };
     let accounts = vec![account(Peer::Acuity, "7", "acuity"), account(Peer::Square, "", "square")];
     let kept = Some(folder.path().join("calendars.json"));
-    let calendars = Arc::new(Calendars::open(folder.path().join("feeds"), kept, accounts, secrets).unwrap());
+    let peers = Arc::new(Peers::new(accounts, secrets.clone()));
+    let calendars = Arc::new(Calendars::open(folder.path().join("feeds"), kept, peers.clone()).unwrap());
     let feeds = axum::middleware::from_fn_with_state(calendars.clone(), feeds_first);
     let app = calendars.clone().router().fallback(async || "somebody else").layer(feeds);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
     let http = shared::cold_start::http_client().unwrap();
-    Served { calendars, url, http, folder }
+    Served { calendars, peers, secrets, url, http, folder }
 }
 
 impl Served {
@@ -85,7 +93,7 @@ async fn acuity_tells_an_appointment_to_its_account_alone() {
     assert_eq!(served.json(path, &right).await.1["canceled"], true);
     served.calendars.forget_appointment(11).unwrap();
     assert_eq!(served.json(path, &right).await.0, 404);
-    assert_eq!(served.calendars.answers(Peer::Acuity), [(200, 2), (401, 4), (404, 2)].into());
+    assert_eq!(served.peers.answers(Peer::Acuity), [(200, 2), (401, 4), (404, 2)].into());
 }
 
 #[tokio::test]
@@ -104,7 +112,7 @@ async fn square_tells_a_customer_to_its_account_alone_until_the_token_is_another
     assert_eq!((status, &answer["customer"]["phone_number"]), (200, &json!("+972545550199")));
     served.calendars.put_customer(customer(None)).unwrap();
     assert!(served.json(path, "Bearer token").await.1["customer"].get("phone_number").is_none());
-    served.calendars.secrets.rotate("square", "newer");
+    served.secrets.rotate("square", "newer");
     assert_eq!(served.json(path, "Bearer token").await.0, 401);
     assert_eq!(served.json(path, "Bearer newer").await.0, 200);
 }
@@ -164,9 +172,9 @@ async fn troubles_come_one_after_the_other_and_then_it_works_again() {
     let served = served().await;
     served.calendars.set_feed("diary.ics", FILE);
     for (trouble, times) in [(Trouble::Status(503), 2), (Trouble::Empty, 1), (Trouble::Half, 1), (Trouble::Hang, 1)] {
-        served.calendars.fail_next(Peer::Feed, trouble, times);
+        served.peers.fail_next(Peer::Feed, trouble, times);
     }
-    served.calendars.fail_next(Peer::Square, Trouble::Status(500), 1);
+    served.peers.fail_next(Peer::Square, Trouble::Status(500), 1);
     for expected in [(503, 0), (503, 0), (200, 0), (200, FILE.len() / 2)] {
         let (status, _, body) = served.get("/diary.ics", &[]).await;
         assert_eq!((status, body.len()), expected);
@@ -182,9 +190,9 @@ async fn troubles_come_one_after_the_other_and_then_it_works_again() {
             .is_timeout()
     );
     assert_eq!(served.get("/diary.ics", &[]).await.2, FILE);
-    assert_eq!(served.calendars.answers(Peer::Feed), [(0, 1), (200, 3), (503, 2)].into());
-    assert_eq!((served.calendars.requests(Peer::Feed), served.calendars.requests(Peer::Square)), (6, 0));
-    served.calendars.heal();
+    assert_eq!(served.peers.answers(Peer::Feed), [(0, 1), (200, 3), (503, 2)].into());
+    assert_eq!((served.peers.requests(Peer::Feed), served.peers.requests(Peer::Square)), (6, 0));
+    served.peers.heal();
     assert_eq!(served.json("/v2/customers/x", "Bearer token").await.0, 404);
 }
 
@@ -195,8 +203,7 @@ async fn what_was_put_in_is_kept() {
     served.calendars.put_appointment(Appointment::recorded(11, start, "UTC")).unwrap();
     served.calendars.put_event("diary.ics", event("one", "2026-11-24T08:30:00Z")).unwrap();
     let kept = Some(served.folder.path().join("calendars.json"));
-    let again = Calendars::open(served.folder.path().join("feeds"), kept, Vec::new(), served.calendars.secrets.clone())
-        .unwrap();
+    let again = Calendars::open(served.folder.path().join("feeds"), kept, served.peers.clone()).unwrap();
     assert_eq!(again.appointment(11), served.calendars.appointment(11));
     assert_eq!(again.feed("diary.ics").unwrap(), served.calendars.feed("diary.ics").unwrap());
 }

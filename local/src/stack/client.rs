@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::Options;
 use crate::{
     ACCOUNT, REGION,
-    calendars::{Account, Peer},
+    peers::{Account, Peer},
     template,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Client {
     pub(super) lines: BTreeMap<String, ClientLine>,
     #[serde(default)]
     calendars: BTreeMap<String, ClientCalendar>,
+    #[serde(default)]
+    forms: BTreeMap<String, ClientForm>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -41,10 +43,15 @@ struct ClientCalendar {
     user_id: String,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+struct ClientForm {
+    kind: String,
+}
+
 impl Client {
-    /// The accounts that the stand-ins for calendars are to know.
+    /// The accounts that the stand-ins for other people's APIs are to know.
     pub(super) fn accounts(&self) -> Vec<Account> {
-        let account = |(name, calendar): (&String, &ClientCalendar)| {
+        let calendar = |(name, calendar): (&String, &ClientCalendar)| {
             let peer = match calendar.kind.as_str() {
                 "acuity" => Peer::Acuity,
                 "square" => Peer::Square,
@@ -53,7 +60,15 @@ impl Client {
             let secret = format!("tellonce/{}/calendars/{name}", self.id);
             Some(Account { peer, user: calendar.user_id.clone(), secret })
         };
-        self.calendars.iter().filter_map(account).collect()
+        let form = |(name, form): (&String, &ClientForm)| {
+            let peer = match form.kind.as_str() {
+                "meta" => Peer::Graph,
+                "hubspot" => Peer::HubSpot,
+                _ => return None,
+            };
+            Some(Account { peer, user: String::new(), secret: format!("tellonce/{}/forms/{name}", self.id) })
+        };
+        self.calendars.iter().filter_map(calendar).chain(self.forms.iter().filter_map(form)).collect()
     }
 }
 
@@ -100,6 +115,7 @@ pub(super) fn environment(
         ("EZW_BASE_URL", &surroundings.ezw_url),
         ("SHOPIFY_BASE_URL", &surroundings.gateway_url),
         ("CALENDAR_BASE_URL", &surroundings.gateway_url),
+        ("LEAD_BASE_URL", &surroundings.gateway_url),
     ] {
         if let Some(value) = env.get_mut(name) {
             value.clone_from(url);

@@ -24,6 +24,8 @@ use crate::{
     fake_ezw::FakeEzw,
     functions::{Functions, Invocations, LogLine, Setup},
     gateway::Gateway,
+    leads::{self, Leads},
+    peers::Peers,
     ports,
     schedule::Scheduled,
     secrets::Secrets,
@@ -54,7 +56,9 @@ pub struct Stack {
     secrets: Arc<Secrets>,
     clock: Arc<Clock>,
     ezw: FakeEzw,
+    peers: Arc<Peers>,
     calendars: Arc<Calendars>,
+    leads: Arc<Leads>,
     readers: Vec<Arc<Reader>>,
     failures: Arc<Failures>,
     scheduled: Vec<Scheduled>,
@@ -84,8 +88,10 @@ impl Stack {
         let dynamo = Arc::new(Dynamo::open(state.kept("dynamo.db").as_deref(), clock.clone())?);
         dynamo.create_tables(&only_read_streams(&template))?;
         let ezw = start_ezw(&options, &state, &client, &secrets).await?;
-        let kept = state.kept("calendars.json");
-        let calendars = Calendars::open(options.client.join("feeds"), kept, client.accounts(), secrets.clone())?;
+        let peers = Arc::new(Peers::new(client.accounts(), secrets.clone()));
+        let feeds = options.client.join("feeds");
+        let calendars = Arc::new(Calendars::open(feeds, state.kept("calendars.json"), peers.clone())?);
+        let leads = Arc::new(Leads::open(state.kept("leads.json"), peers.clone())?);
 
         let (mut tasks, any) = (Vec::new(), 0);
         let dynamo_url = serve(dynamo.clone().router(), ports::bind(any, "DynamoDB", "")?, &mut tasks)?;
@@ -148,7 +154,9 @@ impl Stack {
             secrets,
             clock,
             ezw,
-            calendars: Arc::new(calendars),
+            peers,
+            calendars,
+            leads,
             readers,
             failures,
             scheduled,
@@ -175,7 +183,8 @@ impl Stack {
         tasks.push(tokio::spawn(sweep(dynamo)).abort_handle());
         let own = crate::console::router(self.clone()).merge(self.calendars.clone().router());
         let feeds_first = from_fn_with_state(self.calendars.clone(), calendars::feeds_first);
-        serve(self.gateway.clone().router(own).layer(feeds_first), listener, &mut tasks)?;
+        let leads_first = from_fn_with_state(self.leads.clone(), leads::leads_first);
+        serve(self.gateway.clone().router(own).layer(feeds_first).layer(leads_first), listener, &mut tasks)?;
         Ok(())
     }
 
@@ -194,9 +203,19 @@ impl Stack {
         &self.ezw
     }
 
+    /// The stand-ins for other people's APIs, as far as they are alike: their troubles, and what they were asked.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
     /// The stand-ins for calendars.
     pub fn calendars(&self) -> &Arc<Calendars> {
         &self.calendars
+    }
+
+    /// The stand-ins for senders of leads.
+    pub fn leads(&self) -> &Leads {
+        &self.leads
     }
 
     /// The database: engine, counters, faults.

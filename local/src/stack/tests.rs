@@ -15,7 +15,7 @@ Resources:
     Properties:
       Timeout: 5
       Environment:
-        Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", TABLE: !Ref Inbox, OWN: "1"}
+        Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", LEAD_BASE_URL: "", TABLE: !Ref Inbox, OWN: "1"}
       Events:
         Door: {Type: HttpApi, Properties: {Path: "/doors/{door}", Method: POST}}
         Poll: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"poll": "feeds", "do": "echo"}'}}
@@ -75,11 +75,39 @@ async fn a_request_reaches_the_function_with_this_machine_around_it() {
     let client = dir.path().canonicalize().unwrap().join("clients/demo/client.toml");
     assert_eq!(env["CLIENT_CONFIG"], client.to_str().unwrap());
     assert_eq!(env["EZW_BASE_URL"], stack.ezw().base_url());
+    assert_eq!(env["LEAD_BASE_URL"], stack.gateway_url());
+    assert!(env.get("CALENDAR_BASE_URL").is_none(), "the template does not give it");
     assert_eq!((&env["TABLE"], &env["AWS_LAMBDA_FUNCTION_NAME"]), (&json!("Inbox"), &json!("child")));
     assert_eq!(env["TELLONCE_CLOCK"], stack.clock().path().to_str().unwrap());
     assert!(env["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     assert_eq!(post(&stack, "/doors", "{}").await, (404, json!({"message": "Not Found"})));
     assert_eq!(stack.ezw().lines(), ["line_1"]);
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_lead_proves_himself_by_the_form_s_secret() {
+    let dir = workspace();
+    let client = dir.path().join("clients/demo");
+    let forms = "client = \"demo\"\n[forms.ads]\nkind = \"meta\"\n[forms.crm]\nkind = \"hubspot\"\n[forms.site]\nkind = \"web\"\n";
+    std::fs::write(client.join("client.toml"), forms).unwrap();
+    let secrets =
+        r#"{"tellonce/demo/forms/ads": "page", "tellonce/demo/forms/crm": "app", "tellonce/demo/forms/site": "x"}"#;
+    std::fs::write(client.join("secrets.json"), secrets).unwrap();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    let status = async |path: &str, token: &str| {
+        let request = stack.ezw().http().get(format!("{}{path}", stack.gateway_url())).bearer_auth(token);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["error"]["code"].as_u64().map_or_else(|| answer["category"].to_string(), |code| code.to_string())
+    };
+    for (token, lead, contact) in [
+        ("page", "100", "\"INVALID_AUTHENTICATION\""),
+        ("app", "190", "\"OBJECT_NOT_FOUND\""),
+        ("x", "190", "\"INVALID_AUTHENTICATION\""),
+    ] {
+        assert_eq!(status("/v26.0/1", token).await, lead, "{token}");
+        assert_eq!(status("/crm/v3/objects/contacts/1", token).await, contact, "{token}");
+    }
     stack.shutdown().await;
 }
 

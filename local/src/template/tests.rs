@@ -198,8 +198,10 @@ fn the_template_of_this_project_is_understood() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
     let template = Template::read(&path, &parameters()).unwrap();
     let names: Vec<&str> = template.functions.iter().map(|f| f.name.as_str()).collect();
-    assert_eq!(names, ["order-notifier", "reminder-scheduler", "webhook-receiver"]);
-    for (function, table) in [("order-notifier", "StoreInbox"), ("reminder-scheduler", "BookingInbox")] {
+    assert_eq!(names, ["lead-first-touch", "order-notifier", "reminder-scheduler", "webhook-receiver"]);
+    let inboxes =
+        [("order-notifier", "StoreInbox"), ("reminder-scheduler", "BookingInbox"), ("lead-first-touch", "LeadInbox")];
+    for (function, table) in inboxes {
         let [inbox] = template.function(function).unwrap().streams.as_slice() else { panic!("{function}") };
         assert_eq!(inbox.table, table);
         let image = |event: &str, image: Value| json!({"eventName": event, "dynamodb": {"NewImage": image}});
@@ -211,7 +213,10 @@ fn the_template_of_this_project_is_understood() {
     }
     let routes: Vec<&str> =
         template.function("webhook-receiver").unwrap().routes.iter().map(|route| route.path.as_str()).collect();
-    assert_eq!(routes, ["/bookings/{calendar}", "/stores/{store}"]);
+    assert_eq!(
+        routes,
+        ["/bookings/{calendar}", "/leads/{form}", "/leads/{form}/{secret}", "/leads/{form}", "/stores/{store}"]
+    );
     let schedules = &template.function("reminder-scheduler").unwrap().schedules;
     let schedules: Vec<(u64, Option<Value>)> =
         schedules.iter().map(|schedule| (schedule.every.as_secs(), schedule.input.clone())).collect();

@@ -206,11 +206,8 @@ impl PartialEvent {
 mod tests {
     use std::fs;
 
+    use loopback::{Peer, response};
     use serde_json::{Value, json};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
 
     use super::*;
     use crate::{
@@ -278,34 +275,16 @@ mod tests {
         balanced(&by_id);
     }
 
-    /// Answers one request and returns it.
-    async fn once(listener: &TcpListener, response: &str) -> String {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        // The question is its last part.
-        while !request.ends_with(b"}}") {
-            let mut some = [0; 4096];
-            let read = stream.read(&mut some).await.unwrap();
-            assert!(read > 0, "the request ended early");
-            request.extend_from_slice(&some[..read]);
-        }
-        stream.write_all(response.as_bytes()).await.unwrap();
-        String::from_utf8(request).unwrap()
-    }
-
-    fn response(head: &str, body: &str) -> String {
-        format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
-    }
-
     #[tokio::test]
     async fn the_question_travels_with_its_token_and_the_answer_comes_back() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Peer::start().await.unwrap();
         let http = shared::cold_start::http_client().unwrap();
-        let base = format!("http://{}/", listener.local_addr().unwrap());
+        let base = format!("{}/", peer.url().unwrap());
         let query = order_query(&scan());
         let given = response("200 OK", &answer(&json!({})));
         let (asked, answered_with) =
-            tokio::join!(once(&listener, &given), look_up(&http, &base, "shpat_test", API_VERSION, &query));
+            tokio::join!(peer.answer(&given), look_up(&http, &base, "shpat_test", API_VERSION, &query));
+        let asked = asked.unwrap();
         assert!(asked.starts_with("POST /admin/api/2026-10/graphql.json HTTP/1.1\r\n"), "{asked}");
         assert!(asked.to_lowercase().contains("x-shopify-access-token: shpat_test\r\n"), "{asked}");
         assert!(asked.ends_with(&serde_json::to_string(&query).unwrap()));
@@ -314,9 +293,9 @@ mod tests {
 
     #[tokio::test]
     async fn every_refusal_is_an_error_that_knows_whether_to_try_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Peer::start().await.unwrap();
         let http = shared::cold_start::http_client().unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let base = peer.url().unwrap();
         let query = order_query(&scan());
         let too_long = "x".repeat(LARGEST_ANSWER + 1);
         for (head, body, fault, says) in [
@@ -328,13 +307,12 @@ mod tests {
             ("200 OK", &too_long, Fault::Permanent, "bytes"),
         ] {
             let given = response(head, body);
-            let (_, answer) =
-                tokio::join!(once(&listener, &given), look_up(&http, &base, "shpat_x", API_VERSION, &query));
+            let (_, answer) = tokio::join!(peer.answer(&given), look_up(&http, &base, "shpat_x", API_VERSION, &query));
             let error = answer.unwrap_err();
             assert_eq!(error.fault(), fault, "{head}");
             assert!(error.to_string().contains(says), "{head}: {error}");
         }
-        drop(listener);
+        drop(peer);
         let gone = look_up(&http, &base, "shpat_secret", API_VERSION, &query).await.unwrap_err();
         assert_eq!(gone.fault(), Fault::Transient);
         let shown = shared::fault::chain(&gone);

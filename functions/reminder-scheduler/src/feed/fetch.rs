@@ -213,11 +213,8 @@ fn may_travel(url: &Url, base_url: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use loopback::{Peer, response};
     use shared::feed::Known;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
 
     use super::*;
 
@@ -273,51 +270,35 @@ mod tests {
     }
 
     /// Answers one request after the other, and returns them.
-    async fn host(listener: &TcpListener, answers: &[String]) -> Vec<String> {
+    async fn host(peer: &Peer, answers: &[String]) -> Vec<String> {
         let mut requests = Vec::new();
         for answer in answers {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let mut some = [0; 4096];
-                let read = stream.read(&mut some).await.unwrap();
-                assert!(read > 0, "the request ended early");
-                request.extend_from_slice(&some[..read]);
-            }
-            // Whoever has heard enough hangs up.
-            if stream.write_all(answer.as_bytes()).await.is_ok() {
-                stream.shutdown().await.unwrap_or_default();
-            }
-            requests.push(String::from_utf8(request).unwrap().to_lowercase());
+            requests.push(peer.answer(answer).await.unwrap().to_lowercase());
         }
         requests
-    }
-
-    fn answer(head: &str, body: &str) -> String {
-        format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
     }
 
     const ADDRESS: &str = "webcal://calendar.example.com/private-hunter2/basic.ics?k=hunter2";
 
     async fn ask(memory: &Memory, answers: &[String]) -> (Vec<String>, Result<Answer, UnreadableFeed>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Peer::start().await.unwrap();
         let http = shared::cold_start::http_client().unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let base = peer.url().unwrap();
         let (address, deadline) = (Secret::new(ADDRESS), Deadline::after(Duration::from_secs(5)));
         let fetched = fetch(&http, &address, Some(&base), memory, at(1), deadline);
-        let (requests, fetched) = tokio::join!(host(&listener, answers), fetched);
+        let (requests, fetched) = tokio::join!(host(&peer, answers), fetched);
         (requests, fetched.map_err(|error| error.unwrap()))
     }
 
     #[tokio::test]
     async fn the_second_question_names_what_the_first_answer_said() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = Peer::start().await.unwrap();
         let http = shared::cold_start::http_client().unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let base = peer.url().unwrap();
         let (address, deadline) = (Secret::new(ADDRESS), Deadline::after(Duration::from_secs(5)));
         let first =
-            answer("200 OK\r\nETag: \"feed-1\"\r\nLast-Modified: Fri, 20 Nov 2026 00:00:00 GMT", "BEGIN:VCALENDAR");
-        let answers = [first, answer("304 Not Modified", "")];
+            response("200 OK\r\nETag: \"feed-1\"\r\nLast-Modified: Fri, 20 Nov 2026 00:00:00 GMT", "BEGIN:VCALENDAR");
+        let answers = [first, response("304 Not Modified", "")];
         let mut memory = Memory { read_at: Some(at(0)), ..Memory::default() };
         let asking = async {
             let answer = fetch(&http, &address, Some(&base), &memory, at(1), deadline).await.unwrap();
@@ -326,7 +307,7 @@ mod tests {
             validators.keep(&mut memory);
             fetch(&http, &address, Some(&base), &memory, at(1), deadline).await.unwrap()
         };
-        let (requests, second) = tokio::join!(host(&listener, &answers), asking);
+        let (requests, second) = tokio::join!(host(&peer, &answers), asking);
         assert_eq!(second, Answer::Unchanged);
         assert!(requests[0].starts_with("get /private-hunter2/basic.ics?k=hunter2 http/1.1\r\n"), "{}", requests[0]);
         assert!(!requests[0].contains("if-none-match") && !requests[0].contains("if-modified-since"));
@@ -336,8 +317,8 @@ mod tests {
 
     #[tokio::test]
     async fn three_redirects_are_followed_and_none_into_the_open() {
-        let to = |place: &str| answer(&format!("302 Found\r\nLocation: {place}"), "");
-        let there = answer("200 OK", "BEGIN:VCALENDAR");
+        let to = |place: &str| response(&format!("302 Found\r\nLocation: {place}"), "");
+        let there = response("200 OK", "BEGIN:VCALENDAR");
         let (requests, fetched) = ask(&Memory::default(), &[to("/b"), to("c?d"), to("/e"), there]).await;
         assert!(matches!(fetched, Ok(Answer::Body { .. })));
         assert!(requests[2].starts_with("get /c?d http"), "{}", requests[2]);
@@ -347,7 +328,7 @@ mod tests {
             let (_, fetched) = ask(&Memory::default(), &[to(open)]).await;
             assert!(matches!(fetched, Err(UnreadableFeed::RedirectInTheOpen)), "{open}");
         }
-        let (_, fetched) = ask(&Memory::default(), &[answer("301 Moved Permanently", "")]).await;
+        let (_, fetched) = ask(&Memory::default(), &[response("301 Moved Permanently", "")]).await;
         assert!(matches!(fetched, Err(UnreadableFeed::Refused { status: 301 })));
     }
 
@@ -355,10 +336,10 @@ mod tests {
     async fn every_trouble_has_a_reason_that_tells_nothing() {
         let endless = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", "x".repeat(MAX_BODY_BYTES + 1));
         for (given, fault, says) in [
-            (answer("503 Service Unavailable", ""), Fault::Transient, "503"),
-            (answer("429 Too Many Requests", ""), Fault::Transient, "429"),
-            (answer("404 Not Found", ""), Fault::Permanent, "store the new one"),
-            (answer("304 Not Modified", ""), Fault::Permanent, "304"),
+            (response("503 Service Unavailable", ""), Fault::Transient, "503"),
+            (response("429 Too Many Requests", ""), Fault::Transient, "429"),
+            (response("404 Not Found", ""), Fault::Permanent, "store the new one"),
+            (response("304 Not Modified", ""), Fault::Permanent, "304"),
             (endless, Fault::Permanent, "larger"),
             (format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", MAX_BODY_BYTES + 1), Fault::Permanent, "larger"),
             ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nBEGIN".to_owned(), Fault::Transient, "did not answer"),

@@ -7,7 +7,7 @@ use shared::{
 };
 
 use super::*;
-use crate::{clock::Clock, secrets::Secrets};
+use crate::{clock::Clock, peers::Peers, secrets::Secrets};
 
 fn demo() -> ClientConfig {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../clients/demo/client.toml");
@@ -43,7 +43,8 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock::open(&folder.path().join("clock")).unwrap());
         let secrets = Arc::new(Secrets::parse("{}", clock).unwrap());
-        let calendars = Calendars::open(folder.path().join("feeds"), None, Vec::new(), secrets).unwrap();
+        let peers = Arc::new(Peers::new(Vec::new(), secrets));
+        let calendars = Calendars::open(folder.path().join("feeds"), None, peers).unwrap();
         Self { config: demo(), calendars, book: BookingBook::default(), _folder: folder }
     }
 
