@@ -516,8 +516,11 @@ mod tests {
                     continue;
                 }
                 let span = at(world.hour)..around(world.hour).until;
+                // What lies behind the window can't be missed, but what is there can be seen there.
                 let sure = before.occurrences.iter().filter(|(id, known)| {
-                    span.start < known.start && known.start < span.end && !known.cancelled && !feed.cannot_tell(id)
+                    let seen = feed.occurrences.contains_key(*id);
+                    let ahead = span.start < known.start && !known.cancelled;
+                    ahead && (seen || (known.start < span.end && !feed.cannot_tell(id)))
                 });
                 let (mut ahead, mut gone) = (0, 0);
                 for (id, _) in sure {
