@@ -10,12 +10,14 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use shared::{
     check::{Finding, Severity},
-    client_config::{CalendarKind, ClientConfig, CustomScheme, StoreKind},
+    client_config::{CalendarKind, ClientConfig, CustomScheme, FormKind, FormScheme, StoreKind},
     secret::Secret,
 };
 
 /// Shorter webhook secrets can be guessed.
 const SHORTEST: usize = 16;
+/// The same for one that stands in an address, which is all that guards it.
+const SHORTEST_IN_PATH: usize = 32;
 /// What the Standard Webhooks specification asks of a key, in bytes.
 const STANDARD_WEBHOOKS_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
@@ -28,12 +30,18 @@ enum Use {
     StandardWebhooks,
     /// Signs, or stands in, another sender's deliveries.
     Webhook,
-    /// Looks orders up in the store. The only one that can be missing.
+    /// Stands at the end of an address.
+    Path,
+    /// Looks orders up in the store. Can be missing.
     StoreApi,
     /// Asks a booking system for what it did not post.
     CalendarApi,
     /// Where a feed is.
     FeedAddress,
+    /// Reads the leads that Meta only names.
+    LeadApi,
+    /// Reads the contacts that `HubSpot` only names. Can be missing: a workflow posts them whole.
+    ContactApi,
 }
 
 /// A secret that a client needs.
@@ -68,7 +76,7 @@ pub(crate) fn needed(config: &ClientConfig) -> Vec<Needed> {
         what: format!("`{name}`: a token of its Admin API, to look up pickups and parcels (read_orders, …)"),
         its_use: Use::StoreApi,
     });
-    lines.chain(webhooks).chain(apis).chain(for_calendars(config)).collect()
+    lines.chain(webhooks).chain(apis).chain(for_calendars(config)).chain(for_forms(config)).collect()
 }
 
 fn for_calendars(config: &ClientConfig) -> impl Iterator<Item = Needed> {
@@ -122,11 +130,82 @@ fn for_calendars(config: &ClientConfig) -> impl Iterator<Item = Needed> {
     })
 }
 
+fn for_forms(config: &ClientConfig) -> impl Iterator<Item = Needed> {
+    config.forms.iter().flat_map(|(name, form)| {
+        let webhook = match &form.verify {
+            FormScheme::Signature => (signed_by(form.kind), Use::Webhook),
+            FormScheme::StandardWebhooks => STANDARD_WEBHOOKS,
+            FormScheme::StaticHeader { .. } => STATIC_HEADER,
+            FormScheme::SecretPath => (
+                "a long random value of letters, digits, - and _; the address that the form posts to ends in it: /leads/…/…",
+                Use::Path,
+            ),
+        };
+        let handshake = (form.kind == FormKind::Meta).then_some((
+            "the verify token: a long random value; type it where the callback URL is set (Meta for Developers, Webhooks)",
+            Use::Webhook,
+        ));
+        let credential = match form.kind {
+            FormKind::Meta => Some((
+                "an access token of the Page that may read its leads (leads_retrieval), a system user's, which does not expire",
+                Use::LeadApi,
+            )),
+            FormKind::HubSpot => Some((
+                "a private app's token, to read contacts (crm.objects.contacts.read); needed when an app's subscription posts",
+                Use::ContactApi,
+            )),
+            _ => None,
+        };
+        let needed = |secret: String, (what, its_use): (&str, Use)| Needed {
+            name: secret,
+            what: format!("`{name}`: {what}"),
+            its_use,
+        };
+        let webhook = needed(config.webhook_secret(name), webhook);
+        let handshake = handshake.map(|what| needed(config.handshake_secret(name), what));
+        let credential = credential.map(|what| needed(config.form_secret(name), what));
+        std::iter::once(webhook).chain(handshake).chain(credential)
+    })
+}
+
+/// What a form's sender proves its deliveries with.
+fn signed_by(kind: FormKind) -> &'static str {
+    match kind {
+        FormKind::Typeform => {
+            "the secret of its webhook (Typeform, Connect, Webhooks, Edit); without one it signs nothing"
+        }
+        FormKind::GoogleAds => {
+            "the key of its webhook (Google Ads, the lead form, Lead delivery option, Webhook integration)"
+        }
+        FormKind::Meta => "the app's secret (Meta for Developers, App settings, Basic)",
+        FormKind::Webflow => {
+            "the secret that came with the webhook when it was made through Webflow's API, or the client secret of the app that \
+             made it"
+        }
+        FormKind::Tally => {
+            "the signing secret of its webhook (Tally, Integrations, Webhooks); without one it signs nothing"
+        }
+        FormKind::HubSpot => "the client secret of the app that signs (HubSpot, the app, Auth)",
+        // They sign nothing, so this is in no file that loads.
+        FormKind::Jotform
+        | FormKind::Elementor
+        | FormKind::GravityForms
+        | FormKind::WpForms
+        | FormKind::ContactForm7
+        | FormKind::Web => "a long random value",
+    }
+}
+
+/// What a sender signs with that follows Standard Webhooks.
+const STANDARD_WEBHOOKS: (&str, Use) = ("the sender's signing secret (whsec_…)", Use::StandardWebhooks);
+/// What a sender puts into a header.
+const STATIC_HEADER: (&str, Use) = ("a long random value; the sender puts it into its header", Use::Webhook);
+
 /// What proves where the deliveries of a sender of somebody's own making come from.
 fn custom(verify: &CustomScheme) -> (&'static str, Use) {
     match verify {
-        CustomScheme::StandardWebhooks => ("the sender's signing secret (whsec_…)", Use::StandardWebhooks),
-        CustomScheme::StaticHeader { .. } => ("a long random value; the sender puts it into its header", Use::Webhook),
+        CustomScheme::StandardWebhooks => STANDARD_WEBHOOKS,
+        CustomScheme::StaticHeader { .. } => STATIC_HEADER,
     }
 }
 
@@ -168,6 +247,10 @@ impl SecretsFile {
                     let what =
                         format!("`{name}` is missing: pickups and parcel scans of unknown orders are told to nobody");
                     add(Severity::Warning, 1, what, "add a token of the store's Admin API, if it reports either");
+                }
+                None if *its_use == Use::ContactApi => {
+                    let what = format!("`{name}` is missing: contacts that HubSpot only names are greeted by nobody");
+                    add(Severity::Warning, 1, what, "add a private app's token, unless a workflow posts the contacts");
                 }
                 None => add(Severity::Error, 1, format!("`{name}` is missing"), &format!("add it: {what}")),
                 Some(versions) => {
@@ -246,10 +329,20 @@ fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'stati
             "is so short that it could be guessed",
             "use at least 16 characters; 32 random ones are good: openssl rand -hex 32",
         )),
+        Use::Path if value.len() < SHORTEST_IN_PATH => Some((
+            Severity::Error,
+            "is so short for an address that it could be guessed",
+            "use at least 32 characters: openssl rand -hex 32",
+        )),
+        Use::Path if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) => Some((
+            Severity::Error,
+            "has characters in it that an address cannot hold as they are",
+            "use letters, digits, - and _ alone: openssl rand -hex 32",
+        )),
         Use::StoreApi if value.trim().is_empty() => {
             Some((Severity::Error, "is empty", "add a token of the store's Admin API, or remove it"))
         }
-        Use::CalendarApi if value.trim().is_empty() => {
+        Use::CalendarApi | Use::LeadApi | Use::ContactApi if value.trim().is_empty() => {
             Some((Severity::Error, "is empty", "add the key or token that `tellonce check` describes"))
         }
         Use::FeedAddress if !is_feed_address(value) => Some((
@@ -257,7 +350,14 @@ fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'stati
             "is not the https address of a feed",
             "copy the address that ends in .ics or begins with webcal://, and write https:// for webcal://",
         )),
-        Use::Line | Use::Webhook | Use::StoreApi | Use::CalendarApi | Use::FeedAddress => None,
+        Use::Line
+        | Use::Webhook
+        | Use::Path
+        | Use::StoreApi
+        | Use::CalendarApi
+        | Use::FeedAddress
+        | Use::LeadApi
+        | Use::ContactApi => None,
     }
 }
 
@@ -285,8 +385,12 @@ mod tests {
     const DEMO: &str = include_str!("../../clients/demo/secrets.json");
 
     fn found(text: &str) -> Vec<String> {
+        found_for(CLIENT, text)
+    }
+
+    fn found_for(client: &str, text: &str) -> Vec<String> {
         let file = SecretsFile { text: text.to_owned(), values: parse(text).unwrap() };
-        let config = ClientConfig::parse(CLIENT).unwrap();
+        let config = ClientConfig::parse(client).unwrap();
         let show = |finding: Finding| {
             assert!(!format!("{finding:?}").contains("hunter"), "a value is shown: {finding:?}");
             format!("{}: {:?} {}", finding.line, finding.severity, finding.what)
@@ -343,6 +447,99 @@ mod tests {
             );
         }
         assert!(after("test-calcom-secret-1", "hunter2")[0].contains("`tellonce/demo/webhooks/clinic` is so short"));
+    }
+
+    /// A client with these forms and nothing else that posts.
+    fn forms(forms: &[(&str, &str)]) -> String {
+        let start = "client = \"f\"\nname = \"F\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\nlanguages = [\"en\"]\n\
+                     [lines.main]\nline_id = \"line_f\"\n";
+        let form = |(name, settings): &(&str, &str)| {
+            format!(
+                "[forms.{name}]\nline = \"main\"\nconsent = {{ stated = \"…\" }}\n\
+                 first_touch = {{ useful_for = \"1d\", text = {{ en = \"Hi\" }} }}\n{settings}\n"
+            )
+        };
+        forms.iter().fold(start.to_owned(), |client, it| client + &form(it))
+    }
+
+    #[test]
+    fn every_form_needs_what_proves_it_and_some_what_reads_their_leads() {
+        let client = forms(&[
+            ("ads", "kind = \"google-ads\""),
+            ("crm", "kind = \"hubspot\"\nnotification_url = \"https://x.example/leads/crm\""),
+            ("meta", "kind = \"meta\""),
+            ("site", "kind = \"web\"\nverify = { scheme = \"standard-webhooks\" }"),
+            ("wp", "kind = \"elementor\""),
+        ]);
+        let config = ClientConfig::parse(&client).unwrap();
+        let names: Vec<String> = needed(&config).into_iter().map(|needed| needed.name).collect();
+        let expected = [
+            "lines/main",
+            "webhooks/ads",
+            "webhooks/crm",
+            "forms/crm",
+            "webhooks/meta",
+            "webhooks/meta/verify",
+            "forms/meta",
+            "webhooks/site",
+            "webhooks/wp",
+        ];
+        assert_eq!(names, expected.map(|name| format!("tellonce/f/{name}")));
+        let missing = found_for(&client, "{}");
+        assert_eq!(missing.iter().filter(|found| found.contains("Error")).count(), 8, "{missing:?}");
+        assert!(
+            missing.contains(
+                &"1: Warning `tellonce/f/forms/crm` is missing: contacts that HubSpot only names are greeted by nobody"
+                    .to_owned()
+            ),
+            "{missing:?}"
+        );
+    }
+
+    #[test]
+    fn a_secret_in_an_address_is_long_and_needs_no_encoding() {
+        let client = forms(&[("jot", "kind = \"jotform\"")]);
+        let problems = |value: &str| {
+            let secrets =
+                serde_json::json!({ "tellonce/f/lines/main": "ezw_line_f", "tellonce/f/webhooks/jot": value });
+            found_for(&client, &secrets.to_string())
+        };
+        assert_eq!(problems("Zm9ybXMtb2YtdGhlLWh1bnRlcl8wMTIz"), Vec::<String>::new());
+        assert!(problems("hunter2hunter2hunter2")[0].contains("is so short for an address"));
+        for odd in ["/", "+", "%", "?", "=", "א", " ", "."] {
+            let found = problems(&format!("hunter2hunter2hunter2hunter2hunter2{odd}"));
+            assert!(found[0].contains("`tellonce/f/webhooks/jot` has characters"), "{odd}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_form_is_checked_as_what_it_is() {
+        let client = forms(&[
+            ("meta", "kind = \"meta\""),
+            ("site", "kind = \"web\"\nverify = { scheme = \"standard-webhooks\" }"),
+        ]);
+        let good = serde_json::json!({
+            "tellonce/f/lines/main": "ezw_line_f",
+            "tellonce/f/webhooks/meta": "an-app-secret-of-meta",
+            "tellonce/f/webhooks/meta/verify": "a-verify-token-of-meta",
+            "tellonce/f/forms/meta": "a-page-token",
+            "tellonce/f/webhooks/site": "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=",
+        });
+        assert_eq!(found_for(&client, &good.to_string()), Vec::<String>::new());
+        for (name, value, says) in [
+            ("webhooks/meta", "hunter2", "is so short that it could be guessed"),
+            ("webhooks/meta/verify", "hunter2", "is so short that it could be guessed"),
+            ("forms/meta", " ", "is empty"),
+            ("webhooks/site", "whsec_hunter!", "is not whsec_ and base64"),
+        ] {
+            let mut secrets = good.clone();
+            secrets[format!("tellonce/f/{name}")] = value.into();
+            let found = found_for(&client, &secrets.to_string());
+            assert!(
+                found.iter().any(|found| found.contains(&format!("`tellonce/f/{name}` {says}"))),
+                "{name}: {found:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A client's whole stack for one story, and the stores and calendars that post to it.
+//! A client's whole stack for one story, and the stores, calendars and forms that post to it.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,6 +30,30 @@ pub(crate) const SQUARE_TOKEN: &str = "story-square-token-1";
 pub(crate) const CRM_SECRET: &str = "whsec_c3RvcmllcyBvZiBhIGNybSwgc2VjcmV0IDAwMDE=";
 /// Token of the channel that Google Calendar pushes through.
 pub(crate) const CHANNEL_TOKEN: &str = "story-channel-token-1";
+/// Secret of the Typeform form of [`FORMS`].
+pub(crate) const TYPEFORM_SECRET: &str = "test-typeform-secret-1";
+/// Key of the Google Ads form.
+pub(crate) const GOOGLE_KEY: &str = "test-google-key-1";
+/// App secret of the Meta form.
+pub(crate) const META_SECRET: &str = "test-meta-app-secret-1";
+/// What Meta repeats when it asks whether the address is ours.
+pub(crate) const META_VERIFY_TOKEN: &str = "test-meta-verify-token-1";
+/// Token of the Page that Meta's leads are read with.
+pub(crate) const META_TOKEN: &str = "story-meta-page-token-1";
+/// Secret of the Webflow form.
+pub(crate) const WEBFLOW_SECRET: &str = "test-webflow-secret-1";
+/// Secret of the Tally form.
+pub(crate) const TALLY_SECRET: &str = "test-tally-signing-secret-1";
+/// Client secret of the `HubSpot` app.
+pub(crate) const HUBSPOT_SECRET: &str = "test-hubspot-client-secret-1";
+/// Token that `HubSpot`'s contacts are read with.
+pub(crate) const HUBSPOT_TOKEN: &str = "story-hubspot-token-1";
+/// What stands at the end of the Jotform form's address.
+pub(crate) const JOTFORM_PATH: &str = "story-jotform_address-0f3a9c27d481";
+/// What stands at the end of the Elementor form's address.
+pub(crate) const ELEMENTOR_PATH: &str = "story-elementor_address-5be07d116c";
+/// What the website's own form puts into its header.
+pub(crate) const WEB_TOKEN: &str = "test-static-header-token-1";
 /// Token of the line.
 pub(crate) const LINE_TOKEN: &str = "ezw_line_story1";
 
@@ -142,6 +166,51 @@ text = { en = "{% if first_name %}{{ first_name }}, {% endif %}tomorrow at {{ ti
 text = { en = "Today at {{ time }}.", he = "היום בשעה {{ time }}." }
 "#;
 
+/// One form of each kind that proves itself in a way of its own; each has a book of its own.
+const FORMS: [(&str, &str); 9] = [
+    ("typeform", "kind = \"typeform\"\nconsent = { field = \"consent\" }"),
+    (
+        "google",
+        "kind = \"google-ads\"\nconsent = { stated = \"By sending this you agree to be answered on WhatsApp.\" }",
+    ),
+    ("meta", "kind = \"meta\"\nconsent = { field = \"optional_1\" }"),
+    ("webflow", "kind = \"webflow\"\nconsent = { field = \"WhatsApp consent\" }"),
+    ("tally", "kind = \"tally\"\nconsent = { field = \"Consent (WhatsApp updates)\" }"),
+    (
+        "jotform",
+        "kind = \"jotform\"\nconsent = { field = \"q6_consent\", accepts = [\"I agree to WhatsApp messages\"] }",
+    ),
+    ("elementor", "kind = \"elementor\"\nconsent = { field = \"WhatsApp\" }"),
+    (
+        "web",
+        r#"kind = "web"
+verify = { scheme = "static-header", header = "X-Webhook-Token" }
+consent = { field = "consent.whatsapp" }"#,
+    ),
+    (
+        "hubspot",
+        r#"kind = "hubspot"
+notification_url = "https://story.example/leads/hubspot"
+consent = { stated = "By sending this you agree to be answered on WhatsApp." }"#,
+    ),
+];
+
+/// What whoever leaves a number on the form `NAME` hears.
+const FIRST_TOUCH: &str = r#"
+[forms.NAME.first_touch]
+useful_for = "1d"
+text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you for writing to {{ store_name }}." }
+"#;
+
+/// The configuration of a client with these forms.
+fn with_forms(client: &str) -> String {
+    let form = |(name, settings): (&str, &str)| {
+        let first_touch = FIRST_TOUCH.replace("NAME", name);
+        format!("\n[forms.{name}]\nline = \"main\"\nbook = \"{name}\"\n{settings}\n{first_touch}")
+    };
+    client.to_owned() + &FORMS.map(form).concat()
+}
+
 /// The configuration of a client with these calendars.
 fn with_calendars(client: &str) -> String {
     let calendar = |(name, settings): (&str, &str)| {
@@ -152,10 +221,10 @@ fn with_calendars(client: &str) -> String {
     client.to_owned() + &calendars.concat()
 }
 
-/// Something a store or a calendar posts.
+/// Something a store, a calendar or a form posts.
 #[derive(Clone)]
 pub(crate) struct Post {
-    /// Route, e.g. `/stores/shop`, `/bookings/clinic`.
+    /// Route, e.g. `/stores/shop`, `/bookings/clinic`, `/leads/typeform`.
     pub(crate) path: String,
     /// Headers.
     pub(crate) headers: Vec<(String, String)>,
@@ -204,7 +273,7 @@ impl World {
         let client = tempfile::tempdir().unwrap();
         let pace = setup.pace.unwrap_or(60_000).to_string();
         let quiet = setup.quiet.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
-        let config = format!("{}\n{}\n{}", quiet.unwrap_or_default(), with_calendars(CLIENT), setup.tail);
+        let config = format!("{}\n{}\n{}", quiet.unwrap_or_default(), with_forms(&with_calendars(CLIENT)), setup.tail);
         std::fs::write(client.path().join("client.toml"), config.replace("PACE", &pace)).unwrap();
         let secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,
@@ -217,6 +286,18 @@ impl World {
             "tellonce/story/webhooks/salon": SQUARE_SECRET,
             "tellonce/story/webhooks/crm": CRM_SECRET,
             "tellonce/story/webhooks/diary": CHANNEL_TOKEN,
+            "tellonce/story/webhooks/typeform": TYPEFORM_SECRET,
+            "tellonce/story/webhooks/google": GOOGLE_KEY,
+            "tellonce/story/webhooks/meta": META_SECRET,
+            "tellonce/story/webhooks/meta/verify": META_VERIFY_TOKEN,
+            "tellonce/story/webhooks/webflow": WEBFLOW_SECRET,
+            "tellonce/story/webhooks/tally": TALLY_SECRET,
+            "tellonce/story/webhooks/jotform": JOTFORM_PATH,
+            "tellonce/story/webhooks/elementor": ELEMENTOR_PATH,
+            "tellonce/story/webhooks/web": WEB_TOKEN,
+            "tellonce/story/webhooks/hubspot": HUBSPOT_SECRET,
+            "tellonce/story/forms/meta": META_TOKEN,
+            "tellonce/story/forms/hubspot": HUBSPOT_TOKEN,
             "tellonce/story/calendars/studio": ACUITY_KEY,
             "tellonce/story/calendars/salon": SQUARE_TOKEN,
             "tellonce/story/calendars/diary": "https://diary.example/secret/diary.ics",
@@ -256,6 +337,13 @@ impl World {
         }
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Asks for a path, and gives status, content type and text of the answer.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {
+        let answer = self.http.get(format!("{}{path}", self.stack.gateway_url())).send().await.unwrap();
+        let content_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), content_type.unwrap_or_default(), answer.text().await.unwrap())
     }
 
     /// Posts, must be accepted, and waits until everything that follows from it is done.
@@ -324,7 +412,7 @@ impl World {
 
     /// What was recorded beside a delivery, or nothing.
     pub(crate) fn outcome(&self, delivery: &str) -> Option<String> {
-        let items = [self.items("StoreInbox"), self.items("BookingInbox")].concat();
+        let items = ["StoreInbox", "BookingInbox", "LeadInbox"].map(|inbox| self.items(inbox)).concat();
         let item = items.iter().find(|item| item["id"] == delivery)?;
         item["outcome"].as_str().map(str::to_owned)
     }

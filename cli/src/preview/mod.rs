@@ -188,6 +188,7 @@ fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> a
             desk.close(&mut shown);
             shown
         }
+        SenderKind::Form(_) => bail!("deliveries of forms cannot be previewed"),
     })
 }
 

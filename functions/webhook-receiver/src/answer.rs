@@ -1,16 +1,74 @@
 //! What a sender is answered: the one place where our words become HTTP.
 
-use shared::{delivery::Refusal, fault::Faulty, inbox::InboxError, secret::SecretError};
+use http::{HeaderValue, StatusCode, header};
+use lambda_http::{Body, Response};
+use shared::{client_config::FormKind, delivery::Refusal, fault::Faulty, inbox::InboxError, secret::SecretError};
+
+use super::SenderKind;
+
+/// What is said to a sender whose request was accepted, which is always answered 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing.
+    Nothing,
+    /// An empty object.
+    EmptyObject,
+    /// What it asked us to repeat.
+    Challenge(String),
+}
+
+impl Answer {
+    /// To a delivery. Google Ads reads JSON; nobody else reads anything.
+    pub fn to(sender: SenderKind) -> Self {
+        match sender {
+            SenderKind::Form(FormKind::GoogleAds) => Self::EmptyObject,
+            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => Self::Nothing,
+        }
+    }
+}
+
+/// As a response.
+pub(super) fn response(outcome: Result<Answer, NotAccepted>) -> Response<Body> {
+    let json = HeaderValue::from_static("application/json");
+    match outcome {
+        Ok(Answer::Nothing) => Response::new(Body::Empty),
+        Ok(Answer::EmptyObject) => text(json, "{}".to_owned()),
+        Ok(Answer::Challenge(challenge)) => text(HeaderValue::from_static("text/plain"), challenge),
+        Err(reason) => {
+            let mut response = text(json, serde_json::json!({ "message": reason.message() }).to_string());
+            *response.status_mut() = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            if let Some(allowed) = reason.allowed() {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            }
+            response
+        }
+    }
+}
+
+fn text(content_type: HeaderValue, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
 
 /// Why a delivery was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// No store or calendar of this name is configured, or the path is none of ours.
+    /// No store, calendar or form of this name is configured, or the path is none of ours.
     #[error("nothing is configured for this path")]
     UnknownRoute,
-    /// Only POST is taken.
-    #[error("only POST is taken here")]
-    Method,
+    /// Only POST is taken, and GET where somebody asks before posting.
+    #[error("only POST{} is taken here", if *.asked_first { ", or GET for the handshake," } else { "" })]
+    Method {
+        /// Whether it is such a place.
+        asked_first: bool,
+    },
+    /// A handshake without what belongs to one.
+    #[error("a handshake has hub.mode=subscribe, hub.verify_token and hub.challenge")]
+    NoHandshake,
+    /// A handshake with another token than ours.
+    #[error("the verify token is not the one that is stored for this form")]
+    WrongToken,
     /// The body is larger than we take.
     #[error("the body has {bytes} bytes; at most {} are taken", shared::inbox::MAX_BODY_BYTES)]
     TooLarge {
@@ -36,17 +94,22 @@ impl NotAccepted {
     pub fn status(&self) -> u16 {
         match self {
             Self::UnknownRoute => 404,
-            Self::Method => 405,
+            Self::NoHandshake => 400,
+            Self::WrongToken => 403,
+            Self::Method { .. } => 405,
             Self::TooLarge { .. } | Self::Inbox(InboxError::TooLarge(_)) => 413,
             Self::ContentType(_) => 415,
             Self::NotBelieved(refusal) => match refusal {
                 Refusal::OtherShop => 403,
+                // As if there were nothing: whoever tries addresses learns of none.
+                Refusal::WrongAddress => 404,
                 // Our own secret is unusable: the sender did nothing wrong, and shall come again.
                 Refusal::SecretUnusable(_) => 503,
                 Refusal::HeaderMissing(_)
                 | Refusal::HeaderMalformed(_)
                 | Refusal::Unsigned
                 | Refusal::Mismatch
+                | Refusal::KeyMissing(_)
                 | Refusal::Stale { .. } => 401,
             },
             Self::Secret(_) | Self::Inbox(InboxError::File(_) | InboxError::Record(_) | InboxError::Look(_)) => 503,
@@ -62,9 +125,23 @@ impl NotAccepted {
             | Self::NotBelieved(Refusal::SecretUnusable(_)) => {
                 "temporarily unavailable; please send it again".to_owned()
             }
-            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType(_) | Self::NotBelieved(_) => {
-                self.to_string()
-            }
+            Self::NotBelieved(Refusal::WrongAddress) => Self::UnknownRoute.to_string(),
+            Self::UnknownRoute
+            | Self::Method { .. }
+            | Self::NoHandshake
+            | Self::WrongToken
+            | Self::TooLarge { .. }
+            | Self::ContentType(_)
+            | Self::NotBelieved(_) => self.to_string(),
+        }
+    }
+
+    /// The methods that are taken, if it was another.
+    pub fn allowed(&self) -> Option<&'static str> {
+        match self {
+            Self::Method { asked_first: true } => Some("GET, POST"),
+            Self::Method { asked_first: false } => Some("POST"),
+            _ => None,
         }
     }
 
@@ -73,9 +150,13 @@ impl NotAccepted {
         match self {
             Self::Secret(error) => matches!(error.fault(), shared::fault::Fault::Transient),
             Self::Inbox(_) | Self::NotBelieved(Refusal::SecretUnusable(_)) => true,
-            Self::UnknownRoute | Self::Method | Self::TooLarge { .. } | Self::ContentType(_) | Self::NotBelieved(_) => {
-                false
-            }
+            Self::UnknownRoute
+            | Self::Method { .. }
+            | Self::NoHandshake
+            | Self::WrongToken
+            | Self::TooLarge { .. }
+            | Self::ContentType(_)
+            | Self::NotBelieved(_) => false,
         }
     }
 }

@@ -4,16 +4,18 @@ use std::{fs, path::PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
+use lambda_http::Body;
 use shared::{
-    client_config::ClientConfig,
+    client_config::{ClientConfig, FormKind},
     delivery::{Checked, Refusal},
     inbox::{InboxError, MAX_BODY_BYTES},
     secret::{Secret, SecretError},
 };
 
-use super::{NotAccepted, SenderKind, judge, route};
+use super::{Answer, NotAccepted, SenderKind, answer::response, handshake::Handshake, judge, route};
 
-/// A client with the calendars that sign in their own ways, under the secrets of the recorded deliveries. A store has a calendar's name.
+/// A client with the calendars and forms that prove themselves in their own ways, under the secrets of the recorded deliveries. A
+/// store and a form have a calendar's name.
 const CLIENT: &str = r#"
 client = "clinic"
 name = "Clinic"
@@ -60,8 +62,27 @@ line = "main"
 phone = { field = "description" }
 "#;
 
+/// Its forms. Those that sign nothing have a secret address or a secret header.
+const FORMS: &[(&str, &str)] = &[
+    ("shop", "typeform"),
+    ("ads", "google-ads"),
+    ("page", "meta"),
+    ("site", "webflow"),
+    ("survey", "tally"),
+    ("crm", "hubspot\"\nnotification_url = \"https://hooks.example.com/t/demo/hubspot"),
+    ("jot", "jotform"),
+    ("old", "elementor"),
+    ("web", "web\"\nverify = { scheme = \"static-header\", header = \"X-Webhook-Token\" }\nname = \"Web"),
+    ("code", "web\"\nverify = { scheme = \"standard-webhooks\" }\nname = \"Code"),
+    ("hand", "webflow\"\nverify = { scheme = \"secret-path\" }\nname = \"Hand"),
+];
+
 fn client() -> ClientConfig {
-    ClientConfig::parse(CLIENT).unwrap()
+    let rest =
+        "line = \"main\"\nconsent = { stated = \"…\" }\nfirst_touch = { useful_for = \"1d\", text = { en = \"Hi\" } }";
+    let form = |(name, kind): &(&str, &str)| format!("\n[forms.{name}]\nkind = \"{kind}\"\n{rest}\n");
+    let forms: String = FORMS.iter().map(form).collect();
+    ClientConfig::parse(&(CLIENT.to_owned() + &forms)).unwrap()
 }
 
 /// A request, and when it came.
@@ -102,11 +123,16 @@ impl Posted {
 
 /// A recorded delivery, as it comes in.
 fn recorded(path: &str, system: &str, case: &str, secret: &str, now: &str) -> Posted {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events/bookings").join(system);
+    of_folder("bookings", path, system, case, secret, now)
+}
+
+fn of_folder(folder: &str, path: &str, system: &str, case: &str, secret: &str, now: &str) -> Posted {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events").join(folder).join(system);
     let text = fs::read_to_string(folder.join(format!("{case}.headers.txt"))).unwrap();
     let pair =
         |(name, value): (&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
-    let body = ["json", "form"].iter().find_map(|kind| fs::read(folder.join(format!("{case}.{kind}"))).ok());
+    let body =
+        ["json", "form", "multipart"].iter().find_map(|kind| fs::read(folder.join(format!("{case}.{kind}"))).ok());
     Posted {
         method: Method::POST,
         path: path.to_owned(),
@@ -137,6 +163,244 @@ fn square() -> Posted {
 
 fn google(case: &str) -> Posted {
     recorded("/bookings/google", "google_calendar", case, "test-channel-token-1", NOON)
+}
+
+/// What stands at the end of a secret address.
+const IN_PATH: &str = "jWqXz0-secret_of_an_address_0123456789";
+
+fn lead(path: &str, system: &str, case: &str, secret: &str) -> Posted {
+    let now = match system {
+        "webflow" => "2026-11-19T09:00:00Z",
+        "hubspot" => "2026-11-19T09:10:01Z",
+        _ => NOON,
+    };
+    of_folder("leads", path, system, case, secret, now)
+}
+
+fn typeform() -> Posted {
+    lead("/leads/shop", "typeform", "form_response", "test-typeform-secret-1")
+}
+
+fn ads() -> Posted {
+    lead("/leads/ads", "google_ads", "lead_as_documented", "test-google-key-1")
+}
+
+fn page() -> Posted {
+    lead("/leads/page", "meta", "leadgen", "test-meta-app-secret-1")
+}
+
+fn webflow() -> Posted {
+    lead("/leads/site", "webflow", "form_submission", "test-webflow-secret-1")
+}
+
+fn tally() -> Posted {
+    lead("/leads/survey", "tally", "form_response", "test-tally-signing-secret-1")
+}
+
+fn hubspot() -> Posted {
+    lead("/leads/crm", "hubspot", "contact_creation", "test-hubspot-client-secret-1")
+}
+
+fn web(case: &str) -> Posted {
+    lead("/leads/web", "web", case, "test-static-header-token-1")
+}
+
+fn jotform() -> Posted {
+    lead(&format!("/leads/jot/{IN_PATH}"), "jotform", "submission", IN_PATH)
+}
+
+fn elementor(case: &str) -> Posted {
+    lead(&format!("/leads/old/{IN_PATH}"), "wordpress", case, IN_PATH)
+}
+
+/// One of each form.
+fn leads() -> Vec<Posted> {
+    let web = ["lead_json", "lead_form"].map(web);
+    let signed = [typeform(), ads(), page(), webflow(), tally(), hubspot()];
+    signed.into_iter().chain(web).chain([jotform(), elementor("elementor_advanced")]).collect()
+}
+
+#[test]
+fn each_form_is_believed_at_its_own_path() {
+    for (posted, id) in [
+        (typeform(), Some("01HF7Z3V9QK2M4N6P8R0S2T4V6")),
+        (ads(), Some("TeSter-lead-0003-aBcD")),
+        (page(), None),
+        (webflow(), Some("65a5d3c8f7e2b40012345678")),
+        (tally(), Some("a4cb511e-d513-4fa5-baee-b815d718dfd1")),
+        (hubspot(), None),
+        (web("lead_json"), None),
+        (web("lead_form"), None),
+        (jotform(), None),
+        (elementor("elementor_advanced"), None),
+        (elementor("elementor_simple"), None),
+    ] {
+        let judged = posted.judged().unwrap();
+        assert!(id.is_none_or(|id| id == judged), "{}: {judged}", posted.path);
+        for (elsewhere, _) in FORMS {
+            let elsewhere = format!("/leads/{elsewhere}");
+            if posted.path != elsewhere {
+                let (status, _) = Posted { path: elsewhere.clone(), ..posted.clone() }.answer();
+                assert!(matches!(status, 401 | 404 | 415 | 503), "{} at {elsewhere}: {status}", posted.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_address_is_one_of_a_form_that_has_it_and_of_no_other() {
+    let nothing = (404, "nothing is configured for this path".to_owned());
+    for (posted, path) in [
+        (jotform(), "/leads/jot".to_owned()),
+        (jotform(), "/leads/jot/".to_owned()),
+        (jotform(), format!("/leads/jot/{}", IN_PATH.to_lowercase())),
+        (jotform(), format!("/leads/jot/{IN_PATH}/")),
+        (jotform(), format!("/leads/jot//{IN_PATH}")),
+        (jotform(), format!("/leads/jot/x/{IN_PATH}")),
+        (jotform(), format!("/leads//{IN_PATH}")),
+        (jotform(), format!("/leads/none/{IN_PATH}")),
+        (jotform(), format!("/stores/jot/{IN_PATH}")),
+        (typeform(), "/leads/shop/test-typeform-secret-1".to_owned()),
+        (typeform(), "/leads/shop/".to_owned()),
+        (web("lead_json"), "/leads/web/test-static-header-token-1".to_owned()),
+        (webflow(), "/leads/hand".to_owned()),
+    ] {
+        assert_eq!(Posted { path: path.clone(), ..posted }.answer(), nothing, "{path}");
+    }
+    // Only the log says which of the two it was.
+    let wrong = Posted { path: "/leads/jot/wrong".to_owned(), ..jotform() }.judged().unwrap_err();
+    assert_eq!(wrong.to_string(), "the secret at the end of the address is not the one stored for it");
+    assert!(!wrong.needs_operator());
+    // One that could sign is taken at a secret address as it comes.
+    let unsigned = lead(&format!("/leads/hand/{IN_PATH}"), "webflow", "form_submission", IN_PATH);
+    assert!(unsigned.with("x-webflow-signature", None).judged().is_ok());
+}
+
+#[test]
+fn each_form_posts_what_its_sender_can() {
+    let form = "application/x-www-form-urlencoded";
+    let multipart = "multipart/form-data; boundary=x";
+    let json = "application/json; charset=utf-8";
+    for posted in leads() {
+        let path = posted.path.clone();
+        let taken = match path.split('/').nth(2).unwrap() {
+            "jot" => [false, true, true],
+            "old" | "web" => [true; 3],
+            _ => [true, false, false],
+        };
+        for (content_type, taken) in [json, form, multipart].into_iter().zip(taken) {
+            let judged = posted.clone().with("content-type", Some(content_type)).judged();
+            assert_eq!(judged.is_ok(), taken, "{path} {content_type}: {judged:?}");
+        }
+        for odd in [None, Some(""), Some("text/plain"), Some("multipart/mixed"), Some("application/xml")] {
+            assert_eq!(posted.clone().with("content-type", odd).answer().0, 415, "{path} {odd:?}");
+        }
+    }
+    assert!(web("lead_json").with("content-type", Some("application/ld+json")).judged().is_ok());
+    let told = jotform().with("content-type", Some(json)).answer().1;
+    let forms = "a form (multipart/form-data or application/x-www-form-urlencoded)";
+    assert_eq!(told, format!("from this sender only {forms} is taken"));
+}
+
+#[test]
+fn what_a_form_cannot_prove_is_refused_and_nothing_of_the_secret_is_said() {
+    let unsigned = "it is not signed; set a secret for this webhook where it is sent from";
+    for (posted, message) in [
+        (typeform().with("typeform-signature", None), unsigned),
+        (tally().with("tally-signature", None), unsigned),
+        (page().with("x-hub-signature-256", None), "the header x-hub-signature-256 is missing"),
+        (webflow().with("x-webflow-signature", None), "the header x-webflow-signature is missing"),
+        (hubspot().with("x-hubspot-signature-v3", None), "the header x-hubspot-signature-v3 is missing"),
+        (web("lead_json").with("x-webhook-token", None), "the header that carries the secret is missing"),
+        (Posted { body: b"{}".to_vec(), ..ads() }, "the body has no google_key; set one where the webhook is set up"),
+    ] {
+        assert_eq!(posted.answer(), (401, message.to_owned()), "{}", posted.path);
+    }
+    for posted in [typeform(), page(), webflow(), tally(), hubspot()] {
+        let mut changed = posted;
+        changed.body.push(b' ');
+        assert_eq!(changed.answer(), (401, Refusal::Mismatch.to_string()), "{}", changed.path);
+    }
+    let wrong_key = lead("/leads/ads", "google_ads", "lead_wrong_key", "test-google-key-1");
+    assert_eq!(wrong_key.answer(), (401, Refusal::Mismatch.to_string()));
+    for late in [webflow(), hubspot()] {
+        let late = Posted { now: NOON.parse().unwrap(), ..late };
+        assert!(late.answer().1.ends_with("s ago; more than 300 s is refused"), "{}", late.path);
+    }
+}
+
+#[test]
+fn either_secret_address_counts_while_one_replaces_the_other() {
+    let two = |first: &str, second: &str| vec![Secret::new(first), Secret::new(second)];
+    for secrets in [two("newer", IN_PATH), two(IN_PATH, "older")] {
+        assert!(Posted { secrets, ..jotform() }.judged().is_ok());
+    }
+    assert_eq!(Posted { secrets: two("newer", "older"), ..jotform() }.answer().0, 404);
+    assert_eq!(Posted { secrets: vec![Secret::new("")], ..jotform() }.answer().0, 503);
+}
+
+#[test]
+fn only_meta_asks_before_it_posts() {
+    let client = client();
+    for (path, allowed) in [
+        ("/leads/page", "GET, POST"),
+        ("/leads/shop", "POST"),
+        (&format!("/leads/jot/{IN_PATH}"), "POST"),
+        ("/stores/shop", "POST"),
+    ] {
+        for method in [Method::GET, Method::PUT, Method::HEAD] {
+            let refused = route(&client, &method, path).unwrap_err();
+            assert_eq!((refused.status(), refused.allowed()), (405, Some(allowed)), "{method} {path}");
+            let response = response(Err(refused));
+            assert_eq!(response.headers()[header::ALLOW], allowed);
+        }
+    }
+    let told = route(&client, &Method::PUT, "/leads/page").unwrap_err().message();
+    assert_eq!(told, "only POST, or GET for the handshake, is taken here");
+    assert_eq!(NotAccepted::UnknownRoute.allowed(), None);
+}
+
+#[test]
+fn a_handshake_has_three_parts_and_is_repeated_as_it_is() {
+    let read = |query: &[(&'static str, &'static str)]| {
+        Handshake::read(|name| query.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+            .map(|handshake| (handshake.token, handshake.challenge))
+    };
+    let whole = &[("hub.mode", "subscribe"), ("hub.verify_token", "t"), ("hub.challenge", "0115")];
+    assert_eq!(read(whole).unwrap(), ("t", "0115"));
+    for torn in [
+        &[][..],
+        &whole[1..],
+        &whole[..2],
+        &[whole[0], whole[2]],
+        &[("hub.mode", "unsubscribe"), ("hub.verify_token", "t"), ("hub.challenge", "1")],
+        &[("hub.mode", "subscribe"), ("hub.verify_token", ""), ("hub.challenge", "1")],
+        &[("hub.mode", "subscribe"), ("hub.verify_token", "t"), ("hub.challenge", "")],
+    ] {
+        let refused = read(torn).unwrap_err();
+        assert_eq!((refused.status(), refused.allowed()), (400, None), "{torn:?}");
+    }
+    assert_eq!((NotAccepted::WrongToken.status(), NotAccepted::WrongToken.needs_operator()), (403, false));
+}
+
+#[test]
+fn each_sender_is_answered_in_its_own_manner() {
+    let client = client();
+    let said = |path| {
+        let response = response(Ok(Answer::to(route(&client, &Method::POST, path).unwrap().kind)));
+        let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+        (response.status().as_u16(), content_type, response.into_body())
+    };
+    let json = Some(HeaderValue::from_static("application/json"));
+    assert_eq!(said("/leads/ads"), (200, json.clone(), Body::Text("{}".to_owned())));
+    for path in ["/leads/shop", "/leads/page", &format!("/leads/old/{IN_PATH}"), "/stores/shop", "/bookings/spa"] {
+        assert_eq!(said(path), (200, None, Body::Empty), "{path}");
+    }
+    let repeated = response(Ok(Answer::Challenge("<b>1158201444</b>".to_owned())));
+    assert_eq!(repeated.headers()[header::CONTENT_TYPE], "text/plain");
+    assert_eq!(repeated.into_body(), Body::Text("<b>1158201444</b>".to_owned()));
+    let refused = response(Err(NotAccepted::NotBelieved(Refusal::KeyMissing("google_key"))));
+    assert_eq!((refused.status().as_u16(), refused.headers().get(header::CONTENT_TYPE).cloned()), (401, json));
 }
 
 #[test]
@@ -174,6 +438,11 @@ fn only_what_is_configured_and_posts_has_an_address() {
         "/bookings/%73hop",
         "/bookings/../stores/shop",
         "/stores/consult",
+        "/leads/consult",
+        "/leads/",
+        "/leads",
+        "/Leads/shop",
+        "/leads/../stores/shop",
         "/shop",
         "/",
         "",
@@ -190,11 +459,12 @@ fn only_what_is_configured_and_posts_has_an_address() {
 }
 
 #[test]
-fn a_store_and_a_calendar_of_one_name_are_two_senders() {
+fn a_store_a_calendar_and_a_form_of_one_name_are_three_senders() {
     let client = client();
     let kind = |path| route(&client, &Method::POST, path).unwrap().kind;
     assert_eq!(kind("/stores/shop"), SenderKind::Store);
     assert_eq!(kind("/bookings/shop"), SenderKind::Calendar);
+    assert_eq!(kind("/leads/shop"), SenderKind::Form(FormKind::Typeform));
 }
 
 #[test]

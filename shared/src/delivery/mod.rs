@@ -1,7 +1,8 @@
-//! A delivery: something a store or a calendar posted to us, believed only after it is verified.
+//! A delivery: something a store, a calendar or a form posted to us, believed only after it is verified.
 //!
 //! The cast: [`Unverified`] is what came in; [`Proof`] how its sender proves itself; [`verify`] is the one way from there
 //! to [`Verified`], which everything behind the door takes. [`Refusal`] says why a delivery was not believed.
+//! [`handshake`] is for what somebody asks before posting anything.
 //!
 //! Promises that nothing is [`Verified`] whose proof does not hold for its raw bytes, compared in constant time. Does
 //! not read the body beyond what a delivery id needs, and does not dedupe: that is the inbox's.
@@ -10,13 +11,13 @@ mod scheme;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::{
-    client_config::{Calendar, CalendarKind, CustomScheme, JsonPointer, Store, StoreKind},
+    client_config::{Calendar, CalendarKind, CustomScheme, Form, FormKind, FormScheme, JsonPointer, Store, StoreKind},
     secret::Secret,
 };
 
@@ -41,9 +42,8 @@ pub enum Proof<'a> {
         header: &'a str,
         /// Where an id of the delivery stands in the body.
         delivery_id: Option<&'a JsonPointer>,
-        /// Whether a delivery without an id is a repeat when its body was here before. So it is for orders: what happens
-        /// to one happens once. An appointment is moved, and moved back, in the same words as it was booked.
-        body_is_id: bool,
+        /// By what a delivery without an id is known.
+        unnamed: Unnamed,
     },
     /// Cal.com's signature.
     CalCom,
@@ -58,6 +58,45 @@ pub enum Proof<'a> {
     },
     /// The token that we gave a channel of Google Calendar.
     GoogleChannel,
+    /// Typeform's signature.
+    Typeform,
+    /// The key that a lead form of Google Ads repeats in each body.
+    GoogleAds,
+    /// Meta's signature.
+    Meta,
+    /// Webflow's signature.
+    Webflow,
+    /// Tally's signature.
+    Tally,
+    /// `HubSpot`'s signature, for deliveries to this URL.
+    HubSpot {
+        /// The URL as registered at `HubSpot`.
+        notification_url: &'a str,
+    },
+    /// A secret value at the end of the address.
+    SecretPath(InPath<'a>),
+}
+
+/// By what a delivery is known whose sender gives it no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unnamed {
+    /// By its body: one that was here before is a repeat. So it is for orders, since what happens to one happens once.
+    ByBody,
+    /// By its receipt: each is new. An appointment is moved, and moved back, in the same words as it was booked.
+    ByReceipt,
+    /// By its body and the minute of its receipt: somebody who presses twice is one lead, and who leaves the same words
+    /// again next week another.
+    ByMinute,
+}
+
+/// What stands at the end of an address, where a secret should. Shows itself to nobody.
+#[derive(Clone, Copy, Default)]
+pub struct InPath<'a>(&'a str);
+
+impl fmt::Debug for InPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InPath(…)")
+    }
 }
 
 impl<'a> Proof<'a> {
@@ -66,7 +105,9 @@ impl<'a> Proof<'a> {
         match &store.kind {
             StoreKind::Shopify { shop_domain } => Self::Shopify { shop_domain },
             StoreKind::WooCommerce { source, .. } => Self::WooCommerce { source },
-            StoreKind::Custom { verify, fields, .. } => Self::custom(verify, fields.delivery_id.as_ref(), true),
+            StoreKind::Custom { verify, fields, .. } => {
+                Self::custom(verify, fields.delivery_id.as_ref(), Unnamed::ByBody)
+            }
         }
     }
 
@@ -77,16 +118,57 @@ impl<'a> Proof<'a> {
             CalendarKind::Calendly { .. } => Self::Calendly,
             CalendarKind::Acuity { .. } => Self::Acuity,
             CalendarKind::Square { notification_url } => Self::Square { notification_url },
-            CalendarKind::Custom { verify, fields, .. } => Self::custom(verify, fields.delivery_id.as_ref(), false),
+            CalendarKind::Custom { verify, fields, .. } => {
+                Self::custom(verify, fields.delivery_id.as_ref(), Unnamed::ByReceipt)
+            }
             CalendarKind::Ics(feed) if feed.google_push => Self::GoogleChannel,
             CalendarKind::Ics(_) => return None,
         })
     }
 
-    fn custom(scheme: &'a CustomScheme, delivery_id: Option<&'a JsonPointer>, body_is_id: bool) -> Self {
+    /// Of a form. One with a secret address has it [at its end](Self::at).
+    pub fn of_form(form: &'a Form) -> Self {
+        match &form.verify {
+            FormScheme::StandardWebhooks => Self::StandardWebhooks,
+            FormScheme::StaticHeader { header } => {
+                Self::StaticHeader { header, delivery_id: None, unnamed: Unnamed::ByMinute }
+            }
+            FormScheme::SecretPath => Self::SecretPath(InPath::default()),
+            FormScheme::Signature => match form.kind {
+                FormKind::Typeform => Self::Typeform,
+                FormKind::GoogleAds => Self::GoogleAds,
+                FormKind::Meta => Self::Meta,
+                FormKind::Webflow => Self::Webflow,
+                FormKind::Tally => Self::Tally,
+                FormKind::HubSpot => {
+                    Self::HubSpot { notification_url: form.notification_url.as_deref().unwrap_or_default() }
+                }
+                // They sign nothing, so this is in no file that loads. Nothing would pass.
+                FormKind::Jotform
+                | FormKind::Elementor
+                | FormKind::GravityForms
+                | FormKind::WpForms
+                | FormKind::ContactForm7
+                | FormKind::Web => Self::SecretPath(InPath::default()),
+            },
+        }
+    }
+
+    /// The same for an address that ends in a secret, or in none. None where nothing of this sender's is: whoever signs
+    /// has no secret in the address, and whoever has one is at no address without it.
+    #[must_use]
+    pub fn at(self, secret: Option<&'a str>) -> Option<Self> {
+        match (self, secret) {
+            (Self::SecretPath(_), Some(given)) => Some(Self::SecretPath(InPath(given))),
+            (Self::SecretPath(_), None) | (_, Some(_)) => None,
+            (proof, None) => Some(proof),
+        }
+    }
+
+    fn custom(scheme: &'a CustomScheme, delivery_id: Option<&'a JsonPointer>, unnamed: Unnamed) -> Self {
         match scheme {
             CustomScheme::StandardWebhooks => Self::StandardWebhooks,
-            CustomScheme::StaticHeader { header } => Self::StaticHeader { header, delivery_id, body_is_id },
+            CustomScheme::StaticHeader { header } => Self::StaticHeader { header, delivery_id, unnamed },
         }
     }
 }
@@ -123,7 +205,7 @@ impl<'a> Unverified<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified<'a> {
-    /// The store or calendar it is from, as configured.
+    /// The store, calendar or form it is from, as configured.
     pub sender: &'a str,
     /// The sender's id of this delivery, or what stands in for it where the sender's is not unique.
     pub delivery_id: String,
@@ -157,9 +239,15 @@ pub enum Refusal {
     /// The sender has no secret set, and says so in its header.
     #[error("it is not signed; set a secret for this webhook where it is sent from")]
     Unsigned,
-    /// The signature, or the secret header, is not right for this body.
+    /// The signature, or the secret in the header or the body, is not right for this body.
     #[error("the signature does not match; is the secret stored for it the sender's?")]
     Mismatch,
+    /// What stands at the end of the address is not the secret. Who tries addresses is not told that this is all.
+    #[error("the secret at the end of the address is not the one stored for it")]
+    WrongAddress,
+    /// The body lacks the key that should prove it.
+    #[error("the body has no {0}; set one where the webhook is set up")]
+    KeyMissing(&'static str),
     /// It was signed too long ago, or in the future.
     #[error("it was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" })]
     Stale {
@@ -176,13 +264,28 @@ pub enum Refusal {
     SecretUnusable(&'static str),
 }
 
+impl Refusal {
+    /// Whether it might be believed with another secret. Any other refusal is about the delivery itself.
+    pub fn is_about_the_secret(&self) -> bool {
+        match self {
+            Self::Mismatch | Self::WrongAddress | Self::SecretUnusable(_) => true,
+            Self::HeaderMissing(_)
+            | Self::HeaderMalformed(_)
+            | Self::Unsigned
+            | Self::KeyMissing(_)
+            | Self::Stale { .. }
+            | Self::OtherShop => false,
+        }
+    }
+}
+
 /// The longest delivery id that is kept as it is, in bytes; a longer one is kept as its hash. It becomes part of a key of
 /// the inbox's table, which may have 2,048.
 const LONGEST_DELIVERY_ID: usize = 512;
 
 /// Believes a delivery, or says why not.
 ///
-/// `sender` is the configured name of the store or calendar. `secret` is one of the values that count now; a caller with
+/// `sender` is the configured name of the store, calendar or form. `secret` is one of the values that count now; a caller with
 /// several tries each.
 pub fn verify<'a>(
     sender: &'a str,
@@ -200,8 +303,8 @@ pub fn verify<'a>(
             scheme::woocommerce(sender, source, secret, unverified)?
         }
         Proof::StandardWebhooks => scheme::standard_webhooks(sender, secret, unverified, now)?,
-        Proof::StaticHeader { header, delivery_id, body_is_id } => {
-            scheme::static_header(sender, header, delivery_id, body_is_id, secret, unverified, now)?
+        Proof::StaticHeader { header, delivery_id, unnamed } => {
+            scheme::static_header(sender, header, delivery_id, unnamed, secret, unverified, now)?
         }
         Proof::CalCom => scheme::calcom(sender, secret, unverified)?,
         Proof::Calendly => scheme::calendly(sender, secret, unverified, now)?,
@@ -211,9 +314,21 @@ pub fn verify<'a>(
             Some(verified) => verified,
             None => return Ok(Checked::Ping),
         },
+        Proof::Typeform => scheme::typeform(sender, secret, unverified)?,
+        Proof::GoogleAds => scheme::google_ads(sender, secret, unverified)?,
+        Proof::Meta => scheme::meta(sender, secret, unverified)?,
+        Proof::Webflow => scheme::webflow(sender, secret, unverified, now)?,
+        Proof::Tally => scheme::tally(sender, secret, unverified)?,
+        Proof::HubSpot { notification_url } => scheme::hubspot(sender, notification_url, secret, unverified, now)?,
+        Proof::SecretPath(InPath(given)) => scheme::secret_path(sender, given, secret, unverified, now)?,
     };
     if verified.delivery_id.len() > LONGEST_DELIVERY_ID {
         verified.delivery_id = scheme::short_hash(verified.delivery_id.as_bytes());
     }
     Ok(Checked::Verified(verified))
+}
+
+/// Whether somebody who asks if an address is ours knows the token that was agreed on: Meta asks so before it posts there.
+pub fn handshake(token: &str, secret: &Secret) -> Result<(), Refusal> {
+    scheme::is_the_secret(token, secret)
 }

@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use ring::hmac;
 
-use super::{Refusal, Unverified, Verified};
-use crate::{client_config::JsonPointer, clock::UnixMillis, digest::sha256_hex, secret::Secret};
+use super::{Refusal, Unnamed, Unverified, Verified};
+use crate::{client_config::JsonPointer, clock::UnixMillis, digest::sha256_hex, json, secret::Secret};
 
-/// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same.
+/// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same, and
+/// Webflow and `HubSpot` ask for it.
 const TIMESTAMP_TOLERANCE_SECONDS: i64 = 300;
 /// The same for Calendly, which repeats a delivery for 24 hours and does not say whether it signs it anew each time. Its
 /// own advice of three minutes would then lose what was sent while we were away. A copy played back to us within that
 /// time is in the inbox already and changes nothing.
 const CALENDLY_TOLERANCE_SECONDS: i64 = 25 * 3600;
+/// The longest header that is kept, in bytes.
+const LONGEST_HEADER: usize = 256;
 
 /// Shopify: base64 of HMAC-SHA256 over the raw body, keyed with the app's client secret as text.
 ///
@@ -96,23 +100,23 @@ pub(super) fn standard_webhooks<'a>(
     let signatures = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
     one_is(right, signatures.filter_map(|signature| BASE64.decode(signature).ok()))?;
     fresh(signed_at, TIMESTAMP_TOLERANCE_SECONDS, now)?;
-    Ok(Verified { sender, delivery_id: id.to_owned(), topic: None, headers: BTreeMap::new(), body: unverified.body })
+    let delivery_id = id.to_owned();
+    let verified = Verified { sender, delivery_id, topic: None, headers: BTreeMap::new(), body: unverified.body };
+    Ok(with_type(verified, unverified))
 }
 
 /// A secret value in a header, for senders that cannot sign. Proves who sent it, not that nobody changed it.
-///
-/// A delivery without an id is known by its body (`body_is_id`), or else, as Acuity's, each is taken for new.
 pub(super) fn static_header<'a>(
     sender: &'a str,
     header: &str,
     delivery_id: Option<&JsonPointer>,
-    body_is_id: bool,
+    unnamed: Unnamed,
     secret: &Secret,
     unverified: Unverified<'a>,
     now: Timestamp,
 ) -> Result<Verified<'a>, Refusal> {
     let given = unverified.headers.get(header).ok_or(Refusal::HeaderMissing("that carries the secret"))?;
-    one_is(key(secret.expose())?, [given.as_bytes()])?;
+    is_the_secret(given, secret)?;
     let from_header = unverified.optional("webhook-id")?.map(str::to_owned);
     let from_body = || {
         let document: serde_json::Value = serde_json::from_slice(unverified.body).ok()?;
@@ -122,7 +126,12 @@ pub(super) fn static_header<'a>(
             _ => None,
         }
     };
-    let verified = if body_is_id { by_body(sender, unverified) } else { by_receipt(sender, unverified, now) };
+    let verified = match unnamed {
+        Unnamed::ByBody => by_body(sender, unverified),
+        Unnamed::ByReceipt => by_receipt(sender, unverified, now),
+        Unnamed::ByMinute => by_minute(sender, unverified, now),
+    };
+    let verified = with_type(verified, unverified);
     Ok(match from_header.or_else(from_body) {
         Some(delivery_id) => Verified { delivery_id, ..verified },
         None => verified,
@@ -222,7 +231,7 @@ pub(super) fn google_channel<'a>(
     secret: &Secret,
     unverified: Unverified<'a>,
 ) -> Result<Option<Verified<'a>>, Refusal> {
-    one_is(key(secret.expose())?, [unverified.header("x-goog-channel-token")?])?;
+    is_the_secret(unverified.header("x-goog-channel-token")?, secret)?;
     if unverified.header("x-goog-resource-state")? == "sync" {
         return Ok(None);
     }
@@ -236,6 +245,161 @@ pub(super) fn google_channel<'a>(
     }))
 }
 
+/// Typeform: `sha256=<base64>` of HMAC-SHA256 over the raw body; no header at all where no secret is set. `event_id`
+/// identifies the delivery.
+///
+/// Source: typeform.com/developers, "Secure your webhooks".
+pub(super) fn typeform<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "typeform-signature";
+    let malformed = || Refusal::HeaderMalformed(HEADER);
+    let signature = unverified.optional(HEADER)?.ok_or(Refusal::Unsigned)?;
+    let signature = BASE64.decode(signature.strip_prefix("sha256=").ok_or_else(malformed)?).map_err(|_| malformed())?;
+    one_is(sign(key(secret.expose())?, &[unverified.body]), [signature])?;
+    Ok(by_id(sender, unverified, &["/event_id"]))
+}
+
+/// Google Ads: the key that was typed where the form was made, in each body as `google_key`. Proves who sent it, not that
+/// nobody changed it. `lead_id` is the lead's own and stays the same when it is sent again.
+///
+/// Source: developers.google.com/google-ads/webhook, "Implementation".
+pub(super) fn google_ads<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    let given: Option<String> = json::document(unverified.body).ok().and_then(|body| body.at("/google_key").as_shape());
+    is_the_secret(given.ok_or(Refusal::KeyMissing("google_key"))?, secret)?;
+    Ok(by_id(sender, unverified, &["/lead_id"]))
+}
+
+/// Meta: `sha256=<hex>` of HMAC-SHA256 over the raw body, keyed with the app's secret. One delivery may name several
+/// leads, so none of their ids is its own: the body's hash is.
+///
+/// Source: developers.facebook.com, "Webhooks", "Validating payloads".
+pub(super) fn meta<'a>(sender: &'a str, secret: &Secret, unverified: Unverified<'a>) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "x-hub-signature-256";
+    let signature = unverified.header(HEADER)?.strip_prefix("sha256=").and_then(from_hex);
+    let signature = signature.ok_or(Refusal::HeaderMalformed(HEADER))?;
+    one_is(sign(key(secret.expose())?, &[unverified.body]), [signature])?;
+    Ok(with_type(by_body(sender, unverified), unverified))
+}
+
+/// Webflow: hex of HMAC-SHA256 over `{unix milliseconds}:{body}`. A submission's id is the delivery's; it stands in
+/// `payload`, or in the older form of the body at its top.
+///
+/// Source: developers.webflow.com, "Working with webhooks".
+pub(super) fn webflow<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "x-webflow-signature";
+    let signature = from_hex(unverified.header(HEADER)?).ok_or(Refusal::HeaderMalformed(HEADER))?;
+    let (stamp, signed_at) = millis(unverified, "x-webflow-timestamp")?;
+    one_is(sign(key(secret.expose())?, &[stamp.as_bytes(), b":", unverified.body]), [signature])?;
+    fresh(signed_at, TIMESTAMP_TOLERANCE_SECONDS, now)?;
+    Ok(by_id(sender, unverified, &["/payload/id", "/_id"]))
+}
+
+/// Tally: base64 of HMAC-SHA256 over the raw body; no header at all where no signing secret is set. `eventId` identifies
+/// the delivery.
+///
+/// Source: tally.so/help, "Webhooks".
+pub(super) fn tally<'a>(sender: &'a str, secret: &Secret, unverified: Unverified<'a>) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "tally-signature";
+    unverified.optional(HEADER)?.ok_or(Refusal::Unsigned)?;
+    verify_base64(secret.expose(), &[unverified.body], unverified, HEADER)?;
+    Ok(by_id(sender, unverified, &["/eventId"]))
+}
+
+/// `HubSpot`, third version: base64 of HMAC-SHA256 over method, URL, raw body and Unix milliseconds. `eventId` may come
+/// again with something else, and one delivery may hold several: the body's hash is its id.
+///
+/// Source: developers.hubspot.com, "Request validation".
+pub(super) fn hubspot<'a>(
+    sender: &'a str,
+    notification_url: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let (stamp, signed_at) = millis(unverified, "x-hubspot-request-timestamp")?;
+    let url = as_hubspot_signs(notification_url);
+    let signed = [b"POST", url.as_bytes(), unverified.body, stamp.as_bytes()];
+    verify_base64(secret.expose(), &signed, unverified, "x-hubspot-signature-v3")?;
+    fresh(signed_at, TIMESTAMP_TOLERANCE_SECONDS, now)?;
+    Ok(with_type(by_body(sender, unverified), unverified))
+}
+
+/// A URL as `HubSpot` signs it: these characters are themselves, even where the URL has them percent-encoded; all others
+/// stay as they are written.
+fn as_hubspot_signs(url: &str) -> String {
+    const DECODED: &str = ":/?@!$'()*,;";
+    let mut signed = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some((before, after)) = rest.split_once('%') {
+        signed.push_str(before);
+        let code = after.get(..2).and_then(from_hex).and_then(|bytes| bytes.first().copied());
+        if let Some(decoded) = code.map(char::from).filter(|decoded| DECODED.contains(*decoded)) {
+            signed.push(decoded);
+            rest = &after[2..];
+        } else {
+            signed.push('%');
+            rest = after;
+        }
+    }
+    signed + rest
+}
+
+/// A secret value at the end of the address, for senders that can do nothing else. Proves who sent it, not that nobody
+/// changed it. No delivery id.
+pub(super) fn secret_path<'a>(
+    sender: &'a str,
+    given: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    is_the_secret(given, secret).map_err(|refusal| match refusal {
+        Refusal::Mismatch => Refusal::WrongAddress,
+        other => other,
+    })?;
+    Ok(with_type(by_minute(sender, unverified, now), unverified))
+}
+
+/// A delivery of a form that the first of these places in its JSON identifies which holds a text or a number; else its
+/// body's hash does.
+fn by_id<'a>(sender: &'a str, unverified: Unverified<'a>, places: &[&str]) -> Verified<'a> {
+    let verified = with_type(by_body(sender, unverified), unverified);
+    let body = json::document(unverified.body).unwrap_or_default();
+    match places.iter().find_map(|place| body.at(place).string()) {
+        Some(delivery_id) => Verified { delivery_id, ..verified },
+        None => verified,
+    }
+}
+
+/// The same, with what its sender says that the body is: a form's may be one of several things, and one of many parts
+/// cannot be read without the boundary that is named there.
+fn with_type<'a>(mut verified: Verified<'a>, unverified: Unverified<'a>) -> Verified<'a> {
+    let said = unverified.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if let Some(said) = said.filter(|said| said.len() <= LONGEST_HEADER) {
+        verified.headers.insert("content-type", said.to_owned());
+    }
+    verified
+}
+
+/// A header that holds Unix milliseconds: as it is written, and in seconds.
+fn millis<'a>(unverified: Unverified<'a>, header: &'static str) -> Result<(&'a str, i64), Refusal> {
+    let stamp = unverified.header(header)?;
+    let millis: i64 = stamp.parse().map_err(|_| Refusal::HeaderMalformed(header))?;
+    Ok((stamp, millis.div_euclid(1000)))
+}
+
 /// A delivery that its body's hash identifies.
 fn by_body<'a>(sender: &'a str, unverified: Unverified<'a>) -> Verified<'a> {
     let delivery_id = short_hash(unverified.body);
@@ -247,6 +411,17 @@ fn by_body<'a>(sender: &'a str, unverified: Unverified<'a>) -> Verified<'a> {
 fn by_receipt<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
     let verified = by_body(sender, unverified);
     Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.millis()), ..verified }
+}
+
+/// A delivery that its body's hash identifies for a minute.
+fn by_minute<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
+    let verified = by_body(sender, unverified);
+    Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.as_second().div_euclid(60)), ..verified }
+}
+
+/// Whether what was given to us is the secret itself.
+pub(super) fn is_the_secret(given: impl AsRef<[u8]>, secret: &Secret) -> Result<(), Refusal> {
+    one_is(key(secret.expose())?, [given])
 }
 
 /// A secret as it is, as a key.
@@ -306,7 +481,7 @@ fn verify_base64(
 fn keep(unverified: Unverified<'_>, names: &[&'static str]) -> Result<BTreeMap<&'static str, String>, Refusal> {
     let mut kept = BTreeMap::new();
     for name in names {
-        if let Some(value) = unverified.optional(name)?.filter(|value| value.len() <= 256) {
+        if let Some(value) = unverified.optional(name)?.filter(|value| value.len() <= LONGEST_HEADER) {
             kept.insert(*name, value.to_owned());
         }
     }

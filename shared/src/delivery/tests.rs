@@ -13,6 +13,7 @@ use super::*;
 
 const KEY: &str = "a secret of the tests";
 const SQUARE_URL: &str = "https://hooks.example.com/bookings/spa";
+const HUBSPOT_URL: &str = "https://hooks.example.com/leads/crm";
 
 fn now() -> Timestamp {
     "2026-11-19T10:00:00Z".parse().unwrap()
@@ -114,6 +115,18 @@ fn the_published_vector_of_square_is_believed_for_its_url_alone() {
     }
 }
 
+#[test]
+fn the_published_vector_of_x_hub_signature_256_is_believed() {
+    let vectors = vectors();
+    let schemes = vectors["other_schemes"].as_array().unwrap();
+    let vector = schemes.iter().find(|vector| vector["scheme"].as_str().unwrap().starts_with("hub sha256")).unwrap();
+    let text = |name: &str| vector[name].as_str().unwrap();
+    let headers = headers(&[("X-Hub-Signature-256", text("signature"))]);
+    let check = |body| check_at(Proof::Meta, text("secret"), &headers, body, now());
+    assert!(check(text("payload").as_bytes()).is_ok());
+    assert_eq!(check(b"Hello, World"), Err(Refusal::Mismatch));
+}
+
 // ------------------------------------------------------------------------------------------------------------- recordings
 
 #[test]
@@ -153,6 +166,73 @@ fn recorded_deliveries_of_booking_systems_are_believed_as_far_as_they_should_be(
         }
     }
     assert!(seen.len() >= 18, "{seen:?}");
+}
+
+#[test]
+fn recorded_deliveries_of_forms_are_believed_as_far_as_they_should_be() {
+    let mut seen = Vec::new();
+    for system in ["typeform", "google_ads", "meta", "webflow", "tally", "hubspot", "jotform", "wordpress", "web"] {
+        let folder = root().join("events/leads").join(system);
+        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+        assert_eq!(manifest["system"], system);
+        for case in manifest["cases"].as_array().unwrap().iter().filter(|case| case["method"] == "POST") {
+            let name = case["case"].as_str().unwrap();
+            let text = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
+            let headers = headers(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
+            // A case without a body of its own goes with that of the case before its first dot.
+            let usual = format!("{}.json", name.split('.').next().unwrap());
+            let body = fs::read(folder.join(case["body_file"].as_str().unwrap_or(&usual))).unwrap();
+            if let Some(hash) = case["body_sha256"].as_str() {
+                assert_eq!(crate::digest::sha256_hex(&body, 32), hash, "{name}");
+            }
+            let (auth, facts) = (&case["auth"], &case["facts"]);
+            let at = auth["now_ms"].as_i64().map_or(now(), |millis| Timestamp::from_millisecond(millis).unwrap());
+            let secret = auth["secret"].as_str().unwrap_or(KEY);
+            let proof = match auth["scheme"].as_str().unwrap() {
+                "typeform" => Proof::Typeform,
+                "google-key-in-body" => Proof::GoogleAds,
+                "meta-hub-256" => Proof::Meta,
+                "webflow" => Proof::Webflow,
+                "tally" => Proof::Tally,
+                "hubspot-v3" => Proof::HubSpot { notification_url: auth["uri"].as_str().unwrap() },
+                "static-header" => Proof::StaticHeader {
+                    header: auth["header"].as_str().unwrap(),
+                    delivery_id: None,
+                    unnamed: Unnamed::ByMinute,
+                },
+                // Who signs nothing is given a secret address.
+                _ => Proof::SecretPath(InPath(KEY)),
+            };
+            match check_at(proof, secret, &headers, &body, at) {
+                Ok(Checked::Verified(verified)) => {
+                    assert_ne!(facts["verify"], false, "{name}");
+                    assert_eq!(verified.headers["content-type"], headers["content-type"].to_str().unwrap(), "{name}");
+                    let by_content = |id: &str| id.len() == 32 || id.split_once('.').is_some_and(|it| it.0.len() == 32);
+                    match system {
+                        "typeform" | "tally" => {
+                            assert_eq!(verified.delivery_id, facts["delivery_id"].as_str().unwrap());
+                        }
+                        "google_ads" | "webflow" => {
+                            assert_eq!(verified.delivery_id, facts["entity_id"].as_str().unwrap());
+                        }
+                        _ => assert!(by_content(&verified.delivery_id), "{name}: {}", verified.delivery_id),
+                    }
+                }
+                Ok(Checked::Ping) => panic!("{name}"),
+                Err(refusal) => {
+                    let expected = match name {
+                        "form_response.unsigned" => Refusal::Unsigned,
+                        "form_submission.unsigned" => Refusal::HeaderMissing("x-webflow-signature"),
+                        _ => Refusal::Mismatch,
+                    };
+                    assert_eq!((&facts["verify"], refusal), (&false.into(), expected), "{name}");
+                }
+            }
+            assert!(check_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
+            seen.push(format!("{system}/{name}"));
+        }
+    }
+    assert!(seen.len() >= 19, "{seen:?}");
 }
 
 // ------------------------------------------------------------------------------------------------------------ each system
@@ -325,8 +405,8 @@ fn a_google_channel_is_known_by_its_token_and_a_notification_by_its_number() {
 fn a_booking_without_a_delivery_id_counts_each_time_and_an_order_once() {
     let pointer: JsonPointer = serde_json::from_str("\"/id\"").unwrap();
     let token = ("X-Webhook-Token", KEY);
-    let proof = |body_is_id| Proof::StaticHeader { header: "X-Webhook-Token", delivery_id: Some(&pointer), body_is_id };
-    let (order, booking) = (proof(true), proof(false));
+    let proof = |unnamed| Proof::StaticHeader { header: "X-Webhook-Token", delivery_id: Some(&pointer), unnamed };
+    let (order, booking) = (proof(Unnamed::ByBody), proof(Unnamed::ByReceipt));
     assert_eq!(id_of(order, &[token], b"{}").unwrap().len(), 32);
     assert!(id_of(booking, &[token], b"{}").unwrap().ends_with(".1795082400000"));
     for proof in [order, booking] {
@@ -337,8 +417,258 @@ fn a_booking_without_a_delivery_id_counts_each_time_and_an_order_once() {
         let missing = id_of(proof, &[], b"{}").unwrap_err();
         assert_eq!(missing.to_string(), "the header that carries the secret is missing");
     }
-    let nowhere = Proof::StaticHeader { header: "not a header's name", delivery_id: None, body_is_id: true };
+    let nowhere = Proof::StaticHeader { header: "not a header's name", delivery_id: None, unnamed: Unnamed::ByBody };
     assert!(id_of(nowhere, &[token], b"{}").is_err());
+}
+
+#[test]
+fn typeform_signs_in_base64_behind_a_prefix_or_not_at_all() {
+    let body = br#"{"event_id":"01HF7Z3V9QK2M4N6P8R0S2T4V6","form_response":{"token":"t"}}"#;
+    let check = |signature: &str| id_of(Proof::Typeform, &[("Typeform-Signature", signature)], body);
+    let right = base64_of(KEY, body);
+    assert_eq!(check(&format!("sha256={right}")).as_deref(), Ok("01HF7Z3V9QK2M4N6P8R0S2T4V6"));
+    assert_eq!(id_of(Proof::Typeform, &[], body), Err(Refusal::Unsigned));
+    for wrong in ["", &right, "sha256", "sha256=*", &format!("SHA256={right}"), &format!("sha1={right}"), "é"] {
+        assert_eq!(check(wrong), Err(Refusal::HeaderMalformed("typeform-signature")), "{wrong}");
+    }
+    for wrong in ["sha256=", "sha256=AAAA", &format!("sha256={}", base64_of("another", body))] {
+        assert_eq!(check(wrong), Err(Refusal::Mismatch), "{wrong}");
+    }
+}
+
+#[test]
+fn google_ads_is_known_by_the_key_in_its_body_and_a_lead_by_its_id() {
+    let check = |body: &str| id_of(Proof::GoogleAds, &[], body.as_bytes());
+    let with = |rest: &str| check(&format!(r#"{{"google_key":"{KEY}"{rest}}}"#));
+    assert_eq!(with(r#","lead_id":"TeSter-1""#).as_deref(), Ok("TeSter-1"));
+    assert_eq!(with(r#","lead_id":12345678901234567890123"#).as_deref(), Ok("12345678901234567890123"));
+    assert_eq!(with(r#","lead_id":1.0E+6"#).as_deref(), Ok("1.0E+6"));
+    for odd in ["", r#","lead_id":null"#, r#","lead_id":"""#, r#","lead_id":{"a":1}"#, r#","lead_id":"\ud800""#] {
+        assert_eq!(with(odd).unwrap().len(), 32, "{odd}");
+    }
+    let key_missing = Err(Refusal::KeyMissing("google_key"));
+    for without in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "\u{1}",
+        r#"{"google_key":5}"#,
+        r#"{"google_key":null}"#,
+        r#"{"key":"a secret"}"#,
+        "{\"google_key\":",
+    ] {
+        assert_eq!(check(without), key_missing, "{without}");
+    }
+    for wrong in ["another", "", "A secret of the tests", "a secret of the tests ", "a secret"] {
+        assert_eq!(check(&format!(r#"{{"google_key":"{wrong}"}}"#)), Err(Refusal::Mismatch), "{wrong}");
+    }
+    // However it is written.
+    assert!(check(r#"{"google_key":"a secret of the\u0020tests"}"#).is_ok());
+    let told = Refusal::KeyMissing("google_key").to_string();
+    assert_eq!(told, "the body has no google_key; set one where the webhook is set up");
+}
+
+#[test]
+fn meta_signs_in_hex_behind_a_prefix_and_one_delivery_may_name_several_leads() {
+    let body = br#"{"object":"page","entry":[{"changes":[{"value":{"leadgen_id":1}},{"value":{"leadgen_id":2}}]}]}"#;
+    let check = |signature: &str| id_of(Proof::Meta, &[("X-Hub-Signature-256", signature)], body);
+    let right = hex_of(KEY, body);
+    let id = check(&format!("sha256={right}")).unwrap();
+    assert_eq!(id, crate::digest::sha256_hex(body, 16));
+    assert_eq!(check(&format!("sha256={}", right.to_uppercase())), Ok(id));
+    let malformed = Err(Refusal::HeaderMalformed("x-hub-signature-256"));
+    for wrong in ["", &right, "sha256=zz", &format!("sha256={}", &right[1..]), &format!("sha1={right}")] {
+        assert_eq!(check(wrong), malformed, "{wrong}");
+    }
+    for wrong in ["sha256=", &format!("sha256={}", hex_of("another", body))] {
+        assert_eq!(check(wrong), Err(Refusal::Mismatch), "{wrong}");
+    }
+    // The older signature beside it proves nothing.
+    let older = [("X-Hub-Signature", "sha1=7848f96b9a8e70cbc2f38177d6665240c652bba2")];
+    assert_eq!(id_of(Proof::Meta, &older, body), Err(Refusal::HeaderMissing("x-hub-signature-256")));
+}
+
+#[test]
+fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
+    let signed_at = now().as_millisecond();
+    let pairs = |stamp: &str, body: &str| {
+        let signature = hex_of(KEY, format!("{stamp}:{body}").as_bytes());
+        vec![("x-webflow-timestamp".to_owned(), stamp.to_owned()), ("x-webflow-signature".to_owned(), signature)]
+    };
+    let check = |stamp: &str, body: &str| {
+        let pairs = pairs(stamp, body);
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        id_of(Proof::Webflow, &pairs, body.as_bytes())
+    };
+    let stamp = signed_at.to_string();
+    assert_eq!(check(&stamp, r#"{"payload":{"id":"65a5"},"_id":"old"}"#).as_deref(), Ok("65a5"));
+    assert_eq!(check(&stamp, r#"{"name":"Form","_id":"6321"}"#).as_deref(), Ok("6321"));
+    assert_eq!(check(&stamp, r#"{"payload":{"id":null}}"#).unwrap().len(), 32);
+    for near in [-300_000, 300_000] {
+        assert!(check(&(signed_at + near).to_string(), "{}").is_ok(), "{near}");
+    }
+    let stale = |seconds| Err(Refusal::Stale { seconds, tolerance: 300 });
+    assert_eq!(check(&(signed_at - 301_000).to_string(), "{}"), stale(301));
+    assert_eq!(check(&(signed_at + 301_000).to_string(), "{}"), stale(-301));
+    // In seconds it is a day of 1970.
+    assert!(matches!(check(&now().as_second().to_string(), "{}"), Err(Refusal::Stale { .. })));
+    for odd in ["soon", "1795082400000.5", "99999999999999999999", "+ 5"] {
+        assert_eq!(check(odd, "{}"), Err(Refusal::HeaderMalformed("x-webflow-timestamp")), "{odd}");
+    }
+    let forged = [("x-webflow-timestamp", stamp.as_str()), ("x-webflow-signature", "00")];
+    assert_eq!(id_of(Proof::Webflow, &forged, b"{}"), Err(Refusal::Mismatch));
+    assert_eq!(id_of(Proof::Webflow, &forged[..1], b"{}"), Err(Refusal::HeaderMissing("x-webflow-signature")));
+    assert_eq!(id_of(Proof::Webflow, &forged[1..], b"{}"), Err(Refusal::HeaderMissing("x-webflow-timestamp")));
+}
+
+#[test]
+fn tally_signs_in_base64_or_not_at_all() {
+    let id = |body: &str| {
+        id_of(Proof::Tally, &[("Tally-Signature", &base64_of(KEY, body.as_bytes()))], body.as_bytes()).unwrap()
+    };
+    assert_eq!(id(r#"{"eventId":"a4cb511e","data":{"eventId":"inner"}}"#), "a4cb511e");
+    assert_eq!(id("{}").len(), 32);
+    assert_eq!(id_of(Proof::Tally, &[], b"{}"), Err(Refusal::Unsigned));
+    for (wrong, refused) in [
+        ("*", Refusal::HeaderMalformed("tally-signature")),
+        ("", Refusal::HeaderMalformed("tally-signature")),
+        (&hex_of(KEY, b"{}"), Refusal::Mismatch),
+        (&base64_of("another", b"{}"), Refusal::Mismatch),
+    ] {
+        assert_eq!(id_of(Proof::Tally, &[("Tally-Signature", wrong)], b"{}"), Err(refused), "{wrong}");
+    }
+}
+
+#[test]
+fn hubspot_signs_its_url_with_some_characters_decoded() {
+    let stamp = now().as_millisecond().to_string();
+    let check = |registered: &str, signed: &str, stamp: &str| {
+        let signature = base64_of(KEY, format!("POST{signed}[]{stamp}").as_bytes());
+        let pairs = [("X-HubSpot-Request-Timestamp", stamp), ("X-HubSpot-Signature-v3", signature.as_str())];
+        id_of(Proof::HubSpot { notification_url: registered }, &pairs, b"[]")
+    };
+    assert_eq!(check(HUBSPOT_URL, HUBSPOT_URL, &stamp), Ok(crate::digest::sha256_hex(b"[]", 16)));
+    for (registered, signed) in [
+        ("https://x.example/%3A%2F%3F%40%21%24%27%28%29%2A%2C%3B", "https://x.example/:/?@!$'()*,;"),
+        ("https://x.example/a%3ab%2fc?d=%2C", "https://x.example/a:b/c?d=,"),
+        // All others stay, what is no encoding too, and nothing is decoded twice.
+        ("https://x.example/%20%26%3D%2B%25%D7%90", "https://x.example/%20%26%3D%2B%25%D7%90"),
+        ("https://x.example/%253A%", "https://x.example/%253A%"),
+        ("https://x.example/%é%2", "https://x.example/%é%2"),
+        ("https://x.example/%%3A", "https://x.example/%:"),
+    ] {
+        assert!(check(registered, signed, &stamp).is_ok(), "{registered}");
+        assert_eq!(check(registered, "https://x.example/", &stamp), Err(Refusal::Mismatch), "{registered}");
+    }
+    let millis = now().as_millisecond();
+    assert!(check(HUBSPOT_URL, HUBSPOT_URL, &(millis - 300_000).to_string()).is_ok());
+    let late = check(HUBSPOT_URL, HUBSPOT_URL, &(millis - 301_000).to_string());
+    assert_eq!(late, Err(Refusal::Stale { seconds: 301, tolerance: 300 }));
+    let odd = check(HUBSPOT_URL, HUBSPOT_URL, "soon");
+    assert_eq!(odd, Err(Refusal::HeaderMalformed("x-hubspot-request-timestamp")));
+}
+
+#[test]
+fn a_secret_address_is_believed_by_its_end_alone_and_shows_it_to_nobody() {
+    let at = |given: &'static str| Proof::SecretPath(InPath::default()).at(Some(given)).unwrap();
+    assert!(id_of(at(KEY), &[], b"anything").is_ok());
+    for wrong in ["", "a secret", "a secret of the tests/", "/a secret of the tests", "A secret of the tests", "x"] {
+        let refused = id_of(at(wrong), &[], b"anything").unwrap_err();
+        assert_eq!(refused, Refusal::WrongAddress, "{wrong}");
+        assert!(refused.is_about_the_secret());
+    }
+    assert_eq!(format!("{:?}", at("hunter2")), "SecretPath(InPath(…))");
+    assert!(!format!("{:?}", id_of(at("hunter2"), &[], b"")).contains("hunter2"));
+}
+
+#[test]
+fn the_same_words_are_one_lead_within_a_minute_and_another_next_week() {
+    let header = Proof::StaticHeader { header: "X-Webhook-Token", delivery_id: None, unnamed: Unnamed::ByMinute };
+    for proof in [header, Proof::SecretPath(InPath(KEY))] {
+        let headers = headers(&[("X-Webhook-Token", KEY)]);
+        let id_at = |seconds: i64| match check_at(
+            proof,
+            KEY,
+            &headers,
+            b"phone=054",
+            now() + SignedDuration::from_secs(seconds),
+        ) {
+            Ok(Checked::Verified(verified)) => verified.delivery_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(id_at(0), id_at(59));
+        assert_ne!(id_at(59), id_at(60));
+        assert_ne!(id_at(0), id_at(7 * 24 * 3600));
+        assert!(id_at(0).ends_with(".29918040"), "{}", id_at(0));
+    }
+    let token = ("X-Webhook-Token", KEY);
+    assert_eq!(id_of(header, &[token, ("webhook-id", "m1")], b"{}").as_deref(), Ok("m1"));
+}
+
+#[test]
+fn a_form_is_proven_as_it_is_configured_and_only_a_secret_address_goes_on() {
+    let form = |settings: &str| -> Form {
+        let rest = "line = \"main\"\nconsent = { stated = \"…\" }\nfirst_touch = { useful_for = \"1d\", text = { en = \"Hi\" } }";
+        toml::from_str(&format!("{settings}\n{rest}")).unwrap()
+    };
+    let header = "verify = { scheme = \"static-header\", header = \"X-Webhook-Token\" }";
+    let cases = [
+        ("kind = \"typeform\"".to_owned(), "Typeform"),
+        ("kind = \"google-ads\"".to_owned(), "GoogleAds"),
+        ("kind = \"meta\"".to_owned(), "Meta"),
+        ("kind = \"webflow\"".to_owned(), "Webflow"),
+        ("kind = \"tally\"".to_owned(), "Tally"),
+        (
+            format!("kind = \"hubspot\"\nnotification_url = \"{HUBSPOT_URL}\""),
+            "HubSpot { notification_url: \"https://hooks.example.com/leads/crm\" }",
+        ),
+        ("kind = \"web\"\nverify = { scheme = \"standard-webhooks\" }".to_owned(), "StandardWebhooks"),
+        (
+            format!("kind = \"wpforms\"\n{header}"),
+            "StaticHeader { header: \"X-Webhook-Token\", delivery_id: None, unnamed: ByMinute }",
+        ),
+    ];
+    for (settings, expected) in cases {
+        let form = form(&settings);
+        let proof = Proof::of_form(&form);
+        assert_eq!(format!("{proof:?}"), expected);
+        assert!(proof.at(None).is_some(), "{expected}");
+        assert!(proof.at(Some(KEY)).is_none(), "{expected}");
+    }
+    for kind in ["jotform", "elementor", "webflow"] {
+        let form = form(&format!("kind = \"{kind}\"\nverify = {{ scheme = \"secret-path\" }}"));
+        let proof = Proof::of_form(&form);
+        assert!(proof.at(None).is_none(), "{kind}");
+        assert!(proof.at(Some(KEY)).is_some(), "{kind}");
+        assert_eq!(id_of(proof, &[], b"{}"), Err(Refusal::WrongAddress), "nothing passes before the address is known");
+    }
+}
+
+#[test]
+fn the_type_of_a_body_is_kept_as_it_was_said_unless_it_is_no_type() {
+    let kept = |value: &[u8]| {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_bytes(value).unwrap());
+        match check_at(Proof::SecretPath(InPath(KEY)), KEY, &headers, b"", now()) {
+            Ok(Checked::Verified(verified)) => verified.headers.get("content-type").cloned(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let multipart = "multipart/form-data; boundary=\"----WebKit 7\"";
+    assert_eq!(kept(multipart.as_bytes()).as_deref(), Some(multipart));
+    assert_eq!(kept(b"text/\xff"), None);
+    assert_eq!(kept(&[b'x'; 257]), None);
+}
+
+#[test]
+fn whoever_asks_first_is_known_by_the_token() {
+    let secret = Secret::new(KEY);
+    assert_eq!(handshake(KEY, &secret), Ok(()));
+    for wrong in ["", "nope", "a secret of the tests "] {
+        assert_eq!(handshake(wrong, &secret), Err(Refusal::Mismatch), "{wrong}");
+    }
+    assert_eq!(handshake("", &Secret::new("")), Err(Refusal::SecretUnusable("not empty")));
 }
 
 #[test]
@@ -353,7 +683,8 @@ fn a_header_that_comes_twice_proves_nothing() {
 #[test]
 fn nothing_is_believed_without_a_key() {
     for proof in PROOFS {
-        let (headers, body) = (signed(proof, "", b"{}"), b"{}");
+        let body = br#"{"google_key":""}"#;
+        let headers = signed(proof, "", body);
         let refused = check_at(proof, "", &headers, body, now()).unwrap_err();
         assert!(matches!(refused, Refusal::SecretUnusable(_)), "{proof:?}: {refused}");
     }
@@ -361,17 +692,26 @@ fn nothing_is_believed_without_a_key() {
 
 // --------------------------------------------------------------------------------------------------------------- anything
 
-const PROOFS: [Proof<'static>; 9] = [
+const PROOFS: [Proof<'static>; 16] = [
     Proof::Shopify { shop_domain: "story.myshopify.com" },
     Proof::WooCommerce { source: "https://story.example/" },
     Proof::StandardWebhooks,
-    Proof::StaticHeader { header: "x-webhook-token", delivery_id: None, body_is_id: false },
+    Proof::StaticHeader { header: "x-webhook-token", delivery_id: None, unnamed: Unnamed::ByReceipt },
     Proof::CalCom,
     Proof::Calendly,
     Proof::Acuity,
     Proof::Square { notification_url: SQUARE_URL },
     Proof::GoogleChannel,
+    Proof::Typeform,
+    Proof::Meta,
+    Proof::Webflow,
+    Proof::Tally,
+    Proof::HubSpot { notification_url: HUBSPOT_URL },
+    Proof::GoogleAds,
+    Proof::SecretPath(InPath("what a stranger makes up")),
 ];
+/// Those whose proof stands in headers: all but the last two.
+const IN_HEADERS: &[Proof<'static>] = PROOFS.split_at(14).0;
 
 /// The headers that a sender with this key would post now.
 fn signed(proof: Proof<'_>, key: &str, body: &[u8]) -> HeaderMap {
@@ -415,6 +755,18 @@ fn signed(proof: Proof<'_>, key: &str, body: &[u8]) -> HeaderMap {
             ("x-goog-resource-state", "exists".to_owned()),
             ("x-goog-message-number", "2".to_owned()),
         ],
+        Proof::Typeform => vec![("typeform-signature", format!("sha256={}", base64(body)))],
+        Proof::Meta => vec![("x-hub-signature-256", format!("sha256={}", hex_of(key, body)))],
+        Proof::Webflow => {
+            let signature = hex_of(key, &[format!("{stamp}000:").as_bytes(), body].concat());
+            vec![("x-webflow-timestamp", format!("{stamp}000")), ("x-webflow-signature", signature)]
+        }
+        Proof::Tally => vec![("tally-signature", base64(body))],
+        Proof::HubSpot { notification_url } => {
+            let content = [b"POST", notification_url.as_bytes(), body, stamp.as_bytes(), b"000"].concat();
+            vec![("x-hubspot-request-timestamp", format!("{stamp}000")), ("x-hubspot-signature-v3", base64(&content))]
+        }
+        Proof::GoogleAds | Proof::SecretPath(_) => vec![("content-type", "application/json".to_owned())],
     };
     headers(&pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
 }
@@ -424,6 +776,8 @@ fn value() -> impl Strategy<Value = HeaderValue> {
     let close = prop_oneof![
         "(t=-?[0-9]{0,20})?,?(v1=[0-9a-fA-F]{0,66},?){0,4}",
         "v1a?,[A-Za-z0-9+/]{0,44}={0,2}",
+        "(sha256=)?[0-9a-fA-F]{0,66}",
+        "(sha256=)?[A-Za-z0-9+/]{0,44}={0,2}",
         "[0-9a-f]{64}",
         "no-secret-provided|sync|exists|",
         "-?[0-9]{1,30}",
@@ -458,7 +812,7 @@ proptest! {
 
     #[test]
     fn what_is_signed_is_believed_and_with_any_byte_changed_is_not(
-        proof in prop::sample::select(&PROOFS[..]),
+        proof in prop::sample::select(IN_HEADERS),
         body in prop::collection::vec(any::<u8>(), 1..300),
         at in any::<prop::sample::Index>(),
         flip in 1_u8..,
@@ -473,5 +827,33 @@ proptest! {
         changed[at.index(body.len())] ^= flip;
         let checked = check_at(proof, key, &headers, &changed, now());
         prop_assert_eq!(checked == Err(Refusal::Mismatch), signs_the_body);
+    }
+    #[test]
+    fn a_lead_of_google_ads_with_any_byte_changed_is_believed_or_refused_without_a_panic(
+        lead_id in any::<String>(),
+        at in any::<prop::sample::Index>(),
+        flip in 0_u8..,
+    ) {
+        let lead_id = lead_id.as_str();
+        let mut body = serde_json::json!({ "lead_id": lead_id, "google_key": KEY }).to_string().into_bytes();
+        let headers = HeaderMap::new();
+        let Ok(Checked::Verified(verified)) = check_at(Proof::GoogleAds, KEY, &headers, &body, now()) else {
+            return Err(TestCaseError::fail("refused"));
+        };
+        prop_assert!(!verified.delivery_id.is_empty() && verified.delivery_id.len() <= LONGEST_DELIVERY_ID);
+        let index = at.index(body.len());
+        body[index] ^= flip;
+        match check_at(Proof::GoogleAds, KEY, &headers, &body, now()) {
+            Ok(Checked::Verified(_)) | Err(Refusal::Mismatch | Refusal::KeyMissing(_)) => {}
+            other => prop_assert!(false, "{other:?}"),
+        }
+    }
+
+    #[test]
+    fn whatever_is_registered_at_hubspot_is_signed_as_some_text(url in any::<String>(), broken in "[%0-9a-fA-F:é]{0,20}") {
+        for url in [url, broken] {
+            let proof = Proof::HubSpot { notification_url: &url };
+            prop_assert!(check_at(proof, KEY, &signed(proof, "another", b""), b"", now()).is_err());
+        }
     }
 }
