@@ -91,11 +91,9 @@ impl Faulty for ReadBackError {
         match self {
             // Nothing is written by asking, so an unknown outcome is as good as none. A credential is mended from outside
             // while we run, and what the delivery reports must not be lost until then.
-            Self::Unreachable(_)
-            | Self::Throttled(_)
-            | Self::Trouble(_)
-            | Self::Credential { .. }
-            | Self::Broken => Fault::Transient,
+            Self::Unreachable(_) | Self::Throttled(_) | Self::Trouble(_) | Self::Credential { .. } | Self::Broken => {
+                Fault::Transient
+            }
             Self::Unexpected(_) | Self::TooLarge | Self::Address => Fault::Permanent,
         }
     }
