@@ -1,7 +1,7 @@
 """The story that scripts/deploy-to-emulator tells; run that.
 
-Starts MiniStack and the fake EZWhatsApp on the loopback, deploys the built template with `sam deploy`, delivers signed orders
-and a booking through the API, and looks at what arrived. Everything it starts and writes is gone afterwards, also when it fails.
+Starts MiniStack and the fake EZWhatsApp on the loopback, deploys the built template with `sam deploy`, delivers signed orders,
+a booking and a lead through the API, and looks at what arrived. Everything it starts and writes is gone afterwards, also when it fails.
 
 What the emulator can't do is done here in its place, and nothing else:
 - it ignores the body of an HTTP API, so the routes are made from that very body after the deployment;
@@ -37,6 +37,7 @@ STACK = "tellonce-demo"
 CLIENT = "demo"
 STORE = "erp"
 CALENDAR = "crm"
+FORM = "website"
 REGION = "eu-central-1"
 # MiniStack's built-in key pair. It means nothing anywhere else.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
@@ -353,6 +354,35 @@ def remind(cloud, crm, told, outputs, ids):
     check(looked["read"] == 1, "the demo's feed was read")
 
 
+def greet(cloud, api_id, token, told, outputs, ids):
+    url, phone = f"{cloud.endpoint}/leads/{FORM}", "+972525550188"
+    headers = {"Host": f"{api_id}.execute-api.localhost", "Content-Type": "application/json", "X-Webhook-Token": token}
+
+    def leave(lead, token=token):
+        body = json.dumps({"lead_id": lead, "full_name": "Roni Azulay", "phone": phone, "whatsapp_consent": "on"}).encode()
+        return http("POST", url, body, {**headers, "X-Webhook-Token": token})[0]
+
+    def row(lead):
+        key = {"subject": {"S": f"lead:{FORM}..{lead}"}, "stage": {"S": "first-touch"}}
+        return cloud.client("dynamodb").get_item(TableName=outputs["LedgerTable"], Key=key).get("Item")
+
+    def greeted():
+        return [message for message in told() if message["key"].startswith("lead:")]
+
+    say("somebody leaves a number on the website, and again, and once more under another id")
+    first, second = (f"L-{secrets.token_hex(6)}" for _ in range(2))
+    check(leave(first, token="not the token") == 401, "a lead without the site's token is refused: 401")
+    check(leave(first) == leave(first) == leave(second) == 200, "the site's own are accepted: 200")
+    (message,) = wait_for("the first touch at the fake EZWhatsApp", greeted, 60)
+    print("  told:", *message["body"].splitlines(), sep="\n      | ", flush=True)
+    wait_for("the second lead in the ledger", lambda: row(second), 30)
+    states = sorted(row(lead)["state"]["S"] for lead in (first, second))
+    check(states == ["accepted", "noted"] and len(greeted()) == 1, "the ledger says: one accepted, one noted, and one message")
+    done = cloud.client("lambda").invoke(FunctionName=ids["LeadFirstTouch"], Payload=json.dumps({"release": FORM}).encode())
+    answer = done["Payload"].read().decode()
+    check("FunctionError" not in done and json.loads(answer)["released"] == 0, f"its role suffices to let go what is held: {answer}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the folder that sam build made")
@@ -414,7 +444,9 @@ def main():
 
         tell(cloud, sender("stores", STORE), told, outputs, ids)
         remind(cloud, sender("bookings", CALENDAR), told, outputs, ids)
-    say(f"told and reminded once, in {time.monotonic() - started:.0f} s")
+        token = values[f"{outputs['SecretsPrefix']}/webhooks/{FORM}"]
+        greet(cloud, outputs["ApiId"], token, told, outputs, ids)
+    say(f"told, reminded and greeted once, in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
