@@ -1,7 +1,7 @@
 //! Greetings: what a number has heard from forms, and how many leads a form has had. Pure.
 //!
 //! The cast: [`Heard`] is what a number has heard; [`Heard::meet`] decides whether it hears another [`Greeting`].
-//! [`Intake`] is a form's count of leads; [`Intake::lets_through`] says whether it greets anybody, or waits for a human.
+//! [`Intake`] is a form's count of leads; [`Intake::gate`] says whether a lead is greeted, waits for a human, or was dropped by one.
 //!
 //! Promises that of two greetings within the window one comes first and the other is a [`Meeting::Repeat`], whichever is
 //! decided about first, as long as the second is decided with what the first one wrote. Does not know numbers: whoever
@@ -83,23 +83,51 @@ pub struct Intake {
     pub held_since: Option<Timestamp>,
     /// When a human last let go what was held.
     pub released_at: Option<Timestamp>,
+    /// When a human last dropped what was held.
+    pub dropped_at: Option<Timestamp>,
+}
+
+/// What becomes of a lead as far as its form is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It is greeted.
+    Open,
+    /// It is greeted, because a human has looked at it: then.
+    Released(Timestamp),
+    /// It waits for a human.
+    Held,
+    /// A human has dropped everything that came as early.
+    Dropped,
 }
 
 impl Intake {
-    /// The number of the window that `now` falls into: windows follow one another on the clock, so that one counter is
-    /// enough. Two of them that meet may let through up to twice the limit.
+    /// When the window that `now` falls into began, in seconds since 1970. Windows follow one another on the clock, so that
+    /// one counter is enough; two of them that meet may let through up to twice the limit.
     pub fn window(limit: Limit, now: Timestamp) -> i64 {
-        now.as_second().div_euclid(limit.within.0.as_secs().max(1))
+        let length = limit.within.0.as_secs().max(1);
+        now.as_second().div_euclid(length) * length
     }
 
-    /// Whether a lead that was received then is greeted, as far as the form is concerned.
-    pub fn lets_through(&self, limit: Limit, received_at: Timestamp) -> bool {
-        self.released(received_at) || (self.held_since.is_none() && self.leads <= limit.leads)
+    /// What becomes of a lead that was received then and is counted.
+    pub fn gate(&self, limit: Limit, received_at: Timestamp) -> Gate {
+        match self.decided(received_at) {
+            Some(gate) => gate,
+            None if self.held_since.is_none() && self.leads <= limit.leads => Gate::Open,
+            None => Gate::Held,
+        }
     }
 
-    /// Whether a human has let this lead go.
-    pub fn released(&self, received_at: Timestamp) -> bool {
-        self.released_at.is_some_and(|at| received_at <= at)
+    /// What a human has decided about a lead that was received then, if anything. The later word counts.
+    pub fn decided(&self, received_at: Timestamp) -> Option<Gate> {
+        let released = self.released_at.filter(|at| received_at <= *at);
+        let dropped = self.dropped_at.filter(|at| received_at <= *at);
+        match (released, dropped) {
+            (Some(released), dropped) if dropped.is_none_or(|dropped| dropped <= released) => {
+                Some(Gate::Released(released))
+            }
+            (_, Some(_)) => Some(Gate::Dropped),
+            (_, None) => None,
+        }
     }
 }
 
@@ -165,14 +193,33 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_open_up_to_its_limit_and_closed_until_a_human_lets_go() {
+    fn a_form_is_open_up_to_its_limit_and_closed_until_a_human_says_something() {
         let limit = limit(30, 1);
-        let intake = |leads, held_since| Intake { leads, held_since, released_at: None };
-        assert!(intake(30, None).lets_through(limit, at(1)) && !intake(31, None).lets_through(limit, at(1)));
-        assert!(!intake(1, Some(at(1))).lets_through(limit, at(2)));
+        let intake = |leads, held_since| Intake { leads, held_since, ..Intake::default() };
+        assert_eq!(intake(30, None).gate(limit, at(1)), Gate::Open);
+        assert_eq!(intake(31, None).gate(limit, at(1)), Gate::Held);
+        assert_eq!(intake(1, Some(at(1))).gate(limit, at(2)), Gate::Held);
         let again = Intake { released_at: Some(at(5)), ..intake(31, Some(at(6))) };
-        assert!(again.lets_through(limit, at(5)) && !again.lets_through(limit, at(6)));
-        assert_ne!(Intake::window(limit, at(1)), Intake::window(limit, at(2)));
+        assert_eq!((again.gate(limit, at(5)), again.gate(limit, at(6))), (Gate::Released(at(5)), Gate::Held));
+        // What was dropped is not greeted, wherever it was at that moment; what was let go after that is.
+        let dropped = Intake { dropped_at: Some(at(7)), ..Intake::default() };
+        assert_eq!((dropped.gate(limit, at(7)), dropped.gate(limit, at(8))), (Gate::Dropped, Gate::Open));
+        let both = |released, dropped| Intake {
+            released_at: Some(at(released)),
+            dropped_at: Some(at(dropped)),
+            ..Intake::default()
+        };
+        assert_eq!(both(5, 7).gate(limit, at(4)), Gate::Dropped);
+        assert_eq!(both(9, 7).gate(limit, at(4)), Gate::Released(at(9)));
+    }
+
+    #[test]
+    fn a_window_that_is_made_longer_ends_and_counts_anew() {
+        let (short, long) = (limit(30, 1), limit(30, 24));
+        assert_eq!(Intake::window(short, at(30)), 30 * 3600);
+        assert_ne!(Intake::window(short, at(1)), Intake::window(short, at(2)));
+        assert!(Intake::window(long, at(30)) < Intake::window(short, at(30)));
+        assert!(Intake::window(long, at(30 + 24)) > Intake::window(short, at(30)), "at the latest a window later");
     }
 
     proptest! {

@@ -207,6 +207,7 @@ impl Inbox {
             .table_name(&self.table)
             .filter_expression("sender = :sender AND begins_with(outcome, :outcome)")
             .projection_expression("id")
+            .consistent_read(true)
             .expression_attribute_values(":sender", Value::S(sender.to_owned()))
             .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
             .set_exclusive_start_key(from.map(|place| place.0))
@@ -217,16 +218,36 @@ impl Inbox {
         Ok((ids, page.last_evaluated_key.map(Place)))
     }
 
-    /// Sends a delivery down the same path again, unless its outcome is no longer one that begins so. Says whether it did.
+    /// Sends a delivery down the same path again, if its outcome still begins so. Says whether it did.
     pub async fn replay(&self, id: &str, outcome: &str) -> Result<bool, InboxError> {
-        let update = self
+        self.turn(id, outcome, "REMOVE outcome, outcome_at", None).await
+    }
+
+    /// Writes another outcome beside a delivery, if the one that stands there still begins so. Says whether it did.
+    pub async fn amend(&self, id: &str, outcome: &str, then: &str, now: Timestamp) -> Result<bool, InboxError> {
+        self.turn(id, outcome, "SET outcome = :then, outcome_at = :now", Some((then, now))).await
+    }
+
+    async fn turn(
+        &self,
+        id: &str,
+        outcome: &str,
+        expression: &str,
+        then: Option<(&str, Timestamp)>,
+    ) -> Result<bool, InboxError> {
+        let mut update = self
             .db
             .update_item()
             .table_name(&self.table)
             .key("id", Value::S(id.to_owned()))
-            .update_expression("REMOVE outcome, outcome_at")
+            .update_expression(expression)
             .condition_expression("begins_with(outcome, :outcome)")
             .expression_attribute_values(":outcome", Value::S(outcome.to_owned()));
+        if let Some((then, now)) = then {
+            update = update
+                .expression_attribute_values(":then", Value::S(then.to_owned()))
+                .expression_attribute_values(":now", Value::N(now.millis().to_string()));
+        }
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error)

@@ -122,6 +122,9 @@ pub enum NothingBecause {
     /// The lead has to be asked for, and there is no credential to ask with.
     #[error("there is no credential to ask for the lead with")]
     ReadBackNotSetUp,
+    /// The sender's API does not take our credential.
+    #[error("the sender's API does not accept our credential; store a valid one, then replay this")]
+    CredentialRefused,
     /// The lead was asked for, and the answer is of no use.
     #[error("the lead could not be read back")]
     ReadBackFailed,
@@ -148,6 +151,7 @@ impl NothingBecause {
             Self::CountryNotAllowed(_) => "country-not-allowed",
             Self::NotUnderstood(_) => "not-understood",
             Self::ReadBackNotSetUp => "read-back-not-set-up",
+            Self::CredentialRefused => "credential-refused",
             Self::ReadBackFailed => "read-back-failed",
             Self::LeadNotThere => "lead-not-there",
         }
@@ -161,6 +165,7 @@ impl NothingBecause {
             | Self::NoPhone
             | Self::NotUnderstood(_)
             | Self::ReadBackNotSetUp
+            | Self::CredentialRefused
             | Self::ReadBackFailed
             | Self::LeadNotThere => true,
             Self::Test

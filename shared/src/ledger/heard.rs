@@ -7,7 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
 
 use super::{Ledger, LedgerError, item::ItemError};
-use crate::greeting::{Heard, LONGEST_WINDOW};
+use crate::{
+    appointment::HEADER_STAGE,
+    greeting::{Heard, LONGEST_WINDOW},
+};
 
 /// The stage of the row that holds the greetings of a `contact:{hash}`.
 const STAGE: &str = "greetings";
@@ -37,9 +40,9 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Heard, ItemErro
 }
 
 impl Ledger {
-    /// What a contact (see [`super::contact_subject`]) has heard, as it is now.
-    pub async fn heard(&self, contact: &str) -> Result<Heard, LedgerError> {
-        Ok(self.get(contact, STAGE).await?.as_ref().map(from_item).transpose()?.unwrap_or_default())
+    /// Whether a contact (see [`super::contact_subject`]) has asked not to be written to.
+    pub async fn opted_out(&self, contact: &str) -> Result<bool, LedgerError> {
+        Ok(self.get(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Ledger {
-    /// Counts a lead of a form, and gives the count. A lead that a human has let go is not counted again; a delivery that
-    /// comes again after a failure is: too many are held rather than too few.
+    /// Counts a lead of a form, and gives the count. A lead that a human has decided about is not counted again; see
+    /// [`Self::uncount_lead`] for one that turns out to be known.
     pub async fn count_lead(
         &self,
         form: &str,
@@ -31,7 +31,8 @@ impl Ledger {
             self.form(form)
                 .update_expression(expression)
                 .condition_expression(format!(
-                    "{condition} AND (attribute_not_exists(released_at) OR released_at < :received)"
+                    "{condition} AND (attribute_not_exists(released_at) OR released_at < :received) \
+                     AND (attribute_not_exists(dropped_at) OR dropped_at < :received)"
                 ))
                 .expression_attribute_names("#window", "window")
                 .expression_attribute_values(":window", Value::N(window.to_string()))
@@ -50,7 +51,7 @@ impl Ledger {
             ] {
                 known = match counted(count(expression, condition).await)? {
                     Ok(intake) => return Ok(intake),
-                    Err(there) if there.released(received_at) => return Ok(there),
+                    Err(there) if there.decided(received_at).is_some() => return Ok(there),
                     Err(there) => there,
                 };
             }
@@ -69,11 +70,27 @@ impl Ledger {
         counted(update.send().await).map(|held| held.is_ok())
     }
 
-    /// Greets whoever leaves their number in a form again. What was received until now is not counted once more.
-    pub async fn release_form(&self, form: &str, now: Timestamp) -> Result<(), LedgerError> {
+    /// Takes a lead back that was counted at `counted_at`, because it was counted before.
+    pub async fn uncount_lead(&self, form: &str, limit: Limit, counted_at: Timestamp) -> Result<(), LedgerError> {
         let update = self
             .form(form)
-            .update_expression("SET released_at = :now REMOVE held_since, #window, leads")
+            .update_expression("ADD leads :less")
+            .condition_expression("#window = :window AND leads > :none")
+            .expression_attribute_names("#window", "window")
+            .expression_attribute_values(":window", Value::N(Intake::window(limit, counted_at).to_string()))
+            .expression_attribute_values(":less", Value::N("-1".to_owned()))
+            .expression_attribute_values(":none", Value::N("0".to_owned()));
+        counted(update.send().await).map(drop)
+    }
+
+    /// Greets whoever leaves their number in a form again. What was received until now is greeted, or is dropped. A form
+    /// that is not held stays as it is: said twice, it means the moment it was said first.
+    pub async fn open_form(&self, form: &str, greet: bool, now: Timestamp) -> Result<(), LedgerError> {
+        let said = if greet { "released_at" } else { "dropped_at" };
+        let update = self
+            .form(form)
+            .update_expression(format!("SET {said} = :now REMOVE held_since, #window, leads"))
+            .condition_expression("attribute_exists(held_since)")
             .expression_attribute_names("#window", "window")
             .expression_attribute_values(":now", Value::N(now.millis().to_string()));
         counted(update.send().await).map(drop)
@@ -121,5 +138,6 @@ fn read(item: &HashMap<String, Value>) -> Intake {
         leads: number("leads").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         held_since: number("held_since").map(from_millis),
         released_at: number("released_at").map(from_millis),
+        dropped_at: number("dropped_at").map(from_millis),
     }
 }

@@ -2,12 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Shift, Slots, TellError, Teller, Told};
+use super::{OPTED_OUT, Shift, Slots, TellError, Teller, Told};
 use crate::{
     client_config::{Limit, RepeatRule},
     greeting::{Greeting, Heard, Meeting},
     ledger::{Change, Claim, Key, News, Opened, Owner, Row, Saved, State, Words},
 };
+
+/// The name in [`crate::ledger::Context::values`] of when a human let a lead go.
+pub const RELEASED_AT: &str = "released_at";
 
 /// How often what somebody has heard is read anew when others write it at the same time.
 const TRIES: usize = 8;
@@ -47,7 +50,9 @@ impl Teller {
         for _ in 0..TRIES {
             let now = self.clock.now();
             let next = Greeting { form: form.to_owned(), lead: news.key.subject().to_owned(), at: now };
-            let row = Row::open(news, news.key.clone(), shift.owner.clone(), shift.lease_until(now), now);
+            let mut row = Row::open(news, news.key.clone(), shift.owner.clone(), shift.lease_until(now), now);
+            // Its delivery may not come as far again, should this function die: its form may be held by then.
+            row.due_at = row.due_at.or(row.lease_until);
             let after = match heard.meet(&next, rules.repeat, rules.per_phone) {
                 Meeting::Greet(after) => after,
                 Meeting::Repeat(before) if before.lead == next.lead => {
@@ -63,7 +68,7 @@ impl Teller {
                 }
                 Meeting::Repeat(before) => {
                     let reason =
-                        format!("already-greeted: this number was greeted at {:.0} for {}", before.at, before.lead);
+                        format!("already-greeted: since {:.0} this number is greeted for {}", before.at, before.lead);
                     return Ok(self.write_down(shift, slots, news, reason).await?.unwrap_or(Greeted::Repeat));
                 }
                 Meeting::TooOften(limit) => {
@@ -125,7 +130,7 @@ impl Teller {
                 match self.ledger.save(&row, &next).await? {
                     Saved::Yes => {
                         let owner = next.owner.clone().unwrap_or(Owner(String::new()));
-                        let reason = "its reader does not want to be written to".to_owned();
+                        let reason = OPTED_OUT.to_owned();
                         Err(self.settle(next, &Change::Supersede { owner, reason }).await?)
                     }
                     Saved::Overtaken(now) => Err(Told::Waits(now.key, now.state)),
@@ -135,10 +140,17 @@ impl Teller {
         })
     }
 
-    /// How long somebody has waited for an accepted greeting, in seconds. Quiet hours are nobody's delay.
+    /// Whether the reader of a greeting has asked not to be written to.
+    pub(super) async fn opted_out(&self, row: &Row) -> Result<bool, TellError> {
+        Ok(row.key.is_leads() && self.ledger.opted_out(&self.contact(row.to.as_ref())).await?)
+    }
+
+    /// How long somebody has waited for an accepted greeting, in seconds: from the submission, from the end of the quiet
+    /// hours that it came in, or from when a human let it go.
     pub(super) fn waited(&self, row: &Row) -> f64 {
         let quiet_until = self.config.quiet_until_in(row.zone.as_deref(), row.occurred_at).filter(|_| !row.any_hour);
-        let from: Timestamp = quiet_until.unwrap_or(row.occurred_at);
+        let released = row.context.values.get(RELEASED_AT).and_then(|at| at.parse().ok());
+        let from: Timestamp = [quiet_until, released].into_iter().flatten().fold(row.occurred_at, Timestamp::max);
         row.updated_at.duration_since(from).max(SignedDuration::ZERO).as_secs_f64()
     }
 }

@@ -43,7 +43,7 @@ use crate::{
     secret::{Secret, Secrets},
 };
 
-pub use greeting::{Greeted, Rules};
+pub use greeting::{Greeted, RELEASED_AT, Rules};
 pub use reminding::Reminded;
 pub use slots::Slots;
 
@@ -59,6 +59,8 @@ const UNKNOWN_WAITS: [SignedDuration; 4] = [
     SignedDuration::from_mins(20),
     SignedDuration::from_hours(2),
 ];
+/// Why a message is not sent whose reader has asked for that.
+const OPTED_OUT: &str = "its reader does not want to be written to";
 /// How long a message waits that never left us.
 const NOT_SENT_MINUTES: i64 = 1;
 
@@ -398,11 +400,22 @@ impl Teller {
         // A slot may be some while off, and the story goes on meanwhile.
         let now = self.clock.now();
         if now.duration_since(asked_at) >= STORY_GOES_STALE
-            && let Some(change) = decide(row, &self.story(row).await?, now).change(owner())
+            && let Some(change) = self.overtaken(row, &owner(), now).await?
         {
             return Ok(Err(Attempt::Done(change)));
         }
         Ok(Ok(known_good))
+    }
+
+    /// What has happened to a claimed row while it waited for its slot, if anything.
+    async fn overtaken(&self, row: &Row, owner: &Owner, now: Timestamp) -> Result<Option<Change>, TellError> {
+        if let Some(until) = self.config.quiet_until_in(row.zone.as_deref(), now).filter(|_| !row.any_hour) {
+            return Ok(Some(Change::Hold { owner: owner.clone(), until, reason: QUIET_HOURS.to_owned() }));
+        }
+        if self.opted_out(row).await? {
+            return Ok(Some(Change::Supersede { owner: owner.clone(), reason: OPTED_OUT.to_owned() }));
+        }
+        Ok(decide(row, &self.story(row).await?, now).change(owner.clone()))
     }
 
     /// All that is known of a message's subject; of a lead there is nothing but its first touch.

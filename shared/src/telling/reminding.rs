@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{NoAccess, Shift, Slots, TellError, Teller, Told, not_claimed, told};
+use super::{NoAccess, OPTED_OUT, Shift, Slots, TellError, Teller, Told, not_claimed, told};
 use crate::{
     appointment::{Appointment, Outcome},
     client_config::Line,
@@ -137,7 +137,7 @@ impl Teller {
                 Claim::RowChanged(Some(now)) => return Ok(Told::Waits(now.key, now.state)),
                 Claim::RowChanged(None) => return Ok(Told::Ended(row.key, State::Expired)),
                 Claim::OptedOut => {
-                    return self.claim_and(shift, row, &untrue("its reader does not want to be written to")).await;
+                    return self.claim_and(shift, row, &untrue(OPTED_OUT)).await;
                 }
                 Claim::HeaderChanged(known) => {
                     let holds = |known: &Appointment| {

@@ -21,9 +21,6 @@ use crate::{
 
 /// What makes a contact that has filled in a form, in the words of `changeSource`.
 const FORMS: [&str; 2] = ["FORM", "FORMS"];
-/// Where a contact's id stands in a workflow's body.
-const IDS: [&str; 4] = ["hs_object_id", "vid", "objectId", "id"];
-
 /// Reads a delivery.
 pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Said, NothingBecause> {
     let document = json::document(delivery.body).map_err(NothingBecause::NotUnderstood)?;
@@ -76,19 +73,17 @@ fn references(delivery: &Delivery<'_>, events: &[Raw<'_>]) -> Result<Vec<Referen
 }
 
 /// A contact as a workflow posts it: its properties, plain or each with its history, or a body of one's own.
+///
+/// Its id is not taken for the submission's: whoever fills in a form again next year is the same contact, and another lead.
 fn contact(delivery: &Delivery<'_>, document: Raw<'_>) -> Result<Submission, NothingBecause> {
     let properties = document.at("/properties").members();
     let fields = match &properties {
         Some(_) => Vec::new(),
         None => body::one_lead(document, delivery.form)?,
     };
-    let id = |name: &&str| document.at(&format!("/{name}")).string();
-    let submission = Submission { id: IDS.iter().find_map(id), fields, ..Submission::default() };
+    let submission = Submission { fields, ..Submission::default() };
     let submission = properties.into_iter().flatten().fold(submission, |mut submission, (name, value)| {
         let said = if value.members().is_some() { answers(value.at("/value")) } else { answers(value) };
-        if submission.id.is_none() && name == IDS[0] {
-            submission.id = said.first().cloned();
-        }
         let path = format!("properties.{name}");
         submission.fields.push(Field::new([Cow::Owned(name), Cow::Owned(path)], said));
         submission
@@ -166,8 +161,12 @@ mod tests {
         let own = json!({"id": 123, "mobile": "054-5550199", "First name": "Noa", "lastname": ""});
         for body in [first, plain, own] {
             let lead = lead(read_as("hubspot", body.to_string()));
-            assert_eq!((&*lead.id, lead.phone.expose()), ("123", "+972545550199"));
-            assert_eq!(lead.name.as_deref(), Some("Noa"));
+            assert_eq!((lead.phone.expose(), lead.name.as_deref()), ("+972545550199", Some("Noa")));
+            assert!(
+                lead.id.starts_with("derived:"),
+                "the same contact may come again, and is another lead: {}",
+                lead.id
+            );
         }
     }
 
