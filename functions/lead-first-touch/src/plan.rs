@@ -154,7 +154,7 @@ first_touch.text.de = "Hallo {{ business_name }}"
 
     fn text(client: &str, lead: &Lead) -> String {
         let Words::Say(payload) = news(client, lead, "2026-11-19T10:00:01Z").words else { panic!() };
-        serde_json::from_str::<serde_json::Value>(&payload.body).unwrap()["text"].as_str().unwrap().to_owned()
+        serde_json::from_str::<serde_json::Value>(&payload.body).unwrap()["body"].as_str().unwrap().to_owned()
     }
 
     #[test]
