@@ -213,6 +213,8 @@ pub struct Facts {
     pub choice: Option<String>,
     /// The sender's id of the submission.
     pub id: Option<String>,
+    /// Which of the sender's forms it is of.
+    pub form_id: Option<String>,
     /// When it was sent, if anything says so.
     pub submitted_at: Option<Timestamp>,
     /// Where each of these was found, or what was taken for it, by its name in `client.toml`.
@@ -242,12 +244,15 @@ impl Facts {
         let own = submission.id.clone().map(|id| (id, Place::Sender));
         let (id, place) = likelier(named.id.is_some(), found.id(), own).unzip();
         note(Fact::Id.name(), place);
+        let own = submission.form_id.clone().map(|id| (id, Place::Sender));
+        let (form_id, place) = likelier(false, found.form_id(), own).unzip();
+        note(Fact::FormId.name(), place);
         let own = submission.submitted_at.map(|at| (at, Place::Sender));
         let (submitted_at, place) = likelier(named.submitted_at.is_some(), found.time(), own).unzip();
         note(Fact::SubmittedAt.name(), place);
         let test = submission.test || found.says_test();
         let fields = submission.fields.iter().map(|field| field.names.clone()).collect();
-        Self { test, consent, phone, name, locale, choice, id, submitted_at, places, fields }
+        Self { test, consent, phone, name, locale, choice, id, form_id, submitted_at, places, fields }
     }
 }
 
@@ -311,8 +316,8 @@ pub(crate) fn is_of_form(form: &Form, id: Option<&str>) -> bool {
 /// As [`is_of_form`], of a submission.
 pub(crate) fn of_meant_form(form: &Form, submission: Submission) -> Result<Submission, NothingBecause> {
     let found = Found { form, fields: &submission.fields };
-    let id = submission.form_id.as_deref().or_else(|| found.first(Fact::FormId).map(|(id, _)| id));
-    if is_of_form(form, id) { Ok(submission) } else { Err(NothingBecause::OtherForm) }
+    let id = submission.form_id.clone().or_else(|| Some(found.form_id()?.0));
+    if is_of_form(form, id.as_deref()) { Ok(submission) } else { Err(NothingBecause::OtherForm) }
 }
 
 /// Whether a member of an object, by its name, is a phone number.
@@ -460,6 +465,10 @@ impl<'a> Found<'a> {
 
     fn id(&self) -> Option<(String, &'a str)> {
         self.first(Fact::Id).map(|(id, field)| (id.to_owned(), field))
+    }
+
+    fn form_id(&self) -> Option<(String, &'a str)> {
+        self.first(Fact::FormId).map(|(id, field)| (id.to_owned(), field))
     }
 
     fn time(&self) -> Option<(Timestamp, &'a str)> {

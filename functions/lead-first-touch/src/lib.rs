@@ -71,12 +71,11 @@ pub async fn life() -> Result<(), lambda_runtime::Error> {
         let deadline = Deadline::of(event.context.deadline());
         let shift = Shift::new(&event.context.request_id, deadline, false, greeter.teller.clock.now());
         // A batch of the stream is no order of a human's, whatever is in it.
-        Ok::<_, lambda_runtime::Error>(match serde_json::from_str::<Order>(event.payload.get()) {
-            Ok(order) => Answer::Done(greeter.release(order, deadline).await?),
-            Err(_) => {
-                let batch = serde_json::from_str(event.payload.get())?;
-                Answer::Leads(Box::pin(greeter.batch(&shift, batch)).await)
-            }
+        Ok::<_, lambda_runtime::Error>(if let Ok(order) = serde_json::from_str::<Order>(event.payload.get()) {
+            Answer::Done(greeter.release(order, deadline).await?)
+        } else {
+            let batch = serde_json::from_str(event.payload.get())?;
+            Answer::Leads(Box::pin(greeter.batch(&shift, batch)).await)
         })
     }))
     .await

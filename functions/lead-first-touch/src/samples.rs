@@ -334,26 +334,26 @@ fn of_every_sample_it_is_known_in_which_field_a_fact_was_found() {
     for (title, wanted) in [
         (
             "typeform/form_response",
-            "consent: consent, id as always, language: lang, name: full_name, phone: phone, submitted_at as always",
+            "consent: consent, form_id as always, id as always, language: lang, name: full_name, phone: phone, submitted_at as always",
         ),
         (
             "google_ads/lead",
-            "choice: which_branch?, consent on the form, id as always, name: FULL_NAME, phone: PHONE_NUMBER, \
+            "choice: which_branch?, consent on the form, form_id as always, id as always, name: FULL_NAME, phone: PHONE_NUMBER, \
              submitted_at as always",
         ),
         (
             "webflow/form_submission",
-            "consent: whatsapp consent, id as always, name: First Name + Last Name, phone: Phone Number, \
+            "consent: whatsapp consent, form_id as always, id as always, name: First Name + Last Name, phone: Phone Number, \
              submitted_at as always",
         ),
         (
             "jotform/submission",
-            "consent: consent, id as always, name: fullName, phone: q5_phoneNumber, submitted_at as always",
+            "consent: consent, form_id as always, id as always, name: fullName, phone: q5_phoneNumber, submitted_at as always",
         ),
-        ("wordpress/elementor_simple", "consent: WhatsApp, name: Name, phone: Phone"),
+        ("wordpress/elementor_simple", "consent: WhatsApp, form_id as always, name: Name, phone: Phone"),
         (
             "wordpress/gravityforms_entry",
-            "consent: 4.1, id as always, name: 1.3 + 1.6, phone: 3, submitted_at as always",
+            "consent: 4.1, form_id as always, id as always, name: 1.3 + 1.6, phone: 3, submitted_at as always",
         ),
         ("wordpress/contactform7_json", "consent: acceptance-whatsapp, name: your-name, phone: your-tel"),
         (
@@ -368,7 +368,10 @@ fn of_every_sample_it_is_known_in_which_field_a_fact_was_found() {
     let Reading::References(references) = read_delivery(&posted) else { panic!() };
     assert!(found(&posted.delivery()).is_none(), "ids only");
     let answered = found_in_answer(&posted.delivery(), &references[0], answer.as_bytes()).unwrap();
-    assert!(places(&answered).starts_with("consent: optional_1, id as always, name: full_name, phone: phone_number"));
+    assert!(
+        places(&answered)
+            .starts_with("consent: optional_1, form_id as always, id as always, name: full_name, phone: phone_number")
+    );
 }
 
 #[test]
