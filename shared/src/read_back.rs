@@ -12,6 +12,7 @@ use reqwest::{RequestBuilder, Url};
 use crate::{
     body,
     fault::{Fault, Faulty},
+    json,
 };
 
 /// An answer takes well below a second; a function should not wait for an API that hangs.
@@ -74,6 +75,9 @@ pub enum ReadBackError {
     /// Nothing that the API documents.
     #[error("the sender's API gave an answer that means nothing to us ({0})")]
     Unexpected(Numbers),
+    /// The answer breaks off, or is no JSON at all.
+    #[error("the sender's API gave an answer that is no JSON")]
+    Broken,
     /// The answer doesn't end.
     #[error("the sender's API gave an answer of more than {LARGEST_ANSWER} bytes")]
     TooLarge,
@@ -87,7 +91,9 @@ impl Faulty for ReadBackError {
         match self {
             // Nothing is written by asking, so an unknown outcome is as good as none. A credential is mended from outside
             // while we run, and what the delivery reports must not be lost until then.
-            Self::Unreachable(_) | Self::Throttled(_) | Self::Trouble(_) | Self::Credential { .. } => Fault::Transient,
+            Self::Unreachable(_) | Self::Throttled(_) | Self::Trouble(_) | Self::Credential { .. } | Self::Broken => {
+                Fault::Transient
+            }
             Self::Unexpected(_) | Self::TooLarge | Self::Address => Fault::Permanent,
         }
     }
@@ -113,7 +119,9 @@ pub async fn ask(
     if status != 200 {
         return refused(status, &body.ok().flatten().unwrap_or_default());
     }
-    body.map_err(unreachable)?.map(Answer::Found).ok_or(ReadBackError::TooLarge)
+    let body = body.map_err(unreachable)?.ok_or(ReadBackError::TooLarge)?;
+    // What breaks off would be read as if it said nothing.
+    if json::document(&body).is_err() { Err(ReadBackError::Broken) } else { Ok(Answer::Found(body)) }
 }
 
 /// What a refusal means by its status. `secret` is the name of the secret that the credential is from.
@@ -169,6 +177,8 @@ mod tests {
             ("400 Bad Request", "", Fault::Permanent, "400"),
             ("301 Moved Permanently\r\nlocation: https://elsewhere.example/", "", Fault::Permanent, "301"),
             ("200 OK", &too_long, Fault::Permanent, "bytes"),
+            ("200 OK", "{\"phone\":\"secret-5", Fault::Transient, "no JSON"),
+            ("200 OK", "", Fault::Transient, "no JSON"),
         ] {
             let Err(error) = answered(&response(head, body)).await else { panic!("{head}") };
             assert_eq!(error.fault(), fault, "{head}");

@@ -175,7 +175,7 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
 fn the_public_function_may_not_read_a_line_token() {
     let role = role_of("WebhookReceiver");
     assert!(role.contains("webhooks/*"));
-    for forbidden in ["lines/", "stores/*", "calendars/", "dynamodb:Query", "dynamodb:GetItem", "Ledger"] {
+    for forbidden in ["lines/", "stores/*", "calendars/", "forms/", "dynamodb:Query", "dynamodb:GetItem", "Ledger"] {
         assert!(!role.contains(forbidden), "the receiver's role mentions {forbidden}");
     }
 }
@@ -183,8 +183,9 @@ fn the_public_function_may_not_read_a_line_token() {
 #[test]
 fn whoever_sends_may_not_read_what_proves_a_delivery_nor_each_other_s_credentials() {
     for (function, forbidden) in [
-        ("OrderNotifier", ["webhooks/", "calendars/", "BookingInbox"]),
-        ("ReminderScheduler", ["webhooks/", "stores/", "StoreInbox"]),
+        ("OrderNotifier", ["webhooks/", "calendars/", "forms/", "BookingInbox", "LeadInbox"]),
+        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "StoreInbox", "LeadInbox"]),
+        ("LeadFirstTouch", ["webhooks/", "stores/", "calendars/", "StoreInbox", "BookingInbox"]),
     ] {
         let role = role_of(function);
         assert!(role.contains("lines/*"));
@@ -193,7 +194,9 @@ fn whoever_sends_may_not_read_what_proves_a_delivery_nor_each_other_s_credential
         }
     }
     // A transaction's parts are allowed one by one.
-    assert!(role_of("ReminderScheduler").contains("dynamodb:ConditionCheckItem"));
+    for function in ["ReminderScheduler", "LeadFirstTouch"] {
+        assert!(role_of(function).contains("dynamodb:ConditionCheckItem"), "{function}");
+    }
 }
 
 /// The text of a function's role in the template.

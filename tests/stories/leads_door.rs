@@ -147,7 +147,7 @@ fn message(text: &str) -> String {
 async fn what_cannot_be_believed_is_refused_and_not_filed() {
     let world = World::start().await;
     let stale = [submitted(&world), created(&world)];
-    world.pass(SignedDuration::from_mins(6));
+    world.pass(SignedDuration::from_mins(61));
     let tampered = |mut post: Post| {
         post.body.push(b' ');
         post
@@ -180,7 +180,7 @@ async fn what_cannot_be_believed_is_refused_and_not_filed() {
         ("half a signature", named().with("X-Hub-Signature-256", Some("sha256=0f")), 401, mismatch),
         ("odd bytes", named().with("X-Hub-Signature-256", Some("\u{e9}\u{5d0}")), 401, "is malformed"),
         ("a huge signature", named().with("X-Hub-Signature-256", Some(&huge)), 401, mismatch),
-        ("a submission of a while ago", late, 401, "s ago; more than 300 s is refused"),
+        ("a submission of a while ago", late, 401, "s ago; more than 3600 s is refused"),
         ("a contact of a while ago", later, 401, "s ago; more than 300 s is refused"),
         ("an unknown form", at("/leads/none", responded()), 404, nothing),
         ("a calendar's name", at("/leads/clinic", responded()), 404, nothing),

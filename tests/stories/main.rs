@@ -12,6 +12,7 @@ mod budget;
 mod calendars;
 mod console;
 mod house;
+mod leads;
 mod leads_door;
 mod lookups;
 mod outages;

@@ -199,7 +199,7 @@ consent = { stated = "By sending this you agree to be answered on WhatsApp." }"#
 const FIRST_TOUCH: &str = r#"
 [forms.NAME.first_touch]
 useful_for = "1d"
-text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you for writing to {{ store_name }}." }
+text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you for writing to {{ business_name }}.", he = "תודה שפנית אל {{ business_name }}." }
 "#;
 
 /// The configuration of a client with these forms.

@@ -88,7 +88,9 @@ impl Job {
         let did = match self {
             Self::NewDelivery => answer["statusCode"] == 200 && usage.refused == 0,
             Self::Duplicate => answer["statusCode"] == 200 && usage.refused == 1,
-            Self::Message | Self::Lead => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1,
+            Self::Message | Self::Lead => {
+                answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1
+            }
             Self::IdleTick => answer["due"] == 0,
             Self::DueTick | Self::ReminderTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
             Self::Booking => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,

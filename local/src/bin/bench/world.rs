@@ -109,7 +109,20 @@ impl World {
         let lead_inbox = table("LEAD_INBOX_TABLE")?;
         let (label, binaries) = (label.to_owned(), binaries.to_owned());
         let bookings = BookingBook::default();
-        Ok(Self { label, binaries, stack, shop, site, config, crm, bookings, inbox, booking_inbox, lead_inbox, _scratch: scratch })
+        Ok(Self {
+            label,
+            binaries,
+            stack,
+            shop,
+            site,
+            config,
+            crm,
+            bookings,
+            inbox,
+            booking_inbox,
+            lead_inbox,
+            _scratch: scratch,
+        })
     }
 
     /// A delivery of now, by the functions' clock.
