@@ -128,7 +128,11 @@ pub(super) struct Release {
 
 /// Somebody has looked at a form that is held.
 pub(super) async fn release(State(console): Shared, Json(wanted): Json<Release>) -> Answer {
+    let client = console.client.as_ref().map_err(Failed::wrong)?;
     let Release { form, drop } = wanted;
+    if !client.forms.contains_key(&form) {
+        return Err(Failed::wrong(format!("This client has no form {form}.")));
+    }
     let order = if drop { json!({"drop": form}) } else { json!({"release": form}) };
     let done = console.stack.invoke(GREETER, &order).await?;
     let count = |name: &str| done[name].as_u64().unwrap_or_default();

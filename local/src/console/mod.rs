@@ -200,7 +200,7 @@ type WithId = Query<Id>;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{leads::Deed, *};
 
     async fn status_of(host: &str) -> u16 {
         let app = Router::new().route("/", get(page)).route_layer(middleware::from_fn(this_machine_only));
@@ -234,6 +234,19 @@ mod tests {
         for preset in crate::fake_ezw::HealthPreset::ALL {
             let name = serde_json::to_value(preset).expect("a name");
             assert!(PAGE.contains(&format!("{}: [\"", name.as_str().expect("text"))), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_knows_every_kind_of_form_and_what_can_be_done_with_it() {
+        let known = |name: &str| PAGE.contains(&format!("{name}: \"")) || PAGE.contains(&format!("\"{name}\": \""));
+        for kind in shared::client_config::FormKind::ALL {
+            assert!(known(kind.name()), "{kind}");
+        }
+        for deed in [Deed::Again, Deed::SamePerson, Deed::Test, Deed::Refuse, Deed::Crowd, Deed::Flood] {
+            let name = serde_json::to_value(deed).expect("a name");
+            let name = name.as_str().expect("text");
+            assert!(PAGE.contains(&format!("{name}: [\"")) || PAGE.contains(&format!("\"{name}\": [\"")), "{name}");
         }
     }
 

@@ -59,7 +59,7 @@ struct Usual {
 
 const fn usual(kind: FormKind) -> Usual {
     let (phone, name, email) = match kind {
-        FormKind::Typeform => ("phone", ("full_name", None), "email"),
+        FormKind::Typeform | FormKind::Web => ("phone", ("full_name", None), "email"),
         FormKind::GoogleAds => ("PHONE_NUMBER", ("FULL_NAME", None), "EMAIL"),
         FormKind::Meta => ("phone_number", ("full_name", None), "email"),
         FormKind::Webflow => ("Phone Number", ("First Name", Some("Last Name")), "email"),
@@ -70,7 +70,6 @@ const fn usual(kind: FormKind) -> Usual {
         FormKind::WpForms => ("phone", ("name", None), "email"),
         FormKind::ContactForm7 => ("your-tel", ("your-name", None), "your-email"),
         FormKind::HubSpot => ("phone", ("firstname", Some("lastname")), "email"),
-        FormKind::Web => ("phone", ("full_name", None), "email"),
     };
     Usual { phone, name, email }
 }
