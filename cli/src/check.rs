@@ -1,4 +1,5 @@
-//! `tellonce check`: what is wrong with a client's folder, where, and what to do; and which secrets to create.
+//! `tellonce check`: what is wrong with a client's folder, where, and what to do; which secrets to create; and where forms are
+//! looked at for what.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,7 +14,7 @@ use shared::{
 };
 
 use crate::{
-    Said,
+    Said, forms,
     secrets::{Needed, SecretsFile, needed},
 };
 
@@ -36,6 +37,7 @@ pub(crate) fn run(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<Said>
     }
     if let Some(config) = &config {
         list_secrets(config, &mut text)?;
+        forms::list(config, &mut text)?;
     }
     let count = |severity| found.iter().filter(|(_, finding)| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a command line tells its errors on standard error")]
 
 mod check;
+mod forms;
 mod preview;
 mod schema;
 mod secrets;

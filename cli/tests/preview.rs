@@ -43,7 +43,10 @@ fn shown(deliveries: &[Value]) -> String {
             if delivery["verified"] == true { ", verified" } else { "" },
             if delivery["duplicate"] == true { ", duplicate" } else { "" },
         )];
-        if delivery["event"].is_object() {
+        for lead in delivery["event"]["leads"].as_array().into_iter().flatten() {
+            lines.extend(shown_lead(lead));
+        }
+        if delivery["event"].is_object() && delivery["event"]["leads"].is_null() {
             let order = ["kind", "id", "number", "phone", "occurred_at"];
             let appointment = ["kind", "id", "standing", "phones/0", "start", "time_zone", "previous_id"];
             let is_order = delivery["event"]["milestone"].is_string();
@@ -69,6 +72,20 @@ fn shown(deliveries: &[Value]) -> String {
         lines.join("\n")
     };
     deliveries.iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Of a lead: what was found, where, and among which fields.
+fn shown_lead(lead: &Value) -> Vec<String> {
+    let mut lines: Vec<String> =
+        lead["asked_for"].as_str().map(|asked| format!("  asks {asked}")).into_iter().collect();
+    for (fact, seen) in lead["found"].as_object().into_iter().flatten() {
+        let text = |what: &str| seen[what].as_str().unwrap_or("-");
+        lines.push(format!("  {fact}: {} in {}", text("is"), text("in")));
+    }
+    let fields: Vec<_> = lead["fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    lines.extend((!fields.is_empty()).then(|| format!("  fields: {}", fields.join(", "))));
+    lines.extend(lead["key"].as_str().map(|key| format!("  key {key}")));
+    lines
 }
 
 #[test]
@@ -230,7 +247,9 @@ fn what_is_missing_is_named_and_nothing_secret_is_shown() {
     assert_eq!(
         on("/stores/zip", &samples),
         "error: `/stores/zip` leads to nothing of this client; its routes are /stores/erp, /stores/shop, /stores/woo, \
-         /stores/zap, /bookings/clinic, /bookings/crm, /bookings/diary, /bookings/intro, /bookings/salon, /bookings/studio\n"
+         /stores/zap, /bookings/clinic, /bookings/crm, /bookings/diary, /bookings/intro, /bookings/salon, /bookings/studio, \
+         /leads/cf7, /leads/elementor/<secret>, /leads/google, /leads/gravity, /leads/hubspot, /leads/jotform/<secret>, \
+         /leads/meta, /leads/tally, /leads/typeform, /leads/webflow, /leads/website, /leads/wpforms, /leads/zapier\n"
     );
     assert_eq!(
         on(
@@ -323,4 +342,179 @@ fn a_push_of_google_has_no_body_and_asks_for_the_feed() {
     let deliveries = preview(&folder);
     let because: Vec<_> = deliveries.iter().map(|delivery| delivery["nothing_because"].as_str().unwrap()).collect();
     assert!(because[0].starts_with("sync-feed: ") && because[1] == "ping", "{because:?}");
+}
+
+/// The deliveries of a form of the demo.
+fn preview_form(form: &str, folder: &str, cases: &[(&str, &str, &str)], more: &[&str]) -> String {
+    shown(&preview_story(&format!("/leads/{form}"), &format!("leads/{folder}"), cases, more))
+}
+
+#[test]
+fn of_every_sender_s_form_it_is_shown_what_was_found_in_which_field() {
+    let now = "2026-11-19T13:00:00Z";
+    for (form, folder, cases) in [
+        (
+            "typeform",
+            "typeform",
+            &[("form_response", "form_response.json", now), ("form_response.unsigned", "form_response.json", now)][..],
+        ),
+        (
+            "google",
+            "google_ads",
+            &[
+                ("lead", "lead.json", now),
+                ("lead_as_documented", "lead_as_documented.json", now),
+                ("lead_test", "lead_test.json", now),
+                ("lead_wrong_key", "lead_wrong_key.json", now),
+            ],
+        ),
+        ("webflow", "webflow", &[("form_submission", "form_submission.json", "2026-11-19T09:00:00.623Z")]),
+        ("tally", "tally", &[("form_response", "form_response.json", now)]),
+        ("jotform/test-jotform-address-Bn3dY6sFg1Wx5Jk0Ve", "jotform", &[("submission", "submission.multipart", now)]),
+        (
+            "elementor/test-elementor-address-Hq7vT2mXw9Kc4Lr8Zp",
+            "wordpress",
+            &[
+                ("elementor_advanced", "elementor_advanced.form", now),
+                ("elementor_simple", "elementor_simple.form", "2026-11-19T13:00:30Z"),
+            ],
+        ),
+        ("gravity", "wordpress", &[("gravityforms_entry", "gravityforms_entry.json", now)]),
+        ("wpforms", "wordpress", &[("wpforms_json", "wpforms_json.json", now)]),
+        ("cf7", "wordpress", &[("contactform7_json", "contactform7_json.json", now)]),
+        ("website", "web", &[("lead_form", "lead_form.form", now)]),
+        ("zapier", "web", &[("lead_json", "lead_json.json", now)]),
+    ] {
+        let name = form.split('/').next().unwrap();
+        insta::assert_snapshot!(format!("a_lead_of_{name}"), preview_form(form, folder, cases, &[]));
+    }
+}
+
+#[test]
+fn a_lead_that_meta_only_names_comes_from_the_answer_that_is_given() {
+    let named = [
+        ("leadgen", "leadgen.json", "2026-11-19T10:00:05Z"),
+        ("leadgen_batch", "leadgen_batch.json", "2026-11-19T10:00:06Z"),
+    ];
+    let without = preview_form("meta", "meta", &named[..1], &[]);
+    let with = preview_form("meta", "meta", &named, &["--lookup", "events/leads/meta/_graph_lead.response.json"]);
+    insta::assert_snapshot!(format!("{without}\n\n{with}"));
+}
+
+#[test]
+fn a_contact_that_hubspot_only_names_comes_from_the_answer_that_is_given() {
+    let toml = std::fs::read_to_string(root().join("clients/demo/client.toml")).unwrap();
+    let (before, hubspot) = toml.split_once("[forms.hubspot]").unwrap();
+    let signed = "notification_url = \"https://hooks.example.com/t/demo/hubspot\"";
+    let header = "verify = { scheme = \"static-header\", header = \"X-Webhook-Token\" }";
+    let toml = format!("{before}[forms.hubspot]{}", hubspot.replacen(header, signed, 1));
+    let secrets = r#"{"tellonce/demo/webhooks/hubspot": "test-hubspot-client-secret-1"}"#;
+    let answer = r#"{"id": "123", "properties": {"mobilephone": "054-555-0199", "firstname": "Noa", "lastname": null, "whatsapp_consent": "true"}}"#;
+    let folder: Folder = client(&[("client.toml", &toml), ("secrets.json", secrets), ("contact.json", answer)]);
+    let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let (client, answer) = (path(""), path("contact.json"));
+    let mut arguments = vec!["--client", &client, "--route", "/leads/hubspot"];
+    arguments.extend(["--folder", "events/leads/hubspot", "--now", "2026-11-19T09:10:01.300Z"]);
+    let without = preview(&arguments);
+    let with = preview(&[&arguments[..], &["--lookup", &answer]].concat());
+    insta::assert_snapshot!(shown(&[without, with].concat()));
+}
+
+/// Submissions of the demo's website, `(body, now)` each, with some of the client's lines changed.
+fn website(changes: &[(&str, &str)], submissions: &[(&str, &str)]) -> Vec<Value> {
+    let mut toml = std::fs::read_to_string(root().join("clients/demo/client.toml")).unwrap();
+    for (from, to) in changes {
+        assert!(toml.contains(from), "{from}");
+        toml = toml.replacen(from, to, 1);
+    }
+    let folder: Folder = client(&[("client.toml", &toml)]);
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let headers = file(
+        "h.headers.txt",
+        "Content-Type: application/x-www-form-urlencoded\nX-Webhook-Token: test-website-header-token-1\n",
+    );
+    let mut arguments = vec!["--client".to_owned(), folder.path().to_str().unwrap().to_owned()];
+    arguments.extend(["--route".to_owned(), "/leads/website".to_owned()]);
+    for (place, (body, now)) in submissions.iter().enumerate() {
+        let body = file(&format!("{place}.form"), body);
+        for argument in ["--headers", &headers, "--body", &body, "--now", now] {
+            arguments.push(argument.to_owned());
+        }
+    }
+    preview(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn nobody_is_greeted_who_may_not_be_and_what_was_found_is_shown_all_the_same() {
+    let now = "2026-11-19T13:00:00Z";
+    insta::assert_snapshot!(shown(&website(
+        &[],
+        &[
+            ("lead_id=1&whatsapp_consent=off&phone=052-555-0101&name=Noa", now),
+            ("lead_id=2&consent=on&phone=052-555-0101", now),
+            ("lead_id=3&whatsapp_consent=I+do&phone=052-555-0101", now),
+            ("lead_id=4&whatsapp_consent=on&phone=12", now),
+            ("lead_id=5&whatsapp_consent=on&cellular=052-555-0101", now),
+            ("lead_id=6&whatsapp_consent=on&phone=%2B12025550123", now),
+        ],
+    )));
+}
+
+#[test]
+fn the_same_number_is_greeted_once_and_a_flooded_form_waits() {
+    let person = |id: u32, phone: u32| format!("lead_id={id}&whatsapp_consent=on&phone=052555{phone:04}");
+    let bodies = [person(1, 101), person(2, 101), person(1, 101), person(3, 102), person(4, 103)];
+    let times = [
+        "2026-11-19T13:00:00Z",
+        "2026-11-19T13:01:00Z",
+        "2026-11-19T13:02:00Z",
+        "2026-11-19T13:03:00Z",
+        "2026-11-26T13:00:01Z",
+    ];
+    let submissions: Vec<_> = bodies.iter().map(String::as_str).zip(times).collect();
+    let four = "book = \"website\"\nburst = { leads = 3, within = \"1d\" }";
+    let deliveries = website(&[("book = \"website\"", four)], &submissions);
+    let codes: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| delivery["nothing_because"].as_str().map_or("greeted", |why| why.split(':').next().unwrap()))
+        .collect();
+    assert_eq!(codes, ["greeted", "already-greeted", "already-known", "held-for-review", "held-for-review"]);
+    let again = website(&[], &[submissions[0], (&person(2, 101), "2026-11-26T13:00:01Z")]);
+    assert!(again.iter().all(|delivery| delivery["messages"].as_array().unwrap().len() == 1), "a week has passed");
+}
+
+#[test]
+fn at_night_a_lead_waits_for_the_morning_unless_that_is_too_late() {
+    let night = [("lead_id=1&whatsapp_consent=on&phone=0525550101", "2026-11-19T21:30:00Z")];
+    let quiet = ("# quiet_hours", "quiet_hours");
+    let waits = website(&[quiet], &night);
+    assert_eq!(waits[0]["messages"][0]["send_at"], "2026-11-20T06:00:00Z");
+    assert_eq!(waits[0]["messages"][0]["expires_at"], "2026-11-20T21:30:00Z");
+    let short = website(&[quiet, ("useful_for = \"1d\"             # counted", "useful_for = \"2h\" #")], &night);
+    assert!(short[0]["nothing_because"].as_str().unwrap().starts_with("expired"), "{short:?}");
+    // Beside what goes to the phone itself nobody's number shows.
+    let mut delivery = waits[0].clone();
+    delivery["messages"][0]["to"] = Value::Null;
+    assert!(!delivery.to_string().contains("525550101"), "{delivery}");
+}
+
+#[test]
+fn a_secret_in_an_address_is_not_shown() {
+    for route in ["/leads/jotforms/hunter2", "/leads/website/hunter2"] {
+        let said = tellonce(&["preview", "--client", "clients/demo", "--route", route, "--folder", "events/leads/web"]);
+        assert_eq!((said.code, said.out.as_str()), (1, ""));
+        assert!(
+            said.err.contains("/…` leads to nothing") && said.err.contains("/leads/jotform/<secret>"),
+            "{}",
+            said.err
+        );
+        assert!(!said.err.contains("hunter2"), "{}", said.err);
+    }
+    let route = "/leads/jotform/hunter2-hunter2-hunter2-hunter2-hunter2";
+    let wrong = preview(&["--client", "clients/demo", "--route", route, "--folder", "events/leads/jotform"]);
+    assert!(wrong[0]["refused"].is_string() && !wrong[0].to_string().contains("hunter2"), "{wrong:?}");
 }

@@ -19,6 +19,8 @@ pub(super) struct Case {
 }
 
 const HEADERS: &str = ".headers.txt";
+/// What files of bodies end in.
+const ENDINGS: [&str; 3] = ["json", "form", "multipart"];
 
 /// The deliveries of pairs of files, in their order.
 pub(super) fn pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
@@ -31,8 +33,9 @@ pub(super) fn pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<V
     headers.iter().zip(bodies).map(|(headers, body)| read(headers, body)).collect()
 }
 
-/// The deliveries of a folder, by name: every `<case>.headers.txt` with `<case>.json` or `<case>.form`. A case without a
-/// body of its own has that of the case named before its first dot, and one whose headers say that it has none has none.
+/// The deliveries of a folder, by name: every `<case>.headers.txt` with `<case>.json`, `<case>.form` or `<case>.multipart`. A
+/// case without a body of its own has that of the case named before its first dot, and one whose headers say that it has
+/// none has none.
 pub(super) fn folder(folder: &Path) -> anyhow::Result<Vec<Case>> {
     let entries = fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
     let mut names = Vec::new();
@@ -43,8 +46,8 @@ pub(super) fn folder(folder: &Path) -> anyhow::Result<Vec<Case>> {
     names.sort_unstable();
     ensure!(!names.is_empty(), "there is no <case>{HEADERS} in {}", folder.display());
     let body_of = |name: &str| {
-        let files = [format!("{name}.json"), format!("{name}.form")];
-        files.iter().map(|file| folder.join(file)).find(|file| file.is_file())
+        let files = ENDINGS.map(|ending| folder.join(format!("{name}.{ending}")));
+        files.into_iter().find(|file| file.is_file())
     };
     let find = |name: &String| {
         let base = name.split('.').next().unwrap_or_default();
@@ -74,7 +77,7 @@ fn without_body(headers: &Path, name: &str) -> anyhow::Result<Case> {
     let empty = parsed.get(http::header::CONTENT_LENGTH).is_some_and(|length| length == "0");
     ensure!(
         empty,
-        "{name}{HEADERS} has no body: there is neither {name}.json nor {name}.form, and no `Content-Length: 0`"
+        "{name}{HEADERS} has no body: there is no {name}.json, .form or .multipart, and no `Content-Length: 0`"
     );
     Ok(Case { name: name.to_owned(), headers: parsed, body: Vec::new() })
 }

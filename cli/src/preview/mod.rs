@@ -2,11 +2,12 @@
 //!
 //! Verifying is `webhook_receiver::judge`. For orders, reading is `order_notifier::order_event::read`, words and keys
 //! `order_notifier::plan`, and what may still be said `shared::ledger`; for appointments all of it is
-//! `reminder_scheduler`'s. What stands in is what they write to, which is in memory here, and the answers of stores and
-//! booking systems to look-ups, which come from files.
+//! `reminder_scheduler`'s, and for leads `lead_first_touch`'s and `shared::greeting`'s. What stands in is what they write to,
+//! which is in memory here, and the answers of stores, booking systems and forms to look-ups, which come from files.
 
 mod bookings;
 mod cases;
+mod leads;
 mod orders;
 mod scratch;
 
@@ -22,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     check::{Severity, examine},
-    client_config::ClientConfig,
+    client_config::{ClientConfig, FormScheme},
     clock::Clock,
     delivery::{Checked, Refusal, Verified},
     inbox::item_id,
@@ -44,7 +45,8 @@ pub(crate) struct Arguments {
     /// secrets.json in the client's folder.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// The path that the deliveries were posted to, e.g. /stores/shop or /bookings/clinic; for --ics that of its calendar.
+    /// The path that the deliveries were posted to, e.g. /stores/shop, /bookings/clinic or /leads/contact, with its secret if
+    /// it ends in one; for --ics that of its calendar.
     #[arg(long, value_name = "PATH")]
     route: String,
     /// Headers of a delivery, one `Name: value` a line. May be repeated, each with its --body.
@@ -53,7 +55,7 @@ pub(crate) struct Arguments {
     /// The raw body of a delivery.
     #[arg(long, value_name = "FILE", requires = "headers")]
     body: Vec<PathBuf>,
-    /// Instead of pairs: a folder of CASE.headers.txt and CASE.json (or .form), taken by name.
+    /// Instead of pairs: a folder of CASE.headers.txt and CASE.json (or .form, .multipart), taken by name.
     #[arg(long, value_name = "DIR", required_unless_present_any = ["headers", "ics"])]
     folder: Option<PathBuf>,
     /// Instead of deliveries: a calendar's feed as a file. May be repeated, for one read after the other.
@@ -62,8 +64,8 @@ pub(crate) struct Arguments {
     /// The time to pretend, like 2026-11-19T10:00:02Z. Once for all deliveries, or once for each of them, not going back.
     #[arg(long, value_name = "TIME")]
     now: Vec<Timestamp>,
-    /// A store's answer to a look-up (the Admin API's JSON), or what Acuity or Square say when they are asked. May be
-    /// repeated.
+    /// A store's answer to a look-up (the Admin API's JSON), or what a booking system or a form's sender says when it is asked.
+    /// May be repeated.
     #[arg(long, value_name = "FILE")]
     lookup: Vec<PathBuf>,
     /// Print for people instead of for programs.
@@ -98,6 +100,7 @@ struct Shown {
 enum EventShown {
     Order(OrderShown),
     Appointment(bookings::AppointmentShown),
+    Leads(leads::LeadsShown),
 }
 
 #[derive(Serialize)]
@@ -163,12 +166,13 @@ fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> a
     let usual = arguments.client.join("secrets.json");
     let file = arguments.secrets.as_deref().unwrap_or(&usual);
     let secret_name = config.webhook_secret(sender.name);
+    // What may stand behind the name is a secret.
+    let shown_route = without_secret(&arguments.route);
     let secrets = SecretsFile::read(file)?;
     let secrets = secrets.values(&secret_name).with_context(|| {
         format!(
-            "{} does not have `{secret_name}`, which deliveries to {} are verified with; add it",
-            file.display(),
-            arguments.route
+            "{} does not have `{secret_name}`, which deliveries to {shown_route} are verified with; add it",
+            file.display()
         )
     })?;
     let lookups = arguments.lookup.iter().map(|file| answer(file)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -188,7 +192,12 @@ fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> a
             desk.close(&mut shown);
             shown
         }
-        SenderKind::Form(_) => bail!("deliveries of forms cannot be previewed"),
+        SenderKind::Form(_) => {
+            let mut desk = leads::Desk::new(door, &config.forms[sender.name]);
+            let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
+            desk.close(&mut shown);
+            shown
+        }
     })
 }
 
@@ -203,7 +212,7 @@ fn calendar_of<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'c 
 /// The way in, as webhook-receiver guards it.
 struct Door<'a> {
     config: &'a ClientConfig,
-    /// The store or calendar.
+    /// The store, calendar or form.
     name: &'a str,
     route: &'a str,
     secrets: &'a [Secret],
@@ -267,8 +276,24 @@ fn times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timestamp>> {
 fn no_route(config: &ClientConfig, route: &str) -> anyhow::Error {
     let stores = config.stores.keys().map(|name| format!("/stores/{name}"));
     let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts());
-    let known: Vec<_> = stores.chain(calendars.map(|(name, _)| format!("/bookings/{name}"))).collect();
+    let calendars = calendars.map(|(name, _)| format!("/bookings/{name}"));
+    let forms = config.forms.iter().map(|(name, form)| match form.verify {
+        FormScheme::SecretPath => format!("/leads/{name}/<secret>"),
+        FormScheme::Signature | FormScheme::StandardWebhooks | FormScheme::StaticHeader { .. } => {
+            format!("/leads/{name}")
+        }
+    });
+    let known: Vec<_> = stores.chain(calendars).chain(forms).collect();
+    let route = without_secret(route);
     anyhow::anyhow!("`{route}` leads to nothing of this client; its routes are {}", known.join(", "))
+}
+
+/// A route as it may be shown: behind a form's name stands a secret.
+fn without_secret(route: &str) -> String {
+    match route.strip_prefix("/leads/").and_then(|rest| rest.split_once('/')) {
+        Some((name, _)) => format!("/leads/{name}/…"),
+        None => route.to_owned(),
+    }
 }
 
 fn answer(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {

@@ -13,13 +13,12 @@ use shared::{
     client_config::{Milestone, Store},
     delivery::Verified,
     fault::chain,
-    ledger::{Key, News, State},
+    ledger::{Key, News},
 };
 
 use super::{
     Door, EventShown, OrderShown, Shown,
     cases::Case,
-    message,
     scratch::{Met, Scratch},
 };
 
@@ -135,15 +134,10 @@ impl<'a> Desk<'a> {
 
     /// Says what became of a delivery's message when all is over.
     fn fate(&self, shown: &mut Shown) {
-        let Some(row) = shown.key.as_ref().and_then(|key| self.scratch.row(key)) else { return };
-        if row.state == State::Accepted {
-            shown.messages.extend(row.payload.as_ref().map(|payload| message(row, payload, row.updated_at)));
-        } else {
-            let reason = row.reason.as_deref().unwrap_or_default();
-            // What is only noted has its own code in front already.
-            let noted = matches!(row.state, State::Noted | State::Unsaid);
-            let because = if noted { reason.to_owned() } else { format!("{}: {reason}", row.state.name()) };
-            shown.nothing_because = Some(because);
+        match shown.key.as_ref().and_then(|key| self.scratch.fate(key)) {
+            Some(Ok(message)) => shown.messages.push(message),
+            Some(Err(because)) => shown.nothing_because = Some(because),
+            None => {}
         }
     }
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use shared::ledger::{Change, Key, News, Owner, Row, State, decide, transition};
 
+use super::{MessageShown, message};
+
 /// Everything that is remembered.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -34,6 +36,18 @@ impl Scratch {
     /// The row of a key.
     pub(super) fn row(&self, key: &Key) -> Option<&Row> {
         self.rows.get(key)
+    }
+
+    /// What became of a message when all is over: what was sent, or why nothing was.
+    pub(super) fn fate(&self, key: &Key) -> Option<Result<MessageShown, String>> {
+        let row = self.row(key)?;
+        if row.state == State::Accepted {
+            return Some(Ok(message(row, row.payload.as_ref()?, row.updated_at)));
+        }
+        let reason = row.reason.as_deref().unwrap_or_default();
+        // What is only noted has its own code in front already.
+        let noted = matches!(row.state, State::Noted | State::Unsaid);
+        Some(Err(if noted { reason.to_owned() } else { format!("{}: {reason}", row.state.name()) }))
     }
 
     /// Tells news, once.

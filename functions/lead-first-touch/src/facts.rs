@@ -7,6 +7,11 @@
 //! `data.customer.phone` and unlike `agent.phone`, which is somebody else's.
 //!
 //! Never guessed: consent. It is a yes in the field that the client names, or stated on the form.
+//!
+//! [`Facts`] keeps with each fact where it was found, for whoever writes down where they stand (`tellonce preview`); the
+//! [`Lead`] is made of the same.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use shared::{
@@ -74,7 +79,7 @@ impl Fact {
     }
 
     /// Where the client says that it stands.
-    fn configured(self, fields: &FormFields) -> Option<&str> {
+    pub fn configured(self, fields: &FormFields) -> Option<&str> {
         match self {
             Self::Phone => fields.phone.as_deref(),
             Self::Name => fields.name.as_deref(),
@@ -181,35 +186,125 @@ const MOST_NUMBERS: usize = 10;
 /// Fewer digits are no number, where it might be something else altogether.
 const A_NUMBERS_DIGITS: usize = 7;
 
+/// Where a fact stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the field that goes by this name; in several, where they make one fact together.
+    Field(String),
+    /// Where this kind of sender always has it.
+    Sender,
+    /// In nothing that was sent: it stands on the form.
+    Form,
+}
+
+/// What was found in a submission, and where. It holds what people typed, so it has no `Debug`.
+pub struct Facts {
+    /// Whether it is only a trial.
+    pub test: bool,
+    /// By what they agreed, as it is kept.
+    pub consent: Result<String, NothingBecause>,
+    /// The first number that can be messaged, of whatever country.
+    pub phone: Result<Phone, NothingBecause>,
+    /// The name.
+    pub name: Option<String>,
+    /// The language that they chose.
+    pub locale: Option<String>,
+    /// What they chose of the client's list.
+    pub choice: Option<String>,
+    /// The sender's id of the submission.
+    pub id: Option<String>,
+    /// Which of the sender's forms it is of.
+    pub form_id: Option<String>,
+    /// When it was sent, if anything says so.
+    pub submitted_at: Option<Timestamp>,
+    /// Where each of these was found, or what was taken for it, by its name in `client.toml`.
+    pub places: BTreeMap<&'static str, Place>,
+    /// The fields that there are: of each all that it goes by.
+    pub fields: Vec<Vec<String>>,
+}
+
+impl Facts {
+    /// The facts of a submission.
+    pub(crate) fn of(delivery: &Delivery<'_>, submission: &Submission) -> Self {
+        let found = Found { form: delivery.form, fields: &submission.fields };
+        let mut places = BTreeMap::new();
+        let mut note = |fact: &'static str, place: Option<Place>| drop(place.map(|place| places.insert(fact, place)));
+        let (consent, place) = found.consent();
+        note("consent", place);
+        let (phone, field) = found.phone(delivery);
+        note(Fact::Phone.name(), field.map(Place::field));
+        let (name, field) = found.name().unzip();
+        note(Fact::Name.name(), field.map(Place::Field));
+        let (locale, field) = found.language().unzip();
+        note(Fact::Language.name(), field.map(Place::field));
+        let (choice, field) = found.choice().unzip();
+        note("choice", field.map(Place::field));
+        // What the client names counts before the sender's own, and that before what merely goes by a usual name.
+        let named = &delivery.form.fields;
+        let own = submission.id.clone().map(|id| (id, Place::Sender));
+        let (id, place) = likelier(named.id.is_some(), found.id(), own).unzip();
+        note(Fact::Id.name(), place);
+        let own = submission.form_id.clone().map(|id| (id, Place::Sender));
+        let (form_id, place) = likelier(false, found.form_id(), own).unzip();
+        note(Fact::FormId.name(), place);
+        let own = submission.submitted_at.map(|at| (at, Place::Sender));
+        let (submitted_at, place) = likelier(named.submitted_at.is_some(), found.time(), own).unzip();
+        note(Fact::SubmittedAt.name(), place);
+        let test = submission.test || found.says_test();
+        let fields = submission.fields.iter().map(|field| field.names.clone()).collect();
+        Self { test, consent, phone, name, locale, choice, id, form_id, submitted_at, places, fields }
+    }
+}
+
+impl Place {
+    fn field(name: &str) -> Self {
+        Self::Field(name.to_owned())
+    }
+}
+
+/// What was found in a field, if the client `named` it, else what the sender has a place of its own for.
+fn likelier<T>(named: bool, found: Option<(T, &str)>, own: Option<(T, Place)>) -> Option<(T, Place)> {
+    let found = found.map(|(fact, field)| (fact, Place::field(field)));
+    if named { found.or(own) } else { own.or(found) }
+}
+
 /// The lead that a submission is.
-pub(crate) fn lead(delivery: &Delivery<'_>, submission: Submission) -> Result<Lead, NothingBecause> {
-    let found = Found { form: delivery.form, fields: &submission.fields };
-    if submission.test || found.says_test() {
+pub(crate) fn lead(delivery: &Delivery<'_>, submission: &Submission) -> Result<Lead, NothingBecause> {
+    let facts = Facts::of(delivery, submission);
+    if facts.test {
         return Err(NothingBecause::Test);
     }
-    let source = found.consent()?;
-    let phone = found.phone(delivery)?;
-    let name = found.name();
-    // What the client names counts before the sender's own, and that before what merely goes by a usual name.
-    let named = &delivery.form.fields;
-    let said_at = match named.submitted_at {
-        Some(_) => found.time().or(submission.submitted_at),
-        None => submission.submitted_at.or_else(|| found.time()),
-    };
-    let submitted_at = said_at.unwrap_or(delivery.received_at).min(delivery.received_at);
-    let id = match named.id {
-        Some(_) => found.id().or(submission.id),
-        None => submission.id.or_else(|| found.id()),
-    };
+    let source = facts.consent?;
+    let phone = of_meant_country(delivery, facts.phone?)?;
+    let submitted_at = facts.submitted_at.unwrap_or(delivery.received_at).min(delivery.received_at);
+    let name = facts.name;
     Ok(Lead {
-        id: id.unwrap_or_else(|| derived_id(delivery, &phone, name.as_deref())),
+        id: facts.id.unwrap_or_else(|| derived_id(delivery, &phone, name.as_deref())),
         phone,
-        locale: found.language(),
-        choice: found.choice(),
+        locale: facts.locale,
+        choice: facts.choice,
         consent: Consent { source, at: submitted_at },
         name,
         submitted_at,
     })
+}
+
+/// The same number, if numbers of its country are greeted.
+fn of_meant_country(delivery: &Delivery<'_>, phone: Phone) -> Result<Phone, NothingBecause> {
+    let meant = match &*delivery.form.countries {
+        [] => phone.is_of(country(delivery)),
+        countries => countries.iter().any(|country| phone.is_of(country)),
+    };
+    if meant {
+        Ok(phone)
+    } else {
+        Err(NothingBecause::CountryNotAllowed(Label::new(phone.country().as_deref().unwrap_or("unknown"))))
+    }
+}
+
+/// The country of numbers that carry none.
+fn country<'a>(delivery: &Delivery<'a>) -> &'a str {
+    delivery.form.country.as_deref().unwrap_or(&delivery.config.country)
 }
 
 /// Whether submissions of the sender's form of this id are meant. One that doesn't say which form it is of is not, where
@@ -221,8 +316,8 @@ pub(crate) fn is_of_form(form: &Form, id: Option<&str>) -> bool {
 /// As [`is_of_form`], of a submission.
 pub(crate) fn of_meant_form(form: &Form, submission: Submission) -> Result<Submission, NothingBecause> {
     let found = Found { form, fields: &submission.fields };
-    let id = submission.form_id.as_deref().or_else(|| found.first(Fact::FormId));
-    if is_of_form(form, id) { Ok(submission) } else { Err(NothingBecause::OtherForm) }
+    let id = submission.form_id.clone().or_else(|| Some(found.form_id()?.0));
+    if is_of_form(form, id.as_deref()) { Ok(submission) } else { Err(NothingBecause::OtherForm) }
 }
 
 /// Whether a member of an object, by its name, is a phone number.
@@ -253,23 +348,31 @@ impl<'a> Found<'a> {
         self.fields.iter().filter(move |field| field.names.iter().any(|known| same(known, name)))
     }
 
-    /// The answers that may be this fact, the likeliest first: where the client says that it stands, else under its usual
-    /// names.
-    fn all(&self, fact: Fact) -> Vec<&'a str> {
+    /// The answers that may be this fact, the likeliest first, each with the name that its field was known by: where the
+    /// client says that it stands, else under its usual names.
+    fn all(&self, fact: Fact) -> Vec<(&'a str, &'a str)> {
         if let Some(name) = fact.configured(&self.form.fields) {
-            return self.named(name).flat_map(|field| &field.answers).map(String::as_str).collect();
+            return self.answers(name);
         }
-        let rank = |field: &Field| field.names.iter().filter_map(|name| rank(fact, name)).min();
-        let ranked = self.fields.iter().filter_map(|field| Some((rank(field)?, field)));
-        let mut answers: Vec<_> =
-            ranked.flat_map(|(rank, field)| field.answers.iter().map(move |answer| (rank, answer.as_str()))).collect();
-        answers.retain(|(rank, answer)| !may_be_a_box(looked_for(fact)[*rank]) || has_a_number(answer));
-        answers.sort_by_key(|(rank, _)| *rank);
-        answers.into_iter().map(|(_, answer)| answer).collect()
+        let rank = |name: &'a String| Some((rank(fact, name)?, name.as_str()));
+        let ranked = self.fields.iter().filter_map(|field| Some((field.names.iter().filter_map(rank).min()?, field)));
+        let mut answers: Vec<_> = ranked
+            .flat_map(|((rank, name), field)| field.answers.iter().map(move |answer| (rank, answer.as_str(), name)))
+            .collect();
+        answers.retain(|(rank, answer, _)| !may_be_a_box(looked_for(fact)[*rank]) || has_a_number(answer));
+        answers.sort_by_key(|(rank, ..)| *rank);
+        answers.into_iter().map(|(_, answer, name)| (answer, name)).collect()
     }
 
-    fn first(&self, fact: Fact) -> Option<&'a str> {
-        self.all(fact).first().map(|answer| answer.trim())
+    /// The answers in the fields of this name, each with how its field writes it.
+    fn answers(&self, name: &str) -> Vec<(&'a str, &'a str)> {
+        let written = |field: &'a Field| field.names.iter().find(|known| same(known, name)).map(String::as_str);
+        let fields = self.fields.iter().filter_map(|field| Some((field, written(field)?)));
+        fields.flat_map(|(field, name)| field.answers.iter().map(move |answer| (answer.as_str(), name))).collect()
+    }
+
+    fn first(&self, fact: Fact) -> Option<(&'a str, &'a str)> {
+        self.all(fact).first().map(|(answer, field)| (answer.trim(), *field))
     }
 
     fn says_test(&self) -> bool {
@@ -277,70 +380,71 @@ impl<'a> Found<'a> {
         test.is_some_and(|name| self.named(name).flat_map(|field| &field.answers).any(|answer| is_one_of(&YES, answer)))
     }
 
-    /// By what they agreed, as it is kept.
-    fn consent(&self) -> Result<String, NothingBecause> {
+    /// By what they agreed, as it is kept, and where that stands.
+    fn consent(&self) -> (Result<String, NothingBecause>, Option<Place>) {
         let ConsentRule::Field { field: name, accepts } = &self.form.consent else {
-            return Ok("stated on the form".to_owned());
+            return (Ok("stated on the form".to_owned()), Some(Place::Form));
         };
-        let answers: Vec<&String> = self.named(name).flat_map(|field| &field.answers).collect();
-        if answers.iter().any(|answer| is_one_of(&YES, answer) || is_one_of(accepts, answer)) {
-            return Ok(format!("field {name}"));
+        let there = self.named(name).next().map(|_| Place::field(name));
+        let answers = self.answers(name);
+        if answers.iter().any(|(answer, _)| is_one_of(&YES, answer) || is_one_of(accepts, answer)) {
+            return (Ok(format!("field {name}")), there);
         }
         // Where more stands below the name, the client has named it too shortly.
         let below = format!("{}.", lower(name));
         let is_group = self.fields.iter().flat_map(|field| &field.names).any(|known| lower(known).starts_with(&below));
-        if answers.iter().all(|answer| is_one_of(&NO, answer)) && !is_group {
-            Err(NothingBecause::NoConsent)
+        if answers.iter().all(|(answer, _)| is_one_of(&NO, answer)) && !is_group {
+            (Err(NothingBecause::NoConsent), there)
         } else {
-            Err(NothingBecause::ConsentUnclear)
+            (Err(NothingBecause::ConsentUnclear), there)
         }
     }
 
-    /// The number that may be messaged, of a country that is meant.
-    fn phone(&self, delivery: &Delivery<'_>) -> Result<Phone, NothingBecause> {
+    /// The number that may be messaged, and the field that it stands in, or the first that was taken for one.
+    fn phone(&self, delivery: &Delivery<'_>) -> (Result<Phone, NothingBecause>, Option<&'a str>) {
         let configured = self.form.fields.phone.is_some();
         let known = self.fields.iter().filter(|field| field.telephone && !configured);
-        let known = known.flat_map(|field| &field.answers).map(String::as_str);
-        let numbers = known.chain(self.all(Fact::Phone)).take(MOST_NUMBERS).flat_map(as_numbers);
+        let known = known.flat_map(|field| field.answers.iter().map(|answer| (answer.as_str(), field.name())));
+        let answers: Vec<(&str, &str)> = known.chain(self.all(Fact::Phone)).take(MOST_NUMBERS).collect();
         // What is longer is written out, or a calling code.
-        let beside = self.all(Fact::Country).into_iter().map(str::trim).find(|code| code.len() == 2).map(str::to_owned);
-        let country = self.form.country.as_deref().unwrap_or(&delivery.config.country);
-        let candidates = numbers.map(|number| (number, beside.clone()));
-        let phone = match contact::first_usable_text(candidates, country, delivery.config.phones) {
-            (Some(phone), _) => phone,
-            (None, Some(why)) => return Err(NothingBecause::PhoneUnusable(why)),
-            (None, None) => return Err(NothingBecause::NoPhone),
-        };
-        let meant = match &*self.form.countries {
-            [] => phone.is_of(country),
-            countries => countries.iter().any(|country| phone.is_of(country)),
-        };
-        if meant {
-            Ok(phone)
-        } else {
-            Err(NothingBecause::CountryNotAllowed(Label::new(phone.country().as_deref().unwrap_or("unknown"))))
+        let countries = self.all(Fact::Country).into_iter().map(|(code, _)| code.trim());
+        let beside = countries.filter(|code| code.len() == 2).map(str::to_owned).next();
+        let mut problem = None;
+        for (answer, field) in &answers {
+            let candidates = as_numbers(answer).map(|number| (number, beside.clone()));
+            match contact::first_usable_text(candidates, country(delivery), delivery.config.phones) {
+                (Some(phone), _) => return (Ok(phone), Some(field)),
+                (None, why) => problem = problem.or(why),
+            }
         }
+        let because = problem.map_or(NothingBecause::NoPhone, NothingBecause::PhoneUnusable);
+        (Err(because), answers.first().map(|(_, field)| *field))
     }
 
-    /// The whole name, or what there is of it. Where the client names a part, that is meant.
-    fn name(&self) -> Option<String> {
+    /// The whole name, or what there is of it, and where. Where the client names a part, that is meant.
+    fn name(&self) -> Option<(String, String)> {
         let fields = &self.form.fields;
         let (first, last) = (self.first(Fact::FirstName), self.first(Fact::LastName));
-        let parts = [first, last].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let parts: Vec<_> = [first, last].into_iter().flatten().collect();
+        let joined = |parts: Vec<&str>, between: &str| parts.join(between);
+        let parts = (
+            joined(parts.iter().map(|(part, _)| *part).collect(), " "),
+            joined(parts.iter().map(|(_, field)| *field).collect(), " + "),
+        );
         let parts_count =
             (first.is_some() && last.is_some()) || fields.first_name.is_some() || fields.last_name.is_some();
-        let whole = self.first(Fact::Name).map(str::to_owned);
-        let (likelier, else_this) = if fields.name.is_none() && parts_count && !parts.is_empty() {
+        let whole = self.first(Fact::Name).map(|(name, field)| (name.to_owned(), field.to_owned()));
+        let (likelier, else_this) = if fields.name.is_none() && parts_count && !parts.0.is_empty() {
             (Some(parts), whole)
         } else {
             (whole, Some(parts))
         };
-        likelier.or(else_this).filter(|name| !name.is_empty())
+        likelier.or(else_this).filter(|(name, _)| !name.is_empty())
     }
 
     /// The language, if it is a tag: one that is written out (`Hebrew`) is none.
-    fn language(&self) -> Option<String> {
-        let is_tag = |answer: &&str| {
+    fn language(&self) -> Option<(String, &'a str)> {
+        let is_tag = |answer: &str| {
             let mut parts = answer.split(['-', '_']);
             let language = parts.next().is_some_and(|part| matches!(part.len(), 2 | 3));
             language
@@ -348,22 +452,28 @@ impl<'a> Found<'a> {
                     .split(['-', '_'])
                     .all(|part| matches!(part.len(), 2..=8) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         };
-        self.all(Fact::Language).into_iter().map(str::trim).find(is_tag).map(str::to_owned)
+        let answers = self.all(Fact::Language).into_iter().map(|(answer, field)| (answer.trim(), field));
+        answers.map(|(answer, field)| (answer.to_owned(), field)).find(|(answer, _)| is_tag(answer))
     }
 
     /// What they chose, in the client's spelling.
-    fn choice(&self) -> Option<String> {
+    fn choice(&self) -> Option<(String, &'a str)> {
         let rule = self.form.choice.as_ref()?;
-        let mut answers = self.named(&rule.field).flat_map(|field| &field.answers);
-        answers.find_map(|answer| rule.of.iter().find(|of| same(of, answer)).cloned())
+        let chosen = |answer: &str| rule.of.iter().find(|of| same(of, answer)).cloned();
+        self.answers(&rule.field).into_iter().find_map(|(answer, field)| Some((chosen(answer)?, field)))
     }
 
-    fn id(&self) -> Option<String> {
-        self.first(Fact::Id).map(str::to_owned)
+    fn id(&self) -> Option<(String, &'a str)> {
+        self.first(Fact::Id).map(|(id, field)| (id.to_owned(), field))
     }
 
-    fn time(&self) -> Option<Timestamp> {
-        self.all(Fact::SubmittedAt).into_iter().find_map(|answer| answer.trim().parse().ok())
+    fn form_id(&self) -> Option<(String, &'a str)> {
+        self.first(Fact::FormId).map(|(id, field)| (id.to_owned(), field))
+    }
+
+    fn time(&self) -> Option<(Timestamp, &'a str)> {
+        let mut answers = self.all(Fact::SubmittedAt).into_iter();
+        answers.find_map(|(answer, field)| Some((answer.trim().parse().ok()?, field)))
     }
 }
 

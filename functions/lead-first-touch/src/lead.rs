@@ -15,7 +15,7 @@ use shared::{
 };
 
 use crate::{
-    facts,
+    facts::{self, Facts},
     senders::{self, Said},
 };
 
@@ -214,7 +214,7 @@ pub fn read(delivery: &Delivery<'_>) -> Reading {
         Said::References(references) => Ok(Reading::References(references)),
         Said::Submission(submission) => {
             let submission = facts::of_meant_form(delivery.form, submission)?;
-            facts::lead(delivery, submission).map(Box::new).map(Reading::Lead)
+            facts::lead(delivery, &submission).map(Box::new).map(Reading::Lead)
         }
     });
     reading.unwrap_or_else(Reading::Nothing)
@@ -229,5 +229,20 @@ pub fn read_answer(delivery: &Delivery<'_>, reference: &Reference, answer: &[u8]
         Some(_) => facts::of_meant_form(delivery.form, submission)?,
         None => submission,
     };
-    facts::lead(delivery, submission)
+    facts::lead(delivery, &submission)
+}
+
+/// What was found in the submission that a delivery holds, whether or not anybody is greeted for it; none if it holds none.
+/// For people who write down where the facts stand.
+pub fn found(delivery: &Delivery<'_>) -> Option<Facts> {
+    match senders::read(delivery) {
+        Ok(Said::Submission(submission)) => Some(Facts::of(delivery, &submission)),
+        Ok(Said::References(_)) | Err(_) => None,
+    }
+}
+
+/// The same of an answer about a lead that `delivery` named.
+pub fn found_in_answer(delivery: &Delivery<'_>, reference: &Reference, answer: &[u8]) -> Option<Facts> {
+    let submission = senders::read_answer(delivery, reference, answer).ok()?;
+    Some(Facts::of(delivery, &submission))
 }

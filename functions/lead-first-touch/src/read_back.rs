@@ -1,7 +1,7 @@
 //! Reading back: Meta and `HubSpot` report that there is a lead and keep the rest for who asks.
 //!
-//! [`LeadApi::ask`] carries the question: Meta's Graph API is asked for the lead, `HubSpot` for the contact. What the answer
-//! means is read elsewhere.
+//! [`question`] is what is asked: Meta's Graph API for the lead, `HubSpot` for the contact. [`LeadApi::ask`] carries it. What
+//! the answer means is read elsewhere.
 //!
 //! The Page's token needs `leads_retrieval`, `pages_show_list`, `pages_read_engagement` and `ads_management`, the private
 //! app's `crm.objects.contacts.read`.
@@ -13,6 +13,7 @@ use shared::{
     read_back::{self, Answer, Numbers, ReadBackError},
     secret::Secret,
 };
+use url::Url;
 
 use crate::lead::Reference;
 
@@ -64,32 +65,34 @@ impl LeadApi {
         credential: &Secret,
         secret: &str,
     ) -> Result<Answer, ReadBackError> {
-        let (origin, path, query, refused): (_, &[&str], _, Refused) = match form.kind {
-            FormKind::Meta => {
-                (GRAPH, &[GRAPH_VERSION, &reference.id], ("fields", LEAD_FIELDS.to_owned()), refused_by_graph)
-            }
-            FormKind::HubSpot => (
-                HUBSPOT,
-                &["crm", "v3", "objects", "contacts", &reference.id],
-                ("properties", properties(form)),
-                refused_by_hubspot,
-            ),
-            FormKind::Typeform
-            | FormKind::GoogleAds
-            | FormKind::Webflow
-            | FormKind::Tally
-            | FormKind::Jotform
-            | FormKind::Elementor
-            | FormKind::GravityForms
-            | FormKind::WpForms
-            | FormKind::ContactForm7
-            | FormKind::Web => return Err(ReadBackError::Address),
-        };
-        let mut address = read_back::address(self.base_url.as_deref(), origin, path)?;
-        address.query_pairs_mut().append_pair(query.0, &query.1);
+        let address = question(self.base_url.as_deref(), form, reference)?;
+        let refused: Refused = if form.kind == FormKind::HubSpot { refused_by_hubspot } else { refused_by_graph };
         let question = self.http.get(address).bearer_auth(credential.expose());
         read_back::ask(question, |status, body| refused(status, body, secret)).await
     }
+}
+
+/// The address of the answer about a lead; `base_url` stands in for the origin. Whoever asks proves himself in a header.
+pub fn question(base_url: Option<&str>, form: &Form, reference: &Reference) -> Result<Url, ReadBackError> {
+    let (origin, path, query): (_, &[&str], _) = match form.kind {
+        FormKind::Meta => (GRAPH, &[GRAPH_VERSION, &reference.id], ("fields", LEAD_FIELDS.to_owned())),
+        FormKind::HubSpot => {
+            (HUBSPOT, &["crm", "v3", "objects", "contacts", &reference.id], ("properties", properties(form)))
+        }
+        FormKind::Typeform
+        | FormKind::GoogleAds
+        | FormKind::Webflow
+        | FormKind::Tally
+        | FormKind::Jotform
+        | FormKind::Elementor
+        | FormKind::GravityForms
+        | FormKind::WpForms
+        | FormKind::ContactForm7
+        | FormKind::Web => return Err(ReadBackError::Address),
+    };
+    let mut address = read_back::address(base_url, origin, path)?;
+    address.query_pairs_mut().append_pair(query.0, &query.1);
+    Ok(address)
 }
 
 /// What a refusal means, by its status and its body.

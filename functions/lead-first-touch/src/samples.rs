@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use shared::client_config::ClientConfig;
 
 use crate::{
-    facts::{Fact, looked_for},
-    lead::{Delivery, Lead, NothingBecause, Reading, Reference, read, read_answer},
+    facts::{Fact, Facts, Place, looked_for},
+    lead::{Delivery, Lead, NothingBecause, Reading, Reference, found, found_in_answer, read, read_answer},
     senders::{self, Said},
     submission::Submission,
 };
@@ -313,6 +313,77 @@ fn the_sample_of_what_meta_answers_completes_the_sample_reference() {
     assert_eq!(lead.consent.source, "field optional_1");
     let email = |submission: Submission| submission.fields.iter().any(|field| field.answers == ["shira@example.com"]);
     assert!(senders::read_answer(&posted.delivery(), &references[0], answer.as_bytes()).is_ok_and(email));
+}
+
+/// Where the facts of a submission stand: `phone: Your phone?`, and so on.
+fn places(facts: &Facts) -> String {
+    let place = |(fact, place): (&&str, &Place)| match place {
+        Place::Field(field) => format!("{fact}: {field}"),
+        Place::Sender => format!("{fact} as always"),
+        Place::Form => format!("{fact} on the form"),
+    };
+    facts.places.iter().map(place).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn of_every_sample_it_is_known_in_which_field_a_fact_was_found() {
+    let of = |title: &str| {
+        let (_, posted) = cases().into_iter().find(|(case, _)| case.title() == title).unwrap();
+        places(&found(&posted.delivery()).unwrap())
+    };
+    for (title, wanted) in [
+        (
+            "typeform/form_response",
+            "consent: consent, form_id as always, id as always, language: lang, name: full_name, phone: phone, submitted_at as always",
+        ),
+        (
+            "google_ads/lead",
+            "choice: which_branch?, consent on the form, form_id as always, id as always, name: FULL_NAME, phone: PHONE_NUMBER, \
+             submitted_at as always",
+        ),
+        (
+            "webflow/form_submission",
+            "consent: whatsapp consent, form_id as always, id as always, name: First Name + Last Name, phone: Phone Number, \
+             submitted_at as always",
+        ),
+        (
+            "jotform/submission",
+            "consent: consent, form_id as always, id as always, name: fullName, phone: q5_phoneNumber, submitted_at as always",
+        ),
+        ("wordpress/elementor_simple", "consent: WhatsApp, form_id as always, name: Name, phone: Phone"),
+        (
+            "wordpress/gravityforms_entry",
+            "consent: 4.1, form_id as always, id as always, name: 1.3 + 1.6, phone: 3, submitted_at as always",
+        ),
+        ("wordpress/contactform7_json", "consent: acceptance-whatsapp, name: your-name, phone: your-tel"),
+        (
+            "web/lead_json",
+            "consent: consent.whatsapp, id: leadId, name: firstName + lastName, phone: phone, submitted_at: createdAt",
+        ),
+    ] {
+        assert_eq!(of(title), wanted, "{title}");
+    }
+    let answer = sample("meta", "_graph_lead.response").to_string();
+    let (_, posted) = cases().into_iter().find(|(case, _)| case.title() == "meta/leadgen").unwrap();
+    let Reading::References(references) = read_delivery(&posted) else { panic!() };
+    assert!(found(&posted.delivery()).is_none(), "ids only");
+    let answered = found_in_answer(&posted.delivery(), &references[0], answer.as_bytes()).unwrap();
+    assert!(
+        places(&answered)
+            .starts_with("consent: optional_1, form_id as always, id as always, name: full_name, phone: phone_number")
+    );
+}
+
+#[test]
+fn what_was_taken_for_a_fact_is_known_even_where_nobody_is_greeted_for_it() {
+    let body = br#"{"consent": {"whatsapp": "no"}, "phone": "12", "mobile": "", "contact": {"name": "Noa"}}"#;
+    let facts = found(&delivery(config(), "landing", body)).unwrap();
+    assert_eq!(places(&facts), "consent: consent.whatsapp, name: contact.name, phone: phone");
+    assert_eq!(facts.consent, Err(NothingBecause::NoConsent));
+    assert!(matches!(facts.phone, Err(NothingBecause::PhoneUnusable(_))));
+    assert_eq!(facts.fields, [["consent.whatsapp"], ["phone"], ["mobile"], ["contact.name"]]);
+    let nothing = found(&delivery(config(), "landing", br#"{"e-mail": "noa@example.com"}"#)).unwrap();
+    assert_eq!((places(&nothing).as_str(), nothing.consent), ("", Err(NothingBecause::NoConsent)));
 }
 
 #[test]

@@ -58,6 +58,11 @@ impl Field {
         Self { telephone, ..self }
     }
 
+    /// The name that it goes by first.
+    pub(crate) fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
     /// The name that its place in the body gives it: `contact.phone`.
     pub(crate) fn path(&self) -> &str {
         self.names.last().map_or("", String::as_str)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Case, Console, Failed, Id, Shared,
     bookings::{self, Deed, Desk},
-    said,
+    leads, said,
     samples::{self, Batch},
     view,
 };
@@ -19,6 +19,8 @@ use crate::{
     fake_ezw::{Fault, HealthPreset},
 };
 
+/// The function that knows leads.
+const GREETER: &str = "lead-first-touch";
 /// What `EZWhatsApp` asks for when the console lets it answer 429, in seconds.
 const RETRY_AFTER_S: u64 = 60;
 
@@ -96,6 +98,50 @@ pub(super) async fn feeds(State(console): Shared, Json(wanted): Json<Feeds>) -> 
     };
     let about = format!("word that the feed of {calendar} has changed");
     posted(&console, Batch { deliveries: vec![push], about, at_once: false }).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct LeaveNumber {
+    form: String,
+    deed: leads::Deed,
+    phone: String,
+}
+
+/// Fills in a form, and posts what its sender would post about it.
+pub(super) async fn lead(State(console): Shared, Json(wanted): Json<LeaveNumber>) -> Answer {
+    let client = console.client.as_ref().map_err(Failed::wrong)?;
+    let LeaveNumber { form, deed, phone } = wanted;
+    let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
+    let secret = |name: &str| console.stack.secrets().current(name);
+    let desk = leads::Desk { config: client, secret: &secret, leads: console.stack.leads() };
+    let batch = console.leads.make(&desk, &form, deed, &phone, now);
+    posted(&console, batch.map_err(|error| Failed::wrong(format!("{error:#}")))?).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct Release {
+    form: String,
+    /// Greet none of those who wait.
+    #[serde(default)]
+    drop: bool,
+}
+
+/// Somebody has looked at a form that is held.
+pub(super) async fn release(State(console): Shared, Json(wanted): Json<Release>) -> Answer {
+    let client = console.client.as_ref().map_err(Failed::wrong)?;
+    let Release { form, drop } = wanted;
+    if !client.forms.contains_key(&form) {
+        return Err(Failed::wrong(format!("This client has no form {form}.")));
+    }
+    let order = if drop { json!({"drop": form}) } else { json!({"release": form}) };
+    let done = console.stack.invoke(GREETER, &order).await?;
+    let count = |name: &str| done[name].as_u64().unwrap_or_default();
+    let more = if done["more"] == true { ". There are more: press it again" } else { "" };
+    said(if drop {
+        format!("Nobody of {} is greeted; {form} greets again from now on{more}", count("dropped"))
+    } else {
+        format!("{} leads of {form} are let go, each as if it had just come in{more}", count("released"))
+    })
 }
 
 async fn posted(console: &Console, batch: Batch) -> Answer {
@@ -263,7 +309,7 @@ pub(super) async fn replay(State(console): Shared, Json(wanted): Json<Id>) -> An
                 console.stack.dynamo().wake_readers();
                 return said("The delivery is being processed again");
             }
-            // in the other inbox, or in none
+            // in another inbox, or in none
             Err(dynoxide::errors::DynoxideError::ConditionalCheckFailedException(..)) => {}
             Err(error) => return Err(error.into()),
         }

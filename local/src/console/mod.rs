@@ -1,5 +1,5 @@
-//! The web console of a local run: see what stores and calendars sent, what the ledger holds, what the customer's phone
-//! shows; try things.
+//! The web console of a local run: see what stores, calendars and forms sent, what the ledger holds, what the customer's
+//! phone shows; try things.
 //!
 //! For one person on one machine. It shows phone numbers and names in full, which the deployed house never does, and has no
 //! login: requests that name another host than this machine are refused, so that no web page can read it by a trick of
@@ -9,6 +9,7 @@ mod actions;
 pub mod bookings;
 mod cases;
 mod freshen;
+pub mod leads;
 mod renew;
 pub mod samples;
 mod view;
@@ -30,11 +31,14 @@ use shared::client_config::ClientConfig;
 
 use crate::{Stack, template::Table};
 use bookings::BookingBook;
+use leads::LeadBook;
 use samples::{Case, SampleBook, Targets};
 
 const PAGE: &str = include_str!("page.html");
-/// The tables that deliveries are filed in, by their logical ids: of stores, of calendars.
-const INBOXES: [&str; 2] = ["StoreInbox", "BookingInbox"];
+/// The tables that deliveries are filed in, by their logical ids: of stores, of calendars, of forms.
+const INBOXES: [&str; 3] = ["StoreInbox", "BookingInbox", LEAD_INBOX];
+/// That of forms.
+const LEAD_INBOX: &str = "LeadInbox";
 /// The page has its styles and its script inside, and asks nobody but this machine.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -46,6 +50,7 @@ struct Console {
     client: Result<ClientConfig, String>,
     book: SampleBook,
     bookings: BookingBook,
+    leads: LeadBook,
     http: reqwest::Client,
     tables: Mutex<view::Tables>,
 }
@@ -61,6 +66,7 @@ pub fn router(stack: Arc<Stack>) -> Router {
         client,
         book: SampleBook::default(),
         bookings: BookingBook::default(),
+        leads: LeadBook::default(),
         http,
         tables: Mutex::default(),
     };
@@ -71,6 +77,8 @@ pub fn router(stack: Arc<Stack>) -> Router {
         .route("/_console/try", post(actions::try_case))
         .route("/_console/book", post(actions::book))
         .route("/_console/feeds", post(actions::feeds))
+        .route("/_console/lead", post(actions::lead))
+        .route("/_console/release", post(actions::release))
         .route("/_console/clock", post(actions::clock))
         .route("/_console/tick", post(actions::tick))
         .route("/_console/line", post(actions::line))
@@ -192,7 +200,7 @@ type WithId = Query<Id>;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{leads::Deed, *};
 
     async fn status_of(host: &str) -> u16 {
         let app = Router::new().route("/", get(page)).route_layer(middleware::from_fn(this_machine_only));
@@ -226,6 +234,19 @@ mod tests {
         for preset in crate::fake_ezw::HealthPreset::ALL {
             let name = serde_json::to_value(preset).expect("a name");
             assert!(PAGE.contains(&format!("{}: [\"", name.as_str().expect("text"))), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_knows_every_kind_of_form_and_what_can_be_done_with_it() {
+        let known = |name: &str| PAGE.contains(&format!("{name}: \"")) || PAGE.contains(&format!("\"{name}\": \""));
+        for kind in shared::client_config::FormKind::ALL {
+            assert!(known(kind.name()), "{kind}");
+        }
+        for deed in [Deed::Again, Deed::SamePerson, Deed::Test, Deed::Refuse, Deed::Crowd, Deed::Flood] {
+            let name = serde_json::to_value(deed).expect("a name");
+            let name = name.as_str().expect("text");
+            assert!(PAGE.contains(&format!("{name}: [\"")) || PAGE.contains(&format!("\"{name}\": [\"")), "{name}");
         }
     }
 

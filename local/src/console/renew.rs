@@ -8,7 +8,7 @@ use super::{
 /// A delivery ready to be posted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Where to: `/stores/shop`, `/bookings/clinic`.
+    /// Where to: `/stores/shop`, `/bookings/clinic`, `/leads/contact`, that with its secret if it has one there.
     pub path: String,
     /// Headers, signature included.
     pub headers: Vec<(String, String)>,
@@ -70,9 +70,9 @@ fn uuid() -> String {
 }
 
 impl Delivery {
-    /// Name of the store or calendar that it is from.
+    /// Name of the store, calendar or form that it is from.
     pub fn sender(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+        self.path.split('/').nth(2).unwrap_or_default()
     }
 
     /// A header's value; names are case-insensitive.

@@ -1,6 +1,7 @@
 //! What the console shows: everything at once, so that the page never shows two moments side by side.
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -14,16 +15,26 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shared::{appointment::HEADER_STAGE, client_config::Calendar, inbox::Entry};
+use shared::{
+    appointment::HEADER_STAGE,
+    client_config::{Calendar, Form},
+    inbox::Entry,
+};
 
-use super::{Answer, Case, Console, Failed, Shared, Targets, WithId};
+use super::{
+    Answer, Case, Console, Failed, LEAD_INBOX, Shared, Targets, WithId,
+    leads::{can_refuse, is_ready, marks_tests},
+};
 use crate::dynamo::{Dynamo, plain_item};
 
 /// Newest items of each kind that are shown.
 const DELIVERIES: usize = 200;
+const LEADS: usize = 300;
 const ROWS: usize = 400;
 const APPOINTMENTS: usize = 100;
 const MESSAGES: usize = 400;
+/// The outcome of a lead that waits for a human begins so.
+const HELD: &str = "held-for-review";
 /// Last lines of each function's log.
 const LOG_LINES: usize = 200;
 
@@ -82,6 +93,40 @@ impl Console {
             })
         };
         client.calendars.iter().map(calendar).collect()
+    }
+
+    /// The client's forms, and which of them greet nobody until somebody has looked.
+    fn forms(&self, deliveries: &[Value], rows: &[Value]) -> Vec<Value> {
+        let Ok(client) = &self.client else { return Vec::new() };
+        let knows = |name: &str| self.stack.secrets().current(name).is_some();
+        let form = |(name, form): (&String, &Form)| {
+            let subject = format!("form:{name}");
+            let row = rows.iter().find(|row| row["subject"] == subject.as_str());
+            json!({
+                "name": name,
+                "kind": form.kind.name(),
+                "available": is_ready(client, name, form, knows),
+                "in_hand": self.leads.was_on(name),
+                "marks_tests": marks_tests(form),
+                "can_refuse": can_refuse(form),
+                "burst": form.burst.leads,
+                "held_since": row.and_then(|row| row["held_since"].as_i64()),
+                "waiting": deliveries.iter().filter(|delivery| waits(delivery, name)).count(),
+            })
+        };
+        client.forms.iter().map(form).collect()
+    }
+
+    /// The newest leads with what became of each.
+    fn leads(&self, deliveries: &[Value], rows: &[Value]) -> anyhow::Result<Vec<Value>> {
+        let inbox = self.table(LEAD_INBOX)?;
+        let of_forms = deliveries.iter().filter(|delivery| delivery["inbox"] == inbox.as_str());
+        let mut rows_of: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| is_message(row)) {
+            rows_of.entry(row["delivery"].as_str().unwrap_or_default()).or_default().push(row);
+        }
+        let rows_of = |delivery: &Value| rows_of.get(delivery["id"].as_str()?).map(Vec::as_slice);
+        Ok(of_forms.take(LEADS).map(|delivery| lead(delivery, rows_of(delivery).unwrap_or_default())).collect())
     }
 
     /// Tomorrow, half past ten, on the client's clocks: when something is booked for if nobody says otherwise.
@@ -145,7 +190,7 @@ impl Console {
             _ => Vec::new(),
         };
         messages.drain(..messages.len().saturating_sub(MESSAGES));
-        let told = rows.iter().filter(|row| !is_state(row));
+        let told = rows.iter().filter(|row| is_message(row));
         let appointments = rows.iter().filter(|row| is_state(row)).filter_map(appointment);
         let failures: Vec<Value> = self
             .stack
@@ -179,6 +224,8 @@ impl Console {
             "unread": self.stack.streams()?.into_iter().filter(|state| !state.caught_up()).map(|state| state.table).collect::<Vec<_>>(),
             "samples": self.samples(),
             "calendars": self.calendars(&rows),
+            "forms": self.forms(&deliveries, &rows),
+            "leads": self.leads(&deliveries, &rows)?,
             "zone": self.client.as_ref().ok().map(|client| &client.time_zone),
             "tomorrow": self.tomorrow(),
             "appointments": appointments.take(APPOINTMENTS).collect::<Vec<_>>(),
@@ -194,9 +241,35 @@ impl Console {
     }
 }
 
-/// Whether it is the row that keeps a line's, an appointment's, a feed's or a customer's state, and no message.
+/// Whether it is the row that keeps a line's, an appointment's, a feed's, a form's or a customer's state, and no message.
 fn is_state(row: &Value) -> bool {
     row["stage"] == HEADER_STAGE
+}
+
+/// Whether it is a message: only those are in a state. What a customer has heard from forms is not.
+fn is_message(row: &Value) -> bool {
+    !is_state(row) && row["state"].is_string()
+}
+
+/// Whether a delivery waits until somebody has looked at its form.
+fn waits(delivery: &Value, form: &str) -> bool {
+    delivery["sender"] == form && delivery["outcome"].as_str().is_some_and(|outcome| outcome.starts_with(HELD))
+}
+
+/// A lead's delivery, with the messages that it led to and how long each took from the submission to `EZWhatsApp`.
+fn lead(delivery: &Value, rows: &[&Value]) -> Value {
+    let message = |row: &&Value| {
+        let took = row["updated_at"].as_i64().zip(row["occurred_at"].as_i64());
+        let took = took.filter(|_| row["state"] == "accepted").map(|(sent, submitted)| (sent - submitted).max(0));
+        json!({
+            "key": format!("{}:{}", row["subject"].as_str().unwrap_or_default(), row["stage"].as_str().unwrap_or_default()),
+            "state": row["state"], "reason": row["reason"], "to": row["to"], "name": row["name"], "took_ms": took,
+        })
+    };
+    json!({
+        "id": delivery["id"], "form": delivery["sender"], "received_at": delivery["received_at"],
+        "outcome": delivery["outcome"], "messages": rows.iter().map(message).collect::<Vec<_>>(),
+    })
 }
 
 /// What an appointment's header says, laid out.
@@ -292,6 +365,34 @@ mod tests {
         for other in [json!({"subject": "line:main", "stage": "state"}), json!({"appointment": "no JSON"})] {
             assert!(appointment(&other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_remembered_of_people_and_forms_is_no_message() {
+        let greetings = json!({"subject": "contact:ab", "stage": "greetings", "version": 1, "greetings": "[]"});
+        let form = json!({"subject": "form:site", "stage": "state", "leads": 3, "held_since": 5});
+        let opt_out = json!({"subject": "contact:ab", "stage": "state", "opted_out_at": 1});
+        for row in [&greetings, &form, &opt_out] {
+            assert!(!is_message(row), "{row}");
+        }
+        assert_eq!(next_due(&[greetings, form, opt_out], 0), None);
+        assert!(is_message(&json!({"subject": "lead:1", "stage": "first-touch", "state": "noted"})));
+    }
+
+    #[test]
+    fn a_lead_is_shown_with_what_became_of_it_and_how_long_that_took() {
+        let delivery = json!({"id": "site#1", "sender": "site", "received_at": 1_200, "outcome": null});
+        let row = json!({
+            "subject": "lead:1", "stage": "first-touch", "state": "accepted", "occurred_at": 1_000, "updated_at": 2_300,
+            "to": "+972525550101", "name": "Noa Levi", "delivery": "site#1",
+        });
+        let shown = lead(&delivery, &[&row]);
+        assert_eq!(shown["messages"][0]["took_ms"], 1_300);
+        assert_eq!(shown["messages"][0]["key"], "lead:1:first-touch");
+        let noted = json!({"state": "noted", "reason": "already-greeted: …", "occurred_at": 1, "updated_at": 9});
+        assert_eq!(lead(&delivery, &[&noted])["messages"][0]["took_ms"], Value::Null);
+        let held = json!({"sender": "site", "outcome": "held-for-review: too many"});
+        assert!(waits(&held, "site") && !waits(&held, "other") && !waits(&delivery, "site"));
     }
 
     #[test]

@@ -69,6 +69,18 @@ impl Leads {
         self.known.change(|known| drop(known.contacts.remove(id)))
     }
 
+    /// What Graph has of a lead.
+    #[cfg(test)]
+    pub(crate) fn known_lead(&self, id: &str) -> Option<Lead> {
+        self.known.lock().leads.get(id).cloned()
+    }
+
+    /// What `HubSpot` has of a contact.
+    #[cfg(test)]
+    pub(crate) fn known_contact(&self, id: &str) -> Option<Contact> {
+        self.known.lock().contacts.get(id).cloned()
+    }
+
     fn lead(&self, id: &str, fields: Option<&str>) -> Said {
         match self.known.lock().leads.get(id).map(|lead| lead.answer(fields)) {
             Some(Ok(answer)) => Said::json(StatusCode::OK, &answer),

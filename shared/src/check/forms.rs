@@ -80,6 +80,11 @@ fn proven(config: &ClientConfig, name: &str, form: &Form, findings: &mut Finding
     let path = ["forms", name, "verify"];
     match &form.verify {
         FormScheme::StaticHeader { header } => header_fits(header, &path, findings),
+        FormScheme::SecretPath if form.kind == FormKind::Meta => findings.error(
+            &path,
+            "Meta asks whether the address is ours before it posts, and an address that ends in a secret has no answer",
+            "write { scheme = \"signature\" }, or leave `verify` out: Meta signs every delivery",
+        ),
         FormScheme::SecretPath if form.kind.signs() => findings.warn(
             &path,
             format!("a {} form has a better proof of its own than an address, which stands in many logs", form.kind),
@@ -129,8 +134,36 @@ fn read(name: &str, form: &Form, findings: &mut Findings<'_>) {
         let remedy = "copy the form's id from the sender, or remove it: submissions of all its forms count then";
         findings.error(&["forms", name, "form_ids"], "a form's id is empty", remedy);
     }
+    if !form.form_ids.is_empty()
+        && let Some(why) = unnamed(form)
+    {
+        findings.warn(&["forms", name, "form_ids"], why.0, why.1);
+    }
     if form.kind == FormKind::GravityForms {
         numbered(name, &form.fields, findings);
+    }
+}
+
+/// Why deliveries of this form may not say which of the sender's forms they are of, and what to do; none where they always do.
+/// What names no form is nobody's where only some are meant.
+fn unnamed(form: &Form) -> Option<(&'static str, &'static str)> {
+    match form.kind {
+        FormKind::HubSpot if form.verify == FormScheme::Signature => Some((
+            "HubSpot's events do not say which form a contact filled in: all of them are left alone",
+            "remove it; or let a workflow post, which can be started by one form alone",
+        )),
+        FormKind::HubSpot | FormKind::WpForms | FormKind::ContactForm7 | FormKind::Web => Some((
+            "nothing says which form it was unless the sender is told to: what names none is left alone",
+            "post the form's id along as `form_id`, or remove this: submissions of all forms at this address count then",
+        )),
+        FormKind::Typeform
+        | FormKind::GoogleAds
+        | FormKind::Meta
+        | FormKind::Webflow
+        | FormKind::Tally
+        | FormKind::Jotform
+        | FormKind::Elementor
+        | FormKind::GravityForms => None,
     }
 }
 

@@ -432,7 +432,7 @@ fn fresh_id(kind: &CalendarKind, now: Timestamp) -> String {
 }
 
 /// Puts a value where a JSON pointer points, with objects on the way.
-fn put(document: &mut Value, pointer: &str, value: Value) {
+pub(super) fn put(document: &mut Value, pointer: &str, value: Value) {
     let mut place = document;
     for part in pointer.split('/').skip(1) {
         let part = part.replace("~1", "/").replace("~0", "~");

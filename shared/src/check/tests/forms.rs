@@ -20,7 +20,6 @@ name = "Acme Courses"
 verify = { scheme = "static-header", header = "X-Webhook-Token" }
 countries = ["IL", "US"]
 language = "he"
-form_ids = ["contact"]
 fields = { phone = "tel", id = "lead_id" }
 consent = { field = "whatsapp", accepts = ["I agree"] }
 choice = { field = "course", of = ["Wheel", "Glaze"] }
@@ -40,6 +39,7 @@ Hi{% if first_name %} {{ first_name }}{% endif %}, thank you!
 kind = "typeform"
 line = "main"
 book = "typeform"
+form_ids = ["contact"]
 consent = { stated = "By sending this you agree to be written to on WhatsApp" }
 first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
 
@@ -138,6 +138,8 @@ fn a_form_is_proven_as_well_as_its_sender_can() {
     one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
     let path = "kind = \"typeform\"\nverify = { scheme = \"secret-path\" }";
     one("kind = \"typeform\"", path, "scheme = \"secret-path\"", "warning", &["better proof", "\"signature\""]);
+    let meta = "kind = \"meta\"\nverify = { scheme = \"secret-path\" }";
+    one("kind = \"typeform\"", meta, "scheme = \"secret-path\"", "error", &["before it posts", "Meta signs"]);
     let url = "https://hooks.acme.co.il/leads/hub";
     one(url, "http://hooks.acme.co.il/leads/hub", "notification_url", "error", &["HubSpot", "https://"]);
     one(url, "https://hooks.acme.co.il/hubspot", "notification_url", "warning", &["/leads/hub"]);
@@ -184,6 +186,19 @@ fn fields_are_named_or_left_to_be_found() {
     one("id = \"lead_id\"", "submitted_at = \"\"", "fields = {", "error", &["where the submitted_at stands"]);
     one("phone = \"tel\"", "phon = \"tel\"", "fields = {", "error", &["did you mean `phone`?"]);
     one("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
+    let some = "form_ids = [\"a\"]";
+    for (kind, holds) in [
+        ("kind = \"web\"", ["unless the sender is told to", "as `form_id`"]),
+        ("kind = \"hubspot\"", ["HubSpot's events do not say", "let a workflow post"]),
+    ] {
+        one(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
+    }
+    let workflow = "verify = { scheme = \"static-header\", header = \"X-Token\" }\nform_ids = [\"a\"]";
+    one("notification_url = \"https://hooks.acme.co.il/leads/hub\"", workflow, some, "warning", &["is told to"]);
+    for kind in ["wpforms", "contact-form-7"] {
+        let named = format!("kind = \"{kind}\"\n{some}");
+        one("kind = \"web\"", &named, some, "warning", &["unless the sender is told to"]);
+    }
     let numbered = "fields = { phone = \"3\", first_name = \"1.3\" }";
     one("phone = \"3\", ", "", "fields = { first_name", "error", &["no phone number", "phone = \"3\""]);
     one(", first_name = \"1.3\"", "", "fields = { phone = \"3\" }", "warning", &["greeted by theirs"]);
