@@ -26,6 +26,13 @@ pub struct Greeting {
     pub at: Timestamp,
 }
 
+impl Greeting {
+    /// Why another one is not said, for people. True of one that still waits as well.
+    pub fn in_the_way(&self) -> String {
+        format!("already-greeted: this number's greeting, of {:.0}, is that of {}", self.at, self.lead)
+    }
+}
+
 /// What a number has heard from forms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use shared::{
     client_config::{Form, OnRepeat, RepeatRule},
     delivery::Verified,
-    greeting::{Greeting, Heard, Intake, Meeting},
+    greeting::{Gate, Greeting, Heard, Intake, Meeting},
     ledger::{Key, News, State},
 };
 
@@ -194,7 +194,7 @@ impl<'a> Desk<'a> {
         let window = Intake::window(limit, now);
         let leads = if self.counted.0 == window { self.counted.1 + 1 } else { 1 };
         self.counted = (window, leads);
-        self.held |= !Intake { leads, ..Intake::default() }.lets_through(limit, now);
+        self.held |= Intake { leads, ..Intake::default() }.gate(limit, now) == Gate::Held;
         self.held
     }
 
@@ -236,7 +236,7 @@ impl<'a> Desk<'a> {
 
 fn already_greeted(before: &Greeting, repeat: RepeatRule) -> String {
     let told = if repeat.then == OnRepeat::Escalate { "; a human is told" } else { "" };
-    format!("already-greeted: this number was greeted at {:.0} for {}{told}", before.at, before.lead)
+    format!("{}{told}", before.in_the_way())
 }
 
 /// What was found, for people; `lead` is who may be greeted for it.

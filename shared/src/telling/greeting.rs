@@ -67,8 +67,7 @@ impl Teller {
                     continue;
                 }
                 Meeting::Repeat(before) => {
-                    let reason =
-                        format!("already-greeted: since {:.0} this number is greeted for {}", before.at, before.lead);
+                    let reason = before.in_the_way();
                     return Ok(self.write_down(shift, slots, news, reason).await?.unwrap_or(Greeted::Repeat));
                 }
                 Meeting::TooOften(limit) => {
