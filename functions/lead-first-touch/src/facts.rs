@@ -11,11 +11,11 @@
 //! [`Facts`] keeps with each fact where it was found, for whoever writes down where they stand (`tellonce preview`); the
 //! [`Lead`] is made of the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use shared::{
-    client_config::{ConsentRule, Form, FormFields},
+    client_config::{ConsentRule, Form, FormFields, FormKind, NO, YES},
     contact::{self, Phone},
     digest::sha256_hex,
     observe::Label,
@@ -99,6 +99,7 @@ impl Fact {
 pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
     match fact {
         Fact::Phone => &[
+            "hs whatsapp phone number",
             "mobile phone",
             "mobile phone number",
             "mobile number",
@@ -146,7 +147,7 @@ pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
         ],
         Fact::FirstName => &["first name", "your first name", "given name", "fname", "name first", "שם פרטי"],
         Fact::LastName => &["last name", "your last name", "family name", "surname", "lname", "name last", "שם משפחה"],
-        Fact::Country => &["country code", "country", "מדינה", "ארץ"],
+        Fact::Country => &["hs country region code", "country code", "country", "מדינה", "ארץ"],
         Fact::Language => &["language", "your language", "preferred language", "lang", "locale", "hs language", "שפה"],
         Fact::Id => &["lead id", "submission id", "entry id", "response id"],
         Fact::FormId => &["form id"],
@@ -155,10 +156,9 @@ pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
 }
 
 /// What may stand around a field without making it somebody else's.
-pub const AROUND: [&str; 18] = [
+pub const AROUND: [&str; 17] = [
     "answers",
     "body",
-    "client",
     "contact",
     "customer",
     "data",
@@ -175,11 +175,6 @@ pub const AROUND: [&str; 18] = [
     "values",
     "visitor",
 ];
-
-/// Answers that mean yes, whatever the form, besides those that its client lists.
-const YES: [&str; 7] = ["true", "1", "on", "yes", "y", "checked", "כן"];
-/// Answers that mean no. So does none at all: a box that is not ticked is not sent.
-const NO: [&str; 7] = ["false", "0", "off", "no", "n", "unchecked", "לא"];
 
 /// More numbers than this are not tried.
 const MOST_NUMBERS: usize = 10;
@@ -393,7 +388,9 @@ impl<'a> Found<'a> {
         // Where more stands below the name, the client has named it too shortly.
         let below = format!("{}.", lower(name));
         let is_group = self.fields.iter().flat_map(|field| &field.names).any(|known| lower(known).starts_with(&below));
-        if answers.iter().all(|(answer, _)| is_one_of(&NO, answer)) && !is_group {
+        if there.is_none() && !is_group && self.form.kind.posts_every_box() {
+            (Err(NothingBecause::ConsentFieldMissing), there)
+        } else if answers.iter().all(|(answer, _)| is_one_of(&NO, answer)) && !is_group {
             (Err(NothingBecause::NoConsent), there)
         } else {
             (Err(NothingBecause::ConsentUnclear), there)
@@ -406,19 +403,64 @@ impl<'a> Found<'a> {
         let known = self.fields.iter().filter(|field| field.telephone && !configured);
         let known = known.flat_map(|field| field.answers.iter().map(|answer| (answer.as_str(), field.name())));
         let answers: Vec<(&str, &str)> = known.chain(self.all(Fact::Phone)).take(MOST_NUMBERS).collect();
-        // What is longer is written out, or a calling code.
-        let countries = self.all(Fact::Country).into_iter().map(|(code, _)| code.trim());
-        let beside = countries.filter(|code| code.len() == 2).map(str::to_owned).next();
+        let beside = self.country_beside();
         let mut problem = None;
+        let mut usable: Vec<(Phone, &str)> = Vec::new();
         for (answer, field) in &answers {
-            let candidates = as_numbers(answer).map(|number| (number, beside.clone()));
-            match contact::first_usable_text(candidates, country(delivery), delivery.config.phones) {
-                (Some(phone), _) => return (Ok(phone), Some(field)),
-                (None, why) => problem = problem.or(why),
+            let read = |number: String| match beside.as_ref() {
+                Some(Beside::Country(code)) => (number, Some(code.clone())),
+                Some(Beside::Calling(code)) => (with_calling_code(&number, code), None),
+                None => (number, None),
+            };
+            let rule = delivery.config.phones;
+            let mut readings = Vec::new();
+            for candidate in as_numbers(answer).map(read) {
+                match contact::first_usable_text([candidate], country(delivery), rule) {
+                    (Some(phone), _) => readings.push(phone),
+                    (None, why) => problem = problem.or(why),
+                }
+            }
+            // Of two readings the one of a country that is meant, since a space is more often typed than a plus is lost.
+            let meant = |phone: &Phone| of_meant_country(delivery, phone.clone()).is_ok();
+            if let Some(phone) = readings.iter().find(|phone| meant(phone)).or(readings.first()) {
+                usable.push((phone.clone(), field));
             }
         }
-        let because = problem.map_or(NothingBecause::NoPhone, NothingBecause::PhoneUnusable);
-        (Err(because), answers.first().map(|(_, field)| *field))
+        let Some((phone, field)) = usable.first().cloned() else {
+            let because = problem.map_or(NothingBecause::NoPhone, NothingBecause::PhoneUnusable);
+            return (Err(because), answers.first().map(|(_, field)| *field));
+        };
+        let one_person = matches!(delivery.form.kind, FormKind::GoogleAds | FormKind::HubSpot | FormKind::Meta);
+        if !configured && !one_person && self.may_be_two_people(&usable) {
+            return (Err(NothingBecause::PhoneUnclear), Some(field));
+        }
+        (Ok(phone), Some(field))
+    }
+
+    /// Whether one of the numbers may be of somebody who was not asked: a second field that is made for telephone numbers, as
+    /// for whom to call in an emergency, or a number beside another person's name in the body.
+    fn may_be_two_people(&self, usable: &[(Phone, &str)]) -> bool {
+        let digits = |answer: &String| answer.chars().filter(char::is_ascii_digit).collect::<String>();
+        let telephones = self.fields.iter().filter(|field| field.telephone).flat_map(|field| &field.answers);
+        let telephones: BTreeSet<String> = telephones.map(digits).filter(|digits| !digits.is_empty()).collect();
+        let who = |field: &str| field.rsplit_once('.').map(|(around, _)| lower(around));
+        let (phone, field) = &usable[0];
+        telephones.len() > 1 || usable.iter().any(|(other, its)| other != phone && who(its) != who(field))
+    }
+
+    /// What stands beside the number of its country.
+    fn country_beside(&self) -> Option<Beside> {
+        self.all(Fact::Country).into_iter().find_map(|(code, _)| {
+            let code = code.trim();
+            let digits = code.trim_start_matches('+');
+            if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+                Some(Beside::Country(code.to_owned()))
+            } else if matches!(digits.len(), 1..=3) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                Some(Beside::Calling(digits.to_owned()))
+            } else {
+                None // written out
+            }
+        })
     }
 
     /// The whole name, or what there is of it, and where. Where the client names a part, that is meant.
@@ -463,8 +505,11 @@ impl<'a> Found<'a> {
         self.answers(&rule.field).into_iter().find_map(|(answer, field)| Some((chosen(answer)?, field)))
     }
 
+    /// Nought is what plugins post that keep no entries. An address is an id, and no business of records and logs.
     fn id(&self) -> Option<(String, &'a str)> {
-        self.first(Fact::Id).map(|(id, field)| (id.to_owned(), field))
+        let (id, field) = self.first(Fact::Id).filter(|(id, _)| *id != "0")?;
+        let personal = id.contains('@') || id.starts_with('+');
+        Some((if personal { format!("derived:{}", sha256_hex(id.as_bytes(), 16)) } else { id.to_owned() }, field))
     }
 
     fn form_id(&self) -> Option<(String, &'a str)> {
@@ -475,6 +520,23 @@ impl<'a> Found<'a> {
         let mut answers = self.all(Fact::SubmittedAt).into_iter();
         answers.find_map(|(answer, field)| Some((answer.trim().parse().ok()?, field)))
     }
+}
+
+/// What stands beside a number.
+enum Beside {
+    /// A country, ISO 3166-1 alpha-2.
+    Country(String),
+    /// A calling code.
+    Calling(String),
+}
+
+/// A number with the calling code that stands beside it, unless it has one.
+fn with_calling_code(number: &str, code: &str) -> String {
+    if number.starts_with('+') || number.starts_with("00") {
+        return number.to_owned();
+    }
+    let national = number.strip_prefix(code).filter(|rest| rest.len() >= A_NUMBERS_DIGITS).unwrap_or(number);
+    format!("+{code}{}", national.strip_prefix('0').unwrap_or(national))
 }
 
 /// The numbers that an answer may mean, the likelier first. A space before a number is what an unescaped `+` reads as; but

@@ -107,6 +107,12 @@ pub enum NothingBecause {
     /// The field of consent holds an answer that is neither a yes nor a no that we know.
     #[error("whether they agreed is unclear; if the answer in the consent field means yes, add it to `accepts`")]
     ConsentUnclear,
+    /// The field of consent is not among what was sent, although this sender posts every box.
+    #[error("the field of consent is not there; was it renamed?")]
+    ConsentFieldMissing,
+    /// Several numbers stand there, and any of them may be somebody else's.
+    #[error("there are several phone numbers; name the field of theirs in `fields`")]
+    PhoneUnclear,
     /// They left no number, or it was not found.
     #[error("no phone number was found; if there is one, name its field in `fields`")]
     NoPhone,
@@ -146,6 +152,8 @@ impl NothingBecause {
             Self::List => "list",
             Self::NoConsent => "no-consent",
             Self::ConsentUnclear => "consent-unclear",
+            Self::ConsentFieldMissing => "consent-field-missing",
+            Self::PhoneUnclear => "phone-unclear",
             Self::NoPhone => "no-phone",
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::CountryNotAllowed(_) => "country-not-allowed",
@@ -162,6 +170,8 @@ impl NothingBecause {
         match self {
             Self::List
             | Self::ConsentUnclear
+            | Self::ConsentFieldMissing
+            | Self::PhoneUnclear
             | Self::NoPhone
             | Self::NotUnderstood(_)
             | Self::ReadBackNotSetUp

@@ -3,7 +3,7 @@
 //! The story: a batch of the lead inbox's stream comes in ([`life`]); [`lead::read`] says in our own words who left their
 //! number and by what they agreed to be written to; a lead that a delivery only names is read back ([`read_back`]);
 //! [`plan()`](plan::plan) makes news of it, complete with its words; and the
-//! [`Teller`](shared::telling::Teller) greets, in one transaction with what the number has heard before.
+//! [`Teller`] greets, in one transaction with what the number has heard before.
 //! Deliveries go through side by side: whoever waits for an answer waits for nobody else's.
 //!
 //! Promises that a delivery is either greeted, waiting in the ledger, or visible with a reason; that a number is greeted

@@ -598,6 +598,39 @@ fn of_several_numbers_the_first_that_can_be_messaged_counts() {
     assert_eq!(phone(r#"{"WhatsApp":"on","phone":"054-5550199"}"#), "+972545550199");
     assert!(phone(r#"{"WhatsApp":"on"}"#).starts_with("no-phone"));
     assert_eq!(phone(r#"{"phone":"054-5550199","country":"Israel","country code":"972"}"#), "+972545550199");
+    assert_eq!(phone(r#"{"phone":"545550199","country code":"+972"}"#), "+972545550199");
+    assert!(phone(r#"{"phone":"07400123456","country code":"44"}"#).starts_with("country-not-allowed"), "GB");
+}
+
+#[test]
+fn a_number_that_may_be_somebody_elses_is_nobodys() {
+    let code = |form: &str, body: String| match read_as(form, body) {
+        Reading::Lead(lead) => lead.phone.expose().to_owned(),
+        other => reason(other).code().to_owned(),
+    };
+    let mut two = sample("tally", "form_response");
+    let fields = two["data"]["fields"].as_array_mut().unwrap();
+    let director =
+        json!({"key": "q9", "label": "Emergency contact", "type": "INPUT_PHONE_NUMBER", "value": "+972545550177"});
+    fields.insert(0, director);
+    assert_eq!(code("tally", two.to_string()), "phone-unclear");
+    // Even if theirs can't be messaged.
+    two["data"]["fields"][2]["value"] = json!("03-5550123");
+    assert_eq!(code("tally", two.to_string()), "phone-unclear");
+    let nested = json!({"customer": {"phone": "0545550199"}, "person": {"phone": "0525550101"}});
+    assert_eq!(code("wpforms", nested.to_string()), "phone-unclear");
+    let shop = json!({"client": {"phone": "0525550101"}, "lead": {"phone": "0545550199"}});
+    assert_eq!(code("wpforms", shop.to_string()), "+972545550199", "the client is the shop as often as not");
+}
+
+#[test]
+fn an_id_that_is_none_or_says_who_it_is_is_not_taken_as_it_is() {
+    let id = |id: &str| lead(read_as("wpforms", json!({"phone": "0545550199", "entry_id": id}).to_string())).id;
+    assert_eq!(id("512"), "512");
+    for odd in ["0", "noa@example.com", "+972545550199"] {
+        assert!(id(odd).starts_with("derived:"), "{odd}: {}", id(odd));
+    }
+    assert_ne!(id("noa@example.com"), id("adi@example.com"));
 }
 
 #[test]

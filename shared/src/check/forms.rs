@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     client_config::{
-        Across, ChoiceRule, ClientConfig, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, Span,
+        Across, ChoiceRule, ClientConfig, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, NO, Span,
     },
     wording::{self, Topic},
 };
@@ -25,9 +25,6 @@ const LIMIT_WITHIN: RangeInclusive<SignedDuration> = SignedDuration::from_mins(1
 /// For how long a greeting may stand for the next one.
 const REPEAT_WITHIN: RangeInclusive<SignedDuration> =
     SignedDuration::from_hours(1)..=SignedDuration::from_hours(90 * 24);
-/// Answers that mean no, whatever the client lists.
-const NO: [&str; 5] = ["false", "0", "off", "no", "לא"];
-
 /// Of a first touch: whoever left a number a week ago has forgotten it, or asked elsewhere.
 const FORGOTTEN: TooLate = TooLate {
     days: 7,
@@ -43,7 +40,7 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         let at = |field: &'static str| ["forms", name.as_str(), field];
         client::line_exists(config, &form.line, &at("line"), findings);
         places(config, name, form, findings);
-        consent(&form.consent, &at("consent"), findings);
+        consent(form, &at("consent"), findings);
         how_often(config, name, form, findings);
         first_touch(config, name, form, findings);
     }
@@ -234,12 +231,23 @@ fn places(config: &ClientConfig, name: &str, form: &Form, findings: &mut Finding
 }
 
 /// By what somebody agrees: without it nobody may be greeted, so an empty rule greets all or none.
-fn consent(rule: &ConsentRule, at: &[&str], findings: &mut Findings<'_>) {
-    match rule {
+fn consent(form: &Form, at: &[&str], findings: &mut Findings<'_>) {
+    match &form.consent {
         ConsentRule::Stated(stated) if stated.trim().is_empty() => findings.error(
             at,
             "nothing stands on the form, so nobody agrees to anything",
             "copy the sentence from the form; what it has to say is in docs/configuration.md",
+        ),
+        // Whoever fills in another form of theirs has not read that sentence.
+        ConsentRule::Stated(_) if form.kind == FormKind::HubSpot => findings.error(
+            at,
+            "whatever contact HubSpot posts would count as agreed, those that were imported as well",
+            "name the contact's property that says they agreed: { field = \"whatsapp_consent\" }",
+        ),
+        ConsentRule::Stated(_) if form.kind.posts_for_many_forms() && form.form_ids.is_empty() => findings.error(
+            at,
+            format!("a {} webhook posts for every form there is, and the sentence stands on one", form.kind),
+            "list that form's id in `form_ids`, or name a box that is ticked: { field = \"…\" }",
         ),
         ConsentRule::Stated(_) => {}
         ConsentRule::Field { field, accepts } => {

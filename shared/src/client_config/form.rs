@@ -150,6 +150,16 @@ impl FormKind {
         }
     }
 
+    /// Whether a box that is not ticked is posted all the same, so that one that is missing was renamed.
+    pub const fn posts_every_box(self) -> bool {
+        matches!(self, Self::Meta | Self::Webflow | Self::Tally | Self::GravityForms | Self::HubSpot)
+    }
+
+    /// Whether one address gets the submissions of all forms of a page, site or account, unless they are told apart.
+    pub const fn posts_for_many_forms(self) -> bool {
+        matches!(self, Self::Meta | Self::Webflow | Self::HubSpot)
+    }
+
     /// Whether leads may have to be read back with a credential of our own.
     pub const fn reads_back(self) -> bool {
         matches!(self, Self::Meta | Self::HubSpot)
@@ -203,6 +213,11 @@ pub struct FormFields {
     /// True for a submission that is only a trial.
     pub test: Option<String>,
 }
+
+/// Answers that mean yes, whatever the form, besides those that its client lists.
+pub const YES: [&str; 7] = ["true", "1", "on", "yes", "y", "checked", "כן"];
+/// Answers that mean no, whatever the client lists. So does none at all: a box that is not ticked is often not sent.
+pub const NO: [&str; 7] = ["false", "0", "off", "no", "n", "unchecked", "לא"];
 
 /// By what somebody agrees to be written to over `WhatsApp`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -23,7 +23,9 @@ pub use calendar::{
     BookedInside, BookingFields, BookingStatus, Calendar, CalendarKind, FeedRule, InQuietHours, ReminderRule, Stage,
     TextRule,
 };
-pub use form::{Across, ChoiceRule, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, OnRepeat, RepeatRule};
+pub use form::{
+    Across, ChoiceRule, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, NO, OnRepeat, RepeatRule, YES,
+};
 pub use milestone::{Milestone, Place};
 
 /// A whole `client.toml`.

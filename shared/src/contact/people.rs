@@ -39,7 +39,7 @@ pub fn first_usable_text<T: AsRef<str>>(
     let mut problem = None;
     for (phone, beside) in candidates {
         // Some senders write the country out; that is no code, and theirs is the better guess.
-        let country = beside.as_ref().map(AsRef::as_ref).filter(|code| code.len() == 2).unwrap_or(country);
+        let country = beside.as_ref().map(AsRef::as_ref).filter(|code| is_code(code)).unwrap_or(country);
         match Phone::parse(phone.as_ref(), country, rule) {
             Ok(phone) => return (Some(phone), None),
             Err(PhoneError::Empty) => {}
@@ -47,6 +47,11 @@ pub fn first_usable_text<T: AsRef<str>>(
         }
     }
     (None, problem)
+}
+
+/// Whether a text can be a country's ISO code; a calling code can have two digits.
+fn is_code(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// First and last name, or the one that there is.

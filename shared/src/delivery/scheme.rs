@@ -340,7 +340,7 @@ pub(super) fn hubspot<'a>(
 }
 
 /// A URL as `HubSpot` signs it: these characters are themselves, even where the URL has them percent-encoded; all others
-/// stay as they are written.
+/// stay as they are written. The list is from memory and another implementation: see `docs/senders.md`.
 fn as_hubspot_signs(url: &str) -> String {
     const DECODED: &str = ":/?@!$'()*,;";
     let mut signed = String::with_capacity(url.len());

@@ -20,6 +20,10 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Submission, NothingBecause
         Some(status) if status != "active" => return Err(NothingBecause::NotActive(Label::new(&status))),
         _ => {}
     }
+    // Of the add-on that keeps what somebody has begun to fill in; such an entry is active as well.
+    if of_entry("partial_entry_id").is_some() {
+        return Err(NothingBecause::Partial);
+    }
     let submitted_at =
         of_entry("date_created").and_then(|at| at.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok());
     Ok(Submission {
@@ -45,6 +49,15 @@ mod tests {
             let reason = reason(read_as("gravity", body.to_string()));
             assert_eq!(reason.record(), format!("not-active: the entry is not active but `{status}`"));
         }
+    }
+
+    #[test]
+    fn what_somebody_has_only_begun_is_nobody() {
+        let mut body = sample("wordpress", "gravityforms_entry");
+        body["partial_entry_id"] = json!("6f1c");
+        assert_eq!(reason(read_as("gravity", body.to_string())).code(), "partial");
+        body["partial_entry_id"] = json!("");
+        lead(read_as("gravity", body.to_string()));
     }
 
     #[test]

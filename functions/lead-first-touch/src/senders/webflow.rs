@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_first_version_is_read_as_well() {
         let mut body = sample("webflow", "form_submission_v1");
-        assert_eq!(reason(read_as("webflow", body.to_string())).code(), "no-consent");
+        assert_eq!(reason(read_as("webflow", body.to_string())).code(), "consent-field-missing");
         body["data"]["WhatsApp consent"] = json!(true);
         let lead = lead(read_as("webflow", body.to_string()));
         assert_eq!((&*lead.id, lead.phone.expose()), ("6321ca84df3949bfc6752327", "+972545550199"));

@@ -168,7 +168,7 @@ fn what_is_remembered_outlasts_what_forms_repeat() {
             let form = GOOD.find("[forms.website]").unwrap();
             let file = GOOD[..form].replace("[lines.main]", &format!("[keep]\ninbox_days = {days}\n\n[lines.main]"));
             shown(&format!(
-                "{file}[forms.one]\nkind = \"{kind}\"\nline = \"main\"{proof}\nconsent = {{ stated = \"…\" }}\n\
+                "{file}[forms.one]\nkind = \"{kind}\"\nline = \"main\"{proof}\nconsent = {{ field = \"agreed\" }}\n\
                  first_touch = {{ useful_for = \"2d\", text = {{ he = \"תודה\", en = \"Thanks\" }} }}\n"
             ))
         };
@@ -178,6 +178,23 @@ fn what_is_remembered_outlasts_what_forms_repeat() {
             assert!(short.len() == 1 && short[0].contains("forgets too soon for the form `one`"), "{kind}: {short:#?}");
         }
     }
+}
+
+#[test]
+fn a_sentence_on_one_form_is_no_consent_on_another() {
+    let form = GOOD.find("[forms.website]").unwrap();
+    let stated = |settings: &str| {
+        shown(&format!(
+            "{}[forms.one]\n{settings}\nline = \"main\"\nconsent = {{ stated = \"…\" }}\n\
+             first_touch = {{ useful_for = \"2d\", text = {{ he = \"תודה\", en = \"Thanks\" }} }}\n",
+            &GOOD[..form]
+        ))
+    };
+    assert!(stated("kind = \"meta\"")[0].contains("posts for every form there is"));
+    assert!(stated("kind = \"meta\"\nform_ids = [\"123\"]").is_empty());
+    assert!(stated("kind = \"typeform\"").is_empty());
+    let hubspot = stated("kind = \"hubspot\"\nverify = { scheme = \"static-header\", header = \"x\" }");
+    assert!(hubspot[0].contains("those that were imported as well"), "{hubspot:#?}");
 }
 
 #[test]
