@@ -99,7 +99,6 @@ impl Fact {
 pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
     match fact {
         Fact::Phone => &[
-            "hs whatsapp phone number",
             "mobile phone",
             "mobile phone number",
             "mobile number",
@@ -130,6 +129,7 @@ pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
             "work phone",
             "whatsapp number",
             "whatsapp phone",
+            "hs whatsapp phone number",
             "whatsapp",
             "מספר וואטסאפ",
             "וואטסאפ",
@@ -147,7 +147,7 @@ pub const fn looked_for(fact: Fact) -> &'static [&'static str] {
         ],
         Fact::FirstName => &["first name", "your first name", "given name", "fname", "name first", "שם פרטי"],
         Fact::LastName => &["last name", "your last name", "family name", "surname", "lname", "name last", "שם משפחה"],
-        Fact::Country => &["hs country region code", "country code", "country", "מדינה", "ארץ"],
+        Fact::Country => &["country code", "country", "מדינה", "ארץ", "hs country region code"],
         Fact::Language => &["language", "your language", "preferred language", "lang", "locale", "hs language", "שפה"],
         Fact::Id => &["lead id", "submission id", "entry id", "response id"],
         Fact::FormId => &["form id"],
