@@ -108,6 +108,8 @@ impl Greeter {
                 Ok(outcome) => outcomes.extend(outcome),
                 Err(error) if error.fault() == Fault::Permanent => {
                     tracing::error!(delivery.id = entry.id, "{}", chain(&error));
+                    let now = self.teller.clock.now();
+                    observe::count(&self.teller.config.client, Metric::DeliveriesQuarantined, now);
                     outcomes.push(format!("failed: {}", chain(&error)));
                 }
                 // One that cannot be asked for now does not hold up the others; all of them come again.

@@ -70,27 +70,7 @@ person = { field = "x-customer" }
 reminders = { 2h = { text = { he = "ב-{{ time }}", en = "At {{ time }}" } } }
 "#;
 
-fn edited(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "nothing to edit: {from}");
-    GOOD.replacen(from, to, 1)
-}
-
-/// The findings after one edit, each without its line: `severity what → remedy`.
-fn after(from: &str, to: &str) -> Vec<String> {
-    shown(&edited(from, to)).iter().map(|found| found.split_once(' ').unwrap().1.to_owned()).collect()
-}
-
-/// The only finding after one edit stands on the first line that holds `place`, has this severity and these words.
-fn one(from: &str, to: &str, place: &str, severity: &str, holds: &[&str]) {
-    let text = edited(from, to);
-    let found = shown(&text);
-    assert_eq!(found.len(), 1, "{found:#?}");
-    let line = text.lines().position(|line| line.contains(place)).unwrap() + 1;
-    assert!(found[0].starts_with(&format!("{line} {severity} ")), "not {line} {severity}: {found:#?}");
-    for words in holds {
-        assert!(found[0].contains(words), "`{words}` is not in {found:#?}");
-    }
-}
+const FILE: Edits = Edits(GOOD);
 
 #[test]
 fn a_client_of_calendars_alone_has_no_findings() {
@@ -102,15 +82,15 @@ fn stores_and_calendars_do_not_ask_for_each_other() {
     let both = format!("{}{}", super::GOOD, &GOOD[GOOD.find("[calendars.clinic]").unwrap()..]);
     assert_eq!(shown(&both), Vec::<String>::new());
     let message = "[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[calendars.clinic]";
-    one("[calendars.clinic]", message, "[messages.ready]", "warning", &["no store ever reports `ready`"]);
+    FILE.one("[calendars.clinic]", message, "[messages.ready]", "warning", &["no store ever reports `ready`"]);
 }
 
 #[test]
 fn a_calendar_has_a_name_of_its_own_a_line_a_zone_and_a_country() {
-    one("[calendars.studio]", "[calendars.Studio]", "[calendars.Studio]", "error", &["URL", "lower-case"]);
+    FILE.one("[calendars.studio]", "[calendars.Studio]", "[calendars.Studio]", "error", &["URL", "lower-case"]);
     let store = "[stores.studio]\nkind = \"shopify\"\nline = \"main\"\nshop_domain = \"acme.myshopify.com\"\n\n\
                  [messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[calendars.studio]";
-    one(
+    FILE.one(
         "[calendars.studio]",
         store,
         "[calendars.studio]",
@@ -118,31 +98,31 @@ fn a_calendar_has_a_name_of_its_own_a_line_a_zone_and_a_country() {
         &["there is a store `studio` too", "tellonce/acme/webhooks/studio"],
     );
     let with = |more: &str| format!("kind = \"calcom\"\n{more}");
-    one("line = \"main\"", "line = \"mian\"", "line = \"mian\"", "error", &["did you mean `main`?"]);
+    FILE.one("line = \"main\"", "line = \"mian\"", "line = \"mian\"", "error", &["did you mean `main`?"]);
     let zone = "time_zone = \"Asia/Jeruslem\"";
-    one("kind = \"calcom\"", &with(zone), zone, "error", &["did you mean `Asia/Jerusalem`?"]);
-    one("kind = \"calcom\"", &with("country = \"Israel\""), "country = \"Israel\"", "error", &["two-letter"]);
-    one("kind = \"calcom\"", &with("name = \" \""), "name = \" \"", "error", &["name is empty"]);
-    assert!(after("kind = \"calcom\"", "kind = \"cal.com\"")[0].contains("did you mean `calcom`?"));
+    FILE.one("kind = \"calcom\"", &with(zone), zone, "error", &["did you mean `Asia/Jerusalem`?"]);
+    FILE.one("kind = \"calcom\"", &with("country = \"Israel\""), "country = \"Israel\"", "error", &["two-letter"]);
+    FILE.one("kind = \"calcom\"", &with("name = \" \""), "name = \" \"", "error", &["name is empty"]);
+    assert!(FILE.after("kind = \"calcom\"", "kind = \"cal.com\"")[0].contains("did you mean `calcom`?"));
     assert!(
-        after("kind = \"calcom\"", &with("user_id = \"1\""))[0]
+        FILE.after("kind = \"calcom\"", &with("user_id = \"1\""))[0]
             .contains("`user_id` means nothing for a calcom calendar")
     );
 }
 
 #[test]
 fn calendars_that_share_a_book_both_say_so() {
-    let alone = after("book = \"clinic\"\n", "");
+    let alone = FILE.after("book = \"clinic\"\n", "");
     assert!(alone.is_empty(), "it is alone in the main book: {alone:#?}");
     let both = |clinic: &str, intro: &str| {
-        shown(&edited("book = \"clinic\"\n", clinic).replacen("book = \"intro\"\n", intro, 1))
+        shown(&FILE.edited("book = \"clinic\"\n", clinic).replacen("book = \"intro\"\n", intro, 1))
     };
     let written = "book = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
     assert!(silent[0].contains("this calendar shares the appointment book `main` with `intro`"), "{silent:#?}");
     assert!(silent[0].contains("write book = \"main\" in each"), "{silent:#?}");
-    one(
+    FILE.one(
         "book = \"crm\"",
         "book = \"Our CRM\"",
         "book = \"Our CRM\"",
@@ -153,7 +133,7 @@ fn calendars_that_share_a_book_both_say_so() {
 
 #[test]
 fn what_is_remembered_outlasts_what_booking_systems_repeat() {
-    let keep = |days: u16| shown(&edited("[lines.main]", &format!("[keep]\ninbox_days = {days}\n\n[lines.main]")));
+    let keep = |days: u16| shown(&FILE.edited("[lines.main]", &format!("[keep]\ninbox_days = {days}\n\n[lines.main]")));
     let one_day = keep(1);
     assert_eq!(one_day.len(), 3, "{one_day:#?}");
     for calendar in ["crm", "intro", "salon"] {
@@ -165,42 +145,42 @@ fn what_is_remembered_outlasts_what_booking_systems_repeat() {
 
 #[test]
 fn each_kind_is_told_what_only_it_needs() {
-    one("\"Phone\"", "\" \"", "phone_question", "error", &["word for word"]);
-    one("\"12345\"", "\"acme@example.com\"", "user_id", "error", &["numeric user id"]);
+    FILE.one("\"Phone\"", "\" \"", "phone_question", "error", &["word for word"]);
+    FILE.one("\"12345\"", "\"acme@example.com\"", "user_id", "error", &["numeric user id"]);
     let url = "https://hooks.acme.co.il/bookings/salon";
-    one(url, "http://hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
-    one(url, "hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
-    one(url, "https://hooks.acme.co.il/t/square", "notification_url", "warning", &["/bookings/salon"]);
-    assert!(after("user_id = \"12345\"\n", "")[0].contains("an acuity calendar needs `user_id`"));
+    FILE.one(url, "http://hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
+    FILE.one(url, "hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
+    FILE.one(url, "https://hooks.acme.co.il/t/square", "notification_url", "warning", &["/bookings/salon"]);
+    assert!(FILE.after("user_id = \"12345\"\n", "")[0].contains("an acuity calendar needs `user_id`"));
 }
 
 #[test]
 fn one_account_is_one_calendar() {
     let second = "[calendars.second]\nkind = \"acuity\"\nline = \"main\"\nbook = \"second\"\nuser_id = \"12345\"\n\
                   reminders = { 2h = { text = { he = \"א\", en = \"a\" } } }\n\n[calendars.diary]";
-    let found = after("[calendars.diary]", second);
+    let found = FILE.after("[calendars.diary]", second);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains("the calendar `second` is the same account"), "{found:#?}");
 }
 
 #[test]
 fn a_custom_calendar_says_what_books_and_what_cancels() {
-    one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
-    one("phone = \"/phone\"", "phone = \"/pho~ne\"", "fields = {", "error", &["~0"]);
-    one("phone = \"/phone\", ", "", "fields = {", "error", &["`phone` is missing here"]);
-    one(
+    FILE.one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
+    FILE.one("phone = \"/phone\"", "phone = \"/pho~ne\"", "fields = {", "error", &["~0"]);
+    FILE.one("phone = \"/phone\", ", "", "fields = {", "error", &["`phone` is missing here"]);
+    FILE.one(
         "statuses = { confirmed = \"booked\", canceled = \"cancelled\" }\n",
         "",
         "fields = {",
         "error",
         &["confirmed = \"booked\""],
     );
-    one(", status = \"/status\"", "", "statuses = {", "error", &["never looked up", "status = \"/status\""]);
-    one("confirmed = \"booked\", ", "", "statuses = {", "error", &["no status means `booked`"]);
-    one(", canceled = \"cancelled\"", "", "statuses = {", "warning", &["reminded all the same"]);
-    one("confirmed =", "\" \" = \"booked\", confirmed =", "statuses = {", "error", &["a status has no name"]);
-    one("= \"cancelled\"", "= \"canceled\"", "statuses = {", "error", &["did you mean `cancelled`?"]);
-    let neither = edited(", status = \"/status\"", "").replace("statuses = {", "# {");
+    FILE.one(", status = \"/status\"", "", "statuses = {", "error", &["never looked up", "status = \"/status\""]);
+    FILE.one("confirmed = \"booked\", ", "", "statuses = {", "error", &["no status means `booked`"]);
+    FILE.one(", canceled = \"cancelled\"", "", "statuses = {", "warning", &["reminded all the same"]);
+    FILE.one("confirmed =", "\" \" = \"booked\", confirmed =", "statuses = {", "error", &["a status has no name"]);
+    FILE.one("= \"cancelled\"", "= \"canceled\"", "statuses = {", "error", &["did you mean `cancelled`?"]);
+    let neither = FILE.edited(", status = \"/status\"", "").replace("statuses = {", "# {");
     let found = shown(&neither);
     assert!(found.len() == 1 && found[0].contains("every delivery books"), "{found:#?}");
 }
@@ -208,14 +188,14 @@ fn a_custom_calendar_says_what_books_and_what_cancels() {
 #[test]
 fn a_feed_is_asked_at_a_sane_pace_and_says_where_the_number_stands() {
     for every in ["4m", "25h"] {
-        one("\"15m\"", &format!("\"{every}\""), "every", "error", &["5m", "1d"]);
+        FILE.one("\"15m\"", &format!("\"{every}\""), "every", "error", &["5m", "1d"]);
     }
-    one("\"description\"", "\"descripton\"", "phone = { field", "error", &["did you mean `description`?"]);
-    one("\"description\"", "\"Summary\"", "phone = { field", "error", &["did you mean `summary`?"]);
-    one("\"x-customer\"", "\"customer\"", "person = {", "error", &["`x-phone`"]);
-    one("\"tel:\"", "\"\"", "phone = { field", "error", &["nothing stands before the value"]);
+    FILE.one("\"description\"", "\"descripton\"", "phone = { field", "error", &["did you mean `description`?"]);
+    FILE.one("\"description\"", "\"Summary\"", "phone = { field", "error", &["did you mean `summary`?"]);
+    FILE.one("\"x-customer\"", "\"customer\"", "person = {", "error", &["`x-phone`"]);
+    FILE.one("\"tel:\"", "\"\"", "phone = { field", "error", &["nothing stands before the value"]);
     let without = "phone = { field = \"description\", after = [\"Phone:\", \"tel:\"] }\n";
-    assert!(after(without, "")[0].contains("an ics calendar needs `phone`"));
+    assert!(FILE.after(without, "")[0].contains("an ics calendar needs `phone`"));
 }
 
 #[test]
@@ -223,30 +203,30 @@ fn stages_are_read_named_apart_and_sent_apart() {
     let stage = |written: &str| format!("[calendars.clinic.reminders.\"{written}\"]");
     let morning = stage("morning of at 08:00");
     let wrong = stage("8 in the morning");
-    one(&morning, &wrong, &wrong, "error", &["is not a time before an appointment", "morning of at 08:00"]);
-    one(&morning, &stage("+4h"), "\"+4h\"", "error", &["with nothing but a number and its unit"]);
+    FILE.one(&morning, &wrong, &wrong, "error", &["is not a time before an appointment", "morning of at 08:00"]);
+    FILE.one(&morning, &stage("+4h"), "\"+4h\"", "error", &["with nothing but a number and its unit"]);
     let second = |written: &str| format!("{}\ntext.he = \"א\"\ntext.en = \"a\"\n\n{morning}", stage(written));
-    one(&morning, &second("day of at 07:30"), &morning, "error", &["are one stage, `morning-of`"]);
-    one(&morning, &second("1d"), &stage("24h"), "error", &["at the same time"]);
-    one(&morning, &second("1440m"), &stage("24h"), "error", &["at the same time"]);
-    let none = after("reminders = { 2h = { text = { he = \"ב-{{ time }}\", en = \"At {{ time }}\" } } }\n", "");
+    FILE.one(&morning, &second("day of at 07:30"), &morning, "error", &["are one stage, `morning-of`"]);
+    FILE.one(&morning, &second("1d"), &stage("24h"), "error", &["at the same time"]);
+    FILE.one(&morning, &second("1440m"), &stage("24h"), "error", &["at the same time"]);
+    let none = FILE.after("reminders = { 2h = { text = { he = \"ב-{{ time }}\", en = \"At {{ time }}\" } } }\n", "");
     assert!(none.len() == 1 && none[0].contains("nobody is reminded") && none[0].contains("\"24h\""), "{none:#?}");
 }
 
 #[test]
 fn a_reminder_is_useful_for_a_while_and_comes_in_time() {
-    one("\"3h\"", "\"5m\"", "useful_for", "warning", &["shortest outage"]);
-    one("\"3h\"", "\"25h\"", "useful_for", "warning", &["longer than the appointment is away"]);
-    one("useful_for = \"3h\"", "priority = 101", "priority", "error", &["more than 100"]);
+    FILE.one("\"3h\"", "\"5m\"", "useful_for", "warning", &["shortest outage"]);
+    FILE.one("\"3h\"", "\"25h\"", "useful_for", "warning", &["longer than the appointment is away"]);
+    FILE.one("useful_for = \"3h\"", "priority = 101", "priority", "error", &["more than 100"]);
     let late = "morning of at 11:30";
-    one("morning of at 08:00", late, late, "warning", &["begins at 11:30 or before"]);
-    assert!(after("morning of at 08:00", "day before at 18:00").is_empty());
+    FILE.one("morning of at 08:00", late, late, "warning", &["begins at 11:30 or before"]);
+    assert!(FILE.after("morning of at 08:00", "day before at 18:00").is_empty());
 }
 
 #[test]
 fn quiet_hours_are_not_where_a_reminder_is_planned() {
     let quiet = |to: &str, more: &str| {
-        let text = edited("useful_for = \"3h\"", more);
+        let text = FILE.edited("useful_for = \"3h\"", more);
         shown(&text.replace("[lines.main]", &format!("[quiet_hours]\nfrom = \"21:00\"\nto = \"{to}\"\n\n[lines.main]")))
     };
     assert!(quiet("08:00", "").is_empty());
@@ -255,43 +235,55 @@ fn quiet_hours_are_not_where_a_reminder_is_planned() {
     let earlier = quiet("09:00", "in_quiet_hours = \"earlier\"");
     assert!(earlier.len() == 1 && earlier[0].contains("always sent before 21:00"), "{earlier:#?}");
     assert!(quiet("09:00", "in_quiet_hours = \"send\"").is_empty());
-    one("useful_for = \"3h\"", "in_quiet_hours = \"send\"", "in_quiet_hours", "warning", &["there are no quiet hours"]);
+    FILE.one(
+        "useful_for = \"3h\"",
+        "in_quiet_hours = \"send\"",
+        "in_quiet_hours",
+        "warning",
+        &["there are no quiet hours"],
+    );
 }
 
 #[test]
 fn texts_of_reminders_know_the_appointment_and_not_the_order() {
-    one(
+    FILE.one(
         "at {{ time }}{%",
         "at {{ tiem }}{%",
         "tiem",
         "error",
         &["texts know no variable `tiem`", "did you mean `time`?"],
     );
-    one(
+    FILE.one(
         "at {{ time }}{%",
         "at {{ order_number }}{%",
         "order_number",
         "error",
         &["`order_number` has no value where an appointment is spoken of", "`weekday`"],
     );
-    one(
+    FILE.one(
         "{% if place %} at {{ place }}{% endif %}",
         " at {{ place }}",
         "{{ place }}",
         "warning",
         &["an appointment without `place`"],
     );
-    one(
+    FILE.one(
         "תזכורת: {{ start }}",
         "{% if title %}{{ title }}{% endif %}",
         "text.he = \"{%",
         "warning",
         &["nothing is left to say"],
     );
-    one("en = \"Join\"", "en = \"Join on {{ start }}\"", "button =", "error", &["20 characters"]);
-    one("\"place_url\"", "\"place\"", "button =", "error", &["`place` holds no link", "write `place_url`"]);
-    one("\"place_url\"", "\"order_url\"", "button =", "error", &["where an appointment is spoken of", "`place_url`"]);
-    one("text.he = \"היום ב-{{ time }}\"\n", "", "text.en = \"Today", "error", &["missing in `he`"]);
+    FILE.one("en = \"Join\"", "en = \"Join on {{ start }}\"", "button =", "error", &["20 characters"]);
+    FILE.one("\"place_url\"", "\"place\"", "button =", "error", &["`place` holds no link", "write `place_url`"]);
+    FILE.one(
+        "\"place_url\"",
+        "\"order_url\"",
+        "button =",
+        "error",
+        &["where an appointment is spoken of", "`place_url`"],
+    );
+    FILE.one("text.he = \"היום ב-{{ time }}\"\n", "", "text.en = \"Today", "error", &["missing in `he`"]);
     let order = super::GOOD.replace("{{ order_number }} is ready", "{{ start }} is ready");
     assert!(shown(&order)[0].contains("`start` has no value where an order is spoken of"));
 }
@@ -301,7 +293,7 @@ fn replies_are_not_interpreted() {
     for setting in ["on_reply", "confirm_words", "keywords", "rsvp", "cancel-words"] {
         let asked = format!("kind = \"calcom\"\n{setting} = \"yes\"");
         let path = format!("`calendars.clinic.{setting}`");
-        one("kind = \"calcom\"", &asked, setting, "error", &[&path, "team in EZWhatsApp", "docs/boundaries.md"]);
+        FILE.one("kind = \"calcom\"", &asked, setting, "error", &[&path, "team in EZWhatsApp", "docs/boundaries.md"]);
     }
-    assert!(after("confirmed =", "rsvp = \"booked\", confirmed =").is_empty(), "a sender's words are its own");
+    assert!(FILE.after("confirmed =", "rsvp = \"booked\", confirmed =").is_empty(), "a sender's words are its own");
 }

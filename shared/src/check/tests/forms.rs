@@ -61,27 +61,7 @@ consent = { field = "4.1" }
 first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
 "#;
 
-fn edited(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "nothing to edit: {from}");
-    GOOD.replacen(from, to, 1)
-}
-
-/// The findings after one edit, each without its line: `severity what → remedy`.
-fn after(from: &str, to: &str) -> Vec<String> {
-    shown(&edited(from, to)).iter().map(|found| found.split_once(' ').unwrap().1.to_owned()).collect()
-}
-
-/// The only finding after one edit stands on the first line that holds `place`, has this severity and these words.
-fn one(from: &str, to: &str, place: &str, severity: &str, holds: &[&str]) {
-    let text = edited(from, to);
-    let found = shown(&text);
-    assert_eq!(found.len(), 1, "{found:#?}");
-    let line = text.lines().position(|line| line.contains(place)).unwrap() + 1;
-    assert!(found[0].starts_with(&format!("{line} {severity} ")), "not {line} {severity}: {found:#?}");
-    for words in holds {
-        assert!(found[0].contains(words), "`{words}` is not in {found:#?}");
-    }
-}
+const FILE: Edits = Edits(GOOD);
 
 #[test]
 fn a_client_of_forms_alone_has_no_findings() {
@@ -93,57 +73,63 @@ fn stores_and_forms_do_not_ask_for_each_other() {
     let both = format!("{}{}", super::GOOD, &GOOD[GOOD.find("[forms.website]").unwrap()..]);
     assert_eq!(shown(&both), Vec::<String>::new());
     let message = "[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[forms.website]";
-    one("[forms.website]", message, "[messages.ready]", "warning", &["no store ever reports `ready`"]);
+    FILE.one("[forms.website]", message, "[messages.ready]", "warning", &["no store ever reports `ready`"]);
 }
 
 #[test]
 fn a_form_has_a_name_of_its_own_a_line_and_countries() {
-    one("[forms.typeform]", "[forms.Typeform]", "[forms.Typeform]", "error", &["URL", "lower-case"]);
+    FILE.one("[forms.typeform]", "[forms.Typeform]", "[forms.Typeform]", "error", &["URL", "lower-case"]);
     let long = format!("[forms.{}]", "x".repeat(41));
-    one("[forms.typeform]", &long, &long, "error", &["at most 40"]);
+    FILE.one("[forms.typeform]", &long, &long, "error", &["at most 40"]);
     let store = "[stores.typeform]\nkind = \"shopify\"\nline = \"main\"\nshop_domain = \"acme.myshopify.com\"\n\n\
                  [messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[forms.typeform]";
     let same = ["there is a store `typeform` too", "tellonce/acme/webhooks/typeform"];
-    one("[forms.typeform]", store, "[forms.typeform]", "error", &same);
+    FILE.one("[forms.typeform]", store, "[forms.typeform]", "error", &same);
     let calendar = "[calendars.hub]\nkind = \"calcom\"\nline = \"main\"\n\
                     reminders = { 2h = { text = { he = \"א\", en = \"a\" } } }\n\n[forms.hub]";
-    one("[forms.hub]", calendar, "[forms.hub]", "error", &["there is a calendar `hub` too"]);
-    one("line = \"main\"", "line = \"mian\"", "line = \"mian\"", "error", &["did you mean `main`?"]);
-    one("\"Acme Courses\"", "\" \"", "name = \" \"", "error", &["the form's name is empty"]);
+    FILE.one("[forms.hub]", calendar, "[forms.hub]", "error", &["there is a calendar `hub` too"]);
+    FILE.one("line = \"main\"", "line = \"mian\"", "line = \"mian\"", "error", &["did you mean `main`?"]);
+    FILE.one("\"Acme Courses\"", "\" \"", "name = \" \"", "error", &["the form's name is empty"]);
     let with = |more: &str| format!("kind = \"typeform\"\n{more}");
     let country = "country = \"Israel\"";
-    one("kind = \"typeform\"", &with(country), country, "error", &["two-letter"]);
-    one("[\"IL\", \"US\"]", "[\"IL\", \"XX\"]", "countries", "error", &["`XX`", "two-letter"]);
-    one("[\"IL\", \"US\"]", "[\"IL\", \"us\"]", "countries", "error", &["write `US`"]);
-    one("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is there twice"]);
-    one("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["is read as one of `IL`"]);
-    one("language = \"he\"", "language = \"ru\"", "language = \"ru\"", "error", &["in `ru`", "`he`, `en`"]);
+    FILE.one("kind = \"typeform\"", &with(country), country, "error", &["two-letter"]);
+    FILE.one("[\"IL\", \"US\"]", "[\"IL\", \"XX\"]", "countries", "error", &["`XX`", "two-letter"]);
+    FILE.one("[\"IL\", \"US\"]", "[\"IL\", \"us\"]", "countries", "error", &["write `US`"]);
+    FILE.one("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is there twice"]);
+    FILE.one("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["is read as one of `IL`"]);
+    FILE.one("language = \"he\"", "language = \"ru\"", "language = \"ru\"", "error", &["in `ru`", "`he`, `en`"]);
 }
 
 #[test]
 fn forms_that_share_a_book_both_say_so() {
     let both = |website: &str, typeform: &str| {
-        shown(&edited("book = \"website\"\n", website).replacen("book = \"typeform\"\n", typeform, 1))
+        shown(&FILE.edited("book = \"website\"\n", website).replacen("book = \"typeform\"\n", typeform, 1))
     };
     let written = "book = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
     assert!(silent[0].contains("this form shares the lead book `main` with `typeform`"), "{silent:#?}");
     assert!(silent[0].contains("only one of them is greeted"), "{silent:#?}");
-    one("book = \"hub\"", "book = \"The Hub\"", "book = \"The Hub\"", "error", &["the lead book", "idempotency keys"]);
+    FILE.one(
+        "book = \"hub\"",
+        "book = \"The Hub\"",
+        "book = \"The Hub\"",
+        "error",
+        &["the lead book", "idempotency keys"],
+    );
 }
 
 #[test]
 fn a_form_is_proven_as_well_as_its_sender_can() {
-    one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
+    FILE.one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
     let path = "kind = \"typeform\"\nverify = { scheme = \"secret-path\" }";
-    one("kind = \"typeform\"", path, "scheme = \"secret-path\"", "warning", &["better proof", "\"signature\""]);
+    FILE.one("kind = \"typeform\"", path, "scheme = \"secret-path\"", "warning", &["better proof", "\"signature\""]);
     let meta = "kind = \"meta\"\nverify = { scheme = \"secret-path\" }";
-    one("kind = \"typeform\"", meta, "scheme = \"secret-path\"", "error", &["before it posts", "Meta signs"]);
+    FILE.one("kind = \"typeform\"", meta, "scheme = \"secret-path\"", "error", &["before it posts", "Meta signs"]);
     let url = "https://hooks.acme.co.il/leads/hub";
-    one(url, "http://hooks.acme.co.il/leads/hub", "notification_url", "error", &["HubSpot", "https://"]);
-    one(url, "https://hooks.acme.co.il/hubspot", "notification_url", "warning", &["/leads/hub"]);
-    let refused = after("kind = \"typeform\"", "kind = \"jotform\"\nverify = { scheme = \"signature\" }");
+    FILE.one(url, "http://hooks.acme.co.il/leads/hub", "notification_url", "error", &["HubSpot", "https://"]);
+    FILE.one(url, "https://hooks.acme.co.il/hubspot", "notification_url", "warning", &["/leads/hub"]);
+    let refused = FILE.after("kind = \"typeform\"", "kind = \"jotform\"\nverify = { scheme = \"signature\" }");
     assert!(refused[0].contains("a jotform form signs nothing"), "{refused:#?}");
 }
 
@@ -199,69 +185,69 @@ fn a_sentence_on_one_form_is_no_consent_on_another() {
 
 #[test]
 fn fields_are_named_or_left_to_be_found() {
-    one("phone = \"tel\"", "phone = \" \"", "fields = {", "error", &["where the phone stands"]);
-    one("id = \"lead_id\"", "submitted_at = \"\"", "fields = {", "error", &["where the submitted_at stands"]);
-    one("phone = \"tel\"", "phon = \"tel\"", "fields = {", "error", &["did you mean `phone`?"]);
-    one("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
+    FILE.one("phone = \"tel\"", "phone = \" \"", "fields = {", "error", &["where the phone stands"]);
+    FILE.one("id = \"lead_id\"", "submitted_at = \"\"", "fields = {", "error", &["where the submitted_at stands"]);
+    FILE.one("phone = \"tel\"", "phon = \"tel\"", "fields = {", "error", &["did you mean `phone`?"]);
+    FILE.one("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
     let some = "form_ids = [\"a\"]";
     for (kind, holds) in [
         ("kind = \"web\"", ["unless the sender is told to", "as `form_id`"]),
         ("kind = \"hubspot\"", ["HubSpot's events do not say", "let a workflow post"]),
     ] {
-        one(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
+        FILE.one(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
     }
     let workflow = "verify = { scheme = \"static-header\", header = \"X-Token\" }\nform_ids = [\"a\"]";
-    one("notification_url = \"https://hooks.acme.co.il/leads/hub\"", workflow, some, "warning", &["is told to"]);
+    FILE.one("notification_url = \"https://hooks.acme.co.il/leads/hub\"", workflow, some, "warning", &["is told to"]);
     for kind in ["wpforms", "contact-form-7"] {
         let named = format!("kind = \"{kind}\"\n{some}");
-        one("kind = \"web\"", &named, some, "warning", &["unless the sender is told to"]);
+        FILE.one("kind = \"web\"", &named, some, "warning", &["unless the sender is told to"]);
     }
     let numbered = "fields = { phone = \"3\", first_name = \"1.3\" }";
-    one("phone = \"3\", ", "", "fields = { first_name", "error", &["no phone number", "phone = \"3\""]);
-    one(", first_name = \"1.3\"", "", "fields = { phone = \"3\" }", "warning", &["greeted by theirs"]);
-    assert!(after("first_name = \"1.3\"", "name = \"1\"").is_empty());
-    assert_eq!(after(numbered, "").len(), 2);
+    FILE.one("phone = \"3\", ", "", "fields = { first_name", "error", &["no phone number", "phone = \"3\""]);
+    FILE.one(", first_name = \"1.3\"", "", "fields = { phone = \"3\" }", "warning", &["greeted by theirs"]);
+    assert!(FILE.after("first_name = \"1.3\"", "name = \"1\"").is_empty());
+    assert_eq!(FILE.after(numbered, "").len(), 2);
 }
 
 #[test]
 fn nobody_is_greeted_who_did_not_agree() {
     let rule = "{ field = \"whatsapp\", accepts = [\"I agree\"] }";
-    one(rule, "{ field = \" \" }", "consent", "error", &["no name"]);
-    one("\"I agree\"", "\"\"", "consent", "error", &["whoever leaves the field empty would agree"]);
+    FILE.one(rule, "{ field = \" \" }", "consent", "error", &["no name"]);
+    FILE.one("\"I agree\"", "\"\"", "consent", "error", &["whoever leaves the field empty would agree"]);
     for no in ["No", "off", "0", "לא"] {
-        one("\"I agree\"", &format!("\"{no}\""), "consent", "error", &["was not ticked", "whoever refused"]);
+        FILE.one("\"I agree\"", &format!("\"{no}\""), "consent", "error", &["was not ticked", "whoever refused"]);
     }
-    one(rule, "{ stated = \" \" }", "consent", "error", &["nobody agrees to anything"]);
-    one(rule, "{ stated = \"a\", field = \"b\" }", "consent", "error", &["either given in a field"]);
-    one("consent = { field = \"4.1\" }\n", "", "[forms.gravity]", "error", &["`consent` is missing here"]);
+    FILE.one(rule, "{ stated = \" \" }", "consent", "error", &["nobody agrees to anything"]);
+    FILE.one(rule, "{ stated = \"a\", field = \"b\" }", "consent", "error", &["either given in a field"]);
+    FILE.one("consent = { field = \"4.1\" }\n", "", "[forms.gravity]", "error", &["`consent` is missing here"]);
 }
 
 #[test]
 fn limits_and_repeats_stay_in_their_range() {
-    one("leads = 2,", "leads = 0,", "per_phone", "error", &["1 to 100000"]);
-    one("leads = 20", "leads = 100001", "burst", "error", &["1 to 100000"]);
-    one("within = \"10m\"", "within = \"8d\"", "burst", "error", &["\"1m\" to \"7d\""]);
-    one("within = \"1d\"", "within = \"8d\"", "per_phone", "error", &["\"1m\" to \"7d\""]);
+    FILE.one("leads = 2,", "leads = 0,", "per_phone", "error", &["1 to 100000"]);
+    FILE.one("leads = 20", "leads = 100001", "burst", "error", &["1 to 100000"]);
+    FILE.one("within = \"10m\"", "within = \"8d\"", "burst", "error", &["\"1m\" to \"7d\""]);
+    FILE.one("within = \"1d\"", "within = \"8d\"", "per_phone", "error", &["\"1m\" to \"7d\""]);
     for within in ["59m", "91d"] {
-        one("\"14d\"", &format!("\"{within}\""), "repeat", "error", &["\"1h\" to \"90d\""]);
+        FILE.one("\"14d\"", &format!("\"{within}\""), "repeat", "error", &["\"1h\" to \"90d\""]);
     }
-    let keep = edited("\"14d\"", "\"60d\"").replace("[lines.main]", "[keep]\nledger_days = 40\n\n[lines.main]");
+    let keep = FILE.edited("\"14d\"", "\"60d\"").replace("[lines.main]", "[keep]\nledger_days = 40\n\n[lines.main]");
     let forgotten = shown(&keep);
     assert!(forgotten.len() == 1 && forgotten[0].contains("keep.ledger_days (40 days)"), "{forgotten:#?}");
     let nothing = ["this means nothing", "across = \"form\""];
-    one("across = \"form\", ", "", "per_phone", "warning", &nothing);
-    one("across = \"form\"", "across = \"froms\"", "repeat", "error", &["did you mean `forms`?"]);
-    let unwritten = edited("across = \"form\", ", "").replace("per_phone = { leads = 2, within = \"1d\" }\n", "");
+    FILE.one("across = \"form\", ", "", "per_phone", "warning", &nothing);
+    FILE.one("across = \"form\"", "across = \"froms\"", "repeat", "error", &["did you mean `forms`?"]);
+    let unwritten = FILE.edited("across = \"form\", ", "").replace("per_phone = { leads = 2, within = \"1d\" }\n", "");
     assert!(shown(&unwritten).is_empty(), "{:#?}", shown(&unwritten));
 }
 
 #[test]
 fn a_choice_is_one_of_a_list() {
-    one("\"course\"", "\"\"", "choice =", "error", &["no name"]);
-    one("[\"Wheel\", \"Glaze\"]", "[]", "choice =", "error", &["no answer to choose"]);
-    one("\"Glaze\"", "\" \"", "choice =", "error", &["an answer is empty"]);
-    one("\"Glaze\"", "\"Wheel\"", "choice =", "error", &["`Wheel` is there twice"]);
-    let none = edited("choice = { field = \"course\", of = [\"Wheel\", \"Glaze\"] }\n", "");
+    FILE.one("\"course\"", "\"\"", "choice =", "error", &["no name"]);
+    FILE.one("[\"Wheel\", \"Glaze\"]", "[]", "choice =", "error", &["no answer to choose"]);
+    FILE.one("\"Glaze\"", "\" \"", "choice =", "error", &["an answer is empty"]);
+    FILE.one("\"Glaze\"", "\"Wheel\"", "choice =", "error", &["`Wheel` is there twice"]);
+    let none = FILE.edited("choice = { field = \"course\", of = [\"Wheel\", \"Glaze\"] }\n", "");
     let found = shown(&none);
     let line = none.lines().position(|line| line.contains("You asked about")).unwrap() + 1;
     assert!(found.len() == 1 && found[0].starts_with(&format!("{line} error `choice` has no value")), "{found:#?}");
@@ -269,58 +255,64 @@ fn a_choice_is_one_of_a_list() {
 
 #[test]
 fn a_first_touch_is_an_answer_and_comes_soon() {
-    one("\"1d\"\ntext", "\"8d\"\ntext", "useful_for = \"8d\"", "warning", &["after 8 days", "hardly an answer"]);
-    one("\"1d\"\ntext", "\"5m\"\ntext", "useful_for = \"5m\"", "warning", &["shortest outage"]);
+    FILE.one("\"1d\"\ntext", "\"8d\"\ntext", "useful_for = \"8d\"", "warning", &["after 8 days", "hardly an answer"]);
+    FILE.one("\"1d\"\ntext", "\"5m\"\ntext", "useful_for = \"5m\"", "warning", &["shortest outage"]);
     let year = only("\"1d\"\ntext", "\"400d\"\ntext");
     assert!(year[0].contains("forgotten before it is sent"), "{year:#?}");
-    one("useful_for = \"1d\"", "useful_for = \"1d\"\npriority = 101", "priority", "error", &["more than 100"]);
+    FILE.one("useful_for = \"1d\"", "useful_for = \"1d\"\npriority = 101", "priority", "error", &["more than 100"]);
     let quiet = "[quiet_hours]\nfrom = \"21:00\"\nto = \"08:00\"\n\n[lines.main]";
-    let short = edited("\"1d\"\ntext", "\"3h\"\ntext").replace("[lines.main]", quiet);
+    let short = FILE.edited("\"1d\"\ntext", "\"3h\"\ntext").replace("[lines.main]", quiet);
     assert!(shown(&short)[0].contains("when the quiet hours begin"), "{:#?}", shown(&short));
 }
 
 fn only(from: &str, to: &str) -> Vec<String> {
-    let found = after(from, to);
+    let found = FILE.after(from, to);
     assert_eq!(found.len(), 1, "{found:#?}");
     found
 }
 
 #[test]
 fn texts_of_a_first_touch_know_the_lead_and_not_the_order() {
-    one(
+    FILE.one(
         "{{ choice }}.",
         "{{ chioce }}.",
         "chioce",
         "error",
         &["texts know no variable `chioce`", "did you mean `choice`?"],
     );
-    one(
+    FILE.one(
         "{{ choice }}.",
         "{{ order_number }}.",
         "order_number",
         "error",
         &["`order_number` has no value where a lead is spoken of", "`business_name`, `name`, `first_name`, `choice`"],
     );
-    one(
+    FILE.one(
         "{% if first_name %} {{ first_name }}{% endif %}",
         " {{ first_name }}",
         "{{ first_name }}",
         "warning",
         &["a lead without `first_name`"],
     );
-    one(
+    FILE.one(
         "תודה שפנית אל {{ business_name }}",
         "{% if name %}{{ name }}{% endif %}",
         "text.he = \"{%",
         "warning",
         &["for a lead that has none of the values"],
     );
-    one("text.he = \"תודה שפנית אל {{ business_name }}\"\n", "", "text.en", "error", &["missing in `he`"]);
-    one("thank you!", &"very ".repeat(900), "text.en", "error", &["longer than 4096"]);
+    FILE.one("text.he = \"תודה שפנית אל {{ business_name }}\"\n", "", "text.en", "error", &["missing in `he`"]);
+    FILE.one("thank you!", &"very ".repeat(900), "text.en", "error", &["longer than 4096"]);
     let useful = "useful_for = \"1d\"";
-    one(useful, "useful_for = \"1d\"\ndocument = \"invoice_url\"", "document", "error", &["a lead brings no link"]);
+    FILE.one(
+        useful,
+        "useful_for = \"1d\"\ndocument = \"invoice_url\"",
+        "document",
+        "error",
+        &["a lead brings no link"],
+    );
     let button = "useful_for = \"1d\"\nbutton = { url = \"order_url\", text = { he = \"א\", en = \"a\" } }";
-    one(useful, button, "button", "error", &["so there is no button", "stand in the text"]);
+    FILE.one(useful, button, "button", "error", &["so there is no button", "stand in the text"]);
     let order = super::GOOD.replace("{{ order_number }} is ready", "{{ choice }} is ready");
     assert!(shown(&order)[0].contains("`choice` has no value where an order is spoken of"));
 }
@@ -330,12 +322,18 @@ fn lists_and_sequences_are_refused() {
     for setting in ["import", "contacts_file", "csv", "list", "mailing-lists"] {
         let asked = format!("kind = \"typeform\"\n{setting} = \"leads.csv\"");
         let path = format!("`forms.typeform.{setting}` is refused");
-        one("kind = \"typeform\"", &asked, setting, "error", &[&path, "one person", "docs/boundaries.md"]);
+        FILE.one("kind = \"typeform\"", &asked, setting, "error", &[&path, "one person", "docs/boundaries.md"]);
     }
     for setting in ["sequence", "follow_ups", "drip", "cadence"] {
         let asked = format!("kind = \"typeform\"\n{setting} = [\"1d\", \"3d\"]");
-        one("kind = \"typeform\"", &asked, setting, "error", &["one first touch", "decisions.md"]);
+        FILE.one("kind = \"typeform\"", &asked, setting, "error", &["one first touch", "decisions.md"]);
     }
-    one("kind = \"typeform\"", "kind = \"typeform\"\naudience = \"all\"", "audience", "error", &["campaign surface"]);
-    assert!(after("[forms.typeform]", "[forms.list]").is_empty(), "a form's name is the client's own");
+    FILE.one(
+        "kind = \"typeform\"",
+        "kind = \"typeform\"\naudience = \"all\"",
+        "audience",
+        "error",
+        &["campaign surface"],
+    );
+    assert!(FILE.after("[forms.typeform]", "[forms.list]").is_empty(), "a form's name is the client's own");
 }

@@ -84,6 +84,33 @@ fn one(from: &str, to: &str, begins: &str, holds: &[&str]) {
     }
 }
 
+/// A good file, to be spoilt by one edit at a time.
+struct Edits(&'static str);
+
+impl Edits {
+    fn edited(&self, from: &str, to: &str) -> String {
+        assert!(self.0.contains(from), "nothing to edit: {from}");
+        self.0.replacen(from, to, 1)
+    }
+
+    /// The findings after one edit, each without its line: `severity what → remedy`.
+    fn after(&self, from: &str, to: &str) -> Vec<String> {
+        shown(&self.edited(from, to)).iter().map(|found| found.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    /// The only finding after one edit stands on the first line that holds `place`, has this severity and these words.
+    fn one(&self, from: &str, to: &str, place: &str, severity: &str, holds: &[&str]) {
+        let text = self.edited(from, to);
+        let found = shown(&text);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        let line = text.lines().position(|line| line.contains(place)).unwrap() + 1;
+        assert!(found[0].starts_with(&format!("{line} {severity} ")), "not {line} {severity}: {found:#?}");
+        for words in holds {
+            assert!(found[0].contains(words), "`{words}` is not in {found:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_good_file_has_no_findings() {
     assert_eq!(shown(&format!("{GOOD}{WOO}{ERP}")), Vec::<String>::new());
