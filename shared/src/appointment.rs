@@ -108,6 +108,15 @@ impl Outcome {
             Self::Dropped => "dropped",
         }
     }
+
+    /// Whether it stays so when the same start is booked anew: somebody was told, or is not to be. Whether there was room or
+    /// time follows from when it was booked, and is asked again.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Opened | Self::OptedOut | Self::Dropped => true,
+            Self::Skipped | Self::Missed | Self::NoRoom => false,
+        }
+    }
 }
 
 /// A reminder that was dealt with, for one start and one seat.
@@ -299,6 +308,8 @@ impl Appointment {
             after.standing == Standing::Booked && (before.standing != Standing::Booked || after.start != before.start);
         if booked_anew {
             after.booked_at = report.as_of;
+            // What had no room, or was too late, when it was booked before may have room now.
+            after.marks.retain(|mark| mark.outcome.is_final());
         }
         if after == *before {
             return Learned::Same;
@@ -381,7 +392,8 @@ impl Appointment {
     /// Takes over what was told under an older id. Whoever was told has a seat here too, taken or not, and the marks are
     /// those of that seat.
     fn inherit(&mut self, older: &Self) {
-        for mark in &older.marks {
+        // What the older one had no room for, this one may have: only what was told, or must not be, counts here.
+        for mark in older.marks.iter().filter(|mark| mark.outcome.is_final()) {
             let Some(who) = older.seats.get(mark.seat) else { continue };
             let number = self.seats.iter().position(|seat| seat.attendee.phone == who.attendee.phone);
             let number = number.unwrap_or_else(|| {
@@ -538,6 +550,25 @@ mod tests {
         let after = news(Appointment::learn(Some(&newer), &heir, at(9)));
         assert_eq!((after.standing, after.marks.len()), (Standing::Cancelled, 1));
         assert_eq!(Appointment::learn(Some(&after), &heir, at(9)), Learned::Stale, "and is learned once");
+    }
+
+    #[test]
+    fn what_had_no_room_is_asked_again_when_the_same_start_is_booked_anew() {
+        let marked = |outcome| {
+            let mut known = news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)));
+            known.marks.push(Mark { stage: "24h".into(), start: at(48), seat: 0, outcome });
+            known
+        };
+        for (outcome, stays) in
+            [(Outcome::Opened, 1), (Outcome::Dropped, 1), (Outcome::NoRoom, 0), (Outcome::Skipped, 0)]
+        {
+            let known = marked(outcome);
+            let off = news(Appointment::learn(Some(&known), &report(Standing::Cancelled, None, 2, &[]), at(4)));
+            let on = news(Appointment::learn(Some(&off), &report(Standing::Booked, Some(48), 3, &[NOA]), at(5)));
+            assert_eq!(on.marks.len(), stays, "{outcome:?}");
+            let heir = Report { continues: Some(Box::new(known)), ..report(Standing::Booked, Some(48), 3, &[NOA]) };
+            assert_eq!(news(Appointment::learn(None, &heir, at(5))).marks.len(), stays, "{outcome:?}");
+        }
     }
 
     #[test]
