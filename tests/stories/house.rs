@@ -120,6 +120,8 @@ fn functions_do_not_know_each_other_and_nobody_deployed_knows_the_local_stack() 
     };
     let functions = functions();
     for function in &functions {
+        // Without a test of its own cargo would not build its binary for the stories.
+        assert!(root().join("functions").join(function).join("tests/start.rs").is_file(), "{function}");
         let uses = uses(&format!("functions/{function}"));
         assert!(uses.contains("shared"), "{function}");
         for other in functions.iter().map(String::as_str).chain(["local", "tellonce", "stories"]) {

@@ -223,8 +223,9 @@ impl History {
     /// What is known of an id at a moment: the latest fact about it among those delivered by then, and since when that
     /// start has been booked, at the earliest and at the latest. A fact about an id that follows it ends it.
     ///
-    /// Two facts that say the same and come in the wrong order leave both answers open: which of them booked it is known
-    /// only once the earlier has come, and by then the later may have been acted upon.
+    /// Two facts that say the same and come in the wrong order, or a cancellation between them that comes last, leave both
+    /// answers open: which of them booked it is known only once the earlier has come, and by then the later may have been
+    /// acted upon.
     fn known(&self, id: &str, at: Timestamp) -> Option<Known> {
         let delivered: BTreeSet<usize> =
             self.deliveries.iter().filter(|(arrives, _)| *arrives <= at).map(|(_, index)| *index).collect();
@@ -243,6 +244,13 @@ impl History {
                 }
                 _ => Known { start, seats: fact.seats, since: (fact.at, fact.at) },
             });
+        }
+        // A cancellation that comes after the booking that follows it is old news: nobody ever heard that it was off.
+        let about_it = |fact: &&Fact| fact.id == id && now.is_some_and(|now| fact.start == Some(now.start));
+        let first = delivered.iter().map(|index| &self.facts[*index]).find(about_it).map(|fact| fact.at);
+        match (&mut now, first) {
+            (Some(known), Some(first)) if !in_order => known.since.0 = first,
+            _ => {}
         }
         now
     }
