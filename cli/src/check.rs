@@ -115,6 +115,8 @@ fn contents(config: &ClientConfig) -> String {
         counted(config.stores.len(), "store"),
         counted(config.calendars.len(), "calendar"),
         counted(config.forms.len(), "form"),
+        counted(config.crms.len(), "CRM"),
+        counted(config.escalations.len(), "escalation"),
         format!("{told} in {}", counted(config.languages.len(), "language")),
     ]
     .join(", ")

@@ -1,7 +1,8 @@
 //! `tellonce`, the agency's tool: checks a client's configuration and shows what would be said, without sending anything.
 //!
 //! `check` is to be run before every deployment, `preview` while texts and stores are set up, `schema` when the
-//! configuration's types change. All of them work offline and touch no account.
+//! configuration's types change. These work offline and touch no account. `webhook register` is the exception: run once for each
+//! line, it makes one call to EZWhatsApp, after having asked.
 #![expect(clippy::print_stderr, reason = "a command line tells its errors on standard error")]
 
 mod check;
@@ -9,6 +10,7 @@ mod forms;
 mod preview;
 mod schema;
 mod secrets;
+mod webhook;
 
 use std::{
     io::{ErrorKind, Write as _},
@@ -17,7 +19,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-/// Checks and previews the configuration of a tellonce client.
+/// Checks and previews the configuration of a tellonce client, and registers its lines at EZWhatsApp.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -41,6 +43,9 @@ enum Command {
     /// Runs recorded deliveries through the code that is deployed and shows, as a line of JSON each, what would be said.
     /// Nothing is sent.
     Preview(preview::Arguments),
+    /// Tells EZWhatsApp where to report what happens on a line.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Command::Check { folder, secrets } => check::run(&folder, secrets.as_deref()),
         Command::Schema => schema::text().map(Said::well),
         Command::Preview(arguments) => preview::run(&arguments),
+        Command::Webhook(command) => webhook::run(&command),
     };
     match done.and_then(Said::aloud) {
         Ok(code) => code,

@@ -249,7 +249,8 @@ fn what_is_missing_is_named_and_nothing_secret_is_shown() {
         "error: `/stores/zip` leads to nothing of this client; its routes are /stores/erp, /stores/shop, /stores/woo, \
          /stores/zap, /bookings/clinic, /bookings/crm, /bookings/diary, /bookings/intro, /bookings/salon, /bookings/studio, \
          /leads/cf7, /leads/elementor/<secret>, /leads/google, /leads/gravity, /leads/hubspot, /leads/jotform/<secret>, \
-         /leads/meta, /leads/tally, /leads/typeform, /leads/webflow, /leads/website, /leads/wpforms, /leads/zapier\n"
+         /leads/meta, /leads/tally, /leads/typeform, /leads/webflow, /leads/website, /leads/wpforms, /leads/zapier, \
+         /lines/main/<secret> (EZWhatsApp's, not previewed)\n"
     );
     assert_eq!(
         on(
@@ -517,4 +518,24 @@ fn a_secret_in_an_address_is_not_shown() {
     let route = "/leads/jotform/hunter2-hunter2-hunter2-hunter2-hunter2";
     let wrong = preview(&["--client", "clients/demo", "--route", route, "--folder", "events/leads/jotform"]);
     assert!(wrong[0]["refused"].is_string() && !wrong[0].to_string().contains("hunter2"), "{wrong:?}");
+}
+
+#[test]
+fn what_a_line_reports_is_listed_and_not_previewed() {
+    let config = "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\nlanguages = [\"en\"]\n\
+                  lines.main = { line_id = \"line_demo\", events = true }\n";
+    let folder = client(&[("client.toml", config)]);
+    let folder = folder.path().to_str().unwrap();
+    let said = |route: &str, from: [&str; 2]| {
+        let said = tellonce(&[&["preview", "--client", folder, "--route", route][..], &from[..]].concat());
+        assert!(said.code == 1 && said.out.is_empty() && !said.err.contains("hunter2"), "{}", said.err);
+        said.err
+    };
+    let recorded = ["--folder", "events/leads/web"];
+    assert!(
+        said("/leads/nobody", recorded).contains("its routes are /lines/main/<secret> (EZWhatsApp's, not previewed)")
+    );
+    assert!(said("/lines/main/hunter2", recorded).contains("is not previewed"));
+    let feed = said("/lines/main/hunter2", ["--ics", "clients/demo/feeds/diary.ics"]);
+    assert!(feed.contains("`/lines/main/…` is no calendar"), "{feed}");
 }

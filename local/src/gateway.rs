@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     ACCOUNT,
     clock::Clock,
+    cord::Cord,
     functions::{Functions, InvokeError},
     template::{Route, Template},
 };
@@ -76,7 +77,7 @@ impl Gateway {
     }
 
     async fn serve(&self, request: Request) -> Response {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let peer = request.extensions().get::<ConnectInfo<Cord>>().map(|ConnectInfo(cord)| cord.from());
         let peer = peer.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let (parts, body) = request.into_parts();
         self.handle(parts, body, peer).await
@@ -152,7 +153,7 @@ fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
 }
 
 /// Undoes percent-encoding; `+` stays itself, this is no form.
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

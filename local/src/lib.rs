@@ -2,8 +2,8 @@
 //!
 //! The wiring is read from `template.yaml`; the functions are the very binaries that are deployed, each in its own process
 //! behind a Lambda Runtime API endpoint. Around them: an embedded DynamoDB with its streams, Secrets Manager over a
-//! local file, API Gateway routes, the schedules, a fake EZWhatsApp, stand-ins for calendars and for the senders of leads,
-//! and a web console. Everything listens on 127.0.0.1 only; no account, no Docker.
+//! local file, API Gateway routes, the schedules, a fake EZWhatsApp, stand-ins for calendars, for the senders of leads, for
+//! CRMs and for the places where the team is called, and a web console. Everything listens on 127.0.0.1 only; no account, no Docker.
 //!
 //! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
 
@@ -11,6 +11,8 @@ pub mod build;
 pub mod calendars;
 pub mod clock;
 pub mod console;
+mod cord;
+pub mod crms;
 pub mod dynamo;
 pub mod fake_ezw;
 pub mod functions;
@@ -24,6 +26,7 @@ pub mod secrets;
 mod stack;
 mod state;
 pub mod streams;
+pub mod team;
 pub mod template;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// What a stack leaves in its state directory, and what `--fresh` removes. Nothing else in it is touched.
-const OWN: [&str; 9] = [
+const OWN: [&str; 11] = [
     "dynamo.db",
     "dynamo.db-wal",
     "dynamo.db-shm",
@@ -17,6 +17,8 @@ const OWN: [&str; 9] = [
     "failures.jsonl",
     "calendars.json",
     "leads.json",
+    "crms.json",
+    "notices.json",
     "clock",
     "logs",
 ];

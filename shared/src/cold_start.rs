@@ -4,8 +4,9 @@
 //! `EZWhatsApp` and the stores alike; roots compiled in, not loaded from the machine; region and credentials taken
 //! from the variables that Lambda sets, without probing; a runtime on the current thread.
 //!
-//! Everything stays overridable the standard way: `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB`,
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, and `AWS_CA_BUNDLE` for one more root.
+//! Everything stays overridable the standard way: `AWS_ENDPOINT_URL`, or for one service `AWS_ENDPOINT_URL_DYNAMODB`,
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_SESV2`, `AWS_ENDPOINT_URL_SNS`; and `AWS_CA_BUNDLE` for one more
+//! root.
 
 use std::{
     future::Future,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedHttpClient, http::HttpRequest, retry::RetryConfig,
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, http::HttpRequest, retry::RetryConfig,
     timeout::TimeoutConfig,
 };
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
@@ -24,6 +25,7 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
 use rustls::{
     ClientConfig as TlsConfig, RootCertStore,
     crypto::ring::default_provider,
@@ -98,6 +100,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Redirects are not followed: none of our peers sends any, and an `Authorization` header must not travel. Requests
 /// without a timeout of their own end after ten seconds.
 pub fn http_client() -> Result<reqwest::Client, StartError> {
+    Ok(http_client_builder()?.build()?)
+}
+
+/// The same client, but it finds the addresses of names in its own way. For calls to where strangers say.
+pub fn http_client_resolving(resolver: impl reqwest::dns::Resolve + 'static) -> Result<reqwest::Client, StartError> {
+    Ok(http_client_builder()?.dns_resolver(Arc::new(resolver)).build()?)
+}
+
+fn http_client_builder() -> Result<reqwest::ClientBuilder, StartError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = variable("AWS_CA_BUNDLE") {
         let certificates = CertificateDer::pem_file_iter(&path).map_err(|e| StartError::CaBundle(e.to_string()))?;
@@ -118,62 +129,98 @@ pub fn http_client() -> Result<reqwest::Client, StartError> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .tcp_nodelay(true)
-        .pool_idle_timeout(Duration::from_secs(50))
-        .build()?)
+        .pool_idle_timeout(Duration::from_secs(50)))
 }
+
+/// How long a table or a secret may take to answer one attempt.
+const AWS_PATIENCE: Duration = Duration::from_secs(2);
+/// The same for what goes out to people, which is done once and takes longer.
+const AWS_SEND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// AWS clients over the function's own HTTP client.
 #[derive(Debug, Clone)]
 pub struct Aws {
     pool: reqwest::Client,
-    http: SharedHttpClient,
     region: Region,
-    credentials: Credentials,
+    /// What all clients have in common.
+    common: SdkConfig,
+    endpoints: Endpoints,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
 }
 
+/// Where services are, if not where AWS has them.
+#[derive(Debug, Clone)]
+struct Endpoints {
+    dynamodb: Option<String>,
+    secrets_manager: Option<String>,
+    ses: Option<String>,
+    sns: Option<String>,
+}
+
 impl Aws {
-    /// Region and credentials from the variables that Lambda sets.
+    /// Region, credentials and endpoints from the variables that Lambda sets.
     pub fn from_environment(http: &reqwest::Client) -> Result<Self, StartError> {
+        Self::from_variables(http, variable)
+    }
+
+    /// The same from variables that `read` gives, by name.
+    pub fn from_variables(
+        http: &reqwest::Client,
+        read: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Self, StartError> {
+        let required = |name| read(name).ok_or(StartError::Missing(name));
+        let endpoint = |name| read(name).or_else(|| read("AWS_ENDPOINT_URL"));
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            read("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let region = Region::new(required("AWS_REGION")?);
         let connector = SharedHttpConnector::new(OverReqwest(http.clone()));
+        let common = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region.clone())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .build();
         Ok(Self {
-            dynamodb: OnceLock::new(),
             pool: http.clone(),
-            http: http_client_fn(move |_, _| connector.clone()),
-            region: Region::new(required("AWS_REGION")?),
-            credentials: Credentials::new(
-                required("AWS_ACCESS_KEY_ID")?,
-                required("AWS_SECRET_ACCESS_KEY")?,
-                variable("AWS_SESSION_TOKEN"),
-                None,
-                "environment",
-            ),
+            region,
+            common,
+            endpoints: Endpoints {
+                dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+                secrets_manager: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+                ses: endpoint("AWS_ENDPOINT_URL_SESV2"),
+                sns: endpoint("AWS_ENDPOINT_URL_SNS"),
+            },
+            dynamodb: OnceLock::new(),
         })
+    }
+
+    /// What a client is made from that tries so often, and waits for each attempt so long.
+    fn config(&self, endpoint: Option<&String>, attempts: u32, patience: Duration) -> SdkConfig {
+        let retry = RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(Duration::from_millis(50));
+        let timeout = TimeoutConfig::builder().operation_attempt_timeout(patience).build();
+        let mut config = self.common.to_builder().retry_config(retry).timeout_config(timeout);
+        config.set_endpoint_url(endpoint.cloned());
+        config.build()
     }
 
     /// The `DynamoDB` client: made once, however many rooms write to tables.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        self.dynamodb.get_or_init(|| self.make_dynamodb()).clone()
-    }
-
-    fn make_dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .http_client(self.http.clone())
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-            .retry_config(RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(50)))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(2)).build());
-        config.set_endpoint_url(dynamodb_endpoint());
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+        let make = || aws_sdk_dynamodb::Client::new(&self.config(self.endpoints.dynamodb.as_ref(), 4, AWS_PATIENCE));
+        self.dynamodb.get_or_init(make).clone()
     }
 
     /// Opens a connection to `DynamoDB` ahead of the first request, because initialisation runs at full speed and a small
     /// function's first event does not. A plain `GET /` is answered by the regional endpoint without a signature
     /// ("healthy: dynamodb…"), reads no table and costs nothing. Whether it works decides nothing.
     pub async fn open_dynamodb(&self) {
-        let endpoint = dynamodb_endpoint().unwrap_or_else(|| format!("https://dynamodb.{}.amazonaws.com", self.region));
+        let regional = || format!("https://dynamodb.{}.amazonaws.com", self.region);
+        let endpoint = self.endpoints.dynamodb.clone().unwrap_or_else(regional);
         if let Err(error) = self.pool.get(endpoint).timeout(CONNECT_TIMEOUT).send().await {
             tracing::debug!("no connection to DynamoDB ahead of time: {}", error.without_url());
         }
@@ -181,21 +228,18 @@ impl Aws {
 
     /// A Secrets Manager client.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        let mut config = aws_sdk_secretsmanager::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .http_client(self.http.clone())
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-            .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(2)).build());
-        config.set_endpoint_url(variable("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| variable("AWS_ENDPOINT_URL")));
-        aws_sdk_secretsmanager::Client::from_conf(config.build())
+        aws_sdk_secretsmanager::Client::new(&self.config(self.endpoints.secrets_manager.as_ref(), 3, AWS_PATIENCE))
     }
-}
 
-fn dynamodb_endpoint() -> Option<String> {
-    variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"))
+    /// An SES client. It tries once: an answer that was lost, asked for again, would be a second mail.
+    pub fn ses(&self) -> aws_sdk_sesv2::Client {
+        aws_sdk_sesv2::Client::new(&self.config(self.endpoints.ses.as_ref(), 1, AWS_SEND_PATIENCE))
+    }
+
+    /// An SNS client. It tries once, for the same reason.
+    pub fn sns(&self) -> aws_sdk_sns::Client {
+        aws_sdk_sns::Client::new(&self.config(self.endpoints.sns.as_ref(), 1, AWS_SEND_PATIENCE))
+    }
 }
 
 /// The AWS SDK's requests over `reqwest`: one TLS stack, one set of roots, one pool.
@@ -207,7 +251,7 @@ impl HttpConnector for OverReqwest {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
-            // The two services we call send whole bodies, never streams.
+            // The services we call are sent whole bodies, never streams.
             let request = request.map(|body| body.bytes().map(bytes::Bytes::copy_from_slice).unwrap_or_default());
             let request = reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
             let response = client.execute(request).await.map_err(connector_error)?;
@@ -232,4 +276,60 @@ where
     E: From<StartError>,
 {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::from)?.block_on(life)
+}
+
+#[cfg(test)]
+mod tests {
+    use loopback::{Peer, response};
+
+    use super::*;
+
+    fn aws(endpoint: &'static str, url: &str) -> Aws {
+        let read = |name: &'static str| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+            name if name == endpoint => Some(url.to_owned()),
+            "AWS_ENDPOINT_URL" => Some("http://127.0.0.1:1".to_owned()),
+            _ => None,
+        };
+        Aws::from_variables(&http_client().unwrap(), read).unwrap()
+    }
+
+    #[test]
+    fn without_region_or_credentials_nothing_starts() {
+        let error = Aws::from_variables(&http_client().unwrap(), |_| None).unwrap_err();
+        assert!(matches!(error, StartError::Missing(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn each_client_goes_to_the_endpoint_of_its_own_service() {
+        let peer = Peer::start().await.unwrap();
+        let url = peer.url().unwrap();
+        let no = response("400 Bad Request", "{}");
+
+        let dynamodb = aws("AWS_ENDPOINT_URL_DYNAMODB", &url).dynamodb();
+        let (asked, _) = tokio::join!(peer.answer(&no), dynamodb.list_tables().send());
+        assert!(asked.unwrap().contains("DynamoDB_20120810.ListTables"));
+        let secrets = aws("AWS_ENDPOINT_URL_SECRETS_MANAGER", &url).secrets_manager();
+        let (asked, _) = tokio::join!(peer.answer(&no), secrets.get_secret_value().secret_id("a").send());
+        assert!(asked.unwrap().contains("secretsmanager.GetSecretValue"));
+        let ses = aws("AWS_ENDPOINT_URL_SESV2", &url).ses();
+        let (asked, _) = tokio::join!(peer.answer(&no), ses.get_account().send());
+        assert!(asked.unwrap().starts_with("GET /v2/email/account "));
+        let sns = aws("AWS_ENDPOINT_URL_SNS", &url).sns();
+        let (asked, _) = tokio::join!(peer.answer(&no), sns.list_topics().send());
+        assert!(asked.unwrap().contains("Action=ListTopics"));
+    }
+
+    #[tokio::test]
+    async fn what_goes_out_to_people_is_tried_once() {
+        let peer = Peer::start().await.unwrap();
+        let aws = aws("AWS_ENDPOINT_URL", &peer.url().unwrap());
+        let trouble = response("503 Service Unavailable", "{}");
+        // A second try would find nobody to answer it, and take longer than this.
+        let (_, answer) = tokio::join!(peer.answer(&trouble), aws.ses().get_account().send());
+        assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
+        let (_, answer) = tokio::join!(peer.answer(&trouble), aws.sns().list_topics().send());
+        assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
+    }
 }

@@ -298,6 +298,11 @@ pub enum EntryError {
 }
 
 impl Entry {
+    /// The sender's own id of it.
+    pub fn delivery_id(&self) -> &str {
+        self.id.split_once('#').map_or(self.id.as_str(), |(_, id)| id)
+    }
+
     /// Reads the new image of a stream record.
     pub fn from_image(image: &str) -> Result<Self, EntryError> {
         let image: Image<'_> = serde_json::from_str(image)?;

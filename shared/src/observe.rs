@@ -51,6 +51,14 @@ pub enum Metric {
     LeadsHeld,
     /// Somebody who was greeted already left their number again, and the client wants to see to it.
     LeadsEscalated,
+    /// A message that was accepted could not be delivered.
+    MessagesFailed,
+    /// A CRM or a target does not accept our credential.
+    CrmUnauthorized,
+    /// A CRM or a target does not work now; what is for it waits.
+    CrmUnavailable,
+    /// A CRM or a target refused something for good.
+    EntriesRefused,
 }
 
 impl Metric {
@@ -72,6 +80,10 @@ impl Metric {
             Self::FeedUnreadable => "feed_unreadable",
             Self::LeadsHeld => "leads_held",
             Self::LeadsEscalated => "leads_escalated",
+            Self::MessagesFailed => "messages_failed",
+            Self::CrmUnauthorized => "crm_unauthorized",
+            Self::CrmUnavailable => "crm_unavailable",
+            Self::EntriesRefused => "entries_refused",
         }
     }
 }
@@ -81,6 +93,8 @@ impl Metric {
 pub enum Measure {
     /// From the submission of a form to its first touch being accepted by `EZWhatsApp`; quiet hours are left out.
     FirstTouchSeconds,
+    /// From a message being accepted by `EZWhatsApp` to its arrival at the phone, by the phone's report.
+    DeliverySeconds,
 }
 
 impl Measure {
@@ -88,21 +102,22 @@ impl Measure {
     pub const fn name(self) -> &'static str {
         match self {
             Self::FirstTouchSeconds => "first_touch_seconds",
+            Self::DeliverySeconds => "delivery_seconds",
         }
     }
 
     /// Its unit, as CloudWatch calls it.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::FirstTouchSeconds => "Seconds",
+            Self::FirstTouchSeconds | Self::DeliverySeconds => "Seconds",
         }
     }
 }
 
 /// The crates whose words `LOG_LEVEL` turns up. Libraries stay at warnings: the AWS SDK's traces quote whole answers,
 /// secrets included.
-const OUR_CRATES: [&str; 5] =
-    ["shared", "webhook_receiver", "order_notifier", "reminder_scheduler", "lead_first_touch"];
+const OUR_CRATES: [&str; 6] =
+    ["shared", "webhook_receiver", "order_notifier", "reminder_scheduler", "lead_first_touch", "conversation_sync"];
 
 /// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it names none).
 ///

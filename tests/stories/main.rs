@@ -11,6 +11,7 @@ mod bookings_door;
 mod budget;
 mod calendars;
 mod console;
+mod conversations;
 mod house;
 mod leads;
 mod leads_door;

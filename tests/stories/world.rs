@@ -54,6 +54,8 @@ pub(crate) const JOTFORM_PATH: &str = "story-jotform_address-0f3a9c27d481";
 pub(crate) const ELEMENTOR_PATH: &str = "story-elementor_address-5be07d116c";
 /// What the website's own form puts into its header.
 pub(crate) const WEB_TOKEN: &str = "test-static-header-token-1";
+/// What stands at the end of the address of the line's events.
+pub(crate) const LINE_PATH: &str = "story-line_address-4f1c0b7a9e2d58";
 /// Token of the line.
 pub(crate) const LINE_TOKEN: &str = "ezw_line_story1";
 
@@ -68,6 +70,7 @@ languages = ["en", "he"]
 [lines.main]
 line_id = "line_story"
 pace_per_minute = PACE
+events = EVENTS
 
 [stores.shop]
 kind = "shopify"
@@ -260,6 +263,10 @@ pub(crate) struct Setup {
     pub(crate) quiet: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
+    /// Whether the line's events are posted.
+    pub(crate) events: bool,
+    /// Added to the secrets, by their names behind `tellonce/story/`.
+    pub(crate) secrets: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -274,8 +281,12 @@ impl World {
         let pace = setup.pace.unwrap_or(60_000).to_string();
         let quiet = setup.quiet.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
         let config = format!("{}\n{}\n{}", quiet.unwrap_or_default(), with_forms(&with_calendars(CLIENT)), setup.tail);
-        std::fs::write(client.path().join("client.toml"), config.replace("PACE", &pace)).unwrap();
-        let secrets = json!({
+        std::fs::write(
+            client.path().join("client.toml"),
+            config.replace("PACE", &pace).replace("EVENTS", &setup.events.to_string()),
+        )
+        .unwrap();
+        let mut secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,
             "tellonce/story/webhooks/woo": WOO_SECRET,
             "tellonce/story/webhooks/erp": ERP_SECRET,
@@ -302,8 +313,12 @@ impl World {
             "tellonce/story/calendars/salon": SQUARE_TOKEN,
             "tellonce/story/calendars/diary": "https://diary.example/secret/diary.ics",
             "tellonce/story/lines/main": LINE_TOKEN,
+            "tellonce/story/webhooks/main/line": LINE_PATH,
             "tellonce/story/stores/shop": "story-shop-api-token",
         });
+        for (name, value) in setup.secrets {
+            secrets[format!("tellonce/story/{name}")] = json!(value);
+        }
         std::fs::write(client.path().join("secrets.json"), secrets.to_string()).unwrap();
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
         let options = Options { client: client.path().to_owned(), env: setup.env, ..Options::new(root) };
@@ -362,6 +377,12 @@ impl World {
         self.stack.tick().await.unwrap()
     }
 
+    /// The same for conversations: what waits for CRMs, for the team, and to be looked at again.
+    pub(crate) async fn tick_conversations(&self) {
+        self.stack.tick_conversations().await.unwrap();
+        self.settle().await;
+    }
+
     /// Texts on a customer's phone, in the order in which they came.
     pub(crate) fn texts(&self, phone: &str) -> Vec<String> {
         self.stack.ezw().phone(phone).into_iter().map(|message| message.body).collect()
@@ -401,7 +422,9 @@ impl World {
     /// All message rows of the ledger, by idempotency key.
     pub(crate) fn rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let rows = self.items("Ledger").into_iter().filter(|row| !text(row, "subject").starts_with("line:"));
+        let kept = ["line:", "message:", "conversation:", "crm:", "target:"];
+        let kept = |row: &Value| kept.iter().any(|kind| text(row, "subject").starts_with(kind));
+        let rows = self.items("Ledger").into_iter().filter(|row| !kept(row));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()
     }
 
@@ -412,7 +435,7 @@ impl World {
 
     /// What was recorded beside a delivery, or nothing.
     pub(crate) fn outcome(&self, delivery: &str) -> Option<String> {
-        let items = ["StoreInbox", "BookingInbox", "LeadInbox"].map(|inbox| self.items(inbox)).concat();
+        let items = ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"].map(|inbox| self.items(inbox)).concat();
         let item = items.iter().find(|item| item["id"] == delivery)?;
         item["outcome"].as_str().map(str::to_owned)
     }

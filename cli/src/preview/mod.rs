@@ -160,9 +160,16 @@ fn lines<T: Serialize>(shown: &[T], pretty: bool) -> anyhow::Result<Said> {
     Ok(Said::well(text))
 }
 
+/// Why there is none.
+const NO_PREVIEW_OF_LINES: &str = "what EZWhatsApp reports of a line is not previewed: it tells customers nothing. `tellonce \
+                                   check` reads the words and answers of escalations";
+
 fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> anyhow::Result<Vec<Shown>> {
     let times = times(&arguments.now, cases.len())?;
     let sender = route(config, &Method::POST, &arguments.route).map_err(|_| no_route(config, &arguments.route))?;
+    if sender.kind == SenderKind::Line {
+        bail!(NO_PREVIEW_OF_LINES);
+    }
     let usual = arguments.client.join("secrets.json");
     let file = arguments.secrets.as_deref().unwrap_or(&usual);
     let secret_name = config.webhook_secret(sender.name);
@@ -192,6 +199,7 @@ fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> a
             desk.close(&mut shown);
             shown
         }
+        SenderKind::Line => bail!(NO_PREVIEW_OF_LINES),
         SenderKind::Form(_) => {
             let mut desk = leads::Desk::new(door, &config.forms[sender.name]);
             let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
@@ -203,10 +211,11 @@ fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> a
 
 /// The calendar whose route this is; a feed's needs no webhook.
 fn calendar_of<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'c str> {
-    match route.strip_prefix("/bookings/").and_then(|name| config.calendars.get_key_value(name)) {
-        Some((name, _)) => Ok(name),
-        None => bail!("`{route}` is no calendar of this client; write --route /bookings/<calendar>"),
-    }
+    let found = route.strip_prefix("/bookings/").and_then(|name| config.calendars.get_key_value(name));
+    let (name, _) = found.with_context(|| {
+        format!("`{}` is no calendar of this client; write --route /bookings/<calendar>", without_secret(route))
+    })?;
+    Ok(name)
 }
 
 /// The way in, as webhook-receiver guards it.
@@ -247,7 +256,8 @@ impl<'a> Door<'a> {
     }
 }
 
-fn configuration(folder: &Path) -> anyhow::Result<ClientConfig> {
+/// The configuration in a client's folder, if the functions could load it.
+pub(crate) fn configuration(folder: &Path) -> anyhow::Result<ClientConfig> {
     let file = folder.join("client.toml");
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("{} cannot be read; name the client's folder with --client DIR", file.display()))?;
@@ -283,17 +293,20 @@ fn no_route(config: &ClientConfig, route: &str) -> anyhow::Error {
             format!("/leads/{name}")
         }
     });
-    let known: Vec<_> = stores.chain(calendars).chain(forms).collect();
+    let lines = config.lines.iter().filter(|(_, line)| line.events);
+    let lines = lines.map(|(name, _)| format!("/lines/{name}/<secret> (EZWhatsApp's, not previewed)"));
+    let known: Vec<_> = stores.chain(calendars).chain(forms).chain(lines).collect();
     let route = without_secret(route);
     anyhow::anyhow!("`{route}` leads to nothing of this client; its routes are {}", known.join(", "))
 }
 
-/// A route as it may be shown: behind a form's name stands a secret.
+/// A route as it may be shown: behind the name of a form or line stands a secret.
 fn without_secret(route: &str) -> String {
-    match route.strip_prefix("/leads/").and_then(|rest| rest.split_once('/')) {
-        Some((name, _)) => format!("/leads/{name}/…"),
-        None => route.to_owned(),
-    }
+    let masked = ["/leads/", "/lines/"].iter().find_map(|kind| {
+        let (name, _) = route.strip_prefix(kind)?.split_once('/')?;
+        Some(format!("{kind}{name}/…"))
+    });
+    masked.unwrap_or_else(|| route.to_owned())
 }
 
 fn answer(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {

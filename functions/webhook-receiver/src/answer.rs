@@ -22,7 +22,7 @@ impl Answer {
     pub fn to(sender: SenderKind) -> Self {
         match sender {
             SenderKind::Form(FormKind::GoogleAds) => Self::EmptyObject,
-            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => Self::Nothing,
+            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) | SenderKind::Line => Self::Nothing,
         }
     }
 }
@@ -54,7 +54,7 @@ fn text(content_type: HeaderValue, text: String) -> Response<Body> {
 /// Why a delivery was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// No store, calendar or form of this name is configured, or the path is none of ours.
+    /// No store, calendar, form or line of this name is configured, or the path is none of ours.
     #[error("nothing is configured for this path")]
     UnknownRoute,
     /// Only POST is taken, and GET where somebody asks before posting.
@@ -100,7 +100,8 @@ impl NotAccepted {
             Self::TooLarge { .. } | Self::Inbox(InboxError::TooLarge(_)) => 413,
             Self::ContentType(_) => 415,
             Self::NotBelieved(refusal) => match refusal {
-                Refusal::OtherShop => 403,
+                Refusal::OtherShop | Refusal::OtherLine => 403,
+                Refusal::Incomplete(_) => 400,
                 // As if there were nothing: whoever tries addresses learns of none.
                 Refusal::WrongAddress => 404,
                 // Our own secret is unusable: the sender did nothing wrong, and shall come again.

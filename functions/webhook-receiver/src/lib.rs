@@ -39,6 +39,7 @@ pub struct Receiver {
     store_inbox: Inbox,
     booking_inbox: Inbox,
     lead_inbox: Inbox,
+    line_inbox: Inbox,
     clock: Clock,
 }
 
@@ -73,9 +74,10 @@ impl Receiver {
         let (db, keep) = (aws.dynamodb(), config.keep.inbox_days);
         let store_inbox = Inbox::new(db.clone(), cold_start::required("STORE_INBOX_TABLE")?, keep);
         let booking_inbox = Inbox::new(db.clone(), cold_start::required("BOOKING_INBOX_TABLE")?, keep);
-        let lead_inbox = Inbox::new(db, cold_start::required("LEAD_INBOX_TABLE")?, keep);
+        let lead_inbox = Inbox::new(db.clone(), cold_start::required("LEAD_INBOX_TABLE")?, keep);
+        let line_inbox = Inbox::new(db, cold_start::required("LINE_INBOX_TABLE")?, keep);
         let clock = Clock::from_environment();
-        let receiver = Self { config, secrets, store_inbox, booking_inbox, lead_inbox, clock };
+        let receiver = Self { config, secrets, store_inbox, booking_inbox, lead_inbox, line_inbox, clock };
         tokio::join!(receiver.prepare(), aws.open_dynamodb());
         Ok(receiver)
     }
@@ -86,8 +88,11 @@ impl Receiver {
         let now = self.clock.now();
         let calendars = self.config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts());
         let senders = self.config.stores.keys().chain(calendars.map(|(name, _)| name)).chain(self.config.forms.keys());
-        let reads = senders.map(|sender| async move {
-            if let Err(error) = self.secrets.current(&self.config.webhook_secret(sender), now).await {
+        let lines = self.config.lines.iter().filter(|(_, line)| line.events);
+        let lines = lines.map(|(name, _)| (name, self.config.line_webhook_secret(name)));
+        let secrets = senders.map(|name| (name, self.config.webhook_secret(name))).chain(lines);
+        let reads = secrets.map(|(sender, secret)| async move {
+            if let Err(error) = self.secrets.current(&secret, now).await {
                 tracing::warn!(sender.name = sender, "{}", shared::fault::chain(&error));
             }
         });
@@ -152,7 +157,10 @@ impl Receiver {
     ) -> Result<Accepted, NotAccepted> {
         acceptable(sender, headers, body)?;
         let unverified = Unverified { headers, body };
-        let secret_name = self.config.webhook_secret(sender.name);
+        let secret_name = match sender.kind {
+            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => self.config.webhook_secret(sender.name),
+            SenderKind::Line => self.config.line_webhook_secret(sender.name),
+        };
         let verified = |secret: &Secret| verify(sender.name, sender.proof, secret, unverified, now);
         match self.with_each_secret(&secret_name, now, verified).await? {
             Checked::Ping => Ok(Accepted::Ping),
@@ -161,6 +169,7 @@ impl Receiver {
                     SenderKind::Store => &self.store_inbox,
                     SenderKind::Calendar => &self.booking_inbox,
                     SenderKind::Form(_) => &self.lead_inbox,
+                    SenderKind::Line => &self.line_inbox,
                 };
                 Ok(Accepted::Filed(inbox.file(&delivery, now).await?))
             }
@@ -229,6 +238,8 @@ pub enum SenderKind {
     Calendar,
     /// At `/leads/{form}` or, for those with a secret address, `/leads/{form}/{secret}`; read by lead-first-touch.
     Form(FormKind),
+    /// A line of EZWhatsApp, at `/lines/{line}/{secret}`; read by conversation-sync.
+    Line,
 }
 
 /// The sender that a delivery's path names.
@@ -251,9 +262,15 @@ fn find<'a>(config: &'a ClientConfig, path: &'a str) -> Result<Sender<'a>, NotAc
         let (name, form) = config.forms.get_key_value(name)?;
         Some(Sender { name, kind: SenderKind::Form(form.kind), proof: Proof::of_form(form).at(secret)? })
     };
+    let line = |rest: &'a str| {
+        let (name, given) = rest.split_once('/')?;
+        let (name, line) = config.lines.get_key_value(name).filter(|(_, line)| line.events)?;
+        Some(Sender { name, kind: SenderKind::Line, proof: Proof::of_line(line, given) })
+    };
     let sender = path.strip_prefix("/stores/").and_then(store);
     let sender = sender.or_else(|| path.strip_prefix("/bookings/").and_then(calendar));
     let sender = sender.or_else(|| path.strip_prefix("/leads/").and_then(form));
+    let sender = sender.or_else(|| path.strip_prefix("/lines/").and_then(line));
     sender.ok_or(NotAccepted::UnknownRoute)
 }
 
@@ -268,6 +285,8 @@ fn acceptable(sender: Sender<'_>, headers: &HeaderMap, body: &[u8]) -> Result<()
     let form = essence == "application/x-www-form-urlencoded";
     let multipart = essence == "multipart/form-data";
     let (fits, takes) = match (sender.kind, sender.proof) {
+        // Whoever knows the address is heard, whatever the body is: it is looked at later, where nothing is lost.
+        (SenderKind::Line, _) => (true, "anything"),
         (SenderKind::Form(FormKind::Jotform), _) => {
             (multipart || form, "a form (multipart/form-data or application/x-www-form-urlencoded)")
         }

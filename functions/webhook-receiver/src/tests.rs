@@ -26,6 +26,10 @@ messages = {}
 
 [lines.main]
 line_id = "line_clinic"
+events = true
+
+[lines.shop]
+line_id = "line_shop"
 
 [stores.shop]
 kind = "shopify"
@@ -465,6 +469,43 @@ fn a_store_a_calendar_and_a_form_of_one_name_are_three_senders() {
     assert_eq!(kind("/stores/shop"), SenderKind::Store);
     assert_eq!(kind("/bookings/shop"), SenderKind::Calendar);
     assert_eq!(kind("/leads/shop"), SenderKind::Form(FormKind::Typeform));
+}
+
+#[test]
+fn a_line_s_event_gets_the_answer_that_its_headers_call_for() {
+    let client = client();
+    let posted = |path: &str, given: &[(&'static str, &str)], body: &[u8]| {
+        let headers: HeaderMap = given
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect();
+        let secrets = [Secret::new("a long and random value")];
+        match judge(&client, &Method::POST, path, &headers, body, &secrets, Timestamp::UNIX_EPOCH) {
+            Ok(_) => 200,
+            Err(refused) => refused.status(),
+        }
+    };
+    let whole =
+        [("x-ezw-delivery-id", "dlv-1"), ("x-ezw-webhook-event", "messages.post"), ("x-ezw-line-id", "line_clinic")];
+    let right = "/lines/main/a long and random value";
+    for body in [&b"{}"[..], b"", b"not JSON", b"\xff"] {
+        assert_eq!(posted(right, &whole, body), 200);
+    }
+    for missing in 0..3 {
+        let some: Vec<_> =
+            whole.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, header)| *header).collect();
+        assert_eq!(posted(right, &some, b"{}"), 400, "without {}", whole[missing].0);
+    }
+    let other = [whole[0], whole[1], ("x-ezw-line-id", "line_other")];
+    assert_eq!(posted(right, &other, b"{}"), 403);
+    // A guess, no secret, a line that takes no events, and one that there is not.
+    for path in
+        ["/lines/main/a guess", "/lines/main", "/lines/main/", "/lines/shop/a long and random value", "/lines/x/y"]
+    {
+        assert_eq!(posted(path, &whole, b"{}"), 404, "{path}");
+        assert_eq!(posted(path, &[], b"{}"), 404, "{path}");
+    }
+    assert_eq!(posted(right, &whole, &vec![b'x'; MAX_BODY_BYTES + 1]), 413);
 }
 
 #[test]

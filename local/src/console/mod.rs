@@ -1,5 +1,5 @@
 //! The web console of a local run: see what stores, calendars and forms sent, what the ledger holds, what the customer's
-//! phone shows; try things.
+//! phone shows, what CRMs and the team were told; try things.
 //!
 //! For one person on one machine. It shows phone numbers and names in full, which the deployed house never does, and has no
 //! login: requests that name another host than this machine are refused, so that no web page can read it by a trick of
@@ -8,6 +8,7 @@
 mod actions;
 pub mod bookings;
 mod cases;
+mod conversations;
 mod freshen;
 pub mod leads;
 mod renew;
@@ -84,6 +85,7 @@ pub fn router(stack: Arc<Stack>) -> Router {
         .route("/_console/line", post(actions::line))
         .route("/_console/fault", post(actions::fault))
         .route("/_console/phone", post(actions::phone))
+        .route("/_console/conversation", post(conversations::conversation))
         .route("/_console/replay", post(actions::replay))
         .route_layer(middleware::from_fn(this_machine_only));
     own.route("/admin/api/{version}/graphql.json", post(shopify_admin)).with_state(Arc::new(console))
@@ -247,6 +249,14 @@ mod tests {
             let name = serde_json::to_value(deed).expect("a name");
             let name = name.as_str().expect("text");
             assert!(PAGE.contains(&format!("{name}: [\"")) || PAGE.contains(&format!("\"{name}\": [\"")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_knows_everything_that_can_be_done_in_a_conversation() {
+        for deed in conversations::Deed::ALL {
+            let name = serde_json::to_value(deed).expect("a name");
+            assert!(PAGE.contains(&format!("converse(\"{}\"", name.as_str().expect("text"))), "{name}");
         }
     }
 

@@ -233,6 +233,7 @@ impl Console {
             "deliveries": deliveries.iter().take(DELIVERIES).collect::<Vec<_>>(),
             "rows": told.take(ROWS).collect::<Vec<_>>(),
             "messages": messages,
+            "conversations": self.conversations(),
             "ezw": ezw,
             "functions": self.functions(),
             "failures": failures,

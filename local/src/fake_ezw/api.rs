@@ -13,12 +13,14 @@ use axum::{
 };
 use serde_json::{Value, json};
 
+use crate::cord::Cord;
+
 use super::{
     Shared,
-    listener::Cord,
+    records::Webhook,
     settings::{AcceptedBody, ChangedBody, ErrorEnvelope, Fault, Replay},
     validate,
-    world::{Sent, Webhook},
+    world::Sent,
 };
 
 /// The one documented code of a refused token.

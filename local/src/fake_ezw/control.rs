@@ -8,7 +8,10 @@
 //! | `POST /_fake/health` | `{"preset": "qr", "line": "line_demo"}` | sets one line, or all lines without `line` |
 //! | `POST /_fake/fail` | `{"fault": {"kind": …}, "next": 3}` or `{"fault": …, "probability": 0.2, "seed": 7}` | plans faults |
 //! | `DELETE /_fake/fail` | | forgets planned faults and the share |
-//! | `POST /_fake/phone` | `{"from": "+972…", "text": "…", "line": "line_demo"}` | the customer writes |
+//! | `POST /_fake/phone` | `{"from": "+972…", "text": "…", "line": "line_demo"}` | the customer writes; `"kind": "image"` a picture, `"group": "1203…"` in a group |
+//! | `POST /_fake/answer` | `{"to": "+972…", "text": "…", "line": "line_demo"}` | the team answers in EZWhatsApp |
+//! | `POST /_fake/read` | `{"contact": "+972…"}` | the customer reads everything that arrived |
+//! | `POST /_fake/silent` | `{"contact": "+972…", "silent": true}` | the customer's phone is switched off, or on again |
 //! | `POST /_fake/status` | `{"id": "…", "status": "failed"}` | reports a status of a message |
 //! | `POST /_fake/fresh` | `{}` | forgets everything but the line tokens |
 //!
@@ -27,6 +30,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
+    records::{TEXT, Written},
     settings::{Fault, FaultShare, HealthPreset, Settings},
     validate,
 };
@@ -40,6 +44,9 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/_fake/health", post(health))
         .route("/_fake/fail", post(fail).delete(heal))
         .route("/_fake/phone", post(phone))
+        .route("/_fake/answer", post(answer))
+        .route("/_fake/read", post(read))
+        .route("/_fake/silent", post(silent))
         .route("/_fake/status", post(status))
         .route("/_fake/fresh", post(fresh))
 }
@@ -121,19 +128,61 @@ async fn heal(State(shared): State<Arc<Shared>>) -> Answer {
 
 #[derive(Deserialize)]
 struct Phone {
-    from: String,
+    #[serde(flatten)]
+    written: Written,
+    line: Option<String>,
+}
+
+fn line_or_first(shared: &Shared, line: Option<String>) -> Result<String, (StatusCode, Json<Value>)> {
+    let line = line.or_else(|| shared.world().tokens.values().next().cloned());
+    line.ok_or_else(|| wrong("the fake has no line; set its tokens first"))
+}
+
+async fn phone(State(shared): State<Arc<Shared>>, Json(phone): Json<Phone>) -> Answer {
+    let Written { from, text, kind, .. } = &phone.written;
+    if !validate::is_phone(from) || (text.trim().is_empty() && kind == TEXT) {
+        return Err(wrong("from must be a number like +972501234567 and text must not be blank"));
+    }
+    let line = line_or_first(&shared, phone.line)?;
+    let message = shared.write(phone.written, &line).map_err(|error| broken(&error))?;
+    Ok(Json(json!(message)))
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    to: String,
     text: String,
     line: Option<String>,
 }
 
-async fn phone(State(shared): State<Arc<Shared>>, Json(phone): Json<Phone>) -> Answer {
-    if !validate::is_phone(&phone.from) || phone.text.trim().is_empty() {
-        return Err(wrong("from must be a number like +972501234567 and text must not be blank"));
+async fn answer(State(shared): State<Arc<Shared>>, Json(reply): Json<Reply>) -> Answer {
+    if !validate::is_phone(&reply.to) || reply.text.trim().is_empty() {
+        return Err(wrong("to must be a number like +972501234567 and text must not be blank"));
     }
-    let line = phone.line.or_else(|| shared.world().tokens.values().next().cloned());
-    let line = line.ok_or_else(|| wrong("the fake has no line; set its tokens first"))?;
-    let message = shared.write(&phone.from, &phone.text, &line).map_err(|error| broken(&error))?;
+    let line = line_or_first(&shared, reply.line)?;
+    let message = shared.answer(&reply.to, &reply.text, &line).map_err(|error| broken(&error))?;
     Ok(Json(json!(message)))
+}
+
+#[derive(Deserialize)]
+struct Reader {
+    contact: String,
+}
+
+async fn read(State(shared): State<Arc<Shared>>, Json(reader): Json<Reader>) -> Answer {
+    let read = shared.read(&reader.contact).map_err(|error| broken(&error))?;
+    Ok(Json(json!({"read": read})))
+}
+
+#[derive(Deserialize)]
+struct Silence {
+    contact: String,
+    silent: bool,
+}
+
+async fn silent(State(shared): State<Arc<Shared>>, Json(silence): Json<Silence>) -> Answer {
+    shared.set_silent(&silence.contact, silence.silent).map_err(|error| broken(&error))?;
+    Ok(Json(json!({"ok": true})))
 }
 
 #[derive(Deserialize)]

@@ -10,11 +10,13 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use url::Url;
 
 use super::{
     Shared,
+    records::{Direction, HookAttempt, PhoneMessage, TEXT, Webhook},
     settings::WebhookSettings,
-    world::{Direction, HookAttempt, PhoneMessage, Webhook, new_id},
+    world::new_id,
 };
 
 /// How long a target may take to answer. Invented.
@@ -28,22 +30,33 @@ pub(super) struct Raised {
 }
 
 /// `messages.post` and `chats.post` for a message either side wrote.
+///
+/// `EZWhatsApp` shows neither a group nor anything but texts. That `from` is the group where one writes in a group, that the
+/// author's number stands beside it, and what a picture looks like, is **invented**, after whapi.cloud:
+/// <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>.
 pub(super) fn message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<Raised> {
     let from_me = message.direction == Direction::ToCustomer;
-    let chat = chat_id(&message.contact);
-    let seconds = message.delivered_at.unwrap_or(message.queued_at).div_euclid(1000);
-    let id = &message.provider_id;
+    let chat = chat_id(message);
+    let seconds = message.observed_at.unwrap_or(message.queued_at).div_euclid(1000);
+    let (id, kind) = (&message.provider_id, &message.kind);
     let mut post = json!({
         "id": id, "message_id": id, "chat_id": chat, "from": chat,
         "conversationId": message.conversation_id, "conversation_id": message.conversation_id,
         "contactPhoneNumber": message.contact, "contact_phone_number": message.contact,
-        "from_me": from_me, "timestamp": seconds,
-        "type": "text", "text": {"body": message.body}, "body": message.body
+        "from_me": from_me, "timestamp": seconds, "type": kind
     });
+    let mut last = json!({"id": id, "type": kind, "from_me": from_me});
+    if kind == TEXT {
+        post["text"] = json!({"body": message.body});
+        post["body"] = json!(message.body);
+        last["body"] = json!(message.body);
+    } else {
+        post[kind] = json!({"id": format!("media-{id}"), "caption": message.body});
+    }
+    let chat_type = if message.group.is_some() { "group" } else { "individual" };
     let mut chats = json!({
-        "id": chat, "chat_id": chat, "conversationId": message.conversation_id, "type": "individual",
-        "timestamp": seconds,
-        "last_message": {"id": id, "type": "text", "body": message.body, "from_me": from_me}
+        "id": chat, "chat_id": chat, "conversationId": message.conversation_id, "type": chat_type,
+        "timestamp": seconds, "last_message": last
     });
     if settings.omit_conversation_id {
         for item in [&mut post, &mut chats] {
@@ -76,8 +89,17 @@ pub(super) fn statuses(settings: &WebhookSettings) -> Vec<&'static str> {
         .collect()
 }
 
-fn chat_id(contact: &str) -> String {
-    format!("{}@s.whatsapp.net", contact.trim_start_matches('+'))
+fn chat_id(message: &PhoneMessage) -> String {
+    match &message.group {
+        Some(group) => format!("{group}@g.us"),
+        None => format!("{}@s.whatsapp.net", message.contact.trim_start_matches('+')),
+    }
+}
+
+/// Where on this machine an address leads, without its port and its secret last step; `None` for any other machine.
+pub(super) fn place(target_url: &str) -> Option<String> {
+    let url = Url::parse(target_url).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?;
+    Some(url.path().rsplit_once('/')?.0.to_owned())
 }
 
 /// Starts the courier of one webhook; it ends when the returned sender is dropped.

@@ -19,14 +19,18 @@ use super::{PhoneMessage, Settings, Webhook};
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
     /// A message was queued, or the customer wrote one. `fingerprint` is the SHA-256 of the request's bytes.
-    Message { message: PhoneMessage, fingerprint: Option<String> },
+    Message { message: Box<PhoneMessage>, fingerprint: Option<String> },
+    /// The line's own phone had a message that the customer's had not (unix milliseconds).
+    Observed { id: String, at: i64 },
     /// A queued message reached the phone (unix milliseconds).
     Delivered { id: String, at: i64 },
     /// The customer's phone reported a status.
     Status { id: String, status: String },
+    /// A customer's phone was switched off or on.
+    Silent { contact: String, silent: bool },
     /// The switchboard after a change.
     Settings(Box<Settings>),
-    /// A webhook was registered.
+    /// A webhook was registered, or directed elsewhere.
     Webhook(Webhook),
 }
 

@@ -15,7 +15,9 @@ mod api;
 mod control;
 mod hooks;
 mod journal;
-mod listener;
+#[cfg(test)]
+mod phone_tests;
+mod records;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,7 @@ mod validate;
 mod world;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -34,16 +36,19 @@ use axum::Router;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::cord::{Cord, CordedListener};
+
+pub use records::{Counters, Direction, HookAttempt, PhoneMessage, Webhook, Written};
 pub use settings::{
     AcceptedBody, ChangedBody, ErrorEnvelope, Fault, FaultShare, HealthPreset, Replay, Settings, WebhookSettings,
 };
 pub use validate::Button;
-pub use world::{Counters, Direction, HookAttempt, PhoneMessage, Webhook};
 
 use hooks::Raised;
 use journal::Journal;
+use records::TEXT;
 use validate::{Text, WebhookRequest};
-use world::{Hook, Sent, World};
+use world::{Hook, READ, Sent, World};
 
 /// The address `EZWhatsApp`'s own local runtime uses, and so the fake's default.
 pub const DEFAULT_PORT: u16 = 3010;
@@ -93,9 +98,9 @@ impl FakeEzw {
         let listener = crate::ports::bind(port, "the fake EZWhatsApp", "--ezw-port")?;
         let addr = listener.local_addr()?;
         let app = Router::new().merge(api::router(&shared)).merge(control::router()).with_state(Arc::clone(&shared));
-        let service = app.into_make_service_with_connect_info::<listener::Cord>();
+        let service = app.into_make_service_with_connect_info::<Cord>();
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener::CordedListener(listener), service).await {
+            if let Err(error) = axum::serve(CordedListener(listener), service).await {
                 tracing::error!(%error, "the fake EZWhatsApp stopped");
             }
         });
@@ -209,14 +214,47 @@ impl FakeEzw {
         self.shared.world().attempts.iter().cloned().collect()
     }
 
-    /// The customer writes to a line.
+    /// The stack's own webhook of a line, registered once: one that posts to the same place on this machine under another
+    /// port or secret is directed to this one. Inner addresses are let through, whatever the settings say.
+    pub fn direct_webhook(&self, line: &str, target_url: &str) -> anyhow::Result<Webhook> {
+        self.shared.direct(line, target_url)
+    }
+
+    /// The customer writes a text to a line.
     pub fn write_from_phone(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
-        self.shared.write(contact, text, line)
+        let written = Written { from: contact.to_owned(), text: text.to_owned(), kind: TEXT.to_owned(), group: None };
+        self.shared.write(written, line)
+    }
+
+    /// The customer writes anything to a line: a picture, or in a group.
+    pub fn write(&self, written: Written, line: &str) -> anyhow::Result<PhoneMessage> {
+        self.shared.write(written, line)
+    }
+
+    /// Somebody of the team answers a customer in `EZWhatsApp`: webhooks see a message of the line that has no key of ours.
+    pub fn answer_as_team(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
+        self.shared.answer(contact, text, line)
+    }
+
+    /// The customer reads everything that arrived. Returns how many messages that were.
+    pub fn read(&self, contact: &str) -> anyhow::Result<usize> {
+        self.shared.read(contact)
+    }
+
+    /// The customer's phone is switched off, or on again. While it is off, messages are taken and seen on the line, and neither
+    /// arrive nor report anything; then they come all at once.
+    pub fn set_silent(&self, contact: &str, silent: bool) -> anyhow::Result<()> {
+        self.shared.set_silent(contact, silent)
     }
 
     /// The customer's phone reports any status for a message, for example `failed`, which only whapi.cloud documents.
     pub fn report_status(&self, id: &str, status: &str) -> anyhow::Result<()> {
         self.shared.report_status(id, status)
+    }
+
+    /// Numbers whose phones are switched off.
+    pub fn silent(&self) -> BTreeSet<String> {
+        self.shared.world().silent.clone()
     }
 
     /// Forgets messages, keys, webhooks, faults, counters and settings, here and on disk. Tokens stay.
@@ -283,13 +321,17 @@ impl Shared {
         Ok(sent)
     }
 
-    /// Lets waiting messages arrive and tells the webhooks.
+    /// Lets waiting messages go on and tells the webhooks.
     fn deliver(world: &mut World) -> anyhow::Result<()> {
-        for message in world.deliver_waiting()? {
+        for arrival in world.deliver_waiting()? {
             let settings = world.settings.webhooks.clone();
-            Self::raise(world, &message.line, hooks::message_events(&message, &settings));
-            for status in hooks::statuses(&settings) {
-                Self::status(world, &message.id, status)?;
+            if arrival.observed {
+                Self::raise(world, &arrival.message.line, hooks::message_events(&arrival.message, &settings));
+            }
+            if arrival.delivered {
+                for status in hooks::statuses(&settings) {
+                    Self::status(world, &arrival.message.id, status)?;
+                }
             }
         }
         Ok(())
@@ -306,12 +348,36 @@ impl Shared {
         Self::status(&mut self.world(), id, status)
     }
 
-    fn write(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
+    fn write(&self, written: Written, line: &str) -> anyhow::Result<PhoneMessage> {
         let mut world = self.world();
-        let message = world.write(contact, text, line)?;
+        let message = world.write(written, line)?;
         let events = hooks::message_events(&message, &world.settings.webhooks);
         Self::raise(&world, line, events);
+        // Whoever writes is there again.
+        Self::deliver(&mut world)?;
         Ok(message)
+    }
+
+    fn answer(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
+        let mut world = self.world();
+        let id = world.answer(contact, text, line)?;
+        Self::deliver(&mut world)?;
+        world.message(&id)
+    }
+
+    fn read(&self, contact: &str) -> anyhow::Result<usize> {
+        let mut world = self.world();
+        let unread = world.unread(contact);
+        for id in &unread {
+            Self::status(&mut world, id, READ)?;
+        }
+        Ok(unread.len())
+    }
+
+    fn set_silent(&self, contact: &str, silent: bool) -> anyhow::Result<()> {
+        let mut world = self.world();
+        world.set_silent(contact, silent)?;
+        Self::deliver(&mut world)
     }
 
     fn raise(world: &World, line: &str, events: Vec<Raised>) {
@@ -328,6 +394,26 @@ impl Shared {
         let webhook = self.world().new_webhook(line, request)?;
         self.start_hook(webhook.clone());
         Ok(webhook)
+    }
+
+    fn direct(self: &Arc<Self>, line: &str, target_url: &str) -> anyhow::Result<Webhook> {
+        let place = hooks::place(target_url);
+        let is_ours = |hook: &Hook| hook.webhook.line_id == line && hooks::place(&hook.webhook.target_url) == place;
+        let known = self.world().hooks.iter().find(|hook| is_ours(hook)).map(|hook| hook.webhook.clone());
+        let Some(known) = known else {
+            let body = json!({"targetUrl": target_url}).to_string();
+            return self.register(line, validate::webhook(body.as_bytes(), true).map_err(anyhow::Error::msg)?);
+        };
+        if known.target_url == target_url {
+            return Ok(known);
+        }
+        let directed = {
+            let mut world = self.world();
+            world.hooks.retain(|hook| hook.webhook.id != known.id);
+            world.redirect(&known, target_url)?
+        };
+        self.start_hook(directed.clone());
+        Ok(directed)
     }
 
     fn start_hook(self: &Arc<Self>, webhook: Webhook) {
@@ -348,6 +434,7 @@ impl Shared {
             "planned_faults": planned,
             "counters": world.counters,
             "messages": world.messages,
+            "silent": world.silent,
             "webhooks": world.hooks.iter().map(|hook| &hook.webhook).collect::<Vec<_>>(),
             "webhook_attempts": world.attempts,
             "per_key": world.per_key(),

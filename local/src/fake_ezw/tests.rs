@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-const PHONE: &str = "+972501234567";
-const SOON: Duration = Duration::from_secs(5);
+pub(super) const PHONE: &str = "+972501234567";
+pub(super) const SOON: Duration = Duration::from_secs(5);
 
-struct Caller {
+pub(super) struct Caller {
     http: Client,
     base: String,
     /// How long it waits for the answer to a send.
@@ -35,7 +35,7 @@ impl Caller {
         Self { http: fake.http().clone(), base: fake.base_url(), patience: Duration::from_millis(400) }
     }
 
-    async fn send(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
+    pub(super) async fn send(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
         self.http
             .post(format!("{}/api/v1/messages/text", self.base))
             .bearer_auth("ezw_line_demo")
@@ -56,7 +56,7 @@ impl Caller {
         self.http.post(url).bearer_auth("ezw_line_demo").json(body).send().await.expect("answer")
     }
 
-    async fn control(&self, method: reqwest::Method, path: &str, body: &Value) -> Response {
+    pub(super) async fn control(&self, method: reqwest::Method, path: &str, body: &Value) -> Response {
         self.http.request(method, format!("{}/_fake/{path}", self.base)).json(body).send().await.expect("answer")
     }
 }
@@ -67,7 +67,7 @@ async fn fake() -> (FakeEzw, Caller) {
     (fake, caller)
 }
 
-fn hello(text: &str) -> Value {
+pub(super) fn hello(text: &str) -> Value {
     json!({"to": PHONE, "body": text})
 }
 
@@ -534,7 +534,7 @@ async fn everything_can_be_switched_over_http_while_it_runs() {
 
 /// A webhook target that remembers what it got and answers what it is told to.
 #[derive(Clone, Default)]
-struct Target(Arc<Mutex<TargetState>>);
+pub(super) struct Target(Arc<Mutex<TargetState>>);
 
 #[derive(Default)]
 struct TargetState {
@@ -543,7 +543,7 @@ struct TargetState {
 }
 
 impl Target {
-    async fn start(&self) -> String {
+    pub(super) async fn start(&self) -> String {
         let app = Router::new().route("/hook", post(Self::receive)).with_state(self.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let addr = listener.local_addr().expect("address");
@@ -562,18 +562,18 @@ impl Target {
         StatusCode::OK
     }
 
-    fn got(&self) -> Vec<(HeaderMap, Value)> {
+    pub(super) fn got(&self) -> Vec<(HeaderMap, Value)> {
         self.0.lock().expect("lock").got.clone()
     }
 
-    fn statuses(&self) -> Vec<String> {
+    pub(super) fn statuses(&self) -> Vec<String> {
         let got = self.got();
         let items = got.iter().filter_map(|(_, body)| body["statuses"].as_array()).flatten();
         items.filter_map(|item| item["status"].as_str().map(str::to_owned)).collect()
     }
 }
 
-async fn hooked(switches: impl FnOnce(&mut WebhookSettings)) -> (FakeEzw, Caller, Target) {
+pub(super) async fn hooked(switches: impl FnOnce(&mut WebhookSettings)) -> (FakeEzw, Caller, Target) {
     let (fake, caller) = fake().await;
     let target = Target::default();
     let url = target.start().await;

@@ -1,124 +1,35 @@
 //! What the fake remembers, and the rules by which it changes. No HTTP here.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use anyhow::Context;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use ring::digest;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     hooks::Raised,
     journal::{Entry, Journal},
+    records::{Counters, Direction, HookAttempt, PhoneMessage, Webhook, Written, text_kind},
     settings::{Fault, FaultShare, Settings},
-    validate::{Button, Recipient, Text, WebhookRequest},
+    validate::{Recipient, Text, WebhookRequest},
 };
 
 /// Webhook deliveries kept for the console and for assertions.
 const DELIVERIES_KEPT: usize = 500;
+/// The status of a message that will never arrive. whapi.cloud's; `EZWhatsApp` only shows `delivered`.
+pub(super) const FAILED: &str = "failed";
+/// The status of a message that somebody has seen.
+pub(super) const READ: &str = "read";
 
-/// Who wrote a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// The line wrote to the customer.
-    ToCustomer,
-    /// The customer wrote to the line.
-    FromCustomer,
-}
-
-/// One message as the customer's phone knows it. Times are unix milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhoneMessage {
-    /// The id of the 202.
-    pub id: String,
-    /// The id used in webhooks.
-    pub provider_id: String,
-    /// Line that wrote or was written to.
-    pub line: String,
-    /// The customer's number, or the conversation id when the fake doesn't know the number behind it.
-    pub contact: String,
-    /// Conversation of this line and this contact.
-    pub conversation_id: String,
-    /// Who wrote it.
-    pub direction: Direction,
-    /// The text.
-    pub body: String,
-    /// The link button.
-    pub button: Option<Button>,
-    /// Idempotency key of the send; none for what the customer wrote.
-    pub key: Option<String>,
-    /// When it was queued (or written by the customer).
-    pub queued_at: i64,
-    /// When it reached the phone; none while the line can't deliver.
-    pub delivered_at: Option<i64>,
-    /// Last status reported, none before the first.
-    pub status: Option<String>,
-    /// The fault that struck the request which queued it.
-    pub fault: Option<String>,
-}
-
-/// A registered webhook.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Webhook {
-    /// Sent as `X-EZW-Webhook-Id`.
-    pub id: String,
-    /// Line whose token registered it, sent as `X-EZW-Line-Id`.
-    pub line_id: String,
-    /// Where deliveries go.
-    pub target_url: String,
-    /// The events it gets.
-    pub events: Vec<String>,
-    /// Always `whapi`.
-    pub payload_format: String,
-    /// Off means: no deliveries.
-    pub enabled: bool,
-    /// Stored and shown; `EZWhatsApp` doesn't explain it and the fake gives it no effect.
-    pub persistent: bool,
-}
-
-/// One attempt to hand a delivery to a webhook target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookAttempt {
-    /// `X-EZW-Delivery-Id`
-    pub delivery_id: String,
-    /// `X-EZW-Webhook-Event`
-    pub event: String,
-    /// `X-EZW-Webhook-Id`
-    pub webhook_id: String,
-    /// 1 for the first attempt.
-    pub attempt: u32,
-    /// HTTP status; none when no answer came.
-    pub status: Option<u16>,
-    /// Unix milliseconds.
-    pub at: i64,
-}
-
-/// What has been asked of the fake since it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    /// Requests by `METHOD path`.
-    pub requests: BTreeMap<String, u64>,
-    /// Health requests that would have woken the line (anything but `wakeup=false`). Must stay zero.
-    pub wakeups: u64,
-    /// Sends without `Idempotency-Key`. Must stay zero.
-    pub missing_key: u64,
-    /// Requests with a missing or unknown line token.
-    pub unauthorized: u64,
-    /// Sends refused for their form.
-    pub invalid: u64,
-    /// Messages queued.
-    pub queued: u64,
-    /// Repeats of a key with the same bytes.
-    pub replays: u64,
-    /// Keys that came back with other bytes. Must stay zero.
-    pub changed: u64,
-    /// Messages queued while the line's health was anything but good.
-    pub queued_while_not_good: u64,
-    /// Faults that struck, by name.
-    pub faults: BTreeMap<String, u64>,
+/// A message that came further on its way.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) message: PhoneMessage,
+    /// The line's phone has it just now.
+    pub(super) observed: bool,
+    /// The customer's phone has it just now.
+    pub(super) delivered: bool,
 }
 
 /// How a send ended inside the fake.
@@ -152,6 +63,8 @@ pub(super) struct World {
     next_faults: VecDeque<(u32, Fault)>,
     share_rng: Option<StdRng>,
     keys: HashMap<(String, String), UsedKey>,
+    /// Numbers whose phones are switched off.
+    pub(super) silent: BTreeSet<String>,
     journal: Option<Journal>,
 }
 
@@ -194,6 +107,7 @@ impl World {
             next_faults: VecDeque::new(),
             share_rng: None,
             keys: HashMap::new(),
+            silent: BTreeSet::new(),
             journal: None,
         };
         let mut webhooks = Vec::new();
@@ -208,19 +122,30 @@ impl World {
 
     fn replay(&mut self, entry: Entry, webhooks: &mut Vec<Webhook>) {
         match entry {
-            Entry::Message { message, fingerprint } => self.insert(message, fingerprint),
+            Entry::Message { message, fingerprint } => self.insert(*message, fingerprint),
+            Entry::Observed { id, at } => {
+                if let Some(message) = self.message_mut(&id) {
+                    message.observed_at = Some(at);
+                }
+            }
             Entry::Delivered { id, at } => {
                 if let Some(message) = self.message_mut(&id) {
+                    message.observed_at = message.observed_at.or(Some(at));
                     message.delivered_at = Some(at);
                 }
             }
+            Entry::Silent { contact, silent } => self.put_silent(contact, silent),
             Entry::Status { id, status } => {
                 if let Some(message) = self.message_mut(&id) {
                     message.status = Some(status);
                 }
             }
             Entry::Settings(settings) => self.put_settings(*settings),
-            Entry::Webhook(webhook) => webhooks.push(webhook),
+            // The same id again: it was directed elsewhere.
+            Entry::Webhook(webhook) => match webhooks.iter_mut().find(|known| known.id == webhook.id) {
+                Some(known) => *known = webhook,
+                None => webhooks.push(webhook),
+            },
         }
     }
 
@@ -338,10 +263,13 @@ impl World {
             contact,
             conversation_id,
             direction: Direction::ToCustomer,
+            kind: text_kind(),
+            group: None,
             body: text.body,
             button: text.button,
             key: Some(key.to_owned()),
             queued_at: self.now(),
+            observed_at: None,
             delivered_at: None,
             status: None,
             fault: fault.map(|fault| fault.name().to_owned()),
@@ -355,21 +283,25 @@ impl World {
         Ok(id)
     }
 
-    /// The customer writes.
-    pub(super) fn write(&mut self, contact: &str, body: &str, line: &str) -> anyhow::Result<PhoneMessage> {
-        let id = new_id("inbound");
-        let now = self.now();
+    /// The customer writes. Whoever writes has a phone that is on.
+    pub(super) fn write(&mut self, written: Written, line: &str) -> anyhow::Result<PhoneMessage> {
+        self.set_silent(&written.from, false)?;
+        let Written { from, text, kind, group } = written;
+        let (id, now) = (new_id("inbound"), self.now());
         let message = PhoneMessage {
             provider_id: id.clone(),
             id,
             line: line.to_owned(),
-            contact: contact.to_owned(),
-            conversation_id: conversation_of(line, contact),
+            conversation_id: conversation_of(line, group.as_deref().unwrap_or(&from)),
+            contact: from,
             direction: Direction::FromCustomer,
-            body: body.to_owned(),
+            kind,
+            group,
+            body: text,
             button: None,
             key: None,
             queued_at: now,
+            observed_at: Some(now),
             delivered_at: Some(now),
             status: None,
             fault: None,
@@ -378,12 +310,65 @@ impl World {
         Ok(message)
     }
 
+    /// Somebody of the team writes to a customer, in `EZWhatsApp` or on the line's own phone.
+    pub(super) fn answer(&mut self, contact: &str, body: &str, line: &str) -> anyhow::Result<String> {
+        let id = new_id("team");
+        let message = PhoneMessage {
+            provider_id: id.clone(),
+            id: id.clone(),
+            line: line.to_owned(),
+            contact: contact.to_owned(),
+            conversation_id: conversation_of(line, contact),
+            direction: Direction::ToCustomer,
+            kind: text_kind(),
+            group: None,
+            body: body.to_owned(),
+            button: None,
+            key: None,
+            queued_at: self.now(),
+            observed_at: None,
+            delivered_at: None,
+            status: None,
+            fault: None,
+        };
+        self.add(message, None)?;
+        Ok(id)
+    }
+
+    fn put_silent(&mut self, contact: String, silent: bool) {
+        if silent {
+            self.silent.insert(contact);
+        } else {
+            self.silent.remove(&contact);
+        }
+    }
+
+    /// A phone is switched off or on.
+    pub(super) fn set_silent(&mut self, contact: &str, silent: bool) -> anyhow::Result<()> {
+        if self.silent.contains(contact) != silent {
+            self.record(&Entry::Silent { contact: contact.to_owned(), silent })?;
+            self.put_silent(contact.to_owned(), silent);
+        }
+        Ok(())
+    }
+
+    /// Ids of the messages to a customer that arrived and that nobody has read.
+    pub(super) fn unread(&self, contact: &str) -> Vec<String> {
+        let is_unread = |message: &&PhoneMessage| {
+            message.contact == contact
+                && message.direction == Direction::ToCustomer
+                && message.delivered_at.is_some()
+                && !matches!(message.status.as_deref(), Some(READ | FAILED))
+        };
+        self.messages.iter().filter(is_unread).map(|message| message.id.clone()).collect()
+    }
+
     /// Journal first: what isn't on disk was never accepted.
     fn add(&mut self, message: PhoneMessage, fingerprint: Option<String>) -> anyhow::Result<()> {
-        let entry = Entry::Message { message, fingerprint };
+        let entry = Entry::Message { message: Box::new(message), fingerprint };
         self.record(&entry)?;
         if let Entry::Message { message, fingerprint } = entry {
-            self.insert(message, fingerprint);
+            self.insert(*message, fingerprint);
         }
         Ok(())
     }
@@ -400,22 +385,40 @@ impl World {
         self.messages.iter_mut().rev().find(|message| message.id == id)
     }
 
-    /// Lets everything that waits reach the phones its lines can reach now; returns what arrived, oldest first.
-    pub(super) fn deliver_waiting(&mut self) -> anyhow::Result<Vec<PhoneMessage>> {
+    pub(super) fn message(&self, id: &str) -> anyhow::Result<PhoneMessage> {
+        let known = self.messages.iter().rev().find(|message| message.id == id);
+        known.cloned().context("no message has this id")
+    }
+
+    /// Lets everything that waits come as far as it can now: to the line's phone unless the line is down, and to the customer's
+    /// unless that is silent. What has failed goes nowhere. Returns what moved, oldest first.
+    pub(super) fn deliver_waiting(&mut self) -> anyhow::Result<Vec<Arrival>> {
         let now = self.now();
-        let settings = &self.settings;
-        let waiting: Vec<String> = self
+        let (settings, silent) = (&self.settings, &self.silent);
+        let can_move = |message: &&PhoneMessage| {
+            message.delivered_at.is_none()
+                && message.status.as_deref() != Some(FAILED)
+                && settings.health_of(&message.line).reaches_the_phone()
+                && (message.observed_at.is_none() || !silent.contains(&message.contact))
+        };
+        let waiting: Vec<(String, bool)> = self
             .messages
             .iter()
-            .filter(|message| message.delivered_at.is_none() && settings.health_of(&message.line).reaches_the_phone())
-            .map(|message| message.id.clone())
+            .filter(can_move)
+            .map(|message| (message.id.clone(), !silent.contains(&message.contact)))
             .collect();
         let mut arrived = Vec::with_capacity(waiting.len());
-        for id in waiting {
-            self.record(&Entry::Delivered { id: id.clone(), at: now })?;
+        for (id, delivered) in waiting {
+            self.record(&if delivered {
+                Entry::Delivered { id: id.clone(), at: now }
+            } else {
+                Entry::Observed { id: id.clone(), at: now }
+            })?;
             if let Some(message) = self.message_mut(&id) {
-                message.delivered_at = Some(now);
-                arrived.push(message.clone());
+                let observed = message.observed_at.is_none();
+                message.observed_at = message.observed_at.or(Some(now));
+                message.delivered_at = delivered.then_some(now);
+                arrived.push(Arrival { message: message.clone(), observed, delivered });
             }
         }
         Ok(arrived)
@@ -439,6 +442,13 @@ impl World {
             enabled: request.enabled,
             persistent: request.persistent,
         };
+        self.record(&Entry::Webhook(webhook.clone()))?;
+        Ok(webhook)
+    }
+
+    /// Sends a webhook's deliveries elsewhere, as an operator would in `EZWhatsApp`'s workspace.
+    pub(super) fn redirect(&mut self, webhook: &Webhook, target_url: &str) -> anyhow::Result<Webhook> {
+        let webhook = Webhook { target_url: target_url.to_owned(), ..webhook.clone() };
         self.record(&Entry::Webhook(webhook.clone()))?;
         Ok(webhook)
     }

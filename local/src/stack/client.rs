@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use super::Options;
 use crate::{
-    ACCOUNT, REGION,
+    ACCOUNT, REGION, crms,
     peers::{Account, Peer},
-    template,
+    team, template,
 };
 
 /// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
@@ -29,11 +29,17 @@ pub(super) struct Client {
     calendars: BTreeMap<String, ClientCalendar>,
     #[serde(default)]
     forms: BTreeMap<String, ClientForm>,
+    #[serde(default)]
+    crms: BTreeMap<String, ClientCrm>,
+    #[serde(default)]
+    targets: BTreeMap<String, ClientTarget>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ClientLine {
     pub(super) line_id: String,
+    #[serde(default)]
+    pub(super) events: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +52,35 @@ struct ClientCalendar {
 #[derive(Debug, Clone, Deserialize)]
 struct ClientForm {
     kind: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ClientCrm {
+    kind: String,
+    #[serde(default)]
+    spreadsheet: String,
+    #[serde(default)]
+    sheet: String,
+    #[serde(default)]
+    url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ClientTarget {
+    kind: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    to: Vec<String>,
+    #[serde(default)]
+    topic_arn: String,
+    #[serde(default)]
+    url: String,
+}
+
+/// The path of an address; of what is none, a path that nobody asks for.
+fn path_of(url: &str) -> String {
+    url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default()
 }
 
 impl Client {
@@ -69,6 +104,50 @@ impl Client {
             Some(Account { peer, user: String::new(), secret: format!("tellonce/{}/forms/{name}", self.id) })
         };
         self.calendars.iter().filter_map(calendar).chain(self.forms.iter().filter_map(form)).collect()
+    }
+
+    /// The CRMs that have a stand-in.
+    pub(super) fn crms(&self) -> Vec<crms::Account> {
+        let account = |(name, crm): (&String, &ClientCrm)| {
+            let kind = match crm.kind.as_str() {
+                "hubspot" => crms::Kind::HubSpot,
+                "pipedrive" => crms::Kind::Pipedrive,
+                "zoho" => crms::Kind::Zoho,
+                "google-sheets" => {
+                    crms::Kind::Sheets { spreadsheet: crm.spreadsheet.clone(), sheet: crm.sheet.clone() }
+                }
+                "webhook" => crms::Kind::Webhook { path: path_of(&crm.url) },
+                _ => return None,
+            };
+            Some(crms::Account { name: name.clone(), kind, secret: format!("tellonce/{}/crms/{name}", self.id) })
+        };
+        self.crms.iter().filter_map(account).collect()
+    }
+
+    /// The targets that have a stand-in.
+    pub(super) fn targets(&self) -> Vec<team::Account> {
+        let account = |(name, target): (&String, &ClientTarget)| {
+            let kind = match target.kind.as_str() {
+                "slack" => team::Kind::Slack,
+                "teams" => team::Kind::Teams,
+                "email" => team::Kind::Email { from: target.from.clone(), to: target.to.clone() },
+                "sns" => team::Kind::Sns { topic: target.topic_arn.clone() },
+                "webhook" => team::Kind::Webhook { path: path_of(&target.url) },
+                _ => return None,
+            };
+            Some(team::Account { name: name.clone(), kind, secret: format!("tellonce/{}/targets/{name}", self.id) })
+        };
+        self.targets.iter().filter_map(account).collect()
+    }
+
+    /// Where the events of each line are posted that has any: its id and its path, as far as the path's secret is known.
+    pub(super) fn line_events(&self, secret: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+        let taking = self.lines.iter().filter(|(_, line)| line.events);
+        let path = |(name, line): (&String, &ClientLine)| {
+            let secret = secret(&format!("tellonce/{}/webhooks/{name}/line", self.id))?;
+            Some((line.line_id.clone(), format!("/lines/{name}/{secret}")))
+        };
+        taking.filter_map(path).collect()
     }
 }
 
@@ -116,6 +195,8 @@ pub(super) fn environment(
         ("SHOPIFY_BASE_URL", &surroundings.gateway_url),
         ("CALENDAR_BASE_URL", &surroundings.gateway_url),
         ("LEAD_BASE_URL", &surroundings.gateway_url),
+        ("CRM_BASE_URL", &surroundings.gateway_url),
+        ("TARGET_BASE_URL", &surroundings.gateway_url),
     ] {
         if let Some(value) = env.get_mut(name) {
             value.clone_from(url);
@@ -140,6 +221,8 @@ pub(super) fn environment(
         ("AWS_SESSION_TOKEN", "local"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &surroundings.dynamo_url),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &surroundings.secrets_url),
+        ("AWS_ENDPOINT_URL_SESV2", &surroundings.gateway_url),
+        ("AWS_ENDPOINT_URL_SNS", &surroundings.gateway_url),
         ("TELLONCE_CLOCK", &clock),
         ("LANG", "en_US.UTF-8"),
         ("TZ", ":UTC"),

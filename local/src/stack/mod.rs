@@ -2,6 +2,7 @@
 
 mod client;
 mod options;
+mod stand_ins;
 
 use std::{
     net::SocketAddr,
@@ -11,32 +12,36 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use axum::{Router, middleware::from_fn_with_state};
+use axum::Router;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
     build,
-    calendars::{self, Calendars},
+    calendars::Calendars,
     clock::Clock,
+    cord::{Cord, CordedListener},
+    crms::Crms,
     dynamo::Dynamo,
     fake_ezw::FakeEzw,
     functions::{Functions, Invocations, LogLine, Setup},
     gateway::Gateway,
-    leads::{self, Leads},
+    leads::Leads,
     peers::Peers,
     ports,
     schedule::Scheduled,
     secrets::Secrets,
     state::State,
     streams::{FailedBatch, Failures, MappingState, Positions, Reader, Shared},
+    team::Team,
     template::{self, Route, Template},
 };
 
 pub use options::Options;
 
 use client::{Client, Surroundings, environment, parameters, read_client};
+use stand_ins::StandIns;
 
 /// How often expired items are removed.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -56,9 +61,7 @@ pub struct Stack {
     secrets: Arc<Secrets>,
     clock: Arc<Clock>,
     ezw: FakeEzw,
-    peers: Arc<Peers>,
-    calendars: Arc<Calendars>,
-    leads: Arc<Leads>,
+    stand_ins: StandIns,
     readers: Vec<Arc<Reader>>,
     failures: Arc<Failures>,
     scheduled: Vec<Scheduled>,
@@ -88,10 +91,7 @@ impl Stack {
         let dynamo = Arc::new(Dynamo::open(state.kept("dynamo.db").as_deref(), clock.clone())?);
         dynamo.create_tables(&only_read_streams(&template))?;
         let ezw = start_ezw(&options, &state, &client, &secrets).await?;
-        let peers = Arc::new(Peers::new(client.accounts(), secrets.clone()));
-        let feeds = options.client.join("feeds");
-        let calendars = Arc::new(Calendars::open(feeds, state.kept("calendars.json"), peers.clone())?);
-        let leads = Arc::new(Leads::open(state.kept("leads.json"), peers.clone())?);
+        let stand_ins = StandIns::open(&options, &state, &client, &secrets, &clock)?;
 
         let (mut tasks, any) = (Vec::new(), 0);
         let dynamo_url = serve(dynamo.clone().router(), ports::bind(any, "DynamoDB", "")?, &mut tasks)?;
@@ -142,6 +142,11 @@ impl Stack {
         });
         let scheduled: Vec<_> = scheduled.collect();
         let gateway = Arc::new(Gateway::new(&template, functions.clone(), clock.clone()));
+        if gateway.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
+            for (line, path) in client.line_events(|name| secrets.current(name)) {
+                ezw.direct_webhook(&line, &format!("http://{gateway_addr}{path}"))?;
+            }
+        }
 
         let stack = Arc::new(Self {
             options,
@@ -154,9 +159,7 @@ impl Stack {
             secrets,
             clock,
             ezw,
-            peers,
-            calendars,
-            leads,
+            stand_ins,
             readers,
             failures,
             scheduled,
@@ -181,10 +184,8 @@ impl Stack {
         }
         let dynamo = self.dynamo.clone();
         tasks.push(tokio::spawn(sweep(dynamo)).abort_handle());
-        let own = crate::console::router(self.clone()).merge(self.calendars.clone().router());
-        let feeds_first = from_fn_with_state(self.calendars.clone(), calendars::feeds_first);
-        let leads_first = from_fn_with_state(self.leads.clone(), leads::leads_first);
-        serve(self.gateway.clone().router(own).layer(feeds_first).layer(leads_first), listener, &mut tasks)?;
+        let own = crate::console::router(self.clone()).merge(self.stand_ins.calendars.clone().router());
+        serve(self.stand_ins.before(self.gateway.clone().router(own)), listener, &mut tasks)?;
         Ok(())
     }
 
@@ -205,17 +206,27 @@ impl Stack {
 
     /// The stand-ins for other people's APIs, as far as they are alike: their troubles, and what they were asked.
     pub fn peers(&self) -> &Peers {
-        &self.peers
+        &self.stand_ins.peers
     }
 
     /// The stand-ins for calendars.
     pub fn calendars(&self) -> &Arc<Calendars> {
-        &self.calendars
+        &self.stand_ins.calendars
     }
 
     /// The stand-ins for senders of leads.
     pub fn leads(&self) -> &Leads {
-        &self.leads
+        &self.stand_ins.leads
+    }
+
+    /// The stand-ins for CRMs.
+    pub fn crms(&self) -> &Crms {
+        &self.stand_ins.crms
+    }
+
+    /// The stand-ins for the places where the team is called.
+    pub fn team(&self) -> &Team {
+        &self.stand_ins.team
     }
 
     /// The database: engine, counters, faults.
@@ -293,9 +304,16 @@ impl Stack {
         Ok(self.functions.invoke(function, payload).await?)
     }
 
-    /// Does once what happens every minute, and waits for the end. Returns the function's response.
+    /// Does once what happens every minute to messages, and waits for the end. Returns the function's response.
     pub async fn tick(&self) -> anyhow::Result<Value> {
-        self.invoke_scheduled("of every minute", |scheduled| scheduled.every == EVERY_MINUTE).await
+        self.invoke_scheduled("of every minute", |scheduled| every_minute(scheduled) && !of_conversations(scheduled))
+            .await
+    }
+
+    /// Does once what happens every minute to conversations, and waits for the end. Returns the function's response.
+    pub async fn tick_conversations(&self) -> anyhow::Result<Value> {
+        self.invoke_scheduled("of conversations", |scheduled| every_minute(scheduled) && of_conversations(scheduled))
+            .await
     }
 
     /// Looks once at every feed of the client's calendars, as happens every few minutes, and waits for the end. Returns
@@ -388,9 +406,9 @@ async fn sweep(dynamo: Arc<Dynamo>) {
 /// Serves a router in a task of its own; returns its URL.
 fn serve(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
     let addr = listener.local_addr()?;
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<Cord>();
     let task = tokio::spawn(async move {
-        if let Err(e) = axum::serve(listener, service).await {
+        if let Err(e) = axum::serve(CordedListener(listener), service).await {
             tracing::error!("the server at {addr} stopped: {e}");
         }
     });
@@ -433,4 +451,12 @@ fn only_read_streams(template: &Template) -> Vec<template::Table> {
             table
         })
         .collect()
+}
+
+fn every_minute(scheduled: &Scheduled) -> bool {
+    scheduled.every == EVERY_MINUTE
+}
+
+fn of_conversations(scheduled: &Scheduled) -> bool {
+    scheduled.function == "conversation-sync"
 }

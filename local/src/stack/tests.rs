@@ -15,9 +15,10 @@ Resources:
     Properties:
       Timeout: 5
       Environment:
-        Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", LEAD_BASE_URL: "", TABLE: !Ref Inbox, OWN: "1"}
+        Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", LEAD_BASE_URL: "", CRM_BASE_URL: "", TABLE: !Ref Inbox, OWN: "1"}
       Events:
         Door: {Type: HttpApi, Properties: {Path: "/doors/{door}", Method: POST}}
+        Line: {Type: HttpApi, Properties: {Path: "/lines/{line}/{secret}", Method: POST}}
         Poll: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"poll": "feeds", "do": "echo"}'}}
         EveryMinute: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}
         Inbox:
@@ -76,6 +77,11 @@ async fn a_request_reaches_the_function_with_this_machine_around_it() {
     assert_eq!(env["CLIENT_CONFIG"], client.to_str().unwrap());
     assert_eq!(env["EZW_BASE_URL"], stack.ezw().base_url());
     assert_eq!(env["LEAD_BASE_URL"], stack.gateway_url());
+    assert_eq!(env["CRM_BASE_URL"], stack.gateway_url());
+    assert_eq!(
+        (&env["AWS_ENDPOINT_URL_SNS"], &env["AWS_ENDPOINT_URL_SESV2"]),
+        (&env["CRM_BASE_URL"], &env["CRM_BASE_URL"])
+    );
     assert!(env.get("CALENDAR_BASE_URL").is_none(), "the template does not give it");
     assert_eq!((&env["TABLE"], &env["AWS_LAMBDA_FUNCTION_NAME"]), (&json!("Inbox"), &json!("child")));
     assert_eq!(env["TELLONCE_CLOCK"], stack.clock().path().to_str().unwrap());
@@ -108,6 +114,51 @@ async fn whoever_asks_for_a_lead_proves_himself_by_the_form_s_secret() {
         assert_eq!(status("/v26.0/1", token).await, lead, "{token}");
         assert_eq!(status("/crm/v3/objects/contacts/1", token).await, contact, "{token}");
     }
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_stand_ins_for_crms_and_the_team_answer_before_the_gateway() {
+    let dir = workspace();
+    let client = dir.path().join("clients/demo");
+    let config = "client = \"demo\"\n[crms.hub]\nkind = \"hubspot\"\n[targets.team]\nkind = \"slack\"\n";
+    std::fs::write(client.join("client.toml"), config).unwrap();
+    let secrets = r#"{"tellonce/demo/crms/hub": "hub-token", "tellonce/demo/targets/team": "https://hooks.slack.com/services/a/b"}"#;
+    std::fs::write(client.join("secrets.json"), secrets).unwrap();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    let contacts = format!("{}/crm/v3/objects/contacts", stack.gateway_url());
+    let made = stack.ezw().http().post(&contacts).bearer_auth("hub-token").body(r#"{"properties": {"phone": "1"}}"#);
+    assert_eq!(made.send().await.unwrap().status(), 201);
+    assert_eq!((stack.crms().names().len(), stack.crms().people("hub").len()), (1, 1));
+    assert_eq!(post(&stack, "/services/a/b", "{\"text\": \"Noa waits\"}").await.0, 200);
+    assert_eq!(stack.team().notices()[0].target, "team");
+    stack.peers().fail_next(crate::peers::Peer::Slack, crate::peers::Trouble::DroppedAfter, 1);
+    let cut = stack.ezw().http().post(format!("{}/services/a/b", stack.gateway_url())).body("{\"text\": \"x\"}");
+    assert!(cut.send().await.is_err());
+    assert_eq!(stack.team().notices().len(), 2);
+    assert!(stack.ezw().webhooks().is_empty(), "no line takes events");
+    stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_line_that_takes_events_has_its_webhook_and_what_is_written_reaches_the_function() {
+    let dir = workspace();
+    let client = dir.path().join("clients/demo");
+    let config =
+        "client = \"demo\"\n[lines.main]\nline_id = \"line_1\"\nevents = true\n[lines.quiet]\nline_id = \"line_2\"\n";
+    std::fs::write(client.join("client.toml"), config).unwrap();
+    let secrets = r#"{"tellonce/demo/lines/main": "token", "tellonce/demo/webhooks/main/line": "hush"}"#;
+    std::fs::write(client.join("secrets.json"), secrets).unwrap();
+    let stack = Stack::start(options(&dir)).await.unwrap();
+    let webhooks = stack.ezw().webhooks();
+    assert_eq!(webhooks.len(), 1);
+    assert_eq!(
+        (webhooks[0].line_id.as_str(), &webhooks[0].target_url),
+        ("line_1", &format!("{}/lines/main/hush", stack.gateway_url()))
+    );
+    stack.ezw().write_from_phone("+972501234567", "Hi", "line_1").unwrap();
+    let arrived = stack.ezw().wait_for(Duration::from_secs(5), |ezw| ezw.webhook_attempts().len() == 2).await;
+    assert!(arrived && stack.invocations(child::NAME).started >= 2);
     stack.shutdown().await;
 }
 

@@ -198,9 +198,16 @@ fn the_template_of_this_project_is_understood() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
     let template = Template::read(&path, &parameters()).unwrap();
     let names: Vec<&str> = template.functions.iter().map(|f| f.name.as_str()).collect();
-    assert_eq!(names, ["lead-first-touch", "order-notifier", "reminder-scheduler", "webhook-receiver"]);
-    let inboxes =
-        [("order-notifier", "StoreInbox"), ("reminder-scheduler", "BookingInbox"), ("lead-first-touch", "LeadInbox")];
+    assert_eq!(
+        names,
+        ["conversation-sync", "lead-first-touch", "order-notifier", "reminder-scheduler", "webhook-receiver"]
+    );
+    let inboxes = [
+        ("order-notifier", "StoreInbox"),
+        ("reminder-scheduler", "BookingInbox"),
+        ("lead-first-touch", "LeadInbox"),
+        ("conversation-sync", "LineInbox"),
+    ];
     for (function, table) in inboxes {
         let [inbox] = template.function(function).unwrap().streams.as_slice() else { panic!("{function}") };
         assert_eq!(inbox.table, table);
@@ -215,7 +222,14 @@ fn the_template_of_this_project_is_understood() {
         template.function("webhook-receiver").unwrap().routes.iter().map(|route| route.path.as_str()).collect();
     assert_eq!(
         routes,
-        ["/bookings/{calendar}", "/leads/{form}", "/leads/{form}/{secret}", "/leads/{form}", "/stores/{store}"]
+        [
+            "/bookings/{calendar}",
+            "/leads/{form}",
+            "/leads/{form}/{secret}",
+            "/leads/{form}",
+            "/lines/{line}/{secret}",
+            "/stores/{store}"
+        ]
     );
     let schedules = &template.function("reminder-scheduler").unwrap().schedules;
     let schedules: Vec<(u64, Option<Value>)> =

@@ -1,7 +1,7 @@
 //! What this product refuses: settings that would ask for it are errors that say why. Facts: `docs/boundaries.md`.
 //!
-//! Only names of settings are looked at. The names of a client's own things (stores, calendars, forms, lines, a shop's
-//! order statuses, an ERP's events) are free.
+//! Only names of settings are looked at. The names of a client's own things (stores, calendars, forms, lines, CRMs, targets,
+//! escalations, a shop's order statuses, an ERP's events) are free.
 
 use std::ops::Range;
 
@@ -47,8 +47,22 @@ const BOUNDARIES: &[Boundary] = &[
         why: "WhatsApp channels are not automated: EZWhatsApp's API is for one customer at a time",
     },
     Boundary {
-        names: &["bot", "chatbot", "auto_reply", "autoreply", "auto_responder", "ai_reply", "flow", "menu"],
-        why: "customers who answer are answered by the client's team in EZWhatsApp, not by a bot",
+        names: &[
+            "bot",
+            "chatbot",
+            "auto_reply",
+            "autoreply",
+            "auto_answer",
+            "auto_responder",
+            "away_message",
+            "ai_reply",
+            "reply",
+            "respond",
+            "flow",
+            "menu",
+        ],
+        why: "customers who write are answered by the client's team in EZWhatsApp, not by a bot; an escalation's `acknowledge` is \
+              the only thing that is said by itself",
     },
     Boundary {
         names: &[
@@ -62,11 +76,26 @@ const BOUNDARIES: &[Boundary] = &[
             "rsvp",
         ],
         why: "nothing here takes a \"yes\" or \"cancel\" for an answer: replies are read by the client's team in EZWhatsApp, \
-              and an appointment is confirmed, moved or cancelled where it was booked",
+              and an appointment is confirmed, moved or cancelled where it was booked; words can call the team ([escalations]) \
+              or stop greetings and reminders ([opt_out]), and nothing else",
     },
     Boundary {
-        names: &["assign", "assignment", "assignee", "assign_to", "owner", "ownership", "round_robin", "crm_owner"],
-        why: "who owns a conversation is decided in EZWhatsApp alone; nothing from outside may override it",
+        names: &[
+            "assign",
+            "assigned_to",
+            "assignment",
+            "assignee",
+            "assign_to",
+            "owner",
+            "owner_id",
+            "ownership",
+            "round_robin",
+            "crm_owner",
+            "contact_owner",
+            "lead_owner",
+            "hubspot_owner_id",
+        ],
+        why: "who owns a conversation is decided in EZWhatsApp alone, and who owns a contact in the CRM: nothing here writes either",
     },
     Boundary {
         names: &["inbox", "shared_inbox", "agent", "helpdesk"],
@@ -78,15 +107,39 @@ const BOUNDARIES: &[Boundary] = &[
     },
 ];
 
-const SECRET_NAMES: &[&str] = &["token", "api_token", "api_key", "line_token", "secret", "password", "webhook_secret"];
-const SECRET_BEGINNINGS: &[&str] = &["ezw_line_", "whsec_", "shpat_", "shpss_", "shpca_", "Bearer "];
+const SECRET_NAMES: &[&str] = &[
+    "token",
+    "api_token",
+    "api_key",
+    "line_token",
+    "access_token",
+    "refresh_token",
+    "client_secret",
+    "private_key",
+    "secret",
+    "password",
+    "webhook_secret",
+];
+const SECRET_BEGINNINGS: &[&str] = &[
+    "ezw_line_",
+    "whsec_",
+    "shpat_",
+    "shpss_",
+    "shpca_",
+    "Bearer ",
+    "pat-na",
+    "pat-eu",
+    "pat-ap",
+    "https://hooks.slack.com/",
+    "-----BEGIN ",
+];
 
 impl Source<'_> {
     /// Where the settings stand that ask for something refused.
     pub(super) fn refused(&self) -> Vec<Range<usize>> {
         let mut places = Vec::new();
-        each_setting(self.table.get_ref(), &mut Vec::new(), &mut |key, _| {
-            let refused = refusal(key.get_ref()).is_some() || is_secret_name(key.get_ref());
+        each_setting(self.table.get_ref(), &mut Vec::new(), &mut |key, path| {
+            let refused = refusal(key.get_ref(), path).is_some() || is_secret_name(key.get_ref());
             if refused {
                 places.push(key.span());
             }
@@ -102,7 +155,7 @@ pub(super) fn look(findings: &mut Findings<'_>) {
     each_setting(source.table.get_ref(), &mut Vec::new(), &mut |key, path| {
         let line = source.line_at(key.span().start);
         let name = key.get_ref();
-        if let Some(why) = refusal(name) {
+        if let Some(why) = refusal(name, path) {
             let what = format!("`{}` is refused: {why}", path.join("."));
             let remedy = "remove it, and write down in decisions.md beside this file what was asked for and what was decided; \
                           docs/boundaries.md has the background";
@@ -126,9 +179,13 @@ pub(super) fn look(findings: &mut Findings<'_>) {
     });
 }
 
-/// Why a setting of this name is refused, if it is.
-fn refusal(name: &str) -> Option<&'static str> {
+/// Why a setting of this name is refused, if it is. `path` is the keys that lead to it, and the name.
+fn refusal(name: &str, path: &[String]) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace('-', "_");
+    // A channel of Slack or Teams is no channel of WhatsApp: it is merely no setting.
+    if name == "channel" && path.first().is_some_and(|first| first == "targets") {
+        return None;
+    }
     let singular = name
         .strip_suffix("ies")
         .map_or_else(|| name.strip_suffix('s').unwrap_or(&name).to_owned(), |stem| format!("{stem}y"));
@@ -147,8 +204,8 @@ fn each_setting<'a>(
     visit: &mut dyn FnMut(&Spanned<DeString<'a>>, &[String]) -> bool,
 ) {
     let names_are_free = match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["lines" | "stores" | "calendars" | "forms"] => true,
-        [.., last] => matches!(*last, "statuses" | "events" | "values" | "text" | "reminders"),
+        ["lines" | "stores" | "calendars" | "forms" | "crms" | "targets" | "escalations"] => true,
+        [.., last] => matches!(*last, "statuses" | "events" | "values" | "text" | "reminders" | "words" | "opt_out"),
         [] => false,
     };
     for (key, value) in table {

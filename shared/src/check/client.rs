@@ -31,7 +31,8 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         );
     }
     keep(config, findings);
-    if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() {
+    let listens = config.lines.values().any(|line| line.events);
+    if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() && !listens {
         let what = "there is no store, calendar or form, so nothing will ever be told";
         findings.warn(&[], what, "add [stores.shop], [calendars.clinic] or [forms.website]");
     }

@@ -58,7 +58,8 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         let stores = config.stores.values().map(|store| &store.line);
         let calendars = config.calendars.values().map(|calendar| &calendar.line);
         let forms = config.forms.values().map(|form| &form.line);
-        if !stores.chain(calendars).chain(forms).any(|line| line == name) {
+        // One that only listens is of use as well.
+        if !line.events && !stores.chain(calendars).chain(forms).any(|line| line == name) {
             let what = "no store, calendar or form speaks over this line";
             findings.warn(&["lines", name], what, "remove it, or name it in a store, calendar or form");
         }

@@ -8,10 +8,14 @@
 //! nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
 //! whether a shop's domain is the right one, or whether a text reads well.
 
+mod address;
 mod books;
 mod boundaries;
 mod calendars;
 mod client;
+mod conversations;
+mod crms;
+mod escalations;
 mod forms;
 mod lines;
 mod messages;
@@ -19,8 +23,11 @@ mod reminders;
 mod shape;
 mod source;
 mod stores;
+mod targets;
 mod texts;
+mod words;
 
+pub use address::{NotPublic, public_address};
 use source::Source;
 
 use crate::client_config::ClientConfig;
@@ -91,6 +98,7 @@ fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
     messages::look(config, findings);
     calendars::look(config, findings);
     forms::look(config, findings);
+    conversations::look(config, findings);
 }
 
 /// What was found so far, and where to look for lines.

@@ -44,8 +44,8 @@ pub(super) fn read(findings: &mut Findings<'_>) -> Option<ClientConfig> {
         let path = if is_key { take_out(table.get_mut(), &place) } else { None };
         let (what, remedy) = explain(&message, &wrong, path.as_deref());
         findings.add(Severity::Error, line, what, remedy);
-        // What has no place of its own cannot be left out: the rest stays unread.
-        path?;
+        // What has no place of its own cannot be left out, nor what nothing is without: the rest stays unread.
+        path.filter(|path| !matches!(path.as_slice(), [.., above, _] if above == "when"))?;
     }
     None
 }
@@ -69,6 +69,10 @@ fn explain(message: &str, wrong: &str, path: Option<&[String]>) -> (String, Stri
     if message.starts_with("missing field") {
         let what = format!("`{wrong}` is missing here");
         return (what, format!("add `{wrong} = …`; docs/configuration.md says what it means"));
+    }
+    if message.starts_with("invalid type: unit variant") || message.starts_with("wanted exactly 1 element") {
+        let what = "this is not one thing that can happen".to_owned();
+        return (what, "write one, like \"first-message\" or { unanswered = \"15m\" }".to_owned());
     }
     if let Some((given, wanted)) =
         message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))

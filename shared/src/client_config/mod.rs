@@ -10,6 +10,7 @@
 //! function's cold start.
 
 mod calendar;
+mod conversation;
 mod form;
 mod milestone;
 
@@ -22,6 +23,10 @@ use serde::{Deserialize, Deserializer, de};
 pub use calendar::{
     BookedInside, BookingFields, BookingStatus, Calendar, CalendarKind, FeedRule, InQuietHours, ReminderRule, Stage,
     TextRule,
+};
+pub use conversation::{
+    Acknowledgement, AppointmentState, Crm, CrmKind, DataCentre, Day, Escalation, MessageText, OpenHours, Target,
+    TargetKind, Trigger, Unknown, ZohoModule,
 };
 pub use form::{
     Across, ChoiceRule, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, NO, OnRepeat, RepeatRule, YES,
@@ -65,6 +70,22 @@ pub struct ClientConfig {
     /// Forms, by the name that stands in their webhook URL: `/leads/{name}`.
     #[serde(default)]
     pub forms: BTreeMap<String, Form>,
+    /// Customer systems that are told of every message, by a name of our own.
+    #[serde(default)]
+    pub crms: BTreeMap<String, Crm>,
+    /// Where the team is called, by a name of our own.
+    #[serde(default)]
+    pub targets: BTreeMap<String, Target>,
+    /// When the team is called, by a name of our own.
+    #[serde(default)]
+    pub escalations: BTreeMap<String, Escalation>,
+    /// When somebody is there to answer, in the client's time zone. Needed only by escalations that ask for it.
+    #[serde(default)]
+    pub business_hours: Vec<OpenHours>,
+    /// By language, what a customer writes who wants no more greetings and reminders: a message that is nothing else than
+    /// one of these. Nobody is opted out by what they write when this is empty.
+    #[serde(default)]
+    pub opt_out: BTreeMap<String, Vec<String>>,
 }
 
 /// Hours of the day, in the client's time zone, in which nobody is written to. `from` may be later than `to`
@@ -158,6 +179,9 @@ pub struct Line {
     /// How a document such as an invoice is sent.
     #[serde(default)]
     pub media: MediaMode,
+    /// Take what EZWhatsApp reports of this line (messages, statuses), at `/lines/{line}/{secret}`.
+    #[serde(default)]
+    pub events: bool,
 }
 
 fn default_pace() -> u32 {
@@ -509,6 +533,21 @@ impl ClientConfig {
     /// Name of the secret that Meta repeats when it asks whether a webhook's address is ours.
     pub fn handshake_secret(&self, form: &str) -> String {
         format!("tellonce/{}/webhooks/{form}/verify", self.client)
+    }
+
+    /// Name of the secret that the address of a line's events ends in.
+    pub fn line_webhook_secret(&self, line: &str) -> String {
+        format!("tellonce/{}/webhooks/{line}/line", self.client)
+    }
+
+    /// Name of the secret that holds a CRM's credential.
+    pub fn crm_secret(&self, crm: &str) -> String {
+        format!("tellonce/{}/crms/{crm}", self.client)
+    }
+
+    /// Name of the secret that holds the address of a target, or what its calls are signed with.
+    pub fn target_secret(&self, target: &str) -> String {
+        format!("tellonce/{}/targets/{target}", self.client)
     }
 
     /// When the quiet hours that `now` falls into end, if it falls into any.

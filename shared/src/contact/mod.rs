@@ -117,6 +117,12 @@ impl Phone {
         plan::is_of(&self.0[1..], country)
     }
 
+    /// Its digits without the country's calling code: `545550199`. Never for a log.
+    pub fn national(&self) -> &str {
+        let digits = &self.0[1..];
+        &digits[plan::calling_code_len(digits)..]
+    }
+
     /// The number itself, E.164. For the line and for storage; never for a log.
     pub fn expose(&self) -> &str {
         &self.0
@@ -172,6 +178,15 @@ mod tests {
             "054\u{a0}555\u{2009}0199",
         ] {
             assert_eq!(parse(raw, "IL").as_deref(), Ok("+972545550199"), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn the_national_digits_are_those_behind_the_calling_code() {
+        for (number, national) in
+            [("+972545550199", "545550199"), ("+12025550123", "2025550123"), ("+447400123456", "7400123456")]
+        {
+            assert_eq!(Phone::from_e164(number).unwrap().national(), national);
         }
     }
 

@@ -1,4 +1,4 @@
-//! A delivery: something a store, a calendar or a form posted to us, believed only after it is verified.
+//! A delivery: something a store, a calendar, a form or a line posted to us, believed only after it is verified.
 //!
 //! The cast: [`Unverified`] is what came in; [`Proof`] how its sender proves itself; [`verify`] is the one way from there
 //! to [`Verified`], which everything behind the door takes. [`Refusal`] says why a delivery was not believed.
@@ -17,7 +17,9 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::{
-    client_config::{Calendar, CalendarKind, CustomScheme, Form, FormKind, FormScheme, JsonPointer, Store, StoreKind},
+    client_config::{
+        Calendar, CalendarKind, CustomScheme, Form, FormKind, FormScheme, JsonPointer, Line, Store, StoreKind,
+    },
     secret::Secret,
 };
 
@@ -75,6 +77,13 @@ pub enum Proof<'a> {
     },
     /// A secret value at the end of the address.
     SecretPath(InPath<'a>),
+    /// The same for the events of a line of `EZWhatsApp`, which say in headers what they are of.
+    Line {
+        /// The line's id there.
+        line_id: &'a str,
+        /// What stands at the end of the address.
+        given: InPath<'a>,
+    },
 }
 
 /// By what a delivery is known whose sender gives it no id.
@@ -154,6 +163,11 @@ impl<'a> Proof<'a> {
         }
     }
 
+    /// Of a line, at an address that ends so.
+    pub fn of_line(line: &'a Line, given: &'a str) -> Self {
+        Self::Line { line_id: &line.line_id, given: InPath(given) }
+    }
+
     /// The same for an address that ends in a secret, or in none. None where nothing of this sender's is: whoever signs
     /// has no secret in the address, and whoever has one is at no address without it.
     #[must_use]
@@ -205,7 +219,7 @@ impl<'a> Unverified<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified<'a> {
-    /// The store, calendar or form it is from, as configured.
+    /// The store, calendar, form or line it is from, as configured.
     pub sender: &'a str,
     /// The sender's id of this delivery, or what stands in for it where the sender's is not unique.
     pub delivery_id: String,
@@ -236,6 +250,12 @@ pub enum Refusal {
     /// A header is not of its form.
     #[error("the header {0} is malformed")]
     HeaderMalformed(&'static str),
+    /// It proved to be whoever knows the address, and does not say in this header what it is.
+    #[error("the header {0} is missing or malformed; EZWhatsApp sends it with each delivery")]
+    Incomplete(&'static str),
+    /// It is of another line than the one whose address it came to.
+    #[error("it is of another line than the one this address is for; register the webhook with that line's token")]
+    OtherLine,
     /// The sender has no secret set, and says so in its header.
     #[error("it is not signed; set a secret for this webhook where it is sent from")]
     Unsigned,
@@ -271,6 +291,8 @@ impl Refusal {
             Self::Mismatch | Self::WrongAddress | Self::SecretUnusable(_) => true,
             Self::HeaderMissing(_)
             | Self::HeaderMalformed(_)
+            | Self::Incomplete(_)
+            | Self::OtherLine
             | Self::Unsigned
             | Self::KeyMissing(_)
             | Self::Stale { .. }
@@ -321,6 +343,7 @@ pub fn verify<'a>(
         Proof::Tally => scheme::tally(sender, secret, unverified)?,
         Proof::HubSpot { notification_url } => scheme::hubspot(sender, notification_url, secret, unverified, now)?,
         Proof::SecretPath(InPath(given)) => scheme::secret_path(sender, given, secret, unverified, now)?,
+        Proof::Line { line_id, given: InPath(given) } => scheme::line(sender, line_id, given, secret, unverified)?,
     };
     if verified.delivery_id.len() > LONGEST_DELIVERY_ID {
         verified.delivery_id = scheme::short_hash(verified.delivery_id.as_bytes());

@@ -368,11 +368,43 @@ pub(super) fn secret_path<'a>(
     unverified: Unverified<'a>,
     now: Timestamp,
 ) -> Result<Verified<'a>, Refusal> {
+    is_the_address(given, secret)?;
+    Ok(with_type(by_minute(sender, unverified, now), unverified))
+}
+
+/// An event of a line, by a secret value at the end of the address: `EZWhatsApp` signs nothing. Its headers say which line it
+/// is of, what it is and which delivery; that they are no proof is why the address comes first.
+pub(super) fn line<'a>(
+    sender: &'a str,
+    line_id: &str,
+    given: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    is_the_address(given, secret)?;
+    let header = |name| unverified.header(name).map_err(|_| Refusal::Incomplete(name));
+    let delivery_id = header("x-ezw-delivery-id")?.to_owned();
+    let topic = header("x-ezw-webhook-event")?;
+    if header("x-ezw-line-id")? != line_id {
+        return Err(Refusal::OtherLine);
+    }
+    let mut headers = BTreeMap::new();
+    if let Ok(Some(webhook)) = unverified.optional("x-ezw-webhook-id") {
+        headers.insert("x-ezw-webhook-id", short(webhook));
+    }
+    Ok(Verified { sender, delivery_id, topic: Some(short(topic)), headers, body: unverified.body })
+}
+
+fn short(header: &str) -> String {
+    header.chars().take(LONGEST_HEADER).collect()
+}
+
+/// Whether what stands at the end of an address is the secret.
+fn is_the_address(given: &str, secret: &Secret) -> Result<(), Refusal> {
     is_the_secret(given, secret).map_err(|refusal| match refusal {
         Refusal::Mismatch => Refusal::WrongAddress,
         other => other,
-    })?;
-    Ok(with_type(by_minute(sender, unverified, now), unverified))
+    })
 }
 
 /// A delivery of a form that the first of these places in its JSON identifies which holds a text or a number; else its

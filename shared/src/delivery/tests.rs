@@ -583,6 +583,34 @@ fn a_secret_address_is_believed_by_its_end_alone_and_shows_it_to_nobody() {
 }
 
 #[test]
+fn an_event_of_a_line_is_believed_by_its_address_and_then_says_what_it_is() {
+    let at = |given: &'static str| Proof::Line { line_id: "line_story", given: InPath(given) };
+    let whole = [
+        ("X-EZW-Delivery-Id", "dlv-1"),
+        ("X-EZW-Webhook-Event", "messages.post"),
+        ("X-EZW-Line-Id", "line_story"),
+        ("X-EZW-Webhook-Id", "hook-1"),
+    ];
+    let posted = headers(&whole);
+    let Ok(Checked::Verified(verified)) = check_at(at(KEY), KEY, &posted, b"no JSON", now()) else { panic!() };
+    assert_eq!((verified.delivery_id.as_str(), verified.topic.as_deref()), ("dlv-1", Some("messages.post")));
+    assert_eq!(verified.headers["x-ezw-webhook-id"], "hook-1");
+    for missing in 0..3 {
+        let mut some = whole.to_vec();
+        let (name, _) = some.remove(missing);
+        let refused = id_of(at(KEY), &some, b"").unwrap_err();
+        assert!(matches!(refused, Refusal::Incomplete(header) if header == name.to_ascii_lowercase()), "{refused}");
+        assert!(!refused.is_about_the_secret());
+    }
+    let mut other = whole;
+    other[2].1 = "line_other";
+    assert_eq!(id_of(at(KEY), &other, b""), Err(Refusal::OtherLine));
+    // Whoever does not know the address learns nothing else.
+    assert_eq!(id_of(at("a guess"), &other, b""), Err(Refusal::WrongAddress));
+    assert_eq!(id_of(at("a guess"), &[], b""), Err(Refusal::WrongAddress));
+}
+
+#[test]
 fn the_same_words_are_one_lead_within_a_minute_and_another_next_week() {
     let header = Proof::StaticHeader { header: "X-Webhook-Token", delivery_id: None, unnamed: Unnamed::ByMinute };
     for proof in [header, Proof::SecretPath(InPath(KEY))] {
@@ -692,7 +720,7 @@ fn nothing_is_believed_without_a_key() {
 
 // --------------------------------------------------------------------------------------------------------------- anything
 
-const PROOFS: [Proof<'static>; 16] = [
+const PROOFS: [Proof<'static>; 17] = [
     Proof::Shopify { shop_domain: "story.myshopify.com" },
     Proof::WooCommerce { source: "https://story.example/" },
     Proof::StandardWebhooks,
@@ -709,8 +737,9 @@ const PROOFS: [Proof<'static>; 16] = [
     Proof::HubSpot { notification_url: HUBSPOT_URL },
     Proof::GoogleAds,
     Proof::SecretPath(InPath("what a stranger makes up")),
+    Proof::Line { line_id: "line_story", given: InPath("what a stranger makes up") },
 ];
-/// Those whose proof stands in headers: all but the last two.
+/// Those whose proof stands in headers: all but the last three.
 const IN_HEADERS: &[Proof<'static>] = PROOFS.split_at(14).0;
 
 /// The headers that a sender with this key would post now.
@@ -767,6 +796,11 @@ fn signed(proof: Proof<'_>, key: &str, body: &[u8]) -> HeaderMap {
             vec![("x-hubspot-request-timestamp", format!("{stamp}000")), ("x-hubspot-signature-v3", base64(&content))]
         }
         Proof::GoogleAds | Proof::SecretPath(_) => vec![("content-type", "application/json".to_owned())],
+        Proof::Line { line_id, .. } => vec![
+            ("x-ezw-delivery-id", "d-1".to_owned()),
+            ("x-ezw-webhook-event", "messages.post".to_owned()),
+            ("x-ezw-line-id", line_id.to_owned()),
+        ],
     };
     headers(&pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
 }

@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::{
 
 use super::{
     header, heard,
-    item::{from_item, to_item},
+    item::from_item,
     row::Row,
     store::{Ledger, LedgerError, Still},
 };
@@ -69,7 +69,7 @@ impl Ledger {
         after: &Appointment,
         contact: &str,
     ) -> Result<Claim<Appointment>, LedgerError> {
-        let put = self.put(to_item(row, self.ttl(row))).condition_expression(NEW);
+        let put = self.put(self.item(row)).condition_expression(NEW);
         let head = still(self.put(self.header_item(after)), Still::version(before.version));
         reminder(&self.transact(put, Some(Header::Put(head)), contact).await?)
     }
@@ -82,7 +82,7 @@ impl Ledger {
         after: &Row,
         contact: &str,
     ) -> Result<Claim<Appointment>, LedgerError> {
-        let put = still(self.put(to_item(after, self.ttl(after))), Still::row(before));
+        let put = still(self.put(self.item(after)), Still::row(before));
         let generation = after.generation.unwrap_or_default();
         let head = self
             .check(after.key.subject(), "generation = :generation")
@@ -99,7 +99,7 @@ impl Ledger {
         after: &Heard,
         contact: &str,
     ) -> Result<Claim<Heard>, LedgerError> {
-        let put = self.put(to_item(row, self.ttl(row))).condition_expression(NEW);
+        let put = self.put(self.item(row)).condition_expression(NEW);
         let head = self.put(heard::to_item(contact, after, row.created_at));
         let head = match before.version {
             0 => head.condition_expression(NEW),
@@ -124,7 +124,7 @@ impl Ledger {
 
     /// Claims a greeting's row again: if it is still `before`, and its reader may be written to.
     pub async fn claim_greeting(&self, before: &Row, after: &Row, contact: &str) -> Result<Claim<Heard>, LedgerError> {
-        let put = still(self.put(to_item(after, self.ttl(after))), Still::row(before));
+        let put = still(self.put(self.item(after)), Still::row(before));
         Ok(match self.transact(put, None, contact).await?.first() {
             None => Claim::Yes,
             Some(Refused::Row(item)) => Claim::RowChanged(item.as_ref().map(from_item).transpose()?.map(Box::new)),

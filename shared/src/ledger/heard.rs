@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue as Value;
+use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue as Value};
 use jiff::Timestamp;
 
 use super::{Ledger, LedgerError, item::ItemError};
 use crate::{
     appointment::HEADER_STAGE,
+    clock::UnixMillis,
     greeting::{Heard, LONGEST_WINDOW},
 };
 
@@ -43,6 +44,41 @@ impl Ledger {
     /// Whether a contact (see [`super::contact_subject`]) has asked not to be written to.
     pub async fn opted_out(&self, contact: &str) -> Result<bool, LedgerError> {
         Ok(self.get(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
+    }
+
+    /// Writes down that a contact asked at that time not to be written to. Says whether that is news: it is not if they had
+    /// asked before, or were [let in again](Self::opt_in) since.
+    pub async fn opt_out(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
+        let condition =
+            "attribute_not_exists(opted_out_at) AND (attribute_not_exists(opted_in_at) OR opted_in_at < :at)";
+        self.wish(contact, "SET opted_out_at = :at", condition, at).await
+    }
+
+    /// Takes an opt-out back. Says whether there was one.
+    pub async fn opt_in(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
+        let condition = "attribute_exists(opted_out_at)";
+        self.wish(contact, "SET opted_in_at = :at REMOVE opted_out_at", condition, at).await
+    }
+
+    async fn wish(&self, contact: &str, expression: &str, condition: &str, at: Timestamp) -> Result<bool, LedgerError> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(contact.to_owned()))
+            .key("stage", Value::S(HEADER_STAGE.to_owned()))
+            .update_expression(expression)
+            .condition_expression(condition)
+            .expression_attribute_values(":at", Value::N(at.millis().to_string()));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(LedgerError::Count(Box::new(error))),
+        }
     }
 }
 

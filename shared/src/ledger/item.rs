@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
 
 use super::{
+    fate::{Fate, Reached},
     key::Key,
     row::{Context, Owner, Payload, Route, Row, State},
 };
@@ -29,8 +30,9 @@ impl ItemError {
     }
 }
 
-/// The item of a row. `ttl` is when the table forgets it, in seconds since 1970.
-pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
+/// The item of a row. `contact` is by whom it is found in the index of what one customer was told; `ttl` is when the table
+/// forgets it, in seconds since 1970.
+pub(super) fn to_item(row: &Row, contact: Option<String>, ttl: i64) -> HashMap<String, Value> {
     let mut item = HashMap::with_capacity(24);
     let mut put = |name: &str, value: Value| {
         item.insert(name.to_owned(), value);
@@ -52,6 +54,17 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
     put("created_at", time(row.created_at));
     put("updated_at", time(row.updated_at));
     put("ttl", number(ttl));
+    if let Some(contact) = contact {
+        put("contact", Value::S(contact));
+    }
+    if let Some(reached) = row.fate.reached {
+        put("reached", text(reached.name()));
+    }
+    for (name, truth) in [("failed", row.fate.failed), ("deleted", row.fate.deleted)] {
+        if truth {
+            put(name, Value::Bool(true));
+        }
+    }
     if row.any_hour {
         put("any_hour", Value::Bool(true));
     }
@@ -84,6 +97,7 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
         ("owner", row.owner.as_ref().map(|owner| owner.0.as_str())),
         ("reason", row.reason.as_deref()),
         ("provider_id", row.provider_id.as_deref()),
+        ("message_id", row.message_id.as_deref()),
         ("name", row.context.name.as_deref()),
         ("locale", row.context.locale.as_deref()),
         ("order_number", row.context.order_number.as_deref()),
@@ -93,7 +107,13 @@ pub(super) fn to_item(row: &Row, ttl: i64) -> HashMap<String, Value> {
             put(name, text(value));
         }
     }
-    for (name, value) in [("lease_until", row.lease_until), ("first_attempt_at", row.first_attempt_at)] {
+    let times = [
+        ("lease_until", row.lease_until),
+        ("first_attempt_at", row.first_attempt_at),
+        ("accepted_at", row.accepted_at),
+        ("fate_at", row.fate_at),
+    ];
+    for (name, value) in times {
         if let Some(at) = value {
             put(name, time(at));
         }
@@ -144,6 +164,14 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
         first_attempt_at: time("first_attempt_at"),
         reason: owned("reason"),
         provider_id: owned("provider_id"),
+        accepted_at: time("accepted_at"),
+        message_id: owned("message_id"),
+        fate: Fate {
+            reached: text("reached").and_then(|name| Reached::from_name(name)),
+            failed: truth("failed"),
+            deleted: truth("deleted"),
+        },
+        fate_at: time("fate_at"),
         delivery: owned("delivery").unwrap_or_default(),
         context: Context {
             name: owned("name"),

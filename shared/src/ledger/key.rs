@@ -20,6 +20,8 @@ const MAX_ID: usize = 48;
 const MAX_INSTANCE: usize = 32;
 const MAX_STAGE: usize = 24;
 const LEAD: &str = "lead";
+const REPLY: &str = "webhook-reply";
+const REPLY_STAGE: &str = "reply";
 
 /// The idempotency key of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +57,17 @@ impl Key {
         Self { subject: lead.to_owned(), stage: "first-touch".to_owned() }
     }
 
+    /// The key of the answer to a line's delivery: `webhook-reply:{delivery id}`, in the guides' words. A subject of its own
+    /// for each, so that no row of the table holds all of them.
+    pub fn reply(delivery_id: &str) -> Self {
+        Self { subject: format!("{REPLY}:{}", plain(delivery_id, MAX_ID)), stage: REPLY_STAGE.to_owned() }
+    }
+
+    /// An id in the keys' alphabet, at most 48 characters: itself where that is possible, two never the same.
+    pub fn word(id: &str) -> String {
+        plain(id, MAX_ID)
+    }
+
     /// Whether it is a lead's: nobody asked for what it says beyond that once, so their wish is asked for before it is said.
     pub fn is_leads(&self) -> bool {
         self.subject.strip_prefix(LEAD).is_some_and(|rest| rest.starts_with(':'))
@@ -84,7 +97,11 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.subject, self.stage)
+        // The guides' key for an answer names no stage.
+        match self.stage.strip_prefix(REPLY_STAGE).filter(|_| self.subject.starts_with(REPLY)) {
+            Some(instance) => write!(f, "{}{instance}", self.subject),
+            None => write!(f, "{}:{}", self.subject, self.stage),
+        }
     }
 }
 
@@ -147,6 +164,14 @@ mod tests {
         assert_eq!(Key::appointment("clinic", "a/b"), "appointment:clinic..a.2fb");
         let long = Key::reminder(&Key::appointment(&"x".repeat(40), &"x".repeat(90)), &"x".repeat(90));
         assert!(long.for_instance(&"x".repeat(90)).to_string().len() <= MAX_KEY_LENGTH);
+    }
+
+    #[test]
+    fn answers_have_the_key_of_the_guides_and_each_a_subject_of_its_own() {
+        let key = Key::reply("dlv_88");
+        assert_eq!((key.to_string().as_str(), key.subject()), ("webhook-reply:dlv_88", "webhook-reply:dlv_88"));
+        assert_eq!(key.for_instance("wamid-1").to_string(), "webhook-reply:dlv_88-wamid-1");
+        assert!(Key::reply(&"x".repeat(300)).for_instance(&"y".repeat(300)).to_string().len() <= MAX_KEY_LENGTH);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod claim;
 mod decide;
+mod fate;
 mod header;
 mod heard;
 mod intake;
@@ -19,6 +20,7 @@ mod key;
 mod news;
 mod row;
 mod store;
+mod told;
 mod transition;
 
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod model;
 
 pub use claim::{Claim, contact_subject};
 pub use decide::{Verdict, decide};
+pub use fate::{Fate, Reached};
 pub use key::{Key, MAX_KEY_LENGTH};
 pub use news::{News, QUIET_HOURS, SPOKEN_ZONE, Words};
 pub use row::{Context, Owner, Payload, Route, Row, State};

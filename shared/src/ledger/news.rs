@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    fate::Fate,
     key::Key,
     row::{Context, Owner, Payload, Row, State},
 };
@@ -103,6 +104,10 @@ impl Row {
             first_attempt_at: None,
             reason,
             provider_id: None,
+            accepted_at: None,
+            message_id: None,
+            fate: Fate::default(),
+            fate_at: None,
             delivery: news.delivery.clone(),
             context: news.context.clone(),
             created_at: now,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
-use super::Key;
+use super::{Key, fate::Fate};
 use crate::{client_config::Place, contact::Phone};
 
 /// Where a message is in its life.
@@ -190,6 +190,14 @@ pub struct Row {
     pub reason: Option<String>,
     /// The id that `EZWhatsApp` gave it.
     pub provider_id: Option<String>,
+    /// When it did.
+    pub accepted_at: Option<Timestamp>,
+    /// The id under which the line was seen saying it, which may be another.
+    pub message_id: Option<String>,
+    /// What a phone reported of it.
+    pub fate: Fate,
+    /// When a phone first reported something that made it what it is.
+    pub fate_at: Option<Timestamp>,
     /// The delivery it came from, by its key in the inbox.
     pub delivery: String,
     /// For later events of the same subject.
@@ -234,6 +242,10 @@ pub(super) fn waiting() -> Row {
         first_attempt_at: None,
         reason: None,
         provider_id: None,
+        accepted_at: None,
+        message_id: None,
+        fate: Fate::default(),
+        fate_at: None,
         delivery: String::new(),
         context: Context::default(),
         created_at: epoch,

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    claim::contact_subject,
     header,
     item::{ItemError, from_item, to_item},
     key::Key,
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
     clock::{UnixMillis, from_millis},
+    contact::Phone,
     fault::{Fault, Faulty},
 };
 
@@ -43,7 +45,7 @@ pub enum LedgerError {
     /// A row could not be read.
     #[error("a row of the ledger could not be read")]
     Get(#[source] Box<SdkError<GetItemError>>),
-    /// A form's leads could not be counted.
+    /// A form's leads could not be counted, or a customer's wish not be written down.
     #[error("the ledger could not be written")]
     Count(#[source] Box<SdkError<UpdateItemError>>),
     /// A row is damaged.
@@ -146,18 +148,30 @@ impl Still {
 pub struct Ledger {
     pub(super) db: Client,
     pub(super) table: String,
+    client: String,
     keep_days: u16,
 }
 
 impl Ledger {
-    /// Over a table.
-    pub fn new(db: Client, table: String, keep_days: u16) -> Self {
-        Self { db, table, keep_days }
+    /// Of a client, over a table.
+    pub fn new(db: Client, table: String, client: String, keep_days: u16) -> Self {
+        Self { db, table, client, keep_days }
+    }
+
+    /// Where the wish of whoever has this number is written down, and by what they are found.
+    pub fn contact(&self, phone: &Phone) -> String {
+        contact_subject(&self.client, phone)
+    }
+
+    /// The item of a row.
+    pub(super) fn item(&self, row: &Row) -> HashMap<String, Value> {
+        let ttl = row.created_at.as_second() + i64::from(self.keep_days) * 86_400;
+        to_item(row, row.to.as_ref().map(|phone| self.contact(phone)), ttl)
     }
 
     /// Writes a row that must be new.
     pub async fn open(&self, row: &Row) -> Result<Opened, LedgerError> {
-        let item = to_item(row, self.ttl(row));
+        let item = self.item(row);
         let put = self
             .db
             .put_item()
@@ -175,7 +189,7 @@ impl Ledger {
 
     /// Writes the next state of a row over the one it came from, and over nothing else.
     pub async fn save(&self, before: &Row, after: &Row) -> Result<Saved, LedgerError> {
-        let item = to_item(after, self.ttl(after));
+        let item = self.item(after);
         let still = Still::row(before);
         let put = self
             .db
@@ -308,10 +322,6 @@ impl Ledger {
                 _ => return Ok(due),
             }
         }
-    }
-
-    pub(super) fn ttl(&self, row: &Row) -> i64 {
-        row.created_at.as_second() + i64::from(self.keep_days) * 86_400
     }
 }
 

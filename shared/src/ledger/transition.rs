@@ -5,12 +5,17 @@
 //! message that may have arrived is never dropped as if it had not: it is asked for again under the same key, or put
 //! before a human.
 //!
+//! **Exception:** a message of which the line was seen saying it is accepted, even if a human was asked already.
+//!
 //! Holds no policy about *when*: that is [`super::decide()`]'s. The model checker in this folder's tests walks every
 //! interleaving of two senders, crashes and lost answers through this function.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::row::{Owner, Row, State};
+use super::{
+    fate::Fate,
+    row::{Owner, Row, State},
+};
 
 /// Submits of unknown outcome after which a human is asked (`EZWhatsApp` publishes no advice; five is cautious).
 pub const MAX_ATTEMPTS: u32 = 5;
@@ -76,6 +81,15 @@ pub enum Change {
         /// What made it untrue.
         reason: String,
     },
+    /// A phone reported something of it, or the line was seen saying it: so it was sent.
+    Observe {
+        /// The message's id on the line.
+        message_id: String,
+        /// What was reported.
+        fate: Fate,
+        /// When.
+        at: Timestamp,
+    },
     /// It is no longer useful.
     Expire {
         /// Who holds the claim, if anybody.
@@ -102,7 +116,7 @@ pub enum NotNow {
 
 /// The row after a change, or why the change may not happen.
 pub fn transition(row: &Row, change: &Change, now: Timestamp) -> Result<Row, NotNow> {
-    if row.state.is_settled() {
+    if row.state.is_settled() && !matches!(change, Change::Observe { .. }) {
         return Err(NotNow::Settled);
     }
     let mut next = row.clone();
@@ -148,6 +162,7 @@ pub fn transition(row: &Row, change: &Change, now: Timestamp) -> Result<Row, Not
             owned(row, owner)?;
             release(&mut next);
             next.state = State::Accepted;
+            next.accepted_at = Some(now);
             next.reason = None;
             next.provider_id = provider_id.clone().or(next.provider_id);
         }
@@ -202,7 +217,44 @@ pub fn transition(row: &Row, change: &Change, now: Timestamp) -> Result<Row, Not
                 None => "no longer useful when its turn came".to_owned(),
             });
         }
+        Change::Observe { message_id, fate, at } => return observed(row, message_id, *fate, *at, now),
     }
+    Ok(next)
+}
+
+/// A message of which somebody saw that it was sent. That ends all doubt about it, and changes nothing for one that
+/// somebody holds, waits to be sent, or is not to be.
+fn observed(row: &Row, message_id: &str, fate: Fate, at: Timestamp, now: Timestamp) -> Result<Row, NotNow> {
+    if row.message_id.as_deref().is_some_and(|known| known != message_id) {
+        return Err(NotNow::Settled);
+    }
+    let mut next = row.clone();
+    match row.state {
+        State::Accepted => {}
+        State::Unknown => next.reason = Some("its outcome was unknown until the line was seen saying it".to_owned()),
+        State::NeedsHuman if row.may_have_arrived() => {
+            next.reason = Some("it needed a human until the line was seen saying it".to_owned());
+        }
+        State::Claimed => return Err(NotNow::NotYours),
+        State::Held
+        | State::Refused
+        | State::Superseded
+        | State::Expired
+        | State::Noted
+        | State::Unsaid
+        | State::NeedsHuman => return Err(NotNow::Settled),
+    }
+    release(&mut next);
+    next.state = State::Accepted;
+    next.message_id = Some(message_id.to_owned());
+    // The moment it was sent is not known then; when it was first seen comes close.
+    next.accepted_at = row.accepted_at.or(Some(at));
+    next.fate = row.fate.with(fate);
+    if next.fate != row.fate {
+        next.fate_at = Some(at);
+    }
+    next.version += 1;
+    next.updated_at = now;
     Ok(next)
 }
 
@@ -266,6 +318,11 @@ mod tests {
             1 => (owner(), reason()).prop_map(|(owner, reason)| Change::Contest { owner, reason }),
             1 => (owner(), reason()).prop_map(|(owner, reason)| Change::Supersede { owner, reason }),
             1 => prop::option::of(owner()).prop_map(|owner| Change::Expire { owner }),
+            1 => (prop::sample::select(&["sent", "delivered", "read", "failed"][..]), "[ab]", 0..2000i64).prop_map(
+                |(word, message_id, when)| {
+                    Change::Observe { message_id, fate: Fate::of(word).unwrap(), at: at(when) }
+                }
+            ),
         ]
     }
 
@@ -277,7 +334,14 @@ mod tests {
             for (change, passed) in changes {
                 now += passed;
                 let Ok(next) = transition(&row, &change, at(now)) else { continue };
-                prop_assert!(!row.state.is_settled(), "{:?} left {:?}", change, row.state);
+                if let Change::Observe { .. } = change {
+                    let doubtful = row.state != State::Accepted;
+                    prop_assert!(!doubtful || row.may_have_arrived(), "{:?} was never tried", row.state);
+                    prop_assert_eq!(next.state, State::Accepted);
+                    prop_assert!(row.message_id.is_none() || row.message_id == next.message_id);
+                } else {
+                    prop_assert!(!row.state.is_settled(), "{:?} left {:?}", change, row.state);
+                }
                 prop_assert_eq!(next.version, row.version + 1);
                 prop_assert_eq!(&next.payload, &row.payload);
                 prop_assert_eq!(&next.key, &row.key);

@@ -25,7 +25,10 @@ pub const MEDIA_FIELDS: [&str; 4] = ["to", "mediaUrl", "caption", "filename"];
 /// A message as `EZWhatsApp` takes it. Field names are its own.
 #[derive(Serialize)]
 struct TextBody<'a> {
-    to: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    #[serde(rename = "conversationId", skip_serializing_if = "Option::is_none")]
+    conversation: Option<&'a str>,
     body: &'a str,
     #[serde(rename = "ctaUrlButton", skip_serializing_if = "Option::is_none")]
     button: Option<ButtonBody<'a>>,
@@ -76,6 +79,37 @@ impl EzwError {
 impl Message {
     /// Where it goes, and the very bytes that are sent, now and at every later attempt.
     pub fn payload(&self, to: &Phone) -> Result<Payload, EzwError> {
+        self.check()?;
+        let (route, body) = if let Some(url) = &self.document {
+            let filename = url::Url::parse(url)
+                .ok()
+                .and_then(|url| url.path_segments()?.next_back().map(str::to_owned))
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| "document".to_owned());
+            let values = [to.expose(), url.as_str(), self.text.as_str(), filename.as_str()];
+            let fields = MEDIA_FIELDS.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value.into()));
+            (Route::Media, serde_json::Value::Object(fields.collect()).to_string())
+        } else {
+            (Route::Text, self.text_body(Some(to.expose()), None))
+        };
+        Ok(Payload { route, body })
+    }
+
+    /// The same for an answer in a conversation that the line reported. Its id says better where the answer belongs than a
+    /// number does. An answer has no document.
+    pub fn payload_in(&self, conversation: &str) -> Result<Payload, EzwError> {
+        self.check()?;
+        Ok(Payload { route: Route::Text, body: self.text_body(None, Some(conversation)) })
+    }
+
+    fn text_body(&self, to: Option<&str>, conversation: Option<&str>) -> String {
+        let button = self.button.as_ref().map(|(text, url)| ButtonBody { text: text.trim(), url });
+        let body = TextBody { to, conversation, body: &self.text, button };
+        // Strings only: this cannot fail to serialise; an empty body would be refused with a clear answer.
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), EzwError> {
         if self.text.trim().is_empty() {
             return Err(EzwError::EmptyText);
         }
@@ -93,22 +127,7 @@ impl Message {
                 return Err(EzwError::Link);
             }
         }
-        let (route, body) = if let Some(url) = &self.document {
-            let filename = url::Url::parse(url)
-                .ok()
-                .and_then(|url| url.path_segments()?.next_back().map(str::to_owned))
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| "document".to_owned());
-            let values = [to.expose(), url.as_str(), self.text.as_str(), filename.as_str()];
-            let fields = MEDIA_FIELDS.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value.into()));
-            (Route::Media, serde_json::Value::Object(fields.collect()).to_string())
-        } else {
-            let button = self.button.as_ref().map(|(text, url)| ButtonBody { text: text.trim(), url });
-            let body = TextBody { to: to.expose(), body: &self.text, button };
-            // Strings only: this cannot fail to serialise; an empty body would be refused with a clear answer.
-            (Route::Text, serde_json::to_string(&body).unwrap_or_default())
-        };
-        Ok(Payload { route, body })
+        Ok(())
     }
 }
 
@@ -274,6 +293,16 @@ mod tests {
             payload.body,
             r#"{"to":"+972545550199","body":"Your order is on its way","ctaUrlButton":{"displayText":"Track","url":"https://track.example.com/1"}}"#
         );
+    }
+
+    #[test]
+    fn an_answer_names_its_conversation_and_no_number() {
+        let payload = text("Thanks!").payload_in("conv-1").unwrap();
+        assert_eq!(
+            (payload.route, payload.body.as_str()),
+            (Route::Text, r#"{"conversationId":"conv-1","body":"Thanks!"}"#)
+        );
+        assert_eq!(text(" ").payload_in("conv-1"), Err(EzwError::EmptyText));
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Teller {
         let db = aws.dynamodb();
         let table = cold_start::required("LEDGER_TABLE")?;
         Ok(Self {
-            ledger: Ledger::new(db.clone(), table.clone(), config.keep.ledger_days),
+            ledger: Ledger::new(db.clone(), table.clone(), config.client.clone(), config.keep.ledger_days),
             desk: Desk::new(db, table),
             ezw: Ezw::new(http, &cold_start::required("EZW_BASE_URL")?),
             secrets: Secrets::new(aws.secrets_manager()),

@@ -17,7 +17,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use crate::{
-    client_config::{MediaMode, Texts},
+    client_config::{Acknowledgement, MediaMode, Texts},
     line::Message,
 };
 
@@ -30,11 +30,13 @@ pub enum Topic {
     Appointment,
     /// Somebody who left their number on a form: the first thing they hear.
     Lead,
+    /// Somebody who wrote on the line: what they are answered at once.
+    Conversation,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Order, Self::Appointment, Self::Lead];
+    pub const ALL: [Self; 4] = [Self::Order, Self::Appointment, Self::Lead, Self::Conversation];
 
     /// What it is called.
     pub const fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Topic {
             Self::Order => "order",
             Self::Appointment => "appointment",
             Self::Lead => "lead",
+            Self::Conversation => "conversation",
         }
     }
 
@@ -51,6 +54,7 @@ impl Topic {
             Self::Order => "an order",
             Self::Appointment => "an appointment",
             Self::Lead => "a lead",
+            Self::Conversation => "a conversation",
         }
     }
 
@@ -96,7 +100,7 @@ pub struct Variable {
 const ORDERS: &[Topic] = &[Topic::Order];
 const APPOINTMENTS: &[Topic] = &[Topic::Appointment];
 const LEADS: &[Topic] = &[Topic::Lead];
-const NO_SHOP: &[Topic] = &[Topic::Appointment, Topic::Lead];
+const NO_SHOP: &[Topic] = &[Topic::Appointment, Topic::Lead, Topic::Conversation];
 const ALL: &[Topic] = &Topic::ALL;
 
 /// A variable that is always there.
@@ -289,7 +293,7 @@ fn clean(kind: Kind, value: &str) -> Option<String> {
 
 /// Characters that are not seen: controls, and those that turn the direction of what follows. The two joiners stay:
 /// Persian and emoji need them.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
@@ -375,6 +379,23 @@ pub fn message(texts: Texts<'_>, language: &str, values: &Values, media: MediaMo
         }
         (document, _) => Ok(Message { text, button, document: document.map(str::to_owned) }),
     }
+}
+
+/// What somebody who wrote on the line is answered at once, in a language. `business` is the client's name; `name` is the
+/// customer's, if it is known.
+pub fn acknowledgement(
+    rule: &Acknowledgement,
+    language: &str,
+    business: &str,
+    name: Option<&str>,
+) -> Result<Message, WordingError> {
+    let mut values = Values::new();
+    values.set("business_name", business);
+    if let Some(name) = name {
+        values.set_customer(name);
+    }
+    // It has no document, so how the line sends one doesn't matter.
+    message(rule.texts(), language, &values, MediaMode::Link)
 }
 
 #[cfg(test)]
@@ -472,6 +493,21 @@ mod tests {
         let names: Vec<_> = Topic::Lead.variables().map(|variable| variable.name).collect();
         assert_eq!(names, ["business_name", "name", "first_name", "choice"]);
         assert!(Topic::Lead.variables().all(|variable| variable.kind != Kind::Link));
+    }
+
+    #[test]
+    fn an_acknowledgement_knows_the_business_and_the_customers_name_and_nothing_they_wrote() {
+        let names: Vec<_> = Topic::Conversation.variables().map(|variable| variable.name).collect();
+        assert_eq!(names, ["business_name", "name", "first_name"]);
+        let rule = |text: &str| -> Acknowledgement { toml::from_str(&format!("text.en = '{text}'")).unwrap() };
+        let asks = rule("{% if first_name %}{{ first_name }}, t{% else %}T{% endif %}hanks! {{ business_name }}");
+        let said = |name| acknowledgement(&asks, "en", "Demo Ceramics", name).unwrap().text;
+        assert_eq!(said(Some("Noa Levi")), "Noa, thanks! Demo Ceramics");
+        assert_eq!(said(Some("win at evil.com")), "Thanks! Demo Ceramics");
+        assert_eq!(said(None), "Thanks! Demo Ceramics");
+        let bare = acknowledgement(&rule("{{ name }}"), "en", "Demo Ceramics", None);
+        assert_eq!(bare, Err(WordingError::ValueMissing(1)));
+        assert_eq!(acknowledgement(&asks, "he", "Demo", None), Err(WordingError::NoText("he".to_owned())));
     }
 
     #[test]

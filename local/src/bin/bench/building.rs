@@ -32,7 +32,7 @@ impl Profile {
     }
 }
 
-/// Builds the three functions; cargo's output goes to the terminal. Nothing happens where they are up to date.
+/// Builds the functions; cargo's output goes to the terminal. Nothing happens where they are up to date.
 #[expect(clippy::disallowed_methods, reason = "cargo speaks to the programs it runs through their environment")]
 pub(crate) fn functions(root: &Path, profile: Profile) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));

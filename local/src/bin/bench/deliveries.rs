@@ -1,6 +1,8 @@
-//! The events: deliveries of a shop, a CRM and a website as API Gateway hands them over, and records of an inbox's stream.
+//! The events: deliveries of a shop, a CRM, a website and a line as API Gateway hands them over, and records of an inbox's
+//! stream.
 //!
-//! Every delivery is a new order in the words of a recorded one, or a new appointment, signed with the demo's secret.
+//! Every delivery is a new order in the words of a recorded one, a new appointment, a new lead or a new message, and proves
+//! itself with the demo's secret.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -77,6 +79,59 @@ impl Site {
     }
 }
 
+/// A line that reports what customers write.
+pub(crate) struct Line {
+    name: String,
+    id: String,
+    secret: String,
+    last_message: AtomicI64,
+}
+
+impl Line {
+    /// The first line of a client; `secret` gives a secret's value by its name.
+    pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let (name, line) = config.lines.first_key_value().context("the client has no line")?;
+        Ok(Self {
+            name: name.clone(),
+            id: line.line_id.clone(),
+            secret: secret(&config.line_webhook_secret(name))
+                .context("the secret of the line's events is not known")?,
+            last_message: AtomicI64::new(1_000_000),
+        })
+    }
+
+    /// A new message of one of those who write, at `at_ms` (unix milliseconds): the everyday kind, which calls nobody.
+    pub(crate) fn message(&self, writer: u32, at_ms: i64) -> Delivery {
+        let message = self.last_message.fetch_add(1, Ordering::SeqCst) + 1;
+        let (id, phone) = (format!("bench-{message}"), writer_phone(writer));
+        let chat = format!("{}@s.whatsapp.net", phone.trim_start_matches('+'));
+        let body = json!({"event": "messages.post", "messages": [{
+            "id": id, "message_id": id, "chat_id": chat, "from": chat, "conversationId": format!("conv_{writer}"),
+            "contactPhoneNumber": phone, "from_me": false, "timestamp": at_ms.div_euclid(1000), "type": "text",
+            "text": {"body": "שלום, רציתי לדעת מתי ההזמנה מגיעה. תודה!"},
+        }]});
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-ezw-delivery-id", id.as_str()),
+            ("x-ezw-line-id", &self.id),
+            ("x-ezw-webhook-event", "messages.post"),
+            ("x-ezw-webhook-id", "bench"),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Delivery { id, headers, body: body.to_string(), path: format!("/lines/{}/{}", self.name, self.secret), at_ms }
+    }
+
+    /// What CRMs have for a message, to know it by.
+    pub(crate) fn reference(&self, message: &Delivery) -> String {
+        format!("{}:{}", self.name, message.id)
+    }
+}
+
+/// The number of one of those who write on a line.
+pub(crate) fn writer_phone(writer: u32) -> String {
+    format!("+97252{:07}", 5_550_000 + writer)
+}
+
 impl Shop {
     /// The first Shopify store of a client; `secret` gives a secret's value by its name.
     pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
@@ -141,7 +196,12 @@ impl Delivery {
 
     /// Its key in the inbox.
     pub(crate) fn key(&self) -> String {
-        item_id(self.path.rsplit('/').next().unwrap_or_default(), &self.id)
+        item_id(self.sender(), &self.id)
+    }
+
+    /// The name that it is posted to, as the client has it.
+    fn sender(&self) -> &str {
+        self.path.split('/').nth(2).unwrap_or_default()
     }
 
     /// The delivery as an event of an HTTP API, payload format 2.0:
@@ -152,15 +212,20 @@ impl Delivery {
         let (route, parameter) = match self.path.split('/').nth(1) {
             Some("bookings") => ("POST /bookings/{calendar}", "calendar"),
             Some("leads") => ("POST /leads/{form}", "form"),
+            Some("lines") => ("POST /lines/{line}/{secret}", "line"),
             _ => ("POST /stores/{store}", "store"),
         };
+        let mut parameters = json!({parameter: self.sender()});
+        if let Some(secret) = self.path.split('/').nth(3) {
+            parameters["secret"] = json!(secret);
+        }
         json!({
             "version": "2.0",
             "routeKey": route,
             "rawPath": self.path,
             "rawQueryString": "",
             "headers": headers,
-            "pathParameters": {parameter: self.path.rsplit('/').next()},
+            "pathParameters": parameters,
             "requestContext": {
                 "accountId": "000000000000",
                 "apiId": "bench",
@@ -236,5 +301,19 @@ mod tests {
         assert!((4500..=5500).contains(&one.body.len()), "{} bytes", one.body.len());
         assert!(one.id != other.id && one.body != other.body);
         assert_eq!(one.as_event()["body"], one.body);
+        assert_eq!(
+            (&one.key(), &one.as_event()["pathParameters"]),
+            (&item_id("shop", &one.id), &json!({"store": "shop"}))
+        );
+    }
+
+    #[test]
+    fn messages_of_a_line_are_all_different_and_filed_under_its_name_and_not_under_its_secret() {
+        let config = include_str!("../../../../clients/demo/client.toml");
+        let line = Line::of(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
+        let (one, other) = (line.message(3, 1_795_161_600_000), line.message(3, 1_795_161_600_000));
+        assert!(one.id != other.id && one.body != other.body);
+        assert_eq!(one.key(), item_id("main", &one.id));
+        assert_eq!(one.as_event()["pathParameters"], json!({"line": "main", "secret": "hush"}));
     }
 }

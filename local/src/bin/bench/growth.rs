@@ -10,7 +10,7 @@ use crate::{
     job::SCHEDULER,
     stats::ms,
     usage::Usage,
-    world::{Streams, World},
+    world::{Events, Streams, World},
 };
 
 /// One sweep.
@@ -28,7 +28,7 @@ pub(crate) async fn measure(root: &Path, binaries: &Path, most: usize) -> anyhow
     let mut all = Vec::new();
     let mut due = 10;
     while due <= most {
-        let world = World::start("growth", root, binaries, Streams::Off).await?;
+        let world = World::start("growth", root, binaries, Streams::Off, Events::Off).await?;
         let swept = sweep(&world, due).await;
         world.stack.shutdown().await;
         all.push(swept?);

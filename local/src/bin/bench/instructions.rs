@@ -49,7 +49,7 @@ pub(crate) async fn of(root: &Path, binaries: &Path, valgrind: &Path, job: Job) 
     let counts = scratch.path().join("counts");
     std::fs::create_dir(&counts)?;
     let folder = put_under_valgrind(scratch.path(), binaries, valgrind, &counts, job)?;
-    let world = World::start("callgrind", root, &folder, Streams::Off).await?;
+    let world = World::start("callgrind", root, &folder, Streams::Off, job.events()).await?;
     let result = count_all(&world, &folder, &counts, job).await;
     world.stack.shutdown().await;
     result

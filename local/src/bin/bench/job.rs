@@ -1,18 +1,22 @@
-//! What is measured: eight kinds of events, each the everyday work of one function.
+//! What is measured: nine kinds of events, each the everyday work of one function.
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::usage::Usage;
+use crate::{
+    usage::{CRMS, Usage},
+    world::Events,
+};
 
 pub(crate) const RECEIVER: &str = "webhook-receiver";
 pub(crate) const NOTIFIER: &str = "order-notifier";
 pub(crate) const SCHEDULER: &str = "reminder-scheduler";
 pub(crate) const GREETER: &str = "lead-first-touch";
+pub(crate) const SYNC: &str = "conversation-sync";
 /// All functions, in the order of their work.
-pub(crate) const FUNCTIONS: [&str; 4] = [RECEIVER, NOTIFIER, SCHEDULER, GREETER];
+pub(crate) const FUNCTIONS: [&str; 5] = [RECEIVER, NOTIFIER, SCHEDULER, GREETER, SYNC];
 
 /// How many messages wait for a tick that finds some.
 pub(crate) const DUE: usize = 20;
@@ -36,10 +40,12 @@ pub(crate) enum Job {
     ReminderTick,
     /// A record of the leads' stream: somebody is greeted.
     Lead,
+    /// A record of the lines' stream: what a customer wrote is entered in every CRM.
+    LineMessage,
 }
 
 impl Job {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::NewDelivery,
         Self::Duplicate,
         Self::Message,
@@ -48,6 +54,7 @@ impl Job {
         Self::Booking,
         Self::ReminderTick,
         Self::Lead,
+        Self::LineMessage,
     ];
 
     pub(crate) fn function(self) -> &'static str {
@@ -56,6 +63,7 @@ impl Job {
             Self::Message => NOTIFIER,
             Self::IdleTick | Self::DueTick | Self::Booking | Self::ReminderTick => SCHEDULER,
             Self::Lead => GREETER,
+            Self::LineMessage => SYNC,
         }
     }
 
@@ -69,7 +77,13 @@ impl Job {
             Self::Booking => "scheduler: one booking",
             Self::ReminderTick => "scheduler: 20 reminders",
             Self::Lead => "first touch: one lead",
+            Self::LineMessage => "sync: one message",
         }
+    }
+
+    /// Whether it needs a line that reports events. All others are measured without, so that what they send stays what it was.
+    pub(crate) fn events(self) -> Events {
+        if self == Self::LineMessage { Events::On } else { Events::Off }
     }
 
     /// Whether each event needs the world made ready for it, so that events can't be made in advance.
@@ -93,6 +107,11 @@ impl Job {
             }
             Self::IdleTick => answer["due"] == 0,
             Self::DueTick | Self::ReminderTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
+            Self::LineMessage => {
+                answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty)
+                    && CRMS.iter().all(|crm| usage.peers.contains_key(crm))
+                    && usage.peers_failed == 0
+            }
             Self::Booking => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,
         };
         ensure!(did, "{} did something else: {answer} with {usage:?}", self.title());

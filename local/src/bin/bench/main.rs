@@ -1,8 +1,8 @@
 //! `just bench`: what this project's functions take, measured here and now.
 //!
 //! Runs the very binaries that are deployed, in the local stack, and prints tables in markdown: cold starts, warm events,
-//! CPU, memory, sizes, instructions, requests by peer, the way from a delivery to a message, and what all that costs at
-//! list prices. `docs/performance.md` says how to read them.
+//! CPU, memory, sizes, instructions, requests by peer, the way from a delivery to a message, what a line's events wait for,
+//! and what all that costs at list prices. `docs/performance.md` says how to read them.
 //!
 //! Promises that every measured event did its work (a benchmark of failures would be fast) and that everything with a
 //! clock was measured in interleaved rounds. Does not promise that milliseconds mean anything on another machine or day:
@@ -16,9 +16,11 @@ mod end_to_end;
 mod growth;
 mod instructions;
 mod job;
+mod line_events;
 mod process;
 mod report;
 mod rounds;
+mod settings;
 mod stats;
 mod usage;
 mod world;
@@ -38,7 +40,7 @@ use end_to_end::Cargo;
 use job::{FUNCTIONS, Job};
 use report::{Counted, Size};
 use rounds::{Effort, Measured};
-use world::{Streams, World};
+use world::{Events, Streams, World};
 
 /// Measures the functions and prints markdown tables.
 #[derive(Debug, Parser)]
@@ -77,6 +79,9 @@ struct Arguments {
     /// Leads a second, for a minute.
     #[arg(long, default_value_t = 20)]
     leads: u32,
+    /// Line events a second at most, while CRMs answer and while they hang.
+    #[arg(long, default_value_t = 20)]
+    line_events: u32,
 }
 
 /// What can be measured alone.
@@ -90,9 +95,11 @@ enum Part {
     Booking,
     ReminderTick,
     Lead,
+    LineMessage,
     Instructions,
     EndToEnd,
     Leads,
+    Lines,
     Growth,
 }
 
@@ -107,7 +114,8 @@ impl Part {
             Self::Booking => Some(Job::Booking),
             Self::ReminderTick => Some(Job::ReminderTick),
             Self::Lead => Some(Job::Lead),
-            Self::Instructions | Self::EndToEnd | Self::Leads | Self::Growth => None,
+            Self::LineMessage => Some(Job::LineMessage),
+            Self::Instructions | Self::EndToEnd | Self::Leads | Self::Lines | Self::Growth => None,
         }
     }
 }
@@ -149,10 +157,10 @@ async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Resul
         Part::value_variants().iter().filter(|part| wanted(**part)).filter_map(|part| part.job()).collect();
     let effort = Effort { rounds: arguments.rounds, cold: arguments.cold, warm: arguments.warm };
 
-    let mut worlds = vec![World::start("ours", root, &binaries, Streams::Off).await?];
+    let mut worlds = vec![start_world("ours", root, &binaries, &jobs).await?];
     if let Some(folder) = &arguments.beside {
         let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
-        worlds.push(World::start("beside", root, &folder, Streams::Off).await?);
+        worlds.push(start_world("beside", root, &folder, &jobs).await?);
     }
     say(&introduction(arguments, effort, machine, &worlds[0])?)?;
 
@@ -198,6 +206,11 @@ async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Resul
         let result = end_to_end::measure(root, &binaries, cargo, arguments.leads, seconds).await?;
         section("From lead to first touch, EZWhatsApp answering in 50 ms", &report::end_to_end(&result))?;
     }
+    if wanted(Part::Lines) {
+        eprintln!("line events: {} a second, while CRMs answer and while they hang", arguments.line_events);
+        let result = line_events::measure(root, &binaries, effort, arguments.line_events).await?;
+        section("Line events, while CRMs answer and while they hang", &report::line_events(&result))?;
+    }
     if wanted(Part::Growth) {
         let most = if arguments.quick { 100 } else { 1000 };
         eprintln!("growth: up to {most} reminders due in one sweep");
@@ -210,9 +223,18 @@ async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Resul
         section("Targets", &report::targets(&measured, &sizes, &counted))?;
     }
     for world in &worlds {
-        world.stack.shutdown().await;
+        world.end().await;
     }
     Ok(())
+}
+
+/// The world of one side, with one apart if a job needs a line that reports events.
+async fn start_world(label: &str, root: &Path, binaries: &Path, jobs: &[Job]) -> anyhow::Result<World> {
+    let world = World::start(label, root, binaries, Streams::Off, Events::Off).await?;
+    if jobs.iter().all(|job| job.events() == Events::Off) {
+        return Ok(world);
+    }
+    Ok(world.with_apart(World::start(label, root, binaries, Streams::Off, Events::On).await?))
 }
 
 /// Counts the instructions of `jobs` in the binaries of all worlds, where there is a valgrind to count them.

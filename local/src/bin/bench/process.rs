@@ -127,8 +127,13 @@ pub(crate) async fn start_idle(mut command: Command, environment: &Environment) 
 
 /// Asks a process to end (SIGTERM), which lets valgrind write down what it counted.
 pub(crate) async fn terminate(pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("sh").arg("-c").arg(format!("kill -TERM {pid}")).status().await?;
-    anyhow::ensure!(status.success(), "can't end process {pid}");
+    signal(pid, "TERM").await
+}
+
+/// Sends a process a signal: `STOP` lets it stand still until `CONT`.
+pub(crate) async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await?;
+    anyhow::ensure!(status.success(), "can't send SIG{name} to process {pid}");
     Ok(())
 }
 

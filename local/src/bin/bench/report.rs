@@ -8,8 +8,9 @@ use crate::{
     growth::Swept,
     instructions::Instructions,
     job::{Job, NOTIFIER, RECEIVER},
+    line_events::{LineEvents, While},
     rounds::{Figures, Measured, Yardsticks},
-    stats::{count, count64, median, percentile},
+    stats::{count, count64, median, over_rounds, percentile},
     usage::Usage,
     world::World,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Size {
     pub(crate) zip: Option<usize>,
 }
 
+/// How much longer the sender of a line event may wait for its 2xx when CRMs hang.
+const MOST_WHILE_HANGING: f64 = 1.1;
 /// Binaries above this are no release builds.
 const NOT_STRIPPED: usize = 24 * 1024 * 1024;
 /// What a zip file adds to one deflated file named `bootstrap`: a local header, a directory entry and the end record
@@ -143,27 +146,33 @@ pub(crate) fn sizes(sizes: &BTreeMap<&str, Size>) -> String {
 /// Requests per event, for first events (with their initialisation) and warm ones.
 pub(crate) fn requests(worlds: &[World], measured: &Measured) -> String {
     let mut text = String::from(
-        "| | event | DynamoDB | of these refused | write units | read units | Secrets Manager | EZWhatsApp health | sends |\n\
-         |---|---|---|---:|---:|---:|---:|---:|---:|\n",
+        "| | event | DynamoDB | of these refused | write units | read units | Secrets Manager | EZWhatsApp health | sends \
+         | CRMs and team |\n\
+         |---|---|---|---:|---:|---:|---:|---:|---:|---|\n",
     );
     for ((index, job), figures) in by_job(measured) {
         for (which, usage) in [("first", &figures.first), ("warm", &figures.steady)] {
-            let operations: Vec<String> =
-                usage.dynamo.iter().map(|(name, times)| format!("{} {name}", each(usage, count64(*times)))).collect();
             let cells = [
                 which.to_owned(),
-                if operations.is_empty() { "—".to_owned() } else { operations.join(", ") },
+                listed(usage, usage.dynamo.iter().map(|(name, times)| (name.clone(), *times))),
                 each(usage, count64(usage.refused)),
                 each(usage, usage.write_units),
                 each(usage, usage.read_units),
                 each(usage, count64(usage.secrets)),
                 each(usage, count64(usage.health)),
                 each(usage, count64(usage.sends)),
+                listed(usage, usage.peers.iter().map(|(peer, times)| (format!("{peer:?}"), *times))),
             ];
             line(&mut text, &name(worlds, index, job), &cells);
         }
     }
     text
+}
+
+/// Requests of different kinds, per event.
+fn listed(usage: &Usage, requests: impl Iterator<Item = (String, u64)>) -> String {
+    let all: Vec<String> = requests.map(|(name, times)| format!("{} {name}", each(usage, count64(times)))).collect();
+    if all.is_empty() { "—".to_owned() } else { all.join(", ") }
 }
 
 /// Millions of instructions.
@@ -192,6 +201,40 @@ pub(crate) fn end_to_end(result: &EndToEnd) -> String {
         "\n{n} deliveries, {rate} a second. {share:.0} % of the time between 2xx and message passed before {teller} began \
          with it: the stream, its start and the deliveries before it. Here the stream's reader is woken by each write; Lambda \
          polls a stream about four times a second.\n"
+    );
+    text.push_str(&sentence);
+    text
+}
+
+/// What the sender of line events waits for, and when CRMs have what was written.
+pub(crate) fn line_events(result: &LineEvents) -> String {
+    let mut text = String::from("| ms | p50 | p99 | p99 by round | events |\n|---|---:|---:|---:|---:|\n");
+    for meanwhile in While::ALL {
+        let rounds = result.answered.get(&meanwhile).map_or(&[][..], Vec::as_slice);
+        let name = match meanwhile {
+            While::Still => "event → 2xx, while conversation-sync stands still",
+            While::Answering => "event → 2xx, while the CRMs answer",
+            While::Hanging => "event → 2xx, while the CRMs hang",
+        };
+        let p99: Vec<f64> = rounds.iter().map(|round| percentile(round, 0.99)).collect();
+        let spread = format!("{}…{}", shown(percentile(&p99, 0.0)), shown(percentile(&p99, 1.0)));
+        let events = rounds.iter().map(Vec::len).sum::<usize>().to_string();
+        line(&mut text, name, &[shown(over_rounds(rounds, 0.5)), shown(over_rounds(rounds, 0.99)), spread, events]);
+    }
+    for (crm, values) in &result.entered {
+        let [p50, p99] = [0.5, 0.99].map(|share| shown(percentile(values, share)));
+        line(&mut text, &format!("2xx → entry in `{crm}`"), &[p50, p99, "—".to_owned(), values.len().to_string()]);
+    }
+    let (ratio, to_still) = (result.hanging_to(While::Answering), result.hanging_to(While::Still));
+    let verdict = if ratio <= MOST_WHILE_HANGING { "holds" } else { "**over**" };
+    let sentence = format!(
+        "\n**p99 while they hang ÷ while they answer: {ratio:.2}** (target ≤ {MOST_WHILE_HANGING}: {verdict}); ÷ while \
+         conversation-sync stands still: {to_still:.2}. At most {} events a second, one after the other, through the gateway; {} \
+         rounds began on a quiet machine. While the CRMs answer, an event is sent when the one before is in all of them; still \
+         each wakes conversation-sync on the receiver's processors, which makes that part slower here and can't in the cloud. \
+         From 2xx to entry includes the stream's wake-up: here each write wakes the reader; Lambda polls a stream about four \
+         times a second. Everything was in every CRM afterwards.\n",
+        result.rate, result.quiet_rounds,
     );
     text.push_str(&sentence);
     text

@@ -10,7 +10,7 @@ use tokio::{process::Command, time::Instant};
 use crate::{
     job::Job,
     process::{Environment, cpu_time, peak_memory_mb, start_idle, wait_for_quiet},
-    stats::{count, median, ms, percentile},
+    stats::{count, median, ms, over_rounds},
     usage::Usage,
     world::World,
 };
@@ -49,7 +49,7 @@ pub(crate) struct Figures {
 impl Figures {
     /// The median over all rounds of a percentile within a round.
     pub(crate) fn warm(&self, share: f64) -> f64 {
-        median(&self.warm.iter().map(|round| percentile(round, share)).collect::<Vec<_>>())
+        over_rounds(&self.warm, share)
     }
 
     /// The first event's part of a cold start.
@@ -89,7 +89,7 @@ pub(crate) struct Measured {
 }
 
 /// How long a round waits for whatever else is running.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measures `jobs` in `worlds`.
 pub(crate) async fn measure(worlds: &[World], jobs: &[Job], effort: Effort) -> anyhow::Result<Measured> {
@@ -97,7 +97,7 @@ pub(crate) async fn measure(worlds: &[World], jobs: &[Job], effort: Effort) -> a
     let mut environments = BTreeMap::new();
     for (index, world) in worlds.iter().enumerate() {
         for job in jobs {
-            environments.insert((index, *job), world.environment_of(*job).await?);
+            environments.insert((index, *job), world.of(*job).environment_of(*job).await?);
         }
     }
     let yard = Yard::new(worlds, &environments).await?;
@@ -114,8 +114,9 @@ pub(crate) async fn measure(worlds: &[World], jobs: &[Job], effort: Effort) -> a
             }
             for index in order {
                 let figures = measured.figures.entry((index, *job)).or_default();
-                cold(&worlds[index], *job, effort.cold, &environments[&(index, *job)], figures).await?;
-                warm(&worlds[index], *job, effort.warm, figures).await?;
+                let world = worlds[index].of(*job);
+                cold(world, *job, effort.cold, &environments[&(index, *job)], figures).await?;
+                warm(world, *job, effort.warm, figures).await?;
             }
         }
     }
@@ -198,7 +199,8 @@ struct Yard {
 impl Yard {
     async fn new(worlds: &[World], environments: &BTreeMap<(usize, Job), Environment>) -> anyhow::Result<Self> {
         let world = worlds.first().context("there is nothing to measure")?;
-        let all = environments.values().next().context("there is no job to measure")?;
+        let ((_, job), all) = environments.first_key_value().context("there is no job to measure")?;
+        let world = world.of(*job);
         let url = all.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL_DYNAMODB");
         let (_, url) = url.context("the stack doesn't say where DynamoDB is")?;
         Ok(Self {

@@ -26,6 +26,11 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// A percentile within each round, and the median of those over the rounds; 0 for no rounds.
+pub(crate) fn over_rounds(rounds: &[Vec<f64>], share: f64) -> f64 {
+    median(&rounds.iter().map(|round| percentile(round, share)).collect::<Vec<_>>())
+}
+
 /// The arithmetic mean; 0 for no values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count(values.len()) }
@@ -71,6 +76,14 @@ mod tests {
     fn a_median_of_an_even_number_lies_between() {
         same(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
         same(median(&[9.0, 1.0, 5.0]), 5.0);
+    }
+
+    #[test]
+    fn one_bad_round_does_not_move_what_is_said_of_all() {
+        let rounds = [vec![1.0, 2.0, 3.0], vec![2.0, 3.0, 4.0], vec![100.0, 200.0, 300.0]];
+        same(over_rounds(&rounds, 0.99), 4.0);
+        same(over_rounds(&rounds, 0.5), 3.0);
+        same(over_rounds(&[], 0.5), 0.0);
     }
 
     #[test]

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use local::Stack;
+use local::{Stack, peers::Peer};
 
 use crate::stats::count64;
+
+/// Whoever is told of messages.
+pub(crate) const CRMS: [Peer; 5] = [Peer::HubSpotCrm, Peer::Pipedrive, Peer::Zoho, Peer::Sheets, Peer::CrmWebhook];
+/// Where the team is called.
+const TEAM: [Peer; 5] = [Peer::Slack, Peer::Teams, Peer::Ses, Peer::Sns, Peer::TargetWebhook];
 
 /// Requests by peer, over some events.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +30,10 @@ pub(crate) struct Usage {
     pub(crate) health: u64,
     /// EZWhatsApp: send this.
     pub(crate) sends: u64,
+    /// To CRMs and to where the team is called, by peer.
+    pub(crate) peers: BTreeMap<Peer, u64>,
+    /// Of these, those without a 2xx.
+    pub(crate) peers_failed: u64,
 }
 
 impl Usage {
@@ -33,6 +42,7 @@ impl Usage {
         stack.dynamo().counters().reset();
         stack.secrets().reset_requests();
         stack.ezw().reset_counters();
+        stack.peers().reset_requests();
     }
 
     /// What was counted since, as the usage of one event.
@@ -56,6 +66,14 @@ impl Usage {
                 usage.sends += times;
             }
         }
+        for peer in CRMS.into_iter().chain(TEAM) {
+            for (status, times) in stack.peers().answers(peer) {
+                *usage.peers.entry(peer).or_default() += times;
+                if !(200..300).contains(&status) {
+                    usage.peers_failed += times;
+                }
+            }
+        }
         usage
     }
 
@@ -70,6 +88,10 @@ impl Usage {
         self.secrets += other.secrets;
         self.health += other.health;
         self.sends += other.sends;
+        for (peer, times) in &other.peers {
+            *self.peers.entry(*peer).or_default() += times;
+        }
+        self.peers_failed += other.peers_failed;
     }
 
     /// A total as so much per event.

@@ -16,25 +16,27 @@ use local::{
     Options, Stack,
     console::bookings::{BookingBook, Deed, Desk},
     fake_ezw::HealthPreset,
+    peers::Peer,
 };
 use serde_json::{Value, json};
-use serde_yaml_ng::Value as Yaml;
 use shared::client_config::ClientConfig;
 use tokio::time::Instant;
 
 use crate::{
-    deliveries::{Delivery, Shop, Site, crm, stream_event, tick_event},
+    deliveries::{Delivery, Line, Shop, Site, crm, stream_event, tick_event, writer_phone},
     job::{DUE, Job, NOTIFIER, RECEIVER, SCHEDULER},
     process::{Environment, environment},
+    settings::{without_limits, without_streams},
     usage::Usage,
 };
 
-/// A pace at which the next slot is always free.
-const PACE_PER_MINUTE: u32 = 600_000;
 /// Longer than anything that a function keeps for half a minute.
 const HALF_A_MINUTE: Duration = Duration::from_secs(31);
 /// Longer than messages wait whose line was down.
 const A_MINUTE: Duration = Duration::from_secs(61);
+
+/// How many people write on the line. Like most who do, they have written before.
+pub(crate) const WRITERS: u32 = 20;
 
 /// One event, done.
 pub(crate) struct Done {
@@ -48,7 +50,7 @@ const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// later.
 const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// A stack, and a shop, a website and a CRM that send to it.
+/// A stack, and a shop, a website, a CRM and a line that send to it.
 pub(crate) struct World {
     /// Whose binaries run in it.
     pub(crate) label: String,
@@ -57,12 +59,16 @@ pub(crate) struct World {
     pub(crate) stack: Arc<Stack>,
     pub(crate) shop: Shop,
     pub(crate) site: Site,
+    pub(crate) line: Line,
     config: ClientConfig,
     crm: String,
     bookings: BookingBook,
     inbox: String,
     booking_inbox: String,
     lead_inbox: String,
+    line_inbox: String,
+    events: Events,
+    apart: Option<Box<World>>,
     _scratch: tempfile::TempDir,
 }
 
@@ -75,13 +81,28 @@ pub(crate) enum Streams {
     Off,
 }
 
+/// Whether the line reports what happens on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Events {
+    /// As the demo's does.
+    On,
+    /// Not: what functions send comes back to none of them.
+    Off,
+}
+
 impl World {
-    pub(crate) async fn start(label: &str, root: &Path, binaries: &Path, streams: Streams) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        label: &str,
+        root: &Path,
+        binaries: &Path,
+        streams: Streams,
+        events: Events,
+    ) -> anyhow::Result<Self> {
         let scratch = tempfile::tempdir().context("can't create a temporary directory")?;
         let demo = root.join("clients/demo");
         let path = demo.join("client.toml");
         let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-        let text = without_limits(&text);
+        let text = without_limits(&text, events);
         std::fs::write(scratch.path().join("client.toml"), &text)?;
         let mut options = Options {
             client: scratch.path().to_owned(),
@@ -99,6 +120,10 @@ impl World {
         let config = ClientConfig::parse(&text)?;
         let shop = Shop::of(&config, |name| stack.secrets().current(name))?;
         let site = Site::of(&config, |name| stack.secrets().current(name))?;
+        let line = Line::of(&config, |name| stack.secrets().current(name))?;
+        if events == Events::On {
+            introduce_writers(&stack)?;
+        }
         let crm = crm(&config)?;
         let functions = &stack.template().functions;
         let table = |variable: &str| {
@@ -106,7 +131,7 @@ impl World {
             table.with_context(|| format!("no function of the template has {variable}"))
         };
         let (inbox, booking_inbox) = (table("STORE_INBOX_TABLE")?, table("BOOKING_INBOX_TABLE")?);
-        let lead_inbox = table("LEAD_INBOX_TABLE")?;
+        let (lead_inbox, line_inbox) = (table("LEAD_INBOX_TABLE")?, table("LINE_INBOX_TABLE")?);
         let (label, binaries) = (label.to_owned(), binaries.to_owned());
         let bookings = BookingBook::default();
         Ok(Self {
@@ -115,14 +140,39 @@ impl World {
             stack,
             shop,
             site,
+            line,
             config,
             crm,
             bookings,
             inbox,
             booking_inbox,
             lead_inbox,
+            line_inbox,
+            events,
+            apart: None,
             _scratch: scratch,
         })
+    }
+
+    /// The same with a second world beside it, for the jobs that need other settings.
+    pub(crate) fn with_apart(self, apart: Self) -> Self {
+        Self { apart: Some(Box::new(apart)), ..self }
+    }
+
+    /// The world in which a job is measured: this one, or the one apart.
+    pub(crate) fn of(&self, job: Job) -> &Self {
+        match &self.apart {
+            Some(apart) if job.events() != self.events => apart,
+            _ => self,
+        }
+    }
+
+    /// Ends it, and the one apart.
+    pub(crate) async fn end(&self) {
+        self.stack.shutdown().await;
+        if let Some(apart) = &self.apart {
+            apart.stack.shutdown().await;
+        }
     }
 
     /// A delivery of now, by the functions' clock.
@@ -155,6 +205,10 @@ impl World {
             }
             Job::Lead => {
                 let items = self.submitted(count).await?;
+                Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
+            }
+            Job::LineMessage => {
+                let items = self.written(count).await?;
                 Ok(items.into_iter().map(|item| stream_event([item]).to_string().into()).collect())
             }
             Job::ReminderTick => {
@@ -240,6 +294,16 @@ impl World {
         Ok(items)
     }
 
+    /// The same with messages of somebody who has written before.
+    async fn written(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let message = self.line.message(0, self.stack.clock().now_ms());
+            items.push(self.through_inbox(&message, &self.line_inbox).await?);
+        }
+        Ok(items)
+    }
+
     fn booking(&self, ahead: SignedDuration) -> anyhow::Result<Delivery> {
         let now_ms = self.stack.clock().now_ms();
         let now = Timestamp::from_millisecond(now_ms)?;
@@ -282,65 +346,13 @@ impl World {
     }
 }
 
-/// The client's configuration with lines that are never waited for and a website that takes any number of leads. Works on the
-/// text: nothing here writes TOML.
-fn without_limits(client: &str) -> String {
-    let pace = format!("pace_per_minute = {PACE_PER_MINUTE}");
-    let mut lines = Vec::new();
-    for line in client.lines().filter(|line| !line.trim_start().starts_with("pace_per_minute")) {
-        lines.push(line);
-        if line.starts_with("[lines.") {
-            lines.push(&pace);
-        } else if line == "[forms.website]" {
-            lines.push("burst = { leads = 100_000, within = \"1h\" }");
+/// Makes those who write known to Pipedrive, which the demo lets nobody into: everybody else's contacts come by themselves.
+fn introduce_writers(stack: &Stack) -> anyhow::Result<()> {
+    for (crm, _) in stack.crms().names().into_iter().filter(|(_, peer)| *peer == Peer::Pipedrive) {
+        for writer in 0..WRITERS {
+            let person = json!({"name": format!("Writer {writer}"), "phones": [{"value": writer_phone(writer)}]});
+            stack.crms().put_person(crm, person)?;
         }
     }
-    lines.join("\n")
-}
-
-/// The template without its streams; everything else as it is. Without them on the tables too, because the engine takes
-/// longer for every record the longer a stream already is, and that would be measured as ours.
-fn without_streams(template: &str) -> anyhow::Result<String> {
-    let mut template: Yaml = serde_yaml_ng::from_str(template).context("template.yaml")?;
-    let resources = template.get_mut("Resources").and_then(Yaml::as_mapping_mut).context("there are no Resources")?;
-    for resource in resources.values_mut() {
-        let Some(properties) = resource.get_mut("Properties").and_then(Yaml::as_mapping_mut) else { continue };
-        properties.remove("StreamSpecification");
-        if let Some(events) = properties.get_mut("Events").and_then(Yaml::as_mapping_mut) {
-            events.retain(|_, event| event.get("Type").and_then(Yaml::as_str) != Some("DynamoDB"));
-        }
-    }
-    Ok(serde_yaml_ng::to_string(&template)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use local::template::Template;
-
-    use super::*;
-
-    #[test]
-    fn a_template_without_streams_is_otherwise_the_same() {
-        let text = include_str!("../../../../template.yaml");
-        let parameters = BTreeMap::from([("Client".to_owned(), "demo".to_owned())]);
-        let (with, without) = (text.to_owned(), without_streams(text).unwrap());
-        let [with, without] = [with, without].map(|text| Template::parse(&text, &parameters).unwrap());
-        let streams = |template: &Template| template.functions.iter().map(|one| one.streams.len()).sum::<usize>();
-        assert!(streams(&with) > 0);
-        assert_eq!(streams(&without), 0);
-        for (one, other) in with.functions.iter().zip(&without.functions) {
-            assert_eq!((&one.name, &one.env, &one.routes), (&other.name, &other.env, &other.routes));
-        }
-    }
-
-    #[test]
-    fn the_benchmarks_client_differs_in_its_limits_alone() {
-        let text = include_str!("../../../../clients/demo/client.toml");
-        let config = ClientConfig::parse(&without_limits(text)).unwrap();
-        assert!(config.lines.values().all(|line| line.pace_per_minute == PACE_PER_MINUTE));
-        assert_eq!(config.forms["website"].burst.leads, 100_000);
-        assert_eq!(config.stores.len(), ClientConfig::parse(text).unwrap().stores.len());
-    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 use super::*;
 
 mod calendars;
+mod conversations;
 mod forms;
 
 /// A file without findings; each test breaks one thing in it.

@@ -20,18 +20,28 @@ use tokio::{
 };
 
 /// Breaks the connection it belongs to; a handler gets it as `ConnectInfo<Cord>`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Cord(Arc<CordState>);
+#[derive(Clone, Debug)]
+pub(crate) struct Cord(Arc<CordState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct CordState {
+    from: SocketAddr,
     cut: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Cord {
+    fn new(from: SocketAddr) -> Self {
+        Self(Arc::new(CordState { from, cut: AtomicBool::default(), waker: AtomicWaker::default() }))
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn from(&self) -> SocketAddr {
+        self.0.from
+    }
+
     /// The peer sees the connection end without an answer. The caller must not answer afterwards.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.0.cut.store(true, Ordering::SeqCst);
         self.0.waker.wake();
     }
@@ -42,10 +52,10 @@ impl Cord {
 }
 
 #[derive(Debug)]
-pub(super) struct CordedListener(pub(super) TcpListener);
+pub(crate) struct CordedListener(pub(crate) TcpListener);
 
 #[derive(Debug)]
-pub(super) struct CordedStream {
+pub(crate) struct CordedStream {
     tcp: TcpStream,
     cord: Cord,
 }
@@ -57,9 +67,9 @@ impl axum::serve::Listener for CordedListener {
     async fn accept(&mut self) -> (CordedStream, SocketAddr) {
         loop {
             match self.0.accept().await {
-                Ok((tcp, addr)) => return (CordedStream { tcp, cord: Cord::default() }, addr),
+                Ok((tcp, addr)) => return (CordedStream { tcp, cord: Cord::new(addr) }, addr),
                 Err(error) => {
-                    tracing::warn!(%error, "the fake EZWhatsApp can't accept a connection");
+                    tracing::warn!(%error, "a server of this stack can't accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }

@@ -3,16 +3,22 @@
 //! The file is for local runs and for checking what is about to be stored; in the cloud the values are in Secrets Manager
 //! alone. No value is ever printed.
 
+mod credentials;
+mod needed;
+
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use shared::{
     check::{Finding, Severity},
-    client_config::{CalendarKind, ClientConfig, CustomScheme, FormKind, FormScheme, StoreKind},
+    client_config::{CalendarKind, ClientConfig},
     secret::Secret,
 };
+
+use needed::Use;
+pub(crate) use needed::{Needed, needed};
 
 /// Shorter webhook secrets can be guessed.
 const SHORTEST: usize = 16;
@@ -20,194 +26,6 @@ const SHORTEST: usize = 16;
 const SHORTEST_IN_PATH: usize = 32;
 /// What the Standard Webhooks specification asks of a key, in bytes.
 const STANDARD_WEBHOOKS_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-
-/// What a secret is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
-    /// A line's token.
-    Line,
-    /// Signs a Standard Webhooks sender's deliveries.
-    StandardWebhooks,
-    /// Signs, or stands in, another sender's deliveries.
-    Webhook,
-    /// Stands at the end of an address.
-    Path,
-    /// Looks orders up in the store. Can be missing.
-    StoreApi,
-    /// Asks a booking system for what it did not post.
-    CalendarApi,
-    /// Where a feed is.
-    FeedAddress,
-    /// Reads the leads that Meta only names.
-    LeadApi,
-    /// Reads the contacts that `HubSpot` only names. Can be missing: a workflow posts them whole.
-    ContactApi,
-}
-
-/// A secret that a client needs.
-pub(crate) struct Needed {
-    /// Its full name.
-    pub(crate) name: String,
-    /// What to put into it.
-    pub(crate) what: String,
-    its_use: Use,
-}
-
-/// The secrets that a client needs, in the order to create them.
-pub(crate) fn needed(config: &ClientConfig) -> Vec<Needed> {
-    let lines = config.lines.keys().map(|line| Needed {
-        name: config.line_secret(line),
-        what: format!("the token of the line `{line}` (ezw_line_…, from EZWhatsApp)"),
-        its_use: Use::Line,
-    });
-    let webhooks = config.stores.iter().map(|(name, store)| {
-        let (what, its_use) = match &store.kind {
-            StoreKind::Shopify { .. } => {
-                ("the client secret of the app that posts (or the secret on Settings > Notifications)", Use::Webhook)
-            }
-            StoreKind::WooCommerce { .. } => ("the webhooks' secret, the same in each of them", Use::Webhook),
-            StoreKind::Custom { verify, .. } => custom(verify),
-        };
-        Needed { name: config.webhook_secret(name), what: format!("`{name}`: {what}"), its_use }
-    });
-    let apis = config.stores.iter().filter(|(_, store)| matches!(store.kind, StoreKind::Shopify { .. }));
-    let apis = apis.map(|(name, _)| Needed {
-        name: config.store_api_secret(name),
-        what: format!("`{name}`: a token of its Admin API, to look up pickups and parcels (read_orders, …)"),
-        its_use: Use::StoreApi,
-    });
-    lines.chain(webhooks).chain(apis).chain(for_calendars(config)).chain(for_forms(config)).collect()
-}
-
-fn for_calendars(config: &ClientConfig) -> impl Iterator<Item = Needed> {
-    config.calendars.iter().flat_map(|(name, calendar)| {
-        let (webhook, credential) = match &calendar.kind {
-            CalendarKind::CalCom => (
-                Some((
-                    "the secret of its webhook (Cal.com, Settings, Developer, Webhooks); without one it signs nothing",
-                    Use::Webhook,
-                )),
-                None,
-            ),
-            CalendarKind::Calendly { .. } => (
-                Some((
-                    "the signing key that was chosen when the webhook subscription was made through Calendly's API",
-                    Use::Webhook,
-                )),
-                None,
-            ),
-            CalendarKind::Acuity { .. } => (
-                Some(("the account's API key, which signs as well (Acuity, Integrations, API)", Use::Webhook)),
-                Some(("the same API key once more, to read appointments", Use::CalendarApi)),
-            ),
-            CalendarKind::Square { .. } => (
-                Some((
-                    "the signature key of the webhook subscription (Square Developer Console, Webhooks)",
-                    Use::Webhook,
-                )),
-                Some(("an access token that may read customers (CUSTOMERS_READ)", Use::CalendarApi)),
-            ),
-            CalendarKind::Custom { verify, .. } => (Some(custom(verify)), None),
-            CalendarKind::Ics(feed) => (
-                feed.google_push.then_some((
-                    "a long random value; give it to Google as the `token` of the channel that watches the calendar",
-                    Use::Webhook,
-                )),
-                Some((
-                    "the feed's secret address, https://… (Google Calendar: Settings, Secret address in iCal format)",
-                    Use::FeedAddress,
-                )),
-            ),
-        };
-        let needed = |secret: String, (what, its_use): (&str, Use)| Needed {
-            name: secret,
-            what: format!("`{name}`: {what}"),
-            its_use,
-        };
-        let webhook = webhook.map(|what| needed(config.webhook_secret(name), what));
-        let credential = credential.map(|what| needed(config.calendar_secret(name), what));
-        webhook.into_iter().chain(credential)
-    })
-}
-
-fn for_forms(config: &ClientConfig) -> impl Iterator<Item = Needed> {
-    config.forms.iter().flat_map(|(name, form)| {
-        let webhook = match &form.verify {
-            FormScheme::Signature => (signed_by(form.kind), Use::Webhook),
-            FormScheme::StandardWebhooks => STANDARD_WEBHOOKS,
-            FormScheme::StaticHeader { .. } => STATIC_HEADER,
-            FormScheme::SecretPath => (
-                "a long random value of letters, digits, - and _; the address that the form posts to ends in it: /leads/…/…",
-                Use::Path,
-            ),
-        };
-        let handshake = (form.kind == FormKind::Meta).then_some((
-            "the verify token: a long random value; type it where the callback URL is set (Meta for Developers, Webhooks)",
-            Use::Webhook,
-        ));
-        let credential = match form.kind {
-            FormKind::Meta => Some((
-                "an access token of the Page that may read its leads (leads_retrieval), a system user's, which does not expire",
-                Use::LeadApi,
-            )),
-            FormKind::HubSpot => Some((
-                "a private app's token, to read contacts (crm.objects.contacts.read); needed when an app's subscription posts",
-                Use::ContactApi,
-            )),
-            _ => None,
-        };
-        let needed = |secret: String, (what, its_use): (&str, Use)| Needed {
-            name: secret,
-            what: format!("`{name}`: {what}"),
-            its_use,
-        };
-        let webhook = needed(config.webhook_secret(name), webhook);
-        let handshake = handshake.map(|what| needed(config.handshake_secret(name), what));
-        let credential = credential.map(|what| needed(config.form_secret(name), what));
-        std::iter::once(webhook).chain(handshake).chain(credential)
-    })
-}
-
-/// What a form's sender proves its deliveries with.
-fn signed_by(kind: FormKind) -> &'static str {
-    match kind {
-        FormKind::Typeform => {
-            "the secret of its webhook (Typeform, Connect, Webhooks, Edit); without one it signs nothing"
-        }
-        FormKind::GoogleAds => {
-            "the key of its webhook (Google Ads, the lead form, Lead delivery option, Webhook integration)"
-        }
-        FormKind::Meta => "the app's secret (Meta for Developers, App settings, Basic)",
-        FormKind::Webflow => {
-            "the secret that came with the webhook when it was made through Webflow's API, or the client secret of the app that \
-             made it"
-        }
-        FormKind::Tally => {
-            "the signing secret of its webhook (Tally, Integrations, Webhooks); without one it signs nothing"
-        }
-        FormKind::HubSpot => "the client secret of the app that signs (HubSpot, the app, Auth)",
-        // They sign nothing, so this is in no file that loads.
-        FormKind::Jotform
-        | FormKind::Elementor
-        | FormKind::GravityForms
-        | FormKind::WpForms
-        | FormKind::ContactForm7
-        | FormKind::Web => "a long random value",
-    }
-}
-
-/// What a sender signs with that follows Standard Webhooks.
-const STANDARD_WEBHOOKS: (&str, Use) = ("the sender's signing secret (whsec_…)", Use::StandardWebhooks);
-/// What a sender puts into a header.
-const STATIC_HEADER: (&str, Use) = ("a long random value; the sender puts it into its header", Use::Webhook);
-
-/// What proves where the deliveries of a sender of somebody's own making come from.
-fn custom(verify: &CustomScheme) -> (&'static str, Use) {
-    match verify {
-        CustomScheme::StandardWebhooks => STANDARD_WEBHOOKS,
-        CustomScheme::StaticHeader { .. } => STATIC_HEADER,
-    }
-}
 
 /// A secret's values, the current one first.
 type Versions = Vec<Secret>;
@@ -231,6 +49,18 @@ impl SecretsFile {
     /// The values that count, the current one first.
     pub(crate) fn values(&self, name: &str) -> Option<&[Secret]> {
         self.values.get(name).map(Vec::as_slice)
+    }
+
+    /// The current value of a secret, if it is there and can be what this client needs it for.
+    pub(crate) fn usable(&self, config: &ClientConfig, name: &str) -> anyhow::Result<&Secret> {
+        let needed = needed(config).into_iter().find(|needed| needed.name == name);
+        let needed = needed.with_context(|| format!("this client needs no secret `{name}`"))?;
+        let value = self.values(name).and_then(<[Secret]>::first);
+        let value = value.with_context(|| format!("`{name}` is missing; add it: {}", needed.what))?;
+        match problem(needed.its_use, value.expose()) {
+            Some((Severity::Error, what, remedy)) => bail!("`{name}` {what}; {remedy}"),
+            Some((Severity::Warning, ..)) | None => Ok(value),
+        }
     }
 
     /// What is wrong with it, for this client.
@@ -315,8 +145,11 @@ fn parse(text: &str) -> anyhow::Result<BTreeMap<String, Versions>> {
     file.iter().map(|(name, value)| Ok((name.clone(), versions(name, value)?))).collect()
 }
 
+/// How bad something is, what is wrong with a value, and what to do. Never the value.
+type Problem = (Severity, &'static str, &'static str);
+
 /// Why a value cannot do what it is for.
-fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'static str)> {
+fn problem(its_use: Use, value: &str) -> Option<Problem> {
     match its_use {
         Use::Line if !value.starts_with("ezw_line_") => Some((
             Severity::Error,
@@ -342,7 +175,7 @@ fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'stati
         Use::StoreApi if value.trim().is_empty() => {
             Some((Severity::Error, "is empty", "add a token of the store's Admin API, or remove it"))
         }
-        Use::CalendarApi | Use::LeadApi | Use::ContactApi if value.trim().is_empty() => {
+        Use::CalendarApi | Use::LeadApi | Use::ContactApi | Use::CrmToken if value.trim().is_empty() => {
             Some((Severity::Error, "is empty", "add the key or token that `tellonce check` describes"))
         }
         Use::FeedAddress if !is_feed_address(value) => Some((
@@ -350,6 +183,15 @@ fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'stati
             "is not the https address of a feed",
             "copy the address that ends in .ics or begins with webcal://, and write https:// for webcal://",
         )),
+        Use::CrmToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Some((
+            Severity::Error,
+            "is no token: a header cannot carry it",
+            "copy it again, without spaces or line breaks in it",
+        )),
+        Use::Zoho => credentials::zoho(value),
+        Use::ServiceAccount => credentials::service_account(value),
+        Use::SlackAddress => credentials::slack(value),
+        Use::TeamsAddress => credentials::teams(value),
         Use::Line
         | Use::Webhook
         | Use::Path
@@ -357,7 +199,8 @@ fn problem(its_use: Use, value: &str) -> Option<(Severity, &'static str, &'stati
         | Use::CalendarApi
         | Use::FeedAddress
         | Use::LeadApi
-        | Use::ContactApi => None,
+        | Use::ContactApi
+        | Use::CrmToken => None,
     }
 }
 
@@ -365,7 +208,7 @@ fn is_feed_address(value: &str) -> bool {
     value.parse::<http::Uri>().is_ok_and(|address| address.scheme_str() == Some("https") && address.host().is_some())
 }
 
-fn standard_webhooks(value: &str) -> Option<(Severity, &'static str, &'static str)> {
+fn standard_webhooks(value: &str) -> Option<Problem> {
     let remedy = "copy it whole from the sender, or make one: echo \"whsec_$(openssl rand -base64 32)\"";
     match BASE64.decode(value.strip_prefix("whsec_").unwrap_or(value)) {
         Err(_) => Some((Severity::Error, "is not whsec_ and base64, so no signature can be right", remedy)),
@@ -381,8 +224,8 @@ fn standard_webhooks(value: &str) -> Option<(Severity, &'static str, &'static st
 mod tests {
     use super::*;
 
-    const CLIENT: &str = include_str!("../../clients/demo/client.toml");
-    const DEMO: &str = include_str!("../../clients/demo/secrets.json");
+    const CLIENT: &str = include_str!("../../../clients/demo/client.toml");
+    const DEMO: &str = include_str!("../../../clients/demo/secrets.json");
 
     fn found(text: &str) -> Vec<String> {
         found_for(CLIENT, text)
@@ -539,6 +382,87 @@ mod tests {
                 found.iter().any(|found| found.contains(&format!("`tellonce/f/{name}` {says}"))),
                 "{name}: {found:?}"
             );
+        }
+    }
+
+    /// A client that listens and tells everybody there is.
+    const CONVERSATIONS: &str = r#"
+client = "c"
+name = "C"
+country = "IL"
+time_zone = "Asia/Jerusalem"
+languages = ["en"]
+lines.main = { line_id = "line_c", events = true }
+lines.deaf = { line_id = "line_d" }
+crms.hub = { kind = "hubspot" }
+crms.own = { kind = "webhook", url = "https://crm.example" }
+crms.sheet = { kind = "google-sheets", spreadsheet = "1AbC", sheet = "Log" }
+crms.zoho = { kind = "zoho", data_centre = "eu" }
+targets.mail = { kind = "email", from = "a@c.example", to = ["b@c.example"] }
+targets.slack = { kind = "slack" }
+targets.teams = { kind = "teams" }
+targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:111122223333:c" }
+"#;
+
+    #[test]
+    fn what_a_line_tells_of_and_those_who_are_told_need_secrets_of_their_own() {
+        let config = ClientConfig::parse(CONVERSATIONS).unwrap();
+        let names: Vec<String> = needed(&config).into_iter().map(|needed| needed.name).collect();
+        let expected = [
+            "lines/deaf",
+            "lines/main",
+            "webhooks/main/line",
+            "crms/hub",
+            "crms/own",
+            "crms/sheet",
+            "crms/zoho",
+            "targets/slack",
+            "targets/teams",
+        ];
+        assert_eq!(names, expected.map(|name| format!("tellonce/c/{name}")));
+        let good = serde_json::json!({
+            "tellonce/c/lines/main": "ezw_line_c",
+            "tellonce/c/lines/deaf": "ezw_line_d",
+            "tellonce/c/webhooks/main/line": "bGluZS1vZi10aGUtaHVudGVyXzAxMjM0NQ",
+            "tellonce/c/crms/hub": "pat-eu1-a",
+            "tellonce/c/crms/own": "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=",
+            "tellonce/c/crms/sheet": r#"{"client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----\nM\n-----END PRIVATE KEY-----\n"}"#,
+            "tellonce/c/crms/zoho": r#"{"client_id": "a", "client_secret": "b", "refresh_token": "c"}"#,
+            "tellonce/c/targets/slack": "https://hooks.slack.com/services/T0/B0/x",
+            "tellonce/c/targets/teams": "https://x.logic.azure.com/workflows/1?sig=x",
+        });
+        assert_eq!(found_for(CONVERSATIONS, &good.to_string()), Vec::<String>::new());
+        for (name, value, says) in [
+            ("webhooks/main/line", "hunter2hunter2", "is so short for an address"),
+            ("crms/hub", " ", "is empty"),
+            ("crms/hub", "pat hunter2", "is no token"),
+            ("crms/own", "hunter2", "is not whsec_ and base64"),
+            ("crms/sheet", "hunter2", "is not a service account's JSON key"),
+            ("crms/zoho", "hunter2", "is not a JSON object with client_id"),
+            ("targets/slack", "https://hunter2.example/services/x", "is no address of Slack's"),
+            ("targets/teams", "https://x.logic.azure.com/hunter2", "has no sig="),
+        ] {
+            let mut secrets = good.clone();
+            secrets[format!("tellonce/c/{name}")] = value.into();
+            let found = found_for(CONVERSATIONS, &secrets.to_string());
+            let expected = format!("`tellonce/c/{name}` {says}");
+            assert!(found.len() == 1 && found[0].contains(&expected), "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_usable_only_if_it_can_be_what_it_is_for() {
+        let config = ClientConfig::parse(CONVERSATIONS).unwrap();
+        let text = r#"{"tellonce/c/lines/main": "eyJhunter2", "tellonce/c/lines/deaf": {"current": "ezw_line_d", "previous": "x"}}"#;
+        let file = SecretsFile { text: text.to_owned(), values: parse(text).unwrap() };
+        assert_eq!(file.usable(&config, "tellonce/c/lines/deaf").unwrap().expose(), "ezw_line_d");
+        for (name, says) in [
+            ("lines/main", "is no line token"),
+            ("webhooks/main/line", "is missing; add it: `main`: a long random value"),
+            ("crms/nobody", "this client needs no secret"),
+        ] {
+            let error = format!("{:#}", file.usable(&config, &format!("tellonce/c/{name}")).unwrap_err());
+            assert!(error.contains(says) && !error.contains("hunter2"), "{error}");
         }
     }
 

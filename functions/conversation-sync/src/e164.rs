@@ -1,0 +1,35 @@
+//! Phone numbers in rows of the table, where they stand as numbers: for `#[serde(with)]`.
+
+use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+use shared::contact::Phone;
+
+/// Writes it down.
+pub(crate) fn serialize<S: Serializer>(phone: &Phone, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(phone.expose())
+}
+
+/// Reads it back.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Phone, D::Error> {
+    Phone::from_e164(&String::deserialize(deserializer)?).map_err(|_| D::Error::custom("not a phone number"))
+}
+
+/// The same for one that may be missing.
+pub(crate) mod option {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use shared::contact::Phone;
+
+    /// Writes it down.
+    #[expect(clippy::ref_option, reason = "serde's own form")]
+    pub(crate) fn serialize<S: Serializer>(phone: &Option<Phone>, serializer: S) -> Result<S::Ok, S::Error> {
+        match phone {
+            Some(phone) => serializer.serialize_some(phone.expose()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads it back.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Phone>, D::Error> {
+        let phone = Option::<String>::deserialize(deserializer)?.map(|phone| Phone::from_e164(&phone));
+        phone.transpose().map_err(|_| D::Error::custom("not a phone number"))
+    }
+}

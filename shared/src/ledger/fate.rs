@@ -1,0 +1,154 @@
+//! What a phone reports of a message: how far it came, in whatever order the reports arrive.
+//!
+//! `EZWhatsApp` confirms `delivered` alone; the other words, and their order, are those of the interface that it imitates.
+//! Reports come at least once and in no order, so of two the one that says more counts, and none takes anything back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reached {
+    /// Not yet at `WhatsApp`.
+    Pending,
+    /// `WhatsApp` has it.
+    Sent,
+    /// The phone has it.
+    Delivered,
+    /// Somebody opened it.
+    Read,
+    /// Somebody listened to it.
+    Played,
+}
+
+impl Reached {
+    const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Delivered, Self::Read, Self::Played];
+
+    /// Its name in reports, in the table and in the console.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+        }
+    }
+
+    /// What a name means.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reached| reached.name() == name)
+    }
+}
+
+/// Everything that was reported of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fate {
+    /// How far it came.
+    pub reached: Option<Reached>,
+    /// Whether a report said that it failed.
+    pub failed: bool,
+    /// Whether a report said that it was deleted. That changes nothing about how far it came.
+    pub deleted: bool,
+}
+
+impl Fate {
+    /// What one report says; nothing if its word is none that we know.
+    pub fn of(status: &str) -> Option<Self> {
+        match status {
+            "failed" => Some(Self { failed: true, ..Self::default() }),
+            "deleted" => Some(Self { deleted: true, ..Self::default() }),
+            _ => Some(Self { reached: Some(Reached::from_name(status)?), ..Self::default() }),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            reached: self.reached.max(other.reached),
+            failed: self.failed || other.failed,
+            deleted: self.deleted || other.deleted,
+        }
+    }
+
+    /// Whether a phone has it.
+    pub fn arrived(self) -> bool {
+        self.reached >= Some(Reached::Delivered)
+    }
+
+    /// Whether it failed, as far as is known: a phone that has it knows better.
+    pub fn has_failed(self) -> bool {
+        self.failed && !self.arrived()
+    }
+
+    /// Whether the reports contradict each other: it failed, and a phone has it.
+    pub fn is_contradictory(self) -> bool {
+        self.failed && self.arrived()
+    }
+
+    /// Whether nothing was reported.
+    pub fn is_unknown(self) -> bool {
+        self == Self::default()
+    }
+
+    /// One word for it; none if nothing was reported.
+    pub fn word(self) -> Option<&'static str> {
+        if self.has_failed() { Some("failed") } else { self.reached.map(Reached::name) }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word().unwrap_or("unknown"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WORDS: [&str; 7] = ["failed", "pending", "sent", "delivered", "read", "played", "deleted"];
+
+    fn together(words: &[&str]) -> Fate {
+        words.iter().filter_map(|word| Fate::of(word)).fold(Fate::default(), Fate::with)
+    }
+
+    #[test]
+    fn a_failure_counts_only_until_a_phone_has_it() {
+        assert_eq!(together(&["sent", "failed"]).word(), Some("failed"));
+        let both = together(&["failed", "delivered"]);
+        assert_eq!(both.word(), Some("delivered"));
+        assert!(both.is_contradictory() && !both.has_failed());
+        assert_eq!(together(&["read", "delivered", "sent"]).word(), Some("read"));
+        assert_eq!(Fate::of("exploded"), None);
+        assert_eq!(together(&["deleted"]).word(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn reports_say_the_same_in_every_order_and_however_often(
+            words in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..12),
+            seed in any::<prop::sample::Index>(),
+        ) {
+            let mut shuffled = words.clone();
+            if !shuffled.is_empty() {
+                let at = seed.index(shuffled.len());
+                shuffled.rotate_left(at);
+                shuffled.reverse();
+                shuffled.extend_from_slice(&words[..at]);
+            }
+            prop_assert_eq!(together(&words), together(&shuffled));
+            let mut before = Fate::default();
+            for word in &words {
+                let after = before.with(Fate::of(word).unwrap());
+                prop_assert!(after.reached >= before.reached, "a report took something back");
+                before = after;
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What one customer was told, and which message a provider's id is of.
+
+use aws_sdk_dynamodb::types::AttributeValue as Value;
+use jiff::Timestamp;
+
+use super::{Key, Ledger, LedgerError, Row};
+use crate::{clock::UnixMillis, contact::Phone};
+
+impl Ledger {
+    /// Messages to a customer that were written down since then, the newest first, at most `limit`.
+    ///
+    /// The index lags the table by moments.
+    pub async fn told_to(&self, phone: &Phone, since: Timestamp, limit: i32) -> Result<Vec<Row>, LedgerError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("contact")
+            .key_condition_expression("contact = :contact AND created_at >= :since")
+            .expression_attribute_values(":contact", Value::S(self.contact(phone)))
+            .expression_attribute_values(":since", Value::N(since.millis().to_string()))
+            .scan_index_forward(false)
+            .limit(limit);
+        self.rows(query).await
+    }
+
+    /// Messages that `EZWhatsApp` gave this id.
+    pub async fn of_provider_id(&self, id: &str) -> Result<Vec<Row>, LedgerError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("provider")
+            .key_condition_expression("provider_id = :id")
+            .expression_attribute_values(":id", Value::S(id.to_owned()))
+            .limit(2);
+        self.rows(query).await
+    }
+
+    /// The rows that one page of an index names, as they are now.
+    async fn rows(
+        &self,
+        query: aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder,
+    ) -> Result<Vec<Row>, LedgerError> {
+        let page = query.send().await.map_err(|error| LedgerError::Query(Box::new(error)))?;
+        let mut rows = Vec::new();
+        for item in page.items() {
+            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+            let (Some(subject), Some(stage)) = (text("subject"), text("stage")) else { continue };
+            rows.extend(self.read(&Key::stored(subject, stage)).await?);
+        }
+        Ok(rows)
+    }
+}
