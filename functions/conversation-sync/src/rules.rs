@@ -5,6 +5,7 @@ use shared::{
     appointment::{Appointment, Standing},
     client_config::{AppointmentState, ClientConfig, Escalation, Milestone, Trigger},
     ledger::{Row, State},
+    wording::is_mark,
 };
 
 use crate::{conversation::Conversation, crm::Direction, event::Message};
@@ -107,11 +108,6 @@ fn words(text: &str) -> Vec<String> {
     let kept = |c: char| c.is_alphanumeric() || is_mark(c);
     let text: String = text.chars().filter(|c| !matches!(c, '\'' | '’' | '׳' | '״' | '"')).collect();
     text.split(|c: char| !kept(c)).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
-}
-
-/// Marks of scripts that write vowels above and below letters: no end of a word.
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{93a}'..='\u{94f}')
 }
 
 /// The latest milestone of the order that a customer was last told of.

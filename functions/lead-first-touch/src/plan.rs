@@ -91,13 +91,9 @@ pub fn plan(
 /// Whether a text is nothing but a name. Anybody may type anything here, under anybody's number: no more than four words of
 /// letters, so that no message of theirs goes out over the client's line.
 fn is_a_name(text: &str) -> bool {
-    let fits = |c: char| c.is_alphabetic() || matches!(c, '\'' | '-' | '.' | '’' | '׳' | '״' | '"') || is_mark(c);
+    let fits =
+        |c: char| c.is_alphabetic() || matches!(c, '\'' | '-' | '.' | '’' | '׳' | '״' | '"') || wording::is_mark(c);
     text.split_whitespace().count() <= 4 && text.chars().all(|c| c.is_whitespace() || fits(c))
-}
-
-/// Marks above and below letters, of scripts that write vowels so.
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{900}'..='\u{d7f}' | '\u{e00}'..='\u{e7f}')
 }
 
 /// The language to greet somebody in: what they chose, else the form's, else that of their phone's country, else the
@@ -204,11 +200,14 @@ first_touch.text.de = "Hallo {{ business_name }}"
         spam.name = Some("Win now www.example.com".into());
         spam.choice = Some("Haifa".into());
         assert_eq!(text(CLIENT, &spam), "Hi, Shop Haifa");
-        for message in ["Call *2700 now", "Your parcel is held reply", "evil。com", "Noa 5", "Noa/Levi", "a@b"] {
+        for message in
+            ["Call *2700 now", "Your parcel is held reply", "evil。com", "Noa 5", "Noa ५", "Noa ๕", "Noa/Levi", "a@b"]
+        {
             spam.name = Some(message.into());
             assert_eq!(text(CLIENT, &spam), "Hi, Shop Haifa", "{message}");
         }
-        for name in ["נֹעָה", "Anne-Marie O’Neil", "Nguyễn", "ד״ר כהן", "محمد"] {
+        for name in ["נֹעָה", "नोआ", "นภา", "Anne-Marie O’Neil", "Nguyễn", "ד״ר כהן", "محمد"]
+        {
             spam.name = Some(name.into());
             assert!(text(CLIENT, &spam).starts_with(&format!("Hi {}", name.split(' ').next().unwrap())), "{name}");
         }

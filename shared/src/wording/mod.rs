@@ -13,6 +13,10 @@ mod dates;
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
+use icu_properties::{
+    CodePointMapData,
+    props::{GeneralCategory, GeneralCategoryGroup},
+};
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
@@ -289,6 +293,11 @@ fn clean(kind: Kind, value: &str) -> Option<String> {
                 .then(|| url.as_str().to_owned())
         }
     }
+}
+
+/// Whether a character is a mark above, below or beside a letter: of scripts that write vowels so, it is part of a word.
+pub fn is_mark(c: char) -> bool {
+    GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
 }
 
 /// Characters that are not seen: controls, and those that turn the direction of what follows. The two joiners stay:

@@ -26,7 +26,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    client_config::{CrmKind, DataCentre, ZohoModule},
+    client_config::{CrmKind, DataCentre, Unknown, ZohoModule},
     contact::Phone,
     secret::Secret,
 };
@@ -87,8 +87,16 @@ impl CrmClient<'_> {
     /// `client.toml` says to leave such out, and always where there are no people.
     pub async fn person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<Option<String>, CallError> {
         match self.kind {
-            CrmKind::HubSpot { unknown } => self.hubspot().person(phone, name, *unknown).await,
-            CrmKind::Pipedrive { company, unknown } => self.pipedrive(company).person(phone, name, *unknown).await,
+            CrmKind::HubSpot { unknown } => {
+                let hubspot = self.hubspot();
+                let found = hubspot.find_person(phone).await?;
+                or_made(found, *unknown, async || hubspot.make_person(phone, name).await).await
+            }
+            CrmKind::Pipedrive { company, unknown } => {
+                let pipedrive = self.pipedrive(company);
+                let found = pipedrive.find_person(phone).await?;
+                or_made(found, *unknown, async || pipedrive.make_person(phone, name).await).await
+            }
             CrmKind::Zoho { data_centre, module } => {
                 self.zoho(*data_centre, *module).person(phone, name, now).await.map(Some)
             }
@@ -154,6 +162,18 @@ impl CrmClient<'_> {
     fn sheet<'s>(&'s self, spreadsheet: &'s str, tab: &'s str) -> Sheet<'s> {
         let Self { name, caller, credential, tokens, .. } = self;
         Sheet { caller, credential, tokens, crm: name, spreadsheet, tab }
+    }
+}
+
+/// The person who was found, or is made if that is wanted.
+async fn or_made(
+    found: Option<String>,
+    unknown: Unknown,
+    make: impl AsyncFnOnce() -> Result<String, CallError>,
+) -> Result<Option<String>, CallError> {
+    match (found, unknown) {
+        (None, Unknown::Create) => make().await.map(Some),
+        (found, _) => Ok(found),
     }
 }
 

@@ -6,7 +6,7 @@
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
-use shared::{client_config::Unknown, contact::Phone, json::Raw, secret::Secret};
+use shared::{contact::Phone, json::Raw, secret::Secret};
 
 use super::{
     Item, MOST_PAGES,
@@ -55,20 +55,8 @@ struct Made<'a> {
 }
 
 impl HubSpot<'_> {
-    pub(super) async fn person(
-        &self,
-        phone: &Phone,
-        name: Option<&str>,
-        unknown: Unknown,
-    ) -> Result<Option<String>, CallError> {
-        match (self.find_person(phone).await?, unknown) {
-            (None, Unknown::Create) => self.make_person(phone, name).await.map(Some),
-            (found, _) => Ok(found),
-        }
-    }
-
     /// The contact with this number; of several the oldest.
-    async fn find_person(&self, phone: &Phone) -> Result<Option<String>, CallError> {
+    pub(super) async fn find_person(&self, phone: &Phone) -> Result<Option<String>, CallError> {
         let national = phone.national();
         let filters = NATIONAL
             .iter()
@@ -98,7 +86,7 @@ impl HubSpot<'_> {
         Err(CallError::Unexpected { status: 200 })
     }
 
-    async fn make_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, CallError> {
+    pub(super) async fn make_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, CallError> {
         let mut properties = json!({ "phone": phone.expose() });
         if let Some(name) = name.filter(|name| !name.trim().is_empty()) {
             let (first, last) = split_name(name);

@@ -6,7 +6,7 @@
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
-use shared::{client_config::Unknown, contact::Phone, json::Raw, secret::Secret};
+use shared::{contact::Phone, json::Raw, secret::Secret};
 
 use super::{
     Item, MOST_PAGES,
@@ -40,20 +40,8 @@ struct Answer<'a> {
 }
 
 impl Pipedrive<'_> {
-    pub(super) async fn person(
-        &self,
-        phone: &Phone,
-        name: Option<&str>,
-        unknown: Unknown,
-    ) -> Result<Option<String>, CallError> {
-        match (self.find_person(phone).await?, unknown) {
-            (None, Unknown::Create) => self.make_person(phone, name).await.map(Some),
-            (found, _) => Ok(found),
-        }
-    }
-
     /// The person with this number; of several the one with the smallest id, who is the oldest.
-    async fn find_person(&self, phone: &Phone) -> Result<Option<String>, CallError> {
+    pub(super) async fn find_person(&self, phone: &Phone) -> Result<Option<String>, CallError> {
         let national = phone.national();
         let last = national.get(national.len().saturating_sub(LAST_DIGITS)..).unwrap_or(national);
         let mut hits = Vec::new();
@@ -80,7 +68,7 @@ impl Pipedrive<'_> {
         Err(CallError::Unexpected { status: 200 })
     }
 
-    async fn make_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, CallError> {
+    pub(super) async fn make_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, CallError> {
         let name = name.map(str::trim).filter(|name| !name.is_empty()).unwrap_or(phone.expose());
         let body = json!({
             "name": name,

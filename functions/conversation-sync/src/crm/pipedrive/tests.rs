@@ -3,7 +3,7 @@
 use loopback::response;
 use serde_json::Value;
 use shared::{
-    client_config::CrmKind,
+    client_config::{CrmKind, Unknown},
     fault::{Fault, Faulty as _},
 };
 
