@@ -38,6 +38,7 @@ CLIENT = "demo"
 STORE = "erp"
 CALENDAR = "crm"
 FORM = "website"
+LINE = "main"
 REGION = "eu-central-1"
 # MiniStack's built-in key pair. It means nothing anywhere else.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
@@ -143,6 +144,9 @@ def deploy(cloud, folder, build, architecture, ezw, peers):
         "EzwBaseUrl": ezw,
         "CalendarBaseUrl": peers,
         "LeadBaseUrl": peers,
+        "CrmBaseUrl": peers,
+        "TargetBaseUrl": peers,
+        "Acknowledgements": "true",
         "AlarmEmail": "agency@example.com",
     }
     settings = folder / "samconfig.toml"  # none: not the project's, which are for the cloud
@@ -383,6 +387,48 @@ def greet(cloud, api_id, token, told, outputs, ids):
     check("FunctionError" not in done and json.loads(answer)["released"] == 0, f"its role suffices to let go what is held: {answer}")
 
 
+def listen(cloud, api_id, secret, told, outputs, ids):
+    message, phone = f"wamid_{secrets.token_hex(8)}", "+972525550177"
+
+    def post(delivery, secret=secret, line="line_demo"):
+        headers = {
+            "Host": f"{api_id}.execute-api.localhost", "Content-Type": "application/json", "X-EZW-Delivery-Id": delivery,
+            "X-EZW-Webhook-Event": "messages.post", "X-EZW-Line-Id": line, "X-EZW-Webhook-Id": "hook_1",
+        }
+        said = {
+            "id": message, "conversationId": "conv_emulator", "contactPhoneNumber": phone, "from_me": False,
+            "timestamp": int(time.time()), "type": "text", "text": {"body": "this is urgent"},
+        }
+        body = json.dumps({"event": "messages.post", "messages": [said]}).encode()
+        return http("POST", f"{cloud.endpoint}/lines/{LINE}/{secret}", body, headers)[0]
+
+    def tasks():
+        subject = f"message:{LINE}:{hashlib.sha256(message.encode()).hexdigest()[:32]}"
+        found = cloud.client("dynamodb").query(
+            TableName=outputs["LedgerTable"], KeyConditionExpression="subject = :subject",
+            ExpressionAttributeValues={":subject": {"S": subject}},
+        )["Items"]
+        return {item["stage"]["S"]: json.loads(item["record"]["S"])["state"] for item in found}
+
+    def answered():
+        return [message for message in told() if message["key"].startswith("webhook-reply:")]
+
+    say("somebody writes on the line, and EZWhatsApp reports it twice")
+    check(post("dlv-1", secret="a guess") == 404, "an address that ends in no secret is none: 404")
+    check(post("dlv-1", line="line_other") == 403, "another line's event is refused: 403")
+    check(post("dlv-1") == post("dlv-1") == post("dlv-2") == 200, "the line's own are accepted: 200")
+    wanted = {f"crm-{crm}": "left-out" if crm == "pipedrive" else "done" for crm in ("hubspot", "own", "pipedrive", "sheet", "zoho")}
+    wait_for("the message in every CRM", lambda: tasks() == wanted, 90)
+    check(True, "it is in every CRM once, and left out of the one that doesn't know the number")
+    (answer,) = wait_for("the answer at the fake EZWhatsApp", answered, 30)
+    check(answer["key"] == "webhook-reply:dlv-1", "they were answered once, under webhook-reply:dlv-1")
+    for payload, expected in (({"source": "aws.events"}, None), ({"opt_out": phone}, {"changed": True}), ({"opt_in": phone}, {"changed": True})):
+        done = cloud.client("lambda").invoke(FunctionName=ids["ConversationSync"], Payload=json.dumps(payload).encode())
+        said = done["Payload"].read().decode()
+        check("FunctionError" not in done and json.loads(said) == expected, f"its role suffices for {', '.join(payload)}: {said}")
+    check(tasks() == wanted and len(answered()) == 1, "the clock finds nothing left to do")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the folder that sam build made")
@@ -430,11 +476,12 @@ def main():
         values = make_secrets(cloud)
         outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw, f"http://127.0.0.1:{local_port}")
         ids = resources(cloud)
-        functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler", "LeadFirstTouch")]
+        functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler", "LeadFirstTouch", "ConversationSync")]
         mount_layers(cloud, folder, functions)
         routes = import_routes(cloud, outputs["ApiId"], ids["WebhookReceiver"])
         wanted = [
-            "GET /leads/{form}", "POST /bookings/{calendar}", "POST /leads/{form}", "POST /leads/{form}/{secret}", "POST /stores/{store}",
+            "GET /leads/{form}", "POST /bookings/{calendar}", "POST /leads/{form}", "POST /leads/{form}/{secret}",
+            "POST /lines/{line}/{secret}", "POST /stores/{store}",
         ]
         check(sorted(routes) == wanted, f"deployed {len(ids)} resources, and the routes {' and '.join(wanted)}")
 
@@ -446,7 +493,8 @@ def main():
         remind(cloud, sender("bookings", CALENDAR), told, outputs, ids)
         token = values[f"{outputs['SecretsPrefix']}/webhooks/{FORM}"]
         greet(cloud, outputs["ApiId"], token, told, outputs, ids)
-    say(f"told, reminded and greeted once, in {time.monotonic() - started:.0f} s")
+        listen(cloud, outputs["ApiId"], values[f"{outputs['SecretsPrefix']}/webhooks/{LINE}/line"], told, outputs, ids)
+    say(f"told, reminded, greeted and answered once, in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
