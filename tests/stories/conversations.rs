@@ -418,6 +418,30 @@ async fn a_credential_that_is_refused_waits_for_the_right_one_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_crm_refuses_is_tried_again_when_somebody_says_so() {
+    let world = world(&[CRMS]).await;
+    world.stack.peers().fail_next(Peer::HubSpotCrm, Trouble::Status(400), 100);
+    write(&world, NOA, "Hello");
+    settled(&world).await;
+    for _ in 0..3 {
+        world.pass(SignedDuration::from_mins(30));
+        world.tick_conversations().await;
+    }
+    world.stack.peers().heal();
+    // Nobody tries it again by himself: it would be refused again.
+    let states = || tasks(&world).into_iter().filter(|(queue, _)| queue == "crm:hub").map(|(_, state)| state);
+    assert_eq!(states().collect::<Vec<_>>(), ["refused"]);
+    let retry = |queue: &str| json!({ "retry": queue });
+    let wished = world.stack.invoke("conversation-sync", &retry("crm:hub")).await.unwrap();
+    assert_eq!(wished, json!({"retried": 1, "more": false}));
+    let unknown = world.stack.invoke("conversation-sync", &retry("crm:none")).await.unwrap_err();
+    assert!(format!("{unknown:#}").contains("crm:hub"), "{unknown:#}");
+    world.pass(SignedDuration::from_mins(1));
+    world.tick_conversations().await;
+    assert_each_once(&world, &ALL_CRMS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_to_be_left_alone_hears_no_greeting_until_the_agency_takes_it_back() {
     let form = r#"
 [opt_out]

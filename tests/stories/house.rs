@@ -201,6 +201,27 @@ fn whoever_sends_may_not_read_what_proves_a_delivery_nor_each_other_s_credential
     }
 }
 
+#[test]
+fn whoever_tells_the_team_may_read_no_line_token_unless_somebody_wants_answers() {
+    let role = role_of("ConversationSync");
+    assert!(role.contains("crms/*") && role.contains("targets/*") && role.contains("index/contact"));
+    for forbidden in
+        ["lines/", "webhooks/", "stores/", "calendars/", "forms/", "StoreInbox", "BookingInbox", "LeadInbox"]
+    {
+        assert!(!role.contains(forbidden), "the role mentions {forbidden}");
+    }
+    let text = fs::read_to_string(root().join("template.yaml")).unwrap();
+    for (more, condition, what) in [
+        ("Acknowledges", "AcknowledgementsOn", "/lines/*"),
+        ("Mails", "HasNoticeIdentity", "ses:SendEmail"),
+        ("Publishes", "HasNoticeTopic", "sns:Publish"),
+    ] {
+        let policy = text.split(&format!("\n  ConversationSync{more}:\n")).nth(1).unwrap();
+        let policy: String = policy.split("\n\n").take(1).collect();
+        assert!(policy.contains(&format!("Condition: {condition}")) && policy.contains(what), "{policy}");
+    }
+}
+
 /// The text of a function's role in the template.
 fn role_of(function: &str) -> String {
     let text = fs::read_to_string(root().join("template.yaml")).unwrap();

@@ -3,7 +3,7 @@
 
 use shared::{
     client_config::Place,
-    contact::Phone,
+    digest::sha256_hex,
     inbox::Entry,
     ledger::{Context, Key, News, Words},
     wording,
@@ -86,7 +86,7 @@ impl Sync {
         // Of the delivery that it was read in first: another one of the same message is no reason for another answer.
         let key = Key::reply(&moment.delivery);
         let news = News {
-            key: if moment.alone { key } else { key.for_instance(&moment.message) },
+            key: if moment.alone { key } else { key.for_instance(&sha256_hex(moment.message.as_bytes(), 12)) },
             place: Place::apart(),
             instance: None,
             generation: None,
@@ -113,10 +113,9 @@ impl Sync {
     }
 
     /// Writes down that a customer asked not to be written to, if that is what they wrote.
-    pub(crate) async fn heed(&self, message: &Message, phone: Option<&Phone>) -> Result<(), SyncError> {
-        let Some(phone) = phone.filter(|_| message.direction == Direction::In && self.is_opt_out(message)) else {
-            return Ok(());
-        };
+    pub(crate) async fn heed(&self, message: &Message) -> Result<(), SyncError> {
+        let asked = message.direction == Direction::In && self.is_opt_out(message);
+        let Some(phone) = message.phone.as_ref().filter(|_| asked) else { return Ok(()) };
         let contact = self.teller.ledger.contact(phone);
         if self.teller.ledger.opt_out(&contact, message.at).await? {
             tracing::info!(contact = contact, "a customer asked not to be written to");

@@ -185,7 +185,12 @@ impl Conversation {
     /// The team wrote at that time.
     pub fn answered(&mut self, at: Timestamp) {
         self.answered_at = self.answered_at.max(Some(at));
-        if self.waiting.as_ref().is_some_and(|waiting| waiting.at <= at) {
+        if let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.at <= at) {
+            // A call whose notices were never made stands for none that follows.
+            let (message, called_for) = (&waiting.message, &self.called_for);
+            self.calls.retain(|name, call| {
+                call.message != *message || !call.delivery.is_empty() || called_for.get(name) == Some(message)
+            });
             // Whatever they wrote after it waits on.
             let after = self.last.iter().find(|line| line.direction == Direction::In && line.at > at);
             self.waiting = after.map(|line| Moment::new(&line.id, line.at));

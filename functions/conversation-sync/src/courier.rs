@@ -279,6 +279,11 @@ impl Working<'_> {
                         continue;
                     }
                 }
+                // Whoever refuses this very thing works, and takes the next one perhaps.
+                if error.fault() == Fault::Permanent {
+                    end = End::Works;
+                    continue;
+                }
                 let failed = streak.failed();
                 if let (Some(wait), false) = (short_wait(&error), failed) {
                     self.courier.paces.get(self.queue).inspect(|pace| pace.hold(wait));
@@ -396,8 +401,10 @@ impl Working<'_> {
             return self.enter_at(client, None, item, doubtful).await.map(Outcome::Done);
         }
         let contact = contact_subject(&self.config.client, &item.phone);
-        // Another account of the same system has other people under the same ids.
-        let account = sha256_hex(format!("{:?}", client.kind).as_bytes(), 4);
+        // Another account of the same system has other people under the same ids. A credential that was only replaced costs
+        // a look-up for each.
+        let account = format!("{:?} {}", client.kind, client.credential.expose());
+        let account = sha256_hex(account.as_bytes(), 4);
         let place = Place::new(contact, format!("{}-{account}", self.queue));
         let known = self.person(&place).await;
         if let Some(person) = &known {

@@ -93,7 +93,11 @@ impl Sync {
             let now = self.teller.clock.now();
             // That the team answered is written down first: the record is not looked at again.
             if record.clone().looked(&found, applied, of_the_clock, now).link == Link::Others {
-                self.answered(&record).await?;
+                // Unless somebody else found it meanwhile.
+                let newest = self.courier.store.get::<Record>(place).await?;
+                if newest.is_none_or(|newest| newest.value.key().is_none()) {
+                    self.answered(&record).await?;
+                }
             }
             let looked = |before: Option<&Record>| {
                 let before = before.cloned().unwrap_or_else(|| record.clone());
@@ -220,15 +224,15 @@ impl Sync {
                 let within = config.escalations[*escalation].within;
                 if let Some(moment) = next.call(escalation, within, Moment::new(&record.id, at)) {
                     let why = format!("was not reached: `{}` could not be delivered", row.key);
-                    calls.push(Call { escalation: (*escalation).to_owned(), why, moment });
+                    calls.push(Call { escalation: (*escalation).to_owned(), why, moment, since: at });
                 }
             }
             ((before != Some(&next)).then(|| next.clone()), (next, calls))
         };
         let (conversation, calls) = self.courier.store.change(&place, call).await?;
-        let told = self.told(row.to.as_ref(), now).await?;
+        let told = self.what_is_known(row.to.as_ref()).await;
         // Under the message and not the conversation, which may turn out to be another one.
         let subject = record::subject(&row.line, &record.id);
-        self.call_the_team(work, &subject, &conversation, &calls, &told, now).await
+        self.call_the_team(work, &subject, &conversation, &calls, &told).await
     }
 }

@@ -3,8 +3,12 @@
 //! Everything here is written so that it may be done again: a delivery that failed half-way is taken through once more, and
 //! finds what it wrote before under the same names.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
+use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     appointment::Appointment,
@@ -40,8 +44,10 @@ const TOLD_SINCE: SignedDuration = SignedDuration::from_hours(24 * 90);
 const TOLD: i32 = 10;
 /// How many appointments of a customer are looked at.
 const APPOINTMENTS: usize = 3;
-/// How many records and conversations one tick of the clock looks at.
-const AT_A_TICK: i32 = 100;
+/// How many records and conversations are looked up at once.
+const AT_A_TICK: i32 = 200;
+/// How many of them are looked at side by side.
+const SIDE_BY_SIDE: usize = 8;
 
 /// A delivery could not be processed now.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +97,15 @@ pub struct Work<'a> {
     pub shift: &'a Shift,
 }
 
+/// Of two outcomes the one that counts: an error that may pass, since whatever met it must come again.
+fn worse(one: Result<(), SyncError>, other: Result<(), SyncError>) -> Result<(), SyncError> {
+    match (&one, &other) {
+        (Err(first), _) if first.fault() != Fault::Permanent => one,
+        (_, Err(_)) => other,
+        (_, Ok(())) => one,
+    }
+}
+
 /// What a message did to its conversation.
 struct Heard {
     conversation: Conversation,
@@ -105,8 +120,10 @@ pub(crate) struct Call {
     pub(crate) escalation: String,
     /// Why, in words that go on from "a customer".
     pub(crate) why: String,
-    /// The message that it is for.
+    /// The message that it is for, and when the call was due.
     pub(crate) moment: Moment,
+    /// When what it is about began.
+    pub(crate) since: Timestamp,
 }
 
 impl Sync {
@@ -126,16 +143,14 @@ impl Sync {
         };
         let alone = reading.messages.len() == 1;
         // One that cannot be taken through must not keep the others from it.
-        let mut failed = None;
+        let mut worst = Ok(());
         for message in &reading.messages {
-            failed = self.message(work, entry, message, alone).await.err().or(failed);
+            worst = worse(worst, self.message(work, entry, message, alone).await);
         }
         for status in &reading.statuses {
-            failed = self.status(work, &entry.sender, status).await.err().or(failed);
+            worst = worse(worst, self.status(work, &entry.sender, status).await);
         }
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        worst?;
         if reading.left_out.is_empty() {
             return Ok(None);
         }
@@ -144,73 +159,94 @@ impl Sync {
     }
 
     async fn message(&self, work: &Work<'_>, entry: &Entry, message: &Message, alone: bool) -> Result<(), SyncError> {
-        let (config, line) = (&self.teller.config, entry.sender.as_str());
-        let now = self.teller.clock.now();
+        let line = entry.sender.as_str();
         let contact = message.phone.as_ref().map(|phone| self.teller.ledger.contact(phone));
         let place = Conversation::place(line, message.conversation.as_deref(), contact.as_deref());
-        let phone = match (&message.phone, &place) {
-            (None, Some(place)) => self.number_of(place).await?,
-            (phone, _) => phone.clone(),
-        };
+        let mut message = message.clone();
+        if let (None, Some(place)) = (&message.phone, &place) {
+            message.phone = self.number_of(place).await;
+        }
         // A wish comes before everything that may fail.
-        self.heed(message, phone.as_ref()).await?;
+        self.heed(&message).await?;
         let whose = match message.direction {
             Direction::In => None,
-            Direction::Out => Some(self.outbound(work, line, message).await?),
+            Direction::Out => Some(self.outbound(work, line, &message).await?),
         };
-        let mut name = None;
-        if let Some(place) = place {
-            let mut told = None;
-            if rules::ask_the_ledger(config, line) && message.direction == Direction::In {
-                told = Some(self.told(phone.as_ref(), now).await?);
-            }
-            let appointments = self.appointments(line, told.as_deref().unwrap_or_default()).await?;
-            let context = Context { told: told.as_deref().unwrap_or_default(), appointments: &appointments };
-            let hear = |before: Option<&Conversation>| {
-                let mut next = before.cloned().unwrap_or_else(|| self.new_conversation(line, message, now));
-                next.hear(message);
-                match whose {
-                    Some(Whose::Theirs) => next.answered(message.at),
-                    Some(Whose::Unsure) => next.perhaps_answered(now),
-                    Some(Whose::Ours) | None => {}
-                }
-                next.look_at = next.next_look(config);
-                let calls = self.calls_for(&mut next, entry, message, alone, &context, now);
-                let answer = self.answer_to(&mut next, entry, message, alone, &calls);
-                let changed = before != Some(&next);
-                (changed.then(|| next.clone()), Heard { conversation: next, calls, answer, is_new: before.is_none() })
-            };
-            let Heard { mut conversation, calls, answer, is_new } = self.courier.store.change(&place, hear).await?;
-            if told.is_none() && (is_new || !calls.is_empty()) {
-                told = Some(self.told(phone.as_ref(), now).await?);
-            }
-            if conversation.name.is_none()
-                && let Some(known) = told.iter().flatten().find_map(|row| row.context.name.clone())
-            {
-                conversation.name = Some(known.clone());
-                let put = |before: Option<&Conversation>| {
-                    (before.map(|before| Conversation { name: Some(known.clone()), ..before.clone() }), ())
-                };
-                self.courier.store.change(&place, put).await?;
-            }
-            name.clone_from(&conversation.name);
-            let told = told.unwrap_or_default();
-            self.call_the_team(work, &place.subject, &conversation, &calls, &told, now).await?;
-            if let Some(answer) = answer {
-                self.answer(work, entry, message, &conversation, answer).await?;
-            }
-        }
-        // Without a number there is nobody in a CRM that it could stand beside.
-        match &phone {
-            Some(phone) => self.enter(work, line, message, phone, name, now).await,
+        let (name, heard) = match &place {
+            Some(place) => match self.heard(work, entry, &message, alone, place, whose).await {
+                Ok(name) => (name, Ok(())),
+                Err(error) => (None, Err(error)),
+            },
+            None => (None, Ok(())),
+        };
+        // Whatever is wrong with the conversation, CRMs hear of its message.
+        let entered = match &message.phone {
+            Some(phone) => self.enter(work, line, &message, phone, name).await,
+            // Without a number there is nobody in a CRM that it could stand beside.
             None => Ok(()),
+        };
+        worse(heard, entered)
+    }
+
+    /// Takes a message into its conversation, with all that this sets off. Gives the customer's name.
+    async fn heard(
+        &self,
+        work: &Work<'_>,
+        entry: &Entry,
+        message: &Message,
+        alone: bool,
+        place: &Place,
+        whose: Option<Whose>,
+    ) -> Result<Option<String>, SyncError> {
+        let (config, line, now) = (&self.teller.config, entry.sender.as_str(), self.teller.clock.now());
+        let mut told = None;
+        if rules::ask_the_ledger(config, line) && message.direction == Direction::In {
+            told = Some(self.told(message.phone.as_ref(), now).await?);
         }
+        let appointments = self.appointments(line, told.as_deref().unwrap_or_default()).await?;
+        let context = Context { told: told.as_deref().unwrap_or_default(), appointments: &appointments };
+        let hear = |before: Option<&Conversation>| {
+            let mut next = before.cloned().unwrap_or_else(|| self.new_conversation(line, message, now));
+            next.hear(message);
+            match whose {
+                Some(Whose::Theirs) => next.answered(message.at),
+                Some(Whose::Unsure) => next.perhaps_answered(now),
+                Some(Whose::Ours) | None => {}
+            }
+            next.look_at = next.next_look(config);
+            let calls = self.calls_for(&mut next, entry, message, alone, &context, now);
+            let answer = self.answer_to(&mut next, entry, message, alone, &calls);
+            let changed = before != Some(&next);
+            (changed.then(|| next.clone()), Heard { conversation: next, calls, answer, is_new: before.is_none() })
+        };
+        let Heard { mut conversation, calls, answer, is_new } = self.courier.store.change(place, hear).await?;
+        if told.is_none() && (is_new || !calls.is_empty()) {
+            told = Some(self.what_is_known(message.phone.as_ref()).await);
+        }
+        let told = told.unwrap_or_default();
+        if conversation.name.is_none()
+            && let Some(known) = told.iter().find_map(|row| row.context.name.clone())
+        {
+            conversation.name = Some(known.clone());
+            let put = |before: Option<&Conversation>| {
+                (before.map(|before| Conversation { name: Some(known.clone()), ..before.clone() }), ())
+            };
+            self.courier.store.change(place, put).await?;
+        }
+        self.call_the_team(work, &place.subject, &conversation, &calls, &told).await?;
+        if let Some(answer) = answer {
+            self.answer(work, entry, message, &conversation, answer).await?;
+        }
+        Ok(conversation.name)
     }
 
     /// The number that a conversation's earlier messages were from.
-    async fn number_of(&self, place: &Place) -> Result<Option<Phone>, StoreError> {
-        let known = self.courier.store.get::<Conversation>(place).await?;
-        Ok(known.and_then(|known| Phone::from_e164(known.value.phone.as_deref()?).ok()))
+    async fn number_of(&self, place: &Place) -> Option<Phone> {
+        match self.courier.store.get::<Conversation>(place).await {
+            Ok(known) => Phone::from_e164(known?.value.phone.as_deref()?).ok(),
+            // What is wrong with the row shows again where it matters.
+            Err(_) => None,
+        }
     }
 
     /// The calls that a message sets off.
@@ -228,7 +264,7 @@ impl Sync {
         for (escalation, why) in rules::set_off_by(config, conversation, message, context, now) {
             let moment = Moment::of(message, entry.delivery_id(), alone);
             if let Some(moment) = conversation.call(escalation, config.escalations[escalation].within, moment) {
-                calls.push(Call { escalation: escalation.to_owned(), why, moment });
+                calls.push(Call { escalation: escalation.to_owned(), why, since: moment.at, moment });
             }
         }
         calls
@@ -242,6 +278,17 @@ impl Sync {
     /// How long conversations, records and tasks are remembered: as long as the deliveries that they are made of.
     pub(crate) fn keep_days(&self) -> u16 {
         self.teller.config.keep.inbox_days.max(30)
+    }
+
+    /// What somebody was told, as far as it can be read: a notice without it is better than none.
+    pub(crate) async fn what_is_known(&self, phone: Option<&Phone>) -> Vec<Row> {
+        match self.told(phone, self.teller.clock.now()).await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::error!("what a customer was told cannot be read: {}", chain(&error));
+                Vec::new()
+            }
+        }
     }
 
     pub(crate) async fn told(&self, phone: Option<&Phone>, now: Timestamp) -> Result<Vec<Row>, LedgerError> {
@@ -278,8 +325,8 @@ impl Sync {
         message: &Message,
         phone: &Phone,
         name: Option<String>,
-        now: Timestamp,
     ) -> Result<(), SyncError> {
+        let now = self.teller.clock.now();
         for (crm, rule) in self.teller.config.crms.iter().filter(|(_, crm)| crm.is_told_of(line)) {
             let item = Item {
                 reference: format!("{line}:{}", Key::word(&message.id)),
@@ -316,9 +363,8 @@ impl Sync {
         conversation: &Conversation,
         calls: &[Call],
         told: &[Row],
-        now: Timestamp,
     ) -> Result<(), SyncError> {
-        let config = &self.teller.config;
+        let (config, now) = (&self.teller.config, self.teller.clock.now());
         for call in calls {
             let Some(escalation) = config.escalations.get(&call.escalation) else { continue };
             for target in &escalation.to {
@@ -336,7 +382,7 @@ impl Sync {
                     conversation: conversation.id.clone(),
                     phone: conversation.phone.as_deref().and_then(|phone| Phone::from_e164(phone).ok()),
                     name: conversation.name.clone(),
-                    at: call.moment.at,
+                    at: call.since,
                     messages: conversation.told(rule.text),
                     told: told.iter().map(what_was_told).collect(),
                     repeated: false,
@@ -351,22 +397,36 @@ impl Sync {
     /// What a tick of the clock does beside the queues: records and conversations whose time has come. What is wrong with one
     /// of them holds up no other.
     pub(crate) async fn tick(&self, work: &Work<'_>, until: Deadline) -> Result<(), StoreError> {
-        let store = &self.courier.store;
-        for place in store.due(record::QUEUE, self.teller.clock.now(), AT_A_TICK).await? {
-            if until.remaining().is_zero() {
+        // Whoever waits first: that is what the team is called for.
+        let waiting =
+            self.of_queue(conversation::QUEUE, until, async |place| self.call_for_whoever_waits(work, place).await);
+        let waited = waiting.await;
+        let records = self.of_queue(record::QUEUE, until, async |place| self.look_again(work, place).await);
+        records.await.and(waited)
+    }
+
+    /// Takes whatever is due in a queue through, some side by side, until nothing is or the time is up.
+    async fn of_queue(
+        &self,
+        queue: &str,
+        until: Deadline,
+        take: impl AsyncFn(&Place) -> Result<(), SyncError>,
+    ) -> Result<(), StoreError> {
+        let (store, take) = (&self.courier.store, &take);
+        let mut seen = BTreeSet::new();
+        while !until.remaining().is_zero() {
+            let due = store.due(queue, self.teller.clock.now(), AT_A_TICK).await?;
+            // What failed, or what the index still shows, is the next minute's.
+            let new: Vec<Place> = due.into_iter().filter(|place| seen.insert(place.clone())).collect();
+            if new.is_empty() {
                 break;
             }
-            if let Err(error) = self.look_again(work, &place).await {
-                tracing::error!(record.id = %place, "{}", chain(&error));
-            }
-        }
-        for place in store.due(conversation::QUEUE, self.teller.clock.now(), AT_A_TICK).await? {
-            if until.remaining().is_zero() {
-                break;
-            }
-            if let Err(error) = self.call_for_whoever_waits(work, &place).await {
-                tracing::error!(conversation.id = %place, "{}", chain(&error));
-            }
+            let each = futures::stream::iter(new).for_each_concurrent(SIDE_BY_SIDE, |place| async move {
+                if let Err(error) = take(&place).await {
+                    tracing::error!(row.id = %place, "{}", chain(&error));
+                }
+            });
+            each.await;
         }
         Ok(())
     }
@@ -387,10 +447,10 @@ impl Sync {
         let unit = if minutes == 1 { "minute" } else { "minutes" };
         let why = format!("has waited for an answer for {minutes} {unit}");
         let calls: Vec<Call> =
-            due.into_iter().map(|(escalation, moment)| Call { escalation, why: why.clone(), moment }).collect();
+            due.into_iter().map(|(escalation, moment)| Call { escalation, why: why.clone(), moment, since }).collect();
         let phone = conversation.phone.as_deref().and_then(|phone| Phone::from_e164(phone).ok());
-        let told = self.told(phone.as_ref(), now).await?;
-        self.call_the_team(work, &place.subject, &conversation, &calls, &told, now).await?;
+        let told = self.what_is_known(phone.as_ref()).await;
+        self.call_the_team(work, &place.subject, &conversation, &calls, &told).await?;
         let made = |before: Option<&Conversation>| {
             let next = before.cloned().map(|mut next| {
                 for call in &calls {

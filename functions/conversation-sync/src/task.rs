@@ -202,12 +202,12 @@ impl Kept for Task {
         }
     }
 
-    /// What waits is not forgotten, however long it does.
+    /// What waits is not forgotten, however long it does, nor what a human may have tried again.
     fn forget_at(&self) -> Option<Timestamp> {
         let kept = SignedDuration::from_hours(24 * i64::from(self.keep_days));
         match self.state {
-            TaskState::Waiting | TaskState::Claimed => None,
-            TaskState::Done | TaskState::LeftOut | TaskState::Refused => self.created_at.saturating_add(kept).ok(),
+            TaskState::Waiting | TaskState::Claimed | TaskState::Refused => None,
+            TaskState::Done | TaskState::LeftOut => self.created_at.saturating_add(kept).ok(),
         }
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use shared::{
     contact::{Phone, PhoneError},
+    fault::chain,
     ledger::LedgerError,
 };
 
@@ -100,7 +101,11 @@ impl Sync {
                 let changed = next.is_some();
                 (next, changed)
             };
-            retried += usize::from(store.change(place, again).await?);
+            // What is wrong with one row holds up no other.
+            match store.change(place, again).await {
+                Ok(changed) => retried += usize::from(changed),
+                Err(error) => tracing::error!(task.id = %place, "{}", chain(&error)),
+            }
         }
         let more = usize::try_from(AT_ONCE).is_ok_and(|most| found.len() >= most);
         tracing::info!(queue = queue, retried, "somebody had what was refused tried again");

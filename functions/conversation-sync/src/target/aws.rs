@@ -34,11 +34,8 @@ where
         // It did it, and the answer cannot be read.
         200..300 => CallError::Unexpected { status },
         408 | 500.. => CallError::Trouble { status },
-        401 | 403 => CallError::Closed { status, code: code.unwrap_or_else(|| "no code".to_owned()) },
-        _ => match code {
-            Some(code) if NOT_ALLOWED.contains(&code.as_str()) => CallError::Closed { status, code },
-            code => CallError::Refused { status, code },
-        },
+        400 | 413 if !is_one_of(&NOT_ALLOWED) => CallError::Refused { status, code },
+        _ => CallError::Closed { status, code: code.unwrap_or_else(|| "no code".to_owned()) },
     }
 }
 
@@ -57,7 +54,10 @@ const TOO_FAST: [&str; 9] = [
 
 /// Nobody's calls like this get through until somebody mends it: our role may not call or use the topic's key, the account is
 /// suspended, the sender's domain is not verified, the topic or its key is gone or switched off.
-const NOT_ALLOWED: [&str; 9] = [
+const NOT_ALLOWED: [&str; 12] = [
+    "NotAuthorized",
+    "RequestExpired",
+    "IncompleteSignature",
     "AccessDeniedException",
     "KMSAccessDenied",
     "KMSDisabled",
