@@ -168,9 +168,12 @@ impl Sync {
         }
         // A wish comes before everything that may fail.
         self.heed(&message).await?;
-        let whose = match message.direction {
-            Direction::In => None,
-            Direction::Out => Some(self.outbound(work, line, &message).await?),
+        let (whose, followed) = match message.direction {
+            Direction::In => (None, Ok(())),
+            Direction::Out => match self.outbound(work, line, &message).await {
+                Ok(whose) => (Some(whose), Ok(())),
+                Err(error) => (Some(Whose::Unsure), Err(error)),
+            },
         };
         let (name, heard) = match &place {
             Some(place) => match self.heard(work, entry, &message, alone, place, whose).await {
@@ -185,7 +188,7 @@ impl Sync {
             // Without a number there is nobody in a CRM that it could stand beside.
             None => Ok(()),
         };
-        worse(heard, entered)
+        worse(followed, worse(heard, entered))
     }
 
     /// Takes a message into its conversation, with all that this sets off. Gives the customer's name.

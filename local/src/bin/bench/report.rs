@@ -370,7 +370,7 @@ pub(crate) fn targets(measured: &Measured, sizes: &BTreeMap<&str, Size>, counted
             2.0,
             usage.per_event(count64(usage.dynamo_requests() - reads)),
         );
-        row("message: write units".to_owned(), 4.0, usage.per_event(usage.write_units));
+        row("message: write units".to_owned(), 5.0, usage.per_event(usage.write_units));
         row("message: reads".to_owned(), 1.0, usage.per_event(count64(reads)));
     }
     text
