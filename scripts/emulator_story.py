@@ -414,7 +414,7 @@ def listen(cloud, api_id, secret, told, outputs, ids):
         return [message for message in told() if message["key"].startswith("webhook-reply:")]
 
     say("somebody writes on the line, and EZWhatsApp reports it twice")
-    check(post("dlv-1", secret="a guess") == 404, "an address that ends in no secret is none: 404")
+    check(post("dlv-1", secret="a-guess") == 404, "an address that ends in no secret is none: 404")
     check(post("dlv-1", line="line_other") == 403, "another line's event is refused: 403")
     check(post("dlv-1") == post("dlv-1") == post("dlv-2") == 200, "the line's own are accepted: 200")
     wanted = {f"crm-{crm}": "left-out" if crm == "pipedrive" else "done" for crm in ("hubspot", "own", "pipedrive", "sheet", "zoho")}
