@@ -108,17 +108,14 @@ async fn world(tail: &[&str]) -> World {
     World::start_with(Setup { tail: tail.leak(), events: true, secrets: secrets(), ..Setup::default() }).await
 }
 
-/// The fake's deliveries are made by couriers of their own: waits until they are through, and the functions too.
+/// Waits until everything that follows is done: the fake's couriers deliver by themselves, and what is delivered may make the
+/// line say more.
 async fn settled(world: &World) {
-    let quiet = || {
-        let ezw = world.stack.ezw();
-        (ezw.messages(), ezw.webhook_attempts().len())
-    };
     loop {
-        let before = quiet();
-        tokio::time::sleep(std::time::Duration::from_millis(120)).await;
+        let told = world.stack.ezw().wait_for(Duration::from_mins(1), |ezw| ezw.under_way() == 0).await;
+        assert!(told, "a webhook's target does not answer");
         world.settle().await;
-        if quiet() == before {
+        if world.stack.ezw().under_way() == 0 {
             return;
         }
     }

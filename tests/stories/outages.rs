@@ -36,6 +36,7 @@ async fn after_three_hours_without_the_line_the_rest_drains_at_its_pace_most_use
 
     ezw.set_health(None, HealthPreset::Good).unwrap();
     world.pass(SignedDuration::from_mins(2));
+    let begun = world.now().as_millisecond() - world.stack.clock().offset();
     let sweep = world.tick().await;
     assert_eq!(sweep["accepted"], 3, "{sweep}");
     assert_eq!(
@@ -44,9 +45,10 @@ async fn after_three_hours_without_the_line_the_rest_drains_at_its_pace_most_use
         "most useful first; among equals the order in which they become useless"
     );
     assert_eq!(world.state("order:4:received"), "superseded");
-    let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at).collect();
-    for pair in times.windows(2) {
-        assert!(pair[1] - pair[0] >= 490, "faster than two a second: {times:?}");
+    // A send may be late on a busy machine, and the next one on time; none is ever early.
+    let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at - begun).collect();
+    for (earliest, time) in (0..).step_by(500).zip(&times) {
+        assert!(*time >= earliest, "faster than two a second: {times:?}");
     }
     assert_eq!(ezw.counters().wakeups, 0);
 }

@@ -122,6 +122,7 @@ async fn run(shared: Weak<Shared>, webhook: Webhook, mut queue: UnboundedReceive
         if settings.reorder {
             group.reverse();
         }
+        let raised = group.len();
         for (event, items) in deliveries(group, settings.batch) {
             if settings.late_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(settings.late_ms)).await;
@@ -141,6 +142,10 @@ async fn run(shared: Weak<Shared>, webhook: Webhook, mut queue: UnboundedReceive
                 tokio::spawn(redeliver(Arc::downgrade(&shared), delivery, settings.clone()));
             }
         }
+        let Some(shared) = shared.upgrade() else { return };
+        let mut world = shared.world();
+        // It may have been wiped meanwhile.
+        world.under_way = world.under_way.saturating_sub(raised);
     }
 }
 

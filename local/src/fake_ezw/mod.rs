@@ -262,6 +262,11 @@ impl FakeEzw {
         self.shared.world().wipe()
     }
 
+    /// How much was raised for webhooks that their targets were not told of yet, once.
+    pub fn under_way(&self) -> usize {
+        self.shared.world().under_way
+    }
+
     /// The HTTP client that deliveries are made with, for others on this machine that post to loopback too.
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.shared.http
@@ -352,7 +357,7 @@ impl Shared {
         let mut world = self.world();
         let message = world.write(written, line)?;
         let events = hooks::message_events(&message, &world.settings.webhooks);
-        Self::raise(&world, line, events);
+        Self::raise(&mut world, line, events);
         // Whoever writes is there again.
         Self::deliver(&mut world)?;
         Ok(message)
@@ -380,10 +385,12 @@ impl Shared {
         Self::deliver(&mut world)
     }
 
-    fn raise(world: &World, line: &str, events: Vec<Raised>) {
+    fn raise(world: &mut World, line: &str, events: Vec<Raised>) {
         for raised in events {
             for hook in world.hooks.iter().filter(|hook| hooks::wants(&hook.webhook, line, &raised)) {
-                if hook.queue.send(raised.clone()).is_err() {
+                if hook.queue.send(raised.clone()).is_ok() {
+                    world.under_way += 1;
+                } else {
                     tracing::debug!(webhook = hook.webhook.id, "the courier of this webhook has stopped");
                 }
             }

@@ -59,6 +59,8 @@ pub(super) struct World {
     pub(super) messages: Vec<PhoneMessage>,
     pub(super) hooks: Vec<Hook>,
     pub(super) attempts: VecDeque<HookAttempt>,
+    /// What was raised, and not delivered yet.
+    pub(super) under_way: usize,
     pub(super) counters: Counters,
     next_faults: VecDeque<(u32, Fault)>,
     share_rng: Option<StdRng>,
@@ -103,6 +105,7 @@ impl World {
             messages: Vec::new(),
             hooks: Vec::new(),
             attempts: VecDeque::new(),
+            under_way: 0,
             counters: Counters::default(),
             next_faults: VecDeque::new(),
             share_rng: None,
