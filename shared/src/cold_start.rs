@@ -146,6 +146,8 @@ pub struct Aws {
     common: SdkConfig,
     endpoints: Endpoints,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    ses: OnceLock<aws_sdk_sesv2::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
 }
 
 /// Where services are, if not where AWS has them.
@@ -197,6 +199,8 @@ impl Aws {
                 sns: endpoint("AWS_ENDPOINT_URL_SNS"),
             },
             dynamodb: OnceLock::new(),
+            ses: OnceLock::new(),
+            sns: OnceLock::new(),
         })
     }
 
@@ -231,14 +235,17 @@ impl Aws {
         aws_sdk_secretsmanager::Client::new(&self.config(self.endpoints.secrets_manager.as_ref(), 3, AWS_PATIENCE))
     }
 
-    /// An SES client. It tries once: an answer that was lost, asked for again, would be a second mail.
-    pub fn ses(&self) -> aws_sdk_sesv2::Client {
-        aws_sdk_sesv2::Client::new(&self.config(self.endpoints.ses.as_ref(), 1, AWS_SEND_PATIENCE))
+    /// The SES client: made where it is used first, since most clients call nobody by e-mail. It tries once: an answer that
+    /// was lost, asked for again, would be a second mail.
+    pub fn ses(&self) -> &aws_sdk_sesv2::Client {
+        let make = || aws_sdk_sesv2::Client::new(&self.config(self.endpoints.ses.as_ref(), 1, AWS_SEND_PATIENCE));
+        self.ses.get_or_init(make)
     }
 
-    /// An SNS client. It tries once, for the same reason.
-    pub fn sns(&self) -> aws_sdk_sns::Client {
-        aws_sdk_sns::Client::new(&self.config(self.endpoints.sns.as_ref(), 1, AWS_SEND_PATIENCE))
+    /// The SNS client: the same, and it tries once for the same reason.
+    pub fn sns(&self) -> &aws_sdk_sns::Client {
+        let make = || aws_sdk_sns::Client::new(&self.config(self.endpoints.sns.as_ref(), 1, AWS_SEND_PATIENCE));
+        self.sns.get_or_init(make)
     }
 }
 
@@ -313,10 +320,10 @@ mod tests {
         let secrets = aws("AWS_ENDPOINT_URL_SECRETS_MANAGER", &url).secrets_manager();
         let (asked, _) = tokio::join!(peer.answer(&no), secrets.get_secret_value().secret_id("a").send());
         assert!(asked.unwrap().contains("secretsmanager.GetSecretValue"));
-        let ses = aws("AWS_ENDPOINT_URL_SESV2", &url).ses();
+        let ses = aws("AWS_ENDPOINT_URL_SESV2", &url).ses().clone();
         let (asked, _) = tokio::join!(peer.answer(&no), ses.get_account().send());
         assert!(asked.unwrap().starts_with("GET /v2/email/account "));
-        let sns = aws("AWS_ENDPOINT_URL_SNS", &url).sns();
+        let sns = aws("AWS_ENDPOINT_URL_SNS", &url).sns().clone();
         let (asked, _) = tokio::join!(peer.answer(&no), sns.list_topics().send());
         assert!(asked.unwrap().contains("Action=ListTopics"));
     }

@@ -18,18 +18,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::{
     client_config::{ClientConfig, Crm, Target, TargetKind},
-    clock::{Clock, Deadline},
+    clock::Deadline,
+    cold_start::{self, Aws, StartError},
     digest::sha256_hex,
     fault::{Fault, Faulty as _, chain},
-    ledger::contact_subject,
     observe::{self, Metric},
-    secret::{Secret, Secrets},
+    secret::Secret,
+    telling::{Shift, Teller},
 };
 
 use crate::{
     call::{CallError, Caller, Pace},
     crm::{self, CrmClient, Item, Tokens},
-    queue::{End, Gate, Streak},
+    queue::{End, Gate, NotFree, Streak},
     store::{Kept, Place, Store, StoreError, Stored},
     target::{self, TargetClient},
     task::{Outcome, Task, TaskState, What},
@@ -54,29 +55,24 @@ const KEEP_PERSON: SignedDuration = SignedDuration::from_hours(24 * 400);
 pub struct Courier {
     /// Where tasks are.
     pub store: Store,
-    /// The function's HTTP client.
-    pub http: reqwest::Client,
+    http: reqwest::Client,
+    aws: Aws,
     /// Stands in for the CRMs' origins in local runs and tests.
-    pub crm_base_url: Option<String>,
+    crm_base_url: Option<String>,
     /// The same for targets.
-    pub target_base_url: Option<String>,
+    target_base_url: Option<String>,
     /// Access tokens of CRMs that give them out.
-    pub tokens: Tokens,
-    /// Sends e-mail.
-    pub ses: aws_sdk_sesv2::Client,
-    /// Publishes.
-    pub sns: aws_sdk_sns::Client,
+    tokens: Tokens,
+    /// Every queue of the client, with how fast it may be called.
     paces: BTreeMap<String, Pace>,
     people: Mutex<HashMap<Place, String>>,
 }
 
 /// One invocation's right to work.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Turn<'a> {
-    /// Who works.
-    pub owner: &'a str,
-    /// When the function must have ended.
-    pub deadline: Deadline,
+    /// Who works, and until when.
+    pub shift: &'a Shift,
     /// When to begin nothing more: a batch of the stream is not kept waiting by a slow CRM.
     pub until: Deadline,
     /// Whether whatever is due is worked off, or just what was made now.
@@ -85,19 +81,18 @@ pub struct Turn<'a> {
 
 impl Turn<'_> {
     fn has_time(&self) -> bool {
-        self.deadline.remaining() > TIME_FOR_A_TASK && !self.until.remaining().is_zero()
+        self.shift.deadline.remaining() > TIME_FOR_A_TASK && !self.until.remaining().is_zero()
     }
 
-    fn lease_until(&self, now: Timestamp) -> Timestamp {
-        let millis = i64::try_from(self.deadline.remaining().as_millis()).unwrap_or(i64::MAX / 2);
-        now + SignedDuration::from_millis(millis.min(3_600_000)) + SignedDuration::from_secs(1)
+    fn owner(&self) -> &str {
+        &self.shift.owner.0
     }
 }
 
 /// Whom a queue is for.
 enum Whom<'a> {
     Crm(&'a str, &'a Crm),
-    Target(&'a Target),
+    Target(&'a str, &'a Target),
 }
 
 /// The queue of a CRM.
@@ -130,26 +125,17 @@ impl Kept for Person {
 /// One that tells, with everything that the telling takes.
 struct Working<'a> {
     courier: &'a Courier,
-    config: &'a ClientConfig,
-    secrets: &'a Secrets,
-    clock: &'a Clock,
+    teller: &'a Teller,
     queue: &'a str,
+    pace: &'a Pace,
     whom: Whom<'a>,
 }
 
 impl Courier {
-    /// For a client.
-    #[expect(clippy::too_many_arguments, reason = "each is a client or an address of its own, given once")]
-    pub fn new(
-        config: &ClientConfig,
-        store: Store,
-        http: reqwest::Client,
-        crm_base_url: Option<String>,
-        target_base_url: Option<String>,
-        tokens: Tokens,
-        ses: aws_sdk_sesv2::Client,
-        sns: aws_sdk_sns::Client,
-    ) -> Self {
+    /// For a client, over a function's own clients; the ledger's table and what stands in for the outside come from the
+    /// environment.
+    pub fn from_environment(config: &ClientConfig, http: reqwest::Client, aws: &Aws) -> Result<Self, StartError> {
+        let (db, table) = (aws.dynamodb(), cold_start::required("LEDGER_TABLE")?);
         let crm_pace = |(name, crm): (&String, &Crm)| {
             let calls = crm.requests_per_minute.unwrap_or_else(|| crm::default_requests_per_minute(&crm.kind));
             (crm_queue(name), Pace::per_minute(calls))
@@ -158,7 +144,16 @@ impl Courier {
             (target_queue(name), Pace::per_minute(target::default_requests_per_minute(&target.kind)))
         };
         let paces = config.crms.iter().map(crm_pace).chain(config.targets.iter().map(target_pace)).collect();
-        Self { store, http, crm_base_url, target_base_url, tokens, ses, sns, paces, people: Mutex::default() }
+        Ok(Self {
+            store: Store::new(db.clone(), table.clone()),
+            http,
+            aws: aws.clone(),
+            crm_base_url: cold_start::variable("CRM_BASE_URL"),
+            target_base_url: cold_start::variable("TARGET_BASE_URL"),
+            tokens: Tokens::new(db, table),
+            paces,
+            people: Mutex::default(),
+        })
     }
 
     /// Every queue of the client.
@@ -169,43 +164,47 @@ impl Courier {
     /// Works off a queue for as long as there is time: these tasks first, which the index may not show yet, then what is due.
     pub async fn work_off(
         &self,
-        config: &ClientConfig,
-        secrets: &Secrets,
-        clock: &Clock,
+        teller: &Teller,
         queue: &str,
         fresh: Vec<Place>,
         turn: &Turn<'_>,
     ) -> Result<(), StoreError> {
+        let Teller { config, clock, .. } = teller;
         let whom = match queue.split_once(':') {
             Some(("crm", name)) => config.crms.get_key_value(name).map(|(name, crm)| Whom::Crm(name, crm)),
-            Some(("target", name)) => config.targets.get(name).map(Whom::Target),
+            Some(("target", name)) => {
+                config.targets.get_key_value(name).map(|(name, target)| Whom::Target(name, target))
+            }
             _ => None,
         };
         // A queue that was taken out of the configuration keeps what waits in it until it is put in again.
-        let (Some(whom), true) = (whom, turn.has_time()) else { return Ok(()) };
-        let next = if turn.all { self.store.due(queue, clock.now(), PAGE).await? } else { fresh };
+        let (Some(whom), Some(pace), true) = (whom, self.paces.get(queue), turn.has_time()) else { return Ok(()) };
+        let mut next = fresh;
+        if turn.all {
+            let due = self.store.due(queue, clock.now(), PAGE).await?;
+            next.extend(due.into_iter().filter(|place| !next.contains(place)).collect::<Vec<_>>());
+        }
         if next.is_empty() {
             return Ok(());
         }
         let row = Place::state(queue);
         let now = clock.now();
         let take = |before: Option<&Gate>| {
-            let taken = Gate::take(before, turn.owner, turn.lease_until(now), now);
-            let closed = before.is_some_and(|gate| gate.closed_until.is_some_and(|until| now < until));
-            (taken.clone(), (taken, closed))
+            let taken = Gate::take(before, turn.owner(), turn.shift.lease_until(now), now);
+            (taken.as_ref().ok().cloned(), taken)
         };
-        let (taken, closed) = self.store.change(&row, take).await?;
-        let Some(gate) = taken else {
-            if closed {
+        let gate = match self.store.change(&row, take).await? {
+            Ok(gate) => gate,
+            Err(NotFree::Closed) => {
                 observe::count(&config.client, Metric::CrmUnavailable, now);
+                return Ok(());
             }
-            return Ok(());
+            Err(NotFree::Held) => return Ok(()),
         };
-        let pace = self.paces.get(queue);
-        if let (Some(pace), Some(next_turn)) = (pace, gate.next_turn) {
+        if let Some(next_turn) = gate.next_turn {
             pace.hold(Duration::try_from(next_turn.duration_since(now)).unwrap_or_default());
         }
-        let working = Working { courier: self, config, secrets, clock, queue, whom };
+        let working = Working { courier: self, teller, queue, pace, whom };
         let worked = working.through(next, turn).await;
         let end = match &worked {
             Ok(end) => end.clone(),
@@ -213,9 +212,9 @@ impl Courier {
         };
         working.report(&end);
         let now = clock.now();
-        let next_turn = pace.map(|pace| now + SignedDuration::try_from(pace.wait()).unwrap_or_default());
+        let next_turn = now + SignedDuration::try_from(pace.wait()).unwrap_or_default();
         let release =
-            |before: Option<&Gate>| (before.and_then(|gate| gate.release(turn.owner, &end, next_turn, now)), ());
+            |before: Option<&Gate>| (before.and_then(|gate| gate.release(turn.owner(), &end, next_turn, now)), ());
         self.store.change(&row, release).await?;
         worked.map(drop)
     }
@@ -226,23 +225,26 @@ impl Courier {
 }
 
 impl Working<'_> {
+    fn now(&self) -> Timestamp {
+        self.teller.clock.now()
+    }
+
     /// Takes tasks through, one after the other, until none is due.
     async fn through(&self, mut next: Vec<Place>, turn: &Turn<'_>) -> Result<End, StoreError> {
         let secret = match &self.whom {
-            Whom::Crm(name, _) => Some(self.config.crm_secret(name)),
-            Whom::Target(target) => match target.kind {
+            Whom::Crm(name, _) => Some(self.teller.config.crm_secret(name)),
+            Whom::Target(name, target) => match target.kind {
                 TargetKind::Slack | TargetKind::Teams | TargetKind::Webhook { .. } => {
-                    let name = self.queue.split_once(':').map_or(self.queue, |(_, name)| name);
-                    Some(self.config.target_secret(name))
+                    Some(self.teller.config.target_secret(name))
                 }
                 TargetKind::Email { .. } | TargetKind::Sns { .. } => None,
             },
         };
         let mut credential = None;
         if let Some(secret) = &secret {
-            match self.secrets.current(secret, self.clock.now()).await {
+            match self.teller.secrets.current(secret, self.now()).await {
                 Ok(value) => credential = Some(value),
-                Err(error) => return Ok(trouble(&CallError::from(error), false, self.clock.now())),
+                Err(error) => return Ok(trouble(&CallError::from(error), false, self.now())),
             }
         }
         let (mut end, mut streak) = (End::Idle, Streak::default());
@@ -274,7 +276,7 @@ impl Working<'_> {
                 // The secret may have been rotated since it was read.
                 if let (CallError::Credential { .. }, Some(secret), false) = (&error, &secret, refreshed) {
                     refreshed = true;
-                    if let Ok(Some(newer)) = self.secrets.refetch(secret, self.clock.now()).await {
+                    if let Ok(Some(newer)) = self.teller.secrets.refetch(secret, self.now()).await {
                         credential = Some(newer);
                         continue;
                     }
@@ -286,16 +288,16 @@ impl Working<'_> {
                 }
                 let failed = streak.failed();
                 if let (Some(wait), false) = (short_wait(&error), failed) {
-                    self.courier.paces.get(self.queue).inspect(|pace| pace.hold(wait));
+                    self.pace.hold(wait);
                 } else if failed || error.is_systems() || error.hung() {
-                    return Ok(trouble(&error, end == End::Works, self.clock.now()));
+                    return Ok(trouble(&error, end == End::Works, self.now()));
                 }
             }
             // The index may still show what was done a moment ago.
             if !turn.all || !progress {
                 return Ok(end);
             }
-            next = self.courier.store.due(self.queue, self.clock.now(), PAGE).await?;
+            next = self.courier.store.due(self.queue, self.now(), PAGE).await?;
             if next.is_empty() {
                 return Ok(end);
             }
@@ -312,12 +314,14 @@ impl Working<'_> {
     ) -> Result<Tried, StoreError> {
         let store = &self.courier.store;
         let Some(before) = store.get::<Task>(place).await? else { return Ok(Tried::Not) };
-        let now = self.clock.now();
-        let Ok(claimed) = before.value.claim(turn.owner, turn.lease_until(now), now) else { return Ok(Tried::Not) };
+        let now = self.now();
+        let Ok(claimed) = before.value.claim(turn.owner(), turn.shift.lease_until(now), now) else {
+            return Ok(Tried::Not);
+        };
         let Some(claimed) = store.put(place, claimed, Some(&before)).await? else { return Ok(Tried::Not) };
-        let patience = turn.deadline.remaining().saturating_sub(TIME_TO_SETTLE);
+        let patience = turn.shift.deadline.remaining().saturating_sub(TIME_TO_SETTLE);
         let told = tokio::time::timeout(patience, self.tell(&claimed.value, credential, secret)).await;
-        let now = self.clock.now();
+        let now = self.now();
         let (outcome, tried) = match told {
             Ok(Ok(outcome)) => (outcome, Tried::Told),
             Ok(Err(error)) => (not_told(&error, now), Tried::Failed(error)),
@@ -326,7 +330,7 @@ impl Working<'_> {
                 (Outcome::NotNow { until: None, doubtful: true, reason }, Tried::Not)
             }
         };
-        self.settle(place, &claimed, turn.owner, outcome, now).await?;
+        self.settle(place, &claimed, turn.owner(), outcome, now).await?;
         Ok(tried)
     }
 
@@ -349,9 +353,9 @@ impl Working<'_> {
             "task was tried"
         );
         if next.state == TaskState::Refused {
-            observe::count(&self.config.client, Metric::EntriesRefused, now);
+            observe::count(&self.teller.config.client, Metric::EntriesRefused, now);
         } else if next.state == TaskState::Waiting && next.tries >= TOO_MANY_TRIES {
-            observe::count(&self.config.client, Metric::CrmUnavailable, now);
+            observe::count(&self.teller.config.client, Metric::CrmUnavailable, now);
         }
         if self.courier.store.put(place, next, Some(claimed)).await?.is_none() {
             // Our lease ended before we did; whoever took over looks first.
@@ -363,9 +367,8 @@ impl Working<'_> {
     /// Tells what a task says, unless they know already.
     async fn tell(&self, task: &Task, credential: Option<&Secret>, secret: Option<&str>) -> Result<Outcome, CallError> {
         let courier = self.courier;
-        let fallback = Pace::per_minute(60);
-        let pace = courier.paces.get(self.queue).unwrap_or(&fallback);
-        let caller = |base_url| Caller { http: &courier.http, base_url, pace, secret: secret.unwrap_or_default() };
+        let secret = secret.unwrap_or_default();
+        let caller = |base_url| Caller { http: &courier.http, base_url, pace: self.pace, secret };
         match (&self.whom, &task.what) {
             (Whom::Crm(name, crm), What::Entry(item)) => {
                 let client = CrmClient {
@@ -377,19 +380,18 @@ impl Working<'_> {
                 };
                 self.enter(&client, item, task.doubtful).await
             }
-            (Whom::Target(target), What::Notice(notice)) => {
+            (Whom::Target(_, target), What::Notice(notice)) => {
                 let client = TargetClient {
                     kind: &target.kind,
                     caller: caller(courier.target_base_url.as_deref()),
                     credential: credential.cloned(),
-                    ses: &courier.ses,
-                    sns: &courier.sns,
+                    aws: &courier.aws,
                 };
                 let mut notice = notice.clone();
                 notice.repeated = task.doubtful;
-                client.call(&notice, self.clock.now()).await.map(|()| Outcome::Done(None))
+                client.call(&notice, self.now()).await.map(|()| Outcome::Done(None))
             }
-            (Whom::Crm(..), What::Notice(_)) | (Whom::Target(_), What::Entry(_)) => {
+            (Whom::Crm(..), What::Notice(_)) | (Whom::Target(..), What::Entry(_)) => {
                 Ok(Outcome::Refused("it stands in the queue of somebody else".to_owned()))
             }
         }
@@ -400,7 +402,7 @@ impl Working<'_> {
         if !client.has_people() {
             return self.enter_at(client, None, item, doubtful).await.map(Outcome::Done);
         }
-        let contact = contact_subject(&self.config.client, &item.phone);
+        let contact = self.teller.ledger.contact(&item.phone);
         // Another account of the same system has other people under the same ids. A credential that was only replaced costs
         // a look-up for each.
         let account = format!("{:?} {}", client.kind, client.credential.expose());
@@ -414,7 +416,7 @@ impl Working<'_> {
                 entered => return entered.map(Outcome::Done),
             }
         }
-        let now = self.clock.now();
+        let now = self.now();
         let Some(person) = client.person(&item.phone, item.name.as_deref(), now).await? else {
             return Ok(Outcome::LeftOut("nobody has this number there, and the configuration says to make nobody"));
         };
@@ -429,7 +431,7 @@ impl Working<'_> {
         item: &Item,
         doubtful: bool,
     ) -> Result<Option<String>, CallError> {
-        let now = self.clock.now();
+        let now = self.now();
         if doubtful && let Some(there) = client.find_entry(person, item, now).await? {
             return Ok(Some(there));
         }
@@ -467,7 +469,7 @@ impl Working<'_> {
     fn report(&self, end: &End) {
         if let End::Trouble { unauthorized, reason, .. } = end {
             let metric = if *unauthorized { Metric::CrmUnauthorized } else { Metric::CrmUnavailable };
-            observe::count(&self.config.client, metric, self.clock.now());
+            observe::count(&self.teller.config.client, metric, self.now());
             tracing::warn!(queue = self.queue, "what is for it waits: {reason}");
         }
     }

@@ -43,7 +43,7 @@ use shared::{
 };
 
 use courier::Courier;
-use store::{Store, StoreError};
+use store::StoreError;
 use sync::{Fresh, Work};
 use wish::{Done, Wish, WishError};
 
@@ -111,18 +111,8 @@ impl Sync {
         let config = cold_start::client_config()?;
         let http = cold_start::http_client()?;
         let aws = Aws::from_environment(&http)?;
-        let (db, table) = (aws.dynamodb(), cold_start::required("LEDGER_TABLE")?);
-        let inbox = Inbox::new(db.clone(), cold_start::required("LINE_INBOX_TABLE")?, config.keep.inbox_days);
-        let courier = Courier::new(
-            &config,
-            Store::new(db.clone(), table.clone()),
-            http.clone(),
-            cold_start::variable("CRM_BASE_URL"),
-            cold_start::variable("TARGET_BASE_URL"),
-            crm::Tokens::new(db, table),
-            aws.ses(),
-            aws.sns(),
-        );
+        let inbox = Inbox::new(aws.dynamodb(), cold_start::required("LINE_INBOX_TABLE")?, config.keep.inbox_days);
+        let courier = Courier::from_environment(&config, http.clone(), &aws)?;
         let sync = Self { teller: Teller::from_environment(config, http, &aws)?, inbox, courier };
         aws.open_dynamodb().await;
         Ok(sync)

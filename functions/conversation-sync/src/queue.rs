@@ -60,9 +60,18 @@ pub enum End {
     },
 }
 
+/// Why a queue cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFree {
+    /// It is left alone for a while.
+    Closed,
+    /// Somebody else has it.
+    Held,
+}
+
 impl Gate {
     /// Takes the queue, if nobody has it and it may be called; `before` is its row.
-    pub fn take(before: Option<&Self>, owner: &str, lease_until: Timestamp, now: Timestamp) -> Option<Self> {
+    pub fn take(before: Option<&Self>, owner: &str, lease_until: Timestamp, now: Timestamp) -> Result<Self, NotFree> {
         let mut next = before.cloned().unwrap_or(Self {
             holder: None,
             closed_until: None,
@@ -71,19 +80,21 @@ impl Gate {
             next_turn: None,
             touched_at: now,
         });
-        let held = next.holder.as_ref().is_some_and(|(holder, until)| holder != owner && now < *until);
-        if held || next.closed_until.is_some_and(|until| now < until) {
-            return None;
+        if next.closed_until.is_some_and(|until| now < until) {
+            return Err(NotFree::Closed);
+        }
+        if next.holder.as_ref().is_some_and(|(holder, until)| holder != owner && now < *until) {
+            return Err(NotFree::Held);
         }
         next.holder = Some((owner.to_owned(), lease_until));
         next.touched_at = now;
-        Some(next)
+        Ok(next)
     }
 
     /// Lets it go; nothing if it is another's by now.
-    pub fn release(&self, owner: &str, end: &End, next_turn: Option<Timestamp>, now: Timestamp) -> Option<Self> {
+    pub fn release(&self, owner: &str, end: &End, next_turn: Timestamp, now: Timestamp) -> Option<Self> {
         self.holder.as_ref().filter(|(holder, _)| holder == owner)?;
-        let mut next = Self { holder: None, next_turn: next_turn.or(self.next_turn), touched_at: now, ..self.clone() };
+        let mut next = Self { holder: None, next_turn: Some(next_turn), touched_at: now, ..self.clone() };
         match end {
             End::Idle => {}
             End::Works => {
@@ -146,13 +157,13 @@ mod tests {
     #[test]
     fn a_queue_has_one_writer_until_it_lets_go_or_dies() {
         let held = Gate::take(None, "a", at(60), at(0)).unwrap();
-        assert_eq!(Gate::take(Some(&held), "b", at(70), at(10)), None);
-        assert!(Gate::take(Some(&held), "a", at(70), at(10)).is_some(), "its own");
-        assert!(Gate::take(Some(&held), "b", at(120), at(60)).is_some(), "it died");
+        assert_eq!(Gate::take(Some(&held), "b", at(70), at(10)), Err(NotFree::Held));
+        assert!(Gate::take(Some(&held), "a", at(70), at(10)).is_ok(), "its own");
+        assert!(Gate::take(Some(&held), "b", at(120), at(60)).is_ok(), "it died");
         let taken = Gate::take(Some(&held), "b", at(120), at(60)).unwrap();
-        assert_eq!(taken.release("a", &End::Works, None, at(61)), None, "whoever slept changes nothing");
-        let free = held.release("a", &End::Works, Some(at(3)), at(2)).unwrap();
-        assert!(free.next_turn == Some(at(3)) && Gate::take(Some(&free), "b", at(70), at(2)).is_some());
+        assert_eq!(taken.release("a", &End::Works, at(61), at(61)), None, "whoever slept changes nothing");
+        let free = held.release("a", &End::Works, at(3), at(2)).unwrap();
+        assert!(free.next_turn == Some(at(3)) && Gate::take(Some(&free), "b", at(70), at(2)).is_ok());
     }
 
     #[test]
@@ -161,10 +172,10 @@ mod tests {
         let mut now = at(0);
         let mut rests = Vec::new();
         for _ in 0..6 {
-            gate = gate.release("a", &trouble(), None, now).unwrap();
+            gate = gate.release("a", &trouble(), now, now).unwrap();
             let until = gate.closed_until.unwrap();
             rests.push(until.duration_since(now).as_secs());
-            assert_eq!(Gate::take(Some(&gate), "a", now, now), None);
+            assert_eq!(Gate::take(Some(&gate), "a", now, now), Err(NotFree::Closed));
             now = until;
             gate = Gate::take(Some(&gate), "a", now + SignedDuration::from_secs(60), now).unwrap();
         }
@@ -175,11 +186,11 @@ mod tests {
             unauthorized: false,
             reason: String::new(),
         };
-        assert_eq!(gate.release("a", &said, None, now).unwrap().closed_until, Some(now + SignedDuration::from_secs(7)));
+        assert_eq!(gate.release("a", &said, now, now).unwrap().closed_until, Some(now + SignedDuration::from_secs(7)));
         let End::Trouble { until, unauthorized, reason, .. } = trouble() else { panic!() };
         let again = End::Trouble { worked: true, until, unauthorized, reason };
-        assert_eq!(gate.release("a", &again, None, now).unwrap().closed_until, Some(now + REST[0]));
-        let works = gate.release("a", &End::Works, None, now).unwrap();
+        assert_eq!(gate.release("a", &again, now, now).unwrap().closed_until, Some(now + REST[0]));
+        let works = gate.release("a", &End::Works, now, now).unwrap();
         assert_eq!((works.closed, works.closed_until), (0, None));
     }
 }

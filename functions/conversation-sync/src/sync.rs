@@ -468,21 +468,15 @@ impl Sync {
 
     /// Works off queues side by side until then: those with new tasks, or all of them.
     pub(crate) async fn work_off(&self, work: &Work<'_>, all: bool, until: Deadline) {
-        let turn = Turn { owner: &work.shift.owner.0, deadline: work.shift.deadline, until, all };
+        let turn = &Turn { shift: work.shift, until, all };
         let each = self.courier.queues().filter_map(|queue| {
             let fresh = work.fresh.of(queue);
             (all || !fresh.is_empty()).then_some((queue, fresh))
         });
-        let each = each.map(|(queue, fresh)| {
-            let turn = turn.clone();
-            async move {
-                let Self { teller, courier, .. } = self;
-                let worked =
-                    courier.work_off(&teller.config, &teller.secrets, &teller.clock, queue, fresh, &turn).await;
-                // What is in a queue is found again; a batch of the stream is not held up by it.
-                if let Err(error) = worked {
-                    tracing::error!(queue = queue, "{}", chain(&error));
-                }
+        let each = each.map(|(queue, fresh)| async move {
+            // What is in a queue is found again; a batch of the stream is not held up by it.
+            if let Err(error) = self.courier.work_off(&self.teller, queue, fresh, turn).await {
+                tracing::error!(queue = queue, "{}", chain(&error));
             }
         });
         futures::future::join_all(each).await;

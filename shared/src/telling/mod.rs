@@ -190,7 +190,8 @@ impl Shift {
         transition(row, &Change::Claim { owner: self.owner.clone(), lease_until: self.lease_until(now) }, now)
     }
 
-    fn lease_until(&self, now: Timestamp) -> Timestamp {
+    /// Until when whatever it claims at `now` is its own.
+    pub fn lease_until(&self, now: Timestamp) -> Timestamp {
         // Beyond the deadline a frozen or slow process is dead; the second covers rounding.
         let millis = i64::try_from(self.deadline.remaining().as_millis()).unwrap_or(i64::MAX / 2);
         now + SignedDuration::from_millis(millis.min(3_600_000)) + SignedDuration::from_secs(1)

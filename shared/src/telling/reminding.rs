@@ -7,7 +7,7 @@ use crate::{
     appointment::{Appointment, Outcome},
     client_config::Line,
     contact::Phone,
-    ledger::{Change, Claim, News, QUIET_HOURS, Row, SPOKEN_ZONE, State, contact_subject},
+    ledger::{Change, Claim, News, QUIET_HOURS, Row, SPOKEN_ZONE, State},
     line::Reservation,
     observe::{self, Metric},
 };
@@ -165,7 +165,7 @@ impl Teller {
 
     /// Where the wish of a reminder's reader is written down.
     pub(super) fn contact(&self, phone: Option<&Phone>) -> String {
-        phone.map_or_else(|| "contact:nobody".to_owned(), |phone| contact_subject(&self.config.client, phone))
+        phone.map_or_else(|| "contact:nobody".to_owned(), |phone| self.ledger.contact(phone))
     }
 
     /// Claims a row for nothing but to write a change down.

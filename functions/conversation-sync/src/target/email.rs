@@ -29,7 +29,8 @@ pub(super) async fn call(
     let mail = mail(notice).map_err(|error| CallError::AwsUnreachable(Box::new(error)))?;
     target.caller.pace.turn().await;
     let sent = target
-        .ses
+        .aws
+        .ses()
         .send_email()
         .from_email_address(from)
         .destination(Destination::builder().set_to_addresses(Some(to.to_vec())).build())

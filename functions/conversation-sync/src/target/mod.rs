@@ -16,7 +16,7 @@ mod webhook;
 
 use jiff::Timestamp;
 use reqwest::Url;
-use shared::{client_config::TargetKind, secret::Secret};
+use shared::{client_config::TargetKind, cold_start::Aws, secret::Secret};
 
 use crate::{
     call::{CallError, Caller},
@@ -31,10 +31,8 @@ pub struct TargetClient<'a> {
     pub caller: Caller<'a>,
     /// Its secret: an address, or what signs. E-mail and SNS have none.
     pub credential: Option<Secret>,
-    /// Sends e-mail, tries once.
-    pub ses: &'a aws_sdk_sesv2::Client,
-    /// Publishes, tries once.
-    pub sns: &'a aws_sdk_sns::Client,
+    /// Sends e-mail and publishes.
+    pub aws: &'a Aws,
 }
 
 impl TargetClient<'_> {

@@ -21,7 +21,8 @@ pub(super) async fn call(target: &TargetClient<'_>, topic_arn: &str, notice: &No
     let group = hash(notice.conversation.as_deref().or(notice.phone.as_ref().map(Phone::expose)).unwrap_or(&notice.id));
     target.caller.pace.turn().await;
     let published = target
-        .sns
+        .aws
+        .sns()
         .publish()
         .topic_arn(topic_arn)
         .subject(subject(notice))

@@ -31,7 +31,7 @@ async fn call(kind: &TargetKind, credential: Option<&str>, notice: &Notice, url:
         secret: "tellonce/demo/targets/team",
     };
     let credential = credential.map(Secret::new);
-    let target = TargetClient { kind, caller, credential, ses: &aws.ses(), sns: &aws.sns() };
+    let target = TargetClient { kind, caller, credential, aws: &aws };
     target.call(notice, "2026-11-19T10:06:00Z".parse().unwrap()).await
 }
 
