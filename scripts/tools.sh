@@ -1,13 +1,15 @@
-# Sourced, not run: puts the deployment's tools (sam, cfn-lint, cargo-lambda, MiniStack) on PATH, and installs them first where
-# they are missing. They live outside the tree, in $TELLONCE_TOOLS; the folder can be thrown away at any time.
+# Sourced, not run: puts the tools of checks and deployment on PATH (typos, sam, cfn-lint,
+# cargo-lambda, MiniStack), and installs missing ones first. They live outside the tree, in
+# $TELLONCE_TOOLS; the folder can be deleted at any time.
 # shellcheck shell=bash
 
 TELLONCE_TOOLS="${TELLONCE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tellonce-tools}"
 export TELLONCE_TOOLS SAM_CLI_TELEMETRY=0
-# sam wants a region even where it calls nobody.
+# sam needs a region even for commands that send no request.
 export AWS_DEFAULT_REGION="${AWS_DEFAULT_REGION:-eu-central-1}"
 
-# tools_environment NAME REQUIREMENTS: a Python environment that is made anew when its requirements change.
+# tools_environment NAME REQUIREMENTS: a Python environment, installed again when its requirements
+# change.
 tools_environment() {
   local folder="$TELLONCE_TOOLS/$1" wanted="$2"
   if ! cmp -s "$wanted" "$folder/installed.txt"; then
@@ -21,6 +23,7 @@ tools_environment() {
 }
 
 tools_here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+tools_environment checks "$tools_here/requirements-checks.txt"
 tools_environment sam "$tools_here/requirements.txt"
 tools_environment emulator "$tools_here/requirements-emulator.txt"
-export PATH="$TELLONCE_TOOLS/sam/bin:$PATH"
+export PATH="$TELLONCE_TOOLS/sam/bin:$TELLONCE_TOOLS/checks/bin:$PATH"
