@@ -1,4 +1,4 @@
-//! `tellonce check`: what is wrong with a client's folder, where, and what to do; which secrets to create; and where forms are
+//! `run_tellonce check`: what is wrong with a client's folder, where, and what to do; which secrets to create; and where forms are
 //! looked at for what.
 
 use std::{
@@ -8,63 +8,63 @@ use std::{
 };
 
 use anyhow::Context as _;
-use shared::{
-    check::{Examined, Finding, Severity, examine},
+use tellonce_core::{
+    check::{CheckReport, Finding, Severity, check_file},
     client_config::ClientConfig,
 };
 
 use crate::{
-    Said, forms,
-    secrets::{Needed, SecretsFile, needed},
+    CommandOutput, forms,
+    secrets::{NeededSecret, SecretsFile, list_needed_secrets},
 };
 
 /// Checks a client's folder and says what was found.
-pub(crate) fn run(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<Said> {
+pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<CommandOutput> {
     let file = folder.join("client.toml");
     let text = std::fs::read_to_string(&file).with_context(|| {
         format!("{} cannot be read; name the client's folder, like `tellonce check clients/demo`", file.display())
     })?;
-    let Examined { config, findings } = examine(&text);
+    let CheckReport { config, findings } = check_file(&text);
     let mut found: Vec<(PathBuf, Finding)> = findings.into_iter().map(|finding| (file.clone(), finding)).collect();
-    found.extend(beside(folder, config.as_ref()));
-    if let (Some(config), Some(file)) = (&config, secrets_file(folder, secrets)) {
+    found.extend(find_missing_files(folder, config.as_ref()));
+    if let (Some(config), Some(file)) = (&config, locate_secrets_file(folder, secrets)) {
         let secrets = SecretsFile::read(&file)?;
         found.extend(secrets.check(config).into_iter().map(|finding| (file.clone(), finding)));
     }
     let mut text = String::new();
-    for (file, Finding { severity, line, what, remedy }) in &found {
-        writeln!(text, "{}:{line}: {}: {what}\n  → {remedy}", file.display(), name(*severity))?;
+    for (file, Finding { severity, line, problem: what, remedy }) in &found {
+        writeln!(text, "{}:{line}: {}: {what}\n  → {remedy}", file.display(), severity_name(*severity))?;
     }
     if let Some(config) = &config {
         list_secrets(config, &mut text)?;
-        forms::list(config, &mut text)?;
+        forms::list_forms(config, &mut text)?;
     }
     let count = |severity| found.iter().filter(|(_, finding)| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let summary = match &config {
-        Some(config) => contents(config),
+        Some(config) => summarize_config(config),
         None => "the functions could not load it".to_owned(),
     };
-    let (errors_said, warnings_said) = (counted(errors, "error"), counted(warnings, "warning"));
-    writeln!(text, "{}: {errors_said}, {warnings_said} ({summary})", folder.display())?;
-    Ok(Said { text, code: if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE } })
+    let (error_count, warning_count) = (format_count(errors, "error"), format_count(warnings, "warning"));
+    writeln!(text, "{}: {error_count}, {warning_count} ({summary})", folder.display())?;
+    Ok(CommandOutput { text, code: if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE } })
 }
 
-fn name(severity: Severity) -> &'static str {
+fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
     }
 }
 
-/// What has to lie beside `client.toml`.
-fn beside(folder: &Path, config: Option<&ClientConfig>) -> Vec<(PathBuf, Finding)> {
+/// What has to lie beside `copy_demo_client.toml`.
+fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(PathBuf, Finding)> {
     let mut found = Vec::new();
     let mut missing = |file: &str, why: &str, remedy: &str| {
         let path = folder.join(file);
         if !path.is_file() {
             let (what, remedy) = (format!("{file} is missing: {why}"), remedy.to_owned());
-            found.push((path, Finding { severity: Severity::Error, line: 1, what, remedy }));
+            found.push((path, Finding { severity: Severity::Error, line: 1, problem: what, remedy }));
         }
     };
     missing(
@@ -81,7 +81,7 @@ fn beside(folder: &Path, config: Option<&ClientConfig>) -> Vec<(PathBuf, Finding
         let finding = Finding {
             severity: Severity::Warning,
             line: 1,
-            what: format!("the folder is called `{own_name}` and the client `{}`", config.client),
+            problem: format!("the folder is called `{own_name}` and the client `{}`", config.client),
             remedy: "give both the same name: the deployment names each of them".to_owned(),
         };
         found.push((folder.join("client.toml"), finding));
@@ -89,7 +89,7 @@ fn beside(folder: &Path, config: Option<&ClientConfig>) -> Vec<(PathBuf, Finding
     found
 }
 
-fn secrets_file(folder: &Path, chosen: Option<&Path>) -> Option<PathBuf> {
+fn locate_secrets_file(folder: &Path, chosen: Option<&Path>) -> Option<PathBuf> {
     let usual = folder.join("secrets.json");
     chosen.map(Path::to_owned).or_else(|| usual.is_file().then_some(usual))
 }
@@ -99,7 +99,7 @@ fn secrets_file(folder: &Path, chosen: Option<&Path>) -> Option<PathBuf> {
 fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
     let client = &config.client;
     writeln!(text, "\nSecrets of `{client}`. Each command waits for its value: paste it, press Enter, then Ctrl-D.\n")?;
-    for Needed { name, what, .. } in needed(config) {
+    for NeededSecret { name, description: what, .. } in list_needed_secrets(config) {
         writeln!(text, "  # {what}")?;
         writeln!(text, "  aws secretsmanager create-secret --name {name} --secret-string file:///dev/stdin\n")?;
     }
@@ -107,21 +107,22 @@ fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
     writeln!(text, "Another value later: {put}\n")
 }
 
-fn contents(config: &ClientConfig) -> String {
+fn summarize_config(config: &ClientConfig) -> String {
     let reminders = config.calendars.values().map(|calendar| calendar.reminders.len()).sum();
-    let told = [counted(config.messages.len(), "message"), counted(reminders, "reminder")].join(" and ");
+    let message_counts =
+        [format_count(config.messages.len(), "message"), format_count(reminders, "reminder")].join(" and ");
     [
-        counted(config.lines.len(), "line"),
-        counted(config.stores.len(), "store"),
-        counted(config.calendars.len(), "calendar"),
-        counted(config.forms.len(), "form"),
-        counted(config.crms.len(), "CRM"),
-        counted(config.escalations.len(), "escalation"),
-        format!("{told} in {}", counted(config.languages.len(), "language")),
+        format_count(config.lines.len(), "line"),
+        format_count(config.stores.len(), "store"),
+        format_count(config.calendars.len(), "calendar"),
+        format_count(config.forms.len(), "form"),
+        format_count(config.crms.len(), "CRM"),
+        format_count(config.escalations.len(), "escalation"),
+        format!("{message_counts} in {}", format_count(config.languages.len(), "language")),
     ]
     .join(", ")
 }
 
-fn counted(count: usize, what: &str) -> String {
+fn format_count(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -3,14 +3,16 @@
 
 use std::fmt::{self, Write as _};
 
-use lead_first_touch::facts::{Fact, looked_for};
-use shared::client_config::{Across, ClientConfig, ConsentRule, Form, Limit, OnRepeat, Span};
+use lead_first_touch::facts::{LeadFact, usual_names};
+use tellonce_core::client_config::{
+    ClientConfig, ConsentRule, FormConfig, LeadLimit, RepeatAction, RepeatScope, TimeSpan,
+};
 
 /// So many of the names that a fact is looked for under are shown.
-const SHOWN: usize = 3;
+const MAX_SHOWN_NAMES: usize = 3;
 
 /// Two lines for each form, after what is true of all of them.
-pub(crate) fn list(config: &ClientConfig, text: &mut String) -> fmt::Result {
+pub(crate) fn list_forms(config: &ClientConfig, text: &mut String) -> fmt::Result {
     if config.forms.is_empty() {
         return Ok(());
     }
@@ -20,29 +22,30 @@ pub(crate) fn list(config: &ClientConfig, text: &mut String) -> fmt::Result {
         config.client
     )?;
     writeln!(text, "by its usual names; `tellonce preview` shows in which field of a recorded submission:\n")?;
-    for fact in Fact::ALL {
-        let names = looked_for(fact);
-        let more = if names.len() > SHOWN { ", …" } else { "" };
-        writeln!(text, "  {:<13} {}{more}", fact.name(), names[..names.len().min(SHOWN)].join(", "))?;
+    for fact in LeadFact::ALL {
+        let names = usual_names(fact);
+        let more = if names.len() > MAX_SHOWN_NAMES { ", …" } else { "" };
+        writeln!(text, "  {:<13} {}{more}", fact.config_name(), names[..names.len().min(MAX_SHOWN_NAMES)].join(", "))?;
     }
     writeln!(text)?;
     for (name, form) in &config.forms {
-        writeln!(text, "  {name} ({}): {}", form.kind, named(form))?;
-        writeln!(text, "      {}; {}", agreed(&form.consent), greeted(config, form))?;
+        writeln!(text, "  {name} ({}): {}", form.kind, describe_fields(form))?;
+        writeln!(text, "      {}; {}", describe_consent(&form.consent), describe_greetings(config, form))?;
     }
     writeln!(text)
 }
 
 /// Which facts stand where the client says.
-fn named(form: &Form) -> String {
-    let fields = Fact::ALL.iter().filter_map(|fact| Some((fact.name(), fact.configured(&form.fields)?)));
+fn describe_fields(form: &FormConfig) -> String {
+    let fields =
+        LeadFact::ALL.iter().filter_map(|fact| Some((fact.config_name(), fact.configured_field(&form.fields)?)));
     let test = form.fields.test.as_deref().map(|field| ("test", field));
     let choice = form.choice.as_ref().map(|rule| ("choice", rule.field.as_str()));
     let named: Vec<_> = fields.chain(test).chain(choice).map(|(fact, field)| format!("{fact} in `{field}`")).collect();
     if named.is_empty() { "everything by its usual names".to_owned() } else { named.join(", ") }
 }
 
-fn agreed(rule: &ConsentRule) -> String {
+fn describe_consent(rule: &ConsentRule) -> String {
     match rule {
         ConsentRule::Field { field, accepts } if accepts.is_empty() => format!("agreed by a yes in `{field}`"),
         ConsentRule::Field { field, accepts } => {
@@ -54,33 +57,33 @@ fn agreed(rule: &ConsentRule) -> String {
 }
 
 /// Whose numbers, and how often.
-fn greeted(config: &ClientConfig, form: &Form) -> String {
+fn describe_greetings(config: &ClientConfig, form: &FormConfig) -> String {
     let own = [form.country.as_ref().unwrap_or(&config.country).clone()];
     let countries = if form.countries.is_empty() { &own[..] } else { &form.countries };
     let across = match form.repeat.across {
-        Across::Form => {
-            let Limit { leads, within } = form.per_phone;
-            format!("over this form, and {leads} times in {} over all", span(within))
+        RepeatScope::Form => {
+            let LeadLimit { leads, within } = form.per_phone;
+            format!("over this form, and {leads} times in {} over all", format_span(within))
         }
-        Across::Forms => "over all forms".to_owned(),
+        RepeatScope::Forms => "over all forms".to_owned(),
     };
-    let told = if form.repeat.then == OnRepeat::Escalate { ", else a human is told" } else { "" };
+    let escalation = if form.repeat.then == RepeatAction::Escalate { ", else a human is told" } else { "" };
     let ids = if form.form_ids.is_empty() {
         String::new()
     } else {
         format!("; only of its forms {}", form.form_ids.join(", "))
     };
     format!(
-        "numbers of {}, once in {} {across}{told}; held beyond {} leads in {}{ids}",
+        "numbers of {}, once in {} {across}{escalation}; held beyond {} leads in {}{ids}",
         countries.join(", "),
-        span(form.repeat.within),
+        format_span(form.repeat.within),
         form.burst.leads,
-        span(form.burst.within)
+        format_span(form.burst.within)
     )
 }
 
 /// As somebody would write it in the file: `7d`.
-fn span(Span(span): Span) -> String {
+fn format_span(TimeSpan(span): TimeSpan) -> String {
     let minutes = span.as_mins();
     match (minutes % 1440, minutes % 60) {
         (0, _) => format!("{}d", minutes / 1440),
@@ -96,8 +99,8 @@ mod tests {
     #[test]
     fn a_span_is_written_as_in_the_file() {
         for written in ["7d", "36h", "90m", "10m", "1d"] {
-            assert_eq!(span(written.parse().unwrap()), written);
+            assert_eq!(format_span(written.parse().unwrap()), written);
         }
-        assert_eq!(span("24h".parse().unwrap()), "1d");
+        assert_eq!(format_span("24h".parse().unwrap()), "1d");
     }
 }

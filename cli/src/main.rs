@@ -1,6 +1,6 @@
-//! `tellonce`, the agency's tool: checks a client's configuration and shows what would be said, without sending anything.
+//! `run_tellonce`, the agency's tool: checks a client's configuration and shows what would be said, without sending anything.
 //!
-//! `check` is to be run before every deployment, `preview` while texts and stores are set up, `schema` when the
+//! `check` is to be run before every deployment, `run_preview` while texts and stores are set up, `schema` when the
 //! configuration's types change. These work offline and touch no account. `webhook register` is the exception: run once for each
 //! line, it makes one call to EZWhatsApp, after having asked.
 #![expect(clippy::print_stderr, reason = "a command line tells its errors on standard error")]
@@ -22,13 +22,13 @@ use clap::{Parser, Subcommand};
 /// Checks and previews the configuration of a tellonce client, and registers its lines at EZWhatsApp.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
-struct Arguments {
+struct CliArguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Says what is wrong with a client's folder, and which secrets it needs. Exit code 1 if anything is an error.
     Check {
         /// The client's folder, e.g. clients/demo.
@@ -42,20 +42,20 @@ enum Command {
     Schema,
     /// Runs recorded deliveries through the code that is deployed and shows, as a line of JSON each, what would be said.
     /// Nothing is sent.
-    Preview(preview::Arguments),
+    Preview(preview::PreviewArguments),
     /// Tells EZWhatsApp where to report what happens on a line.
     #[command(subcommand)]
-    Webhook(webhook::Command),
+    Webhook(webhook::WebhookCommand),
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Check { folder, secrets } => check::run(&folder, secrets.as_deref()),
-        Command::Schema => schema::text().map(Said::well),
-        Command::Preview(arguments) => preview::run(&arguments),
-        Command::Webhook(command) => webhook::run(&command),
+    let done = match CliArguments::parse().command {
+        CliCommand::Check { folder, secrets } => check::run_check(&folder, secrets.as_deref()),
+        CliCommand::Schema => schema::render_schema().map(CommandOutput::from_text),
+        CliCommand::Preview(arguments) => preview::run_preview(&arguments),
+        CliCommand::Webhook(command) => webhook::run_command(&command),
     };
-    match done.and_then(Said::aloud) {
+    match done.and_then(CommandOutput::print) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -65,18 +65,18 @@ fn main() -> ExitCode {
 }
 
 /// What a command has to say.
-struct Said {
+struct CommandOutput {
     text: String,
     code: ExitCode,
 }
 
-impl Said {
-    fn well(text: String) -> Self {
+impl CommandOutput {
+    fn from_text(text: String) -> Self {
         Self { text, code: ExitCode::SUCCESS }
     }
 
     /// Prints it. Whoever stops reading early (`| head`) has read enough.
-    fn aloud(self) -> anyhow::Result<ExitCode> {
+    fn print(self) -> anyhow::Result<ExitCode> {
         match std::io::stdout().lock().write_all(self.text.as_bytes()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(self.code),

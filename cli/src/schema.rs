@@ -1,20 +1,20 @@
-//! The JSON schema of `client.toml`, generated from the types that read it.
+//! The JSON schema of `copy_demo_client.toml`, generated from the types that read it.
 
 use serde_json::{Value, json};
-use shared::client_config::{ClientConfig, Milestone};
+use tellonce_core::client_config::{ClientConfig, Milestone};
 
-/// A time before an appointment, as [`shared::client_config::Stage`] reads it.
-const STAGE: &str = r"^([0-9]+[mhd]|(morning of|day of|day before|[0-9]+ days before) at [0-9]{1,2}:[0-9]{2})$";
+/// A time before an appointment, as [`tellonce_core::load_client_config::ReminderStage`] reads it.
+const STAGE_PATTERN: &str = r"^([0-9]+[mhd]|(morning of|day of|day before|[0-9]+ days before) at [0-9]{1,2}:[0-9]{2})$";
 
-/// The schema, as `clients/client.schema.json` has it.
-pub(crate) fn text() -> anyhow::Result<String> {
+/// The schema, as `clients/copy_demo_client.schema.json` has it.
+pub(crate) fn render_schema() -> anyhow::Result<String> {
     let mut schema = serde_json::to_value(schemars::schema_for!(ClientConfig))?;
     // The generator knows a map's values, not the names that its keys can have.
     if let Some(messages) = schema.pointer_mut("/properties/messages").and_then(Value::as_object_mut) {
         messages.insert("propertyNames".to_owned(), json!({ "enum": Milestone::ALL }));
     }
     if let Some(reminders) = schema.pointer_mut("/$defs/Calendar/properties/reminders").and_then(Value::as_object_mut) {
-        reminders.insert("propertyNames".to_owned(), json!({ "pattern": STAGE }));
+        reminders.insert("propertyNames".to_owned(), json!({ "pattern": STAGE_PATTERN }));
     }
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
@@ -25,15 +25,15 @@ mod tests {
 
     #[test]
     fn the_schema_in_the_repository_is_up_to_date() {
-        let kept = include_str!("../../clients/client.schema.json");
+        let committed = include_str!("../../clients/client.schema.json");
         let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let remedy = "run: cargo run --bin tellonce -- schema > clients/client.schema.json";
-        assert!(parsed(kept) == parsed(&text().unwrap()), "{remedy}");
+        assert!(parsed(committed) == parsed(&render_schema().unwrap()), "{remedy}");
     }
 
     #[test]
-    fn editors_learn_the_milestones_and_the_kinds_of_store() {
-        let schema: Value = serde_json::from_str(&text().unwrap()).unwrap();
+    fn the_schema_lists_the_milestones_and_the_kinds_of_store() {
+        let schema: Value = serde_json::from_str(&render_schema().unwrap()).unwrap();
         let milestones = &schema["properties"]["messages"]["propertyNames"]["enum"];
         assert_eq!(milestones.as_array().map(Vec::len), Some(Milestone::ALL.len()));
         assert_eq!(schema["$defs"]["StoreKindName"]["enum"], json!(["shopify", "woocommerce", "custom"]));
@@ -41,7 +41,10 @@ mod tests {
             schema["$defs"]["CalendarKindName"]["enum"],
             json!(["calcom", "calendly", "acuity", "square", "custom", "ics"])
         );
-        assert_eq!(schema["$defs"]["Calendar"]["properties"]["reminders"]["propertyNames"]["pattern"], json!(STAGE));
+        assert_eq!(
+            schema["$defs"]["Calendar"]["properties"]["reminders"]["propertyNames"]["pattern"],
+            json!(STAGE_PATTERN)
+        );
         assert_eq!(schema["additionalProperties"], json!(false));
     }
 }

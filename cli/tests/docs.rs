@@ -5,28 +5,28 @@ mod common;
 
 use std::fmt::Write as _;
 
-use common::{root, tellonce};
+use common::{repository_root, run_tellonce};
 use serde_json::Value;
-use shared::{
-    check::examine,
+use tellonce_core::{
+    check::check_file,
     client_config::Milestone,
-    wording::{Kind, Topic},
+    wording::{TemplateTopic, VariableKind},
 };
 
-fn document(name: &str) -> String {
-    std::fs::read_to_string(root().join("docs").join(name)).unwrap()
+fn read_document(name: &str) -> String {
+    std::fs::read_to_string(repository_root().join("docs").join(name)).unwrap()
 }
 
 #[test]
 fn the_tables_of_variables_are_those_of_the_code() {
-    let text = document("configuration.md");
-    for topic in Topic::ALL {
+    let text = read_document("configuration.md");
+    for topic in TemplateTopic::ALL {
         let mut table = String::from("| variable | | what it is | example |\n| --- | --- | --- | --- |\n");
         for variable in topic.variables() {
-            let kind = match (variable.always, variable.kind) {
+            let kind = match (variable.always_present, variable.kind) {
                 (true, _) => "always there",
-                (false, Kind::Link) => "a link",
-                (false, Kind::Name | Kind::Text) => "",
+                (false, VariableKind::Link) => "a link",
+                (false, VariableKind::Name | VariableKind::Text) => "",
             };
             writeln!(table, "| `{}` | {kind} | {} | {} |", variable.name, variable.meaning, variable.example).unwrap();
         }
@@ -39,21 +39,21 @@ fn the_tables_of_variables_are_those_of_the_code() {
 
 #[test]
 fn every_field_and_every_milestone_is_explained() {
-    fn names(schema: &Value, found: &mut Vec<String>) {
+    fn collect_names(schema: &Value, found: &mut Vec<String>) {
         match schema {
             Value::Object(object) => {
                 if let Some(Value::Object(properties)) = object.get("properties") {
                     found.extend(properties.keys().cloned());
                 }
-                object.values().for_each(|inner| names(inner, found));
+                object.values().for_each(|inner| collect_names(inner, found));
             }
-            Value::Array(list) => list.iter().for_each(|inner| names(inner, found)),
+            Value::Array(list) => list.iter().for_each(|inner| collect_names(inner, found)),
             _ => {}
         }
     }
-    let schema: Value = serde_json::from_str(&tellonce(&["schema"]).out).unwrap();
+    let schema: Value = serde_json::from_str(&run_tellonce(&["schema"]).stdout).unwrap();
     let mut fields = Vec::new();
-    names(&schema, &mut fields);
+    collect_names(&schema, &mut fields);
     fields.retain(|field| {
         !matches!(
             field.as_str(),
@@ -65,7 +65,7 @@ fn every_field_and_every_milestone_is_explained() {
                 | "targets"
                 | "escalations"
                 | "messages"
-                | "keep"
+                | "retention"
                 | "from"
                 | "to"
                 | "url"
@@ -74,7 +74,7 @@ fn every_field_and_every_milestone_is_explained() {
         )
     });
     fields.extend(Milestone::ALL.map(|milestone| milestone.name().to_owned()));
-    let text = document("configuration.md");
+    let text = read_document("configuration.md");
     for field in fields {
         let written = [format!("`{field}`"), format!(".{field}`")];
         assert!(
@@ -85,9 +85,9 @@ fn every_field_and_every_milestone_is_explained() {
 }
 
 #[test]
-fn every_setting_that_is_said_to_be_refused_is_refused() {
-    let demo = std::fs::read_to_string(root().join("clients/demo/client.toml")).unwrap();
-    let text = document("boundaries.md");
+fn every_setting_documented_as_refused_is_refused() {
+    let demo = std::fs::read_to_string(repository_root().join("clients/demo/client.toml")).unwrap();
+    let text = read_document("boundaries.md");
     let settings: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
@@ -97,19 +97,20 @@ fn every_setting_that_is_said_to_be_refused_is_refused() {
     assert!(settings.len() > 20, "{settings:?}");
     for setting in settings {
         let asked = demo.replacen("[lines.main]", &format!("[lines.main]\n{setting} = \"yes\""), 1);
-        let findings = examine(&asked).findings;
-        let said = findings.iter().any(|finding| finding.what.starts_with(&format!("`lines.main.{setting}` ")));
-        assert!(said && findings.len() == 1, "`{setting}` is not refused: {findings:#?}");
+        let findings = check_file(&asked).findings;
+        let is_refused =
+            findings.iter().any(|finding| finding.problem.starts_with(&format!("`lines.main.{setting}` ")));
+        assert!(is_refused && findings.len() == 1, "`{setting}` is not refused: {findings:#?}");
     }
 }
 
 #[test]
-fn what_the_documents_link_to_is_there() {
+fn links_in_the_documents_resolve() {
     for name in ["configuration.md", "boundaries.md", "senders.md", "ezwhatsapp.md"] {
-        for link in document(name).split("](").skip(1) {
+        for link in read_document(name).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
             let elsewhere = target.starts_with("https://") || target.is_empty();
-            assert!(elsewhere || root().join("docs").join(target).exists(), "{name} links to {target}");
+            assert!(elsewhere || repository_root().join("docs").join(target).exists(), "{name} links to {target}");
         }
     }
 }

@@ -1,20 +1,20 @@
-//! `tellonce preview`, as it is run: the recorded deliveries in `events/` through the code that is deployed.
+//! `run_tellonce run_preview`, as it is run: the recorded deliveries in `events/` through the code that is deployed.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod common;
 
-use common::{Folder, client, root, tellonce};
+use common::{ClientFolder, copy_demo_client, repository_root, run_tellonce};
 use serde_json::Value;
 
 /// The lines of a preview that succeeded.
-fn preview(arguments: &[&str]) -> Vec<Value> {
-    let said = tellonce(&[&["preview"], arguments].concat());
-    assert_eq!(said.code, 0, "{}", said.err);
-    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+fn run_preview(arguments: &[&str]) -> Vec<Value> {
+    let run = run_tellonce(&[&["preview"], arguments].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The arguments for these cases of a folder of samples, each at its time.
-fn story(folder: &str, cases: &[(&str, &str, &str)]) -> Vec<String> {
+fn case_arguments(folder: &str, cases: &[(&str, &str, &str)]) -> Vec<String> {
     let mut arguments = Vec::new();
     for (headers, body, now) in cases {
         arguments.extend(["--headers".to_owned(), format!("events/{folder}/{headers}.headers.txt")]);
@@ -24,16 +24,16 @@ fn story(folder: &str, cases: &[(&str, &str, &str)]) -> Vec<String> {
     arguments
 }
 
-fn preview_story(route: &str, folder: &str, cases: &[(&str, &str, &str)], more: &[&str]) -> Vec<Value> {
-    let story = story(folder, cases);
+fn preview_cases(route: &str, folder: &str, cases: &[(&str, &str, &str)], more: &[&str]) -> Vec<Value> {
+    let case_list = case_arguments(folder, cases);
     let mut arguments = vec!["--client", "clients/demo", "--route", route];
-    arguments.extend(story.iter().map(String::as_str));
+    arguments.extend(case_list.iter().map(String::as_str));
     arguments.extend(more);
-    preview(&arguments)
+    run_preview(&arguments)
 }
 
 /// For snapshots: what matters, one delivery a paragraph.
-fn shown(deliveries: &[Value]) -> String {
+fn format_previews(deliveries: &[Value]) -> String {
     let paragraph = |delivery: &Value| {
         let text = |pointer: &str| delivery.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
         let mut lines = vec![format!(
@@ -44,7 +44,7 @@ fn shown(deliveries: &[Value]) -> String {
             if delivery["duplicate"] == true { ", duplicate" } else { "" },
         )];
         for lead in delivery["event"]["leads"].as_array().into_iter().flatten() {
-            lines.extend(shown_lead(lead));
+            lines.extend(format_lead(lead));
         }
         if delivery["event"].is_object() && delivery["event"]["leads"].is_null() {
             let order = ["kind", "id", "number", "phone", "occurred_at"];
@@ -57,7 +57,7 @@ fn shown(deliveries: &[Value]) -> String {
         for left_out in delivery["left_out"].as_array().into_iter().flatten() {
             lines.push(format!("  left out: {} {}", left_out["idempotency_key"], left_out["why"]));
         }
-        for reason in ["refused", "nothing_because"] {
+        for reason in ["refused", "skip_reason"] {
             lines.extend(delivery[reason].as_str().map(|because| format!("  {reason}: {because}")));
         }
         for message in delivery["messages"].as_array().unwrap() {
@@ -75,11 +75,11 @@ fn shown(deliveries: &[Value]) -> String {
 }
 
 /// Of a lead: what was found, where, and among which fields.
-fn shown_lead(lead: &Value) -> Vec<String> {
+fn format_lead(lead: &Value) -> Vec<String> {
     let mut lines: Vec<String> =
         lead["asked_for"].as_str().map(|asked| format!("  asks {asked}")).into_iter().collect();
-    for (fact, seen) in lead["found"].as_object().into_iter().flatten() {
-        let text = |what: &str| seen[what].as_str().unwrap_or("-");
+    for (fact, preview) in lead["found"].as_object().into_iter().flatten() {
+        let text = |what: &str| preview[what].as_str().unwrap_or("-");
         lines.push(format!("  {fact}: {} in {}", text("is"), text("in")));
     }
     let fields: Vec<_> = lead["fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
@@ -89,8 +89,8 @@ fn shown_lead(lead: &Value) -> Vec<String> {
 }
 
 #[test]
-fn an_order_of_shopify_is_told_step_by_step_and_each_step_once() {
-    let deliveries = preview_story(
+fn each_step_of_a_shopify_order_is_sent_once() {
+    let deliveries = preview_cases(
         "/stores/shop",
         "stores/shopify",
         &[
@@ -112,22 +112,22 @@ fn an_order_of_shopify_is_told_step_by_step_and_each_step_once() {
         ],
         &[],
     );
-    insta::assert_snapshot!(shown(&deliveries));
+    insta::assert_snapshot!(format_previews(&deliveries));
 }
 
 #[test]
-fn a_pickup_is_looked_up_in_the_answer_that_is_given() {
+fn a_pickup_is_looked_up_in_the_lookup_file() {
     let case = [(
         "fulfillment_orders_line_items_prepared_for_pickup",
         "fulfillment_orders_line_items_prepared_for_pickup.json",
         "2026-11-19T09:00:05Z",
     )];
-    let answer = "events/stores/shopify/_graphql_fulfillment_order.response.json";
-    let found = preview_story("/stores/shop", "stores/shopify", &case, &["--lookup", answer]);
+    let lookup_file = "events/stores/shopify/_graphql_fulfillment_order.response.json";
+    let found = preview_cases("/stores/shop", "stores/shopify", &case, &["--lookup", lookup_file]);
     assert_eq!(found[0]["messages"][0]["idempotency_key"], "order:5223452934380:ready");
-    insta::assert_snapshot!(shown(&found));
-    let skipped = preview_story("/stores/shop", "stores/shopify", &case, &[]);
-    let because = skipped[0]["nothing_because"].as_str().unwrap();
+    insta::assert_snapshot!(format_previews(&found));
+    let skipped = preview_cases("/stores/shop", "stores/shopify", &case, &[]);
+    let because = skipped[0]["skip_reason"].as_str().unwrap();
     assert!(because.starts_with("look-up-skipped: "), "{because}");
     assert!(because.contains("--lookup FILE"), "{because}");
 }
@@ -135,16 +135,16 @@ fn a_pickup_is_looked_up_in_the_answer_that_is_given() {
 #[test]
 fn a_folder_of_woocommerce_is_taken_by_name() {
     let arguments = ["--client", "clients/demo", "--route", "/stores/woo", "--folder", "events/stores/woocommerce"];
-    let deliveries = preview(&[&arguments[..], &["--now", "2026-11-19T10:00:02Z"]].concat());
-    insta::assert_snapshot!(shown(&deliveries));
+    let deliveries = run_preview(&[&arguments[..], &["--now", "2026-11-19T10:00:02Z"]].concat());
+    insta::assert_snapshot!(format_previews(&deliveries));
     let ping = deliveries.iter().find(|delivery| delivery["case"] == "ping").unwrap();
     assert_eq!((&ping["status"], &ping["verified"], &ping["refused"]), (&200.into(), &false.into(), &Value::Null));
-    assert_eq!(ping["nothing_because"], "ping");
+    assert_eq!(ping["skip_reason"], "ping");
 }
 
 #[test]
-fn an_erp_that_is_changing_its_secret_is_believed_with_either() {
-    let deliveries = preview_story(
+fn an_erp_that_rotates_its_secret_is_accepted_with_either_value() {
+    let deliveries = preview_cases(
         "/stores/erp",
         "stores/standardwebhooks",
         &[
@@ -158,20 +158,20 @@ fn an_erp_that_is_changing_its_secret_is_believed_with_either() {
     );
     let stale = deliveries[2]["refused"].as_str().unwrap();
     assert!(stale.contains("with --now 2026-11-19T10:00:00Z it would pass"), "{stale}");
-    insta::assert_snapshot!(shown(&deliveries));
+    insta::assert_snapshot!(format_previews(&deliveries));
 }
 
 #[test]
-fn a_workflow_with_a_header_is_told() {
+fn an_order_from_a_workflow_with_a_header_is_sent() {
     let case = [("zapier_order", "zapier_order.json", "2026-11-19T10:00:00Z")];
-    insta::assert_snapshot!(shown(&preview_story("/stores/zap", "stores/static_header", &case, &[])));
+    insta::assert_snapshot!(format_previews(&preview_cases("/stores/zap", "stores/static_header", &case, &[])));
 }
 
 /// A client with quiet hours, and deliveries of the Zapier flow: `(event, now)` each.
-fn at_night(events: &[(&str, &str)]) -> Vec<Value> {
-    let toml = std::fs::read_to_string(root().join("clients/demo/client.toml")).unwrap();
+fn preview_at_night(events: &[(&str, &str)]) -> Vec<Value> {
+    let toml = std::fs::read_to_string(repository_root().join("clients/demo/client.toml")).unwrap();
     let toml = toml.replace("# quiet_hours", "quiet_hours");
-    let folder: Folder = client(&[("client.toml", &toml)]);
+    let folder: ClientFolder = copy_demo_client(&[("client.toml", &toml)]);
     let file = |name: String, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -192,32 +192,32 @@ fn at_night(events: &[(&str, &str)]) -> Vec<Value> {
             arguments.push(argument.to_owned());
         }
     }
-    let said = tellonce(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(said.code, 0, "{}", said.err);
-    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let run = run_tellonce(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn what_happens_in_quiet_hours_is_told_when_they_end() {
+fn an_event_in_quiet_hours_is_sent_when_they_end() {
     // 23:30 in Jerusalem.
-    let deliveries = at_night(&[("order.ready", "2026-11-19T21:30:00Z")]);
+    let deliveries = preview_at_night(&[("order.ready", "2026-11-19T21:30:00Z")]);
     assert_eq!(deliveries[0]["messages"][0]["send_at"], "2026-11-20T06:00:00Z");
 }
 
 #[test]
-fn what_is_no_longer_true_in_the_morning_is_not_told() {
-    let deliveries = at_night(&[("order.ready", "2026-11-19T21:30:00Z"), ("order.cancelled", "2026-11-19T22:30:00Z")]);
+fn a_message_superseded_by_morning_is_not_sent() {
+    let deliveries =
+        preview_at_night(&[("order.ready", "2026-11-19T21:30:00Z"), ("order.cancelled", "2026-11-19T22:30:00Z")]);
     assert_eq!(deliveries[0]["messages"].as_array().unwrap().len(), 0);
-    assert_eq!(
-        deliveries[0]["nothing_because"],
-        "superseded: `cancelled` of the same order was known when its turn came"
-    );
+    assert_eq!(deliveries[0]["skip_reason"], "superseded: `cancelled` of the same order was known when its turn came");
     assert_eq!(deliveries[1]["messages"][0]["idempotency_key"], "order:77:cancelled");
 }
 
 #[test]
 fn a_phone_number_shows_only_where_the_message_goes() {
-    for delivery in at_night(&[("order.ready", "2026-11-19T10:00:00Z"), ("order.ready", "2026-11-19T10:00:01Z")]) {
+    for delivery in
+        preview_at_night(&[("order.ready", "2026-11-19T10:00:00Z"), ("order.ready", "2026-11-19T10:00:01Z")])
+    {
         let mut delivery = delivery;
         if let Some(message) = delivery["messages"].get_mut(0) {
             assert_eq!(message["to"], "+972525550101");
@@ -228,15 +228,15 @@ fn a_phone_number_shows_only_where_the_message_goes() {
 }
 
 #[test]
-fn what_is_missing_is_named_and_nothing_secret_is_shown() {
+fn missing_inputs_are_named_and_no_secret_is_shown() {
     let secrets = r#"{"tellonce/demo/webhooks/shop": "hunter2-hunter2-hunter2"}"#;
-    let folder = client(&[("secrets.json", secrets)]);
+    let folder = copy_demo_client(&[("secrets.json", secrets)]);
     let path = folder.path().to_str().unwrap();
     let on = |route: &str, more: &[&str]| {
-        let said = tellonce(&[&["preview", "--client", path, "--route", route], more].concat());
-        assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.out);
-        assert!(!said.err.contains("hunter2"), "{}", said.err);
-        said.err.replace(path, "demo")
+        let run = run_tellonce(&[&["preview", "--client", path, "--route", route], more].concat());
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stdout);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+        run.stderr.replace(path, "demo")
     };
     let samples = ["--folder", "events/stores/static_header"];
     assert_eq!(
@@ -267,24 +267,24 @@ fn what_is_missing_is_named_and_nothing_secret_is_shown() {
 #[test]
 fn a_client_that_does_not_load_is_not_previewed() {
     let client = "cli/tests/clients/bakery";
-    let said =
-        tellonce(&["preview", "--client", client, "--route", "/stores/shop", "--folder", "events/stores/shopify"]);
-    assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert!(said.err.contains("cli/tests/clients/bakery/client.toml:2: "), "{}", said.err);
-    assert!(said.err.contains("run `tellonce check cli/tests/clients/bakery`"), "{}", said.err);
+    let run =
+        run_tellonce(&["preview", "--client", client, "--route", "/stores/shop", "--folder", "events/stores/shopify"]);
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("cli/tests/clients/bakery/client.toml:2: "), "{}", run.stderr);
+    assert!(run.stderr.contains("run `tellonce check cli/tests/clients/bakery`"), "{}", run.stderr);
 }
 
 #[test]
-fn the_present_time_is_the_real_one_unless_told_otherwise() {
+fn the_current_time_is_used_without_now() {
     let arguments =
         ["--client", "clients/demo", "--route", "/stores/erp", "--folder", "events/stores/standardwebhooks"];
-    let deliveries = preview(&arguments);
+    let deliveries = run_preview(&arguments);
     assert!(deliveries.iter().all(|delivery| delivery["status"] == 401), "{deliveries:#?}");
 }
 
 #[test]
 fn an_appointment_that_is_moved_is_reminded_at_its_new_time_only() {
-    let deliveries = preview_story(
+    let deliveries = preview_cases(
         "/bookings/clinic",
         "bookings/calcom",
         &[
@@ -295,12 +295,12 @@ fn an_appointment_that_is_moved_is_reminded_at_its_new_time_only() {
         ],
         &[],
     );
-    insta::assert_snapshot!(shown(&deliveries));
+    insta::assert_snapshot!(format_previews(&deliveries));
 }
 
 #[test]
-fn nothing_is_said_of_an_appointment_that_was_cancelled_whatever_comes_behind() {
-    let deliveries = preview_story(
+fn nothing_is_sent_for_a_cancelled_appointment_whatever_arrives_later() {
+    let deliveries = preview_cases(
         "/bookings/clinic",
         "bookings/calcom",
         &[
@@ -310,22 +310,22 @@ fn nothing_is_said_of_an_appointment_that_was_cancelled_whatever_comes_behind() 
         ],
         &[],
     );
-    insta::assert_snapshot!(shown(&deliveries));
+    insta::assert_snapshot!(format_previews(&deliveries));
 }
 
 #[test]
-fn what_a_booking_system_keeps_to_itself_comes_from_its_answer() {
+fn missing_booking_details_come_from_the_lookup_file() {
     let scheduled = [("scheduled", "scheduled.form", "2026-11-23T17:30:00Z")];
-    let without = preview_story("/bookings/studio", "bookings/acuity", &scheduled, &[]);
-    let answer = ["--lookup", "events/bookings/acuity/_appointment.response.json"];
-    let with = preview_story("/bookings/studio", "bookings/acuity", &scheduled, &answer);
-    insta::assert_snapshot!(shown(&[without, with].concat()));
+    let without = preview_cases("/bookings/studio", "bookings/acuity", &scheduled, &[]);
+    let lookup_arguments = ["--lookup", "events/bookings/acuity/_appointment.response.json"];
+    let with = preview_cases("/bookings/studio", "bookings/acuity", &scheduled, &lookup_arguments);
+    insta::assert_snapshot!(format_previews(&[without, with].concat()));
 }
 
 #[test]
 fn a_feed_is_shown_appointment_by_appointment_and_a_halved_one_cancels_nothing() {
-    let folder = client(&[]);
-    let whole = std::fs::read_to_string(root().join("events/bookings/ics/feed.ics")).unwrap();
+    let folder = copy_demo_client(&[]);
+    let whole = std::fs::read_to_string(repository_root().join("events/bookings/ics/feed.ics")).unwrap();
     let end = whole.find("BEGIN:VEVENT").unwrap();
     let empty = folder.path().join("emptied.ics");
     std::fs::write(&empty, format!("{}END:VCALENDAR\r\n", &whole[..end])).unwrap();
@@ -333,25 +333,25 @@ fn a_feed_is_shown_appointment_by_appointment_and_a_halved_one_cancels_nothing()
     let mut arguments = vec!["--client", "clients/demo", "--route", "/bookings/diary"];
     arguments.extend(["--ics", "events/bookings/ics/feed.ics", "--ics", empty.to_str().unwrap()]);
     arguments.extend(times);
-    insta::assert_snapshot!(shown(&preview(&arguments)));
+    insta::assert_snapshot!(format_previews(&run_preview(&arguments)));
 }
 
 #[test]
 fn a_push_of_google_has_no_body_and_asks_for_the_feed() {
     let folder =
         ["--client", "clients/demo", "--route", "/bookings/diary", "--folder", "events/bookings/google_calendar"];
-    let deliveries = preview(&folder);
-    let because: Vec<_> = deliveries.iter().map(|delivery| delivery["nothing_because"].as_str().unwrap()).collect();
+    let deliveries = run_preview(&folder);
+    let because: Vec<_> = deliveries.iter().map(|delivery| delivery["skip_reason"].as_str().unwrap()).collect();
     assert!(because[0].starts_with("sync-feed: ") && because[1] == "ping", "{because:?}");
 }
 
 /// The deliveries of a form of the demo.
 fn preview_form(form: &str, folder: &str, cases: &[(&str, &str, &str)], more: &[&str]) -> String {
-    shown(&preview_story(&format!("/leads/{form}"), &format!("leads/{folder}"), cases, more))
+    format_previews(&preview_cases(&format!("/leads/{form}"), &format!("leads/{folder}"), cases, more))
 }
 
 #[test]
-fn of_every_sender_s_form_it_is_shown_what_was_found_in_which_field() {
+fn every_form_shows_which_fact_was_found_in_which_field() {
     let now = "2026-11-19T13:00:00Z";
     for (form, folder, cases) in [
         (
@@ -392,7 +392,7 @@ fn of_every_sender_s_form_it_is_shown_what_was_found_in_which_field() {
 }
 
 #[test]
-fn a_lead_that_meta_only_names_comes_from_the_answer_that_is_given() {
+fn a_lead_that_meta_only_names_comes_from_the_lookup_file() {
     let named = [
         ("leadgen", "leadgen.json", "2026-11-19T10:00:05Z"),
         ("leadgen_batch", "leadgen_batch.json", "2026-11-19T10:00:06Z"),
@@ -403,32 +403,33 @@ fn a_lead_that_meta_only_names_comes_from_the_answer_that_is_given() {
 }
 
 #[test]
-fn a_contact_that_hubspot_only_names_comes_from_the_answer_that_is_given() {
-    let toml = std::fs::read_to_string(root().join("clients/demo/client.toml")).unwrap();
+fn a_contact_that_hubspot_only_names_comes_from_the_lookup_file() {
+    let toml = std::fs::read_to_string(repository_root().join("clients/demo/client.toml")).unwrap();
     let (before, hubspot) = toml.split_once("[forms.hubspot]").unwrap();
     let signed = "notification_url = \"https://hooks.example.com/t/demo/hubspot\"";
     let header = "verify = { scheme = \"static-header\", header = \"X-Webhook-Token\" }";
     let toml = format!("{before}[forms.hubspot]{}", hubspot.replacen(header, signed, 1));
     let secrets = r#"{"tellonce/demo/webhooks/hubspot": "test-hubspot-client-secret-1"}"#;
-    let answer = r#"{"id": "123", "properties": {"mobilephone": "054-555-0199", "firstname": "Noa", "lastname": null, "whatsapp_consent": "true"}}"#;
-    let folder: Folder = client(&[("client.toml", &toml), ("secrets.json", secrets), ("contact.json", answer)]);
+    let contact = r#"{"id": "123", "properties": {"mobilephone": "054-555-0199", "firstname": "Noa", "lastname": null, "whatsapp_consent": "true"}}"#;
+    let folder: ClientFolder =
+        copy_demo_client(&[("client.toml", &toml), ("secrets.json", secrets), ("contact.json", contact)]);
     let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
-    let (client, answer) = (path(""), path("contact.json"));
+    let (client, lookup_file) = (path(""), path("contact.json"));
     let mut arguments = vec!["--client", &client, "--route", "/leads/hubspot"];
     arguments.extend(["--folder", "events/leads/hubspot", "--now", "2026-11-19T09:10:01.300Z"]);
-    let without = preview(&arguments);
-    let with = preview(&[&arguments[..], &["--lookup", &answer]].concat());
-    insta::assert_snapshot!(shown(&[without, with].concat()));
+    let without = run_preview(&arguments);
+    let with = run_preview(&[&arguments[..], &["--lookup", &lookup_file]].concat());
+    insta::assert_snapshot!(format_previews(&[without, with].concat()));
 }
 
 /// Submissions of the demo's website, `(body, now)` each, with some of the client's lines changed.
-fn website(changes: &[(&str, &str)], submissions: &[(&str, &str)]) -> Vec<Value> {
-    let mut toml = std::fs::read_to_string(root().join("clients/demo/client.toml")).unwrap();
+fn preview_website_leads(changes: &[(&str, &str)], submissions: &[(&str, &str)]) -> Vec<Value> {
+    let mut toml = std::fs::read_to_string(repository_root().join("clients/demo/client.toml")).unwrap();
     for (from, to) in changes {
         assert!(toml.contains(from), "{from}");
         toml = toml.replacen(from, to, 1);
     }
-    let folder: Folder = client(&[("client.toml", &toml)]);
+    let folder: ClientFolder = copy_demo_client(&[("client.toml", &toml)]);
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -446,13 +447,13 @@ fn website(changes: &[(&str, &str)], submissions: &[(&str, &str)]) -> Vec<Value>
             arguments.push(argument.to_owned());
         }
     }
-    preview(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    run_preview(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[test]
-fn nobody_is_greeted_who_may_not_be_and_what_was_found_is_shown_all_the_same() {
+fn ineligible_leads_are_not_greeted_and_their_facts_are_shown() {
     let now = "2026-11-19T13:00:00Z";
-    insta::assert_snapshot!(shown(&website(
+    insta::assert_snapshot!(format_previews(&preview_website_leads(
         &[],
         &[
             ("lead_id=1&whatsapp_consent=off&phone=052-555-0101&name=Noa", now),
@@ -478,13 +479,13 @@ fn the_same_number_is_greeted_once_and_a_flooded_form_waits() {
     ];
     let submissions: Vec<_> = bodies.iter().map(String::as_str).zip(times).collect();
     let four = "book = \"website\"\nburst = { leads = 3, within = \"1d\" }";
-    let deliveries = website(&[("book = \"website\"", four)], &submissions);
+    let deliveries = preview_website_leads(&[("book = \"website\"", four)], &submissions);
     let codes: Vec<_> = deliveries
         .iter()
-        .map(|delivery| delivery["nothing_because"].as_str().map_or("greeted", |why| why.split(':').next().unwrap()))
+        .map(|delivery| delivery["skip_reason"].as_str().map_or("greeted", |why| why.split(':').next().unwrap()))
         .collect();
     assert_eq!(codes, ["greeted", "already-greeted", "already-known", "held-for-review", "held-for-review"]);
-    let again = website(&[], &[submissions[0], (&person(2, 101), "2026-11-26T13:00:01Z")]);
+    let again = preview_website_leads(&[], &[submissions[0], (&person(2, 101), "2026-11-26T13:00:01Z")]);
     assert!(again.iter().all(|delivery| delivery["messages"].as_array().unwrap().len() == 1), "a week has passed");
 }
 
@@ -492,11 +493,12 @@ fn the_same_number_is_greeted_once_and_a_flooded_form_waits() {
 fn at_night_a_lead_waits_for_the_morning_unless_that_is_too_late() {
     let night = [("lead_id=1&whatsapp_consent=on&phone=0525550101", "2026-11-19T21:30:00Z")];
     let quiet = ("# quiet_hours", "quiet_hours");
-    let waits = website(&[quiet], &night);
+    let waits = preview_website_leads(&[quiet], &night);
     assert_eq!(waits[0]["messages"][0]["send_at"], "2026-11-20T06:00:00Z");
     assert_eq!(waits[0]["messages"][0]["expires_at"], "2026-11-20T21:30:00Z");
-    let short = website(&[quiet, ("useful_for = \"1d\"             # counted", "useful_for = \"2h\" #")], &night);
-    assert!(short[0]["nothing_because"].as_str().unwrap().starts_with("expired"), "{short:?}");
+    let short =
+        preview_website_leads(&[quiet, ("useful_for = \"1d\"             # counted", "useful_for = \"2h\" #")], &night);
+    assert!(short[0]["skip_reason"].as_str().unwrap().starts_with("expired"), "{short:?}");
     // Beside what goes to the phone itself nobody's number shows.
     let mut delivery = waits[0].clone();
     delivery["messages"][0]["to"] = Value::Null;
@@ -506,36 +508,38 @@ fn at_night_a_lead_waits_for_the_morning_unless_that_is_too_late() {
 #[test]
 fn a_secret_in_an_address_is_not_shown() {
     for route in ["/leads/jotforms/hunter2", "/leads/website/hunter2"] {
-        let said = tellonce(&["preview", "--client", "clients/demo", "--route", route, "--folder", "events/leads/web"]);
-        assert_eq!((said.code, said.out.as_str()), (1, ""));
+        let run =
+            run_tellonce(&["preview", "--client", "clients/demo", "--route", route, "--folder", "events/leads/web"]);
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""));
         assert!(
-            said.err.contains("/…` leads to nothing") && said.err.contains("/leads/jotform/<secret>"),
+            run.stderr.contains("/…` leads to nothing") && run.stderr.contains("/leads/jotform/<secret>"),
             "{}",
-            said.err
+            run.stderr
         );
-        assert!(!said.err.contains("hunter2"), "{}", said.err);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
     }
     let route = "/leads/jotform/hunter2-hunter2-hunter2-hunter2-hunter2";
-    let wrong = preview(&["--client", "clients/demo", "--route", route, "--folder", "events/leads/jotform"]);
+    let wrong = run_preview(&["--client", "clients/demo", "--route", route, "--folder", "events/leads/jotform"]);
     assert!(wrong[0]["refused"].is_string() && !wrong[0].to_string().contains("hunter2"), "{wrong:?}");
 }
 
 #[test]
-fn what_a_line_reports_is_listed_and_not_previewed() {
+fn line_events_are_listed_and_not_previewed() {
     let config = "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\nlanguages = [\"en\"]\n\
                   lines.main = { line_id = \"line_demo\", events = true }\n";
-    let folder = client(&[("client.toml", config)]);
+    let folder = copy_demo_client(&[("client.toml", config)]);
     let folder = folder.path().to_str().unwrap();
-    let said = |route: &str, from: [&str; 2]| {
-        let said = tellonce(&[&["preview", "--client", folder, "--route", route][..], &from[..]].concat());
-        assert!(said.code == 1 && said.out.is_empty() && !said.err.contains("hunter2"), "{}", said.err);
-        said.err
+    let preview_error = |route: &str, from: [&str; 2]| {
+        let run = run_tellonce(&[&["preview", "--client", folder, "--route", route][..], &from[..]].concat());
+        assert!(run.code == 1 && run.stdout.is_empty() && !run.stderr.contains("hunter2"), "{}", run.stderr);
+        run.stderr
     };
     let recorded = ["--folder", "events/leads/web"];
     assert!(
-        said("/leads/nobody", recorded).contains("its routes are /lines/main/<secret> (EZWhatsApp's, not previewed)")
+        preview_error("/leads/nobody", recorded)
+            .contains("its routes are /lines/main/<secret> (EZWhatsApp's, not previewed)")
     );
-    assert!(said("/lines/main/hunter2", recorded).contains("is not previewed"));
-    let feed = said("/lines/main/hunter2", ["--ics", "clients/demo/feeds/diary.ics"]);
+    assert!(preview_error("/lines/main/hunter2", recorded).contains("is not previewed"));
+    let feed = preview_error("/lines/main/hunter2", ["--ics", "clients/demo/feeds/diary.ics"]);
     assert!(feed.contains("`/lines/main/…` is no calendar"), "{feed}");
 }

@@ -16,13 +16,13 @@ use anyhow::Context as _;
 
 /// A system clock with an offset that every function process reads from the same file.
 #[derive(Debug)]
-pub struct Clock {
+pub struct LocalClock {
     path: PathBuf,
     offset_ms: Mutex<i64>,
 }
 
-impl Clock {
-    /// Opens the clock at `path`; a missing file means no offset. The file is written at once, so that its readers
+impl LocalClock {
+    /// Opens the clock at `file_path`; a missing file means no offset. The file is written at once, so that its readers
     /// always find one.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let offset_ms = match std::fs::read_to_string(path) {
@@ -43,29 +43,29 @@ impl Clock {
     }
 
     /// Milliseconds by which this clock is ahead of the system's (negative: behind).
-    pub fn offset(&self) -> i64 {
-        *crate::lock(&self.offset_ms)
+    pub fn offset_ms(&self) -> i64 {
+        *crate::lock_mutex(&self.offset_ms)
     }
 
     /// Moves the clock forward. Returns the new offset in milliseconds.
     pub fn advance(&self, by: Duration) -> anyhow::Result<i64> {
         let by = i64::try_from(by.as_millis()).context("the clock can't be moved that far")?;
-        let offset = self.offset().saturating_add(by);
+        let offset = self.offset_ms().saturating_add(by);
         self.set_offset_ms(offset)?;
         Ok(offset)
     }
 
     /// Sets the offset outright, in milliseconds.
     pub fn set_offset_ms(&self, offset_ms: i64) -> anyhow::Result<()> {
-        let mut held = crate::lock(&self.offset_ms);
-        crate::write_whole(&self.path, offset_ms.to_string().as_bytes())?;
+        let mut held = crate::lock_mutex(&self.offset_ms);
+        crate::replace_file(&self.path, offset_ms.to_string().as_bytes())?;
         *held = offset_ms;
         Ok(())
     }
 
     /// Now on this clock, in unix milliseconds.
     pub fn now_ms(&self) -> i64 {
-        system_now_ms().saturating_add(self.offset())
+        system_now_ms().saturating_add(self.offset_ms())
     }
 }
 
@@ -76,7 +76,7 @@ pub fn system_now_ms() -> i64 {
 }
 
 /// The embedded database expires items by the stack's clock too.
-impl dynoxide::storage_backend::Clock for Clock {
+impl dynoxide::storage_backend::Clock for LocalClock {
     fn now_unix_secs(&self) -> u64 {
         u64::try_from(self.now_ms() / 1000).unwrap_or(0)
     }
@@ -95,12 +95,12 @@ mod tests {
     fn the_offset_is_a_plain_number_in_the_file_and_survives_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("clock");
-        let clock = Clock::open(&path).unwrap();
+        let clock = LocalClock::open(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "0");
         assert_eq!(clock.advance(Duration::from_secs(90)).unwrap(), 90_000);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "90000");
         assert!(clock.now_ms() - system_now_ms() >= 89_000);
-        assert_eq!(Clock::open(&path).unwrap().offset(), 90_000);
+        assert_eq!(LocalClock::open(&path).unwrap().offset_ms(), 90_000);
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("clock");
         std::fs::write(&path, "noon").unwrap();
-        let error = Clock::open(&path).unwrap_err().to_string();
+        let error = LocalClock::open(&path).unwrap_err().to_string();
         assert!(error.contains("delete it"), "{error}");
     }
 }

@@ -20,29 +20,29 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ACCOUNT,
-    clock::Clock,
-    cord::Cord,
-    functions::{Functions, InvokeError},
-    template::{Route, Template},
+    abort::ConnectionAbort,
+    clock::LocalClock,
+    functions::{FunctionPool, InvokeError},
+    template::{HttpRoute, SamTemplate},
 };
 
 /// Largest body: Lambda's limit for a synchronous payload, which is below API Gateway's own 10 MB.
-const MAX_BODY: usize = 6 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// API Gateway's limit for an integration.
-const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Media types whose bodies arrive as text; all others are base64.
 const TEXT_TYPES: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
 
 /// The routes of a template and the functions behind them.
 #[derive(Debug)]
-pub(crate) struct Gateway {
-    routes: Vec<(Route, String)>,
-    functions: Arc<Functions>,
-    clock: Arc<Clock>,
+pub(crate) struct HttpGateway {
+    routes: Vec<(HttpRoute, String)>,
+    functions: Arc<FunctionPool>,
+    clock: Arc<LocalClock>,
 }
 
-impl Gateway {
-    pub(crate) fn new(template: &Template, functions: Arc<Functions>, clock: Arc<Clock>) -> Self {
+impl HttpGateway {
+    pub(crate) fn new(template: &SamTemplate, functions: Arc<FunctionPool>, clock: Arc<LocalClock>) -> Self {
         let routes = template
             .functions
             .iter()
@@ -52,17 +52,17 @@ impl Gateway {
     }
 
     /// Method and path of every route, and its function.
-    pub(crate) fn routes(&self) -> &[(Route, String)] {
+    pub(crate) fn routes(&self) -> &[(HttpRoute, String)] {
         &self.routes
     }
 
     /// The gateway with `console` in front of it.
-    pub(crate) fn router(self: Arc<Self>, console: Router) -> Router {
-        console.fallback(move |request: Request| async move { self.serve(request).await })
+    pub(crate) fn build_router(self: Arc<Self>, console: Router) -> Router {
+        console.fallback(move |request: Request| async move { self.serve_request(request).await })
     }
 
     /// The route for a request: the most specific one, as API Gateway chooses.
-    fn route(&self, method: &str, path: &str) -> Option<(&Route, &str, BTreeMap<String, String>)> {
+    fn find_route(&self, method: &str, path: &str) -> Option<(&HttpRoute, &str, BTreeMap<String, String>)> {
         self.routes
             .iter()
             .filter(|(route, _)| route.method == "ANY" || route.method == method)
@@ -76,30 +76,30 @@ impl Gateway {
             .map(|(_, route, function, parameters)| (route, function, parameters))
     }
 
-    async fn serve(&self, request: Request) -> Response {
-        let peer = request.extensions().get::<ConnectInfo<Cord>>().map(|ConnectInfo(cord)| cord.from());
+    async fn serve_request(&self, request: Request) -> Response {
+        let peer = request.extensions().get::<ConnectInfo<ConnectionAbort>>().map(|ConnectInfo(cord)| cord.peer_addr());
         let peer = peer.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let (parts, body) = request.into_parts();
-        self.handle(parts, body, peer).await
+        self.invoke_route(parts, body, peer).await
     }
 
-    async fn handle(&self, parts: Parts, body: axum::body::Body, peer: SocketAddr) -> Response {
-        let Some((route, function, parameters)) = self.route(parts.method.as_str(), parts.uri.path()) else {
-            return message(StatusCode::NOT_FOUND, "Not Found");
+    async fn invoke_route(&self, parts: Parts, body: axum::body::Body, peer: SocketAddr) -> Response {
+        let Some((route, function, parameters)) = self.find_route(parts.method.as_str(), parts.uri.path()) else {
+            return json_message(StatusCode::NOT_FOUND, "Not Found");
         };
-        let body = match Limited::new(body, MAX_BODY).collect().await {
+        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(e) if e.is::<LengthLimitError>() => {
-                return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+                return json_message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
             }
-            Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
+            Err(_) => return json_message(StatusCode::BAD_REQUEST, "Bad Request"),
         };
-        let event = event(&parts, &body, route, &parameters, peer, self.clock.now_ms());
+        let event = build_event(&parts, &body, route, &parameters, peer, self.clock.now_ms());
         let invocation = self.functions.invoke(function, event.to_string().into());
-        match tokio::time::timeout(INTEGRATION_LIMIT, invocation).await {
-            Ok(Ok(answer)) => response(&answer).unwrap_or_else(|problem| {
+        match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
+            Ok(Ok(answer)) => build_response(&answer).unwrap_or_else(|problem| {
                 tracing::warn!("{function} gave the gateway no usable response: {problem}");
-                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+                json_message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }),
             Ok(Err(e)) => {
                 tracing::warn!("{function}: {e}");
@@ -107,18 +107,18 @@ impl Gateway {
                     InvokeError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::INTERNAL_SERVER_ERROR,
                 };
-                message(status, "Internal Server Error")
+                json_message(status, "Internal Server Error")
             }
-            Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            Err(_) => json_message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
 }
 
-fn message(status: StatusCode, text: &str) -> Response {
+fn json_message(status: StatusCode, text: &str) -> Response {
     (status, axum::Json(json!({"message": text}))).into_response()
 }
 
-/// The values of a route's parameters when `path` is one of its paths. Parameters arrive decoded.
+/// The values of a route's parameters when `file_path` is one of its paths. Parameters arrive decoded.
 fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
     let mut parameters = BTreeMap::new();
     if pattern == "$default" {
@@ -134,7 +134,7 @@ fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
         }
         let name = part.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
         if let Some(name) = name.and_then(|name| name.strip_suffix('+')) {
-            parameters.insert(name.to_owned(), decode(rest));
+            parameters.insert(name.to_owned(), percent_decode(rest));
             return (!rest.is_empty()).then_some(parameters);
         }
         let (segment, after) = match rest.split_once('/') {
@@ -142,7 +142,7 @@ fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
             None => (rest, None),
         };
         match name {
-            Some(name) if !segment.is_empty() => drop(parameters.insert(name.to_owned(), decode(segment))),
+            Some(name) if !segment.is_empty() => drop(parameters.insert(name.to_owned(), percent_decode(segment))),
             None if segment == part => {}
             _ => return None,
         }
@@ -153,7 +153,7 @@ fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
 }
 
 /// Undoes percent-encoding; `+` stays itself, this is no form.
-pub(crate) fn decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -170,10 +170,10 @@ pub(crate) fn decode(text: &str) -> String {
 }
 
 /// The payload, format 2.0.
-fn event(
+fn build_event(
     parts: &Parts,
     body: &Bytes,
-    route: &Route,
+    route: &HttpRoute,
     parameters: &BTreeMap<String, String>,
     peer: SocketAddr,
     now_ms: i64,
@@ -190,7 +190,7 @@ fn event(
         "routeKey": route_key,
         "rawPath": path,
         "rawQueryString": query,
-        "headers": headers(&parts.headers),
+        "headers": join_headers(&parts.headers),
         "requestContext": {
             "accountId": ACCOUNT,
             "apiId": "local",
@@ -203,7 +203,7 @@ fn event(
                 "sourceIp": peer.ip().to_string(),
                 "userAgent": header(header::USER_AGENT).unwrap_or_default(),
             },
-            "requestId": crate::new_id(),
+            "requestId": crate::generate_id(),
             "routeKey": route_key,
             "stage": "$default",
             "time": now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
@@ -211,18 +211,18 @@ fn event(
         },
         "isBase64Encoded": false,
     });
-    if let Some(cookies) = cookies(&parts.headers) {
+    if let Some(cookies) = collect_cookies(&parts.headers) {
         event["cookies"] = cookies;
     }
     if !query.is_empty() {
-        event["queryStringParameters"] = query_parameters(query);
+        event["queryStringParameters"] = parse_query(query);
     }
     if !parameters.is_empty() {
         event["pathParameters"] = json!(parameters);
     }
     if !body.is_empty() {
         let kind = header(header::CONTENT_TYPE).unwrap_or_default();
-        let (text, encoded) = encode(body, &kind);
+        let (text, encoded) = encode_body(body, &kind);
         event["body"] = json!(text);
         event["isBase64Encoded"] = json!(encoded);
     }
@@ -230,7 +230,7 @@ fn event(
 }
 
 /// The body as text where its media type is textual, in base64 otherwise.
-fn encode(body: &Bytes, content_type: &str) -> (String, bool) {
+fn encode_body(body: &Bytes, content_type: &str) -> (String, bool) {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let textual = media_type.starts_with("text/") || TEXT_TYPES.contains(&media_type.as_str());
     match std::str::from_utf8(body) {
@@ -240,7 +240,7 @@ fn encode(body: &Bytes, content_type: &str) -> (String, bool) {
 }
 
 /// Lower-cased names; several values of one name are joined by commas. Cookies travel separately.
-fn headers(headers: &HeaderMap) -> Map<String, Value> {
+fn join_headers(headers: &HeaderMap) -> Map<String, Value> {
     let mut joined = Map::new();
     for name in headers.keys().filter(|name| **name != header::COOKIE) {
         let values: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
@@ -249,7 +249,7 @@ fn headers(headers: &HeaderMap) -> Map<String, Value> {
     joined
 }
 
-fn cookies(headers: &HeaderMap) -> Option<Value> {
+fn collect_cookies(headers: &HeaderMap) -> Option<Value> {
     let cookies: Vec<String> = headers
         .get_all(header::COOKIE)
         .iter()
@@ -259,7 +259,7 @@ fn cookies(headers: &HeaderMap) -> Option<Value> {
     (!cookies.is_empty()).then(|| json!(cookies))
 }
 
-fn query_parameters(query: &str) -> Value {
+fn parse_query(query: &str) -> Value {
     let mut parameters: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         parameters
@@ -274,8 +274,8 @@ fn query_parameters(query: &str) -> Value {
 }
 
 /// A function's answer as a response. An answer without `statusCode` is itself the body, as API Gateway infers.
-fn response(answer: &[u8]) -> Result<Response, String> {
-    let value: Value = serde_json::from_slice(answer).map_err(|e| e.to_string())?;
+fn build_response(payload: &[u8]) -> Result<Response, String> {
+    let value: Value = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
     let Some(status) = value.get("statusCode") else {
         return Ok(([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response());
     };
@@ -292,26 +292,26 @@ fn response(answer: &[u8]) -> Result<Response, String> {
     headers.remove(header::CONTENT_TYPE);
     for (name, value) in value["headers"].as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        headers.insert(header_name(name)?, header_value(&text)?);
+        headers.insert(parse_header_name(name)?, parse_header_value(&text)?);
     }
     for (name, values) in value["multiValueHeaders"].as_object().into_iter().flatten() {
         for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            headers.append(header_name(name)?, header_value(value)?);
+            headers.append(parse_header_name(name)?, parse_header_value(value)?);
         }
     }
     for cookie in value["cookies"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        headers.append(header::SET_COOKIE, header_value(cookie)?);
+        headers.append(header::SET_COOKIE, parse_header_value(cookie)?);
     }
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain;charset=UTF-8"));
-    headers.insert("apigw-requestid", header_value(&crate::new_id())?);
+    headers.insert("apigw-requestid", parse_header_value(&crate::generate_id())?);
     Ok(response)
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+fn parse_header_name(name: &str) -> Result<HeaderName, String> {
     name.parse().map_err(|_| format!("{name:?} is no header name"))
 }
 
-fn header_value(value: &str) -> Result<HeaderValue, String> {
+fn parse_header_value(value: &str) -> Result<HeaderValue, String> {
     value.parse().map_err(|_| "a header's value has unprintable characters".to_owned())
 }
 
@@ -319,21 +319,21 @@ fn header_value(value: &str) -> Result<HeaderValue, String> {
 mod tests {
     use super::*;
 
-    fn route(method: &str, path: &str) -> (Route, String) {
-        (Route { method: method.to_owned(), path: path.to_owned() }, path.to_owned())
+    fn test_route(method: &str, path: &str) -> (HttpRoute, String) {
+        (HttpRoute { method: method.to_owned(), path: path.to_owned() }, path.to_owned())
     }
 
-    fn gateway(routes: Vec<(Route, String)>) -> Gateway {
-        let setup = crate::functions::Setup {
+    fn test_gateway(routes: Vec<(HttpRoute, String)>) -> HttpGateway {
+        let setup = crate::functions::FunctionSetup {
             binaries: "/nowhere".as_ref(),
             directory: "/".as_ref(),
             logs: &std::env::temp_dir(),
             max_instances: 1,
         };
-        let functions = Functions::prepare(&[], &setup, |_| BTreeMap::new()).unwrap();
+        let functions = FunctionPool::prepare(&[], &setup, |_| BTreeMap::new()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(Clock::open(&dir.path().join("clock")).unwrap());
-        Gateway { routes, functions: Arc::new(functions), clock }
+        let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
+        HttpGateway { routes, functions: Arc::new(functions), clock }
     }
 
     #[test]
@@ -350,13 +350,13 @@ mod tests {
 
     #[test]
     fn the_most_specific_route_wins_and_the_method_counts() {
-        let gateway = gateway(vec![
-            route("ANY", "$default"),
-            route("ANY", "/a/{x+}"),
-            route("POST", "/a/{x}"),
-            route("POST", "/a/b"),
+        let gateway = test_gateway(vec![
+            test_route("ANY", "$default"),
+            test_route("ANY", "/a/{x+}"),
+            test_route("POST", "/a/{x}"),
+            test_route("POST", "/a/b"),
         ]);
-        let chosen = |method, path| gateway.route(method, path).map(|(_, function, _)| function.to_owned());
+        let chosen = |method, path| gateway.find_route(method, path).map(|(_, function, _)| function.to_owned());
         assert_eq!(chosen("POST", "/a/b").as_deref(), Some("/a/b"));
         assert_eq!(chosen("POST", "/a/c").as_deref(), Some("/a/{x}"));
         assert_eq!(chosen("GET", "/a/c").as_deref(), Some("/a/{x+}"));
@@ -375,9 +375,9 @@ mod tests {
             .body(())
             .unwrap();
         let (parts, ()) = request.into_parts();
-        let (route, _) = route("POST", "/stores/{store}");
+        let (route, _) = test_route("POST", "/stores/{store}");
         let parameters = match_path(&route.path, parts.uri.path()).unwrap();
-        let event = event(
+        let event = build_event(
             &parts,
             &Bytes::from_static(b"{\"a\":1}"),
             &route,
@@ -403,36 +403,36 @@ mod tests {
     #[test]
     fn bodies_that_are_no_text_travel_as_base64() {
         let body = Bytes::from_static(b"a=1");
-        assert_eq!(encode(&body, "application/x-www-form-urlencoded"), ("YT0x".to_owned(), true));
-        assert_eq!(encode(&body, ""), ("YT0x".to_owned(), true));
-        assert_eq!(encode(&body, "TEXT/plain"), ("a=1".to_owned(), false));
-        assert_eq!(encode(&Bytes::from_static(b"\xff"), "application/json"), ("/w==".to_owned(), true));
+        assert_eq!(encode_body(&body, "application/x-www-form-urlencoded"), ("YT0x".to_owned(), true));
+        assert_eq!(encode_body(&body, ""), ("YT0x".to_owned(), true));
+        assert_eq!(encode_body(&body, "TEXT/plain"), ("a=1".to_owned(), false));
+        assert_eq!(encode_body(&Bytes::from_static(b"\xff"), "application/json"), ("/w==".to_owned(), true));
     }
 
     #[test]
-    fn an_answer_becomes_a_response() {
-        let answer = json!({"statusCode": 401, "headers": {"X-Why": "no"}, "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": true});
-        let response = super::response(answer.to_string().as_bytes()).unwrap();
+    fn a_function_result_becomes_a_response() {
+        let payload = json!({"statusCode": 401, "headers": {"X-Why": "no"}, "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": true});
+        let response = super::build_response(payload.to_string().as_bytes()).unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers()["x-why"], "no");
         assert_eq!(response.headers()["set-cookie"], "a=1");
-        let inferred = super::response(b"{\"fine\":true}").unwrap();
+        let inferred = super::build_response(b"{\"fine\":true}").unwrap();
         assert_eq!(
             (inferred.status(), &inferred.headers()["content-type"]),
             (StatusCode::OK, &HeaderValue::from_static("application/json"))
         );
-        assert!(super::response(b"{\"statusCode\":\"x\"}").is_err());
-        assert!(super::response(b"no json").is_err());
+        assert!(super::build_response(b"{\"statusCode\":\"x\"}").is_err());
+        assert!(super::build_response(b"no json").is_err());
     }
 
     #[tokio::test]
     async fn a_path_that_is_no_route_is_not_found_and_a_big_body_is_too_large() {
-        let gateway = gateway(vec![route("POST", "/a")]);
+        let gateway = test_gateway(vec![test_route("POST", "/a")]);
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
         let (parts, ()) = http::Request::get("/a").body(()).unwrap().into_parts();
-        assert_eq!(gateway.handle(parts, axum::body::Body::empty(), peer).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(gateway.invoke_route(parts, axum::body::Body::empty(), peer).await.status(), StatusCode::NOT_FOUND);
         let (parts, ()) = http::Request::post("/a").body(()).unwrap().into_parts();
-        let big = axum::body::Body::from(vec![b'a'; MAX_BODY + 1]);
-        assert_eq!(gateway.handle(parts, big, peer).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let big = axum::body::Body::from(vec![b'a'; MAX_BODY_BYTES + 1]);
+        assert_eq!(gateway.invoke_route(parts, big, peer).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo run`: builds the functions and starts the whole house on this machine.
+//! `traffic run`: builds the functions and starts the whole house on this machine.
 
 use std::{
     io::Write as _,
@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser;
 use local::{
-    Options, Stack, build,
-    keys::{HELP, Keys},
+    LocalStack, StackOptions, build,
+    keyboard::{KEYS_HELP, KeyboardCommands},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 /// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake EZWhatsApp and a web console.
 #[derive(Debug, Parser)]
 #[command(name = "local", version)]
-struct Arguments {
+struct LocalArguments {
     /// Throw away the state of earlier runs first.
     #[arg(long)]
     fresh: bool,
@@ -47,7 +47,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match start(Arguments::parse()) {
+    match start_local(LocalArguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e:#}");
@@ -56,54 +56,54 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: Arguments) -> anyhow::Result<()> {
+fn start_local(arguments: LocalArguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
-    let root = workspace()?;
+    let root = find_workspace()?;
     if !arguments.no_build {
-        build::workspace(&root)?;
+        build::build_workspace(&root)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(run(arguments, root));
+    let result = runtime.block_on(run_stack(arguments, root));
     // a thread still waits for the terminal; nothing else is left to wait for
     runtime.shutdown_background();
     result
 }
 
 /// The nearest folder upwards with a `template.yaml`, so that the program runs from anywhere in the project.
-fn workspace() -> anyhow::Result<PathBuf> {
+fn find_workspace() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir().context("can't find out where this is run")?;
     let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
     let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
     Ok(root.to_owned())
 }
 
-async fn run(arguments: Arguments, root: PathBuf) -> anyhow::Result<()> {
+async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<()> {
     let from_root = |path: &Path| if path.exists() { path.to_owned() } else { root.join(path) };
-    let options = Options {
+    let options = StackOptions {
         client: from_root(&arguments.client),
         secrets: arguments.secrets,
         state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
         fresh: arguments.fresh,
         gateway_port: arguments.port,
         ezw_port: arguments.ezw_port,
-        schedule: true,
-        ..Options::new(&root)
+        run_schedules: true,
+        ..StackOptions::new(&root)
     };
-    let stack = Stack::start(options).await?;
-    say(&welcome(&stack))?;
-    let result = listen(&stack).await;
-    say("Stopping.")?;
+    let stack = LocalStack::start(options).await?;
+    print_line(&render_welcome(&stack))?;
+    let result = follow_keyboard(&stack).await;
+    print_line("Stopping.")?;
     stack.shutdown().await;
     result
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
+fn print_line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}").and_then(|()| out.flush()).context("can't write to standard output")
 }
 
-fn welcome(stack: &Stack) -> String {
+fn render_welcome(stack: &LocalStack) -> String {
     let url = stack.gateway_url();
     let routes: Vec<String> = stack
         .routes()
@@ -117,7 +117,7 @@ fn welcome(stack: &Stack) -> String {
          \x20 EZWhatsApp {ezw} (fake)\n\
          \x20 logs       {logs}\n\n\
          Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so it is answered 401)\n\n\
-         Keys, each followed by Enter: {HELP}\n",
+         Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),
         ezw = stack.ezw().base_url(),
@@ -126,19 +126,19 @@ fn welcome(stack: &Stack) -> String {
 }
 
 /// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
-async fn listen(stack: &Arc<Stack>) -> anyhow::Result<()> {
-    let (keys, mut typed) = (Keys::default(), BufReader::new(tokio::io::stdin()).lines());
+async fn follow_keyboard(stack: &Arc<LocalStack>) -> anyhow::Result<()> {
+    let (keys, mut typed) = (KeyboardCommands::default(), BufReader::new(tokio::io::stdin()).lines());
     // without a terminal (a service) the input ends at once; that is no wish to quit
     let mut input_open = true;
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     loop {
         tokio::select! {
-            line = next_line(&mut typed), if input_open => match line.as_deref() {
+            line = read_key(&mut typed), if input_open => match line.as_deref() {
                 Some("q") => return Ok(()),
                 Some("") => {}
                 Some(key) => {
-                    let done = keys.press(stack, key).await;
-                    say(&done.unwrap_or_else(|e| format!("That failed: {e:#}")))?;
+                    let done = keys.run_key(stack, key).await;
+                    print_line(&done.unwrap_or_else(|e| format!("That failed: {e:#}")))?;
                 }
                 None => input_open = false,
             },
@@ -148,6 +148,6 @@ async fn listen(stack: &Arc<Stack>) -> anyhow::Result<()> {
     }
 }
 
-async fn next_line(typed: &mut Lines<BufReader<Stdin>>) -> Option<String> {
+async fn read_key(typed: &mut Lines<BufReader<Stdin>>) -> Option<String> {
     typed.next_line().await.ok().flatten().map(|line| line.trim().to_owned())
 }

@@ -6,13 +6,13 @@ use anyhow::Context as _;
 
 /// Binds `127.0.0.1:port` (`0`: any free port) and makes the listener ready for tokio.
 ///
-/// `what` and `flag` go into the error when the port is taken, e.g. "the gateway" and "--port".
-pub fn bind(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net::TcpListener> {
+/// `what` and `parse_flag` go into the error when the port is taken, e.g. "the gateway" and "--port".
+pub fn bind_port(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net::TcpListener> {
     let listener = match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
         Ok(listener) => listener,
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-            let by =
-                holder(port).map_or_else(|| "another program".to_owned(), |(pid, name)| format!("{name} (pid {pid})"));
+            let by = find_port_owner(port)
+                .map_or_else(|| "another program".to_owned(), |(pid, name)| format!("{name} (pid {pid})"));
             anyhow::bail!(
                 "port {port} for {what} is taken by {by}: stop that, or choose another port with `{flag} {}`",
                 port.checked_add(1).unwrap_or(8787)
@@ -25,10 +25,10 @@ pub fn bind(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net::Tcp
 }
 
 /// Process id and name of whoever listens on `port`, where the system lets us see it (Linux, own processes).
-fn holder(port: u16) -> Option<(u32, String)> {
+fn find_port_owner(port: u16) -> Option<(u32, String)> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
-        text.lines().skip(1).find_map(|line| listening_inode(line, port))
+        text.lines().skip(1).find_map(|line| find_listening_inode(line, port))
     })?;
     let wanted = format!("socket:[{inode}]");
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
@@ -43,7 +43,7 @@ fn holder(port: u16) -> Option<(u32, String)> {
 }
 
 /// The socket's inode, when this line of `/proc/net/tcp` is a listener (state `0A`) on `port`. Columns: proc(5).
-fn listening_inode(line: &str, port: u16) -> Option<String> {
+fn find_listening_inode(line: &str, port: u16) -> Option<String> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let (_, local_port) = columns.get(1)?.rsplit_once(':')?;
     let same = u16::from_str_radix(local_port, 16).ok()? == port && *columns.get(3)? == "0A";
@@ -56,9 +56,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_named_with_a_way_out() {
-        let first = bind(0, "the gateway", "--port").unwrap();
+        let first = bind_port(0, "the gateway", "--port").unwrap();
         let port = first.local_addr().unwrap().port();
-        let error = bind(port, "the gateway", "--port").unwrap_err().to_string();
+        let error = bind_port(port, "the gateway", "--port").unwrap_err().to_string();
         assert!(error.contains(&format!("port {port} for the gateway is taken by")), "{error}");
         assert!(error.contains("--port"), "{error}");
     }
@@ -67,8 +67,8 @@ mod tests {
     fn a_listener_is_found_in_the_socket_table() {
         let line =
             "   0: 0100007F:2253 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100";
-        assert_eq!(listening_inode(line, 8787).as_deref(), Some("4242"));
-        assert_eq!(listening_inode(line, 8788), None);
-        assert_eq!(listening_inode(&line.replace(" 0A ", " 01 "), 8787), None);
+        assert_eq!(find_listening_inode(line, 8787).as_deref(), Some("4242"));
+        assert_eq!(find_listening_inode(line, 8788), None);
+        assert_eq!(find_listening_inode(&line.replace(" 0A ", " 01 "), 8787), None);
     }
 }

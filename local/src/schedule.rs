@@ -10,23 +10,23 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     ACCOUNT, REGION,
-    clock::Clock,
-    functions::{Functions, InvokeError},
+    clock::LocalClock,
+    functions::{FunctionPool, InvokeError},
 };
 
 /// A function and how often it is to be invoked.
 #[derive(Debug, Clone)]
-pub(crate) struct Scheduled {
+pub(crate) struct ScheduledFunction {
     pub(crate) function: String,
     pub(crate) id: String,
-    pub(crate) every: Duration,
+    pub(crate) interval: Duration,
     pub(crate) input: Option<Value>,
 }
 
-impl Scheduled {
+impl ScheduledFunction {
     /// Invokes the function for as long as the stack lives, the first time after one interval.
-    pub(crate) async fn run(self, functions: Arc<Functions>, clock: Arc<Clock>) {
-        let mut ticks = tokio::time::interval_at(Instant::now() + self.every, self.every);
+    pub(crate) async fn run_forever(self, functions: Arc<FunctionPool>, clock: Arc<LocalClock>) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -37,17 +37,17 @@ impl Scheduled {
     }
 
     /// Invokes the function once and waits for its response.
-    pub(crate) async fn invoke(&self, functions: &Functions, clock: &Clock) -> Result<Value, InvokeError> {
-        let event = self.input.clone().unwrap_or_else(|| event(&self.id, clock.now_ms()));
+    pub(crate) async fn invoke(&self, functions: &FunctionPool, clock: &LocalClock) -> Result<Value, InvokeError> {
+        let event = self.input.clone().unwrap_or_else(|| build_schedule_event(&self.id, clock.now_ms()));
         functions.invoke_json(&self.function, &event).await
     }
 }
 
-fn event(id: &str, now_ms: i64) -> Value {
+fn build_schedule_event(id: &str, now_ms: i64) -> Value {
     let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     json!({
         "version": "0",
-        "id": crate::new_id(),
+        "id": crate::generate_id(),
         "detail-type": "Scheduled Event",
         "source": "aws.events",
         "account": ACCOUNT,
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_event_is_that_of_a_schedule_rule() {
-        let event = event("ReminderScheduler/EveryMinute", 1_767_679_201_500);
+        let event = build_schedule_event("ReminderScheduler/EveryMinute", 1_767_679_201_500);
         assert_eq!(event["time"], "2026-01-06T06:00:01Z");
         assert_eq!(event["detail-type"], "Scheduled Event");
         assert_eq!(event["source"], "aws.events");

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// What a stack leaves in its state directory, and what `--fresh` removes. Nothing else in it is touched.
-const OWN: [&str; 11] = [
+const OWNED_FILES: [&str; 11] = [
     "dynamo.db",
     "dynamo.db-wal",
     "dynamo.db-shm",
@@ -25,28 +25,28 @@ const OWN: [&str; 11] = [
 
 /// A stack's files: in a directory that stays, or in a temporary one.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct StateFolder {
     folder: PathBuf,
-    kept: bool,
+    persistent: bool,
     /// Held for as long as the stack lives; the system lets go of it when the process dies, however it dies.
     lock: Option<File>,
     _temporary: Option<tempfile::TempDir>,
 }
 
-impl State {
-    /// Opens `folder`, or a temporary one that goes away with the stack.
+impl StateFolder {
+    /// Opens `binaries_folder`, or a temporary one that goes away with the stack.
     pub(crate) fn open(folder: Option<&Path>, fresh: bool) -> anyhow::Result<Self> {
         let Some(folder) = folder else {
             let temporary = tempfile::tempdir().context("can't create a temporary directory")?;
             let folder = temporary.path().to_owned();
-            return Ok(Self { folder, kept: false, lock: None, _temporary: Some(temporary) });
+            return Ok(Self { folder, persistent: false, lock: None, _temporary: Some(temporary) });
         };
         std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
         // children run elsewhere, so every path handed to them has to be absolute
         let folder = folder.canonicalize().with_context(|| format!("can't find {}", folder.display()))?;
         let lock = take_lock(&folder)?;
         if fresh {
-            for name in OWN {
+            for name in OWNED_FILES {
                 let path = folder.join(name);
                 let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
                 match removed {
@@ -57,22 +57,22 @@ impl State {
                 }
             }
         }
-        Ok(Self { folder, kept: true, lock: Some(lock), _temporary: None })
+        Ok(Self { folder, persistent: true, lock: Some(lock), _temporary: None })
     }
 
     /// The path of one of the stack's files.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn file_path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// The same, when the file is to survive the stack.
-    pub(crate) fn kept(&self, name: &str) -> Option<PathBuf> {
-        self.kept.then(|| self.path(name))
+    pub(crate) fn persistent_path(&self, name: &str) -> Option<PathBuf> {
+        self.persistent.then(|| self.file_path(name))
     }
 
     /// The directory, when it survives the stack.
-    pub(crate) fn kept_folder(&self) -> Option<&Path> {
-        self.kept.then_some(self.folder.as_path())
+    pub(crate) fn persistent_folder(&self) -> Option<&Path> {
+        self.persistent.then_some(self.folder.as_path())
     }
 
     /// Lets another stack use the directory.
@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn a_directory_serves_one_stack_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let first = State::open(Some(dir.path()), false).unwrap();
-        let error = State::open(Some(dir.path()), false).unwrap_err().to_string();
+        let first = StateFolder::open(Some(dir.path()), false).unwrap();
+        let error = StateFolder::open(Some(dir.path()), false).unwrap_err().to_string();
         assert!(error.contains("another local stack") && error.contains("--state"), "{error}");
         first.release();
-        State::open(Some(dir.path()), false).unwrap();
+        StateFolder::open(Some(dir.path()), false).unwrap();
     }
 
     #[test]
@@ -126,8 +126,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("clock"), "5").unwrap();
         std::fs::write(dir.path().join("mine.txt"), "keep").unwrap();
-        let state = State::open(Some(dir.path()), true).unwrap();
-        assert!(!state.path("clock").exists());
-        assert!(state.path("mine.txt").exists());
+        let state = StateFolder::open(Some(dir.path()), true).unwrap();
+        assert!(!state.file_path("clock").exists());
+        assert!(state.file_path("mine.txt").exists());
     }
 }

@@ -1,12 +1,12 @@
 //! Appointments: what is known of one, in the header row of its story in the ledger.
 //!
-//! The cast: [`Report`] is what somebody says of an appointment; [`Appointment::learn`] takes it into what is known;
-//! [`Mark`] says which of its reminders were opened, for which start and which [`Seat`]. `generation` counts the changes
+//! The cast: [`AppointmentReport`] is what somebody says of an appointment; [`Appointment::apply_report`] takes it into what is known;
+//! [`StageOutcome`] says which of its reminders were opened, for which start and which [`AttendeeEntry`]. `generation` counts the changes
 //! of the truth that reminders speak of, so that a reminder made for an older one is known by its number.
 //!
 //! Promises that of two reports the later one counts, by the sender's clock, in whatever order they arrive; that what was
 //! cancelled stays so until a later report books it again; and that a seat keeps its number, and a mark its place, for as
-//! long as the header lives. Does not plan anything: that is reminder-scheduler's `plan`.
+//! long as the header lives. Does not plan anything: that is reminder-scheduler's `numbering_plan`.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub const HEADER_STAGE: &str = "state";
 /// Whether an appointment takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum AppointmentStatus {
     /// It takes place: reminded.
     Booked,
     /// It is asked for, and nobody has said yes.
@@ -32,7 +32,7 @@ pub enum Standing {
     Moved,
 }
 
-impl Standing {
+impl AppointmentStatus {
     /// Its name in the table and in the console.
     pub const fn name(self) -> &'static str {
         match self {
@@ -68,20 +68,20 @@ impl fmt::Debug for Attendee {
     }
 }
 
-/// A place at an appointment. Its number, the index in [`Appointment::seats`], is part of keys instead of the number of
+/// A place at an appointment. Its number, the index in [`Appointment::attendees`], is part of keys instead of the number of
 /// a phone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Seat {
+pub struct AttendeeEntry {
     /// Who sits there.
     pub attendee: Attendee,
     /// Whether they still do.
-    pub taken: bool,
+    pub attending: bool,
 }
 
 /// What became of one reminder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum ReminderOutcome {
     /// Its row was opened: the row says what became of it.
     Opened,
     /// It was left out: the appointment was booked, or moved, when its time had passed.
@@ -89,21 +89,21 @@ pub enum Outcome {
     /// Its time passed while nobody could send it.
     Missed,
     /// There was no time for it: quiet hours left no room, or one nearer to the start came at the same moment.
-    NoRoom,
+    NoTime,
     /// Whoever sits there does not want to be written to.
     OptedOut,
     /// An operator dropped what waited for the line.
     Dropped,
 }
 
-impl Outcome {
+impl ReminderOutcome {
     /// Its name in the table, in logs and in the console.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Opened => "opened",
             Self::Skipped => "skipped",
             Self::Missed => "missed",
-            Self::NoRoom => "no-room",
+            Self::NoTime => "no-room",
             Self::OptedOut => "opted-out",
             Self::Dropped => "dropped",
         }
@@ -114,25 +114,25 @@ impl Outcome {
     pub const fn is_final(self) -> bool {
         match self {
             Self::Opened | Self::OptedOut | Self::Dropped => true,
-            Self::Skipped | Self::Missed | Self::NoRoom => false,
+            Self::Skipped | Self::Missed | Self::NoTime => false,
         }
     }
 }
 
 /// A reminder that was dealt with, for one start and one seat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Mark {
+pub struct StageOutcome {
     /// The stage's name, as in keys.
     pub stage: String,
     /// The start that it spoke of.
     pub start: Timestamp,
     /// The seat's number.
-    pub seat: usize,
+    pub attendee: usize,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: ReminderOutcome,
 }
 
-/// What is known of an appointment. Its `Debug` leaves out what somebody typed, as that of [`Details`] does.
+/// What is known of an appointment. Its `Debug` leaves out what somebody typed, as that of [`AppointmentDetails`] does.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Appointment {
     /// The ledger's partition key: `appointment:{id}`.
@@ -146,13 +146,13 @@ pub struct Appointment {
     /// Counts changes of what reminders speak of: standing, start, zone, who takes part.
     pub generation: u64,
     /// Whether it takes place.
-    pub standing: Standing,
+    pub status: AppointmentStatus,
     /// When it begins; the epoch when only its end is known (a cancellation came first).
     pub start: Timestamp,
     /// Its IANA zone.
     pub zone: String,
     /// Everybody who takes part, or did. Never shrinks.
-    pub seats: Vec<Seat>,
+    pub attendees: Vec<AttendeeEntry>,
     /// What it is about.
     pub title: Option<String>,
     /// Where it takes place.
@@ -162,7 +162,7 @@ pub struct Appointment {
     /// Since when it has been booked for this start, by the sender's clock.
     pub booked_at: Timestamp,
     /// What was dealt with, in this order.
-    pub marks: Vec<Mark>,
+    pub stage_outcomes: Vec<StageOutcome>,
     /// When the clock looks at it again, if anything is to come.
     pub due_at: Option<Timestamp>,
     /// How useful what is due then is beside everything else that waits, 0 to 100.
@@ -181,13 +181,13 @@ impl fmt::Debug for Appointment {
             .field("subject", &self.subject)
             .field("version", &self.version)
             .field("generation", &self.generation)
-            .field("standing", &self.standing)
+            .field("standing", &self.status)
             .field("start", &self.start)
             .field("zone", &self.zone)
-            .field("seats", &self.seats)
+            .field("seats", &self.attendees)
             .field("as_of", &self.as_of)
             .field("booked_at", &self.booked_at)
-            .field("marks", &self.marks)
+            .field("marks", &self.stage_outcomes)
             .field("due_at", &self.due_at)
             .finish_non_exhaustive()
     }
@@ -195,7 +195,7 @@ impl fmt::Debug for Appointment {
 
 /// What somebody says of an appointment, as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct AppointmentReport {
     /// The ledger's partition key.
     pub subject: String,
     /// The calendar it came from.
@@ -203,23 +203,23 @@ pub struct Report {
     /// The line that speaks for it.
     pub line: String,
     /// Whether it takes place.
-    pub standing: Standing,
+    pub status: AppointmentStatus,
     /// When, where and with whom. A cancellation need not say it.
-    pub details: Option<Details>,
+    pub details: Option<AppointmentDetails>,
     /// Whether the details leave out who takes part: whoever did still does.
-    pub same_people: bool,
+    pub attendees_unchanged: bool,
     /// When this became a fact, by the sender's clock.
     pub as_of: Timestamp,
     /// The delivery that says so, by its key in the inbox; a feed's name for a feed.
     pub delivery: String,
     /// What is known of the appointment that this one continues under another id: what was told to whom under that id is
     /// not told again under this one.
-    pub continues: Option<Box<Appointment>>,
+    pub previous: Option<Box<Appointment>>,
 }
 
 /// When, where and with whom. Its `Debug` leaves out what somebody typed: a title may hold a name or a number.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Details {
+pub struct AppointmentDetails {
     /// When it begins.
     pub start: Timestamp,
     /// Its IANA zone.
@@ -232,7 +232,7 @@ pub struct Details {
     pub place: Option<String>,
 }
 
-impl fmt::Debug for Details {
+impl fmt::Debug for AppointmentDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Details")
             .field("start", &self.start)
@@ -244,21 +244,21 @@ impl fmt::Debug for Details {
 
 /// What a report did to what is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Learned {
+pub enum ReportResult {
     /// Something newer is known already.
     Stale,
     /// It says nothing new.
-    Same,
+    Unchanged,
     /// This is known now. Its `due_at` is still that of before; plan anew.
-    News(Box<Appointment>),
+    Updated(Box<Appointment>),
 }
 
-impl Learned {
+impl ReportResult {
     /// What to record beside a delivery that changed nothing: code and explanation.
-    pub const fn outcome(&self) -> Option<&'static str> {
+    pub const fn skip_reason(&self) -> Option<&'static str> {
         match self {
-            Self::News(_) => None,
-            Self::Same => Some("already-known: it says nothing new"),
+            Self::Updated(_) => None,
+            Self::Unchanged => Some("already-known: it says nothing new"),
             Self::Stale => Some("out-of-date: something newer is known of the appointment"),
         }
     }
@@ -266,93 +266,96 @@ impl Learned {
 
 impl Appointment {
     /// Takes a report into what is known. Pure.
-    pub fn learn(known: Option<&Self>, report: &Report, now: Timestamp) -> Learned {
-        let Some(before) = known else { return Learned::News(Box::new(Self::begin(report, now))) };
+    pub fn apply_report(known: Option<&Self>, report: &AppointmentReport, now: Timestamp) -> ReportResult {
+        let Some(before) = known else { return ReportResult::Updated(Box::new(Self::from_report(report, now))) };
         let later = match report.as_of.cmp(&before.as_of) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
             // Of the same moment, an end is the later fact: nothing is booked and ended the other way round.
-            std::cmp::Ordering::Equal => !before.standing.is_over() || report.standing.is_over(),
+            std::cmp::Ordering::Equal => !before.status.is_over() || report.status.is_over(),
         };
         let mut after = before.clone();
-        if let Some(older) = &report.continues {
-            after.inherit(older);
+        if let Some(older) = &report.previous {
+            after.inherit_outcomes(older);
         }
         if !later {
             // What was told under the older id counts whenever it is learned of; and so does who takes part, if nobody has
             // said so yet.
-            let nobody_yet = after.seats.is_empty() && !before.standing.is_over() && !report.same_people;
-            if let Some(details) = report.details.as_ref().filter(|_| nobody_yet) {
-                after.seat(&details.attendees);
+            let has_no_attendees_yet =
+                after.attendees.is_empty() && !before.status.is_over() && !report.attendees_unchanged;
+            if let Some(details) = report.details.as_ref().filter(|_| has_no_attendees_yet) {
+                after.set_attendees(&details.attendees);
             }
             if after == *before {
-                return Learned::Stale;
+                return ReportResult::Stale;
             }
-            after.generation += u64::from(!after.tells_the_same_as(before));
-            return Learned::News(Box::new(after.written(now)));
+            after.generation += u64::from(!after.has_same_facts_as(before));
+            return ReportResult::Updated(Box::new(after.next_version(now)));
         }
-        after.standing = report.standing;
+        after.status = report.status;
         after.as_of = report.as_of;
         after.calendar.clone_from(&report.calendar);
         after.line.clone_from(&report.line);
         if let Some(details) = &report.details {
             after.start = details.start;
             after.zone.clone_from(&details.zone);
-            if !report.same_people {
-                after.seat(&details.attendees);
+            if !report.attendees_unchanged {
+                after.set_attendees(&details.attendees);
             }
-            after.title = details.title.as_deref().map(short);
-            after.place = details.place.as_deref().map(short);
+            after.title = details.title.as_deref().map(truncate_text);
+            after.place = details.place.as_deref().map(truncate_text);
         }
-        let booked_anew =
-            after.standing == Standing::Booked && (before.standing != Standing::Booked || after.start != before.start);
-        if booked_anew {
+        let is_rebooked = after.status == AppointmentStatus::Booked
+            && (before.status != AppointmentStatus::Booked || after.start != before.start);
+        if is_rebooked {
             after.booked_at = report.as_of;
             // What had no room, or was too late, when it was booked before may have room now.
-            after.marks.retain(|mark| mark.outcome.is_final());
+            after.stage_outcomes.retain(|stage_outcome| stage_outcome.outcome.is_final());
         }
         if after == *before {
-            return Learned::Same;
+            return ReportResult::Unchanged;
         }
-        if !after.tells_the_same_as(before) {
+        if !after.has_same_facts_as(before) {
             after.generation += 1;
         }
         after.delivery.clone_from(&report.delivery);
-        Learned::News(Box::new(after.written(now)))
+        ReportResult::Updated(Box::new(after.next_version(now)))
     }
 
     /// What tells a reminder apart from others of its stage: the start that it speaks of, and the seat unless it is the
     /// first. `20261124T0830Z`, `20261124T0830Z-1`.
-    pub fn instance(start: Timestamp, seat: usize) -> String {
+    pub fn reminder_instance(start: Timestamp, attendee: usize) -> String {
         let start = start.strftime("%Y%m%dT%H%MZ");
-        if seat == 0 { start.to_string() } else { format!("{start}-{seat}") }
+        if attendee == 0 { start.to_string() } else { format!("{start}-{attendee}") }
     }
 
     /// Whether a reminder of this instance for this phone is still true.
-    pub fn still_holds(&self, instance: &str, phone: &Phone) -> bool {
-        self.standing == Standing::Booked
-            && self.seats.iter().enumerate().any(|(number, seat)| {
-                seat.taken && seat.attendee.phone == *phone && Self::instance(self.start, number) == instance
+    pub fn is_still_valid(&self, instance: &str, phone: &Phone) -> bool {
+        self.status == AppointmentStatus::Booked
+            && self.attendees.iter().enumerate().any(|(number, entry)| {
+                entry.attending
+                    && entry.attendee.phone == *phone
+                    && Self::reminder_instance(self.start, number) == instance
             })
     }
 
     /// The next version of this header.
     #[must_use]
-    pub fn written(mut self, now: Timestamp) -> Self {
+    pub fn next_version(mut self, now: Timestamp) -> Self {
         self.version += 1;
         self.updated_at = now;
         self
     }
 
     /// Whether reminders of both say the same to the same people.
-    fn tells_the_same_as(&self, other: &Self) -> bool {
-        self.standing == other.standing
+    fn has_same_facts_as(&self, other: &Self) -> bool {
+        self.status == other.status
             && self.start == other.start
             && self.zone == other.zone
-            && self.seats == other.seats
+            && self.attendees == other.attendees
     }
 
-    fn begin(report: &Report, now: Timestamp) -> Self {
+    fn from_report(report: &AppointmentReport, now: Timestamp) -> Self {
         let details = report.details.as_ref();
         let mut new = Self {
             subject: report.subject.clone(),
@@ -360,30 +363,30 @@ impl Appointment {
             line: report.line.clone(),
             version: 1,
             generation: 1,
-            standing: report.standing,
+            status: report.status,
             start: details.map_or(Timestamp::UNIX_EPOCH, |details| details.start),
             zone: details.map_or_else(|| "UTC".to_owned(), |details| details.zone.clone()),
-            seats: Vec::new(),
-            title: details.and_then(|details| details.title.as_deref().map(short)),
-            place: details.and_then(|details| details.place.as_deref().map(short)),
+            attendees: Vec::new(),
+            title: details.and_then(|details| details.title.as_deref().map(truncate_text)),
+            place: details.and_then(|details| details.place.as_deref().map(truncate_text)),
             as_of: report.as_of,
             booked_at: report.as_of,
-            marks: Vec::new(),
+            stage_outcomes: Vec::new(),
             due_at: None,
             priority: 0,
             delivery: report.delivery.clone(),
             created_at: now,
             updated_at: now,
         };
-        if let Some(older) = &report.continues {
-            new.inherit(older);
+        if let Some(older) = &report.previous {
+            new.inherit_outcomes(older);
         }
-        match (details, &report.continues) {
-            (Some(_), Some(older)) if report.same_people => {
-                let people = older.seats.iter().filter(|seat| seat.taken).map(|seat| seat.attendee.clone());
-                new.seat(&people.collect::<Vec<_>>());
+        match (details, &report.previous) {
+            (Some(_), Some(older)) if report.attendees_unchanged => {
+                let people = older.attendees.iter().filter(|entry| entry.attending).map(|seat| seat.attendee.clone());
+                new.set_attendees(&people.collect::<Vec<_>>());
             }
-            (Some(details), _) => new.seat(&details.attendees),
+            (Some(details), _) => new.set_attendees(&details.attendees),
             (None, _) => {}
         }
         new
@@ -391,43 +394,43 @@ impl Appointment {
 
     /// Takes over what was told under an older id. Whoever was told has a seat here too, taken or not, and the marks are
     /// those of that seat.
-    fn inherit(&mut self, older: &Self) {
+    fn inherit_outcomes(&mut self, older: &Self) {
         // What the older one had no room for, this one may have: only what was told, or must not be, counts here.
-        for mark in older.marks.iter().filter(|mark| mark.outcome.is_final()) {
-            let Some(who) = older.seats.get(mark.seat) else { continue };
-            let number = self.seats.iter().position(|seat| seat.attendee.phone == who.attendee.phone);
+        for stage_outcome in older.stage_outcomes.iter().filter(|mark| mark.outcome.is_final()) {
+            let Some(older_entry) = older.attendees.get(stage_outcome.attendee) else { continue };
+            let number = self.attendees.iter().position(|entry| entry.attendee.phone == older_entry.attendee.phone);
             let number = number.unwrap_or_else(|| {
-                self.seats.push(Seat { attendee: who.attendee.clone(), taken: false });
-                self.seats.len() - 1
+                self.attendees.push(AttendeeEntry { attendee: older_entry.attendee.clone(), attending: false });
+                self.attendees.len() - 1
             });
-            let mark = Mark { seat: number, ..mark.clone() };
-            if !self.marks.contains(&mark) {
-                self.marks.push(mark);
+            let inherited = StageOutcome { attendee: number, ..stage_outcome.clone() };
+            if !self.stage_outcomes.contains(&inherited) {
+                self.stage_outcomes.push(inherited);
             }
         }
     }
 
     /// Gives everybody a seat: whoever had one keeps its number, whoever is gone leaves theirs empty.
-    fn seat(&mut self, attendees: &[Attendee]) {
-        for seat in &mut self.seats {
-            seat.taken = false;
+    fn set_attendees(&mut self, attendees: &[Attendee]) {
+        for entry in &mut self.attendees {
+            entry.attending = false;
         }
         for attendee in attendees {
-            let attendee = Attendee { name: attendee.name.as_deref().map(short), ..attendee.clone() };
-            match self.seats.iter_mut().find(|seat| seat.attendee.phone == attendee.phone) {
-                Some(seat) => *seat = Seat { attendee, taken: true },
-                None => self.seats.push(Seat { attendee, taken: true }),
+            let attendee = Attendee { name: attendee.name.as_deref().map(truncate_text), ..attendee.clone() };
+            match self.attendees.iter_mut().find(|entry| entry.attendee.phone == attendee.phone) {
+                Some(seat) => *seat = AttendeeEntry { attendee, attending: true },
+                None => self.attendees.push(AttendeeEntry { attendee, attending: true }),
             }
         }
     }
 }
 
 /// The longest text that is kept, in characters: more than any message shows.
-const LONGEST: usize = 200;
+const MAX_TEXT_CHARS: usize = 200;
 
 /// A sender may say anything at any length; a row of the ledger has its limits.
-fn short(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
+fn truncate_text(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -436,37 +439,37 @@ mod tests {
 
     use super::*;
 
-    fn at(hour: i64) -> Timestamp {
+    fn at_hour(hour: i64) -> Timestamp {
         "2026-11-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hour)
     }
 
-    fn attendee(phone: &str) -> Attendee {
+    fn build_attendee(phone: &str) -> Attendee {
         Attendee { phone: Phone::from_e164(phone).unwrap(), name: Some("Noa".into()), locale: None, zone: None }
     }
 
-    fn report(standing: Standing, start: Option<i64>, as_of: i64, phones: &[&str]) -> Report {
-        Report {
+    fn build_report(standing: AppointmentStatus, start: Option<i64>, as_of: i64, phones: &[&str]) -> AppointmentReport {
+        AppointmentReport {
             subject: "appointment:88".into(),
             calendar: "clinic".into(),
             line: "main".into(),
-            standing,
-            details: start.map(|start| Details {
-                start: at(start),
+            status: standing,
+            details: start.map(|start| AppointmentDetails {
+                start: at_hour(start),
                 zone: "Asia/Jerusalem".into(),
-                attendees: phones.iter().map(|phone| attendee(phone)).collect(),
+                attendees: phones.iter().map(|phone| build_attendee(phone)).collect(),
                 title: None,
                 place: None,
             }),
-            as_of: at(as_of),
-            same_people: false,
+            as_of: at_hour(as_of),
+            attendees_unchanged: false,
             delivery: "clinic#1".into(),
-            continues: None,
+            previous: None,
         }
     }
 
-    fn news(learned: Learned) -> Appointment {
+    fn expect_updated(learned: ReportResult) -> Appointment {
         match learned {
-            Learned::News(appointment) => *appointment,
+            ReportResult::Updated(appointment) => *appointment,
             other => panic!("{other:?}"),
         }
     }
@@ -475,119 +478,209 @@ mod tests {
     const ADI: &str = "+972525550101";
 
     #[test]
-    fn of_two_reports_the_later_counts_in_either_order() {
-        let booked = report(Standing::Booked, Some(48), 1, &[NOA]);
-        let moved = report(Standing::Booked, Some(72), 2, &[NOA]);
-        let first = news(Appointment::learn(None, &booked, at(3)));
-        let after = news(Appointment::learn(Some(&first), &moved, at(3)));
-        assert_eq!((after.start, after.generation, after.version, after.booked_at), (at(72), 2, 2, at(2)));
-        let moved_first = news(Appointment::learn(None, &moved, at(3)));
-        assert_eq!(Appointment::learn(Some(&moved_first), &booked, at(3)), Learned::Stale);
+    fn the_later_of_two_reports_counts_in_either_order() {
+        let booked = build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]);
+        let moved = build_report(AppointmentStatus::Booked, Some(72), 2, &[NOA]);
+        let first = expect_updated(Appointment::apply_report(None, &booked, at_hour(3)));
+        let after = expect_updated(Appointment::apply_report(Some(&first), &moved, at_hour(3)));
+        assert_eq!((after.start, after.generation, after.version, after.booked_at), (at_hour(72), 2, 2, at_hour(2)));
+        let moved_first = expect_updated(Appointment::apply_report(None, &moved, at_hour(3)));
+        assert_eq!(Appointment::apply_report(Some(&moved_first), &booked, at_hour(3)), ReportResult::Stale);
     }
 
     #[test]
-    fn a_cancellation_that_comes_first_is_not_undone_by_the_booking_behind_it() {
-        let cancelled = news(Appointment::learn(None, &report(Standing::Cancelled, None, 2, &[]), at(3)));
+    fn a_cancellation_that_arrives_first_is_not_undone_by_the_earlier_booking() {
+        let cancelled = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Cancelled, None, 2, &[]),
+            at_hour(3),
+        ));
         assert_eq!(
-            Appointment::learn(Some(&cancelled), &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)),
-            Learned::Stale
+            Appointment::apply_report(
+                Some(&cancelled),
+                &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+                at_hour(3)
+            ),
+            ReportResult::Stale
         );
         assert_eq!(
-            Appointment::learn(Some(&cancelled), &report(Standing::Booked, Some(48), 2, &[NOA]), at(3)),
-            Learned::Stale
+            Appointment::apply_report(
+                Some(&cancelled),
+                &build_report(AppointmentStatus::Booked, Some(48), 2, &[NOA]),
+                at_hour(3)
+            ),
+            ReportResult::Stale
         );
-        let again = news(Appointment::learn(Some(&cancelled), &report(Standing::Booked, Some(48), 3, &[NOA]), at(3)));
-        assert_eq!((again.standing, again.booked_at), (Standing::Booked, at(3)));
+        let again = expect_updated(Appointment::apply_report(
+            Some(&cancelled),
+            &build_report(AppointmentStatus::Booked, Some(48), 3, &[NOA]),
+            at_hour(3),
+        ));
+        assert_eq!((again.status, again.booked_at), (AppointmentStatus::Booked, at_hour(3)));
     }
 
     #[test]
-    fn a_repeat_says_nothing_new_and_a_newer_repeat_moves_only_the_time_of_knowledge() {
-        let first = news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)));
+    fn a_repeat_changes_nothing_and_a_newer_repeat_updates_only_its_time() {
+        let first = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+            at_hour(3),
+        ));
         assert_eq!(
-            Appointment::learn(Some(&first), &report(Standing::Booked, Some(48), 1, &[NOA]), at(4)),
-            Learned::Same
+            Appointment::apply_report(
+                Some(&first),
+                &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+                at_hour(4)
+            ),
+            ReportResult::Unchanged
         );
-        let later = news(Appointment::learn(Some(&first), &report(Standing::Booked, Some(48), 2, &[NOA]), at(4)));
-        assert_eq!((later.generation, later.booked_at, later.as_of), (1, at(1), at(2)));
+        let later = expect_updated(Appointment::apply_report(
+            Some(&first),
+            &build_report(AppointmentStatus::Booked, Some(48), 2, &[NOA]),
+            at_hour(4),
+        ));
+        assert_eq!((later.generation, later.booked_at, later.as_of), (1, at_hour(1), at_hour(2)));
     }
 
     #[test]
-    fn a_seat_keeps_its_number_when_others_come_and_go() {
-        let two = news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA, ADI]), at(3)));
-        let one = news(Appointment::learn(Some(&two), &report(Standing::Booked, Some(48), 2, &[ADI]), at(3)));
-        assert_eq!(one.seats.iter().map(|seat| seat.taken).collect::<Vec<_>>(), [false, true]);
-        assert_eq!((one.seats[1].attendee.phone.expose(), one.generation), (ADI, 2));
+    fn an_attendee_retains_its_number_when_others_come_and_go() {
+        let two = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA, ADI]),
+            at_hour(3),
+        ));
+        let one = expect_updated(Appointment::apply_report(
+            Some(&two),
+            &build_report(AppointmentStatus::Booked, Some(48), 2, &[ADI]),
+            at_hour(3),
+        ));
+        assert_eq!(one.attendees.iter().map(|entry| entry.attending).collect::<Vec<_>>(), [false, true]);
+        assert_eq!((one.attendees[1].attendee.phone.expose(), one.generation), (ADI, 2));
     }
 
-    fn told(appointment: &Appointment, seat: usize) -> Appointment {
-        let mark = Mark { stage: "24h".into(), start: appointment.start, seat, outcome: Outcome::Opened };
-        Appointment { marks: vec![mark], ..appointment.clone() }
+    fn with_reminder_opened(appointment: &Appointment, attendee: usize) -> Appointment {
+        let stage_outcome =
+            StageOutcome { stage: "24h".into(), start: appointment.start, attendee, outcome: ReminderOutcome::Opened };
+        Appointment { stage_outcomes: vec![stage_outcome], ..appointment.clone() }
     }
 
     #[test]
-    fn what_was_told_under_the_older_id_counts_for_the_same_person_wherever_they_sit_now() {
-        let older = news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA, ADI]), at(3)));
-        let older = told(&older, 1);
-        let heir =
-            Report { continues: Some(Box::new(older.clone())), ..report(Standing::Booked, Some(48), 2, &[ADI, NOA]) };
-        let new = news(Appointment::learn(None, &heir, at(3)));
-        let mark = &new.marks[0];
-        assert_eq!(new.seats[mark.seat].attendee.phone.expose(), ADI);
-        assert!(new.seats.iter().all(|seat| seat.taken), "{new:?}");
+    fn a_reminder_sent_under_the_older_id_counts_for_the_same_person_at_any_number() {
+        let older = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA, ADI]),
+            at_hour(3),
+        ));
+        let older = with_reminder_opened(&older, 1);
+        let continuing = AppointmentReport {
+            previous: Some(Box::new(older.clone())),
+            ..build_report(AppointmentStatus::Booked, Some(48), 2, &[ADI, NOA])
+        };
+        let new = expect_updated(Appointment::apply_report(None, &continuing, at_hour(3)));
+        let stage_outcome = &new.stage_outcomes[0];
+        assert_eq!(new.attendees[stage_outcome.attendee].attendee.phone.expose(), ADI);
+        assert!(new.attendees.iter().all(|entry| entry.attending), "{new:?}");
         // Who takes part is left out: whoever did still does.
-        let same = Report { same_people: true, ..report(Standing::Booked, Some(72), 2, &[]) };
-        let same = Report { continues: Some(Box::new(older)), ..same };
-        let new = news(Appointment::learn(None, &same, at(3)));
-        assert_eq!(new.seats.iter().filter(|seat| seat.taken).count(), 2);
+        let same = AppointmentReport {
+            attendees_unchanged: true,
+            ..build_report(AppointmentStatus::Booked, Some(72), 2, &[])
+        };
+        let same = AppointmentReport { previous: Some(Box::new(older)), ..same };
+        let new = expect_updated(Appointment::apply_report(None, &same, at_hour(3)));
+        assert_eq!(new.attendees.iter().filter(|entry| entry.attending).count(), 2);
     }
 
     #[test]
-    fn what_was_told_under_the_older_id_counts_even_when_it_is_learned_of_late() {
-        let older = news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)));
-        let older = told(&older, 0);
-        let newer = news(Appointment::learn(None, &report(Standing::Cancelled, None, 9, &[]), at(9)));
-        let heir = Report { continues: Some(Box::new(older)), ..report(Standing::Booked, Some(72), 2, &[NOA]) };
-        let after = news(Appointment::learn(Some(&newer), &heir, at(9)));
-        assert_eq!((after.standing, after.marks.len()), (Standing::Cancelled, 1));
-        assert_eq!(Appointment::learn(Some(&after), &heir, at(9)), Learned::Stale, "and is learned once");
+    fn a_reminder_sent_under_the_older_id_counts_even_when_the_report_is_late() {
+        let older = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+            at_hour(3),
+        ));
+        let older = with_reminder_opened(&older, 0);
+        let newer = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Cancelled, None, 9, &[]),
+            at_hour(9),
+        ));
+        let continuing = AppointmentReport {
+            previous: Some(Box::new(older)),
+            ..build_report(AppointmentStatus::Booked, Some(72), 2, &[NOA])
+        };
+        let after = expect_updated(Appointment::apply_report(Some(&newer), &continuing, at_hour(9)));
+        assert_eq!((after.status, after.stage_outcomes.len()), (AppointmentStatus::Cancelled, 1));
+        assert_eq!(
+            Appointment::apply_report(Some(&after), &continuing, at_hour(9)),
+            ReportResult::Stale,
+            "and is learned once"
+        );
     }
 
     #[test]
-    fn what_had_no_room_is_asked_again_when_the_same_start_is_booked_anew() {
-        let marked = |outcome| {
-            let mut known = news(Appointment::learn(None, &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)));
-            known.marks.push(Mark { stage: "24h".into(), start: at(48), seat: 0, outcome });
+    fn a_reminder_skipped_for_lack_of_time_is_planned_again_when_the_same_start_is_rebooked() {
+        let with_outcome = |outcome| {
+            let mut known = expect_updated(Appointment::apply_report(
+                None,
+                &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+                at_hour(3),
+            ));
+            known.stage_outcomes.push(StageOutcome { stage: "24h".into(), start: at_hour(48), attendee: 0, outcome });
             known
         };
-        for (outcome, stays) in
-            [(Outcome::Opened, 1), (Outcome::Dropped, 1), (Outcome::NoRoom, 0), (Outcome::Skipped, 0)]
-        {
-            let known = marked(outcome);
-            let off = news(Appointment::learn(Some(&known), &report(Standing::Cancelled, None, 2, &[]), at(4)));
-            let on = news(Appointment::learn(Some(&off), &report(Standing::Booked, Some(48), 3, &[NOA]), at(5)));
-            assert_eq!(on.marks.len(), stays, "{outcome:?}");
-            let heir = Report { continues: Some(Box::new(known)), ..report(Standing::Booked, Some(48), 3, &[NOA]) };
-            assert_eq!(news(Appointment::learn(None, &heir, at(5))).marks.len(), stays, "{outcome:?}");
+        for (outcome, stays) in [
+            (ReminderOutcome::Opened, 1),
+            (ReminderOutcome::Dropped, 1),
+            (ReminderOutcome::NoTime, 0),
+            (ReminderOutcome::Skipped, 0),
+        ] {
+            let known = with_outcome(outcome);
+            let off = expect_updated(Appointment::apply_report(
+                Some(&known),
+                &build_report(AppointmentStatus::Cancelled, None, 2, &[]),
+                at_hour(4),
+            ));
+            let on = expect_updated(Appointment::apply_report(
+                Some(&off),
+                &build_report(AppointmentStatus::Booked, Some(48), 3, &[NOA]),
+                at_hour(5),
+            ));
+            assert_eq!(on.stage_outcomes.len(), stays, "{outcome:?}");
+            let continuing = AppointmentReport {
+                previous: Some(Box::new(known)),
+                ..build_report(AppointmentStatus::Booked, Some(48), 3, &[NOA])
+            };
+            assert_eq!(
+                expect_updated(Appointment::apply_report(None, &continuing, at_hour(5))).stage_outcomes.len(),
+                stays,
+                "{outcome:?}"
+            );
         }
     }
 
     #[test]
-    fn who_takes_part_counts_whenever_it_is_said_for_the_first_time() {
-        let unsaid = Report { same_people: true, ..report(Standing::Booked, Some(72), 2, &[]) };
-        let moved = news(Appointment::learn(None, &unsaid, at(3)));
-        let booked = news(Appointment::learn(Some(&moved), &report(Standing::Booked, Some(48), 1, &[NOA]), at(3)));
-        assert_eq!((booked.start, booked.seats.len(), booked.generation), (at(72), 1, 2));
+    fn the_first_report_of_attendees_counts_even_when_it_is_late() {
+        let without_attendees = AppointmentReport {
+            attendees_unchanged: true,
+            ..build_report(AppointmentStatus::Booked, Some(72), 2, &[])
+        };
+        let moved = expect_updated(Appointment::apply_report(None, &without_attendees, at_hour(3)));
+        let booked = expect_updated(Appointment::apply_report(
+            Some(&moved),
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+            at_hour(3),
+        ));
+        assert_eq!((booked.start, booked.attendees.len(), booked.generation), (at_hour(72), 1, 2));
     }
 
     #[test]
-    fn nobody_shows_in_a_debug_text() {
-        let mut report = report(Standing::Booked, Some(48), 1, &[NOA]);
+    fn debug_output_shows_no_personal_data() {
+        let mut report = build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]);
         let details = report.details.as_mut().unwrap();
         details.title = Some("Call Noa on 0545550199".into());
         details.place = Some("545550199".into());
         details.attendees[0].locale = Some("+972545550199".into());
-        let appointment = news(Appointment::learn(None, &report, at(3)));
-        let shown = format!("{report:?} {appointment:?}");
-        assert!(!shown.contains("545550199") && !shown.contains("Noa"), "{shown}");
+        let appointment = expect_updated(Appointment::apply_report(None, &report, at_hour(3)));
+        let debug_text = format!("{report:?} {appointment:?}");
+        assert!(!debug_text.contains("545550199") && !debug_text.contains("Noa"), "{debug_text}");
     }
 }

@@ -1,4 +1,4 @@
-//! The time, read once per invocation at the edge and passed on as `now`.
+//! The time, read once per invocation at the edge and passed on as `test_now`.
 //!
 //! The variable `TELLONCE_CLOCK` exists for local runs and tests: it names a file with a signed number of milliseconds
 //! that is added to the system clock, so that three hours can pass in three seconds through the very binaries that
@@ -11,7 +11,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where `now` comes from.
+/// Where `test_now` comes from.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     offset_file: Option<PathBuf>,
@@ -20,13 +20,13 @@ pub struct Clock {
 impl Clock {
     /// The system clock, moved by the file that `TELLONCE_CLOCK` names, if it is set.
     pub fn from_environment() -> Self {
-        Self { offset_file: crate::cold_start::variable("TELLONCE_CLOCK").map(PathBuf::from) }
+        Self { offset_file: crate::bootstrap::read_variable("TELLONCE_CLOCK").map(PathBuf::from) }
     }
 
     /// The time now, to the millisecond, as the tables hold it.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now(&self) -> Timestamp {
-        let now = from_millis(Timestamp::now().millis());
+        let now = from_millis(Timestamp::now().unix_millis());
         let Some(file) = &self.offset_file else { return now };
         let offset = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         now.checked_add(SignedDuration::from_millis(offset)).unwrap_or(now)
@@ -36,11 +36,11 @@ impl Clock {
 /// Milliseconds since 1970, as the tables hold times.
 pub trait UnixMillis {
     /// Milliseconds since 1970-01-01T00:00Z.
-    fn millis(self) -> i64;
+    fn unix_millis(self) -> i64;
 }
 
 impl UnixMillis for Timestamp {
-    fn millis(self) -> i64 {
+    fn unix_millis(self) -> i64 {
         self.as_millisecond()
     }
 }
@@ -55,8 +55,8 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// The time that something happened at: what the sender of a delivery says, unless that is in the future or not said at
 /// all; then the time of receipt.
-pub fn happened(said: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
-    said.filter(|at| at.duration_since(received_at) <= CLOCK_SKEW).unwrap_or(received_at)
+pub fn choose_event_time(reported_at: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
+    reported_at.filter(|at| at.duration_since(received_at) <= CLOCK_SKEW).unwrap_or(received_at)
 }
 
 /// When this invocation must have ended, by the real clock.
@@ -66,12 +66,12 @@ pub struct Deadline(Instant);
 impl Deadline {
     /// From the deadline that Lambda gives with an invocation.
     #[expect(clippy::disallowed_methods, reason = "Lambda gives its deadline as a time of the system clock")]
-    pub fn of(deadline: SystemTime) -> Self {
+    pub fn from_system_time(deadline: SystemTime) -> Self {
         Self(Instant::now() + deadline.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
     /// This long from now.
-    pub fn after(span: Duration) -> Self {
+    pub fn from_now(span: Duration) -> Self {
         Self(Instant::now() + span)
     }
 

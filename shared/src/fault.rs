@@ -12,15 +12,15 @@ pub enum Fault {
 }
 
 /// An error that knows whether it may be tried again. Implementations list every variant, without a wildcard.
-pub trait Faulty: std::error::Error {
+pub trait ClassifyFault: std::error::Error {
     /// What this error means for the next step.
     fn fault(&self) -> Fault;
 }
 
-/// An error with its causes, `outer: inner: innermost`, for one log line.
+/// An error with its causes, `outer: innermost`, for one log line.
 ///
 /// Errors in this project keep personal data and secrets out of their texts, so the chain may be logged whole.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

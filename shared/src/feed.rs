@@ -1,11 +1,11 @@
-//! What is remembered of a calendar's feed from one look at it to the next: [`Memory`], one row of the ledger's table each
+//! What is remembered of a calendar's feed from one look at it to the next: [`FeedSnapshot`], one row of the ledger's table each
 //! (`feed:{calendar}` / `state`).
 //!
 //! A feed says what is, never what changed; so the last good read is kept to compare the next one with: every
-//! occurrence's id, when it begins, and a [`Fingerprint`] of what was said of it. Beside it stand what the feed's host
+//! occurrence's id, when it begins, and a [`FactsFingerprint`] of what was said of it. Beside it stand what the feed's host
 //! said to ask less next time, and what went wrong, for people.
 //!
-//! An operator believes a feed that is in doubt by setting the attribute `believe` of its row to true; the next read is
+//! An operator believes a feed that is in doubt by setting the attribute `accept_next_read` of its row to true; the next read is
 //! then taken as it is, and the attribute goes. Promises that of two that look at a feed at the same time only one writes
 //! down what it saw, and that what an operator writes is not overwritten. The calendar's address is not kept here.
 
@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{UnixMillis, from_millis},
-    fault::{Fault, Faulty},
+    fault::{ClassifyFault, Fault},
 };
 
 /// How hard the occurrences are compressed, 0 to 10.
-const PACKING: u8 = 6;
+const COMPRESSION_LEVEL: u8 = 6;
 /// The most that the occurrences may take after compression, in bytes: `DynamoDB` takes items up to 400 KB.
 const MAX_PACKED_BYTES: usize = 380 * 1024;
 /// More than that many occurrences take before compression, in bytes.
@@ -35,63 +35,63 @@ const MAX_UNPACKED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A short name of facts: other facts, another name (but for one case in 2^64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Fingerprint(u64);
+pub struct FactsFingerprint(u64);
 
-impl Fingerprint {
+impl FactsFingerprint {
     /// Of these facts in this order; an absent one is another than an empty one.
-    pub fn of(facts: &[Option<&str>]) -> Self {
+    pub fn of_facts(facts: &[Option<&str>]) -> Self {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         for fact in facts {
             let length = fact.map_or(u64::MAX, |fact| fact.len() as u64);
             context.update(&length.to_be_bytes());
             context.update(fact.unwrap_or_default().as_bytes());
         }
-        let digest = context.finish();
-        Self(digest.as_ref().iter().take(8).fold(0, |name, byte| name << 8 | u64::from(*byte)))
+        let hash = context.finish();
+        Self(hash.as_ref().iter().take(8).fold(0, |name, byte| name << 8 | u64::from(*byte)))
     }
 }
 
 /// What is remembered of one occurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownOccurrence {
     /// When it begins, to the second.
     pub start: Timestamp,
-    /// What was reported of it; `None` while a report is under way, so that it is made again should it be interrupted.
-    pub said: Option<Fingerprint>,
+    /// What was reported of it; `OnlyMissing` while a report is under way, so that it is made again should it be interrupted.
+    pub fingerprint: Option<FactsFingerprint>,
     /// Whether it was reported as cancelled.
     pub cancelled: bool,
 }
 
 /// A row as it was loaded, so that a write knows what it takes the place of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Row {
+pub struct LoadedFeedRow {
     /// Counts writes; 0 before the first.
     version: u64,
     /// Whether it asked to believe the next read.
-    believe: bool,
+    accept_next_read: bool,
 }
 
 /// What is remembered of one feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct FeedSnapshot {
     /// The row that it was loaded from.
-    pub row: Row,
+    pub row: LoadedFeedRow,
     /// Every occurrence that was reported and may still matter, by its id.
-    pub occurrences: BTreeMap<String, Known>,
+    pub occurrences: BTreeMap<String, KnownOccurrence>,
     /// The `ETag` of the last good read.
     pub etag: Option<String>,
     /// The `Last-Modified` of the last good read.
     pub last_modified: Option<String>,
     /// Which address the two are of: a hash of it.
-    pub address: Option<Fingerprint>,
+    pub address: Option<FactsFingerprint>,
     /// When the feed was last asked for, whatever came of it.
     pub polled_at: Option<Timestamp>,
     /// When it was last read in whole, and believed.
     pub read_at: Option<Timestamp>,
     /// Since when what it says is too unlikely to act on.
-    pub doubted_since: Option<Timestamp>,
+    pub suspect_since: Option<Timestamp>,
     /// Whether an operator said to believe the next read. Clearing it removes the attribute.
-    pub believe: bool,
+    pub accept_next_read: bool,
     /// How many times in a row it could not be read.
     pub failures: u32,
     /// Since when.
@@ -102,7 +102,7 @@ pub struct Memory {
 
 /// A feed's row could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum FeedsError {
+pub enum FeedStoreError {
     /// It could not be read.
     #[error("what is remembered of a feed could not be read")]
     Load(#[source] Box<SdkError<GetItemError>>),
@@ -111,7 +111,7 @@ pub enum FeedsError {
     Save(#[source] Box<SdkError<UpdateItemError>>),
     /// Somebody else wrote it since it was read.
     #[error("somebody else looked at the feed at the same time")]
-    Outrun,
+    Conflict,
     /// It holds something that we did not write.
     #[error("the row of the feed {calendar} is damaged at `{attribute}`; delete the row, and the feed is read anew")]
     Damaged {
@@ -125,10 +125,10 @@ pub enum FeedsError {
     TooLarge(usize),
 }
 
-impl Faulty for FeedsError {
+impl ClassifyFault for FeedStoreError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Load(_) | Self::Save(_) | Self::Outrun => Fault::Transient,
+            Self::Load(_) | Self::Save(_) | Self::Conflict => Fault::Transient,
             Self::Damaged { .. } | Self::TooLarge(_) => Fault::Permanent,
         }
     }
@@ -136,45 +136,45 @@ impl Faulty for FeedsError {
 
 /// The rows of all feeds.
 #[derive(Debug, Clone)]
-pub struct Feeds {
+pub struct FeedStore {
     db: Client,
     table: String,
 }
 
-impl Feeds {
+impl FeedStore {
     /// In the ledger's table.
     pub fn new(db: Client, table: String) -> Self {
         Self { db, table }
     }
 
     /// What is remembered of a calendar's feed; nothing, of one that was never read.
-    pub async fn load(&self, calendar: &str) -> Result<Memory, FeedsError> {
-        let answer = self
+    pub async fn load(&self, calendar: &str) -> Result<FeedSnapshot, FeedStoreError> {
+        let output = self
             .db
             .get_item()
             .table_name(&self.table)
-            .key("subject", Value::S(subject(calendar)))
-            .key("stage", Value::S(STAGE.to_owned()))
+            .key("subject", Value::S(feed_subject(calendar)))
+            .key("stage", Value::S(FEED_STAGE.to_owned()))
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| FeedsError::Load(Box::new(error)))?;
-        match answer.item {
-            Some(item) => Memory::from_item(&item)
-                .map_err(|attribute| FeedsError::Damaged { calendar: calendar.to_owned(), attribute }),
-            None => Ok(Memory::default()),
+            .map_err(|error| FeedStoreError::Load(Box::new(error)))?;
+        match output.item {
+            Some(item) => FeedSnapshot::from_item(&item)
+                .map_err(|attribute| FeedStoreError::Damaged { calendar: calendar.to_owned(), attribute }),
+            None => Ok(FeedSnapshot::default()),
         }
     }
 
     /// Writes down what is remembered, unless somebody else did since it was loaded.
-    pub async fn save(&self, calendar: &str, memory: &mut Memory) -> Result<(), FeedsError> {
-        let values = memory.to_values()?;
+    pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
+        let values = snapshot.to_attributes()?;
         let mut update = self
             .db
             .update_item()
             .table_name(&self.table)
-            .key("subject", Value::S(subject(calendar)))
-            .key("stage", Value::S(STAGE.to_owned()));
+            .key("subject", Value::S(feed_subject(calendar)))
+            .key("stage", Value::S(FEED_STAGE.to_owned()));
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for (number, (name, value)) in values.into_iter().enumerate() {
             match value {
@@ -187,15 +187,15 @@ impl Feeds {
             update = update.expression_attribute_names(format!("#a{number}"), name);
         }
         // Only if it was there when the row was read: an operator may have set it since.
-        if memory.row.believe && !memory.believe {
-            remove.push("believe".to_owned());
+        if snapshot.row.accept_next_read && !snapshot.accept_next_read {
+            remove.push("accept_next_read".to_owned());
         }
         let mut expression = format!("SET {}", set.join(", "));
         if !remove.is_empty() {
             expression = format!("{expression} REMOVE {}", remove.join(", "));
         }
         update = update.update_expression(expression);
-        update = match memory.row.version {
+        update = match snapshot.row.version {
             0 => update.condition_expression("attribute_not_exists(version)"),
             read => update
                 .condition_expression("version = :read")
@@ -203,51 +203,52 @@ impl Feeds {
         };
         match update.send().await {
             Ok(_) => {
-                memory.row = Row { version: memory.row.version + 1, believe: memory.believe };
+                snapshot.row =
+                    LoadedFeedRow { version: snapshot.row.version + 1, accept_next_read: snapshot.accept_next_read };
                 Ok(())
             }
             Err(error) => Err(match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => FeedsError::Outrun,
-                _ => FeedsError::Save(Box::new(error)),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => FeedStoreError::Conflict,
+                _ => FeedStoreError::Save(Box::new(error)),
             }),
         }
     }
 }
 
-const STAGE: &str = "state";
+const FEED_STAGE: &str = "state";
 
-fn subject(calendar: &str) -> String {
+fn feed_subject(calendar: &str) -> String {
     format!("feed:{calendar}")
 }
 
 /// An occurrence as it is packed: id, start in seconds, fingerprint, cancelled.
-type Packed<'a> = (std::borrow::Cow<'a, str>, i64, Option<Fingerprint>, bool);
+type PackedOccurrence<'a> = (std::borrow::Cow<'a, str>, i64, Option<FactsFingerprint>, bool);
 
-impl Memory {
-    /// The attributes of the next version; `None` for one that is to be absent.
-    fn to_values(&self) -> Result<Vec<(&'static str, Option<Value>)>, FeedsError> {
-        let occurrences: Vec<Packed<'_>> = self
+impl FeedSnapshot {
+    /// The attributes of the next version; `OnlyMissing` for one that is to be absent.
+    fn to_attributes(&self) -> Result<Vec<(&'static str, Option<Value>)>, FeedStoreError> {
+        let occurrences: Vec<PackedOccurrence<'_>> = self
             .occurrences
             .iter()
-            .map(|(id, known)| (id.into(), known.start.as_second(), known.said, known.cancelled))
+            .map(|(id, known)| (id.into(), known.start.as_second(), known.fingerprint, known.cancelled))
             .collect();
         // Made of strings, numbers and lists: it cannot fail to be JSON.
         let occurrences = serde_json::to_vec(&occurrences).unwrap_or_default();
-        let packed = miniz_oxide::deflate::compress_to_vec(&occurrences, PACKING);
+        let packed = miniz_oxide::deflate::compress_to_vec(&occurrences, COMPRESSION_LEVEL);
         if packed.len() > MAX_PACKED_BYTES {
-            return Err(FeedsError::TooLarge(packed.len()));
+            return Err(FeedStoreError::TooLarge(packed.len()));
         }
-        let time = |at: Option<Timestamp>| at.map(|at| Value::N(at.millis().to_string()));
+        let time = |at: Option<Timestamp>| at.map(|at| Value::N(at.unix_millis().to_string()));
         let text = |text: &Option<String>| text.clone().map(Value::S);
         Ok(vec![
             ("version", Some(Value::N((self.row.version + 1).to_string()))),
             ("occurrences", Some(Value::B(Blob::new(packed)))),
             ("etag", text(&self.etag)),
             ("last_modified", text(&self.last_modified)),
-            ("address", self.address.map(|Fingerprint(hash)| Value::N(hash.to_string()))),
+            ("address", self.address.map(|FactsFingerprint(hash)| Value::N(hash.to_string()))),
             ("polled_at", time(self.polled_at)),
             ("read_at", time(self.read_at)),
-            ("doubted_since", time(self.doubted_since)),
+            ("suspect_since", time(self.suspect_since)),
             ("failures", (self.failures > 0).then(|| Value::N(self.failures.to_string()))),
             ("failing_since", time(self.failing_since)),
             ("problem", text(&self.problem)),
@@ -256,40 +257,47 @@ impl Memory {
 
     /// Reads a row; the name of the attribute that makes no sense, if one does not.
     fn from_item(item: &HashMap<String, Value>) -> Result<Self, &'static str> {
-        fn number<T: std::str::FromStr>(
+        fn parse_number<T: std::str::FromStr>(
             item: &HashMap<String, Value>,
             name: &'static str,
         ) -> Result<Option<T>, &'static str> {
             item.get(name).map(|value| value.as_n().ok().and_then(|n| n.parse().ok()).ok_or(name)).transpose()
         }
-        let time = |name| Ok::<_, &'static str>(number(item, name)?.map(from_millis));
+        let time = |name| Ok::<_, &'static str>(parse_number(item, name)?.map(from_millis));
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        let believe = item.get("believe").is_some_and(|value| value.as_bool().is_ok_and(|believe| *believe));
+        let accept_next_read =
+            item.get("accept_next_read").is_some_and(|value| value.as_bool().is_ok_and(|believe| *believe));
         Ok(Self {
-            row: Row { version: number(item, "version")?.unwrap_or(0), believe },
-            occurrences: item.get("occurrences").map_or(Some(BTreeMap::new()), unpacked).ok_or("occurrences")?,
+            row: LoadedFeedRow { version: parse_number(item, "version")?.unwrap_or(0), accept_next_read },
+            occurrences: item
+                .get("occurrences")
+                .map_or(Some(BTreeMap::new()), unpack_occurrences)
+                .ok_or("occurrences")?,
             etag: text("etag"),
             last_modified: text("last_modified"),
-            address: number(item, "address")?.map(Fingerprint),
+            address: parse_number(item, "address")?.map(FactsFingerprint),
             polled_at: time("polled_at")?,
             read_at: time("read_at")?,
-            doubted_since: time("doubted_since")?,
-            believe,
-            failures: number(item, "failures")?.unwrap_or(0),
+            suspect_since: time("suspect_since")?,
+            accept_next_read,
+            failures: parse_number(item, "failures")?.unwrap_or(0),
             failing_since: time("failing_since")?,
             problem: text("problem"),
         })
     }
 }
 
-fn unpacked(value: &Value) -> Option<BTreeMap<String, Known>> {
+fn unpack_occurrences(value: &Value) -> Option<BTreeMap<String, KnownOccurrence>> {
     let packed = value.as_b().ok()?;
     let occurrences = miniz_oxide::inflate::decompress_to_vec_with_limit(packed.as_ref(), MAX_UNPACKED_BYTES).ok()?;
-    let occurrences: Vec<Packed<'_>> = serde_json::from_slice(&occurrences).ok()?;
+    let occurrences: Vec<PackedOccurrence<'_>> = serde_json::from_slice(&occurrences).ok()?;
     occurrences
         .into_iter()
         .map(|(id, start, said, cancelled)| {
-            Some((id.into_owned(), Known { start: Timestamp::from_second(start).ok()?, said, cancelled }))
+            Some((
+                id.into_owned(),
+                KnownOccurrence { start: Timestamp::from_second(start).ok()?, fingerprint: said, cancelled },
+            ))
         })
         .collect()
 }
@@ -300,74 +308,74 @@ mod tests {
 
     use super::*;
 
-    fn item(memory: &Memory) -> HashMap<String, Value> {
-        let values = memory.to_values().unwrap();
+    fn to_item(snapshot: &FeedSnapshot) -> HashMap<String, Value> {
+        let values = snapshot.to_attributes().unwrap();
         values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
-    fn time(second: i64) -> Timestamp {
+    fn at_second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     proptest! {
         #[test]
-        fn a_memory_reads_back_what_was_written_of_it(
+        fn a_snapshot_reads_back_as_it_was_written(
             occurrences in prop::collection::btree_map(".{0,40}", (0i64..4_000_000_000, any::<Option<u64>>(), any::<bool>()), 0..30),
             texts in prop::collection::vec(prop::option::of("[ -~]{1,40}"), 3),
             times in prop::collection::vec(prop::option::of(0i64..4_000_000_000), 4),
             address in any::<Option<u64>>(),
             failures in any::<u32>(),
         ) {
-            let memory = Memory {
-                row: Row { version: 8, believe: false },
+            let snapshot = FeedSnapshot {
+                row: LoadedFeedRow { version: 8, accept_next_read: false },
                 occurrences: occurrences
                     .into_iter()
                     .map(|(id, (start, said, cancelled))| {
-                        (id, Known { start: time(start), said: said.map(Fingerprint), cancelled })
+                        (id, KnownOccurrence { start: at_second(start), fingerprint: said.map(FactsFingerprint), cancelled })
                     })
                     .collect(),
                 etag: texts[0].clone(),
                 last_modified: texts[1].clone(),
-                address: address.map(Fingerprint),
-                polled_at: times[0].map(time),
-                read_at: times[1].map(time),
-                doubted_since: times[2].map(time),
-                believe: false,
+                address: address.map(FactsFingerprint),
+                polled_at: times[0].map(at_second),
+                read_at: times[1].map(at_second),
+                suspect_since: times[2].map(at_second),
+                accept_next_read: false,
                 failures,
-                failing_since: times[3].map(time),
+                failing_since: times[3].map(at_second),
                 problem: texts[2].clone(),
             };
-            let read = Memory::from_item(&item(&memory)).unwrap();
-            prop_assert_eq!(read, Memory { row: Row { version: 9, believe: false }, ..memory });
+            let read = FeedSnapshot::from_item(&to_item(&snapshot)).unwrap();
+            prop_assert_eq!(read, FeedSnapshot { row: LoadedFeedRow { version: 9, accept_next_read: false }, ..snapshot });
         }
     }
 
     #[test]
-    fn a_row_that_an_operator_made_or_damaged_is_understood_or_named() {
-        let believe = HashMap::from([("believe".to_owned(), Value::Bool(true))]);
-        let memory = Memory::from_item(&believe).unwrap();
-        assert!(memory.believe && memory.row.version == 0 && memory.occurrences.is_empty());
-        let mut damaged = item(&Memory::default());
+    fn a_row_made_by_an_operator_is_read_and_a_damaged_attribute_is_named() {
+        let operator_row = HashMap::from([("accept_next_read".to_owned(), Value::Bool(true))]);
+        let snapshot = FeedSnapshot::from_item(&operator_row).unwrap();
+        assert!(snapshot.accept_next_read && snapshot.row.version == 0 && snapshot.occurrences.is_empty());
+        let mut damaged = to_item(&FeedSnapshot::default());
         damaged.insert("occurrences".to_owned(), Value::B(Blob::new(b"no deflate")));
-        assert_eq!(Memory::from_item(&damaged), Err("occurrences"));
+        assert_eq!(FeedSnapshot::from_item(&damaged), Err("occurrences"));
         damaged.insert("polled_at".to_owned(), Value::S("soon".to_owned()));
-        assert!(Memory::from_item(&damaged).is_err());
+        assert!(FeedSnapshot::from_item(&damaged).is_err());
     }
 
     #[test]
     fn a_row_takes_five_thousand_occurrences_with_long_ids() {
         let occurrences = (0..5_000_u64).map(|number| {
-            let hash = Fingerprint::of(&[Some(&number.to_string())]);
+            let hash = FactsFingerprint::of_facts(&[Some(&number.to_string())]);
             let id = format!("{:016x}{:08x}@calendar.example.com/20261123T070000Z", hash.0, number * 7919);
-            (id, Known { start: time(1_800_000_000), said: Some(hash), cancelled: false })
+            (id, KnownOccurrence { start: at_second(1_800_000_000), fingerprint: Some(hash), cancelled: false })
         });
-        let memory = Memory { occurrences: occurrences.collect(), ..Memory::default() };
-        assert!(memory.to_values().is_ok());
+        let snapshot = FeedSnapshot { occurrences: occurrences.collect(), ..FeedSnapshot::default() };
+        assert!(snapshot.to_attributes().is_ok());
     }
 
     #[test]
     fn other_facts_have_another_fingerprint() {
-        let of = Fingerprint::of;
+        let of = FactsFingerprint::of_facts;
         assert_eq!(of(&[Some("a"), None]), of(&[Some("a"), None]));
         assert_ne!(of(&[Some("a"), None]), of(&[Some("a"), Some("")]));
         assert_ne!(of(&[Some("ab"), Some("c")]), of(&[Some("a"), Some("bc")]));

@@ -30,16 +30,16 @@ use serde::Deserialize;
 use crate::{
     clock::{UnixMillis, from_millis},
     delivery::Verified,
-    fault::{Fault, Faulty},
+    fault::{ClassifyFault, Fault},
 };
 
 /// The largest body we take, in bytes. The largest real orders are some hundred kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// How hard bodies are compressed, 0 to 10. At 2 an order of 5 KB fits two write units; harder saves none of them and
 /// costs time in every event.
-const PACKING: i32 = 2;
+const COMPRESSION_LEVEL: i32 = 2;
 /// The largest body after compression, in bytes: `DynamoDB` takes items up to 400 KB.
-const MAX_PACKED_BYTES: usize = 380 * 1024;
+const MAX_COMPRESSED_BYTES: usize = 380 * 1024;
 
 /// The inbox failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,16 +52,16 @@ pub enum InboxError {
     Record(#[source] Box<SdkError<UpdateItemError>>),
     /// What ended in one way could not be looked for.
     #[error("the inbox could not be looked through")]
-    Look(#[source] Box<SdkError<ScanError>>),
+    Scan(#[source] Box<SdkError<ScanError>>),
     /// Even compressed it is larger than a table takes.
     #[error("the delivery is larger than the inbox takes ({0} bytes after compression)")]
     TooLarge(usize),
 }
 
-impl Faulty for InboxError {
+impl ClassifyFault for InboxError {
     fn fault(&self) -> Fault {
         match self {
-            Self::File(_) | Self::Record(_) | Self::Look(_) => Fault::Transient,
+            Self::File(_) | Self::Record(_) | Self::Scan(_) => Fault::Transient,
             Self::TooLarge(_) => Fault::Permanent,
         }
     }
@@ -69,7 +69,7 @@ impl Faulty for InboxError {
 
 /// What filing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filed {
+pub enum FileOutcome {
     /// It is new.
     New,
     /// It was here before.
@@ -80,19 +80,19 @@ pub enum Filed {
 pub struct Inbox {
     db: Client,
     table: String,
-    keep_days: u16,
-    packer: Packer,
+    retention_days: u16,
+    compressor: BodyCompressor,
 }
 
 /// Compresses bodies (raw deflate). Its tables take some hundred kilobytes, so they are made once and not per event.
-struct Packer(Mutex<Option<Box<CompressorOxide>>>);
+struct BodyCompressor(Mutex<Option<Box<CompressorOxide>>>);
 
-impl Packer {
-    fn pack(&self, body: &[u8]) -> Vec<u8> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let compressor = kept.get_or_insert_with(|| {
+impl BodyCompressor {
+    fn compress_body(&self, body: &[u8]) -> Vec<u8> {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let compressor = cached.get_or_insert_with(|| {
             let raw_deflate = 0;
-            Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(PACKING, raw_deflate, 0)))
+            Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(COMPRESSION_LEVEL, raw_deflate, 0)))
         });
         compressor.reset();
         // What cannot be compressed grows by five bytes in every block of 32 KB or more.
@@ -110,40 +110,46 @@ impl Packer {
 
 impl Inbox {
     /// Over a table.
-    pub fn new(db: Client, table: String, keep_days: u16) -> Self {
-        Self { db, table, keep_days, packer: Packer(Mutex::default()) }
+    pub fn new(db: Client, table: String, retention_days: u16) -> Self {
+        Self { db, table, retention_days: retention_days, compressor: BodyCompressor(Mutex::default()) }
     }
 
     /// Files a delivery, once.
     ///
     /// A delivery id that comes again with *another* body is no repeat: it is filed beside the first, under its id and
     /// body hash, and the ledger sees to it that nothing is told twice.
-    pub async fn file(&self, delivery: &Verified<'_>, now: Timestamp) -> Result<Filed, InboxError> {
-        let packed = self.packer.pack(delivery.body);
-        if packed.len() > MAX_PACKED_BYTES {
-            return Err(InboxError::TooLarge(packed.len()));
+    pub async fn file_delivery(&self, delivery: &Verified<'_>, now: Timestamp) -> Result<FileOutcome, InboxError> {
+        let compressed = self.compressor.compress_body(delivery.body);
+        if compressed.len() > MAX_COMPRESSED_BYTES {
+            return Err(InboxError::TooLarge(compressed.len()));
         }
-        let id = item_id(delivery.sender, &delivery.delivery_id);
-        let Some(before) = self.put(&id, delivery, packed.clone(), now).await? else { return Ok(Filed::New) };
-        let same = before.get("body").and_then(|body| body.as_b().ok()).is_none_or(|body| body.as_ref() == packed);
+        let id = build_item_id(delivery.sender, &delivery.delivery_id);
+        let Some(before) = self.put_delivery(&id, delivery, compressed.clone(), now).await? else {
+            return Ok(FileOutcome::New);
+        };
+        let same = before.get("body").and_then(|body| body.as_b().ok()).is_none_or(|body| body.as_ref() == compressed);
         if same {
-            return Ok(Filed::Duplicate);
+            return Ok(FileOutcome::Duplicate);
         }
         tracing::warn!(delivery.id = id, "a delivery id came again with another body; both are kept");
         let hash = ring::digest::digest(&ring::digest::SHA256, delivery.body);
         let id = format!("{id}~{}", &BASE64.encode(hash)[..22]);
-        Ok(if self.put(&id, delivery, packed, now).await?.is_none() { Filed::New } else { Filed::Duplicate })
+        Ok(if self.put_delivery(&id, delivery, compressed, now).await?.is_none() {
+            FileOutcome::New
+        } else {
+            FileOutcome::Duplicate
+        })
     }
 
     /// Puts an item that must be new; gives the one that was there if it is not.
-    async fn put(
+    async fn put_delivery(
         &self,
         id: &str,
         delivery: &Verified<'_>,
-        packed: Vec<u8>,
+        compressed: Vec<u8>,
         now: Timestamp,
     ) -> Result<Option<HashMap<String, Value>>, InboxError> {
-        let ttl = now.as_second() + i64::from(self.keep_days) * 86_400;
+        let ttl = now.as_second() + i64::from(self.retention_days) * 86_400;
         let mut put = self
             .db
             .put_item()
@@ -151,8 +157,8 @@ impl Inbox {
             .item("id", Value::S(id.to_owned()))
             .item("sender", Value::S(delivery.sender.to_owned()))
             .item("delivery_id", Value::S(delivery.delivery_id.clone()))
-            .item("received_at", Value::N(now.millis().to_string()))
-            .item("body", Value::B(Blob::new(packed)))
+            .item("received_at", Value::N(now.unix_millis().to_string()))
+            .item("body", Value::B(Blob::new(compressed)))
             .item("ttl", Value::N(ttl.to_string()))
             .condition_expression("attribute_not_exists(id)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -175,7 +181,7 @@ impl Inbox {
     }
 
     /// Writes beside a delivery why it led to no message, or what became of it.
-    pub async fn record(&self, id: &str, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
+    pub async fn record_outcome(&self, id: &str, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
         self.db
             .update_item()
             .table_name(&self.table)
@@ -184,7 +190,7 @@ impl Inbox {
             // Not to bring back, as a stump, an item whose time has run out.
             .condition_expression("attribute_exists(id)")
             .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
-            .expression_attribute_values(":now", Value::N(now.millis().to_string()))
+            .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()))
             .send()
             .await
             .map(drop)
@@ -195,12 +201,12 @@ impl Inbox {
     }
 
     /// The keys of some deliveries of a sender whose outcome begins so, and where to look on if there may be more.
-    pub async fn ended_as(
+    pub async fn find_by_outcome(
         &self,
         sender: &str,
         outcome: &str,
-        from: Option<Place>,
-    ) -> Result<(Vec<String>, Option<Place>), InboxError> {
+        from: Option<ScanPosition>,
+    ) -> Result<(Vec<String>, Option<ScanPosition>), InboxError> {
         let page = self
             .db
             .scan()
@@ -210,25 +216,31 @@ impl Inbox {
             .consistent_read(true)
             .expression_attribute_values(":sender", Value::S(sender.to_owned()))
             .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
-            .set_exclusive_start_key(from.map(|place| place.0))
+            .set_exclusive_start_key(from.map(|position| position.0))
             .send()
             .await
-            .map_err(|error| InboxError::Look(Box::new(error)))?;
+            .map_err(|error| InboxError::Scan(Box::new(error)))?;
         let ids = page.items().iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()).collect();
-        Ok((ids, page.last_evaluated_key.map(Place)))
+        Ok((ids, page.last_evaluated_key.map(ScanPosition)))
     }
 
     /// Sends a delivery down the same path again, if its outcome still begins so. Says whether it did.
-    pub async fn replay(&self, id: &str, outcome: &str) -> Result<bool, InboxError> {
-        self.turn(id, outcome, "REMOVE outcome, outcome_at", None).await
+    pub async fn replay_delivery(&self, id: &str, outcome: &str) -> Result<bool, InboxError> {
+        self.update_outcome(id, outcome, "REMOVE outcome, outcome_at", None).await
     }
 
     /// Writes another outcome beside a delivery, if the one that stands there still begins so. Says whether it did.
-    pub async fn amend(&self, id: &str, outcome: &str, then: &str, now: Timestamp) -> Result<bool, InboxError> {
-        self.turn(id, outcome, "SET outcome = :then, outcome_at = :now", Some((then, now))).await
+    pub async fn replace_outcome(
+        &self,
+        id: &str,
+        outcome: &str,
+        then: &str,
+        now: Timestamp,
+    ) -> Result<bool, InboxError> {
+        self.update_outcome(id, outcome, "SET outcome = :then, outcome_at = :now", Some((then, now))).await
     }
 
-    async fn turn(
+    async fn update_outcome(
         &self,
         id: &str,
         outcome: &str,
@@ -246,7 +258,7 @@ impl Inbox {
         if let Some((then, now)) = then {
             update = update
                 .expression_attribute_values(":then", Value::S(then.to_owned()))
-                .expression_attribute_values(":now", Value::N(now.millis().to_string()));
+                .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
         }
         match update.send().await {
             Ok(_) => Ok(true),
@@ -262,16 +274,16 @@ impl Inbox {
 
 /// Where a look through the inbox goes on.
 #[derive(Debug)]
-pub struct Place(HashMap<String, Value>);
+pub struct ScanPosition(HashMap<String, Value>);
 
 /// The key of a delivery in the inbox.
-pub fn item_id(sender: &str, delivery_id: &str) -> String {
+pub fn build_item_id(sender: &str, delivery_id: &str) -> String {
     format!("{sender}#{delivery_id}")
 }
 
 /// A delivery as the inbox's stream hands it on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct InboxItem {
     /// Its key in the inbox.
     pub id: String,
     /// The store or calendar it is from, as configured.
@@ -288,28 +300,28 @@ pub struct Entry {
 
 /// A stream record does not hold a delivery.
 #[derive(Debug, thiserror::Error)]
-pub enum EntryError {
+pub enum InboxItemError {
     /// Not the attributes of an inbox item.
     #[error("the record is not an inbox item")]
-    Shape(#[from] serde_json::Error),
+    NotAnItem(#[from] serde_json::Error),
     /// The body is not as we wrote it.
     #[error("the body of the delivery cannot be unpacked")]
-    Body,
+    InvalidBody,
 }
 
-impl Entry {
+impl InboxItem {
     /// The sender's own id of it.
     pub fn delivery_id(&self) -> &str {
         self.id.split_once('#').map_or(self.id.as_str(), |(_, id)| id)
     }
 
     /// Reads the new image of a stream record.
-    pub fn from_image(image: &str) -> Result<Self, EntryError> {
-        let image: Image<'_> = serde_json::from_str(image)?;
-        let packed = BASE64.decode(image.body.b.as_bytes()).map_err(|_| EntryError::Body)?;
-        let body = miniz_oxide::inflate::decompress_to_vec_with_limit(&packed, MAX_BODY_BYTES)
-            .map_err(|_| EntryError::Body)?;
-        let received_at = image.received_at.n.parse().map(from_millis).map_err(|_| EntryError::Body)?;
+    pub fn from_image(image: &str) -> Result<Self, InboxItemError> {
+        let image: StreamImage<'_> = serde_json::from_str(image)?;
+        let compressed = BASE64.decode(image.body.b.as_bytes()).map_err(|_| InboxItemError::InvalidBody)?;
+        let body = miniz_oxide::inflate::decompress_to_vec_with_limit(&compressed, MAX_BODY_BYTES)
+            .map_err(|_| InboxItemError::InvalidBody)?;
+        let received_at = image.received_at.n.parse().map(from_millis).map_err(|_| InboxItemError::InvalidBody)?;
         let headers = image.headers.map(|map| map.m).unwrap_or_default();
         Ok(Self {
             id: image.id.s.into_owned(),
@@ -323,50 +335,50 @@ impl Entry {
 }
 
 #[derive(Deserialize)]
-struct Image<'a> {
+struct StreamImage<'a> {
     #[serde(borrow)]
-    id: Text<'a>,
+    id: TextAttribute<'a>,
     #[serde(borrow)]
-    sender: Text<'a>,
+    sender: TextAttribute<'a>,
     #[serde(borrow, default)]
-    topic: Option<Text<'a>>,
+    topic: Option<TextAttribute<'a>>,
     #[serde(borrow, default)]
-    headers: Option<Map<'a>>,
+    headers: Option<MapAttribute<'a>>,
     #[serde(borrow)]
-    body: Binary<'a>,
+    body: BinaryAttribute<'a>,
     #[serde(borrow)]
-    received_at: Number<'a>,
+    received_at: NumberAttribute<'a>,
 }
 
 #[derive(Deserialize)]
-struct Text<'a> {
+struct TextAttribute<'a> {
     #[serde(rename = "S", borrow)]
     s: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct Number<'a> {
+struct NumberAttribute<'a> {
     #[serde(rename = "N", borrow)]
     n: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct Binary<'a> {
+struct BinaryAttribute<'a> {
     #[serde(rename = "B", borrow)]
     b: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct Map<'a> {
+struct MapAttribute<'a> {
     #[serde(rename = "M", borrow)]
-    m: HashMap<Cow<'a, str>, Text<'a>>,
+    m: HashMap<Cow<'a, str>, TextAttribute<'a>>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn image(body: &str) -> String {
+    fn build_image(body: &str) -> String {
         format!(
             r#"{{"id":{{"S":"shop#1"}},"sender":{{"S":"shop"}},"topic":{{"S":"orders\/paid"}},"headers":{{"M":{{"a":{{"S":"b"}}}}}},
             "body":{{"B":"{body}"}},"received_at":{{"N":"1795082402000"}},"ttl":{{"N":"1"}}}}"#
@@ -374,9 +386,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_reads_back_what_was_filed() {
+    fn an_inbox_item_contains_the_filed_delivery() {
         let packed = miniz_oxide::deflate::compress_to_vec(b"{\"id\":1}", 6);
-        let entry = Entry::from_image(&image(&BASE64.encode(packed))).unwrap();
+        let entry = InboxItem::from_image(&build_image(&BASE64.encode(packed))).unwrap();
         assert_eq!(entry.body, b"{\"id\":1}");
         assert_eq!((entry.id.as_str(), entry.topic.as_deref()), ("shop#1", Some("orders/paid")));
         assert_eq!(entry.headers["a"], "b");
@@ -384,33 +396,33 @@ mod tests {
     }
 
     #[test]
-    fn a_notification_without_a_body_reads_back_without_one() {
-        let packed = Packer(Mutex::default()).pack(b"");
-        assert_eq!(Entry::from_image(&image(&BASE64.encode(packed))).unwrap().body, b"");
+    fn a_delivery_without_a_body_is_restored_without_one() {
+        let packed = BodyCompressor(Mutex::default()).compress_body(b"");
+        assert_eq!(InboxItem::from_image(&build_image(&BASE64.encode(packed))).unwrap().body, b"");
     }
 
     #[test]
-    fn the_packer_packs_anything_again_and_again() {
-        let packer = Packer(Mutex::default());
+    fn the_compressor_compresses_any_body_again_and_again() {
+        let compressor = BodyCompressor(Mutex::default());
         let noise: Vec<u8> = (0..200_000_u32)
             .map(|n| u8::try_from(n.wrapping_mul(n).wrapping_mul(2_654_435_761) >> 24).unwrap())
             .collect();
         for body in [&b""[..], b"x", &vec![b' '; 100_000][..], &noise, b"{\"id\":1}"] {
-            let unpacked = miniz_oxide::inflate::decompress_to_vec(&packer.pack(body)).unwrap();
+            let unpacked = miniz_oxide::inflate::decompress_to_vec(&compressor.compress_body(body)).unwrap();
             assert!(unpacked == body, "{} bytes", body.len());
         }
     }
 
     #[test]
-    fn a_damaged_body_is_an_error_and_no_panic() {
-        assert!(matches!(Entry::from_image(&image("!!")), Err(EntryError::Body)));
-        assert!(matches!(Entry::from_image(&image("AAAA")), Err(EntryError::Body)));
-        assert!(matches!(Entry::from_image("{}"), Err(EntryError::Shape(_))));
+    fn a_damaged_body_is_an_error_and_not_a_panic() {
+        assert!(matches!(InboxItem::from_image(&build_image("!!")), Err(InboxItemError::InvalidBody)));
+        assert!(matches!(InboxItem::from_image(&build_image("AAAA")), Err(InboxItemError::InvalidBody)));
+        assert!(matches!(InboxItem::from_image("{}"), Err(InboxItemError::NotAnItem(_))));
     }
 
     #[test]
-    fn a_bomb_is_not_unpacked() {
+    fn a_decompression_bomb_is_not_unpacked() {
         let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b' '; MAX_BODY_BYTES + 1], 6);
-        assert!(matches!(Entry::from_image(&image(&BASE64.encode(bomb))), Err(EntryError::Body)));
+        assert!(matches!(InboxItem::from_image(&build_image(&BASE64.encode(bomb))), Err(InboxItemError::InvalidBody)));
     }
 }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 /// Where a body stopped making sense. Never holds a value from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Misread {
+pub enum JsonError {
     /// Not UTF-8.
     #[error("the body is not UTF-8")]
     NotUtf8,
@@ -43,64 +43,64 @@ pub enum Misread {
 }
 
 /// Parses a body that is an object.
-pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Misread> {
-    let text = text(body)?;
+pub fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, JsonError> {
+    let text = decode_utf8(body)?;
     // To serde a list is as good as an object, member by member in order of declaration.
     if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| misread(&error))
+        serde_json::from_str(text).map_err(|error| to_json_error(&error))
     } else {
-        document(body).and(Err(Misread::Shape { line: 1, column: 1 }))
+        parse_document(body).and(Err(JsonError::Shape { line: 1, column: 1 }))
     }
 }
 
 /// Parses a body that is any JSON.
-pub fn document(body: &[u8]) -> Result<Raw<'_>, Misread> {
-    serde_json::from_str(text(body)?).map_err(|error| misread(&error))
+pub fn parse_document(body: &[u8]) -> Result<RawJson<'_>, JsonError> {
+    serde_json::from_str(decode_utf8(body)?).map_err(|error| to_json_error(&error))
 }
 
-fn text(body: &[u8]) -> Result<&str, Misread> {
-    let text = std::str::from_utf8(body).map_err(|_| Misread::NotUtf8)?;
+fn decode_utf8(body: &[u8]) -> Result<&str, JsonError> {
+    let text = std::str::from_utf8(body).map_err(|_| JsonError::NotUtf8)?;
     // Senders on .NET like to begin with a byte order mark, which JSON forbids and means nothing here.
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// Where it went wrong. The error's own text may quote the body.
-fn misread(error: &serde_json::Error) -> Misread {
+fn to_json_error(error: &serde_json::Error) -> JsonError {
     let (line, column) = (error.line(), error.column());
-    if error.is_data() { Misread::Shape { line, column } } else { Misread::NotJson { line, column } }
+    if error.is_data() { JsonError::Shape { line, column } } else { JsonError::NotJson { line, column } }
 }
 
 /// A value as it was written, or none.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Raw<'a>(#[serde(borrow)] Option<&'a RawValue>);
+pub struct RawJson<'a>(#[serde(borrow)] Option<&'a RawValue>);
 
-impl<'a> Raw<'a> {
+impl<'a> RawJson<'a> {
     /// The text of a string, or a number or truth value as it was written; without space around it, and not empty.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let written = self.0?.get();
-        match written.as_bytes().first()? {
+        let raw_text = self.0?.get();
+        match raw_text.as_bytes().first()? {
             b'"' => {
-                if let Ok(plain) = serde_json::from_str::<&str>(written) {
+                if let Ok(plain) = serde_json::from_str::<&str>(raw_text) {
                     return Some(plain.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed);
                 }
                 // With escapes in it, it can't be borrowed.
-                let escaped: String = serde_json::from_str(written).ok()?;
+                let escaped: String = serde_json::from_str(raw_text).ok()?;
                 Some(escaped.trim().to_owned()).filter(|text| !text.is_empty()).map(Cow::Owned)
             }
-            b'-' | b'0'..=b'9' | b't' | b'f' => Some(Cow::Borrowed(written)),
+            b'-' | b'0'..=b'9' | b't' | b'f' => Some(Cow::Borrowed(raw_text)),
             _ => None,
         }
     }
 
     /// As [`Self::text`], owned.
-    pub fn string(self) -> Option<String> {
+    pub fn owned_text(self) -> Option<String> {
         self.text().map(Cow::into_owned)
     }
 
-    /// As [`Self::string`], but only a secure link.
-    pub fn link(self) -> Option<String> {
-        self.string().filter(|text| is_link(text))
+    /// As [`Self::owned_text`], but only a secure link.
+    pub fn owned_link(self) -> Option<String> {
+        self.owned_text().filter(|text| is_link(text))
     }
 
     /// Whether it says yes.
@@ -110,12 +110,12 @@ impl<'a> Raw<'a> {
     }
 
     /// A point in time, RFC 3339.
-    pub fn time(self) -> Option<Timestamp> {
+    pub fn as_time(self) -> Option<Timestamp> {
         self.text()?.parse().ok()
     }
 
     /// A point in time written without its zone, which is UTC.
-    pub fn utc_time(self) -> Option<Timestamp> {
+    pub fn as_utc_time(self) -> Option<Timestamp> {
         let text = self.text()?;
         text.parse::<Timestamp>()
             .or_else(|_| text.parse::<DateTime>().and_then(|at| at.to_zoned(TimeZone::UTC)).map(|at| at.timestamp()))
@@ -123,30 +123,30 @@ impl<'a> Raw<'a> {
     }
 
     /// What it holds, read as something else; none if it is of another shape.
-    pub fn as_shape<T: Deserialize<'a>>(self) -> Option<T> {
+    pub fn deserialize_as<T: Deserialize<'a>>(self) -> Option<T> {
         serde_json::from_str(self.0?.get()).ok()
     }
 
     /// The members of an object, in their order; none if it is no object.
-    pub fn members(self) -> Option<Vec<(String, Self)>> {
+    pub fn object_members(self) -> Option<Vec<(String, Self)>> {
         let mut reader = serde_json::Deserializer::from_str(self.0?.get());
-        reader.deserialize_map(Members).ok()
+        reader.deserialize_map(MembersVisitor).ok()
     }
 
     /// The elements of a list; none if it is no list.
-    pub fn elements(self) -> Option<Vec<Self>> {
-        self.as_shape()
+    pub fn list_elements(self) -> Option<Vec<Self>> {
+        self.deserialize_as()
     }
 
     /// The value that a JSON pointer (RFC 6901) leads to.
     #[must_use]
-    pub fn at(self, pointer: &str) -> Self {
+    pub fn at_pointer(self, pointer: &str) -> Self {
         let mut here = self.0;
         for token in pointer.split('/').skip(1) {
             let token = token.replace("~1", "/").replace("~0", "~");
             here = here.and_then(|value| {
                 let mut reader = serde_json::Deserializer::from_str(value.get());
-                reader.deserialize_any(Step(&token)).ok().flatten()
+                reader.deserialize_any(PointerStep(&token)).ok().flatten()
             });
         }
         Self(here.filter(|value| value.get() != "null"))
@@ -161,12 +161,16 @@ pub fn is_link(text: &str) -> bool {
 }
 
 /// A list that may be null or missing.
-pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub fn deserialize_list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// An object that may be null or missing, or written as PHP writes an empty one: `[]`, `""`, `false`.
-pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn deserialize_object_or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let raw = Option::<&RawValue>::deserialize(deserializer)?;
     match raw.map(RawValue::get) {
         None | Some("null" | "[]" | "\"\"" | "false") => Ok(None),
@@ -179,9 +183,9 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
 }
 
 /// One step of a pointer: a member's name or an element's index.
-struct Step<'t>(&'t str);
+struct PointerStep<'t>(&'t str);
 
-impl<'de> Visitor<'de> for Step<'_> {
+impl<'de> Visitor<'de> for PointerStep<'_> {
     type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +194,7 @@ impl<'de> Visitor<'de> for Step<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(matches) = map.next_key_seed(IsKey(self.0))? {
+        while let Some(matches) = map.next_key_seed(KeyMatcher(self.0))? {
             if matches {
                 found = Some(map.next_value()?);
             } else {
@@ -216,10 +220,10 @@ impl<'de> Visitor<'de> for Step<'_> {
 }
 
 /// All members of an object.
-struct Members;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(String, Raw<'de>)>;
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Vec<(String, RawJson<'de>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -235,9 +239,9 @@ impl<'de> Visitor<'de> for Members {
 }
 
 /// Compares a member's name without keeping it.
-struct IsKey<'t>(&'t str);
+struct KeyMatcher<'t>(&'t str);
 
-impl<'de> DeserializeSeed<'de> for IsKey<'_> {
+impl<'de> DeserializeSeed<'de> for KeyMatcher<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -245,7 +249,7 @@ impl<'de> DeserializeSeed<'de> for IsKey<'_> {
     }
 }
 
-impl Visitor<'_> for IsKey<'_> {
+impl Visitor<'_> for KeyMatcher<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -263,46 +267,50 @@ mod tests {
 
     use super::*;
 
-    fn raw(text: &str) -> Raw<'_> {
-        document(text.as_bytes()).unwrap()
+    fn parse_raw(text: &str) -> RawJson<'_> {
+        parse_document(text.as_bytes()).unwrap()
     }
 
     #[test]
     fn numbers_stay_as_they_were_written() {
         for written in ["5223452934372", "92233720368547758079999", "1.0E+6", "-0.10"] {
-            assert_eq!(raw(written).string().unwrap(), written);
+            assert_eq!(parse_raw(written).owned_text().unwrap(), written);
         }
-        assert_eq!(raw("\"1.0E+6\"").string().unwrap(), "1.0E+6");
+        assert_eq!(parse_raw("\"1.0E+6\"").owned_text().unwrap(), "1.0E+6");
         assert_eq!(
-            raw("{\"a\":[0,123456789012345678901234]}").at("/a/1").string().unwrap(),
+            parse_raw("{\"a\":[0,123456789012345678901234]}").at_pointer("/a/1").owned_text().unwrap(),
             "123456789012345678901234"
         );
     }
 
     #[test]
-    fn what_is_no_text_is_none() {
+    fn values_without_text_give_none() {
         for written in ["null", "\"\"", "\"  \"", "{}", "[]", "\"\\ud83d\""] {
-            assert_eq!(raw(written).text(), None, "{written}");
+            assert_eq!(parse_raw(written).text(), None, "{written}");
         }
     }
 
     #[test]
     fn a_pointer_goes_through_objects_arrays_and_escapes() {
         let document = r#"{"a":{"b/c":[{"x~y":" hi "}]},"n":null,"a2":1,"a":{"b/c":[{"x~y":"last wins"}]}}"#;
-        assert_eq!(raw(document).at("/a/b~1c/0/x~0y").text().unwrap(), "last wins");
+        assert_eq!(parse_raw(document).at_pointer("/a/b~1c/0/x~0y").text().unwrap(), "last wins");
         for nowhere in ["/a/b", "/a/b~1c/1/x~0y", "/a/b~1c/00/x~0y", "/n", "/n/x", "/a2/0", "/"] {
-            assert!(raw(document).at(nowhere).text().is_none(), "{nowhere}");
+            assert!(parse_raw(document).at_pointer(nowhere).text().is_none(), "{nowhere}");
         }
     }
 
     #[test]
-    fn members_and_elements_come_in_their_order_and_as_they_were_written() {
-        let members = raw(r#"{"b":1,"a":{"c":[]},"b":123456789012345678901234}"#).members().unwrap();
+    fn members_and_elements_are_returned_in_order_and_unchanged() {
+        let members = parse_raw(r#"{"b":1,"a":{"c":[]},"b":123456789012345678901234}"#).object_members().unwrap();
         let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["b", "a", "b"]);
         assert_eq!(members[2].1.text().unwrap(), "123456789012345678901234");
-        assert_eq!(raw("[null,2]").elements().unwrap()[1].text().unwrap(), "2");
-        assert!(raw("[]").members().is_none() && raw("{}").elements().is_none() && Raw::default().members().is_none());
+        assert_eq!(parse_raw("[null,2]").list_elements().unwrap()[1].text().unwrap(), "2");
+        assert!(
+            parse_raw("[]").object_members().is_none()
+                && parse_raw("{}").list_elements().is_none()
+                && RawJson::default().object_members().is_none()
+        );
     }
 
     #[test]
@@ -316,14 +324,14 @@ mod tests {
     #[test]
     fn a_bomb_of_brackets_is_skipped_or_refused_without_recursion() {
         let deep = format!("{{\"a\":1,\"b\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
-        assert_eq!(raw(&deep).at("/a").text().unwrap(), "1");
-        assert!(raw(&deep).at("/b/0/0/0").text().is_none());
-        assert!(matches!(document("[".repeat(200_000).as_bytes()), Err(Misread::NotJson { .. })));
+        assert_eq!(parse_raw(&deep).at_pointer("/a").text().unwrap(), "1");
+        assert!(parse_raw(&deep).at_pointer("/b/0/0/0").text().is_none());
+        assert!(matches!(parse_document("[".repeat(200_000).as_bytes()), Err(JsonError::NotJson { .. })));
     }
 
     proptest! {
         #[test]
-        fn a_pointer_leads_where_serde_json_says(
+        fn a_pointer_finds_what_serde_json_finds(
             keys in prop::collection::vec("[ab~/0]{0,3}", 1..4),
             leaf in "[a-z]{1,5}",
         ) {
@@ -334,7 +342,7 @@ mod tests {
                 pointer = format!("/{}{pointer}", key.replace('~', "~0").replace('/', "~1"));
             }
             let text = document.to_string();
-            let found = raw(&text).at(&pointer);
+            let found = parse_raw(&text).at_pointer(&pointer);
             prop_assert_eq!(found.text().unwrap(), leaf.as_str());
         }
     }

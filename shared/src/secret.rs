@@ -1,10 +1,10 @@
 //! Secrets from Secrets Manager, cached, and aware that they are rotated while we run.
 //!
-//! A value is kept for [`CACHE_SECONDS`]. Whoever finds a value refused asks with [`Secrets::refetch`]; where strangers
-//! decide how often that happens, [`Secrets::refetch_for_stranger`] goes to Secrets Manager at most once in
+//! A value is kept for [`CACHE_SECONDS`]. Whoever finds a value refused asks with [`SecretStore::refetch`]; where strangers
+//! decide how often that happens, [`SecretStore::refetch_rate_limited`] goes to Secrets Manager at most once in
 //! [`REFETCH_SECONDS`] per secret, so that a flood of forged signatures costs nothing.
 //! For [`PREVIOUS_VALID_SECONDS`] after a rotation the value before it (`AWSPREVIOUS`) is still offered by
-//! [`Secrets::previous`]: senders go on signing with the old one for a while (Shopify: up to an hour).
+//! [`SecretStore::get_previous`]: senders go on signing with the old one for a while (Shopify: up to an hour).
 //!
 //! Promises that a value never shows in a log or an error. Does not rotate anything itself.
 
@@ -13,7 +13,7 @@ use std::{collections::HashMap, fmt, sync::Mutex};
 use aws_sdk_secretsmanager::{Client, error::SdkError, operation::get_secret_value::GetSecretValueError};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::fault::{Fault, Faulty, chain};
+use crate::fault::{ClassifyFault, Fault, error_chain};
 
 /// How long a value is used without asking again, in seconds.
 pub const CACHE_SECONDS: i64 = 15 * 60;
@@ -78,7 +78,7 @@ pub enum SecretError {
     },
 }
 
-impl Faulty for SecretError {
+impl ClassifyFault for SecretError {
     fn fault(&self) -> Fault {
         match self {
             // All of them are mended from outside while we run (a secret is created, a role is given), so none is
@@ -91,68 +91,68 @@ impl Faulty for SecretError {
 }
 
 #[derive(Clone)]
-struct Cached {
+struct CachedSecret {
     current: Secret,
     /// When the current value became current.
     rotated_at: Option<Timestamp>,
     fetched_at: Timestamp,
     /// The value before it, once somebody asked.
-    previous: Previous,
+    previous: PreviousSecret,
 }
 
 #[derive(Clone)]
-enum Previous {
-    NotAsked,
+enum PreviousSecret {
+    NotFetched,
     Absent,
     Known(Secret),
 }
 
 /// The secrets a function may read.
-pub struct Secrets {
+pub struct SecretStore {
     client: Client,
-    cache: Mutex<HashMap<String, Cached>>,
+    cache: Mutex<HashMap<String, CachedSecret>>,
 }
 
-impl Secrets {
+impl SecretStore {
     /// Over a Secrets Manager client.
     pub fn new(client: Client) -> Self {
         Self { client, cache: Mutex::default() }
     }
 
     /// The value of a secret, at most [`CACHE_SECONDS`] old.
-    pub async fn current(&self, name: &str, now: Timestamp) -> Result<Secret, SecretError> {
-        match self.cached(name) {
-            Some(cached) if age(&cached, now) < CACHE_SECONDS => Ok(cached.current),
-            Some(cached) => match self.fetch(name, now).await {
+    pub async fn get_current(&self, name: &str, now: Timestamp) -> Result<Secret, SecretError> {
+        match self.find_cached(name) {
+            Some(cached) if age_seconds(&cached, now) < CACHE_SECONDS => Ok(cached.current),
+            Some(cached) => match self.fetch_current(name, now).await {
                 // A value that was good a while ago is better than none while Secrets Manager has trouble.
                 Err(error @ SecretError::Unavailable { .. }) => {
-                    tracing::warn!("using an older value: {}", chain(&error));
+                    tracing::warn!("using an older value: {}", error_chain(&error));
                     Ok(cached.current)
                 }
                 fetched => Ok(fetched?.current),
             },
-            None => Ok(self.fetch(name, now).await?.current),
+            None => Ok(self.fetch_current(name, now).await?.current),
         }
     }
 
-    /// The value of a secret, asked for again because a stranger's proof did not hold with the one we have. `None`
+    /// The value of a secret, asked for again because a stranger's proof did not hold with the one we have. `OnlyMissing`
     /// when it is the same, or when somebody asked less than [`REFETCH_SECONDS`] ago.
-    pub async fn refetch_for_stranger(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
-        match self.cached(name) {
-            Some(cached) if age(&cached, now) < REFETCH_SECONDS => Ok(None),
+    pub async fn refetch_rate_limited(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+        match self.find_cached(name) {
+            Some(cached) if age_seconds(&cached, now) < REFETCH_SECONDS => Ok(None),
             _ => self.refetch(name, now).await,
         }
     }
 
-    /// The value of a secret, asked for again because the one we have was refused. `None` when it is the same.
+    /// The value of a secret, asked for again because the one we have was refused. `OnlyMissing` when it is the same.
     pub async fn refetch(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
-        let before = self.cached(name);
-        let fetched = self.fetch(name, now).await?;
+        let before = self.find_cached(name);
+        let fetched = self.fetch_current(name, now).await?;
         Ok((before.is_none_or(|before| before.current != fetched.current)).then_some(fetched.current))
     }
 
     /// Does something with a value, and once more with a newer one if it is refused and another has been stored since.
-    pub async fn retry_refused<T, E: From<SecretError>>(
+    pub async fn retry_with_newer<T, E: From<SecretError>>(
         &self,
         name: &str,
         value: &Secret,
@@ -170,10 +170,10 @@ impl Secrets {
     }
 
     /// The value before the last rotation, while it still counts.
-    pub async fn previous(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
-        let cached = match self.cached(name) {
+    pub async fn get_previous(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+        let cached = match self.find_cached(name) {
             Some(cached) => cached,
-            None => self.fetch(name, now).await?,
+            None => self.fetch_current(name, now).await?,
         };
         let still_counts = cached
             .rotated_at
@@ -182,37 +182,37 @@ impl Secrets {
             return Ok(None);
         }
         let previous = match cached.previous {
-            Previous::Known(value) => return Ok(Some(value)),
-            Previous::Absent => return Ok(None),
-            Previous::NotAsked => match self.get(name, "AWSPREVIOUS").await {
+            PreviousSecret::Known(value) => return Ok(Some(value)),
+            PreviousSecret::Absent => return Ok(None),
+            PreviousSecret::NotFetched => match self.fetch_version(name, "AWSPREVIOUS").await {
                 Ok((value, _)) => Some(value),
                 // A secret that was never rotated has no previous version.
                 Err(SecretError::Missing { .. } | SecretError::Empty { .. }) => None,
                 Err(error) => return Err(error),
             },
         };
-        if let Some(entry) = self.lock().get_mut(name) {
-            entry.previous = previous.clone().map_or(Previous::Absent, Previous::Known);
+        if let Some(entry) = self.lock_cache().get_mut(name) {
+            entry.previous = previous.clone().map_or(PreviousSecret::Absent, PreviousSecret::Known);
         }
         Ok(previous)
     }
 
-    fn cached(&self, name: &str) -> Option<Cached> {
-        self.lock().get(name).cloned()
+    fn find_cached(&self, name: &str) -> Option<CachedSecret> {
+        self.lock_cache().get(name).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Cached>> {
+    fn lock_cache(&self) -> std::sync::MutexGuard<'_, HashMap<String, CachedSecret>> {
         self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    async fn fetch(&self, name: &str, now: Timestamp) -> Result<Cached, SecretError> {
-        let (current, rotated_at) = self.get(name, "AWSCURRENT").await?;
-        let cached = Cached { current, rotated_at, fetched_at: now, previous: Previous::NotAsked };
-        self.lock().insert(name.to_owned(), cached.clone());
+    async fn fetch_current(&self, name: &str, now: Timestamp) -> Result<CachedSecret, SecretError> {
+        let (current, rotated_at) = self.fetch_version(name, "AWSCURRENT").await?;
+        let cached = CachedSecret { current, rotated_at, fetched_at: now, previous: PreviousSecret::NotFetched };
+        self.lock_cache().insert(name.to_owned(), cached.clone());
         Ok(cached)
     }
 
-    async fn get(&self, name: &str, stage: &str) -> Result<(Secret, Option<Timestamp>), SecretError> {
+    async fn fetch_version(&self, name: &str, stage: &str) -> Result<(Secret, Option<Timestamp>), SecretError> {
         let owned = || name.to_owned();
         let answer = self.client.get_secret_value().secret_id(name).version_stage(stage).send().await;
         let answer = answer.map_err(|error| match error.as_service_error() {
@@ -231,7 +231,7 @@ impl Secrets {
     }
 }
 
-fn age(cached: &Cached, now: Timestamp) -> i64 {
+fn age_seconds(cached: &CachedSecret, now: Timestamp) -> i64 {
     now.duration_since(cached.fetched_at).as_secs()
 }
 
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_shows_itself_to_nobody() {
+    fn debug_output_never_shows_the_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
     }
 

@@ -1,18 +1,18 @@
 //! Bad input: the right status for the sender, a recorded reason for the operator, and nobody written to.
 
 use serde_json::{Value, json};
-use shared::inbox::MAX_BODY_BYTES;
+use tellonce_core::inbox::MAX_BODY_BYTES;
 
-use crate::world::{Post, World, ZAP_SECRET};
+use crate::world::{WebhookPost, World, ZAP_HEADER_SECRET};
 
 const PHONE: &str = "+972545550199";
 
 #[tokio::test]
-async fn what_cannot_be_believed_is_refused_with_its_reason() {
+async fn unverifiable_deliveries_are_refused_with_their_status() {
     let world = World::start().await;
-    let shopify = || world.shopify("orders/paid", "d-1", &world.order(1, PHONE));
-    let erp = || world.erp("m-1", "ready", "SO-1", PHONE);
-    let zap = |token: &str| Post {
+    let shopify = || world.shopify_post("orders/paid", "d-1", &world.shopify_order(1, PHONE));
+    let erp = || world.erp_post("m-1", "ready", "SO-1", PHONE);
+    let zap = |token: &str| WebhookPost {
         path: "/stores/zap".into(),
         headers: vec![("Content-Type".into(), "application/json".into()), ("X-Webhook-Token".into(), token.into())],
         body: br#"{"event":"ready","event_id":"z1","order":{"id":"1"},"customer":{"phone":"0545550199"}}"#.to_vec(),
@@ -20,45 +20,45 @@ async fn what_cannot_be_believed_is_refused_with_its_reason() {
     let mut tampered = shopify();
     tampered.body.push(b' ');
     let stale = erp();
-    world.pass(jiff::SignedDuration::from_secs(301));
-    let cases: Vec<(&str, Post, u16)> = vec![
+    world.advance_time(jiff::SignedDuration::from_secs(301));
+    let cases: Vec<(&str, WebhookPost, u16)> = vec![
         ("a changed body", tampered, 401),
-        ("a wrong signature", shopify().with("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")), 401),
-        ("a truncated signature", shopify().with("X-Shopify-Hmac-Sha256", Some("d3Jv")), 401),
-        ("a signature that is no base64", shopify().with("X-Shopify-Hmac-Sha256", Some("***")), 401),
-        ("an empty signature", shopify().with("X-Shopify-Hmac-Sha256", Some("")), 401),
-        ("no signature", shopify().with("X-Shopify-Hmac-Sha256", None), 401),
-        ("no delivery id", shopify().with("X-Shopify-Webhook-Id", None), 401),
-        ("another shop", shopify().with("X-Shopify-Shop-Domain", Some("other.myshopify.com")), 403),
+        ("a wrong signature", shopify().with_header("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")), 401),
+        ("a truncated signature", shopify().with_header("X-Shopify-Hmac-Sha256", Some("d3Jv")), 401),
+        ("a signature that is no base64", shopify().with_header("X-Shopify-Hmac-Sha256", Some("***")), 401),
+        ("an empty signature", shopify().with_header("X-Shopify-Hmac-Sha256", Some("")), 401),
+        ("no signature", shopify().with_header("X-Shopify-Hmac-Sha256", None), 401),
+        ("no delivery id", shopify().with_header("X-Shopify-Webhook-Id", None), 401),
+        ("another shop", shopify().with_header("X-Shopify-Shop-Domain", Some("other.myshopify.com")), 403),
         ("a stale timestamp", stale, 401),
-        ("a timestamp that is none", erp().with("webhook-timestamp", Some("soon")), 401),
-        ("a signature of another version", erp().with("webhook-signature", Some("v1a,d3Jvbmc=")), 401),
+        ("a timestamp that is none", erp().with_header("webhook-timestamp", Some("soon")), 401),
+        ("a signature of another version", erp().with_header("webhook-signature", Some("v1a,d3Jvbmc=")), 401),
         ("a wrong static header", zap("wrong"), 401),
         ("an empty static header", zap(""), 401),
-        ("no static header", zap("x").with("X-Webhook-Token", None), 401),
-        ("an unknown store", Post { path: "/stores/none".into(), ..shopify() }, 404),
-        ("an unknown path", Post { path: "/elsewhere".into(), ..shopify() }, 404),
-        ("another content type", shopify().with("Content-Type", Some("text/xml")), 415),
-        ("no content type", shopify().with("Content-Type", None), 415),
-        ("a body over the limit", Post { body: vec![b' '; MAX_BODY_BYTES + 1], ..shopify() }, 413),
-        ("a ping to a store that sends none", Post { path: "/stores/shop".into(), ..ping() }, 415),
+        ("no static header", zap("x").with_header("X-Webhook-Token", None), 401),
+        ("an unknown store", WebhookPost { path: "/stores/none".into(), ..shopify() }, 404),
+        ("an unknown path", WebhookPost { path: "/elsewhere".into(), ..shopify() }, 404),
+        ("another content type", shopify().with_header("Content-Type", Some("text/xml")), 415),
+        ("no content type", shopify().with_header("Content-Type", None), 415),
+        ("a body over the limit", WebhookPost { body: vec![b' '; MAX_BODY_BYTES + 1], ..shopify() }, 413),
+        ("a ping to a store that sends none", WebhookPost { path: "/stores/shop".into(), ..woocommerce_ping() }, 415),
     ];
-    for (what, post, status) in cases {
-        assert_eq!(world.post(post).await, status, "{what}");
+    for (case, post, status) in cases {
+        assert_eq!(world.post(post).await, status, "{case}");
     }
     world.settle().await;
-    assert_eq!(world.items("StoreInbox"), Vec::<Value>::new());
+    assert_eq!(world.table_items("StoreInbox"), Vec::<Value>::new());
     assert_eq!(world.messages(), []);
     // And what is right, is taken: the cases above fail for their reason, not for another.
-    assert_eq!(world.post(zap(ZAP_SECRET)).await, 200);
+    assert_eq!(world.post(zap(ZAP_HEADER_SECRET)).await, 200);
     assert_eq!(world.post(shopify()).await, 200);
-    assert_eq!(world.post(ping()).await, 200);
+    assert_eq!(world.post(woocommerce_ping()).await, 200);
     world.settle().await;
     assert_eq!(world.messages().len(), 2);
 }
 
-fn ping() -> Post {
-    Post {
+fn woocommerce_ping() -> WebhookPost {
+    WebhookPost {
         path: "/stores/woo".into(),
         headers: vec![("Content-Type".into(), "application/x-www-form-urlencoded; charset=UTF-8".into())],
         body: b"webhook_id=7".to_vec(),
@@ -66,16 +66,16 @@ fn ping() -> Post {
 }
 
 #[tokio::test]
-async fn what_is_authentic_but_odd_is_taken_and_leaves_a_reason() {
+async fn authentic_but_malformed_deliveries_are_accepted_and_record_a_reason() {
     let world = World::start().await;
-    let raw = |id: &str, body: Vec<u8>| {
+    let signed_bytes = |id: &str, body: Vec<u8>| {
         // Signed as it is, whatever it is.
-        let mut post = world.shopify("orders/paid", id, &Value::Null);
+        let mut post = world.shopify_post("orders/paid", id, &Value::Null);
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::world::SHOPIFY_SECRET.as_bytes());
         let signature =
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ring::hmac::sign(&key, &body));
         post.body = body;
-        post.with("X-Shopify-Hmac-Sha256", Some(&signature))
+        post.with_header("X-Shopify-Hmac-Sha256", Some(&signature))
     };
     let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
@@ -87,11 +87,11 @@ async fn what_is_authentic_but_odd_is_taken_and_leaves_a_reason() {
         ("nothing", b"{}".to_vec(), "not-understood"),
     ];
     for (id, body, _) in &cases {
-        assert_eq!(world.post(raw(id, body.clone())).await, 200, "{id}");
+        assert_eq!(world.post(signed_bytes(id, body.clone())).await, 200, "{id}");
     }
     world.settle().await;
     for (id, _, reason) in &cases {
-        let outcome = world.outcome(&format!("shop#{id}")).unwrap_or_default();
+        let outcome = world.delivery_outcome(&format!("shop#{id}")).unwrap_or_default();
         assert!(outcome.starts_with(reason), "{id}: {outcome}");
     }
     assert_eq!(world.messages(), []);
@@ -99,22 +99,22 @@ async fn what_is_authentic_but_odd_is_taken_and_leaves_a_reason() {
 }
 
 #[tokio::test]
-async fn nobody_is_written_to_by_mistake() {
+async fn orders_without_a_reachable_customer_send_nothing_and_record_a_reason() {
     let world = World::start().await;
-    let with = |id: u64, change: &dyn Fn(&mut Value)| {
-        let mut order = world.order(id, PHONE);
+    let paid_order_with = |id: u64, change: &dyn Fn(&mut Value)| {
+        let mut order = world.shopify_order(id, PHONE);
         change(&mut order);
-        world.shopify("orders/paid", &format!("d-{id}"), &order)
+        world.shopify_post("orders/paid", &format!("d-{id}"), &order)
     };
-    let cases: Vec<(Post, &str)> = vec![
-        (with(1, &|order| order["test"] = json!(true)), "test-order"),
-        (with(2, &|order| order["phone"] = json!("555-555-SHIP")), "phone"),
-        (with(3, &|order| order["phone"] = json!("*2700")), "phone"),
-        (with(4, &|order| order["phone"] = json!("03-5550123")), "phone"),
-        (with(5, &|order| order["phone"] = json!("0545550199 / 0545550188")), "phone"),
-        (with(6, &|order| order["phone"] = Value::Null), "no-phone"),
+    let cases: Vec<(WebhookPost, &str)> = vec![
+        (paid_order_with(1, &|order| order["test"] = json!(true)), "test-order"),
+        (paid_order_with(2, &|order| order["phone"] = json!("555-555-SHIP")), "phone"),
+        (paid_order_with(3, &|order| order["phone"] = json!("*2700")), "phone"),
+        (paid_order_with(4, &|order| order["phone"] = json!("03-5550123")), "phone"),
+        (paid_order_with(5, &|order| order["phone"] = json!("0545550199 / 0545550188")), "phone"),
+        (paid_order_with(6, &|order| order["phone"] = Value::Null), "no-phone"),
         (
-            with(7, &|order| {
+            paid_order_with(7, &|order| {
                 order["source_name"] = json!("pos");
                 order["customer"] = Value::Null;
                 order["phone"] = Value::Null;
@@ -127,38 +127,42 @@ async fn nobody_is_written_to_by_mistake() {
     }
     world.settle().await;
     for (number, (_, reason)) in cases.iter().enumerate() {
-        let outcome = world.outcome(&format!("shop#d-{}", number + 1)).unwrap_or_default();
+        let outcome = world.delivery_outcome(&format!("shop#d-{}", number + 1)).unwrap_or_default();
         assert!(outcome.contains(reason), "{}: {outcome}", number + 1);
     }
     assert_eq!(world.messages(), []);
 }
 
 #[tokio::test]
-async fn names_and_numbers_of_every_kind_are_data() {
+async fn unusual_names_and_ids_are_treated_as_data() {
     let world = World::start().await;
     let huge = 9_007_199_254_740_993_u64;
-    let mut order = world.order(huge, PHONE);
+    let mut order = world.shopify_order(huge, PHONE);
     order["name"] = json!("<b>#1\u{202e}042</b>\n");
-    world.deliver(world.shopify("orders/paid", "d-1", &order)).await;
-    assert_eq!(world.texts(PHONE), ["Order <b>#1042</b>: paid."]);
-    assert_eq!(world.state(&format!("order:{huge}:paid")), "accepted", "an id beyond 2^53 keeps all its digits");
+    world.deliver(world.shopify_post("orders/paid", "d-1", &order)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order <b>#1042</b>: paid."]);
+    assert_eq!(
+        world.message_state(&format!("order:{huge}:paid")),
+        "accepted",
+        "an id beyond 2^53 keeps all its digits"
+    );
 
     for (id, name) in [("a", "{{ order_number }}"), ("b", "Win at evil.com now"), ("c", "נועה\u{200f} לוי")] {
-        let mut post = world.erp(id, "ready", &format!("א/{id} 1.0E+6"), "+972525550101");
-        post = resigned(&world, &post, |body| body["name"] = json!(name));
+        let mut post = world.erp_post(id, "ready", &format!("א/{id} 1.0E+6"), "+972525550101");
+        post = sign_changed_body(&world, &post, |body| body["name"] = json!(name));
         world.deliver(post).await;
     }
     assert_eq!(
-        world.texts("+972525550101"),
+        world.texts_on_phone("+972525550101"),
         ["{{, order א/a 1.0E+6: ready.", "order א/b 1.0E+6: ready.", "נועה, order א/c 1.0E+6: ready."]
     );
-    assert!(world.rows().keys().all(|key| key.is_ascii()), "{:?}", world.rows().keys());
+    assert!(world.message_rows().keys().all(|key| key.is_ascii()), "{:?}", world.message_rows().keys());
 }
 
 /// The post of the ERP with a changed body, signed anew.
-fn resigned(world: &World, post: &Post, change: impl Fn(&mut Value)) -> Post {
+fn sign_changed_body(world: &World, post: &WebhookPost, change: impl Fn(&mut Value)) -> WebhookPost {
     let mut body: Value = serde_json::from_slice(&post.body).unwrap();
     change(&mut body);
     let id = post.headers.iter().find(|(name, _)| name == "webhook-id").unwrap().1.clone();
-    world.erp_signed(crate::world::ERP_SECRET, &id, &body)
+    world.erp_post_with_body(crate::world::ERP_SECRET, &id, &body)
 }

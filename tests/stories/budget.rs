@@ -1,37 +1,37 @@
 //! What a message costs in requests: held so that a slower or dearer path shows.
 
-use crate::{bookings_door, world::World};
+use crate::{booking_endpoint, world::World};
 
 const PHONE: &str = "+972545550199";
 
 #[tokio::test]
-async fn a_message_costs_three_writes_and_one_read_besides_the_pace() {
+async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
     let world = World::start().await;
     // Warm: tokens are read, the line's health is known.
-    world.deliver(world.shopify("orders/paid", "d-0", &world.order(1000, PHONE))).await;
+    world.deliver(world.shopify_post("orders/paid", "d-0", &world.shopify_order(1000, PHONE))).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
     world.stack.ezw().reset_counters();
     world.stack.secrets().reset_requests();
 
-    let paid = world.shopify("orders/paid", "d-1", &world.order(1001, PHONE));
+    let paid = world.shopify_post("orders/paid", "d-1", &world.shopify_order(1001, PHONE));
     assert_eq!(world.post(paid.clone()).await, 200);
-    let inbox = counters.usage("PutItem", &world.table("StoreInbox"));
+    let inbox = counters.operation_usage("PutItem", &world.table_name("StoreInbox"));
     assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new delivery is one write");
     world.settle().await;
     let used = counters.snapshot();
-    let of = |operation: &str, table: &str| {
-        used.get(&(operation.to_owned(), world.table(table))).map_or(0, |usage| usage.requests)
+    let requests_of = |operation: &str, table: &str| {
+        used.get(&(operation.to_owned(), world.table_name(table))).map_or(0, |usage| usage.requests)
     };
-    assert_eq!(of("PutItem", "Ledger"), 2, "claim and settlement: {used:?}");
-    assert_eq!(of("Query", "Ledger"), 1, "the story: {used:?}");
-    assert_eq!(of("UpdateItem", "Ledger"), 1, "the line's pace: {used:?}");
+    assert_eq!(requests_of("PutItem", "Ledger"), 2, "claim and settlement: {used:?}");
+    assert_eq!(requests_of("Query", "Ledger"), 1, "the story: {used:?}");
+    assert_eq!(requests_of("UpdateItem", "Ledger"), 1, "the line's pace: {used:?}");
     let all: u64 = used.values().map(|usage| usage.requests).sum();
     assert_eq!(all, 5, "and nothing else: {used:?}");
     let requests = world.stack.ezw().counters().requests;
     assert_eq!(requests.values().sum::<u64>(), 1, "one send, no question about health: {requests:?}");
-    assert_eq!(world.stack.secrets().total_requests(), 0);
-    let units = counters.usage("PutItem", &world.table("Ledger")).units;
+    assert_eq!(world.stack.secrets().total_request_count(), 0);
+    let units = counters.operation_usage("PutItem", &world.table_name("Ledger")).units;
     assert!(units <= 4.0, "{units} write units");
 
     counters.reset();
@@ -43,37 +43,37 @@ async fn a_message_costs_three_writes_and_one_read_besides_the_pace() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_fact_costs_a_refused_write_and_its_reason() {
+async fn a_repeated_event_costs_a_refused_write_and_its_reason() {
     let world = World::start().await;
-    world.deliver(world.woo("a", 1, "completed", PHONE)).await;
+    world.deliver(world.woocommerce_post("a", 1, "completed", PHONE)).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
-    world.deliver(world.woo("b", 1, "completed", PHONE)).await;
+    world.deliver(world.woocommerce_post("b", 1, "completed", PHONE)).await;
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
     assert_eq!(all, 3, "filed, refused by the ledger, reason recorded: {used:?}");
 }
 
 #[tokio::test]
-async fn a_booking_costs_one_write_at_the_door() {
+async fn a_booking_costs_the_receiver_one_write() {
     let world = World::start().await;
     // Warm: the secrets are read.
-    world.deliver(bookings_door::crm(&world, "m-0")).await;
+    world.deliver(booking_endpoint::crm_post(&world, "m-0")).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
     world.stack.secrets().reset_requests();
 
-    let booked = bookings_door::crm(&world, "m-1");
+    let booked = booking_endpoint::crm_post(&world, "m-1");
     assert_eq!(world.post(booked.clone()).await, 200);
-    let inbox = counters.usage("PutItem", &world.table("BookingInbox"));
+    let inbox = counters.operation_usage("PutItem", &world.table_name("BookingInbox"));
     assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new delivery is one write");
     world.settle().await;
     let used = counters.snapshot();
     let reads =
-        used.keys().any(|(operation, table)| *table == world.table("BookingInbox") && operation.contains("Get"));
+        used.keys().any(|(operation, table)| *table == world.table_name("BookingInbox") && operation.contains("Get"));
     assert!(!reads, "and no read: {used:?}");
-    let asked = world.stack.secrets().requests("tellonce/story/webhooks/crm");
-    assert_eq!(asked, 0, "secrets are read in init");
+    let secret_requests = world.stack.secrets().request_count("tellonce/story/webhooks/crm");
+    assert_eq!(secret_requests, 0, "secrets are read in init");
 
     counters.reset();
     assert_eq!(world.post(booked).await, 200);

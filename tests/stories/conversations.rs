@@ -8,21 +8,21 @@ use std::{
 use futures::stream::StreamExt as _;
 use jiff::SignedDuration;
 use local::{
-    fake_ezw::{Direction, Fault},
-    peers::{Peer, Trouble},
+    fake_ezw::{PhoneMessageDirection, SendFault},
+    fakes::{FakeFault, FakeService},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde_json::{Value, json};
 
-use crate::world::{LINE_PATH, Post, Setup, World};
+use crate::world::{LINE_SECRET_PATH, WebhookPost, World, WorldSetup};
 
-const NOA: &str = "+972545550199";
-const ADI: &str = "+972525550101";
+const NOA_PHONE: &str = "+972545550199";
+const ADI_PHONE: &str = "+972525550101";
 /// Signs the calls to the CRM and to the target that take signed ones.
-const SIGNED: &str = "whsec_c3Rvcmllcy1vZi1jb252ZXJzYXRpb25zLTAx";
+const SIGNING_SECRET: &str = "whsec_c3Rvcmllcy1vZi1jb252ZXJzYXRpb25zLTAx";
 
 /// A CRM of each kind, at a pace that plays no part.
-const CRMS: &str = r#"
+const CRMS_TOML: &str = r#"
 [crms.hub]
 kind = "hubspot"
 requests_per_minute = 60000
@@ -48,7 +48,7 @@ text = "off"
 "#;
 
 /// A target of each kind, and an escalation of each trigger that a message sets off.
-const TEAM: &str = r#"
+const TEAM_TOML: &str = r#"
 [targets.slack]
 kind = "slack"
 [targets.teams]
@@ -78,10 +78,10 @@ to = ["desk"]
 [escalations.cancelled]
 when = { order = ["cancelled"] }
 to = ["desk"]
-within = "1h"
+cooldown = "1h"
 "#;
 
-fn secrets() -> Vec<(&'static str, String)> {
+fn crm_and_target_secrets() -> Vec<(&'static str, String)> {
     let key = include_str!("../../functions/conversation-sync/src/crm/testing/key.pem");
     let account = json!({
         "type": "service_account", "client_email": "sync@story.iam.gserviceaccount.com", "private_key": key,
@@ -93,36 +93,42 @@ fn secrets() -> Vec<(&'static str, String)> {
         ("crms/pipe", "story-pipedrive-token".to_owned()),
         ("crms/zoho", zoho.to_string()),
         ("crms/sheet", account.to_string()),
-        ("crms/own", SIGNED.to_owned()),
+        ("crms/own", SIGNING_SECRET.to_owned()),
         ("targets/slack", "https://hooks.slack.com/services/T0STORY/B0STORY/storystorystory".to_owned()),
         (
             "targets/teams",
             "https://story.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/1/triggers/manual/paths/invoke?sig=story".to_owned(),
         ),
-        ("targets/desk", SIGNED.to_owned()),
+        ("targets/desk", SIGNING_SECRET.to_owned()),
     ]
 }
 
-async fn world(tail: &[&str]) -> World {
+async fn start_world(tail: &[&str]) -> World {
     let tail = tail.concat();
-    World::start_with(Setup { tail: tail.leak(), events: true, secrets: secrets(), ..Setup::default() }).await
+    World::start_with(WorldSetup {
+        extra_toml: tail.leak(),
+        line_events: true,
+        extra_secrets: crm_and_target_secrets(),
+        ..WorldSetup::default()
+    })
+    .await
 }
 
 /// Waits until everything that follows is done: the fake's couriers deliver by themselves, and what is delivered may make the
 /// line say more.
-async fn settled(world: &World) {
+async fn settle_line_events(world: &World) {
     loop {
-        let told = world.stack.ezw().wait_for(Duration::from_mins(1), |ezw| ezw.under_way() == 0).await;
-        assert!(told, "a webhook's target does not answer");
+        let delivered = world.stack.ezw().wait_for(Duration::from_mins(1), |ezw| ezw.pending_deliveries() == 0).await;
+        assert!(delivered, "a webhook's target does not answer");
         world.settle().await;
-        if world.stack.ezw().under_way() == 0 {
+        if world.stack.ezw().pending_deliveries() == 0 {
             return;
         }
     }
 }
 
 /// How often each message stands in a CRM.
-fn entries(world: &World, crm: &str) -> BTreeMap<String, usize> {
+fn entry_counts(world: &World, crm: &str) -> BTreeMap<String, usize> {
     let mut entries = BTreeMap::new();
     for entry in world.stack.crms().entries(crm) {
         *entries.entry(entry.reference.unwrap_or_else(|| "no reference".to_owned())).or_default() += 1;
@@ -131,36 +137,36 @@ fn entries(world: &World, crm: &str) -> BTreeMap<String, usize> {
 }
 
 /// Every message on the fake's phones is in each of these CRMs once, and nothing else is.
-fn assert_each_once(world: &World, crms: &[&str]) {
+fn assert_each_message_once(world: &World, crms: &[&str]) {
     let messages: BTreeMap<String, usize> =
         world.messages().iter().map(|message| (format!("main:{}", message.provider_id), 1)).collect();
     for crm in crms {
-        assert_eq!(entries(world, crm), messages, "{crm}");
+        assert_eq!(entry_counts(world, crm), messages, "{crm}");
     }
 }
 
-fn notices(world: &World) -> Vec<(String, String)> {
-    world.stack.team().notices().into_iter().map(|notice| (notice.target, notice.text)).collect()
+fn team_notifications(world: &World) -> Vec<(String, String)> {
+    world.stack.team().alerts().into_iter().map(|notification| (notification.target, notification.text)).collect()
 }
 
-fn targets(world: &World) -> Vec<String> {
-    let mut targets: Vec<String> = notices(world).into_iter().map(|(target, _)| target).collect();
+fn notified_targets(world: &World) -> Vec<String> {
+    let mut targets: Vec<String> = team_notifications(world).into_iter().map(|(target, _)| target).collect();
     targets.sort();
     targets
 }
 
-fn write(world: &World, phone: &str, text: &str) {
+fn write_from_phone(world: &World, phone: &str, text: &str) {
     world.stack.ezw().write_from_phone(phone, text, "line_story").unwrap();
 }
 
 /// A delivery of the line, as it is posted.
-fn event(delivery: &str, kind: &str, body: &Value) -> Post {
+fn line_event(delivery_id: &str, kind: &str, body: &Value) -> WebhookPost {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    Post {
-        path: format!("/lines/main/{LINE_PATH}"),
+    WebhookPost {
+        path: format!("/lines/main/{LINE_SECRET_PATH}"),
         headers: vec![
             header("Content-Type", "application/json"),
-            header("X-EZW-Delivery-Id", delivery),
+            header("X-EZW-Delivery-Id", delivery_id),
             header("X-EZW-Webhook-Event", kind),
             header("X-EZW-Line-Id", "line_story"),
             header("X-EZW-Webhook-Id", "hook_1"),
@@ -169,37 +175,37 @@ fn event(delivery: &str, kind: &str, body: &Value) -> Post {
     }
 }
 
-fn message(id: &str, text: &str, at: i64) -> Value {
+fn message_body(id: &str, text: &str, timestamp: i64) -> Value {
     json!({"event": "messages.post", "messages": [{
         "id": id, "message_id": id, "chat_id": "c1", "from": "c1", "conversationId": "conv_noa",
-        "contactPhoneNumber": NOA, "from_me": false, "timestamp": at, "type": "text", "text": {"body": text},
+        "contactPhoneNumber": NOA_PHONE, "from_me": false, "timestamp": timestamp, "type": "text", "text": {"body": text},
     }]})
 }
 
-const ALL_CRMS: [&str; 5] = ["hub", "pipe", "zoho", "sheet", "own"];
+const ALL_CRM_NAMES: [&str; 5] = ["hub", "pipe", "zoho", "sheet", "own"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_message_is_in_every_crm_once_whoever_wrote_it() {
-    let world = world(&[CRMS]).await;
-    write(&world, NOA, "Hello, is my order ready?");
-    world.deliver(world.erp("erp-1", "ready", "1001", ADI)).await;
-    world.stack.ezw().answer_as_team(NOA, "Yes, come by!", "line_story").unwrap();
-    settled(&world).await;
+async fn every_message_is_in_every_crm_once_regardless_of_its_author() {
+    let world = start_world(&[CRMS_TOML]).await;
+    write_from_phone(&world, NOA_PHONE, "Hello, is my order ready?");
+    world.deliver(world.erp_post("erp-1", "ready", "1001", ADI_PHONE)).await;
+    world.stack.ezw().reply_as_team(NOA_PHONE, "Yes, come by!", "line_story").unwrap();
+    settle_line_events(&world).await;
     assert_eq!(world.messages().len(), 3);
-    assert_each_once(&world, &ALL_CRMS);
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
     // Each delivery once more, as EZWhatsApp may do.
     let at = world.now().as_second();
     let id = world.messages()[0].provider_id.clone();
     for delivery in ["again-1", "again-2", "again-2"] {
-        world.deliver(event(delivery, "messages.post", &message(&id, "Hello, is my order ready?", at))).await;
+        world.deliver(line_event(delivery, "messages.post", &message_body(&id, "Hello, is my order ready?", at))).await;
     }
-    settled(&world).await;
-    assert_each_once(&world, &ALL_CRMS);
+    settle_line_events(&world).await;
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
     let crms = world.stack.crms();
     for crm in ["hub", "pipe", "zoho"] {
         assert_eq!(crms.people(crm).len(), 2, "{crm}");
     }
-    assert_eq!(crms.owners_set(), 0);
+    assert_eq!(crms.owner_assignments(), 0);
     // As much of the text as each is told.
     let texts = |crm: &str| crms.entries(crm).into_iter().map(|entry| entry.text).collect::<String>();
     assert!(texts("hub").contains("is my order ready?") && texts("pipe").contains("is my order ready?"));
@@ -208,26 +214,26 @@ async fn every_message_is_in_every_crm_once_whoever_wrote_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_followed_to_the_phone_whatever_its_id_there_is() {
+async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
     for own_ids in [false, true] {
-        let world = world(&[]).await;
-        world.stack.ezw().change(|settings| settings.own_provider_ids = own_ids).unwrap();
-        world.deliver(world.erp("erp-1", "ready", "1001", NOA)).await;
-        settled(&world).await;
-        let row = world.rows()["order:1001:ready"].clone();
+        let world = start_world(&[]).await;
+        world.stack.ezw().change_settings(|settings| settings.separate_provider_ids = own_ids).unwrap();
+        world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+        settle_line_events(&world).await;
+        let row = world.message_rows()["order:1001:ready"].clone();
         assert_eq!(
             (row["state"].as_str(), row["reached"].as_str()),
             (Some("accepted"), Some("delivered")),
             "{own_ids}"
         );
         assert_eq!(row["message_id"].as_str(), Some(world.messages()[0].provider_id.as_str()));
-        world.stack.ezw().read(NOA).unwrap();
-        settled(&world).await;
-        assert_eq!(world.rows()["order:1001:ready"]["reached"], "read", "{own_ids}");
-        let logs: String = world.stack.logs("conversation-sync").into_iter().map(|line| line.text).collect();
+        world.stack.ezw().read_messages(NOA_PHONE).unwrap();
+        settle_line_events(&world).await;
+        assert_eq!(world.message_rows()["order:1001:ready"]["reached"], "read", "{own_ids}");
+        let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
         assert_eq!(logs.matches("\"delivery_seconds\":").count(), 1, "measured once");
         let record = world
-            .items("Ledger")
+            .table_items("Ledger")
             .into_iter()
             .find(|row| row["subject"].as_str().is_some_and(|s| s.starts_with("message:")))
             .unwrap();
@@ -236,210 +242,226 @@ async fn a_message_is_followed_to_the_phone_whatever_its_id_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_send_whose_answer_was_lost_is_known_once_the_line_was_seen_saying_it() {
-    let world = world(&[]).await;
+async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
+    let world = start_world(&[]).await;
     let ezw = world.stack.ezw();
-    ezw.fail_next(1, Fault::DropAfterAccept);
-    assert_eq!(world.post(world.erp("erp-1", "ready", "1001", NOA)).await, 200);
-    settled(&world).await;
-    let row = world.rows()["order:1001:ready"].clone();
+    ezw.fail_next(1, SendFault::DropAfterAccept);
+    assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
+    settle_line_events(&world).await;
+    let row = world.message_rows()["order:1001:ready"].clone();
     assert_eq!((row["state"].as_str(), row["reached"].as_str()), (Some("accepted"), Some("delivered")), "{row}");
     assert!(row.get("due_at").is_none(), "nobody tries again");
-    world.pass(SignedDuration::from_mins(5));
+    world.advance_time(SignedDuration::from_mins(5));
     world.tick().await;
-    assert_eq!((ezw.messages().len(), ezw.counters().replays), (1, 0));
+    assert_eq!((ezw.messages().len(), ezw.counters().repeats), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_could_not_be_delivered_calls_the_team_with_what_it_was_about() {
-    let world = world(&[TEAM]).await;
+async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
+    let world = start_world(&[TEAM_TOML]).await;
     let ezw = world.stack.ezw();
-    ezw.set_silent(NOA, true).unwrap();
-    world.deliver(world.erp("erp-1", "ready", "1001", NOA)).await;
-    settled(&world).await;
+    ezw.set_silent(NOA_PHONE, true).unwrap();
+    world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+    settle_line_events(&world).await;
     ezw.report_status(&ezw.messages()[0].id, "failed").unwrap();
     ezw.report_status(&ezw.messages()[0].id, "failed").unwrap();
-    settled(&world).await;
-    let row = world.rows()["order:1001:ready"].clone();
+    settle_line_events(&world).await;
+    let row = world.message_rows()["order:1001:ready"].clone();
     assert_eq!((row["failed"].as_bool(), row["reached"].as_str()), (Some(true), None), "{row}");
-    let told = notices(&world);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].1.contains("order:1001:ready") && told[0].1.contains(NOA), "{told:?}");
-    let logs: String = world.stack.logs("conversation-sync").into_iter().map(|line| line.text).collect();
+    let notifications = team_notifications(&world);
+    assert_eq!(notifications.len(), 1, "{notifications:?}");
+    assert!(
+        notifications[0].1.contains("order:1001:ready") && notifications[0].1.contains(NOA_PHONE),
+        "{notifications:?}"
+    );
+    let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
     assert_eq!(logs.matches("\"messages_failed\":").count(), 1);
     // It did arrive after all: that is written down as what it is.
     ezw.report_status(&ezw.messages()[0].id, "delivered").unwrap();
-    settled(&world).await;
-    assert_eq!(world.rows()["order:1001:ready"]["reached"], "delivered");
+    settle_line_events(&world).await;
+    assert_eq!(world.message_rows()["order:1001:ready"]["reached"], "delivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_urgent_message_calls_everybody_once_in_its_window_and_is_answered_once() {
-    let world = world(&[TEAM]).await;
-    world.deliver(world.erp("erp-1", "ready", "1001", NOA)).await;
-    write(&world, NOA, "It's URGENT, please call me");
-    write(&world, NOA, "urgent!!");
-    settled(&world).await;
-    assert_eq!(targets(&world), ["desk", "mail", "slack", "teams", "topic"]);
-    let (_, text) = notices(&world).into_iter().find(|(target, _)| target == "slack").unwrap();
+async fn an_urgent_message_alerts_every_target_once_per_cooldown_and_is_acknowledged_once() {
+    let world = start_world(&[TEAM_TOML]).await;
+    world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+    write_from_phone(&world, NOA_PHONE, "It's URGENT, please call me");
+    write_from_phone(&world, NOA_PHONE, "urgent!!");
+    settle_line_events(&world).await;
+    assert_eq!(notified_targets(&world), ["desk", "mail", "slack", "teams", "topic"]);
+    let (_, text) = team_notifications(&world).into_iter().find(|(target, _)| target == "slack").unwrap();
     assert!(
         text.contains("please call me") && text.contains("order:1001:ready") && text.contains("Amit Peretz"),
         "{text}"
     );
-    let answers = world.texts(NOA).into_iter().filter(|text| text.starts_with("Thanks, Amit")).count();
-    assert_eq!(answers, 1);
+    let acknowledgements =
+        world.texts_on_phone(NOA_PHONE).into_iter().filter(|text| text.starts_with("Thanks, Amit")).count();
+    assert_eq!(acknowledgements, 1);
     let key = world.messages().into_iter().find(|message| message.body.starts_with("Thanks")).unwrap().key.unwrap();
     assert!(key.starts_with("webhook-reply:"), "{key}");
-    assert_eq!(world.stack.ezw().most_per_key(), 1);
+    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
     // The same message in another delivery is no other message.
     let first = world.messages().into_iter().find(|message| message.body.contains("URGENT")).unwrap();
-    let mut again = message(&first.provider_id, &first.body, first.queued_at / 1000);
+    let mut again = message_body(&first.provider_id, &first.body, first.queued_at / 1000);
     again["messages"][0]["conversationId"] = json!(first.conversation_id);
-    world.deliver(event("another", "messages.post", &again)).await;
-    settled(&world).await;
+    world.deliver(line_event("another", "messages.post", &again)).await;
+    settle_line_events(&world).await;
     assert_eq!(
-        (targets(&world).len(), world.texts(NOA).iter().filter(|text| text.starts_with("Thanks")).count()),
+        (
+            notified_targets(&world).len(),
+            world.texts_on_phone(NOA_PHONE).iter().filter(|text| text.starts_with("Thanks")).count()
+        ),
         (5, 1)
     );
     // Not urgent, and another conversation.
-    write(&world, NOA, "thank you");
-    write(&world, ADI, "זה דחוף");
-    settled(&world).await;
-    assert_eq!(targets(&world).len(), 10);
-    assert!(world.texts(ADI).iter().any(|text| text.starts_with("תודה")), "{:?}", world.texts(ADI));
+    write_from_phone(&world, NOA_PHONE, "thank you");
+    write_from_phone(&world, ADI_PHONE, "זה דחוף");
+    settle_line_events(&world).await;
+    assert_eq!(notified_targets(&world).len(), 10);
+    assert!(
+        world.texts_on_phone(ADI_PHONE).iter().any(|text| text.starts_with("תודה")),
+        "{:?}",
+        world.texts_on_phone(ADI_PHONE)
+    );
     // What the line says itself calls nobody.
-    world.stack.ezw().answer_as_team(NOA, "This is not urgent", "line_story").unwrap();
-    settled(&world).await;
-    assert_eq!(targets(&world).len(), 10);
+    world.stack.ezw().reply_as_team(NOA_PHONE, "This is not urgent", "line_story").unwrap();
+    settle_line_events(&world).await;
+    assert_eq!(notified_targets(&world).len(), 10);
     // The window is over, by the clocks of all of them.
-    world.pass(SignedDuration::from_hours(4));
-    world.stack.ezw().change(|settings| settings.clock_offset_ms = 4 * 3_600_000).unwrap();
-    write(&world, NOA, "urgent again");
-    settled(&world).await;
-    assert_eq!(targets(&world).iter().filter(|target| *target == "slack").count(), 3);
+    world.advance_time(SignedDuration::from_hours(4));
+    world.stack.ezw().change_settings(|settings| settings.clock_offset_ms = 4 * 3_600_000).unwrap();
+    write_from_phone(&world, NOA_PHONE, "urgent again");
+    settle_line_events(&world).await;
+    assert_eq!(notified_targets(&world).iter().filter(|target| *target == "slack").count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_for_an_answer_is_called_for_unless_the_team_answers() {
-    let world = world(&[TEAM]).await;
-    write(&world, NOA, "Anybody there?");
-    write(&world, ADI, "Hello?");
-    settled(&world).await;
-    world.pass(SignedDuration::from_mins(5));
-    world.stack.ezw().answer_as_team(ADI, "Hello Adi!", "line_story").unwrap();
+async fn an_unanswered_customer_alerts_the_team_unless_the_team_replies() {
+    let world = start_world(&[TEAM_TOML]).await;
+    write_from_phone(&world, NOA_PHONE, "Anybody there?");
+    write_from_phone(&world, ADI_PHONE, "Hello?");
+    settle_line_events(&world).await;
+    world.advance_time(SignedDuration::from_mins(5));
+    world.stack.ezw().reply_as_team(ADI_PHONE, "Hello Adi!", "line_story").unwrap();
     // Ours is no answer.
-    world.deliver(world.erp("erp-1", "ready", "1001", NOA)).await;
-    settled(&world).await;
-    world.pass(SignedDuration::from_mins(2));
+    world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+    settle_line_events(&world).await;
+    world.advance_time(SignedDuration::from_mins(2));
     world.tick_conversations().await;
-    assert_eq!(notices(&world).len(), 0);
-    world.pass(SignedDuration::from_mins(10));
+    assert_eq!(team_notifications(&world).len(), 0);
+    world.advance_time(SignedDuration::from_mins(10));
     world.tick_conversations().await;
-    let told = notices(&world);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].1.contains(NOA) && told[0].1.contains("Anybody there?"), "{told:?}");
-    world.pass(SignedDuration::from_hours(1));
+    let notifications = team_notifications(&world);
+    assert_eq!(notifications.len(), 1, "{notifications:?}");
+    assert!(
+        notifications[0].1.contains(NOA_PHONE) && notifications[0].1.contains("Anybody there?"),
+        "{notifications:?}"
+    );
+    world.advance_time(SignedDuration::from_hours(1));
     world.tick_conversations().await;
-    assert_eq!(notices(&world).len(), 1);
+    assert_eq!(team_notifications(&world).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_writes_about_an_order_that_was_cancelled_is_called_for() {
-    let world = world(&[TEAM]).await;
-    let order = world.order(1001, NOA);
-    world.deliver(world.shopify("orders/paid", "d-1", &order)).await;
-    write(&world, NOA, "When does it come?");
-    settled(&world).await;
-    assert_eq!(notices(&world).len(), 0);
+async fn a_customer_who_writes_about_a_cancelled_order_alerts_the_team() {
+    let world = start_world(&[TEAM_TOML]).await;
+    let order = world.shopify_order(1001, NOA_PHONE);
+    world.deliver(world.shopify_post("orders/paid", "d-1", &order)).await;
+    write_from_phone(&world, NOA_PHONE, "When does it come?");
+    settle_line_events(&world).await;
+    assert_eq!(team_notifications(&world).len(), 0);
     let mut cancelled = order;
     cancelled["cancelled_at"] = json!(world.now().to_string());
     cancelled["updated_at"] = json!((world.now() + SignedDuration::from_secs(1)).to_string());
-    world.deliver(world.shopify("orders/cancelled", "d-2", &cancelled)).await;
-    write(&world, NOA, "What happened?");
-    settled(&world).await;
-    let told = notices(&world);
-    assert_eq!(told.len(), 1, "{told:?} {:?}", world.texts(NOA));
-    assert!(told[0].1.contains("cancelled"), "{told:?}");
+    world.deliver(world.shopify_post("orders/cancelled", "d-2", &cancelled)).await;
+    write_from_phone(&world, NOA_PHONE, "What happened?");
+    settle_line_events(&world).await;
+    let notifications = team_notifications(&world);
+    assert_eq!(notifications.len(), 1, "{notifications:?} {:?}", world.texts_on_phone(NOA_PHONE));
+    assert!(notifications[0].1.contains("cancelled"), "{notifications:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crm_that_is_down_for_a_day_delays_and_loses_nothing() {
-    let world = world(&[CRMS]).await;
-    let peers = world.stack.peers();
-    for peer in [Peer::HubSpotCrm, Peer::Sheets] {
-        peers.fail_next(peer, Trouble::Status(503), 100_000);
+    let world = start_world(&[CRMS_TOML]).await;
+    let fakes = world.stack.fakes();
+    for peer in [FakeService::HubSpotCrm, FakeService::Sheets] {
+        fakes.fail_next(peer, FakeFault::Status(503), 100_000);
     }
     for number in 0..12 {
-        write(&world, if number % 2 == 0 { NOA } else { ADI }, &format!("message {number}"));
+        write_from_phone(&world, if number % 2 == 0 { NOA_PHONE } else { ADI_PHONE }, &format!("message {number}"));
     }
-    settled(&world).await;
-    assert_each_once(&world, &["pipe", "zoho", "own"]);
-    assert!(entries(&world, "hub").is_empty() && entries(&world, "sheet").is_empty());
+    settle_line_events(&world).await;
+    assert_each_message_once(&world, &["pipe", "zoho", "own"]);
+    assert!(entry_counts(&world, "hub").is_empty() && entry_counts(&world, "sheet").is_empty());
     // A day of minutes would be long: a few looks of it.
-    peers.reset_requests();
+    fakes.reset_counts();
     for _ in 0..6 {
-        world.pass(SignedDuration::from_hours(4));
+        world.advance_time(SignedDuration::from_hours(4));
         world.tick_conversations().await;
     }
-    assert!(peers.requests(Peer::HubSpotCrm) <= 6 * 8, "left alone while it is down");
-    assert!(entries(&world, "hub").is_empty());
-    peers.heal();
+    assert!(fakes.request_count(FakeService::HubSpotCrm) <= 6 * 8, "left alone while it is down");
+    assert!(entry_counts(&world, "hub").is_empty());
+    fakes.heal();
     for _ in 0..3 {
-        world.pass(SignedDuration::from_hours(1));
+        world.advance_time(SignedDuration::from_hours(1));
         world.tick_conversations().await;
     }
-    assert_each_once(&world, &ALL_CRMS);
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
     assert!(world.stack.failures().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_that_is_refused_waits_for_the_right_one_and_says_so() {
-    let world = world(&[CRMS]).await;
-    world.stack.peers().fail_next(Peer::HubSpotCrm, Trouble::Status(401), 1);
-    write(&world, NOA, "Hello");
-    settled(&world).await;
-    assert_each_once(&world, &["pipe", "zoho", "sheet", "own"]);
-    assert!(entries(&world, "hub").is_empty());
-    let logs: String = world.stack.logs("conversation-sync").into_iter().map(|line| line.text).collect();
-    assert!(logs.contains("\"crm_unauthorized\":") && logs.contains("store a valid one in tellonce/story/crms/hub"));
-    world.pass(SignedDuration::from_mins(10));
+async fn a_refused_credential_is_logged_and_its_tasks_wait_for_a_valid_one() {
+    let world = start_world(&[CRMS_TOML]).await;
+    world.stack.fakes().fail_next(FakeService::HubSpotCrm, FakeFault::Status(401), 1);
+    write_from_phone(&world, NOA_PHONE, "Hello");
+    settle_line_events(&world).await;
+    assert_each_message_once(&world, &["pipe", "zoho", "sheet", "own"]);
+    assert!(entry_counts(&world, "hub").is_empty());
+    let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
+    assert!(
+        logs.contains("\"destination_unauthorized\":") && logs.contains("store a valid one in tellonce/story/crms/hub")
+    );
+    world.advance_time(SignedDuration::from_mins(10));
     world.tick_conversations().await;
-    assert_each_once(&world, &ALL_CRMS);
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
     // One that was replaced is fetched at once.
     world.stack.secrets().rotate("tellonce/story/crms/hub", "pat-eu1-story-2");
-    write(&world, NOA, "Hello again");
-    settled(&world).await;
-    world.pass(SignedDuration::from_mins(1));
+    write_from_phone(&world, NOA_PHONE, "Hello again");
+    settle_line_events(&world).await;
+    world.advance_time(SignedDuration::from_mins(1));
     world.tick_conversations().await;
-    assert_each_once(&world, &ALL_CRMS);
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_crm_refuses_is_tried_again_when_somebody_says_so() {
-    let world = world(&[CRMS]).await;
-    world.stack.peers().fail_next(Peer::HubSpotCrm, Trouble::Status(400), 100);
-    write(&world, NOA, "Hello");
-    settled(&world).await;
+async fn entries_a_crm_refuses_are_retried_on_an_operator_command() {
+    let world = start_world(&[CRMS_TOML]).await;
+    world.stack.fakes().fail_next(FakeService::HubSpotCrm, FakeFault::Status(400), 100);
+    write_from_phone(&world, NOA_PHONE, "Hello");
+    settle_line_events(&world).await;
     for _ in 0..3 {
-        world.pass(SignedDuration::from_mins(30));
+        world.advance_time(SignedDuration::from_mins(30));
         world.tick_conversations().await;
     }
-    world.stack.peers().heal();
+    world.stack.fakes().heal();
     // Nobody tries it again by himself: it would be refused again.
-    let states = || tasks(&world).into_iter().filter(|(queue, _)| queue == "crm:hub").map(|(_, state)| state);
+    let states = || queued_tasks(&world).into_iter().filter(|(queue, _)| queue == "crm:hub").map(|(_, state)| state);
     assert_eq!(states().collect::<Vec<_>>(), ["refused"]);
     let retry = |queue: &str| json!({ "retry": queue });
-    let wished = world.stack.invoke("conversation-sync", &retry("crm:hub")).await.unwrap();
-    assert_eq!(wished, json!({"retried": 1, "more": false}));
+    let retried = world.stack.invoke("conversation-sync", &retry("crm:hub")).await.unwrap();
+    assert_eq!(retried, json!({"retried": 1, "more": false}));
     let unknown = world.stack.invoke("conversation-sync", &retry("crm:none")).await.unwrap_err();
     assert!(format!("{unknown:#}").contains("crm:hub"), "{unknown:#}");
-    world.pass(SignedDuration::from_mins(1));
+    world.advance_time(SignedDuration::from_mins(1));
     world.tick_conversations().await;
-    assert_each_once(&world, &ALL_CRMS);
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_to_be_left_alone_hears_no_greeting_until_the_agency_takes_it_back() {
+async fn an_opted_out_customer_is_not_greeted_until_the_agency_opts_them_in() {
     let form = r#"
 [opt_out]
 en = ["stop", "no more messages"]
@@ -447,62 +469,72 @@ en = ["stop", "no more messages"]
 kind = "web"
 verify = { scheme = "static-header", header = "X-Webhook-Token" }
 line = "main"
-book = "main"
+id_scope = "main"
 consent = { stated = "By sending this you agree to hear from us on WhatsApp." }
 first_touch.useful_for = "12h"
 first_touch.text = { en = "Thanks for writing.", he = "תודה." }
 "#;
-    let tail = [form, TEAM].concat();
-    let mut secrets = secrets();
+    let tail = [form, TEAM_TOML].concat();
+    let mut secrets = crm_and_target_secrets();
     secrets.push(("webhooks/site", "story-site-token-0123456789".to_owned()));
-    let world = World::start_with(Setup { tail: tail.leak(), events: true, secrets, ..Setup::default() }).await;
-    let lead = |id: &str| Post {
+    let world = World::start_with(WorldSetup {
+        extra_toml: tail.leak(),
+        line_events: true,
+        extra_secrets: secrets,
+        ..WorldSetup::default()
+    })
+    .await;
+    let lead = |id: &str| WebhookPost {
         path: "/leads/site".into(),
         headers: vec![
             ("Content-Type".into(), "application/json".into()),
             ("X-Webhook-Token".into(), "story-site-token-0123456789".into()),
         ],
-        body: json!({"leadId": id, "name": "Noa", "phone": NOA}).to_string().into_bytes(),
+        body: json!({"leadId": id, "name": "Noa", "phone": NOA_PHONE}).to_string().into_bytes(),
     };
-    write(&world, NOA, "please don't stop");
-    settled(&world).await;
-    write(&world, NOA, " Stop! ");
-    settled(&world).await;
+    write_from_phone(&world, NOA_PHONE, "please don't stop");
+    settle_line_events(&world).await;
+    write_from_phone(&world, NOA_PHONE, " Stop! ");
+    settle_line_events(&world).await;
     world.deliver(lead("l1")).await;
     // An order is what they asked for.
-    world.deliver(world.erp("erp-1", "ready", "1001", NOA)).await;
-    settled(&world).await;
-    let heard: Vec<String> =
-        world.messages().into_iter().filter(|m| m.direction == Direction::ToCustomer).map(|m| m.body).collect();
-    assert_eq!(heard, ["Amit, order 1001: ready."]);
-    let undo = |phone: &str| json!({ "opt_in": phone });
+    world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+    settle_line_events(&world).await;
+    let sent_texts: Vec<String> = world
+        .messages()
+        .into_iter()
+        .filter(|m| m.direction == PhoneMessageDirection::ToCustomer)
+        .map(|m| m.body)
+        .collect();
+    assert_eq!(sent_texts, ["Amit, order 1001: ready."]);
+    let opt_in = |phone: &str| json!({ "opt_in": phone });
     let function = "conversation-sync";
-    assert_eq!(world.stack.invoke(function, &undo(NOA)).await.unwrap(), json!({"changed": true}));
-    assert_eq!(world.stack.invoke(function, &undo(NOA)).await.unwrap(), json!({"changed": false}));
+    assert_eq!(world.stack.invoke(function, &opt_in(NOA_PHONE)).await.unwrap(), json!({"changed": true}));
+    assert_eq!(world.stack.invoke(function, &opt_in(NOA_PHONE)).await.unwrap(), json!({"changed": false}));
     // The old wish comes once more, and is old.
     let stop = world.messages().into_iter().find(|m| m.body == " Stop! ").unwrap();
     let at = stop.queued_at / 1000 - 1;
-    world.deliver(event("late", "messages.post", &message(&stop.provider_id, " Stop! ", at))).await;
-    world.pass(SignedDuration::from_hours(24 * 8));
+    world.deliver(line_event("late", "messages.post", &message_body(&stop.provider_id, " Stop! ", at))).await;
+    world.advance_time(SignedDuration::from_hours(24 * 8));
     world.deliver(lead("l2")).await;
-    assert!(world.texts(NOA).contains(&"תודה.".to_owned()), "{:?}", world.texts(NOA));
+    assert!(world.texts_on_phone(NOA_PHONE).contains(&"תודה.".to_owned()), "{:?}", world.texts_on_phone(NOA_PHONE));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_believed_at_their_address_kept_once_and_never_lost_for_being_odd() {
-    let world = world(&[CRMS]).await;
+async fn line_events_are_verified_by_address_filed_once_and_kept_even_when_malformed() {
+    let world = start_world(&[CRMS_TOML]).await;
     let at = world.now().as_second();
-    let right = || event("d-1", "messages.post", &message("m1", "Hello", at));
-    assert_eq!(world.post(Post { path: "/lines/main/a-guess".into(), ..right() }).await, 404);
+    let valid_event = || line_event("d-1", "messages.post", &message_body("m1", "Hello", at));
+    assert_eq!(world.post(WebhookPost { path: "/lines/main/a-guess".into(), ..valid_event() }).await, 404);
     for missing in ["X-EZW-Delivery-Id", "X-EZW-Webhook-Event", "X-EZW-Line-Id"] {
-        assert_eq!(world.post(right().with(missing, None)).await, 400, "{missing}");
+        assert_eq!(world.post(valid_event().with_header(missing, None)).await, 400, "{missing}");
     }
-    assert_eq!(world.post(right().with("X-EZW-Line-Id", Some("line_other"))).await, 403);
+    assert_eq!(world.post(valid_event().with_header("X-EZW-Line-Id", Some("line_other"))).await, 403);
     for _ in 0..3 {
-        world.deliver(right()).await;
+        world.deliver(valid_event()).await;
     }
-    assert_eq!(world.items("LineInbox").len(), 1);
-    assert_eq!(entries(&world, "sheet"), [("main:m1".to_owned(), 1)].into());
+    assert_eq!(world.table_items("LineInbox").len(), 1);
+    assert_eq!(entry_counts(&world, "sheet"), [("main:m1".to_owned(), 1)].into());
     for (delivery, kind, body, outcome) in [
         ("odd-1", "messages.post", json!("hello"), Some("quarantined")),
         ("odd-2", "messages.post", json!({"event": "statuses.post", "statuses": []}), Some("quarantined")),
@@ -516,8 +548,8 @@ async fn events_are_believed_at_their_address_kept_once_and_never_lost_for_being
             None,
         ),
     ] {
-        world.deliver(event(delivery, kind, &body)).await;
-        let recorded = world.outcome(&format!("main#{delivery}"));
+        world.deliver(line_event(delivery, kind, &body)).await;
+        let recorded = world.delivery_outcome(&format!("main#{delivery}"));
         assert_eq!(recorded.is_some(), outcome.is_some(), "{delivery}: {recorded:?}");
         assert!(outcome.is_none_or(|begins| recorded.unwrap().starts_with(begins)), "{delivery}");
     }
@@ -526,22 +558,22 @@ async fn events_are_believed_at_their_address_kept_once_and_never_lost_for_being
 
 /// Deliveries of the storm, and how many of them come again.
 const DELIVERIES: usize = 5_000;
-const AGAIN: usize = 2_000;
+const REPEATS: usize = 2_000;
 const CONVERSATIONS: usize = 150;
 
 /// The tasks of the table, as (queue, state).
-fn tasks(world: &World) -> Vec<(String, String)> {
+fn queued_tasks(world: &World) -> Vec<(String, String)> {
     let task = |row: Value| {
         let record: Value = serde_json::from_str(row["record"].as_str()?).ok()?;
         Some((record["queue"].as_str()?.to_owned(), record["state"].as_str()?.to_owned()))
     };
-    world.items("Ledger").into_iter().filter_map(task).collect()
+    world.table_items("Ledger").into_iter().filter_map(task).collect()
 }
 
 #[expect(clippy::too_many_lines, reason = "one story, told from its first delivery to its figures")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_events_through_failing_crms_and_two_kills_make_each_entry_and_each_notice_once() {
-    const URGENT: &str = r#"
+async fn five_thousand_events_with_failing_crms_and_two_kills_make_each_entry_and_notification_once() {
+    const URGENT_TOML: &str = r#"
 [targets.desk]
 kind = "webhook"
 url = "https://desk.example.com/calls"
@@ -552,35 +584,35 @@ to = ["desk"]
     let seed: u64 = rand::rng().random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let world = world(&[CRMS, URGENT]).await;
+    let world = start_world(&[CRMS_TOML, URGENT_TOML]).await;
     let now = world.now().as_second();
 
     // Messages of some people and of the team, statuses of the team's, and chats' summaries.
     let (mut posts, mut messages, mut urgent) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     let mut people = BTreeSet::new();
-    for number in 0..(DELIVERIES - AGAIN) {
+    for number in 0..(DELIVERIES - REPEATS) {
         let person = number % CONVERSATIONS;
         let (id, delivery) = (format!("wamid_{number}"), format!("dlv-{number}"));
         posts.push(match number % 10 {
             7 => {
                 let status = ["sent", "delivered", "read"][number / 10 % 3];
                 let of = format!("wamid_{}", number - 2);
-                event(
+                line_event(
                     &delivery,
                     "statuses.post",
                     &json!({"event": "statuses.post", "statuses": [{"id": of, "status": status, "timestamp": now}]}),
                 )
             }
-            8 => event(
+            8 => line_event(
                 &delivery,
                 "chats.post",
                 &json!({"event": "chats.post", "chats": [{"id": "c", "last_message": {"id": id}}]}),
             ),
             kind => {
-                let calls = random.random_bool(0.1);
-                let mut body = message(
+                let is_urgent = random.random_bool(0.1);
+                let mut body = message_body(
                     &id,
-                    if calls && kind != 5 { "this is urgent" } else { "hello" },
+                    if is_urgent && kind != 5 { "this is urgent" } else { "hello" },
                     now - i64::try_from(number % 900).unwrap(),
                 );
                 let item = &mut body["messages"][0];
@@ -588,45 +620,51 @@ to = ["desk"]
                 item["contactPhoneNumber"] = json!(format!("+97254555{:04}", 1000 + person));
                 // The team's own words call nobody.
                 item["from_me"] = json!(kind == 5);
-                if calls && kind != 5 {
+                if is_urgent && kind != 5 {
                     urgent.insert(person);
                 }
                 messages.insert(format!("main:{id}"), 1);
                 people.insert(person);
-                event(&delivery, "messages.post", &body)
+                line_event(&delivery, "messages.post", &body)
             }
         });
     }
-    for _ in 0..AGAIN {
-        posts.push(posts[random.random_range(0..DELIVERIES - AGAIN)].clone());
+    for _ in 0..REPEATS {
+        posts.push(posts[random.random_range(0..DELIVERIES - REPEATS)].clone());
     }
     posts.shuffle(&mut random);
 
-    let peers = world.stack.peers();
-    let of_crms = [Peer::HubSpotCrm, Peer::Pipedrive, Peer::Zoho, Peer::Sheets, Peer::CrmWebhook];
-    for peer in of_crms {
-        peers.fail_share(peer, 0.2, random.random());
+    let fakes = world.stack.fakes();
+    let crm_fakes = [
+        FakeService::HubSpotCrm,
+        FakeService::Pipedrive,
+        FakeService::Zoho,
+        FakeService::Sheets,
+        FakeService::CrmWebhook,
+    ];
+    for peer in crm_fakes {
+        fakes.fail_share(peer, 0.2, random.random());
     }
     let (begun, mut killed) = (Instant::now(), 0);
     for (part, chunk) in posts.chunks(DELIVERIES / 5).enumerate() {
-        let answers = futures::stream::iter(chunk.iter().cloned().map(|post| world.post(post)));
-        let answers: Vec<u16> = answers.buffer_unordered(8).collect().await;
-        assert!(answers.iter().all(|status| *status == 200));
+        let statuses = futures::stream::iter(chunk.iter().cloned().map(|post| world.post(post)));
+        let statuses: Vec<u16> = statuses.buffer_unordered(8).collect().await;
+        assert!(statuses.iter().all(|status| *status == 200));
         if part == 1 || part == 3 {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            killed += world.stack.kill("conversation-sync").await;
+            killed += world.stack.kill_function("conversation-sync").await;
         }
     }
-    let accepted = begun.elapsed();
+    let accepted_in = begun.elapsed();
     world.stack.drain_within(Duration::from_mins(10)).await.unwrap();
-    let read = begun.elapsed();
-    println!("accepted in {accepted:.1?}, read in {read:.1?}");
+    let processed_in = begun.elapsed();
+    println!("accepted in {accepted_in:.1?}, read in {processed_in:.1?}");
 
     // Then time passes until nothing waits any more.
     let mut ticks = 0;
     loop {
         let mut waiting = BTreeMap::new();
-        for (queue, state) in tasks(&world) {
+        for (queue, state) in queued_tasks(&world) {
             if matches!(state.as_str(), "waiting" | "claimed") {
                 *waiting.entry(queue).or_insert(0) += 1;
             }
@@ -637,78 +675,99 @@ to = ["desk"]
         ticks += 1;
         println!("{:.1?}: tick {ticks}: {waiting:?}", begun.elapsed());
         assert!(ticks < 120, "still waiting after {ticks} ticks: {waiting:?}");
-        world.pass(SignedDuration::from_mins(5));
+        world.advance_time(SignedDuration::from_mins(5));
         world.tick_conversations().await;
     }
-    for crm in ALL_CRMS {
-        let there = entries(&world, crm);
-        let wrong: Vec<_> = messages.keys().filter(|id| there.get(*id) != Some(&1)).take(5).collect();
-        assert!(there == messages, "{crm}: {} of {}, such as {wrong:?}", there.len(), messages.len());
+    for crm in ALL_CRM_NAMES {
+        let found = entry_counts(&world, crm);
+        let wrong: Vec<_> = messages.keys().filter(|id| found.get(*id) != Some(&1)).take(5).collect();
+        assert!(found == messages, "{crm}: {} of {}, such as {wrong:?}", found.len(), messages.len());
     }
     for crm in ["hub", "pipe", "zoho"] {
         assert_eq!(world.stack.crms().people(crm).len(), people.len(), "{crm} has each person once");
     }
-    assert_eq!(notices(&world).len(), urgent.len(), "each conversation called once");
-    assert!(tasks(&world).iter().all(|(_, state)| state == "done"));
-    assert!(world.stack.failures().is_empty() && world.stack.crms().owners_set() == 0);
+    assert_eq!(team_notifications(&world).len(), urgent.len(), "each conversation called once");
+    assert!(queued_tasks(&world).iter().all(|(_, state)| state == "done"));
+    assert!(world.stack.failures().is_empty() && world.stack.crms().owner_assignments() == 0);
 
-    let calls: Vec<String> = of_crms
+    let call_counts: Vec<String> = crm_fakes
         .iter()
         .map(|peer| {
-            let answers = peers.answers(*peer);
-            let failed: u64 = answers.iter().filter(|(status, _)| !(200..300).contains(*status)).map(|(_, n)| n).sum();
-            format!("{peer:?} {} calls, {failed} failed", peers.requests(*peer))
+            let status_counts = fakes.replies_by_status(*peer);
+            let failed: u64 =
+                status_counts.iter().filter(|(status, _)| !(200..300).contains(*status)).map(|(_, n)| n).sum();
+            format!("{peer:?} {} calls, {failed} failed", fakes.request_count(*peer))
         })
         .collect();
     println!(
-        "{DELIVERIES} deliveries ({AGAIN} again), {} messages, {} entries in {} CRMs, {} notices, {killed} functions killed; \
-         accepted in {accepted:.1?}, read in {read:.1?}, all told in {:.1?} and {ticks} ticks; {}",
+        "{DELIVERIES} deliveries ({REPEATS} again), {} messages, {} entries in {} CRMs, {} notices, {killed} functions killed; \
+         accepted in {accepted_in:.1?}, read in {processed_in:.1?}, all told in {:.1?} and {ticks} ticks; {}",
         messages.len(),
-        messages.len() * ALL_CRMS.len(),
-        ALL_CRMS.len(),
+        messages.len() * ALL_CRM_NAMES.len(),
+        ALL_CRM_NAMES.len(),
         urgent.len(),
         begun.elapsed(),
-        calls.join("; ")
+        call_counts.join("; ")
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_conversation_shows_in_a_log_a_metric_or_a_reason() {
-    let tail = [CRMS, TEAM, "[opt_out]\nen = [\"stop\"]\n"].concat();
+async fn logs_metrics_and_reasons_hold_no_conversation_data() {
+    let tail = [CRMS_TOML, TEAM_TOML, "[opt_out]\nen = [\"stop\"]\n"].concat();
     let env = [("LOG_LEVEL".to_owned(), "trace".to_owned())].into();
-    let setup = Setup { tail: tail.leak(), events: true, secrets: secrets(), env, ..Setup::default() };
+    let setup = WorldSetup {
+        extra_toml: tail.leak(),
+        line_events: true,
+        extra_secrets: crm_and_target_secrets(),
+        env,
+        ..WorldSetup::default()
+    };
     let world = World::start_with(setup).await;
-    world.deliver(world.erp("erp-1", "ready", "1001", NOA)).await;
-    let peers = world.stack.peers();
-    let crms = [Peer::HubSpotCrm, Peer::Pipedrive, Peer::Zoho, Peer::Sheets, Peer::CrmWebhook];
-    let team = [Peer::Slack, Peer::Teams, Peer::Ses, Peer::Sns, Peer::TargetWebhook];
+    world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+    let fakes = world.stack.fakes();
+    let crms = [
+        FakeService::HubSpotCrm,
+        FakeService::Pipedrive,
+        FakeService::Zoho,
+        FakeService::Sheets,
+        FakeService::CrmWebhook,
+    ];
+    let team = [FakeService::Slack, FakeService::Teams, FakeService::Ses, FakeService::Sns, FakeService::TargetWebhook];
     for peer in crms.into_iter().chain(team) {
-        for trouble in [Trouble::Status(400), Trouble::Status(401), Trouble::Half, Trouble::DroppedAfter] {
-            peers.fail_next(peer, trouble, 1);
+        for trouble in [FakeFault::Status(400), FakeFault::Status(401), FakeFault::HalfBody, FakeFault::DroppedAfter] {
+            fakes.fail_next(peer, trouble, 1);
         }
     }
     for text in ["urgent, call Noa Levi at 052-555-0101", "stop"] {
-        write(&world, NOA, text);
-        settled(&world).await;
+        write_from_phone(&world, NOA_PHONE, text);
+        settle_line_events(&world).await;
     }
-    let mut odd = message("wamid_972545550199", "Levi is urgent", world.now().as_second());
+    let mut odd = message_body("wamid_972545550199", "Levi is urgent", world.now().as_second());
     odd["messages"][0]["contactPhoneNumber"] = json!("Noa 0525550101");
-    world.deliver(event("odd", "messages.post", &odd)).await;
+    world.deliver(line_event("odd", "messages.post", &odd)).await;
     for _ in 0..6 {
-        world.pass(SignedDuration::from_mins(12));
+        world.advance_time(SignedDuration::from_mins(12));
         world.tick_conversations().await;
     }
-    let lines = ["webhook-receiver", "conversation-sync", "order-notifier"].map(|name| world.stack.logs(name));
+    let lines = ["webhook-receiver", "conversation-sync", "order-notifier"].map(|name| world.stack.log_lines(name));
     let lines: Vec<String> = lines.into_iter().flatten().map(|line| line.text).collect();
     assert!(lines.iter().any(|line| line.contains("task was tried")), "{lines:?}");
-    let reasons = world.items("Ledger").into_iter().filter_map(|row| {
+    let reasons = world.table_items("Ledger").into_iter().filter_map(|row| {
         let record: Value = serde_json::from_str(row["record"].as_str()?).ok()?;
         record["reason"].as_str().map(str::to_owned)
     });
-    let outcomes = world.items("LineInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
-    let secrets = secrets();
+    let outcomes =
+        world.table_items("LineInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
+    let secrets = crm_and_target_secrets();
     let mut private = vec!["545550199", "525550101", "52-555-0101", "Noa", "Levi", "Amit", "Peretz", "call "];
-    private.extend(["PRIVATE KEY", "1000.story.refresh", "story-zoho", "sig=story", "storystorystory", LINE_PATH]);
+    private.extend([
+        "PRIVATE KEY",
+        "1000.story.refresh",
+        "story-zoho",
+        "sig=story",
+        "storystorystory",
+        LINE_SECRET_PATH,
+    ]);
     private.extend(secrets.iter().map(|(_, value)| value.as_str()).filter(|value| value.len() < 60));
     for line in lines.iter().cloned().chain(reasons).chain(outcomes) {
         for word in &private {

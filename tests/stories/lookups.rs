@@ -8,95 +8,100 @@ use std::sync::{
 use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post};
 use serde_json::{Value, json};
 
-use crate::world::{Setup, World};
+use crate::world::{World, WorldSetup};
 
 const PHONE: &str = "+972525550101";
 
 /// A shop's Admin API that answers one question.
 #[derive(Clone)]
-struct Shop {
-    asked: Arc<AtomicUsize>,
-    answers: Arc<Mutex<Vec<(u16, Value)>>>,
+struct FakeShopify {
+    request_count: Arc<AtomicUsize>,
+    responses: Arc<Mutex<Vec<(u16, Value)>>>,
 }
 
-impl Shop {
+impl FakeShopify {
     /// Starts it; the last answer is given again and again.
-    async fn start(answers: Vec<(u16, Value)>) -> (Self, String) {
-        let shop = Self { asked: Arc::default(), answers: Arc::new(Mutex::new(answers)) };
+    async fn start(responses: Vec<(u16, Value)>) -> (Self, String) {
+        let shop = Self { request_count: Arc::default(), responses: Arc::new(Mutex::new(responses)) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/admin/api/{version}/graphql.json", post(answer)).with_state(shop.clone());
+        let router =
+            Router::new().route("/admin/api/{version}/graphql.json", post(serve_graphql)).with_state(shop.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (shop, url)
     }
 }
 
-async fn answer(State(shop): State<Shop>, headers: HeaderMap) -> impl IntoResponse {
-    shop.asked.fetch_add(1, SeqCst);
+async fn serve_graphql(State(shop): State<FakeShopify>, headers: HeaderMap) -> impl IntoResponse {
+    shop.request_count.fetch_add(1, SeqCst);
     if headers.get("x-shopify-access-token").is_none_or(|token| token != "story-shop-api-token") {
         return (StatusCode::UNAUTHORIZED, axum::Json(json!({ "errors": "[API] Invalid API key or access token" })));
     }
-    let mut answers = shop.answers.lock().unwrap();
-    let (status, body) = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+    let mut responses = shop.responses.lock().unwrap();
+    let (status, body) = if responses.len() > 1 { responses.remove(0) } else { responses[0].clone() };
     (StatusCode::from_u16(status).unwrap(), axum::Json(body))
 }
 
-fn pickup() -> Value {
+fn pickup_response() -> Value {
     let text = include_str!("../../events/stores/shopify/_graphql_fulfillment_order.response.json");
     serde_json::from_str(text).unwrap()
 }
 
-fn prepared() -> Value {
+fn prepared_body() -> Value {
     json!({ "fulfillment_order": { "id": "gid://shopify/FulfillmentOrder/6820000000001", "status": "in_progress",
         "preparable": true, "delivery_method": { "method_type": "pick_up" } } })
 }
 
-async fn world_with(url: &str) -> World {
-    World::start_with(Setup { env: [("SHOPIFY_BASE_URL".to_owned(), url.to_owned())].into(), ..Setup::default() }).await
+async fn start_world_with_shop(url: &str) -> World {
+    World::start_with(WorldSetup {
+        env: [("SHOPIFY_BASE_URL".to_owned(), url.to_owned())].into(),
+        ..WorldSetup::default()
+    })
+    .await
 }
 
-const PREPARED: &str = "fulfillment_orders/line_items_prepared_for_pickup";
+const PREPARED_TOPIC: &str = "fulfillment_orders/line_items_prepared_for_pickup";
 
 #[tokio::test]
-async fn ready_for_pickup_is_told_after_one_read_at_the_store() {
-    let (shop, url) = Shop::start(vec![(200, pickup())]).await;
-    let world = world_with(&url).await;
-    world.deliver(world.shopify(PREPARED, "d-1", &prepared())).await;
-    world.deliver(world.shopify(PREPARED, "d-1", &prepared())).await;
-    assert_eq!(world.texts(PHONE), ["Dana, order #1050: ready."]);
-    assert_eq!(world.state("order:5223452934380:ready"), "accepted");
-    assert_eq!(shop.asked.load(SeqCst), 1);
+async fn ready_for_pickup_is_sent_after_one_lookup_at_the_store() {
+    let (shop, url) = FakeShopify::start(vec![(200, pickup_response())]).await;
+    let world = start_world_with_shop(&url).await;
+    world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
+    world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Dana, order #1050: ready."]);
+    assert_eq!(world.message_state("order:5223452934380:ready"), "accepted");
+    assert_eq!(shop.request_count.load(SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_store_that_is_busy_for_a_moment_delays_the_message() {
     let throttled = json!({ "errors": [{ "message": "Throttled", "extensions": { "code": "THROTTLED" } }] });
-    let (_, url) = Shop::start(vec![(429, json!({})), (200, throttled), (200, pickup())]).await;
-    let world = world_with(&url).await;
-    world.deliver(world.shopify(PREPARED, "d-1", &prepared())).await;
-    assert_eq!(world.texts(PHONE), ["Dana, order #1050: ready."]);
+    let (_, url) = FakeShopify::start(vec![(429, json!({})), (200, throttled), (200, pickup_response())]).await;
+    let world = start_world_with_shop(&url).await;
+    world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Dana, order #1050: ready."]);
 }
 
 #[tokio::test]
-async fn an_order_that_the_store_does_not_know_leaves_its_reason() {
-    let (_, url) = Shop::start(vec![(200, json!({ "data": { "fulfillmentOrder": null } }))]).await;
-    let world = world_with(&url).await;
-    world.deliver(world.shopify(PREPARED, "d-1", &prepared())).await;
-    let outcome = world.outcome("shop#d-1").unwrap();
+async fn an_order_unknown_to_the_store_records_a_reason() {
+    let (_, url) = FakeShopify::start(vec![(200, json!({ "data": { "fulfillmentOrder": null } }))]).await;
+    let world = start_world_with_shop(&url).await;
+    world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
+    let outcome = world.delivery_outcome("shop#d-1").unwrap();
     assert!(outcome.starts_with("order-not-found"), "{outcome}");
     assert_eq!(world.messages(), []);
 }
 
 #[tokio::test]
-async fn a_parcels_scan_is_told_to_whom_the_ledger_knows_without_asking_the_store() {
-    let (shop, url) = Shop::start(vec![(500, json!({}))]).await;
-    let world = world_with(&url).await;
-    let mut order = world.order(1001, PHONE);
+async fn a_parcel_scan_is_sent_to_the_phone_in_the_ledger_without_a_lookup() {
+    let (shop, url) = FakeShopify::start(vec![(500, json!({}))]).await;
+    let world = start_world_with_shop(&url).await;
+    let mut order = world.shopify_order(1001, PHONE);
     order["customer_locale"] = json!("he");
-    world.deliver(world.shopify("orders/paid", "d-1", &order)).await;
+    world.deliver(world.shopify_post("orders/paid", "d-1", &order)).await;
     let scan = json!({ "id": 1, "fulfillment_id": 2, "order_id": 1001, "status": "out_for_delivery",
         "happened_at": world.now().to_string(), "created_at": world.now().to_string() });
-    world.deliver(world.shopify("fulfillment_events/create", "d-2", &scan)).await;
-    assert_eq!(world.texts(PHONE), ["הזמנה #1001 שולמה.", "הזמנה #1001 היום."]);
-    assert_eq!(shop.asked.load(SeqCst), 0);
+    world.deliver(world.shopify_post("fulfillment_events/create", "d-2", &scan)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["הזמנה #1001 שולמה.", "הזמנה #1001 היום."]);
+    assert_eq!(shop.request_count.load(SeqCst), 0);
 }

@@ -1,52 +1,57 @@
 //! An outage of the line is normal.
 
 use jiff::SignedDuration;
-use local::fake_ezw::{Fault, HealthPreset};
+use local::fake_ezw::{HealthPreset, SendFault};
 use serde_json::json;
 
-use crate::world::{Setup, World};
+use crate::world::{World, WorldSetup};
 
 const PHONE: &str = "+972545550199";
 
 #[tokio::test]
-async fn after_three_hours_without_the_line_the_rest_drains_at_its_pace_most_useful_first() {
+async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_useful_first() {
     // Two messages a second.
-    let world = World::start_with(Setup { pace: Some(120), ..Setup::default() }).await;
+    let world = World::start_with(WorldSetup { messages_per_minute: Some(120), ..WorldSetup::default() }).await;
     let ezw = world.stack.ezw();
     ezw.set_health(None, HealthPreset::Qr).unwrap();
-    world.deliver(world.shopify("orders/paid", "d-1", &world.order(1, PHONE))).await;
-    world.deliver(world.erp("m-2", "late", "2", PHONE)).await;
-    world.deliver(world.erp("m-3", "ready", "3", PHONE)).await;
-    world.deliver(world.shopify("orders/create", "d-4", &world.order(4, PHONE))).await;
+    world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1, PHONE))).await;
+    world.deliver(world.erp_post("m-2", "late", "2", PHONE)).await;
+    world.deliver(world.erp_post("m-3", "ready", "3", PHONE)).await;
+    world.deliver(world.shopify_post("orders/create", "d-4", &world.shopify_order(4, PHONE))).await;
     // Order 4 is paid while the line is down: by then "received" is old news.
-    world.deliver(world.shopify("orders/paid", "d-5", &world.order(4, PHONE))).await;
+    world.deliver(world.shopify_post("orders/paid", "d-5", &world.shopify_order(4, PHONE))).await;
     for key in ["order:1:paid", "order:2:out-for-delivery", "order:3:ready", "order:4:received", "order:4:paid"] {
-        assert_eq!(world.state(key), "held", "{key}");
+        assert_eq!(world.message_state(key), "held", "{key}");
     }
-    let asked = ezw.counters().requests.values().sum::<u64>();
-    assert_eq!(asked, 1, "one question about its health, then the line is left alone: {:?}", ezw.counters().requests);
+    let line_requests = ezw.counters().requests.values().sum::<u64>();
+    assert_eq!(
+        line_requests,
+        1,
+        "one question about its health, then the line is left alone: {:?}",
+        ezw.counters().requests
+    );
 
-    world.pass(SignedDuration::from_hours(3));
+    world.advance_time(SignedDuration::from_hours(3));
     let sweep = world.tick().await;
     assert_eq!(sweep["ended"], 1, "{sweep}");
-    assert_eq!(world.state("order:2:out-for-delivery"), "expired");
+    assert_eq!(world.message_state("order:2:out-for-delivery"), "expired");
     assert_eq!(world.messages().len(), 0);
-    let attempts = world.rows().values().map(|row| row["attempts"].as_i64().unwrap_or(0)).sum::<i64>();
+    let attempts = world.message_rows().values().map(|row| row["attempts"].as_i64().unwrap_or(0)).sum::<i64>();
     assert_eq!(attempts, 0, "waiting burns no attempts");
 
     ezw.set_health(None, HealthPreset::Good).unwrap();
-    world.pass(SignedDuration::from_mins(2));
-    let begun = world.now().as_millisecond() - world.stack.clock().offset();
+    world.advance_time(SignedDuration::from_mins(2));
+    let drain_started_at = world.now().as_millisecond() - world.stack.clock().offset_ms();
     let sweep = world.tick().await;
     assert_eq!(sweep["accepted"], 3, "{sweep}");
     assert_eq!(
-        world.texts(PHONE),
+        world.texts_on_phone(PHONE),
         ["Amit, order 3: ready.", "Order #1: paid.", "Order #4: paid."],
         "most useful first; among equals the order in which they become useless"
     );
-    assert_eq!(world.state("order:4:received"), "superseded");
+    assert_eq!(world.message_state("order:4:received"), "superseded");
     // A send may be late on a busy machine, and the next one on time; none is ever early.
-    let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at - begun).collect();
+    let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at - drain_started_at).collect();
     for (earliest, time) in (0..).step_by(500).zip(&times) {
         assert!(*time >= earliest, "faster than two a second: {times:?}");
     }
@@ -54,30 +59,33 @@ async fn after_three_hours_without_the_line_the_rest_drains_at_its_pace_most_use
 }
 
 #[tokio::test]
-async fn no_state_but_the_good_one_is_sent_to() {
+async fn messages_are_sent_only_while_the_line_is_healthy() {
     let world = World::start().await;
     let presets = HealthPreset::ALL.into_iter().filter(|preset| *preset != HealthPreset::Good);
     for (number, preset) in presets.enumerate() {
         world.stack.ezw().set_health(None, preset).unwrap();
         // A minute later nobody remembers what the line said before.
-        world.pass(SignedDuration::from_mins(2));
-        world.deliver(world.erp(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
-        assert_eq!(world.state(&format!("order:{number}:ready")), "held", "{preset:?}");
+        world.advance_time(SignedDuration::from_mins(2));
+        world.deliver(world.erp_post(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
+        assert_eq!(world.message_state(&format!("order:{number}:ready")), "held", "{preset:?}");
     }
     assert_eq!(world.stack.ezw().counters().queued, 0);
 }
 
 #[tokio::test]
-async fn a_line_that_asks_for_a_slower_pace_is_left_alone_for_as_long() {
+async fn a_line_that_answers_429_gets_no_request_until_its_retry_time() {
     let world = World::start().await;
-    world.stack.ezw().fail_next(1, Fault::TooManyRequests { retry_after_s: Some(600) });
-    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
-    world.deliver(world.erp("m-2", "ready", "2", PHONE)).await;
-    assert_eq!((world.state("order:1:ready"), world.state("order:2:ready")), ("held".into(), "held".into()));
-    world.pass(SignedDuration::from_mins(9));
+    world.stack.ezw().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(600) });
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
+    assert_eq!(
+        (world.message_state("order:1:ready"), world.message_state("order:2:ready")),
+        ("held".into(), "held".into())
+    );
+    world.advance_time(SignedDuration::from_mins(9));
     world.tick().await;
     assert_eq!(world.messages().len(), 0);
-    world.pass(SignedDuration::from_mins(2));
+    world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     assert_eq!(world.messages().len(), 2);
 }
@@ -86,126 +94,127 @@ async fn a_line_that_asks_for_a_slower_pace_is_left_alone_for_as_long() {
 async fn a_refused_token_opens_the_breaker_and_loses_nothing() {
     let world = World::start().await;
     world.stack.ezw().set_tokens([("ezw_line_other".to_owned(), "line_story".to_owned())].into());
-    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
-    let asked = world.stack.ezw().counters().unauthorized;
-    world.deliver(world.erp("m-2", "ready", "2", PHONE)).await;
-    assert_eq!(world.stack.ezw().counters().unauthorized, asked, "the breaker is open");
-    assert!(world.rows()["order:2:ready"]["reason"].as_str().unwrap().contains("token"));
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    let unauthorized = world.stack.ezw().counters().unauthorized;
+    world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
+    assert_eq!(world.stack.ezw().counters().unauthorized, unauthorized, "the breaker is open");
+    assert!(world.message_rows()["order:2:ready"]["reason"].as_str().unwrap().contains("token"));
     world.stack.secrets().rotate("tellonce/story/lines/main", "ezw_line_other");
-    world.pass(SignedDuration::from_mins(16));
+    world.advance_time(SignedDuration::from_mins(16));
     world.tick().await;
-    assert_eq!(world.texts(PHONE).len(), 2);
+    assert_eq!(world.texts_on_phone(PHONE).len(), 2);
 }
 
 #[tokio::test]
-async fn the_kill_switch_stops_a_line_and_keeps_what_waits() {
+async fn the_kill_switch_stops_a_line_and_keeps_waiting_messages() {
     let world = World::start().await;
     let line = json!({ "subject": { "S": "line:main" }, "stage": { "S": "state" } });
-    let switch = |expression: &str| {
-        let mut request = json!({ "TableName": world.table("Ledger"), "Key": line, "UpdateExpression": expression });
+    let update_kill_switch = |expression: &str| {
+        let mut request =
+            json!({ "TableName": world.table_name("Ledger"), "Key": line, "UpdateExpression": expression });
         if expression.starts_with("SET") {
             request["ExpressionAttributeValues"] = json!({ ":why": { "S": "try" } });
         }
-        world.stack.dynamo().call("UpdateItem", &request).unwrap();
+        world.stack.dynamo().call_operation("UpdateItem", &request).unwrap();
     };
-    switch("SET stopped = :why");
-    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
-    world.pass(SignedDuration::from_mins(2));
+    update_kill_switch("SET stopped = :why");
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
-    assert_eq!(world.state("order:1:ready"), "held");
-    assert!(world.rows()["order:1:ready"]["reason"].as_str().unwrap().contains("kill switch"));
+    assert_eq!(world.message_state("order:1:ready"), "held");
+    assert!(world.message_rows()["order:1:ready"]["reason"].as_str().unwrap().contains("kill switch"));
     assert_eq!(world.stack.ezw().counters().requests.len(), 0, "not even its health is asked for");
-    switch("REMOVE stopped");
-    world.pass(SignedDuration::from_mins(2));
+    update_kill_switch("REMOVE stopped");
+    world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
-    assert_eq!(world.state("order:1:ready"), "accepted");
+    assert_eq!(world.message_state("order:1:ready"), "accepted");
 }
 
 #[tokio::test]
-async fn what_waited_can_be_dropped_before_a_line_goes_on() {
+async fn waiting_messages_can_be_dropped_before_a_line_resumes() {
     let world = World::start().await;
     let ezw = world.stack.ezw();
     ezw.set_health(None, HealthPreset::Qr).unwrap();
-    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
-    world.pass(SignedDuration::from_mins(5));
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.advance_time(SignedDuration::from_mins(5));
     let line = json!({ "subject": { "S": "line:main" }, "stage": { "S": "state" } });
-    let request = json!({ "TableName": world.table("Ledger"), "Key": line, "UpdateExpression": "SET drop_before = :now",
+    let request = json!({ "TableName": world.table_name("Ledger"), "Key": line, "UpdateExpression": "SET drop_before = :now",
         "ExpressionAttributeValues": { ":now": { "N": world.now().as_millisecond().to_string() } } });
-    world.stack.dynamo().call("UpdateItem", &request).unwrap();
+    world.stack.dynamo().call_operation("UpdateItem", &request).unwrap();
     ezw.set_health(None, HealthPreset::Good).unwrap();
-    world.pass(SignedDuration::from_mins(1));
-    world.deliver(world.erp("m-2", "ready", "2", PHONE)).await;
+    world.advance_time(SignedDuration::from_mins(1));
+    world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
     world.tick().await;
-    assert_eq!(world.texts(PHONE), ["Amit, order 2: ready."]);
-    assert_eq!(world.state("order:1:ready"), "superseded");
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 2: ready."]);
+    assert_eq!(world.message_state("order:1:ready"), "superseded");
 }
 
 #[tokio::test]
-async fn a_sweep_that_is_killed_in_the_middle_is_made_good_by_a_later_one() {
+async fn a_killed_sweep_is_completed_by_a_later_one() {
     let world = World::start().await;
     let ezw = world.stack.ezw();
     ezw.set_health(None, HealthPreset::Qr).unwrap();
     for number in 1..=3 {
-        world.deliver(world.erp(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
+        world.deliver(world.erp_post(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
     }
     ezw.set_health(None, HealthPreset::Good).unwrap();
     ezw.set_latency(std::time::Duration::from_secs(1)).unwrap();
-    world.pass(SignedDuration::from_mins(2));
-    let (swept, ()) = tokio::join!(world.stack.tick(), async {
+    world.advance_time(SignedDuration::from_mins(2));
+    let (swept, ()) = tokio::join!(world.stack.tick_messages(), async {
         let sending =
             |ezw: &local::fake_ezw::FakeEzw| ezw.counters().requests.keys().any(|path| path.contains("/text"));
         assert!(world.stack.ezw().wait_for(std::time::Duration::from_secs(20), sending).await);
-        world.stack.kill("reminder-scheduler").await;
+        world.stack.kill_function("reminder-scheduler").await;
     });
     assert!(swept.is_err(), "the sweep was killed");
     ezw.set_latency(std::time::Duration::ZERO).unwrap();
-    world.pass(SignedDuration::from_mins(3));
+    world.advance_time(SignedDuration::from_mins(3));
     world.tick().await;
-    let mut texts = world.texts(PHONE);
+    let mut texts = world.texts_on_phone(PHONE);
     texts.sort();
     assert_eq!(texts, ["Amit, order 1: ready.", "Amit, order 2: ready.", "Amit, order 3: ready."]);
-    assert_eq!(ezw.most_per_key(), 1);
+    assert_eq!(ezw.max_messages_per_key(), 1);
 }
 
 #[tokio::test]
-async fn an_outcome_that_stays_unknown_is_put_before_a_human() {
+async fn an_outcome_that_stays_unknown_needs_a_human() {
     let world = World::start().await;
-    world.stack.ezw().fail_fraction(1.0, Fault::ServerErrorBeforeAccept, 1).unwrap();
-    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
+    world.stack.ezw().fail_fraction(1.0, SendFault::ServerErrorBeforeAccept, 1).unwrap();
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     for _ in 0..8 {
-        world.pass(SignedDuration::from_mins(40));
+        world.advance_time(SignedDuration::from_mins(40));
         world.tick().await;
     }
-    assert_eq!(world.state("order:1:ready"), "needs-human");
-    assert_eq!(world.rows()["order:1:ready"]["attempts"], 5);
+    assert_eq!(world.message_state("order:1:ready"), "needs-human");
+    assert_eq!(world.message_rows()["order:1:ready"]["attempts"], 5);
     world.stack.ezw().heal().unwrap();
-    world.pass(SignedDuration::from_mins(20));
+    world.advance_time(SignedDuration::from_mins(20));
     world.tick().await;
     assert_eq!(world.messages().len(), 0, "nothing is sent behind a human's back");
 }
 
 #[tokio::test]
-async fn a_store_is_asked_to_come_again_while_the_inbox_cannot_be_written() {
+async fn a_store_is_asked_to_retry_while_the_inbox_cannot_be_written() {
     let world = World::start().await;
     world.stack.dynamo().faults().throttle_fraction(1.0);
-    let post = world.erp("m-1", "ready", "1", PHONE);
+    let post = world.erp_post("m-1", "ready", "1", PHONE);
     assert_eq!(world.post(post.clone()).await, 503);
     world.stack.dynamo().faults().clear();
     world.deliver(post).await;
-    assert_eq!(world.texts(PHONE), ["Amit, order 1: ready."]);
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
 }
 
 #[tokio::test]
 async fn a_ledger_that_throttles_for_a_while_delays_and_loses_nothing() {
     let world = World::start().await;
-    let rule = |table: &str, operation: &str, n| local::dynamo::FaultRule {
+    let throttle_rule = |table: &str, operation: &str, n| local::dynamo::FaultRule {
         operation: Some(operation.to_owned()),
-        table: Some(world.table(table)),
-        fault: local::dynamo::Fault::Throttle,
-        times: local::dynamo::Times::Next(n),
+        table: Some(world.table_name(table)),
+        fault: local::dynamo::DynamoFault::Throttle,
+        frequency: local::dynamo::FaultFrequency::Next(n),
     };
-    world.stack.dynamo().faults().inject(rule("Ledger", "PutItem", 9));
-    world.deliver(world.erp("m-1", "ready", "1", PHONE)).await;
-    assert_eq!(world.texts(PHONE), ["Amit, order 1: ready."]);
+    world.stack.dynamo().faults().inject_rule(throttle_rule("Ledger", "PutItem", 9));
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
     assert_eq!(world.stack.failures().len(), 0);
 }

@@ -2,55 +2,56 @@
 
 use jiff::SignedDuration;
 use local::{
-    calendars::{Appointment, Event},
-    fake_ezw::{Fault, HealthPreset},
-    peers::{Peer, Trouble},
+    calendars::{FakeAcuityAppointment, FakeFeedEvent},
+    fake_ezw::{HealthPreset, SendFault},
+    fakes::{FakeFault, FakeService},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    bookings_door::acuity,
-    world::{ACUITY_KEY, ERP_SECRET, LINE_TOKEN, SHOPIFY_SECRET, WOO_SECRET, World, ZAP_SECRET},
+    booking_endpoint::acuity_post,
+    world::{ACUITY_KEY, ERP_SECRET, LINE_TOKEN, SHOPIFY_SECRET, WOO_SECRET, World, ZAP_HEADER_SECRET},
 };
 
 #[tokio::test]
 async fn logs_and_metrics_hold_neither_people_nor_secrets() {
-    let world = World::start_with(crate::world::Setup {
+    let world = World::start_with(crate::world::WorldSetup {
         env: [("LOG_LEVEL".to_owned(), "trace".to_owned())].into(),
         ..Default::default()
     })
     .await;
     let ezw = world.stack.ezw();
-    world.deliver(world.shopify("orders/paid", "d-1", &world.order(1, "+972545550199"))).await;
-    world.deliver(world.shopify("orders/paid", "d-2", &world.order(2, "not a number 0545550188"))).await;
-    world.deliver(world.woo("w-1", 3, "completed", "052-555-0101")).await;
+    world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1, "+972545550199"))).await;
+    world.deliver(world.shopify_post("orders/paid", "d-2", &world.shopify_order(2, "not a number 0545550188"))).await;
+    world.deliver(world.woocommerce_post("w-1", 3, "completed", "052-555-0101")).await;
     world
         .post(
             world
-                .shopify("orders/paid", "d-3", &world.order(4, "+972545550199"))
-                .with("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")),
+                .shopify_post("orders/paid", "d-3", &world.shopify_order(4, "+972545550199"))
+                .with_header("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")),
         )
         .await;
-    ezw.fail_next(1, Fault::ServerErrorAfterAccept);
-    world.deliver(world.erp("m-1", "ready", "5", "+972585550142")).await;
-    ezw.fail_next(1, Fault::DropBeforeAccept);
-    world.deliver(world.erp("m-2", "ready", "6", "+972585550142")).await;
+    ezw.fail_next(1, SendFault::ServerErrorAfterAccept);
+    world.deliver(world.erp_post("m-1", "ready", "5", "+972585550142")).await;
+    ezw.fail_next(1, SendFault::DropBeforeAccept);
+    world.deliver(world.erp_post("m-2", "ready", "6", "+972585550142")).await;
     ezw.set_tokens([("ezw_line_else".to_owned(), "line_story".to_owned())].into());
-    world.deliver(world.erp("m-3", "ready", "7", "+972585550142")).await;
+    world.deliver(world.erp_post("m-3", "ready", "7", "+972585550142")).await;
     ezw.set_health(None, HealthPreset::UnknownStrings).unwrap();
     world.tick().await;
-    let mut odd = world.order(8, "+972545550199");
+    let mut odd = world.shopify_order(8, "+972545550199");
     odd["id"] = json!({ "secret name": "Noa Levi" });
-    world.deliver(world.shopify("orders/paid", "d-4", &odd)).await;
+    world.deliver(world.shopify_post("orders/paid", "d-4", &odd)).await;
 
     let functions = ["webhook-receiver", "order-notifier", "reminder-scheduler"];
-    let lines: Vec<String> = functions.iter().flat_map(|name| world.stack.logs(name)).map(|line| line.text).collect();
+    let lines: Vec<String> =
+        functions.iter().flat_map(|name| world.stack.log_lines(name)).map(|line| line.text).collect();
     assert!(lines.len() > 20, "only {} lines were logged", lines.len());
     let reasons: Vec<String> = world
-        .items("StoreInbox")
+        .table_items("StoreInbox")
         .iter()
         .filter_map(|item| item["outcome"].as_str().map(str::to_owned))
-        .chain(world.rows().values().filter_map(|row| row["reason"].as_str().map(str::to_owned)))
+        .chain(world.message_rows().values().filter_map(|row| row["reason"].as_str().map(str::to_owned)))
         .collect();
     let private = [
         "545550199",
@@ -66,7 +67,7 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
         SHOPIFY_SECRET,
         WOO_SECRET,
         ERP_SECRET,
-        ZAP_SECRET,
+        ZAP_HEADER_SECRET,
         LINE_TOKEN,
         "ezw_line_",
         "story-shop-api-token",
@@ -79,21 +80,23 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
 }
 
 #[tokio::test]
-async fn nothing_of_an_appointment_shows_on_the_way_to_its_reminder() {
+async fn logs_reasons_and_outcomes_hold_no_appointment_data() {
     let env = [("LOG_LEVEL".to_owned(), "trace".to_owned())].into();
-    let world = World::start_with(crate::world::Setup { env, ..Default::default() }).await;
-    let standin = world.stack.calendars();
+    let world = World::start_with(crate::world::WorldSetup { env, ..Default::default() }).await;
+    let fake_calendars = world.stack.calendars();
     let start = world.now() + SignedDuration::from_hours(26);
-    let appointment = |id: u64| Appointment::recorded(id, start, "Asia/Jerusalem");
-    let changed = |id: u64| acuity(format!("action=changed&id={id}").into_bytes());
-    standin.put_appointment(appointment(1)).unwrap();
-    standin.put_appointment(Appointment { phone: "call Adi 0525550101".into(), ..appointment(2) }).unwrap();
-    world.stack.peers().fail_next(Peer::Acuity, Trouble::Half, 1);
+    let appointment = |id: u64| FakeAcuityAppointment::from_recording(id, start, "Asia/Jerusalem");
+    let changed = |id: u64| acuity_post(format!("action=changed&id={id}").into_bytes());
+    fake_calendars.put_appointment(appointment(1)).unwrap();
+    fake_calendars
+        .put_appointment(FakeAcuityAppointment { phone: "call Adi 0525550101".into(), ..appointment(2) })
+        .unwrap();
+    world.stack.fakes().fail_next(FakeService::Acuity, FakeFault::HalfBody, 1);
     for id in [1, 1, 2] {
         world.deliver(changed(id)).await;
     }
     let texts = [("summary", "Adi Sela"), ("description", "Name: Adi\nPhone: 052-555-0101")];
-    let event = Event {
+    let event = FakeFeedEvent {
         uid: "one".into(),
         start,
         zone: "Asia/Jerusalem".into(),
@@ -101,33 +104,33 @@ async fn nothing_of_an_appointment_shows_on_the_way_to_its_reminder() {
         changed_at: world.now(),
         texts: texts.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
     };
-    standin.put_event("diary.ics", event).unwrap();
+    fake_calendars.put_event("diary.ics", event).unwrap();
     let mut reasons = Vec::new();
-    let mut note_reasons = || {
-        let said = |row: &Value| ["reason", "problem"].map(|name| row[name].as_str().map(str::to_owned));
-        reasons.extend(world.rows().into_values().flat_map(|row| said(&row)).flatten());
+    let mut record_reasons = || {
+        let reasons_of = |row: &Value| ["reason", "problem"].map(|name| row[name].as_str().map(str::to_owned));
+        reasons.extend(world.message_rows().into_values().flat_map(|row| reasons_of(&row)).flatten());
     };
-    for trouble in [Trouble::Status(401), Trouble::Half, Trouble::Empty, Trouble::Status(301)] {
-        world.stack.peers().fail_next(Peer::Feed, trouble, 1);
-        world.pass(SignedDuration::from_mins(6));
+    for trouble in [FakeFault::Status(401), FakeFault::HalfBody, FakeFault::EmptyBody, FakeFault::Status(301)] {
+        world.stack.fakes().fail_next(FakeService::Feed, trouble, 1);
+        world.advance_time(SignedDuration::from_mins(6));
         world.stack.poll_feeds().await.unwrap();
-        note_reasons();
+        record_reasons();
     }
-    world.pass(SignedDuration::from_mins(6));
+    world.advance_time(SignedDuration::from_mins(6));
     world.stack.poll_feeds().await.unwrap();
-    world.stack.ezw().fail_next(1, Fault::DropAfterAccept);
+    world.stack.ezw().fail_next(1, SendFault::DropAfterAccept);
     for _ in 0..3 {
-        world.pass(SignedDuration::from_hours(2));
+        world.advance_time(SignedDuration::from_hours(2));
         world.tick().await;
-        note_reasons();
+        record_reasons();
     }
-    assert_eq!(world.texts("+972525550101").len(), 2, "both were reminded");
+    assert_eq!(world.texts_on_phone("+972525550101").len(), 2, "both were reminded");
 
-    let lines: Vec<String> = world.stack.logs("reminder-scheduler").into_iter().map(|line| line.text).collect();
+    let lines: Vec<String> = world.stack.log_lines("reminder-scheduler").into_iter().map(|line| line.text).collect();
     assert!(lines.iter().any(|line| line.contains("appointment is booked")), "{lines:?}");
     assert!(reasons.len() > 4, "{reasons:?}");
     let outcomes =
-        world.items("BookingInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
+        world.table_items("BookingInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
     let private = ["525550101", "52-555-0101", "Adi", "Sela", "diary.example", "secret/diary", ACUITY_KEY, LINE_TOKEN];
     for line in lines.into_iter().chain(reasons).chain(outcomes) {
         for word in private {

@@ -8,26 +8,26 @@ use std::{
 use futures::stream::StreamExt;
 use jiff::SignedDuration;
 use local::{
-    dynamo::{FaultRule, Times},
-    fake_ezw::Fault,
+    dynamo::{FaultFrequency, FaultRule},
+    fake_ezw::SendFault,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use crate::world::{Post, World};
+use crate::world::{WebhookPost, World};
 
 const DELIVERIES: usize = 1000;
 const DUPLICATES: usize = 300;
 
 #[expect(clippy::too_many_lines, reason = "one story, told from its first delivery to its figures")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_deliveries_through_every_kind_of_trouble_are_each_told_once_or_visible_with_a_reason() {
+async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have_a_reason() {
     let seed: u64 = rand::rng().random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::start().await;
 
     // 700 different facts about 350 orders of three kinds of store, and 300 of them again.
-    let mut posts: Vec<(String, Post)> = Vec::new();
+    let mut posts: Vec<(String, WebhookPost)> = Vec::new();
     for number in 0..(DELIVERIES - DUPLICATES) {
         let order = number / 2;
         let phone = format!("+97254555{order:04}");
@@ -36,63 +36,67 @@ async fn a_thousand_deliveries_through_every_kind_of_trouble_are_each_told_once_
         posts.push(match order % 3 {
             0 => {
                 let topic = if later { "orders/paid" } else { "orders/create" };
-                (format!("shop#{id}"), world.shopify(topic, &id, &world.order(100_000 + order as u64, &phone)))
+                (
+                    format!("shop#{id}"),
+                    world.shopify_post(topic, &id, &world.shopify_order(100_000 + order as u64, &phone)),
+                )
             }
             1 => {
-                let post = world.woo(&id, order as u64, if later { "completed" } else { "processing" }, &phone);
+                let post =
+                    world.woocommerce_post(&id, order as u64, if later { "completed" } else { "processing" }, &phone);
                 (format!("woo#{id}"), post)
             }
             _ => {
-                let post = world.erp(&id, if later { "ready" } else { "late" }, &format!("SO-{order}"), &phone);
+                let post = world.erp_post(&id, if later { "ready" } else { "late" }, &format!("SO-{order}"), &phone);
                 (format!("erp#{id}"), post)
             }
         });
     }
-    let facts = posts.len();
+    let event_count = posts.len();
     for _ in 0..DUPLICATES {
-        let again = posts[random.random_range(0..facts)].clone();
+        let again = posts[random.random_range(0..event_count)].clone();
         posts.push(again);
     }
     posts.shuffle(&mut random);
 
     let ezw = world.stack.ezw();
     world.stack.dynamo().faults().throttle_fraction(0.05);
-    let troubles = [
-        Fault::DropAfterAccept,
-        Fault::ServerErrorAfterAccept,
-        Fault::ServerErrorBeforeAccept,
-        Fault::TooManyRequests { retry_after_s: Some(1) },
+    let faults = [
+        SendFault::DropAfterAccept,
+        SendFault::ServerErrorAfterAccept,
+        SendFault::ServerErrorBeforeAccept,
+        SendFault::TooManyRequests { retry_after_s: Some(1) },
     ];
 
     // A store that is not answered 2xx sends again, as stores do.
-    let mut refused = 0;
+    let mut unavailable_count = 0;
     for (part, chunk) in posts.chunks(DELIVERIES / 4).enumerate() {
-        ezw.fail_fraction(0.05, troubles[part], random.random()).unwrap();
+        ezw.fail_fraction(0.05, faults[part], random.random()).unwrap();
         // Two sends in the middle time out for real, and one burst of throttling outlasts the SDK's own patience.
         if part == 1 {
-            ezw.fail_next(2, Fault::TimeoutAfterAccept { answer_after_ms: None });
-            world.stack.dynamo().faults().inject(FaultRule {
+            ezw.fail_next(2, SendFault::TimeoutAfterAccept { reply_after_ms: None });
+            world.stack.dynamo().faults().inject_rule(FaultRule {
                 operation: Some("PutItem".to_owned()),
-                table: Some(world.table("StoreInbox")),
-                fault: local::dynamo::Fault::Throttle,
-                times: Times::Next(60),
+                table: Some(world.table_name("StoreInbox")),
+                fault: local::dynamo::DynamoFault::Throttle,
+                frequency: FaultFrequency::Next(60),
             });
         }
-        let mut waiting: Vec<Post> = chunk.iter().map(|(_, post)| post.clone()).collect();
+        let mut waiting: Vec<WebhookPost> = chunk.iter().map(|(_, post)| post.clone()).collect();
         while !waiting.is_empty() {
-            let answers = futures::stream::iter(waiting.into_iter().map(|post| {
+            let responses = futures::stream::iter(waiting.into_iter().map(|post| {
                 let world = &world;
                 async move { (world.post(post.clone()).await, post) }
             }));
-            let answers: Vec<(u16, Post)> = answers.buffer_unordered(8).collect().await;
-            let statuses: BTreeSet<u16> = answers.iter().map(|(status, _)| *status).collect();
+            let responses: Vec<(u16, WebhookPost)> = responses.buffer_unordered(8).collect().await;
+            let statuses: BTreeSet<u16> = responses.iter().map(|(status, _)| *status).collect();
             assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
-            waiting = answers.into_iter().filter(|(status, _)| *status != 200).map(|(_, post)| post).collect();
-            refused += waiting.len();
+            waiting = responses.into_iter().filter(|(status, _)| *status != 200).map(|(_, post)| post).collect();
+            unavailable_count += waiting.len();
         }
         if part == 1 || part == 2 {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            world.stack.kill("order-notifier").await;
+            world.stack.kill_function("order-notifier").await;
         }
         // Each part's sends meet that part's trouble.
         world.stack.drain_within(Duration::from_mins(4)).await.unwrap();
@@ -101,18 +105,18 @@ async fn a_thousand_deliveries_through_every_kind_of_trouble_are_each_told_once_
     // Now time passes until nothing waits any more.
     let mut ticks = 0;
     loop {
-        let waiting = world.rows().values().filter(|row| waits(row["state"].as_str().unwrap())).count();
+        let waiting = world.message_rows().values().filter(|row| is_waiting(row["state"].as_str().unwrap())).count();
         if waiting == 0 {
             break;
         }
         ticks += 1;
         assert!(ticks < 60, "{waiting} messages still wait after {ticks} sweeps");
-        world.pass(SignedDuration::from_mins(10));
+        world.advance_time(SignedDuration::from_mins(10));
         if ticks == 1 {
             // The third killed function: a sweep in the middle of its work.
-            let (_, killed) = tokio::join!(world.stack.tick(), async {
+            let (_, killed) = tokio::join!(world.stack.tick_messages(), async {
                 tokio::time::sleep(Duration::from_millis(400)).await;
-                world.stack.kill("reminder-scheduler").await
+                world.stack.kill_function("reminder-scheduler").await
             });
             println!("{killed} killed in a sweep");
         } else {
@@ -121,56 +125,56 @@ async fn a_thousand_deliveries_through_every_kind_of_trouble_are_each_told_once_
     }
     world.settle().await;
 
-    let rows = world.rows();
-    let items = world.items("StoreInbox");
-    let told_from: BTreeSet<&str> = rows.values().filter_map(|row| row["delivery"].as_str()).collect();
+    let rows = world.message_rows();
+    let items = world.table_items("StoreInbox");
+    let recorded_deliveries: BTreeSet<&str> = rows.values().filter_map(|row| row["delivery"].as_str()).collect();
     let mut lost = Vec::new();
     for item in &items {
         let id = item["id"].as_str().unwrap();
-        if !told_from.contains(id) && !item["outcome"].is_string() {
+        if !recorded_deliveries.contains(id) && !item["outcome"].is_string() {
             lost.push(id);
         }
     }
-    let per_key = ezw.per_key();
+    let per_key = ezw.messages_per_key();
     let duplicates: Vec<_> = per_key.iter().filter(|(_, count)| **count > 1).collect();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows.values() {
         *states.entry(row["state"].as_str().unwrap()).or_default() += 1;
     }
-    let unsaid: Vec<_> = rows
+    let accepted_but_not_sent: Vec<_> = rows
         .iter()
         .filter(|(key, row)| row["state"] == "accepted" && per_key.get(*key).copied().unwrap_or(0) != 1)
         .map(|(key, _)| key)
         .collect();
-    let silent: Vec<_> = rows
+    let without_reason: Vec<_> = rows
         .iter()
         .filter(|(_, row)| row["state"] != "accepted" && !row["reason"].is_string())
         .map(|(key, _)| key)
         .collect();
     let counters = ezw.counters();
     println!(
-        "{} posts of {facts} facts, {refused} answered 503 and posted again; {} deliveries filed; ledger: {states:?}; \
+        "{} posts of {event_count} facts, {unavailable_count} answered 503 and posted again; {} deliveries filed; ledger: {states:?}; \
          {} messages queued at EZWhatsApp, {} sends repeated under their key, faults {:?}; {ticks} sweeps; \
          {} duplicates, {} lost",
         posts.len(),
         items.len(),
         counters.queued,
-        counters.replays,
+        counters.repeats,
         counters.faults,
         duplicates.len(),
         lost.len(),
     );
-    assert_eq!(items.len(), facts, "every fact is filed once");
-    assert_eq!(rows.len(), facts, "every fact has its row");
+    assert_eq!(items.len(), event_count, "every fact is filed once");
+    assert_eq!(rows.len(), event_count, "every fact has its row");
     assert!(lost.is_empty(), "lost: {lost:?}");
     assert!(duplicates.is_empty(), "told twice: {duplicates:?}");
-    assert!(unsaid.is_empty(), "accepted and never said: {unsaid:?}");
-    assert!(silent.is_empty(), "without a reason: {silent:?}");
-    assert_eq!((counters.missing_key, counters.changed, counters.wakeups), (0, 0, 0));
+    assert!(accepted_but_not_sent.is_empty(), "accepted and never said: {accepted_but_not_sent:?}");
+    assert!(without_reason.is_empty(), "without a reason: {without_reason:?}");
+    assert_eq!((counters.missing_key, counters.key_conflicts, counters.wakeups), (0, 0, 0));
     assert_eq!(world.stack.failures().len(), 0, "{:?}", world.stack.failures());
-    assert!(states.get("accepted").copied().unwrap_or(0) > facts / 2, "{states:?}");
+    assert!(states.get("accepted").copied().unwrap_or(0) > event_count / 2, "{states:?}");
 }
 
-fn waits(state: &str) -> bool {
+fn is_waiting(state: &str) -> bool {
     matches!(state, "held" | "claimed" | "unknown")
 }

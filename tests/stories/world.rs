@@ -4,19 +4,19 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::{SignedDuration, Timestamp};
-use local::{Options, Stack, fake_ezw::PhoneMessage};
+use local::{LocalStack, StackOptions, fake_ezw::PhoneMessage};
 use ring::hmac;
 use serde_json::{Value, json};
 
-/// Secret of the Shopify store of [`CLIENT`].
+/// Secret of the Shopify store of [`CLIENT_TOML`].
 pub(crate) const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
-/// Secret of the `WooCommerce` store of [`CLIENT`]: with characters that `WordPress` would encode.
+/// Secret of the `WooCommerce` store of [`CLIENT_TOML`]: with characters that `WordPress` would encode.
 pub(crate) const WOO_SECRET: &str = "story-woo-secret & <1>";
-/// Secret of the ERP of [`CLIENT`].
+/// Secret of the ERP of [`CLIENT_TOML`].
 pub(crate) const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
-/// What the no-code sender of [`CLIENT`] puts into its header.
-pub(crate) const ZAP_SECRET: &str = "story-static-header-1";
-/// Secret of the Cal.com calendar of [`CALENDARS`].
+/// What the no-code sender of [`CLIENT_TOML`] puts into its header.
+pub(crate) const ZAP_HEADER_SECRET: &str = "story-static-header-1";
+/// Secret of the Cal.com calendar of [`CALENDAR_SETTINGS`].
 pub(crate) const CALCOM_SECRET: &str = "story-calcom-secret-1";
 /// Signing key of the Calendly calendar.
 pub(crate) const CALENDLY_SECRET: &str = "story-calendly-key-1";
@@ -29,11 +29,11 @@ pub(crate) const SQUARE_TOKEN: &str = "story-square-token-1";
 /// Secret of the CRM.
 pub(crate) const CRM_SECRET: &str = "whsec_c3RvcmllcyBvZiBhIGNybSwgc2VjcmV0IDAwMDE=";
 /// Token of the channel that Google Calendar pushes through.
-pub(crate) const CHANNEL_TOKEN: &str = "story-channel-token-1";
+pub(crate) const GOOGLE_CHANNEL_TOKEN: &str = "story-channel-token-1";
 /// Secret of the Typeform form of [`FORMS`].
 pub(crate) const TYPEFORM_SECRET: &str = "test-typeform-secret-1";
 /// Key of the Google Ads form.
-pub(crate) const GOOGLE_KEY: &str = "test-google-key-1";
+pub(crate) const GOOGLE_ADS_KEY: &str = "test-google-key-1";
 /// App secret of the Meta form.
 pub(crate) const META_SECRET: &str = "test-meta-app-secret-1";
 /// What Meta repeats when it asks whether the address is ours.
@@ -44,23 +44,23 @@ pub(crate) const META_TOKEN: &str = "story-meta-page-token-1";
 pub(crate) const WEBFLOW_SECRET: &str = "test-webflow-secret-1";
 /// Secret of the Tally form.
 pub(crate) const TALLY_SECRET: &str = "test-tally-signing-secret-1";
-/// Client secret of the `HubSpot` app.
+/// Client secret of the `HubSpotClient` app.
 pub(crate) const HUBSPOT_SECRET: &str = "test-hubspot-client-secret-1";
-/// Token that `HubSpot`'s contacts are read with.
+/// Token that `HubSpotClient`'s contacts are read with.
 pub(crate) const HUBSPOT_TOKEN: &str = "story-hubspot-token-1";
 /// What stands at the end of the Jotform form's address.
-pub(crate) const JOTFORM_PATH: &str = "story-jotform_address-0f3a9c27d481";
+pub(crate) const JOTFORM_SECRET_PATH: &str = "story-jotform_address-0f3a9c27d481";
 /// What stands at the end of the Elementor form's address.
-pub(crate) const ELEMENTOR_PATH: &str = "story-elementor_address-5be07d116c";
+pub(crate) const ELEMENTOR_SECRET_PATH: &str = "story-elementor_address-5be07d116c";
 /// What the website's own form puts into its header.
 pub(crate) const WEB_TOKEN: &str = "test-static-header-token-1";
 /// What stands at the end of the address of the line's events.
-pub(crate) const LINE_PATH: &str = "story-line_address-4f1c0b7a9e2d58";
+pub(crate) const LINE_SECRET_PATH: &str = "story-line_address-4f1c0b7a9e2d58";
 /// Token of the line.
 pub(crate) const LINE_TOKEN: &str = "ezw_line_story1";
 
-/// The configuration that stories run with; `PACE` is replaced.
-const CLIENT: &str = r#"
+/// The configuration that stories run with; `MESSAGES_PER_MINUTE` is replaced.
+const CLIENT_TOML: &str = r#"
 client = "story"
 name = "Story Shop"
 country = "IL"
@@ -69,26 +69,26 @@ languages = ["en", "he"]
 
 [lines.main]
 line_id = "line_story"
-pace_per_minute = PACE
+messages_per_minute = PACE
 events = EVENTS
 
 [stores.shop]
 kind = "shopify"
 shop_domain = "story.myshopify.com"
 line = "main"
-order_book = "main"
+id_scope = "main"
 
 [stores.woo]
 kind = "woocommerce"
 source = "https://story.example/"
 line = "main"
-order_book = "woo"
+id_scope = "woo"
 statuses = { processing = "paid", completed = "shipped", ready = "ready", cancelled = "cancelled" }
 
 [stores.erp]
 kind = "custom"
 line = "main"
-order_book = "main"
+id_scope = "main"
 verify = { scheme = "standard-webhooks" }
 events = { ready = "ready", late = "out-for-delivery", invoice = "invoice" }
 [stores.erp.fields]
@@ -103,7 +103,7 @@ invoice_url = "/invoice"
 [stores.zap]
 kind = "custom"
 line = "main"
-order_book = "zap"
+id_scope = "zap"
 verify = { scheme = "static-header", header = "X-Webhook-Token" }
 events = { ready = "ready" }
 [stores.zap.fields]
@@ -138,8 +138,8 @@ document = "invoice_url"
 text = { en = "Invoice of order {{ order_number }}.", he = "חשבונית להזמנה {{ order_number }}." }
 "#;
 
-/// One calendar of each kind; [`REMINDERS`] follow each.
-const CALENDARS: [(&str, &str); 6] = [
+/// One calendar of each kind; [`REMINDERS_TOML`] follow each.
+const CALENDAR_SETTINGS: [(&str, &str); 6] = [
     ("clinic", r#"kind = "calcom""#),
     ("intro", r#"kind = "calendly""#),
     ("studio", "kind = \"acuity\"\nuser_id = \"7\"\nbook = \"studio\""),
@@ -154,15 +154,15 @@ fields = { id = "/id", start = "/start", time_zone = "/zone", phone = "/phone", 
     (
         "diary",
         r#"kind = "ics"
-every = "5m"
+poll_every = "5m"
 google_push = true
 phone = { field = "description", after = ["Phone:", "tel:"] }
 person = { field = "description", after = ["Name:"] }"#,
     ),
 ];
 
-/// What each calendar's customers are reminded of; `NAME` is the calendar's name.
-const REMINDERS: &str = r#"
+/// What each calendar's customers are reminded of; `FUNCTION_NAME` is the calendar's name.
+const REMINDERS_TOML: &str = r#"
 [calendars.NAME.reminders."24h"]
 text = { en = "{% if first_name %}{{ first_name }}, {% endif %}tomorrow at {{ time }}.", he = "מחר בשעה {{ time }}." }
 [calendars.NAME.reminders."2h"]
@@ -170,7 +170,7 @@ text = { en = "Today at {{ time }}.", he = "היום בשעה {{ time }}." }
 "#;
 
 /// One form of each kind that proves itself in a way of its own; each has a book of its own.
-const FORMS: [(&str, &str); 9] = [
+const FORM_SETTINGS: [(&str, &str); 9] = [
     ("typeform", "kind = \"typeform\"\nconsent = { field = \"consent\" }"),
     (
         "google",
@@ -198,36 +198,36 @@ consent = { stated = "By sending this you agree to be answered on WhatsApp." }"#
     ),
 ];
 
-/// What whoever leaves a number on the form `NAME` hears.
-const FIRST_TOUCH: &str = r#"
+/// What whoever leaves a number on the form `FUNCTION_NAME` hears.
+const FIRST_TOUCH_TOML: &str = r#"
 [forms.NAME.first_touch]
 useful_for = "1d"
 text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you for writing to {{ business_name }}.", he = "תודה שפנית אל {{ business_name }}." }
 "#;
 
 /// The configuration of a client with these forms.
-fn with_forms(client: &str) -> String {
+fn append_forms(client: &str) -> String {
     let form = |(name, settings): (&str, &str)| {
-        let first_touch = FIRST_TOUCH.replace("NAME", name);
+        let first_touch = FIRST_TOUCH_TOML.replace("NAME", name);
         format!("\n[forms.{name}]\nline = \"main\"\nbook = \"{name}\"\n{settings}\n{first_touch}")
     };
-    client.to_owned() + &FORMS.map(form).concat()
+    client.to_owned() + &FORM_SETTINGS.map(form).concat()
 }
 
 /// The configuration of a client with these calendars.
-fn with_calendars(client: &str) -> String {
+fn append_calendars(client: &str) -> String {
     let calendar = |(name, settings): (&str, &str)| {
-        let reminders = REMINDERS.replace("NAME", name);
+        let reminders = REMINDERS_TOML.replace("NAME", name);
         format!("\n[calendars.{name}]\nline = \"main\"\n{settings}\n{reminders}")
     };
-    let calendars: Vec<String> = CALENDARS.map(calendar).into();
+    let calendars: Vec<String> = CALENDAR_SETTINGS.map(calendar).into();
     client.to_owned() + &calendars.concat()
 }
 
 /// Something a store, a calendar or a form posts.
 #[derive(Clone)]
-pub(crate) struct Post {
-    /// Route, e.g. `/stores/shop`, `/bookings/clinic`, `/leads/typeform`.
+pub(crate) struct WebhookPost {
+    /// Route, e.g. `/stores/shop`, `/booking_samples/clinic`, `/leads/typeform_post`.
     pub(crate) path: String,
     /// Headers.
     pub(crate) headers: Vec<(String, String)>,
@@ -235,9 +235,9 @@ pub(crate) struct Post {
     pub(crate) body: Vec<u8>,
 }
 
-impl Post {
+impl WebhookPost {
     /// The same with another value of a header, or without it.
-    pub(crate) fn with(mut self, header: &str, value: Option<&str>) -> Self {
+    pub(crate) fn with_header(mut self, header: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
         self.headers.extend(value.map(|value| (header.to_owned(), value.to_owned())));
         self
@@ -247,64 +247,70 @@ impl Post {
 /// A stack and its surroundings.
 pub(crate) struct World {
     /// The stack.
-    pub(crate) stack: Arc<Stack>,
+    pub(crate) stack: Arc<LocalStack>,
     http: reqwest::Client,
-    _client: tempfile::TempDir,
+    _client_folder: tempfile::TempDir,
 }
 
 /// How a world differs from the usual one.
 #[derive(Default)]
-pub(crate) struct Setup {
+pub(crate) struct WorldSetup {
     /// Messages a minute; so many that the pace plays no part, if not said.
-    pub(crate) pace: Option<u32>,
+    pub(crate) messages_per_minute: Option<u32>,
     /// Added to the end of the configuration.
-    pub(crate) tail: &'static str,
+    pub(crate) extra_toml: &'static str,
     /// Quiet hours, from and to; none if not said.
-    pub(crate) quiet: Option<(&'static str, &'static str)>,
+    pub(crate) quiet_hours: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
     /// Whether the line's events are posted.
-    pub(crate) events: bool,
-    /// Added to the secrets, by their names behind `tellonce/story/`.
-    pub(crate) secrets: Vec<(&'static str, String)>,
+    pub(crate) line_events: bool,
+    /// Added to the secrets, by their names behind `run_tellonce/story/`.
+    pub(crate) extra_secrets: Vec<(&'static str, String)>,
 }
 
 impl World {
     /// The usual world.
     pub(crate) async fn start() -> Self {
-        Self::start_with(Setup::default()).await
+        Self::start_with(WorldSetup::default()).await
     }
 
     /// A world that differs.
-    pub(crate) async fn start_with(setup: Setup) -> Self {
-        let client = tempfile::tempdir().unwrap();
-        let pace = setup.pace.unwrap_or(60_000).to_string();
-        let quiet = setup.quiet.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
-        let config = format!("{}\n{}\n{}", quiet.unwrap_or_default(), with_forms(&with_calendars(CLIENT)), setup.tail);
+    pub(crate) async fn start_with(setup: WorldSetup) -> Self {
+        let client_folder = tempfile::tempdir().unwrap();
+        let messages_per_minute = setup.messages_per_minute.unwrap_or(60_000).to_string();
+        let quiet_hours =
+            setup.quiet_hours.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
+        let config = format!(
+            "{}\n{}\n{}",
+            quiet_hours.unwrap_or_default(),
+            append_forms(&append_calendars(CLIENT_TOML)),
+            setup.extra_toml
+        );
         std::fs::write(
-            client.path().join("client.toml"),
-            config.replace("PACE", &pace).replace("EVENTS", &setup.events.to_string()),
+            client_folder.path().join("client.toml"),
+            config.replace("PACE", &messages_per_minute).replace("EVENTS", &setup.line_events.to_string()),
         )
         .unwrap();
         let mut secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,
             "tellonce/story/webhooks/woo": WOO_SECRET,
             "tellonce/story/webhooks/erp": ERP_SECRET,
-            "tellonce/story/webhooks/zap": ZAP_SECRET,
+            "tellonce/story/webhooks/zap": ZAP_HEADER_SECRET,
             "tellonce/story/webhooks/clinic": CALCOM_SECRET,
             "tellonce/story/webhooks/intro": CALENDLY_SECRET,
             "tellonce/story/webhooks/studio": ACUITY_KEY,
             "tellonce/story/webhooks/salon": SQUARE_SECRET,
             "tellonce/story/webhooks/crm": CRM_SECRET,
-            "tellonce/story/webhooks/diary": CHANNEL_TOKEN,
+            "tellonce/story/webhooks/diary": GOOGLE_CHANNEL_TOKEN,
             "tellonce/story/webhooks/typeform": TYPEFORM_SECRET,
-            "tellonce/story/webhooks/google": GOOGLE_KEY,
+            "tellonce/story/webhooks/google": GOOGLE_ADS_KEY,
             "tellonce/story/webhooks/meta": META_SECRET,
             "tellonce/story/webhooks/meta/verify": META_VERIFY_TOKEN,
             "tellonce/story/webhooks/webflow": WEBFLOW_SECRET,
             "tellonce/story/webhooks/tally": TALLY_SECRET,
-            "tellonce/story/webhooks/jotform": JOTFORM_PATH,
-            "tellonce/story/webhooks/elementor": ELEMENTOR_PATH,
+            "tellonce/story/webhooks/jotform": JOTFORM_SECRET_PATH,
+            "tellonce/story/webhooks/elementor": ELEMENTOR_SECRET_PATH,
             "tellonce/story/webhooks/web": WEB_TOKEN,
             "tellonce/story/webhooks/hubspot": HUBSPOT_SECRET,
             "tellonce/story/forms/meta": META_TOKEN,
@@ -313,19 +319,20 @@ impl World {
             "tellonce/story/calendars/salon": SQUARE_TOKEN,
             "tellonce/story/calendars/diary": "https://diary.example/secret/diary.ics",
             "tellonce/story/lines/main": LINE_TOKEN,
-            "tellonce/story/webhooks/main/line": LINE_PATH,
+            "tellonce/story/webhooks/main/line": LINE_SECRET_PATH,
             "tellonce/story/stores/shop": "story-shop-api-token",
         });
-        for (name, value) in setup.secrets {
+        for (name, value) in setup.extra_secrets {
             secrets[format!("tellonce/story/{name}")] = json!(value);
         }
-        std::fs::write(client.path().join("secrets.json"), secrets.to_string()).unwrap();
+        std::fs::write(client_folder.path().join("secrets.json"), secrets.to_string()).unwrap();
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-        let options = Options { client: client.path().to_owned(), env: setup.env, ..Options::new(root) };
-        let stack = Stack::start(options).await.unwrap();
+        let options =
+            StackOptions { client: client_folder.path().to_owned(), env: setup.env, ..StackOptions::new(root) };
+        let stack = LocalStack::start(options).await.unwrap();
         stack.ezw().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
-        let http = shared::cold_start::http_client().unwrap();
-        Self { stack, http, _client: client }
+        let http = tellonce_core::bootstrap::build_http_client().unwrap();
+        Self { stack, http, _client_folder: client_folder }
     }
 
     /// The functions' time.
@@ -334,35 +341,35 @@ impl World {
     }
 
     /// Lets time pass for the functions.
-    pub(crate) fn pass(&self, span: SignedDuration) {
-        self.stack.clock().advance(Duration::try_from(span).unwrap()).unwrap();
+    pub(crate) fn advance_time(&self, duration: SignedDuration) {
+        self.stack.clock().advance(Duration::try_from(duration).unwrap()).unwrap();
     }
 
     /// Posts, and gives the status of the answer.
-    pub(crate) async fn post(&self, post: Post) -> u16 {
-        self.answer(post).await.0
+    pub(crate) async fn post(&self, post: WebhookPost) -> u16 {
+        self.post_for_response(post).await.0
     }
 
     /// Posts, and gives status and text of the answer.
-    pub(crate) async fn answer(&self, post: Post) -> (u16, String) {
+    pub(crate) async fn post_for_response(&self, post: WebhookPost) -> (u16, String) {
         let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
         request = request.timeout(Duration::from_secs(40));
         for (name, value) in post.headers {
             request = request.header(name, value);
         }
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     /// Asks for a path, and gives status, content type and text of the answer.
-    pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {
-        let answer = self.http.get(format!("{}{path}", self.stack.gateway_url())).send().await.unwrap();
-        let content_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
-        (answer.status().as_u16(), content_type.unwrap_or_default(), answer.text().await.unwrap())
+    pub(crate) async fn get_path(&self, path: &str) -> (u16, String, String) {
+        let response = self.http.get(format!("{}{path}", self.stack.gateway_url())).send().await.unwrap();
+        let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), content_type.unwrap_or_default(), response.text().await.unwrap())
     }
 
     /// Posts, must be accepted, and waits until everything that follows from it is done.
-    pub(crate) async fn deliver(&self, post: Post) {
+    pub(crate) async fn deliver(&self, post: WebhookPost) {
         assert_eq!(self.post(post).await, 200);
         self.settle().await;
     }
@@ -374,7 +381,7 @@ impl World {
 
     /// Lets the clock do once what it does every minute.
     pub(crate) async fn tick(&self) -> Value {
-        self.stack.tick().await.unwrap()
+        self.stack.tick_messages().await.unwrap()
     }
 
     /// The same for conversations: what waits for CRMs, for the team, and to be looked at again.
@@ -384,8 +391,8 @@ impl World {
     }
 
     /// Texts on a customer's phone, in the order in which they came.
-    pub(crate) fn texts(&self, phone: &str) -> Vec<String> {
-        self.stack.ezw().phone(phone).into_iter().map(|message| message.body).collect()
+    pub(crate) fn texts_on_phone(&self, phone: &str) -> Vec<String> {
+        self.stack.ezw().phone_messages(phone).into_iter().map(|message| message.body).collect()
     }
 
     /// All messages, in the order in which they came.
@@ -394,8 +401,8 @@ impl World {
     }
 
     /// All items of the table behind a logical id of the template.
-    pub(crate) fn items(&self, logical_id: &str) -> Vec<Value> {
-        let table = self.table(logical_id);
+    pub(crate) fn table_items(&self, logical_id: &str) -> Vec<Value> {
+        let table = self.table_name(logical_id);
         let mut items = Vec::new();
         let mut from = Value::Null;
         loop {
@@ -403,10 +410,10 @@ impl World {
             if !from.is_null() {
                 request["ExclusiveStartKey"] = from;
             }
-            let answer = self.stack.dynamo().call("Scan", &request).unwrap();
-            let page = answer["Items"].as_array().cloned().unwrap_or_default();
-            items.extend(page.iter().map(|item| local::dynamo::plain_item(item).unwrap()));
-            match answer.get("LastEvaluatedKey") {
+            let page_response = self.stack.dynamo().call_operation("Scan", &request).unwrap();
+            let page = page_response["Items"].as_array().cloned().unwrap_or_default();
+            items.extend(page.iter().map(|item| local::dynamo::to_plain_item(item).unwrap()));
+            match page_response.get("LastEvaluatedKey") {
                 Some(key) if !key.is_null() => from = key.clone(),
                 _ => return items,
             }
@@ -414,34 +421,35 @@ impl World {
     }
 
     /// The name of a table.
-    pub(crate) fn table(&self, logical_id: &str) -> String {
+    pub(crate) fn table_name(&self, logical_id: &str) -> String {
         let tables = &self.stack.template().tables;
         tables.iter().find(|table| table.id == logical_id).unwrap().name.clone()
     }
 
     /// All message rows of the ledger, by idempotency key.
-    pub(crate) fn rows(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn message_rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let kept = ["line:", "message:", "conversation:", "crm:", "target:"];
-        let kept = |row: &Value| kept.iter().any(|kind| text(row, "subject").starts_with(kind));
-        let rows = self.items("Ledger").into_iter().filter(|row| !kept(row));
+        let other_kinds = ["line:", "message:", "conversation:", "crm:", "target:"];
+        let is_other_kind = |row: &Value| other_kinds.iter().any(|kind| text(row, "subject").starts_with(kind));
+        let rows = self.table_items("Ledger").into_iter().filter(|row| !is_other_kind(row));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()
     }
 
     /// The state of a message.
-    pub(crate) fn state(&self, key: &str) -> String {
-        self.rows().get(key).and_then(|row| row["state"].as_str()).unwrap_or("absent").to_owned()
+    pub(crate) fn message_state(&self, key: &str) -> String {
+        self.message_rows().get(key).and_then(|row| row["state"].as_str()).unwrap_or("absent").to_owned()
     }
 
     /// What was recorded beside a delivery, or nothing.
-    pub(crate) fn outcome(&self, delivery: &str) -> Option<String> {
-        let items = ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"].map(|inbox| self.items(inbox)).concat();
+    pub(crate) fn delivery_outcome(&self, delivery: &str) -> Option<String> {
+        let items =
+            ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"].map(|inbox| self.table_items(inbox)).concat();
         let item = items.iter().find(|item| item["id"] == delivery)?;
         item["outcome"].as_str().map(str::to_owned)
     }
 
     /// A Shopify order, as its REST resource.
-    pub(crate) fn order(&self, id: u64, phone: &str) -> Value {
+    pub(crate) fn shopify_order(&self, id: u64, phone: &str) -> Value {
         let now = self.now().to_string();
         json!({
             "id": id, "name": format!("#{id}"), "created_at": now, "updated_at": now, "processed_at": now,
@@ -455,9 +463,9 @@ impl World {
 
     /// A Shopify delivery.
     #[expect(clippy::unused_self, reason = "reads like its neighbours, which need the time")]
-    pub(crate) fn shopify(&self, topic: &str, delivery_id: &str, body: &Value) -> Post {
+    pub(crate) fn shopify_post(&self, topic: &str, delivery_id: &str, body: &Value) -> WebhookPost {
         let body = body.to_string().into_bytes();
-        Post {
+        WebhookPost {
             path: "/stores/shop".into(),
             headers: vec![
                 ("Content-Type".into(), "application/json".into()),
@@ -465,14 +473,14 @@ impl World {
                 ("X-Shopify-Shop-Domain".into(), "story.myshopify.com".into()),
                 ("X-Shopify-Webhook-Id".into(), delivery_id.into()),
                 ("X-Shopify-API-Version".into(), "2026-10".into()),
-                ("X-Shopify-Hmac-Sha256".into(), sign(SHOPIFY_SECRET.as_bytes(), &body)),
+                ("X-Shopify-Hmac-Sha256".into(), hmac_base64(SHOPIFY_SECRET.as_bytes(), &body)),
             ],
             body,
         }
     }
 
     /// A `WooCommerce` delivery of an order.
-    pub(crate) fn woo(&self, delivery_id: &str, id: u64, status: &str, phone: &str) -> Post {
+    pub(crate) fn woocommerce_post(&self, delivery_id: &str, id: u64, status: &str, phone: &str) -> WebhookPost {
         let now = self.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
         let body = json!({
             "id": id, "number": id.to_string(), "status": status, "currency": "ILS", "total": "149.90",
@@ -483,7 +491,7 @@ impl World {
             "note": delivery_id,
         });
         let body = body.to_string().into_bytes();
-        Post {
+        WebhookPost {
             path: "/stores/woo".into(),
             headers: vec![
                 ("Content-Type".into(), "application/json".into()),
@@ -491,50 +499,63 @@ impl World {
                 ("X-WC-Webhook-Topic".into(), "order.updated".into()),
                 ("X-WC-Webhook-ID".into(), "7".into()),
                 ("X-WC-Webhook-Delivery-ID".into(), delivery_id.into()),
-                ("X-WC-Webhook-Signature".into(), sign(WOO_SECRET.as_bytes(), &body)),
+                ("X-WC-Webhook-Signature".into(), hmac_base64(WOO_SECRET.as_bytes(), &body)),
             ],
             body,
         }
     }
 
     /// A delivery of the ERP, signed now with `secret`.
-    pub(crate) fn erp_with(&self, secret: &str, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
+    pub(crate) fn erp_post_with_secret(
+        &self,
+        secret: &str,
+        delivery_id: &str,
+        event: &str,
+        order: &str,
+        phone: &str,
+    ) -> WebhookPost {
         let body = json!({
             "type": event, "order": order, "phone": phone, "name": "Amit Peretz", "at": self.now().to_string(),
             "invoice": "https://story.example/invoices/1.pdf",
         });
-        self.erp_signed(secret, delivery_id, &body)
+        self.erp_post_with_body(secret, delivery_id, &body)
     }
 
     /// Any body of the ERP, signed now.
-    pub(crate) fn erp_signed(&self, secret: &str, delivery_id: &str, body: &Value) -> Post {
-        self.signed("/stores/erp", secret, delivery_id, body)
+    pub(crate) fn erp_post_with_body(&self, secret: &str, delivery_id: &str, body: &Value) -> WebhookPost {
+        self.standard_webhooks_post("/stores/erp", secret, delivery_id, body)
     }
 
     /// Any body of a sender that signs by Standard Webhooks, signed now.
-    pub(crate) fn signed(&self, path: &str, secret: &str, delivery_id: &str, body: &Value) -> Post {
+    pub(crate) fn standard_webhooks_post(
+        &self,
+        path: &str,
+        secret: &str,
+        delivery_id: &str,
+        body: &Value,
+    ) -> WebhookPost {
         let body = body.to_string().into_bytes();
         let stamp = self.now().as_second();
         let key = BASE64.decode(secret.trim_start_matches("whsec_")).unwrap();
         let signed = [format!("{delivery_id}.{stamp}.").as_bytes(), &body].concat();
-        Post {
+        WebhookPost {
             path: path.into(),
             headers: vec![
                 ("Content-Type".into(), "application/json".into()),
                 ("webhook-id".into(), delivery_id.into()),
                 ("webhook-timestamp".into(), stamp.to_string()),
-                ("webhook-signature".into(), format!("v1,{}", sign(&key, &signed))),
+                ("webhook-signature".into(), format!("v1,{}", hmac_base64(&key, &signed))),
             ],
             body,
         }
     }
 
     /// A delivery of the ERP.
-    pub(crate) fn erp(&self, delivery_id: &str, event: &str, order: &str, phone: &str) -> Post {
-        self.erp_with(ERP_SECRET, delivery_id, event, order, phone)
+    pub(crate) fn erp_post(&self, delivery_id: &str, event: &str, order: &str, phone: &str) -> WebhookPost {
+        self.erp_post_with_secret(ERP_SECRET, delivery_id, event, order, phone)
     }
 }
 
-fn sign(key: &[u8], content: &[u8]) -> String {
+fn hmac_base64(key: &[u8], content: &[u8]) -> String {
     BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), content))
 }

@@ -9,32 +9,33 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reminder_scheduler::{
-    booking::{Booking, Kind, NothingBecause, ReadBack, Reading, read},
+    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason, parse_booking},
     feed::{
-        diff::{Changes, Origin, Verdict, compare},
-        ics, window,
+        build_window,
+        diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
+        ics,
     },
-    plan::{news, plan, planned, with_mark},
-    read_back::complete,
+    lookup::complete_booking,
+    plan::{build_reminder_message, plan_reminders, with_schedule, with_stage_outcome},
 };
 use serde::Serialize;
 use serde_json::Value;
-use shared::{
-    appointment::{Appointment, Learned, Mark, Outcome, Report},
-    client_config::{Calendar, CalendarKind, ClientConfig},
+use tellonce_core::{
+    appointment::{Appointment, AppointmentReport, ReminderOutcome, ReportResult, StageOutcome},
+    client_config::{CalendarConfig, CalendarKind, ClientConfig},
     delivery::Verified,
-    feed::Memory,
-    ledger::{Key, Owner, Row},
-    read_back::Answer,
+    feed::FeedSnapshot,
+    ledger::{ClaimOwner, IdempotencyKey, LedgerRow},
+    lookup::LookupResponse,
 };
 
-use super::{Door, EventShown, MessageShown, Shown, cases::Case, message};
+use super::{DeliveryPreview, EventPreview, InboundRoute, MessagePreview, cases::RecordedDelivery, preview_message};
 
 #[derive(Serialize)]
-pub(super) struct AppointmentShown {
+pub(super) struct AppointmentPreview {
     kind: &'static str,
     id: String,
-    standing: &'static str,
+    status: &'static str,
     occurred_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<Timestamp>,
@@ -48,222 +49,264 @@ pub(super) struct AppointmentShown {
 
 /// A reminder that nobody would get.
 #[derive(Serialize)]
-pub(super) struct LeftOut {
+pub(super) struct SkippedReminder {
     idempotency_key: String,
     start: Timestamp,
-    why: &'static str,
+    reason: &'static str,
 }
 
 /// What is known of appointments, and what was said of them.
-struct Diary<'a> {
+struct AppointmentTracker<'a> {
     config: &'a ClientConfig,
-    known: BTreeMap<String, Appointment>,
-    said: Vec<Said<MessageShown>>,
-    unsaid: Vec<Said<LeftOut>>,
+    appointments: BTreeMap<String, Appointment>,
+    messages: Vec<AppointmentOutput<MessagePreview>>,
+    skipped: Vec<AppointmentOutput<SkippedReminder>>,
 }
 
 /// Something that was said, or left out.
-struct Said<T> {
+struct AppointmentOutput<T> {
     /// The delivery that the appointment's truth came from.
     delivery: String,
     /// The appointment.
     subject: String,
-    what: T,
+    output: T,
 }
 
-impl<T> Said<T> {
-    fn of(appointment: &Appointment, what: T) -> Self {
-        Self { delivery: appointment.delivery.clone(), subject: appointment.subject.clone(), what }
+impl<T> AppointmentOutput<T> {
+    fn from_appointment(appointment: &Appointment, output: T) -> Self {
+        Self { delivery: appointment.delivery.clone(), subject: appointment.subject.clone(), output }
     }
 }
 
-impl<'a> Diary<'a> {
+impl<'a> AppointmentTracker<'a> {
     fn new(config: &'a ClientConfig) -> Self {
-        Self { config, known: BTreeMap::new(), said: Vec::new(), unsaid: Vec::new() }
+        Self { config, appointments: BTreeMap::new(), messages: Vec::new(), skipped: Vec::new() }
     }
 
-    fn learn(&mut self, report: &Report, now: Timestamp) -> Learned {
-        let learned = Appointment::learn(self.known.get(&report.subject), report, now);
-        if let Learned::News(news) = &learned {
-            let before = self.known.get(&report.subject).map(|known| known.marks.clone());
-            self.keep(planned(self.config, news.as_ref().clone(), now), &before.unwrap_or_default());
+    fn apply_report(&mut self, report: &AppointmentReport, now: Timestamp) -> ReportResult {
+        let result = Appointment::apply_report(self.appointments.get(&report.subject), report, now);
+        if let ReportResult::Updated(updated) = &result {
+            let before = self.appointments.get(&report.subject).map(|known| known.stage_outcomes.clone());
+            self.store_appointment(
+                with_schedule(self.config, updated.as_ref().clone(), now),
+                &before.unwrap_or_default(),
+            );
         }
-        learned
+        result
     }
 
-    fn keep(&mut self, appointment: Appointment, before: &[Mark]) {
-        for mark in appointment.marks.iter().filter(|mark| !before.contains(mark)) {
-            let why = match mark.outcome {
-                Outcome::Skipped => "it was booked, or moved, after this reminder's time",
-                Outcome::Missed => "its time had passed",
-                Outcome::NoRoom => {
+    fn store_appointment(&mut self, appointment: Appointment, before: &[StageOutcome]) {
+        for outcome_entry in appointment.stage_outcomes.iter().filter(|mark| !before.contains(mark)) {
+            let why = match outcome_entry.outcome {
+                ReminderOutcome::Skipped => "it was booked, or moved, after this reminder's time",
+                ReminderOutcome::Missed => "its time had passed",
+                ReminderOutcome::NoTime => {
                     "quiet hours leave no room for it, or one nearer to the start comes at the same moment"
                 }
-                Outcome::Opened | Outcome::OptedOut | Outcome::Dropped => continue,
+                ReminderOutcome::Opened | ReminderOutcome::OptedOut | ReminderOutcome::Dropped => continue,
             };
-            let idempotency_key = Key::reminder(&appointment.subject, &mark.stage).to_string();
-            let left_out = LeftOut { idempotency_key, start: mark.start, why };
-            self.unsaid.push(Said::of(&appointment, left_out));
+            let idempotency_key = IdempotencyKey::for_reminder(&appointment.subject, &outcome_entry.stage).to_string();
+            let left_out = SkippedReminder { idempotency_key, start: outcome_entry.start, reason: why };
+            self.skipped.push(AppointmentOutput::from_appointment(&appointment, left_out));
         }
-        self.known.insert(appointment.subject.clone(), appointment);
+        self.appointments.insert(appointment.subject.clone(), appointment);
     }
 
     /// Lets time pass: whatever is due before `until` goes out at its time.
-    fn pass(&mut self, until: Timestamp) {
+    fn advance_to(&mut self, until: Timestamp) {
         loop {
-            let due = self.known.values().filter_map(|known| Some((known.due_at.filter(|due| *due < until)?, known)));
+            let due =
+                self.appointments.values().filter_map(|known| Some((known.due_at.filter(|due| *due < until)?, known)));
             let Some((now, known)) = due.min_by_key(|(due, _)| *due).map(|(due, known)| (due, known.clone())) else {
                 return;
             };
-            let before = known.marks.clone();
+            let before = known.stage_outcomes.clone();
             let calendar = self.config.calendars.get(&known.calendar);
-            let planned_now = calendar.map(|calendar| (calendar, plan(self.config, calendar, &known, now)));
+            let planned_now = calendar.map(|calendar| (calendar, plan_reminders(self.config, calendar, &known, now)));
             let due = planned_now.as_ref().and_then(|(calendar, plan)| Some((calendar, plan, plan.due.first()?)));
             let after = match due {
                 Some((calendar, plan, reminder)) => {
-                    let news = news(self.config, calendar, &known, reminder);
-                    let row = Row::open(&news, news.key.clone(), Owner("preview".to_owned()), now, now);
+                    let outbound = build_reminder_message(self.config, calendar, &known, reminder);
+                    let row = LedgerRow::from_message(
+                        &outbound,
+                        outbound.key.clone(),
+                        ClaimOwner("preview".to_owned()),
+                        now,
+                        now,
+                    );
                     if let Some(payload) = &row.payload {
-                        self.said.push(Said::of(&known, message(&row, payload, now)));
+                        self.messages
+                            .push(AppointmentOutput::from_appointment(&known, preview_message(&row, payload, now)));
                     } else {
-                        let left_out = LeftOut {
+                        let left_out = SkippedReminder {
                             idempotency_key: row.key.to_string(),
                             start: known.start,
-                            why: "its text cannot be made: a value is missing",
+                            reason: "its text cannot be made: a value is missing",
                         };
-                        self.unsaid.push(Said::of(&known, left_out));
+                        self.skipped.push(AppointmentOutput::from_appointment(&known, left_out));
                     }
-                    with_mark(self.config, &known, plan, reminder, Outcome::Opened, now)
+                    with_stage_outcome(self.config, &known, plan, reminder, ReminderOutcome::Opened, now)
                 }
-                None => planned(self.config, known, now),
+                None => with_schedule(self.config, known, now),
             };
-            self.keep(after, &before);
+            self.store_appointment(after, &before);
         }
     }
 
     /// What was said because of a delivery, and what was left out.
-    fn of_delivery(&mut self, delivery: &str) -> (Vec<MessageShown>, Vec<LeftOut>) {
-        let said = self.said.extract_if(.., |said| said.delivery == delivery).map(|said| said.what).collect();
-        (said, self.unsaid.extract_if(.., |unsaid| unsaid.delivery == delivery).map(|unsaid| unsaid.what).collect())
+    fn take_for_delivery(&mut self, delivery: &str) -> (Vec<MessagePreview>, Vec<SkippedReminder>) {
+        let messages = self.messages.extract_if(.., |said| said.delivery == delivery).map(|said| said.output).collect();
+        (
+            messages,
+            self.skipped
+                .extract_if(.., |incomplete| incomplete.delivery == delivery)
+                .map(|incomplete| incomplete.output)
+                .collect(),
+        )
     }
 
     /// What was said of an appointment, and what was left out.
-    fn of_appointment(&mut self, subject: &str) -> (Vec<MessageShown>, Vec<LeftOut>) {
-        let said = self.said.extract_if(.., |said| said.subject == subject).map(|said| said.what).collect();
-        (said, self.unsaid.extract_if(.., |unsaid| unsaid.subject == subject).map(|unsaid| unsaid.what).collect())
+    fn take_for_appointment(&mut self, subject: &str) -> (Vec<MessagePreview>, Vec<SkippedReminder>) {
+        let messages = self.messages.extract_if(.., |said| said.subject == subject).map(|said| said.output).collect();
+        (
+            messages,
+            self.skipped
+                .extract_if(.., |incomplete| incomplete.subject == subject)
+                .map(|incomplete| incomplete.output)
+                .collect(),
+        )
     }
 }
 
 /// Everything that a preview of deliveries needs.
-pub(super) struct Desk<'a> {
-    door: Door<'a>,
-    calendar: &'a Calendar,
-    diary: Diary<'a>,
+pub(super) struct BookingSimulator<'a> {
+    inbound: InboundRoute<'a>,
+    calendar: &'a CalendarConfig,
+    tracker: AppointmentTracker<'a>,
     /// Keys in the inbox, by the number of the delivery.
-    filed: Vec<Option<String>>,
+    inbox_keys: Vec<Option<String>>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> BookingSimulator<'a> {
     /// For a calendar, through its door.
-    pub(super) fn new(door: Door<'a>, calendar: &'a Calendar) -> Self {
-        let diary = Diary::new(door.config);
-        Self { door, calendar, diary, filed: Vec::new() }
+    pub(super) fn new(inbound: InboundRoute<'a>, calendar: &'a CalendarConfig) -> Self {
+        let tracker = AppointmentTracker::new(inbound.config);
+        Self { inbound: inbound, calendar, tracker: tracker, inbox_keys: Vec::new() }
     }
 
     /// One delivery: verify it, file it, read it, take it into what is known.
-    pub(super) fn take(&mut self, case: &'a Case, now: Timestamp) -> Shown {
-        self.diary.pass(now);
-        match self.door.open(case, now) {
+    pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
+        self.tracker.advance_to(now);
+        match self.inbound.accept_delivery(case, now) {
             Ok((verified, id, shown)) => {
-                self.filed.push(Some(id.clone()));
-                self.process(&verified, &id, now, shown)
+                self.inbox_keys.push(Some(id.clone()));
+                self.process_delivery(&verified, &id, now, shown)
             }
             Err(shown) => {
-                self.filed.push(None);
+                self.inbox_keys.push(None);
                 *shown
             }
         }
     }
 
     /// Lets everything that is due go out, and says of each delivery what became of it.
-    pub(super) fn close(mut self, shown: &mut [Shown]) {
-        self.diary.pass(Timestamp::MAX);
-        for (delivery, id) in shown.iter_mut().zip(&self.filed) {
+    pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
+        self.tracker.advance_to(Timestamp::MAX);
+        for (delivery, id) in shown.iter_mut().zip(&self.inbox_keys) {
             let Some(id) = id else { continue };
-            (delivery.messages, delivery.left_out) = self.diary.of_delivery(id);
+            (delivery.messages, delivery.skipped_reminders) = self.tracker.take_for_delivery(id);
         }
     }
 
-    fn process(&mut self, delivery: &Verified<'_>, id: &str, now: Timestamp, shown: Shown) -> Shown {
+    fn process_delivery(
+        &mut self,
+        delivery: &Verified<'_>,
+        id: &str,
+        now: Timestamp,
+        shown: DeliveryPreview,
+    ) -> DeliveryPreview {
         let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let reading = match read(self.calendar, self.door.config, &headers, delivery.body, now) {
-            Reading::ReadBack(what) => {
-                let Some(answer) = self.answer(&what) else {
+        let parsed = match parse_booking(self.calendar, self.inbound.config, &headers, delivery.body, now) {
+            ParsedBooking::NeedsLookup(what) => {
+                let Some(answer) = self.find_lookup_response(&what) else {
                     let because = match what {
-                        ReadBack::Acuity { appointment_id, .. } => format!("appointment {appointment_id}"),
-                        ReadBack::Square { customer_id, .. } => format!("customer {customer_id}"),
+                        LookupRequest::Acuity { appointment_id, .. } => format!("appointment {appointment_id}"),
+                        LookupRequest::Square { customer_id, .. } => format!("customer {customer_id}"),
                     };
                     let because = format!(
                         "look-up-skipped: the delivery does not say enough; a preview asks nobody, so give the answer \
                          about {because} with --lookup FILE"
                     );
-                    return Shown { nothing_because: Some(because), ..shown };
+                    return DeliveryPreview { skip_reason: Some(because), ..shown };
                 };
-                complete(what, &answer, now, self.calendar, self.door.config)
+                complete_booking(what, &answer, now, self.calendar, self.inbound.config)
             }
             enough => enough,
         };
-        match reading {
-            Reading::Reports(bookings) => self.report(bookings, id, now, shown),
-            Reading::SyncFeed => {
+        match parsed {
+            ParsedBooking::Bookings(bookings) => self.apply_bookings(bookings, id, now, shown),
+            ParsedBooking::SyncFeed => {
                 let because = "sync-feed: the feed is asked for now; give it with --ics FILE instead";
-                Shown { nothing_because: Some(because.to_owned()), ..shown }
+                DeliveryPreview { skip_reason: Some(because.to_owned()), ..shown }
             }
-            Reading::Nothing(because) => Shown { nothing_because: Some(record(&because)), ..shown },
+            ParsedBooking::Skipped(because) => {
+                DeliveryPreview { skip_reason: Some(format_skip_reason(&because)), ..shown }
+            }
             // What is read back either completes a booking or ends it.
-            Reading::ReadBack(_) => shown,
+            ParsedBooking::NeedsLookup(_) => shown,
         }
     }
 
-    fn report(&mut self, bookings: Vec<Booking>, id: &str, now: Timestamp, mut shown: Shown) -> Shown {
+    fn apply_bookings(
+        &mut self,
+        bookings: Vec<Booking>,
+        id: &str,
+        now: Timestamp,
+        mut shown: DeliveryPreview,
+    ) -> DeliveryPreview {
         for booking in bookings {
-            let known = |id: &String| self.diary.known.get(&Key::appointment(self.calendar.book(), id)).cloned();
+            let known = |id: &String| {
+                self.tracker
+                    .appointments
+                    .get(&IdempotencyKey::appointment_subject(self.calendar.id_scope(), id))
+                    .cloned()
+            };
             let continues = booking.previous_id.as_ref().and_then(known);
-            let report = booking.report(self.door.name, self.calendar, id, continues);
-            shown.nothing_because = match self.diary.learn(&report, now) {
-                Learned::News(_) => booking.unreachable.as_ref().map(record),
-                nothing => nothing.outcome().map(str::to_owned),
+            let report = booking.to_report(self.inbound.sender_name, self.calendar, id, continues);
+            shown.skip_reason = match self.tracker.apply_report(&report, now) {
+                ReportResult::Updated(_) => booking.unreachable_reason.as_ref().map(format_skip_reason),
+                nothing => nothing.skip_reason().map(str::to_owned),
             };
             // Of two halves the one that goes on is shown.
-            if booking.kind != Kind::MovedAway || shown.event.is_none() {
-                shown.event = Some(EventShown::Appointment(appointment(&booking)));
+            if booking.kind != BookingEventKind::MovedAway || shown.event.is_none() {
+                shown.event = Some(EventPreview::Appointment(preview_booking(&booking)));
             }
         }
         shown
     }
 
     /// The answer that was given for this question.
-    fn answer(&self, what: &ReadBack) -> Option<Answer> {
+    fn find_lookup_response(&self, what: &LookupRequest) -> Option<LookupResponse> {
         let wanted = match what {
-            ReadBack::Acuity { appointment_id, .. } => ("/id", appointment_id),
-            ReadBack::Square { customer_id, .. } => ("/customer/id", customer_id),
+            LookupRequest::Acuity { appointment_id, .. } => ("/id", appointment_id),
+            LookupRequest::Square { customer_id, .. } => ("/customer/id", customer_id),
         };
         let is_it = |answer: &Value| match answer.pointer(wanted.0) {
             Some(Value::String(id)) => id == wanted.1,
             Some(Value::Number(id)) => id.to_string() == *wanted.1,
             _ => false,
         };
-        let found = self.door.lookups.iter().find(|(_, answer)| is_it(answer));
-        found.map(|(bytes, _)| Answer::Found(bytes.clone()))
+        let found = self.inbound.lookups.iter().find(|(_, answer)| is_it(answer));
+        found.map(|(bytes, _)| LookupResponse::Found(bytes.clone()))
     }
 }
 
-fn appointment(booking: &Booking) -> AppointmentShown {
+fn preview_booking(booking: &Booking) -> AppointmentPreview {
     let details = booking.details.as_ref();
-    AppointmentShown {
+    AppointmentPreview {
         kind: booking.kind.name(),
         id: booking.id.clone(),
-        standing: booking.standing.name(),
+        status: booking.status.name(),
         occurred_at: booking.occurred_at,
         start: details.map(|details| details.start),
         time_zone: details.map(|details| details.zone.clone()),
@@ -274,104 +317,115 @@ fn appointment(booking: &Booking) -> AppointmentShown {
     }
 }
 
-fn record(because: &NothingBecause) -> String {
+fn format_skip_reason(because: &SkipReason) -> String {
     format!("{}: {because}", because.code())
 }
 
 /// What would become of an appointment of a feed.
 #[derive(Serialize)]
-pub(super) struct InFeed {
+pub(super) struct FeedAppointmentPreview {
     /// Which file said it last.
     case: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<AppointmentShown>,
-    messages: Vec<MessageShown>,
+    event: Option<AppointmentPreview>,
+    messages: Vec<MessagePreview>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<LeftOut>,
-    nothing_because: Option<String>,
+    skipped_reminders: Vec<SkippedReminder>,
+    skip_reason: Option<String>,
 }
 
-impl InFeed {
-    fn nothing(case: &str, because: String) -> Self {
-        let (messages, left_out) = (Vec::new(), Vec::new());
-        Self { case: case.to_owned(), event: None, messages, left_out, nothing_because: Some(because) }
+impl FeedAppointmentPreview {
+    fn from_reason(case: &str, because: String) -> Self {
+        let (messages, skipped_reminders) = (Vec::new(), Vec::new());
+        Self { case: case.to_owned(), event: None, messages, skipped_reminders, skip_reason: Some(because) }
     }
 }
 
 /// Reads a feed again and again, a file each time, and shows what would become of each appointment in it.
-pub(super) fn feed(
+pub(super) fn preview_feed(
     config: &ClientConfig,
     name: &str,
     files: &[PathBuf],
     times: &[Timestamp],
-) -> anyhow::Result<Vec<InFeed>> {
+) -> anyhow::Result<Vec<FeedAppointmentPreview>> {
     let calendar = &config.calendars[name];
     let CalendarKind::Ics(rule) = &calendar.kind else {
         bail!("`{name}` is no feed: its bookings are posted, so preview their deliveries");
     };
-    let mut diary = Diary::new(config);
-    let mut memory = Memory::default();
-    let mut shown: BTreeMap<String, InFeed> = BTreeMap::new();
+    let mut tracker = AppointmentTracker::new(config);
+    let mut snapshot = FeedSnapshot::default();
+    let mut shown: BTreeMap<String, FeedAppointmentPreview> = BTreeMap::new();
     let mut remarks = Vec::new();
     for (file, now) in files.iter().zip(times) {
-        diary.pass(*now);
+        tracker.advance_to(*now);
         let case = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let body = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        let window = window(calendar, *now);
-        let known = |id: &str| memory.occurrences.contains_key(id);
-        let feed = match ics::read(&body, rule, calendar, config, window, &known) {
+        let window = build_window(calendar, *now);
+        let known = |id: &str| snapshot.occurrences.contains_key(id);
+        let feed = match ics::parse_feed(&body, rule, calendar, config, window, &known) {
             Ok(feed) => feed,
             Err(error) => {
-                remarks.push(InFeed::nothing(&case, format!("unreadable: {error}; nothing is changed")));
+                remarks.push(FeedAppointmentPreview::from_reason(
+                    &case,
+                    format!("unreadable: {error}; nothing is changed"),
+                ));
                 continue;
             }
         };
-        for (uid, error) in &feed.unreadable {
-            remarks.push(InFeed::nothing(&case, format!("not-understood: {uid}: {error}")));
+        for (uid, error) in &feed.unparsed_events {
+            remarks.push(FeedAppointmentPreview::from_reason(&case, format!("not-understood: {uid}: {error}")));
         }
         for (id, occurrence) in &feed.occurrences {
             if let Err(problem) = &occurrence.attendee {
-                remarks
-                    .push(InFeed::nothing(&case, format!("nobody-to-tell: {id} at {}: {problem}", occurrence.start)));
+                remarks.push(FeedAppointmentPreview::from_reason(
+                    &case,
+                    format!("nobody-to-tell: {id} at {}: {problem}", occurrence.start),
+                ));
             }
         }
-        let changes = match compare(&memory, &feed, Origin { name, calendar }, window, *now) {
-            Verdict::Changes(Changes { begun, changes }) => {
-                memory.occurrences = begun;
+        let changes = match compare_feed(&snapshot, &feed, FeedOrigin { name, calendar }, window, *now) {
+            FeedVerdict::Changes(FeedChanges { pending: begun, changes }) => {
+                snapshot.occurrences = begun;
                 changes
             }
-            Verdict::Doubtful(doubt, Changes { begun, changes }) => {
-                remarks.push(InFeed::nothing(&case, format!("doubtful: {doubt}")));
-                memory.occurrences = begun;
+            FeedVerdict::Suspect(doubt, FeedChanges { pending: begun, changes }) => {
+                remarks.push(FeedAppointmentPreview::from_reason(&case, format!("doubtful: {doubt}")));
+                snapshot.occurrences = begun;
                 changes
             }
         };
         for change in changes {
-            diary.learn(&change.report, *now);
-            let event = in_feed(&change.id, &change.report);
+            tracker.apply_report(&change.report, *now);
+            let event = preview_report(&change.id, &change.report);
             let subject = change.report.subject.clone();
             let (messages, left_out) = (Vec::new(), Vec::new());
-            let one = InFeed { case: case.clone(), event: Some(event), messages, left_out, nothing_because: None };
+            let one = FeedAppointmentPreview {
+                case: case.clone(),
+                event: Some(event),
+                messages,
+                skipped_reminders: left_out,
+                skip_reason: None,
+            };
             shown.insert(subject, one);
-            change.taken(&mut memory.occurrences);
+            change.record_reported(&mut snapshot.occurrences);
         }
     }
-    diary.pass(Timestamp::MAX);
+    tracker.advance_to(Timestamp::MAX);
     for (subject, one) in &mut shown {
-        (one.messages, one.left_out) = diary.of_appointment(subject);
+        (one.messages, one.skipped_reminders) = tracker.take_for_appointment(subject);
     }
-    let mut all: Vec<InFeed> = shown.into_values().collect();
+    let mut all: Vec<FeedAppointmentPreview> = shown.into_values().collect();
     all.sort_by_key(|one| one.event.as_ref().and_then(|event| event.start));
     all.extend(remarks);
     Ok(all)
 }
 
-fn in_feed(id: &str, report: &Report) -> AppointmentShown {
+fn preview_report(id: &str, report: &AppointmentReport) -> AppointmentPreview {
     let details = report.details.as_ref();
-    AppointmentShown {
+    AppointmentPreview {
         kind: "appointment.in-feed",
         id: id.to_owned(),
-        standing: report.standing.name(),
+        status: report.status.name(),
         occurred_at: report.as_of,
         start: details.map(|details| details.start),
         time_zone: details.map(|details| details.zone.clone()),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A recorded delivery.
-pub(super) struct Case {
+pub(super) struct RecordedDelivery {
     /// What it is called: the headers file without its ending.
     pub(super) name: String,
     /// Its headers.
@@ -18,72 +18,72 @@ pub(super) struct Case {
     pub(super) body: Vec<u8>,
 }
 
-const HEADERS: &str = ".headers.txt";
+const HEADERS_SUFFIX: &str = ".headers.txt";
 /// What files of bodies end in.
-const ENDINGS: [&str; 3] = ["json", "form", "multipart"];
+const BODY_EXTENSIONS: [&str; 3] = ["json", "form", "multipart"];
 
 /// The deliveries of pairs of files, in their order.
-pub(super) fn pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
+pub(super) fn read_pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<Vec<RecordedDelivery>> {
     ensure!(
         headers.len() == bodies.len(),
         "there are {} --headers and {} --body; give them in pairs, one of each for every delivery",
         headers.len(),
         bodies.len()
     );
-    headers.iter().zip(bodies).map(|(headers, body)| read(headers, body)).collect()
+    headers.iter().zip(bodies).map(|(headers, body)| read_case(headers, body)).collect()
 }
 
 /// The deliveries of a folder, by name: every `<case>.headers.txt` with `<case>.json`, `<case>.form` or `<case>.multipart`. A
 /// case without a body of its own has that of the case named before its first dot, and one whose headers say that it has
 /// none has none.
-pub(super) fn folder(folder: &Path) -> anyhow::Result<Vec<Case>> {
+pub(super) fn read_folder(folder: &Path) -> anyhow::Result<Vec<RecordedDelivery>> {
     let entries = fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.with_context(|| format!("the folder {} cannot be read", folder.display()))?.file_name();
-        names.extend(name.to_str().and_then(|name| name.strip_suffix(HEADERS)).map(str::to_owned));
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(HEADERS_SUFFIX)).map(str::to_owned));
     }
     names.sort_unstable();
-    ensure!(!names.is_empty(), "there is no <case>{HEADERS} in {}", folder.display());
+    ensure!(!names.is_empty(), "there is no <case>{HEADERS_SUFFIX} in {}", folder.display());
     let body_of = |name: &str| {
-        let files = ENDINGS.map(|ending| folder.join(format!("{name}.{ending}")));
+        let files = BODY_EXTENSIONS.map(|ending| folder.join(format!("{name}.{ending}")));
         files.into_iter().find(|file| file.is_file())
     };
     let find = |name: &String| {
         let base = name.split('.').next().unwrap_or_default();
-        let headers = folder.join(format!("{name}{HEADERS}"));
+        let headers = folder.join(format!("{name}{HEADERS_SUFFIX}"));
         match body_of(name).or_else(|| body_of(base)) {
-            Some(body) => read(&headers, &body),
-            None => without_body(&headers, name),
+            Some(body) => read_case(&headers, &body),
+            None => read_case_without_body(&headers, name),
         }
     };
     names.iter().map(find).collect()
 }
 
-fn read(headers: &Path, body: &Path) -> anyhow::Result<Case> {
+fn read_case(headers: &Path, body: &Path) -> anyhow::Result<RecordedDelivery> {
     let text = fs::read_to_string(headers).with_context(|| format!("{} cannot be read", headers.display()))?;
     let file = headers.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    Ok(Case {
-        name: file.strip_suffix(HEADERS).unwrap_or(file).to_owned(),
-        headers: parse(&text).with_context(|| format!("in {}", headers.display()))?,
+    Ok(RecordedDelivery {
+        name: file.strip_suffix(HEADERS_SUFFIX).unwrap_or(file).to_owned(),
+        headers: parse_headers(&text).with_context(|| format!("in {}", headers.display()))?,
         body: fs::read(body).with_context(|| format!("{} cannot be read", body.display()))?,
     })
 }
 
 /// A delivery that says of itself that it has no body.
-fn without_body(headers: &Path, name: &str) -> anyhow::Result<Case> {
+fn read_case_without_body(headers: &Path, name: &str) -> anyhow::Result<RecordedDelivery> {
     let text = fs::read_to_string(headers).with_context(|| format!("{} cannot be read", headers.display()))?;
-    let parsed = parse(&text).with_context(|| format!("in {}", headers.display()))?;
+    let parsed = parse_headers(&text).with_context(|| format!("in {}", headers.display()))?;
     let empty = parsed.get(http::header::CONTENT_LENGTH).is_some_and(|length| length == "0");
     ensure!(
         empty,
-        "{name}{HEADERS} has no body: there is no {name}.json, .form or .multipart, and no `Content-Length: 0`"
+        "{name}{HEADERS_SUFFIX} has no body: there is no {name}.json, .form or .multipart, and no `Content-Length: 0`"
     );
-    Ok(Case { name: name.to_owned(), headers: parsed, body: Vec::new() })
+    Ok(RecordedDelivery { name: name.to_owned(), headers: parsed, body: Vec::new() })
 }
 
 /// `Name: value` lines. Errors show the line's number and not its value, which may be a secret.
-fn parse(text: &str) -> anyhow::Result<HeaderMap> {
+fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let parsed = line.split_once(':').and_then(|(name, value)| {
@@ -102,10 +102,10 @@ mod tests {
 
     #[test]
     fn headers_are_lines_of_name_and_value() {
-        let headers = parse("Content-Type: application/json\r\n\nX-A: b: c \nX-A: d\n").unwrap();
+        let headers = parse_headers("Content-Type: application/json\r\n\nX-A: b: c \nX-A: d\n").unwrap();
         assert_eq!(headers["content-type"], "application/json");
         assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["b: c", "d"]);
-        let error = parse("X-A: b\nsecret value").unwrap_err().to_string();
+        let error = parse_headers("X-A: b\nsecret value").unwrap_err().to_string();
         assert_eq!(error, "line 2 is not `Name: value`");
     }
 
@@ -115,10 +115,10 @@ mod tests {
         for (name, text) in [("a.headers.txt", "X-N: 1"), ("a.again.headers.txt", "X-N: 2"), ("a.json", "{}")] {
             fs::write(folder_path.path().join(name), text).unwrap();
         }
-        let cases = folder(folder_path.path()).unwrap();
+        let cases = read_folder(folder_path.path()).unwrap();
         assert_eq!(cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["a", "a.again"]);
         assert!(cases.iter().all(|case| case.body == b"{}"));
         fs::write(folder_path.path().join("b.headers.txt"), "").unwrap();
-        assert!(folder(folder_path.path()).is_err());
+        assert!(read_folder(folder_path.path()).is_err());
     }
 }

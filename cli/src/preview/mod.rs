@@ -1,15 +1,15 @@
-//! `tellonce preview`: recorded deliveries go through the code that is deployed, and what would be said is shown.
+//! `run_tellonce run_preview`: recorded deliveries go through the code that is deployed, and what would be said is shown.
 //!
-//! Verifying is `webhook_receiver::judge`. For orders, reading is `order_notifier::order_event::read`, words and keys
-//! `order_notifier::plan`, and what may still be said `shared::ledger`; for appointments all of it is
-//! `reminder_scheduler`'s, and for leads `lead_first_touch`'s and `shared::greeting`'s. What stands in is what they write to,
+//! Verifying is `webhook_receiver::interpret_response`. For orders, reading is `order_notifier::order_event::read_case`, words and keys
+//! `order_notifier::plan`, and what may still be said `tellonce_core::scan_ledger`; for appointments all of it is
+//! `reminder_scheduler`'s, and for leads `lead_first_touch`'s and `tellonce_core::greeting`'s. What stands in is what they write to,
 //! which is in memory here, and the answers of stores, booking systems and forms to look-ups, which come from files.
 
 mod bookings;
 mod cases;
+mod in_memory_ledger;
 mod leads;
 mod orders;
-mod scratch;
 
 use std::{
     collections::BTreeMap,
@@ -21,23 +21,23 @@ use http::Method;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use shared::{
-    check::{Severity, examine},
+use tellonce_core::{
+    check::{Severity, check_file},
     client_config::{ClientConfig, FormScheme},
     clock::Clock,
-    delivery::{Checked, Refusal, Verified},
-    inbox::item_id,
-    ledger::{Key, Payload, Row},
+    delivery::{Refusal, VerificationOutcome, Verified},
+    inbox::build_item_id,
+    ledger::{IdempotencyKey, LedgerRow, Payload},
     secret::Secret,
 };
-use webhook_receiver::{NotAccepted, SenderKind, judge, route};
+use webhook_receiver::{ReceiveError, SenderKind, route_request, verify_request};
 
-use crate::{Said, secrets::SecretsFile};
-use cases::Case;
+use crate::{CommandOutput, secrets::SecretsFile};
+use cases::RecordedDelivery;
 
 /// What to preview.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct PreviewArguments {
     /// The client's folder, e.g. clients/demo.
     #[arg(long, value_name = "DIR")]
     client: PathBuf,
@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
 
 /// What would become of one delivery.
 #[derive(Default, Serialize)]
-struct Shown {
+struct DeliveryPreview {
     /// Which recorded delivery.
     case: String,
     verified: bool,
@@ -84,27 +84,27 @@ struct Shown {
     refused: Option<String>,
     delivery_id: Option<String>,
     duplicate: bool,
-    event: Option<EventShown>,
-    messages: Vec<MessageShown>,
+    event: Option<EventPreview>,
+    messages: Vec<MessagePreview>,
     /// Reminders of it that nobody would get, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<bookings::LeftOut>,
-    nothing_because: Option<String>,
+    skipped_reminders: Vec<bookings::SkippedReminder>,
+    skip_reason: Option<String>,
     /// Where to look in the ledger when all is over.
     #[serde(skip)]
-    key: Option<Key>,
+    key: Option<IdempotencyKey>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum EventShown {
-    Order(OrderShown),
-    Appointment(bookings::AppointmentShown),
-    Leads(leads::LeadsShown),
+enum EventPreview {
+    Order(OrderPreview),
+    Appointment(bookings::AppointmentPreview),
+    Leads(leads::LeadsPreview),
 }
 
 #[derive(Serialize)]
-struct OrderShown {
+struct OrderPreview {
     kind: String,
     id: Option<String>,
     occurred_at: Timestamp,
@@ -115,13 +115,13 @@ struct OrderShown {
 }
 
 #[derive(Serialize)]
-struct MessageShown {
+struct MessagePreview {
     idempotency_key: String,
     line: String,
     /// In full: a preview is for the developer at the desk.
     to: String,
     text: String,
-    button: Option<ButtonShown>,
+    button: Option<ButtonPreview>,
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
     send_at: Timestamp,
@@ -129,52 +129,57 @@ struct MessageShown {
 }
 
 #[derive(Serialize)]
-struct ButtonShown {
+struct ButtonPreview {
     text: String,
     url: String,
 }
 
 /// Runs a preview: a line of JSON for each delivery, or for each appointment of a feed.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Said> {
-    let config = configuration(&arguments.client)?;
+pub(crate) fn run_preview(arguments: &PreviewArguments) -> anyhow::Result<CommandOutput> {
+    let config = load_config(&arguments.client)?;
     if arguments.ics.is_empty() {
         let cases = match &arguments.folder {
-            Some(folder) => cases::folder(folder)?,
-            None => cases::pairs(&arguments.headers, &arguments.body)?,
+            Some(folder) => cases::read_folder(folder)?,
+            None => cases::read_pairs(&arguments.headers, &arguments.body)?,
         };
-        lines(&deliveries(arguments, &config, &cases)?, arguments.pretty)
+        render_json_lines(&preview_deliveries(arguments, &config, &cases)?, arguments.pretty)
     } else {
-        let times = times(&arguments.now, arguments.ics.len())?;
-        let calendar = calendar_of(&config, &arguments.route)?;
-        lines(&bookings::feed(&config, calendar, &arguments.ics, &times)?, arguments.pretty)
+        let times = resolve_times(&arguments.now, arguments.ics.len())?;
+        let calendar = find_calendar(&config, &arguments.route)?;
+        render_json_lines(&bookings::preview_feed(&config, calendar, &arguments.ics, &times)?, arguments.pretty)
     }
 }
 
-fn lines<T: Serialize>(shown: &[T], pretty: bool) -> anyhow::Result<Said> {
+fn render_json_lines<T: Serialize>(shown: &[T], pretty: bool) -> anyhow::Result<CommandOutput> {
     let mut text = String::new();
     for one in shown {
         let json = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
         text.push_str(&json(one)?);
         text.push('\n');
     }
-    Ok(Said::well(text))
+    Ok(CommandOutput::from_text(text))
 }
 
 /// Why there is none.
-const NO_PREVIEW_OF_LINES: &str = "what EZWhatsApp reports of a line is not previewed: it tells customers nothing. `tellonce \
+const LINES_NOT_PREVIEWED: &str = "what EZWhatsApp reports of a line is not previewed: it tells customers nothing. `tellonce \
                                    check` reads the words and answers of escalations";
 
-fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> anyhow::Result<Vec<Shown>> {
-    let times = times(&arguments.now, cases.len())?;
-    let sender = route(config, &Method::POST, &arguments.route).map_err(|_| no_route(config, &arguments.route))?;
+fn preview_deliveries(
+    arguments: &PreviewArguments,
+    config: &ClientConfig,
+    cases: &[RecordedDelivery],
+) -> anyhow::Result<Vec<DeliveryPreview>> {
+    let times = resolve_times(&arguments.now, cases.len())?;
+    let sender = route_request(config, &Method::POST, &arguments.route)
+        .map_err(|_| unknown_route_error(config, &arguments.route))?;
     if sender.kind == SenderKind::Line {
-        bail!(NO_PREVIEW_OF_LINES);
+        bail!(LINES_NOT_PREVIEWED);
     }
     let usual = arguments.client.join("secrets.json");
     let file = arguments.secrets.as_deref().unwrap_or(&usual);
-    let secret_name = config.webhook_secret(sender.name);
+    let secret_name = config.webhook_secret_name(sender.name);
     // What may stand behind the name is a secret.
-    let shown_route = without_secret(&arguments.route);
+    let shown_route = mask_route_secret(&arguments.route);
     let secrets = SecretsFile::read(file)?;
     let secrets = secrets.values(&secret_name).with_context(|| {
         format!(
@@ -182,47 +187,50 @@ fn deliveries(arguments: &Arguments, config: &ClientConfig, cases: &[Case]) -> a
             file.display()
         )
     })?;
-    let lookups = arguments.lookup.iter().map(|file| answer(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let lookups = arguments.lookup.iter().map(|file| read_lookup_file(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let inbox = BTreeMap::new();
-    let door = Door { config, name: sender.name, route: &arguments.route, secrets, lookups, inbox };
-    let taken = cases.iter().zip(&times);
+    let inbound = InboundRoute { config, sender_name: sender.name, route: &arguments.route, secrets, lookups, inbox };
+    let timed_cases = cases.iter().zip(&times);
     Ok(match sender.kind {
         SenderKind::Store => {
-            let mut desk = orders::Desk::new(door, &config.stores[sender.name]);
-            let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
-            desk.close(&mut shown);
-            shown
+            let mut simulator = orders::OrderSimulator::new(inbound, &config.stores[sender.name]);
+            let mut previews: Vec<DeliveryPreview> =
+                timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
+            simulator.finish(&mut previews);
+            previews
         }
         SenderKind::Calendar => {
-            let mut desk = bookings::Desk::new(door, &config.calendars[sender.name]);
-            let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
-            desk.close(&mut shown);
-            shown
+            let mut simulator = bookings::BookingSimulator::new(inbound, &config.calendars[sender.name]);
+            let mut previews: Vec<DeliveryPreview> =
+                timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
+            simulator.finish(&mut previews);
+            previews
         }
-        SenderKind::Line => bail!(NO_PREVIEW_OF_LINES),
+        SenderKind::Line => bail!(LINES_NOT_PREVIEWED),
         SenderKind::Form(_) => {
-            let mut desk = leads::Desk::new(door, &config.forms[sender.name]);
-            let mut shown: Vec<Shown> = taken.map(|(case, now)| desk.take(case, *now)).collect();
-            desk.close(&mut shown);
-            shown
+            let mut simulator = leads::LeadSimulator::new(inbound, &config.forms[sender.name]);
+            let mut previews: Vec<DeliveryPreview> =
+                timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
+            simulator.finish(&mut previews);
+            previews
         }
     })
 }
 
 /// The calendar whose route this is; a feed's needs no webhook.
-fn calendar_of<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'c str> {
+fn find_calendar<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'c str> {
     let found = route.strip_prefix("/bookings/").and_then(|name| config.calendars.get_key_value(name));
     let (name, _) = found.with_context(|| {
-        format!("`{}` is no calendar of this client; write --route /bookings/<calendar>", without_secret(route))
+        format!("`{}` is no calendar of this client; write --route /bookings/<calendar>", mask_route_secret(route))
     })?;
     Ok(name)
 }
 
 /// The way in, as webhook-receiver guards it.
-struct Door<'a> {
+struct InboundRoute<'a> {
     config: &'a ClientConfig,
     /// The store, calendar or form.
-    name: &'a str,
+    sender_name: &'a str,
     route: &'a str,
     secrets: &'a [Secret],
     lookups: Vec<(Vec<u8>, Value)>,
@@ -230,26 +238,39 @@ struct Door<'a> {
     inbox: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
-impl<'a> Door<'a> {
+impl<'a> InboundRoute<'a> {
     /// Verifies a delivery and files it: gives it with its key in the inbox, or what its sender is told instead.
-    fn open(&mut self, case: &'a Case, now: Timestamp) -> Result<(Verified<'a>, String, Shown), Box<Shown>> {
-        let shown = Shown { case: case.name.clone(), status: 200, ..Shown::default() };
-        let verified = match judge(self.config, &Method::POST, self.route, &case.headers, &case.body, self.secrets, now)
-        {
-            Ok(Checked::Verified(verified)) => verified,
-            Ok(Checked::Ping) => return Err(Box::new(Shown { nothing_because: Some("ping".to_owned()), ..shown })),
+    fn accept_delivery(
+        &mut self,
+        case: &'a RecordedDelivery,
+        now: Timestamp,
+    ) -> Result<(Verified<'a>, String, DeliveryPreview), Box<DeliveryPreview>> {
+        let shown = DeliveryPreview { case: case.name.clone(), status: 200, ..DeliveryPreview::default() };
+        let verified = match verify_request(
+            self.config,
+            &Method::POST,
+            self.route,
+            &case.headers,
+            &case.body,
+            self.secrets,
+            now,
+        ) {
+            Ok(VerificationOutcome::Verified(verified)) => verified,
+            Ok(VerificationOutcome::Ping) => {
+                return Err(Box::new(DeliveryPreview { skip_reason: Some("ping".to_owned()), ..shown }));
+            }
             Err(reason) => {
-                let refused = Some(refusal(&reason, case, now));
-                return Err(Box::new(Shown { status: reason.status(), refused, ..shown }));
+                let refused = Some(explain_refusal(&reason, case, now));
+                return Err(Box::new(DeliveryPreview { status: reason.http_status(), refused, ..shown }));
             }
         };
-        let shown = Shown { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
-        let id = item_id(verified.sender, &verified.delivery_id);
+        let shown = DeliveryPreview { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
+        let id = build_item_id(verified.sender, &verified.delivery_id);
         // A delivery id that comes again with another body is new.
         let bodies = self.inbox.entry(id.clone()).or_default();
         if bodies.iter().any(|body| body == verified.body) {
             let because = Some("duplicate: this delivery is in the inbox already".to_owned());
-            return Err(Box::new(Shown { duplicate: true, nothing_because: because, ..shown }));
+            return Err(Box::new(DeliveryPreview { duplicate: true, skip_reason: because, ..shown }));
         }
         bodies.push(verified.body.to_owned());
         Ok((verified, id, shown))
@@ -257,19 +278,19 @@ impl<'a> Door<'a> {
 }
 
 /// The configuration in a client's folder, if the functions could load it.
-pub(crate) fn configuration(folder: &Path) -> anyhow::Result<ClientConfig> {
+pub(crate) fn load_config(folder: &Path) -> anyhow::Result<ClientConfig> {
     let file = folder.join("client.toml");
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("{} cannot be read; name the client's folder with --client DIR", file.display()))?;
-    let examined = examine(&text);
+    let examined = check_file(&text);
     let first = examined.findings.into_iter().find(|finding| finding.severity == Severity::Error);
     examined.config.with_context(|| {
-        let first = first.map(|it| format!("{}:{}: {}\n  → {}\n", file.display(), it.line, it.what, it.remedy));
+        let first = first.map(|it| format!("{}:{}: {}\n  → {}\n", file.display(), it.line, it.problem, it.remedy));
         format!("{}run `tellonce check {}` and mend it first", first.unwrap_or_default(), folder.display())
     })
 }
 
-fn times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timestamp>> {
+fn resolve_times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timestamp>> {
     ensure!(
         given.len() <= 1 || given.len() == cases,
         "there are {} --now for {cases} deliveries; give one for all of them, or one for each",
@@ -283,9 +304,9 @@ fn times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timestamp>> {
     })
 }
 
-fn no_route(config: &ClientConfig, route: &str) -> anyhow::Error {
+fn unknown_route_error(config: &ClientConfig, route: &str) -> anyhow::Error {
     let stores = config.stores.keys().map(|name| format!("/stores/{name}"));
-    let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts());
+    let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts_webhooks());
     let calendars = calendars.map(|(name, _)| format!("/bookings/{name}"));
     let forms = config.forms.iter().map(|(name, form)| match form.verify {
         FormScheme::SecretPath => format!("/leads/{name}/<secret>"),
@@ -296,12 +317,12 @@ fn no_route(config: &ClientConfig, route: &str) -> anyhow::Error {
     let lines = config.lines.iter().filter(|(_, line)| line.events);
     let lines = lines.map(|(name, _)| format!("/lines/{name}/<secret> (EZWhatsApp's, not previewed)"));
     let known: Vec<_> = stores.chain(calendars).chain(forms).chain(lines).collect();
-    let route = without_secret(route);
+    let route = mask_route_secret(route);
     anyhow::anyhow!("`{route}` leads to nothing of this client; its routes are {}", known.join(", "))
 }
 
 /// A route as it may be shown: behind the name of a form or line stands a secret.
-fn without_secret(route: &str) -> String {
+fn mask_route_secret(route: &str) -> String {
     let masked = ["/leads/", "/lines/"].iter().find_map(|kind| {
         let (name, _) = route.strip_prefix(kind)?.split_once('/')?;
         Some(format!("{kind}{name}/…"))
@@ -309,20 +330,20 @@ fn without_secret(route: &str) -> String {
     masked.unwrap_or_else(|| route.to_owned())
 }
 
-fn answer(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {
+fn read_lookup_file(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {
     let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let value = serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", file.display()))?;
     Ok((bytes, value))
 }
 
 /// Why a delivery was refused, and what would make it pass.
-fn refusal(reason: &NotAccepted, case: &Case, now: Timestamp) -> String {
+fn explain_refusal(reason: &ReceiveError, case: &RecordedDelivery, now: Timestamp) -> String {
     let hint = match reason {
-        NotAccepted::NotBelieved(Refusal::Stale { seconds, .. }) => {
+        ReceiveError::Refused(Refusal::TimestampOutOfRange { seconds, .. }) => {
             let signed_at = now.as_second().checked_sub(*seconds).and_then(|at| Timestamp::from_second(at).ok());
             signed_at.map(|at| format!("; with --now {at} it would pass"))
         }
-        NotAccepted::NotBelieved(Refusal::Mismatch) if case.body.ends_with(b"\n") => {
+        ReceiveError::Refused(Refusal::ProofMismatch) if case.body.ends_with(b"\n") => {
             Some("; the body file ends with a line break, which the signed body may not have had".to_owned())
         }
         _ => None,
@@ -331,17 +352,17 @@ fn refusal(reason: &NotAccepted, case: &Case, now: Timestamp) -> String {
 }
 
 /// A message as its very request has it.
-fn message(row: &Row, payload: &Payload, send_at: Timestamp) -> MessageShown {
+fn preview_message(row: &LedgerRow, payload: &Payload, send_at: Timestamp) -> MessagePreview {
     let request: Value = serde_json::from_str(&payload.body).unwrap_or_default();
     let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let button = text("/ctaUrlButton/displayText").zip(text("/ctaUrlButton/url"));
-    MessageShown {
+    MessagePreview {
         idempotency_key: row.key.to_string(),
         line: row.line.clone(),
         to: text("/to").unwrap_or_default(),
         // A document's text is its caption.
         text: text("/body").or_else(|| text("/caption")).unwrap_or_default(),
-        button: button.map(|(text, url)| ButtonShown { text, url }),
+        button: button.map(|(text, url)| ButtonPreview { text, url }),
         document: text("/mediaUrl"),
         send_at,
         expires_at: row.useful_until,

@@ -2,148 +2,170 @@
 
 use jiff::Timestamp;
 use order_notifier::{
-    Known,
-    lookup::{complete_from_ledger, read_order_answer},
-    note,
-    order_event::{NothingBecause, OrderEvent, OrderRef, PartialEvent, Reading, read},
-    plan,
+    KnownOrder, build_suppressed_message,
+    lookup::{complete_from_ledger, parse_order_response},
+    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason, parse_order_event},
+    plan_order_message,
 };
 use serde_json::Value;
-use shared::{
-    client_config::{Milestone, Store},
+use tellonce_core::{
+    client_config::{Milestone, StoreConfig},
     delivery::Verified,
-    fault::chain,
-    ledger::{Key, News},
+    fault::error_chain,
+    ledger::{IdempotencyKey, OutboundMessage},
 };
 
 use super::{
-    Door, EventShown, OrderShown, Shown,
-    cases::Case,
-    scratch::{Met, Scratch},
+    DeliveryPreview, EventPreview, InboundRoute, OrderPreview,
+    cases::RecordedDelivery,
+    in_memory_ledger::{InMemoryLedger, LedgerLookup},
 };
 
 /// Everything that one preview needs.
-pub(super) struct Desk<'a> {
-    pub(super) door: Door<'a>,
-    pub(super) store: &'a Store,
-    scratch: Scratch,
+pub(super) struct OrderSimulator<'a> {
+    pub(super) inbound: InboundRoute<'a>,
+    pub(super) store: &'a StoreConfig,
+    ledger: InMemoryLedger,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> OrderSimulator<'a> {
     /// For a store, through its door.
-    pub(super) fn new(door: Door<'a>, store: &'a Store) -> Self {
-        Self { door, store, scratch: Scratch::default() }
+    pub(super) fn new(inbound: InboundRoute<'a>, store: &'a StoreConfig) -> Self {
+        Self { inbound: inbound, store, ledger: InMemoryLedger::default() }
     }
 
     /// One delivery: verify it, file it, read it, tell it.
-    pub(super) fn take(&mut self, case: &'a Case, now: Timestamp) -> Shown {
-        self.scratch.pass(now);
-        match self.door.open(case, now) {
-            Ok((verified, id, shown)) => self.process(&verified, &id, now, shown),
+    pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
+        self.ledger.advance_to(now);
+        match self.inbound.accept_delivery(case, now) {
+            Ok((verified, id, shown)) => self.process_delivery(&verified, &id, now, shown),
             Err(shown) => *shown,
         }
     }
 
     /// Lets everything that waits be told, and says of each delivery what became of its message.
-    pub(super) fn close(mut self, shown: &mut [Shown]) {
-        self.scratch.pass(Timestamp::MAX);
+    pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
+        self.ledger.advance_to(Timestamp::MAX);
         for delivery in shown {
-            self.fate(delivery);
+            self.add_final_result(delivery);
         }
     }
 
-    fn process(&mut self, delivery: &Verified<'_>, id: &str, now: Timestamp, shown: Shown) -> Shown {
+    fn process_delivery(
+        &mut self,
+        delivery: &Verified<'_>,
+        id: &str,
+        now: Timestamp,
+        shown: DeliveryPreview,
+    ) -> DeliveryPreview {
         let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let reading = read(self.store, self.door.config, delivery.topic.as_deref(), &headers, delivery.body, now);
-        let (reading, partial) = match reading {
-            Reading::NeedsOrder(partial) => (self.complete(&partial), Some(partial)),
+        let parsed =
+            parse_order_event(self.store, self.inbound.config, delivery.topic.as_deref(), &headers, delivery.body, now);
+        let (parsed, partial) = match parsed {
+            ParsedOrder::NeedsLookup(partial) => (self.complete_event(&partial), Some(partial)),
             enough => (Ok(enough), None),
         };
-        let reading = match reading {
+        let parsed = match parsed {
             Ok(reading) => reading,
             Err(skipped) => {
-                let event = partial.map(|partial| part(&partial));
-                return Shown { event, nothing_because: Some(skipped), ..shown };
+                let event = partial.map(|partial| preview_partial_event(&partial));
+                return DeliveryPreview { event, skip_reason: Some(skipped), ..shown };
             }
         };
-        match reading {
-            Reading::Event(mut event) => {
-                if event.thread.is_some() && event.contact.locale.is_none() {
-                    self.known(&event.order_id, event.milestone, event.thread.as_deref()).fill(&mut event);
+        match parsed {
+            ParsedOrder::Event(mut event) => {
+                if event.parcel.is_some() && event.contact.locale.is_none() {
+                    self.find_known_order(&event.order_id, event.milestone, event.parcel.as_deref())
+                        .fill_missing(&mut event);
                 }
-                let news = plan(self.door.config, self.door.name, self.store, &event, id, now);
-                self.tell(&news, now, Shown { event: Some(whole(&event)), ..shown })
+                let message =
+                    plan_order_message(self.inbound.config, self.inbound.sender_name, self.store, &event, id, now);
+                self.dispatch_message(
+                    &message,
+                    now,
+                    DeliveryPreview { event: Some(preview_order_event(&event)), ..shown },
+                )
             }
-            Reading::Quiet(event, because) => {
-                let news = note(self.store, &event, record(&because), id, now);
-                self.tell(&news, now, Shown { event: Some(whole(&event)), ..shown })
+            ParsedOrder::Suppressed(event, because) => {
+                let message = build_suppressed_message(self.store, &event, format_skip_reason(&because), id, now);
+                self.dispatch_message(
+                    &message,
+                    now,
+                    DeliveryPreview { event: Some(preview_order_event(&event)), ..shown },
+                )
             }
-            Reading::Nothing(because) => {
-                let event = partial.map(|partial| part(&partial));
-                Shown { event, nothing_because: Some(record(&because)), ..shown }
+            ParsedOrder::Skipped(because) => {
+                let event = partial.map(|partial| preview_partial_event(&partial));
+                DeliveryPreview { event, skip_reason: Some(format_skip_reason(&because)), ..shown }
             }
             // A look-up either completes an event or ends it.
-            Reading::NeedsOrder(partial) => {
-                let because = Some(record(&NothingBecause::OrderNotFound));
-                Shown { event: Some(part(&partial)), nothing_because: because, ..shown }
+            ParsedOrder::NeedsLookup(partial) => {
+                let because = Some(format_skip_reason(&SkipReason::OrderNotFound));
+                DeliveryPreview { event: Some(preview_partial_event(&partial)), skip_reason: because, ..shown }
             }
         }
     }
 
-    fn tell(&mut self, news: &News, now: Timestamp, shown: Shown) -> Shown {
-        let because = match self.scratch.tell(news, now) {
-            Met::New(key) => return Shown { key: Some(key), ..shown },
-            Met::Known(..) | Met::Differs(..) if news.words.silence().is_some() => {
-                news.words.silence().unwrap_or_default().to_owned()
+    fn dispatch_message(
+        &mut self,
+        message: &OutboundMessage,
+        now: Timestamp,
+        shown: DeliveryPreview,
+    ) -> DeliveryPreview {
+        let because = match self.ledger.dispatch_message(message, now) {
+            LedgerLookup::New(key) => return DeliveryPreview { key: Some(key), ..shown },
+            LedgerLookup::Known(..) | LedgerLookup::Conflicting(..) if message.content.unsent_reason().is_some() => {
+                message.content.unsent_reason().unwrap_or_default().to_owned()
             }
-            Met::Known(key, state) => format!("already-known: {key} is {} in the ledger", state.name()),
-            Met::Differs(key, state) => {
+            LedgerLookup::Known(key, state) => format!("already-known: {key} is {} in the ledger", state.name()),
+            LedgerLookup::Conflicting(key, state) => {
                 format!("already-known: {key} is {} in the ledger, with another text", state.name())
             }
         };
-        Shown { nothing_because: Some(because), ..shown }
+        DeliveryPreview { skip_reason: Some(because), ..shown }
     }
 
-    fn known(&self, order_id: &str, milestone: Milestone, thread: Option<&str>) -> Known {
-        let key = Key::order(self.store.order_book(), order_id, milestone);
-        Known::of(&self.scratch.story(key.subject()), thread)
+    fn find_known_order(&self, order_id: &str, milestone: Milestone, thread: Option<&str>) -> KnownOrder {
+        let key = IdempotencyKey::for_order(self.store.id_scope(), order_id, milestone);
+        KnownOrder::from_history(&self.ledger.history(key.subject()), thread)
     }
 
     /// Completes an event from the scratch ledger, else from the answers that were given; or says why not.
-    fn complete(&self, partial: &PartialEvent) -> Result<Reading, String> {
+    fn complete_event(&self, partial: &PartialOrderEvent) -> Result<ParsedOrder, String> {
         if let Some(order_id) = partial.order.id() {
-            let known = self.known(order_id, partial.milestone, partial.thread.as_deref());
+            let known = self.find_known_order(order_id, partial.milestone, partial.parcel.as_deref());
             if let Some(mut event) = complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
-                known.fill(&mut event);
-                return Ok(Reading::Event(Box::new(event)));
+                known.fill_missing(&mut event);
+                return Ok(ParsedOrder::Event(Box::new(event)));
             }
         }
-        let Some((answer, _)) = self.door.lookups.iter().find(|(_, answer)| answers(answer, &partial.order)) else {
+        let Some((answer, _)) = self.inbound.lookups.iter().find(|(_, answer)| is_response_for(answer, &partial.order))
+        else {
             return Err(format!(
                 "look-up-skipped: the delivery does not say enough and {} is not known yet; a preview asks no store, so \
                  give its answer with --lookup FILE",
                 match &partial.order {
-                    OrderRef::Id(id) => format!("order {id}"),
-                    OrderRef::FulfillmentOrder(gid) => gid.clone(),
+                    OrderReference::Id(id) => format!("order {id}"),
+                    OrderReference::FulfillmentOrder(gid) => gid.clone(),
                 }
             ));
         };
-        read_order_answer(partial, answer, self.store, self.door.config)
-            .map_err(|error| format!("look-up-failed: {}", chain(&error)))
+        parse_order_response(partial, answer, self.store, self.inbound.config)
+            .map_err(|error| format!("lookup-failed: {}", error_chain(&error)))
     }
 
     /// Says what became of a delivery's message when all is over.
-    fn fate(&self, shown: &mut Shown) {
-        match shown.key.as_ref().and_then(|key| self.scratch.fate(key)) {
+    fn add_final_result(&self, shown: &mut DeliveryPreview) {
+        match shown.key.as_ref().and_then(|key| self.ledger.final_result(key)) {
             Some(Ok(message)) => shown.messages.push(message),
-            Some(Err(because)) => shown.nothing_because = Some(because),
+            Some(Err(because)) => shown.skip_reason = Some(because),
             None => {}
         }
     }
 }
 
 /// Whether an answer is about this order. One that names no id (ours does not ask for a fulfillment order's) fits any.
-fn answers(answer: &Value, order: &OrderRef) -> bool {
+fn is_response_for(answer: &Value, order: &OrderReference) -> bool {
     let at = |pointers: [&str; 2]| {
         pointers.iter().find_map(|pointer| answer.pointer(pointer)).map(|id| match id {
             Value::String(id) => id.clone(),
@@ -151,20 +173,20 @@ fn answers(answer: &Value, order: &OrderRef) -> bool {
         })
     };
     match order {
-        OrderRef::Id(id) => {
-            let told = at(["/data/order/legacyResourceId", "/data/fulfillmentOrder/order/legacyResourceId"]);
-            told.is_some_and(|told| told == *id)
+        OrderReference::Id(id) => {
+            let found_id = at(["/data/order/legacyResourceId", "/data/fulfillmentOrder/order/legacyResourceId"]);
+            found_id.is_some_and(|told| told == *id)
         }
-        OrderRef::FulfillmentOrder(gid) => {
-            let told = at(["/data/fulfillmentOrder/id", "/data/node/id"]);
-            answer.pointer("/data/fulfillmentOrder").is_some() && told.is_none_or(|told| told == *gid)
+        OrderReference::FulfillmentOrder(gid) => {
+            let found_id = at(["/data/fulfillmentOrder/id", "/data/node/id"]);
+            answer.pointer("/data/fulfillmentOrder").is_some() && found_id.is_none_or(|told| told == *gid)
         }
     }
 }
 
-fn whole(event: &OrderEvent) -> EventShown {
-    EventShown::Order(OrderShown {
-        kind: event.kind(),
+fn preview_order_event(event: &OrderEvent) -> EventPreview {
+    EventPreview::Order(OrderPreview {
+        kind: event.event_name(),
         id: Some(event.order_id.clone()),
         occurred_at: event.occurred_at,
         number: event.order_number.clone(),
@@ -173,8 +195,8 @@ fn whole(event: &OrderEvent) -> EventShown {
     })
 }
 
-fn part(event: &PartialEvent) -> EventShown {
-    EventShown::Order(OrderShown {
+fn preview_partial_event(event: &PartialOrderEvent) -> EventPreview {
+    EventPreview::Order(OrderPreview {
         kind: format!("order.{}", event.milestone.name()),
         id: event.order.id().map(str::to_owned),
         occurred_at: event.occurred_at,
@@ -184,6 +206,6 @@ fn part(event: &PartialEvent) -> EventShown {
     })
 }
 
-fn record(because: &NothingBecause) -> String {
+fn format_skip_reason(because: &SkipReason) -> String {
     format!("{}: {because}", because.code())
 }

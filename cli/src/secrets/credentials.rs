@@ -1,38 +1,38 @@
 //! Credentials of CRMs and addresses of targets: whether they have the form that those give them.
 
 use serde_json::Value;
-use shared::check::{Severity, public_address};
+use tellonce_core::check::{Severity, parse_public_address};
 
-use super::Problem;
+use super::SecretProblem;
 
 /// What a Zoho client needs to get an access token:
 /// <https://www.zoho.com/crm/developer/docs/api/v8/refresh.html>.
-const ZOHO: [&str; 3] = ["client_id", "client_secret", "refresh_token"];
+const ZOHO_MEMBERS: [&str; 3] = ["client_id", "client_secret", "refresh_token"];
 /// What a service account needs to sign for one:
 /// <https://developers.google.com/identity/protocols/oauth2/service-account>.
-const SERVICE_ACCOUNT: [&str; 2] = ["client_email", "private_key"];
+const SERVICE_ACCOUNT_MEMBERS: [&str; 2] = ["client_email", "private_key"];
 /// Where Slack takes an incoming webhook's messages: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
-const SLACK: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
+const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 /// Where workflows are started from outside. Microsoft publishes no list; these are the ends of the addresses that it gives out.
-const WORKFLOWS: [&str; 2] = [".environment.api.powerplatform.com", ".logic.azure.com"];
+const TEAMS_HOST_SUFFIXES: [&str; 2] = [".environment.api.powerplatform.com", ".logic.azure.com"];
 
 /// A JSON object in which each of these is a text with something in it.
-fn object(value: &str, members: &[&str]) -> Option<serde_json::Map<String, Value>> {
+fn parse_object_with(value: &str, members: &[&str]) -> Option<serde_json::Map<String, Value>> {
     let Ok(Value::Object(object)) = serde_json::from_str(value) else { return None };
     let there = |member: &&str| object.get(*member).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty());
     members.iter().all(there).then_some(object)
 }
 
-pub(super) fn zoho(value: &str) -> Option<Problem> {
-    object(value, &ZOHO).is_none().then_some((
+pub(super) fn check_zoho_client(value: &str) -> Option<SecretProblem> {
+    parse_object_with(value, &ZOHO_MEMBERS).is_none().then_some((
         Severity::Error,
         "is not a JSON object with client_id, client_secret and refresh_token",
         "write {\"client_id\": \"…\", \"client_secret\": \"…\", \"refresh_token\": \"…\"} as one text",
     ))
 }
 
-pub(super) fn service_account(value: &str) -> Option<Problem> {
-    let Some(key) = object(value, &SERVICE_ACCOUNT) else {
+pub(super) fn check_service_account(value: &str) -> Option<SecretProblem> {
+    let Some(key) = parse_object_with(value, &SERVICE_ACCOUNT_MEMBERS) else {
         return Some((
             Severity::Error,
             "is not a service account's JSON key: client_email or private_key is missing",
@@ -48,10 +48,10 @@ pub(super) fn service_account(value: &str) -> Option<Problem> {
     ))
 }
 
-pub(super) fn slack(value: &str) -> Option<Problem> {
+pub(super) fn check_slack_address(value: &str) -> Option<SecretProblem> {
     let remedy = "copy the address from the Slack app, Incoming Webhooks: https://hooks.slack.com/services/…";
-    match public_address(value) {
-        Ok(url) if !url.host_str().is_some_and(|host| SLACK.contains(&host)) => {
+    match parse_public_address(value) {
+        Ok(url) if !url.host_str().is_some_and(|host| SLACK_HOSTS.contains(&host)) => {
             Some((Severity::Error, "is no address of Slack's: customers' words would go to somebody else", remedy))
         }
         Ok(url) if url.path().starts_with("/services/") && url.port().is_none() => None,
@@ -60,9 +60,9 @@ pub(super) fn slack(value: &str) -> Option<Problem> {
     }
 }
 
-pub(super) fn teams(value: &str) -> Option<Problem> {
+pub(super) fn check_teams_address(value: &str) -> Option<SecretProblem> {
     let remedy = "copy the whole address from the workflow's first step in Teams, Workflows";
-    let Ok(url) = public_address(value) else {
+    let Ok(url) = parse_public_address(value) else {
         return Some((Severity::Error, "is not an https address on the internet", remedy));
     };
     let host = url.host_str().unwrap_or_default();
@@ -73,7 +73,7 @@ pub(super) fn teams(value: &str) -> Option<Problem> {
     if !url.query_pairs().any(|(name, value)| name == "sig" && !value.is_empty()) {
         return Some((Severity::Error, "has no sig=… in it, which proves to the workflow that we may call", remedy));
     }
-    let known = url.port().is_none() && WORKFLOWS.iter().any(|end| host.ends_with(end));
+    let known = url.port().is_none() && TEAMS_HOST_SUFFIXES.iter().any(|end| host.ends_with(end));
     let what = "is no address of Microsoft's workflows: customers' words would go to somebody else";
     (!known).then_some((Severity::Error, what, remedy))
 }
@@ -82,16 +82,19 @@ pub(super) fn teams(value: &str) -> Option<Problem> {
 mod tests {
     use super::*;
 
-    fn says(problem: Option<Problem>) -> &'static str {
+    fn problem_text(problem: Option<SecretProblem>) -> &'static str {
         problem.map_or("fine", |(_, what, _)| what)
     }
 
     #[test]
     fn a_zoho_client_is_three_texts() {
         let whole = r#"{"client_id": "1000.A", "client_secret": "b", "refresh_token": "1000.c", "more": 1}"#;
-        assert_eq!(says(zoho(whole)), "fine");
+        assert_eq!(problem_text(check_zoho_client(whole)), "fine");
         for part in ["1000.c", "{}", "[]", r#"{"client_id": "a", "client_secret": " ", "refresh_token": "c"}"#] {
-            assert!(says(zoho(part)).contains("client_id, client_secret and refresh_token"), "{part}");
+            assert!(
+                problem_text(check_zoho_client(part)).contains("client_id, client_secret and refresh_token"),
+                "{part}"
+            );
         }
     }
 
@@ -99,31 +102,45 @@ mod tests {
     fn a_service_account_is_its_whole_key() {
         let key = |pem: &str| serde_json::json!({ "client_email": "a@b.iam", "private_key": pem }).to_string();
         let pem = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n";
-        assert_eq!(says(service_account(&key(pem))), "fine");
-        assert!(says(service_account(&key("MIIE"))).contains("not one in PEM"));
-        assert!(says(service_account(&key("-----BEGIN PRIVATE KEY-----"))).contains("not one in PEM"));
+        assert_eq!(problem_text(check_service_account(&key(pem))), "fine");
+        assert!(problem_text(check_service_account(&key("MIIE"))).contains("not one in PEM"));
+        assert!(problem_text(check_service_account(&key("-----BEGIN PRIVATE KEY-----"))).contains("not one in PEM"));
         for part in [pem, "{}", r#"{"client_email": "a@b.iam"}"#] {
-            assert!(says(service_account(part)).contains("is missing"), "{part}");
+            assert!(problem_text(check_service_account(part)).contains("is missing"), "{part}");
         }
     }
 
     #[test]
-    fn slack_is_called_at_slack() {
-        assert_eq!(says(slack("https://hooks.slack.com/services/T0/B0/x")), "fine");
-        assert!(says(slack("https://hooks.slack.com/triggers/T0/1/x")).contains("not the address of an incoming"));
-        assert!(says(slack("https://hooks.slack.com.evil.example/services/x")).contains("somebody else"));
-        assert!(says(slack("http://hooks.slack.com/services/x")).contains("not an https address"));
+    fn a_slack_address_is_on_a_slack_host() {
+        assert_eq!(problem_text(check_slack_address("https://hooks.slack.com/services/T0/B0/x")), "fine");
+        assert!(
+            problem_text(check_slack_address("https://hooks.slack.com/triggers/T0/1/x"))
+                .contains("not the address of an incoming")
+        );
+        assert!(
+            problem_text(check_slack_address("https://hooks.slack.com.evil.example/services/x"))
+                .contains("somebody else")
+        );
+        assert!(
+            problem_text(check_slack_address("http://hooks.slack.com/services/x")).contains("not an https address")
+        );
     }
 
     #[test]
-    fn teams_is_called_at_a_workflow() {
+    fn a_teams_address_belongs_to_a_workflow() {
         let path = "/workflows/1/triggers/manual/paths/invoke?api-version=1&sp=x&sv=1.0&sig=abc";
         for host in ["prod-01.westeurope.logic.azure.com:443", "default1.2.environment.api.powerplatform.com"] {
-            assert_eq!(says(teams(&format!("https://{host}{path}"))), "fine");
+            assert_eq!(problem_text(check_teams_address(&format!("https://{host}{path}"))), "fine");
         }
-        assert!(says(teams("https://prod-01.westeurope.logic.azure.com/workflows/1?sp=x")).contains("no sig="));
-        assert!(says(teams("https://acme.webhook.office.com/webhookb2/x?sig=1")).contains("switched those off"));
-        assert!(says(teams("https://flows.example/x?sig=1")).contains("somebody else"));
-        assert!(says(teams("x")).contains("not an https address"));
+        assert!(
+            problem_text(check_teams_address("https://prod-01.westeurope.logic.azure.com/workflows/1?sp=x"))
+                .contains("no sig=")
+        );
+        assert!(
+            problem_text(check_teams_address("https://acme.webhook.office.com/webhookb2/x?sig=1"))
+                .contains("switched those off")
+        );
+        assert!(problem_text(check_teams_address("https://flows.example/x?sig=1")).contains("somebody else"));
+        assert!(problem_text(check_teams_address("x")).contains("not an https address"));
     }
 }

@@ -4,36 +4,36 @@
 //! alone. No value is ever printed.
 
 mod credentials;
-mod needed;
+mod needed_secrets;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
-use shared::{
+use tellonce_core::{
     check::{Finding, Severity},
     client_config::{CalendarKind, ClientConfig},
     secret::Secret,
 };
 
-use needed::Use;
-pub(crate) use needed::{Needed, needed};
+use needed_secrets::SecretPurpose;
+pub(crate) use needed_secrets::{NeededSecret, list_needed_secrets};
 
 /// Shorter webhook secrets can be guessed.
-const SHORTEST: usize = 16;
+const MIN_SECRET_LENGTH: usize = 16;
 /// The same for one that stands in an address, which is all that guards it.
-const SHORTEST_IN_PATH: usize = 32;
+const MIN_PATH_SECRET_LENGTH: usize = 32;
 /// What the Standard Webhooks specification asks of a key, in bytes.
-const STANDARD_WEBHOOKS_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+const STANDARD_WEBHOOKS_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A secret's values, the current one first.
-type Versions = Vec<Secret>;
+type SecretVersions = Vec<Secret>;
 
 /// A file of secrets.
 pub(crate) struct SecretsFile {
     text: String,
-    values: BTreeMap<String, Versions>,
+    values: BTreeMap<String, SecretVersions>,
 }
 
 impl SecretsFile {
@@ -42,7 +42,7 @@ impl SecretsFile {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("the secrets file {} cannot be read; choose one with --secrets FILE", path.display())
         })?;
-        let values = parse(&text).with_context(|| format!("in the secrets file {}", path.display()))?;
+        let values = parse_secrets(&text).with_context(|| format!("in the secrets file {}", path.display()))?;
         Ok(Self { text, values })
     }
 
@@ -52,12 +52,12 @@ impl SecretsFile {
     }
 
     /// The current value of a secret, if it is there and can be what this client needs it for.
-    pub(crate) fn usable(&self, config: &ClientConfig, name: &str) -> anyhow::Result<&Secret> {
-        let needed = needed(config).into_iter().find(|needed| needed.name == name);
+    pub(crate) fn find_usable(&self, config: &ClientConfig, name: &str) -> anyhow::Result<&Secret> {
+        let needed = list_needed_secrets(config).into_iter().find(|needed| needed.name == name);
         let needed = needed.with_context(|| format!("this client needs no secret `{name}`"))?;
         let value = self.values(name).and_then(<[Secret]>::first);
-        let value = value.with_context(|| format!("`{name}` is missing; add it: {}", needed.what))?;
-        match problem(needed.its_use, value.expose()) {
+        let value = value.with_context(|| format!("`{name}` is missing; add it: {}", needed.description))?;
+        match find_problem(needed.purpose, value.expose()) {
             Some((Severity::Error, what, remedy)) => bail!("`{name}` {what}; {remedy}"),
             Some((Severity::Warning, ..)) | None => Ok(value),
         }
@@ -67,24 +67,24 @@ impl SecretsFile {
     pub(crate) fn check(&self, config: &ClientConfig) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut add = |severity, line, what: String, remedy: &str| {
-            findings.push(Finding { severity, line, what, remedy: remedy.to_owned() });
+            findings.push(Finding { severity, line, problem: what, remedy: remedy.to_owned() });
         };
-        let needed = needed(config);
-        for Needed { name, what, its_use } in &needed {
+        let needed = list_needed_secrets(config);
+        for NeededSecret { name, description: what, purpose: its_use } in &needed {
             let line = self.line_of(name);
             match self.values.get(name) {
-                None if *its_use == Use::StoreApi => {
+                None if *its_use == SecretPurpose::StoreApi => {
                     let what =
                         format!("`{name}` is missing: pickups and parcel scans of unknown orders are told to nobody");
                     add(Severity::Warning, 1, what, "add a token of the store's Admin API, if it reports either");
                 }
-                None if *its_use == Use::ContactApi => {
+                None if *its_use == SecretPurpose::ContactApi => {
                     let what = format!("`{name}` is missing: contacts that HubSpot only names are greeted by nobody");
                     add(Severity::Warning, 1, what, "add a private app's token, unless a workflow posts the contacts");
                 }
                 None => add(Severity::Error, 1, format!("`{name}` is missing"), &format!("add it: {what}")),
                 Some(versions) => {
-                    for problem in versions.iter().filter_map(|value| problem(*its_use, value.expose())) {
+                    for problem in versions.iter().filter_map(|value| find_problem(*its_use, value.expose())) {
                         add(problem.0, line, format!("`{name}` {}", problem.1), problem.2);
                     }
                 }
@@ -97,7 +97,7 @@ impl SecretsFile {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, versions) in &self.values {
             let Some(value) = versions.first().map(Secret::expose).filter(|value| !value.is_empty()) else { continue };
-            if let Some(twin) = seen.insert(value, name).filter(|twin| !is_one_key(config, [name, twin])) {
+            if let Some(twin) = seen.insert(value, name).filter(|twin| !share_one_key(config, [name, twin])) {
                 let of_lines = [&name[..], twin].iter().all(|name| name.contains("/lines/"));
                 let severity = if of_lines { Severity::Error } else { Severity::Warning };
                 let remedy = "give each its own: one that leaks must not open another";
@@ -116,20 +116,20 @@ impl SecretsFile {
 }
 
 /// Whether two secrets hold one key by right: Acuity signs with the key that its API takes.
-fn is_one_key(config: &ClientConfig, pair: [&str; 2]) -> bool {
+fn share_one_key(config: &ClientConfig, pair: [&str; 2]) -> bool {
     let acuity = config.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Acuity { .. }));
     acuity
-        .map(|(name, _)| [config.webhook_secret(name), config.calendar_secret(name)])
+        .map(|(name, _)| [config.webhook_secret_name(name), config.calendar_secret_name(name)])
         .any(|both| both.iter().all(|name| pair.contains(&name.as_str())))
 }
 
 /// Errors name a secret but never show its value.
-fn parse(text: &str) -> anyhow::Result<BTreeMap<String, Versions>> {
+fn parse_secrets(text: &str) -> anyhow::Result<BTreeMap<String, SecretVersions>> {
     // The parser's own message may quote a value: only the place goes on.
     let file: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|error| {
         anyhow::anyhow!("it is not a JSON object (line {}, column {})", error.line(), error.column())
     })?;
-    let versions = |name: &str, value: &Value| -> anyhow::Result<Versions> {
+    let versions = |name: &str, value: &Value| -> anyhow::Result<SecretVersions> {
         let text = |value: &Value| value.as_str().map(Secret::new);
         let found = match value {
             Value::String(_) => vec![text(value)],
@@ -139,68 +139,74 @@ fn parse(text: &str) -> anyhow::Result<BTreeMap<String, Versions>> {
             }
             _ => vec![None],
         };
-        let found: Option<Versions> = found.into_iter().collect();
+        let found: Option<SecretVersions> = found.into_iter().collect();
         found.with_context(|| format!("`{name}` should be \"value\" or {{\"current\": \"…\", \"previous\": \"…\"}}"))
     };
     file.iter().map(|(name, value)| Ok((name.clone(), versions(name, value)?))).collect()
 }
 
 /// How bad something is, what is wrong with a value, and what to do. Never the value.
-type Problem = (Severity, &'static str, &'static str);
+type SecretProblem = (Severity, &'static str, &'static str);
 
 /// Why a value cannot do what it is for.
-fn problem(its_use: Use, value: &str) -> Option<Problem> {
+fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
     match its_use {
-        Use::Line if !value.starts_with("ezw_line_") => Some((
+        SecretPurpose::LineToken if !value.starts_with("ezw_line_") => Some((
             Severity::Error,
             "is no line token: those begin with ezw_line_",
             "make one for this line in EZWhatsApp; a workspace login is not for servers",
         )),
-        Use::StandardWebhooks => standard_webhooks(value),
-        Use::Webhook if value.len() < SHORTEST => Some((
+        SecretPurpose::StandardWebhooks => check_standard_webhooks_key(value),
+        SecretPurpose::WebhookSecret if value.len() < MIN_SECRET_LENGTH => Some((
             Severity::Error,
             "is so short that it could be guessed",
             "use at least 16 characters; 32 random ones are good: openssl rand -hex 32",
         )),
-        Use::Path if value.len() < SHORTEST_IN_PATH => Some((
+        SecretPurpose::PathSecret if value.len() < MIN_PATH_SECRET_LENGTH => Some((
             Severity::Error,
             "is so short for an address that it could be guessed",
             "use at least 32 characters: openssl rand -hex 32",
         )),
-        Use::Path if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) => Some((
-            Severity::Error,
-            "has characters in it that an address cannot hold as they are",
-            "use letters, digits, - and _ alone: openssl rand -hex 32",
-        )),
-        Use::StoreApi if value.trim().is_empty() => {
+        SecretPurpose::PathSecret
+            if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) =>
+        {
+            Some((
+                Severity::Error,
+                "has characters in it that an address cannot hold as they are",
+                "use letters, digits, - and _ alone: openssl rand -hex 32",
+            ))
+        }
+        SecretPurpose::StoreApi if value.trim().is_empty() => {
             Some((Severity::Error, "is empty", "add a token of the store's Admin API, or remove it"))
         }
-        Use::CalendarApi | Use::LeadApi | Use::ContactApi | Use::CrmToken if value.trim().is_empty() => {
+        SecretPurpose::CalendarApi | SecretPurpose::LeadApi | SecretPurpose::ContactApi | SecretPurpose::CrmToken
+            if value.trim().is_empty() =>
+        {
             Some((Severity::Error, "is empty", "add the key or token that `tellonce check` describes"))
         }
-        Use::FeedAddress if !is_feed_address(value) => Some((
+        SecretPurpose::FeedAddress if !is_feed_address(value) => Some((
             Severity::Error,
             "is not the https address of a feed",
             "copy the address that ends in .ics or begins with webcal://, and write https:// for webcal://",
         )),
-        Use::CrmToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Some((
+        SecretPurpose::CrmToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Some((
             Severity::Error,
             "is no token: a header cannot carry it",
             "copy it again, without spaces or line breaks in it",
         )),
-        Use::Zoho => credentials::zoho(value),
-        Use::ServiceAccount => credentials::service_account(value),
-        Use::SlackAddress => credentials::slack(value),
-        Use::TeamsAddress => credentials::teams(value),
-        Use::Line
-        | Use::Webhook
-        | Use::Path
-        | Use::StoreApi
-        | Use::CalendarApi
-        | Use::FeedAddress
-        | Use::LeadApi
-        | Use::ContactApi
-        | Use::CrmToken => None,
+        SecretPurpose::ZohoClient => credentials::check_zoho_client(value),
+        SecretPurpose::ServiceAccount => credentials::check_service_account(value),
+        SecretPurpose::SlackAddress => credentials::check_slack_address(value),
+        SecretPurpose::TeamsAddress => credentials::check_teams_address(value),
+        SecretPurpose::LineToken
+        | SecretPurpose::WebhookSecret
+        | SecretPurpose::PathSecret
+        | SecretPurpose::StoreApi
+        | SecretPurpose::CalendarApi
+        | SecretPurpose::FeedAddress
+        | SecretPurpose::LeadApi
+        | SecretPurpose::ContactApi
+        | SecretPurpose::CrmToken => None,
     }
 }
 
@@ -208,12 +214,14 @@ fn is_feed_address(value: &str) -> bool {
     value.parse::<http::Uri>().is_ok_and(|address| address.scheme_str() == Some("https") && address.host().is_some())
 }
 
-fn standard_webhooks(value: &str) -> Option<Problem> {
+fn check_standard_webhooks_key(value: &str) -> Option<SecretProblem> {
     let remedy = "copy it whole from the sender, or make one: echo \"whsec_$(openssl rand -base64 32)\"";
     match BASE64.decode(value.strip_prefix("whsec_").unwrap_or(value)) {
         Err(_) => Some((Severity::Error, "is not whsec_ and base64, so no signature can be right", remedy)),
-        Ok(key) if key.len() < SHORTEST => Some((Severity::Error, "holds a key that is too short to be used", remedy)),
-        Ok(key) if !STANDARD_WEBHOOKS_BYTES.contains(&key.len()) => {
+        Ok(key) if key.len() < MIN_SECRET_LENGTH => {
+            Some((Severity::Error, "holds a key that is too short to be used", remedy))
+        }
+        Ok(key) if !STANDARD_WEBHOOKS_KEY_BYTES.contains(&key.len()) => {
             Some((Severity::Warning, "holds a key that is not of 24 to 64 bytes, as Standard Webhooks asks", remedy))
         }
         Ok(_) => None,
@@ -224,76 +232,89 @@ fn standard_webhooks(value: &str) -> Option<Problem> {
 mod tests {
     use super::*;
 
-    const CLIENT: &str = include_str!("../../../clients/demo/client.toml");
-    const DEMO: &str = include_str!("../../../clients/demo/secrets.json");
+    const DEMO_CLIENT: &str = include_str!("../../../clients/demo/client.toml");
+    const DEMO_SECRETS: &str = include_str!("../../../clients/demo/secrets.json");
 
-    fn found(text: &str) -> Vec<String> {
-        found_for(CLIENT, text)
+    fn check_demo_secrets(text: &str) -> Vec<String> {
+        check_secrets(DEMO_CLIENT, text)
     }
 
-    fn found_for(client: &str, text: &str) -> Vec<String> {
-        let file = SecretsFile { text: text.to_owned(), values: parse(text).unwrap() };
+    fn check_secrets(client: &str, text: &str) -> Vec<String> {
+        let file = SecretsFile { text: text.to_owned(), values: parse_secrets(text).unwrap() };
         let config = ClientConfig::parse(client).unwrap();
         let show = |finding: Finding| {
             assert!(!format!("{finding:?}").contains("hunter"), "a value is shown: {finding:?}");
-            format!("{}: {:?} {}", finding.line, finding.severity, finding.what)
+            format!("{}: {:?} {}", finding.line, finding.severity, finding.problem)
         };
         file.check(&config).into_iter().map(show).collect()
     }
 
-    fn after(from: &str, to: &str) -> Vec<String> {
-        assert!(DEMO.contains(from), "{from}");
-        found(&DEMO.replacen(from, to, 1))
+    fn check_changed_demo(from: &str, to: &str) -> Vec<String> {
+        assert!(DEMO_SECRETS.contains(from), "{from}");
+        check_demo_secrets(&DEMO_SECRETS.replacen(from, to, 1))
     }
 
     #[test]
     fn the_demo_has_every_secret() {
-        assert_eq!(found(DEMO), Vec::<String>::new());
+        assert_eq!(check_demo_secrets(DEMO_SECRETS), Vec::<String>::new());
     }
 
     #[test]
-    fn what_is_missing_or_unused_is_seen() {
+    fn missing_and_unused_secrets_are_reported() {
         assert_eq!(
-            after("webhooks/zap", "webhooks/zapp"),
+            check_changed_demo("webhooks/zap", "webhooks/zapp"),
             [
                 "1: Error `tellonce/demo/webhooks/zap` is missing",
                 "19: Warning nobody reads `tellonce/demo/webhooks/zapp`"
             ]
         );
-        assert!(after("stores/shop", "stores/old")[0].starts_with("1: Warning `tellonce/demo/stores/shop` is missing"));
-    }
-
-    #[test]
-    fn values_that_cannot_work_are_seen_and_not_shown() {
         assert!(
-            after("ezw_line_demo", "eyJhunter2")[0].starts_with("5: Error `tellonce/demo/lines/main` is no line token")
+            check_changed_demo("stores/shop", "stores/old")[0]
+                .starts_with("1: Warning `tellonce/demo/stores/shop` is missing")
         );
-        assert!(after("test-static-header-token-1", "hunter2")[0].contains("guessed"));
-        assert!(after("whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1z", "whsec_hunter!")[0].contains("not whsec_ and base64"));
-        let old = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtb2xkLXNlY3JldC0wMDA=";
-        assert!(after(old, "whsec_aHVudGVyMg==")[0].contains("too short"), "the previous value is looked at as well");
-        assert!(after(old, "whsec_aHVudGVyMmh1bnRlcjJodW50")[0].starts_with("10: Warning"));
     }
 
     #[test]
-    fn what_is_asked_of_a_booking_system_needs_a_key_or_an_address() {
-        let missing = after("calendars/salon", "calendars/saloon");
+    fn invalid_values_are_reported_and_not_shown() {
+        assert!(
+            check_changed_demo("ezw_line_demo", "eyJhunter2")[0]
+                .starts_with("5: Error `tellonce/demo/lines/main` is no line token")
+        );
+        assert!(check_changed_demo("test-static-header-token-1", "hunter2")[0].contains("guessed"));
+        assert!(
+            check_changed_demo("whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1z", "whsec_hunter!")[0]
+                .contains("not whsec_ and base64")
+        );
+        let old = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtb2xkLXNlY3JldC0wMDA=";
+        assert!(
+            check_changed_demo(old, "whsec_aHVudGVyMg==")[0].contains("too short"),
+            "the previous value is looked at as well"
+        );
+        assert!(check_changed_demo(old, "whsec_aHVudGVyMmh1bnRlcjJodW50")[0].starts_with("10: Warning"));
+    }
+
+    #[test]
+    fn lookups_in_a_booking_system_need_a_key_or_an_address() {
+        let missing = check_changed_demo("calendars/salon", "calendars/saloon");
         assert!(missing[0].starts_with("1: Error `tellonce/demo/calendars/salon` is missing"), "{missing:?}");
-        assert!(after("demo-square-token", " ")[0].contains("`tellonce/demo/calendars/salon` is empty"));
+        assert!(check_changed_demo("demo-square-token", " ")[0].contains("`tellonce/demo/calendars/salon` is empty"));
         for address in
             ["webcal://calendar.example.com/hunter.ics", "http://hunter.example/a.ics", "hunter2", "https://hunter 2/"]
         {
-            let found = after("https://calendar.example.com/diary.ics", address);
+            let found = check_changed_demo("https://calendar.example.com/diary.ics", address);
             assert!(
                 found[0].starts_with("2: Error `tellonce/demo/calendars/diary` is not the https address"),
                 "{found:?}"
             );
         }
-        assert!(after("test-calcom-secret-1", "hunter2")[0].contains("`tellonce/demo/webhooks/clinic` is so short"));
+        assert!(
+            check_changed_demo("test-calcom-secret-1", "hunter2")[0]
+                .contains("`tellonce/demo/webhooks/clinic` is so short")
+        );
     }
 
     /// A client with these forms and nothing else that posts.
-    fn forms(forms: &[(&str, &str)]) -> String {
+    fn client_with_forms(forms: &[(&str, &str)]) -> String {
         let start = "client = \"f\"\nname = \"F\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\nlanguages = [\"en\"]\n\
                      [lines.main]\nline_id = \"line_f\"\n";
         let form = |(name, settings): &(&str, &str)| {
@@ -306,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn every_form_needs_what_proves_it_and_some_what_reads_their_leads() {
-        let client = forms(&[
+    fn every_form_needs_a_webhook_secret_and_some_a_token_to_read_leads() {
+        let client = client_with_forms(&[
             ("ads", "kind = \"google-ads\""),
             ("crm", "kind = \"hubspot\"\nnotification_url = \"https://x.example/leads/crm\""),
             ("meta", "kind = \"meta\""),
@@ -315,7 +336,7 @@ mod tests {
             ("wp", "kind = \"elementor\""),
         ]);
         let config = ClientConfig::parse(&client).unwrap();
-        let names: Vec<String> = needed(&config).into_iter().map(|needed| needed.name).collect();
+        let names: Vec<String> = list_needed_secrets(&config).into_iter().map(|needed| needed.name).collect();
         let expected = [
             "lines/main",
             "webhooks/ads",
@@ -328,7 +349,7 @@ mod tests {
             "webhooks/wp",
         ];
         assert_eq!(names, expected.map(|name| format!("tellonce/f/{name}")));
-        let missing = found_for(&client, "{}");
+        let missing = check_secrets(&client, "{}");
         assert_eq!(missing.iter().filter(|found| found.contains("Error")).count(), 8, "{missing:?}");
         assert!(
             missing.contains(
@@ -341,11 +362,11 @@ mod tests {
 
     #[test]
     fn a_secret_in_an_address_is_long_and_needs_no_encoding() {
-        let client = forms(&[("jot", "kind = \"jotform\"")]);
+        let client = client_with_forms(&[("jot", "kind = \"jotform\"")]);
         let problems = |value: &str| {
             let secrets =
                 serde_json::json!({ "tellonce/f/lines/main": "ezw_line_f", "tellonce/f/webhooks/jot": value });
-            found_for(&client, &secrets.to_string())
+            check_secrets(&client, &secrets.to_string())
         };
         assert_eq!(problems("Zm9ybXMtb2YtdGhlLWh1bnRlcl8wMTIz"), Vec::<String>::new());
         assert!(problems("hunter2hunter2hunter2")[0].contains("is so short for an address"));
@@ -356,8 +377,8 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_a_form_is_checked_as_what_it_is() {
-        let client = forms(&[
+    fn the_secrets_of_a_form_are_checked_by_their_purpose() {
+        let client = client_with_forms(&[
             ("meta", "kind = \"meta\""),
             ("site", "kind = \"web\"\nverify = { scheme = \"standard-webhooks\" }"),
         ]);
@@ -368,8 +389,8 @@ mod tests {
             "tellonce/f/forms/meta": "a-page-token",
             "tellonce/f/webhooks/site": "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=",
         });
-        assert_eq!(found_for(&client, &good.to_string()), Vec::<String>::new());
-        for (name, value, says) in [
+        assert_eq!(check_secrets(&client, &good.to_string()), Vec::<String>::new());
+        for (name, value, problem) in [
             ("webhooks/meta", "hunter2", "is so short that it could be guessed"),
             ("webhooks/meta/verify", "hunter2", "is so short that it could be guessed"),
             ("forms/meta", " ", "is empty"),
@@ -377,9 +398,9 @@ mod tests {
         ] {
             let mut secrets = good.clone();
             secrets[format!("tellonce/f/{name}")] = value.into();
-            let found = found_for(&client, &secrets.to_string());
+            let found = check_secrets(&client, &secrets.to_string());
             assert!(
-                found.iter().any(|found| found.contains(&format!("`tellonce/f/{name}` {says}"))),
+                found.iter().any(|found| found.contains(&format!("`tellonce/f/{name}` {problem}"))),
                 "{name}: {found:?}"
             );
         }
@@ -405,9 +426,9 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
 "#;
 
     #[test]
-    fn what_a_line_tells_of_and_those_who_are_told_need_secrets_of_their_own() {
+    fn line_events_crms_and_targets_need_secrets_of_their_own() {
         let config = ClientConfig::parse(CONVERSATIONS).unwrap();
-        let names: Vec<String> = needed(&config).into_iter().map(|needed| needed.name).collect();
+        let names: Vec<String> = list_needed_secrets(&config).into_iter().map(|needed| needed.name).collect();
         let expected = [
             "lines/deaf",
             "lines/main",
@@ -431,8 +452,8 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
             "tellonce/c/targets/slack": "https://hooks.slack.com/services/T0/B0/x",
             "tellonce/c/targets/teams": "https://x.logic.azure.com/workflows/1?sig=x",
         });
-        assert_eq!(found_for(CONVERSATIONS, &good.to_string()), Vec::<String>::new());
-        for (name, value, says) in [
+        assert_eq!(check_secrets(CONVERSATIONS, &good.to_string()), Vec::<String>::new());
+        for (name, value, problem) in [
             ("webhooks/main/line", "hunter2hunter2", "is so short for an address"),
             ("crms/hub", " ", "is empty"),
             ("crms/hub", "pat hunter2", "is no token"),
@@ -444,34 +465,34 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
         ] {
             let mut secrets = good.clone();
             secrets[format!("tellonce/c/{name}")] = value.into();
-            let found = found_for(CONVERSATIONS, &secrets.to_string());
-            let expected = format!("`tellonce/c/{name}` {says}");
+            let found = check_secrets(CONVERSATIONS, &secrets.to_string());
+            let expected = format!("`tellonce/c/{name}` {problem}");
             assert!(found.len() == 1 && found[0].contains(&expected), "{name}: {found:?}");
         }
     }
 
     #[test]
-    fn a_secret_is_usable_only_if_it_can_be_what_it_is_for() {
+    fn a_secret_is_usable_only_if_it_fits_its_purpose() {
         let config = ClientConfig::parse(CONVERSATIONS).unwrap();
         let text = r#"{"tellonce/c/lines/main": "eyJhunter2", "tellonce/c/lines/deaf": {"current": "ezw_line_d", "previous": "x"}}"#;
-        let file = SecretsFile { text: text.to_owned(), values: parse(text).unwrap() };
-        assert_eq!(file.usable(&config, "tellonce/c/lines/deaf").unwrap().expose(), "ezw_line_d");
-        for (name, says) in [
+        let file = SecretsFile { text: text.to_owned(), values: parse_secrets(text).unwrap() };
+        assert_eq!(file.find_usable(&config, "tellonce/c/lines/deaf").unwrap().expose(), "ezw_line_d");
+        for (name, problem) in [
             ("lines/main", "is no line token"),
             ("webhooks/main/line", "is missing; add it: `main`: a long random value"),
             ("crms/nobody", "this client needs no secret"),
         ] {
-            let error = format!("{:#}", file.usable(&config, &format!("tellonce/c/{name}")).unwrap_err());
-            assert!(error.contains(says) && !error.contains("hunter2"), "{error}");
+            let error = format!("{:#}", file.find_usable(&config, &format!("tellonce/c/{name}")).unwrap_err());
+            assert!(error.contains(problem) && !error.contains("hunter2"), "{error}");
         }
     }
 
     #[test]
-    fn one_value_for_two_is_seen() {
-        let same = after("test-static-header-token-1", "test-shopify-client-secret-1");
+    fn one_value_for_two_secrets_is_reported() {
+        let same = check_changed_demo("test-static-header-token-1", "test-shopify-client-secret-1");
         assert!(same[0].contains("has the same value as `tellonce/demo/webhooks/shop`"), "{same:?}");
         // Acuity signs with the key that its API takes, and nobody else may have it.
-        let acuity = after("test-calcom-secret-1", "test-acuity-api-key-1");
+        let acuity = check_changed_demo("test-calcom-secret-1", "test-acuity-api-key-1");
         assert!(acuity.iter().any(|found| found.contains("has the same value as")), "{acuity:?}");
     }
 
@@ -480,7 +501,7 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
         for text in
             ["hunter2", "[\"hunter2\"]", "{\"a\": 1}", "{\"a\": {\"current\": 1}}", "{\"a\": {\"previous\": \"b\"}}"]
         {
-            let error = format!("{:#}", parse(text).unwrap_err());
+            let error = format!("{:#}", parse_secrets(text).unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

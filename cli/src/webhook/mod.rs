@@ -1,14 +1,14 @@
-//! `tellonce webhook register`: tells EZWhatsApp where to report what happens on a line.
+//! `run_tellonce webhook register`: tells EZWhatsApp where to report what happens on a line.
 //!
-//! The cast: [`Arguments`] say which line and where; [`call`] makes the one call; [`kept`] writes down, before it, that it is made.
+//! The cast: [`Arguments`] say which line and where; [`registration_api`] makes the one call; [`kept`] writes down, before it, that it is made.
 //! Token and path secret come from one file of secrets and are shown nowhere: neither is ever an argument, which stays in the
 //! shell's history.
 //!
 //! What EZWhatsApp does with a second webhook for one address is not published, so nothing here is ever tried twice by itself: who
 //! does not know what became of a call is told to look first.
 
-mod call;
-mod kept;
+mod registration_api;
+mod registration_log;
 
 use std::{
     fmt::Write as _,
@@ -19,23 +19,23 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use jiff::Timestamp;
-use shared::{check::public_address, client_config::ClientConfig, clock::Clock, cold_start};
+use tellonce_core::{bootstrap, check::parse_public_address, client_config::ClientConfig, clock::Clock};
 use url::{Host, Url};
 
-use crate::{Said, preview::configuration, secrets::SecretsFile};
-use call::{CallError, Registration, Webhook};
-use kept::{Entry, Kept, Outcome};
+use crate::{CommandOutput, preview::load_config, secrets::SecretsFile};
+use registration_api::{RegistrationError, RegistrationRequest, WebhookRegistration};
+use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
 /// What to do with webhooks.
 #[derive(clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum WebhookCommand {
     /// Registers the address of a line's events at EZWhatsApp, once. Shows what it will do, and asks.
-    Register(Arguments),
+    Register(WebhookArguments),
 }
 
 /// What to register.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WebhookArguments {
     /// The client's folder, e.g. clients/demo.
     #[arg(long, value_name = "DIR")]
     client: PathBuf,
@@ -61,67 +61,73 @@ pub(crate) struct Arguments {
 }
 
 /// Runs a command.
-pub(crate) fn run(command: &Command) -> anyhow::Result<Said> {
+pub(crate) fn run_command(command: &WebhookCommand) -> anyhow::Result<CommandOutput> {
     match command {
-        Command::Register(arguments) => register(arguments, Clock::default().now()),
+        WebhookCommand::Register(arguments) => register_line(arguments, Clock::default().now()),
     }
 }
 
-fn register(arguments: &Arguments, now: Timestamp) -> anyhow::Result<Said> {
-    let config = configuration(&arguments.client)?;
-    let line_id = listening(&config, &arguments.line)?;
-    let address = address(&arguments.url)?;
-    let endpoint = endpoint(&arguments.base_url)?;
+fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result<CommandOutput> {
+    let config = load_config(&arguments.client)?;
+    let line_id = find_event_line(&config, &arguments.line)?;
+    let address = parse_stack_url(&arguments.url)?;
+    let endpoint = registration_endpoint(&arguments.base_url)?;
     let file = arguments.secrets.clone().unwrap_or_else(|| arguments.client.join("secrets.json"));
     let secrets = SecretsFile::read(&file)?;
-    let (token_name, secret_name) = (config.line_secret(&arguments.line), config.line_webhook_secret(&arguments.line));
+    let (token_name, secret_name) =
+        (config.line_secret_name(&arguments.line), config.line_webhook_secret_name(&arguments.line));
     let in_file = || format!("in the secrets file {}", file.display());
-    let token = secrets.usable(&config, &token_name).with_context(in_file)?;
-    let secret = secrets.usable(&config, &secret_name).with_context(in_file)?;
-    let host = host(&address);
-    let mut kept = Kept::read(&arguments.client)?;
-    if let Some(entry) = kept.latest(&arguments.line, &host).filter(|_| !arguments.again) {
-        bail!(known(entry, &kept));
+    let token = secrets.find_usable(&config, &token_name).with_context(in_file)?;
+    let secret = secrets.find_usable(&config, &secret_name).with_context(in_file)?;
+    let host = format_host(&address);
+    let mut log = RegistrationLog::read(&arguments.client)?;
+    if let Some(entry) = log.latest_attempt(&arguments.line, &host).filter(|_| !arguments.again) {
+        bail!(describe_earlier_attempt(entry, &log));
     }
-    let shown = below(&address, &arguments.line, "…")?.to_string().replace("%E2%80%A6", "…");
+    let shown = line_events_url(&address, &arguments.line, "…")?.to_string().replace("%E2%80%A6", "…");
     let mut plan = String::new();
     writeln!(plan, "Registers the address of the line `{}` at EZWhatsApp, once.\n", arguments.line)?;
     writeln!(plan, "  POST {endpoint}")?;
     writeln!(plan, "  with the token in {token_name}, of the line {line_id}\n")?;
     writeln!(plan, "  targetUrl      {shown}   (… stands for {secret_name})")?;
-    writeln!(plan, "  events         {}", call::EVENTS.join(", "))?;
-    writeln!(plan, "  payloadFormat  {}", call::FORMAT)?;
+    writeln!(plan, "  events         {}", registration_api::WEBHOOK_EVENTS.join(", "))?;
+    writeln!(plan, "  payloadFormat  {}", registration_api::PAYLOAD_FORMAT)?;
     writeln!(plan, "  enabled        true")?;
     writeln!(plan, "  persistent     true\n")?;
-    Said::well(plan).aloud()?;
-    if !arguments.yes && !agreed()? {
-        return Ok(Said { text: "Nothing was done.\n".to_owned(), code: ExitCode::FAILURE });
+    CommandOutput::from_text(plan).print()?;
+    if !arguments.yes && !ask_at_terminal()? {
+        return Ok(CommandOutput { text: "Nothing was done.\n".to_owned(), code: ExitCode::FAILURE });
     }
     // Written down first: should we be stopped in the middle, the next run knows that somebody has to look.
-    kept.begin(&arguments.line, &host, now)?;
-    let target = below(&address, &arguments.line, secret.expose())?;
-    let http = cold_start::http_client()?;
+    log.begin_attempt(&arguments.line, &host, now)?;
+    let target = line_events_url(&address, &arguments.line, secret.expose())?;
+    let http = bootstrap::build_http_client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(call::register(&http, &endpoint, token, &Webhook::at(target.as_str()))) {
+    match runtime.block_on(registration_api::register_webhook(
+        &http,
+        &endpoint,
+        token,
+        &RegistrationRequest::for_url(target.as_str()),
+    )) {
         Ok(registration) => {
             let id = registration.id.as_deref();
-            kept.registered(id).with_context(|| {
-                format!("EZWhatsApp registered it ({}), and that could not be written down", named(id))
+            log.record_success(id).with_context(|| {
+                format!("EZWhatsApp registered it ({}), and that could not be written down", describe_id(id))
             })?;
-            Ok(Said::well(done(&registration, &kept)))
+            Ok(CommandOutput::from_text(describe_success(&registration, &log)))
         }
         Err(error) => {
             if !error.may_have_registered() {
-                kept.withdraw()?;
+                log.withdraw_attempt()?;
             }
-            let next = next(&error, &host, &token_name);
+            let next = suggest_next_step(&error, &host, &token_name);
             bail!("{:#}\n  → {next}", anyhow!(error))
         }
     }
 }
 
 /// The id of a line that takes events.
-fn listening<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c str> {
+fn find_event_line<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c str> {
     let known = || config.lines.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let line = config.lines.get(name).with_context(|| format!("there is no line `{name}`; known here: {}", known()))?;
     ensure!(
@@ -131,9 +137,9 @@ fn listening<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c str
     Ok(&line.line_id)
 }
 
-/// Where the stack is, without the `/lines/` that its output may end in.
-fn address(text: &str) -> anyhow::Result<Url> {
-    let mut url = public_address(text).map_err(|error| {
+/// Where the stack is, without the `/render_json_lines/` that its output may end in.
+fn parse_stack_url(text: &str) -> anyhow::Result<Url> {
+    let mut url = parse_public_address(text).map_err(|error| {
         anyhow!("--url cannot be registered: {error}. EZWhatsApp posts to the internet; take the address from the stack's outputs")
     })?;
     ensure!(
@@ -150,20 +156,20 @@ fn address(text: &str) -> anyhow::Result<Url> {
 }
 
 /// The address of a line's events.
-fn below(address: &Url, line: &str, secret: &str) -> anyhow::Result<Url> {
+fn line_events_url(address: &Url, line: &str, secret: &str) -> anyhow::Result<Url> {
     let mut url = address.clone();
     url.path_segments_mut().map_err(|()| anyhow!("--url has no path"))?.pop_if_empty().extend(["lines", line, secret]);
     Ok(url)
 }
 
 /// The host as it is written down, with its port if that is not the usual one.
-fn host(url: &Url) -> String {
+fn format_host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Where webhooks are made. A token goes over https alone, or stays on this machine.
-fn endpoint(base: &str) -> anyhow::Result<Url> {
+fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
     let url = Url::parse(base).ok().filter(Url::has_host).context("--base-url is no URL")?;
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -185,7 +191,7 @@ fn endpoint(base: &str) -> anyhow::Result<Url> {
 }
 
 /// Asks whoever sits at the terminal.
-fn agreed() -> anyhow::Result<bool> {
+fn ask_at_terminal() -> anyhow::Result<bool> {
     ensure!(
         std::io::stdin().is_terminal(),
         "there is no terminal to ask at: read what is shown above, and repeat it with --yes"
@@ -193,26 +199,29 @@ fn agreed() -> anyhow::Result<bool> {
     let mut screen = std::io::stderr();
     write!(screen, "Register it? [y/N] ")?;
     screen.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(is_yes(&answer))
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed)?;
+    Ok(is_yes(&typed))
 }
 
-fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+fn is_yes(typed: &str) -> bool {
+    matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// Why nothing is done about an address that was registered before, or may have been.
-fn known(Entry { line, host, at, outcome, id }: &Entry, kept: &Kept) -> String {
-    let file = kept.path().display();
+fn describe_earlier_attempt(
+    RegistrationAttempt { line, host, at, outcome, id }: &RegistrationAttempt,
+    log: &RegistrationLog,
+) -> String {
+    let file = log.path().display();
     match outcome {
-        Outcome::Registered => format!(
+        RegistrationOutcome::Registered => format!(
             "the line `{line}` was registered at {host} already, at {at} ({}; {file}). What EZWhatsApp does with two for one \
              address is not known. If its secret has changed, or the webhook was deleted: delete what is left of it in \
              EZWhatsApp's list of the line's webhooks, then repeat this with --again",
-            named(id.as_deref())
+            describe_id(id.as_deref())
         ),
-        Outcome::Unknown => format!(
+        RegistrationOutcome::Unknown => format!(
             "it is not known what became of the try at {at} to register the line `{line}` at {host} ({file}). Look into \
              EZWhatsApp's list of the line's webhooks. It is there: write its \"id\" and \"outcome\": \"registered\" into that \
              file. It is not: repeat this with --again"
@@ -220,38 +229,38 @@ fn known(Entry { line, host, at, outcome, id }: &Entry, kept: &Kept) -> String {
     }
 }
 
-fn named(id: Option<&str>) -> String {
+fn describe_id(id: Option<&str>) -> String {
     id.map_or_else(|| "its answer named no id".to_owned(), |id| format!("webhook {id}"))
 }
 
-fn done(Registration { id }: &Registration, kept: &Kept) -> String {
-    let file = kept.path().display();
-    let look = match id {
+fn describe_success(WebhookRegistration { id }: &WebhookRegistration, log: &RegistrationLog) -> String {
+    let file = log.path().display();
+    let lookup_hint = match id {
         Some(_) => "",
         None => "Look the id up in EZWhatsApp's list of the line's webhooks, and write it into that file.\n",
     };
     format!(
-        "Registered: {}. {file} says so, without anything secret: keep it in git.\n{look}\
+        "Registered: {}. {file} says so, without anything secret: keep it in git.\n{lookup_hint}\
          Now write to the line from a phone of your own, and see the message in the line's inbox.\n",
-        named(id.as_deref())
+        describe_id(id.as_deref())
     )
 }
 
 /// What to do about a call that failed.
-fn next(error: &CallError, host: &str, token_name: &str) -> String {
+fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) -> String {
     match error {
-        CallError::Refused { status: 400, .. } => format!(
+        RegistrationError::Refused { status: 400, .. } => format!(
             "nothing was registered. EZWhatsApp takes no address that is on an inner network: does {host} lead to the internet for \
              everybody? If it does, compare what is shown above with EZWhatsApp's help page on webhooks"
         ),
-        CallError::Refused { status: 401, .. } => format!(
+        RegistrationError::Refused { status: 401, .. } => format!(
             "nothing was registered. The token is not complete, was revoked, or its line is not active: look at the line in \
              EZWhatsApp, make a new token if need be, and store it as {token_name}"
         ),
-        CallError::Refused { status: 429, .. } => "nothing was registered. Wait a minute, and repeat it".to_owned(),
-        CallError::Refused { .. } => "nothing was registered. Is --base-url right?".to_owned(),
-        CallError::Unreachable(_) => "nothing was registered. Repeat it when EZWhatsApp can be reached".to_owned(),
-        CallError::Lost(_) | CallError::Trouble { .. } => {
+        RegistrationError::Refused { status: 429, .. } => "nothing was registered. Wait a minute, and repeat it".to_owned(),
+        RegistrationError::Refused { .. } => "nothing was registered. Is --base-url right?".to_owned(),
+        RegistrationError::Unreachable(_) => "nothing was registered. Repeat it when EZWhatsApp can be reached".to_owned(),
+        RegistrationError::NoResponse(_) | RegistrationError::ServerError { .. } => {
             "it may be registered, or not. Look into EZWhatsApp's list of the line's webhooks before anything else; if it is not \
              there, repeat this with --again"
                 .to_owned()
@@ -264,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stands_below_the_address_of_the_stack_however_that_is_written() {
+    fn the_url_of_a_line_is_below_every_spelling_of_the_stack_url() {
         for (given, full) in [
             ("https://api.example.com", "https://api.example.com/lines/main/s3cret"),
             ("https://api.example.com/", "https://api.example.com/lines/main/s3cret"),
@@ -272,26 +281,32 @@ mod tests {
             ("https://api.example.com/lines/", "https://api.example.com/lines/main/s3cret"),
             ("https://api.example.com:8443/prod/", "https://api.example.com:8443/prod/lines/main/s3cret"),
         ] {
-            assert_eq!(below(&address(given).unwrap(), "main", "s3cret").unwrap().as_str(), full);
+            assert_eq!(line_events_url(&parse_stack_url(given).unwrap(), "main", "s3cret").unwrap().as_str(), full);
         }
-        assert_eq!(host(&address("https://api.example.com:8443/prod/").unwrap()), "api.example.com:8443");
-        assert_eq!(host(&address("https://api.example.com:443/").unwrap()), "api.example.com");
-        assert!(address("https://api.example.com/?x=1").is_err() && address("https://api.example.com/#x").is_err());
+        assert_eq!(
+            format_host(&parse_stack_url("https://api.example.com:8443/prod/").unwrap()),
+            "api.example.com:8443"
+        );
+        assert_eq!(format_host(&parse_stack_url("https://api.example.com:443/").unwrap()), "api.example.com");
+        assert!(
+            parse_stack_url("https://api.example.com/?x=1").is_err()
+                && parse_stack_url("https://api.example.com/#x").is_err()
+        );
     }
 
     #[test]
-    fn a_token_leaves_this_machine_over_https_alone() {
+    fn a_token_leaves_this_machine_only_over_https() {
         for good in ["https://app.ezw.solutions", "http://127.0.0.1:3010", "http://localhost:3010/", "http://[::1]:1"] {
-            assert!(endpoint(good).unwrap().path() == "/api/v1/webhooks", "{good}");
+            assert!(registration_endpoint(good).unwrap().path() == "/api/v1/webhooks", "{good}");
         }
         for bad in ["http://app.ezw.solutions", "http://10.0.0.1", "app.ezw.solutions", "http://localhost.example.com"]
         {
-            assert!(endpoint(bad).is_err(), "{bad}");
+            assert!(registration_endpoint(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn only_a_yes_is_one() {
+    fn only_a_yes_confirms() {
         assert!(is_yes("y\n") && is_yes(" YES\r\n"));
         assert!(!is_yes("") && !is_yes("\n") && !is_yes("n\n") && !is_yes("yess\n"));
     }

@@ -8,46 +8,47 @@ use std::{
 };
 
 /// What a run said.
-pub(crate) struct Said {
-    pub(crate) out: String,
-    pub(crate) err: String,
+pub(crate) struct CliRun {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
     pub(crate) code: i32,
 }
 
 /// The root of the repository.
-pub(crate) fn root() -> PathBuf {
+pub(crate) fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs `tellonce`.
-pub(crate) fn tellonce(arguments: &[&str]) -> Said {
-    let run = Command::new(env!("CARGO_BIN_EXE_tellonce")).args(arguments).current_dir(root()).output().unwrap();
+/// Runs `run_tellonce`.
+pub(crate) fn run_tellonce(arguments: &[&str]) -> CliRun {
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_tellonce")).args(arguments).current_dir(repository_root()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { out: text(run.stdout), err: text(run.stderr), code: run.status.code().unwrap() }
+    CliRun { stdout: text(run.stdout), stderr: text(run.stderr), code: run.status.code().unwrap() }
 }
 
 /// A client's folder, gone when dropped.
-pub(crate) struct Folder {
+pub(crate) struct ClientFolder {
     path: PathBuf,
-    _kept: tempfile::TempDir,
+    _temp_dir: tempfile::TempDir,
 }
 
-impl Folder {
+impl ClientFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 /// A copy of the demo client, with some files replaced or added.
-pub(crate) fn client(files: &[(&str, &str)]) -> Folder {
-    let kept = tempfile::tempdir().unwrap();
-    let path = kept.path().join("demo");
+pub(crate) fn copy_demo_client(files: &[(&str, &str)]) -> ClientFolder {
+    let temp_dir = tempfile::tempdir().unwrap();
+    let path = temp_dir.path().join("demo");
     std::fs::create_dir(&path).unwrap();
     for name in ["client.toml", "decisions.md", "Makefile", "secrets.json"] {
-        std::fs::copy(root().join("clients/demo").join(name), path.join(name)).unwrap();
+        std::fs::copy(repository_root().join("clients/demo").join(name), path.join(name)).unwrap();
     }
     for (name, text) in files {
         std::fs::write(path.join(name), text).unwrap();
     }
-    Folder { path, _kept: kept }
+    ClientFolder { path, _temp_dir: temp_dir }
 }

@@ -7,28 +7,28 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use shared::{
-    client_config::{ClientConfig, Escalation, MessageText, Span, Trigger},
-    ledger::Key,
+use tellonce_core::{
+    client_config::{ClientConfig, EscalationRule, EscalationTrigger, TextDetail, TimeSpan},
+    ledger::IdempotencyKey,
 };
 
 use crate::{
-    crm::Direction,
-    event::Message,
-    notice::Said,
-    store::{Kept, Place},
+    crm::MessageDirection,
+    line_event::LineMessage,
+    notification::QuotedMessage,
+    record_store::{ItemKey, Persisted},
 };
 
 /// How many of a conversation's last messages are kept, for notices.
-const LAST: usize = 6;
+const MAX_LAST_MESSAGES: usize = 6;
 /// As much of each is kept, in characters.
-const LONGEST_TEXT: usize = 500;
-/// As long as it takes to know whether what the line said is ours: see [`crate::record`].
-const UNSURE: SignedDuration = SignedDuration::from_secs(150);
+const MAX_TEXT_CHARS: usize = 500;
+/// As long as it takes to know whether what the line said is ours: see [`crate::message_record`].
+const AUTHOR_CHECK_TIME: SignedDuration = SignedDuration::from_secs(150);
 /// How long after a call for somebody who waits it is looked whether its notices were made.
-const MADE: SignedDuration = SignedDuration::from_mins(2);
+const ALERT_RETRY_DELAY: SignedDuration = SignedDuration::from_mins(2);
 /// The queue of conversations in which somebody waits.
-pub const QUEUE: &str = "queue:conversations";
+pub const CONVERSATION_QUEUE: &str = "queue:conversations";
 
 /// What is known of one conversation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,61 +42,65 @@ pub struct Conversation {
     /// Their name, as the ledger knows it.
     pub name: Option<String>,
     /// The first message of theirs that we know of.
-    pub first: Option<String>,
+    pub first_message_id: Option<String>,
     /// The last messages, oldest first.
-    pub last: Vec<Line>,
+    pub last_messages: Vec<ConversationMessage>,
     /// Since when they wait for an answer, and the message that began it.
-    pub waiting: Option<Moment>,
+    pub waiting_since: Option<MessageRef>,
     /// When the team wrote last.
-    pub answered_at: Option<Timestamp>,
+    pub team_replied_at: Option<Timestamp>,
     /// Until then it is not known whether the line's last message was the team's.
-    pub unsure_until: Option<Timestamp>,
+    pub author_unknown_until: Option<Timestamp>,
     /// The last call of each escalation; under no name, the last answer to one.
-    pub calls: BTreeMap<String, Moment>,
+    pub alerts: BTreeMap<String, MessageRef>,
     /// Of each escalation for whoever waits, the message that its notices were made for.
-    pub called_for: BTreeMap<String, String>,
+    pub alerted_message_ids: BTreeMap<String, String>,
     /// When to look whether they still wait.
-    pub look_at: Option<Timestamp>,
+    pub check_at: Option<Timestamp>,
     /// When something was written last.
-    pub touched_at: Timestamp,
+    pub last_activity_at: Timestamp,
     /// For how many days it is remembered.
-    pub keep_days: u16,
+    pub retention_days: u16,
 }
 
 /// A message, and when it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
+pub struct MessageRef {
     /// Its id.
-    pub message: String,
+    pub message_id: String,
     /// When.
     pub at: Timestamp,
     /// The delivery that it was read in first; none where a report or the clock led to the call.
-    pub delivery: String,
+    pub delivery_id: String,
     /// Whether it was the only message in that one.
-    pub alone: bool,
+    pub is_sole_message: bool,
 }
 
-impl Moment {
+impl MessageRef {
     /// Of a message that a delivery holds.
-    pub fn of(message: &Message, delivery: &str, alone: bool) -> Self {
-        Self { alone, delivery: delivery.to_owned(), ..Self::new(&message.id, message.at) }
+    pub fn from_delivery(message: &LineMessage, delivery_id: &str, is_sole_message: bool) -> Self {
+        Self {
+            is_sole_message: is_sole_message,
+            delivery_id: delivery_id.to_owned(),
+            ..Self::new(&message.message_id, message.sent_at)
+        }
     }
 
     /// Of a message, wherever it was read.
-    pub fn new(message: &str, at: Timestamp) -> Self {
-        Self { message: message.to_owned(), at, delivery: String::new(), alone: false }
+    pub fn new(message_id: &str, at: Timestamp) -> Self {
+        Self { message_id: message_id.to_owned(), at, delivery_id: String::new(), is_sole_message: false }
     }
 }
 
 /// One of the last messages.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct ConversationMessage {
     /// Its id.
     pub id: String,
     /// Who wrote.
-    pub direction: Direction,
+    pub direction: MessageDirection,
     /// When.
-    pub at: Timestamp,
+    pub sent_at: Timestamp,
     /// What it is.
     pub kind: String,
     /// Its text, or the beginning of it.
@@ -108,12 +112,12 @@ impl fmt::Debug for Conversation {
         f.debug_struct("Conversation")
             .field("line", &self.line)
             .field("id", &self.id)
-            .field("waiting", &self.waiting)
+            .field("waiting", &self.waiting_since)
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for ConversationMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line").field("id", &self.id).field("direction", &self.direction).finish_non_exhaustive()
     }
@@ -121,167 +125,175 @@ impl fmt::Debug for Line {
 
 impl Conversation {
     /// Of which nothing is known.
-    pub fn new(line: &str, id: Option<&str>, phone: Option<&str>, keep_days: u16, now: Timestamp) -> Self {
+    pub fn new(line: &str, id: Option<&str>, phone: Option<&str>, retention_days: u16, now: Timestamp) -> Self {
         Self {
             line: line.to_owned(),
             id: id.map(str::to_owned),
             phone: phone.map(str::to_owned),
             name: None,
-            first: None,
-            last: Vec::new(),
-            waiting: None,
-            answered_at: None,
-            unsure_until: None,
-            calls: BTreeMap::new(),
-            called_for: BTreeMap::new(),
-            look_at: None,
-            touched_at: now,
-            keep_days,
+            first_message_id: None,
+            last_messages: Vec::new(),
+            waiting_since: None,
+            team_replied_at: None,
+            author_unknown_until: None,
+            alerts: BTreeMap::new(),
+            alerted_message_ids: BTreeMap::new(),
+            check_at: None,
+            last_activity_at: now,
+            retention_days: retention_days,
         }
     }
 
-    /// Where it stands: under its own id, or where a line doesn't give one under `contact`, the customer's hash.
-    pub fn place(line: &str, id: Option<&str>, contact: Option<&str>) -> Option<Place> {
+    /// Where it stands: under its own id, or where a line doesn't give one under `contact_json`, the customer's hash.
+    pub fn item_key(line: &str, id: Option<&str>, contact: Option<&str>) -> Option<ItemKey> {
         // No word of the keys' alphabet begins so.
-        let last = id.map(Key::word).or_else(|| Some(format!(".p{}", contact?.rsplit(':').next()?)))?;
-        Some(Place::state(format!("conversation:{line}:{last}")))
+        let last = id.map(IdempotencyKey::escape_id).or_else(|| Some(format!(".p{}", contact?.rsplit(':').next()?)))?;
+        Some(ItemKey::for_state(format!("conversation:{line}:{last}")))
     }
 
     /// Takes a message in. One that was taken in before changes nothing.
-    pub fn hear(&mut self, message: &Message) {
-        self.id = self.id.take().or_else(|| message.conversation.clone());
+    pub fn add_message(&mut self, message: &LineMessage) {
+        self.id = self.id.take().or_else(|| message.conversation_id.clone());
         self.phone = self.phone.take().or_else(|| message.phone.as_ref().map(|phone| phone.expose().to_owned()));
-        self.touched_at = self.touched_at.max(message.at);
-        if message.direction == Direction::In {
-            self.first.get_or_insert_with(|| message.id.clone());
-            let unanswered = self.answered_at.is_none_or(|answered| answered < message.at);
-            if unanswered && self.waiting.as_ref().is_none_or(|waiting| message.at < waiting.at) {
-                self.waiting = Some(Moment::new(&message.id, message.at));
+        self.last_activity_at = self.last_activity_at.max(message.sent_at);
+        if message.direction == MessageDirection::In {
+            self.first_message_id.get_or_insert_with(|| message.message_id.clone());
+            let unanswered = self.team_replied_at.is_none_or(|answered| answered < message.sent_at);
+            if unanswered && self.waiting_since.as_ref().is_none_or(|waiting| message.sent_at < waiting.at) {
+                self.waiting_since = Some(MessageRef::new(&message.message_id, message.sent_at));
             }
         }
-        if self.last.iter().any(|line| line.id == message.id) {
+        if self.last_messages.iter().any(|known| known.id == message.message_id) {
             return;
         }
-        let text = message.text.as_ref().map(|text| text.chars().take(LONGEST_TEXT).collect());
-        let line = Line {
-            id: message.id.clone(),
+        let text = message.text.as_ref().map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
+        let entry = ConversationMessage {
+            id: message.message_id.clone(),
             direction: message.direction,
-            at: message.at,
+            sent_at: message.sent_at,
             kind: message.kind.clone(),
             text,
         };
-        let place = self.last.partition_point(|other| (other.at, &other.id) <= (line.at, &line.id));
-        self.last.insert(place, line);
-        if self.last.len() > LAST {
-            self.last.remove(0);
+        let position =
+            self.last_messages.partition_point(|other| (other.sent_at, &other.id) <= (entry.sent_at, &entry.id));
+        self.last_messages.insert(position, entry);
+        if self.last_messages.len() > MAX_LAST_MESSAGES {
+            self.last_messages.remove(0);
         }
     }
 
     /// The line said something, and it is not known yet whether that was the team.
-    pub fn perhaps_answered(&mut self, now: Timestamp) {
-        self.unsure_until = Some(now + UNSURE);
+    pub fn note_possible_reply(&mut self, now: Timestamp) {
+        self.author_unknown_until = Some(now + AUTHOR_CHECK_TIME);
     }
 
     /// The team wrote at that time.
-    pub fn answered(&mut self, at: Timestamp) {
-        self.answered_at = self.answered_at.max(Some(at));
-        if let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.at <= at) {
+    pub fn note_team_reply(&mut self, at: Timestamp) {
+        self.team_replied_at = self.team_replied_at.max(Some(at));
+        if let Some(waiting) = self.waiting_since.as_ref().filter(|waiting| waiting.at <= at) {
             // A call whose notices were never made stands for none that follows.
-            let (message, called_for) = (&waiting.message, &self.called_for);
-            self.calls.retain(|name, call| {
-                call.message != *message || !call.delivery.is_empty() || called_for.get(name) == Some(message)
+            let (message, alerted_message_ids) = (&waiting.message_id, &self.alerted_message_ids);
+            self.alerts.retain(|name, alert| {
+                alert.message_id != *message
+                    || !alert.delivery_id.is_empty()
+                    || alerted_message_ids.get(name) == Some(message)
             });
             // Whatever they wrote after it waits on.
-            let after = self.last.iter().find(|line| line.direction == Direction::In && line.at > at);
-            self.waiting = after.map(|line| Moment::new(&line.id, line.at));
+            let after =
+                self.last_messages.iter().find(|known| known.direction == MessageDirection::In && known.sent_at > at);
+            self.waiting_since = after.map(|line| MessageRef::new(&line.id, line.sent_at));
         }
     }
 
     /// Calls the team for a message, unless it was called for another one within this time. Gives the moment that it is
     /// called for: the one that was written down, if the same message was read before.
-    pub fn call(&mut self, escalation: &str, within: Span, moment: Moment) -> Option<Moment> {
-        if let Some(last) = self.calls.get(escalation) {
-            if last.message == moment.message {
-                return Some(last.clone());
+    pub fn raise_alert(&mut self, escalation: &str, cooldown: TimeSpan, trigger: MessageRef) -> Option<MessageRef> {
+        if let Some(last_alert) = self.alerts.get(escalation) {
+            if last_alert.message_id == trigger.message_id {
+                return Some(last_alert.clone());
             }
-            if moment.at.duration_since(last.at) < within.0 {
+            if trigger.at.duration_since(last_alert.at) < cooldown.0 {
                 return None;
             }
         }
-        self.calls.insert(escalation.to_owned(), moment.clone());
-        Some(moment)
+        self.alerts.insert(escalation.to_owned(), trigger.clone());
+        Some(trigger)
     }
 
     /// The escalations that are due because nobody answered: those whose notices are not known to be made, too. Sets when
     /// to look again.
-    pub fn overdue(&mut self, config: &ClientConfig, now: Timestamp) -> Vec<(String, Moment)> {
+    pub fn raise_overdue_alerts(&mut self, config: &ClientConfig, now: Timestamp) -> Vec<(String, MessageRef)> {
         let mut due = Vec::new();
-        for (name, within, at) in self.waits(config) {
-            let Some(waiting) = self.waiting.as_ref().filter(|_| at <= now) else { continue };
-            let moment = Moment::new(&waiting.message, at);
-            due.extend(self.call(&name, within, moment).map(|moment| (name, moment)));
+        for (name, cooldown, at) in self.list_pending_alerts(config) {
+            let Some(waiting) = self.waiting_since.as_ref().filter(|_| at <= now) else { continue };
+            let trigger = MessageRef::new(&waiting.message_id, at);
+            due.extend(self.raise_alert(&name, cooldown, trigger).map(|moment| (name, moment)));
         }
-        self.look_at = if due.is_empty() { self.next_look(config) } else { Some(now + MADE) };
+        self.check_at = if due.is_empty() { self.next_check(config) } else { Some(now + ALERT_RETRY_DELAY) };
         due
     }
 
     /// The notices of a call for whoever waits were made.
-    pub fn made(&mut self, config: &ClientConfig, escalation: &str, message: &str) {
-        self.called_for.insert(escalation.to_owned(), message.to_owned());
-        self.look_at = self.next_look(config);
+    pub fn confirm_alert(&mut self, config: &ClientConfig, escalation: &str, message_id: &str) {
+        self.alerted_message_ids.insert(escalation.to_owned(), message_id.to_owned());
+        self.check_at = self.next_check(config);
     }
 
     /// When to look whether somebody still waits, if anybody does.
-    pub fn next_look(&self, config: &ClientConfig) -> Option<Timestamp> {
-        self.waits(config).into_iter().map(|(_, _, at)| at).min()
+    pub fn next_check(&self, config: &ClientConfig) -> Option<Timestamp> {
+        self.list_pending_alerts(config).into_iter().map(|(_, _, at)| at).min()
     }
 
     /// The escalations that whoever waits now is going to set off, with their windows, and when.
-    fn waits(&self, config: &ClientConfig) -> Vec<(String, Span, Timestamp)> {
-        let Some(waiting) = &self.waiting else { return Vec::new() };
-        let wait = |(name, escalation): (&String, &Escalation)| {
-            let Trigger::Unanswered(span) = &escalation.when else { return None };
+    fn list_pending_alerts(&self, config: &ClientConfig) -> Vec<(String, TimeSpan, Timestamp)> {
+        let Some(waiting) = &self.waiting_since else { return Vec::new() };
+        let pending_alert = |(name, escalation): (&String, &EscalationRule)| {
+            let EscalationTrigger::Unanswered(span) = &escalation.when else { return None };
             // Once for each wait, however long it lasts.
-            let called = self.called_for.get(name).is_some_and(|message| *message == waiting.message);
-            if called || !escalation.is_for(&self.line) {
+            let is_alerted = self.alerted_message_ids.get(name).is_some_and(|message| *message == waiting.message_id);
+            if is_alerted || !escalation.covers_line(&self.line) {
                 return None;
             }
-            let at = opening(config, waiting.at) + span.0;
-            let at = self.unsure_until.map_or(at, |unsure| at.max(unsure));
+            let at = find_opening(config, waiting.at) + span.0;
+            let at = self.author_unknown_until.map_or(at, |unsure| at.max(unsure));
             // A call that stands for this one, too, stands for it only so long.
-            let last = self.calls.get(name).filter(|call| call.message != waiting.message);
-            let at = last.map_or(at, |last| at.max(last.at + escalation.within.0));
-            Some((name.clone(), escalation.within, at))
+            let last_alert = self.alerts.get(name).filter(|call| call.message_id != waiting.message_id);
+            let at = last_alert.map_or(at, |last| at.max(last.at + escalation.cooldown.0));
+            Some((name.clone(), escalation.cooldown, at))
         };
-        config.escalations.iter().filter_map(wait).collect()
+        config.escalations.iter().filter_map(pending_alert).collect()
     }
 
     /// The last messages, as far as somebody is told.
-    pub fn told(&self, text: MessageText) -> Vec<Said> {
-        let said = |line: &Line| Said {
+    pub fn quote_messages(&self, text: TextDetail) -> Vec<QuotedMessage> {
+        let quote = |line: &ConversationMessage| QuotedMessage {
             direction: line.direction,
-            at: line.at,
+            sent_at: line.sent_at,
             kind: line.kind.clone(),
-            text: line.text.as_deref().and_then(|said| text.of(said)),
+            text: line.text.as_deref().and_then(|full_text| text.apply_to(full_text)),
         };
-        self.last.iter().map(said).collect()
+        self.last_messages.iter().map(quote).collect()
     }
 }
 
 /// The first moment from `at` on at which somebody is there to answer; `at` itself where no hours are given.
-pub fn opening(config: &ClientConfig, at: Timestamp) -> Timestamp {
-    let Some(zone) = config.zone_or_own(None) else { return at };
-    if config.business_hours.is_empty() || config.business_hours.iter().any(|hours| hours.hold(at, &zone)) {
+pub fn find_opening(config: &ClientConfig, at: Timestamp) -> Timestamp {
+    let Some(zone) = config.zone_or_default(None) else { return at };
+    if config.business_hours.is_empty() || config.business_hours.iter().any(|hours| hours.contains(at, &zone)) {
         return at;
     }
-    config.business_hours.iter().filter_map(|hours| next_opening(hours, at, &zone)).min().unwrap_or(at)
+    config.business_hours.iter().filter_map(|hours| find_next_opening(hours, at, &zone)).min().unwrap_or(at)
 }
 
-fn next_opening(hours: &shared::client_config::OpenHours, at: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+fn find_next_opening(
+    hours: &tellonce_core::client_config::BusinessHours,
+    at: Timestamp,
+    zone: &TimeZone,
+) -> Option<Timestamp> {
     let mut date = at.to_zoned(zone.clone()).date();
     for _ in 0..8 {
         let opens = date.to_datetime(hours.from.0).to_zoned(zone.clone()).ok()?.timestamp();
-        if opens >= at && hours.hold(opens, zone) {
+        if opens >= at && hours.contains(opens, zone) {
             return Some(opens);
         }
         date = date.tomorrow().ok()?;
@@ -289,14 +301,14 @@ fn next_opening(hours: &shared::client_config::OpenHours, at: Timestamp, zone: &
     None
 }
 
-impl Kept for Conversation {
-    fn due(&self) -> Option<(String, Timestamp)> {
-        self.look_at.map(|at| (QUEUE.to_owned(), at))
+impl Persisted for Conversation {
+    fn due_in_queue(&self) -> Option<(String, Timestamp)> {
+        self.check_at.map(|at| (CONVERSATION_QUEUE.to_owned(), at))
     }
 
-    fn forget_at(&self) -> Option<Timestamp> {
-        let kept = SignedDuration::from_hours(24 * i64::from(self.keep_days));
-        self.touched_at.saturating_add(kept).ok()
+    fn expires_at(&self) -> Option<Timestamp> {
+        let kept = SignedDuration::from_hours(24 * i64::from(self.retention_days));
+        self.last_activity_at.saturating_add(kept).ok()
     }
 }
 
@@ -306,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    const CLIENT: &str = r#"
+    const CLIENT_TOML: &str = r#"
 client = "story"
 name = "Shop"
 country = "IL"
@@ -326,131 +338,137 @@ when = { unanswered = "15m" }
 to = ["team"]
 "#;
 
-    fn at(minute: i64) -> Timestamp {
+    fn at_minute(minute: i64) -> Timestamp {
         // A Thursday, 12:00 in Jerusalem.
         "2026-11-19T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
     }
 
-    fn message(id: &str, direction: Direction, minute: i64) -> Message {
-        Message {
-            id: id.into(),
-            conversation: Some("conv_1".into()),
+    fn build_message(id: &str, direction: MessageDirection, minute: i64) -> LineMessage {
+        LineMessage {
+            message_id: id.into(),
+            conversation_id: Some("conv_1".into()),
             phone: None,
             direction,
-            at: at(minute),
+            sent_at: at_minute(minute),
             kind: "text".into(),
             text: Some(format!("text of {id}")),
         }
     }
 
-    fn new() -> Conversation {
-        Conversation::new("main", Some("conv_1"), None, 30, at(0))
+    fn new_conversation() -> Conversation {
+        Conversation::new("main", Some("conv_1"), None, 30, at_minute(0))
     }
 
-    fn config() -> ClientConfig {
-        ClientConfig::parse(CLIENT).unwrap()
+    fn test_config() -> ClientConfig {
+        ClientConfig::parse(CLIENT_TOML).unwrap()
     }
 
-    fn heard(conversation: &mut Conversation, message: &Message) {
-        conversation.hear(message);
-        conversation.look_at = conversation.next_look(&config());
+    fn add_message_and_schedule(conversation: &mut Conversation, message: &LineMessage) {
+        conversation.add_message(message);
+        conversation.check_at = conversation.next_check(&test_config());
     }
 
     #[test]
-    fn whoever_waits_too_long_is_called_for_once() {
-        let (config, mut conversation) = (config(), new());
-        heard(&mut conversation, &message("m1", Direction::In, 0));
-        heard(&mut conversation, &message("m2", Direction::In, 3));
-        assert_eq!(conversation.due(), Some((QUEUE.to_owned(), at(15))));
-        assert!(conversation.overdue(&config, at(14)).is_empty());
-        let due = conversation.overdue(&config, at(15));
-        assert_eq!((due.len(), due[0].1.message.as_str()), (1, "m1"));
+    fn the_team_is_alerted_once_for_a_customer_who_waits_too_long() {
+        let (config, mut conversation) = (test_config(), new_conversation());
+        add_message_and_schedule(&mut conversation, &build_message("m1", MessageDirection::In, 0));
+        add_message_and_schedule(&mut conversation, &build_message("m2", MessageDirection::In, 3));
+        assert_eq!(conversation.due_in_queue(), Some((CONVERSATION_QUEUE.to_owned(), at_minute(15))));
+        assert!(conversation.raise_overdue_alerts(&config, at_minute(14)).is_empty());
+        let due = conversation.raise_overdue_alerts(&config, at_minute(15));
+        assert_eq!((due.len(), due[0].1.message_id.as_str()), (1, "m1"));
         // Whoever died before the notices were made is followed by somebody who makes the same ones.
-        assert_eq!(conversation.due(), Some((QUEUE.to_owned(), at(17))));
-        assert_eq!(conversation.overdue(&config, at(17)), due);
-        conversation.made(&config, "slow", "m1");
-        assert!(conversation.overdue(&config, at(600)).is_empty() && conversation.due().is_none());
+        assert_eq!(conversation.due_in_queue(), Some((CONVERSATION_QUEUE.to_owned(), at_minute(17))));
+        assert_eq!(conversation.raise_overdue_alerts(&config, at_minute(17)), due);
+        conversation.confirm_alert(&config, "slow", "m1");
+        assert!(
+            conversation.raise_overdue_alerts(&config, at_minute(600)).is_empty()
+                && conversation.due_in_queue().is_none()
+        );
     }
 
     #[test]
-    fn a_wait_that_begins_in_the_window_of_another_is_called_for_when_that_is_over() {
-        let (config, mut conversation) = (config(), new());
-        heard(&mut conversation, &message("m1", Direction::In, 0));
-        assert_eq!(conversation.overdue(&config, at(15)).len(), 1);
-        conversation.made(&config, "slow", "m1");
-        conversation.answered(at(20));
-        heard(&mut conversation, &message("m3", Direction::In, 21));
-        assert!(conversation.overdue(&config, at(40)).is_empty());
-        assert_eq!(conversation.due(), Some((QUEUE.to_owned(), at(15 + 240))));
-        assert_eq!(conversation.overdue(&config, at(15 + 240)).len(), 1);
+    fn a_wait_that_begins_during_a_cooldown_raises_an_alert_when_the_cooldown_ends() {
+        let (config, mut conversation) = (test_config(), new_conversation());
+        add_message_and_schedule(&mut conversation, &build_message("m1", MessageDirection::In, 0));
+        assert_eq!(conversation.raise_overdue_alerts(&config, at_minute(15)).len(), 1);
+        conversation.confirm_alert(&config, "slow", "m1");
+        conversation.note_team_reply(at_minute(20));
+        add_message_and_schedule(&mut conversation, &build_message("m3", MessageDirection::In, 21));
+        assert!(conversation.raise_overdue_alerts(&config, at_minute(40)).is_empty());
+        assert_eq!(conversation.due_in_queue(), Some((CONVERSATION_QUEUE.to_owned(), at_minute(15 + 240))));
+        assert_eq!(conversation.raise_overdue_alerts(&config, at_minute(15 + 240)).len(), 1);
     }
 
     #[test]
-    fn an_answer_ends_the_wait_and_what_may_be_one_delays_the_call() {
-        let (config, mut conversation) = (config(), new());
-        conversation.hear(&message("m1", Direction::In, 0));
-        conversation.perhaps_answered(at(14));
-        assert!(conversation.overdue(&config, at(15)).is_empty());
-        assert!(conversation.look_at.unwrap() > at(15));
-        conversation.answered(at(14));
-        assert!(conversation.overdue(&config, at(60)).is_empty() && conversation.waiting.is_none());
+    fn a_reply_ends_the_wait_and_a_possible_reply_delays_the_alert() {
+        let (config, mut conversation) = (test_config(), new_conversation());
+        conversation.add_message(&build_message("m1", MessageDirection::In, 0));
+        conversation.note_possible_reply(at_minute(14));
+        assert!(conversation.raise_overdue_alerts(&config, at_minute(15)).is_empty());
+        assert!(conversation.check_at.unwrap() > at_minute(15));
+        conversation.note_team_reply(at_minute(14));
+        assert!(
+            conversation.raise_overdue_alerts(&config, at_minute(60)).is_empty()
+                && conversation.waiting_since.is_none()
+        );
     }
 
     #[test]
-    fn nobody_is_called_for_a_wait_outside_the_business_hours_before_they_begin() {
-        let (config, mut conversation) = (config(), new());
+    fn a_wait_outside_business_hours_raises_no_alert_before_they_begin() {
+        let (config, mut conversation) = (test_config(), new_conversation());
         // Thursday, 20:00 in Jerusalem; then come Friday and Saturday.
-        heard(&mut conversation, &message("m1", Direction::In, 8 * 60));
-        assert!(conversation.overdue(&config, at(20 * 60)).is_empty());
-        assert_eq!(conversation.look_at.unwrap().to_string(), "2026-11-22T07:15:00Z");
+        add_message_and_schedule(&mut conversation, &build_message("m1", MessageDirection::In, 8 * 60));
+        assert!(conversation.raise_overdue_alerts(&config, at_minute(20 * 60)).is_empty());
+        assert_eq!(conversation.check_at.unwrap().to_string(), "2026-11-22T07:15:00Z");
     }
 
     #[test]
-    fn one_call_stands_for_its_window_and_for_its_own_message_again() {
-        let mut conversation = new();
-        let within = "4h".parse().unwrap();
-        let mut call = |escalation: &str, id: &str, minute, delivery: &str| {
-            let moment = Moment { delivery: delivery.into(), ..Moment::new(id, at(minute)) };
-            conversation.call(escalation, within, moment).map(|moment| moment.delivery)
+    fn one_alert_covers_its_cooldown_and_the_same_message_read_again() {
+        let mut conversation = new_conversation();
+        let cooldown = "4h".parse().unwrap();
+        let mut raise_alert = |escalation: &str, id: &str, minute, delivery: &str| {
+            let trigger = MessageRef { delivery_id: delivery.into(), ..MessageRef::new(id, at_minute(minute)) };
+            conversation.raise_alert(escalation, cooldown, trigger).map(|moment| moment.delivery_id)
         };
-        assert_eq!(call("urgent", "m1", 0, "d1").as_deref(), Some("d1"));
-        assert_eq!(call("urgent", "m1", 0, "d2").as_deref(), Some("d1"), "read again, in another delivery");
-        assert_eq!(call("urgent", "m2", 10, "d3"), None);
-        assert_eq!(call("urgent", "m0", -10, "d4"), None, "late, and older");
-        assert_eq!(call("urgent", "m3", 240, "d5").as_deref(), Some("d5"));
-        assert_eq!(call("other", "m2", 10, "d3").as_deref(), Some("d3"));
+        assert_eq!(raise_alert("urgent", "m1", 0, "d1").as_deref(), Some("d1"));
+        assert_eq!(raise_alert("urgent", "m1", 0, "d2").as_deref(), Some("d1"), "read again, in another delivery");
+        assert_eq!(raise_alert("urgent", "m2", 10, "d3"), None);
+        assert_eq!(raise_alert("urgent", "m0", -10, "d4"), None, "late, and older");
+        assert_eq!(raise_alert("urgent", "m3", 240, "d5").as_deref(), Some("d5"));
+        assert_eq!(raise_alert("other", "m2", 10, "d3").as_deref(), Some("d3"));
     }
 
     #[test]
-    fn a_conversation_without_an_id_goes_by_its_customer() {
-        let place = |id, contact| Conversation::place("main", id, contact).map(|place| place.subject);
-        assert_eq!(place(Some("conv_1"), None).as_deref(), Some("conversation:main:conv_1"));
-        assert_eq!(place(None, Some("contact:ab12")).as_deref(), Some("conversation:main:.pab12"));
-        assert_eq!(place(None, None), None);
+    fn a_conversation_without_an_id_is_keyed_by_its_customer() {
+        let subject_for = |id, contact| Conversation::item_key("main", id, contact).map(|place| place.subject);
+        assert_eq!(subject_for(Some("conv_1"), None).as_deref(), Some("conversation:main:conv_1"));
+        assert_eq!(subject_for(None, Some("contact:ab12")).as_deref(), Some("conversation:main:.pab12"));
+        assert_eq!(subject_for(None, None), None);
     }
 
     proptest! {
         #[test]
-        fn messages_in_any_order_and_however_often_make_the_same_conversation(
+        fn messages_in_any_order_and_any_number_of_times_make_the_same_conversation(
             mut heard in prop::collection::vec((0..9usize, any::<bool>()), 0..20),
             seed in any::<u64>(),
         ) {
             // Of each message there is one version.
             heard.sort_by_key(|(id, _)| *id);
             heard.dedup_by_key(|(id, _)| *id);
-            let heard: Vec<Message> = heard
+            let heard: Vec<LineMessage> = heard
                 .iter()
                 .map(|(id, inbound)| {
-                    let direction = if *inbound { Direction::In } else { Direction::Out };
-                    message(&format!("m{id}"), direction, i64::try_from(*id).unwrap())
+                    let direction = if *inbound { MessageDirection::In } else { MessageDirection::Out };
+                    build_message(&format!("m{id}"), direction, i64::try_from(*id).unwrap())
                 })
                 .collect();
-            let take = |messages: &[Message]| {
-                let mut conversation = new();
+            let take = |messages: &[LineMessage]| {
+                let mut conversation = new_conversation();
                 for message in messages {
-                    conversation.hear(message);
+                    conversation.add_message(message);
                 }
-                conversation.first = None;
+                conversation.first_message_id = None;
                 conversation
             };
             let mut shuffled = heard.clone();
@@ -460,8 +478,8 @@ to = ["team"]
                 shuffled.swap(index, usize::try_from(state >> 33).unwrap() % (index + 1));
             }
             let (one, other) = (take(&heard), take(&shuffled));
-            prop_assert_eq!(&one.waiting, &other.waiting);
-            if heard.len() <= LAST {
+            prop_assert_eq!(&one.waiting_since, &other.waiting_since);
+            if heard.len() <= MAX_LAST_MESSAGES {
                 shuffled.extend_from_slice(&heard);
                 prop_assert_eq!(&one, &take(&shuffled));
             }

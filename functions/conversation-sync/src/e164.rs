@@ -1,7 +1,7 @@
 //! Phone numbers in rows of the table, where they stand as numbers: for `#[serde(with)]`.
 
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-use shared::contact::Phone;
+use tellonce_core::contact::Phone;
 
 /// Writes it down.
 pub(crate) fn serialize<S: Serializer>(phone: &Phone, serializer: S) -> Result<S::Ok, S::Error> {
@@ -16,7 +16,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 /// The same for one that may be missing.
 pub(crate) mod option {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-    use shared::contact::Phone;
+    use tellonce_core::contact::Phone;
 
     /// Writes it down.
     #[expect(clippy::ref_option, reason = "serde's own form")]

@@ -1,5 +1,5 @@
-//! The `conversation-sync` binary.
+//! The `conversation_id-delivery_flow` binary.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    shared::cold_start::run(conversation_sync::life())
+    tellonce_core::bootstrap::run_function(conversation_sync::run())
 }

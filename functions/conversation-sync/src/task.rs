@@ -7,10 +7,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{crm::Item, notice::Notice, store::Kept};
+use crate::{crm::CrmEntry, notification::Notification, record_store::Persisted};
 
 /// How long after each try the next one is made.
-const WAITS: [SignedDuration; 5] = [
+const RETRY_DELAYS: [SignedDuration; 5] = [
     SignedDuration::from_secs(15),
     SignedDuration::from_secs(45),
     SignedDuration::from_mins(3),
@@ -20,17 +20,17 @@ const WAITS: [SignedDuration; 5] = [
 
 /// Something that somebody outside is to be told once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    /// Whose it is: `crm:{name}` or `target:{name}`.
+pub struct QueueTask {
+    /// Whose it is: `crm_name:{name}` or `target:{name}`.
     pub queue: String,
     /// What they are told.
-    pub what: What,
+    pub content: TaskContent,
     /// Where it is.
     pub state: TaskState,
     /// Tries that were begun.
-    pub tries: u32,
+    pub attempts: u32,
     /// Whether one of them may have arrived although we hold no answer.
-    pub doubtful: bool,
+    pub may_have_arrived: bool,
     /// Who is at it.
     pub owner: Option<String>,
     /// When to look at it again: the next try's time, or the end of a claim.
@@ -38,21 +38,21 @@ pub struct Task {
     /// Why it is where it is, for people.
     pub reason: Option<String>,
     /// The id that it got there.
-    pub result: Option<String>,
+    pub external_id: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// For how many days it is remembered.
-    pub keep_days: u16,
+    pub retention_days: u16,
 }
 
 /// What somebody is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub enum TaskContent {
     /// A message, to a CRM.
-    Entry(Box<Item>),
+    Entry(Box<CrmEntry>),
     /// That somebody is needed, to a target.
-    Notice(Box<Notice>),
+    Notification(Box<Notification>),
 }
 
 /// Where a task is in its life.
@@ -68,24 +68,24 @@ pub enum TaskState {
     /// They don't want it, and a human has to see why.
     Refused,
     /// It is not meant for them.
-    LeftOut,
+    Skipped,
 }
 
 /// How a try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// They know, under this id if they gave one.
     Done(Option<String>),
     /// It is not meant for them.
-    LeftOut(&'static str),
+    Skipped(&'static str),
     /// They refuse it for good.
     Refused(String),
     /// It did not work now.
-    NotNow {
+    RetryLater {
         /// Not before then, if they said so.
-        until: Option<Timestamp>,
+        not_before: Option<Timestamp>,
         /// Whether it may have arrived all the same.
-        doubtful: bool,
+        may_have_arrived: bool,
         /// Why.
         reason: String,
     },
@@ -93,36 +93,36 @@ pub enum Outcome {
 
 /// A task that is not to be worked on, or not by whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotYours;
+pub struct TaskUnavailable;
 
-impl Task {
+impl QueueTask {
     /// A new one, due at once.
-    pub fn new(queue: String, what: What, keep_days: u16, now: Timestamp) -> Self {
+    pub fn new(queue: String, content: TaskContent, retention_days: u16, now: Timestamp) -> Self {
         Self {
             queue,
-            what,
+            content: content,
             state: TaskState::Waiting,
-            tries: 0,
-            doubtful: false,
+            attempts: 0,
+            may_have_arrived: false,
             owner: None,
             due_at: Some(now),
             reason: None,
-            result: None,
+            external_id: None,
             created_at: now,
-            keep_days,
+            retention_days: retention_days,
         }
     }
 
     /// Takes it on until the lease ends.
-    pub fn claim(&self, owner: &str, lease_until: Timestamp, now: Timestamp) -> Result<Self, NotYours> {
+    pub fn claim(&self, owner: &str, lease_until: Timestamp, now: Timestamp) -> Result<Self, TaskUnavailable> {
         if self.due_at.is_none_or(|due| now < due) {
-            return Err(NotYours);
+            return Err(TaskUnavailable);
         }
         Ok(Self {
             state: TaskState::Claimed,
-            tries: self.tries + 1,
+            attempts: self.attempts + 1,
             // Whoever held it until now died at it, perhaps after the call.
-            doubtful: self.doubtful || self.state == TaskState::Claimed,
+            may_have_arrived: self.may_have_arrived || self.state == TaskState::Claimed,
             owner: Some(owner.to_owned()),
             due_at: Some(lease_until),
             ..self.clone()
@@ -130,103 +130,103 @@ impl Task {
     }
 
     /// Writes down how a try of this owner ended.
-    pub fn settle(&self, owner: &str, outcome: Outcome, now: Timestamp) -> Result<Self, NotYours> {
+    pub fn settle(&self, owner: &str, outcome: AttemptOutcome, now: Timestamp) -> Result<Self, TaskUnavailable> {
         if self.state != TaskState::Claimed || self.owner.as_deref() != Some(owner) {
-            return Err(NotYours);
+            return Err(TaskUnavailable);
         }
         let mut next = Self { owner: None, due_at: None, reason: None, ..self.clone() };
         match outcome {
-            Outcome::Done(result) => {
+            AttemptOutcome::Done(external_id) => {
                 next.state = TaskState::Done;
-                next.result = result;
+                next.external_id = external_id;
             }
-            Outcome::LeftOut(reason) => {
-                next.state = TaskState::LeftOut;
+            AttemptOutcome::Skipped(reason) => {
+                next.state = TaskState::Skipped;
                 next.reason = Some(reason.to_owned());
             }
-            Outcome::Refused(reason) => {
+            AttemptOutcome::Refused(reason) => {
                 next.state = TaskState::Refused;
                 next.reason = Some(reason);
             }
-            Outcome::NotNow { until, doubtful, reason } => {
+            AttemptOutcome::RetryLater { not_before, may_have_arrived, reason } => {
                 next.state = TaskState::Waiting;
-                next.doubtful |= doubtful;
-                next.due_at = Some(until.unwrap_or(now).max(now + self.wait()));
+                next.may_have_arrived |= may_have_arrived;
+                next.due_at = Some(not_before.unwrap_or(now).max(now + self.retry_delay()));
                 next.reason = Some(reason);
             }
         }
-        if matches!(next.state, TaskState::Done | TaskState::LeftOut) {
-            next.what.forget_words();
+        if matches!(next.state, TaskState::Done | TaskState::Skipped) {
+            next.content.clear_texts();
         }
         Ok(next)
     }
 
     /// Tries again what was refused: whatever was wrong is mended.
-    pub fn again(&self, now: Timestamp) -> Option<Self> {
+    pub fn retry(&self, now: Timestamp) -> Option<Self> {
         (self.state == TaskState::Refused).then(|| Self {
             state: TaskState::Waiting,
-            tries: 0,
+            attempts: 0,
             due_at: Some(now),
             reason: None,
             ..self.clone()
         })
     }
 
-    fn wait(&self) -> SignedDuration {
-        let nth = usize::try_from(self.tries.saturating_sub(1)).unwrap_or(usize::MAX);
-        WAITS[nth.min(WAITS.len() - 1)]
+    fn retry_delay(&self) -> SignedDuration {
+        let nth = usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        RETRY_DELAYS[nth.min(RETRY_DELAYS.len() - 1)]
     }
 }
 
-impl What {
+impl TaskContent {
     /// Nothing of what was said is kept longer than it is needed.
-    fn forget_words(&mut self) {
+    fn clear_texts(&mut self) {
         match self {
             Self::Entry(item) => item.text = None,
-            Self::Notice(notice) => notice.messages.clear(),
+            Self::Notification(notification) => notification.messages.clear(),
         }
     }
 }
 
 /// Where what a queue's owner refused waits for a human.
-pub fn refused(queue: &str) -> String {
+pub fn refused_queue_name(queue: &str) -> String {
     format!("refused:{queue}")
 }
 
-impl Kept for Task {
-    fn due(&self) -> Option<(String, Timestamp)> {
+impl Persisted for QueueTask {
+    fn due_in_queue(&self) -> Option<(String, Timestamp)> {
         match self.state {
-            TaskState::Refused => Some((refused(&self.queue), self.created_at)),
+            TaskState::Refused => Some((refused_queue_name(&self.queue), self.created_at)),
             TaskState::Waiting | TaskState::Claimed => self.due_at.map(|at| (self.queue.clone(), at)),
-            TaskState::Done | TaskState::LeftOut => None,
+            TaskState::Done | TaskState::Skipped => None,
         }
     }
 
     /// What waits is not forgotten, however long it does, nor what a human may have tried again.
-    fn forget_at(&self) -> Option<Timestamp> {
-        let kept = SignedDuration::from_hours(24 * i64::from(self.keep_days));
+    fn expires_at(&self) -> Option<Timestamp> {
+        let kept = SignedDuration::from_hours(24 * i64::from(self.retention_days));
         match self.state {
             TaskState::Waiting | TaskState::Claimed | TaskState::Refused => None,
-            TaskState::Done | TaskState::LeftOut => self.created_at.saturating_add(kept).ok(),
+            TaskState::Done | TaskState::Skipped => self.created_at.saturating_add(kept).ok(),
         }
     }
 }
 
 /// An entry of a CRM that waits since then, for tests.
 #[cfg(test)]
-pub(crate) fn waiting(now: Timestamp) -> Task {
-    let item = Item {
+pub(crate) fn waiting_task(now: Timestamp) -> QueueTask {
+    let item = CrmEntry {
         reference: "main:wamid_1".into(),
         line: "main".into(),
-        conversation: Some("conv_1".into()),
-        phone: shared::contact::Phone::from_e164("+972545550199").unwrap(),
+        conversation_id: Some("conv_1".into()),
+        phone: tellonce_core::contact::Phone::from_e164("+972545550199").unwrap(),
         name: None,
-        direction: crate::crm::Direction::In,
+        direction: crate::crm::MessageDirection::In,
         kind: "text".into(),
-        at: now,
+        sent_at: now,
         text: Some("Hello".into()),
     };
-    Task::new("crm:sheet".into(), What::Entry(Box::new(item)), 30, now)
+    QueueTask::new("crm:sheet".into(), TaskContent::Entry(Box::new(item)), 30, now)
 }
 
 #[cfg(test)]
@@ -235,68 +235,70 @@ mod tests {
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
+    fn at_second(second: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum TaskStep {
         Claim(u8, i64),
-        Settle(u8, Outcome),
+        Settle(u8, AttemptOutcome),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn any_step() -> impl Strategy<Value = TaskStep> {
         let outcome = prop_oneof![
-            Just(Outcome::Done(Some("1".into()))),
-            Just(Outcome::LeftOut("unknown there")),
-            Just(Outcome::Refused("no".into())),
-            (any::<bool>(), prop::option::of(0..4000i64)).prop_map(|(doubtful, until)| Outcome::NotNow {
-                until: until.map(at),
-                doubtful,
-                reason: "trouble".into()
+            Just(AttemptOutcome::Done(Some("1".into()))),
+            Just(AttemptOutcome::Skipped("unknown there")),
+            Just(AttemptOutcome::Refused("no".into())),
+            (any::<bool>(), prop::option::of(0..4000i64)).prop_map(|(may_have_arrived, until)| {
+                AttemptOutcome::RetryLater {
+                    not_before: until.map(at_second),
+                    may_have_arrived,
+                    reason: "trouble".into(),
+                }
             }),
         ];
         prop_oneof![
-            (0..3u8, 1..60i64).prop_map(|(who, lease)| Step::Claim(who, lease)),
-            (0..3u8, outcome).prop_map(|(who, outcome)| Step::Settle(who, outcome)),
+            (0..3u8, 1..60i64).prop_map(|(who, lease)| TaskStep::Claim(who, lease)),
+            (0..3u8, outcome).prop_map(|(who, outcome)| TaskStep::Settle(who, outcome)),
         ]
     }
 
     proptest! {
         #[test]
-        fn whatever_happens_a_try_that_may_have_arrived_is_never_forgotten(
-            steps in prop::collection::vec((step(), 0..100i64), 1..40),
+        fn an_attempt_that_may_have_arrived_is_never_forgotten(
+            steps in prop::collection::vec((any_step(), 0..100i64), 1..40),
         ) {
-            let mut task = waiting(at(0));
+            let mut task = waiting_task(at_second(0));
             let mut now = 0;
             // Who really is at it, and whether one of them may have done it.
             let (mut may_be_there, mut done) = (false, 0);
             for (step, passed) in steps {
                 now += passed;
                 let (next, what) = match step {
-                    Step::Claim(who, lease) => (task.claim(&who.to_string(), at(now + lease), at(now)), None),
-                    Step::Settle(who, outcome) => (task.settle(&who.to_string(), outcome.clone(), at(now)), Some(outcome)),
+                    TaskStep::Claim(who, lease) => (task.claim(&who.to_string(), at_second(now + lease), at_second(now)), None),
+                    TaskStep::Settle(who, outcome) => (task.settle(&who.to_string(), outcome.clone(), at_second(now)), Some(outcome)),
                 };
                 let Ok(next) = next else { continue };
                 prop_assert!(task.due_at.is_some(), "{:?} came back", task.state);
                 match what {
                     None => {
-                        prop_assert!(task.due_at.unwrap() <= at(now), "a claim that was not over was taken");
+                        prop_assert!(task.due_at.unwrap() <= at_second(now), "a claim that was not over was taken");
                         may_be_there |= task.state == TaskState::Claimed;
-                        prop_assert!(next.doubtful == may_be_there, "the next one would not look first");
+                        prop_assert!(next.may_have_arrived == may_be_there, "the next one would not look first");
                     }
-                    Some(Outcome::Done(_)) => done += 1,
-                    Some(Outcome::NotNow { doubtful, .. }) => {
-                        may_be_there |= doubtful;
-                        prop_assert!(next.due_at.unwrap() > at(now));
+                    Some(AttemptOutcome::Done(_)) => done += 1,
+                    Some(AttemptOutcome::RetryLater { may_have_arrived, .. }) => {
+                        may_be_there |= may_have_arrived;
+                        prop_assert!(next.due_at.unwrap() > at_second(now));
                     }
                     Some(_) => {}
                 }
-                if matches!(next.state, TaskState::Done | TaskState::LeftOut) {
-                    prop_assert!(matches!(&next.what, What::Entry(item) if item.text.is_none()));
-                    prop_assert!(next.due().is_none() && next.forget_at().is_some());
+                if matches!(next.state, TaskState::Done | TaskState::Skipped) {
+                    prop_assert!(matches!(&next.content, TaskContent::Entry(item) if item.text.is_none()));
+                    prop_assert!(next.due_in_queue().is_none() && next.expires_at().is_some());
                 } else {
-                    prop_assert!(next.due().is_some(), "nobody finds it again");
+                    prop_assert!(next.due_in_queue().is_some(), "nobody finds it again");
                 }
                 task = next;
             }
@@ -305,10 +307,10 @@ mod tests {
     }
 
     #[test]
-    fn a_task_reads_back_as_it_was_written_and_shows_nothing_personal() {
-        let task = waiting(at(7));
+    fn a_task_round_trips_through_json_and_shows_nothing_personal() {
+        let task = waiting_task(at_second(7));
         let written = serde_json::to_string(&task).unwrap();
-        assert_eq!(serde_json::from_str::<Task>(&written).unwrap(), task);
+        assert_eq!(serde_json::from_str::<QueueTask>(&written).unwrap(), task);
         let shown = format!("{task:?}");
         assert!(!shown.contains("Hello") && !shown.contains("545550199"), "{shown}");
     }

@@ -1,22 +1,22 @@
 //! A lead in our own words: somebody who left their number, and by what they agreed to be written to.
 //!
-//! [`read`] turns a verified delivery into a [`Reading`]; where that only names leads, [`read_answer`] takes what the sender
+//! [`read`] turns a verified delivery into a [`ParsedLead`]; where that only names leads, [`read_answer`] takes what the sender
 //! answers when it is asked for one. Both are pure functions of the delivery and the client's configuration; they never
-//! panic, and what they can't use is a [`NothingBecause`] to be recorded.
+//! panic, and what they can't use is a [`SkipReason`] to be recorded.
 
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use shared::{
-    client_config::{ClientConfig, Form},
+use tellonce_core::{
+    client_config::{ClientConfig, FormConfig},
     contact::{Phone, PhoneError},
-    json::Misread,
-    observe::Label,
+    json::JsonError,
+    telemetry::LogLabel,
 };
 
 use crate::{
-    facts::{self, Facts},
-    senders::{self, Said},
+    facts::{self, LeadFacts},
+    senders::{self, DeliveryContent},
 };
 
 /// Somebody who may be greeted. Its `Debug` shows neither number nor name, nor what else somebody typed.
@@ -51,7 +51,7 @@ impl fmt::Debug for Lead {
 /// By what somebody agreed to be written to, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
-    /// `field consent`, or `stated on the form`. Names the field as it is configured, never an answer.
+    /// `field find_consent`, or `stated on the form`. Names the field as it is configured, never an answer.
     pub source: String,
     /// When.
     pub at: Timestamp,
@@ -59,7 +59,7 @@ pub struct Consent {
 
 /// A lead that a delivery names and does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub struct LeadReference {
     /// Its id at the sender's.
     pub id: String,
     /// When it was made, by the sender's clock.
@@ -68,18 +68,18 @@ pub struct Reference {
 
 /// What a delivery says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub enum ParsedLead {
     /// Somebody who may be greeted.
     Lead(Box<Lead>),
     /// Leads that have to be asked for, each once; never empty.
-    References(Vec<Reference>),
+    NeedsLookup(Vec<LeadReference>),
     /// Nobody.
-    Nothing(NothingBecause),
+    Skipped(SkipReason),
 }
 
 /// Why nobody is greeted. [`Self::code`] is what is recorded; the text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NothingBecause {
+pub enum SkipReason {
     /// The sender says that it is a trial.
     #[error("it is a test of the sender's, and never greeted")]
     Test,
@@ -88,16 +88,16 @@ pub enum NothingBecause {
     Partial,
     /// Deliveries of this kind are no submission.
     #[error("deliveries of event `{0}` are no submission of a form")]
-    UnknownEvent(Label),
+    UnknownEvent(LogLabel),
     /// The sender keeps it among what is no submission any more, or never was: spam, trash.
     #[error("the entry is not active but `{0}`")]
-    NotActive(Label),
+    NotActive(LogLabel),
     /// The submission is of a form that is not meant.
     #[error("it is of another of the sender's forms than those in `form_ids`")]
     OtherForm,
     /// A CRM's contact that no form has made: imported, typed in, synchronised.
     #[error("the contact comes from `{0}` and not from a form: cold lists are a boundary (docs/boundaries.md)")]
-    NotFromAForm(Label),
+    NotFromAForm(LogLabel),
     /// Several submissions in one delivery.
     #[error("it is a list, and one delivery is one lead: imports are a boundary (docs/boundaries.md)")]
     List,
@@ -121,25 +121,25 @@ pub enum NothingBecause {
     PhoneUnusable(PhoneError),
     /// Their number is of a country that is not meant.
     #[error("the number is of {0}, which is not among the form's `countries`")]
-    CountryNotAllowed(Label),
+    CountryNotAllowed(LogLabel),
     /// Not of the shape that this sender documents. Holds where, never what.
     #[error("not understood: {0}")]
-    NotUnderstood(Misread),
+    NotUnderstood(JsonError),
     /// The lead has to be asked for, and there is no credential to ask with.
     #[error("there is no credential to ask for the lead with")]
-    ReadBackNotSetUp,
+    LookupNotConfigured,
     /// The sender's API does not take our credential.
     #[error("the sender's API does not accept our credential; store a valid one, then replay this")]
     CredentialRefused,
     /// The lead was asked for, and the answer is of no use.
     #[error("the lead could not be read back")]
-    ReadBackFailed,
+    LookupFailed,
     /// The sender does not know the lead, or does not show it to us.
     #[error("the sender shows no such lead; it may be deleted, or the token may lack a permission")]
-    LeadNotThere,
+    LeadNotFound,
 }
 
-impl NothingBecause {
+impl SkipReason {
     /// A stable name for records and metrics.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -153,15 +153,15 @@ impl NothingBecause {
             Self::NoConsent => "no-consent",
             Self::ConsentUnclear => "consent-unclear",
             Self::ConsentFieldMissing => "consent-field-missing",
-            Self::PhoneUnclear => "phone-unclear",
+            Self::PhoneUnclear => "phone-ambiguous",
             Self::NoPhone => "no-phone",
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::CountryNotAllowed(_) => "country-not-allowed",
             Self::NotUnderstood(_) => "not-understood",
-            Self::ReadBackNotSetUp => "read-back-not-set-up",
+            Self::LookupNotConfigured => "lookup-not-configured",
             Self::CredentialRefused => "credential-refused",
-            Self::ReadBackFailed => "read-back-failed",
-            Self::LeadNotThere => "lead-not-there",
+            Self::LookupFailed => "lookup-failed",
+            Self::LeadNotFound => "lead-not-found",
         }
     }
 
@@ -174,10 +174,10 @@ impl NothingBecause {
             | Self::PhoneUnclear
             | Self::NoPhone
             | Self::NotUnderstood(_)
-            | Self::ReadBackNotSetUp
+            | Self::LookupNotConfigured
             | Self::CredentialRefused
-            | Self::ReadBackFailed
-            | Self::LeadNotThere => true,
+            | Self::LookupFailed
+            | Self::LeadNotFound => true,
             Self::Test
             | Self::Partial
             | Self::UnknownEvent(_)
@@ -191,23 +191,23 @@ impl NothingBecause {
     }
 
     /// Nothing usable where a fact must stand.
-    pub(crate) fn missing(place: &str) -> Self {
-        Self::NotUnderstood(Misread::Missing(place.into()))
+    pub(crate) fn missing_field(location: &str) -> Self {
+        Self::NotUnderstood(JsonError::Missing(location.into()))
     }
 
     /// What is kept beside the delivery: code and explanation.
-    pub fn record(&self) -> String {
+    pub fn to_outcome(&self) -> String {
         format!("{}: {self}", self.code())
     }
 }
 
 /// A verified delivery of a form.
 #[derive(Debug, Clone, Copy)]
-pub struct Delivery<'a> {
+pub struct LeadDelivery<'a> {
     /// The form's name in `client.toml`.
-    pub name: &'a str,
+    pub form_name: &'a str,
     /// The form.
-    pub form: &'a Form,
+    pub form: &'a FormConfig,
     /// The client.
     pub config: &'a ClientConfig,
     /// What the inbox kept of its headers.
@@ -219,40 +219,48 @@ pub struct Delivery<'a> {
 }
 
 /// Reads a verified delivery.
-pub fn read(delivery: &Delivery<'_>) -> Reading {
-    let reading = senders::read(delivery).and_then(|said| match said {
-        Said::References(references) => Ok(Reading::References(references)),
-        Said::Submission(submission) => {
-            let submission = facts::of_meant_form(delivery.form, submission)?;
-            facts::lead(delivery, &submission).map(Box::new).map(Reading::Lead)
+pub fn parse_lead(delivery: &LeadDelivery<'_>) -> ParsedLead {
+    let parsed = senders::parse_delivery(delivery).and_then(|content| match content {
+        DeliveryContent::References(references) => Ok(ParsedLead::NeedsLookup(references)),
+        DeliveryContent::Submission(submission) => {
+            let submission = facts::check_form(delivery.form, submission)?;
+            facts::build_lead(delivery, &submission).map(Box::new).map(ParsedLead::Lead)
         }
     });
-    reading.unwrap_or_else(Reading::Nothing)
+    parsed.unwrap_or_else(ParsedLead::Skipped)
 }
 
 /// Reads the body of the sender's answer about a lead that `delivery` named: of Meta's Graph API about `/{leadgen_id}`, of
-/// `HubSpot`'s API about `/crm/v3/objects/contacts/{id}`.
-pub fn read_answer(delivery: &Delivery<'_>, reference: &Reference, answer: &[u8]) -> Result<Lead, NothingBecause> {
-    let submission = senders::read_answer(delivery, reference, answer)?;
+/// `HubSpotClient`'s API about `/crm/v3/objects/contacts/{find_id}`.
+pub fn parse_lead_response(
+    delivery: &LeadDelivery<'_>,
+    reference: &LeadReference,
+    response: &[u8],
+) -> Result<Lead, SkipReason> {
+    let submission = senders::parse_response(delivery, reference, response)?;
     // Which form it is of was asked of the delivery. An answer that says it again is not to say another one.
     let submission = match &submission.form_id {
-        Some(_) => facts::of_meant_form(delivery.form, submission)?,
+        Some(_) => facts::check_form(delivery.form, submission)?,
         None => submission,
     };
-    facts::lead(delivery, &submission)
+    facts::build_lead(delivery, &submission)
 }
 
 /// What was found in the submission that a delivery holds, whether or not anybody is greeted for it; none if it holds none.
 /// For people who write down where the facts stand.
-pub fn found(delivery: &Delivery<'_>) -> Option<Facts> {
-    match senders::read(delivery) {
-        Ok(Said::Submission(submission)) => Some(Facts::of(delivery, &submission)),
-        Ok(Said::References(_)) | Err(_) => None,
+pub fn find_facts(delivery: &LeadDelivery<'_>) -> Option<LeadFacts> {
+    match senders::parse_delivery(delivery) {
+        Ok(DeliveryContent::Submission(submission)) => Some(LeadFacts::from_submission(delivery, &submission)),
+        Ok(DeliveryContent::References(_)) | Err(_) => None,
     }
 }
 
 /// The same of an answer about a lead that `delivery` named.
-pub fn found_in_answer(delivery: &Delivery<'_>, reference: &Reference, answer: &[u8]) -> Option<Facts> {
-    let submission = senders::read_answer(delivery, reference, answer).ok()?;
-    Some(Facts::of(delivery, &submission))
+pub fn find_facts_in_response(
+    delivery: &LeadDelivery<'_>,
+    reference: &LeadReference,
+    response: &[u8],
+) -> Option<LeadFacts> {
+    let submission = senders::parse_response(delivery, reference, response).ok()?;
+    Some(LeadFacts::from_submission(delivery, &submission))
 }

@@ -1,22 +1,22 @@
 //! lead-first-touch: whoever leaves their number in a form is greeted, once, and never who did not ask for it.
 //!
-//! The story: a batch of the lead inbox's stream comes in ([`life`]); [`lead::read`] says in our own words who left their
+//! The story: a batch of the lead inbox's stream comes in ([`run`]); [`lead::read`] says in our own words who left their
 //! number and by what they agreed to be written to; a lead that a delivery only names is read back ([`read_back`]);
-//! [`plan()`](plan::plan) makes news of it, complete with its words; and the
-//! [`Teller`] greets, in one transaction with what the number has heard before.
+//! [`plan_first_touch()`](plan::plan) makes news of it, complete with its words; and the
+//! [`Dispatcher`] greets, in one transaction with what the number has heard before.
 //! Deliveries go through side by side: whoever waits for an answer waits for nobody else's.
 //!
 //! Promises that a delivery is either greeted, waiting in the ledger, or visible with a reason; that a number is greeted
 //! once in its form's window, however many submit it at the same moment; and that a form that is flooded greets nobody
 //! until a human has looked ([`release`]). Does not import, and sends no second message: see `docs/boundaries.md`.
 
-mod body;
 pub mod facts;
-mod greet;
+mod form_body;
 pub mod lead;
+mod lead_flow;
+pub mod lookup;
+pub mod operator;
 pub mod plan;
-pub mod read_back;
-pub mod release;
 mod senders;
 mod submission;
 
@@ -26,80 +26,93 @@ mod samples;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::{
-    batch::{Failures, StreamEvent, Work},
+use tellonce_core::{
+    batch::{BatchFailures, BatchProcessor, StreamEvent},
+    bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    cold_start::{self, Aws, StartError},
+    dispatch::{Dispatcher, Invocation},
     inbox::Inbox,
-    observe,
-    telling::{Shift, Teller},
+    telemetry,
 };
 
-use read_back::LeadApi;
-use release::{Done, Order};
+use lookup::LeadLookupClient;
+use operator::{OperatorCommand, OperatorSummary};
 
-pub use greet::GreetError;
+pub use lead_flow::LeadError;
 
 /// Deliveries that are taken through side by side: a batch of the stream. Each has its own person, and whoever submits twice
 /// meets their own row.
-const AT_ONCE: usize = 10;
+const MAX_CONCURRENT_DELIVERIES: usize = 10;
 
 /// The function.
-pub struct Greeter {
+pub struct LeadGreeter {
     /// Tells messages.
-    pub teller: Teller,
+    pub dispatcher: Dispatcher,
     /// Where deliveries come from and outcomes go.
     pub inbox: Inbox,
     /// For leads that have to be asked for.
-    pub leads: LeadApi,
+    pub lookup_client: LeadLookupClient,
 }
 
 /// What an invocation answers.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Answer {
-    Leads(Failures),
-    Done(Done),
+enum GreeterResponse {
+    Batch(BatchFailures),
+    Operator(OperatorSummary),
 }
 
 /// Runs the function until Lambda ends it.
-pub async fn life() -> Result<(), lambda_runtime::Error> {
-    observe::start();
-    let greeter = Greeter::start().await?;
+pub async fn run() -> Result<(), lambda_runtime::Error> {
+    telemetry::start_logging();
+    let greeter = LeadGreeter::from_environment().await?;
     let greeter = &greeter;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        let deadline = Deadline::of(event.context.deadline());
-        let shift = Shift::new(&event.context.request_id, deadline, false, greeter.teller.clock.now());
+        let deadline = Deadline::from_system_time(event.context.deadline());
+        let invocation = Invocation::new(&event.context.request_id, deadline, false, greeter.dispatcher.clock.now());
         // A batch of the stream is no order of a human's, whatever is in it.
-        Ok::<_, lambda_runtime::Error>(if let Ok(order) = serde_json::from_str::<Order>(event.payload.get()) {
-            Answer::Done(greeter.release(order, deadline).await?)
-        } else {
-            let batch = serde_json::from_str(event.payload.get())?;
-            Answer::Leads(Box::pin(greeter.batch(&shift, batch)).await)
-        })
+        Ok::<_, lambda_runtime::Error>(
+            if let Ok(command) = serde_json::from_str::<OperatorCommand>(event.payload.get()) {
+                GreeterResponse::Operator(greeter.run_operator_command(command, deadline).await?)
+            } else {
+                let batch = serde_json::from_str(event.payload.get())?;
+                GreeterResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
+            },
+        )
     }))
     .await
 }
 
-impl Greeter {
+impl LeadGreeter {
     /// Prepares everything before the first batch: configuration, connections and line tokens.
-    async fn start() -> Result<Self, StartError> {
-        let config = cold_start::client_config()?;
-        let http = cold_start::http_client()?;
-        let aws = Aws::from_environment(&http)?;
-        let inbox = Inbox::new(aws.dynamodb(), cold_start::required("LEAD_INBOX_TABLE")?, config.keep.inbox_days);
-        let leads = LeadApi::new(http.clone(), cold_start::variable("LEAD_BASE_URL"));
-        let teller = Teller::from_environment(config, http, &aws)?;
-        let greeter = Self { teller, inbox, leads };
-        let forms = greeter.teller.config.forms.values().map(|form| form.line.as_str());
-        tokio::join!(greeter.teller.prepare(forms), aws.open_dynamodb());
+    async fn from_environment() -> Result<Self, StartError> {
+        let config = bootstrap::load_client_config()?;
+        let http = bootstrap::build_http_client()?;
+        let aws = AwsClients::from_environment(&http)?;
+        let inbox =
+            Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
+        let lookup_client = LeadLookupClient::new(http.clone(), bootstrap::read_variable("LEAD_BASE_URL"));
+        let dispatcher = Dispatcher::from_environment(config, http, &aws)?;
+        let greeter = Self { dispatcher, inbox, lookup_client };
+        let forms = greeter.dispatcher.config.forms.values().map(|form| form.line.as_str());
+        tokio::join!(greeter.dispatcher.prefetch_line_tokens(forms), aws.preconnect_dynamodb());
         Ok(greeter)
     }
 
     /// Takes a batch through and says which deliveries shall come again.
-    async fn batch(&self, shift: &Shift, event: StreamEvent) -> Failures {
-        let work = Work { inbox: &self.inbox, client: &self.teller.config.client, clock: &self.teller.clock };
+    async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
+        let work = BatchProcessor {
+            inbox: &self.inbox,
+            client: &self.dispatcher.config.client,
+            clock: &self.dispatcher.clock,
+        };
         // Each send looks at the time by itself.
-        work.through(event, AT_ONCE, || true, async |entry| self.greet(shift, entry).await).await
+        work.process_batch(
+            event,
+            MAX_CONCURRENT_DELIVERIES,
+            || true,
+            async |entry| self.process_delivery(invocation, entry).await,
+        )
+        .await
     }
 }

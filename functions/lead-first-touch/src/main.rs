@@ -1,5 +1,5 @@
-//! The `lead-first-touch` binary.
+//! The `lead-first_value-touch` binary.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    shared::cold_start::run(lead_first_touch::life())
+    tellonce_core::bootstrap::run_function(lead_first_touch::run())
 }

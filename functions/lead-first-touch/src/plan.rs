@@ -2,112 +2,113 @@
 
 use icu_locale::{LanguageIdentifier, LocaleExpander};
 use jiff::Timestamp;
-use shared::{
-    client_config::{ClientConfig, Form, Place},
-    ledger::{Context, Key, News, Words},
-    line::EzwError,
-    wording::{self, Values, WordingError},
+use tellonce_core::{
+    client_config::{ClientConfig, FormConfig, Precedence},
+    ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
+    line::EzwMessageError,
+    wording::{self, TemplateValues, WordingError},
 };
 
 use crate::lead::Lead;
 
 /// How useful a first touch is beside everything else that waits, 0 to 100, when the client does not say: whoever has just
 /// left their number is still at the phone, and a ready order lies where it lies.
-const WEIGHT: u8 = 85;
+const DEFAULT_PRIORITY: u8 = 85;
 
 /// The name in [`Context::values`] of what somebody agreed by.
-pub const CONSENT: &str = "consent";
+pub const CONSENT_KEY: &str = "consent";
 /// The name in [`Context::values`] of when they did.
-pub const CONSENT_AT: &str = "consent_at";
+pub const CONSENT_AT_KEY: &str = "consent_at";
 
 /// The longest name that is kept, in bytes.
-const LONGEST: usize = 512;
+const MAX_NAME_BYTES: usize = 512;
 
 /// Why nothing can be said to a lead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unsayable {
+pub enum NotSent {
     /// The text could not be made.
     #[error("{0}")]
     Wording(#[from] WordingError),
     /// `EZWhatsApp` would not take the text.
     #[error("{0}")]
-    Refused(#[from] EzwError),
+    TextRejected(#[from] EzwMessageError),
 }
 
-impl Unsayable {
+impl NotSent {
     /// What is recorded beside the delivery: code and explanation.
-    pub fn record(&self) -> String {
+    pub fn to_outcome(&self) -> String {
         let code = match self {
             Self::Wording(error) => error.code(),
-            Self::Refused(error) => error.code(),
+            Self::TextRejected(error) => error.code(),
         };
         format!("{code}: {self}")
     }
 }
 
 /// The first touch of a lead. `delivery` is the key of its delivery in the inbox.
-pub fn plan(
+pub fn plan_first_touch(
     config: &ClientConfig,
-    form: &Form,
+    form: &FormConfig,
     lead: &Lead,
     delivery: &str,
     now: Timestamp,
-) -> Result<News, Unsayable> {
+) -> Result<OutboundMessage, NotSent> {
     let rule = &form.first_touch;
-    let mut values = Values::new();
+    let mut values = TemplateValues::new();
     values.set("business_name", form.name.as_deref().unwrap_or(&config.name));
-    if let Some(name) = lead.name.as_deref().filter(|name| is_a_name(name)) {
+    if let Some(name) = lead.name.as_deref().filter(|name| is_plain_name(name)) {
         values.set_customer(name);
     }
     if let Some(choice) = &lead.choice {
         values.set("choice", choice);
     }
     let media = config.lines.get(&form.line).map(|line| line.media).unwrap_or_default();
-    let message = wording::message(rule.texts(), language(config, form, lead), &values, media)?;
-    let consent = [(CONSENT, lead.consent.source.clone()), (CONSENT_AT, lead.consent.at.to_string())];
-    Ok(News {
-        key: Key::first_touch(form.book(), &lead.id),
-        place: Place::apart(),
+    let message = wording::build_message(rule.templates(), choose_language(config, form, lead), &values, media)?;
+    let consent = [(CONSENT_KEY, lead.consent.source.clone()), (CONSENT_AT_KEY, lead.consent.at.to_string())];
+    Ok(OutboundMessage {
+        key: IdempotencyKey::for_first_touch(form.id_scope(), &lead.id),
+        precedence: Precedence::independent(),
         instance: None,
         generation: None,
         zone: None,
         occurred_at: lead.submitted_at,
         line: form.line.clone(),
         to: Some(lead.phone.clone()),
-        words: Words::Say(message.payload(&lead.phone)?),
+        content: Content::Send(message.build_payload(&lead.phone)?),
         useful_until: lead.submitted_at + rule.useful_for.0,
-        priority: rule.priority.unwrap_or(WEIGHT),
-        any_hour: rule.even_in_quiet_hours,
-        not_before: if rule.even_in_quiet_hours { None } else { config.quiet_until(now) },
+        priority: rule.priority.unwrap_or(DEFAULT_PRIORITY),
+        ignores_quiet_hours: rule.quiet_hours,
+        not_before: if rule.quiet_hours { None } else { config.quiet_hours_end(now) },
         delivery: delivery.to_owned(),
-        context: Context {
-            name: lead.name.clone().filter(|name| name.len() <= LONGEST),
+        context: MessageContext {
+            name: lead.name.clone().filter(|name| name.len() <= MAX_NAME_BYTES),
             values: consent.map(|(name, value)| (name.to_owned(), value)).into(),
-            ..Context::default()
+            ..MessageContext::default()
         },
     })
 }
 
 /// Whether a text is nothing but a name. Anybody may type anything here, under anybody's number: no more than four words of
 /// letters, so that no message of theirs goes out over the client's line.
-fn is_a_name(text: &str) -> bool {
-    let fits =
-        |c: char| c.is_alphabetic() || matches!(c, '\'' | '-' | '.' | '’' | '׳' | '״' | '"') || wording::is_mark(c);
+fn is_plain_name(text: &str) -> bool {
+    let fits = |c: char| {
+        c.is_alphabetic() || matches!(c, '\'' | '-' | '.' | '’' | '׳' | '״' | '"') || wording::is_combining_mark(c)
+    };
     text.split_whitespace().count() <= 4 && text.chars().all(|c| c.is_whitespace() || fits(c))
 }
 
 /// The language to greet somebody in: what they chose, else the form's, else that of their phone's country, else the
 /// client's first.
-fn language<'a>(config: &'a ClientConfig, form: &'a Form, lead: &Lead) -> &'a str {
-    let chosen = lead.locale.as_deref().and_then(|locale| config.language_named(locale));
+fn choose_language<'a>(config: &'a ClientConfig, form: &'a FormConfig, lead: &Lead) -> &'a str {
+    let chosen = lead.locale.as_deref().and_then(|locale| config.find_language(locale));
     chosen
-        .or_else(|| config.language_named(form.language.as_deref()?))
-        .or_else(|| config.language_named(&language_of(&lead.phone.country()?)?))
+        .or_else(|| config.find_language(form.language.as_deref()?))
+        .or_else(|| config.find_language(&language_of_country(&lead.phone.country_code()?)?))
         .unwrap_or_else(|| config.language_for(None))
 }
 
 /// The language that most people of a country speak, as CLDR has it.
-fn language_of(country: &str) -> Option<String> {
+fn language_of_country(country: &str) -> Option<String> {
     let mut id: LanguageIdentifier = format!("und-{country}").parse().ok()?;
     LocaleExpander::new_common().maximize(&mut id);
     (!id.language.is_unknown()).then(|| id.language.to_string())
@@ -115,12 +116,12 @@ fn language_of(country: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::contact::Phone;
+    use tellonce_core::contact::Phone;
 
     use super::*;
     use crate::lead::Consent;
 
-    const CLIENT: &str = r#"
+    const CLIENT_TOML: &str = r#"
 client = "story"
 name = "Shop"
 country = "IL"
@@ -133,7 +134,7 @@ line_id = "line_1"
 kind = "web"
 verify = { scheme = "secret-path" }
 line = "main"
-book = "site"
+id_scope = "site"
 consent = { stated = "…" }
 choice = { field = "topic", of = ["Haifa"] }
 first_touch.useful_for = "12h"
@@ -142,7 +143,7 @@ first_touch.text.he = "היי {{ business_name }}"
 first_touch.text.de = "Hallo {{ business_name }}"
 "#;
 
-    fn lead(phone: &str) -> Lead {
+    fn build_lead(phone: &str) -> Lead {
         let at = "2026-11-19T10:00:00Z".parse().unwrap();
         Lead {
             id: "88".into(),
@@ -155,61 +156,67 @@ first_touch.text.de = "Hallo {{ business_name }}"
         }
     }
 
-    fn news(client: &str, lead: &Lead, now: &str) -> News {
+    fn plan_message(client: &str, lead: &Lead, now: &str) -> OutboundMessage {
         let config = ClientConfig::parse(client).unwrap();
-        plan(&config, &config.forms["site"], lead, "site#1", now.parse().unwrap()).unwrap()
+        plan_first_touch(&config, &config.forms["site"], lead, "site#1", now.parse().unwrap()).unwrap()
     }
 
-    fn text(client: &str, lead: &Lead) -> String {
-        let Words::Say(payload) = news(client, lead, "2026-11-19T10:00:01Z").words else { panic!() };
+    fn planned_text(client: &str, lead: &Lead) -> String {
+        let Content::Send(payload) = plan_message(client, lead, "2026-11-19T10:00:01Z").content else { panic!() };
         serde_json::from_str::<serde_json::Value>(&payload.body).unwrap()["body"].as_str().unwrap().to_owned()
     }
 
     #[test]
-    fn a_lead_is_told_under_its_own_key_for_as_long_as_it_is_useful_and_its_consent_is_kept() {
-        let news = news(CLIENT, &lead("+972545550199"), "2026-11-19T10:00:01Z");
-        assert_eq!(news.key.to_string(), "lead:site..88:first-touch");
-        assert_eq!(news.useful_until.to_string(), "2026-11-19T22:00:00Z");
-        assert_eq!((news.not_before, news.priority), (None, WEIGHT));
-        assert_eq!(news.context.values[CONSENT], "stated on the form");
-        assert_eq!(news.context.values[CONSENT_AT], "2026-11-19T10:00:00Z");
+    fn a_first_touch_has_its_own_key_an_expiry_and_the_consent() {
+        let message = plan_message(CLIENT_TOML, &build_lead("+972545550199"), "2026-11-19T10:00:01Z");
+        assert_eq!(message.key.to_string(), "lead:site..88:first-touch");
+        assert_eq!(message.useful_until.to_string(), "2026-11-19T22:00:00Z");
+        assert_eq!((message.not_before, message.priority), (None, DEFAULT_PRIORITY));
+        assert_eq!(message.context.values[CONSENT_KEY], "stated on the form");
+        assert_eq!(message.context.values[CONSENT_AT_KEY], "2026-11-19T10:00:00Z");
     }
 
     #[test]
-    fn at_night_it_waits_for_the_morning() {
-        let news = news(CLIENT, &lead("+972545550199"), "2026-11-19T21:00:00Z");
-        assert_eq!(news.not_before.unwrap().to_string(), "2026-11-20T06:00:00Z");
+    fn a_first_touch_at_night_waits_for_the_morning() {
+        let message = plan_message(CLIENT_TOML, &build_lead("+972545550199"), "2026-11-19T21:00:00Z");
+        assert_eq!(message.not_before.unwrap().to_string(), "2026-11-20T06:00:00Z");
     }
 
     #[test]
-    fn the_language_is_the_one_they_chose_then_the_forms_then_their_phones_countrys() {
-        let german = lead("+4917139200123");
-        assert!(text(CLIENT, &german).starts_with("Hallo"));
-        assert!(text(CLIENT, &lead("+972545550199")).starts_with("היי"));
-        assert!(text(CLIENT, &lead("+12025550123")).starts_with("Hi Dana"));
-        assert!(text(CLIENT, &lead("+33639981234")).starts_with("Hi Dana"), "French is not among them");
-        let fixed = CLIENT.replace("book = \"site\"", "book = \"site\"\nlanguage = \"he\"");
-        assert!(text(&fixed, &german).starts_with("היי"));
+    fn the_language_is_the_leads_choice_then_the_forms_then_that_of_the_phones_country() {
+        let german = build_lead("+4917139200123");
+        assert!(planned_text(CLIENT_TOML, &german).starts_with("Hallo"));
+        assert!(planned_text(CLIENT_TOML, &build_lead("+972545550199")).starts_with("היי"));
+        assert!(planned_text(CLIENT_TOML, &build_lead("+12025550123")).starts_with("Hi Dana"));
+        assert!(
+            planned_text(CLIENT_TOML, &build_lead("+33639981234")).starts_with("Hi Dana"),
+            "French is not among them"
+        );
+        let fixed = CLIENT_TOML.replace("book = \"site\"", "book = \"site\"\nlanguage = \"he\"");
+        assert!(planned_text(&fixed, &german).starts_with("היי"));
         let chose = Lead { locale: Some("en-GB".into()), ..german };
-        assert!(text(&fixed, &chose).starts_with("Hi Dana"));
+        assert!(planned_text(&fixed, &chose).starts_with("Hi Dana"));
     }
 
     #[test]
     fn a_name_that_carries_a_message_is_left_out() {
-        let mut spam = lead("+12025550123");
+        let mut spam = build_lead("+12025550123");
         spam.name = Some("Win now www.example.com".into());
         spam.choice = Some("Haifa".into());
-        assert_eq!(text(CLIENT, &spam), "Hi, Shop Haifa");
+        assert_eq!(planned_text(CLIENT_TOML, &spam), "Hi, Shop Haifa");
         for message in
             ["Call *2700 now", "Your parcel is held reply", "evil。com", "Noa 5", "Noa ५", "Noa ๕", "Noa/Levi", "a@b"]
         {
             spam.name = Some(message.into());
-            assert_eq!(text(CLIENT, &spam), "Hi, Shop Haifa", "{message}");
+            assert_eq!(planned_text(CLIENT_TOML, &spam), "Hi, Shop Haifa", "{message}");
         }
         for name in ["נֹעָה", "नोआ", "นภา", "Anne-Marie O’Neil", "Nguyễn", "ד״ר כהן", "محمد"]
         {
             spam.name = Some(name.into());
-            assert!(text(CLIENT, &spam).starts_with(&format!("Hi {}", name.split(' ').next().unwrap())), "{name}");
+            assert!(
+                planned_text(CLIENT_TOML, &spam).starts_with(&format!("Hi {}", name.split(' ').next().unwrap())),
+                "{name}"
+            );
         }
     }
 }

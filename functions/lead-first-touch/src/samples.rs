@@ -1,21 +1,24 @@
-//! Every sample delivery of `events/leads`, read and held against the facts of its manifest; and samples torn apart.
+//! Every sample delivery of `events/lookup_client`, read and held against the facts of its manifest; and samples torn apart.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 use crate::{
-    facts::{Fact, Facts, Place, looked_for},
-    lead::{Delivery, Lead, NothingBecause, Reading, Reference, found, found_in_answer, read, read_answer},
-    senders::{self, Said},
-    submission::Submission,
+    facts::{FactSource, LeadFact, LeadFacts, usual_names},
+    lead::{
+        Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason, find_facts, find_facts_in_response, parse_lead,
+        parse_lead_response,
+    },
+    senders::{self, DeliveryContent},
+    submission::LeadSubmission,
 };
 
 /// A client with a form of each kind.
-const CLIENT: &str = r#"
+const CLIENT_TOML: &str = r#"
 client = "demo"
 name = "Demo"
 country = "IL"
@@ -129,19 +132,19 @@ first_touch = { useful_for = "1d", text = { en = "Hi" } }
 "#;
 
 /// The folders of the samples.
-const SYSTEMS: [&str; 9] =
+const SAMPLE_FOLDERS: [&str; 9] =
     ["google_ads", "hubspot", "jotform", "meta", "tally", "typeform", "web", "webflow", "wordpress"];
 
-pub(crate) fn config() -> &'static ClientConfig {
-    static CONFIG: LazyLock<ClientConfig> = LazyLock::new(|| ClientConfig::parse(CLIENT).unwrap());
+pub(crate) fn sample_config() -> &'static ClientConfig {
+    static CONFIG: LazyLock<ClientConfig> = LazyLock::new(|| ClientConfig::parse(CLIENT_TOML).unwrap());
     &CONFIG
 }
 
 /// The client with one form changed: lines that stand before those of the form.
 pub(crate) fn config_with(form: &str, lines: &str) -> ClientConfig {
     let table = format!("[forms.{form}]\n");
-    assert!(CLIENT.contains(&table));
-    ClientConfig::parse(&CLIENT.replace(&table, &format!("{table}{lines}\n"))).unwrap()
+    assert!(CLIENT_TOML.contains(&table));
+    ClientConfig::parse(&CLIENT_TOML.replace(&table, &format!("{table}{lines}\n"))).unwrap()
 }
 
 /// When the deliveries of the tests are received: after everything in the samples.
@@ -150,66 +153,73 @@ pub(crate) fn received_at() -> Timestamp {
 }
 
 /// A delivery without headers.
-pub(crate) fn delivery<'a>(config: &'a ClientConfig, form: &'a str, body: &'a [u8]) -> Delivery<'a> {
+pub(crate) fn build_delivery<'a>(config: &'a ClientConfig, form: &'a str, body: &'a [u8]) -> LeadDelivery<'a> {
     static NONE: BTreeMap<String, String> = BTreeMap::new();
-    Delivery { name: form, form: &config.forms[form], config, headers: &NONE, body, received_at: received_at() }
+    LeadDelivery {
+        form_name: form,
+        form: &config.forms[form],
+        config,
+        headers: &NONE,
+        body,
+        received_at: received_at(),
+    }
 }
 
 /// A delivery as it came in.
-pub(crate) struct Posted {
+pub(crate) struct PostedForm {
     form: &'static str,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
 
-pub(crate) fn form_delivery(form: &'static str, content_type: &str, body: &[u8]) -> Posted {
+pub(crate) fn build_posted_form(form: &'static str, content_type: &str, body: &[u8]) -> PostedForm {
     let headers = [("Content-Type".to_owned(), content_type.to_owned())];
     let headers = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    Posted { form, headers, body: body.to_vec() }
+    PostedForm { form, headers, body: body.to_vec() }
 }
 
-impl Posted {
-    fn delivery(&self) -> Delivery<'_> {
-        Delivery { headers: &self.headers, ..delivery(config(), self.form, &self.body) }
+impl PostedForm {
+    fn as_delivery(&self) -> LeadDelivery<'_> {
+        LeadDelivery { headers: &self.headers, ..build_delivery(sample_config(), self.form, &self.body) }
     }
 }
 
-pub(crate) fn read_delivery(posted: &Posted) -> Reading {
-    read(&posted.delivery())
+pub(crate) fn parse_posted_form(posted: &PostedForm) -> ParsedLead {
+    parse_lead(&posted.as_delivery())
 }
 
 /// Reads a body as a delivery to one of the client's forms.
-pub(crate) fn read_as(form: &str, body: impl AsRef<[u8]>) -> Reading {
-    read(&delivery(config(), form, body.as_ref()))
+pub(crate) fn parse_as(form: &str, body: impl AsRef<[u8]>) -> ParsedLead {
+    parse_lead(&build_delivery(sample_config(), form, body.as_ref()))
 }
 
 /// The lead that was read.
-pub(crate) fn lead(reading: Reading) -> Lead {
-    match reading {
-        Reading::Lead(lead) => *lead,
+pub(crate) fn expect_lead(parsed: ParsedLead) -> Lead {
+    match parsed {
+        ParsedLead::Lead(lead) => *lead,
         other => panic!("no lead: {other:?}"),
     }
 }
 
 /// Why there is none.
-pub(crate) fn reason(reading: Reading) -> NothingBecause {
-    match reading {
-        Reading::Nothing(reason) => reason,
+pub(crate) fn expect_skip(parsed: ParsedLead) -> SkipReason {
+    match parsed {
+        ParsedLead::Skipped(reason) => reason,
         other => panic!("not nothing: {other:?}"),
     }
 }
 
-fn of(system: &str) -> String {
+fn sample_folder(system: &str) -> String {
     format!("leads/{system}")
 }
 
 /// A sample's body as JSON, to be changed.
-pub(crate) fn sample(system: &str, case: &str) -> Value {
-    events::json(&of(system), case)
+pub(crate) fn sample_json(system: &str, case: &str) -> Value {
+    events::sample_json(&sample_folder(system), case)
 }
 
 /// The form of the client that a case is sent to.
-fn form_of(case: &events::Case) -> &'static str {
+fn form_for_case(case: &events::SampleDelivery) -> &'static str {
     match (&*case.system, case.name.split('_').next().unwrap()) {
         ("google_ads", _) => "google",
         ("hubspot", _) => "hubspot",
@@ -224,114 +234,115 @@ fn form_of(case: &events::Case) -> &'static str {
         ("wordpress", "gravityforms") => "gravity",
         ("wordpress", "wpforms") => "wpforms",
         ("wordpress", "contactform7") => "cf7",
-        _ => panic!("{} is for no form", case.title()),
+        _ => panic!("{} is for no form", case.full_name()),
     }
 }
 
 /// The samples that get through the door.
-fn cases() -> Vec<(events::Case, Posted)> {
-    let cases = SYSTEMS.iter().flat_map(|system| events::cases(&of(system)));
+fn sample_cases() -> Vec<(events::SampleDelivery, PostedForm)> {
+    let cases = SAMPLE_FOLDERS.iter().flat_map(|system| events::sample_deliveries(&sample_folder(system)));
     let cases = cases.filter(|case| case.facts["verify"] != json!(false));
     cases
         .map(|case| {
             let headers = case.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-            let posted = Posted { form: form_of(&case), headers: headers.collect(), body: case.body.clone() };
+            let posted = PostedForm { form: form_for_case(&case), headers: headers.collect(), body: case.body.clone() };
             (case, posted)
         })
         .collect()
 }
 
-fn submission(posted: &Posted) -> Submission {
-    match senders::read(&posted.delivery()) {
-        Ok(Said::Submission(submission)) => submission,
-        Ok(Said::References(_)) => panic!("only references"),
+fn expect_submission(posted: &PostedForm) -> LeadSubmission {
+    match senders::parse_delivery(&posted.as_delivery()) {
+        Ok(DeliveryContent::Submission(submission)) => submission,
+        Ok(DeliveryContent::References(_)) => panic!("only references"),
         Err(reason) => panic!("{reason}"),
     }
 }
 
 #[test]
-fn every_sample_says_what_its_manifest_says() {
-    let mut said = 0;
-    for (case, posted) in cases() {
-        let title = case.title();
-        match (read_delivery(&posted), case.fact("kind").unwrap()) {
-            (Reading::Lead(lead), "lead.created") => {
-                said += 1;
+fn every_sample_parses_to_the_facts_of_its_manifest() {
+    let mut checked = 0;
+    for (case, posted) in sample_cases() {
+        let title = case.full_name();
+        match (parse_posted_form(&posted), case.text_fact("kind").unwrap()) {
+            (ParsedLead::Lead(lead), "lead.created") => {
+                checked += 1;
                 check_lead(&case, &posted, &lead);
             }
-            (Reading::References(references), "lead.reference") => {
-                said += 1;
+            (ParsedLead::NeedsLookup(references), "lead.reference") => {
+                checked += 1;
                 let ids: Vec<_> = references.iter().map(|reference| reference.id.as_str()).collect();
-                let of_manifest: Vec<_> = match case.facts["leadgen_ids"].as_array() {
+                let expected_ids: Vec<_> = match case.facts["leadgen_ids"].as_array() {
                     Some(ids) => ids.iter().map(|id| id.as_str().unwrap()).collect(),
-                    None => vec![case.fact("entity_id").unwrap()],
+                    None => vec![case.text_fact("entity_id").unwrap()],
                 };
-                assert_eq!(ids, of_manifest, "{title}");
-                if let Some(at) = case.fact("occurred_at") {
+                assert_eq!(ids, expected_ids, "{title}");
+                if let Some(at) = case.text_fact("occurred_at") {
                     assert_eq!(references[0].created_at, Some(at.parse().unwrap()), "{title}");
                 }
             }
-            (Reading::Nothing(reason), "lead.test") => assert_eq!(reason, NothingBecause::Test, "{title}"),
+            (ParsedLead::Skipped(reason), "lead.test") => assert_eq!(reason, SkipReason::Test, "{title}"),
             (other, kind) => panic!("{title}: {kind} is read as {other:?}"),
         }
     }
-    assert!(said >= 13, "only {said} samples say something");
+    assert!(checked >= 13, "only {checked} samples say something");
 }
 
-fn check_lead(case: &events::Case, posted: &Posted, lead: &Lead) {
-    let title = case.title();
-    match case.fact("entity_id") {
+fn check_lead(case: &events::SampleDelivery, posted: &PostedForm, lead: &Lead) {
+    let title = case.full_name();
+    match case.text_fact("entity_id") {
         Some(id) => assert_eq!(lead.id, id, "{title}"),
         None => assert!(lead.id.starts_with("derived:"), "{title}: {}", lead.id),
     }
-    assert_eq!(Some(lead.phone.expose()), case.fact("phone_e164"), "{title}");
-    assert_eq!(lead.name.as_deref(), case.fact("customer_name"), "{title}");
-    match case.fact("occurred_at") {
+    assert_eq!(Some(lead.phone.expose()), case.text_fact("phone_e164"), "{title}");
+    assert_eq!(lead.name.as_deref(), case.text_fact("customer_name"), "{title}");
+    match case.text_fact("occurred_at") {
         Some(at) => assert_eq!(lead.submitted_at, at.parse().unwrap(), "{title}"),
         None => assert!(lead.submitted_at <= received_at(), "{title}"),
     }
     if case.facts["opt_in"] == json!(true) {
         assert!(lead.consent.source.starts_with("field "), "{title}: {:?}", lead.consent);
     }
-    let submission = submission(posted);
-    if let Some(form_id) = case.fact("form_id") {
+    let submission = expect_submission(posted);
+    if let Some(form_id) = case.text_fact("form_id") {
         assert_eq!(submission.form_id.as_deref(), Some(form_id), "{title}");
     }
-    let email = case.fact("email").unwrap();
-    assert!(submission.fields.iter().any(|field| field.answers == [email]), "{title}: no {email}");
+    let email = case.text_fact("email").unwrap();
+    assert!(submission.fields.iter().any(|field| field.values == [email]), "{title}: no {email}");
 }
 
 #[test]
-fn the_sample_of_what_meta_answers_completes_the_sample_reference() {
-    let answer = sample("meta", "_graph_lead.response").to_string();
-    let (_, posted) = cases().into_iter().find(|(case, _)| case.title() == "meta/leadgen").unwrap();
-    let Reading::References(references) = read_delivery(&posted) else { panic!() };
-    let lead = read_answer(&posted.delivery(), &references[0], answer.as_bytes()).unwrap();
+fn the_sample_response_of_meta_completes_the_sample_reference() {
+    let response = sample_json("meta", "_graph_lead.response").to_string();
+    let (_, posted) = sample_cases().into_iter().find(|(case, _)| case.full_name() == "meta/leadgen").unwrap();
+    let ParsedLead::NeedsLookup(references) = parse_posted_form(&posted) else { panic!() };
+    let lead = parse_lead_response(&posted.as_delivery(), &references[0], response.as_bytes()).unwrap();
     assert_eq!((&*lead.id, lead.phone.expose()), ("444444444444000", "+972525550101"));
     assert_eq!(lead.name.as_deref(), Some("שירה כהן"));
     assert_eq!(lead.submitted_at.to_string(), "2026-11-19T10:00:00Z");
     assert_eq!(lead.consent.source, "field optional_1");
-    let email = |submission: Submission| submission.fields.iter().any(|field| field.answers == ["shira@example.com"]);
-    assert!(senders::read_answer(&posted.delivery(), &references[0], answer.as_bytes()).is_ok_and(email));
+    let email =
+        |submission: LeadSubmission| submission.fields.iter().any(|field| field.values == ["shira@example.com"]);
+    assert!(senders::parse_response(&posted.as_delivery(), &references[0], response.as_bytes()).is_ok_and(email));
 }
 
-/// Where the facts of a submission stand: `phone: Your phone?`, and so on.
-fn places(facts: &Facts) -> String {
-    let place = |(fact, place): (&&str, &Place)| match place {
-        Place::Field(field) => format!("{fact}: {field}"),
-        Place::Sender => format!("{fact} as always"),
-        Place::Form => format!("{fact} on the form"),
+/// Where the facts of a submission stand: `find_phone: Your find_phone?`, and so on.
+fn describe_sources(facts: &LeadFacts) -> String {
+    let describe = |(fact, place): (&&str, &FactSource)| match place {
+        FactSource::Field(field) => format!("{fact}: {field}"),
+        FactSource::Sender => format!("{fact} as always"),
+        FactSource::Form => format!("{fact} on the form"),
     };
-    facts.places.iter().map(place).collect::<Vec<_>>().join(", ")
+    facts.sources.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
-fn of_every_sample_it_is_known_in_which_field_a_fact_was_found() {
-    let of = |title: &str| {
-        let (_, posted) = cases().into_iter().find(|(case, _)| case.title() == title).unwrap();
-        places(&found(&posted.delivery()).unwrap())
+fn every_fact_names_the_field_it_was_found_in() {
+    let sources_of = |title: &str| {
+        let (_, posted) = sample_cases().into_iter().find(|(case, _)| case.full_name() == title).unwrap();
+        describe_sources(&find_facts(&posted.as_delivery()).unwrap())
     };
-    for (title, wanted) in [
+    for (title, expected) in [
         (
             "typeform/form_response",
             "consent: consent, form_id as always, id as always, language: lang, name: full_name, phone: phone, submitted_at as always",
@@ -361,54 +372,56 @@ fn of_every_sample_it_is_known_in_which_field_a_fact_was_found() {
             "consent: consent.whatsapp, id: leadId, name: firstName + lastName, phone: phone, submitted_at: createdAt",
         ),
     ] {
-        assert_eq!(of(title), wanted, "{title}");
+        assert_eq!(sources_of(title), expected, "{title}");
     }
-    let answer = sample("meta", "_graph_lead.response").to_string();
-    let (_, posted) = cases().into_iter().find(|(case, _)| case.title() == "meta/leadgen").unwrap();
-    let Reading::References(references) = read_delivery(&posted) else { panic!() };
-    assert!(found(&posted.delivery()).is_none(), "ids only");
-    let answered = found_in_answer(&posted.delivery(), &references[0], answer.as_bytes()).unwrap();
+    let response = sample_json("meta", "_graph_lead.response").to_string();
+    let (_, posted) = sample_cases().into_iter().find(|(case, _)| case.full_name() == "meta/leadgen").unwrap();
+    let ParsedLead::NeedsLookup(references) = parse_posted_form(&posted) else { panic!() };
+    assert!(find_facts(&posted.as_delivery()).is_none(), "ids only");
+    let facts = find_facts_in_response(&posted.as_delivery(), &references[0], response.as_bytes()).unwrap();
     assert!(
-        places(&answered)
+        describe_sources(&facts)
             .starts_with("consent: optional_1, form_id as always, id as always, name: full_name, phone: phone_number")
     );
 }
 
 #[test]
-fn what_was_taken_for_a_fact_is_known_even_where_nobody_is_greeted_for_it() {
+fn the_source_of_a_fact_is_known_even_for_a_skipped_lead() {
     let body = br#"{"consent": {"whatsapp": "no"}, "phone": "12", "mobile": "", "contact": {"name": "Noa"}}"#;
-    let facts = found(&delivery(config(), "landing", body)).unwrap();
-    assert_eq!(places(&facts), "consent: consent.whatsapp, name: contact.name, phone: phone");
-    assert_eq!(facts.consent, Err(NothingBecause::NoConsent));
-    assert!(matches!(facts.phone, Err(NothingBecause::PhoneUnusable(_))));
+    let facts = find_facts(&build_delivery(sample_config(), "landing", body)).unwrap();
+    assert_eq!(describe_sources(&facts), "consent: consent.whatsapp, name: contact.name, phone: phone");
+    assert_eq!(facts.consent, Err(SkipReason::NoConsent));
+    assert!(matches!(facts.phone, Err(SkipReason::PhoneUnusable(_))));
     assert_eq!(facts.fields, [["consent.whatsapp"], ["phone"], ["mobile"], ["contact.name"]]);
-    let nothing = found(&delivery(config(), "landing", br#"{"e-mail": "noa@example.com"}"#)).unwrap();
-    assert_eq!((places(&nothing).as_str(), nothing.consent), ("", Err(NothingBecause::NoConsent)));
+    let nothing = find_facts(&build_delivery(sample_config(), "landing", br#"{"e-mail": "noa@example.com"}"#)).unwrap();
+    assert_eq!((describe_sources(&nothing).as_str(), nothing.consent), ("", Err(SkipReason::NoConsent)));
 }
 
 #[test]
-fn no_sample_is_left_unread() {
-    for system in SYSTEMS {
-        let besides: &[&str] = match system {
+fn every_sample_file_is_tested() {
+    for system in SAMPLE_FOLDERS {
+        let unlisted: &[&str] = match system {
             "meta" => &["_graph_lead.response.json"],
             // Of the version before, and read by the tests of its reader.
             "webflow" => &["form_submission_v1.json"],
             _ => &[],
         };
-        events::assert_all_listed(&of(system), besides);
+        events::assert_all_files_listed(&sample_folder(system), unlisted);
     }
-    events::assert_all_known("leads", &SYSTEMS);
+    events::assert_all_folders_known("leads", &SAMPLE_FOLDERS);
 }
 
 #[test]
-fn a_repeated_delivery_reads_the_same_and_derives_the_same_id_within_its_minute() {
-    for (case, posted) in cases() {
-        assert_eq!(read_delivery(&posted), read_delivery(&posted), "{}", case.title());
+fn a_repeated_delivery_derives_the_same_id_within_its_minute() {
+    for (case, posted) in sample_cases() {
+        assert_eq!(parse_posted_form(&posted), parse_posted_form(&posted), "{}", case.full_name());
     }
     let id = |form: &str, body: &str, received_at: &str| {
-        let delivery =
-            Delivery { received_at: received_at.parse().unwrap(), ..delivery(config(), form, body.as_bytes()) };
-        lead(read(&delivery)).id
+        let delivery = LeadDelivery {
+            received_at: received_at.parse().unwrap(),
+            ..build_delivery(sample_config(), form, body.as_bytes())
+        };
+        expect_lead(parse_lead(&delivery)).id
     };
     let body = "phone=0545550199&name=Noa&whatsapp_consent=on";
     let first = id("site", body, "2026-11-21T00:00:00Z");
@@ -424,13 +437,13 @@ fn a_repeated_delivery_reads_the_same_and_derives_the_same_id_within_its_minute(
 }
 
 #[test]
-fn only_countries_that_are_meant_are_written_to() {
+fn only_leads_of_configured_countries_are_greeted() {
     let read = |lines: &str, phone: &str| {
         let config = config_with("wpforms", lines);
         let body = json!({"phone": phone}).to_string();
-        match read(&delivery(&config, "wpforms", body.as_bytes())) {
-            Reading::Lead(lead) => Ok(lead.phone.expose().to_owned()),
-            other => Err(reason(other).record()),
+        match parse_lead(&build_delivery(&config, "wpforms", body.as_bytes())) {
+            ParsedLead::Lead(lead) => Ok(lead.phone.expose().to_owned()),
+            other => Err(expect_skip(other).to_outcome()),
         }
     };
     assert_eq!(read("", "054-5550199").as_deref(), Ok("+972545550199"));
@@ -448,12 +461,12 @@ fn only_countries_that_are_meant_are_written_to() {
 }
 
 #[test]
-fn an_answer_is_a_yes_a_no_or_unclear() {
+fn a_consent_value_is_a_yes_a_no_or_unclear() {
     let read = |consent: &Value| {
         let body = json!({"phone": "054-5550199", "WHATSAPP_consent": consent}).to_string();
-        match read_as("site", body) {
-            Reading::Lead(lead) => lead.consent.source,
-            other => reason(other).code().to_owned(),
+        match parse_as("site", body) {
+            ParsedLead::Lead(lead) => lead.consent.source,
+            other => expect_skip(other).code().to_owned(),
         }
     };
     for yes in [json!(true), json!(1), json!("ON"), json!(" yes "), json!("כן"), json!(["x", "Y"]), json!("checked")]
@@ -478,23 +491,23 @@ fn an_answer_is_a_yes_a_no_or_unclear() {
     {
         assert_eq!(read(&unclear), "consent-unclear", "{unclear}");
     }
-    assert_eq!(reason(read_as("site", "phone=054-5550199")).code(), "no-consent");
-    for (said, code) in [("i agree to whatsapp messages ", None), ("I agree", Some("consent-unclear"))] {
-        let raw = json!({"q5_phone": {"full": "0545550199"}, "q6_consent": [said]});
+    assert_eq!(expect_skip(parse_as("site", "phone=054-5550199")).code(), "no-consent");
+    for (answer, code) in [("i agree to whatsapp messages ", None), ("I agree", Some("consent-unclear"))] {
+        let raw = json!({"q5_phone": {"full": "0545550199"}, "q6_consent": [answer]});
         let body = json!({"formID": "263221000000001", "rawRequest": raw.to_string()}).to_string();
-        match (read_as("jotform", body), code) {
-            (Reading::Lead(_), None) => {}
-            (other, Some(code)) => assert_eq!(reason(other).code(), code),
+        match (parse_as("jotform", body), code) {
+            (ParsedLead::Lead(_), None) => {}
+            (other, Some(code)) => assert_eq!(expect_skip(other).code(), code),
             (other, None) => panic!("{other:?}"),
         }
     }
 }
 
 #[test]
-fn usual_names_are_found_however_they_are_written() {
+fn usual_field_names_are_found_in_any_spelling() {
     let phone = |name: &str| {
         let body = json!({name: "054-5550199"}).to_string();
-        matches!(read_as("wpforms", body), Reading::Lead(_))
+        matches!(parse_as("wpforms", body), ParsedLead::Lead(_))
     };
     for name in [
         "Phone",
@@ -520,18 +533,18 @@ fn usual_names_are_found_however_they_are_written() {
     for name in ["agent.phone", "company.tel", "phone2", "0.phone", "fax", "number", "telegram"] {
         assert!(!phone(name), "{name}");
     }
-    for fact in Fact::ALL {
-        assert!(!looked_for(fact).is_empty());
-        for name in looked_for(fact) {
+    for fact in LeadFact::ALL {
+        assert!(!usual_names(fact).is_empty());
+        for name in usual_names(fact) {
             assert_eq!(*name, name.to_lowercase(), "{fact:?}");
         }
     }
 }
 
 #[test]
-fn names_are_put_together_from_what_there_is() {
-    let name = |members: &str| lead(read_as("wpforms", format!("{{\"phone\":\"0545550199\",{members}}}"))).name;
-    for (members, means) in [
+fn names_are_assembled_from_the_available_parts() {
+    let name = |members: &str| expect_lead(parse_as("wpforms", format!("{{\"phone\":\"0545550199\",{members}}}"))).name;
+    for (members, expected) in [
         (r#""name":"Noa Levi""#, Some("Noa Levi")),
         (r#""First Name":"Noa","lastName":"Levi","name":"Landing page 3""#, Some("Noa Levi")),
         (r#""first_name":"Noa","full_name":"Noa Levi""#, Some("Noa Levi")),
@@ -540,52 +553,52 @@ fn names_are_put_together_from_what_there_is() {
         (r#""first_name":"Noa","last_name":null"#, Some("Noa")),
         (r#""form_name":"Contact","company":{"name":"Acme"}"#, None),
     ] {
-        assert_eq!(name(members).as_deref(), means, "{members}");
+        assert_eq!(name(members).as_deref(), expected, "{members}");
     }
 }
 
 #[test]
-fn what_the_client_names_is_there_or_nowhere() {
+fn a_configured_field_is_the_only_source_of_its_fact() {
     let config = config_with(
         "wpforms",
         "countries = [\"US\", \"IL\"]\n\
          fields = { phone = \"Our.Line\", name = \"who\", country = \"land\", language = \"tongue\", id = \"ref\", \
          submitted_at = \"when\", test = \"trial\" }",
     );
-    let read = |body: Value| read(&delivery(&config, "wpforms", body.to_string().as_bytes()));
+    let read = |body: Value| parse_lead(&build_delivery(&config, "wpforms", body.to_string().as_bytes()));
     let all = json!({
         "our": {"line": "(202) 555-0123"}, "phone": "0545550199", "who": "Noa", "full name": "Gil", "land": "US",
         "country": "IL", "tongue": "en-GB", "language": "he", "ref": 7, "entry_id": 8, "trial": "no",
         "when": "2026-11-20T00:00:00+02:00", "created_at": "2026-11-18T00:00:00Z",
     });
-    let lead = lead(read(all));
+    let lead = expect_lead(read(all));
     assert_eq!((&*lead.id, lead.phone.expose(), lead.name.as_deref()), ("7", "+12025550123", Some("Noa")));
     assert_eq!(lead.locale.as_deref(), Some("en-GB"));
     assert_eq!(lead.submitted_at.to_string(), "2026-11-19T22:00:00Z");
     assert_eq!(lead.consent.at, lead.submitted_at);
-    assert_eq!(reason(read(json!({"phone": "0545550199"}))).code(), "no-phone");
-    assert_eq!(reason(read(json!({"our.line": "0545550199", "trial": true}))).code(), "test");
+    assert_eq!(expect_skip(read(json!({"phone": "0545550199"}))).code(), "no-phone");
+    assert_eq!(expect_skip(read(json!({"our.line": "0545550199", "trial": true}))).code(), "test");
 }
 
 #[test]
-fn a_time_that_is_to_come_or_unreadable_is_the_time_of_receipt() {
-    for (at, means) in [
+fn a_future_or_unreadable_time_becomes_the_time_of_receipt() {
+    for (at, expected) in [
         ("2026-11-20T23:59:59Z", "2026-11-20T23:59:59Z"),
         ("2026-11-21T00:00:43Z", "2026-11-21T00:00:42Z"),
         ("2027-01-01T00:00:00Z", "2026-11-21T00:00:42Z"),
         ("19/11/2026", "2026-11-21T00:00:42Z"),
         ("", "2026-11-21T00:00:42Z"),
     ] {
-        let lead = lead(read_as("wpforms", json!({"phone": "0545550199", "created_at": at}).to_string()));
-        assert_eq!((lead.submitted_at.to_string().as_str(), lead.consent.at), (means, lead.submitted_at), "{at}");
+        let lead = expect_lead(parse_as("wpforms", json!({"phone": "0545550199", "created_at": at}).to_string()));
+        assert_eq!((lead.submitted_at.to_string().as_str(), lead.consent.at), (expected, lead.submitted_at), "{at}");
     }
 }
 
 #[test]
-fn of_several_numbers_the_first_that_can_be_messaged_counts() {
-    let phone = |body: &str| match read_as("wpforms", body) {
-        Reading::Lead(lead) => lead.phone.expose().to_owned(),
-        other => reason(other).record(),
+fn the_first_number_that_can_be_messaged_is_used() {
+    let phone = |body: &str| match parse_as("wpforms", body) {
+        ParsedLead::Lead(lead) => lead.phone.expose().to_owned(),
+        other => expect_skip(other).to_outcome(),
     };
     assert_eq!(phone(r#"{"phone":"03-5550123","mobile":"054-5550199"}"#), "+972545550199");
     assert_eq!(phone(r#"{"phone":["03-5550123","054-5550199"]}"#), "+972545550199");
@@ -603,29 +616,29 @@ fn of_several_numbers_the_first_that_can_be_messaged_counts() {
 }
 
 #[test]
-fn a_number_that_may_be_somebody_elses_is_nobodys() {
-    let code = |form: &str, body: String| match read_as(form, body) {
-        Reading::Lead(lead) => lead.phone.expose().to_owned(),
-        other => reason(other).code().to_owned(),
+fn a_number_that_may_be_another_persons_is_not_used() {
+    let code = |form: &str, body: String| match parse_as(form, body) {
+        ParsedLead::Lead(lead) => lead.phone.expose().to_owned(),
+        other => expect_skip(other).code().to_owned(),
     };
-    let mut two = sample("tally", "form_response");
+    let mut two = sample_json("tally", "form_response");
     let fields = two["data"]["fields"].as_array_mut().unwrap();
-    let director =
+    let emergency_contact =
         json!({"key": "q9", "label": "Emergency contact", "type": "INPUT_PHONE_NUMBER", "value": "+972545550177"});
-    fields.insert(0, director);
-    assert_eq!(code("tally", two.to_string()), "phone-unclear");
+    fields.insert(0, emergency_contact);
+    assert_eq!(code("tally", two.to_string()), "phone-ambiguous");
     // Even if theirs can't be messaged.
     two["data"]["fields"][2]["value"] = json!("03-5550123");
-    assert_eq!(code("tally", two.to_string()), "phone-unclear");
+    assert_eq!(code("tally", two.to_string()), "phone-ambiguous");
     let nested = json!({"customer": {"phone": "0545550199"}, "person": {"phone": "0525550101"}});
-    assert_eq!(code("wpforms", nested.to_string()), "phone-unclear");
+    assert_eq!(code("wpforms", nested.to_string()), "phone-ambiguous");
     let shop = json!({"client": {"phone": "0525550101"}, "lead": {"phone": "0545550199"}});
     assert_eq!(code("wpforms", shop.to_string()), "+972545550199", "the client is the shop as often as not");
 }
 
 #[test]
-fn an_id_that_is_none_or_says_who_it_is_is_not_taken_as_it_is() {
-    let id = |id: &str| lead(read_as("wpforms", json!({"phone": "0545550199", "entry_id": id}).to_string())).id;
+fn a_missing_or_personal_id_is_replaced_by_a_derived_one() {
+    let id = |id: &str| expect_lead(parse_as("wpforms", json!({"phone": "0545550199", "entry_id": id}).to_string())).id;
     assert_eq!(id("512"), "512");
     for odd in ["0", "noa@example.com", "+972545550199"] {
         assert!(id(odd).starts_with("derived:"), "{odd}: {}", id(odd));
@@ -634,8 +647,10 @@ fn an_id_that_is_none_or_says_who_it_is_is_not_taken_as_it_is() {
 }
 
 #[test]
-fn a_language_is_a_tag_and_a_choice_is_one_of_the_clients() {
-    let locale = |said: &str| lead(read_as("wpforms", json!({"phone": "0545550199", "lang": said}).to_string())).locale;
+fn a_language_must_be_a_tag_and_a_choice_must_be_configured() {
+    let locale = |language: &str| {
+        expect_lead(parse_as("wpforms", json!({"phone": "0545550199", "lang": language}).to_string())).locale
+    };
     for tag in ["he", "en-GB", "pt_BR", "zh-Hant"] {
         assert_eq!(locale(tag).as_deref(), Some(tag));
     }
@@ -643,21 +658,21 @@ fn a_language_is_a_tag_and_a_choice_is_one_of_the_clients() {
         assert_eq!(locale(other), None, "{other}");
     }
     let config = config_with("wpforms", "choice = { field = \"Branch\", of = [\"Haifa\", \"Tel Aviv\"] }");
-    let choice = |said: &str| {
-        let body = json!({"phone": "0545550199", "branch": said}).to_string();
-        lead(read(&delivery(&config, "wpforms", body.as_bytes()))).choice
+    let choice = |choice: &str| {
+        let body = json!({"phone": "0545550199", "branch": choice}).to_string();
+        expect_lead(parse_lead(&build_delivery(&config, "wpforms", body.as_bytes()))).choice
     };
     assert_eq!(choice(" tel aviv").as_deref(), Some("Tel Aviv"));
     assert_eq!(choice("Haifa and win a prize"), None);
 }
 
 #[test]
-fn bodies_that_are_not_understood_are_quoted_by_nobody() {
+fn bodies_that_are_not_understood_are_never_quoted() {
     let bodies: [&[u8]; 4] =
         [b"{\"secret-5\":\"secret-5\"", b"{\"x\":\"secret-5\xff\"}", b"[\"secret-5\"", b"\xef\xbb\xbf{"];
     for body in bodies {
-        for form in config().forms.keys() {
-            let reason = reason(read_as(form, body));
+        for form in sample_config().forms.keys() {
+            let reason = expect_skip(parse_as(form, body));
             assert_eq!(reason.code(), "not-understood", "{form}: {body:?}");
             assert!(reason.needs_attention() && !format!("{reason} {reason:?}").contains("secret"), "{reason}");
         }
@@ -668,17 +683,17 @@ fn check_lead_promises(lead: &Lead) {
     assert!(!lead.id.is_empty() && lead.submitted_at <= received_at() && lead.consent.at == lead.submitted_at);
     assert!(lead.name.as_deref().is_none_or(|name| !name.trim().is_empty()));
     // An id is shown, whatever it is.
-    let shown = format!("{lead:?}").replace(&format!("{:?}", lead.id), "");
-    assert!(!shown.contains(lead.phone.expose()), "{shown}");
+    let debug_text = format!("{lead:?}").replace(&format!("{:?}", lead.id), "");
+    assert!(!debug_text.contains(lead.phone.expose()), "{debug_text}");
 }
 
-fn check_promises(reading: &Reading) {
-    match reading {
-        Reading::Lead(lead) => check_lead_promises(lead),
-        Reading::References(references) => {
+fn check_promises(parsed: &ParsedLead) {
+    match parsed {
+        ParsedLead::Lead(lead) => check_lead_promises(lead),
+        ParsedLead::NeedsLookup(references) => {
             assert!(!references.is_empty() && references.iter().all(|reference| !reference.id.is_empty()));
         }
-        Reading::Nothing(reason) => assert!(reason.record().starts_with(reason.code())),
+        ParsedLead::Skipped(reason) => assert!(reason.to_outcome().starts_with(reason.code())),
     }
 }
 
@@ -691,24 +706,31 @@ const CONTENT_TYPES: [&str; 4] = [
 ];
 
 /// Reads under every form and every content type, and as what was answered.
-fn check_everywhere(body: &[u8]) {
-    let reference = Reference { id: "444444444444000".to_owned(), created_at: None };
-    for form in config().forms.keys() {
+fn check_all_forms(body: &[u8]) {
+    let reference = LeadReference { id: "444444444444000".to_owned(), created_at: None };
+    for form in sample_config().forms.keys() {
         for content_type in CONTENT_TYPES {
             let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
-            check_promises(&read(&Delivery { headers: &headers, ..delivery(config(), form, body) }));
+            check_promises(&parse_lead(&LeadDelivery {
+                headers: &headers,
+                ..build_delivery(sample_config(), form, body)
+            }));
         }
-        match read_answer(&delivery(config(), form, b""), &reference, body) {
+        match parse_lead_response(&build_delivery(sample_config(), form, b""), &reference, body) {
             Ok(lead) => check_lead_promises(&lead),
             Err(reason) => assert!(!reason.code().is_empty()),
         }
     }
 }
 
-fn bodies() -> &'static [Vec<u8>] {
+fn sample_bodies() -> &'static [Vec<u8>] {
     static BODIES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-        let others = [sample("meta", "_graph_lead.response"), sample("webflow", "form_submission_v1")];
-        cases().into_iter().map(|(_, posted)| posted.body).chain(others.map(|body| body.to_string().into())).collect()
+        let others = [sample_json("meta", "_graph_lead.response"), sample_json("webflow", "form_submission_v1")];
+        sample_cases()
+            .into_iter()
+            .map(|(_, posted)| posted.body)
+            .chain(others.map(|body| body.to_string().into()))
+            .collect()
     });
     &BODIES
 }
@@ -717,12 +739,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn torn_bytes_never_make_it_panic_or_promise_too_much(body in events::torn(bodies())) {
-        check_everywhere(&body);
+    fn torn_bodies_never_panic_or_break_the_promises(body in events::corrupted_body(sample_bodies())) {
+        check_all_forms(&body);
     }
 
     #[test]
-    fn any_value_in_any_place_never_makes_it_panic_or_promise_too_much(
+    fn any_value_in_any_field_never_panics_or_breaks_the_promises(
         which in any::<prop::sample::Index>(),
         at in 0_usize..80,
         with in prop::sample::select(vec![
@@ -732,27 +754,27 @@ proptest! {
             "\"\\ud83d\"", "-9223372036854775808", "\" 972545550199\"",
         ]),
     ) {
-        let body: &Vec<u8> = which.get(bodies());
-        if let Some(body) = events::with_value(body, at, with) {
-            check_everywhere(body.as_bytes());
+        let body: &Vec<u8> = which.get(sample_bodies());
+        if let Some(body) = events::replace_nth_value(body, at, with) {
+            check_all_forms(body.as_bytes());
         }
     }
 
     #[test]
-    fn any_bytes_never_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        check_everywhere(&body);
+    fn arbitrary_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        check_all_forms(&body);
     }
 
     #[test]
-    fn any_form_never_makes_it_panic(
+    fn arbitrary_forms_never_panic(
         pairs in prop::collection::vec(("[a-z\\[\\].0-9_ ]{0,12}|phone|consent|fields\\[x\\]\\[value\\]", "\\PC{0,20}"), 0..12),
     ) {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
-        check_everywhere(body.extend_pairs(pairs).finish().as_bytes());
+        check_all_forms(body.extend_pairs(pairs).finish().as_bytes());
     }
 
     #[test]
-    fn an_id_of_any_length_stays_the_digits_it_was_written_as(id in "[1-9][0-9]{16,38}") {
+    fn an_id_of_any_length_preserves_its_digits(id in "[1-9][0-9]{16,38}") {
         let raw = |mut sample: Value, pointer: &str| {
             *sample.pointer_mut(pointer).unwrap() = json!("@@");
             sample.to_string().replace("\"@@\"", &id)
@@ -766,17 +788,17 @@ proptest! {
             ("wpforms", "wordpress", "wpforms_json", "/entry_id"),
             ("landing", "web", "lead_json", "/leadId"),
         ] {
-            prop_assert_eq!(&lead(read_as(form, raw(sample(system, case), pointer))).id, &id);
+            prop_assert_eq!(&expect_lead(parse_as(form, raw(sample_json(system, case), pointer))).id, &id);
         }
         for (form, system, case, pointer) in [
             ("meta", "meta", "leadgen", "/entry/0/changes/0/value/leadgen_id"),
             ("hubspot", "hubspot", "contact_creation", "/0/objectId"),
         ] {
-            let Reading::References(references) = read_as(form, raw(sample(system, case), pointer)) else { panic!() };
+            let ParsedLead::NeedsLookup(references) = parse_as(form, raw(sample_json(system, case), pointer)) else { panic!() };
             prop_assert_eq!(&references[0].id, &id);
         }
-        let (_, mut jotform) = cases().into_iter().find(|(case, _)| case.system == "jotform").unwrap();
+        let (_, mut jotform) = sample_cases().into_iter().find(|(case, _)| case.system == "jotform").unwrap();
         jotform.body = String::from_utf8(jotform.body).unwrap().replace("6100000000000000001", &id).into_bytes();
-        prop_assert_eq!(&lead(read_delivery(&jotform)).id, &id);
+        prop_assert_eq!(&expect_lead(parse_posted_form(&jotform)).id, &id);
     }
 }

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 #[test]
-fn a_function_without_its_environment_says_which_variable_is_missing() {
+fn a_function_without_its_environment_names_the_missing_variable() {
     let output = Command::new(env!("CARGO_BIN_EXE_lead-first-touch")).env_clear().output().expect("the binary runs");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("CLIENT_CONFIG"), "{said}");
+    let output_bytes = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&output_bytes);
+    assert!(!output.status.success(), "{output_text}");
+    assert!(output_text.contains("CLIENT_CONFIG"), "{output_text}");
 }

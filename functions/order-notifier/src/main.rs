@@ -1,5 +1,5 @@
 //! The `order-notifier` binary.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    shared::cold_start::run(order_notifier::life())
+    tellonce_core::bootstrap::run_function(order_notifier::run())
 }

@@ -1,21 +1,21 @@
 //! What a store reported, in our own words: [`OrderEvent`], and why some deliveries are none.
 //!
-//! [`read`] turns a verified delivery into a [`Reading`]. It is a pure function of the delivery and the client's
+//! [`read`] turns a verified delivery into a [`ParsedOrder`]. It is a pure function of the delivery and the client's
 //! configuration; it never fails and never panics. A body that cannot be understood is a reading too
-//! ([`NothingBecause::NotUnderstood`]), so that it is recorded with its reason instead of blocking those behind it.
+//! ([`SkipReason::NotUnderstood`]), so that it is recorded with its reason instead of blocking those behind it.
 //!
 //! Not promised: that the event is news. The same fact arrives through several topics and as repeats; the ledger's
-//! idempotency key (`order`, [`Milestone`], [`OrderEvent::instance`]) is what tells it once.
+//! idempotency key (`order`, [`Milestone`], [`OrderEvent::reminder_instance`]) is what tells it once.
 
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use shared::{
-    client_config::{ClientConfig, Milestone, Store, StoreKind},
+use tellonce_core::{
+    client_config::{ClientConfig, Milestone, StoreConfig, StoreKind},
     clock,
-    contact::{self, Candidate, Phone, PhoneError},
-    json::Misread,
-    observe::Label,
+    contact::{self, Phone, PhoneCandidate, PhoneError},
+    json::JsonError,
+    telemetry::LogLabel,
 };
 
 use crate::{custom, shopify, woocommerce};
@@ -29,31 +29,31 @@ pub struct OrderEvent {
     pub order_id: String,
     /// The number that the customer knows (`#1042`), free format; absent when the sender doesn't say.
     pub order_number: Option<String>,
-    /// The parcel that it is about, when not the whole order. For [`shared::client_config::Place`]: what is known of one
+    /// The parcel that it is about, when not the whole order. For [`tellonce_core::load_client_config::Place`]: what is known of one
     /// parcel doesn't make news of another untrue.
-    pub thread: Option<String>,
+    pub parcel: Option<String>,
     /// What tells it apart from others of the same milestone and order: a parcel, a refund, an invoice, a change. Part of
     /// the idempotency key.
     pub instance: Option<String>,
     /// When it happened, by the sender's account. Never more than ten minutes after the delivery was received.
     pub occurred_at: Timestamp,
     /// Whom to tell.
-    pub contact: Contact,
+    pub contact: CustomerContact,
     /// Values for texts by variable name, e.g. `tracking_url`. Only what the sender said; none is empty, and every
     /// `…_url` begins with `https://`.
-    pub values: Values,
+    pub values: EventValues,
 }
 
 impl OrderEvent {
     /// Its name for people: `order.ready`.
-    pub fn kind(&self) -> String {
+    pub fn event_name(&self) -> String {
         format!("order.{}", self.milestone.name())
     }
 
     /// Fills what this event lacks from what is already known of the order: a parcel's scan says neither language nor
     /// name. What the event itself says wins.
-    pub fn fill_from(&mut self, known: &Contact, order_number: Option<&str>) {
-        self.contact.fill_from(known);
+    pub fn fill_missing_from(&mut self, known: &CustomerContact, order_number: Option<&str>) {
+        self.contact.fill_missing_from(known);
         if self.order_number.is_none() {
             self.order_number = order_number.map(str::to_owned);
         }
@@ -61,11 +61,11 @@ impl OrderEvent {
 }
 
 /// Values for texts by variable name.
-pub type Values = BTreeMap<String, String>;
+pub type EventValues = BTreeMap<String, String>;
 
 /// Whom to tell. [`fmt::Debug`] shows neither number nor name, nor what else somebody typed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Contact {
+pub struct CustomerContact {
     /// The number to write to.
     pub phone: Option<Phone>,
     /// Why there is no number although one was given: what was wrong with the first one tried.
@@ -78,19 +78,19 @@ pub struct Contact {
     pub locale: Option<String>,
 }
 
-impl Contact {
+impl CustomerContact {
     /// The number to write to, or why there is none.
-    pub fn reachable(&self) -> Result<&Phone, NothingBecause> {
+    pub fn require_phone(&self) -> Result<&Phone, SkipReason> {
         match (&self.phone, self.phone_problem, self.redacted) {
             (Some(phone), _, _) => Ok(phone),
-            (None, Some(problem), _) => Err(NothingBecause::PhoneUnusable(problem)),
-            (None, None, true) => Err(NothingBecause::PersonalDataRedacted),
-            (None, None, false) => Err(NothingBecause::NoPhone),
+            (None, Some(problem), _) => Err(SkipReason::PhoneUnusable(problem)),
+            (None, None, true) => Err(SkipReason::PersonalDataRedacted),
+            (None, None, false) => Err(SkipReason::NoPhone),
         }
     }
 
     /// Fills what is missing from `known`.
-    pub fn fill_from(&mut self, known: &Self) {
+    pub fn fill_missing_from(&mut self, known: &Self) {
         if self.phone.is_none() {
             self.phone.clone_from(&known.phone);
             self.phone_problem = if self.phone.is_some() { None } else { self.phone_problem.or(known.phone_problem) };
@@ -105,7 +105,7 @@ impl Contact {
     }
 }
 
-impl fmt::Debug for Contact {
+impl fmt::Debug for CustomerContact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contact")
             .field("phone", &self.phone)
@@ -118,51 +118,51 @@ impl fmt::Debug for Contact {
 
 /// What a delivery says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
-    /// Something that the customer may be told. Whether there is a number for it, [`Contact::reachable`] says.
+pub enum ParsedOrder {
+    /// Something that the customer may be told. Whether there is a number for it, [`CustomerContact::require_phone`] says.
     Event(Box<OrderEvent>),
     /// It happened, so whatever it makes untrue must not be said any more; but it is not to be told itself.
-    Quiet(Box<OrderEvent>, NothingBecause),
+    Suppressed(Box<OrderEvent>, SkipReason),
     /// Something happened to an order that the delivery says too little about: look it up.
-    NeedsOrder(Box<PartialEvent>),
+    NeedsLookup(Box<PartialOrderEvent>),
     /// Nothing to tell.
-    Nothing(NothingBecause),
+    Skipped(SkipReason),
 }
 
 /// An event whose order has to be looked up, in the ledger or in the store: see [`crate::lookup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartialEvent {
+pub struct PartialOrderEvent {
     /// What happened.
     pub milestone: Milestone,
     /// How to find the order.
-    pub order: OrderRef,
-    /// As in [`OrderEvent::thread`].
-    pub thread: Option<String>,
-    /// As in [`OrderEvent::instance`].
+    pub order: OrderReference,
+    /// As in [`OrderEvent::parcel`].
+    pub parcel: Option<String>,
+    /// As in [`OrderEvent::reminder_instance`].
     pub instance: Option<String>,
     /// As in [`OrderEvent::occurred_at`].
     pub occurred_at: Timestamp,
     /// What the delivery says of the customer, if anything.
-    pub contact: Contact,
+    pub contact: CustomerContact,
     /// The order number, if the delivery says it.
     pub order_number: Option<String>,
-    /// As in [`OrderEvent::values`].
-    pub values: Values,
+    /// As in [`OrderEvent::build_values`].
+    pub values: EventValues,
     /// Whether it is certain that this is what happened. If not (a fulfilment without destination and tracking may be a
     /// parcel or a pickup), only the store can tell, and a contact from the ledger is not enough.
-    pub certain: bool,
+    pub is_certain: bool,
 }
 
 /// How to find an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OrderRef {
+pub enum OrderReference {
     /// By its id.
     Id(String),
     /// By the global id of one of its Shopify fulfillment orders, `gid://shopify/FulfillmentOrder/…`.
     FulfillmentOrder(String),
 }
 
-impl OrderRef {
+impl OrderReference {
     /// The order's id, if it is known.
     pub fn id(&self) -> Option<&str> {
         match self {
@@ -174,7 +174,7 @@ impl OrderRef {
 
 /// Why a delivery is no message. [`Self::code`] is what is recorded; the text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NothingBecause {
+pub enum SkipReason {
     /// An order that is only a trial.
     #[error("a test order")]
     TestOrder,
@@ -197,16 +197,16 @@ pub enum NothingBecause {
     PhoneUnusable(PhoneError),
     /// Deliveries of this kind are of no use to us.
     #[error("deliveries of topic `{0}` are not told")]
-    UnknownTopic(Label),
-    /// A Shopify `orders/updated`: something changed, but not which.
+    UnknownTopic(LogLabel),
+    /// A Shopify `check_order_trigger/parse_updated_fulfillment`: something changed, but not which.
     #[error("`orders/updated` doesn't say what changed; the topics beside it do")]
     UpdateWithoutTransition,
     /// A `WooCommerce` status without a milestone.
     #[error("order status `{0}` is no milestone in this client's configuration")]
-    StatusNotMapped(Label),
+    StatusNotMapped(LogLabel),
     /// A custom event without a milestone.
     #[error("event `{0}` is no milestone in this client's configuration")]
-    EventNotMapped(Label),
+    EventNotMapped(LogLabel),
     /// The order was deleted; which says nothing about what the customer should think.
     #[error("the order was deleted")]
     Deleted,
@@ -215,7 +215,7 @@ pub enum NothingBecause {
     PrivacyRequest(PrivacyRequest),
     /// Not of the shape that this sender documents. Holds where, never what.
     #[error("not understood: {0}")]
-    NotUnderstood(Misread),
+    NotUnderstood(JsonError),
     /// The customer took it over the counter and knows.
     #[error("the customer has just picked it up")]
     PickupFulfilled,
@@ -224,10 +224,10 @@ pub enum NothingBecause {
     NothingToShip,
     /// A stage of the journey that customers aren't told.
     #[error("shipment status `{0}` is not told")]
-    ShipmentStatusNotTold(Label),
+    ShipmentStatusIgnored(LogLabel),
     /// The fulfilment didn't succeed, or hasn't yet.
     #[error("fulfilment status `{0}` is not a shipment")]
-    FulfillmentNotMade(Label),
+    FulfillmentNotSuccessful(LogLabel),
     /// When this was sent, the order was already cancelled.
     #[error("the order was cancelled in the meantime")]
     StaleTransition,
@@ -245,13 +245,13 @@ pub enum NothingBecause {
     ActionHook,
     /// The order must be looked up, and there is no token for the store's API.
     #[error("the order is not known yet and there is no token for the store's API to look it up with")]
-    LookUpNotSetUp,
+    LookupNotConfigured,
     /// The store doesn't know the order, or doesn't show it.
     #[error("the store shows no such order")]
     OrderNotFound,
 }
 
-impl NothingBecause {
+impl SkipReason {
     /// A stable name for records and metrics.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -270,14 +270,14 @@ impl NothingBecause {
             Self::NotUnderstood(_) => "not-understood",
             Self::PickupFulfilled => "pickup-fulfilled",
             Self::NothingToShip => "nothing-to-ship",
-            Self::ShipmentStatusNotTold(_) => "shipment-status-not-told",
-            Self::FulfillmentNotMade(_) => "fulfillment-not-made",
+            Self::ShipmentStatusIgnored(_) => "shipment-status-not-announced",
+            Self::FulfillmentNotSuccessful(_) => "fulfillment-not-successful",
             Self::StaleTransition => "stale-transition",
             Self::OldOrder => "old-order",
             Self::RefundWithoutMoney => "refund-without-money",
             Self::Ping => "ping",
             Self::ActionHook => "action-hook",
-            Self::LookUpNotSetUp => "look-up-not-set-up",
+            Self::LookupNotConfigured => "lookup-not-configured",
             Self::OrderNotFound => "order-not-found",
         }
     }
@@ -285,9 +285,10 @@ impl NothingBecause {
     /// Whether a human should look: the store says something that we can't use, as opposed to nothing of interest.
     pub const fn needs_attention(&self) -> bool {
         match self {
-            Self::PersonalDataRedacted | Self::NotUnderstood(_) | Self::PrivacyRequest(_) | Self::LookUpNotSetUp => {
-                true
-            }
+            Self::PersonalDataRedacted
+            | Self::NotUnderstood(_)
+            | Self::PrivacyRequest(_)
+            | Self::LookupNotConfigured => true,
             Self::TestOrder
             | Self::Draft
             | Self::PosWithoutCustomer
@@ -300,8 +301,8 @@ impl NothingBecause {
             | Self::Deleted
             | Self::PickupFulfilled
             | Self::NothingToShip
-            | Self::ShipmentStatusNotTold(_)
-            | Self::FulfillmentNotMade(_)
+            | Self::ShipmentStatusIgnored(_)
+            | Self::FulfillmentNotSuccessful(_)
             | Self::StaleTransition
             | Self::OldOrder
             | Self::RefundWithoutMoney
@@ -335,58 +336,58 @@ impl fmt::Display for PrivacyRequest {
 
 /// Reads a verified delivery of `store`. `topic` and `headers` are what the inbox kept of it; `received_at` is when it
 /// was accepted.
-pub fn read(
-    store: &Store,
+pub fn parse_order_event(
+    store: &StoreConfig,
     config: &ClientConfig,
     topic: Option<&str>,
     headers: &BTreeMap<String, String>,
     body: &[u8],
     received_at: Timestamp,
-) -> Reading {
-    let delivery = Delivery {
+) -> ParsedOrder {
+    let delivery = OrderDelivery {
         topic,
         headers,
         body,
         received_at,
         country: store.country.as_deref().unwrap_or(&config.country),
-        phones: config.phones,
+        phone_rule: config.phones,
     };
-    let reading = match &store.kind {
-        StoreKind::Shopify { .. } => shopify::read(&delivery),
-        StoreKind::WooCommerce { statuses, .. } => woocommerce::read(&delivery, statuses),
-        StoreKind::Custom { fields, events, .. } => custom::read(&delivery, fields, events),
+    let parsed = match &store.kind {
+        StoreKind::Shopify { .. } => shopify::parse_delivery(&delivery),
+        StoreKind::WooCommerce { statuses, .. } => woocommerce::parse_delivery(&delivery, statuses),
+        StoreKind::Custom { fields, events, .. } => custom::parse_delivery(&delivery, fields, events),
     };
-    reading.unwrap_or_else(Reading::Nothing)
+    parsed.unwrap_or_else(ParsedOrder::Skipped)
 }
 
 /// A delivery and what is needed to understand it.
 #[derive(Clone, Copy)]
-pub(crate) struct Delivery<'a> {
+pub(crate) struct OrderDelivery<'a> {
     pub(crate) topic: Option<&'a str>,
     pub(crate) headers: &'a BTreeMap<String, String>,
     pub(crate) body: &'a [u8],
     pub(crate) received_at: Timestamp,
     /// Country for numbers that stand beside no country.
     pub(crate) country: &'a str,
-    pub(crate) phones: shared::client_config::PhoneRule,
+    pub(crate) phone_rule: tellonce_core::client_config::PhoneRule,
 }
 
-impl Delivery<'_> {
+impl OrderDelivery<'_> {
     /// A header by its lower-case name.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn find_header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The time that something happened at: what the sender says, unless that is in the future or not said at all.
-    pub(crate) fn happened(&self, said: Option<Timestamp>) -> Timestamp {
-        clock::happened(said, self.received_at)
+    pub(crate) fn event_time(&self, reported_at: Option<Timestamp>) -> Timestamp {
+        clock::choose_event_time(reported_at, self.received_at)
     }
 
-    /// As [`contact::first_usable`], for this store.
-    pub(crate) fn first_usable<'a>(
+    /// As [`build_contact::first_usable_phone`], for this store.
+    pub(crate) fn first_usable_phone<'a>(
         &self,
-        candidates: impl IntoIterator<Item = Candidate<'a>>,
+        candidates: impl IntoIterator<Item = PhoneCandidate<'a>>,
     ) -> (Option<Phone>, Option<PhoneError>) {
-        contact::first_usable(candidates, self.country, self.phones)
+        contact::first_usable_phone(candidates, self.country, self.phone_rule)
     }
 }

@@ -1,95 +1,101 @@
-//! What a booking system reported, in our own words: [`Booking`], and why some deliveries are none.
+//! What a booking system reported, in our own words: [`CrmBooking`], and why some deliveries are none.
 //!
-//! [`read`] turns a verified delivery into a [`Reading`]. It is a pure function of the delivery and the client's
+//! [`read`] turns a verified delivery into a [`ParsedBooking`]. It is a pure function of the delivery and the client's
 //! configuration; it never fails and never panics. A body that cannot be understood is a reading too
-//! ([`NothingBecause::NotUnderstood`]), so that it is recorded with its reason instead of blocking those behind it. What a
+//! ([`SkipReason::NotUnderstood`]), so that it is recorded with its reason instead of blocking those behind it. What a
 //! delivery leaves out is asked for: [`crate::read_back`].
 //!
 //! Promised: an appointment that takes place, or may, has a start; what ends one may leave it out. Not promised: that it
-//! is news, or newer than what is known; [`shared::appointment::Appointment::learn`] decides that.
+//! is news, or newer than what is known; [`tellonce_core::build_appointment::Appointment::apply_report`] decides that.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use shared::{
-    appointment::{Appointment, Details, Report, Standing},
-    client_config::{Calendar, CalendarKind, ClientConfig},
+use tellonce_core::{
+    appointment::{Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus},
+    client_config::{CalendarConfig, CalendarKind, ClientConfig},
     contact::PhoneError,
-    json::Misread,
-    ledger::Key,
-    observe::Label,
+    json::JsonError,
+    ledger::IdempotencyKey,
+    telemetry::LogLabel,
 };
 
-use crate::senders::{self, Context, Delivery};
+use crate::senders::{self, BookingDelivery, CalendarContext};
 
 /// What a delivery says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub enum ParsedBooking {
     /// What became of appointments, in the order to be taken: an id that another takes the place of comes first.
-    Reports(Vec<Booking>),
+    Bookings(Vec<Booking>),
     /// Something happened to an appointment, and the delivery leaves out what we need of it.
-    ReadBack(ReadBack),
+    NeedsLookup(LookupRequest),
     /// Something happened in the calendar, and the feed says what: it is to be asked for now.
     SyncFeed,
     /// Nothing to learn.
-    Nothing(NothingBecause),
+    Skipped(SkipReason),
 }
 
 /// What is said of one appointment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Booking {
     /// What happened, for people.
-    pub kind: Kind,
+    pub kind: BookingEventKind,
     /// The appointment's id in its book, opaque.
     pub id: String,
     /// Whether it takes place.
-    pub standing: Standing,
+    pub status: AppointmentStatus,
     /// When, where and with whom. Always there unless it ended.
-    pub details: Option<Details>,
+    pub details: Option<AppointmentDetails>,
     /// When this became a fact, by the sender's account. Never more than ten minutes after the delivery was received.
     pub occurred_at: Timestamp,
     /// The id that it goes on from.
     pub previous_id: Option<String>,
-    /// Why nobody in `details` can be written to; `details.attendees` is empty then.
-    pub unreachable: Option<NothingBecause>,
+    /// Why nobody in `build_details` can be written to; `build_details.attendees` is empty then.
+    pub unreachable_reason: Option<SkipReason>,
 }
 
 impl Booking {
     /// An id under which nothing takes place any more, because the appointment goes on under another.
-    pub(crate) fn moved_away(id: String, occurred_at: Timestamp) -> Self {
+    pub(crate) fn new_moved_away(id: String, occurred_at: Timestamp) -> Self {
         Self {
-            kind: Kind::MovedAway,
+            kind: BookingEventKind::MovedAway,
             id,
-            standing: Standing::Moved,
+            status: AppointmentStatus::Moved,
             details: None,
             occurred_at,
             previous_id: None,
-            unreachable: None,
+            unreachable_reason: None,
         }
     }
 }
 
 impl Booking {
-    /// As a report for what is known. `name` is the calendar's; `delivery` the delivery's key in the inbox; `continues` what
+    /// As a report for what is known. `property_name` is the calendar's; `delivery` the delivery's key in the inbox; `previous` what
     /// is known under [`Self::previous_id`].
-    pub fn report(&self, name: &str, calendar: &Calendar, delivery: &str, continues: Option<Appointment>) -> Report {
-        Report {
-            subject: Key::appointment(calendar.book(), &self.id),
+    pub fn to_report(
+        &self,
+        name: &str,
+        calendar: &CalendarConfig,
+        delivery: &str,
+        continues: Option<Appointment>,
+    ) -> AppointmentReport {
+        AppointmentReport {
+            subject: IdempotencyKey::appointment_subject(calendar.id_scope(), &self.id),
             calendar: name.to_owned(),
             line: calendar.line.clone(),
-            standing: self.standing,
+            status: self.status,
             details: self.details.clone(),
-            same_people: self.unreachable.as_ref().is_some_and(NothingBecause::leaves_people_open),
+            attendees_unchanged: self.unreachable_reason.as_ref().is_some_and(SkipReason::preserves_known_attendees),
             as_of: self.occurred_at,
             delivery: delivery.to_owned(),
-            continues: continues.map(Box::new),
+            previous: continues.map(Box::new),
         }
     }
 }
 
-/// What happened to an appointment, in the sender's view. Decides nothing: [`Booking::standing`] does.
+/// What happened to an appointment, in the sender's view. Decides nothing: [`CrmBooking::standing`] does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BookingEventKind {
     /// It is booked or asked for.
     Created,
     /// It has another time than before.
@@ -102,7 +108,7 @@ pub enum Kind {
     Changed,
 }
 
-impl Kind {
+impl BookingEventKind {
     /// Its name for people.
     pub const fn name(self) -> &'static str {
         match self {
@@ -117,13 +123,13 @@ impl Kind {
 
 /// What has to be asked for: see [`crate::read_back`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReadBack {
+pub enum LookupRequest {
     /// An appointment of Acuity's.
     Acuity {
         /// Its id.
         appointment_id: String,
         /// What the delivery calls it.
-        kind: Kind,
+        kind: BookingEventKind,
     },
     /// The customer of an appointment of Square's.
     Square {
@@ -134,41 +140,43 @@ pub enum ReadBack {
     },
 }
 
-impl ReadBack {
-    /// What the delivery says by itself, when nobody can be asked: that it was cancelled, or its new time. `because` is
+impl LookupRequest {
+    /// What the delivery says by itself, when nobody can be asked: that it was cancelled, or its new time. `stage` is
     /// why; `received_at` is when the delivery was accepted.
-    pub fn unanswered(&self, because: NothingBecause, received_at: Timestamp) -> Option<Booking> {
+    pub fn booking_without_lookup(&self, reason: SkipReason, received_at: Timestamp) -> Option<Booking> {
         match self {
-            Self::Acuity { appointment_id, kind: Kind::Cancelled } => Some(Booking {
-                kind: Kind::Cancelled,
+            Self::Acuity { appointment_id, kind: BookingEventKind::Cancelled } => Some(Booking {
+                kind: BookingEventKind::Cancelled,
                 id: appointment_id.clone(),
-                standing: Standing::Cancelled,
+                status: AppointmentStatus::Cancelled,
                 details: None,
                 occurred_at: received_at,
                 previous_id: None,
-                unreachable: None,
+                unreachable_reason: None,
             }),
             Self::Acuity { .. } => None,
-            Self::Square { booking, .. } => Some(Booking { unreachable: Some(because), ..booking.as_ref().clone() }),
+            Self::Square { booking, .. } => {
+                Some(Booking { unreachable_reason: Some(reason), ..booking.as_ref().clone() })
+            }
         }
     }
 }
 
 /// Why a delivery is no appointment to be reminded of. [`Self::code`] is what is recorded; the text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NothingBecause {
+pub enum SkipReason {
     /// The sender tries the line.
     #[error("a ping")]
     Ping,
     /// Deliveries of this kind are of no use to us.
     #[error("deliveries of event `{0}` don't say when an appointment is, or that it ended")]
-    UnknownEvent(Label),
+    UnknownEvent(LogLabel),
     /// A status that we, or for a custom sender the client's configuration, don't know.
     #[error("status `{0}` is neither booked, unconfirmed nor cancelled for this calendar")]
-    StatusNotMapped(Label),
+    StatusNotMapped(LogLabel),
     /// Not of the shape that this sender documents. Holds where, never what.
     #[error("not understood: {0}")]
-    NotUnderstood(Misread),
+    NotUnderstood(JsonError),
     /// The customer left no number.
     #[error("the appointment has no phone number")]
     NoPhone,
@@ -181,16 +189,16 @@ pub enum NothingBecause {
     PhoneNotRepeated,
     /// The rest has to be asked for, and there is no credential for the booking system's API.
     #[error("there is no credential for the booking system's API to ask for the rest with")]
-    LookUpNotSetUp,
+    LookupNotConfigured,
     /// The rest was asked for, and the answer is of no use.
     #[error("the booking system could not be asked for the rest; whoever is known to take part still does")]
-    LookUpFailed,
+    LookupFailed,
     /// The booking system doesn't know the appointment's customer any more.
     #[error("the booking system shows no such customer")]
     CustomerNotFound,
 }
 
-impl NothingBecause {
+impl SkipReason {
     /// A stable name for records and metrics.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -201,8 +209,8 @@ impl NothingBecause {
             Self::NoPhone => "no-phone",
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::PhoneNotRepeated => "phone-not-repeated",
-            Self::LookUpNotSetUp => "look-up-not-set-up",
-            Self::LookUpFailed => "look-up-failed",
+            Self::LookupNotConfigured => "lookup-not-configured",
+            Self::LookupFailed => "lookup-failed",
             Self::CustomerNotFound => "customer-not-found",
         }
     }
@@ -210,7 +218,7 @@ impl NothingBecause {
     /// Whether a human should look: the sender says something that we can't use, as opposed to nothing of interest.
     pub const fn needs_attention(&self) -> bool {
         match self {
-            Self::NotUnderstood(_) | Self::LookUpNotSetUp | Self::LookUpFailed => true,
+            Self::NotUnderstood(_) | Self::LookupNotConfigured | Self::LookupFailed => true,
             Self::Ping
             | Self::UnknownEvent(_)
             | Self::StatusNotMapped(_)
@@ -222,32 +230,32 @@ impl NothingBecause {
     }
 
     /// Whether this leaves open who takes part, so that whoever is known to still does.
-    pub const fn leaves_people_open(&self) -> bool {
-        matches!(self, Self::PhoneNotRepeated | Self::LookUpNotSetUp | Self::LookUpFailed)
+    pub const fn preserves_known_attendees(&self) -> bool {
+        matches!(self, Self::PhoneNotRepeated | Self::LookupNotConfigured | Self::LookupFailed)
     }
 
     /// Nothing usable where a fact must stand.
-    pub(crate) fn missing(pointer: &str) -> Self {
-        Self::NotUnderstood(Misread::Missing(pointer.into()))
+    pub(crate) fn missing_field(pointer: &str) -> Self {
+        Self::NotUnderstood(JsonError::Missing(pointer.into()))
     }
 }
 
-/// Reads a verified delivery of `calendar`. `headers` are what the inbox kept of it; `received_at` is when it was accepted.
-pub fn read(
-    calendar: &Calendar,
+/// Reads a verified delivery of `calendar_ics`. `headers` are what the inbox kept of it; `received_at` is when it was accepted.
+pub fn parse_booking(
+    calendar: &CalendarConfig,
     config: &ClientConfig,
     headers: &BTreeMap<String, String>,
     body: &[u8],
     received_at: Timestamp,
-) -> Reading {
-    let delivery = Delivery { context: Context { calendar, config }, headers, body, received_at };
-    let reading = match &calendar.kind {
+) -> ParsedBooking {
+    let delivery = BookingDelivery { context: CalendarContext { calendar, config }, headers, body, received_at };
+    let parsed = match &calendar.kind {
         CalendarKind::CalCom => senders::calcom(&delivery),
         CalendarKind::Calendly { phone_question } => senders::calendly(&delivery, phone_question.as_deref()),
         CalendarKind::Acuity { .. } => senders::acuity(&delivery),
         CalendarKind::Square { .. } => senders::square(&delivery),
         CalendarKind::Custom { fields, statuses, .. } => senders::custom(&delivery, fields, statuses),
-        CalendarKind::Ics(_) => senders::google_push(&delivery),
+        CalendarKind::Ics(_) => senders::parse_google_push(&delivery),
     };
-    reading.unwrap_or_else(Reading::Nothing)
+    parsed.unwrap_or_else(ParsedBooking::Skipped)
 }

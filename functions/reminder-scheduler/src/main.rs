@@ -1,5 +1,5 @@
 //! The `reminder-scheduler` binary.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    shared::cold_start::run(reminder_scheduler::life())
+    tellonce_core::bootstrap::run_function(reminder_scheduler::run())
 }

@@ -2,105 +2,121 @@
 //!
 //! Each seat has a slot for each stage: from its time until the next stage's, the appointment's start, or the end of its
 //! use, whichever comes first. So an outage that spans two stages costs the older one, never both, and whoever hears late
-//! hears what is true then. A slot is dealt with once per start and seat, which its [`Mark`] remembers.
+//! hears what is true then. A slot is dealt with once per start and seat, which its [`StageOutcome`] remembers.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use shared::{
-    appointment::{Appointment, Attendee, Mark, Outcome, Seat, Standing},
-    client_config::{BookedInside, Calendar, ClientConfig, InQuietHours, Place, ReminderRule, Stage},
-    ledger::{Context, Key, News, SPOKEN_ZONE, Words},
-    wording::{self, Values},
+use tellonce_core::{
+    appointment::{Appointment, AppointmentStatus, Attendee, AttendeeEntry, ReminderOutcome, StageOutcome},
+    client_config::{
+        CalendarConfig, ClientConfig, LateBookingRule, Precedence, QuietHoursRule, ReminderRule, ReminderStage,
+    },
+    ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage, TEXT_TIME_ZONE},
+    wording::{self, TemplateValues},
 };
 
 /// How long before quiet hours a reminder goes out that is moved ahead of them: long enough for all of an evening to go out
 /// at a line's pace, and for a line that is away for some minutes.
-const BEFORE_QUIET: SignedDuration = SignedDuration::from_mins(30);
+const QUIET_HOURS_MARGIN: SignedDuration = SignedDuration::from_mins(30);
 /// When to look again at an appointment whose calendar is not in the configuration: it may be back.
-const CALENDAR_GONE: SignedDuration = SignedDuration::from_hours(1);
+const MISSING_CALENDAR_RECHECK: SignedDuration = SignedDuration::from_hours(1);
 
 /// A reminder that may be sent now.
 #[derive(Debug, Clone)]
-pub struct Reminder<'a> {
+pub struct DueReminder<'a> {
     /// Its stage.
-    pub stage: &'a Stage,
+    pub stage: &'a ReminderStage,
     /// What is said.
     pub rule: &'a ReminderRule,
     /// Who is told, by their seat's number.
-    pub seat: usize,
+    pub attendee_index: usize,
     /// Since when it is due.
-    pub at: Timestamp,
+    pub due_since: Timestamp,
     /// Until when it is useful.
-    pub until: Timestamp,
+    pub useful_until: Timestamp,
 }
 
 /// What is to be done about an appointment.
 #[derive(Debug, Clone)]
-pub struct Plan<'a> {
+pub struct ReminderPlan<'a> {
     /// What may be sent now, the longest due first.
-    pub due: Vec<Reminder<'a>>,
+    pub due: Vec<DueReminder<'a>>,
     /// What is over without having been sent.
-    pub over: Vec<Mark>,
+    pub unsent: Vec<StageOutcome>,
     /// When to look again once that is done, and how useful what is due then is.
-    pub next: Option<(Timestamp, u8)>,
+    pub next_check: Option<(Timestamp, u8)>,
 }
 
 /// A stage's slot for one seat.
-enum Slot {
+enum ReminderSlot {
     /// From when until when.
     Open { at: Timestamp, until: Timestamp },
     /// It is left out: the appointment was booked when its time had passed.
     Skipped,
     /// There is no time for it: quiet hours leave no room, or one nearer to the start comes at the same moment.
-    NoRoom,
+    NoTime,
 }
 
 /// What is to be done about an appointment now.
-pub fn plan<'a>(config: &ClientConfig, calendar: &'a Calendar, appointment: &Appointment, now: Timestamp) -> Plan<'a> {
-    let mut plan = Plan { due: Vec::new(), over: Vec::new(), next: None };
-    if appointment.standing != Standing::Booked {
+pub fn plan_reminders<'a>(
+    config: &ClientConfig,
+    calendar: &'a CalendarConfig,
+    appointment: &Appointment,
+    now: Timestamp,
+) -> ReminderPlan<'a> {
+    let mut plan = ReminderPlan { due: Vec::new(), unsent: Vec::new(), next_check: None };
+    if appointment.status != AppointmentStatus::Booked {
         return plan;
     }
-    let Some(zone) = config.zone_or_own(Some(&appointment.zone)) else { return plan };
-    let mut look_at = |at: Timestamp, rule: &ReminderRule| {
+    let Some(zone) = config.zone_or_default(Some(&appointment.zone)) else { return plan };
+    let mut schedule_check = |at: Timestamp, rule: &ReminderRule| {
         let this = (at, rule.priority());
-        plan.next = Some(plan.next.map_or(this, |next| if at < next.0 { this } else { next }));
+        plan.next_check = Some(plan.next_check.map_or(this, |next| if at < next.0 { this } else { next }));
     };
-    for (number, seat) in appointment.seats.iter().enumerate().filter(|(_, seat)| seat.taken) {
-        for (stage, rule, slot) in slots(config, calendar, appointment, seat, &zone) {
-            let mark = |outcome| Mark { stage: stage.name(), start: appointment.start, seat: number, outcome };
-            if is_marked(appointment, stage, number) {
+    for (index, seat) in appointment.attendees.iter().enumerate().filter(|(_, seat)| seat.attending) {
+        for (stage, rule, slot) in compute_slots(config, calendar, appointment, seat, &zone) {
+            let with_outcome =
+                |outcome| StageOutcome { stage: stage.name(), start: appointment.start, attendee: index, outcome };
+            if has_outcome(appointment, stage, index) {
                 continue;
             }
             match slot {
-                Slot::Skipped => plan.over.push(mark(Outcome::Skipped)),
-                Slot::NoRoom => plan.over.push(mark(Outcome::NoRoom)),
-                Slot::Open { until, .. } if until <= now => plan.over.push(mark(Outcome::Missed)),
-                Slot::Open { at, .. } if now < at => look_at(at, rule),
-                Slot::Open { at, until } => {
-                    match quiet_until(config, appointment, seat, rule, now) {
+                ReminderSlot::Skipped => plan.unsent.push(with_outcome(ReminderOutcome::Skipped)),
+                ReminderSlot::NoTime => plan.unsent.push(with_outcome(ReminderOutcome::NoTime)),
+                ReminderSlot::Open { until, .. } if until <= now => {
+                    plan.unsent.push(with_outcome(ReminderOutcome::Missed))
+                }
+                ReminderSlot::Open { at, .. } if now < at => schedule_check(at, rule),
+                ReminderSlot::Open { at, until } => {
+                    match quiet_hours_end(config, appointment, seat, rule, now) {
                         // It is late, and comes into quiet hours by that.
-                        Some(end) => look_at(end.min(until), rule),
-                        None => plan.due.push(Reminder { stage, rule, seat: number, at, until }),
+                        Some(end) => schedule_check(end.min(until), rule),
+                        None => plan.due.push(DueReminder {
+                            stage,
+                            rule,
+                            attendee_index: index,
+                            due_since: at,
+                            useful_until: until,
+                        }),
                     }
                 }
             }
         }
     }
-    plan.due.sort_by_key(|reminder| (reminder.at, reminder.seat));
+    plan.due.sort_by_key(|reminder| (reminder.due_since, reminder.attendee_index));
     plan
 }
 
 /// An appointment with what is over marked, and with the time when the clock must look at it next.
 #[must_use]
-pub fn planned(config: &ClientConfig, mut appointment: Appointment, now: Timestamp) -> Appointment {
+pub fn with_schedule(config: &ClientConfig, mut appointment: Appointment, now: Timestamp) -> Appointment {
     let Some(calendar) = config.calendars.get(&appointment.calendar) else {
-        let again = now.checked_add(CALENDAR_GONE).ok();
+        let again = now.checked_add(MISSING_CALENDAR_RECHECK).ok();
         return Appointment { due_at: again.filter(|again| *again < appointment.start), ..appointment };
     };
-    let plan = plan(config, calendar, &appointment, now);
-    let first = plan.due.first().map(|reminder| (reminder.at, reminder.rule.priority()));
-    let next = first.or(plan.next);
-    appointment.marks.extend(plan.over);
+    let plan = plan_reminders(config, calendar, &appointment, now);
+    let first = plan.due.first().map(|reminder| (reminder.due_since, reminder.rule.priority()));
+    let next = first.or(plan.next_check);
+    appointment.stage_outcomes.extend(plan.unsent);
     appointment.due_at = next.map(|(at, _)| at);
     appointment.priority = next.map_or(0, |(_, priority)| priority);
     // The line that speaks for the calendar by now, whose index it has to be found in.
@@ -109,41 +125,41 @@ pub fn planned(config: &ClientConfig, mut appointment: Appointment, now: Timesta
 }
 
 /// The slots of one seat, by their times.
-fn slots<'a>(
+fn compute_slots<'a>(
     config: &ClientConfig,
-    calendar: &'a Calendar,
+    calendar: &'a CalendarConfig,
     appointment: &Appointment,
-    seat: &Seat,
+    seat: &AttendeeEntry,
     zone: &TimeZone,
-) -> Vec<(&'a Stage, &'a ReminderRule, Slot)> {
+) -> Vec<(&'a ReminderStage, &'a ReminderRule, ReminderSlot)> {
     let mut slots = Vec::with_capacity(calendar.reminders.len());
     // The one furthest ahead first, so that of two at the same time the one nearer to the start comes last and counts.
     for (stage, rule) in &calendar.reminders {
-        let Some(at) = stage.at(appointment.start, zone) else { continue };
-        let slot = if at < appointment.booked_at && rule.booked_inside == BookedInside::Skip {
-            Slot::Skipped
+        let Some(at) = stage.due_at(appointment.start, zone) else { continue };
+        let slot = if at < appointment.booked_at && rule.booked_inside == LateBookingRule::Skip {
+            ReminderSlot::Skipped
         } else {
-            match outside_quiet_hours(config, appointment, seat, rule, at.max(appointment.booked_at)) {
+            match move_out_of_quiet_hours(config, appointment, seat, rule, at.max(appointment.booked_at)) {
                 Some(at) => {
                     let until = rule.useful_for.and_then(|span| at.checked_add(span.0).ok());
-                    Slot::Open { at, until: until.unwrap_or(Timestamp::MAX).min(appointment.start) }
+                    ReminderSlot::Open { at, until: until.unwrap_or(Timestamp::MAX).min(appointment.start) }
                 }
-                None => Slot::NoRoom,
+                None => ReminderSlot::NoTime,
             }
         };
         slots.push((stage, rule, slot));
     }
     slots.sort_by_key(|(_, _, slot)| match slot {
-        Slot::Open { at, .. } => *at,
-        Slot::Skipped | Slot::NoRoom => Timestamp::MIN,
+        ReminderSlot::Open { at, .. } => *at,
+        ReminderSlot::Skipped | ReminderSlot::NoTime => Timestamp::MIN,
     });
     let mut next_at = appointment.start;
     for (_, _, slot) in slots.iter_mut().rev() {
-        if let Slot::Open { at, until } = slot {
+        if let ReminderSlot::Open { at, until } = slot {
             *until = (*until).min(next_at);
             next_at = *at;
             if until <= at {
-                *slot = Slot::NoRoom;
+                *slot = ReminderSlot::NoTime;
             }
         }
     }
@@ -151,116 +167,132 @@ fn slots<'a>(
 }
 
 /// The time of a reminder, moved out of the quiet hours of whoever reads it; none if they leave no room for it.
-fn outside_quiet_hours(
+fn move_out_of_quiet_hours(
     config: &ClientConfig,
     appointment: &Appointment,
-    seat: &Seat,
+    seat: &AttendeeEntry,
     rule: &ReminderRule,
     at: Timestamp,
 ) -> Option<Timestamp> {
-    let Some(end) = quiet_until(config, appointment, seat, rule, at) else { return Some(at) };
+    let Some(end) = quiet_hours_end(config, appointment, seat, rule, at) else { return Some(at) };
     let later = Some(end).filter(|end| *end < appointment.start);
     let begin = config
-        .quiet_since_in(Some(zone_of(seat, appointment)), at)
-        .and_then(|begin| begin.checked_sub(BEFORE_QUIET).ok());
+        .quiet_hours_start_in_zone(Some(attendee_zone(seat, appointment)), at)
+        .and_then(|begin| begin.checked_sub(QUIET_HOURS_MARGIN).ok());
     let earlier = begin.filter(|begin| *begin >= appointment.booked_at);
-    match rule.in_quiet_hours {
-        InQuietHours::Earlier => earlier.or(later),
-        InQuietHours::Later | InQuietHours::Send => later.or(earlier),
+    match rule.quiet_hours {
+        QuietHoursRule::Before => earlier.or(later),
+        QuietHoursRule::Wait | QuietHoursRule::Ignore => later.or(earlier),
     }
 }
 
 /// When the quiet hours that a moment falls into end, for whoever reads this reminder; none if it falls into none, or is
 /// sent all the same.
-fn quiet_until(
+fn quiet_hours_end(
     config: &ClientConfig,
     appointment: &Appointment,
-    seat: &Seat,
+    seat: &AttendeeEntry,
     rule: &ReminderRule,
     at: Timestamp,
 ) -> Option<Timestamp> {
-    match rule.in_quiet_hours {
-        InQuietHours::Send => None,
-        InQuietHours::Later | InQuietHours::Earlier => config.quiet_until_in(Some(zone_of(seat, appointment)), at),
+    match rule.quiet_hours {
+        QuietHoursRule::Ignore => None,
+        QuietHoursRule::Wait | QuietHoursRule::Before => {
+            config.quiet_hours_end_in_zone(Some(attendee_zone(seat, appointment)), at)
+        }
     }
 }
 
 /// Whose quiet hours are kept: those of the reader's own clocks, if the sender says what they show.
-fn zone_of<'a>(seat: &'a Seat, appointment: &'a Appointment) -> &'a str {
+fn attendee_zone<'a>(seat: &'a AttendeeEntry, appointment: &'a Appointment) -> &'a str {
     seat.attendee.zone.as_deref().unwrap_or(&appointment.zone)
 }
 
-fn is_marked(appointment: &Appointment, stage: &Stage, seat: usize) -> bool {
+fn has_outcome(appointment: &Appointment, stage: &ReminderStage, seat: usize) -> bool {
     let name = stage.name();
-    appointment.marks.iter().any(|mark| mark.stage == name && mark.start == appointment.start && mark.seat == seat)
+    appointment
+        .stage_outcomes
+        .iter()
+        .any(|outcome| outcome.stage == name && outcome.start == appointment.start && outcome.attendee == seat)
 }
 
 /// An appointment with one reminder of its plan dealt with, and what is over besides.
 #[must_use]
-pub fn with_mark(
+pub fn with_stage_outcome(
     config: &ClientConfig,
     appointment: &Appointment,
-    plan: &Plan<'_>,
-    reminder: &Reminder<'_>,
-    outcome: Outcome,
+    plan: &ReminderPlan<'_>,
+    reminder: &DueReminder<'_>,
+    outcome: ReminderOutcome,
     now: Timestamp,
 ) -> Appointment {
     let mut after = appointment.clone();
-    after.marks.extend(plan.over.iter().cloned());
+    after.stage_outcomes.extend(plan.unsent.iter().cloned());
     let stage = reminder.stage.name();
-    after.marks.push(Mark { stage, start: appointment.start, seat: reminder.seat, outcome });
-    planned(config, after, now).written(now)
+    after.stage_outcomes.push(StageOutcome {
+        stage,
+        start: appointment.start,
+        attendee: reminder.attendee_index,
+        outcome,
+    });
+    with_schedule(config, after, now).next_version(now)
 }
 
 /// A reminder as news for the ledger, complete with its words.
-pub fn news(config: &ClientConfig, calendar: &Calendar, appointment: &Appointment, reminder: &Reminder<'_>) -> News {
+pub fn build_reminder_message(
+    config: &ClientConfig,
+    calendar: &CalendarConfig,
+    appointment: &Appointment,
+    reminder: &DueReminder<'_>,
+) -> OutboundMessage {
     let stage = reminder.stage.name();
-    let instance = Appointment::instance(appointment.start, reminder.seat);
-    let key = Key::reminder(&appointment.subject, &stage);
-    let spoken = |mark: &Mark| mark.stage == stage && mark.outcome == Outcome::Opened;
-    let seat = appointment.seats.get(reminder.seat);
+    let instance = Appointment::reminder_instance(appointment.start, reminder.attendee_index);
+    let key = IdempotencyKey::for_reminder(&appointment.subject, &stage);
+    let is_opened =
+        |stage_outcome: &StageOutcome| stage_outcome.stage == stage && stage_outcome.outcome == ReminderOutcome::Opened;
+    let seat = appointment.attendees.get(reminder.attendee_index);
     let attendee = seat.map(|seat| &seat.attendee);
-    let words = attendee.map_or_else(
-        || Words::NotYet("nobody sits there any more".to_owned()),
-        |attendee| words(config, calendar, appointment, reminder.rule, attendee),
+    let content = attendee.map_or_else(
+        || Content::Incomplete("nobody sits there any more".to_owned()),
+        |attendee| render_content(config, calendar, appointment, reminder.rule, attendee),
     );
-    News {
+    OutboundMessage {
         // The first one of a stage has the plain key.
-        key: if appointment.marks.iter().any(spoken) { key.for_instance(&instance) } else { key },
-        place: Place::apart(),
+        key: if appointment.stage_outcomes.iter().any(is_opened) { key.with_instance(&instance) } else { key },
+        precedence: Precedence::independent(),
         instance: Some(instance),
         generation: Some(appointment.generation),
-        zone: seat.map(|seat| zone_of(seat, appointment).to_owned()),
-        occurred_at: reminder.at,
+        zone: seat.map(|seat| attendee_zone(seat, appointment).to_owned()),
+        occurred_at: reminder.due_since,
         line: calendar.line.clone(),
         to: attendee.map(|attendee| attendee.phone.clone()),
-        words,
-        useful_until: reminder.until,
+        content,
+        useful_until: reminder.useful_until,
         priority: reminder.rule.priority(),
-        any_hour: reminder.rule.in_quiet_hours == InQuietHours::Send,
+        ignores_quiet_hours: reminder.rule.quiet_hours == QuietHoursRule::Ignore,
         not_before: None,
         delivery: appointment.delivery.clone(),
-        context: Context {
-            values: [(SPOKEN_ZONE.to_owned(), appointment.zone.clone())].into(),
+        context: MessageContext {
+            values: [(TEXT_TIME_ZONE.to_owned(), appointment.zone.clone())].into(),
             name: attendee.and_then(|attendee| attendee.name.clone()),
             locale: attendee.and_then(|attendee| attendee.locale.clone()),
-            ..Context::default()
+            ..MessageContext::default()
         },
     }
 }
 
 /// What one attendee is told, or why it cannot be said.
-fn words(
+fn render_content(
     config: &ClientConfig,
-    calendar: &Calendar,
+    calendar: &CalendarConfig,
     appointment: &Appointment,
     rule: &ReminderRule,
     attendee: &Attendee,
-) -> Words {
+) -> Content {
     let language = config.language_for(attendee.locale.as_deref());
-    let mut values = Values::new();
+    let mut values = TemplateValues::new();
     values.set("business_name", calendar.name.as_deref().unwrap_or(&config.name));
-    if let Some(zone) = config.zone_or_own(Some(&appointment.zone)) {
+    if let Some(zone) = config.zone_or_default(Some(&appointment.zone)) {
         values.set_start(appointment.start, &zone, language, &config.country);
     }
     if let Some(name) = &attendee.name {
@@ -273,29 +305,29 @@ fn words(
         values.set_place(place);
     }
     let media = config.lines.get(&calendar.line).map(|line| line.media).unwrap_or_default();
-    match wording::message(rule.texts(), language, &values, media) {
-        Ok(message) => match message.payload(&attendee.phone) {
-            Ok(payload) => Words::Say(payload),
-            Err(refused) => Words::NotYet(format!("{}: {refused}", refused.code())),
+    match wording::build_message(rule.templates(), language, &values, media) {
+        Ok(message) => match message.build_payload(&attendee.phone) {
+            Ok(payload) => Content::Send(payload),
+            Err(refused) => Content::Incomplete(format!("{}: {refused}", refused.code())),
         },
-        Err(error) => Words::NotYet(format!("{}: {error}", error.code())),
+        Err(error) => Content::Incomplete(format!("{}: {error}", error.code())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::{
-        appointment::{Details, Learned, Report},
+    use tellonce_core::{
+        appointment::{AppointmentDetails, AppointmentReport, ReportResult},
         contact::Phone,
     };
 
     use super::*;
 
-    fn at(text: &str) -> Timestamp {
+    fn parse_time(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn config(quiet: &str, reminders: &str) -> ClientConfig {
+    fn build_config(quiet: &str, reminders: &str) -> ClientConfig {
         let text = format!(
             "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"UTC\"\nlanguages = [\"en\"]\n{quiet}\n\
              [lines.main]\nline_id = \"l\"\n[calendars.clinic]\nkind = \"calcom\"\nline = \"main\"\n{reminders}"
@@ -303,33 +335,33 @@ mod tests {
         ClientConfig::parse(&text).unwrap()
     }
 
-    fn stage(stage: &str, more: &str) -> String {
+    fn stage_toml(stage: &str, more: &str) -> String {
         format!("[calendars.clinic.reminders.\"{stage}\"]\ntext.en = \"{stage}: {{{{ start }}}}\"\n{more}\n")
     }
 
     /// Booked for Tuesday, 2026-11-24, 10:30 in Jerusalem.
-    fn appointment(booked_at: &str, phones: &[&str]) -> Appointment {
+    fn build_appointment(booked_at: &str, phones: &[&str]) -> Appointment {
         let attendee =
             |phone: &&str| Attendee { phone: Phone::from_e164(phone).unwrap(), name: None, locale: None, zone: None };
-        let report = Report {
+        let report = AppointmentReport {
             subject: "appointment:88".into(),
             calendar: "clinic".into(),
             line: "main".into(),
-            standing: Standing::Booked,
-            details: Some(Details {
-                start: at("2026-11-24T08:30:00Z"),
+            status: AppointmentStatus::Booked,
+            details: Some(AppointmentDetails {
+                start: parse_time("2026-11-24T08:30:00Z"),
                 zone: "Asia/Jerusalem".into(),
                 attendees: phones.iter().map(attendee).collect(),
                 title: None,
                 place: None,
             }),
-            same_people: false,
-            as_of: at(booked_at),
+            attendees_unchanged: false,
+            as_of: parse_time(booked_at),
             delivery: "clinic#1".into(),
-            continues: None,
+            previous: None,
         };
-        match Appointment::learn(None, &report, at(booked_at)) {
-            Learned::News(appointment) => *appointment,
+        match Appointment::apply_report(None, &report, parse_time(booked_at)) {
+            ReportResult::Updated(appointment) => *appointment,
             other => panic!("{other:?}"),
         }
     }
@@ -338,29 +370,29 @@ mod tests {
     const ADI: &str = "+972525550101";
 
     /// Everything that goes out when the clock looks at every time that it is told to: time, key, until when useful.
-    fn lived(config: &ClientConfig, appointment: Appointment, from: &str) -> Vec<String> {
+    fn simulate_reminders(config: &ClientConfig, appointment: Appointment, from: &str) -> Vec<String> {
         let calendar = &config.calendars["clinic"];
-        let mut known = planned(config, appointment, at(from));
+        let mut current = with_schedule(config, appointment, parse_time(from));
         let mut sent = Vec::new();
-        while let Some(now) = known.due_at.map(|due| due.max(at(from))) {
-            let plan = plan(config, calendar, &known, now);
-            known = match plan.due.first() {
+        while let Some(now) = current.due_at.map(|due| due.max(parse_time(from))) {
+            let plan = plan_reminders(config, calendar, &current, now);
+            current = match plan.due.first() {
                 Some(reminder) => {
-                    let news = news(config, calendar, &known, reminder);
-                    sent.push(format!("{now} {} until {}", news.key, news.useful_until));
-                    with_mark(config, &known, &plan, reminder, Outcome::Opened, now)
+                    let message = build_reminder_message(config, calendar, &current, reminder);
+                    sent.push(format!("{now} {} until {}", message.key, message.useful_until));
+                    with_stage_outcome(config, &current, &plan, reminder, ReminderOutcome::Opened, now)
                 }
-                None => planned(config, known, now),
+                None => with_schedule(config, current, now),
             };
         }
         sent
     }
 
     #[test]
-    fn each_seat_has_its_reminders_and_a_key_without_a_number_in_it() {
-        let config = config("", &(stage("24h", "") + &stage("2h", "")));
+    fn each_attendee_gets_reminders_under_keys_without_phone_numbers() {
+        let config = build_config("", &(stage_toml("24h", "") + &stage_toml("2h", "")));
         assert_eq!(
-            lived(&config, appointment("2026-11-20T08:00:00Z", &[NOA, ADI]), "2026-11-20T08:00:00Z"),
+            simulate_reminders(&config, build_appointment("2026-11-20T08:00:00Z", &[NOA, ADI]), "2026-11-20T08:00:00Z"),
             [
                 "2026-11-23T08:30:00Z appointment:88:24h until 2026-11-24T06:30:00Z",
                 "2026-11-23T08:30:00Z appointment:88:24h-20261124T0830Z-1 until 2026-11-24T06:30:00Z",
@@ -371,61 +403,76 @@ mod tests {
     }
 
     #[test]
-    fn of_two_stages_that_quiet_hours_move_to_one_moment_the_nearer_one_is_told() {
+    fn when_quiet_hours_move_two_stages_to_one_time_the_nearer_stage_is_sent() {
         // In Jerusalem: quiet until nine. Three hours before is half past seven, two hours before half past eight.
         let quiet = "quiet_hours = { from = \"21:00\", to = \"09:00\" }";
-        let config = config(quiet, &(stage("3h", "") + &stage("2h", "")));
+        let config = build_config(quiet, &(stage_toml("3h", "") + &stage_toml("2h", "")));
         assert_eq!(
-            lived(&config, appointment("2026-11-20T08:00:00Z", &[NOA]), "2026-11-20T08:00:00Z"),
+            simulate_reminders(&config, build_appointment("2026-11-20T08:00:00Z", &[NOA]), "2026-11-20T08:00:00Z"),
             ["2026-11-24T07:00:00Z appointment:88:2h until 2026-11-24T08:30:00Z"]
         );
     }
 
     #[test]
-    fn a_reminder_moves_ahead_of_quiet_hours_by_rule_or_when_there_is_no_time_behind_them() {
+    fn a_reminder_moves_before_quiet_hours_by_rule_or_when_no_time_is_left_after_them() {
         let quiet = "quiet_hours = { from = \"21:00\", to = \"09:00\" }";
         let until_noon = "quiet_hours = { from = \"21:00\", to = \"12:00\" }";
         let earlier = ["2026-11-23T18:30:00Z appointment:88:2h until 2026-11-24T08:30:00Z"];
-        for config in
-            [config(quiet, &stage("2h", "in_quiet_hours = \"earlier\"")), config(until_noon, &stage("2h", ""))]
-        {
-            assert_eq!(lived(&config, appointment("2026-11-20T08:00:00Z", &[NOA]), "2026-11-20T08:00:00Z"), earlier);
+        for config in [
+            build_config(quiet, &stage_toml("2h", "quiet_hours = \"earlier\"")),
+            build_config(until_noon, &stage_toml("2h", "")),
+        ] {
+            assert_eq!(
+                simulate_reminders(&config, build_appointment("2026-11-20T08:00:00Z", &[NOA]), "2026-11-20T08:00:00Z"),
+                earlier
+            );
         }
         // Booked in the night itself there is no evening before.
-        let config = config(until_noon, &stage("2h", ""));
-        let booked = appointment("2026-11-23T20:00:00Z", &[NOA]);
-        assert_eq!(lived(&config, booked.clone(), "2026-11-23T20:00:00Z"), Vec::<String>::new());
-        assert_eq!(planned(&config, booked, at("2026-11-23T20:00:00Z")).marks[0].outcome, Outcome::NoRoom);
+        let config = build_config(until_noon, &stage_toml("2h", ""));
+        let booked = build_appointment("2026-11-23T20:00:00Z", &[NOA]);
+        assert_eq!(simulate_reminders(&config, booked.clone(), "2026-11-23T20:00:00Z"), Vec::<String>::new());
+        assert_eq!(
+            with_schedule(&config, booked, parse_time("2026-11-23T20:00:00Z")).stage_outcomes[0].outcome,
+            ReminderOutcome::NoTime
+        );
     }
 
     #[test]
-    fn what_is_booked_inside_a_stage_is_skipped_or_sent_at_once_by_rule() {
-        let late = appointment("2026-11-23T20:00:00Z", &[NOA]);
-        let skip = config("", &stage("24h", ""));
-        assert_eq!(lived(&skip, late.clone(), "2026-11-23T20:00:05Z"), Vec::<String>::new());
-        let send = config("", &stage("24h", "booked_inside = \"send\""));
+    fn a_stage_that_had_passed_at_booking_is_skipped_or_sent_at_once_by_rule() {
+        let late = build_appointment("2026-11-23T20:00:00Z", &[NOA]);
+        let skip = build_config("", &stage_toml("24h", ""));
+        assert_eq!(simulate_reminders(&skip, late.clone(), "2026-11-23T20:00:05Z"), Vec::<String>::new());
+        let send = build_config("", &stage_toml("24h", "booked_inside = \"send\""));
         assert_eq!(
-            lived(&send, late, "2026-11-23T20:00:05Z"),
+            simulate_reminders(&send, late, "2026-11-23T20:00:05Z"),
             ["2026-11-23T20:00:05Z appointment:88:24h until 2026-11-24T08:30:00Z"]
         );
     }
 
     #[test]
     fn a_reminder_that_comes_too_late_to_be_useful_is_missed() {
-        let config = config("", &stage("24h", "useful_for = \"3h\""));
-        let booked = planned(&config, appointment("2026-11-20T08:00:00Z", &[NOA]), at("2026-11-20T08:00:00Z"));
+        let config = build_config("", &stage_toml("24h", "useful_for = \"3h\""));
+        let booked = with_schedule(
+            &config,
+            build_appointment("2026-11-20T08:00:00Z", &[NOA]),
+            parse_time("2026-11-20T08:00:00Z"),
+        );
         let calendar = &config.calendars["clinic"];
-        assert_eq!(plan(&config, calendar, &booked, at("2026-11-23T11:29:00Z")).due.len(), 1);
-        let late = plan(&config, calendar, &booked, at("2026-11-23T11:30:00Z"));
-        assert_eq!((late.due.len(), late.over[0].outcome, late.next), (0, Outcome::Missed, None));
+        assert_eq!(plan_reminders(&config, calendar, &booked, parse_time("2026-11-23T11:29:00Z")).due.len(), 1);
+        let late = plan_reminders(&config, calendar, &booked, parse_time("2026-11-23T11:30:00Z"));
+        assert_eq!((late.due.len(), late.unsent[0].outcome, late.next_check), (0, ReminderOutcome::Missed, None));
     }
 
     #[test]
-    fn nobody_is_reminded_of_what_is_not_booked() {
-        let config = config("", &stage("24h", ""));
-        for standing in [Standing::Unconfirmed, Standing::Cancelled, Standing::Moved] {
-            let appointment = Appointment { standing, ..appointment("2026-11-20T08:00:00Z", &[NOA]) };
-            assert_eq!(lived(&config, appointment, "2026-11-20T08:00:00Z"), Vec::<String>::new(), "{standing:?}");
+    fn appointments_that_are_not_booked_get_no_reminder() {
+        let config = build_config("", &stage_toml("24h", ""));
+        for standing in [AppointmentStatus::Unconfirmed, AppointmentStatus::Cancelled, AppointmentStatus::Moved] {
+            let appointment = Appointment { status: standing, ..build_appointment("2026-11-20T08:00:00Z", &[NOA]) };
+            assert_eq!(
+                simulate_reminders(&config, appointment, "2026-11-20T08:00:00Z"),
+                Vec::<String>::new(),
+                "{standing:?}"
+            );
         }
     }
 }

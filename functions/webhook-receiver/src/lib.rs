@@ -1,16 +1,16 @@
 //! webhook-receiver: checks a delivery's proof, puts it into the inbox unless it is there already, and answers.
 //!
-//! The story: [`Receiver::receive`] takes a request; [`route`] finds its [`Sender`]; it is verified over its raw bytes
-//! with each secret that counts now, as [`judge`] does without effects; the inbox of the sender's kind files it;
-//! [`Answer`] and [`NotAccepted`] become HTTP. Meta asks something before it posts, which is answered and not filed.
+//! The story: [`WebhookReceiver::receive_request`] takes a request; [`route_request`] finds its [`WebhookSender`]; it is verified over its raw bytes
+//! with each secret that counts now, as [`verify_request`] does without effects; the inbox of the sender's kind files it;
+//! [`AcceptedReply`] and [`ReceiveError`] become HTTP. Meta asks something before it posts, which is answered and not filed.
 //!
 //! Promises that a 2xx is given only after the write succeeded, that whatever was not accepted leaves a log line with
 //! its reason and nothing of what stood in its path or query, and that nothing a sender posts makes it panic. Does not
 //! understand deliveries: that is the business of the function that the inbox's stream wakes. The body of an authentic
 //! delivery may be anything.
 
-mod answer;
 mod handshake;
+mod http_response;
 #[cfg(test)]
 mod tests;
 
@@ -19,23 +19,23 @@ use std::convert::Infallible;
 use http::{HeaderMap, Method, header};
 use jiff::Timestamp;
 use lambda_http::{Request, RequestExt as _, service_fn};
-use shared::{
+use tellonce_core::{
+    bootstrap::{self, AwsClients, StartError},
     client_config::{ClientConfig, FormKind},
     clock::Clock,
-    cold_start::{self, Aws, StartError},
-    delivery::{self, Checked, Proof, Refusal, Unverified, verify},
-    inbox::{Filed, Inbox, MAX_BODY_BYTES},
-    observe,
-    secret::{Secret, Secrets},
+    delivery::{self, DeliveryProof, Refusal, Unverified, VerificationOutcome, verify_delivery},
+    inbox::{FileOutcome, Inbox, MAX_BODY_BYTES},
+    secret::{Secret, SecretStore},
+    telemetry,
 };
 
-pub use answer::{Answer, NotAccepted};
-use handshake::Handshake;
+use handshake::MetaHandshake;
+pub use http_response::{AcceptedReply, ReceiveError};
 
 /// What the receiver needs: the client, its webhook secrets, one inbox for each function that reads one.
-pub struct Receiver {
+pub struct WebhookReceiver {
     config: ClientConfig,
-    secrets: Secrets,
+    secrets: SecretStore,
     store_inbox: Inbox,
     booking_inbox: Inbox,
     lead_inbox: Inbox,
@@ -45,9 +45,9 @@ pub struct Receiver {
 
 /// What became of a request that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
+pub enum ReceiveOutcome {
     /// It is in the inbox.
-    Filed(Filed),
+    Filed(FileOutcome),
     /// It was only a trial call.
     Ping,
     /// It asked whether the address is ours, and knew the token.
@@ -55,58 +55,58 @@ pub enum Accepted {
 }
 
 /// Runs the function until Lambda ends it.
-pub async fn life() -> Result<(), lambda_http::Error> {
-    observe::start();
-    let receiver = Receiver::start().await?;
+pub async fn run() -> Result<(), lambda_http::Error> {
+    telemetry::start_logging();
+    let receiver = WebhookReceiver::from_environment().await?;
     let receiver = &receiver;
     lambda_http::run(service_fn(move |request: Request| async move {
-        Ok::<_, Infallible>(answer::response(receiver.receive(&request).await))
+        Ok::<_, Infallible>(http_response::build_response(receiver.receive_request(&request).await))
     }))
     .await
 }
 
-impl Receiver {
+impl WebhookReceiver {
     /// Prepares everything before the first request: configuration, connections and secrets.
-    async fn start() -> Result<Self, StartError> {
-        let config = cold_start::client_config()?;
-        let aws = Aws::from_environment(&cold_start::http_client()?)?;
-        let secrets = Secrets::new(aws.secrets_manager());
-        let (db, keep) = (aws.dynamodb(), config.keep.inbox_days);
-        let store_inbox = Inbox::new(db.clone(), cold_start::required("STORE_INBOX_TABLE")?, keep);
-        let booking_inbox = Inbox::new(db.clone(), cold_start::required("BOOKING_INBOX_TABLE")?, keep);
-        let lead_inbox = Inbox::new(db.clone(), cold_start::required("LEAD_INBOX_TABLE")?, keep);
-        let line_inbox = Inbox::new(db, cold_start::required("LINE_INBOX_TABLE")?, keep);
+    async fn from_environment() -> Result<Self, StartError> {
+        let config = bootstrap::load_client_config()?;
+        let aws = AwsClients::from_environment(&bootstrap::build_http_client()?)?;
+        let secrets = SecretStore::new(aws.secrets_manager());
+        let (db, retention_days) = (aws.dynamodb(), config.retention.inbox_days);
+        let store_inbox = Inbox::new(db.clone(), bootstrap::require_variable("STORE_INBOX_TABLE")?, retention_days);
+        let booking_inbox = Inbox::new(db.clone(), bootstrap::require_variable("BOOKING_INBOX_TABLE")?, retention_days);
+        let lead_inbox = Inbox::new(db.clone(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, retention_days);
+        let line_inbox = Inbox::new(db, bootstrap::require_variable("LINE_INBOX_TABLE")?, retention_days);
         let clock = Clock::from_environment();
         let receiver = Self { config, secrets, store_inbox, booking_inbox, lead_inbox, line_inbox, clock };
-        tokio::join!(receiver.prepare(), aws.open_dynamodb());
+        tokio::join!(receiver.load_secrets(), aws.preconnect_dynamodb());
         Ok(receiver)
     }
 
     /// Reads the secrets of all senders while initialisation still runs at full speed. A secret that is missing now is
     /// asked for again when its sender posts.
-    async fn prepare(&self) {
+    async fn load_secrets(&self) {
         let now = self.clock.now();
-        let calendars = self.config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts());
+        let calendars = self.config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts_webhooks());
         let senders = self.config.stores.keys().chain(calendars.map(|(name, _)| name)).chain(self.config.forms.keys());
         let lines = self.config.lines.iter().filter(|(_, line)| line.events);
-        let lines = lines.map(|(name, _)| (name, self.config.line_webhook_secret(name)));
-        let secrets = senders.map(|name| (name, self.config.webhook_secret(name))).chain(lines);
+        let lines = lines.map(|(name, _)| (name, self.config.line_webhook_secret_name(name)));
+        let secrets = senders.map(|name| (name, self.config.webhook_secret_name(name))).chain(lines);
         let reads = secrets.map(|(sender, secret)| async move {
-            if let Err(error) = self.secrets.current(&secret, now).await {
-                tracing::warn!(sender.name = sender, "{}", shared::fault::chain(&error));
+            if let Err(error) = self.secrets.get_current(&secret, now).await {
+                tracing::warn!(sender.name = sender, "{}", tellonce_core::fault::error_chain(&error));
             }
         });
         futures::future::join_all(reads).await;
     }
 
     /// Verifies and files a request.
-    pub async fn receive(&self, request: &Request) -> Result<Answer, NotAccepted> {
+    pub async fn receive_request(&self, request: &Request) -> Result<AcceptedReply, ReceiveError> {
         let now = self.clock.now();
-        let sender = find(&self.config, request.uri().path());
+        let sender = find_sender(&self.config, request.uri().path());
         // Only a name that is configured: what a stranger wrote into the path is not for the log.
         let sender_name = sender.as_ref().ok().map(|sender| sender.name);
         let outcome = match sender {
-            Ok(sender) => self.take(sender, request, now).await,
+            Ok(sender) => self.process_request(sender, request, now).await,
             Err(reason) => Err(reason),
         };
         match &outcome {
@@ -115,97 +115,108 @@ impl Receiver {
             Err(reason) if reason.needs_operator() => {
                 tracing::error!(
                     sender.name = sender_name,
-                    http.status = reason.status(),
+                    http.status = reason.http_status(),
                     "{}",
-                    shared::fault::chain(reason)
+                    tellonce_core::fault::error_chain(reason)
                 );
             }
             Err(reason) => {
-                tracing::warn!(sender.name = sender_name, http.status = reason.status(), "delivery refused: {reason}");
+                tracing::warn!(
+                    sender.name = sender_name,
+                    http.status = reason.http_status(),
+                    "delivery refused: {reason}"
+                );
             }
         }
-        outcome.map(|(_, answer)| answer)
+        outcome.map(|(_, reply)| reply)
     }
 
-    async fn take(
+    async fn process_request(
         &self,
-        sender: Sender<'_>,
+        sender: WebhookSender<'_>,
         request: &Request,
         now: Timestamp,
-    ) -> Result<(Accepted, Answer), NotAccepted> {
+    ) -> Result<(ReceiveOutcome, AcceptedReply), ReceiveError> {
         match *request.method() {
             Method::POST => {
-                let accepted = self.accept(sender, request.headers(), request.body(), now).await?;
-                Ok((accepted, Answer::to(sender.kind)))
+                let accepted = self.accept_delivery(sender, request.headers(), request.body(), now).await?;
+                Ok((accepted, AcceptedReply::for_sender(sender.kind)))
             }
-            Method::GET if sender.asks_first() => {
+            Method::GET if sender.requires_handshake() => {
                 let query = request.query_string_parameters_ref();
-                let handshake = Handshake::read(|name| query?.first(name))?;
-                self.greet(sender, handshake, now).await?;
-                Ok((Accepted::Handshake, Answer::Challenge(handshake.challenge.to_owned())))
+                let handshake = MetaHandshake::from_query(|name| query?.first(name))?;
+                self.verify_handshake(sender, handshake, now).await?;
+                Ok((ReceiveOutcome::Handshake, AcceptedReply::Challenge(handshake.challenge.to_owned())))
             }
-            _ => Err(NotAccepted::Method { asked_first: sender.asks_first() }),
+            _ => Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake() }),
         }
     }
 
-    async fn accept(
+    async fn accept_delivery(
         &self,
-        sender: Sender<'_>,
+        sender: WebhookSender<'_>,
         headers: &HeaderMap,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<Accepted, NotAccepted> {
-        acceptable(sender, headers, body)?;
+    ) -> Result<ReceiveOutcome, ReceiveError> {
+        check_body(sender, headers, body)?;
         let unverified = Unverified { headers, body };
         let secret_name = match sender.kind {
-            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => self.config.webhook_secret(sender.name),
-            SenderKind::Line => self.config.line_webhook_secret(sender.name),
+            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => {
+                self.config.webhook_secret_name(sender.name)
+            }
+            SenderKind::Line => self.config.line_webhook_secret_name(sender.name),
         };
-        let verified = |secret: &Secret| verify(sender.name, sender.proof, secret, unverified, now);
-        match self.with_each_secret(&secret_name, now, verified).await? {
-            Checked::Ping => Ok(Accepted::Ping),
-            Checked::Verified(delivery) => {
+        let verified = |secret: &Secret| verify_delivery(sender.name, sender.proof, secret, unverified, now);
+        match self.try_each_secret(&secret_name, now, verified).await? {
+            VerificationOutcome::Ping => Ok(ReceiveOutcome::Ping),
+            VerificationOutcome::Verified(delivery) => {
                 let inbox = match sender.kind {
                     SenderKind::Store => &self.store_inbox,
                     SenderKind::Calendar => &self.booking_inbox,
                     SenderKind::Form(_) => &self.lead_inbox,
                     SenderKind::Line => &self.line_inbox,
                 };
-                Ok(Accepted::Filed(inbox.file(&delivery, now).await?))
+                Ok(ReceiveOutcome::Filed(inbox.file_delivery(&delivery, now).await?))
             }
         }
     }
 
     /// Says whether somebody who asks first knows the token.
-    async fn greet(&self, sender: Sender<'_>, handshake: Handshake<'_>, now: Timestamp) -> Result<(), NotAccepted> {
-        let secret_name = self.config.handshake_secret(sender.name);
-        let known = |secret: &Secret| delivery::handshake(handshake.token, secret);
-        self.with_each_secret(&secret_name, now, known).await.map_err(|reason| match reason {
-            NotAccepted::NotBelieved(Refusal::Mismatch) => NotAccepted::WrongToken,
+    async fn verify_handshake(
+        &self,
+        sender: WebhookSender<'_>,
+        handshake: MetaHandshake<'_>,
+        now: Timestamp,
+    ) -> Result<(), ReceiveError> {
+        let secret_name = self.config.handshake_secret_name(sender.name);
+        let knows_token = |secret: &Secret| delivery::verify_handshake(handshake.token, secret);
+        self.try_each_secret(&secret_name, now, knows_token).await.map_err(|reason| match reason {
+            ReceiveError::Refused(Refusal::ProofMismatch) => ReceiveError::WrongVerifyToken,
             other => other,
         })
     }
 
     /// Tries the value of a secret that we have, then the one that may have replaced it, then the one that was replaced
     /// and still counts.
-    async fn with_each_secret<T>(
+    async fn try_each_secret<T>(
         &self,
         name: &str,
         now: Timestamp,
-        holds: impl Fn(&Secret) -> Result<T, Refusal>,
-    ) -> Result<T, NotAccepted> {
-        let mut refusal = match holds(&self.secrets.current(name, now).await?) {
-            Err(refusal) if refusal.is_about_the_secret() => refusal,
-            decided => return Ok(decided?),
+        verify_with: impl Fn(&Secret) -> Result<T, Refusal>,
+    ) -> Result<T, ReceiveError> {
+        let mut refusal = match verify_with(&self.secrets.get_current(name, now).await?) {
+            Err(refusal) if refusal.depends_on_secret() => refusal,
+            verdict => return Ok(verdict?),
         };
-        if let Some(newer) = self.secrets.refetch_for_stranger(name, now).await? {
-            match holds(&newer) {
-                Ok(held) => return Ok(held),
-                Err(newest) => refusal = newest,
+        if let Some(newer) = self.secrets.refetch_rate_limited(name, now).await? {
+            match verify_with(&newer) {
+                Ok(verified) => return Ok(verified),
+                Err(newer_refusal) => refusal = newer_refusal,
             }
         }
-        match self.secrets.previous(name, now).await? {
-            Some(older) => Ok(holds(&older)?),
+        match self.secrets.get_previous(name, now).await? {
+            Some(older) => Ok(verify_with(&older)?),
             None => Err(refusal.into()),
         }
     }
@@ -213,18 +224,18 @@ impl Receiver {
 
 /// Whoever a request may be from.
 #[derive(Debug, Clone, Copy)]
-pub struct Sender<'a> {
+pub struct WebhookSender<'a> {
     /// Its configured name.
     pub name: &'a str,
     /// What it is, and so which inbox its deliveries are for.
     pub kind: SenderKind,
     /// How it proves itself.
-    pub proof: Proof<'a>,
+    pub proof: DeliveryProof<'a>,
 }
 
-impl Sender<'_> {
+impl WebhookSender<'_> {
     /// Whether it asks if the address is ours before it posts there.
-    fn asks_first(&self) -> bool {
+    fn requires_handshake(&self) -> bool {
         self.kind == SenderKind::Form(FormKind::Meta)
     }
 }
@@ -234,57 +245,69 @@ impl Sender<'_> {
 pub enum SenderKind {
     /// At `/stores/{store}`; read by order-notifier.
     Store,
-    /// At `/bookings/{calendar}`; read by reminder-scheduler.
+    /// At `/booking_samples/{calendar}`; read by reminder-scheduler.
     Calendar,
-    /// At `/leads/{form}` or, for those with a secret address, `/leads/{form}/{secret}`; read by lead-first-touch.
+    /// At `/all_lead_requests/{form}` or, for those with a secret address, `/all_lead_requests/{form}/{secret}`; read by lead-first-touch.
     Form(FormKind),
     /// A line of EZWhatsApp, at `/lines/{line}/{secret}`; read by conversation-sync.
     Line,
 }
 
 /// The sender that a delivery's path names.
-pub fn route<'a>(config: &'a ClientConfig, method: &Method, path: &'a str) -> Result<Sender<'a>, NotAccepted> {
-    let sender = find(config, path)?;
-    if method == Method::POST { Ok(sender) } else { Err(NotAccepted::Method { asked_first: sender.asks_first() }) }
+pub fn route_request<'a>(
+    config: &'a ClientConfig,
+    method: &Method,
+    path: &'a str,
+) -> Result<WebhookSender<'a>, ReceiveError> {
+    let sender = find_sender(config, path)?;
+    if method == Method::POST {
+        Ok(sender)
+    } else {
+        Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake() })
+    }
 }
 
-fn find<'a>(config: &'a ClientConfig, path: &'a str) -> Result<Sender<'a>, NotAccepted> {
+fn find_sender<'a>(config: &'a ClientConfig, path: &'a str) -> Result<WebhookSender<'a>, ReceiveError> {
     let store = |name| {
         let (name, store) = config.stores.get_key_value(name)?;
-        Some(Sender { name, kind: SenderKind::Store, proof: Proof::of_store(store) })
+        Some(WebhookSender { name, kind: SenderKind::Store, proof: DeliveryProof::of_store(store) })
     };
     let calendar = |name| {
         let (name, calendar) = config.calendars.get_key_value(name)?;
-        Some(Sender { name, kind: SenderKind::Calendar, proof: Proof::of_calendar(calendar)? })
+        Some(WebhookSender { name, kind: SenderKind::Calendar, proof: DeliveryProof::of_calendar(calendar)? })
     };
     let form = |rest: &'a str| {
         let (name, secret) = rest.split_once('/').map_or((rest, None), |(name, secret)| (name, Some(secret)));
         let (name, form) = config.forms.get_key_value(name)?;
-        Some(Sender { name, kind: SenderKind::Form(form.kind), proof: Proof::of_form(form).at(secret)? })
+        Some(WebhookSender {
+            name,
+            kind: SenderKind::Form(form.kind),
+            proof: DeliveryProof::of_form(form).with_path_secret(secret)?,
+        })
     };
     let line = |rest: &'a str| {
-        let (name, given) = rest.split_once('/')?;
+        let (name, secret) = rest.split_once('/')?;
         let (name, line) = config.lines.get_key_value(name).filter(|(_, line)| line.events)?;
-        Some(Sender { name, kind: SenderKind::Line, proof: Proof::of_line(line, given) })
+        Some(WebhookSender { name, kind: SenderKind::Line, proof: DeliveryProof::of_line(line, secret) })
     };
     let sender = path.strip_prefix("/stores/").and_then(store);
     let sender = sender.or_else(|| path.strip_prefix("/bookings/").and_then(calendar));
     let sender = sender.or_else(|| path.strip_prefix("/leads/").and_then(form));
     let sender = sender.or_else(|| path.strip_prefix("/lines/").and_then(line));
-    sender.ok_or(NotAccepted::UnknownRoute)
+    sender.ok_or(ReceiveError::UnknownRoute)
 }
 
 /// Whether a body is of a size and a type that its sender may use, before anything is computed over it.
-fn acceptable(sender: Sender<'_>, headers: &HeaderMap, body: &[u8]) -> Result<(), NotAccepted> {
+fn check_body(sender: WebhookSender<'_>, headers: &HeaderMap, body: &[u8]) -> Result<(), ReceiveError> {
     if body.len() > MAX_BODY_BYTES {
-        return Err(NotAccepted::TooLarge { bytes: body.len() });
+        return Err(ReceiveError::BodyTooLarge { bytes: body.len() });
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
     let form = essence == "application/x-www-form-urlencoded";
     let multipart = essence == "multipart/form-data";
-    let (fits, takes) = match (sender.kind, sender.proof) {
+    let (fits, accepted_types) = match (sender.kind, sender.proof) {
         // Whoever knows the address is heard, whatever the body is: it is looked at later, where nothing is lost.
         (SenderKind::Line, _) => (true, "anything"),
         (SenderKind::Form(FormKind::Jotform), _) => {
@@ -305,20 +328,22 @@ fn acceptable(sender: Sender<'_>, headers: &HeaderMap, body: &[u8]) -> Result<()
             "JSON (application/json) or a form (application/x-www-form-urlencoded or multipart/form-data)",
         ),
         // Its notifications have no body, and so nothing that would have to be of a type.
-        (_, Proof::GoogleChannel) => (body.is_empty(), "a notification without a body"),
-        (_, Proof::Acuity) => (form, "a form (application/x-www-form-urlencoded)"),
+        (_, DeliveryProof::GoogleChannel) => (body.is_empty(), "a notification without a body"),
+        (_, DeliveryProof::Acuity) => (form, "a form (application/x-www-form-urlencoded)"),
         // WooCommerce posts its trial call as a form.
-        (_, Proof::WooCommerce { .. }) => (json || form, "JSON (application/json)"),
+        (_, DeliveryProof::WooCommerce { .. }) => (json || form, "JSON (application/json)"),
         // Somebody may have given the webhook a template of their own, which can make it a form.
-        (_, Proof::CalCom) => (json, "JSON (application/json), in Cal.com's own form and not in a custom template's,"),
+        (_, DeliveryProof::CalCom) => {
+            (json, "JSON (application/json), in Cal.com's own form and not in a custom template's,")
+        }
         (SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_), _) => (json, "JSON (application/json)"),
     };
-    if fits { Ok(()) } else { Err(NotAccepted::ContentType(takes)) }
+    if fits { Ok(()) } else { Err(ReceiveError::UnsupportedContentType(accepted_types)) }
 }
 
 /// Judges a request without any effect: the sender it is from, and whether its proof holds with one of these secrets.
-/// What [`Receiver::receive`] does with a delivery, for previews. A handshake is none.
-pub fn judge<'a>(
+/// What [`WebhookReceiver::receive_request`] does with a delivery, for previews. A handshake is none.
+pub fn verify_request<'a>(
     config: &'a ClientConfig,
     method: &Method,
     path: &'a str,
@@ -326,15 +351,15 @@ pub fn judge<'a>(
     body: &'a [u8],
     secrets: &[Secret],
     now: Timestamp,
-) -> Result<Checked<'a>, NotAccepted> {
-    let sender = route(config, method, path)?;
-    acceptable(sender, headers, body)?;
+) -> Result<VerificationOutcome<'a>, ReceiveError> {
+    let sender = route_request(config, method, path)?;
+    check_body(sender, headers, body)?;
     let unverified = Unverified { headers, body };
     let mut refusal = Refusal::SecretUnusable("known");
     for secret in secrets {
-        match verify(sender.name, sender.proof, secret, unverified, now) {
-            Err(reason) if reason.is_about_the_secret() => refusal = reason,
-            decided => return Ok(decided?),
+        match verify_delivery(sender.name, sender.proof, secret, unverified, now) {
+            Err(reason) if reason.depends_on_secret() => refusal = reason,
+            verdict => return Ok(verdict?),
         }
     }
     Err(refusal.into())

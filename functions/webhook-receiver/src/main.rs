@@ -1,5 +1,5 @@
 //! The `webhook-receiver` binary.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::cold_start::run(webhook_receiver::life())
+    tellonce_core::bootstrap::run_function(webhook_receiver::run())
 }

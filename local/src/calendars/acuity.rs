@@ -4,12 +4,12 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The recorded answer, whose fields an [`Appointment`] replaces.
-const RECORDED: &str = include_str!("../../../events/bookings/acuity/_appointment.response.json");
+/// The recorded answer, whose fields an [`FakeAcuityAppointment`] replaces.
+const RECORDED_RESPONSE: &str = include_str!("../../../events/bookings/acuity/_appointment.response.json");
 
 /// An appointment as Acuity has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Appointment {
+pub struct FakeAcuityAppointment {
     /// Its id.
     pub id: u64,
     /// When it begins.
@@ -26,20 +26,20 @@ pub struct Appointment {
     pub canceled: bool,
 }
 
-impl Appointment {
+impl FakeAcuityAppointment {
     /// An appointment of the person in the recorded answer.
-    pub fn recorded(id: u64, start: Timestamp, zone: &str) -> Self {
-        let recorded: Value = serde_json::from_str(RECORDED).unwrap_or_default();
+    pub fn from_recording(id: u64, start: Timestamp, zone: &str) -> Self {
+        let recorded: Value = serde_json::from_str(RECORDED_RESPONSE).unwrap_or_default();
         let text = |name: &str| recorded[name].as_str().unwrap_or_default().to_owned();
         let (first_name, last_name, phone) = (text("firstName"), text("lastName"), text("phone"));
         Self { id, start, zone: zone.to_owned(), first_name, last_name, phone, canceled: false }
     }
 
-    pub(super) fn answer(&self) -> Value {
+    pub(super) fn response_body(&self) -> Value {
         let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
         let start = self.start.to_zoned(zone);
         let end = start.saturating_add(jiff::Span::new().minutes(30));
-        let mut answer: Value = serde_json::from_str(RECORDED).unwrap_or_default();
+        let mut body: Value = serde_json::from_str(RECORDED_RESPONSE).unwrap_or_default();
         for (name, value) in [
             ("id", json!(self.id)),
             ("firstName", json!(self.first_name)),
@@ -53,17 +53,17 @@ impl Appointment {
             ("canceled", json!(self.canceled)),
             ("formsText", json!(format!("Name: {} {}\nPhone: {}", self.first_name, self.last_name, self.phone))),
         ] {
-            answer[name] = value;
+            body[name] = value;
         }
-        answer
+        body
     }
 }
 
-pub(super) fn unauthorized() -> Value {
+pub(super) fn unauthorized_body() -> Value {
     json!({"status_code": 401, "message": "Unauthorized", "error": "unauthorized"})
 }
 
-pub(super) fn not_found(id: &str) -> Value {
+pub(super) fn not_found_body(id: &str) -> Value {
     let message = format!("The appointment \"{id}\" does not exist.");
     json!({"status_code": 404, "message": message, "error": "not_found"})
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// A customer as Square has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Customer {
+pub struct FakeSquareCustomer {
     /// Its id.
     pub id: String,
     /// First name.
@@ -16,8 +16,8 @@ pub struct Customer {
     pub phone_number: Option<String>,
 }
 
-impl Customer {
-    pub(super) fn answer(&self) -> Value {
+impl FakeSquareCustomer {
+    pub(super) fn response_body(&self) -> Value {
         let mut customer = json!({
             "id": self.id,
             "created_at": "2026-11-01T09:00:00.000Z",
@@ -36,12 +36,12 @@ impl Customer {
     }
 }
 
-pub(super) fn unauthorized() -> Value {
+pub(super) fn unauthorized_body() -> Value {
     let detail = "This request could not be authorized.";
     json!({"errors": [{"category": "AUTHENTICATION_ERROR", "code": "UNAUTHORIZED", "detail": detail}]})
 }
 
-pub(super) fn not_found(id: &str) -> Value {
+pub(super) fn not_found_body(id: &str) -> Value {
     let detail = format!("Customer with ID `{id}` not found.");
     json!({"errors": [{"category": "INVALID_REQUEST_ERROR", "code": "NOT_FOUND", "detail": detail}]})
 }

@@ -15,23 +15,23 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::client_config::{ClientConfig, CustomScheme, StoreKind};
+use tellonce_core::client_config::{ClientConfig, CustomScheme, StoreKind};
 
 use super::{
-    cases::{self, Sender},
-    renew::{self, Target},
+    sample_cases::{self, SampleSender},
+    sample_delivery::{self, SampleTarget},
 };
 
-pub use super::{cases::Case, renew::Delivery};
+pub use super::{sample_cases::ConsoleSample, sample_delivery::SampleDelivery};
 
 /// Longer than the gateway itself waits for a function.
-const PATIENCE: Duration = Duration::from_secs(35);
+const TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Deliveries of one case, and what they are about.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct DeliveryBatch {
     /// To be posted in this order.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Vec<SampleDelivery>,
     /// For people: `order #1042 of shop`.
     pub about: String,
     /// Post them all at once.
@@ -40,30 +40,32 @@ pub struct Batch {
 
 /// The stores of a client that samples can be sent to, one of each kind.
 #[derive(Clone)]
-pub struct Targets(BTreeMap<Sender, Target>);
+pub struct SampleTargets(BTreeMap<SampleSender, SampleTarget>);
 
-impl Targets {
+impl SampleTargets {
     /// Picks the first store of each kind whose secret is known.
-    pub fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> Self {
         let mut targets = BTreeMap::new();
         for (store, settings) in &config.stores {
             let (sender, detail) = match &settings.kind {
-                StoreKind::Shopify { shop_domain } => (Sender::Shopify, shop_domain.clone()),
-                StoreKind::WooCommerce { source, .. } => (Sender::WooCommerce, source.clone()),
-                StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => (Sender::Signed, String::new()),
+                StoreKind::Shopify { shop_domain } => (SampleSender::Shopify, shop_domain.clone()),
+                StoreKind::WooCommerce { source, .. } => (SampleSender::WooCommerce, source.clone()),
+                StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
+                    (SampleSender::StandardWebhooks, String::new())
+                }
                 StoreKind::Custom { verify: CustomScheme::StaticHeader { header }, .. } => {
-                    (Sender::StaticHeader, header.clone())
+                    (SampleSender::StaticHeader, header.clone())
                 }
             };
-            if let Some(secret) = secret(&config.webhook_secret(store)) {
-                targets.entry(sender).or_insert_with(|| Target { store: store.clone(), secret, detail });
+            if let Some(secret) = secret(&config.webhook_secret_name(store)) {
+                targets.entry(sender).or_insert_with(|| SampleTarget { store: store.clone(), secret, detail });
             }
         }
         Self(targets)
     }
 
     /// Whether this client has a store that such a delivery can come from.
-    pub fn has(&self, case: Case) -> bool {
+    pub fn has_store_for(&self, case: ConsoleSample) -> bool {
         let recordings = case.recordings().unwrap_or_default();
         !self.0.is_empty() && recordings.iter().all(|made| self.0.contains_key(&made.sender))
     }
@@ -71,53 +73,72 @@ impl Targets {
 
 /// Makes deliveries, and remembers what it made for "again" and "the same order".
 #[derive(Default)]
-pub struct SampleBook {
+pub struct OrderSampleFactory {
     last_number: AtomicI64,
-    orders: Mutex<BTreeMap<Sender, i64>>,
-    last: Mutex<Option<Delivery>>,
+    orders: Mutex<BTreeMap<SampleSender, i64>>,
+    last_delivery: Mutex<Option<SampleDelivery>>,
 }
 
-impl SampleBook {
+impl OrderSampleFactory {
     /// Builds a case. `same_order` goes on with the last order of that kind of store, when there is one.
-    pub fn make(&self, case: Case, targets: &Targets, same_order: bool, now_ms: i64) -> anyhow::Result<Batch> {
+    pub fn build_batch(
+        &self,
+        case: ConsoleSample,
+        targets: &SampleTargets,
+        same_order: bool,
+        now_ms: i64,
+    ) -> anyhow::Result<DeliveryBatch> {
         match case {
-            Case::Again => {
-                let last = crate::lock(&self.last).clone().context("nothing was sent yet; send a delivery first")?;
-                Ok(Batch {
-                    about: format!("the last delivery of {}", last.sender()),
+            ConsoleSample::RepeatLast => {
+                let last = crate::lock_mutex(&self.last_delivery)
+                    .clone()
+                    .context("nothing was sent yet; send a delivery first")?;
+                Ok(DeliveryBatch {
+                    about: format!("the last delivery of {}", last.sender_name()),
                     deliveries: vec![last],
                     at_once: false,
                 })
             }
-            Case::BadSignature => {
-                let recording = [&cases::SHOPIFY_RECEIVED, &cases::WOO_READY, &cases::ERP_READY, &cases::ZAP_READY]
-                    .into_iter()
-                    .find(|made| targets.0.contains_key(&made.sender))
-                    .context("this client has no store that a sample could come from")?;
+            ConsoleSample::BadSignature => {
+                let recording = [
+                    &sample_cases::SHOPIFY_RECEIVED,
+                    &sample_cases::WOO_READY,
+                    &sample_cases::ERP_READY,
+                    &sample_cases::ZAP_READY,
+                ]
+                .into_iter()
+                .find(|made| targets.0.contains_key(&made.sender))
+                .context("this client has no store that a sample could come from")?;
                 let mut target = targets.0[&recording.sender].clone();
                 // Still base64 behind `whsec_`, so that only the signature is wrong.
                 target.secret = format!("{}AAAA", target.secret.trim_end_matches('='));
-                let delivery = recording.renew(&target, self.fresh(now_ms), now_ms, None)?;
-                Ok(Batch {
+                let delivery = recording.build_delivery(&target, self.next_number(now_ms), now_ms, None)?;
+                Ok(DeliveryBatch {
                     about: format!("a forged delivery for {}", target.store),
                     deliveries: vec![delivery],
                     at_once: false,
                 })
             }
-            _ => self.make_recorded(case, targets, same_order, now_ms),
+            _ => self.build_recorded_batch(case, targets, same_order, now_ms),
         }
     }
 
-    fn make_recorded(&self, case: Case, targets: &Targets, same_order: bool, now_ms: i64) -> anyhow::Result<Batch> {
+    fn build_recorded_batch(
+        &self,
+        case: ConsoleSample,
+        targets: &SampleTargets,
+        same_order: bool,
+        now_ms: i64,
+    ) -> anyhow::Result<DeliveryBatch> {
         let recordings = case.recordings().unwrap_or_default();
         let Some(sender) = recordings.first().map(|made| made.sender) else { bail!("nothing to send") };
         let target = targets.0.get(&sender).with_context(|| {
             format!("this client has no {} store with a known secret, so such a delivery can't come", case.group())
         })?;
         let order = {
-            let mut orders = crate::lock(&self.orders);
+            let mut orders = crate::lock_mutex(&self.orders);
             let known = orders.get(&sender).copied().filter(|_| same_order);
-            let order = known.unwrap_or_else(|| self.fresh(now_ms));
+            let order = known.unwrap_or_else(|| self.next_number(now_ms));
             orders.insert(sender, order);
             order
         };
@@ -126,23 +147,27 @@ impl SampleBook {
         for (index, recording) in recordings.into_iter().enumerate() {
             let (at_ms, delivery_id) = match case {
                 // Shopify would send it late; what counts is that it happened before.
-                Case::ShopifyLatePaid if index == 1 => (now_ms - 600_000, None),
+                ConsoleSample::ShopifyLatePaid if index == 1 => (now_ms - 600_000, None),
                 // WooCommerce gives all deliveries of one second the same id.
-                Case::WooStorm => {
+                ConsoleSample::WooStorm => {
                     let age = i64::try_from(count - index)?;
                     (now_ms - age * 1000, Some(format!("{:032x}", order + age / 2)))
                 }
                 _ => (now_ms, None),
             };
-            deliveries.push(recording.renew(target, order, at_ms, delivery_id)?);
+            deliveries.push(recording.build_delivery(target, order, at_ms, delivery_id)?);
         }
-        (*crate::lock(&self.last)).clone_from(&deliveries.last().cloned());
-        let shown = renew::shown_number(sender, order);
-        Ok(Batch { about: format!("order {shown} of {}", target.store), deliveries, at_once: case == Case::WooStorm })
+        (*crate::lock_mutex(&self.last_delivery)).clone_from(&deliveries.last().cloned());
+        let order_number = sample_delivery::order_number_for_customer(sender, order);
+        Ok(DeliveryBatch {
+            about: format!("order {order_number} of {}", target.store),
+            deliveries,
+            at_once: case == ConsoleSample::WooStorm,
+        })
     }
 
     /// A number nothing else has: the time in milliseconds, or one more than the last.
-    fn fresh(&self, now_ms: i64) -> i64 {
+    fn next_number(&self, now_ms: i64) -> i64 {
         let next = |last: i64| now_ms.max(last + 1);
         let last = self
             .last_number
@@ -154,16 +179,16 @@ impl SampleBook {
 
 /// How the gateway answered a batch.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Answers {
+pub struct GatewayResponses {
     /// What it was about.
     pub about: String,
     /// Number of answers by HTTP status; 0 stands for none.
     pub statuses: BTreeMap<u16, usize>,
 }
 
-impl Answers {
+impl GatewayResponses {
     /// One sentence about it.
-    pub fn in_words(&self) -> String {
+    pub fn to_sentence(&self) -> String {
         let meaning = |status: u16| match status {
             0 => "no answer".to_owned(),
             200..300 => format!("accepted ({status})"),
@@ -179,26 +204,26 @@ impl Answers {
                 count => format!("{count} × {}", meaning(*status)),
             })
             .collect();
-        format!("{}: {}", capitalised(&self.about), parts.join(", "))
+        format!("{}: {}", capitalize_first(&self.about), parts.join(", "))
     }
 }
 
-fn capitalised(text: &str) -> String {
+fn capitalize_first(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Posts a batch to the gateway (`http://127.0.0.1:…`).
-pub async fn post(http: &reqwest::Client, gateway_url: &str, batch: Batch) -> Answers {
+pub async fn post_batch(http: &reqwest::Client, gateway_url: &str, batch: DeliveryBatch) -> GatewayResponses {
     let about = batch.about.clone();
-    let one = async |delivery: &Delivery| {
+    let post_delivery = async |delivery: &SampleDelivery| {
         let url = format!("{gateway_url}{}", delivery.path);
-        let mut request = http.post(url).timeout(PATIENCE).body(delivery.body.clone());
+        let mut request = http.post(url).timeout(TIMEOUT).body(delivery.body.clone());
         for (name, value) in &delivery.headers {
             request = request.header(name, value);
         }
         match request.send().await {
-            Ok(answer) => answer.status().as_u16(),
+            Ok(response) => response.status().as_u16(),
             Err(error) => {
                 tracing::warn!(error = %error.without_url(), "the gateway gave no answer to a sample");
                 0
@@ -207,45 +232,46 @@ pub async fn post(http: &reqwest::Client, gateway_url: &str, batch: Batch) -> An
     };
     let mut statuses = BTreeMap::new();
     let all = if batch.at_once {
-        futures::future::join_all(batch.deliveries.iter().map(one)).await
+        futures::future::join_all(batch.deliveries.iter().map(post_delivery)).await
     } else {
         let mut all = Vec::new();
         for delivery in &batch.deliveries {
-            all.push(one(delivery).await);
+            all.push(post_delivery(delivery).await);
         }
         all
     };
     for status in all {
         *statuses.entry(status).or_default() += 1;
     }
-    Answers { about, statuses }
+    GatewayResponses { about, statuses }
 }
 
 /// Sends one fresh, signed order that is ready (or whatever the client's stores can say); returns a line for the terminal.
-pub async fn send_sample_order(stack: &crate::Stack) -> anyhow::Result<String> {
+pub async fn send_sample_order(stack: &crate::LocalStack) -> anyhow::Result<String> {
     let path = stack.client_folder().join("client.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
     let config = ClientConfig::parse(&text).with_context(|| format!("{} is not usable", path.display()))?;
-    let targets = Targets::of(&config, |name| stack.secrets().current(name));
-    let ready = [Case::ShopifyReady, Case::WooReady, Case::ErpReady, Case::ZapReady];
-    let case = ready.into_iter().find(|case| targets.has(*case));
+    let targets = SampleTargets::from_config(&config, |name| stack.secrets().current_value(name));
+    let ready =
+        [ConsoleSample::ShopifyReady, ConsoleSample::WooReady, ConsoleSample::ErpReady, ConsoleSample::ZapReady];
+    let case = ready.into_iter().find(|case| targets.has_store_for(*case));
     let case = case.context("this client has no store with a known secret that a sample could come from")?;
-    let batch = SampleBook::default().make(case, &targets, false, stack.clock().now_ms())?;
-    Ok(post(stack.ezw().http(), &stack.gateway_url(), batch).await.in_words())
+    let batch = OrderSampleFactory::default().build_batch(case, &targets, false, stack.clock().now_ms())?;
+    Ok(post_batch(stack.ezw().http(), &stack.gateway_url(), batch).await.to_sentence())
 }
 
 /// Answer of the stand-in for Shopify's Admin API to a query for the fulfilment order of a sample; `id` is its GraphQL id.
-pub(super) fn shopify_answer(id: &str) -> Value {
+pub(super) fn shopify_response(id: &str) -> Value {
     const RECORDED: &str = include_str!("../../../events/stores/shopify/_graphql_fulfillment_order.response.json");
-    let order = id.strip_prefix("gid://shopify/FulfillmentOrder/").and_then(renew::order_of_fulfillment_order);
+    let order = id.strip_prefix("gid://shopify/FulfillmentOrder/").and_then(sample_delivery::order_from_fulfillment_id);
     let text = order.map(|order| {
         RECORDED
             .replace("gid://shopify/FulfillmentOrder/6820000000001", id)
             .replace("5223452934380", &order.to_string())
-            .replace("#1050", &format!("#{}", renew::shopify_number(order)))
+            .replace("#1050", &format!("#{}", sample_delivery::shopify_order_number(order)))
     });
-    let answer = text.and_then(|text| serde_json::from_str(&text).ok());
-    answer.unwrap_or_else(|| json!({"data": {"fulfillmentOrder": null}}))
+    let response = text.and_then(|text| serde_json::from_str(&text).ok());
+    response.unwrap_or_else(|| json!({"data": {"fulfillmentOrder": null}}))
 }
 
 #[cfg(test)]
@@ -253,26 +279,26 @@ mod tests {
     use std::path::PathBuf;
 
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
-    use shared::{
-        delivery::{Checked, Proof, Refusal, Unverified, verify},
+    use tellonce_core::{
+        delivery::{DeliveryProof, Refusal, Unverified, VerificationOutcome, verify_delivery as verify_with_proof},
         secret::Secret,
     };
 
     use super::*;
-    use crate::console::freshen;
+    use crate::console::sample_rewriting;
 
     const NOW_MS: i64 = 1_900_000_000_123;
 
-    fn root() -> PathBuf {
+    fn workspace_root() -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
-    fn demo() -> ClientConfig {
-        let text = std::fs::read_to_string(root().join("clients/demo/client.toml")).expect("the demo client");
+    fn demo_config() -> ClientConfig {
+        let text = std::fs::read_to_string(workspace_root().join("clients/demo/client.toml")).expect("the demo client");
         ClientConfig::parse(&text).expect("a usable configuration")
     }
 
-    fn secret_of(name: &str) -> Option<String> {
+    fn test_secret(name: &str) -> Option<String> {
         let value = match name.rsplit('/').next()? {
             "shop" => "test-shopify-client-secret-1",
             "woo" => "test-woo-secret & <quotes> \"1\"",
@@ -291,28 +317,34 @@ mod tests {
     }
 
     /// What the receiver makes of a delivery.
-    fn believed(delivery: &Delivery, config: &ClientConfig) -> Result<String, Refusal> {
-        let secret = Secret::new(secret_of(delivery.sender()).expect("a secret"));
+    fn verify_delivery(delivery: &SampleDelivery, config: &ClientConfig) -> Result<String, Refusal> {
+        let secret = Secret::new(test_secret(delivery.sender_name()).expect("a secret"));
         let headers = header_map(&delivery.headers);
         let unverified = Unverified { headers: &headers, body: delivery.body.as_bytes() };
         let now = jiff::Timestamp::from_millisecond(NOW_MS).expect("a time");
-        match verify(delivery.sender(), Proof::of_store(&config.stores[delivery.sender()]), &secret, unverified, now)? {
-            Checked::Verified(verified) => Ok(verified.delivery_id),
-            Checked::Ping => panic!("a sample is no ping"),
+        match verify_with_proof(
+            delivery.sender_name(),
+            DeliveryProof::of_store(&config.stores[delivery.sender_name()]),
+            &secret,
+            unverified,
+            now,
+        )? {
+            VerificationOutcome::Verified(verified) => Ok(verified.delivery_id),
+            VerificationOutcome::Ping => panic!("a sample is no ping"),
         }
     }
 
-    fn fixture() -> (ClientConfig, Targets, SampleBook) {
-        let config = demo();
-        let targets = Targets::of(&config, secret_of);
-        (config, targets, SampleBook::default())
+    fn demo_fixture() -> (ClientConfig, SampleTargets, OrderSampleFactory) {
+        let config = demo_config();
+        let targets = SampleTargets::from_config(&config, test_secret);
+        (config, targets, OrderSampleFactory::default())
     }
 
     #[test]
-    fn the_recorded_signatures_are_those_we_would_make() {
+    fn recorded_signatures_match_our_own() {
         let mut checked = 0;
         for system in ["shopify", "woocommerce", "standardwebhooks"] {
-            let folder = root().join("events/stores").join(system);
+            let folder = workspace_root().join("events/stores").join(system);
             let manifest = std::fs::read_to_string(folder.join("manifest.json")).expect("a manifest");
             let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
             for case in manifest["cases"].as_array().expect("cases") {
@@ -325,14 +357,14 @@ mod tests {
                     line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned()).expect("a header")
                 };
                 let secret = case["auth"]["secret"].as_str().expect("a secret");
-                let plain = freshen::hmac_base64(secret.as_bytes(), &body);
+                let plain = sample_rewriting::hmac_base64(secret.as_bytes(), &body);
                 match system {
                     "shopify" => assert_eq!(header("x-shopify-hmac-sha256"), plain, "{name}"),
                     "woocommerce" => assert_eq!(header("x-wc-webhook-signature"), plain, "{name}"),
                     _ => {
                         let at = header("webhook-timestamp").parse().expect("seconds");
-                        let made =
-                            freshen::standard_webhooks(secret, &header("webhook-id"), at, &body).expect("signed");
+                        let made = sample_rewriting::sign_standard_webhooks(secret, &header("webhook-id"), at, &body)
+                            .expect("signed");
                         assert!(header("webhook-signature").split(' ').any(|one| one == made), "{name}");
                     }
                 }
@@ -343,29 +375,30 @@ mod tests {
     }
 
     #[test]
-    fn the_published_vectors_of_standard_webhooks_come_out() {
-        let path = root().join("events/stores/standardwebhooks/official_vectors.json");
+    fn our_signatures_match_the_standard_webhooks_vectors() {
+        let path = workspace_root().join("events/stores/standardwebhooks/official_vectors.json");
         let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("vectors")).expect("JSON");
         for vector in vectors["vectors"].as_array().expect("a list") {
             let text = |name: &str| vector[name].as_str().expect("text");
             let at = vector["timestamp"].as_i64().expect("seconds");
-            let made = freshen::standard_webhooks(text("secret"), text("id"), at, text("payload").as_bytes());
+            let made =
+                sample_rewriting::sign_standard_webhooks(text("secret"), text("id"), at, text("payload").as_bytes());
             assert_eq!(made.expect("signed"), text("signature"));
         }
     }
 
     #[test]
-    fn every_case_is_believed_by_the_receiver_and_reads_as_json() {
-        let (config, targets, book) = fixture();
-        for case in Case::ALL {
-            assert!(targets.has(case), "{case:?}");
-            let batch = book.make(case, &targets, false, NOW_MS).expect("made");
+    fn the_receiver_verifies_every_case_except_the_bad_signature() {
+        let (config, targets, book) = demo_fixture();
+        for case in ConsoleSample::ALL {
+            assert!(targets.has_store_for(case), "{case:?}");
+            let batch = book.build_batch(case, &targets, false, NOW_MS).expect("made");
             for delivery in &batch.deliveries {
                 let body: Value = serde_json::from_str(&delivery.body).expect("JSON");
                 assert!(body.is_object());
-                let verdict = believed(delivery, &config);
-                if case == Case::BadSignature {
-                    assert_eq!(verdict, Err(Refusal::Mismatch));
+                let verdict = verify_delivery(delivery, &config);
+                if case == ConsoleSample::BadSignature {
+                    assert_eq!(verdict, Err(Refusal::ProofMismatch));
                 } else {
                     assert!(verdict.is_ok(), "{case:?}: {verdict:?}");
                 }
@@ -374,11 +407,13 @@ mod tests {
     }
 
     #[test]
-    fn each_click_is_another_order_with_times_of_now() {
-        let (_, targets, book) = fixture();
-        let make = || book.make(Case::ShopifyPaid, &targets, false, NOW_MS).expect("made").deliveries.remove(0);
+    fn each_click_creates_another_order_with_current_times() {
+        let (_, targets, book) = demo_fixture();
+        let make = || {
+            book.build_batch(ConsoleSample::ShopifyPaid, &targets, false, NOW_MS).expect("made").deliveries.remove(0)
+        };
         let (first, second) = (make(), make());
-        let body = |delivery: &Delivery| serde_json::from_str::<Value>(&delivery.body).expect("JSON");
+        let body = |delivery: &SampleDelivery| serde_json::from_str::<Value>(&delivery.body).expect("JSON");
         assert_ne!(body(&first)["id"], body(&second)["id"]);
         assert_ne!(first.header("x-shopify-webhook-id"), second.header("x-shopify-webhook-id"));
         let updated: jiff::Timestamp = body(&first)["updated_at"].as_str().expect("text").parse().expect("a time");
@@ -390,31 +425,31 @@ mod tests {
             "nobody else"
         );
         assert!(!first.body.contains("5223452934372") && !first.body.contains("#1042"));
-        let number = renew::shopify_number(body(&first)["id"].as_i64().expect("an id"));
+        let number = sample_delivery::shopify_order_number(body(&first)["id"].as_i64().expect("an id"));
         assert_eq!(body(&first)["name"], format!("#{number}"));
     }
 
     #[test]
-    fn the_same_order_can_be_gone_on_with() {
-        let (_, targets, book) = fixture();
+    fn the_same_order_can_be_continued() {
+        let (_, targets, book) = demo_fixture();
         let id = |case, same, field: &str| {
-            let batch = book.make(case, &targets, same, NOW_MS).expect("made");
+            let batch = book.build_batch(case, &targets, same, NOW_MS).expect("made");
             serde_json::from_str::<Value>(&batch.deliveries[0].body).expect("JSON")[field].clone()
         };
-        let placed = id(Case::ShopifyReceived, false, "id");
-        assert_eq!(id(Case::ShopifyPaid, true, "id"), placed);
-        assert_eq!(id(Case::ShopifyShipped, true, "order_id"), placed);
-        assert_ne!(id(Case::ShopifyCancelled, false, "id"), placed);
+        let placed = id(ConsoleSample::ShopifyReceived, false, "id");
+        assert_eq!(id(ConsoleSample::ShopifyPaid, true, "id"), placed);
+        assert_eq!(id(ConsoleSample::ShopifyShipped, true, "order_id"), placed);
+        assert_ne!(id(ConsoleSample::ShopifyCancelled, false, "id"), placed);
     }
 
     #[test]
     fn a_pickup_notice_leads_back_to_its_order() {
-        let (_, targets, book) = fixture();
-        let batch = book.make(Case::ShopifyReady, &targets, false, NOW_MS).expect("made");
+        let (_, targets, book) = demo_fixture();
+        let batch = book.build_batch(ConsoleSample::ShopifyReady, &targets, false, NOW_MS).expect("made");
         let [placed, prepared] = &batch.deliveries[..] else { panic!("two deliveries") };
         let placed: Value = serde_json::from_str(&placed.body).expect("JSON");
         let prepared: Value = serde_json::from_str(&prepared.body).expect("JSON");
-        let answer = shopify_answer(prepared["fulfillment_order"]["id"].as_str().expect("an id"));
+        let answer = shopify_response(prepared["fulfillment_order"]["id"].as_str().expect("an id"));
         let found = &answer["data"]["fulfillmentOrder"];
         assert_eq!(found["id"], prepared["fulfillment_order"]["id"]);
         assert_eq!(found["order"]["legacyResourceId"], placed["id"].to_string());
@@ -423,14 +458,14 @@ mod tests {
         for unknown in
             ["gid://shopify/FulfillmentOrder/1", "gid://shopify/FulfillmentOrder/x1", "", "gid://shopify/Order/1"]
         {
-            assert!(shopify_answer(unknown)["data"]["fulfillmentOrder"].is_null(), "{unknown}");
+            assert!(shopify_response(unknown)["data"]["fulfillmentOrder"].is_null(), "{unknown}");
         }
     }
 
     #[test]
     fn a_storm_is_twenty_versions_of_one_order_that_share_delivery_ids() {
-        let (config, targets, book) = fixture();
-        let batch = book.make(Case::WooStorm, &targets, false, NOW_MS).expect("made");
+        let (config, targets, book) = demo_fixture();
+        let batch = book.build_batch(ConsoleSample::WooStorm, &targets, false, NOW_MS).expect("made");
         assert!(batch.at_once);
         let bodies: std::collections::BTreeSet<_> = batch.deliveries.iter().map(|one| one.body.clone()).collect();
         assert_eq!(bodies.len(), 20);
@@ -442,13 +477,13 @@ mod tests {
         let ids: std::collections::BTreeSet<_> =
             batch.deliveries.iter().map(|one| one.header("x-wc-webhook-delivery-id").map(str::to_owned)).collect();
         assert!(ids.len() < 20, "a second's deliveries share their id");
-        assert!(batch.deliveries.iter().all(|one| believed(one, &config).is_ok()));
+        assert!(batch.deliveries.iter().all(|one| verify_delivery(one, &config).is_ok()));
     }
 
     #[test]
     fn a_late_paid_is_older_than_the_cancellation() {
-        let (_, targets, book) = fixture();
-        let batch = book.make(Case::ShopifyLatePaid, &targets, false, NOW_MS).expect("made");
+        let (_, targets, book) = demo_fixture();
+        let batch = book.build_batch(ConsoleSample::ShopifyLatePaid, &targets, false, NOW_MS).expect("made");
         let at = |index: usize, field: &str| {
             let body: Value = serde_json::from_str(&batch.deliveries[index].body).expect("JSON");
             (body["id"].clone(), body[field].as_str().expect("text").parse::<jiff::Timestamp>().expect("a time"))
@@ -459,29 +494,30 @@ mod tests {
     }
 
     #[test]
-    fn again_is_byte_for_byte_and_needs_something_before_it() {
-        let (_, targets, book) = fixture();
-        assert!(book.make(Case::Again, &targets, false, NOW_MS).is_err());
-        let first = book.make(Case::ErpReady, &targets, false, NOW_MS).expect("made");
-        let again = book.make(Case::Again, &targets, false, NOW_MS + 5000).expect("made");
+    fn a_repeat_is_byte_identical_and_needs_an_earlier_delivery() {
+        let (_, targets, book) = demo_fixture();
+        assert!(book.build_batch(ConsoleSample::RepeatLast, &targets, false, NOW_MS).is_err());
+        let first = book.build_batch(ConsoleSample::ErpReady, &targets, false, NOW_MS).expect("made");
+        let again = book.build_batch(ConsoleSample::RepeatLast, &targets, false, NOW_MS + 5000).expect("made");
         assert!(first.deliveries == again.deliveries);
-        book.make(Case::BadSignature, &targets, false, NOW_MS).expect("made");
-        let still = book.make(Case::Again, &targets, false, NOW_MS).expect("made");
+        book.build_batch(ConsoleSample::BadSignature, &targets, false, NOW_MS).expect("made");
+        let still = book.build_batch(ConsoleSample::RepeatLast, &targets, false, NOW_MS).expect("made");
         assert!(still.deliveries == again.deliveries, "a forged delivery is not repeated");
     }
 
     #[test]
-    fn a_client_without_such_a_store_is_told_so() {
-        let (config, _, book) = fixture();
-        let none = Targets::of(&config, |_| None);
-        assert!(!none.has(Case::ShopifyPaid) && !none.has(Case::Again));
-        let error = book.make(Case::ShopifyPaid, &none, false, NOW_MS).err().expect("refused");
+    fn a_case_without_a_matching_store_is_an_error() {
+        let (config, _, book) = demo_fixture();
+        let none = SampleTargets::from_config(&config, |_| None);
+        assert!(!none.has_store_for(ConsoleSample::ShopifyPaid) && !none.has_store_for(ConsoleSample::RepeatLast));
+        let error = book.build_batch(ConsoleSample::ShopifyPaid, &none, false, NOW_MS).err().expect("refused");
         assert!(error.to_string().contains("no Shopify store"), "{error}");
     }
 
     #[test]
-    fn answers_are_told_in_words() {
-        let answers = Answers { about: "order #7 of shop".into(), statuses: BTreeMap::from([(200, 19), (401, 1)]) };
-        assert_eq!(answers.in_words(), "Order #7 of shop: 19 × accepted (200), not believed (401)");
+    fn gateway_responses_are_described_in_words() {
+        let responses =
+            GatewayResponses { about: "order #7 of shop".into(), statuses: BTreeMap::from([(200, 19), (401, 1)]) };
+        assert_eq!(responses.to_sentence(), "Order #7 of shop: 19 × accepted (200), not believed (401)");
     }
 }

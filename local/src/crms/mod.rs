@@ -1,15 +1,15 @@
-//! Stand-ins for CRMs: `HubSpot`, Pipedrive, Zoho CRM, Google Sheets, and an address that takes signed calls.
+//! Stand-ins for CRMs: `HubSpotClient`, Pipedrive, Zoho CRM, Google Sheets, and an address that takes signed calls.
 //!
-//! The cast: [`Crms`] are all CRMs of the client, each with a book of its own; whoever asks proves by his credential which one he
-//! means. A file each knows what one kind answers; `tokens` mints what Zoho and Google want to see instead of a
+//! The cast: [`FakeCrms`] are all CRMs of the client, each with a book of its own; whoever asks proves by his credential which one he
+//! means. A file each knows what one kind answers; `minted_token_count` mints what Zoho and Google want to see instead of a
 //! credential. [`crate::peers`] has what is alike in all stand-ins, and makes them fail.
 //!
 //! Promises answers and refusals of the shapes that the real ones document, and that nothing is in a book twice unless it was
 //! written twice. Not imitated: budgets of calls, scopes, fields and modules that nobody here asks for.
 
-mod book;
 mod hubspot;
 mod pipedrive;
+mod records;
 mod sheets;
 mod tokens;
 mod webhook;
@@ -33,31 +33,31 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    clock::Clock,
-    peers::{Asked, Kept, Peer, Peers, Said},
-    secrets::Secrets,
+    clock::LocalClock,
+    fakes::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage},
+    secrets::FakeSecretsManager,
 };
 
-pub use book::{Entry, Person};
+pub use records::{FakeCrmEntry, FakeCrmPerson};
 
-use book::Book;
-use tokens::Tokens;
+use records::FakeCrmRecords;
+use tokens::FakeTokens;
 
 /// What nobody but a human may set: who a contact or a note belongs to.
 const OWNERS: [&str; 5] = ["hubspot_owner_id", "owner_id", "user_id", "Owner", "owner"];
 
 /// A CRM of the client, as far as its stand-in has to know it.
 #[derive(Debug, Clone)]
-pub(crate) struct Account {
+pub(crate) struct FakeCrmAccount {
     /// Its name in `client.toml`.
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FakeCrmKind,
     /// Name of the secret with its credential.
     pub(crate) secret: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FakeCrmKind {
     HubSpot,
     Pipedrive,
     Zoho,
@@ -71,228 +71,253 @@ pub(crate) enum Kind {
     },
 }
 
-impl Kind {
-    fn peer(&self) -> Peer {
+impl FakeCrmKind {
+    fn service(&self) -> FakeService {
         match self {
-            Self::HubSpot => Peer::HubSpotCrm,
-            Self::Pipedrive => Peer::Pipedrive,
-            Self::Zoho => Peer::Zoho,
-            Self::Sheets { .. } => Peer::Sheets,
-            Self::Webhook { .. } => Peer::CrmWebhook,
+            Self::HubSpot => FakeService::HubSpotCrm,
+            Self::Pipedrive => FakeService::Pipedrive,
+            Self::Zoho => FakeService::Zoho,
+            Self::Sheets { .. } => FakeService::Sheets,
+            Self::Webhook { .. } => FakeService::CrmWebhook,
         }
     }
 }
 
 /// The stand-ins of a stack.
 #[derive(Debug)]
-pub struct Crms {
-    accounts: Vec<Account>,
+pub struct FakeCrms {
+    accounts: Vec<FakeCrmAccount>,
     /// Names of the client's lines, with which references begin.
     lines: Vec<String>,
-    books: Kept<BTreeMap<String, Book>>,
-    tokens: Mutex<Tokens>,
+    records: FakeStorage<BTreeMap<String, FakeCrmRecords>>,
+    tokens: Mutex<FakeTokens>,
     search_lag_ms: AtomicI64,
-    owners_set: AtomicU64,
-    peers: Arc<Peers>,
-    secrets: Arc<Secrets>,
-    clock: Arc<Clock>,
+    owner_assignments: AtomicU64,
+    services: Arc<FakeServices>,
+    secrets: Arc<FakeSecretsManager>,
+    clock: Arc<LocalClock>,
 }
 
-impl Crms {
-    /// What is written is kept in `file`; without one it is gone with the stack. Tokens always are.
+impl FakeCrms {
+    /// What is written is kept in `file_delivery`; without one it is gone with the stack. Tokens always are.
     pub(crate) fn open(
         file: Option<PathBuf>,
-        accounts: Vec<Account>,
+        accounts: Vec<FakeCrmAccount>,
         lines: Vec<String>,
-        (peers, secrets, clock): (Arc<Peers>, Arc<Secrets>, Arc<Clock>),
+        (peers, secrets, clock): (Arc<FakeServices>, Arc<FakeSecretsManager>, Arc<LocalClock>),
     ) -> anyhow::Result<Self> {
         Ok(Self {
             accounts,
             lines,
-            books: Kept::open(file)?,
+            records: FakeStorage::open(file)?,
             tokens: Mutex::default(),
             search_lag_ms: AtomicI64::new(0),
-            owners_set: AtomicU64::new(0),
-            peers,
+            owner_assignments: AtomicU64::new(0),
+            services: peers,
             secrets,
             clock,
         })
     }
 
     /// Names of the client's CRMs, each with the peer that answers for it.
-    pub fn names(&self) -> Vec<(&str, Peer)> {
-        self.accounts.iter().map(|account| (account.name.as_str(), account.kind.peer())).collect()
+    pub fn names_and_services(&self) -> Vec<(&str, FakeService)> {
+        self.accounts.iter().map(|account| (account.name.as_str(), account.kind.service())).collect()
     }
 
     /// Everything that was written into a CRM, oldest first.
-    pub fn entries(&self, crm: &str) -> Vec<Entry> {
-        self.books.lock().get(crm).map(|book| book.entries(&self.lines)).unwrap_or_default()
+    pub fn entries(&self, crm: &str) -> Vec<FakeCrmEntry> {
+        self.records.lock().get(crm).map(|records| records.list_entries(&self.lines)).unwrap_or_default()
     }
 
     /// The people that a CRM knows, oldest first.
-    pub fn people(&self, crm: &str) -> Vec<Person> {
-        self.books.lock().get(crm).map(|book| book.people.clone()).unwrap_or_default()
+    pub fn people(&self, crm: &str) -> Vec<FakeCrmPerson> {
+        self.records.lock().get(crm).map(|records| records.people.clone()).unwrap_or_default()
     }
 
     /// Somebody whom a CRM knew before, found at once by every search. `fields` are as the kind has them: properties of a
-    /// `HubSpot` contact, `name` and `phones` of a Pipedrive person, `Last_Name` and `Mobile` of a Zoho record. Returns the id.
+    /// `HubSpotClient` contact, `row_name` and `phone_numbers` of a Pipedrive person, `Last_Name` and `Mobile` of a Zoho record. Returns the id.
     pub fn put_person(&self, crm: &str, fields: Value) -> anyhow::Result<String> {
-        self.books.change(|books| {
-            let book = books.entry(crm.to_owned()).or_default();
-            book.add_person(fields, i64::MIN).id.clone()
+        self.records.change(|books| {
+            let records = books.entry(crm.to_owned()).or_default();
+            records.add_person(fields, i64::MIN).id.clone()
         })
     }
 
     /// Somebody deletes a person by hand. What was written about them stays where it is.
     pub fn remove_person(&self, crm: &str, id: &str) -> anyhow::Result<()> {
-        self.books.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
+        self.records.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
     }
 
     /// Empties a CRM.
-    pub fn clear(&self, crm: &str) -> anyhow::Result<()> {
-        self.books.change(|books| drop(books.remove(crm)))
+    pub fn clear_crm(&self, crm: &str) -> anyhow::Result<()> {
+        self.records.change(|books| drop(books.remove(crm)))
     }
 
-    /// For so many milliseconds whoever is made is not found by a search, as in the real `HubSpot` and Pipedrive. Zero at first.
+    /// For so many milliseconds whoever is made is not found by a search, as in the real `HubSpotClient` and Pipedrive. Zero at first.
     pub fn set_search_lag(&self, ms: i64) {
         self.search_lag_ms.store(ms, Ordering::SeqCst);
     }
 
     /// How many access tokens Zoho or Google have minted for a CRM since the start.
-    pub fn tokens(&self, crm: &str) -> usize {
-        crate::lock(&self.tokens).minted(crm)
+    pub fn minted_token_count(&self, crm: &str) -> usize {
+        crate::lock_mutex(&self.tokens).minted_count(crm)
     }
 
     /// Somebody takes back all access tokens of a CRM; its credential can be traded for new ones.
     pub fn revoke_tokens(&self, crm: &str) {
-        crate::lock(&self.tokens).revoke(crm);
+        crate::lock_mutex(&self.tokens).revoke_all(crm);
     }
 
     /// How many calls named an owner or an assignee. Must stay zero.
-    pub fn owners_set(&self) -> u64 {
-        self.owners_set.load(Ordering::SeqCst)
+    pub fn owner_assignments(&self) -> u64 {
+        self.owner_assignments.load(Ordering::SeqCst)
     }
 
     /// Whom a request is for, by its method and path.
-    fn recognise(&self, method: &Method, path: &str) -> Option<Peer> {
+    fn recognize_service(&self, method: &Method, path: &str) -> Option<FakeService> {
         let steps: Vec<&str> = path.split('/').skip(1).collect();
         match (method, steps.as_slice()) {
             (&Method::POST, ["crm", "v3", "objects", "contacts", ..])
-            | (_, ["crm", "v4", ..] | ["crm", "v3", "objects", "communications", ..]) => Some(Peer::HubSpotCrm),
-            (_, ["api", "v2", "persons", ..] | ["api", "v1", "notes", ..]) => Some(Peer::Pipedrive),
-            (_, ["oauth", "v2", "token"] | ["crm", "v8", ..]) => Some(Peer::Zoho),
-            (_, ["token"] | ["v4", "spreadsheets", ..]) => Some(Peer::Sheets),
+            | (_, ["crm", "v4", ..] | ["crm", "v3", "objects", "communications", ..]) => Some(FakeService::HubSpotCrm),
+            (_, ["api", "v2", "persons", ..] | ["api", "v1", "notes", ..]) => Some(FakeService::Pipedrive),
+            (_, ["oauth", "v2", "token"] | ["crm", "v8", ..]) => Some(FakeService::Zoho),
+            (_, ["token"] | ["v4", "spreadsheets", ..]) => Some(FakeService::Sheets),
             (&Method::POST, _) => {
-                let is_here = |account: &Account| matches!(&account.kind, Kind::Webhook { path: own } if own == path);
-                self.accounts.iter().any(is_here).then_some(Peer::CrmWebhook)
+                let is_here = |account: &FakeCrmAccount| matches!(&account.kind, FakeCrmKind::Webhook { path: own } if own == path);
+                self.accounts.iter().any(is_here).then_some(FakeService::CrmWebhook)
             }
             _ => None,
         }
     }
 
-    fn said(&self, peer: Peer, asked: &Asked) -> Said {
-        if names_owner(&asked.json()) {
-            self.owners_set.fetch_add(1, Ordering::SeqCst);
+    fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
+        if names_owner(&request.json_body()) {
+            self.owner_assignments.fetch_add(1, Ordering::SeqCst);
         }
         let now_ms = self.clock.now_ms();
         let found_until = now_ms.saturating_sub(self.search_lag_ms.load(Ordering::SeqCst));
-        match peer {
-            Peer::HubSpotCrm => match self.by_secret(&Kind::HubSpot, asked.credential("Bearer")) {
-                Some(crm) => self.with(asked, crm, |book| hubspot::said(asked, book, now_ms, found_until)),
-                None => Said::json(StatusCode::UNAUTHORIZED, &hubspot::unauthorized()),
+        match service {
+            FakeService::HubSpotCrm => match self.find_by_secret(&FakeCrmKind::HubSpot, request.credential("Bearer")) {
+                Some(crm) => self.with_records(request, crm, |records| {
+                    hubspot::reply_to_request(request, records, now_ms, found_until)
+                }),
+                None => FakeReply::json(StatusCode::UNAUTHORIZED, &hubspot::unauthorized_body()),
             },
-            Peer::Pipedrive => {
-                let given = asked.header("x-api-token").or_else(|| asked.credential("Bearer"));
-                match self.by_secret(&Kind::Pipedrive, given) {
-                    Some(crm) => self.with(asked, crm, |book| pipedrive::said(asked, book, now_ms, found_until)),
-                    None => Said::json(StatusCode::UNAUTHORIZED, &pipedrive::unauthorized()),
+            FakeService::Pipedrive => {
+                let given = request.header("x-api-token").or_else(|| request.credential("Bearer"));
+                match self.find_by_secret(&FakeCrmKind::Pipedrive, given) {
+                    Some(crm) => self.with_records(request, crm, |records| {
+                        pipedrive::reply_to_request(request, records, now_ms, found_until)
+                    }),
+                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &pipedrive::unauthorized_body()),
                 }
             }
-            Peer::Zoho if asked.path == "/oauth/v2/token" => self.zoho_token(asked, now_ms),
-            Peer::Zoho => match self.by_token(Peer::Zoho, asked.credential("Zoho-oauthtoken"), now_ms) {
-                Some(crm) => self.with(asked, crm, |book| zoho::said(asked, book, now_ms)),
-                None => Said::json(StatusCode::UNAUTHORIZED, &zoho::unauthorized()),
-            },
-            Peer::Sheets if asked.path == "/token" => self.google_token(asked, now_ms),
-            Peer::Sheets => match self.by_token(Peer::Sheets, asked.credential("Bearer"), now_ms) {
-                Some(holder) => self.sheet(asked, holder, now_ms),
-                None => Said::json(StatusCode::UNAUTHORIZED, &sheets::unauthorized()),
-            },
+            FakeService::Zoho if request.path == "/oauth/v2/token" => self.grant_zoho_token(request, now_ms),
+            FakeService::Zoho => {
+                match self.find_by_token(FakeService::Zoho, request.credential("Zoho-oauthtoken"), now_ms) {
+                    Some(crm) => {
+                        self.with_records(request, crm, |records| zoho::reply_to_request(request, records, now_ms))
+                    }
+                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &zoho::unauthorized_body()),
+                }
+            }
+            FakeService::Sheets if request.path == "/token" => self.grant_google_token(request, now_ms),
+            FakeService::Sheets => {
+                match self.find_by_token(FakeService::Sheets, request.credential("Bearer"), now_ms) {
+                    Some(holder) => self.reply_to_sheet_request(request, holder, now_ms),
+                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &sheets::unauthorized_body()),
+                }
+            }
             _ => {
-                let signed = |secret: &str| crate::peers::is_signed(asked, secret, now_ms.div_euclid(1000));
+                let signed = |secret: &str| crate::fakes::is_signed(request, secret, now_ms.div_euclid(1000));
                 let mut own = self
                     .accounts
                     .iter()
-                    .filter(|account| matches!(&account.kind, Kind::Webhook { path } if *path == asked.path));
-                match own.find(|account| self.secrets.current(&account.secret).is_some_and(|secret| signed(&secret))) {
-                    Some(crm) => self.with(asked, crm, |book| webhook::said(asked, book, now_ms)),
-                    None => Said::empty(StatusCode::UNAUTHORIZED),
+                    .filter(|account| matches!(&account.kind, FakeCrmKind::Webhook { path } if *path == request.path));
+                match own
+                    .find(|account| self.secrets.current_value(&account.secret).is_some_and(|secret| signed(&secret)))
+                {
+                    Some(crm) => {
+                        self.with_records(request, crm, |records| webhook::reply_to_request(request, records, now_ms))
+                    }
+                    None => FakeReply::empty(StatusCode::UNAUTHORIZED),
                 }
             }
         }
     }
 
     /// The CRM of a kind whose secret is this value: looked up anew each time, so that a rotated secret counts at once.
-    fn by_secret(&self, kind: &Kind, given: Option<&str>) -> Option<&Account> {
+    fn find_by_secret(&self, kind: &FakeCrmKind, given: Option<&str>) -> Option<&FakeCrmAccount> {
         let mut own = self.accounts.iter().filter(|account| account.kind == *kind);
-        own.find(|account| given.is_some() && self.secrets.current(&account.secret).as_deref() == given)
+        own.find(|account| given.is_some() && self.secrets.current_value(&account.secret).as_deref() == given)
     }
 
-    fn by_token(&self, peer: Peer, given: Option<&str>, now_ms: i64) -> Option<&Account> {
-        let crm = crate::lock(&self.tokens).crm_of(given?, now_ms)?;
-        self.accounts.iter().find(|account| account.kind.peer() == peer && account.name == crm)
+    fn find_by_token(&self, service: FakeService, given: Option<&str>, now_ms: i64) -> Option<&FakeCrmAccount> {
+        let crm = crate::lock_mutex(&self.tokens).find_crm(given?, now_ms)?;
+        self.accounts.iter().find(|account| account.kind.service() == service && account.name == crm)
     }
 
-    fn with(&self, asked: &Asked, crm: &Account, say: impl FnOnce(&mut Book) -> Said) -> Said {
-        if asked.method == Method::GET {
+    fn with_records(
+        &self,
+        request: &FakeRequest,
+        crm: &FakeCrmAccount,
+        build_reply: impl FnOnce(&mut FakeCrmRecords) -> FakeReply,
+    ) -> FakeReply {
+        if request.method == Method::GET {
             // Nothing to keep.
-            return say(self.books.lock().entry(crm.name.clone()).or_default());
+            return build_reply(self.records.lock().entry(crm.name.clone()).or_default());
         }
-        self.books.change(|books| say(books.entry(crm.name.clone()).or_default())).unwrap_or_else(|error| {
+        self.records.change(|books| build_reply(books.entry(crm.name.clone()).or_default())).unwrap_or_else(|error| {
             tracing::warn!("{error:#}");
-            Said::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
         })
     }
 
     /// One service account may write into several sheets, and a token is the account's.
-    fn sheet(&self, asked: &Asked, holder: &Account, now_ms: i64) -> Said {
-        let Some(wanted) = sheets::Wanted::of(asked) else { return sheets::missing() };
-        let credential = self.secrets.current(&holder.secret);
-        let mut same = self.accounts.iter().filter(|account| self.secrets.current(&account.secret) == credential);
-        let is_meant = |account: &&Account| {
-            matches!(&account.kind, Kind::Sheets { spreadsheet, sheet }
+    fn reply_to_sheet_request(&self, request: &FakeRequest, holder: &FakeCrmAccount, now_ms: i64) -> FakeReply {
+        let Some(wanted) = sheets::SheetRequest::from_request(request) else { return sheets::not_found_reply() };
+        let credential = self.secrets.current_value(&holder.secret);
+        let mut same = self.accounts.iter().filter(|account| self.secrets.current_value(&account.secret) == credential);
+        let is_meant = |account: &&FakeCrmAccount| {
+            matches!(&account.kind, FakeCrmKind::Sheets { spreadsheet, sheet }
                 if *spreadsheet == wanted.spreadsheet && *sheet == wanted.range.sheet)
         };
         match same.find(is_meant) {
-            Some(crm) => self.with(asked, crm, |book| wanted.said(asked, book, now_ms)),
-            None => sheets::missing(),
+            Some(crm) => self.with_records(request, crm, |records| wanted.reply_to_request(request, records, now_ms)),
+            None => sheets::not_found_reply(),
         }
     }
 
-    fn zoho_token(&self, asked: &Asked, now_ms: i64) -> Said {
-        let mut own = self.accounts.iter().filter(|account| account.kind == Kind::Zoho);
-        let Some(crm) = own.find(|crm| zoho::owns(asked, self.secrets.current(&crm.secret).as_deref())) else {
-            return Said::json(StatusCode::OK, &zoho::invalid_code());
+    fn grant_zoho_token(&self, request: &FakeRequest, now_ms: i64) -> FakeReply {
+        let mut own = self.accounts.iter().filter(|account| account.kind == FakeCrmKind::Zoho);
+        let Some(crm) =
+            own.find(|crm| zoho::matches_credential(request, self.secrets.current_value(&crm.secret).as_deref()))
+        else {
+            return FakeReply::json(StatusCode::OK, &zoho::invalid_code_body());
         };
-        match crate::lock(&self.tokens).mint_within_limit(&crm.name, now_ms) {
-            Some(token) => Said::json(StatusCode::OK, &zoho::token(&token)),
-            None => Said::json(StatusCode::BAD_REQUEST, &zoho::too_many_tokens()),
+        match crate::lock_mutex(&self.tokens).mint_within_limit(&crm.name, now_ms) {
+            Some(token) => FakeReply::json(StatusCode::OK, &zoho::token_body(&token)),
+            None => FakeReply::json(StatusCode::BAD_REQUEST, &zoho::too_many_tokens_body()),
         }
     }
 
-    fn google_token(&self, asked: &Asked, now_ms: i64) -> Said {
-        let accounts = self.accounts.iter().filter(|account| matches!(account.kind, Kind::Sheets { .. }));
+    fn grant_google_token(&self, request: &FakeRequest, now_ms: i64) -> FakeReply {
+        let accounts = self.accounts.iter().filter(|account| matches!(account.kind, FakeCrmKind::Sheets { .. }));
         let mut refusal = "Invalid JWT: no such service account.";
         for crm in accounts {
-            match sheets::grant(asked, self.secrets.current(&crm.secret).as_deref(), now_ms.div_euclid(1000)) {
+            match sheets::verify_grant(
+                request,
+                self.secrets.current_value(&crm.secret).as_deref(),
+                now_ms.div_euclid(1000),
+            ) {
                 Ok(()) => {
-                    let token = crate::lock(&self.tokens).mint(&crm.name, now_ms);
-                    return Said::json(StatusCode::OK, &sheets::token(&token));
+                    let token = crate::lock_mutex(&self.tokens).mint(&crm.name, now_ms);
+                    return FakeReply::json(StatusCode::OK, &sheets::token_body(&token));
                 }
                 Err(reason) => refusal = reason,
             }
         }
-        Said::json(StatusCode::BAD_REQUEST, &sheets::invalid_grant(refusal))
+        FakeReply::json(StatusCode::BAD_REQUEST, &sheets::invalid_grant_body(refusal))
     }
 }
 
@@ -307,10 +332,12 @@ fn names_owner(value: &Value) -> bool {
 }
 
 /// Answers what is for a CRM; lets everything else pass.
-pub(crate) async fn crms_first(State(crms): State<Arc<Crms>>, request: Request, next: Next) -> Response {
-    let Some(peer) = crms.recognise(request.method(), request.uri().path()) else { return next.run(request).await };
-    let Some(asked) = Asked::read(request).await else { return StatusCode::BAD_REQUEST.into_response() };
-    crms.peers.answer(peer, || crms.said(peer, &asked)).await
+pub(crate) async fn route_crm_requests(State(crms): State<Arc<FakeCrms>>, request: Request, next: Next) -> Response {
+    let Some(service) = crms.recognize_service(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };
+    crms.services.serve_reply(service, || crms.reply_to_request(service, &request)).await
 }
 
 #[cfg(test)]

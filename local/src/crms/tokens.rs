@@ -3,39 +3,43 @@
 use std::collections::BTreeMap;
 
 /// How long one counts, in milliseconds.
-pub(super) const LIFE_MS: i64 = 3_600_000;
+pub(super) const TOKEN_LIFETIME_MS: i64 = 3_600_000;
 /// How many Zoho mints for one refresh token in [`WINDOW_MS`]:
 /// <https://www.zoho.com/crm/developer/docs/api/v8/token-validity.html>.
-const LIMIT: usize = 10;
+const MAX_MINTED_PER_WINDOW: usize = 10;
 const WINDOW_MS: i64 = 600_000;
 /// How many of one refresh token count at a time; the oldest ends with the next. The same page.
-const ACTIVE: usize = 15;
+const MAX_ACTIVE_TOKENS: usize = 15;
 
 #[derive(Debug, Default)]
-pub(super) struct Tokens {
+pub(super) struct FakeTokens {
     /// CRM → when each was minted, oldest first; kept for the count.
     minted: BTreeMap<String, Vec<i64>>,
     /// Oldest first.
-    active: Vec<Token>,
+    active: Vec<FakeToken>,
 }
 
 #[derive(Debug)]
-struct Token {
+struct FakeToken {
     value: String,
     crm: String,
-    until_ms: i64,
+    expires_ms: i64,
 }
 
-impl Tokens {
+impl FakeTokens {
     pub(super) fn mint(&mut self, crm: &str, now_ms: i64) -> String {
-        let value = format!("local.{}", crate::new_id());
+        let value = format!("local.{}", crate::generate_id());
         self.minted.entry(crm.to_owned()).or_default().push(now_ms);
-        if self.active.iter().filter(|token| token.crm == crm).count() >= ACTIVE
+        if self.active.iter().filter(|token| token.crm == crm).count() >= MAX_ACTIVE_TOKENS
             && let Some(oldest) = self.active.iter().position(|token| token.crm == crm)
         {
             self.active.remove(oldest);
         }
-        self.active.push(Token { value: value.clone(), crm: crm.to_owned(), until_ms: now_ms + LIFE_MS });
+        self.active.push(FakeToken {
+            value: value.clone(),
+            crm: crm.to_owned(),
+            expires_ms: now_ms + TOKEN_LIFETIME_MS,
+        });
         value
     }
 
@@ -43,20 +47,20 @@ impl Tokens {
     pub(super) fn mint_within_limit(&mut self, crm: &str, now_ms: i64) -> Option<String> {
         let minted = self.minted.get(crm).map(Vec::as_slice).unwrap_or_default();
         let lately = minted.iter().filter(|at| now_ms - **at < WINDOW_MS).count();
-        (lately < LIMIT).then(|| self.mint(crm, now_ms))
+        (lately < MAX_MINTED_PER_WINDOW).then(|| self.mint(crm, now_ms))
     }
 
     /// Whose token this is, if it counts.
-    pub(super) fn crm_of(&self, value: &str, now_ms: i64) -> Option<String> {
-        let token = self.active.iter().find(|token| token.value == value && now_ms < token.until_ms)?;
+    pub(super) fn find_crm(&self, value: &str, now_ms: i64) -> Option<String> {
+        let token = self.active.iter().find(|token| token.value == value && now_ms < token.expires_ms)?;
         Some(token.crm.clone())
     }
 
-    pub(super) fn minted(&self, crm: &str) -> usize {
+    pub(super) fn minted_count(&self, crm: &str) -> usize {
         self.minted.get(crm).map_or(0, Vec::len)
     }
 
-    pub(super) fn revoke(&mut self, crm: &str) {
+    pub(super) fn revoke_all(&mut self, crm: &str) {
         self.active.retain(|token| token.crm != crm);
     }
 }
@@ -67,25 +71,25 @@ mod tests {
 
     #[test]
     fn a_token_ends_after_an_hour_or_when_it_is_taken_back() {
-        let mut tokens = Tokens::default();
+        let mut tokens = FakeTokens::default();
         let (first, second) = (tokens.mint("a", 0), tokens.mint("b", 0));
-        assert_eq!(tokens.crm_of(&first, LIFE_MS - 1).as_deref(), Some("a"));
-        assert_eq!(tokens.crm_of(&first, LIFE_MS), None);
-        tokens.revoke("a");
-        assert_eq!((tokens.crm_of(&first, 1), tokens.crm_of(&second, 1).as_deref()), (None, Some("b")));
-        assert_eq!(tokens.minted("a"), 1);
+        assert_eq!(tokens.find_crm(&first, TOKEN_LIFETIME_MS - 1).as_deref(), Some("a"));
+        assert_eq!(tokens.find_crm(&first, TOKEN_LIFETIME_MS), None);
+        tokens.revoke_all("a");
+        assert_eq!((tokens.find_crm(&first, 1), tokens.find_crm(&second, 1).as_deref()), (None, Some("b")));
+        assert_eq!(tokens.minted_count("a"), 1);
     }
 
     #[test]
     fn the_eleventh_token_of_ten_minutes_is_refused_and_the_sixteenth_ends_the_first() {
-        let mut tokens = Tokens::default();
+        let mut tokens = FakeTokens::default();
         let first = tokens.mint_within_limit("a", 0).unwrap();
         assert!((1..10).all(|at| tokens.mint_within_limit("a", at).is_some()));
         assert_eq!(tokens.mint_within_limit("a", 599_999), None);
         assert!(tokens.mint_within_limit("b", 599_999).is_some());
         assert!((0..5).all(|at| tokens.mint_within_limit("a", 600_000 + at).is_some()));
-        assert!(tokens.crm_of(&first, 700_000).is_some());
+        assert!(tokens.find_crm(&first, 700_000).is_some());
         assert!(tokens.mint_within_limit("a", 600_005).is_some());
-        assert_eq!(tokens.crm_of(&first, 700_000), None);
+        assert_eq!(tokens.find_crm(&first, 700_000), None);
     }
 }

@@ -2,15 +2,15 @@
 
 use http::StatusCode;
 
-use super::book::Book;
-use crate::peers::{Asked, Said};
+use super::records::FakeCrmRecords;
+use crate::fakes::{FakeReply, FakeRequest};
 
 /// Takes a call in, unless one of the same `webhook-id` came before: that one is counted.
-pub(super) fn said(asked: &Asked, book: &mut Book, now_ms: i64) -> Said {
-    let id = asked.header("webhook-id").unwrap_or_default();
-    match book.written.iter_mut().find(|written| written.id == id) {
+pub(super) fn reply_to_request(request: &FakeRequest, records: &mut FakeCrmRecords, now_ms: i64) -> FakeReply {
+    let id = request.header("webhook-id").unwrap_or_default();
+    match records.entries.iter_mut().find(|written| written.id == id) {
         Some(written) => written.repeats += 1,
-        None => book.write_as(id, asked.json(), now_ms),
+        None => records.add_entry_with_id(id, request.json_body(), now_ms),
     }
-    Said::empty(StatusCode::NO_CONTENT)
+    FakeReply::empty(StatusCode::NO_CONTENT)
 }

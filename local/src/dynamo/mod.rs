@@ -26,28 +26,28 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use counters::{Counters, Usage};
-pub use faults::{Fault, FaultRule, Faults, Times};
+pub use counters::{OperationCounters, OperationUsage};
+pub use faults::{DynamoFault, DynamoFaults, FaultFrequency, FaultRule};
 
-use crate::{clock::Clock, template::Table};
+use crate::{clock::LocalClock, template::TemplateTable};
 
 /// Largest request body DynamoDB takes.
-const MAX_BODY: usize = 16 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The database of a stack: the engine itself, what was asked of it, and what goes wrong with it.
-pub struct Dynamo {
+pub struct EmbeddedDynamo {
     db: Database,
-    counters: Counters,
-    faults: Faults,
+    counters: OperationCounters,
+    faults: DynamoFaults,
     /// Goes up with every write that came over HTTP, so that stream readers needn't wait for their next look.
     writes: watch::Sender<u64>,
 }
 
-impl Dynamo {
-    /// Opens the database in `file`, or one in memory whose expiry follows `clock`.
+impl EmbeddedDynamo {
+    /// Opens the database in `file_delivery`, or one in memory whose expiry follows `move_clock`.
     ///
     /// The engine takes a clock only for databases in memory: items in a file expire by the system's clock.
-    pub fn open(file: Option<&Path>, clock: Arc<Clock>) -> anyhow::Result<Self> {
+    pub fn open(file: Option<&Path>, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
         let db = match file {
             None => Database::memory_with_clock(clock)?,
             Some(path) => {
@@ -59,39 +59,44 @@ impl Dynamo {
                 db
             }
         };
-        Ok(Self { db, counters: Counters::default(), faults: Faults::default(), writes: watch::Sender::new(0) })
+        Ok(Self {
+            db,
+            counters: OperationCounters::default(),
+            faults: DynamoFaults::default(),
+            writes: watch::Sender::new(0),
+        })
     }
 
     /// Creates the tables that don't exist yet. An existing table with another shape is an error: its data would have
     /// to be migrated or thrown away, and that is not ours to decide.
-    pub fn create_tables(&self, tables: &[Table]) -> anyhow::Result<()> {
+    pub fn create_tables(&self, tables: &[TemplateTable]) -> anyhow::Result<()> {
         for table in tables {
             self.create_table(table).with_context(|| format!("table {}", table.name))?;
         }
         Ok(())
     }
 
-    fn create_table(&self, table: &Table) -> anyhow::Result<()> {
-        match self.call("DescribeTable", &json!({"TableName": table.name})) {
+    fn create_table(&self, table: &TemplateTable) -> anyhow::Result<()> {
+        match self.call_operation("DescribeTable", &json!({"TableName": table.name})) {
             Ok(existing) => {
                 let existing = &existing["Table"];
                 for part in ["KeySchema", "GlobalSecondaryIndexes", "StreamSpecification"] {
                     ensure!(
-                        shape(&existing[part]) == shape(&table.definition[part]),
+                        comparable_shape(&existing[part]) == comparable_shape(&table.definition[part]),
                         "{part} in the template differs from the stored table; start with --fresh to throw the old one away"
                     );
                 }
             }
             Err(DynoxideError::ResourceNotFoundException(_)) => {
-                self.call("CreateTable", &table.definition)?;
+                self.call_operation("CreateTable", &table.definition)?;
             }
             Err(e) => return Err(e.into()),
         }
         if let Some(attribute) = &table.ttl_attribute {
             let wanted = json!({"TableName": table.name, "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true}});
-            let present = self.call("DescribeTimeToLive", &json!({"TableName": table.name}))?;
+            let present = self.call_operation("DescribeTimeToLive", &json!({"TableName": table.name}))?;
             if present["TimeToLiveDescription"]["AttributeName"] != attribute.as_str() {
-                self.call("UpdateTimeToLive", &wanted)?;
+                self.call_operation("UpdateTimeToLive", &wanted)?;
             }
         }
         Ok(())
@@ -103,12 +108,12 @@ impl Dynamo {
     }
 
     /// What was asked over HTTP.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &OperationCounters {
         &self.counters
     }
 
     /// What goes wrong.
-    pub fn faults(&self) -> &Faults {
+    pub fn faults(&self) -> &DynamoFaults {
         &self.faults
     }
 
@@ -117,9 +122,9 @@ impl Dynamo {
         Ok(self.db.sweep_ttl()?)
     }
 
-    /// One operation with request and response as the JSON of DynamoDB's API, e.g. `call("Scan", …)`. Not counted.
-    pub fn call(&self, operation: &str, request: &Value) -> Result<Value, DynoxideError> {
-        perform(&self.db, operation, request.clone())
+    /// One operation with request and response as the JSON of DynamoDB's API, e.g. `call("ShopifyScan", …)`. Not counted.
+    pub fn call_operation(&self, operation: &str, request: &Value) -> Result<Value, DynoxideError> {
+        run_operation(&self.db, operation, request.clone())
     }
 
     /// A receiver that changes with every write.
@@ -133,34 +138,34 @@ impl Dynamo {
     }
 
     /// The HTTP endpoint.
-    pub(crate) fn router(self: Arc<Self>) -> Router {
-        Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(self)
+    pub(crate) fn build_router(self: Arc<Self>) -> Router {
+        Router::new().route("/", post(handle_http)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(self)
     }
 
     /// A request as it came over HTTP: faults first, then the engine, counted in any case.
-    async fn serve(self: Arc<Self>, operation: String, body: Bytes) -> (StatusCode, Value) {
+    async fn serve_request(self: Arc<Self>, operation: String, body: Bytes) -> (StatusCode, Value) {
         let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
             return (StatusCode::BAD_REQUEST, json!({"__type": "com.amazon.coral.service#SerializationException"}));
         };
-        let table = tables_of(&operation, &request);
-        let plan = self.faults.plan(&operation, &table);
+        let table = request_tables(&operation, &request);
+        let plan = self.faults.plan_request(&operation, &table);
         if let Some(delay) = plan.delay {
             tokio::time::sleep(delay).await;
         }
         if let Some(fault) = plan.refuse {
-            let (status, answer) = fault.answer();
-            self.counters.failed(&operation, &table, body.len(), answer["__type"].as_str().unwrap_or_default());
+            let (status, answer) = fault.error_response();
+            self.counters.record_failure(&operation, &table, body.len(), answer["__type"].as_str().unwrap_or_default());
             return (status, answer);
         }
         let asked_for_capacity = request.get("ReturnConsumedCapacity").is_some_and(|wanted| wanted != "NONE");
         if let Some(fields) = request.as_object_mut()
             && !asked_for_capacity
-            && counters::kind(&operation).is_some()
+            && counters::capacity_kind(&operation).is_some()
         {
             fields.insert("ReturnConsumedCapacity".to_owned(), json!("TOTAL"));
         }
         let (engine, name) = (self.db.clone(), operation.clone());
-        let result = tokio::task::spawn_blocking(move || perform(&engine, &name, request)).await;
+        let result = tokio::task::spawn_blocking(move || run_operation(&engine, &name, request)).await;
         let result = result.unwrap_or_else(|e| Err(DynoxideError::InternalServerError(e.to_string())));
         match result {
             Ok(mut answer) => {
@@ -169,32 +174,32 @@ impl Dynamo {
                 } else {
                     answer.as_object_mut().and_then(|fields| fields.remove("ConsumedCapacity"))
                 };
-                self.counters.done(&operation, &table, body.len(), capacity.as_ref());
-                if counters::kind(&operation) == Some(counters::Kind::Write) {
+                self.counters.record_success(&operation, &table, body.len(), capacity.as_ref());
+                if counters::capacity_kind(&operation) == Some(counters::CapacityKind::Write) {
                     self.wake_readers();
                 }
-                plan.lose_answer.map_or((StatusCode::OK, answer), Fault::answer)
+                plan.lose_response.map_or((StatusCode::OK, answer), DynamoFault::error_response)
             }
             Err(e) => {
-                self.counters.failed(&operation, &table, body.len(), e.error_type());
-                let answer = serde_json::from_str(&e.to_json()).unwrap_or(Value::Null);
-                (StatusCode::from_u16(e.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), answer)
+                self.counters.record_failure(&operation, &table, body.len(), e.error_type());
+                let response = serde_json::from_str(&e.to_json()).unwrap_or(Value::Null);
+                (StatusCode::from_u16(e.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), response)
             }
         }
     }
 }
 
-impl std::fmt::Debug for Dynamo {
+impl std::fmt::Debug for EmbeddedDynamo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dynamo").field("counters", &self.counters).field("faults", &self.faults).finish_non_exhaustive()
     }
 }
 
-async fn answer(State(dynamo): State<Arc<Dynamo>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn handle_http(State(dynamo): State<Arc<EmbeddedDynamo>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let (status, body) = dynamo.serve(operation, body).await;
-    let id = crate::new_id();
+    let (status, body) = dynamo.serve_request(operation, body).await;
+    let id = crate::generate_id();
     (
         [(header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.0"), ("x-amzn-requestid", id.as_str())],
         (status, body.to_string()),
@@ -203,29 +208,29 @@ async fn answer(State(dynamo): State<Arc<Dynamo>>, headers: HeaderMap, body: Byt
 }
 
 /// Runs one operation on the engine.
-fn perform(db: &Database, operation: &str, request: Value) -> Result<Value, DynoxideError> {
+fn run_operation(db: &Database, operation: &str, request: Value) -> Result<Value, DynoxideError> {
     match operation {
-        "PutItem" => run(request, |r| db.put_item(r)),
-        "UpdateItem" => run(request, |r| db.update_item(r)),
-        "DeleteItem" => run(request, |r| db.delete_item(r)),
-        "GetItem" => run(request, |r| db.get_item(r)),
-        "Query" => run(request, |r| db.query(r)),
-        "Scan" => run(request, |r| db.scan(r)),
-        "BatchGetItem" => run(request, |r| db.batch_get_item(r)),
-        "BatchWriteItem" => run(request, |r| db.batch_write_item(r)),
-        "TransactGetItems" => run(request, |r| db.transact_get_items(r)),
-        "TransactWriteItems" => run(request, |r| db.transact_write_items(r)),
-        "CreateTable" => run(request, |r| db.create_table(r)),
-        "DeleteTable" => run(request, |r| db.delete_table(r)),
-        "DescribeTable" => run(request, |r| db.describe_table(r)),
-        "ListTables" => run(request, |r| db.list_tables(r)),
-        "UpdateTimeToLive" => run(request, |r| db.update_time_to_live(r)),
-        "DescribeTimeToLive" => run(request, |r| db.describe_time_to_live(r)),
+        "PutItem" => run_typed(request, |r| db.put_item(r)),
+        "UpdateItem" => run_typed(request, |r| db.update_item(r)),
+        "DeleteItem" => run_typed(request, |r| db.delete_item(r)),
+        "GetItem" => run_typed(request, |r| db.get_item(r)),
+        "Query" => run_typed(request, |r| db.query(r)),
+        "Scan" => run_typed(request, |r| db.scan(r)),
+        "BatchGetItem" => run_typed(request, |r| db.batch_get_item(r)),
+        "BatchWriteItem" => run_typed(request, |r| db.batch_write_item(r)),
+        "TransactGetItems" => run_typed(request, |r| db.transact_get_items(r)),
+        "TransactWriteItems" => run_typed(request, |r| db.transact_write_items(r)),
+        "CreateTable" => run_typed(request, |r| db.create_table(r)),
+        "DeleteTable" => run_typed(request, |r| db.delete_table(r)),
+        "DescribeTable" => run_typed(request, |r| db.describe_table(r)),
+        "ListTables" => run_typed(request, |r| db.list_tables(r)),
+        "UpdateTimeToLive" => run_typed(request, |r| db.update_time_to_live(r)),
+        "DescribeTimeToLive" => run_typed(request, |r| db.describe_time_to_live(r)),
         other => Err(DynoxideError::ValidationException(format!("the local stack has no DynamoDB operation {other}"))),
     }
 }
 
-fn run<Q: DeserializeOwned, A: Serialize>(
+fn run_typed<Q: DeserializeOwned, A: Serialize>(
     request: Value,
     call: impl FnOnce(Q) -> dynoxide::Result<A>,
 ) -> Result<Value, DynoxideError> {
@@ -241,7 +246,7 @@ fn run<Q: DeserializeOwned, A: Serialize>(
 }
 
 /// The table a request is about; several are joined by commas.
-fn tables_of(operation: &str, request: &Value) -> String {
+fn request_tables(operation: &str, request: &Value) -> String {
     if let Some(name) = request["TableName"].as_str() {
         return name.to_owned();
     }
@@ -263,10 +268,10 @@ fn tables_of(operation: &str, request: &Value) -> String {
 }
 
 /// The part of a description that a template decides, in a form that can be compared.
-fn shape(part: &Value) -> Value {
+fn comparable_shape(part: &Value) -> Value {
     match part {
         Value::Object(fields) => {
-            let kept = [
+            let compared = [
                 "IndexName",
                 "KeySchema",
                 "Projection",
@@ -278,12 +283,12 @@ fn shape(part: &Value) -> Value {
             ];
             fields
                 .iter()
-                .filter(|(name, _)| kept.contains(&name.as_str()))
-                .map(|(name, v)| (name.clone(), shape(v)))
+                .filter(|(name, _)| compared.contains(&name.as_str()))
+                .map(|(name, v)| (name.clone(), comparable_shape(v)))
                 .collect()
         }
         Value::Array(items) => {
-            let mut items: Vec<Value> = items.iter().map(shape).collect();
+            let mut items: Vec<Value> = items.iter().map(comparable_shape).collect();
             items.sort_by_key(Value::to_string);
             Value::Array(items)
         }
@@ -293,23 +298,23 @@ fn shape(part: &Value) -> Value {
 
 /// The value of a typed attribute (`{"S": "x"}`) as plain JSON, for reading rows in tests and at the console.
 /// Binary values stay base64 text; numbers that fit are numbers.
-pub fn plain(attribute: &Value) -> anyhow::Result<Value> {
+pub fn to_plain_value(attribute: &Value) -> anyhow::Result<Value> {
     let Some((kind, value)) = attribute.as_object().and_then(|fields| fields.iter().next()) else {
         bail!("not a typed attribute: {attribute}");
     };
     Ok(match (kind.as_str(), value) {
         ("N", Value::String(digits)) => serde_json::from_str(digits)?,
-        ("L", Value::Array(items)) => items.iter().map(plain).collect::<anyhow::Result<_>>()?,
-        ("M", fields @ Value::Object(_)) => plain_item(fields)?,
+        ("L", Value::Array(items)) => items.iter().map(to_plain_value).collect::<anyhow::Result<_>>()?,
+        ("M", fields @ Value::Object(_)) => to_plain_item(fields)?,
         ("NULL", _) => Value::Null,
         (_, value) => value.clone(),
     })
 }
 
 /// A whole item (attribute name → typed attribute) as plain JSON.
-pub fn plain_item(item: &Value) -> anyhow::Result<Value> {
+pub fn to_plain_item(item: &Value) -> anyhow::Result<Value> {
     let fields = item.as_object().context("not an item")?;
-    fields.iter().map(|(name, attribute)| Ok((name.clone(), plain(attribute)?))).collect()
+    fields.iter().map(|(name, attribute)| Ok((name.clone(), to_plain_value(attribute)?))).collect()
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 
-fn table() -> Table {
-    Table {
+fn sample_table() -> TemplateTable {
+    TemplateTable {
         id: "Ledger".to_owned(),
         name: "Ledger".to_owned(),
         definition: json!({
@@ -26,63 +26,63 @@ fn table() -> Table {
     }
 }
 
-fn open(dir: &tempfile::TempDir, file: Option<&str>) -> Arc<Dynamo> {
-    let clock = Arc::new(Clock::open(&dir.path().join("clock")).unwrap());
-    let dynamo = Dynamo::open(file.map(|name| dir.path().join(name)).as_deref(), clock).unwrap();
-    dynamo.create_tables(&[table()]).unwrap();
+fn open_dynamo(dir: &tempfile::TempDir, file: Option<&str>) -> Arc<EmbeddedDynamo> {
+    let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
+    let dynamo = EmbeddedDynamo::open(file.map(|name| dir.path().join(name)).as_deref(), clock).unwrap();
+    dynamo.create_tables(&[sample_table()]).unwrap();
     Arc::new(dynamo)
 }
 
-async fn put(dynamo: &Arc<Dynamo>, subject: &str, condition: Option<&str>) -> (StatusCode, Value) {
+async fn put_item(dynamo: &Arc<EmbeddedDynamo>, subject: &str, condition: Option<&str>) -> (StatusCode, Value) {
     let mut request = json!({"TableName": "Ledger", "Item": {"subject": {"S": subject}}});
     if let Some(condition) = condition {
         request["ConditionExpression"] = json!(condition);
     }
-    dynamo.clone().serve("PutItem".to_owned(), request.to_string().into()).await
+    dynamo.clone().serve_request("PutItem".to_owned(), request.to_string().into()).await
 }
 
 #[tokio::test]
 async fn requests_are_counted_by_operation_and_table_with_their_capacity() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
-    let (status, answer) = put(&dynamo, "a", None).await;
+    let dynamo = open_dynamo(&dir, None);
+    let (status, answer) = put_item(&dynamo, "a", None).await;
     assert_eq!((status, answer), (StatusCode::OK, json!({})));
-    assert_eq!(put(&dynamo, "a", Some("attribute_not_exists(subject)")).await.0, StatusCode::BAD_REQUEST);
-    let usage = dynamo.counters().usage("PutItem", "Ledger");
+    assert_eq!(put_item(&dynamo, "a", Some("attribute_not_exists(subject)")).await.0, StatusCode::BAD_REQUEST);
+    let usage = dynamo.counters().operation_usage("PutItem", "Ledger");
     assert_eq!(usage.requests, 2);
     assert!((usage.units - 1.0).abs() < f64::EPSILON, "{usage:?}");
     assert_eq!(usage.errors, [("ConditionalCheckFailedException".to_owned(), 1)].into());
-    assert_eq!((dynamo.counters().writes(), dynamo.counters().reads()), (2, 0));
+    assert_eq!((dynamo.counters().write_requests(), dynamo.counters().read_requests()), (2, 0));
     dynamo.counters().reset();
-    assert_eq!(dynamo.counters().writes(), 0);
+    assert_eq!(dynamo.counters().write_requests(), 0);
 }
 
 #[tokio::test]
-async fn a_query_counts_read_units_and_keeps_them_from_who_did_not_ask() {
+async fn a_query_counts_read_units_and_hides_them_unless_requested() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
-    put(&dynamo, "a", None).await;
+    let dynamo = open_dynamo(&dir, None);
+    put_item(&dynamo, "a", None).await;
     let query = json!({"TableName": "Ledger", "KeyConditionExpression": "subject = :s", "ExpressionAttributeValues": {":s": {"S": "a"}}});
-    let (_, answer) = dynamo.clone().serve("Query".to_owned(), query.to_string().into()).await;
+    let (_, answer) = dynamo.clone().serve_request("Query".to_owned(), query.to_string().into()).await;
     assert_eq!(answer["Count"], 1);
     assert!(answer.get("ConsumedCapacity").is_none());
     assert!((dynamo.counters().read_units() - 0.5).abs() < f64::EPSILON);
 }
 
 /// A transaction that puts `subject` if nobody has it, while `guard` is not there.
-async fn transact(dynamo: &Arc<Dynamo>, subject: &str, token: &str) -> (StatusCode, Value) {
+async fn transact_put(dynamo: &Arc<EmbeddedDynamo>, subject: &str, token: &str) -> (StatusCode, Value) {
     let put = json!({"TableName": "Ledger", "Item": {"subject": {"S": subject}}, "ConditionExpression": "attribute_not_exists(subject)"});
     let check = json!({"TableName": "Ledger", "Key": {"subject": {"S": "guard"}}, "ConditionExpression": "attribute_not_exists(subject)"});
     let request = json!({"ClientRequestToken": token, "TransactItems": [{"Put": put}, {"ConditionCheck": check}]});
-    dynamo.clone().serve("TransactWriteItems".to_owned(), request.to_string().into()).await
+    dynamo.clone().serve_request("TransactWriteItems".to_owned(), request.to_string().into()).await
 }
 
 #[tokio::test]
 async fn a_transaction_is_one_request_of_its_table_and_costs_double() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
-    assert_eq!(transact(&dynamo, "a", "1").await, (StatusCode::OK, json!({})));
-    let (status, answer) = transact(&dynamo, "a", "2").await;
+    let dynamo = open_dynamo(&dir, None);
+    assert_eq!(transact_put(&dynamo, "a", "1").await, (StatusCode::OK, json!({})));
+    let (status, answer) = transact_put(&dynamo, "a", "2").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(answer["__type"].as_str().unwrap().ends_with("#TransactionCanceledException"), "{answer}");
     let codes: Vec<&str> = answer["CancellationReasons"]
@@ -92,63 +92,64 @@ async fn a_transaction_is_one_request_of_its_table_and_costs_double() {
         .map(|reason| reason["Code"].as_str().unwrap())
         .collect();
     assert_eq!(codes, ["ConditionalCheckFailed", "None"]);
-    let usage = dynamo.counters().usage("TransactWriteItems", "Ledger");
+    let usage = dynamo.counters().operation_usage("TransactWriteItems", "Ledger");
     assert_eq!((usage.requests, usage.errors["TransactionCanceledException"]), (2, 1));
     assert!((usage.units - 4.0).abs() < f64::EPSILON, "{usage:?}");
-    assert_eq!(dynamo.counters().writes(), 2);
+    assert_eq!(dynamo.counters().write_requests(), 2);
 }
 
 #[tokio::test]
-async fn a_transaction_meets_the_faults_of_its_table_and_is_known_again_by_its_token() {
+async fn a_transaction_hits_the_faults_of_its_table_and_is_recognized_by_its_token() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
-    for fault in [Fault::Outage, Fault::LoseAnswer] {
+    let dynamo = open_dynamo(&dir, None);
+    for fault in [DynamoFault::Outage, DynamoFault::LoseResponse] {
         let (operation, table) = (Some("TransactWriteItems".to_owned()), Some("Ledger".to_owned()));
-        dynamo.faults().inject(FaultRule { operation, table, fault, times: Times::Next(1) });
+        dynamo.faults().inject_rule(FaultRule { operation, table, fault, frequency: FaultFrequency::Next(1) });
     }
     // refused, carried out without an answer, and recognised
     for expected in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::OK] {
-        assert_eq!(transact(&dynamo, "a", "1").await.0, expected);
+        assert_eq!(transact_put(&dynamo, "a", "1").await.0, expected);
     }
-    assert_eq!(transact(&dynamo, "a", "2").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(transact_put(&dynamo, "a", "2").await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
 async fn throttling_ends_after_as_many_requests_as_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
+    let dynamo = open_dynamo(&dir, None);
     dynamo.faults().throttle_next(1);
-    let (status, answer) = put(&dynamo, "a", None).await;
+    let (status, answer) = put_item(&dynamo, "a", None).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(answer["__type"].as_str().unwrap().ends_with("#ThrottlingException"));
-    assert_eq!(put(&dynamo, "a", None).await.0, StatusCode::OK);
-    assert!(dynamo.faults().rules().is_empty());
+    assert_eq!(put_item(&dynamo, "a", None).await.0, StatusCode::OK);
+    assert!(dynamo.faults().list_rules().is_empty());
 }
 
 #[tokio::test]
-async fn a_lost_answer_still_does_the_work() {
+async fn a_lost_response_still_does_the_work() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
+    let dynamo = open_dynamo(&dir, None);
     let rule = FaultRule {
         operation: Some("PutItem".to_owned()),
         table: Some("Ledger".to_owned()),
-        fault: Fault::LoseAnswer,
-        times: Times::Next(1),
+        fault: DynamoFault::LoseResponse,
+        frequency: FaultFrequency::Next(1),
     };
-    dynamo.faults().inject(rule);
-    assert_eq!(put(&dynamo, "a", None).await.0, StatusCode::INTERNAL_SERVER_ERROR);
-    let item = dynamo.call("GetItem", &json!({"TableName": "Ledger", "Key": {"subject": {"S": "a"}}})).unwrap();
-    assert_eq!(plain_item(&item["Item"]).unwrap(), json!({"subject": "a"}));
+    dynamo.faults().inject_rule(rule);
+    assert_eq!(put_item(&dynamo, "a", None).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    let item =
+        dynamo.call_operation("GetItem", &json!({"TableName": "Ledger", "Key": {"subject": {"S": "a"}}})).unwrap();
+    assert_eq!(to_plain_item(&item["Item"]).unwrap(), json!({"subject": "a"}));
 }
 
 #[tokio::test]
 async fn a_fraction_hits_about_that_share() {
     let dir = tempfile::tempdir().unwrap();
-    let dynamo = open(&dir, None);
+    let dynamo = open_dynamo(&dir, None);
     dynamo.faults().throttle_fraction(0.3);
     let mut refused = 0;
     for _ in 0..200 {
-        refused += u32::from(put(&dynamo, "a", None).await.0 != StatusCode::OK);
+        refused += u32::from(put_item(&dynamo, "a", None).await.0 != StatusCode::OK);
     }
     assert!((30..=90).contains(&refused), "{refused}");
 }
@@ -156,10 +157,10 @@ async fn a_fraction_hits_about_that_share() {
 #[tokio::test]
 async fn tables_in_a_file_are_kept_and_another_shape_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    put(&open(&dir, Some("dynamo.db")), "kept", None).await;
-    let dynamo = open(&dir, Some("dynamo.db"));
-    assert_eq!(dynamo.call("Scan", &json!({"TableName": "Ledger"})).unwrap()["Count"], 1);
-    let mut other = table();
+    put_item(&open_dynamo(&dir, Some("dynamo.db")), "kept", None).await;
+    let dynamo = open_dynamo(&dir, Some("dynamo.db"));
+    assert_eq!(dynamo.call_operation("Scan", &json!({"TableName": "Ledger"})).unwrap()["Count"], 1);
+    let mut other = sample_table();
     other.definition["GlobalSecondaryIndexes"][0]["Projection"] = json!({"ProjectionType": "KEYS_ONLY"});
     let error = format!("{:#}", dynamo.create_tables(&[other]).unwrap_err());
     assert!(error.contains("--fresh"), "{error}");
@@ -168,12 +169,12 @@ async fn tables_in_a_file_are_kept_and_another_shape_is_refused() {
 #[tokio::test]
 async fn items_in_memory_expire_by_the_clock_of_the_stack() {
     let dir = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Clock::open(&dir.path().join("clock")).unwrap());
-    let dynamo = Dynamo::open(None, clock.clone()).unwrap();
-    dynamo.create_tables(&[table()]).unwrap();
+    let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
+    let dynamo = EmbeddedDynamo::open(None, clock.clone()).unwrap();
+    dynamo.create_tables(&[sample_table()]).unwrap();
     let ttl = (clock.now_ms() / 1000 + 3600).to_string();
     dynamo
-        .call("PutItem", &json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}, "ttl": {"N": ttl}}}))
+        .call_operation("PutItem", &json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}, "ttl": {"N": ttl}}}))
         .unwrap();
     assert_eq!(dynamo.sweep_ttl().unwrap(), 0);
     clock.advance(Duration::from_hours(2)).unwrap();
@@ -183,5 +184,5 @@ async fn items_in_memory_expire_by_the_clock_of_the_stack() {
 #[test]
 fn typed_attributes_become_plain_json() {
     let typed = json!({"a": {"N": "3"}, "b": {"L": [{"S": "x"}, {"BOOL": true}]}, "c": {"M": {"d": {"NULL": true}}}});
-    assert_eq!(plain_item(&typed).unwrap(), json!({"a": 3, "b": ["x", true], "c": {"d": null}}));
+    assert_eq!(to_plain_item(&typed).unwrap(), json!({"a": 3, "b": ["x", true], "c": {"d": null}}));
 }

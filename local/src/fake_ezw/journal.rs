@@ -12,13 +12,13 @@ use std::{
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{PhoneMessage, Settings, Webhook};
+use super::{EzwWebhook, FakeSettings, PhoneMessage};
 
 /// One thing to remember.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Entry {
-    /// A message was queued, or the customer wrote one. `fingerprint` is the SHA-256 of the request's bytes.
+pub(super) enum JournalEntry {
+    /// A message was queued, or the customer wrote one. `compute_fingerprint` is the SHA-256 of the request's bytes.
     Message { message: Box<PhoneMessage>, fingerprint: Option<String> },
     /// The line's own phone had a message that the customer's had not (unix milliseconds).
     Observed { id: String, at: i64 },
@@ -29,19 +29,19 @@ pub(super) enum Entry {
     /// A customer's phone was switched off or on.
     Silent { contact: String, silent: bool },
     /// The switchboard after a change.
-    Settings(Box<Settings>),
+    Settings(Box<FakeSettings>),
     /// A webhook was registered, or directed elsewhere.
-    Webhook(Webhook),
+    Webhook(EzwWebhook),
 }
 
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct FakeJournal {
     file: File,
 }
 
-impl Journal {
-    /// Opens or creates `fake-ezw.jsonl` in `dir` and reads what it holds.
-    pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<Entry>)> {
+impl FakeJournal {
+    /// Opens or creates `start_fake-ezw.jsonl` in `dir` and reads what it holds.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<JournalEntry>)> {
         std::fs::create_dir_all(dir).with_context(|| format!("can't create the state folder {}", dir.display()))?;
         let path = dir.join("fake-ezw.jsonl");
         let mut file = OpenOptions::new()
@@ -52,16 +52,16 @@ impl Journal {
             .with_context(|| format!("can't open {}", path.display()))?;
         let mut text = String::new();
         file.read_to_string(&mut text).with_context(|| format!("can't read {}", path.display()))?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
+        let complete_length = text.rfind('\n').map_or(0, |end| end + 1);
+        if complete_length < text.len() {
             // The process died inside a write, so nobody was answered on the strength of this line.
-            file.set_len(whole as u64).with_context(|| format!("can't repair {}", path.display()))?;
+            file.set_len(complete_length as u64).with_context(|| format!("can't repair {}", path.display()))?;
         }
-        let entries = parse(&text[..whole], &path)?;
+        let entries = parse_entries(&text[..complete_length], &path)?;
         Ok((Self { file }, entries))
     }
 
-    pub(super) fn append(&mut self, entry: &Entry) -> anyhow::Result<()> {
+    pub(super) fn append(&mut self, entry: &JournalEntry) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         self.file.write_all(&line).context("can't write the fake's journal")
@@ -74,7 +74,7 @@ impl Journal {
     }
 }
 
-fn parse(text: &str, path: &Path) -> anyhow::Result<Vec<Entry>> {
+fn parse_entries(text: &str, path: &Path) -> anyhow::Result<Vec<JournalEntry>> {
     let mut entries = Vec::new();
     for (number, line) in text.lines().enumerate() {
         match serde_json::from_str(line) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::validate::Button;
+use super::validate::PhoneButton;
 
 /// What a message is that is no picture, no recording and the like.
 pub(super) const TEXT: &str = "text";
@@ -12,7 +12,7 @@ pub(super) const TEXT: &str = "text";
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Direction {
+pub enum PhoneMessageDirection {
     /// The line wrote to the customer.
     ToCustomer,
     /// The customer wrote to the line.
@@ -33,7 +33,7 @@ pub struct PhoneMessage {
     /// Conversation of this line and this contact.
     pub conversation_id: String,
     /// Who wrote it.
-    pub direction: Direction,
+    pub direction: PhoneMessageDirection,
     /// What it is: `text`, `image`, … as whapi.cloud names them; `EZWhatsApp` shows texts alone.
     #[serde(default = "text_kind")]
     pub kind: String,
@@ -43,7 +43,7 @@ pub struct PhoneMessage {
     /// The text, or what stands below a picture.
     pub body: String,
     /// The link button.
-    pub button: Option<Button>,
+    pub button: Option<PhoneButton>,
     /// Idempotency key of the send; none for what the customer wrote, and for what the team wrote in `EZWhatsApp`.
     pub key: Option<String>,
     /// When it was queued (or written by the customer).
@@ -65,7 +65,7 @@ pub(super) fn text_kind() -> String {
 
 /// What a customer writes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Written {
+pub struct InboundPhoneMessage {
     /// The customer's number.
     pub from: String,
     /// The text, or what stands below a picture.
@@ -82,10 +82,10 @@ pub struct Written {
 /// A registered webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Webhook {
-    /// Sent as `X-EZW-Webhook-Id`.
+pub struct EzwWebhook {
+    /// Sent as `X-EZW-EzwWebhook-DeliverySelector`.
     pub id: String,
-    /// Line whose token registered it, sent as `X-EZW-Line-Id`.
+    /// Line whose token registered it, sent as `X-EZW-BenchLine-DeliverySelector`.
     pub line_id: String,
     /// Where deliveries go.
     pub target_url: String,
@@ -101,12 +101,12 @@ pub struct Webhook {
 
 /// One attempt to hand a delivery to a webhook target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookAttempt {
-    /// `X-EZW-Delivery-Id`
+pub struct WebhookAttempt {
+    /// `X-EZW-Delivery-DeliverySelector`
     pub delivery_id: String,
-    /// `X-EZW-Webhook-Event`
+    /// `X-EZW-EzwWebhook-FakeFeedEvent`
     pub event: String,
-    /// `X-EZW-Webhook-Id`
+    /// `X-EZW-EzwWebhook-DeliverySelector`
     pub webhook_id: String,
     /// 1 for the first attempt.
     pub attempt: u32,
@@ -118,12 +118,12 @@ pub struct HookAttempt {
 
 /// What has been asked of the fake since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    /// Requests by `METHOD path`.
+pub struct FakeCounters {
+    /// Requests by `METHOD file_path`.
     pub requests: BTreeMap<String, u64>,
     /// Health requests that would have woken the line (anything but `wakeup=false`). Must stay zero.
     pub wakeups: u64,
-    /// Sends without `Idempotency-Key`. Must stay zero.
+    /// Sends without `Idempotency-IdempotencyKey`. Must stay zero.
     pub missing_key: u64,
     /// Requests with a missing or unknown line token.
     pub unauthorized: u64,
@@ -132,9 +132,9 @@ pub struct Counters {
     /// Messages queued.
     pub queued: u64,
     /// Repeats of a key with the same bytes.
-    pub replays: u64,
+    pub repeats: u64,
     /// Keys that came back with other bytes. Must stay zero.
-    pub changed: u64,
+    pub key_conflicts: u64,
     /// Messages queued while the line's health was anything but good.
     pub queued_while_not_good: u64,
     /// Faults that struck, by name.

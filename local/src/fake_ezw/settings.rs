@@ -45,8 +45,8 @@ impl HealthPreset {
         Self::Unavailable,
     ];
 
-    /// HTTP status and body of the health answer; `None` as body means: use the error envelope.
-    pub(super) fn answer(self) -> (u16, Option<Value>) {
+    /// HTTP status and body of the health answer; `OnlyMissing` as body means: use the error envelope.
+    pub(super) fn health_response(self) -> (u16, Option<Value>) {
         let body = match self {
             Self::Good => json!({
                 "health": {"status": {"code": 4, "text": "AUTH"}},
@@ -76,7 +76,7 @@ impl HealthPreset {
 
     /// Whether a queued message reaches the customer's phone now. **Invented**: `EZWhatsApp` doesn't say whether it queues
     /// or refuses while a line is down, so the fake does the more dangerous thing and delivers late.
-    pub(super) fn reaches_the_phone(self) -> bool {
+    pub(super) fn delivers_to_phone(self) -> bool {
         match self {
             Self::Good | Self::UnknownStrings | Self::MissingLine | Self::Unavailable => true,
             Self::Qr | Self::Launch | Self::Contradictory => false,
@@ -88,12 +88,12 @@ impl HealthPreset {
 /// **Invented**, all of them: `EZWhatsApp` documents no limits, no retry header and no server errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Fault {
+pub enum SendFault {
     /// The message is queued, and then the answer comes late or, without a number, never.
     TimeoutAfterAccept {
         /// Milliseconds until the normal answer is given after all.
         #[serde(default)]
-        answer_after_ms: Option<u64>,
+        reply_after_ms: Option<u64>,
     },
     /// The connection breaks before anything was queued.
     DropBeforeAccept,
@@ -111,7 +111,7 @@ pub enum Fault {
     ServerErrorAfterAccept,
 }
 
-impl Fault {
+impl SendFault {
     /// Short name for counters and the console.
     pub fn name(self) -> &'static str {
         match self {
@@ -131,7 +131,7 @@ pub struct FaultShare {
     /// 0.0 (never) to 1.0 (always).
     pub probability: f64,
     /// What strikes.
-    pub fault: Fault,
+    pub fault: SendFault,
     /// Seed of the generator.
     #[serde(default)]
     pub seed: u64,
@@ -156,7 +156,7 @@ pub enum AcceptedBody {
 /// duplicate goes out"; the statuses are **invented**.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Replay {
+pub enum RepeatResponse {
     /// 202 and the same id.
     #[default]
     SameAccepted,
@@ -169,7 +169,7 @@ pub enum Replay {
 /// Answer to a key that comes back with other bytes. **Invented** (422 follows the IETF draft).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ChangedBody {
+pub enum KeyConflictResponse {
     /// 422
     #[default]
     Unprocessable,
@@ -197,7 +197,7 @@ pub enum ErrorEnvelope {
 pub struct WebhookSettings {
     /// Test-only: lets loopback, private and link-local targets through. Off, the documented refusal applies.
     pub allow_local_targets: bool,
-    /// Raise `statuses.post` `sent`.
+    /// Raise `statuses.post` `submissions`.
     pub report_sent: bool,
     /// Raise `statuses.post` `delivered` (the one status `EZWhatsApp` shows).
     pub report_delivered: bool,
@@ -210,7 +210,7 @@ pub struct WebhookSettings {
     /// Items that were raised close together arrive in one delivery.
     pub batch: bool,
     /// Delay before each delivery, in milliseconds.
-    pub late_ms: u64,
+    pub delay_ms: u64,
     /// Report a status nobody knows in place of `delivered`.
     pub unknown_status: bool,
     /// Leave `conversationId` and `conversation_id` out.
@@ -235,7 +235,7 @@ impl Default for WebhookSettings {
             duplicate: false,
             reorder: false,
             batch: false,
-            late_ms: 0,
+            delay_ms: 0,
             unknown_status: false,
             omit_conversation_id: false,
             whapi_event_object: false,
@@ -249,7 +249,7 @@ impl Default for WebhookSettings {
 /// The whole switchboard. Kept over restarts when the fake has a state folder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Settings {
+pub struct FakeSettings {
     /// Health of every line that isn't named in `line_health`.
     pub health: HealthPreset,
     /// Health by line id.
@@ -259,25 +259,25 @@ pub struct Settings {
     /// Body of the 202.
     pub accepted_body: AcceptedBody,
     /// Answer to a repeat.
-    pub replay: Replay,
+    pub repeat_response: RepeatResponse,
     /// Answer to a key with other bytes.
-    pub changed_body: ChangedBody,
+    pub key_conflict_response: KeyConflictResponse,
     /// Form of an error.
     pub error_envelope: ErrorEnvelope,
     /// A fault that strikes a share of all sends.
-    pub share: Option<FaultShare>,
+    pub fault_share: Option<FaultShare>,
     /// Give the message another id on the provider's side than the 202 named. **Invented** either way: how a status finds
     /// its send is unknown.
-    pub own_provider_ids: bool,
+    pub separate_provider_ids: bool,
     /// Added to the system clock for all times the fake writes, in milliseconds.
     pub clock_offset_ms: i64,
     /// The way to webhook targets.
     pub webhooks: WebhookSettings,
 }
 
-impl Settings {
+impl FakeSettings {
     /// Health of one line.
-    pub fn health_of(&self, line: &str) -> HealthPreset {
+    pub fn health_of_line(&self, line: &str) -> HealthPreset {
         self.line_health.get(line).copied().unwrap_or(self.health)
     }
 }

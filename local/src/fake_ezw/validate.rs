@@ -8,16 +8,16 @@ use serde_json::Value;
 use url::{Host, Url};
 
 /// WhatsApp's usual limit of a text, in characters.
-const MAX_BODY: usize = 4096;
+const MAX_BODY_CHARS: usize = 4096;
 /// WhatsApp's usual limit of a button's label, in characters.
-const MAX_BUTTON: usize = 20;
+const MAX_BUTTON_CHARS: usize = 20;
 /// The events a webhook can ask for.
 pub(super) const EVENTS: [&str; 3] = ["messages.post", "statuses.post", "chats.post"];
 
 /// The link button of a text message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Button {
+pub struct PhoneButton {
     /// Label.
     pub display_text: String,
     /// Absolute https address.
@@ -26,51 +26,51 @@ pub struct Button {
 
 /// Where a text goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Recipient {
+pub(super) enum TextRecipient {
     Phone(String),
     Conversation(String),
 }
 
 /// A valid `POST /api/v1/messages/text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Text {
-    pub(super) recipient: Recipient,
+pub(super) struct EzwTextRequest {
+    pub(super) recipient: TextRecipient,
     pub(super) body: String,
-    pub(super) button: Option<Button>,
+    pub(super) button: Option<PhoneButton>,
 }
 
 /// Reads a send; the error says in words what is wrong with it.
-pub(super) fn text(bytes: &[u8]) -> Result<Text, &'static str> {
+pub(super) fn parse_text(bytes: &[u8]) -> Result<EzwTextRequest, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err("the body is not a JSON object") };
-    let recipient = match (present(fields.get("to")), present(fields.get("conversationId"))) {
-        (Some(Value::String(to)), None) if is_phone(to) => Recipient::Phone(to.clone()),
+    let recipient = match (non_null(fields.get("to")), non_null(fields.get("conversationId"))) {
+        (Some(Value::String(to)), None) if is_phone(to) => TextRecipient::Phone(to.clone()),
         (Some(_), None) => return Err("to is not a phone number like +972501234567"),
-        (None, Some(Value::String(id))) if !id.trim().is_empty() => Recipient::Conversation(id.clone()),
+        (None, Some(Value::String(id))) if !id.trim().is_empty() => TextRecipient::Conversation(id.clone()),
         (None, Some(_)) => return Err("conversationId is not a non-blank string"),
         (Some(_), Some(_)) => return Err("to and conversationId exclude each other"),
         (None, None) => return Err("to or conversationId is required"),
     };
     let body = match fields.get("body") {
         Some(Value::String(body)) if body.trim().is_empty() => return Err("body is blank"),
-        Some(Value::String(body)) if body.chars().count() > MAX_BODY => {
+        Some(Value::String(body)) if body.chars().count() > MAX_BODY_CHARS => {
             return Err("body is longer than 4096 characters");
         }
         Some(Value::String(body)) => body.clone(),
         _ => return Err("body is required and must be a string"),
     };
-    let button = present(fields.get("ctaUrlButton")).map(button).transpose()?;
-    Ok(Text { recipient, body, button })
+    let button = non_null(fields.get("ctaUrlButton")).map(parse_button).transpose()?;
+    Ok(EzwTextRequest { recipient, body, button })
 }
 
-fn present(value: Option<&Value>) -> Option<&Value> {
+fn non_null(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| !value.is_null())
 }
 
-fn button(value: &Value) -> Result<Button, &'static str> {
-    let Ok(button) = serde_json::from_value::<Button>(value.clone()) else {
+fn parse_button(value: &Value) -> Result<PhoneButton, &'static str> {
+    let Ok(button) = serde_json::from_value::<PhoneButton>(value.clone()) else {
         return Err("ctaUrlButton needs the strings displayText and url");
     };
-    if button.display_text.trim().is_empty() || button.display_text.chars().count() > MAX_BUTTON {
+    if button.display_text.trim().is_empty() || button.display_text.chars().count() > MAX_BUTTON_CHARS {
         return Err("ctaUrlButton.displayText must have 1 to 20 characters");
     }
     match Url::parse(&button.url) {
@@ -95,7 +95,7 @@ pub(super) struct WebhookRequest {
 }
 
 /// Reads a `POST /api/v1/webhooks`. Names are not resolved: a public name that points at a private address passes here.
-pub(super) fn webhook(bytes: &[u8], allow_local_targets: bool) -> Result<WebhookRequest, &'static str> {
+pub(super) fn parse_webhook(bytes: &[u8], allow_local_targets: bool) -> Result<WebhookRequest, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err("the body is not a JSON object") };
     let Some(target) = fields.get("targetUrl").or_else(|| fields.get("url")).and_then(Value::as_str) else {
         return Err("targetUrl is required and must be a string");
@@ -106,12 +106,12 @@ pub(super) fn webhook(bytes: &[u8], allow_local_targets: bool) -> Result<Webhook
     }
     match url.host() {
         None => return Err("targetUrl has no host"),
-        Some(host) if is_local(&host) && !allow_local_targets => {
+        Some(host) if is_local_host(&host) && !allow_local_targets => {
             return Err("targetUrl points at a loopback, private or link-local address");
         }
         Some(_) => {}
     }
-    let events = match present(fields.get("events")) {
+    let events = match non_null(fields.get("events")) {
         None => EVENTS.map(str::to_owned).to_vec(),
         Some(Value::Array(names)) if !names.is_empty() => names
             .iter()
@@ -122,7 +122,7 @@ pub(super) fn webhook(bytes: &[u8], allow_local_targets: bool) -> Result<Webhook
             .collect::<Result<_, _>>()?,
         Some(_) => return Err("events must be a list of event names"),
     };
-    match present(fields.get("payloadFormat")).map(Value::as_str) {
+    match non_null(fields.get("payloadFormat")).map(Value::as_str) {
         None | Some(Some("whapi")) => {}
         Some(_) => return Err("payloadFormat must be whapi"),
     }
@@ -139,7 +139,7 @@ pub(super) fn webhook(bytes: &[u8], allow_local_targets: bool) -> Result<Webhook
     })
 }
 
-fn is_local(host: &Host<&str>) -> bool {
+fn is_local_host(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -170,21 +170,21 @@ fn is_local_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(json: &str) -> &'static str {
-        text(json.as_bytes()).expect_err("must be refused")
+    fn text_error(json: &str) -> &'static str {
+        parse_text(json.as_bytes()).expect_err("must be refused")
     }
 
     #[test]
     fn the_documented_text_is_read_with_its_button() {
-        let read = text(
+        let read = parse_text(
             br#"{"to":"+972501234567","body":"Your order is ready",
                  "ctaUrlButton":{"displayText":"Open","url":"https://shop.example.com/o/1"}}"#,
         );
-        let button = Button { display_text: "Open".into(), url: "https://shop.example.com/o/1".into() };
+        let button = PhoneButton { display_text: "Open".into(), url: "https://shop.example.com/o/1".into() };
         assert_eq!(
             read,
-            Ok(Text {
-                recipient: Recipient::Phone("+972501234567".into()),
+            Ok(EzwTextRequest {
+                recipient: TextRecipient::Phone("+972501234567".into()),
                 body: "Your order is ready".into(),
                 button: Some(button)
             })
@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn a_send_needs_exactly_one_recipient_and_a_text() {
-        assert_eq!(refused(r#"{"body":"x"}"#), "to or conversationId is required");
-        assert!(refused(r#"{"to":"+972501234567","conversationId":"c","body":"x"}"#).contains("exclude"));
-        assert!(refused(r#"{"to":"+972501234567"}"#).contains("body"));
-        assert!(refused(r#"{"to":"+972501234567","bodyText":"x"}"#).contains("body"));
-        assert!(refused(r#"{"to":"+972501234567","body":" \n"}"#).contains("blank"));
-        assert!(refused("[]").contains("JSON object"));
-        assert!(refused("{").contains("JSON object"));
-        assert!(text(br#"{"conversationId":"c1","to":null,"body":"x"}"#).is_ok());
+        assert_eq!(text_error(r#"{"body":"x"}"#), "to or conversationId is required");
+        assert!(text_error(r#"{"to":"+972501234567","conversationId":"c","body":"x"}"#).contains("exclude"));
+        assert!(text_error(r#"{"to":"+972501234567"}"#).contains("body"));
+        assert!(text_error(r#"{"to":"+972501234567","bodyText":"x"}"#).contains("body"));
+        assert!(text_error(r#"{"to":"+972501234567","body":" \n"}"#).contains("blank"));
+        assert!(text_error("[]").contains("JSON object"));
+        assert!(text_error("{").contains("JSON object"));
+        assert!(parse_text(br#"{"conversationId":"c1","to":null,"body":"x"}"#).is_ok());
     }
 
     #[test]
@@ -217,15 +217,15 @@ mod tests {
     #[test]
     fn texts_and_buttons_have_limits_in_characters() {
         let body = |n: usize| format!(r#"{{"to":"+972501234567","body":"{}"}}"#, "ש".repeat(n));
-        assert!(text(body(4096).as_bytes()).is_ok());
-        assert!(text(body(4097).as_bytes()).is_err());
+        assert!(parse_text(body(4096).as_bytes()).is_ok());
+        assert!(parse_text(body(4097).as_bytes()).is_err());
         let with = |label: &str, url: &str| {
             format!(r#"{{"to":"+972501234567","body":"x","ctaUrlButton":{{"displayText":"{label}","url":"{url}"}}}}"#)
         };
-        assert!(text(with(&"א".repeat(20), "https://a.example/").as_bytes()).is_ok());
-        assert!(text(with(&"א".repeat(21), "https://a.example/").as_bytes()).is_err());
+        assert!(parse_text(with(&"א".repeat(20), "https://a.example/").as_bytes()).is_ok());
+        assert!(parse_text(with(&"א".repeat(21), "https://a.example/").as_bytes()).is_err());
         for url in ["http://a.example/", "/orders/1", "a.example", "javascript:alert(1)"] {
-            assert!(text(with("Open", url).as_bytes()).is_err(), "{url}");
+            assert!(parse_text(with("Open", url).as_bytes()).is_err(), "{url}");
         }
     }
 
@@ -250,11 +250,11 @@ mod tests {
             "http://[fe80::1]/x",
         ] {
             let body = format!(r#"{{"targetUrl":"{target}"}}"#);
-            assert!(webhook(body.as_bytes(), false).is_err(), "{target}");
-            assert!(webhook(body.as_bytes(), true).is_ok(), "{target}");
+            assert!(parse_webhook(body.as_bytes(), false).is_err(), "{target}");
+            assert!(parse_webhook(body.as_bytes(), true).is_ok(), "{target}");
         }
-        assert!(webhook(br#"{"targetUrl":"https://agency.example.com/ezw"}"#, false).is_ok());
-        assert!(webhook(br#"{"url":"https://203.0.113.9/ezw"}"#, false).is_ok());
+        assert!(parse_webhook(br#"{"targetUrl":"https://agency.example.com/ezw"}"#, false).is_ok());
+        assert!(parse_webhook(br#"{"url":"https://203.0.113.9/ezw"}"#, false).is_ok());
     }
 
     #[test]
@@ -270,13 +270,13 @@ mod tests {
             r#"{"targetUrl":"https://agency.example.com/","persistent":1}"#,
             r#"{"targetUrl":"https://agency.example.com/","payloadFormat":"native"}"#,
         ] {
-            assert!(webhook(body.as_bytes(), true).is_err(), "{body}");
+            assert!(parse_webhook(body.as_bytes(), true).is_err(), "{body}");
         }
     }
 
     #[test]
     fn a_webhook_gets_the_documented_defaults() {
-        let read = webhook(br#"{"targetUrl":"https://agency.example.com/ezw"}"#, false).expect("valid");
+        let read = parse_webhook(br#"{"targetUrl":"https://agency.example.com/ezw"}"#, false).expect("valid");
         assert_eq!(read.events, EVENTS);
         assert!(read.enabled && read.persistent);
     }

@@ -13,13 +13,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Functions, Setup};
+use super::{FunctionPool, FunctionSetup};
 use crate::template;
 
-pub(crate) const NAME: &str = "child";
+pub(crate) const FUNCTION_NAME: &str = "child";
 
 /// Puts the function's "binary" into a folder.
-pub(crate) fn put_into(folder: &Path, name: &str) {
+pub(crate) fn install_binary(folder: &Path, name: &str) {
     let program = std::env::current_exe().unwrap();
     let test = "functions::child::acts_as_a_function";
     let script =
@@ -29,11 +29,11 @@ pub(crate) fn put_into(folder: &Path, name: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The function alone, run from `folder`.
-pub(crate) fn pool(folder: &Path, timeout: Duration, max_instances: usize) -> Arc<Functions> {
-    let function = template::Function {
+/// The function alone, run from `binaries_folder`.
+pub(crate) fn create_pool(folder: &Path, timeout: Duration, max_instances: usize) -> Arc<FunctionPool> {
+    let function = template::TemplateFunction {
         id: "Child".to_owned(),
-        name: NAME.to_owned(),
+        name: FUNCTION_NAME.to_owned(),
         memory_mb: 128,
         timeout,
         env: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
@@ -41,26 +41,26 @@ pub(crate) fn pool(folder: &Path, timeout: Duration, max_instances: usize) -> Ar
         streams: Vec::new(),
         schedules: Vec::new(),
     };
-    let setup = Setup { binaries: folder, directory: folder, logs: &folder.join("logs"), max_instances };
-    Arc::new(Functions::prepare(&[function], &setup, |f| f.env.clone()).unwrap())
+    let setup = FunctionSetup { binaries: folder, directory: folder, logs: &folder.join("logs"), max_instances };
+    Arc::new(FunctionPool::prepare(&[function], &setup, |f| f.env.clone()).unwrap())
 }
 
-/// One HTTP exchange, connection closed after it; `None` when there is nobody at the other end.
-fn exchange(host: &str, request: &str) -> Option<(String, String)> {
+/// One HTTP exchange, connection closed after it; `OnlyMissing` when there is nobody at the other end.
+fn exchange_http(host: &str, request: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(host).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
     Some((head.to_ascii_lowercase(), body.to_owned()))
 }
 
-fn post(host: &str, path: &str, body: &str) {
+fn post_to_runtime_api(host: &str, path: &str, body: &str) {
     let length = body.len();
     let head =
         format!("POST /2018-06-01/runtime/{path} HTTP/1.1\r\nhost: l\r\nconnection: close\r\ncontent-length: {length}");
-    let (answer, _) = exchange(host, &format!("{head}\r\n\r\n{body}")).unwrap();
-    assert!(answer.contains("202"), "{answer}");
+    let (response, _) = exchange_http(host, &format!("{head}\r\n\r\n{body}")).unwrap();
+    assert!(response.contains("202"), "{response}");
 }
 
 /// What an event asks for: `do`, or what the records of a stream say in their attribute `do`.
@@ -72,14 +72,14 @@ fn acts_as_a_function() {
     let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: l\r\nconnection: close\r\n\r\n";
     // the test harness has begun a line of its own
     println!();
-    while let Some((head, body)) = exchange(&host, next) {
+    while let Some((head, body)) = exchange_http(&host, next) {
         let header =
             |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).map(str::to_owned);
         let Some(id) = header("lambda-runtime-aws-request-id") else { return };
         let event: Value = serde_json::from_str(&body).unwrap();
         if let Some(records) = event["Records"].as_array() {
-            let answer = records_answer(records);
-            post(&host, &format!("invocation/{id}/response"), &answer.to_string());
+            let response = process_records(records);
+            post_to_runtime_api(&host, &format!("invocation/{id}/response"), &response.to_string());
             continue;
         }
         println!("got {}", event["do"]);
@@ -88,20 +88,24 @@ fn acts_as_a_function() {
             "hang" => std::thread::sleep(Duration::from_mins(1)),
             "nap" => std::thread::sleep(Duration::from_millis(300)),
             "fail" => {
-                post(&host, &format!("invocation/{id}/error"), r#"{"errorType":"Oops","errorMessage":"no"}"#);
+                post_to_runtime_api(
+                    &host,
+                    &format!("invocation/{id}/error"),
+                    r#"{"errorType":"Oops","errorMessage":"no"}"#,
+                );
                 continue;
             }
             _ => {}
         }
         let env: BTreeMap<String, String> = std::env::vars().collect();
         let (deadline, arn) = (header("lambda-runtime-deadline-ms"), header("lambda-runtime-invoked-function-arn"));
-        let answer = json!({"pid": std::process::id(), "env": env, "deadline": deadline, "arn": arn, "event": event});
-        post(&host, &format!("invocation/{id}/response"), &answer.to_string());
+        let response = json!({"pid": std::process::id(), "env": env, "deadline": deadline, "arn": arn, "event": event});
+        post_to_runtime_api(&host, &format!("invocation/{id}/response"), &response.to_string());
     }
 }
 
 /// Handles records one by one; the first that can't be handled is reported, and nothing behind it is touched.
-fn records_answer(records: &[Value]) -> Value {
+fn process_records(records: &[Value]) -> Value {
     for record in records {
         let image = &record["dynamodb"]["NewImage"];
         let id = image["id"]["S"].as_str().unwrap_or_default();

@@ -25,8 +25,8 @@ use tokio::{
 
 use super::{
     InvokeError,
-    logs::{LogBook, Source},
-    runtime_api::{Answer, Phase, RuntimeApi, Work},
+    logs::{FunctionLog, LogSource},
+    runtime_api::{InvocationResult, PendingInvocation, RuntimeApi, RuntimePhase},
 };
 
 /// Lambda's own limit for a function's start.
@@ -34,7 +34,7 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a function's processes are started from.
 #[derive(Debug, Clone)]
-pub(super) struct Recipe {
+pub(super) struct LaunchConfig {
     pub(super) binary: PathBuf,
     pub(super) directory: PathBuf,
     pub(super) env: Vec<(String, String)>,
@@ -42,7 +42,7 @@ pub(super) struct Recipe {
 
 /// A running process with its Runtime API endpoint.
 #[derive(Debug)]
-pub(super) struct Instance {
+pub(super) struct FunctionInstance {
     api: RuntimeApi,
     pid: Option<u32>,
     kill: Arc<Notify>,
@@ -52,8 +52,8 @@ pub(super) struct Instance {
     condemned: AtomicBool,
 }
 
-impl Instance {
-    pub(super) async fn start(recipe: &Recipe, logs: &Arc<LogBook>) -> Result<Arc<Self>, InvokeError> {
+impl FunctionInstance {
+    pub(super) async fn start(recipe: &LaunchConfig, logs: &Arc<FunctionLog>) -> Result<Arc<Self>, InvokeError> {
         let unstartable = |e: anyhow::Error| InvokeError::Start(format!("{e:#}"));
         let api = RuntimeApi::start().await.map_err(unstartable)?;
         let mut command = Command::new(&recipe.binary);
@@ -79,7 +79,7 @@ impl Instance {
         let (ended_tx, ended) = watch::channel(None);
         let kill = Arc::new(Notify::new());
         let instance = Arc::new(Self { api, pid, kill: kill.clone(), ended, condemned: AtomicBool::new(false) });
-        tokio::spawn(watch_over(child, logs.clone(), kill, ended_tx, Arc::downgrade(&instance)));
+        tokio::spawn(watch_process(child, logs.clone(), kill, ended_tx, Arc::downgrade(&instance)));
         instance.wait_until_ready().await?;
         Ok(instance)
     }
@@ -88,12 +88,12 @@ impl Instance {
         let (mut phase, mut ended) = (self.api.phase.clone(), self.ended.clone());
         let ready = async {
             tokio::select! {
-                changed = phase.wait_for(|phase| *phase != Phase::Starting) => match changed.map(|phase| phase.clone()) {
-                    Ok(Phase::InitFailed(message)) => Err(InvokeError::Init(message)),
+                changed = phase.wait_for(|phase| *phase != RuntimePhase::Starting) => match changed.map(|phase| phase.clone()) {
+                    Ok(RuntimePhase::InitFailed(message)) => Err(InvokeError::Init(message)),
                     Ok(_) => Ok(()),
                     Err(_) => Err(InvokeError::Init("its endpoint closed".to_owned())),
                 },
-                how = ended.wait_for(Option::is_some) => Err(InvokeError::Init(describe(how.ok().and_then(|h| h.clone())))),
+                how = ended.wait_for(Option::is_some) => Err(InvokeError::Init(describe_end(how.ok().and_then(|h| h.clone())))),
             }
         };
         let result = tokio::time::timeout(INIT_LIMIT, ready).await;
@@ -105,15 +105,16 @@ impl Instance {
     }
 
     /// Runs one invocation to its end. After an error of the process itself (crash, timeout) the instance is dead.
-    pub(super) async fn invoke(&self, work: Work, timeout: Duration) -> Result<Bytes, InvokeError> {
-        let answer = self.api.hand_over(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
+    pub(super) async fn invoke(&self, work: PendingInvocation, timeout: Duration) -> Result<Bytes, InvokeError> {
+        let response =
+            self.api.send_invocation(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
         if self.ended.borrow().is_some() {
-            self.api.gone();
+            self.api.fail_current();
         }
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(Ok(Answer::Response(body))) => Ok(body),
-            Ok(Ok(Answer::Error { kind, message })) => Err(InvokeError::Function { kind, message }),
-            Ok(Err(_)) => Err(InvokeError::Crashed(describe(self.ended.borrow().clone()))),
+        match tokio::time::timeout(timeout, response).await {
+            Ok(Ok(InvocationResult::Response(body))) => Ok(body),
+            Ok(Ok(InvocationResult::Error { kind, message })) => Err(InvokeError::Function { kind, message }),
+            Ok(Err(_)) => Err(InvokeError::Crashed(describe_end(self.ended.borrow().clone()))),
             Err(_) => {
                 self.kill();
                 Err(InvokeError::Timeout(timeout))
@@ -143,26 +144,26 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for FunctionInstance {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-fn describe(how: Option<String>) -> String {
+fn describe_end(how: Option<String>) -> String {
     how.unwrap_or_else(|| "it ended".to_owned())
 }
 
-async fn watch_over(
+async fn watch_process(
     mut child: Child,
-    logs: Arc<LogBook>,
+    logs: Arc<FunctionLog>,
     kill: Arc<Notify>,
     ended: watch::Sender<Option<String>>,
-    instance: std::sync::Weak<Instance>,
+    instance: std::sync::Weak<FunctionInstance>,
 ) {
     let pid = child.id().unwrap_or_default();
-    let out = child.stdout.take().map(|pipe| collect(pipe, Source::Stdout, pid, &logs));
-    let err = child.stderr.take().map(|pipe| collect(pipe, Source::Stderr, pid, &logs));
+    let out = child.stdout.take().map(|pipe| collect_output(pipe, LogSource::Stdout, pid, &logs));
+    let err = child.stderr.take().map(|pipe| collect_output(pipe, LogSource::Stderr, pid, &logs));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status,
@@ -179,28 +180,28 @@ async fn watch_over(
         Ok(status) => format!("its process ended: {status}"),
         Err(e) => format!("its process can't be watched: {e}"),
     };
-    logs.add(Source::Stack, pid, &how);
+    logs.add_line(LogSource::Stack, pid, &how);
     ended.send_replace(Some(how));
     if let Some(instance) = instance.upgrade() {
-        instance.api.gone();
+        instance.api.fail_current();
     }
 }
 
-fn collect(
+fn collect_output(
     pipe: impl AsyncRead + Send + Unpin + 'static,
-    source: Source,
+    source: LogSource,
     pid: u32,
-    logs: &Arc<LogBook>,
+    logs: &Arc<FunctionLog>,
 ) -> JoinHandle<()> {
     let logs = logs.clone();
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();
         loop {
             match lines.next_line().await {
-                Ok(Some(line)) => logs.add(source, pid, &line),
+                Ok(Some(line)) => logs.add_line(source, pid, &line),
                 Ok(None) => break,
                 Err(e) => {
-                    logs.add(Source::Stack, pid, &format!("unreadable output: {e}"));
+                    logs.add_line(LogSource::Stack, pid, &format!("unreadable output: {e}"));
                     break;
                 }
             }

@@ -8,12 +8,12 @@ use serde::Serialize;
 use crate::clock::system_now_ms;
 
 /// Lines kept in memory per function.
-const KEPT: usize = 5000;
+const MAX_KEPT_LINES: usize = 5000;
 
 /// Who wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum LogSource {
     /// The function's standard output.
     Stdout,
     /// The function's standard error.
@@ -30,7 +30,7 @@ pub struct LogLine {
     /// When it was read, unix milliseconds on the machine's clock.
     pub at_ms: i64,
     /// Who wrote it.
-    pub source: Source,
+    pub source: LogSource,
     /// Process id of the instance.
     pub pid: u32,
     /// The line, without its end.
@@ -39,43 +39,43 @@ pub struct LogLine {
 
 /// The log of one function.
 #[derive(Debug)]
-pub(super) struct LogBook {
+pub(super) struct FunctionLog {
     function: String,
-    inner: Mutex<Inner>,
+    state: Mutex<LogState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct LogState {
     lines: VecDeque<LogLine>,
-    written: u64,
+    lines_written: u64,
     file: File,
 }
 
-impl LogBook {
+impl FunctionLog {
     pub(super) fn open(folder: &Path, function: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
         let path = folder.join(format!("{function}.log"));
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("can't write {}", path.display()))?;
-        let inner = Inner { lines: VecDeque::new(), written: 0, file };
-        Ok(Self { function: function.to_owned(), inner: Mutex::new(inner) })
+        let inner = LogState { lines: VecDeque::new(), lines_written: 0, file };
+        Ok(Self { function: function.to_owned(), state: Mutex::new(inner) })
     }
 
-    pub(super) fn add(&self, source: Source, pid: u32, text: &str) {
+    pub(super) fn add_line(&self, source: LogSource, pid: u32, text: &str) {
         tracing::debug!(target: "function", "{} {pid}: {text}", self.function);
-        let mut inner = crate::lock(&self.inner);
-        inner.written += 1;
-        let line = LogLine { number: inner.written, at_ms: system_now_ms(), source, pid, text: text.to_owned() };
+        let mut inner = crate::lock_mutex(&self.state);
+        inner.lines_written += 1;
+        let line = LogLine { number: inner.lines_written, at_ms: system_now_ms(), source, pid, text: text.to_owned() };
         if let Err(e) = writeln!(inner.file, "{} {pid} {text}", line.at_ms) {
             tracing::warn!("can't write the log of {}: {e}", self.function);
         }
-        if inner.lines.len() == KEPT {
+        if inner.lines.len() == MAX_KEPT_LINES {
             inner.lines.pop_front();
         }
         inner.lines.push_back(line);
     }
 
     pub(super) fn lines(&self) -> Vec<LogLine> {
-        crate::lock(&self.inner).lines.iter().cloned().collect()
+        crate::lock_mutex(&self.state).lines.iter().cloned().collect()
     }
 }

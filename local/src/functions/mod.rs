@@ -23,12 +23,12 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-pub use logs::{LogLine, Source};
+pub use logs::{LogLine, LogSource};
 
 use crate::{ACCOUNT, REGION, template};
-use instance::{Instance, Recipe};
-use logs::LogBook;
-use runtime_api::Work;
+use instance::{FunctionInstance, LaunchConfig};
+use logs::FunctionLog;
+use runtime_api::PendingInvocation;
 
 /// Why an invocation has no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum InvokeError {
 
 /// How often a function was invoked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Invocations {
+pub struct InvocationCounts {
     /// Begun since the start of the stack.
     pub started: u64,
     /// Ended with a response.
@@ -78,7 +78,7 @@ pub struct Invocations {
 
 /// How the functions of a stack are run.
 #[derive(Debug)]
-pub(crate) struct Setup<'a> {
+pub(crate) struct FunctionSetup<'a> {
     /// Where the binaries are.
     pub(crate) binaries: &'a Path,
     /// Working directory of the processes.
@@ -91,47 +91,47 @@ pub(crate) struct Setup<'a> {
 
 /// All functions of a stack, by name.
 #[derive(Debug)]
-pub struct Functions {
-    all: BTreeMap<String, Arc<Function>>,
+pub struct FunctionPool {
+    by_name: BTreeMap<String, Arc<PooledFunction>>,
     stopping: AtomicBool,
 }
 
 /// One function and its instances.
 #[derive(Debug)]
-struct Function {
+struct PooledFunction {
     name: String,
     timeout: Duration,
-    recipe: Recipe,
-    logs: Arc<LogBook>,
+    launch_config: LaunchConfig,
+    logs: Arc<FunctionLog>,
     /// One permit per instance that may run.
     permits: Semaphore,
-    idle: Mutex<Vec<Arc<Instance>>>,
-    instances: Mutex<Vec<Weak<Instance>>>,
+    idle: Mutex<Vec<Arc<FunctionInstance>>>,
+    instances: Mutex<Vec<Weak<FunctionInstance>>>,
     started: AtomicU64,
     succeeded: AtomicU64,
     failed: AtomicU64,
     cold_starts: AtomicU64,
 }
 
-impl Functions {
+impl FunctionPool {
     /// Prepares every function; nothing is started before its first invocation. `env` makes a function's environment.
     pub(crate) fn prepare(
-        functions: &[template::Function],
-        setup: &Setup<'_>,
-        env: impl Fn(&template::Function) -> BTreeMap<String, String>,
+        functions: &[template::TemplateFunction],
+        setup: &FunctionSetup<'_>,
+        env: impl Fn(&template::TemplateFunction) -> BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
         let mut all = BTreeMap::new();
         for function in functions {
-            let recipe = Recipe {
+            let recipe = LaunchConfig {
                 binary: setup.binaries.join(&function.name),
                 directory: setup.directory.to_owned(),
                 env: env(function).into_iter().collect(),
             };
-            let function = Function {
+            let function = PooledFunction {
                 name: function.name.clone(),
                 timeout: function.timeout,
-                recipe,
-                logs: Arc::new(LogBook::open(setup.logs, &function.name)?),
+                launch_config: recipe,
+                logs: Arc::new(FunctionLog::open(setup.logs, &function.name)?),
                 permits: Semaphore::new(setup.max_instances.max(1)),
                 idle: Mutex::default(),
                 instances: Mutex::default(),
@@ -142,29 +142,29 @@ impl Functions {
             };
             all.insert(function.name.clone(), Arc::new(function));
         }
-        Ok(Self { all, stopping: AtomicBool::new(false) })
+        Ok(Self { by_name: all, stopping: AtomicBool::new(false) })
     }
 
     /// Names of the functions.
-    pub fn names(&self) -> Vec<String> {
-        self.all.keys().cloned().collect()
+    pub fn list_names(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
     }
 
     /// The binaries that don't exist.
     pub(crate) fn missing_binaries(&self) -> Vec<PathBuf> {
-        self.all.values().map(|f| f.recipe.binary.clone()).filter(|path| !path.is_file()).collect()
+        self.by_name.values().map(|f| f.launch_config.binary.clone()).filter(|path| !path.is_file()).collect()
     }
 
     /// Invokes a function and waits for its response. The invocation runs to its end even if the caller stops waiting.
     pub async fn invoke(&self, name: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
-        let function = self.all.get(name).ok_or_else(|| InvokeError::Unknown(name.to_owned()))?.clone();
+        let function = self.by_name.get(name).ok_or_else(|| InvokeError::Unknown(name.to_owned()))?.clone();
         if self.stopping.load(Ordering::SeqCst) {
             return Err(InvokeError::Stopping);
         }
         // counted before anything is awaited: whoever waits for quiet must see it
         function.started.fetch_add(1, Ordering::SeqCst);
         let running = tokio::spawn(async move {
-            let result = function.run(payload).await;
+            let result = function.run_invocation(payload).await;
             match &result {
                 Ok(_) => &function.succeeded,
                 Err(e) => {
@@ -191,31 +191,31 @@ impl Functions {
     }
 
     /// How often a function was invoked; zeros for a function that doesn't exist.
-    pub fn invocations(&self, name: &str) -> Invocations {
-        self.all.get(name).map(|function| function.invocations()).unwrap_or_default()
+    pub fn invocation_counts(&self, name: &str) -> InvocationCounts {
+        self.by_name.get(name).map(|function| function.invocation_counts()).unwrap_or_default()
     }
 
     /// Invocations that run or wait now, over all functions.
-    pub fn running(&self) -> u64 {
-        self.all.values().map(|function| function.invocations().running).sum()
+    pub fn running_invocations(&self) -> u64 {
+        self.by_name.values().map(|function| function.invocation_counts().running).sum()
     }
 
     /// The last lines a function wrote, oldest first. A line appears a moment after it was written.
-    pub fn logs(&self, name: &str) -> Vec<LogLine> {
-        self.all.get(name).map(|function| function.logs.lines()).unwrap_or_default()
+    pub fn log_lines(&self, name: &str) -> Vec<LogLine> {
+        self.by_name.get(name).map(|function| function.logs.lines()).unwrap_or_default()
     }
 
     /// Process ids of a function's living instances.
-    pub fn pids(&self, name: &str) -> Vec<u32> {
-        let Some(function) = self.all.get(name) else { return Vec::new() };
-        function.living().iter().filter_map(|instance| instance.pid()).collect()
+    pub fn running_pids(&self, name: &str) -> Vec<u32> {
+        let Some(function) = self.by_name.get(name) else { return Vec::new() };
+        function.living_instances().iter().filter_map(|instance| instance.pid()).collect()
     }
 
     /// SIGKILL to every instance of a function; returns how many there were, when they are gone. Invocations they held
     /// fail, the next one starts a fresh process.
-    pub async fn kill(&self, name: &str) -> usize {
-        let Some(function) = self.all.get(name) else { return 0 };
-        let living = function.living();
+    pub async fn kill_instances(&self, name: &str) -> usize {
+        let Some(function) = self.by_name.get(name) else { return 0 };
+        let living = function.living_instances();
         for instance in &living {
             instance.kill();
         }
@@ -226,20 +226,20 @@ impl Functions {
     }
 
     /// Refuses further invocations and ends every process.
-    pub(crate) async fn stop(&self) {
+    pub(crate) async fn stop_all(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        for name in self.all.keys() {
-            self.kill(name).await;
+        for name in self.by_name.keys() {
+            self.kill_instances(name).await;
         }
     }
 }
 
-impl Function {
-    fn invocations(&self) -> Invocations {
+impl PooledFunction {
+    fn invocation_counts(&self) -> InvocationCounts {
         let (succeeded, failed) = (self.succeeded.load(Ordering::SeqCst), self.failed.load(Ordering::SeqCst));
         // read last, so that an invocation that ends meanwhile is still counted as running rather than missed
         let started = self.started.load(Ordering::SeqCst);
-        Invocations {
+        InvocationCounts {
             started,
             succeeded,
             failed,
@@ -248,14 +248,14 @@ impl Function {
         }
     }
 
-    fn living(&self) -> Vec<Arc<Instance>> {
-        let mut held = crate::lock(&self.instances);
+    fn living_instances(&self) -> Vec<Arc<FunctionInstance>> {
+        let mut held = crate::lock_mutex(&self.instances);
         held.retain(|instance| instance.strong_count() > 0);
         held.iter().filter_map(Weak::upgrade).filter(|instance| instance.is_alive()).collect()
     }
 
-    fn take_idle(&self) -> Option<Arc<Instance>> {
-        let mut idle = crate::lock(&self.idle);
+    fn take_idle(&self) -> Option<Arc<FunctionInstance>> {
+        let mut idle = crate::lock_mutex(&self.idle);
         while let Some(instance) = idle.pop() {
             if instance.is_alive() {
                 return Some(instance);
@@ -264,26 +264,26 @@ impl Function {
         None
     }
 
-    async fn run(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+    async fn run_invocation(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         let _permit = self.permits.acquire().await.map_err(|_| InvokeError::Stopping)?;
         let instance = if let Some(instance) = self.take_idle() {
             instance
         } else {
             self.cold_starts.fetch_add(1, Ordering::SeqCst);
-            let instance = Instance::start(&self.recipe, &self.logs).await?;
-            crate::lock(&self.instances).push(Arc::downgrade(&instance));
+            let instance = FunctionInstance::start(&self.launch_config, &self.logs).await?;
+            crate::lock_mutex(&self.instances).push(Arc::downgrade(&instance));
             instance
         };
         let timeout_ms = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
-        let work = Work {
-            id: crate::new_id(),
+        let work = PendingInvocation {
+            id: crate::generate_id(),
             payload,
             deadline_ms: crate::clock::system_now_ms().saturating_add(timeout_ms),
             arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.name),
         };
         let result = instance.invoke(work, self.timeout).await;
         if instance.is_alive() {
-            crate::lock(&self.idle).push(instance);
+            crate::lock_mutex(&self.idle).push(instance);
         }
         result
     }

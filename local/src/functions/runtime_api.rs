@@ -1,8 +1,8 @@
 //! The Lambda Runtime API for one instance of a function.
 //!
 //! Each instance gets a listener of its own, so the port says who is calling. Serves the four calls a runtime makes
-//! (`next`, `response`, `error`, `init/error`); knows nothing of processes, timeouts or pools, which is the
-//! business of [`super::instance`].
+//! (`next_records`, `response`, `error`, `init_ms/error`); knows nothing of processes, timeouts or pools, which is the
+//! business of [`super::reminder_instance`].
 //!
 //! `lambda-simulator` 0.2 was looked at for this and not taken: its simulator is one queue with one runtime behind it. It
 //! can't tell which of several processes took an invocation, doesn't notice that a process died with an invocation in
@@ -33,14 +33,14 @@ use tokio::{
 
 /// How a function answered an invocation.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum InvocationResult {
     Response(Bytes),
     Error { kind: String, message: String },
 }
 
 /// How far the runtime in the process has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum RuntimePhase {
     Starting,
     /// It asked for its first invocation.
     Ready,
@@ -50,7 +50,7 @@ pub(super) enum Phase {
 
 /// An invocation on its way to the process.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct PendingInvocation {
     pub(super) id: String,
     pub(super) payload: Bytes,
     /// Unix milliseconds.
@@ -62,18 +62,18 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) struct RuntimeApi {
     pub(super) addr: SocketAddr,
-    pub(super) phase: watch::Receiver<Phase>,
-    shared: Arc<Shared>,
-    work: mpsc::Sender<Work>,
+    pub(super) phase: watch::Receiver<RuntimePhase>,
+    state: Arc<RuntimeState>,
+    work: mpsc::Sender<PendingInvocation>,
     server: AbortHandle,
 }
 
 #[derive(Debug)]
-struct Shared {
-    next: tokio::sync::Mutex<mpsc::Receiver<Work>>,
+struct RuntimeState {
+    next: tokio::sync::Mutex<mpsc::Receiver<PendingInvocation>>,
     /// The invocation in the process's hands, and who waits for its answer.
-    current: Mutex<Option<(String, oneshot::Sender<Answer>)>>,
-    phase: watch::Sender<Phase>,
+    current: Mutex<Option<(String, oneshot::Sender<InvocationResult>)>>,
+    phase: watch::Sender<RuntimePhase>,
 }
 
 impl RuntimeApi {
@@ -81,15 +81,15 @@ impl RuntimeApi {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let (work, next) = mpsc::channel(1);
-        let (phase_tx, phase) = watch::channel(Phase::Starting);
+        let (phase_tx, phase) = watch::channel(RuntimePhase::Starting);
         let shared =
-            Arc::new(Shared { next: tokio::sync::Mutex::new(next), current: Mutex::new(None), phase: phase_tx });
+            Arc::new(RuntimeState { next: tokio::sync::Mutex::new(next), current: Mutex::new(None), phase: phase_tx });
         let root = "/2018-06-01/runtime";
         let router = Router::new()
             .route(&format!("{root}/invocation/next"), get(next_invocation))
-            .route(&format!("{root}/invocation/{{id}}/response"), post(response))
-            .route(&format!("{root}/invocation/{{id}}/error"), post(error))
-            .route(&format!("{root}/init/error"), post(init_error))
+            .route(&format!("{root}/invocation/{{id}}/response"), post(accept_response))
+            .route(&format!("{root}/invocation/{{id}}/error"), post(accept_error))
+            .route(&format!("{root}/init/error"), post(accept_init_error))
             .layer(DefaultBodyLimit::disable())
             .with_state(shared.clone());
         let server = tokio::spawn(async move {
@@ -97,20 +97,23 @@ impl RuntimeApi {
                 tracing::error!("a Runtime API endpoint stopped: {e}");
             }
         });
-        Ok(Self { addr, phase, shared, work, server: server.abort_handle() })
+        Ok(Self { addr, phase, state: shared, work, server: server.abort_handle() })
     }
 
-    /// Hands an invocation over. The receiver errs when the process goes away without an answer ([`Self::gone`]).
-    pub(super) async fn hand_over(&self, work: Work) -> anyhow::Result<oneshot::Receiver<Answer>> {
-        let (answer, receiver) = oneshot::channel();
-        *crate::lock(&self.shared.current) = Some((work.id.clone(), answer));
+    /// Hands an invocation over. The receiver errs when the process goes away without an answer ([`Self::fail_current`]).
+    pub(super) async fn send_invocation(
+        &self,
+        work: PendingInvocation,
+    ) -> anyhow::Result<oneshot::Receiver<InvocationResult>> {
+        let (sender, receiver) = oneshot::channel();
+        *crate::lock_mutex(&self.state.current) = Some((work.id.clone(), sender));
         self.work.send(work).await.ok().context("the instance is closed")?;
         Ok(receiver)
     }
 
     /// The process is gone: whoever waits for its answer is told so.
-    pub(super) fn gone(&self) {
-        drop(crate::lock(&self.shared.current).take());
+    pub(super) fn fail_current(&self) {
+        drop(crate::lock_mutex(&self.state.current).take());
     }
 }
 
@@ -120,9 +123,9 @@ impl Drop for RuntimeApi {
     }
 }
 
-impl Shared {
-    fn answer(&self, id: &str, answer: Answer) -> Response {
-        let mut current = crate::lock(&self.current);
+impl RuntimeState {
+    fn complete_invocation(&self, id: &str, answer: InvocationResult) -> Response {
+        let mut current = crate::lock_mutex(&self.current);
         match current.take() {
             Some((expected, waiting)) if expected == id => {
                 if waiting.send(answer).is_err() {
@@ -139,11 +142,11 @@ impl Shared {
     }
 }
 
-async fn next_invocation(State(shared): State<Arc<Shared>>) -> Response {
+async fn next_invocation(State(shared): State<Arc<RuntimeState>>) -> Response {
     shared.phase.send_if_modified(|phase| {
-        let first = *phase == Phase::Starting;
+        let first = *phase == RuntimePhase::Starting;
         if first {
-            *phase = Phase::Ready;
+            *phase = RuntimePhase::Ready;
         }
         first
     });
@@ -166,23 +169,23 @@ async fn next_invocation(State(shared): State<Arc<Shared>>) -> Response {
     (axum::response::AppendHeaders(headers), work.payload).into_response()
 }
 
-async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Response {
-    shared.answer(&id, Answer::Response(body))
+async fn accept_response(State(shared): State<Arc<RuntimeState>>, Path(id): Path<String>, body: Bytes) -> Response {
+    shared.complete_invocation(&id, InvocationResult::Response(body))
 }
 
-async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Response {
-    let (kind, message) = error_of(&body);
-    shared.answer(&id, Answer::Error { kind, message })
+async fn accept_error(State(shared): State<Arc<RuntimeState>>, Path(id): Path<String>, body: Bytes) -> Response {
+    let (kind, message) = parse_error(&body);
+    shared.complete_invocation(&id, InvocationResult::Error { kind, message })
 }
 
-async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let (kind, message) = error_of(&body);
-    shared.phase.send_replace(Phase::InitFailed(format!("{kind}: {message}")));
+async fn accept_init_error(State(shared): State<Arc<RuntimeState>>, body: Bytes) -> Response {
+    let (kind, message) = parse_error(&body);
+    shared.phase.send_replace(RuntimePhase::InitFailed(format!("{kind}: {message}")));
     (StatusCode::ACCEPTED, axum::Json(json!({"status": "OK"}))).into_response()
 }
 
 /// Type and message of an error document.
-fn error_of(body: &[u8]) -> (String, String) {
+fn parse_error(body: &[u8]) -> (String, String) {
     let error: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let text = |name: &str| error[name].as_str().unwrap_or("unknown").to_owned();
     (text("errorType"), text("errorMessage"))

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// What Graph tells of a lead when it isn't asked for anything by name.
-const BY_ITSELF: &str = "created_time,id,field_data";
+const DEFAULT_FIELDS: &str = "created_time,id,field_data";
 
 /// A lead as Graph has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lead {
+pub struct FakeMetaLead {
     /// Its id.
     pub id: String,
     /// The form that it was left on.
@@ -24,9 +24,9 @@ pub struct Lead {
     pub disclaimers: BTreeMap<String, bool>,
 }
 
-impl Lead {
+impl FakeMetaLead {
     /// What was asked for; else the name of a field that a lead does not have.
-    pub(super) fn answer(&self, fields: Option<&str>) -> Result<Value, String> {
+    pub(super) fn response_body(&self, fields: Option<&str>) -> Result<Value, String> {
         let answers = self.fields.iter().map(|(name, values)| json!({"name": name, "values": values}));
         let ticked = |(key, ticked): (&String, &bool)| json!({"checkbox_key": key, "is_checked": if *ticked { "1" } else { "" }});
         let lead = json!({
@@ -40,27 +40,27 @@ impl Lead {
             "custom_disclaimer_responses": self.disclaimers.iter().map(ticked).collect::<Vec<_>>(),
         });
         // The id is always told.
-        let mut answer = Map::from_iter([("id".to_owned(), json!(self.id))]);
-        for field in fields.unwrap_or(BY_ITSELF).split(',') {
+        let mut response = Map::from_iter([("id".to_owned(), json!(self.id))]);
+        for field in fields.unwrap_or(DEFAULT_FIELDS).split(',') {
             let value = lead.get(field).ok_or_else(|| field.to_owned())?;
-            answer.insert(field.to_owned(), value.clone());
+            response.insert(field.to_owned(), value.clone());
         }
-        Ok(Value::Object(answer))
+        Ok(Value::Object(response))
     }
 }
 
-pub(super) fn unauthorized() -> Value {
+pub(super) fn unauthorized_body() -> Value {
     let message = "Invalid OAuth access token.";
     json!({"error": {"message": message, "type": "OAuthException", "code": 190, "fbtrace_id": "local"}})
 }
 
-pub(super) fn not_there(id: &str) -> Value {
+pub(super) fn not_found_body(id: &str) -> Value {
     let message = format!("Unsupported get request. Object with ID '{id}' does not exist.");
     let kind = "GraphMethodException";
     json!({"error": {"message": message, "type": kind, "code": 100, "error_subcode": 33, "fbtrace_id": "local"}})
 }
 
-pub(super) fn no_such_field(field: &str) -> Value {
+pub(super) fn unknown_field_body(field: &str) -> Value {
     let message = format!("(#100) Tried accessing nonexistent field ({field}).");
     json!({"error": {"message": message, "type": "OAuthException", "code": 100, "fbtrace_id": "local"}})
 }

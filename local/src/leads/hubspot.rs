@@ -1,4 +1,4 @@
-//! What `HubSpot` answers.
+//! What `HubSpotClient` answers.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// What `HubSpot` tells of a contact when it isn't asked for anything by name.
-const BY_ITSELF: &str = "email,firstname,lastname";
+/// What `HubSpotClient` tells of a contact when it isn't asked for anything by name.
+const DEFAULT_PROPERTIES: &str = "email,firstname,lastname";
 
-/// A contact as `HubSpot` has it.
+/// A contact as `HubSpotClient` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contact {
+pub struct FakeHubspotContact {
     /// Its id.
     pub id: String,
     /// When it was made.
@@ -20,32 +20,32 @@ pub struct Contact {
     pub properties: BTreeMap<String, String>,
 }
 
-impl Contact {
-    pub(super) fn answer(&self, properties: Option<&str>) -> Value {
+impl FakeHubspotContact {
+    pub(super) fn response_body(&self, properties: Option<&str>) -> Value {
         let made = self.created_at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let mut told = Map::new();
-        for name in properties.unwrap_or(BY_ITSELF).split(',') {
-            told.insert(name.to_owned(), json!(self.properties.get(name)));
+        let mut shown_properties = Map::new();
+        for name in properties.unwrap_or(DEFAULT_PROPERTIES).split(',') {
+            shown_properties.insert(name.to_owned(), json!(self.properties.get(name)));
         }
         // These are always told.
         for (name, value) in [("createdate", &made), ("lastmodifieddate", &made), ("hs_object_id", &self.id)] {
-            told.insert(name.to_owned(), json!(value));
+            shown_properties.insert(name.to_owned(), json!(value));
         }
-        json!({"id": self.id, "properties": told, "createdAt": made, "updatedAt": made, "archived": false})
+        json!({"id": self.id, "properties": shown_properties, "createdAt": made, "updatedAt": made, "archived": false})
     }
 }
 
-fn error(category: &str, message: &str) -> Value {
-    let correlation = crate::new_id();
+fn error_body(category: &str, message: &str) -> Value {
+    let correlation = crate::generate_id();
     json!({"status": "error", "message": message, "correlationId": correlation, "category": category})
 }
 
-pub(super) fn unauthorized() -> Value {
-    error("INVALID_AUTHENTICATION", "Authentication credentials not found.")
+pub(super) fn unauthorized_body() -> Value {
+    error_body("INVALID_AUTHENTICATION", "Authentication credentials not found.")
 }
 
-pub(super) fn not_found(id: &str) -> Value {
-    let mut error = error("OBJECT_NOT_FOUND", "Object not found.");
+pub(super) fn not_found_body(id: &str) -> Value {
+    let mut error = error_body("OBJECT_NOT_FOUND", "Object not found.");
     error["context"] = json!({"id": [id]});
     error
 }

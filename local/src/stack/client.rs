@@ -8,19 +8,19 @@ use std::{
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::Options;
+use super::StackOptions;
 use crate::{
     ACCOUNT, REGION, crms,
-    peers::{Account, Peer},
+    fakes::{FakeAccount, FakeService},
     team, template,
 };
 
 /// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
-const LAYER: &str = "/opt/";
+const LAYER_MOUNT: &str = "/opt/";
 
 /// The few things the stack itself has to know of a client; the rest is the functions' business.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Client {
+pub(super) struct StackClient {
     #[serde(rename = "client")]
     pub(super) id: String,
     #[serde(default)]
@@ -79,69 +79,77 @@ struct ClientTarget {
 }
 
 /// The path of an address; of what is none, a path that nobody asks for.
-fn path_of(url: &str) -> String {
+fn url_path(url: &str) -> String {
     url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default()
 }
 
-impl Client {
+impl StackClient {
     /// The accounts that the stand-ins for other people's APIs are to know.
-    pub(super) fn accounts(&self) -> Vec<Account> {
+    pub(super) fn api_accounts(&self) -> Vec<FakeAccount> {
         let calendar = |(name, calendar): (&String, &ClientCalendar)| {
             let peer = match calendar.kind.as_str() {
-                "acuity" => Peer::Acuity,
-                "square" => Peer::Square,
+                "acuity" => FakeService::Acuity,
+                "square" => FakeService::Square,
                 _ => return None,
             };
             let secret = format!("tellonce/{}/calendars/{name}", self.id);
-            Some(Account { peer, user: calendar.user_id.clone(), secret })
+            Some(FakeAccount { service: peer, user_id: calendar.user_id.clone(), secret })
         };
         let form = |(name, form): (&String, &ClientForm)| {
             let peer = match form.kind.as_str() {
-                "meta" => Peer::Graph,
-                "hubspot" => Peer::HubSpot,
+                "meta" => FakeService::Graph,
+                "hubspot" => FakeService::HubSpot,
                 _ => return None,
             };
-            Some(Account { peer, user: String::new(), secret: format!("tellonce/{}/forms/{name}", self.id) })
+            Some(FakeAccount {
+                service: peer,
+                user_id: String::new(),
+                secret: format!("tellonce/{}/forms/{name}", self.id),
+            })
         };
         self.calendars.iter().filter_map(calendar).chain(self.forms.iter().filter_map(form)).collect()
     }
 
     /// The CRMs that have a stand-in.
-    pub(super) fn crms(&self) -> Vec<crms::Account> {
+    pub(super) fn crm_accounts(&self) -> Vec<crms::FakeCrmAccount> {
         let account = |(name, crm): (&String, &ClientCrm)| {
             let kind = match crm.kind.as_str() {
-                "hubspot" => crms::Kind::HubSpot,
-                "pipedrive" => crms::Kind::Pipedrive,
-                "zoho" => crms::Kind::Zoho,
+                "hubspot" => crms::FakeCrmKind::HubSpot,
+                "pipedrive" => crms::FakeCrmKind::Pipedrive,
+                "zoho" => crms::FakeCrmKind::Zoho,
                 "google-sheets" => {
-                    crms::Kind::Sheets { spreadsheet: crm.spreadsheet.clone(), sheet: crm.sheet.clone() }
+                    crms::FakeCrmKind::Sheets { spreadsheet: crm.spreadsheet.clone(), sheet: crm.sheet.clone() }
                 }
-                "webhook" => crms::Kind::Webhook { path: path_of(&crm.url) },
+                "webhook" => crms::FakeCrmKind::Webhook { path: url_path(&crm.url) },
                 _ => return None,
             };
-            Some(crms::Account { name: name.clone(), kind, secret: format!("tellonce/{}/crms/{name}", self.id) })
+            Some(crms::FakeCrmAccount { name: name.clone(), kind, secret: format!("tellonce/{}/crms/{name}", self.id) })
         };
         self.crms.iter().filter_map(account).collect()
     }
 
     /// The targets that have a stand-in.
-    pub(super) fn targets(&self) -> Vec<team::Account> {
+    pub(super) fn team_accounts(&self) -> Vec<team::FakeTeamTarget> {
         let account = |(name, target): (&String, &ClientTarget)| {
             let kind = match target.kind.as_str() {
-                "slack" => team::Kind::Slack,
-                "teams" => team::Kind::Teams,
-                "email" => team::Kind::Email { from: target.from.clone(), to: target.to.clone() },
-                "sns" => team::Kind::Sns { topic: target.topic_arn.clone() },
-                "webhook" => team::Kind::Webhook { path: path_of(&target.url) },
+                "slack" => team::FakeTeamTargetKind::Slack,
+                "teams" => team::FakeTeamTargetKind::Teams,
+                "email" => team::FakeTeamTargetKind::Email { from: target.from.clone(), to: target.to.clone() },
+                "sns" => team::FakeTeamTargetKind::Sns { topic: target.topic_arn.clone() },
+                "webhook" => team::FakeTeamTargetKind::Webhook { path: url_path(&target.url) },
                 _ => return None,
             };
-            Some(team::Account { name: name.clone(), kind, secret: format!("tellonce/{}/targets/{name}", self.id) })
+            Some(team::FakeTeamTarget {
+                name: name.clone(),
+                kind,
+                secret: format!("tellonce/{}/targets/{name}", self.id),
+            })
         };
         self.targets.iter().filter_map(account).collect()
     }
 
     /// Where the events of each line are posted that has any: its id and its path, as far as the path's secret is known.
-    pub(super) fn line_events(&self, secret: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    pub(super) fn line_webhook_paths(&self, secret: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let taking = self.lines.iter().filter(|(_, line)| line.events);
         let path = |(name, line): (&String, &ClientLine)| {
             let secret = secret(&format!("tellonce/{}/webhooks/{name}/line", self.id))?;
@@ -152,14 +160,14 @@ impl Client {
 }
 
 /// Reads `client.toml` of a client's folder, as far as it is needed here.
-pub(super) fn read_client(folder: &Path) -> anyhow::Result<Client> {
+pub(super) fn read_client(folder: &Path) -> anyhow::Result<StackClient> {
     let path = folder.join("client.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("in {}", path.display()))
 }
 
 /// The parameters a deployment of this client would be given.
-pub(super) fn parameters(options: &Options, client: &Client) -> BTreeMap<String, String> {
+pub(super) fn build_parameters(options: &StackOptions, client: &StackClient) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::from([
         ("Client".to_owned(), client.id.clone()),
         ("ClientDir".to_owned(), options.client.display().to_string()),
@@ -169,7 +177,7 @@ pub(super) fn parameters(options: &Options, client: &Client) -> BTreeMap<String,
 }
 
 /// What stands around the functions, and where.
-pub(super) struct Surroundings {
+pub(super) struct StackEndpoints {
     pub(super) dynamo_url: String,
     pub(super) secrets_url: String,
     pub(super) ezw_url: String,
@@ -178,14 +186,14 @@ pub(super) struct Surroundings {
 }
 
 /// A function's environment: the template's, then what Lambda sets, then what leads to this machine's servers.
-pub(super) fn environment(
-    function: &template::Function,
-    surroundings: &Surroundings,
-    options: &Options,
+pub(super) fn build_environment(
+    function: &template::TemplateFunction,
+    surroundings: &StackEndpoints,
+    options: &StackOptions,
 ) -> BTreeMap<String, String> {
     let mut env = function.env.clone();
     for value in env.values_mut() {
-        if let Some(file) = value.strip_prefix(LAYER) {
+        if let Some(file) = value.strip_prefix(LAYER_MOUNT) {
             *value = options.client.join(file).display().to_string();
         }
     }

@@ -2,7 +2,7 @@
 
 mod client;
 mod options;
-mod stand_ins;
+mod stack_fakes;
 
 use std::{
     net::SocketAddr,
@@ -18,85 +18,87 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
+    abort::{AbortableListener, ConnectionAbort},
     build,
-    calendars::Calendars,
-    clock::Clock,
-    cord::{Cord, CordedListener},
-    crms::Crms,
-    dynamo::Dynamo,
+    calendars::FakeCalendars,
+    clock::LocalClock,
+    crms::FakeCrms,
+    dynamo::EmbeddedDynamo,
     fake_ezw::FakeEzw,
-    functions::{Functions, Invocations, LogLine, Setup},
-    gateway::Gateway,
-    leads::Leads,
-    peers::Peers,
+    fakes::FakeServices,
+    functions::{FunctionPool, FunctionSetup, InvocationCounts, LogLine},
+    gateway::HttpGateway,
+    leads::FakeLeadApis,
     ports,
-    schedule::Scheduled,
-    secrets::Secrets,
-    state::State,
-    streams::{FailedBatch, Failures, MappingState, Positions, Reader, Shared},
-    team::Team,
-    template::{self, Route, Template},
+    schedule::ScheduledFunction,
+    secrets::FakeSecretsManager,
+    state::StateFolder,
+    streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
+    team::FakeTeam,
+    template::{self, HttpRoute, SamTemplate},
 };
 
-pub use options::Options;
+pub use options::StackOptions;
 
-use client::{Client, Surroundings, environment, parameters, read_client};
-use stand_ins::StandIns;
+use client::{StackClient, StackEndpoints, build_environment, build_parameters, read_client};
+use stack_fakes::StackFakes;
 
 /// How often expired items are removed.
-const SWEEP: Duration = Duration::from_secs(10);
-/// The schedule that [`Stack::tick`] stands for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// The schedule that [`LocalStack::tick`] stands for.
 const EVERY_MINUTE: Duration = Duration::from_mins(1);
 
 /// A running stack.
 #[derive(Debug)]
-pub struct Stack {
-    options: Options,
-    client: Client,
-    template: Template,
+pub struct LocalStack {
+    options: StackOptions,
+    client: StackClient,
+    template: SamTemplate,
     gateway_addr: SocketAddr,
-    gateway: Arc<Gateway>,
-    functions: Arc<Functions>,
-    dynamo: Arc<Dynamo>,
-    secrets: Arc<Secrets>,
-    clock: Arc<Clock>,
+    gateway: Arc<HttpGateway>,
+    functions: Arc<FunctionPool>,
+    dynamo: Arc<EmbeddedDynamo>,
+    secrets: Arc<FakeSecretsManager>,
+    clock: Arc<LocalClock>,
     ezw: FakeEzw,
-    stand_ins: StandIns,
-    readers: Vec<Arc<Reader>>,
-    failures: Arc<Failures>,
-    scheduled: Vec<Scheduled>,
-    state: State,
+    fakes: StackFakes,
+    readers: Vec<Arc<StreamReader>>,
+    failures: Arc<FailureLog>,
+    scheduled: Vec<ScheduledFunction>,
+    state: StateFolder,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-impl Stack {
+impl LocalStack {
     /// Starts everything; returns when the gateway accepts requests. Runs on the caller's tokio runtime, until
     /// [`Self::shutdown`] or the end of that runtime.
-    pub async fn start(options: Options) -> anyhow::Result<Arc<Self>> {
+    pub async fn start(options: StackOptions) -> anyhow::Result<Arc<Self>> {
         let root = options.root.canonicalize().with_context(|| format!("there is no {}", options.root.display()))?;
         let client_folder = options.client.canonicalize();
         let client_folder =
             client_folder.with_context(|| format!("there is no client {}", options.client.display()))?;
         let client = read_client(&client_folder)?;
-        let options = Options { root, client: client_folder, ..options };
+        let options = StackOptions { root, client: client_folder, ..options };
         let template_path = options.template.clone().unwrap_or_else(|| options.root.join("template.yaml"));
-        let template = Template::read(&template_path, &parameters(&options, &client))?;
+        let template = SamTemplate::read(&template_path, &build_parameters(&options, &client))?;
 
-        let listener = ports::bind(options.gateway_port, "the gateway and the console", "--port")?;
+        let listener = ports::bind_port(options.gateway_port, "the gateway and the console", "--port")?;
         let gateway_addr = listener.local_addr()?;
-        let state = State::open(options.state.as_deref(), options.fresh)?;
-        let clock = Arc::new(Clock::open(&state.path("clock"))?);
+        let state = StateFolder::open(options.state.as_deref(), options.fresh)?;
+        let clock = Arc::new(LocalClock::open(&state.file_path("clock"))?);
         let secrets_path = options.secrets.clone().unwrap_or_else(|| options.client.join("secrets.json"));
-        let secrets = Arc::new(Secrets::read(&secrets_path, clock.clone())?);
-        let dynamo = Arc::new(Dynamo::open(state.kept("dynamo.db").as_deref(), clock.clone())?);
-        dynamo.create_tables(&only_read_streams(&template))?;
-        let ezw = start_ezw(&options, &state, &client, &secrets).await?;
-        let stand_ins = StandIns::open(&options, &state, &client, &secrets, &clock)?;
+        let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, clock.clone())?);
+        let dynamo = Arc::new(EmbeddedDynamo::open(state.persistent_path("dynamo.db").as_deref(), clock.clone())?);
+        dynamo.create_tables(&tables_with_read_streams(&template))?;
+        let ezw = start_fake_ezw(&options, &state, &client, &secrets).await?;
+        let fakes = StackFakes::open(&options, &state, &client, &secrets, &clock)?;
 
         let (mut tasks, any) = (Vec::new(), 0);
-        let dynamo_url = serve(dynamo.clone().router(), ports::bind(any, "DynamoDB", "")?, &mut tasks)?;
-        let secrets_url = serve(secrets.clone().router(), ports::bind(any, "Secrets Manager", "")?, &mut tasks)?;
-        let surroundings = Surroundings {
+        let dynamo_url =
+            serve_router(dynamo.clone().build_router(), ports::bind_port(any, "DynamoDB", "")?, &mut tasks)?;
+        let secrets_url =
+            serve_router(secrets.clone().build_router(), ports::bind_port(any, "Secrets Manager", "")?, &mut tasks)?;
+        let endpoints = StackEndpoints {
             dynamo_url,
             secrets_url,
             ezw_url: ezw.base_url(),
@@ -105,46 +107,47 @@ impl Stack {
         };
         let binaries = match &options.binaries {
             Some(folder) => folder.clone(),
-            None => build::binaries()?,
+            None => build::binaries_folder()?,
         };
-        let setup = Setup {
+        let setup = FunctionSetup {
             binaries: &binaries,
             directory: &options.root,
-            logs: &state.path("logs"),
+            logs: &state.file_path("logs"),
             max_instances: options.max_instances,
         };
-        let functions = Functions::prepare(&template.functions, &setup, |f| environment(f, &surroundings, &options))?;
+        let functions =
+            FunctionPool::prepare(&template.functions, &setup, |f| build_environment(f, &endpoints, &options))?;
         let functions = Arc::new(functions);
         if let Some(missing) = functions.missing_binaries().first() {
             bail!("{} doesn't exist: build it with `cargo build --workspace --bins`", missing.display());
         }
 
-        let failures = Arc::new(Failures::open(state.kept("failures.jsonl").as_deref())?);
-        let shared = Shared {
+        let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
+        let shared = ReaderContext {
             dynamo: dynamo.clone(),
             functions: functions.clone(),
-            positions: Arc::new(Positions::open(state.kept("streams.json").as_deref())?),
+            positions: Arc::new(StreamPositions::open(state.persistent_path("streams.json").as_deref())?),
             failures: failures.clone(),
             backoff: options.backoff,
         };
         let mut readers = Vec::new();
         for (function, mapping) in template.functions.iter().flat_map(|f| f.streams.iter().map(move |m| (f, m))) {
-            let reader = Reader::new(mapping.clone(), &function.name, shared.clone());
+            let reader = StreamReader::new(mapping.clone(), &function.name, shared.clone());
             readers.push(Arc::new(reader.with_context(|| mapping.id.clone())?));
         }
         let scheduled = template.functions.iter().flat_map(|function| {
             let name = function.name.clone();
-            let one = move |schedule: &template::Schedule| {
-                let template::Schedule { id, every, input } = schedule.clone();
-                Scheduled { function: name.clone(), id, every, input }
+            let one = move |schedule: &template::TemplateSchedule| {
+                let template::TemplateSchedule { id, interval: every, input } = schedule.clone();
+                ScheduledFunction { function: name.clone(), id, interval: every, input }
             };
             function.schedules.iter().map(one)
         });
         let scheduled: Vec<_> = scheduled.collect();
-        let gateway = Arc::new(Gateway::new(&template, functions.clone(), clock.clone()));
+        let gateway = Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone()));
         if gateway.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
-            for (line, path) in client.line_events(|name| secrets.current(name)) {
-                ezw.direct_webhook(&line, &format!("http://{gateway_addr}{path}"))?;
+            for (line, path) in client.line_webhook_paths(|name| secrets.current_value(name)) {
+                ezw.ensure_webhook(&line, &format!("http://{gateway_addr}{path}"))?;
             }
         }
 
@@ -159,33 +162,34 @@ impl Stack {
             secrets,
             clock,
             ezw,
-            stand_ins,
+            fakes,
             readers,
             failures,
             scheduled,
             state,
             tasks: Mutex::new(tasks),
         });
-        stack.set_to_work(listener)?;
+        stack.start_tasks(listener)?;
         Ok(stack)
     }
 
     /// Starts the tasks that need the finished stack.
-    fn set_to_work(self: &Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
-        let mut tasks = crate::lock(&self.tasks);
+    fn start_tasks(self: &Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
+        let mut tasks = crate::lock_mutex(&self.tasks);
         for reader in &self.readers {
-            tasks.push(tokio::spawn(reader.clone().run()).abort_handle());
+            tasks.push(tokio::spawn(reader.clone().run_forever()).abort_handle());
         }
-        if self.options.schedule {
+        if self.options.run_schedules {
             for scheduled in &self.scheduled {
-                let work = scheduled.clone().run(self.functions.clone(), self.clock.clone());
+                let work = scheduled.clone().run_forever(self.functions.clone(), self.clock.clone());
                 tasks.push(tokio::spawn(work).abort_handle());
             }
         }
         let dynamo = self.dynamo.clone();
-        tasks.push(tokio::spawn(sweep(dynamo)).abort_handle());
-        let own = crate::console::router(self.clone()).merge(self.stand_ins.calendars.clone().router());
-        serve(self.stand_ins.before(self.gateway.clone().router(own)), listener, &mut tasks)?;
+        tasks.push(tokio::spawn(sweep_expired(dynamo)).abort_handle());
+        let stack_routes =
+            crate::console::build_router(self.clone()).merge(self.fakes.calendars.clone().build_router());
+        serve_router(self.fakes.layer_before(self.gateway.clone().build_router(stack_routes)), listener, &mut tasks)?;
         Ok(())
     }
 
@@ -195,7 +199,7 @@ impl Stack {
     }
 
     /// Method and path of every route, with the name of its function.
-    pub fn routes(&self) -> &[(Route, String)] {
+    pub fn routes(&self) -> &[(HttpRoute, String)] {
         self.gateway.routes()
     }
 
@@ -205,52 +209,52 @@ impl Stack {
     }
 
     /// The stand-ins for other people's APIs, as far as they are alike: their troubles, and what they were asked.
-    pub fn peers(&self) -> &Peers {
-        &self.stand_ins.peers
+    pub fn fakes(&self) -> &FakeServices {
+        &self.fakes.services
     }
 
     /// The stand-ins for calendars.
-    pub fn calendars(&self) -> &Arc<Calendars> {
-        &self.stand_ins.calendars
+    pub fn calendars(&self) -> &Arc<FakeCalendars> {
+        &self.fakes.calendars
     }
 
     /// The stand-ins for senders of leads.
-    pub fn leads(&self) -> &Leads {
-        &self.stand_ins.leads
+    pub fn leads(&self) -> &FakeLeadApis {
+        &self.fakes.leads
     }
 
     /// The stand-ins for CRMs.
-    pub fn crms(&self) -> &Crms {
-        &self.stand_ins.crms
+    pub fn crms(&self) -> &FakeCrms {
+        &self.fakes.crms
     }
 
     /// The stand-ins for the places where the team is called.
-    pub fn team(&self) -> &Team {
-        &self.stand_ins.team
+    pub fn team(&self) -> &FakeTeam {
+        &self.fakes.team
     }
 
     /// The database: engine, counters, faults.
-    pub fn dynamo(&self) -> &Arc<Dynamo> {
+    pub fn dynamo(&self) -> &Arc<EmbeddedDynamo> {
         &self.dynamo
     }
 
     /// The secrets.
-    pub fn secrets(&self) -> &Arc<Secrets> {
+    pub fn secrets(&self) -> &Arc<FakeSecretsManager> {
         &self.secrets
     }
 
     /// The clock of functions and database.
-    pub fn clock(&self) -> &Arc<Clock> {
+    pub fn clock(&self) -> &Arc<LocalClock> {
         &self.clock
     }
 
     /// The functions, for invoking them directly.
-    pub fn functions(&self) -> &Arc<Functions> {
+    pub fn functions(&self) -> &Arc<FunctionPool> {
         &self.functions
     }
 
     /// The template as it was read.
-    pub fn template(&self) -> &Template {
+    pub fn template(&self) -> &SamTemplate {
         &self.template
     }
 
@@ -271,27 +275,27 @@ impl Stack {
 
     /// Folder with a log file per function.
     pub fn logs_folder(&self) -> PathBuf {
-        self.state.path("logs")
+        self.state.file_path("logs")
     }
 
     /// How often a function was invoked.
-    pub fn invocations(&self, function: &str) -> Invocations {
-        self.functions.invocations(function)
+    pub fn invocation_counts(&self, function: &str) -> InvocationCounts {
+        self.functions.invocation_counts(function)
     }
 
     /// The last lines a function wrote, oldest first. A line appears a moment after it was written.
-    pub fn logs(&self, function: &str) -> Vec<LogLine> {
-        self.functions.logs(function)
+    pub fn log_lines(&self, function: &str) -> Vec<LogLine> {
+        self.functions.log_lines(function)
     }
 
     /// Batches that were given up, oldest first.
     pub fn failures(&self) -> Vec<FailedBatch> {
-        self.failures.list()
+        self.failures.list_batches()
     }
 
     /// How far each stream has been read.
-    pub fn streams(&self) -> anyhow::Result<Vec<MappingState>> {
-        self.readers.iter().map(|reader| reader.state()).collect()
+    pub fn stream_states(&self) -> anyhow::Result<Vec<MappingState>> {
+        self.readers.iter().map(|reader| reader.read_state()).collect()
     }
 
     /// Invokes a function with any payload and waits for its response.
@@ -300,30 +304,35 @@ impl Stack {
     }
 
     /// The same with bytes.
-    pub async fn invoke_raw(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
+    pub async fn invoke_bytes(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
         Ok(self.functions.invoke(function, payload).await?)
     }
 
     /// Does once what happens every minute to messages, and waits for the end. Returns the function's response.
-    pub async fn tick(&self) -> anyhow::Result<Value> {
-        self.invoke_scheduled("of every minute", |scheduled| every_minute(scheduled) && !of_conversations(scheduled))
-            .await
+    pub async fn tick_messages(&self) -> anyhow::Result<Value> {
+        self.invoke_scheduled("of every minute", |scheduled| {
+            is_every_minute(scheduled) && !is_for_conversations(scheduled)
+        })
+        .await
     }
 
     /// Does once what happens every minute to conversations, and waits for the end. Returns the function's response.
     pub async fn tick_conversations(&self) -> anyhow::Result<Value> {
-        self.invoke_scheduled("of conversations", |scheduled| every_minute(scheduled) && of_conversations(scheduled))
-            .await
+        self.invoke_scheduled("of conversations", |scheduled| {
+            is_every_minute(scheduled) && is_for_conversations(scheduled)
+        })
+        .await
     }
 
     /// Looks once at every feed of the client's calendars, as happens every few minutes, and waits for the end. Returns
     /// the function's response.
     pub async fn poll_feeds(&self) -> anyhow::Result<Value> {
-        let polls = |scheduled: &Scheduled| scheduled.input.as_ref().is_some_and(|input| input["poll"] == "feeds");
+        let polls =
+            |scheduled: &ScheduledFunction| scheduled.input.as_ref().is_some_and(|input| input["poll"] == "feeds");
         self.invoke_scheduled("that polls feeds", polls).await
     }
 
-    async fn invoke_scheduled(&self, what: &str, wanted: impl Fn(&Scheduled) -> bool) -> anyhow::Result<Value> {
+    async fn invoke_scheduled(&self, what: &str, wanted: impl Fn(&ScheduledFunction) -> bool) -> anyhow::Result<Value> {
         let scheduled = self.scheduled.iter().find(|scheduled| wanted(scheduled));
         let scheduled = scheduled.with_context(|| format!("the template has no schedule {what}"))?;
         let response = scheduled.invoke(&self.functions, &self.clock).await;
@@ -340,10 +349,10 @@ impl Stack {
         let deadline = Instant::now() + limit;
         self.dynamo.wake_readers();
         loop {
-            let begun = self.begun();
-            let pending = self.pending()?;
+            let begun = self.count_started();
+            let pending = self.list_pending()?;
             // nothing pending, and nothing began while we looked
-            if pending.is_empty() && begun == self.begun() && self.functions.running() == 0 {
+            if pending.is_empty() && begun == self.count_started() && self.functions.running_invocations() == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -353,19 +362,19 @@ impl Stack {
         }
     }
 
-    fn begun(&self) -> u64 {
-        self.functions.names().iter().map(|name| self.functions.invocations(name).started).sum()
+    fn count_started(&self) -> u64 {
+        self.functions.list_names().iter().map(|name| self.functions.invocation_counts(name).started).sum()
     }
 
-    fn pending(&self) -> anyhow::Result<Vec<String>> {
+    fn list_pending(&self) -> anyhow::Result<Vec<String>> {
         let mut pending = Vec::new();
-        for name in self.functions.names() {
-            let running = self.functions.invocations(&name).running;
+        for name in self.functions.list_names() {
+            let running = self.functions.invocation_counts(&name).running;
             if running > 0 {
                 pending.push(format!("{name} has {running} invocation(s) running"));
             }
         }
-        for state in self.streams()?.into_iter().filter(|state| !state.caught_up()) {
+        for state in self.stream_states()?.into_iter().filter(|state| !state.is_caught_up()) {
             let MappingState { id, position, end, attempts, .. } = state;
             pending.push(format!("{id} is at {position:?} of {end:?} after {attempts} failed attempt(s)"));
         }
@@ -373,23 +382,23 @@ impl Stack {
     }
 
     /// SIGKILL to every instance of a function, now. Returns how many there were, when they are gone.
-    pub async fn kill(&self, function: &str) -> usize {
-        self.functions.kill(function).await
+    pub async fn kill_function(&self, function: &str) -> usize {
+        self.functions.kill_instances(function).await
     }
 
     /// Ends everything: no process of a function is left when this returns. Batches in hand are delivered again by the
     /// next stack on the same state.
     pub async fn shutdown(&self) {
-        for task in crate::lock(&self.tasks).drain(..) {
+        for task in crate::lock_mutex(&self.tasks).drain(..) {
             task.abort();
         }
-        self.functions.stop().await;
+        self.functions.stop_all().await;
         self.state.release();
     }
 }
 
-async fn sweep(dynamo: Arc<Dynamo>) {
-    let mut ticks = tokio::time::interval(SWEEP);
+async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -404,11 +413,11 @@ async fn sweep(dynamo: Arc<Dynamo>) {
 }
 
 /// Serves a router in a task of its own; returns its URL.
-fn serve(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
+fn serve_router(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
     let addr = listener.local_addr()?;
-    let service = router.into_make_service_with_connect_info::<Cord>();
+    let service = router.into_make_service_with_connect_info::<ConnectionAbort>();
     let task = tokio::spawn(async move {
-        if let Err(e) = axum::serve(CordedListener(listener), service).await {
+        if let Err(e) = axum::serve(AbortableListener(listener), service).await {
             tracing::error!("the server at {addr} stopped: {e}");
         }
     });
@@ -417,13 +426,18 @@ fn serve(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) ->
 }
 
 /// Starts the fake with the client's lines: each line's token, as the secrets have it, stands for its line id.
-async fn start_ezw(options: &Options, state: &State, client: &Client, secrets: &Secrets) -> anyhow::Result<FakeEzw> {
-    let ezw = FakeEzw::start(options.ezw_port, state.kept_folder()).await?;
+async fn start_fake_ezw(
+    options: &StackOptions,
+    state: &StateFolder,
+    client: &StackClient,
+    secrets: &FakeSecretsManager,
+) -> anyhow::Result<FakeEzw> {
+    let ezw = FakeEzw::start(options.ezw_port, state.persistent_folder()).await?;
     if options.fresh {
-        ezw.fresh()?;
+        ezw.reset_state()?;
     }
     let tokens = client.lines.iter().filter_map(|(name, line)| {
-        let token = secrets.current(&format!("tellonce/{}/lines/{name}", client.id))?;
+        let token = secrets.current_value(&format!("tellonce/{}/lines/{name}", client.id))?;
         Some((token, line.line_id.clone()))
     });
     ezw.set_tokens(tokens.collect());
@@ -435,8 +449,8 @@ mod tests;
 
 /// The tables of a template, without the streams that no function of it reads: the engine counts a stream's records anew
 /// with every write, so that thousands of writes to one that nobody reads slow all others down.
-fn only_read_streams(template: &Template) -> Vec<template::Table> {
-    let read = |table: &template::Table| {
+fn tables_with_read_streams(template: &SamTemplate) -> Vec<template::TemplateTable> {
+    let read = |table: &template::TemplateTable| {
         let mut mappings = template.functions.iter().flat_map(|function| &function.streams);
         mappings.any(|mapping| mapping.table == table.name)
     };
@@ -453,10 +467,10 @@ fn only_read_streams(template: &Template) -> Vec<template::Table> {
         .collect()
 }
 
-fn every_minute(scheduled: &Scheduled) -> bool {
-    scheduled.every == EVERY_MINUTE
+fn is_every_minute(scheduled: &ScheduledFunction) -> bool {
+    scheduled.interval == EVERY_MINUTE
 }
 
-fn of_conversations(scheduled: &Scheduled) -> bool {
+fn is_for_conversations(scheduled: &ScheduledFunction) -> bool {
     scheduled.function == "conversation-sync"
 }

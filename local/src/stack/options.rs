@@ -2,20 +2,20 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::streams::Backoff;
+use crate::streams::RetryBackoff;
 
 /// What a stack is started with.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct StackOptions {
     /// The workspace: `template.yaml` is here, relative paths of a client are from here.
     pub root: PathBuf,
-    /// The template; default `{root}/template.yaml`.
+    /// The template; default `{workspace_root}/template.yaml`.
     pub template: Option<PathBuf>,
-    /// Folder of the client; default `{root}/clients/demo`.
+    /// Folder of the client; default `{workspace_root}/clients/demo`.
     pub client: PathBuf,
     /// Secrets file; default `{client}/secrets.json`.
     pub secrets: Option<PathBuf>,
-    /// Where state is kept over restarts; `None`: in memory and a temporary directory, gone with the stack.
+    /// Where state is kept over restarts; `OnlyMissing`: in memory and a temporary directory, gone with the stack.
     pub state: Option<PathBuf>,
     /// Throw away the state of an earlier stack first.
     pub fresh: bool,
@@ -23,21 +23,21 @@ pub struct Options {
     pub gateway_port: u16,
     /// Port of the fake EZWhatsApp; 0: any.
     pub ezw_port: u16,
-    /// Whether schedules run. Without them, [`Stack::tick`](crate::Stack::tick) invokes what they would.
-    pub schedule: bool,
+    /// Whether schedules run. Without them, [`LocalStack::tick`](crate::Stack::tick) invokes what they would.
+    pub run_schedules: bool,
     /// Where the function binaries are; default: beside the running program.
     pub binaries: Option<PathBuf>,
     /// Processes per function.
     pub max_instances: usize,
     /// Pauses between retries of a stream batch.
-    pub backoff: Backoff,
+    pub backoff: RetryBackoff,
     /// Added to, and winning over, the functions' environment.
     pub env: BTreeMap<String, String>,
     /// Template parameters, winning over the defaults and over what the stack sets itself.
     pub parameters: BTreeMap<String, String>,
 }
 
-impl Options {
+impl StackOptions {
     /// What a test wants: nothing kept, any free ports, no schedule, the demo client.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
@@ -50,10 +50,10 @@ impl Options {
             fresh: false,
             gateway_port: 0,
             ezw_port: 0,
-            schedule: false,
+            run_schedules: false,
             binaries: None,
             max_instances: 4,
-            backoff: Backoff::default(),
+            backoff: RetryBackoff::default(),
             env: BTreeMap::new(),
             parameters: BTreeMap::new(),
         }

@@ -39,37 +39,37 @@ Resources:
 "#;
 
 /// A workspace with a client and the function.
-fn workspace() -> tempfile::TempDir {
+fn temp_workspace() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let client = dir.path().join("clients/demo");
     std::fs::create_dir_all(&client).unwrap();
     std::fs::write(dir.path().join("template.yaml"), TEMPLATE).unwrap();
     std::fs::write(client.join("client.toml"), "client = \"demo\"\n[lines.main]\nline_id = \"line_1\"\n").unwrap();
     std::fs::write(client.join("secrets.json"), r#"{"tellonce/demo/lines/main": "token"}"#).unwrap();
-    child::put_into(dir.path(), child::NAME);
+    child::install_binary(dir.path(), child::FUNCTION_NAME);
     dir
 }
 
-fn options(dir: &tempfile::TempDir) -> Options {
-    Options { binaries: Some(dir.path().to_owned()), ..Options::new(dir.path()) }
+fn test_options(dir: &tempfile::TempDir) -> StackOptions {
+    StackOptions { binaries: Some(dir.path().to_owned()), ..StackOptions::new(dir.path()) }
 }
 
-fn put(stack: &Stack, id: &str, what: &str) {
+fn put_item(stack: &LocalStack, id: &str, what: &str) {
     let item = json!({"id": {"S": id}, "do": {"S": what}});
-    stack.dynamo().call("PutItem", &json!({"TableName": "Inbox", "Item": item})).unwrap();
+    stack.dynamo().call_operation("PutItem", &json!({"TableName": "Inbox", "Item": item})).unwrap();
 }
 
-async fn post(stack: &Stack, path: &str, body: &'static str) -> (u16, Value) {
+async fn post_json(stack: &LocalStack, path: &str, body: &'static str) -> (u16, Value) {
     let request = stack.ezw().http().post(format!("{}{path}", stack.gateway_url())).body(body);
-    let answer = request.header("content-type", "application/json").send().await.unwrap();
-    (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+    let response = request.header("content-type", "application/json").send().await.unwrap();
+    (response.status().as_u16(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
 }
 
 #[tokio::test]
 async fn a_request_reaches_the_function_with_this_machine_around_it() {
-    let dir = workspace();
-    let stack = Stack::start(options(&dir)).await.unwrap();
-    let (status, answer) = post(&stack, "/doors/front", "{\"do\": \"echo\"}").await;
+    let dir = temp_workspace();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
+    let (status, answer) = post_json(&stack, "/doors/front", "{\"do\": \"echo\"}").await;
     assert_eq!(status, 200);
     assert_eq!(answer["event"]["pathParameters"]["door"], "front");
     let env = &answer["env"];
@@ -86,25 +86,25 @@ async fn a_request_reaches_the_function_with_this_machine_around_it() {
     assert_eq!((&env["TABLE"], &env["AWS_LAMBDA_FUNCTION_NAME"]), (&json!("Inbox"), &json!("child")));
     assert_eq!(env["TELLONCE_CLOCK"], stack.clock().path().to_str().unwrap());
     assert!(env["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap().starts_with("http://127.0.0.1:"));
-    assert_eq!(post(&stack, "/doors", "{}").await, (404, json!({"message": "Not Found"})));
-    assert_eq!(stack.ezw().lines(), ["line_1"]);
+    assert_eq!(post_json(&stack, "/doors", "{}").await, (404, json!({"message": "Not Found"})));
+    assert_eq!(stack.ezw().line_ids(), ["line_1"]);
     stack.shutdown().await;
 }
 
 #[tokio::test]
-async fn whoever_asks_for_a_lead_proves_himself_by_the_form_s_secret() {
-    let dir = workspace();
+async fn a_request_for_a_lead_needs_the_secret_of_the_form() {
+    let dir = temp_workspace();
     let client = dir.path().join("clients/demo");
     let forms = "client = \"demo\"\n[forms.ads]\nkind = \"meta\"\n[forms.crm]\nkind = \"hubspot\"\n[forms.site]\nkind = \"web\"\n";
     std::fs::write(client.join("client.toml"), forms).unwrap();
     let secrets =
         r#"{"tellonce/demo/forms/ads": "page", "tellonce/demo/forms/crm": "app", "tellonce/demo/forms/site": "x"}"#;
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
-    let stack = Stack::start(options(&dir)).await.unwrap();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let status = async |path: &str, token: &str| {
         let request = stack.ezw().http().get(format!("{}{path}", stack.gateway_url())).bearer_auth(token);
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        answer["error"]["code"].as_u64().map_or_else(|| answer["category"].to_string(), |code| code.to_string())
+        let response: Value = request.send().await.unwrap().json().await.unwrap();
+        response["error"]["code"].as_u64().map_or_else(|| response["category"].to_string(), |code| code.to_string())
     };
     for (token, lead, contact) in [
         ("page", "100", "\"INVALID_AUTHENTICATION\""),
@@ -118,38 +118,38 @@ async fn whoever_asks_for_a_lead_proves_himself_by_the_form_s_secret() {
 }
 
 #[tokio::test]
-async fn the_stand_ins_for_crms_and_the_team_answer_before_the_gateway() {
-    let dir = workspace();
+async fn the_fakes_for_crms_and_the_team_respond_before_the_gateway() {
+    let dir = temp_workspace();
     let client = dir.path().join("clients/demo");
     let config = "client = \"demo\"\n[crms.hub]\nkind = \"hubspot\"\n[targets.team]\nkind = \"slack\"\n";
     std::fs::write(client.join("client.toml"), config).unwrap();
     let secrets = r#"{"tellonce/demo/crms/hub": "hub-token", "tellonce/demo/targets/team": "https://hooks.slack.com/services/a/b"}"#;
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
-    let stack = Stack::start(options(&dir)).await.unwrap();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let contacts = format!("{}/crm/v3/objects/contacts", stack.gateway_url());
     let made = stack.ezw().http().post(&contacts).bearer_auth("hub-token").body(r#"{"properties": {"phone": "1"}}"#);
     assert_eq!(made.send().await.unwrap().status(), 201);
-    assert_eq!((stack.crms().names().len(), stack.crms().people("hub").len()), (1, 1));
-    assert_eq!(post(&stack, "/services/a/b", "{\"text\": \"Noa waits\"}").await.0, 200);
-    assert_eq!(stack.team().notices()[0].target, "team");
-    stack.peers().fail_next(crate::peers::Peer::Slack, crate::peers::Trouble::DroppedAfter, 1);
+    assert_eq!((stack.crms().names_and_services().len(), stack.crms().people("hub").len()), (1, 1));
+    assert_eq!(post_json(&stack, "/services/a/b", "{\"text\": \"Noa waits\"}").await.0, 200);
+    assert_eq!(stack.team().alerts()[0].target, "team");
+    stack.fakes().fail_next(crate::fakes::FakeService::Slack, crate::fakes::FakeFault::DroppedAfter, 1);
     let cut = stack.ezw().http().post(format!("{}/services/a/b", stack.gateway_url())).body("{\"text\": \"x\"}");
     assert!(cut.send().await.is_err());
-    assert_eq!(stack.team().notices().len(), 2);
+    assert_eq!(stack.team().alerts().len(), 2);
     assert!(stack.ezw().webhooks().is_empty(), "no line takes events");
     stack.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_line_that_takes_events_has_its_webhook_and_what_is_written_reaches_the_function() {
-    let dir = workspace();
+async fn a_line_with_events_has_a_webhook_and_its_messages_reach_the_function() {
+    let dir = temp_workspace();
     let client = dir.path().join("clients/demo");
     let config =
         "client = \"demo\"\n[lines.main]\nline_id = \"line_1\"\nevents = true\n[lines.quiet]\nline_id = \"line_2\"\n";
     std::fs::write(client.join("client.toml"), config).unwrap();
     let secrets = r#"{"tellonce/demo/lines/main": "token", "tellonce/demo/webhooks/main/line": "hush"}"#;
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
-    let stack = Stack::start(options(&dir)).await.unwrap();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let webhooks = stack.ezw().webhooks();
     assert_eq!(webhooks.len(), 1);
     assert_eq!(
@@ -158,37 +158,37 @@ async fn a_line_that_takes_events_has_its_webhook_and_what_is_written_reaches_th
     );
     stack.ezw().write_from_phone("+972501234567", "Hi", "line_1").unwrap();
     let arrived = stack.ezw().wait_for(Duration::from_secs(5), |ezw| ezw.webhook_attempts().len() == 2).await;
-    assert!(arrived && stack.invocations(child::NAME).started >= 2);
+    assert!(arrived && stack.invocation_counts(child::FUNCTION_NAME).started >= 2);
     stack.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_tick_invokes_what_is_scheduled_and_returns_its_response() {
-    let dir = workspace();
-    let stack = Stack::start(options(&dir)).await.unwrap();
-    assert_eq!(stack.tick().await.unwrap()["event"]["source"], "aws.events");
-    assert_eq!(stack.invocations(child::NAME).succeeded, 1);
+    let dir = temp_workspace();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
+    assert_eq!(stack.tick_messages().await.unwrap()["event"]["source"], "aws.events");
+    assert_eq!(stack.invocation_counts(child::FUNCTION_NAME).succeeded, 1);
     stack.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_poll_of_the_feeds_is_the_schedule_with_that_input() {
-    let dir = workspace();
-    let stack = Stack::start(options(&dir)).await.unwrap();
+    let dir = temp_workspace();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     assert_eq!(stack.poll_feeds().await.unwrap()["event"], json!({"poll": "feeds", "do": "echo"}));
-    assert_eq!(stack.invocations(child::NAME).succeeded, 1);
+    assert_eq!(stack.invocation_counts(child::FUNCTION_NAME).succeeded, 1);
     stack.shutdown().await;
 }
 
 #[tokio::test]
-async fn drained_means_read_to_the_end_and_given_up_where_need_be() {
-    let dir = workspace();
-    let stack = Stack::start(options(&dir)).await.unwrap();
+async fn drain_returns_when_every_record_was_read_or_given_up() {
+    let dir = temp_workspace();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     for (id, what) in [("a", "x"), ("b", "x"), ("c", "poison"), ("d", "x")] {
-        put(&stack, id, what);
+        put_item(&stack, id, what);
     }
     stack.drain().await.unwrap();
-    assert!(stack.streams().unwrap().iter().all(MappingState::caught_up));
+    assert!(stack.stream_states().unwrap().iter().all(MappingState::is_caught_up));
     // without bisecting, the batch of two goes together
     let failures = stack.failures();
     assert_eq!(failures.len(), 1);
@@ -197,14 +197,14 @@ async fn drained_means_read_to_the_end_and_given_up_where_need_be() {
 }
 
 #[tokio::test]
-async fn what_does_not_drain_is_named() {
-    let dir = workspace();
-    let stack = Stack::start(options(&dir)).await.unwrap();
+async fn pending_work_is_named_when_drain_fails() {
+    let dir = temp_workspace();
+    let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let hanging = tokio::spawn({
         let stack = stack.clone();
-        async move { stack.invoke(child::NAME, &json!({"do": "hang"})).await }
+        async move { stack.invoke(child::FUNCTION_NAME, &json!({"do": "hang"})).await }
     });
-    while stack.invocations(child::NAME).running == 0 {
+    while stack.invocation_counts(child::FUNCTION_NAME).running == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let error = stack.drain_within(Duration::from_millis(50)).await.unwrap_err().to_string();
@@ -215,43 +215,43 @@ async fn what_does_not_drain_is_named() {
 
 #[tokio::test]
 async fn state_survives_a_restart_and_fresh_forgets_it() {
-    let dir = workspace();
-    let kept = Options { state: Some(dir.path().join("state")), ..options(&dir) };
-    let stack = Stack::start(kept.clone()).await.unwrap();
-    put(&stack, "a", "x");
+    let dir = temp_workspace();
+    let kept = StackOptions { state: Some(dir.path().join("state")), ..test_options(&dir) };
+    let stack = LocalStack::start(kept.clone()).await.unwrap();
+    put_item(&stack, "a", "x");
     stack.drain().await.unwrap();
     stack.clock().advance(Duration::from_mins(1)).unwrap();
     // written after the last batch: the next stack has to find it by itself
     stack.shutdown().await;
-    put(&stack, "b", "x");
+    put_item(&stack, "b", "x");
 
-    let stack = Stack::start(kept.clone()).await.unwrap();
+    let stack = LocalStack::start(kept.clone()).await.unwrap();
     stack.drain().await.unwrap();
-    assert_eq!(stack.invocations(child::NAME).started, 1);
-    assert_eq!(stack.dynamo().call("Scan", &json!({"TableName": "Inbox"})).unwrap()["Count"], 2);
-    assert_eq!(stack.clock().offset(), 60_000);
+    assert_eq!(stack.invocation_counts(child::FUNCTION_NAME).started, 1);
+    assert_eq!(stack.dynamo().call_operation("Scan", &json!({"TableName": "Inbox"})).unwrap()["Count"], 2);
+    assert_eq!(stack.clock().offset_ms(), 60_000);
     stack.shutdown().await;
 
-    let stack = Stack::start(Options { fresh: true, ..kept }).await.unwrap();
-    assert_eq!(stack.dynamo().call("Scan", &json!({"TableName": "Inbox"})).unwrap()["Count"], 0);
-    assert_eq!(stack.clock().offset(), 0);
+    let stack = LocalStack::start(StackOptions { fresh: true, ..kept }).await.unwrap();
+    assert_eq!(stack.dynamo().call_operation("Scan", &json!({"TableName": "Inbox"})).unwrap()["Count"], 0);
+    assert_eq!(stack.clock().offset_ms(), 0);
     stack.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_missing_binary_is_named_with_the_way_to_build_it() {
-    let dir = workspace();
-    std::fs::remove_file(dir.path().join(child::NAME)).unwrap();
-    let error = Stack::start(options(&dir)).await.unwrap_err().to_string();
+    let dir = temp_workspace();
+    std::fs::remove_file(dir.path().join(child::FUNCTION_NAME)).unwrap();
+    let error = LocalStack::start(test_options(&dir)).await.unwrap_err().to_string();
     assert!(error.contains("child") && error.contains("cargo build"), "{error}");
 }
 
 #[tokio::test]
 async fn extra_environment_wins() {
-    let dir = workspace();
+    let dir = temp_workspace();
     let env = BTreeMap::from([("OWN".to_owned(), "2".to_owned())]);
-    let stack = Stack::start(Options { env, ..options(&dir) }).await.unwrap();
-    let answer = stack.invoke(child::NAME, &json!({"do": "echo"})).await.unwrap();
-    assert_eq!(answer["env"]["OWN"], "2");
+    let stack = LocalStack::start(StackOptions { env, ..test_options(&dir) }).await.unwrap();
+    let response = stack.invoke(child::FUNCTION_NAME, &json!({"do": "echo"})).await.unwrap();
+    assert_eq!(response["env"]["OWN"], "2");
     stack.shutdown().await;
 }

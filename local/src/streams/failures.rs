@@ -17,7 +17,7 @@ use serde_json::Value;
 /// A batch that was given up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailedBatch {
-    /// Name of the queue in the template; `None`: the mapping has none, in the cloud the records would be gone.
+    /// Name of the queue in the template; `OnlyMissing`: the mapping has none, in the cloud the records would be gone.
     pub queue: Option<String>,
     /// The mapping that gave up.
     pub mapping: String,
@@ -41,12 +41,12 @@ pub struct FailedBatch {
 
 /// All batches that were given up.
 #[derive(Debug)]
-pub struct Failures {
+pub struct FailureLog {
     file: Option<PathBuf>,
     list: Mutex<Vec<FailedBatch>>,
 }
 
-impl Failures {
+impl FailureLog {
     pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         let mut list = Vec::new();
         if let Some(path) = file.filter(|path| path.exists()) {
@@ -58,12 +58,12 @@ impl Failures {
     }
 
     /// All of them, oldest first.
-    pub fn list(&self) -> Vec<FailedBatch> {
-        crate::lock(&self.list).clone()
+    pub fn list_batches(&self) -> Vec<FailedBatch> {
+        crate::lock_mutex(&self.list).clone()
     }
 
-    pub(super) fn add(&self, failed: FailedBatch) -> anyhow::Result<()> {
-        let mut list = crate::lock(&self.list);
+    pub(super) fn add_batch(&self, failed: FailedBatch) -> anyhow::Result<()> {
+        let mut list = crate::lock_mutex(&self.list);
         if let Some(path) = &self.file {
             let mut line = serde_json::to_string(&failed)?;
             line.push('\n');

@@ -13,27 +13,27 @@ use serde_json::Value;
 
 /// One filter pattern.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pattern(Node);
+pub struct FilterPattern(PatternNode);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Node {
-    All(Vec<(String, Node)>),
-    Any(Vec<Matcher>),
+enum PatternNode {
+    AllFields(Vec<(String, PatternNode)>),
+    AnyMatcher(Vec<PatternMatcher>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Matcher {
+enum PatternMatcher {
     Equals(Value),
     Exists(bool),
     Prefix(String),
     AnythingBut(Vec<Value>),
 }
 
-impl Pattern {
+impl FilterPattern {
     /// Reads a pattern; refuses what the local stack would interpret differently from Lambda.
     pub fn parse(pattern: &Value) -> anyhow::Result<Self> {
         let node = parse_node(pattern, "")?;
-        ensure!(matches!(node, Node::All(_)), "a filter pattern should be an object");
+        ensure!(matches!(node, PatternNode::AllFields(_)), "a filter pattern should be an object");
         Ok(Self(node))
     }
 
@@ -43,7 +43,7 @@ impl Pattern {
     }
 }
 
-fn parse_node(pattern: &Value, path: &str) -> anyhow::Result<Node> {
+fn parse_node(pattern: &Value, path: &str) -> anyhow::Result<PatternNode> {
     match pattern {
         Value::Object(fields) => {
             let mut all = Vec::new();
@@ -51,7 +51,7 @@ fn parse_node(pattern: &Value, path: &str) -> anyhow::Result<Node> {
                 ensure!(!name.starts_with('$'), "the local stack can't match {name} in a filter pattern");
                 all.push((name.clone(), parse_node(inner, &format!("{path}/{name}"))?));
             }
-            Ok(Node::All(all))
+            Ok(PatternNode::AllFields(all))
         }
         Value::Array(matchers) => {
             let any = matchers.iter().map(parse_matcher).collect::<anyhow::Result<Vec<_>>>()?;
@@ -59,44 +59,44 @@ fn parse_node(pattern: &Value, path: &str) -> anyhow::Result<Node> {
                 .iter()
                 .any(|image| path.strip_prefix(image).is_some_and(|rest| !rest.contains('/')));
             ensure!(
-                !(above_leaf && any.iter().any(|m| matches!(m, Matcher::Exists(_)))),
+                !(above_leaf && any.iter().any(|m| matches!(m, PatternMatcher::Exists(_)))),
                 "`exists` at {path} would never see the attribute, only its type inside it (say, {path}/S)"
             );
-            Ok(Node::Any(any))
+            Ok(PatternNode::AnyMatcher(any))
         }
         other => bail!("a filter pattern has {other} at {path}; values stand in lists"),
     }
 }
 
-fn parse_matcher(matcher: &Value) -> anyhow::Result<Matcher> {
+fn parse_matcher(matcher: &Value) -> anyhow::Result<PatternMatcher> {
     let Value::Object(fields) = matcher else {
         ensure!(!matcher.is_array(), "a list within a list in a filter pattern");
-        return Ok(Matcher::Equals(matcher.clone()));
+        return Ok(PatternMatcher::Equals(matcher.clone()));
     };
     let mut fields = fields.iter();
     match (fields.next(), fields.next()) {
-        (Some((name, Value::Bool(wanted))), None) if name == "exists" => Ok(Matcher::Exists(*wanted)),
-        (Some((name, Value::String(prefix))), None) if name == "prefix" => Ok(Matcher::Prefix(prefix.clone())),
+        (Some((name, Value::Bool(wanted))), None) if name == "exists" => Ok(PatternMatcher::Exists(*wanted)),
+        (Some((name, Value::String(prefix))), None) if name == "prefix" => Ok(PatternMatcher::Prefix(prefix.clone())),
         (Some((name, Value::Array(values))), None) if name == "anything-but" => {
-            Ok(Matcher::AnythingBut(values.clone()))
+            Ok(PatternMatcher::AnythingBut(values.clone()))
         }
         (Some((name, value)), None) if name == "anything-but" && !value.is_object() => {
-            Ok(Matcher::AnythingBut(vec![value.clone()]))
+            Ok(PatternMatcher::AnythingBut(vec![value.clone()]))
         }
         _ => bail!("the local stack can't match {matcher} in a filter pattern"),
     }
 }
 
-fn node_matches(node: &Node, value: Option<&Value>) -> bool {
+fn node_matches(node: &PatternNode, value: Option<&Value>) -> bool {
     match node {
-        Node::All(fields) => {
+        PatternNode::AllFields(fields) => {
             fields.iter().all(|(name, inner)| node_matches(inner, value.and_then(|value| value.get(name))))
         }
-        Node::Any(matchers) => matchers.iter().any(|matcher| matcher_matches(matcher, value)),
+        PatternNode::AnyMatcher(matchers) => matchers.iter().any(|matcher| matcher_matches(matcher, value)),
     }
 }
 
-fn matcher_matches(matcher: &Matcher, value: Option<&Value>) -> bool {
+fn matcher_matches(matcher: &PatternMatcher, value: Option<&Value>) -> bool {
     // a list in the event passes when one of its items does
     let one = |test: &dyn Fn(&Value) -> bool| match value {
         Some(Value::Array(items)) => items.iter().any(test),
@@ -104,10 +104,10 @@ fn matcher_matches(matcher: &Matcher, value: Option<&Value>) -> bool {
         Some(leaf) => test(leaf),
     };
     match matcher {
-        Matcher::Equals(wanted) => one(&|leaf| leaf == wanted),
-        Matcher::Prefix(prefix) => one(&|leaf| leaf.as_str().is_some_and(|text| text.starts_with(prefix))),
-        Matcher::AnythingBut(values) => one(&|leaf| !values.contains(leaf)),
-        Matcher::Exists(wanted) => value.is_some_and(|value| !value.is_object()) == *wanted,
+        PatternMatcher::Equals(wanted) => one(&|leaf| leaf == wanted),
+        PatternMatcher::Prefix(prefix) => one(&|leaf| leaf.as_str().is_some_and(|text| text.starts_with(prefix))),
+        PatternMatcher::AnythingBut(values) => one(&|leaf| !values.contains(leaf)),
+        PatternMatcher::Exists(wanted) => value.is_some_and(|value| !value.is_object()) == *wanted,
     }
 }
 
@@ -117,8 +117,8 @@ mod tests {
 
     use super::*;
 
-    fn inbox_pattern() -> Pattern {
-        Pattern::parse(&json!({
+    fn inbox_pattern() -> FilterPattern {
+        FilterPattern::parse(&json!({
             "eventName": ["INSERT", "MODIFY"],
             "dynamodb": {"NewImage": {"outcome": {"S": [{"exists": false}]}}}
         }))
@@ -141,13 +141,13 @@ mod tests {
     #[test]
     fn exists_above_the_leaf_is_refused_because_the_cloud_would_always_match_it() {
         let pattern = json!({"dynamodb": {"NewImage": {"outcome": [{"exists": false}]}}});
-        let error = Pattern::parse(&pattern).unwrap_err().to_string();
+        let error = FilterPattern::parse(&pattern).unwrap_err().to_string();
         assert!(error.contains("outcome/S"), "{error}");
     }
 
     #[test]
     fn exists_prefix_and_anything_but_see_the_leaf() {
-        let matches = |pattern: Value, event: Value| Pattern::parse(&pattern).unwrap().matches(&event);
+        let matches = |pattern: Value, event: Value| FilterPattern::parse(&pattern).unwrap().matches(&event);
         assert!(matches(json!({"a": {"S": [{"exists": true}]}}), json!({"a": {"S": "x"}})));
         assert!(!matches(json!({"a": {"S": [{"exists": true}]}}), json!({"a": {"N": "1"}})));
         assert!(matches(json!({"a": {"S": [{"prefix": "line:"}]}}), json!({"a": {"S": "line:main"}})));
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn a_matcher_the_stack_does_not_know_is_refused() {
-        assert!(Pattern::parse(&json!({"a": [{"numeric": [">", 1]}]})).is_err());
-        assert!(Pattern::parse(&json!({"$or": [{"a": ["b"]}]})).is_err());
-        assert!(Pattern::parse(&json!({"a": "b"})).is_err());
-        assert!(Pattern::parse(&json!(["a"])).is_err());
+        assert!(FilterPattern::parse(&json!({"a": [{"numeric": [">", 1]}]})).is_err());
+        assert!(FilterPattern::parse(&json!({"$or": [{"a": ["b"]}]})).is_err());
+        assert!(FilterPattern::parse(&json!({"a": "b"})).is_err());
+        assert!(FilterPattern::parse(&json!(["a"])).is_err());
     }
 }

@@ -31,35 +31,35 @@ use dynoxide::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use failures::{FailedBatch, Failures};
-pub use filter::Pattern;
-pub(crate) use position::Positions;
+pub use failures::{FailedBatch, FailureLog};
+pub use filter::FilterPattern;
+pub(crate) use position::StreamPositions;
 
-use crate::{ACCOUNT, REGION, dynamo::Dynamo, functions::Functions, template::StreamMapping};
-use batch::{Failure, Progress};
+use crate::{ACCOUNT, REGION, dynamo::EmbeddedDynamo, functions::FunctionPool, template::StreamMapping};
+use batch::{BatchFailure, BatchProgress};
 
 /// Records read at once.
-const PAGE: usize = 100;
+const PAGE_SIZE: usize = 100;
 /// How long a reader waits for a write it wasn't told of.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 /// Pauses between retries of a batch: doubled each time, up to a limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Backoff {
+pub struct RetryBackoff {
     /// Before the first retry.
     pub first: Duration,
     /// At most.
     pub longest: Duration,
 }
 
-impl Default for Backoff {
+impl Default for RetryBackoff {
     fn default() -> Self {
         Self { first: Duration::from_millis(50), longest: Duration::from_secs(2) }
     }
 }
 
-impl Backoff {
-    fn pause(self, attempt: u32) -> Duration {
+impl RetryBackoff {
+    fn pause_before(self, attempt: u32) -> Duration {
         self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.longest)
     }
 }
@@ -67,7 +67,7 @@ impl Backoff {
 /// How far a mapping has come, for people and tests.
 #[derive(Debug, Clone, Serialize)]
 pub struct MappingState {
-    /// `{function's logical id}/{event's name}`.
+    /// `{function's logical id}/{event's row_name}`.
     pub id: String,
     /// The function it invokes.
     pub function: String,
@@ -83,7 +83,7 @@ pub struct MappingState {
 
 impl MappingState {
     /// Whether every record is done with.
-    pub fn caught_up(&self) -> bool {
+    pub fn is_caught_up(&self) -> bool {
         // of one length, so that text and number compare alike
         self.end.is_empty() || self.position >= self.end
     }
@@ -91,41 +91,41 @@ impl MappingState {
 
 /// The reader of one mapping.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct StreamReader {
     pub(crate) mapping: StreamMapping,
     pub(crate) function: String,
     stream_arn: String,
     shard: String,
     position: Mutex<String>,
     attempts: AtomicU32,
-    dynamo: Arc<Dynamo>,
-    functions: Arc<Functions>,
-    positions: Arc<Positions>,
-    failures: Arc<Failures>,
-    backoff: Backoff,
+    dynamo: Arc<EmbeddedDynamo>,
+    functions: Arc<FunctionPool>,
+    positions: Arc<StreamPositions>,
+    failures: Arc<FailureLog>,
+    backoff: RetryBackoff,
 }
 
 /// What the readers of a stack share.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
-    pub(crate) dynamo: Arc<Dynamo>,
-    pub(crate) functions: Arc<Functions>,
-    pub(crate) positions: Arc<Positions>,
-    pub(crate) failures: Arc<Failures>,
-    pub(crate) backoff: Backoff,
+pub(crate) struct ReaderContext {
+    pub(crate) dynamo: Arc<EmbeddedDynamo>,
+    pub(crate) functions: Arc<FunctionPool>,
+    pub(crate) positions: Arc<StreamPositions>,
+    pub(crate) failures: Arc<FailureLog>,
+    pub(crate) backoff: RetryBackoff,
 }
 
-impl Reader {
-    pub(crate) fn new(mapping: StreamMapping, function: &str, shared: Shared) -> anyhow::Result<Self> {
+impl StreamReader {
+    pub(crate) fn new(mapping: StreamMapping, function: &str, shared: ReaderContext) -> anyhow::Result<Self> {
         // the engine finds a stream by its table's name; the label may be anything
         let stream_arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{}/stream/local", mapping.table);
-        let (shard_id, end) = describe(shared.dynamo.db(), &stream_arn)?;
+        let (shard_id, end) = describe_shard(shared.dynamo.db(), &stream_arn)?;
         let position = match shared.positions.get(&mapping.id) {
             Some(stored) => stored,
             None if mapping.from_start => String::new(),
             None => end,
         };
-        let Shared { dynamo, functions, positions, failures, backoff } = shared;
+        let ReaderContext { dynamo, functions, positions, failures, backoff } = shared;
         Ok(Self {
             mapping,
             function: function.to_owned(),
@@ -141,29 +141,29 @@ impl Reader {
         })
     }
 
-    pub(crate) fn state(&self) -> anyhow::Result<MappingState> {
-        let (_, end) = describe(self.dynamo.db(), &self.stream_arn)?;
+    pub(crate) fn read_state(&self) -> anyhow::Result<MappingState> {
+        let (_, end) = describe_shard(self.dynamo.db(), &self.stream_arn)?;
         Ok(MappingState {
             id: self.mapping.id.clone(),
             function: self.function.clone(),
             table: self.mapping.table.clone(),
-            position: crate::lock(&self.position).clone(),
+            position: crate::lock_mutex(&self.position).clone(),
             end,
             attempts: self.attempts.load(Ordering::SeqCst),
         })
     }
 
     /// Reads for as long as the stack lives.
-    pub(crate) async fn run(self: Arc<Self>) {
+    pub(crate) async fn run_forever(self: Arc<Self>) {
         let mut writes = self.dynamo.watch_writes();
         loop {
             writes.mark_unchanged();
             match self.clone().read_page().await {
-                Ok(0) => drop(tokio::time::timeout(IDLE, writes.changed()).await),
+                Ok(0) => drop(tokio::time::timeout(IDLE_WAIT, writes.changed()).await),
                 Ok(_) => {}
                 Err(e) => {
                     tracing::warn!("{}: {e:#}", self.mapping.id);
-                    tokio::time::sleep(IDLE).await;
+                    tokio::time::sleep(IDLE_WAIT).await;
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Reader {
     /// Reads the next records and delivers those that pass the filters. Returns how many were read.
     async fn read_page(self: Arc<Self>) -> anyhow::Result<usize> {
         let reader = self.clone();
-        let records = tokio::task::spawn_blocking(move || reader.records()).await??;
+        let records = tokio::task::spawn_blocking(move || reader.read_records()).await??;
         let mut batch = Vec::new();
         let last = records.len();
         for (n, record) in records.into_iter().enumerate() {
@@ -181,37 +181,37 @@ impl Reader {
                 batch.push(record);
             } else if batch.is_empty() {
                 // nothing before it is open: it is done with. Stored at the page's end only, it costs nothing to see it twice
-                self.move_to(sequence_number(&record), n + 1 == last)?;
+                self.advance_position(sequence_number(&record), n + 1 == last)?;
             }
             if batch.len() == self.mapping.batch_size || (n + 1 == last && !batch.is_empty()) {
-                self.deliver(std::mem::take(&mut batch)).await?;
+                self.deliver_batch(std::mem::take(&mut batch)).await?;
             }
         }
         Ok(last)
     }
 
     /// Sees one batch through: to its end, or into the on-failure queue.
-    async fn deliver(&self, records: Vec<Value>) -> anyhow::Result<()> {
-        let mut open = batch::Plan::new(records, &self.mapping);
-        while let Some(records) = open.next() {
+    async fn deliver_batch(&self, records: Vec<Value>) -> anyhow::Result<()> {
+        let mut open = batch::BatchPlan::new(records, &self.mapping);
+        while let Some(records) = open.next_records() {
             let result = self.functions.invoke_json(&self.function, &json!({"Records": records})).await;
             if result == Err(crate::functions::InvokeError::Stopping) {
                 // not the batch's fault: wait for the end of this task, the position stays
                 std::future::pending::<()>().await;
             }
             match open.settle(result.map_err(|e| e.to_string())) {
-                Progress::Done { last } => {
+                BatchProgress::Done { last } => {
                     self.attempts.store(0, Ordering::SeqCst);
-                    self.move_to(&last, true)?;
+                    self.advance_position(&last, true)?;
                 }
-                Progress::Retry { done, attempt } => {
+                BatchProgress::Retry { done, attempt } => {
                     self.attempts.store(attempt, Ordering::SeqCst);
                     if let Some(done) = done {
-                        self.move_to(&done, true)?;
+                        self.advance_position(&done, true)?;
                     }
-                    tokio::time::sleep(self.backoff.pause(attempt)).await;
+                    tokio::time::sleep(self.backoff.pause_before(attempt)).await;
                 }
-                Progress::GaveUp(failure) => {
+                BatchProgress::GaveUp(failure) => {
                     self.attempts.store(0, Ordering::SeqCst);
                     self.give_up(failure)?;
                 }
@@ -220,7 +220,7 @@ impl Reader {
         Ok(())
     }
 
-    fn give_up(&self, Failure { records, attempts, error }: Failure) -> anyhow::Result<()> {
+    fn give_up(&self, BatchFailure { records, attempts, error }: BatchFailure) -> anyhow::Result<()> {
         let (first, last) = (records.first().map_or("", sequence_number), records.last().map_or("", sequence_number));
         let last = last.to_owned();
         tracing::warn!(
@@ -240,18 +240,18 @@ impl Reader {
             last: last.clone(),
             records,
         };
-        self.failures.add(failed)?;
-        self.move_to(&last, true)
+        self.failures.add_batch(failed)?;
+        self.advance_position(&last, true)
     }
 
-    fn move_to(&self, sequence_number: &str, store: bool) -> anyhow::Result<()> {
-        sequence_number.clone_into(&mut crate::lock(&self.position));
+    fn advance_position(&self, sequence_number: &str, store: bool) -> anyhow::Result<()> {
+        sequence_number.clone_into(&mut crate::lock_mutex(&self.position));
         if store { self.positions.set(&self.mapping.id, sequence_number) } else { Ok(()) }
     }
 
     /// The next records in the form a function gets them.
-    fn records(&self) -> anyhow::Result<Vec<Value>> {
-        let position = crate::lock(&self.position).clone();
+    fn read_records(&self) -> anyhow::Result<Vec<Value>> {
+        let position = crate::lock_mutex(&self.position).clone();
         let (kind, sequence_number) =
             if position.is_empty() { ("TRIM_HORIZON", None) } else { ("AFTER_SEQUENCE_NUMBER", Some(position)) };
         let db = self.dynamo.db();
@@ -262,7 +262,7 @@ impl Reader {
             sequence_number,
         })?;
         let shard_iterator = iterator.shard_iterator.context("the engine gave no shard iterator")?;
-        let page = db.get_records(GetRecordsRequest { shard_iterator, limit: Some(PAGE) })?;
+        let page = db.get_records(GetRecordsRequest { shard_iterator, limit: Some(PAGE_SIZE) })?;
         page.records
             .into_iter()
             .map(|record| {
@@ -276,7 +276,7 @@ impl Reader {
 }
 
 /// Shard of a stream and its last sequence number (empty: no records).
-fn describe(db: &Database, stream_arn: &str) -> anyhow::Result<(String, String)> {
+fn describe_shard(db: &Database, stream_arn: &str) -> anyhow::Result<(String, String)> {
     let request =
         DescribeStreamRequest { stream_arn: stream_arn.to_owned(), exclusive_start_shard_id: None, limit: None };
     let mut shards = db.describe_stream(request)?.stream_description.shards;

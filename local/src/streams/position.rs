@@ -10,12 +10,12 @@ use anyhow::Context as _;
 
 /// Mapping id → sequence number of the last record that is done with; in a file where the stack has one.
 #[derive(Debug)]
-pub(crate) struct Positions {
+pub(crate) struct StreamPositions {
     file: Option<PathBuf>,
-    held: Mutex<BTreeMap<String, String>>,
+    by_mapping: Mutex<BTreeMap<String, String>>,
 }
 
-impl Positions {
+impl StreamPositions {
     pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         let held = match file.filter(|path| path.exists()) {
             Some(path) => {
@@ -25,18 +25,18 @@ impl Positions {
             }
             None => BTreeMap::new(),
         };
-        Ok(Self { file: file.map(Path::to_owned), held: Mutex::new(held) })
+        Ok(Self { file: file.map(Path::to_owned), by_mapping: Mutex::new(held) })
     }
 
     pub(super) fn get(&self, mapping: &str) -> Option<String> {
-        crate::lock(&self.held).get(mapping).cloned()
+        crate::lock_mutex(&self.by_mapping).get(mapping).cloned()
     }
 
     pub(super) fn set(&self, mapping: &str, sequence_number: &str) -> anyhow::Result<()> {
-        let mut held = crate::lock(&self.held);
+        let mut held = crate::lock_mutex(&self.by_mapping);
         held.insert(mapping.to_owned(), sequence_number.to_owned());
         match &self.file {
-            Some(path) => crate::write_whole(path, &serde_json::to_vec(&*held)?),
+            Some(path) => crate::replace_file(path, &serde_json::to_vec(&*held)?),
             None => Ok(()),
         }
     }
@@ -50,8 +50,8 @@ mod tests {
     fn positions_survive_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("streams.json");
-        Positions::open(Some(&path)).unwrap().set("F/E", "100000000000000000005").unwrap();
-        let reopened = Positions::open(Some(&path)).unwrap();
+        StreamPositions::open(Some(&path)).unwrap().set("F/E", "100000000000000000005").unwrap();
+        let reopened = StreamPositions::open(Some(&path)).unwrap();
         assert_eq!(reopened.get("F/E").as_deref(), Some("100000000000000000005"));
         assert_eq!(reopened.get("F/Other"), None);
     }

@@ -1,7 +1,7 @@
 //! Stand-ins for the places where the team is called: Slack, Teams, e-mail through SES, SNS topics, and an address that takes
 //! signed calls.
 //!
-//! The cast: [`Team`] are all targets of the client; a [`Notice`] is one call that reached one of them, in the words that the
+//! The cast: [`FakeTeam`] are all targets of the client; a [`TeamAlert`] is one call that reached one of them, in the words that the
 //! team reads. [`crate::peers`] has what is alike in all stand-ins, and makes them fail.
 //!
 //! Promises answers and refusals of the shapes that the real ones document, and that a notice is there for every call that was
@@ -22,23 +22,23 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Clock,
-    peers::{Asked, Kept, Peer, Peers, Said, is_signed},
-    secrets::Secrets,
+    clock::LocalClock,
+    fakes::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_signed},
+    secrets::FakeSecretsManager,
 };
 
 /// A target of the client, as far as its stand-in has to know it.
 #[derive(Debug, Clone)]
-pub(crate) struct Account {
+pub(crate) struct FakeTeamTarget {
     /// Its name in `client.toml`.
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FakeTeamTargetKind,
     /// Name of the secret with its address, or with what its calls are signed with.
     pub(crate) secret: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FakeTeamTargetKind {
     Slack,
     Teams,
     Email {
@@ -56,7 +56,7 @@ pub(crate) enum Kind {
 
 /// One call that reached the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct TeamAlert {
     /// The target, by its name in `client.toml`.
     pub target: String,
     /// What the call was known by, where a target knows a repeat.
@@ -72,7 +72,7 @@ pub struct Notice {
 }
 
 /// What a target made of a call.
-struct Call {
+struct ReceivedAlert {
     target: String,
     id: Option<String>,
     subject: Option<String>,
@@ -81,123 +81,125 @@ struct Call {
 
 /// The stand-ins of a stack.
 #[derive(Debug)]
-pub struct Team {
-    accounts: Vec<Account>,
-    notices: Kept<Vec<Notice>>,
-    peers: Arc<Peers>,
-    secrets: Arc<Secrets>,
-    clock: Arc<Clock>,
+pub struct FakeTeam {
+    targets: Vec<FakeTeamTarget>,
+    alerts: FakeStorage<Vec<TeamAlert>>,
+    services: Arc<FakeServices>,
+    secrets: Arc<FakeSecretsManager>,
+    clock: Arc<LocalClock>,
 }
 
-impl Team {
-    /// What arrived is kept in `file`; without one it is gone with the stack.
+impl FakeTeam {
+    /// What arrived is kept in `file_delivery`; without one it is gone with the stack.
     pub(crate) fn open(
         file: Option<PathBuf>,
-        accounts: Vec<Account>,
-        (peers, secrets, clock): (Arc<Peers>, Arc<Secrets>, Arc<Clock>),
+        accounts: Vec<FakeTeamTarget>,
+        (peers, secrets, clock): (Arc<FakeServices>, Arc<FakeSecretsManager>, Arc<LocalClock>),
     ) -> anyhow::Result<Self> {
-        Ok(Self { accounts, notices: Kept::open(file)?, peers, secrets, clock })
+        Ok(Self { targets: accounts, alerts: FakeStorage::open(file)?, services: peers, secrets, clock })
     }
 
     /// Names of the client's targets.
-    pub fn names(&self) -> Vec<&str> {
-        self.accounts.iter().map(|account| account.name.as_str()).collect()
+    pub fn target_names(&self) -> Vec<&str> {
+        self.targets.iter().map(|account| account.name.as_str()).collect()
     }
 
     /// Everything that reached the team, oldest first.
-    pub fn notices(&self) -> Vec<Notice> {
-        self.notices.lock().clone()
+    pub fn alerts(&self) -> Vec<TeamAlert> {
+        self.alerts.lock().clone()
     }
 
     /// Forgets all notices.
-    pub fn clear(&self) -> anyhow::Result<()> {
-        self.notices.change(Vec::clear)
+    pub fn clear_alerts(&self) -> anyhow::Result<()> {
+        self.alerts.change(Vec::clear)
     }
 
     /// Whom a request is for, by its method, path and kind of body.
-    fn recognise(&self, request: &Request) -> Option<Peer> {
+    fn recognize_service(&self, request: &Request) -> Option<FakeService> {
         let path = request.uri().path();
         let kind = request.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if request.method() != Method::POST {
             return None;
         }
         match path {
-            "/" if kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) => Some(Peer::Sns),
-            "/v2/email/outbound-emails" => Some(Peer::Ses),
-            _ if path.starts_with("/services/") => Some(Peer::Slack),
-            _ if path.contains("/workflows/") && path.ends_with("/paths/invoke") => Some(Peer::Teams),
+            "/" if kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) => {
+                Some(FakeService::Sns)
+            }
+            "/v2/email/outbound-emails" => Some(FakeService::Ses),
+            _ if path.starts_with("/services/") => Some(FakeService::Slack),
+            _ if path.contains("/workflows/") && path.ends_with("/paths/invoke") => Some(FakeService::Teams),
             _ => {
-                let is_here = |account: &Account| matches!(&account.kind, Kind::Webhook { path: own } if own == path);
-                self.accounts.iter().any(is_here).then_some(Peer::TargetWebhook)
+                let is_here = |account: &FakeTeamTarget| matches!(&account.kind, FakeTeamTargetKind::Webhook { path: own } if own == path);
+                self.targets.iter().any(is_here).then_some(FakeService::TargetWebhook)
             }
         }
     }
 
-    fn said(&self, peer: Peer, asked: &Asked) -> Said {
-        let taken = match peer {
-            Peer::Slack => self.at_address(&Kind::Slack, asked, chat::slack),
-            Peer::Teams => self.at_address(&Kind::Teams, asked, chat::teams),
-            Peer::Ses => aws::email(asked, &self.accounts),
-            Peer::Sns => aws::publish(asked, &self.accounts),
-            _ => self.at_signed_address(asked),
+    fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
+        let received = match service {
+            FakeService::Slack => self.receive_at_address(&FakeTeamTargetKind::Slack, request, chat::receive_slack),
+            FakeService::Teams => self.receive_at_address(&FakeTeamTargetKind::Teams, request, chat::receive_teams),
+            FakeService::Ses => aws::receive_email(request, &self.targets),
+            FakeService::Sns => aws::receive_publish(request, &self.targets),
+            _ => self.receive_signed_alert(request),
         };
-        let (call, answer) = match taken {
+        let (alert, reply) = match received {
             Ok(taken) => taken,
             Err(refusal) => return refusal,
         };
-        let kept = self.notices.change(|notices| keep(notices, call, self.clock.now_ms()));
-        match kept {
-            Ok(()) => answer,
+        let stored = self.alerts.change(|notices| record_alert(notices, alert, self.clock.now_ms()));
+        match stored {
+            Ok(()) => reply,
             Err(error) => {
                 tracing::warn!("{error:#}");
-                Said::empty(StatusCode::INTERNAL_SERVER_ERROR)
+                FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
     }
 
     /// A call to one of the targets whose address is the secret.
-    fn at_address(
+    fn receive_at_address(
         &self,
-        kind: &Kind,
-        asked: &Asked,
-        read: impl Fn(&Asked, Option<&str>) -> Result<(Call, Said), Said>,
-    ) -> Result<(Call, Said), Said> {
-        let is_here = |account: &&Account| {
-            let address = self.secrets.current(&account.secret);
-            account.kind == *kind && address.is_some_and(|address| chat::is_address_of(&address, asked))
+        kind: &FakeTeamTargetKind,
+        request: &FakeRequest,
+        parse_alert: impl Fn(&FakeRequest, Option<&str>) -> Result<(ReceivedAlert, FakeReply), FakeReply>,
+    ) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
+        let is_here = |account: &&FakeTeamTarget| {
+            let address = self.secrets.current_value(&account.secret);
+            account.kind == *kind && address.is_some_and(|address| chat::is_address_of(&address, request))
         };
-        read(asked, self.accounts.iter().find(is_here).map(|account| account.name.as_str()))
+        parse_alert(request, self.targets.iter().find(is_here).map(|account| account.name.as_str()))
     }
 
-    fn at_signed_address(&self, asked: &Asked) -> Result<(Call, Said), Said> {
+    fn receive_signed_alert(&self, request: &FakeRequest) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
         let now_s = self.clock.now_ms().div_euclid(1000);
-        let is_own = |account: &&Account| {
-            matches!(&account.kind, Kind::Webhook { path } if *path == asked.path)
-                && self.secrets.current(&account.secret).is_some_and(|secret| is_signed(asked, &secret, now_s))
+        let is_own = |account: &&FakeTeamTarget| {
+            matches!(&account.kind, FakeTeamTargetKind::Webhook { path } if *path == request.path)
+                && self.secrets.current_value(&account.secret).is_some_and(|secret| is_signed(request, &secret, now_s))
         };
-        let target = self.accounts.iter().find(is_own).ok_or_else(|| Said::empty(StatusCode::UNAUTHORIZED))?;
-        let id = asked.header("webhook-id").map(str::to_owned);
-        let text = String::from_utf8_lossy(&asked.body).into_owned();
-        let call = Call { target: target.name.clone(), id, subject: None, text };
-        Ok((call, Said::empty(StatusCode::NO_CONTENT)))
+        let target = self.targets.iter().find(is_own).ok_or_else(|| FakeReply::empty(StatusCode::UNAUTHORIZED))?;
+        let id = request.header("webhook-id").map(str::to_owned);
+        let text = String::from_utf8_lossy(&request.body).into_owned();
+        let alert = ReceivedAlert { target: target.name.clone(), id, subject: None, text };
+        Ok((alert, FakeReply::empty(StatusCode::NO_CONTENT)))
     }
 }
 
 /// Adds a notice, or counts a repeat where the target knows it for one.
-fn keep(notices: &mut Vec<Notice>, call: Call, at_ms: i64) {
-    let Call { target, id, subject, text } = call;
-    let same = |known: &&mut Notice| id.is_some() && known.id == id && known.target == target;
-    match notices.iter_mut().find(same) {
+fn record_alert(alerts: &mut Vec<TeamAlert>, alert: ReceivedAlert, at_ms: i64) {
+    let ReceivedAlert { target, id, subject, text } = alert;
+    let same = |known: &&mut TeamAlert| id.is_some() && known.id == id && known.target == target;
+    match alerts.iter_mut().find(same) {
         Some(known) => known.repeats += 1,
-        None => notices.push(Notice { target, id, subject, text, at_ms, repeats: 0 }),
+        None => alerts.push(TeamAlert { target, id, subject, text, at_ms, repeats: 0 }),
     }
 }
 
 /// Answers what is for the team; lets everything else pass.
-pub(crate) async fn team_first(State(team): State<Arc<Team>>, request: Request, next: Next) -> Response {
-    let Some(peer) = team.recognise(&request) else { return next.run(request).await };
-    let Some(asked) = Asked::read(request).await else { return StatusCode::BAD_REQUEST.into_response() };
-    team.peers.answer(peer, || team.said(peer, &asked)).await
+pub(crate) async fn route_team_requests(State(team): State<Arc<FakeTeam>>, request: Request, next: Next) -> Response {
+    let Some(service) = team.recognize_service(&request) else { return next.run(request).await };
+    let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };
+    team.services.serve_reply(service, || team.reply_to_request(service, &request)).await
 }
 
 #[cfg(test)]

@@ -13,73 +13,77 @@ const SECRETS: &str = r#"{
 const TOPIC: &str = "arn:aws:sns:eu-central-1:000000000000:team";
 
 /// The stand-ins, served as the stack serves them.
-struct Served {
-    team: Arc<Team>,
-    clock: Arc<Clock>,
+struct TeamFixture {
+    team: Arc<FakeTeam>,
+    clock: Arc<LocalClock>,
     url: String,
     http: reqwest::Client,
     _folder: tempfile::TempDir,
 }
 
-async fn served() -> Served {
+async fn start_fixture() -> TeamFixture {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Clock::open(&folder.path().join("clock")).unwrap());
-    let secrets = Arc::new(Secrets::parse(SECRETS, clock.clone()).unwrap());
-    let peers = Arc::new(Peers::new(Vec::new(), secrets.clone()));
-    let account = |name: &str, kind| Account { name: name.to_owned(), kind, secret: name.to_owned() };
+    let clock = Arc::new(LocalClock::open(&folder.path().join("clock")).unwrap());
+    let secrets = Arc::new(FakeSecretsManager::parse(SECRETS, clock.clone()).unwrap());
+    let services = Arc::new(FakeServices::new(Vec::new(), secrets.clone()));
+    let account = |name: &str, kind| FakeTeamTarget { name: name.to_owned(), kind, secret: name.to_owned() };
     let accounts = vec![
-        account("slack", Kind::Slack),
-        account("teams", Kind::Teams),
-        account("mail", Kind::Email { from: "a@example.com".to_owned(), to: vec!["team@example.com".to_owned()] }),
-        account("topic", Kind::Sns { topic: TOPIC.to_owned() }),
-        account("fifo", Kind::Sns { topic: format!("{TOPIC}.fifo") }),
-        account("pager", Kind::Webhook { path: "/hooks/pager".to_owned() }),
+        account("slack", FakeTeamTargetKind::Slack),
+        account("teams", FakeTeamTargetKind::Teams),
+        account(
+            "mail",
+            FakeTeamTargetKind::Email { from: "a@example.com".to_owned(), to: vec!["team@example.com".to_owned()] },
+        ),
+        account("topic", FakeTeamTargetKind::Sns { topic: TOPIC.to_owned() }),
+        account("fifo", FakeTeamTargetKind::Sns { topic: format!("{TOPIC}.fifo") }),
+        account("pager", FakeTeamTargetKind::Webhook { path: "/hooks/pager".to_owned() }),
     ];
     let team = Arc::new(
-        Team::open(Some(folder.path().join("notices.json")), accounts, (peers, secrets, clock.clone())).unwrap(),
+        FakeTeam::open(Some(folder.path().join("notices.json")), accounts, (services, secrets, clock.clone())).unwrap(),
     );
-    let app = Router::new().fallback(async || "somebody else").layer(from_fn_with_state(team.clone(), team_first));
+    let app =
+        Router::new().fallback(async || "somebody else").layer(from_fn_with_state(team.clone(), route_team_requests));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    Served { team, clock, url, http: shared::cold_start::http_client().unwrap(), _folder: folder }
+    TeamFixture { team, clock, url, http: tellonce_core::bootstrap::build_http_client().unwrap(), _folder: folder }
 }
 
-impl Served {
-    async fn post(&self, path: &str, headers: &[(&str, &str)], body: String) -> (u16, String) {
+impl TeamFixture {
+    async fn post_body(&self, path: &str, headers: &[(&str, &str)], body: String) -> (u16, String) {
         let mut request = self.http.post(format!("{}{path}", self.url)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    fn told(&self) -> Vec<(String, String)> {
-        self.team.notices().into_iter().map(|notice| (notice.target, notice.text)).collect()
+    fn received_texts(&self) -> Vec<(String, String)> {
+        self.team.alerts().into_iter().map(|notice| (notice.target, notice.text)).collect()
     }
 }
 
-fn signed(service: &str) -> String {
+fn signed_authorization(service: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential=local/20261119/eu-central-1/{service}/aws4_request, SignedHeaders=host, Signature=0f"
     )
 }
 
 #[tokio::test]
-async fn slack_takes_a_text_at_its_secret_address_alone() {
-    let served = served().await;
-    let post = async |path: &str, body: &str| served.post(path, &[], body.to_owned()).await;
+async fn slack_accepts_a_text_only_at_its_secret_address() {
+    let served = start_fixture().await;
+    let post = async |path: &str, body: &str| served.post_body(path, &[], body.to_owned()).await;
     assert_eq!(post("/services/T0/B0/secret", r#"{"text": "Noa waits"}"#).await, (200, "ok".to_owned()));
     assert_eq!(post("/services/T0/B0/other", r#"{"text": "x"}"#).await, (404, "no_service".to_owned()));
     assert_eq!(post("/services/T0/B0/secret", "text").await, (400, "invalid_payload".to_owned()));
     assert_eq!(post("/services/T0/B0/secret", "{}").await, (400, "no_text".to_owned()));
-    assert_eq!(served.told(), [("slack".to_owned(), "Noa waits".to_owned())]);
+    assert_eq!(served.received_texts(), [("slack".to_owned(), "Noa waits".to_owned())]);
 }
 
 #[tokio::test]
-async fn teams_takes_a_card_whose_address_is_signed() {
-    let served = served().await;
+async fn teams_accepts_a_card_only_at_a_signed_address() {
+    let served = start_fixture().await;
     let path = "/powerautomate/workflows/1/triggers/manual/paths/invoke";
     let card = |kind: &str| {
         let content = json!({"type": kind, "body": [
@@ -89,17 +93,17 @@ async fn teams_takes_a_card_whose_address_is_signed() {
         let attachment = json!({"contentType": "application/vnd.microsoft.card.adaptive", "content": content});
         json!({"type": "message", "attachments": [attachment]}).to_string()
     };
-    let post = async |query: &str, body: String| served.post(&format!("{path}?{query}"), &[], body).await.0;
+    let post = async |query: &str, body: String| served.post_body(&format!("{path}?{query}"), &[], body).await.0;
     assert_eq!(post("api-version=1&sig=a%2Bb", card("AdaptiveCard")).await, 202);
     assert_eq!(post("api-version=1&sig=other", card("AdaptiveCard")).await, 401);
     assert_eq!(post("sig=a%2Bb", card("MessageCard")).await, 400);
     assert_eq!(post("sig=a%2Bb", " ".repeat(29 * 1024)).await, 413);
-    assert_eq!(served.told(), [("teams".to_owned(), "Noa waits\nLine: main".to_owned())]);
+    assert_eq!(served.received_texts(), [("teams".to_owned(), "Noa waits\nLine: main".to_owned())]);
 }
 
 #[tokio::test]
-async fn ses_takes_an_e_mail_of_the_client_s_with_a_subject_of_one_line() {
-    let served = served().await;
+async fn ses_accepts_an_email_from_the_client_with_a_one_line_subject() {
+    let served = start_fixture().await;
     let mail = |from: &str, subject: &str| {
         json!({
             "FromEmailAddress": from, "Destination": {"ToAddresses": ["team@example.com"]},
@@ -107,34 +111,34 @@ async fn ses_takes_an_e_mail_of_the_client_s_with_a_subject_of_one_line() {
         })
         .to_string()
     };
-    let ses = signed("ses");
+    let ses = signed_authorization("ses");
     let post = async |authorization: &str, body: String| {
-        served.post("/v2/email/outbound-emails", &[("authorization", authorization)], body).await
+        served.post_body("/v2/email/outbound-emails", &[("authorization", authorization)], body).await
     };
-    let (status, answer) = post(&ses, mail("a@example.com", "Urgent")).await;
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert!(status == 200 && answer["MessageId"].is_string());
-    assert_eq!(post(&signed("sns"), mail("a@example.com", "Urgent")).await.0, 403);
+    let (status, response) = post(&ses, mail("a@example.com", "Urgent")).await;
+    let response: Value = serde_json::from_str(&response).unwrap();
+    assert!(status == 200 && response["MessageId"].is_string());
+    assert_eq!(post(&signed_authorization("sns"), mail("a@example.com", "Urgent")).await.0, 403);
     assert_eq!(post(&ses, mail("b@example.com", "Urgent")).await.0, 400);
     assert_eq!(post(&ses, mail("a@example.com", "Urgent\r\nBcc: x")).await.0, 400);
-    let notices = served.team.notices();
+    let notices = served.team.alerts();
     assert_eq!((notices.len(), notices[0].subject.as_deref()), (1, Some("Urgent")));
 }
 
 #[tokio::test]
-async fn sns_takes_a_form_and_answers_in_xml() {
-    let served = served().await;
+async fn sns_accepts_a_form_and_replies_in_xml() {
+    let served = start_fixture().await;
     let publish = |fields: &[(&str, &str)]| {
         let fields = [("Action", "Publish"), ("Version", "2010-03-31"), ("Message", "Noa waits")].iter().chain(fields);
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
     };
-    let sns = signed("sns");
+    let sns = signed_authorization("sns");
     let post = async |authorization: &str, body: String| {
         let headers = [("authorization", authorization), ("content-type", "application/x-www-form-urlencoded")];
-        served.post("/", &headers, body).await
+        served.post_body("/", &headers, body).await
     };
-    let (status, answer) = post(&sns, publish(&[("TopicArn", TOPIC), ("Subject", "Urgent")])).await;
-    assert!(status == 200 && answer.contains("<PublishResult><MessageId>"), "{answer}");
+    let (status, response) = post(&sns, publish(&[("TopicArn", TOPIC), ("Subject", "Urgent")])).await;
+    assert!(status == 200 && response.contains("<PublishResult><MessageId>"), "{response}");
     assert_eq!(post("", publish(&[("TopicArn", TOPIC)])).await.0, 403);
     assert_eq!(post(&sns, publish(&[("TopicArn", "arn:aws:sns:eu-central-1:000000000000:no")])).await.0, 404);
     assert_eq!(post(&sns, publish(&[("TopicArn", TOPIC), ("Subject", "two\nlines")])).await.0, 400);
@@ -142,25 +146,25 @@ async fn sns_takes_a_form_and_answers_in_xml() {
     for _ in 0..2 {
         post(&sns, publish(&[("TopicArn", &fifo), ("MessageDeduplicationId", "n1")])).await;
     }
-    let repeats: Vec<_> = served.team.notices().into_iter().map(|notice| (notice.target, notice.repeats)).collect();
+    let repeats: Vec<_> = served.team.alerts().into_iter().map(|notice| (notice.target, notice.repeats)).collect();
     assert_eq!(repeats, [("topic".to_owned(), 0), ("fifo".to_owned(), 1)]);
-    assert_eq!(served.post("/", &[("content-type", "application/json")], String::new()).await.1, "somebody else");
+    assert_eq!(served.post_body("/", &[("content-type", "application/json")], String::new()).await.1, "somebody else");
 }
 
 #[tokio::test]
-async fn a_signed_address_counts_a_repeat_and_takes_nothing_unsigned() {
-    let served = served().await;
+async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
+    let served = start_fixture().await;
     let (at, body) = ((served.clock.now_ms() / 1000).to_string(), r#"{"type":"escalation"}"#);
     let key = BASE64.decode("c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=").unwrap();
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("n1.{at}.{body}").as_bytes());
     let signature = format!("v1,{}", BASE64.encode(signature));
     let headers = [("webhook-id", "n1"), ("webhook-timestamp", at.as_str()), ("webhook-signature", &signature)];
     for _ in 0..2 {
-        assert_eq!(served.post("/hooks/pager", &headers, body.to_owned()).await.0, 204);
+        assert_eq!(served.post_body("/hooks/pager", &headers, body.to_owned()).await.0, 204);
     }
-    assert_eq!(served.post("/hooks/pager", &headers, "{}".to_owned()).await.0, 401);
-    let notices = served.team.notices();
+    assert_eq!(served.post_body("/hooks/pager", &headers, "{}".to_owned()).await.0, 401);
+    let notices = served.team.alerts();
     assert_eq!((notices.len(), notices[0].id.as_deref(), notices[0].repeats), (1, Some("n1"), 1));
-    served.team.clear().unwrap();
-    assert!(served.team.notices().is_empty());
+    served.team.clear_alerts().unwrap();
+    assert!(served.team.alerts().is_empty());
 }

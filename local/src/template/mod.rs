@@ -14,21 +14,21 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::streams::Pattern;
-use resolve::Resolver;
+use crate::streams::FilterPattern;
+use resolve::TemplateResolver;
 
 /// The parts of a template that the local stack runs.
 #[derive(Debug)]
-pub struct Template {
+pub struct SamTemplate {
     /// Functions in alphabetical order of their logical ids.
-    pub functions: Vec<Function>,
+    pub functions: Vec<TemplateFunction>,
     /// DynamoDB tables.
-    pub tables: Vec<Table>,
+    pub tables: Vec<TemplateTable>,
 }
 
 /// A function of the template.
 #[derive(Debug, Clone)]
-pub struct Function {
+pub struct TemplateFunction {
     /// Logical id in the template.
     pub id: String,
     /// The binary's name, which is also the function's name on this machine.
@@ -40,25 +40,25 @@ pub struct Function {
     /// Environment variables, Globals included.
     pub env: BTreeMap<String, String>,
     /// HTTP API routes that invoke it.
-    pub routes: Vec<Route>,
+    pub routes: Vec<HttpRoute>,
     /// Table streams that invoke it.
     pub streams: Vec<StreamMapping>,
     /// Schedules that invoke it.
-    pub schedules: Vec<Schedule>,
+    pub schedules: Vec<TemplateSchedule>,
 }
 
 /// A route of the HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct HttpRoute {
     /// Method in capitals, or `ANY`.
     pub method: String,
-    /// Path with `{parameters}`; `{name+}` at the end takes the rest. `$default` matches everything.
+    /// Path with `{parameters}`; `{row_name+}` at the end takes the rest. `$default` matches everything.
     pub path: String,
 }
 
 /// A DynamoDB table.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct TemplateTable {
     /// Logical id in the template.
     pub id: String,
     /// Name of the table: `TableName`, or the logical id.
@@ -72,17 +72,17 @@ pub struct Table {
 /// A table's stream as a function's event source.
 #[derive(Debug, Clone)]
 pub struct StreamMapping {
-    /// `{function's logical id}/{event's name}`.
+    /// `{function's logical id}/{event's row_name}`.
     pub id: String,
     /// Name of the table.
     pub table: String,
     /// At most so many records per invocation.
     pub batch_size: usize,
     /// A record is delivered when one of these matches; no filters: always.
-    pub filters: Vec<Pattern>,
+    pub filters: Vec<FilterPattern>,
     /// Whether a batch that fails is halved.
     pub bisect: bool,
-    /// Retries after the first attempt; `None`: until it succeeds.
+    /// Retries after the first attempt; `OnlyMissing`: until it succeeds.
     pub max_retries: Option<u32>,
     /// Whether the function answers with `batchItemFailures`.
     pub reports_failures: bool,
@@ -94,17 +94,17 @@ pub struct StreamMapping {
 
 /// A schedule that invokes a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// `{function's logical id}/{event's name}`.
+pub struct TemplateSchedule {
+    /// `{function's logical id}/{event's row_name}`.
     pub id: String,
     /// How often.
-    pub every: Duration,
+    pub interval: Duration,
     /// What the function is given; without it, the event of a rule.
     pub input: Option<Value>,
 }
 
 /// Resource types that would wire something in a way the local stack doesn't know.
-const REFUSED: [&str; 13] = [
+const UNSUPPORTED_RESOURCES: [&str; 13] = [
     "AWS::Serverless::Api",
     "AWS::Serverless::Application",
     "AWS::Serverless::SimpleTable",
@@ -120,8 +120,8 @@ const REFUSED: [&str; 13] = [
     "AWS::Scheduler::Schedule",
 ];
 
-impl Template {
-    /// Reads the template at `path`. `parameters` override the template's own defaults.
+impl SamTemplate {
+    /// Reads the template at `file_path`. `parameters` override the template's own defaults.
     pub fn read(path: &Path, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
         Self::parse(&text, parameters).with_context(|| format!("in {}", path.display()))
@@ -129,15 +129,17 @@ impl Template {
 
     /// The same from text.
     pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let resolver = Resolver::new(text, parameters)?;
-        let globals = resolver.global_function()?;
+        let resolver = TemplateResolver::new(text, parameters)?;
+        let globals = resolver.resolve_global_function()?;
         let mut template = Self { functions: Vec::new(), tables: Vec::new() };
-        for (id, kind) in resolver.resources()? {
-            let read = || -> anyhow::Result<(Option<Function>, Option<Table>)> {
+        for (id, kind) in resolver.list_resources()? {
+            let read = || -> anyhow::Result<(Option<TemplateFunction>, Option<TemplateTable>)> {
                 Ok(match kind.as_str() {
-                    "AWS::Serverless::Function" => (Some(Function::read(&id, &resolver, &globals)?), None),
-                    "AWS::DynamoDB::Table" => (None, Some(Table::read(&id, &resolver)?)),
-                    kind if REFUSED.contains(&kind) => bail!("the local stack can't interpret a {kind}"),
+                    "AWS::Serverless::Function" => {
+                        (Some(TemplateFunction::from_resource(&id, &resolver, &globals)?), None)
+                    }
+                    "AWS::DynamoDB::Table" => (None, Some(TemplateTable::from_resource(&id, &resolver)?)),
+                    kind if UNSUPPORTED_RESOURCES.contains(&kind) => bail!("the local stack can't interpret a {kind}"),
                     _ => (None, None),
                 })
             };
@@ -159,31 +161,33 @@ impl Template {
     }
 
     /// The function with this binary's name.
-    pub fn function(&self, name: &str) -> Option<&Function> {
+    pub fn find_function(&self, name: &str) -> Option<&TemplateFunction> {
         self.functions.iter().find(|f| f.name == name)
     }
 }
 
-impl Function {
-    fn read(id: &str, resolver: &Resolver, globals: &Map<String, Value>) -> anyhow::Result<Self> {
+impl TemplateFunction {
+    fn from_resource(id: &str, resolver: &TemplateResolver, globals: &Map<String, Value>) -> anyhow::Result<Self> {
         let mut properties = globals.clone();
-        let own = resolver
-            .properties(id, &["MemorySize", "Timeout", "Environment", "Events", "PackageType", "FunctionUrlConfig"])?;
-        let mut env = variables(globals)?;
-        env.extend(variables(&own)?);
+        let own = resolver.resolve_properties(
+            id,
+            &["MemorySize", "Timeout", "Environment", "Events", "PackageType", "FunctionUrlConfig"],
+        )?;
+        let mut env = read_variables(globals)?;
+        env.extend(read_variables(&own)?);
         properties.extend(own);
         ensure!(properties.get("FunctionUrlConfig").is_none(), "the local stack serves no function URLs");
         let package = properties.get("PackageType").and_then(Value::as_str).unwrap_or("Zip");
         ensure!(package == "Zip", "the local stack runs binaries, not PackageType {package}");
-        let name = resolver.metadata(id)?["BuildProperties"]["Binary"].as_str().map(str::to_owned).context(
+        let name = resolver.resolve_metadata(id)?["BuildProperties"]["Binary"].as_str().map(str::to_owned).context(
             "Metadata.BuildProperties.Binary is missing: without it the local stack can't tell which binary to run",
         )?;
         // defaults of Lambda: 128 MB, 3 s
         let mut function = Self {
             id: id.to_owned(),
             name,
-            memory_mb: number(&properties, "MemorySize")?.unwrap_or(128),
-            timeout: Duration::from_secs(number(&properties, "Timeout")?.unwrap_or(3)),
+            memory_mb: parse_number(&properties, "MemorySize")?.unwrap_or(128),
+            timeout: Duration::from_secs(parse_number(&properties, "Timeout")?.unwrap_or(3)),
             env,
             routes: Vec::new(),
             streams: Vec::new(),
@@ -206,21 +210,24 @@ impl Function {
         id: &str,
         kind: &str,
         properties: &Map<String, Value>,
-        resolver: &Resolver,
+        resolver: &TemplateResolver,
     ) -> anyhow::Result<()> {
         match kind {
-            "HttpApi" => self.routes.push(Route::read(properties)?),
-            "DynamoDB" => self.streams.extend(StreamMapping::read(id, properties, resolver)?),
-            "Schedule" | "ScheduleV2" => self.schedules.extend(Schedule::read(id, properties)?),
+            "HttpApi" => self.routes.push(HttpRoute::from_event(properties)?),
+            "DynamoDB" => self.streams.extend(StreamMapping::from_event(id, properties, resolver)?),
+            "Schedule" | "ScheduleV2" => self.schedules.extend(TemplateSchedule::from_event(id, properties)?),
             other => bail!("the local stack can't interpret events of type {other:?}"),
         }
         Ok(())
     }
 }
 
-impl Route {
-    fn read(properties: &Map<String, Value>) -> anyhow::Result<Self> {
-        only(properties, &["ApiId", "Path", "Method", "PayloadFormatVersion", "TimeoutInMillis", "RouteSettings"])?;
+impl HttpRoute {
+    fn from_event(properties: &Map<String, Value>) -> anyhow::Result<Self> {
+        ensure_known_keys(
+            properties,
+            &["ApiId", "Path", "Method", "PayloadFormatVersion", "TimeoutInMillis", "RouteSettings"],
+        )?;
         let version = properties.get("PayloadFormatVersion").and_then(Value::as_str).unwrap_or("2.0");
         ensure!(version == "2.0", "the local stack speaks payload format 2.0, not {version}");
         let (Some(path), Some(method)) =
@@ -238,8 +245,12 @@ impl Route {
 }
 
 impl StreamMapping {
-    fn read(id: &str, properties: &Map<String, Value>, resolver: &Resolver) -> anyhow::Result<Option<Self>> {
-        only(
+    fn from_event(
+        id: &str,
+        properties: &Map<String, Value>,
+        resolver: &TemplateResolver,
+    ) -> anyhow::Result<Option<Self>> {
+        ensure_known_keys(
             properties,
             &[
                 "Stream",
@@ -261,10 +272,10 @@ impl StreamMapping {
         for (name, neutral) in
             [("MaximumRecordAgeInSeconds", -1), ("MaximumBatchingWindowInSeconds", 0), ("ParallelizationFactor", 1)]
         {
-            let value: Option<i64> = number(properties, name)?;
+            let value: Option<i64> = parse_number(properties, name)?;
             ensure!(value.is_none_or(|v| v == neutral), "the local stack can't imitate {name} other than {neutral}");
         }
-        if flag(properties, "Enabled")? == Some(false) {
+        if parse_flag(properties, "Enabled")? == Some(false) {
             return Ok(None);
         }
         let arn = properties.get("Stream").and_then(Value::as_str).context("Stream is missing")?;
@@ -282,7 +293,7 @@ impl StreamMapping {
                 Value::String(text) => serde_json::from_str(text).context("a filter's Pattern is no JSON")?,
                 other => other.clone(),
             };
-            filters.push(Pattern::parse(&pattern)?);
+            filters.push(FilterPattern::parse(&pattern)?);
         }
         let response_types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
         let reports_failures = response_types.is_some_and(|types| types.iter().any(|t| t == "ReportBatchItemFailures"));
@@ -293,14 +304,14 @@ impl StreamMapping {
                 Some(arn.rsplit(':').next().unwrap_or(arn).to_owned())
             }
         };
-        let max_retries: Option<i64> = number(properties, "MaximumRetryAttempts")?;
+        let max_retries: Option<i64> = parse_number(properties, "MaximumRetryAttempts")?;
         Ok(Some(Self {
             id: id.to_owned(),
             table,
             // Lambda's default for streams
-            batch_size: number(properties, "BatchSize")?.unwrap_or(100),
+            batch_size: parse_number(properties, "BatchSize")?.unwrap_or(100),
             filters,
-            bisect: flag(properties, "BisectBatchOnFunctionError")?.unwrap_or(false),
+            bisect: parse_flag(properties, "BisectBatchOnFunctionError")?.unwrap_or(false),
             max_retries: max_retries.and_then(|n| u32::try_from(n).ok()),
             reports_failures,
             on_failure,
@@ -309,9 +320,9 @@ impl StreamMapping {
     }
 }
 
-impl Schedule {
-    fn read(id: &str, properties: &Map<String, Value>) -> anyhow::Result<Option<Self>> {
-        let disabled = flag(properties, "Enabled")? == Some(false)
+impl TemplateSchedule {
+    fn from_event(id: &str, properties: &Map<String, Value>) -> anyhow::Result<Option<Self>> {
+        let disabled = parse_flag(properties, "Enabled")? == Some(false)
             || properties.get("State").and_then(Value::as_str) == Some("DISABLED");
         let expression = ["Schedule", "ScheduleExpression"].iter().find_map(|name| properties.get(*name)?.as_str());
         let expression = expression.context("the schedule's expression is missing")?;
@@ -320,13 +331,13 @@ impl Schedule {
             Some(Value::String(text)) => Some(serde_json::from_str(text).context("the schedule's Input is no JSON")?),
             Some(other) => bail!("the schedule's Input should be JSON in a text, not {other}"),
         };
-        Ok((!disabled).then_some(Self { id: id.to_owned(), every: interval(expression)?, input }))
+        Ok((!disabled).then_some(Self { id: id.to_owned(), interval: parse_interval(expression)?, input }))
     }
 }
 
-impl Table {
-    fn read(id: &str, resolver: &Resolver) -> anyhow::Result<Self> {
-        let kept = [
+impl TemplateTable {
+    fn from_resource(id: &str, resolver: &TemplateResolver) -> anyhow::Result<Self> {
+        let known = [
             "TableName",
             "KeySchema",
             "AttributeDefinitions",
@@ -337,7 +348,7 @@ impl Table {
             "StreamSpecification",
             "TimeToLiveSpecification",
         ];
-        let mut definition = resolver.properties(id, &kept)?;
+        let mut definition = resolver.resolve_properties(id, &known)?;
         let name = resolver.table_name(id)?;
         definition.insert("TableName".to_owned(), json!(name));
         if let Some(stream) = definition.get_mut("StreamSpecification").and_then(Value::as_object_mut) {
@@ -352,8 +363,8 @@ impl Table {
     }
 }
 
-/// `Environment.Variables` as text.
-fn variables(properties: &Map<String, Value>) -> anyhow::Result<BTreeMap<String, String>> {
+/// `ProcessEnvironment.Variables` as text.
+fn read_variables(properties: &Map<String, Value>) -> anyhow::Result<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     let variables = properties.get("Environment").and_then(|e| e["Variables"].as_object());
     for (name, value) in variables.into_iter().flatten() {
@@ -369,7 +380,7 @@ fn variables(properties: &Map<String, Value>) -> anyhow::Result<BTreeMap<String,
 }
 
 /// A number that may be written as text, as parameters are.
-fn number<T: std::str::FromStr>(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<T>> {
+fn parse_number<T: std::str::FromStr>(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<T>> {
     let text = match properties.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text.clone(),
@@ -379,7 +390,7 @@ fn number<T: std::str::FromStr>(properties: &Map<String, Value>, name: &str) -> 
 }
 
 /// A truth value that may be written as text.
-fn flag(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<bool>> {
+fn parse_flag(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<bool>> {
     match properties.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(b)) => Ok(Some(*b)),
@@ -389,15 +400,15 @@ fn flag(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<bo
     }
 }
 
-fn only(properties: &Map<String, Value>, known: &[&str]) -> anyhow::Result<()> {
+fn ensure_known_keys(properties: &Map<String, Value>, known: &[&str]) -> anyhow::Result<()> {
     match properties.keys().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some(name) => bail!("the local stack can't interpret {name} here"),
     }
 }
 
-/// `rate(n minutes)` and friends, and the cron expression that means every minute.
-fn interval(expression: &str) -> anyhow::Result<Duration> {
+/// `rate(n duration_minutes)` and friends, and the cron expression that means every minute.
+fn parse_interval(expression: &str) -> anyhow::Result<Duration> {
     let unknown =
         || format!("the local stack knows rate(n minutes|hours|days) and cron(* * * * ? *), not {expression}");
     if matches!(expression, "cron(* * * * ? *)" | "cron(0/1 * * * ? *)" | "cron(*/1 * * * ? *)") {

@@ -85,32 +85,32 @@ Resources:
       PointInTimeRecoverySpecification: {PointInTimeRecoveryEnabled: true}
 "#;
 
-fn parameters() -> BTreeMap<String, String> {
+fn test_parameters() -> BTreeMap<String, String> {
     BTreeMap::from([("Client".to_owned(), "demo".to_owned())])
 }
 
-fn parse(text: &str) -> anyhow::Result<Template> {
-    Template::parse(text, &parameters())
+fn parse_template(text: &str) -> anyhow::Result<SamTemplate> {
+    SamTemplate::parse(text, &test_parameters())
 }
 
 #[test]
 fn functions_come_with_their_environment_routes_and_limits() {
-    let template = parse(FIXTURE).unwrap();
-    let receiver = template.function("webhook-receiver").unwrap();
-    assert_eq!(receiver.routes, [Route { method: "POST".into(), path: "/stores/{store}".into() }]);
+    let template = parse_template(FIXTURE).unwrap();
+    let receiver = template.find_function("webhook-receiver").unwrap();
+    assert_eq!(receiver.routes, [HttpRoute { method: "POST".into(), path: "/stores/{store}".into() }]);
     assert_eq!(receiver.env["STORE_INBOX_TABLE"], "StoreInbox");
     assert_eq!(receiver.env["SECRETS_PREFIX"], "tellonce/demo");
     assert_eq!(receiver.env["LOG_LEVEL"], "debug");
     assert_eq!((receiver.timeout, receiver.memory_mb), (Duration::from_secs(5), 128));
-    let notifier = template.function("order-notifier").unwrap();
+    let notifier = template.find_function("order-notifier").unwrap();
     assert_eq!(notifier.env["LOG_LEVEL"], "info");
     assert_eq!(notifier.timeout, Duration::from_secs(30));
 }
 
 #[test]
 fn a_stream_mapping_keeps_every_setting() {
-    let template = parse(FIXTURE).unwrap();
-    let mapping = &template.function("order-notifier").unwrap().streams[0];
+    let template = parse_template(FIXTURE).unwrap();
+    let mapping = &template.find_function("order-notifier").unwrap().streams[0];
     assert_eq!(mapping.id, "Notifier/Inbox");
     assert_eq!(mapping.table, "StoreInbox");
     assert_eq!((mapping.batch_size, mapping.max_retries), (10, Some(10)));
@@ -121,7 +121,7 @@ fn a_stream_mapping_keeps_every_setting() {
 
 #[test]
 fn a_table_becomes_a_create_table_request() {
-    let template = parse(FIXTURE).unwrap();
+    let template = parse_template(FIXTURE).unwrap();
     let table = &template.tables[0];
     assert_eq!(table.ttl_attribute.as_deref(), Some("ttl"));
     assert_eq!(table.definition["StreamSpecification"], json!({"StreamViewType": "NEW_IMAGE", "StreamEnabled": true}));
@@ -131,21 +131,21 @@ fn a_table_becomes_a_create_table_request() {
 
 #[test]
 fn a_schedule_is_read_as_an_interval() {
-    let template = parse(FIXTURE).unwrap();
+    let template = parse_template(FIXTURE).unwrap();
     let every = |n| Duration::from_secs(n);
-    let schedules = &template.function("reminder-scheduler").unwrap().schedules;
-    assert_eq!((schedules[0].every, &schedules[0].input), (every(60), &None));
-    assert_eq!((schedules[1].every, &schedules[1].input), (every(300), &Some(json!({"poll": "feeds"}))));
-    assert_eq!(interval("rate(5 minutes)").unwrap(), every(300));
-    assert_eq!(interval("cron(* * * * ? *)").unwrap(), every(60));
-    assert!(interval("cron(0 8 * * ? *)").is_err());
-    assert!(interval("rate(0 minutes)").is_err());
+    let schedules = &template.find_function("reminder-scheduler").unwrap().schedules;
+    assert_eq!((schedules[0].interval, &schedules[0].input), (every(60), &None));
+    assert_eq!((schedules[1].interval, &schedules[1].input), (every(300), &Some(json!({"poll": "feeds"}))));
+    assert_eq!(parse_interval("rate(5 minutes)").unwrap(), every(300));
+    assert_eq!(parse_interval("cron(* * * * ? *)").unwrap(), every(60));
+    assert!(parse_interval("cron(0 8 * * ? *)").is_err());
+    assert!(parse_interval("rate(0 minutes)").is_err());
 }
 
 #[test]
 fn a_function_may_have_a_stream_beside_its_schedules() {
-    let template = parse(FIXTURE).unwrap();
-    let scheduler = template.function("reminder-scheduler").unwrap();
+    let template = parse_template(FIXTURE).unwrap();
+    let scheduler = template.find_function("reminder-scheduler").unwrap();
     let ids: Vec<&str> = scheduler.schedules.iter().map(|schedule| schedule.id.as_str()).collect();
     assert_eq!(ids, ["Scheduler/EveryMinute", "Scheduler/Poll"]);
     let mapping = &scheduler.streams[0];
@@ -155,7 +155,7 @@ fn a_function_may_have_a_stream_beside_its_schedules() {
 
 #[test]
 fn a_parameter_without_a_value_is_named() {
-    let error = format!("{:#}", Template::parse(FIXTURE, &BTreeMap::new()).unwrap_err());
+    let error = format!("{:#}", SamTemplate::parse(FIXTURE, &BTreeMap::new()).unwrap_err());
     assert!(error.contains("parameter Client"), "{error}");
 }
 
@@ -175,7 +175,7 @@ fn wiring_the_stack_does_not_know_is_refused_by_name() {
     ] {
         let text = FIXTURE.replace(from, to);
         assert_ne!(text, FIXTURE, "{from}");
-        let error = format!("{:#}", parse(&text).unwrap_err());
+        let error = format!("{:#}", parse_template(&text).unwrap_err());
         assert!(error.contains(wanted), "{wanted}: {error}");
     }
 }
@@ -186,9 +186,9 @@ fn long_forms_and_nested_functions_are_computed() {
         "!Ref StoreInbox",
         "{\"Fn::Sub\": [\"${a}-${AWS::Region}-${!kept}\", {a: !Join [\"+\", [!Ref Client, \"b\"]]}]}",
     );
-    let template = parse(&text).unwrap();
+    let template = parse_template(&text).unwrap();
     assert_eq!(
-        template.function("webhook-receiver").unwrap().env["STORE_INBOX_TABLE"],
+        template.find_function("webhook-receiver").unwrap().env["STORE_INBOX_TABLE"],
         format!("demo+b-{}-${{kept}}", crate::REGION)
     );
 }
@@ -196,7 +196,7 @@ fn long_forms_and_nested_functions_are_computed() {
 #[test]
 fn the_template_of_this_project_is_understood() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
-    let template = Template::read(&path, &parameters()).unwrap();
+    let template = SamTemplate::read(&path, &test_parameters()).unwrap();
     let names: Vec<&str> = template.functions.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(
         names,
@@ -209,7 +209,7 @@ fn the_template_of_this_project_is_understood() {
         ("conversation-sync", "LineInbox"),
     ];
     for (function, table) in inboxes {
-        let [inbox] = template.function(function).unwrap().streams.as_slice() else { panic!("{function}") };
+        let [inbox] = template.find_function(function).unwrap().streams.as_slice() else { panic!("{function}") };
         assert_eq!(inbox.table, table);
         let image = |event: &str, image: Value| json!({"eventName": event, "dynamodb": {"NewImage": image}});
         let passes = |record: &Value| inbox.filters.iter().any(|filter| filter.matches(record));
@@ -219,7 +219,7 @@ fn the_template_of_this_project_is_understood() {
         assert!(!passes(&json!({"eventName": "REMOVE", "dynamodb": {"Keys": {"id": {"S": "1"}}}})));
     }
     let routes: Vec<&str> =
-        template.function("webhook-receiver").unwrap().routes.iter().map(|route| route.path.as_str()).collect();
+        template.find_function("webhook-receiver").unwrap().routes.iter().map(|route| route.path.as_str()).collect();
     assert_eq!(
         routes,
         [
@@ -231,8 +231,8 @@ fn the_template_of_this_project_is_understood() {
             "/stores/{store}"
         ]
     );
-    let schedules = &template.function("reminder-scheduler").unwrap().schedules;
+    let schedules = &template.find_function("reminder-scheduler").unwrap().schedules;
     let schedules: Vec<(u64, Option<Value>)> =
-        schedules.iter().map(|schedule| (schedule.every.as_secs(), schedule.input.clone())).collect();
+        schedules.iter().map(|schedule| (schedule.interval.as_secs(), schedule.input.clone())).collect();
     assert_eq!(schedules, [(60, None), (300, Some(json!({"poll": "feeds"})))]);
 }

@@ -6,11 +6,12 @@ use url::{Host, Url};
 /// RFC 8375 (`home.arpa`), the name that ICANN keeps free for inner networks (`internal`,
 /// <https://www.icann.org/en/board-activities-and-meetings/materials/approved-resolutions-special-meeting-of-the-icann-board-29-07-2024-en>),
 /// and those that routers and offices use without asking.
-const INNER: [&str; 9] = ["localhost", "test", "invalid", "local", "home.arpa", "internal", "lan", "intranet", "corp"];
+const INNER_HOST_NAMES: [&str; 9] =
+    ["localhost", "test", "invalid", "local", "home.arpa", "internal", "lan", "intranet", "corp"];
 
 /// Why an address is none for the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotPublic {
+pub enum PublicAddressError {
     /// It is no URL with a host.
     #[error("it is no URL with a host")]
     NoUrl,
@@ -30,28 +31,28 @@ pub enum NotPublic {
 
 /// Reads an https address on the internet: no IP address, no name of an inner network, nothing secret before the host. Names
 /// are not resolved: one that points into an inner network passes here.
-pub fn public_address(text: &str) -> Result<Url, NotPublic> {
-    let url = Url::parse(text).map_err(|_| NotPublic::NoUrl)?;
-    let host = url.host().ok_or(NotPublic::NoUrl)?;
+pub fn parse_public_address(text: &str) -> Result<Url, PublicAddressError> {
+    let url = Url::parse(text).map_err(|_| PublicAddressError::NoUrl)?;
+    let host = url.host().ok_or(PublicAddressError::NoUrl)?;
     if url.scheme() != "https" {
-        return Err(NotPublic::NotHttps);
+        return Err(PublicAddressError::NotHttps);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(NotPublic::Credentials);
+        return Err(PublicAddressError::Credentials);
     }
     match host {
-        Host::Ipv4(_) | Host::Ipv6(_) => Err(NotPublic::IpAddress),
-        Host::Domain(name) if is_inner(name) => Err(NotPublic::InnerHost),
+        Host::Ipv4(_) | Host::Ipv6(_) => Err(PublicAddressError::IpAddress),
+        Host::Domain(name) if is_inner_host(name) => Err(PublicAddressError::InnerHost),
         Host::Domain(_) => Ok(url),
     }
 }
 
 /// A name without a point is looked for in the network that asks.
-fn is_inner(name: &str) -> bool {
+fn is_inner_host(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let below_or_is =
         |inner: &&str| name.strip_suffix(*inner).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    !name.contains('.') || INNER.iter().any(below_or_is)
+    !name.contains('.') || INNER_HOST_NAMES.iter().any(below_or_is)
 }
 
 #[cfg(test)]
@@ -59,33 +60,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_the_internet_pass() {
+    fn only_public_host_names_are_accepted() {
         for address in ["https://api.example.com", "https://a.b.example.co.il:8443/x?y=1", "https://mylocal.example/"] {
-            assert!(public_address(address).is_ok(), "{address}");
+            assert!(parse_public_address(address).is_ok(), "{address}");
         }
         for (address, why) in [
-            ("", NotPublic::NoUrl),
-            ("api.example.com", NotPublic::NoUrl),
-            ("mailto:a@b.example", NotPublic::NoUrl),
-            ("http://api.example.com", NotPublic::NotHttps),
-            ("ftp://api.example.com", NotPublic::NotHttps),
-            ("https://user@api.example.com", NotPublic::Credentials),
-            ("https://:pw@api.example.com", NotPublic::Credentials),
-            ("https://127.0.0.1/", NotPublic::IpAddress),
-            ("https://127.1/", NotPublic::IpAddress),
-            ("https://0x7f000001/", NotPublic::IpAddress),
-            ("https://10.1.2.3/", NotPublic::IpAddress),
-            ("https://203.0.113.9/", NotPublic::IpAddress),
-            ("https://[::1]/", NotPublic::IpAddress),
-            ("https://[::ffff:10.0.0.1]/", NotPublic::IpAddress),
-            ("https://LOCALHOST./", NotPublic::InnerHost),
-            ("https://app.localhost/", NotPublic::InnerHost),
-            ("https://printer.local/", NotPublic::InnerHost),
-            ("https://metadata.google.internal/", NotPublic::InnerHost),
-            ("https://router.home.arpa/", NotPublic::InnerHost),
-            ("https://intranet/", NotPublic::InnerHost),
+            ("", PublicAddressError::NoUrl),
+            ("api.example.com", PublicAddressError::NoUrl),
+            ("mailto:a@b.example", PublicAddressError::NoUrl),
+            ("http://api.example.com", PublicAddressError::NotHttps),
+            ("ftp://api.example.com", PublicAddressError::NotHttps),
+            ("https://user@api.example.com", PublicAddressError::Credentials),
+            ("https://:pw@api.example.com", PublicAddressError::Credentials),
+            ("https://127.0.0.1/", PublicAddressError::IpAddress),
+            ("https://127.1/", PublicAddressError::IpAddress),
+            ("https://0x7f000001/", PublicAddressError::IpAddress),
+            ("https://10.1.2.3/", PublicAddressError::IpAddress),
+            ("https://203.0.113.9/", PublicAddressError::IpAddress),
+            ("https://[::1]/", PublicAddressError::IpAddress),
+            ("https://[::ffff:10.0.0.1]/", PublicAddressError::IpAddress),
+            ("https://LOCALHOST./", PublicAddressError::InnerHost),
+            ("https://app.localhost/", PublicAddressError::InnerHost),
+            ("https://printer.local/", PublicAddressError::InnerHost),
+            ("https://metadata.google.internal/", PublicAddressError::InnerHost),
+            ("https://router.home.arpa/", PublicAddressError::InnerHost),
+            ("https://intranet/", PublicAddressError::InnerHost),
         ] {
-            assert_eq!(public_address(address).unwrap_err(), why, "{address}");
+            assert_eq!(parse_public_address(address).unwrap_err(), why, "{address}");
         }
     }
 }

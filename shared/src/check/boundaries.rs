@@ -10,41 +10,41 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-use super::{Findings, Severity, source::Source};
+use super::{FindingCollector, Severity, source::ConfigSource};
 
 /// One thing that is refused: names that ask for it, and why it is refused.
 struct Boundary {
     names: &'static [&'static str],
-    why: &'static str,
+    reason: &'static str,
 }
 
 const BOUNDARIES: &[Boundary] = &[
     Boundary {
         names: &["campaign", "broadcast", "bulk", "blast", "newsletter", "segment", "audience", "promotion"],
-        why: "campaigns and bulk messages are made in EZWhatsApp's own campaign surface; a loop of single sends gets a line \
+        reason: "campaigns and bulk messages are made in EZWhatsApp's own campaign surface; a loop of single sends gets a line \
               blocked",
     },
     Boundary {
         names: &["cold_outbound", "outbound", "prospect", "import_contact", "contact_list", "recipient"],
-        why: "nobody is written to who did not order, book or ask for it: cold outbound is not a use of this line",
+        reason: "nobody is written to who did not order, book or ask for it: cold outbound is not a use of this line",
     },
     Boundary {
         names: &["import", "import_file", "contacts_file", "lead_file", "csv", "list", "lead_list", "mailing_list"],
-        why: "a lead is one person who sent a form just now and agreed to be written to, and each comes in a delivery of \
+        reason: "a lead is one person who sent a form just now and agreed to be written to, and each comes in a delivery of \
               its own; a list that is read in is cold outbound, whoever sold or collected it",
     },
     Boundary {
         names: &["sequence", "drip", "nurture", "cadence", "follow_up", "followup", "next_touch", "second_touch"],
-        why: "a lead hears one first touch and nothing after it: whether they answer or not, the next word is the client's \
+        reason: "a lead hears one first touch and nothing after it: whether they answer or not, the next word is the client's \
               team's, in EZWhatsApp",
     },
     Boundary {
         names: &["group", "community"],
-        why: "groups are not automated: EZWhatsApp's API is for one customer at a time",
+        reason: "groups are not automated: EZWhatsApp's API is for one customer at a time",
     },
     Boundary {
         names: &["channel"],
-        why: "WhatsApp channels are not automated: EZWhatsApp's API is for one customer at a time",
+        reason: "WhatsApp channels are not automated: EZWhatsApp's API is for one customer at a time",
     },
     Boundary {
         names: &[
@@ -61,7 +61,7 @@ const BOUNDARIES: &[Boundary] = &[
             "flow",
             "menu",
         ],
-        why: "customers who write are answered by the client's team in EZWhatsApp, not by a bot; an escalation's `acknowledge` is \
+        reason: "customers who write are answered by the client's team in EZWhatsApp, not by a bot; an escalation's `acknowledge` is \
               the only thing that is said by itself",
     },
     Boundary {
@@ -75,7 +75,7 @@ const BOUNDARIES: &[Boundary] = &[
             "ask_to_confirm",
             "rsvp",
         ],
-        why: "nothing here takes a \"yes\" or \"cancel\" for an answer: replies are read by the client's team in EZWhatsApp, \
+        reason: "nothing here takes a \"yes\" or \"cancel\" for an answer: replies are read by the client's team in EZWhatsApp, \
               and an appointment is confirmed, moved or cancelled where it was booked; words can call the team ([escalations]) \
               or stop greetings and reminders ([opt_out]), and nothing else",
     },
@@ -95,15 +95,15 @@ const BOUNDARIES: &[Boundary] = &[
             "lead_owner",
             "hubspot_owner_id",
         ],
-        why: "who owns a conversation is decided in EZWhatsApp alone, and who owns a contact in the CRM: nothing here writes either",
+        reason: "who owns a conversation is decided in EZWhatsApp alone, and who owns a contact in the CRM: nothing here writes either",
     },
     Boundary {
         names: &["inbox", "shared_inbox", "agent", "helpdesk"],
-        why: "the client's team reads and answers in EZWhatsApp; there is no second inbox",
+        reason: "the client's team reads and answers in EZWhatsApp; there is no second inbox",
     },
     Boundary {
         names: &["waba", "cloud_api", "official_template", "template_id"],
-        why: "EZWhatsApp speaks through a linked device and is not the official WhatsApp Business Platform",
+        reason: "EZWhatsApp speaks through a linked device and is not the official WhatsApp Business Platform",
     },
 ];
 
@@ -120,7 +120,7 @@ const SECRET_NAMES: &[&str] = &[
     "password",
     "webhook_secret",
 ];
-const SECRET_BEGINNINGS: &[&str] = &[
+const SECRET_PREFIXES: &[&str] = &[
     "ezw_line_",
     "whsec_",
     "shpat_",
@@ -134,53 +134,53 @@ const SECRET_BEGINNINGS: &[&str] = &[
     "-----BEGIN ",
 ];
 
-impl Source<'_> {
+impl ConfigSource<'_> {
     /// Where the settings stand that ask for something refused.
-    pub(super) fn refused(&self) -> Vec<Range<usize>> {
-        let mut places = Vec::new();
-        each_setting(self.table.get_ref(), &mut Vec::new(), &mut |key, path| {
-            let refused = refusal(key.get_ref(), path).is_some() || is_secret_name(key.get_ref());
+    pub(super) fn refused_spans(&self) -> Vec<Range<usize>> {
+        let mut spans = Vec::new();
+        visit_settings(self.table.get_ref(), &mut Vec::new(), &mut |key, path| {
+            let refused = refusal_reason(key.get_ref(), path).is_some() || is_secret_name(key.get_ref());
             if refused {
-                places.push(key.span());
+                spans.push(key.span());
             }
             !refused
         });
-        places
+        spans
     }
 }
 
 /// Reports settings that ask for something refused, and secrets.
-pub(super) fn look(findings: &mut Findings<'_>) {
+pub(super) fn check_boundaries(findings: &mut FindingCollector<'_>) {
     let source = findings.source;
-    each_setting(source.table.get_ref(), &mut Vec::new(), &mut |key, path| {
+    visit_settings(source.table.get_ref(), &mut Vec::new(), &mut |key, path| {
         let line = source.line_at(key.span().start);
         let name = key.get_ref();
-        if let Some(why) = refusal(name, path) {
+        if let Some(why) = refusal_reason(name, path) {
             let what = format!("`{}` is refused: {why}", path.join("."));
             let remedy = "remove it, and write down in decisions.md beside this file what was asked for and what was decided; \
                           docs/boundaries.md has the background";
-            findings.add(Severity::Error, line, what, remedy.to_owned());
+            findings.add_finding(Severity::Error, line, what, remedy.to_owned());
         } else if is_secret_name(name) {
             let what = format!("`{}` would put a secret into a file that is kept in git", path.join("."));
             let remedy = "remove it; `tellonce check` lists the secrets to create in Secrets Manager";
-            findings.add(Severity::Error, line, what, remedy.to_owned());
+            findings.add_finding(Severity::Error, line, what, remedy.to_owned());
         } else {
             return true;
         }
         false
     });
-    each_text(source.table.get_ref(), &mut |text, place| {
-        if SECRET_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) {
+    visit_texts(source.table.get_ref(), &mut |text, place| {
+        if SECRET_PREFIXES.iter().any(|beginning| text.starts_with(beginning)) {
             let what =
                 "this looks like a secret, and this file is kept in git and shipped to every function".to_owned();
             let remedy = "remove it, and replace that secret by a new one: whoever could read the file has it";
-            findings.add(Severity::Error, source.line_at(place.start), what, remedy.to_owned());
+            findings.add_finding(Severity::Error, source.line_at(place.start), what, remedy.to_owned());
         }
     });
 }
 
 /// Why a setting of this name is refused, if it is. `path` is the keys that lead to it, and the name.
-fn refusal(name: &str, path: &[String]) -> Option<&'static str> {
+fn refusal_reason(name: &str, path: &[String]) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace('-', "_");
     // A channel of Slack or Teams is no channel of WhatsApp: it is merely no setting.
     if name == "channel" && path.first().is_some_and(|first| first == "targets") {
@@ -190,7 +190,7 @@ fn refusal(name: &str, path: &[String]) -> Option<&'static str> {
         .strip_suffix("ies")
         .map_or_else(|| name.strip_suffix('s').unwrap_or(&name).to_owned(), |stem| format!("{stem}y"));
     let asks = |names: &[&str]| names.iter().any(|refused| *refused == name || *refused == singular);
-    BOUNDARIES.iter().find(|boundary| asks(boundary.names)).map(|boundary| boundary.why)
+    BOUNDARIES.iter().find(|boundary| asks(boundary.names)).map(|boundary| boundary.reason)
 }
 
 fn is_secret_name(name: &str) -> bool {
@@ -198,7 +198,7 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 /// Every key of the file that names a setting, with the keys that lead to it. Goes on below it if `visit` says so.
-fn each_setting<'a>(
+fn visit_settings<'a>(
     table: &DeTable<'a>,
     path: &mut Vec<String>,
     visit: &mut dyn FnMut(&Spanned<DeString<'a>>, &[String]) -> bool,
@@ -212,21 +212,21 @@ fn each_setting<'a>(
         path.push(key.get_ref().clone().into_owned());
         let deeper = names_are_free || visit(key, path);
         if let (true, DeValue::Table(inner)) = (deeper, value.get_ref()) {
-            each_setting(inner, path, visit);
+            visit_settings(inner, path, visit);
         }
         path.pop();
     }
 }
 
 /// Every text value of the file.
-fn each_text(table: &DeTable<'_>, visit: &mut dyn FnMut(&str, Range<usize>)) {
-    fn inside(value: &Spanned<DeValue<'_>>, visit: &mut dyn FnMut(&str, Range<usize>)) {
+fn visit_texts(table: &DeTable<'_>, visit: &mut dyn FnMut(&str, Range<usize>)) {
+    fn visit_value(value: &Spanned<DeValue<'_>>, visit: &mut dyn FnMut(&str, Range<usize>)) {
         match value.get_ref() {
             DeValue::String(text) => visit(text, value.span()),
-            DeValue::Table(table) => each_text(table, visit),
-            DeValue::Array(items) => items.iter().for_each(|item| inside(item, visit)),
+            DeValue::Table(table) => visit_texts(table, visit),
+            DeValue::Array(items) => items.iter().for_each(|item| visit_value(item, visit)),
             _ => {}
         }
     }
-    table.iter().for_each(|(_, value)| inside(value, visit));
+    table.iter().for_each(|(_, value)| visit_value(value, visit));
 }

@@ -3,38 +3,38 @@
 use jiff::tz::TimeZone;
 use url::Url;
 
-use super::{Findings, instead, nearest};
+use super::{FindingCollector, nearest_name, suggest_name};
 use crate::{
     client_config::{ClientConfig, PhoneRule},
     contact::{Phone, PhoneError},
 };
 
-pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+pub(super) fn check_client(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if !is_client_id(&config.client) {
-        findings.error(
+        findings.add_error(
             &["client"],
             format!("`{}` cannot be part of names in AWS", config.client),
             "use 2 to 30 lower-case letters, digits and `-`, with a letter first and no `-` last",
         );
     }
     if config.name.trim().is_empty() {
-        findings.error(&["name"], "the name is empty", "write the name that customers know");
+        findings.add_error(&["name"], "the name is empty", "write the name that customers know");
     }
-    country(&config.country, &["country"], findings);
-    time_zone(&config.time_zone, &["time_zone"], findings);
-    languages(config, findings);
+    check_country(&config.country, &["country"], findings);
+    check_time_zone(&config.time_zone, &["time_zone"], findings);
+    check_languages(config, findings);
     if config.quiet_hours.is_some_and(|hours| hours.from == hours.to) {
-        findings.error(
+        findings.add_error(
             &["quiet_hours", "from"],
             "the quiet hours end when they begin, so there are none",
             "write when they end, or remove quiet_hours",
         );
     }
-    keep(config, findings);
-    let listens = config.lines.values().any(|line| line.events);
-    if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() && !listens {
+    check_retention(config, findings);
+    let has_line_events = config.lines.values().any(|line| line.events);
+    if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() && !has_line_events {
         let what = "there is no store, calendar or form, so nothing will ever be told";
-        findings.warn(&[], what, "add [stores.shop], [calendars.clinic] or [forms.website]");
+        findings.add_warning(&[], what, "add [stores.shop], [calendars.clinic] or [forms.website]");
     }
 }
 
@@ -48,90 +48,100 @@ fn is_client_id(id: &str) -> bool {
 }
 
 /// A country that numbers can be read by.
-pub(super) fn country(country: &str, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn check_country(country: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     // What the number is doesn't matter: only whether its country is known.
     let unknown = Phone::parse("0212345678", country, PhoneRule::Possible) == Err(PhoneError::UnknownCountry);
     if unknown || country.len() != 2 {
         let what = format!("`{country}` is no country whose phone numbers can be read");
-        findings.error(path, what, "write its two-letter code (ISO 3166-1), like `IL` or `US`");
+        findings.add_error(path, what, "write its two-letter code (ISO 3166-1), like `IL` or `US`");
     }
 }
 
 /// A time zone that there is.
-pub(super) fn time_zone(zone: &str, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn check_time_zone(zone: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     if TimeZone::get(zone).is_err() {
         let zones: Vec<_> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
-        let remedy = nearest(zone, zones.iter().map(String::as_str))
+        let remedy = nearest_name(zone, zones.iter().map(String::as_str))
             .map_or("write it like `Asia/Jerusalem`".to_owned(), |zone| format!("did you mean `{zone}`?"));
-        findings.error(path, format!("there is no time zone `{zone}`"), remedy);
+        findings.add_error(path, format!("there is no time zone `{zone}`"), remedy);
     }
 }
 
-fn languages(config: &ClientConfig, findings: &mut Findings<'_>) {
+fn check_languages(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if config.languages.is_empty() {
-        findings.error(&["languages"], "there is no language", "name at least one, like [\"he\", \"en\"]");
+        findings.add_error(&["languages"], "there is no language", "name at least one, like [\"he\", \"en\"]");
     }
     for (place, language) in config.languages.iter().enumerate() {
         let primary = (2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase());
         if language == "iw" {
-            findings.error(&["languages"], "`iw` is an old code that texts are not found by", "write `he` for Hebrew");
+            findings.add_error(
+                &["languages"],
+                "`iw` is an old code that texts are not found by",
+                "write `he` for Hebrew",
+            );
         } else if !primary {
             let what = format!("`{language}` is not the code of a language");
-            findings.error(&["languages"], what, "write two or three lower-case letters, like `he` or `en`");
+            findings.add_error(&["languages"], what, "write two or three lower-case letters, like `he` or `en`");
         }
         if config.languages[..place].contains(language) {
-            findings.warn(&["languages"], format!("`{language}` is there twice"), "remove one of them");
+            findings.add_warning(&["languages"], format!("`{language}` is there twice"), "remove one of them");
         }
     }
 }
 
-fn keep(config: &ClientConfig, findings: &mut Findings<'_>) {
-    let keep = config.keep;
-    if !(1..=365).contains(&keep.inbox_days) {
-        findings.error(
-            &["keep", "inbox_days"],
-            format!("the inbox cannot remember for {} days", keep.inbox_days),
+fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
+    let retention = config.retention;
+    if !(1..=365).contains(&retention.inbox_days) {
+        findings.add_error(
+            &["retention", "inbox_days"],
+            format!("the inbox cannot remember for {} days", retention.inbox_days),
             "write 1 to 365; 30 is usual",
         );
     }
-    if !(30..=3650).contains(&keep.ledger_days) {
-        findings.error(
-            &["keep", "ledger_days"],
-            format!("the ledger cannot remember for {} days", keep.ledger_days),
+    if !(30..=3650).contains(&retention.ledger_days) {
+        findings.add_error(
+            &["retention", "ledger_days"],
+            format!("the ledger cannot remember for {} days", retention.ledger_days),
             "write 30 to 3650; 400 is usual",
         );
     }
-    if keep.ledger_days < keep.inbox_days {
-        findings.error(
-            &["keep", "ledger_days"],
+    if retention.ledger_days < retention.inbox_days {
+        findings.add_error(
+            &["retention", "ledger_days"],
             "the ledger forgets before the inbox does: an old delivery that is replayed would be told again",
-            format!("write at least {} days, as many as inbox_days has", keep.inbox_days),
+            format!("write at least {} days, as many as inbox_days has", retention.inbox_days),
         );
     }
 }
 
-/// An inbox that recognises every repeat of a delivery. `days` is how long the sender may take for one, and `why`.
-pub(super) fn inbox_remembers(config: &ClientConfig, days: u16, why: &str, whose: &str, findings: &mut Findings<'_>) {
-    if config.keep.inbox_days < days {
-        findings.error(
-            &["keep", "inbox_days"],
-            format!("the inbox forgets too soon for {whose}: {why}"),
+/// An inbox that recognises every repeat of a delivery. `days` is how long the sender may take for one, and `reason`.
+pub(super) fn check_inbox_retention(
+    config: &ClientConfig,
+    days: u16,
+    why: &str,
+    sender: &str,
+    findings: &mut FindingCollector<'_>,
+) {
+    if config.retention.inbox_days < days {
+        findings.add_error(
+            &["retention", "inbox_days"],
+            format!("the inbox forgets too soon for {sender}: {why}"),
             format!("write at least {days}; 30 is usual"),
         );
     }
 }
 
 /// An address as it is registered at a sender that signs it with every delivery, and that ends in `ending`.
-pub(super) fn registered_address(
+pub(super) fn check_registered_address(
     address: &str,
     sender: &str,
     ending: &str,
     path: &[&str],
-    findings: &mut Findings<'_>,
+    findings: &mut FindingCollector<'_>,
 ) {
     let url = Url::parse(address).ok().filter(|url| url.scheme() == "https" && url.has_host());
     let Some(url) = url else {
-        findings.error(
+        findings.add_error(
             path,
             format!("`{address}` is not a URL that {sender} posts to, and {sender} signs it with every delivery"),
             format!(
@@ -141,7 +151,7 @@ pub(super) fn registered_address(
         return;
     };
     if !url.path().ends_with(ending) {
-        findings.warn(
+        findings.add_warning(
             path,
             format!("deliveries are taken at {ending}, and this URL ends otherwise"),
             format!("correct it here and at {sender}, unless something in front of us rewrites the path"),
@@ -150,9 +160,9 @@ pub(super) fn registered_address(
 }
 
 /// A line that a store, calendar or form names.
-pub(super) fn line_exists(config: &ClientConfig, line: &str, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn check_line_exists(config: &ClientConfig, line: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     if !config.lines.contains_key(line) {
         let what = format!("there is no line `{line}`");
-        findings.error(path, what, instead(line, config.lines.keys().map(String::as_str)));
+        findings.add_error(path, what, suggest_name(line, config.lines.keys().map(String::as_str)));
     }
 }

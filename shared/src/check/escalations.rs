@@ -4,132 +4,160 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::{Findings, conversations, instead, stores::can_report, texts, words};
+use super::{FindingCollector, conversations, stores::reportable_milestones, suggest_name, texts, words};
 use crate::{
-    client_config::{Acknowledgement, ClientConfig, Escalation, Milestone, Span, Trigger},
-    wording::Topic,
+    client_config::{AcknowledgementRule, ClientConfig, EscalationRule, EscalationTrigger, Milestone, TimeSpan},
+    wording::TemplateTopic,
 };
 
 /// For how long one call may stand for others, and how long somebody can be without an answer.
-const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
+const MAX_COOLDOWN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// An answer at once that comes later than this is none.
-const AT_ONCE: SignedDuration = SignedDuration::from_hours(2);
+const MAX_ACKNOWLEDGEMENT_AGE: SignedDuration = SignedDuration::from_hours(2);
 
-pub(super) fn look(config: &ClientConfig, name: &str, escalation: &Escalation, findings: &mut Findings<'_>) {
+pub(super) fn check_escalation(
+    config: &ClientConfig,
+    name: &str,
+    escalation: &EscalationRule,
+    findings: &mut FindingCollector<'_>,
+) {
     let at = |field: &'static str| ["escalations", name, field];
-    conversations::named("escalations", name, "an escalation", findings);
-    conversations::lines(config, &escalation.lines, &at("lines"), findings);
-    called(config, escalation, &at("to"), findings);
-    if escalation.within.0 > LONGEST {
+    conversations::check_name("escalations", name, "an escalation", findings);
+    conversations::check_line_list(config, &escalation.lines, &at("lines"), findings);
+    check_targets(config, escalation, &at("to"), findings);
+    if escalation.cooldown.0 > MAX_COOLDOWN {
         let remedy = "write \"1m\" to \"7d\"; \"4h\" is usual";
-        findings.error(&at("within"), "one call stands for those that follow for seven days at most", remedy);
+        findings.add_error(&at("within"), "one call stands for those that follow for seven days at most", remedy);
     }
-    trigger(config, name, &escalation.when, findings);
+    check_trigger(config, name, &escalation.when, findings);
     if let Some(rule) = &escalation.acknowledge {
-        acknowledge(config, name, &escalation.when, rule, findings);
+        check_acknowledgement(config, name, &escalation.when, rule, findings);
     }
 }
 
-fn called(config: &ClientConfig, escalation: &Escalation, path: &[&str], findings: &mut Findings<'_>) {
+fn check_targets(
+    config: &ClientConfig,
+    escalation: &EscalationRule,
+    path: &[&str],
+    findings: &mut FindingCollector<'_>,
+) {
     if escalation.to.is_empty() {
-        findings.error(path, "nobody is called", "name a target, like to = [\"team\"]");
+        findings.add_error(path, "nobody is called", "name a target, like to = [\"team\"]");
     }
     let mut seen = BTreeSet::new();
     for name in &escalation.to {
         if !config.targets.contains_key(name) {
             let what = format!("there is no target `{name}`");
-            findings.error(path, what, instead(name, config.targets.keys().map(String::as_str)));
+            findings.add_error(path, what, suggest_name(name, config.targets.keys().map(String::as_str)));
         }
         if !seen.insert(name) {
-            findings.warn(path, format!("`{name}` is there twice"), "remove one of them");
+            findings.add_warning(path, format!("`{name}` is there twice"), "remove one of them");
         }
     }
 }
 
-fn trigger(config: &ClientConfig, name: &str, when: &Trigger, findings: &mut Findings<'_>) {
+fn check_trigger(config: &ClientConfig, name: &str, when: &EscalationTrigger, findings: &mut FindingCollector<'_>) {
     let path = ["escalations", name, "when"];
     let no_hours = config.business_hours.is_empty();
     match when {
-        Trigger::Words(by_language) => {
-            words::calling(config, by_language, &["escalations", name, "when", "words"], findings);
+        EscalationTrigger::Words(by_language) => {
+            words::check_trigger_words(config, by_language, &["escalations", name, "when", "words"], findings);
         }
-        Trigger::AfterHours if no_hours => findings.error(
+        EscalationTrigger::AfterHours if no_hours => findings.add_error(
             &path,
             "there are no business hours, so nothing is ever after them",
             "add [[business_hours]] with days, from and to",
         ),
-        Trigger::Unanswered(Span(span)) => {
-            if *span > LONGEST {
+        EscalationTrigger::Unanswered(TimeSpan(span)) => {
+            if *span > MAX_COOLDOWN {
                 let what = "whoever has waited for more than seven days is not waiting any more";
-                findings.error(&path, what, "write \"1m\" to \"7d\"; \"15m\" is usual");
+                findings.add_error(&path, what, "write \"1m\" to \"7d\"; \"15m\" is usual");
             }
             if no_hours {
-                findings.warn(
+                findings.add_warning(
                     &path,
                     "there are no business hours, so the team is called for whoever writes at night as well",
                     "add [[business_hours]], unless somebody answers at all hours",
                 );
             }
         }
-        Trigger::Order(milestones) => orders(config, milestones, &path, findings),
-        Trigger::Appointment(states) => {
-            once_each(states, "state of an appointment", "[\"booked\"]", &path, findings);
+        EscalationTrigger::Order(milestones) => check_order_trigger(config, milestones, &path, findings),
+        EscalationTrigger::Appointment(states) => {
+            check_unique_list(states, "state of an appointment", "[\"booked\"]", &path, findings);
             if config.calendars.is_empty() {
                 let what = "there is no calendar, so nobody has an appointment that we know of";
-                findings.warn(&path, what, "add [calendars.…], or choose another `when`");
+                findings.add_warning(&path, what, "add [calendars.…], or choose another `when`");
             }
         }
-        Trigger::FirstMessage | Trigger::AfterHours | Trigger::FailedDelivery => {}
+        EscalationTrigger::FirstMessage | EscalationTrigger::AfterHours | EscalationTrigger::FailedDelivery => {}
     }
 }
 
-fn orders(config: &ClientConfig, milestones: &[Milestone], path: &[&str], findings: &mut Findings<'_>) {
-    once_each(milestones, "milestone", "[\"cancelled\"]", path, findings);
-    let reported = |milestone: &Milestone| config.stores.values().any(|it| can_report(it).contains(milestone));
+fn check_order_trigger(
+    config: &ClientConfig,
+    milestones: &[Milestone],
+    path: &[&str],
+    findings: &mut FindingCollector<'_>,
+) {
+    check_unique_list(milestones, "milestone", "[\"cancelled\"]", path, findings);
+    let reported =
+        |milestone: &Milestone| config.stores.values().any(|it| reportable_milestones(it).contains(milestone));
     for milestone in milestones.iter().filter(|milestone| !reported(milestone)) {
         let what = format!("no store ever reports `{}`", milestone.name());
-        findings.warn(path, what, "map a status or event of a store to it, or remove it");
+        findings.add_warning(path, what, "map a status or event of a store to it, or remove it");
     }
 }
 
 /// A list that is not empty and names nothing twice.
-fn once_each<T: PartialEq>(list: &[T], what: &str, like: &str, path: &[&str], findings: &mut Findings<'_>) {
+fn check_unique_list<T: PartialEq>(
+    list: &[T],
+    what: &str,
+    like: &str,
+    path: &[&str],
+    findings: &mut FindingCollector<'_>,
+) {
     if list.is_empty() {
-        findings.error(
+        findings.add_error(
             path,
             format!("there is no {what}, so nobody is ever called"),
             format!("write one, like {like}"),
         );
     }
     if list.iter().enumerate().any(|(place, one)| list[..place].contains(one)) {
-        findings.warn(path, format!("a {what} is there twice"), "remove one of them");
+        findings.add_warning(path, format!("a {what} is there twice"), "remove one of them");
     }
 }
 
 /// What is answered at once, and whether there is anything to answer.
-fn acknowledge(config: &ClientConfig, name: &str, when: &Trigger, rule: &Acknowledgement, findings: &mut Findings<'_>) {
+fn check_acknowledgement(
+    config: &ClientConfig,
+    name: &str,
+    when: &EscalationTrigger,
+    rule: &AcknowledgementRule,
+    findings: &mut FindingCollector<'_>,
+) {
     let at = ["escalations", name, "acknowledge"];
     let path = ["escalations", name, "acknowledge", "useful_for"];
-    let Span(useful) = rule.useful_for;
+    let TimeSpan(useful) = rule.useful_for;
     match when {
-        Trigger::FailedDelivery => {
+        EscalationTrigger::FailedDelivery => {
             let what = "nobody wrote when a delivery failed, so there is nothing to answer";
-            findings.error(&at, what, "remove it");
+            findings.add_error(&at, what, "remove it");
         }
-        Trigger::Unanswered(_) => {
+        EscalationTrigger::Unanswered(_) => {
             let what = "an answer that nobody wrote to whoever has waited says just that";
-            findings.error(&at, what, "remove it; answer at once, with an escalation by words or after hours");
+            findings.add_error(&at, what, "remove it; answer at once, with an escalation by words or after hours");
         }
-        Trigger::Words(_)
-        | Trigger::FirstMessage
-        | Trigger::AfterHours
-        | Trigger::Order(_)
-        | Trigger::Appointment(_) => {
-            if useful > AT_ONCE {
+        EscalationTrigger::Words(_)
+        | EscalationTrigger::FirstMessage
+        | EscalationTrigger::AfterHours
+        | EscalationTrigger::Order(_)
+        | EscalationTrigger::Appointment(_) => {
+            if useful > MAX_ACKNOWLEDGEMENT_AGE {
                 let what = "an answer that may come hours later tells somebody that we have just noticed";
-                findings.warn(&path, what, "write at most 2h; 15m is usual");
+                findings.add_warning(&path, what, "write at most 2h; 15m is usual");
             }
         }
     }
-    texts::look(config, Topic::Conversation, &at, rule.texts(), findings);
+    texts::check_templates(config, TemplateTopic::Conversation, &at, rule.templates(), findings);
 }

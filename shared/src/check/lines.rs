@@ -1,22 +1,22 @@
 //! The lines: ids, pace, and how documents are sent.
 
-use super::{Findings, is_plain_name};
+use super::{FindingCollector, is_plain_name};
 use crate::client_config::{ClientConfig, MediaMode};
 
 /// The pace that is cautious for a line that a human could be using, messages a minute.
-const CAUTIOUS_PACE: u32 = 20;
+const CAUTIOUS_MESSAGES_PER_MINUTE: u32 = 20;
 /// One a second: the most that may be asked for. `EZWhatsApp` publishes no limit (`docs/ezwhatsapp.md`, U11).
-const FASTEST_PACE: u32 = 60;
+const MAX_MESSAGES_PER_MINUTE: u32 = 60;
 
-pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if config.lines.is_empty() {
         let remedy = "add [lines.main] with its line_id";
-        findings.error(&["lines"], "there is no line, so nothing can be sent", remedy);
+        findings.add_error(&["lines"], "there is no line, so nothing can be sent", remedy);
     }
     for (name, line) in &config.lines {
         let at = |field: &'static str| ["lines", name.as_str(), field];
         if !is_plain_name(name, 40) {
-            findings.error(
+            findings.add_error(
                 &["lines", name],
                 format!("`{name}` cannot be the name of a line: it becomes part of a secret's name"),
                 "use lower-case letters, digits, `-` and `_`, at most 40",
@@ -24,32 +24,32 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         }
         if line.line_id.trim().is_empty() || line.line_id.trim() != line.line_id {
             let remedy = "copy the line's id from EZWhatsApp; its webhooks carry it as X-EZW-Line-Id";
-            findings.error(&at("line_id"), "the line's id is empty or has spaces around it", remedy);
+            findings.add_error(&at("line_id"), "the line's id is empty or has spaces around it", remedy);
         }
         let twin = config.lines.iter().find(|(other, twin)| *other < name && twin.line_id == line.line_id);
         if let Some((twin, _)) = twin {
-            findings.error(
+            findings.add_error(
                 &at("line_id"),
                 format!("the line `{twin}` has the same id: two paces and two tokens for one phone"),
                 "give each line its own id, or keep only one of them",
             );
         }
-        let pace = line.pace_per_minute;
-        if !(1..=FASTEST_PACE).contains(&pace) {
-            findings.error(
-                &at("pace_per_minute"),
-                format!("a line cannot send {pace} messages a minute: at most one a second is safe to ask for"),
+        let messages_per_minute = line.messages_per_minute;
+        if !(1..=MAX_MESSAGES_PER_MINUTE).contains(&messages_per_minute) {
+            findings.add_error(
+                &at("messages_per_minute"),
+                format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe to ask for"),
                 "write 1 to 60; 20 is a cautious human pace",
             );
-        } else if pace > CAUTIOUS_PACE {
-            findings.warn(
-                &at("pace_per_minute"),
-                format!("{pace} messages a minute are more than a cautious human pace; EZWhatsApp publishes no limit"),
+        } else if messages_per_minute > CAUTIOUS_MESSAGES_PER_MINUTE {
+            findings.add_warning(
+                &at("messages_per_minute"),
+                format!("{messages_per_minute} messages a minute are more than a cautious human pace; EZWhatsApp publishes no limit"),
                 "stay at 20 or less unless EZWhatsApp agreed to more: a line that looks like a robot may be blocked",
             );
         }
-        if line.media == MediaMode::Assumed {
-            findings.warn(
+        if line.media == MediaMode::AttachmentExperimental {
+            findings.add_warning(
                 &at("media"),
                 "documents go through /messages/media, whose fields EZWhatsApp does not publish; ours are assumed",
                 "send one to yourself first, or write media = \"link\", which needs nothing unpublished",
@@ -61,7 +61,7 @@ pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
         // One that only listens is of use as well.
         if !line.events && !stores.chain(calendars).chain(forms).any(|line| line == name) {
             let what = "no store, calendar or form speaks over this line";
-            findings.warn(&["lines", name], what, "remove it, or name it in a store, calendar or form");
+            findings.add_warning(&["lines", name], what, "remove it, or name it in a store, calendar or form");
         }
     }
 }

@@ -1,15 +1,14 @@
 //! Everything that can be known about a `client.toml` before it is deployed, with the line it stands on and a remedy.
 //!
-//! [`examine`] takes a file as it was typed: what does not parse becomes a [`Finding`] too, and whatever does parse is
+//! [`check_file`] takes a file as it was typed: what does not parse becomes a [`Finding`] too, and whatever does parse is
 //! still checked. [`check`] takes a file that parsed. Both read the file exactly as the functions do and make every text
-//! with the same code ([`crate::wording`], [`crate::line::Message`]), so what passes here works there.
+//! with the same code ([`crate::wording`], [`crate::verify_line_event::EzwMessage`]), so what passes here works there.
 //!
 //! Promises that a file without errors loads, that each of its texts can be made where every value is known, and that
 //! nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
 //! whether a shop's domain is the right one, or whether a text reads well.
 
 mod address;
-mod books;
 mod boundaries;
 mod calendars;
 mod client;
@@ -17,6 +16,7 @@ mod conversations;
 mod crms;
 mod escalations;
 mod forms;
+mod id_scopes;
 mod lines;
 mod messages;
 mod reminders;
@@ -27,8 +27,8 @@ mod targets;
 mod texts;
 mod words;
 
-pub use address::{NotPublic, public_address};
-use source::Source;
+pub use address::{PublicAddressError, parse_public_address};
+use source::ConfigSource;
 
 use crate::client_config::ClientConfig;
 
@@ -49,14 +49,14 @@ pub struct Finding {
     /// Line in the file, from 1.
     pub line: usize,
     /// What is wrong.
-    pub what: String,
+    pub problem: String,
     /// What to do.
     pub remedy: String,
 }
 
 /// What came of reading a file as it was typed.
 #[derive(Debug, Clone)]
-pub struct Examined {
+pub struct CheckReport {
     /// The configuration, if the functions could load it.
     pub config: Option<ClientConfig>,
     /// What was found, in the order of the file.
@@ -64,96 +64,96 @@ pub struct Examined {
 }
 
 /// Checks a file as it was typed.
-pub fn examine(text: &str) -> Examined {
-    let source = match Source::read(text) {
+pub fn check_file(text: &str) -> CheckReport {
+    let source = match ConfigSource::parse(text) {
         Ok(source) => source,
-        Err(error) => return Examined { config: None, findings: vec![shape::syntax(text, &error)] },
+        Err(error) => return CheckReport { config: None, findings: vec![shape::build_syntax_finding(text, &error)] },
     };
-    let mut findings = Findings::new(&source);
-    boundaries::look(&mut findings);
+    let mut findings = FindingCollector::new(&source);
+    boundaries::check_boundaries(&mut findings);
     // What remains when all that does not belong there is left out: one mistake must not hide the others.
-    let rest = shape::read(&mut findings);
+    let rest = shape::read_config(&mut findings);
     if let Some(config) = &rest {
-        look(config, &mut findings);
+        check_sections(config, &mut findings);
     }
-    Examined { config: rest.filter(|_| !findings.wrong_shape), findings: findings.in_order() }
+    CheckReport { config: rest.filter(|_| !findings.wrong_shape), findings: findings.into_sorted() }
 }
 
 /// Checks a parsed file against its own text.
-pub fn check(text: &str, config: &ClientConfig) -> Vec<Finding> {
-    let source = match Source::read(text) {
+pub fn check_config(text: &str, config: &ClientConfig) -> Vec<Finding> {
+    let source = match ConfigSource::parse(text) {
         Ok(source) => source,
-        Err(error) => return vec![shape::syntax(text, &error)],
+        Err(error) => return vec![shape::build_syntax_finding(text, &error)],
     };
-    let mut findings = Findings::new(&source);
-    boundaries::look(&mut findings);
-    look(config, &mut findings);
-    findings.in_order()
+    let mut findings = FindingCollector::new(&source);
+    boundaries::check_boundaries(&mut findings);
+    check_sections(config, &mut findings);
+    findings.into_sorted()
 }
 
-fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
-    client::look(config, findings);
-    lines::look(config, findings);
-    stores::look(config, findings);
-    messages::look(config, findings);
-    calendars::look(config, findings);
-    forms::look(config, findings);
-    conversations::look(config, findings);
+fn check_sections(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
+    client::check_client(config, findings);
+    lines::check_lines(config, findings);
+    stores::check_stores(config, findings);
+    messages::check_messages(config, findings);
+    calendars::check_calendars(config, findings);
+    forms::check_forms(config, findings);
+    conversations::check_conversations(config, findings);
 }
 
 /// What was found so far, and where to look for lines.
-struct Findings<'a> {
-    source: &'a Source<'a>,
-    found: Vec<Finding>,
+struct FindingCollector<'a> {
+    source: &'a ConfigSource<'a>,
+    findings: Vec<Finding>,
     /// The functions could not load the file.
     wrong_shape: bool,
 }
 
-impl<'a> Findings<'a> {
-    fn new(source: &'a Source<'a>) -> Self {
-        Self { source, found: Vec::new(), wrong_shape: false }
+impl<'a> FindingCollector<'a> {
+    fn new(source: &'a ConfigSource<'a>) -> Self {
+        Self { source, findings: Vec::new(), wrong_shape: false }
     }
 
     /// An error at a key, by the keys that lead to it.
-    fn error(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
-        self.add(Severity::Error, self.source.line_of(path), what.into(), remedy.into());
+    fn add_error(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
+        self.add_finding(Severity::Error, self.source.line_of(path), what.into(), remedy.into());
     }
 
     /// A warning at a key, by the keys that lead to it.
-    fn warn(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
-        self.add(Severity::Warning, self.source.line_of(path), what.into(), remedy.into());
+    fn add_warning(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
+        self.add_finding(Severity::Warning, self.source.line_of(path), what.into(), remedy.into());
     }
 
-    fn add(&mut self, severity: Severity, line: usize, what: String, remedy: String) {
-        let finding = Finding { severity, line, what, remedy };
-        if !self.found.contains(&finding) {
-            self.found.push(finding);
+    fn add_finding(&mut self, severity: Severity, line: usize, what: String, remedy: String) {
+        let finding = Finding { severity, line, problem: what, remedy };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
         }
     }
 
-    fn in_order(mut self) -> Vec<Finding> {
-        self.found.sort_by_key(|finding| finding.line);
-        self.found
+    fn into_sorted(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| finding.line);
+        self.findings
     }
 }
 
 /// The known name that a mistyped one is nearest to, if any is near.
-fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+fn nearest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
     let near = (word.chars().count() / 3).clamp(1, 4);
     let close = |name: &str| {
         let name = name.to_lowercase();
         // Half a name is as good as a slip of the finger.
-        let begins = word.len() >= 3 && (name.starts_with(&word) || word.starts_with(&name));
-        if begins { near.min(1) } else { distance(&word, &name) }
+        let is_prefix = word.len() >= 3 && (name.starts_with(&word) || word.starts_with(&name));
+        if is_prefix { near.min(1) } else { edit_distance(&word, &name) }
     };
     let distances = known.into_iter().map(|name| (close(name), name));
     distances.filter(|(distance, _)| *distance <= near).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// What to say about a name that is not known.
-fn instead<'n>(word: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> String {
-    if let Some(name) = nearest(word, known.clone()) {
+fn suggest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> String {
+    if let Some(name) = nearest_name(word, known.clone()) {
         return format!("did you mean `{name}`?");
     }
     let known: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
@@ -161,7 +161,7 @@ fn instead<'n>(word: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> 
 }
 
 /// How many characters have to be added, taken away, replaced or swapped with the next to make one word the other.
-fn distance(from: &str, to: &str) -> usize {
+fn edit_distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
     for i in 0..from.len() {
@@ -180,7 +180,7 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// Whether a name is fit for URLs, secret names and keys alike: lower-case letters, digits, `-` and `_`, not at its
-/// beginning, and at most `longest` characters.
+/// beginning, and at most `longest_values` characters.
 fn is_plain_name(name: &str, longest: usize) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     name.len() <= longest

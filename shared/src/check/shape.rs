@@ -4,46 +4,47 @@ use serde::Deserialize;
 use toml::de::{Deserializer, Error};
 
 use super::{
-    Finding, Findings, Severity, instead,
-    source::{line_at, take_out},
+    Finding, FindingCollector, Severity,
+    source::{line_at, remove_key_at},
+    suggest_name,
 };
 use crate::client_config::{ClientConfig, Milestone};
 
 /// More wrong keys than anybody wants to read about at once.
-const MOST_WRONG_KEYS: usize = 50;
+const MAX_WRONG_KEYS: usize = 50;
 
 /// A file that is no TOML.
-pub(super) fn syntax(text: &str, error: &Error) -> Finding {
+pub(super) fn build_syntax_finding(text: &str, error: &Error) -> Finding {
     Finding {
         severity: Severity::Error,
         line: error.span().map_or(1, |span| line_at(text, span.start.min(text.len()))),
-        what: format!("this is not TOML: {}", one_line(error.message())),
+        problem: format!("this is not TOML: {}", one_line(error.message())),
         remedy: "mend the syntax here, or in the lines just above (an open quote or bracket?)".to_owned(),
     }
 }
 
 /// The configuration without what does not belong into it. Every wrong key is reported, and the first wrong value.
-pub(super) fn read(findings: &mut Findings<'_>) -> Option<ClientConfig> {
+pub(super) fn read_config(findings: &mut FindingCollector<'_>) -> Option<ClientConfig> {
     let mut table = findings.source.table.clone();
-    for place in findings.source.refused() {
-        take_out(table.get_mut(), &place);
+    for span in findings.source.refused_spans() {
+        remove_key_at(table.get_mut(), &span);
         findings.wrong_shape = true;
     }
-    for _ in 0..MOST_WRONG_KEYS {
+    for _ in 0..MAX_WRONG_KEYS {
         let error = match ClientConfig::deserialize(Deserializer::from(table.clone())) {
             Ok(config) => return Some(config),
             Err(error) => error,
         };
         findings.wrong_shape = true;
-        let place = error.span().unwrap_or_default();
-        let line = findings.source.line_at(place.start);
+        let span = error.span().unwrap_or_default();
+        let line = findings.source.line_at(span.start);
         let message = one_line(error.message());
-        let wrong = quoted(&message).first().copied().unwrap_or_default().to_owned();
+        let wrong = quoted_words(&message).first().copied().unwrap_or_default().to_owned();
         let is_key = ["unknown field", "unknown variant"].iter().any(|begin| message.starts_with(begin))
             || message.contains("is not a time before an appointment");
-        let path = if is_key { take_out(table.get_mut(), &place) } else { None };
-        let (what, remedy) = explain(&message, &wrong, path.as_deref());
-        findings.add(Severity::Error, line, what, remedy);
+        let path = if is_key { remove_key_at(table.get_mut(), &span) } else { None };
+        let (what, remedy) = explain_error(&message, &wrong, path.as_deref());
+        findings.add_finding(Severity::Error, line, what, remedy);
         // What has no place of its own cannot be left out, nor what nothing is without: the rest stays unread.
         path.filter(|path| !matches!(path.as_slice(), [.., above, _] if above == "when"))?;
     }
@@ -51,20 +52,20 @@ pub(super) fn read(findings: &mut Findings<'_>) -> Option<ClientConfig> {
 }
 
 /// What the parser said, in words for people, and what to do.
-fn explain(message: &str, wrong: &str, path: Option<&[String]>) -> (String, String) {
-    let known: Vec<&str> = quoted(message).into_iter().skip(1).collect();
+fn explain_error(message: &str, wrong: &str, path: Option<&[String]>) -> (String, String) {
+    let known: Vec<&str> = quoted_words(message).into_iter().skip(1).collect();
     let above = path.and_then(|path| path.split_last()).map(|(_, above)| above.join(".")).unwrap_or_default();
     if message.starts_with("unknown field") {
-        let whose = if above.is_empty() { "a client.toml".to_owned() } else { format!("`{above}`") };
-        let what = format!("`{wrong}` is no setting of {whose}");
-        return (what, format!("{}; or remove it", instead(wrong, known)));
+        let owner = if above.is_empty() { "a client.toml".to_owned() } else { format!("`{above}`") };
+        let what = format!("`{wrong}` is no setting of {owner}");
+        return (what, format!("{}; or remove it", suggest_name(wrong, known)));
     }
     if message.starts_with("unknown variant") && above == "messages" {
         let milestones = Milestone::ALL.map(Milestone::name);
-        return (format!("`{wrong}` is no milestone of an order"), instead(wrong, milestones));
+        return (format!("`{wrong}` is no milestone of an order"), suggest_name(wrong, milestones));
     }
     if message.starts_with("unknown variant") {
-        return (format!("`{wrong}` is not one of the values that are possible here"), instead(wrong, known));
+        return (format!("`{wrong}` is not one of the values that are possible here"), suggest_name(wrong, known));
     }
     if message.starts_with("missing field") {
         let what = format!("`{wrong}` is missing here");
@@ -78,13 +79,13 @@ fn explain(message: &str, wrong: &str, path: Option<&[String]>) -> (String, Stri
         message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
     {
         let remedy = if wanted == "a string" { "write it in quotes".to_owned() } else { format!("write {wanted}") };
-        return (format!("this is {}, and should be {wanted}", kind_of(given)), remedy);
+        return (format!("this is {}, and should be {wanted}", describe_kind(given)), remedy);
     }
     (message.to_owned(), "docs/configuration.md shows every field with an example".to_owned())
 }
 
 /// The kind of value that serde describes, without the value itself.
-fn kind_of(given: &str) -> &str {
+fn describe_kind(given: &str) -> &str {
     match given.split([' ', '`']).next().unwrap_or_default() {
         "integer" => "a whole number",
         "floating" => "a number with a fraction",
@@ -97,7 +98,7 @@ fn kind_of(given: &str) -> &str {
 }
 
 /// What stands between backticks.
-fn quoted(message: &str) -> Vec<&str> {
+fn quoted_words(message: &str) -> Vec<&str> {
     message.split('`').skip(1).step_by(2).collect()
 }
 

@@ -8,15 +8,15 @@ use toml::{
 };
 
 /// A file's text and what stands where in it.
-pub(super) struct Source<'a> {
+pub(super) struct ConfigSource<'a> {
     text: &'a str,
     /// The file as a tree in which every key and value knows its place.
     pub(super) table: Spanned<DeTable<'a>>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> ConfigSource<'a> {
     /// Reads a file; fails only where it is no TOML at all.
-    pub(super) fn read(text: &'a str) -> Result<Self, Error> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Error> {
         DeTable::parse(text).map(|table| Self { text, table })
     }
 
@@ -30,44 +30,47 @@ impl<'a> Source<'a> {
         let mut table = Some(self.table.get_ref());
         let mut line = 1;
         for name in path {
-            let Some((key, value)) = table.and_then(|table| entry(table, name)) else { break };
+            let Some((key, value)) = table.and_then(|table| find_entry(table, name)) else { break };
             line = line_at(self.text, key.span().start);
-            table = table_in(value.get_ref());
+            table = as_table(value.get_ref());
         }
         line
     }
 
-    /// The line of the file on which line `line` (from 1) of a text value stands.
+    /// The line of the file on which line `verify_line_event` (from 1) of a text value stands.
     pub(super) fn line_in_text(&self, path: &[&str], line: usize) -> usize {
-        let Some(value) = self.value(path) else { return self.line_of(path) };
-        let written = self.text.get(value.span()).unwrap_or_default();
+        let Some(value) = self.find_value(path) else { return self.line_of(path) };
+        let raw_text = self.text.get(value.span()).unwrap_or_default();
         // A line break right after the opening quotes is not part of the value.
         let begins_below = [r#"""""#, "'''"].iter().any(|quotes| {
-            written.strip_prefix(quotes).is_some_and(|rest| rest.starts_with('\n') || rest.starts_with("\r\n"))
+            raw_text.strip_prefix(quotes).is_some_and(|rest| rest.starts_with('\n') || rest.starts_with("\r\n"))
         });
         line_at(self.text, value.span().start) + usize::from(begins_below) + line.saturating_sub(1)
     }
 
     /// Whether a key is written in the file.
-    pub(super) fn holds(&self, path: &[&str]) -> bool {
-        self.value(path).is_some()
+    pub(super) fn has_key(&self, path: &[&str]) -> bool {
+        self.find_value(path).is_some()
     }
 
-    fn value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'a>>> {
+    fn find_value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'a>>> {
         let (last, above) = path.split_last()?;
         let mut table = self.table.get_ref();
         for name in above {
-            table = table_in(entry(table, name)?.1.get_ref())?;
+            table = as_table(find_entry(table, name)?.1.get_ref())?;
         }
-        entry(table, last).map(|(_, value)| value)
+        find_entry(table, last).map(|(_, value)| value)
     }
 }
 
-fn entry<'t, 'a>(table: &'t DeTable<'a>, name: &str) -> Option<(&'t Spanned<DeString<'a>>, &'t Spanned<DeValue<'a>>)> {
+fn find_entry<'t, 'a>(
+    table: &'t DeTable<'a>,
+    name: &str,
+) -> Option<(&'t Spanned<DeString<'a>>, &'t Spanned<DeValue<'a>>)> {
     table.iter().find(|(key, _)| key.get_ref() == name)
 }
 
-fn table_in<'t, 'a>(value: &'t DeValue<'a>) -> Option<&'t DeTable<'a>> {
+fn as_table<'t, 'a>(value: &'t DeValue<'a>) -> Option<&'t DeTable<'a>> {
     match value {
         DeValue::Table(table) => Some(table),
         _ => None,
@@ -80,9 +83,9 @@ pub(super) fn line_at(text: &str, byte: usize) -> usize {
 }
 
 /// Takes the key at a place of the file out of a table, however deep it stands; gives the keys that led to it.
-pub(super) fn take_out(table: &mut DeTable<'_>, place: &Range<usize>) -> Option<Vec<String>> {
-    let here = table.iter().find(|(key, _)| key.span() == *place).map(|(key, _)| key.clone());
-    if let Some(key) = here {
+pub(super) fn remove_key_at(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
+    let key_at_span = table.iter().find(|(key, _)| key.span() == *span).map(|(key, _)| key.clone());
+    if let Some(key) = key_at_span {
         table.remove(&key);
         return Some(vec![key.into_inner().into_owned()]);
     }
@@ -92,7 +95,7 @@ pub(super) fn take_out(table: &mut DeTable<'_>, place: &Range<usize>) -> Option<
     for key in names {
         let Some(value) = table.get_mut(&key) else { continue };
         if let DeValue::Table(inner) = value.get_mut()
-            && let Some(mut path) = take_out(inner, place)
+            && let Some(mut path) = remove_key_at(inner, span)
         {
             path.insert(0, key.into_inner().into_owned());
             return Some(path);

@@ -5,51 +5,51 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{
-    Findings,
-    books::{self, Book, Shelf},
-    client, instead, is_plain_name,
+    FindingCollector, client,
+    id_scopes::{self, IdScopeTable, SenderIdScope},
+    is_plain_name, suggest_name,
 };
 use crate::{
-    client_config::{ClientConfig, CustomFields, CustomScheme, JsonPointer, Milestone, Store, StoreKind},
-    wording::Topic,
+    client_config::{ClientConfig, CustomScheme, JsonPointer, Milestone, OrderFields, StoreConfig, StoreKind},
+    wording::TemplateTopic,
 };
 
-pub(super) fn look(config: &ClientConfig, findings: &mut Findings<'_>) {
+pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     for (name, store) in &config.stores {
         if !is_plain_name(name, 40) {
-            findings.error(
+            findings.add_error(
                 &["stores", name],
                 format!("`{name}` cannot be the name of a store: it becomes part of its URL and of a secret's name"),
                 "use lower-case letters, digits, `-` and `_`, at most 40",
             );
         }
-        client::line_exists(config, &store.line, &["stores", name, "line"], findings);
+        client::check_line_exists(config, &store.line, &["stores", name, "line"], findings);
         if let Some(country) = &store.country {
-            client::country(country, &["stores", name, "country"], findings);
+            client::check_country(country, &["stores", name, "country"], findings);
         }
         if store.name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
             let remedy = "write it, or remove it: the client's name is used then";
-            findings.error(&["stores", name, "name"], "the store's name is empty", remedy);
+            findings.add_error(&["stores", name, "name"], "the store's name is empty", remedy);
         }
         let (days, why) = retry_window(&store.kind);
-        client::inbox_remembers(config, days, why, &format!("the store `{name}`"), findings);
-        kind(name, store, findings);
-        let reports = can_report(store);
-        let mute = !reports.iter().any(|it| config.messages.contains_key(it));
-        if mute && !reports.is_empty() && !config.messages.is_empty() {
-            findings.warn(
+        client::check_inbox_retention(config, days, why, &format!("the store `{name}`"), findings);
+        check_kind(name, store, findings);
+        let reports = reportable_milestones(store);
+        let has_no_message = !reports.iter().any(|it| config.messages.contains_key(it));
+        if has_no_message && !reports.is_empty() && !config.messages.is_empty() {
+            findings.add_warning(
                 &["stores", name],
                 "nothing that this store reports is ever told: no milestone of it has a message",
                 "add a message, or map its words to a milestone that has one",
             );
         }
     }
-    books::look(&shelf(config), findings);
-    twins(config, findings);
+    id_scopes::check_id_scopes(&id_scope_table(config), findings);
+    check_duplicates(config, findings);
 }
 
 /// The milestones that a store of this kind can report.
-pub(super) fn can_report(store: &Store) -> Vec<Milestone> {
+pub(super) fn reportable_milestones(store: &StoreConfig) -> Vec<Milestone> {
     match &store.kind {
         // Invoices are no webhook of Shopify's.
         StoreKind::Shopify { .. } => Milestone::ALL.into_iter().filter(|it| *it != Milestone::Invoice).collect(),
@@ -63,38 +63,39 @@ fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
     match kind {
         StoreKind::Shopify { .. } => (2, "Shopify repeats for 4 hours and may be a day late"),
         StoreKind::WooCommerce { .. } => (1, "WooCommerce repeats only within its own queue"),
-        StoreKind::Custom { verify, .. } => scheme_window(verify),
+        StoreKind::Custom { verify, .. } => scheme_retry_window(verify),
     }
 }
 
 /// The schedule that those who sign as Standard Webhooks repeat by.
-pub(super) const STANDARD_WINDOW: (u16, &str) = (4, "the schedule that Standard Webhooks advises ends after 76 hours");
+pub(super) const STANDARD_RETRY_WINDOW: (u16, &str) =
+    (4, "the schedule that Standard Webhooks advises ends after 76 hours");
 /// What Zapier, Make, n8n and somebody's own code repeat by.
-pub(super) const HUMAN_WINDOW: (u16, &str) = (7, "a failed workflow is run again by a human, days later");
+pub(super) const MANUAL_RETRY_WINDOW: (u16, &str) = (7, "a failed workflow is run again by a human, days later");
 
 /// The same for senders of somebody's own making.
-pub(super) fn scheme_window(verify: &CustomScheme) -> (u16, &'static str) {
+pub(super) fn scheme_retry_window(verify: &CustomScheme) -> (u16, &'static str) {
     match verify {
-        CustomScheme::StandardWebhooks => STANDARD_WINDOW,
-        CustomScheme::StaticHeader { .. } => HUMAN_WINDOW,
+        CustomScheme::StandardWebhooks => STANDARD_RETRY_WINDOW,
+        CustomScheme::StaticHeader { .. } => MANUAL_RETRY_WINDOW,
     }
 }
 
-fn kind(name: &str, store: &Store, findings: &mut Findings<'_>) {
+fn check_kind(name: &str, store: &StoreConfig, findings: &mut FindingCollector<'_>) {
     match &store.kind {
-        StoreKind::Shopify { shop_domain } => shopify(name, shop_domain, findings),
-        StoreKind::WooCommerce { source, statuses } => woocommerce(name, source, statuses, findings),
-        StoreKind::Custom { verify, fields, events } => custom(name, verify, fields, events, findings),
+        StoreKind::Shopify { shop_domain } => check_shopify(name, shop_domain, findings),
+        StoreKind::WooCommerce { source, statuses } => check_woocommerce(name, source, statuses, findings),
+        StoreKind::Custom { verify, fields, events } => check_custom(name, verify, fields, events, findings),
     }
 }
 
-fn shopify(name: &str, domain: &str, findings: &mut Findings<'_>) {
+fn check_shopify(name: &str, domain: &str, findings: &mut FindingCollector<'_>) {
     let fits = domain
         .to_ascii_lowercase()
         .strip_suffix(".myshopify.com")
         .is_some_and(|shop| !shop.is_empty() && shop.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
     if !fits {
-        findings.error(
+        findings.add_error(
             &["stores", name, "shop_domain"],
             format!("`{domain}` is not a shop's permanent domain, which every delivery carries"),
             "write the one that ends in .myshopify.com, without https:// (Shopify admin, Settings, Domains)",
@@ -102,13 +103,18 @@ fn shopify(name: &str, domain: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn woocommerce(name: &str, source: &str, statuses: &BTreeMap<String, Milestone>, findings: &mut Findings<'_>) {
+fn check_woocommerce(
+    name: &str,
+    source: &str,
+    statuses: &BTreeMap<String, Milestone>,
+    findings: &mut FindingCollector<'_>,
+) {
     let home = Url::parse(source).ok().filter(Url::has_host);
     let fits = home.is_some_and(|url| {
         url.scheme() == "https" && url.path().ends_with('/') && url.query().is_none() && url.fragment().is_none()
     });
     if !fits || !source.ends_with('/') {
-        findings.error(
+        findings.add_error(
             &["stores", name, "source"],
             format!("`{source}` is not a site's home URL as X-WC-Webhook-Source carries it"),
             "write it like \"https://shop.example.co.il/\", with https and the slash at its end",
@@ -116,61 +122,65 @@ fn woocommerce(name: &str, source: &str, statuses: &BTreeMap<String, Milestone>,
     }
     if statuses.is_empty() {
         let remedy = "add at least one, like processing = \"paid\"";
-        findings.error(&["stores", name, "statuses"], "no order status means anything, so nothing is told", remedy);
+        findings.add_error(&["stores", name, "statuses"], "no order status means anything, so nothing is told", remedy);
     }
     for status in statuses.keys() {
         let path = ["stores", name, "statuses", status];
         if let Some(slug) = status.strip_prefix("wc-") {
             let what = format!("`{status}` is how the database writes it; webhooks leave out the `wc-`");
-            findings.error(&path, what, format!("write `{slug}`"));
+            findings.add_error(&path, what, format!("write `{slug}`"));
         } else if !is_plain_name(status, 40) {
             let remedy = "use the status's slug (lower-case letters, digits, `-`, `_`), not its title";
-            findings.error(&path, format!("`{status}` is no slug of an order status"), remedy);
+            findings.add_error(&path, format!("`{status}` is no slug of an order status"), remedy);
         }
     }
 }
 
-fn custom(
+fn check_custom(
     name: &str,
     verify: &CustomScheme,
-    fields: &CustomFields,
+    fields: &OrderFields,
     events: &BTreeMap<String, Milestone>,
-    findings: &mut Findings<'_>,
+    findings: &mut FindingCollector<'_>,
 ) {
-    scheme_fits(verify, &["stores", name, "verify"], findings);
+    check_scheme(verify, &["stores", name, "verify"], findings);
     if events.is_empty() {
         let remedy = "add at least one, like \"order.ready\" = \"ready\"";
-        findings.error(&["stores", name, "events"], "no event means anything, so nothing is told", remedy);
+        findings.add_error(&["stores", name, "events"], "no event means anything, so nothing is told", remedy);
     }
     if events.keys().any(|event| event.trim().is_empty()) {
         let remedy = "write the event's name as it stands in the sender's JSON";
-        findings.error(&["stores", name, "events"], "an event has no name", remedy);
+        findings.add_error(&["stores", name, "events"], "an event has no name", remedy);
     }
-    for (field, pointer) in pointers(fields) {
-        pointer_fits(pointer, &["stores", name, "fields", field], findings);
+    for (field, pointer) in named_pointers(fields) {
+        check_pointer(pointer, &["stores", name, "fields", field], findings);
     }
     for (variable, pointer) in &fields.values {
         let path = ["stores", name, "fields", "values", variable];
-        pointer_fits(pointer, &path, findings);
+        check_pointer(pointer, &path, findings);
         let own_field = match variable.as_str() {
             "name" | "first_name" => Some("name"),
             "order_number" => Some("order_number"),
             _ => None,
         };
-        if Topic::Order.variable(variable).is_none() {
-            let known = Topic::Order.variables().map(|variable| variable.name);
-            findings.error(&path, format!("texts know no variable `{variable}`"), instead(variable, known));
+        if TemplateTopic::Order.find_variable(variable).is_none() {
+            let known = TemplateTopic::Order.variables().map(|variable| variable.name);
+            findings.add_error(&path, format!("texts know no variable `{variable}`"), suggest_name(variable, known));
         } else if let Some(field) = own_field {
             let remedy = format!("write it as `{field}` in [stores.{name}.fields]");
-            findings.error(&path, format!("`{variable}` has a field of its own and is not taken from here"), remedy);
+            findings.add_error(
+                &path,
+                format!("`{variable}` has a field of its own and is not taken from here"),
+                remedy,
+            );
         } else if variable == "store_name" {
             let remedy = format!("write `name` in [stores.{name}]");
-            findings.error(&path, "a shop's name comes from this file, never from a delivery", remedy);
+            findings.add_error(&path, "a shop's name comes from this file, never from a delivery", remedy);
         }
     }
 }
 
-fn pointers(fields: &CustomFields) -> impl Iterator<Item = (&'static str, &JsonPointer)> {
+fn named_pointers(fields: &OrderFields) -> impl Iterator<Item = (&'static str, &JsonPointer)> {
     let optional = [
         ("delivery_id", &fields.delivery_id),
         ("instance", &fields.instance),
@@ -186,46 +196,50 @@ fn pointers(fields: &CustomFields) -> impl Iterator<Item = (&'static str, &JsonP
 }
 
 /// A scheme whose secret header, if it has one, HTTP can carry.
-pub(super) fn scheme_fits(verify: &CustomScheme, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn check_scheme(verify: &CustomScheme, path: &[&str], findings: &mut FindingCollector<'_>) {
     if let CustomScheme::StaticHeader { header } = verify {
-        header_fits(header, path, findings);
+        check_header_name(header, path, findings);
     }
 }
 
 /// The name of a header that HTTP can carry.
-pub(super) fn header_fits(header: &str, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn check_header_name(header: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
         let what = format!("`{header}` cannot be the name of an HTTP header");
-        findings.error(path, what, "write it like X-Webhook-Token: letters, digits and `-`");
+        findings.add_error(path, what, "write it like X-Webhook-Token: letters, digits and `-`");
     }
 }
 
 /// RFC 6901: `~` only as `~0` (a `~`) and `~1` (a `/`).
-pub(super) fn pointer_fits(pointer: &JsonPointer, path: &[&str], findings: &mut Findings<'_>) {
+pub(super) fn check_pointer(pointer: &JsonPointer, path: &[&str], findings: &mut FindingCollector<'_>) {
     let escapes = pointer.as_str().split('~').skip(1);
     if escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
         let what = format!("`{}` is no JSON pointer: it has a `~` that stands for nothing", pointer.as_str());
-        findings.error(path, what, "write ~0 for a `~` in a name and ~1 for a `/`");
+        findings.add_error(path, what, "write ~0 for a `~` in a name and ~1 for a `/`");
     }
 }
 
-fn shelf(config: &ClientConfig) -> Shelf<'_> {
-    Shelf {
+fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
+    IdScopeTable {
         table: "stores",
         sender: "store",
-        setting: "order_book",
-        of: "order",
+        setting: "id_scope",
+        entity: "order",
         danger: "only one of them is told",
-        books: config
+        scopes: config
             .stores
             .iter()
-            .map(|(name, store)| Book { sender: name, name: store.order_book(), written: store.order_book.is_some() })
+            .map(|(name, store)| SenderIdScope {
+                sender: name,
+                name: store.id_scope(),
+                is_explicit: store.id_scope.is_some(),
+            })
             .collect(),
     }
 }
 
 /// Two stores that are the same shop.
-fn twins(config: &ClientConfig, findings: &mut Findings<'_>) {
+fn check_duplicates(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for (name, store) in &config.stores {
         let (field, shop) = match &store.kind {
@@ -234,7 +248,7 @@ fn twins(config: &ClientConfig, findings: &mut Findings<'_>) {
             StoreKind::Custom { .. } => continue,
         };
         if let Some(twin) = seen.insert(shop.to_ascii_lowercase(), name) {
-            findings.warn(
+            findings.add_warning(
                 &["stores", name, field],
                 format!("the store `{twin}` is the same shop"),
                 "keep one of them, or correct a copied line",

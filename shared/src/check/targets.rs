@@ -2,45 +2,50 @@
 
 use std::collections::BTreeSet;
 
-use super::{Findings, conversations, crms};
-use crate::client_config::{ClientConfig, Target, TargetKind};
+use super::{FindingCollector, conversations, crms};
+use crate::client_config::{ClientConfig, TargetConfig, TargetKind};
 
 /// The most that SES takes for one message: <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>.
-const MOST_RECIPIENTS: usize = 50;
+const MAX_RECIPIENTS: usize = 50;
 
-pub(super) fn look(config: &ClientConfig, name: &str, target: &Target, findings: &mut Findings<'_>) {
+pub(super) fn check_target(
+    config: &ClientConfig,
+    name: &str,
+    target: &TargetConfig,
+    findings: &mut FindingCollector<'_>,
+) {
     let at = |field: &'static str| ["targets", name, field];
-    conversations::named("targets", name, "a target", findings);
+    conversations::check_name("targets", name, "a target", findings);
     if !config.escalations.values().any(|escalation| escalation.to.iter().any(|to| to == name)) {
         let remedy = "name it in an escalation's `to`, or remove it";
-        findings.warn(&["targets", name], "no escalation calls this target", remedy);
+        findings.add_warning(&["targets", name], "no escalation calls this target", remedy);
     }
     match &target.kind {
         TargetKind::Slack | TargetKind::Teams => {}
-        TargetKind::Email { from, to } => email(from, to, &at("from"), &at("to"), findings),
-        TargetKind::Sns { topic_arn } => sns(topic_arn, &at("topic_arn"), findings),
-        TargetKind::Webhook { url } => crms::address(url, &at("url"), findings),
+        TargetKind::Email { from, to } => check_email(from, to, &at("from"), &at("to"), findings),
+        TargetKind::Sns { topic_arn } => check_sns_topic(topic_arn, &at("topic_arn"), findings),
+        TargetKind::Webhook { url } => crms::check_address(url, &at("url"), findings),
     }
 }
 
-fn email(from: &str, to: &[String], from_path: &[&str], to_path: &[&str], findings: &mut Findings<'_>) {
+fn check_email(from: &str, to: &[String], from_path: &[&str], to_path: &[&str], findings: &mut FindingCollector<'_>) {
     let remedy = "write it like \"team@acme.co.il\", without a name beside it";
     if !is_email(from) {
-        findings.error(from_path, "who writes is no e-mail address", remedy);
+        findings.add_error(from_path, "who writes is no e-mail address", remedy);
     }
     if to.is_empty() {
-        findings.error(to_path, "nobody is written to", "add at least one address");
-    } else if to.len() > MOST_RECIPIENTS {
+        findings.add_error(to_path, "nobody is written to", "add at least one address");
+    } else if to.len() > MAX_RECIPIENTS {
         let what = format!("{} addresses are more than one message can have", to.len());
-        findings.error(to_path, what, "write at most 50; one address of a group is better");
+        findings.add_error(to_path, what, "write at most 50; one address of a group is better");
     }
     let mut seen = BTreeSet::new();
     for address in to {
         // Not repeated: what finds errors may end up in a log.
         if !is_email(address) {
-            findings.error(to_path, "one of those who are written to is no e-mail address", remedy);
+            findings.add_error(to_path, "one of those who are written to is no e-mail address", remedy);
         } else if !seen.insert(address.to_ascii_lowercase()) {
-            findings.warn(to_path, "one of the addresses is there twice", "remove one of them");
+            findings.add_warning(to_path, "one of the addresses is there twice", "remove one of them");
         }
     }
 }
@@ -63,7 +68,7 @@ fn is_email(address: &str) -> bool {
 }
 
 /// <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
-fn sns(arn: &str, path: &[&str], findings: &mut Findings<'_>) {
+fn check_sns_topic(arn: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     let name = |name: &str| {
         let name = name.strip_suffix(".fifo").unwrap_or(name);
         (1..=256).contains(&name.len())
@@ -80,7 +85,7 @@ fn sns(arn: &str, path: &[&str], findings: &mut Findings<'_>) {
         _ => false,
     };
     if !fits {
-        findings.error(
+        findings.add_error(
             path,
             "this is not the ARN of a topic",
             "copy it from SNS, Topics: \"arn:aws:sns:eu-central-1:111122223333:acme-team\"",

@@ -6,26 +6,26 @@ use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Milestone, Span, Texts, TimeOfDay};
+use super::{MessageTemplates, Milestone, TimeOfDay, TimeSpan};
 
-/// A customer system that is told of every message. Its credential is the secret [`super::ClientConfig::crm_secret`].
+/// A customer system that is told of every message. Its credential is the secret [`super::ClientConfig::crm_secret_name`].
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "CrmTable")]
 #[schemars(with = "CrmTable")]
-pub struct Crm {
+pub struct CrmConfig {
     /// Which system it is, and what only that one needs.
     pub kind: CrmKind,
     /// The lines whose messages it is told of; all that take events when empty.
     pub lines: Vec<String>,
     /// How much of a message's text it is told.
-    pub text: MessageText,
+    pub text: TextDetail,
     /// How often it is asked, at most; the kind's own cautious figure when absent.
     pub requests_per_minute: Option<u32>,
 }
 
-impl Crm {
+impl CrmConfig {
     /// Whether it is told of this line's messages.
-    pub fn is_told_of(&self, line: &str) -> bool {
+    pub fn covers_line(&self, line: &str) -> bool {
         self.lines.is_empty() || self.lines.iter().any(|name| name == line)
     }
 }
@@ -33,17 +33,17 @@ impl Crm {
 /// The systems we can write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CrmKind {
-    /// `HubSpot`: a `WhatsApp` communication on the contact. The secret is a private app's token.
+    /// `HubSpotClient`: a `WhatsApp` communication on the contact. The secret is a private app's token.
     HubSpot {
         /// What to do with a number that no contact has.
-        unknown: Unknown,
+        unknown: UnknownContactRule,
     },
     /// Pipedrive: a note on the person. The secret is an API token.
     Pipedrive {
         /// The company's part of `{company}.pipedrive.com`.
         company: String,
         /// What to do with a number that nobody has.
-        unknown: Unknown,
+        unknown: UnknownContactRule,
     },
     /// Zoho CRM: a note on the lead or contact, which is made if there is none. The secret is a JSON object with
     /// `client_id`, `client_secret` and `refresh_token`.
@@ -70,7 +70,7 @@ pub enum CrmKind {
 /// What to do with a number that a CRM does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unknown {
+pub enum UnknownContactRule {
     /// Make a contact.
     #[default]
     Create,
@@ -114,7 +114,7 @@ pub enum ZohoModule {
 /// How much of a message's text somebody is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum MessageText {
+pub enum TextDetail {
     /// Nothing: that there was a message, and where to read it.
     Off,
     /// The beginning.
@@ -124,17 +124,17 @@ pub enum MessageText {
     Full,
 }
 
-impl MessageText {
+impl TextDetail {
     /// The longest excerpt, in characters.
-    pub const EXCERPT: usize = 160;
+    pub const MAX_EXCERPT_CHARS: usize = 160;
 
     /// As much of a text as is told.
-    pub fn of(self, text: &str) -> Option<String> {
+    pub fn apply_to(self, text: &str) -> Option<String> {
         match self {
             Self::Off => None,
             Self::Full => Some(text.to_owned()),
-            Self::Excerpt if text.chars().count() <= Self::EXCERPT => Some(text.to_owned()),
-            Self::Excerpt => Some(text.chars().take(Self::EXCERPT - 1).chain(['…']).collect()),
+            Self::Excerpt if text.chars().count() <= Self::MAX_EXCERPT_CHARS => Some(text.to_owned()),
+            Self::Excerpt => Some(text.chars().take(Self::MAX_EXCERPT_CHARS - 1).chain(['…']).collect()),
         }
     }
 }
@@ -150,11 +150,11 @@ struct CrmTable {
     lines: Vec<String>,
     /// How much of a message's text it is told.
     #[serde(default)]
-    text: MessageText,
+    text: TextDetail,
     /// How often it is asked, at most.
     requests_per_minute: Option<u32>,
-    /// `HubSpot`, Pipedrive: what to do with a number that nobody has there.
-    unknown: Option<Unknown>,
+    /// `HubSpotClient`, Pipedrive: what to do with a number that nobody has there.
+    unknown: Option<UnknownContactRule>,
     /// Pipedrive: the company's part of `{company}.pipedrive.com`.
     company: Option<String>,
     /// Zoho: where the account lives.
@@ -181,19 +181,19 @@ enum CrmKindName {
 }
 
 /// A field that this kind needs.
-fn needs<T>(value: Option<T>, kind: &str, field: &str) -> Result<T, String> {
+fn require_field<T>(value: Option<T>, kind: &str, field: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("a {kind} needs `{field}`"))
 }
 
 /// Fields that mean nothing for this kind.
-fn has_no(kind: &str, fields: &[(&str, bool)]) -> Result<(), String> {
+fn reject_fields(kind: &str, fields: &[(&str, bool)]) -> Result<(), String> {
     match fields.iter().find(|(_, there)| *there) {
         Some((field, _)) => Err(format!("`{field}` means nothing for a {kind}; remove it")),
         None => Ok(()),
     }
 }
 
-impl TryFrom<CrmTable> for Crm {
+impl TryFrom<CrmTable> for CrmConfig {
     type Error = String;
 
     fn try_from(table: CrmTable) -> Result<Self, String> {
@@ -217,29 +217,29 @@ impl TryFrom<CrmTable> for Crm {
         let of_webhook = [("url", url.is_some())];
         let kind = match kind {
             CrmKindName::HubSpot => {
-                has_no("hubspot CRM", &[&of_pipedrive[..], &of_zoho, &of_sheets, &of_webhook].concat())?;
+                reject_fields("hubspot CRM", &[&of_pipedrive[..], &of_zoho, &of_sheets, &of_webhook].concat())?;
                 CrmKind::HubSpot { unknown: unknown.unwrap_or_default() }
             }
             CrmKindName::Pipedrive => {
-                has_no("pipedrive CRM", &[&of_zoho[..], &of_sheets, &of_webhook].concat())?;
-                let company = needs(company, "pipedrive CRM", "company")?;
+                reject_fields("pipedrive CRM", &[&of_zoho[..], &of_sheets, &of_webhook].concat())?;
+                let company = require_field(company, "pipedrive CRM", "company")?;
                 CrmKind::Pipedrive { company, unknown: unknown.unwrap_or_default() }
             }
             CrmKindName::Zoho => {
-                has_no("zoho CRM", &[&of_hubspot[..], &of_pipedrive, &of_sheets, &of_webhook].concat())?;
-                let data_centre = needs(data_centre, "zoho CRM", "data_centre")?;
+                reject_fields("zoho CRM", &[&of_hubspot[..], &of_pipedrive, &of_sheets, &of_webhook].concat())?;
+                let data_centre = require_field(data_centre, "zoho CRM", "data_centre")?;
                 CrmKind::Zoho { data_centre, module: module.unwrap_or_default() }
             }
             CrmKindName::GoogleSheets => {
-                has_no("google-sheets CRM", &[&of_hubspot[..], &of_pipedrive, &of_zoho, &of_webhook].concat())?;
+                reject_fields("google-sheets CRM", &[&of_hubspot[..], &of_pipedrive, &of_zoho, &of_webhook].concat())?;
                 CrmKind::GoogleSheets {
-                    spreadsheet: needs(spreadsheet, "google-sheets CRM", "spreadsheet")?,
-                    sheet: needs(sheet, "google-sheets CRM", "sheet")?,
+                    spreadsheet: require_field(spreadsheet, "google-sheets CRM", "spreadsheet")?,
+                    sheet: require_field(sheet, "google-sheets CRM", "sheet")?,
                 }
             }
             CrmKindName::Webhook => {
-                has_no("webhook CRM", &[&of_hubspot[..], &of_pipedrive, &of_zoho, &of_sheets].concat())?;
-                CrmKind::Webhook { url: needs(url, "webhook CRM", "url")? }
+                reject_fields("webhook CRM", &[&of_hubspot[..], &of_pipedrive, &of_zoho, &of_sheets].concat())?;
+                CrmKind::Webhook { url: require_field(url, "webhook CRM", "url")? }
             }
         };
         Ok(Self { kind, lines, text, requests_per_minute })
@@ -250,11 +250,11 @@ impl TryFrom<CrmTable> for Crm {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "TargetTable")]
 #[schemars(with = "TargetTable")]
-pub struct Target {
+pub struct TargetConfig {
     /// What it is, and what only that needs.
     pub kind: TargetKind,
     /// How much of the messages' texts it is told.
-    pub text: MessageText,
+    pub text: TextDetail,
 }
 
 /// The places we can call.
@@ -291,7 +291,7 @@ struct TargetTable {
     kind: TargetKindName,
     /// How much of the messages' texts it is told.
     #[serde(default)]
-    text: MessageText,
+    text: TextDetail,
     /// E-mail: who writes.
     from: Option<String>,
     /// E-mail: who is written to.
@@ -312,7 +312,7 @@ enum TargetKindName {
     Webhook,
 }
 
-impl TryFrom<TargetTable> for Target {
+impl TryFrom<TargetTable> for TargetConfig {
     type Error = String;
 
     fn try_from(table: TargetTable) -> Result<Self, String> {
@@ -322,24 +322,27 @@ impl TryFrom<TargetTable> for Target {
         let of_webhook = [("url", url.is_some())];
         let kind = match kind {
             TargetKindName::Slack => {
-                has_no("slack target", &[&of_email[..], &of_sns, &of_webhook].concat())?;
+                reject_fields("slack target", &[&of_email[..], &of_sns, &of_webhook].concat())?;
                 TargetKind::Slack
             }
             TargetKindName::Teams => {
-                has_no("teams target", &[&of_email[..], &of_sns, &of_webhook].concat())?;
+                reject_fields("teams target", &[&of_email[..], &of_sns, &of_webhook].concat())?;
                 TargetKind::Teams
             }
             TargetKindName::Email => {
-                has_no("email target", &[&of_sns[..], &of_webhook].concat())?;
-                TargetKind::Email { from: needs(from, "email target", "from")?, to: needs(to, "email target", "to")? }
+                reject_fields("email target", &[&of_sns[..], &of_webhook].concat())?;
+                TargetKind::Email {
+                    from: require_field(from, "email target", "from")?,
+                    to: require_field(to, "email target", "to")?,
+                }
             }
             TargetKindName::Sns => {
-                has_no("sns target", &[&of_email[..], &of_webhook].concat())?;
-                TargetKind::Sns { topic_arn: needs(topic_arn, "sns target", "topic_arn")? }
+                reject_fields("sns target", &[&of_email[..], &of_webhook].concat())?;
+                TargetKind::Sns { topic_arn: require_field(topic_arn, "sns target", "topic_arn")? }
             }
             TargetKindName::Webhook => {
-                has_no("webhook target", &[&of_email[..], &of_sns].concat())?;
-                TargetKind::Webhook { url: needs(url, "webhook target", "url")? }
+                reject_fields("webhook target", &[&of_email[..], &of_sns].concat())?;
+                TargetKind::Webhook { url: require_field(url, "webhook target", "url")? }
             }
         };
         Ok(Self { kind, text })
@@ -349,30 +352,30 @@ impl TryFrom<TargetTable> for Target {
 /// When the team is called, and where.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Escalation {
+pub struct EscalationRule {
     /// What has to happen.
-    pub when: Trigger,
+    pub when: EscalationTrigger,
     /// The targets that are called.
     pub to: Vec<String>,
     /// For so long one call stands for all that follow in the same conversation.
-    #[serde(default = "default_within")]
+    #[serde(default = "default_cooldown")]
     #[schemars(with = "String")]
-    pub within: Span,
+    pub cooldown: TimeSpan,
     /// Only on these lines; on all that take events when empty.
     #[serde(default)]
     pub lines: Vec<String>,
     /// What the customer is answered in the conversation, once in the same time. Nothing when absent.
     #[serde(default)]
-    pub acknowledge: Option<Acknowledgement>,
+    pub acknowledge: Option<AcknowledgementRule>,
 }
 
-fn default_within() -> Span {
-    Span(jiff::SignedDuration::from_hours(4))
+fn default_cooldown() -> TimeSpan {
+    TimeSpan(jiff::SignedDuration::from_hours(4))
 }
 
-impl Escalation {
+impl EscalationRule {
     /// Whether it looks at this line.
-    pub fn is_for(&self, line: &str) -> bool {
+    pub fn covers_line(&self, line: &str) -> bool {
         self.lines.is_empty() || self.lines.iter().any(|name| name == line)
     }
 }
@@ -380,7 +383,7 @@ impl Escalation {
 /// What has to happen for the team to be called.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Trigger {
+pub enum EscalationTrigger {
     /// A customer's message holds one of these words or phrases, by language.
     Words(BTreeMap<String, Vec<String>>),
     /// A customer writes on this line for the first time that we know of.
@@ -388,19 +391,19 @@ pub enum Trigger {
     /// A customer writes outside the business hours.
     AfterHours,
     /// Nobody of the team has answered a customer for so long.
-    Unanswered(#[schemars(with = "String")] Span),
+    Unanswered(#[schemars(with = "String")] TimeSpan),
     /// A message that we sent could not be delivered.
     FailedDelivery,
     /// A customer writes whose latest order was told to be at one of these milestones.
     Order(Vec<Milestone>),
     /// A customer writes who has an appointment in one of these states.
-    Appointment(Vec<AppointmentState>),
+    Appointment(Vec<AppointmentCondition>),
 }
 
 /// A state of an appointment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum AppointmentState {
+pub enum AppointmentCondition {
     /// It lies ahead.
     Booked,
     /// It was cancelled.
@@ -410,32 +413,32 @@ pub enum AppointmentState {
 /// What a customer is answered at once, in the conversation.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Acknowledgement {
+pub struct AcknowledgementRule {
     /// The text by language, a template.
     pub text: BTreeMap<String, String>,
     /// For so long after the customer's message it is worth saying.
-    #[serde(default = "default_useful")]
+    #[serde(default = "default_useful_for")]
     #[schemars(with = "String")]
-    pub useful_for: Span,
+    pub useful_for: TimeSpan,
 }
 
-impl Acknowledgement {
+impl AcknowledgementRule {
     /// What it says.
-    pub fn texts(&self) -> Texts<'_> {
-        Texts { text: &self.text, button: None, document: None }
+    pub fn templates(&self) -> MessageTemplates<'_> {
+        MessageTemplates { text: &self.text, button: None, document: None }
     }
 }
 
-fn default_useful() -> Span {
-    Span(jiff::SignedDuration::from_mins(15))
+fn default_useful_for() -> TimeSpan {
+    TimeSpan(jiff::SignedDuration::from_mins(15))
 }
 
 /// Hours of some days of the week in which somebody is there.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OpenHours {
+pub struct BusinessHours {
     /// The days.
-    pub days: Vec<Day>,
+    pub days: Vec<DayOfWeek>,
     /// From when, `HH:MM`.
     #[schemars(with = "String")]
     pub from: TimeOfDay,
@@ -444,12 +447,12 @@ pub struct OpenHours {
     pub to: TimeOfDay,
 }
 
-impl OpenHours {
+impl BusinessHours {
     /// Whether somebody is there at this time.
-    pub fn hold(&self, at: Timestamp, zone: &TimeZone) -> bool {
+    pub fn contains(&self, at: Timestamp, zone: &TimeZone) -> bool {
         let local = at.to_zoned(zone.clone()).datetime();
         let open = self.from.0 <= local.time() && local.time() < self.to.0;
-        open && self.days.iter().any(|day| day.weekday() == local.weekday())
+        open && self.days.iter().any(|day| day.to_weekday() == local.weekday())
     }
 }
 
@@ -457,7 +460,7 @@ impl OpenHours {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "they are what they are called")]
-pub enum Day {
+pub enum DayOfWeek {
     Mon,
     Tue,
     Wed,
@@ -467,8 +470,8 @@ pub enum Day {
     Sun,
 }
 
-impl Day {
-    fn weekday(self) -> Weekday {
+impl DayOfWeek {
+    fn to_weekday(self) -> Weekday {
         match self {
             Self::Mon => Weekday::Monday,
             Self::Tue => Weekday::Tuesday,
@@ -486,39 +489,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crm_has_what_its_kind_needs_and_nothing_of_another() {
-        let of = |text: &str| toml::from_str::<Crm>(text).map_err(|error| error.to_string());
-        assert_eq!(of("kind = 'hubspot'").unwrap().kind, CrmKind::HubSpot { unknown: Unknown::Create });
+    fn a_crm_needs_the_fields_of_its_kind_and_takes_no_others() {
+        let of = |text: &str| toml::from_str::<CrmConfig>(text).map_err(|error| error.to_string());
+        assert_eq!(of("kind = 'hubspot'").unwrap().kind, CrmKind::HubSpot { unknown: UnknownContactRule::Create });
         assert!(of("kind = 'zoho'").unwrap_err().contains("needs `data_centre`"));
         assert!(of("kind = 'webhook'\nurl = 'https://a.example'\ncompany = 'x'").unwrap_err().contains("`company`"));
-        let told = of("kind = 'hubspot'\nlines = ['main']").unwrap();
-        assert!(told.is_told_of("main") && !told.is_told_of("other"));
+        let crm = of("kind = 'hubspot'\nlines = ['main']").unwrap();
+        assert!(crm.covers_line("main") && !crm.covers_line("other"));
     }
 
     #[test]
-    fn triggers_read_as_they_are_written() {
-        let of = |text: &str| toml::from_str::<Escalation>(&format!("to = ['team']\nwhen = {text}")).unwrap().when;
-        assert_eq!(of("'first-message'"), Trigger::FirstMessage);
-        assert_eq!(of("{ unanswered = '15m' }"), Trigger::Unanswered("15m".parse().unwrap()));
-        assert_eq!(of("{ order = ['cancelled'] }"), Trigger::Order(vec![Milestone::Cancelled]));
-        assert_eq!(of("{ appointment = ['booked'] }"), Trigger::Appointment(vec![AppointmentState::Booked]));
-        assert!(matches!(of("{ words = { en = ['urgent'] } }"), Trigger::Words(_)));
+    fn triggers_parse_from_their_documented_forms() {
+        let of = |text: &str| toml::from_str::<EscalationRule>(&format!("to = ['team']\nwhen = {text}")).unwrap().when;
+        assert_eq!(of("'first-message'"), EscalationTrigger::FirstMessage);
+        assert_eq!(of("{ unanswered = '15m' }"), EscalationTrigger::Unanswered("15m".parse().unwrap()));
+        assert_eq!(of("{ order = ['cancelled'] }"), EscalationTrigger::Order(vec![Milestone::Cancelled]));
+        assert_eq!(
+            of("{ appointment = ['booked'] }"),
+            EscalationTrigger::Appointment(vec![AppointmentCondition::Booked])
+        );
+        assert!(matches!(of("{ words = { en = ['urgent'] } }"), EscalationTrigger::Words(_)));
     }
 
     #[test]
-    fn an_excerpt_is_as_long_as_it_says() {
+    fn an_excerpt_has_the_documented_length() {
         let long = "א".repeat(500);
-        assert_eq!(MessageText::Excerpt.of(&long).unwrap().chars().count(), MessageText::EXCERPT);
-        assert_eq!(MessageText::Excerpt.of("short").as_deref(), Some("short"));
-        assert_eq!(MessageText::Full.of(&long).as_deref(), Some(long.as_str()));
-        assert_eq!(MessageText::Off.of("short"), None);
+        assert_eq!(TextDetail::Excerpt.apply_to(&long).unwrap().chars().count(), TextDetail::MAX_EXCERPT_CHARS);
+        assert_eq!(TextDetail::Excerpt.apply_to("short").as_deref(), Some("short"));
+        assert_eq!(TextDetail::Full.apply_to(&long).as_deref(), Some(long.as_str()));
+        assert_eq!(TextDetail::Off.apply_to("short"), None);
     }
 
     #[test]
-    fn business_hours_are_told_on_the_clocks_of_the_place() {
-        let hours: OpenHours = toml::from_str("days = ['sun', 'mon']\nfrom = '09:00'\nto = '18:00'").unwrap();
+    fn business_hours_follow_the_local_clock() {
+        let hours: BusinessHours = toml::from_str("days = ['sun', 'mon']\nfrom = '09:00'\nto = '18:00'").unwrap();
         let zone = TimeZone::get("Asia/Jerusalem").unwrap();
-        let open = |at: &str| hours.hold(at.parse().unwrap(), &zone);
+        let open = |at: &str| hours.contains(at.parse().unwrap(), &zone);
         assert!(open("2026-11-22T07:00:00Z"), "Sunday, 09:00 there");
         assert!(!open("2026-11-22T06:59:00Z") && !open("2026-11-22T16:00:00Z"));
         assert!(!open("2026-11-24T10:00:00Z"), "Tuesday");

@@ -6,13 +6,13 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{MAIN_BOOK, MessageRule, Span};
+use super::{MAIN_ID_SCOPE, MessageRule, TimeSpan};
 
 /// A form.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "FormTable")]
 #[schemars(with = "FormTable")]
-pub struct Form {
+pub struct FormConfig {
     /// What kind of sender it is.
     pub kind: FormKind,
     /// How its deliveries prove where they come from.
@@ -22,7 +22,7 @@ pub struct Form {
     /// Whom people think they wrote to, in texts; the client's name when absent.
     pub name: Option<String>,
     /// Which leads this form's ids belong to; `main` when absent. Forms whose ids may meet need a book of their own each.
-    pub book: Option<String>,
+    pub id_scope: Option<String>,
     /// Country for phone numbers of this form, when it is not the client's.
     pub country: Option<String>,
     /// Countries whose numbers may be written to (ISO 3166-1 alpha-2). Only the form's own when empty.
@@ -40,19 +40,19 @@ pub struct Form {
     /// Who has written before.
     pub repeat: RepeatRule,
     /// How often one number is greeted, whatever forms it is left on.
-    pub per_phone: Limit,
+    pub per_phone: LeadLimit,
     /// Beyond this many leads nobody is greeted before a human has looked.
-    pub burst: Limit,
+    pub burst: LeadLimit,
     /// What is said.
     pub first_touch: MessageRule,
-    /// `HubSpot`: the address as it is registered there, which is part of what `HubSpot` signs.
+    /// `HubSpotClient`: the address as it is registered there, which is part of what `HubSpotClient` signs.
     pub notification_url: Option<String>,
 }
 
-impl Form {
+impl FormConfig {
     /// The book of this form: its own, or the main one.
-    pub fn book(&self) -> &str {
-        self.book.as_deref().unwrap_or(MAIN_BOOK)
+    pub fn id_scope(&self) -> &str {
+        self.id_scope.as_deref().unwrap_or(MAIN_ID_SCOPE)
     }
 }
 
@@ -65,7 +65,7 @@ pub enum FormKind {
     /// Lead forms of Google Ads.
     GoogleAds,
     /// Lead ads of Meta (Facebook, Instagram). Deliveries hold ids only; each lead is read back with the Page's token in
-    /// [`super::ClientConfig::form_secret`].
+    /// [`super::ClientConfig::form_secret_name`].
     Meta,
     /// Webflow.
     Webflow,
@@ -83,8 +83,8 @@ pub enum FormKind {
     /// Contact Form 7, with a plugin that posts.
     #[serde(rename = "contact-form-7")]
     ContactForm7,
-    /// `HubSpot`: the workflow action "Send a webhook", or an app's subscription to new contacts, whose ids are read back
-    /// with the token in [`super::ClientConfig::form_secret`].
+    /// `HubSpotClient`: the workflow action "Send a webhook", or an app's subscription to new contacts, whose ids are read back
+    /// with the token in [`super::ClientConfig::form_secret_name`].
     #[serde(rename = "hubspot")]
     HubSpot,
     /// Any website's own form, and the HTTP steps of Zapier, Make and n8n: JSON, urlencoded or multipart.
@@ -127,7 +127,7 @@ impl FormKind {
     }
 
     /// Whether it has a proof of its own: a signature, or a key in the body.
-    pub const fn signs(self) -> bool {
+    pub const fn has_own_proof(self) -> bool {
         match self {
             Self::Typeform | Self::GoogleAds | Self::Meta | Self::Webflow | Self::Tally | Self::HubSpot => true,
             Self::Jotform | Self::Elementor | Self::GravityForms | Self::WpForms | Self::ContactForm7 | Self::Web => {
@@ -137,7 +137,7 @@ impl FormKind {
     }
 
     /// Whether somebody can give its deliveries a header of their own.
-    pub const fn takes_headers(self) -> bool {
+    pub const fn supports_headers(self) -> bool {
         match self {
             Self::Webflow
             | Self::Tally
@@ -151,7 +151,7 @@ impl FormKind {
     }
 
     /// Whether a box that is not ticked is posted all the same, so that one that is missing was renamed.
-    pub const fn posts_every_box(self) -> bool {
+    pub const fn posts_unchecked_boxes(self) -> bool {
         matches!(self, Self::Meta | Self::Webflow | Self::Tally | Self::GravityForms | Self::HubSpot)
     }
 
@@ -161,7 +161,7 @@ impl FormKind {
     }
 
     /// Whether leads may have to be read back with a credential of our own.
-    pub const fn reads_back(self) -> bool {
+    pub const fn needs_lookup(self) -> bool {
         matches!(self, Self::Meta | Self::HubSpot)
     }
 }
@@ -185,11 +185,11 @@ pub enum FormScheme {
         /// Name of the header, e.g. `X-Webhook-Token`.
         header: String,
     },
-    /// A secret value at the end of the address, for senders that can do nothing else: `/leads/{form}/{secret}`.
+    /// A secret value at the end of the address, for senders that can do nothing else: `/leads/{form}/{secret_name}`.
     SecretPath,
 }
 
-/// Where the facts of a submission stand, by the name, id, key or label of the field; in nested JSON as `contact.phone`.
+/// Where the facts of a submission stand, by the name, id, key or label of the field; in nested JSON as `contact_subject.phone`.
 /// What is not named here is looked for under the names that people usually give it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -215,9 +215,9 @@ pub struct FormFields {
 }
 
 /// Answers that mean yes, whatever the form, besides those that its client lists.
-pub const YES: [&str; 7] = ["true", "1", "on", "yes", "y", "checked", "כן"];
+pub const YES_ANSWERS: [&str; 7] = ["true", "1", "on", "yes", "y", "checked", "כן"];
 /// Answers that mean no, whatever the client lists. So does none at all: a box that is not ticked is often not sent.
-pub const NO: [&str; 7] = ["false", "0", "off", "no", "n", "unchecked", "לא"];
+pub const NO_ANSWERS: [&str; 7] = ["false", "0", "off", "no", "n", "unchecked", "לא"];
 
 /// By what somebody agrees to be written to over `WhatsApp`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -263,7 +263,7 @@ impl TryFrom<ConsentTable> for ConsentRule {
     }
 }
 
-/// What somebody chose of a list, for texts: `{{ choice }}`. An answer that is not in the list is left out, so that nobody
+/// What somebody chose of a list, for texts: `{{ check_choice }}`. An answer that is not in the list is left out, so that nobody
 /// writes a message of their own into it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -280,23 +280,27 @@ pub struct ChoiceRule {
 pub struct RepeatRule {
     /// For so long after a greeting the same number is not greeted again.
     #[schemars(with = "String")]
-    pub within: Span,
+    pub within: TimeSpan,
     /// Which greetings count.
-    pub across: Across,
+    pub across: RepeatScope,
     /// What is done with it besides.
-    pub then: OnRepeat,
+    pub then: RepeatAction,
 }
 
 impl Default for RepeatRule {
     fn default() -> Self {
-        Self { within: Span(SignedDuration::from_hours(7 * 24)), across: Across::Forms, then: OnRepeat::Record }
+        Self {
+            within: TimeSpan(SignedDuration::from_hours(7 * 24)),
+            across: RepeatScope::Forms,
+            then: RepeatAction::Record,
+        }
     }
 }
 
 /// Which greetings of a number count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Across {
+pub enum RepeatScope {
     /// Those of this form.
     Form,
     /// Those of all forms.
@@ -306,7 +310,7 @@ pub enum Across {
 /// What is done with somebody who was greeted already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum OnRepeat {
+pub enum RepeatAction {
     /// It is written down.
     Record,
     /// And a human is told.
@@ -316,19 +320,19 @@ pub enum OnRepeat {
 /// So many in a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Limit {
+pub struct LeadLimit {
     /// How many: 1 to 100,000.
     pub leads: u32,
     /// In which time.
     #[schemars(with = "String")]
-    pub within: Span,
+    pub within: TimeSpan,
 }
 
 /// One number is greeted by so many forms a day when the client does not say. Only counts where forms greet each for
-/// itself ([`Across::Form`]).
-const PER_PHONE: Limit = Limit { leads: 3, within: Span(SignedDuration::from_hours(24)) };
+/// itself ([`RepeatScope::FormConfig`]).
+const DEFAULT_PER_PHONE_LIMIT: LeadLimit = LeadLimit { leads: 3, within: TimeSpan(SignedDuration::from_hours(24)) };
 /// More leads than this is no good day but an attack or an import, unless the client says otherwise.
-const BURST: Limit = Limit { leads: 30, within: Span(SignedDuration::from_mins(10)) };
+const DEFAULT_BURST_LIMIT: LeadLimit = LeadLimit { leads: 30, within: TimeSpan(SignedDuration::from_mins(10)) };
 
 /// A form as it stands in the file: one flat table, whatever its kind.
 #[derive(Deserialize, JsonSchema)]
@@ -344,7 +348,7 @@ struct FormTable {
     /// Whom people think they wrote to, in texts; the client's name when absent.
     name: Option<String>,
     /// Which leads this form's ids belong to; `main` when absent.
-    book: Option<String>,
+    id_scope: Option<String>,
     /// Country for phone numbers of this form, when it is not the client's.
     country: Option<String>,
     /// Countries whose numbers may be written to; only the form's own when absent.
@@ -366,24 +370,25 @@ struct FormTable {
     #[serde(default)]
     repeat: RepeatRule,
     /// How often one number is greeted, whatever forms it is left on; three times a day when absent.
-    per_phone: Option<Limit>,
+    per_phone: Option<LeadLimit>,
     /// Beyond this many leads nobody is greeted before a human has looked; 30 in ten minutes when absent.
-    burst: Option<Limit>,
+    burst: Option<LeadLimit>,
     /// What is said.
     first_touch: MessageRule,
-    /// `HubSpot`, when it signs: the address as it is registered there.
+    /// `HubSpotClient`, when it signs: the address as it is registered there.
     notification_url: Option<String>,
 }
 
-impl TryFrom<FormTable> for Form {
+impl TryFrom<FormTable> for FormConfig {
     type Error = String;
 
     fn try_from(table: FormTable) -> Result<Self, String> {
-        let FormTable { kind, verify, line, name, book, country, countries, language, form_ids, fields, .. } = table;
+        let FormTable { kind, verify, line, name, id_scope, country, countries, language, form_ids, fields, .. } =
+            table;
         let verify = match verify {
             Some(verify) => verify,
-            None if kind.signs() => FormScheme::Signature,
-            None if !kind.takes_headers() => FormScheme::SecretPath,
+            None if kind.has_own_proof() => FormScheme::Signature,
+            None if !kind.supports_headers() => FormScheme::SecretPath,
             None => {
                 return Err(format!(
                     "a {kind} form needs `verify`: {{ scheme = \"static-header\", header = \"X-Webhook-Token\" }} if the sender \
@@ -392,10 +397,10 @@ impl TryFrom<FormTable> for Form {
             }
         };
         match &verify {
-            FormScheme::Signature if !kind.signs() => {
+            FormScheme::Signature if !kind.has_own_proof() => {
                 return Err(format!("a {kind} form signs nothing; use \"secret-path\" or another scheme"));
             }
-            FormScheme::StaticHeader { .. } | FormScheme::StandardWebhooks if !kind.takes_headers() => {
+            FormScheme::StaticHeader { .. } | FormScheme::StandardWebhooks if !kind.supports_headers() => {
                 return Err(format!("a {kind} form sends no headers of one's own; leave `verify` out"));
             }
             _ => {}
@@ -419,7 +424,7 @@ impl TryFrom<FormTable> for Form {
             verify,
             line,
             name,
-            book,
+            id_scope,
             country,
             countries,
             language,
@@ -428,8 +433,8 @@ impl TryFrom<FormTable> for Form {
             consent: table.consent,
             choice: table.choice,
             repeat: table.repeat,
-            per_phone: table.per_phone.unwrap_or(PER_PHONE),
-            burst: table.burst.unwrap_or(BURST),
+            per_phone: table.per_phone.unwrap_or(DEFAULT_PER_PHONE_LIMIT),
+            burst: table.burst.unwrap_or(DEFAULT_BURST_LIMIT),
             first_touch: table.first_touch,
             notification_url: table.notification_url,
         })
@@ -440,14 +445,15 @@ impl TryFrom<FormTable> for Form {
 mod tests {
     use super::*;
 
-    const REST: &str = "line = \"main\"\nconsent = { stated = \"…\" }\nfirst_touch = { useful_for = \"1d\", text = { en = \"Hi\" } }\n";
+    const REQUIRED_SETTINGS: &str = "line = \"main\"\nconsent = { stated = \"…\" }\nfirst_touch = { useful_for = \"1d\", text = { en = \"Hi\" } }\n";
 
-    fn form(text: &str) -> Result<Form, String> {
-        toml::from_str::<Form>(&format!("{text}\n{REST}")).map_err(|error| error.message().to_owned())
+    fn parse_form(text: &str) -> Result<FormConfig, String> {
+        toml::from_str::<FormConfig>(&format!("{text}\n{REQUIRED_SETTINGS}"))
+            .map_err(|error| error.message().to_owned())
     }
 
     #[test]
-    fn a_form_is_proven_as_its_sender_can_unless_the_client_says_otherwise() {
+    fn a_form_uses_the_proof_of_its_sender_unless_the_client_chooses_another() {
         for (kind, proven) in [
             ("typeform", Ok(FormScheme::Signature)),
             ("jotform", Ok(FormScheme::SecretPath)),
@@ -455,23 +461,23 @@ mod tests {
             ("web", Err("needs `verify`")),
             ("hubspot", Err("needs `notification_url`")),
         ] {
-            match (form(&format!("kind = \"{kind}\"")), proven) {
+            match (parse_form(&format!("kind = \"{kind}\"")), proven) {
                 (Ok(form), Ok(proven)) => assert_eq!(form.verify, proven, "{kind}"),
                 (Err(error), Err(says)) => assert!(error.contains(says), "{kind}: {error}"),
                 (other, _) => panic!("{kind}: {other:?}"),
             }
         }
-        assert!(form("kind = \"jotform\"\nverify = { scheme = \"static-header\", header = \"x\" }").is_err());
-        assert!(form("kind = \"web\"\nverify = { scheme = \"signature\" }").is_err());
-        assert!(form("kind = \"webflow\"\nverify = { scheme = \"secret-path\" }").is_ok());
-        assert!(form("kind = \"tally\"\nnotification_url = \"https://x.example\"").is_err());
+        assert!(parse_form("kind = \"jotform\"\nverify = { scheme = \"static-header\", header = \"x\" }").is_err());
+        assert!(parse_form("kind = \"web\"\nverify = { scheme = \"signature\" }").is_err());
+        assert!(parse_form("kind = \"webflow\"\nverify = { scheme = \"secret-path\" }").is_ok());
+        assert!(parse_form("kind = \"tally\"\nnotification_url = \"https://x.example\"").is_err());
     }
 
     #[test]
-    fn every_kind_is_written_as_its_name() {
+    fn every_kind_parses_from_its_name() {
         for kind in FormKind::ALL {
             let verify = "verify = { scheme = \"secret-path\" }";
-            assert_eq!(form(&format!("kind = \"{kind}\"\n{verify}")).unwrap().kind, kind);
+            assert_eq!(parse_form(&format!("kind = \"{kind}\"\n{verify}")).unwrap().kind, kind);
         }
     }
 

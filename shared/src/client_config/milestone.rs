@@ -64,7 +64,7 @@ impl Milestone {
     ///
     /// A refund says nothing about parcels (it may be for one item of many), so it only makes "received" and "paid"
     /// untrue; an invoice is about the past and is always true.
-    pub const fn rank(self) -> (u8, u8) {
+    pub const fn precedence_ranks(self) -> (u8, u8) {
         match self {
             Self::Received => (10, 0),
             Self::Paid => (20, 10),
@@ -80,7 +80,7 @@ impl Milestone {
     }
 
     /// How useful the news is after an outage, 0 to 100: what a customer would act on comes first.
-    pub const fn weight(self) -> u8 {
+    pub const fn default_priority(self) -> u8 {
         match self {
             Self::Cancelled => 90,
             Self::DeliveryChanged => 85,
@@ -98,45 +98,45 @@ impl Milestone {
 
 /// Where a message stands in the story of its subject: what makes it untrue, and what it makes untrue.
 ///
-/// **Invariant:** a message is not sent once the ledger knows another of its subject whose `settles` reaches its
-/// `rank`, unless both belong to different threads (two parcels of one order).
+/// **Invariant:** a message is not sent once the ledger knows another of its subject whose `supersedes` reaches its
+/// `precedence_ranks`, unless both belong to different threads (two parcels of one order).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct Precedence {
     /// How far along the story it is.
     pub rank: u8,
     /// Everything up to this rank is old news once this is known. 0: nothing.
-    pub settles: u8,
+    pub supersedes: u8,
     /// The parcel that it is about, if not the whole.
-    pub thread: Option<String>,
+    pub parcel: Option<String>,
     /// Whether only the latest of its kind is true: a delivery that was moved twice is where it was moved last.
     pub latest_only: bool,
 }
 
-impl Place {
+impl Precedence {
     /// The place of a milestone, for one parcel (refund, change) or for the whole order.
-    pub fn of(milestone: Milestone, thread: Option<String>) -> Self {
-        let (rank, settles) = milestone.rank();
-        Self { rank, settles, thread, latest_only: milestone == Milestone::DeliveryChanged }
+    pub fn of_milestone(milestone: Milestone, parcel: Option<String>) -> Self {
+        let (rank, supersedes) = milestone.precedence_ranks();
+        Self { rank, supersedes: supersedes, parcel: parcel, latest_only: milestone == Milestone::DeliveryChanged }
     }
 
     /// The place of what no story makes untrue: a reminder is true for as long as its appointment's header says so, whatever
     /// other reminders say, and a lead has one message.
-    pub const fn apart() -> Self {
-        Self { rank: 1, settles: 0, thread: None, latest_only: false }
+    pub const fn independent() -> Self {
+        Self { rank: 1, supersedes: 0, parcel: None, latest_only: false }
     }
 
     /// Whether knowing `other` makes a message at this place untrue.
-    pub fn is_untrue_beside(&self, other: &Self) -> bool {
-        other.settles >= self.rank && !self.is_apart_from(other)
+    pub fn is_superseded_by(&self, other: &Self) -> bool {
+        other.supersedes >= self.rank && !self.concerns_other_parcel_than(other)
     }
 
     /// Whether a later fact at `other` replaces this one.
     pub fn is_replaced_by_later(&self, other: &Self) -> bool {
-        self.latest_only && self.rank == other.rank && !self.is_apart_from(other)
+        self.latest_only && self.rank == other.rank && !self.concerns_other_parcel_than(other)
     }
 
-    fn is_apart_from(&self, other: &Self) -> bool {
-        matches!((&self.thread, &other.thread), (Some(mine), Some(theirs)) if mine != theirs)
+    fn concerns_other_parcel_than(&self, other: &Self) -> bool {
+        matches!((&self.parcel, &other.parcel), (Some(mine), Some(theirs)) if mine != theirs)
     }
 }
 
@@ -144,36 +144,40 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn place(milestone: Milestone) -> Place {
-        Place::of(milestone, None)
+    fn precedence_of(milestone: Milestone) -> Precedence {
+        Precedence::of_milestone(milestone, None)
     }
 
     #[test]
-    fn nothing_before_a_cancellation_is_true_after_it() {
+    fn a_cancellation_supersedes_everything_before_it() {
         for milestone in Milestone::ALL {
-            let old_news = !matches!(milestone, Milestone::Cancelled | Milestone::Refunded | Milestone::Invoice);
-            assert_eq!(place(milestone).is_untrue_beside(&place(Milestone::Cancelled)), old_news, "{milestone:?}");
+            let superseded = !matches!(milestone, Milestone::Cancelled | Milestone::Refunded | Milestone::Invoice);
+            assert_eq!(
+                precedence_of(milestone).is_superseded_by(&precedence_of(Milestone::Cancelled)),
+                superseded,
+                "{milestone:?}"
+            );
         }
     }
 
     #[test]
-    fn the_second_parcel_is_still_told_after_the_first_arrived() {
-        let second = Place::of(Milestone::Shipped, Some("2".into()));
-        assert!(!second.is_untrue_beside(&Place::of(Milestone::Delivered, Some("1".into()))));
-        assert!(second.is_untrue_beside(&Place::of(Milestone::Delivered, Some("2".into()))));
-        assert!(second.is_untrue_beside(&place(Milestone::Cancelled)));
+    fn the_second_parcel_is_still_reported_after_the_first_arrived() {
+        let second = Precedence::of_milestone(Milestone::Shipped, Some("2".into()));
+        assert!(!second.is_superseded_by(&Precedence::of_milestone(Milestone::Delivered, Some("1".into()))));
+        assert!(second.is_superseded_by(&Precedence::of_milestone(Milestone::Delivered, Some("2".into()))));
+        assert!(second.is_superseded_by(&precedence_of(Milestone::Cancelled)));
     }
 
     #[test]
-    fn no_milestone_makes_itself_untrue() {
+    fn no_milestone_supersedes_itself() {
         for milestone in Milestone::ALL {
-            assert!(!place(milestone).is_untrue_beside(&place(milestone)), "{milestone:?}");
+            assert!(!precedence_of(milestone).is_superseded_by(&precedence_of(milestone)), "{milestone:?}");
         }
     }
 
     #[test]
-    fn a_partial_refund_does_not_silence_the_parcel() {
-        assert!(!place(Milestone::Shipped).is_untrue_beside(&place(Milestone::Refunded)));
-        assert!(place(Milestone::Paid).is_untrue_beside(&place(Milestone::Refunded)));
+    fn a_partial_refund_does_not_supersede_the_parcel() {
+        assert!(!precedence_of(Milestone::Shipped).is_superseded_by(&precedence_of(Milestone::Refunded)));
+        assert!(precedence_of(Milestone::Paid).is_superseded_by(&precedence_of(Milestone::Refunded)));
     }
 }

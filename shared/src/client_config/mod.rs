@@ -1,9 +1,9 @@
 //! One client, as its agency wrote it down: lines, stores, texts and rules, read from `client.toml`.
 //!
-//! The cast: [`ClientConfig`] is the whole file; [`Line`] a WhatsApp line; [`Store`] a sender of order events;
-//! [`MessageRule`] what to say at a [`Milestone`]; [`Calendar`] a source of appointments; [`ReminderRule`] what to say at
-//! a [`Stage`] before one; [`Form`] a place where people leave their number. Names of secrets follow from names in the file
-//! ([`ClientConfig::webhook_secret`] and its neighbours), so there is nothing to keep in step.
+//! The cast: [`ClientConfig`] is the whole file; [`LineConfig`] a WhatsApp line; [`StoreConfig`] a sender of order events;
+//! [`MessageRule`] what to say at a [`Milestone`]; [`CalendarConfig`] a source of appointments; [`ReminderRule`] what to say at
+//! a [`ReminderStage`] before one; [`FormConfig`] a place where people leave their number. Names of secrets follow from names in the file
+//! ([`ClientConfig::webhook_secret_name`] and its neighbours), so there is nothing to keep in step.
 //!
 //! Promises that what [`ClientConfig::parse`] returns has the right shape. Whether it makes sense (templates render,
 //! every store names a line that exists, …) is [`crate::check`]'s business, which runs before a deployment, not in a
@@ -21,17 +21,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 pub use calendar::{
-    BookedInside, BookingFields, BookingStatus, Calendar, CalendarKind, FeedRule, InQuietHours, ReminderRule, Stage,
-    TextRule,
+    BookingFields, BookingStatus, CalendarConfig, CalendarKind, FeedRule, FeedTextRule, LateBookingRule,
+    QuietHoursRule, ReminderRule, ReminderStage,
 };
 pub use conversation::{
-    Acknowledgement, AppointmentState, Crm, CrmKind, DataCentre, Day, Escalation, MessageText, OpenHours, Target,
-    TargetKind, Trigger, Unknown, ZohoModule,
+    AcknowledgementRule, AppointmentCondition, BusinessHours, CrmConfig, CrmKind, DataCentre, DayOfWeek,
+    EscalationRule, EscalationTrigger, TargetConfig, TargetKind, TextDetail, UnknownContactRule, ZohoModule,
 };
 pub use form::{
-    Across, ChoiceRule, ConsentRule, Form, FormFields, FormKind, FormScheme, Limit, NO, OnRepeat, RepeatRule, YES,
+    ChoiceRule, ConsentRule, FormConfig, FormFields, FormKind, FormScheme, LeadLimit, NO_ANSWERS, RepeatAction,
+    RepeatRule, RepeatScope, YES_ANSWERS,
 };
-pub use milestone::{Milestone, Place};
+pub use milestone::{Milestone, Precedence};
 
 /// A whole `client.toml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,33 +56,33 @@ pub struct ClientConfig {
     pub phones: PhoneRule,
     /// How long the ledger and the inbox remember.
     #[serde(default)]
-    pub keep: Keep,
+    pub retention: Retention,
     /// The WhatsApp lines of the client, by a name of our own.
-    pub lines: BTreeMap<String, Line>,
+    pub lines: BTreeMap<String, LineConfig>,
     /// Senders of order events, by the name that stands in their webhook URL: `/stores/{name}`.
     #[serde(default)]
-    pub stores: BTreeMap<String, Store>,
-    /// Calendars and booking systems, by the name that stands in their webhook URL: `/bookings/{name}`.
+    pub stores: BTreeMap<String, StoreConfig>,
+    /// Calendars and booking systems, by the name that stands in their webhook URL: `/booking_samples/{name}`.
     #[serde(default)]
-    pub calendars: BTreeMap<String, Calendar>,
+    pub calendars: BTreeMap<String, CalendarConfig>,
     /// What to say, by milestone. A milestone without an entry is never told.
     #[serde(default)]
     pub messages: BTreeMap<Milestone, MessageRule>,
     /// Forms, by the name that stands in their webhook URL: `/leads/{name}`.
     #[serde(default)]
-    pub forms: BTreeMap<String, Form>,
+    pub forms: BTreeMap<String, FormConfig>,
     /// Customer systems that are told of every message, by a name of our own.
     #[serde(default)]
-    pub crms: BTreeMap<String, Crm>,
+    pub crms: BTreeMap<String, CrmConfig>,
     /// Where the team is called, by a name of our own.
     #[serde(default)]
-    pub targets: BTreeMap<String, Target>,
+    pub targets: BTreeMap<String, TargetConfig>,
     /// When the team is called, by a name of our own.
     #[serde(default)]
-    pub escalations: BTreeMap<String, Escalation>,
+    pub escalations: BTreeMap<String, EscalationRule>,
     /// When somebody is there to answer, in the client's time zone. Needed only by escalations that ask for it.
     #[serde(default)]
-    pub business_hours: Vec<OpenHours>,
+    pub business_hours: Vec<BusinessHours>,
     /// By language, what a customer writes who wants no more greetings and reminders: a message that is nothing else than
     /// one of these. Nobody is opted out by what they write when this is empty.
     #[serde(default)]
@@ -102,9 +103,9 @@ pub struct QuietHours {
 }
 
 impl QuietHours {
-    /// When the quiet hours that `now` falls into began, if it falls into any.
-    pub fn begin_before(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        self.end_after(now, zone)?;
+    /// When the quiet hours that `test_now` falls into began, if it falls into any.
+    pub fn current_start(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        self.current_end(now, zone)?;
         let local = now.to_zoned(zone.clone()).datetime();
         // Over midnight, the hours after it began the day before.
         let began_today = local.time() >= self.from.0;
@@ -112,9 +113,9 @@ impl QuietHours {
         Some(date.to_datetime(self.from.0).to_zoned(zone.clone()).ok()?.timestamp().min(now))
     }
 
-    /// When the quiet hours that `now` falls into end, if it falls into any. A clock change inside them moves the end
+    /// When the quiet hours that `test_now` falls into end, if it falls into any. A clock change inside them moves the end
     /// with the clock on the wall; an end that the clocks skip is the moment after the skip.
-    pub fn end_after(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    pub fn current_end(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = now.to_zoned(zone.clone()).datetime();
         let (from, to, time) = (self.from.0, self.to.0, local.time());
         let (quiet, over_midnight) =
@@ -153,38 +154,38 @@ pub enum PhoneRule {
 /// How long things are remembered, in days.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Keep {
+pub struct Retention {
     /// Deliveries in the inbox. At least the senders' retry window: 1 to 365.
     pub inbox_days: u16,
     /// Messages in the ledger: for so long the same thing is never told again. 30 to 3650.
     pub ledger_days: u16,
 }
 
-impl Default for Keep {
+impl Default for Retention {
     fn default() -> Self {
         Self { inbox_days: 30, ledger_days: 400 }
     }
 }
 
-/// A WhatsApp line of the client. Its token is the secret [`ClientConfig::line_secret`].
+/// A WhatsApp line of the client. Its token is the secret [`ClientConfig::line_secret_name`].
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
-    /// The line's id in EZWhatsApp, as `X-EZW-Line-Id` carries it.
+pub struct LineConfig {
+    /// The line's id in EZWhatsApp, as `X-EZW-LineConfig-DeliverySelector` carries it.
     pub line_id: String,
     /// Messages a minute over this line, by all functions together. EZWhatsApp publishes no limit; 20 is a cautious
     /// human pace.
-    #[serde(default = "default_pace")]
-    pub pace_per_minute: u32,
+    #[serde(default = "default_messages_per_minute")]
+    pub messages_per_minute: u32,
     /// How a document such as an invoice is sent.
     #[serde(default)]
     pub media: MediaMode,
-    /// Take what EZWhatsApp reports of this line (messages, statuses), at `/lines/{line}/{secret}`.
+    /// Take what EZWhatsApp reports of this line (messages, statuses), at `/check_line_list/{verify_line_event}/{secret_name}`.
     #[serde(default)]
     pub events: bool,
 }
 
-fn default_pace() -> u32 {
+fn default_messages_per_minute() -> u32 {
     20
 }
 
@@ -195,16 +196,16 @@ pub enum MediaMode {
     /// As a link in the text and on the button: needs nothing but `/messages/text`.
     #[default]
     Link,
-    /// Through `/messages/media`, whose fields EZWhatsApp does not publish: see `line::MEDIA_FIELDS` for what is
+    /// Through `/messages/media`, whose fields EZWhatsApp does not publish: see `verify_line_event::MEDIA_FIELDS` for what is
     /// assumed. Try it with a message to yourself first.
-    Assumed,
+    AttachmentExperimental,
 }
 
 /// A sender of order events.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "StoreTable")]
 #[schemars(with = "StoreTable")]
-pub struct Store {
+pub struct StoreConfig {
     /// What kind of sender it is, and what only that kind needs.
     pub kind: StoreKind,
     /// The line that speaks for this store.
@@ -213,15 +214,15 @@ pub struct Store {
     pub name: Option<String>,
     /// Which orders this store's numbers belong to. Stores that report on the same orders share a book (the ERP that
     /// says "ready" for orders placed in the shop); stores with numbers of their own need a book of their own.
-    pub order_book: Option<String>,
+    pub id_scope: Option<String>,
     /// Country for phone numbers of this store, when it is not the client's.
     pub country: Option<String>,
 }
 
-impl Store {
+impl StoreConfig {
     /// The order book of this store: its own, or the main one.
-    pub fn order_book(&self) -> &str {
-        self.order_book.as_deref().unwrap_or(MAIN_BOOK)
+    pub fn id_scope(&self) -> &str {
+        self.id_scope.as_deref().unwrap_or(MAIN_ID_SCOPE)
     }
 }
 
@@ -236,19 +237,19 @@ struct StoreTable {
     /// The shop's name in texts; the client's name when absent.
     name: Option<String>,
     /// Which orders this store's numbers belong to; `main` when absent.
-    order_book: Option<String>,
+    id_scope: Option<String>,
     /// Country for phone numbers of this store, when it is not the client's.
     country: Option<String>,
     /// Shopify: the shop's `….myshopify.com` domain.
     shop_domain: Option<String>,
-    /// `WooCommerce`: home URL of the site as in `X-WC-Webhook-Source`, with its trailing slash.
+    /// `WooCommerce`: home URL of the site as in `X-WC-Webhook-ConfigSource`, with its trailing slash.
     source: Option<String>,
     /// `WooCommerce`: order status → milestone.
     statuses: Option<BTreeMap<String, Milestone>>,
     /// Custom: how deliveries prove where they come from.
     verify: Option<CustomScheme>,
     /// Custom: where the facts stand in the JSON.
-    fields: Option<Box<CustomFields>>,
+    fields: Option<Box<OrderFields>>,
     /// Custom: event name → milestone.
     events: Option<BTreeMap<String, Milestone>>,
 }
@@ -261,54 +262,54 @@ enum StoreKindName {
     Custom,
 }
 
-impl TryFrom<StoreTable> for Store {
+impl TryFrom<StoreTable> for StoreConfig {
     type Error = String;
 
     fn try_from(table: StoreTable) -> Result<Self, String> {
-        fn needs<T>(value: Option<T>, kind: &str, field: &str) -> Result<T, String> {
+        fn require_field<T>(value: Option<T>, kind: &str, field: &str) -> Result<T, String> {
             value.ok_or_else(|| format!("a {kind} store needs `{field}`"))
         }
-        fn has_no<T>(value: Option<&T>, kind: &str, field: &str) -> Result<(), String> {
+        fn reject_field<T>(value: Option<&T>, kind: &str, field: &str) -> Result<(), String> {
             if value.is_some() { Err(format!("`{field}` means nothing for a {kind} store; remove it")) } else { Ok(()) }
         }
-        let StoreTable { kind, line, name, order_book, country, shop_domain, source, statuses, verify, fields, events } =
+        let StoreTable { kind, line, name, id_scope, country, shop_domain, source, statuses, verify, fields, events } =
             table;
         let kind = match kind {
             StoreKindName::Shopify => {
-                has_no(source.as_ref(), "shopify", "source")?;
-                has_no(statuses.as_ref(), "shopify", "statuses")?;
-                has_no(verify.as_ref(), "shopify", "verify")?;
-                has_no(fields.as_ref(), "shopify", "fields")?;
-                has_no(events.as_ref(), "shopify", "events")?;
-                StoreKind::Shopify { shop_domain: needs(shop_domain, "shopify", "shop_domain")? }
+                reject_field(source.as_ref(), "shopify", "source")?;
+                reject_field(statuses.as_ref(), "shopify", "statuses")?;
+                reject_field(verify.as_ref(), "shopify", "verify")?;
+                reject_field(fields.as_ref(), "shopify", "fields")?;
+                reject_field(events.as_ref(), "shopify", "events")?;
+                StoreKind::Shopify { shop_domain: require_field(shop_domain, "shopify", "shop_domain")? }
             }
             StoreKindName::WooCommerce => {
-                has_no(shop_domain.as_ref(), "woocommerce", "shop_domain")?;
-                has_no(verify.as_ref(), "woocommerce", "verify")?;
-                has_no(fields.as_ref(), "woocommerce", "fields")?;
-                has_no(events.as_ref(), "woocommerce", "events")?;
+                reject_field(shop_domain.as_ref(), "woocommerce", "shop_domain")?;
+                reject_field(verify.as_ref(), "woocommerce", "verify")?;
+                reject_field(fields.as_ref(), "woocommerce", "fields")?;
+                reject_field(events.as_ref(), "woocommerce", "events")?;
                 StoreKind::WooCommerce {
-                    source: needs(source, "woocommerce", "source")?,
-                    statuses: needs(statuses, "woocommerce", "statuses")?,
+                    source: require_field(source, "woocommerce", "source")?,
+                    statuses: require_field(statuses, "woocommerce", "statuses")?,
                 }
             }
             StoreKindName::Custom => {
-                has_no(shop_domain.as_ref(), "custom", "shop_domain")?;
-                has_no(source.as_ref(), "custom", "source")?;
-                has_no(statuses.as_ref(), "custom", "statuses")?;
+                reject_field(shop_domain.as_ref(), "custom", "shop_domain")?;
+                reject_field(source.as_ref(), "custom", "source")?;
+                reject_field(statuses.as_ref(), "custom", "statuses")?;
                 StoreKind::Custom {
-                    verify: needs(verify, "custom", "verify")?,
-                    fields: needs(fields, "custom", "fields")?,
-                    events: needs(events, "custom", "events")?,
+                    verify: require_field(verify, "custom", "verify")?,
+                    fields: require_field(fields, "custom", "fields")?,
+                    events: require_field(events, "custom", "events")?,
                 }
             }
         };
-        Ok(Self { kind, line, name, order_book, country })
+        Ok(Self { kind, line, name, id_scope, country })
     }
 }
 
-/// The book whose keys are the plain `order:{id}:{stage}` and `appointment:{id}:{stage}`.
-pub const MAIN_BOOK: &str = "main";
+/// The book whose keys are the plain `for_order:{id}:{stage}` and `appointment:{id}:{stage}`.
+pub const MAIN_ID_SCOPE: &str = "main";
 
 /// The kinds of sender we can read.
 #[derive(Debug, Clone)]
@@ -320,7 +321,7 @@ pub enum StoreKind {
     },
     /// `WooCommerce`.
     WooCommerce {
-        /// Home URL of the site as it stands in `X-WC-Webhook-Source`, with its trailing slash.
+        /// Home URL of the site as it stands in `X-WC-Webhook-ConfigSource`, with its trailing slash.
         source: String,
         /// Order status → milestone. `WooCommerce` has no "shipped" or "ready" of its own, so this is the shop's choice.
         statuses: BTreeMap<String, Milestone>,
@@ -330,7 +331,7 @@ pub enum StoreKind {
         /// How its deliveries prove where they come from.
         verify: CustomScheme,
         /// Where the facts stand in its JSON.
-        fields: Box<CustomFields>,
+        fields: Box<OrderFields>,
         /// Its event names → milestone. Events that are not listed are recorded and not told.
         events: BTreeMap<String, Milestone>,
     },
@@ -352,7 +353,7 @@ pub enum CustomScheme {
 /// Where the facts of an order event stand in a custom sender's JSON, as JSON pointers (RFC 6901).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CustomFields {
+pub struct OrderFields {
     /// The event's name, looked up in `events`.
     pub event: JsonPointer,
     /// The order's id, unique in its order book.
@@ -383,7 +384,7 @@ pub struct CustomFields {
     /// True for an order that is only a trial: never told.
     #[serde(default)]
     pub test: Option<JsonPointer>,
-    /// Further values for texts, by the variable's name (see the list in `docs/configuration.md`).
+    /// Further values for texts, by the variable's name (see the list in `docs/load_config.md`).
     #[serde(default)]
     pub values: BTreeMap<String, JsonPointer>,
 }
@@ -395,7 +396,7 @@ pub struct JsonPointer(String);
 
 impl JsonPointer {
     /// The value it points at.
-    pub fn of<'a>(&self, document: &'a serde_json::Value) -> Option<&'a serde_json::Value> {
+    pub fn find_in<'a>(&self, document: &'a serde_json::Value) -> Option<&'a serde_json::Value> {
         document.pointer(&self.0)
     }
 
@@ -424,18 +425,18 @@ impl<'de> Deserialize<'de> for JsonPointer {
 pub struct MessageRule {
     /// For so long after the event the message is useful (`"48h"`, `"90m"`, `"3d"`); later it expires instead.
     #[schemars(with = "String")]
-    pub useful_for: Span,
+    pub useful_for: TimeSpan,
     /// Most useful first after an outage: 0 to 100, higher goes first. The milestone's own weight when absent.
     #[serde(default)]
     pub priority: Option<u8>,
     /// Write in the quiet hours too.
     #[serde(default)]
-    pub even_in_quiet_hours: bool,
+    pub quiet_hours: bool,
     /// The text by language, a template.
     pub text: BTreeMap<String, String>,
     /// A button that opens a link.
     #[serde(default)]
-    pub button: Option<Button>,
+    pub button: Option<ButtonTemplate>,
     /// The variable that holds the URL of a document to send along.
     #[serde(default)]
     pub document: Option<String>,
@@ -443,18 +444,18 @@ pub struct MessageRule {
 
 impl MessageRule {
     /// What it says.
-    pub fn texts(&self) -> Texts<'_> {
-        Texts { text: &self.text, button: self.button.as_ref(), document: self.document.as_deref() }
+    pub fn templates(&self) -> MessageTemplates<'_> {
+        MessageTemplates { text: &self.text, button: self.button.as_ref(), document: self.document.as_deref() }
     }
 }
 
 /// What a rule says, whatever it is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Texts<'a> {
+pub struct MessageTemplates<'a> {
     /// The text by language, a template.
     pub text: &'a BTreeMap<String, String>,
     /// A button that opens a link.
-    pub button: Option<&'a Button>,
+    pub button: Option<&'a ButtonTemplate>,
     /// The variable that holds the URL of a document to send along.
     pub document: Option<&'a str>,
 }
@@ -462,7 +463,7 @@ pub struct Texts<'a> {
 /// A button below a text that opens a link. Left out when its variable has no value.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Button {
+pub struct ButtonTemplate {
     /// The variable that holds the link, e.g. `tracking_url`.
     pub url: String,
     /// What stands on the button by language: at most 20 characters.
@@ -471,15 +472,15 @@ pub struct Button {
 
 /// A span of time, written `"90m"`, `"48h"` or `"3d"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub SignedDuration);
+pub struct TimeSpan(pub SignedDuration);
 
-impl FromStr for Span {
+impl FromStr for TimeSpan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a span of time; write it like \"90m\", \"48h\" or \"3d\"");
-        let unit = text.chars().last().ok_or_else(wrong)?;
-        let count: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+        let parse_error = || format!("`{text}` is not a span of time; write it like \"90m\", \"48h\" or \"3d\"");
+        let unit = text.chars().last().ok_or_else(parse_error)?;
+        let count: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| parse_error())?;
         let minutes = match unit {
             'm' => Some(count),
             'h' => count.checked_mul(60),
@@ -488,12 +489,12 @@ impl FromStr for Span {
         };
         match minutes {
             Some(minutes @ 1..=5_256_000) => Ok(Self(SignedDuration::from_mins(minutes))),
-            _ => Err(wrong()),
+            _ => Err(parse_error()),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
@@ -506,81 +507,81 @@ impl ClientConfig {
     }
 
     /// Name of the secret that the deliveries of a store, calendar or form are verified with.
-    pub fn webhook_secret(&self, sender: &str) -> String {
+    pub fn webhook_secret_name(&self, sender: &str) -> String {
         format!("tellonce/{}/webhooks/{sender}", self.client)
     }
 
     /// Name of the secret that holds a line's token.
-    pub fn line_secret(&self, line: &str) -> String {
+    pub fn line_secret_name(&self, line: &str) -> String {
         format!("tellonce/{}/lines/{line}", self.client)
     }
 
     /// Name of the secret that holds the token for a store's own API.
-    pub fn store_api_secret(&self, store: &str) -> String {
+    pub fn store_api_secret_name(&self, store: &str) -> String {
         format!("tellonce/{}/stores/{store}", self.client)
     }
 
     /// Name of the secret that holds a calendar's credential: a feed's address, the key or token for its API.
-    pub fn calendar_secret(&self, calendar: &str) -> String {
+    pub fn calendar_secret_name(&self, calendar: &str) -> String {
         format!("tellonce/{}/calendars/{calendar}", self.client)
     }
 
     /// Name of the secret that holds the token for the API behind a form.
-    pub fn form_secret(&self, form: &str) -> String {
+    pub fn form_secret_name(&self, form: &str) -> String {
         format!("tellonce/{}/forms/{form}", self.client)
     }
 
     /// Name of the secret that Meta repeats when it asks whether a webhook's address is ours.
-    pub fn handshake_secret(&self, form: &str) -> String {
+    pub fn handshake_secret_name(&self, form: &str) -> String {
         format!("tellonce/{}/webhooks/{form}/verify", self.client)
     }
 
     /// Name of the secret that the address of a line's events ends in.
-    pub fn line_webhook_secret(&self, line: &str) -> String {
+    pub fn line_webhook_secret_name(&self, line: &str) -> String {
         format!("tellonce/{}/webhooks/{line}/line", self.client)
     }
 
     /// Name of the secret that holds a CRM's credential.
-    pub fn crm_secret(&self, crm: &str) -> String {
+    pub fn crm_secret_name(&self, crm: &str) -> String {
         format!("tellonce/{}/crms/{crm}", self.client)
     }
 
     /// Name of the secret that holds the address of a target, or what its calls are signed with.
-    pub fn target_secret(&self, target: &str) -> String {
+    pub fn target_secret_name(&self, target: &str) -> String {
         format!("tellonce/{}/targets/{target}", self.client)
     }
 
-    /// When the quiet hours that `now` falls into end, if it falls into any.
-    pub fn quiet_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.quiet_until_in(None, now)
+    /// When the quiet hours that `test_now` falls into end, if it falls into any.
+    pub fn quiet_hours_end(&self, now: Timestamp) -> Option<Timestamp> {
+        self.quiet_hours_end_in_zone(None, now)
     }
 
-    /// As [`Self::quiet_until`], for somebody whose clocks show another time: in that IANA zone, if it is one.
-    pub fn quiet_until_in(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
-        self.quiet_hours?.end_after(now, &self.zone_or_own(zone)?)
+    /// As [`Self::quiet_hours_end`], for somebody whose clocks show another time: in that IANA zone, if it is one.
+    pub fn quiet_hours_end_in_zone(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+        self.quiet_hours?.current_end(now, &self.zone_or_default(zone)?)
     }
 
-    /// When the quiet hours that `now` falls into began, in that IANA zone.
-    pub fn quiet_since_in(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
-        self.quiet_hours?.begin_before(now, &self.zone_or_own(zone)?)
+    /// When the quiet hours that `test_now` falls into began, in that IANA zone.
+    pub fn quiet_hours_start_in_zone(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
+        self.quiet_hours?.current_start(now, &self.zone_or_default(zone)?)
     }
 
     /// The zone of this name, if there is one, or the client's.
-    pub fn zone_or_own(&self, zone: Option<&str>) -> Option<TimeZone> {
-        // `tellonce check` has seen that the client's zone exists; should it not, a message at night beats none at all.
+    pub fn zone_or_default(&self, zone: Option<&str>) -> Option<TimeZone> {
+        // `run_tellonce check` has seen that the client's zone exists; should it not, a message at night beats none at all.
         zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
     }
 
-    /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of [`Self::languages`].
+    /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of [`Self::check_languages`].
     pub fn language_for(&self, locale: Option<&str>) -> &str {
         locale
-            .and_then(|locale| self.language_named(locale))
+            .and_then(|locale| self.find_language(locale))
             .or(self.languages.first().map(String::as_str))
             .unwrap_or("en")
     }
 
     /// The client's language of a locale, if it has it.
-    pub fn language_named(&self, locale: &str) -> Option<&str> {
+    pub fn find_language(&self, locale: &str) -> Option<&str> {
         let primary = locale.split(['-', '_']).next().unwrap_or_default();
         // Java and old Android still say `iw` for Hebrew.
         let primary = if primary.eq_ignore_ascii_case("iw") { "he" } else { primary };
@@ -592,35 +593,53 @@ impl ClientConfig {
 mod tests {
     use super::*;
 
-    fn ends(now: &str, from: &str, to: &str) -> Option<String> {
+    fn quiet_hours_end_local(now: &str, from: &str, to: &str) -> Option<String> {
         let time = |text: &str| TimeOfDay(jiff::civil::Time::strptime("%H:%M", text).unwrap());
         let hours = QuietHours { from: time(from), to: time(to) };
         let zone = TimeZone::get("Asia/Jerusalem").unwrap();
-        hours.end_after(now.parse().unwrap(), &zone).map(|end| end.to_zoned(zone).datetime().to_string())
+        hours.current_end(now.parse().unwrap(), &zone).map(|end| end.to_zoned(zone).datetime().to_string())
     }
 
     #[test]
     fn quiet_hours_over_midnight_end_the_next_morning() {
-        assert_eq!(ends("2026-11-20T20:00:00Z", "21:30", "08:00").as_deref(), Some("2026-11-21T08:00:00"));
-        assert_eq!(ends("2026-11-20T23:00:00Z", "21:30", "08:00").as_deref(), Some("2026-11-21T08:00:00"));
-        assert_eq!(ends("2026-11-20T06:00:00Z", "21:30", "08:00"), None, "08:00 is no longer quiet");
-        assert_eq!(ends("2026-11-20T05:59:00Z", "21:30", "08:00").as_deref(), Some("2026-11-20T08:00:00"));
-        assert_eq!(ends("2026-11-20T12:00:00Z", "13:00", "15:00").as_deref(), Some("2026-11-20T15:00:00"));
+        assert_eq!(
+            quiet_hours_end_local("2026-11-20T20:00:00Z", "21:30", "08:00").as_deref(),
+            Some("2026-11-21T08:00:00")
+        );
+        assert_eq!(
+            quiet_hours_end_local("2026-11-20T23:00:00Z", "21:30", "08:00").as_deref(),
+            Some("2026-11-21T08:00:00")
+        );
+        assert_eq!(quiet_hours_end_local("2026-11-20T06:00:00Z", "21:30", "08:00"), None, "08:00 is no longer quiet");
+        assert_eq!(
+            quiet_hours_end_local("2026-11-20T05:59:00Z", "21:30", "08:00").as_deref(),
+            Some("2026-11-20T08:00:00")
+        );
+        assert_eq!(
+            quiet_hours_end_local("2026-11-20T12:00:00Z", "13:00", "15:00").as_deref(),
+            Some("2026-11-20T15:00:00")
+        );
     }
 
     #[test]
-    fn quiet_hours_across_a_clock_change_end_by_the_clock_on_the_wall() {
+    fn quiet_hours_across_a_clock_change_end_by_local_time() {
         // 2027-03-26, 02:00 → 03:00.
-        assert_eq!(ends("2027-03-25T22:30:00Z", "21:30", "08:00").as_deref(), Some("2027-03-26T08:00:00"));
-        assert_eq!(ends("2027-03-25T23:30:00Z", "23:00", "02:30").as_deref(), Some("2027-03-26T03:30:00"));
+        assert_eq!(
+            quiet_hours_end_local("2027-03-25T22:30:00Z", "21:30", "08:00").as_deref(),
+            Some("2027-03-26T08:00:00")
+        );
+        assert_eq!(
+            quiet_hours_end_local("2027-03-25T23:30:00Z", "23:00", "02:30").as_deref(),
+            Some("2027-03-26T03:30:00")
+        );
     }
 
     #[test]
-    fn spans_are_read_or_explained() {
-        assert_eq!("90m".parse(), Ok(Span(SignedDuration::from_mins(90))));
-        assert_eq!("3d".parse(), Ok(Span(SignedDuration::from_hours(72))));
+    fn spans_are_parsed_or_rejected_with_an_explanation() {
+        assert_eq!("90m".parse(), Ok(TimeSpan(SignedDuration::from_mins(90))));
+        assert_eq!("3d".parse(), Ok(TimeSpan(SignedDuration::from_hours(72))));
         for wrong in ["", "h", "0h", "-1h", "1.5h", "9999999999999d", "3w", "٣d", "5é"] {
-            assert!(wrong.parse::<Span>().is_err(), "{wrong}");
+            assert!(wrong.parse::<TimeSpan>().is_err(), "{wrong}");
         }
     }
 }

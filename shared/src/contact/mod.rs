@@ -2,8 +2,8 @@
 //!
 //! [`Phone`] is a number that may be messaged. It keeps itself out of logs: only [`Phone::expose`] shows it.
 //!
-//! The way from a text to a number: `writing` turns what somebody typed into the digits they meant, and refuses what
-//! is not exactly one number; `plan` asks the numbering plan of a country what those digits mean. Never guessed: two
+//! The way from a text to a number: `dialled_number` turns what somebody typed into the digits they meant, and refuses what
+//! is not exactly one number; `numbering_plan` asks the numbering plan of a country what those digits mean. Never guessed: two
 //! numbers in one field, an extension, letters, a number without a country's prefix under another country's plan.
 //!
 //! Not promised: that the number exists, that its owner uses `WhatsApp`, or that it is the customer's.
@@ -14,25 +14,25 @@
 //!
 //! **Why `rlibphonenumber`.** Both Rust ports of Google's libphonenumber are Apache-2.0, both were
 //! released within months of its newest metadata when this was chosen, and both say the same of every number in the tests below. They differ in what
-//! the first number after a cold start costs (release build, `valgrind --tool=callgrind`, instructions executed):
+//! the first number after a cold start costs (release build, `find_valgrind --tool=callgrind`, instructions executed):
 //!
 //! | | first number | each further | binary, unstripped |
 //! | --- | --- | --- | --- |
 //! | `phonenumber` 0.3.10 | 566 M | 40 k | 11 MB |
 //! | `rlibphonenumber` 2.2.15, `regex` | 59 M | 13 k | 9 MB |
 //! | `rlibphonenumber` 2.2.15, `lite` | 14 M | 147 k | 3.8 MB |
-//! | no library: Israeli mobiles and the shapes in `plan` | 8 k | 6 k | |
+//! | no library: Israeli mobiles and the shapes in `numbering_plan` | 8 k | 6 k | |
 //!
 //! On a small function 566 million instructions are most of a second, so the first number decides. The older crate has
 //! more users; it stays as a second opinion in the tests.
 
-mod people;
-mod plan;
-mod writing;
+mod customer_fields;
+mod dialled_number;
+mod numbering_plan;
 
 use std::fmt;
 
-pub use self::people::{Candidate, first_usable, first_usable_text, full_name};
+pub use self::customer_fields::{PhoneCandidate, build_full_name, first_usable_phone, first_usable_phone_text};
 use crate::client_config::PhoneRule;
 
 /// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and [`fmt::Display`] show its
@@ -93,7 +93,7 @@ impl Phone {
     /// Reads a number as people write it. `country` (ISO 3166-1 alpha-2) is where a number without a country prefix
     /// belongs.
     pub fn parse(raw: &str, country: &str, rule: PhoneRule) -> Result<Self, PhoneError> {
-        plan::resolve(&writing::read(raw)?, country, rule)
+        numbering_plan::resolve_phone(&dialled_number::parse_dialled_number(raw)?, country, rule)
     }
 
     /// Takes back a number that was stored: `+` and 7 to 15 digits. Its plausibility was judged when it was parsed.
@@ -106,21 +106,21 @@ impl Phone {
     }
 
     /// The country it is of, ISO 3166-1 alpha-2; none if its calling code is of no country. To ask whether it is of a
-    /// certain country there is [`Self::is_of`].
-    pub fn country(&self) -> Option<String> {
-        plan::country(&self.0[1..])
+    /// certain country there is [`Self::is_of_country`].
+    pub fn country_code(&self) -> Option<String> {
+        numbering_plan::country_of_digits(&self.0[1..])
     }
 
     /// Whether it is of `country` (ISO 3166-1 alpha-2, or `UK` and `EL`). A number may be of two: `+972 56` and `+972 59`
     /// are of Israel and of Palestine.
-    pub fn is_of(&self, country: &str) -> bool {
-        plan::is_of(&self.0[1..], country)
+    pub fn is_of_country(&self, country: &str) -> bool {
+        numbering_plan::is_of_country(&self.0[1..], country)
     }
 
     /// Its digits without the country's calling code: `545550199`. Never for a log.
-    pub fn national(&self) -> &str {
+    pub fn national_digits(&self) -> &str {
         let digits = &self.0[1..];
-        &digits[plan::calling_code_len(digits)..]
+        &digits[numbering_plan::calling_code_len(digits)..]
     }
 
     /// The number itself, E.164. For the line and for storage; never for a log.
@@ -132,7 +132,7 @@ impl Phone {
 impl fmt::Display for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = &self.0[1..];
-        let country = &digits[..plan::calling_code_len(digits)];
+        let country = &digits[..numbering_plan::calling_code_len(digits)];
         // Of a short number four digits would be half of it.
         let last = if digits.len() >= 11 { 4 } else { 2 };
         write!(f, "+{country}…{}", &digits[digits.len() - last..])
@@ -151,12 +151,12 @@ mod tests {
 
     use super::*;
 
-    fn parse(raw: &str, country: &str) -> Result<String, PhoneError> {
+    fn parse_to_e164(raw: &str, country: &str) -> Result<String, PhoneError> {
         Phone::parse(raw, country, PhoneRule::Possible).map(|phone| phone.expose().to_owned())
     }
 
     #[test]
-    fn every_way_to_write_one_israeli_mobile_is_that_number() {
+    fn every_way_to_write_an_israeli_mobile_gives_the_same_number() {
         for raw in [
             "+972545550199",
             "972545550199",
@@ -177,29 +177,29 @@ mod tests {
             "０５４－５５５－０１９９",
             "054\u{a0}555\u{2009}0199",
         ] {
-            assert_eq!(parse(raw, "IL").as_deref(), Ok("+972545550199"), "{raw:?}");
+            assert_eq!(parse_to_e164(raw, "IL").as_deref(), Ok("+972545550199"), "{raw:?}");
         }
     }
 
     #[test]
-    fn the_national_digits_are_those_behind_the_calling_code() {
+    fn the_national_digits_follow_the_calling_code() {
         for (number, national) in
             [("+972545550199", "545550199"), ("+12025550123", "2025550123"), ("+447400123456", "7400123456")]
         {
-            assert_eq!(Phone::from_e164(number).unwrap().national(), national);
+            assert_eq!(Phone::from_e164(number).unwrap().national_digits(), national);
         }
     }
 
     #[test]
     fn the_guides_own_number_is_accepted_unless_the_client_is_strict() {
-        assert_eq!(parse("+972501234567", "IL").as_deref(), Ok("+972501234567"));
-        assert_eq!(parse("972501234567", "IL").as_deref(), Ok("+972501234567"));
+        assert_eq!(parse_to_e164("+972501234567", "IL").as_deref(), Ok("+972501234567"));
+        assert_eq!(parse_to_e164("972501234567", "IL").as_deref(), Ok("+972501234567"));
         assert_eq!(Phone::parse("+972501234567", "IL", PhoneRule::Valid), Err(PhoneError::NotValid));
         assert!(Phone::parse("+972545550199", "IL", PhoneRule::Valid).is_ok());
     }
 
     #[test]
-    fn what_is_not_one_mobile_number_is_refused_with_its_reason() {
+    fn text_that_is_not_one_mobile_number_is_refused_with_its_reason() {
         for (raw, country, why) in [
             ("", "IL", PhoneError::Empty),
             (" - ", "IL", PhoneError::Empty),
@@ -233,21 +233,21 @@ mod tests {
             ("2025550123", "XX", PhoneError::UnknownCountry),
             ("2025550123", "", PhoneError::UnknownCountry),
         ] {
-            assert_eq!(parse(raw, country), Err(why), "{raw:?} in {country:?}");
+            assert_eq!(parse_to_e164(raw, country), Err(why), "{raw:?} in {country:?}");
         }
     }
 
     #[test]
     fn the_country_beside_a_number_decides_what_it_means() {
-        assert_eq!(parse("0599123456", "IL").as_deref(), Ok("+972599123456"));
-        assert_eq!(parse("0599123456", "PS").as_deref(), Ok("+970599123456"));
-        assert_eq!(parse("2025550123", "US").as_deref(), Ok("+12025550123"));
-        assert_eq!(parse("+1 (202) 555-0123", "IL").as_deref(), Ok("+12025550123"));
-        assert_eq!(parse("+61 491 570 156", "IL").as_deref(), Ok("+61491570156"));
-        assert_eq!(parse("0491 570 156", "AU").as_deref(), Ok("+61491570156"));
-        assert_eq!(parse("07700 900123", "UK").as_deref(), Ok("+447700900123"));
-        assert_eq!(parse("011972545550199", "US").as_deref(), Ok("+972545550199"));
-        assert_eq!(parse("+12025550123", "nowhere").as_deref(), Ok("+12025550123"));
+        assert_eq!(parse_to_e164("0599123456", "IL").as_deref(), Ok("+972599123456"));
+        assert_eq!(parse_to_e164("0599123456", "PS").as_deref(), Ok("+970599123456"));
+        assert_eq!(parse_to_e164("2025550123", "US").as_deref(), Ok("+12025550123"));
+        assert_eq!(parse_to_e164("+1 (202) 555-0123", "IL").as_deref(), Ok("+12025550123"));
+        assert_eq!(parse_to_e164("+61 491 570 156", "IL").as_deref(), Ok("+61491570156"));
+        assert_eq!(parse_to_e164("0491 570 156", "AU").as_deref(), Ok("+61491570156"));
+        assert_eq!(parse_to_e164("07700 900123", "UK").as_deref(), Ok("+447700900123"));
+        assert_eq!(parse_to_e164("011972545550199", "US").as_deref(), Ok("+972545550199"));
+        assert_eq!(parse_to_e164("+12025550123", "nowhere").as_deref(), Ok("+12025550123"));
     }
 
     #[test]
@@ -260,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_of_the_country_that_holds_it_or_else_of_its_codes_first() {
-        let country = |number: &str| Phone::from_e164(number).unwrap().country();
+    fn a_number_belongs_to_its_country_or_to_the_main_country_of_its_calling_code() {
+        let country = |number: &str| Phone::from_e164(number).unwrap().country_code();
         for (number, of) in [
             ("+972545550199", "IL"),
             ("+972501234567", "IL"),
@@ -289,8 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn a_palestinian_mobile_dialled_through_israel_is_of_either() {
-        let is_of = |number: &str, country: &str| Phone::from_e164(number).unwrap().is_of(country);
+    fn a_palestinian_mobile_dialled_through_israel_belongs_to_both_countries() {
+        let is_of = |number: &str, country: &str| Phone::from_e164(number).unwrap().is_of_country(country);
         for number in ["+972599123456", "+972569123456"] {
             assert!(is_of(number, "IL") && is_of(number, "PS") && is_of(number, " ps") && !is_of(number, "US"));
         }
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_e164_is_taken_back_from_storage() {
+    fn only_e164_is_accepted_from_storage() {
         assert!(Phone::from_e164("+972545550199").is_ok());
         for wrong in ["972545550199", "+0545550199", "+97254555019a", "+123456", "+1234567890123456", "", "+"] {
             assert_eq!(Phone::from_e164(wrong), Err(PhoneError::NotPossible), "{wrong}");
@@ -318,14 +318,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic_or_yields_anything_but_e164(raw in "\\PC{0,40}", country in "[A-Z]{0,3}") {
+        fn no_text_causes_a_panic_or_yields_anything_but_e164(raw in "\\PC{0,40}", country in "[A-Z]{0,3}") {
             if let Ok(phone) = Phone::parse(&raw, &country, PhoneRule::Possible) {
                 prop_assert!(Phone::from_e164(phone.expose()).is_ok());
             }
         }
 
         #[test]
-        fn signs_of_numbers_never_make_it_panic(
+        fn characters_of_phone_numbers_never_cause_a_panic(
             raw in "[0-9٠-٩+()/.,;#* x\\-\u{200f}\n]{0,30}",
             country in "(IL|US|GB|DE|IT|AR|MX|BR|PS|NU|SM|XX)",
         ) {
@@ -339,7 +339,7 @@ mod tests {
 
         #[test]
         fn an_error_never_repeats_the_text(raw in "[A-Za-zא-ת]{4,12}") {
-            let error = parse(&raw, "IL").unwrap_err();
+            let error = parse_to_e164(&raw, "IL").unwrap_err();
             let shown = format!("{error} {error:?}");
             prop_assert!(!shown.contains(&raw));
         }

@@ -1,13 +1,13 @@
 //! A delivery: something a store, a calendar, a form or a line posted to us, believed only after it is verified.
 //!
-//! The cast: [`Unverified`] is what came in; [`Proof`] how its sender proves itself; [`verify`] is the one way from there
+//! The cast: [`Unverified`] is what came in; [`DeliveryProof`] how its sender proves itself; [`verify_delivery`] is the one way from there
 //! to [`Verified`], which everything behind the door takes. [`Refusal`] says why a delivery was not believed.
-//! [`handshake`] is for what somebody asks before posting anything.
+//! [`verify_handshake`] is for what somebody asks before posting anything.
 //!
 //! Promises that nothing is [`Verified`] whose proof does not hold for its raw bytes, compared in constant time. Does
 //! not read the body beyond what a delivery id needs, and does not dedupe: that is the inbox's.
 
-mod scheme;
+mod proof_schemes;
 #[cfg(test)]
 mod tests;
 
@@ -18,14 +18,15 @@ use jiff::Timestamp;
 
 use crate::{
     client_config::{
-        Calendar, CalendarKind, CustomScheme, Form, FormKind, FormScheme, JsonPointer, Line, Store, StoreKind,
+        CalendarConfig, CalendarKind, CustomScheme, FormConfig, FormKind, FormScheme, JsonPointer, LineConfig,
+        StoreConfig, StoreKind,
     },
     secret::Secret,
 };
 
 /// How a sender proves that a delivery is its own.
 #[derive(Debug, Clone, Copy)]
-pub enum Proof<'a> {
+pub enum DeliveryProof<'a> {
     /// Shopify's signature, for this `….myshopify.com` domain.
     Shopify {
         /// The domain.
@@ -45,7 +46,7 @@ pub enum Proof<'a> {
         /// Where an id of the delivery stands in the body.
         delivery_id: Option<&'a JsonPointer>,
         /// By what a delivery without an id is known.
-        unnamed: Unnamed,
+        fallback_id: FallbackId,
     },
     /// Cal.com's signature.
     CalCom,
@@ -70,25 +71,25 @@ pub enum Proof<'a> {
     Webflow,
     /// Tally's signature.
     Tally,
-    /// `HubSpot`'s signature, for deliveries to this URL.
+    /// `HubSpotClient`'s signature, for deliveries to this URL.
     HubSpot {
-        /// The URL as registered at `HubSpot`.
+        /// The URL as registered at `HubSpotClient`.
         notification_url: &'a str,
     },
     /// A secret value at the end of the address.
-    SecretPath(InPath<'a>),
+    SecretPath(PathSecret<'a>),
     /// The same for the events of a line of `EZWhatsApp`, which say in headers what they are of.
     Line {
         /// The line's id there.
         line_id: &'a str,
         /// What stands at the end of the address.
-        given: InPath<'a>,
+        given: PathSecret<'a>,
     },
 }
 
 /// By what a delivery is known whose sender gives it no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unnamed {
+pub enum FallbackId {
     /// By its body: one that was here before is a repeat. So it is for orders, since what happens to one happens once.
     ByBody,
     /// By its receipt: each is new. An appointment is moved, and moved back, in the same words as it was booked.
@@ -100,35 +101,35 @@ pub enum Unnamed {
 
 /// What stands at the end of an address, where a secret should. Shows itself to nobody.
 #[derive(Clone, Copy, Default)]
-pub struct InPath<'a>(&'a str);
+pub struct PathSecret<'a>(&'a str);
 
-impl fmt::Debug for InPath<'_> {
+impl fmt::Debug for PathSecret<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InPath(…)")
     }
 }
 
-impl<'a> Proof<'a> {
+impl<'a> DeliveryProof<'a> {
     /// Of a store.
-    pub fn of_store(store: &'a Store) -> Self {
+    pub fn of_store(store: &'a StoreConfig) -> Self {
         match &store.kind {
             StoreKind::Shopify { shop_domain } => Self::Shopify { shop_domain },
             StoreKind::WooCommerce { source, .. } => Self::WooCommerce { source },
             StoreKind::Custom { verify, fields, .. } => {
-                Self::custom(verify, fields.delivery_id.as_ref(), Unnamed::ByBody)
+                Self::of_custom_scheme(verify, fields.delivery_id.as_ref(), FallbackId::ByBody)
             }
         }
     }
 
     /// Of a calendar; none if nothing is posted for it.
-    pub fn of_calendar(calendar: &'a Calendar) -> Option<Self> {
+    pub fn of_calendar(calendar: &'a CalendarConfig) -> Option<Self> {
         Some(match &calendar.kind {
             CalendarKind::CalCom => Self::CalCom,
             CalendarKind::Calendly { .. } => Self::Calendly,
             CalendarKind::Acuity { .. } => Self::Acuity,
             CalendarKind::Square { notification_url } => Self::Square { notification_url },
             CalendarKind::Custom { verify, fields, .. } => {
-                Self::custom(verify, fields.delivery_id.as_ref(), Unnamed::ByReceipt)
+                Self::of_custom_scheme(verify, fields.delivery_id.as_ref(), FallbackId::ByReceipt)
             }
             CalendarKind::Ics(feed) if feed.google_push => Self::GoogleChannel,
             CalendarKind::Ics(_) => return None,
@@ -136,13 +137,13 @@ impl<'a> Proof<'a> {
     }
 
     /// Of a form. One with a secret address has it [at its end](Self::at).
-    pub fn of_form(form: &'a Form) -> Self {
+    pub fn of_form(form: &'a FormConfig) -> Self {
         match &form.verify {
             FormScheme::StandardWebhooks => Self::StandardWebhooks,
             FormScheme::StaticHeader { header } => {
-                Self::StaticHeader { header, delivery_id: None, unnamed: Unnamed::ByMinute }
+                Self::StaticHeader { header, delivery_id: None, fallback_id: FallbackId::ByMinute }
             }
-            FormScheme::SecretPath => Self::SecretPath(InPath::default()),
+            FormScheme::SecretPath => Self::SecretPath(PathSecret::default()),
             FormScheme::Signature => match form.kind {
                 FormKind::Typeform => Self::Typeform,
                 FormKind::GoogleAds => Self::GoogleAds,
@@ -158,31 +159,35 @@ impl<'a> Proof<'a> {
                 | FormKind::GravityForms
                 | FormKind::WpForms
                 | FormKind::ContactForm7
-                | FormKind::Web => Self::SecretPath(InPath::default()),
+                | FormKind::Web => Self::SecretPath(PathSecret::default()),
             },
         }
     }
 
     /// Of a line, at an address that ends so.
-    pub fn of_line(line: &'a Line, given: &'a str) -> Self {
-        Self::Line { line_id: &line.line_id, given: InPath(given) }
+    pub fn of_line(line: &'a LineConfig, given: &'a str) -> Self {
+        Self::Line { line_id: &line.line_id, given: PathSecret(given) }
     }
 
     /// The same for an address that ends in a secret, or in none. None where nothing of this sender's is: whoever signs
     /// has no secret in the address, and whoever has one is at no address without it.
     #[must_use]
-    pub fn at(self, secret: Option<&'a str>) -> Option<Self> {
+    pub fn with_path_secret(self, secret: Option<&'a str>) -> Option<Self> {
         match (self, secret) {
-            (Self::SecretPath(_), Some(given)) => Some(Self::SecretPath(InPath(given))),
+            (Self::SecretPath(_), Some(given)) => Some(Self::SecretPath(PathSecret(given))),
             (Self::SecretPath(_), None) | (_, Some(_)) => None,
             (proof, None) => Some(proof),
         }
     }
 
-    fn custom(scheme: &'a CustomScheme, delivery_id: Option<&'a JsonPointer>, unnamed: Unnamed) -> Self {
+    fn of_custom_scheme(
+        scheme: &'a CustomScheme,
+        delivery_id: Option<&'a JsonPointer>,
+        fallback_id: FallbackId,
+    ) -> Self {
         match scheme {
             CustomScheme::StandardWebhooks => Self::StandardWebhooks,
-            CustomScheme::StaticHeader { header } => Self::StaticHeader { header, delivery_id, unnamed },
+            CustomScheme::StaticHeader { header } => Self::StaticHeader { header, delivery_id, fallback_id },
         }
     }
 }
@@ -198,11 +203,11 @@ pub struct Unverified<'a> {
 
 impl<'a> Unverified<'a> {
     /// A header's text; it must be there, once.
-    fn header(&self, name: &'static str) -> Result<&'a str, Refusal> {
-        self.optional(name)?.ok_or(Refusal::HeaderMissing(name))
+    fn required_header(&self, name: &'static str) -> Result<&'a str, Refusal> {
+        self.optional_header(name)?.ok_or(Refusal::HeaderMissing(name))
     }
 
-    fn optional(&self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
+    fn optional_header(&self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
         let mut values = self.headers.get_all(name).iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
@@ -233,7 +238,7 @@ pub struct Verified<'a> {
 
 /// What a delivery turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Checked<'a> {
+pub enum VerificationOutcome<'a> {
     /// To be filed.
     Verified(Verified<'a>),
     /// A trial call that wants exactly 200 and says nothing: `WooCommerce`'s unsigned one when a webhook is saved, Google
@@ -252,7 +257,7 @@ pub enum Refusal {
     HeaderMalformed(&'static str),
     /// It proved to be whoever knows the address, and does not say in this header what it is.
     #[error("the header {0} is missing or malformed; EZWhatsApp sends it with each delivery")]
-    Incomplete(&'static str),
+    LineHeaderMissing(&'static str),
     /// It is of another line than the one whose address it came to.
     #[error("it is of another line than the one this address is for; register the webhook with that line's token")]
     OtherLine,
@@ -261,7 +266,7 @@ pub enum Refusal {
     Unsigned,
     /// The signature, or the secret in the header or the body, is not right for this body.
     #[error("the signature does not match; is the secret stored for it the sender's?")]
-    Mismatch,
+    ProofMismatch,
     /// What stands at the end of the address is not the secret. Who tries addresses is not told that this is all.
     #[error("the secret at the end of the address is not the one stored for it")]
     WrongAddress,
@@ -270,7 +275,7 @@ pub enum Refusal {
     KeyMissing(&'static str),
     /// It was signed too long ago, or in the future.
     #[error("it was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" })]
-    Stale {
+    TimestampOutOfRange {
         /// Its age, negative when it is from the future.
         seconds: i64,
         /// The most that is taken, either way.
@@ -286,16 +291,16 @@ pub enum Refusal {
 
 impl Refusal {
     /// Whether it might be believed with another secret. Any other refusal is about the delivery itself.
-    pub fn is_about_the_secret(&self) -> bool {
+    pub fn depends_on_secret(&self) -> bool {
         match self {
-            Self::Mismatch | Self::WrongAddress | Self::SecretUnusable(_) => true,
+            Self::ProofMismatch | Self::WrongAddress | Self::SecretUnusable(_) => true,
             Self::HeaderMissing(_)
             | Self::HeaderMalformed(_)
-            | Self::Incomplete(_)
+            | Self::LineHeaderMissing(_)
             | Self::OtherLine
             | Self::Unsigned
             | Self::KeyMissing(_)
-            | Self::Stale { .. }
+            | Self::TimestampOutOfRange { .. }
             | Self::OtherShop => false,
         }
     }
@@ -303,55 +308,65 @@ impl Refusal {
 
 /// The longest delivery id that is kept as it is, in bytes; a longer one is kept as its hash. It becomes part of a key of
 /// the inbox's table, which may have 2,048.
-const LONGEST_DELIVERY_ID: usize = 512;
+const MAX_DELIVERY_ID_BYTES: usize = 512;
 
 /// Believes a delivery, or says why not.
 ///
-/// `sender` is the configured name of the store, calendar or form. `secret` is one of the values that count now; a caller with
+/// `sender_name` is the configured name of the store, calendar or form. `secret_name` is one of the values that count now; a caller with
 /// several tries each.
-pub fn verify<'a>(
+pub fn verify_delivery<'a>(
     sender: &'a str,
-    proof: Proof<'_>,
+    proof: DeliveryProof<'_>,
     secret: &Secret,
     unverified: Unverified<'a>,
     now: Timestamp,
-) -> Result<Checked<'a>, Refusal> {
+) -> Result<VerificationOutcome<'a>, Refusal> {
     let mut verified = match proof {
-        Proof::Shopify { shop_domain } => scheme::shopify(sender, shop_domain, secret, unverified)?,
-        Proof::WooCommerce { source } => {
-            if scheme::is_woocommerce_ping(unverified) {
-                return Ok(Checked::Ping);
+        DeliveryProof::Shopify { shop_domain } => {
+            proof_schemes::verify_shopify(sender, shop_domain, secret, unverified)?
+        }
+        DeliveryProof::WooCommerce { source } => {
+            if proof_schemes::is_woocommerce_ping(unverified) {
+                return Ok(VerificationOutcome::Ping);
             }
-            scheme::woocommerce(sender, source, secret, unverified)?
+            proof_schemes::verify_woocommerce(sender, source, secret, unverified)?
         }
-        Proof::StandardWebhooks => scheme::standard_webhooks(sender, secret, unverified, now)?,
-        Proof::StaticHeader { header, delivery_id, unnamed } => {
-            scheme::static_header(sender, header, delivery_id, unnamed, secret, unverified, now)?
+        DeliveryProof::StandardWebhooks => proof_schemes::verify_standard_webhooks(sender, secret, unverified, now)?,
+        DeliveryProof::StaticHeader { header, delivery_id, fallback_id } => {
+            proof_schemes::verify_static_header(sender, header, delivery_id, fallback_id, secret, unverified, now)?
         }
-        Proof::CalCom => scheme::calcom(sender, secret, unverified)?,
-        Proof::Calendly => scheme::calendly(sender, secret, unverified, now)?,
-        Proof::Acuity => scheme::acuity(sender, secret, unverified, now)?,
-        Proof::Square { notification_url } => scheme::square(sender, notification_url, secret, unverified)?,
-        Proof::GoogleChannel => match scheme::google_channel(sender, secret, unverified)? {
+        DeliveryProof::CalCom => proof_schemes::verify_calcom(sender, secret, unverified)?,
+        DeliveryProof::Calendly => proof_schemes::verify_calendly(sender, secret, unverified, now)?,
+        DeliveryProof::Acuity => proof_schemes::verify_acuity(sender, secret, unverified, now)?,
+        DeliveryProof::Square { notification_url } => {
+            proof_schemes::verify_square(sender, notification_url, secret, unverified)?
+        }
+        DeliveryProof::GoogleChannel => match proof_schemes::verify_google_channel(sender, secret, unverified)? {
             Some(verified) => verified,
-            None => return Ok(Checked::Ping),
+            None => return Ok(VerificationOutcome::Ping),
         },
-        Proof::Typeform => scheme::typeform(sender, secret, unverified)?,
-        Proof::GoogleAds => scheme::google_ads(sender, secret, unverified)?,
-        Proof::Meta => scheme::meta(sender, secret, unverified)?,
-        Proof::Webflow => scheme::webflow(sender, secret, unverified, now)?,
-        Proof::Tally => scheme::tally(sender, secret, unverified)?,
-        Proof::HubSpot { notification_url } => scheme::hubspot(sender, notification_url, secret, unverified, now)?,
-        Proof::SecretPath(InPath(given)) => scheme::secret_path(sender, given, secret, unverified, now)?,
-        Proof::Line { line_id, given: InPath(given) } => scheme::line(sender, line_id, given, secret, unverified)?,
+        DeliveryProof::Typeform => proof_schemes::verify_typeform(sender, secret, unverified)?,
+        DeliveryProof::GoogleAds => proof_schemes::verify_google_ads(sender, secret, unverified)?,
+        DeliveryProof::Meta => proof_schemes::verify_meta(sender, secret, unverified)?,
+        DeliveryProof::Webflow => proof_schemes::verify_webflow(sender, secret, unverified, now)?,
+        DeliveryProof::Tally => proof_schemes::verify_tally(sender, secret, unverified)?,
+        DeliveryProof::HubSpot { notification_url } => {
+            proof_schemes::verify_hubspot(sender, notification_url, secret, unverified, now)?
+        }
+        DeliveryProof::SecretPath(PathSecret(given)) => {
+            proof_schemes::verify_secret_path(sender, given, secret, unverified, now)?
+        }
+        DeliveryProof::Line { line_id, given: PathSecret(given) } => {
+            proof_schemes::verify_line_event(sender, line_id, given, secret, unverified)?
+        }
     };
-    if verified.delivery_id.len() > LONGEST_DELIVERY_ID {
-        verified.delivery_id = scheme::short_hash(verified.delivery_id.as_bytes());
+    if verified.delivery_id.len() > MAX_DELIVERY_ID_BYTES {
+        verified.delivery_id = proof_schemes::short_hash(verified.delivery_id.as_bytes());
     }
-    Ok(Checked::Verified(verified))
+    Ok(VerificationOutcome::Verified(verified))
 }
 
 /// Whether somebody who asks if an address is ours knows the token that was agreed on: Meta asks so before it posts there.
-pub fn handshake(token: &str, secret: &Secret) -> Result<(), Refusal> {
-    scheme::is_the_secret(token, secret)
+pub fn verify_handshake(token: &str, secret: &Secret) -> Result<(), Refusal> {
+    proof_schemes::require_secret(token, secret)
 }

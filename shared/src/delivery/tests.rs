@@ -15,92 +15,99 @@ const KEY: &str = "a secret of the tests";
 const SQUARE_URL: &str = "https://hooks.example.com/bookings/spa";
 const HUBSPOT_URL: &str = "https://hooks.example.com/leads/crm";
 
-fn now() -> Timestamp {
+fn test_now() -> Timestamp {
     "2026-11-19T10:00:00Z".parse().unwrap()
 }
 
-fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+fn header_map(pairs: &[(&str, &str)]) -> HeaderMap {
     let pair =
         |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
     pairs.iter().map(pair).collect()
 }
 
-fn sign(key: &[u8], content: &[u8]) -> Vec<u8> {
+fn hmac_sha256(key: &[u8], content: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), content).as_ref().to_vec()
 }
 
-fn base64_of(key: &str, content: &[u8]) -> String {
-    BASE64.encode(sign(key.as_bytes(), content))
+fn base64_signature(key: &str, content: &[u8]) -> String {
+    BASE64.encode(hmac_sha256(key.as_bytes(), content))
 }
 
-fn hex_of(key: &str, content: &[u8]) -> String {
-    crate::digest::hex(&sign(key.as_bytes(), content))
+fn hex_signature(key: &str, content: &[u8]) -> String {
+    crate::hash::encode_hex(&hmac_sha256(key.as_bytes(), content))
 }
 
-fn check_at<'a>(
-    proof: Proof<'_>,
+fn verify_at<'a>(
+    proof: DeliveryProof<'_>,
     key: &str,
     headers: &'a HeaderMap,
     body: &'a [u8],
     now: Timestamp,
-) -> Result<Checked<'a>, Refusal> {
-    verify("clinic", proof, &Secret::new(key), Unverified { headers, body }, now)
+) -> Result<VerificationOutcome<'a>, Refusal> {
+    verify_delivery("clinic", proof, &Secret::new(key), Unverified { headers, body }, now)
 }
 
 /// The delivery id that comes of it.
-fn id_of(proof: Proof<'_>, pairs: &[(&str, &str)], body: &[u8]) -> Result<String, Refusal> {
-    match check_at(proof, KEY, &headers(pairs), body, now())? {
-        Checked::Verified(verified) => {
+fn delivery_id_of(proof: DeliveryProof<'_>, pairs: &[(&str, &str)], body: &[u8]) -> Result<String, Refusal> {
+    match verify_at(proof, KEY, &header_map(pairs), body, test_now())? {
+        VerificationOutcome::Verified(verified) => {
             assert_eq!((verified.sender, verified.body), ("clinic", body));
             Ok(verified.delivery_id)
         }
-        Checked::Ping => panic!("a ping"),
+        VerificationOutcome::Ping => panic!("a ping"),
     }
 }
 
-fn vectors() -> Value {
-    let path = root().join("events/stores/standardwebhooks/official_vectors.json");
+fn published_vectors() -> Value {
+    let path = workspace_root().join("events/stores/standardwebhooks/official_vectors.json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-fn root() -> PathBuf {
+fn workspace_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 // ---------------------------------------------------------------------------------------------------------------- vectors
 
 #[test]
-fn the_published_vectors_of_standard_webhooks_are_believed() {
-    for vector in vectors()["vectors"].as_array().unwrap() {
+fn the_published_vectors_of_standard_webhooks_are_verified() {
+    for vector in published_vectors()["vectors"].as_array().unwrap() {
         let text = |name: &str| vector[name].as_str().unwrap();
         let seconds = vector["timestamp"].as_i64().unwrap();
         let stamp = seconds.to_string();
         let signed =
             [("webhook-id", text("id")), ("webhook-timestamp", &stamp), ("webhook-signature", text("signature"))];
-        let headers = headers(&signed);
+        let headers = header_map(&signed);
         let (key, body) = (text("secret"), text("payload").as_bytes());
         let at = |offset: i64| Timestamp::from_second(seconds + offset).unwrap();
-        let check = |body, offset| check_at(Proof::StandardWebhooks, key, &headers, body, at(offset));
+        let check = |body, offset| verify_at(DeliveryProof::StandardWebhooks, key, &headers, body, at(offset));
         for near in [-300, 0, 300] {
-            let Ok(Checked::Verified(verified)) = check(body, near) else { panic!("{near}") };
+            let Ok(VerificationOutcome::Verified(verified)) = check(body, near) else { panic!("{near}") };
             assert_eq!(verified.delivery_id, text("id"));
         }
-        assert_eq!(check(body, 301), Err(Refusal::Stale { seconds: 301, tolerance: 300 }));
-        assert_eq!(check(body, -301), Err(Refusal::Stale { seconds: -301, tolerance: 300 }));
-        assert_eq!(check(b"{}", 0), Err(Refusal::Mismatch));
+        assert_eq!(check(body, 301), Err(Refusal::TimestampOutOfRange { seconds: 301, tolerance: 300 }));
+        assert_eq!(check(body, -301), Err(Refusal::TimestampOutOfRange { seconds: -301, tolerance: 300 }));
+        assert_eq!(check(b"{}", 0), Err(Refusal::ProofMismatch));
     }
 }
 
 #[test]
-fn the_published_vector_of_square_is_believed_for_its_url_alone() {
-    let vectors = vectors();
+fn the_published_vector_of_square_is_verified_for_its_url_only() {
+    let vectors = published_vectors();
     let schemes = vectors["other_schemes"].as_array().unwrap();
     let vector = schemes.iter().find(|vector| vector["scheme"] == "square").unwrap();
     let text = |name: &str| vector[name].as_str().unwrap();
     assert_eq!((text("secret"), text("url")), ("asdf1234", "https://example.com/webhook"));
-    let headers = headers(&[("x-square-hmacsha256-signature", text("signature"))]);
+    let headers = header_map(&[("x-square-hmacsha256-signature", text("signature"))]);
     let check = |url: &str| {
-        check_at(Proof::Square { notification_url: url }, "asdf1234", &headers, br#"{"hello":"world"}"#, now()).is_ok()
+        verify_at(
+            DeliveryProof::Square { notification_url: url },
+            "asdf1234",
+            &headers,
+            br#"{"hello":"world"}"#,
+            test_now(),
+        )
+        .is_ok()
     };
     assert!(check("https://example.com/webhook"));
     for other in [
@@ -116,44 +123,44 @@ fn the_published_vector_of_square_is_believed_for_its_url_alone() {
 }
 
 #[test]
-fn the_published_vector_of_x_hub_signature_256_is_believed() {
-    let vectors = vectors();
+fn the_published_vector_of_x_hub_signature_256_is_verified() {
+    let vectors = published_vectors();
     let schemes = vectors["other_schemes"].as_array().unwrap();
     let vector = schemes.iter().find(|vector| vector["scheme"].as_str().unwrap().starts_with("hub sha256")).unwrap();
     let text = |name: &str| vector[name].as_str().unwrap();
-    let headers = headers(&[("X-Hub-Signature-256", text("signature"))]);
-    let check = |body| check_at(Proof::Meta, text("secret"), &headers, body, now());
+    let headers = header_map(&[("X-Hub-Signature-256", text("signature"))]);
+    let check = |body| verify_at(DeliveryProof::Meta, text("secret"), &headers, body, test_now());
     assert!(check(text("payload").as_bytes()).is_ok());
-    assert_eq!(check(b"Hello, World"), Err(Refusal::Mismatch));
+    assert_eq!(check(b"Hello, World"), Err(Refusal::ProofMismatch));
 }
 
 // ------------------------------------------------------------------------------------------------------------- recordings
 
 #[test]
-fn recorded_deliveries_of_booking_systems_are_believed_as_far_as_they_should_be() {
+fn recorded_deliveries_of_booking_systems_are_verified_as_their_manifest_says() {
     let mut seen = Vec::new();
     for system in ["calcom", "calendly", "acuity", "square", "google_calendar"] {
-        let folder = root().join("events/bookings").join(system);
+        let folder = workspace_root().join("events/bookings").join(system);
         let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
         for case in manifest["cases"].as_array().unwrap() {
             let name = case["case"].as_str().unwrap();
             let text = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
-            let headers = headers(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
+            let headers = header_map(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
             let body = case["body_file"].as_str().map(|file| fs::read(folder.join(file)).unwrap()).unwrap_or_default();
             let auth = &case["auth"];
-            let at = auth["now"].as_i64().map_or(now(), |seconds| Timestamp::from_second(seconds).unwrap());
+            let at = auth["now"].as_i64().map_or(test_now(), |seconds| Timestamp::from_second(seconds).unwrap());
             let proof = match system {
-                "calcom" => Proof::CalCom,
-                "calendly" => Proof::Calendly,
-                "acuity" => Proof::Acuity,
-                "square" => Proof::Square { notification_url: auth["url"].as_str().unwrap() },
-                _ => Proof::GoogleChannel,
+                "calcom" => DeliveryProof::CalCom,
+                "calendly" => DeliveryProof::Calendly,
+                "acuity" => DeliveryProof::Acuity,
+                "square" => DeliveryProof::Square { notification_url: auth["url"].as_str().unwrap() },
+                _ => DeliveryProof::GoogleChannel,
             };
-            let checked = check_at(proof, auth["secret"].as_str().unwrap(), &headers, &body, at);
+            let checked = verify_at(proof, auth["secret"].as_str().unwrap(), &headers, &body, at);
             let facts = &case["facts"];
             match checked {
-                Ok(Checked::Ping) => assert_eq!(facts["kind"], "handshake", "{name}"),
-                Ok(Checked::Verified(verified)) => {
+                Ok(VerificationOutcome::Ping) => assert_eq!(facts["kind"], "handshake", "{name}"),
+                Ok(VerificationOutcome::Verified(verified)) => {
                     assert_eq!(facts["verify"], true, "{name}");
                     if let Some(id) = facts["delivery_id"].as_str() {
                         assert_eq!(verified.delivery_id, id, "{name}");
@@ -161,7 +168,7 @@ fn recorded_deliveries_of_booking_systems_are_believed_as_far_as_they_should_be(
                 }
                 Err(refusal) => assert_eq!((&facts["verify"], refusal), (&false.into(), Refusal::Unsigned), "{name}"),
             }
-            assert!(check_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
+            assert!(verify_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
             seen.push(format!("{system}/{name}"));
         }
     }
@@ -169,42 +176,42 @@ fn recorded_deliveries_of_booking_systems_are_believed_as_far_as_they_should_be(
 }
 
 #[test]
-fn recorded_deliveries_of_forms_are_believed_as_far_as_they_should_be() {
+fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
     let mut seen = Vec::new();
     for system in ["typeform", "google_ads", "meta", "webflow", "tally", "hubspot", "jotform", "wordpress", "web"] {
-        let folder = root().join("events/leads").join(system);
+        let folder = workspace_root().join("events/leads").join(system);
         let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
         assert_eq!(manifest["system"], system);
         for case in manifest["cases"].as_array().unwrap().iter().filter(|case| case["method"] == "POST") {
             let name = case["case"].as_str().unwrap();
             let text = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
-            let headers = headers(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
+            let headers = header_map(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
             // A case without a body of its own goes with that of the case before its first dot.
             let usual = format!("{}.json", name.split('.').next().unwrap());
             let body = fs::read(folder.join(case["body_file"].as_str().unwrap_or(&usual))).unwrap();
             if let Some(hash) = case["body_sha256"].as_str() {
-                assert_eq!(crate::digest::sha256_hex(&body, 32), hash, "{name}");
+                assert_eq!(crate::hash::sha256_hex(&body, 32), hash, "{name}");
             }
             let (auth, facts) = (&case["auth"], &case["facts"]);
-            let at = auth["now_ms"].as_i64().map_or(now(), |millis| Timestamp::from_millisecond(millis).unwrap());
+            let at = auth["now_ms"].as_i64().map_or(test_now(), |millis| Timestamp::from_millisecond(millis).unwrap());
             let secret = auth["secret"].as_str().unwrap_or(KEY);
             let proof = match auth["scheme"].as_str().unwrap() {
-                "typeform" => Proof::Typeform,
-                "google-key-in-body" => Proof::GoogleAds,
-                "meta-hub-256" => Proof::Meta,
-                "webflow" => Proof::Webflow,
-                "tally" => Proof::Tally,
-                "hubspot-v3" => Proof::HubSpot { notification_url: auth["uri"].as_str().unwrap() },
-                "static-header" => Proof::StaticHeader {
+                "typeform" => DeliveryProof::Typeform,
+                "google-key-in-body" => DeliveryProof::GoogleAds,
+                "meta-hub-256" => DeliveryProof::Meta,
+                "webflow" => DeliveryProof::Webflow,
+                "tally" => DeliveryProof::Tally,
+                "hubspot-v3" => DeliveryProof::HubSpot { notification_url: auth["uri"].as_str().unwrap() },
+                "static-header" => DeliveryProof::StaticHeader {
                     header: auth["header"].as_str().unwrap(),
                     delivery_id: None,
-                    unnamed: Unnamed::ByMinute,
+                    fallback_id: FallbackId::ByMinute,
                 },
                 // Who signs nothing is given a secret address.
-                _ => Proof::SecretPath(InPath(KEY)),
+                _ => DeliveryProof::SecretPath(PathSecret(KEY)),
             };
-            match check_at(proof, secret, &headers, &body, at) {
-                Ok(Checked::Verified(verified)) => {
+            match verify_at(proof, secret, &headers, &body, at) {
+                Ok(VerificationOutcome::Verified(verified)) => {
                     assert_ne!(facts["verify"], false, "{name}");
                     assert_eq!(verified.headers["content-type"], headers["content-type"].to_str().unwrap(), "{name}");
                     let by_content = |id: &str| id.len() == 32 || id.split_once('.').is_some_and(|it| it.0.len() == 32);
@@ -218,17 +225,17 @@ fn recorded_deliveries_of_forms_are_believed_as_far_as_they_should_be() {
                         _ => assert!(by_content(&verified.delivery_id), "{name}: {}", verified.delivery_id),
                     }
                 }
-                Ok(Checked::Ping) => panic!("{name}"),
+                Ok(VerificationOutcome::Ping) => panic!("{name}"),
                 Err(refusal) => {
                     let expected = match name {
                         "form_response.unsigned" => Refusal::Unsigned,
                         "form_submission.unsigned" => Refusal::HeaderMissing("x-webflow-signature"),
-                        _ => Refusal::Mismatch,
+                        _ => Refusal::ProofMismatch,
                     };
                     assert_eq!((&facts["verify"], refusal), (&false.into(), expected), "{name}");
                 }
             }
-            assert!(check_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
+            assert!(verify_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
             seen.push(format!("{system}/{name}"));
         }
     }
@@ -238,10 +245,10 @@ fn recorded_deliveries_of_forms_are_believed_as_far_as_they_should_be() {
 // ------------------------------------------------------------------------------------------------------------ each system
 
 #[test]
-fn cal_com_signs_in_hex_whichever_case_it_is_written_in() {
+fn cal_com_signatures_are_hex_in_either_case() {
     let body = br#"{"triggerEvent":"BOOKING_CREATED","payload":{"uid":"u1"}}"#;
-    let check = |signature: &str| id_of(Proof::CalCom, &[("X-Cal-Signature-256", signature)], body);
-    let right = hex_of(KEY, body);
+    let check = |signature: &str| delivery_id_of(DeliveryProof::CalCom, &[("X-Cal-Signature-256", signature)], body);
+    let right = hex_signature(KEY, body);
     let id = check(&right).unwrap();
     assert_eq!(id.len(), 32, "the body's hash: {id}");
     assert_eq!(check(&right.to_uppercase()), Ok(id));
@@ -249,31 +256,37 @@ fn cal_com_signs_in_hex_whichever_case_it_is_written_in() {
     for wrong in ["", "zz", &right[1..], &format!("sha256={right}"), &format!("{right} "), "é"] {
         assert_eq!(check(wrong), malformed, "{wrong}");
     }
-    for wrong in ["00", &right[2..], &format!("{right}00"), &hex_of("another", body), &hex_of(KEY, b"{}")] {
-        assert_eq!(check(wrong), Err(Refusal::Mismatch), "{wrong}");
+    for wrong in ["00", &right[2..], &format!("{right}00"), &hex_signature("another", body), &hex_signature(KEY, b"{}")]
+    {
+        assert_eq!(check(wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
-    assert_eq!(id_of(Proof::CalCom, &[], body), Err(Refusal::HeaderMissing("x-cal-signature-256")));
+    assert_eq!(delivery_id_of(DeliveryProof::CalCom, &[], body), Err(Refusal::HeaderMissing("x-cal-signature-256")));
 }
 
 #[test]
-fn cal_com_without_a_secret_is_unsigned_and_is_told_what_to_do() {
-    let refused = id_of(Proof::CalCom, &[("X-Cal-Signature-256", "no-secret-provided")], b"{}").unwrap_err();
+fn cal_com_without_a_secret_is_unsigned_and_the_refusal_says_what_to_do() {
+    let refused =
+        delivery_id_of(DeliveryProof::CalCom, &[("X-Cal-Signature-256", "no-secret-provided")], b"{}").unwrap_err();
     assert_eq!(refused, Refusal::Unsigned);
     assert_eq!(refused.to_string(), "it is not signed; set a secret for this webhook where it is sent from");
     // Not even if somebody takes it for the secret, and signs with it.
-    let headers = headers(&[("X-Cal-Signature-256", "no-secret-provided")]);
-    assert_eq!(check_at(Proof::CalCom, "no-secret-provided", &headers, b"{}", now()), Err(Refusal::Unsigned));
+    let headers = header_map(&[("X-Cal-Signature-256", "no-secret-provided")]);
+    assert_eq!(
+        verify_at(DeliveryProof::CalCom, "no-secret-provided", &headers, b"{}", test_now()),
+        Err(Refusal::Unsigned)
+    );
 }
 
 #[test]
 fn calendly_signs_time_and_body_in_any_order_and_number_of_parts() {
     let body = br#"{"event":"invitee.created"}"#;
-    let stamp = now().as_second();
-    let v1 = hex_of(KEY, &[format!("{stamp}.").as_bytes(), body].concat());
-    let check = |signature: &str| id_of(Proof::Calendly, &[("Calendly-Webhook-Signature", signature)], body);
+    let stamp = test_now().as_second();
+    let v1 = hex_signature(KEY, &[format!("{stamp}.").as_bytes(), body].concat());
+    let check =
+        |signature: &str| delivery_id_of(DeliveryProof::Calendly, &[("Calendly-Webhook-Signature", signature)], body);
     let id = check(&format!("t={stamp},v1={v1}"));
     assert!(id.is_ok());
-    let other = hex_of("another", body);
+    let other = hex_signature("another", body);
     for right in [
         format!("v1={v1},t={stamp}"),
         format!(" t={stamp} , v1={v1} "),
@@ -306,63 +319,73 @@ fn calendly_signs_time_and_body_in_any_order_and_number_of_parts() {
         format!("t={stamp},v1={other}"),
         format!("t={stamp},v1="),
     ] {
-        assert_eq!(check(&wrong), Err(Refusal::Mismatch), "{wrong}");
+        assert_eq!(check(&wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
 }
 
 #[test]
 fn calendly_may_repeat_what_it_signed_a_day_ago_and_no_longer() {
     let body = b"{}";
-    let stamp = now().as_second();
-    let v1 = hex_of(KEY, &[format!("{stamp}.").as_bytes(), body].concat());
-    let headers = headers(&[("Calendly-Webhook-Signature", &format!("t={stamp},v1={v1}"))]);
-    let check = |span: SignedDuration| check_at(Proof::Calendly, KEY, &headers, body, now() + span);
+    let stamp = test_now().as_second();
+    let v1 = hex_signature(KEY, &[format!("{stamp}.").as_bytes(), body].concat());
+    let headers = header_map(&[("Calendly-Webhook-Signature", &format!("t={stamp},v1={v1}"))]);
+    let check = |span: SignedDuration| verify_at(DeliveryProof::Calendly, KEY, &headers, body, test_now() + span);
     assert!(check(SignedDuration::from_hours(24)).is_ok());
     assert!(check(SignedDuration::from_hours(25)).is_ok());
     let (seconds, tolerance) = (25 * 3600 + 1, 25 * 3600);
     let late = check(SignedDuration::from_secs(seconds)).unwrap_err();
-    assert_eq!(late, Refusal::Stale { seconds, tolerance });
+    assert_eq!(late, Refusal::TimestampOutOfRange { seconds, tolerance });
     assert_eq!(late.to_string(), "it was signed 90001 s ago; more than 90000 s is refused");
     let early = check(SignedDuration::from_secs(-seconds)).unwrap_err();
     assert_eq!(early.to_string(), "it was signed 90001 s in the future; more than 90000 s is refused");
     // A forgery is called one, however old.
-    let forged = check_at(Proof::Calendly, "another", &headers, body, now() + SignedDuration::from_hours(50));
-    assert_eq!(forged, Err(Refusal::Mismatch));
+    let forged =
+        verify_at(DeliveryProof::Calendly, "another", &headers, body, test_now() + SignedDuration::from_hours(50));
+    assert_eq!(forged, Err(Refusal::ProofMismatch));
 }
 
 #[test]
-fn every_receipt_of_acuity_is_a_delivery_of_its_own() {
+fn every_receipt_from_acuity_is_a_separate_delivery() {
     let body = b"action=changed&id=1126438001&calendarID=1&appointmentTypeID=2";
-    let headers = headers(&[("X-Acuity-Signature", &base64_of(KEY, body))]);
-    let id_at =
-        |millis: i64| match check_at(Proof::Acuity, KEY, &headers, body, now() + SignedDuration::from_millis(millis)) {
-            Ok(Checked::Verified(verified)) => verified.delivery_id,
-            other => panic!("{other:?}"),
-        };
+    let headers = header_map(&[("X-Acuity-Signature", &base64_signature(KEY, body))]);
+    let id_at = |millis: i64| match verify_at(
+        DeliveryProof::Acuity,
+        KEY,
+        &headers,
+        body,
+        test_now() + SignedDuration::from_millis(millis),
+    ) {
+        Ok(VerificationOutcome::Verified(verified)) => verified.delivery_id,
+        other => panic!("{other:?}"),
+    };
     // Moved and moved again, it says the same in the same bytes.
     assert_ne!(id_at(0), id_at(1));
     assert_eq!(id_at(0), id_at(0));
     assert!(id_at(0).ends_with(".1795082400000"), "{}", id_at(0));
     for (wrong, refused) in [
         ("***", Refusal::HeaderMalformed("x-acuity-signature")),
-        (&hex_of(KEY, body)[1..], Refusal::HeaderMalformed("x-acuity-signature")),
-        (&base64_of(KEY, b"action=scheduled"), Refusal::Mismatch),
-        (&base64_of("another", body), Refusal::Mismatch),
+        (&hex_signature(KEY, body)[1..], Refusal::HeaderMalformed("x-acuity-signature")),
+        (&base64_signature(KEY, b"action=scheduled"), Refusal::ProofMismatch),
+        (&base64_signature("another", body), Refusal::ProofMismatch),
     ] {
-        assert_eq!(id_of(Proof::Acuity, &[("X-Acuity-Signature", wrong)], body), Err(refused), "{wrong}");
+        assert_eq!(
+            delivery_id_of(DeliveryProof::Acuity, &[("X-Acuity-Signature", wrong)], body),
+            Err(refused),
+            "{wrong}"
+        );
     }
 }
 
 #[test]
-fn square_is_known_by_its_event_id_and_without_one_by_its_body() {
-    let proof = Proof::Square { notification_url: SQUARE_URL };
+fn square_deliveries_are_identified_by_event_id_or_else_by_body() {
+    let proof = DeliveryProof::Square { notification_url: SQUARE_URL };
     let id = |body: &str| {
-        let signature = base64_of(KEY, format!("{SQUARE_URL}{body}").as_bytes());
-        id_of(proof, &[("X-Square-HmacSha256-Signature", &signature)], body.as_bytes()).unwrap()
+        let signature = base64_signature(KEY, format!("{SQUARE_URL}{body}").as_bytes());
+        delivery_id_of(proof, &[("X-Square-HmacSha256-Signature", &signature)], body.as_bytes()).unwrap()
     };
     assert_eq!(id(r#"{"merchant_id":"M","event_id":"ac3ac95b","data":{"event_id":"inner"}}"#), "ac3ac95b");
     assert_eq!(id(r#"{"event_id":"א/1"}"#), "א/1");
-    let long = "x".repeat(LONGEST_DELIVERY_ID);
+    let long = "x".repeat(MAX_DELIVERY_ID_BYTES);
     assert_eq!(id(&format!(r#"{{"event_id":"{long}"}}"#)), long);
     let deep = format!(r#"{{"event_id":{}{}}}"#, "[".repeat(50_000), "]".repeat(50_000));
     let longer = format!(r#"{{"event_id":"{long}x"}}"#);
@@ -370,12 +393,16 @@ fn square_is_known_by_its_event_id_and_without_one_by_its_body() {
         let short: String = odd.chars().take(40).collect();
         assert_eq!(id(odd).len(), 32, "{short}");
     }
-    let forged = [("X-Square-HmacSha256-Signature", base64_of(KEY, b"{}"))];
-    assert_eq!(id_of(proof, &[(forged[0].0, &forged[0].1)], b"{}"), Err(Refusal::Mismatch), "the URL is signed too");
+    let forged = [("X-Square-HmacSha256-Signature", base64_signature(KEY, b"{}"))];
+    assert_eq!(
+        delivery_id_of(proof, &[(forged[0].0, &forged[0].1)], b"{}"),
+        Err(Refusal::ProofMismatch),
+        "the URL is signed too"
+    );
 }
 
 #[test]
-fn a_google_channel_is_known_by_its_token_and_a_notification_by_its_number() {
+fn a_google_channel_is_verified_by_its_token_and_a_notification_identified_by_its_number() {
     let push = |token: &'static str, state: &'static str| {
         vec![
             ("X-Goog-Channel-ID", "4ba78bf0"),
@@ -385,60 +412,75 @@ fn a_google_channel_is_known_by_its_token_and_a_notification_by_its_number() {
         ]
     };
     for state in ["exists", "not_exists"] {
-        assert_eq!(id_of(Proof::GoogleChannel, &push(KEY, state), b"").as_deref(), Ok("4ba78bf0.10"));
+        assert_eq!(delivery_id_of(DeliveryProof::GoogleChannel, &push(KEY, state), b"").as_deref(), Ok("4ba78bf0.10"));
     }
-    let sync = headers(&push(KEY, "sync"));
-    assert_eq!(check_at(Proof::GoogleChannel, KEY, &sync, b"", now()), Ok(Checked::Ping));
+    let sync = header_map(&push(KEY, "sync"));
+    assert_eq!(verify_at(DeliveryProof::GoogleChannel, KEY, &sync, b"", test_now()), Ok(VerificationOutcome::Ping));
     for token in ["another", "a secret of the tests ", "A secret of the tests", "a secret", "x"] {
         for state in ["exists", "sync"] {
-            assert_eq!(id_of(Proof::GoogleChannel, &push(token, state), b""), Err(Refusal::Mismatch), "{token}");
+            assert_eq!(
+                delivery_id_of(DeliveryProof::GoogleChannel, &push(token, state), b""),
+                Err(Refusal::ProofMismatch),
+                "{token}"
+            );
         }
     }
     for missing in ["x-goog-channel-id", "x-goog-channel-token", "x-goog-resource-state", "x-goog-message-number"] {
-        let mut headers = headers(&push(KEY, "exists"));
+        let mut headers = header_map(&push(KEY, "exists"));
         headers.remove(missing);
-        assert_eq!(check_at(Proof::GoogleChannel, KEY, &headers, b"", now()), Err(Refusal::HeaderMissing(missing)));
+        assert_eq!(
+            verify_at(DeliveryProof::GoogleChannel, KEY, &headers, b"", test_now()),
+            Err(Refusal::HeaderMissing(missing))
+        );
     }
 }
 
 #[test]
-fn a_booking_without_a_delivery_id_counts_each_time_and_an_order_once() {
+fn a_booking_without_a_delivery_id_counts_each_time_and_such_an_order_counts_once() {
     let pointer: JsonPointer = serde_json::from_str("\"/id\"").unwrap();
     let token = ("X-Webhook-Token", KEY);
-    let proof = |unnamed| Proof::StaticHeader { header: "X-Webhook-Token", delivery_id: Some(&pointer), unnamed };
-    let (order, booking) = (proof(Unnamed::ByBody), proof(Unnamed::ByReceipt));
-    assert_eq!(id_of(order, &[token], b"{}").unwrap().len(), 32);
-    assert!(id_of(booking, &[token], b"{}").unwrap().ends_with(".1795082400000"));
+    let proof = |unnamed| DeliveryProof::StaticHeader {
+        header: "X-Webhook-Token",
+        delivery_id: Some(&pointer),
+        fallback_id: unnamed,
+    };
+    let (order, booking) = (proof(FallbackId::ByBody), proof(FallbackId::ByReceipt));
+    assert_eq!(delivery_id_of(order, &[token], b"{}").unwrap().len(), 32);
+    assert!(delivery_id_of(booking, &[token], b"{}").unwrap().ends_with(".1795082400000"));
     for proof in [order, booking] {
-        assert_eq!(id_of(proof, &[token], br#"{"id":"e1"}"#).as_deref(), Ok("e1"));
-        assert_eq!(id_of(proof, &[token], br#"{"id":9007199254740993}"#).as_deref(), Ok("9007199254740993"));
-        assert_eq!(id_of(proof, &[token, ("webhook-id", "m1")], br#"{"id":"e1"}"#).as_deref(), Ok("m1"));
-        assert_eq!(id_of(proof, &[("X-Webhook-Token", "a secret")], b"{}"), Err(Refusal::Mismatch));
-        let missing = id_of(proof, &[], b"{}").unwrap_err();
+        assert_eq!(delivery_id_of(proof, &[token], br#"{"id":"e1"}"#).as_deref(), Ok("e1"));
+        assert_eq!(delivery_id_of(proof, &[token], br#"{"id":9007199254740993}"#).as_deref(), Ok("9007199254740993"));
+        assert_eq!(delivery_id_of(proof, &[token, ("webhook-id", "m1")], br#"{"id":"e1"}"#).as_deref(), Ok("m1"));
+        assert_eq!(delivery_id_of(proof, &[("X-Webhook-Token", "a secret")], b"{}"), Err(Refusal::ProofMismatch));
+        let missing = delivery_id_of(proof, &[], b"{}").unwrap_err();
         assert_eq!(missing.to_string(), "the header that carries the secret is missing");
     }
-    let nowhere = Proof::StaticHeader { header: "not a header's name", delivery_id: None, unnamed: Unnamed::ByBody };
-    assert!(id_of(nowhere, &[token], b"{}").is_err());
+    let nowhere = DeliveryProof::StaticHeader {
+        header: "not a header's name",
+        delivery_id: None,
+        fallback_id: FallbackId::ByBody,
+    };
+    assert!(delivery_id_of(nowhere, &[token], b"{}").is_err());
 }
 
 #[test]
 fn typeform_signs_in_base64_behind_a_prefix_or_not_at_all() {
     let body = br#"{"event_id":"01HF7Z3V9QK2M4N6P8R0S2T4V6","form_response":{"token":"t"}}"#;
-    let check = |signature: &str| id_of(Proof::Typeform, &[("Typeform-Signature", signature)], body);
-    let right = base64_of(KEY, body);
+    let check = |signature: &str| delivery_id_of(DeliveryProof::Typeform, &[("Typeform-Signature", signature)], body);
+    let right = base64_signature(KEY, body);
     assert_eq!(check(&format!("sha256={right}")).as_deref(), Ok("01HF7Z3V9QK2M4N6P8R0S2T4V6"));
-    assert_eq!(id_of(Proof::Typeform, &[], body), Err(Refusal::Unsigned));
+    assert_eq!(delivery_id_of(DeliveryProof::Typeform, &[], body), Err(Refusal::Unsigned));
     for wrong in ["", &right, "sha256", "sha256=*", &format!("SHA256={right}"), &format!("sha1={right}"), "é"] {
         assert_eq!(check(wrong), Err(Refusal::HeaderMalformed("typeform-signature")), "{wrong}");
     }
-    for wrong in ["sha256=", "sha256=AAAA", &format!("sha256={}", base64_of("another", body))] {
-        assert_eq!(check(wrong), Err(Refusal::Mismatch), "{wrong}");
+    for wrong in ["sha256=", "sha256=AAAA", &format!("sha256={}", base64_signature("another", body))] {
+        assert_eq!(check(wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
 }
 
 #[test]
-fn google_ads_is_known_by_the_key_in_its_body_and_a_lead_by_its_id() {
-    let check = |body: &str| id_of(Proof::GoogleAds, &[], body.as_bytes());
+fn google_ads_is_verified_by_the_key_in_its_body_and_a_lead_identified_by_its_id() {
+    let check = |body: &str| delivery_id_of(DeliveryProof::GoogleAds, &[], body.as_bytes());
     let with = |rest: &str| check(&format!(r#"{{"google_key":"{KEY}"{rest}}}"#));
     assert_eq!(with(r#","lead_id":"TeSter-1""#).as_deref(), Ok("TeSter-1"));
     assert_eq!(with(r#","lead_id":12345678901234567890123"#).as_deref(), Ok("12345678901234567890123"));
@@ -461,45 +503,45 @@ fn google_ads_is_known_by_the_key_in_its_body_and_a_lead_by_its_id() {
         assert_eq!(check(without), key_missing, "{without}");
     }
     for wrong in ["another", "", "A secret of the tests", "a secret of the tests ", "a secret"] {
-        assert_eq!(check(&format!(r#"{{"google_key":"{wrong}"}}"#)), Err(Refusal::Mismatch), "{wrong}");
+        assert_eq!(check(&format!(r#"{{"google_key":"{wrong}"}}"#)), Err(Refusal::ProofMismatch), "{wrong}");
     }
     // However it is written.
     assert!(check(r#"{"google_key":"a secret of the\u0020tests"}"#).is_ok());
-    let told = Refusal::KeyMissing("google_key").to_string();
-    assert_eq!(told, "the body has no google_key; set one where the webhook is set up");
+    let refusal_text = Refusal::KeyMissing("google_key").to_string();
+    assert_eq!(refusal_text, "the body has no google_key; set one where the webhook is set up");
 }
 
 #[test]
 fn meta_signs_in_hex_behind_a_prefix_and_one_delivery_may_name_several_leads() {
     let body = br#"{"object":"page","entry":[{"changes":[{"value":{"leadgen_id":1}},{"value":{"leadgen_id":2}}]}]}"#;
-    let check = |signature: &str| id_of(Proof::Meta, &[("X-Hub-Signature-256", signature)], body);
-    let right = hex_of(KEY, body);
+    let check = |signature: &str| delivery_id_of(DeliveryProof::Meta, &[("X-Hub-Signature-256", signature)], body);
+    let right = hex_signature(KEY, body);
     let id = check(&format!("sha256={right}")).unwrap();
-    assert_eq!(id, crate::digest::sha256_hex(body, 16));
+    assert_eq!(id, crate::hash::sha256_hex(body, 16));
     assert_eq!(check(&format!("sha256={}", right.to_uppercase())), Ok(id));
     let malformed = Err(Refusal::HeaderMalformed("x-hub-signature-256"));
     for wrong in ["", &right, "sha256=zz", &format!("sha256={}", &right[1..]), &format!("sha1={right}")] {
         assert_eq!(check(wrong), malformed, "{wrong}");
     }
-    for wrong in ["sha256=", &format!("sha256={}", hex_of("another", body))] {
-        assert_eq!(check(wrong), Err(Refusal::Mismatch), "{wrong}");
+    for wrong in ["sha256=", &format!("sha256={}", hex_signature("another", body))] {
+        assert_eq!(check(wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
     // The older signature beside it proves nothing.
     let older = [("X-Hub-Signature", "sha1=7848f96b9a8e70cbc2f38177d6665240c652bba2")];
-    assert_eq!(id_of(Proof::Meta, &older, body), Err(Refusal::HeaderMissing("x-hub-signature-256")));
+    assert_eq!(delivery_id_of(DeliveryProof::Meta, &older, body), Err(Refusal::HeaderMissing("x-hub-signature-256")));
 }
 
 #[test]
 fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
-    let signed_at = now().as_millisecond();
+    let signed_at = test_now().as_millisecond();
     let pairs = |stamp: &str, body: &str| {
-        let signature = hex_of(KEY, format!("{stamp}:{body}").as_bytes());
+        let signature = hex_signature(KEY, format!("{stamp}:{body}").as_bytes());
         vec![("x-webflow-timestamp".to_owned(), stamp.to_owned()), ("x-webflow-signature".to_owned(), signature)]
     };
     let check = |stamp: &str, body: &str| {
         let pairs = pairs(stamp, body);
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
-        id_of(Proof::Webflow, &pairs, body.as_bytes())
+        delivery_id_of(DeliveryProof::Webflow, &pairs, body.as_bytes())
     };
     let stamp = signed_at.to_string();
     assert_eq!(check(&stamp, r#"{"payload":{"id":"65a5"},"_id":"old"}"#).as_deref(), Ok("65a5"));
@@ -508,47 +550,58 @@ fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
     for near in [-3_600_000, 3_600_000] {
         assert!(check(&(signed_at + near).to_string(), "{}").is_ok(), "{near}");
     }
-    let stale = |seconds| Err(Refusal::Stale { seconds, tolerance: 3600 });
+    let stale = |seconds| Err(Refusal::TimestampOutOfRange { seconds, tolerance: 3600 });
     assert_eq!(check(&(signed_at - 3_601_000).to_string(), "{}"), stale(3601));
     assert_eq!(check(&(signed_at + 3_601_000).to_string(), "{}"), stale(-3601));
     // In seconds it is a day of 1970.
-    assert!(matches!(check(&now().as_second().to_string(), "{}"), Err(Refusal::Stale { .. })));
+    assert!(matches!(check(&test_now().as_second().to_string(), "{}"), Err(Refusal::TimestampOutOfRange { .. })));
     for odd in ["soon", "1795082400000.5", "99999999999999999999", "+ 5"] {
         assert_eq!(check(odd, "{}"), Err(Refusal::HeaderMalformed("x-webflow-timestamp")), "{odd}");
     }
     let forged = [("x-webflow-timestamp", stamp.as_str()), ("x-webflow-signature", "00")];
-    assert_eq!(id_of(Proof::Webflow, &forged, b"{}"), Err(Refusal::Mismatch));
-    assert_eq!(id_of(Proof::Webflow, &forged[..1], b"{}"), Err(Refusal::HeaderMissing("x-webflow-signature")));
-    assert_eq!(id_of(Proof::Webflow, &forged[1..], b"{}"), Err(Refusal::HeaderMissing("x-webflow-timestamp")));
+    assert_eq!(delivery_id_of(DeliveryProof::Webflow, &forged, b"{}"), Err(Refusal::ProofMismatch));
+    assert_eq!(
+        delivery_id_of(DeliveryProof::Webflow, &forged[..1], b"{}"),
+        Err(Refusal::HeaderMissing("x-webflow-signature"))
+    );
+    assert_eq!(
+        delivery_id_of(DeliveryProof::Webflow, &forged[1..], b"{}"),
+        Err(Refusal::HeaderMissing("x-webflow-timestamp"))
+    );
 }
 
 #[test]
 fn tally_signs_in_base64_or_not_at_all() {
     let id = |body: &str| {
-        id_of(Proof::Tally, &[("Tally-Signature", &base64_of(KEY, body.as_bytes()))], body.as_bytes()).unwrap()
+        delivery_id_of(
+            DeliveryProof::Tally,
+            &[("Tally-Signature", &base64_signature(KEY, body.as_bytes()))],
+            body.as_bytes(),
+        )
+        .unwrap()
     };
     assert_eq!(id(r#"{"eventId":"a4cb511e","data":{"eventId":"inner"}}"#), "a4cb511e");
     assert_eq!(id("{}").len(), 32);
-    assert_eq!(id_of(Proof::Tally, &[], b"{}"), Err(Refusal::Unsigned));
+    assert_eq!(delivery_id_of(DeliveryProof::Tally, &[], b"{}"), Err(Refusal::Unsigned));
     for (wrong, refused) in [
         ("*", Refusal::HeaderMalformed("tally-signature")),
         ("", Refusal::HeaderMalformed("tally-signature")),
-        (&hex_of(KEY, b"{}"), Refusal::Mismatch),
-        (&base64_of("another", b"{}"), Refusal::Mismatch),
+        (&hex_signature(KEY, b"{}"), Refusal::ProofMismatch),
+        (&base64_signature("another", b"{}"), Refusal::ProofMismatch),
     ] {
-        assert_eq!(id_of(Proof::Tally, &[("Tally-Signature", wrong)], b"{}"), Err(refused), "{wrong}");
+        assert_eq!(delivery_id_of(DeliveryProof::Tally, &[("Tally-Signature", wrong)], b"{}"), Err(refused), "{wrong}");
     }
 }
 
 #[test]
 fn hubspot_signs_its_url_with_some_characters_decoded() {
-    let stamp = now().as_millisecond().to_string();
+    let stamp = test_now().as_millisecond().to_string();
     let check = |registered: &str, signed: &str, stamp: &str| {
-        let signature = base64_of(KEY, format!("POST{signed}[]{stamp}").as_bytes());
+        let signature = base64_signature(KEY, format!("POST{signed}[]{stamp}").as_bytes());
         let pairs = [("X-HubSpot-Request-Timestamp", stamp), ("X-HubSpot-Signature-v3", signature.as_str())];
-        id_of(Proof::HubSpot { notification_url: registered }, &pairs, b"[]")
+        delivery_id_of(DeliveryProof::HubSpot { notification_url: registered }, &pairs, b"[]")
     };
-    assert_eq!(check(HUBSPOT_URL, HUBSPOT_URL, &stamp), Ok(crate::digest::sha256_hex(b"[]", 16)));
+    assert_eq!(check(HUBSPOT_URL, HUBSPOT_URL, &stamp), Ok(crate::hash::sha256_hex(b"[]", 16)));
     for (registered, signed) in [
         ("https://x.example/%3A%2F%3F%40%21%24%27%28%29%2A%2C%3B", "https://x.example/:/?@!$'()*,;"),
         ("https://x.example/a%3ab%2fc?d=%2C", "https://x.example/a:b/c?d=,"),
@@ -559,70 +612,78 @@ fn hubspot_signs_its_url_with_some_characters_decoded() {
         ("https://x.example/%%3A", "https://x.example/%:"),
     ] {
         assert!(check(registered, signed, &stamp).is_ok(), "{registered}");
-        assert_eq!(check(registered, "https://x.example/", &stamp), Err(Refusal::Mismatch), "{registered}");
+        assert_eq!(check(registered, "https://x.example/", &stamp), Err(Refusal::ProofMismatch), "{registered}");
     }
-    let millis = now().as_millisecond();
+    let millis = test_now().as_millisecond();
     assert!(check(HUBSPOT_URL, HUBSPOT_URL, &(millis - 300_000).to_string()).is_ok());
     let late = check(HUBSPOT_URL, HUBSPOT_URL, &(millis - 301_000).to_string());
-    assert_eq!(late, Err(Refusal::Stale { seconds: 301, tolerance: 300 }));
+    assert_eq!(late, Err(Refusal::TimestampOutOfRange { seconds: 301, tolerance: 300 }));
     let odd = check(HUBSPOT_URL, HUBSPOT_URL, "soon");
     assert_eq!(odd, Err(Refusal::HeaderMalformed("x-hubspot-request-timestamp")));
 }
 
 #[test]
-fn a_secret_address_is_believed_by_its_end_alone_and_shows_it_to_nobody() {
-    let at = |given: &'static str| Proof::SecretPath(InPath::default()).at(Some(given)).unwrap();
-    assert!(id_of(at(KEY), &[], b"anything").is_ok());
+fn a_secret_address_is_verified_by_its_last_part_only_and_never_shows_it() {
+    let proof_at =
+        |given: &'static str| DeliveryProof::SecretPath(PathSecret::default()).with_path_secret(Some(given)).unwrap();
+    assert!(delivery_id_of(proof_at(KEY), &[], b"anything").is_ok());
     for wrong in ["", "a secret", "a secret of the tests/", "/a secret of the tests", "A secret of the tests", "x"] {
-        let refused = id_of(at(wrong), &[], b"anything").unwrap_err();
+        let refused = delivery_id_of(proof_at(wrong), &[], b"anything").unwrap_err();
         assert_eq!(refused, Refusal::WrongAddress, "{wrong}");
-        assert!(refused.is_about_the_secret());
+        assert!(refused.depends_on_secret());
     }
-    assert_eq!(format!("{:?}", at("hunter2")), "SecretPath(InPath(…))");
-    assert!(!format!("{:?}", id_of(at("hunter2"), &[], b"")).contains("hunter2"));
+    assert_eq!(format!("{:?}", proof_at("hunter2")), "SecretPath(InPath(…))");
+    assert!(!format!("{:?}", delivery_id_of(proof_at("hunter2"), &[], b"")).contains("hunter2"));
 }
 
 #[test]
-fn an_event_of_a_line_is_believed_by_its_address_and_then_says_what_it_is() {
-    let at = |given: &'static str| Proof::Line { line_id: "line_story", given: InPath(given) };
+fn an_event_of_a_line_is_verified_by_its_address_and_described_by_its_headers() {
+    let proof_at = |given: &'static str| DeliveryProof::Line { line_id: "line_story", given: PathSecret(given) };
     let whole = [
         ("X-EZW-Delivery-Id", "dlv-1"),
         ("X-EZW-Webhook-Event", "messages.post"),
         ("X-EZW-Line-Id", "line_story"),
         ("X-EZW-Webhook-Id", "hook-1"),
     ];
-    let posted = headers(&whole);
-    let Ok(Checked::Verified(verified)) = check_at(at(KEY), KEY, &posted, b"no JSON", now()) else { panic!() };
+    let posted = header_map(&whole);
+    let Ok(VerificationOutcome::Verified(verified)) = verify_at(proof_at(KEY), KEY, &posted, b"no JSON", test_now())
+    else {
+        panic!()
+    };
     assert_eq!((verified.delivery_id.as_str(), verified.topic.as_deref()), ("dlv-1", Some("messages.post")));
     assert_eq!(verified.headers["x-ezw-webhook-id"], "hook-1");
     for missing in 0..3 {
         let mut some = whole.to_vec();
         let (name, _) = some.remove(missing);
-        let refused = id_of(at(KEY), &some, b"").unwrap_err();
-        assert!(matches!(refused, Refusal::Incomplete(header) if header == name.to_ascii_lowercase()), "{refused}");
-        assert!(!refused.is_about_the_secret());
+        let refused = delivery_id_of(proof_at(KEY), &some, b"").unwrap_err();
+        assert!(
+            matches!(refused, Refusal::LineHeaderMissing(header) if header == name.to_ascii_lowercase()),
+            "{refused}"
+        );
+        assert!(!refused.depends_on_secret());
     }
     let mut other = whole;
     other[2].1 = "line_other";
-    assert_eq!(id_of(at(KEY), &other, b""), Err(Refusal::OtherLine));
+    assert_eq!(delivery_id_of(proof_at(KEY), &other, b""), Err(Refusal::OtherLine));
     // Whoever does not know the address learns nothing else.
-    assert_eq!(id_of(at("a guess"), &other, b""), Err(Refusal::WrongAddress));
-    assert_eq!(id_of(at("a guess"), &[], b""), Err(Refusal::WrongAddress));
+    assert_eq!(delivery_id_of(proof_at("a guess"), &other, b""), Err(Refusal::WrongAddress));
+    assert_eq!(delivery_id_of(proof_at("a guess"), &[], b""), Err(Refusal::WrongAddress));
 }
 
 #[test]
-fn the_same_words_are_one_lead_within_a_minute_and_another_next_week() {
-    let header = Proof::StaticHeader { header: "X-Webhook-Token", delivery_id: None, unnamed: Unnamed::ByMinute };
-    for proof in [header, Proof::SecretPath(InPath(KEY))] {
-        let headers = headers(&[("X-Webhook-Token", KEY)]);
-        let id_at = |seconds: i64| match check_at(
+fn the_same_body_is_one_lead_within_a_minute_and_another_lead_next_week() {
+    let header =
+        DeliveryProof::StaticHeader { header: "X-Webhook-Token", delivery_id: None, fallback_id: FallbackId::ByMinute };
+    for proof in [header, DeliveryProof::SecretPath(PathSecret(KEY))] {
+        let headers = header_map(&[("X-Webhook-Token", KEY)]);
+        let id_at = |seconds: i64| match verify_at(
             proof,
             KEY,
             &headers,
             b"phone=054",
-            now() + SignedDuration::from_secs(seconds),
+            test_now() + SignedDuration::from_secs(seconds),
         ) {
-            Ok(Checked::Verified(verified)) => verified.delivery_id,
+            Ok(VerificationOutcome::Verified(verified)) => verified.delivery_id,
             other => panic!("{other:?}"),
         };
         assert_eq!(id_at(0), id_at(59));
@@ -631,12 +692,12 @@ fn the_same_words_are_one_lead_within_a_minute_and_another_next_week() {
         assert!(id_at(0).ends_with(".29918040"), "{}", id_at(0));
     }
     let token = ("X-Webhook-Token", KEY);
-    assert_eq!(id_of(header, &[token, ("webhook-id", "m1")], b"{}").as_deref(), Ok("m1"));
+    assert_eq!(delivery_id_of(header, &[token, ("webhook-id", "m1")], b"{}").as_deref(), Ok("m1"));
 }
 
 #[test]
-fn a_form_is_proven_as_it_is_configured_and_only_a_secret_address_goes_on() {
-    let form = |settings: &str| -> Form {
+fn a_form_is_verified_as_configured_and_only_a_secret_address_has_a_further_path_part() {
+    let form = |settings: &str| -> FormConfig {
         let rest = "line = \"main\"\nconsent = { stated = \"…\" }\nfirst_touch = { useful_for = \"1d\", text = { en = \"Hi\" } }";
         toml::from_str(&format!("{settings}\n{rest}")).unwrap()
     };
@@ -659,154 +720,160 @@ fn a_form_is_proven_as_it_is_configured_and_only_a_secret_address_goes_on() {
     ];
     for (settings, expected) in cases {
         let form = form(&settings);
-        let proof = Proof::of_form(&form);
+        let proof = DeliveryProof::of_form(&form);
         assert_eq!(format!("{proof:?}"), expected);
-        assert!(proof.at(None).is_some(), "{expected}");
-        assert!(proof.at(Some(KEY)).is_none(), "{expected}");
+        assert!(proof.with_path_secret(None).is_some(), "{expected}");
+        assert!(proof.with_path_secret(Some(KEY)).is_none(), "{expected}");
     }
     for kind in ["jotform", "elementor", "webflow"] {
         let form = form(&format!("kind = \"{kind}\"\nverify = {{ scheme = \"secret-path\" }}"));
-        let proof = Proof::of_form(&form);
-        assert!(proof.at(None).is_none(), "{kind}");
-        assert!(proof.at(Some(KEY)).is_some(), "{kind}");
-        assert_eq!(id_of(proof, &[], b"{}"), Err(Refusal::WrongAddress), "nothing passes before the address is known");
+        let proof = DeliveryProof::of_form(&form);
+        assert!(proof.with_path_secret(None).is_none(), "{kind}");
+        assert!(proof.with_path_secret(Some(KEY)).is_some(), "{kind}");
+        assert_eq!(
+            delivery_id_of(proof, &[], b"{}"),
+            Err(Refusal::WrongAddress),
+            "nothing passes before the address is known"
+        );
     }
 }
 
 #[test]
-fn the_type_of_a_body_is_kept_as_it_was_said_unless_it_is_no_type() {
-    let kept = |value: &[u8]| {
+fn the_content_type_of_a_body_is_stored_unchanged_if_it_is_valid() {
+    let stored_content_type = |value: &[u8]| {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_bytes(value).unwrap());
-        match check_at(Proof::SecretPath(InPath(KEY)), KEY, &headers, b"", now()) {
-            Ok(Checked::Verified(verified)) => verified.headers.get("content-type").cloned(),
+        match verify_at(DeliveryProof::SecretPath(PathSecret(KEY)), KEY, &headers, b"", test_now()) {
+            Ok(VerificationOutcome::Verified(verified)) => verified.headers.get("content-type").cloned(),
             other => panic!("{other:?}"),
         }
     };
     let multipart = "multipart/form-data; boundary=\"----WebKit 7\"";
-    assert_eq!(kept(multipart.as_bytes()).as_deref(), Some(multipart));
-    assert_eq!(kept(b"text/\xff"), None);
-    assert_eq!(kept(&[b'x'; 257]), None);
+    assert_eq!(stored_content_type(multipart.as_bytes()).as_deref(), Some(multipart));
+    assert_eq!(stored_content_type(b"text/\xff"), None);
+    assert_eq!(stored_content_type(&[b'x'; 257]), None);
 }
 
 #[test]
-fn whoever_asks_first_is_known_by_the_token() {
+fn a_handshake_is_verified_by_its_token() {
     let secret = Secret::new(KEY);
-    assert_eq!(handshake(KEY, &secret), Ok(()));
+    assert_eq!(verify_handshake(KEY, &secret), Ok(()));
     for wrong in ["", "nope", "a secret of the tests "] {
-        assert_eq!(handshake(wrong, &secret), Err(Refusal::Mismatch), "{wrong}");
+        assert_eq!(verify_handshake(wrong, &secret), Err(Refusal::ProofMismatch), "{wrong}");
     }
-    assert_eq!(handshake("", &Secret::new("")), Err(Refusal::SecretUnusable("not empty")));
+    assert_eq!(verify_handshake("", &Secret::new("")), Err(Refusal::SecretUnusable("not empty")));
 }
 
 #[test]
 fn a_header_that_comes_twice_proves_nothing() {
-    let right = hex_of(KEY, b"{}");
-    let mut headers = headers(&[("X-Cal-Signature-256", &right)]);
+    let right = hex_signature(KEY, b"{}");
+    let mut headers = header_map(&[("X-Cal-Signature-256", &right)]);
     headers.append("x-cal-signature-256", HeaderValue::from_static("00"));
-    let refused = check_at(Proof::CalCom, KEY, &headers, b"{}", now());
+    let refused = verify_at(DeliveryProof::CalCom, KEY, &headers, b"{}", test_now());
     assert_eq!(refused, Err(Refusal::HeaderMalformed("x-cal-signature-256")));
 }
 
 #[test]
-fn nothing_is_believed_without_a_key() {
-    for proof in PROOFS {
+fn nothing_is_verified_without_a_key() {
+    for proof in ALL_PROOFS {
         let body = br#"{"google_key":""}"#;
-        let headers = signed(proof, "", body);
-        let refused = check_at(proof, "", &headers, body, now()).unwrap_err();
+        let headers = signed_headers(proof, "", body);
+        let refused = verify_at(proof, "", &headers, body, test_now()).unwrap_err();
         assert!(matches!(refused, Refusal::SecretUnusable(_)), "{proof:?}: {refused}");
     }
 }
 
 // --------------------------------------------------------------------------------------------------------------- anything
 
-const PROOFS: [Proof<'static>; 17] = [
-    Proof::Shopify { shop_domain: "story.myshopify.com" },
-    Proof::WooCommerce { source: "https://story.example/" },
-    Proof::StandardWebhooks,
-    Proof::StaticHeader { header: "x-webhook-token", delivery_id: None, unnamed: Unnamed::ByReceipt },
-    Proof::CalCom,
-    Proof::Calendly,
-    Proof::Acuity,
-    Proof::Square { notification_url: SQUARE_URL },
-    Proof::GoogleChannel,
-    Proof::Typeform,
-    Proof::Meta,
-    Proof::Webflow,
-    Proof::Tally,
-    Proof::HubSpot { notification_url: HUBSPOT_URL },
-    Proof::GoogleAds,
-    Proof::SecretPath(InPath("what a stranger makes up")),
-    Proof::Line { line_id: "line_story", given: InPath("what a stranger makes up") },
+const ALL_PROOFS: [DeliveryProof<'static>; 17] = [
+    DeliveryProof::Shopify { shop_domain: "story.myshopify.com" },
+    DeliveryProof::WooCommerce { source: "https://story.example/" },
+    DeliveryProof::StandardWebhooks,
+    DeliveryProof::StaticHeader { header: "x-webhook-token", delivery_id: None, fallback_id: FallbackId::ByReceipt },
+    DeliveryProof::CalCom,
+    DeliveryProof::Calendly,
+    DeliveryProof::Acuity,
+    DeliveryProof::Square { notification_url: SQUARE_URL },
+    DeliveryProof::GoogleChannel,
+    DeliveryProof::Typeform,
+    DeliveryProof::Meta,
+    DeliveryProof::Webflow,
+    DeliveryProof::Tally,
+    DeliveryProof::HubSpot { notification_url: HUBSPOT_URL },
+    DeliveryProof::GoogleAds,
+    DeliveryProof::SecretPath(PathSecret("what a stranger makes up")),
+    DeliveryProof::Line { line_id: "line_story", given: PathSecret("what a stranger makes up") },
 ];
 /// Those whose proof stands in headers: all but the last three.
-const IN_HEADERS: &[Proof<'static>] = PROOFS.split_at(14).0;
+const HEADER_PROOFS: &[DeliveryProof<'static>] = ALL_PROOFS.split_at(14).0;
 
 /// The headers that a sender with this key would post now.
-fn signed(proof: Proof<'_>, key: &str, body: &[u8]) -> HeaderMap {
-    let stamp = now().as_second().to_string();
-    let base64 = |content: &[u8]| base64_of(key, content);
+fn signed_headers(proof: DeliveryProof<'_>, key: &str, body: &[u8]) -> HeaderMap {
+    let stamp = test_now().as_second().to_string();
+    let base64 = |content: &[u8]| base64_signature(key, content);
     let pairs: Vec<(&str, String)> = match proof {
-        Proof::Shopify { shop_domain } => vec![
+        DeliveryProof::Shopify { shop_domain } => vec![
             ("x-shopify-hmac-sha256", base64(body)),
             ("x-shopify-shop-domain", shop_domain.to_owned()),
             ("x-shopify-webhook-id", "d-1".to_owned()),
             ("x-shopify-topic", "orders/paid".to_owned()),
         ],
-        Proof::WooCommerce { source } => vec![
+        DeliveryProof::WooCommerce { source } => vec![
             ("x-wc-webhook-signature", base64(body)),
             ("x-wc-webhook-source", source.to_owned()),
             ("x-wc-webhook-delivery-id", "d-1".to_owned()),
             ("x-wc-webhook-topic", "order.updated".to_owned()),
         ],
-        Proof::StandardWebhooks => {
+        DeliveryProof::StandardWebhooks => {
             let key = BASE64.decode(key.trim_start_matches("whsec_")).unwrap_or_default();
-            let signature = BASE64.encode(sign(&key, &[format!("m1.{stamp}.").as_bytes(), body].concat()));
+            let signature = BASE64.encode(hmac_sha256(&key, &[format!("m1.{stamp}.").as_bytes(), body].concat()));
             vec![
                 ("webhook-id", "m1".to_owned()),
                 ("webhook-timestamp", stamp),
                 ("webhook-signature", format!("v1,{signature}")),
             ]
         }
-        Proof::StaticHeader { .. } => vec![("x-webhook-token", key.to_owned())],
-        Proof::CalCom => vec![("x-cal-signature-256", hex_of(key, body))],
-        Proof::Calendly => {
-            let v1 = hex_of(key, &[format!("{stamp}.").as_bytes(), body].concat());
+        DeliveryProof::StaticHeader { .. } => vec![("x-webhook-token", key.to_owned())],
+        DeliveryProof::CalCom => vec![("x-cal-signature-256", hex_signature(key, body))],
+        DeliveryProof::Calendly => {
+            let v1 = hex_signature(key, &[format!("{stamp}.").as_bytes(), body].concat());
             vec![("calendly-webhook-signature", format!("t={stamp},v1={v1}"))]
         }
-        Proof::Acuity => vec![("x-acuity-signature", base64(body))],
-        Proof::Square { notification_url } => {
+        DeliveryProof::Acuity => vec![("x-acuity-signature", base64(body))],
+        DeliveryProof::Square { notification_url } => {
             vec![("x-square-hmacsha256-signature", base64(&[notification_url.as_bytes(), body].concat()))]
         }
-        Proof::GoogleChannel => vec![
+        DeliveryProof::GoogleChannel => vec![
             ("x-goog-channel-token", if key.is_empty() { "x".to_owned() } else { key.to_owned() }),
             ("x-goog-channel-id", "c".to_owned()),
             ("x-goog-resource-state", "exists".to_owned()),
             ("x-goog-message-number", "2".to_owned()),
         ],
-        Proof::Typeform => vec![("typeform-signature", format!("sha256={}", base64(body)))],
-        Proof::Meta => vec![("x-hub-signature-256", format!("sha256={}", hex_of(key, body)))],
-        Proof::Webflow => {
-            let signature = hex_of(key, &[format!("{stamp}000:").as_bytes(), body].concat());
+        DeliveryProof::Typeform => vec![("typeform-signature", format!("sha256={}", base64(body)))],
+        DeliveryProof::Meta => vec![("x-hub-signature-256", format!("sha256={}", hex_signature(key, body)))],
+        DeliveryProof::Webflow => {
+            let signature = hex_signature(key, &[format!("{stamp}000:").as_bytes(), body].concat());
             vec![("x-webflow-timestamp", format!("{stamp}000")), ("x-webflow-signature", signature)]
         }
-        Proof::Tally => vec![("tally-signature", base64(body))],
-        Proof::HubSpot { notification_url } => {
+        DeliveryProof::Tally => vec![("tally-signature", base64(body))],
+        DeliveryProof::HubSpot { notification_url } => {
             let content = [b"POST", notification_url.as_bytes(), body, stamp.as_bytes(), b"000"].concat();
             vec![("x-hubspot-request-timestamp", format!("{stamp}000")), ("x-hubspot-signature-v3", base64(&content))]
         }
-        Proof::GoogleAds | Proof::SecretPath(_) => vec![("content-type", "application/json".to_owned())],
-        Proof::Line { line_id, .. } => vec![
+        DeliveryProof::GoogleAds | DeliveryProof::SecretPath(_) => {
+            vec![("content-type", "application/json".to_owned())]
+        }
+        DeliveryProof::Line { line_id, .. } => vec![
             ("x-ezw-delivery-id", "d-1".to_owned()),
             ("x-ezw-webhook-event", "messages.post".to_owned()),
             ("x-ezw-line-id", line_id.to_owned()),
         ],
     };
-    headers(&pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
+    header_map(&pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
 }
 
 /// What a header may hold: any bytes that HTTP lets through, or something close to what is expected.
-fn value() -> impl Strategy<Value = HeaderValue> {
+fn any_header_value() -> impl Strategy<Value = HeaderValue> {
     let close = prop_oneof![
         "(t=-?[0-9]{0,20})?,?(v1=[0-9a-fA-F]{0,66},?){0,4}",
         "v1a?,[A-Za-z0-9+/]{0,44}={0,2}",
@@ -823,15 +890,15 @@ fn value() -> impl Strategy<Value = HeaderValue> {
 
 proptest! {
     #[test]
-    fn whatever_a_stranger_posts_is_refused_without_a_panic(
-        proof in prop::sample::select(&PROOFS[..]),
-        replaced in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(value())), 1..4),
+    fn anything_a_stranger_posts_is_refused_without_a_panic(
+        proof in prop::sample::select(&ALL_PROOFS[..]),
+        replaced in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(any_header_value())), 1..4),
         body in prop::collection::vec(any::<u8>(), 0..300),
         seconds in -377_705_023_201_i64..253_402_207_200,
     ) {
         let key = "whsec_c3RyYW5nZXJzIGRvIG5vdCBrbm93IHRoaXMga2V5";
         // As good as a stranger can make it, and then some of it anything at all.
-        let mut headers = signed(proof, "whsec_YW5vdGhlciBrZXkgb2YgdHdlbnR5IGJ5dGVz", &body);
+        let mut headers = signed_headers(proof, "whsec_YW5vdGhlciBrZXkgb2YgdHdlbnR5IGJ5dGVz", &body);
         let names: Vec<_> = headers.keys().cloned().collect();
         for (index, value) in replaced {
             let name = index.get(&names).clone();
@@ -840,30 +907,30 @@ proptest! {
                 None => headers.remove(name),
             };
         }
-        let refused = check_at(proof, key, &headers, &body, Timestamp::from_second(seconds).unwrap());
+        let refused = verify_at(proof, key, &headers, &body, Timestamp::from_second(seconds).unwrap());
         prop_assert!(refused.is_err(), "{refused:?}");
     }
 
     #[test]
-    fn what_is_signed_is_believed_and_with_any_byte_changed_is_not(
-        proof in prop::sample::select(IN_HEADERS),
+    fn a_signed_body_is_verified_and_one_with_a_changed_byte_is_not(
+        proof in prop::sample::select(HEADER_PROOFS),
         body in prop::collection::vec(any::<u8>(), 1..300),
         at in any::<prop::sample::Index>(),
         flip in 1_u8..,
     ) {
         let key = "whsec_c3RyYW5nZXJzIGRvIG5vdCBrbm93IHRoaXMga2V5";
-        let headers = signed(proof, key, &body);
-        let checked = check_at(proof, key, &headers, &body, now());
-        let Ok(Checked::Verified(verified)) = checked else { return Err(TestCaseError::fail(format!("{checked:?}"))) };
-        prop_assert!(verified.delivery_id.len() <= LONGEST_DELIVERY_ID);
-        let signs_the_body = !matches!(proof, Proof::StaticHeader { .. } | Proof::GoogleChannel);
+        let headers = signed_headers(proof, key, &body);
+        let checked = verify_at(proof, key, &headers, &body, test_now());
+        let Ok(VerificationOutcome::Verified(verified)) = checked else { return Err(TestCaseError::fail(format!("{checked:?}"))) };
+        prop_assert!(verified.delivery_id.len() <= MAX_DELIVERY_ID_BYTES);
+        let signs_the_body = !matches!(proof, DeliveryProof::StaticHeader { .. } | DeliveryProof::GoogleChannel);
         let mut changed = body.clone();
         changed[at.index(body.len())] ^= flip;
-        let checked = check_at(proof, key, &headers, &changed, now());
-        prop_assert_eq!(checked == Err(Refusal::Mismatch), signs_the_body);
+        let checked = verify_at(proof, key, &headers, &changed, test_now());
+        prop_assert_eq!(checked == Err(Refusal::ProofMismatch), signs_the_body);
     }
     #[test]
-    fn a_lead_of_google_ads_with_any_byte_changed_is_believed_or_refused_without_a_panic(
+    fn a_google_ads_lead_with_a_changed_byte_is_verified_or_refused_without_a_panic(
         lead_id in any::<String>(),
         at in any::<prop::sample::Index>(),
         flip in 0_u8..,
@@ -871,23 +938,23 @@ proptest! {
         let lead_id = lead_id.as_str();
         let mut body = serde_json::json!({ "lead_id": lead_id, "google_key": KEY }).to_string().into_bytes();
         let headers = HeaderMap::new();
-        let Ok(Checked::Verified(verified)) = check_at(Proof::GoogleAds, KEY, &headers, &body, now()) else {
+        let Ok(VerificationOutcome::Verified(verified)) = verify_at(DeliveryProof::GoogleAds, KEY, &headers, &body, test_now()) else {
             return Err(TestCaseError::fail("refused"));
         };
-        prop_assert!(!verified.delivery_id.is_empty() && verified.delivery_id.len() <= LONGEST_DELIVERY_ID);
+        prop_assert!(!verified.delivery_id.is_empty() && verified.delivery_id.len() <= MAX_DELIVERY_ID_BYTES);
         let index = at.index(body.len());
         body[index] ^= flip;
-        match check_at(Proof::GoogleAds, KEY, &headers, &body, now()) {
-            Ok(Checked::Verified(_)) | Err(Refusal::Mismatch | Refusal::KeyMissing(_)) => {}
+        match verify_at(DeliveryProof::GoogleAds, KEY, &headers, &body, test_now()) {
+            Ok(VerificationOutcome::Verified(_)) | Err(Refusal::ProofMismatch | Refusal::KeyMissing(_)) => {}
             other => prop_assert!(false, "{other:?}"),
         }
     }
 
     #[test]
-    fn whatever_is_registered_at_hubspot_is_signed_as_some_text(url in any::<String>(), broken in "[%0-9a-fA-F:é]{0,20}") {
+    fn any_url_registered_at_hubspot_is_signed_without_a_panic(url in any::<String>(), broken in "[%0-9a-fA-F:é]{0,20}") {
         for url in [url, broken] {
-            let proof = Proof::HubSpot { notification_url: &url };
-            prop_assert!(check_at(proof, KEY, &signed(proof, "another", b""), b"", now()).is_err());
+            let proof = DeliveryProof::HubSpot { notification_url: &url };
+            prop_assert!(verify_at(proof, KEY, &signed_headers(proof, "another", b""), b"", test_now()).is_err());
         }
     }
 }

@@ -6,12 +6,12 @@ use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
 
 use super::{
-    fate::{Fate, Reached},
-    key::Key,
-    row::{Context, Owner, Payload, Route, Row, State},
+    delivery_status::{DeliveryProgress, DeliveryStatus},
+    idempotency_key::IdempotencyKey,
+    row::{ClaimOwner, LedgerRow, MessageContext, MessageState, Payload, SendRoute},
 };
 use crate::{
-    client_config::Place,
+    client_config::Precedence,
     clock::{UnixMillis, from_millis},
     contact::Phone,
 };
@@ -19,33 +19,33 @@ use crate::{
 /// An item of the ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the ledger row {key} has no usable `{attribute}`")]
-pub struct ItemError {
+pub struct LedgerItemError {
     key: String,
     attribute: &'static str,
 }
 
-impl ItemError {
+impl LedgerItemError {
     pub(super) fn new(key: String, attribute: &'static str) -> Self {
         Self { key, attribute }
     }
 }
 
-/// The item of a row. `contact` is by whom it is found in the index of what one customer was told; `ttl` is when the table
+/// The item of a row. `contact_subject` is by whom it is found in the index of what one customer was told; `ttl` is when the table
 /// forgets it, in seconds since 1970.
-pub(super) fn to_item(row: &Row, contact: Option<String>, ttl: i64) -> HashMap<String, Value> {
+pub(super) fn to_item(row: &LedgerRow, contact: Option<String>, ttl: i64) -> HashMap<String, Value> {
     let mut item = HashMap::with_capacity(24);
     let mut put = |name: &str, value: Value| {
         item.insert(name.to_owned(), value);
     };
     let text = |value: &str| Value::S(value.to_owned());
     let number = |value: i64| Value::N(value.to_string());
-    let time = |at: Timestamp| Value::N(at.millis().to_string());
+    let time = |at: Timestamp| Value::N(at.unix_millis().to_string());
     put("subject", text(row.key.subject()));
     put("stage", text(row.key.stage()));
     put("state", text(row.state.name()));
     put("version", Value::N(row.version.to_string()));
-    put("rank", number(row.place.rank.into()));
-    put("settles", number(row.place.settles.into()));
+    put("rank", number(row.precedence.rank.into()));
+    put("supersedes", number(row.precedence.supersedes.into()));
     put("occurred_at", time(row.occurred_at));
     put("line", text(&row.line));
     put("useful_until", time(row.useful_until));
@@ -57,18 +57,18 @@ pub(super) fn to_item(row: &Row, contact: Option<String>, ttl: i64) -> HashMap<S
     if let Some(contact) = contact {
         put("contact", Value::S(contact));
     }
-    if let Some(reached) = row.fate.reached {
-        put("reached", text(reached.name()));
+    if let Some(reached) = row.delivery_status.reached {
+        put("delivery_status", text(reached.name()));
     }
-    for (name, truth) in [("failed", row.fate.failed), ("deleted", row.fate.deleted)] {
+    for (name, truth) in [("failed", row.delivery_status.failed), ("deleted", row.delivery_status.deleted)] {
         if truth {
             put(name, Value::Bool(true));
         }
     }
-    if row.any_hour {
-        put("any_hour", Value::Bool(true));
+    if row.ignores_quiet_hours {
+        put("ignores_quiet_hours", Value::Bool(true));
     }
-    if row.place.latest_only {
+    if row.precedence.latest_only {
         put("latest_only", Value::Bool(true));
     }
     if !row.context.values.is_empty() {
@@ -86,11 +86,11 @@ pub(super) fn to_item(row: &Row, contact: Option<String>, ttl: i64) -> HashMap<S
         put("generation", Value::N(generation.to_string()));
     }
     if let Some(due) = row.due_at {
-        put("due_line", text(&row.line));
+        put("due_queue", text(&row.line));
         put("due_at", time(due));
     }
     let texts = [
-        ("thread", row.place.thread.as_deref()),
+        ("parcel", row.precedence.parcel.as_deref()),
         ("instance", row.instance.as_deref()),
         ("zone", row.zone.as_deref()),
         ("to", row.to.as_ref().map(Phone::expose)),
@@ -111,7 +111,7 @@ pub(super) fn to_item(row: &Row, contact: Option<String>, ttl: i64) -> HashMap<S
         ("lease_until", row.lease_until),
         ("first_attempt_at", row.first_attempt_at),
         ("accepted_at", row.accepted_at),
-        ("fate_at", row.fate_at),
+        ("delivery_status_at", row.delivery_status_at),
     ];
     for (name, value) in times {
         if let Some(at) = value {
@@ -122,26 +122,28 @@ pub(super) fn to_item(row: &Row, contact: Option<String>, ttl: i64) -> HashMap<S
 }
 
 /// The row of an item.
-pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError> {
+pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<LedgerRow, LedgerItemError> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let owned = |name: &str| text(name).cloned();
     let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
     let time = |name: &str| number(name).map(from_millis);
     let truth = |name: &str| item.get(name).is_some_and(|value| value.as_bool() == Ok(&true));
-    let key = Key::stored(owned("subject").unwrap_or_default(), owned("stage").unwrap_or_default());
-    let missing = |attribute: &'static str| ItemError { key: key.to_string(), attribute };
+    let key = IdempotencyKey::from_parts(owned("subject").unwrap_or_default(), owned("stage").unwrap_or_default());
+    let missing = |attribute: &'static str| LedgerItemError { key: key.to_string(), attribute };
     let small = |name: &'static str| number(name).and_then(|n| u8::try_from(n).ok()).ok_or(missing(name));
     let payload = match (text("route"), owned("request")) {
-        (Some(route), Some(body)) => Some(Payload { route: Route::from_path(route).ok_or(missing("route"))?, body }),
+        (Some(route), Some(body)) => {
+            Some(Payload { route: SendRoute::from_path(route).ok_or(missing("route"))?, body })
+        }
         _ => None,
     };
-    Ok(Row {
-        state: text("state").and_then(|name| State::from_name(name)).ok_or(missing("state"))?,
+    Ok(LedgerRow {
+        state: text("state").and_then(|name| MessageState::from_name(name)).ok_or(missing("state"))?,
         version: number("version").and_then(|n| u64::try_from(n).ok()).ok_or(missing("version"))?,
-        place: Place {
+        precedence: Precedence {
             rank: small("rank")?,
-            settles: small("settles")?,
-            thread: owned("thread"),
+            supersedes: small("supersedes")?,
+            parcel: owned("parcel"),
             latest_only: truth("latest_only"),
         },
         instance: owned("instance"),
@@ -156,8 +158,8 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
         payload,
         useful_until: time("useful_until").ok_or(missing("useful_until"))?,
         priority: small("priority")?,
-        any_hour: truth("any_hour"),
-        owner: owned("owner").map(Owner),
+        ignores_quiet_hours: truth("ignores_quiet_hours"),
+        owner: owned("owner").map(ClaimOwner),
         lease_until: time("lease_until"),
         due_at: time("due_at"),
         attempts: number("attempts").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
@@ -166,14 +168,14 @@ pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Row, ItemError>
         provider_id: owned("provider_id"),
         accepted_at: time("accepted_at"),
         message_id: owned("message_id"),
-        fate: Fate {
-            reached: text("reached").and_then(|name| Reached::from_name(name)),
+        delivery_status: DeliveryStatus {
+            reached: text("delivery_status").and_then(|name| DeliveryProgress::from_name(name)),
             failed: truth("failed"),
             deleted: truth("deleted"),
         },
-        fate_at: time("fate_at"),
+        delivery_status_at: time("delivery_status_at"),
         delivery: owned("delivery").unwrap_or_default(),
-        context: Context {
+        context: MessageContext {
             name: owned("name"),
             locale: owned("locale"),
             order_number: owned("order_number"),

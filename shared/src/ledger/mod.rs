@@ -1,7 +1,7 @@
 //! The ledger: what was told, what waits to be told, and what must not be told any more.
 //!
-//! The cast: a [`Row`] is one message under its idempotency [`Key`]; an [`crate::appointment::Appointment`] heads the
-//! reminders of its subject; [`transition()`] says what may become of it;
+//! The cast: a [`Row`] is one message under its idempotency [`IdempotencyKey`]; an [`crate::appointment::Appointment`] heads the
+//! reminders of its subject; [`apply_change()`] says what may become of it;
 //! [`decide()`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
 //! table and holds no policy of its own.
 //!
@@ -9,28 +9,28 @@
 //! nothing; every write after a claim is the owner's. Does **not** promise that `EZWhatsApp` honours its idempotency key,
 //! on which "told at most once" rests when an answer is lost.
 
+mod appointment_header;
 mod claim;
-mod decide;
-mod fate;
-mod header;
-mod heard;
-mod intake;
+mod delivery_status;
+mod greeting_history;
+mod idempotency_key;
 mod item;
-mod key;
-mod news;
+mod lead_rate;
+mod outbound_message;
 mod row;
-mod store;
-mod told;
+mod sent_messages;
+mod table;
 mod transition;
+mod verdict;
 
 #[cfg(test)]
 mod model;
 
-pub use claim::{Claim, contact_subject};
-pub use decide::{Verdict, decide};
-pub use fate::{Fate, Reached};
-pub use key::{Key, MAX_KEY_LENGTH};
-pub use news::{News, QUIET_HOURS, SPOKEN_ZONE, Words};
-pub use row::{Context, Owner, Payload, Route, Row, State};
-pub use store::{Due, Ledger, LedgerError, Opened, Saved, Waiting};
-pub use transition::{Change, MAX_ATTEMPTS, NotNow, UNKNOWN_WINDOW, transition};
+pub use claim::{ClaimOutcome, contact_subject};
+pub use delivery_status::{DeliveryProgress, DeliveryStatus};
+pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
+pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON, TEXT_TIME_ZONE};
+pub use row::{ClaimOwner, LedgerRow, MessageContext, MessageState, Payload, SendRoute};
+pub use table::{DueItem, DueKind, Ledger, LedgerError, OpenOutcome, SaveOutcome};
+pub use transition::{MAX_ATTEMPTS, RowChange, TransitionRefused, UNKNOWN_WINDOW, apply_change};
+pub use verdict::{MessageVerdict, decide_message};

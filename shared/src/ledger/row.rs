@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
-use super::{Key, fate::Fate};
-use crate::{client_config::Place, contact::Phone};
+use super::{IdempotencyKey, delivery_status::DeliveryStatus};
+use crate::{client_config::Precedence, contact::Phone};
 
 /// Where a message is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
+pub enum MessageState {
     /// Waits until its `due_at`.
     Held,
     /// Somebody is sending it, until their lease ends.
@@ -25,14 +25,14 @@ pub enum State {
     /// It was not sent, and is no longer worth sending.
     Expired,
     /// The fact is known, and is not to be told.
-    Noted,
+    Suppressed,
     /// The fact is known, and could not be told: a number or a value was missing. A later report of it that has them may.
-    Unsaid,
+    Incomplete,
     /// Only a human can say what became of it.
     NeedsHuman,
 }
 
-impl State {
+impl MessageState {
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Held,
@@ -42,8 +42,8 @@ impl State {
         Self::Refused,
         Self::Superseded,
         Self::Expired,
-        Self::Noted,
-        Self::Unsaid,
+        Self::Suppressed,
+        Self::Incomplete,
         Self::NeedsHuman,
     ];
 
@@ -57,8 +57,8 @@ impl State {
             Self::Refused => "refused",
             Self::Superseded => "superseded",
             Self::Expired => "expired",
-            Self::Noted => "noted",
-            Self::Unsaid => "unsaid",
+            Self::Suppressed => "suppressed",
+            Self::Incomplete => "incomplete",
             Self::NeedsHuman => "needs-human",
         }
     }
@@ -76,8 +76,8 @@ impl State {
             | Self::Refused
             | Self::Superseded
             | Self::Expired
-            | Self::Noted
-            | Self::Unsaid
+            | Self::Suppressed
+            | Self::Incomplete
             | Self::NeedsHuman => true,
         }
     }
@@ -85,18 +85,18 @@ impl State {
 
 /// Who holds a claim: one invocation of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Owner(pub String);
+pub struct ClaimOwner(pub String);
 
 /// A route of the Channel API that sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Route {
+pub enum SendRoute {
     /// `POST /api/v1/messages/text`.
     Text,
     /// `POST /api/v1/messages/media`.
     Media,
 }
 
-impl Route {
+impl SendRoute {
     /// Its path below `/api/v1`.
     pub const fn path(self) -> &'static str {
         match self {
@@ -115,7 +115,7 @@ impl Route {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Payload {
     /// Where it is sent.
-    pub route: Route,
+    pub route: SendRoute,
     /// The JSON body.
     pub body: String,
 }
@@ -128,7 +128,7 @@ impl fmt::Debug for Payload {
 
 /// What later events of the same order may need and do not carry themselves.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Context {
+pub struct MessageContext {
     /// The customer's name.
     pub name: Option<String>,
     /// The customer's locale.
@@ -139,7 +139,7 @@ pub struct Context {
     pub values: BTreeMap<String, String>,
 }
 
-impl fmt::Debug for Context {
+impl fmt::Debug for MessageContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("name", &self.name.as_ref().map(|_| "…")).finish_non_exhaustive()
     }
@@ -147,15 +147,15 @@ impl fmt::Debug for Context {
 
 /// One message, as the ledger holds it. Times are to the millisecond.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Row {
+pub struct LedgerRow {
     /// Its idempotency key, and its place in the table.
-    pub key: Key,
+    pub key: IdempotencyKey,
     /// Where it is in its life.
-    pub state: State,
+    pub state: MessageState,
     /// Counts writes: every write names the one it read.
     pub version: u64,
     /// Where it stands in its subject's story.
-    pub place: Place,
+    pub precedence: Precedence,
     /// What tells it apart from others of the same stage (a parcel, a refund, an invoice), if anything does.
     pub instance: Option<String>,
     /// For a reminder: the generation of the appointment that it was made for.
@@ -168,16 +168,16 @@ pub struct Row {
     pub line: String,
     /// Who is told.
     pub to: Option<Phone>,
-    /// What is said; nothing for a [`State::Noted`] fact.
+    /// What is said; nothing for a [`MessageState::Noted`] fact.
     pub payload: Option<Payload>,
     /// When it stops being useful.
     pub useful_until: Timestamp,
     /// Most useful first: 0 to 100.
     pub priority: u8,
     /// Whether it may be told in the client's quiet hours.
-    pub any_hour: bool,
+    pub ignores_quiet_hours: bool,
     /// Who holds the claim, while claimed.
-    pub owner: Option<Owner>,
+    pub owner: Option<ClaimOwner>,
     /// When the claim ends by itself, while claimed.
     pub lease_until: Option<Timestamp>,
     /// When the clock looks at it again, while it waits.
@@ -195,20 +195,20 @@ pub struct Row {
     /// The id under which the line was seen saying it, which may be another.
     pub message_id: Option<String>,
     /// What a phone reported of it.
-    pub fate: Fate,
+    pub delivery_status: DeliveryStatus,
     /// When a phone first reported something that made it what it is.
-    pub fate_at: Option<Timestamp>,
+    pub delivery_status_at: Option<Timestamp>,
     /// The delivery it came from, by its key in the inbox.
     pub delivery: String,
     /// For later events of the same subject.
-    pub context: Context,
+    pub context: MessageContext,
     /// When we learned of it.
     pub created_at: Timestamp,
     /// When this row was last written.
     pub updated_at: Timestamp,
 }
 
-impl Row {
+impl LedgerRow {
     /// Whether a submit may have arrived although we hold no answer.
     pub fn may_have_arrived(&self) -> bool {
         self.attempts > 0
@@ -217,24 +217,24 @@ impl Row {
 
 /// A message that waits since 1970 and is due, for tests to change.
 #[cfg(test)]
-pub(super) fn waiting() -> Row {
+pub(super) fn waiting_row() -> LedgerRow {
     let milestone = crate::client_config::Milestone::Ready;
     let epoch = Timestamp::UNIX_EPOCH;
-    Row {
-        key: Key::order("main", "1", milestone),
-        state: State::Held,
+    LedgerRow {
+        key: IdempotencyKey::for_order("main", "1", milestone),
+        state: MessageState::Held,
         version: 1,
-        place: Place::of(milestone, None),
+        precedence: Precedence::of_milestone(milestone, None),
         instance: None,
         generation: None,
         zone: None,
         occurred_at: epoch,
         line: "main".into(),
         to: None,
-        payload: Some(Payload { route: Route::Text, body: "{}".into() }),
+        payload: Some(Payload { route: SendRoute::Text, body: "{}".into() }),
         useful_until: epoch,
         priority: 0,
-        any_hour: false,
+        ignores_quiet_hours: false,
         owner: None,
         lease_until: None,
         due_at: Some(epoch),
@@ -244,10 +244,10 @@ pub(super) fn waiting() -> Row {
         provider_id: None,
         accepted_at: None,
         message_id: None,
-        fate: Fate::default(),
-        fate_at: None,
+        delivery_status: DeliveryStatus::default(),
+        delivery_status_at: None,
         delivery: String::new(),
-        context: Context::default(),
+        context: MessageContext::default(),
         created_at: epoch,
         updated_at: epoch,
     }

@@ -3,18 +3,18 @@
 use serde::Deserialize;
 
 /// How long a good answer counts, in seconds. Not published; a phone that lost its link is noticed within this time.
-pub const HEALTH_GOOD_SECONDS: i64 = 30;
+pub const HEALTH_VALID_SECONDS: i64 = 30;
 
 /// A line's state, as `/health` gave it. States other than the known good ones are not published, so they stay text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
+pub struct LineHealth {
     /// The HTTP status of the answer.
     pub http_status: u16,
-    /// `line.sendable`.
+    /// `verify_line_event.sendable`.
     pub sendable: Option<bool>,
-    /// `line.effectiveSendState`.
+    /// `verify_line_event.effectiveSendState`.
     pub effective_send_state: Option<String>,
-    /// `line.lifecycleState`.
+    /// `verify_line_event.lifecycleState`.
     pub lifecycle_state: Option<String>,
     /// `health.status.text`.
     pub status: Option<String>,
@@ -22,36 +22,36 @@ pub struct Health {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answer {
-    health: Option<HealthPart>,
-    line: Option<LinePart>,
+struct EzwHealthResponse {
+    health: Option<EzwHealthPart>,
+    line: Option<EzwLinePart>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct HealthPart {
-    status: Option<StatusPart>,
+struct EzwHealthPart {
+    status: Option<EzwStatusPart>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct StatusPart {
+struct EzwStatusPart {
     text: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct LinePart {
+struct EzwLinePart {
     lifecycle_state: Option<String>,
     effective_send_state: Option<String>,
     sendable: Option<bool>,
 }
 
-impl Health {
+impl LineHealth {
     /// Reads an answer. One that cannot be read has no states, and is not sendable.
-    pub fn read(http_status: u16, body: &[u8]) -> Self {
-        let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
-        let line = answer.line.unwrap_or_default();
+    pub fn parse_response(http_status: u16, body: &[u8]) -> Self {
+        let response: EzwHealthResponse = serde_json::from_slice(body).unwrap_or_default();
+        let line = response.line.unwrap_or_default();
         // The states end up in logs: names of states, not whatever an answer may hold.
         let state = |text: Option<String>| {
             text.map(|text| text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect())
@@ -61,7 +61,7 @@ impl Health {
             sendable: line.sendable,
             effective_send_state: state(line.effective_send_state),
             lifecycle_state: state(line.lifecycle_state),
-            status: state(answer.health.and_then(|health| health.status).and_then(|status| status.text)),
+            status: state(response.health.and_then(|health| health.status).and_then(|status| status.text)),
         }
     }
 
@@ -93,15 +93,15 @@ impl Health {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"health":{"status":{"code":4,"text":"AUTH"}},"line":{"lifecycleState":"connected","effectiveSendState":"sendable","sendable":true}}"#;
+    const GOOD_RESPONSE: &str = r#"{"health":{"status":{"code":4,"text":"AUTH"}},"line":{"lifecycleState":"connected","effectiveSendState":"sendable","sendable":true}}"#;
 
     #[test]
     fn the_published_sample_is_sendable() {
-        assert!(Health::read(200, GOOD.as_bytes()).is_sendable());
+        assert!(LineHealth::parse_response(200, GOOD_RESPONSE.as_bytes()).is_sendable());
     }
 
     #[test]
-    fn anything_missing_unknown_or_contradictory_is_not() {
+    fn a_missing_unknown_or_contradictory_state_is_not_sendable() {
         for (from, to) in [
             ("AUTH", "QR"),
             ("AUTH", "auth"),
@@ -113,10 +113,10 @@ mod tests {
             ("\"health\"", "\"healthy\""),
             ("{\"health\"", "[{\"health\""),
         ] {
-            let health = Health::read(200, GOOD.replacen(from, to, 1).as_bytes());
+            let health = LineHealth::parse_response(200, GOOD_RESPONSE.replacen(from, to, 1).as_bytes());
             assert!(!health.is_sendable(), "{from} → {to}: {}", health.summary());
         }
-        assert!(!Health::read(503, GOOD.as_bytes()).is_sendable());
-        assert!(!Health::read(200, b"").is_sendable());
+        assert!(!LineHealth::parse_response(503, GOOD_RESPONSE.as_bytes()).is_sendable());
+        assert!(!LineHealth::parse_response(200, b"").is_sendable());
     }
 }

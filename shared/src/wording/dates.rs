@@ -12,7 +12,7 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 
 /// A moment in words.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct FormattedMoment {
     /// `24 November`.
     pub(super) date: String,
     /// `10:30`.
@@ -24,17 +24,17 @@ pub(super) struct Written {
 }
 
 /// Writes a moment as the clocks of `zone` show it. `language` and `country` are codes: `he`, `IL`.
-pub(super) fn written(moment: Timestamp, zone: &TimeZone, language: &str, country: &str) -> Written {
+pub(super) fn format_moment(moment: Timestamp, zone: &TimeZone, language: &str, country: &str) -> FormattedMoment {
     let local = moment.to_zoned(zone.clone()).datetime();
     [format!("{language}-{country}"), language.to_owned(), format!("en-{country}"), "en".to_owned()]
         .iter()
         .filter_map(|tag| tag.parse().ok())
-        .find_map(|locale| in_locale(local, &locale))
-        .unwrap_or_else(|| in_numbers(local))
+        .find_map(|locale| format_in_locale(local, &locale))
+        .unwrap_or_else(|| format_in_digits(local))
 }
 
 /// None if CLDR has no words for this locale.
-fn in_locale(local: civil::DateTime, locale: &Locale) -> Option<Written> {
+fn format_in_locale(local: civil::DateTime, locale: &Locale) -> Option<FormattedMoment> {
     let moment = input::DateTime {
         date: input::Date::try_new_gregorian(local.year().into(), as_u8(local.month())?, as_u8(local.day())?).ok()?,
         time: input::Time::try_new(as_u8(local.hour())?, as_u8(local.minute())?, 0, 0).ok()?,
@@ -54,7 +54,7 @@ fn in_locale(local: civil::DateTime, locale: &Locale) -> Option<Written> {
     let weekday = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(of(locale), fieldsets::E::long()).ok()?;
     let all = fieldsets::MDET::long().with_time_precision(TimePrecision::Minute);
     let start = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(of(locale), all).ok()?;
-    Some(Written {
+    Some(FormattedMoment {
         date,
         time: time.format(&moment).to_string(),
         weekday: weekday.format(&moment).to_string(),
@@ -63,9 +63,9 @@ fn in_locale(local: civil::DateTime, locale: &Locale) -> Option<Written> {
 }
 
 /// What every language can read, should CLDR's data fail us.
-fn in_numbers(local: civil::DateTime) -> Written {
+fn format_in_digits(local: civil::DateTime) -> FormattedMoment {
     let (date, time) = (local.strftime("%-d.%-m.").to_string(), local.strftime("%H:%M").to_string());
-    Written { start: format!("{date} {time}"), weekday: date.clone(), date, time }
+    FormattedMoment { start: format!("{date} {time}"), weekday: date.clone(), date, time }
 }
 
 /// The parts of a date and time are never negative.
@@ -81,8 +81,8 @@ mod tests {
 
     use super::*;
 
-    fn at(moment: &str, zone: &str, language: &str, country: &str) -> Written {
-        written(moment.parse().unwrap(), &TimeZone::get(zone).unwrap(), language, country)
+    fn format_at(moment: &str, zone: &str, language: &str, country: &str) -> FormattedMoment {
+        format_moment(moment.parse().unwrap(), &TimeZone::get(zone).unwrap(), language, country)
     }
 
     #[test]
@@ -108,7 +108,8 @@ mod tests {
         let mut all = String::new();
         for (language, country) in places {
             for moment in ["2026-11-24T08:30:00Z", "2027-03-01T12:05:59Z"] {
-                let Written { date, time, weekday, start } = at(moment, "Asia/Jerusalem", language, country);
+                let FormattedMoment { date, time, weekday, start } =
+                    format_at(moment, "Asia/Jerusalem", language, country);
                 writeln!(all, "{language}-{country}: {date} | {time} | {weekday} | {start}").unwrap();
             }
         }
@@ -116,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_that_of_the_place_on_both_sides_of_a_change() {
-        let time = |moment, zone| at(moment, zone, "en", "GB").start;
+    fn local_time_is_right_on_both_sides_of_a_clock_change() {
+        let time = |moment, zone| format_at(moment, zone, "en", "GB").start;
         // Israel, 2027-03-26: 01:59 is followed by 03:00.
         assert_eq!(time("2027-03-25T23:59:00Z", "Asia/Jerusalem"), "Friday 26 March at 01:59");
         assert_eq!(time("2027-03-26T00:00:00Z", "Asia/Jerusalem"), "Friday 26 March at 03:00");
@@ -130,26 +131,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cldr_does_not_know_is_english_in_the_countrys_way() {
-        let english = at("2026-11-24T13:30:00Z", "UTC", "en", "US");
+    fn unknown_locales_are_formatted_in_english_for_the_country() {
+        let english = format_at("2026-11-24T13:30:00Z", "UTC", "en", "US");
         for (language, country) in
             [("xx", "US"), ("zzz", "US"), ("und", "US"), ("", "US"), ("not a tag", "US"), ("en", "nowhere")]
         {
-            assert_eq!(at("2026-11-24T13:30:00Z", "UTC", language, country), english, "{language}-{country}");
+            assert_eq!(format_at("2026-11-24T13:30:00Z", "UTC", language, country), english, "{language}-{country}");
         }
-        assert_eq!(at("2026-11-24T13:30:00Z", "UTC", "xx", "GB").time, "13:30");
-        assert_eq!(at("2026-11-24T13:30:00Z", "UTC", "he", "XX").weekday, "יום שלישי");
+        assert_eq!(format_at("2026-11-24T13:30:00Z", "UTC", "xx", "GB").time, "13:30");
+        assert_eq!(format_at("2026-11-24T13:30:00Z", "UTC", "he", "XX").weekday, "יום שלישי");
     }
 
     proptest! {
         #[test]
-        fn no_moment_and_no_locale_panics(
+        fn no_moment_and_no_locale_causes_a_panic(
             second in -377_705_023_201i64..253_402_207_200,
             language in "[a-z]{2,3}|\\PC{0,8}",
             country in "[A-Z]{2}|\\PC{0,4}",
         ) {
             let moment = Timestamp::from_second(second).unwrap();
-            let Written { date, time, weekday, start } = written(moment, &TimeZone::UTC, &language, &country);
+            let FormattedMoment { date, time, weekday, start } = format_moment(moment, &TimeZone::UTC, &language, &country);
             for text in [date, time, weekday, start] {
                 prop_assert!(!text.is_empty());
             }

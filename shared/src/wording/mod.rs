@@ -7,7 +7,7 @@
 //! Values come from outside and are data, never markup: control and direction characters are taken out, lengths
 //! limited, and a name that holds a link, an address or a number is dropped: else a form would let anybody write over
 //! the client's line. For the same reason nothing that somebody typed into a form has a variable, but for their name:
-//! of the rest only `choice` is told, which is an answer that the client wrote down beforehand.
+//! of the rest only `check_choice` is told, which is an answer that the client wrote down beforehand.
 
 mod dates;
 
@@ -21,13 +21,13 @@ use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use crate::{
-    client_config::{Acknowledgement, MediaMode, Texts},
-    line::Message,
+    client_config::{AcknowledgementRule, MediaMode, MessageTemplates},
+    line::EzwMessage,
 };
 
 /// What a text is about, and so which variables it may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topic {
+pub enum TemplateTopic {
     /// An order: the texts of milestones.
     Order,
     /// An appointment: the texts of reminders.
@@ -38,7 +38,7 @@ pub enum Topic {
     Conversation,
 }
 
-impl Topic {
+impl TemplateTopic {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Order, Self::Appointment, Self::Lead, Self::Conversation];
 
@@ -53,7 +53,7 @@ impl Topic {
     }
 
     /// What one of them is called.
-    pub const fn one(self) -> &'static str {
+    pub const fn with_article(self) -> &'static str {
         match self {
             Self::Order => "an order",
             Self::Appointment => "an appointment",
@@ -63,19 +63,19 @@ impl Topic {
     }
 
     /// The variables that texts about it may use.
-    pub fn variables(self) -> impl Iterator<Item = &'static Variable> + Clone {
+    pub fn variables(self) -> impl Iterator<Item = &'static TemplateVariable> + Clone {
         VARIABLES.iter().filter(move |variable| variable.topics.contains(&self))
     }
 
     /// The variable of a name, if texts about it may use it.
-    pub fn variable(self, name: &str) -> Option<&'static Variable> {
-        variable_named(name).filter(|variable| variable.topics.contains(&self))
+    pub fn find_variable(self, name: &str) -> Option<&'static TemplateVariable> {
+        find_variable_by_name(name).filter(|variable| variable.topics.contains(&self))
     }
 }
 
 /// What kind of thing a variable holds, and so what may stand in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum VariableKind {
     /// A person's name: short, no links, no addresses, no numbers.
     Name,
     /// A short text or number.
@@ -86,102 +86,133 @@ pub enum Kind {
 
 /// A variable that templates may use.
 #[derive(Debug, Clone, Copy)]
-pub struct Variable {
+pub struct TemplateVariable {
     /// Its name.
     pub name: &'static str,
     /// Which texts may use it.
-    pub topics: &'static [Topic],
+    pub topics: &'static [TemplateTopic],
     /// What it holds.
-    pub kind: Kind,
+    pub kind: VariableKind,
     /// Whether it is always there.
-    pub always: bool,
+    pub always_present: bool,
     /// What it is, for people.
     pub meaning: &'static str,
     /// An example, for checks and previews.
     pub example: &'static str,
 }
 
-const ORDERS: &[Topic] = &[Topic::Order];
-const APPOINTMENTS: &[Topic] = &[Topic::Appointment];
-const LEADS: &[Topic] = &[Topic::Lead];
-const NO_SHOP: &[Topic] = &[Topic::Appointment, Topic::Lead, Topic::Conversation];
-const ALL: &[Topic] = &Topic::ALL;
+const ORDER_TEXTS: &[TemplateTopic] = &[TemplateTopic::Order];
+const APPOINTMENT_TEXTS: &[TemplateTopic] = &[TemplateTopic::Appointment];
+const LEAD_TEXTS: &[TemplateTopic] = &[TemplateTopic::Lead];
+const NON_ORDER_TEXTS: &[TemplateTopic] =
+    &[TemplateTopic::Appointment, TemplateTopic::Lead, TemplateTopic::Conversation];
+const ALL_TEXTS: &[TemplateTopic] = &TemplateTopic::ALL;
 
 /// A variable that is always there.
-const fn always(
-    topics: &'static [Topic],
+const fn required_variable(
+    topics: &'static [TemplateTopic],
     name: &'static str,
-    kind: Kind,
+    kind: VariableKind,
     meaning: &'static str,
     example: &'static str,
-) -> Variable {
-    Variable { name, topics, kind, always: true, meaning, example }
+) -> TemplateVariable {
+    TemplateVariable { name, topics, kind, always_present: true, meaning, example }
 }
 
 /// A variable that may be missing.
-const fn maybe(
-    topics: &'static [Topic],
+const fn optional_variable(
+    topics: &'static [TemplateTopic],
     name: &'static str,
-    kind: Kind,
+    kind: VariableKind,
     meaning: &'static str,
     example: &'static str,
-) -> Variable {
-    Variable { name, topics, kind, always: false, meaning, example }
+) -> TemplateVariable {
+    TemplateVariable { name, topics, kind, always_present: false, meaning, example }
 }
 
 /// All variables, in the order of the documentation.
-pub const VARIABLES: &[Variable] = &[
-    always(ORDERS, "store_name", Kind::Text, "the shop's name", "Demo Ceramics"),
-    always(ORDERS, "order_number", Kind::Text, "the number that the customer knows", "#1042"),
-    always(NO_SHOP, "business_name", Kind::Text, "the business's name", "Demo Ceramics"),
-    always(APPOINTMENTS, "start", Kind::Text, "weekday, date and time", "Tuesday 24 November at 10:30"),
-    always(APPOINTMENTS, "weekday", Kind::Text, "the day of the week on which it begins", "Tuesday"),
-    always(APPOINTMENTS, "date", Kind::Text, "the day on which it begins", "24 November"),
-    always(APPOINTMENTS, "time", Kind::Text, "the time at which it begins", "10:30"),
-    maybe(ALL, "name", Kind::Name, "the customer's name", "Noa Levi"),
-    maybe(ALL, "first_name", Kind::Name, "the customer's first name", "Noa"),
-    maybe(LEADS, "choice", Kind::Text, "what they chose, of the answers that are configured", "Wheel throwing"),
-    maybe(APPOINTMENTS, "title", Kind::Text, "what it is about", "Consultation"),
-    maybe(APPOINTMENTS, "place", Kind::Text, "where it takes place", "99 Dizengoff St, Tel Aviv"),
-    maybe(
-        APPOINTMENTS,
+pub const VARIABLES: &[TemplateVariable] = &[
+    required_variable(ORDER_TEXTS, "store_name", VariableKind::Text, "the shop's name", "Demo Ceramics"),
+    required_variable(ORDER_TEXTS, "order_number", VariableKind::Text, "the number that the customer knows", "#1042"),
+    required_variable(NON_ORDER_TEXTS, "business_name", VariableKind::Text, "the business's name", "Demo Ceramics"),
+    required_variable(
+        APPOINTMENT_TEXTS,
+        "start",
+        VariableKind::Text,
+        "weekday, date and time",
+        "Tuesday 24 November at 10:30",
+    ),
+    required_variable(
+        APPOINTMENT_TEXTS,
+        "weekday",
+        VariableKind::Text,
+        "the day of the week on which it begins",
+        "Tuesday",
+    ),
+    required_variable(APPOINTMENT_TEXTS, "date", VariableKind::Text, "the day on which it begins", "24 November"),
+    required_variable(APPOINTMENT_TEXTS, "time", VariableKind::Text, "the time at which it begins", "10:30"),
+    optional_variable(ALL_TEXTS, "name", VariableKind::Name, "the customer's name", "Noa Levi"),
+    optional_variable(ALL_TEXTS, "first_name", VariableKind::Name, "the customer's first name", "Noa"),
+    optional_variable(
+        LEAD_TEXTS,
+        "choice",
+        VariableKind::Text,
+        "what they chose, of the answers that are configured",
+        "Wheel throwing",
+    ),
+    optional_variable(APPOINTMENT_TEXTS, "title", VariableKind::Text, "what it is about", "Consultation"),
+    optional_variable(
+        APPOINTMENT_TEXTS,
+        "place",
+        VariableKind::Text,
+        "where it takes place",
+        "99 Dizengoff St, Tel Aviv",
+    ),
+    optional_variable(
+        APPOINTMENT_TEXTS,
         "place_url",
-        Kind::Link,
+        VariableKind::Link,
         "where it takes place, if that is a link (a video meeting)",
         "https://meet.example.com/abc-defg",
     ),
-    maybe(ORDERS, "total", Kind::Text, "the order's total", "118.00"),
-    maybe(ORDERS, "currency", Kind::Text, "the total's currency", "ILS"),
-    maybe(ORDERS, "tracking_number", Kind::Text, "the parcel's number", "RR123456785IL"),
-    maybe(
-        ORDERS,
+    optional_variable(ORDER_TEXTS, "total", VariableKind::Text, "the order's total", "118.00"),
+    optional_variable(ORDER_TEXTS, "currency", VariableKind::Text, "the total's currency", "ILS"),
+    optional_variable(ORDER_TEXTS, "tracking_number", VariableKind::Text, "the parcel's number", "RR123456785IL"),
+    optional_variable(
+        ORDER_TEXTS,
         "tracking_url",
-        Kind::Link,
+        VariableKind::Link,
         "where the parcel can be followed",
         "https://track.example.com/RR123456785IL",
     ),
-    maybe(ORDERS, "tracking_company", Kind::Text, "who carries it", "Israel Post"),
-    maybe(ORDERS, "pickup_location", Kind::Text, "where to pick up", "Dizengoff store"),
-    maybe(ORDERS, "pickup_address", Kind::Text, "its address", "99 Dizengoff St, Tel Aviv"),
-    maybe(ORDERS, "pickup_until", Kind::Text, "until when it is kept", "2026-11-26"),
-    maybe(ORDERS, "delivery_status", Kind::Text, "what changed", "rescheduled"),
-    maybe(ORDERS, "delivery_from", Kind::Text, "when it was planned", "2026-11-20 09:00"),
-    maybe(ORDERS, "delivery_to", Kind::Text, "when it is planned now", "2026-11-21 09:00"),
-    maybe(ORDERS, "cancel_reason", Kind::Text, "why it was cancelled", "customer"),
-    maybe(ORDERS, "refund_amount", Kind::Text, "how much was paid back", "59.00"),
-    maybe(ORDERS, "invoice_id", Kind::Text, "the invoice's number", "INV-2026-1188"),
-    maybe(
-        ORDERS,
+    optional_variable(ORDER_TEXTS, "tracking_company", VariableKind::Text, "who carries it", "Israel Post"),
+    optional_variable(ORDER_TEXTS, "pickup_location", VariableKind::Text, "where to pick up", "Dizengoff store"),
+    optional_variable(ORDER_TEXTS, "pickup_address", VariableKind::Text, "its address", "99 Dizengoff St, Tel Aviv"),
+    optional_variable(ORDER_TEXTS, "pickup_until", VariableKind::Text, "until when it is kept", "2026-11-26"),
+    optional_variable(ORDER_TEXTS, "delivery_status", VariableKind::Text, "what changed", "rescheduled"),
+    optional_variable(ORDER_TEXTS, "delivery_from", VariableKind::Text, "when it was planned", "2026-11-20 09:00"),
+    optional_variable(ORDER_TEXTS, "delivery_to", VariableKind::Text, "when it is planned now", "2026-11-21 09:00"),
+    optional_variable(ORDER_TEXTS, "cancel_reason", VariableKind::Text, "why it was cancelled", "customer"),
+    optional_variable(ORDER_TEXTS, "refund_amount", VariableKind::Text, "how much was paid back", "59.00"),
+    optional_variable(ORDER_TEXTS, "invoice_id", VariableKind::Text, "the invoice's number", "INV-2026-1188"),
+    optional_variable(
+        ORDER_TEXTS,
         "invoice_url",
-        Kind::Link,
+        VariableKind::Link,
         "the invoice as a document",
         "https://store.example.com/invoices/INV-2026-1188.pdf",
     ),
-    maybe(ORDERS, "order_url", Kind::Link, "the order's page", "https://store.example.com/orders/1042"),
+    optional_variable(
+        ORDER_TEXTS,
+        "order_url",
+        VariableKind::Link,
+        "the order's page",
+        "https://store.example.com/orders/1042",
+    ),
 ];
 
 /// The variable of a name, whatever texts may use it.
-pub fn variable_named(name: &str) -> Option<&'static Variable> {
+pub fn find_variable_by_name(name: &str) -> Option<&'static TemplateVariable> {
     VARIABLES.iter().find(|variable| variable.name == name)
 }
 
@@ -219,9 +250,9 @@ impl WordingError {
 
 /// The values of an event or appointment, cleaned, by variable name.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Values(BTreeMap<&'static str, String>);
+pub struct TemplateValues(BTreeMap<&'static str, String>);
 
-impl Values {
+impl TemplateValues {
     /// None yet.
     pub fn new() -> Self {
         Self::default()
@@ -229,8 +260,8 @@ impl Values {
 
     /// Adds a value, cleaned for its variable; unknown variables and unusable values are left out.
     pub fn set(&mut self, name: &str, value: &str) {
-        if let Some(variable) = variable_named(name)
-            && let Some(value) = clean(variable.kind, value)
+        if let Some(variable) = find_variable_by_name(name)
+            && let Some(value) = clean_value(variable.kind, value)
         {
             self.0.insert(variable.name, value);
         }
@@ -238,7 +269,7 @@ impl Values {
 
     /// Adds the customer's name, and their first name.
     pub fn set_customer(&mut self, name: &str) {
-        if let Some(name) = clean(Kind::Name, name) {
+        if let Some(name) = clean_value(VariableKind::Name, name) {
             let first = name.split(' ').next().unwrap_or_default().to_owned();
             self.0.insert("first_name", first);
             self.0.insert("name", name);
@@ -247,7 +278,8 @@ impl Values {
 
     /// Adds when an appointment begins, as people of the language and country write it, by the clocks of the zone.
     pub fn set_start(&mut self, start: Timestamp, zone: &TimeZone, language: &str, country: &str) {
-        let dates::Written { date, time, weekday, start } = dates::written(start, zone, language, country);
+        let dates::FormattedMoment { date, time, weekday, start } =
+            dates::format_moment(start, zone, language, country);
         for (name, value) in [("start", start), ("weekday", weekday), ("date", date), ("time", time)] {
             self.set(name, &value);
         }
@@ -265,29 +297,31 @@ impl Values {
     }
 
     /// An example for every variable of a topic, or only for those that are always there.
-    pub fn examples(topic: Topic, all: bool) -> Self {
-        let shown = topic.variables().filter(|variable| all || variable.always);
-        Self(shown.map(|variable| (variable.name, variable.example.to_owned())).collect())
+    pub fn from_examples(topic: TemplateTopic, all: bool) -> Self {
+        let variables = topic.variables().filter(|variable| all || variable.always_present);
+        Self(variables.map(|variable| (variable.name, variable.example.to_owned())).collect())
     }
 }
 
 /// A value in the form its variable allows, if it has one.
-fn clean(kind: Kind, value: &str) -> Option<String> {
+fn clean_value(kind: VariableKind, value: &str) -> Option<String> {
     let visible: String =
-        value.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden(*c)).collect();
+        value.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden_char(*c)).collect();
     let value = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     let limit = match kind {
-        Kind::Name => 40,
-        Kind::Text => 120,
-        Kind::Link => 1024,
+        VariableKind::Name => 40,
+        VariableKind::Text => 120,
+        VariableKind::Link => 1024,
     };
     if value.is_empty() {
         return None;
     }
     match kind {
-        Kind::Name if carries_a_message(&value) => None,
-        Kind::Name | Kind::Text => Some(value.chars().take(limit).collect::<String>().trim_end().to_owned()),
-        Kind::Link => {
+        VariableKind::Name if contains_contact_details(&value) => None,
+        VariableKind::Name | VariableKind::Text => {
+            Some(value.chars().take(limit).collect::<String>().trim_end().to_owned())
+        }
+        VariableKind::Link => {
             let url = url::Url::parse(&value).ok().filter(|url| url.scheme() == "https" && url.has_host())?;
             (url.as_str().len() <= limit && url.username().is_empty() && url.password().is_none())
                 .then(|| url.as_str().to_owned())
@@ -296,19 +330,19 @@ fn clean(kind: Kind, value: &str) -> Option<String> {
 }
 
 /// Whether a character is a mark above, below or beside a letter: of scripts that write vowels so, it is part of a word.
-pub fn is_mark(c: char) -> bool {
+pub fn is_combining_mark(c: char) -> bool {
     GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
 }
 
 /// Characters that are not seen: controls, and those that turn the direction of what follows. The two joiners stay:
 /// Persian and emoji need them.
-pub fn is_hidden(c: char) -> bool {
+pub fn is_hidden_char(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Whether a "name" holds a link, an address or a number to call.
-fn carries_a_message(name: &str) -> bool {
+fn contains_contact_details(name: &str) -> bool {
     let digits = name.chars().filter(|c| c.is_numeric()).count();
     let domain = |word: &str| {
         word.split('.').skip(1).any(|label| label.chars().take_while(|c| c.is_alphanumeric()).count() >= 2)
@@ -321,7 +355,7 @@ fn carries_a_message(name: &str) -> bool {
         || name.split(' ').any(domain)
 }
 
-fn environment() -> &'static Environment<'static> {
+fn template_environment() -> &'static Environment<'static> {
     static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
         let mut environment = Environment::new();
@@ -333,8 +367,8 @@ fn environment() -> &'static Environment<'static> {
 }
 
 /// Fills a template.
-pub fn fill(template: &str, values: &Values) -> Result<String, WordingError> {
-    let told = |error: &minijinja::Error| {
+pub fn render_template(template: &str, values: &TemplateValues) -> Result<String, WordingError> {
+    let to_wording_error = |error: &minijinja::Error| {
         let line = error.line().unwrap_or(1);
         match error.kind() {
             ErrorKind::UndefinedError => WordingError::ValueMissing(line),
@@ -342,13 +376,13 @@ pub fn fill(template: &str, values: &Values) -> Result<String, WordingError> {
             kind => WordingError::Template { line, kind: kind.to_string() },
         }
     };
-    let template = environment().template_from_str(template).map_err(|error| told(&error))?;
-    template.render(&values.0).map(|text| text.trim().to_owned()).map_err(|error| told(&error))
+    let template = template_environment().template_from_str(template).map_err(|error| to_wording_error(&error))?;
+    template.render(&values.0).map(|text| text.trim().to_owned()).map_err(|error| to_wording_error(&error))
 }
 
 /// The names that a template uses, for [`crate::check`].
-pub fn names_used(template: &str) -> Result<Vec<String>, WordingError> {
-    let template = environment().template_from_str(template).map_err(|error| WordingError::Template {
+pub fn used_variable_names(template: &str) -> Result<Vec<String>, WordingError> {
+    let template = template_environment().template_from_str(template).map_err(|error| WordingError::Template {
         line: error.line().unwrap_or(1),
         kind: error.detail().unwrap_or("it does not parse").to_owned(),
     })?;
@@ -361,14 +395,19 @@ pub fn names_used(template: &str) -> Result<Vec<String>, WordingError> {
 ///
 /// A button whose link has no value is left out; a document's link goes into the text and onto the button unless the
 /// line sends documents as such.
-pub fn message(texts: Texts<'_>, language: &str, values: &Values, media: MediaMode) -> Result<Message, WordingError> {
+pub fn build_message(
+    texts: MessageTemplates<'_>,
+    language: &str,
+    values: &TemplateValues,
+    media: MediaMode,
+) -> Result<EzwMessage, WordingError> {
     let template = texts.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
-    let mut text = fill(template, values)?;
+    let mut text = render_template(template, values)?;
     let button = match texts.button {
         Some(button) => match values.get(&button.url) {
             Some(url) => {
                 let label = button.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
-                Some((fill(label, values)?, url.to_owned()))
+                Some((render_template(label, values)?, url.to_owned()))
             }
             None => None,
         },
@@ -384,27 +423,27 @@ pub fn message(texts: Texts<'_>, language: &str, values: &Values, media: MediaMo
             if !text.contains(url) {
                 text = format!("{text}\n{url}");
             }
-            Ok(Message { text, button, document: None })
+            Ok(EzwMessage { text, button, document: None })
         }
-        (document, _) => Ok(Message { text, button, document: document.map(str::to_owned) }),
+        (document, _) => Ok(EzwMessage { text, button, document: document.map(str::to_owned) }),
     }
 }
 
 /// What somebody who wrote on the line is answered at once, in a language. `business` is the client's name; `name` is the
 /// customer's, if it is known.
-pub fn acknowledgement(
-    rule: &Acknowledgement,
+pub fn build_acknowledgement(
+    rule: &AcknowledgementRule,
     language: &str,
     business: &str,
     name: Option<&str>,
-) -> Result<Message, WordingError> {
-    let mut values = Values::new();
+) -> Result<EzwMessage, WordingError> {
+    let mut values = TemplateValues::new();
     values.set("business_name", business);
     if let Some(name) = name {
         values.set_customer(name);
     }
     // It has no document, so how the line sends one doesn't matter.
-    message(rule.texts(), language, &values, MediaMode::Link)
+    build_message(rule.templates(), language, &values, MediaMode::Link)
 }
 
 #[cfg(test)]
@@ -413,8 +452,8 @@ mod tests {
 
     use super::*;
 
-    fn values(pairs: &[(&str, &str)]) -> Values {
-        let mut values = Values::new();
+    fn values_from(pairs: &[(&str, &str)]) -> TemplateValues {
+        let mut values = TemplateValues::new();
         for (name, value) in pairs {
             if *name == "name" { values.set_customer(value) } else { values.set(name, value) }
         }
@@ -422,22 +461,28 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_value_means_no_text_unless_it_is_asked_for() {
-        let none = values(&[("order_number", "#1")]);
-        assert_eq!(fill("Hi {{ name }}, {{ order_number }}", &none), Err(WordingError::ValueMissing(1)));
+    fn a_missing_value_is_an_error_unless_the_template_tests_for_it() {
+        let none = values_from(&[("order_number", "#1")]);
+        assert_eq!(render_template("Hi {{ name }}, {{ order_number }}", &none), Err(WordingError::ValueMissing(1)));
         let asked = "{% if name %}Hi {{ name }}, {% endif %}order {{ order_number }}";
-        assert_eq!(fill(asked, &none).unwrap(), "order #1");
-        assert_eq!(fill(asked, &values(&[("order_number", "#1"), ("name", "Noa")])).unwrap(), "Hi Noa, order #1");
+        assert_eq!(render_template(asked, &none).unwrap(), "order #1");
+        assert_eq!(
+            render_template(asked, &values_from(&[("order_number", "#1"), ("name", "Noa")])).unwrap(),
+            "Hi Noa, order #1"
+        );
     }
 
     #[test]
     fn values_are_data_and_never_markup() {
-        let odd = values(&[("name", "{{ order_number }}"), ("order_number", "<b>&\"{% raw %}")]);
-        assert_eq!(fill("{{ name }}|{{ order_number }}", &odd).unwrap(), "{{ order_number }}|<b>&\"{% raw %}");
+        let odd = values_from(&[("name", "{{ order_number }}"), ("order_number", "<b>&\"{% raw %}")]);
+        assert_eq!(
+            render_template("{{ name }}|{{ order_number }}", &odd).unwrap(),
+            "{{ order_number }}|<b>&\"{% raw %}"
+        );
     }
 
     #[test]
-    fn a_name_that_carries_a_message_is_dropped() {
+    fn a_name_that_contains_contact_details_is_dropped() {
         for name in [
             "Win at evil.com",
             "x.y.evil.com",
@@ -450,7 +495,7 @@ mod tests {
             "www.a.b",
             "\u{202e}\u{200b}",
         ] {
-            assert_eq!(values(&[("name", name)]).get("name"), None, "{name}");
+            assert_eq!(values_from(&[("name", name)]).get("name"), None, "{name}");
         }
         for (name, kept) in [
             ("Noa Levi", "Noa Levi"),
@@ -459,7 +504,7 @@ mod tests {
             ("O'Brien-Smith Jr.", "O'Brien-Smith Jr."),
             ("Renée\u{7}", "Renée"),
         ] {
-            assert_eq!(values(&[("name", name)]).get("name"), Some(kept));
+            assert_eq!(values_from(&[("name", name)]).get("name"), Some(kept));
         }
     }
 
@@ -472,25 +517,34 @@ mod tests {
             ("https://user:pw@track.example.com/", false),
             ("//track.example.com", false),
         ] {
-            assert_eq!(values(&[("tracking_url", link)]).get("tracking_url").is_some(), usable, "{link}");
+            assert_eq!(values_from(&[("tracking_url", link)]).get("tracking_url").is_some(), usable, "{link}");
         }
     }
 
     #[test]
-    fn the_examples_are_clean_themselves() {
+    fn every_example_passes_its_own_cleaning() {
         for variable in VARIABLES {
-            assert_eq!(clean(variable.kind, variable.example).as_deref(), Some(variable.example), "{}", variable.name);
+            assert_eq!(
+                clean_value(variable.kind, variable.example).as_deref(),
+                Some(variable.example),
+                "{}",
+                variable.name
+            );
         }
     }
 
     #[test]
     fn each_topic_has_its_own_variables_and_shares_the_customer() {
         assert!(
-            Topic::Order.variable("order_number").is_some() && Topic::Appointment.variable("order_number").is_none()
+            TemplateTopic::Order.find_variable("order_number").is_some()
+                && TemplateTopic::Appointment.find_variable("order_number").is_none()
         );
-        assert!(Topic::Appointment.variable("start").is_some() && Topic::Order.variable("start").is_none());
-        assert!(Topic::ALL.iter().all(|topic| topic.variable("first_name").is_some()));
-        let examples = Values::examples(Topic::Appointment, false);
+        assert!(
+            TemplateTopic::Appointment.find_variable("start").is_some()
+                && TemplateTopic::Order.find_variable("start").is_none()
+        );
+        assert!(TemplateTopic::ALL.iter().all(|topic| topic.find_variable("first_name").is_some()));
+        let examples = TemplateValues::from_examples(TemplateTopic::Appointment, false);
         assert_eq!(
             (examples.get("time"), examples.get("place"), examples.get("store_name")),
             (Some("10:30"), None, None)
@@ -498,67 +552,69 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_lead_typed_only_their_name_is_told() {
-        let names: Vec<_> = Topic::Lead.variables().map(|variable| variable.name).collect();
+    fn of_what_a_lead_typed_only_the_name_is_used() {
+        let names: Vec<_> = TemplateTopic::Lead.variables().map(|variable| variable.name).collect();
         assert_eq!(names, ["business_name", "name", "first_name", "choice"]);
-        assert!(Topic::Lead.variables().all(|variable| variable.kind != Kind::Link));
+        assert!(TemplateTopic::Lead.variables().all(|variable| variable.kind != VariableKind::Link));
     }
 
     #[test]
-    fn an_acknowledgement_knows_the_business_and_the_customers_name_and_nothing_they_wrote() {
-        let names: Vec<_> = Topic::Conversation.variables().map(|variable| variable.name).collect();
+    fn an_acknowledgement_uses_the_business_and_customer_names_and_nothing_the_customer_wrote() {
+        let names: Vec<_> = TemplateTopic::Conversation.variables().map(|variable| variable.name).collect();
         assert_eq!(names, ["business_name", "name", "first_name"]);
-        let rule = |text: &str| -> Acknowledgement { toml::from_str(&format!("text.en = '{text}'")).unwrap() };
+        let rule = |text: &str| -> AcknowledgementRule { toml::from_str(&format!("text.en = '{text}'")).unwrap() };
         let asks = rule("{% if first_name %}{{ first_name }}, t{% else %}T{% endif %}hanks! {{ business_name }}");
-        let said = |name| acknowledgement(&asks, "en", "Demo Ceramics", name).unwrap().text;
-        assert_eq!(said(Some("Noa Levi")), "Noa, thanks! Demo Ceramics");
-        assert_eq!(said(Some("win at evil.com")), "Thanks! Demo Ceramics");
-        assert_eq!(said(None), "Thanks! Demo Ceramics");
-        let bare = acknowledgement(&rule("{{ name }}"), "en", "Demo Ceramics", None);
+        let text_for = |name| build_acknowledgement(&asks, "en", "Demo Ceramics", name).unwrap().text;
+        assert_eq!(text_for(Some("Noa Levi")), "Noa, thanks! Demo Ceramics");
+        assert_eq!(text_for(Some("win at evil.com")), "Thanks! Demo Ceramics");
+        assert_eq!(text_for(None), "Thanks! Demo Ceramics");
+        let bare = build_acknowledgement(&rule("{{ name }}"), "en", "Demo Ceramics", None);
         assert_eq!(bare, Err(WordingError::ValueMissing(1)));
-        assert_eq!(acknowledgement(&asks, "he", "Demo", None), Err(WordingError::NoText("he".to_owned())));
+        assert_eq!(build_acknowledgement(&asks, "he", "Demo", None), Err(WordingError::NoText("he".to_owned())));
     }
 
     #[test]
     fn a_start_is_four_values_without_odd_spaces_or_marks() {
-        let mut values = Values::new();
+        let mut values = TemplateValues::new();
         values.set_start("2026-11-24T08:30:00Z".parse().unwrap(), &TimeZone::UTC, "en", "US");
-        let text = fill("{{ weekday }}, {{ date }}, {{ time }} ({{ start }})", &values).unwrap();
+        let text = render_template("{{ weekday }}, {{ date }}, {{ time }} ({{ start }})", &values).unwrap();
         assert_eq!(text, "Tuesday, November 24, 8:30 AM (Tuesday, November 24 at 8:30 AM)");
         values.set_start("2026-11-24T08:30:00Z".parse().unwrap(), &TimeZone::UTC, "ar", "EG");
-        assert!(values.0.values().all(|value| !value.chars().any(|c| is_hidden(c) || c.is_whitespace() && c != ' ')));
+        assert!(
+            values.0.values().all(|value| !value.chars().any(|c| is_hidden_char(c) || c.is_whitespace() && c != ' '))
+        );
     }
 
     #[test]
-    fn a_place_that_is_a_link_is_both() {
-        let mut meeting = Values::new();
-        meeting.set_place("https://meet.example.com/abc");
-        assert_eq!(meeting.get("place_url"), Some("https://meet.example.com/abc"));
-        let mut street = Values::new();
-        street.set_place("99 Dizengoff St");
-        assert_eq!((street.get("place"), street.get("place_url")), (Some("99 Dizengoff St"), None));
+    fn a_place_that_is_a_link_sets_both_variables() {
+        let mut link_place = TemplateValues::new();
+        link_place.set_place("https://meet.example.com/abc");
+        assert_eq!(link_place.get("place_url"), Some("https://meet.example.com/abc"));
+        let mut street_place = TemplateValues::new();
+        street_place.set_place("99 Dizengoff St");
+        assert_eq!((street_place.get("place"), street_place.get("place_url")), (Some("99 Dizengoff St"), None));
     }
 
     proptest! {
         #[test]
-        fn no_value_breaks_out_of_its_place(value in ".{0,200}") {
-            let mut values = Values::new();
+        fn no_value_breaks_out_of_its_variable(value in ".{0,200}") {
+            let mut values = TemplateValues::new();
             values.set("order_number", &value);
             values.set_customer(&value);
-            for kept in values.0.values() {
-                prop_assert!(!kept.chars().any(is_hidden));
-                prop_assert!(!kept.contains('\n'));
-                prop_assert!(kept.chars().count() <= 120);
+            for stored in values.0.values() {
+                prop_assert!(!stored.chars().any(is_hidden_char));
+                prop_assert!(!stored.contains('\n'));
+                prop_assert!(stored.chars().count() <= 120);
             }
             if values.get("order_number").is_some() {
-                let text = fill("<{{ order_number }}>", &values).unwrap();
+                let text = render_template("<{{ order_number }}>", &values).unwrap();
                 prop_assert_eq!(text, format!("<{}>", values.get("order_number").unwrap()));
             }
         }
 
         #[test]
         fn no_template_panics(template in ".{0,80}|(\\{\\{|\\}\\}|\\{%|%\\}|name|if|endif| |\\|){0,12}") {
-            let _told = fill(&template, &Values::examples(Topic::Order, true));
+            let _rendered = render_template(&template, &TemplateValues::from_examples(TemplateTopic::Order, true));
         }
     }
 }

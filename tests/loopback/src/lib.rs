@@ -9,30 +9,30 @@ use tokio::{
 
 /// Somebody who answers one request at a time. Once dropped, nobody is there.
 #[derive(Debug)]
-pub struct Peer(TcpListener);
+pub struct FakeApi(TcpListener);
 
-impl Peer {
+impl FakeApi {
     /// On a free port.
     pub async fn start() -> Result<Self> {
         TcpListener::bind("127.0.0.1:0").await.map(Self)
     }
 
     /// Scheme, host and port.
-    pub fn url(&self) -> Result<String> {
+    pub fn base_url(&self) -> Result<String> {
         Ok(format!("http://{}", self.0.local_addr()?))
     }
 
     /// Answers one request with these bytes, and returns it, body and all.
-    pub async fn answer(&self, response: &str) -> Result<String> {
+    pub async fn reply_once(&self, response: &str) -> Result<String> {
         let (mut stream, _) = self.0.accept().await?;
         let mut request = Vec::new();
-        while !is_whole(&request) {
-            let mut some = [0; 4096];
-            let read = stream.read(&mut some).await?;
+        while !is_complete_request(&request) {
+            let mut chunk = [0; 4096];
+            let read = stream.read(&mut chunk).await?;
             if read == 0 {
                 return Err(Error::new(ErrorKind::UnexpectedEof, "the request ended early"));
             }
-            request.extend_from_slice(&some[..read]);
+            request.extend_from_slice(&chunk[..read]);
         }
         // Whoever has heard enough hangs up.
         if stream.write_all(response.as_bytes()).await.is_ok() {
@@ -43,12 +43,12 @@ impl Peer {
 }
 
 /// A response with its length. `head` is the status, and behind a line break each what headers there are.
-pub fn response(head: &str, body: &str) -> String {
-    format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+pub fn http_response(status_and_headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status_and_headers}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
 /// Whether a request has ended: with its head, or as far behind it as that says.
-fn is_whole(request: &[u8]) -> bool {
+fn is_complete_request(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_ascii_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());

@@ -1,7 +1,7 @@
 //! CRMs: each is told of every message once.
 //!
-//! The cast: an [`Item`] is one message; a [`CrmClient`] finds or makes the person it belongs to, and writes it; `entry` says in
-//! what words. [`Tokens`] keeps the access tokens that Zoho and Google give out for an hour.
+//! The cast: an [`CrmEntry`] is one message; a [`CrmClient`] finds or makes the person it belongs to, and writes it; `entry` says in
+//! what words. [`AccessTokenStore`] keeps the access tokens that Zoho and Google give out for an hour.
 //!
 //! None of them has an idempotency key. So each can be asked whether it has an entry already (`find_entry`), by
 //! the [reference](Item::reference) that stands in it, and is asked whenever an earlier try may have arrived. Owners and
@@ -11,13 +11,13 @@
 //! Not promised: that two people are never made for one number. Some of these systems find a new person only moments after
 //! they made it; whoever writes keeps one writer per CRM, and remembers the person's id.
 
+mod access_tokens;
 mod entry;
 mod hubspot;
 mod pipedrive;
 mod sheets;
 #[cfg(test)]
 mod testing;
-mod tokens;
 mod webhook;
 mod zoho;
 
@@ -25,21 +25,21 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::{
-    client_config::{CrmKind, DataCentre, Unknown, ZohoModule},
+use tellonce_core::{
+    client_config::{CrmKind, DataCentre, UnknownContactRule, ZohoModule},
     contact::Phone,
     secret::Secret,
 };
 
-use self::{hubspot::HubSpot, pipedrive::Pipedrive, sheets::Sheet, zoho::Zoho};
-pub use self::{tokens::Tokens, webhook::post_signed};
+pub use self::{access_tokens::AccessTokenStore, webhook::post_signed};
+use self::{hubspot::HubSpotClient, pipedrive::PipedriveClient, sheets::SheetsClient, zoho::ZohoClient};
 use crate::{
-    call::{CallError, Caller},
+    api_client::{ApiClient, ApiError},
     e164,
 };
 
 /// How many pages of anything are asked for. Whoever has more gives us the same page again and again.
-const MOST_PAGES: usize = 1000;
+const MAX_PAGES: usize = 1000;
 
 /// How often a CRM of this kind is asked in a minute, at most, unless `client.toml` says otherwise. Below what the vendors
 /// allow, since the client's other integrations use the same allowance.
@@ -67,11 +67,11 @@ pub struct CrmClient<'a> {
     /// Which system it is.
     pub kind: &'a CrmKind,
     /// Makes the calls.
-    pub caller: Caller<'a>,
+    pub api_client: ApiClient<'a>,
     /// The value of its secret.
     pub credential: Secret,
     /// The access tokens of all CRMs.
-    pub tokens: &'a Tokens,
+    pub access_tokens: &'a AccessTokenStore,
 }
 
 impl CrmClient<'_> {
@@ -85,20 +85,25 @@ impl CrmClient<'_> {
 
     /// The id of the person with this number: found, or made if need be. None if the CRM doesn't know the number and
     /// `client.toml` says to leave such out, and always where there are no people.
-    pub async fn person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<Option<String>, CallError> {
+    pub async fn find_or_create_person(
+        &self,
+        phone: &Phone,
+        name: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<String>, ApiError> {
         match self.kind {
             CrmKind::HubSpot { unknown } => {
-                let hubspot = self.hubspot();
+                let hubspot = self.build_hubspot();
                 let found = hubspot.find_person(phone).await?;
-                or_made(found, *unknown, async || hubspot.make_person(phone, name).await).await
+                or_create(found, *unknown, async || hubspot.create_person(phone, name).await).await
             }
             CrmKind::Pipedrive { company, unknown } => {
-                let pipedrive = self.pipedrive(company);
+                let pipedrive = self.build_pipedrive(company);
                 let found = pipedrive.find_person(phone).await?;
-                or_made(found, *unknown, async || pipedrive.make_person(phone, name).await).await
+                or_create(found, *unknown, async || pipedrive.create_person(phone, name).await).await
             }
             CrmKind::Zoho { data_centre, module } => {
-                self.zoho(*data_centre, *module).person(phone, name, now).await.map(Some)
+                self.build_zoho(*data_centre, *module).find_or_create_person(phone, name, now).await.map(Some)
             }
             CrmKind::GoogleSheets { .. } | CrmKind::Webhook { .. } => Ok(None),
         }
@@ -108,16 +113,20 @@ impl CrmClient<'_> {
     pub async fn find_entry(
         &self,
         person: Option<&str>,
-        item: &Item,
+        item: &CrmEntry,
         now: Timestamp,
-    ) -> Result<Option<String>, CallError> {
+    ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot { .. } => self.hubspot().find_entry(whose(person)?, item).await,
-            CrmKind::Pipedrive { company, .. } => self.pipedrive(company).find_entry(whose(person)?, item).await,
-            CrmKind::Zoho { data_centre, module } => {
-                self.zoho(*data_centre, *module).find_entry(whose(person)?, item, now).await
+            CrmKind::HubSpot { .. } => self.build_hubspot().find_entry(require_person(person)?, item).await,
+            CrmKind::Pipedrive { company, .. } => {
+                self.build_pipedrive(company).find_entry(require_person(person)?, item).await
             }
-            CrmKind::GoogleSheets { spreadsheet, sheet } => self.sheet(spreadsheet, sheet).find_entry(item, now).await,
+            CrmKind::Zoho { data_centre, module } => {
+                self.build_zoho(*data_centre, *module).find_entry(require_person(person)?, item, now).await
+            }
+            CrmKind::GoogleSheets { spreadsheet, sheet } => {
+                self.build_sheets(spreadsheet, sheet).find_entry(item, now).await
+            }
             CrmKind::Webhook { .. } => Ok(None),
         }
     }
@@ -126,87 +135,87 @@ impl CrmClient<'_> {
     pub async fn create_entry(
         &self,
         person: Option<&str>,
-        item: &Item,
+        item: &CrmEntry,
         now: Timestamp,
-    ) -> Result<Option<String>, CallError> {
+    ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot { .. } => self.hubspot().create_entry(whose(person)?, item).await.map(Some),
+            CrmKind::HubSpot { .. } => self.build_hubspot().create_entry(require_person(person)?, item).await.map(Some),
             CrmKind::Pipedrive { company, .. } => {
-                self.pipedrive(company).create_entry(whose(person)?, item).await.map(Some)
+                self.build_pipedrive(company).create_entry(require_person(person)?, item).await.map(Some)
             }
             CrmKind::Zoho { data_centre, module } => {
-                self.zoho(*data_centre, *module).create_entry(whose(person)?, item, now).await.map(Some)
+                self.build_zoho(*data_centre, *module).create_entry(require_person(person)?, item, now).await.map(Some)
             }
             CrmKind::GoogleSheets { spreadsheet, sheet } => {
-                self.sheet(spreadsheet, sheet).create_entry(item, now).await.map(Some)
+                self.build_sheets(spreadsheet, sheet).create_entry(item, now).await.map(Some)
             }
             CrmKind::Webhook { url } => {
-                webhook::create_entry(&self.caller, url, &self.credential, item, now).await.map(|()| None)
+                webhook::create_entry(&self.api_client, url, &self.credential, item, now).await.map(|()| None)
             }
         }
     }
 
-    fn hubspot(&self) -> HubSpot<'_> {
-        HubSpot { caller: &self.caller, token: &self.credential }
+    fn build_hubspot(&self) -> HubSpotClient<'_> {
+        HubSpotClient { api_client: &self.api_client, token: &self.credential }
     }
 
-    fn pipedrive<'s>(&'s self, company: &'s str) -> Pipedrive<'s> {
-        Pipedrive { caller: &self.caller, token: &self.credential, company }
+    fn build_pipedrive<'s>(&'s self, company: &'s str) -> PipedriveClient<'s> {
+        PipedriveClient { api_client: &self.api_client, token: &self.credential, company }
     }
 
-    fn zoho(&self, data_centre: DataCentre, module: ZohoModule) -> Zoho<'_> {
-        let Self { name, caller, credential, tokens, .. } = self;
-        Zoho { caller, credential, tokens, crm: name, data_centre, module }
+    fn build_zoho(&self, data_centre: DataCentre, module: ZohoModule) -> ZohoClient<'_> {
+        let Self { name, api_client, credential, access_tokens, .. } = self;
+        ZohoClient { api_client, credential, access_tokens, crm_name: name, data_centre, module }
     }
 
-    fn sheet<'s>(&'s self, spreadsheet: &'s str, tab: &'s str) -> Sheet<'s> {
-        let Self { name, caller, credential, tokens, .. } = self;
-        Sheet { caller, credential, tokens, crm: name, spreadsheet, tab }
+    fn build_sheets<'s>(&'s self, spreadsheet: &'s str, sheet_name: &'s str) -> SheetsClient<'s> {
+        let Self { name, api_client, credential, access_tokens, .. } = self;
+        SheetsClient { api_client, credential, access_tokens, crm_name: name, spreadsheet, sheet_name }
     }
 }
 
 /// The person who was found, or is made if that is wanted.
-async fn or_made(
+async fn or_create(
     found: Option<String>,
-    unknown: Unknown,
-    make: impl AsyncFnOnce() -> Result<String, CallError>,
-) -> Result<Option<String>, CallError> {
+    unknown: UnknownContactRule,
+    create_person: impl AsyncFnOnce() -> Result<String, ApiError>,
+) -> Result<Option<String>, ApiError> {
     match (found, unknown) {
-        (None, Unknown::Create) => make().await.map(Some),
+        (None, UnknownContactRule::Create) => create_person().await.map(Some),
         (found, _) => Ok(found),
     }
 }
 
 /// The person that an entry hangs on. Without one it is looked up first, as if this one were gone.
-fn whose(person: Option<&str>) -> Result<&str, CallError> {
-    person.ok_or(CallError::Gone)
+fn require_person(person: Option<&str>) -> Result<&str, ApiError> {
+    person.ok_or(ApiError::Gone)
 }
 
 /// One message, as a CRM is to have it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    /// What it is found by again, unique in all of the client's lines: `{line}:{message id}`.
+pub struct CrmEntry {
+    /// What it is found by again, unique in all of the client's lines: `{request_line}:{message id}`.
     pub reference: String,
     /// The line, by our name.
     pub line: String,
     /// `EZWhatsApp`'s id of the conversation.
-    pub conversation: Option<String>,
+    pub conversation_id: Option<String>,
     /// The customer.
     #[serde(with = "e164")]
     pub phone: Phone,
     /// Their name, if we know it.
     pub name: Option<String>,
     /// Who wrote.
-    pub direction: Direction,
-    /// What it is: `text`, `image`, …
+    pub direction: MessageDirection,
+    /// What it is: `printable_text`, `image`, …
     pub kind: String,
     /// When it was written.
-    pub at: Timestamp,
+    pub sent_at: Timestamp,
     /// As much of its text as this CRM is told.
     pub text: Option<String>,
 }
 
-impl fmt::Debug for Item {
+impl fmt::Debug for CrmEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Item").field("reference", &self.reference).field("kind", &self.kind).finish_non_exhaustive()
     }
@@ -215,14 +224,14 @@ impl fmt::Debug for Item {
 /// Who wrote a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Direction {
+pub enum MessageDirection {
     /// The customer.
     In,
     /// The line: the team, or we.
     Out,
 }
 
-impl Direction {
+impl MessageDirection {
     /// Its name in the table and for customers' systems.
     pub const fn name(self) -> &'static str {
         match self {

@@ -4,30 +4,30 @@
 //! are two mails. While an account is in the sandbox, it mails to verified addresses only, and refuses the rest.
 
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
-use shared::digest::sha256_hex;
+use tellonce_core::hash::sha256_hex;
 
-use super::{TargetClient, aws};
+use super::{TargetClient, aws_errors};
 use crate::{
-    call::CallError,
-    notice::{Notice, clean},
+    api_client::ApiError,
+    notification::{Notification, clean_line},
 };
 
 /// The longest subject, in characters: a mail program's list shows fewer.
-const LONGEST_SUBJECT: usize = 120;
+const MAX_SUBJECT_CHARS: usize = 120;
 /// The longest body, in bytes. SES takes megabytes; nobody reads this many.
-const LONGEST_BODY: usize = 100_000;
+const MAX_BODY_BYTES: usize = 100_000;
 /// By this header a mailbox can recognise a notice that was sent again. Its value is a hash of the notice's id.
-const ID_HEADER: &str = "X-Tellonce-Notice";
+const NOTIFICATION_ID_HEADER: &str = "X-Tellonce-Notice";
 
 /// Sends one mail to all of the target's addresses.
-pub(super) async fn call(
+pub(super) async fn send_mail(
     target: &TargetClient<'_>,
     from: &str,
     to: &[String],
-    notice: &Notice,
-) -> Result<(), CallError> {
-    let mail = mail(notice).map_err(|error| CallError::AwsUnreachable(Box::new(error)))?;
-    target.caller.pace.turn().await;
+    notification: &Notification,
+) -> Result<(), ApiError> {
+    let mail = build_mail(notification).map_err(|error| ApiError::AwsUnreachable(Box::new(error)))?;
+    target.api_client.rate_limiter.wait_for_turn().await;
     let sent = target
         .aws
         .ses()
@@ -37,83 +37,85 @@ pub(super) async fn call(
         .content(EmailContent::builder().simple(mail).build())
         .send()
         .await;
-    sent.map(drop).map_err(aws::meaning)
+    sent.map(drop).map_err(aws_errors::map_aws_error)
 }
 
 /// A mail in plain text. Fails only if a part is left out, which none is.
-fn mail(notice: &Notice) -> Result<Message, aws_sdk_sesv2::error::BuildError> {
+fn build_mail(notification: &Notification) -> Result<Message, aws_sdk_sesv2::error::BuildError> {
     let utf8 = |text: String| Content::builder().data(text).charset("UTF-8").build();
-    let body = notice.within(LONGEST_BODY, |notice| notice.words().to_string());
-    let id = sha256_hex(notice.id.as_bytes(), 16);
+    let body = notification.render_within(MAX_BODY_BYTES, |notice| notice.render_text().to_string());
+    let id = sha256_hex(notification.id.as_bytes(), 16);
     Ok(Message::builder()
-        .subject(utf8(clean(&notice.words().headline, LONGEST_SUBJECT))?)
+        .subject(utf8(clean_line(&notification.render_text().headline, MAX_SUBJECT_CHARS))?)
         .body(Body::builder().text(utf8(body)?).build())
-        .headers(MessageHeader::builder().name(ID_HEADER).value(id).build()?)
+        .headers(MessageHeader::builder().name(NOTIFICATION_ID_HEADER).value(id).build()?)
         .build())
 }
 
 #[cfg(test)]
 mod tests {
-    use loopback::response;
+    use loopback::http_response;
     use serde_json::{Value, json};
-    use shared::{client_config::TargetKind, fault::Fault};
+    use tellonce_core::{client_config::TargetKind, fault::Fault};
 
     use super::{
-        super::tests::{called, judged},
+        super::tests::{assert_error, send_with_reply},
         *,
     };
-    use crate::notice::tests::{HOSTILE, hebrew, hostile, notice};
+    use crate::notification::tests::{HOSTILE_TEXT, hebrew_notification, hostile_notification, sample_notification};
 
-    fn team() -> TargetKind {
+    fn email_target() -> TargetKind {
         let to = ["a@team.example", "b@team.example"].map(str::to_owned).to_vec();
         TargetKind::Email { from: "desk@agency.example".to_owned(), to }
     }
 
-    async fn asked(notice: &Notice) -> Value {
-        let (asked, result) = called(&team(), None, notice, &response("200 OK", r#"{"MessageId":"1"}"#)).await;
+    async fn send_and_read_mail(notice: &Notification) -> Value {
+        let (request, result) =
+            send_with_reply(&email_target(), None, notice, &http_response("200 OK", r#"{"MessageId":"1"}"#)).await;
         result.unwrap();
-        assert!(asked.starts_with("POST /v2/email/outbound-emails HTTP/1.1\r\n"), "{asked}");
-        let (_, body) = asked.split_once("\r\n\r\n").unwrap();
+        assert!(request.starts_with("POST /v2/email/outbound-emails HTTP/1.1\r\n"), "{request}");
+        let (_, body) = request.split_once("\r\n\r\n").unwrap();
         serde_json::from_str(body).unwrap()
     }
 
     #[tokio::test]
     async fn a_mail_is_plain_text_to_all_addresses() {
-        let sent = asked(&hebrew()).await;
+        let sent = send_and_read_mail(&hebrew_notification()).await;
         assert_eq!(sent["FromEmailAddress"], "desk@agency.example");
         assert_eq!(sent["Destination"]["ToAddresses"], json!(["a@team.example", "b@team.example"]));
         let simple = &sent["Content"]["Simple"];
-        let text = json!({ "Charset": "UTF-8", "Data": hebrew().words().to_string() });
+        let text = json!({ "Charset": "UTF-8", "Data": hebrew_notification().render_text().to_string() });
         assert_eq!(simple["Body"], json!({ "Text": text }));
         let subject = json!({ "Charset": "UTF-8", "Data": "urgent: a customer wrote one of the words" });
         assert_eq!(simple["Subject"], subject);
         assert_eq!(simple["Headers"][0]["Name"], "X-Tellonce-Notice");
         assert_eq!(
             simple["Headers"],
-            asked(&Notice { repeated: false, ..hebrew() }).await["Content"]["Simple"]["Headers"]
+            send_and_read_mail(&Notification { may_be_repeat: false, ..hebrew_notification() }).await["Content"]["Simple"]
+                ["Headers"]
         );
     }
 
     #[tokio::test]
-    async fn a_subject_is_one_short_line_and_nobody_writes_a_header_into_it() {
-        let why = format!("wrote\r\nBcc: all@evil.example\r\n\r\n{HOSTILE}{}", "x".repeat(300));
-        let sent = asked(&Notice { why, ..hostile() }).await;
+    async fn a_subject_is_one_short_line_and_cannot_inject_a_header() {
+        let reason = format!("wrote\r\nBcc: all@evil.example\r\n\r\n{HOSTILE_TEXT}{}", "x".repeat(300));
+        let sent = send_and_read_mail(&Notification { reason, ..hostile_notification() }).await;
         let subject = sent["Content"]["Simple"]["Subject"]["Data"].as_str().unwrap();
         assert!(subject.starts_with("urgent: a customer wrote Bcc: all@evil.example <!channel>"), "{subject}");
-        assert!(subject.chars().count() <= LONGEST_SUBJECT && !subject.chars().any(char::is_control));
+        assert!(subject.chars().count() <= MAX_SUBJECT_CHARS && !subject.chars().any(char::is_control));
     }
 
     #[tokio::test]
-    async fn a_mail_has_an_end() {
-        let mut long = notice();
+    async fn a_mail_has_a_maximum_length() {
+        let mut long = sample_notification();
         long.messages[0].text = Some("x".repeat(200_000));
-        let sent = asked(&long).await;
+        let sent = send_and_read_mail(&long).await;
         let text = sent["Content"]["Simple"]["Body"]["Text"]["Data"].as_str().unwrap();
-        assert!(text.len() <= LONGEST_BODY && text.contains("Urgent: it isn't there"));
+        assert!(text.len() <= MAX_BODY_BYTES && text.contains("Urgent: it isn't there"));
     }
 
     #[tokio::test]
-    async fn every_error_of_ses_knows_whether_to_mail_again() {
+    async fn every_ses_error_states_whether_to_retry() {
         for (head, code, fault, says) in [
             ("400 Bad Request", "MessageRejected", Fault::Permanent, "MessageRejected"),
             ("400 Bad Request", "MailFromDomainNotVerifiedException", Fault::Transient, "MailFromDomainNotVerified"),
@@ -129,11 +131,19 @@ mod tests {
             ("503 Service Unavailable", "ServiceUnavailable", Fault::Ambiguous, "503"),
         ] {
             let head = format!("{head}\r\nx-amzn-errortype: {code}");
-            let given = response(&head, r#"{"message":"Email address is not verified: hunter2@team.example"}"#);
-            judged(&team(), None, &given, fault, says).await;
+            let given = http_response(&head, r#"{"message":"Email address is not verified: hunter2@team.example"}"#);
+            assert_error(&email_target(), None, &given, fault, says).await;
         }
-        judged(&team(), None, &response("400 Bad Request", "hunter2"), Fault::Permanent, "400").await;
-        judged(&team(), None, &response("200 OK", "hunter2"), Fault::Ambiguous, "200").await;
-        judged(&team(), None, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", Fault::Ambiguous, "answer").await;
+        assert_error(&email_target(), None, &http_response("400 Bad Request", "hunter2"), Fault::Permanent, "400")
+            .await;
+        assert_error(&email_target(), None, &http_response("200 OK", "hunter2"), Fault::Ambiguous, "200").await;
+        assert_error(
+            &email_target(),
+            None,
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
+            Fault::Ambiguous,
+            "answer",
+        )
+        .await;
     }
 }

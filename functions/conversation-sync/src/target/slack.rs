@@ -8,30 +8,30 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{TargetClient, word};
-use crate::{call::CallError, notice::Notice};
+use super::{TargetClient, parse_reason_code};
+use crate::{api_client::ApiError, notification::Notification};
 
 /// Where webhooks are; the second is `GovSlack`'s.
-const HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
+const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 /// The longest text, in bytes. Slack cuts a text at 40,000 characters, and advises to stay below 4,000, which a
 /// conversation may need.
-const LONGEST: usize = 12_000;
+const MAX_TEXT_BYTES: usize = 12_000;
 
-/// Posts a notice. Done when Slack answers 200 and `ok`.
-pub(super) async fn call(target: &TargetClient<'_>, notice: &Notice) -> Result<(), CallError> {
-    let address =
-        target.secret_address("the https address of a Slack incoming webhook", |host: &str| HOSTS.contains(&host))?;
-    let caller = &target.caller;
-    let reply = caller
-        .call_or(caller.http.post(address).json(&body(notice)), |status, body| {
+/// Posts a notice. Done when Slack answers 200 and `ok_reply`.
+pub(super) async fn post_to_slack(target: &TargetClient<'_>, notification: &Notification) -> Result<(), ApiError> {
+    let address = target
+        .parse_secret_url("the https address of a Slack incoming webhook", |host: &str| SLACK_HOSTS.contains(&host))?;
+    let api_client = &target.api_client;
+    let reply = api_client
+        .send_with_fallback(api_client.http.post(address).json(&build_body(notification)), |status, body| {
             Err(match status {
                 // Forbidden in this workspace; no such webhook, channel or team; the channel is archived.
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {
-                    target.bad_address(status)
+                    target.rejected_address_error(status)
                 }
-                _ => match caller.by_status(status) {
-                    CallError::Refused { status, .. } => {
-                        CallError::Refused { status, code: std::str::from_utf8(body).ok().and_then(word) }
+                _ => match api_client.error_for_status(status) {
+                    ApiError::Refused { status, .. } => {
+                        ApiError::Refused { status, code: std::str::from_utf8(body).ok().and_then(parse_reason_code) }
                     }
                     other => other,
                 },
@@ -41,66 +41,74 @@ pub(super) async fn call(target: &TargetClient<'_>, notice: &Notice) -> Result<(
     if reply.status == 200 && reply.body.trim_ascii() == b"ok" {
         Ok(())
     } else {
-        Err(CallError::Unexpected { status: reply.status })
+        Err(ApiError::UnexpectedResponse { status: reply.status })
     }
 }
 
 /// Plain text: nothing in it is formatted, and no link is opened to show what is behind it.
-fn body(notice: &Notice) -> serde_json::Value {
-    let text = notice.within(LONGEST, |notice| escaped(&notice.words().to_string()));
+fn build_body(notification: &Notification) -> serde_json::Value {
+    let text = notification.render_within(MAX_TEXT_BYTES, |notice| escape_text(&notice.render_text().to_string()));
     json!({ "text": text, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false })
 }
 
 /// The three characters that begin Slack's mentions and links.
-fn escaped(text: &str) -> String {
+fn escape_text(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
-    use loopback::response;
-    use shared::{client_config::TargetKind, fault::Fault};
+    use loopback::http_response;
+    use tellonce_core::{client_config::TargetKind, fault::Fault};
 
     use super::{
-        super::tests::{called, judged, uncalled},
+        super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::notice::tests::{bare, hebrew, hostile, notice};
+    use crate::notification::tests::{
+        bare_notification, hebrew_notification, hostile_notification, sample_notification,
+    };
 
-    const ADDRESS: &str = "https://hooks.slack.com/services/T0/B0/hunter2";
+    const SLACK_URL: &str = "https://hooks.slack.com/services/T0/B0/hunter2";
 
     #[tokio::test]
-    async fn slack_gets_plain_text_at_the_address_that_is_the_secret() {
-        let (asked, result) = called(&TargetKind::Slack, Some(ADDRESS), &notice(), &response("200 OK", "ok")).await;
+    async fn slack_receives_plain_text_at_the_address_in_the_secret() {
+        let (request, result) = send_with_reply(
+            &TargetKind::Slack,
+            Some(SLACK_URL),
+            &sample_notification(),
+            &http_response("200 OK", "ok"),
+        )
+        .await;
         result.unwrap();
-        assert!(asked.starts_with("POST /services/T0/B0/hunter2 HTTP/1.1\r\n"), "{asked}");
-        assert!(asked.ends_with(&body(&notice()).to_string()), "{asked}");
+        assert!(request.starts_with("POST /services/T0/B0/hunter2 HTTP/1.1\r\n"), "{request}");
+        assert!(request.ends_with(&build_body(&sample_notification()).to_string()), "{request}");
     }
 
     #[test]
-    fn what_slack_gets_reads_well() {
-        insta::assert_json_snapshot!("slack_usual", body(&notice()));
-        insta::assert_json_snapshot!("slack_hebrew_pictures_and_sent_again", body(&hebrew()));
-        insta::assert_json_snapshot!("slack_without_text_and_name", body(&bare()));
-        insta::assert_json_snapshot!("slack_hostile", body(&hostile()));
+    fn the_slack_text_is_readable() {
+        insta::assert_json_snapshot!("slack_usual", build_body(&sample_notification()));
+        insta::assert_json_snapshot!("slack_hebrew_pictures_and_sent_again", build_body(&hebrew_notification()));
+        insta::assert_json_snapshot!("slack_without_text_and_name", build_body(&bare_notification()));
+        insta::assert_json_snapshot!("slack_hostile", build_body(&hostile_notification()));
     }
 
     #[test]
-    fn nobody_is_mentioned_by_what_a_customer_wrote() {
-        let body = body(&hostile());
+    fn customer_text_mentions_no_slack_user() {
+        let body = build_body(&hostile_notification());
         let text = body["text"].as_str().unwrap();
         assert!(!text.contains(['<', '>']) && text.contains("&lt;!channel&gt;"), "{text}");
     }
 
     #[test]
-    fn a_text_is_no_longer_than_it_may_be() {
-        let mut long = notice();
+    fn a_text_stays_within_the_slack_limit() {
+        let mut long = sample_notification();
         long.messages[1].text = Some("<".repeat(50_000));
-        assert!(body(&long)["text"].as_str().unwrap().len() <= LONGEST);
+        assert!(build_body(&long)["text"].as_str().unwrap().len() <= MAX_TEXT_BYTES);
     }
 
     #[tokio::test]
-    async fn every_answer_of_slack_knows_whether_to_post_again() {
+    async fn every_slack_response_states_whether_to_retry() {
         for (head, body, fault, says) in [
             ("400 Bad Request", "invalid_payload", Fault::Permanent, "invalid_payload"),
             ("400 Bad Request", "user_not_found", Fault::Permanent, "user_not_found"),
@@ -115,14 +123,14 @@ mod tests {
             ("200 OK", "<html>hunter2</html>", Fault::Ambiguous, "200"),
             ("202 Accepted", "ok", Fault::Ambiguous, "202"),
         ] {
-            judged(&TargetKind::Slack, Some(ADDRESS), &response(head, body), fault, says).await;
+            assert_error(&TargetKind::Slack, Some(SLACK_URL), &http_response(head, body), fault, says).await;
         }
         let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\no";
-        judged(&TargetKind::Slack, Some(ADDRESS), cut, Fault::Ambiguous, "answer").await;
+        assert_error(&TargetKind::Slack, Some(SLACK_URL), cut, Fault::Ambiguous, "answer").await;
     }
 
     #[tokio::test]
-    async fn only_an_address_of_slack_is_called() {
+    async fn only_slack_addresses_are_called() {
         for secret in [
             None,
             Some("hunter2"),
@@ -132,10 +140,10 @@ mod tests {
             Some("https://hooks.slack.com:8443/services/hunter2"),
             Some("https://169.254.169.254/hunter2"),
         ] {
-            let error = uncalled(&TargetKind::Slack, secret).await;
-            assert!(matches!(error, CallError::Malformed { .. }), "{secret:?}: {error}");
+            let error = send_to_unreachable(&TargetKind::Slack, secret).await;
+            assert!(matches!(error, ApiError::MalformedSecret { .. }), "{secret:?}: {error}");
         }
         let gov = "https://hooks.slack-gov.com/services/hunter2";
-        assert!(matches!(uncalled(&TargetKind::Slack, Some(gov)).await, CallError::Unreachable(_)));
+        assert!(matches!(send_to_unreachable(&TargetKind::Slack, Some(gov)).await, ApiError::Unreachable(_)));
     }
 }

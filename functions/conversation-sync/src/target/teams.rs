@@ -7,55 +7,57 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{TargetClient, word};
+use super::{TargetClient, parse_reason_code};
 use crate::{
-    call::CallError,
-    notice::{Notice, Words},
+    api_client::ApiError,
+    notification::{Notification, NotificationText},
 };
 
 /// How the hosts of workflows end: the new ones, and those that Logic Apps had for them.
-const HOSTS: [&str; 2] = [".environment.api.powerplatform.com", ".logic.azure.com"];
+const TEAMS_HOST_SUFFIXES: [&str; 2] = [".environment.api.powerplatform.com", ".logic.azure.com"];
 /// The largest body, in bytes. Microsoft says "approximately 28 KB" and not what is counted, so some room is left.
-const LARGEST: usize = 24_000;
+const MAX_BODY_BYTES: usize = 24_000;
 
 /// Posts a card. Done when the workflow is started.
 ///
 /// The answer (202) comes before the workflow runs: one that is broken inside, for example because who made it has left the
 /// team, looks delivered. Its run history in Power Automate is the only place that shows it.
-pub(super) async fn call(target: &TargetClient<'_>, notice: &Notice) -> Result<(), CallError> {
-    let is_host = |host: &str| HOSTS.iter().any(|end| host.ends_with(end));
-    let address = target.secret_address("the https address of a Teams workflow", is_host)?;
-    let caller = &target.caller;
-    let body = notice.within(LARGEST, |notice| card(&notice.words()).to_string());
-    let request = caller.http.post(address).header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
-    caller.call_or(request, |status, body| Err(refusal(target, status, body))).await?;
+pub(super) async fn post_to_teams(target: &TargetClient<'_>, notification: &Notification) -> Result<(), ApiError> {
+    let is_host = |host: &str| TEAMS_HOST_SUFFIXES.iter().any(|end| host.ends_with(end));
+    let address = target.parse_secret_url("the https address of a Teams workflow", is_host)?;
+    let api_client = &target.api_client;
+    let body = notification.render_within(MAX_BODY_BYTES, |notice| build_card(&notice.render_text()).to_string());
+    let request = api_client.http.post(address).header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+    api_client.send_with_fallback(request, |status, body| Err(map_error_response(target, status, body))).await?;
     Ok(())
 }
 
 /// What an answer means that is neither 2xx nor 429.
-fn refusal(target: &TargetClient<'_>, status: StatusCode, body: &[u8]) -> CallError {
+fn map_error_response(target: &TargetClient<'_>, status: StatusCode, body: &[u8]) -> ApiError {
     #[derive(Deserialize)]
-    struct Answer {
-        error: Reason,
+    struct TeamsErrorResponse {
+        error: TeamsErrorDetail,
     }
     #[derive(Deserialize)]
-    struct Reason {
+    struct TeamsErrorDetail {
         code: String,
     }
     match status {
         // The signature is not accepted, or there is no such workflow.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return target.bad_address(status);
+            return target.rejected_address_error(status);
         }
         _ => {}
     }
-    match target.caller.by_status(status) {
-        CallError::Refused { status, .. } => {
-            let code = shared::json::parse::<Answer>(body).ok().and_then(|answer| word(&answer.error.code));
+    match target.api_client.error_for_status(status) {
+        ApiError::Refused { status, .. } => {
+            let code = tellonce_core::json::parse_object::<TeamsErrorResponse>(body)
+                .ok()
+                .and_then(|answer| parse_reason_code(&answer.error.code));
             match code {
                 // The workflow is switched off or deleted. The code is not documented, but what Power Automate answers.
-                Some(code) if code == "WorkflowTriggerIsNotEnabled" => CallError::Closed { status, code },
-                code => CallError::Refused { status, code },
+                Some(code) if code == "WorkflowTriggerIsNotEnabled" => ApiError::Blocked { status, code },
+                code => ApiError::Refused { status, code },
             }
         }
         other => other,
@@ -64,13 +66,13 @@ fn refusal(target: &TargetClient<'_>, status: StatusCode, body: &[u8]) -> CallEr
 
 /// A message with one Adaptive Card. Text stands in `TextRun`s, which know no Markdown; a mention would need an entity
 /// beside the card, and there are none.
-fn card(words: &Words) -> Value {
+fn build_card(notification_text: &NotificationText) -> Value {
     let line = |run: Value, spacing: &str| json!({ "type": "RichTextBlock", "spacing": spacing, "inlines": [run] });
     let mut body = vec![line(
-        json!({ "type": "TextRun", "text": words.headline, "size": "Medium", "weight": "Bolder" }),
+        json!({ "type": "TextRun", "text": notification_text.headline, "size": "Medium", "weight": "Bolder" }),
         "Default",
     )];
-    for paragraph in &words.paragraphs {
+    for paragraph in &notification_text.paragraphs {
         let heading = paragraph.heading.map(|text| json!({ "type": "TextRun", "text": text, "weight": "Bolder" }));
         let lines = paragraph.lines.iter().map(|text| json!({ "type": "TextRun", "text": text }));
         for (at, run) in heading.into_iter().chain(lines).enumerate() {
@@ -93,61 +95,70 @@ fn card(words: &Words) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use loopback::response;
-    use shared::{client_config::TargetKind, fault::Fault};
+    use loopback::http_response;
+    use tellonce_core::{client_config::TargetKind, fault::Fault};
 
     use super::{
-        super::tests::{called, judged, uncalled},
+        super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::notice::tests::{HOSTILE, bare, hebrew, hostile, notice};
+    use crate::notification::tests::{
+        HOSTILE_TEXT, bare_notification, hebrew_notification, hostile_notification, sample_notification,
+    };
 
-    const ADDRESS: &str = "https://e1.4a.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/\
+    const TEAMS_URL: &str = "https://e1.4a.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/\
                            b9/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=hunter2";
 
     #[tokio::test]
-    async fn a_workflow_gets_a_card_at_the_very_address_that_is_the_secret() {
+    async fn a_workflow_receives_a_card_at_the_exact_address_in_the_secret() {
         for given in ["202 Accepted", "200 OK"] {
-            let (asked, result) = called(&TargetKind::Teams, Some(ADDRESS), &notice(), &response(given, "")).await;
+            let (request, result) =
+                send_with_reply(&TargetKind::Teams, Some(TEAMS_URL), &sample_notification(), &http_response(given, ""))
+                    .await;
             result.unwrap();
-            let path = ADDRESS.split_once(":443").unwrap().1;
-            assert!(asked.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{asked}");
-            assert!(asked.contains("content-type: application/json\r\n"), "{asked}");
-            assert!(asked.ends_with(&card(&notice().words()).to_string()), "{asked}");
+            let path = TEAMS_URL.split_once(":443").unwrap().1;
+            assert!(request.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{request}");
+            assert!(request.contains("content-type: application/json\r\n"), "{request}");
+            assert!(request.ends_with(&build_card(&sample_notification().render_text()).to_string()), "{request}");
         }
     }
 
     #[test]
-    fn what_teams_gets_reads_well() {
-        insta::assert_json_snapshot!("teams_usual", card(&notice().words()));
-        insta::assert_json_snapshot!("teams_hebrew_pictures_and_sent_again", card(&hebrew().words()));
-        insta::assert_json_snapshot!("teams_without_text_and_name", card(&bare().words()));
+    fn the_teams_card_is_readable() {
+        insta::assert_json_snapshot!("teams_usual", build_card(&sample_notification().render_text()));
+        insta::assert_json_snapshot!(
+            "teams_hebrew_pictures_and_sent_again",
+            build_card(&hebrew_notification().render_text())
+        );
+        insta::assert_json_snapshot!("teams_without_text_and_name", build_card(&bare_notification().render_text()));
     }
 
     #[test]
-    fn what_a_customer_wrote_stands_only_where_nothing_is_formatted() {
-        let card = card(&hostile().words());
+    fn customer_text_appears_only_in_unformatted_runs() {
+        let card = build_card(&hostile_notification().render_text());
         let message = &card["attachments"][0];
         assert!(message["content"].get("msteams").is_none(), "no mentions");
         for block in message["content"]["body"].as_array().unwrap() {
             assert_eq!((&block["type"], &block["inlines"][0]["type"]), (&json!("RichTextBlock"), &json!("TextRun")));
         }
-        assert!(card.to_string().contains("**b** [a](https://evil.example)") && HOSTILE.contains("**b**"));
+        assert!(card.to_string().contains("**b** [a](https://evil.example)") && HOSTILE_TEXT.contains("**b**"));
     }
 
     #[tokio::test]
-    async fn a_card_is_no_larger_than_teams_takes() {
-        let mut long = notice();
-        let message = crate::notice::Said { text: Some("\"א".repeat(2_000)), ..long.messages[1].clone() };
+    async fn a_card_stays_within_the_teams_limit() {
+        let mut long = sample_notification();
+        let message =
+            crate::notification::QuotedMessage { text: Some("\"א".repeat(2_000)), ..long.messages[1].clone() };
         long.messages = vec![message; 30];
-        let (asked, result) = called(&TargetKind::Teams, Some(ADDRESS), &long, &response("202 Accepted", "")).await;
+        let (request, result) =
+            send_with_reply(&TargetKind::Teams, Some(TEAMS_URL), &long, &http_response("202 Accepted", "")).await;
         result.unwrap();
-        let (_, body) = asked.split_once("\r\n\r\n").unwrap();
-        assert!((LARGEST / 2..=LARGEST).contains(&body.len()), "{}", body.len());
+        let (_, body) = request.split_once("\r\n\r\n").unwrap();
+        assert!((MAX_BODY_BYTES / 2..=MAX_BODY_BYTES).contains(&body.len()), "{}", body.len());
     }
 
     #[tokio::test]
-    async fn every_answer_of_a_workflow_knows_whether_to_post_again() {
+    async fn every_workflow_response_states_whether_to_retry() {
         let of = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"what hunter2 said"}}}}"#);
         for (head, body, fault, says) in [
             ("400 Bad Request", of("TriggerInputSchemaMismatch"), Fault::Permanent, "TriggerInputSchemaMismatch"),
@@ -160,12 +171,12 @@ mod tests {
             ("429 Too Many Requests", String::new(), Fault::Transient, "patience"),
             ("502 Bad Gateway", of("NoResponse"), Fault::Ambiguous, "502"),
         ] {
-            judged(&TargetKind::Teams, Some(ADDRESS), &response(head, &body), fault, says).await;
+            assert_error(&TargetKind::Teams, Some(TEAMS_URL), &http_response(head, &body), fault, says).await;
         }
     }
 
     #[tokio::test]
-    async fn only_an_address_of_a_workflow_is_called() {
+    async fn only_workflow_addresses_are_called() {
         for secret in [
             None,
             Some("https://outlook.office.com/webhook/hunter2"),
@@ -173,10 +184,10 @@ mod tests {
             Some("https://logic.azure.com.evil.example/hunter2"),
             Some("https://evillogic.azure.com/hunter2"),
         ] {
-            let error = uncalled(&TargetKind::Teams, secret).await;
-            assert!(matches!(error, CallError::Malformed { .. }), "{secret:?}: {error}");
+            let error = send_to_unreachable(&TargetKind::Teams, secret).await;
+            assert!(matches!(error, ApiError::MalformedSecret { .. }), "{secret:?}: {error}");
         }
         let old = "https://prod-1.westeurope.logic.azure.com:443/workflows/b9/triggers/manual/paths/invoke?sig=hunter2";
-        assert!(matches!(uncalled(&TargetKind::Teams, Some(old)).await, CallError::Unreachable(_)));
+        assert!(matches!(send_to_unreachable(&TargetKind::Teams, Some(old)).await, ApiError::Unreachable(_)));
     }
 }

@@ -1,90 +1,102 @@
 //! Calls to targets whose side is played on the loopback.
 
-use loopback::Peer;
-use shared::{
+use loopback::FakeApi;
+use tellonce_core::{
+    bootstrap::{AwsClients, build_http_client},
     client_config::TargetKind,
-    cold_start::{Aws, http_client},
-    fault::{Fault, Faulty as _, chain},
+    fault::{ClassifyFault as _, Fault, error_chain},
     secret::Secret,
 };
 
-use super::{TargetClient, default_requests_per_minute, word};
+use super::{TargetClient, default_requests_per_minute, parse_reason_code};
 use crate::{
-    call::{CallError, Caller, Pace},
-    notice::{Notice, tests::notice},
+    api_client::{ApiClient, ApiError, RateLimiter},
+    notification::{Notification, tests::sample_notification},
 };
 
 /// Calls a target that is at this address.
-async fn call(kind: &TargetKind, credential: Option<&str>, notice: &Notice, url: &str) -> Result<(), CallError> {
-    let http = http_client().unwrap();
+async fn send_to_target(
+    kind: &TargetKind,
+    credential: Option<&str>,
+    notification: &Notification,
+    url: &str,
+) -> Result<(), ApiError> {
+    let http = build_http_client().unwrap();
     let read = |name: &'static str| match name {
         "AWS_REGION" => Some("eu-west-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
         "AWS_ENDPOINT_URL" => Some(url.to_owned()),
         _ => None,
     };
-    let aws = Aws::from_variables(&http, read).unwrap();
-    let caller = Caller {
+    let aws = AwsClients::from_variables(&http, read).unwrap();
+    let api_client = ApiClient {
         http: &http,
         base_url: Some(url),
-        pace: &Pace::per_minute(60_000),
-        secret: "tellonce/demo/targets/team",
+        rate_limiter: &RateLimiter::per_minute(60_000),
+        secret_name: "tellonce/demo/targets/team",
     };
     let credential = credential.map(Secret::new);
-    let target = TargetClient { kind, caller, credential, aws: &aws };
-    target.call(notice, "2026-11-19T10:06:00Z".parse().unwrap()).await
+    let target = TargetClient { kind, api_client, credential, aws: &aws };
+    target.send_notification(notification, "2026-11-19T10:06:00Z".parse().unwrap()).await
 }
 
 /// Calls a target that answers this; what it was asked, and what came of it.
-pub(super) async fn called(
+pub(super) async fn send_with_reply(
     kind: &TargetKind,
     credential: Option<&str>,
-    notice: &Notice,
-    given: &str,
-) -> (String, Result<(), CallError>) {
-    let peer = Peer::start().await.unwrap();
-    let url = peer.url().unwrap();
-    let (asked, result) = tokio::join!(peer.answer(given), call(kind, credential, notice, &url));
-    (asked.unwrap(), result)
+    notification: &Notification,
+    reply: &str,
+) -> (String, Result<(), ApiError>) {
+    let fake_api = FakeApi::start().await.unwrap();
+    let url = fake_api.base_url().unwrap();
+    let (request, result) =
+        tokio::join!(fake_api.reply_once(reply), send_to_target(kind, credential, notification, &url));
+    (request.unwrap(), result)
 }
 
 /// Calls a target that answers this, and looks at the error: what it means, what it says, and that it gives nothing away.
-pub(super) async fn judged(kind: &TargetKind, credential: Option<&str>, given: &str, fault: Fault, says: &str) {
-    let (_, result) = called(kind, credential, &notice(), given).await;
+pub(super) async fn assert_error(
+    kind: &TargetKind,
+    credential: Option<&str>,
+    reply: &str,
+    fault: Fault,
+    expected: &str,
+) {
+    let (_, result) = send_with_reply(kind, credential, &sample_notification(), reply).await;
     let error = result.unwrap_err();
-    assert_eq!(error.fault(), fault, "{given}: {error}");
-    assert!(chain(&error).contains(says), "{given}: {error}");
-    gives_nothing_away(&error);
+    assert_eq!(error.fault(), fault, "{reply}: {error}");
+    assert!(error_chain(&error).contains(expected), "{reply}: {error}");
+    assert_reveals_nothing(&error);
 }
 
 /// Calls a target where nobody answers; the error.
-pub(super) async fn uncalled(kind: &TargetKind, credential: Option<&str>) -> CallError {
-    let away = Peer::start().await.unwrap().url().unwrap();
-    let error = call(kind, credential, &notice(), &away).await.unwrap_err();
+pub(super) async fn send_to_unreachable(kind: &TargetKind, credential: Option<&str>) -> ApiError {
+    let unreachable_url = FakeApi::start().await.unwrap().base_url().unwrap();
+    let error = send_to_target(kind, credential, &sample_notification(), &unreachable_url).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Transient, "{error}");
-    gives_nothing_away(&error);
+    assert_reveals_nothing(&error);
     error
 }
 
-fn gives_nothing_away(error: &CallError) {
-    let shown = format!("{} {error:?}", chain(error));
-    for kept in ["hunter2", "Noa", "0199", "Urgent:"] {
-        assert!(!shown.contains(kept), "{shown}");
+fn assert_reveals_nothing(error: &ApiError) {
+    let shown = format!("{} {error:?}", error_chain(error));
+    for secret in ["hunter2", "Noa", "0199", "Urgent:"] {
+        assert!(!shown.contains(secret), "{shown}");
     }
 }
 
 #[tokio::test]
-async fn an_aws_service_that_is_not_there_was_not_reached() {
+async fn an_aws_service_that_does_not_answer_is_reported_as_unreachable() {
     let email = TargetKind::Email { from: "a@b.example".to_owned(), to: vec!["c@d.example".to_owned()] };
     let sns = TargetKind::Sns { topic_arn: "arn:aws:sns:eu-west-1:123456789012:team".to_owned() };
     for kind in [email, sns] {
-        let error = uncalled(&kind, None).await;
-        assert!(matches!(error, CallError::AwsUnreachable(_)), "{error:?}");
+        let error = send_to_unreachable(&kind, None).await;
+        assert!(matches!(error, ApiError::AwsUnreachable(_)), "{error:?}");
     }
 }
 
 #[test]
-fn a_code_is_a_word_and_no_free_text() {
+fn a_reason_code_is_one_word_and_never_free_text() {
     for (code, known) in [
         ("invalid_payload\n", Some("invalid_payload")),
         ("AWS.SimpleQueueService.NonExistentQueue", Some("AWS.SimpleQueueService.NonExistentQueue")),
@@ -92,13 +104,13 @@ fn a_code_is_a_word_and_no_free_text() {
         ("972545550199", None),
         ("", None),
     ] {
-        assert_eq!(word(code).as_deref(), known);
+        assert_eq!(parse_reason_code(code).as_deref(), known);
     }
-    assert_eq!(word(&"x".repeat(65)), None);
+    assert_eq!(parse_reason_code(&"x".repeat(65)), None);
 }
 
 #[test]
-fn each_kind_has_its_own_pace() {
+fn each_target_kind_has_its_own_rate_limit() {
     assert_eq!(default_requests_per_minute(&TargetKind::Slack), 60);
     assert_eq!(default_requests_per_minute(&TargetKind::Teams), 120);
 }

@@ -5,63 +5,64 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use shared::contact::Phone;
+use tellonce_core::contact::Phone;
 
 use super::TargetClient;
 use crate::{
-    call::CallError,
+    api_client::ApiError,
     crm::post_signed,
-    notice::{LONGEST_FIELD, Notice, Said, Told, clean},
+    notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
 };
 
 /// The largest body, in bytes: the specification advises to stay below 20 kB.
-const LARGEST: usize = 20_000;
+const MAX_BODY_BYTES: usize = 20_000;
 
 /// Posts a notice. Done at any 2xx.
-pub(super) async fn call(
+pub(super) async fn post_to_webhook(
     target: &TargetClient<'_>,
     url: &str,
-    notice: &Notice,
+    notification: &Notification,
     now: Timestamp,
-) -> Result<(), CallError> {
-    let secret = target.credential.as_ref().ok_or_else(|| CallError::Malformed {
-        secret: target.caller.secret.to_owned(),
-        what: "there: the `whsec_…` that signs",
+) -> Result<(), ApiError> {
+    let secret = target.credential.as_ref().ok_or_else(|| ApiError::MalformedSecret {
+        secret: target.api_client.secret_name.to_owned(),
+        expected: "there: the `whsec_…` that signs",
     })?;
-    let body = notice.within(LARGEST, body);
-    post_signed(&target.caller, url, &notice.id, secret, body.as_bytes(), now).await?;
+    let body = notification.render_within(MAX_BODY_BYTES, build_body);
+    post_signed(&target.api_client, url, &notification.id, secret, body.as_bytes(), now).await?;
     Ok(())
 }
 
-/// A notice for a program: the members of [`Notice`], with the names and texts of others as one visible line each.
-fn body(notice: &Notice) -> String {
-    let field = |text: &str| clean(text, LONGEST_FIELD);
-    let said = |said: &Said| {
+/// A notice for a program: the members of [`Notification`], with the names and texts of others as one visible line each.
+fn build_body(notification: &Notification) -> String {
+    let field = |text: &str| clean_line(text, MAX_FIELD_CHARS);
+    let quote_json = |said: &QuotedMessage| {
         json!({
             "direction": said.direction.name(),
-            "at": said.at,
+            "at": said.sent_at,
             "kind": field(&said.kind),
-            "text": said.text.as_deref().map(|text| clean(text, usize::MAX)),
+            "text": said.text.as_deref().map(|text| clean_line(text, usize::MAX)),
         })
     };
-    let told = |told: &Told| json!({ "key": field(&told.key), "at": told.at, "state": field(&told.state) });
+    let sent_json =
+        |told: &SentMessage| json!({ "key": field(&told.key), "at": told.updated_at, "state": field(&told.state) });
     json!({
         "type": "conversation.escalation",
-        "timestamp": notice.at,
+        "timestamp": notification.since,
         "data": {
-            "id": notice.id,
-            "escalation": notice.escalation,
-            "why": field(&notice.why),
-            "business": notice.business,
-            "line": notice.line,
-            "conversation": notice.conversation.as_deref().map(field),
+            "id": notification.id,
+            "escalation": notification.escalation,
+            "why": field(&notification.reason),
+            "business": notification.business,
+            "line": notification.line,
+            "conversation": notification.conversation_id.as_deref().map(field),
             "customer": {
-                "phone": notice.phone.as_ref().map(Phone::expose),
-                "name": notice.name.as_deref().map(field).filter(|name| !name.is_empty()),
+                "phone": notification.phone.as_ref().map(Phone::expose),
+                "name": notification.name.as_deref().map(field).filter(|name| !name.is_empty()),
             },
-            "messages": notice.messages.iter().map(said).collect::<Vec<_>>(),
-            "told": notice.told.iter().map(told).collect::<Vec<_>>(),
-            "repeated": notice.repeated,
+            "messages": notification.messages.iter().map(quote_json).collect::<Vec<_>>(),
+            "told": notification.sent_messages.iter().map(sent_json).collect::<Vec<_>>(),
+            "repeated": notification.may_be_repeat,
         },
     })
     .to_string()
@@ -69,50 +70,59 @@ fn body(notice: &Notice) -> String {
 
 #[cfg(test)]
 mod tests {
-    use loopback::response;
-    use shared::{client_config::TargetKind, fault::Fault};
+    use loopback::http_response;
+    use tellonce_core::{client_config::TargetKind, fault::Fault};
 
     use super::{
-        super::tests::{called, judged, uncalled},
+        super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::notice::tests::{bare, hebrew, hostile, notice};
+    use crate::notification::tests::{
+        bare_notification, hebrew_notification, hostile_notification, sample_notification,
+    };
 
-    const SECRET: Option<&str> = Some("whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==");
+    const SIGNING_SECRET: Option<&str> = Some("whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==");
 
-    fn theirs() -> TargetKind {
+    fn webhook_target() -> TargetKind {
         TargetKind::Webhook { url: "https://desk.example.com/hooks/calls".to_owned() }
     }
 
     #[tokio::test]
-    async fn a_call_is_signed_and_known_by_the_notices_id() {
-        let (asked, result) = called(&theirs(), SECRET, &notice(), &response("204 No Content", "")).await;
+    async fn a_request_is_signed_and_identified_by_the_notification_id() {
+        let (request, result) = send_with_reply(
+            &webhook_target(),
+            SIGNING_SECRET,
+            &sample_notification(),
+            &http_response("204 No Content", ""),
+        )
+        .await;
         result.unwrap();
-        assert!(asked.starts_with("POST /hooks/calls HTTP/1.1\r\n"), "{asked}");
-        assert!(asked.contains("webhook-id: urgent:conv_01:1\r\n"), "{asked}");
-        assert!(asked.contains("webhook-signature: v1,"), "{asked}");
-        assert!(asked.ends_with(&body(&notice())), "{asked}");
+        assert!(request.starts_with("POST /hooks/calls HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("webhook-id: urgent:conv_01:1\r\n"), "{request}");
+        assert!(request.contains("webhook-signature: v1,"), "{request}");
+        assert!(request.ends_with(&build_body(&sample_notification())), "{request}");
     }
 
     #[test]
-    fn what_a_program_gets_is_complete() {
-        let read = |notice: &Notice| serde_json::from_str::<serde_json::Value>(&body(notice)).unwrap();
-        insta::assert_json_snapshot!("webhook_usual", read(&notice()));
-        insta::assert_json_snapshot!("webhook_hebrew_pictures_and_sent_again", read(&hebrew()));
-        insta::assert_json_snapshot!("webhook_without_text_and_name", read(&bare()));
-        insta::assert_json_snapshot!("webhook_hostile", read(&hostile()));
+    fn the_webhook_body_is_complete() {
+        let parse_body =
+            |notice: &Notification| serde_json::from_str::<serde_json::Value>(&build_body(notice)).unwrap();
+        insta::assert_json_snapshot!("webhook_usual", parse_body(&sample_notification()));
+        insta::assert_json_snapshot!("webhook_hebrew_pictures_and_sent_again", parse_body(&hebrew_notification()));
+        insta::assert_json_snapshot!("webhook_without_text_and_name", parse_body(&bare_notification()));
+        insta::assert_json_snapshot!("webhook_hostile", parse_body(&hostile_notification()));
     }
 
     #[test]
-    fn a_body_is_no_larger_than_receivers_are_told_to_expect() {
-        let mut long = notice();
+    fn a_body_stays_within_the_size_that_receivers_expect() {
+        let mut long = sample_notification();
         long.messages[0].text = Some("\"".repeat(30_000));
-        let body = long.within(LARGEST, body);
-        assert!(body.len() <= LARGEST && body.contains("Urgent: it isn't there"), "{}", body.len());
+        let body = long.render_within(MAX_BODY_BYTES, build_body);
+        assert!(body.len() <= MAX_BODY_BYTES && body.contains("Urgent: it isn't there"), "{}", body.len());
     }
 
     #[tokio::test]
-    async fn what_is_no_2xx_is_an_error_that_knows_whether_to_post_again() {
+    async fn a_non_2xx_response_is_an_error_that_states_whether_to_retry() {
         for (head, fault, says) in [
             ("410 Gone", Fault::Permanent, "410"),
             // The standard asks to try everything else again.
@@ -120,9 +130,9 @@ mod tests {
             ("429 Too Many Requests", Fault::Transient, "patience"),
             ("503 Service Unavailable", Fault::Ambiguous, "503"),
         ] {
-            judged(&theirs(), SECRET, &response(head, "hunter2"), fault, says).await;
+            assert_error(&webhook_target(), SIGNING_SECRET, &http_response(head, "hunter2"), fault, says).await;
         }
-        assert!(matches!(uncalled(&theirs(), None).await, CallError::Malformed { .. }));
-        assert!(matches!(uncalled(&theirs(), SECRET).await, CallError::Unreachable(_)));
+        assert!(matches!(send_to_unreachable(&webhook_target(), None).await, ApiError::MalformedSecret { .. }));
+        assert!(matches!(send_to_unreachable(&webhook_target(), SIGNING_SECRET).await, ApiError::Unreachable(_)));
     }
 }

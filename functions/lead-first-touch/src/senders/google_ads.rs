@@ -5,15 +5,15 @@
 //! decided for the whole delivery: by the side on which more of the well-known ids stand.
 
 use serde::Deserialize;
-use shared::json::{self, Raw};
+use tellonce_core::json::{self, RawJson};
 
 use crate::{
-    lead::{Delivery, NothingBecause},
-    submission::{Field, Submission, names},
+    lead::{LeadDelivery, SkipReason},
+    submission::{LeadSubmission, SubmittedField, field_names},
 };
 
 /// The ids of Google's own columns that decide which side is which.
-const KNOWN: [&str; 14] = [
+const WELL_KNOWN_COLUMNS: [&str; 14] = [
     "FULL_NAME",
     "FIRST_NAME",
     "LAST_NAME",
@@ -31,54 +31,57 @@ const KNOWN: [&str; 14] = [
 ];
 
 /// Those of telephone numbers, the likelier first.
-const TELEPHONES: [&str; 2] = ["PHONE_NUMBER", "WORK_PHONE"];
+const PHONE_COLUMNS: [&str; 2] = ["PHONE_NUMBER", "WORK_PHONE"];
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Body<'a> {
+struct GoogleAdsLead<'a> {
     #[serde(borrow)]
-    lead_id: Raw<'a>,
-    form_id: Raw<'a>,
-    is_test: Raw<'a>,
-    lead_submit_time: Raw<'a>,
-    user_column_data: Raw<'a>,
+    lead_id: RawJson<'a>,
+    form_id: RawJson<'a>,
+    is_test: RawJson<'a>,
+    lead_submit_time: RawJson<'a>,
+    user_column_data: RawJson<'a>,
 }
 
 /// Reads a delivery.
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Submission, NothingBecause> {
-    let body: Body<'_> = json::parse(delivery.body).map_err(NothingBecause::NotUnderstood)?;
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+    let body: GoogleAdsLead<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
     let test = body.is_test.is_true();
-    let columns = body.user_column_data.elements();
+    let columns = body.user_column_data.list_elements();
     // A trial is one whatever else is missing.
     let columns = if test {
         columns.unwrap_or_default()
     } else {
-        columns.ok_or_else(|| NothingBecause::missing("/user_column_data"))?
+        columns.ok_or_else(|| SkipReason::missing_field("/user_column_data"))?
     };
-    let known = |side: &str| {
-        let known = |column: &&Raw<'_>| column.at(side).text().is_some_and(|text| KNOWN.contains(&&*text));
-        columns.iter().filter(known).count()
+    let count_known = |side: &str| {
+        let is_known = |column: &&RawJson<'_>| {
+            column.at_pointer(side).text().is_some_and(|text| WELL_KNOWN_COLUMNS.contains(&&*text))
+        };
+        columns.iter().filter(is_known).count()
     };
-    let (asked, answered) = if known("/string_value") > known("/column_id") {
+    let (name_pointer, value_pointer) = if count_known("/string_value") > count_known("/column_id") {
         ("/string_value", "/column_id")
     } else {
         ("/column_id", "/string_value")
     };
-    let telephone = |column: &Raw<'_>| {
-        let asked = column.at(asked).text();
-        TELEPHONES.iter().position(|telephone| asked.as_deref() == Some(*telephone))
+    let phone_rank = |column: &RawJson<'_>| {
+        let column_name = column.at_pointer(name_pointer).text();
+        PHONE_COLUMNS.iter().position(|telephone| column_name.as_deref() == Some(*telephone))
     };
     let mut columns = columns;
-    columns.sort_by_key(|column| telephone(column).unwrap_or(TELEPHONES.len()));
+    columns.sort_by_key(|column| phone_rank(column).unwrap_or(PHONE_COLUMNS.len()));
     let fields = columns.iter().map(|column| {
-        let answers = column.at(answered).string().into_iter().collect();
-        Field::new(names([column.at(asked), column.at("/column_name")]), answers).known_as(telephone(column).is_some())
+        let values = column.at_pointer(value_pointer).owned_text().into_iter().collect();
+        SubmittedField::new(field_names([column.at_pointer(name_pointer), column.at_pointer("/column_name")]), values)
+            .with_telephone(phone_rank(column).is_some())
     });
-    Ok(Submission {
-        id: body.lead_id.string(),
-        form_id: body.form_id.string(),
-        submitted_at: body.lead_submit_time.time(),
-        test,
+    Ok(LeadSubmission {
+        id: body.lead_id.owned_text(),
+        form_id: body.form_id.owned_text(),
+        submitted_at: body.lead_submit_time.as_time(),
+        is_test: test,
         fields: fields.collect(),
     })
 }
@@ -87,53 +90,53 @@ pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Submission, NothingBecause
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::samples::{lead, read_as, reason, sample};
+    use crate::samples::{expect_lead, expect_skip, parse_as, sample_json};
 
     /// As Google documents it: the other way round than the samples.
-    fn documented() -> Value {
-        let mut body = sample("google_ads", "lead");
+    fn documented_body() -> Value {
+        let mut body = sample_json("google_ads", "lead");
         for column in body["user_column_data"].as_array_mut().unwrap() {
-            let (asked, answered) = (column["string_value"].clone(), column["column_id"].clone());
-            column["column_id"] = asked;
-            column["string_value"] = answered;
+            let (name_value, text_value) = (column["string_value"].clone(), column["column_id"].clone());
+            column["column_id"] = name_value;
+            column["string_value"] = text_value;
         }
         body
     }
 
     #[test]
-    fn columns_are_read_either_way_round() {
-        let sample = lead(read_as("google", sample("google_ads", "lead").to_string()));
-        assert_eq!(lead(read_as("google", documented().to_string())), sample);
+    fn columns_are_parsed_in_either_orientation() {
+        let sample = expect_lead(parse_as("google", sample_json("google_ads", "lead").to_string()));
+        assert_eq!(expect_lead(parse_as("google", documented_body().to_string())), sample);
         assert_eq!(sample.choice.as_deref(), Some("Haifa"), "a question of one's own");
-        let mut unnamed = documented();
+        let mut unnamed = documented_body();
         for column in unnamed["user_column_data"].as_array_mut().unwrap() {
             column.as_object_mut().unwrap().remove("column_name");
         }
-        assert_eq!(lead(read_as("google", unnamed.to_string())), sample);
+        assert_eq!(expect_lead(parse_as("google", unnamed.to_string())), sample);
     }
 
     #[test]
-    fn one_answer_that_reads_like_a_column_turns_nothing_round() {
-        let mut body = documented();
+    fn one_value_that_looks_like_a_column_id_does_not_swap_the_columns() {
+        let mut body = documented_body();
         body["user_column_data"][3]["string_value"] = json!("CITY");
-        assert_eq!(lead(read_as("google", body.to_string())).phone.expose(), "+972545550199");
+        assert_eq!(expect_lead(parse_as("google", body.to_string())).phone.expose(), "+972545550199");
     }
 
     #[test]
-    fn the_phone_at_work_is_the_second_to_be_tried() {
-        let mut body = documented();
+    fn the_work_phone_is_tried_second() {
+        let mut body = documented_body();
         let work = json!({"column_id": "WORK_PHONE", "string_value": "+972525550101"});
         body["user_column_data"].as_array_mut().unwrap().insert(0, work);
-        assert_eq!(lead(read_as("google", body.to_string())).phone.expose(), "+972545550199");
+        assert_eq!(expect_lead(parse_as("google", body.to_string())).phone.expose(), "+972545550199");
         body["user_column_data"][2]["string_value"] = json!("03-5550123");
-        assert_eq!(lead(read_as("google", body.to_string())).phone.expose(), "+972525550101");
+        assert_eq!(expect_lead(parse_as("google", body.to_string())).phone.expose(), "+972525550101");
     }
 
     #[test]
-    fn a_trial_is_one_even_when_nothing_else_is_there() {
+    fn a_test_lead_is_recognized_without_any_other_field() {
         for test in ["true", "\"true\"", "1"] {
-            assert_eq!(reason(read_as("google", format!("{{\"is_test\":{test}}}"))).code(), "test");
+            assert_eq!(expect_skip(parse_as("google", format!("{{\"is_test\":{test}}}"))).code(), "test");
         }
-        assert_eq!(reason(read_as("google", "{\"is_test\":false}")).code(), "not-understood");
+        assert_eq!(expect_skip(parse_as("google", "{\"is_test\":false}")).code(), "not-understood");
     }
 }

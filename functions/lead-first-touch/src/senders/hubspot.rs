@@ -1,4 +1,4 @@
-//! `HubSpot`: an app's subscription, whose events hold a contact's id and who made the contact; or a workflow's own step,
+//! `HubSpotClient`: an app's subscription, whose events hold a contact's id and who made the contact; or a workflow's own step,
 //! which posts the contact.
 //!
 //! Shape: developers.hubspot.com, "Webhooks API" and "Retrieve a record"; knowledge.hubspot.com, "Use webhooks in
@@ -7,105 +7,113 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use shared::{
-    json::{self, Raw},
-    observe::Label,
+use tellonce_core::{
+    json::{self, RawJson},
+    telemetry::LogLabel,
 };
 
-use super::{Said, unix_millis};
+use super::{DeliveryContent, parse_unix_millis};
 use crate::{
-    body, facts,
-    lead::{Delivery, NothingBecause, Reference},
-    submission::{Field, Submission, answers},
+    facts, form_body,
+    lead::{LeadDelivery, LeadReference, SkipReason},
+    submission::{LeadSubmission, SubmittedField, field_values},
 };
 
 /// What makes a contact that has filled in a form, in the words of `changeSource`.
-const FORMS: [&str; 2] = ["FORM", "FORMS"];
+const FORM_SOURCES: [&str; 2] = ["FORM", "FORMS"];
 /// Reads a delivery.
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Said, NothingBecause> {
-    let document = json::document(delivery.body).map_err(NothingBecause::NotUnderstood)?;
-    match document.elements() {
-        Some(events) => references(delivery, &events).map(Said::References),
-        None if document.at("/subscriptionType").text().is_some() => {
-            references(delivery, &[document]).map(Said::References)
+pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, SkipReason> {
+    let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
+    match document.list_elements() {
+        Some(events) => parse_references(delivery, &events).map(DeliveryContent::References),
+        None if document.at_pointer("/subscriptionType").text().is_some() => {
+            parse_references(delivery, &[document]).map(DeliveryContent::References)
         }
-        None => contact(delivery, document).map(Said::Submission),
+        None => parse_contact(delivery, document).map(DeliveryContent::Submission),
     }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Event<'a> {
+struct HubspotEvent<'a> {
     #[serde(borrow)]
-    subscription_type: Raw<'a>,
-    change_source: Raw<'a>,
-    object_id: Raw<'a>,
-    occurred_at: Raw<'a>,
+    subscription_type: RawJson<'a>,
+    change_source: RawJson<'a>,
+    object_id: RawJson<'a>,
+    occurred_at: RawJson<'a>,
 }
 
 /// The contacts of an app's events that a form made.
-fn references(delivery: &Delivery<'_>, events: &[Raw<'_>]) -> Result<Vec<Reference>, NothingBecause> {
-    let mut references: Vec<Reference> = Vec::new();
-    let mut nothing = None;
+fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Result<Vec<LeadReference>, SkipReason> {
+    let mut references: Vec<LeadReference> = Vec::new();
+    let mut first_skip = None;
     for event in events {
-        let Event { subscription_type, change_source, object_id, occurred_at } = event.as_shape().unwrap_or_default();
+        let HubspotEvent { subscription_type, change_source, object_id, occurred_at } =
+            event.deserialize_as().unwrap_or_default();
         let source = change_source.text().unwrap_or_default();
-        let why = match (subscription_type.text().as_deref(), object_id.string()) {
+        let skip_reason = match (subscription_type.text().as_deref(), object_id.owned_text()) {
             // What is no event is a list of something else.
-            (None, _) => NothingBecause::List,
-            (Some("contact.creation"), _) if !FORMS.contains(&&*source) => {
-                NothingBecause::NotFromAForm(Label::new(&source))
+            (None, _) => SkipReason::List,
+            (Some("contact.creation"), _) if !FORM_SOURCES.contains(&&*source) => {
+                SkipReason::NotFromAForm(LogLabel::new(&source))
             }
             // The event does not say which form it was.
-            (Some("contact.creation"), _) if !facts::is_of_form(delivery.form, None) => NothingBecause::OtherForm,
-            (Some("contact.creation"), None) => NothingBecause::missing("/0/objectId"),
+            (Some("contact.creation"), _) if !facts::is_expected_form(delivery.form, None) => SkipReason::OtherForm,
+            (Some("contact.creation"), None) => SkipReason::missing_field("/0/objectId"),
             (Some("contact.creation"), Some(id)) => {
                 if references.iter().all(|known| known.id != id) {
-                    references.push(Reference { id, created_at: occurred_at.text().and_then(|at| unix_millis(&at)) });
+                    references.push(LeadReference {
+                        id,
+                        created_at: occurred_at.text().and_then(|at| parse_unix_millis(&at)),
+                    });
                 }
                 continue;
             }
-            (Some(other), _) => NothingBecause::UnknownEvent(Label::new(other)),
+            (Some(other), _) => SkipReason::UnknownEvent(LogLabel::new(other)),
         };
-        nothing = nothing.or(Some(why));
+        first_skip = first_skip.or(Some(skip_reason));
     }
-    if references.is_empty() { Err(nothing.unwrap_or(NothingBecause::List)) } else { Ok(references) }
+    if references.is_empty() { Err(first_skip.unwrap_or(SkipReason::List)) } else { Ok(references) }
 }
 
 /// A contact as a workflow posts it: its properties, plain or each with its history, or a body of one's own.
 ///
 /// Its id is not taken for the submission's: whoever fills in a form again next year is the same contact, and another lead.
-fn contact(delivery: &Delivery<'_>, document: Raw<'_>) -> Result<Submission, NothingBecause> {
-    let properties = document.at("/properties").members();
+fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<LeadSubmission, SkipReason> {
+    let properties = document.at_pointer("/properties").object_members();
     let fields = match &properties {
         Some(_) => Vec::new(),
-        None => body::one_lead(document, delivery.form)?,
+        None => form_body::parse_single_lead(document, delivery.form)?,
     };
-    let submission = Submission { fields, ..Submission::default() };
+    let submission = LeadSubmission { fields, ..LeadSubmission::default() };
     let submission = properties.into_iter().flatten().fold(submission, |mut submission, (name, value)| {
-        let said = if value.members().is_some() { answers(value.at("/value")) } else { answers(value) };
+        let values = if value.object_members().is_some() {
+            field_values(value.at_pointer("/value"))
+        } else {
+            field_values(value)
+        };
         let path = format!("properties.{name}");
-        submission.fields.push(Field::new([Cow::Owned(name), Cow::Owned(path)], said));
+        submission.fields.push(SubmittedField::new([Cow::Owned(name), Cow::Owned(path)], values));
         submission
     });
-    if submission.fields.is_empty() { Err(NothingBecause::missing("/properties")) } else { Ok(submission) }
+    if submission.fields.is_empty() { Err(SkipReason::missing_field("/properties")) } else { Ok(submission) }
 }
 
 /// The contact that was asked for.
-pub(crate) fn answer(
-    delivery: &Delivery<'_>,
-    reference: &Reference,
-    answer: &[u8],
-) -> Result<Submission, NothingBecause> {
-    let document = json::document(answer).map_err(NothingBecause::NotUnderstood)?;
-    if document.at("/id").text().is_some_and(|id| id != reference.id) {
-        return Err(NothingBecause::missing("/id"));
+pub(crate) fn parse_response(
+    delivery: &LeadDelivery<'_>,
+    reference: &LeadReference,
+    response: &[u8],
+) -> Result<LeadSubmission, SkipReason> {
+    let document = json::parse_document(response).map_err(SkipReason::NotUnderstood)?;
+    if document.at_pointer("/id").text().is_some_and(|id| id != reference.id) {
+        return Err(SkipReason::missing_field("/id"));
     }
-    if document.at("/properties").members().is_none() {
-        return Err(NothingBecause::missing("/properties"));
+    if document.at_pointer("/properties").object_members().is_none() {
+        return Err(SkipReason::missing_field("/properties"));
     }
-    let contact = contact(delivery, document)?;
-    Ok(Submission { id: Some(reference.id.clone()), submitted_at: reference.created_at, ..contact })
+    let contact = parse_contact(delivery, document)?;
+    Ok(LeadSubmission { id: Some(reference.id.clone()), submitted_at: reference.created_at, ..contact })
 }
 
 #[cfg(test)]
@@ -114,38 +122,39 @@ mod tests {
 
     use super::*;
     use crate::{
-        lead::{Reading, read_answer},
-        samples::{config, delivery, lead, read_as, reason},
+        lead::{ParsedLead, parse_lead_response},
+        samples::{build_delivery, expect_lead, expect_skip, parse_as, sample_config},
     };
 
-    fn event(id: u64, kind: &str, source: &str) -> Value {
+    fn event_json(id: u64, kind: &str, source: &str) -> Value {
         json!({"eventId": 1, "subscriptionType": kind, "objectId": id, "changeSource": source, "occurredAt": 1_795_079_400_000_i64})
     }
 
     #[test]
-    fn only_contacts_that_a_form_made_are_asked_for() {
+    fn only_contacts_created_by_a_form_are_looked_up() {
         let batch = json!([
-            event(123, "contact.creation", "FORM"),
-            event(124, "contact.creation", "IMPORT"),
-            event(123, "contact.creation", "FORM"),
-            event(125, "contact.propertyChange", "FORM"),
-            event(126, "contact.creation", "FORMS"),
+            event_json(123, "contact.creation", "FORM"),
+            event_json(124, "contact.creation", "IMPORT"),
+            event_json(123, "contact.creation", "FORM"),
+            event_json(125, "contact.propertyChange", "FORM"),
+            event_json(126, "contact.creation", "FORMS"),
         ]);
-        let Reading::References(references) = read_as("hubspot", batch.to_string()) else { panic!() };
+        let ParsedLead::NeedsLookup(references) = parse_as("hubspot", batch.to_string()) else { panic!() };
         let ids: Vec<_> = references.iter().map(|reference| &*reference.id).collect();
         assert_eq!(ids, ["123", "126"]);
         assert_eq!(references[0].created_at, Some("2026-11-19T09:10:00Z".parse().unwrap()));
         for source in ["IMPORT", "CRM_UI", "INTEGRATION", "API", ""] {
-            let reason = reason(read_as("hubspot", json!([event(124, "contact.creation", source)]).to_string()));
-            assert_eq!(reason, NothingBecause::NotFromAForm(Label::new(source)));
+            let reason =
+                expect_skip(parse_as("hubspot", json!([event_json(124, "contact.creation", source)]).to_string()));
+            assert_eq!(reason, SkipReason::NotFromAForm(LogLabel::new(source)));
         }
     }
 
     #[test]
-    fn other_events_and_other_lists_are_nobody() {
-        let code = |body: Value| reason(read_as("hubspot", body.to_string())).code();
-        assert_eq!(code(json!([event(1, "contact.deletion", "FORM")])), "unknown-event");
-        assert_eq!(code(event(1, "deal.creation", "FORM")), "unknown-event");
+    fn other_events_and_other_lists_are_skipped() {
+        let code = |body: Value| expect_skip(parse_as("hubspot", body.to_string())).code();
+        assert_eq!(code(json!([event_json(1, "contact.deletion", "FORM")])), "unknown-event");
+        assert_eq!(code(event_json(1, "deal.creation", "FORM")), "unknown-event");
         assert_eq!(code(json!([{"subscriptionType": "contact.creation", "changeSource": "FORM"}])), "not-understood");
         assert_eq!(code(json!([{"phone": "054-5550199"}])), "list");
         assert_eq!(code(json!([])), "list");
@@ -154,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn a_workflow_posts_the_contact_in_any_of_three_shapes() {
+    fn a_workflow_may_post_the_contact_in_three_shapes() {
         let first = json!({"vid": 123, "properties": {
             "phone": {"value": "054-5550199", "versions": [{"value": "052-5550101"}]}, "firstname": {"value": "Noa"}}});
         let plain = json!({"properties": {"hs_object_id": "123", "mobilephone": "054-5550199", "firstname": "Noa", "email": null}});
         let own = json!({"id": 123, "mobile": "054-5550199", "First name": "Noa", "lastname": ""});
         for body in [first, plain, own] {
-            let lead = lead(read_as("hubspot", body.to_string()));
+            let lead = expect_lead(parse_as("hubspot", body.to_string()));
             assert_eq!((lead.phone.expose(), lead.name.as_deref()), ("+972545550199", Some("Noa")));
             assert!(
                 lead.id.starts_with("derived:"),
@@ -171,21 +180,25 @@ mod tests {
     }
 
     #[test]
-    fn the_contact_that_is_asked_for_completes_its_reference() {
+    fn a_looked_up_contact_completes_its_reference() {
         let created_at = Some("2026-11-19T09:10:00Z".parse().unwrap());
-        let reference = Reference { id: "123".to_owned(), created_at };
-        let asked = |answer: &Value| {
-            read_answer(&delivery(config(), "hubspot", b"[]"), &reference, answer.to_string().as_bytes())
+        let reference = LeadReference { id: "123".to_owned(), created_at };
+        let parse_found = |body: &Value| {
+            parse_lead_response(
+                &build_delivery(sample_config(), "hubspot", b"[]"),
+                &reference,
+                body.to_string().as_bytes(),
+            )
         };
-        let mut answer = json!({"id": "123", "createdAt": "2019-01-01T00:00:00Z",
+        let mut response = json!({"id": "123", "createdAt": "2019-01-01T00:00:00Z",
             "properties": {"phone": "03-5550123", "mobilephone": "054-5550199", "firstname": "Noa", "lastname": "Levi"}});
-        let lead = asked(&answer).unwrap();
+        let lead = parse_found(&response).unwrap();
         assert_eq!((&*lead.id, lead.phone.expose()), ("123", "+972545550199"));
         assert_eq!((lead.name.as_deref(), Some(lead.submitted_at)), (Some("Noa Levi"), created_at));
-        answer["properties"]["mobilephone"] = Value::Null;
-        assert_eq!(asked(&answer).unwrap_err().code(), "phone-unusable");
-        answer["id"] = json!("124");
-        assert_eq!(asked(&answer).unwrap_err().code(), "not-understood");
-        assert_eq!(asked(&json!({"status": "error"})).unwrap_err().code(), "not-understood");
+        response["properties"]["mobilephone"] = Value::Null;
+        assert_eq!(parse_found(&response).unwrap_err().code(), "phone-unusable");
+        response["id"] = json!("124");
+        assert_eq!(parse_found(&response).unwrap_err().code(), "not-understood");
+        assert_eq!(parse_found(&json!({"status": "error"})).unwrap_err().code(), "not-understood");
     }
 }

@@ -1,6 +1,6 @@
 //! How each sender says what somebody sent. Facts and sources: `docs/senders.md`.
 //!
-//! A reader only flattens: from a [`crate::lead::Delivery`] to a [`crate::submission::Submission`], or the reason why it
+//! A reader only flattens: from a [`crate::lead::LeadDelivery`] to a [`crate::expect_submission::LeadSubmission`], or the reason why it
 //! holds none. What the fields mean is found in one place for all of them, [`crate::facts`].
 
 mod elementor;
@@ -15,71 +15,71 @@ mod web;
 mod webflow;
 
 use jiff::Timestamp;
-use shared::{
+use tellonce_core::{
     client_config::FormKind,
-    json::{Misread, Raw},
-    observe::Label,
+    json::{JsonError, RawJson},
+    telemetry::LogLabel,
 };
 
 use crate::{
-    lead::{Delivery, NothingBecause, Reference},
-    submission::Submission,
+    lead::{LeadDelivery, LeadReference, SkipReason},
+    submission::LeadSubmission,
 };
 
 /// What a delivery holds.
-pub(crate) enum Said {
+pub(crate) enum DeliveryContent {
     /// What somebody sent.
-    Submission(Submission),
+    Submission(LeadSubmission),
     /// Where to ask for it.
-    References(Vec<Reference>),
+    References(Vec<LeadReference>),
 }
 
 /// Reads a delivery, as its form's kind has it.
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Said, NothingBecause> {
+pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, SkipReason> {
     let submission = match delivery.form.kind {
-        FormKind::Meta => return meta::read(delivery).map(Said::References),
-        FormKind::HubSpot => return hubspot::read(delivery),
-        FormKind::Typeform => typeform::read(delivery),
-        FormKind::GoogleAds => google_ads::read(delivery),
-        FormKind::Webflow => webflow::read(delivery),
-        FormKind::Tally => tally::read(delivery),
-        FormKind::Jotform => jotform::read(delivery),
-        FormKind::Elementor => elementor::read(delivery),
-        FormKind::GravityForms => gravity_forms::read(delivery),
-        FormKind::WpForms | FormKind::ContactForm7 | FormKind::Web => web::read(delivery),
+        FormKind::Meta => return meta::parse_references(delivery).map(DeliveryContent::References),
+        FormKind::HubSpot => return hubspot::parse_delivery(delivery),
+        FormKind::Typeform => typeform::parse_submission(delivery),
+        FormKind::GoogleAds => google_ads::parse_submission(delivery),
+        FormKind::Webflow => webflow::parse_submission(delivery),
+        FormKind::Tally => tally::parse_submission(delivery),
+        FormKind::Jotform => jotform::parse_submission(delivery),
+        FormKind::Elementor => elementor::parse_submission(delivery),
+        FormKind::GravityForms => gravity_forms::parse_submission(delivery),
+        FormKind::WpForms | FormKind::ContactForm7 | FormKind::Web => web::parse_submission(delivery),
     };
-    submission.map(Said::Submission)
+    submission.map(DeliveryContent::Submission)
 }
 
 /// Reads what was answered to a question about a reference.
-pub(crate) fn read_answer(
-    delivery: &Delivery<'_>,
-    reference: &Reference,
-    answer: &[u8],
-) -> Result<Submission, NothingBecause> {
+pub(crate) fn parse_response(
+    delivery: &LeadDelivery<'_>,
+    reference: &LeadReference,
+    response: &[u8],
+) -> Result<LeadSubmission, SkipReason> {
     match delivery.form.kind {
-        FormKind::Meta => meta::answer(reference, answer),
-        FormKind::HubSpot => hubspot::answer(delivery, reference, answer),
+        FormKind::Meta => meta::parse_response(reference, response),
+        FormKind::HubSpot => hubspot::parse_response(delivery, reference, response),
         // Nobody else is asked.
-        _ => Err(NothingBecause::ReadBackFailed),
+        _ => Err(SkipReason::LookupFailed),
     }
 }
 
 /// Goes on if the delivery is of the `expected` event; none at all is a body of another shape.
-fn expect_event(event: Raw<'_>, expected: &str) -> Result<(), NothingBecause> {
+fn expect_event(event: RawJson<'_>, expected: &str) -> Result<(), SkipReason> {
     match event.text() {
         Some(event) if event == expected => Ok(()),
-        Some(event) => Err(NothingBecause::UnknownEvent(Label::new(&event))),
-        None => Err(NothingBecause::NotUnderstood(Misread::NoTopic)),
+        Some(event) => Err(SkipReason::UnknownEvent(LogLabel::new(&event))),
+        None => Err(SkipReason::NotUnderstood(JsonError::NoTopic)),
     }
 }
 
 /// A point in time in seconds since 1970.
-fn unix_seconds(value: Raw<'_>) -> Option<Timestamp> {
+fn parse_unix_seconds(value: RawJson<'_>) -> Option<Timestamp> {
     Timestamp::from_second(value.text()?.parse().ok()?).ok()
 }
 
 /// A point in time in milliseconds since 1970.
-fn unix_millis(text: &str) -> Option<Timestamp> {
+fn parse_unix_millis(text: &str) -> Option<Timestamp> {
     Timestamp::from_millisecond(text.parse().ok()?).ok()
 }

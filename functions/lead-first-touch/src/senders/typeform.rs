@@ -3,65 +3,73 @@
 //! Shape: typeform.com/developers/webhooks/example-payload.
 
 use serde::Deserialize;
-use shared::json::{self, Raw};
+use tellonce_core::json::{self, RawJson};
 
 use super::expect_event;
 use crate::{
-    lead::{Delivery, NothingBecause},
-    submission::{Field, Submission, answers, names},
+    lead::{LeadDelivery, SkipReason},
+    submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Envelope<'a> {
+struct TypeformWebhook<'a> {
     #[serde(borrow)]
-    event_type: Raw<'a>,
-    form_response: Raw<'a>,
+    event_type: RawJson<'a>,
+    form_response: RawJson<'a>,
 }
 
 /// Reads a delivery.
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Submission, NothingBecause> {
-    let Envelope { event_type, form_response } = json::parse(delivery.body).map_err(NothingBecause::NotUnderstood)?;
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+    let TypeformWebhook { event_type, form_response } =
+        json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
     if event_type.text().is_some_and(|event| event == "form_response_partial") {
-        return Err(NothingBecause::Partial);
+        return Err(SkipReason::Partial);
     }
     expect_event(event_type, "form_response")?;
-    let given = form_response.at("/answers").elements().unwrap_or_default();
-    let questions = form_response.at("/definition/fields").elements().unwrap_or_default();
-    let hidden = form_response.at("/hidden").members().unwrap_or_default();
-    let hidden = hidden.into_iter().map(|(name, value)| Field::new([name.into()], answers(value)));
-    Ok(Submission {
-        id: form_response.at("/token").string(),
-        form_id: form_response.at("/form_id").string(),
-        submitted_at: form_response.at("/submitted_at").time(),
-        test: false,
-        fields: given.into_iter().map(|answer| field(answer, &questions)).chain(hidden).collect(),
+    let raw_answers = form_response.at_pointer("/answers").list_elements().unwrap_or_default();
+    let questions = form_response.at_pointer("/definition/fields").list_elements().unwrap_or_default();
+    let hidden = form_response.at_pointer("/hidden").object_members().unwrap_or_default();
+    let hidden = hidden.into_iter().map(|(name, value)| SubmittedField::new([name.into()], field_values(value)));
+    Ok(LeadSubmission {
+        id: form_response.at_pointer("/token").owned_text(),
+        form_id: form_response.at_pointer("/form_id").owned_text(),
+        submitted_at: form_response.at_pointer("/submitted_at").as_time(),
+        is_test: false,
+        fields: raw_answers.into_iter().map(|answer| parse_answer(answer, &questions)).chain(hidden).collect(),
     })
 }
 
 /// An answer. It names its question by reference and id; the question's words stand in the definition.
-fn field(answer: Raw<'_>, questions: &[Raw<'_>]) -> Field {
-    let of = answer.at("/field");
-    let id = of.at("/id");
-    let question = questions.iter().find(|question| id.text().is_some() && question.at("/id").text() == id.text());
-    let title = question.map(|question| question.at("/title")).unwrap_or_default();
-    let kind = answer.at("/type").text().unwrap_or_default();
-    let said = match &*kind {
-        "choice" => [answer.at("/choice/label"), answer.at("/choice/other")].into_iter().flat_map(answers).collect(),
-        "choices" => {
-            [answer.at("/choices/labels"), answer.at("/choices/other")].into_iter().flat_map(answers).collect()
-        }
+fn parse_answer(answer: RawJson<'_>, questions: &[RawJson<'_>]) -> SubmittedField {
+    let answered_field = answer.at_pointer("/field");
+    let id = answered_field.at_pointer("/id");
+    let question =
+        questions.iter().find(|question| id.text().is_some() && question.at_pointer("/id").text() == id.text());
+    let title = question.map(|question| question.at_pointer("/title")).unwrap_or_default();
+    let kind = answer.at_pointer("/type").text().unwrap_or_default();
+    let values = match &*kind {
+        "choice" => [answer.at_pointer("/choice/label"), answer.at_pointer("/choice/other")]
+            .into_iter()
+            .flat_map(field_values)
+            .collect(),
+        "choices" => [answer.at_pointer("/choices/labels"), answer.at_pointer("/choices/other")]
+            .into_iter()
+            .flat_map(field_values)
+            .collect(),
         // The answer stands under its type's name.
         kind => answer
-            .members()
+            .object_members()
             .unwrap_or_default()
             .into_iter()
             .filter(|(name, _)| name == kind)
-            .flat_map(|(_, value)| answers(value))
+            .flat_map(|(_, value)| field_values(value))
             .collect(),
     };
-    let telephone = [&*kind, &*of.at("/type").text().unwrap_or_default()].contains(&"phone_number");
-    Field::new(names([of.at("/ref"), id, title]), said).known_as(telephone)
+    let is_telephone =
+        [&*kind, &*answered_field.at_pointer("/type").text().unwrap_or_default()].contains(&"phone_number");
+    SubmittedField::new(field_names([answered_field.at_pointer("/ref"), id, title]), values)
+        .with_telephone(is_telephone)
 }
 
 #[cfg(test)]
@@ -69,28 +77,28 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::{config, delivery, lead, read_as, reason, sample};
+    use crate::samples::{build_delivery, expect_lead, expect_skip, parse_as, sample_config, sample_json};
 
-    fn with_answer(answer: &Value) -> String {
-        let mut body = sample("typeform", "form_response");
+    fn body_with_answer(answer: &Value) -> String {
+        let mut body = sample_json("typeform", "form_response");
         body["form_response"]["answers"].as_array_mut().unwrap().push(answer.clone());
         body.to_string()
     }
 
     #[test]
-    fn what_was_begun_and_not_sent_is_no_lead() {
-        let mut body = sample("typeform", "form_response");
+    fn a_partial_response_is_not_a_lead() {
+        let mut body = sample_json("typeform", "form_response");
         for (event, code) in [("form_response_partial", "partial"), ("form_opened", "unknown-event")] {
             body["event_type"] = json!(event);
-            assert_eq!(reason(read_as("typeform", body.to_string())).code(), code);
+            assert_eq!(expect_skip(parse_as("typeform", body.to_string())).code(), code);
         }
         body["event_type"] = Value::Null;
-        assert_eq!(reason(read_as("typeform", body.to_string())).code(), "not-understood");
+        assert_eq!(expect_skip(parse_as("typeform", body.to_string())).code(), "not-understood");
     }
 
     #[test]
     fn answers_of_every_type_are_found() {
-        for (answer, said) in [
+        for (answer, expected) in [
             (json!({"type": "choice", "choice": {"id": "x", "label": "Haifa"}}), vec!["Haifa"]),
             (json!({"type": "choice", "choice": {"other": "Eilat"}}), vec!["Eilat"]),
             (json!({"type": "choices", "choices": {"labels": ["A", "B"], "other": "C"}}), vec!["A", "B", "C"]),
@@ -102,26 +110,30 @@ mod tests {
             (json!({"type": "text"}), vec![]),
             (json!(null), vec![]),
         ] {
-            let body = with_answer(&answer);
-            let submission = read(&delivery(config(), "typeform", body.as_bytes())).ok().unwrap();
+            let body = body_with_answer(&answer);
+            let submission =
+                parse_submission(&build_delivery(sample_config(), "typeform", body.as_bytes())).ok().unwrap();
             let hidden = 2;
-            assert_eq!(submission.fields[submission.fields.len() - 1 - hidden].answers, said, "{answer}");
+            assert_eq!(submission.fields[submission.fields.len() - 1 - hidden].values, expected, "{answer}");
         }
     }
 
     #[test]
     fn hidden_fields_are_fields_too() {
-        assert_eq!(lead(read_as("typeform", sample("typeform", "form_response").to_string())).locale.unwrap(), "he");
+        assert_eq!(
+            expect_lead(parse_as("typeform", sample_json("typeform", "form_response").to_string())).locale.unwrap(),
+            "he"
+        );
     }
 
     #[test]
-    fn who_did_not_agree_is_not_written_to() {
-        let mut body = sample("typeform", "form_response");
+    fn a_lead_without_consent_is_skipped() {
+        let mut body = sample_json("typeform", "form_response");
         body["form_response"]["answers"][3]["boolean"] = json!(false);
-        assert_eq!(reason(read_as("typeform", body.to_string())).code(), "no-consent");
+        assert_eq!(expect_skip(parse_as("typeform", body.to_string())).code(), "no-consent");
         body["form_response"]["answers"].as_array_mut().unwrap().pop();
         assert_eq!(
-            reason(read_as("typeform", body.to_string())).code(),
+            expect_skip(parse_as("typeform", body.to_string())).code(),
             "no-consent",
             "unanswered questions are missing"
         );

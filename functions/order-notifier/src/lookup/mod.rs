@@ -1,27 +1,27 @@
 //! Looking an order up: some Shopify deliveries name an order and say nothing about it.
 //!
-//! [`order_query`] asks for it in one read of the Admin GraphQL API, [`look_up`] carries the question, and
-//! [`read_order_answer`] makes the answer an event. What the ledger already knows can take the place of all three:
+//! [`build_order_query`] asks for it in one read of the Admin GraphQL API, [`send_order_query`] carries the question, and
+//! [`parse_order_response`] makes the answer an event. What the ledger already knows can take the place of all three:
 //! [`complete_from_ledger`].
 //!
 //! The token needs `read_orders`; for pickups also `read_merchant_managed_fulfillment_orders` (or `read_assigned_…`,
 //! `read_third_party_…`, after who fulfils), and access to protected customer data for name and phone. Which one is
-//! missing, [`LookupError::Scope`] says.
+//! missing, [`OrderLookupError::MissingScope`] says.
 //!
 //! Promised: nothing of the order is written into an error, and neither is the token.
 
-mod answer;
+mod order_response;
 
 use std::time::Duration;
 
 use serde::Serialize;
-use shared::{
-    body,
-    fault::{Fault, Faulty},
+use tellonce_core::{
+    fault::{ClassifyFault, Fault},
+    http_body,
 };
 
-pub use self::answer::read_order_answer;
-use crate::order_event::{Contact, OrderEvent, OrderRef, PartialEvent};
+pub use self::order_response::parse_order_response;
+use crate::order_event::{CustomerContact, OrderEvent, OrderReference, PartialOrderEvent};
 
 /// Version of the Admin API that the query is written for. Shopify keeps a version for at least twelve months and then
 /// answers with the oldest it still has; that of 2026-10 is safe until October 2027.
@@ -29,14 +29,14 @@ use crate::order_event::{Contact, OrderEvent, OrderRef, PartialEvent};
 pub const API_VERSION: &str = "2026-10";
 
 /// An answer takes well below a second; a function should not wait for a store that hangs.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// More than the largest answer to our question could have.
-const LARGEST_ANSWER: usize = 256 * 1024;
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 
 /// Why an order could not be looked up.
 #[derive(Debug, thiserror::Error)]
-pub enum LookupError {
+pub enum OrderLookupError {
     /// No answer came.
     #[error("the store's API did not answer")]
     Unreachable(#[source] reqwest::Error),
@@ -48,19 +48,19 @@ pub enum LookupError {
     },
     /// Trouble on the store's side.
     #[error("the store's API answered {status}")]
-    StoreTrouble {
+    StoreUnavailable {
         /// HTTP status, 5xx; or 200 with an internal error inside.
         status: u16,
     },
     /// The token is not accepted.
     #[error("the store's API does not accept the token (HTTP {status})")]
-    Token {
+    TokenRefused {
         /// HTTP status, 401 or 403.
         status: u16,
     },
     /// The token does not reach far enough.
     #[error("the store's token lacks {missing}")]
-    Scope {
+    MissingScope {
         /// Names of scopes, or what else is missing.
         missing: String,
     },
@@ -72,25 +72,25 @@ pub enum LookupError {
     },
     /// The store doesn't understand the question: this API version is gone.
     #[error("the store's API does not understand the query of version {API_VERSION}")]
-    Query,
+    UnsupportedQuery,
     /// Not what the API documents.
     #[error("the store's API gave an answer that is not understood: {0}")]
-    Answer(#[from] shared::json::Misread),
+    UnexpectedResponse(#[from] tellonce_core::json::JsonError),
     /// The answer doesn't end.
-    #[error("the store's API gave an answer of more than {LARGEST_ANSWER} bytes")]
+    #[error("the store's API gave an answer of more than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
 }
 
-impl Faulty for LookupError {
+impl ClassifyFault for OrderLookupError {
     fn fault(&self) -> Fault {
         match self {
             // Nothing is written by a look-up, so an unknown outcome is as good as none.
-            Self::Unreachable(_) | Self::Throttled { .. } | Self::StoreTrouble { .. } => Fault::Transient,
-            Self::Token { .. }
-            | Self::Scope { .. }
+            Self::Unreachable(_) | Self::Throttled { .. } | Self::StoreUnavailable { .. } => Fault::Transient,
+            Self::TokenRefused { .. }
+            | Self::MissingScope { .. }
             | Self::Refused { .. }
-            | Self::Query
-            | Self::Answer(_)
+            | Self::UnsupportedQuery
+            | Self::UnexpectedResponse(_)
             | Self::TooLarge => Fault::Permanent,
         }
     }
@@ -98,17 +98,17 @@ impl Faulty for LookupError {
 
 /// A GraphQL request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Query {
+pub struct OrderQuery {
     query: String,
-    variables: Variables,
+    variables: QueryVariables,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Variables {
+struct QueryVariables {
     id: String,
 }
 
-/// Of an order, what [`read_order_answer`] reads.
+/// Of an order, what [`parse_order_response`] reads.
 const ORDER_FIELDS: &str = "legacyResourceId name test cancelledAt phone email customerLocale statusPageUrl \
     totalPriceSet { presentmentMoney { amount currencyCode } } \
     customer { firstName lastName defaultPhoneNumber { phoneNumber } } \
@@ -120,40 +120,40 @@ const PARCEL_FIELDS: &str =
     " fulfillments(first: 25) { legacyResourceId trackingInfo(first: 1) { company number url } }";
 
 /// The question to ask about an event's order.
-pub fn order_query(event: &PartialEvent) -> Query {
-    let parcels = if event.thread.is_some() { PARCEL_FIELDS } else { "" };
+pub fn build_order_query(event: &PartialOrderEvent) -> OrderQuery {
+    let parcels = if event.parcel.is_some() { PARCEL_FIELDS } else { "" };
     match &event.order {
-        OrderRef::Id(id) => Query {
+        OrderReference::Id(id) => OrderQuery {
             query: format!("query EventOrder($id: ID!) {{ order(id: $id) {{ {ORDER_FIELDS}{parcels} }} }}"),
-            variables: Variables { id: format!("gid://shopify/Order/{id}") },
+            variables: QueryVariables { id: format!("gid://shopify/Order/{id}") },
         },
-        OrderRef::FulfillmentOrder(gid) => Query {
+        OrderReference::FulfillmentOrder(gid) => OrderQuery {
             query: format!(
                 "query PickupOrder($id: ID!) {{ fulfillmentOrder(id: $id) {{ \
                  assignedLocation {{ name address1 address2 city }} order {{ {ORDER_FIELDS} }} }} }}"
             ),
-            variables: Variables { id: gid.clone() },
+            variables: QueryVariables { id: gid.clone() },
         },
     }
 }
 
 /// Asks the store. `base_url` is `https://{shop}.myshopify.com`, without a path.
-pub async fn look_up(
+pub async fn send_order_query(
     http: &reqwest::Client,
     base_url: &str,
     token: &str,
     api_version: &str,
-    query: &Query,
-) -> Result<Vec<u8>, LookupError> {
+    query: &OrderQuery,
+) -> Result<Vec<u8>, OrderLookupError> {
     let url = format!("{}/admin/api/{api_version}/graphql.json", base_url.trim_end_matches('/'));
     let response = http
         .post(url)
         .header("X-Shopify-Access-Token", token)
         .json(query)
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .send()
         .await
-        .map_err(unreachable)?;
+        .map_err(unreachable_error)?;
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
@@ -164,40 +164,47 @@ pub async fn look_up(
         .map(Duration::from_secs);
     match status {
         200 => {}
-        429 | 430 => return Err(LookupError::Throttled { retry_after }),
-        401 | 403 => return Err(LookupError::Token { status }),
-        500.. => return Err(LookupError::StoreTrouble { status }),
-        _ => return Err(LookupError::Refused { status }),
+        429 | 430 => return Err(OrderLookupError::Throttled { retry_after }),
+        401 | 403 => return Err(OrderLookupError::TokenRefused { status }),
+        500.. => return Err(OrderLookupError::StoreUnavailable { status }),
+        _ => return Err(OrderLookupError::Refused { status }),
     }
-    body::up_to(LARGEST_ANSWER, response).await.map_err(unreachable)?.ok_or(LookupError::TooLarge)
+    http_body::read_body_up_to(MAX_RESPONSE_BYTES, response)
+        .await
+        .map_err(unreachable_error)?
+        .ok_or(OrderLookupError::TooLarge)
 }
 
 /// The address says which shop, and nothing that helps.
-fn unreachable(error: reqwest::Error) -> LookupError {
-    LookupError::Unreachable(error.without_url())
+fn unreachable_error(error: reqwest::Error) -> OrderLookupError {
+    OrderLookupError::Unreachable(error.without_url())
 }
 
 /// Completes an event from what the ledger knows of its order, if that is enough: the order's id must be known, a
 /// number too, and it must be certain what happened.
-pub fn complete_from_ledger(event: &PartialEvent, known: &Contact, order_number: Option<&str>) -> Option<OrderEvent> {
-    let order_id = event.order.id().filter(|_| event.certain)?;
-    let complete = event.clone().with_order(order_id.to_owned(), known, order_number);
+pub fn complete_from_ledger(
+    event: &PartialOrderEvent,
+    known: &CustomerContact,
+    order_number: Option<&str>,
+) -> Option<OrderEvent> {
+    let order_id = event.order.id().filter(|_| event.is_certain)?;
+    let complete = event.clone().complete_with(order_id.to_owned(), known, order_number);
     complete.contact.phone.is_some().then_some(complete)
 }
 
-impl PartialEvent {
-    fn with_order(self, order_id: String, known: &Contact, order_number: Option<&str>) -> OrderEvent {
+impl PartialOrderEvent {
+    fn complete_with(self, order_id: String, known: &CustomerContact, order_number: Option<&str>) -> OrderEvent {
         let mut event = OrderEvent {
             milestone: self.milestone,
             order_id,
             order_number: self.order_number,
-            thread: self.thread,
+            parcel: self.parcel,
             instance: self.instance,
             occurred_at: self.occurred_at,
             contact: self.contact,
             values: self.values,
         };
-        event.fill_from(known, order_number);
+        event.fill_missing_from(known, order_number);
         event
     }
 }
@@ -206,31 +213,34 @@ impl PartialEvent {
 mod tests {
     use std::fs;
 
-    use loopback::{Peer, response};
+    use loopback::{FakeApi, http_response};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::{
-        order_event::Reading,
-        samples::{config, event, partial, read_as, sample},
+        order_event::ParsedOrder,
+        samples::{expect_event, expect_partial, parse_as, sample_config, sample_json},
     };
 
-    pub(super) fn scan() -> PartialEvent {
-        let body = sample("shopify", "fulfillment_events_create.out_for_delivery").to_string();
-        partial(read_as("shop", Some("fulfillment_events/create"), body))
+    pub(super) fn sample_scan() -> PartialOrderEvent {
+        let body = sample_json("shopify", "fulfillment_events_create.out_for_delivery").to_string();
+        expect_partial(parse_as("shop", Some("fulfillment_events/create"), body))
     }
 
-    pub(super) fn pickup() -> PartialEvent {
-        let body = sample("shopify", "fulfillment_orders_line_items_prepared_for_pickup").to_string();
-        partial(read_as("shop", Some("fulfillment_orders/line_items_prepared_for_pickup"), body))
+    pub(super) fn sample_pickup() -> PartialOrderEvent {
+        let body = sample_json("shopify", "fulfillment_orders_line_items_prepared_for_pickup").to_string();
+        expect_partial(parse_as("shop", Some("fulfillment_orders/line_items_prepared_for_pickup"), body))
     }
 
-    pub(super) fn answered(event: &PartialEvent, answer: impl AsRef<[u8]>) -> Result<Reading, LookupError> {
-        let config = config();
-        read_order_answer(event, answer.as_ref(), &config.stores["shop"], &config)
+    pub(super) fn parse_response(
+        event: &PartialOrderEvent,
+        body: impl AsRef<[u8]>,
+    ) -> Result<ParsedOrder, OrderLookupError> {
+        let config = sample_config();
+        parse_order_response(event, body.as_ref(), &config.stores["shop"], &config)
     }
 
-    pub(super) fn order(members: &Value) -> Value {
+    pub(super) fn order_json(members: &Value) -> Value {
         let mut order = json!({
             "legacyResourceId": "5223452934372", "name": "#1042", "test": false, "cancelledAt": null, "phone": null,
             "email": "noa@example.com", "customerLocale": "he-IL", "statusPageUrl": "https://shop.example/o/1",
@@ -250,55 +260,57 @@ mod tests {
         order
     }
 
-    pub(super) fn answer(members: &Value) -> String {
-        json!({"data": {"order": order(members)}}).to_string()
+    pub(super) fn response_body(members: &Value) -> String {
+        json!({"data": {"order": order_json(members)}}).to_string()
     }
 
     #[test]
-    fn the_question_asks_for_what_the_sample_question_asks_by_the_same_id() {
-        let theirs: Value = serde_json::from_slice(
-            &fs::read(events::folder("stores/shopify").join("_graphql_fulfillment_order.request.json")).unwrap(),
+    fn the_query_requests_the_fields_and_the_id_of_the_sample_query() {
+        let expected: Value = serde_json::from_slice(
+            &fs::read(events::sample_folder("stores/shopify").join("_graphql_fulfillment_order.request.json")).unwrap(),
         )
         .unwrap();
-        let ours = serde_json::to_value(order_query(&pickup())).unwrap();
-        assert_eq!(ours["variables"], theirs["variables"]);
+        let actual = serde_json::to_value(build_order_query(&sample_pickup())).unwrap();
+        assert_eq!(actual["variables"], expected["variables"]);
         for field in ["fulfillmentOrder(id: $id)", "assignedLocation", "customerLocale", "legacyResourceId"] {
-            assert!(ours["query"].as_str().unwrap().contains(field), "{field}");
+            assert!(actual["query"].as_str().unwrap().contains(field), "{field}");
         }
-        let by_id = serde_json::to_value(order_query(&scan())).unwrap();
+        let by_id = serde_json::to_value(build_order_query(&sample_scan())).unwrap();
         assert_eq!(by_id["variables"]["id"], "gid://shopify/Order/5223452934372");
         let balanced = |query: &Value| {
             let query = query["query"].as_str().unwrap();
             assert_eq!(query.matches('{').count(), query.matches('}').count(), "{query}");
         };
-        balanced(&ours);
+        balanced(&actual);
         balanced(&by_id);
     }
 
     #[tokio::test]
-    async fn the_question_travels_with_its_token_and_the_answer_comes_back() {
-        let peer = Peer::start().await.unwrap();
-        let http = shared::cold_start::http_client().unwrap();
-        let base = format!("{}/", peer.url().unwrap());
-        let query = order_query(&scan());
-        let given = response("200 OK", &answer(&json!({})));
-        let (asked, answered_with) =
-            tokio::join!(peer.answer(&given), look_up(&http, &base, "shpat_test", API_VERSION, &query));
-        let asked = asked.unwrap();
-        assert!(asked.starts_with("POST /admin/api/2026-10/graphql.json HTTP/1.1\r\n"), "{asked}");
-        assert!(asked.to_lowercase().contains("x-shopify-access-token: shpat_test\r\n"), "{asked}");
-        assert!(asked.ends_with(&serde_json::to_string(&query).unwrap()));
-        assert!(matches!(answered(&scan(), answered_with.unwrap()).unwrap(), Reading::Event(_)));
+    async fn a_query_sends_its_token_and_returns_the_response() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let http = tellonce_core::bootstrap::build_http_client().unwrap();
+        let base = format!("{}/", fake_api.base_url().unwrap());
+        let query = build_order_query(&sample_scan());
+        let http_reply = http_response("200 OK", &response_body(&json!({})));
+        let (request, result) = tokio::join!(
+            fake_api.reply_once(&http_reply),
+            send_order_query(&http, &base, "shpat_test", API_VERSION, &query)
+        );
+        let request = request.unwrap();
+        assert!(request.starts_with("POST /admin/api/2026-10/graphql.json HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains("x-shopify-access-token: shpat_test\r\n"), "{request}");
+        assert!(request.ends_with(&serde_json::to_string(&query).unwrap()));
+        assert!(matches!(parse_response(&sample_scan(), result.unwrap()).unwrap(), ParsedOrder::Event(_)));
     }
 
     #[tokio::test]
-    async fn every_refusal_is_an_error_that_knows_whether_to_try_again() {
-        let peer = Peer::start().await.unwrap();
-        let http = shared::cold_start::http_client().unwrap();
-        let base = peer.url().unwrap();
-        let query = order_query(&scan());
-        let too_long = "x".repeat(LARGEST_ANSWER + 1);
-        for (head, body, fault, says) in [
+    async fn every_refusal_is_classified_as_transient_or_permanent() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let http = tellonce_core::bootstrap::build_http_client().unwrap();
+        let base = fake_api.base_url().unwrap();
+        let query = build_order_query(&sample_scan());
+        let too_long = "x".repeat(MAX_RESPONSE_BYTES + 1);
+        for (head, body, fault, expected_text) in [
             ("429 Too Many Requests\r\nretry-after: 2.0", "", Fault::Transient, "for 2 s"),
             ("503 Service Unavailable", "", Fault::Transient, "503"),
             ("401 Unauthorized", "", Fault::Permanent, "token"),
@@ -306,27 +318,30 @@ mod tests {
             ("301 Moved Permanently\r\nlocation: https://elsewhere.example/", "", Fault::Permanent, "301"),
             ("200 OK", &too_long, Fault::Permanent, "bytes"),
         ] {
-            let given = response(head, body);
-            let (_, answer) = tokio::join!(peer.answer(&given), look_up(&http, &base, "shpat_x", API_VERSION, &query));
-            let error = answer.unwrap_err();
+            let http_reply = http_response(head, body);
+            let (_, result) = tokio::join!(
+                fake_api.reply_once(&http_reply),
+                send_order_query(&http, &base, "shpat_x", API_VERSION, &query)
+            );
+            let error = result.unwrap_err();
             assert_eq!(error.fault(), fault, "{head}");
-            assert!(error.to_string().contains(says), "{head}: {error}");
+            assert!(error.to_string().contains(expected_text), "{head}: {error}");
         }
-        drop(peer);
-        let gone = look_up(&http, &base, "shpat_secret", API_VERSION, &query).await.unwrap_err();
-        assert_eq!(gone.fault(), Fault::Transient);
-        let shown = shared::fault::chain(&gone);
-        assert!(!shown.contains("127.0.0.1") || !shown.contains("graphql"), "{shown}");
-        assert!(!format!("{shown} {gone:?}").contains("shpat_secret"));
+        drop(fake_api);
+        let error = send_order_query(&http, &base, "shpat_secret", API_VERSION, &query).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::Transient);
+        let error_text = tellonce_core::fault::error_chain(&error);
+        assert!(!error_text.contains("127.0.0.1") || !error_text.contains("graphql"), "{error_text}");
+        assert!(!format!("{error_text} {error:?}").contains("shpat_secret"));
     }
 
     #[test]
-    fn the_ledger_is_enough_for_what_is_certain_and_has_an_id() {
-        let known = event(answered(&scan(), answer(&json!({}))).unwrap()).contact;
-        let out = complete_from_ledger(&scan(), &known, Some("#1042")).unwrap();
+    fn the_ledger_completes_a_certain_event_with_a_known_order_id() {
+        let known = expect_event(parse_response(&sample_scan(), response_body(&json!({}))).unwrap()).contact;
+        let out = complete_from_ledger(&sample_scan(), &known, Some("#1042")).unwrap();
         assert_eq!((out.contact.clone(), out.order_number.as_deref()), (known.clone(), Some("#1042")));
-        assert_eq!(complete_from_ledger(&PartialEvent { certain: false, ..scan() }, &known, None), None);
-        assert_eq!(complete_from_ledger(&pickup(), &known, None), None, "the order's id is not known");
-        assert_eq!(complete_from_ledger(&scan(), &Contact::default(), None), None);
+        assert_eq!(complete_from_ledger(&PartialOrderEvent { is_certain: false, ..sample_scan() }, &known, None), None);
+        assert_eq!(complete_from_ledger(&sample_pickup(), &known, None), None, "the order's id is not known");
+        assert_eq!(complete_from_ledger(&sample_scan(), &CustomerContact::default(), None), None);
     }
 }

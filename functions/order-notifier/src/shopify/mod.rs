@@ -2,7 +2,7 @@
 //!
 //! Bodies are the REST resources of the API version that the subscription was made with
 //! (<https://shopify.dev/docs/api/webhooks>). Which time counts as the event's own differs by topic, because not every
-//! fact has a time of its own in the body: see [`order::told`].
+//! fact has a time of its own in the body: see [`order::parse_order`].
 //!
 //! Not promised: that a pickup is recognised. The body has no field for it; an order without a shipping address but
 //! with a shipping line is taken for one.
@@ -12,55 +12,55 @@ mod parcel;
 mod refund;
 
 use serde::Deserialize;
-use shared::{
+use tellonce_core::{
     client_config::Milestone,
-    json::{self, Misread},
-    observe::Label,
+    json::{self, JsonError},
+    telemetry::LogLabel,
 };
 
-use self::order::Extent;
-use crate::order_event::{Delivery, NothingBecause, PrivacyRequest, Reading, Values};
+use self::order::FulfillmentExtent;
+use crate::order_event::{EventValues, OrderDelivery, ParsedOrder, PrivacyRequest, SkipReason};
 
-/// Reads a delivery by its topic (`X-Shopify-Topic`).
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
-    let topic = delivery.topic.ok_or(NothingBecause::NotUnderstood(Misread::NoTopic))?;
+/// Reads a delivery by its topic (`X-Shopify-TemplateTopic`).
+pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+    let topic = delivery.topic.ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
     // Sent by "Send test notification"; the samples inside look real.
-    if delivery.header("x-shopify-test").is_some_and(|test| test.eq_ignore_ascii_case("true")) {
-        return Err(NothingBecause::TestOrder);
+    if delivery.find_header("x-shopify-test").is_some_and(|test| test.eq_ignore_ascii_case("true")) {
+        return Err(SkipReason::TestOrder);
     }
     match topic {
-        "orders/create" => order::told(delivery, Milestone::Received),
-        "orders/paid" => order::told(delivery, Milestone::Paid),
-        "orders/partially_fulfilled" => order::shipped(delivery, Extent::Part),
-        "orders/fulfilled" => order::shipped(delivery, Extent::Whole),
-        "orders/cancelled" => order::told(delivery, Milestone::Cancelled),
-        "orders/updated" => Err(NothingBecause::UpdateWithoutTransition),
-        "orders/delete" => Err(NothingBecause::Deleted),
-        "fulfillments/create" => parcel::created(delivery),
-        "fulfillments/update" => parcel::updated(delivery),
-        "fulfillment_events/create" => parcel::scanned(delivery),
-        "fulfillment_orders/line_items_prepared_for_pickup" => parcel::prepared_for_pickup(delivery),
-        "refunds/create" => refund::made(delivery),
-        "customers/redact" => Err(NothingBecause::PrivacyRequest(PrivacyRequest::CustomerRedact)),
-        "customers/data_request" => Err(NothingBecause::PrivacyRequest(PrivacyRequest::CustomerDataRequest)),
-        "shop/redact" => Err(NothingBecause::PrivacyRequest(PrivacyRequest::ShopRedact)),
-        draft if draft.starts_with("draft_orders/") => Err(NothingBecause::Draft),
-        other => Err(NothingBecause::UnknownTopic(Label::new(other))),
+        "orders/create" => order::parse_order(delivery, Milestone::Received),
+        "orders/paid" => order::parse_order(delivery, Milestone::Paid),
+        "orders/partially_fulfilled" => order::parse_shipped_order(delivery, FulfillmentExtent::Partial),
+        "orders/fulfilled" => order::parse_shipped_order(delivery, FulfillmentExtent::Full),
+        "orders/cancelled" => order::parse_order(delivery, Milestone::Cancelled),
+        "orders/updated" => Err(SkipReason::UpdateWithoutTransition),
+        "orders/delete" => Err(SkipReason::Deleted),
+        "fulfillments/create" => parcel::parse_created_fulfillment(delivery),
+        "fulfillments/update" => parcel::parse_updated_fulfillment(delivery),
+        "fulfillment_events/create" => parcel::parse_scan(delivery),
+        "fulfillment_orders/line_items_prepared_for_pickup" => parcel::parse_prepared_pickup(delivery),
+        "refunds/create" => refund::parse_refund(delivery),
+        "customers/redact" => Err(SkipReason::PrivacyRequest(PrivacyRequest::CustomerRedact)),
+        "customers/data_request" => Err(SkipReason::PrivacyRequest(PrivacyRequest::CustomerDataRequest)),
+        "shop/redact" => Err(SkipReason::PrivacyRequest(PrivacyRequest::ShopRedact)),
+        draft if draft.starts_with("draft_orders/") => Err(SkipReason::Draft),
+        other => Err(SkipReason::UnknownTopic(LogLabel::new(other))),
     }
 }
 
-fn put(values: &mut Values, name: &str, value: Option<String>) {
+fn insert_some(values: &mut EventValues, name: &str, value: Option<String>) {
     if let Some(value) = value {
         values.insert(name.to_owned(), value);
     }
 }
 
-fn missing(pointer: &str) -> NothingBecause {
-    NothingBecause::NotUnderstood(Misread::Missing(pointer.into()))
+fn missing_field(pointer: &str) -> SkipReason {
+    SkipReason::NotUnderstood(JsonError::Missing(pointer.into()))
 }
 
-fn parse<'a, T: Deserialize<'a>>(delivery: &Delivery<'a>) -> Result<T, NothingBecause> {
-    json::parse(delivery.body).map_err(NothingBecause::NotUnderstood)
+fn parse_body<'a, T: Deserialize<'a>>(delivery: &OrderDelivery<'a>) -> Result<T, SkipReason> {
+    json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)
 }
 
 #[cfg(test)]
@@ -68,63 +68,66 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::{event, read_as, received_at, sample};
+    use crate::samples::{expect_event, parse_as, received_at, sample_json};
 
     /// A sample with some members replaced.
-    pub(super) fn changed(case: &str, members: &Value) -> String {
-        let mut body = sample("shopify", case);
+    pub(super) fn changed_sample(case: &str, members: &Value) -> String {
+        let mut body = sample_json("shopify", case);
         for (name, value) in members.as_object().unwrap() {
             body[name] = value.clone();
         }
         body.to_string()
     }
 
-    pub(super) fn reason(reading: Reading) -> &'static str {
-        match reading {
-            Reading::Nothing(reason) => reason.code(),
+    pub(super) fn expect_skip_code(parsed: ParsedOrder) -> &'static str {
+        match parsed {
+            ParsedOrder::Skipped(reason) => reason.code(),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn nothing(topic: &str, case: &str, members: &Value) -> &'static str {
-        reason(read_as("shop", Some(topic), changed(case, members)))
+    pub(super) fn skip_code_of_changed(topic: &str, case: &str, members: &Value) -> &'static str {
+        expect_skip_code(parse_as("shop", Some(topic), changed_sample(case, members)))
     }
 
     #[test]
-    fn trials_drafts_and_sales_to_nobody_are_not_told() {
-        assert_eq!(nothing("orders/create", "orders_create", &json!({"test": true})), "test-order");
-        assert_eq!(nothing("draft_orders/create", "orders_create", &json!({})), "draft");
-        assert_eq!(nothing("orders/delete", "orders_create", &json!({})), "deleted");
-        assert_eq!(nothing("products/update", "orders_create", &json!({})), "unknown-topic");
+    fn test_orders_drafts_and_anonymous_counter_sales_are_skipped() {
+        assert_eq!(skip_code_of_changed("orders/create", "orders_create", &json!({"test": true})), "test-order");
+        assert_eq!(skip_code_of_changed("draft_orders/create", "orders_create", &json!({})), "draft");
+        assert_eq!(skip_code_of_changed("orders/delete", "orders_create", &json!({})), "deleted");
+        assert_eq!(skip_code_of_changed("products/update", "orders_create", &json!({})), "unknown-topic");
         let counter =
             json!({"source_name": "pos", "customer": null, "shipping_address": null, "billing_address": null});
-        assert_eq!(nothing("orders/create", "orders_create", &counter), "pos-without-customer");
+        assert_eq!(skip_code_of_changed("orders/create", "orders_create", &counter), "pos-without-customer");
     }
 
     #[test]
-    fn ids_of_any_size_stay_as_they_were_written() {
-        for (written, read) in [
+    fn ids_of_any_size_are_preserved_as_written() {
+        for (id_text, expected_id) in [
             ("820982911946154508123456789", "820982911946154508123456789"),
             ("\"1.0E+6\"", "1.0E+6"),
             ("9007199254740993", "9007199254740993"),
         ] {
             let body =
-                format!(r#"{{"id":{written},"phone":"+972545550199","created_at":"2026-11-18T10:15:02+02:00"}}"#);
-            assert_eq!(event(read_as("shop", Some("orders/create"), body)).order_id, read);
+                format!(r#"{{"id":{id_text},"phone":"+972545550199","created_at":"2026-11-18T10:15:02+02:00"}}"#);
+            assert_eq!(expect_event(parse_as("shop", Some("orders/create"), body)).order_id, expected_id);
         }
-        assert_eq!(reason(read_as("shop", Some("orders/create"), r#"{"id":null}"#)), "not-understood");
-        assert_eq!(reason(read_as("shop", None, r#"{"id":1}"#)), "not-understood");
+        assert_eq!(expect_skip_code(parse_as("shop", Some("orders/create"), r#"{"id":null}"#)), "not-understood");
+        assert_eq!(expect_skip_code(parse_as("shop", None, r#"{"id":1}"#)), "not-understood");
     }
 
     #[test]
-    fn a_clock_that_is_ahead_is_not_believed() {
-        for (at, believed) in
+    fn a_time_in_the_future_is_replaced_by_the_time_of_receipt() {
+        for (at, expected) in
             [("2026-11-21T00:09:00Z", "2026-11-21T00:09:00Z"), ("2126-11-18T10:15:02Z", "2026-11-21T00:00:00Z")]
         {
-            let created = changed("orders_create", &json!({"created_at": at}));
-            assert_eq!(event(read_as("shop", Some("orders/create"), created)).occurred_at, believed.parse().unwrap());
+            let created = changed_sample("orders_create", &json!({"created_at": at}));
+            assert_eq!(
+                expect_event(parse_as("shop", Some("orders/create"), created)).occurred_at,
+                expected.parse().unwrap()
+            );
         }
-        let said_nothing = changed("orders_create", &json!({"created_at": null}));
-        assert_eq!(event(read_as("shop", Some("orders/create"), said_nothing)).occurred_at, received_at());
+        let without_time = changed_sample("orders_create", &json!({"created_at": null}));
+        assert_eq!(expect_event(parse_as("shop", Some("orders/create"), without_time)).occurred_at, received_at());
     }
 }

@@ -1,76 +1,78 @@
 //! The topic about money that went back.
 
 use serde::Deserialize;
-use shared::client_config::Milestone;
+use tellonce_core::client_config::Milestone;
 
-use super::{missing, parse, put};
+use super::{insert_some, missing_field, parse_body};
 use crate::{
     amount::Amount,
-    order_event::{Contact, Delivery, NothingBecause, OrderRef, PartialEvent, Reading, Values},
+    order_event::{
+        CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason,
+    },
 };
-use shared::json::{self, Raw};
+use tellonce_core::json::{self, RawJson};
 
 /// The refund resource.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refund<'a> {
+struct ShopifyRefund<'a> {
     #[serde(borrow)]
-    id: Raw<'a>,
-    order_id: Raw<'a>,
-    created_at: Raw<'a>,
-    processed_at: Raw<'a>,
-    #[serde(deserialize_with = "json::list")]
-    transactions: Vec<Transaction<'a>>,
+    id: RawJson<'a>,
+    order_id: RawJson<'a>,
+    created_at: RawJson<'a>,
+    processed_at: RawJson<'a>,
+    #[serde(deserialize_with = "json::deserialize_list_or_null")]
+    transactions: Vec<ShopifyTransaction<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Transaction<'a> {
+struct ShopifyTransaction<'a> {
     #[serde(borrow)]
-    kind: Raw<'a>,
-    status: Raw<'a>,
-    test: Raw<'a>,
-    amount: Raw<'a>,
-    currency: Raw<'a>,
+    kind: RawJson<'a>,
+    status: RawJson<'a>,
+    test: RawJson<'a>,
+    amount: RawJson<'a>,
+    currency: RawJson<'a>,
 }
 
-pub(super) fn made(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
-    let refund: Refund<'_> = parse(delivery)?;
-    let id = refund.id.string().ok_or_else(|| missing("/id"))?;
-    let order = refund.order_id.string().ok_or_else(|| missing("/order_id"))?;
-    let is = |raw: Raw<'_>, what: &str| raw.text().is_some_and(|text| text.eq_ignore_ascii_case(what));
-    let paid: Vec<&Transaction<'_>> = refund
+pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+    let refund: ShopifyRefund<'_> = parse_body(delivery)?;
+    let id = refund.id.owned_text().ok_or_else(|| missing_field("/id"))?;
+    let order = refund.order_id.owned_text().ok_or_else(|| missing_field("/order_id"))?;
+    let equals = |raw: RawJson<'_>, what: &str| raw.text().is_some_and(|text| text.eq_ignore_ascii_case(what));
+    let successful: Vec<&ShopifyTransaction<'_>> = refund
         .transactions
         .iter()
-        .filter(|transaction| is(transaction.kind, "refund") && is(transaction.status, "success"))
+        .filter(|transaction| equals(transaction.kind, "refund") && equals(transaction.status, "success"))
         .collect();
-    if !paid.is_empty() && paid.iter().all(|transaction| transaction.test.is_true()) {
-        return Err(NothingBecause::TestOrder);
+    if !successful.is_empty() && successful.iter().all(|transaction| transaction.test.is_true()) {
+        return Err(SkipReason::TestOrder);
     }
-    let sum = paid.iter().try_fold(Amount::default(), |sum, transaction| {
-        sum.plus(transaction.amount.text().and_then(|amount| amount.parse().ok())?)
+    let sum = successful.iter().try_fold(Amount::default(), |sum, transaction| {
+        sum.checked_add(transaction.amount.text().and_then(|amount| amount.parse().ok())?)
     });
-    let amount = sum.ok_or_else(|| missing("/transactions/*/amount"))?;
+    let amount = sum.ok_or_else(|| missing_field("/transactions/*/amount"))?;
     if !amount.is_positive() {
-        return Err(NothingBecause::RefundWithoutMoney);
+        return Err(SkipReason::RefundWithoutMoney);
     }
-    let mut values = Values::new();
-    let currency = paid.first().and_then(|first| first.currency.string());
+    let mut values = EventValues::new();
+    let currency = successful.first().and_then(|first| first.currency.owned_text());
     // A sum over several currencies is no amount; the text then has none to show.
-    if paid.iter().all(|transaction| transaction.currency.string() == currency) {
+    if successful.iter().all(|transaction| transaction.currency.owned_text() == currency) {
         values.insert("refund_amount".to_owned(), amount.to_string());
-        put(&mut values, "currency", currency);
+        insert_some(&mut values, "currency", currency);
     }
-    Ok(Reading::NeedsOrder(Box::new(PartialEvent {
+    Ok(ParsedOrder::NeedsLookup(Box::new(PartialOrderEvent {
         milestone: Milestone::Refunded,
-        order: OrderRef::Id(order),
-        thread: None,
+        order: OrderReference::Id(order),
+        parcel: None,
         instance: Some(id),
-        occurred_at: delivery.happened(refund.processed_at.time().or_else(|| refund.created_at.time())),
-        contact: Contact::default(),
+        occurred_at: delivery.event_time(refund.processed_at.as_time().or_else(|| refund.created_at.as_time())),
+        contact: CustomerContact::default(),
         order_number: None,
         values,
-        certain: true,
+        is_certain: true,
     })))
 }
 
@@ -79,17 +81,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::{
-        samples::{partial, read_as},
-        shopify::tests::{changed, reason},
+        samples::{expect_partial, parse_as},
+        shopify::tests::{changed_sample, expect_skip_code},
     };
 
     #[test]
-    fn only_money_that_went_back_is_a_refund() {
+    fn only_successful_refund_transactions_are_counted() {
         let transaction = |kind: &str, status: &str, amount: &str, currency: &str| json!({"kind": kind, "status": status, "amount": amount, "currency": currency});
         let refund = |transactions: Value| {
-            read_as("shop", Some("refunds/create"), changed("refunds_create", &json!({"transactions": transactions})))
+            parse_as(
+                "shop",
+                Some("refunds/create"),
+                changed_sample("refunds_create", &json!({"transactions": transactions})),
+            )
         };
-        let two = partial(refund(json!([
+        let two = expect_partial(refund(json!([
             transaction("refund", "success", "59.00", "ILS"),
             transaction("refund", "success", "0.9", "ILS"),
             transaction("refund", "failure", "7.00", "ILS"),
@@ -102,10 +108,13 @@ mod tests {
             json!([transaction("refund", "pending", "5.00", "ILS")]),
             json!([transaction("refund", "success", "0.00", "ILS")]),
         ] {
-            assert_eq!(reason(refund(none)), "refund-without-money");
+            assert_eq!(expect_skip_code(refund(none)), "refund-without-money");
         }
-        assert_eq!(reason(refund(json!([transaction("refund", "success", "five", "ILS")]))), "not-understood");
-        let mixed = partial(refund(json!([
+        assert_eq!(
+            expect_skip_code(refund(json!([transaction("refund", "success", "five", "ILS")]))),
+            "not-understood"
+        );
+        let mixed = expect_partial(refund(json!([
             transaction("refund", "success", "5.00", "ILS"),
             transaction("refund", "success", "5.00", "USD"),
         ])));

@@ -12,18 +12,18 @@ use jiff::{
     civil::{Date, DateTime, Time},
     tz::Offset,
 };
-use shared::{
-    appointment::Standing,
-    client_config::{FeedRule, TextRule},
+use tellonce_core::{
+    appointment::AppointmentStatus,
+    client_config::{FeedRule, FeedTextRule},
 };
 
-use super::{ics::EventError, lines, rule, zone};
+use super::{ics::IcsEventError, recurrence_rule, text_lines, zone};
 
 /// The longest `UID` that is taken, in bytes. Those of real calendars have some dozen.
 const MAX_UID_BYTES: usize = 1000;
 
 /// The properties that are read, beside those that the client's rules name.
-const WANTED: [&str; 14] = [
+const READ_PROPERTIES: [&str; 14] = [
     "UID",
     "RECURRENCE-ID",
     "DTSTART",
@@ -37,15 +37,15 @@ const WANTED: [&str; 14] = [
     "LAST-MODIFIED",
     "SUMMARY",
     "LOCATION",
-    ALL_DAY,
+    ALL_DAY_PROPERTY,
 ];
 
 /// Exchange writes a whole day as one from midnight to midnight, and marks it with this.
-const ALL_DAY: &str = "X-MICROSOFT-CDO-ALLDAYEVENT";
+const ALL_DAY_PROPERTY: &str = "X-MICROSOFT-CDO-ALLDAYEVENT";
 
 /// A time as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(super) enum IcsTime {
     /// A whole day.
     Day(Date),
     /// A time of day.
@@ -53,13 +53,13 @@ pub(super) enum Moment {
         /// What the clocks show.
         local: DateTime,
         /// Which clocks.
-        clocks: Clocks,
+        time_zone: IcsTimeZone,
     },
 }
 
 /// Which clocks a time is told by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Clocks {
+pub(super) enum IcsTimeZone {
     /// Those of whoever looks.
     Floating,
     /// UTC, or so far from it.
@@ -68,9 +68,9 @@ pub(super) enum Clocks {
     Zone(String),
 }
 
-impl Moment {
+impl IcsTime {
     /// Reads a date or a date with a time.
-    pub(super) fn of(written: &PartialDateTime, zone: Option<&str>) -> Option<Self> {
+    pub(super) fn from_written(written: &PartialDateTime, zone: Option<&str>) -> Option<Self> {
         let small = |number: Option<u8>| number.and_then(|number| i8::try_from(number).ok());
         let date = Date::new(written.year?.try_into().ok()?, small(written.month)?, small(written.day)?).ok()?;
         let Some(hour) = small(written.hour) else { return Some(Self::Day(date)) };
@@ -78,37 +78,37 @@ impl Moment {
         let second = small(written.second).unwrap_or(0).min(59);
         let time = Time::new(hour, small(written.minute)?, second, 0).ok()?;
         let clocks = match zone {
-            _ if written.tz_hour.is_some() => Clocks::Offset(zone::offset(written)?),
-            Some(id) if !id.trim().is_empty() => Clocks::Zone(id.to_owned()),
-            _ => Clocks::Floating,
+            _ if written.tz_hour.is_some() => IcsTimeZone::Offset(zone::parse_offset(written)?),
+            Some(id) if !id.trim().is_empty() => IcsTimeZone::Zone(id.to_owned()),
+            _ => IcsTimeZone::Floating,
         };
-        Some(Self::Time { local: date.to_datetime(time), clocks })
+        Some(Self::Time { local: date.to_datetime(time), time_zone: clocks })
     }
 }
 
-/// Of several copies of one event the greatest counts: `SEQUENCE`, then `DTSTAMP`, then `LAST-MODIFIED`, then the place
+/// Of several copies of one event the greatest counts: `SEQUENCE`, then `DTSTAMP`, then `MAX_LAST_MESSAGES-MODIFIED`, then the place
 /// in the body.
-type Rank = (i64, Option<i64>, Option<i64>, usize);
+type EventRank = (i64, Option<i64>, Option<i64>, usize);
 
 /// One event.
-pub(super) struct Event {
+pub(super) struct IcsEvent {
     pub(super) uid: String,
     /// The slot of its series that it takes the place of.
-    pub(super) slot: Option<Moment>,
+    pub(super) recurrence_slot: Option<IcsTime>,
     /// Whether it speaks for all slots behind that one as well.
-    pub(super) following: bool,
-    pub(super) start: Option<Moment>,
+    pub(super) applies_to_following: bool,
+    pub(super) start: Option<IcsTime>,
     pub(super) rules: Vec<ICalendarRecurrenceRule>,
-    pub(super) further: Vec<Moment>,
-    pub(super) except: Vec<Moment>,
-    pub(super) standing: Standing,
-    pub(super) rank: Rank,
-    pub(super) words: Words,
+    pub(super) extra_times: Vec<IcsTime>,
+    pub(super) excluded_times: Vec<IcsTime>,
+    pub(super) status: AppointmentStatus,
+    pub(super) rank: EventRank,
+    pub(super) texts: EventTexts,
 }
 
 /// What an event says in words.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct EventTexts {
     /// What stands where the client says that a phone number is.
     pub(super) phone: Option<String>,
     pub(super) person: Option<String>,
@@ -117,49 +117,60 @@ pub(super) struct Words {
 }
 
 /// How a client's events are read.
-pub(super) struct Source<'a> {
-    phone: &'a TextRule,
-    person: Option<&'a TextRule>,
+pub(super) struct EventParser<'a> {
+    phone: &'a FeedTextRule,
+    person: Option<&'a FeedTextRule>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> EventParser<'a> {
     pub(super) fn new(rule: &'a FeedRule) -> Self {
         Self { phone: &rule.phone, person: rule.person.as_ref() }
     }
 
     /// Whether an event's property is read.
-    pub(super) fn wants(&self, name: &str) -> bool {
+    pub(super) fn reads_property(&self, name: &str) -> bool {
         let fields = [Some(self.phone), self.person].into_iter().flatten().map(|rule| rule.field.as_str());
-        WANTED.into_iter().chain(fields).any(|wanted| wanted.eq_ignore_ascii_case(name))
+        READ_PROPERTIES.into_iter().chain(fields).any(|wanted| wanted.eq_ignore_ascii_case(name))
     }
 
     /// Reads one event's lines; `number` is its place in the body. An error comes with the `UID`, if there is one.
-    pub(super) fn event(&self, lines: &[&str], number: usize) -> Result<Event, (Option<String>, EventError)> {
+    pub(super) fn parse_event(
+        &self,
+        lines: &[&str],
+        number: usize,
+    ) -> Result<IcsEvent, (Option<String>, IcsEventError)> {
         let text = format!("BEGIN:VEVENT\n{}\nEND:VEVENT\n", lines.join("\n"));
-        let Entry::ICalendar(parsed) = Parser::new(&text).entry() else { return Err((None, EventError::Uid)) };
+        let Entry::ICalendar(parsed) = Parser::new(&text).entry() else {
+            return Err((None, IcsEventError::InvalidUid));
+        };
         let component = parsed.components.into_iter().next().unwrap_or_default();
         let uid = component.uid().map(str::trim).filter(|uid| (1..=MAX_UID_BYTES).contains(&uid.len()));
-        let Some(uid) = uid.map(str::to_owned) else { return Err((None, EventError::Uid)) };
-        let rules = lines.iter().filter(|line| lines::name(line).eq_ignore_ascii_case("RRULE"));
+        let Some(uid) = uid.map(str::to_owned) else { return Err((None, IcsEventError::InvalidUid)) };
+        let rules = lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
         rules
-            .map(|line| lines::value(line))
-            .try_for_each(rule::vet)
-            .and_then(|()| self.read(uid.clone(), &component, number))
+            .map(|line| text_lines::property_value(line))
+            .try_for_each(recurrence_rule::validate_rule)
+            .and_then(|()| self.build_event(uid.clone(), &component, number))
             .map_err(|error| (Some(uid), error))
     }
 
-    fn read(&self, uid: String, component: &ICalendarComponent, number: usize) -> Result<Event, EventError> {
-        let mut event = Event {
+    fn build_event(
+        &self,
+        uid: String,
+        component: &ICalendarComponent,
+        number: usize,
+    ) -> Result<IcsEvent, IcsEventError> {
+        let mut event = IcsEvent {
             uid,
-            slot: None,
-            following: false,
+            recurrence_slot: None,
+            applies_to_following: false,
             start: None,
             rules: Vec::new(),
-            further: Vec::new(),
-            except: Vec::new(),
-            standing: Standing::Booked,
+            extra_times: Vec::new(),
+            excluded_times: Vec::new(),
+            status: AppointmentStatus::Booked,
             rank: (0, None, None, number),
-            words: Words::default(),
+            texts: EventTexts::default(),
         };
         let mut all_day = false;
         for entry in &component.entries {
@@ -167,91 +178,93 @@ impl<'a> Source<'a> {
             let seconds =
                 || first.and_then(ICalendarValue::as_partial_date_time).and_then(PartialDateTime::to_timestamp);
             match &entry.name {
-                ICalendarProperty::Dtstart => event.start = Some(moment(entry, "DTSTART")?),
+                ICalendarProperty::Dtstart => event.start = Some(parse_time(entry, "DTSTART")?),
                 ICalendarProperty::RecurrenceId => {
-                    event.slot = Some(moment(entry, "RECURRENCE-ID")?);
-                    event.following = entry.has_parameter(&ICalendarParameterName::Range);
+                    event.recurrence_slot = Some(parse_time(entry, "RECURRENCE-ID")?);
+                    event.applies_to_following = entry.has_parameter(&ICalendarParameterName::Range);
                 }
                 ICalendarProperty::Rrule => {
                     for value in &entry.values {
-                        let ICalendarValue::RecurrenceRule(rule) = value else { return Err(EventError::Rule) };
+                        let ICalendarValue::RecurrenceRule(rule) = value else {
+                            return Err(IcsEventError::InvalidRule);
+                        };
                         event.rules.push((**rule).clone());
                     }
                 }
                 // Of an older standard, and gone from this one: what it takes out we would remind of.
-                ICalendarProperty::Exrule => return Err(EventError::Rule),
-                ICalendarProperty::Rdate => event.further.extend(moments(entry, "RDATE")?),
-                ICalendarProperty::Exdate => event.except.extend(moments(entry, "EXDATE")?),
-                ICalendarProperty::Status => event.standing = standing(first.and_then(ICalendarValue::as_text)),
+                ICalendarProperty::Exrule => return Err(IcsEventError::InvalidRule),
+                ICalendarProperty::Rdate => event.extra_times.extend(parse_times(entry, "RDATE")?),
+                ICalendarProperty::Exdate => event.excluded_times.extend(parse_times(entry, "EXDATE")?),
+                ICalendarProperty::Status => event.status = parse_status(first.and_then(ICalendarValue::as_text)),
                 ICalendarProperty::Sequence => event.rank.0 = first.and_then(ICalendarValue::as_integer).unwrap_or(0),
                 ICalendarProperty::Dtstamp => event.rank.1 = seconds(),
                 ICalendarProperty::LastModified => event.rank.2 = seconds(),
-                ICalendarProperty::Summary => event.words.title = clean(&text(entry)),
+                ICalendarProperty::Summary => event.texts.title = clean_text(&property_text(entry)),
                 ICalendarProperty::Location => {
-                    event.words.place = clean(&text(entry)).filter(|place| !place.contains("://"));
+                    event.texts.place = clean_text(&property_text(entry)).filter(|place| !place.contains("://"));
                 }
-                ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(ALL_DAY) => {
-                    all_day = text(entry).eq_ignore_ascii_case("TRUE");
+                ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(ALL_DAY_PROPERTY) => {
+                    all_day = property_text(entry).eq_ignore_ascii_case("TRUE");
                 }
                 _ => {}
             }
-            let is = |rule: &TextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
-            if is(self.phone) && event.words.phone.is_none() {
-                event.words.phone = pick(self.phone, &text(entry));
+            let is = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
+            if is(self.phone) && event.texts.phone.is_none() {
+                event.texts.phone = extract_value(self.phone, &property_text(entry));
             }
-            if let Some(rule) = self.person.filter(|rule| is(rule) && event.words.person.is_none()) {
-                event.words.person = pick(rule, &text(entry)).as_deref().and_then(clean);
+            if let Some(rule) = self.person.filter(|rule| is(rule) && event.texts.person.is_none()) {
+                event.texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);
             }
         }
-        if let (true, Some(Moment::Time { local, .. })) = (all_day, &event.start) {
-            event.start = Some(Moment::Day(local.date()));
+        if let (true, Some(IcsTime::Time { local, .. })) = (all_day, &event.start) {
+            event.start = Some(IcsTime::Day(local.date()));
         }
         Ok(event)
     }
 }
 
-fn moment(entry: &ICalendarEntry, property: &'static str) -> Result<Moment, EventError> {
-    moments(entry, property)?.into_iter().next().ok_or(EventError::Time(property))
+fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime, IcsEventError> {
+    parse_times(entry, property)?.into_iter().next().ok_or(IcsEventError::InvalidTime(property))
 }
 
-fn moments(entry: &ICalendarEntry, property: &'static str) -> Result<Vec<Moment>, EventError> {
+fn parse_times(entry: &ICalendarEntry, property: &'static str) -> Result<Vec<IcsTime>, IcsEventError> {
     let zone = entry.tz_id();
     let moment = |value: &ICalendarValue| match value {
-        ICalendarValue::PartialDateTime(written) => Moment::of(written, zone),
+        ICalendarValue::PartialDateTime(written) => IcsTime::from_written(written, zone),
         ICalendarValue::Period(ICalendarPeriod::Range { start, .. } | ICalendarPeriod::Duration { start, .. }) => {
-            Moment::of(start, zone)
+            IcsTime::from_written(start, zone)
         }
         _ => None,
     };
-    entry.values.iter().map(|value| moment(value).ok_or(EventError::Time(property))).collect()
+    entry.values.iter().map(|value| moment(value).ok_or(IcsEventError::InvalidTime(property))).collect()
 }
 
-fn standing(status: Option<&str>) -> Standing {
+fn parse_status(status: Option<&str>) -> AppointmentStatus {
     let is = |name: &str| status.is_some_and(|status| status.trim().eq_ignore_ascii_case(name));
     if is("CANCELLED") || is("CANCELED") {
-        Standing::Cancelled
+        AppointmentStatus::Cancelled
     } else if is("TENTATIVE") {
-        Standing::Unconfirmed
+        AppointmentStatus::Unconfirmed
     } else {
-        Standing::Booked
+        AppointmentStatus::Booked
     }
 }
 
 /// The text of a property, unescaped. The library splits properties that it does not know at semicolons.
-fn text(entry: &ICalendarEntry) -> String {
+fn property_text(entry: &ICalendarEntry) -> String {
     let parts: Vec<&str> = entry.values.iter().filter_map(ICalendarValue::as_text).collect();
     parts.join(";")
 }
 
 /// A name for texts: on one line, and nothing if it was not decoded whole.
-fn clean(text: &str) -> Option<String> {
+fn clean_text(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     Some(words.join(" ")).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
 }
 
 /// What a rule points at in a text. Descriptions that were typed into Google's or Microsoft's calendars are HTML, so a
 /// value ends at a tag as it does at the end of its line, and tags between label and value are passed over.
-fn pick(rule: &TextRule, text: &str) -> Option<String> {
+fn extract_value(rule: &FeedTextRule, text: &str) -> Option<String> {
     if rule.after.is_empty() {
         return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     }
@@ -282,13 +295,13 @@ fn ends_line(tag: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn rule(after: &[&str]) -> TextRule {
-        TextRule { field: "description".into(), after: after.iter().map(|&label| label.to_owned()).collect() }
+    fn text_rule(after: &[&str]) -> FeedTextRule {
+        FeedTextRule { field: "description".into(), after: after.iter().map(|&label| label.to_owned()).collect() }
     }
 
     #[test]
-    fn a_value_is_what_follows_the_first_label_that_occurs_up_to_the_end_of_its_line() {
-        let labels = rule(&["Phone:", "Phone", "tel:"]);
+    fn a_value_follows_the_first_matching_label_and_ends_with_its_line() {
+        let labels = text_rule(&["Phone:", "Phone", "tel:"]);
         for (text, value) in [
             ("Phone: 054-555-0199\nBooked online, first visit", Some("054-555-0199")),
             ("tel:+972525550101", Some("+972525550101")),
@@ -300,15 +313,18 @@ mod tests {
             ("call me", None),
             ("", None),
         ] {
-            assert_eq!(pick(&labels, text).as_deref(), value, "{text}");
+            assert_eq!(extract_value(&labels, text).as_deref(), value, "{text}");
         }
-        assert_eq!(pick(&rule(&[]), " 054-555-0199\n").as_deref(), Some("054-555-0199"));
-        assert_eq!(pick(&rule(&["טלפון:"]), "לקוח: נועה\nטלפון: 054-5550199").as_deref(), Some("054-5550199"));
+        assert_eq!(extract_value(&text_rule(&[]), " 054-555-0199\n").as_deref(), Some("054-555-0199"));
+        assert_eq!(
+            extract_value(&text_rule(&["טלפון:"]), "לקוח: נועה\nטלפון: 054-5550199").as_deref(),
+            Some("054-5550199")
+        );
     }
 
     #[test]
-    fn tags_around_a_value_are_no_part_of_it() {
-        let labels = rule(&["Phone:"]);
+    fn tags_around_a_value_are_not_part_of_it() {
+        let labels = text_rule(&["Phone:"]);
         for text in [
             "<b>Phone:</b> 054-555-0199<br>Name: Noa",
             "Phone:&nbsp;054-555-0199&nbsp;<br/>",
@@ -316,9 +332,9 @@ mod tests {
             "<p>Phone: 054-555-0199</p><p>Noa</p>",
             "Phone: 054-555-0199\r\nNoa",
         ] {
-            assert_eq!(pick(&labels, text).as_deref(), Some("054-555-0199"), "{text}");
+            assert_eq!(extract_value(&labels, text).as_deref(), Some("054-555-0199"), "{text}");
         }
-        assert_eq!(pick(&labels, "Phone:<br>054-555-0199"), None);
-        assert_eq!(pick(&labels, "Phone: <unclosed"), None);
+        assert_eq!(extract_value(&labels, "Phone:<br>054-555-0199"), None);
+        assert_eq!(extract_value(&labels, "Phone: <unclosed"), None);
     }
 }

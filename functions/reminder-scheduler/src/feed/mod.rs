@@ -1,8 +1,8 @@
 //! Calendar feeds: calendars that post nothing, and are asked for what they hold again and again.
 //!
-//! The way of a feed: [`Poller::poll`] asks for those that are due (`fetch`); [`ics::read`] says which occurrences lie in
-//! the [`window`]; [`diff::compare`] holds them against what is remembered of the last good read
-//! ([`shared::feed::Memory`]), and what changed is handed on as reports, like those of any booking system.
+//! The way of a feed: [`FeedPoller::poll`] asks for those that are due (`fetch_feed`); [`ics::read`] says which occurrences lie in
+//! the [`window`]; [`diff::compare_feed`] holds them against what is remembered of the last good read
+//! ([`tellonce_core::feed::FeedSnapshot`]), and what changed is handed on as reports, like those of any booking system.
 //!
 //! Promises: what could not be had or read, or is too unlikely, cancels nothing, and is written down with its reason and
 //! counted; a crash at any point only repeats reports; of two who look at one feed at the same time, the later look
@@ -13,13 +13,13 @@ pub mod diff;
 mod event;
 mod fetch;
 pub mod ics;
-mod lines;
-mod poll;
-mod rule;
+mod poller;
+mod recurrence_rule;
 mod series;
 #[cfg(test)]
 mod tests;
+mod text_lines;
 mod zone;
 
-pub use fetch::UnreadableFeed;
-pub use poll::{Polled, Poller, window};
+pub use fetch::FeedFetchError;
+pub use poller::{FeedPoller, PollSummary, build_window};

@@ -5,15 +5,15 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
 use jiff::{Timestamp, ToSpan, civil::date, tz::TimeZone};
 use proptest::prelude::*;
 use serde_json::Value;
-use shared::{
-    appointment::Standing,
-    client_config::{Calendar, CalendarKind, ClientConfig, FeedRule},
+use tellonce_core::{
+    appointment::AppointmentStatus,
+    client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule},
     contact::PhoneError,
 };
 
-use super::ics::{EventError, Feed, FeedError, MAX_BODY_BYTES, Window, read};
+use super::ics::{FeedParseError, IcsEventError, MAX_BODY_BYTES, ParsedFeed, TimeWindow, parse_feed};
 
-pub(super) const CLIENT: &str = r#"
+pub(super) const CLIENT_TOML: &str = r#"
 client = "demo"
 name = "Demo"
 country = "IL"
@@ -35,87 +35,87 @@ text.he = "x"
 [calendars.abroad]
 kind = "ics"
 line = "main"
-book = "abroad"
+id_scope = "abroad"
 time_zone = "America/New_York"
 country = "US"
 phone = { field = "x-phone" }
 person = { field = "X-CLIENT-NAME" }
 "#;
 
-pub(super) fn config() -> ClientConfig {
-    ClientConfig::parse(CLIENT).unwrap()
+pub(super) fn feed_config() -> ClientConfig {
+    ClientConfig::parse(CLIENT_TOML).unwrap()
 }
 
-fn rule(calendar: &Calendar) -> &FeedRule {
+fn feed_rule(calendar: &CalendarConfig) -> &FeedRule {
     match &calendar.kind {
         CalendarKind::Ics(rule) => rule,
         other => panic!("{other:?}"),
     }
 }
 
-pub(super) fn window(from: &str, until: &str) -> Window {
-    Window { from: from.parse().unwrap(), until: until.parse().unwrap() }
+pub(super) fn parse_window(from: &str, until: &str) -> TimeWindow {
+    TimeWindow { from: from.parse().unwrap(), until: until.parse().unwrap() }
 }
 
 /// November and December 2026.
-pub(super) fn winter() -> Window {
-    window("2026-11-01T00:00:00Z", "2027-01-01T00:00:00Z")
+pub(super) fn winter_window() -> TimeWindow {
+    parse_window("2026-11-01T00:00:00Z", "2027-01-01T00:00:00Z")
 }
 
-fn read_as(calendar: &str, body: &[u8], window: Window, known: &[&str]) -> Result<Feed, FeedError> {
-    let config = config();
+fn parse_as(calendar: &str, body: &[u8], window: TimeWindow, known: &[&str]) -> Result<ParsedFeed, FeedParseError> {
+    let config = feed_config();
     let calendar = &config.calendars[calendar];
-    read(body, rule(calendar), calendar, &config, window, &|id| known.contains(&id))
+    parse_feed(body, feed_rule(calendar), calendar, &config, window, &|id| known.contains(&id))
 }
 
-pub(super) fn calendar(events: &str) -> String {
+pub(super) fn calendar_ics(events: &str) -> String {
     format!("BEGIN:VCALENDAR\nVERSION:2.0\n{events}END:VCALENDAR\n")
 }
 
-pub(super) fn event(uid: &str, lines: &str) -> String {
+pub(super) fn event_ics(uid: &str, lines: &str) -> String {
     let lines: Vec<&str> = lines.split('|').map(str::trim).collect();
     let lines = lines.join("\n");
     format!("BEGIN:VEVENT\nUID:{uid}\n{lines}\nDESCRIPTION:Phone: 054-555-0199\nEND:VEVENT\n")
 }
 
-pub(super) fn feed(events: &str, window: Window) -> Feed {
-    read_as("clinic", calendar(events).as_bytes(), window, &[]).unwrap()
+pub(super) fn parse_events(events: &str, window: TimeWindow) -> ParsedFeed {
+    parse_as("clinic", calendar_ics(events).as_bytes(), window, &[]).unwrap()
 }
 
 /// Ids and starts.
-fn starts(feed: &Feed) -> Vec<(String, String)> {
+fn ids_and_starts(feed: &ParsedFeed) -> Vec<(String, String)> {
     feed.occurrences.iter().map(|(id, occurrence)| (id.clone(), occurrence.start.to_string())).collect()
 }
 
 /// The starts of one event, without year and seconds: `11-24T08:30`.
-fn starts_of(lines: &str) -> Vec<String> {
-    let feed = feed(&event("a", lines), winter());
-    assert!(feed.unreadable.is_empty(), "{lines}: {:?}", feed.unreadable);
+fn event_starts(lines: &str) -> Vec<String> {
+    let feed = parse_events(&event_ics("a", lines), winter_window());
+    assert!(feed.unparsed_events.is_empty(), "{lines}: {:?}", feed.unparsed_events);
     let mut starts: Vec<_> = feed.occurrences.values().map(|occurrence| occurrence.start).collect();
     starts.sort();
     starts.iter().map(|start| start.strftime("%m-%dT%H:%M").to_string()).collect()
 }
 
-fn error_of(lines: &str) -> EventError {
-    let good = event("good", "DTSTART:20261124T083000Z");
-    let feed = feed(&(event("a", lines) + &good), winter());
-    assert!(feed.occurrences.contains_key("good") && feed.cannot_tell("a") && !feed.cannot_tell("good"), "{lines}");
-    feed.unreadable["a"].clone()
+fn event_error(lines: &str) -> IcsEventError {
+    let good = event_ics("good", "DTSTART:20261124T083000Z");
+    let feed = parse_events(&(event_ics("a", lines) + &good), winter_window());
+    assert!(feed.occurrences.contains_key("good") && feed.is_unparsed("a") && !feed.is_unparsed("good"), "{lines}");
+    feed.unparsed_events["a"].clone()
 }
 
-fn sample(file: &str) -> Vec<u8> {
+fn sample_file(file: &str) -> Vec<u8> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events/bookings/ics");
     fs::read(folder.join(file)).unwrap()
 }
 
 #[test]
-fn the_sample_feed_holds_what_its_manifest_says() {
-    let manifest: Value = serde_json::from_slice(&sample("manifest.json")).unwrap();
+fn the_sample_feed_matches_its_manifest() {
+    let manifest: Value = serde_json::from_slice(&sample_file("manifest.json")).unwrap();
     for case in manifest["cases"].as_array().unwrap() {
         let facts = &case["facts"];
-        let span = window(facts["window"][0].as_str().unwrap(), facts["window"][1].as_str().unwrap());
-        let feed = read_as("clinic", &sample(case["body_file"].as_str().unwrap()), span, &[]).unwrap();
-        let expected: BTreeMap<String, (Timestamp, Standing, String)> = facts["occurrences"]
+        let span = parse_window(facts["window"][0].as_str().unwrap(), facts["window"][1].as_str().unwrap());
+        let feed = parse_as("clinic", &sample_file(case["body_file"].as_str().unwrap()), span, &[]).unwrap();
+        let expected: BTreeMap<String, (Timestamp, AppointmentStatus, String)> = facts["occurrences"]
             .as_array()
             .unwrap()
             .iter()
@@ -126,8 +126,8 @@ fn the_sample_feed_holds_what_its_manifest_says() {
                     None => uid.to_owned(),
                 };
                 let standing = match fact["status"].as_str().unwrap() {
-                    "CONFIRMED" => Standing::Booked,
-                    "CANCELLED" => Standing::Cancelled,
+                    "CONFIRMED" => AppointmentStatus::Booked,
+                    "CANCELLED" => AppointmentStatus::Cancelled,
                     other => panic!("{other}"),
                 };
                 (id, (fact["starts_at"].as_str().unwrap().parse().unwrap(), standing, fact["phone_e164"].to_string()))
@@ -135,20 +135,20 @@ fn the_sample_feed_holds_what_its_manifest_says() {
             .collect();
         let found = feed.occurrences.iter().map(|(id, occurrence)| {
             let phone = format!("{:?}", occurrence.attendee.as_ref().unwrap().phone.expose());
-            (id.clone(), (occurrence.start, occurrence.standing, phone))
+            (id.clone(), (occurrence.start, occurrence.status, phone))
         });
         assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
         for ignored in facts["ignored"].as_array().unwrap() {
             assert!(!feed.occurrences.keys().any(|id| id.starts_with(ignored.as_str().unwrap())), "{ignored}");
         }
-        assert!(feed.unreadable.is_empty());
+        assert!(feed.unparsed_events.is_empty());
     }
 }
 
 #[test]
-fn the_sample_feed_says_who_what_and_where() {
-    let span = window("2026-11-20T00:00:00Z", "2026-12-10T00:00:00Z");
-    let feed = read_as("clinic", &sample("feed.ics"), span, &[]).unwrap();
+fn the_sample_feed_gives_attendee_title_and_zone() {
+    let span = parse_window("2026-11-20T00:00:00Z", "2026-12-10T00:00:00Z");
+    let feed = parse_as("clinic", &sample_file("feed.ics"), span, &[]).unwrap();
     let first = &feed.occurrences["appt-1001@clinic.example.co.il"];
     assert_eq!(first.attendee.as_ref().unwrap().name.as_deref(), Some("Maya Bar"));
     assert_eq!((first.title.as_deref(), first.zone.as_str()), (Some("Consultation - Maya Bar"), "Asia/Jerusalem"));
@@ -158,7 +158,7 @@ fn the_sample_feed_says_who_what_and_where() {
 }
 
 #[test]
-fn times_are_told_by_the_clocks_that_they_name() {
+fn times_are_read_in_the_zone_that_they_name() {
     for (line, start, zone) in [
         ("DTSTART:20261124T083000Z", "11-24T08:30", "Asia/Jerusalem"),
         ("DTSTART;TZID=Asia/Jerusalem:20261124T103000", "11-24T08:30", "Asia/Jerusalem"),
@@ -176,8 +176,8 @@ fn times_are_told_by_the_clocks_that_they_name() {
         ("DTSTART:20261124T103000+0530", "11-24T05:00", "Asia/Jerusalem"),
         ("dtstart;value=date-time;tzid=Asia/Jerusalem:20261124t103000", "11-24T08:30", "Asia/Jerusalem"),
     ] {
-        let feed = feed(&event("a", line), winter());
-        assert!(feed.unreadable.is_empty(), "{line}: {:?}", feed.unreadable);
+        let feed = parse_events(&event_ics("a", line), winter_window());
+        assert!(feed.unparsed_events.is_empty(), "{line}: {:?}", feed.unparsed_events);
         let found = &feed.occurrences["a"];
         assert_eq!(
             (found.start.strftime("%m-%dT%H:%M").to_string().as_str(), found.zone.as_str()),
@@ -188,39 +188,41 @@ fn times_are_told_by_the_clocks_that_they_name() {
 }
 
 #[test]
-fn a_zone_that_nobody_knows_is_an_error_and_no_guess() {
+fn an_unknown_zone_is_an_error_and_not_guessed() {
     for zone in ["Clinic Time", "\"(UTC+02:00) Somewhere\"", "Customized Time Zone", "Asia/Atlantis"] {
-        let error = error_of(&format!("DTSTART;TZID={zone}:20261124T103000"));
-        assert!(matches!(error, EventError::UnknownZone(_)), "{zone}: {error}");
+        let error = event_error(&format!("DTSTART;TZID={zone}:20261124T103000"));
+        assert!(matches!(error, IcsEventError::UnknownZone(_)), "{zone}: {error}");
     }
 }
 
-const PRIVATE: &str = "BEGIN:VTIMEZONE\nTZID:Clinic Time\nBEGIN:STANDARD\nDTSTART:16010101T020000\n\
+const PRIVATE_ZONE: &str = "BEGIN:VTIMEZONE\nTZID:Clinic Time\nBEGIN:STANDARD\nDTSTART:16010101T020000\n\
     RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nTZOFFSETFROM:+0300\nTZOFFSETTO:+0200\nEND:STANDARD\nBEGIN:DAYLIGHT\n\
     DTSTART:16010101T020000\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1FR\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0300\n\
     END:DAYLIGHT\nEND:VTIMEZONE\n";
 
 #[test]
-fn a_zone_of_the_feeds_own_follows_its_rules() {
-    let daily = event("a", "DTSTART;TZID=Clinic Time:20270324T023000|RRULE:FREQ=DAILY;COUNT=4");
-    let spring = feed(&(PRIVATE.to_owned() + &daily), window("2027-03-01T00:00:00Z", "2027-04-01T00:00:00Z"));
-    assert!(spring.unreadable.is_empty(), "{:?}", spring.unreadable);
+fn a_private_zone_follows_its_rules() {
+    let daily = event_ics("a", "DTSTART;TZID=Clinic Time:20270324T023000|RRULE:FREQ=DAILY;COUNT=4");
+    let spring =
+        parse_events(&(PRIVATE_ZONE.to_owned() + &daily), parse_window("2027-03-01T00:00:00Z", "2027-04-01T00:00:00Z"));
+    assert!(spring.unparsed_events.is_empty(), "{:?}", spring.unparsed_events);
     let found: Vec<_> = spring.occurrences.values().map(|occurrence| occurrence.start.to_string()).collect();
     // On the 26th there is no 02:30; it lies behind the gap.
     let expected = ["2027-03-24T00:30:00Z", "2027-03-25T00:30:00Z", "2027-03-26T00:30:00Z", "2027-03-26T23:30:00Z"];
     assert_eq!(found, expected);
     assert!(spring.occurrences.values().all(|occurrence| occurrence.zone == "Asia/Jerusalem"), "the calendar's own");
     // 01:30 happens twice on 2026-10-25: the first of the two.
-    let twice = event("a", "DTSTART;TZID=Clinic Time:20261025T013000");
-    let autumn = feed(&(PRIVATE.to_owned() + &twice), window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
+    let twice = event_ics("a", "DTSTART;TZID=Clinic Time:20261025T013000");
+    let autumn =
+        parse_events(&(PRIVATE_ZONE.to_owned() + &twice), parse_window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
     assert_eq!(autumn.occurrences["a"].start.to_string(), "2026-10-24T22:30:00Z");
 }
 
 #[test]
-fn a_zone_of_the_feeds_own_is_read_by_its_name_inside_or_by_single_dates_or_not_at_all() {
+fn a_private_zone_is_read_by_its_iana_name_or_its_dates_or_not_at_all() {
     let starts = |zone: &str| {
-        let event = event("a", "DTSTART;TZID=Z1:20261124T103000");
-        let feed = read_as("clinic", calendar(&(zone.to_owned() + &event)).as_bytes(), winter(), &[]);
+        let event = event_ics("a", "DTSTART;TZID=Z1:20261124T103000");
+        let feed = parse_as("clinic", calendar_ics(&(zone.to_owned() + &event)).as_bytes(), winter_window(), &[]);
         feed.ok()
             .map(|feed| (feed.occurrences["a"].start.strftime("%H:%M").to_string(), feed.occurrences["a"].zone.clone()))
     };
@@ -244,10 +246,10 @@ fn a_zone_of_the_feeds_own_is_read_by_its_name_inside_or_by_single_dates_or_not_
 }
 
 #[test]
-fn the_calendars_own_zone_is_the_clients_word_then_the_feeds_then_the_clients() {
-    let body = |shown: &str| calendar(&format!("{shown}{}", event("a", "DTSTART:20261124T103000")));
+fn the_default_zone_is_the_calendars_setting_then_the_feeds_then_the_clients() {
+    let body = |shown: &str| calendar_ics(&format!("{shown}{}", event_ics("a", "DTSTART:20261124T103000")));
     let read = |calendar: &str, shown: &str| {
-        let feed = read_as(calendar, body(shown).as_bytes(), winter(), &[]).unwrap();
+        let feed = parse_as(calendar, body(shown).as_bytes(), winter_window(), &[]).unwrap();
         (feed.occurrences["a"].start.strftime("%H:%M").to_string(), feed.occurrences["a"].zone.clone())
     };
     assert_eq!(read("abroad", "X-WR-TIMEZONE:Europe/Rome\n"), ("15:30".into(), "America/New_York".into()));
@@ -255,41 +257,44 @@ fn the_calendars_own_zone_is_the_clients_word_then_the_feeds_then_the_clients() 
     assert_eq!(read("clinic", "X-WR-TIMEZONE:UTC\n"), ("08:30".into(), "Asia/Jerusalem".into()), "nobody lives there");
     assert_eq!(read("clinic", ""), ("08:30".into(), "Asia/Jerusalem".into()));
     // What an event says of its zone says when; where is the client's word.
-    let abroad = calendar(&event("a", "DTSTART;TZID=Asia/Jerusalem:20261124T103000"));
-    let abroad = read_as("abroad", abroad.as_bytes(), winter(), &[]).unwrap();
+    let abroad = calendar_ics(&event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261124T103000"));
+    let abroad = parse_as("abroad", abroad.as_bytes(), winter_window(), &[]).unwrap();
     assert_eq!(abroad.occurrences["a"].start.to_string(), "2026-11-24T08:30:00Z");
     assert_eq!(abroad.occurrences["a"].zone, "America/New_York");
 }
 
 #[test]
-fn what_takes_a_whole_day_is_no_occurrence() {
+fn a_whole_day_event_is_not_an_occurrence() {
     for lines in [
         "DTSTART;VALUE=DATE:20261124",
         "DTSTART:20261124",
         "DTSTART;VALUE=DATE:20261101|RRULE:FREQ=DAILY",
         "DTSTART;TZID=Asia/Jerusalem:20261124T000000|X-MICROSOFT-CDO-ALLDAYEVENT:TRUE",
     ] {
-        assert!(starts_of(lines).is_empty(), "{lines}");
+        assert!(event_starts(lines).is_empty(), "{lines}");
     }
     // But one of its days may have been given a time.
-    let timed = event("a", "DTSTART;VALUE=DATE:20261101|RRULE:FREQ=DAILY")
-        + &event("a", "RECURRENCE-ID;VALUE=DATE:20261105|DTSTART:20261105T100000Z");
-    assert_eq!(starts(&feed(&timed, winter())), [("a/20261105".into(), "2026-11-05T10:00:00Z".into())]);
+    let timed = event_ics("a", "DTSTART;VALUE=DATE:20261101|RRULE:FREQ=DAILY")
+        + &event_ics("a", "RECURRENCE-ID;VALUE=DATE:20261105|DTSTART:20261105T100000Z");
+    assert_eq!(
+        ids_and_starts(&parse_events(&timed, winter_window())),
+        [("a/20261105".into(), "2026-11-05T10:00:00Z".into())]
+    );
 }
 
 #[test]
-fn a_status_says_whether_it_takes_place() {
+fn the_status_decides_whether_an_event_takes_place() {
     for (line, standing) in [
-        ("", Standing::Booked),
-        ("STATUS:CONFIRMED", Standing::Booked),
-        ("STATUS:TENTATIVE", Standing::Unconfirmed),
-        ("STATUS:CANCELLED", Standing::Cancelled),
-        ("status:Cancelled", Standing::Cancelled),
-        ("STATUS:CANCELED", Standing::Cancelled),
-        ("STATUS:NEEDS-ACTION", Standing::Booked),
+        ("", AppointmentStatus::Booked),
+        ("STATUS:CONFIRMED", AppointmentStatus::Booked),
+        ("STATUS:TENTATIVE", AppointmentStatus::Unconfirmed),
+        ("STATUS:CANCELLED", AppointmentStatus::Cancelled),
+        ("status:Cancelled", AppointmentStatus::Cancelled),
+        ("STATUS:CANCELED", AppointmentStatus::Cancelled),
+        ("STATUS:NEEDS-ACTION", AppointmentStatus::Booked),
     ] {
-        let feed = feed(&event("a", &format!("DTSTART:20261124T083000Z|{line}")), winter());
-        assert_eq!(feed.occurrences["a"].standing, standing, "{line}");
+        let feed = parse_events(&event_ics("a", &format!("DTSTART:20261124T083000Z|{line}")), winter_window());
+        assert_eq!(feed.occurrences["a"].status, standing, "{line}");
     }
 }
 
@@ -322,16 +327,16 @@ fn a_series_follows_its_rule_its_further_dates_and_its_exceptions() {
         ("RRULE:FREQ=WEEKLY;COUNT=2|RRULE:FREQ=DAILY;COUNT=3", "11-02 11-03 11-04 11-09"),
     ] {
         let expected: Vec<_> = expected.split_whitespace().map(|day| format!("{day}T07:00")).collect();
-        assert_eq!(starts_of(&format!("{monday}|{lines}")), expected, "{lines}");
+        assert_eq!(event_starts(&format!("{monday}|{lines}")), expected, "{lines}");
     }
 }
 
 #[test]
-fn an_exception_takes_the_place_of_its_slot() {
-    let series = event("a", "DTSTART;TZID=Asia/Jerusalem:20261102T090000|RRULE:FREQ=WEEKLY;COUNT=4");
+fn an_exception_replaces_its_slot() {
+    let series = event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261102T090000|RRULE:FREQ=WEEKLY;COUNT=4");
     let with = |lines: &str| {
-        let feed = feed(&(series.clone() + &event("a", lines)), winter());
-        assert!(feed.unreadable.is_empty(), "{lines}: {:?}", feed.unreadable);
+        let feed = parse_events(&(series.clone() + &event_ics("a", lines)), winter_window());
+        assert!(feed.unparsed_events.is_empty(), "{lines}: {:?}", feed.unparsed_events);
         feed
     };
     for slot in [
@@ -348,56 +353,57 @@ fn an_exception_takes_the_place_of_its_slot() {
             ("a/20261116T070000Z".into(), "2026-11-16T07:00:00Z".into()),
             ("a/20261123T070000Z".into(), "2026-11-23T07:00:00Z".into()),
         ];
-        assert_eq!(starts(&moved), expected, "{slot}");
+        assert_eq!(ids_and_starts(&moved), expected, "{slot}");
     }
     let cancelled = with("RECURRENCE-ID:20261109T070000Z|DTSTART:20261109T070000Z|STATUS:CANCELLED");
-    assert_eq!(cancelled.occurrences["a/20261109T070000Z"].standing, Standing::Cancelled);
+    assert_eq!(cancelled.occurrences["a/20261109T070000Z"].status, AppointmentStatus::Cancelled);
     assert_eq!(cancelled.occurrences.len(), 4);
     let bare = with("RECURRENCE-ID:20261109T070000Z|STATUS:CANCELLED");
     assert_eq!(bare.occurrences["a/20261109T070000Z"].start.to_string(), "2026-11-09T07:00:00Z");
     let whole_day = with("RECURRENCE-ID:20261109T070000Z|DTSTART;VALUE=DATE:20261109");
     assert!(!whole_day.occurrences.contains_key("a/20261109T070000Z") && whole_day.occurrences.len() == 3);
-    let alone = feed(&event("b", "RECURRENCE-ID:20261109T070000Z|DTSTART:20261110T120000Z"), winter());
-    assert_eq!(starts(&alone), [("b/20261109T070000Z".into(), "2026-11-10T12:00:00Z".into())]);
+    let alone =
+        parse_events(&event_ics("b", "RECURRENCE-ID:20261109T070000Z|DTSTART:20261110T120000Z"), winter_window());
+    assert_eq!(ids_and_starts(&alone), [("b/20261109T070000Z".into(), "2026-11-10T12:00:00Z".into())]);
 }
 
 #[test]
-fn what_is_moved_into_the_window_is_in_it_and_what_is_moved_out_is_read_if_it_is_known() {
-    let series = event("a", "DTSTART;TZID=Asia/Jerusalem:20260907T090000|RRULE:FREQ=WEEKLY;UNTIL=20261231T000000Z");
-    let week = window("2026-11-08T00:00:00Z", "2026-11-15T00:00:00Z");
-    let into = series.clone() + &event("a", "RECURRENCE-ID:20260914T060000Z|DTSTART:20261110T120000Z");
-    let into = starts(&feed(&into, week));
+fn an_occurrence_moved_into_the_window_is_read_and_one_moved_out_only_if_known() {
+    let series = event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20260907T090000|RRULE:FREQ=WEEKLY;UNTIL=20261231T000000Z");
+    let week = parse_window("2026-11-08T00:00:00Z", "2026-11-15T00:00:00Z");
+    let into = series.clone() + &event_ics("a", "RECURRENCE-ID:20260914T060000Z|DTSTART:20261110T120000Z");
+    let into = ids_and_starts(&parse_events(&into, week));
     let expected = [
         ("a/20260914T060000Z".into(), "2026-11-10T12:00:00Z".into()),
         ("a/20261109T070000Z".into(), "2026-11-09T07:00:00Z".into()),
     ];
     assert_eq!(into, expected);
-    let out = calendar(
+    let out = calendar_ics(
         &(series
-            + &event("a", "RECURRENCE-ID:20261109T070000Z|DTSTART:20270210T120000Z")
-            + &event("b", "DTSTART:20270601T100000Z")),
+            + &event_ics("a", "RECURRENCE-ID:20261109T070000Z|DTSTART:20270210T120000Z")
+            + &event_ics("b", "DTSTART:20270601T100000Z")),
     );
-    let unknown = read_as("clinic", out.as_bytes(), week, &[]).unwrap();
+    let unknown = parse_as("clinic", out.as_bytes(), week, &[]).unwrap();
     assert!(unknown.occurrences.is_empty());
-    let known = read_as("clinic", out.as_bytes(), week, &["a/20261109T070000Z", "b", "c"]).unwrap();
+    let known = parse_as("clinic", out.as_bytes(), week, &["a/20261109T070000Z", "b", "c"]).unwrap();
     let expected =
         [("a/20261109T070000Z".into(), "2027-02-10T12:00:00Z".into()), ("b".into(), "2027-06-01T10:00:00Z".into())];
-    assert_eq!(starts(&known), expected);
+    assert_eq!(ids_and_starts(&known), expected);
 }
 
 #[test]
-fn an_exception_for_this_and_the_following_moves_their_clock_time() {
+fn a_this_and_future_exception_shifts_the_clock_times_behind_it() {
     // Across the change of 2026-10-25: local times move, moments follow.
-    let series = event("a", "DTSTART;TZID=Asia/Jerusalem:20261005T090000|RRULE:FREQ=WEEKLY;COUNT=6");
-    let from_the_third = event(
+    let series = event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261005T090000|RRULE:FREQ=WEEKLY;COUNT=6");
+    let from_the_third = event_ics(
         "a",
         "RECURRENCE-ID;RANGE=THISANDFUTURE;TZID=Asia/Jerusalem:20261019T090000|DTSTART;TZID=Asia/Jerusalem:20261020T103000\
          |SUMMARY:Later - Noa",
     );
     let single =
-        event("a", "RECURRENCE-ID;TZID=Asia/Jerusalem:20261102T090000|DTSTART;TZID=Asia/Jerusalem:20261102T080000");
-    let autumn = window("2026-10-01T00:00:00Z", "2026-12-01T00:00:00Z");
-    let found = feed(&(series.clone() + &from_the_third + &single), autumn);
+        event_ics("a", "RECURRENCE-ID;TZID=Asia/Jerusalem:20261102T090000|DTSTART;TZID=Asia/Jerusalem:20261102T080000");
+    let autumn = parse_window("2026-10-01T00:00:00Z", "2026-12-01T00:00:00Z");
+    let found = parse_events(&(series.clone() + &from_the_third + &single), autumn);
     let expected = [
         ("a/20261005T060000Z", "2026-10-05T06:00:00Z"),
         ("a/20261012T060000Z", "2026-10-12T06:00:00Z"),
@@ -406,23 +412,24 @@ fn an_exception_for_this_and_the_following_moves_their_clock_time() {
         ("a/20261102T070000Z", "2026-11-02T06:00:00Z"),
         ("a/20261109T070000Z", "2026-11-10T08:30:00Z"),
     ];
-    assert_eq!(starts(&found), expected.map(|(id, start)| (id.to_owned(), start.to_owned())));
+    assert_eq!(ids_and_starts(&found), expected.map(|(id, start)| (id.to_owned(), start.to_owned())));
     assert_eq!(found.occurrences["a/20261109T070000Z"].title.as_deref(), Some("Later - Noa"));
     let ended =
-        event("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261019T060000Z|DTSTART:20261019T060000Z|STATUS:CANCELLED");
-    let ended = feed(&(series.clone() + &ended), autumn);
-    let takes_place = |feed: &Feed| feed.occurrences.values().filter(|it| it.standing == Standing::Booked).count();
+        event_ics("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261019T060000Z|DTSTART:20261019T060000Z|STATUS:CANCELLED");
+    let ended = parse_events(&(series.clone() + &ended), autumn);
+    let takes_place =
+        |feed: &ParsedFeed| feed.occurrences.values().filter(|it| it.status == AppointmentStatus::Booked).count();
     assert_eq!((takes_place(&ended), ended.occurrences.len()), (2, 6));
     // A slot before the window that is moved into it by another's exception, and one in it that is moved behind it.
-    let far = event("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261012T060000Z|DTSTART:20261026T060000Z");
-    let narrow = window("2026-10-25T00:00:00Z", "2026-11-03T00:00:00Z");
-    let ids: Vec<_> = feed(&(series + &far), narrow).occurrences.into_keys().collect();
+    let far = event_ics("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261012T060000Z|DTSTART:20261026T060000Z");
+    let narrow = parse_window("2026-10-25T00:00:00Z", "2026-11-03T00:00:00Z");
+    let ids: Vec<_> = parse_events(&(series + &far), narrow).occurrences.into_keys().collect();
     assert_eq!(ids, ["a/20261012T060000Z", "a/20261019T060000Z"]);
 }
 
 #[test]
-fn of_copies_of_one_event_the_newest_counts() {
-    let copy = |start: &str, lines: &str| event("a", &format!("DTSTART:20261124T{start}0000Z|{lines}"));
+fn the_newest_copy_of_an_event_counts() {
+    let copy = |start: &str, lines: &str| event_ics("a", &format!("DTSTART:20261124T{start}0000Z|{lines}"));
     for (older, newer) in [
         ("SEQUENCE:1|DTSTAMP:20261120T000000Z", "SEQUENCE:2|DTSTAMP:20261101T000000Z"),
         ("DTSTAMP:20261120T000000Z", "SEQUENCE:1"),
@@ -434,26 +441,30 @@ fn of_copies_of_one_event_the_newest_counts() {
         ),
     ] {
         for body in [copy("08", older) + &copy("09", newer), copy("09", newer) + &copy("08", older)] {
-            let found = feed(&body, winter());
-            assert_eq!(starts(&found), [("a".into(), "2026-11-24T09:00:00Z".into())], "{newer}");
+            let found = parse_events(&body, winter_window());
+            assert_eq!(ids_and_starts(&found), [("a".into(), "2026-11-24T09:00:00Z".into())], "{newer}");
         }
-        let series = event("b", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY;COUNT=2");
+        let series = event_ics("b", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY;COUNT=2");
         let exception = |start: &str, lines: &str| {
-            event("b", &format!("RECURRENCE-ID:20261109T070000Z|DTSTART:20261109T{start}0000Z|{lines}"))
+            event_ics("b", &format!("RECURRENCE-ID:20261109T070000Z|DTSTART:20261109T{start}0000Z|{lines}"))
         };
         for body in [exception("08", older) + &exception("09", newer), exception("09", newer) + &exception("08", older)]
         {
-            let found = feed(&(series.clone() + &body), winter());
+            let found = parse_events(&(series.clone() + &body), winter_window());
             assert_eq!(found.occurrences["b/20261109T070000Z"].start.to_string(), "2026-11-09T09:00:00Z", "{newer}");
         }
     }
     let same = copy("08", "SEQUENCE:1") + &copy("09", "SEQUENCE:1");
-    assert_eq!(starts(&feed(&same, winter())), [("a".into(), "2026-11-24T09:00:00Z".into())], "the last of equals");
+    assert_eq!(
+        ids_and_starts(&parse_events(&same, winter_window())),
+        [("a".into(), "2026-11-24T09:00:00Z".into())],
+        "the last of equals"
+    );
 }
 
 /// The examples of RFC 5545, section 3.8.5.3, with what it says they mean: `1997: 9-2 9-3`.
 #[test]
-fn rules_mean_what_the_standards_examples_say() {
+fn recurrence_rules_match_the_examples_of_the_standard() {
     let examples = [
         ("19970902", "FREQ=DAILY;COUNT=10", "1997: 9-2 9-3 9-4 9-5 9-6 9-7 9-8 9-9 9-10 9-11"),
         ("19970902", "FREQ=DAILY;INTERVAL=10;COUNT=5", "1997: 9-2 9-12 9-22 10-2 10-12"),
@@ -520,13 +531,14 @@ fn rules_mean_what_the_standards_examples_say() {
         ),
     ];
     let zone = TimeZone::get("America/New_York").unwrap();
-    let span = window("1996-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
-    for (start, rule, says) in examples {
+    let span = parse_window("1996-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
+    for (start, rule, expected_text) in examples {
         let lines = format!("DTSTART;TZID=America/New_York:{start}T090000|RRULE:{rule}");
-        let found: Vec<_> = feed(&event("a", &lines), span).occurrences.values().map(|it| it.start).collect();
+        let found: Vec<_> =
+            parse_events(&event_ics("a", &lines), span).occurrences.values().map(|it| it.start).collect();
         let mut expected = Vec::new();
         let mut year = 0;
-        for word in says.split_whitespace() {
+        for word in expected_text.split_whitespace() {
             if let Some(number) = word.strip_suffix(':') {
                 year = number.parse().unwrap();
                 continue;
@@ -552,74 +564,76 @@ fn a_window_far_from_the_start_sees_the_same_series() {
         "FREQ=WEEKLY;BYDAY=MO,TU,WE;BYSETPOS=-1",
     ] {
         let lines = format!("DTSTART;TZID=Asia/Jerusalem:20250430T093000|RRULE:{rule}");
-        let whole = feed(&event("a", &lines), window("2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"));
+        let whole = parse_events(&event_ics("a", &lines), parse_window("2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"));
         for month in 1..12 {
-            let part = window(&format!("2026-{month:02}-01T00:00:00Z"), &format!("2026-{:02}-01T00:00:00Z", month + 1));
+            let part =
+                parse_window(&format!("2026-{month:02}-01T00:00:00Z"), &format!("2026-{:02}-01T00:00:00Z", month + 1));
             let mut expected = whole.occurrences.clone();
-            expected.retain(|_, occurrence| part.holds(occurrence.start));
-            assert_eq!(feed(&event("a", &lines), part).occurrences, expected, "{rule} in {month}");
+            expected.retain(|_, occurrence| part.contains(occurrence.start));
+            assert_eq!(parse_events(&event_ics("a", &lines), part).occurrences, expected, "{rule} in {month}");
         }
     }
 }
 
 #[test]
-fn what_is_not_understood_is_named_and_takes_nothing_with_it() {
+fn an_event_that_is_not_understood_is_named_and_the_others_still_count() {
     for (lines, error) in [
-        ("SUMMARY:x", EventError::NoStart),
-        ("DTSTART:", EventError::Time("DTSTART")),
-        ("DTSTART:tomorrow", EventError::Time("DTSTART")),
-        ("DTSTART:2026-11-24T10:30:00Z", EventError::Time("DTSTART")),
-        ("DTSTART:20261131T103000Z", EventError::Time("DTSTART")),
-        ("DTSTART:20261124T250000Z", EventError::Time("DTSTART")),
-        ("DTSTART:20261124T103000Z|RECURRENCE-ID:x", EventError::Time("RECURRENCE-ID")),
-        ("DTSTART:20261124T103000Z|EXDATE:x", EventError::Time("EXDATE")),
-        ("DTSTART:20261124T103000Z|RDATE:x", EventError::Time("RDATE")),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY", EventError::TooOften),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=MINUTELY;COUNT=3", EventError::TooOften),
+        ("SUMMARY:x", IcsEventError::NoStart),
+        ("DTSTART:", IcsEventError::InvalidTime("DTSTART")),
+        ("DTSTART:tomorrow", IcsEventError::InvalidTime("DTSTART")),
+        ("DTSTART:2026-11-24T10:30:00Z", IcsEventError::InvalidTime("DTSTART")),
+        ("DTSTART:20261131T103000Z", IcsEventError::InvalidTime("DTSTART")),
+        ("DTSTART:20261124T250000Z", IcsEventError::InvalidTime("DTSTART")),
+        ("DTSTART:20261124T103000Z|RECURRENCE-ID:x", IcsEventError::InvalidTime("RECURRENCE-ID")),
+        ("DTSTART:20261124T103000Z|EXDATE:x", IcsEventError::InvalidTime("EXDATE")),
+        ("DTSTART:20261124T103000Z|RDATE:x", IcsEventError::InvalidTime("RDATE")),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY", IcsEventError::TooOften),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=MINUTELY;COUNT=3", IcsEventError::TooOften),
         (
             "DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;BYHOUR=1,2,3,4,5,6,7;BYMINUTE=1,2,3,4,5,6,7;BYSECOND=1,2",
-            EventError::TooOften,
+            IcsEventError::TooOften,
         ),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=HOURLY;BYMINUTE=0,10,20,30,40,50", EventError::TooOften),
-        ("DTSTART:19000101T103000Z|RRULE:FREQ=DAILY;COUNT=100000", EventError::TooOften),
-        ("DTSTART:20261124T103000Z|RRULE:COUNT=3", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;COUNT=0", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;COUNT=-3", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;INTERVAL=0", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;INTERVAL=65537", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=MONTHLY;BYMONTHDAY=0", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=MONTHLY;BYMONTHDAY=257", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;BYDAY=1MO", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;BYDAY=XX", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;UNTIL=never", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:RSCALE=HEBREW;FREQ=YEARLY", EventError::Rule),
-        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY|EXRULE:FREQ=WEEKLY", EventError::Rule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=HOURLY;BYMINUTE=0,10,20,30,40,50", IcsEventError::TooOften),
+        ("DTSTART:19000101T103000Z|RRULE:FREQ=DAILY;COUNT=100000", IcsEventError::TooOften),
+        ("DTSTART:20261124T103000Z|RRULE:COUNT=3", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;COUNT=0", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;COUNT=-3", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;INTERVAL=0", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY;INTERVAL=65537", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=MONTHLY;BYMONTHDAY=0", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=MONTHLY;BYMONTHDAY=257", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;BYDAY=1MO", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;BYDAY=XX", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=WEEKLY;UNTIL=never", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:RSCALE=HEBREW;FREQ=YEARLY", IcsEventError::InvalidRule),
+        ("DTSTART:20261124T103000Z|RRULE:FREQ=DAILY|EXRULE:FREQ=WEEKLY", IcsEventError::InvalidRule),
     ] {
-        assert_eq!(error_of(lines), error, "{lines}");
+        assert_eq!(event_error(lines), error, "{lines}");
     }
-    let nameless = event("", "DTSTART:20261124T103000Z") + &event("b", "DTSTART:20261124T103000Z");
-    assert_eq!(starts(&feed(&nameless, winter())).len(), 1);
+    let nameless = event_ics("", "DTSTART:20261124T103000Z") + &event_ics("b", "DTSTART:20261124T103000Z");
+    assert_eq!(ids_and_starts(&parse_events(&nameless, winter_window())).len(), 1);
     // Where nothing at all is understood, the feed is not.
-    let error = read_as("clinic", calendar(&event("a", "SUMMARY:x")).as_bytes(), winter(), &[]).unwrap_err();
-    assert_eq!(error, FeedError::NothingUnderstood(1, EventError::NoStart));
+    let error =
+        parse_as("clinic", calendar_ics(&event_ics("a", "SUMMARY:x")).as_bytes(), winter_window(), &[]).unwrap_err();
+    assert_eq!(error, FeedParseError::NoEventParsed(1, IcsEventError::NoStart));
 }
 
 #[test]
-fn an_exception_that_is_not_understood_leaves_its_series_untold() {
-    let body = event("a", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY")
-        + &event("a", "RECURRENCE-ID:20261109T070000Z|DTSTART;TZID=Nowhere:20261109T090000")
-        + &event("b", "DTSTART:20261124T103000Z");
-    let feed = feed(&body, winter());
-    assert!(feed.cannot_tell("a/20261109T070000Z") && feed.cannot_tell("a/20261116T070000Z"));
+fn an_exception_that_is_not_understood_makes_its_series_unknown() {
+    let body = event_ics("a", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY")
+        + &event_ics("a", "RECURRENCE-ID:20261109T070000Z|DTSTART;TZID=Nowhere:20261109T090000")
+        + &event_ics("b", "DTSTART:20261124T103000Z");
+    let feed = parse_events(&body, winter_window());
+    assert!(feed.is_unparsed("a/20261109T070000Z") && feed.is_unparsed("a/20261116T070000Z"));
     assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]
-fn who_is_written_to_is_the_clients_rule_alone() {
+fn only_the_clients_rule_decides_which_number_is_messaged() {
     let body = |lines: &str| format!("BEGIN:VEVENT\nUID:a\nDTSTART:20261124T083000Z\n{lines}\nEND:VEVENT\n");
     let read = |calendar_name: &str, lines: &str| {
-        let feed = read_as(calendar_name, calendar(&body(lines)).as_bytes(), winter(), &[]).unwrap();
+        let feed = parse_as(calendar_name, calendar_ics(&body(lines)).as_bytes(), winter_window(), &[]).unwrap();
         let attendee = feed.occurrences["a"].attendee.clone();
         attendee.map(|attendee| (attendee.phone.expose().to_owned(), attendee.name))
     };
@@ -645,7 +659,7 @@ fn who_is_written_to_is_the_clients_rule_alone() {
 }
 
 #[test]
-fn a_place_is_no_address_on_the_web() {
+fn a_web_address_is_not_a_place() {
     for (location, place) in [
         ("12 Herzl St\\, Tel Aviv", Some("12 Herzl St, Tel Aviv")),
         ("Room 3\\n2nd floor", Some("Room 3 2nd floor")),
@@ -654,12 +668,14 @@ fn a_place_is_no_address_on_the_web() {
         ("", None),
         ("  ", None),
     ] {
-        let feed = feed(&event("a", &format!("DTSTART:20261124T083000Z|LOCATION:{location}")), winter());
+        let feed =
+            parse_events(&event_ics("a", &format!("DTSTART:20261124T083000Z|LOCATION:{location}")), winter_window());
         assert_eq!(feed.occurrences["a"].place.as_deref(), place, "{location}");
     }
-    let latin = [calendar(&event("a", "DTSTART:20261124T083000Z|SUMMARY:caf@|LOCATION:Rue")).into_bytes()].concat();
+    let latin =
+        [calendar_ics(&event_ics("a", "DTSTART:20261124T083000Z|SUMMARY:caf@|LOCATION:Rue")).into_bytes()].concat();
     let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'@' { 0xe9 } else { byte }).collect();
-    let feed = read_as("clinic", &latin, winter(), &[]).unwrap();
+    let feed = parse_as("clinic", &latin, winter_window(), &[]).unwrap();
     assert_eq!((feed.occurrences["a"].title.clone(), feed.occurrences["a"].place.as_deref()), (None, Some("Rue")));
 }
 
@@ -667,28 +683,28 @@ fn a_place_is_no_address_on_the_web() {
 fn hostile_bodies_end_quickly_in_a_clear_error() {
     let error = |body: String| {
         let begun = Instant::now();
-        let error = read_as("clinic", body.as_bytes(), winter(), &[]).unwrap_err();
+        let error = parse_as("clinic", body.as_bytes(), winter_window(), &[]).unwrap_err();
         assert!(begun.elapsed().as_secs() < 20, "{error}: {:?}", begun.elapsed());
         error
     };
-    assert_eq!(error("x".repeat(20 << 20)), FeedError::TooLarge);
+    assert_eq!(error("x".repeat(20 << 20)), FeedParseError::TooLarge);
     let many = "BEGIN:VEVENT\nUID:1\nDTSTART:20200101T1\nEND:VEVENT\n".repeat(100_000);
     assert!(many.len() < MAX_BODY_BYTES);
-    assert!(matches!(error(calendar(&many)), FeedError::TooManyEvents(_)));
-    let secondly = event("a", "DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY");
-    assert_eq!(error(calendar(&secondly)), FeedError::NothingUnderstood(1, EventError::TooOften));
+    assert!(matches!(error(calendar_ics(&many)), FeedParseError::TooManyEvents(_)));
+    let secondly = event_ics("a", "DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY");
+    assert_eq!(error(calendar_ics(&secondly)), FeedParseError::NoEventParsed(1, IcsEventError::TooOften));
     let daily: String =
-        (0..200).map(|n| event(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=DAILY")).collect();
-    assert_eq!(error(calendar(&daily)), FeedError::TooManyOccurrences);
-    let counted = |n| event(&format!("a{n}"), "DTSTART:19800101T103000Z|RRULE:FREQ=DAILY;COUNT=16000");
-    assert_eq!(error(calendar(&(0..200).map(counted).collect::<String>())), FeedError::TooMuchWork);
-    let never = |n| event(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6");
-    assert_eq!(error(calendar(&(0..1000).map(never).collect::<String>())), FeedError::TooMuchWork);
-    let zones: String = (0..3000).map(|n| PRIVATE.replace("Clinic Time", &format!("Z{n}"))).collect();
+        (0..200).map(|n| event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=DAILY")).collect();
+    assert_eq!(error(calendar_ics(&daily)), FeedParseError::TooManyOccurrences);
+    let counted = |n| event_ics(&format!("a{n}"), "DTSTART:19800101T103000Z|RRULE:FREQ=DAILY;COUNT=16000");
+    assert_eq!(error(calendar_ics(&(0..200).map(counted).collect::<String>())), FeedParseError::RulesTooExpensive);
+    let never = |n| event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6");
+    assert_eq!(error(calendar_ics(&(0..1000).map(never).collect::<String>())), FeedParseError::RulesTooExpensive);
+    let zones: String = (0..3000).map(|n| PRIVATE_ZONE.replace("Clinic Time", &format!("Z{n}"))).collect();
     let in_zones: String =
-        (0..3000).map(|n| event(&format!("a{n}"), &format!("DTSTART;TZID=Z{n}:20200101T103000"))).collect();
+        (0..3000).map(|n| event_ics(&format!("a{n}"), &format!("DTSTART;TZID=Z{n}:20200101T103000"))).collect();
     let begun = Instant::now();
-    assert!(read_as("clinic", calendar(&(zones + &in_zones)).as_bytes(), winter(), &[]).is_ok());
+    assert!(parse_as("clinic", calendar_ics(&(zones + &in_zones)).as_bytes(), winter_window(), &[]).is_ok());
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
@@ -727,8 +743,8 @@ proptest! {
             "DTSTART;TZID={name}:{}T{hour:02}{minute:02}00|RRULE:FREQ=WEEKLY;INTERVAL={every}",
             day.strftime("%Y%m%d")
         );
-        let span = window("2023-12-01T00:00:00Z", "2031-01-01T00:00:00Z");
-        let found: Vec<Timestamp> = feed(&event("a", &lines), span).occurrences.values().map(|it| it.start).collect();
+        let span = parse_window("2023-12-01T00:00:00Z", "2031-01-01T00:00:00Z");
+        let found: Vec<Timestamp> = parse_events(&event_ics("a", &lines), span).occurrences.values().map(|it| it.start).collect();
         let mut expected = Vec::new();
         for week in (0..).step_by(usize::try_from(every).unwrap()) {
             let local = day.checked_add((week * 7).days()).unwrap().at(hour, minute, 0, 0);
@@ -745,7 +761,7 @@ proptest! {
     }
 }
 
-fn torn() -> impl Strategy<Value = Vec<u8>> {
+fn torn_feed() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "BEGIN:VEVENT\n",
         "END:VEVENT\n",
@@ -793,7 +809,7 @@ fn torn() -> impl Strategy<Value = Vec<u8>> {
             1 => prop::collection::vec(any::<u8>(), 0..4),
         ],
     );
-    let whole = sample("feed.ics");
+    let whole = sample_file("feed.ics");
     prop_oneof![
         1 => any::<prop::sample::Index>().prop_map({ let whole = whole.clone(); move |at| whole[..at.index(whole.len())].to_vec() }),
         8 => prop::collection::vec(change, 1..8).prop_map(move |changes| {
@@ -813,22 +829,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn no_body_makes_it_panic(body in torn(), from in -377_705_000_000i64..253_402_000_000, days in 0i64..400) {
+    fn no_body_causes_a_panic(body in torn_feed(), from in -377_705_000_000i64..253_402_000_000, days in 0i64..400) {
         let from = Timestamp::from_second(from).unwrap();
         let until = from.checked_add(jiff::SignedDuration::from_hours(days * 24)).unwrap_or(Timestamp::MAX);
-        for window in [Window { from, until }, winter()] {
-            if let Ok(feed) = read_as("clinic", &body, window, &[]) {
-                prop_assert!(feed.occurrences.values().all(|occurrence| window.holds(occurrence.start)));
+        for window in [TimeWindow { from, until }, winter_window()] {
+            if let Ok(feed) = parse_as("clinic", &body, window, &[]) {
+                prop_assert!(feed.occurrences.values().all(|occurrence| window.contains(occurrence.start)));
             }
         }
     }
 
     #[test]
-    fn a_torn_body_is_never_a_shorter_calendar(end in 0usize..1855) {
-        let body = sample("feed.ics");
+    fn a_truncated_body_is_never_read_as_a_shorter_calendar(end in 0usize..1855) {
+        let body = sample_file("feed.ics");
         // Only what follows on the last line's text may be missing.
         let whole = String::from_utf8(body.clone()).unwrap().trim_end().len();
         prop_assume!(end < whole);
-        prop_assert!(read_as("clinic", &body[..end], winter(), &[]).is_err());
+        prop_assert!(parse_as("clinic", &body[..end], winter_window(), &[]).is_err());
     }
 }

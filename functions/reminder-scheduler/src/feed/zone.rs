@@ -18,64 +18,68 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use super::{event::Moment, ics::Work, lines, rule};
+use super::{event::IcsTime, ics::RuleBudget, recurrence_rule, text_lines};
 
 /// The most zones of its own that a feed may have rules for: there are some four hundred in the world.
-const MAX_PRIVATE: usize = 600;
+const MAX_PRIVATE_ZONES: usize = 600;
 
 /// A zone: its clocks, and its IANA name if it is the name of a place.
 #[derive(Debug, Clone)]
-pub(super) struct Zone {
+pub(super) struct EventZone {
     /// `Asia/Jerusalem`; none for UTC, a plain offset, or rules that only the feed knows.
-    pub(super) place: Option<String>,
-    clocks: Clocks,
+    pub(super) iana_place: Option<String>,
+    rules: ZoneRules,
 }
 
 #[derive(Debug, Clone)]
-enum Clocks {
+enum ZoneRules {
     Known(TimeZone),
-    Private(Rc<Onsets>),
+    Private(Rc<OffsetChanges>),
 }
 
-impl Zone {
-    pub(super) fn of(zone: TimeZone) -> Self {
-        Self { place: zone.iana_name().filter(|name| is_place(name)).map(str::to_owned), clocks: Clocks::Known(zone) }
+impl EventZone {
+    pub(super) fn from_time_zone(zone: TimeZone) -> Self {
+        Self {
+            iana_place: zone.iana_name().filter(|name| is_place_zone(name)).map(str::to_owned),
+            rules: ZoneRules::Known(zone),
+        }
     }
 
     /// The moment at which its clocks show this: what the clocks skip is behind the gap by its length, and of what they
     /// show twice it is the first.
-    pub(super) fn instant(&self, local: DateTime) -> Option<Timestamp> {
-        match &self.clocks {
+    pub(super) fn to_instant(&self, local: DateTime) -> Option<Timestamp> {
+        match &self.rules {
             // jiff's "compatible", which is RFC 5545's too.
-            Clocks::Known(zone) => zone.to_timestamp(local).ok(),
-            Clocks::Private(onsets) => onsets.instant(local),
+            ZoneRules::Known(zone) => zone.to_timestamp(local).ok(),
+            ZoneRules::Private(onsets) => onsets.to_instant(local),
         }
     }
 
     /// What its clocks show at this moment.
-    pub(super) fn local(&self, at: Timestamp) -> DateTime {
-        match &self.clocks {
-            Clocks::Known(zone) => zone.to_datetime(at),
-            Clocks::Private(onsets) => onsets.offset_at(at).to_datetime(at),
+    pub(super) fn to_local(&self, at: Timestamp) -> DateTime {
+        match &self.rules {
+            ZoneRules::Known(zone) => zone.to_datetime(at),
+            ZoneRules::Private(onsets) => onsets.offset_at(at).to_datetime(at),
         }
     }
 }
 
 /// Whether a zone's name says where: appointments take place somewhere, and nobody lives in UTC.
-fn is_place(name: &str) -> bool {
-    const NOWHERE: [&str; 9] = ["UTC", "UCT", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich", "Universal", "Zulu"];
-    !name.starts_with("Etc/") && !NOWHERE.contains(&name)
+fn is_place_zone(name: &str) -> bool {
+    const PLACELESS_ZONES: [&str; 9] =
+        ["UTC", "UCT", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich", "Universal", "Zulu"];
+    !name.starts_with("Etc/") && !PLACELESS_ZONES.contains(&name)
 }
 
 /// A zone by a name that is known without the feed.
-pub(super) fn known(name: &str) -> Option<TimeZone> {
+pub(super) fn find_known_zone(name: &str) -> Option<TimeZone> {
     let name = name.trim();
     if let Ok(zone) = TimeZone::get(name) {
         return Some(zone);
     }
     // "(UTC+02:00) Jerusalem", as Windows shows it to people: the one of its names that the library lacks.
-    let shown = name.rsplit_once(')').map_or(name, |(_, shown)| shown.trim_start());
-    if ["Jerusalem", "ירושלים"].contains(&shown) {
+    let display_name = name.rsplit_once(')').map_or(name, |(_, shown)| shown.trim_start());
+    if ["Jerusalem", "ירושלים"].contains(&display_name) {
         return TimeZone::get("Asia/Jerusalem").ok();
     }
     let Tz::Tz(zone) = Tz::from_str(name).ok()? else { return None };
@@ -85,36 +89,41 @@ pub(super) fn known(name: &str) -> Option<TimeZone> {
 }
 
 /// The zones of one feed.
-pub(super) struct Zones<'a> {
+pub(super) struct FeedZones<'a> {
     /// Lines of the feed's own zones, by their `TZID`.
-    private: HashMap<&'a str, &'a [&'a str]>,
-    found: HashMap<String, Option<Zone>>,
+    private_zones: HashMap<&'a str, &'a [&'a str]>,
+    resolved: HashMap<String, Option<EventZone>>,
 }
 
-impl<'a> Zones<'a> {
+impl<'a> FeedZones<'a> {
     pub(super) fn new(zones: &'a [Vec<&'a str>]) -> Self {
         let id = |zone: &[&'a str]| {
-            zone.iter().find(|line| lines::name(line).eq_ignore_ascii_case("TZID")).map(|line| lines::value(line))
+            zone.iter()
+                .find(|line| text_lines::property_name(line).eq_ignore_ascii_case("TZID"))
+                .map(|line| text_lines::property_value(line))
         };
-        let private = zones.iter().take(MAX_PRIVATE).filter_map(|zone| Some((id(zone)?, zone.as_slice()))).collect();
-        Self { private, found: HashMap::new() }
+        let private_zones =
+            zones.iter().take(MAX_PRIVATE_ZONES).filter_map(|zone| Some((id(zone)?, zone.as_slice()))).collect();
+        Self { private_zones, resolved: HashMap::new() }
     }
 
-    /// The zone that a `TZID` names. The rules of a private one are read up to `until`.
-    pub(super) fn get(&mut self, id: &str, until: DateTime, work: &mut Work) -> Option<Zone> {
-        if let Some(found) = self.found.get(id) {
+    /// The zone that a `TZID` names. The rules of a private one are read up to `useful_until`.
+    pub(super) fn resolve_zone(&mut self, id: &str, until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
+        if let Some(found) = self.resolved.get(id) {
             return found.clone();
         }
-        let zone = known(id).map(Zone::of).or_else(|| private(self.private.get(id.trim())?, until, work));
-        self.found.insert(id.to_owned(), zone.clone());
+        let zone = find_known_zone(id)
+            .map(EventZone::from_time_zone)
+            .or_else(|| parse_private_zone(self.private_zones.get(id.trim())?, until, budget));
+        self.resolved.insert(id.to_owned(), zone.clone());
         zone
     }
 }
 
 /// A zone by the feed's own description of it.
-fn private(lines: &[&str], until: DateTime, work: &mut Work) -> Option<Zone> {
-    for line in lines.iter().filter(|line| lines::name(line).eq_ignore_ascii_case("RRULE")) {
-        rule::vet(lines::value(line)).ok()?;
+fn parse_private_zone(lines: &[&str], until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
+    for line in lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE")) {
+        recurrence_rule::validate_rule(text_lines::property_value(line)).ok()?;
     }
     let Entry::ICalendar(zone) = Parser::new(&lines.join("\n")).entry() else { return None };
     let named = zone.components.first()?.entries.iter().find_map(|entry| match &entry.name {
@@ -123,28 +132,32 @@ fn private(lines: &[&str], until: DateTime, work: &mut Work) -> Option<Zone> {
         }
         _ => None,
     });
-    if let Some(zone) = named.and_then(known) {
-        return Some(Zone::of(zone));
+    if let Some(zone) = named.and_then(find_known_zone) {
+        return Some(EventZone::from_time_zone(zone));
     }
     let observances = zone.components.iter().filter(|component| {
         matches!(component.component_type, ICalendarComponentType::Standard | ICalendarComponentType::Daylight)
     });
     let mut onsets = Vec::new();
     for observance in observances {
-        onsets.extend(onsets_of(observance, until, work)?);
+        onsets.extend(parse_offset_changes(observance, until, budget)?);
     }
     onsets.sort_by_key(|onset| onset.at);
-    let clocks = Clocks::Private(Rc::new(Onsets { before: onsets.first()?.from, onsets }));
-    Some(Zone { place: None, clocks })
+    let clocks = ZoneRules::Private(Rc::new(OffsetChanges { initial_offset: onsets.first()?.from, changes: onsets }));
+    Some(EventZone { iana_place: None, rules: clocks })
 }
 
-/// Every time that a change to standard or to summer time sets in. `None` if one of them is not understood: half of a
+/// Every time that a change to standard or to summer time sets in. `OnlyMissing` if one of them is not understood: half of a
 /// zone's rules are worse than none.
-fn onsets_of(observance: &ICalendarComponent, until: DateTime, work: &mut Work) -> Option<Vec<Onset>> {
+fn parse_offset_changes(
+    observance: &ICalendarComponent,
+    until: DateTime,
+    budget: &mut RuleBudget,
+) -> Option<Vec<OffsetChange>> {
     let first = |name: &ICalendarProperty| observance.property(name)?.values.first();
-    let offset = |name| first(name)?.as_partial_date_time().and_then(offset);
+    let offset = |name| first(name)?.as_partial_date_time().and_then(parse_offset);
     let (from, to) = (offset(&ICalendarProperty::Tzoffsetfrom)?, offset(&ICalendarProperty::Tzoffsetto)?);
-    let start = first(&ICalendarProperty::Dtstart)?.as_partial_date_time().and_then(local)?;
+    let start = first(&ICalendarProperty::Dtstart)?.as_partial_date_time().and_then(parse_local_time)?;
     let mut locals = vec![start];
     for entry in &observance.entries {
         for value in &entry.values {
@@ -152,55 +165,57 @@ fn onsets_of(observance: &ICalendarComponent, until: DateTime, work: &mut Work) 
                 (ICalendarProperty::Rrule, ICalendarValue::RecurrenceRule(rule)) => {
                     let bound = match &rule.until {
                         // UTC; a day is more than any offset.
-                        Some(until) => local(until)?.checked_add(SignedDuration::from_hours(24)).ok()?,
+                        Some(until) => parse_local_time(until)?.checked_add(SignedDuration::from_hours(24)).ok()?,
                         None => until,
                     };
-                    locals.extend(rule::expand(rule, start, start, bound.min(until), work).ok()?);
+                    locals.extend(recurrence_rule::expand_rule(rule, start, start, bound.min(until), budget).ok()?);
                 }
                 (ICalendarProperty::Rrule, _) => return None,
-                (ICalendarProperty::Rdate, ICalendarValue::PartialDateTime(date)) => locals.push(local(date)?),
+                (ICalendarProperty::Rdate, ICalendarValue::PartialDateTime(date)) => {
+                    locals.push(parse_local_time(date)?)
+                }
                 _ => {}
             }
         }
     }
-    locals.into_iter().map(|local| Some(Onset { at: from.to_timestamp(local).ok()?, from, to })).collect()
+    locals.into_iter().map(|local| Some(OffsetChange { at: from.to_timestamp(local).ok()?, from, to })).collect()
 }
 
 /// A local time, as a zone's rules are written.
-fn local(written: &PartialDateTime) -> Option<DateTime> {
-    match Moment::of(written, None)? {
-        Moment::Day(date) => Some(date.at(0, 0, 0, 0)),
-        Moment::Time { local, .. } => Some(local),
+fn parse_local_time(written: &PartialDateTime) -> Option<DateTime> {
+    match IcsTime::from_written(written, None)? {
+        IcsTime::Day(date) => Some(date.at(0, 0, 0, 0)),
+        IcsTime::Time { local, .. } => Some(local),
     }
 }
 
 /// `+0200`.
-pub(super) fn offset(written: &PartialDateTime) -> Option<Offset> {
+pub(super) fn parse_offset(written: &PartialDateTime) -> Option<Offset> {
     let seconds = i32::from(written.tz_hour?) * 3600 + i32::from(written.tz_minute.unwrap_or(0)) * 60;
     Offset::from_seconds(if written.tz_minus { -seconds } else { seconds }).ok()
 }
 
 /// Changes of the clocks, in order.
 #[derive(Debug)]
-struct Onsets {
-    before: Offset,
-    onsets: Vec<Onset>,
+struct OffsetChanges {
+    initial_offset: Offset,
+    changes: Vec<OffsetChange>,
 }
 
 #[derive(Debug)]
-struct Onset {
+struct OffsetChange {
     at: Timestamp,
     from: Offset,
     to: Offset,
 }
 
-impl Onsets {
+impl OffsetChanges {
     fn offset_at(&self, at: Timestamp) -> Offset {
-        let passed = self.onsets.partition_point(|onset| onset.at <= at);
-        passed.checked_sub(1).and_then(|last| self.onsets.get(last)).map_or(self.before, |onset| onset.to)
+        let passed = self.changes.partition_point(|onset| onset.at <= at);
+        passed.checked_sub(1).and_then(|last| self.changes.get(last)).map_or(self.initial_offset, |onset| onset.to)
     }
 
-    fn instant(&self, local: DateTime) -> Option<Timestamp> {
+    fn to_instant(&self, local: DateTime) -> Option<Timestamp> {
         // Of the offsets around it: a day is more than any offset and less than the way between two changes.
         let about = Offset::UTC.to_timestamp(local).ok()?;
         let day = SignedDuration::from_hours(24);

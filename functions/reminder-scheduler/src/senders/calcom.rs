@@ -8,150 +8,160 @@
 //! its holder's address.
 //!
 //! Shape: calcom/cal.com, `packages/features/webhooks/lib/factory/versioned/v2021-10-20/BookingPayloadBuilder.ts`, and for
-//! seats `packages/features/bookings/lib/handleSeats`.
+//! seats `packages/features/booking_samples/lib/handleSeats`.
 
 use serde::Deserialize;
-use shared::{
-    appointment::Standing,
-    contact::{Candidate, full_name},
-    digest::sha256_hex,
-    json::{self, Misread, Raw},
-    observe::Label,
+use tellonce_core::{
+    appointment::AppointmentStatus,
+    contact::{PhoneCandidate, build_full_name},
+    hash::sha256_hex,
+    json::{self, JsonError, RawJson},
+    telemetry::LogLabel,
 };
 
-use super::{Delivery, Person, Said};
-use crate::booking::{Booking, Kind, NothingBecause, Reading};
+use super::{BookingDelivery, ReportedAppointment, ReportedPerson};
+use crate::booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Envelope<'a> {
+struct CalcomWebhook<'a> {
     #[serde(borrow)]
-    trigger_event: Raw<'a>,
-    created_at: Raw<'a>,
-    /// A [`Payload`], for the events that we read.
-    payload: Raw<'a>,
+    trigger_event: RawJson<'a>,
+    created_at: RawJson<'a>,
+    /// A [`CalcomPayload`], for the events that we read.
+    payload: RawJson<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Payload<'a> {
+struct CalcomPayload<'a> {
     #[serde(borrow)]
-    uid: Raw<'a>,
-    reschedule_uid: Raw<'a>,
-    status: Raw<'a>,
-    start_time: Raw<'a>,
-    title: Raw<'a>,
-    event_title: Raw<'a>,
-    location: Raw<'a>,
-    sms_reminder_number: Raw<'a>,
-    seats_per_time_slot: Raw<'a>,
-    /// The form's answers by their field's name: `{label, value}`.
-    responses: Raw<'a>,
-    #[serde(deserialize_with = "json::object")]
-    organizer: Option<Organizer<'a>>,
-    #[serde(deserialize_with = "json::list")]
-    attendees: Vec<Attendee<'a>>,
+    uid: RawJson<'a>,
+    reschedule_uid: RawJson<'a>,
+    status: RawJson<'a>,
+    start_time: RawJson<'a>,
+    title: RawJson<'a>,
+    event_title: RawJson<'a>,
+    location: RawJson<'a>,
+    sms_reminder_number: RawJson<'a>,
+    seats_per_time_slot: RawJson<'a>,
+    /// The form's answers by their field's name: `{label, property_value}`.
+    responses: RawJson<'a>,
+    #[serde(deserialize_with = "json::deserialize_object_or_empty")]
+    organizer: Option<CalcomOrganizer<'a>>,
+    #[serde(deserialize_with = "json::deserialize_list_or_null")]
+    attendees: Vec<CalcomAttendee<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Organizer<'a> {
+struct CalcomOrganizer<'a> {
     #[serde(borrow)]
-    time_zone: Raw<'a>,
+    time_zone: RawJson<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Attendee<'a> {
+struct CalcomAttendee<'a> {
     #[serde(borrow)]
-    email: Raw<'a>,
-    name: Raw<'a>,
-    first_name: Raw<'a>,
-    last_name: Raw<'a>,
-    phone_number: Raw<'a>,
-    time_zone: Raw<'a>,
-    #[serde(deserialize_with = "json::object")]
-    language: Option<Language<'a>>,
+    email: RawJson<'a>,
+    name: RawJson<'a>,
+    first_name: RawJson<'a>,
+    last_name: RawJson<'a>,
+    phone_number: RawJson<'a>,
+    time_zone: RawJson<'a>,
+    #[serde(deserialize_with = "json::deserialize_object_or_empty")]
+    language: Option<CalcomLanguage<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Language<'a> {
+struct CalcomLanguage<'a> {
     #[serde(borrow)]
-    locale: Raw<'a>,
+    locale: RawJson<'a>,
 }
 
 /// Reads a delivery.
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
-    let envelope: Envelope<'_> = json::parse(delivery.body).map_err(NothingBecause::NotUnderstood)?;
-    let event = envelope.trigger_event.text().ok_or(NothingBecause::NotUnderstood(Misread::NoTopic))?;
+pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
+    let envelope: CalcomWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
+    let event = envelope.trigger_event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
     let (kind, standing) = match &*event {
-        "BOOKING_CREATED" => (Kind::Created, Standing::Booked),
-        "BOOKING_REQUESTED" => (Kind::Created, Standing::Unconfirmed),
-        "BOOKING_RESCHEDULED" => (Kind::Rescheduled, Standing::Booked),
-        "BOOKING_CANCELLED" | "BOOKING_REJECTED" => (Kind::Cancelled, Standing::Cancelled),
-        "PING" => return Err(NothingBecause::Ping),
-        other => return Err(NothingBecause::UnknownEvent(Label::new(other))),
+        "BOOKING_CREATED" => (BookingEventKind::Created, AppointmentStatus::Booked),
+        "BOOKING_REQUESTED" => (BookingEventKind::Created, AppointmentStatus::Unconfirmed),
+        "BOOKING_RESCHEDULED" => (BookingEventKind::Rescheduled, AppointmentStatus::Booked),
+        "BOOKING_CANCELLED" | "BOOKING_REJECTED" => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
+        "PING" => return Err(SkipReason::Ping),
+        other => return Err(SkipReason::UnknownEvent(LogLabel::new(other))),
     };
-    let payload: Payload<'_> = envelope.payload.as_shape().ok_or_else(|| NothingBecause::missing("/payload"))?;
+    let payload: CalcomPayload<'_> =
+        envelope.payload.deserialize_as().ok_or_else(|| SkipReason::missing_field("/payload"))?;
     let (kind, standing) = match payload.status.text().unwrap_or_default().to_ascii_uppercase().as_str() {
-        "CANCELLED" | "REJECTED" => (Kind::Cancelled, Standing::Cancelled),
-        "PENDING" | "AWAITING_HOST" if standing == Standing::Booked => (kind, Standing::Unconfirmed),
+        "CANCELLED" | "REJECTED" => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
+        "PENDING" | "AWAITING_HOST" if standing == AppointmentStatus::Booked => (kind, AppointmentStatus::Unconfirmed),
         _ => (kind, standing),
     };
-    let uid = payload.uid.string().ok_or_else(|| NothingBecause::missing("/payload/uid"))?;
+    let uid = payload.uid.owned_text().ok_or_else(|| SkipReason::missing_field("/payload/uid"))?;
     // The organiser moves a booking with seats under the uid that it has.
-    let previous = payload.reschedule_uid.string().filter(|previous| *previous != uid && !standing.is_over());
-    let occurred_at = delivery.happened(envelope.created_at.time());
+    let previous = payload.reschedule_uid.owned_text().filter(|previous| *previous != uid && !standing.is_over());
+    let occurred_at = delivery.event_time(envelope.created_at.as_time());
 
     let mut old = Vec::new();
     let mut new = Vec::new();
-    for (seat, people) in payload.parties() {
-        let (details, unreachable) = delivery.context.details(standing, payload.said(people), "/payload/startTime")?;
+    for (seat, people) in payload.group_attendees() {
+        let (details, unreachable) =
+            delivery.context.build_details(standing, payload.to_reported(people), "/payload/startTime")?;
         let unreachable = match unreachable {
-            Some(NothingBecause::NoPhone) if kind == Kind::Rescheduled && seat.is_some() => {
-                Some(NothingBecause::PhoneNotRepeated)
+            Some(SkipReason::NoPhone) if kind == BookingEventKind::Rescheduled && seat.is_some() => {
+                Some(SkipReason::PhoneNotRepeated)
             }
             other => other,
         };
         let of_seat = |uid: &str| seat.as_ref().map_or_else(|| uid.to_owned(), |seat| format!("{uid}.{seat}"));
         let previous_id = previous.as_deref().map(of_seat);
-        old.extend(previous_id.clone().map(|id| Booking::moved_away(id, occurred_at)));
-        new.push(Booking { kind, id: of_seat(&uid), standing, details, occurred_at, previous_id, unreachable });
+        old.extend(previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at)));
+        new.push(Booking {
+            kind,
+            id: of_seat(&uid),
+            status: standing,
+            details,
+            occurred_at,
+            previous_id,
+            unreachable_reason: unreachable,
+        });
     }
     if new.is_empty() {
-        return Err(NothingBecause::missing("/payload/attendees"));
+        return Err(SkipReason::missing_field("/payload/attendees"));
     }
     old.append(&mut new);
-    Ok(Reading::Reports(old))
+    Ok(ParsedBooking::Bookings(old))
 }
 
-impl<'a> Payload<'a> {
+impl<'a> CalcomPayload<'a> {
     /// Everybody of one appointment, together; or each by themselves, with the name of their seat.
-    fn parties(&self) -> Vec<(Option<String>, Vec<Person<'a>>)> {
+    fn group_attendees(&self) -> Vec<(Option<String>, Vec<ReportedPerson<'a>>)> {
         let seated = self.seats_per_time_slot.text().is_some_and(|seats| seats != "0");
-        let booker = self.booker(seated);
+        let booker = self.find_booker(seated);
         let people = self.attendees.iter().enumerate();
-        let people = people.map(|(at, attendee)| (attendee, self.person(attendee, booker == Some(at), seated)));
+        let people = people.map(|(at, attendee)| (attendee, self.build_person(attendee, booker == Some(at), seated)));
         if seated {
-            people.map(|(attendee, person)| (Some(attendee.seat()), vec![person])).collect()
+            people.map(|(attendee, person)| (Some(attendee.seat_id()), vec![person])).collect()
         } else {
             vec![(None, people.map(|(_, person)| person).collect())]
         }
     }
 
     /// Which of the attendees filled in the form. Without seats that is the first, should their address have changed since.
-    fn booker(&self, seated: bool) -> Option<usize> {
-        let Some(email) = self.responses.at("/email/value").text() else { return Some(0) };
+    fn find_booker(&self, seated: bool) -> Option<usize> {
+        let Some(email) = self.responses.at_pointer("/email/value").text() else { return Some(0) };
         let is_booker =
-            |attendee: &Attendee<'_>| attendee.email.text().is_some_and(|it| it.eq_ignore_ascii_case(&email));
+            |attendee: &CalcomAttendee<'_>| attendee.email.text().is_some_and(|it| it.eq_ignore_ascii_case(&email));
         self.attendees.iter().position(is_booker).or_else(|| (!seated).then_some(0))
     }
 
-    fn person(&self, attendee: &Attendee<'a>, booker: bool, seated: bool) -> Person<'a> {
-        let mut phones: Vec<Candidate<'a>> = Vec::new();
-        if booker {
-            phones.push(self.responses.at("/attendeePhoneNumber/value").into());
+    fn build_person(&self, attendee: &CalcomAttendee<'a>, is_booker: bool, seated: bool) -> ReportedPerson<'a> {
+        let mut phones: Vec<PhoneCandidate<'a>> = Vec::new();
+        if is_booker {
+            phones.push(self.responses.at_pointer("/attendeePhoneNumber/value").into());
             // In a booking with seats it may be that of whoever came first.
             if !seated {
                 phones.push(self.sms_reminder_number.into());
@@ -159,34 +169,34 @@ impl<'a> Payload<'a> {
         }
         phones.push(attendee.phone_number.into());
         // A call to the attendee: the answer to "where" is their number.
-        let location = self.responses.at("/location/value");
-        if booker && location.at("/value").text().is_some_and(|kind| kind == "phone") {
-            phones.push(location.at("/optionValue").into());
+        let location = self.responses.at_pointer("/location/value");
+        if is_booker && location.at_pointer("/value").text().is_some_and(|kind| kind == "phone") {
+            phones.push(location.at_pointer("/optionValue").into());
         }
-        Person {
+        ReportedPerson {
             phones,
-            name: attendee.name.string().or_else(|| full_name(attendee.first_name, attendee.last_name)),
-            locale: attendee.language.as_ref().and_then(|language| language.locale.string()),
-            zone: attendee.time_zone.string(),
+            name: attendee.name.owned_text().or_else(|| build_full_name(attendee.first_name, attendee.last_name)),
+            locale: attendee.language.as_ref().and_then(|language| language.locale.owned_text()),
+            zone: attendee.time_zone.owned_text(),
         }
     }
 
-    fn said(&self, people: Vec<Person<'a>>) -> Said<'a> {
+    fn to_reported(&self, people: Vec<ReportedPerson<'a>>) -> ReportedAppointment<'a> {
         let theirs = people.first().and_then(|person| person.zone.clone());
-        Said {
-            start: self.start_time.time(),
-            zone: theirs.or_else(|| self.organizer.as_ref()?.time_zone.string()),
-            people,
+        ReportedAppointment {
+            start: self.start_time.as_time(),
+            zone: theirs.or_else(|| self.organizer.as_ref()?.time_zone.owned_text()),
+            attendees: people,
             // The booking's own title names host and booker: "Consultation between Clinic and Maya Bar".
-            title: self.event_title.string(),
-            place: self.location.string(),
+            title: self.event_title.owned_text(),
+            place: self.location.owned_text(),
         }
     }
 }
 
-impl Attendee<'_> {
+impl CalcomAttendee<'_> {
     /// What tells their seat from others of the booking. An address is personal, and ids stand in keys.
-    fn seat(&self) -> String {
+    fn seat_id(&self) -> String {
         let email = self.email.text().unwrap_or_default().to_lowercase();
         sha256_hex(email.as_bytes(), 8)
     }
@@ -195,146 +205,158 @@ impl Attendee<'_> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use shared::contact::PhoneError;
+    use tellonce_core::contact::PhoneError;
 
     use super::*;
-    use crate::samples::{at, booking, changed, phone, read_as, reason, received_at, reports};
+    use crate::samples::{
+        changed_sample, expect_booking, expect_bookings, expect_skip, only_phone, parse_as, parse_time, received_at,
+    };
 
-    fn read_changed(case: &str, members: &Value) -> Reading {
-        read_as("clinic", changed("calcom", case, "/payload", members))
+    fn read_changed(case: &str, members: &Value) -> ParsedBooking {
+        parse_as("clinic", changed_sample("calcom", case, "/payload", members))
     }
 
-    fn attendee(name: &str, phone: Option<&str>) -> Value {
+    fn attendee_json(name: &str, phone: Option<&str>) -> Value {
         let email = format!("{}@example.com", name.to_lowercase());
         json!({"name": name, "email": email, "timeZone": "Europe/London", "language": {"locale": "en"}, "phoneNumber": phone})
     }
 
     /// Answers of a form that this attendee filled in.
-    fn answers(name: &str, phone: &str) -> Value {
+    fn form_responses(name: &str, phone: &str) -> Value {
         let email = format!("{}@Example.com", name.to_lowercase());
         json!({"email": {"label": "email_address", "value": email}, "attendeePhoneNumber": {"value": phone}})
     }
 
-    fn numbers(booking: &Booking) -> Vec<(&str, &str)> {
+    fn names_and_numbers(booking: &Booking) -> Vec<(&str, &str)> {
         let attendees = &booking.details.as_ref().unwrap().attendees;
         attendees.iter().map(|attendee| (attendee.name.as_deref().unwrap(), attendee.phone.expose())).collect()
     }
 
     #[test]
-    fn what_is_not_accepted_is_not_booked() {
+    fn a_booking_that_is_not_accepted_is_not_booked() {
         for (status, standing) in [
-            ("ACCEPTED", Standing::Booked),
-            ("PENDING", Standing::Unconfirmed),
-            ("AWAITING_HOST", Standing::Unconfirmed),
-            ("rejected", Standing::Cancelled),
-            ("CANCELLED", Standing::Cancelled),
+            ("ACCEPTED", AppointmentStatus::Booked),
+            ("PENDING", AppointmentStatus::Unconfirmed),
+            ("AWAITING_HOST", AppointmentStatus::Unconfirmed),
+            ("rejected", AppointmentStatus::Cancelled),
+            ("CANCELLED", AppointmentStatus::Cancelled),
         ] {
             assert_eq!(
-                booking(read_changed("booking_created", &json!({"status": status}))).standing,
+                expect_booking(read_changed("booking_created", &json!({"status": status}))).status,
                 standing,
                 "{status}"
             );
         }
         for (event, standing) in
-            [("BOOKING_REQUESTED", Standing::Unconfirmed), ("BOOKING_REJECTED", Standing::Cancelled)]
+            [("BOOKING_REQUESTED", AppointmentStatus::Unconfirmed), ("BOOKING_REJECTED", AppointmentStatus::Cancelled)]
         {
-            let body = changed("calcom", "booking_created", "", &json!({"triggerEvent": event}));
-            assert_eq!(booking(read_as("clinic", body)).standing, standing, "{event}");
+            let body = changed_sample("calcom", "booking_created", "", &json!({"triggerEvent": event}));
+            assert_eq!(expect_booking(parse_as("clinic", body)).status, standing, "{event}");
         }
     }
 
     #[test]
-    fn a_move_that_waits_for_a_yes_ends_the_old_one_all_the_same() {
-        let moved = reports(read_changed("booking_rescheduled", &json!({"status": "PENDING"})));
-        let standings: Vec<_> = moved.iter().map(|booking| (booking.standing, &*booking.id)).collect();
+    fn an_unconfirmed_move_still_ends_the_old_booking() {
+        let moved = expect_bookings(read_changed("booking_rescheduled", &json!({"status": "PENDING"})));
+        let standings: Vec<_> = moved.iter().map(|booking| (booking.status, &*booking.id)).collect();
         assert_eq!(
             standings,
-            [(Standing::Moved, "bFJeNb2uX8ANpT3JL5EfXw"), (Standing::Unconfirmed, "cGKfOc3vY9BOqU4KM6FgYx")]
+            [
+                (AppointmentStatus::Moved, "bFJeNb2uX8ANpT3JL5EfXw"),
+                (AppointmentStatus::Unconfirmed, "cGKfOc3vY9BOqU4KM6FgYx")
+            ]
         );
     }
 
     #[test]
-    fn the_number_is_looked_for_where_the_customer_may_have_left_it() {
+    fn the_phone_number_is_read_from_every_field_a_customer_may_use() {
         let none = json!({"responses": {"location": {"value": {"value": "phone", "optionValue": "+972 52-555-0101"}}}});
-        assert_eq!(phone(&booking(read_changed("booking_created", &none))), "+972525550101", "the place of a call");
+        assert_eq!(
+            only_phone(&expect_booking(read_changed("booking_created", &none))),
+            "+972525550101",
+            "the place of a call"
+        );
         let at_home =
             json!({"responses": {"location": {"value": {"value": "attendeeInPerson", "optionValue": "0545550199"}}}});
-        assert_eq!(booking(read_changed("booking_created", &at_home)).unreachable, Some(NothingBecause::NoPhone));
-        let reminder = json!({"responses": {}, "smsReminderNumber": "+972585550142"});
-        assert_eq!(phone(&booking(read_changed("booking_created", &reminder))), "+972585550142");
-        let own = json!({"responses": {}, "attendees": [attendee("Dana", Some("0525550101"))]});
-        assert_eq!(phone(&booking(read_changed("booking_created", &own))), "+972525550101");
-        let landline = json!({"responses": answers("Maya", "03-5550123")});
         assert_eq!(
-            booking(read_changed("booking_created", &landline)).unreachable,
-            Some(NothingBecause::PhoneUnusable(PhoneError::NotMobile))
+            expect_booking(read_changed("booking_created", &at_home)).unreachable_reason,
+            Some(SkipReason::NoPhone)
+        );
+        let reminder = json!({"responses": {}, "smsReminderNumber": "+972585550142"});
+        assert_eq!(only_phone(&expect_booking(read_changed("booking_created", &reminder))), "+972585550142");
+        let own = json!({"responses": {}, "attendees": [attendee_json("Dana", Some("0525550101"))]});
+        assert_eq!(only_phone(&expect_booking(read_changed("booking_created", &own))), "+972525550101");
+        let landline = json!({"responses": form_responses("Maya", "03-5550123")});
+        assert_eq!(
+            expect_booking(read_changed("booking_created", &landline)).unreachable_reason,
+            Some(SkipReason::PhoneUnusable(PhoneError::NotMobile))
         );
     }
 
     #[test]
-    fn everybody_with_a_number_takes_part_and_guests_without_one_do_no_harm() {
+    fn every_attendee_with_a_number_takes_part_and_guests_without_one_are_ignored() {
         let several = json!({
-            "attendees": [attendee("Guest", None), attendee("Maya", None), attendee("Dana", Some("0525550101"))],
-            "responses": answers("Maya", "0545550199"),
+            "attendees": [attendee_json("Guest", None), attendee_json("Maya", None), attendee_json("Dana", Some("0525550101"))],
+            "responses": form_responses("Maya", "0545550199"),
         });
-        let booked = booking(read_changed("booking_created", &several));
-        assert_eq!(numbers(&booked), [("Maya", "+972545550199"), ("Dana", "+972525550101")]);
-        assert_eq!(booked.unreachable, None);
+        let booked = expect_booking(read_changed("booking_created", &several));
+        assert_eq!(names_and_numbers(&booked), [("Maya", "+972545550199"), ("Dana", "+972525550101")]);
+        assert_eq!(booked.unreachable_reason, None);
     }
 
     #[test]
-    fn a_seat_is_an_appointment_of_its_own() {
+    fn each_seat_is_its_own_appointment() {
         let seats = |attendees: &[Value], answers: Value| json!({"seatsPerTimeSlot": 8, "attendees": attendees, "responses": answers, "smsReminderNumber": "+972545550199"});
-        let (maya, dana) = (attendee("Maya", None), attendee("Dana", None));
-        let first = booking(read_changed(
+        let (maya, dana) = (attendee_json("Maya", None), attendee_json("Dana", None));
+        let first = expect_booking(read_changed(
             "booking_created",
-            &seats(std::slice::from_ref(&maya), answers("Maya", "0545550199")),
+            &seats(std::slice::from_ref(&maya), form_responses("Maya", "0545550199")),
         ));
-        let second = booking(read_changed(
+        let second = expect_booking(read_changed(
             "booking_created",
-            &seats(std::slice::from_ref(&dana), answers("Dana", "0525550101")),
+            &seats(std::slice::from_ref(&dana), form_responses("Dana", "0525550101")),
         ));
-        assert_eq!((phone(&first), phone(&second)), ("+972545550199", "+972525550101"));
+        assert_eq!((only_phone(&first), only_phone(&second)), ("+972545550199", "+972525550101"));
         assert_ne!(first.id, second.id);
         assert!(first.id.starts_with("bFJeNb2uX8ANpT3JL5EfXw.") && !first.id.contains("maya"), "{}", first.id);
 
         let one_left = json!({"uid": "bFJeNb2uX8ANpT3JL5EfXw", "seatsPerTimeSlot": 8, "attendees": [dana]});
-        let left = booking(read_changed("booking_cancelled", &one_left));
-        assert_eq!((&left.id, left.standing), (&second.id, Standing::Cancelled));
+        let left = expect_booking(read_changed("booking_cancelled", &one_left));
+        assert_eq!((&left.id, left.status), (&second.id, AppointmentStatus::Cancelled));
         let all = json!({"uid": "bFJeNb2uX8ANpT3JL5EfXw", "seatsPerTimeSlot": 8, "attendees": [maya, dana]});
-        let all = reports(read_changed("booking_cancelled", &all));
+        let all = expect_bookings(read_changed("booking_cancelled", &all));
         assert_eq!(all.iter().map(|booking| &booking.id).collect::<Vec<_>>(), [&first.id, &second.id]);
     }
 
     #[test]
-    fn a_number_in_the_form_is_nobodys_but_the_bookers() {
+    fn a_number_in_the_form_belongs_to_the_booker_only() {
         let others = json!({
-            "seatsPerTimeSlot": 8, "responses": answers("Maya", "0545550199"),
-            "attendees": [attendee("Maya", None), attendee("Dana", None)],
+            "seatsPerTimeSlot": 8, "responses": form_responses("Maya", "0545550199"),
+            "attendees": [attendee_json("Maya", None), attendee_json("Dana", None)],
         });
-        let moved = reports(read_changed("booking_rescheduled", &others));
+        let moved = expect_bookings(read_changed("booking_rescheduled", &others));
         let [old_maya, old_dana, maya, dana] = moved.as_slice() else { panic!("{moved:?}") };
-        assert_eq!((phone(maya), maya.previous_id.as_ref()), ("+972545550199", Some(&old_maya.id)));
+        assert_eq!((only_phone(maya), maya.previous_id.as_ref()), ("+972545550199", Some(&old_maya.id)));
         assert_eq!(
-            (dana.unreachable.as_ref(), dana.previous_id.as_ref()),
-            (Some(&NothingBecause::PhoneNotRepeated), Some(&old_dana.id))
+            (dana.unreachable_reason.as_ref(), dana.previous_id.as_ref()),
+            (Some(&SkipReason::PhoneNotRepeated), Some(&old_dana.id))
         );
     }
 
     #[test]
     fn an_organiser_moves_a_booking_with_seats_under_its_uid() {
         let same = json!({
-            "seatsPerTimeSlot": 8, "rescheduleUid": "cGKfOc3vY9BOqU4KM6FgYx", "responses": {}, "attendees": [attendee("Dana", None)],
+            "seatsPerTimeSlot": 8, "rescheduleUid": "cGKfOc3vY9BOqU4KM6FgYx", "responses": {}, "attendees": [attendee_json("Dana", None)],
         });
-        let moved = booking(read_changed("booking_rescheduled", &same));
-        assert_eq!((moved.standing, moved.previous_id), (Standing::Booked, None));
-        assert_eq!(moved.unreachable, Some(NothingBecause::PhoneNotRepeated));
+        let moved = expect_booking(read_changed("booking_rescheduled", &same));
+        assert_eq!((moved.status, moved.previous_id), (AppointmentStatus::Booked, None));
+        assert_eq!(moved.unreachable_reason, Some(SkipReason::PhoneNotRepeated));
     }
 
     #[test]
-    fn a_place_is_where_one_can_go() {
+    fn a_place_is_a_physical_location() {
         let place = |location: Value| {
-            booking(read_changed("booking_created", &json!({"location": location}))).details.unwrap().place
+            expect_booking(read_changed("booking_created", &json!({"location": location}))).details.unwrap().place
         };
         assert_eq!(place(json!("Herzl 12, Haifa")).as_deref(), Some("Herzl 12, Haifa"));
         for nowhere in [
@@ -347,7 +369,7 @@ mod tests {
         ] {
             assert_eq!(place(json!(nowhere)), None, "{nowhere}");
         }
-        let booked = booking(read_as("clinic", changed("calcom", "booking_created", "", &json!({}))));
+        let booked = expect_booking(parse_as("clinic", changed_sample("calcom", "booking_created", "", &json!({}))));
         assert_eq!(
             booked.details.unwrap().title.as_deref(),
             Some("Consultation"),
@@ -356,30 +378,31 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_place_needs_a_start_and_what_ended_does_not() {
+    fn a_booked_appointment_needs_a_start_and_an_ended_one_does_not() {
         let no_start = json!({"startTime": "soon"});
-        assert!(reason(read_changed("booking_created", &no_start)).to_string().contains("/payload/startTime"));
-        assert_eq!(booking(read_changed("booking_cancelled", &no_start)).details, None);
+        assert!(expect_skip(read_changed("booking_created", &no_start)).to_string().contains("/payload/startTime"));
+        assert_eq!(expect_booking(read_changed("booking_cancelled", &no_start)).details, None);
     }
 
     #[test]
-    fn other_events_and_times_from_the_future_are_not_believed() {
+    fn other_events_are_skipped_and_future_times_are_not_trusted() {
         for event in ["BOOKING_PAID", "MEETING_ENDED", "BOOKING_NO_SHOW_UPDATED", "FORM_SUBMITTED"] {
-            let body = changed("calcom", "booking_created", "", &json!({"triggerEvent": event, "payload": []}));
-            assert_eq!(reason(read_as("clinic", body)).code(), "unknown-event", "{event}");
+            let body = changed_sample("calcom", "booking_created", "", &json!({"triggerEvent": event, "payload": []}));
+            assert_eq!(expect_skip(parse_as("clinic", body)).code(), "unknown-event", "{event}");
         }
-        let early = changed("calcom", "booking_created", "", &json!({"createdAt": "2027-01-01T00:00:00Z"}));
-        assert_eq!(booking(read_as("clinic", early)).occurred_at, received_at());
-        let skewed = changed("calcom", "booking_created", "", &json!({"createdAt": "2026-11-21T00:09:00Z"}));
-        assert_eq!(booking(read_as("clinic", skewed)).occurred_at, at("2026-11-21T00:09:00Z"));
+        let early = changed_sample("calcom", "booking_created", "", &json!({"createdAt": "2027-01-01T00:00:00Z"}));
+        assert_eq!(expect_booking(parse_as("clinic", early)).occurred_at, received_at());
+        let skewed = changed_sample("calcom", "booking_created", "", &json!({"createdAt": "2026-11-21T00:09:00Z"}));
+        assert_eq!(expect_booking(parse_as("clinic", skewed)).occurred_at, parse_time("2026-11-21T00:09:00Z"));
     }
 
     #[test]
-    fn a_zone_that_does_not_exist_is_not_said() {
+    fn an_unknown_zone_is_ignored() {
         let zoned = |zone: &str| {
-            let mut attendee = attendee("Maya", Some("0545550199"));
+            let mut attendee = attendee_json("Maya", Some("0545550199"));
             attendee["timeZone"] = json!(zone);
-            let details = booking(read_changed("booking_created", &json!({"attendees": [attendee]}))).details.unwrap();
+            let details =
+                expect_booking(read_changed("booking_created", &json!({"attendees": [attendee]}))).details.unwrap();
             (details.zone, details.attendees[0].zone.clone())
         };
         assert_eq!(zoned("europe/london"), ("Europe/London".to_owned(), Some("Europe/London".to_owned())));

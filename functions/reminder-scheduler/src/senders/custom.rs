@@ -3,65 +3,67 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use shared::{
-    appointment::Standing,
+use tellonce_core::{
+    appointment::AppointmentStatus,
     client_config::{BookingFields, BookingStatus, JsonPointer},
-    contact::Candidate,
-    json::{self, Raw},
-    observe::Label,
+    contact::PhoneCandidate,
+    json::{self, RawJson},
+    telemetry::LogLabel,
 };
 
-use super::{Delivery, Person, Said, known_zone};
-use crate::booking::{Booking, Kind, NothingBecause, Reading};
+use super::{BookingDelivery, ReportedAppointment, ReportedPerson, canonical_zone};
+use crate::booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
 
 /// Reads a delivery. `statuses`: the sender's word → what became of the appointment.
-pub(crate) fn read(
-    delivery: &Delivery<'_>,
+pub(crate) fn parse_custom(
+    delivery: &BookingDelivery<'_>,
     fields: &BookingFields,
     statuses: &BTreeMap<String, BookingStatus>,
-) -> Result<Reading, NothingBecause> {
-    let document = json::document(delivery.body).map_err(NothingBecause::NotUnderstood)?;
-    let at = |pointer: &JsonPointer| document.at(pointer.as_str());
+) -> Result<ParsedBooking, SkipReason> {
+    let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
+    let at = |pointer: &JsonPointer| document.at_pointer(pointer.as_str());
     let maybe = |pointer: &Option<JsonPointer>| pointer.as_ref().map(at).unwrap_or_default();
-    let needed = |pointer: &JsonPointer| at(pointer).string().ok_or_else(|| NothingBecause::missing(pointer.as_str()));
+    let needed =
+        |pointer: &JsonPointer| at(pointer).owned_text().ok_or_else(|| SkipReason::missing_field(pointer.as_str()));
 
     let id = needed(&fields.id)?;
     let standing = match &fields.status {
-        None => Standing::Booked,
+        None => AppointmentStatus::Booked,
         Some(pointer) => {
             let status = needed(pointer)?;
             match statuses.get(&status) {
-                Some(BookingStatus::Booked) => Standing::Booked,
-                Some(BookingStatus::Unconfirmed) => Standing::Unconfirmed,
-                Some(BookingStatus::Cancelled) => Standing::Cancelled,
-                None => return Err(NothingBecause::StatusNotMapped(Label::new(&status))),
+                Some(BookingStatus::Booked) => AppointmentStatus::Booked,
+                Some(BookingStatus::Unconfirmed) => AppointmentStatus::Unconfirmed,
+                Some(BookingStatus::Cancelled) => AppointmentStatus::Cancelled,
+                None => return Err(SkipReason::StatusNotMapped(LogLabel::new(&status))),
             }
         }
     };
-    let previous_id = maybe(&fields.previous_id).string().filter(|previous| *previous != id && !standing.is_over());
+    let previous_id = maybe(&fields.previous_id).owned_text().filter(|previous| *previous != id && !standing.is_over());
     let kind = match (standing.is_over(), &previous_id) {
-        (true, _) => Kind::Cancelled,
-        (false, Some(_)) => Kind::Rescheduled,
-        (false, None) => Kind::Created,
+        (true, _) => BookingEventKind::Cancelled,
+        (false, Some(_)) => BookingEventKind::Rescheduled,
+        (false, None) => BookingEventKind::Created,
     };
-    let zone = maybe(&fields.time_zone).string();
-    let said = Said {
-        start: start(delivery, at(&fields.start), zone.as_deref()),
-        people: vec![Person {
-            phones: vec![Candidate { phone: at(&fields.phone), country: maybe(&fields.country) }],
-            name: maybe(&fields.name).string(),
-            locale: maybe(&fields.locale).string(),
+    let zone = maybe(&fields.time_zone).owned_text();
+    let reported = ReportedAppointment {
+        start: parse_start(delivery, at(&fields.start), zone.as_deref()),
+        attendees: vec![ReportedPerson {
+            phones: vec![PhoneCandidate { phone: at(&fields.phone), country: maybe(&fields.country) }],
+            name: maybe(&fields.name).owned_text(),
+            locale: maybe(&fields.locale).owned_text(),
             zone: None,
         }],
         zone,
-        title: maybe(&fields.title).string(),
-        place: maybe(&fields.place).string(),
+        title: maybe(&fields.title).owned_text(),
+        place: maybe(&fields.place).owned_text(),
     };
-    let (details, unreachable) = delivery.context.details(standing, said, fields.start.as_str())?;
-    let occurred_at = delivery.happened(maybe(&fields.occurred_at).time());
-    let old = previous_id.clone().map(|id| Booking::moved_away(id, occurred_at));
-    let new = Booking { kind, id, standing, details, occurred_at, previous_id, unreachable };
-    Ok(Reading::Reports(old.into_iter().chain([new]).collect()))
+    let (details, unreachable) = delivery.context.build_details(standing, reported, fields.start.as_str())?;
+    let occurred_at = delivery.event_time(maybe(&fields.occurred_at).as_time());
+    let old = previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at));
+    let new =
+        Booking { kind, id, status: standing, details, occurred_at, previous_id, unreachable_reason: unreachable };
+    Ok(ParsedBooking::Bookings(old.into_iter().chain([new]).collect()))
 }
 
 /// The start: RFC 3339; or the time that clocks show in the zone beside it, without an offset. Of a time that the clocks
@@ -69,20 +71,20 @@ pub(crate) fn read(
 ///
 /// A date alone is no start, and neither is a local time beside the name of a zone that doesn't exist: a reminder for
 /// the wrong hour is worse than none.
-fn start(delivery: &Delivery<'_>, said: Raw<'_>, zone: Option<&str>) -> Option<Timestamp> {
-    if let Some(start) = said.time() {
+fn parse_start(delivery: &BookingDelivery<'_>, raw_start: RawJson<'_>, zone: Option<&str>) -> Option<Timestamp> {
+    if let Some(start) = raw_start.as_time() {
         return Some(start);
     }
-    let said = said.text()?;
+    let text = raw_start.text()?;
     // To the parser a date alone is its midnight, and an offset is nothing to a local time.
-    let (_, time) = said.split_once(['T', 't', ' '])?;
+    let (_, time) = text.split_once(['T', 't', ' '])?;
     if time.contains(['+', '-', '[', 'Z', 'z']) {
         return None;
     }
-    let local: DateTime = said.parse().ok()?;
+    let local: DateTime = text.parse().ok()?;
     let zone = match zone {
-        Some(name) => known_zone(name)?,
-        None => delivery.context.zone(None),
+        Some(name) => canonical_zone(name)?,
+        None => delivery.context.appointment_zone(None),
     };
     Some(local.to_zoned(TimeZone::get(&zone).ok()?).ok()?.timestamp())
 }
@@ -92,16 +94,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::{booking, changed, read_as, reason, received_at, reports};
+    use crate::samples::{changed_sample, expect_booking, expect_bookings, expect_skip, parse_as, received_at};
 
-    fn read_changed(members: &Value) -> Reading {
-        read_as("crm", changed("standardwebhooks", "appointment_booked", "/data", members))
+    fn read_changed(members: &Value) -> ParsedBooking {
+        parse_as("crm", changed_sample("standardwebhooks", "appointment_booked", "/data", members))
     }
 
     fn start_of(start: &str, zone: &Value) -> Option<String> {
         match read_changed(&json!({"start": start, "time_zone": zone})) {
-            Reading::Reports(mut reports) => Some(reports.remove(0).details?.start.to_string()),
-            Reading::Nothing(reason) => {
+            ParsedBooking::Bookings(mut reports) => Some(reports.remove(0).details?.start.to_string()),
+            ParsedBooking::Skipped(reason) => {
                 assert_eq!(reason.to_string(), "not understood: nothing usable at `/data/start`", "{start}");
                 None
             }
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_a_moment_or_the_time_on_the_clocks_of_its_zone() {
+    fn a_start_is_a_timestamp_or_a_local_time_in_its_zone() {
         let london = || json!("Europe/London");
         for (start, zone, means) in [
             ("2026-11-24T10:30:00+02:00", london(), "2026-11-24T08:30:00Z"),
@@ -128,48 +130,51 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_would_have_to_be_guessed_is_none() {
+    fn a_start_that_would_need_guessing_is_rejected() {
         for start in
             ["2026-11-24", "10:30", "tomorrow at 10:30", "24/11/2026 10:30", "2026-11-24T10:30+99:00", "1795083000", ""]
         {
             assert_eq!(start_of(start, &json!("Asia/Jerusalem")), None, "{start}");
         }
         assert_eq!(start_of("2026-11-24T10:30", &json!("Israel Standard Time")), None, "no such zone");
-        let zoned = booking(read_changed(&json!({"time_zone": "Israel Standard Time"})));
+        let zoned = expect_booking(read_changed(&json!({"time_zone": "Israel Standard Time"})));
         assert_eq!(zoned.details.unwrap().zone, "Asia/Jerusalem", "a moment needs no zone: the client's will do");
     }
 
     #[test]
-    fn a_status_means_what_the_client_says_it_means() {
-        for (status, standing) in
-            [("confirmed", Standing::Booked), ("requested", Standing::Unconfirmed), ("cancelled", Standing::Cancelled)]
-        {
-            assert_eq!(booking(read_changed(&json!({"status": status}))).standing, standing);
+    fn a_status_means_what_the_client_configured() {
+        for (status, standing) in [
+            ("confirmed", AppointmentStatus::Booked),
+            ("requested", AppointmentStatus::Unconfirmed),
+            ("cancelled", AppointmentStatus::Cancelled),
+        ] {
+            assert_eq!(expect_booking(read_changed(&json!({"status": status}))).status, standing);
         }
-        assert_eq!(reason(read_changed(&json!({"status": "arrived"}))).code(), "status-not-mapped");
-        assert!(reason(read_changed(&json!({"status": null}))).to_string().contains("/data/status"));
+        assert_eq!(expect_skip(read_changed(&json!({"status": "arrived"}))).code(), "status-not-mapped");
+        assert!(expect_skip(read_changed(&json!({"status": null}))).to_string().contains("/data/status"));
     }
 
     #[test]
     fn an_id_that_replaces_another_ends_it_first() {
-        let body = |replaces: &str| changed("static_header", "n8n_booking", "/booking", &json!({"replaces": replaces}));
-        let moved = reports(read_as("n8n", body("B-1041")));
+        let body =
+            |replaces: &str| changed_sample("static_header", "n8n_booking", "/booking", &json!({"replaces": replaces}));
+        let moved = expect_bookings(parse_as("n8n", body("B-1041")));
         assert_eq!(
-            (&*moved[0].id, moved[0].standing, moved[0].occurred_at),
-            ("B-1041", Standing::Moved, received_at())
+            (&*moved[0].id, moved[0].status, moved[0].occurred_at),
+            ("B-1041", AppointmentStatus::Moved, received_at())
         );
-        assert_eq!((moved[1].kind, moved[1].previous_id.as_deref()), (Kind::Rescheduled, Some("B-1041")));
-        assert_eq!(booking(read_as("n8n", body("B-1042"))).previous_id, None, "itself");
+        assert_eq!((moved[1].kind, moved[1].previous_id.as_deref()), (BookingEventKind::Rescheduled, Some("B-1041")));
+        assert_eq!(expect_booking(parse_as("n8n", body("B-1042"))).previous_id, None, "itself");
     }
 
     #[test]
-    fn who_and_where_are_taken_from_where_they_stand() {
-        let details = booking(read_changed(&json!({"room": "https://meet.example/x"}))).details.unwrap();
+    fn customer_and_place_are_read_from_the_configured_pointers() {
+        let details = expect_booking(read_changed(&json!({"room": "https://meet.example/x"}))).details.unwrap();
         assert_eq!((details.title.as_deref(), details.place), (Some("Physiotherapy"), None));
         let american = json!({"customer": {"phone": "(202) 555-0123", "country": "US"}});
-        let booked = booking(read_changed(&american));
-        assert_eq!(crate::samples::phone(&booked), "+12025550123");
-        let nobody = booking(read_changed(&json!({"customer": null})));
-        assert_eq!(nobody.unreachable, Some(NothingBecause::NoPhone));
+        let booked = expect_booking(read_changed(&american));
+        assert_eq!(crate::samples::only_phone(&booked), "+12025550123");
+        let no_customer = expect_booking(read_changed(&json!({"customer": null})));
+        assert_eq!(no_customer.unreachable_reason, Some(SkipReason::NoPhone));
     }
 }

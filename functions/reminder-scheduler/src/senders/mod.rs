@@ -1,7 +1,7 @@
 //! How each booking system says what it says. Facts and sources: `docs/senders.md`.
 //!
-//! A reader is a pure function from a [`Delivery`] to a [`Reading`], or the reason why there is none. What they share is
-//! here: the rules of the client that an appointment is read by ([`Context`]), and what counts as a place.
+//! A reader is a pure function from a [`BookingDelivery`] to a [`ParsedBooking`], or the reason why there is none. What they share is
+//! here: the rules of the client that an appointment is read by ([`CalendarContext`]), and what counts as a place.
 
 mod acuity;
 mod calcom;
@@ -12,51 +12,51 @@ mod square;
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
-use shared::{
-    appointment::{Attendee, Details, Standing},
-    client_config::{Calendar, ClientConfig},
+use tellonce_core::{
+    appointment::{AppointmentDetails, AppointmentStatus, Attendee},
+    client_config::{CalendarConfig, ClientConfig},
     clock,
-    contact::{self, Candidate},
+    contact::{self, PhoneCandidate},
 };
 
-use crate::booking::{NothingBecause, Reading};
+use crate::booking::{ParsedBooking, SkipReason};
 
 pub(crate) use self::{
-    acuity::{completed as acuity_completed, read as acuity},
-    calcom::read as calcom,
-    calendly::read as calendly,
-    custom::read as custom,
-    square::{completed as square_completed, read as square},
+    acuity::{complete_acuity_booking as acuity_completed, parse_acuity as acuity},
+    calcom::parse_calcom as calcom,
+    calendly::parse_calendly as calendly,
+    custom::parse_custom as custom,
+    square::{complete_square_booking as square_completed, parse_square as square},
 };
 
 /// A delivery and what is needed to understand it.
 #[derive(Clone, Copy)]
-pub(crate) struct Delivery<'a> {
-    pub(crate) context: Context<'a>,
+pub(crate) struct BookingDelivery<'a> {
+    pub(crate) context: CalendarContext<'a>,
     pub(crate) headers: &'a BTreeMap<String, String>,
     pub(crate) body: &'a [u8],
     pub(crate) received_at: Timestamp,
 }
 
-impl Delivery<'_> {
+impl BookingDelivery<'_> {
     /// The time that something happened at: what the sender says, unless that is in the future or not said at all.
-    fn happened(&self, said: Option<Timestamp>) -> Timestamp {
-        clock::happened(said, self.received_at)
+    fn event_time(&self, reported_at: Option<Timestamp>) -> Timestamp {
+        clock::choose_event_time(reported_at, self.received_at)
     }
 }
 
 /// Whose appointments these are.
 #[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
-    pub(crate) calendar: &'a Calendar,
+pub(crate) struct CalendarContext<'a> {
+    pub(crate) calendar: &'a CalendarConfig,
     pub(crate) config: &'a ClientConfig,
 }
 
 /// Somebody who takes part, in the sender's words.
 #[derive(Default)]
-struct Person<'a> {
+struct ReportedPerson<'a> {
     /// Numbers that may be theirs, the likeliest first.
-    phones: Vec<Candidate<'a>>,
+    phones: Vec<PhoneCandidate<'a>>,
     name: Option<String>,
     locale: Option<String>,
     zone: Option<String>,
@@ -64,74 +64,77 @@ struct Person<'a> {
 
 /// An appointment in the sender's words.
 #[derive(Default)]
-struct Said<'a> {
+struct ReportedAppointment<'a> {
     start: Option<Timestamp>,
     zone: Option<String>,
-    people: Vec<Person<'a>>,
+    attendees: Vec<ReportedPerson<'a>>,
     title: Option<String>,
     place: Option<String>,
 }
 
-impl Context<'_> {
+impl CalendarContext<'_> {
     /// The appointment's zone: the configured one, else what the sender says, else the client's.
-    fn zone(&self, said: Option<&str>) -> String {
+    fn appointment_zone(&self, reported_zone: Option<&str>) -> String {
         let configured = self.calendar.time_zone.as_deref();
-        [configured, said].into_iter().flatten().find_map(known_zone).unwrap_or_else(|| self.config.time_zone.clone())
+        [configured, reported_zone]
+            .into_iter()
+            .flatten()
+            .find_map(canonical_zone)
+            .unwrap_or_else(|| self.config.time_zone.clone())
     }
 
     /// What an appointment of this standing is like, and why nobody in it can be written to. `start_at` is where its start
     /// should stand: without one nothing can be reminded of, and only what ended can do without.
-    fn details(
+    fn build_details(
         &self,
-        standing: Standing,
-        said: Said<'_>,
+        standing: AppointmentStatus,
+        reported: ReportedAppointment<'_>,
         start_at: &str,
-    ) -> Result<(Option<Details>, Option<NothingBecause>), NothingBecause> {
-        let Some(start) = said.start else {
-            return if standing.is_over() { Ok((None, None)) } else { Err(NothingBecause::missing(start_at)) };
+    ) -> Result<(Option<AppointmentDetails>, Option<SkipReason>), SkipReason> {
+        let Some(start) = reported.start else {
+            return if standing.is_over() { Ok((None, None)) } else { Err(SkipReason::missing_field(start_at)) };
         };
-        let (attendees, unreachable) = self.attendees(said.people);
-        let details = Details {
+        let (attendees, unreachable) = self.reachable_attendees(reported.attendees);
+        let details = AppointmentDetails {
             start,
-            zone: self.zone(said.zone.as_deref()),
+            zone: self.appointment_zone(reported.zone.as_deref()),
             attendees,
-            title: said.title,
-            place: said.place.filter(|place| is_place(place)),
+            title: reported.title,
+            place: reported.place.filter(|place| is_place(place)),
         };
         Ok((Some(details), unreachable.filter(|_| !standing.is_over())))
     }
 
     /// Everybody who can be written to; if that is nobody, why.
-    fn attendees(&self, people: Vec<Person<'_>>) -> (Vec<Attendee>, Option<NothingBecause>) {
+    fn reachable_attendees(&self, people: Vec<ReportedPerson<'_>>) -> (Vec<Attendee>, Option<SkipReason>) {
         let country = self.calendar.country.as_deref().unwrap_or(&self.config.country);
         let mut attendees: Vec<Attendee> = Vec::new();
         let mut problem = None;
-        for Person { phones, name, locale, zone } in people {
-            match contact::first_usable(phones, country, self.config.phones) {
+        for ReportedPerson { phones, name, locale, zone } in people {
+            match contact::first_usable_phone(phones, country, self.config.phones) {
                 (Some(phone), _) => {
-                    let zone = zone.as_deref().and_then(known_zone);
+                    let zone = zone.as_deref().and_then(canonical_zone);
                     attendees.push(Attendee { phone, name, locale, zone });
                 }
                 (None, why) => problem = problem.or(why),
             }
         }
-        let unreachable =
-            attendees.is_empty().then(|| problem.map_or(NothingBecause::NoPhone, NothingBecause::PhoneUnusable));
+        let unreachable = attendees.is_empty().then(|| problem.map_or(SkipReason::NoPhone, SkipReason::PhoneUnusable));
         (attendees, unreachable)
     }
 }
 
 /// A push notification of Google Calendar. It has no body: that something changed is all it says.
-pub(crate) fn google_push(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
+pub(crate) fn parse_google_push(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
     let state = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-goog-resource-state"));
     match state {
-        Some((_, state)) if state == "sync" => Err(NothingBecause::Ping),
-        _ => Ok(Reading::SyncFeed),
+        Some((_, state)) if state == "sync" => Err(SkipReason::Ping),
+        _ => Ok(ParsedBooking::SyncFeed),
     }
 }
 
 /// The zone of an IANA name in its usual spelling; none if there is no such zone.
-fn known_zone(name: &str) -> Option<String> {
+fn canonical_zone(name: &str) -> Option<String> {
     let zone = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown())?;
     zone.iana_name().map(str::to_owned)
 }

@@ -1,115 +1,130 @@
 //! Square Bookings: a delivery holds the appointment, and of its customer only an id; the customer is read back.
 //!
-//! Shape: developer.squareup.com, webhooks `booking.created` and `booking.updated`, objects `Booking` and `Customer`.
+//! Shape: developer.squareup.com, webhooks `expect_booking.created` and `expect_booking.updated`, objects `CrmBooking` and `SquareCustomer`.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use shared::{
-    appointment::Standing,
-    contact::{Candidate, full_name},
-    json::{self, Misread, Raw},
-    observe::Label,
+use tellonce_core::{
+    appointment::AppointmentStatus,
+    contact::{PhoneCandidate, build_full_name},
+    json::{self, JsonError, RawJson},
+    telemetry::LogLabel,
 };
 
-use super::{Context, Delivery, Person, Said};
-use crate::booking::{Booking, Kind, NothingBecause, ReadBack, Reading};
+use super::{BookingDelivery, CalendarContext, ReportedAppointment, ReportedPerson};
+use crate::booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Envelope<'a> {
+struct SquareWebhook<'a> {
     #[serde(borrow, rename = "type")]
-    event: Raw<'a>,
-    created_at: Raw<'a>,
-    data: Raw<'a>,
+    event: RawJson<'a>,
+    created_at: RawJson<'a>,
+    data: RawJson<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Appointment<'a> {
+struct SquareBooking<'a> {
     #[serde(borrow)]
-    id: Raw<'a>,
-    status: Raw<'a>,
-    updated_at: Raw<'a>,
+    id: RawJson<'a>,
+    status: RawJson<'a>,
+    updated_at: RawJson<'a>,
     /// Counts its changes.
-    version: Raw<'a>,
-    start_at: Raw<'a>,
-    customer_id: Raw<'a>,
+    version: RawJson<'a>,
+    start_at: RawJson<'a>,
+    customer_id: RawJson<'a>,
 }
 
 /// Reads a delivery.
-pub(crate) fn read(delivery: &Delivery<'_>) -> Result<Reading, NothingBecause> {
-    let envelope: Envelope<'_> = json::parse(delivery.body).map_err(NothingBecause::NotUnderstood)?;
-    let event = envelope.event.text().ok_or(NothingBecause::NotUnderstood(Misread::NoTopic))?;
+pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
+    let envelope: SquareWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
+    let event = envelope.event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
     let kind = match &*event {
-        "booking.created" => Kind::Created,
-        "booking.updated" => Kind::Changed,
-        other => return Err(NothingBecause::UnknownEvent(Label::new(other))),
+        "booking.created" => BookingEventKind::Created,
+        "booking.updated" => BookingEventKind::Changed,
+        other => return Err(SkipReason::UnknownEvent(LogLabel::new(other))),
     };
-    let missing = |name: &str| NothingBecause::missing(&format!("/data/object/booking{name}"));
-    let appointment: Appointment<'_> = envelope.data.at("/object/booking").as_shape().ok_or_else(|| missing(""))?;
-    let id = appointment.id.string().ok_or_else(|| missing("/id"))?;
+    let missing = |name: &str| SkipReason::missing_field(&format!("/data/object/booking{name}"));
+    let appointment: SquareBooking<'_> =
+        envelope.data.at_pointer("/object/booking").deserialize_as().ok_or_else(|| missing(""))?;
+    let id = appointment.id.owned_text().ok_or_else(|| missing("/id"))?;
     let status = appointment.status.text().ok_or_else(|| missing("/status"))?;
     let (kind, standing) = match &*status {
-        "ACCEPTED" => (kind, Standing::Booked),
-        "PENDING" => (kind, Standing::Unconfirmed),
+        "ACCEPTED" => (kind, AppointmentStatus::Booked),
+        "PENDING" => (kind, AppointmentStatus::Unconfirmed),
         "CANCELLED_BY_CUSTOMER" | "CANCELLED_BY_SELLER" | "DECLINED" | "NO_SHOW" => {
-            (Kind::Cancelled, Standing::Cancelled)
+            (BookingEventKind::Cancelled, AppointmentStatus::Cancelled)
         }
-        other => return Err(NothingBecause::StatusNotMapped(Label::new(other))),
+        other => return Err(SkipReason::StatusNotMapped(LogLabel::new(other))),
     };
-    let said = Said { start: appointment.start_at.time(), ..Said::default() };
-    let (details, unreachable) = delivery.context.details(standing, said, "/data/object/booking/start_at")?;
-    let said_at = appointment.updated_at.time().map(|at| in_order(at, appointment.version));
-    let occurred_at = delivery.happened(said_at.or_else(|| envelope.created_at.time()));
-    let booking = Booking { kind, id, standing, details, occurred_at, previous_id: None, unreachable };
-    Ok(match appointment.customer_id.string() {
+    let reported = ReportedAppointment { start: appointment.start_at.as_time(), ..ReportedAppointment::default() };
+    let (details, unreachable) = delivery.context.build_details(standing, reported, "/data/object/booking/start_at")?;
+    let reported_at = appointment.updated_at.as_time().map(|at| add_version_millis(at, appointment.version));
+    let occurred_at = delivery.event_time(reported_at.or_else(|| envelope.created_at.as_time()));
+    let booking = Booking {
+        kind,
+        id,
+        status: standing,
+        details,
+        occurred_at,
+        previous_id: None,
+        unreachable_reason: unreachable,
+    };
+    Ok(match appointment.customer_id.owned_text() {
         Some(customer_id) if !standing.is_over() => {
-            Reading::ReadBack(ReadBack::Square { booking: Box::new(booking), customer_id })
+            ParsedBooking::NeedsLookup(LookupRequest::Square { booking: Box::new(booking), customer_id })
         }
-        _ => Reading::Reports(vec![booking]),
+        _ => ParsedBooking::Bookings(vec![booking]),
     })
 }
 
 /// Square's times are to the second, and what is asked for is often confirmed within the same one: of two changes in one
 /// second, the one with the higher version is the later.
-fn in_order(at: Timestamp, version: Raw<'_>) -> Timestamp {
+fn add_version_millis(at: Timestamp, version: RawJson<'_>) -> Timestamp {
     let version = version.text().and_then(|version| version.parse::<i64>().ok()).unwrap_or(0);
     at.checked_add(SignedDuration::from_millis(version.clamp(0, 999))).unwrap_or(at)
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Customer<'a> {
+struct SquareCustomer<'a> {
     #[serde(borrow)]
-    given_name: Raw<'a>,
-    family_name: Raw<'a>,
-    phone_number: Raw<'a>,
-    address: Raw<'a>,
+    given_name: RawJson<'a>,
+    family_name: RawJson<'a>,
+    phone_number: RawJson<'a>,
+    address: RawJson<'a>,
 }
 
 /// The appointment with its customer, as they were read back; none if Square knows no such customer.
-pub(crate) fn completed(context: Context<'_>, mut booking: Booking, answer: Option<&[u8]>) -> Booking {
-    let Some(answer) = answer else {
-        booking.unreachable = Some(NothingBecause::CustomerNotFound);
+pub(crate) fn complete_square_booking(
+    context: CalendarContext<'_>,
+    mut booking: Booking,
+    body: Option<&[u8]>,
+) -> Booking {
+    let Some(body) = body else {
+        booking.unreachable_reason = Some(SkipReason::CustomerNotFound);
         return booking;
     };
     // The appointment's own news counts, whatever came of asking for its customer.
-    let customer = json::document(answer).ok().and_then(|answer| answer.at("/customer").as_shape::<Customer<'_>>());
+    let customer = json::parse_document(body)
+        .ok()
+        .and_then(|answer| answer.at_pointer("/customer").deserialize_as::<SquareCustomer<'_>>());
     let Some(customer) = customer else {
-        booking.unreachable = Some(NothingBecause::LookUpFailed);
+        booking.unreachable_reason = Some(SkipReason::LookupFailed);
         return booking;
     };
-    let person = Person {
-        phones: vec![Candidate { phone: customer.phone_number, country: customer.address.at("/country") }],
-        name: full_name(customer.given_name, customer.family_name),
+    let person = ReportedPerson {
+        phones: vec![PhoneCandidate { phone: customer.phone_number, country: customer.address.at_pointer("/country") }],
+        name: build_full_name(customer.given_name, customer.family_name),
         locale: None,
         zone: None,
     };
-    let (attendees, unreachable) = context.attendees(vec![person]);
+    let (attendees, unreachable) = context.reachable_attendees(vec![person]);
     if let Some(details) = &mut booking.details {
         details.attendees = attendees;
     }
-    booking.unreachable = unreachable;
+    booking.unreachable_reason = unreachable;
     booking
 }
 
@@ -118,56 +133,68 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::{at, booking, changed, read_as, reason};
+    use crate::samples::{changed_sample, expect_booking, expect_skip, parse_as, parse_time};
 
-    fn read_changed(members: &Value) -> Reading {
-        read_as("salon", changed("square", "booking_created", "/data/object/booking", members))
+    fn read_changed(members: &Value) -> ParsedBooking {
+        parse_as("salon", changed_sample("square", "booking_created", "/data/object/booking", members))
     }
 
     #[test]
-    fn of_two_changes_in_one_second_the_higher_version_is_the_later() {
-        let asked = read_changed(&json!({"status": "PENDING", "version": 0}));
+    fn the_higher_version_is_later_within_one_second() {
+        let requested = read_changed(&json!({"status": "PENDING", "version": 0}));
         let confirmed = read_changed(&json!({"status": "ACCEPTED", "version": 1}));
-        let at = |reading: Reading| match reading {
-            Reading::ReadBack(ReadBack::Square { booking, .. }) => booking.occurred_at,
+        let at = |parsed: ParsedBooking| match parsed {
+            ParsedBooking::NeedsLookup(LookupRequest::Square { booking, .. }) => booking.occurred_at,
             other => panic!("{other:?}"),
         };
-        assert!(at(asked) < at(confirmed));
+        assert!(at(requested) < at(confirmed));
     }
 
     #[test]
-    fn only_what_takes_place_or_may_needs_its_customer() {
-        for (status, standing) in [("ACCEPTED", Standing::Booked), ("PENDING", Standing::Unconfirmed)] {
-            let Reading::ReadBack(ReadBack::Square { booking, customer_id }) = read_changed(&json!({"status": status}))
+    fn only_bookings_that_may_take_place_need_a_customer_lookup() {
+        for (status, standing) in [("ACCEPTED", AppointmentStatus::Booked), ("PENDING", AppointmentStatus::Unconfirmed)]
+        {
+            let ParsedBooking::NeedsLookup(LookupRequest::Square { booking, customer_id }) =
+                read_changed(&json!({"status": status}))
             else {
                 panic!("{status}");
             };
-            assert_eq!((booking.standing, &*customer_id), (standing, "EX2QSVGTZN4K1E5QE1CBFNVQ8M"));
+            assert_eq!((booking.status, &*customer_id), (standing, "EX2QSVGTZN4K1E5QE1CBFNVQ8M"));
         }
         for status in ["CANCELLED_BY_CUSTOMER", "CANCELLED_BY_SELLER", "DECLINED", "NO_SHOW"] {
-            let ended = booking(read_changed(&json!({"status": status})));
-            assert_eq!((ended.kind, ended.standing, ended.unreachable), (Kind::Cancelled, Standing::Cancelled, None));
+            let ended = expect_booking(read_changed(&json!({"status": status})));
+            assert_eq!(
+                (ended.kind, ended.status, ended.unreachable_reason),
+                (BookingEventKind::Cancelled, AppointmentStatus::Cancelled, None)
+            );
         }
-        assert_eq!(reason(read_changed(&json!({"status": "WAITLISTED"}))).code(), "status-not-mapped");
+        assert_eq!(expect_skip(read_changed(&json!({"status": "WAITLISTED"}))).code(), "status-not-mapped");
     }
 
     #[test]
-    fn without_a_customer_there_is_nobody_to_remind() {
-        let nobody = booking(read_changed(&json!({"customer_id": null})));
-        assert_eq!((nobody.standing, nobody.unreachable), (Standing::Booked, Some(NothingBecause::NoPhone)));
+    fn a_booking_without_a_customer_has_no_phone() {
+        let no_customer = expect_booking(read_changed(&json!({"customer_id": null})));
+        assert_eq!(
+            (no_customer.status, no_customer.unreachable_reason),
+            (AppointmentStatus::Booked, Some(SkipReason::NoPhone))
+        );
     }
 
     #[test]
     fn a_booking_is_as_old_as_its_last_change() {
         let updated = json!({"updated_at": "2026-11-20T08:00:00Z", "status": "DECLINED"});
-        assert_eq!(booking(read_changed(&updated)).occurred_at, at("2026-11-20T08:00:00Z"));
-        let unsaid = json!({"updated_at": null, "status": "DECLINED"});
-        assert_eq!(booking(read_changed(&unsaid)).occurred_at, at("2026-11-19T10:40:00Z"), "that of the event");
+        assert_eq!(expect_booking(read_changed(&updated)).occurred_at, parse_time("2026-11-20T08:00:00Z"));
+        let without_update_time = json!({"updated_at": null, "status": "DECLINED"});
+        assert_eq!(
+            expect_booking(read_changed(&without_update_time)).occurred_at,
+            parse_time("2026-11-19T10:40:00Z"),
+            "that of the event"
+        );
     }
 
     #[test]
-    fn other_events_say_nothing_of_appointments() {
-        let body = changed("square", "booking_created", "", &json!({"type": "payment.created", "data": null}));
-        assert_eq!(reason(read_as("salon", body)).code(), "unknown-event");
+    fn other_events_are_skipped() {
+        let body = changed_sample("square", "booking_created", "", &json!({"type": "payment.created", "data": null}));
+        assert_eq!(expect_skip(parse_as("salon", body)).code(), "unknown-event");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const WRITE_UNITS: f64 = 0.625;
 /// A million read units on demand.
 pub(crate) const READ_UNITS: f64 = 0.125;
 /// A million requests to an HTTP API.
-pub(crate) const HTTP_API: f64 = 1.00;
+pub(crate) const HTTP_API_REQUESTS: f64 = 1.00;
 /// A million calls of Secrets Manager.
 pub(crate) const SECRETS_CALLS: f64 = 5.00;
 /// A secret for a month.
@@ -42,7 +42,7 @@ pub(crate) const MONTHLY_TICKS: f64 = 43_830.0;
 
 /// What one event of a function takes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Load {
+pub(crate) struct EventLoad {
     pub(crate) memory_mb: f64,
     pub(crate) cpu_ms: f64,
     pub(crate) dynamo: f64,
@@ -61,7 +61,7 @@ pub(crate) struct Load {
 
 /// US$ for a million events.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Bill {
+pub(crate) struct CostBreakdown {
     pub(crate) gateway: f64,
     pub(crate) requests: f64,
     pub(crate) compute: f64,
@@ -71,19 +71,19 @@ pub(crate) struct Bill {
     pub(crate) logs: f64,
 }
 
-impl Load {
+impl EventLoad {
     /// How long an event is billed for in the cloud, in milliseconds without its share of cold starts.
     pub(crate) fn duration_ms(&self) -> f64 {
         let cpu_share = (self.memory_mb / MB_PER_CPU).min(1.0);
         (self.cpu_ms / cpu_share + self.dynamo * DYNAMO_MS + self.secrets * SECRETS_MS + self.ezw * EZW_MS).ceil()
     }
 
-    pub(crate) fn bill(&self) -> Bill {
+    pub(crate) fn compute_cost(&self) -> CostBreakdown {
         let cold_ms = COLD_SHARE * (self.init_ms + self.secrets_at_start * SECRETS_MS);
         // a million milliseconds are a thousand seconds
         let gb_seconds = self.memory_mb / 1024.0 * (self.duration_ms() + cold_ms) * 1000.0;
-        Bill {
-            gateway: if self.through_gateway { HTTP_API } else { 0.0 },
+        CostBreakdown {
+            gateway: if self.through_gateway { HTTP_API_REQUESTS } else { 0.0 },
             requests: LAMBDA_REQUESTS,
             compute: gb_seconds * LAMBDA_GB_SECOND,
             writes: self.write_units * WRITE_UNITS,
@@ -95,12 +95,12 @@ impl Load {
     }
 }
 
-impl Bill {
-    pub(crate) fn total(&self) -> f64 {
+impl CostBreakdown {
+    pub(crate) fn total_cost(&self) -> f64 {
         self.gateway + self.requests + self.compute + self.writes + self.reads + self.secrets + self.logs
     }
 
-    pub(crate) fn plus(&self, other: &Self) -> Self {
+    pub(crate) fn add_costs(&self, other: &Self) -> Self {
         Self {
             gateway: self.gateway + other.gateway,
             requests: self.requests + other.requests,
@@ -117,7 +117,7 @@ impl Bill {
 mod tests {
     use super::*;
 
-    const DELIVERY: Load = Load {
+    const DELIVERY: EventLoad = EventLoad {
         memory_mb: 128.0,
         cpu_ms: 0.5,
         dynamo: 1.0,
@@ -132,25 +132,25 @@ mod tests {
     };
 
     #[track_caller]
-    fn same(found: f64, wanted: f64) {
+    fn assert_close(found: f64, wanted: f64) {
         assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
     }
 
     #[test]
     fn an_event_is_billed_in_whole_milliseconds_at_its_share_of_a_processor() {
         // 0.5 ms at 128/1769 of a processor are 6.91 ms, and 4 ms for the table
-        same(DELIVERY.duration_ms(), 11.0);
-        same(Load { memory_mb: 4000.0, ..DELIVERY }.duration_ms(), 5.0);
+        assert_close(DELIVERY.duration_ms(), 11.0);
+        assert_close(EventLoad { memory_mb: 4000.0, ..DELIVERY }.duration_ms(), 5.0);
     }
 
     #[test]
     fn a_million_deliveries_cost_the_sum_of_their_parts() {
-        let bill = DELIVERY.bill();
-        same(bill.writes, 1.25);
-        same(bill.compute, 0.125 * (11.0 + 0.02 * 65.0) * 1000.0 * 0.000_013_333_4);
-        same(bill.secrets, 0.4);
-        same(bill.logs, 0.5);
-        same(bill.total(), 1.0 + 0.2 + bill.compute + 1.25 + 0.4 + 0.5);
-        same(bill.plus(&bill).total(), 2.0 * bill.total());
+        let bill = DELIVERY.compute_cost();
+        assert_close(bill.writes, 1.25);
+        assert_close(bill.compute, 0.125 * (11.0 + 0.02 * 65.0) * 1000.0 * 0.000_013_333_4);
+        assert_close(bill.secrets, 0.4);
+        assert_close(bill.logs, 0.5);
+        assert_close(bill.total_cost(), 1.0 + 0.2 + bill.compute + 1.25 + 0.4 + 0.5);
+        assert_close(bill.add_costs(&bill).total_cost(), 2.0 * bill.total_cost());
     }
 }

@@ -10,26 +10,26 @@ use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::hmac;
 use serde_json::{Map, Value, json};
-use shared::{
+use tellonce_core::{
     client_config::{CalendarKind, ClientConfig, CustomScheme, FormScheme, StoreKind},
-    inbox::item_id,
+    inbox::build_item_id,
 };
 
-/// An `orders/create` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
+/// An `check_order_trigger/create_person` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
 /// leaves about 5 KB: the size of a small order.
-const RECORDED: &str = include_str!("../../../../events/stores/shopify/orders_create.json");
+const RECORDED_ORDER: &str = include_str!("../../../../events/stores/shopify/orders_create.json");
 
 /// A shop that sends deliveries.
-pub(crate) struct Shop {
+pub(crate) struct BenchShop {
     pub(crate) store: String,
     domain: String,
     key: hmac::Key,
-    recorded: Map<String, Value>,
+    order_template: Map<String, Value>,
     last_order: AtomicI64,
 }
 
 /// One delivery.
-pub(crate) struct Delivery {
+pub(crate) struct BenchDelivery {
     /// As the sender names it.
     pub(crate) id: String,
     /// Lower-case names.
@@ -41,29 +41,29 @@ pub(crate) struct Delivery {
 }
 
 /// A website whose form sends deliveries.
-pub(crate) struct Site {
+pub(crate) struct BenchSite {
     form: String,
     header: String,
     token: String,
     last_lead: AtomicI64,
 }
 
-impl Site {
-    /// The form `website` of a client.
-    pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+impl BenchSite {
+    /// The form `preview_website_leads` of a client.
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let form = "website";
         let settings = config.forms.get(form).context("the client has no form `website`")?;
         let FormScheme::StaticHeader { header } = &settings.verify else { bail!("the form `website` has no header") };
         Ok(Self {
             form: form.to_owned(),
             header: header.to_ascii_lowercase(),
-            token: secret(&config.webhook_secret(form)).context("the form's secret is not known")?,
+            token: secret(&config.webhook_secret_name(form)).context("the form's secret is not known")?,
             last_lead: AtomicI64::new(1_000_000),
         })
     }
 
     /// A submission of somebody nobody has heard of, at `at_ms` (unix milliseconds).
-    pub(crate) fn submission(&self, at_ms: i64) -> Delivery {
+    pub(crate) fn build_submission(&self, at_ms: i64) -> BenchDelivery {
         let lead = self.last_lead.fetch_add(1, Ordering::SeqCst) + 1;
         let body = json!({
             "lead_id": format!("L-{lead}"), "full_name": "Noa Levi", "phone": format!("+97254{lead:07}"),
@@ -75,33 +75,33 @@ impl Site {
             ("webhook-id".to_owned(), id.clone()),
             (self.header.clone(), self.token.clone()),
         ];
-        Delivery { id, headers, body: body.to_string(), path: format!("/leads/{}", self.form), at_ms }
+        BenchDelivery { id, headers, body: body.to_string(), path: format!("/leads/{}", self.form), at_ms }
     }
 }
 
 /// A line that reports what customers write.
-pub(crate) struct Line {
+pub(crate) struct BenchLine {
     name: String,
     id: String,
     secret: String,
     last_message: AtomicI64,
 }
 
-impl Line {
+impl BenchLine {
     /// The first line of a client; `secret` gives a secret's value by its name.
-    pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let (name, line) = config.lines.first_key_value().context("the client has no line")?;
         Ok(Self {
             name: name.clone(),
             id: line.line_id.clone(),
-            secret: secret(&config.line_webhook_secret(name))
+            secret: secret(&config.line_webhook_secret_name(name))
                 .context("the secret of the line's events is not known")?,
             last_message: AtomicI64::new(1_000_000),
         })
     }
 
     /// A new message of one of those who write, at `at_ms` (unix milliseconds): the everyday kind, which calls nobody.
-    pub(crate) fn message(&self, writer: u32, at_ms: i64) -> Delivery {
+    pub(crate) fn build_message(&self, writer: u32, at_ms: i64) -> BenchDelivery {
         let message = self.last_message.fetch_add(1, Ordering::SeqCst) + 1;
         let (id, phone) = (format!("bench-{message}"), writer_phone(writer));
         let chat = format!("{}@s.whatsapp.net", phone.trim_start_matches('+'));
@@ -118,11 +118,17 @@ impl Line {
             ("x-ezw-webhook-id", "bench"),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Delivery { id, headers, body: body.to_string(), path: format!("/lines/{}/{}", self.name, self.secret), at_ms }
+        BenchDelivery {
+            id,
+            headers,
+            body: body.to_string(),
+            path: format!("/lines/{}/{}", self.name, self.secret),
+            at_ms,
+        }
     }
 
     /// What CRMs have for a message, to know it by.
-    pub(crate) fn reference(&self, message: &Delivery) -> String {
+    pub(crate) fn crm_reference(&self, message: &BenchDelivery) -> String {
         format!("{}:{}", self.name, message.id)
     }
 }
@@ -132,26 +138,26 @@ pub(crate) fn writer_phone(writer: u32) -> String {
     format!("+97252{:07}", 5_550_000 + writer)
 }
 
-impl Shop {
+impl BenchShop {
     /// The first Shopify store of a client; `secret` gives a secret's value by its name.
-    pub(crate) fn of(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let shop = config.stores.iter().find_map(|(store, settings)| match &settings.kind {
             StoreKind::Shopify { shop_domain } => Some((store.clone(), shop_domain.clone())),
             StoreKind::WooCommerce { .. } | StoreKind::Custom { .. } => None,
         });
         let (store, domain) = shop.context("the client has no Shopify store")?;
-        let secret = secret(&config.webhook_secret(&store)).context("the Shopify store's secret is not known")?;
-        let mut recorded: Map<String, Value> = serde_json::from_str(RECORDED)?;
+        let secret = secret(&config.webhook_secret_name(&store)).context("the Shopify store's secret is not known")?;
+        let mut recorded: Map<String, Value> = serde_json::from_str(RECORDED_ORDER)?;
         recorded.retain(|name, _| !name.ends_with("_set"));
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        Ok(Self { store, domain, key, recorded, last_order: AtomicI64::new(6_000_000_000_000) })
+        Ok(Self { store, domain, key, order_template: recorded, last_order: AtomicI64::new(6_000_000_000_000) })
     }
 
     /// A delivery about an order that nobody has heard of, placed at `at_ms` (unix milliseconds).
-    pub(crate) fn delivery(&self, at_ms: i64) -> anyhow::Result<Delivery> {
+    pub(crate) fn build_delivery(&self, at_ms: i64) -> anyhow::Result<BenchDelivery> {
         let order = self.last_order.fetch_add(1, Ordering::SeqCst) + 1;
         let at = jiff::Timestamp::from_millisecond(at_ms)?;
-        let mut recorded = self.recorded.clone();
+        let mut recorded = self.order_template.clone();
         recorded.insert("id".to_owned(), json!(order));
         recorded.insert("admin_graphql_api_id".to_owned(), json!(format!("gid://shopify/Order/{order}")));
         recorded.insert("name".to_owned(), json!(format!("#{}", order % 1_000_000)));
@@ -174,39 +180,39 @@ impl Shop {
             ("x-shopify-webhook-id", id.clone()),
         ];
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(Delivery { id, headers, body, path: format!("/stores/{}", self.store), at_ms })
+        Ok(BenchDelivery { id, headers, body, path: format!("/stores/{}", self.store), at_ms })
     }
 }
 
 /// The first calendar of a client that signs by Standard Webhooks.
-pub(crate) fn crm(config: &ClientConfig) -> anyhow::Result<String> {
+pub(crate) fn find_crm_calendar(config: &ClientConfig) -> anyhow::Result<String> {
     let crm = config.calendars.iter().find(|(_, calendar)| {
         matches!(calendar.kind, CalendarKind::Custom { verify: CustomScheme::StandardWebhooks, .. })
     });
     Ok(crm.context("the client has no calendar that signs by Standard Webhooks")?.0.clone())
 }
 
-impl Delivery {
+impl BenchDelivery {
     /// A booking of a CRM, posted at `at_ms`.
-    pub(crate) fn of_crm(made: local::console::samples::Delivery, at_ms: i64) -> anyhow::Result<Self> {
+    pub(crate) fn from_crm_booking(made: local::console::samples::SampleDelivery, at_ms: i64) -> anyhow::Result<Self> {
         let id = made.header("webhook-id").context("a booking has no id")?.to_owned();
         let headers = made.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         Ok(Self { id, headers, body: made.body, path: made.path, at_ms })
     }
 
     /// Its key in the inbox.
-    pub(crate) fn key(&self) -> String {
-        item_id(self.sender(), &self.id)
+    pub(crate) fn inbox_key(&self) -> String {
+        build_item_id(self.sender_name(), &self.id)
     }
 
     /// The name that it is posted to, as the client has it.
-    fn sender(&self) -> &str {
+    fn sender_name(&self) -> &str {
         self.path.split('/').nth(2).unwrap_or_default()
     }
 
     /// The delivery as an event of an HTTP API, payload format 2.0:
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
-    pub(crate) fn as_event(&self) -> Value {
+    pub(crate) fn to_gateway_event(&self) -> Value {
         let headers: Map<String, Value> =
             self.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         let (route, parameter) = match self.path.split('/').nth(1) {
@@ -215,7 +221,7 @@ impl Delivery {
             Some("lines") => ("POST /lines/{line}/{secret}", "line"),
             _ => ("POST /stores/{store}", "store"),
         };
-        let mut parameters = json!({parameter: self.sender()});
+        let mut parameters = json!({parameter: self.sender_name()});
         if let Some(secret) = self.path.split('/').nth(3) {
             parameters["secret"] = json!(secret);
         }
@@ -252,7 +258,7 @@ impl Delivery {
 
 /// An event of an inbox's stream with these items, as Lambda hands it over:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>.
-pub(crate) fn stream_event(items: impl IntoIterator<Item = Value>) -> Value {
+pub(crate) fn build_stream_event(items: impl IntoIterator<Item = Value>) -> Value {
     let record = |(number, image): (usize, Value)| {
         json!({
             "eventID": format!("{number:032x}"),
@@ -275,7 +281,7 @@ pub(crate) fn stream_event(items: impl IntoIterator<Item = Value>) -> Value {
 }
 
 /// What the schedule hands over every minute.
-pub(crate) fn tick_event() -> Value {
+pub(crate) fn build_tick_event() -> Value {
     json!({
         "version": "0",
         "id": "00000000-0000-4000-8000-000000000000",
@@ -294,26 +300,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deliveries_are_of_the_size_that_the_targets_speak_of_and_all_different() {
+    fn deliveries_have_the_size_of_the_targets_and_all_differ() {
         let config = include_str!("../../../../clients/demo/client.toml");
-        let shop = Shop::of(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
-        let (one, other) = (shop.delivery(1_795_161_600_000).unwrap(), shop.delivery(1_795_161_600_000).unwrap());
+        let shop = BenchShop::from_config(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
+        let (one, other) =
+            (shop.build_delivery(1_795_161_600_000).unwrap(), shop.build_delivery(1_795_161_600_000).unwrap());
         assert!((4500..=5500).contains(&one.body.len()), "{} bytes", one.body.len());
         assert!(one.id != other.id && one.body != other.body);
-        assert_eq!(one.as_event()["body"], one.body);
+        assert_eq!(one.to_gateway_event()["body"], one.body);
         assert_eq!(
-            (&one.key(), &one.as_event()["pathParameters"]),
-            (&item_id("shop", &one.id), &json!({"store": "shop"}))
+            (&one.inbox_key(), &one.to_gateway_event()["pathParameters"]),
+            (&build_item_id("shop", &one.id), &json!({"store": "shop"}))
         );
     }
 
     #[test]
     fn messages_of_a_line_are_all_different_and_filed_under_its_name_and_not_under_its_secret() {
         let config = include_str!("../../../../clients/demo/client.toml");
-        let line = Line::of(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
-        let (one, other) = (line.message(3, 1_795_161_600_000), line.message(3, 1_795_161_600_000));
+        let line = BenchLine::from_config(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
+        let (one, other) = (line.build_message(3, 1_795_161_600_000), line.build_message(3, 1_795_161_600_000));
         assert!(one.id != other.id && one.body != other.body);
-        assert_eq!(one.key(), item_id("main", &one.id));
-        assert_eq!(one.as_event()["pathParameters"], json!({"line": "main", "secret": "hush"}));
+        assert_eq!(one.inbox_key(), build_item_id("main", &one.id));
+        assert_eq!(one.to_gateway_event()["pathParameters"], json!({"line": "main", "secret": "hush"}));
     }
 }

@@ -11,186 +11,203 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use local::{clock::system_now_ms, dynamo::plain_item};
+use local::{clock::system_now_ms, dynamo::to_plain_item};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use crate::{
-    deliveries::Delivery,
+    bench_run::{BenchRun, LineEventMode, StreamMode},
+    deliveries::BenchDelivery,
     stats::mean,
-    world::{Events, Streams, World},
 };
 
 /// Sent before anything is measured, so that both functions are warm.
-const WARM_UP: usize = 5;
+const WARM_UP_DELIVERIES: usize = 5;
 
 /// What travels the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cargo {
+pub(crate) enum TrafficKind {
     /// Orders of a shop; EZWhatsApp answers at once.
     Orders,
     /// Submissions of a form, each of a person of its own; EZWhatsApp answers after so many milliseconds.
     Leads {
         /// What it takes.
-        answer_ms: u64,
+        latency_ms: u64,
     },
 }
 
-impl Cargo {
+impl TrafficKind {
     /// Who tells it.
-    pub(crate) const fn teller(self) -> &'static str {
+    pub(crate) const fn sending_function(self) -> &'static str {
         match self {
             Self::Orders => "order-notifier",
             Self::Leads { .. } => "lead-first-touch",
         }
     }
 
-    fn delivery(self, world: &World) -> anyhow::Result<Delivery> {
+    fn build_delivery(self, bench_run: &BenchRun) -> anyhow::Result<BenchDelivery> {
         match self {
-            Self::Orders => world.delivery(),
-            Self::Leads { .. } => Ok(world.site.submission(world.stack.clock().now_ms())),
+            Self::Orders => bench_run.build_delivery(),
+            Self::Leads { .. } => Ok(bench_run.site.build_submission(bench_run.stack.clock().now_ms())),
         }
     }
 }
 
 /// What was measured, in milliseconds, one value for every message.
 #[derive(Debug)]
-pub(crate) struct EndToEnd {
+pub(crate) struct EndToEndTimes {
     /// What travelled.
-    pub(crate) cargo: Cargo,
+    pub(crate) traffic: TrafficKind,
     /// Deliveries a second.
     pub(crate) rate: u32,
     /// From the request to the sender's 2xx.
-    pub(crate) answered: Vec<f64>,
+    pub(crate) acknowledged_ms: Vec<f64>,
     /// From the 2xx until its function has claimed the message.
-    pub(crate) waited: Vec<f64>,
+    pub(crate) waited_ms: Vec<f64>,
     /// From the 2xx until EZWhatsApp has the message.
-    pub(crate) told: Vec<f64>,
+    pub(crate) sent_ms: Vec<f64>,
 }
 
-impl EndToEnd {
+impl EndToEndTimes {
     /// The share of the time between 2xx and message that passed before the notifier began with it.
-    pub(crate) fn share_waited(&self) -> f64 {
-        let told = mean(&self.told);
-        if told > 0.0 { mean(&self.waited) / told } else { 0.0 }
+    pub(crate) fn waiting_share(&self) -> f64 {
+        let mean_sent_ms = mean(&self.sent_ms);
+        if mean_sent_ms > 0.0 { mean(&self.waited_ms) / mean_sent_ms } else { 0.0 }
     }
 }
 
 /// When a delivery was accepted, by its key in the inbox: milliseconds that the answer took, and unix milliseconds.
-type Accepted = Arc<Mutex<BTreeMap<String, (f64, i64)>>>;
+type AcceptedDeliveries = Arc<Mutex<BTreeMap<String, (f64, i64)>>>;
 
 /// Sends `rate` deliveries a second for so many seconds.
-pub(crate) async fn measure(
+pub(crate) async fn measure_end_to_end(
     root: &Path,
     binaries: &Path,
-    cargo: Cargo,
+    traffic: TrafficKind,
     rate: u32,
     seconds: u32,
-) -> anyhow::Result<EndToEnd> {
-    let world = World::start("end to end", root, binaries, Streams::On, Events::Off).await?;
-    if let Cargo::Leads { answer_ms } = cargo {
-        world.stack.ezw().set_latency(Duration::from_millis(answer_ms))?;
+) -> anyhow::Result<EndToEndTimes> {
+    let bench_run = BenchRun::start("end to end", root, binaries, StreamMode::On, LineEventMode::Off).await?;
+    if let TrafficKind::Leads { latency_ms: answer_ms } = traffic {
+        bench_run.stack.ezw().set_latency(Duration::from_millis(answer_ms))?;
     }
-    let result = send_all(&world, cargo, rate, seconds).await;
-    world.stack.shutdown().await;
+    let result = send_all(&bench_run, traffic, rate, seconds).await;
+    bench_run.stack.shutdown().await;
     result
 }
 
-async fn send_all(world: &World, cargo: Cargo, rate: u32, seconds: u32) -> anyhow::Result<EndToEnd> {
-    let http = shared::cold_start::http_client()?;
-    let gateway = world.stack.gateway_url();
-    let ignored = Accepted::default();
-    for _ in 0..WARM_UP {
-        send(http.clone(), gateway.clone(), cargo.delivery(world)?, String::new(), ignored.clone()).await?;
-        world.stack.drain().await?;
+async fn send_all(
+    bench_run: &BenchRun,
+    traffic: TrafficKind,
+    rate: u32,
+    seconds: u32,
+) -> anyhow::Result<EndToEndTimes> {
+    let http = tellonce_core::bootstrap::build_http_client()?;
+    let gateway = bench_run.stack.gateway_url();
+    let ignored = AcceptedDeliveries::default();
+    for _ in 0..WARM_UP_DELIVERIES {
+        send_delivery(
+            http.clone(),
+            gateway.clone(),
+            traffic.build_delivery(bench_run)?,
+            String::new(),
+            ignored.clone(),
+        )
+        .await?;
+        bench_run.stack.drain().await?;
     }
-    let accepted = Accepted::default();
+    let accepted = AcceptedDeliveries::default();
     let mut sending = JoinSet::new();
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for _ in 0..rate.max(1) * seconds {
         ticks.tick().await;
-        let delivery = cargo.delivery(world)?;
-        let key = delivery.key();
-        sending.spawn(send(http.clone(), gateway.clone(), delivery, key, accepted.clone()));
+        let delivery = traffic.build_delivery(bench_run)?;
+        let key = delivery.inbox_key();
+        sending.spawn(send_delivery(http.clone(), gateway.clone(), delivery, key, accepted.clone()));
     }
     for sent in sending.join_all().await {
         sent?;
     }
-    world.stack.drain().await?;
+    bench_run.stack.drain().await?;
     let accepted = std::mem::take(&mut *accepted.lock().unwrap_or_else(PoisonError::into_inner));
-    evaluate(world, cargo, rate, &accepted)
+    join_times(bench_run, traffic, rate, &accepted)
 }
 
-async fn send(
+async fn send_delivery(
     http: reqwest::Client,
     gateway: String,
-    delivery: Delivery,
+    delivery: BenchDelivery,
     key: String,
-    accepted: Accepted,
+    accepted: AcceptedDeliveries,
 ) -> anyhow::Result<()> {
-    let took = post(&http, &gateway, delivery).await?;
+    let took = post_delivery(&http, &gateway, delivery).await?;
     accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (took, system_now_ms()));
     Ok(())
 }
 
 /// Posts a delivery and gives the milliseconds until its 2xx.
-pub(crate) async fn post(http: &reqwest::Client, gateway: &str, delivery: Delivery) -> anyhow::Result<f64> {
+pub(crate) async fn post_delivery(
+    http: &reqwest::Client,
+    gateway: &str,
+    delivery: BenchDelivery,
+) -> anyhow::Result<f64> {
     let mut request = http.post(format!("{gateway}{}", delivery.path));
     for (name, value) in &delivery.headers {
         request = request.header(name, value);
     }
     let begun = tokio::time::Instant::now();
     // The address of a line's events is a secret.
-    let answer = request.body(delivery.body).send().await.map_err(reqwest::Error::without_url)?;
-    let took = crate::stats::ms(begun.elapsed());
-    ensure!(answer.status().is_success(), "a delivery was answered {}", answer.status());
+    let response = request.body(delivery.body).send().await.map_err(reqwest::Error::without_url)?;
+    let took = crate::stats::to_milliseconds(begun.elapsed());
+    ensure!(response.status().is_success(), "a delivery was answered {}", response.status());
     Ok(took)
 }
 
 /// Joins what the sender, the ledger and the fake know of each message.
-fn evaluate(
-    world: &World,
-    cargo: Cargo,
+fn join_times(
+    bench_run: &BenchRun,
+    traffic: TrafficKind,
     rate: u32,
     accepted: &BTreeMap<String, (f64, i64)>,
-) -> anyhow::Result<EndToEnd> {
-    let messages = world.stack.ezw().messages();
+) -> anyhow::Result<EndToEndTimes> {
+    let messages = bench_run.stack.ezw().messages();
     let queued: BTreeMap<&str, i64> =
         messages.iter().filter_map(|message| Some((message.key.as_deref()?, message.queued_at))).collect();
-    let mut all = EndToEnd { cargo, rate, answered: Vec::new(), waited: Vec::new(), told: Vec::new() };
-    for row in ledger(world)? {
+    let mut all =
+        EndToEndTimes { traffic, rate, acknowledged_ms: Vec::new(), waited_ms: Vec::new(), sent_ms: Vec::new() };
+    for row in scan_ledger(bench_run)? {
         let text = |name: &str| row[name].as_str().unwrap_or_default();
         let Some((answered, accepted_ms)) = accepted.get(text("delivery")) else { continue };
         let key = format!("{}:{}", text("subject"), text("stage"));
         let queued_ms = queued.get(key.as_str()).with_context(|| format!("{key} was not told"))?;
         let claimed_ms = row["created_at"].as_i64().with_context(|| format!("{key} has no created_at"))?;
-        all.answered.push(*answered);
+        all.acknowledged_ms.push(*answered);
         // the stream may be quicker than the answer to the sender
-        all.waited.push(span(*accepted_ms, claimed_ms));
-        all.told.push(span(*accepted_ms, *queued_ms));
+        all.waited_ms.push(milliseconds_between(*accepted_ms, claimed_ms));
+        all.sent_ms.push(milliseconds_between(*accepted_ms, *queued_ms));
     }
-    let (told, sent) = (all.told.len(), accepted.len());
-    ensure!(told == sent, "{told} of {sent} deliveries led to a message");
+    let (message_count, sent) = (all.sent_ms.len(), accepted.len());
+    ensure!(message_count == sent, "{message_count} of {sent} deliveries led to a message");
     Ok(all)
 }
 
 /// Milliseconds from one time to another; 0 if that was before.
 #[expect(clippy::cast_precision_loss, reason = "spans of some milliseconds")]
-pub(crate) fn span(from_ms: i64, to_ms: i64) -> f64 {
+pub(crate) fn milliseconds_between(from_ms: i64, to_ms: i64) -> f64 {
     (to_ms - from_ms).max(0) as f64
 }
 
 /// All rows of the ledger, as plain JSON.
-fn ledger(world: &World) -> anyhow::Result<Vec<Value>> {
-    let functions = &world.stack.template().functions;
+fn scan_ledger(bench_run: &BenchRun) -> anyhow::Result<Vec<Value>> {
+    let functions = &bench_run.stack.template().functions;
     let table = functions.iter().find_map(|function| function.env.get("LEDGER_TABLE"));
     let mut request = json!({"TableName": table.context("no function of the template has LEDGER_TABLE")?});
     let mut rows = Vec::new();
     loop {
-        let mut page = world.stack.dynamo().call("Scan", &request)?;
+        let mut page = bench_run.stack.dynamo().call_operation("Scan", &request)?;
         for item in page["Items"].as_array().into_iter().flatten() {
-            rows.push(plain_item(item)?);
+            rows.push(to_plain_item(item)?);
         }
         match page["LastEvaluatedKey"].take() {
             Value::Null => return Ok(rows),

@@ -6,48 +6,48 @@ use anyhow::ensure;
 use tokio::time::Instant;
 
 use crate::{
-    deliveries::tick_event,
+    bench_run::{BenchRun, LineEventMode, StreamMode},
+    deliveries::build_tick_event,
     job::SCHEDULER,
-    stats::ms,
-    usage::Usage,
-    world::{Events, Streams, World},
+    stats::to_milliseconds,
+    usage::RequestUsage,
 };
 
 /// One sweep.
 #[derive(Debug)]
-pub(crate) struct Swept {
+pub(crate) struct SweepResult {
     /// Reminders that were due, and sent.
     pub(crate) due: usize,
     /// How long it took, in milliseconds.
     pub(crate) took_ms: f64,
-    pub(crate) usage: Usage,
+    pub(crate) usage: RequestUsage,
 }
 
 /// Sweeps of 10 reminders, ten times as many, and so on up to `most`.
-pub(crate) async fn measure(root: &Path, binaries: &Path, most: usize) -> anyhow::Result<Vec<Swept>> {
+pub(crate) async fn measure_sweeps(root: &Path, binaries: &Path, most: usize) -> anyhow::Result<Vec<SweepResult>> {
     let mut all = Vec::new();
     let mut due = 10;
     while due <= most {
-        let world = World::start("growth", root, binaries, Streams::Off, Events::Off).await?;
-        let swept = sweep(&world, due).await;
-        world.stack.shutdown().await;
+        let bench_run = BenchRun::start("growth", root, binaries, StreamMode::Off, LineEventMode::Off).await?;
+        let swept = measure_sweep(&bench_run, due).await;
+        bench_run.stack.shutdown().await;
         all.push(swept?);
         due *= 10;
     }
     Ok(all)
 }
 
-async fn sweep(world: &World, due: usize) -> anyhow::Result<Swept> {
+async fn measure_sweep(bench_run: &BenchRun, due: usize) -> anyhow::Result<SweepResult> {
     // A process that has begun already, and knows that the line is well.
-    world.make_reminders_due(1).await?;
-    world.stack.invoke(SCHEDULER, &tick_event()).await?;
-    world.make_reminders_due(due).await?;
+    bench_run.make_reminders_due(1).await?;
+    bench_run.stack.invoke(SCHEDULER, &build_tick_event()).await?;
+    bench_run.make_reminders_due(due).await?;
     // What is due was booked within the last moments, and the index may not be asked for the future.
-    world.stack.clock().advance(Duration::from_secs(1))?;
-    Usage::reset(&world.stack);
+    bench_run.stack.clock().advance(Duration::from_secs(1))?;
+    RequestUsage::reset_counters(&bench_run.stack);
     let begun = Instant::now();
-    let answer = world.stack.invoke(SCHEDULER, &tick_event()).await?;
-    let took_ms = ms(begun.elapsed());
-    ensure!(answer["accepted"] == due, "of {due} reminders a sweep sent others: {answer}");
-    Ok(Swept { due, took_ms, usage: Usage::of_one(&world.stack) })
+    let response = bench_run.stack.invoke(SCHEDULER, &build_tick_event()).await?;
+    let took_ms = to_milliseconds(begun.elapsed());
+    ensure!(response["accepted"] == due, "of {due} reminders a sweep sent others: {response}");
+    Ok(SweepResult { due, took_ms, usage: RequestUsage::read_one_event(&bench_run.stack) })
 }

@@ -6,24 +6,24 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::{
-    usage::{CRMS, Usage},
-    world::Events,
+    bench_run::LineEventMode,
+    usage::{CRMS, RequestUsage},
 };
 
 pub(crate) const RECEIVER: &str = "webhook-receiver";
 pub(crate) const NOTIFIER: &str = "order-notifier";
 pub(crate) const SCHEDULER: &str = "reminder-scheduler";
-pub(crate) const GREETER: &str = "lead-first-touch";
-pub(crate) const SYNC: &str = "conversation-sync";
+pub(crate) const FIRST_TOUCH: &str = "lead-first-touch";
+pub(crate) const CONVERSATION_SYNC: &str = "conversation-sync";
 /// All functions, in the order of their work.
-pub(crate) const FUNCTIONS: [&str; 5] = [RECEIVER, NOTIFIER, SCHEDULER, GREETER, SYNC];
+pub(crate) const FUNCTIONS: [&str; 5] = [RECEIVER, NOTIFIER, SCHEDULER, FIRST_TOUCH, CONVERSATION_SYNC];
 
 /// How many messages wait for a tick that finds some.
-pub(crate) const DUE: usize = 20;
+pub(crate) const DUE_MESSAGES: usize = 20;
 
 /// A kind of event, and the function that gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Job {
+pub(crate) enum BenchJob {
     /// A signed Shopify delivery that was never seen before: verified, filed, answered.
     NewDelivery,
     /// One that is in the inbox already.
@@ -44,7 +44,7 @@ pub(crate) enum Job {
     LineMessage,
 }
 
-impl Job {
+impl BenchJob {
     pub(crate) const ALL: [Self; 9] = [
         Self::NewDelivery,
         Self::Duplicate,
@@ -57,13 +57,13 @@ impl Job {
         Self::LineMessage,
     ];
 
-    pub(crate) fn function(self) -> &'static str {
+    pub(crate) fn function_name(self) -> &'static str {
         match self {
             Self::NewDelivery | Self::Duplicate => RECEIVER,
             Self::Message => NOTIFIER,
             Self::IdleTick | Self::DueTick | Self::Booking | Self::ReminderTick => SCHEDULER,
-            Self::Lead => GREETER,
-            Self::LineMessage => SYNC,
+            Self::Lead => FIRST_TOUCH,
+            Self::LineMessage => CONVERSATION_SYNC,
         }
     }
 
@@ -82,39 +82,41 @@ impl Job {
     }
 
     /// Whether it needs a line that reports events. All others are measured without, so that what they send stays what it was.
-    pub(crate) fn events(self) -> Events {
-        if self == Self::LineMessage { Events::On } else { Events::Off }
+    pub(crate) fn line_event_mode(self) -> LineEventMode {
+        if self == Self::LineMessage { LineEventMode::On } else { LineEventMode::Off }
     }
 
     /// Whether each event needs the world made ready for it, so that events can't be made in advance.
-    pub(crate) fn one_by_one(self) -> bool {
+    pub(crate) fn needs_preparation(self) -> bool {
         matches!(self, Self::DueTick | Self::ReminderTick)
     }
 
-    /// How many of `wanted` events are enough: a tick with 20 messages is 20 events' work.
-    pub(crate) fn enough(self, wanted: usize) -> usize {
-        if self.one_by_one() { (wanted / 10).max(2) } else { wanted.max(2) }
+    /// How many of `wanted_properties` events are enough: a tick with 20 messages is 20 events' work.
+    pub(crate) fn enough_events(self, wanted: usize) -> usize {
+        if self.needs_preparation() { (wanted / 10).max(2) } else { wanted.max(2) }
     }
 
     /// Whether an event did what it is measured for. A benchmark of failures would be fast.
-    pub(crate) fn check(self, answer: &Bytes, usage: &Usage) -> anyhow::Result<()> {
-        let answer: Value = serde_json::from_slice(answer).context("the answer is no JSON")?;
+    pub(crate) fn check_outcome(self, response: &Bytes, usage: &RequestUsage) -> anyhow::Result<()> {
+        let response: Value = serde_json::from_slice(response).context("the answer is no JSON")?;
         let did = match self {
-            Self::NewDelivery => answer["statusCode"] == 200 && usage.refused == 0,
-            Self::Duplicate => answer["statusCode"] == 200 && usage.refused == 1,
+            Self::NewDelivery => response["statusCode"] == 200 && usage.refused == 0,
+            Self::Duplicate => response["statusCode"] == 200 && usage.refused == 1,
             Self::Message | Self::Lead => {
-                answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1
+                response["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.sends == 1
             }
-            Self::IdleTick => answer["due"] == 0,
-            Self::DueTick | Self::ReminderTick => answer["accepted"] == DUE && usage.sends == DUE as u64,
+            Self::IdleTick => response["due"] == 0,
+            Self::DueTick | Self::ReminderTick => {
+                response["accepted"] == DUE_MESSAGES && usage.sends == DUE_MESSAGES as u64
+            }
             Self::LineMessage => {
-                answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty)
-                    && CRMS.iter().all(|crm| usage.peers.contains_key(crm))
-                    && usage.peers_failed == 0
+                response["batchItemFailures"].as_array().is_some_and(Vec::is_empty)
+                    && CRMS.iter().all(|crm| usage.fake_requests.contains_key(crm))
+                    && usage.failed_fake_requests == 0
             }
-            Self::Booking => answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,
+            Self::Booking => response["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,
         };
-        ensure!(did, "{} did something else: {answer} with {usage:?}", self.title());
+        ensure!(did, "{} did something else: {response} with {usage:?}", self.title());
         Ok(())
     }
 }

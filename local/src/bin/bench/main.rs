@@ -6,13 +6,14 @@
 //!
 //! Promises that every measured event did its work (a benchmark of failures would be fast) and that everything with a
 //! clock was measured in interleaved rounds. Does not promise that milliseconds mean anything on another machine or day:
-//! compare ratios of one run, for which `--beside` takes the binaries of another commit. Functions talk plain HTTP to
+//! compare ratios of one run, for which `--baseline` takes the binaries of another commit. Functions talk plain HTTP to
 //! stand-ins on this machine, so TLS is not in these figures.
 
-mod building;
+mod bench_run;
 mod cost;
 mod deliveries;
 mod end_to_end;
+mod function_build;
 mod growth;
 mod instructions;
 mod job;
@@ -23,7 +24,6 @@ mod rounds;
 mod settings;
 mod stats;
 mod usage;
-mod world;
 
 use std::{
     collections::BTreeMap,
@@ -35,17 +35,17 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 
-use building::Profile;
-use end_to_end::Cargo;
-use job::{FUNCTIONS, Job};
-use report::{Counted, Size};
-use rounds::{Effort, Measured};
-use world::{Events, Streams, World};
+use bench_run::{BenchRun, LineEventMode, StreamMode};
+use end_to_end::TrafficKind;
+use function_build::BuildProfile;
+use job::{BenchJob, FUNCTIONS};
+use report::{BinarySize, InstructionsByJob};
+use rounds::{BenchEffort, BenchMeasurements};
 
 /// Measures the functions and prints markdown tables.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
-struct Arguments {
+struct BenchArguments {
     /// Rounds; every job has its turn in each.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -57,19 +57,19 @@ struct Arguments {
     warm: usize,
     /// Only these, separated by commas.
     #[arg(long, value_delimiter = ',', value_enum)]
-    only: Vec<Part>,
+    only: Vec<BenchPart>,
     /// A first impression: fewer rounds and events.
     #[arg(long)]
     quick: bool,
     /// Which build of the functions.
-    #[arg(long, value_enum, default_value_t = Profile::Release)]
-    profile: Profile,
+    #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
+    profile: BuildProfile,
     /// Don't build the functions first.
     #[arg(long)]
     no_build: bool,
     /// Folder with the function binaries of another commit, to be measured beside ours in the same rounds.
     #[arg(long, value_name = "DIR")]
-    beside: Option<PathBuf>,
+    baseline: Option<PathBuf>,
     /// Deliveries a second, end to end.
     #[arg(long, default_value_t = 25)]
     rate: u32,
@@ -86,7 +86,7 @@ struct Arguments {
 
 /// What can be measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum BenchPart {
     NewDelivery,
     Duplicate,
     Message,
@@ -103,25 +103,25 @@ enum Part {
     Growth,
 }
 
-impl Part {
-    fn job(self) -> Option<Job> {
+impl BenchPart {
+    fn to_job(self) -> Option<BenchJob> {
         match self {
-            Self::NewDelivery => Some(Job::NewDelivery),
-            Self::Duplicate => Some(Job::Duplicate),
-            Self::Message => Some(Job::Message),
-            Self::IdleTick => Some(Job::IdleTick),
-            Self::DueTick => Some(Job::DueTick),
-            Self::Booking => Some(Job::Booking),
-            Self::ReminderTick => Some(Job::ReminderTick),
-            Self::Lead => Some(Job::Lead),
-            Self::LineMessage => Some(Job::LineMessage),
+            Self::NewDelivery => Some(BenchJob::NewDelivery),
+            Self::Duplicate => Some(BenchJob::Duplicate),
+            Self::Message => Some(BenchJob::Message),
+            Self::IdleTick => Some(BenchJob::IdleTick),
+            Self::DueTick => Some(BenchJob::DueTick),
+            Self::Booking => Some(BenchJob::Booking),
+            Self::ReminderTick => Some(BenchJob::ReminderTick),
+            Self::Lead => Some(BenchJob::Lead),
+            Self::LineMessage => Some(BenchJob::LineMessage),
             Self::Instructions | Self::EndToEnd | Self::Leads | Self::Lines | Self::Growth => None,
         }
     }
 }
 
 fn main() -> ExitCode {
-    match start(Arguments::parse()) {
+    match start_bench(BenchArguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e:#}");
@@ -130,7 +130,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(mut arguments: Arguments) -> anyhow::Result<()> {
+fn start_bench(mut arguments: BenchArguments) -> anyhow::Result<()> {
     if arguments.quick {
         arguments.rounds = arguments.rounds.min(2);
         arguments.cold = arguments.cold.min(3);
@@ -143,138 +143,153 @@ fn start(mut arguments: Arguments) -> anyhow::Result<()> {
     let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
     if !arguments.no_build {
         eprintln!("building the functions (a release build takes some minutes when it is the first)");
-        building::functions(root, arguments.profile)?;
+        function_build::build_functions(root, arguments.profile)?;
     }
-    let machine = report::machine();
+    let machine = report::describe_machine();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(&arguments, root, &machine))
+    runtime.block_on(run_bench(&arguments, root, &machine))
 }
 
-async fn run(arguments: &Arguments, root: &Path, machine: &str) -> anyhow::Result<()> {
-    let binaries = arguments.profile.folder()?;
-    let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let jobs: Vec<Job> =
-        Part::value_variants().iter().filter(|part| wanted(**part)).filter_map(|part| part.job()).collect();
-    let effort = Effort { rounds: arguments.rounds, cold: arguments.cold, warm: arguments.warm };
+async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> anyhow::Result<()> {
+    let binaries = arguments.profile.binaries_folder()?;
+    let wanted = |part: BenchPart| arguments.only.is_empty() || arguments.only.contains(&part);
+    let jobs: Vec<BenchJob> =
+        BenchPart::value_variants().iter().filter(|part| wanted(**part)).filter_map(|part| part.to_job()).collect();
+    let effort = BenchEffort { rounds: arguments.rounds, cold: arguments.cold, warm: arguments.warm };
 
-    let mut worlds = vec![start_world("ours", root, &binaries, &jobs).await?];
-    if let Some(folder) = &arguments.beside {
+    let mut bench_runs = vec![start_bench_run("ours", root, &binaries, &jobs).await?];
+    if let Some(folder) = &arguments.baseline {
         let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
-        worlds.push(start_world("beside", root, &folder, &jobs).await?);
+        bench_runs.push(start_bench_run("beside", root, &folder, &jobs).await?);
     }
-    say(&introduction(arguments, effort, machine, &worlds[0])?)?;
+    print_text(&render_introduction(arguments, effort, machine, &bench_runs[0])?)?;
 
-    let mut measured = Measured::default();
+    let mut measured = BenchMeasurements::default();
     if !jobs.is_empty() {
-        measured = rounds::measure(&worlds, &jobs, effort).await?;
+        measured = rounds::measure_jobs(&bench_runs, &jobs, effort).await?;
         let note = "Cold: start of the process to its first answer. Init is taken in processes of their own, the first event \
                     is the rest. Warm: one event after the other in one process.";
-        section(
+        print_section(
             "Times",
             &format!(
                 "{}\n{note}\n\n{}",
-                report::times(&worlds, &measured),
-                report::yardsticks(&measured, effort.rounds)
+                report::render_times(&bench_runs, &measured),
+                report::render_yardsticks(&measured, effort.rounds)
             ),
         )?;
-        if worlds.len() > 1 {
-            section("Ratios", &report::ratios(&worlds, &measured))?;
+        if bench_runs.len() > 1 {
+            print_section("Ratios", &report::render_ratios(&bench_runs, &measured))?;
         }
-        section("Requests per event", &report::requests(&worlds, &measured))?;
+        print_section("Requests per event", &report::render_requests(&bench_runs, &measured))?;
     }
     let mut sizes = BTreeMap::new();
     if arguments.only.is_empty() {
         for function in FUNCTIONS {
-            sizes.insert(function, Size::of(&binaries.join(function))?);
+            sizes.insert(function, BinarySize::measure_file(&binaries.join(function))?);
         }
-        section("Sizes", &report::sizes(&sizes))?;
+        print_section("Sizes", &report::render_sizes(&sizes))?;
     }
-    let mut counted = Counted::new();
-    if wanted(Part::Instructions) {
-        let jobs = if jobs.is_empty() { &Job::ALL } else { jobs.as_slice() };
-        let text = count_instructions(&worlds, jobs, root, &mut counted).await;
-        section("Instructions", &text)?;
+    let mut counted = InstructionsByJob::new();
+    if wanted(BenchPart::Instructions) {
+        let jobs = if jobs.is_empty() { &BenchJob::ALL } else { jobs.as_slice() };
+        let text = count_instructions(&bench_runs, jobs, root, &mut counted).await;
+        print_section("Instructions", &text)?;
     }
-    if wanted(Part::EndToEnd) {
+    if wanted(BenchPart::EndToEnd) {
         eprintln!("end to end: {} deliveries a second for {} s", arguments.rate, arguments.seconds);
-        let result = end_to_end::measure(root, &binaries, Cargo::Orders, arguments.rate, arguments.seconds).await?;
-        section("End to end", &report::end_to_end(&result))?;
+        let result =
+            end_to_end::measure_end_to_end(root, &binaries, TrafficKind::Orders, arguments.rate, arguments.seconds)
+                .await?;
+        print_section("End to end", &report::render_end_to_end(&result))?;
     }
-    if wanted(Part::Leads) {
-        let (cargo, seconds) = (Cargo::Leads { answer_ms: 50 }, if arguments.quick { 5 } else { 60 });
+    if wanted(BenchPart::Leads) {
+        let (traffic, seconds) = (TrafficKind::Leads { latency_ms: 50 }, if arguments.quick { 5 } else { 60 });
         eprintln!("leads: {} a second for {seconds} s, EZWhatsApp answering in 50 ms", arguments.leads);
-        let result = end_to_end::measure(root, &binaries, cargo, arguments.leads, seconds).await?;
-        section("From lead to first touch, EZWhatsApp answering in 50 ms", &report::end_to_end(&result))?;
+        let result = end_to_end::measure_end_to_end(root, &binaries, traffic, arguments.leads, seconds).await?;
+        print_section("From lead to first touch, EZWhatsApp answering in 50 ms", &report::render_end_to_end(&result))?;
     }
-    if wanted(Part::Lines) {
+    if wanted(BenchPart::Lines) {
         eprintln!("line events: {} a second, while CRMs answer and while they hang", arguments.line_events);
-        let result = line_events::measure(root, &binaries, effort, arguments.line_events).await?;
-        section("Line events, while CRMs answer and while they hang", &report::line_events(&result))?;
+        let result = line_events::measure_line_events(root, &binaries, effort, arguments.line_events).await?;
+        print_section("Line events, while CRMs answer and while they hang", &report::render_line_events(&result))?;
     }
-    if wanted(Part::Growth) {
+    if wanted(BenchPart::Growth) {
         let most = if arguments.quick { 100 } else { 1000 };
         eprintln!("growth: up to {most} reminders due in one sweep");
-        section("Reminders in one sweep", &report::growth(&growth::measure(root, &binaries, most).await?))?;
+        print_section(
+            "Reminders in one sweep",
+            &report::render_growth(&growth::measure_sweeps(root, &binaries, most).await?),
+        )?;
     }
-    if let Some(bill) = report::bill(&worlds[0], &measured) {
-        section("Cost at list prices", &bill)?;
+    if let Some(bill) = report::render_bill(&bench_runs[0], &measured) {
+        print_section("Cost at list prices", &bill)?;
     }
-    if arguments.profile == Profile::Release && (!measured.figures.is_empty() || !counted.is_empty()) {
-        section("Targets", &report::targets(&measured, &sizes, &counted))?;
+    if arguments.profile == BuildProfile::Release && (!measured.figures.is_empty() || !counted.is_empty()) {
+        print_section("Targets", &report::render_targets(&measured, &sizes, &counted))?;
     }
-    for world in &worlds {
-        world.end().await;
+    for bench_run in &bench_runs {
+        bench_run.shut_down().await;
     }
     Ok(())
 }
 
 /// The world of one side, with one apart if a job needs a line that reports events.
-async fn start_world(label: &str, root: &Path, binaries: &Path, jobs: &[Job]) -> anyhow::Result<World> {
-    let world = World::start(label, root, binaries, Streams::Off, Events::Off).await?;
-    if jobs.iter().all(|job| job.events() == Events::Off) {
-        return Ok(world);
+async fn start_bench_run(label: &str, root: &Path, binaries: &Path, jobs: &[BenchJob]) -> anyhow::Result<BenchRun> {
+    let bench_run = BenchRun::start(label, root, binaries, StreamMode::Off, LineEventMode::Off).await?;
+    if jobs.iter().all(|job| job.line_event_mode() == LineEventMode::Off) {
+        return Ok(bench_run);
     }
-    Ok(world.with_apart(World::start(label, root, binaries, Streams::Off, Events::On).await?))
+    Ok(bench_run.with_second_run(BenchRun::start(label, root, binaries, StreamMode::Off, LineEventMode::On).await?))
 }
 
 /// Counts the instructions of `jobs` in the binaries of all worlds, where there is a valgrind to count them.
-async fn count_instructions(worlds: &[World], jobs: &[Job], root: &Path, counted: &mut Counted) -> String {
-    let Some(valgrind) = instructions::valgrind().await else {
+async fn count_instructions(
+    bench_runs: &[BenchRun],
+    jobs: &[BenchJob],
+    root: &Path,
+    counted: &mut InstructionsByJob,
+) -> String {
+    let Some(valgrind) = instructions::find_valgrind().await else {
         return "Not counted: there is no valgrind on the PATH.".to_owned();
     };
     let mut failed = String::new();
     for job in jobs {
         eprintln!("counting instructions: {}", job.title());
-        for (index, world) in worlds.iter().enumerate() {
-            match instructions::of(root, &world.binaries, &valgrind, *job).await {
+        for (index, bench_run) in bench_runs.iter().enumerate() {
+            match instructions::count_instructions_of(root, &bench_run.binaries, &valgrind, *job).await {
                 Ok(count) => drop(counted.insert((*job, index), count)),
                 // an old valgrind may not know this machine's instructions; everything else is still worth saying
                 Err(e) => failed = format!("{failed}\nNot counted for {}: {e:#}.\n", job.title()),
             }
         }
     }
-    format!("{}{failed}", report::instructions(worlds, counted))
+    format!("{}{failed}", report::render_instructions(bench_runs, counted))
 }
 
-fn introduction(arguments: &Arguments, effort: Effort, machine: &str, world: &World) -> anyhow::Result<String> {
-    let bytes = world.delivery()?.body.len();
-    let Effort { rounds, cold, warm } = effort;
+fn render_introduction(
+    arguments: &BenchArguments,
+    effort: BenchEffort,
+    machine: &str,
+    bench_run: &BenchRun,
+) -> anyhow::Result<String> {
+    let bytes = bench_run.build_delivery()?.body.len();
+    let BenchEffort { rounds, cold, warm } = effort;
     let mut text = format!(
         "# Benchmark\n\n{machine}. {rounds} interleaved rounds of {cold} cold starts and {warm} warm events per job; medians over \
          the rounds. A delivery has {bytes} bytes. Plain HTTP to stand-ins on this machine, which take CPU of their own. \
          Milliseconds differ between machines and days: compare ratios within one run, and instructions and requests anywhere."
     );
-    if arguments.profile == Profile::Dev || cfg!(debug_assertions) {
+    if arguments.profile == BuildProfile::Dev || cfg!(debug_assertions) {
         text.push_str("\n\n**Not a release build of everything: the times below mean nothing.**");
     }
     Ok(text)
 }
 
-fn section(title: &str, text: &str) -> anyhow::Result<()> {
-    say(&format!("\n## {title}\n\n{text}"))
+fn print_section(title: &str, text: &str) -> anyhow::Result<()> {
+    print_text(&format!("\n## {title}\n\n{text}"))
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
+fn print_text(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("can't write to standard output")
 }

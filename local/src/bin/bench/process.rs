@@ -11,13 +11,13 @@ use tokio::{
 };
 
 /// Names and values of an environment.
-pub(crate) type Environment = Vec<(OsString, OsString)>;
+pub(crate) type ProcessEnvironment = Vec<(OsString, OsString)>;
 
 /// How long a process may take until it asks for work, with room for one that runs under valgrind.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// CPU time of a process so far, user and system, all its living threads.
-pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+pub(crate) fn read_cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let folder = format!("/proc/{pid}/task");
     let mut total = Duration::ZERO;
     for thread in
@@ -36,9 +36,9 @@ pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 pub(crate) async fn wait_for_quiet(limit: Duration) -> anyhow::Result<bool> {
     let begun = Instant::now();
     loop {
-        let (idle, all) = processor_ticks()?;
+        let (idle, all) = read_processor_ticks()?;
         tokio::time::sleep(Duration::from_millis(400)).await;
-        let (idle_later, all_later) = processor_ticks()?;
+        let (idle_later, all_later) = read_processor_ticks()?;
         if (idle_later - idle) * 10 > (all_later - all) * 9 {
             return Ok(true);
         }
@@ -49,7 +49,7 @@ pub(crate) async fn wait_for_quiet(limit: Duration) -> anyhow::Result<bool> {
 }
 
 /// Ticks that the processors spent idle, and altogether, since the machine started: `/proc/stat`, proc(5).
-fn processor_ticks() -> anyhow::Result<(u64, u64)> {
+fn read_processor_ticks() -> anyhow::Result<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/stat").context("can't read /proc/stat (the benchmark needs Linux)")?;
     // user nice system idle iowait irq softirq steal; what follows is counted in these already
     let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
@@ -59,7 +59,7 @@ fn processor_ticks() -> anyhow::Result<(u64, u64)> {
 }
 
 /// The most memory a process ever had resident, in MB of 1024 KB (`VmHWM`).
-pub(crate) fn peak_memory_mb(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn read_peak_memory_mb(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -68,7 +68,7 @@ pub(crate) fn peak_memory_mb(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// The environment that a process was started with, without the address it gets its work from.
-pub(crate) fn environment(pid: u32) -> anyhow::Result<Environment> {
+pub(crate) fn read_environment(pid: u32) -> anyhow::Result<ProcessEnvironment> {
     let path = format!("/proc/{pid}/environ");
     let bytes = std::fs::read(&path).with_context(|| format!("can't read {path}"))?;
     Ok(bytes
@@ -83,23 +83,23 @@ pub(crate) fn environment(pid: u32) -> anyhow::Result<Environment> {
 }
 
 /// A function that has asked for work and gets none.
-pub(crate) struct Idle {
+pub(crate) struct IdleProcess {
     /// From the start of the process to its first request for work: all of its initialisation.
     pub(crate) init: Duration,
     pub(crate) child: Child,
     _held: (TcpListener, TcpStream),
 }
 
-impl Idle {
+impl IdleProcess {
     /// Ends it. Returns how long its initialisation took.
-    pub(crate) async fn end(mut self) -> anyhow::Result<Duration> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<Duration> {
         self.child.kill().await.context("can't end a process")?;
         Ok(self.init)
     }
 }
 
 /// Starts a function with a Runtime API address behind which somebody listens and never answers.
-pub(crate) async fn start_idle(mut command: Command, environment: &Environment) -> anyhow::Result<Idle> {
+pub(crate) async fn start_idle(mut command: Command, environment: &ProcessEnvironment) -> anyhow::Result<IdleProcess> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     command
         .env_clear()
@@ -111,27 +111,27 @@ pub(crate) async fn start_idle(mut command: Command, environment: &Environment) 
         .kill_on_drop(true);
     let asked = async {
         let (mut stream, _) = listener.accept().await?;
-        let (mut heard, mut part) = (Vec::new(), [0; 4096]);
-        while !heard.windows(16).any(|window| window == b"/invocation/next") {
+        let (mut received, mut part) = (Vec::new(), [0; 4096]);
+        while !received.windows(16).any(|window| window == b"/invocation/next") {
             let length = stream.read(&mut part).await?;
             anyhow::ensure!(length > 0, "it hung up before it asked for work");
-            heard.extend_from_slice(&part[..length]);
+            received.extend_from_slice(&part[..length]);
         }
         Ok(stream)
     };
     let begun = Instant::now();
     let child = command.spawn().with_context(|| format!("can't start {}", command.as_std().get_program().display()))?;
-    let stream = tokio::time::timeout(PATIENCE, asked).await.context("it never asked for work")??;
-    Ok(Idle { init: begun.elapsed(), child, _held: (listener, stream) })
+    let stream = tokio::time::timeout(START_TIMEOUT, asked).await.context("it never asked for work")??;
+    Ok(IdleProcess { init: begun.elapsed(), child, _held: (listener, stream) })
 }
 
 /// Asks a process to end (SIGTERM), which lets valgrind write down what it counted.
-pub(crate) async fn terminate(pid: u32) -> anyhow::Result<()> {
-    signal(pid, "TERM").await
+pub(crate) async fn terminate_process(pid: u32) -> anyhow::Result<()> {
+    send_signal(pid, "TERM").await
 }
 
 /// Sends a process a signal: `STOP` lets it stand still until `CONT`.
-pub(crate) async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+pub(crate) async fn send_signal(pid: u32, name: &str) -> anyhow::Result<()> {
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await?;
     anyhow::ensure!(status.success(), "can't send SIG{name} to process {pid}");
     Ok(())
@@ -142,10 +142,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_very_process_can_be_looked_at() {
+    fn the_running_process_can_be_measured() {
         let pid = std::process::id();
-        assert!(cpu_time(pid).unwrap() > Duration::ZERO);
-        assert!(peak_memory_mb(pid).unwrap() > 1.0);
-        assert!(environment(pid).unwrap().iter().any(|(name, _)| name == "PATH"));
+        assert!(read_cpu_time(pid).unwrap() > Duration::ZERO);
+        assert!(read_peak_memory_mb(pid).unwrap() > 1.0);
+        assert!(read_environment(pid).unwrap().iter().any(|(name, _)| name == "PATH"));
     }
 }

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use tokio::{process::Command, time::Instant};
 
 use crate::{
-    job::Job,
-    process::{Environment, cpu_time, peak_memory_mb, start_idle, wait_for_quiet},
-    stats::{count, median, ms, over_rounds},
-    usage::Usage,
-    world::World,
+    bench_run::BenchRun,
+    job::BenchJob,
+    process::{ProcessEnvironment, read_cpu_time, read_peak_memory_mb, start_idle, wait_for_quiet},
+    stats::{median, median_over_rounds, to_milliseconds, usize_to_f64},
+    usage::RequestUsage,
 };
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
+pub(crate) struct BenchEffort {
     pub(crate) rounds: usize,
     /// Cold starts of every job in a round.
     pub(crate) cold: usize,
@@ -27,168 +27,182 @@ pub(crate) struct Effort {
 
 /// What was measured of one job in one world. Times in milliseconds.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
+pub(crate) struct JobFigures {
     /// Start of the process to its first answer.
-    pub(crate) cold: Vec<f64>,
+    pub(crate) cold_ms: Vec<f64>,
     /// Start of the process to its first request for work, in processes of their own.
-    pub(crate) init: Vec<f64>,
+    pub(crate) init_ms: Vec<f64>,
     /// Event to answer, by round.
-    pub(crate) warm: Vec<Vec<f64>>,
+    pub(crate) warm_ms: Vec<Vec<f64>>,
     /// CPU time per warm event, by round.
-    pub(crate) cpu: Vec<f64>,
+    pub(crate) cpu_ms: Vec<f64>,
     /// Most memory resident after the warm events, by round, in MB.
     pub(crate) memory_mb: Vec<f64>,
     /// Of first events, initialisation included.
-    pub(crate) first: Usage,
+    pub(crate) first_usage: RequestUsage,
     /// Of warm events.
-    pub(crate) steady: Usage,
+    pub(crate) warm_usage: RequestUsage,
     /// Bytes that warm events logged.
-    pub(crate) logged: usize,
+    pub(crate) log_bytes: usize,
 }
 
-impl Figures {
+impl JobFigures {
     /// The median over all rounds of a percentile within a round.
-    pub(crate) fn warm(&self, share: f64) -> f64 {
-        over_rounds(&self.warm, share)
+    pub(crate) fn warm_percentile(&self, share: f64) -> f64 {
+        median_over_rounds(&self.warm_ms, share)
     }
 
     /// The first event's part of a cold start.
-    pub(crate) fn first_event(&self) -> f64 {
-        (median(&self.cold) - median(&self.init)).max(0.0)
+    pub(crate) fn first_event_ms(&self) -> f64 {
+        (median(&self.cold_ms) - median(&self.init_ms)).max(0.0)
     }
 
     /// Events in a second, one after the other in one process.
-    pub(crate) fn per_second(&self) -> f64 {
+    pub(crate) fn events_per_second(&self) -> f64 {
         let all: Vec<f64> =
-            self.warm.iter().map(|round| count(round.len()) * 1000.0 / round.iter().sum::<f64>()).collect();
+            self.warm_ms.iter().map(|round| usize_to_f64(round.len()) * 1000.0 / round.iter().sum::<f64>()).collect();
         median(&all)
     }
 
     /// Bytes that an event logs.
-    pub(crate) fn logged_per_event(&self) -> f64 {
-        self.steady.per_event(count(self.logged))
+    pub(crate) fn log_bytes_per_event(&self) -> f64 {
+        self.warm_usage.per_event(usize_to_f64(self.log_bytes))
     }
 }
 
 /// Things that don't depend on our code, measured in the same rounds: what another machine or another day changes.
 #[derive(Debug, Default)]
-pub(crate) struct Yardsticks {
+pub(crate) struct MachineYardsticks {
     /// A process that does nothing: start to end.
-    pub(crate) process: Vec<f64>,
+    pub(crate) process_ms: Vec<f64>,
     /// One item of the inbox put straight into the stand-in for DynamoDB.
-    pub(crate) put: Vec<f64>,
+    pub(crate) put_ms: Vec<f64>,
 }
 
 /// All of it. Figures are by world (its place in the list) and job.
 #[derive(Debug, Default)]
-pub(crate) struct Measured {
-    pub(crate) figures: BTreeMap<(usize, Job), Figures>,
-    pub(crate) yardsticks: Yardsticks,
+pub(crate) struct BenchMeasurements {
+    pub(crate) figures: BTreeMap<(usize, BenchJob), JobFigures>,
+    pub(crate) yardsticks: MachineYardsticks,
     /// Rounds that began when nothing else was running.
     pub(crate) quiet_rounds: usize,
 }
 
 /// How long a round waits for whatever else is running.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const QUIET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Measures `jobs` in `worlds`.
-pub(crate) async fn measure(worlds: &[World], jobs: &[Job], effort: Effort) -> anyhow::Result<Measured> {
-    let mut measured = Measured::default();
+pub(crate) async fn measure_jobs(
+    bench_runs: &[BenchRun],
+    jobs: &[BenchJob],
+    effort: BenchEffort,
+) -> anyhow::Result<BenchMeasurements> {
+    let mut measured = BenchMeasurements::default();
     let mut environments = BTreeMap::new();
-    for (index, world) in worlds.iter().enumerate() {
+    for (index, bench_run) in bench_runs.iter().enumerate() {
         for job in jobs {
-            environments.insert((index, *job), world.of(*job).environment_of(*job).await?);
+            environments.insert((index, *job), bench_run.run_for_job(*job).read_job_environment(*job).await?);
         }
     }
-    let yard = Yard::new(worlds, &environments).await?;
+    let yardstick_runner = YardstickRunner::new(bench_runs, &environments).await?;
     for round in 0..effort.rounds {
         eprintln!("round {} of {}", round + 1, effort.rounds);
-        if wait_for_quiet(PATIENCE).await? {
+        if wait_for_quiet(QUIET_TIMEOUT).await? {
             measured.quiet_rounds += 1;
         }
-        yard.measure(&mut measured.yardsticks, effort).await?;
+        yardstick_runner.measure_yardsticks(&mut measured.yardsticks, effort).await?;
         for job in jobs {
-            let mut order: Vec<usize> = (0..worlds.len()).collect();
+            let mut order: Vec<usize> = (0..bench_runs.len()).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
             for index in order {
                 let figures = measured.figures.entry((index, *job)).or_default();
-                let world = worlds[index].of(*job);
-                cold(world, *job, effort.cold, &environments[&(index, *job)], figures).await?;
-                warm(world, *job, effort.warm, figures).await?;
+                let bench_run = bench_runs[index].run_for_job(*job);
+                measure_cold(bench_run, *job, effort.cold, &environments[&(index, *job)], figures).await?;
+                measure_warm(bench_run, *job, effort.warm, figures).await?;
             }
         }
     }
     Ok(measured)
 }
 
-async fn cold(
-    world: &World,
-    job: Job,
+async fn measure_cold(
+    bench_run: &BenchRun,
+    job: BenchJob,
     times: usize,
-    environment: &Environment,
-    figures: &mut Figures,
+    environment: &ProcessEnvironment,
+    figures: &mut JobFigures,
 ) -> anyhow::Result<()> {
-    for _ in 0..job.enough(times).min(times) {
+    for _ in 0..job.enough_events(times).min(times) {
         // what is remembered for half a minute is no longer fresh for a process that wasn't needed for so long
-        world.pass_half_a_minute()?;
-        for event in world.events(job, 1).await? {
-            world.stack.functions().kill(job.function()).await;
-            let done = world.run(job, event).await?;
-            figures.cold.push(ms(done.took));
-            figures.first.add(&done.usage);
+        bench_run.advance_half_a_minute()?;
+        for event in bench_run.prepare_events(job, 1).await? {
+            bench_run.stack.functions().kill_instances(job.function_name()).await;
+            let done = bench_run.run_event(job, event).await?;
+            figures.cold_ms.push(to_milliseconds(done.took));
+            figures.first_usage.add(&done.usage);
         }
-        let mut command = Command::new(world.binaries.join(job.function()));
-        command.current_dir(world.stack.root());
-        figures.init.push(ms(start_idle(command, environment).await?.end().await?));
+        let mut command = Command::new(bench_run.binaries.join(job.function_name()));
+        command.current_dir(bench_run.stack.root());
+        figures.init_ms.push(to_milliseconds(start_idle(command, environment).await?.stop().await?));
     }
     Ok(())
 }
 
-async fn warm(world: &World, job: Job, events: usize, figures: &mut Figures) -> anyhow::Result<()> {
-    let (warm_up, events) = (job.enough(20), job.enough(events));
-    world.stack.functions().kill(job.function()).await;
-    run_all(world, job, warm_up, |_| ()).await?;
-    let pid = world.pid(job.function())?;
-    let logged = world.stack.logs(job.function()).last().map_or(0, |line| line.number);
-    let before = cpu_time(pid)?;
+async fn measure_warm(
+    bench_run: &BenchRun,
+    job: BenchJob,
+    events: usize,
+    figures: &mut JobFigures,
+) -> anyhow::Result<()> {
+    let (warm_up, events) = (job.enough_events(20), job.enough_events(events));
+    bench_run.stack.functions().kill_instances(job.function_name()).await;
+    run_events(bench_run, job, warm_up, |_| ()).await?;
+    let pid = bench_run.find_pid(job.function_name())?;
+    let logged = bench_run.stack.log_lines(job.function_name()).last().map_or(0, |line| line.number);
+    let before = read_cpu_time(pid)?;
     let mut took = Vec::with_capacity(events);
-    run_all(world, job, events, |done| {
-        took.push(ms(done.took));
-        figures.steady.add(&done.usage);
+    run_events(bench_run, job, events, |done| {
+        took.push(to_milliseconds(done.took));
+        figures.warm_usage.add(&done.usage);
     })
     .await?;
-    let cpu = cpu_time(pid)?.saturating_sub(before);
-    anyhow::ensure!(world.pid(job.function())? == pid, "{} was started again meanwhile", job.function());
+    let cpu = read_cpu_time(pid)?.saturating_sub(before);
+    anyhow::ensure!(
+        bench_run.find_pid(job.function_name())? == pid,
+        "{} was started again meanwhile",
+        job.function_name()
+    );
     // the last lines may still be in the pipe
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let lines = world.stack.logs(job.function());
-    figures.logged += lines.iter().filter(|line| line.number > logged).map(|line| line.text.len() + 1).sum::<usize>();
-    figures.cpu.push(ms(cpu) / count(events));
-    figures.memory_mb.push(peak_memory_mb(pid)?);
-    figures.warm.push(took);
+    let lines = bench_run.stack.log_lines(job.function_name());
+    figures.log_bytes +=
+        lines.iter().filter(|line| line.number > logged).map(|line| line.text.len() + 1).sum::<usize>();
+    figures.cpu_ms.push(to_milliseconds(cpu) / usize_to_f64(events));
+    figures.memory_mb.push(read_peak_memory_mb(pid)?);
+    figures.warm_ms.push(took);
     Ok(())
 }
 
 /// Gives a job's function so many events, one after the other.
-pub(crate) async fn run_all(
-    world: &World,
-    job: Job,
+pub(crate) async fn run_events(
+    bench_run: &BenchRun,
+    job: BenchJob,
     times: usize,
-    mut done: impl FnMut(crate::world::Done),
+    mut done: impl FnMut(crate::bench_run::EventResult),
 ) -> anyhow::Result<()> {
-    let (batches, size) = if job.one_by_one() { (times, 1) } else { (1, times) };
+    let (batches, size) = if job.needs_preparation() { (times, 1) } else { (1, times) };
     for _ in 0..batches {
-        for event in world.events(job, size).await? {
-            done(world.run(job, event).await?);
+        for event in bench_run.prepare_events(job, size).await? {
+            done(bench_run.run_event(job, event).await?);
         }
     }
     Ok(())
 }
 
 /// What the yardsticks need.
-struct Yard {
+struct YardstickRunner {
     http: reqwest::Client,
     dynamo_url: String,
     table: String,
@@ -196,49 +210,52 @@ struct Yard {
     written: std::cell::Cell<u64>,
 }
 
-impl Yard {
-    async fn new(worlds: &[World], environments: &BTreeMap<(usize, Job), Environment>) -> anyhow::Result<Self> {
-        let world = worlds.first().context("there is nothing to measure")?;
+impl YardstickRunner {
+    async fn new(
+        bench_runs: &[BenchRun],
+        environments: &BTreeMap<(usize, BenchJob), ProcessEnvironment>,
+    ) -> anyhow::Result<Self> {
+        let bench_run = bench_runs.first().context("there is nothing to measure")?;
         let ((_, job), all) = environments.first_key_value().context("there is no job to measure")?;
-        let world = world.of(*job);
+        let bench_run = bench_run.run_for_job(*job);
         let url = all.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL_DYNAMODB");
         let (_, url) = url.context("the stack doesn't say where DynamoDB is")?;
         Ok(Self {
-            http: shared::cold_start::http_client()?,
+            http: tellonce_core::bootstrap::build_http_client()?,
             dynamo_url: url.to_string_lossy().into_owned(),
-            table: world.inbox().to_owned(),
-            item: world.filed_item().await?,
+            table: bench_run.inbox().to_owned(),
+            item: bench_run.file_one_delivery().await?,
             written: std::cell::Cell::new(0),
         })
     }
 
-    async fn measure(&self, yardsticks: &mut Yardsticks, effort: Effort) -> anyhow::Result<()> {
+    async fn measure_yardsticks(&self, yardsticks: &mut MachineYardsticks, effort: BenchEffort) -> anyhow::Result<()> {
         for _ in 0..effort.cold {
-            yardsticks.process.push(self.process().await?);
+            yardsticks.process_ms.push(self.measure_process().await?);
         }
         for _ in 0..effort.warm {
-            yardsticks.put.push(self.put().await?);
+            yardsticks.put_ms.push(self.measure_put().await?);
         }
         Ok(())
     }
 
-    async fn process(&self) -> anyhow::Result<f64> {
+    async fn measure_process(&self) -> anyhow::Result<f64> {
         let begun = Instant::now();
         let status = Command::new("true").env_clear().current_dir(Path::new("/")).status().await?;
         let took = begun.elapsed();
         anyhow::ensure!(status.success(), "`true` failed ({status})");
-        Ok(ms(took))
+        Ok(to_milliseconds(took))
     }
 
-    async fn put(&self) -> anyhow::Result<f64> {
+    async fn measure_put(&self) -> anyhow::Result<f64> {
         self.written.set(self.written.get() + 1);
         let mut item = self.item.clone();
         item["id"] = json!({"S": format!("yardstick#{}", self.written.get())});
         let body = json!({"TableName": self.table, "Item": item}).to_string();
         let request = self.http.post(&self.dynamo_url).header("x-amz-target", "DynamoDB_20120810.PutItem").body(body);
         let begun = Instant::now();
-        let answer = request.send().await?.error_for_status()?;
-        answer.bytes().await?;
-        Ok(ms(begun.elapsed()))
+        let response = request.send().await?.error_for_status()?;
+        response.bytes().await?;
+        Ok(to_milliseconds(begun.elapsed()))
     }
 }

@@ -27,29 +27,29 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 }
 
 /// A percentile within each round, and the median of those over the rounds; 0 for no rounds.
-pub(crate) fn over_rounds(rounds: &[Vec<f64>], share: f64) -> f64 {
+pub(crate) fn median_over_rounds(rounds: &[Vec<f64>], share: f64) -> f64 {
     median(&rounds.iter().map(|round| percentile(round, share)).collect::<Vec<_>>())
 }
 
 /// The arithmetic mean; 0 for no values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
-    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count(values.len()) }
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / usize_to_f64(values.len()) }
 }
 
 /// A number of things, for arithmetic.
 #[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
-pub(crate) fn count(n: usize) -> f64 {
+pub(crate) fn usize_to_f64(n: usize) -> f64 {
     n as f64
 }
 
 /// The same for the counters of the stand-ins.
 #[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
-pub(crate) fn count64(n: u64) -> f64 {
+pub(crate) fn u64_to_f64(n: u64) -> f64 {
     n as f64
 }
 
 /// A span in milliseconds.
-pub(crate) fn ms(span: std::time::Duration) -> f64 {
+pub(crate) fn to_milliseconds(span: std::time::Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }
 
@@ -58,36 +58,36 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn same(found: f64, wanted: f64) {
+    fn assert_close(found: f64, wanted: f64) {
         assert!((found - wanted).abs() < 1e-9, "{found} is not {wanted}");
     }
 
     #[test]
     fn percentiles_are_values_that_were_measured() {
         let values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        same(percentile(&values, 0.5), 50.0);
-        same(percentile(&values, 0.95), 95.0);
-        same(percentile(&values, 0.99), 99.0);
-        same(percentile(&values, 1.0), 100.0);
-        same(percentile(&[7.0], 0.01), 7.0);
+        assert_close(percentile(&values, 0.5), 50.0);
+        assert_close(percentile(&values, 0.95), 95.0);
+        assert_close(percentile(&values, 0.99), 99.0);
+        assert_close(percentile(&values, 1.0), 100.0);
+        assert_close(percentile(&[7.0], 0.01), 7.0);
     }
 
     #[test]
     fn a_median_of_an_even_number_lies_between() {
-        same(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
-        same(median(&[9.0, 1.0, 5.0]), 5.0);
+        assert_close(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
+        assert_close(median(&[9.0, 1.0, 5.0]), 5.0);
     }
 
     #[test]
-    fn one_bad_round_does_not_move_what_is_said_of_all() {
+    fn one_bad_round_does_not_move_the_overall_figure() {
         let rounds = [vec![1.0, 2.0, 3.0], vec![2.0, 3.0, 4.0], vec![100.0, 200.0, 300.0]];
-        same(over_rounds(&rounds, 0.99), 4.0);
-        same(over_rounds(&rounds, 0.5), 3.0);
-        same(over_rounds(&[], 0.5), 0.0);
+        assert_close(median_over_rounds(&rounds, 0.99), 4.0);
+        assert_close(median_over_rounds(&rounds, 0.5), 3.0);
+        assert_close(median_over_rounds(&[], 0.5), 0.0);
     }
 
     #[test]
     fn nothing_measured_is_zero_and_no_panic() {
-        same(percentile(&[], 0.99) + median(&[]) + mean(&[]), 0.0);
+        assert_close(percentile(&[], 0.99) + median(&[]) + mean(&[]), 0.0);
     }
 }

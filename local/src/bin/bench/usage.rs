@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use local::{Stack, peers::Peer};
+use local::{LocalStack, fakes::FakeService};
 
-use crate::stats::count64;
+use crate::stats::u64_to_f64;
 
 /// Whoever is told of messages.
-pub(crate) const CRMS: [Peer; 5] = [Peer::HubSpotCrm, Peer::Pipedrive, Peer::Zoho, Peer::Sheets, Peer::CrmWebhook];
+pub(crate) const CRMS: [FakeService; 5] =
+    [FakeService::HubSpotCrm, FakeService::Pipedrive, FakeService::Zoho, FakeService::Sheets, FakeService::CrmWebhook];
 /// Where the team is called.
-const TEAM: [Peer; 5] = [Peer::Slack, Peer::Teams, Peer::Ses, Peer::Sns, Peer::TargetWebhook];
+const TEAM_CHANNELS: [FakeService; 5] =
+    [FakeService::Slack, FakeService::Teams, FakeService::Ses, FakeService::Sns, FakeService::TargetWebhook];
 
 /// Requests by peer, over some events.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Usage {
+pub(crate) struct RequestUsage {
     /// Events they were made for.
     pub(crate) events: u64,
     /// To DynamoDB, by operation.
@@ -25,34 +27,34 @@ pub(crate) struct Usage {
     /// Read units, indexes included.
     pub(crate) read_units: f64,
     /// To Secrets Manager.
-    pub(crate) secrets: u64,
+    pub(crate) secret_requests: u64,
     /// EZWhatsApp: how is the line?
-    pub(crate) health: u64,
+    pub(crate) health_requests: u64,
     /// EZWhatsApp: send this.
     pub(crate) sends: u64,
     /// To CRMs and to where the team is called, by peer.
-    pub(crate) peers: BTreeMap<Peer, u64>,
+    pub(crate) fake_requests: BTreeMap<FakeService, u64>,
     /// Of these, those without a 2xx.
-    pub(crate) peers_failed: u64,
+    pub(crate) failed_fake_requests: u64,
 }
 
-impl Usage {
+impl RequestUsage {
     /// Forgets what was counted so far.
-    pub(crate) fn reset(stack: &Stack) {
+    pub(crate) fn reset_counters(stack: &LocalStack) {
         stack.dynamo().counters().reset();
         stack.secrets().reset_requests();
         stack.ezw().reset_counters();
-        stack.peers().reset_requests();
+        stack.fakes().reset_counts();
     }
 
     /// What was counted since, as the usage of one event.
-    pub(crate) fn of_one(stack: &Stack) -> Self {
+    pub(crate) fn read_one_event(stack: &LocalStack) -> Self {
         let counters = stack.dynamo().counters();
         let mut usage = Self {
             events: 1,
             write_units: counters.write_units(),
             read_units: counters.read_units(),
-            secrets: stack.secrets().total_requests(),
+            secret_requests: stack.secrets().total_request_count(),
             ..Self::default()
         };
         for ((operation, _), used) in counters.snapshot() {
@@ -61,16 +63,16 @@ impl Usage {
         }
         for (request, times) in stack.ezw().counters().requests {
             if request.starts_with("GET ") {
-                usage.health += times;
+                usage.health_requests += times;
             } else {
                 usage.sends += times;
             }
         }
-        for peer in CRMS.into_iter().chain(TEAM) {
-            for (status, times) in stack.peers().answers(peer) {
-                *usage.peers.entry(peer).or_default() += times;
+        for peer in CRMS.into_iter().chain(TEAM_CHANNELS) {
+            for (status, times) in stack.fakes().replies_by_status(peer) {
+                *usage.fake_requests.entry(peer).or_default() += times;
                 if !(200..300).contains(&status) {
-                    usage.peers_failed += times;
+                    usage.failed_fake_requests += times;
                 }
             }
         }
@@ -85,18 +87,18 @@ impl Usage {
         self.refused += other.refused;
         self.write_units += other.write_units;
         self.read_units += other.read_units;
-        self.secrets += other.secrets;
-        self.health += other.health;
+        self.secret_requests += other.secret_requests;
+        self.health_requests += other.health_requests;
         self.sends += other.sends;
-        for (peer, times) in &other.peers {
-            *self.peers.entry(*peer).or_default() += times;
+        for (peer, times) in &other.fake_requests {
+            *self.fake_requests.entry(*peer).or_default() += times;
         }
-        self.peers_failed += other.peers_failed;
+        self.failed_fake_requests += other.failed_fake_requests;
     }
 
     /// A total as so much per event.
     pub(crate) fn per_event(&self, total: f64) -> f64 {
-        if self.events == 0 { 0.0 } else { total / count64(self.events) }
+        if self.events == 0 { 0.0 } else { total / u64_to_f64(self.events) }
     }
 
     /// All requests to DynamoDB.

@@ -15,7 +15,7 @@ line_id = "line_acme"
 [calendars.clinic]
 kind = "calcom"
 line = "main"
-book = "clinic"
+id_scope = "clinic"
 
 [calendars.clinic.reminders."24h"]
 button = { url = "place_url", text = { he = "כניסה", en = "Join" } }
@@ -33,28 +33,28 @@ text.en = "Today at {{ time }}"
 [calendars.intro]
 kind = "calendly"
 line = "main"
-book = "intro"
+id_scope = "intro"
 phone_question = "Phone"
 reminders = { 2h = { text = { he = "ב-{{ time }}", en = "At {{ time }}" } } }
 
 [calendars.studio]
 kind = "acuity"
 line = "main"
-book = "studio"
+id_scope = "studio"
 user_id = "12345"
 reminders = { 2h = { text = { he = "ב-{{ time }}", en = "At {{ time }}" } } }
 
 [calendars.salon]
 kind = "square"
 line = "main"
-book = "salon"
+id_scope = "salon"
 notification_url = "https://hooks.acme.co.il/bookings/salon"
 reminders = { 2h = { text = { he = "ב-{{ time }}", en = "At {{ time }}" } } }
 
 [calendars.crm]
 kind = "custom"
 line = "main"
-book = "crm"
+id_scope = "crm"
 verify = { scheme = "static-header", header = "X-Webhook-Token" }
 fields = { id = "/id", start = "/start", phone = "/phone", status = "/status" }
 statuses = { confirmed = "booked", canceled = "cancelled" }
@@ -63,34 +63,46 @@ reminders = { 2h = { text = { he = "ב-{{ time }}", en = "At {{ time }}" } } }
 [calendars.diary]
 kind = "ics"
 line = "main"
-book = "diary"
-every = "15m"
+id_scope = "diary"
+poll_every = "15m"
 phone = { field = "description", after = ["Phone:", "tel:"] }
 person = { field = "x-customer" }
 reminders = { 2h = { text = { he = "ב-{{ time }}", en = "At {{ time }}" } } }
 "#;
 
-const FILE: Edits = Edits(GOOD);
+const FILE: BaseFile = BaseFile(GOOD);
 
 #[test]
 fn a_client_of_calendars_alone_has_no_findings() {
-    assert_eq!(shown(GOOD), Vec::<String>::new());
+    assert_eq!(list_findings(GOOD), Vec::<String>::new());
 }
 
 #[test]
-fn stores_and_calendars_do_not_ask_for_each_other() {
+fn stores_and_calendars_do_not_require_each_other() {
     let both = format!("{}{}", super::GOOD, &GOOD[GOOD.find("[calendars.clinic]").unwrap()..]);
-    assert_eq!(shown(&both), Vec::<String>::new());
+    assert_eq!(list_findings(&both), Vec::<String>::new());
     let message = "[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[calendars.clinic]";
-    FILE.one("[calendars.clinic]", message, "[messages.ready]", "warning", &["no store ever reports `ready`"]);
+    FILE.assert_one_finding(
+        "[calendars.clinic]",
+        message,
+        "[messages.ready]",
+        "warning",
+        &["no store ever reports `ready`"],
+    );
 }
 
 #[test]
-fn a_calendar_has_a_name_of_its_own_a_line_a_zone_and_a_country() {
-    FILE.one("[calendars.studio]", "[calendars.Studio]", "[calendars.Studio]", "error", &["URL", "lower-case"]);
+fn a_calendar_has_a_unique_name_a_line_a_zone_and_a_country() {
+    FILE.assert_one_finding(
+        "[calendars.studio]",
+        "[calendars.Studio]",
+        "[calendars.Studio]",
+        "error",
+        &["URL", "lower-case"],
+    );
     let store = "[stores.studio]\nkind = \"shopify\"\nline = \"main\"\nshop_domain = \"acme.myshopify.com\"\n\n\
                  [messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[calendars.studio]";
-    FILE.one(
+    FILE.assert_one_finding(
         "[calendars.studio]",
         store,
         "[calendars.studio]",
@@ -98,31 +110,43 @@ fn a_calendar_has_a_name_of_its_own_a_line_a_zone_and_a_country() {
         &["there is a store `studio` too", "tellonce/acme/webhooks/studio"],
     );
     let with = |more: &str| format!("kind = \"calcom\"\n{more}");
-    FILE.one("line = \"main\"", "line = \"mian\"", "line = \"mian\"", "error", &["did you mean `main`?"]);
+    FILE.assert_one_finding(
+        "line = \"main\"",
+        "line = \"mian\"",
+        "line = \"mian\"",
+        "error",
+        &["did you mean `main`?"],
+    );
     let zone = "time_zone = \"Asia/Jeruslem\"";
-    FILE.one("kind = \"calcom\"", &with(zone), zone, "error", &["did you mean `Asia/Jerusalem`?"]);
-    FILE.one("kind = \"calcom\"", &with("country = \"Israel\""), "country = \"Israel\"", "error", &["two-letter"]);
-    FILE.one("kind = \"calcom\"", &with("name = \" \""), "name = \" \"", "error", &["name is empty"]);
-    assert!(FILE.after("kind = \"calcom\"", "kind = \"cal.com\"")[0].contains("did you mean `calcom`?"));
+    FILE.assert_one_finding("kind = \"calcom\"", &with(zone), zone, "error", &["did you mean `Asia/Jerusalem`?"]);
+    FILE.assert_one_finding(
+        "kind = \"calcom\"",
+        &with("country = \"Israel\""),
+        "country = \"Israel\"",
+        "error",
+        &["two-letter"],
+    );
+    FILE.assert_one_finding("kind = \"calcom\"", &with("name = \" \""), "name = \" \"", "error", &["name is empty"]);
+    assert!(FILE.findings_after("kind = \"calcom\"", "kind = \"cal.com\"")[0].contains("did you mean `calcom`?"));
     assert!(
-        FILE.after("kind = \"calcom\"", &with("user_id = \"1\""))[0]
+        FILE.findings_after("kind = \"calcom\"", &with("user_id = \"1\""))[0]
             .contains("`user_id` means nothing for a calcom calendar")
     );
 }
 
 #[test]
-fn calendars_that_share_a_book_both_say_so() {
-    let alone = FILE.after("book = \"clinic\"\n", "");
+fn calendars_that_share_an_id_scope_must_both_name_it() {
+    let alone = FILE.findings_after("book = \"clinic\"\n", "");
     assert!(alone.is_empty(), "it is alone in the main book: {alone:#?}");
     let both = |clinic: &str, intro: &str| {
-        shown(&FILE.edited("book = \"clinic\"\n", clinic).replacen("book = \"intro\"\n", intro, 1))
+        list_findings(&FILE.edit("book = \"clinic\"\n", clinic).replacen("book = \"intro\"\n", intro, 1))
     };
     let written = "book = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
     assert!(silent[0].contains("this calendar shares the appointment book `main` with `intro`"), "{silent:#?}");
     assert!(silent[0].contains("write book = \"main\" in each"), "{silent:#?}");
-    FILE.one(
+    FILE.assert_one_finding(
         "book = \"crm\"",
         "book = \"Our CRM\"",
         "book = \"Our CRM\"",
@@ -132,113 +156,154 @@ fn calendars_that_share_a_book_both_say_so() {
 }
 
 #[test]
-fn what_is_remembered_outlasts_what_booking_systems_repeat() {
-    let keep = |days: u16| shown(&FILE.edited("[lines.main]", &format!("[keep]\ninbox_days = {days}\n\n[lines.main]")));
-    let one_day = keep(1);
+fn retention_outlasts_the_retry_window_of_booking_systems() {
+    let findings_with_retention = |days: u16| {
+        list_findings(&FILE.edit("[lines.main]", &format!("[retention]\ninbox_days = {days}\n\n[lines.main]")))
+    };
+    let one_day = findings_with_retention(1);
     assert_eq!(one_day.len(), 3, "{one_day:#?}");
     for calendar in ["crm", "intro", "salon"] {
         assert!(one_day.iter().any(|found| found.contains(&format!("the calendar `{calendar}`"))), "{one_day:#?}");
     }
-    assert_eq!(keep(2).len(), 1);
-    assert!(keep(7).is_empty());
+    assert_eq!(findings_with_retention(2).len(), 1);
+    assert!(findings_with_retention(7).is_empty());
 }
 
 #[test]
-fn each_kind_is_told_what_only_it_needs() {
-    FILE.one("\"Phone\"", "\" \"", "phone_question", "error", &["word for word"]);
-    FILE.one("\"12345\"", "\"acme@example.com\"", "user_id", "error", &["numeric user id"]);
+fn each_kind_needs_its_own_settings() {
+    FILE.assert_one_finding("\"Phone\"", "\" \"", "phone_question", "error", &["word for word"]);
+    FILE.assert_one_finding("\"12345\"", "\"acme@example.com\"", "user_id", "error", &["numeric user id"]);
     let url = "https://hooks.acme.co.il/bookings/salon";
-    FILE.one(url, "http://hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
-    FILE.one(url, "hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
-    FILE.one(url, "https://hooks.acme.co.il/t/square", "notification_url", "warning", &["/bookings/salon"]);
-    assert!(FILE.after("user_id = \"12345\"\n", "")[0].contains("an acuity calendar needs `user_id`"));
+    FILE.assert_one_finding(url, "http://hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
+    FILE.assert_one_finding(url, "hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);
+    FILE.assert_one_finding(
+        url,
+        "https://hooks.acme.co.il/t/square",
+        "notification_url",
+        "warning",
+        &["/bookings/salon"],
+    );
+    assert!(FILE.findings_after("user_id = \"12345\"\n", "")[0].contains("an acuity calendar needs `user_id`"));
 }
 
 #[test]
-fn one_account_is_one_calendar() {
+fn two_calendars_of_one_account_are_found() {
     let second = "[calendars.second]\nkind = \"acuity\"\nline = \"main\"\nbook = \"second\"\nuser_id = \"12345\"\n\
                   reminders = { 2h = { text = { he = \"א\", en = \"a\" } } }\n\n[calendars.diary]";
-    let found = FILE.after("[calendars.diary]", second);
+    let found = FILE.findings_after("[calendars.diary]", second);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains("the calendar `second` is the same account"), "{found:#?}");
 }
 
 #[test]
-fn a_custom_calendar_says_what_books_and_what_cancels() {
-    FILE.one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
-    FILE.one("phone = \"/phone\"", "phone = \"/pho~ne\"", "fields = {", "error", &["~0"]);
-    FILE.one("phone = \"/phone\", ", "", "fields = {", "error", &["`phone` is missing here"]);
-    FILE.one(
+fn a_custom_calendar_maps_statuses_that_book_and_cancel() {
+    FILE.assert_one_finding("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
+    FILE.assert_one_finding("phone = \"/phone\"", "phone = \"/pho~ne\"", "fields = {", "error", &["~0"]);
+    FILE.assert_one_finding("phone = \"/phone\", ", "", "fields = {", "error", &["`phone` is missing here"]);
+    FILE.assert_one_finding(
         "statuses = { confirmed = \"booked\", canceled = \"cancelled\" }\n",
         "",
         "fields = {",
         "error",
         &["confirmed = \"booked\""],
     );
-    FILE.one(", status = \"/status\"", "", "statuses = {", "error", &["never looked up", "status = \"/status\""]);
-    FILE.one("confirmed = \"booked\", ", "", "statuses = {", "error", &["no status means `booked`"]);
-    FILE.one(", canceled = \"cancelled\"", "", "statuses = {", "warning", &["reminded all the same"]);
-    FILE.one("confirmed =", "\" \" = \"booked\", confirmed =", "statuses = {", "error", &["a status has no name"]);
-    FILE.one("= \"cancelled\"", "= \"canceled\"", "statuses = {", "error", &["did you mean `cancelled`?"]);
-    let neither = FILE.edited(", status = \"/status\"", "").replace("statuses = {", "# {");
-    let found = shown(&neither);
+    FILE.assert_one_finding(
+        ", status = \"/status\"",
+        "",
+        "statuses = {",
+        "error",
+        &["never looked up", "status = \"/status\""],
+    );
+    FILE.assert_one_finding("confirmed = \"booked\", ", "", "statuses = {", "error", &["no status means `booked`"]);
+    FILE.assert_one_finding(", canceled = \"cancelled\"", "", "statuses = {", "warning", &["reminded all the same"]);
+    FILE.assert_one_finding(
+        "confirmed =",
+        "\" \" = \"booked\", confirmed =",
+        "statuses = {",
+        "error",
+        &["a status has no name"],
+    );
+    FILE.assert_one_finding(
+        "= \"cancelled\"",
+        "= \"canceled\"",
+        "statuses = {",
+        "error",
+        &["did you mean `cancelled`?"],
+    );
+    let neither = FILE.edit(", status = \"/status\"", "").replace("statuses = {", "# {");
+    let found = list_findings(&neither);
     assert!(found.len() == 1 && found[0].contains("every delivery books"), "{found:#?}");
 }
 
 #[test]
-fn a_feed_is_asked_at_a_sane_pace_and_says_where_the_number_stands() {
+fn a_feed_is_polled_at_a_sensible_interval_and_names_the_phone_field() {
     for every in ["4m", "25h"] {
-        FILE.one("\"15m\"", &format!("\"{every}\""), "every", "error", &["5m", "1d"]);
+        FILE.assert_one_finding("\"15m\"", &format!("\"{every}\""), "every", "error", &["5m", "1d"]);
     }
-    FILE.one("\"description\"", "\"descripton\"", "phone = { field", "error", &["did you mean `description`?"]);
-    FILE.one("\"description\"", "\"Summary\"", "phone = { field", "error", &["did you mean `summary`?"]);
-    FILE.one("\"x-customer\"", "\"customer\"", "person = {", "error", &["`x-phone`"]);
-    FILE.one("\"tel:\"", "\"\"", "phone = { field", "error", &["nothing stands before the value"]);
+    FILE.assert_one_finding(
+        "\"description\"",
+        "\"descripton\"",
+        "phone = { field",
+        "error",
+        &["did you mean `description`?"],
+    );
+    FILE.assert_one_finding("\"description\"", "\"Summary\"", "phone = { field", "error", &["did you mean `summary`?"]);
+    FILE.assert_one_finding("\"x-customer\"", "\"customer\"", "person = {", "error", &["`x-phone`"]);
+    FILE.assert_one_finding("\"tel:\"", "\"\"", "phone = { field", "error", &["nothing stands before the value"]);
     let without = "phone = { field = \"description\", after = [\"Phone:\", \"tel:\"] }\n";
-    assert!(FILE.after(without, "")[0].contains("an ics calendar needs `phone`"));
+    assert!(FILE.findings_after(without, "")[0].contains("an ics calendar needs `phone`"));
 }
 
 #[test]
-fn stages_are_read_named_apart_and_sent_apart() {
+fn stages_parse_and_have_distinct_names_and_times() {
     let stage = |written: &str| format!("[calendars.clinic.reminders.\"{written}\"]");
     let morning = stage("morning of at 08:00");
     let wrong = stage("8 in the morning");
-    FILE.one(&morning, &wrong, &wrong, "error", &["is not a time before an appointment", "morning of at 08:00"]);
-    FILE.one(&morning, &stage("+4h"), "\"+4h\"", "error", &["with nothing but a number and its unit"]);
+    FILE.assert_one_finding(
+        &morning,
+        &wrong,
+        &wrong,
+        "error",
+        &["is not a time before an appointment", "morning of at 08:00"],
+    );
+    FILE.assert_one_finding(&morning, &stage("+4h"), "\"+4h\"", "error", &["with nothing but a number and its unit"]);
     let second = |written: &str| format!("{}\ntext.he = \"א\"\ntext.en = \"a\"\n\n{morning}", stage(written));
-    FILE.one(&morning, &second("day of at 07:30"), &morning, "error", &["are one stage, `morning-of`"]);
-    FILE.one(&morning, &second("1d"), &stage("24h"), "error", &["at the same time"]);
-    FILE.one(&morning, &second("1440m"), &stage("24h"), "error", &["at the same time"]);
-    let none = FILE.after("reminders = { 2h = { text = { he = \"ב-{{ time }}\", en = \"At {{ time }}\" } } }\n", "");
+    FILE.assert_one_finding(&morning, &second("day of at 07:30"), &morning, "error", &["are one stage, `morning-of`"]);
+    FILE.assert_one_finding(&morning, &second("1d"), &stage("24h"), "error", &["at the same time"]);
+    FILE.assert_one_finding(&morning, &second("1440m"), &stage("24h"), "error", &["at the same time"]);
+    let none =
+        FILE.findings_after("reminders = { 2h = { text = { he = \"ב-{{ time }}\", en = \"At {{ time }}\" } } }\n", "");
     assert!(none.len() == 1 && none[0].contains("nobody is reminded") && none[0].contains("\"24h\""), "{none:#?}");
 }
 
 #[test]
-fn a_reminder_is_useful_for_a_while_and_comes_in_time() {
-    FILE.one("\"3h\"", "\"5m\"", "useful_for", "warning", &["shortest outage"]);
-    FILE.one("\"3h\"", "\"25h\"", "useful_for", "warning", &["longer than the appointment is away"]);
-    FILE.one("useful_for = \"3h\"", "priority = 101", "priority", "error", &["more than 100"]);
+fn a_reminder_is_useful_long_enough_and_not_sent_too_late() {
+    FILE.assert_one_finding("\"3h\"", "\"5m\"", "useful_for", "warning", &["shortest outage"]);
+    FILE.assert_one_finding("\"3h\"", "\"25h\"", "useful_for", "warning", &["longer than the appointment is away"]);
+    FILE.assert_one_finding("useful_for = \"3h\"", "priority = 101", "priority", "error", &["more than 100"]);
     let late = "morning of at 11:30";
-    FILE.one("morning of at 08:00", late, late, "warning", &["begins at 11:30 or before"]);
-    assert!(FILE.after("morning of at 08:00", "day before at 18:00").is_empty());
+    FILE.assert_one_finding("morning of at 08:00", late, late, "warning", &["begins at 11:30 or before"]);
+    assert!(FILE.findings_after("morning of at 08:00", "day before at 18:00").is_empty());
 }
 
 #[test]
-fn quiet_hours_are_not_where_a_reminder_is_planned() {
+fn a_reminder_planned_in_quiet_hours_is_a_warning() {
     let quiet = |to: &str, more: &str| {
-        let text = FILE.edited("useful_for = \"3h\"", more);
-        shown(&text.replace("[lines.main]", &format!("[quiet_hours]\nfrom = \"21:00\"\nto = \"{to}\"\n\n[lines.main]")))
+        let text = FILE.edit("useful_for = \"3h\"", more);
+        list_findings(
+            &text.replace("[lines.main]", &format!("[quiet_hours]\nfrom = \"21:00\"\nto = \"{to}\"\n\n[lines.main]")),
+        )
     };
     assert!(quiet("08:00", "").is_empty());
     let later = quiet("09:00", "");
     assert!(later.len() == 1 && later[0].contains("always sent at 09:00, when they end"), "{later:#?}");
-    let earlier = quiet("09:00", "in_quiet_hours = \"earlier\"");
+    let earlier = quiet("09:00", "quiet_hours = \"earlier\"");
     assert!(earlier.len() == 1 && earlier[0].contains("always sent before 21:00"), "{earlier:#?}");
-    assert!(quiet("09:00", "in_quiet_hours = \"send\"").is_empty());
-    FILE.one(
+    assert!(quiet("09:00", "quiet_hours = \"send\"").is_empty());
+    FILE.assert_one_finding(
         "useful_for = \"3h\"",
-        "in_quiet_hours = \"send\"",
-        "in_quiet_hours",
+        "quiet_hours = \"send\"",
+        "quiet_hours",
         "warning",
         &["there are no quiet hours"],
     );
@@ -246,46 +311,58 @@ fn quiet_hours_are_not_where_a_reminder_is_planned() {
 
 #[test]
 fn texts_of_reminders_know_the_appointment_and_not_the_order() {
-    FILE.one(
+    FILE.assert_one_finding(
         "at {{ time }}{%",
         "at {{ tiem }}{%",
         "tiem",
         "error",
         &["texts know no variable `tiem`", "did you mean `time`?"],
     );
-    FILE.one(
+    FILE.assert_one_finding(
         "at {{ time }}{%",
         "at {{ order_number }}{%",
         "order_number",
         "error",
         &["`order_number` has no value where an appointment is spoken of", "`weekday`"],
     );
-    FILE.one(
+    FILE.assert_one_finding(
         "{% if place %} at {{ place }}{% endif %}",
         " at {{ place }}",
         "{{ place }}",
         "warning",
         &["an appointment without `place`"],
     );
-    FILE.one(
+    FILE.assert_one_finding(
         "תזכורת: {{ start }}",
         "{% if title %}{{ title }}{% endif %}",
         "text.he = \"{%",
         "warning",
         &["nothing is left to say"],
     );
-    FILE.one("en = \"Join\"", "en = \"Join on {{ start }}\"", "button =", "error", &["20 characters"]);
-    FILE.one("\"place_url\"", "\"place\"", "button =", "error", &["`place` holds no link", "write `place_url`"]);
-    FILE.one(
+    FILE.assert_one_finding("en = \"Join\"", "en = \"Join on {{ start }}\"", "button =", "error", &["20 characters"]);
+    FILE.assert_one_finding(
+        "\"place_url\"",
+        "\"place\"",
+        "button =",
+        "error",
+        &["`place` holds no link", "write `place_url`"],
+    );
+    FILE.assert_one_finding(
         "\"place_url\"",
         "\"order_url\"",
         "button =",
         "error",
         &["where an appointment is spoken of", "`place_url`"],
     );
-    FILE.one("text.he = \"היום ב-{{ time }}\"\n", "", "text.en = \"Today", "error", &["missing in `he`"]);
+    FILE.assert_one_finding(
+        "text.he = \"היום ב-{{ time }}\"\n",
+        "",
+        "text.en = \"Today",
+        "error",
+        &["missing in `he`"],
+    );
     let order = super::GOOD.replace("{{ order_number }} is ready", "{{ start }} is ready");
-    assert!(shown(&order)[0].contains("`start` has no value where an order is spoken of"));
+    assert!(list_findings(&order)[0].contains("`start` has no value where an order is spoken of"));
 }
 
 #[test]
@@ -293,7 +370,16 @@ fn replies_are_not_interpreted() {
     for setting in ["on_reply", "confirm_words", "keywords", "rsvp", "cancel-words"] {
         let asked = format!("kind = \"calcom\"\n{setting} = \"yes\"");
         let path = format!("`calendars.clinic.{setting}`");
-        FILE.one("kind = \"calcom\"", &asked, setting, "error", &[&path, "team in EZWhatsApp", "docs/boundaries.md"]);
+        FILE.assert_one_finding(
+            "kind = \"calcom\"",
+            &asked,
+            setting,
+            "error",
+            &[&path, "team in EZWhatsApp", "docs/boundaries.md"],
+        );
     }
-    assert!(FILE.after("confirmed =", "rsvp = \"booked\", confirmed =").is_empty(), "a sender's words are its own");
+    assert!(
+        FILE.findings_after("confirmed =", "rsvp = \"booked\", confirmed =").is_empty(),
+        "a sender's words are its own"
+    );
 }

@@ -15,7 +15,7 @@ line_id = "line_acme"
 [forms.website]
 kind = "web"
 line = "main"
-book = "website"
+id_scope = "website"
 name = "Acme Courses"
 verify = { scheme = "static-header", header = "X-Webhook-Token" }
 countries = ["IL", "US"]
@@ -38,7 +38,7 @@ Hi{% if first_name %} {{ first_name }}{% endif %}, thank you!
 [forms.typeform]
 kind = "typeform"
 line = "main"
-book = "typeform"
+id_scope = "typeform"
 form_ids = ["contact"]
 consent = { stated = "By sending this you agree to be written to on WhatsApp" }
 first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
@@ -46,7 +46,7 @@ first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
 [forms.hub]
 kind = "hubspot"
 line = "main"
-book = "hub"
+id_scope = "hub"
 notification_url = "https://hooks.acme.co.il/leads/hub"
 consent = { field = "whatsapp_consent" }
 first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
@@ -54,63 +54,87 @@ first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
 [forms.gravity]
 kind = "gravity-forms"
 line = "main"
-book = "gravity"
+id_scope = "gravity"
 verify = { scheme = "secret-path" }
 fields = { phone = "3", first_name = "1.3" }
 consent = { field = "4.1" }
 first_touch = { useful_for = "2d", text = { he = "תודה", en = "Thanks" } }
 "#;
 
-const FILE: Edits = Edits(GOOD);
+const FILE: BaseFile = BaseFile(GOOD);
 
 #[test]
 fn a_client_of_forms_alone_has_no_findings() {
-    assert_eq!(shown(GOOD), Vec::<String>::new());
+    assert_eq!(list_findings(GOOD), Vec::<String>::new());
 }
 
 #[test]
-fn stores_and_forms_do_not_ask_for_each_other() {
+fn stores_and_forms_do_not_require_each_other() {
     let both = format!("{}{}", super::GOOD, &GOOD[GOOD.find("[forms.website]").unwrap()..]);
-    assert_eq!(shown(&both), Vec::<String>::new());
+    assert_eq!(list_findings(&both), Vec::<String>::new());
     let message = "[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[forms.website]";
-    FILE.one("[forms.website]", message, "[messages.ready]", "warning", &["no store ever reports `ready`"]);
+    FILE.assert_one_finding(
+        "[forms.website]",
+        message,
+        "[messages.ready]",
+        "warning",
+        &["no store ever reports `ready`"],
+    );
 }
 
 #[test]
-fn a_form_has_a_name_of_its_own_a_line_and_countries() {
-    FILE.one("[forms.typeform]", "[forms.Typeform]", "[forms.Typeform]", "error", &["URL", "lower-case"]);
+fn a_form_has_a_unique_name_a_line_and_countries() {
+    FILE.assert_one_finding(
+        "[forms.typeform]",
+        "[forms.Typeform]",
+        "[forms.Typeform]",
+        "error",
+        &["URL", "lower-case"],
+    );
     let long = format!("[forms.{}]", "x".repeat(41));
-    FILE.one("[forms.typeform]", &long, &long, "error", &["at most 40"]);
+    FILE.assert_one_finding("[forms.typeform]", &long, &long, "error", &["at most 40"]);
     let store = "[stores.typeform]\nkind = \"shopify\"\nline = \"main\"\nshop_domain = \"acme.myshopify.com\"\n\n\
                  [messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[forms.typeform]";
     let same = ["there is a store `typeform` too", "tellonce/acme/webhooks/typeform"];
-    FILE.one("[forms.typeform]", store, "[forms.typeform]", "error", &same);
+    FILE.assert_one_finding("[forms.typeform]", store, "[forms.typeform]", "error", &same);
     let calendar = "[calendars.hub]\nkind = \"calcom\"\nline = \"main\"\n\
                     reminders = { 2h = { text = { he = \"א\", en = \"a\" } } }\n\n[forms.hub]";
-    FILE.one("[forms.hub]", calendar, "[forms.hub]", "error", &["there is a calendar `hub` too"]);
-    FILE.one("line = \"main\"", "line = \"mian\"", "line = \"mian\"", "error", &["did you mean `main`?"]);
-    FILE.one("\"Acme Courses\"", "\" \"", "name = \" \"", "error", &["the form's name is empty"]);
+    FILE.assert_one_finding("[forms.hub]", calendar, "[forms.hub]", "error", &["there is a calendar `hub` too"]);
+    FILE.assert_one_finding(
+        "line = \"main\"",
+        "line = \"mian\"",
+        "line = \"mian\"",
+        "error",
+        &["did you mean `main`?"],
+    );
+    FILE.assert_one_finding("\"Acme Courses\"", "\" \"", "name = \" \"", "error", &["the form's name is empty"]);
     let with = |more: &str| format!("kind = \"typeform\"\n{more}");
     let country = "country = \"Israel\"";
-    FILE.one("kind = \"typeform\"", &with(country), country, "error", &["two-letter"]);
-    FILE.one("[\"IL\", \"US\"]", "[\"IL\", \"XX\"]", "countries", "error", &["`XX`", "two-letter"]);
-    FILE.one("[\"IL\", \"US\"]", "[\"IL\", \"us\"]", "countries", "error", &["write `US`"]);
-    FILE.one("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is there twice"]);
-    FILE.one("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["is read as one of `IL`"]);
-    FILE.one("language = \"he\"", "language = \"ru\"", "language = \"ru\"", "error", &["in `ru`", "`he`, `en`"]);
+    FILE.assert_one_finding("kind = \"typeform\"", &with(country), country, "error", &["two-letter"]);
+    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"XX\"]", "countries", "error", &["`XX`", "two-letter"]);
+    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"us\"]", "countries", "error", &["write `US`"]);
+    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is there twice"]);
+    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["is read as one of `IL`"]);
+    FILE.assert_one_finding(
+        "language = \"he\"",
+        "language = \"ru\"",
+        "language = \"ru\"",
+        "error",
+        &["in `ru`", "`he`, `en`"],
+    );
 }
 
 #[test]
-fn forms_that_share_a_book_both_say_so() {
+fn forms_that_share_an_id_scope_must_both_name_it() {
     let both = |website: &str, typeform: &str| {
-        shown(&FILE.edited("book = \"website\"\n", website).replacen("book = \"typeform\"\n", typeform, 1))
+        list_findings(&FILE.edit("book = \"website\"\n", website).replacen("book = \"typeform\"\n", typeform, 1))
     };
     let written = "book = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
     assert!(silent[0].contains("this form shares the lead book `main` with `typeform`"), "{silent:#?}");
     assert!(silent[0].contains("only one of them is greeted"), "{silent:#?}");
-    FILE.one(
+    FILE.assert_one_finding(
         "book = \"hub\"",
         "book = \"The Hub\"",
         "book = \"The Hub\"",
@@ -120,21 +144,39 @@ fn forms_that_share_a_book_both_say_so() {
 }
 
 #[test]
-fn a_form_is_proven_as_well_as_its_sender_can() {
-    FILE.one("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
+fn a_form_uses_the_best_proof_its_sender_offers() {
+    FILE.assert_one_finding("X-Webhook-Token", "X Token", "verify", "error", &["HTTP header"]);
     let path = "kind = \"typeform\"\nverify = { scheme = \"secret-path\" }";
-    FILE.one("kind = \"typeform\"", path, "scheme = \"secret-path\"", "warning", &["better proof", "\"signature\""]);
+    FILE.assert_one_finding(
+        "kind = \"typeform\"",
+        path,
+        "scheme = \"secret-path\"",
+        "warning",
+        &["better proof", "\"signature\""],
+    );
     let meta = "kind = \"meta\"\nverify = { scheme = \"secret-path\" }";
-    FILE.one("kind = \"typeform\"", meta, "scheme = \"secret-path\"", "error", &["before it posts", "Meta signs"]);
+    FILE.assert_one_finding(
+        "kind = \"typeform\"",
+        meta,
+        "scheme = \"secret-path\"",
+        "error",
+        &["before it posts", "Meta signs"],
+    );
     let url = "https://hooks.acme.co.il/leads/hub";
-    FILE.one(url, "http://hooks.acme.co.il/leads/hub", "notification_url", "error", &["HubSpot", "https://"]);
-    FILE.one(url, "https://hooks.acme.co.il/hubspot", "notification_url", "warning", &["/leads/hub"]);
-    let refused = FILE.after("kind = \"typeform\"", "kind = \"jotform\"\nverify = { scheme = \"signature\" }");
+    FILE.assert_one_finding(
+        url,
+        "http://hooks.acme.co.il/leads/hub",
+        "notification_url",
+        "error",
+        &["HubSpot", "https://"],
+    );
+    FILE.assert_one_finding(url, "https://hooks.acme.co.il/hubspot", "notification_url", "warning", &["/leads/hub"]);
+    let refused = FILE.findings_after("kind = \"typeform\"", "kind = \"jotform\"\nverify = { scheme = \"signature\" }");
     assert!(refused[0].contains("a jotform form signs nothing"), "{refused:#?}");
 }
 
 #[test]
-fn what_is_remembered_outlasts_what_forms_repeat() {
+fn retention_outlasts_the_retry_window_of_forms() {
     let kinds = [
         ("typeform", 1),
         ("google-ads", 7),
@@ -148,29 +190,30 @@ fn what_is_remembered_outlasts_what_forms_repeat() {
         ("wpforms", 1),
     ];
     for (kind, days) in kinds {
-        let keep = |days: u16| {
+        let findings_with_retention = |days: u16| {
             let signs = !matches!(kind, "web" | "wpforms" | "hubspot");
             let proof = if signs { "" } else { "\nverify = { scheme = \"static-header\", header = \"x\" }" };
             let form = GOOD.find("[forms.website]").unwrap();
-            let file = GOOD[..form].replace("[lines.main]", &format!("[keep]\ninbox_days = {days}\n\n[lines.main]"));
-            shown(&format!(
+            let file =
+                GOOD[..form].replace("[lines.main]", &format!("[retention]\ninbox_days = {days}\n\n[lines.main]"));
+            list_findings(&format!(
                 "{file}[forms.one]\nkind = \"{kind}\"\nline = \"main\"{proof}\nconsent = {{ field = \"agreed\" }}\n\
                  first_touch = {{ useful_for = \"2d\", text = {{ he = \"תודה\", en = \"Thanks\" }} }}\n"
             ))
         };
-        assert!(keep(days).is_empty(), "{kind}: {:#?}", keep(days));
+        assert!(findings_with_retention(days).is_empty(), "{kind}: {:#?}", findings_with_retention(days));
         if days > 1 {
-            let short = keep(days - 1);
+            let short = findings_with_retention(days - 1);
             assert!(short.len() == 1 && short[0].contains("forgets too soon for the form `one`"), "{kind}: {short:#?}");
         }
     }
 }
 
 #[test]
-fn a_sentence_on_one_form_is_no_consent_on_another() {
+fn a_consent_sentence_on_one_form_does_not_cover_another() {
     let form = GOOD.find("[forms.website]").unwrap();
     let stated = |settings: &str| {
-        shown(&format!(
+        list_findings(&format!(
             "{}[forms.one]\n{settings}\nline = \"main\"\nconsent = {{ stated = \"…\" }}\n\
              first_touch = {{ useful_for = \"2d\", text = {{ he = \"תודה\", en = \"Thanks\" }} }}\n",
             &GOOD[..form]
@@ -185,126 +228,187 @@ fn a_sentence_on_one_form_is_no_consent_on_another() {
 
 #[test]
 fn fields_are_named_or_left_to_be_found() {
-    FILE.one("phone = \"tel\"", "phone = \" \"", "fields = {", "error", &["where the phone stands"]);
-    FILE.one("id = \"lead_id\"", "submitted_at = \"\"", "fields = {", "error", &["where the submitted_at stands"]);
-    FILE.one("phone = \"tel\"", "phon = \"tel\"", "fields = {", "error", &["did you mean `phone`?"]);
-    FILE.one("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
+    FILE.assert_one_finding("phone = \"tel\"", "phone = \" \"", "fields = {", "error", &["where the phone stands"]);
+    FILE.assert_one_finding(
+        "id = \"lead_id\"",
+        "submitted_at = \"\"",
+        "fields = {",
+        "error",
+        &["where the submitted_at stands"],
+    );
+    FILE.assert_one_finding("phone = \"tel\"", "phon = \"tel\"", "fields = {", "error", &["did you mean `phone`?"]);
+    FILE.assert_one_finding("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
     let some = "form_ids = [\"a\"]";
     for (kind, holds) in [
         ("kind = \"web\"", ["unless the sender is told to", "as `form_id`"]),
         ("kind = \"hubspot\"", ["HubSpot's events do not say", "let a workflow post"]),
     ] {
-        FILE.one(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
+        FILE.assert_one_finding(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
     }
     let workflow = "verify = { scheme = \"static-header\", header = \"X-Token\" }\nform_ids = [\"a\"]";
-    FILE.one("notification_url = \"https://hooks.acme.co.il/leads/hub\"", workflow, some, "warning", &["is told to"]);
+    FILE.assert_one_finding(
+        "notification_url = \"https://hooks.acme.co.il/leads/hub\"",
+        workflow,
+        some,
+        "warning",
+        &["is told to"],
+    );
     for kind in ["wpforms", "contact-form-7"] {
         let named = format!("kind = \"{kind}\"\n{some}");
-        FILE.one("kind = \"web\"", &named, some, "warning", &["unless the sender is told to"]);
+        FILE.assert_one_finding("kind = \"web\"", &named, some, "warning", &["unless the sender is told to"]);
     }
     let numbered = "fields = { phone = \"3\", first_name = \"1.3\" }";
-    FILE.one("phone = \"3\", ", "", "fields = { first_name", "error", &["no phone number", "phone = \"3\""]);
-    FILE.one(", first_name = \"1.3\"", "", "fields = { phone = \"3\" }", "warning", &["greeted by theirs"]);
-    assert!(FILE.after("first_name = \"1.3\"", "name = \"1\"").is_empty());
-    assert_eq!(FILE.after(numbered, "").len(), 2);
+    FILE.assert_one_finding(
+        "phone = \"3\", ",
+        "",
+        "fields = { first_name",
+        "error",
+        &["no phone number", "phone = \"3\""],
+    );
+    FILE.assert_one_finding(
+        ", first_name = \"1.3\"",
+        "",
+        "fields = { phone = \"3\" }",
+        "warning",
+        &["greeted by theirs"],
+    );
+    assert!(FILE.findings_after("first_name = \"1.3\"", "name = \"1\"").is_empty());
+    assert_eq!(FILE.findings_after(numbered, "").len(), 2);
 }
 
 #[test]
-fn nobody_is_greeted_who_did_not_agree() {
+fn a_lead_without_consent_is_never_greeted() {
     let rule = "{ field = \"whatsapp\", accepts = [\"I agree\"] }";
-    FILE.one(rule, "{ field = \" \" }", "consent", "error", &["no name"]);
-    FILE.one("\"I agree\"", "\"\"", "consent", "error", &["whoever leaves the field empty would agree"]);
+    FILE.assert_one_finding(rule, "{ field = \" \" }", "consent", "error", &["no name"]);
+    FILE.assert_one_finding("\"I agree\"", "\"\"", "consent", "error", &["whoever leaves the field empty would agree"]);
     for no in ["No", "off", "0", "לא"] {
-        FILE.one("\"I agree\"", &format!("\"{no}\""), "consent", "error", &["was not ticked", "whoever refused"]);
+        FILE.assert_one_finding(
+            "\"I agree\"",
+            &format!("\"{no}\""),
+            "consent",
+            "error",
+            &["was not ticked", "whoever refused"],
+        );
     }
-    FILE.one(rule, "{ stated = \" \" }", "consent", "error", &["nobody agrees to anything"]);
-    FILE.one(rule, "{ stated = \"a\", field = \"b\" }", "consent", "error", &["either given in a field"]);
-    FILE.one("consent = { field = \"4.1\" }\n", "", "[forms.gravity]", "error", &["`consent` is missing here"]);
+    FILE.assert_one_finding(rule, "{ stated = \" \" }", "consent", "error", &["nobody agrees to anything"]);
+    FILE.assert_one_finding(
+        rule,
+        "{ stated = \"a\", field = \"b\" }",
+        "consent",
+        "error",
+        &["either given in a field"],
+    );
+    FILE.assert_one_finding(
+        "consent = { field = \"4.1\" }\n",
+        "",
+        "[forms.gravity]",
+        "error",
+        &["`consent` is missing here"],
+    );
 }
 
 #[test]
 fn limits_and_repeats_stay_in_their_range() {
-    FILE.one("leads = 2,", "leads = 0,", "per_phone", "error", &["1 to 100000"]);
-    FILE.one("leads = 20", "leads = 100001", "burst", "error", &["1 to 100000"]);
-    FILE.one("within = \"10m\"", "within = \"8d\"", "burst", "error", &["\"1m\" to \"7d\""]);
-    FILE.one("within = \"1d\"", "within = \"8d\"", "per_phone", "error", &["\"1m\" to \"7d\""]);
+    FILE.assert_one_finding("leads = 2,", "leads = 0,", "per_phone", "error", &["1 to 100000"]);
+    FILE.assert_one_finding("leads = 20", "leads = 100001", "burst", "error", &["1 to 100000"]);
+    FILE.assert_one_finding("within = \"10m\"", "within = \"8d\"", "burst", "error", &["\"1m\" to \"7d\""]);
+    FILE.assert_one_finding("within = \"1d\"", "within = \"8d\"", "per_phone", "error", &["\"1m\" to \"7d\""]);
     for within in ["59m", "91d"] {
-        FILE.one("\"14d\"", &format!("\"{within}\""), "repeat", "error", &["\"1h\" to \"90d\""]);
+        FILE.assert_one_finding("\"14d\"", &format!("\"{within}\""), "repeat", "error", &["\"1h\" to \"90d\""]);
     }
-    let keep = FILE.edited("\"14d\"", "\"60d\"").replace("[lines.main]", "[keep]\nledger_days = 40\n\n[lines.main]");
-    let forgotten = shown(&keep);
+    let edited_file =
+        FILE.edit("\"14d\"", "\"60d\"").replace("[lines.main]", "[retention]\nledger_days = 40\n\n[lines.main]");
+    let forgotten = list_findings(&edited_file);
     assert!(forgotten.len() == 1 && forgotten[0].contains("keep.ledger_days (40 days)"), "{forgotten:#?}");
     let nothing = ["this means nothing", "across = \"form\""];
-    FILE.one("across = \"form\", ", "", "per_phone", "warning", &nothing);
-    FILE.one("across = \"form\"", "across = \"froms\"", "repeat", "error", &["did you mean `forms`?"]);
-    let unwritten = FILE.edited("across = \"form\", ", "").replace("per_phone = { leads = 2, within = \"1d\" }\n", "");
-    assert!(shown(&unwritten).is_empty(), "{:#?}", shown(&unwritten));
+    FILE.assert_one_finding("across = \"form\", ", "", "per_phone", "warning", &nothing);
+    FILE.assert_one_finding("across = \"form\"", "across = \"froms\"", "repeat", "error", &["did you mean `forms`?"]);
+    let unwritten = FILE.edit("across = \"form\", ", "").replace("per_phone = { leads = 2, within = \"1d\" }\n", "");
+    assert!(list_findings(&unwritten).is_empty(), "{:#?}", list_findings(&unwritten));
 }
 
 #[test]
 fn a_choice_is_one_of_a_list() {
-    FILE.one("\"course\"", "\"\"", "choice =", "error", &["no name"]);
-    FILE.one("[\"Wheel\", \"Glaze\"]", "[]", "choice =", "error", &["no answer to choose"]);
-    FILE.one("\"Glaze\"", "\" \"", "choice =", "error", &["an answer is empty"]);
-    FILE.one("\"Glaze\"", "\"Wheel\"", "choice =", "error", &["`Wheel` is there twice"]);
-    let none = FILE.edited("choice = { field = \"course\", of = [\"Wheel\", \"Glaze\"] }\n", "");
-    let found = shown(&none);
+    FILE.assert_one_finding("\"course\"", "\"\"", "choice =", "error", &["no name"]);
+    FILE.assert_one_finding("[\"Wheel\", \"Glaze\"]", "[]", "choice =", "error", &["no answer to choose"]);
+    FILE.assert_one_finding("\"Glaze\"", "\" \"", "choice =", "error", &["an answer is empty"]);
+    FILE.assert_one_finding("\"Glaze\"", "\"Wheel\"", "choice =", "error", &["`Wheel` is there twice"]);
+    let none = FILE.edit("choice = { field = \"course\", of = [\"Wheel\", \"Glaze\"] }\n", "");
+    let found = list_findings(&none);
     let line = none.lines().position(|line| line.contains("You asked about")).unwrap() + 1;
     assert!(found.len() == 1 && found[0].starts_with(&format!("{line} error `choice` has no value")), "{found:#?}");
 }
 
 #[test]
-fn a_first_touch_is_an_answer_and_comes_soon() {
-    FILE.one("\"1d\"\ntext", "\"8d\"\ntext", "useful_for = \"8d\"", "warning", &["after 8 days", "hardly an answer"]);
-    FILE.one("\"1d\"\ntext", "\"5m\"\ntext", "useful_for = \"5m\"", "warning", &["shortest outage"]);
-    let year = only("\"1d\"\ntext", "\"400d\"\ntext");
+fn a_first_touch_is_sent_soon() {
+    FILE.assert_one_finding(
+        "\"1d\"\ntext",
+        "\"8d\"\ntext",
+        "useful_for = \"8d\"",
+        "warning",
+        &["after 8 days", "hardly an answer"],
+    );
+    FILE.assert_one_finding("\"1d\"\ntext", "\"5m\"\ntext", "useful_for = \"5m\"", "warning", &["shortest outage"]);
+    let year = only_finding_after("\"1d\"\ntext", "\"400d\"\ntext");
     assert!(year[0].contains("forgotten before it is sent"), "{year:#?}");
-    FILE.one("useful_for = \"1d\"", "useful_for = \"1d\"\npriority = 101", "priority", "error", &["more than 100"]);
+    FILE.assert_one_finding(
+        "useful_for = \"1d\"",
+        "useful_for = \"1d\"\npriority = 101",
+        "priority",
+        "error",
+        &["more than 100"],
+    );
     let quiet = "[quiet_hours]\nfrom = \"21:00\"\nto = \"08:00\"\n\n[lines.main]";
-    let short = FILE.edited("\"1d\"\ntext", "\"3h\"\ntext").replace("[lines.main]", quiet);
-    assert!(shown(&short)[0].contains("when the quiet hours begin"), "{:#?}", shown(&short));
+    let short = FILE.edit("\"1d\"\ntext", "\"3h\"\ntext").replace("[lines.main]", quiet);
+    assert!(list_findings(&short)[0].contains("when the quiet hours begin"), "{:#?}", list_findings(&short));
 }
 
-fn only(from: &str, to: &str) -> Vec<String> {
-    let found = FILE.after(from, to);
+fn only_finding_after(from: &str, to: &str) -> Vec<String> {
+    let found = FILE.findings_after(from, to);
     assert_eq!(found.len(), 1, "{found:#?}");
     found
 }
 
 #[test]
 fn texts_of_a_first_touch_know_the_lead_and_not_the_order() {
-    FILE.one(
+    FILE.assert_one_finding(
         "{{ choice }}.",
         "{{ chioce }}.",
         "chioce",
         "error",
         &["texts know no variable `chioce`", "did you mean `choice`?"],
     );
-    FILE.one(
+    FILE.assert_one_finding(
         "{{ choice }}.",
         "{{ order_number }}.",
         "order_number",
         "error",
         &["`order_number` has no value where a lead is spoken of", "`business_name`, `name`, `first_name`, `choice`"],
     );
-    FILE.one(
+    FILE.assert_one_finding(
         "{% if first_name %} {{ first_name }}{% endif %}",
         " {{ first_name }}",
         "{{ first_name }}",
         "warning",
         &["a lead without `first_name`"],
     );
-    FILE.one(
+    FILE.assert_one_finding(
         "תודה שפנית אל {{ business_name }}",
         "{% if name %}{{ name }}{% endif %}",
         "text.he = \"{%",
         "warning",
         &["for a lead that has none of the values"],
     );
-    FILE.one("text.he = \"תודה שפנית אל {{ business_name }}\"\n", "", "text.en", "error", &["missing in `he`"]);
-    FILE.one("thank you!", &"very ".repeat(900), "text.en", "error", &["longer than 4096"]);
+    FILE.assert_one_finding(
+        "text.he = \"תודה שפנית אל {{ business_name }}\"\n",
+        "",
+        "text.en",
+        "error",
+        &["missing in `he`"],
+    );
+    FILE.assert_one_finding("thank you!", &"very ".repeat(900), "text.en", "error", &["longer than 4096"]);
     let useful = "useful_for = \"1d\"";
-    FILE.one(
+    FILE.assert_one_finding(
         useful,
         "useful_for = \"1d\"\ndocument = \"invoice_url\"",
         "document",
@@ -312,9 +416,9 @@ fn texts_of_a_first_touch_know_the_lead_and_not_the_order() {
         &["a lead brings no link"],
     );
     let button = "useful_for = \"1d\"\nbutton = { url = \"order_url\", text = { he = \"א\", en = \"a\" } }";
-    FILE.one(useful, button, "button", "error", &["so there is no button", "stand in the text"]);
+    FILE.assert_one_finding(useful, button, "button", "error", &["so there is no button", "stand in the text"]);
     let order = super::GOOD.replace("{{ order_number }} is ready", "{{ choice }} is ready");
-    assert!(shown(&order)[0].contains("`choice` has no value where an order is spoken of"));
+    assert!(list_findings(&order)[0].contains("`choice` has no value where an order is spoken of"));
 }
 
 #[test]
@@ -322,18 +426,24 @@ fn lists_and_sequences_are_refused() {
     for setting in ["import", "contacts_file", "csv", "list", "mailing-lists"] {
         let asked = format!("kind = \"typeform\"\n{setting} = \"leads.csv\"");
         let path = format!("`forms.typeform.{setting}` is refused");
-        FILE.one("kind = \"typeform\"", &asked, setting, "error", &[&path, "one person", "docs/boundaries.md"]);
+        FILE.assert_one_finding(
+            "kind = \"typeform\"",
+            &asked,
+            setting,
+            "error",
+            &[&path, "one person", "docs/boundaries.md"],
+        );
     }
     for setting in ["sequence", "follow_ups", "drip", "cadence"] {
         let asked = format!("kind = \"typeform\"\n{setting} = [\"1d\", \"3d\"]");
-        FILE.one("kind = \"typeform\"", &asked, setting, "error", &["one first touch", "decisions.md"]);
+        FILE.assert_one_finding("kind = \"typeform\"", &asked, setting, "error", &["one first touch", "decisions.md"]);
     }
-    FILE.one(
+    FILE.assert_one_finding(
         "kind = \"typeform\"",
         "kind = \"typeform\"\naudience = \"all\"",
         "audience",
         "error",
         &["campaign surface"],
     );
-    assert!(FILE.after("[forms.typeform]", "[forms.list]").is_empty(), "a form's name is the client's own");
+    assert!(FILE.findings_after("[forms.typeform]", "[forms.list]").is_empty(), "a form's name is the client's own");
 }

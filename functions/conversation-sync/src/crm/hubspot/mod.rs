@@ -1,4 +1,4 @@
-//! `HubSpot`: a `WhatsApp` communication on the contact.
+//! `HubSpotClient`: a `WhatsApp` communication on the contact.
 //!
 //! Sources: developers.hubspot.com/docs/api/crm/contacts, …/crm/search, …/crm/communications, …/crm/associations (v4), and
 //! the API's published specification (github.com/HubSpot/HubSpot-public-api-spec-collection).
@@ -6,87 +6,89 @@
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
-use shared::{contact::Phone, json::Raw, secret::Secret};
+use tellonce_core::{contact::Phone, json::RawJson, secret::Secret};
 
 use super::{
-    Item, MOST_PAGES,
-    entry::{by_number, code, html, is_number, is_of, oldest, split_name},
+    CrmEntry, MAX_PAGES,
+    entry::{compare_ids, is_entry_of, is_same_number, parse_reason_code, pick_oldest, render_html, split_name},
 };
-use crate::call::{CallError, Caller, Reply};
+use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
-const ORIGIN: &str = "https://api.hubapi.com";
-/// Communication to contact, among the associations that `HubSpot` defines.
+const API_ORIGIN: &str = "https://api.hubapi.com";
+/// Communication to contact, among the associations that `HubSpotClient` defines.
 const COMMUNICATION_TO_CONTACT: u16 = 81;
 /// How many contacts a page of a search has.
-const CONTACTS_A_PAGE: u16 = 100;
+const CONTACTS_PER_PAGE: u16 = 100;
 /// How many associations a page has: the most there may be.
-const ASSOCIATIONS_A_PAGE: &str = "500";
+const ASSOCIATIONS_PER_PAGE: &str = "500";
 /// How many communications are read at once. A hundred are allowed; half of them stay small enough for us.
-const BODIES_AT_ONCE: usize = 50;
-/// The properties that a search by number looks in for the national number: `HubSpot` derives them from what people typed.
+const BODIES_PER_READ: usize = 50;
+/// The properties that a search by number looks in for the national number: `HubSpotClient` derives them from what people typed.
 /// Not documented as such; seen in many accounts.
-const NATIONAL: [&str; 2] = ["hs_searchable_calculated_phone_number", "hs_searchable_calculated_mobile_number"];
+const NATIONAL_NUMBER_PROPERTIES: [&str; 2] =
+    ["hs_searchable_calculated_phone_number", "hs_searchable_calculated_mobile_number"];
 /// The properties that hold what people typed.
-const TYPED: [&str; 2] = ["phone", "mobilephone"];
+const TYPED_NUMBER_PROPERTIES: [&str; 2] = ["phone", "mobilephone"];
 
-pub(super) struct HubSpot<'a> {
-    pub(super) caller: &'a Caller<'a>,
+pub(super) struct HubSpotClient<'a> {
+    pub(super) api_client: &'a ApiClient<'a>,
     pub(super) token: &'a Secret,
 }
 
 #[derive(Deserialize)]
-struct Page<'a> {
+struct HubSpotPage<'a> {
     #[serde(borrow, default)]
-    results: Vec<Raw<'a>>,
+    results: Vec<RawJson<'a>>,
     #[serde(borrow, default)]
-    paging: Raw<'a>,
+    paging: RawJson<'a>,
 }
 
-impl Page<'_> {
-    fn after(&self) -> Option<String> {
-        self.paging.at("/next/after").string()
+impl HubSpotPage<'_> {
+    fn next_cursor(&self) -> Option<String> {
+        self.paging.at_pointer("/next/after").owned_text()
     }
 }
 
 #[derive(Deserialize)]
-struct Made<'a> {
+struct HubSpotCreated<'a> {
     #[serde(borrow)]
-    id: Raw<'a>,
+    id: RawJson<'a>,
 }
 
-impl HubSpot<'_> {
+impl HubSpotClient<'_> {
     /// The contact with this number; of several the oldest.
-    pub(super) async fn find_person(&self, phone: &Phone) -> Result<Option<String>, CallError> {
-        let national = phone.national();
-        let filters = NATIONAL
+    pub(super) async fn find_person(&self, phone: &Phone) -> Result<Option<String>, ApiError> {
+        let national = phone.national_digits();
+        let filters = NATIONAL_NUMBER_PROPERTIES
             .iter()
             .map(|property| (property, national))
-            .chain(TYPED.iter().map(|property| (property, phone.expose())));
+            .chain(TYPED_NUMBER_PROPERTIES.iter().map(|property| (property, phone.expose())));
         let filters: Vec<_> = filters
             .map(|(property, value)| json!({ "filters": [{ "propertyName": property, "operator": "EQ", "value": value }] }))
             .collect();
         let mut body = json!({
             "filterGroups": filters,
             "properties": ["createdate", "phone", "mobilephone"],
-            "limit": CONTACTS_A_PAGE,
+            "limit": CONTACTS_PER_PAGE,
         });
         let mut hits = Vec::new();
-        for _ in 0..MOST_PAGES {
-            let reply = self.post(&["contacts", "search"], &body).await?;
-            let page: Page<'_> = reply.json()?;
+        for _ in 0..MAX_PAGES {
+            let reply = self.post_json(&["contacts", "search"], &body).await?;
+            let page: HubSpotPage<'_> = reply.parse_json()?;
             hits.extend(page.results.iter().filter_map(|contact| {
-                let typed = |name: &str| contact.at(&format!("/properties/{name}")).text();
-                let is_theirs = TYPED.into_iter().filter_map(typed).any(|typed| is_number(&typed, phone));
-                let since = contact.at("/properties/createdate").time();
-                contact.at("/id").string().filter(|_| is_theirs).map(|id| (since, id))
+                let typed = |name: &str| contact.at_pointer(&format!("/properties/{name}")).text();
+                let is_theirs =
+                    TYPED_NUMBER_PROPERTIES.into_iter().filter_map(typed).any(|typed| is_same_number(&typed, phone));
+                let since = contact.at_pointer("/properties/createdate").as_time();
+                contact.at_pointer("/id").owned_text().filter(|_| is_theirs).map(|id| (since, id))
             }));
-            let Some(after) = page.after() else { return Ok(oldest(hits)) };
+            let Some(after) = page.next_cursor() else { return Ok(pick_oldest(hits)) };
             body["after"] = after.into();
         }
-        Err(CallError::Unexpected { status: 200 })
+        Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn make_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, CallError> {
+    pub(super) async fn create_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, ApiError> {
         let mut properties = json!({ "phone": phone.expose() });
         if let Some(name) = name.filter(|name| !name.trim().is_empty()) {
             let (first, last) = split_name(name);
@@ -96,118 +98,128 @@ impl HubSpot<'_> {
                 properties["lastname"] = last.into();
             }
         }
-        let request = self.request(&["contacts"])?.json(&json!({ "properties": properties }));
-        let reply = self.caller.call_or(request, |status, body| {
-            if status == StatusCode::CONFLICT && existing(body).is_some() {
-                return Ok(Reply { status: status.as_u16(), body: body.to_vec() });
+        let request = self.build_request(&["contacts"])?.json(&json!({ "properties": properties }));
+        let reply = self.api_client.send_with_fallback(request, |status, body| {
+            if status == StatusCode::CONFLICT && parse_existing_id(body).is_some() {
+                return Ok(ApiResponse { status: status.as_u16(), body: body.to_vec() });
             }
-            Err(self.refused(status, body))
+            Err(self.map_error_response(status, body))
         });
         let reply = reply.await?;
         if reply.status == StatusCode::CONFLICT.as_u16() {
-            return existing(&reply.body).ok_or(CallError::Unexpected { status: reply.status });
+            return parse_existing_id(&reply.body).ok_or(ApiError::UnexpectedResponse { status: reply.status });
         }
-        made(&reply)
+        parse_created_id(&reply)
     }
 
     /// Asks for all communications of the contact, the newest first. A search would be one call, but finds a communication only
     /// some time after it was written; lists of associations are not said to lag.
-    pub(super) async fn find_entry(&self, person: &str, item: &Item) -> Result<Option<String>, CallError> {
-        let mut ids = self.communications(person).await?;
-        ids.sort_by(|one, other| by_number(other, one));
+    pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
+        let mut ids = self.list_communications(person).await?;
+        ids.sort_by(|one, other| compare_ids(other, one));
         ids.dedup();
-        for ids in ids.chunks(BODIES_AT_ONCE) {
+        for ids in ids.chunks(BODIES_PER_READ) {
             let inputs: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
             let body = json!({ "inputs": inputs, "properties": ["hs_communication_body"] });
-            let reply = self.post(&["communications", "batch", "read"], &body).await?;
-            let errors = Errors::of(&reply);
-            let page: Page<'_> = reply.json()?;
-            let ours = |entry: &&Raw<'_>| {
-                entry.at("/properties/hs_communication_body").text().is_some_and(|content| is_of(&content, item))
+            let reply = self.post_json(&["communications", "batch", "read"], &body).await?;
+            let errors = BatchErrors::from_response(&reply);
+            let page: HubSpotPage<'_> = reply.parse_json()?;
+            let ours = |entry: &&RawJson<'_>| {
+                entry
+                    .at_pointer("/properties/hs_communication_body")
+                    .text()
+                    .is_some_and(|content| is_entry_of(&content, item))
             };
             if let Some(entry) = page.results.iter().find(ours) {
-                return Ok(entry.at("/id").string());
+                return Ok(entry.at_pointer("/id").owned_text());
             }
             // What could not be read may be what we look for, unless it was deleted.
-            if errors == Errors::Others {
-                return Err(CallError::Trouble { status: reply.status });
+            if errors == BatchErrors::Unreadable {
+                return Err(ApiError::ServerError { status: reply.status });
             }
         }
         Ok(None)
     }
 
     /// The ids of a contact's communications.
-    async fn communications(&self, person: &str) -> Result<Vec<String>, CallError> {
+    async fn list_communications(&self, person: &str) -> Result<Vec<String>, ApiError> {
         let path = ["crm", "v4", "objects", "contacts", person, "associations", "communications"];
         let mut ids = Vec::new();
         let mut after: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let mut address = self.caller.address(ORIGIN, &path)?;
-            address.query_pairs_mut().append_pair("limit", ASSOCIATIONS_A_PAGE);
+        for _ in 0..MAX_PAGES {
+            let mut address = self.api_client.build_url(API_ORIGIN, &path)?;
+            address.query_pairs_mut().append_pair("limit", ASSOCIATIONS_PER_PAGE);
             if let Some(after) = &after {
                 address.query_pairs_mut().append_pair("after", after);
             }
-            let request = self.caller.http.get(address).bearer_auth(self.token.expose());
-            let reply = self.caller.call_or(request, |status, body| Err(self.refused(status, body))).await?;
-            let page: Page<'_> = reply.json()?;
-            ids.extend(page.results.iter().filter_map(|to| to.at("/toObjectId").string()));
-            after = page.after();
+            let request = self.api_client.http.get(address).bearer_auth(self.token.expose());
+            let reply = self
+                .api_client
+                .send_with_fallback(request, |status, body| Err(self.map_error_response(status, body)))
+                .await?;
+            let page: HubSpotPage<'_> = reply.parse_json()?;
+            ids.extend(page.results.iter().filter_map(|to| to.at_pointer("/toObjectId").owned_text()));
+            after = page.next_cursor();
             if after.is_none() {
                 return Ok(ids);
             }
         }
-        Err(CallError::Unexpected { status: 200 })
+        Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    /// The body is rich text to `HubSpot`'s own pages, although the reference calls it text: so it is escaped.
-    pub(super) async fn create_entry(&self, person: &str, item: &Item) -> Result<String, CallError> {
+    /// The body is rich text to `HubSpotClient`'s own pages, although the reference calls it text: so it is escaped.
+    pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
         let types =
             json!([{ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": COMMUNICATION_TO_CONTACT }]);
         let body = json!({
             "properties": {
                 "hs_communication_channel_type": "WHATS_APP",
                 "hs_communication_logged_from": "CRM",
-                "hs_communication_body": html(item),
-                "hs_timestamp": item.at,
+                "hs_communication_body": render_html(item),
+                "hs_timestamp": item.sent_at,
             },
             "associations": [{ "to": { "id": person }, "types": types }],
         });
-        made(&self.post(&["communications"], &body).await?)
+        parse_created_id(&self.post_json(&["communications"], &body).await?)
     }
 
-    async fn post(&self, path: &[&str], body: &serde_json::Value) -> Result<Reply, CallError> {
-        let request = self.request(path)?.json(body);
-        self.caller.call_or(request, |status, body| Err(self.refused(status, body))).await
+    async fn post_json(&self, path: &[&str], body: &serde_json::Value) -> Result<ApiResponse, ApiError> {
+        let request = self.build_request(path)?.json(body);
+        self.api_client.send_with_fallback(request, |status, body| Err(self.map_error_response(status, body))).await
     }
 
-    fn request(&self, path: &[&str]) -> Result<RequestBuilder, CallError> {
-        let address = self.caller.address(ORIGIN, &[&["crm", "v3", "objects"], path].concat())?;
-        Ok(self.caller.http.post(address).bearer_auth(self.token.expose()))
+    fn build_request(&self, path: &[&str]) -> Result<RequestBuilder, ApiError> {
+        let address = self.api_client.build_url(API_ORIGIN, &[&["crm", "v3", "objects"], path].concat())?;
+        Ok(self.api_client.http.post(address).bearer_auth(self.token.expose()))
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> CallError {
-        match (status.as_u16(), self.caller.by_status(status)) {
+    fn map_error_response(&self, status: StatusCode, body: &[u8]) -> ApiError {
+        match (status.as_u16(), self.api_client.error_for_status(status)) {
             // Locked for a moment, and being moved to another data centre.
             // Source: developers.hubspot.com/docs/api/error-handling.
-            (status @ (423 | 477), _) => CallError::Trouble { status },
-            (_, CallError::Refused { status, .. }) => CallError::Refused { status, code: category(body) },
+            (status @ (423 | 477), _) => ApiError::ServerError { status },
+            (_, ApiError::Refused { status, .. }) => ApiError::Refused { status, code: parse_category(body) },
             (_, error) => error,
         }
     }
 }
 
-fn made(reply: &Reply) -> Result<String, CallError> {
-    reply.json::<Made<'_>>()?.id.string().ok_or(CallError::Unexpected { status: reply.status })
+fn parse_created_id(reply: &ApiResponse) -> Result<String, ApiError> {
+    reply
+        .parse_json::<HubSpotCreated<'_>>()?
+        .id
+        .owned_text()
+        .ok_or(ApiError::UnexpectedResponse { status: reply.status })
 }
 
-/// What kind of error it is, in `HubSpot`'s word.
-fn category(body: &[u8]) -> Option<String> {
-    code(shared::json::document(body).ok()?.at("/category").text())
+/// What kind of error it is, in `HubSpotClient`'s word.
+fn parse_category(body: &[u8]) -> Option<String> {
+    parse_reason_code(tellonce_core::json::parse_document(body).ok()?.at_pointer("/category").text())
 }
 
 /// The id of the contact that is in the way, from the sentence that says so: there is no field for it.
-fn existing(body: &[u8]) -> Option<String> {
-    let message = shared::json::document(body).ok()?.at("/message").string()?;
+fn parse_existing_id(body: &[u8]) -> Option<String> {
+    let message = tellonce_core::json::parse_document(body).ok()?.at_pointer("/message").owned_text()?;
     let (_, rest) = message.split_once("Existing ID:")?;
     let id: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
     Some(id).filter(|id| !id.is_empty())
@@ -215,17 +227,20 @@ fn existing(body: &[u8]) -> Option<String> {
 
 /// What a batch could not read.
 #[derive(PartialEq, Eq)]
-enum Errors {
+enum BatchErrors {
     /// Nothing, or only what is not there any more.
-    None,
-    Others,
+    OnlyMissing,
+    Unreadable,
 }
 
-impl Errors {
-    fn of(reply: &Reply) -> Self {
-        let errors = shared::json::document(&reply.body).ok().and_then(|body| body.at("/errors").elements());
-        let is_gone = |error: &Raw<'_>| error.at("/category").text().is_some_and(|word| word == "OBJECT_NOT_FOUND");
-        if errors.unwrap_or_default().iter().all(is_gone) { Self::None } else { Self::Others }
+impl BatchErrors {
+    fn from_response(reply: &ApiResponse) -> Self {
+        let errors = tellonce_core::json::parse_document(&reply.body)
+            .ok()
+            .and_then(|body| body.at_pointer("/errors").list_elements());
+        let is_gone =
+            |error: &RawJson<'_>| error.at_pointer("/category").text().is_some_and(|word| word == "OBJECT_NOT_FOUND");
+        if errors.unwrap_or_default().iter().all(is_gone) { Self::OnlyMissing } else { Self::Unreadable }
     }
 }
 

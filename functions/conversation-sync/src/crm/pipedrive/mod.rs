@@ -6,156 +6,167 @@
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
-use shared::{contact::Phone, json::Raw, secret::Secret};
+use tellonce_core::{contact::Phone, json::RawJson, secret::Secret};
 
 use super::{
-    Item, MOST_PAGES,
-    entry::{by_number, code, html, is_number, is_of},
+    CrmEntry, MAX_PAGES,
+    entry::{compare_ids, is_entry_of, is_same_number, parse_reason_code, render_html},
 };
-use crate::call::{CallError, Caller, Reply};
+use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
 /// How many of a number's last digits are searched for: what is the same in all ways of writing it. People write the rest with
 /// a country's prefix, a zero or nothing. Shorter national numbers are searched for whole.
-const LAST_DIGITS: usize = 9;
+const SEARCHED_DIGITS: usize = 9;
 /// How many people a page of a search has; 500 are allowed.
-const PEOPLE_A_PAGE: &str = "100";
+const PEOPLE_PER_PAGE: &str = "100";
 /// How many notes a page has. 500 are allowed; a tenth stays small enough for us.
-const NOTES_A_PAGE: &str = "50";
+const NOTES_PER_PAGE: &str = "50";
 
-pub(super) struct Pipedrive<'a> {
-    pub(super) caller: &'a Caller<'a>,
+pub(super) struct PipedriveClient<'a> {
+    pub(super) api_client: &'a ApiClient<'a>,
     pub(super) token: &'a Secret,
     /// The company's part of `{company}.pipedrive.com`.
     pub(super) company: &'a str,
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct PipedriveResponse<'a> {
     #[serde(borrow, default)]
-    success: Raw<'a>,
+    success: RawJson<'a>,
     #[serde(borrow, default)]
-    data: Raw<'a>,
+    data: RawJson<'a>,
     #[serde(borrow, default)]
-    additional_data: Raw<'a>,
+    additional_data: RawJson<'a>,
 }
 
-impl Pipedrive<'_> {
+impl PipedriveClient<'_> {
     /// The person with this number; of several the one with the smallest id, who is the oldest.
-    pub(super) async fn find_person(&self, phone: &Phone) -> Result<Option<String>, CallError> {
-        let national = phone.national();
-        let last = national.get(national.len().saturating_sub(LAST_DIGITS)..).unwrap_or(national);
+    pub(super) async fn find_person(&self, phone: &Phone) -> Result<Option<String>, ApiError> {
+        let national = phone.national_digits();
+        let last = national.get(national.len().saturating_sub(SEARCHED_DIGITS)..).unwrap_or(national);
         let mut hits = Vec::new();
         let mut cursor: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let mut address = self.address(&["api", "v2", "persons", "search"])?;
-            address.query_pairs_mut().extend_pairs([("term", last), ("fields", "phone"), ("limit", PEOPLE_A_PAGE)]);
+        for _ in 0..MAX_PAGES {
+            let mut address = self.build_url(&["api", "v2", "persons", "search"])?;
+            address.query_pairs_mut().extend_pairs([("term", last), ("fields", "phone"), ("limit", PEOPLE_PER_PAGE)]);
             if let Some(cursor) = &cursor {
                 address.query_pairs_mut().append_pair("cursor", cursor);
             }
-            let reply = self.call(self.request(Method::GET, address)).await?;
-            let answer = Self::read(&reply)?;
-            let items = answer.data.at("/items").elements().unwrap_or_default();
+            let reply = self.send_request(self.build_request(Method::GET, address)).await?;
+            let response = Self::parse_response(&reply)?;
+            let items = response.data.at_pointer("/items").list_elements().unwrap_or_default();
             hits.extend(items.iter().filter_map(|hit| {
-                let phones = hit.at("/item/phones").elements().unwrap_or_default();
-                let is_theirs = phones.iter().filter_map(|typed| typed.text()).any(|typed| is_number(&typed, phone));
-                hit.at("/item/id").string().filter(|_| is_theirs)
+                let phones = hit.at_pointer("/item/phones").list_elements().unwrap_or_default();
+                let is_theirs =
+                    phones.iter().filter_map(|typed| typed.text()).any(|typed| is_same_number(&typed, phone));
+                hit.at_pointer("/item/id").owned_text().filter(|_| is_theirs)
             }));
-            cursor = answer.additional_data.at("/next_cursor").string();
+            cursor = response.additional_data.at_pointer("/next_cursor").owned_text();
             if cursor.is_none() {
-                return Ok(hits.into_iter().min_by(|one, other| by_number(one, other)));
+                return Ok(hits.into_iter().min_by(|one, other| compare_ids(one, other)));
             }
         }
-        Err(CallError::Unexpected { status: 200 })
+        Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn make_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, CallError> {
+    pub(super) async fn create_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, ApiError> {
         let name = name.map(str::trim).filter(|name| !name.is_empty()).unwrap_or(phone.expose());
         let body = json!({
             "name": name,
             "phones": [{ "value": phone.expose(), "primary": true, "label": "mobile" }],
         });
-        let address = self.address(&["api", "v2", "persons"])?;
-        Self::made(&self.call(self.request(Method::POST, address).json(&body)).await?)
+        let address = self.build_url(&["api", "v2", "persons"])?;
+        Self::parse_created_id(&self.send_request(self.build_request(Method::POST, address).json(&body)).await?)
     }
 
     /// Asks for the person's notes, the newest first.
-    pub(super) async fn find_entry(&self, person: &str, item: &Item) -> Result<Option<String>, CallError> {
+    pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut start = "0".to_owned();
-        for _ in 0..MOST_PAGES {
-            let mut address = self.address(&["api", "v1", "notes"])?;
+        for _ in 0..MAX_PAGES {
+            let mut address = self.build_url(&["api", "v1", "notes"])?;
             address.query_pairs_mut().extend_pairs([
                 ("person_id", person),
                 ("sort", "add_time DESC"),
                 ("start", &start),
-                ("limit", NOTES_A_PAGE),
+                ("limit", NOTES_PER_PAGE),
             ]);
-            let reply = self.call(self.request(Method::GET, address)).await?;
-            let answer = Self::read(&reply)?;
-            let notes = answer.data.elements().unwrap_or_default();
-            let ours = |note: &&Raw<'_>| note.at("/content").text().is_some_and(|content| is_of(&content, item));
+            let reply = self.send_request(self.build_request(Method::GET, address)).await?;
+            let response = Self::parse_response(&reply)?;
+            let notes = response.data.list_elements().unwrap_or_default();
+            let ours = |note: &&RawJson<'_>| {
+                note.at_pointer("/content").text().is_some_and(|content| is_entry_of(&content, item))
+            };
             if let Some(note) = notes.iter().find(ours) {
-                return Ok(note.at("/id").string());
+                return Ok(note.at_pointer("/id").owned_text());
             }
-            let more = answer.additional_data.at("/pagination");
-            match more.at("/next_start").string() {
-                Some(next) if more.at("/more_items_in_collection").is_true() => start = next,
+            let more = response.additional_data.at_pointer("/pagination");
+            match more.at_pointer("/next_start").owned_text() {
+                Some(next) if more.at_pointer("/more_items_in_collection").is_true() => start = next,
                 _ => return Ok(None),
             }
         }
-        Err(CallError::Unexpected { status: 200 })
+        Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn create_entry(&self, person: &str, item: &Item) -> Result<String, CallError> {
+    pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
         // It takes no text here. Whatever is no number is no id of theirs, and must be looked up again.
-        let person: u64 = person.parse().map_err(|_| CallError::Gone)?;
+        let person: u64 = person.parse().map_err(|_| ApiError::Gone)?;
         let body = json!({
-            "content": html(item),
+            "content": render_html(item),
             "person_id": person,
             // UTC, and without a zone.
-            "add_time": item.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            "add_time": item.sent_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         });
-        let address = self.address(&["api", "v1", "notes"])?;
-        Self::made(&self.call(self.request(Method::POST, address).json(&body)).await?)
+        let address = self.build_url(&["api", "v1", "notes"])?;
+        Self::parse_created_id(&self.send_request(self.build_request(Method::POST, address).json(&body)).await?)
     }
 
-    fn address(&self, path: &[&str]) -> Result<Url, CallError> {
+    fn build_url(&self, path: &[&str]) -> Result<Url, ApiError> {
         // The name stands in the host: what belongs in no host's name would lead the token elsewhere.
         if self.company.is_empty() || !self.company.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(CallError::Address("the company is no part of a host's name"));
+            return Err(ApiError::AddressNotAllowed("the company is no part of a host's name"));
         }
-        self.caller.address(&format!("https://{}.pipedrive.com", self.company), path)
+        self.api_client.build_url(&format!("https://{}.pipedrive.com", self.company), path)
     }
 
-    fn request(&self, method: Method, address: Url) -> RequestBuilder {
-        self.caller.http.request(method, address).header("x-api-token", self.token.expose())
+    fn build_request(&self, method: Method, address: Url) -> RequestBuilder {
+        self.api_client.http.request(method, address).header("x-api-token", self.token.expose())
     }
 
-    async fn call(&self, request: RequestBuilder) -> Result<Reply, CallError> {
-        let refused = |status, body: &[u8]| Err(self.refused(status, body));
-        self.caller.call_or(request, refused).await
+    async fn send_request(&self, request: RequestBuilder) -> Result<ApiResponse, ApiError> {
+        let map_error = |status, body: &[u8]| Err(self.map_error_response(status, body));
+        self.api_client.send_with_fallback(request, map_error).await
     }
 
     /// A 2xx can say no all the same.
-    fn read(reply: &Reply) -> Result<Answer<'_>, CallError> {
-        let answer: Answer<'_> = reply.json()?;
-        if answer.success.is_true() { Ok(answer) } else { Err(CallError::Unexpected { status: reply.status }) }
+    fn parse_response(reply: &ApiResponse) -> Result<PipedriveResponse<'_>, ApiError> {
+        let response: PipedriveResponse<'_> = reply.parse_json()?;
+        if response.success.is_true() {
+            Ok(response)
+        } else {
+            Err(ApiError::UnexpectedResponse { status: reply.status })
+        }
     }
 
-    fn made(reply: &Reply) -> Result<String, CallError> {
-        Self::read(reply)?.data.at("/id").string().ok_or(CallError::Unexpected { status: reply.status })
+    fn parse_created_id(reply: &ApiResponse) -> Result<String, ApiError> {
+        Self::parse_response(reply)?
+            .data
+            .at_pointer("/id")
+            .owned_text()
+            .ok_or(ApiError::UnexpectedResponse { status: reply.status })
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> CallError {
-        let body = shared::json::document(body).ok();
-        match (status.as_u16(), self.caller.by_status(status)) {
+    fn map_error_response(&self, status: StatusCode, body: &[u8]) -> ApiError {
+        let body = tellonce_core::json::parse_document(body).ok();
+        match (status.as_u16(), self.api_client.error_for_status(status)) {
             // The company's account is not paid for. That is mended, and until then nothing is lost.
-            (status @ 402, _) => CallError::Throttled { status, retry_after: None },
+            (status @ 402, _) => ApiError::Throttled { status, retry_after: None },
             // Who goes on although told to wait is shut out for a while, by what stands before the API: that speaks no JSON.
             // Source: pipedrive.readme.io/docs/core-api-concepts-rate-limiting.
-            (status @ 403, _) if body.is_none() => CallError::Throttled { status, retry_after: None },
-            (_, CallError::Refused { status, .. }) => {
-                let code = body.and_then(|body| code(body.at("/code").text()));
-                CallError::Refused { status, code }
+            (status @ 403, _) if body.is_none() => ApiError::Throttled { status, retry_after: None },
+            (_, ApiError::Refused { status, .. }) => {
+                let code = body.and_then(|body| parse_reason_code(body.at_pointer("/code").text()));
+                ApiError::Refused { status, code }
             }
             (_, error) => error,
         }

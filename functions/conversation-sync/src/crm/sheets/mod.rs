@@ -18,41 +18,41 @@ use ring::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use shared::{
-    json::{self, Raw},
+use tellonce_core::{
+    json::{self, RawJson},
     secret::Secret,
 };
 
 use super::{
-    Item, MOST_PAGES,
-    entry::{code, text},
-    tokens::{AccessToken, Tokens},
+    CrmEntry, MAX_PAGES,
+    access_tokens::{AccessToken, AccessTokenStore},
+    entry::{parse_reason_code, printable_text},
 };
-use crate::call::{CallError, Caller, Reply};
+use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
-const ORIGIN: &str = "https://sheets.googleapis.com";
-const TOKENS: &str = "https://oauth2.googleapis.com";
+const API_ORIGIN: &str = "https://sheets.googleapis.com";
+const TOKEN_ORIGIN: &str = "https://oauth2.googleapis.com";
 /// The one address that a service account's key is used at, whatever the key's file says.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
 /// How long what we sign is valid, in seconds: the longest there may be.
-const SIGNED_FOR: i64 = 3600;
+const ASSERTION_SECONDS: i64 = 3600;
 /// How many rows are looked at in one call: their references stay below what we read of an answer.
-const ROWS_AT_ONCE: usize = 10_000;
+const ROWS_PER_READ: usize = 10_000;
 
-pub(super) struct Sheet<'a> {
-    pub(super) caller: &'a Caller<'a>,
+pub(super) struct SheetsClient<'a> {
+    pub(super) api_client: &'a ApiClient<'a>,
     pub(super) credential: &'a Secret,
-    pub(super) tokens: &'a Tokens,
+    pub(super) access_tokens: &'a AccessTokenStore,
     /// The CRM's name in `client.toml`.
-    pub(super) crm: &'a str,
+    pub(super) crm_name: &'a str,
     pub(super) spreadsheet: &'a str,
     /// The sheet's name in it.
-    pub(super) tab: &'a str,
+    pub(super) sheet_name: &'a str,
 }
 
 #[derive(Deserialize)]
-struct ServiceAccount {
+struct GoogleServiceAccount {
     client_email: String,
     private_key: String,
     private_key_id: Option<String>,
@@ -60,160 +60,167 @@ struct ServiceAccount {
 }
 
 #[derive(Deserialize)]
-struct NewToken<'a> {
+struct GoogleToken<'a> {
     #[serde(borrow)]
-    access_token: Raw<'a>,
+    access_token: RawJson<'a>,
     #[serde(borrow, default)]
-    expires_in: Raw<'a>,
+    expires_in: RawJson<'a>,
 }
 
 #[derive(Deserialize)]
-struct Column<'a> {
+struct SheetColumn<'a> {
     /// Absent if all cells are empty.
     #[serde(borrow, default)]
-    values: Raw<'a>,
+    values: RawJson<'a>,
 }
 
 #[derive(Deserialize)]
-struct Appended<'a> {
+struct SheetsAppendResponse<'a> {
     #[serde(borrow, default)]
-    updates: Raw<'a>,
+    updates: RawJson<'a>,
 }
 
-impl Sheet<'_> {
+impl SheetsClient<'_> {
     /// Looks through the first column. Rows are appended where the table at the sheet's top ends, so a part that is not full is
     /// the last. The reference is the row's id: its number changes when somebody sorts.
-    pub(super) async fn find_entry(&self, item: &Item, now: Timestamp) -> Result<Option<String>, CallError> {
-        for part in 0..MOST_PAGES {
-            let first = part * ROWS_AT_ONCE + 1;
-            let range = self.range(&format!("A{first}:A{}", first + ROWS_AT_ONCE - 1));
-            let address = self.address(&range, &[("majorDimension", "COLUMNS")])?;
-            let column = self.call(now, || self.caller.http.get(address.clone())).await;
+    pub(super) async fn find_entry(&self, item: &CrmEntry, now: Timestamp) -> Result<Option<String>, ApiError> {
+        for part in 0..MAX_PAGES {
+            let first = part * ROWS_PER_READ + 1;
+            let range = self.build_range(&format!("A{first}:A{}", first + ROWS_PER_READ - 1));
+            let address = self.build_url(&range, &[("majorDimension", "COLUMNS")])?;
+            let column = self.send_request(now, || self.api_client.http.get(address.clone())).await;
             let reply = match column {
                 Ok(reply) => reply,
-                Err(CallError::Refused { code: Some(code), .. }) if part > 0 && code == BEYOND => return Ok(None),
+                Err(ApiError::Refused { code: Some(code), .. }) if part > 0 && code == BEYOND_GRID => return Ok(None),
                 Err(error) => return Err(error),
             };
-            let column: Column<'_> = reply.json()?;
-            let cells = column.values.at("/0").elements().unwrap_or_default();
+            let column: SheetColumn<'_> = reply.parse_json()?;
+            let cells = column.values.at_pointer("/0").list_elements().unwrap_or_default();
             if cells.iter().any(|cell| cell.text().is_some_and(|cell| cell == item.reference.trim())) {
                 return Ok(Some(item.reference.clone()));
             }
-            if cells.len() < ROWS_AT_ONCE {
+            if cells.len() < ROWS_PER_READ {
                 return Ok(None);
             }
         }
-        Err(CallError::Unexpected { status: 200 })
+        Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn create_entry(&self, item: &Item, now: Timestamp) -> Result<String, CallError> {
+    pub(super) async fn create_entry(&self, item: &CrmEntry, now: Timestamp) -> Result<String, ApiError> {
         let row = json!([
             item.reference,
-            item.at.to_string(),
+            item.sent_at.to_string(),
             item.line,
-            item.conversation.as_deref().unwrap_or_default(),
+            item.conversation_id.as_deref().unwrap_or_default(),
             item.phone.expose(),
             item.name.as_deref().unwrap_or_default(),
             item.direction.name(),
             item.kind,
-            text(item).unwrap_or_default(),
+            printable_text(item).unwrap_or_default(),
         ]);
         let body = json!({ "majorDimension": "ROWS", "values": [row] });
         let query = [("valueInputOption", "RAW"), ("insertDataOption", "INSERT_ROWS")];
-        let address = self.address(&format!("{}:append", self.range("A1")), &query)?;
-        let reply = self.call(now, || self.caller.http.post(address.clone()).json(&body)).await?;
-        let appended: Appended<'_> = reply.json()?;
-        match appended.updates.at("/updatedRows").text().as_deref() {
+        let address = self.build_url(&format!("{}:append", self.build_range("A1")), &query)?;
+        let reply = self.send_request(now, || self.api_client.http.post(address.clone()).json(&body)).await?;
+        let appended: SheetsAppendResponse<'_> = reply.parse_json()?;
+        match appended.updates.at_pointer("/updatedRows").text().as_deref() {
             Some("1") => Ok(item.reference.clone()),
-            _ => Err(CallError::Unexpected { status: reply.status }),
+            _ => Err(ApiError::UnexpectedResponse { status: reply.status }),
         }
     }
 
     /// Cells of the sheet in A1 notation, where a name stands in quotes and a quote in it is doubled.
-    fn range(&self, cells: &str) -> String {
-        format!("'{}'!{cells}", self.tab.replace('\'', "''"))
+    fn build_range(&self, cells: &str) -> String {
+        format!("'{}'!{cells}", self.sheet_name.replace('\'', "''"))
     }
 
-    fn address(&self, range: &str, query: &[(&str, &str)]) -> Result<Url, CallError> {
-        let mut address = self.caller.address(ORIGIN, &["v4", "spreadsheets", self.spreadsheet, "values", range])?;
+    fn build_url(&self, range: &str, query: &[(&str, &str)]) -> Result<Url, ApiError> {
+        let mut address =
+            self.api_client.build_url(API_ORIGIN, &["v4", "spreadsheets", self.spreadsheet, "values", range])?;
         address.query_pairs_mut().extend_pairs(query).append_pair("prettyPrint", "false");
         Ok(address)
     }
 
-    async fn call(&self, now: Timestamp, request: impl Fn() -> RequestBuilder) -> Result<Reply, CallError> {
+    async fn send_request(
+        &self,
+        now: Timestamp,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<ApiResponse, ApiError> {
         let once = async |token: &AccessToken| {
             let request = request().bearer_auth(&token.value);
-            self.caller.call_or(request, |status, body| Err(self.refused(status, body))).await
+            self.api_client.send_with_fallback(request, |status, body| Err(self.map_error_response(status, body))).await
         };
-        self.tokens.call(self.crm, self.credential, now, async || self.new_token(now).await, once).await
+        self.access_tokens
+            .call_with_token(self.crm_name, self.credential, now, async || self.request_token(now).await, once)
+            .await
     }
 
-    async fn new_token(&self, now: Timestamp) -> Result<AccessToken, CallError> {
-        let malformed = || CallError::Malformed {
-            secret: self.caller.secret.to_owned(),
-            what: "the JSON key of a service account, with an RSA key and Google's token address",
+    async fn request_token(&self, now: Timestamp) -> Result<AccessToken, ApiError> {
+        let malformed = || ApiError::MalformedSecret {
+            secret: self.api_client.secret_name.to_owned(),
+            expected: "the JSON key of a service account, with an RSA key and Google's token address",
         };
-        let account: ServiceAccount = serde_json::from_str(self.credential.expose()).map_err(|_| malformed())?;
-        let assertion = assertion(&account, now).ok_or_else(malformed)?;
+        let account: GoogleServiceAccount = serde_json::from_str(self.credential.expose()).map_err(|_| malformed())?;
+        let assertion = build_assertion(&account, now).ok_or_else(malformed)?;
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
             .append_pair("assertion", &assertion)
             .finish();
-        let address = self.caller.address(TOKENS, &["token"])?;
+        let address = self.api_client.build_url(TOKEN_ORIGIN, &["token"])?;
         let request =
-            self.caller.http.post(address).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        let reply = self.caller.call_or(request, |status, body| {
-            // `invalid_grant`, `invalid_client`: the key was deleted, or the account.
-            let word = json::document(body).ok().and_then(|body| body.at("/error").string());
-            Err(match self.caller.by_status(status) {
-                CallError::Refused { status, .. } if word.is_some_and(|word| word.starts_with("invalid_")) => {
-                    CallError::Credential { status, secret: self.caller.secret.to_owned() }
+            self.api_client.http.post(address).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let reply = self.api_client.send_with_fallback(request, |status, body| {
+            // `invalid_grant_body`, `invalid_client`: the key was deleted, or the account.
+            let word = json::parse_document(body).ok().and_then(|body| body.at_pointer("/error").owned_text());
+            Err(match self.api_client.error_for_status(status) {
+                ApiError::Refused { status, .. } if word.is_some_and(|word| word.starts_with("invalid_")) => {
+                    ApiError::CredentialRejected { status, secret: self.api_client.secret_name.to_owned() }
                 }
                 error => error,
             })
         });
         let reply = reply.await?;
-        let token: NewToken<'_> = reply.json()?;
-        let value = token.access_token.string().ok_or(CallError::Unexpected { status: reply.status })?;
+        let token: GoogleToken<'_> = reply.parse_json()?;
+        let value = token.access_token.owned_text().ok_or(ApiError::UnexpectedResponse { status: reply.status })?;
         let seconds = token.expires_in.text().and_then(|seconds| seconds.parse().ok());
         Ok(AccessToken::new(value, None, seconds, now))
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> CallError {
-        let error = json::document(body).unwrap_or_default().at("/error");
-        let word = error.at("/status").text();
-        let message = error.at("/message").text().unwrap_or_default();
-        let reasons = ["/errors/0/reason", "/details/0/reason"].map(|pointer| error.at(pointer).text());
+    fn map_error_response(&self, status: StatusCode, body: &[u8]) -> ApiError {
+        let error = json::parse_document(body).unwrap_or_default().at_pointer("/error");
+        let word = error.at_pointer("/status").text();
+        let message = error.at_pointer("/message").text().unwrap_or_default();
+        let reasons = ["/errors/0/reason", "/details/0/reason"].map(|pointer| error.at_pointer(pointer).text());
         let too_many =
-            word.as_deref() == Some("RESOURCE_EXHAUSTED") || reasons.iter().flatten().any(|word| is_quota(word));
-        match (status.as_u16(), self.caller.by_status(status)) {
+            word.as_deref() == Some("RESOURCE_EXHAUSTED") || reasons.iter().flatten().any(|word| is_quota_reason(word));
+        match (status.as_u16(), self.api_client.error_for_status(status)) {
             // Older quotas answer so.
-            (status @ 403, _) if too_many => CallError::Throttled { status, retry_after: None },
+            (status @ 403, _) if too_many => ApiError::Throttled { status, retry_after: None },
             // What somebody renamed or deleted is put back, or `client.toml` changed. Until then nothing is lost.
-            (404, _) => CallError::Address("there is no such spreadsheet"),
+            (404, _) => ApiError::AddressNotAllowed("there is no such spreadsheet"),
             (400, _) if message.starts_with("Unable to parse range") => {
-                CallError::Address("the spreadsheet has no sheet of that name")
+                ApiError::AddressNotAllowed("the spreadsheet has no sheet of that name")
             }
             (status @ 400, _) if message.contains("exceeds grid limits") => {
-                CallError::Refused { status, code: Some(BEYOND.to_owned()) }
+                ApiError::Refused { status, code: Some(BEYOND_GRID.to_owned()) }
             }
-            (_, CallError::Refused { status, .. }) => CallError::Refused { status, code: code(word) },
+            (_, ApiError::Refused { status, .. }) => ApiError::Refused { status, code: parse_reason_code(word) },
             (_, error) => error,
         }
     }
 }
 
 /// Our word for rows that the sheet does not have. Google has none but a sentence.
-const BEYOND: &str = "beyond-the-grid";
+const BEYOND_GRID: &str = "beyond-the-grid";
 
 /// Whether a reason is one of too many calls. Source: developers.google.com, "Resolve errors" of several APIs.
-fn is_quota(reason: &str) -> bool {
+fn is_quota_reason(reason: &str) -> bool {
     let reason = reason.replace('_', "").to_ascii_lowercase();
     ["ratelimitexceeded", "userratelimitexceeded", "quotaexceeded", "dailylimitexceeded"].contains(&reason.as_str())
 }
 
 /// What a token is asked for with: who we are, signed with the account's key (RFC 7523). None if the key is not usable.
-fn assertion(account: &ServiceAccount, now: Timestamp) -> Option<String> {
+fn build_assertion(account: &GoogleServiceAccount, now: Timestamp) -> Option<String> {
     if account.token_uri != TOKEN_URI {
         return None;
     }
@@ -229,7 +236,7 @@ fn assertion(account: &ServiceAccount, now: Timestamp) -> Option<String> {
         "scope": SCOPE,
         "aud": TOKEN_URI,
         "iat": issued,
-        "exp": issued + SIGNED_FOR,
+        "exp": issued + ASSERTION_SECONDS,
     });
     let encode = |part: &serde_json::Value| BASE64_URL.encode(part.to_string());
     let signed = format!("{}.{}", encode(&header), encode(&claims));

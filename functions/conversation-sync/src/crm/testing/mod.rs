@@ -12,43 +12,46 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
-use loopback::{Peer, response};
+use loopback::{FakeApi, http_response};
 use serde_json::Value;
-use shared::{client_config::CrmKind, cold_start, contact::Phone, fault::chain, secret::Secret};
+use tellonce_core::{bootstrap, client_config::CrmKind, contact::Phone, fault::error_chain, secret::Secret};
 
-use super::{CrmClient, Tokens};
-use crate::call::{CallError, Caller, Pace};
+use super::{AccessTokenStore, CrmClient};
+use crate::api_client::{ApiClient, ApiError, RateLimiter};
 
-pub(super) const SECRET: &str = "tellonce/demo/crms/main";
+pub(super) const SECRET_NAME: &str = "tellonce/demo/crms/main";
 /// The key of no service account; made for these tests.
 pub(super) const RSA_KEY: &str = include_str!("key.pem");
 
 /// A table of one row, which keeps what is put into it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table(Arc<Mutex<Option<Value>>>);
+pub(super) struct FakeTable(Arc<Mutex<Option<Value>>>);
 
-impl HttpConnector for Table {
+impl HttpConnector for FakeTable {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let request_json: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
         let mut row = self.0.lock().unwrap();
-        let answer = if request.headers().get("x-amz-target").unwrap().ends_with(".PutItem") {
-            *row = Some(asked["Item"].clone());
+        let response_json = if request.headers().get("x-amz-target").unwrap().ends_with(".PutItem") {
+            *row = Some(request_json["Item"].clone());
             serde_json::json!({})
         } else {
             row.as_ref().map_or(serde_json::json!({}), |row| serde_json::json!({ "Item": row }))
         };
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(answer.to_string()))))
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(
+            200.try_into().unwrap(),
+            SdkBody::from(response_json.to_string()),
+        )))
     }
 }
 
-impl Table {
+impl FakeTable {
     /// What the row holds, as it travels.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn stored_row(&self) -> String {
         self.0.lock().unwrap().as_ref().map(Value::to_string).unwrap_or_default()
     }
 
     /// Another instance's view of it.
-    pub(super) fn tokens(&self) -> Tokens {
+    pub(super) fn token_store(&self) -> AccessTokenStore {
         let connector = SharedHttpConnector::new(self.clone());
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -56,47 +59,68 @@ impl Table {
             .credentials_provider(Credentials::new("id", "key", None, None, "test"))
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .build();
-        Tokens::new(aws_sdk_dynamodb::Client::from_conf(config), "ledger".to_owned())
+        AccessTokenStore::new(aws_sdk_dynamodb::Client::from_conf(config), "ledger".to_owned())
     }
 }
 
 /// Everything that a client needs, and who answers it.
-pub(super) struct Bench {
-    peer: Peer,
-    base: String,
+pub(super) struct CrmClientFixture {
+    fake_api: FakeApi,
+    base_url: String,
     http: reqwest::Client,
-    pace: Pace,
-    pub(super) tokens: Tokens,
+    rate_limiter: RateLimiter,
+    pub(super) access_tokens: AccessTokenStore,
 }
 
-impl Bench {
+impl CrmClientFixture {
     pub(super) async fn start() -> Self {
-        let peer = Peer::start().await.unwrap();
-        let base = peer.url().unwrap();
-        let http = cold_start::http_client().unwrap();
-        Self { peer, base, http, pace: Pace::per_minute(u32::MAX), tokens: Table::default().tokens() }
+        let fake_api = FakeApi::start().await.unwrap();
+        let base_url = fake_api.base_url().unwrap();
+        let http = bootstrap::build_http_client().unwrap();
+        Self {
+            fake_api,
+            base_url,
+            http,
+            rate_limiter: RateLimiter::per_minute(u32::MAX),
+            access_tokens: FakeTable::default().token_store(),
+        }
     }
 
-    pub(super) fn caller(&self) -> Caller<'_> {
-        Caller { http: &self.http, base_url: Some(&self.base), pace: &self.pace, secret: SECRET }
+    pub(super) fn build_api_client(&self) -> ApiClient<'_> {
+        ApiClient {
+            http: &self.http,
+            base_url: Some(&self.base_url),
+            rate_limiter: &self.rate_limiter,
+            secret_name: SECRET_NAME,
+        }
     }
 
-    pub(super) fn client<'a>(&'a self, kind: &'a CrmKind, credential: &str) -> CrmClient<'a> {
+    pub(super) fn build_client<'a>(&'a self, kind: &'a CrmKind, credential: &str) -> CrmClient<'a> {
         let credential = Secret::new(credential);
-        CrmClient { name: "main", kind, caller: self.caller(), credential, tokens: &self.tokens }
+        CrmClient {
+            name: "main",
+            kind,
+            api_client: self.build_api_client(),
+            credential,
+            access_tokens: &self.access_tokens,
+        }
     }
 
     /// Gives these answers, one to each call, and what was asked meanwhile.
-    pub(super) async fn hears<T>(&self, answers: &[String], call: impl Future<Output = T>) -> (Vec<String>, T) {
-        let answering = async {
+    pub(super) async fn serve_replies<T>(
+        &self,
+        replies: &[String],
+        action: impl Future<Output = T>,
+    ) -> (Vec<String>, T) {
+        let serving = async {
             let mut requests = Vec::new();
-            for answer in answers {
-                let request = tokio::time::timeout(Duration::from_secs(5), self.peer.answer(answer)).await;
+            for reply in replies {
+                let request = tokio::time::timeout(Duration::from_secs(5), self.fake_api.reply_once(reply)).await;
                 requests.push(request.expect("a call for each answer").unwrap());
             }
             requests
         };
-        let (requests, done) = tokio::join!(answering, call);
+        let (requests, done) = tokio::join!(serving, action);
         for request in &requests {
             let request = request.to_ascii_lowercase();
             assert!(!request.contains("owner") && !request.contains("assign"), "{request}");
@@ -105,41 +129,41 @@ impl Bench {
     }
 
     /// Nobody is there any more.
-    pub(super) fn leave(self) -> (String, reqwest::Client, Pace) {
-        (self.base, self.http, self.pace)
+    pub(super) fn stop_serving(self) -> (String, reqwest::Client, RateLimiter) {
+        (self.base_url, self.http, self.rate_limiter)
     }
 }
 
-pub(super) fn ok(body: &Value) -> String {
-    response("200 OK", &body.to_string())
+pub(super) fn ok_reply(body: &Value) -> String {
+    http_response("200 OK", &body.to_string())
 }
 
 /// What goes before the body of a request.
-pub(super) fn head(request: &str) -> String {
+pub(super) fn request_head(request: &str) -> String {
     request.split("\r\n\r\n").next().unwrap().to_owned()
 }
 
 /// The first line of a request, without the version.
-pub(super) fn line(request: &str) -> &str {
+pub(super) fn request_line(request: &str) -> &str {
     request.lines().next().unwrap().trim_end_matches(" HTTP/1.1")
 }
 
 /// The body of a request.
-pub(super) fn body(request: &str) -> Value {
+pub(super) fn request_body(request: &str) -> Value {
     serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-pub(super) fn phone() -> Phone {
+pub(super) fn test_phone() -> Phone {
     Phone::from_e164("+972545550199").unwrap()
 }
 
-pub(super) fn now() -> Timestamp {
+pub(super) fn test_now() -> Timestamp {
     "2026-11-19T10:00:05Z".parse().unwrap()
 }
 
 /// That an error shows nothing of what it is about.
-pub(super) fn reveals_nothing(error: &CallError) {
-    let shown = format!("{} {error:?}", chain(error));
+pub(super) fn assert_reveals_nothing(error: &ApiError) {
+    let shown = format!("{} {error:?}", error_chain(error));
     for secret in ["hunter2", "0545550199", "545550199", "Noa", "Levi", "wamid", "Hello", "conv-1"] {
         assert!(!shown.contains(secret), "{secret}: {shown}");
     }

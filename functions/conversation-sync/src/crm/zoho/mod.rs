@@ -9,31 +9,31 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, Url, header::CONTENT_TYPE};
 use serde::Deserialize;
 use serde_json::json;
-use shared::{
+use tellonce_core::{
     client_config::{DataCentre, ZohoModule},
     contact::Phone,
-    json::Raw,
+    json::RawJson,
     secret::Secret,
 };
 
 use super::{
-    Item, MOST_PAGES,
-    entry::{code, is_number, is_of, oldest, plain, split_name},
-    tokens::{AccessToken, Tokens},
+    CrmEntry, MAX_PAGES,
+    access_tokens::{AccessToken, AccessTokenStore},
+    entry::{is_entry_of, is_same_number, parse_reason_code, pick_oldest, render_plain, split_name},
 };
-use crate::call::{CallError, Caller, Reply};
+use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
 /// How many records or notes a page has. 200 are allowed; a quarter stays small enough for us.
-const A_PAGE: &str = "50";
+const RECORDS_PER_PAGE: &str = "50";
 /// How many characters of a first and of a last name a record takes.
-const FIRST_NAME: usize = 40;
-const LAST_NAME: usize = 80;
+const MAX_FIRST_NAME_CHARS: usize = 40;
+const MAX_LAST_NAME_CHARS: usize = 80;
 /// A lead must have a company, and a person on a phone has none that we know.
-const NO_COMPANY: &str = "-";
+const UNKNOWN_COMPANY: &str = "-";
 /// For so long Zoho makes no more tokens for who asked for too many.
-const NO_MORE_TOKENS: SignedDuration = SignedDuration::from_mins(10);
+const TOKEN_LIMIT_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// The endings of the hosts that its API is at.
-const HOSTS: [&str; 9] = [
+const API_HOST_SUFFIXES: [&str; 9] = [
     ".zohoapis.com",
     ".zohoapis.eu",
     ".zohoapis.in",
@@ -45,128 +45,138 @@ const HOSTS: [&str; 9] = [
     ".zohocloud.ca",
 ];
 
-pub(super) struct Zoho<'a> {
-    pub(super) caller: &'a Caller<'a>,
+pub(super) struct ZohoClient<'a> {
+    pub(super) api_client: &'a ApiClient<'a>,
     pub(super) credential: &'a Secret,
-    pub(super) tokens: &'a Tokens,
+    pub(super) access_tokens: &'a AccessTokenStore,
     /// The CRM's name in `client.toml`.
-    pub(super) crm: &'a str,
+    pub(super) crm_name: &'a str,
     pub(super) data_centre: DataCentre,
     pub(super) module: ZohoModule,
 }
 
 #[derive(Deserialize)]
-struct Credential {
+struct ZohoCredential {
     client_id: String,
     client_secret: String,
     refresh_token: String,
 }
 
 #[derive(Deserialize)]
-struct NewToken<'a> {
+struct ZohoToken<'a> {
     #[serde(borrow, default)]
-    access_token: Raw<'a>,
+    access_token: RawJson<'a>,
     #[serde(borrow, default)]
-    api_domain: Raw<'a>,
+    api_domain: RawJson<'a>,
     #[serde(borrow, default)]
-    expires_in: Raw<'a>,
+    expires_in: RawJson<'a>,
     #[serde(borrow, default)]
-    error: Raw<'a>,
+    error: RawJson<'a>,
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct ZohoResponse<'a> {
     #[serde(borrow, default)]
-    data: Raw<'a>,
+    data: RawJson<'a>,
     #[serde(borrow, default)]
-    info: Raw<'a>,
+    info: RawJson<'a>,
 }
 
-impl Zoho<'_> {
-    pub(super) async fn person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<String, CallError> {
+impl ZohoClient<'_> {
+    pub(super) async fn find_or_create_person(
+        &self,
+        phone: &Phone,
+        name: Option<&str>,
+        now: Timestamp,
+    ) -> Result<String, ApiError> {
         match self.find_person(phone, now).await? {
             Some(id) => Ok(id),
-            None => self.make_person(phone, name, now).await,
+            None => self.create_person(phone, name, now).await,
         }
     }
 
     /// The record that has this number in one of its fields for numbers; of several the oldest. What is compared there is
     /// the number as it was typed, so a record with another way of writing it is not found.
-    async fn find_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, CallError> {
+    async fn find_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, ApiError> {
         let mut hits = Vec::new();
-        for page in 1..=MOST_PAGES {
+        for page in 1..=MAX_PAGES {
             let page = page.to_string();
             let query = [
                 ("phone", phone.expose()),
                 ("fields", "Created_Time,Mobile,Phone"),
                 ("page", &page),
-                ("per_page", A_PAGE),
+                ("per_page", RECORDS_PER_PAGE),
             ];
-            let reply = self.call(Method::GET, &[self.module(), "search"], &query, None, now).await?;
-            let Some(answer) = read(&reply)? else { break };
-            for record in answer.data.elements().unwrap_or_default() {
-                let typed = ["/Mobile", "/Phone"].map(|field| record.at(field).text());
-                if typed.into_iter().flatten().any(|typed| is_number(&typed, phone)) {
-                    let since = record.at("/Created_Time").time();
-                    hits.extend(record.at("/id").string().map(|id| (since, id)));
+            let reply = self.send_request(Method::GET, &[self.module_name(), "search"], &query, None, now).await?;
+            let Some(response) = parse_response(&reply)? else { break };
+            for record in response.data.list_elements().unwrap_or_default() {
+                let typed = ["/Mobile", "/Phone"].map(|field| record.at_pointer(field).text());
+                if typed.into_iter().flatten().any(|typed| is_same_number(&typed, phone)) {
+                    let since = record.at_pointer("/Created_Time").as_time();
+                    hits.extend(record.at_pointer("/id").owned_text().map(|id| (since, id)));
                 }
             }
-            if !answer.info.at("/more_records").is_true() {
+            if !response.info.at_pointer("/more_records").is_true() {
                 break;
             }
         }
-        Ok(oldest(hits))
+        Ok(pick_oldest(hits))
     }
 
     /// An upsert, since a search finds a new record only after a while: who was made moments ago is met again by the number.
     /// Whoever else makes a record of this number in those moments has its name overwritten; Zoho offers nothing narrower.
-    async fn make_person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<String, CallError> {
+    async fn create_person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<String, ApiError> {
         let name = name.map(str::trim).filter(|name| !name.is_empty());
         let (first, last) = split_name(name.unwrap_or(phone.expose()));
         let up_to = |most: usize, name: &str| name.chars().take(most).collect::<String>();
-        let mut record = json!({ "Last_Name": up_to(LAST_NAME, last), "Mobile": phone.expose() });
+        let mut record = json!({ "Last_Name": up_to(MAX_LAST_NAME_CHARS, last), "Mobile": phone.expose() });
         if let Some(first) = first {
-            record["First_Name"] = up_to(FIRST_NAME, first).into();
+            record["First_Name"] = up_to(MAX_FIRST_NAME_CHARS, first).into();
         }
         if self.module == ZohoModule::Leads {
-            record["Company"] = NO_COMPANY.into();
+            record["Company"] = UNKNOWN_COMPANY.into();
         }
         // No trigger: the client's workflows are for people who came by themselves.
         let body = json!({ "data": [record], "duplicate_check_fields": ["Mobile"], "trigger": [] });
-        let reply = self.call(Method::POST, &[self.module(), "upsert"], &[], Some(&body), now).await?;
-        made(&reply)
+        let reply = self.send_request(Method::POST, &[self.module_name(), "upsert"], &[], Some(&body), now).await?;
+        parse_written_id(&reply)
     }
 
     /// Asks for the record's notes.
     pub(super) async fn find_entry(
         &self,
         person: &str,
-        item: &Item,
+        item: &CrmEntry,
         now: Timestamp,
-    ) -> Result<Option<String>, CallError> {
-        for page in 1..=MOST_PAGES {
+    ) -> Result<Option<String>, ApiError> {
+        for page in 1..=MAX_PAGES {
             let page = page.to_string();
-            let query = [("fields", "Note_Content"), ("page", &page), ("per_page", A_PAGE)];
-            let reply = self.call(Method::GET, &[self.module(), person, "Notes"], &query, None, now).await?;
-            let Some(answer) = read(&reply)? else { return Ok(None) };
-            let notes = answer.data.elements().unwrap_or_default();
-            let ours = |note: &&Raw<'_>| note.at("/Note_Content").text().is_some_and(|content| is_of(&content, item));
+            let query = [("fields", "Note_Content"), ("page", &page), ("per_page", RECORDS_PER_PAGE)];
+            let reply =
+                self.send_request(Method::GET, &[self.module_name(), person, "Notes"], &query, None, now).await?;
+            let Some(response) = parse_response(&reply)? else { return Ok(None) };
+            let notes = response.data.list_elements().unwrap_or_default();
+            let ours = |note: &&RawJson<'_>| {
+                note.at_pointer("/Note_Content").text().is_some_and(|content| is_entry_of(&content, item))
+            };
             if let Some(note) = notes.iter().find(ours) {
-                return Ok(note.at("/id").string());
+                return Ok(note.at_pointer("/id").owned_text());
             }
-            if !answer.info.at("/more_records").is_true() {
+            if !response.info.at_pointer("/more_records").is_true() {
                 return Ok(None);
             }
         }
-        Err(CallError::Unexpected { status: 200 })
+        Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn create_entry(&self, person: &str, item: &Item, now: Timestamp) -> Result<String, CallError> {
-        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": plain(item) }] });
-        made(&self.call(Method::POST, &[self.module(), person, "Notes"], &[], Some(&body), now).await?)
+    pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry, now: Timestamp) -> Result<String, ApiError> {
+        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(item) }] });
+        parse_written_id(
+            &self.send_request(Method::POST, &[self.module_name(), person, "Notes"], &[], Some(&body), now).await?,
+        )
     }
 
-    const fn module(&self) -> &'static str {
+    const fn module_name(&self) -> &'static str {
         match self.module {
             ZohoModule::Leads => "Leads",
             ZohoModule::Contacts => "Contacts",
@@ -174,7 +184,7 @@ impl Zoho<'_> {
     }
 
     /// What comes behind `zohoapis.` and, but for Canada, `accounts.zoho.`.
-    const fn top(&self) -> &'static str {
+    const fn domain_suffix(&self) -> &'static str {
         match self.data_centre {
             DataCentre::Us => "com",
             DataCentre::Eu => "eu",
@@ -187,38 +197,40 @@ impl Zoho<'_> {
         }
     }
 
-    async fn call(
+    async fn send_request(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<&serde_json::Value>,
         now: Timestamp,
-    ) -> Result<Reply, CallError> {
+    ) -> Result<ApiResponse, ApiError> {
         let path = [&["crm", "v8"], path].concat();
-        let once = async |token: &AccessToken| {
-            let usual = format!("https://www.zohoapis.{}", self.top());
-            let mut address = self.caller.address(token.origin.as_deref().unwrap_or(&usual), &path)?;
+        let send_once = async |token: &AccessToken| {
+            let usual = format!("https://www.zohoapis.{}", self.domain_suffix());
+            let mut address = self.api_client.build_url(token.api_origin.as_deref().unwrap_or(&usual), &path)?;
             if !query.is_empty() {
                 address.query_pairs_mut().extend_pairs(query);
             }
             let authorization = format!("Zoho-oauthtoken {}", token.value);
-            let request = self.caller.http.request(method.clone(), address).header("authorization", authorization);
+            let request = self.api_client.http.request(method.clone(), address).header("authorization", authorization);
             let request = if let Some(body) = body { request.json(body) } else { request };
-            self.caller.call_or(request, |status, body| Err(self.refused(status, body))).await
+            self.api_client.send_with_fallback(request, |status, body| Err(self.map_error_response(status, body))).await
         };
-        self.tokens.call(self.crm, self.credential, now, async || self.new_token(now).await, once).await
+        self.access_tokens
+            .call_with_token(self.crm_name, self.credential, now, async || self.request_token(now).await, send_once)
+            .await
     }
 
-    async fn new_token(&self, now: Timestamp) -> Result<AccessToken, CallError> {
-        let credential: Credential =
-            serde_json::from_str(self.credential.expose()).map_err(|_| CallError::Malformed {
-                secret: self.caller.secret.to_owned(),
-                what: "a JSON object with client_id, client_secret and refresh_token",
+    async fn request_token(&self, now: Timestamp) -> Result<AccessToken, ApiError> {
+        let credential: ZohoCredential =
+            serde_json::from_str(self.credential.expose()).map_err(|_| ApiError::MalformedSecret {
+                secret: self.api_client.secret_name.to_owned(),
+                expected: "a JSON object with client_id, client_secret and refresh_token",
             })?;
         let origin = match self.data_centre {
             DataCentre::Ca => "https://accounts.zohocloud.ca".to_owned(),
-            _ => format!("https://accounts.zoho.{}", self.top()),
+            _ => format!("https://accounts.zoho.{}", self.domain_suffix()),
         };
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("refresh_token", &credential.refresh_token)
@@ -226,84 +238,85 @@ impl Zoho<'_> {
             .append_pair("client_secret", &credential.client_secret)
             .append_pair("grant_type", "refresh_token")
             .finish();
-        let address = self.caller.address(&origin, &["oauth", "v2", "token"])?;
+        let address = self.api_client.build_url(&origin, &["oauth", "v2", "token"])?;
         let request =
-            self.caller.http.post(address).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        let reply = self.caller.call_or(request, |status, body| {
+            self.api_client.http.post(address).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let reply = self.api_client.send_with_fallback(request, |status, body| {
             // What it says of a refusal stands in the body, whatever the status.
             if status.is_client_error() {
-                Ok(Reply { status: status.as_u16(), body: body.to_vec() })
+                Ok(ApiResponse { status: status.as_u16(), body: body.to_vec() })
             } else {
-                Err(self.caller.by_status(status))
+                Err(self.api_client.error_for_status(status))
             }
         });
         let reply = reply.await?;
-        let token: NewToken<'_> = reply.json()?;
-        let Some(value) = token.access_token.string() else {
+        let token: ZohoToken<'_> = reply.parse_json()?;
+        let Some(value) = token.access_token.owned_text() else {
             return Err(match token.error.text() {
                 // Its words for more than ten in ten minutes.
                 Some(error) if error.eq_ignore_ascii_case("access denied") => {
-                    CallError::Throttled { status: reply.status, retry_after: Some(NO_MORE_TOKENS) }
+                    ApiError::Throttled { status: reply.status, retry_after: Some(TOKEN_LIMIT_PAUSE) }
                 }
                 // A refusal comes with a 200.
-                Some(_) => CallError::Credential { status: 401, secret: self.caller.secret.to_owned() },
-                None => CallError::Unexpected { status: reply.status },
+                Some(_) => ApiError::CredentialRejected { status: 401, secret: self.api_client.secret_name.to_owned() },
+                None => ApiError::UnexpectedResponse { status: reply.status },
             });
         };
-        let origin = token.api_domain.string();
-        if origin.as_deref().is_some_and(|origin| !is_zohos(origin)) {
-            return Err(CallError::Address("the token's API domain is none of Zoho's"));
+        let origin = token.api_domain.owned_text();
+        if origin.as_deref().is_some_and(|origin| !is_zoho_origin(origin)) {
+            return Err(ApiError::AddressNotAllowed("the token's API domain is none of Zoho's"));
         }
         let seconds = token.expires_in.text().and_then(|seconds| seconds.parse().ok());
         Ok(AccessToken::new(value, origin, seconds, now))
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> CallError {
-        let body = shared::json::document(body).unwrap_or_default();
-        let row = body.at("/data/0");
-        let field = |name: &str| body.at(name).text().or_else(|| row.at(name).text());
+    fn map_error_response(&self, status: StatusCode, body: &[u8]) -> ApiError {
+        let body = tellonce_core::json::parse_document(body).unwrap_or_default();
+        let row = body.at_pointer("/data/0");
+        let field = |name: &str| body.at_pointer(name).text().or_else(|| row.at_pointer(name).text());
         let (word, message) = (field("/code"), field("/message").unwrap_or_default());
-        match (status.as_u16(), word.as_deref(), self.caller.by_status(status)) {
+        match (status.as_u16(), word.as_deref(), self.api_client.error_for_status(status)) {
             (status, Some("LIMIT_EXCEEDED" | "TOO_MANY_REQUESTS"), _) => {
-                CallError::Throttled { status, retry_after: None }
+                ApiError::Throttled { status, retry_after: None }
             }
             // Of a note on somebody who was deleted: there is no word of its own for it.
-            (_, Some("INVALID_DATA"), _) if message.contains("related id") => CallError::Gone,
-            (_, _, CallError::Refused { status, .. }) => CallError::Refused { status, code: code(word) },
+            (_, Some("INVALID_DATA"), _) if message.contains("related id") => ApiError::Gone,
+            (_, _, ApiError::Refused { status, .. }) => ApiError::Refused { status, code: parse_reason_code(word) },
             (.., error) => error,
         }
     }
 }
 
 /// The body of a 2xx; none if there was nothing to give, which has a status of its own.
-fn read(reply: &Reply) -> Result<Option<Answer<'_>>, CallError> {
-    if reply.status == StatusCode::NO_CONTENT.as_u16() { Ok(None) } else { reply.json().map(Some) }
+fn parse_response(reply: &ApiResponse) -> Result<Option<ZohoResponse<'_>>, ApiError> {
+    if reply.status == StatusCode::NO_CONTENT.as_u16() { Ok(None) } else { reply.parse_json().map(Some) }
 }
 
 /// The id of what was written. Each row has a result of its own, whatever the status.
-fn made(reply: &Reply) -> Result<String, CallError> {
-    let unexpected = || CallError::Unexpected { status: reply.status };
-    let row = read(reply)?.ok_or_else(unexpected)?.data.at("/0");
-    let word = row.at("/code").text().ok_or_else(unexpected)?;
+fn parse_written_id(reply: &ApiResponse) -> Result<String, ApiError> {
+    let unexpected = || ApiError::UnexpectedResponse { status: reply.status };
+    let row = parse_response(reply)?.ok_or_else(unexpected)?.data.at_pointer("/0");
+    let word = row.at_pointer("/code").text().ok_or_else(unexpected)?;
     match word.as_ref() {
-        "SUCCESS" => row.at("/details/id").string().ok_or_else(unexpected),
+        "SUCCESS" => row.at_pointer("/details/id").owned_text().ok_or_else(unexpected),
         // Another field than the number has to be unique, and somebody has the same in it.
         "DUPLICATE_DATA" => {
-            let theirs = ["/details/id", "/details/duplicate_record/id"].map(|pointer| row.at(pointer).string());
+            let theirs =
+                ["/details/id", "/details/duplicate_record/id"].map(|pointer| row.at_pointer(pointer).owned_text());
             theirs
                 .into_iter()
                 .flatten()
                 .next()
-                .ok_or(CallError::Refused { status: reply.status, code: code(Some(word)) })
+                .ok_or(ApiError::Refused { status: reply.status, code: parse_reason_code(Some(word)) })
         }
-        _ => Err(CallError::Refused { status: reply.status, code: code(Some(word)) }),
+        _ => Err(ApiError::Refused { status: reply.status, code: parse_reason_code(Some(word)) }),
     }
 }
 
 /// Whether an origin is of Zoho's API: our token goes there.
-fn is_zohos(origin: &str) -> bool {
+fn is_zoho_origin(origin: &str) -> bool {
     Url::parse(origin).is_ok_and(|url| {
-        let ends = |host: &str| HOSTS.iter().any(|ending| host.ends_with(ending));
+        let ends = |host: &str| API_HOST_SUFFIXES.iter().any(|ending| host.ends_with(ending));
         url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(ends)
     })
 }

@@ -1,0 +1,311 @@
+//! Access tokens: what Zoho and Google give out for an hour against the real credential.
+//!
+//! Zoho makes at most ten of them in ten minutes for one refresh token, so all instances share one: it is kept in memory, and
+//! in the ledger's table (`crm_name:{name}` / `open_line_access-token_reply`). There it is sealed with AES-256-GCM under a key that is derived from
+//! the credential: whoever reads the table alone learns nothing, and a token of a credential that was rotated can't be
+//! opened any more and is made anew. Source: zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
+//!
+//! Promised: a token never shows in a log or an error. Not promised: that two instances never make one each at the same time.
+
+use std::{collections::HashMap, fmt};
+
+use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue as Value};
+use jiff::{SignedDuration, Timestamp};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf,
+    rand::{SecureRandom as _, SystemRandom},
+};
+use serde::{Deserialize, Serialize};
+use tellonce_core::{fault::error_chain, hash::sha256_hex, secret::Secret};
+use tokio::sync::Mutex;
+
+use crate::api_client::{ApiError, ApiResponse};
+
+const TOKEN_STAGE: &str = "access-token";
+/// So long before its end a token is used no more: a call takes time, and clocks differ.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(2);
+/// A token that is refused although it is younger than this is not what is wrong; another would be refused too, and Zoho's
+/// ten would soon be used up.
+const MIN_AGE_TO_REPLACE: SignedDuration = SignedDuration::from_mins(2);
+/// How long a token lasts at most, whatever its maker says, in seconds.
+const MAX_LIFETIME_SECONDS: i64 = 3600;
+
+/// A token that calls are made with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AccessToken {
+    /// The token itself.
+    pub(super) value: String,
+    /// Where it counts, if its maker says.
+    pub(super) api_origin: Option<String>,
+    /// When it was made.
+    pub(super) created_at: Timestamp,
+    /// When it ends.
+    pub(super) expires_at: Timestamp,
+}
+
+impl AccessToken {
+    /// One that was made just now and says that it lasts so many seconds.
+    pub(super) fn new(value: String, api_origin: Option<String>, seconds: Option<i64>, now: Timestamp) -> Self {
+        let lifetime =
+            SignedDuration::from_secs(seconds.unwrap_or(MAX_LIFETIME_SECONDS).clamp(0, MAX_LIFETIME_SECONDS));
+        Self { value, api_origin: api_origin, created_at: now, expires_at: now.saturating_add(lifetime).unwrap_or(now) }
+    }
+
+    fn is_usable(&self, now: Timestamp) -> bool {
+        self.expires_at.duration_since(now) > EXPIRY_MARGIN
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("ends_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// The access tokens of all CRMs.
+pub struct AccessTokenStore {
+    db: Client,
+    table: String,
+    /// By CRM and a hash of its credential. Held while a token is made, so that one instance makes one.
+    cache: Mutex<HashMap<String, AccessToken>>,
+}
+
+impl AccessTokenStore {
+    /// In the ledger's table.
+    pub fn new(db: Client, table: String) -> Self {
+        Self { db, table, cache: Mutex::default() }
+    }
+
+    /// Makes a call with a token of this CRM, and once more with another if that one is refused (401).
+    pub(super) async fn call_with_token(
+        &self,
+        crm: &str,
+        credential: &Secret,
+        now: Timestamp,
+        create_token: impl AsyncFn() -> Result<AccessToken, ApiError>,
+        send_request: impl AsyncFn(&AccessToken) -> Result<ApiResponse, ApiError>,
+    ) -> Result<ApiResponse, ApiError> {
+        let token = self.get_token(crm, credential, None, now, &create_token).await?;
+        match send_request(&token).await {
+            Err(ApiError::CredentialRejected { status: 401, .. })
+                if now.duration_since(token.created_at) >= MIN_AGE_TO_REPLACE =>
+            {
+                let another = self.get_token(crm, credential, Some(&token), now, &create_token).await?;
+                send_request(&another).await
+            }
+            done => done,
+        }
+    }
+
+    /// A token that is good for a while and is not the one that was refused.
+    async fn get_token(
+        &self,
+        crm: &str,
+        credential: &Secret,
+        refused: Option<&AccessToken>,
+        now: Timestamp,
+        create_token: &impl AsyncFn() -> Result<AccessToken, ApiError>,
+    ) -> Result<AccessToken, ApiError> {
+        let subject = format!("crm:{crm}");
+        let key = format!("{subject}:{}", sha256_hex(credential.expose().as_bytes(), 16));
+        let usable =
+            |token: &AccessToken| token.is_usable(now) && refused.is_none_or(|refused| token.value != refused.value);
+        let mut cache = self.cache.lock().await;
+        if let Some(token) = cache.get(&key).filter(|token| usable(token)) {
+            return Ok(token.clone());
+        }
+        if let Some(token) = self.load_token(&subject, credential).await.filter(usable) {
+            cache.insert(key, token.clone());
+            return Ok(token);
+        }
+        let token = create_token().await.map_err(map_token_error)?;
+        self.save_token(&subject, credential, &token).await;
+        cache.insert(key, token.clone());
+        Ok(token)
+    }
+
+    /// The token in the table, if there is one that this credential opens. Without it one is made, so trouble with the table is
+    /// worth a warning and no more.
+    async fn load_token(&self, subject: &str, credential: &Secret) -> Option<AccessToken> {
+        let get = self.db.get_item().table_name(&self.table);
+        let get = get.key("subject", Value::S(subject.to_owned())).key("stage", Value::S(TOKEN_STAGE.to_owned()));
+        match get.consistent_read(true).send().await {
+            Ok(answer) => unseal_token(answer.item?.get("sealed")?.as_b().ok()?.as_ref(), subject, credential),
+            Err(error) => {
+                tracing::warn!("could not look for a shared access token: {}", error_chain(&error));
+                None
+            }
+        }
+    }
+
+    async fn save_token(&self, subject: &str, credential: &Secret, token: &AccessToken) {
+        let Some(sealed) = seal_token(token, subject, credential) else {
+            tracing::warn!("could not seal an access token; it is not shared");
+            return;
+        };
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .item("subject", Value::S(subject.to_owned()))
+            .item("stage", Value::S(TOKEN_STAGE.to_owned()))
+            .item("sealed", Value::B(Blob::new(sealed)))
+            .item("ttl", Value::N(token.expires_at.as_second().to_string()));
+        if let Err(error) = put.send().await {
+            tracing::warn!("could not share an access token: {}", error_chain(&error));
+        }
+    }
+}
+
+/// What went wrong while a token was made has changed nothing in the CRM, says nothing against what was to be written there, and
+/// would meet whatever comes next as well.
+fn map_token_error(error: ApiError) -> ApiError {
+    match error {
+        ApiError::NoResponse(source) => ApiError::Unreachable(source),
+        ApiError::AwsNoResponse(source) => ApiError::AwsUnreachable(source),
+        ApiError::ServerError { status }
+        | ApiError::UnexpectedResponse { status }
+        | ApiError::Refused { status, .. } => ApiError::Throttled { status, retry_after: None },
+        ApiError::Gone => ApiError::Throttled { status: 404, retry_after: None },
+        ApiError::Unreachable(_)
+        | ApiError::AwsUnreachable(_)
+        | ApiError::Throttled { .. }
+        | ApiError::CredentialRejected { .. }
+        | ApiError::Blocked { .. }
+        | ApiError::SecretUnavailable(_)
+        | ApiError::MalformedSecret { .. }
+        | ApiError::AddressNotAllowed(_) => error,
+    }
+}
+
+/// The key that tokens of a credential are sealed under.
+fn derive_key(subject: &str, credential: &Secret) -> Option<LessSafeKey> {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tellonce access token");
+    let info = [subject.as_bytes()];
+    let derived = salt.extract(credential.expose().as_bytes());
+    let key = derived.expand(&info, &AES_256_GCM).ok()?;
+    Some(LessSafeKey::new(UnboundKey::from(key)))
+}
+
+/// A token as it lies in the table: a nonce of its own, and what only its credential opens.
+fn seal_token(token: &AccessToken, subject: &str, credential: &Secret) -> Option<Vec<u8>> {
+    let mut nonce = [0; NONCE_LEN];
+    SystemRandom::new().fill(&mut nonce).ok()?;
+    let mut content = serde_json::to_vec(token).ok()?;
+    let (aad, unique) = (Aad::from(subject.as_bytes()), Nonce::assume_unique_for_key(nonce));
+    derive_key(subject, credential)?.seal_in_place_append_tag(unique, aad, &mut content).ok()?;
+    Some([&nonce[..], &content].concat())
+}
+
+/// The token that was sealed; none if it was with another credential, or is damaged.
+fn unseal_token(sealed: &[u8], subject: &str, credential: &Secret) -> Option<AccessToken> {
+    let (nonce, content) = sealed.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut content = content.to_vec();
+    let content =
+        derive_key(subject, credential)?.open_in_place(nonce, Aad::from(subject.as_bytes()), &mut content).ok()?;
+    serde_json::from_slice(content).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use tellonce_core::fault::ClassifyFault as _;
+
+    use super::{super::testing::*, *};
+
+    fn parse_time(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn test_secret() -> Secret {
+        Secret::new("hunter2")
+    }
+
+    /// Makes tokens that count upwards, and calls with them; `refused` are not accepted.
+    async fn use_token(
+        tokens: &AccessTokenStore,
+        credential: &Secret,
+        count: &AtomicU32,
+        refused: &[&str],
+        now: Timestamp,
+    ) -> String {
+        let used = std::sync::Mutex::default();
+        let create_token =
+            async || Ok(AccessToken::new(format!("token-{}", count.fetch_add(1, SeqCst)), None, Some(3600), now));
+        let send_request = async |token: &AccessToken| {
+            *used.lock().unwrap() = token.value.clone();
+            if refused.contains(&token.value.as_str()) {
+                return Err(ApiError::CredentialRejected { status: 401, secret: SECRET_NAME.to_owned() });
+            }
+            Ok(ApiResponse { status: 200, body: Vec::new() })
+        };
+        let done = tokens.call_with_token("main", credential, now, create_token, send_request).await;
+        let used: String = used.into_inner().unwrap();
+        if done.is_ok() { used } else { format!("{used} refused") }
+    }
+
+    #[tokio::test]
+    async fn one_token_serves_all_instances_until_two_minutes_before_its_end() {
+        let table = FakeTable::default();
+        let (one, other) = (table.token_store(), table.token_store());
+        let made = AtomicU32::new(0);
+        assert_eq!(use_token(&one, &test_secret(), &made, &[], parse_time("2026-11-19T10:00:00Z")).await, "token-0");
+        assert_eq!(use_token(&one, &test_secret(), &made, &[], parse_time("2026-11-19T10:57:59Z")).await, "token-0");
+        assert_eq!(use_token(&other, &test_secret(), &made, &[], parse_time("2026-11-19T10:57:59Z")).await, "token-0");
+        assert_eq!(use_token(&other, &test_secret(), &made, &[], parse_time("2026-11-19T10:58:00Z")).await, "token-1");
+        assert_eq!(use_token(&one, &test_secret(), &made, &[], parse_time("2026-11-19T10:58:01Z")).await, "token-1");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_replaced_once_by_another_instances_if_there_is_one() {
+        let table = FakeTable::default();
+        let (one, other) = (table.token_store(), table.token_store());
+        let made = AtomicU32::new(0);
+        let (start, later) = (parse_time("2026-11-19T10:00:00Z"), parse_time("2026-11-19T10:05:00Z"));
+        use_token(&one, &test_secret(), &made, &[], start).await;
+        use_token(&other, &test_secret(), &made, &[], start).await;
+        assert_eq!(use_token(&one, &test_secret(), &made, &["token-0"], later).await, "token-1");
+        assert_eq!(use_token(&other, &test_secret(), &made, &["token-0"], later).await, "token-1");
+        // All are refused: a new one would not help.
+        assert_eq!(use_token(&one, &test_secret(), &made, &["token-1"], later).await, "token-1 refused");
+        assert_eq!(made.load(SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn the_table_alone_reveals_nothing_and_a_rotated_credential_creates_a_new_token() {
+        let table = FakeTable::default();
+        let made = AtomicU32::new(0);
+        let now = parse_time("2026-11-19T10:00:00Z");
+        use_token(&table.token_store(), &test_secret(), &made, &[], now).await;
+        let shown = table.stored_row();
+        assert!(shown.contains("crm:main") && shown.contains("access-token"), "{shown}");
+        assert!(!shown.contains("token-0") && !shown.contains("hunter2"), "{shown}");
+        let rotated = Secret::new("hunter3");
+        assert_eq!(use_token(&table.token_store(), &rotated, &made, &[], now).await, "token-1");
+        let token = AccessToken::new("token".to_owned(), None, None, now);
+        let sealed = seal_token(&token, "crm:main", &test_secret()).unwrap();
+        assert_ne!(
+            sealed,
+            seal_token(&token, "crm:main", &test_secret()).unwrap(),
+            "each time under a nonce of its own"
+        );
+        assert_eq!(unseal_token(&sealed, "crm:main", &test_secret()), Some(token.clone()));
+        assert_eq!(unseal_token(&sealed, "crm:main", &rotated), None);
+        assert_eq!(unseal_token(&sealed, "crm:other", &test_secret()), None, "a row that was moved");
+        assert_eq!(unseal_token(&sealed[..5], "crm:main", &test_secret()), None);
+        assert!(!format!("{token:?}").contains("token\""));
+    }
+
+    #[tokio::test]
+    async fn a_failure_to_create_a_token_does_not_count_against_the_message() {
+        let tokens = FakeTable::default().token_store();
+        let create_token = async || Err(ApiError::Refused { status: 400, code: None });
+        let send_request = async |_: &AccessToken| panic!("there is no token to call with");
+        let error =
+            tokens.call_with_token("main", &test_secret(), test_now(), create_token, send_request).await.unwrap_err();
+        assert!(error.is_system_wide() && error.fault() == tellonce_core::fault::Fault::Transient);
+    }
+}

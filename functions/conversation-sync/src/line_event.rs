@@ -1,0 +1,396 @@
+//! What a delivery of a line reports, in our own words.
+//!
+//! `EZWhatsApp` shows one sample of each event and calls their format after an interface that differs from its samples in
+//! details. So both are read: a name of the event that is text or an object, times that are numbers or texts, members in
+//! either spelling. Two spellings that contradict each other are no fact, and what is read nowhere is said by the outcome that
+//! stands beside the delivery, where its raw bytes are.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use tellonce_core::{
+    clock::choose_event_time,
+    contact::Phone,
+    json::{self, JsonError, RawJson},
+    ledger::DeliveryStatus,
+};
+
+use crate::crm::MessageDirection;
+
+/// Longer ids than this are none that the provider makes, in bytes.
+const MAX_ID_BYTES: usize = 256;
+/// As much of a text is kept, in characters: more than anybody types, and less than a row of the table holds.
+const MAX_TEXT_CHARS: usize = 10_000;
+/// Seconds above this are milliseconds: the year 5138 in the one, 1973 in the other.
+const MILLISECONDS_THRESHOLD: i64 = 100_000_000_000;
+/// How the provider's ids of chats end that are no person's. Nobody is told anything of those.
+const NON_PERSONAL_CHAT_SUFFIXES: [&str; 3] = ["@g.us", "@newsletter", "@broadcast"];
+
+/// What a delivery reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParsedLineEvent {
+    /// Messages, ours and theirs.
+    pub messages: Vec<LineMessage>,
+    /// Reports of what became of messages.
+    pub status_reports: Vec<StatusReport>,
+    /// What was left out, and why: words for an operator, nothing of the delivery in them.
+    pub skip_reasons: Vec<&'static str>,
+    /// Whether something of it cannot be read although it should be.
+    pub has_unreadable_items: bool,
+}
+
+/// A message that was written on a line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LineMessage {
+    /// The provider's id.
+    pub message_id: String,
+    /// `EZWhatsApp`'s id of the conversation.
+    pub conversation_id: Option<String>,
+    /// The customer, where the number is one.
+    pub phone: Option<Phone>,
+    /// Who wrote.
+    pub direction: MessageDirection,
+    /// When.
+    pub sent_at: Timestamp,
+    /// What it is: `printable_text`, `image`, …
+    pub kind: String,
+    /// Its text.
+    pub text: Option<String>,
+}
+
+impl fmt::Debug for LineMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.message_id)
+            .field("direction", &self.direction)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusReport {
+    /// The provider's id of the message.
+    pub message_id: String,
+    /// What is reported.
+    pub delivery_status: DeliveryStatus,
+    /// When it happened.
+    pub reported_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct EzwLineDelivery<'a> {
+    #[serde(borrow, default)]
+    event: RawJson<'a>,
+    #[serde(borrow, default)]
+    messages: RawJson<'a>,
+    #[serde(borrow, default)]
+    statuses: RawJson<'a>,
+    #[serde(borrow, default)]
+    chats: RawJson<'a>,
+}
+
+#[derive(Deserialize)]
+struct EzwLineItem<'a> {
+    #[serde(borrow, default)]
+    id: RawJson<'a>,
+    #[serde(borrow, default)]
+    message_id: RawJson<'a>,
+    #[serde(borrow, default)]
+    chat_id: RawJson<'a>,
+    #[serde(borrow, default, rename = "conversationId")]
+    conversation: RawJson<'a>,
+    #[serde(borrow, default, rename = "conversation_id")]
+    conversation_snake: RawJson<'a>,
+    #[serde(borrow, default, rename = "contactPhoneNumber")]
+    phone: RawJson<'a>,
+    #[serde(borrow, default, rename = "contact_phone_number")]
+    phone_snake: RawJson<'a>,
+    #[serde(borrow, default)]
+    from_me: RawJson<'a>,
+    #[serde(borrow, default)]
+    timestamp: RawJson<'a>,
+    #[serde(borrow, default, rename = "type")]
+    kind: RawJson<'a>,
+    #[serde(borrow, default)]
+    text: RawJson<'a>,
+    #[serde(borrow, default)]
+    body: RawJson<'a>,
+    #[serde(borrow, default)]
+    status: RawJson<'a>,
+}
+
+/// Reads a delivery. `topic_target` is what its header says it is.
+pub fn parse_line_event(
+    topic: Option<&str>,
+    body: &[u8],
+    received_at: Timestamp,
+) -> Result<ParsedLineEvent, JsonError> {
+    let delivery: EzwLineDelivery<'_> = json::parse_object(body)?;
+    let event = match parse_event_name(delivery.event) {
+        Some(event) if topic.is_none_or(|topic| topic == event) => event,
+        // A body that says something else than its header is believed in neither.
+        Some(_) => return Ok(ParsedLineEvent::unreadable("the body is of another event than its header says")),
+        None => topic.ok_or(JsonError::NoTopic)?.to_owned(),
+    };
+    let mut parsed = ParsedLineEvent::default();
+    match event.as_str() {
+        "messages.post" => {
+            for item in delivery.messages.list_elements().ok_or_else(|| JsonError::Missing("/messages".into()))? {
+                match parse_message(item, received_at) {
+                    Ok(message) => parsed.messages.push(message),
+                    Err(reason) => parsed.skip_item(reason),
+                }
+            }
+        }
+        "statuses.post" => {
+            for item in delivery.statuses.list_elements().ok_or_else(|| JsonError::Missing("/statuses".into()))? {
+                match parse_status(item, received_at) {
+                    Ok(status) => parsed.status_reports.push(status),
+                    Err(reason) => parsed.skip_item(reason),
+                }
+            }
+        }
+        "chats.post" => {
+            if delivery.chats.list_elements().is_none() {
+                return Err(JsonError::Missing("/chats".into()));
+            }
+            // The message that it shows comes with an event of its own, with the number that this one lacks.
+            parsed.skip_reasons.push("a chat's summary: its messages are reported by themselves");
+        }
+        _ => parsed.skip_reasons.push("an event of a kind that is not known here"),
+    }
+    Ok(parsed)
+}
+
+/// Why an item is left out.
+#[derive(Clone, Copy)]
+enum SkipReason {
+    /// It is nobody's business here.
+    Irrelevant(&'static str),
+    /// It cannot be read.
+    Unreadable(&'static str),
+}
+
+impl ParsedLineEvent {
+    fn unreadable(reason: &'static str) -> Self {
+        Self { skip_reasons: vec![reason], has_unreadable_items: true, ..Self::default() }
+    }
+
+    fn skip_item(&mut self, reason: SkipReason) {
+        let (text, is_unreadable) = match reason {
+            SkipReason::Irrelevant(why) => (why, false),
+            SkipReason::Unreadable(why) => (why, true),
+        };
+        self.has_unreadable_items |= is_unreadable;
+        if !self.skip_reasons.contains(&text) {
+            self.skip_reasons.push(text);
+        }
+    }
+}
+
+/// `messages.post`, or `{"type": "messages", "event": "post_json"}`.
+fn parse_event_name(event: RawJson<'_>) -> Option<String> {
+    let part = |name: &str| event.at_pointer(name).owned_text();
+    event.owned_text().or_else(|| Some(format!("{}.{}", part("/type")?, part("/event")?)))
+}
+
+/// What both spellings say, if they don't contradict each other.
+fn merge_spellings(one: RawJson<'_>, other: RawJson<'_>) -> Result<Option<String>, SkipReason> {
+    match (one.owned_text(), other.owned_text()) {
+        (Some(one), Some(other)) if one != other => {
+            Err(SkipReason::Unreadable("two spellings of one member contradict each other"))
+        }
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+fn parse_id(item: &EzwLineItem<'_>) -> Result<String, SkipReason> {
+    let id = merge_spellings(item.id, item.message_id)?;
+    id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(SkipReason::Unreadable("a message without a usable id"))
+}
+
+fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
+    let reported = written.text().and_then(|text| {
+        let number: i64 = text.split('.').next()?.parse().ok()?;
+        if number >= MILLISECONDS_THRESHOLD {
+            Timestamp::from_millisecond(number)
+        } else {
+            Timestamp::from_second(number)
+        }
+        .ok()
+    });
+    choose_event_time(reported.filter(|at| at.as_second() > 0), received_at)
+}
+
+fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessage, SkipReason> {
+    let fields: EzwLineItem<'_> = item.deserialize_as().ok_or(SkipReason::Unreadable("a message that is no object"))?;
+    let id = parse_id(&fields)?;
+    if fields.chat_id.text().is_some_and(|chat| NON_PERSONAL_CHAT_SUFFIXES.iter().any(|end| chat.ends_with(end))) {
+        return Err(SkipReason::Irrelevant("a message of a group, a channel or a list: nobody is told of those"));
+    }
+    let phone = merge_spellings(fields.phone, fields.phone_snake)?;
+    let text = [fields.text.at_pointer("/body"), fields.body, fields.text].into_iter().find_map(RawJson::owned_text);
+    let text = text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
+    let missing_author = SkipReason::Unreadable("a message that doesn't say who wrote it");
+    // Taken for a customer's, our own words would be answered.
+    let direction = match fields.from_me.text().as_deref() {
+        Some("true" | "1") => MessageDirection::Out,
+        Some("false" | "0") => MessageDirection::In,
+        _ => return Err(missing_author),
+    };
+    Ok(LineMessage {
+        message_id: id,
+        conversation_id: merge_spellings(fields.conversation, fields.conversation_snake)?
+            .filter(|id| id.len() <= MAX_ID_BYTES),
+        phone: phone.and_then(|phone| Phone::from_e164(&phone).ok()),
+        direction,
+        sent_at: parse_time(fields.timestamp, received_at),
+        kind: parse_kind(fields.kind),
+        text,
+    })
+}
+
+/// A word for what a message is, whatever was written there.
+fn parse_kind(written: RawJson<'_>) -> String {
+    let plain = |kind: &String| kind.len() <= 30 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    written.owned_text().filter(plain).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusReport, SkipReason> {
+    let fields: EzwLineItem<'_> = item.deserialize_as().ok_or(SkipReason::Unreadable("a status that is no object"))?;
+    let id = parse_id(&fields)?;
+    let word = fields.status.owned_text().ok_or(SkipReason::Unreadable("a status that says nothing"))?;
+    let delivery_status = DeliveryStatus::from_status(&word.to_ascii_lowercase())
+        .ok_or(SkipReason::Irrelevant("a status whose word is not known here"))?;
+    Ok(StatusReport { message_id: id, delivery_status, reported_at: parse_time(fields.timestamp, received_at) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn received_time() -> Timestamp {
+        "2026-11-19T10:00:00Z".parse().unwrap()
+    }
+
+    fn parse_json_event(topic: &str, body: &Value) -> ParsedLineEvent {
+        parse_line_event(Some(topic), body.to_string().as_bytes(), received_time()).unwrap()
+    }
+
+    fn sample_message() -> Value {
+        json!({
+            "id": "wamid_1", "message_id": "wamid_1", "chat_id": "c1", "from": "c1",
+            "conversationId": "conv_1", "conversation_id": "conv_1",
+            "contactPhoneNumber": "+972501234567", "contact_phone_number": "+972501234567",
+            "from_me": false, "timestamp": 1_778_580_000, "type": "text", "text": {"body": "Hello"}, "body": "Hello",
+        })
+    }
+
+    fn parse_changed_message(change: impl FnOnce(&mut Value)) -> ParsedLineEvent {
+        let mut item = sample_message();
+        change(&mut item);
+        parse_json_event("messages.post", &json!({"event": "messages.post", "messages": [item]}))
+    }
+
+    #[test]
+    fn the_published_samples_are_parsed_as_intended() {
+        let parsed = parse_changed_message(|_| {});
+        let [message] = &parsed.messages[..] else { panic!("{parsed:?}") };
+        assert_eq!((message.message_id.as_str(), message.conversation_id.as_deref()), ("wamid_1", Some("conv_1")));
+        assert_eq!((message.direction, message.text.as_deref()), (MessageDirection::In, Some("Hello")));
+        assert_eq!(message.sent_at.to_string(), "2026-05-12T10:00:00Z");
+        assert!(!parsed.has_unreadable_items && message.phone.is_some());
+        let delivered = json!({"event": "statuses.post", "statuses": [{"id": "w", "message_id": "w", "status": "delivered", "timestamp": 1_778_580_000}]});
+        let parsed = parse_json_event("statuses.post", &delivered);
+        assert_eq!(parsed.status_reports[0].delivery_status, DeliveryStatus::from_status("delivered").unwrap());
+        let chat = json!({"event": "chats.post", "chats": [{"id": "c", "last_message": {"id": "w"}}]});
+        assert!(parse_json_event("chats.post", &chat).messages.is_empty());
+    }
+
+    #[test]
+    fn spellings_of_the_other_interface_are_parsed_too() {
+        let parsed = parse_json_event(
+            "statuses.post",
+            &json!({"event": {"type": "statuses", "event": "post"}, "statuses": [
+                {"id": "w1", "code": 3, "status": "DELIVERED", "recipient_id": "x", "timestamp": "1778580000"},
+                {"id": "w2", "status": "read", "timestamp": 1_778_580_000_123_i64},
+                {"id": "w3", "status": "exploded"}, {"status": "read"}, 7,
+            ]}),
+        );
+        let times: Vec<String> = parsed.status_reports.iter().map(|status| status.reported_at.to_string()).collect();
+        assert_eq!(times, ["2026-05-12T10:00:00Z", "2026-05-12T10:00:00.123Z"]);
+        assert!(parsed.has_unreadable_items && parsed.skip_reasons.len() == 3, "{parsed:?}");
+        let snake = parse_changed_message(|item| {
+            let item = item.as_object_mut().unwrap();
+            for name in ["conversationId", "contactPhoneNumber", "message_id", "text"] {
+                item.remove(name);
+            }
+        });
+        let [message] = &snake.messages[..] else { panic!("{snake:?}") };
+        assert!(message.phone.is_some() && message.text.as_deref() == Some("Hello"));
+    }
+
+    #[test]
+    fn contradictions_and_groups_are_skipped_and_unreadable_items_are_flagged() {
+        let contradictory = parse_changed_message(|item| item["conversation_id"] = json!("conv_2"));
+        assert!(contradictory.messages.is_empty() && contradictory.has_unreadable_items);
+        let group = parse_changed_message(|item| item["chat_id"] = json!("1203@g.us"));
+        assert!(group.messages.is_empty() && !group.has_unreadable_items);
+        let image = parse_changed_message(|item| {
+            item["type"] = json!("image");
+            item["text"] = Value::Null;
+            item["body"] = Value::Null;
+        });
+        assert_eq!((image.messages[0].kind.as_str(), image.messages[0].text.as_deref()), ("image", None));
+        let bare = parse_changed_message(|item| {
+            item["contactPhoneNumber"] = json!("972501234567");
+            item["contact_phone_number"] = json!("972501234567");
+        });
+        assert_eq!(bare.messages[0].phone, None, "digits alone are no number here");
+        assert!(
+            parse_json_event("messages.post", &json!({"event": "statuses.post", "statuses": []})).has_unreadable_items
+        );
+        assert!(!parse_json_event("calls.post", &json!({"event": "calls.post", "calls": []})).has_unreadable_items);
+        for body in ["", "[]", "{}", "hello", r#"{"event":"messages.post"}"#, r#"{"messages":{}}"#] {
+            assert!(parse_line_event(Some("messages.post"), body.as_bytes(), received_time()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_future_or_invalid_time_becomes_the_time_of_receipt() {
+        for written in [json!(99_999_999_999_i64), json!(-1), json!(0), json!("soon"), json!({}), Value::Null] {
+            let parsed = parse_changed_message(|item| item["timestamp"] = written.clone());
+            assert_eq!(parsed.messages[0].sent_at, received_time(), "{written}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_nothing_personal() {
+        let shown = format!("{:?}", parse_changed_message(|_| {}));
+        assert!(!shown.contains("Hello") && !shown.contains("501234567"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_and_any_values_in_any_field_are_parsed_or_explained(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            member in prop::sample::select(&["id", "message_id", "chat_id", "conversationId", "contactPhoneNumber", "from_me", "timestamp", "type", "text", "body"][..]),
+            value in prop_oneof![
+                Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), ".{0,300}".prop_map(Value::from),
+                Just(json!([])), Just(json!({"body": 1})), Just(json!(1e300)),
+            ],
+        ) {
+            drop(parse_line_event(Some("messages.post"), &bytes, received_time()));
+            drop(parse_line_event(None, &bytes, received_time()));
+            let reading = parse_changed_message(|item| item[member] = value);
+            prop_assert!(reading.messages.len() == 1 || !reading.skip_reasons.is_empty());
+            prop_assert!(reading.messages.iter().all(|message| message.sent_at <= received_time() + jiff::SignedDuration::from_mins(10)));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a body holds, whichever of the three ways to write a form it is written in: JSON, urlencoded, or multipart.
+//!
+//! Nested JSON becomes dotted names (`parse_contact.phone`), as do the brackets of PHP (`parse_contact[find_phone]`). Promised: no body
+//! makes this panic or recurse deeply, and no error quotes it.
+//!
+//! A JSON body is believed to be one whatever its `SubmissionPayload-Type` says: many a hand-made sender leaves out the header, and
+//! no form begins with a brace.
+
+use std::{borrow::Cow, convert::Infallible};
+
+use futures::{FutureExt as _, stream};
+use multer::Multipart;
+use tellonce_core::{
+    client_config::FormConfig,
+    json::{self, RawJson},
+};
+use url::form_urlencoded;
+
+use crate::{
+    facts,
+    lead::{LeadDelivery, SkipReason},
+    submission::{MAX_FIELDS, SubmittedField, field_values},
+};
+
+/// Deeper JSON is left out.
+const MAX_DEPTH: usize = 8;
+
+/// A body, understood as far as its syntax goes.
+pub(crate) enum FormBody<'a> {
+    /// Any JSON.
+    Json(RawJson<'a>),
+    /// The pairs of a form, in their order.
+    Pairs(Vec<(String, String)>),
+}
+
+/// Opens the body of a delivery.
+pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>, SkipReason> {
+    let content_type = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let content_type = content_type.map_or("", |(_, value)| value.as_str());
+    let is = |kind: &str| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
+    if is("multipart/") {
+        return parse_multipart(content_type, delivery.body).map(FormBody::Pairs);
+    }
+    let first_byte = delivery.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(delivery.body).trim_ascii_start().first();
+    if matches!(first_byte, Some(b'{' | b'[')) || is("application/json") {
+        return json::parse_document(delivery.body).map(FormBody::Json).map_err(SkipReason::NotUnderstood);
+    }
+    Ok(FormBody::Pairs(parse_urlencoded(delivery.body)))
+}
+
+/// The fields of a body that is one object or one form. A list, at the top or inside, of what may be leads is refused.
+pub(crate) fn parse_fields(delivery: &LeadDelivery<'_>) -> Result<Vec<SubmittedField>, SkipReason> {
+    let fields = match parse_body(delivery)? {
+        FormBody::Json(document) if document.list_elements().is_some() => return Err(SkipReason::List),
+        FormBody::Json(document) => parse_single_lead(document, delivery.form)?,
+        FormBody::Pairs(pairs) => merge_pairs(pairs),
+    };
+    if fields.is_empty() { Err(SkipReason::missing_field("the body")) } else { Ok(fields) }
+}
+
+/// The fields of an object that must be about one lead: no list in it holds objects that look like more of them.
+pub(crate) fn parse_single_lead(object: RawJson<'_>, form: &FormConfig) -> Result<Vec<SubmittedField>, SkipReason> {
+    let mut collector = FieldCollector { fields: Vec::new(), single_lead_form: Some(form) };
+    collector.add_value(object, "", 0)?;
+    Ok(collector.fields)
+}
+
+/// The fields of any JSON.
+pub(crate) fn flatten_json(document: RawJson<'_>) -> Vec<SubmittedField> {
+    let mut collector = FieldCollector { fields: Vec::new(), single_lead_form: None };
+    collector.add_value(document, "", 0).unwrap_or_default();
+    collector.fields
+}
+
+/// The fields of a form's pairs; what is there several times is one field with several answers.
+pub(crate) fn merge_pairs(pairs: Vec<(String, String)>) -> Vec<SubmittedField> {
+    let mut fields: Vec<SubmittedField> = Vec::new();
+    for (name, value) in pairs {
+        let path = to_dotted_path(&name).map(Cow::Owned);
+        let field = SubmittedField::new([Cow::Borrowed(&*name)].into_iter().chain(path), vec![value]);
+        match fields.iter_mut().find(|existing| existing.names == field.names) {
+            Some(known) => known.values.extend(field.values),
+            None => fields.push(field),
+        }
+    }
+    fields.retain(|field| !field.names.is_empty());
+    fields
+}
+
+/// `parse_contact[find_phone]` as `parse_contact.phone`, and `choices[]` as `choices`; none of what has no brackets.
+fn to_dotted_path(name: &str) -> Option<String> {
+    let (first, rest) = name.strip_suffix(']')?.split_once('[')?;
+    let steps = [first].into_iter().chain(rest.split("][")).filter(|step| !step.is_empty());
+    Some(steps.collect::<Vec<_>>().join("."))
+}
+
+/// The pairs of an urlencoded body.
+///
+/// A `+` that its sender did not escape reads as a space. A space before a number is kept here for that reason, and
+/// [`facts`] gives it back its plus.
+fn parse_urlencoded(body: &[u8]) -> Vec<(String, String)> {
+    let pairs = form_urlencoded::parse(body).take(MAX_FIELDS);
+    pairs.map(|(name, value)| (name.into_owned(), value.trim_end().to_owned())).collect()
+}
+
+/// The pairs of a multipart body. Files are skipped.
+fn parse_multipart(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, SkipReason> {
+    let not_understood = || SkipReason::missing_field("the parts of the body");
+    let boundary = multer::parse_boundary(content_type).map_err(|_| SkipReason::missing_field("the boundary"))?;
+    let body_stream = stream::iter([Ok::<_, Infallible>(body.to_vec())]);
+    let mut parts = Multipart::new(body_stream, boundary);
+    let read = async {
+        let mut pairs = Vec::new();
+        while let Some(part) = parts.next_field().await? {
+            let name = part.name().map(str::to_owned);
+            if let (Some(name), None) = (name, part.file_name())
+                && pairs.len() < MAX_FIELDS
+            {
+                pairs.push((name, part.text().await?.trim().to_owned()));
+            }
+        }
+        Ok::<_, multer::Error>(pairs)
+    };
+    // All of it is in memory, so that there is nothing to wait for; a body without an end would be waited for in vain. The
+    // error may quote the name of a field, which anybody can choose.
+    read.now_or_never().and_then(Result::ok).ok_or_else(not_understood)
+}
+
+/// The fields of a JSON value, as they are found.
+struct FieldCollector<'f> {
+    fields: Vec<SubmittedField>,
+    /// The form that it must be one lead of.
+    single_lead_form: Option<&'f FormConfig>,
+}
+
+impl FieldCollector<'_> {
+    /// Adds what is in `value`, which goes by `body_path`.
+    fn add_value(&mut self, value: RawJson<'_>, path: &str, depth: usize) -> Result<(), SkipReason> {
+        if depth > MAX_DEPTH || self.fields.len() >= MAX_FIELDS {
+            return Ok(());
+        }
+        let child_path = |step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };
+        if let Some(members) = value.object_members() {
+            for (name, value) in members {
+                self.add_value(value, &child_path(&name), depth + 1)?;
+            }
+            return Ok(());
+        }
+        if let Some(elements) = value.list_elements() {
+            for (index, element) in elements.into_iter().enumerate() {
+                let Some(members) = element.object_members() else { continue };
+                if self
+                    .single_lead_form
+                    .is_some_and(|form| members.iter().any(|(name, _)| facts::is_phone_field(form, name)))
+                {
+                    return Err(SkipReason::List);
+                }
+                self.add_value(element, &child_path(&index.to_string()), depth + 1)?;
+            }
+        }
+        let field = SubmittedField::new([Cow::Borrowed(path)], field_values(value));
+        if !field.names.is_empty() {
+            self.fields.push(field);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_are_path_segments() {
+        for (name, path) in [
+            ("contact[phone]", Some("contact.phone")),
+            ("fields[a][raw_value]", Some("fields.a.raw_value")),
+            ("choices[]", Some("choices")),
+            ("phone", None),
+            ("a]", None),
+            ("a[b", None),
+        ] {
+            assert_eq!(to_dotted_path(name).as_deref(), path, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_endless_form_is_read_up_to_the_limits() {
+        let body = "a=1&b=2&".repeat(MAX_FIELDS);
+        assert_eq!(merge_pairs(parse_urlencoded(body.as_bytes())).len(), 2);
+        let deep = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+        assert!(flatten_json(json::parse_document(deep.as_bytes()).unwrap()).is_empty());
+        let wide = format!("[{}1]", "{\"a\":1},".repeat(MAX_FIELDS * 2));
+        assert_eq!(flatten_json(json::parse_document(wide.as_bytes()).unwrap()).len(), MAX_FIELDS);
+    }
+}

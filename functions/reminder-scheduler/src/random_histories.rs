@@ -1,0 +1,684 @@
+//! Ten thousand random histories of appointments, lived through by the real decisions (`apply_report`, `with_schedule`, `plan_reminders`,
+//! `with_stage_outcome`, `build_reminder_message`) in a small world of our own, and judged by an oracle that computes everything another way.
+//!
+//! A history books, moves, moves back, cancels and books again, around the days on which clocks change, in zones all over
+//! the world; its deliveries come late, twice and in the wrong order; the line goes down; `EZWhatsApp` asks for patience
+//! after a reminder's row was opened. What must hold:
+//!
+//! 1. nobody is reminded of a start that is not current, as far as what has been delivered says, nor after a cancellation;
+//! 2. at most one reminder goes out per stage, start and person;
+//! 3. each goes out in its slot: from its time until the next stage's, and not if it was booked inside it;
+//! 4. none is missing that was due while the line was up;
+//! 5. no two messages share a key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+};
+
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use tellonce_core::{
+    appointment::{
+        Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus, Attendee, ReminderOutcome, ReportResult,
+    },
+    client_config::ClientConfig,
+    contact::Phone,
+    ledger::IdempotencyKey,
+};
+
+use crate::plan::{build_reminder_message, plan_reminders, with_schedule, with_stage_outcome};
+
+/// How many histories are lived through.
+const HISTORY_COUNT: u64 = 10_000;
+
+/// Zones with clock changes in both hemispheres, of half an hour, at midnight, around Ramadan, and none at all.
+const ZONES: [&str; 16] = [
+    "Asia/Jerusalem",
+    "Europe/London",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "America/Santiago",
+    "America/Havana",
+    "Africa/Casablanca",
+    "Africa/Cairo",
+    "Asia/Beirut",
+    "Asia/Kolkata",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+];
+const PHONES: [&str; 2] = ["+972545550199", "+972525550101"];
+
+/// A stage as the oracle understands it, beside how it is written.
+#[derive(Clone, Copy)]
+enum NaiveStage {
+    Hours(i64),
+    DayBefore(Option<(i8, i8)>),
+    SameDay(i8, i8),
+}
+
+/// The stages of the three calendars that histories choose from, furthest ahead first.
+const CALENDAR_STAGES: [&[(&str, NaiveStage)]; 3] = [
+    &[("24h", NaiveStage::Hours(24)), ("2h", NaiveStage::Hours(2))],
+    &[
+        ("1d", NaiveStage::DayBefore(None)),
+        ("morning of at 08:00", NaiveStage::SameDay(8, 0)),
+        ("1h", NaiveStage::Hours(1)),
+    ],
+    &[("day before at 18:00", NaiveStage::DayBefore(Some((18, 0)))), ("3h", NaiveStage::Hours(3))],
+];
+
+fn duration_minutes(count: i64) -> SignedDuration {
+    SignedDuration::from_mins(count)
+}
+
+/// What one history is made of.
+struct AppointmentHistory {
+    zone: &'static str,
+    tz: TimeZone,
+    stages: &'static [(&'static str, NaiveStage)],
+    /// Quiet hours: begin and end, in whole hours.
+    quiet_hours: Option<(i8, i8)>,
+    sends_inside: bool,
+    moves_earlier: bool,
+    /// Whether a move gives the appointment a new id, as Cal.com and Calendly do.
+    changes_ids: bool,
+    /// What happened, in its order.
+    facts: Vec<HistoryFact>,
+    /// What arrives when: indexes of facts.
+    deliveries: Vec<(Timestamp, usize)>,
+    /// When the line is down.
+    outages: Vec<(Timestamp, Timestamp)>,
+}
+
+/// What is known of an appointment that takes place.
+#[derive(Debug, Clone, Copy)]
+struct KnownBooking {
+    start: Timestamp,
+    attendee_count: usize,
+    booked_between: (Timestamp, Timestamp),
+}
+
+#[derive(Clone)]
+struct HistoryFact {
+    occurred_at: Timestamp,
+    id: String,
+    previous_id: Option<String>,
+    /// None: cancelled.
+    start: Option<Timestamp>,
+    attendee_count: usize,
+    /// Whether they are named in the other order.
+    is_reversed: bool,
+}
+
+impl AppointmentHistory {
+    fn generate_history(random: &mut StdRng) -> Self {
+        let zone = *ZONES.choose(random).expect("zones");
+        let tz = TimeZone::get(zone).expect("a zone");
+        let around = date_near_clock_change(random, &tz);
+        let quiet_hours = [None, None, Some((21, 8)), Some((22, 7)), Some((13, 15))].choose(random).copied().flatten();
+        let changes_ids = random.random_bool(0.4);
+        // Starts are on quarters of an hour within some days of the change, mostly by day.
+        let pool: Vec<Timestamp> = (0..random.random_range(2..4))
+            .map(|_| {
+                let date = around.checked_add(random.random_range(-1..3).days()).expect("a date");
+                let hour =
+                    if random.random_bool(0.9) { random.random_range(7..20) } else { random.random_range(0..24) };
+                let time = date.at(hour, [0, 15, 30, 45][random.random_range(0..4)], 0, 0);
+                time.to_zoned(tz.clone()).expect("a time").timestamp()
+            })
+            .collect();
+        let first = pool[0] - duration_minutes(random.random_range(30..60 * 24 * 6));
+        let mut facts: Vec<HistoryFact> = Vec::new();
+        let (mut at, mut generation, mut seats) = (first, 0, random.random_range(1..=2));
+        for step in 0..random.random_range(1..6) {
+            let before = facts.last();
+            let booked = before.is_some_and(|fact| fact.start.is_some());
+            let id = |number: u32| if changes_ids { format!("b{number}") } else { "88".to_owned() };
+            let fact = if step > 0 && booked && random.random_bool(0.3) {
+                HistoryFact {
+                    occurred_at: at,
+                    id: id(generation),
+                    previous_id: None,
+                    start: None,
+                    attendee_count: seats,
+                    is_reversed: false,
+                }
+            } else {
+                // Moves, moves back, moves to where it is, and books again after a cancellation.
+                let previous = before.filter(|_| booked && changes_ids).map(|fact| fact.id.clone());
+                if before.is_some() && changes_ids {
+                    generation += 1;
+                }
+                if random.random_bool(0.1) {
+                    seats = 3 - seats;
+                }
+                HistoryFact {
+                    occurred_at: at,
+                    id: id(generation),
+                    previous_id: previous,
+                    start: pool.choose(random).copied(),
+                    attendee_count: seats,
+                    is_reversed: random.random_bool(0.3),
+                }
+            };
+            facts.push(fact);
+            at += duration_minutes(random.random_range(1..60 * 30));
+        }
+        let arrives_in_order = changes_ids;
+        let mut deliveries = Vec::new();
+        let mut behind = Timestamp::MIN;
+        for (index, fact) in facts.iter().enumerate() {
+            let late = if random.random_bool(0.7) { 0 } else { random.random_range(0..60 * 8) };
+            let mut arrives =
+                fact.occurred_at + duration_minutes(late) + SignedDuration::from_secs(random.random_range(0..50));
+            // Of ids that only a delivery in between connects, nobody can know that they are one appointment.
+            if arrives_in_order {
+                arrives = arrives.max(behind);
+                behind = arrives + SignedDuration::from_secs(1);
+            }
+            deliveries.push((arrives, index));
+            for _ in 0..random.random_range(0..3) {
+                deliveries.push((arrives + duration_minutes(random.random_range(0..60 * 20)), index));
+            }
+        }
+        deliveries.sort_by_key(|(at, _)| *at);
+        let outages = (0..random.random_range(0..3))
+            .map(|_| {
+                let from = first + duration_minutes(random.random_range(0..60 * 24 * 5));
+                (from, from + duration_minutes(random.random_range(1..60 * 20)))
+            })
+            .collect();
+        let stages = *CALENDAR_STAGES.choose(random).expect("stages");
+        let (sends_inside, moves_earlier) = (random.random_bool(0.3), random.random_bool(0.5));
+        Self { zone, tz, stages, quiet_hours, sends_inside, moves_earlier, changes_ids, facts, deliveries, outages }
+    }
+
+    fn build_config(&self) -> ClientConfig {
+        let quiet = self
+            .quiet_hours
+            .map(|(from, to)| format!("quiet_hours = {{ from = \"{from:02}:00\", to = \"{to:02}:00\" }}"));
+        let inside = if self.sends_inside { "send" } else { "skip" };
+        let quiet_hours_rule = if self.moves_earlier { "earlier" } else { "later" };
+        let reminder = |(stage, _): &(&str, NaiveStage)| {
+            format!(
+                "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nin_quiet_hours = \"{quiet_hours_rule}\"\n\
+                 text.en = \"{stage} {{{{ start }}}}\"\n"
+            )
+        };
+        let reminders = self.stages.iter().map(reminder).collect::<Vec<_>>().concat();
+        let text = format!(
+            "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"UTC\"\nlanguages = [\"en\"]\n{}\n\
+             [lines.main]\nline_id = \"l\"\n[calendars.clinic]\nkind = \"calcom\"\nline = \"main\"\n{reminders}",
+            quiet.unwrap_or_default()
+        );
+        ClientConfig::parse(&text).expect("a configuration")
+    }
+
+    /// The id that an appointment began under: what is booked after a cancellation under a new id is another one.
+    fn first_id<'h>(&'h self, id: &'h str) -> &'h str {
+        let previous = self.facts.iter().find(|fact| fact.id == id).and_then(|fact| fact.previous_id.as_deref());
+        previous.map_or(id, |previous| self.first_id(previous))
+    }
+
+    fn is_line_up(&self, at: Timestamp) -> bool {
+        !self.outages.iter().any(|(from, to)| *from <= at && at < *to)
+    }
+
+    fn is_quiet(&self, at: Timestamp) -> bool {
+        let Some((from, to)) = self.quiet_hours else { return false };
+        let hour = at.to_zoned(self.tz.clone()).hour();
+        if from <= to { (from..to).contains(&hour) } else { hour >= from || hour < to }
+    }
+
+    /// What is known of an id at a moment: the latest fact about it among those delivered by then, and since when that
+    /// start has been booked, at the earliest and at the latest. A fact about an id that follows it ends it.
+    ///
+    /// Two facts that say the same and come in the wrong order, or a cancellation between them that comes last, leave both
+    /// answers open: which of them booked it is known only once the earlier has come, and by then the later may have been
+    /// acted upon.
+    fn known_booking(&self, id: &str, at: Timestamp) -> Option<KnownBooking> {
+        let delivered: BTreeSet<usize> =
+            self.deliveries.iter().filter(|(arrives, _)| *arrives <= at).map(|(_, index)| *index).collect();
+        // Facts come in the order of their times, so a set of indexes is in that order too.
+        let about = delivered
+            .iter()
+            .map(|index| &self.facts[*index])
+            .filter(|fact| fact.id == id || fact.previous_id.as_deref() == Some(id));
+        let first_came = |index: usize| self.deliveries.iter().find(|(_, it)| *it == index).map(|(at, _)| *at);
+        let in_order = (0..self.facts.len()).is_sorted_by_key(first_came);
+        let mut now: Option<KnownBooking> = None;
+        for fact in about {
+            now = fact.start.filter(|_| fact.id == id).map(|start| match now {
+                Some(KnownBooking { start: before, booked_between: since, .. }) if before == start => KnownBooking {
+                    start,
+                    attendee_count: fact.attendee_count,
+                    booked_between: (since.0, if in_order { since.1 } else { fact.occurred_at }),
+                },
+                _ => KnownBooking {
+                    start,
+                    attendee_count: fact.attendee_count,
+                    booked_between: (fact.occurred_at, fact.occurred_at),
+                },
+            });
+        }
+        // A cancellation that comes after the booking that follows it is old news: nobody ever heard that it was off.
+        let about_it = |fact: &&HistoryFact| fact.id == id && now.is_some_and(|now| fact.start == Some(now.start));
+        let first = delivered.iter().map(|index| &self.facts[*index]).find(about_it).map(|fact| fact.occurred_at);
+        match (&mut now, first) {
+            (Some(known), Some(first)) if !in_order => known.booked_between.0 = first,
+            _ => {}
+        }
+        now
+    }
+
+    /// When a stage is due for a start that has been booked since then: from when until when, by looking at every minute
+    /// instead of computing. None: never, or left out.
+    fn naive_due_at(&self, stage: NaiveStage, start: Timestamp, since: Timestamp) -> Option<Timestamp> {
+        let zone = &self.tz;
+        let local = start.to_zoned(zone.clone()).datetime();
+        let on_the_wall = |date: Date, hour: i8, minute: i8| {
+            date.at(hour, minute, 0, 0).to_zoned(zone.clone()).expect("a time").timestamp()
+        };
+        let mut at = match stage {
+            NaiveStage::Hours(hours) => start - SignedDuration::from_hours(hours),
+            NaiveStage::DayBefore(None) => on_the_wall(local.date().yesterday().ok()?, local.hour(), local.minute()),
+            NaiveStage::DayBefore(Some((hour, minute))) => on_the_wall(local.date().yesterday().ok()?, hour, minute),
+            NaiveStage::SameDay(hour, minute) => on_the_wall(local.date(), hour, minute),
+        };
+        if at >= start {
+            return None;
+        }
+        if at < since {
+            if !self.sends_inside {
+                return None;
+            }
+            at = since;
+        }
+        if !self.is_quiet(at) {
+            return Some(at);
+        }
+        let mut end = at;
+        while self.is_quiet(end) {
+            // To the next whole minute, then minute by minute.
+            end = Timestamp::from_second(end.as_second().div_euclid(60) * 60 + 60).expect("a time");
+        }
+        let mut begin = Timestamp::from_second(at.as_second().div_euclid(60) * 60).expect("a time");
+        while self.is_quiet(begin - duration_minutes(1)) {
+            begin -= duration_minutes(1);
+        }
+        let later = Some(end).filter(|end| *end < start);
+        let earlier = Some(begin - duration_minutes(30)).filter(|begin| *begin >= since);
+        if self.moves_earlier { earlier.or(later) } else { later.or(earlier) }
+    }
+
+    /// All stages for a start that has been booked since then: until the start, or until a stage is due that comes at the
+    /// same time or later and is nearer to it.
+    fn naive_slots(&self, start: Timestamp, since: Timestamp) -> Result<Vec<NaiveSlot>, String> {
+        let at: Vec<_> = self.stages.iter().map(|(_, stage)| self.naive_due_at(*stage, start, since)).collect();
+        let slot = |(index, (written, _)): (usize, &(&str, NaiveStage))| {
+            let later = |mine| {
+                let others = at.iter().enumerate().filter_map(|(other, at)| Some((other, (*at)?)));
+                let behind = others.filter(move |(other, at)| *at > mine || (*at == mine && *other > index));
+                behind.map(|(_, at)| at).min().unwrap_or(start).min(start)
+            };
+            let name = written.parse::<tellonce_core::client_config::ReminderStage>()?.name();
+            Ok((name, at[index].map(|mine| (mine, later(mine)))))
+        };
+        self.stages.iter().enumerate().map(slot).collect()
+    }
+}
+
+/// A stage's name, and from when until when it may go out.
+type NaiveSlot = (String, Option<(Timestamp, Timestamp)>);
+
+/// A date near a clock change of the years 2024 to 2030, or any date of them where clocks never change.
+fn date_near_clock_change(random: &mut StdRng, zone: &TimeZone) -> Date {
+    let from: Timestamp = "2024-01-01T00:00:00Z".parse().expect("a time");
+    let to: Timestamp = "2030-12-31T00:00:00Z".parse().expect("a time");
+    let changes: Vec<_> = zone.following(from).map(|change| change.timestamp()).take_while(|at| *at < to).collect();
+    let at = match changes.choose(random) {
+        Some(at) if random.random_bool(0.8) => *at,
+        _ => from + SignedDuration::from_hours(24 * random.random_range(0..2500)),
+    };
+    at.to_zoned(zone.clone()).date()
+}
+
+/// Something that went out.
+#[derive(Debug)]
+struct SentReminder {
+    sent_at: Timestamp,
+    /// When its row was opened; earlier than it went out if the line asked for patience.
+    opened_at: Timestamp,
+    id: String,
+    stage: String,
+    start: Timestamp,
+    phone: String,
+}
+
+/// A reminder whose row is open and which is not out yet.
+struct OpenReminder {
+    id: String,
+    stage: String,
+    start: Timestamp,
+    instance: String,
+    generation: u64,
+    phone: Phone,
+    until: Timestamp,
+    opened_at: Timestamp,
+    retry_at: Timestamp,
+}
+
+/// The world that a history is lived through in.
+struct HistoryModel<'h> {
+    history: &'h AppointmentHistory,
+    config: ClientConfig,
+    headers: BTreeMap<String, Appointment>,
+    keys: BTreeSet<IdempotencyKey>,
+    open: Vec<OpenReminder>,
+    sent: Vec<SentReminder>,
+    /// Opened and never out, for a reason that is nobody's fault: still waiting when it stopped being useful or true.
+    given_up: Vec<SentReminder>,
+}
+
+impl HistoryModel<'_> {
+    fn run_history(history: &AppointmentHistory, random: &mut StdRng) -> Result<Vec<SentReminder>, String> {
+        let mut world = HistoryModel {
+            history,
+            config: history.build_config(),
+            headers: BTreeMap::new(),
+            keys: BTreeSet::new(),
+            open: Vec::new(),
+            sent: Vec::new(),
+            given_up: Vec::new(),
+        };
+        let end = history.facts.iter().filter_map(|fact| fact.start).max().unwrap_or(history.facts[0].occurred_at)
+            + duration_minutes(60);
+        let last = history.deliveries.last().map_or(end, |(at, _)| *at);
+        let mut deliveries = history.deliveries.iter().peekable();
+        let mut now = history.facts[0].occurred_at;
+        // The minute's schedule, at the minutes at which anything can happen.
+        while now < end.max(last) + duration_minutes(1) {
+            while let Some((at, index)) = deliveries.next_if(|(at, _)| *at <= now) {
+                world.deliver_fact(*index, *at);
+            }
+            if history.is_line_up(now) {
+                world.sweep_due(now, random)?;
+            }
+            let due = world.headers.values().filter_map(|header| header.due_at).min();
+            let retry = world.open.iter().map(|open| open.retry_at).min();
+            let restored = history.outages.iter().map(|(_, to)| *to).filter(|to| *to > now).min();
+            let next = [due, retry, restored, deliveries.peek().map(|(at, _)| *at)].into_iter().flatten().min();
+            let Some(next) = next else { break };
+            // A sweep begins on the minute.
+            let minute = |at: Timestamp| Timestamp::from_second(at.as_second().div_euclid(60) * 60).expect("a time");
+            now = minute(next + SignedDuration::from_secs(59)).max(minute(now) + duration_minutes(1));
+        }
+        let waiting = std::mem::take(&mut world.open);
+        world.given_up.extend(waiting.iter().map(|open| open.to_sent(now)));
+        world.check_sent(end)?;
+        Ok(world.sent)
+    }
+
+    fn deliver_fact(&mut self, index: usize, now: Timestamp) {
+        let fact = &self.history.facts[index];
+        let report = |id: &str, standing, details| AppointmentReport {
+            subject: IdempotencyKey::appointment_subject("main", id),
+            calendar: "clinic".into(),
+            line: "main".into(),
+            status: standing,
+            details,
+            as_of: fact.occurred_at,
+            attendees_unchanged: false,
+            delivery: String::new(),
+            previous: None,
+        };
+        if let Some(previous) = &fact.previous_id {
+            self.apply_report(previous, &report(previous, AppointmentStatus::Moved, None), now);
+        }
+        let continues =
+            fact.previous_id.as_ref().and_then(|previous| self.headers.get(previous)).cloned().map(Box::new);
+        let mut people: Vec<Attendee> =
+            PHONES[..fact.attendee_count].iter().map(|phone| build_attendee(phone)).collect();
+        if fact.is_reversed {
+            people.reverse();
+        }
+        let details = fact.start.map(|start| AppointmentDetails {
+            start,
+            zone: self.history.zone.to_owned(),
+            attendees: people,
+            title: None,
+            place: None,
+        });
+        let standing = if fact.start.is_some() { AppointmentStatus::Booked } else { AppointmentStatus::Cancelled };
+        let report = AppointmentReport { previous: continues, ..report(&fact.id, standing, details) };
+        self.apply_report(&fact.id, &report, now);
+    }
+
+    fn apply_report(&mut self, id: &str, report: &AppointmentReport, now: Timestamp) {
+        if let ReportResult::Updated(appointment) = Appointment::apply_report(self.headers.get(id), report, now) {
+            self.headers.insert(id.to_owned(), with_schedule(&self.config, *appointment, now));
+        }
+    }
+
+    fn sweep_due(&mut self, now: Timestamp, random: &mut StdRng) -> Result<(), String> {
+        let calendar = self.config.calendars["clinic"].clone();
+        let ids: Vec<String> = self
+            .headers
+            .iter()
+            .filter(|(_, header)| header.due_at.is_some_and(|due| due <= now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            for round in 0.. {
+                let header = self.headers[&id].clone();
+                let plan = plan_reminders(&self.config, &calendar, &header, now);
+                let Some(reminder) = plan.due.first() else {
+                    let after = with_schedule(&self.config, header.clone(), now);
+                    if after.due_at.is_some_and(|due| due <= now) {
+                        return Err(format!("{id} stays due at {:?} without anything to do", after.due_at));
+                    }
+                    self.headers.insert(id.clone(), after);
+                    break;
+                };
+                if round > 20 {
+                    return Err(format!("{id} is never done"));
+                }
+                let message = build_reminder_message(&self.config, &calendar, &header, reminder);
+                if !self.keys.insert(message.key.clone()) {
+                    return Err(format!("{} is used twice", message.key));
+                }
+                let open = OpenReminder {
+                    id: id.clone(),
+                    stage: reminder.stage.name(),
+                    start: header.start,
+                    instance: message.instance.clone().unwrap_or_default(),
+                    generation: header.generation,
+                    phone: message.to.clone().ok_or("nobody is told")?,
+                    until: reminder.useful_until,
+                    opened_at: now,
+                    retry_at: now + duration_minutes(random.random_range(1..120)),
+                };
+                self.headers.insert(
+                    id.clone(),
+                    with_stage_outcome(&self.config, &header, &plan, reminder, ReminderOutcome::Opened, now),
+                );
+                if random.random_bool(0.1) { self.open.push(open) } else { self.send_reminder(&open, now) }
+            }
+        }
+        let (due, later) = std::mem::take(&mut self.open).into_iter().partition(|open| open.retry_at <= now);
+        self.open = later;
+        for open in due {
+            let header = &self.headers[&open.id];
+            let still_holds =
+                header.generation == open.generation || header.is_still_valid(&open.instance, &open.phone);
+            if !still_holds || now >= open.until {
+                let sent = open.to_sent(now);
+                self.given_up.push(sent);
+            } else if self.history.is_quiet(now) {
+                self.open.push(OpenReminder { retry_at: now + duration_minutes(1), ..open });
+            } else {
+                self.send_reminder(&open, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn send_reminder(&mut self, open: &OpenReminder, now: Timestamp) {
+        let sent = open.to_sent(now);
+        self.sent.push(sent);
+    }
+
+    /// Holds what went out against what should have.
+    fn check_sent(&self, end: Timestamp) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for sent in &self.sent {
+            let known = self.history.known_booking(&sent.id, sent.sent_at);
+            let holds = |known: KnownBooking| {
+                known.start == sent.start && PHONES[..known.attendee_count].contains(&&*sent.phone)
+            };
+            if !known.is_some_and(holds) {
+                return Err(format!("{sent:?} was untrue: known was {known:?}"));
+            }
+            if sent.sent_at >= sent.start {
+                return Err(format!("{sent:?} came after the start"));
+            }
+            if !self.is_in_slot(sent)? {
+                return Err(format!("{sent:?} came at the wrong time"));
+            }
+            if self.history.is_quiet(sent.sent_at) {
+                return Err(format!("{sent:?} came in quiet hours"));
+            }
+            if !seen.insert((self.history.first_id(&sent.id), &sent.stage, sent.start, &sent.phone)) {
+                return Err(format!("{sent:?} was told twice"));
+            }
+        }
+        self.check_none_missing(end)
+    }
+
+    /// Whether something went out in its slot, by what was known when its row was opened.
+    fn is_in_slot(&self, sent: &SentReminder) -> Result<bool, String> {
+        let Some(known) = self.history.known_booking(&sent.id, sent.opened_at) else { return Ok(false) };
+        for since in [known.booked_between.0, known.booked_between.1] {
+            for (name, slot) in self.history.naive_slots(known.start, since)? {
+                let holds = |(at, until)| at <= sent.opened_at && sent.sent_at < until;
+                if name == sent.stage && slot.is_some_and(holds) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn check_none_missing(&self, end: Timestamp) -> Result<(), String> {
+        let history = self.history;
+        let ids: BTreeSet<&str> = history.facts.iter().map(|fact| &*fact.id).collect();
+        let mut moments: Vec<Timestamp> = history.deliveries.iter().map(|(at, _)| *at).collect();
+        moments.push(end);
+        for id in ids {
+            for pair in moments.windows(2) {
+                let (from, to) = (pair[0], pair[1]);
+                let Some(KnownBooking { start, attendee_count: seats, booked_between: since }) =
+                    history.known_booking(id, from)
+                else {
+                    continue;
+                };
+                let slots = history.naive_slots(start, since.0)?;
+                if slots != history.naive_slots(start, since.1)? {
+                    continue;
+                }
+                for (name, slot) in slots {
+                    let Some((at, until)) = slot else { continue };
+                    if !self.could_send(at.max(from), until.min(to)) {
+                        continue;
+                    }
+                    for phone in &PHONES[..seats] {
+                        let same = |sent: &SentReminder| history.first_id(&sent.id) == history.first_id(id);
+                        let is_it = |sent: &SentReminder| {
+                            same(sent) && sent.stage == name && sent.start == start && sent.phone == **phone
+                        };
+                        if !self.sent.iter().any(is_it) && !self.given_up.iter().any(is_it) {
+                            return Err(format!("{name} of {id} for {start} was not sent between {at} and {until}"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a minute in between at which a sweep could have sent something.
+    fn could_send(&self, from: Timestamp, to: Timestamp) -> bool {
+        let mut minute = Timestamp::from_second((from.as_second() + 59).div_euclid(60) * 60).expect("a time");
+        while minute < to {
+            if self.history.is_line_up(minute) && !self.history.is_quiet(minute) {
+                return true;
+            }
+            minute += duration_minutes(1);
+        }
+        false
+    }
+}
+
+impl OpenReminder {
+    fn to_sent(&self, at: Timestamp) -> SentReminder {
+        let (id, stage, phone) = (self.id.clone(), self.stage.clone(), self.phone.expose().to_owned());
+        SentReminder { sent_at: at, opened_at: self.opened_at, id, stage, start: self.start, phone }
+    }
+}
+
+fn build_attendee(phone: &str) -> Attendee {
+    Attendee { phone: Phone::from_e164(phone).expect("a number"), name: None, locale: None, zone: None }
+}
+
+#[test]
+fn no_reminder_is_wrong_duplicated_or_missing() {
+    let seed = tellonce_core::bootstrap::read_variable("HISTORIES_SEED")
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
+    // Past the test harness, which keeps what a test prints to itself unless it fails.
+    let print_line = |what: String| writeln!(std::io::stderr(), "{what}").expect("standard error");
+    print_line(format!("histories: seed {seed} (HISTORIES_SEED={seed} lives through the same ones again)"));
+    let (mut sent, mut moved) = (0, 0);
+    for number in 0..HISTORY_COUNT {
+        let mut random = StdRng::seed_from_u64(seed.wrapping_add(number));
+        let history = AppointmentHistory::generate_history(&mut random);
+        match HistoryModel::run_history(&history, &mut random) {
+            Ok(reminders) => sent += reminders.len(),
+            Err(problem) => {
+                let facts: Vec<String> = history
+                    .facts
+                    .iter()
+                    .map(|fact| {
+                        format!(
+                            "{} {} {:?} from {:?}, {} seats",
+                            fact.occurred_at, fact.id, fact.start, fact.previous_id, fact.attendee_count
+                        )
+                    })
+                    .collect();
+                panic!(
+                    "history {number} of seed {seed}: {problem}\nzone {}, quiet {:?}, send inside {}, earlier {}, new ids {}\n\
+                     stages {:?}\nfacts {facts:#?}\ndeliveries {:#?}\noutages {:#?}",
+                    history.zone,
+                    history.quiet_hours,
+                    history.sends_inside,
+                    history.moves_earlier,
+                    history.changes_ids,
+                    history.stages.iter().map(|(stage, _)| stage).collect::<Vec<_>>(),
+                    history.deliveries,
+                    history.outages,
+                );
+            }
+        }
+        moved += usize::from(history.facts.len() > 1);
+    }
+    // A world in which nothing happens would pass as well.
+    assert!(sent > 5_000 && moved > 5_000, "{sent} reminders in histories of which {moved} changed");
+    print_line(format!(
+        "histories: {HISTORY_COUNT} lived through, {moved} of them with changes, {sent} reminders sent"
+    ));
+}

@@ -1,0 +1,351 @@
+//! What a function prepares before its first event: environment, HTTP client, AWS clients, runtime.
+//!
+//! Cold start is a feature, so: one TLS stack (`rustls` with `ring`) and one connection pool (`reqwest`) for AWS,
+//! `EZWhatsApp` and the stores alike; roots compiled in, not loaded from the machine; region and credentials taken
+//! from the variables that Lambda sets, without probing; a runtime on the current thread.
+//!
+//! Everything stays overridable the standard way: `AWS_ENDPOINT_URL`, or for one service `AWS_ENDPOINT_URL_DYNAMODB`,
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_SESV2`, `AWS_ENDPOINT_URL_SNS`; and `AWS_CA_BUNDLE` for one more
+//! root.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, http::HttpRequest, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::HttpResponse,
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
+use rustls::{
+    ClientConfig as TlsConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use crate::client_config::ClientConfig;
+
+/// A function cannot start like this.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A variable that the template gives is missing.
+    #[error("the environment variable {0} is not set; template.yaml sets it for every function")]
+    MissingVariable(&'static str),
+    /// The configuration layer is not there.
+    #[error("cannot read the client configuration at {path}")]
+    ConfigUnreadable {
+        /// Where it was looked for.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration is not what this version reads.
+    #[error("the client configuration at {path} does not parse; run `tellonce check` on it")]
+    ConfigMalformed {
+        /// Where it stands.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The extra root certificates cannot be used.
+    #[error("cannot use the certificates that AWS_CA_BUNDLE names: {0}")]
+    CaBundle(String),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client cannot be built.
+    #[error("cannot build the HTTP client")]
+    Http(#[from] reqwest::Error),
+    /// The async runtime cannot be built.
+    #[error("cannot start the async runtime")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// A variable of the environment; empty counts as not set.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn read_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A variable that must be set.
+pub fn require_variable(name: &'static str) -> Result<String, StartError> {
+    read_variable(name).ok_or(StartError::MissingVariable(name))
+}
+
+/// The client's configuration, from the file that `CLIENT_CONFIG` names (the client layer puts it at
+/// `/opt/client.toml`).
+pub fn load_client_config() -> Result<ClientConfig, StartError> {
+    let path = require_variable("CLIENT_CONFIG")?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| StartError::ConfigUnreadable { path: path.clone(), source })?;
+    ClientConfig::parse(&text).map_err(|source| StartError::ConfigMalformed { path, source: Box::new(source) })
+}
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The one HTTP client of a function.
+///
+/// Redirects are not followed: none of our peers sends any, and an `Authorization` header must not travel. Requests
+/// without a timeout of their own end after ten seconds.
+pub fn build_http_client() -> Result<reqwest::Client, StartError> {
+    Ok(prepare_http_client_builder()?.build()?)
+}
+
+/// The same client, but it finds the addresses of names in its own way. For calls to where strangers say.
+pub fn build_http_client_with_resolver(
+    resolver: impl reqwest::dns::Resolve + 'static,
+) -> Result<reqwest::Client, StartError> {
+    Ok(prepare_http_client_builder()?.dns_resolver(Arc::new(resolver)).build()?)
+}
+
+fn prepare_http_client_builder() -> Result<reqwest::ClientBuilder, StartError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = read_variable("AWS_CA_BUNDLE") {
+        let certificates = CertificateDer::pem_file_iter(&path).map_err(|e| StartError::CaBundle(e.to_string()))?;
+        for certificate in certificates {
+            roots.add(certificate.map_err(|e| StartError::CaBundle(e.to_string()))?)?;
+        }
+    }
+    let tls = TlsConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds an HTTP client, with its timeouts")]
+    let builder = reqwest::Client::builder();
+    Ok(builder
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(50)))
+}
+
+/// How long a table or a secret may take to answer one attempt.
+const AWS_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for what goes out to people, which is done once and takes longer.
+const AWS_SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AWS clients over the function's own HTTP client.
+#[derive(Debug, Clone)]
+pub struct AwsClients {
+    http: reqwest::Client,
+    region: Region,
+    /// What all clients have in common.
+    common: SdkConfig,
+    endpoints: AwsEndpoints,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    ses: OnceLock<aws_sdk_sesv2::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+}
+
+/// Where services are, if not where AWS has them.
+#[derive(Debug, Clone)]
+struct AwsEndpoints {
+    dynamodb: Option<String>,
+    secrets_manager: Option<String>,
+    ses: Option<String>,
+    sns: Option<String>,
+}
+
+impl AwsClients {
+    /// Region, credentials and endpoints from the variables that Lambda sets.
+    pub fn from_environment(http: &reqwest::Client) -> Result<Self, StartError> {
+        Self::from_variables(http, read_variable)
+    }
+
+    /// The same from variables that `read` gives, by name.
+    pub fn from_variables(
+        http: &reqwest::Client,
+        read: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Self, StartError> {
+        let required = |name| read(name).ok_or(StartError::MissingVariable(name));
+        let endpoint = |name| read(name).or_else(|| read("AWS_ENDPOINT_URL"));
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            read("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let region = Region::new(required("AWS_REGION")?);
+        let connector = SharedHttpConnector::new(ReqwestConnector(http.clone()));
+        let common = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region.clone())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .build();
+        Ok(Self {
+            http: http.clone(),
+            region,
+            common,
+            endpoints: AwsEndpoints {
+                dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+                secrets_manager: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+                ses: endpoint("AWS_ENDPOINT_URL_SESV2"),
+                sns: endpoint("AWS_ENDPOINT_URL_SNS"),
+            },
+            dynamodb: OnceLock::new(),
+            ses: OnceLock::new(),
+            sns: OnceLock::new(),
+        })
+    }
+
+    /// What a client is made from that tries so often, and waits for each attempt so long.
+    fn build_sdk_config(&self, endpoint: Option<&String>, attempts: u32, attempt_timeout: Duration) -> SdkConfig {
+        let retry = RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(Duration::from_millis(50));
+        let timeout = TimeoutConfig::builder().operation_attempt_timeout(attempt_timeout).build();
+        let mut config = self.common.to_builder().retry_config(retry).timeout_config(timeout);
+        config.set_endpoint_url(endpoint.cloned());
+        config.build()
+    }
+
+    /// The `DynamoDB` client: made once, however many rooms write to tables.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let make =
+            || aws_sdk_dynamodb::Client::new(&self.build_sdk_config(self.endpoints.dynamodb.as_ref(), 4, AWS_TIMEOUT));
+        self.dynamodb.get_or_init(make).clone()
+    }
+
+    /// Opens a connection to `DynamoDB` ahead of the first request, because initialisation runs at full speed and a small
+    /// function's first event does not. A plain `GET /` is answered by the regional endpoint without a signature
+    /// ("healthy: dynamodb…"), reads no table and costs nothing. Whether it works decides nothing.
+    pub async fn preconnect_dynamodb(&self) {
+        let regional = || format!("https://dynamodb.{}.amazonaws.com", self.region);
+        let endpoint = self.endpoints.dynamodb.clone().unwrap_or_else(regional);
+        if let Err(error) = self.http.get(endpoint).timeout(CONNECT_TIMEOUT).send().await {
+            tracing::debug!("no connection to DynamoDB ahead of time: {}", error.without_url());
+        }
+    }
+
+    /// A Secrets Manager client.
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.build_sdk_config(
+            self.endpoints.secrets_manager.as_ref(),
+            3,
+            AWS_TIMEOUT,
+        ))
+    }
+
+    /// The SES client: made where it is used first, since most clients call nobody by e-mail. It tries once: an answer that
+    /// was lost, asked for again, would be a second mail.
+    pub fn ses(&self) -> &aws_sdk_sesv2::Client {
+        let make =
+            || aws_sdk_sesv2::Client::new(&self.build_sdk_config(self.endpoints.ses.as_ref(), 1, AWS_SEND_TIMEOUT));
+        self.ses.get_or_init(make)
+    }
+
+    /// The SNS client: the same, and it tries once for the same reason.
+    pub fn sns(&self) -> &aws_sdk_sns::Client {
+        let make =
+            || aws_sdk_sns::Client::new(&self.build_sdk_config(self.endpoints.sns.as_ref(), 1, AWS_SEND_TIMEOUT));
+        self.sns.get_or_init(make)
+    }
+}
+
+/// The AWS SDK's requests over `reqwest`: one TLS stack, one set of roots, one pool.
+#[derive(Debug)]
+struct ReqwestConnector(reqwest::Client);
+
+impl HttpConnector for ReqwestConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+            // The services we call are sent whole bodies, never streams.
+            let request = request.map(|body| body.bytes().map(bytes::Bytes::copy_from_slice).unwrap_or_default());
+            let request = reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
+            let response = client.execute(request).await.map_err(to_connector_error)?;
+            let (mut parts, ()) = http::Response::new(()).into_parts();
+            parts.status = response.status();
+            parts.headers = response.headers().clone();
+            let body = response.bytes().await.map_err(to_connector_error)?;
+            HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body)))
+                .map_err(|e| ConnectorError::other(e.into(), None))
+        })
+    }
+}
+
+fn to_connector_error(error: reqwest::Error) -> ConnectorError {
+    if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
+}
+
+/// Runs a function's life on the current thread: `main` is this and nothing else.
+pub fn run_function<F, E>(function: F) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+    E: From<StartError>,
+{
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::from)?.block_on(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use loopback::{FakeApi, http_response};
+
+    use super::*;
+
+    fn aws_with_endpoint(endpoint: &'static str, url: &str) -> AwsClients {
+        let read = |name: &'static str| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+            name if name == endpoint => Some(url.to_owned()),
+            "AWS_ENDPOINT_URL" => Some("http://127.0.0.1:1".to_owned()),
+            _ => None,
+        };
+        AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap()
+    }
+
+    #[test]
+    fn a_missing_region_or_credential_is_an_error() {
+        let error = AwsClients::from_variables(&build_http_client().unwrap(), |_| None).unwrap_err();
+        assert!(matches!(error, StartError::MissingVariable(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn each_client_calls_the_endpoint_of_its_own_service() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let url = fake_api.base_url().unwrap();
+        let no = http_response("400 Bad Request", "{}");
+
+        let dynamodb = aws_with_endpoint("AWS_ENDPOINT_URL_DYNAMODB", &url).dynamodb();
+        let (asked, _) = tokio::join!(fake_api.reply_once(&no), dynamodb.list_tables().send());
+        assert!(asked.unwrap().contains("DynamoDB_20120810.ListTables"));
+        let secrets = aws_with_endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER", &url).secrets_manager();
+        let (asked, _) = tokio::join!(fake_api.reply_once(&no), secrets.get_secret_value().secret_id("a").send());
+        assert!(asked.unwrap().contains("secretsmanager.GetSecretValue"));
+        let ses = aws_with_endpoint("AWS_ENDPOINT_URL_SESV2", &url).ses().clone();
+        let (asked, _) = tokio::join!(fake_api.reply_once(&no), ses.get_account().send());
+        assert!(asked.unwrap().starts_with("GET /v2/email/account "));
+        let sns = aws_with_endpoint("AWS_ENDPOINT_URL_SNS", &url).sns().clone();
+        let (asked, _) = tokio::join!(fake_api.reply_once(&no), sns.list_topics().send());
+        assert!(asked.unwrap().contains("Action=ListTopics"));
+    }
+
+    #[tokio::test]
+    async fn emails_and_sns_messages_are_tried_once() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &fake_api.base_url().unwrap());
+        let trouble = http_response("503 Service Unavailable", "{}");
+        // A second try would find nobody to answer it, and take longer than this.
+        let (_, answer) = tokio::join!(fake_api.reply_once(&trouble), aws.ses().get_account().send());
+        assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
+        let (_, answer) = tokio::join!(fake_api.reply_once(&trouble), aws.sns().list_topics().send());
+        assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
+    }
+}

@@ -1,0 +1,63 @@
+//! The customer in other people's words: which of several numbers, and a name from its halves.
+
+use super::{Phone, PhoneError};
+use crate::{client_config::PhoneRule, json::RawJson};
+
+/// A number that may be the customer's, and the country that stands beside it.
+#[derive(Clone, Copy)]
+pub struct PhoneCandidate<'a> {
+    /// The number as written.
+    pub phone: RawJson<'a>,
+    /// ISO 3166-1 alpha-2; without it the sender's own country counts.
+    pub country: RawJson<'a>,
+}
+
+impl<'a> From<RawJson<'a>> for PhoneCandidate<'a> {
+    /// A number that no country stands beside.
+    fn from(phone: RawJson<'a>) -> Self {
+        Self { phone, country: RawJson::default() }
+    }
+}
+
+/// The first number that may be messaged; if none may, what was wrong with the first that was given. `country` is the
+/// sender's own.
+pub fn first_usable_phone<'a>(
+    candidates: impl IntoIterator<Item = PhoneCandidate<'a>>,
+    country: &str,
+    rule: PhoneRule,
+) -> (Option<Phone>, Option<PhoneError>) {
+    let texts = candidates.into_iter().map(|candidate| (candidate.phone.text(), candidate.country.text()));
+    first_usable_phone_text(texts.filter_map(|(phone, given_country)| Some((phone?, given_country))), country, rule)
+}
+
+/// As [`first_usable_phone`], of what is no JSON: numbers as written, each with the country beside it.
+pub fn first_usable_phone_text<T: AsRef<str>>(
+    candidates: impl IntoIterator<Item = (T, Option<T>)>,
+    country: &str,
+    rule: PhoneRule,
+) -> (Option<Phone>, Option<PhoneError>) {
+    let mut problem = None;
+    for (phone, given_country) in candidates {
+        // Some senders write the country out; that is no code, and theirs is the better guess.
+        let country = given_country.as_ref().map(AsRef::as_ref).filter(|code| is_country_code(code)).unwrap_or(country);
+        match Phone::parse(phone.as_ref(), country, rule) {
+            Ok(phone) => return (Some(phone), None),
+            Err(PhoneError::Empty) => {}
+            Err(why) => problem = problem.or(Some(why)),
+        }
+    }
+    (None, problem)
+}
+
+/// Whether a text can be a country's ISO code; a calling code can have two digits.
+fn is_country_code(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// First and last name, or the one that there is.
+pub fn build_full_name(first: RawJson<'_>, last: RawJson<'_>) -> Option<String> {
+    match (first.text(), last.text()) {
+        (Some(first), Some(last)) => Some(format!("{first} {last}")),
+        (first, last) => first.or(last).map(std::borrow::Cow::into_owned),
+    }
+}

@@ -1,0 +1,308 @@
+//! What digits mean in the numbering plan of a country.
+
+use rlibphonenumber::{
+    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, enums::Region,
+};
+
+use super::{Phone, PhoneError, dialled_number::DialledNumber};
+use crate::client_config::PhoneRule;
+
+/// Mobile numbers that need no metadata to be known: they begin so, and have so many digits in all; and the country they
+/// are of, unless several share the beginning: Guernsey, Jersey and the Isle of Man have slices of Britain's. Each row is
+/// narrower than the plan of its country, and the tests ask the library about every row. Countries whose mobiles look
+/// like landlines (`+1`) can't be in it.
+const MOBILE_PREFIXES: [(&str, usize, Option<&str>); 12] = [
+    ("97056", 12, Some("PS")),
+    ("97059", 12, Some("PS")),
+    ("4474", 12, None),
+    ("4475", 12, None),
+    ("4477", 12, None),
+    ("4478", 12, None),
+    ("336", 11, Some("FR")),
+    ("4917", 12, Some("DE")),
+    ("346", 11, Some("ES")),
+    ("614", 11, Some("AU")),
+    ("97150", 12, Some("AE")),
+    ("97155", 12, Some("AE")),
+];
+
+/// The number that the digits mean in `country`, if it may be messaged.
+pub(super) fn resolve_phone(dialled: &DialledNumber, country: &str, rule: PhoneRule) -> Result<Phone, PhoneError> {
+    let country = normalize_country_code(country);
+    if let Some(national) = israeli_national_digits(dialled, &country) {
+        let phone = parse_israeli_mobile(national)?;
+        return match rule {
+            PhoneRule::Possible => Ok(phone),
+            PhoneRule::Valid if parse_with_library(phone.expose(), None)?.is_valid() => Ok(phone),
+            PhoneRule::Valid => Err(PhoneError::NotValid),
+        };
+    }
+    if rule == PhoneRule::Possible
+        && let Some(phone) = parse_known_mobile(dialled)
+    {
+        return Ok(phone);
+    }
+    resolve_with_library(dialled, &country, rule)
+}
+
+/// A country's code as ISO has it, for those that go by another.
+fn normalize_country_code(country: &str) -> String {
+    let country = country.trim().to_ascii_uppercase();
+    match country.as_str() {
+        "UK" => "GB".to_owned(),
+        "EL" => "GR".to_owned(),
+        _ => country,
+    }
+}
+
+/// The national part, without its leading zero, of what is dialled in Israel or with Israel's prefix.
+fn israeli_national_digits<'d>(dialled: &'d DialledNumber, country: &str) -> Option<&'d str> {
+    let digits = dialled.digits.as_str();
+    let without_zero = |national: &'d str| national.strip_prefix('0').unwrap_or(national);
+    if dialled.international {
+        return digits.strip_prefix("972").map(without_zero);
+    }
+    if country != "IL" {
+        return None;
+    }
+    match digits.strip_prefix("00") {
+        Some(abroad) => abroad.strip_prefix("972").map(without_zero),
+        // `012`… `019` choose a carrier for a call abroad; what follows is the library's to read.
+        None if digits.len() > 10 && digits.starts_with("01") => None,
+        // The prefix without its plus, but only where the rest makes sense.
+        None => Some(
+            digits
+                .strip_prefix("972")
+                .map(without_zero)
+                .filter(|national| is_israeli_mobile(national))
+                .unwrap_or_else(|| without_zero(digits)),
+        ),
+    }
+}
+
+/// `5x` and seven digits.
+fn is_israeli_mobile(national: &str) -> bool {
+    national.len() == 9 && national.starts_with('5')
+}
+
+fn parse_israeli_mobile(national: &str) -> Result<Phone, PhoneError> {
+    match national.len() {
+        _ if is_israeli_mobile(national) => Phone::from_e164(&format!("+972{national}")),
+        0..=6 => Err(PhoneError::ShortCode),
+        7..=12 => Err(PhoneError::NotMobile),
+        _ => Err(PhoneError::NotPossible),
+    }
+}
+
+/// A number that is a mobile by its very shape.
+fn parse_known_mobile(dialled: &DialledNumber) -> Option<Phone> {
+    let digits = dialled.digits.as_str();
+    if dialled.international && find_prefix_row(digits).is_some() {
+        Phone::from_e164(&format!("+{digits}")).ok()
+    } else {
+        None
+    }
+}
+
+/// The row that a number's digits fall into.
+fn find_prefix_row(digits: &str) -> Option<&'static (&'static str, usize, Option<&'static str>)> {
+    MOBILE_PREFIXES.iter().find(|(start, length, _)| digits.len() == *length && digits.starts_with(start))
+}
+
+/// The country that the digits of an E.164 number are of, ISO 3166-1 alpha-2. Where the library knows none, although the
+/// number is possible, it is the country that the calling code is first of all; none for codes of no country (`+800`).
+pub(super) fn country_of_digits(digits: &str) -> Option<String> {
+    if digits.starts_with("972") {
+        return Some("IL".to_owned());
+    }
+    if let Some((.., Some(country))) = find_prefix_row(digits) {
+        return Some((*country).to_owned());
+    }
+    let number = parse_with_library(&format!("+{digits}"), None).ok()?;
+    let main = || PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code);
+    let region = number.get_region_code().or_else(main)?.to_string();
+    // `001` is the world.
+    (region.len() == 2 && region.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(region)
+}
+
+/// Whether the digits of an E.164 number are of `country`. Mobiles that begin with `+972 56` and `+972 59` are Palestinian
+/// numbers as dialled through Israel, and so of either.
+pub(super) fn is_of_country(digits: &str, country: &str) -> bool {
+    let country = normalize_country_code(country);
+    let of_either = ["97256", "97259"].iter().any(|start| digits.starts_with(start));
+    (of_either && country == "PS") || self::country_of_digits(digits).is_some_and(|of| of == country)
+}
+
+/// The library's opinion of any number.
+fn resolve_with_library(dialled: &DialledNumber, country: &str, rule: PhoneRule) -> Result<Phone, PhoneError> {
+    let digits = &dialled.digits;
+    let number = if dialled.international {
+        parse_with_library(&format!("+{digits}"), None)?
+    } else {
+        let region = country.parse::<Region>().map_err(|_| PhoneError::UnknownCountry)?;
+        parse_with_library(digits, Some(region))?
+    };
+    match number.is_possible_with_reason() {
+        Ok(NumberLengthType::IsPossible) => {}
+        Ok(NumberLengthType::IsPossibleLocalOnly) | Err(_) if digits.len() <= 6 && !dialled.international => {
+            return Err(PhoneError::ShortCode);
+        }
+        Ok(NumberLengthType::IsPossibleLocalOnly) | Err(_) => return Err(PhoneError::NotPossible),
+    }
+    let e164 = number.format_as(PhoneNumberFormat::E164);
+    if let Some(national) = e164.strip_prefix("+972") {
+        return parse_israeli_mobile(national).and_then(|phone| match rule {
+            PhoneRule::Valid if !number.is_valid() => Err(PhoneError::NotValid),
+            PhoneRule::Possible | PhoneRule::Valid => Ok(phone),
+        });
+    }
+    match number.get_type() {
+        PhoneNumberType::Mobile
+        | PhoneNumberType::FixedLineOrMobile
+        | PhoneNumberType::VoIP
+        | PhoneNumberType::PersonalNumber => {}
+        PhoneNumberType::Unknown if rule == PhoneRule::Possible => {}
+        PhoneNumberType::Unknown => return Err(PhoneError::NotValid),
+        PhoneNumberType::FixedLine
+        | PhoneNumberType::TollFree
+        | PhoneNumberType::PremiumRate
+        | PhoneNumberType::SharedCost
+        | PhoneNumberType::Pager
+        | PhoneNumberType::UAN
+        | PhoneNumberType::VoiceMail => return Err(PhoneError::NotMobile),
+    }
+    Phone::from_e164(&e164)
+}
+
+fn parse_with_library(number: &str, region: Option<Region>) -> Result<PhoneNumber, PhoneError> {
+    PHONE_NUMBER_UTIL.parse(number, region).map_err(|error| match error {
+        ParseError::InvalidCountryCode if region.is_some() => PhoneError::UnknownCountry,
+        _ => PhoneError::NotPossible,
+    })
+}
+
+/// How many of an E.164 number's digits are its country's calling code (ITU-T E.164, Annex to Operational Bulletin).
+pub(super) fn calling_code_len(digits: &str) -> usize {
+    match digits.as_bytes() {
+        [b'1' | b'7', ..] => 1,
+        [b'2', b'0' | b'7', ..]
+        | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+        | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+        | [b'5', b'1'..=b'8', ..]
+        | [b'6', b'0'..=b'6', ..]
+        | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+        | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dialled_internationally(digits: &str) -> DialledNumber {
+        DialledNumber { international: true, digits: digits.to_owned() }
+    }
+
+    fn dialled_locally(digits: &str) -> DialledNumber {
+        DialledNumber { international: false, digits: digits.to_owned() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn mobiles_known_without_the_library_are_accepted_by_the_library(row in 0..MOBILE_PREFIXES.len(), rest in "[0-9]{12}") {
+            let (start, length, country) = MOBILE_PREFIXES[row];
+            let digits = &format!("{start}{rest}")[..length];
+            let known = parse_known_mobile(&dialled_internationally(digits)).unwrap();
+            let from_library = resolve_with_library(&dialled_internationally(digits), "IL", PhoneRule::Possible);
+            prop_assert_eq!(from_library.as_ref().map(Phone::expose), Ok(known.expose()));
+            let region = parse_with_library(known.expose(), None).unwrap().get_region_code().map(|region| region.to_string());
+            if let (Some(country), Some(region)) = (country, region) {
+                prop_assert_eq!(country, region);
+            }
+        }
+
+        #[test]
+        fn an_israeli_mobile_is_parsed_as_the_library_parses_it(rest in "5[0-9]{8}", form in 0..5_usize) {
+            let (plus, digits) = [
+                (true, format!("972{rest}")),
+                (true, format!("9720{rest}")),
+                (false, format!("0{rest}")),
+                (false, format!("00972{rest}")),
+                (false, rest.clone()),
+            ][form].clone();
+            let number = DialledNumber { international: plus, digits };
+            let here = resolve_phone(&number, "IL", PhoneRule::Possible).unwrap();
+            let from_library = resolve_with_library(&number, "IL", PhoneRule::Possible);
+            prop_assert_eq!(from_library.as_ref().map(Phone::expose), Ok(here.expose()));
+        }
+
+        #[test]
+        fn an_israeli_number_that_is_not_a_mobile_is_not_a_mobile_for_the_library_either(rest in "[234789][0-9]{6,8}") {
+            let number = dialled_locally(&format!("0{rest}"));
+            prop_assert!(resolve_phone(&number, "IL", PhoneRule::Possible).is_err());
+            if let Ok(phone) = resolve_with_library(&number, "IL", PhoneRule::Valid) {
+                prop_assert!(false, "the library takes {} for a valid mobile", phone.expose());
+            }
+        }
+    }
+
+    /// Numbers of each kind, in ranges that have not moved for years, and the country they are dialled in.
+    const SAMPLE_NUMBERS: [(&str, &str); 23] = [
+        ("0545550199", "IL"),
+        ("035550123", "IL"),
+        ("+972501234567", "IL"),
+        ("0599123456", "PS"),
+        ("2025550123", "US"),
+        ("+18005550199", "US"),
+        ("07400123456", "GB"),
+        ("02079460123", "GB"),
+        ("07700900123", "GB"),
+        ("0612345678", "FR"),
+        ("0142345678", "FR"),
+        ("01713920012", "DE"),
+        ("0301234567", "DE"),
+        ("612345678", "ES"),
+        ("912345678", "ES"),
+        ("3123456789", "IT"),
+        ("0612345678", "NL"),
+        ("0491570156", "AU"),
+        ("0501234567", "AE"),
+        ("0790123456", "JO"),
+        ("01001234567", "EG"),
+        ("+79123456789", "RU"),
+        ("09012345678", "JP"),
+    ];
+
+    #[test]
+    fn two_independent_ports_of_the_library_agree() {
+        for (number, country) in SAMPLE_NUMBERS {
+            let ours = parse_with_library(number, Some(country.parse().unwrap())).unwrap();
+            let theirs = phonenumber::parse(Some(country.parse().unwrap()), number).unwrap();
+            let their_e164 = theirs.format().mode(phonenumber::Mode::E164).to_string();
+            assert_eq!(ours.format_as(PhoneNumberFormat::E164), their_e164, "{number} in {country}");
+            assert_eq!(ours.is_valid(), theirs.is_valid(), "{number} in {country}");
+            let their_type = theirs.number_type(&phonenumber::metadata::DATABASE);
+            assert_eq!(
+                ours.get_type() == PhoneNumberType::FixedLine,
+                their_type == phonenumber::Type::FixedLine,
+                "{number} in {country}: {their_type:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_calling_code_of_every_region_is_as_long_as_the_library_says() {
+        for region in
+            ["IL", "US", "RU", "GB", "FR", "DE", "ES", "PS", "AE", "AU", "JP", "EG", "ZA", "TR", "IN", "BR", "UA", "CY"]
+        {
+            let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region.parse().unwrap());
+            let code = code.unwrap().to_string();
+            assert_eq!(calling_code_len(&format!("{code}5550123")), code.len(), "{region} {code}");
+        }
+    }
+}

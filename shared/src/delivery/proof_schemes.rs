@@ -1,0 +1,548 @@
+//! How each sender proves that a delivery is its own. Facts: `docs/senders.md`.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
+use ring::hmac;
+
+use super::{FallbackId, Refusal, Unverified, Verified};
+use crate::{client_config::JsonPointer, clock::UnixMillis, hash::sha256_hex, json, secret::Secret};
+
+/// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same, and
+/// Webflow and `HubSpotClient` ask for it.
+const TIMESTAMP_TOLERANCE_SECONDS: i64 = 300;
+/// The same for Webflow, which repeats three times, ten minutes apart, and does not say whether it signs anew: its own
+/// advice of five minutes might lose the lead for which we were away. A copy played back to us is in the inbox already.
+const WEBFLOW_TOLERANCE_SECONDS: i64 = 3600;
+/// The same for Calendly, which repeats a delivery for 24 hours and does not say whether it signs it anew each time. Its
+/// own advice of three minutes would then lose what was sent while we were away. A copy played back to us within that
+/// time is in the inbox already and changes nothing.
+const CALENDLY_TOLERANCE_SECONDS: i64 = 25 * 3600;
+/// The longest header that is kept, in bytes.
+const MAX_HEADER_BYTES: usize = 256;
+
+/// Shopify: base64 of HMAC-SHA256 over the raw body, keyed with the app's client secret as text.
+///
+/// `X-Shopify-Webhook-DeliverySelector` identifies the delivery and stays the same when it is sent again; `X-Shopify-Event-DeliverySelector` is
+/// shared by topics and is not used. Source: shopify.dev, "Verify webhook deliveries", "Ignore duplicate webhooks".
+pub(super) fn verify_shopify<'a>(
+    sender: &'a str,
+    shop_domain: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    verify_base64(secret.expose(), &[unverified.body], unverified, "x-shopify-hmac-sha256")?;
+    if !unverified.required_header("x-shopify-shop-domain")?.eq_ignore_ascii_case(shop_domain) {
+        return Err(Refusal::OtherShop);
+    }
+    Ok(Verified {
+        sender,
+        delivery_id: unverified.required_header("x-shopify-webhook-id")?.to_owned(),
+        topic: Some(unverified.required_header("x-shopify-topic")?.to_owned()),
+        headers: select_headers(unverified, &["x-shopify-triggered-at", "x-shopify-test"])?,
+        body: unverified.body,
+    })
+}
+
+/// `WooCommerce` saves a webhook only if an unsigned form post `webhook_id=<n>`, without any `X-WC-*` header, is
+/// answered 200. Source: woocommerce `class-wc-webhook.php`, `deliver_ping`.
+pub(super) fn is_woocommerce_ping(unverified: Unverified<'_>) -> bool {
+    let unsigned = !unverified.headers.keys().any(|name| name.as_str().starts_with("x-wc-"));
+    let id = unverified.body.strip_prefix(b"webhook_id=");
+    unsigned && id.is_some_and(|id| !id.is_empty() && id.len() <= 20 && id.iter().all(u8::is_ascii_digit))
+}
+
+/// `WooCommerce`: base64 of HMAC-SHA256 over the raw body; the secret is decoded from HTML entities before use.
+///
+/// Its delivery id hashes the webhook's number and the second, so two orders of one second share it: the body's hash
+/// is part of ours. Source: woocommerce `class-wc-webhook.php`, `generate_signature`, `get_new_delivery_id`.
+pub(super) fn verify_woocommerce<'a>(
+    sender: &'a str,
+    source: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    let key = html_escape::decode_html_entities(secret.expose());
+    verify_base64(&key, &[unverified.body], unverified, "x-wc-webhook-signature")?;
+    let claimed_source = unverified.required_header("x-wc-webhook-source")?;
+    if !claimed_source.trim_end_matches('/').eq_ignore_ascii_case(source.trim_end_matches('/')) {
+        return Err(Refusal::OtherShop);
+    }
+    let id = unverified.required_header("x-wc-webhook-delivery-id")?;
+    Ok(Verified {
+        sender,
+        delivery_id: format!("{id}.{}", short_hash(unverified.body)),
+        topic: Some(unverified.required_header("x-wc-webhook-topic")?.to_owned()),
+        headers: BTreeMap::new(),
+        body: unverified.body,
+    })
+}
+
+/// Standard Webhooks: `v1,<base64>` over `{id}.{timestamp}.{http_body}`, several in one header while a secret is rotated.
+///
+/// Source: the specification at github.com/standard-webhooks/standard-webhooks. Unlike the Rust crate of that name
+/// (1.0.1) this takes the time as an argument and refuses an empty key.
+pub(super) fn verify_standard_webhooks<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let id = unverified.required_header("webhook-id")?;
+    let stamp = unverified.required_header("webhook-timestamp")?;
+    let signatures = unverified.required_header("webhook-signature")?;
+    let signed_at: i64 = stamp.parse().map_err(|_| Refusal::HeaderMalformed("webhook-timestamp"))?;
+    let encoded = secret.expose().strip_prefix("whsec_").unwrap_or(secret.expose());
+    let key = BASE64.decode(encoded).map_err(|_| Refusal::SecretUnusable("`whsec_` and base64"))?;
+    if key.len() < 16 {
+        return Err(Refusal::SecretUnusable("at least 16 bytes in base64"));
+    }
+    let expected = sign_parts(&key, &[id.as_bytes(), b".", stamp.as_bytes(), b".", unverified.body]);
+    let signatures = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
+    require_match(expected, signatures.filter_map(|signature| BASE64.decode(signature).ok()))?;
+    require_fresh_timestamp(signed_at, TIMESTAMP_TOLERANCE_SECONDS, now)?;
+    let delivery_id = id.to_owned();
+    let verified = Verified { sender, delivery_id, topic: None, headers: BTreeMap::new(), body: unverified.body };
+    Ok(with_content_type(verified, unverified))
+}
+
+/// A secret value in a header, for senders that cannot sign. Proves who sent it, not that nobody changed it.
+pub(super) fn verify_static_header<'a>(
+    sender: &'a str,
+    header: &str,
+    delivery_id: Option<&JsonPointer>,
+    fallback_id: FallbackId,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let given = unverified.headers.get(header).ok_or(Refusal::HeaderMissing("that carries the secret"))?;
+    require_secret(given, secret)?;
+    let from_header = unverified.optional_header("webhook-id")?.map(str::to_owned);
+    let from_body = || {
+        let document: serde_json::Value = serde_json::from_slice(unverified.body).ok()?;
+        match delivery_id?.find_in(&document)? {
+            serde_json::Value::String(id) if !id.is_empty() => Some(id.clone()),
+            serde_json::Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        }
+    };
+    let verified = match fallback_id {
+        FallbackId::ByBody => identify_by_body(sender, unverified),
+        FallbackId::ByReceipt => identify_by_receipt(sender, unverified, now),
+        FallbackId::ByMinute => identify_by_minute(sender, unverified, now),
+    };
+    let verified = with_content_type(verified, unverified);
+    Ok(match from_header.or_else(from_body) {
+        Some(delivery_id) => Verified { delivery_id, ..verified },
+        None => verified,
+    })
+}
+
+/// Cal.com: hex of HMAC-SHA256 over the raw body, without a prefix; the literal `no-secret_name-provided` where no secret is
+/// set. No delivery id: the body names event, booking and time, so its hash is one.
+///
+/// Source: calcom/cal.com, `packages/features/webhooks/lib/sendPayload.ts`.
+pub(super) fn verify_calcom<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    let signature = unverified.required_header("x-cal-signature-256")?;
+    if signature == "no-secret-provided" {
+        return Err(Refusal::Unsigned);
+    }
+    let signature = decode_hex(signature).ok_or(Refusal::HeaderMalformed("x-cal-signature-256"))?;
+    require_match(sign_parts(non_empty_key(secret.expose())?, &[unverified.body]), [signature])?;
+    Ok(identify_by_body(sender, unverified))
+}
+
+/// Calendly: `t=<unix format_seconds>,v1=<encode_hex>`, HMAC-SHA256 over `{t}.{http_body}`. Of several `v1` one that is right is enough. No
+/// delivery id, as with Cal.com.
+///
+/// Source: developer.calendly.com, "Webhook signatures".
+pub(super) fn verify_calendly<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let header = unverified.required_header("calendly-webhook-signature")?;
+    let malformed = || Refusal::HeaderMalformed("calendly-webhook-signature");
+    let parts = |name: &'static str| {
+        header.split(',').filter_map(move |part| part.trim().strip_prefix(name)?.strip_prefix('='))
+    };
+    let stamp = parts("t").next().ok_or_else(malformed)?;
+    let signed_at: i64 = stamp.parse().map_err(|_| malformed())?;
+    let signatures: Vec<Vec<u8>> = parts("v1").filter_map(decode_hex).collect();
+    if signatures.is_empty() {
+        return Err(malformed());
+    }
+    require_match(sign_parts(non_empty_key(secret.expose())?, &[stamp.as_bytes(), b".", unverified.body]), signatures)?;
+    require_fresh_timestamp(signed_at, CALENDLY_TOLERANCE_SECONDS, now)?;
+    Ok(identify_by_body(sender, unverified))
+}
+
+/// Acuity: base64 of HMAC-SHA256 over the raw body, keyed with the account's API key.
+///
+/// A delivery says only that an appointment changed, and says it in the same bytes each time: nothing tells a second
+/// change from a repeat. So each is taken for new; to read the appointment back once more does no harm.
+/// Source: developers.acuityscheduling.com, "Webhooks".
+pub(super) fn verify_acuity<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    verify_base64(secret.expose(), &[unverified.body], unverified, "x-acuity-signature")?;
+    Ok(identify_by_receipt(sender, unverified, now))
+}
+
+/// Square: base64 of HMAC-SHA256 over the notification URL and the raw body. `event_id` in the body identifies the
+/// delivery and stays the same when it is sent again.
+///
+/// Source: developer.squareup.com, "Verify and validate an event notification".
+pub(super) fn verify_square<'a>(
+    sender: &'a str,
+    notification_url: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    let signed = [notification_url.as_bytes(), unverified.body];
+    verify_base64(secret.expose(), &signed, unverified, "x-square-hmacsha256-signature")?;
+    let verified = identify_by_body(sender, unverified);
+    let event: Result<SquareEvent, _> = serde_json::from_slice(unverified.body);
+    Ok(match event.ok().and_then(|event| event.event_id).filter(|id| !id.is_empty()) {
+        Some(delivery_id) => Verified { delivery_id, ..verified },
+        None => verified,
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct SquareEvent {
+    event_id: Option<String>,
+}
+
+/// Google Calendar: the token that we gave the channel, in a header; there is no body and no signature. None for `sync`,
+/// which only says that the channel is open.
+///
+/// Source: developers.google.com, "Push notifications" of the Calendar API.
+pub(super) fn verify_google_channel<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Option<Verified<'a>>, Refusal> {
+    require_secret(unverified.required_header("x-goog-channel-token")?, secret)?;
+    if unverified.required_header("x-goog-resource-state")? == "sync" {
+        return Ok(None);
+    }
+    let (channel, number) =
+        (unverified.required_header("x-goog-channel-id")?, unverified.required_header("x-goog-message-number")?);
+    Ok(Some(Verified {
+        sender,
+        delivery_id: format!("{channel}.{number}"),
+        topic: None,
+        headers: select_headers(unverified, &["x-goog-resource-state"])?,
+        body: unverified.body,
+    }))
+}
+
+/// Typeform: `sha256=<base64>` of HMAC-SHA256 over the raw body; no header at all where no secret is set. `event_id`
+/// identifies the delivery.
+///
+/// Source: typeform.com/developers, "Secure your webhooks".
+pub(super) fn verify_typeform<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "typeform-signature";
+    let malformed = || Refusal::HeaderMalformed(HEADER);
+    let signature = unverified.optional_header(HEADER)?.ok_or(Refusal::Unsigned)?;
+    let signature = BASE64.decode(signature.strip_prefix("sha256=").ok_or_else(malformed)?).map_err(|_| malformed())?;
+    require_match(sign_parts(non_empty_key(secret.expose())?, &[unverified.body]), [signature])?;
+    Ok(identify_by_field(sender, unverified, &["/event_id"]))
+}
+
+/// Google Ads: the key that was typed where the form was made, in each body as `google_key`. Proves who sent it, not that
+/// nobody changed it. `lead_id` is the lead's own and stays the same when it is sent again.
+///
+/// Source: developers.google.com/google-ads/webhook, "Implementation".
+pub(super) fn verify_google_ads<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    let given: Option<String> =
+        json::parse_document(unverified.body).ok().and_then(|body| body.at_pointer("/google_key").deserialize_as());
+    require_secret(given.ok_or(Refusal::KeyMissing("google_key"))?, secret)?;
+    Ok(identify_by_field(sender, unverified, &["/lead_id"]))
+}
+
+/// Meta: `sha256=<encode_hex>` of HMAC-SHA256 over the raw body, keyed with the app's secret. One delivery may name several
+/// leads, so none of their ids is its own: the body's hash is.
+///
+/// Source: developers.facebook.com, "Webhooks", "Validating payloads".
+pub(super) fn verify_meta<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "x-hub-signature-256";
+    let signature = unverified.required_header(HEADER)?.strip_prefix("sha256=").and_then(decode_hex);
+    let signature = signature.ok_or(Refusal::HeaderMalformed(HEADER))?;
+    require_match(sign_parts(non_empty_key(secret.expose())?, &[unverified.body]), [signature])?;
+    Ok(with_content_type(identify_by_body(sender, unverified), unverified))
+}
+
+/// Webflow: hex of HMAC-SHA256 over `{unix milliseconds}:{http_body}`. A submission's id is the delivery's; it stands in
+/// `build_payload`, or in the older form of the body at its top.
+///
+/// Source: developers.webflow.com, "Working with webhooks".
+pub(super) fn verify_webflow<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "x-webflow-signature";
+    let signature = decode_hex(unverified.required_header(HEADER)?).ok_or(Refusal::HeaderMalformed(HEADER))?;
+    let (stamp, signed_at) = parse_millis_header(unverified, "x-webflow-timestamp")?;
+    require_match(
+        sign_parts(non_empty_key(secret.expose())?, &[stamp.as_bytes(), b":", unverified.body]),
+        [signature],
+    )?;
+    require_fresh_timestamp(signed_at, WEBFLOW_TOLERANCE_SECONDS, now)?;
+    Ok(identify_by_field(sender, unverified, &["/payload/id", "/_id"]))
+}
+
+/// Tally: base64 of HMAC-SHA256 over the raw body; no header at all where no signing secret is set. `eventId` identifies
+/// the delivery.
+///
+/// Source: tally.so/help, "Webhooks".
+pub(super) fn verify_tally<'a>(
+    sender: &'a str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    const HEADER: &str = "tally-signature";
+    unverified.optional_header(HEADER)?.ok_or(Refusal::Unsigned)?;
+    verify_base64(secret.expose(), &[unverified.body], unverified, HEADER)?;
+    Ok(identify_by_field(sender, unverified, &["/eventId"]))
+}
+
+/// `HubSpotClient`, third version: base64 of HMAC-SHA256 over method, URL, raw body and Unix milliseconds. `eventId` may come
+/// again with something else, and one delivery may hold several: the body's hash is its id.
+///
+/// Source: developers.hubspot.com, "Request validation".
+pub(super) fn verify_hubspot<'a>(
+    sender: &'a str,
+    notification_url: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    let (stamp, signed_at) = parse_millis_header(unverified, "x-hubspot-request-timestamp")?;
+    let url = hubspot_signed_url(notification_url);
+    let signed = [b"POST", url.as_bytes(), unverified.body, stamp.as_bytes()];
+    verify_base64(secret.expose(), &signed, unverified, "x-hubspot-signature-v3")?;
+    require_fresh_timestamp(signed_at, TIMESTAMP_TOLERANCE_SECONDS, now)?;
+    Ok(with_content_type(identify_by_body(sender, unverified), unverified))
+}
+
+/// A URL as `HubSpotClient` signs it: these characters are themselves, even where the URL has them percent-encoded; all others
+/// stay as they are written. The list is from memory and another implementation: see `docs/senders.md`.
+fn hubspot_signed_url(url: &str) -> String {
+    const DECODED: &str = ":/?@!$'()*,;";
+    let mut signed = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some((before, after)) = rest.split_once('%') {
+        signed.push_str(before);
+        let code = after.get(..2).and_then(decode_hex).and_then(|bytes| bytes.first().copied());
+        if let Some(decoded) = code.map(char::from).filter(|decoded| DECODED.contains(*decoded)) {
+            signed.push(decoded);
+            rest = &after[2..];
+        } else {
+            signed.push('%');
+            rest = after;
+        }
+    }
+    signed + rest
+}
+
+/// A secret value at the end of the address, for senders that can do nothing else. Proves who sent it, not that nobody
+/// changed it. No delivery id.
+pub(super) fn verify_secret_path<'a>(
+    sender: &'a str,
+    given: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+    now: Timestamp,
+) -> Result<Verified<'a>, Refusal> {
+    require_path_secret(given, secret)?;
+    Ok(with_content_type(identify_by_minute(sender, unverified, now), unverified))
+}
+
+/// An event of a line, by a secret value at the end of the address: `EZWhatsApp` signs nothing. Its headers say which line it
+/// is of, what it is and which delivery; that they are no proof is why the address comes first.
+pub(super) fn verify_line_event<'a>(
+    sender: &'a str,
+    line_id: &str,
+    given: &str,
+    secret: &Secret,
+    unverified: Unverified<'a>,
+) -> Result<Verified<'a>, Refusal> {
+    require_path_secret(given, secret)?;
+    let header = |name| unverified.required_header(name).map_err(|_| Refusal::LineHeaderMissing(name));
+    let delivery_id = header("x-ezw-delivery-id")?.to_owned();
+    let topic = header("x-ezw-webhook-event")?;
+    if header("x-ezw-line-id")? != line_id {
+        return Err(Refusal::OtherLine);
+    }
+    let mut headers = BTreeMap::new();
+    if let Ok(Some(webhook)) = unverified.optional_header("x-ezw-webhook-id") {
+        headers.insert("x-ezw-webhook-id", truncate_header(webhook));
+    }
+    Ok(Verified { sender, delivery_id, topic: Some(truncate_header(topic)), headers, body: unverified.body })
+}
+
+fn truncate_header(header: &str) -> String {
+    header.chars().take(MAX_HEADER_BYTES).collect()
+}
+
+/// Whether what stands at the end of an address is the secret.
+fn require_path_secret(given: &str, secret: &Secret) -> Result<(), Refusal> {
+    require_secret(given, secret).map_err(|refusal| match refusal {
+        Refusal::ProofMismatch => Refusal::WrongAddress,
+        other => other,
+    })
+}
+
+/// A delivery of a form that the first of these places in its JSON identifies which holds a text or a number; else its
+/// body's hash does.
+fn identify_by_field<'a>(sender: &'a str, unverified: Unverified<'a>, pointers: &[&str]) -> Verified<'a> {
+    let verified = with_content_type(identify_by_body(sender, unverified), unverified);
+    let body = json::parse_document(unverified.body).unwrap_or_default();
+    match pointers.iter().find_map(|pointer| body.at_pointer(pointer).owned_text()) {
+        Some(delivery_id) => Verified { delivery_id, ..verified },
+        None => verified,
+    }
+}
+
+/// The same, with what its sender says that the body is: a form's may be one of several things, and one of many parts
+/// cannot be read without the boundary that is named there.
+fn with_content_type<'a>(mut verified: Verified<'a>, unverified: Unverified<'a>) -> Verified<'a> {
+    let content_type = unverified.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if let Some(content_type) = content_type.filter(|said| said.len() <= MAX_HEADER_BYTES) {
+        verified.headers.insert("content-type", content_type.to_owned());
+    }
+    verified
+}
+
+/// A header that holds Unix milliseconds: as it is written, and in seconds.
+fn parse_millis_header<'a>(unverified: Unverified<'a>, header: &'static str) -> Result<(&'a str, i64), Refusal> {
+    let stamp = unverified.required_header(header)?;
+    let millis: i64 = stamp.parse().map_err(|_| Refusal::HeaderMalformed(header))?;
+    Ok((stamp, millis.div_euclid(1000)))
+}
+
+/// A delivery that its body's hash identifies.
+fn identify_by_body<'a>(sender: &'a str, unverified: Unverified<'a>) -> Verified<'a> {
+    let delivery_id = short_hash(unverified.body);
+    Verified { sender, delivery_id, topic: None, headers: BTreeMap::new(), body: unverified.body }
+}
+
+/// A delivery that nothing identifies but its receipt. The same bytes twice in one millisecond are one delivery, which
+/// loses nothing: what follows from it comes after both.
+fn identify_by_receipt<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
+    let verified = identify_by_body(sender, unverified);
+    Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.unix_millis()), ..verified }
+}
+
+/// A delivery that its body's hash identifies for a minute.
+fn identify_by_minute<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
+    let verified = identify_by_body(sender, unverified);
+    Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.as_second().div_euclid(60)), ..verified }
+}
+
+/// Whether what was given to us is the secret itself.
+pub(super) fn require_secret(given: impl AsRef<[u8]>, secret: &Secret) -> Result<(), Refusal> {
+    require_match(non_empty_key(secret.expose())?, [given])
+}
+
+/// A secret as it is, as a key.
+fn non_empty_key(secret: &str) -> Result<&[u8], Refusal> {
+    if secret.is_empty() { Err(Refusal::SecretUnusable("not empty")) } else { Ok(secret.as_bytes()) }
+}
+
+/// HMAC-SHA256 over parts that follow one another.
+fn sign_parts(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(part);
+    }
+    context.sign()
+}
+
+/// Whether one of the values that were given to us is the right one.
+///
+/// Compared, in constant time, are authentication codes of the values: of one length, whatever the values' is, so that of
+/// a secret not even the length shows. Any number of signatures costs one pass over the body, which [`sign`] made.
+fn require_match<T: AsRef<[u8]>>(
+    expected: impl AsRef<[u8]>,
+    given: impl IntoIterator<Item = T>,
+) -> Result<(), Refusal> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"tellonce compares");
+    let expected_tag = hmac::sign(&key, expected.as_ref());
+    let found = given.into_iter().any(|given| hmac::verify(&key, given.as_ref(), expected_tag.as_ref()).is_ok());
+    if found { Ok(()) } else { Err(Refusal::ProofMismatch) }
+}
+
+/// Whether a signed timestamp is near enough. Asked after the signature: a forged timestamp is a forgery, not a slow
+/// network.
+fn require_fresh_timestamp(signed_at: i64, tolerance: i64, now: Timestamp) -> Result<(), Refusal> {
+    let seconds = now.as_second().saturating_sub(signed_at);
+    if seconds.saturating_abs() > tolerance { Err(Refusal::TimestampOutOfRange { seconds, tolerance }) } else { Ok(()) }
+}
+
+/// Bytes written in hex. Capitals count as well: what is proven is the bytes, however they are written.
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+/// Whether a header holds, in base64, the signature of these parts.
+fn verify_base64(
+    secret: &str,
+    parts: &[&[u8]],
+    unverified: Unverified<'_>,
+    header: &'static str,
+) -> Result<(), Refusal> {
+    let signature = BASE64.decode(unverified.required_header(header)?).map_err(|_| Refusal::HeaderMalformed(header))?;
+    require_match(sign_parts(non_empty_key(secret)?, parts), [signature])
+}
+
+/// The headers of these names that are there and are short text.
+fn select_headers(
+    unverified: Unverified<'_>,
+    names: &[&'static str],
+) -> Result<BTreeMap<&'static str, String>, Refusal> {
+    let mut selected = BTreeMap::new();
+    for name in names {
+        if let Some(value) = unverified.optional_header(name)?.filter(|value| value.len() <= MAX_HEADER_BYTES) {
+            selected.insert(*name, value.to_owned());
+        }
+    }
+    Ok(selected)
+}
+
+/// Enough of a hash to tell deliveries apart.
+pub(super) fn short_hash(bytes: &[u8]) -> String {
+    sha256_hex(bytes, 16)
+}

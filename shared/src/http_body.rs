@@ -1,0 +1,19 @@
+//! The body of somebody's answer, up to the size that we are ready for.
+
+use reqwest::{Error, Response};
+
+/// The body of an answer; none if it is larger than `limit` bytes, which then is not read to its end.
+pub async fn read_body_up_to(limit: usize, mut response: Response) -> Result<Option<Vec<u8>>, Error> {
+    let too_large = |length: u64| usize::try_from(length).map_or(true, |length| length > limit);
+    if response.content_length().is_some_and(too_large) {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}

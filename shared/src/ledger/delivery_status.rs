@@ -1,0 +1,157 @@
+//! What a phone reports of a message: how far it came, in whatever order the reports arrive.
+//!
+//! `EZWhatsApp` confirms `delivered` alone; the other words, and their order, are those of the interface that it imitates.
+//! Reports come at least once and in no order, so of two the one that says more counts, and none takes anything back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryProgress {
+    /// Not yet at `WhatsApp`.
+    Pending,
+    /// `WhatsApp` has it.
+    Sent,
+    /// The phone has it.
+    Delivered,
+    /// Somebody opened it.
+    Read,
+    /// Somebody listened to it.
+    Played,
+}
+
+impl DeliveryProgress {
+    const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Delivered, Self::Read, Self::Played];
+
+    /// Its name in reports, in the table and in the console.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+        }
+    }
+
+    /// What a name means.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reached| reached.name() == name)
+    }
+}
+
+/// Everything that was reported of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// How far it came.
+    pub reached: Option<DeliveryProgress>,
+    /// Whether a report said that it failed.
+    pub failed: bool,
+    /// Whether a report said that it was deleted. That changes nothing about how far it came.
+    pub deleted: bool,
+}
+
+impl DeliveryStatus {
+    /// What one report says; nothing if its word is none that we know.
+    pub fn from_status(status: &str) -> Option<Self> {
+        match status {
+            "failed" => Some(Self { failed: true, ..Self::default() }),
+            "deleted" => Some(Self { deleted: true, ..Self::default() }),
+            _ => Some(Self { reached: Some(DeliveryProgress::from_name(status)?), ..Self::default() }),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn combine_with(self, other: Self) -> Self {
+        Self {
+            reached: self.reached.max(other.reached),
+            failed: self.failed || other.failed,
+            deleted: self.deleted || other.deleted,
+        }
+    }
+
+    /// Whether a phone has it.
+    pub fn has_arrived(self) -> bool {
+        self.reached >= Some(DeliveryProgress::Delivered)
+    }
+
+    /// Whether it failed, as far as is known: a phone that has it knows better.
+    pub fn has_failed(self) -> bool {
+        self.failed && !self.has_arrived()
+    }
+
+    /// Whether the reports contradict each other: it failed, and a phone has it.
+    pub fn is_contradictory(self) -> bool {
+        self.failed && self.has_arrived()
+    }
+
+    /// Whether nothing was reported.
+    pub fn is_unknown(self) -> bool {
+        self == Self::default()
+    }
+
+    /// One word for it; none if nothing was reported.
+    pub fn status_name(self) -> Option<&'static str> {
+        if self.has_failed() { Some("failed") } else { self.reached.map(DeliveryProgress::name) }
+    }
+}
+
+impl fmt::Display for DeliveryStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.status_name().unwrap_or("unknown"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATUSES: [&str; 7] = ["failed", "pending", "sent", "delivered", "read", "played", "deleted"];
+
+    fn combine_reports(words: &[&str]) -> DeliveryStatus {
+        words
+            .iter()
+            .filter_map(|word| DeliveryStatus::from_status(word))
+            .fold(DeliveryStatus::default(), DeliveryStatus::combine_with)
+    }
+
+    #[test]
+    fn a_failure_counts_only_until_the_phone_has_the_message() {
+        assert_eq!(combine_reports(&["sent", "failed"]).status_name(), Some("failed"));
+        let both = combine_reports(&["failed", "delivered"]);
+        assert_eq!(both.status_name(), Some("delivered"));
+        assert!(both.is_contradictory() && !both.has_failed());
+        assert_eq!(combine_reports(&["read", "delivered", "sent"]).status_name(), Some("read"));
+        assert_eq!(DeliveryStatus::from_status("exploded"), None);
+        assert_eq!(combine_reports(&["deleted"]).status_name(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn reports_combine_to_the_same_status_in_every_order_and_number(
+            words in prop::collection::vec(prop::sample::select(&STATUSES[..]), 0..12),
+            seed in any::<prop::sample::Index>(),
+        ) {
+            let mut shuffled = words.clone();
+            if !shuffled.is_empty() {
+                let at = seed.index(shuffled.len());
+                shuffled.rotate_left(at);
+                shuffled.reverse();
+                shuffled.extend_from_slice(&words[..at]);
+            }
+            prop_assert_eq!(combine_reports(&words), combine_reports(&shuffled));
+            let mut before = DeliveryStatus::default();
+            for word in &words {
+                let after = before.combine_with(DeliveryStatus::from_status(word).unwrap());
+                prop_assert!(after.reached >= before.reached, "a report took something back");
+                before = after;
+            }
+        }
+    }
+}

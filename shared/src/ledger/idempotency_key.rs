@@ -1,0 +1,228 @@
+//! Idempotency keys: from a fact of the source system to the name of the one message about it.
+//!
+//! A key is `subject:stage`: `for_order:1001:ready`, `appointment:88:24h`, `lead_time:abc:first-touch`. Plain ids come out
+//! unchanged, as the `EZWhatsApp` guides write them. Building is injective: two facts never share a key.
+//!
+//! `EZWhatsApp` publishes neither length nor alphabet, so we assume ASCII letters, digits, `:_.-` and at most
+//! [`MAX_KEY_LENGTH`] characters. Other bytes of an id are escaped as `.xx` (hex), long ids hashed as `.h…`; a `.` never
+//! follows otherwise, except `..` behind the name of a book.
+
+use std::fmt::{self, Write as _};
+
+use crate::{
+    client_config::{MAIN_ID_SCOPE, Milestone},
+    hash::sha256_hex,
+};
+
+/// The longest key we build, in characters.
+pub const MAX_KEY_LENGTH: usize = 128;
+const MAX_ID_LENGTH: usize = 48;
+const MAX_INSTANCE_LENGTH: usize = 32;
+const MAX_STAGE_LENGTH: usize = 24;
+const LEAD_KIND: &str = "lead";
+const REPLY_KIND: &str = "webhook-reply";
+const REPLY_STAGE: &str = "reply";
+
+/// The idempotency key of one message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdempotencyKey {
+    subject: String,
+    stage: String,
+}
+
+impl IdempotencyKey {
+    /// The key of an order's milestone, told once for the whole order.
+    pub fn for_order(id_scope: &str, order_id: &str, milestone: Milestone) -> Self {
+        Self { subject: build_subject("order", id_scope, order_id), stage: milestone.name().to_owned() }
+    }
+
+    /// The subject of an appointment: `appointment:{id}`, or `appointment:{id_scope}..{id}` outside the main book.
+    pub fn appointment_subject(id_scope: &str, id: &str) -> String {
+        build_subject("appointment", id_scope, id)
+    }
+
+    /// The key of a reminder at a stage of such a subject. The first one of a stage has the plain key; those that follow,
+    /// for another start or another seat, add it with [`Self::with_instance`].
+    pub fn for_reminder(appointment_subject: &str, stage: &str) -> Self {
+        Self { subject: appointment_subject.to_owned(), stage: escape_id_within(stage, MAX_STAGE_LENGTH) }
+    }
+
+    /// The key of a lead's first touch. `id_scope` and `id` as for orders.
+    pub fn for_first_touch(id_scope: &str, lead_id: &str) -> Self {
+        Self::for_lead_subject(&build_subject(LEAD_KIND, id_scope, lead_id))
+    }
+
+    /// The same, of a subject.
+    pub fn for_lead_subject(lead_subject: &str) -> Self {
+        Self { subject: lead_subject.to_owned(), stage: "first-touch".to_owned() }
+    }
+
+    /// The key of the answer to a line's delivery: `webhook-for_acknowledgement:{delivery id}`, in the guides' words. A subject of its own
+    /// for each, so that no row of the table holds all of them.
+    pub fn for_acknowledgement(delivery_id: &str) -> Self {
+        Self {
+            subject: format!("{REPLY_KIND}:{}", escape_id_within(delivery_id, MAX_ID_LENGTH)),
+            stage: REPLY_STAGE.to_owned(),
+        }
+    }
+
+    /// An id in the keys' alphabet, at most 48 characters: itself where that is possible, two never the same.
+    pub fn escape_id(id: &str) -> String {
+        escape_id_within(id, MAX_ID_LENGTH)
+    }
+
+    /// Whether it is a lead's: nobody asked for what it says beyond that once, so their wish is asked for before it is said.
+    pub fn is_first_touch(&self) -> bool {
+        self.subject.strip_prefix(LEAD_KIND).is_some_and(|rest| rest.starts_with(':'))
+    }
+
+    /// The same milestone for another parcel, refund, invoice or change of the same order.
+    #[must_use]
+    pub fn with_instance(&self, instance: &str) -> Self {
+        Self {
+            subject: self.subject.clone(),
+            stage: format!("{}-{}", self.stage, escape_id_within(instance, MAX_INSTANCE_LENGTH)),
+        }
+    }
+
+    /// A key read back from the ledger.
+    pub fn from_parts(subject: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self { subject: subject.into(), stage: stage.into() }
+    }
+
+    /// What it is about: the ledger's partition key.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Which point in its life: the ledger's sort key.
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The guides' key for an answer names no stage.
+        match self.stage.strip_prefix(REPLY_STAGE).filter(|_| self.subject.starts_with(REPLY_KIND)) {
+            Some(instance) => write!(f, "{}{instance}", self.subject),
+            None => write!(f, "{}:{}", self.subject, self.stage),
+        }
+    }
+}
+
+fn build_subject(kind: &str, id_scope: &str, id: &str) -> String {
+    let mut subject = format!("{kind}:");
+    if id_scope != MAIN_ID_SCOPE {
+        subject.push_str(&escape_id_within(id_scope, 20));
+        subject.push_str("..");
+    }
+    subject.push_str(&escape_id_within(id, MAX_ID_LENGTH));
+    subject
+}
+
+/// An id in the key's alphabet, at most `max` characters long.
+fn escape_id_within(id: &str, max: usize) -> String {
+    let mut escaped = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            write!(escaped, ".{byte:02x}").unwrap_or_default();
+        }
+    }
+    if escaped.len() <= max && !escaped.is_empty() {
+        return escaped;
+    }
+    format!(".h{}", sha256_hex(id.as_bytes(), 12))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn order_key(id_scope: &str, id: &str, milestone: Milestone) -> String {
+        IdempotencyKey::for_order(id_scope, id, milestone).to_string()
+    }
+
+    #[test]
+    fn plain_ids_stay_unchanged_as_the_guides_write_them() {
+        assert_eq!(order_key("main", "1001", Milestone::Ready), "order:1001:ready");
+        assert_eq!(order_key("main", "SO-90311", Milestone::OutForDelivery), "order:SO-90311:out-for-delivery");
+        assert_eq!(order_key("outlet", "1001", Milestone::Ready), "order:outlet..1001:ready");
+        assert_eq!(
+            IdempotencyKey::for_order("main", "1001", Milestone::Shipped).with_instance("4670000000001").to_string(),
+            "order:1001:shipped-4670000000001"
+        );
+    }
+
+    #[test]
+    fn reminders_have_the_keys_of_the_guides_and_never_the_key_of_an_order() {
+        let subject = IdempotencyKey::appointment_subject("main", "88");
+        assert_eq!(IdempotencyKey::for_reminder(&subject, "24h").to_string(), "appointment:88:24h");
+        let moved = IdempotencyKey::for_reminder(&subject, "24h").with_instance("20261124T0830Z-1").to_string();
+        assert_eq!(moved, "appointment:88:24h-20261124T0830Z-1");
+        assert_eq!(IdempotencyKey::appointment_subject("clinic", "a/b"), "appointment:clinic..a.2fb");
+        let long = IdempotencyKey::for_reminder(
+            &IdempotencyKey::appointment_subject(&"x".repeat(40), &"x".repeat(90)),
+            &"x".repeat(90),
+        );
+        assert!(long.with_instance(&"x".repeat(90)).to_string().len() <= MAX_KEY_LENGTH);
+    }
+
+    #[test]
+    fn acknowledgements_have_the_key_of_the_guides_and_each_its_own_subject() {
+        let key = IdempotencyKey::for_acknowledgement("dlv_88");
+        assert_eq!((key.to_string().as_str(), key.subject()), ("webhook-reply:dlv_88", "webhook-reply:dlv_88"));
+        assert_eq!(key.with_instance("wamid-1").to_string(), "webhook-reply:dlv_88-wamid-1");
+        assert!(
+            IdempotencyKey::for_acknowledgement(&"x".repeat(300)).with_instance(&"y".repeat(300)).to_string().len()
+                <= MAX_KEY_LENGTH
+        );
+    }
+
+    #[test]
+    fn first_touches_have_the_keys_of_the_guides() {
+        let key = IdempotencyKey::for_first_touch("main", "abc");
+        assert_eq!(key.to_string(), "lead:abc:first-touch");
+        assert_eq!(IdempotencyKey::for_first_touch("gravity", "88").to_string(), "lead:gravity..88:first-touch");
+        assert!(key.is_first_touch() && !IdempotencyKey::for_order("main", "lead:1", Milestone::Paid).is_first_touch());
+        assert!(IdempotencyKey::for_first_touch(&"x".repeat(40), &"x".repeat(300)).to_string().len() <= MAX_KEY_LENGTH);
+    }
+
+    #[test]
+    fn odd_ids_are_escaped_and_long_ones_hashed() {
+        assert_eq!(order_key("main", "1.0E+6", Milestone::Paid), "order:1.2e0E.2b6:paid");
+        assert_eq!(order_key("main", "א/1", Milestone::Paid), "order:.d7.90.2f1:paid");
+        let long = order_key("main", &"x".repeat(500), Milestone::DeliveryChanged);
+        assert!(long.starts_with("order:.h"), "{long}");
+        assert!(order_key("main", "", Milestone::Paid).starts_with("order:.h"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_short_and_uses_only_the_allowed_characters(book in ".{1,40}", id in ".{0,300}", instance in ".{0,100}", which in 0usize..10) {
+            let key = IdempotencyKey::for_order(&book, &id, Milestone::ALL[which]).with_instance(&instance).to_string();
+            prop_assert!(key.len() <= MAX_KEY_LENGTH, "{} characters", key.len());
+            prop_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-".contains(&b)));
+        }
+
+        #[test]
+        fn two_facts_never_share_a_key(facts in prop::collection::hash_set(("(main|a|b|a..b)", "[a1.:#-]{0,6}", prop::option::of("[a1.-]{1,4}"), 0usize..10), 2..40)) {
+            let mut seen = HashMap::new();
+            for fact in facts {
+                let (book, id, instance, which) = &fact;
+                let key = IdempotencyKey::for_order(book, id, Milestone::ALL[*which]);
+                let key = match instance { Some(instance) => key.with_instance(instance), None => key }.to_string();
+                if let Some(other) = seen.insert(key.clone(), fact.clone()) {
+                    prop_assert!(false, "{key} stands for {fact:?} and {other:?}");
+                }
+            }
+        }
+    }
+}

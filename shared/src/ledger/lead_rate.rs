@@ -1,0 +1,148 @@
+//! The forms' counts of leads, one row each: `form:{name}`.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{AttributeValue as Value, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::Timestamp;
+
+use super::{Ledger, LedgerError};
+use crate::{
+    appointment::HEADER_STAGE,
+    client_config::LeadLimit,
+    clock::{UnixMillis, from_millis},
+    greeting::LeadRate,
+};
+
+impl Ledger {
+    /// Counts a lead of a form, and gives the count. A lead that a human has decided about is not counted again; see
+    /// [`Self::uncount_lead`] for one that turns out to be known.
+    pub async fn count_lead(
+        &self,
+        form: &str,
+        limit: LeadLimit,
+        received_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<LeadRate, LedgerError> {
+        let window = LeadRate::window_start(limit, now);
+        let count = |expression: &str, condition: &str| {
+            self.update_form_item(form)
+                .update_expression(expression)
+                .condition_expression(format!(
+                    "{condition} AND (attribute_not_exists(released_at) OR released_at < :received) \
+                     AND (attribute_not_exists(dropped_at) OR dropped_at < :received)"
+                ))
+                .expression_attribute_names("#window", "window")
+                .expression_attribute_values(":window", Value::N(window.to_string()))
+                .expression_attribute_values(":one", Value::N("1".to_owned()))
+                .expression_attribute_values(":received", Value::N(received_at.unix_millis().to_string()))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send()
+        };
+        let mut known = LeadRate::default();
+        // Once more, because two leads may begin a window at the same time.
+        for _ in 0..2 {
+            for (expression, condition) in [
+                ("ADD leads :one", "#window = :window"),
+                ("SET #window = :window, leads = :one", "(attribute_not_exists(#window) OR #window < :window)"),
+            ] {
+                known = match read_count_result(count(expression, condition).await)? {
+                    Ok(lead_rate) => return Ok(lead_rate),
+                    Err(there) if there.operator_decision(received_at).is_some() => return Ok(there),
+                    Err(there) => there,
+                };
+            }
+        }
+        // A window that is over by another's clock: this lead is the newer window's business.
+        Ok(known)
+    }
+
+    /// Greets nobody of a form from now on; says whether it did until now.
+    pub async fn hold_form(&self, form: &str, now: Timestamp) -> Result<bool, LedgerError> {
+        let update = self
+            .update_form_item(form)
+            .update_expression("SET held_since = :now")
+            .condition_expression("attribute_not_exists(held_since)")
+            .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
+        read_count_result(update.send().await).map(|held| held.is_ok())
+    }
+
+    /// Takes a lead back that was counted at `counted_at`, because it was counted before.
+    pub async fn uncount_lead(&self, form: &str, limit: LeadLimit, counted_at: Timestamp) -> Result<(), LedgerError> {
+        let update = self
+            .update_form_item(form)
+            .update_expression("ADD leads :less")
+            .condition_expression("#window = :window AND leads > :none")
+            .expression_attribute_names("#window", "window")
+            .expression_attribute_values(":window", Value::N(LeadRate::window_start(limit, counted_at).to_string()))
+            .expression_attribute_values(":less", Value::N("-1".to_owned()))
+            .expression_attribute_values(":none", Value::N("0".to_owned()));
+        read_count_result(update.send().await).map(drop)
+    }
+
+    /// Greets whoever leaves their number in a form again. What was received until now is greeted, or is dropped. A form
+    /// that is not held stays as it is: said twice, it means the moment it was said first.
+    pub async fn resume_form(&self, form: &str, greet: bool, now: Timestamp) -> Result<(), LedgerError> {
+        let decision = if greet { "released_at" } else { "dropped_at" };
+        let update = self
+            .update_form_item(form)
+            .update_expression(format!("SET {decision} = :now REMOVE held_since, #window, leads"))
+            .condition_expression("attribute_exists(held_since)")
+            .expression_attribute_names("#window", "window")
+            .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
+        read_count_result(update.send().await).map(drop)
+    }
+
+    /// What is known of a form.
+    pub async fn read_lead_rate(&self, form: &str) -> Result<LeadRate, LedgerError> {
+        Ok(self
+            .get_item(&form_subject(form), HEADER_STAGE)
+            .await?
+            .as_ref()
+            .map(lead_rate_from_item)
+            .unwrap_or_default())
+    }
+
+    fn update_form_item(&self, form: &str) -> UpdateItemFluentBuilder {
+        self.db
+            .update_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(form_subject(form)))
+            .key("stage", Value::S(HEADER_STAGE.to_owned()))
+    }
+}
+
+fn form_subject(form: &str) -> String {
+    format!("form:{form}")
+}
+
+/// What is known after an update, or what stood in the way of its condition.
+fn read_count_result(
+    answer: Result<
+        aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
+        aws_sdk_dynamodb::error::SdkError<UpdateItemError>,
+    >,
+) -> Result<Result<LeadRate, LeadRate>, LedgerError> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer.attributes().map(lead_rate_from_item).unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                Ok(Err(refused.item().map(lead_rate_from_item).unwrap_or_default()))
+            }
+            _ => Err(LedgerError::Update(Box::new(error))),
+        },
+    }
+}
+
+fn lead_rate_from_item(item: &HashMap<String, Value>) -> LeadRate {
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    LeadRate {
+        leads: number("leads").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        held_since: number("held_since").map(from_millis),
+        released_at: number("released_at").map(from_millis),
+        dropped_at: number("dropped_at").map(from_millis),
+    }
+}

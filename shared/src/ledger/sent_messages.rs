@@ -1,0 +1,59 @@
+//! What one customer was told, and which message a provider's id is of.
+
+use aws_sdk_dynamodb::types::AttributeValue as Value;
+use jiff::Timestamp;
+
+use super::{IdempotencyKey, Ledger, LedgerError, LedgerRow};
+use crate::{clock::UnixMillis, contact::Phone};
+
+impl Ledger {
+    /// Messages to a customer that were written down since then, the newest first, at most `limit`.
+    ///
+    /// The index lags the table by moments.
+    pub async fn find_sent_to(
+        &self,
+        phone: &Phone,
+        since: Timestamp,
+        limit: i32,
+    ) -> Result<Vec<LedgerRow>, LedgerError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("contact")
+            .key_condition_expression("contact = :contact AND created_at >= :since")
+            .expression_attribute_values(":contact", Value::S(self.contact_subject(phone)))
+            .expression_attribute_values(":since", Value::N(since.unix_millis().to_string()))
+            .scan_index_forward(false)
+            .limit(limit);
+        self.read_query_rows(query).await
+    }
+
+    /// Messages that `EZWhatsApp` gave this id.
+    pub async fn find_by_provider_id(&self, id: &str) -> Result<Vec<LedgerRow>, LedgerError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("provider")
+            .key_condition_expression("provider_id = :id")
+            .expression_attribute_values(":id", Value::S(id.to_owned()))
+            .limit(2);
+        self.read_query_rows(query).await
+    }
+
+    /// The rows that one page of an index names, as they are now.
+    async fn read_query_rows(
+        &self,
+        query: aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder,
+    ) -> Result<Vec<LedgerRow>, LedgerError> {
+        let page = query.send().await.map_err(|error| LedgerError::Query(Box::new(error)))?;
+        let mut rows = Vec::new();
+        for item in page.items() {
+            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+            let (Some(subject), Some(stage)) = (text("subject"), text("stage")) else { continue };
+            rows.extend(self.read_row(&IdempotencyKey::from_parts(subject, stage)).await?);
+        }
+        Ok(rows)
+    }
+}

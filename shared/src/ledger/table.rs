@@ -1,0 +1,375 @@
+//! The ledger's table: reads rows, and writes them only over the version that was read.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{
+        get_item::GetItemError, put_item::PutItemError, query::QueryError,
+        transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
+    },
+    types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    appointment_header,
+    claim::contact_subject,
+    idempotency_key::IdempotencyKey,
+    item::{LedgerItemError, from_item, to_item},
+    row::LedgerRow,
+};
+use crate::{
+    appointment::{Appointment, HEADER_STAGE},
+    clock::{UnixMillis, from_millis},
+    contact::Phone,
+    fault::{ClassifyFault, Fault},
+};
+
+/// The ledger failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A write did not go through.
+    #[error("the ledger could not be written")]
+    Write(#[source] Box<SdkError<PutItemError>>),
+    /// A claim that has to agree with an appointment's header did not go through.
+    #[error("the ledger could not be written")]
+    Transact(#[source] Box<SdkError<TransactWriteItemsError>>),
+    /// Others kept writing the same rows.
+    #[error("the ledger could not be written: others write the same rows again and again")]
+    TooManyConflicts,
+    /// The story of a subject, or what is due, could not be read.
+    #[error("the ledger could not be read")]
+    Query(#[source] Box<SdkError<QueryError>>),
+    /// A row could not be read.
+    #[error("a row of the ledger could not be read")]
+    Get(#[source] Box<SdkError<GetItemError>>),
+    /// A form's leads could not be counted, or a customer's wish not be written down.
+    #[error("the ledger could not be written")]
+    Update(#[source] Box<SdkError<UpdateItemError>>),
+    /// A row is damaged.
+    #[error(transparent)]
+    InvalidItem(#[from] LedgerItemError),
+}
+
+impl ClassifyFault for LedgerError {
+    fn fault(&self) -> Fault {
+        match self {
+            // An item that the table does not take is not taken the next time either.
+            Self::Write(error) if is_invalid(error) => Fault::Permanent,
+            Self::Write(_)
+            | Self::Transact(_)
+            | Self::TooManyConflicts
+            | Self::Query(_)
+            | Self::Get(_)
+            | Self::Update(_) => Fault::Transient,
+            Self::InvalidItem(_) => Fault::Permanent,
+        }
+    }
+}
+
+fn is_invalid(error: &SdkError<PutItemError>) -> bool {
+    error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
+}
+
+/// What opening a row did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenOutcome {
+    /// The row is new and ours.
+    New,
+    /// There was one under this key.
+    Exists(Box<LedgerRow>),
+}
+
+/// What saving a row did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaveOutcome {
+    /// It is written.
+    Saved,
+    /// Somebody else wrote first; this is the row now.
+    Overtaken(Box<LedgerRow>),
+    /// The row is gone: its time had run out.
+    Gone,
+}
+
+/// Something that waits, as the index of what is due shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueItem {
+    /// Its key.
+    pub key: IdempotencyKey,
+    /// What it is.
+    pub kind: DueKind,
+    /// Since when it is due.
+    pub due_at: Timestamp,
+    /// Most useful first: 0 to 100.
+    pub priority: u8,
+    /// When it stops being useful.
+    pub useful_until: Timestamp,
+}
+
+/// What waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DueKind {
+    /// A message.
+    Message,
+    /// An appointment, with a reminder to be made of it.
+    Appointment(Box<Appointment>),
+}
+
+/// The condition that an item still is what was read.
+pub(super) struct WriteCondition {
+    pub(super) expression: &'static str,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, Value>,
+}
+
+impl WriteCondition {
+    /// A row of this version, and of this owner if it has one.
+    pub(super) fn row_unchanged(before: &LedgerRow) -> Self {
+        let mut condition = Self::version_unchanged(before.version);
+        if let Some(owner) = &before.owner {
+            condition.expression = "#version = :version AND #owner = :owner";
+            condition.names.insert("#owner".to_owned(), "owner".to_owned());
+            condition.values.insert(":owner".to_owned(), Value::S(owner.0.clone()));
+        }
+        condition
+    }
+
+    /// An item of this version.
+    pub(super) fn version_unchanged(version: u64) -> Self {
+        Self {
+            expression: "#version = :version",
+            names: [("#version".to_owned(), "version".to_owned())].into(),
+            values: [(":version".to_owned(), Value::N(version.to_string()))].into(),
+        }
+    }
+}
+
+/// The ledger's table.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pub(super) db: Client,
+    pub(super) table: String,
+    client: String,
+    retention_days: u16,
+}
+
+impl Ledger {
+    /// Of a client, over a table.
+    pub fn new(db: Client, table: String, client: String, retention_days: u16) -> Self {
+        Self { db, table, client, retention_days }
+    }
+
+    /// Where the wish of whoever has this number is written down, and by what they are found.
+    pub fn contact_subject(&self, phone: &Phone) -> String {
+        contact_subject(&self.client, phone)
+    }
+
+    /// The item of a row.
+    pub(super) fn row_to_item(&self, row: &LedgerRow) -> HashMap<String, Value> {
+        let ttl = row.created_at.as_second() + i64::from(self.retention_days) * 86_400;
+        to_item(row, row.to.as_ref().map(|phone| self.contact_subject(phone)), ttl)
+    }
+
+    /// Writes a row that must be new.
+    pub async fn open(&self, row: &LedgerRow) -> Result<OpenOutcome, LedgerError> {
+        let item = self.row_to_item(row);
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item.clone()))
+            .condition_expression("attribute_not_exists(subject)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match find_conflicting_item(put.send().await)? {
+            None => Ok(OpenOutcome::New),
+            // The SDK tries a write again when its answer is lost; then the row in the way is our own.
+            Some(before) if before == item => Ok(OpenOutcome::New),
+            Some(before) => Ok(OpenOutcome::Exists(Box::new(from_item(&before)?))),
+        }
+    }
+
+    /// Writes the next state of a row over the one it came from, and over nothing else.
+    pub async fn save(&self, before: &LedgerRow, after: &LedgerRow) -> Result<SaveOutcome, LedgerError> {
+        let item = self.row_to_item(after);
+        let condition = WriteCondition::row_unchanged(before);
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item.clone()))
+            .condition_expression(condition.expression)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(Some(condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match find_conflicting_item(put.send().await)? {
+            None => Ok(SaveOutcome::Saved),
+            // As above: our own write, whose answer was lost.
+            Some(now) if now == item => Ok(SaveOutcome::Saved),
+            Some(now) if now.is_empty() => Ok(SaveOutcome::Gone),
+            Some(now) => Ok(SaveOutcome::Overtaken(Box::new(from_item(&now)?))),
+        }
+    }
+
+    /// What is known of an appointment, as it is now.
+    pub async fn read_appointment(&self, subject: &str) -> Result<Option<Appointment>, LedgerError> {
+        Ok(self.get_item(subject, HEADER_STAGE).await?.as_ref().map(appointment_header::from_item).transpose()?)
+    }
+
+    /// Writes what is known of an appointment over what was known before, and over nothing else. Gives what is known now
+    /// if that is something else.
+    pub async fn save_appointment(
+        &self,
+        before: Option<&Appointment>,
+        after: &Appointment,
+    ) -> Result<Result<(), Option<Box<Appointment>>>, LedgerError> {
+        let item = self.header_to_item(after);
+        let mut put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item.clone()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        put = match before {
+            None => put.condition_expression("attribute_not_exists(subject)"),
+            Some(before) => {
+                let condition = WriteCondition::version_unchanged(before.version);
+                put.condition_expression(condition.expression)
+                    .set_expression_attribute_names(Some(condition.names))
+                    .set_expression_attribute_values(Some(condition.values))
+            }
+        };
+        match find_conflicting_item(put.send().await)? {
+            None => Ok(Ok(())),
+            // Our own write, whose answer was lost.
+            Some(now) if now == item => Ok(Ok(())),
+            Some(now) if now.is_empty() => Ok(Err(None)),
+            Some(now) => Ok(Err(Some(Box::new(appointment_header::from_item(&now)?)))),
+        }
+    }
+
+    /// The item of a header. It is kept as long as a row that was made when the appointment begins.
+    pub(super) fn header_to_item(&self, appointment: &Appointment) -> HashMap<String, Value> {
+        // Whoever books for the year 9999 is not remembered until then.
+        let latest = appointment.updated_at.saturating_add(SignedDuration::from_hours(24 * 365 * 2));
+        let from = appointment.start.min(latest.unwrap_or(Timestamp::MAX)).max(appointment.updated_at);
+        appointment_header::to_item(appointment, from.as_second() + i64::from(self.retention_days) * 86_400)
+    }
+
+    /// All rows of a subject, as they are now.
+    pub async fn read_history(&self, subject: &str) -> Result<Vec<LedgerRow>, LedgerError> {
+        let mut history = Vec::new();
+        let mut from = None;
+        loop {
+            let answer = self
+                .db
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("subject = :subject")
+                .expression_attribute_values(":subject", Value::S(subject.to_owned()))
+                .consistent_read(true)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| LedgerError::Query(Box::new(error)))?;
+            for item in answer.items().iter().filter(|item| !is_header(item)) {
+                history.push(from_item(item)?);
+            }
+            match answer.last_evaluated_key {
+                Some(key) => from = Some(key),
+                None => return Ok(history),
+            }
+        }
+    }
+
+    /// One row, as it is now.
+    pub async fn read_row(&self, key: &IdempotencyKey) -> Result<Option<LedgerRow>, LedgerError> {
+        Ok(self.get_item(key.subject(), key.stage()).await?.as_ref().map(from_item).transpose()?)
+    }
+
+    pub(super) async fn get_item(
+        &self,
+        subject: &str,
+        stage: &str,
+    ) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+        let get = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key("subject", Value::S(subject.to_owned()))
+            .key("stage", Value::S(stage.to_owned()))
+            .consistent_read(true);
+        get.send().await.map(|answer| answer.item).map_err(|error| LedgerError::Get(Box::new(error)))
+    }
+
+    /// Up to `limit` messages and appointments of a line that are due, the longest due first.
+    ///
+    /// The index lags the table by moments: read the row before acting on it.
+    pub async fn list_due(&self, line: &str, now: Timestamp, limit: i32) -> Result<Vec<DueItem>, LedgerError> {
+        let mut due = Vec::new();
+        let mut from = None;
+        loop {
+            let answer = self
+                .db
+                .query()
+                .table_name(&self.table)
+                .index_name("due")
+                .key_condition_expression("due_queue = :line AND due_at <= :now")
+                .expression_attribute_values(":line", Value::S(line.to_owned()))
+                .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()))
+                .limit(limit)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| LedgerError::Query(Box::new(error)))?;
+            due.extend(answer.items().iter().filter_map(parse_due_item));
+            match answer.last_evaluated_key {
+                Some(key) if due.len() < usize::try_from(limit).unwrap_or(usize::MAX) => from = Some(key),
+                _ => return Ok(due),
+            }
+        }
+    }
+}
+
+fn parse_due_item(item: &HashMap<String, Value>) -> Option<DueItem> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+    let kind = if is_header(item) {
+        match appointment_header::from_item(item) {
+            Ok(appointment) => DueKind::Appointment(Box::new(appointment)),
+            Err(error) => {
+                tracing::error!("skipped an appointment that is due: {error}");
+                return None;
+            }
+        }
+    } else {
+        DueKind::Message
+    };
+    Some(DueItem {
+        key: IdempotencyKey::from_parts(text("subject")?, text("stage")?),
+        kind,
+        due_at: from_millis(number("due_at")?),
+        priority: number("priority").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
+        useful_until: from_millis(number("useful_until").unwrap_or(i64::MAX)),
+    })
+}
+
+fn is_header(item: &HashMap<String, Value>) -> bool {
+    item.get("stage").and_then(|stage| stage.as_s().ok()).is_some_and(|stage| stage == HEADER_STAGE)
+}
+
+/// The item that stood in the way of a conditional write, if the condition failed.
+fn find_conflicting_item(
+    answer: Result<aws_sdk_dynamodb::operation::put_item::PutItemOutput, SdkError<PutItemError>>,
+) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(error) => match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                Ok(Some(refused.item().cloned().unwrap_or_default()))
+            }
+            _ => Err(LedgerError::Write(Box::new(error))),
+        },
+    }
+}

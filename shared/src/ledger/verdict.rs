@@ -1,0 +1,173 @@
+//! Whether a claimed message may be sent now, given everything else the ledger knows of its subject.
+//!
+//! Two senders that claim two messages of one order at the same time each see the other's claim or are seen by it,
+//! because both write their claim *before* they read the story. So one of them gives way: the older news is dropped,
+//! or the newer waits until the older is out.
+
+use jiff::Timestamp;
+
+use super::{
+    row::{ClaimOwner, LedgerRow, MessageState},
+    transition::RowChange,
+};
+use crate::client_config::Milestone;
+
+const CANCELLED_RANK: u8 = Milestone::Cancelled.precedence_ranks().0;
+
+/// What to do with a claimed message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageVerdict {
+    /// Send it.
+    Send,
+    /// It is untrue beside what is known.
+    Superseded {
+        /// The stage that made it so.
+        stage: String,
+    },
+    /// The order was cancelled, and this happened after that: a human has to see whether it was reinstated.
+    AfterCancellation {
+        /// The stage that says so.
+        stage: String,
+    },
+    /// It is no longer useful.
+    Expired,
+    /// An older message of the same subject is on its way; it must come first.
+    Wait {
+        /// Until when.
+        until: Timestamp,
+        /// For which stage.
+        stage: String,
+    },
+}
+
+impl MessageVerdict {
+    /// The change that a verdict asks of the row's owner; nothing if it is to be sent.
+    pub fn into_change(self, owner: ClaimOwner) -> Option<RowChange> {
+        Some(match self {
+            Self::Send => return None,
+            Self::Superseded { stage: because } => RowChange::Supersede {
+                owner,
+                reason: format!("`{because}` of the same order was known when its turn came"),
+            },
+            Self::AfterCancellation { stage: because } => RowChange::Conflict {
+                owner,
+                reason: format!(
+                    "it happened after `{because}`, which the customer may have been told; was the order reinstated?"
+                ),
+            },
+            Self::Expired => RowChange::Expire { owner: Some(owner) },
+            Self::Wait { until, stage } => {
+                RowChange::Hold { owner, until, reason: format!("`{stage}` is on its way and comes first") }
+            }
+        })
+    }
+}
+
+/// Decides about a claimed message beside all rows of its subject (it may be among them).
+pub fn decide_message(row: &LedgerRow, history: &[LedgerRow], now: Timestamp) -> MessageVerdict {
+    if row.useful_until <= now {
+        return MessageVerdict::Expired;
+    }
+    let others = || history.iter().filter(|other| other.key != row.key);
+    if let Some(newer) = others().find(|other| row_supersedes(other, row)) {
+        let because = newer.key.stage().to_owned();
+        // Payment may come after a shop cancelled an unpaid order by itself. To send would contradict what was told, to
+        // be silent may leave a paying customer in the dark.
+        return if newer.precedence.rank == CANCELLED_RANK && row.occurred_at > newer.occurred_at {
+            MessageVerdict::AfterCancellation { stage: because }
+        } else {
+            MessageVerdict::Superseded { stage: because }
+        };
+    }
+    let on_its_way = others()
+        .filter(|other| other.state == MessageState::Claimed && row_supersedes(row, other))
+        .filter_map(|other| other.lease_until.filter(|lease| now < *lease).map(|lease| (lease, other)))
+        .max_by_key(|(lease, _)| *lease);
+    match on_its_way {
+        Some((until, other)) => MessageVerdict::Wait { until, stage: other.key.stage().to_owned() },
+        None => MessageVerdict::Send,
+    }
+}
+
+/// Whether knowing `known` makes `build_message` untrue.
+fn row_supersedes(known: &LedgerRow, message: &LedgerRow) -> bool {
+    message.precedence.is_superseded_by(&known.precedence)
+        || (message.precedence.is_replaced_by_later(&known.precedence) && known.occurred_at > message.occurred_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{
+        client_config::{Milestone, Precedence},
+        ledger::{IdempotencyKey, row::waiting_row},
+    };
+
+    fn at_minute(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    fn build_row(milestone: Milestone, instance: Option<&str>, occurred: i64, state: MessageState) -> LedgerRow {
+        let key = IdempotencyKey::for_order("main", "1", milestone);
+        let claimed = state == MessageState::Claimed;
+        LedgerRow {
+            key: instance.map_or(key.clone(), |instance| key.with_instance(instance)),
+            state,
+            precedence: Precedence::of_milestone(milestone, None),
+            instance: instance.map(str::to_owned),
+            occurred_at: at_minute(occurred),
+            useful_until: at_minute(100),
+            owner: claimed.then(|| ClaimOwner("somebody".into())),
+            lease_until: claimed.then(|| at_minute(50)),
+            due_at: None,
+            ..waiting_row()
+        }
+    }
+
+    #[test]
+    fn when_two_are_claimed_at_once_the_older_is_superseded_and_the_newer_waits() {
+        let paid = build_row(Milestone::Paid, None, 1, MessageState::Claimed);
+        let cancelled = build_row(Milestone::Cancelled, None, 2, MessageState::Claimed);
+        let history = [paid.clone(), cancelled.clone()];
+        assert_eq!(
+            decide_message(&paid, &history, at_minute(3)),
+            MessageVerdict::Superseded { stage: "cancelled".into() }
+        );
+        assert_eq!(
+            decide_message(&cancelled, &history, at_minute(3)),
+            MessageVerdict::Wait { until: at_minute(50), stage: "paid".into() }
+        );
+        assert_eq!(decide_message(&cancelled, &history, at_minute(50)), MessageVerdict::Send, "the lease is over");
+    }
+
+    #[test]
+    fn an_event_after_a_cancellation_is_put_before_a_human() {
+        let cancelled = build_row(Milestone::Cancelled, None, 2, MessageState::Accepted);
+        let paid = build_row(Milestone::Paid, None, 3, MessageState::Claimed);
+        let verdict = decide_message(&paid, &[cancelled, paid.clone()], at_minute(4));
+        assert_eq!(verdict, MessageVerdict::AfterCancellation { stage: "cancelled".into() });
+    }
+
+    #[test]
+    fn only_the_latest_change_of_a_delivery_is_sent() {
+        let tuesday = build_row(Milestone::DeliveryChanged, None, 1, MessageState::Claimed);
+        let thursday = build_row(Milestone::DeliveryChanged, Some("thu"), 2, MessageState::Accepted);
+        let history = [tuesday.clone(), thursday.clone()];
+        assert_eq!(
+            decide_message(&tuesday, &history, at_minute(3)),
+            MessageVerdict::Superseded { stage: "delivery-changed-thu".into() }
+        );
+        let comes_first = MessageVerdict::Wait { until: at_minute(50), stage: "delivery-changed".into() };
+        assert_eq!(decide_message(&thursday, &history, at_minute(3)), comes_first);
+        assert_eq!(decide_message(&thursday, &history, at_minute(50)), MessageVerdict::Send);
+    }
+
+    #[test]
+    fn a_message_expires_at_its_useful_until() {
+        let row = build_row(Milestone::Paid, None, 1, MessageState::Claimed);
+        assert_eq!(decide_message(&row, &[], at_minute(100)), MessageVerdict::Expired);
+        assert_eq!(decide_message(&row, &[], at_minute(99)), MessageVerdict::Send);
+    }
+}

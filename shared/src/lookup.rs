@@ -1,0 +1,221 @@
+//! Reading back: some senders report that something happened, and keep the rest for who asks.
+//!
+//! [`address`] says where to ask, [`fetch_json`] carries the question, [`interpret_status`] says what a refusal means where HTTP alone
+//! says it. What to ask for and what the answer means, each function knows of its own senders.
+//!
+//! Promised: of an answer nothing is written into an error but its numbers, of a question neither address nor credential.
+
+use std::{fmt, time::Duration};
+
+use reqwest::{RequestBuilder, Url};
+
+use crate::{
+    fault::{ClassifyFault, Fault},
+    http_body, json,
+};
+
+/// An answer takes well below a second; a function should not wait for an API that hangs.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than the largest appointment or lead, intake forms and all, could have.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+
+/// What a sender's API answered.
+#[derive(Clone, PartialEq, Eq)]
+pub enum LookupResponse {
+    /// What was asked for, as JSON.
+    Found(Vec<u8>),
+    /// There is no such thing, or no longer.
+    NotFound,
+}
+
+/// The numbers of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseCodes {
+    /// HTTP status.
+    pub status: u16,
+    /// The sender's own number for it, where it has one.
+    pub code: Option<u32>,
+}
+
+impl From<u16> for ResponseCodes {
+    fn from(status: u16) -> Self {
+        Self { status, code: None }
+    }
+}
+
+impl fmt::Display for ResponseCodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}", self.status)?;
+        self.code.map_or(Ok(()), |code| write!(f, ", code {code}"))
+    }
+}
+
+/// Why something could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderApiError {
+    /// No answer came.
+    #[error("the sender's API did not answer")]
+    Unreachable(#[source] reqwest::Error),
+    /// Too many questions.
+    #[error("the sender's API asks for patience ({0})")]
+    Throttled(ResponseCodes),
+    /// Trouble on the other side.
+    #[error("the sender's API has trouble ({0})")]
+    ServerError(ResponseCodes),
+    /// The credential is not accepted, or does not reach far enough.
+    #[error("the sender's API does not accept our credential for this ({codes}); store a valid one in {secret_name}")]
+    CredentialRefused {
+        /// What it said.
+        codes: ResponseCodes,
+        /// The name of the secret that it came from.
+        secret_name: String,
+    },
+    /// Nothing that the API documents.
+    #[error("the sender's API gave an answer that means nothing to us ({0})")]
+    Unexpected(ResponseCodes),
+    /// The answer breaks off, or is no JSON at all.
+    #[error("the sender's API gave an answer that is no JSON")]
+    NotJson,
+    /// The answer doesn't end.
+    #[error("the sender's API gave an answer of more than {MAX_RESPONSE_BYTES} bytes")]
+    ResponseTooLarge,
+    /// The configured address is none, or the sender has no API that we know.
+    #[error("there is no address to ask the sender's API at")]
+    InvalidAddress,
+}
+
+impl ClassifyFault for SenderApiError {
+    fn fault(&self) -> Fault {
+        match self {
+            // Nothing is written by asking, so an unknown outcome is as good as none. A credential is mended from outside
+            // while we run, and what the delivery reports must not be lost until then.
+            Self::Unreachable(_)
+            | Self::Throttled(_)
+            | Self::ServerError(_)
+            | Self::CredentialRefused { .. }
+            | Self::NotJson => Fault::Transient,
+            Self::Unexpected(_) | Self::ResponseTooLarge | Self::InvalidAddress => Fault::Permanent,
+        }
+    }
+}
+
+/// An address below a sender's origin, or below the one that stands in for it in local runs and tests. An id in the path
+/// stays one step of it, whatever is in it.
+pub fn build_url(base_url: Option<&str>, origin: &str, path: &[&str]) -> Result<Url, SenderApiError> {
+    let mut url = Url::parse(base_url.unwrap_or(origin)).map_err(|_| SenderApiError::InvalidAddress)?;
+    url.set_query(None);
+    url.path_segments_mut().map_err(|()| SenderApiError::InvalidAddress)?.clear().extend(path);
+    Ok(url)
+}
+
+/// Asks. `refused` says what every answer but 200 means, by its status and its body, which is empty if it did not arrive.
+pub async fn fetch_json(
+    request: RequestBuilder,
+    refused: impl FnOnce(u16, &[u8]) -> Result<LookupResponse, SenderApiError>,
+) -> Result<LookupResponse, SenderApiError> {
+    let response = request.timeout(TIMEOUT).send().await.map_err(to_unreachable_error)?;
+    let status = response.status().as_u16();
+    let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await;
+    if status != 200 {
+        return refused(status, &body.ok().flatten().unwrap_or_default());
+    }
+    let body = body.map_err(to_unreachable_error)?.ok_or(SenderApiError::ResponseTooLarge)?;
+    // What breaks off would be read as if it said nothing.
+    if json::parse_document(&body).is_err() { Err(SenderApiError::NotJson) } else { Ok(LookupResponse::Found(body)) }
+}
+
+/// What a refusal means by its status. `secret_name` is the name of the secret that the credential is from.
+pub fn interpret_status(codes: impl Into<ResponseCodes>, secret: &str) -> Result<LookupResponse, SenderApiError> {
+    let codes = codes.into();
+    match codes.status {
+        404 => Ok(LookupResponse::NotFound),
+        429 => Err(SenderApiError::Throttled(codes)),
+        401 | 403 => Err(SenderApiError::CredentialRefused { codes, secret_name: secret.to_owned() }),
+        500.. => Err(SenderApiError::ServerError(codes)),
+        _ => Err(SenderApiError::Unexpected(codes)),
+    }
+}
+
+/// The address holds an id, and says nothing that helps.
+fn to_unreachable_error(error: reqwest::Error) -> SenderApiError {
+    SenderApiError::Unreachable(error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use loopback::{FakeApi, http_response};
+
+    use super::*;
+    use crate::{bootstrap, fault::error_chain};
+
+    const ORIGIN: &str = "https://api.example.com";
+
+    async fn fetch_from_fake(given: &str) -> Result<LookupResponse, SenderApiError> {
+        let fake_api = FakeApi::start().await.unwrap();
+        let url = build_url(Some(&fake_api.base_url().unwrap()), ORIGIN, &["things", "id-7"]).unwrap();
+        let request = bootstrap::build_http_client().unwrap().get(url).bearer_auth("hunter2");
+        let refused = |status: u16, _: &[u8]| interpret_status(status, "tellonce/demo/things");
+        let (request, answer) = tokio::join!(fake_api.reply_once(given), fetch_json(request, refused));
+        assert!(request.unwrap().starts_with("GET /things/id-7 HTTP/1.1\r\n"));
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_response_is_returned_unchanged_or_as_not_found() {
+        assert!(
+            matches!(fetch_from_fake(&http_response("200 OK", "{}")).await, Ok(LookupResponse::Found(body)) if body == b"{}")
+        );
+        assert!(matches!(fetch_from_fake(&http_response("404 Not Found", "{}")).await, Ok(LookupResponse::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn every_refusal_is_an_error_with_its_fault() {
+        let too_long = "x".repeat(MAX_RESPONSE_BYTES + 1);
+        for (head, body, fault, says) in [
+            ("429 Too Many Requests", "", Fault::Transient, "patience"),
+            ("503 Service Unavailable", "", Fault::Transient, "503"),
+            ("401 Unauthorized", "secret-5", Fault::Transient, "tellonce/demo/things"),
+            ("403 Forbidden", &too_long, Fault::Transient, "tellonce/demo/things"),
+            ("400 Bad Request", "", Fault::Permanent, "400"),
+            ("301 Moved Permanently\r\nlocation: https://elsewhere.example/", "", Fault::Permanent, "301"),
+            ("200 OK", &too_long, Fault::Permanent, "bytes"),
+            ("200 OK", "{\"phone\":\"secret-5", Fault::Transient, "no JSON"),
+            ("200 OK", "", Fault::Transient, "no JSON"),
+        ] {
+            let Err(error) = fetch_from_fake(&http_response(head, body)).await else { panic!("{head}") };
+            assert_eq!(error.fault(), fault, "{head}");
+            assert!(error.to_string().contains(says) && !format!("{error:?}").contains("secret-5"), "{head}: {error}");
+        }
+        for cut in ["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", "no http"] {
+            assert!(matches!(fetch_from_fake(cut).await, Err(SenderApiError::Unreachable(_))), "{cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_api_is_a_transient_error_without_address_or_credential() {
+        let away = FakeApi::start().await.unwrap().base_url().unwrap();
+        let url = build_url(Some(&away), ORIGIN, &["id-7"]).unwrap();
+        let request = bootstrap::build_http_client().unwrap().get(url).bearer_auth("hunter2");
+        let Err(error) = fetch_json(request, |status, _| interpret_status(status, "s")).await else { panic!() };
+        assert_eq!(error.fault(), Fault::Transient);
+        let shown = format!("{} {error:?}", error_chain(&error));
+        assert!(!shown.contains("hunter2") && !shown.contains("id-7"), "{shown}");
+    }
+
+    #[test]
+    fn any_id_stays_one_path_segment() {
+        let of = |id: &str| build_url(None, ORIGIN, &["things", id]).unwrap().to_string();
+        assert_eq!(of("a/../b?c#d"), "https://api.example.com/things/a%2F..%2Fb%3Fc%23d");
+        assert_eq!(of(".."), "https://api.example.com/things");
+        let local = build_url(Some("http://127.0.0.1:9/ignored?path"), ORIGIN, &["things"]).unwrap();
+        assert_eq!(local.as_str(), "http://127.0.0.1:9/things");
+        assert!(matches!(build_url(Some("nowhere"), ORIGIN, &[]), Err(SenderApiError::InvalidAddress)));
+    }
+
+    #[test]
+    fn a_refusal_is_displayed_by_its_status_and_code() {
+        assert_eq!(ResponseCodes::from(400).to_string(), "HTTP 400");
+        assert_eq!(ResponseCodes { status: 400, code: Some(190) }.to_string(), "HTTP 400, code 190");
+    }
+}

@@ -1,0 +1,192 @@
+//! Told once, and never what is no longer true.
+
+use jiff::SignedDuration;
+use local::fake_ezw::SendFault;
+use serde_json::json;
+
+use crate::world::{ERP_SECRET, World};
+
+const PHONE: &str = "+972545550199";
+
+#[tokio::test]
+async fn a_repeated_delivery_sends_one_message() {
+    let world = World::start().await;
+    let paid = world.shopify_post("orders/paid", "d-1", &world.shopify_order(1001, PHONE));
+    world.deliver(paid.clone()).await;
+    world.deliver(paid).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1001: paid."]);
+    assert_eq!(world.message_state("order:1001:paid"), "accepted");
+    assert_eq!(world.table_items("StoreInbox").len(), 1);
+}
+
+#[tokio::test]
+async fn one_event_on_several_topics_sends_one_message() {
+    let world = World::start().await;
+    let mut order = world.shopify_order(1002, PHONE);
+    let parcel = json!({ "id": 77, "order_id": 1002, "status": "success", "name": "#1002.1",
+        "created_at": world.now().to_string(), "updated_at": world.now().to_string(),
+        "tracking_url": "https://track.example.com/1", "tracking_number": "1",
+        "destination": { "name": "Noa Levi", "phone": PHONE, "country_code": "IL" } });
+    order["fulfillments"] = json!([parcel.clone()]);
+    order["fulfillment_status"] = json!("fulfilled");
+    world.deliver(world.shopify_post("fulfillments/create", "d-1", &parcel)).await;
+    world.deliver(world.shopify_post("orders/fulfilled", "d-2", &order)).await;
+    world.deliver(world.shopify_post("orders/updated", "d-3", &order)).await;
+    let messages = world.messages();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert_eq!(messages[0].button.as_ref().map(|button| button.url.as_str()), Some("https://track.example.com/1"));
+    assert!(world.delivery_outcome("shop#d-2").unwrap().starts_with("already-known: order:1002:shipped"));
+    assert!(world.delivery_outcome("shop#d-3").unwrap().starts_with("update-without-transition"));
+}
+
+#[tokio::test]
+async fn every_parcel_of_an_order_sends_a_message() {
+    let world = World::start().await;
+    for parcel in [71, 72] {
+        let body = json!({ "id": parcel, "order_id": 1003, "status": "success", "name": format!("#1003.{parcel}"),
+            "created_at": world.now().to_string(), "updated_at": world.now().to_string(),
+            "tracking_url": format!("https://track.example.com/{parcel}"), "tracking_number": "1",
+            "destination": { "name": "Noa Levi", "phone": PHONE, "country_code": "IL" } });
+        world.deliver(world.shopify_post("fulfillments/create", &format!("d-{parcel}"), &body)).await;
+    }
+    let keys: Vec<_> = world.message_rows().into_keys().collect();
+    assert_eq!(keys, ["order:1003:shipped", "order:1003:shipped-72"]);
+    assert_eq!(world.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn twenty_woocommerce_updates_at_once_send_one_message() {
+    let world = World::start().await;
+    let posts =
+        (0..20).map(|n| world.post(world.woocommerce_post(&format!("{n:032}"), 7271, "completed", "052-555-0101")));
+    let statuses = futures::future::join_all(posts).await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    world.settle().await;
+    assert_eq!(world.texts_on_phone("+972525550101"), ["Order 7271: on its way."]);
+    let known = world.table_items("StoreInbox").iter().filter(|item| item["outcome"].is_string()).count();
+    assert_eq!(known, 19, "each of the others leaves its reason");
+}
+
+#[tokio::test]
+async fn two_woocommerce_orders_of_one_second_with_one_delivery_id_are_both_sent() {
+    let world = World::start().await;
+    world.deliver(world.woocommerce_post("b4e60818a2b3c4d5e6f708192a3b4c5d", 1, "ready", "052-555-0101")).await;
+    world.deliver(world.woocommerce_post("b4e60818a2b3c4d5e6f708192a3b4c5d", 2, "ready", "052-555-0101")).await;
+    assert_eq!(world.texts_on_phone("+972525550101"), ["Dana, order 1: ready.", "Dana, order 2: ready."]);
+}
+
+#[tokio::test]
+async fn a_late_paid_event_after_a_cancellation_is_not_sent() {
+    let world = World::start().await;
+    let paid = world.shopify_post("orders/paid", "d-2", &world.shopify_order(1004, PHONE));
+    world.advance_time(SignedDuration::from_mins(10));
+    let mut cancelled = world.shopify_order(1004, PHONE);
+    cancelled["cancelled_at"] = json!(world.now().to_string());
+    world.deliver(world.shopify_post("orders/cancelled", "d-1", &cancelled)).await;
+    world.deliver(paid).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1004: cancelled."]);
+    assert_eq!(world.message_state("order:1004:paid"), "superseded");
+    assert!(world.message_rows()["order:1004:paid"]["reason"].as_str().unwrap().contains("cancelled"));
+}
+
+#[tokio::test]
+async fn an_order_paid_after_its_cancellation_needs_a_human() {
+    let world = World::start().await;
+    world.deliver(world.woocommerce_post("w-1", 8, "cancelled", PHONE)).await;
+    world.advance_time(SignedDuration::from_mins(10));
+    world.deliver(world.woocommerce_post("w-2", 8, "processing", PHONE)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order 8: cancelled."]);
+    assert_eq!(world.message_state("order:woo..8:paid"), "needs-human");
+    assert!(world.message_rows()["order:woo..8:paid"]["reason"].as_str().unwrap().contains("reinstated"));
+}
+
+#[tokio::test]
+async fn a_timed_out_send_that_did_arrive_is_one_message() {
+    let world = World::start().await;
+    world.stack.ezw().fail_next(1, SendFault::TimeoutAfterAccept { reply_after_ms: None });
+    world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1005, PHONE))).await;
+    assert_eq!(world.message_state("order:1005:paid"), "unknown");
+    world.tick().await;
+    assert_eq!(world.message_state("order:1005:paid"), "unknown", "not before its time");
+    world.advance_time(SignedDuration::from_mins(1));
+    world.tick().await;
+    assert_eq!(world.message_state("order:1005:paid"), "accepted");
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1005: paid."]);
+    let counters = world.stack.ezw().counters();
+    assert_eq!((counters.repeats, counters.key_conflicts, counters.missing_key), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeats_nothing() {
+    let world = World::start().await;
+    world.stack.ezw().set_latency(std::time::Duration::from_secs(2)).unwrap();
+    let post = world.shopify_post("orders/paid", "d-1", &world.shopify_order(1006, PHONE));
+    assert_eq!(world.post(post).await, 200);
+    let send_started = |ezw: &local::fake_ezw::FakeEzw| {
+        ezw.counters().requests.keys().any(|request| request.contains("/messages/text")) || ezw.counters().queued > 0
+    };
+    let submitted = world.stack.ezw().wait_for(std::time::Duration::from_secs(20), send_started).await;
+    assert!(submitted, "the send never came");
+    assert_eq!(world.message_state("order:1006:paid"), "claimed");
+    assert!(world.stack.kill_function("order-notifier").await >= 1);
+    world.stack.ezw().set_latency(std::time::Duration::ZERO).unwrap();
+    world.settle().await;
+    assert_eq!(world.message_state("order:1006:paid"), "claimed", "its lease has not ended");
+    world.advance_time(SignedDuration::from_mins(2));
+    world.tick().await;
+    assert_eq!(world.message_state("order:1006:paid"), "accepted");
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1006: paid."]);
+    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+}
+
+#[tokio::test]
+async fn rotating_a_line_token_between_messages_loses_nothing() {
+    let world = World::start().await;
+    world.deliver(world.erp_post("m-1", "ready", "SO-1", PHONE)).await;
+    world.stack.ezw().set_tokens([("ezw_line_story2".to_owned(), "line_story".to_owned())].into());
+    world.stack.secrets().rotate("tellonce/story/lines/main", "ezw_line_story2");
+    world.deliver(world.erp_post("m-2", "ready", "SO-2", PHONE)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order SO-1: ready.", "Amit, order SO-2: ready."]);
+    assert_eq!(world.message_state("order:SO-2:ready"), "accepted");
+}
+
+#[tokio::test]
+async fn old_and_new_webhook_secrets_are_both_valid_during_rotation() {
+    let world = World::start().await;
+    let new = "whsec_dGhlIHNlY3JldCB0aGF0IHJlcGxhY2VkIHRoZSBvbmU=";
+    world.deliver(world.erp_post("m-1", "ready", "SO-1", PHONE)).await;
+    world.stack.secrets().rotate("tellonce/story/webhooks/erp", new);
+    world.deliver(world.erp_post("m-2", "ready", "SO-2", PHONE)).await;
+    world.advance_time(SignedDuration::from_mins(1));
+    world.deliver(world.erp_post_with_secret(new, "m-3", "ready", "SO-3", PHONE)).await;
+    world.deliver(world.erp_post_with_secret(ERP_SECRET, "m-4", "ready", "SO-4", PHONE)).await;
+    world.advance_time(SignedDuration::from_hours(25));
+    assert_eq!(
+        world.post(world.erp_post_with_secret(ERP_SECRET, "m-5", "ready", "SO-5", PHONE)).await,
+        401,
+        "a day later it is over"
+    );
+    assert_eq!(world.post(world.erp_post_with_secret(new, "m-6", "ready", "SO-6", PHONE)).await, 200);
+    world.settle().await;
+    assert_eq!(world.texts_on_phone(PHONE).len(), 5);
+}
+
+#[tokio::test]
+async fn an_event_without_a_phone_is_recorded_and_sent_when_a_later_event_has_one() {
+    let world = World::start().await;
+    world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1010, "555-555-SHIP"))).await;
+    assert_eq!(world.message_state("order:1010:paid"), "incomplete");
+    assert!(world.delivery_outcome("shop#d-1").unwrap().contains("phone"), "{:?}", world.delivery_outcome("shop#d-1"));
+    world.deliver(world.shopify_post("orders/create", "d-2", &world.shopify_order(1010, PHONE))).await;
+    assert_eq!(world.message_state("order:1010:received"), "superseded", "it is known to be paid");
+    world.deliver(world.shopify_post("orders/paid", "d-3", &world.shopify_order(1010, PHONE))).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1010: paid."]);
+    assert_eq!(world.message_state("order:1010:paid"), "accepted");
+}
+
+#[tokio::test]
+async fn an_invoice_goes_out_as_a_link() {
+    let world = World::start().await;
+    world.deliver(world.erp_post("m-1", "invoice", "SO-9", PHONE)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Invoice of order SO-9.\nhttps://story.example/invoices/1.pdf"]);
+}
