@@ -151,7 +151,8 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
     assert_eq!(named, function_names());
     let required_variables = |path: &Path| -> BTreeSet<String> {
         let code = code_without_tests(path);
-        let calls = code.match_indices("require_variable(\"").map(|(at, call)| code[at + call.len()..].split('"').next());
+        let calls =
+            code.match_indices("require_variable(\"").map(|(at, call)| code[at + call.len()..].split('"').next());
         calls.flatten().filter(|name| !name.starts_with("AWS_")).map(str::to_owned).collect()
     };
     for function in &template.functions {

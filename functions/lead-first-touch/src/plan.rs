@@ -3,7 +3,7 @@
 use icu_locale::{LanguageIdentifier, LocaleExpander};
 use jiff::Timestamp;
 use tellonce_core::{
-    client_config::{ClientConfig, FormConfig, Precedence},
+    client_config::{ClientConfig, FormConfig, Precedence, QuietHoursRule},
     ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
     line::EzwMessageError,
     wording::{self, TemplateValues, WordingError},
@@ -65,6 +65,7 @@ pub fn plan_first_touch(
     let media = config.lines.get(&form.line).map(|line| line.media).unwrap_or_default();
     let message = wording::build_message(rule.templates(), choose_language(config, form, lead), &values, media)?;
     let consent = [(CONSENT_KEY, lead.consent.source.clone()), (CONSENT_AT_KEY, lead.consent.at.to_string())];
+    let ignores_quiet_hours = rule.quiet_hours == QuietHoursRule::Ignore;
     Ok(OutboundMessage {
         key: IdempotencyKey::for_first_touch(form.id_scope(), &lead.id),
         precedence: Precedence::independent(),
@@ -77,8 +78,8 @@ pub fn plan_first_touch(
         content: Content::Send(message.build_payload(&lead.phone)?),
         useful_until: lead.submitted_at + rule.useful_for.0,
         priority: rule.priority.unwrap_or(DEFAULT_PRIORITY),
-        ignores_quiet_hours: rule.quiet_hours,
-        not_before: if rule.quiet_hours { None } else { config.quiet_hours_end(now) },
+        ignores_quiet_hours,
+        not_before: if ignores_quiet_hours { None } else { config.quiet_hours_end(now) },
         delivery: delivery.to_owned(),
         context: MessageContext {
             name: lead.name.clone().filter(|name| name.len() <= MAX_NAME_BYTES),

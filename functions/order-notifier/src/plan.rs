@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use tellonce_core::{
-    client_config::{ClientConfig, Milestone, Precedence, StoreConfig},
+    client_config::{ClientConfig, Milestone, Precedence, QuietHoursRule, StoreConfig},
     ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
     wording::{self, TemplateValues, WordingError},
 };
@@ -71,12 +71,13 @@ pub fn plan_order_message(
         let message = wording::build_message(rule.templates(), language, &values, media).map_err(NotSent::Wording)?;
         message.build_payload(phone).map_err(NotSent::TextRejected)
     });
+    let ignores_quiet_hours = rule.quiet_hours == QuietHoursRule::Ignore;
     OutboundMessage {
         content: content.map_or_else(|reason| Content::Incomplete(reason.to_outcome()), Content::Send),
         useful_until: event.occurred_at + rule.useful_for.0,
         priority: rule.priority.unwrap_or(event.milestone.default_priority()),
-        ignores_quiet_hours: rule.quiet_hours,
-        not_before: if rule.quiet_hours { None } else { config.quiet_hours_end(now) },
+        ignores_quiet_hours,
+        not_before: if ignores_quiet_hours { None } else { config.quiet_hours_end(now) },
         ..build_suppressed_message(store, event, String::new(), delivery, now)
     }
 }

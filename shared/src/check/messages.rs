@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::{FindingCollector, stores::reportable_milestones, texts};
 use crate::{
-    client_config::{ClientConfig, MessageRule, QuietHours},
+    client_config::{ClientConfig, MessageRule, QuietHours, QuietHoursRule},
     wording::TemplateTopic,
 };
 
@@ -62,21 +62,28 @@ pub(super) fn check_useful_for(
         findings.add_error(
             &path,
             what,
-            format!("make it shorter than keep.ledger_days ({} days)", config.retention.ledger_days),
+            format!("make it shorter than retention.ledger_days ({} days)", config.retention.ledger_days),
         );
     } else if span > SignedDuration::from_hours(too_late.days * 24) {
         let what = format!("after {} days this is {}", span.as_hours() / 24, too_late.description);
         findings.add_warning(&path, what, too_late.advice);
     }
     texts::check_minimum_duration(span, &path, findings);
+    if rule.quiet_hours == QuietHoursRule::Before {
+        findings.add_error(
+            &[at, &["quiet_hours"]].concat(),
+            "only a reminder can be sent before the quiet hours: its time is known in advance",
+            "write quiet_hours = \"wait\" or quiet_hours = \"ignore\"",
+        );
+    }
     if let Some(hours) = config.quiet_hours
-        && !rule.quiet_hours
+        && rule.quiet_hours != QuietHoursRule::Ignore
         && span <= quiet_hours_length(hours)
     {
         findings.add_warning(
             &path,
             "what happens when the quiet hours begin is no longer useful when they end, and is told to nobody",
-            "make it longer than the quiet hours, or write even_in_quiet_hours = true",
+            "make it longer than the quiet hours, or write quiet_hours = \"ignore\"",
         );
     }
 }

@@ -429,9 +429,9 @@ pub struct MessageRule {
     /// Most useful first after an outage: 0 to 100, higher goes first. The milestone's own weight when absent.
     #[serde(default)]
     pub priority: Option<u8>,
-    /// Write in the quiet hours too.
+    /// What happens to a message that falls into the quiet hours: it waits for their end, or it is sent (`ignore`).
     #[serde(default)]
-    pub quiet_hours: bool,
+    pub quiet_hours: QuietHoursRule,
     /// The text by language, a template.
     pub text: BTreeMap<String, String>,
     /// A button that opens a link.

@@ -181,7 +181,9 @@ fn a_message_outlives_the_quiet_hours_or_is_sent_during_them() {
         "{:#?}",
         findings_for("")
     );
-    assert!(findings_for("\neven_in_quiet_hours = true").is_empty());
+    assert!(findings_for("\nquiet_hours = \"ignore\"").is_empty());
+    let before = findings_for("\nquiet_hours = \"before\"");
+    assert!(before[0].contains("error only a reminder can be sent before the quiet hours"), "{before:#?}");
 }
 
 #[test]
