@@ -1,10 +1,10 @@
-# What there is to do here. `just` lists it; everything also works by hand, see README.md and docs/operations.md.
+# Recipes for development; `just` lists them. README.md and docs/operations.md show the commands.
 
 # List the recipes.
 default:
     @just --list
 
-# Start everything on this machine: functions, tables, a fake EZWhatsApp and a web console.
+# Start the local stack: functions, tables, a fake EZWhatsApp and a web console.
 run *arguments:
     cargo run -- {{ arguments }}
 
@@ -12,21 +12,21 @@ run *arguments:
 test *arguments:
     cargo test --workspace {{ arguments }}
 
-# Format, then look at everything the compiler can see.
+# Format, lint and build the documentation.
 check:
     cargo fmt --all
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
-# Measure what the functions take and cost, in tables. `just bench --quick` for a first impression; docs/performance.md reads them.
+# Measure speed and cost of the functions (docs/performance.md). `just bench --quick` is shorter.
 bench *arguments:
     cargo run --release --bin bench -- {{ arguments }}
 
-# Everything CI does.
+# Run everything that CI runs.
 ci:
     .ci/run
 
-# Check the template and build what is deployed, for one client.
+# Check the template and build one client's deployment.
 build client="demo":
     #!/usr/bin/env bash
     set -euo pipefail
@@ -41,6 +41,6 @@ deploy client="demo": (build client)
     . scripts/tools.sh
     sam deploy --config-env {{ client }}
 
-# Deploy to an emulator on this machine and tell one order there.
+# Deploy to an emulator on this machine and test the deployed stack there.
 emulate:
     scripts/deploy-to-emulator

@@ -108,7 +108,7 @@ def dead_link(path, target):
     if place != ROOT and ROOT not in place.parents:
         return "leads out of the repository"
     if not place.exists():
-        return "leads to no file"
+        return "the file does not exist"
     if anchor and place.suffix == ".md" and unquote(anchor) not in anchors(place):
         return f"`{place.relative_to(ROOT)}` has no heading for this anchor"
     return None

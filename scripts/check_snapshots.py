@@ -5,8 +5,8 @@
     scripts/check_snapshots.py FILE
 
 While tests run, insta appends the path of each snapshot that a test compares to FILE. So the list
-says what the tests did and is not a guess from names. Run all tests of the workspace: snapshots of
-tests that did not run are reported.
+is not a guess from names. Run all tests of the workspace: snapshots of tests that did not run are
+reported.
 """
 
 import subprocess

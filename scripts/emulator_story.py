@@ -1,12 +1,16 @@
-"""The story that scripts/deploy-to-emulator tells; run that.
+"""The test behind scripts/deploy-to-emulator; run that script.
 
-Starts MiniStack and the fake EZWhatsApp on the loopback, deploys the built template with `sam deploy`, delivers signed orders,
-a booking and a lead through the API, and looks at what arrived. Everything it starts and writes is gone afterwards, also when it fails.
+Starts MiniStack and the fake EZWhatsApp on the loopback, deploys the built template with `sam deploy`,
+delivers signed orders, a booking, a lead and line events through the API, and checks the messages that
+were sent. It removes everything that it started and wrote, also after a failure.
 
-What the emulator can't do is done here in its place, and nothing else:
-- it ignores the body of an HTTP API, so the routes are made from that very body after the deployment;
-- it mounts no layers for `provided` runtimes, so the functions get the deployed layer's file at another path than /opt.
-Retries, partial batch failures and dead letters aren't emulated faithfully either; the Rust tests hold those.
+It replaces two things that the emulator cannot do:
+- The emulator ignores the body of an HTTP API. So the routes are created from that body after the
+  deployment.
+- The emulator mounts no layers for `provided` runtimes. So the functions read the deployed layer's file
+  from another path than /opt.
+It does not test retries, partial batch failures and dead letters, which the emulator does not emulate
+faithfully. The Rust tests do.
 """
 
 import argparse
@@ -40,12 +44,16 @@ CALENDAR = "crm"
 FORM = "website"
 LINE = "main"
 REGION = "eu-central-1"
-# MiniStack's built-in key pair. It means nothing anywhere else.
+# MiniStack's built-in key pair. It is valid only there.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 
 
-def say(text):
+def announce(text):
     print(f"--- {text}", flush=True)
+
+
+def print_message(message):
+    print("  sent:", *message["body"].splitlines(), sep="\n      | ", flush=True)
 
 
 def free_port():
@@ -54,12 +62,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait_for(what, look, seconds):
-    """Asks every 0.2 s until `look` answers something true."""
+def wait_for(what, find, seconds):
+    """Calls `find` every 0.2 s until it returns something true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
-            found = look()
+            found = find()
             if found:
                 return found
         time.sleep(0.2)
@@ -67,26 +75,26 @@ def wait_for(what, look, seconds):
 
 
 def http(method, url, body=None, headers=None):
-    """(status, body) of a request, errors included."""
+    """(status, body) of a response, including error responses."""
     request = urllib.request.Request(url, method=method, data=body, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
 @contextlib.contextmanager
 def running(name, command, env, log):
-    """A process of its own group, ended with everything it started."""
+    """Runs a process in a new process group and ends the whole group afterwards."""
     with open(log, "wb") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=ROOT)
     try:
         yield process
     finally:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
+        for end_signal in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, sign)
+                os.killpg(process.pid, end_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
         if sys.exc_info()[0] is not None:
@@ -94,7 +102,7 @@ def running(name, command, env, log):
 
 
 class Cloud:
-    """The emulator, seen through the ordinary AWS clients."""
+    """The emulator, used through the ordinary AWS clients."""
 
     def __init__(self, port):
         self.port = port
@@ -110,7 +118,7 @@ class Cloud:
         )
 
     def environment(self, folder):
-        """A clean environment: MiniStack hands its own to every function."""
+        """A clean environment, because MiniStack passes its own to every function."""
         return {
             **CREDENTIALS,
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -122,7 +130,7 @@ class Cloud:
 
 
 def make_secrets(cloud):
-    """The demo client's public test secrets, under the names the functions look for. Answers them by name."""
+    """Stores the demo client's public test secrets under the functions' names. Returns them by name."""
     values = json.loads((ROOT / "clients" / CLIENT / "secrets.json").read_text())
     manager = cloud.client("secretsmanager")
     current = {name: value if isinstance(value, str) else value["current"] for name, value in values.items()}
@@ -131,8 +139,8 @@ def make_secrets(cloud):
     return current
 
 
-def deploy(cloud, folder, build, architecture, ezw, peers):
-    """`sam deploy` of the built template, as an agency does it. Answers the stack's outputs."""
+def deploy(cloud, folder, build, architecture, ezw, fakes):
+    """Runs `sam deploy` with the built template, as an agency does. Returns the stack's outputs."""
     cloud.client("s3").create_bucket(
         Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
@@ -142,14 +150,14 @@ def deploy(cloud, folder, build, architecture, ezw, peers):
         "ProtectTables": "false",
         "LogLevel": "debug",
         "EzwBaseUrl": ezw,
-        "CalendarBaseUrl": peers,
-        "LeadBaseUrl": peers,
-        "CrmBaseUrl": peers,
-        "TargetBaseUrl": peers,
+        "CalendarBaseUrl": fakes,
+        "LeadBaseUrl": fakes,
+        "CrmBaseUrl": fakes,
+        "TargetBaseUrl": fakes,
         "Acknowledgements": "true",
         "AlarmEmail": "agency@example.com",
     }
-    settings = folder / "samconfig.toml"  # none: not the project's, which are for the cloud
+    settings = folder / "samconfig.toml"  # empty: the project's settings are for the cloud
     settings.write_text("version = 0.1\n")
     command = [
         str(pathlib.Path(sys.executable).with_name("sam")), "deploy", "--template-file", str(build / "template.yaml"), "--stack-name", STACK,
@@ -171,7 +179,7 @@ def resources(cloud):
 
 
 def import_routes(cloud, api_id, function):
-    """Makes the routes of the deployed API's body, which the emulator leaves aside."""
+    """Creates the routes of the deployed API's body, which the emulator ignores."""
     template = cloud.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
     template = template if isinstance(template, dict) else json.loads(template)
     gateway = cloud.client("apigatewayv2")
@@ -191,14 +199,14 @@ def import_routes(cloud, api_id, function):
 
 
 def mount_layers(cloud, folder, functions):
-    """Unpacks each function's deployed layer where the function can read it, as Lambda does under /opt."""
+    """Unpacks each function's deployed layer into a folder, as Lambda does under /opt."""
     client = cloud.client("lambda")
     for function in functions:
         configuration = client.get_function_configuration(FunctionName=function)
         (layer,) = configuration["Layers"]
         content = client.get_layer_version_by_arn(Arn=layer["Arn"])["Content"]
         status, archive = http("GET", content["Location"])
-        assert status == 200, f"the layer's archive answers {status}"
+        assert status == 200, f"the request for the layer's archive got {status}"
         opt = folder / "opt" / function
         zipfile.ZipFile(io.BytesIO(archive)).extractall(opt)
         variables = configuration["Environment"]["Variables"]
@@ -209,7 +217,7 @@ def mount_layers(cloud, folder, functions):
 
 
 def order_ready(order):
-    """The body of `order.ready_for_pickup` for a new order."""
+    """The ERP's body of `order.ready_for_pickup` for a new order."""
     now = datetime.now(timezone.utc)
     return json.dumps({
         "type": "order.ready_for_pickup",
@@ -227,7 +235,7 @@ def order_ready(order):
 
 
 def booking(number, start, status):
-    """The body of the demo's CRM for an appointment."""
+    """The body that the demo's CRM calendar posts for an appointment."""
     return json.dumps({
         "timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "data": {
@@ -242,7 +250,7 @@ def booking(number, start, status):
 
 
 class Sender:
-    """A store or a calendar that signs as https://www.standardwebhooks.com says."""
+    """A store or a calendar that signs as described at https://www.standardwebhooks.com."""
 
     def __init__(self, cloud, api_id, path, secret):
         self.url = f"{cloud.endpoint}{path}"
@@ -250,7 +258,7 @@ class Sender:
         self.key = base64.b64decode(secret.removeprefix("whsec_"))
 
     def deliver(self, delivery, body, key=None):
-        """The status the API answers to one signed delivery."""
+        """Posts one signed delivery and returns the API's status."""
         stamp = str(int(time.time()))
         signed = b".".join([delivery.encode(), stamp.encode(), body])
         signature = base64.b64encode(hmac.new(key or self.key, signed, hashlib.sha256).digest()).decode()
@@ -270,37 +278,37 @@ def check(condition, text):
     print(f"  ok  {text}", flush=True)
 
 
-def tell(cloud, store, told, outputs, ids):
-    def times_told(order):
-        return sum(message["key"] == f"order:{order}:ready" for message in told())
+def check_order(cloud, store, sent_messages, outputs, ids):
+    def times_sent(order):
+        return sum(message["key"] == f"order:{order}:ready" for message in sent_messages())
 
-    say("an order is ready for pick-up")
+    announce("a store reports that an order is ready for pick-up")
     first, delivery = f"SO-{secrets.randbelow(90000) + 10000}", f"msg_{secrets.token_hex(12)}"
     body = order_ready(first)
     check(store.deliver(delivery, body, key=b"not the secret") == 401, "a delivery signed with another secret is refused: 401")
     check(store.deliver(delivery, body) == 200, "the signed delivery is accepted: 200")
-    (message,) = wait_for("the message at the fake EZWhatsApp", told, 60)
-    print("  told:", *message["body"].splitlines(), sep="\n      | ", flush=True)
-    check(times_told(first) == 1, f"the message has the idempotency key order:{first}:ready")
+    (message,) = wait_for("the message at the fake EZWhatsApp", sent_messages, 60)
+    print_message(message)
+    check(times_sent(first) == 1, f"the message has the idempotency key order:{first}:ready")
     row = {"subject": {"S": f"order:{first}"}, "stage": {"S": "ready"}}
     ledger = cloud.client("dynamodb")
     wait_for(
         "the ledger to settle the message",
         lambda: ledger.get_item(TableName=outputs["LedgerTable"], Key=row)["Item"]["state"]["S"] == "accepted", 30,
     )
-    check(True, "the ledger says: accepted")
+    check(True, "the ledger row is accepted")
 
-    say("the store delivers it again, then tells the same fact under a new delivery id")
-    check(store.deliver(delivery, body) == 200, "the repetition is accepted: 200")
-    check(store.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "the same fact is accepted: 200")
+    announce("the store repeats the delivery, then reports the same event under a new delivery id")
+    check(store.deliver(delivery, body) == 200, "the repeated delivery is accepted: 200")
+    check(store.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "the same event is accepted: 200")
     time.sleep(5)
-    check(len(told()) == 1, "five seconds later, the customer has been told once")
+    check(len(sent_messages()) == 1, "five seconds later, one message has been sent")
 
-    say("the clock ticks")
-    tick(cloud, ids, "a round")
-    check(len(told()) == 1, "the customer has been told once")
+    announce("the scheduler runs")
+    tick(cloud, ids, "a sweep")
+    check(len(sent_messages()) == 1, "one message has been sent")
 
-    say("the receiver may no longer write into the inbox")
+    announce("the receiver loses its permission to write into the inbox")
     iam = cloud.client("iam")
     role = ids["WebhookReceiverRole"]
     (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
@@ -311,58 +319,59 @@ def tell(cloud, store, told, outputs, ids):
     iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(less))
     second, delivery = f"SO-{secrets.randbelow(90000) + 10000}", f"msg_{secrets.token_hex(12)}"
     body = order_ready(second)
-    check(store.deliver(delivery, body) == 503, "a delivery that can't be kept is not accepted: 503, so the store tries again")
+    check(store.deliver(delivery, body) == 503, "a delivery that cannot be stored is answered 503, so the store retries")
     iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
-    check(store.deliver(delivery, body) == 200, "with the permission back, its retry is accepted: 200")
-    wait_for("the second order's message", lambda: times_told(second), 60)
-    # The stream is in order: what came before the second order has been dealt with by now.
-    check(len(told()) == 2 and times_told(first) == times_told(second) == 1, "two orders, one message each")
+    check(store.deliver(delivery, body) == 200, "after the permission is restored, the retry is accepted: 200")
+    wait_for("the second order's message", lambda: times_sent(second), 60)
+    # The stream is ordered, so every delivery before the second order has been processed.
+    check(len(sent_messages()) == 2 and times_sent(first) == times_sent(second) == 1, "two orders, one message each")
 
 
 def tick(cloud, ids, what, event=b"{}"):
     done = cloud.client("lambda").invoke(FunctionName=ids["ReminderScheduler"], Payload=event)
-    answer = done["Payload"].read().decode()
-    check("FunctionError" not in done, f"the scheduler's role suffices for {what}: {answer}")
-    return json.loads(answer)
+    result = done["Payload"].read().decode()
+    check("FunctionError" not in done, f"the scheduler's role is sufficient for {what}: {result}")
+    return json.loads(result)
 
 
-def remind(cloud, crm, told, outputs, ids):
+def check_reminder(cloud, crm, sent_messages, outputs, ids):
     number = str(secrets.randbelow(900000) + 100000)
     subject = f"appointment:{CALENDAR}..{number}"
 
-    def reminded():
-        return [message for message in told() if message["key"].startswith(f"{subject}:")]
+    def reminders():
+        return [message for message in sent_messages() if message["key"].startswith(f"{subject}:")]
 
-    say("somebody books an appointment that begins in an hour and a half")
+    announce("a customer books an appointment that begins in an hour and a half")
     body = booking(number, datetime.now(timezone.utc) + timedelta(minutes=90), "confirmed")
     check(crm.deliver(f"msg_{secrets.token_hex(12)}", body, key=b"not the secret") == 401, "a forged booking is refused: 401")
     check(crm.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "the signed booking is accepted: 200")
-    check(crm.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "and once more under a new delivery id: 200")
+    check(crm.deliver(f"msg_{secrets.token_hex(12)}", body) == 200, "the same booking under a new delivery id is accepted: 200")
     ledger, row = cloud.client("dynamodb"), {"subject": {"S": subject}, "stage": {"S": "state"}}
 
     def header():
         return ledger.get_item(TableName=outputs["LedgerTable"], Key=row).get("Item")
 
-    standing = wait_for("the appointment in the ledger", header, 60)["state"]["S"]
-    check(standing == "booked", "the ledger knows the appointment: booked")
+    state = wait_for("the appointment in the ledger", header, 60)["state"]["S"]
+    check(state == "booked", "the appointment is booked in the ledger")
     tick(cloud, ids, "a reminder")
-    (message,) = wait_for("the reminder at the fake EZWhatsApp", reminded, 30)
-    print("  told:", *message["body"].splitlines(), sep="\n      | ", flush=True)
-    check(message["key"] == f"{subject}:2h", f"it has the idempotency key {subject}:2h")
-    tick(cloud, ids, "another round")
-    check(len(reminded()) == 1, "the next minute, the customer has been reminded once")
-    check(crm.deliver(f"msg_{secrets.token_hex(12)}", booking(number, datetime.now(timezone.utc), "cancelled")) == 200, "it is cancelled: 200")
-    wait_for("the ledger to know that", lambda: header()["state"]["S"] == "cancelled", 60)
-    check(True, "the ledger says: cancelled")
-    looked = tick(cloud, ids, "a look at the feeds", b'{"poll":"feeds"}')
-    check(looked["read"] == 1, "the demo's feed was read")
+    (message,) = wait_for("the reminder at the fake EZWhatsApp", reminders, 30)
+    print_message(message)
+    check(message["key"] == f"{subject}:2h", f"the reminder has the idempotency key {subject}:2h")
+    tick(cloud, ids, "another sweep")
+    check(len(reminders()) == 1, "after the next sweep, one reminder has been sent")
+    cancelled = booking(number, datetime.now(timezone.utc), "cancelled")
+    check(crm.deliver(f"msg_{secrets.token_hex(12)}", cancelled) == 200, "the cancellation is accepted: 200")
+    wait_for("the cancellation in the ledger", lambda: header()["state"]["S"] == "cancelled", 60)
+    check(True, "the appointment is cancelled in the ledger")
+    polled = tick(cloud, ids, "reading the feeds", b'{"poll":"feeds"}')
+    check(polled["read"] == 1, "the demo's feed was read")
 
 
-def greet(cloud, api_id, token, told, outputs, ids):
+def check_lead(cloud, api_id, token, sent_messages, outputs, ids):
     url, phone = f"{cloud.endpoint}/leads/{FORM}", "+972525550188"
     headers = {"Host": f"{api_id}.execute-api.localhost", "Content-Type": "application/json", "X-Webhook-Token": token}
 
-    def leave(lead, token=token):
+    def submit(lead, token=token):
         body = json.dumps({"lead_id": lead, "full_name": "Roni Azulay", "phone": phone, "whatsapp_consent": "on"}).encode()
         return http("POST", url, body, {**headers, "X-Webhook-Token": token})[0]
 
@@ -370,24 +379,24 @@ def greet(cloud, api_id, token, told, outputs, ids):
         key = {"subject": {"S": f"lead:{FORM}..{lead}"}, "stage": {"S": "first-touch"}}
         return cloud.client("dynamodb").get_item(TableName=outputs["LedgerTable"], Key=key).get("Item")
 
-    def greeted():
-        return [message for message in told() if message["key"].startswith("lead:")]
+    def greetings():
+        return [message for message in sent_messages() if message["key"].startswith("lead:")]
 
-    say("somebody leaves a number on the website, and again, and once more under another id")
+    announce("a lead submits the website's form twice, then once more under another id")
     first, second = (f"L-{secrets.token_hex(6)}" for _ in range(2))
-    check(leave(first, token="not the token") == 401, "a lead without the site's token is refused: 401")
-    check(leave(first) == leave(first) == leave(second) == 200, "the site's own are accepted: 200")
-    (message,) = wait_for("the first touch at the fake EZWhatsApp", greeted, 60)
-    print("  told:", *message["body"].splitlines(), sep="\n      | ", flush=True)
+    check(submit(first, token="not the token") == 401, "a lead with another token is refused: 401")
+    check(submit(first) == submit(first) == submit(second) == 200, "leads with the site's token are accepted: 200")
+    (message,) = wait_for("the first touch at the fake EZWhatsApp", greetings, 60)
+    print_message(message)
     wait_for("the second lead in the ledger", lambda: row(second), 30)
     states = sorted(row(lead)["state"]["S"] for lead in (first, second))
-    check(states == ["accepted", "suppressed"] and len(greeted()) == 1, "the ledger says: one accepted, one noted, and one message")
+    check(states == ["accepted", "suppressed"] and len(greetings()) == 1, "one ledger row is accepted, one is suppressed, and one message was sent")
     done = cloud.client("lambda").invoke(FunctionName=ids["LeadFirstTouch"], Payload=json.dumps({"release": FORM}).encode())
-    answer = done["Payload"].read().decode()
-    check("FunctionError" not in done and json.loads(answer)["released"] == 0, f"its role suffices to let go what is held: {answer}")
+    result = done["Payload"].read().decode()
+    check("FunctionError" not in done and json.loads(result)["released"] == 0, f"the function's role is sufficient to release held leads: {result}")
 
 
-def listen(cloud, api_id, secret, told, outputs, ids):
+def check_conversation(cloud, api_id, secret, sent_messages, outputs, ids):
     message, phone = f"wamid_{secrets.token_hex(8)}", "+972525550177"
 
     def post(delivery, secret=secret, line="line_demo"):
@@ -395,11 +404,11 @@ def listen(cloud, api_id, secret, told, outputs, ids):
             "Host": f"{api_id}.execute-api.localhost", "Content-Type": "application/json", "X-EZW-Delivery-Id": delivery,
             "X-EZW-Webhook-Event": "messages.post", "X-EZW-Line-Id": line, "X-EZW-Webhook-Id": "hook_1",
         }
-        said = {
+        written = {
             "id": message, "conversationId": "conv_emulator", "contactPhoneNumber": phone, "from_me": False,
             "timestamp": int(time.time()), "type": "text", "text": {"body": "this is urgent"},
         }
-        body = json.dumps({"event": "messages.post", "messages": [said]}).encode()
+        body = json.dumps({"event": "messages.post", "messages": [written]}).encode()
         return http("POST", f"{cloud.endpoint}/lines/{LINE}/{secret}", body, headers)[0]
 
     def tasks():
@@ -410,23 +419,23 @@ def listen(cloud, api_id, secret, told, outputs, ids):
         )["Items"]
         return {item["stage"]["S"]: json.loads(item["record"]["S"])["state"] for item in found}
 
-    def answered():
-        return [message for message in told() if message["key"].startswith("webhook-reply:")]
+    def acknowledgements():
+        return [message for message in sent_messages() if message["key"].startswith("webhook-reply:")]
 
-    say("somebody writes on the line, and EZWhatsApp reports it twice")
-    check(post("dlv-1", secret="a-guess") == 404, "an address that ends in no secret is none: 404")
+    announce("a customer writes on the line, and EZWhatsApp reports it twice")
+    check(post("dlv-1", secret="a-guess") == 404, "an address with another secret does not exist: 404")
     check(post("dlv-1", line="line_other") == 403, "another line's event is refused: 403")
-    check(post("dlv-1") == post("dlv-1") == post("dlv-2") == 200, "the line's own are accepted: 200")
-    wanted = {f"crm-{crm}": "left-out" if crm == "pipedrive" else "done" for crm in ("hubspot", "own", "pipedrive", "sheet", "zoho")}
+    check(post("dlv-1") == post("dlv-1") == post("dlv-2") == 200, "the line's events are accepted: 200")
+    wanted = {f"crm-{crm}": "skipped" if crm == "pipedrive" else "done" for crm in ("hubspot", "own", "pipedrive", "sheet", "zoho")}
     wait_for("the message in every CRM", lambda: tasks() == wanted, 90)
-    check(True, "it is in every CRM once, and left out of the one that doesn't know the number")
-    (answer,) = wait_for("the answer at the fake EZWhatsApp", answered, 30)
-    check(answer["key"] == "webhook-reply:dlv-1", "they were answered once, under webhook-reply:dlv-1")
+    check(True, "the message is in every CRM once, and skipped by the CRM that does not know the number")
+    (acknowledgement,) = wait_for("the acknowledgement at the fake EZWhatsApp", acknowledgements, 30)
+    check(acknowledgement["key"] == "webhook-reply:dlv-1", "the customer got one acknowledgement, under webhook-reply:dlv-1")
     for payload, expected in (({"source": "aws.events"}, None), ({"opt_out": phone}, {"changed": True}), ({"opt_in": phone}, {"changed": True})):
         done = cloud.client("lambda").invoke(FunctionName=ids["ConversationSync"], Payload=json.dumps(payload).encode())
-        said = done["Payload"].read().decode()
-        check("FunctionError" not in done and json.loads(said) == expected, f"its role suffices for {', '.join(payload)}: {said}")
-    check(tasks() == wanted and len(answered()) == 1, "the clock finds nothing left to do")
+        result = done["Payload"].read().decode()
+        check("FunctionError" not in done and json.loads(result) == expected, f"the function's role is sufficient for {', '.join(payload)}: {result}")
+    check(tasks() == wanted and len(acknowledgements()) == 1, "the scheduled run finds nothing left to do")
 
 
 def main():
@@ -436,8 +445,8 @@ def main():
     parser.add_argument("--emulator", required=True, help="the ministack command")
     arguments = parser.parse_args()
     started = time.monotonic()
-    # Being told to end is no reason to leave anything behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("FAILED: told to end"))
+    # A terminated run also cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("FAILED: terminated"))
 
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellonce-emulator-")))
@@ -445,7 +454,7 @@ def main():
         ezw_port, local_port = free_port(), free_port()
         ezw = f"http://127.0.0.1:{ezw_port}"
 
-        say("start the emulator, with IAM enforced, and the fake EZWhatsApp")
+        announce("start the emulator, with IAM enforced, and the fake EZWhatsApp")
         emulator = {
             **cloud.environment(folder),
             "AUTH": "true",
@@ -459,7 +468,8 @@ def main():
             "S3_DATA_DIR": str(folder / "s3"),
         }
         stack.enter_context(running("MiniStack", [arguments.emulator], emulator, folder / "ministack.log"))
-        # The local stack brings the fake EZWhatsApp with it, and the stand-ins for who is asked; nobody calls on the rest of it here.
+        # The local stack includes the fake EZWhatsApp and the fakes of all other APIs. Its
+        # functions are not used here.
         fake = [
             str(ROOT / "target" / "debug" / "local"), "--no-build", "--state", str(folder / "local"),
             "--port", str(local_port), "--ezw-port", str(ezw_port),
@@ -468,11 +478,11 @@ def main():
         wait_for("MiniStack", lambda: http("GET", f"{cloud.endpoint}/_ministack/health")[0] == 200, 60)
         wait_for("the fake EZWhatsApp", lambda: http("GET", f"{ezw}/_fake/state")[0] == 200, 30)
 
-        def told():
+        def sent_messages():
             state = json.loads(http("GET", f"{ezw}/_fake/state")[1])
             return [message for message in state["messages"] if message["direction"] == "to_customer"]
 
-        say("create the demo client's secrets and deploy the template")
+        announce("create the demo client's secrets and deploy the template")
         values = make_secrets(cloud)
         outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw, f"http://127.0.0.1:{local_port}")
         ids = resources(cloud)
@@ -483,18 +493,19 @@ def main():
             "GET /leads/{form}", "POST /bookings/{calendar}", "POST /leads/{form}", "POST /leads/{form}/{secret}",
             "POST /lines/{line}/{secret}", "POST /stores/{store}",
         ]
-        check(sorted(routes) == wanted, f"deployed {len(ids)} resources, and the routes {' and '.join(wanted)}")
+        check(sorted(routes) == wanted, f"deployed {len(ids)} resources and the routes {', '.join(wanted)}")
 
         def sender(path, name):
             secret = values[f"{outputs['SecretsPrefix']}/webhooks/{name}"]
             return Sender(cloud, outputs["ApiId"], f"/{path}/{name}", secret)
 
-        tell(cloud, sender("stores", STORE), told, outputs, ids)
-        remind(cloud, sender("bookings", CALENDAR), told, outputs, ids)
+        check_order(cloud, sender("stores", STORE), sent_messages, outputs, ids)
+        check_reminder(cloud, sender("bookings", CALENDAR), sent_messages, outputs, ids)
         token = values[f"{outputs['SecretsPrefix']}/webhooks/{FORM}"]
-        greet(cloud, outputs["ApiId"], token, told, outputs, ids)
-        listen(cloud, outputs["ApiId"], values[f"{outputs['SecretsPrefix']}/webhooks/{LINE}/line"], told, outputs, ids)
-    say(f"told, reminded, greeted and answered once, in {time.monotonic() - started:.0f} s")
+        check_lead(cloud, outputs["ApiId"], token, sent_messages, outputs, ids)
+        line_secret = values[f"{outputs['SecretsPrefix']}/webhooks/{LINE}/line"]
+        check_conversation(cloud, outputs["ApiId"], line_secret, sent_messages, outputs, ids)
+    announce(f"order update, reminder, first touch and acknowledgement sent once each, in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-//! `run_tellonce check`: what is wrong with a client's folder, where, and what to do; which secrets to create; and where forms are
-//! looked at for what.
+//! `tellonce check`: the problems of a client's folder with file, line and remedy, the secrets to
+//! create, and the field in which each form's facts are looked up.
 
 use std::{
     fmt::{self, Write as _},
@@ -18,11 +18,11 @@ use crate::{
     secrets::{NeededSecret, SecretsFile, list_needed_secrets},
 };
 
-/// Checks a client's folder and says what was found.
+/// Checks a client's folder. The output ends with a summary line.
 pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<CommandOutput> {
     let file = folder.join("client.toml");
     let text = std::fs::read_to_string(&file).with_context(|| {
-        format!("{} cannot be read; name the client's folder, like `tellonce check clients/demo`", file.display())
+        format!("could not read {}; name the client's folder: tellonce check clients/demo", file.display())
     })?;
     let CheckReport { config, findings } = check_file(&text);
     let mut found: Vec<(PathBuf, Finding)> = findings.into_iter().map(|finding| (file.clone(), finding)).collect();
@@ -43,7 +43,7 @@ pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let summary = match &config {
         Some(config) => summarize_config(config),
-        None => "the functions could not load it".to_owned(),
+        None => "the functions cannot load this file".to_owned(),
     };
     let (error_count, warning_count) = (format_count(errors, "error"), format_count(warnings, "warning"));
     writeln!(text, "{}: {error_count}, {warning_count} ({summary})", folder.display())?;
@@ -57,7 +57,8 @@ fn severity_name(severity: Severity) -> &'static str {
     }
 }
 
-/// What has to lie beside `copy_demo_client.toml`.
+/// Reports the files that are missing beside `client.toml`, and a folder with another name than the
+/// client.
 fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(PathBuf, Finding)> {
     let mut found = Vec::new();
     let mut missing = |file: &str, why: &str, remedy: &str| {
@@ -69,10 +70,10 @@ fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(Path
     };
     missing(
         "decisions.md",
-        "it holds what the client asked for and was refused, or granted with a risk",
-        "begin one; clients/demo/decisions.md shows how",
+        "it records the client's requests that were refused, or granted with a risk",
+        "create it; clients/demo/decisions.md is an example",
     );
-    missing("Makefile", "`sam build` packs client.toml with it", "copy clients/demo/Makefile");
+    missing("Makefile", "`sam build` packages client.toml with it", "copy clients/demo/Makefile");
     let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let own_name = shown.file_name().and_then(|name| name.to_str());
     if let (Some(config), Some(own_name)) = (config, own_name)
@@ -81,8 +82,8 @@ fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(Path
         let finding = Finding {
             severity: Severity::Warning,
             line: 1,
-            problem: format!("the folder is called `{own_name}` and the client `{}`", config.client),
-            remedy: "give both the same name: the deployment names each of them".to_owned(),
+            problem: format!("the folder is named `{own_name}`, the client `{}`", config.client),
+            remedy: "give both the same name: the deployment uses both".to_owned(),
         };
         found.push((folder.join("client.toml"), finding));
     }
@@ -94,17 +95,17 @@ fn locate_secrets_file(folder: &Path, chosen: Option<&Path>) -> Option<PathBuf> 
     chosen.map(Path::to_owned).or_else(|| usual.is_file().then_some(usual))
 }
 
-/// The secrets to create, as commands that take the value from the keyboard: it is then neither in the shell's history
-/// nor in a file.
+/// Lists the secrets to create, as commands that read the value from the keyboard. The value is
+/// then in no shell history and in no file.
 fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
     let client = &config.client;
-    writeln!(text, "\nSecrets of `{client}`. Each command waits for its value: paste it, press Enter, then Ctrl-D.\n")?;
+    writeln!(text, "\nSecrets of `{client}`. Each command reads the value: paste it, press Enter, then Ctrl-D.\n")?;
     for NeededSecret { name, description: what, .. } in list_needed_secrets(config) {
         writeln!(text, "  # {what}")?;
         writeln!(text, "  aws secretsmanager create-secret --name {name} --secret-string file:///dev/stdin\n")?;
     }
     let put = "aws secretsmanager put-secret-value --secret-id NAME --secret-string file:///dev/stdin";
-    writeln!(text, "Another value later: {put}\n")
+    writeln!(text, "To change a value later: {put}\n")
 }
 
 fn summarize_config(config: &ClientConfig) -> String {

@@ -1,9 +1,11 @@
-//! `run_tellonce`, the agency's tool: checks a client's configuration and shows what would be said, without sending anything.
+//! `tellonce`, the agency's tool: checks a client's configuration and previews its messages. It
+//! sends nothing.
 //!
-//! `check` is to be run before every deployment, `run_preview` while texts and stores are set up, `schema` when the
-//! configuration's types change. These work offline and touch no account. `webhook register` is the exception: run once for each
-//! line, it makes one call to EZWhatsApp, after having asked.
-#![expect(clippy::print_stderr, reason = "a command line tells its errors on standard error")]
+//! Run `check` before every deployment, `preview` while you set up texts and senders, and `schema`
+//! after the configuration's types change. These commands work offline and touch no account. The
+//! exception is `webhook register`: once for each line, it asks for confirmation and makes one call
+//! to EZWhatsApp.
+#![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
 mod forms;
@@ -19,7 +21,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-/// Checks and previews the configuration of a tellonce client, and registers its lines at EZWhatsApp.
+
+/// Checks and previews the configuration of a tellonce client, and registers its lines at
+/// EZWhatsApp.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct CliArguments {
@@ -29,21 +33,22 @@ struct CliArguments {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Says what is wrong with a client's folder, and which secrets it needs. Exit code 1 if anything is an error.
+    /// Checks a client's folder and lists the secrets it needs. Exits with code 1 if there is an
+    /// error.
     Check {
         /// The client's folder, e.g. clients/demo.
         folder: PathBuf,
-        /// A file of secrets to check as well: a JSON object, full secret name → "value" or {"current", "previous"}.
-        /// Without it, secrets.json in the folder, if there is one.
+        /// A file of secrets to check as well: a JSON object, full secret name → "value" or
+        /// {"current", "previous"}. Default: secrets.json in the folder, if it exists.
         #[arg(long, value_name = "FILE")]
         secrets: Option<PathBuf>,
     },
     /// Prints the JSON schema of client.toml, for editors.
     Schema,
-    /// Runs recorded deliveries through the code that is deployed and shows, as a line of JSON each, what would be said.
-    /// Nothing is sent.
+    /// Runs recorded deliveries through the deployed code and prints the messages each would send,
+    /// one line of JSON a delivery. Sends nothing.
     Preview(preview::PreviewArguments),
-    /// Tells EZWhatsApp where to report what happens on a line.
+    /// Registers the address that EZWhatsApp posts a line's events to.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
 }
@@ -64,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What a command has to say.
+/// What a command prints, and its exit code.
 struct CommandOutput {
     text: String,
     code: ExitCode,
@@ -75,7 +80,7 @@ impl CommandOutput {
         Self { text, code: ExitCode::SUCCESS }
     }
 
-    /// Prints it. Whoever stops reading early (`| head`) has read enough.
+    /// A reader that stops early (`| head`) is not an error.
     fn print(self) -> anyhow::Result<ExitCode> {
         match std::io::stdout().lock().write_all(self.text.as_bytes()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,4 +1,4 @@
-//! `run_tellonce check` and `run_tellonce schema`, as they are run.
+//! `tellonce check` and `tellonce schema`, run as a process.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod common;
@@ -56,18 +56,22 @@ fn a_folder_with_another_name_gets_a_warning() {
     std::fs::rename(folder.path(), &renamed).unwrap();
     let run = run_tellonce(&["check", renamed.to_str().unwrap()]);
     assert_eq!(run.code, 0);
-    assert!(run.stdout.contains("the folder is called `acme` and the client `demo`"), "{}", run.stdout);
+    assert!(run.stdout.contains("the folder is named `acme`, the client `demo`"), "{}", run.stdout);
 }
 
 #[test]
 fn a_missing_file_is_reported_with_the_next_step() {
-    let run = run_tellonce(&["check", "clients/nobody"]);
+    let run = run_tellonce(&["check", "clients/none"]);
     assert_eq!((run.code, run.stdout.as_str()), (1, ""));
-    assert!(run.stderr.starts_with("error: clients/nobody/client.toml cannot be read"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("error: could not read clients/none/client.toml"), "{}", run.stderr);
     assert!(run.stderr.contains("tellonce check clients/demo"), "{}", run.stderr);
     let run = run_tellonce(&["check", "clients/demo", "--secrets", "nowhere.json"]);
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("nowhere.json cannot be read; choose one with --secrets FILE"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("could not read the secrets file nowhere.json; choose one with --secrets FILE"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

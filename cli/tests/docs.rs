@@ -1,4 +1,4 @@
-//! The documents that say what the configuration can do, held to what it does.
+//! The documents about the configuration agree with the code.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! `run_tellonce run_preview`, as it is run: the recorded deliveries in `events/` through the code that is deployed.
+//! `tellonce preview`, run as a process with the recorded deliveries in `events/`.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod common;
@@ -13,7 +13,7 @@ fn run_preview(arguments: &[&str]) -> Vec<Value> {
     run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The arguments for these cases of a folder of samples, each at its time.
+/// The arguments for cases of a folder of samples: headers file, body file and time of each.
 fn case_arguments(folder: &str, cases: &[(&str, &str, &str)]) -> Vec<String> {
     let mut arguments = Vec::new();
     for (headers, body, now) in cases {
@@ -32,7 +32,7 @@ fn preview_cases(route: &str, folder: &str, cases: &[(&str, &str, &str)], more: 
     run_preview(&arguments)
 }
 
-/// For snapshots: what matters, one delivery a paragraph.
+/// For snapshots: the main values, one delivery a paragraph.
 fn format_previews(deliveries: &[Value]) -> String {
     let paragraph = |delivery: &Value| {
         let text = |pointer: &str| delivery.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
@@ -48,14 +48,14 @@ fn format_previews(deliveries: &[Value]) -> String {
         }
         if delivery["event"].is_object() && delivery["event"]["leads"].is_null() {
             let order = ["kind", "id", "number", "phone", "occurred_at"];
-            let appointment = ["kind", "id", "standing", "phones/0", "start", "time_zone", "previous_id"];
+            let appointment = ["kind", "id", "status", "phones/0", "start", "time_zone", "previous_id"];
             let is_order = delivery["event"]["milestone"].is_string();
             let facts = if is_order { &order[..] } else { &appointment[..] };
             let facts: Vec<_> = facts.iter().map(|fact| text(&format!("/event/{fact}"))).collect();
             lines.push(format!("  {}", facts.join(" ")));
         }
-        for left_out in delivery["left_out"].as_array().into_iter().flatten() {
-            lines.push(format!("  left out: {} {}", left_out["idempotency_key"], left_out["why"]));
+        for skipped in delivery["skipped_reminders"].as_array().into_iter().flatten() {
+            lines.push(format!("  skipped: {} {}", skipped["idempotency_key"], skipped["reason"]));
         }
         for reason in ["refused", "skip_reason"] {
             lines.extend(delivery[reason].as_str().map(|because| format!("  {reason}: {because}")));
@@ -74,13 +74,13 @@ fn format_previews(deliveries: &[Value]) -> String {
     deliveries.iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Of a lead: what was found, where, and among which fields.
+/// The facts of a lead with their fields, and the names of all fields.
 fn format_lead(lead: &Value) -> Vec<String> {
     let mut lines: Vec<String> =
-        lead["asked_for"].as_str().map(|asked| format!("  asks {asked}")).into_iter().collect();
+        lead["lookup_request"].as_str().map(|request| format!("  lookup {request}")).into_iter().collect();
     for (fact, preview) in lead["found"].as_object().into_iter().flatten() {
         let text = |what: &str| preview[what].as_str().unwrap_or("-");
-        lines.push(format!("  {fact}: {} in {}", text("is"), text("in")));
+        lines.push(format!("  {fact}: {} in {}", text("value"), text("field")));
     }
     let fields: Vec<_> = lead["fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     lines.extend((!fields.is_empty()).then(|| format!("  fields: {}", fields.join(", "))));
@@ -128,7 +128,7 @@ fn a_pickup_is_looked_up_in_the_lookup_file() {
     insta::assert_snapshot!(format_previews(&found));
     let skipped = preview_cases("/stores/shop", "stores/shopify", &case, &[]);
     let because = skipped[0]["skip_reason"].as_str().unwrap();
-    assert!(because.starts_with("look-up-skipped: "), "{because}");
+    assert!(because.starts_with("lookup-skipped: "), "{because}");
     assert!(because.contains("--lookup FILE"), "{because}");
 }
 
@@ -157,7 +157,7 @@ fn an_erp_that_rotates_its_secret_is_accepted_with_either_value() {
         &[],
     );
     let stale = deliveries[2]["refused"].as_str().unwrap();
-    assert!(stale.contains("with --now 2026-11-19T10:00:00Z it would pass"), "{stale}");
+    assert!(stale.contains("it passes with --now 2026-11-19T10:00:00Z"), "{stale}");
     insta::assert_snapshot!(format_previews(&deliveries));
 }
 
@@ -241,12 +241,12 @@ fn missing_inputs_are_named_and_no_secret_is_shown() {
     let samples = ["--folder", "events/stores/static_header"];
     assert_eq!(
         on("/stores/zap", &samples),
-        "error: demo/secrets.json does not have `tellonce/demo/webhooks/zap`, which deliveries to /stores/zap are verified \
-         with; add it\n"
+        "error: demo/secrets.json does not contain `tellonce/demo/webhooks/zap`, which verifies deliveries to /stores/zap; \
+         add it\n"
     );
     assert_eq!(
         on("/stores/zip", &samples),
-        "error: `/stores/zip` leads to nothing of this client; its routes are /stores/erp, /stores/shop, /stores/woo, \
+        "error: `/stores/zip` is not a route of this client; its routes are /stores/erp, /stores/shop, /stores/woo, \
          /stores/zap, /bookings/clinic, /bookings/crm, /bookings/diary, /bookings/intro, /bookings/salon, /bookings/studio, \
          /leads/cf7, /leads/elementor/<secret>, /leads/google, /leads/gravity, /leads/hubspot, /leads/jotform/<secret>, \
          /leads/meta, /leads/tally, /leads/typeform, /leads/webflow, /leads/website, /leads/wpforms, /leads/zapier, \
@@ -257,11 +257,11 @@ fn missing_inputs_are_named_and_no_secret_is_shown() {
             "/stores/shop",
             &[&samples[..], &["--now", "2026-11-19T10:00:00Z", "--now", "2026-11-19T10:00:00Z"]].concat()
         ),
-        "error: there are 2 --now for 1 deliveries; give one for all of them, or one for each\n"
+        "error: 2 --now for 1 deliveries; give one for all deliveries, or one for each\n"
     );
     let empty = tempfile::tempdir().unwrap();
     let none = on("/stores/shop", &["--folder", empty.path().to_str().unwrap()]);
-    assert!(none.starts_with("error: there is no <case>.headers.txt in "), "{none}");
+    assert!(none.starts_with("error: the folder ") && none.ends_with(" contains no <case>.headers.txt\n"), "{none}");
 }
 
 #[test]
@@ -478,8 +478,8 @@ fn the_same_number_is_greeted_once_and_a_flooded_form_waits() {
         "2026-11-26T13:00:01Z",
     ];
     let submissions: Vec<_> = bodies.iter().map(String::as_str).zip(times).collect();
-    let four = "book = \"website\"\nburst = { leads = 3, within = \"1d\" }";
-    let deliveries = preview_website_leads(&[("book = \"website\"", four)], &submissions);
+    let four = "id_scope = \"website\"\nburst = { leads = 3, within = \"1d\" }";
+    let deliveries = preview_website_leads(&[("id_scope = \"website\"", four)], &submissions);
     let codes: Vec<_> = deliveries
         .iter()
         .map(|delivery| delivery["skip_reason"].as_str().map_or("greeted", |why| why.split(':').next().unwrap()))
@@ -499,7 +499,7 @@ fn at_night_a_lead_waits_for_the_morning_unless_that_is_too_late() {
     let short =
         preview_website_leads(&[quiet, ("useful_for = \"1d\"             # counted", "useful_for = \"2h\" #")], &night);
     assert!(short[0]["skip_reason"].as_str().unwrap().starts_with("expired"), "{short:?}");
-    // Beside what goes to the phone itself nobody's number shows.
+    // The phone number shows only where the message goes.
     let mut delivery = waits[0].clone();
     delivery["messages"][0]["to"] = Value::Null;
     assert!(!delivery.to_string().contains("525550101"), "{delivery}");
@@ -512,7 +512,7 @@ fn a_secret_in_an_address_is_not_shown() {
             run_tellonce(&["preview", "--client", "clients/demo", "--route", route, "--folder", "events/leads/web"]);
         assert_eq!((run.code, run.stdout.as_str()), (1, ""));
         assert!(
-            run.stderr.contains("/…` leads to nothing") && run.stderr.contains("/leads/jotform/<secret>"),
+            run.stderr.contains("/…` is not a route") && run.stderr.contains("/leads/jotform/<secret>"),
             "{}",
             run.stderr
         );
@@ -536,10 +536,10 @@ fn line_events_are_listed_and_not_previewed() {
     };
     let recorded = ["--folder", "events/leads/web"];
     assert!(
-        preview_error("/leads/nobody", recorded)
+        preview_error("/leads/none", recorded)
             .contains("its routes are /lines/main/<secret> (EZWhatsApp's, not previewed)")
     );
-    assert!(preview_error("/lines/main/hunter2", recorded).contains("is not previewed"));
+    assert!(preview_error("/lines/main/hunter2", recorded).contains("line events are not previewed"));
     let feed = preview_error("/lines/main/hunter2", ["--ics", "clients/demo/feeds/diary.ics"]);
-    assert!(feed.contains("`/lines/main/…` is no calendar"), "{feed}");
+    assert!(feed.contains("`/lines/main/…` is not a calendar"), "{feed}");
 }

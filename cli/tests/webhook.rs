@@ -1,4 +1,4 @@
-//! `run_tellonce webhook register`, as it is run, against somebody on the loopback who answers like EZWhatsApp.
+//! `tellonce webhook register`, run as a process against a fake EZWhatsApp on the loopback.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod common;
@@ -42,9 +42,9 @@ fn build_arguments<'a>(folder: &'a str, base_url: &'a str, more: &[&'a str]) -> 
     all
 }
 
-/// What a run said, with what differs from run to run replaced, and nothing secret in it.
+/// The output of a run, without the values that differ from run to run. Fails if it shows a secret.
 fn format_output(output: &CliRun, folder: &ClientFolder, base_url: &str) -> String {
-    let all = format!("{}\n--- to the screen, code {}:\n{}", output.stdout, output.code, output.stderr);
+    let all = format!("{}\n--- stderr, code {}:\n{}", output.stdout, output.code, output.stderr);
     assert!(!all.contains("hunter2"), "{all}");
     let all = all.replace(folder.path().to_str().unwrap(), "clients/demo").replace(base_url, "http://127.0.0.1:3010");
     let Some(at) = first_attempt_time(folder) else { return all };
@@ -61,7 +61,8 @@ fn first_attempt_time(folder: &ClientFolder) -> Option<String> {
     read_registrations(folder)?.get(0)?.get("at")?.as_str().map(str::to_owned)
 }
 
-/// Runs it, answered once with this, and gives what was said and what was asked.
+/// Runs the command against a fake that gives one response. Returns the formatted output, the run
+/// and the request.
 async fn run_with_response(folder: &ClientFolder, answer: &str, more: &[&str]) -> (String, CliRun, String) {
     let fake_api = FakeApi::start().await.unwrap();
     let base_url = fake_api.base_url().unwrap();
@@ -73,7 +74,7 @@ async fn run_with_response(folder: &ClientFolder, answer: &str, more: &[&str]) -
     (format_output(&output, folder, &base_url), output, request.unwrap())
 }
 
-/// Runs it where nobody answers, because nobody shall be asked.
+/// Runs the command without a server, because it must not make a call.
 fn run_without_server(folder: &ClientFolder, more: &[&str]) -> (String, CliRun) {
     let base_url = "http://127.0.0.1:9";
     let output = run_tellonce(&build_arguments(folder.path().to_str().unwrap(), base_url, more));
@@ -122,7 +123,7 @@ async fn a_refusal_explains_the_next_step_and_is_not_recorded() {
             http_response("400 Bad Request", r#"{"error":{"code":"invalid_channel_webhook","message":"hunter2"}}"#),
         ),
         ("token", http_response("401 Unauthorized", r#"{"error":"invalid_channel_api_token"}"#)),
-        ("pace", http_response("429 Too Many Requests", "")),
+        ("rate", http_response("429 Too Many Requests", "")),
         ("route", http_response("404 Not Found", "<html>hunter2</html>")),
     ] {
         let folder = register_folder();
@@ -134,17 +135,17 @@ async fn a_refusal_explains_the_next_step_and_is_not_recorded() {
 
 #[tokio::test]
 async fn a_request_that_may_have_arrived_is_never_repeated() {
-    for (name, answer) in [("trouble", http_response("502 Bad Gateway", "")), ("silence", String::new())] {
+    for (name, answer) in [("server-error", http_response("502 Bad Gateway", "")), ("no-response", String::new())] {
         let folder = register_folder();
         let (shown, output, _) = run_with_response(&folder, &answer, &["--yes"]).await;
         assert_eq!(output.code, 1, "{shown}");
-        assert!(output.stderr.contains("it may be registered, or not"), "{shown}");
+        assert!(output.stderr.contains("the outcome is unknown"), "{shown}");
         assert_eq!(read_registrations(&folder).unwrap()[0]["outcome"], "unknown");
         let (second, output) = run_without_server(&folder, &["--yes"]);
         assert_eq!(output.code, 1);
-        // What the connection says when it breaks is not ours.
-        if name == "trouble" {
-            insta::assert_snapshot!(format!("{shown}\n=== and again:\n{second}"));
+        // The text of a broken connection comes from a library, so it is not in a snapshot.
+        if name == "server-error" {
+            insta::assert_snapshot!(format!("{shown}\n=== second run:\n{second}"));
         }
     }
 }
@@ -154,7 +155,10 @@ fn a_request_that_was_never_sent_is_not_recorded() {
     let folder = register_folder();
     let (shown, output) = run_without_server(&folder, &["--yes"]);
     assert_eq!((output.code, read_registrations(&folder)), (1, None), "{shown}");
-    assert!(output.stderr.contains("nothing was registered. Repeat it when EZWhatsApp can be reached"), "{shown}");
+    assert!(
+        output.stderr.contains("nothing was registered. Repeat the command when EZWhatsApp is reachable"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -189,18 +193,18 @@ fn invalid_arguments_are_refused_before_anything_is_shown() {
     insta::assert_snapshot!(all);
     let output =
         run_tellonce(&build_arguments(folder.path().to_str().unwrap(), "http://app.ezw.solutions", &["--yes"]));
-    assert!(output.code == 1 && output.stderr.contains("it would get the line's token"), "{}", output.stderr);
+    assert!(output.code == 1 && output.stderr.contains("the call carries the line's token"), "{}", output.stderr);
 }
 
 #[test]
 fn invalid_secrets_are_named_and_not_shown() {
     for (secrets, problem) in [
         ("{}", "`tellonce/demo/lines/main` is missing"),
-        (r#"{"tellonce/demo/lines/main": "eyJhunter2"}"#, "`tellonce/demo/lines/main` is no line token"),
+        (r#"{"tellonce/demo/lines/main": "eyJhunter2"}"#, "`tellonce/demo/lines/main` is not a line token"),
         (r#"{"tellonce/demo/lines/main": "ezw_line_hunter2"}"#, "`tellonce/demo/webhooks/main/line` is missing"),
         (
             r#"{"tellonce/demo/lines/main": "ezw_line_hunter2", "tellonce/demo/webhooks/main/line": "hunter2"}"#,
-            "`tellonce/demo/webhooks/main/line` is so short for an address",
+            "`tellonce/demo/webhooks/main/line` is too short for an address",
         ),
     ] {
         let folder = copy_demo_client(&[("client.toml", CLIENT), ("secrets.json", secrets)]);

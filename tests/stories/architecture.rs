@@ -1,4 +1,5 @@
-//! The house is as its plan says: what may use what, and what the template gives.
+//! The code has the structure that docs/architecture.md describes: which module uses which, and
+//! what the template grants each function.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,14 +26,14 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The code of a file: no comments, no tests.
+/// The code of a file, without comments and tests.
 fn code_without_tests(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// The first names behind `crate::` in a piece of code, `crate::{a::b, c}` included.
+/// The first names after `crate::` in a piece of code, including those in `crate::{a::b, c}`.
 fn modules_used(code: &str) -> BTreeSet<String> {
     let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut used = BTreeSet::new();
@@ -94,15 +95,15 @@ fn modules_use_only_the_modules_that_the_architecture_lists() {
         uses.extend(modules_used(&code_without_tests(&path)).into_iter().filter(|used| *used != module));
     }
     assert_eq!(found, listed, "docs/architecture.md lists which room of `shared` uses which");
-    // And no arrow leads back.
+    // No cycles.
     let mut remaining = found;
     while !remaining.is_empty() {
         let without_dependencies: Vec<String> = remaining
             .iter()
             .filter(|(_, uses)| !uses.iter().any(|used| remaining.contains_key(used)))
-            .map(|(room, _)| room.clone())
+            .map(|(module, _)| module.clone())
             .collect();
-        assert!(!without_dependencies.is_empty(), "these rooms use each other in a circle: {:?}", remaining.keys());
+        assert!(!without_dependencies.is_empty(), "these modules use each other in a cycle: {:?}", remaining.keys());
         for module in without_dependencies {
             remaining.remove(&module);
         }
@@ -121,7 +122,8 @@ fn functions_do_not_depend_on_each_other_and_no_deployed_crate_depends_on_local(
     };
     let function_names = function_names();
     for function in &function_names {
-        // Without a test of its own cargo would not build its binary for the stories.
+        // Cargo builds a function's binary for the stories only if the function has an integration
+        // test.
         assert!(workspace_root().join("functions").join(function).join("tests/start.rs").is_file(), "{function}");
         let uses = uses(&format!("functions/{function}"));
         assert!(uses.contains("tellonce-core"), "{function}");
@@ -165,12 +167,12 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
             required.extend(required_variables(&path));
         }
         for variable in &required {
-            assert!(function.env.contains_key(variable), "{} is not given {variable}", function.name);
+            assert!(function.env.contains_key(variable), "{} does not get {variable}", function.name);
         }
         for stream in &function.streams {
-            assert!(stream.reports_failures, "{} would drop partial failures", stream.id);
+            assert!(stream.reports_failures, "{} does not report partial failures", stream.id);
             assert!(stream.bisect && stream.max_retries.is_some() && stream.on_failure.is_some(), "{}", stream.id);
-            assert!(stream.from_start, "{} would miss what came before it", stream.id);
+            assert!(stream.from_start, "{} would miss records from before its deployment", stream.id);
         }
     }
 }
@@ -197,7 +199,7 @@ fn sending_functions_cannot_read_webhook_secrets_or_each_other_s_credentials() {
             assert!(!role.contains(forbidden), "the role of {function} mentions {forbidden}");
         }
     }
-    // A transaction's parts are allowed one by one.
+    // IAM permits each part of a transaction separately.
     for function in ["ReminderScheduler", "LeadFirstTouch"] {
         assert!(role_text(function).contains("dynamodb:ConditionCheckItem"), "{function}");
     }
@@ -215,8 +217,8 @@ fn conversation_sync_reads_line_tokens_only_when_acknowledgements_are_on() {
     let text = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
     for (policy_name, condition, permission) in [
         ("Acknowledges", "AcknowledgementsOn", "/lines/*"),
-        ("Mails", "HasNotificationIdentity", "ses:SendEmail"),
-        ("Publishes", "HasNotificationTopic", "sns:Publish"),
+        ("Email", "HasNotificationIdentity", "ses:SendEmail"),
+        ("Publish", "HasNotificationTopic", "sns:Publish"),
     ] {
         let policy = text.split(&format!("\n  ConversationSync{policy_name}:\n")).nth(1).unwrap();
         let policy: String = policy.split("\n\n").take(1).collect();
@@ -224,7 +226,6 @@ fn conversation_sync_reads_line_tokens_only_when_acknowledgements_are_on() {
     }
 }
 
-/// The text of a function's role in the template.
 fn role_text(function: &str) -> String {
     let text = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
     let role = text.split(&format!("\n  {function}Role:\n")).nth(1).unwrap();

@@ -1,4 +1,5 @@
-//! Bad input: the right status for the sender, a recorded reason for the operator, and nobody written to.
+//! Bad input of stores: the sender gets the right status, the operator a recorded reason, and no
+//! message is sent.
 
 use serde_json::{Value, json};
 use tellonce_core::inbox::MAX_BODY_BYTES;
@@ -25,13 +26,13 @@ async fn unverifiable_deliveries_are_refused_with_their_status() {
         ("a changed body", tampered, 401),
         ("a wrong signature", shopify().with_header("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")), 401),
         ("a truncated signature", shopify().with_header("X-Shopify-Hmac-Sha256", Some("d3Jv")), 401),
-        ("a signature that is no base64", shopify().with_header("X-Shopify-Hmac-Sha256", Some("***")), 401),
+        ("a signature that is not base64", shopify().with_header("X-Shopify-Hmac-Sha256", Some("***")), 401),
         ("an empty signature", shopify().with_header("X-Shopify-Hmac-Sha256", Some("")), 401),
         ("no signature", shopify().with_header("X-Shopify-Hmac-Sha256", None), 401),
         ("no delivery id", shopify().with_header("X-Shopify-Webhook-Id", None), 401),
         ("another shop", shopify().with_header("X-Shopify-Shop-Domain", Some("other.myshopify.com")), 403),
         ("a stale timestamp", stale, 401),
-        ("a timestamp that is none", erp().with_header("webhook-timestamp", Some("soon")), 401),
+        ("a timestamp that is not a number", erp().with_header("webhook-timestamp", Some("soon")), 401),
         ("a signature of another version", erp().with_header("webhook-signature", Some("v1a,d3Jvbmc=")), 401),
         ("a wrong static header", zap("wrong"), 401),
         ("an empty static header", zap(""), 401),
@@ -41,7 +42,7 @@ async fn unverifiable_deliveries_are_refused_with_their_status() {
         ("another content type", shopify().with_header("Content-Type", Some("text/xml")), 415),
         ("no content type", shopify().with_header("Content-Type", None), 415),
         ("a body over the limit", WebhookPost { body: vec![b' '; MAX_BODY_BYTES + 1], ..shopify() }, 413),
-        ("a ping to a store that sends none", WebhookPost { path: "/stores/shop".into(), ..woocommerce_ping() }, 415),
+        ("a ping to a store without pings", WebhookPost { path: "/stores/shop".into(), ..woocommerce_ping() }, 415),
     ];
     for (case, post, status) in cases {
         assert_eq!(world.post(post).await, status, "{case}");
@@ -49,7 +50,7 @@ async fn unverifiable_deliveries_are_refused_with_their_status() {
     world.settle().await;
     assert_eq!(world.table_items("StoreInbox"), Vec::<Value>::new());
     assert_eq!(world.messages(), []);
-    // And what is right, is taken: the cases above fail for their reason, not for another.
+    // Valid deliveries are accepted, so each case above fails for its own reason.
     assert_eq!(world.post(zap(ZAP_HEADER_SECRET)).await, 200);
     assert_eq!(world.post(shopify()).await, 200);
     assert_eq!(world.post(woocommerce_ping()).await, 200);
@@ -69,7 +70,7 @@ fn woocommerce_ping() -> WebhookPost {
 async fn authentic_but_malformed_deliveries_are_accepted_and_record_a_reason() {
     let world = World::start().await;
     let signed_bytes = |id: &str, body: Vec<u8>| {
-        // Signed as it is, whatever it is.
+        // Signed with the bytes unchanged.
         let mut post = world.shopify_post("orders/paid", id, &Value::Null);
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, crate::world::SHOPIFY_SECRET.as_bytes());
         let signature =
@@ -159,7 +160,7 @@ async fn unusual_names_and_ids_are_treated_as_data() {
     assert!(world.message_rows().keys().all(|key| key.is_ascii()), "{:?}", world.message_rows().keys());
 }
 
-/// The post of the ERP with a changed body, signed anew.
+/// A post of the ERP with a changed body, signed again.
 fn sign_changed_body(world: &World, post: &WebhookPost, change: impl Fn(&mut Value)) -> WebhookPost {
     let mut body: Value = serde_json::from_slice(&post.body).unwrap();
     change(&mut body);

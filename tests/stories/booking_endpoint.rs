@@ -1,4 +1,5 @@
-//! The door for bookings: whatever calendars post is answered rightly, and in the inbox once or not at all.
+//! The endpoint for bookings: each delivery of a calendar gets the right status and is filed once
+//! or not at all.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -50,7 +51,7 @@ pub(crate) fn acuity_post(body: Vec<u8>) -> WebhookPost {
     post_with_header("/bookings/studio", "application/x-www-form-urlencoded", ("X-Acuity-Signature", signature), body)
 }
 
-/// A delivery of Square, to the address that is registered there.
+/// A delivery of Square, signed for the registered address.
 pub(crate) fn square_post(body: Vec<u8>) -> WebhookPost {
     let signature = BASE64.encode(hmac_sha256(SQUARE_SECRET, &[SQUARE_URL.as_bytes(), &body].concat()));
     post_with_header("/bookings/salon", "application/json", ("X-Square-HmacSha256-Signature", signature), body)
@@ -180,22 +181,22 @@ async fn unverifiable_bookings_are_refused_and_not_filed() {
             "calendly-webhook-signature is malformed",
         ),
         ("no message number", google_push("exists", 2).with_header("X-Goog-Message-Number", None), 401, "is missing"),
-        ("an unknown calendar", elsewhere("/bookings/none", calcom_created()), 404, "nothing is configured"),
-        ("a store's name", elsewhere("/bookings/shop", calcom_created()), 404, "nothing is configured"),
-        ("a calendar's name among stores", elsewhere("/stores/clinic", calcom_created()), 404, "nothing is configured"),
+        ("an unknown calendar", elsewhere("/bookings/none", calcom_created()), 404, "no sender is configured"),
+        ("a store's name", elsewhere("/bookings/shop", calcom_created()), 404, "no sender is configured"),
+        ("a calendar's name among stores", elsewhere("/stores/clinic", calcom_created()), 404, "no sender is configured"),
         (
-            "a custom template's form",
+            "a form body of a sender of JSON",
             calcom_created().with_header("Content-Type", Some(form)),
             415,
-            "not in a custom template's",
+            "without a custom template",
         ),
         (
             "JSON of a sender of forms",
             acuity_changed().with_header("Content-Type", Some("application/json")),
             415,
-            "only a form",
+            "must post a form",
         ),
-        ("no type", square_booked().with_header("Content-Type", None), 415, "only JSON"),
+        ("no type", square_booked().with_header("Content-Type", None), 415, "must post JSON"),
         ("a push with a body", WebhookPost { body: b"{}".to_vec(), ..google_push("exists", 2) }, 415, "without a body"),
         (
             "a body over the limit",
@@ -214,7 +215,7 @@ async fn unverifiable_bookings_are_refused_and_not_filed() {
     assert_eq!(world.table_items("StoreInbox"), Vec::<Value>::new());
     let receiver = world.stack.invocation_counts("webhook-receiver");
     assert_eq!(receiver.failed, 0, "{receiver:?}");
-    // And what is right, is taken: the cases above fail for their reason, not for another.
+    // Valid deliveries are accepted, so each case above fails for its own reason.
     for post in [
         calcom_created(),
         calendly_invited(&world),
@@ -263,7 +264,7 @@ async fn repeats_are_filed_as_one_delivery_and_those_of_acuity_as_several() {
     let statuses = futures::future::join_all((0..40).map(|_| world.post(calcom_created()))).await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     assert_eq!(world.table_items("BookingInbox").len(), 1);
-    // What Acuity says of a second change is, byte for byte, what it said of the first.
+    // Acuity's deliveries about two changes have the same bytes.
     for _ in 0..3 {
         assert_eq!(world.post(acuity_changed()).await, 200);
         world.advance_time(SignedDuration::from_millis(1));
@@ -279,7 +280,7 @@ async fn the_handshake_of_a_channel_is_answered_and_not_filed() {
     for number in [2, 5, 5] {
         assert_eq!(world.post(google_push("exists", number)).await, 200);
     }
-    assert_eq!(world.table_items("BookingInbox").len(), 2, "numbers rise, with gaps");
+    assert_eq!(world.table_items("BookingInbox").len(), 2, "message numbers rise with gaps");
 }
 
 #[tokio::test]
@@ -289,14 +290,14 @@ async fn a_sender_is_asked_to_retry_while_its_calendar_has_no_secret() {
     world.stack.secrets().remove(secret);
     let (status, text) = world.post_for_response(calcom_created()).await;
     assert_eq!(status, 503);
-    assert_eq!(text, r#"{"message":"temporarily unavailable; please send it again"}"#);
-    assert_eq!(world.post(calendly_invited(&world)).await, 200, "the others are not held up");
+    assert_eq!(text, r#"{"message":"temporarily unavailable; please retry"}"#);
+    assert_eq!(world.post(calendly_invited(&world)).await, 200, "other calendars are not affected");
     assert_eq!(world.table_items("BookingInbox").len(), 1);
     let logged = world.stack.log_lines("webhook-receiver");
     let names_the_calendar = |line: &str| line.contains("\"level\":\"ERROR\"") && line.contains("clinic");
-    assert!(logged.iter().any(|line| names_the_calendar(&line.text)), "an operator learns which one");
+    assert!(logged.iter().any(|line| names_the_calendar(&line.text)), "the log names the calendar");
     world.stack.secrets().rotate(secret, CALCOM_SECRET);
-    assert_eq!(world.post(calcom_created()).await, 200, "once it is there, it counts at once");
+    assert_eq!(world.post(calcom_created()).await, 200, "a new secret is used at once");
 }
 
 #[tokio::test]
@@ -342,7 +343,7 @@ async fn logs_and_outcomes_hold_no_booking_data() {
     let lines: Vec<String> =
         functions.iter().flat_map(|name| world.stack.log_lines(name)).map(|line| line.text).collect();
     assert!(lines.iter().filter(|line| line.contains("accepted")).count() >= 8, "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("delivery refused") && line.contains("clinic")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("refused a delivery") && line.contains("clinic")), "{lines:?}");
     let private = [
         "545550199",
         "54-555-0199",

@@ -1,4 +1,4 @@
-//! What a message costs in requests: held so that a slower or dearer path shows.
+//! The requests and write units of a message. A slower or more expensive path fails these tests.
 
 use crate::{booking_endpoint, world::World};
 
@@ -7,7 +7,7 @@ const PHONE: &str = "+972545550199";
 #[tokio::test]
 async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
     let world = World::start().await;
-    // Warm: tokens are read, the line's health is known.
+    // Warm: the token and the line's health are cached.
     world.deliver(world.shopify_post("orders/paid", "d-0", &world.shopify_order(1000, PHONE))).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
@@ -24,12 +24,12 @@ async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
         used.get(&(operation.to_owned(), world.table_name(table))).map_or(0, |usage| usage.requests)
     };
     assert_eq!(requests_of("PutItem", "Ledger"), 2, "claim and settlement: {used:?}");
-    assert_eq!(requests_of("Query", "Ledger"), 1, "the story: {used:?}");
-    assert_eq!(requests_of("UpdateItem", "Ledger"), 1, "the line's pace: {used:?}");
+    assert_eq!(requests_of("Query", "Ledger"), 1, "the history: {used:?}");
+    assert_eq!(requests_of("UpdateItem", "Ledger"), 1, "the line's rate: {used:?}");
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 5, "and nothing else: {used:?}");
+    assert_eq!(all, 5, "no other request: {used:?}");
     let requests = world.stack.ezw().counters().requests;
-    assert_eq!(requests.values().sum::<u64>(), 1, "one send, no question about health: {requests:?}");
+    assert_eq!(requests.values().sum::<u64>(), 1, "one send, no health request: {requests:?}");
     assert_eq!(world.stack.secrets().total_request_count(), 0);
     let units = counters.operation_usage("PutItem", &world.table_name("Ledger")).units;
     assert!(units <= 4.0, "{units} write units");
@@ -39,7 +39,7 @@ async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
     world.settle().await;
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 1, "a duplicate is one write and wakes nobody: {used:?}");
+    assert_eq!(all, 1, "a duplicate is one write and starts no function: {used:?}");
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_repeated_event_costs_a_refused_write_and_its_reason() {
 #[tokio::test]
 async fn a_booking_costs_the_receiver_one_write() {
     let world = World::start().await;
-    // Warm: the secrets are read.
+    // Warm: the secrets are cached.
     world.deliver(booking_endpoint::crm_post(&world, "m-0")).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
@@ -71,7 +71,7 @@ async fn a_booking_costs_the_receiver_one_write() {
     let used = counters.snapshot();
     let reads =
         used.keys().any(|(operation, table)| *table == world.table_name("BookingInbox") && operation.contains("Get"));
-    assert!(!reads, "and no read: {used:?}");
+    assert!(!reads, "no read: {used:?}");
     let secret_requests = world.stack.secrets().request_count("tellonce/story/webhooks/crm");
     assert_eq!(secret_requests, 0, "secrets are read in init");
 
@@ -80,5 +80,5 @@ async fn a_booking_costs_the_receiver_one_write() {
     world.settle().await;
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 1, "a duplicate is one write and wakes nobody: {used:?}");
+    assert_eq!(all, 1, "a duplicate is one write and starts no function: {used:?}");
 }

@@ -1,4 +1,4 @@
-//! Every kind of calendar, from what it posts, or holds, to the reminder.
+//! Every kind of calendar, from its delivery or feed to the reminder.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use crate::{
 const NOA_PHONE: &str = "+972545550199";
 const ADI_PHONE: &str = "+972525550101";
 
-/// A whole minute in so many hours.
+/// The time in `hours` hours, rounded down to the minute.
 fn whole_minute_in_hours(world: &World, hours: i64) -> Timestamp {
     let at = world.now() + SignedDuration::from_hours(hours);
     Timestamp::from_second(at.as_second().div_euclid(60) * 60).unwrap()
 }
 
-/// Lets time pass up to a day before a start, and the clock do what it does.
+/// Lets time pass until a day before a start, then runs the minute schedule.
 async fn advance_to_day_before(world: &World, start: Timestamp) {
     let at = start - SignedDuration::from_hours(24) + SignedDuration::from_secs(30);
     world.advance_time(at.duration_since(world.now()));
     world.tick().await;
 }
 
-/// A recorded delivery with other values.
+/// A recorded delivery with other values at these JSON pointers.
 fn recorded_body_with(file: &str, changes: &[(&str, Value)]) -> Vec<u8> {
     let mut body: Value = serde_json::from_slice(&recorded_body(file)).unwrap();
     for (pointer, value) in changes {
@@ -58,7 +58,7 @@ async fn a_booking_of_calcom_that_moves_to_a_new_id_is_reminded_at_its_new_time_
     let moved = booked("calcom/booking_rescheduled.json", second);
     world.deliver(calcom_post(moved.clone())).await;
     advance_to_day_before(&world, first).await;
-    assert_eq!(world.messages().len(), 0, "nothing for the time that was");
+    assert_eq!(world.messages().len(), 0, "no reminder for the old time");
     advance_to_day_before(&world, second).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     assert!(
@@ -70,7 +70,7 @@ async fn a_booking_of_calcom_that_moves_to_a_new_id_is_reminded_at_its_new_time_
     world.deliver(calcom_post(booked("calcom/booking_cancelled.json", second))).await;
     world.advance_time(second.duration_since(world.now()) - SignedDuration::from_hours(2));
     world.tick().await;
-    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "nothing after the cancellation");
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "no reminder after the cancellation");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn both_halves_of_a_move_at_calendly_lead_to_one_reminder_whichever_comes_
             world.deliver(calendly_post(&world, half)).await;
         }
         advance_to_day_before(&world, first).await;
-        assert_eq!(world.messages().len(), 0, "nothing for the time that was");
+        assert_eq!(world.messages().len(), 0, "no reminder for the old time");
         advance_to_day_before(&world, second).await;
         assert_eq!(world.texts_on_phone(ADI_PHONE).len(), 1, "cancelled first: {cancelled_first}");
     }
@@ -112,7 +112,11 @@ async fn an_acuity_appointment_is_looked_up_despite_repeated_posts_and_an_api_ou
     world.deliver(post("scheduled")).await;
     world.deliver(post("changed")).await;
     let header = &world.message_rows()["appointment:studio..1126438001:state"];
-    assert_eq!((&header["generation"], &header["state"]), (&json!(1), &json!("booked")), "the second says nothing new");
+    assert_eq!(
+        (&header["generation"], &header["state"]),
+        (&json!(1), &json!("booked")),
+        "the second delivery changes nothing"
+    );
     advance_to_day_before(&world, start).await;
     assert_eq!(world.texts_on_phone(ADI_PHONE).len(), 1);
     assert_eq!(world.message_state("appointment:studio..1126438001:24h"), "accepted");
@@ -167,13 +171,13 @@ async fn a_feed_is_polled_repeatedly_and_its_changes_lead_to_reminders() {
     fake_calendars.put_event("diary.ics", diary_event(&world, "two", third, "052-555-0101")).unwrap();
     let polled = world.stack.poll_feeds().await.unwrap();
     assert_eq!((&polled["read"], &polled["reports"]), (&json!(1), &json!(2)), "{polled}");
-    // Asked for too soon, it is left alone; later it says that nothing changed.
+    // Too early, the feed is not due. Later it is unchanged.
     assert_eq!(world.stack.poll_feeds().await.unwrap()["due"], 0);
     world.advance_time(SignedDuration::from_mins(15));
     let polled = world.stack.poll_feeds().await.unwrap();
     assert_eq!((&polled["unchanged"], &polled["reports"]), (&json!(1), &json!(0)), "{polled}");
 
-    // One moves, and Google says so at once; the other vanishes.
+    // One event moves, and Google reports it at once. The other event disappears.
     let moved =
         FakeFeedEvent { sequence: 1, changed_at: world.now(), ..diary_event(&world, "one", second, "054-555-0199") };
     fake_calendars.put_event("diary.ics", moved).unwrap();
@@ -204,7 +208,7 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_an_operato
     let empty_feed = format!("{}END:VCALENDAR\r\n", &full_feed[..full_feed.find("BEGIN:VEVENT").unwrap()]);
     for trouble in [FakeFault::Status(500), FakeFault::Status(404), FakeFault::EmptyBody, FakeFault::HalfBody] {
         world.advance_time(SignedDuration::from_mins(15));
-        // Something changed, or it would be answered that nothing did.
+        // Change an event. Otherwise the fake answers 304.
         fake_calendars
             .put_event(
                 "diary.ics",
@@ -219,14 +223,14 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_an_operato
     for _ in 0..3 {
         world.advance_time(SignedDuration::from_mins(15));
         let polled = world.stack.poll_feeds().await.unwrap();
-        assert_eq!((&polled["doubtful"], &polled["reports"]), (&json!(1), &json!(0)), "{polled}");
+        assert_eq!((&polled["suspect"], &polled["reports"]), (&json!(1), &json!(0)), "{polled}");
     }
     advance_to_day_before(&world, start).await;
-    assert_eq!(world.messages().len(), 5, "all of them were reminded");
+    assert_eq!(world.messages().len(), 5, "each appointment was reminded");
 
     let accept_next_read = json!({
         "TableName": world.table_name("Ledger"), "Key": { "subject": {"S": "feed:diary"}, "stage": {"S": "state"} },
-        "UpdateExpression": "SET believe = :yes", "ExpressionAttributeValues": { ":yes": {"BOOL": true} },
+        "UpdateExpression": "SET accept_next_read = :yes", "ExpressionAttributeValues": { ":yes": {"BOOL": true} },
     });
     world.stack.dynamo().call_operation("UpdateItem", &accept_next_read).unwrap();
     world.advance_time(SignedDuration::from_mins(15));
@@ -234,7 +238,7 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_an_operato
     assert_eq!((&polled["read"], &polled["reports"]), (&json!(1), &json!(5)), "{polled}");
     world.advance_time(start.duration_since(world.now()) - SignedDuration::from_hours(2));
     world.tick().await;
-    assert_eq!(world.messages().len(), 5, "and nothing after it was believed");
+    assert_eq!(world.messages().len(), 5, "no reminder after the empty feed was accepted");
 }
 
 #[tokio::test]
@@ -256,14 +260,15 @@ async fn a_delivery_s_own_data_is_used_while_the_calendar_api_is_down() {
         square_post(recorded_body_with("square/booking_created.json", &[at, event, starts]))
     };
     world.deliver(booked(first)).await;
-    // Moved while Square's customers are not to be had: whoever took part still does, at the new time.
+    // Moved while the customer lookup fails: the known attendees stay and are reminded at the new
+    // time.
     world.advance_time(SignedDuration::from_secs(30));
     world.stack.fakes().fail_next(FakeService::Square, FakeFault::Status(400), 1);
     world.deliver(booked(second)).await;
     advance_to_day_before(&world, first).await;
-    assert_eq!(world.messages().len(), 0, "nothing for the time that was");
+    assert_eq!(world.messages().len(), 0, "no reminder for the old time");
 
-    // Cancelled while Acuity is not to be had.
+    // Cancelled while Acuity's API is down.
     let start = whole_minute_in_hours(&world, 40);
     fake_calendars.put_appointment(FakeAcuityAppointment::from_recording(7, start, "Asia/Jerusalem")).unwrap();
     world.deliver(acuity_post(b"action=scheduled&id=7".to_vec())).await;

@@ -1,4 +1,4 @@
-//! The local console at work: what its buttons do, done.
+//! The buttons of the local console.
 
 use jiff::{SignedDuration, ToSpan as _, tz::TimeZone};
 use local::calendars::FakeFeedEvent;
@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::world::{WebhookPost, World, WorldSetup};
 
-/// Presses a button.
 async fn press_button(world: &World, button: &str, request_body: Value) {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     let post =
@@ -16,24 +15,24 @@ async fn press_button(world: &World, button: &str, request_body: Value) {
 }
 
 async fn change_booking(world: &World, calendar: &str, action: &str, start: &str) {
-    press_button(world, "book", json!({"calendar": calendar, "deed": action, "start": start})).await;
+    press_button(world, "book", json!({"calendar": calendar, "action": action, "start": start})).await;
 }
 
-/// The standing of every appointment of a calendar, oldest first.
+/// The status of every appointment of a calendar, oldest first.
 fn appointment_statuses(world: &World, calendar: &str) -> Vec<String> {
     let headers = world.table_items("Ledger").into_iter().filter(|row| row["stage"] == "state");
     let mut known: Vec<Value> =
         headers.filter_map(|row| serde_json::from_str(row["appointment"].as_str()?).ok()).collect();
     known.retain(|appointment| appointment["calendar"] == calendar);
     known.sort_by_key(|appointment| appointment["created_at"].to_string());
-    known.iter().map(|appointment| appointment["standing"].as_str().unwrap().to_owned()).collect()
+    known.iter().map(|appointment| appointment["status"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
 async fn reminders_follow_the_final_state_of_console_bookings_moves_and_cancellations() {
     let world = World::start().await;
     let zone = TimeZone::get("Asia/Jerusalem").unwrap();
-    // So that the feed is never empty: nobody's event, which nobody is reminded of.
+    // Keeps the feed from being empty: an event without a customer, which has no reminders.
     world.stack.calendars().put_event("diary.ics", event_without_customer(&world)).unwrap();
     for calendar in ["clinic", "intro", "studio", "salon", "crm", "diary"] {
         let today = world.now().to_zoned(zone.clone()).date();
@@ -50,7 +49,7 @@ async fn reminders_follow_the_final_state_of_console_bookings_moves_and_cancella
         let expected: &[&str] = if new_id_on_move { &["moved", "cancelled"] } else { &["cancelled"] };
         assert_eq!(appointment_statuses(&world, calendar), expected, "{calendar}");
     }
-    assert_eq!(world.messages().len(), 6, "and nothing else");
+    assert_eq!(world.messages().len(), 6, "one message for each calendar");
 }
 
 #[tokio::test]
@@ -63,22 +62,23 @@ async fn a_suddenly_empty_feed_cancels_nothing_until_the_console_accepts_it() {
     assert_eq!(appointment_statuses(&world, "diary"), ["booked"]);
     press_button(&world, "feeds", json!({"calendar": "diary"})).await;
     assert_eq!(appointment_statuses(&world, "diary"), ["booked"]);
-    press_button(&world, "feeds", json!({"calendar": "diary", "believe": true})).await;
+    press_button(&world, "feeds", json!({"calendar": "diary", "accept_next_read": true})).await;
     assert_eq!(appointment_statuses(&world, "diary"), ["cancelled"]);
 }
 
 async fn submit_lead(world: &World, form: &str, action: &str, phone: &str) {
-    press_button(world, "lead", json!({"form": form, "deed": action, "phone": phone})).await;
+    press_button(world, "lead", json!({"form": form, "action": action, "phone": phone})).await;
 }
 
-/// What the page is shown.
+/// The state that the page shows.
 async fn console_state(world: &World) -> Value {
     let (status, _, text) = world.get_path("/_console/state").await;
     assert_eq!(status, 200);
     serde_json::from_str(&text).unwrap()
 }
 
-/// How the newest leads ended, by form: the state of the message, else the outcome's code.
+/// The results of the newest leads with their forms: the state of the message, else the outcome's
+/// code.
 fn lead_results(state: &Value) -> Vec<(String, String)> {
     let code = |lead: &Value| match lead["messages"][0]["state"].as_str() {
         Some(state) => state.to_owned(),
@@ -96,11 +96,11 @@ async fn a_lead_of_any_console_form_is_greeted_once() {
     for (index, form) in forms.iter().enumerate() {
         assert_eq!(form["available"], true, "{form}");
         let (form, phone) = (form["name"].as_str().unwrap(), format!("052-555-02{index:02}"));
-        submit_lead(&world, form, "leave", &phone).await;
+        submit_lead(&world, form, "submit", &phone).await;
         submit_lead(&world, form, "same-person", &phone).await;
         let results = lead_results(&console_state(&world).await);
         assert_eq!(results[1], (form.to_owned(), "accepted".to_owned()), "{form}");
-        // Without an id of the sender's two submissions of a minute are one lead.
+        // If a sender has no ids, two submissions within a minute are one lead.
         assert!(["suppressed", "already-known"].contains(&results[0].1.as_str()), "{form}: {results:?}");
         assert_eq!(world.texts_on_phone(&format!("+97252555{:04}", 200 + index)).len(), 1, "{form}");
     }
@@ -110,7 +110,7 @@ async fn a_lead_of_any_console_form_is_greeted_once() {
     for lead in final_state["leads"].as_array().unwrap().iter().filter(accepted) {
         assert!(lead["messages"][0]["took_ms"].as_i64().unwrap() < 30_000, "{lead}");
     }
-    // What is remembered of numbers and forms is no message.
+    // Rows about numbers and forms are not messages.
     let rows = final_state["rows"].as_array().unwrap();
     assert!(!rows.is_empty() && rows.iter().all(|row| row["subject"].as_str().unwrap().starts_with("lead:")));
     let first = final_state["leads"][0]["id"].as_str().unwrap().replace('#', "%23");
@@ -120,19 +120,19 @@ async fn a_lead_of_any_console_form_is_greeted_once() {
 
 #[tokio::test]
 async fn two_hundred_leads_at_once_a_test_lead_and_a_refusal_cause_one_greeting() {
-    let form_toml = "[forms.site]\nkind = \"web\"\nline = \"main\"\nbook = \"site\"\nverify = { scheme = \"secret-path\" }\n\
+    let form_toml = "[forms.site]\nkind = \"web\"\nline = \"main\"\nid_scope = \"site\"\nverify = { scheme = \"secret-path\" }\n\
                  fields = { test = \"trial\" }\nconsent = { field = \"ok\" }\nburst = { leads = 1000, within = \"1h\" }\n\
                  first_touch = { useful_for = \"1d\", text = { en = \"Hi\", he = \"היי\" } }\n";
     let world = World::start_with(WorldSetup { extra_toml: form_toml, ..WorldSetup::default() }).await;
     world.stack.secrets().rotate("tellonce/story/webhooks/site", "story-address-0123456789-0123456789");
     submit_lead(&world, "site", "test", "052-555-0101").await;
-    submit_lead(&world, "site", "refuse", "052-555-0101").await;
+    submit_lead(&world, "site", "without-consent", "052-555-0101").await;
     assert_eq!(
         lead_results(&console_state(&world).await).into_iter().map(|(_, end)| end).collect::<Vec<_>>(),
         ["no-consent", "test"]
     );
     submit_lead(&world, "site", "crowd", "052-555-0101").await;
-    submit_lead(&world, "site", "again", "052-555-0101").await;
+    submit_lead(&world, "site", "repeat", "052-555-0101").await;
     assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
     let results = lead_results(&console_state(&world).await);
     assert_eq!((results.len(), results.iter().filter(|(_, end)| end == "suppressed").count()), (202, 199));
@@ -145,7 +145,8 @@ async fn a_flood_holds_a_form_until_a_button_is_pressed() {
         let forms = console_state(&world).await["forms"].take();
         forms.as_array().unwrap().iter().find(|form| form["name"] == name).unwrap().clone()
     };
-    // Two windows of the counter that meet would let more through: both floods are within one.
+    // Each flood has to be within one window of the counter. Across two windows more leads would be
+    // greeted.
     let window = 600;
     world.advance_time(SignedDuration::from_secs(window - world.now().as_second() % window));
     submit_lead(&world, "typeform", "flood", "052-555-0301").await;
@@ -164,7 +165,7 @@ async fn a_flood_holds_a_form_until_a_button_is_pressed() {
 
 fn event_without_customer(world: &World) -> FakeFeedEvent {
     FakeFeedEvent {
-        uid: "nobody".to_owned(),
+        uid: "stocktaking".to_owned(),
         start: world.now() + SignedDuration::from_hours(24 * 12),
         zone: "Asia/Jerusalem".to_owned(),
         sequence: 0,

@@ -1,4 +1,5 @@
-//! Line events: what is written on the line reaches the CRMs and the team once, and what was sent is followed to the phone.
+//! Line events: each message reaches the CRMs and the team once, and sent messages are tracked to
+//! the phone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +19,10 @@ use crate::world::{LINE_SECRET_PATH, WebhookPost, World, WorldSetup};
 
 const NOA_PHONE: &str = "+972545550199";
 const ADI_PHONE: &str = "+972525550101";
-/// Signs the calls to the CRM and to the target that take signed ones.
+/// Signs the calls to the CRM and the target of kind `webhook`.
 const SIGNING_SECRET: &str = "whsec_c3Rvcmllcy1vZi1jb252ZXJzYXRpb25zLTAx";
 
-/// A CRM of each kind, at a pace that plays no part.
+/// A CRM of each kind, with a rate limit that has no effect.
 const CRMS_TOML: &str = r#"
 [crms.hub]
 kind = "hubspot"
@@ -47,7 +48,7 @@ requests_per_minute = 60000
 text = "off"
 "#;
 
-/// A target of each kind, and an escalation of each trigger that a message sets off.
+/// A target of each kind, and escalations with four triggers.
 const TEAM_TOML: &str = r#"
 [targets.slack]
 kind = "slack"
@@ -114,12 +115,12 @@ async fn start_world(tail: &[&str]) -> World {
     .await
 }
 
-/// Waits until everything that follows is done: the fake's couriers deliver by themselves, and what is delivered may make the
-/// line say more.
+/// Waits until no work is left. The fake delivers line events in the background, and a delivery may
+/// cause further events.
 async fn settle_line_events(world: &World) {
     loop {
         let delivered = world.stack.ezw().wait_for(Duration::from_mins(1), |ezw| ezw.pending_deliveries() == 0).await;
-        assert!(delivered, "a webhook's target does not answer");
+        assert!(delivered, "the receiver does not accept the fake's line events");
         world.settle().await;
         if world.stack.ezw().pending_deliveries() == 0 {
             return;
@@ -127,7 +128,7 @@ async fn settle_line_events(world: &World) {
     }
 }
 
-/// How often each message stands in a CRM.
+/// The number of entries of each message in a CRM.
 fn entry_counts(world: &World, crm: &str) -> BTreeMap<String, usize> {
     let mut entries = BTreeMap::new();
     for entry in world.stack.crms().entries(crm) {
@@ -136,7 +137,8 @@ fn entry_counts(world: &World, crm: &str) -> BTreeMap<String, usize> {
     entries
 }
 
-/// Every message on the fake's phones is in each of these CRMs once, and nothing else is.
+/// Asserts that each of these CRMs holds every message of the fake's phones once, and no other
+/// entry.
 fn assert_each_message_once(world: &World, crms: &[&str]) {
     let messages: BTreeMap<String, usize> =
         world.messages().iter().map(|message| (format!("main:{}", message.provider_id), 1)).collect();
@@ -193,7 +195,7 @@ async fn every_message_is_in_every_crm_once_regardless_of_its_author() {
     settle_line_events(&world).await;
     assert_eq!(world.messages().len(), 3);
     assert_each_message_once(&world, &ALL_CRM_NAMES);
-    // Each delivery once more, as EZWhatsApp may do.
+    // Repeat the message in other deliveries, as EZWhatsApp may do.
     let at = world.now().as_second();
     let id = world.messages()[0].provider_id.clone();
     for delivery in ["again-1", "again-2", "again-2"] {
@@ -206,7 +208,7 @@ async fn every_message_is_in_every_crm_once_regardless_of_its_author() {
         assert_eq!(crms.people(crm).len(), 2, "{crm}");
     }
     assert_eq!(crms.owner_assignments(), 0);
-    // As much of the text as each is told.
+    // Each CRM gets as much of the text as configured.
     let texts = |crm: &str| crms.entries(crm).into_iter().map(|entry| entry.text).collect::<String>();
     assert!(texts("hub").contains("is my order ready?") && texts("pipe").contains("is my order ready?"));
     assert!(!texts("own").contains("is my order ready?"));
@@ -222,16 +224,16 @@ async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
         settle_line_events(&world).await;
         let row = world.message_rows()["order:1001:ready"].clone();
         assert_eq!(
-            (row["state"].as_str(), row["reached"].as_str()),
+            (row["state"].as_str(), row["delivery_status"].as_str()),
             (Some("accepted"), Some("delivered")),
             "{own_ids}"
         );
         assert_eq!(row["message_id"].as_str(), Some(world.messages()[0].provider_id.as_str()));
         world.stack.ezw().read_messages(NOA_PHONE).unwrap();
         settle_line_events(&world).await;
-        assert_eq!(world.message_rows()["order:1001:ready"]["reached"], "read", "{own_ids}");
+        assert_eq!(world.message_rows()["order:1001:ready"]["delivery_status"], "read", "{own_ids}");
         let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
-        assert_eq!(logs.matches("\"delivery_seconds\":").count(), 1, "measured once");
+        assert_eq!(logs.matches("\"delivery_seconds\":").count(), 1, "delivery time is measured once");
         let record = world
             .table_items("Ledger")
             .into_iter()
@@ -249,8 +251,12 @@ async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!((row["state"].as_str(), row["reached"].as_str()), (Some("accepted"), Some("delivered")), "{row}");
-    assert!(row.get("due_at").is_none(), "nobody tries again");
+    assert_eq!(
+        (row["state"].as_str(), row["delivery_status"].as_str()),
+        (Some("accepted"), Some("delivered")),
+        "{row}"
+    );
+    assert!(row.get("due_at").is_none(), "no retry is due");
     world.advance_time(SignedDuration::from_mins(5));
     world.tick().await;
     assert_eq!((ezw.messages().len(), ezw.counters().repeats), (1, 0));
@@ -267,7 +273,7 @@ async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
     ezw.report_status(&ezw.messages()[0].id, "failed").unwrap();
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!((row["failed"].as_bool(), row["reached"].as_str()), (Some(true), None), "{row}");
+    assert_eq!((row["failed"].as_bool(), row["delivery_status"].as_str()), (Some(true), None), "{row}");
     let notifications = team_notifications(&world);
     assert_eq!(notifications.len(), 1, "{notifications:?}");
     assert!(
@@ -276,10 +282,10 @@ async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
     );
     let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
     assert_eq!(logs.matches("\"messages_failed\":").count(), 1);
-    // It did arrive after all: that is written down as what it is.
+    // The message arrives later, and the row records it.
     ezw.report_status(&ezw.messages()[0].id, "delivered").unwrap();
     settle_line_events(&world).await;
-    assert_eq!(world.message_rows()["order:1001:ready"]["reached"], "delivered");
+    assert_eq!(world.message_rows()["order:1001:ready"]["delivery_status"], "delivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,7 +307,7 @@ async fn an_urgent_message_alerts_every_target_once_per_cooldown_and_is_acknowle
     let key = world.messages().into_iter().find(|message| message.body.starts_with("Thanks")).unwrap().key.unwrap();
     assert!(key.starts_with("webhook-reply:"), "{key}");
     assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
-    // The same message in another delivery is no other message.
+    // The same message in another delivery has no effect.
     let first = world.messages().into_iter().find(|message| message.body.contains("URGENT")).unwrap();
     let mut again = message_body(&first.provider_id, &first.body, first.queued_at / 1000);
     again["messages"][0]["conversationId"] = json!(first.conversation_id);
@@ -314,7 +320,7 @@ async fn an_urgent_message_alerts_every_target_once_per_cooldown_and_is_acknowle
         ),
         (5, 1)
     );
-    // Not urgent, and another conversation.
+    // A message that is not urgent, and an urgent one in another conversation.
     write_from_phone(&world, NOA_PHONE, "thank you");
     write_from_phone(&world, ADI_PHONE, "זה דחוף");
     settle_line_events(&world).await;
@@ -324,11 +330,11 @@ async fn an_urgent_message_alerts_every_target_once_per_cooldown_and_is_acknowle
         "{:?}",
         world.texts_on_phone(ADI_PHONE)
     );
-    // What the line says itself calls nobody.
+    // A message of the line itself alerts no target.
     world.stack.ezw().reply_as_team(NOA_PHONE, "This is not urgent", "line_story").unwrap();
     settle_line_events(&world).await;
     assert_eq!(notified_targets(&world).len(), 10);
-    // The window is over, by the clocks of all of them.
+    // The cooldown has passed, by the functions' clock and by the fake's.
     world.advance_time(SignedDuration::from_hours(4));
     world.stack.ezw().change_settings(|settings| settings.clock_offset_ms = 4 * 3_600_000).unwrap();
     write_from_phone(&world, NOA_PHONE, "urgent again");
@@ -344,7 +350,7 @@ async fn an_unanswered_customer_alerts_the_team_unless_the_team_replies() {
     settle_line_events(&world).await;
     world.advance_time(SignedDuration::from_mins(5));
     world.stack.ezw().reply_as_team(ADI_PHONE, "Hello Adi!", "line_story").unwrap();
-    // Ours is no answer.
+    // An order update is not an answer.
     world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
     settle_line_events(&world).await;
     world.advance_time(SignedDuration::from_mins(2));
@@ -395,13 +401,13 @@ async fn a_crm_that_is_down_for_a_day_delays_and_loses_nothing() {
     settle_line_events(&world).await;
     assert_each_message_once(&world, &["pipe", "zoho", "own"]);
     assert!(entry_counts(&world, "hub").is_empty() && entry_counts(&world, "sheet").is_empty());
-    // A day of minutes would be long: a few looks of it.
+    // Six runs stand for the minutes of a day.
     fakes.reset_counts();
     for _ in 0..6 {
         world.advance_time(SignedDuration::from_hours(4));
         world.tick_conversations().await;
     }
-    assert!(fakes.request_count(FakeService::HubSpotCrm) <= 6 * 8, "left alone while it is down");
+    assert!(fakes.request_count(FakeService::HubSpotCrm) <= 6 * 8, "few calls while it is down");
     assert!(entry_counts(&world, "hub").is_empty());
     fakes.heal();
     for _ in 0..3 {
@@ -427,7 +433,7 @@ async fn a_refused_credential_is_logged_and_its_tasks_wait_for_a_valid_one() {
     world.advance_time(SignedDuration::from_mins(10));
     world.tick_conversations().await;
     assert_each_message_once(&world, &ALL_CRM_NAMES);
-    // One that was replaced is fetched at once.
+    // A replaced secret is fetched at once.
     world.stack.secrets().rotate("tellonce/story/crms/hub", "pat-eu1-story-2");
     write_from_phone(&world, NOA_PHONE, "Hello again");
     settle_line_events(&world).await;
@@ -447,7 +453,7 @@ async fn entries_a_crm_refuses_are_retried_on_an_operator_command() {
         world.tick_conversations().await;
     }
     world.stack.fakes().heal();
-    // Nobody tries it again by himself: it would be refused again.
+    // A refused task is not retried automatically, because it would be refused again.
     let states = || queued_tasks(&world).into_iter().filter(|(queue, _)| queue == "crm:hub").map(|(_, state)| state);
     assert_eq!(states().collect::<Vec<_>>(), ["refused"]);
     let retry = |queue: &str| json!({ "retry": queue });
@@ -497,7 +503,7 @@ first_touch.text = { en = "Thanks for writing.", he = "תודה." }
     write_from_phone(&world, NOA_PHONE, " Stop! ");
     settle_line_events(&world).await;
     world.deliver(lead("l1")).await;
-    // An order is what they asked for.
+    // An opt-out does not stop order updates.
     world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
     settle_line_events(&world).await;
     let sent_texts: Vec<String> = world
@@ -511,7 +517,7 @@ first_touch.text = { en = "Thanks for writing.", he = "תודה." }
     let function = "conversation-sync";
     assert_eq!(world.stack.invoke(function, &opt_in(NOA_PHONE)).await.unwrap(), json!({"changed": true}));
     assert_eq!(world.stack.invoke(function, &opt_in(NOA_PHONE)).await.unwrap(), json!({"changed": false}));
-    // The old wish comes once more, and is old.
+    // The old opt-out arrives again and is older than the opt-in.
     let stop = world.messages().into_iter().find(|m| m.body == " Stop! ").unwrap();
     let at = stop.queued_at / 1000 - 1;
     world.deliver(line_event("late", "messages.post", &message_body(&stop.provider_id, " Stop! ", at))).await;
@@ -556,12 +562,12 @@ async fn line_events_are_verified_by_address_filed_once_and_kept_even_when_malfo
     assert!(world.stack.failures().is_empty());
 }
 
-/// Deliveries of the storm, and how many of them come again.
+/// Deliveries of the storm. `REPEATS` of them repeat others.
 const DELIVERIES: usize = 5_000;
 const REPEATS: usize = 2_000;
 const CONVERSATIONS: usize = 150;
 
-/// The tasks of the table, as (queue, state).
+/// Queue and state of every task in the ledger.
 fn queued_tasks(world: &World) -> Vec<(String, String)> {
     let task = |row: Value| {
         let record: Value = serde_json::from_str(row["record"].as_str()?).ok()?;
@@ -570,7 +576,7 @@ fn queued_tasks(world: &World) -> Vec<(String, String)> {
     world.table_items("Ledger").into_iter().filter_map(task).collect()
 }
 
-#[expect(clippy::too_many_lines, reason = "one story, told from its first delivery to its figures")]
+#[expect(clippy::too_many_lines, reason = "one story, from its first delivery to its figures")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_events_with_failing_crms_and_two_kills_make_each_entry_and_notification_once() {
     const URGENT_TOML: &str = r#"
@@ -587,7 +593,7 @@ to = ["desk"]
     let world = start_world(&[CRMS_TOML, URGENT_TOML]).await;
     let now = world.now().as_second();
 
-    // Messages of some people and of the team, statuses of the team's, and chats' summaries.
+    // Messages of customers and of the team, statuses of the team's messages, and chat summaries.
     let (mut posts, mut messages, mut urgent) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     let mut people = BTreeSet::new();
     for number in 0..(DELIVERIES - REPEATS) {
@@ -618,7 +624,7 @@ to = ["desk"]
                 let item = &mut body["messages"][0];
                 item["conversationId"] = json!(format!("conv_{person}"));
                 item["contactPhoneNumber"] = json!(format!("+97254555{:04}", 1000 + person));
-                // The team's own words call nobody.
+                // A message of the team alerts no target.
                 item["from_me"] = json!(kind == 5);
                 if is_urgent && kind != 5 {
                     urgent.insert(person);
@@ -660,7 +666,7 @@ to = ["desk"]
     let processed_in = begun.elapsed();
     println!("accepted in {accepted_in:.1?}, read in {processed_in:.1?}");
 
-    // Then time passes until nothing waits any more.
+    // Let time pass until no task waits.
     let mut ticks = 0;
     loop {
         let mut waiting = BTreeMap::new();
@@ -686,7 +692,7 @@ to = ["desk"]
     for crm in ["hub", "pipe", "zoho"] {
         assert_eq!(world.stack.crms().people(crm).len(), people.len(), "{crm} has each person once");
     }
-    assert_eq!(team_notifications(&world).len(), urgent.len(), "each conversation called once");
+    assert_eq!(team_notifications(&world).len(), urgent.len(), "one alert for each conversation");
     assert!(queued_tasks(&world).iter().all(|(_, state)| state == "done"));
     assert!(world.stack.failures().is_empty() && world.stack.crms().owner_assignments() == 0);
 
@@ -700,8 +706,8 @@ to = ["desk"]
         })
         .collect();
     println!(
-        "{DELIVERIES} deliveries ({REPEATS} again), {} messages, {} entries in {} CRMs, {} notices, {killed} functions killed; \
-         accepted in {accepted_in:.1?}, read in {processed_in:.1?}, all told in {:.1?} and {ticks} ticks; {}",
+        "{DELIVERIES} deliveries ({REPEATS} repeats), {} messages, {} entries in {} CRMs, {} alerts, {killed} functions killed; \
+         accepted in {accepted_in:.1?}, read in {processed_in:.1?}, all tasks done in {:.1?} and {ticks} ticks; {}",
         messages.len(),
         messages.len() * ALL_CRM_NAMES.len(),
         ALL_CRM_NAMES.len(),

@@ -1,4 +1,5 @@
-//! The door for leads: whatever forms post is answered rightly, and in the inbox once or not at all.
+//! The endpoint for leads: each delivery of a form gets the right status and is filed once or not
+//! at all.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -69,7 +70,7 @@ pub(crate) fn tally_post(body: Vec<u8>) -> WebhookPost {
     post_with_headers("/leads/tally", JSON, &[("Tally-Signature", &signature)], body)
 }
 
-/// A delivery of `HubSpotClient`, signed now, to the address that is registered there.
+/// A delivery of `HubSpot`, signed now for the registered address.
 pub(crate) fn hubspot_post(world: &World, body: Vec<u8>) -> WebhookPost {
     let stamp = world.now().as_millisecond().to_string();
     let content = [b"POST", HUBSPOT_URL.as_bytes(), &body, stamp.as_bytes()].concat();
@@ -78,7 +79,7 @@ pub(crate) fn hubspot_post(world: &World, body: Vec<u8>) -> WebhookPost {
     post_with_headers("/leads/hubspot", JSON, &headers, body)
 }
 
-/// A delivery of Jotform, to the address that ends in this.
+/// A delivery of Jotform, to the address that ends in `secret`.
 pub(crate) fn jotform_post(secret: &str, body: Vec<u8>) -> WebhookPost {
     post_with_headers(&format!("/leads/jotform/{secret}"), MULTIPART, &[], body)
 }
@@ -129,7 +130,7 @@ fn website_lead() -> WebhookPost {
     website_post(JSON, recorded_body("web/lead_json.json"))
 }
 
-/// One of each, as it should be.
+/// One valid delivery of each sender.
 fn one_of_each(world: &World) -> Vec<WebhookPost> {
     let signed = [
         typeform_response(),
@@ -154,7 +155,7 @@ fn meta_handshake_path(token: &str) -> String {
     format!("/leads/meta?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}")
 }
 
-/// Lets time pass until a minute begins: a form that has no ids of its own is known by it.
+/// Lets time pass until a minute begins: the minute is part of the id of a lead without its own id.
 fn advance_to_next_minute(world: &World) {
     world.advance_time(SignedDuration::from_secs(60 - world.now().as_second().rem_euclid(60)));
 }
@@ -176,7 +177,7 @@ async fn unverifiable_submissions_are_refused_and_not_filed() {
     let [stale_webflow, stale_hubspot] = stale;
     let huge = format!("sha256={}", "0".repeat(8_000));
     let mismatch = "the signature does not match";
-    let nothing = "nothing is configured for this path";
+    let nothing = "no sender is configured for this path";
     let unsigned = "it is not signed; set a secret for this webhook where it is sent from";
     let cases: Vec<(&str, WebhookPost, u16, &str)> = vec![
         ("a changed response", tampered(typeform_response()), 401, mismatch),
@@ -225,20 +226,30 @@ async fn unverifiable_submissions_are_refused_and_not_filed() {
         ),
         ("an address without its end", at_path("/leads/jotform", jotform_submission()), 404, nothing),
         (
-            "a secret address of who signs",
+            "a secret address of a sender that signs",
             at_path(&format!("/leads/typeform/{TYPEFORM_SECRET}"), typeform_response()),
             404,
             nothing,
         ),
-        ("a form of who posts JSON", tally_response().with_header("Content-Type", Some(URLENCODED)), 415, "only JSON"),
-        ("JSON of who posts forms", jotform_submission().with_header("Content-Type", Some(JSON)), 415, "only a form"),
+        (
+            "a form body of a sender of JSON",
+            tally_response().with_header("Content-Type", Some(URLENCODED)),
+            415,
+            "must post JSON",
+        ),
+        (
+            "JSON of a sender of form bodies",
+            jotform_submission().with_header("Content-Type", Some(JSON)),
+            415,
+            "must post a form",
+        ),
         (
             "a text",
             elementor_submission().with_header("Content-Type", Some("text/plain")),
             415,
-            "only JSON (application/json) or a form",
+            "must post JSON (application/json) or a form",
         ),
-        ("no type", website_lead().with_header("Content-Type", None), 415, "only JSON"),
+        ("no type", website_lead().with_header("Content-Type", None), 415, "must post JSON"),
         (
             "a body over the limit",
             WebhookPost { body: vec![b' '; MAX_BODY_BYTES + 1], ..jotform_submission() },
@@ -256,7 +267,7 @@ async fn unverifiable_submissions_are_refused_and_not_filed() {
     }
     let receiver = world.stack.invocation_counts("webhook-receiver");
     assert_eq!(receiver.failed, 0, "{receiver:?}");
-    // And what is right, is taken: the cases above fail for their reason, not for another.
+    // Valid deliveries are accepted, so each case above fails for its own reason.
     for post in one_of_each(&world) {
         let path = post.path.clone();
         assert_eq!(world.post(post).await, 200, "{path}");
@@ -288,7 +299,7 @@ async fn verified_submissions_are_filed_once_under_their_form() {
     let senders: BTreeSet<&str> = items.iter().map(|item| item["sender"].as_str().unwrap()).collect();
     let forms = ["typeform", "google", "meta", "webflow", "tally", "jotform", "elementor", "web", "hubspot"];
     assert_eq!(senders, BTreeSet::from(forms));
-    // Without its boundary nobody could read it.
+    // A multipart body cannot be parsed without the boundary in its content type.
     let headers = |sender: &str| items.iter().find(|item| item["sender"] == sender).unwrap()["headers"].clone();
     assert_eq!(headers("jotform"), json!({ "content-type": MULTIPART }));
     assert_eq!(headers("typeform"), json!({ "content-type": JSON }));
@@ -311,7 +322,8 @@ async fn google_ads_gets_an_empty_object_and_other_senders_an_empty_body() {
         let path = post.path.clone();
         assert_eq!(world.post_for_response(post).await, (200, String::new()), "{path}");
     }
-    // Elementor shows its visitor anything but 200: what is in a delivery is nothing for the door to judge.
+    // Elementor shows its visitor an error for anything but 200. So the receiver does not judge the
+    // content.
     for body in [&b""[..], b"%%%", b"{", b"\xff\xfe", b"form_id=1"] {
         for content_type in [URLENCODED, JSON, MULTIPART] {
             let post = elementor_post(body.to_vec()).with_header("Content-Type", Some(content_type));
@@ -330,7 +342,8 @@ async fn repeats_are_one_lead_and_without_an_id_a_new_one_next_week() {
     let count_of_sender =
         |sender: &str| world.table_items("LeadInbox").iter().filter(|item| item["sender"] == sender).count();
     assert_eq!((count_of_sender("typeform"), count_of_sender("elementor")), (1, 1));
-    // A response has an id, whenever it comes again. The same words in a form that has none are somebody's again.
+    // A submission with an id stays one lead. Without an id, the same content a week later is a new
+    // lead.
     world.advance_time(SignedDuration::from_hours(7 * 24));
     advance_to_next_minute(&world);
     for post in [typeform_response(), elementor_submission(), elementor_submission()] {
@@ -359,7 +372,7 @@ async fn meta_gets_its_challenge_back_only_with_the_verify_token() {
         assert_eq!(status, expected, "{query}: {text}");
         assert!(!text.contains("1158201444"), "{query}: {text}");
     }
-    // What is no route at all is turned away before the receiver.
+    // The API answers a path without a route. The receiver does not run.
     assert_eq!(world.get_path(&format!("/leads/jotform/{JOTFORM_SECRET_PATH}")).await.0, 404);
     assert_eq!(world.table_items("LeadInbox"), Vec::<Value>::new());
 }
@@ -395,16 +408,16 @@ async fn a_sender_is_asked_to_retry_while_its_form_has_no_secret() {
     for secret in ["webhooks/jotform", "webhooks/meta/verify"] {
         world.stack.secrets().remove(&format!("tellonce/story/{secret}"));
     }
-    let retry_body = r#"{"message":"temporarily unavailable; please send it again"}"#;
+    let retry_body = r#"{"message":"temporarily unavailable; please retry"}"#;
     assert_eq!(world.post_for_response(jotform_submission()).await, (503, retry_body.to_owned()));
     let (status, _, text) = world.get_path(&meta_handshake_path(META_VERIFY_TOKEN)).await;
     assert_eq!((status, text.as_str()), (503, retry_body));
-    assert_eq!(world.post(typeform_response()).await, 200, "the others are not held up");
+    assert_eq!(world.post(typeform_response()).await, 200, "other forms are not affected");
     let logged = world.stack.log_lines("webhook-receiver");
     let names_the_form = |line: &str| line.contains("\"level\":\"ERROR\"") && line.contains("webhooks/jotform");
-    assert!(logged.iter().any(|line| names_the_form(&line.text)), "an operator learns which one");
+    assert!(logged.iter().any(|line| names_the_form(&line.text)), "the log names the form");
     world.stack.secrets().rotate("tellonce/story/webhooks/jotform", JOTFORM_SECRET_PATH);
-    assert_eq!(world.post(jotform_submission()).await, 200, "once it is there, it counts at once");
+    assert_eq!(world.post(jotform_submission()).await, 200, "a new secret is used at once");
 }
 
 #[tokio::test]
@@ -424,7 +437,7 @@ async fn logs_hold_neither_lead_data_nor_the_secret_in_an_address() {
         (website_lead().with_header("X-Webhook-Token", Some(stranger)), 401),
         (jotform_post(stranger, recorded_body("jotform/submission.multipart")), 404),
         (WebhookPost { path: format!("/leads/{stranger}/{stranger}"), ..jotform_submission() }, 404),
-        // The right secret, in a delivery that is refused for something else.
+        // The correct secret, in deliveries that are refused for another reason.
         (jotform_submission().with_header("Content-Type", Some("text/plain")), 415),
         (WebhookPost { body: vec![b' '; MAX_BODY_BYTES + 1], ..jotform_submission() }, 413),
         (WebhookPost { path: format!("/leads/typeform/{JOTFORM_SECRET_PATH}"), ..typeform_response() }, 404),
@@ -443,7 +456,7 @@ async fn logs_hold_neither_lead_data_nor_the_secret_in_an_address() {
     }
     let lines: Vec<String> = world.stack.log_lines("webhook-receiver").into_iter().map(|line| line.text).collect();
     assert!(lines.iter().filter(|line| line.contains("accepted")).count() >= 20, "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("delivery refused") && line.contains("jotform")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("refused a delivery") && line.contains("jotform")), "{lines:?}");
     let private = [
         "545550199",
         "54-555-0199",

@@ -1,4 +1,4 @@
-//! Leads, from a form to the first touch on somebody's phone.
+//! Leads, from a form to the first touch on the lead's phone.
 
 use jiff::SignedDuration;
 use local::{
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tellonce_core::{contact::Phone, ledger::contact_subject};
 
 use crate::{
-    lead_endpoint::{self as door, recorded_body},
+    lead_endpoint::{self as endpoint, recorded_body},
     world::{WebhookPost, World, WorldSetup},
 };
 
@@ -17,7 +17,7 @@ const NOA_PHONE: &str = "+972545550199";
 const ADI_PHONE: &str = "+972525550101";
 const SITE_TOKEN: &str = "story-site-token-0123456789";
 
-/// Two forms of one website; `RULES` of the first is what a story changes.
+/// Two forms of one website. A story replaces `RULES` and `LANDING` with its own settings.
 const FORMS_TOML: &str = r#"
 [forms.site]
 kind = "web"
@@ -56,7 +56,7 @@ async fn start_world_with_landing(rules: &str, landing: &str, setup: WorldSetup)
     world
 }
 
-/// Somebody leaves a number.
+/// A submission with consent.
 fn lead_post(form: &str, id: &str, phone: &str) -> WebhookPost {
     submission_post(form, &json!({ "leadId": id, "name": "Noa Levi", "phone": phone, "consent": true, "lang": "en" }))
 }
@@ -72,7 +72,7 @@ fn submission_post(form: &str, body: &Value) -> WebhookPost {
     }
 }
 
-/// The outcomes of all leads, those without one left out.
+/// All recorded outcomes, sorted. Leads without an outcome are not included.
 fn lead_outcomes(world: &World) -> Vec<String> {
     let items = world.table_items("LeadInbox");
     let mut outcomes: Vec<String> =
@@ -102,7 +102,7 @@ async fn a_lead_is_greeted_once_and_its_consent_is_recorded() {
     let row = world.message_rows().remove("lead:abc:first-touch").unwrap();
     assert_eq!((row["state"].as_str(), row["values"]["consent"].as_str()), (Some("accepted"), Some("field consent")));
     assert!(row["values"]["consent_at"].as_str().unwrap().starts_with("20"), "{row}");
-    assert_eq!(count_logged(&world, "\"first_touch_seconds\":"), 1, "how long it took is measured");
+    assert_eq!(count_logged(&world, "\"first_touch_seconds\":"), 1, "the time to the first touch is measured");
 
     // The sender's retry, minutes later.
     world.advance_time(SignedDuration::from_mins(3));
@@ -122,8 +122,8 @@ async fn the_same_person_is_greeted_again_on_any_form_only_after_the_window() {
     assert_eq!(world.message_state("lead:2:first-touch"), "suppressed");
     let reason = world.message_rows()["lead:2:first-touch"]["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("already-greeted") && reason.ends_with("lead:landing..1"), "{reason}");
-    assert_eq!(lead_outcomes(&world), ["already-greeted: lead:2:first-touch says by which lead"]);
-    assert_eq!(count_logged(&world, "\"leads_escalated\":1"), 1, "and the team is called");
+    assert_eq!(lead_outcomes(&world), ["already-greeted: lead:2:first-touch names the earlier lead"]);
+    assert_eq!(count_logged(&world, "\"leads_escalated\":1"), 1, "the team is alerted");
     world.advance_time(SignedDuration::from_hours(6 * 24));
     world.deliver(lead_post("site", "3", NOA_PHONE)).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2);
@@ -135,7 +135,7 @@ async fn forms_that_greet_independently_respect_the_limit_per_phone() {
     let world = start_world_with_landing(each, "repeat = { across = \"form\" }", WorldSetup::default()).await;
     world.deliver(lead_post("site", "1", NOA_PHONE)).await;
     world.deliver(lead_post("landing", "2", NOA_PHONE)).await;
-    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2, "another form, and its limit is three a day");
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2, "the other form has its own limit of three a day");
     world.advance_time(SignedDuration::from_hours(7 * 24));
     world.deliver(lead_post("landing", "3", NOA_PHONE)).await;
     world.deliver(lead_post("site", "4", NOA_PHONE)).await;
@@ -160,7 +160,7 @@ async fn two_hundred_submissions_of_one_number_at_once_are_one_message() {
             .filter(|row| row["subject"].as_str().unwrap().starts_with("lead:") && row["state"] == state)
             .count()
     };
-    assert_eq!((leads("accepted"), leads("suppressed")), (1, 199), "and of every other one it is known why not");
+    assert_eq!((leads("accepted"), leads("suppressed")), (1, 199), "every other lead has a row with its reason");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn two_hundred_copies_of_one_submission_at_once_are_one_delivery() {
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     world.settle().await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
-    // A minute may have turned meanwhile.
+    // A new minute may have begun meanwhile.
     assert!(world.table_items("LeadInbox").len() <= 2, "{}", world.table_items("LeadInbox").len());
 }
 
@@ -197,7 +197,7 @@ async fn leads_that_may_not_be_greeted_record_a_reason() {
         (json!("hello"), "not-understood"),
     ];
     for (body, code) in &cases {
-        assert_eq!(world.post(submission_post("site", body)).await, 200, "whatever is in it is filed: {body}");
+        assert_eq!(world.post(submission_post("site", body)).await, 200, "any content is filed: {body}");
         world.settle().await;
         let all = lead_outcomes(&world);
         assert!(all.iter().any(|outcome| outcome.starts_with(&format!("{code}:"))), "{code}: {all:?}");
@@ -210,7 +210,7 @@ async fn leads_that_may_not_be_greeted_record_a_reason() {
         lead_outcomes(&world)
     );
     assert_eq!(world.messages().len(), 0);
-    assert_eq!(lead_outcomes(&world).len(), world.table_items("LeadInbox").len(), "nothing without a reason");
+    assert_eq!(lead_outcomes(&world).len(), world.table_items("LeadInbox").len(), "each delivery has a reason");
 }
 
 #[tokio::test]
@@ -223,14 +223,14 @@ async fn in_quiet_hours_a_lead_waits_until_morning_but_not_past_its_usefulness()
         (0, "held")
     );
     world.deliver(lead_post("site", "2", NOA_PHONE)).await;
-    assert_eq!(world.message_state("lead:2:first-touch"), "suppressed", "one of them is enough");
+    assert_eq!(world.message_state("lead:2:first-touch"), "suppressed", "one greeting is enough");
     world.advance_time(SignedDuration::from_hours(13));
     world.tick().await;
     assert_eq!(
         (world.texts_on_phone(NOA_PHONE).len(), world.message_state("lead:1:first-touch").as_str()),
         (0, "expired")
     );
-    // What was never said does not stand in the way of the next.
+    // A greeting that was never sent does not block the next one.
     world.deliver(lead_post("site", "3", NOA_PHONE)).await;
     assert_eq!(world.message_state("lead:3:first-touch"), "held");
 }
@@ -264,24 +264,24 @@ async fn a_flood_of_leads_is_held_until_an_operator_reviews_it() {
     for number in 0..10 {
         world.deliver(lead_post("landing", &number.to_string(), &phone(number))).await;
     }
-    assert_eq!(world.messages().len(), 3, "its limit");
+    assert_eq!(world.messages().len(), 3, "the form's limit");
     let held_count =
         |world: &World| lead_outcomes(world).iter().filter(|outcome| outcome.starts_with("held-for-review")).count();
     assert_eq!(held_count(&world), 7);
-    assert_eq!(count_logged(&world, "\"leads_held\":1"), 7, "and an alarm rings");
-    // It stays so, however quiet it gets.
+    assert_eq!(count_logged(&world, "\"leads_held\":1"), 7, "the metric of the alarm");
+    // The form stays held without a flood.
     world.advance_time(SignedDuration::from_hours(5));
     world.deliver(lead_post("landing", "11", &phone(11))).await;
     assert_eq!((world.messages().len(), held_count(&world)), (3, 8));
     world.deliver(lead_post("site", "12", "+972525550399")).await;
-    assert_eq!(world.messages().len(), 4, "another form is not held up");
+    assert_eq!(world.messages().len(), 4, "another form is not held");
 
     let released = world.stack.invoke("lead-first-touch", &json!({ "release": "landing" })).await.unwrap();
     assert_eq!(released, json!({ "form": "landing", "released": 8, "dropped": 0, "more": false }));
     world.settle().await;
     assert_eq!((world.messages().len(), held_count(&world)), (12, 0), "{:?}", lead_outcomes(&world));
     world.deliver(lead_post("landing", "13", &phone(13))).await;
-    assert_eq!(world.messages().len(), 13, "and it greets again, counting anew");
+    assert_eq!(world.messages().len(), 13, "the form greets again and its count starts at zero");
 
     for number in 20..30 {
         world.deliver(lead_post("landing", &number.to_string(), &phone(number))).await;
@@ -331,25 +331,25 @@ async fn a_greeting_costs_four_writes_and_no_read() {
     world.stack.secrets().reset_requests();
     assert_eq!(world.post(lead_post("site", "1", NOA_PHONE)).await, 200);
     let inbox = counters.operation_usage("PutItem", &world.table_name("LeadInbox"));
-    assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new lead is one write at the door");
+    assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new lead costs the receiver one write");
     world.settle().await;
     let used = counters.snapshot();
     let requests_of = |operation: &str, table: &str| {
         used.get(&(operation.to_owned(), world.table_name(table))).map_or(0, |usage| usage.requests)
     };
-    assert_eq!(requests_of("UpdateItem", "Ledger"), 2, "the form's count, and the line's pace: {used:?}");
-    assert_eq!(requests_of("PutItem", "Ledger"), 1, "settled: {used:?}");
-    assert_eq!(requests_of("GetItem", "Ledger") + requests_of("Query", "Ledger"), 0, "nothing is read: {used:?}");
+    assert_eq!(requests_of("UpdateItem", "Ledger"), 2, "the form's count, and the line's rate: {used:?}");
+    assert_eq!(requests_of("PutItem", "Ledger"), 1, "the settlement: {used:?}");
+    assert_eq!(requests_of("GetItem", "Ledger") + requests_of("Query", "Ledger"), 0, "no read: {used:?}");
     let requests = world.stack.ezw().counters().requests;
-    assert_eq!(requests.values().sum::<u64>(), 1, "one send, no question about health: {requests:?}");
+    assert_eq!(requests.values().sum::<u64>(), 1, "one send, no health request: {requests:?}");
     assert_eq!(world.stack.secrets().total_request_count(), 0);
 }
 
-/// A recorded body with times that are not of last week.
+/// A recorded body with its times moved to today.
 fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
     let today = world.now().strftime("%Y-%m-%dT").to_string();
     let body = recorded_body(file);
-    // A multipart body is UTF-8, too.
+    // The recorded multipart body is UTF-8 too.
     let text = String::from_utf8(body).unwrap();
     let now = world.now();
     text.replace("2026-11-19T", &today)
@@ -381,7 +381,8 @@ async fn a_lead_of_any_sender_is_greeted_at_its_number() {
             .into(),
     };
     world.stack.leads().put_contact(hubspot_contact).unwrap();
-    // Their numbers repeat, and each is greeted once: so one number for each sender.
+    // The recordings share numbers, and a number is greeted once. So each sender gets its own
+    // number.
     let body_with_phone = |file: &str, phone: &str| {
         let body = String::from_utf8(recorded_body_of_today(&world, file)).unwrap();
         [
@@ -398,22 +399,34 @@ async fn a_lead_of_any_sender_is_greeted_at_its_number() {
         .into_bytes()
     };
     let posts = [
-        (door::typeform_post(body_with_phone("typeform/form_response.json", "+972545550141")), "+972545550141"),
-        (door::google_ads_post(body_with_phone("google_ads/lead_as_documented.json", "054-5550142")), "+972545550142"),
-        (door::google_ads_post(body_with_phone("google_ads/lead.json", "0545550143")), "+972545550143"),
-        (door::meta_post(recorded_body_of_today(&world, "meta/leadgen.json")), ADI_PHONE),
-        (door::webflow_post(&world, body_with_phone("webflow/form_submission.json", "972545550144")), "+972545550144"),
-        (door::tally_post(body_with_phone("tally/form_response.json", "+972 54 555 0145")), "+972545550145"),
+        (endpoint::typeform_post(body_with_phone("typeform/form_response.json", "+972545550141")), "+972545550141"),
         (
-            door::jotform_post(
+            endpoint::google_ads_post(body_with_phone("google_ads/lead_as_documented.json", "054-5550142")),
+            "+972545550142",
+        ),
+        (endpoint::google_ads_post(body_with_phone("google_ads/lead.json", "0545550143")), "+972545550143"),
+        (endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json")), ADI_PHONE),
+        (
+            endpoint::webflow_post(&world, body_with_phone("webflow/form_submission.json", "972545550144")),
+            "+972545550144",
+        ),
+        (endpoint::tally_post(body_with_phone("tally/form_response.json", "+972 54 555 0145")), "+972545550145"),
+        (
+            endpoint::jotform_post(
                 crate::world::JOTFORM_SECRET_PATH,
                 body_with_phone("jotform/submission.multipart", "054 555 0146"),
             ),
             "+972545550146",
         ),
-        (door::elementor_post(body_with_phone("wordpress/elementor_simple.form", "0545550147")), "+972545550147"),
-        (door::website_post("application/json", body_with_phone("web/lead_json.json", "0545550148")), "+972545550148"),
-        (door::hubspot_post(&world, recorded_body_of_today(&world, "hubspot/contact_creation.json")), "+972545550155"),
+        (endpoint::elementor_post(body_with_phone("wordpress/elementor_simple.form", "0545550147")), "+972545550147"),
+        (
+            endpoint::website_post("application/json", body_with_phone("web/lead_json.json", "0545550148")),
+            "+972545550148",
+        ),
+        (
+            endpoint::hubspot_post(&world, recorded_body_of_today(&world, "hubspot/contact_creation.json")),
+            "+972545550155",
+        ),
     ];
     for (post, phone) in posts {
         let path = post.path.split('/').nth(2).unwrap().to_owned();
@@ -431,7 +444,7 @@ async fn leads_posted_as_ids_are_looked_up_until_found_and_greeted_once_each() {
     let (leads, fakes) = (world.stack.leads(), world.stack.fakes());
     leads.put_lead(meta_lead(&world, "444444444444001", NOA_PHONE)).unwrap();
     leads.put_lead(meta_lead(&world, "444444444444002", ADI_PHONE)).unwrap();
-    let batch = || door::meta_post(recorded_body_of_today(&world, "meta/leadgen_batch.json"));
+    let batch = || endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen_batch.json"));
     fakes.fail_next(FakeService::Graph, FakeFault::Status(500), 1);
     fakes.fail_next(FakeService::Graph, FakeFault::Status(429), 1);
     world.deliver(batch()).await;
@@ -442,7 +455,7 @@ async fn leads_posted_as_ids_are_looked_up_until_found_and_greeted_once_each() {
         lead_outcomes(&world)
     );
     assert!(fakes.request_count(FakeService::Graph) >= 4, "{:?}", fakes.replies_by_status(FakeService::Graph));
-    // Meta sends the same leads again in another batch, and once one that it has deleted since.
+    // Meta posts the same leads in another batch, and later again after it deleted one of them.
     world.advance_time(SignedDuration::from_mins(7));
     world.deliver(batch()).await;
     leads.forget_lead("444444444444002").unwrap();
@@ -455,14 +468,14 @@ async fn leads_posted_as_ids_are_looked_up_until_found_and_greeted_once_each() {
         lead_outcomes(&world)
     );
 
-    // What Meta's test tool sends holds dummy data.
+    // A lead of Meta's test tool holds dummy data.
     let dummy = |name: &str| (name.to_owned(), vec![format!("<test lead: dummy data for {name}>")]);
     let test_lead = local::leads::FakeMetaLead {
         fields: vec![dummy("full_name"), dummy("phone_number")],
         ..meta_lead(&world, "444444444444000", NOA_PHONE)
     };
     leads.put_lead(test_lead).unwrap();
-    world.deliver(door::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+    world.deliver(endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
     assert!(lead_outcomes(&world).iter().any(|outcome| outcome.starts_with("test:")), "{:?}", lead_outcomes(&world));
     assert_eq!(world.messages().len(), 2);
 }
@@ -474,20 +487,22 @@ async fn a_renewed_token_is_used_at_once_and_a_missing_one_is_reported() {
     world.stack.secrets().rotate("tellonce/story/forms/meta", "an-older-token");
     world.stack.leads().put_lead(meta_lead(&world, "444444444444001", ADI_PHONE)).unwrap();
     world.stack.leads().put_lead(meta_lead(&world, "444444444444002", "+972525550177")).unwrap();
-    world.deliver(door::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+    world.deliver(endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     world.stack.secrets().rotate("tellonce/story/forms/meta", "a-newer-token");
-    world.deliver(door::meta_post(recorded_body_of_today(&world, "meta/leadgen_batch.json"))).await;
+    world.deliver(endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen_batch.json"))).await;
     assert_eq!(world.messages().len(), 3, "{:?}", lead_outcomes(&world));
 
     world.stack.secrets().remove("tellonce/story/forms/hubspot");
-    world.deliver(door::hubspot_post(&world, recorded_body_of_today(&world, "hubspot/contact_creation.json"))).await;
+    world
+        .deliver(endpoint::hubspot_post(&world, recorded_body_of_today(&world, "hubspot/contact_creation.json")))
+        .await;
     assert!(lead_outcomes(&world)[0].starts_with("lookup-not-configured"), "{:?}", lead_outcomes(&world));
 }
 
 #[tokio::test]
 async fn held_leads_of_a_flooding_batch_are_found_and_released() {
-    let form_toml = "[forms.ads]\nkind = \"meta\"\nline = \"main\"\nbook = \"ads\"\nconsent = { field = \"optional_1\" }\n\
+    let form_toml = "[forms.ads]\nkind = \"meta\"\nline = \"main\"\nid_scope = \"ads\"\nconsent = { field = \"optional_1\" }\n\
                burst = { leads = 1, within = \"1d\" }\nfirst_touch.useful_for = \"12h\"\n\
                first_touch.text = { en = \"Hello.\", he = \"שלום.\" }\n";
     let world = World::start_with(WorldSetup { extra_toml: form_toml, ..WorldSetup::default() }).await;
@@ -497,9 +512,10 @@ async fn held_leads_of_a_flooding_batch_are_found_and_released() {
     world.stack.leads().put_lead(meta_lead(&world, "444444444444002", ADI_PHONE)).unwrap();
     let post = WebhookPost {
         path: "/leads/ads".into(),
-        ..door::meta_post(recorded_body_of_today(&world, "meta/leadgen_batch.json"))
+        ..endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen_batch.json"))
     };
-    // Once more after one of them was greeted: what was known then stands behind what is held.
+    // The batch is retried after one of its leads was greeted. Its outcome lists the held leads
+    // first.
     world.stack.fakes().fail_next(FakeService::Graph, FakeFault::Status(500), 1);
     world.deliver(post).await;
     assert_eq!(world.messages().len(), 1);
@@ -520,7 +536,7 @@ async fn leads_missed_through_a_refused_token_are_replayed_together_and_block_no
     let world = start_world("", WorldSetup::default()).await;
     world.stack.leads().put_lead(meta_lead(&world, "444444444444000", NOA_PHONE)).unwrap();
     world.stack.fakes().fail_next(FakeService::Graph, FakeFault::Status(401), 2);
-    world.deliver(door::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+    world.deliver(endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
     world.deliver(lead_post("site", "1", ADI_PHONE)).await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (0, 1));
     assert!(lead_outcomes(&world)[0].starts_with("credential-refused"), "{:?}", lead_outcomes(&world));
@@ -544,9 +560,9 @@ async fn contacts_not_created_by_a_form_are_not_leads() {
                 "changeSource": source })
         })
         .collect();
-    world.deliver(door::hubspot_post(&world, json!(events).to_string().into_bytes())).await;
+    world.deliver(endpoint::hubspot_post(&world, json!(events).to_string().into_bytes())).await;
     assert!(lead_outcomes(&world)[0].starts_with("not-from-a-form"), "{:?}", lead_outcomes(&world));
-    assert_eq!(world.stack.fakes().request_count(FakeService::HubSpot), 0, "nobody is even looked at");
+    assert_eq!(world.stack.fakes().request_count(FakeService::HubSpot), 0, "no contact is looked up");
 }
 
 #[tokio::test]
@@ -556,9 +572,9 @@ async fn logs_reasons_and_outcomes_hold_no_lead_data() {
     world.stack.leads().put_lead(meta_lead(&world, "444444444444000", ADI_PHONE)).unwrap();
     world.stack.fakes().fail_next(FakeService::Graph, FakeFault::HalfBody, 1);
     for post in [
-        door::meta_post(recorded_body_of_today(&world, "meta/leadgen.json")),
-        door::google_ads_post(recorded_body_of_today(&world, "google_ads/lead.json")),
-        door::jotform_post(
+        endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json")),
+        endpoint::google_ads_post(recorded_body_of_today(&world, "google_ads/lead.json")),
+        endpoint::jotform_post(
             crate::world::JOTFORM_SECRET_PATH,
             recorded_body_of_today(&world, "jotform/submission.multipart"),
         ),

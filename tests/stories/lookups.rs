@@ -1,4 +1,4 @@
-//! Events that say too little: completed from the ledger, or with one read at the store.
+//! Incomplete events: completed from the ledger, or with one lookup at the store.
 
 use std::sync::{
     Arc, Mutex,
@@ -12,7 +12,7 @@ use crate::world::{World, WorldSetup};
 
 const PHONE: &str = "+972525550101";
 
-/// A shop's Admin API that answers one question.
+/// A shop's Admin API with prepared responses.
 #[derive(Clone)]
 struct FakeShopify {
     request_count: Arc<AtomicUsize>,
@@ -20,7 +20,7 @@ struct FakeShopify {
 }
 
 impl FakeShopify {
-    /// Starts it; the last answer is given again and again.
+    /// Starts the API. It repeats the last response.
     async fn start(responses: Vec<(u16, Value)>) -> (Self, String) {
         let shop = Self { request_count: Arc::default(), responses: Arc::new(Mutex::new(responses)) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,10 +1,13 @@
-//! Stories through the whole house: the real function binaries, as processes, against the embedded `DynamoDB` and the
-//! fake `EZWhatsApp`.
+//! Stories: tests of the whole system. They run the real function binaries as processes, against
+//! the embedded `DynamoDB` and the fake `EZWhatsApp`.
 //!
-//! A story starts a [`start_world::World`], posts what a store would post, lets time pass, and looks at the customer's phone
-//! and at the ledger. Nothing in a story sleeps for time to pass: the functions' clock is moved.
+//! A story starts a [`world::World`], posts deliveries as a sender would, lets time pass, and
+//! checks the customer's phone and the ledger. A story does not sleep: it moves the functions'
+//! clock.
+//!
+//! Two modules check the sources instead: [`architecture`] and [`words`].
 
-#![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod architecture;
 mod bad_input;
@@ -21,4 +24,5 @@ mod outages;
 mod privacy;
 mod reminders;
 mod storm;
+mod words;
 mod world;

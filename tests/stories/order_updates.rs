@@ -1,4 +1,4 @@
-//! Told once, and never what is no longer true.
+//! Order updates: each is sent once, and never after a later event made it untrue.
 
 use jiff::SignedDuration;
 use local::fake_ezw::SendFault;
@@ -64,7 +64,7 @@ async fn twenty_woocommerce_updates_at_once_send_one_message() {
     world.settle().await;
     assert_eq!(world.texts_on_phone("+972525550101"), ["Order 7271: on its way."]);
     let known = world.table_items("StoreInbox").iter().filter(|item| item["outcome"].is_string()).count();
-    assert_eq!(known, 19, "each of the others leaves its reason");
+    assert_eq!(known, 19, "each of the other deliveries has its reason");
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_timed_out_send_that_did_arrive_is_one_message() {
     world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1005, PHONE))).await;
     assert_eq!(world.message_state("order:1005:paid"), "unknown");
     world.tick().await;
-    assert_eq!(world.message_state("order:1005:paid"), "unknown", "not before its time");
+    assert_eq!(world.message_state("order:1005:paid"), "unknown", "not retried before its due time");
     world.advance_time(SignedDuration::from_mins(1));
     world.tick().await;
     assert_eq!(world.message_state("order:1005:paid"), "accepted");
@@ -126,7 +126,7 @@ async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeat
         ezw.counters().requests.keys().any(|request| request.contains("/messages/text")) || ezw.counters().queued > 0
     };
     let submitted = world.stack.ezw().wait_for(std::time::Duration::from_secs(20), send_started).await;
-    assert!(submitted, "the send never came");
+    assert!(submitted, "no send began");
     assert_eq!(world.message_state("order:1006:paid"), "claimed");
     assert!(world.stack.kill_function("order-notifier").await >= 1);
     world.stack.ezw().set_latency(std::time::Duration::ZERO).unwrap();
@@ -164,7 +164,7 @@ async fn old_and_new_webhook_secrets_are_both_valid_during_rotation() {
     assert_eq!(
         world.post(world.erp_post_with_secret(ERP_SECRET, "m-5", "ready", "SO-5", PHONE)).await,
         401,
-        "a day later it is over"
+        "the old secret is valid for a day"
     );
     assert_eq!(world.post(world.erp_post_with_secret(new, "m-6", "ready", "SO-6", PHONE)).await, 200);
     world.settle().await;
@@ -178,7 +178,7 @@ async fn an_event_without_a_phone_is_recorded_and_sent_when_a_later_event_has_on
     assert_eq!(world.message_state("order:1010:paid"), "incomplete");
     assert!(world.delivery_outcome("shop#d-1").unwrap().contains("phone"), "{:?}", world.delivery_outcome("shop#d-1"));
     world.deliver(world.shopify_post("orders/create", "d-2", &world.shopify_order(1010, PHONE))).await;
-    assert_eq!(world.message_state("order:1010:received"), "superseded", "it is known to be paid");
+    assert_eq!(world.message_state("order:1010:received"), "superseded", "the order is known to be paid");
     world.deliver(world.shopify_post("orders/paid", "d-3", &world.shopify_order(1010, PHONE))).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Order #1010: paid."]);
     assert_eq!(world.message_state("order:1010:paid"), "accepted");

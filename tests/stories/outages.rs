@@ -1,4 +1,4 @@
-//! An outage of the line is normal.
+//! Outages of the line, of the inbox and of the ledger delay messages and lose none.
 
 use jiff::SignedDuration;
 use local::fake_ezw::{HealthPreset, SendFault};
@@ -18,7 +18,7 @@ async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_usefu
     world.deliver(world.erp_post("m-2", "late", "2", PHONE)).await;
     world.deliver(world.erp_post("m-3", "ready", "3", PHONE)).await;
     world.deliver(world.shopify_post("orders/create", "d-4", &world.shopify_order(4, PHONE))).await;
-    // Order 4 is paid while the line is down: by then "received" is old news.
+    // Order 4 is paid while the line is down, which supersedes "received".
     world.deliver(world.shopify_post("orders/paid", "d-5", &world.shopify_order(4, PHONE))).await;
     for key in ["order:1:paid", "order:2:out-for-delivery", "order:3:ready", "order:4:received", "order:4:paid"] {
         assert_eq!(world.message_state(key), "held", "{key}");
@@ -27,7 +27,7 @@ async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_usefu
     assert_eq!(
         line_requests,
         1,
-        "one question about its health, then the line is left alone: {:?}",
+        "one health request, then no request while the line is down: {:?}",
         ezw.counters().requests
     );
 
@@ -47,10 +47,10 @@ async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_usefu
     assert_eq!(
         world.texts_on_phone(PHONE),
         ["Amit, order 3: ready.", "Order #1: paid.", "Order #4: paid."],
-        "most useful first; among equals the order in which they become useless"
+        "most useful first; among equals the one that expires first"
     );
     assert_eq!(world.message_state("order:4:received"), "superseded");
-    // A send may be late on a busy machine, and the next one on time; none is ever early.
+    // A send may be late on a busy machine, and the next one on time. No send is early.
     let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at - drain_started_at).collect();
     for (earliest, time) in (0..).step_by(500).zip(&times) {
         assert!(*time >= earliest, "faster than two a second: {times:?}");
@@ -64,7 +64,7 @@ async fn messages_are_sent_only_while_the_line_is_healthy() {
     let presets = HealthPreset::ALL.into_iter().filter(|preset| *preset != HealthPreset::Good);
     for (number, preset) in presets.enumerate() {
         world.stack.ezw().set_health(None, preset).unwrap();
-        // A minute later nobody remembers what the line said before.
+        // By then, the cached health of the line is out of date.
         world.advance_time(SignedDuration::from_mins(2));
         world.deliver(world.erp_post(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
         assert_eq!(world.message_state(&format!("order:{number}:ready")), "held", "{preset:?}");
@@ -123,7 +123,7 @@ async fn the_kill_switch_stops_a_line_and_keeps_waiting_messages() {
     world.tick().await;
     assert_eq!(world.message_state("order:1:ready"), "held");
     assert!(world.message_rows()["order:1:ready"]["reason"].as_str().unwrap().contains("kill switch"));
-    assert_eq!(world.stack.ezw().counters().requests.len(), 0, "not even its health is asked for");
+    assert_eq!(world.stack.ezw().counters().requests.len(), 0, "no health request either");
     update_kill_switch("REMOVE stopped");
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
@@ -190,7 +190,7 @@ async fn an_outcome_that_stays_unknown_needs_a_human() {
     world.stack.ezw().heal().unwrap();
     world.advance_time(SignedDuration::from_mins(20));
     world.tick().await;
-    assert_eq!(world.messages().len(), 0, "nothing is sent behind a human's back");
+    assert_eq!(world.messages().len(), 0, "a message that needs a human is not sent automatically");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Nothing personal and nothing secret leaves through a log, a metric, an error or an answer.
+//! Logs, metrics, reasons and outcomes hold no personal data and no secrets.
 
 use jiff::SignedDuration;
 use local::{
@@ -124,10 +124,10 @@ async fn logs_reasons_and_outcomes_hold_no_appointment_data() {
         world.tick().await;
         record_reasons();
     }
-    assert_eq!(world.texts_on_phone("+972525550101").len(), 2, "both were reminded");
+    assert_eq!(world.texts_on_phone("+972525550101").len(), 2, "both appointments were reminded");
 
     let lines: Vec<String> = world.stack.log_lines("reminder-scheduler").into_iter().map(|line| line.text).collect();
-    assert!(lines.iter().any(|line| line.contains("appointment is booked")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("as booked")), "{lines:?}");
     assert!(reasons.len() > 4, "{reasons:?}");
     let outcomes =
         world.table_items("BookingInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));

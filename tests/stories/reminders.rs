@@ -10,7 +10,7 @@ use crate::world::{CRM_SECRET, WebhookPost, World, WorldSetup};
 const NOA_PHONE: &str = "+972545550199";
 const ADI_PHONE: &str = "+972525550101";
 
-/// A booking of the CRM, as it stands.
+/// A booking of the CRM calendar.
 struct CrmBooking {
     id: &'static str,
     start: Timestamp,
@@ -21,10 +21,10 @@ struct CrmBooking {
 }
 
 impl CrmBooking {
-    /// Booked now for in so many hours, by Noa.
+    /// Booked now by Noa, for a start in `hours` hours.
     fn new(world: &World, id: &'static str, hours: i64) -> Self {
         let start = world.now() + SignedDuration::from_hours(hours);
-        // To the minute, as people book.
+        // Rounded to the minute, as in a calendar.
         let start = Timestamp::from_second(start.as_second().div_euclid(60) * 60).unwrap();
         Self { id, start, phone: NOA_PHONE, status: "booked", previous_id: None, changed_at: world.now() }
     }
@@ -41,7 +41,7 @@ impl CrmBooking {
         world.deliver(self.to_post(world, delivery_id)).await;
     }
 
-    /// Its start on the clocks of the place.
+    /// The start in local time.
     fn local_start_time(&self) -> String {
         self.start.to_zoned(TimeZone::get("Asia/Jerusalem").unwrap()).strftime("%-H:%M").to_string()
     }
@@ -55,7 +55,7 @@ fn appointment_header(world: &World, id: &str) -> Value {
     header
 }
 
-/// Lets time pass up to so many hours before a start, and the clock do what it does.
+/// Lets time pass until `hours_before` hours before a start, then runs the minute schedule.
 async fn advance_to_hours_before(world: &World, start: Timestamp, hours_before: i64) -> Value {
     let at = start - SignedDuration::from_hours(hours_before) + SignedDuration::from_secs(20);
     world.advance_time(at.duration_since(world.now()));
@@ -67,7 +67,7 @@ async fn an_appointment_is_reminded_at_its_stages_and_at_no_other_time() {
     let world = World::start().await;
     let booking = CrmBooking::new(&world, "88", 72);
     booking.deliver(&world, "m-1").await;
-    assert_eq!(appointment_header(&world, "88")["standing"], "booked");
+    assert_eq!(appointment_header(&world, "88")["status"], "booked");
     world.tick().await;
     world.advance_time(SignedDuration::from_hours(40));
     world.tick().await;
@@ -78,13 +78,13 @@ async fn an_appointment_is_reminded_at_its_stages_and_at_no_other_time() {
     assert_eq!(world.message_state("appointment:88:24h"), "accepted");
     world.advance_time(SignedDuration::from_mins(10));
     world.tick().await;
-    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "told once");
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "sent once");
 
     advance_to_hours_before(&world, booking.start, 2).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE)[1], format!("Today at {}.", booking.local_start_time()));
     assert_eq!(world.message_state("appointment:88:2h"), "accepted");
     let header = appointment_header(&world, "88");
-    assert_eq!(header["due_at"], Value::Null, "nothing is left to do: {header}");
+    assert_eq!(header["due_at"], Value::Null, "no reminder is left: {header}");
     assert_eq!(world.stack.ezw().counters().wakeups, 0);
 }
 
@@ -93,7 +93,7 @@ async fn a_moved_appointment_is_reminded_at_its_new_time_only_with_its_own_key_i
     let world = World::start().await;
     let first = CrmBooking::new(&world, "88", 72);
     first.deliver(&world, "m-1").await;
-    // Moved before anything was said: the plain key is still free.
+    // Moved before a reminder was sent: the plain key is still free.
     let second = CrmBooking {
         start: first.start + SignedDuration::from_hours(26),
         changed_at: world.now(),
@@ -103,12 +103,12 @@ async fn a_moved_appointment_is_reminded_at_its_new_time_only_with_its_own_key_i
     let second = CrmBooking { changed_at: world.now(), ..second };
     second.deliver(&world, "m-2").await;
     advance_to_hours_before(&world, first.start, 24).await;
-    assert_eq!(world.texts_on_phone(NOA_PHONE), Vec::<String>::new(), "nothing for the time that was");
+    assert_eq!(world.texts_on_phone(NOA_PHONE), Vec::<String>::new(), "no reminder for the old time");
     advance_to_hours_before(&world, second.start, 24).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), [format!("Noa, tomorrow at {}.", second.local_start_time())]);
     assert_eq!(world.message_state("appointment:88:24h"), "accepted");
 
-    // Moved after that.
+    // Moved after the first reminder was sent.
     let third = CrmBooking { start: second.start + SignedDuration::from_hours(25), ..CrmBooking::new(&world, "88", 0) };
     third.deliver(&world, "m-3").await;
     advance_to_hours_before(&world, second.start, 2).await;
@@ -130,14 +130,14 @@ async fn no_reminder_is_sent_after_a_cancellation_in_any_order_of_arrival() {
     world.advance_time(SignedDuration::from_secs(5));
     let cancelled = CrmBooking { status: "cancelled", changed_at: world.now(), ..CrmBooking::new(&world, "88", 48) };
     cancelled.deliver(&world, "m-2").await;
-    // The booking comes once more, late, under another delivery id.
+    // The booking arrives again, late, under another delivery id.
     booking.deliver(&world, "m-3").await;
     assert!(
         world.delivery_outcome("crm#m-3").unwrap().starts_with("out-of-date"),
         "{:?}",
         world.delivery_outcome("crm#m-3")
     );
-    // Another one is cancelled before its booking arrives.
+    // Another appointment is cancelled before its booking arrives.
     let other = CrmBooking { phone: ADI_PHONE, ..CrmBooking::new(&world, "89", 48) };
     world.advance_time(SignedDuration::from_secs(5));
     CrmBooking { status: "cancelled", phone: ADI_PHONE, changed_at: world.now(), ..CrmBooking::new(&world, "89", 48) }
@@ -149,11 +149,11 @@ async fn no_reminder_is_sent_after_a_cancellation_in_any_order_of_arrival() {
     }
     assert_eq!(world.messages().len(), 0);
     assert_eq!(
-        (appointment_header(&world, "88")["standing"].clone(), appointment_header(&world, "89")["standing"].clone()),
+        (appointment_header(&world, "88")["status"].clone(), appointment_header(&world, "89")["status"].clone()),
         (json!("cancelled"), json!("cancelled"))
     );
 
-    // Booked again, it is reminded again.
+    // Booked again, the appointment is reminded again.
     let again = CrmBooking::new(&world, "88", 30);
     again.deliver(&world, "m-6").await;
     advance_to_hours_before(&world, again.start, 24).await;
@@ -168,7 +168,7 @@ async fn an_appointment_booked_after_a_stage_began_skips_that_stage() {
     world.tick().await;
     assert_eq!(world.messages().len(), 0);
     let header = appointment_header(&world, "88");
-    assert_eq!(header["marks"][0]["outcome"], "skipped", "and that is visible: {header}");
+    assert_eq!(header["stage_outcomes"][0]["outcome"], "skipped", "the header shows it: {header}");
     advance_to_hours_before(&world, booking.start, 2).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), [format!("Today at {}.", booking.local_start_time())]);
 }
@@ -199,24 +199,25 @@ async fn an_outage_that_spans_two_stages_drops_only_the_older_one() {
     assert_eq!(world.messages().len(), 0);
     assert!(
         !world.message_rows().keys().any(|key| key.starts_with("appointment") && !key.ends_with(":state")),
-        "nothing is opened"
+        "no reminder's row is opened"
     );
 
     advance_to_hours_before(&world, booking.start, 1).await;
     world.stack.ezw().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
-    // One hour before, "tomorrow" is no longer true, and the other is late and still useful.
+    // One hour before the start, "tomorrow" is not true any more. The other reminder is late but
+    // useful.
     assert_eq!(world.texts_on_phone(NOA_PHONE), [format!("Today at {}.", booking.local_start_time())]);
     assert_eq!(world.texts_on_phone(ADI_PHONE), [format!("Noa, tomorrow at {}.", later.local_start_time())]);
-    let stage_outcomes = appointment_header(&world, "88")["marks"].clone();
+    let stage_outcomes = appointment_header(&world, "88")["stage_outcomes"].clone();
     assert_eq!(
         (&stage_outcomes[0]["stage"], &stage_outcomes[0]["outcome"]),
         (&json!("24h"), &json!("missed")),
         "{stage_outcomes}"
     );
 
-    // One that is over when the line comes back is never heard of.
+    // An appointment that has passed when the line recovers is not reminded.
     let third = CrmBooking::new(&world, "90", 30);
     third.deliver(&world, "m-3").await;
     world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
@@ -236,7 +237,7 @@ async fn a_waiting_reminder_is_dropped_if_its_appointment_moves_and_sent_if_only
     let unmoved = CrmBooking { phone: ADI_PHONE, ..CrmBooking::new(&world, "89", 48) };
     moved.deliver(&world, "m-1").await;
     unmoved.deliver(&world, "m-2").await;
-    // The line asks for patience in the very moment of sending, so that both rows are open and wait.
+    // The line answers the sends with 429, so both rows are open and wait.
     let too_many_requests = SendFault::TooManyRequests { retry_after_s: Some(600) };
     world.stack.ezw().fail_next(1, too_many_requests);
     advance_to_hours_before(&world, moved.start, 24).await;
@@ -249,7 +250,7 @@ async fn a_waiting_reminder_is_dropped_if_its_appointment_moves_and_sent_if_only
     let (phone, booking) = if held == "88" { (NOA_PHONE, &moved) } else { (ADI_PHONE, &unmoved) };
     let before = world.texts_on_phone(phone).len();
 
-    // Another title, say: the header is written anew and says the same.
+    // A report without a change for the customer writes a new version of the header.
     let same = CrmBooking {
         changed_at: world.now(),
         status: "booked",
@@ -261,7 +262,7 @@ async fn a_waiting_reminder_is_dropped_if_its_appointment_moves_and_sent_if_only
     same.deliver(&world, "m-3").await;
     world.advance_time(SignedDuration::from_mins(11));
     world.tick().await;
-    assert_eq!(world.texts_on_phone(phone).len(), before + 1, "as true as before");
+    assert_eq!(world.texts_on_phone(phone).len(), before + 1, "the reminder is still true");
 
     let third = CrmBooking { id: "90", phone, ..CrmBooking::new(&world, "90", 30) };
     third.deliver(&world, "m-4").await;
@@ -313,8 +314,8 @@ async fn an_opted_out_customer_is_not_reminded_and_waiting_reminders_are_dropped
     opt_out(NOA_PHONE);
     advance_to_hours_before(&world, booking.start, 24).await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (0, 1));
-    assert_eq!(appointment_header(&world, "88")["marks"][0]["outcome"], "opted-out");
-    // The next one was on its way when they said so.
+    assert_eq!(appointment_header(&world, "88")["stage_outcomes"][0]["outcome"], "opted-out");
+    // The next reminder already waits when the customer opts out.
     world.stack.ezw().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(300) });
     advance_to_hours_before(&world, booking.start, 2).await;
     opt_out(ADI_PHONE);
@@ -327,7 +328,7 @@ async fn an_opted_out_customer_is_not_reminded_and_waiting_reminders_are_dropped
 #[tokio::test]
 async fn quiet_hours_follow_the_local_time_and_delay_a_reminder_to_their_end() {
     let world = World::start_with(WorldSetup { quiet_hours: Some(("21:00", "08:00")), ..WorldSetup::default() }).await;
-    // Two hours before nine is seven in the morning.
+    // Two hours before 09:00 is within quiet hours.
     let zone = TimeZone::get("Asia/Jerusalem").unwrap();
     let day = world.now().to_zoned(zone.clone()).date().checked_add(jiff::Span::new().days(3)).unwrap();
     let start = day.at(9, 0, 0, 0).to_zoned(zone).unwrap().timestamp();
@@ -335,7 +336,7 @@ async fn quiet_hours_follow_the_local_time_and_delay_a_reminder_to_their_end() {
     advance_to_hours_before(&world, start, 24).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     advance_to_hours_before(&world, start, 2).await;
-    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "it is seven in the morning");
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "07:00 is within quiet hours");
     advance_to_hours_before(&world, start, 1).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE)[1], "Today at 9:00.");
 }
@@ -353,7 +354,7 @@ async fn a_sweep_that_is_killed_in_the_middle_of_a_send_reminds_once() {
         let stack = world.stack.clone();
         async move { stack.tick_messages().await }
     });
-    // The line is asked for its health, then its row is claimed, and the send is on its way.
+    // The scheduler requests the line's health, claims the row and sends.
     for _ in 0..1000 {
         if world.message_state("appointment:88:24h") == "claimed" {
             break;
@@ -362,9 +363,9 @@ async fn a_sweep_that_is_killed_in_the_middle_of_a_send_reminds_once() {
     }
     assert_eq!(world.message_state("appointment:88:24h"), "claimed");
     world.stack.kill_function("reminder-scheduler").await;
-    assert!(sweep.await.unwrap().is_err(), "the sweep died");
+    assert!(sweep.await.unwrap().is_err(), "the sweep was killed");
     world.stack.ezw().set_latency(std::time::Duration::ZERO).unwrap();
-    // Its claim ends with the function's time.
+    // The claim's lease ends with the function's deadline.
     world.advance_time(SignedDuration::from_mins(3));
     world.tick().await;
     assert_eq!(
@@ -380,7 +381,7 @@ async fn a_sweep_that_is_killed_in_the_middle_of_a_send_reminds_once() {
 #[tokio::test]
 async fn a_reminder_costs_three_requests_besides_the_send() {
     let world = World::start().await;
-    // Warm: the token is read, the line's health is known.
+    // Warm: the token and the line's health are cached.
     let warm = CrmBooking::new(&world, "1", 26);
     warm.deliver(&world, "m-0").await;
     let counters = world.stack.dynamo().counters();
@@ -389,11 +390,11 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
     booking.deliver(&world, "m-1").await;
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 3, "filed, header read, header written: {used:?}");
+    assert_eq!(all, 3, "filed, header read and header written: {used:?}");
 
     advance_to_hours_before(&world, warm.start, 24).await;
     world.advance_time((booking.start - SignedDuration::from_hours(24)).duration_since(world.now()));
-    // The line's health is asked for again when it is older than half a minute.
+    // The line's health is requested again if it is older than half a minute.
     counters.reset();
     world.stack.ezw().reset_counters();
     world.tick().await;
@@ -405,14 +406,14 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
     assert_eq!(requests_of("TransactWriteItems"), 1, "the claim, with the header and the opt-out: {used:?}");
     assert_eq!(requests_of("PutItem"), 1, "the settlement: {used:?}");
     assert_eq!(requests_of("GetItem"), 0, "{used:?}");
-    assert_eq!(requests_of("Query"), 1, "what is due, for the whole sweep: {used:?}");
-    assert_eq!(requests_of("UpdateItem"), 2, "the line's pace, and its health for the whole sweep: {used:?}");
+    assert_eq!(requests_of("Query"), 1, "due messages, once for the sweep: {used:?}");
+    assert_eq!(requests_of("UpdateItem"), 2, "the line's rate, and its health once for the sweep: {used:?}");
 }
 
 #[tokio::test]
 async fn ten_thousand_due_reminders_go_out_at_the_configured_rate_over_several_sweeps() {
     const REMINDERS: u32 = 10_000;
-    // Somewhat more than fit into one sweep before its deadline, however fast the machine.
+    // More than one sweep can send before its deadline at this rate, even on a fast machine.
     const MESSAGES_PER_MINUTE: u32 = 9_000;
     let world =
         World::start_with(WorldSetup { messages_per_minute: Some(MESSAGES_PER_MINUTE), ..WorldSetup::default() }).await;
@@ -427,23 +428,26 @@ async fn ten_thousand_due_reminders_go_out_at_the_configured_rate_over_several_s
     counters.reset();
     let mut sweeps = Vec::new();
     while sweeps.iter().map(|sweep: &Value| sweep["accepted"].as_u64().unwrap()).sum::<u64>() < u64::from(REMINDERS) {
-        assert!(sweeps.len() < 30, "it does not get done: {sweeps:?}");
+        assert!(sweeps.len() < 30, "too many sweeps: {sweeps:?}");
         sweeps.push(world.tick().await);
         assert_eq!(sweeps.last().unwrap()["failed"], 0, "{sweeps:?}");
     }
-    assert!(sweeps.len() > 1 && sweeps[0]["left"].as_u64() > Some(0), "the first one stops in time: {sweeps:?}");
+    assert!(
+        sweeps.len() > 1 && sweeps[0]["deferred"].as_u64() > Some(0),
+        "the first sweep stops before its deadline: {sweeps:?}"
+    );
     let used = counters.snapshot();
     let requests: u64 = used.values().map(|usage| usage.requests).sum();
     println!("{REMINDERS} reminders in {} sweeps, {requests} requests: {used:?}", sweeps.len());
     assert!(requests <= 3 * u64::from(REMINDERS), "{requests} requests");
     assert_eq!(world.messages().len(), usize::try_from(REMINDERS).unwrap());
     assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
-    // Slots are taken for six seconds at a time, so a few of them may come together after a hold-up.
+    // Slots are reserved for six seconds at a time, so after a delay several may be used at once.
     let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at).collect();
     let least_ms =
         60_000 * (i64::from(REMINDERS) - i64::from(MESSAGES_PER_MINUTE) / 5) / i64::from(MESSAGES_PER_MINUTE);
     let took_ms = times.iter().max().unwrap() - times.iter().min().unwrap();
-    assert!(took_ms >= least_ms, "{took_ms} ms for all of them, at this pace at least {least_ms} ms");
+    assert!(took_ms >= least_ms, "{took_ms} ms for all reminders, at this rate at least {least_ms} ms");
 }
 
 /// Writes the header of an appointment that is due 24 hours before its start.
@@ -452,8 +456,8 @@ fn put_header(world: &World, id: &str, start: Timestamp, number: u32) {
     let now = world.now().to_string();
     let due = start - SignedDuration::from_hours(24);
     let document = json!({
-        "calendar": "crm", "line": "main", "generation": 1, "standing": "booked", "start": start.to_string(),
-        "zone": "Asia/Jerusalem", "seats": [{ "phone": phone, "taken": true }], "as_of": now, "booked_at": now,
+        "calendar": "crm", "line": "main", "generation": 1, "status": "booked", "start": start.to_string(),
+        "zone": "Asia/Jerusalem", "attendees": [{ "phone": phone, "attending": true }], "as_of": now, "booked_at": now,
         "due_at": due.to_string(), "priority": 70, "delivery": "crm#1", "created_at": now, "updated_at": now,
     });
     let number_attribute = |at: Timestamp| json!({ "N": at.as_millisecond().to_string() });
@@ -471,7 +475,7 @@ async fn a_reminder_whose_send_failed_is_not_sent_after_the_appointment_began() 
     let world = World::start().await;
     let booking = CrmBooking::new(&world, "88", 48);
     booking.deliver(&world, "m-1").await;
-    // The answer is lost, and then the line is away until it is over.
+    // The send fails, and then the line is down until the appointment is over.
     world.stack.ezw().fail_next(1, SendFault::DropBeforeAccept);
     advance_to_hours_before(&world, booking.start, 2).await;
     assert_ne!(world.message_state("appointment:88:2h"), "accepted");
@@ -500,8 +504,8 @@ async fn an_incomplete_reminder_records_its_reason_in_the_ledger_and_a_metric() 
     assert!(row["reason"].as_str().unwrap().starts_with("value-missing"), "{row}");
     let counted =
         world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains("\"reminders_incomplete\":1"));
-    assert!(counted, "an alarm hangs on it");
-    // The next one is said.
+    assert!(counted, "the metric of the alarm");
+    // The next reminder is sent.
     advance_to_hours_before(&world, booking.start, 2).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), [format!("Today at {}.", booking.local_start_time())]);
 }

@@ -1,4 +1,5 @@
-//! A thousand signed deliveries in random order, with duplicates, faults on every side and three killed functions.
+//! A thousand signed deliveries in random order, with duplicates, faults of every system and three
+//! killed functions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,7 @@ use crate::world::{WebhookPost, World};
 const DELIVERIES: usize = 1000;
 const DUPLICATES: usize = 300;
 
-#[expect(clippy::too_many_lines, reason = "one story, told from its first delivery to its figures")]
+#[expect(clippy::too_many_lines, reason = "one story, from its first delivery to its figures")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have_a_reason() {
     let seed: u64 = rand::rng().random();
@@ -26,7 +27,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::start().await;
 
-    // 700 different facts about 350 orders of three kinds of store, and 300 of them again.
+    // 700 events of 350 orders at three kinds of store, and 300 of them repeated.
     let mut posts: Vec<(String, WebhookPost)> = Vec::new();
     for number in 0..(DELIVERIES - DUPLICATES) {
         let order = number / 2;
@@ -68,11 +69,12 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         SendFault::TooManyRequests { retry_after_s: Some(1) },
     ];
 
-    // A store that is not answered 2xx sends again, as stores do.
+    // A store repeats a delivery that was not answered 2xx.
     let mut unavailable_count = 0;
     for (part, chunk) in posts.chunks(DELIVERIES / 4).enumerate() {
         ezw.fail_fraction(0.05, faults[part], random.random()).unwrap();
-        // Two sends in the middle time out for real, and one burst of throttling outlasts the SDK's own patience.
+        // In the second part two sends time out, and a burst of throttling outlasts the SDK's
+        // retries.
         if part == 1 {
             ezw.fail_next(2, SendFault::TimeoutAfterAccept { reply_after_ms: None });
             world.stack.dynamo().faults().inject_rule(FaultRule {
@@ -98,11 +100,11 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
             tokio::time::sleep(Duration::from_millis(300)).await;
             world.stack.kill_function("order-notifier").await;
         }
-        // Each part's sends meet that part's trouble.
+        // Drain now, so that each part's sends meet that part's faults.
         world.stack.drain_within(Duration::from_mins(4)).await.unwrap();
     }
 
-    // Now time passes until nothing waits any more.
+    // Let time pass until no message waits.
     let mut ticks = 0;
     loop {
         let waiting = world.message_rows().values().filter(|row| is_waiting(row["state"].as_str().unwrap())).count();
@@ -113,7 +115,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         assert!(ticks < 60, "{waiting} messages still wait after {ticks} sweeps");
         world.advance_time(SignedDuration::from_mins(10));
         if ticks == 1 {
-            // The third killed function: a sweep in the middle of its work.
+            // The third killed function: a running sweep.
             let (_, killed) = tokio::join!(world.stack.tick_messages(), async {
                 tokio::time::sleep(Duration::from_millis(400)).await;
                 world.stack.kill_function("reminder-scheduler").await
@@ -153,7 +155,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         .collect();
     let counters = ezw.counters();
     println!(
-        "{} posts of {event_count} facts, {unavailable_count} answered 503 and posted again; {} deliveries filed; ledger: {states:?}; \
+        "{} posts of {event_count} events, {unavailable_count} answered 503 and repeated; {} deliveries filed; ledger: {states:?}; \
          {} messages queued at EZWhatsApp, {} sends repeated under their key, faults {:?}; {ticks} sweeps; \
          {} duplicates, {} lost",
         posts.len(),
@@ -164,11 +166,11 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         duplicates.len(),
         lost.len(),
     );
-    assert_eq!(items.len(), event_count, "every fact is filed once");
-    assert_eq!(rows.len(), event_count, "every fact has its row");
+    assert_eq!(items.len(), event_count, "each event is filed once");
+    assert_eq!(rows.len(), event_count, "each event has its row");
     assert!(lost.is_empty(), "lost: {lost:?}");
-    assert!(duplicates.is_empty(), "told twice: {duplicates:?}");
-    assert!(accepted_but_not_sent.is_empty(), "accepted and never said: {accepted_but_not_sent:?}");
+    assert!(duplicates.is_empty(), "sent twice: {duplicates:?}");
+    assert!(accepted_but_not_sent.is_empty(), "accepted but not sent: {accepted_but_not_sent:?}");
     assert!(without_reason.is_empty(), "without a reason: {without_reason:?}");
     assert_eq!((counters.missing_key, counters.key_conflicts, counters.wakeups), (0, 0, 0));
     assert_eq!(world.stack.failures().len(), 0, "{:?}", world.stack.failures());

@@ -1,4 +1,4 @@
-//! A client's whole stack for one story, and the stores, calendars and forms that post to it.
+//! A client's complete stack for one story, and the stores, calendars and forms that post to it.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,56 +10,57 @@ use serde_json::{Value, json};
 
 /// Secret of the Shopify store of [`CLIENT_TOML`].
 pub(crate) const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
-/// Secret of the `WooCommerce` store of [`CLIENT_TOML`]: with characters that `WordPress` would encode.
+/// Secret of the `WooCommerce` store of [`CLIENT_TOML`]: with characters that `WordPress` would
+/// encode.
 pub(crate) const WOO_SECRET: &str = "story-woo-secret & <1>";
 /// Secret of the ERP of [`CLIENT_TOML`].
 pub(crate) const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
-/// What the no-code sender of [`CLIENT_TOML`] puts into its header.
+/// Header value of the no-code sender of [`CLIENT_TOML`].
 pub(crate) const ZAP_HEADER_SECRET: &str = "story-static-header-1";
 /// Secret of the Cal.com calendar of [`CALENDAR_SETTINGS`].
 pub(crate) const CALCOM_SECRET: &str = "story-calcom-secret-1";
 /// Signing key of the Calendly calendar.
 pub(crate) const CALENDLY_SECRET: &str = "story-calendly-key-1";
-/// API key of the Acuity calendar: signs its deliveries, and is what the appointment is asked for with.
+/// API key of the Acuity calendar: signs its deliveries and authorizes lookups.
 pub(crate) const ACUITY_KEY: &str = "story-acuity-key-1";
 /// Signature key of the Square calendar.
 pub(crate) const SQUARE_SECRET: &str = "story-square-signature-1";
-/// Token that Square's customers are asked for with.
+/// Token for lookups of Square's customers.
 pub(crate) const SQUARE_TOKEN: &str = "story-square-token-1";
-/// Secret of the CRM.
+/// Secret of the CRM calendar.
 pub(crate) const CRM_SECRET: &str = "whsec_c3RvcmllcyBvZiBhIGNybSwgc2VjcmV0IDAwMDE=";
 /// Token of the channel that Google Calendar pushes through.
 pub(crate) const GOOGLE_CHANNEL_TOKEN: &str = "story-channel-token-1";
-/// Secret of the Typeform form of [`FORMS`].
+/// Secret of the Typeform form of [`FORM_SETTINGS`].
 pub(crate) const TYPEFORM_SECRET: &str = "test-typeform-secret-1";
 /// Key of the Google Ads form.
 pub(crate) const GOOGLE_ADS_KEY: &str = "test-google-key-1";
 /// App secret of the Meta form.
 pub(crate) const META_SECRET: &str = "test-meta-app-secret-1";
-/// What Meta repeats when it asks whether the address is ours.
+/// Token of Meta's handshake.
 pub(crate) const META_VERIFY_TOKEN: &str = "test-meta-verify-token-1";
-/// Token of the Page that Meta's leads are read with.
+/// Token of the Page, for lookups of Meta's leads.
 pub(crate) const META_TOKEN: &str = "story-meta-page-token-1";
 /// Secret of the Webflow form.
 pub(crate) const WEBFLOW_SECRET: &str = "test-webflow-secret-1";
 /// Secret of the Tally form.
 pub(crate) const TALLY_SECRET: &str = "test-tally-signing-secret-1";
-/// Client secret of the `HubSpotClient` app.
+/// Client secret of the `HubSpot` app.
 pub(crate) const HUBSPOT_SECRET: &str = "test-hubspot-client-secret-1";
-/// Token that `HubSpotClient`'s contacts are read with.
+/// Token for lookups of `HubSpot`'s contacts.
 pub(crate) const HUBSPOT_TOKEN: &str = "story-hubspot-token-1";
-/// What stands at the end of the Jotform form's address.
+/// End of the Jotform form's address.
 pub(crate) const JOTFORM_SECRET_PATH: &str = "story-jotform_address-0f3a9c27d481";
-/// What stands at the end of the Elementor form's address.
+/// End of the Elementor form's address.
 pub(crate) const ELEMENTOR_SECRET_PATH: &str = "story-elementor_address-5be07d116c";
-/// What the website's own form puts into its header.
+/// Header value of the website's own form.
 pub(crate) const WEB_TOKEN: &str = "test-static-header-token-1";
-/// What stands at the end of the address of the line's events.
+/// End of the address for line events.
 pub(crate) const LINE_SECRET_PATH: &str = "story-line_address-4f1c0b7a9e2d58";
 /// Token of the line.
 pub(crate) const LINE_TOKEN: &str = "ezw_line_story1";
 
-/// The configuration that stories run with; `MESSAGES_PER_MINUTE` is replaced.
+/// The configuration of the stories. `RATE` and `EVENTS` are replaced.
 const CLIENT_TOML: &str = r#"
 client = "story"
 name = "Story Shop"
@@ -69,7 +70,7 @@ languages = ["en", "he"]
 
 [lines.main]
 line_id = "line_story"
-messages_per_minute = PACE
+messages_per_minute = RATE
 events = EVENTS
 
 [stores.shop]
@@ -138,12 +139,12 @@ document = "invoice_url"
 text = { en = "Invoice of order {{ order_number }}.", he = "חשבונית להזמנה {{ order_number }}." }
 "#;
 
-/// One calendar of each kind; [`REMINDERS_TOML`] follow each.
+/// One calendar of each kind. [`REMINDERS_TOML`] is added to each.
 const CALENDAR_SETTINGS: [(&str, &str); 6] = [
     ("clinic", r#"kind = "calcom""#),
     ("intro", r#"kind = "calendly""#),
-    ("studio", "kind = \"acuity\"\nuser_id = \"7\"\nbook = \"studio\""),
-    ("salon", "kind = \"square\"\nbook = \"salon\"\nnotification_url = \"https://story.example/bookings/salon\""),
+    ("studio", "kind = \"acuity\"\nuser_id = \"7\"\nid_scope = \"studio\""),
+    ("salon", "kind = \"square\"\nid_scope = \"salon\"\nnotification_url = \"https://story.example/bookings/salon\""),
     (
         "crm",
         r#"kind = "custom"
@@ -161,7 +162,7 @@ person = { field = "description", after = ["Name:"] }"#,
     ),
 ];
 
-/// What each calendar's customers are reminded of; `FUNCTION_NAME` is the calendar's name.
+/// The reminders of each calendar. `NAME` is replaced by the calendar's name.
 const REMINDERS_TOML: &str = r#"
 [calendars.NAME.reminders."24h"]
 text = { en = "{% if first_name %}{{ first_name }}, {% endif %}tomorrow at {{ time }}.", he = "מחר בשעה {{ time }}." }
@@ -169,7 +170,7 @@ text = { en = "{% if first_name %}{{ first_name }}, {% endif %}tomorrow at {{ ti
 text = { en = "Today at {{ time }}.", he = "היום בשעה {{ time }}." }
 "#;
 
-/// One form of each kind that proves itself in a way of its own; each has a book of its own.
+/// One form for each way of verification, each with its own `id_scope`.
 const FORM_SETTINGS: [(&str, &str); 9] = [
     ("typeform", "kind = \"typeform\"\nconsent = { field = \"consent\" }"),
     (
@@ -198,23 +199,23 @@ consent = { stated = "By sending this you agree to be answered on WhatsApp." }"#
     ),
 ];
 
-/// What whoever leaves a number on the form `FUNCTION_NAME` hears.
+/// The first touch of each form. `NAME` is replaced by the form's name.
 const FIRST_TOUCH_TOML: &str = r#"
 [forms.NAME.first_touch]
 useful_for = "1d"
 text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you for writing to {{ business_name }}.", he = "תודה שפנית אל {{ business_name }}." }
 "#;
 
-/// The configuration of a client with these forms.
+/// Adds [`FORM_SETTINGS`] to a configuration.
 fn append_forms(client: &str) -> String {
     let form = |(name, settings): (&str, &str)| {
         let first_touch = FIRST_TOUCH_TOML.replace("NAME", name);
-        format!("\n[forms.{name}]\nline = \"main\"\nbook = \"{name}\"\n{settings}\n{first_touch}")
+        format!("\n[forms.{name}]\nline = \"main\"\nid_scope = \"{name}\"\n{settings}\n{first_touch}")
     };
     client.to_owned() + &FORM_SETTINGS.map(form).concat()
 }
 
-/// The configuration of a client with these calendars.
+/// Adds [`CALENDAR_SETTINGS`] to a configuration.
 fn append_calendars(client: &str) -> String {
     let calendar = |(name, settings): (&str, &str)| {
         let reminders = REMINDERS_TOML.replace("NAME", name);
@@ -224,19 +225,17 @@ fn append_calendars(client: &str) -> String {
     client.to_owned() + &calendars.concat()
 }
 
-/// Something a store, a calendar or a form posts.
+/// A post of a sender.
 #[derive(Clone)]
 pub(crate) struct WebhookPost {
-    /// Route, e.g. `/stores/shop`, `/booking_samples/clinic`, `/leads/typeform_post`.
+    /// Route, e.g. `/stores/shop`, `/bookings/clinic`, `/leads/typeform`.
     pub(crate) path: String,
-    /// Headers.
     pub(crate) headers: Vec<(String, String)>,
-    /// Body.
     pub(crate) body: Vec<u8>,
 }
 
 impl WebhookPost {
-    /// The same with another value of a header, or without it.
+    /// The same post with another value of a header, or without the header.
     pub(crate) fn with_header(mut self, header: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
         self.headers.extend(value.map(|value| (header.to_owned(), value.to_owned())));
@@ -244,38 +243,35 @@ impl WebhookPost {
     }
 }
 
-/// A stack and its surroundings.
+/// A local stack with a client's folder.
 pub(crate) struct World {
-    /// The stack.
     pub(crate) stack: Arc<LocalStack>,
     http: reqwest::Client,
     _client_folder: tempfile::TempDir,
 }
 
-/// How a world differs from the usual one.
+/// How a world differs from the default one.
 #[derive(Default)]
 pub(crate) struct WorldSetup {
-    /// Messages a minute; so many that the pace plays no part, if not said.
+    /// Default: a limit so high that it has no effect.
     pub(crate) messages_per_minute: Option<u32>,
     /// Added to the end of the configuration.
     pub(crate) extra_toml: &'static str,
-    /// Quiet hours, from and to; none if not said.
+    /// From and to. Default: none.
     pub(crate) quiet_hours: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
-    /// Whether the line's events are posted.
+    /// Whether the line has events.
     pub(crate) line_events: bool,
-    /// Added to the secrets, by their names behind `run_tellonce/story/`.
+    /// Added to the secrets, by their names after `tellonce/story/`.
     pub(crate) extra_secrets: Vec<(&'static str, String)>,
 }
 
 impl World {
-    /// The usual world.
     pub(crate) async fn start() -> Self {
         Self::start_with(WorldSetup::default()).await
     }
 
-    /// A world that differs.
     pub(crate) async fn start_with(setup: WorldSetup) -> Self {
         let client_folder = tempfile::tempdir().unwrap();
         let messages_per_minute = setup.messages_per_minute.unwrap_or(60_000).to_string();
@@ -289,7 +285,7 @@ impl World {
         );
         std::fs::write(
             client_folder.path().join("client.toml"),
-            config.replace("PACE", &messages_per_minute).replace("EVENTS", &setup.line_events.to_string()),
+            config.replace("RATE", &messages_per_minute).replace("EVENTS", &setup.line_events.to_string()),
         )
         .unwrap();
         let mut secrets = json!({
@@ -345,12 +341,12 @@ impl World {
         self.stack.clock().advance(Duration::try_from(duration).unwrap()).unwrap();
     }
 
-    /// Posts, and gives the status of the answer.
+    /// Posts and returns the status of the response.
     pub(crate) async fn post(&self, post: WebhookPost) -> u16 {
         self.post_for_response(post).await.0
     }
 
-    /// Posts, and gives status and text of the answer.
+    /// Posts and returns status and text of the response.
     pub(crate) async fn post_for_response(&self, post: WebhookPost) -> (u16, String) {
         let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
         request = request.timeout(Duration::from_secs(40));
@@ -361,46 +357,46 @@ impl World {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Asks for a path, and gives status, content type and text of the answer.
+    /// Gets a path and returns status, content type and text of the response.
     pub(crate) async fn get_path(&self, path: &str) -> (u16, String, String) {
         let response = self.http.get(format!("{}{path}", self.stack.gateway_url())).send().await.unwrap();
         let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
         (response.status().as_u16(), content_type.unwrap_or_default(), response.text().await.unwrap())
     }
 
-    /// Posts, must be accepted, and waits until everything that follows from it is done.
+    /// Posts, asserts status 200, and waits until the functions have processed the delivery.
     pub(crate) async fn deliver(&self, post: WebhookPost) {
         assert_eq!(self.post(post).await, 200);
         self.settle().await;
     }
 
-    /// Waits until the streams are read to their end and no function runs.
+    /// Waits until all stream records are processed and no function runs.
     pub(crate) async fn settle(&self) {
         self.stack.drain_within(Duration::from_mins(1)).await.unwrap();
     }
 
-    /// Lets the clock do once what it does every minute.
+    /// Runs the minute schedule of reminder-scheduler once.
     pub(crate) async fn tick(&self) -> Value {
         self.stack.tick_messages().await.unwrap()
     }
 
-    /// The same for conversations: what waits for CRMs, for the team, and to be looked at again.
+    /// Runs the minute schedule of conversation-sync once.
     pub(crate) async fn tick_conversations(&self) {
         self.stack.tick_conversations().await.unwrap();
         self.settle().await;
     }
 
-    /// Texts on a customer's phone, in the order in which they came.
+    /// The texts on a customer's phone, in order of arrival.
     pub(crate) fn texts_on_phone(&self, phone: &str) -> Vec<String> {
         self.stack.ezw().phone_messages(phone).into_iter().map(|message| message.body).collect()
     }
 
-    /// All messages, in the order in which they came.
+    /// The messages of all phones, in order of arrival.
     pub(crate) fn messages(&self) -> Vec<PhoneMessage> {
         self.stack.ezw().messages()
     }
 
-    /// All items of the table behind a logical id of the template.
+    /// All items of a table, by its logical id in the template.
     pub(crate) fn table_items(&self, logical_id: &str) -> Vec<Value> {
         let table = self.table_name(logical_id);
         let mut items = Vec::new();
@@ -420,7 +416,7 @@ impl World {
         }
     }
 
-    /// The name of a table.
+    /// The name of a table, by its logical id in the template.
     pub(crate) fn table_name(&self, logical_id: &str) -> String {
         let tables = &self.stack.template().tables;
         tables.iter().find(|table| table.id == logical_id).unwrap().name.clone()
@@ -435,12 +431,12 @@ impl World {
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()
     }
 
-    /// The state of a message.
+    /// The state of a message, or `absent`.
     pub(crate) fn message_state(&self, key: &str) -> String {
         self.message_rows().get(key).and_then(|row| row["state"].as_str()).unwrap_or("absent").to_owned()
     }
 
-    /// What was recorded beside a delivery, or nothing.
+    /// The outcome recorded with a delivery, if any.
     pub(crate) fn delivery_outcome(&self, delivery: &str) -> Option<String> {
         let items =
             ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"].map(|inbox| self.table_items(inbox)).concat();
@@ -462,7 +458,7 @@ impl World {
     }
 
     /// A Shopify delivery.
-    #[expect(clippy::unused_self, reason = "reads like its neighbours, which need the time")]
+    #[expect(clippy::unused_self, reason = "has the form of the methods beside it, which need the time")]
     pub(crate) fn shopify_post(&self, topic: &str, delivery_id: &str, body: &Value) -> WebhookPost {
         let body = body.to_string().into_bytes();
         WebhookPost {

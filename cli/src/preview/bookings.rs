@@ -1,8 +1,9 @@
-//! Appointments: from a booking, or a feed, to the reminders that would be sent, through the very decisions of
-//! `reminder_scheduler`.
+//! Appointments: from a booking or a feed to the reminders that would be sent, with the decisions
+//! of `reminder_scheduler`.
 //!
-//! What is known lies in memory, and the line takes everything. Time passes only where the next delivery, or the end of
-//! the preview, makes it pass; whatever is due before then goes out at its time.
+//! Appointments are in memory, and the line accepts every message. Time advances to the next
+//! delivery, and at the end of the preview to the last reminder. A reminder is sent at its due
+//! time.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -47,7 +48,7 @@ pub(super) struct AppointmentPreview {
     phones: Vec<String>,
 }
 
-/// A reminder that nobody would get.
+/// A reminder that would not be sent.
 #[derive(Serialize)]
 pub(super) struct SkippedReminder {
     idempotency_key: String,
@@ -55,7 +56,7 @@ pub(super) struct SkippedReminder {
     reason: &'static str,
 }
 
-/// What is known of appointments, and what was said of them.
+/// The known appointments, with their sent and skipped reminders.
 struct AppointmentTracker<'a> {
     config: &'a ClientConfig,
     appointments: BTreeMap<String, Appointment>,
@@ -63,11 +64,10 @@ struct AppointmentTracker<'a> {
     skipped: Vec<AppointmentOutput<SkippedReminder>>,
 }
 
-/// Something that was said, or left out.
+/// A reminder that was sent or skipped.
 struct AppointmentOutput<T> {
-    /// The delivery that the appointment's truth came from.
+    /// The delivery that last changed the appointment.
     delivery: String,
-    /// The appointment.
     subject: String,
     output: T,
 }
@@ -96,23 +96,23 @@ impl<'a> AppointmentTracker<'a> {
     }
 
     fn store_appointment(&mut self, appointment: Appointment, before: &[StageOutcome]) {
-        for outcome_entry in appointment.stage_outcomes.iter().filter(|mark| !before.contains(mark)) {
-            let why = match outcome_entry.outcome {
-                ReminderOutcome::Skipped => "it was booked, or moved, after this reminder's time",
-                ReminderOutcome::Missed => "its time had passed",
+        for outcome_entry in appointment.stage_outcomes.iter().filter(|outcome| !before.contains(outcome)) {
+            let reason = match outcome_entry.outcome {
+                ReminderOutcome::Skipped => "the appointment was booked or moved after this reminder's time",
+                ReminderOutcome::Missed => "the reminder's time had passed",
                 ReminderOutcome::NoTime => {
-                    "quiet hours leave no room for it, or one nearer to the start comes at the same moment"
+                    "quiet hours leave no time for it, or a reminder nearer to the start is due at the same time"
                 }
                 ReminderOutcome::Opened | ReminderOutcome::OptedOut | ReminderOutcome::Dropped => continue,
             };
             let idempotency_key = IdempotencyKey::for_reminder(&appointment.subject, &outcome_entry.stage).to_string();
-            let left_out = SkippedReminder { idempotency_key, start: outcome_entry.start, reason: why };
-            self.skipped.push(AppointmentOutput::from_appointment(&appointment, left_out));
+            let skipped = SkippedReminder { idempotency_key, start: outcome_entry.start, reason };
+            self.skipped.push(AppointmentOutput::from_appointment(&appointment, skipped));
         }
         self.appointments.insert(appointment.subject.clone(), appointment);
     }
 
-    /// Lets time pass: whatever is due before `until` goes out at its time.
+    /// Lets time pass. Each reminder that is due before `until` is sent at its time.
     fn advance_to(&mut self, until: Timestamp) {
         loop {
             let due =
@@ -138,12 +138,12 @@ impl<'a> AppointmentTracker<'a> {
                         self.messages
                             .push(AppointmentOutput::from_appointment(&known, preview_message(&row, payload, now)));
                     } else {
-                        let left_out = SkippedReminder {
+                        let skipped = SkippedReminder {
                             idempotency_key: row.key.to_string(),
                             start: known.start,
-                            reason: "its text cannot be made: a value is missing",
+                            reason: "a value in its text is missing",
                         };
-                        self.skipped.push(AppointmentOutput::from_appointment(&known, left_out));
+                        self.skipped.push(AppointmentOutput::from_appointment(&known, skipped));
                     }
                     with_stage_outcome(self.config, &known, plan, reminder, ReminderOutcome::Opened, now)
                 }
@@ -153,48 +153,36 @@ impl<'a> AppointmentTracker<'a> {
         }
     }
 
-    /// What was said because of a delivery, and what was left out.
+    /// The reminders that a delivery caused: sent, and skipped.
     fn take_for_delivery(&mut self, delivery: &str) -> (Vec<MessagePreview>, Vec<SkippedReminder>) {
-        let messages = self.messages.extract_if(.., |said| said.delivery == delivery).map(|said| said.output).collect();
-        (
-            messages,
-            self.skipped
-                .extract_if(.., |incomplete| incomplete.delivery == delivery)
-                .map(|incomplete| incomplete.output)
-                .collect(),
-        )
+        let sent = self.messages.extract_if(.., |sent| sent.delivery == delivery).map(|sent| sent.output);
+        let skipped = self.skipped.extract_if(.., |skipped| skipped.delivery == delivery).map(|skipped| skipped.output);
+        (sent.collect(), skipped.collect())
     }
 
-    /// What was said of an appointment, and what was left out.
+    /// The reminders of an appointment: sent, and skipped.
     fn take_for_appointment(&mut self, subject: &str) -> (Vec<MessagePreview>, Vec<SkippedReminder>) {
-        let messages = self.messages.extract_if(.., |said| said.subject == subject).map(|said| said.output).collect();
-        (
-            messages,
-            self.skipped
-                .extract_if(.., |incomplete| incomplete.subject == subject)
-                .map(|incomplete| incomplete.output)
-                .collect(),
-        )
+        let sent = self.messages.extract_if(.., |sent| sent.subject == subject).map(|sent| sent.output);
+        let skipped = self.skipped.extract_if(.., |skipped| skipped.subject == subject).map(|skipped| skipped.output);
+        (sent.collect(), skipped.collect())
     }
 }
 
-/// Everything that a preview of deliveries needs.
 pub(super) struct BookingSimulator<'a> {
     inbound: InboundRoute<'a>,
     calendar: &'a CalendarConfig,
     tracker: AppointmentTracker<'a>,
-    /// Keys in the inbox, by the number of the delivery.
+    /// The id in the inbox of each delivery, in order; none if it was not filed.
     inbox_keys: Vec<Option<String>>,
 }
 
 impl<'a> BookingSimulator<'a> {
-    /// For a calendar, through its door.
     pub(super) fn new(inbound: InboundRoute<'a>, calendar: &'a CalendarConfig) -> Self {
         let tracker = AppointmentTracker::new(inbound.config);
-        Self { inbound: inbound, calendar, tracker: tracker, inbox_keys: Vec::new() }
+        Self { inbound, calendar, tracker, inbox_keys: Vec::new() }
     }
 
-    /// One delivery: verify it, file it, read it, take it into what is known.
+    /// Verifies one delivery, files it, reads it and applies it to its appointment.
     pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
         self.tracker.advance_to(now);
         match self.inbound.accept_delivery(case, now) {
@@ -209,7 +197,7 @@ impl<'a> BookingSimulator<'a> {
         }
     }
 
-    /// Lets everything that is due go out, and says of each delivery what became of it.
+    /// Sends all reminders and adds the results to their deliveries.
     pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
         self.tracker.advance_to(Timestamp::MAX);
         for (delivery, id) in shown.iter_mut().zip(&self.inbox_keys) {
@@ -234,8 +222,8 @@ impl<'a> BookingSimulator<'a> {
                         LookupRequest::Square { customer_id, .. } => format!("customer {customer_id}"),
                     };
                     let because = format!(
-                        "look-up-skipped: the delivery does not say enough; a preview asks nobody, so give the answer \
-                         about {because} with --lookup FILE"
+                        "lookup-skipped: the delivery is incomplete, and a preview calls no API; give the response for \
+                         {because} with --lookup FILE"
                     );
                     return DeliveryPreview { skip_reason: Some(because), ..shown };
                 };
@@ -246,13 +234,13 @@ impl<'a> BookingSimulator<'a> {
         match parsed {
             ParsedBooking::Bookings(bookings) => self.apply_bookings(bookings, id, now, shown),
             ParsedBooking::SyncFeed => {
-                let because = "sync-feed: the feed is asked for now; give it with --ics FILE instead";
+                let because = "sync-feed: this delivery makes tellonce read the feed; give the feed with --ics FILE";
                 DeliveryPreview { skip_reason: Some(because.to_owned()), ..shown }
             }
             ParsedBooking::Skipped(because) => {
                 DeliveryPreview { skip_reason: Some(format_skip_reason(&because)), ..shown }
             }
-            // What is read back either completes a booking or ends it.
+            // A lookup completes a booking or ends it, so this is not reached.
             ParsedBooking::NeedsLookup(_) => shown,
         }
     }
@@ -277,7 +265,7 @@ impl<'a> BookingSimulator<'a> {
                 ReportResult::Updated(_) => booking.unreachable_reason.as_ref().map(format_skip_reason),
                 nothing => nothing.skip_reason().map(str::to_owned),
             };
-            // Of two halves the one that goes on is shown.
+            // A move may consist of two bookings. The one that continues is shown.
             if booking.kind != BookingEventKind::MovedAway || shown.event.is_none() {
                 shown.event = Some(EventPreview::Appointment(preview_booking(&booking)));
             }
@@ -285,7 +273,7 @@ impl<'a> BookingSimulator<'a> {
         shown
     }
 
-    /// The answer that was given for this question.
+    /// The `--lookup` file that answers this request.
     fn find_lookup_response(&self, what: &LookupRequest) -> Option<LookupResponse> {
         let wanted = match what {
             LookupRequest::Acuity { appointment_id, .. } => ("/id", appointment_id),
@@ -321,10 +309,10 @@ fn format_skip_reason(because: &SkipReason) -> String {
     format!("{}: {because}", because.code())
 }
 
-/// What would become of an appointment of a feed.
+/// The result of one appointment of a feed.
 #[derive(Serialize)]
 pub(super) struct FeedAppointmentPreview {
-    /// Which file said it last.
+    /// The last file that changed it.
     case: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<AppointmentPreview>,
@@ -341,7 +329,7 @@ impl FeedAppointmentPreview {
     }
 }
 
-/// Reads a feed again and again, a file each time, and shows what would become of each appointment in it.
+/// Reads a feed once for each file and returns the result of each appointment, then the remarks.
 pub(super) fn preview_feed(
     config: &ClientConfig,
     name: &str,
@@ -350,7 +338,7 @@ pub(super) fn preview_feed(
 ) -> anyhow::Result<Vec<FeedAppointmentPreview>> {
     let calendar = &config.calendars[name];
     let CalendarKind::Ics(rule) = &calendar.kind else {
-        bail!("`{name}` is no feed: its bookings are posted, so preview their deliveries");
+        bail!("`{name}` is not a feed: it posts its bookings; preview those deliveries instead");
     };
     let mut tracker = AppointmentTracker::new(config);
     let mut snapshot = FeedSnapshot::default();
@@ -359,7 +347,7 @@ pub(super) fn preview_feed(
     for (file, now) in files.iter().zip(times) {
         tracker.advance_to(*now);
         let case = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let body = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let body = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
         let window = build_window(calendar, *now);
         let known = |id: &str| snapshot.occurrences.contains_key(id);
         let feed = match ics::parse_feed(&body, rule, calendar, config, window, &known) {
@@ -367,7 +355,7 @@ pub(super) fn preview_feed(
             Err(error) => {
                 remarks.push(FeedAppointmentPreview::from_reason(
                     &case,
-                    format!("unreadable: {error}; nothing is changed"),
+                    format!("unreadable: {error}; no appointment changes"),
                 ));
                 continue;
             }
@@ -379,18 +367,18 @@ pub(super) fn preview_feed(
             if let Err(problem) = &occurrence.attendee {
                 remarks.push(FeedAppointmentPreview::from_reason(
                     &case,
-                    format!("nobody-to-tell: {id} at {}: {problem}", occurrence.start),
+                    format!("no-recipient: {id} at {}: {problem}", occurrence.start),
                 ));
             }
         }
         let changes = match compare_feed(&snapshot, &feed, FeedOrigin { name, calendar }, window, *now) {
-            FeedVerdict::Changes(FeedChanges { pending: begun, changes }) => {
-                snapshot.occurrences = begun;
+            FeedVerdict::Changes(FeedChanges { pending, changes }) => {
+                snapshot.occurrences = pending;
                 changes
             }
-            FeedVerdict::Suspect(doubt, FeedChanges { pending: begun, changes }) => {
-                remarks.push(FeedAppointmentPreview::from_reason(&case, format!("doubtful: {doubt}")));
-                snapshot.occurrences = begun;
+            FeedVerdict::Suspect(reason, FeedChanges { pending, changes }) => {
+                remarks.push(FeedAppointmentPreview::from_reason(&case, format!("suspect: {reason}")));
+                snapshot.occurrences = pending;
                 changes
             }
         };
@@ -398,12 +386,11 @@ pub(super) fn preview_feed(
             tracker.apply_report(&change.report, *now);
             let event = preview_report(&change.id, &change.report);
             let subject = change.report.subject.clone();
-            let (messages, left_out) = (Vec::new(), Vec::new());
             let one = FeedAppointmentPreview {
                 case: case.clone(),
                 event: Some(event),
-                messages,
-                skipped_reminders: left_out,
+                messages: Vec::new(),
+                skipped_reminders: Vec::new(),
                 skip_reason: None,
             };
             shown.insert(subject, one);

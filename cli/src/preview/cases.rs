@@ -1,4 +1,4 @@
-//! Recorded deliveries: headers and bodies from files.
+//! Recorded deliveries: headers and bodies, read from files.
 
 use std::{
     fs,
@@ -8,43 +8,40 @@ use std::{
 use anyhow::{Context as _, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// A recorded delivery.
 pub(super) struct RecordedDelivery {
-    /// What it is called: the headers file without its ending.
+    /// The headers file without its suffix.
     pub(super) name: String,
-    /// Its headers.
     pub(super) headers: HeaderMap,
-    /// The raw bytes of its body.
+    /// The raw bytes.
     pub(super) body: Vec<u8>,
 }
 
 const HEADERS_SUFFIX: &str = ".headers.txt";
-/// What files of bodies end in.
 const BODY_EXTENSIONS: [&str; 3] = ["json", "form", "multipart"];
 
-/// The deliveries of pairs of files, in their order.
+/// Reads pairs of files, in the given order.
 pub(super) fn read_pairs(headers: &[PathBuf], bodies: &[PathBuf]) -> anyhow::Result<Vec<RecordedDelivery>> {
     ensure!(
         headers.len() == bodies.len(),
-        "there are {} --headers and {} --body; give them in pairs, one of each for every delivery",
+        "{} --headers and {} --body; give one of each for every delivery",
         headers.len(),
         bodies.len()
     );
     headers.iter().zip(bodies).map(|(headers, body)| read_case(headers, body)).collect()
 }
 
-/// The deliveries of a folder, by name: every `<case>.headers.txt` with `<case>.json`, `<case>.form` or `<case>.multipart`. A
-/// case without a body of its own has that of the case named before its first dot, and one whose headers say that it has
-/// none has none.
+/// Reads a folder in the order of the names: every `<case>.headers.txt` with `<case>.json`,
+/// `<case>.form` or `<case>.multipart`. A case without a body file uses the body of the case named
+/// before its first dot. A case whose headers have `Content-Length: 0` has an empty body.
 pub(super) fn read_folder(folder: &Path) -> anyhow::Result<Vec<RecordedDelivery>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("the folder {} cannot be read", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("could not read the folder {}", folder.display()))?;
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.with_context(|| format!("the folder {} cannot be read", folder.display()))?.file_name();
+        let name = entry.with_context(|| format!("could not read the folder {}", folder.display()))?.file_name();
         names.extend(name.to_str().and_then(|name| name.strip_suffix(HEADERS_SUFFIX)).map(str::to_owned));
     }
     names.sort_unstable();
-    ensure!(!names.is_empty(), "there is no <case>{HEADERS_SUFFIX} in {}", folder.display());
+    ensure!(!names.is_empty(), "the folder {} contains no <case>{HEADERS_SUFFIX}", folder.display());
     let body_of = |name: &str| {
         let files = BODY_EXTENSIONS.map(|ending| folder.join(format!("{name}.{ending}")));
         files.into_iter().find(|file| file.is_file())
@@ -61,28 +58,29 @@ pub(super) fn read_folder(folder: &Path) -> anyhow::Result<Vec<RecordedDelivery>
 }
 
 fn read_case(headers: &Path, body: &Path) -> anyhow::Result<RecordedDelivery> {
-    let text = fs::read_to_string(headers).with_context(|| format!("{} cannot be read", headers.display()))?;
+    let text = fs::read_to_string(headers).with_context(|| format!("could not read {}", headers.display()))?;
     let file = headers.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Ok(RecordedDelivery {
         name: file.strip_suffix(HEADERS_SUFFIX).unwrap_or(file).to_owned(),
         headers: parse_headers(&text).with_context(|| format!("in {}", headers.display()))?,
-        body: fs::read(body).with_context(|| format!("{} cannot be read", body.display()))?,
+        body: fs::read(body).with_context(|| format!("could not read {}", body.display()))?,
     })
 }
 
-/// A delivery that says of itself that it has no body.
+/// A delivery with `Content-Length: 0`.
 fn read_case_without_body(headers: &Path, name: &str) -> anyhow::Result<RecordedDelivery> {
-    let text = fs::read_to_string(headers).with_context(|| format!("{} cannot be read", headers.display()))?;
+    let text = fs::read_to_string(headers).with_context(|| format!("could not read {}", headers.display()))?;
     let parsed = parse_headers(&text).with_context(|| format!("in {}", headers.display()))?;
     let empty = parsed.get(http::header::CONTENT_LENGTH).is_some_and(|length| length == "0");
     ensure!(
         empty,
-        "{name}{HEADERS_SUFFIX} has no body: there is no {name}.json, .form or .multipart, and no `Content-Length: 0`"
+        "{name}{HEADERS_SUFFIX} has no body: add {name}.json, .form or .multipart, or the header `Content-Length: 0`"
     );
     Ok(RecordedDelivery { name: name.to_owned(), headers: parsed, body: Vec::new() })
 }
 
-/// `Name: value` lines. Errors show the line's number and not its value, which may be a secret.
+/// Parses `Name: value` lines. An error shows the line's number but not its value, which may be a
+/// secret.
 fn parse_headers(text: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

@@ -1,8 +1,8 @@
 //! A ledger in memory, for one preview.
 //!
-//! Walks a message through [`apply_change`] and [`decide`] as `tellonce_core::telling` does, over a line that always takes it.
-//! Time passes only where the next delivery, or the end of the preview, makes it pass: what waits is then told when its
-//! time has come.
+//! Takes a message through [`apply_change`] and [`decide_message`] as `tellonce_core::dispatch`
+//! does, over a line that accepts every message. Time advances to the next delivery, and at the end
+//! of the preview to the last waiting message. A waiting message is sent at its due time.
 
 use std::collections::BTreeMap;
 
@@ -13,46 +13,42 @@ use tellonce_core::ledger::{
 
 use super::{MessagePreview, preview_message};
 
-/// Everything that is remembered.
 #[derive(Default)]
 pub(super) struct InMemoryLedger {
     rows: BTreeMap<IdempotencyKey, LedgerRow>,
 }
 
-/// What the ledger had to say about news.
+/// Whether the ledger already had a message, and under which key.
 pub(super) enum LedgerLookup {
-    /// It is new, under this key.
     New(IdempotencyKey),
-    /// It was told, or is in hand, under this key.
     Known(IdempotencyKey, MessageState),
-    /// The same, with another text.
+    /// Known, with another text.
     Conflicting(IdempotencyKey, MessageState),
 }
 
 impl InMemoryLedger {
-    /// All that is known of a subject.
+    /// All rows of a subject.
     pub(super) fn history(&self, subject: &str) -> Vec<LedgerRow> {
         self.rows.values().filter(|row| row.key.subject() == subject).cloned().collect()
     }
 
-    /// The row of a key.
     pub(super) fn find_row(&self, key: &IdempotencyKey) -> Option<&LedgerRow> {
         self.rows.get(key)
     }
 
-    /// What became of a message when all is over: what was sent, or why nothing was.
+    /// The message that was sent under a key, or the reason why none was.
     pub(super) fn final_result(&self, key: &IdempotencyKey) -> Option<Result<MessagePreview, String>> {
         let row = self.find_row(key)?;
         if row.state == MessageState::Accepted {
             return Some(Ok(preview_message(row, row.payload.as_ref()?, row.updated_at)));
         }
         let reason = row.reason.as_deref().unwrap_or_default();
-        // What is only noted has its own code in front already.
+        // The reasons of these two states begin with their own code.
         let has_own_code = matches!(row.state, MessageState::Suppressed | MessageState::Incomplete);
         Some(Err(if has_own_code { reason.to_owned() } else { format!("{}: {reason}", row.state.name()) }))
     }
 
-    /// Tells news, once.
+    /// Opens a row for a message, unless its key is taken.
     pub(super) fn dispatch_message(&mut self, message: &OutboundMessage, now: Timestamp) -> LedgerLookup {
         let mut key = message.key.clone();
         loop {
@@ -80,7 +76,8 @@ impl InMemoryLedger {
         }
     }
 
-    /// Lets time pass until `until`: whatever is due before is told, or found to be untrue or too late.
+    /// Lets time pass until `until`. Each message that is due before is sent, superseded or
+    /// expired.
     pub(super) fn advance_to(&mut self, until: Timestamp) {
         loop {
             let due = self.rows.values().filter_map(|row| Some((row.due_at.filter(|due| *due <= until)?, row)));
@@ -94,7 +91,7 @@ impl InMemoryLedger {
             match apply_change(&row, &change, now) {
                 Ok(next) if next.state == MessageState::Claimed => self.send_row(next, now),
                 Ok(next) => self.store_row(next),
-                // Nobody else is here to hold it; not to go round for ever, it stays as it is.
+                // No other worker can hold this row. Without a due time the loop ends.
                 Err(_) => self.store_row(LedgerRow { due_at: None, ..row }),
             }
         }
@@ -104,7 +101,7 @@ impl InMemoryLedger {
         if row.state == MessageState::Claimed { self.send_row(row, now) } else { self.store_row(row) }
     }
 
-    /// One attempt at a claimed row, over a line that takes everything.
+    /// Sends a claimed row, unless its history forbids it.
     fn send_row(&mut self, row: LedgerRow, now: Timestamp) {
         let verdict = decide_message(&row, &self.history(row.key.subject()), now);
         let change = verdict

@@ -1,18 +1,16 @@
-//! Leads: from a form's delivery to what its sender hears, and in which field everything was found, so that somebody can
-//! write down where it stands.
+//! Leads: from a form's delivery to the first touch. The preview also shows the field in which each
+//! fact was found, so that the developer can write it into `client.toml`.
 //!
-//! Reading is `lead_first_touch`'s, who hears what again `tellonce_core::greeting`'s, over the ledger in memory of
-//! [`super::scratch`]. What has to be asked for comes from the answers that were given.
+//! `lead_first_touch` reads the delivery and `tellonce_core::greeting` decides whether the number
+//! is greeted, over [`super::in_memory_ledger`]. Lookups are answered from `--lookup` files.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lead_first_touch::{
     facts::{FactSource, LeadFact, LeadFacts},
-    lead::{
-        Lead, LeadDelivery, LeadReference, ParsedLead, find_facts, find_facts_in_response, parse_lead,
-        parse_lead_response,
-    },
+    lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
+    lead_parser::{find_facts, find_facts_in_response, parse_lead, parse_lead_response},
     lookup::build_lookup_url,
     plan::plan_first_touch,
 };
@@ -31,27 +29,25 @@ use super::{
     in_memory_ledger::{InMemoryLedger, LedgerLookup},
 };
 
-/// What a delivery of a form says.
 #[derive(Serialize)]
 pub(super) struct LeadsPreview {
     kind: &'static str,
     leads: Vec<LeadPreview>,
 }
 
-/// One lead. Names and numbers of nobody but whom it is of; the number is masked.
+/// One lead. Holds personal data of this lead only, and its number masked.
 #[derive(Default, Serialize)]
 struct LeadPreview {
-    /// What the sender would be asked, for a lead that a delivery only names.
+    /// The request that completes a lead if the delivery contains only its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     lookup_request: Option<String>,
-    /// Its idempotency key, if somebody may be greeted.
+    /// The idempotency key, if the lead may be greeted.
     key: Option<String>,
     found: Option<LeadFactsPreview>,
-    /// The names of all fields, not what is in them. What one goes by besides stands behind `|`.
+    /// The names of all fields, without their values. Other names of a field follow after `|`.
     fields: Vec<String>,
 }
 
-/// What was found.
 #[derive(Serialize)]
 struct LeadFactsPreview {
     phone: FactPreview,
@@ -65,36 +61,33 @@ struct LeadFactsPreview {
     submitted_at: FactPreview,
 }
 
-/// A fact, and where it was found or what was taken for it.
 #[derive(Serialize)]
 struct FactPreview {
     value: Option<String>,
-    #[serde(rename = "in")]
-    found_in: Option<String>,
+    /// The field's name, or in brackets another origin of the value.
+    field: Option<String>,
 }
 
-/// Everything that one preview needs.
 pub(super) struct LeadSimulator<'a> {
     inbound: InboundRoute<'a>,
     form: &'a FormConfig,
     ledger: InMemoryLedger,
-    /// What each number has heard.
+    /// By phone number.
     greeting_histories: BTreeMap<String, GreetingHistory>,
-    /// Leads of the window that is counted.
+    /// Start of the current window, and the leads in it.
     burst_window: (i64, u32),
     held: bool,
-    /// Keys of what each delivery led to.
+    /// Idempotency keys of each delivery's messages.
     keys: Vec<Vec<IdempotencyKey>>,
 }
 
 impl<'a> LeadSimulator<'a> {
-    /// For a form, through its door.
     pub(super) fn new(inbound: InboundRoute<'a>, form: &'a FormConfig) -> Self {
         let (ledger, greeting_histories, keys) = (InMemoryLedger::default(), BTreeMap::new(), Vec::new());
-        Self { inbound: inbound, form, ledger, greeting_histories, burst_window: (0, 0), held: false, keys }
+        Self { inbound, form, ledger, greeting_histories, burst_window: (0, 0), held: false, keys }
     }
 
-    /// One delivery: verify it, file it, read it, greet whoever may be.
+    /// Verifies one delivery, files it, reads it and greets its leads.
     pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
         self.ledger.advance_to(now);
         self.keys.push(Vec::new());
@@ -104,7 +97,7 @@ impl<'a> LeadSimulator<'a> {
         }
     }
 
-    /// Lets everything that waits be said, and says of each delivery what became of its messages.
+    /// Sends all waiting messages and adds the results to their deliveries.
     pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
         self.ledger.advance_to(Timestamp::MAX);
         for (delivery, keys) in shown.iter_mut().zip(&self.keys) {
@@ -146,7 +139,7 @@ impl<'a> LeadSimulator<'a> {
         shown
     }
 
-    /// A lead that a delivery only names, from the answer that was given.
+    /// Completes a lead of which the delivery contains only the id, from a `--lookup` file.
     fn look_up_lead(
         &mut self,
         delivery: &LeadDelivery<'_>,
@@ -159,8 +152,8 @@ impl<'a> LeadSimulator<'a> {
         let is_it = |answer: &Value| answer.pointer("/id").and_then(Value::as_str) == Some(reference.id.as_str());
         let Some((answer, _)) = self.inbound.lookups.iter().find(|(_, answer)| is_it(answer)) else {
             let because = format!(
-                "look-up-skipped: the delivery only names the lead; a preview asks nobody, so give the answer about {} with \
-                 --lookup FILE",
+                "lookup-skipped: the delivery contains only the lead's id, and a preview calls no API; give the response \
+                 for {} with --lookup FILE",
                 reference.id
             );
             append_reason(&mut shown.skip_reason, because);
@@ -178,7 +171,7 @@ impl<'a> LeadSimulator<'a> {
         LeadPreview { lookup_request, ..lead }
     }
 
-    /// Greets a lead, unless its form has had too many.
+    /// Greets a lead, unless its form is held.
     fn plan_greeting(
         &mut self,
         lead: &Lead,
@@ -196,7 +189,8 @@ impl<'a> LeadSimulator<'a> {
             }
         };
         if self.count_toward_burst(now) {
-            let because = "held-for-review: the form had too many leads at once, and waits until somebody has looked";
+            let because =
+                "held-for-review: the form received too many leads; they wait until an operator releases them";
             append_reason(&mut shown.skip_reason, because.to_owned());
         } else if let Some(because) = self.greet_once(lead, &message, now) {
             append_reason(&mut shown.skip_reason, because);
@@ -206,7 +200,7 @@ impl<'a> LeadSimulator<'a> {
         LeadPreview { key: Some(message.key.to_string()), ..described }
     }
 
-    /// Counts a lead, and says whether it has to wait for somebody to look.
+    /// Counts a lead and returns whether the form is held for review.
     fn count_toward_burst(&mut self, now: Timestamp) -> bool {
         let limit = self.form.burst;
         let window = LeadRate::window_start(limit, now);
@@ -216,7 +210,7 @@ impl<'a> LeadSimulator<'a> {
         self.held
     }
 
-    /// Greets somebody, once; says why not if not.
+    /// Greets a lead once. Returns the reason if it is not greeted.
     fn greet_once(&mut self, lead: &Lead, message: &OutboundMessage, now: Timestamp) -> Option<String> {
         let FormConfig { repeat, per_phone, .. } = *self.form;
         let next =
@@ -226,13 +220,13 @@ impl<'a> LeadSimulator<'a> {
         loop {
             match history.decide_greeting(&next, repeat, per_phone) {
                 GreetingDecision::Repeat(before) if before.lead == next.lead => break,
-                // What was never said does not stand in the way.
+                // A greeting that was never sent does not block this one.
                 GreetingDecision::Repeat(before) if !self.was_sent(&before) => {
                     history = history.without_lead(&before.lead)
                 }
                 GreetingDecision::Repeat(before) => return Some(format_already_greeted(&before, repeat)),
                 GreetingDecision::TooOften(limit) => {
-                    return Some(format!("too-often: this number was greeted {} times already", limit.leads));
+                    return Some(format!("too-often: this number was already greeted {} times", limit.leads));
                 }
                 GreetingDecision::Greet(after) => {
                     self.greeting_histories.insert(number, after);
@@ -250,26 +244,26 @@ impl<'a> LeadSimulator<'a> {
 
     fn was_sent(&self, greeting: &Greeting) -> bool {
         let row = self.ledger.find_row(&IdempotencyKey::for_lead_subject(&greeting.lead));
-        // The line takes everything here, so what else there is was too late.
+        // The line accepts every message here, so any other state means that the row expired.
         row.is_none_or(|row| matches!(row.state, MessageState::Accepted | MessageState::Held | MessageState::Claimed))
     }
 }
 
 fn format_already_greeted(before: &Greeting, repeat: RepeatRule) -> String {
-    let escalation = if repeat.then == RepeatAction::Escalate { "; a human is told" } else { "" };
+    let escalation = if repeat.then == RepeatAction::Escalate { "; the team is alerted" } else { "" };
     format!("{}{escalation}", before.already_greeted_reason())
 }
 
-/// What was found, for people; `lead` is who may be greeted for it.
+/// The facts of a submission; `lead` is set if it may be greeted.
 fn describe_facts(form: &FormConfig, facts: &LeadFacts, lead: Option<&Lead>, now: Timestamp) -> LeadPreview {
     let location = |fact: &str| match facts.sources.get(fact)? {
         FactSource::Field(field) => Some(field.clone()),
-        FactSource::Sender => Some("(where the sender always has it)".to_owned()),
-        FactSource::Form => Some("(stands on the form)".to_owned()),
+        FactSource::Sender => Some("(the sender's standard field)".to_owned()),
+        FactSource::Form => Some("(stated on the form)".to_owned()),
     };
-    let seen = |fact: &str, is: Option<String>| FactPreview { value: is, found_in: location(fact) };
-    let or_else = |seen: FactPreview, is: Option<String>, why: &str| match seen.value {
-        None if is.is_some() => FactPreview { value: is, found_in: Some(why.to_owned()) },
+    let seen = |fact: &str, value: Option<String>| FactPreview { value, field: location(fact) };
+    let or_else = |seen: FactPreview, value: Option<String>, origin: &str| match seen.value {
+        None if value.is_some() => FactPreview { value, field: Some(origin.to_owned()) },
         _ => seen,
     };
     let id = seen(LeadFact::Id.config_name(), facts.id.clone());
@@ -280,9 +274,9 @@ fn describe_facts(form: &FormConfig, facts: &LeadFacts, lead: Option<&Lead>, now
         language: seen(LeadFact::Language.config_name(), facts.locale.clone()),
         choice: form.choice.as_ref().map(|_| seen("choice", facts.choice.clone())),
         consent: seen("consent", facts.consent.as_ref().ok().cloned()),
-        id: or_else(id, lead.map(|lead| lead.id.clone()), "(nowhere: made of form, number, name and minute)"),
+        id: or_else(id, lead.map(|lead| lead.id.clone()), "(none: built from form, number, name and minute)"),
         form_id: seen(LeadFact::FormId.config_name(), facts.form_id.clone()),
-        submitted_at: or_else(submitted_at, Some(now.to_string()), "(nowhere: when it came in)"),
+        submitted_at: or_else(submitted_at, Some(now.to_string()), "(none: the time of receipt)"),
     };
     let names = |names: &Vec<String>| {
         let mut once: Vec<&str> = Vec::new();
@@ -297,7 +291,6 @@ fn describe_facts(form: &FormConfig, facts: &LeadFacts, lead: Option<&Lead>, now
     LeadPreview { lookup_request: None, key: None, found: Some(found), fields }
 }
 
-/// One reason more.
 fn append_reason(because: &mut Option<String>, more: String) {
     *because = Some(match because.take() {
         Some(before) => format!("{before}; {more}"),

@@ -1,9 +1,15 @@
-//! `run_tellonce run_preview`: recorded deliveries go through the code that is deployed, and what would be said is shown.
+//! `tellonce preview`: runs recorded deliveries through the deployed code and shows the messages
+//! that they would send.
 //!
-//! Verifying is `webhook_receiver::interpret_response`. For orders, reading is `order_notifier::order_event::read_case`, words and keys
-//! `order_notifier::plan`, and what may still be said `tellonce_core::scan_ledger`; for appointments all of it is
-//! `reminder_scheduler`'s, and for leads `lead_first_touch`'s and `tellonce_core::greeting`'s. What stands in is what they write to,
-//! which is in memory here, and the answers of stores, booking systems and forms to look-ups, which come from files.
+//! Flow: [`cases`] reads the recordings. `webhook_receiver::verify_request` verifies each. Then the
+//! function that owns the delivery reads and plans it:
+//!
+//! - [`orders`]: `order_notifier`, with the states and decisions of `tellonce_core::ledger`
+//! - [`bookings`]: `reminder_scheduler`
+//! - [`leads`]: `lead_first_touch`, with `tellonce_core::greeting`
+//!
+//! Two things are simulated: the tables are in memory ([`in_memory_ledger`]), and the responses of
+//! stores, booking systems and forms to lookups come from files (`--lookup`).
 
 mod bookings;
 mod cases;
@@ -35,62 +41,63 @@ use webhook_receiver::{ReceiveError, SenderKind, route_request, verify_request};
 use crate::{CommandOutput, secrets::SecretsFile};
 use cases::RecordedDelivery;
 
-/// What to preview.
 #[derive(clap::Args)]
 pub(crate) struct PreviewArguments {
     /// The client's folder, e.g. clients/demo.
     #[arg(long, value_name = "DIR")]
     client: PathBuf,
-    /// The secrets to verify with: a JSON object, full secret name → "value" or {"current", "previous"}. Without it,
-    /// secrets.json in the client's folder.
+    /// The secrets to verify with: a JSON object, full secret name → "value" or {"current",
+    /// "previous"}. Default: secrets.json in the client's folder.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// The path that the deliveries were posted to, e.g. /stores/shop, /bookings/clinic or /leads/contact, with its secret if
-    /// it ends in one; for --ics that of its calendar.
+    /// The path that the deliveries were posted to, e.g. /stores/shop, /bookings/clinic or
+    /// /leads/contact, including the secret of a secret address. With --ics: the path of the
+    /// calendar.
     #[arg(long, value_name = "PATH")]
     route: String,
-    /// Headers of a delivery, one `Name: value` a line. May be repeated, each with its --body.
+    /// Headers of a delivery, one `Name: value` a line. May be repeated, each time with a --body.
     #[arg(long, value_name = "FILE", requires = "body", conflicts_with = "folder")]
     headers: Vec<PathBuf>,
     /// The raw body of a delivery.
     #[arg(long, value_name = "FILE", requires = "headers")]
     body: Vec<PathBuf>,
-    /// Instead of pairs: a folder of CASE.headers.txt and CASE.json (or .form, .multipart), taken by name.
+    /// Instead of pairs: a folder of CASE.headers.txt and CASE.json (or .form, .multipart), in the
+    /// order of their names.
     #[arg(long, value_name = "DIR", required_unless_present_any = ["headers", "ics"])]
     folder: Option<PathBuf>,
-    /// Instead of deliveries: a calendar's feed as a file. May be repeated, for one read after the other.
+    /// Instead of deliveries: a calendar's feed as a file. May be repeated; each file is one read
+    /// of the feed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "folder"])]
     ics: Vec<PathBuf>,
-    /// The time to pretend, like 2026-11-19T10:00:02Z. Once for all deliveries, or once for each of them, not going back.
+    /// The time at which a delivery arrives, e.g. 2026-11-19T10:00:02Z. Once for all deliveries, or
+    /// once for each in ascending order.
     #[arg(long, value_name = "TIME")]
     now: Vec<Timestamp>,
-    /// A store's answer to a look-up (the Admin API's JSON), or what a booking system or a form's sender says when it is asked.
-    /// May be repeated.
+    /// The response to a lookup: JSON of a store's Admin API, of a booking system or of a form's
+    /// sender. May be repeated.
     #[arg(long, value_name = "FILE")]
     lookup: Vec<PathBuf>,
-    /// Print for people instead of for programs.
+    /// Print indented JSON for people.
     #[arg(long)]
     pretty: bool,
 }
 
-/// What would become of one delivery.
+/// The result of one delivery.
 #[derive(Default, Serialize)]
 struct DeliveryPreview {
-    /// Which recorded delivery.
     case: String,
     verified: bool,
-    /// The HTTP status that its sender would get.
+    /// The HTTP status that the sender would get.
     status: u16,
     refused: Option<String>,
     delivery_id: Option<String>,
     duplicate: bool,
     event: Option<EventPreview>,
     messages: Vec<MessagePreview>,
-    /// Reminders of it that nobody would get, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped_reminders: Vec<bookings::SkippedReminder>,
     skip_reason: Option<String>,
-    /// Where to look in the ledger when all is over.
+    /// The ledger row that holds the final result.
     #[serde(skip)]
     key: Option<IdempotencyKey>,
 }
@@ -118,7 +125,7 @@ struct OrderPreview {
 struct MessagePreview {
     idempotency_key: String,
     line: String,
-    /// In full: a preview is for the developer at the desk.
+    /// Unmasked: a preview is for the developer who set up the client.
     to: String,
     text: String,
     button: Option<ButtonPreview>,
@@ -134,7 +141,7 @@ struct ButtonPreview {
     url: String,
 }
 
-/// Runs a preview: a line of JSON for each delivery, or for each appointment of a feed.
+/// Prints one line of JSON for each delivery, or for each appointment of a feed.
 pub(crate) fn run_preview(arguments: &PreviewArguments) -> anyhow::Result<CommandOutput> {
     let config = load_config(&arguments.client)?;
     if arguments.ics.is_empty() {
@@ -160,9 +167,8 @@ fn render_json_lines<T: Serialize>(shown: &[T], pretty: bool) -> anyhow::Result<
     Ok(CommandOutput::from_text(text))
 }
 
-/// Why there is none.
-const LINES_NOT_PREVIEWED: &str = "what EZWhatsApp reports of a line is not previewed: it tells customers nothing. `tellonce \
-                                   check` reads the words and answers of escalations";
+const LINES_NOT_PREVIEWED: &str = "line events are not previewed: they send customers no order updates, reminders or \
+                                   greetings. To check escalations, run `tellonce check`";
 
 fn preview_deliveries(
     arguments: &PreviewArguments,
@@ -178,12 +184,12 @@ fn preview_deliveries(
     let usual = arguments.client.join("secrets.json");
     let file = arguments.secrets.as_deref().unwrap_or(&usual);
     let secret_name = config.webhook_secret_name(sender.name);
-    // What may stand behind the name is a secret.
+    // The route may end in a secret.
     let shown_route = mask_route_secret(&arguments.route);
     let secrets = SecretsFile::read(file)?;
     let secrets = secrets.values(&secret_name).with_context(|| {
         format!(
-            "{} does not have `{secret_name}`, which deliveries to {shown_route} are verified with; add it",
+            "{} does not contain `{secret_name}`, which verifies deliveries to {shown_route}; add it",
             file.display()
         )
     })?;
@@ -217,29 +223,30 @@ fn preview_deliveries(
     })
 }
 
-/// The calendar whose route this is; a feed's needs no webhook.
+/// The calendar of a route. A feed has a route here although it receives no webhooks.
 fn find_calendar<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'c str> {
     let found = route.strip_prefix("/bookings/").and_then(|name| config.calendars.get_key_value(name));
     let (name, _) = found.with_context(|| {
-        format!("`{}` is no calendar of this client; write --route /bookings/<calendar>", mask_route_secret(route))
+        format!("`{}` is not a calendar of this client; write --route /bookings/<calendar>", mask_route_secret(route))
     })?;
     Ok(name)
 }
 
-/// The way in, as webhook-receiver guards it.
+/// The route of one sender: verifies deliveries and files them, as webhook-receiver does.
 struct InboundRoute<'a> {
     config: &'a ClientConfig,
-    /// The store, calendar or form.
+    /// Store, calendar or form.
     sender_name: &'a str,
     route: &'a str,
     secrets: &'a [Secret],
     lookups: Vec<(Vec<u8>, Value)>,
-    /// Bodies by the delivery's key in the inbox.
+    /// Bodies by the delivery's id in the inbox.
     inbox: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 impl<'a> InboundRoute<'a> {
-    /// Verifies a delivery and files it: gives it with its key in the inbox, or what its sender is told instead.
+    /// Returns the verified delivery with its id in the inbox. Returns the final preview if the
+    /// delivery is refused, a ping or a duplicate.
     fn accept_delivery(
         &mut self,
         case: &'a RecordedDelivery,
@@ -266,10 +273,10 @@ impl<'a> InboundRoute<'a> {
         };
         let shown = DeliveryPreview { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
         let id = build_item_id(verified.sender, &verified.delivery_id);
-        // A delivery id that comes again with another body is new.
+        // The same delivery id with another body is a new delivery.
         let bodies = self.inbox.entry(id.clone()).or_default();
         if bodies.iter().any(|body| body == verified.body) {
-            let because = Some("duplicate: this delivery is in the inbox already".to_owned());
+            let because = Some("duplicate: this delivery is already in the inbox".to_owned());
             return Err(Box::new(DeliveryPreview { duplicate: true, skip_reason: because, ..shown }));
         }
         bodies.push(verified.body.to_owned());
@@ -277,26 +284,30 @@ impl<'a> InboundRoute<'a> {
     }
 }
 
-/// The configuration in a client's folder, if the functions could load it.
+/// Reads the configuration in a client's folder.
+///
+/// # Errors
+///
+/// Fails with the first finding of `tellonce check` if the functions could not load the file.
 pub(crate) fn load_config(folder: &Path) -> anyhow::Result<ClientConfig> {
     let file = folder.join("client.toml");
     let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("{} cannot be read; name the client's folder with --client DIR", file.display()))?;
+        .with_context(|| format!("could not read {}; name the client's folder with --client DIR", file.display()))?;
     let examined = check_file(&text);
     let first = examined.findings.into_iter().find(|finding| finding.severity == Severity::Error);
     examined.config.with_context(|| {
         let first = first.map(|it| format!("{}:{}: {}\n  → {}\n", file.display(), it.line, it.problem, it.remedy));
-        format!("{}run `tellonce check {}` and mend it first", first.unwrap_or_default(), folder.display())
+        format!("{}run `tellonce check {}` and fix its errors first", first.unwrap_or_default(), folder.display())
     })
 }
 
 fn resolve_times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timestamp>> {
     ensure!(
         given.len() <= 1 || given.len() == cases,
-        "there are {} --now for {cases} deliveries; give one for all of them, or one for each",
+        "{} --now for {cases} deliveries; give one for all deliveries, or one for each",
         given.len()
     );
-    ensure!(given.is_sorted(), "time cannot go back: give --now in the order of the deliveries, the earliest first");
+    ensure!(given.is_sorted(), "--now goes back in time; give the times in ascending order");
     Ok(match given {
         [] => vec![Clock::default().now(); cases],
         [now] => vec![*now; cases],
@@ -318,10 +329,10 @@ fn unknown_route_error(config: &ClientConfig, route: &str) -> anyhow::Error {
     let lines = lines.map(|(name, _)| format!("/lines/{name}/<secret> (EZWhatsApp's, not previewed)"));
     let known: Vec<_> = stores.chain(calendars).chain(forms).chain(lines).collect();
     let route = mask_route_secret(route);
-    anyhow::anyhow!("`{route}` leads to nothing of this client; its routes are {}", known.join(", "))
+    anyhow::anyhow!("`{route}` is not a route of this client; its routes are {}", known.join(", "))
 }
 
-/// A route as it may be shown: behind the name of a form or line stands a secret.
+/// A route for output: the secret after the name of a form or line is replaced by `…`.
 fn mask_route_secret(route: &str) -> String {
     let masked = ["/leads/", "/lines/"].iter().find_map(|kind| {
         let (name, _) = route.strip_prefix(kind)?.split_once('/')?;
@@ -331,27 +342,27 @@ fn mask_route_secret(route: &str) -> String {
 }
 
 fn read_lookup_file(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let bytes = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
     let value = serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", file.display()))?;
     Ok((bytes, value))
 }
 
-/// Why a delivery was refused, and what would make it pass.
+/// Why a delivery was refused, with a hint if the recording is the likely cause.
 fn explain_refusal(reason: &ReceiveError, case: &RecordedDelivery, now: Timestamp) -> String {
     let hint = match reason {
         ReceiveError::Refused(Refusal::TimestampOutOfRange { seconds, .. }) => {
             let signed_at = now.as_second().checked_sub(*seconds).and_then(|at| Timestamp::from_second(at).ok());
-            signed_at.map(|at| format!("; with --now {at} it would pass"))
+            signed_at.map(|at| format!("; it passes with --now {at}"))
         }
         ReceiveError::Refused(Refusal::ProofMismatch) if case.body.ends_with(b"\n") => {
-            Some("; the body file ends with a line break, which the signed body may not have had".to_owned())
+            Some("; the body file ends with a line break that the signed body may not have".to_owned())
         }
         _ => None,
     };
     format!("{reason}{}", hint.unwrap_or_default())
 }
 
-/// A message as its very request has it.
+/// A message as its request contains it.
 fn preview_message(row: &LedgerRow, payload: &Payload, send_at: Timestamp) -> MessagePreview {
     let request: Value = serde_json::from_str(&payload.body).unwrap_or_default();
     let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
@@ -360,7 +371,7 @@ fn preview_message(row: &LedgerRow, payload: &Payload, send_at: Timestamp) -> Me
         idempotency_key: row.key.to_string(),
         line: row.line.clone(),
         to: text("/to").unwrap_or_default(),
-        // A document's text is its caption.
+        // A document has a caption instead of a text.
         text: text("/body").or_else(|| text("/caption")).unwrap_or_default(),
         button: button.map(|(text, url)| ButtonPreview { text, url }),
         document: text("/mediaUrl"),

@@ -1,10 +1,11 @@
-//! Orders: from a store's delivery to what the customer is told, through the ledger in memory of [`super::scratch`].
+//! Orders: from a store's delivery to the customer's message, through [`super::in_memory_ledger`].
 
 use jiff::Timestamp;
 use order_notifier::{
     KnownOrder, build_suppressed_message,
     lookup::{complete_from_ledger, parse_order_response},
-    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason, parse_order_event},
+    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason},
+    order_parser::parse_order_event,
     plan_order_message,
 };
 use serde_json::Value;
@@ -21,7 +22,6 @@ use super::{
     in_memory_ledger::{InMemoryLedger, LedgerLookup},
 };
 
-/// Everything that one preview needs.
 pub(super) struct OrderSimulator<'a> {
     pub(super) inbound: InboundRoute<'a>,
     pub(super) store: &'a StoreConfig,
@@ -29,12 +29,11 @@ pub(super) struct OrderSimulator<'a> {
 }
 
 impl<'a> OrderSimulator<'a> {
-    /// For a store, through its door.
     pub(super) fn new(inbound: InboundRoute<'a>, store: &'a StoreConfig) -> Self {
-        Self { inbound: inbound, store, ledger: InMemoryLedger::default() }
+        Self { inbound, store, ledger: InMemoryLedger::default() }
     }
 
-    /// One delivery: verify it, file it, read it, tell it.
+    /// Verifies one delivery, files it, reads it and dispatches its message.
     pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
         self.ledger.advance_to(now);
         match self.inbound.accept_delivery(case, now) {
@@ -43,7 +42,7 @@ impl<'a> OrderSimulator<'a> {
         }
     }
 
-    /// Lets everything that waits be told, and says of each delivery what became of its message.
+    /// Sends all waiting messages and adds the results to their deliveries.
     pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
         self.ledger.advance_to(Timestamp::MAX);
         for delivery in shown {
@@ -98,7 +97,7 @@ impl<'a> OrderSimulator<'a> {
                 let event = partial.map(|partial| preview_partial_event(&partial));
                 DeliveryPreview { event, skip_reason: Some(format_skip_reason(&because)), ..shown }
             }
-            // A look-up either completes an event or ends it.
+            // A lookup completes an event or ends it, so this is not reached.
             ParsedOrder::NeedsLookup(partial) => {
                 let because = Some(format_skip_reason(&SkipReason::OrderNotFound));
                 DeliveryPreview { event: Some(preview_partial_event(&partial)), skip_reason: because, ..shown }
@@ -125,12 +124,16 @@ impl<'a> OrderSimulator<'a> {
         DeliveryPreview { skip_reason: Some(because), ..shown }
     }
 
-    fn find_known_order(&self, order_id: &str, milestone: Milestone, thread: Option<&str>) -> KnownOrder {
+    fn find_known_order(&self, order_id: &str, milestone: Milestone, parcel: Option<&str>) -> KnownOrder {
         let key = IdempotencyKey::for_order(self.store.id_scope(), order_id, milestone);
-        KnownOrder::from_history(&self.ledger.history(key.subject()), thread)
+        KnownOrder::from_history(&self.ledger.history(key.subject()), parcel)
     }
 
-    /// Completes an event from the scratch ledger, else from the answers that were given; or says why not.
+    /// Completes an event from the ledger in memory, else from a `--lookup` file.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if neither has the missing values.
     fn complete_event(&self, partial: &PartialOrderEvent) -> Result<ParsedOrder, String> {
         if let Some(order_id) = partial.order.id() {
             let known = self.find_known_order(order_id, partial.milestone, partial.parcel.as_deref());
@@ -142,8 +145,8 @@ impl<'a> OrderSimulator<'a> {
         let Some((answer, _)) = self.inbound.lookups.iter().find(|(_, answer)| is_response_for(answer, &partial.order))
         else {
             return Err(format!(
-                "look-up-skipped: the delivery does not say enough and {} is not known yet; a preview asks no store, so \
-                 give its answer with --lookup FILE",
+                "lookup-skipped: the delivery is incomplete, {} is not known yet, and a preview calls no API; give the \
+                 store's response with --lookup FILE",
                 match &partial.order {
                     OrderReference::Id(id) => format!("order {id}"),
                     OrderReference::FulfillmentOrder(gid) => gid.clone(),
@@ -154,7 +157,6 @@ impl<'a> OrderSimulator<'a> {
             .map_err(|error| format!("lookup-failed: {}", error_chain(&error)))
     }
 
-    /// Says what became of a delivery's message when all is over.
     fn add_final_result(&self, shown: &mut DeliveryPreview) {
         match shown.key.as_ref().and_then(|key| self.ledger.final_result(key)) {
             Some(Ok(message)) => shown.messages.push(message),
@@ -164,7 +166,8 @@ impl<'a> OrderSimulator<'a> {
     }
 }
 
-/// Whether an answer is about this order. One that names no id (ours does not ask for a fulfillment order's) fits any.
+/// Whether a response is about this order. A response without an id matches any order: the deployed
+/// query does not ask for a fulfillment order's id.
 fn is_response_for(answer: &Value, order: &OrderReference) -> bool {
     let at = |pointers: [&str; 2]| {
         pointers.iter().find_map(|pointer| answer.pointer(pointer)).map(|id| match id {
@@ -175,11 +178,11 @@ fn is_response_for(answer: &Value, order: &OrderReference) -> bool {
     match order {
         OrderReference::Id(id) => {
             let found_id = at(["/data/order/legacyResourceId", "/data/fulfillmentOrder/order/legacyResourceId"]);
-            found_id.is_some_and(|told| told == *id)
+            found_id.is_some_and(|found| found == *id)
         }
         OrderReference::FulfillmentOrder(gid) => {
             let found_id = at(["/data/fulfillmentOrder/id", "/data/node/id"]);
-            answer.pointer("/data/fulfillmentOrder").is_some() && found_id.is_none_or(|told| told == *gid)
+            answer.pointer("/data/fulfillmentOrder").is_some() && found_id.is_none_or(|found| found == *gid)
         }
     }
 }

@@ -1,22 +1,24 @@
-//! Credentials of CRMs and addresses of targets: whether they have the form that those give them.
+//! Checks the format of CRM credentials and target addresses.
 
 use serde_json::Value;
 use tellonce_core::check::{Severity, parse_public_address};
 
 use super::SecretProblem;
 
-/// What a Zoho client needs to get an access token:
+/// Required to get an access token:
 /// <https://www.zoho.com/crm/developer/docs/api/v8/refresh.html>.
 const ZOHO_MEMBERS: [&str; 3] = ["client_id", "client_secret", "refresh_token"];
-/// What a service account needs to sign for one:
+/// Required to sign a request for an access token:
 /// <https://developers.google.com/identity/protocols/oauth2/service-account>.
 const SERVICE_ACCOUNT_MEMBERS: [&str; 2] = ["client_email", "private_key"];
-/// Where Slack takes an incoming webhook's messages: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
+/// Hosts of incoming webhooks:
+/// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
 const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
-/// Where workflows are started from outside. Microsoft publishes no list; these are the ends of the addresses that it gives out.
+/// Ends of the hosts that start a workflow over HTTP. Microsoft publishes no list; these are the
+/// ends of the addresses that it gives out.
 const TEAMS_HOST_SUFFIXES: [&str; 2] = [".environment.api.powerplatform.com", ".logic.azure.com"];
 
-/// A JSON object in which each of these is a text with something in it.
+/// Parses a JSON object in which each of these members is a text that is not blank.
 fn parse_object_with(value: &str, members: &[&str]) -> Option<serde_json::Map<String, Value>> {
     let Ok(Value::Object(object)) = serde_json::from_str(value) else { return None };
     let there = |member: &&str| object.get(*member).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty());
@@ -43,8 +45,8 @@ pub(super) fn check_service_account(value: &str) -> Option<SecretProblem> {
     let whole = pem.starts_with("-----BEGIN PRIVATE KEY-----") && pem.ends_with("-----END PRIVATE KEY-----");
     (!whole).then_some((
         Severity::Error,
-        "holds a private_key that is not one in PEM from its first to its last line",
-        "store the file as it is: the line breaks in the key stand in it as \\n",
+        "holds a private_key that is not complete PEM",
+        "store the file unchanged: it has the key's line breaks as \\n",
     ))
 }
 
@@ -52,7 +54,7 @@ pub(super) fn check_slack_address(value: &str) -> Option<SecretProblem> {
     let remedy = "copy the address from the Slack app, Incoming Webhooks: https://hooks.slack.com/services/…";
     match parse_public_address(value) {
         Ok(url) if !url.host_str().is_some_and(|host| SLACK_HOSTS.contains(&host)) => {
-            Some((Severity::Error, "is no address of Slack's: customers' words would go to somebody else", remedy))
+            Some((Severity::Error, "is not an address of Slack: customers' messages would go to a third party", remedy))
         }
         Ok(url) if url.path().starts_with("/services/") && url.port().is_none() => None,
         Ok(_) => Some((Severity::Error, "is not the address of an incoming webhook", remedy)),
@@ -67,14 +69,14 @@ pub(super) fn check_teams_address(value: &str) -> Option<SecretProblem> {
     };
     let host = url.host_str().unwrap_or_default();
     if host == "outlook.office.com" || host.ends_with(".webhook.office.com") {
-        let what = "is a connector's address, and Microsoft has switched those off";
-        return Some((Severity::Error, what, "make a workflow that starts when a Teams webhook request is received"));
+        let what = "is the address of a connector, which Microsoft has switched off";
+        return Some((Severity::Error, what, "create a workflow that starts when a Teams webhook request is received"));
     }
     if !url.query_pairs().any(|(name, value)| name == "sig" && !value.is_empty()) {
-        return Some((Severity::Error, "has no sig=… in it, which proves to the workflow that we may call", remedy));
+        return Some((Severity::Error, "has no sig=…, which authorizes the call to the workflow", remedy));
     }
     let known = url.port().is_none() && TEAMS_HOST_SUFFIXES.iter().any(|end| host.ends_with(end));
-    let what = "is no address of Microsoft's workflows: customers' words would go to somebody else";
+    let what = "is not an address of a Microsoft workflow: customers' messages would go to a third party";
     (!known).then_some((Severity::Error, what, remedy))
 }
 
@@ -103,8 +105,8 @@ mod tests {
         let key = |pem: &str| serde_json::json!({ "client_email": "a@b.iam", "private_key": pem }).to_string();
         let pem = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n";
         assert_eq!(problem_text(check_service_account(&key(pem))), "fine");
-        assert!(problem_text(check_service_account(&key("MIIE"))).contains("not one in PEM"));
-        assert!(problem_text(check_service_account(&key("-----BEGIN PRIVATE KEY-----"))).contains("not one in PEM"));
+        assert!(problem_text(check_service_account(&key("MIIE"))).contains("not complete PEM"));
+        assert!(problem_text(check_service_account(&key("-----BEGIN PRIVATE KEY-----"))).contains("not complete PEM"));
         for part in [pem, "{}", r#"{"client_email": "a@b.iam"}"#] {
             assert!(problem_text(check_service_account(part)).contains("is missing"), "{part}");
         }
@@ -119,7 +121,7 @@ mod tests {
         );
         assert!(
             problem_text(check_slack_address("https://hooks.slack.com.evil.example/services/x"))
-                .contains("somebody else")
+                .contains("a third party")
         );
         assert!(
             problem_text(check_slack_address("http://hooks.slack.com/services/x")).contains("not an https address")
@@ -138,9 +140,9 @@ mod tests {
         );
         assert!(
             problem_text(check_teams_address("https://acme.webhook.office.com/webhookb2/x?sig=1"))
-                .contains("switched those off")
+                .contains("has switched off")
         );
-        assert!(problem_text(check_teams_address("https://flows.example/x?sig=1")).contains("somebody else"));
+        assert!(problem_text(check_teams_address("https://flows.example/x?sig=1")).contains("a third party"));
         assert!(problem_text(check_teams_address("x")).contains("not an https address"));
     }
 }

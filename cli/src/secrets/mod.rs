@@ -1,7 +1,7 @@
-//! A client's secrets: which there must be, and whether those in a file can work.
+//! A client's secrets: which ones it needs, and whether the values in a file can work.
 //!
-//! The file is for local runs and for checking what is about to be stored; in the cloud the values are in Secrets Manager
-//! alone. No value is ever printed.
+//! The file is for local runs, and for checking values before they are stored. In the cloud the
+//! values are only in Secrets Manager. No value is ever printed.
 
 mod credentials;
 mod needed_secrets;
@@ -20,14 +20,14 @@ use tellonce_core::{
 use needed_secrets::SecretPurpose;
 pub(crate) use needed_secrets::{NeededSecret, list_needed_secrets};
 
-/// Shorter webhook secrets can be guessed.
+/// In characters. A shorter webhook secret can be guessed.
 const MIN_SECRET_LENGTH: usize = 16;
-/// The same for one that stands in an address, which is all that guards it.
+/// In characters, for a secret in an address: nothing else protects that address.
 const MIN_PATH_SECRET_LENGTH: usize = 32;
-/// What the Standard Webhooks specification asks of a key, in bytes.
+/// The length of a key in the Standard Webhooks specification.
 const STANDARD_WEBHOOKS_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// A secret's values, the current one first.
+/// The current value of a secret first, then the previous one.
 type SecretVersions = Vec<Secret>;
 
 /// A file of secrets.
@@ -40,21 +40,26 @@ impl SecretsFile {
     /// Reads a JSON object, full secret name → `"value"` or `{"current": "…", "previous": "…"}`.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
-            format!("the secrets file {} cannot be read; choose one with --secrets FILE", path.display())
+            format!("could not read the secrets file {}; choose one with --secrets FILE", path.display())
         })?;
         let values = parse_secrets(&text).with_context(|| format!("in the secrets file {}", path.display()))?;
         Ok(Self { text, values })
     }
 
-    /// The values that count, the current one first.
+    /// The valid values, the current one first.
     pub(crate) fn values(&self, name: &str) -> Option<&[Secret]> {
         self.values.get(name).map(Vec::as_slice)
     }
 
-    /// The current value of a secret, if it is there and can be what this client needs it for.
+    /// The current value of a secret.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client does not need the secret, if it is missing, or if its value cannot work
+    /// for its purpose.
     pub(crate) fn find_usable(&self, config: &ClientConfig, name: &str) -> anyhow::Result<&Secret> {
         let needed = list_needed_secrets(config).into_iter().find(|needed| needed.name == name);
-        let needed = needed.with_context(|| format!("this client needs no secret `{name}`"))?;
+        let needed = needed.with_context(|| format!("this client does not need the secret `{name}`"))?;
         let value = self.values(name).and_then(<[Secret]>::first);
         let value = value.with_context(|| format!("`{name}` is missing; add it: {}", needed.description))?;
         match find_problem(needed.purpose, value.expose()) {
@@ -63,7 +68,7 @@ impl SecretsFile {
         }
     }
 
-    /// What is wrong with it, for this client.
+    /// Finds missing, unused, unusable and repeated secrets.
     pub(crate) fn check(&self, config: &ClientConfig) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut add = |severity, line, what: String, remedy: &str| {
@@ -75,11 +80,11 @@ impl SecretsFile {
             match self.values.get(name) {
                 None if *its_use == SecretPurpose::StoreApi => {
                     let what =
-                        format!("`{name}` is missing: pickups and parcel scans of unknown orders are told to nobody");
-                    add(Severity::Warning, 1, what, "add a token of the store's Admin API, if it reports either");
+                        format!("`{name}` is missing: pickups and parcel scans of unknown orders send no message");
+                    add(Severity::Warning, 1, what, "if the store reports either, add a token of its Admin API");
                 }
                 None if *its_use == SecretPurpose::ContactApi => {
-                    let what = format!("`{name}` is missing: contacts that HubSpot only names are greeted by nobody");
+                    let what = format!("`{name}` is missing: contacts that HubSpot posts as ids are not greeted");
                     add(Severity::Warning, 1, what, "add a private app's token, unless a workflow posts the contacts");
                 }
                 None => add(Severity::Error, 1, format!("`{name}` is missing"), &format!("add it: {what}")),
@@ -92,7 +97,7 @@ impl SecretsFile {
         }
         for name in self.values.keys().filter(|name| needed.iter().all(|needed| needed.name != **name)) {
             let remedy = "remove it, or correct its name; `tellonce check` lists the names";
-            add(Severity::Warning, self.line_of(name), format!("nobody reads `{name}`"), remedy);
+            add(Severity::Warning, self.line_of(name), format!("`{name}` is not used"), remedy);
         }
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, versions) in &self.values {
@@ -100,7 +105,7 @@ impl SecretsFile {
             if let Some(twin) = seen.insert(value, name).filter(|twin| !share_one_key(config, [name, twin])) {
                 let of_lines = [&name[..], twin].iter().all(|name| name.contains("/lines/"));
                 let severity = if of_lines { Severity::Error } else { Severity::Warning };
-                let remedy = "give each its own: one that leaks must not open another";
+                let remedy = "give each secret its own value, so that a leaked one opens only one sender or system";
                 add(severity, self.line_of(name), format!("`{name}` has the same value as `{twin}`"), remedy);
             }
         }
@@ -108,14 +113,14 @@ impl SecretsFile {
         findings
     }
 
-    /// The line that a name stands on, from 1.
+    /// The line of a name in the file, counted from 1; 1 if the file does not contain it.
     fn line_of(&self, name: &str) -> usize {
         let quoted = format!("\"{name}\"");
         self.text.lines().position(|line| line.contains(&quoted)).map_or(1, |line| line + 1)
     }
 }
 
-/// Whether two secrets hold one key by right: Acuity signs with the key that its API takes.
+/// Whether two secrets may hold the same key: Acuity signs with its API key.
 fn share_one_key(config: &ClientConfig, pair: [&str; 2]) -> bool {
     let acuity = config.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Acuity { .. }));
     acuity
@@ -123,12 +128,13 @@ fn share_one_key(config: &ClientConfig, pair: [&str; 2]) -> bool {
         .any(|both| both.iter().all(|name| pair.contains(&name.as_str())))
 }
 
+/// # Errors
+///
 /// Errors name a secret but never show its value.
 fn parse_secrets(text: &str) -> anyhow::Result<BTreeMap<String, SecretVersions>> {
-    // The parser's own message may quote a value: only the place goes on.
-    let file: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|error| {
-        anyhow::anyhow!("it is not a JSON object (line {}, column {})", error.line(), error.column())
-    })?;
+    // The parser's message may quote a value, so the error has only its position.
+    let file: BTreeMap<String, Value> = serde_json::from_str(text)
+        .map_err(|error| anyhow::anyhow!("not a JSON object (line {}, column {})", error.line(), error.column()))?;
     let versions = |name: &str, value: &Value| -> anyhow::Result<SecretVersions> {
         let text = |value: &Value| value.as_str().map(Secret::new);
         let found = match value {
@@ -140,31 +146,31 @@ fn parse_secrets(text: &str) -> anyhow::Result<BTreeMap<String, SecretVersions>>
             _ => vec![None],
         };
         let found: Option<SecretVersions> = found.into_iter().collect();
-        found.with_context(|| format!("`{name}` should be \"value\" or {{\"current\": \"…\", \"previous\": \"…\"}}"))
+        found.with_context(|| format!("`{name}` must be \"value\" or {{\"current\": \"…\", \"previous\": \"…\"}}"))
     };
     file.iter().map(|(name, value)| Ok((name.clone(), versions(name, value)?))).collect()
 }
 
-/// How bad something is, what is wrong with a value, and what to do. Never the value.
+/// Severity, problem and remedy. Never the value.
 type SecretProblem = (Severity, &'static str, &'static str);
 
-/// Why a value cannot do what it is for.
+/// Why a value cannot work for its purpose.
 fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
     match its_use {
         SecretPurpose::LineToken if !value.starts_with("ezw_line_") => Some((
             Severity::Error,
-            "is no line token: those begin with ezw_line_",
-            "make one for this line in EZWhatsApp; a workspace login is not for servers",
+            "is not a line token, which begins with ezw_line_",
+            "create a token for this line in EZWhatsApp; a workspace login is not for servers",
         )),
         SecretPurpose::StandardWebhooks => check_standard_webhooks_key(value),
         SecretPurpose::WebhookSecret if value.len() < MIN_SECRET_LENGTH => Some((
             Severity::Error,
             "is so short that it could be guessed",
-            "use at least 16 characters; 32 random ones are good: openssl rand -hex 32",
+            "use at least 16 characters, better a random value: openssl rand -hex 32",
         )),
         SecretPurpose::PathSecret if value.len() < MIN_PATH_SECRET_LENGTH => Some((
             Severity::Error,
-            "is so short for an address that it could be guessed",
+            "is too short for an address: it could be guessed",
             "use at least 32 characters: openssl rand -hex 32",
         )),
         SecretPurpose::PathSecret
@@ -172,8 +178,8 @@ fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
         {
             Some((
                 Severity::Error,
-                "has characters in it that an address cannot hold as they are",
-                "use letters, digits, - and _ alone: openssl rand -hex 32",
+                "has characters that an address would have to encode",
+                "use only letters, digits, - and _: openssl rand -hex 32",
             ))
         }
         SecretPurpose::StoreApi if value.trim().is_empty() => {
@@ -187,12 +193,12 @@ fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
         SecretPurpose::FeedAddress if !is_feed_address(value) => Some((
             Severity::Error,
             "is not the https address of a feed",
-            "copy the address that ends in .ics or begins with webcal://, and write https:// for webcal://",
+            "copy the address that ends in .ics or begins with webcal://, and write https:// instead of webcal://",
         )),
         SecretPurpose::CrmToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Some((
             Severity::Error,
-            "is no token: a header cannot carry it",
-            "copy it again, without spaces or line breaks in it",
+            "is not a token: a header cannot carry it",
+            "copy it again without spaces and line breaks",
         )),
         SecretPurpose::ZohoClient => credentials::check_zoho_client(value),
         SecretPurpose::ServiceAccount => credentials::check_service_account(value),
@@ -215,14 +221,12 @@ fn is_feed_address(value: &str) -> bool {
 }
 
 fn check_standard_webhooks_key(value: &str) -> Option<SecretProblem> {
-    let remedy = "copy it whole from the sender, or make one: echo \"whsec_$(openssl rand -base64 32)\"";
+    let remedy = "copy the complete key from the sender, or create one: echo \"whsec_$(openssl rand -base64 32)\"";
     match BASE64.decode(value.strip_prefix("whsec_").unwrap_or(value)) {
-        Err(_) => Some((Severity::Error, "is not whsec_ and base64, so no signature can be right", remedy)),
-        Ok(key) if key.len() < MIN_SECRET_LENGTH => {
-            Some((Severity::Error, "holds a key that is too short to be used", remedy))
-        }
+        Err(_) => Some((Severity::Error, "is not whsec_ and base64, so every signature fails", remedy)),
+        Ok(key) if key.len() < MIN_SECRET_LENGTH => Some((Severity::Error, "holds a key that is too short", remedy)),
         Ok(key) if !STANDARD_WEBHOOKS_KEY_BYTES.contains(&key.len()) => {
-            Some((Severity::Warning, "holds a key that is not of 24 to 64 bytes, as Standard Webhooks asks", remedy))
+            Some((Severity::Warning, "holds a key outside the 24 to 64 bytes of Standard Webhooks", remedy))
         }
         Ok(_) => None,
     }
@@ -265,7 +269,7 @@ mod tests {
             check_changed_demo("webhooks/zap", "webhooks/zapp"),
             [
                 "1: Error `tellonce/demo/webhooks/zap` is missing",
-                "19: Warning nobody reads `tellonce/demo/webhooks/zapp`"
+                "19: Warning `tellonce/demo/webhooks/zapp` is not used"
             ]
         );
         assert!(
@@ -278,7 +282,7 @@ mod tests {
     fn invalid_values_are_reported_and_not_shown() {
         assert!(
             check_changed_demo("ezw_line_demo", "eyJhunter2")[0]
-                .starts_with("5: Error `tellonce/demo/lines/main` is no line token")
+                .starts_with("5: Error `tellonce/demo/lines/main` is not a line token")
         );
         assert!(check_changed_demo("test-static-header-token-1", "hunter2")[0].contains("guessed"));
         assert!(
@@ -288,7 +292,7 @@ mod tests {
         let old = "whsec_c3RhbmRhcmQtd2ViaG9va3Mtb2xkLXNlY3JldC0wMDA=";
         assert!(
             check_changed_demo(old, "whsec_aHVudGVyMg==")[0].contains("too short"),
-            "the previous value is looked at as well"
+            "the previous value is checked as well"
         );
         assert!(check_changed_demo(old, "whsec_aHVudGVyMmh1bnRlcjJodW50")[0].starts_with("10: Warning"));
     }
@@ -313,7 +317,7 @@ mod tests {
         );
     }
 
-    /// A client with these forms and nothing else that posts.
+    /// A client whose only senders are these forms.
     fn client_with_forms(forms: &[(&str, &str)]) -> String {
         let start = "client = \"f\"\nname = \"F\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\nlanguages = [\"en\"]\n\
                      [lines.main]\nline_id = \"line_f\"\n";
@@ -353,7 +357,7 @@ mod tests {
         assert_eq!(missing.iter().filter(|found| found.contains("Error")).count(), 8, "{missing:?}");
         assert!(
             missing.contains(
-                &"1: Warning `tellonce/f/forms/crm` is missing: contacts that HubSpot only names are greeted by nobody"
+                &"1: Warning `tellonce/f/forms/crm` is missing: contacts that HubSpot posts as ids are not greeted"
                     .to_owned()
             ),
             "{missing:?}"
@@ -369,7 +373,7 @@ mod tests {
             check_secrets(&client, &secrets.to_string())
         };
         assert_eq!(problems("Zm9ybXMtb2YtdGhlLWh1bnRlcl8wMTIz"), Vec::<String>::new());
-        assert!(problems("hunter2hunter2hunter2")[0].contains("is so short for an address"));
+        assert!(problems("hunter2hunter2hunter2")[0].contains("is too short for an address"));
         for odd in ["/", "+", "%", "?", "=", "א", " ", "."] {
             let found = problems(&format!("hunter2hunter2hunter2hunter2hunter2{odd}"));
             assert!(found[0].contains("`tellonce/f/webhooks/jot` has characters"), "{odd}: {found:?}");
@@ -406,7 +410,7 @@ mod tests {
         }
     }
 
-    /// A client that listens and tells everybody there is.
+    /// A client with line events, a CRM of each kind and a target of each kind.
     const CONVERSATIONS: &str = r#"
 client = "c"
 name = "C"
@@ -454,13 +458,13 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
         });
         assert_eq!(check_secrets(CONVERSATIONS, &good.to_string()), Vec::<String>::new());
         for (name, value, problem) in [
-            ("webhooks/main/line", "hunter2hunter2", "is so short for an address"),
+            ("webhooks/main/line", "hunter2hunter2", "is too short for an address"),
             ("crms/hub", " ", "is empty"),
-            ("crms/hub", "pat hunter2", "is no token"),
+            ("crms/hub", "pat hunter2", "is not a token"),
             ("crms/own", "hunter2", "is not whsec_ and base64"),
             ("crms/sheet", "hunter2", "is not a service account's JSON key"),
             ("crms/zoho", "hunter2", "is not a JSON object with client_id"),
-            ("targets/slack", "https://hunter2.example/services/x", "is no address of Slack's"),
+            ("targets/slack", "https://hunter2.example/services/x", "is not an address of Slack"),
             ("targets/teams", "https://x.logic.azure.com/hunter2", "has no sig="),
         ] {
             let mut secrets = good.clone();
@@ -478,9 +482,9 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
         let file = SecretsFile { text: text.to_owned(), values: parse_secrets(text).unwrap() };
         assert_eq!(file.find_usable(&config, "tellonce/c/lines/deaf").unwrap().expose(), "ezw_line_d");
         for (name, problem) in [
-            ("lines/main", "is no line token"),
+            ("lines/main", "is not a line token"),
             ("webhooks/main/line", "is missing; add it: `main`: a long random value"),
-            ("crms/nobody", "this client needs no secret"),
+            ("crms/none", "this client does not need the secret"),
         ] {
             let error = format!("{:#}", file.find_usable(&config, &format!("tellonce/c/{name}")).unwrap_err());
             assert!(error.contains(problem) && !error.contains("hunter2"), "{error}");
@@ -491,7 +495,7 @@ targets.topic = { kind = "sns", topic_arn = "arn:aws:sns:eu-central-1:1111222233
     fn one_value_for_two_secrets_is_reported() {
         let same = check_changed_demo("test-static-header-token-1", "test-shopify-client-secret-1");
         assert!(same[0].contains("has the same value as `tellonce/demo/webhooks/shop`"), "{same:?}");
-        // Acuity signs with the key that its API takes, and nobody else may have it.
+        // Acuity signs with its API key. No other sender may have the same value.
         let acuity = check_changed_demo("test-calcom-secret-1", "test-acuity-api-key-1");
         assert!(acuity.iter().any(|found| found.contains("has the same value as")), "{acuity:?}");
     }

@@ -1,11 +1,13 @@
-//! `run_tellonce webhook register`: tells EZWhatsApp where to report what happens on a line.
+//! `tellonce webhook register`: registers at EZWhatsApp the address that takes a line's events.
 //!
-//! The cast: [`Arguments`] say which line and where; [`registration_api`] makes the one call; [`kept`] writes down, before it, that it is made.
-//! Token and path secret come from one file of secrets and are shown nowhere: neither is ever an argument, which stays in the
-//! shell's history.
+//! Main types: [`WebhookArguments`] name the line and the stack. [`RegistrationLog`] records the
+//! attempt before the call. [`registration_api`] makes the one call.
 //!
-//! What EZWhatsApp does with a second webhook for one address is not published, so nothing here is ever tried twice by itself: who
-//! does not know what became of a call is told to look first.
+//! Token and path secret come from one file of secrets and are never printed. Neither is an
+//! argument, because arguments stay in the shell's history.
+//!
+//! EZWhatsApp does not publish how it handles a second webhook for one address. So a call is never
+//! repeated automatically: if its outcome is unknown, the operator checks EZWhatsApp first.
 
 mod registration_api;
 mod registration_log;
@@ -26,14 +28,13 @@ use crate::{CommandOutput, preview::load_config, secrets::SecretsFile};
 use registration_api::{RegistrationError, RegistrationRequest, WebhookRegistration};
 use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
-/// What to do with webhooks.
 #[derive(clap::Subcommand)]
 pub(crate) enum WebhookCommand {
-    /// Registers the address of a line's events at EZWhatsApp, once. Shows what it will do, and asks.
+    /// Registers the address of a line's events at EZWhatsApp, once. Shows the call and asks for
+    /// confirmation.
     Register(WebhookArguments),
 }
 
-/// What to register.
 #[derive(clap::Args)]
 pub(crate) struct WebhookArguments {
     /// The client's folder, e.g. clients/demo.
@@ -42,25 +43,25 @@ pub(crate) struct WebhookArguments {
     /// The line, by its name in client.toml. It needs events = true.
     #[arg(long, value_name = "NAME")]
     line: String,
-    /// Where the client's stack is: https://…, as the stack's output says, with or without /lines/ at its end.
+    /// The address of the client's stack: https://…, from the stack's outputs, with or without
+    /// /lines/ at its end.
     #[arg(long, value_name = "URL")]
     url: String,
-    /// The secrets, of which the line's token and the secret of its address are taken: a JSON object, full secret name → "value"
-    /// or {"current", "previous"}. Without it, secrets.json in the client's folder.
+    /// The file with the line's token and the secret of its address: a JSON object, full secret
+    /// name → "value" or {"current", "previous"}. Default: secrets.json in the client's folder.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Where EZWhatsApp is: https, or http on this machine for a stand-in.
+    /// The address of EZWhatsApp: https, or http for a fake on this machine.
     #[arg(long, value_name = "URL", default_value = "https://app.ezw.solutions")]
     base_url: String,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
-    /// Register although webhooks.json says that it was done before.
+    /// Register although webhooks.json records an earlier attempt.
     #[arg(long)]
     again: bool,
 }
 
-/// Runs a command.
 pub(crate) fn run_command(command: &WebhookCommand) -> anyhow::Result<CommandOutput> {
     match command {
         WebhookCommand::Register(arguments) => register_line(arguments, Clock::default().now()),
@@ -96,9 +97,10 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     writeln!(plan, "  persistent     true\n")?;
     CommandOutput::from_text(plan).print()?;
     if !arguments.yes && !ask_at_terminal()? {
-        return Ok(CommandOutput { text: "Nothing was done.\n".to_owned(), code: ExitCode::FAILURE });
+        return Ok(CommandOutput { text: "Nothing was registered.\n".to_owned(), code: ExitCode::FAILURE });
     }
-    // Written down first: should we be stopped in the middle, the next run knows that somebody has to look.
+    // Recorded before the call: if this process is stopped in between, the next run reports an
+    // unknown outcome.
     log.begin_attempt(&arguments.line, &host, now)?;
     let target = line_events_url(&address, &arguments.line, secret.expose())?;
     let http = bootstrap::build_http_client()?;
@@ -112,7 +114,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
         Ok(registration) => {
             let id = registration.id.as_deref();
             log.record_success(id).with_context(|| {
-                format!("EZWhatsApp registered it ({}), and that could not be written down", describe_id(id))
+                format!("EZWhatsApp registered the address ({}), but the record was not updated", describe_id(id))
             })?;
             Ok(CommandOutput::from_text(describe_success(&registration, &log)))
         }
@@ -126,25 +128,28 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     }
 }
 
-/// The id of a line that takes events.
+/// The id of a line with `events = true`.
 fn find_event_line<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c str> {
     let known = || config.lines.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let line = config.lines.get(name).with_context(|| format!("there is no line `{name}`; known here: {}", known()))?;
+    let line = config
+        .lines
+        .get(name)
+        .with_context(|| format!("`{name}` is not a line of this client; its lines are {}", known()))?;
     ensure!(
         line.events,
-        "the line `{name}` takes no events: write events = true in [lines.{name}] and deploy, or nobody will be there to answer"
+        "the line `{name}` does not accept events; write events = true in [lines.{name}] and deploy first"
     );
     Ok(&line.line_id)
 }
 
-/// Where the stack is, without the `/render_json_lines/` that its output may end in.
+/// The stack's address, without the `/lines/` that the stack's output may end in.
 fn parse_stack_url(text: &str) -> anyhow::Result<Url> {
     let mut url = parse_public_address(text).map_err(|error| {
-        anyhow!("--url cannot be registered: {error}. EZWhatsApp posts to the internet; take the address from the stack's outputs")
+        anyhow!("--url cannot be registered: {error}; EZWhatsApp posts over the internet, so use the address in the stack's outputs")
     })?;
     ensure!(
         url.query().is_none() && url.fragment().is_none(),
-        "--url has something behind its path; take the address from the stack's outputs"
+        "--url has a query or a fragment; use the address in the stack's outputs"
     );
     let mut steps: Vec<String> = url.path_segments().into_iter().flatten().map(str::to_owned).collect();
     steps.retain(|step| !step.is_empty());
@@ -155,22 +160,21 @@ fn parse_stack_url(text: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-/// The address of a line's events.
 fn line_events_url(address: &Url, line: &str, secret: &str) -> anyhow::Result<Url> {
     let mut url = address.clone();
     url.path_segments_mut().map_err(|()| anyhow!("--url has no path"))?.pop_if_empty().extend(["lines", line, secret]);
     Ok(url)
 }
 
-/// The host as it is written down, with its port if that is not the usual one.
+/// The host as recorded, with its port unless it is the scheme's default.
 fn format_host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Where webhooks are made. A token goes over https alone, or stays on this machine.
+/// EZWhatsApp's address for webhooks. A token is sent only over https or within this machine.
 fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(base).ok().filter(Url::has_host).context("--base-url is no URL")?;
+    let url = Url::parse(base).ok().filter(Url::has_host).context("--base-url is not a URL")?;
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -179,7 +183,7 @@ fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
     };
     ensure!(
         url.scheme() == "https" || here,
-        "--base-url is neither https nor on this machine: it would get the line's token"
+        "--base-url is neither https nor on this machine, and the call carries the line's token; use https"
     );
     let mut url = url;
     url.set_query(None);
@@ -190,14 +194,13 @@ fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-/// Asks whoever sits at the terminal.
 fn ask_at_terminal() -> anyhow::Result<bool> {
     ensure!(
         std::io::stdin().is_terminal(),
-        "there is no terminal to ask at: read what is shown above, and repeat it with --yes"
+        "no terminal to ask for confirmation; check the call above and repeat the command with --yes"
     );
     let mut screen = std::io::stderr();
-    write!(screen, "Register it? [y/N] ")?;
+    write!(screen, "Register this address? [y/N] ")?;
     screen.flush()?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;
@@ -208,7 +211,7 @@ fn is_yes(typed: &str) -> bool {
     matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-/// Why nothing is done about an address that was registered before, or may have been.
+/// Why the command stops at an address with an earlier attempt, and what to do.
 fn describe_earlier_attempt(
     RegistrationAttempt { line, host, at, outcome, id }: &RegistrationAttempt,
     log: &RegistrationLog,
@@ -216,53 +219,57 @@ fn describe_earlier_attempt(
     let file = log.path().display();
     match outcome {
         RegistrationOutcome::Registered => format!(
-            "the line `{line}` was registered at {host} already, at {at} ({}; {file}). What EZWhatsApp does with two for one \
-             address is not known. If its secret has changed, or the webhook was deleted: delete what is left of it in \
-             EZWhatsApp's list of the line's webhooks, then repeat this with --again",
+            "the line `{line}` was already registered at {host} on {at} ({}; {file}). EZWhatsApp does not publish how it \
+             handles two webhooks for one address. If the secret has changed or the webhook was deleted, delete the \
+             webhook in EZWhatsApp's list of the line's webhooks, then repeat the command with --again",
             describe_id(id.as_deref())
         ),
         RegistrationOutcome::Unknown => format!(
-            "it is not known what became of the try at {at} to register the line `{line}` at {host} ({file}). Look into \
-             EZWhatsApp's list of the line's webhooks. It is there: write its \"id\" and \"outcome\": \"registered\" into that \
-             file. It is not: repeat this with --again"
+            "the attempt on {at} to register the line `{line}` at {host} has an unknown outcome ({file}). Check \
+             EZWhatsApp's list of the line's webhooks. If the webhook is listed, write its \"id\" and \"outcome\": \
+             \"registered\" into that file. If not, repeat the command with --again"
         ),
     }
 }
 
 fn describe_id(id: Option<&str>) -> String {
-    id.map_or_else(|| "its answer named no id".to_owned(), |id| format!("webhook {id}"))
+    id.map_or_else(|| "the response has no id".to_owned(), |id| format!("webhook {id}"))
 }
 
 fn describe_success(WebhookRegistration { id }: &WebhookRegistration, log: &RegistrationLog) -> String {
     let file = log.path().display();
     let lookup_hint = match id {
         Some(_) => "",
-        None => "Look the id up in EZWhatsApp's list of the line's webhooks, and write it into that file.\n",
+        None => "Find the id in EZWhatsApp's list of the line's webhooks and write it into that file.\n",
     };
     format!(
-        "Registered: {}. {file} says so, without anything secret: keep it in git.\n{lookup_hint}\
-         Now write to the line from a phone of your own, and see the message in the line's inbox.\n",
+        "Registered: {}. The registration is recorded in {file}, which holds no secret: commit it to git.\n{lookup_hint}\
+         To test it, write to the line from your own phone and check that the event is in the line's inbox.\n",
         describe_id(id.as_deref())
     )
 }
 
-/// What to do about a call that failed.
+/// What to do after a failed call.
 fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) -> String {
     match error {
         RegistrationError::Refused { status: 400, .. } => format!(
-            "nothing was registered. EZWhatsApp takes no address that is on an inner network: does {host} lead to the internet for \
-             everybody? If it does, compare what is shown above with EZWhatsApp's help page on webhooks"
+            "nothing was registered. EZWhatsApp refuses addresses in private networks: check that {host} is public. If it \
+             is, compare the call above with EZWhatsApp's help page on webhooks"
         ),
         RegistrationError::Refused { status: 401, .. } => format!(
-            "nothing was registered. The token is not complete, was revoked, or its line is not active: look at the line in \
-             EZWhatsApp, make a new token if need be, and store it as {token_name}"
+            "nothing was registered. The token is incomplete or revoked, or its line is not active: check the line in \
+             EZWhatsApp, create a new token if necessary, and store it as {token_name}"
         ),
-        RegistrationError::Refused { status: 429, .. } => "nothing was registered. Wait a minute, and repeat it".to_owned(),
-        RegistrationError::Refused { .. } => "nothing was registered. Is --base-url right?".to_owned(),
-        RegistrationError::Unreachable(_) => "nothing was registered. Repeat it when EZWhatsApp can be reached".to_owned(),
+        RegistrationError::Refused { status: 429, .. } => {
+            "nothing was registered. Wait a minute and repeat the command".to_owned()
+        }
+        RegistrationError::Refused { .. } => "nothing was registered. Check --base-url".to_owned(),
+        RegistrationError::Unreachable(_) => {
+            "nothing was registered. Repeat the command when EZWhatsApp is reachable".to_owned()
+        }
         RegistrationError::NoResponse(_) | RegistrationError::ServerError { .. } => {
-            "it may be registered, or not. Look into EZWhatsApp's list of the line's webhooks before anything else; if it is not \
-             there, repeat this with --again"
+            "the outcome is unknown. Check EZWhatsApp's list of the line's webhooks first; if the address is not listed, \
+             repeat the command with --again"
                 .to_owned()
         }
     }

@@ -1,6 +1,8 @@
-//! The one call. Facts: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`, `payloadFormat`, `enabled` and
-//! `persistent`; 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token` (<https://ezw.solutions/links/help/webhooks>). What a
-//! success looks like is not published.
+//! The one call to EZWhatsApp: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`,
+//! `payloadFormat`, `enabled` and `persistent`.
+//!
+//! Documented refusals: 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token`
+//! (<https://ezw.solutions/links/help/webhooks>). The body of a success is not published.
 
 use std::time::Duration;
 
@@ -10,18 +12,18 @@ use serde_json::Value;
 use tellonce_core::{http_body, secret::Secret};
 use url::Url;
 
-/// What is asked for: messages, and what becomes of them. `chats.post` says nothing that these two do not.
+/// Messages and their delivery statuses. `chats.post` adds nothing to these two.
 pub(super) const WEBHOOK_EVENTS: [&str; 2] = ["messages.post", "statuses.post"];
-/// The only format that there is.
+/// The only published format.
 pub(super) const PAYLOAD_FORMAT: &str = "whapi";
-/// How long an answer may take: a human is waiting, and a call that is given up leaves them with a question.
+/// A person waits for the response, but a call that is given up has an unknown outcome.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// More than any answer to this is.
+/// More than any response to this call needs.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
-/// Where the webhook's id may stand in the answer. Its name is not published; these are tried in order.
+/// Where the response may contain the webhook's id, in the order tried. The field is not published.
 const ID_POINTERS: [&str; 6] = ["/id", "/webhookId", "/webhook_id", "/webhook/id", "/data/id", "/data/webhook/id"];
 
-/// A webhook as `EZWhatsApp` takes it. Field names are its own.
+/// A webhook with `EZWhatsApp`'s field names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RegistrationRequest<'a> {
@@ -33,46 +35,41 @@ pub(super) struct RegistrationRequest<'a> {
 }
 
 impl<'a> RegistrationRequest<'a> {
-    /// One that reports to this address.
     pub(super) fn for_url(target_url: &'a str) -> Self {
         Self { target_url, events: WEBHOOK_EVENTS, payload_format: PAYLOAD_FORMAT, enabled: true, persistent: true }
     }
 }
 
-/// A webhook that is registered.
+/// A registered webhook.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WebhookRegistration {
-    /// Its id, if the answer named one.
+    /// None if the response has no id.
     pub(super) id: Option<String>,
 }
 
-/// It is not registered, or nobody knows. Never holds the address or the token.
+/// Why a webhook is not registered, or may not be. Never holds the address or the token.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RegistrationError {
-    /// It never left us.
-    #[error("EZWhatsApp could not be reached")]
+    /// The request was not sent.
+    #[error("could not reach EZWhatsApp")]
     Unreachable(#[source] reqwest::Error),
-    /// Nothing came back: it may be registered.
-    #[error("EZWhatsApp did not answer")]
+    /// The webhook may be registered.
+    #[error("EZWhatsApp did not respond")]
     NoResponse(#[source] reqwest::Error),
-    /// Trouble on the other side: it may be registered.
-    #[error("EZWhatsApp has trouble (HTTP {status})")]
-    ServerError {
-        /// HTTP status.
-        status: u16,
-    },
-    /// It was refused.
-    #[error("EZWhatsApp refuses it (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
+    /// The webhook may be registered.
+    #[error("EZWhatsApp failed (HTTP {status})")]
+    ServerError { status: u16 },
+    /// The webhook is not registered.
+    #[error("EZWhatsApp refused the webhook (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
     Refused {
-        /// HTTP status.
         status: u16,
-        /// Its word for the reason, if that is a word and no free text.
+        /// `EZWhatsApp`'s code for the reason, unless it is free text.
         code: Option<String>,
     },
 }
 
 impl RegistrationError {
-    /// Whether there may be a webhook now all the same.
+    /// Whether the webhook may exist despite the error.
     pub(super) fn may_have_registered(&self) -> bool {
         match self {
             Self::NoResponse(_) | Self::ServerError { .. } => true,
@@ -81,7 +78,7 @@ impl RegistrationError {
     }
 }
 
-/// Registers a webhook, in one call.
+/// Registers a webhook in one call.
 pub(super) async fn register_webhook(
     http: &Client,
     endpoint: &Url,
@@ -98,7 +95,7 @@ pub(super) async fn register_webhook(
         }
     })?;
     let status = response.status();
-    // The status decides; a body that breaks off only costs the id, or the reason.
+    // The status decides. An incomplete body only loses the id or the reason.
     let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await.ok().flatten().unwrap_or_default();
     let reply: Value = serde_json::from_slice(&body).unwrap_or_default();
     interpret_response(status, &reply)
@@ -117,7 +114,7 @@ fn interpret_response(status: StatusCode, reply: &Value) -> Result<WebhookRegist
     }
 }
 
-/// An id, if it looks like one: it is shown and kept.
+/// An id of plain characters. Anything else is neither printed nor recorded.
 fn extract_id(value: &Value) -> Option<String> {
     match value {
         Value::String(id) => {
@@ -163,8 +160,14 @@ mod tests {
     #[test]
     fn a_reason_is_shown_only_if_it_is_a_word() {
         let error_text = |answer| interpret_status(400, &answer).unwrap_err().to_string();
-        assert_eq!(error_text(json!({"error": {"code": "bad_url"}})), "EZWhatsApp refuses it (HTTP 400, bad_url)");
-        assert_eq!(error_text(json!({"error": "bad_url"})), "EZWhatsApp refuses it (HTTP 400, bad_url)");
-        assert_eq!(error_text(json!({"code": "at https://a.example/s3cret"})), "EZWhatsApp refuses it (HTTP 400)");
+        assert_eq!(
+            error_text(json!({"error": {"code": "bad_url"}})),
+            "EZWhatsApp refused the webhook (HTTP 400, bad_url)"
+        );
+        assert_eq!(error_text(json!({"error": "bad_url"})), "EZWhatsApp refused the webhook (HTTP 400, bad_url)");
+        assert_eq!(
+            error_text(json!({"code": "at https://a.example/s3cret"})),
+            "EZWhatsApp refused the webhook (HTTP 400)"
+        );
     }
 }

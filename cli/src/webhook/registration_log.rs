@@ -1,4 +1,4 @@
-//! `webhooks.json` beside `copy_demo_client.toml`: which webhooks were made, without anything secret.
+//! `webhooks.json` beside `client.toml`: the record of registered webhooks. It holds no secret.
 
 use std::{
     fs,
@@ -10,69 +10,64 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One try to register a line.
+/// One attempt to register a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegistrationAttempt {
-    /// The line, by our name.
+    /// The line's name in `client.toml`.
     pub(super) line: String,
-    /// The host that is posted to, with its port if that is not the usual one.
+    /// The stack's host, with its port unless it is the scheme's default.
     pub(super) host: String,
-    /// When.
     pub(super) at: Timestamp,
-    /// What became of it.
     pub(super) outcome: RegistrationOutcome,
-    /// The webhook's id in `EZWhatsApp`, if its answer named one.
+    /// The webhook's id in `EZWhatsApp`, if the response had one.
     pub(super) id: Option<String>,
 }
 
-/// What became of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RegistrationOutcome {
-    /// It is registered.
     Registered,
-    /// Nobody knows.
+    /// The attempt began, and its result was not recorded.
     Unknown,
 }
 
-/// The file. What was refused is not in it.
+/// The attempts of a client. A refused attempt is not recorded.
 pub(super) struct RegistrationLog {
     path: PathBuf,
     entries: Vec<RegistrationAttempt>,
 }
 
 impl RegistrationLog {
-    /// That of a client's folder; empty if there is none yet.
+    /// Reads `webhooks.json` of a client's folder. A missing file is an empty log.
     pub(super) fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("webhooks.json");
         let entries = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not as this command writes it; mend it by hand", path.display()))?,
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!("{} is not in the format that this command writes; fix the file by hand", path.display())
+            })?,
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
         };
         Ok(Self { path, entries })
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The last try for a line and host.
     pub(super) fn latest_attempt(&self, line: &str, host: &str) -> Option<&RegistrationAttempt> {
         self.entries.iter().rev().find(|entry| entry.line == line && entry.host == host)
     }
 
-    /// Writes down that a try is made now.
+    /// Records an attempt with an unknown outcome.
     pub(super) fn begin_attempt(&mut self, line: &str, host: &str, now: Timestamp) -> anyhow::Result<()> {
         let (line, host) = (line.to_owned(), host.to_owned());
         self.entries.push(RegistrationAttempt { line, host, at: now, outcome: RegistrationOutcome::Unknown, id: None });
         self.write()
     }
 
-    /// Writes down that the try which began last has registered a webhook.
+    /// Records that the latest attempt registered a webhook.
     pub(super) fn record_success(&mut self, id: Option<&str>) -> anyhow::Result<()> {
         if let Some(entry) = self.entries.last_mut() {
             entry.outcome = RegistrationOutcome::Registered;
@@ -81,21 +76,21 @@ impl RegistrationLog {
         self.write()
     }
 
-    /// Takes the try that began last out again: it has registered nothing.
+    /// Removes the latest attempt, which registered nothing.
     pub(super) fn withdraw_attempt(&mut self) -> anyhow::Result<()> {
         self.entries.pop();
         self.write()
     }
 
     fn write(&self) -> anyhow::Result<()> {
-        let cannot = || format!("{} cannot be written", self.path.display());
+        let could_not = || format!("could not write {}", self.path.display());
         if self.entries.is_empty() {
-            return fs::remove_file(&self.path).with_context(cannot);
+            return fs::remove_file(&self.path).with_context(could_not);
         }
-        // Whole or not at all.
+        // A crash must not leave half a file.
         let beside = self.path.with_extension("json.new");
         let text = format!("{}\n", serde_json::to_string_pretty(&self.entries)?);
-        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &self.path)).with_context(cannot)
+        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &self.path)).with_context(could_not)
     }
 }
 
@@ -129,6 +124,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("webhooks.json"), "{}").unwrap();
         let error = RegistrationLog::read(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("mend it by hand"), "{error}");
+        assert!(error.contains("fix the file by hand"), "{error}");
     }
 }

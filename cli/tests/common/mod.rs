@@ -1,5 +1,5 @@
-//! The binary itself, run from the root of the repository.
-#![allow(dead_code, reason = "each of the test programs uses its own part of this")]
+//! Runs the binary from the root of the repository.
+#![allow(dead_code, reason = "each test program uses only some of these helpers")]
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 use std::{
@@ -7,19 +7,16 @@ use std::{
     process::Command,
 };
 
-/// What a run said.
 pub(crate) struct CliRun {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) code: i32,
 }
 
-/// The root of the repository.
 pub(crate) fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs `run_tellonce`.
 pub(crate) fn run_tellonce(arguments: &[&str]) -> CliRun {
     let run =
         Command::new(env!("CARGO_BIN_EXE_tellonce")).args(arguments).current_dir(repository_root()).output().unwrap();
@@ -27,7 +24,7 @@ pub(crate) fn run_tellonce(arguments: &[&str]) -> CliRun {
     CliRun { stdout: text(run.stdout), stderr: text(run.stderr), code: run.status.code().unwrap() }
 }
 
-/// A client's folder, gone when dropped.
+/// A client's folder, deleted when dropped.
 pub(crate) struct ClientFolder {
     path: PathBuf,
     _temp_dir: tempfile::TempDir,

@@ -1,15 +1,18 @@
-//! What we need to know of a submission, found among its fields: the same way for every sender.
+//! The facts of a submission, found among its fields. The search is the same for every sender.
 //!
-//! Where the client says in which field a fact stands, it is there or nowhere. What the client does not name is looked for:
-//! a telephone number first in fields that their sender knows to be one, then, as everything else, under the names that
-//! people usually give it ([`usual_names`]). Case, spaces and signs don't count there: `Phone-NumberAttribute:` is `find_phone number`.
-//! Nested names are looked at if all that is around them says nothing of its own, as `parse_contact.phone` and
-//! `data.customer.phone` and unlike `agent.phone`, which is somebody else's.
+//! If the client names the field of a fact, only that field counts. Other facts are searched: a
+//! phone number first in the fields that the sender marks as telephone fields, then, like every
+//! other fact, under its usual names ([`usual_names`]). Case, spaces and punctuation do not count:
+//! `Phone-Number:` is `phone number`.
 //!
-//! Never guessed: consent. It is a yes in the field that the client names, or stated on the form.
+//! A nested field is searched if every parent is neutral ([`NEUTRAL_PARENTS`]), as in
+//! `contact.phone` and `data.customer.phone`. `agent.phone` is the number of another person.
 //!
-//! [`LeadFacts`] keeps with each fact where it was found, for whoever writes down where they stand (`run_tellonce run_preview`); the
-//! [`FakeMetaLead`] is made of the same.
+//! Consent is never guessed. It is a yes in the field that the client names, or it is stated on the
+//! form.
+//!
+//! [`LeadFacts`] records where each fact was found, for `tellonce preview`. The [`Lead`] is built
+//! from the same facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +29,7 @@ use crate::{
     submission::{LeadSubmission, SubmittedField},
 };
 
-/// What may be looked for.
+/// A fact that a submission may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeadFact {
     /// The phone number.
@@ -37,20 +40,20 @@ pub enum LeadFact {
     FirstName,
     /// The last name.
     LastName,
-    /// The country that the number is written for.
+    /// The country that the number belongs to.
     Country,
-    /// The language to answer in.
+    /// The language to write to the lead in.
     Language,
     /// The sender's id of the submission.
     Id,
     /// The form's id.
     FormId,
-    /// When it was submitted.
+    /// The time of the submission.
     SubmittedAt,
 }
 
 impl LeadFact {
-    /// All of them.
+    /// All facts.
     pub const ALL: [Self; 9] = [
         Self::Phone,
         Self::Name,
@@ -63,7 +66,8 @@ impl LeadFact {
         Self::SubmittedAt,
     ];
 
-    /// What it is called in `client.toml`, among `parse_fields`; the form's id is not, and goes by its own name.
+    /// The key of this fact among a form's `fields` in `client.toml`. The form's id has no such key
+    /// and returns `form_id`.
     pub const fn config_name(self) -> &'static str {
         match self {
             Self::Phone => "phone",
@@ -78,7 +82,7 @@ impl LeadFact {
         }
     }
 
-    /// Where the client says that it stands.
+    /// The field that the client configured for this fact.
     pub fn configured_field(self, fields: &FormFields) -> Option<&str> {
         match self {
             Self::Phone => fields.phone.as_deref(),
@@ -94,8 +98,8 @@ impl LeadFact {
     }
 }
 
-/// The names that a fact is looked for under, the likeliest first. A field called `WhatsApp` is usually the box beside "you
-/// may write to me there", so that it only counts with a number in it.
+/// The usual names of a fact, the most likely first. A field called `WhatsApp` is usually a consent
+/// checkbox, so it counts only if it holds a number.
 pub const fn usual_names(fact: LeadFact) -> &'static [&'static str] {
     match fact {
         LeadFact::Phone => &[
@@ -159,7 +163,7 @@ pub const fn usual_names(fact: LeadFact) -> &'static [&'static str] {
     }
 }
 
-/// What may stand around a field without making it somebody else's.
+/// Names of parents that do not make a nested field belong to another person.
 pub const NEUTRAL_PARENTS: [&str; 17] = [
     "answers",
     "body",
@@ -180,50 +184,50 @@ pub const NEUTRAL_PARENTS: [&str; 17] = [
     "visitor",
 ];
 
-/// More numbers than this are not tried.
+/// The most numbers that are tried.
 const MAX_NUMBERS: usize = 10;
-/// Fewer digits are no number, where it might be something else altogether.
+/// The fewest digits of a phone number in a field that may hold something else.
 const MIN_PHONE_DIGITS: usize = 7;
 
-/// Where a fact stands.
+/// Where a fact was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FactSource {
-    /// In the field that goes by this name; in several, where they make one fact together.
+    /// In the field of this name, or in several fields that form one fact together.
     Field(String),
-    /// Where this kind of sender always has it.
+    /// At a fixed place in this kind of sender's deliveries.
     Sender,
-    /// In nothing that was sent: it stands on the form.
+    /// In the configuration: the form itself states it.
     Form,
 }
 
-/// What was found in a submission, and where. It holds what people typed, so it has no `Debug`.
+/// What was found in a submission, and where. It holds what the lead typed, so it has no `Debug`.
 pub struct LeadFacts {
-    /// Whether it is only a trial.
+    /// Whether the sender marks the submission as a test.
     pub is_test: bool,
-    /// By what they agreed, as it is kept.
+    /// The source of the consent, as it is stored.
     pub consent: Result<String, SkipReason>,
-    /// The first number that can be messaged, of whatever country.
+    /// The first number that can receive messages, of any country.
     pub phone: Result<Phone, SkipReason>,
-    /// The name.
+    /// The lead's name.
     pub name: Option<String>,
-    /// The language that they chose.
+    /// The language that the lead chose.
     pub locale: Option<String>,
-    /// What they chose of the client's list.
+    /// The option that the lead chose from the client's list.
     pub choice: Option<String>,
     /// The sender's id of the submission.
     pub id: Option<String>,
-    /// Which of the sender's forms it is of.
+    /// The sender's id of the form.
     pub form_id: Option<String>,
-    /// When it was sent, if anything says so.
+    /// When the lead submitted the form, if the delivery contains a time.
     pub submitted_at: Option<Timestamp>,
-    /// Where each of these was found, or what was taken for it, by its name in `client.toml`.
+    /// Where each fact was found, by its key in `client.toml`. A rejected candidate is listed too.
     pub sources: BTreeMap<&'static str, FactSource>,
-    /// The fields that there are: of each all that it goes by.
+    /// All names of each field.
     pub fields: Vec<Vec<String>>,
 }
 
 impl LeadFacts {
-    /// The facts of a submission.
+    /// Finds the facts of a submission.
     pub(crate) fn from_submission(delivery: &LeadDelivery<'_>, submission: &LeadSubmission) -> Self {
         let search = FieldSearch { form: delivery.form, fields: &submission.fields };
         let mut sources = BTreeMap::new();
@@ -239,21 +243,22 @@ impl LeadFacts {
         record_source(LeadFact::Language.config_name(), field.map(FactSource::from_field));
         let (choice, field) = search.find_choice().unzip();
         record_source("choice", field.map(FactSource::from_field));
-        // What the client names counts before the sender's own, and that before what merely goes by a usual name.
+        // A configured field comes first, then the sender's own place, then a field with a usual
+        // name.
         let configured = &delivery.form.fields;
-        let own = submission.id.clone().map(|id| (id, FactSource::Sender));
-        let (id, source) = prefer_configured(configured.id.is_some(), search.find_id(), own).unzip();
+        let from_sender = submission.id.clone().map(|id| (id, FactSource::Sender));
+        let (id, source) = prefer_configured(configured.id.is_some(), search.find_id(), from_sender).unzip();
         record_source(LeadFact::Id.config_name(), source);
-        let own = submission.form_id.clone().map(|id| (id, FactSource::Sender));
-        let (form_id, source) = prefer_configured(false, search.find_form_id(), own).unzip();
+        let from_sender = submission.form_id.clone().map(|id| (id, FactSource::Sender));
+        let (form_id, source) = prefer_configured(false, search.find_form_id(), from_sender).unzip();
         record_source(LeadFact::FormId.config_name(), source);
-        let own = submission.submitted_at.map(|at| (at, FactSource::Sender));
+        let from_sender = submission.submitted_at.map(|at| (at, FactSource::Sender));
         let (submitted_at, source) =
-            prefer_configured(configured.submitted_at.is_some(), search.find_submitted_at(), own).unzip();
+            prefer_configured(configured.submitted_at.is_some(), search.find_submitted_at(), from_sender).unzip();
         record_source(LeadFact::SubmittedAt.config_name(), source);
         let is_test = submission.is_test || search.is_test();
         let fields = submission.fields.iter().map(|field| field.names.clone()).collect();
-        Self { is_test, consent, phone, name, locale, choice, id, form_id, submitted_at, sources: sources, fields }
+        Self { is_test, consent, phone, name, locale, choice, id, form_id, submitted_at, sources, fields }
     }
 }
 
@@ -263,17 +268,17 @@ impl FactSource {
     }
 }
 
-/// What was found in a field, if the client `fields_named` it, else what the sender has a place of its own for.
+/// Returns the value of a configured field, else the value at the sender's own place.
 fn prefer_configured<T>(
-    named: bool,
+    is_configured: bool,
     found: Option<(T, &str)>,
-    own: Option<(T, FactSource)>,
+    from_sender: Option<(T, FactSource)>,
 ) -> Option<(T, FactSource)> {
     let found = found.map(|(fact, field)| (fact, FactSource::from_field(field)));
-    if named { found.or(own) } else { own.or(found) }
+    if is_configured { found.or(from_sender) } else { from_sender.or(found) }
 }
 
-/// The lead that a submission is.
+/// Builds the lead that a submission describes.
 pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmission) -> Result<Lead, SkipReason> {
     let facts = LeadFacts::from_submission(delivery, submission);
     if facts.is_test {
@@ -294,7 +299,7 @@ pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
     })
 }
 
-/// The same number, if numbers of its country are greeted.
+/// Returns the number if the form greets numbers of its country.
 fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, SkipReason> {
     let is_expected = match &*delivery.form.countries {
         [] => phone.is_of_country(default_country(delivery)),
@@ -307,25 +312,25 @@ fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, Ski
     }
 }
 
-/// The country of numbers that carry none.
+/// The country for numbers without a country code.
 fn default_country<'a>(delivery: &LeadDelivery<'a>) -> &'a str {
     delivery.form.country.as_deref().unwrap_or(&delivery.config.country)
 }
 
-/// Whether submissions of the sender's form of this id are meant. One that doesn't say which form it is of is not, where
-/// only some are.
+/// Whether the form's configuration accepts submissions of the sender's form with this id. If
+/// `form_ids` is set, a submission without a form id is not accepted.
 pub(crate) fn is_expected_form(form: &FormConfig, id: Option<&str>) -> bool {
-    form.form_ids.is_empty() || id.is_some_and(|id| form.form_ids.iter().any(|meant| meant == id))
+    form.form_ids.is_empty() || id.is_some_and(|id| form.form_ids.iter().any(|form_id| form_id == id))
 }
 
-/// As [`is_expected_form`], of a submission.
+/// Returns the submission if [`is_expected_form`] accepts its form.
 pub(crate) fn check_form(form: &FormConfig, submission: LeadSubmission) -> Result<LeadSubmission, SkipReason> {
     let search = FieldSearch { form, fields: &submission.fields };
     let id = submission.form_id.clone().or_else(|| Some(search.find_form_id()?.0));
     if is_expected_form(form, id.as_deref()) { Ok(submission) } else { Err(SkipReason::OtherForm) }
 }
 
-/// Whether a member of an object, by its name, is a phone number.
+/// Whether the member of an object with this name holds a phone number.
 pub(crate) fn is_phone_field(form: &FormConfig, name: &str) -> bool {
     let configured = form.fields.phone.as_deref().map(|path| path.rsplit_once('.').map_or(path, |(_, last)| last));
     let known =
@@ -333,29 +338,29 @@ pub(crate) fn is_phone_field(form: &FormConfig, name: &str) -> bool {
     known || configured.is_some_and(|last| is_same_text(last, name))
 }
 
-/// An id that follows from what was sent, where and when, so that the same again within a minute is the same lead. The
-/// colon is there so that nobody takes it for the sender's.
+/// Derives an id from form, number, name and minute. The same submission within a minute gets the
+/// same id. The colon keeps a derived id apart from the sender's ids.
 fn derive_id(delivery: &LeadDelivery<'_>, phone: &Phone, name: Option<&str>) -> String {
     let minute = delivery.received_at.as_second().div_euclid(60);
-    // The name, which may hold anything, stands last.
+    // The name comes last because it may contain anything.
     let content = format!("{}\0{}\0{minute}\0{}", delivery.form_name, phone.expose(), name.unwrap_or_default());
     format!("derived:{}", sha256_hex(content.as_bytes(), 16))
 }
 
-/// The fields of a submission, and how they are to be found.
+/// The fields of a submission and the configuration that says how to search them.
 struct FieldSearch<'a> {
     form: &'a FormConfig,
     fields: &'a [SubmittedField],
 }
 
 impl<'a> FieldSearch<'a> {
-    /// The fields of this name.
+    /// The fields with this name.
     fn fields_named(&self, name: &str) -> impl Iterator<Item = &'a SubmittedField> {
         self.fields.iter().filter(move |field| field.names.iter().any(|known| is_same_text(known, name)))
     }
 
-    /// The answers that may be this fact, the likeliest first, each with the name that its field was known by: where the
-    /// client says that it stands, else under its usual names.
+    /// The answers that may be this fact, the most likely first, each with the name that matched.
+    /// Only the configured field counts if there is one, else the fields with usual names.
     fn find_values(&self, fact: LeadFact) -> Vec<(&'a str, &'a str)> {
         if let Some(name) = fact.configured_field(&self.form.fields) {
             return self.values_named(name);
@@ -370,7 +375,7 @@ impl<'a> FieldSearch<'a> {
         answers.into_iter().map(|(_, answer, name)| (answer, name)).collect()
     }
 
-    /// The answers in the fields of this name, each with how its field writes it.
+    /// The answers in the fields with this name, each with the field's own spelling.
     fn values_named(&self, name: &str) -> Vec<(&'a str, &'a str)> {
         let spelled_name =
             |field: &'a SubmittedField| field.names.iter().find(|known| is_same_text(known, name)).map(String::as_str);
@@ -389,7 +394,7 @@ impl<'a> FieldSearch<'a> {
         })
     }
 
-    /// By what they agreed, as it is kept, and where that stands.
+    /// The source of the consent, as it is stored, and where it was found.
     fn find_consent(&self) -> (Result<String, SkipReason>, Option<FactSource>) {
         let ConsentRule::Field { field: name, accepts } = &self.form.consent else {
             return (Ok("stated on the form".to_owned()), Some(FactSource::Form));
@@ -399,7 +404,7 @@ impl<'a> FieldSearch<'a> {
         if answers.iter().any(|(answer, _)| is_one_of(&YES_ANSWERS, answer) || is_one_of(accepts, answer)) {
             return (Ok(format!("field {name}")), consent_source);
         }
-        // Where more stands below the name, the client has named it too shortly.
+        // If fields exist below this name, the configured name is too short.
         let group_prefix = format!("{}.", trim_lowercase(name));
         let is_group = self
             .fields
@@ -415,7 +420,7 @@ impl<'a> FieldSearch<'a> {
         }
     }
 
-    /// The number that may be messaged, and the field that it stands in, or the first that was taken for one.
+    /// The number to message and its field, or the first candidate.
     fn find_phone(&self, delivery: &LeadDelivery<'_>) -> (Result<Phone, SkipReason>, Option<&'a str>) {
         let configured = self.form.fields.phone.is_some();
         let known = self.fields.iter().filter(|field| field.is_telephone && !configured);
@@ -438,7 +443,8 @@ impl<'a> FieldSearch<'a> {
                     (None, why) => problem = problem.or(why),
                 }
             }
-            // Of two readings the one of a country that is meant, since a space is more often typed than a plus is lost.
+            // A typed space is more common than a lost plus: of two interpretations, use the one
+            // with an allowed country.
             let is_expected = |phone: &Phone| check_country(delivery, phone.clone()).is_ok();
             if let Some(phone) = candidates.iter().find(|phone| is_expected(phone)).or(candidates.first()) {
                 usable.push((phone.clone(), field));
@@ -455,8 +461,8 @@ impl<'a> FieldSearch<'a> {
         (Ok(phone), Some(field))
     }
 
-    /// Whether one of the numbers may be of somebody who was not asked: a second field that is made for telephone numbers, as
-    /// for whom to call in an emergency, or a number beside another person's name in the body.
+    /// Whether one of the numbers may belong to a person who did not consent: a second telephone
+    /// field (such as an emergency contact), or a number beside another person's name in the body.
     fn may_be_two_people(&self, usable: &[(Phone, &str)]) -> bool {
         let digits = |answer: &String| answer.chars().filter(char::is_ascii_digit).collect::<String>();
         let telephones = self.fields.iter().filter(|field| field.is_telephone).flat_map(|field| &field.values);
@@ -469,7 +475,7 @@ impl<'a> FieldSearch<'a> {
                 .any(|(other, other_field)| other != phone && parent_path(other_field) != parent_path(field))
     }
 
-    /// What stands beside the number of its country.
+    /// What the submission says about the number's country.
     fn find_country_hint(&self) -> Option<CountryHint> {
         self.find_values(LeadFact::Country).into_iter().find_map(|(code, _)| {
             let code = code.trim();
@@ -479,12 +485,13 @@ impl<'a> FieldSearch<'a> {
             } else if matches!(digits.len(), 1..=3) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 Some(CountryHint::CallingCode(digits.to_owned()))
             } else {
-                None // written out
+                None // a name such as `Germany`
             }
         })
     }
 
-    /// The whole name, or what there is of it, and where. Where the client names a part, that is meant.
+    /// The full name, or the parts that exist, and where it was found. A configured part comes
+    /// first.
     fn find_name(&self) -> Option<(String, String)> {
         let fields = &self.form.fields;
         let (first, last) = (self.first_value(LeadFact::FirstName), self.first_value(LeadFact::LastName));
@@ -505,7 +512,7 @@ impl<'a> FieldSearch<'a> {
         likelier.or(otherwise).filter(|(name, _)| !name.is_empty())
     }
 
-    /// The language, if it is a tag: one that is written out (`Hebrew`) is none.
+    /// The language, if it is a language tag. `Hebrew` is not a tag.
     fn find_language(&self) -> Option<(String, &'a str)> {
         let is_tag = |answer: &str| {
             let mut parts = answer.split(['-', '_']);
@@ -519,18 +526,19 @@ impl<'a> FieldSearch<'a> {
         answers.map(|(answer, field)| (answer.to_owned(), field)).find(|(answer, _)| is_tag(answer))
     }
 
-    /// What they chose, in the client's spelling.
+    /// The option that the lead chose, in the client's spelling.
     fn find_choice(&self) -> Option<(String, &'a str)> {
         let rule = self.form.choice.as_ref()?;
         let chosen = |answer: &str| rule.of.iter().find(|of| is_same_text(of, answer)).cloned();
         self.values_named(&rule.field).into_iter().find_map(|(answer, field)| Some((chosen(answer)?, field)))
     }
 
-    /// Nought is what plugins post that keep no entries. An address is an id, and no business of records and logs.
+    /// The sender's id of the submission. Plugins that store no entries post `0`, which is not an
+    /// id. An e-mail address or a number is personal data and must not enter rows and logs.
     fn find_id(&self) -> Option<(String, &'a str)> {
         let (id, field) = self.first_value(LeadFact::Id).filter(|(id, _)| *id != "0")?;
-        let personal = id.contains('@') || id.starts_with('+');
-        Some((if personal { format!("derived:{}", sha256_hex(id.as_bytes(), 16)) } else { id.to_owned() }, field))
+        let is_personal = id.contains('@') || id.starts_with('+');
+        Some((if is_personal { format!("derived:{}", sha256_hex(id.as_bytes(), 16)) } else { id.to_owned() }, field))
     }
 
     fn find_form_id(&self) -> Option<(String, &'a str)> {
@@ -543,7 +551,7 @@ impl<'a> FieldSearch<'a> {
     }
 }
 
-/// What stands beside a number.
+/// What a submission says about a number's country.
 enum CountryHint {
     /// A country, ISO 3166-1 alpha-2.
     Country(String),
@@ -551,7 +559,7 @@ enum CountryHint {
     CallingCode(String),
 }
 
-/// A number with the calling code that stands beside it, unless it has one.
+/// Adds the calling code to a number that has none.
 fn add_calling_code(number: &str, code: &str) -> String {
     if number.starts_with('+') || number.starts_with("00") {
         return number.to_owned();
@@ -560,8 +568,8 @@ fn add_calling_code(number: &str, code: &str) -> String {
     format!("+{code}{}", national.strip_prefix('0').unwrap_or(national))
 }
 
-/// The numbers that an answer may mean, the likelier first. A space before a number is what an unescaped `+` reads as; but
-/// somebody may have typed it.
+/// The numbers that an answer may mean, the most likely first. An unescaped `+` arrives as a space
+/// before the number, but the lead may also have typed a space.
 fn number_candidates(answer: &str) -> impl Iterator<Item = String> + use<> {
     let bare = answer.trim();
     let lost_plus = answer.starts_with(' ') && bare.starts_with(|c: char| matches!(c, '1'..='9'));
@@ -569,7 +577,7 @@ fn number_candidates(answer: &str) -> impl Iterator<Item = String> + use<> {
     restored.into_iter().chain([bare.to_owned()])
 }
 
-/// How likely a field of this name is to be the fact: less is likelier.
+/// How likely a field with this name holds the fact. A lower rank is more likely.
 fn name_rank(fact: LeadFact, name: &str) -> Option<usize> {
     let at = |name: &str| {
         let name = squash_name(name);
@@ -585,17 +593,17 @@ fn name_rank(fact: LeadFact, name: &str) -> Option<usize> {
     })
 }
 
-/// A name without what doesn't count: case, spaces, signs.
+/// The name without case, spaces and punctuation.
 fn squash_name(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether that is what is left of a name in our tables, which are in lower case.
+/// Whether a name of the tables above, which are in lower case, equals a squashed name.
 fn matches_squashed(known: &str, name: &str) -> bool {
     known.chars().filter(|c| c.is_alphanumeric()).eq(name.chars())
 }
 
-/// Whether fields of this name are often boxes to tick.
+/// Whether fields with this name are often checkboxes.
 fn may_be_checkbox(name: &str) -> bool {
     ["whatsapp", "וואטסאפ"].iter().any(|what| name.contains(what))
 }
@@ -608,7 +616,7 @@ fn trim_lowercase(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Whether two texts are the same but for case and the space around them.
+/// Whether two texts are equal without case and surrounding spaces.
 fn is_same_text(one: &str, other: &str) -> bool {
     trim_lowercase(one) == trim_lowercase(other)
 }

@@ -1,10 +1,12 @@
-//! What a body holds, whichever of the three ways to write a form it is written in: JSON, urlencoded, or multipart.
+//! Parses a body in any of the three encodings of a form: JSON, urlencoded, or multipart.
 //!
-//! Nested JSON becomes dotted names (`parse_contact.phone`), as do the brackets of PHP (`parse_contact[find_phone]`). Promised: no body
-//! makes this panic or recurse deeply, and no error quotes it.
+//! Nested JSON becomes dotted names (`contact.phone`). The brackets of PHP become the same
+//! (`contact[phone]`).
 //!
-//! A JSON body is believed to be one whatever its `SubmissionPayload-Type` says: many a hand-made sender leaves out the header, and
-//! no form begins with a brace.
+//! No body makes this module panic or recurse deeply. No error quotes the body.
+//!
+//! A body that starts like JSON is parsed as JSON whatever its `Content-Type`: many hand-made
+//! senders omit the header, and no urlencoded or multipart body begins with a brace.
 
 use std::{borrow::Cow, convert::Infallible};
 
@@ -22,18 +24,18 @@ use crate::{
     submission::{MAX_FIELDS, SubmittedField, field_values},
 };
 
-/// Deeper JSON is left out.
+/// JSON nested deeper than this is ignored.
 const MAX_DEPTH: usize = 8;
 
-/// A body, understood as far as its syntax goes.
+/// A body after its syntax was parsed.
 pub(crate) enum FormBody<'a> {
-    /// Any JSON.
+    /// A JSON document.
     Json(RawJson<'a>),
     /// The pairs of a form, in their order.
     Pairs(Vec<(String, String)>),
 }
 
-/// Opens the body of a delivery.
+/// Parses the body of a delivery.
 pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>, SkipReason> {
     let content_type = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let content_type = content_type.map_or("", |(_, value)| value.as_str());
@@ -48,7 +50,8 @@ pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>
     Ok(FormBody::Pairs(parse_urlencoded(delivery.body)))
 }
 
-/// The fields of a body that is one object or one form. A list, at the top or inside, of what may be leads is refused.
+/// The fields of a body that is one object or one form. A list of objects that may be leads is
+/// refused, at the top or nested.
 pub(crate) fn parse_fields(delivery: &LeadDelivery<'_>) -> Result<Vec<SubmittedField>, SkipReason> {
     let fields = match parse_body(delivery)? {
         FormBody::Json(document) if document.list_elements().is_some() => return Err(SkipReason::List),
@@ -58,21 +61,22 @@ pub(crate) fn parse_fields(delivery: &LeadDelivery<'_>) -> Result<Vec<SubmittedF
     if fields.is_empty() { Err(SkipReason::missing_field("the body")) } else { Ok(fields) }
 }
 
-/// The fields of an object that must be about one lead: no list in it holds objects that look like more of them.
+/// The fields of an object about one lead. An object that contains a list of further leads is
+/// refused.
 pub(crate) fn parse_single_lead(object: RawJson<'_>, form: &FormConfig) -> Result<Vec<SubmittedField>, SkipReason> {
     let mut collector = FieldCollector { fields: Vec::new(), single_lead_form: Some(form) };
     collector.add_value(object, "", 0)?;
     Ok(collector.fields)
 }
 
-/// The fields of any JSON.
+/// The fields of any JSON value.
 pub(crate) fn flatten_json(document: RawJson<'_>) -> Vec<SubmittedField> {
     let mut collector = FieldCollector { fields: Vec::new(), single_lead_form: None };
     collector.add_value(document, "", 0).unwrap_or_default();
     collector.fields
 }
 
-/// The fields of a form's pairs; what is there several times is one field with several answers.
+/// The fields of a form's pairs. Pairs with the same name become one field with several values.
 pub(crate) fn merge_pairs(pairs: Vec<(String, String)>) -> Vec<SubmittedField> {
     let mut fields: Vec<SubmittedField> = Vec::new();
     for (name, value) in pairs {
@@ -87,7 +91,8 @@ pub(crate) fn merge_pairs(pairs: Vec<(String, String)>) -> Vec<SubmittedField> {
     fields
 }
 
-/// `parse_contact[find_phone]` as `parse_contact.phone`, and `choices[]` as `choices`; none of what has no brackets.
+/// Converts `contact[phone]` to `contact.phone` and `choices[]` to `choices`. Returns `None` for a
+/// name without brackets.
 fn to_dotted_path(name: &str) -> Option<String> {
     let (first, rest) = name.strip_suffix(']')?.split_once('[')?;
     let steps = [first].into_iter().chain(rest.split("][")).filter(|step| !step.is_empty());
@@ -96,8 +101,8 @@ fn to_dotted_path(name: &str) -> Option<String> {
 
 /// The pairs of an urlencoded body.
 ///
-/// A `+` that its sender did not escape reads as a space. A space before a number is kept here for that reason, and
-/// [`facts`] gives it back its plus.
+/// A `+` that the sender did not escape arrives as a space. The space before a number is kept here,
+/// so that [`facts`] can restore the plus.
 fn parse_urlencoded(body: &[u8]) -> Vec<(String, String)> {
     let pairs = form_urlencoded::parse(body).take(MAX_FIELDS);
     pairs.map(|(name, value)| (name.into_owned(), value.trim_end().to_owned())).collect()
@@ -121,20 +126,20 @@ fn parse_multipart(content_type: &str, body: &[u8]) -> Result<Vec<(String, Strin
         }
         Ok::<_, multer::Error>(pairs)
     };
-    // All of it is in memory, so that there is nothing to wait for; a body without an end would be waited for in vain. The
-    // error may quote the name of a field, which anybody can choose.
+    // The whole body is in memory, so the future is ready at once. Only a body without an end would
+    // wait for more. The error may quote a field name, which strangers choose.
     read.now_or_never().and_then(Result::ok).ok_or_else(not_understood)
 }
 
-/// The fields of a JSON value, as they are found.
+/// The fields of a JSON value, collected recursively.
 struct FieldCollector<'f> {
     fields: Vec<SubmittedField>,
-    /// The form that it must be one lead of.
+    /// The form, if the value must describe one lead.
     single_lead_form: Option<&'f FormConfig>,
 }
 
 impl FieldCollector<'_> {
-    /// Adds what is in `value`, which goes by `body_path`.
+    /// Adds the fields of `value`, whose own name is `path`.
     fn add_value(&mut self, value: RawJson<'_>, path: &str, depth: usize) -> Result<(), SkipReason> {
         if depth > MAX_DEPTH || self.fields.len() >= MAX_FIELDS {
             return Ok(());
@@ -185,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_form_is_read_up_to_the_limits() {
+    fn an_endless_form_is_parsed_up_to_the_limits() {
         let body = "a=1&b=2&".repeat(MAX_FIELDS);
         assert_eq!(merge_pairs(parse_urlencoded(body.as_bytes())).len(), 2);
         let deep = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));

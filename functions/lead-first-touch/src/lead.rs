@@ -1,8 +1,5 @@
-//! A lead in our own words: somebody who left their number, and by what they agreed to be written to.
-//!
-//! [`read`] turns a verified delivery into a [`ParsedLead`]; where that only names leads, [`read_answer`] takes what the sender
-//! answers when it is asked for one. Both are pure functions of the delivery and the client's configuration; they never
-//! panic, and what they can't use is a [`SkipReason`] to be recorded.
+//! Main types: [`Lead`], the verified [`LeadDelivery`] that it comes from, and [`SkipReason`] for a
+//! delivery without a greeting.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,27 +11,24 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use crate::{
-    facts::{self, LeadFacts},
-    senders::{self, DeliveryContent},
-};
-
-/// Somebody who may be greeted. Its `Debug` shows neither number nor name, nor what else somebody typed.
+/// A person who consented to be greeted. `Debug` shows neither number nor name, nor anything else
+/// that the lead typed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Lead {
-    /// The sender's id of the submission, or one that follows from form, person and minute where the sender has none.
+    /// The sender's id of the submission. If the sender has none, the id is derived from form,
+    /// person and minute.
     pub id: String,
-    /// The number that they left.
+    /// The lead's number.
     pub phone: Phone,
-    /// Their name.
+    /// The lead's name.
     pub name: Option<String>,
-    /// The language that they chose: `he`, `en-GB`.
+    /// The language that the lead chose: `he`, `en-GB`.
     pub locale: Option<String>,
-    /// What they chose of the client's list.
+    /// The option that the lead chose from the client's list.
     pub choice: Option<String>,
-    /// By what they agreed.
+    /// The lead's consent.
     pub consent: Consent,
-    /// When they sent it, by the sender's clock and never after it was received.
+    /// When the lead submitted the form, by the sender's clock. Never later than the receipt.
     pub submitted_at: Timestamp,
 }
 
@@ -48,99 +42,100 @@ impl fmt::Debug for Lead {
     }
 }
 
-/// By what somebody agreed to be written to, as it is kept.
+/// The consent of a lead, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
-    /// `field find_consent`, or `stated on the form`. Names the field as it is configured, never an answer.
+    /// `field consent`, or `stated on the form`. It names the configured field and never an answer.
     pub source: String,
-    /// When.
+    /// When the lead consented.
     pub at: Timestamp,
 }
 
-/// A lead that a delivery names and does not hold.
+/// A lead that a delivery names without its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeadReference {
-    /// Its id at the sender's.
+    /// The sender's id of the lead.
     pub id: String,
-    /// When it was made, by the sender's clock.
+    /// When the lead was created, by the sender's clock.
     pub created_at: Option<Timestamp>,
 }
 
-/// What a delivery says.
+/// What a delivery contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedLead {
-    /// Somebody who may be greeted.
+    /// A lead with consent.
     Lead(Box<Lead>),
-    /// Leads that have to be asked for, each once; never empty.
+    /// Leads that have to be looked up, each once. The list is never empty.
     NeedsLookup(Vec<LeadReference>),
-    /// Nobody.
+    /// No lead to greet.
     Skipped(SkipReason),
 }
 
-/// Why nobody is greeted. [`Self::code`] is what is recorded; the text is for people.
+/// Why a lead is not greeted. [`Self::code`] is stable. The text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
-    /// The sender says that it is a trial.
-    #[error("it is a test of the sender's, and never greeted")]
+    /// The sender marks the submission as a test.
+    #[error("test leads are never greeted")]
     Test,
-    /// The form was begun and not sent.
-    #[error("the form was not sent yet: a partial response")]
+    /// The lead started the form and has not submitted it.
+    #[error("partial response: the lead has not submitted the form")]
     Partial,
-    /// Deliveries of this kind are no submission.
-    #[error("deliveries of event `{0}` are no submission of a form")]
+    /// Deliveries of this event are not submissions.
+    #[error("event `{0}` is not a form submission")]
     UnknownEvent(LogLabel),
-    /// The sender keeps it among what is no submission any more, or never was: spam, trash.
-    #[error("the entry is not active but `{0}`")]
+    /// The sender stores the entry as spam or trash.
+    #[error("entry has status `{0}` and is not active")]
     NotActive(LogLabel),
-    /// The submission is of a form that is not meant.
-    #[error("it is of another of the sender's forms than those in `form_ids`")]
+    /// The submission belongs to a form outside `form_ids`.
+    #[error("the sender's form is not listed in `form_ids`")]
     OtherForm,
-    /// A CRM's contact that no form has made: imported, typed in, synchronised.
-    #[error("the contact comes from `{0}` and not from a form: cold lists are a boundary (docs/boundaries.md)")]
+    /// A CRM contact that was imported, typed in or synchronised.
+    #[error("contact source is `{0}`, not a form: cold lists are a boundary (docs/boundaries.md)")]
     NotFromAForm(LogLabel),
     /// Several submissions in one delivery.
-    #[error("it is a list, and one delivery is one lead: imports are a boundary (docs/boundaries.md)")]
+    #[error("delivery contains a list, and a delivery must be one lead: imports are a boundary (docs/boundaries.md)")]
     List,
-    /// The field that must say yes says something else, or is missing.
-    #[error("they did not agree to be written to")]
+    /// The consent field is missing or does not hold a yes.
+    #[error("the lead did not consent to messages")]
     NoConsent,
-    /// The field of consent holds an answer that is neither a yes nor a no that we know.
-    #[error("whether they agreed is unclear; if the answer in the consent field means yes, add it to `accepts`")]
+    /// The consent field holds an answer that is neither a known yes nor a known no.
+    #[error("the answer in the consent field is neither yes nor no; if it means yes, add it to `accepts`")]
     ConsentUnclear,
-    /// The field of consent is not among what was sent, although this sender posts every box.
-    #[error("the field of consent is not there; was it renamed?")]
+    /// The submission has no consent field, although this sender posts every checkbox.
+    #[error("the consent field is missing; check whether it was renamed in the form")]
     ConsentFieldMissing,
-    /// Several numbers stand there, and any of them may be somebody else's.
-    #[error("there are several phone numbers; name the field of theirs in `fields`")]
+    /// The submission has several numbers, and one may belong to another person.
+    #[error("the submission has several phone numbers; name the field of the lead's own number in `fields`")]
     PhoneUnclear,
-    /// They left no number, or it was not found.
+    /// The lead left no number, or its field was not found.
     #[error("no phone number was found; if there is one, name its field in `fields`")]
     NoPhone,
-    /// Their number can't be messaged.
-    #[error("the phone number can't be used: {0}")]
+    /// The lead's number cannot receive messages.
+    #[error("could not use the phone number: {0}")]
     PhoneUnusable(PhoneError),
-    /// Their number is of a country that is not meant.
-    #[error("the number is of {0}, which is not among the form's `countries`")]
+    /// The lead's number belongs to a country that the form does not greet.
+    #[error("the number belongs to {0}, which is not in the form's `countries`")]
     CountryNotAllowed(LogLabel),
-    /// Not of the shape that this sender documents. Holds where, never what.
-    #[error("not understood: {0}")]
+    /// The body does not have the shape that this sender documents. Holds the place in the body,
+    /// never its content.
+    #[error("could not parse the delivery: {0}")]
     NotUnderstood(JsonError),
-    /// The lead has to be asked for, and there is no credential to ask with.
-    #[error("there is no credential to ask for the lead with")]
+    /// The lead has to be looked up, and no credential is stored.
+    #[error("no credential is stored to look up the lead")]
     LookupNotConfigured,
-    /// The sender's API does not take our credential.
-    #[error("the sender's API does not accept our credential; store a valid one, then replay this")]
+    /// The sender's API refuses the credential.
+    #[error("the sender's API refused the credential; store a valid one, then replay the delivery")]
     CredentialRefused,
-    /// The lead was asked for, and the answer is of no use.
-    #[error("the lead could not be read back")]
+    /// The sender's response cannot be used.
+    #[error("could not look up the lead")]
     LookupFailed,
-    /// The sender does not know the lead, or does not show it to us.
-    #[error("the sender shows no such lead; it may be deleted, or the token may lack a permission")]
+    /// The sender does not know the lead, or the token may not read it.
+    #[error("the sender did not find the lead; it may be deleted, or the token may lack a permission")]
     LeadNotFound,
 }
 
 impl SkipReason {
-    /// A stable name for records and metrics.
+    /// A stable name for rows and metrics.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Test => "test",
@@ -165,7 +160,8 @@ impl SkipReason {
         }
     }
 
-    /// Whether a human should look: somebody may be waiting for an answer that a mended configuration would give.
+    /// Whether an operator should act: a lead may be waiting, and a corrected configuration could
+    /// greet them.
     pub const fn needs_attention(&self) -> bool {
         match self {
             Self::List
@@ -190,12 +186,12 @@ impl SkipReason {
         }
     }
 
-    /// Nothing usable where a fact must stand.
+    /// The reason for a required field without a usable value.
     pub(crate) fn missing_field(location: &str) -> Self {
         Self::NotUnderstood(JsonError::Missing(location.into()))
     }
 
-    /// What is kept beside the delivery: code and explanation.
+    /// The outcome that is stored with the delivery: code and explanation.
     pub fn to_outcome(&self) -> String {
         format!("{}: {self}", self.code())
     }
@@ -206,61 +202,14 @@ impl SkipReason {
 pub struct LeadDelivery<'a> {
     /// The form's name in `client.toml`.
     pub form_name: &'a str,
-    /// The form.
+    /// The form's configuration.
     pub form: &'a FormConfig,
-    /// The client.
+    /// The client's configuration.
     pub config: &'a ClientConfig,
-    /// What the inbox kept of its headers.
+    /// The headers that the inbox stored.
     pub headers: &'a BTreeMap<String, String>,
-    /// Its raw bytes.
+    /// The raw body.
     pub body: &'a [u8],
-    /// When it was accepted.
+    /// When the delivery was accepted.
     pub received_at: Timestamp,
-}
-
-/// Reads a verified delivery.
-pub fn parse_lead(delivery: &LeadDelivery<'_>) -> ParsedLead {
-    let parsed = senders::parse_delivery(delivery).and_then(|content| match content {
-        DeliveryContent::References(references) => Ok(ParsedLead::NeedsLookup(references)),
-        DeliveryContent::Submission(submission) => {
-            let submission = facts::check_form(delivery.form, submission)?;
-            facts::build_lead(delivery, &submission).map(Box::new).map(ParsedLead::Lead)
-        }
-    });
-    parsed.unwrap_or_else(ParsedLead::Skipped)
-}
-
-/// Reads the body of the sender's answer about a lead that `delivery` named: of Meta's Graph API about `/{leadgen_id}`, of
-/// `HubSpotClient`'s API about `/crm/v3/objects/contacts/{find_id}`.
-pub fn parse_lead_response(
-    delivery: &LeadDelivery<'_>,
-    reference: &LeadReference,
-    response: &[u8],
-) -> Result<Lead, SkipReason> {
-    let submission = senders::parse_response(delivery, reference, response)?;
-    // Which form it is of was asked of the delivery. An answer that says it again is not to say another one.
-    let submission = match &submission.form_id {
-        Some(_) => facts::check_form(delivery.form, submission)?,
-        None => submission,
-    };
-    facts::build_lead(delivery, &submission)
-}
-
-/// What was found in the submission that a delivery holds, whether or not anybody is greeted for it; none if it holds none.
-/// For people who write down where the facts stand.
-pub fn find_facts(delivery: &LeadDelivery<'_>) -> Option<LeadFacts> {
-    match senders::parse_delivery(delivery) {
-        Ok(DeliveryContent::Submission(submission)) => Some(LeadFacts::from_submission(delivery, &submission)),
-        Ok(DeliveryContent::References(_)) | Err(_) => None,
-    }
-}
-
-/// The same of an answer about a lead that `delivery` named.
-pub fn find_facts_in_response(
-    delivery: &LeadDelivery<'_>,
-    reference: &LeadReference,
-    response: &[u8],
-) -> Option<LeadFacts> {
-    let submission = senders::parse_response(delivery, reference, response).ok()?;
-    Some(LeadFacts::from_submission(delivery, &submission))
 }

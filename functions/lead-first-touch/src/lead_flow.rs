@@ -1,13 +1,16 @@
-//! The flow of one delivery: read it, read back what it leaves out, and greet whoever may be, once.
+//! The flow of one delivery: parse it, look up its lead if needed, greet the lead once, and record
+//! the outcome.
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::{FormConfig, LeadLimit, RepeatAction, TimeSpan},
-    dispatch::{DispatchError, DispatchResult, FirstTouchDispatchResult, GreetingRules, Invocation, RELEASED_AT},
+    dispatch::{
+        DispatchError, DispatchResult, Dispatcher, FirstTouchDispatchResult, GreetingRules, Invocation, RELEASED_AT,
+    },
     fault::{ClassifyFault, Fault, error_chain},
     greeting::Admission,
-    inbox::{InboxError, InboxItem},
+    inbox::{Inbox, InboxError, InboxItem},
     ledger::{LedgerError, MessageState},
     lookup::{LookupResponse, SenderApiError},
     secret::{Secret, SecretError},
@@ -15,38 +18,47 @@ use tellonce_core::{
 };
 
 use crate::{
-    LeadGreeter,
-    lead::{Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason, parse_lead, parse_lead_response},
+    lead::{Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason},
+    lead_outcome::LeadOutcome,
+    lead_parser::{parse_lead, parse_lead_response},
+    lookup::LeadLookupClient,
     plan::plan_first_touch,
 };
 
-/// The outcome of a lead that waits for a human begins so.
-pub(crate) const HELD_OUTCOME: &str = "held-for-review";
-/// The outcome of a lead that a human has dropped.
-pub(crate) const DROPPED_OUTCOME: &str = "dropped: somebody looked at the form's leads and dropped them";
-/// Leads of one delivery that are asked for side by side.
+/// The most leads of one delivery that are looked up concurrently.
 const MAX_CONCURRENT_LOOKUPS: usize = 10;
 
-/// A delivery could not be processed now.
+/// The function's configuration and connections.
+pub struct LeadGreeter {
+    /// Sends messages.
+    pub dispatcher: Dispatcher,
+    /// Holds deliveries and their outcomes.
+    pub inbox: Inbox,
+    /// Looks up leads in the senders' APIs.
+    pub lookup_client: LeadLookupClient,
+}
+
+/// Why a delivery could not be processed now.
 #[derive(Debug, thiserror::Error)]
 pub enum LeadError {
-    /// Telling failed.
+    /// The dispatch failed.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The credential for the sender's API is not to be had.
+    /// The credential for the sender's API could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The sender could not be asked.
-    #[error("the sender could not be asked for the lead")]
+    /// The lookup failed.
+    #[error("could not look up the lead at the sender")]
     Lookup(#[from] SenderApiError),
     /// The inbox failed.
     #[error(transparent)]
     Inbox(#[from] InboxError),
-    /// A delivery names more leads than there is time for. Those that were greeted are known the next time.
-    #[error("the function's time ran out before all leads of the delivery were asked for")]
+    /// The delivery names more leads than the invocation has time for. The next try finds the
+    /// greeted ones in the ledger.
+    #[error("the invocation's time ran out before all leads of the delivery were looked up")]
     OutOfTime,
 }
 
@@ -63,9 +75,15 @@ impl ClassifyFault for LeadError {
     }
 }
 
+/// The result of a lookup.
+enum LookedUpLead {
+    Lead(Box<Lead>),
+    Skipped(SkipReason),
+}
+
 impl LeadGreeter {
-    /// Takes one delivery through and gives what to record beside it: nothing, if the ledger's rows say it all. An error
-    /// means that it shall come again, unless it is permanent.
+    /// Processes one delivery and returns its outcome, or `None` if the ledger's rows explain it.
+    /// After an error the delivery is retried, unless the error is permanent.
     pub(crate) async fn process_delivery(
         &self,
         invocation: &Invocation,
@@ -73,97 +91,107 @@ impl LeadGreeter {
     ) -> Result<Option<String>, LeadError> {
         let config = &self.dispatcher.config;
         let Some((name, form)) = config.forms.get_key_value(&entry.sender) else {
-            return Ok(Some("form-removed: this form is no longer in the configuration".to_owned()));
+            return Ok(Some(LeadOutcome::FormRemoved.to_string()));
         };
         let (headers, body, received_at) = (&entry.headers, entry.body.as_slice(), entry.received_at);
         let delivery = LeadDelivery { form_name: name, form, config, headers, body, received_at };
-        let outcome = match parse_lead(&delivery) {
-            ParsedLead::Lead(lead) => self.greet_lead(invocation, entry, form, &lead).await?,
+        let mut outcomes = match parse_lead(&delivery) {
+            ParsedLead::Lead(lead) => Vec::from_iter(self.greet_lead(invocation, entry, form, &lead).await?),
             ParsedLead::NeedsLookup(references) => {
                 self.greet_referenced_leads(invocation, entry, &delivery, &references).await?
             }
-            ParsedLead::Skipped(reason) => Some(self.record_skip(entry, &reason)),
+            ParsedLead::Skipped(reason) => vec![self.record_skip(entry, reason)],
         };
-        match outcome {
-            Some(outcome) if outcome.starts_with(HELD_OUTCOME) => {
-                self.record_held(entry, &outcome).await.map(|()| None)
-            }
-            outcome => Ok(outcome),
+        // An operator finds held deliveries by the beginning of the outcome.
+        outcomes.sort_by_key(|outcome| *outcome != LeadOutcome::HeldForReview);
+        let outcome = outcomes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        if outcomes.first() == Some(&LeadOutcome::HeldForReview) {
+            self.record_held(entry, &outcome).await?;
+            return Ok(None);
         }
+        Ok(Some(outcome).filter(|outcome| !outcome.is_empty()))
     }
 
-    /// Asks for the leads that a delivery names, and greets them.
+    /// Looks up the leads that a delivery names, and greets them.
     async fn greet_referenced_leads(
         &self,
         invocation: &Invocation,
         entry: &InboxItem,
         delivery: &LeadDelivery<'_>,
         references: &[LeadReference],
-    ) -> Result<Option<String>, LeadError> {
+    ) -> Result<Vec<LeadOutcome>, LeadError> {
         let greetings = references.iter().map(async |reference| {
             if !invocation.has_time_for_send() {
                 return Err(LeadError::OutOfTime);
             }
             match self.look_up_lead(delivery, reference).await? {
-                Ok(lead) => self.greet_lead(invocation, entry, delivery.form, &lead).await,
-                Err(reason) => Ok(Some(self.record_skip(entry, &reason))),
+                LookedUpLead::Lead(lead) => self.greet_lead(invocation, entry, delivery.form, &lead).await,
+                LookedUpLead::Skipped(reason) => Ok(Some(self.record_skip(entry, reason))),
             }
         });
         let (mut outcomes, mut retry_error) = (Vec::new(), None);
         let mut results = futures::stream::iter(greetings).buffered(MAX_CONCURRENT_LOOKUPS);
-        while let Some(outcome) = results.next().await {
-            match outcome {
+        while let Some(result) = results.next().await {
+            match result {
                 Ok(outcome) => outcomes.extend(outcome),
                 Err(error) if error.fault() == Fault::Permanent => {
-                    tracing::error!(delivery.id = entry.id, "{}", error_chain(&error));
+                    tracing::error!(
+                        delivery.id = entry.id,
+                        "could not greet a lead of delivery {}: {}",
+                        entry.id,
+                        error_chain(&error)
+                    );
                     let now = self.dispatcher.clock.now();
                     telemetry::count_metric(&self.dispatcher.config.client, Metric::DeliveriesQuarantined, now);
-                    outcomes.push(format!("failed: {}", error_chain(&error)));
+                    outcomes.push(LeadOutcome::Failed(error_chain(&error).to_string()));
                 }
-                // One that cannot be asked for now does not hold up the others; all of them come again.
+                // A transient error does not stop the other leads. The retry processes all of them.
                 Err(error) => retry_error = Some(error),
             }
         }
-        // What waits for a human is found by how the outcome begins.
-        outcomes.sort_by_key(|outcome| !outcome.starts_with(HELD_OUTCOME));
-        match retry_error {
-            Some(error) => Err(error),
-            None => Ok(Some(outcomes.join("; ")).filter(|outcomes| !outcomes.is_empty())),
-        }
+        retry_error.map_or(Ok(outcomes), Err)
     }
 
-    /// Writes down that a delivery waits for a human, unless one has said meanwhile what becomes of it: whoever let go what
-    /// was held could not see this one yet.
+    /// Records that a delivery waits for an operator. If the operator decided meanwhile, the
+    /// decision applies at once, because the command could not find this delivery.
     async fn record_held(&self, entry: &InboxItem, outcome: &str) -> Result<(), LeadError> {
         let now = self.dispatcher.clock.now();
+        let held = LeadOutcome::HeldForReview.code();
         self.inbox.record_outcome(&entry.id, outcome, now).await?;
         match self.dispatcher.ledger.read_lead_rate(&entry.sender).await?.operator_decision(entry.received_at) {
             Some(Admission::Dropped) => {
-                drop(self.inbox.replace_outcome(&entry.id, HELD_OUTCOME, DROPPED_OUTCOME, now).await?)
+                self.inbox.replace_outcome(&entry.id, held, &LeadOutcome::Dropped.to_string(), now).await?;
             }
-            Some(_) => drop(self.inbox.replay_delivery(&entry.id, HELD_OUTCOME).await?),
+            Some(_) => {
+                self.inbox.replay_delivery(&entry.id, held).await?;
+            }
             None => {}
         }
         Ok(())
     }
 
-    /// Greets a lead, unless its form has had too many.
+    /// Greets a lead, unless its form is held.
     async fn greet_lead(
         &self,
         invocation: &Invocation,
         entry: &InboxItem,
         form: &FormConfig,
         lead: &Lead,
-    ) -> Result<Option<String>, LeadError> {
+    ) -> Result<Option<LeadOutcome>, LeadError> {
         let (dispatcher, name) = (&self.dispatcher, entry.sender.as_str());
         let client = &dispatcher.config.client;
         let now = dispatcher.clock.now();
         let mut message = match plan_first_touch(&dispatcher.config, form, lead, &entry.id, now) {
             Ok(message) => message,
             Err(not_sent) => {
-                tracing::error!(delivery.id = entry.id, form.name = name, "nothing can be said to a lead: {not_sent}");
+                tracing::error!(
+                    delivery.id = entry.id,
+                    form.name = name,
+                    "could not build the first touch for delivery {}: {not_sent}",
+                    entry.id
+                );
                 telemetry::count_metric(client, Metric::DeliveriesQuarantined, now);
-                return Ok(Some(not_sent.to_outcome()));
+                return Ok(Some(LeadOutcome::NotSent(not_sent)));
             }
         };
         let lead_rate = dispatcher.ledger.count_lead(name, form.burst, entry.received_at, now).await?;
@@ -171,21 +199,19 @@ impl LeadGreeter {
         match admission {
             Admission::Admitted => {}
             Admission::Released(at) => drop(message.context.values.insert(RELEASED_AT.to_owned(), at.to_string())),
-            Admission::Dropped => return Ok(Some(DROPPED_OUTCOME.to_owned())),
-            // A delivery that comes again may be of somebody who was greeted before there were too many.
+            Admission::Dropped => return Ok(Some(LeadOutcome::Dropped)),
+            // A repeated delivery may belong to a lead who was greeted before the form was held.
             Admission::Held if dispatcher.ledger.read_row(&message.key).await?.is_some() => {}
             Admission::Held => {
                 if lead_rate.held_since.is_none() && dispatcher.ledger.hold_form(name, now).await? {
                     let LeadLimit { leads, within: TimeSpan(within) } = form.burst;
                     tracing::error!(
                         form.name = name,
-                        "more than {leads} leads in {within:#}: nobody is greeted until somebody has looked"
+                        "held the leads of form {name}: more than {leads} leads in {within:#}; release or drop them"
                     );
                 }
                 telemetry::count_metric(client, Metric::LeadsHeld, now);
-                return Ok(Some(format!(
-                    "{HELD_OUTCOME}: the form had too many leads at once; look at them, then let them go (docs/operations.md)"
-                )));
+                return Ok(Some(LeadOutcome::HeldForReview));
             }
         }
         let rules = GreetingRules { repeat: form.repeat, per_phone: form.per_phone };
@@ -208,39 +234,42 @@ impl LeadGreeter {
                 if matches!(admission, Admission::Admitted | Admission::Held) {
                     dispatcher.ledger.uncount_lead(name, form.burst, now).await?;
                 }
-                Some(format!("already-known: {key} is {} in the ledger", state.name()))
+                Some(LeadOutcome::AlreadyKnown(key, state))
             }
             FirstTouchDispatchResult::Dispatched(_) => None,
-            FirstTouchDispatchResult::AlreadyGreeted => {
-                Some(format!("already-greeted: {} says by which lead", message.key))
-            }
-            FirstTouchDispatchResult::LimitReached => Some(format!("too-often: {} says how often", message.key)),
-            FirstTouchDispatchResult::OptedOut => Some("opted-out: they have asked not to be written to".to_owned()),
+            FirstTouchDispatchResult::AlreadyGreeted => Some(LeadOutcome::AlreadyGreeted(message.key)),
+            FirstTouchDispatchResult::LimitReached => Some(LeadOutcome::TooOften(message.key)),
+            FirstTouchDispatchResult::OptedOut => Some(LeadOutcome::OptedOut),
         })
     }
 
-    /// A lead that a delivery only names, or why nobody is greeted for it.
+    /// Looks up a lead that a delivery only names.
     async fn look_up_lead(
         &self,
         delivery: &LeadDelivery<'_>,
         reference: &LeadReference,
-    ) -> Result<Result<Lead, SkipReason>, LeadError> {
+    ) -> Result<LookedUpLead, LeadError> {
         let error = match self.request_lead(delivery, reference).await {
-            Ok(LookupResponse::Found(body)) => return Ok(parse_lead_response(delivery, reference, &body)),
-            Ok(LookupResponse::NotFound) => return Ok(Err(SkipReason::LeadNotFound)),
+            Ok(LookupResponse::Found(body)) => {
+                return Ok(match parse_lead_response(delivery, reference, &body) {
+                    Ok(lead) => LookedUpLead::Lead(Box::new(lead)),
+                    Err(reason) => LookedUpLead::Skipped(reason),
+                });
+            }
+            Ok(LookupResponse::NotFound) => return Ok(LookedUpLead::Skipped(SkipReason::LeadNotFound)),
             Err(error) => error,
         };
         let reason = match &error {
             LeadError::Secret(
                 SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. },
             ) => SkipReason::LookupNotConfigured,
-            // To come again would hold up everybody behind it, and end the same way.
+            // A retry would block the deliveries behind this one and fail the same way.
             LeadError::Lookup(SenderApiError::CredentialRefused { .. }) => SkipReason::CredentialRefused,
             other if other.fault() == Fault::Permanent => SkipReason::LookupFailed,
             _ => return Err(error),
         };
-        tracing::error!(form.name = delivery.form_name, "{}", error_chain(&error));
-        Ok(Err(reason))
+        tracing::error!(form.name = delivery.form_name, "skipped a lead: {}", error_chain(&error));
+        Ok(LookedUpLead::Skipped(reason))
     }
 
     async fn request_lead(
@@ -259,16 +288,16 @@ impl LeadGreeter {
         self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, now, is_refused, request_with).await
     }
 
-    /// Writes down that nobody is greeted.
-    fn record_skip(&self, entry: &InboxItem, reason: &SkipReason) -> String {
+    /// Logs and counts a skipped lead if an operator should act.
+    fn record_skip(&self, entry: &InboxItem, reason: SkipReason) -> LeadOutcome {
         if reason.needs_attention() {
-            tracing::warn!(delivery.id = entry.id, "{reason}");
+            tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
             telemetry::count_metric(
                 &self.dispatcher.config.client,
                 Metric::DeliveriesQuarantined,
                 self.dispatcher.clock.now(),
             );
         }
-        reason.to_outcome()
+        LeadOutcome::Skipped(reason)
     }
 }

@@ -1,19 +1,26 @@
-//! lead-first-touch: whoever leaves their number in a form is greeted, once, and never who did not ask for it.
+//! lead-first-touch greets leads: a lead who consented gets one first message, however often the
+//! form is submitted.
 //!
-//! The story: a batch of the lead inbox's stream comes in ([`run`]); [`lead::read`] says in our own words who left their
-//! number and by what they agreed to be written to; a lead that a delivery only names is read back ([`read_back`]);
-//! [`plan_first_touch()`](plan::plan) makes news of it, complete with its words; and the
-//! [`Dispatcher`] greets, in one transaction with what the number has heard before.
-//! Deliveries go through side by side: whoever waits for an answer waits for nobody else's.
+//! Flow: [`run`] takes a batch of the lead inbox's stream, or an operator's command ([`operator`]).
+//! [`lead_parser`] turns a delivery into a [`lead::Lead`] with its consent. [`lookup`] requests a
+//! lead that a delivery only names. [`plan`] builds the message. The [`Dispatcher`] sends it, in
+//! one transaction with the greetings that the number got before. Deliveries are processed
+//! concurrently, so a slow lookup delays no other delivery.
 //!
-//! Promises that a delivery is either greeted, waiting in the ledger, or visible with a reason; that a number is greeted
-//! once in its form's window, however many submit it at the same moment; and that a form that is flooded greets nobody
-//! until a human has looked ([`release`]). Does not import, and sends no second message: see `docs/boundaries.md`.
+//! - Every delivery leads to a message, waits in the ledger, or carries a reason.
+//! - A number is greeted once in its form's window, however many leads share it at the same moment.
+//! - A form with too many leads greets none of them until an operator has checked them.
+//!
+//! Not covered: imports and second messages. See `docs/boundaries.md`.
+//!
+//! [`Dispatcher`]: tellonce_core::dispatch::Dispatcher
 
 pub mod facts;
 mod form_body;
 pub mod lead;
 mod lead_flow;
+mod lead_outcome;
+pub mod lead_parser;
 pub mod lookup;
 pub mod operator;
 pub mod plan;
@@ -38,23 +45,14 @@ use tellonce_core::{
 use lookup::LeadLookupClient;
 use operator::{OperatorCommand, OperatorSummary};
 
-pub use lead_flow::LeadError;
+pub use lead_flow::{LeadError, LeadGreeter};
+pub use lead_outcome::LeadOutcome;
 
-/// Deliveries that are taken through side by side: a batch of the stream. Each has its own person, and whoever submits twice
-/// meets their own row.
+/// The most deliveries that are processed concurrently: a batch of the stream. Each usually belongs
+/// to another lead. A repeated submission finds its own row in the ledger.
 const MAX_CONCURRENT_DELIVERIES: usize = 10;
 
-/// The function.
-pub struct LeadGreeter {
-    /// Tells messages.
-    pub dispatcher: Dispatcher,
-    /// Where deliveries come from and outcomes go.
-    pub inbox: Inbox,
-    /// For leads that have to be asked for.
-    pub lookup_client: LeadLookupClient,
-}
-
-/// What an invocation answers.
+/// The response of an invocation.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum GreeterResponse {
@@ -70,7 +68,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let invocation = Invocation::new(&event.context.request_id, deadline, false, greeter.dispatcher.clock.now());
-        // A batch of the stream is no order of a human's, whatever is in it.
+        // A batch of the stream never parses as a command, whatever its deliveries contain.
         Ok::<_, lambda_runtime::Error>(
             if let Ok(command) = serde_json::from_str::<OperatorCommand>(event.payload.get()) {
                 GreeterResponse::Operator(greeter.run_operator_command(command, deadline).await?)
@@ -99,14 +97,14 @@ impl LeadGreeter {
         Ok(greeter)
     }
 
-    /// Takes a batch through and says which deliveries shall come again.
+    /// Processes a batch and returns the deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
         let work = BatchProcessor {
             inbox: &self.inbox,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
         };
-        // Each send looks at the time by itself.
+        // Each send checks the remaining time.
         work.process_batch(
             event,
             MAX_CONCURRENT_DELIVERIES,

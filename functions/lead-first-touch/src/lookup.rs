@@ -1,10 +1,11 @@
-//! Reading back: Meta and `HubSpotClient` report that there is a lead and keep the rest for who asks.
+//! The lookup of leads: Meta and `HubSpot` report that a lead exists and return its data only on
+//! request.
 //!
-//! [`question`] is what is asked: Meta's Graph API for the lead, `HubSpotClient` for the contact. [`LeadLookupClient::ask`] carries it. What
-//! the answer means is read elsewhere.
+//! [`build_lookup_url`] builds the address: the lead in Meta's Graph API, or the contact in
+//! `HubSpot`. [`LeadLookupClient`] sends the request. [`crate::lead_parser`] parses the response.
 //!
-//! The Page's token needs `leads_retrieval`, `pages_show_list`, `pages_read_engagement` and `ads_management`, the private
-//! app's `crm.objects.contacts.read`.
+//! The Page's token needs `leads_retrieval`, `pages_show_list`, `pages_read_engagement` and
+//! `ads_management`. The private app's token needs `crm.objects.contacts.read`.
 
 use serde::Deserialize;
 use tellonce_core::{
@@ -17,18 +18,20 @@ use url::Url;
 
 use crate::lead::LeadReference;
 
-/// Where Meta's Graph API is.
+/// The origin of Meta's Graph API.
 const GRAPH_ORIGIN: &str = "https://graph.facebook.com";
-/// The version of the Graph API that we read, of 2026-07-29. A version stays until two years after the next one came; calls
-/// without one get the oldest. (<https://developers.facebook.com/docs/graph-api/changelog/versions/>)
+/// The version of the Graph API, of 2026-07-29. A version works until two years after the next one
+/// appears. Calls without a version get the oldest.
+/// (<https://developers.facebook.com/docs/graph-api/changelog/versions/>)
 const GRAPH_VERSION: &str = "v26.0";
-/// What we read of a lead. Without a list Graph leaves most of it out.
+/// The requested fields of a lead. Without this list Graph omits most fields.
 /// (<https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving>)
 const LEAD_FIELDS: &str = "created_time,id,ad_id,form_id,platform,is_organic,field_data,custom_disclaimer_responses";
 
-/// Where `HubSpotClient`'s API is.
+/// The origin of `HubSpot`'s API.
 const HUBSPOT_ORIGIN: &str = "https://api.hubapi.com";
-/// What we read of every contact. What an account does not have is left out of the answer, and no error.
+/// The properties requested for every contact. `HubSpot` omits properties that the account does not
+/// have and reports no error.
 const CONTACT_PROPERTIES: [&str; 11] = [
     "phone",
     "mobilephone",
@@ -43,7 +46,7 @@ const CONTACT_PROPERTIES: [&str; 11] = [
     "createdate",
 ];
 
-/// Asks the senders of leads.
+/// Looks up leads through the senders' APIs.
 #[derive(Debug, Clone)]
 pub struct LeadLookupClient {
     http: reqwest::Client,
@@ -51,13 +54,14 @@ pub struct LeadLookupClient {
 }
 
 impl LeadLookupClient {
-    /// Over the function's HTTP client. `base_url` stands in for the origins of the senders, for local runs and tests.
+    /// Uses the function's HTTP client. `base_url` replaces the senders' origins in local runs and
+    /// tests.
     pub fn new(http: reqwest::Client, base_url: Option<String>) -> Self {
         Self { http, base_url }
     }
 
-    /// Asks for the lead that a delivery of this form names. `secret` is the name of the secret that `credential` is from:
-    /// the Page's token, the private app's.
+    /// Requests the lead that a delivery of this form names. `secret` is the name of the secret
+    /// that holds `credential`: the Page's token or the private app's token.
     pub async fn send_request(
         &self,
         form: &FormConfig,
@@ -73,7 +77,8 @@ impl LeadLookupClient {
     }
 }
 
-/// The address of the answer about a lead; `base_url` stands in for the origin. Whoever asks proves himself in a header.
+/// The address of a lead in its sender's API. `base_url` replaces the origin. The credential is
+/// sent in a header and never in the address.
 pub fn build_lookup_url(
     base_url: Option<&str>,
     form: &FormConfig,
@@ -102,11 +107,11 @@ pub fn build_lookup_url(
     Ok(url)
 }
 
-/// What a refusal means, by its status and its body.
+/// Interprets an error response by its status and body.
 type RefusalClassifier = fn(u16, &[u8], &str) -> Result<LookupResponse, SenderApiError>;
 
-/// The properties to ask a contact for: what we always read, and what the form names. A name that no property can have is
-/// the label of a field, and would only make others of the list.
+/// The properties to request for a contact: the standard ones and those that the form names. A name
+/// that is not a valid property name is a field label and would corrupt the list.
 fn list_properties(form: &FormConfig) -> String {
     let FormFields { phone, name, first_name, last_name, country, language, id, submitted_at, test } = &form.fields;
     let consent = match &form.consent {
@@ -118,7 +123,7 @@ fn list_properties(form: &FormConfig) -> String {
         configured_names.into_iter().flatten().chain(consent).chain(form.choice.as_ref().map(|choice| &choice.field));
     let mut properties = CONTACT_PROPERTIES.to_vec();
     for name in configured_names {
-        // `list_properties.phone` says where it stands in the answer.
+        // `properties.phone` is the place in the response.
         let name = name.rsplit('.').next().unwrap_or(name);
         let is_valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if is_valid && !properties.contains(&name) {
@@ -128,7 +133,7 @@ fn list_properties(form: &FormConfig) -> String {
     properties.join(",")
 }
 
-/// A refusal of the Graph API.
+/// An error response of the Graph API.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MetaErrorResponse<'a> {
@@ -145,7 +150,7 @@ struct MetaError<'a> {
     is_transient: RawJson<'a>,
 }
 
-/// Graph says with a code what others say by the status, which is 400 for nearly everything.
+/// Graph reports the error in a code. Its status is 400 for almost every error.
 /// (<https://developers.facebook.com/docs/graph-api/guides/error-handling>,
 /// <https://developers.facebook.com/docs/graph-api/overview/rate-limiting>)
 fn classify_graph_refusal(status: u16, body: &[u8], secret: &str) -> Result<LookupResponse, SenderApiError> {
@@ -159,17 +164,17 @@ fn classify_graph_refusal(status: u16, body: &[u8], secret: &str) -> Result<Look
         (Some(3 | 10 | 102 | 190 | 200..=299), _) => {
             Err(SenderApiError::CredentialRefused { codes: numbers, secret_name: secret.to_owned() })
         }
-        // It does not exist, or the token does not reach it: Graph does not say which.
+        // The lead does not exist or the token may not read it. Graph does not distinguish the two.
         (Some(100), Some(33)) => Ok(LookupResponse::NotFound),
         _ => lookup::interpret_status(numbers, secret),
     }
 }
 
-/// `HubSpotClient` speaks HTTP, but for two statuses of its own that pass by themselves.
+/// `HubSpot` uses standard HTTP statuses and two transient ones of its own.
 /// (<https://developers.hubspot.com/docs/api-reference/error-handling>)
 fn classify_hubspot_refusal(status: u16, _: &[u8], secret: &str) -> Result<LookupResponse, SenderApiError> {
     match status {
-        // Too much at once for these contacts; the account is moving to another data centre.
+        // 423: too many requests for these contacts. 477: the account moves to another data centre.
         423 | 477 => Err(SenderApiError::ServerError(status.into())),
         _ => lookup::interpret_status(status, secret),
     }
@@ -305,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_that_graph_does_not_show_is_not_found() {
+    fn a_lead_that_graph_withholds_is_not_found() {
         assert!(matches!(
             classify_graph_error(400, &json!({"code": 100, "error_subcode": 33})),
             Ok(LookupResponse::NotFound)

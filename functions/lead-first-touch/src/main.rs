@@ -1,4 +1,4 @@
-//! The `lead-first_value-touch` binary.
+//! The `lead-first-touch` binary.
 
 fn main() -> Result<(), lambda_runtime::Error> {
     tellonce_core::bootstrap::run_function(lead_first_touch::run())

@@ -1,59 +1,62 @@
-//! Letting go what was held: a human has looked at a form's leads, and says what becomes of them.
+//! Operator commands for the leads of a form that were held for review.
 //!
-//! The function is invoked by hand (`aws lambda invoke`, the console of a local run) with `{"release": "form"}` to greet
-//! whoever waits, or `{"drop": "form"}` to greet none of them. Either way the form greets again from then on. With
-//! `{"replay": {"form": "form", "outcome": "credential-refused"}}` every delivery whose outcome begins so goes through once
-//! more, after whatever was wrong is mended.
+//! An operator invokes the function (`aws lambda invoke`, or the console of a local run) with one
+//! of these payloads:
+//!
+//! - `{"release": "form"}` greets the held leads.
+//! - `{"drop": "form"}` greets none of them.
+//! - `{"replay": {"form": "form", "outcome": "credential-refused"}}` processes again every delivery
+//!   whose outcome begins with that code, after the operator has fixed the cause.
+//!
+//! After a release or a drop, the form greets new leads again.
 
 use serde::{Deserialize, Serialize};
 use tellonce_core::{clock::Deadline, inbox::InboxError, ledger::LedgerError};
 
-use crate::{
-    LeadGreeter,
-    lead_flow::{DROPPED_OUTCOME, HELD_OUTCOME},
-};
+use crate::{lead_flow::LeadGreeter, lead_outcome::LeadOutcome};
 
-/// With less time left than this no further page of the inbox is looked at.
+/// With less time left than this, no further page of the inbox is read.
 const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What a human says of a form's leads.
+/// The command of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OperatorCommand {
-    /// Greet them.
+    /// Greet the held leads of this form.
     Release(String),
-    /// Greet none of them.
+    /// Greet none of the held leads of this form.
     Drop(String),
-    /// Take deliveries through again that ended in one way.
+    /// Process deliveries with this outcome again.
     Replay {
         /// The form.
         form: String,
-        /// How their outcome begins.
+        /// The beginning of the outcome, usually its code.
         outcome: String,
     },
 }
 
-/// What was done.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OperatorSummary {
     /// The form.
     pub form: String,
-    /// Deliveries that go through now, each as if it had just come in.
+    /// The number of deliveries that are processed again, as if they had just arrived.
     pub released: usize,
-    /// Deliveries that nobody is greeted for.
+    /// The number of deliveries that were dropped.
     pub dropped: usize,
-    /// Whether the time was up before all were seen: say it again.
-    pub has_more: bool,
+    /// Whether the time ran out before all deliveries were read. The operator then repeats the
+    /// command.
+    pub more: bool,
 }
 
-/// It could not be done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// There is no such form.
-    #[error("the configuration has no form `{0}`")]
+    /// The configuration has no such form.
+    #[error("form `{0}` is not configured")]
     UnknownForm(String),
-    /// Every outcome begins with nothing.
-    #[error("say how the outcomes begin, like \"credential-refused\"")]
+    /// The outcome is empty, so every delivery would match.
+    #[error("`outcome` is empty; enter the beginning of an outcome, such as \"credential-refused\"")]
     EmptyOutcome,
     /// The ledger failed.
     #[error(transparent)]
@@ -64,15 +67,16 @@ pub enum OperatorError {
 }
 
 impl LeadGreeter {
-    /// Does what a human says of a form's leads.
+    /// Runs the command of an operator.
     pub(crate) async fn run_operator_command(
         &self,
         command: OperatorCommand,
         deadline: Deadline,
     ) -> Result<OperatorSummary, OperatorError> {
+        let held = LeadOutcome::HeldForReview.code();
         let (form, outcome, decision) = match command {
-            OperatorCommand::Release(form) => (form, HELD_OUTCOME.to_owned(), Some(true)),
-            OperatorCommand::Drop(form) => (form, HELD_OUTCOME.to_owned(), Some(false)),
+            OperatorCommand::Release(form) => (form, held.to_owned(), Some(true)),
+            OperatorCommand::Drop(form) => (form, held.to_owned(), Some(false)),
             OperatorCommand::Replay { form, outcome } => (form, outcome, None),
         };
         if !self.dispatcher.config.forms.contains_key(&form) {
@@ -82,18 +86,19 @@ impl LeadGreeter {
             return Err(OperatorError::EmptyOutcome);
         }
         if let Some(greets_leads) = decision {
-            // First, or the first of them would be counted, and held again.
+            // The form resumes first. Otherwise the first released lead would be counted and held
+            // again.
             self.dispatcher.ledger.resume_form(&form, greets_leads, self.dispatcher.clock.now()).await?;
         }
-        let mut summary = OperatorSummary { form, released: 0, dropped: 0, has_more: false };
+        let mut summary = OperatorSummary { form, released: 0, dropped: 0, more: false };
+        let dropped_outcome = LeadOutcome::Dropped.to_string();
         let mut page_start = None;
         loop {
             let (ids, next) = self.inbox.find_by_outcome(&summary.form, &outcome, page_start).await?;
             for id in ids {
                 if decision == Some(false) {
                     let now = self.dispatcher.clock.now();
-                    summary.dropped +=
-                        usize::from(self.inbox.replace_outcome(&id, HELD_OUTCOME, DROPPED_OUTCOME, now).await?);
+                    summary.dropped += usize::from(self.inbox.replace_outcome(&id, held, &dropped_outcome, now).await?);
                 } else {
                     summary.released += usize::from(self.inbox.replay_delivery(&id, &outcome).await?);
                 }
@@ -101,7 +106,7 @@ impl LeadGreeter {
             match next {
                 None => break,
                 Some(_) if deadline.remaining() < MIN_TIME_FOR_PAGE => {
-                    summary.has_more = true;
+                    summary.more = true;
                     break;
                 }
                 next => page_start = next,
@@ -111,7 +116,10 @@ impl LeadGreeter {
             form.name = summary.form,
             leads.released = summary.released,
             leads.dropped = summary.dropped,
-            "somebody has said what becomes of a form's leads"
+            "operator released {} and dropped {} leads of form {}",
+            summary.released,
+            summary.dropped,
+            summary.form
         );
         Ok(summary)
     }

@@ -1,4 +1,4 @@
-//! From a lead to news for the ledger: key, words, language, and until when they are worth saying. Pure.
+//! Plans the first touch of a lead: key, text, language and expiry. Pure.
 
 use icu_locale::{LanguageIdentifier, LocaleExpander};
 use jiff::Timestamp;
@@ -11,41 +11,45 @@ use tellonce_core::{
 
 use crate::lead::Lead;
 
-/// How useful a first touch is beside everything else that waits, 0 to 100, when the client does not say: whoever has just
-/// left their number is still at the phone, and a ready order lies where it lies.
+/// The default priority of a first touch, 0 to 100: a lead who just left a number still has the
+/// phone in hand, and a ready order can wait.
 const DEFAULT_PRIORITY: u8 = 85;
 
-/// The name in [`Context::values`] of what somebody agreed by.
+/// The name of the value that holds the consent's source, in [`MessageContext::values`].
 pub const CONSENT_KEY: &str = "consent";
-/// The name in [`Context::values`] of when they did.
+/// The name of the value that holds the time of the consent.
 pub const CONSENT_AT_KEY: &str = "consent_at";
 
-/// The longest name that is kept, in bytes.
+/// The longest name that is stored, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// Why nothing can be said to a lead.
+/// Why a lead gets no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
-    /// The text could not be made.
+    /// The text could not be built.
     #[error("{0}")]
     Wording(#[from] WordingError),
-    /// `EZWhatsApp` would not take the text.
+    /// `EZWhatsApp` would refuse the text.
     #[error("{0}")]
     TextRejected(#[from] EzwMessageError),
 }
 
 impl NotSent {
-    /// What is recorded beside the delivery: code and explanation.
-    pub fn to_outcome(&self) -> String {
-        let code = match self {
+    /// A stable name for rows and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
             Self::Wording(error) => error.code(),
             Self::TextRejected(error) => error.code(),
-        };
-        format!("{code}: {self}")
+        }
+    }
+
+    /// The outcome that is stored with the delivery: code and explanation.
+    pub fn to_outcome(&self) -> String {
+        format!("{}: {self}", self.code())
     }
 }
 
-/// The first touch of a lead. `delivery` is the key of its delivery in the inbox.
+/// Builds the first touch of a lead. `delivery` is the key of its delivery in the inbox.
 pub fn plan_first_touch(
     config: &ClientConfig,
     form: &FormConfig,
@@ -89,8 +93,8 @@ pub fn plan_first_touch(
     })
 }
 
-/// Whether a text is nothing but a name. Anybody may type anything here, under anybody's number: no more than four words of
-/// letters, so that no message of theirs goes out over the client's line.
+/// Whether a text is only a name: at most four words of letters. A form accepts any text for any
+/// number, so a stranger's message must not go out over the client's line.
 fn is_plain_name(text: &str) -> bool {
     let fits = |c: char| {
         c.is_alphabetic() || matches!(c, '\'' | '-' | '.' | '’' | '׳' | '״' | '"') || wording::is_combining_mark(c)
@@ -98,8 +102,8 @@ fn is_plain_name(text: &str) -> bool {
     text.split_whitespace().count() <= 4 && text.chars().all(|c| c.is_whitespace() || fits(c))
 }
 
-/// The language to greet somebody in: what they chose, else the form's, else that of their phone's country, else the
-/// client's first.
+/// The language of the greeting: the lead's choice, else the form's language, else the language of
+/// the number's country, else the client's first language.
 fn choose_language<'a>(config: &'a ClientConfig, form: &'a FormConfig, lead: &Lead) -> &'a str {
     let chosen = lead.locale.as_deref().and_then(|locale| config.find_language(locale));
     chosen
@@ -108,7 +112,7 @@ fn choose_language<'a>(config: &'a ClientConfig, form: &'a FormConfig, lead: &Le
         .unwrap_or_else(|| config.language_for(None))
 }
 
-/// The language that most people of a country speak, as CLDR has it.
+/// The language of most people in a country, according to CLDR.
 fn language_of_country(country: &str) -> Option<String> {
     let mut id: LanguageIdentifier = format!("und-{country}").parse().ok()?;
     LocaleExpander::new_common().maximize(&mut id);
@@ -191,9 +195,9 @@ first_touch.text.de = "Hallo {{ business_name }}"
         assert!(planned_text(CLIENT_TOML, &build_lead("+12025550123")).starts_with("Hi Dana"));
         assert!(
             planned_text(CLIENT_TOML, &build_lead("+33639981234")).starts_with("Hi Dana"),
-            "French is not among them"
+            "the client has no French texts"
         );
-        let fixed = CLIENT_TOML.replace("book = \"site\"", "book = \"site\"\nlanguage = \"he\"");
+        let fixed = CLIENT_TOML.replace("id_scope = \"site\"", "id_scope = \"site\"\nlanguage = \"he\"");
         assert!(planned_text(&fixed, &german).starts_with("היי"));
         let chose = Lead { locale: Some("en-GB".into()), ..german };
         assert!(planned_text(&fixed, &chose).starts_with("Hi Dana"));

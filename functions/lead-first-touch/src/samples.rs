@@ -1,4 +1,5 @@
-//! Every sample delivery of `events/lookup_client`, read and held against the facts of its manifest; and samples torn apart.
+//! Parses every sample delivery of `events/leads` and compares it with the facts of its manifest.
+//! Also parses corrupted samples.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -9,12 +10,11 @@ use tellonce_core::client_config::ClientConfig;
 
 use crate::{
     facts::{FactSource, LeadFact, LeadFacts, usual_names},
-    lead::{
-        Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason, find_facts, find_facts_in_response, parse_lead,
-        parse_lead_response,
+    lead::{Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason},
+    lead_parser::{
+        find_facts, find_facts_in_response, parse_content, parse_lead, parse_lead_response, parse_submission_response,
     },
-    senders::{self, DeliveryContent},
-    submission::LeadSubmission,
+    submission::{DeliveryContent, LeadSubmission},
 };
 
 /// A client with a form of each kind.
@@ -131,7 +131,6 @@ consent = { stated = "By sending this you agree" }
 first_touch = { useful_for = "1d", text = { en = "Hi" } }
 "#;
 
-/// The folders of the samples.
 const SAMPLE_FOLDERS: [&str; 9] =
     ["google_ads", "hubspot", "jotform", "meta", "tally", "typeform", "web", "webflow", "wordpress"];
 
@@ -140,14 +139,14 @@ pub(crate) fn sample_config() -> &'static ClientConfig {
     &CONFIG
 }
 
-/// The client with one form changed: lines that stand before those of the form.
+/// The client with `lines` inserted at the beginning of one form's table.
 pub(crate) fn config_with(form: &str, lines: &str) -> ClientConfig {
     let table = format!("[forms.{form}]\n");
     assert!(CLIENT_TOML.contains(&table));
     ClientConfig::parse(&CLIENT_TOML.replace(&table, &format!("{table}{lines}\n"))).unwrap()
 }
 
-/// When the deliveries of the tests are received: after everything in the samples.
+/// The time of receipt in the tests. It is later than every time in the samples.
 pub(crate) fn received_at() -> Timestamp {
     "2026-11-21T00:00:42Z".parse().unwrap()
 }
@@ -165,7 +164,7 @@ pub(crate) fn build_delivery<'a>(config: &'a ClientConfig, form: &'a str, body: 
     }
 }
 
-/// A delivery as it came in.
+/// A delivery with its headers.
 pub(crate) struct PostedForm {
     form: &'static str,
     headers: BTreeMap<String, String>,
@@ -188,24 +187,22 @@ pub(crate) fn parse_posted_form(posted: &PostedForm) -> ParsedLead {
     parse_lead(&posted.as_delivery())
 }
 
-/// Reads a body as a delivery to one of the client's forms.
+/// Parses a body as a delivery to one of the client's forms.
 pub(crate) fn parse_as(form: &str, body: impl AsRef<[u8]>) -> ParsedLead {
     parse_lead(&build_delivery(sample_config(), form, body.as_ref()))
 }
 
-/// The lead that was read.
 pub(crate) fn expect_lead(parsed: ParsedLead) -> Lead {
     match parsed {
         ParsedLead::Lead(lead) => *lead,
-        other => panic!("no lead: {other:?}"),
+        other => panic!("expected a lead: {other:?}"),
     }
 }
 
-/// Why there is none.
 pub(crate) fn expect_skip(parsed: ParsedLead) -> SkipReason {
     match parsed {
         ParsedLead::Skipped(reason) => reason,
-        other => panic!("not nothing: {other:?}"),
+        other => panic!("expected a skip reason: {other:?}"),
     }
 }
 
@@ -213,12 +210,12 @@ fn sample_folder(system: &str) -> String {
     format!("leads/{system}")
 }
 
-/// A sample's body as JSON, to be changed.
+/// A sample's body as JSON, for changes.
 pub(crate) fn sample_json(system: &str, case: &str) -> Value {
     events::sample_json(&sample_folder(system), case)
 }
 
-/// The form of the client that a case is sent to.
+/// The form of the client that receives a case.
 fn form_for_case(case: &events::SampleDelivery) -> &'static str {
     match (&*case.system, case.name.split('_').next().unwrap()) {
         ("google_ads", _) => "google",
@@ -234,11 +231,11 @@ fn form_for_case(case: &events::SampleDelivery) -> &'static str {
         ("wordpress", "gravityforms") => "gravity",
         ("wordpress", "wpforms") => "wpforms",
         ("wordpress", "contactform7") => "cf7",
-        _ => panic!("{} is for no form", case.full_name()),
+        _ => panic!("{} has no form", case.full_name()),
     }
 }
 
-/// The samples that get through the door.
+/// The samples whose verification succeeds.
 fn sample_cases() -> Vec<(events::SampleDelivery, PostedForm)> {
     let cases = SAMPLE_FOLDERS.iter().flat_map(|system| events::sample_deliveries(&sample_folder(system)));
     let cases = cases.filter(|case| case.facts["verify"] != json!(false));
@@ -252,9 +249,9 @@ fn sample_cases() -> Vec<(events::SampleDelivery, PostedForm)> {
 }
 
 fn expect_submission(posted: &PostedForm) -> LeadSubmission {
-    match senders::parse_delivery(&posted.as_delivery()) {
+    match parse_content(&posted.as_delivery()) {
         Ok(DeliveryContent::Submission(submission)) => submission,
-        Ok(DeliveryContent::References(_)) => panic!("only references"),
+        Ok(DeliveryContent::References(_)) => panic!("expected a submission and got references"),
         Err(reason) => panic!("{reason}"),
     }
 }
@@ -282,10 +279,10 @@ fn every_sample_parses_to_the_facts_of_its_manifest() {
                 }
             }
             (ParsedLead::Skipped(reason), "lead.test") => assert_eq!(reason, SkipReason::Test, "{title}"),
-            (other, kind) => panic!("{title}: {kind} is read as {other:?}"),
+            (other, kind) => panic!("{title}: {kind} is parsed as {other:?}"),
         }
     }
-    assert!(checked >= 13, "only {checked} samples say something");
+    assert!(checked >= 13, "only {checked} samples were checked");
 }
 
 fn check_lead(case: &events::SampleDelivery, posted: &PostedForm, lead: &Lead) {
@@ -323,10 +320,10 @@ fn the_sample_response_of_meta_completes_the_sample_reference() {
     assert_eq!(lead.consent.source, "field optional_1");
     let email =
         |submission: LeadSubmission| submission.fields.iter().any(|field| field.values == ["shira@example.com"]);
-    assert!(senders::parse_response(&posted.as_delivery(), &references[0], response.as_bytes()).is_ok_and(email));
+    assert!(parse_submission_response(&posted.as_delivery(), &references[0], response.as_bytes()).is_ok_and(email));
 }
 
-/// Where the facts of a submission stand: `find_phone: Your find_phone?`, and so on.
+/// The sources of a submission's facts: `phone: Your phone?`, and so on.
 fn describe_sources(facts: &LeadFacts) -> String {
     let describe = |(fact, place): (&&str, &FactSource)| match place {
         FactSource::Field(field) => format!("{fact}: {field}"),
@@ -402,7 +399,7 @@ fn every_sample_file_is_tested() {
     for system in SAMPLE_FOLDERS {
         let unlisted: &[&str] = match system {
             "meta" => &["_graph_lead.response.json"],
-            // Of the version before, and read by the tests of its reader.
+            // The earlier version, which the tests of its parser use.
             "webflow" => &["form_submission_v1.json"],
             _ => &[],
         };
@@ -447,15 +444,15 @@ fn only_leads_of_configured_countries_are_greeted() {
         }
     };
     assert_eq!(read("", "054-5550199").as_deref(), Ok("+972545550199"));
-    assert!(read("", "+12025550123").unwrap_err().starts_with("country-not-allowed: the number is of US"));
+    assert!(read("", "+12025550123").unwrap_err().starts_with("country-not-allowed: the number belongs to US"));
     assert!(read("", "+80012345678").is_err());
     assert_eq!(read("country = \"US\"", "(202) 555-0123").as_deref(), Ok("+12025550123"));
     assert!(
-        read("country = \"US\"", "+972545550199").unwrap_err().contains("of IL"),
-        "the form's own, not the client's"
+        read("country = \"US\"", "+972545550199").unwrap_err().contains("to IL"),
+        "the form's country overrides the client's"
     );
     assert_eq!(read("countries = [\"US\", \"il\"]", "+12025550123").as_deref(), Ok("+12025550123"));
-    assert!(read("countries = [\"US\"]", "054-5550199").unwrap_err().contains("of IL"), "those, and no other");
+    assert!(read("countries = [\"US\"]", "054-5550199").unwrap_err().contains("to IL"), "only the listed countries");
     assert_eq!(read("countries = [\"PS\"]", "0599123456").as_deref(), Ok("+972599123456"));
     assert_eq!(read("countries = [\"UK\"]", "+447400123456").as_deref(), Ok("+447400123456"));
 }
@@ -604,7 +601,7 @@ fn the_first_number_that_can_be_messaged_is_used() {
     assert_eq!(phone(r#"{"phone":["03-5550123","054-5550199"]}"#), "+972545550199");
     assert_eq!(
         phone(r#"{"phone":"03-5550123"}"#),
-        "phone-unusable: the phone number can't be used: it is not a mobile number"
+        "phone-unusable: could not use the phone number: it is not a mobile number"
     );
     assert!(phone(r#"{"phone":"-"}"#).starts_with("no-phone"));
     assert!(phone(r#"{"phone":"054-5550199 / 052-5550101"}"#).contains("two numbers"));
@@ -627,13 +624,17 @@ fn a_number_that_may_be_another_persons_is_not_used() {
         json!({"key": "q9", "label": "Emergency contact", "type": "INPUT_PHONE_NUMBER", "value": "+972545550177"});
     fields.insert(0, emergency_contact);
     assert_eq!(code("tally", two.to_string()), "phone-ambiguous");
-    // Even if theirs can't be messaged.
+    // The same if the lead's own number cannot receive messages.
     two["data"]["fields"][2]["value"] = json!("03-5550123");
     assert_eq!(code("tally", two.to_string()), "phone-ambiguous");
     let nested = json!({"customer": {"phone": "0545550199"}, "person": {"phone": "0525550101"}});
     assert_eq!(code("wpforms", nested.to_string()), "phone-ambiguous");
     let shop = json!({"client": {"phone": "0525550101"}, "lead": {"phone": "0545550199"}});
-    assert_eq!(code("wpforms", shop.to_string()), "+972545550199", "the client is the shop as often as not");
+    assert_eq!(
+        code("wpforms", shop.to_string()),
+        "+972545550199",
+        "`shop` often describes the client, so it is no other person"
+    );
 }
 
 #[test]
@@ -667,7 +668,7 @@ fn a_language_must_be_a_tag_and_a_choice_must_be_configured() {
 }
 
 #[test]
-fn bodies_that_are_not_understood_are_never_quoted() {
+fn unparsable_bodies_are_never_quoted() {
     let bodies: [&[u8]; 4] =
         [b"{\"secret-5\":\"secret-5\"", b"{\"x\":\"secret-5\xff\"}", b"[\"secret-5\"", b"\xef\xbb\xbf{"];
     for body in bodies {
@@ -682,7 +683,7 @@ fn bodies_that_are_not_understood_are_never_quoted() {
 fn check_lead_promises(lead: &Lead) {
     assert!(!lead.id.is_empty() && lead.submitted_at <= received_at() && lead.consent.at == lead.submitted_at);
     assert!(lead.name.as_deref().is_none_or(|name| !name.trim().is_empty()));
-    // An id is shown, whatever it is.
+    // The id may appear in `Debug`, whatever it contains.
     let debug_text = format!("{lead:?}").replace(&format!("{:?}", lead.id), "");
     assert!(!debug_text.contains(lead.phone.expose()), "{debug_text}");
 }
@@ -697,7 +698,7 @@ fn check_promises(parsed: &ParsedLead) {
     }
 }
 
-/// The ways to say what a body is.
+/// The content types under which each body is parsed.
 const CONTENT_TYPES: [&str; 4] = [
     "",
     "application/json; charset=UTF-8",
@@ -705,7 +706,7 @@ const CONTENT_TYPES: [&str; 4] = [
     "multipart/form-data; boundary=------------------------9051914041544843",
 ];
 
-/// Reads under every form and every content type, and as what was answered.
+/// Parses a body under every form and every content type, and as a lookup response.
 fn check_all_forms(body: &[u8]) {
     let reference = LeadReference { id: "444444444444000".to_owned(), created_at: None };
     for form in sample_config().forms.keys() {
@@ -739,12 +740,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn torn_bodies_never_panic_or_break_the_promises(body in events::corrupted_body(sample_bodies())) {
+    fn corrupted_bodies_never_panic_or_break_the_promises(body in events::corrupted_body(sample_bodies())) {
         check_all_forms(&body);
     }
 
     #[test]
-    fn any_value_in_any_field_never_panics_or_breaks_the_promises(
+    fn any_value_in_any_field_never_panics_or_breaks_a_promise(
         which in any::<prop::sample::Index>(),
         at in 0_usize..80,
         with in prop::sample::select(vec![

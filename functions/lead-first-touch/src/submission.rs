@@ -1,48 +1,56 @@
-//! A submission in its sender's words, flattened: one list of fields, whatever the body looked like.
+//! A submission in its sender's words, flattened to one list of fields for every kind of body.
 //!
-//! Each sender's reader makes one ([`crate::senders`]); [`crate::facts`] looks in it for what we need to know. It holds
-//! what people typed, so it has no `Debug`.
+//! Each parser in [`crate::senders`] builds one. [`crate::facts`] searches it. It holds what the
+//! lead typed, so it has no `Debug`.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use tellonce_core::json::RawJson;
 
-/// More fields than any form has. What comes after them is left out.
+use crate::lead::LeadReference;
+
+/// The most fields of a submission. Further fields are ignored.
 pub(crate) const MAX_FIELDS: usize = 1000;
-/// No longer name is looked at: labels may be whole sentences of consent.
+/// The longest name that is used, in bytes. A label may be a whole consent sentence.
 const MAX_NAME_BYTES: usize = 2000;
-/// No longer answer is: everything that we look for is short.
+/// The longest answer that is used, in bytes. Every fact is short.
 const MAX_VALUE_BYTES: usize = 10_000;
 
-/// What somebody sent.
+/// The content of a delivery.
+pub(crate) enum DeliveryContent {
+    /// The data of a lead.
+    Submission(LeadSubmission),
+    /// The ids of leads that have to be looked up.
+    References(Vec<LeadReference>),
+}
+
+/// What a lead submitted.
 #[derive(Default)]
 pub(crate) struct LeadSubmission {
-    /// The sender's id of it, where the sender has a place of its own for one.
+    /// The sender's id of the submission, if the sender has a fixed place for it.
     pub(crate) id: Option<String>,
-    /// The form's id, likewise.
+    /// The sender's id of the form, if the sender has a fixed place for it.
     pub(crate) form_id: Option<String>,
-    /// When it was sent, likewise.
+    /// The time of the submission, if the sender has a fixed place for it.
     pub(crate) submitted_at: Option<Timestamp>,
-    /// Whether the sender calls it a trial.
+    /// Whether the sender marks the submission as a test.
     pub(crate) is_test: bool,
-    /// What was asked and answered.
     pub(crate) fields: Vec<SubmittedField>,
 }
 
-/// One field.
 #[derive(Clone, Default)]
 pub(crate) struct SubmittedField {
-    /// All that it goes by: key, reference, id, label.
+    /// All names of the field: key, reference, id, label.
     pub(crate) names: Vec<String>,
-    /// Whether its sender knows it to be a telephone number.
+    /// Whether the sender declares the field a telephone field.
     pub(crate) is_telephone: bool,
-    /// The answers, none of them empty: one, or those of a list.
+    /// The answers, one or several. None is empty.
     pub(crate) values: Vec<String>,
 }
 
 impl SubmittedField {
-    /// A field that is not known to be anything in particular.
+    /// A field of no particular type.
     pub(crate) fn new<'n>(names: impl IntoIterator<Item = Cow<'n, str>>, values: Vec<String>) -> Self {
         let fits = |name: &Cow<'n, str>| !name.trim().is_empty() && name.len() <= MAX_NAME_BYTES;
         let values = values.into_iter().filter(|value| !value.trim().is_empty() && value.len() <= MAX_VALUE_BYTES);
@@ -53,23 +61,23 @@ impl SubmittedField {
         }
     }
 
-    /// The same, known to be a telephone number if `is_telephone`.
+    /// Sets whether the sender declares the field a telephone field.
     pub(crate) fn with_telephone(self, is_telephone: bool) -> Self {
         Self { is_telephone, ..self }
     }
 
-    /// The name that it goes by first.
+    /// The first name of the field.
     pub(crate) fn primary_name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
 
-    /// The name that its place in the body gives it: `parse_contact.phone`.
+    /// The name that the field's place in the body gives it: `contact.phone`.
     pub(crate) fn body_path(&self) -> &str {
         self.names.last().map_or("", String::as_str)
     }
 }
 
-/// The answers that a JSON value holds: its text, or those of a list's elements. An object is none.
+/// The answers in a JSON value: its text, or the texts of a list. An object has no answers.
 pub(crate) fn field_values(value: RawJson<'_>) -> Vec<String> {
     match value.list_elements() {
         Some(elements) => elements.into_iter().filter_map(RawJson::owned_text).collect(),
@@ -77,7 +85,7 @@ pub(crate) fn field_values(value: RawJson<'_>) -> Vec<String> {
     }
 }
 
-/// The names among these values that are there.
+/// The names among these values that are texts.
 pub(crate) fn field_names<'a>(values: impl IntoIterator<Item = RawJson<'a>>) -> impl Iterator<Item = Cow<'a, str>> {
     values.into_iter().filter_map(RawJson::text)
 }

@@ -1,19 +1,19 @@
-//! Sums of money as decimal text: `59.00` and `10.5` make `69.50`. No float ever touches them.
+//! Sums of money as decimal text: `59.00` and `10.5` are `69.50`. No amount is ever a float.
 
 use std::{fmt, str::FromStr};
 
-/// More digits than any currency has; what has more isn't an amount.
+/// More digits than any currency needs. Text with more digits is not an amount.
 const MAX_DIGITS: usize = 24;
 const MAX_DECIMALS: usize = 8;
 
-/// An amount of money without its currency. Keeps as many decimals as the most precise of its parts.
+/// An amount of money without its currency. A sum has as many decimals as its most precise part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     units: i128,
     decimals: u32,
 }
 
-/// Not a decimal number such as `-12.00`.
+/// The text is not a decimal number such as `-12.00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AmountError;
 
@@ -42,19 +42,18 @@ impl FromStr for Amount {
 }
 
 impl Amount {
-    /// The sum, unless it is absurdly large.
+    /// The sum, or `None` if it overflows.
     pub(crate) fn checked_add(self, other: Self) -> Option<Self> {
         let decimals = self.decimals.max(other.decimals);
         let scaled = |amount: Self| amount.units.checked_mul(10_i128.checked_pow(decimals - amount.decimals)?);
         Some(Self { units: scaled(self)?.checked_add(scaled(other)?)?, decimals })
     }
 
-    /// Without its sign.
+    /// The amount without its sign.
     pub(crate) fn abs(self) -> Self {
         Self { units: self.units.abs(), ..self }
     }
 
-    /// Whether it is more than nothing.
     pub(crate) fn is_positive(self) -> bool {
         self.units > 0
     }

@@ -1,22 +1,28 @@
-//! order-notifier: deliveries of stores become our own order events, and those become messages.
+//! order-notifier sends order updates: a store's delivery becomes an order event, and the event
+//! becomes a message.
 //!
-//! The story: a batch of the inbox's stream comes in ([`run`]); [`order_event::read`] says in our own words what a
-//! delivery reports; what it leaves out is looked up ([`lookup`]); [`plan_order_message()`] makes news of it, complete with its words;
-//! the [`Dispatcher`] tells it once. What leads to no message leaves its reason beside the delivery.
+//! Flow: [`run`] takes a batch of the store inbox's stream. [`order_parser`] turns a delivery into
+//! an [`order_event::OrderEvent`]. [`lookup`] adds data that the delivery lacks.
+//! [`plan_order_message()`] builds the message. The [`Dispatcher`] sends it once. A delivery
+//! without a message gets a reason.
 //!
-//! Promises that a delivery is either told, waiting in the ledger, or visible with a reason; that one that can't be
-//! read never blocks those behind it. Does not order deliveries: the ledger decides what is still true.
+//! - Every delivery leads to a message, waits in the ledger, or carries a reason.
+//! - A delivery that cannot be parsed never blocks later ones.
+//!
+//! Not covered: the order of deliveries. The ledger decides which messages are still true.
 
 mod amount;
-mod custom;
+mod known_order;
 pub mod lookup;
 pub mod order_event;
 mod order_flow;
+mod order_outcome;
+pub mod order_parser;
 mod plan;
+mod senders;
+
 #[cfg(test)]
 mod samples;
-mod shopify;
-mod woocommerce;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use tellonce_core::{
@@ -28,7 +34,9 @@ use tellonce_core::{
     telemetry,
 };
 
-pub use order_flow::{KnownOrder, OrderError, OrderNotifier};
+pub use known_order::KnownOrder;
+pub use order_flow::{OrderError, OrderNotifier};
+pub use order_outcome::OrderOutcome;
 pub use plan::{NotSent, build_suppressed_message, plan_order_message};
 
 /// Runs the function until Lambda ends it.
@@ -59,14 +67,23 @@ impl OrderNotifier {
         Ok(notifier)
     }
 
-    /// Takes a batch through and says which deliveries shall come again.
+    /// Processes a batch and returns the deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
         let work = BatchProcessor {
             inbox: &self.inbox,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
         };
-        // Each look-up and each send looks at the time by itself.
-        work.process_batch(event, 1, || true, async |entry| self.process_delivery(invocation, entry).await).await
+        // Each lookup and each send checks the remaining time.
+        work.process_batch(
+            event,
+            1,
+            || true,
+            async |entry| {
+                let outcome = self.process_delivery(invocation, entry).await?;
+                Ok::<_, OrderError>(outcome.map(|outcome| outcome.to_string()))
+            },
+        )
+        .await
     }
 }

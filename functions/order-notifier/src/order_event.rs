@@ -1,57 +1,56 @@
-//! What a store reported, in our own words: [`OrderEvent`], and why some deliveries are none.
+//! Main types: [`OrderEvent`], the event that a store reported; the verified [`OrderDelivery`] that
+//! it comes from; and [`SkipReason`] for a delivery without an event.
 //!
-//! [`read`] turns a verified delivery into a [`ParsedOrder`]. It is a pure function of the delivery and the client's
-//! configuration; it never fails and never panics. A body that cannot be understood is a reading too
-//! ([`SkipReason::NotUnderstood`]), so that it is recorded with its reason instead of blocking those behind it.
-//!
-//! Not promised: that the event is news. The same fact arrives through several topics and as repeats; the ledger's
-//! idempotency key (`order`, [`Milestone`], [`OrderEvent::reminder_instance`]) is what tells it once.
+//! The same event arrives through several topics and as repeats. The ledger's idempotency key
+//! (order, [`Milestone`], [`OrderEvent::instance`]) ensures that its message is sent once.
 
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use tellonce_core::{
-    client_config::{ClientConfig, Milestone, StoreConfig, StoreKind},
+    client_config::{Milestone, PhoneRule},
     clock,
     contact::{self, Phone, PhoneCandidate, PhoneError},
-    json::JsonError,
+    json::{self, JsonError},
     telemetry::LogLabel,
 };
 
-use crate::{custom, shopify, woocommerce};
-
-/// Something happened to an order.
+/// Something that happened to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderEvent {
-    /// What happened.
+    /// The milestone that the order reached.
     pub milestone: Milestone,
-    /// The order's id in its order book, opaque.
+    /// The order's id in its id scope, opaque.
     pub order_id: String,
-    /// The number that the customer knows (`#1042`), free format; absent when the sender doesn't say.
+    /// The number that the customer knows (`#1042`), in free format. Absent if the sender does not
+    /// report it.
     pub order_number: Option<String>,
-    /// The parcel that it is about, when not the whole order. For [`tellonce_core::load_client_config::Place`]: what is known of one
-    /// parcel doesn't make news of another untrue.
+    /// The parcel that the event is about, if it is not about the whole order.
+    /// [`tellonce_core::client_config::Precedence`] uses it: a fact about one parcel does not make
+    /// messages about another untrue.
     pub parcel: Option<String>,
-    /// What tells it apart from others of the same milestone and order: a parcel, a refund, an invoice, a change. Part of
-    /// the idempotency key.
+    /// Distinguishes events of the same milestone and order: a parcel, a refund, an invoice, a
+    /// change. Part of the idempotency key.
     pub instance: Option<String>,
-    /// When it happened, by the sender's account. Never more than ten minutes after the delivery was received.
+    /// When it happened, by the sender's clock. At most ten minutes after the receipt of the
+    /// delivery.
     pub occurred_at: Timestamp,
-    /// Whom to tell.
+    /// The customer.
     pub contact: CustomerContact,
-    /// Values for texts by variable name, e.g. `tracking_url`. Only what the sender said; none is empty, and every
-    /// `…_url` begins with `https://`.
+    /// Values for texts by variable name, for example `tracking_url`. They come only from the
+    /// sender. None is empty, and every `…_url` begins with `https://`.
     pub values: EventValues,
 }
 
 impl OrderEvent {
-    /// Its name for people: `order.ready`.
+    /// The event's name for people: `order.ready`.
     pub fn event_name(&self) -> String {
         format!("order.{}", self.milestone.name())
     }
 
-    /// Fills what this event lacks from what is already known of the order: a parcel's scan says neither language nor
-    /// name. What the event itself says wins.
+    /// Fills missing data from what is known of the order. A parcel's scan reports neither language
+    /// nor name. The event's own data comes first.
     pub fn fill_missing_from(&mut self, known: &CustomerContact, order_number: Option<&str>) {
         self.contact.fill_missing_from(known);
         if self.order_number.is_none() {
@@ -63,23 +62,31 @@ impl OrderEvent {
 /// Values for texts by variable name.
 pub type EventValues = BTreeMap<String, String>;
 
-/// Whom to tell. [`fmt::Debug`] shows neither number nor name, nor what else somebody typed.
+/// Adds a value if there is one.
+pub(crate) fn insert_some(values: &mut EventValues, name: &str, value: Option<String>) {
+    if let Some(value) = value {
+        values.insert(name.to_owned(), value);
+    }
+}
+
+/// A customer's contact data. `Debug` shows neither number nor name, nor anything else that the
+/// customer typed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CustomerContact {
-    /// The number to write to.
+    /// The number to message.
     pub phone: Option<Phone>,
-    /// Why there is no number although one was given: what was wrong with the first one tried.
+    /// Why the given number is not usable. If several were tried, the problem of the first.
     pub phone_problem: Option<PhoneError>,
-    /// The store withholds personal data from us, so a missing number says nothing about the customer.
+    /// The store withholds personal data, so the customer may still have a number.
     pub redacted: bool,
     /// The customer's name.
     pub name: Option<String>,
-    /// The customer's language as the store has it: `he`, `he-IL`.
+    /// The customer's language in the store: `he`, `he-IL`.
     pub locale: Option<String>,
 }
 
 impl CustomerContact {
-    /// The number to write to, or why there is none.
+    /// The number to message, or why it is missing.
     pub fn require_phone(&self) -> Result<&Phone, SkipReason> {
         match (&self.phone, self.phone_problem, self.redacted) {
             (Some(phone), _, _) => Ok(phone),
@@ -89,7 +96,7 @@ impl CustomerContact {
         }
     }
 
-    /// Fills what is missing from `known`.
+    /// Fills missing data from `known`.
     pub fn fill_missing_from(&mut self, known: &Self) {
         if self.phone.is_none() {
             self.phone.clone_from(&known.phone);
@@ -107,7 +114,7 @@ impl CustomerContact {
 
 impl fmt::Debug for CustomerContact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contact")
+        f.debug_struct("CustomerContact")
             .field("phone", &self.phone)
             .field("phone_problem", &self.phone_problem)
             .field("redacted", &self.redacted)
@@ -116,49 +123,74 @@ impl fmt::Debug for CustomerContact {
     }
 }
 
-/// What a delivery says.
+/// What a delivery contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedOrder {
-    /// Something that the customer may be told. Whether there is a number for it, [`CustomerContact::require_phone`] says.
+    /// An event that the customer may get a message about. [`CustomerContact::require_phone`]
+    /// checks the number.
     Event(Box<OrderEvent>),
-    /// It happened, so whatever it makes untrue must not be said any more; but it is not to be told itself.
+    /// An event without a message of its own. It still supersedes messages that it makes untrue.
     Suppressed(Box<OrderEvent>, SkipReason),
-    /// Something happened to an order that the delivery says too little about: look it up.
+    /// An event whose order must be looked up, because the delivery lacks its data.
     NeedsLookup(Box<PartialOrderEvent>),
-    /// Nothing to tell.
+    /// No event.
     Skipped(SkipReason),
 }
 
-/// An event whose order has to be looked up, in the ledger or in the store: see [`crate::lookup`].
+/// An event whose order has to be looked up in the ledger or in the store. See [`crate::lookup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartialOrderEvent {
-    /// What happened.
+    /// The milestone that the order reached.
     pub milestone: Milestone,
     /// How to find the order.
     pub order: OrderReference,
     /// As in [`OrderEvent::parcel`].
     pub parcel: Option<String>,
-    /// As in [`OrderEvent::reminder_instance`].
+    /// As in [`OrderEvent::instance`].
     pub instance: Option<String>,
     /// As in [`OrderEvent::occurred_at`].
     pub occurred_at: Timestamp,
-    /// What the delivery says of the customer, if anything.
+    /// The contact data in the delivery, if there is any.
     pub contact: CustomerContact,
-    /// The order number, if the delivery says it.
+    /// The order number, if the delivery contains it.
     pub order_number: Option<String>,
-    /// As in [`OrderEvent::build_values`].
+    /// As in [`OrderEvent::values`].
     pub values: EventValues,
-    /// Whether it is certain that this is what happened. If not (a fulfilment without destination and tracking may be a
-    /// parcel or a pickup), only the store can tell, and a contact from the ledger is not enough.
+    /// Whether the milestone is certain. A fulfilment without destination and tracking may be a
+    /// parcel or a pickup. Then only the store knows, and a contact from the ledger is not enough.
     pub is_certain: bool,
+}
+
+impl PartialOrderEvent {
+    /// Adds the order's id and fills missing data from `known`.
+    pub(crate) fn complete_with(
+        self,
+        order_id: String,
+        known: &CustomerContact,
+        order_number: Option<&str>,
+    ) -> OrderEvent {
+        let mut event = OrderEvent {
+            milestone: self.milestone,
+            order_id,
+            order_number: self.order_number,
+            parcel: self.parcel,
+            instance: self.instance,
+            occurred_at: self.occurred_at,
+            contact: self.contact,
+            values: self.values,
+        };
+        event.fill_missing_from(known, order_number);
+        event
+    }
 }
 
 /// How to find an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderReference {
-    /// By its id.
+    /// By the order's id.
     Id(String),
-    /// By the global id of one of its Shopify fulfillment orders, `gid://shopify/FulfillmentOrder/…`.
+    /// By the global id of one of its Shopify fulfillment orders,
+    /// `gid://shopify/FulfillmentOrder/…`.
     FulfillmentOrder(String),
 }
 
@@ -172,87 +204,98 @@ impl OrderReference {
     }
 }
 
-/// Why a delivery is no message. [`Self::code`] is what is recorded; the text is for people.
+/// Why a delivery leads to no message. [`Self::code`] is stable. The text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
-    /// An order that is only a trial.
-    #[error("a test order")]
+    /// The order is a test order.
+    #[error("test orders lead to no message")]
     TestOrder,
-    /// An order that isn't placed yet.
-    #[error("a draft, not an order yet")]
+    /// The order is not placed yet.
+    #[error("drafts lead to no message")]
     Draft,
-    /// A sale over the counter, to nobody in particular.
-    #[error("a sale over the counter without a customer")]
+    /// A sale over the counter without a customer.
+    #[error("sale over the counter without a customer")]
     PosWithoutCustomer,
-    /// Neither number nor name nor e-mail arrived.
+    /// The delivery contains neither number nor name nor e-mail address.
     #[error(
-        "the store withholds personal data: the app needs access to protected customer data (name, phone, address, e-mail)"
+        "the store withholds personal data; give the app access to protected customer data (name, phone, address, e-mail)"
     )]
     PersonalDataRedacted,
     /// The customer left no number.
     #[error("the order has no phone number")]
     NoPhone,
-    /// The customer's number can't be messaged.
-    #[error("the order's phone number can't be used: {0}")]
+    /// The customer's number cannot receive messages.
+    #[error("could not use the order's phone number: {0}")]
     PhoneUnusable(PhoneError),
-    /// Deliveries of this kind are of no use to us.
-    #[error("deliveries of topic `{0}` are not told")]
+    /// The topic leads to no messages.
+    #[error("topic `{0}` leads to no message")]
     UnknownTopic(LogLabel),
-    /// A Shopify `check_order_trigger/parse_updated_fulfillment`: something changed, but not which.
-    #[error("`orders/updated` doesn't say what changed; the topics beside it do")]
+    /// Shopify's `orders/updated` reports a change without naming it.
+    #[error("`orders/updated` does not name the change; other topics report it")]
     UpdateWithoutTransition,
-    /// A `WooCommerce` status without a milestone.
-    #[error("order status `{0}` is no milestone in this client's configuration")]
+    /// The client maps this `WooCommerce` status to no milestone.
+    #[error("order status `{0}` is not mapped to a milestone in `client.toml`")]
     StatusNotMapped(LogLabel),
-    /// A custom event without a milestone.
-    #[error("event `{0}` is no milestone in this client's configuration")]
+    /// The client maps this custom event to no milestone.
+    #[error("event `{0}` is not mapped to a milestone in `client.toml`")]
     EventNotMapped(LogLabel),
-    /// The order was deleted; which says nothing about what the customer should think.
+    /// The order was deleted in the store. The deletion does not mean a cancellation.
     #[error("the order was deleted")]
     Deleted,
-    /// A duty under privacy law; `docs/operations.md` says how it is met.
-    #[error("a privacy request: {0}")]
+    /// A duty under privacy law. `docs/operations.md` describes the answer.
+    #[error("privacy request: {0}; see docs/operations.md")]
     PrivacyRequest(PrivacyRequest),
-    /// Not of the shape that this sender documents. Holds where, never what.
-    #[error("not understood: {0}")]
+    /// The body does not have the shape that this sender documents. Holds the place in the body,
+    /// never its content.
+    #[error("could not parse the delivery: {0}")]
     NotUnderstood(JsonError),
-    /// The customer took it over the counter and knows.
-    #[error("the customer has just picked it up")]
+    /// The customer picked the order up over the counter and knows.
+    #[error("the customer has picked up the order")]
     PickupFulfilled,
-    /// Fulfilled, and nothing travels: a download, a gift card.
-    #[error("nothing to ship: an order without address and tracking")]
+    /// Fulfilled without a shipment: a download, a gift card.
+    #[error("the order has no address and no tracking, so nothing is shipped")]
     NothingToShip,
-    /// A stage of the journey that customers aren't told.
-    #[error("shipment status `{0}` is not told")]
+    /// A shipment status that customers get no message about.
+    #[error("shipment status `{0}` leads to no message")]
     ShipmentStatusIgnored(LogLabel),
-    /// The fulfilment didn't succeed, or hasn't yet.
-    #[error("fulfilment status `{0}` is not a shipment")]
+    /// The fulfilment failed or is not complete.
+    #[error("fulfilment with status `{0}` is not a shipment")]
     FulfillmentNotSuccessful(LogLabel),
-    /// When this was sent, the order was already cancelled.
-    #[error("the order was cancelled in the meantime")]
+    /// The order was already cancelled when the delivery was sent.
+    #[error("the order was cancelled before this delivery was sent")]
     StaleTransition,
-    /// An order from long ago that was only touched: whatever it is by now, it became so before we came.
-    #[error("the order is too old for this to be news")]
+    /// An old order that was only edited. It reached its status before tellonce ran.
+    #[error("the order is too old for a message")]
     OldOrder,
     /// A refund without a payment: items returned to stock, a failed or pending transaction.
-    #[error("a refund that moved no money")]
+    #[error("the refund moved no money")]
     RefundWithoutMoney,
-    /// The sender tries the line.
-    #[error("a ping")]
+    /// The sender tests the connection.
+    #[error("the delivery is a ping")]
     Ping,
-    /// A `WooCommerce` `action.*` hook: names an order, says nothing about it.
-    #[error("`action` hooks carry only an id; use the topics `order.created` and `order.updated`")]
+    /// A `WooCommerce` `action.*` hook names an order without its data.
+    #[error("`action` hooks contain only an id; use the topics `order.created` and `order.updated`")]
     ActionHook,
-    /// The order must be looked up, and there is no token for the store's API.
-    #[error("the order is not known yet and there is no token for the store's API to look it up with")]
+    /// The order must be looked up, and no token for the store's API is stored.
+    #[error("the order is unknown and no token for the store's API is stored to look it up")]
     LookupNotConfigured,
-    /// The store doesn't know the order, or doesn't show it.
-    #[error("the store shows no such order")]
+    /// The store does not know the order, or the token may not read it.
+    #[error("the store did not find the order")]
     OrderNotFound,
 }
 
 impl SkipReason {
-    /// A stable name for records and metrics.
+    /// The reason for a required field without a usable value.
+    pub(crate) fn missing_field(location: &str) -> Self {
+        Self::NotUnderstood(JsonError::Missing(location.into()))
+    }
+
+    /// The outcome that is stored with the delivery: code and explanation.
+    pub fn to_outcome(&self) -> String {
+        format!("{}: {self}", self.code())
+    }
+
+    /// A stable name for rows and metrics.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TestOrder => "test-order",
@@ -282,7 +325,7 @@ impl SkipReason {
         }
     }
 
-    /// Whether a human should look: the store says something that we can't use, as opposed to nothing of interest.
+    /// Whether an operator should act, because the store sent data that cannot be used.
     pub const fn needs_attention(&self) -> bool {
         match self {
             Self::PersonalDataRedacted
@@ -313,80 +356,60 @@ impl SkipReason {
     }
 }
 
-/// What a privacy law asks of us.
+/// What a privacy law requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrivacyRequest {
-    /// Forget a customer.
+    /// Erase a customer.
     CustomerRedact,
-    /// Say what is known about a customer.
+    /// Report what is stored about a customer.
     CustomerDataRequest,
-    /// Forget a shop.
+    /// Erase a shop.
     ShopRedact,
 }
 
 impl fmt::Display for PrivacyRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::CustomerRedact => "forget a customer",
-            Self::CustomerDataRequest => "say what is known about a customer",
-            Self::ShopRedact => "forget the shop",
+            Self::CustomerRedact => "erase a customer",
+            Self::CustomerDataRequest => "report what is stored about a customer",
+            Self::ShopRedact => "erase the shop",
         })
     }
 }
 
-/// Reads a verified delivery of `store`. `topic` and `headers` are what the inbox kept of it; `received_at` is when it
-/// was accepted.
-pub fn parse_order_event(
-    store: &StoreConfig,
-    config: &ClientConfig,
-    topic: Option<&str>,
-    headers: &BTreeMap<String, String>,
-    body: &[u8],
-    received_at: Timestamp,
-) -> ParsedOrder {
-    let delivery = OrderDelivery {
-        topic,
-        headers,
-        body,
-        received_at,
-        country: store.country.as_deref().unwrap_or(&config.country),
-        phone_rule: config.phones,
-    };
-    let parsed = match &store.kind {
-        StoreKind::Shopify { .. } => shopify::parse_delivery(&delivery),
-        StoreKind::WooCommerce { statuses, .. } => woocommerce::parse_delivery(&delivery, statuses),
-        StoreKind::Custom { fields, events, .. } => custom::parse_delivery(&delivery, fields, events),
-    };
-    parsed.unwrap_or_else(ParsedOrder::Skipped)
-}
-
-/// A delivery and what is needed to understand it.
+/// A delivery and the settings that are needed to parse it.
 #[derive(Clone, Copy)]
 pub(crate) struct OrderDelivery<'a> {
     pub(crate) topic: Option<&'a str>,
     pub(crate) headers: &'a BTreeMap<String, String>,
     pub(crate) body: &'a [u8],
     pub(crate) received_at: Timestamp,
-    /// Country for numbers that stand beside no country.
+    /// The country for numbers without a country of their own.
     pub(crate) country: &'a str,
-    pub(crate) phone_rule: tellonce_core::client_config::PhoneRule,
+    pub(crate) phone_rule: PhoneRule,
 }
 
-impl OrderDelivery<'_> {
+impl<'a> OrderDelivery<'a> {
+    /// The body as a JSON object.
+    pub(crate) fn parse_body<T: Deserialize<'a>>(&self) -> Result<T, SkipReason> {
+        json::parse_object(self.body).map_err(SkipReason::NotUnderstood)
+    }
+
     /// A header by its lower-case name.
     pub(crate) fn find_header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The time that something happened at: what the sender says, unless that is in the future or not said at all.
+    /// The time of an event: the time that the sender reports, or the time of receipt if the sender
+    /// reports none or one in the future.
     pub(crate) fn event_time(&self, reported_at: Option<Timestamp>) -> Timestamp {
         clock::choose_event_time(reported_at, self.received_at)
     }
 
-    /// As [`build_contact::first_usable_phone`], for this store.
-    pub(crate) fn first_usable_phone<'a>(
+    /// As [`contact::first_usable_phone`], with this store's rules.
+    pub(crate) fn first_usable_phone<'c>(
         &self,
-        candidates: impl IntoIterator<Item = PhoneCandidate<'a>>,
+        candidates: impl IntoIterator<Item = PhoneCandidate<'c>>,
     ) -> (Option<Phone>, Option<PhoneError>) {
         contact::first_usable_phone(candidates, self.country, self.phone_rule)
     }

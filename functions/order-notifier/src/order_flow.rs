@@ -1,6 +1,5 @@
-//! The flow of one delivery: read it, complete it, plan it, tell it, and record what became of it.
-
-use std::cmp::Reverse;
+//! The flow of one delivery: parse it, complete it, plan the message, dispatch it, and record the
+//! outcome.
 
 use jiff::Timestamp;
 use tellonce_core::{
@@ -14,39 +13,39 @@ use tellonce_core::{
 };
 
 use crate::{
+    known_order::KnownOrder,
     lookup::{self, OrderLookupError},
-    order_event::{
-        CustomerContact, EventValues, OrderEvent, ParsedOrder, PartialOrderEvent, SkipReason, parse_order_event,
-    },
+    order_event::{OrderEvent, ParsedOrder, PartialOrderEvent, SkipReason},
+    order_outcome::OrderOutcome,
+    order_parser::parse_order_event,
     plan::{build_suppressed_message, plan_order_message},
 };
-
-/// What order-notifier needs.
+/// The function's configuration and connections.
 pub struct OrderNotifier {
-    /// Tells messages.
+    /// Sends messages.
     pub dispatcher: Dispatcher,
-    /// Where deliveries come from and outcomes go.
+    /// Holds deliveries and their outcomes.
     pub inbox: Inbox,
-    /// For look-ups at stores.
+    /// Looks up orders in stores.
     pub http: reqwest::Client,
-    /// Instead of `https://{shop_domain}`, for tests.
+    /// Replaces `https://{shop_domain}` in tests.
     pub shopify_base_url: Option<String>,
 }
 
-/// A delivery could not be processed now.
+/// Why a delivery could not be processed now.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// Telling failed.
+    /// The dispatch failed.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The store's token is not to be had.
+    /// The store's token could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The store did not answer a look-up.
-    #[error("the store could not be asked about the order")]
+    /// The lookup failed.
+    #[error("could not look up the order in the store")]
     Lookup(#[from] OrderLookupError),
 }
 
@@ -62,17 +61,17 @@ impl ClassifyFault for OrderError {
 }
 
 impl OrderNotifier {
-    /// Takes one delivery through and gives what to record beside it: nothing, if the ledger's row says it all. An error
-    /// means that it shall come again, unless it is permanent.
+    /// Processes one delivery and returns its outcome, or `None` if the ledger's row explains it.
+    /// After an error the delivery is retried, unless the error is permanent.
     pub async fn process_delivery(
         &self,
         invocation: &Invocation,
         entry: &InboxItem,
-    ) -> Result<Option<String>, OrderError> {
+    ) -> Result<Option<OrderOutcome>, OrderError> {
         let now = self.dispatcher.clock.now();
         let config = &self.dispatcher.config;
         let Some(store) = config.stores.get(&entry.sender) else {
-            return Ok(Some("store-removed: this store is no longer in the configuration".to_owned()));
+            return Ok(Some(OrderOutcome::StoreRemoved));
         };
         let first_parse =
             parse_order_event(store, config, entry.topic.as_deref(), &entry.headers, &entry.body, entry.received_at);
@@ -82,7 +81,8 @@ impl OrderNotifier {
         };
         match parsed {
             ParsedOrder::Event(mut event) => {
-                // A parcel's delivery names no language. Whoever was written to in Hebrew is not written to in English.
+                // A parcel's delivery contains no language. A customer who got Hebrew messages must
+                // not get an English one.
                 if event.parcel.is_some() && event.contact.locale.is_none() {
                     let history = self.read_history(store, &event.order_id, event.milestone).await?;
                     KnownOrder::from_history(&history, event.parcel.as_deref()).fill_missing(&mut event);
@@ -91,21 +91,18 @@ impl OrderNotifier {
             }
             ParsedOrder::Suppressed(event, reason) => {
                 self.dispatcher
-                    .dispatch(
-                        invocation,
-                        build_suppressed_message(store, &event, format_skip_reason(&reason), &entry.id, now),
-                    )
+                    .dispatch(invocation, build_suppressed_message(store, &event, reason.to_outcome(), &entry.id, now))
                     .await?;
-                Ok(Some(format_skip_reason(&reason)))
+                Ok(Some(OrderOutcome::Skipped(reason)))
             }
-            // A look-up either completes an event or ends it.
-            ParsedOrder::NeedsLookup(_) => Ok(Some(format_skip_reason(&SkipReason::OrderNotFound))),
+            // A lookup either completes an event or skips it.
+            ParsedOrder::NeedsLookup(_) => Ok(Some(OrderOutcome::Skipped(SkipReason::OrderNotFound))),
             ParsedOrder::Skipped(reason) => {
                 if reason.needs_attention() {
-                    tracing::warn!(delivery.id = entry.id, "{reason}");
+                    tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
                     telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, now);
                 }
-                Ok(Some(format_skip_reason(&reason)))
+                Ok(Some(OrderOutcome::Skipped(reason)))
             }
         }
     }
@@ -117,17 +114,13 @@ impl OrderNotifier {
         store: &StoreConfig,
         event: &OrderEvent,
         now: Timestamp,
-    ) -> Result<Option<String>, OrderError> {
+    ) -> Result<Option<OrderOutcome>, OrderError> {
         let message = plan_order_message(&self.dispatcher.config, &entry.sender, store, event, &entry.id, now);
-        let skip_outcome = message.content.unsent_reason().map(str::to_owned);
+        let not_sent = message.content.unsent_reason().map(|reason| OrderOutcome::NotSent(reason.to_owned()));
         let result = self.dispatcher.dispatch(invocation, message).await?;
-        Ok(skip_outcome.or(match result {
-            DispatchResult::AlreadyKnown(key, state) => {
-                Some(format!("already-known: {key} is {} in the ledger", state.name()))
-            }
-            DispatchResult::PayloadConflict(key, state) => {
-                Some(format!("already-known: {key} is {} in the ledger, with another text", state.name()))
-            }
+        Ok(not_sent.or(match result {
+            DispatchResult::AlreadyKnown(key, state) => Some(OrderOutcome::AlreadyKnown(key, state)),
+            DispatchResult::PayloadConflict(key, state) => Some(OrderOutcome::PayloadConflict(key, state)),
             DispatchResult::Accepted(_)
             | DispatchResult::Waiting(..)
             | DispatchResult::LineBlocked(..)
@@ -148,7 +141,7 @@ impl OrderNotifier {
             .await
     }
 
-    /// Finds out what a delivery does not say: from the ledger if it knows the order, else from the store.
+    /// Completes an event from the ledger if it knows the order, else from the store.
     async fn complete_event(
         &self,
         store_name: &str,
@@ -190,45 +183,4 @@ impl OrderNotifier {
             self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query).await?;
         Ok(lookup::parse_order_response(partial, &response, store, config)?)
     }
-}
-
-/// What the ledger knows of an order.
-#[derive(Debug, Default)]
-pub struct KnownOrder {
-    /// Its customer.
-    pub contact: CustomerContact,
-    /// The number that the customer knows.
-    pub order_number: Option<String>,
-    values: EventValues,
-}
-
-impl KnownOrder {
-    /// From its story, the newest fact first; `parcel` is the parcel in question.
-    pub fn from_history(history: &[LedgerRow], parcel: Option<&str>) -> Self {
-        let mut rows: Vec<&LedgerRow> = history.iter().collect();
-        rows.sort_by_key(|row| Reverse(row.occurred_at));
-        let of_parcel = rows.iter().filter(|row| row.precedence.parcel.as_deref() == parcel);
-        Self {
-            contact: CustomerContact {
-                phone: rows.iter().find_map(|row| row.to.clone()),
-                name: rows.iter().find_map(|row| row.context.name.clone()),
-                locale: rows.iter().find_map(|row| row.context.locale.clone()),
-                ..CustomerContact::default()
-            },
-            order_number: rows.iter().find_map(|row| row.context.order_number.clone()),
-            values: of_parcel.flat_map(|row| row.context.values.clone()).collect(),
-        }
-    }
-
-    /// Gives an event what it does not say itself.
-    pub fn fill_missing(&self, event: &mut OrderEvent) {
-        event.fill_missing_from(&self.contact, self.order_number.as_deref());
-        for (name, value) in &self.values {
-            event.values.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-    }
-}
-
-fn format_skip_reason(reason: &SkipReason) -> String {
-    format!("{}: {reason}", reason.code())
 }

@@ -1,4 +1,4 @@
-//! From an order event to news for the ledger: key, words, and until when they are worth saying. Pure.
+//! Plans the message for an order event: key, text and expiry. Pure.
 
 use jiff::{Timestamp, tz::TimeZone};
 use tellonce_core::{
@@ -9,25 +9,25 @@ use tellonce_core::{
 
 use crate::order_event::{OrderEvent, SkipReason};
 
-/// Why nobody is told of an event that we understood.
+/// Why a customer gets no message about an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
-    /// There is nobody to tell.
+    /// The customer has no usable number.
     #[error("{0}")]
     Unreachable(SkipReason),
-    /// The client has no text for it.
+    /// The client configured no text for the milestone.
     #[error("no text is configured for `{}`", .0.name())]
     NoTextConfigured(Milestone),
-    /// The text could not be made.
+    /// The text could not be built.
     #[error("{0}")]
     Wording(WordingError),
-    /// `EZWhatsApp` would not take the text.
+    /// `EZWhatsApp` would refuse the text.
     #[error("{0}")]
     TextRejected(tellonce_core::line::EzwMessageError),
 }
 
 impl NotSent {
-    /// What is recorded: stable, kebab-case.
+    /// A stable name for rows and metrics.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreachable(reason) => reason.code(),
@@ -37,16 +37,16 @@ impl NotSent {
         }
     }
 
-    /// The record that is kept beside the delivery: code and explanation.
+    /// The outcome that is stored with the delivery: code and explanation.
     pub fn to_outcome(&self) -> String {
         format!("{}: {self}", self.code())
     }
 }
 
-/// News of an event of a store: what the customer is told of it, or why nothing is said. `delivery` is the key of its
-/// delivery in the inbox.
+/// Builds the message for an event, or records why the customer gets none. `delivery` is the key of
+/// its delivery in the inbox.
 ///
-/// A fact that nobody is told is news all the same: what it makes untrue must not be said any more.
+/// An event without a message is recorded too, because it supersedes messages that it makes untrue.
 pub fn plan_order_message(
     config: &ClientConfig,
     store_name: &str,
@@ -82,7 +82,7 @@ pub fn plan_order_message(
     }
 }
 
-/// A fact that is to be known and not told.
+/// Builds the record of an event that is known and not sent.
 pub fn build_suppressed_message(
     store: &StoreConfig,
     event: &OrderEvent,
@@ -109,16 +109,16 @@ pub fn build_suppressed_message(
     }
 }
 
-/// What a text about a parcel says of it, however it was told first.
+/// The variables about a parcel that later messages may need too.
 const LASTING_VARIABLES: [&str; 3] = ["tracking_url", "tracking_number", "tracking_company"];
 
-/// The longest value that is kept for later events, in bytes.
+/// The longest value that is stored for later events, in bytes.
 const MAX_VALUE_BYTES: usize = 512;
 
-/// What later events of this order may need and may not say themselves.
+/// The data that later events of this order may need and may not contain.
 fn build_context(event: &OrderEvent) -> MessageContext {
     let lasting = event.values.iter().filter(|(name, _)| LASTING_VARIABLES.contains(&name.as_str()));
-    // A sender may say anything at any length; a row of the ledger has its limits.
+    // A sender's values have no length limit, and a ledger row has one.
     let bounded = |value: &Option<String>| value.as_ref().filter(|value| value.len() <= MAX_VALUE_BYTES).cloned();
     MessageContext {
         name: bounded(&event.contact.name),
@@ -148,10 +148,10 @@ fn build_values(config: &ClientConfig, store_name: &str, store: &StoreConfig, ev
     values
 }
 
-/// Variables that may hold a moment.
+/// The variables that may hold a time.
 const TIME_VARIABLES: [&str; 3] = ["delivery_from", "delivery_to", "pickup_until"];
 
-/// A moment with an offset as the client's customers would read it off a clock: `2026-11-21 09:00`.
+/// A time with an offset, in the client's time zone: `2026-11-21 09:00`.
 fn format_local_time(config: &ClientConfig, value: &str) -> Option<String> {
     let timestamp: Timestamp = value.parse().ok()?;
     let zone = TimeZone::get(&config.time_zone).ok()?;

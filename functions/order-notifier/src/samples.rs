@@ -1,4 +1,5 @@
-//! Every sample delivery of `events/stores`, read and held against the facts of its manifest; and samples torn apart.
+//! Parses every sample delivery of `events/stores` and compares it with the facts of its manifest.
+//! Also parses corrupted samples.
 
 use std::{collections::BTreeMap, ops::Deref, sync::LazyLock};
 
@@ -7,7 +8,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tellonce_core::client_config::{ClientConfig, Milestone};
 
-use crate::order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason, parse_order_event};
+use crate::{
+    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason},
+    order_parser::parse_order_event,
+};
 use tellonce_core::json::JsonError;
 
 /// A client with one store of each kind.
@@ -76,34 +80,32 @@ pub(crate) fn sample_config() -> ClientConfig {
     ClientConfig::parse(CLIENT_TOML).unwrap()
 }
 
-/// When the deliveries of the tests are received: after everything in the samples.
+/// The time of receipt in the tests. It is later than every time in the samples.
 pub(crate) fn received_at() -> Timestamp {
     "2026-11-21T00:00:00Z".parse().unwrap()
 }
 
-/// Reads a body as a delivery to one of the client's stores.
+/// Parses a body as a delivery to one of the client's stores.
 pub(crate) fn parse_as(store: &str, topic: Option<&str>, body: impl AsRef<[u8]>) -> ParsedOrder {
     let config = sample_config();
     parse_order_event(&config.stores[store], &config, topic, &BTreeMap::new(), body.as_ref(), received_at())
 }
 
-/// The event that was read.
 pub(crate) fn expect_event(parsed: ParsedOrder) -> OrderEvent {
     match parsed {
         ParsedOrder::Event(event) => *event,
-        other => panic!("no event: {other:?}"),
+        other => panic!("expected an event: {other:?}"),
     }
 }
 
-/// The event that was read, short of its order.
 pub(crate) fn expect_partial(parsed: ParsedOrder) -> PartialOrderEvent {
     match parsed {
         ParsedOrder::NeedsLookup(event) => *event,
-        other => panic!("needs no order: {other:?}"),
+        other => panic!("expected an event that needs a lookup: {other:?}"),
     }
 }
 
-/// A sample's body as JSON, to be changed.
+/// A sample's body as JSON, for changes.
 pub(crate) fn sample_json(system: &str, case: &str) -> Value {
     events::sample_json(&sample_folder(system), case)
 }
@@ -157,7 +159,7 @@ impl OrderSample {
     }
 }
 
-/// What our own words for a manifest's `event_name` are.
+/// The milestone for the `event_name` of a manifest.
 fn expected_milestone(kind: &str) -> Option<Milestone> {
     Some(match kind {
         "order.created" => Milestone::Received,
@@ -202,11 +204,11 @@ fn every_sample_parses_to_the_facts_of_its_manifest() {
                     "privacy.customer_redact" => "privacy-request",
                     "ping" => "ping",
                     "order.ready_for_pickup" if case.name == "action_custom" => "action-hook",
-                    other => panic!("{name}: a {other} is read as nothing: {reason}"),
+                    other => panic!("{name}: a {other} is skipped: {reason}"),
                 };
                 assert_eq!(reason.code(), expected, "{name}");
             }
-            (other, kind) => panic!("{name}: {kind:?} is read as {other:?}"),
+            (other, kind) => panic!("{name}: {kind:?} is parsed as {other:?}"),
         }
     }
     assert!(events >= 20, "only {events} samples are events");
@@ -295,9 +297,9 @@ fn a_repeated_delivery_parses_to_the_same_event() {
 fn every_sample_file_is_tested() {
     for (system, _) in SENDER_STORES {
         let unlisted: &[&str] = match system {
-            // Read by the tests of `lookup`.
+            // Used by the tests of `lookup`.
             "shopify" => &["_graphql_fulfillment_order.request.json", "_graphql_fulfillment_order.response.json"],
-            // By those of `tellonce_core::delivery`.
+            // Used by the tests of `tellonce_core::delivery`.
             "standardwebhooks" => &["official_vectors.json"],
             _ => &[],
         };
@@ -307,7 +309,7 @@ fn every_sample_file_is_tested() {
 }
 
 #[test]
-fn bodies_that_are_not_understood_are_never_quoted() {
+fn unparsable_bodies_are_never_quoted() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "not JSON"),
         (b"{\"id\":\"secret-5\"", "not JSON"),
@@ -319,7 +321,7 @@ fn bodies_that_are_not_understood_are_never_quoted() {
     for (body, expected_text) in cases {
         let ParsedOrder::Skipped(reason @ SkipReason::NotUnderstood(_)) = parse_as("shop", Some("orders/paid"), body)
         else {
-            panic!("{body:?} is understood");
+            panic!("{body:?} was parsed");
         };
         assert!(
             reason.to_string().contains(expected_text) && !format!("{reason} {reason:?}").contains("secret"),
@@ -333,7 +335,7 @@ fn bodies_that_are_not_understood_are_never_quoted() {
     ));
 }
 
-/// Topics that a torn sample is read under.
+/// The topics that corrupted samples are parsed under.
 const TOPICS: [Option<&str>; 12] = [
     Some("orders/create"),
     Some("orders/paid"),
@@ -379,7 +381,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn torn_bodies_never_panic(
+    fn corrupted_bodies_never_panic(
         body in events::corrupted_body(sample_bodies()),
         topic in 0..TOPICS.len(),
         store in prop::sample::select(vec!["shop", "woo", "erp", "zap"]),
@@ -399,7 +401,7 @@ proptest! {
     ) {
         let cases = sample_cases();
         let case = which.get(&cases);
-        // Ping is no JSON.
+        // The ping is not JSON.
         if let Some(body) = events::replace_nth_value(&case.body, at, with) {
             check_promises(&parse_as(case.store, case.topic.as_deref(), &body));
             check_promises(&parse_as(case.store, TOPICS[topic], &body));

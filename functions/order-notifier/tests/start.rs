@@ -1,4 +1,4 @@
-//! The binary by itself, before any event.
+//! Starts the binary without its environment.
 
 use std::process::Command;
 

@@ -1,9 +1,16 @@
-//! The flow of one booking: read it, read back what it leaves out, take it into what is known, and record what became of
-//! it.
+//! The flow of one booking.
+//!
+//! 1. Parse the delivery.
+//! 2. Look up what the delivery leaves out.
+//! 3. Apply the report to the appointment header.
+//! 4. Return the outcome to store with the delivery.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tellonce_core::{
-    appointment::{Appointment, AppointmentReport, AppointmentStatus, ReportResult},
+    appointment::AppointmentStatus,
+    batch::{BatchFailures, BatchProcessor, StreamEvent},
     client_config::CalendarConfig,
     clock::Deadline,
     fault::{ClassifyFault, Fault, error_chain},
@@ -15,26 +22,27 @@ use tellonce_core::{
 };
 
 use crate::{
-    ReminderScheduler,
-    booking::{Booking, LookupRequest, ParsedBooking, SkipReason, parse_booking},
+    booking::parse_booking,
     lookup::complete_booking,
-    plan::with_schedule,
+    parsed_booking::{Booking, LookupRequest, ParsedBooking, SkipReason},
+    scheduler::ReminderScheduler,
 };
 
-/// How often what is known is read anew when others write it at the same time.
-const MAX_WRITE_ATTEMPTS: usize = 8;
+/// The least time that must remain to start another booking. A booking may need two lookups, each
+/// with its own timeout.
+const MIN_TIME_FOR_BOOKING: Duration = Duration::from_secs(15);
 
-/// A booking could not be taken now.
+/// Why a booking could not be processed now.
 #[derive(Debug, thiserror::Error)]
 pub enum BookingError {
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The credential for the booking system is not to be had.
+    /// The credential for the booking system's API could not be loaded.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The booking system could not be asked.
-    #[error("the booking system could not be asked")]
+    /// The booking system's API failed.
+    #[error("could not look up the booking at the booking system")]
     Lookup(#[from] SenderApiError),
 }
 
@@ -49,31 +57,39 @@ impl ClassifyFault for BookingError {
 }
 
 impl ReminderScheduler {
-    /// Takes one delivery through and gives what to record beside it: nothing, if the appointment's header says it all. An
-    /// error means that it shall come again, unless it is permanent.
-    pub(crate) async fn process_booking(
-        &self,
-        entry: &InboxItem,
-        deadline: Deadline,
-    ) -> Result<Option<String>, BookingError> {
+    /// Processes a batch of bookings. Returns the deliveries to retry.
+    pub(crate) async fn process_batch(&self, deadline: Deadline, event: StreamEvent) -> BatchFailures {
+        let work = BatchProcessor {
+            inbox: &self.inbox,
+            client: &self.dispatcher.config.client,
+            clock: &self.dispatcher.clock,
+        };
+        let has_time = || deadline.remaining() >= MIN_TIME_FOR_BOOKING;
+        work.process_batch(event, 1, has_time, async |entry| self.process_booking(entry, deadline).await).await
+    }
+
+    /// Processes one delivery and returns the outcome to store with it. There is none if the
+    /// appointment header contains everything. The delivery is retried after an error, unless the
+    /// error is permanent.
+    async fn process_booking(&self, entry: &InboxItem, deadline: Deadline) -> Result<Option<String>, BookingError> {
         let config = &self.dispatcher.config;
         let Some(calendar) = config.calendars.get(&entry.sender) else {
             return Ok(Some("calendar-removed: this calendar is no longer in the configuration".to_owned()));
         };
         let parsed = match parse_booking(calendar, config, &entry.headers, &entry.body, entry.received_at) {
             ParsedBooking::NeedsLookup(request) => self.look_up_booking(entry, calendar, request).await?,
-            enough => enough,
+            complete => complete,
         };
         match parsed {
             ParsedBooking::Bookings(bookings) => self.apply_bookings(entry, calendar, bookings).await,
             ParsedBooking::SyncFeed => {
                 Ok(Some(self.poll_pushed_feed(&entry.sender, entry.received_at, deadline).await))
             }
-            // What is read back either completes a booking or ends it.
+            // A lookup always completes or skips the booking.
             ParsedBooking::NeedsLookup(_) => Ok(None),
             ParsedBooking::Skipped(reason) => {
                 if reason.needs_attention() {
-                    tracing::warn!(delivery.id = entry.id, "{reason}");
+                    tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
                     telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, self.dispatcher.clock.now());
                 }
                 Ok(Some(format_skip_reason(&reason)))
@@ -81,7 +97,8 @@ impl ReminderScheduler {
         }
     }
 
-    /// Asks the booking system for what a delivery leaves out. What it says by itself counts even if nobody can be asked.
+    /// Looks up what a delivery leaves out. If the lookup fails, the facts of the delivery still
+    /// count.
     async fn look_up_booking(
         &self,
         entry: &InboxItem,
@@ -94,37 +111,49 @@ impl ReminderScheduler {
             }
             Err(error) => error,
         };
-        let not_set_up = matches!(
+        let is_not_configured = matches!(
             error,
             BookingError::Secret(
                 SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. }
             )
         );
-        let reason = if not_set_up { SkipReason::LookupNotConfigured } else { SkipReason::LookupFailed };
-        let is_final = not_set_up || error.fault() == Fault::Permanent;
+        let reason = if is_not_configured { SkipReason::LookupNotConfigured } else { SkipReason::LookupFailed };
+        let is_final = is_not_configured || error.fault() == Fault::Permanent;
         match request.booking_without_lookup(reason, entry.received_at) {
-            // What ended needs no answer.
+            // A cancelled appointment needs no lookup.
             Some(booking) if booking.status == AppointmentStatus::Cancelled => {
                 Ok(ParsedBooking::Bookings(vec![booking]))
             }
             Some(booking) if is_final => {
-                tracing::error!(delivery.id = entry.id, "{}", error_chain(&error));
+                tracing::error!(
+                    delivery.id = entry.id,
+                    "lookup for delivery {} failed: {}",
+                    entry.id,
+                    error_chain(&error)
+                );
                 Ok(ParsedBooking::Bookings(vec![booking]))
             }
-            // Its time counts from now on; who takes part is asked for again when the delivery comes again.
+            // The new time counts from now on. The attendees are looked up when the delivery is
+            // retried.
             Some(booking) => {
                 self.apply_bookings(entry, calendar, vec![booking]).await?;
                 Err(error)
             }
-            None if not_set_up => {
-                tracing::error!(delivery.id = entry.id, "{}", error_chain(&error));
+            None if is_not_configured => {
+                tracing::error!(
+                    delivery.id = entry.id,
+                    "lookup for delivery {} failed: {}",
+                    entry.id,
+                    error_chain(&error)
+                );
                 Ok(ParsedBooking::Skipped(SkipReason::LookupNotConfigured))
             }
             None => Err(error),
         }
     }
 
-    /// The booking system's answer, and the moment before it was asked: what it says was true no earlier than that.
+    /// Returns the booking system's response and the moment before the request: the earliest moment
+    /// at which the response was true.
     async fn request_lookup(
         &self,
         name: &str,
@@ -147,7 +176,7 @@ impl ReminderScheduler {
         Ok((response, asked_at))
     }
 
-    /// Takes what a delivery reports, in its order, into what is known.
+    /// Applies the reports of a delivery to the headers, in their order.
     async fn apply_bookings(
         &self,
         entry: &InboxItem,
@@ -156,12 +185,10 @@ impl ReminderScheduler {
     ) -> Result<Option<String>, BookingError> {
         let mut outcome = None;
         for booking in bookings {
-            let continues = match &booking.previous_id {
-                Some(previous) => {
-                    self.dispatcher
-                        .ledger
-                        .read_appointment(&IdempotencyKey::appointment_subject(calendar.id_scope(), previous))
-                        .await?
+            let previous = match &booking.previous_id {
+                Some(id) => {
+                    let subject = IdempotencyKey::appointment_subject(calendar.id_scope(), id);
+                    self.dispatcher.ledger.read_appointment(&subject).await?
                 }
                 None => None,
             };
@@ -175,54 +202,14 @@ impl ReminderScheduler {
                 }
                 outcome = Some(format_skip_reason(reason));
             }
-            let report = booking.to_report(&entry.sender, calendar, &entry.id, continues);
+            let report = booking.to_report(&entry.sender, calendar, &entry.id, previous);
             outcome = outcome.or(self.apply_report(&report).await?.skip_reason().map(str::to_owned));
         }
         Ok(outcome)
     }
-
-    /// Takes a report into what is known, whoever else writes at the same time.
-    pub(crate) async fn apply_report(&self, report: &AppointmentReport) -> Result<ReportResult, LedgerError> {
-        let mut known = self.dispatcher.ledger.read_appointment(&report.subject).await?;
-        for _ in 0..MAX_WRITE_ATTEMPTS {
-            let now = self.dispatcher.clock.now();
-            let learned = match Appointment::apply_report(known.as_ref(), report, now) {
-                ReportResult::Updated(learned) => learned,
-                nothing => return Ok(nothing),
-            };
-            let after = with_schedule(&self.dispatcher.config, *learned, now);
-            match self.dispatcher.ledger.save_appointment(known.as_ref(), &after).await? {
-                Ok(()) => {
-                    self.log_appointment(known.as_ref(), &after, now);
-                    return Ok(ReportResult::Updated(Box::new(after)));
-                }
-                Err(now) => known = now.map(|now| *now),
-            }
-        }
-        Err(LedgerError::TooManyConflicts)
-    }
-
-    fn log_appointment(&self, before: Option<&Appointment>, after: &Appointment, now: Timestamp) {
-        let ahead = after.status == AppointmentStatus::Booked && after.start > now;
-        tracing::info!(
-            appointment.key = after.subject,
-            appointment.status = after.status.name(),
-            appointment.start = %after.start,
-            appointment.generation = after.generation,
-            appointment.due_at = after.due_at.map(tracing::field::display),
-            delivery.id = after.delivery,
-            "appointment is {}", after.status.name()
-        );
-        if ahead && after.attendees.iter().all(|seat| !seat.attending) {
-            tracing::warn!(appointment.key = after.subject, "nobody who takes part can be written to");
-        }
-        match before {
-            Some(before) => self.log_outcomes(before, after),
-            None => self.log_outcomes(&Appointment { stage_outcomes: Vec::new(), ..after.clone() }, after),
-        }
-    }
 }
 
+/// The outcome of a skipped delivery: code and explanation.
 fn format_skip_reason(reason: &SkipReason) -> String {
     format!("{}: {reason}", reason.code())
 }

@@ -1,9 +1,9 @@
-//! Reading back: some booking systems report that something happened to an appointment and keep the rest for who asks.
+//! Lookups: the deliveries of some booking systems leave out facts, which their API returns.
 //!
-//! [`LookupClient::ask`] carries the question, [`complete_booking`] makes the answer a [`ParsedBooking`]. Acuity is asked for the
-//! appointment, Square for the customer.
+//! [`LookupClient::send_request`] calls the API, and [`complete_booking`] turns the response into a
+//! [`ParsedBooking`]. Acuity returns the appointment, Square the customer.
 //!
-//! Promised: an answer is taken as what was true just before it was asked for.
+//! Promise: a response counts as what was true just before the request.
 
 use jiff::Timestamp;
 use tellonce_core::{
@@ -13,19 +13,19 @@ use tellonce_core::{
 };
 
 use crate::{
-    booking::{LookupRequest, ParsedBooking},
-    senders::{self, CalendarContext},
+    parsed_booking::{LookupRequest, ParsedBooking},
+    senders::{CalendarContext, complete_acuity_booking, complete_square_booking},
 };
 
-/// Where Acuity's API is.
+/// The origin of Acuity's API.
 const ACUITY_ORIGIN: &str = "https://acuityscheduling.com";
-/// Where Square's API is.
+/// The origin of Square's API.
 const SQUARE_ORIGIN: &str = "https://connect.squareup.com";
-/// The version of Square's API that we read. An application's own default may be years older.
-/// (<https://developer.squareup.com/docs/build-basics/versioning-overview>)
+/// The version of Square's API that the parser expects. An application's default may be years
+/// older. (<https://developer.squareup.com/docs/build-basics/versioning-overview>)
 const SQUARE_VERSION: &str = "2026-09-16";
 
-/// Asks booking systems.
+/// Calls the APIs of booking systems.
 #[derive(Debug, Clone)]
 pub struct LookupClient {
     http: reqwest::Client,
@@ -33,14 +33,14 @@ pub struct LookupClient {
 }
 
 impl LookupClient {
-    /// Over the function's HTTP client. `base_url` stands in for the origins of the booking systems, for local runs and
-    /// tests.
+    /// Creates a client that uses the function's HTTP client. `base_url` replaces the origins of
+    /// the booking systems in local runs and tests.
     pub fn new(http: reqwest::Client, base_url: Option<String>) -> Self {
         Self { http, base_url }
     }
 
-    /// Asks for what a delivery of this calendar left out. `secret` is the name of the secret that `credential` is from:
-    /// Acuity's API key, Square's access token.
+    /// Requests what a delivery of this calendar leaves out. `secret` is the name of the secret
+    /// that contains `credential`: Acuity's API key or Square's access token.
     pub async fn send_request(
         &self,
         calendar: &CalendarConfig,
@@ -65,7 +65,8 @@ impl LookupClient {
     }
 }
 
-/// What the delivery says, with the answer. `asked_at` is the moment before the question. Never [`ParsedBooking::ReadBack`].
+/// The content of the delivery, completed with the response. `asked_at` is the moment before the
+/// request. The result is never [`ParsedBooking::NeedsLookup`].
 pub fn complete_booking(
     request: LookupRequest,
     response: &LookupResponse,
@@ -75,20 +76,20 @@ pub fn complete_booking(
 ) -> ParsedBooking {
     let context = CalendarContext { calendar, config };
     let body = match response {
-        LookupResponse::Found(answer) => Some(answer.as_slice()),
+        LookupResponse::Found(body) => Some(body.as_slice()),
         LookupResponse::NotFound => None,
     };
     let booking = match request {
         LookupRequest::Acuity { appointment_id, kind } => {
-            senders::acuity_completed(context, appointment_id, kind, body, asked_at)
+            complete_acuity_booking(context, appointment_id, kind, body, asked_at)
         }
-        LookupRequest::Square { booking, .. } => Ok(senders::square_completed(context, *booking, body)),
+        LookupRequest::Square { booking, .. } => Ok(complete_square_booking(context, *booking, body)),
     };
     booking.map_or_else(ParsedBooking::Skipped, |booking| ParsedBooking::Bookings(vec![booking]))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use loopback::{FakeApi, http_response};
     use serde_json::{Value, json};
     use tellonce_core::{
@@ -98,30 +99,17 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        booking::{Booking, BookingEventKind, SkipReason},
+        parsed_booking::{Booking, BookingEventKind, SkipReason},
         samples::{
             acuity_response, expect_booking, expect_skip, only_phone, parse_as, parse_time, received_at, sample_config,
-            sample_json,
+            sample_json, square_customer,
         },
     };
 
-    /// What Square answers.
-    pub(crate) fn square_customer(members: &Value) -> Value {
-        let mut customer = json!({
-            "id": "EX2QSVGTZN4K1E5QE1CBFNVQ8M", "created_at": "2026-03-23T20:21:54.859Z", "given_name": "Lior",
-            "family_name": "Ben-Ami", "email_address": "lior@example.com", "phone_number": "+972-54-555-0199",
-            "address": {"address_line_1": "1 Main St", "country": "IL"}, "version": 0,
-        });
-        for (name, value) in members.as_object().unwrap() {
-            customer[name] = value.clone();
-        }
-        json!({ "customer": customer })
-    }
-
     fn expect_lookup(calendar: &str, body: impl AsRef<[u8]>) -> LookupRequest {
         match parse_as(calendar, body) {
-            ParsedBooking::NeedsLookup(what) => what,
-            other => panic!("needs nothing: {other:?}"),
+            ParsedBooking::NeedsLookup(request) => request,
+            other => panic!("needs no lookup: {other:?}"),
         }
     }
 
@@ -136,7 +124,7 @@ pub(crate) mod tests {
     fn complete_with(calendar: &str, request: LookupRequest, response: Option<&Value>) -> ParsedBooking {
         let config = sample_config();
         let lookup_response =
-            response.map_or(LookupResponse::NotFound, |answer| LookupResponse::Found(answer.to_string().into_bytes()));
+            response.map_or(LookupResponse::NotFound, |body| LookupResponse::Found(body.to_string().into_bytes()));
         complete_booking(request, &lookup_response, received_at(), &config.calendars[calendar], config)
     }
 
@@ -171,15 +159,15 @@ pub(crate) mod tests {
 
     #[test]
     fn the_looked_up_appointment_overrides_the_delivery() {
-        let standing = |booking: &Booking| (booking.kind, booking.status);
+        let kind_and_status = |booking: &Booking| (booking.kind, booking.status);
         let cancelled = changed_acuity(&json!({"canceled": true}));
         let late = expect_booking(complete_with("acuity", acuity_lookup("scheduled"), Some(&cancelled)));
-        assert_eq!(standing(&late), (BookingEventKind::Cancelled, AppointmentStatus::Cancelled));
+        assert_eq!(kind_and_status(&late), (BookingEventKind::Cancelled, AppointmentStatus::Cancelled));
         let again = expect_booking(complete_with("acuity", acuity_lookup("canceled"), Some(&acuity_response())));
-        assert_eq!(standing(&again), (BookingEventKind::Changed, AppointmentStatus::Booked));
+        assert_eq!(kind_and_status(&again), (BookingEventKind::Changed, AppointmentStatus::Booked));
         let gone = expect_booking(complete_with("acuity", acuity_lookup("changed"), None));
         assert_eq!(
-            (standing(&gone), gone.details),
+            (kind_and_status(&gone), gone.details),
             ((BookingEventKind::Cancelled, AppointmentStatus::Cancelled), None)
         );
     }
@@ -197,7 +185,7 @@ pub(crate) mod tests {
         for response in [json!([]), json!({}), json!({"customer": 5})] {
             let booked = expect_booking(complete_with("salon", square_lookup(), Some(&response)));
             assert_eq!(booked.unreachable_reason.as_ref().map(SkipReason::code), Some("lookup-failed"));
-            assert!(booked.details.is_some(), "its new time counts all the same");
+            assert!(booked.details.is_some(), "the new time still counts");
         }
     }
 
@@ -252,7 +240,7 @@ pub(crate) mod tests {
         // `13579:key-1`
         assert!(request.to_lowercase().contains("authorization: basic mtm1nzk6a2v5lte=\r\n"), "{request}");
         assert!(
-            matches!(outcome.unwrap(), LookupResponse::Found(answer) if answer == acuity_response().to_string().as_bytes())
+            matches!(outcome.unwrap(), LookupResponse::Found(body) if body == acuity_response().to_string().as_bytes())
         );
 
         let (request, outcome) = send_lookup("salon", &square_lookup(), &http_response("404 Not Found", "{}")).await;

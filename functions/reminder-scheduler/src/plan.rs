@@ -1,8 +1,13 @@
-//! Which reminder of an appointment is due when. Pure: of the configuration, what is known of the appointment, and now.
+//! Which reminder of an appointment is due when. A pure function of the configuration, the
+//! appointment header and the current time.
 //!
-//! Each seat has a slot for each stage: from its time until the next stage's, the appointment's start, or the end of its
-//! use, whichever comes first. So an outage that spans two stages costs the older one, never both, and whoever hears late
-//! hears what is true then. A slot is dealt with once per start and seat, which its [`StageOutcome`] remembers.
+//! Main types: [`ReminderPlan`], [`DueReminder`].
+//!
+//! Each seat has one slot for each stage. A slot begins at the stage's time. It ends when the next
+//! stage is due, when the appointment starts, or when the reminder is no longer useful, whichever
+//! comes first. So an outage across two stages costs the older reminder and never both, and a late
+//! reminder is true when it is sent. Each slot gets one outcome per start and seat, stored as a
+//! [`StageOutcome`].
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tellonce_core::{
@@ -14,10 +19,10 @@ use tellonce_core::{
     wording::{self, TemplateValues},
 };
 
-/// How long before quiet hours a reminder goes out that is moved ahead of them: long enough for all of an evening to go out
-/// at a line's pace, and for a line that is away for some minutes.
+/// How long before quiet hours a reminder is sent that moves ahead of them. Long enough to send all
+/// reminders of an evening at a line's rate, even if the line is down for some minutes.
 const QUIET_HOURS_MARGIN: SignedDuration = SignedDuration::from_mins(30);
-/// When to look again at an appointment whose calendar is not in the configuration: it may be back.
+/// When to check an appointment again whose calendar is not in the configuration: it may return.
 const MISSING_CALENDAR_RECHECK: SignedDuration = SignedDuration::from_hours(1);
 
 /// A reminder that may be sent now.
@@ -25,38 +30,38 @@ const MISSING_CALENDAR_RECHECK: SignedDuration = SignedDuration::from_hours(1);
 pub struct DueReminder<'a> {
     /// Its stage.
     pub stage: &'a ReminderStage,
-    /// What is said.
+    /// Its content and its rules.
     pub rule: &'a ReminderRule,
-    /// Who is told, by their seat's number.
+    /// The attendee's seat number.
     pub attendee_index: usize,
-    /// Since when it is due.
+    /// When it became due.
     pub due_since: Timestamp,
     /// Until when it is useful.
     pub useful_until: Timestamp,
 }
 
-/// What is to be done about an appointment.
+/// The reminders of an appointment at one moment.
 #[derive(Debug, Clone)]
 pub struct ReminderPlan<'a> {
-    /// What may be sent now, the longest due first.
+    /// The reminders that may be sent now, the longest due first.
     pub due: Vec<DueReminder<'a>>,
-    /// What is over without having been sent.
+    /// The slots that ended without a send.
     pub unsent: Vec<StageOutcome>,
-    /// When to look again once that is done, and how useful what is due then is.
+    /// When to check the appointment next after that, and the priority of what is due then.
     pub next_check: Option<(Timestamp, u8)>,
 }
 
 /// A stage's slot for one seat.
 enum ReminderSlot {
-    /// From when until when.
+    /// The reminder may be sent from `at` until `until`.
     Open { at: Timestamp, until: Timestamp },
-    /// It is left out: the appointment was booked when its time had passed.
+    /// The appointment was booked after the stage's time.
     Skipped,
-    /// There is no time for it: quiet hours leave no room, or one nearer to the start comes at the same moment.
+    /// Quiet hours leave no time, or a stage nearer to the start falls on the same moment.
     NoTime,
 }
 
-/// What is to be done about an appointment now.
+/// Plans the reminders of an appointment at `now`.
 pub fn plan_reminders<'a>(
     config: &ClientConfig,
     calendar: &'a CalendarConfig,
@@ -69,8 +74,8 @@ pub fn plan_reminders<'a>(
     }
     let Some(zone) = config.zone_or_default(Some(&appointment.zone)) else { return plan };
     let mut schedule_check = |at: Timestamp, rule: &ReminderRule| {
-        let this = (at, rule.priority());
-        plan.next_check = Some(plan.next_check.map_or(this, |next| if at < next.0 { this } else { next }));
+        let check = (at, rule.priority());
+        plan.next_check = Some(plan.next_check.map_or(check, |next| if at < next.0 { check } else { next }));
     };
     for (index, seat) in appointment.attendees.iter().enumerate().filter(|(_, seat)| seat.attending) {
         for (stage, rule, slot) in compute_slots(config, calendar, appointment, seat, &zone) {
@@ -83,12 +88,12 @@ pub fn plan_reminders<'a>(
                 ReminderSlot::Skipped => plan.unsent.push(with_outcome(ReminderOutcome::Skipped)),
                 ReminderSlot::NoTime => plan.unsent.push(with_outcome(ReminderOutcome::NoTime)),
                 ReminderSlot::Open { until, .. } if until <= now => {
-                    plan.unsent.push(with_outcome(ReminderOutcome::Missed))
+                    plan.unsent.push(with_outcome(ReminderOutcome::Missed));
                 }
                 ReminderSlot::Open { at, .. } if now < at => schedule_check(at, rule),
                 ReminderSlot::Open { at, until } => {
                     match quiet_hours_end(config, appointment, seat, rule, now) {
-                        // It is late, and comes into quiet hours by that.
+                        // The reminder is late and therefore falls into quiet hours.
                         Some(end) => schedule_check(end.min(until), rule),
                         None => plan.due.push(DueReminder {
                             stage,
@@ -106,12 +111,12 @@ pub fn plan_reminders<'a>(
     plan
 }
 
-/// An appointment with what is over marked, and with the time when the clock must look at it next.
+/// The appointment with the outcomes of ended slots, and with the time of its next check.
 #[must_use]
 pub fn with_schedule(config: &ClientConfig, mut appointment: Appointment, now: Timestamp) -> Appointment {
     let Some(calendar) = config.calendars.get(&appointment.calendar) else {
-        let again = now.checked_add(MISSING_CALENDAR_RECHECK).ok();
-        return Appointment { due_at: again.filter(|again| *again < appointment.start), ..appointment };
+        let recheck = now.checked_add(MISSING_CALENDAR_RECHECK).ok();
+        return Appointment { due_at: recheck.filter(|recheck| *recheck < appointment.start), ..appointment };
     };
     let plan = plan_reminders(config, calendar, &appointment, now);
     let first = plan.due.first().map(|reminder| (reminder.due_since, reminder.rule.priority()));
@@ -119,12 +124,12 @@ pub fn with_schedule(config: &ClientConfig, mut appointment: Appointment, now: T
     appointment.stage_outcomes.extend(plan.unsent);
     appointment.due_at = next.map(|(at, _)| at);
     appointment.priority = next.map_or(0, |(_, priority)| priority);
-    // The line that speaks for the calendar by now, whose index it has to be found in.
+    // The calendar's line may have changed, and the header must be in that line's index.
     appointment.line.clone_from(&calendar.line);
     appointment
 }
 
-/// The slots of one seat, by their times.
+/// The slots of one seat, ordered by time.
 fn compute_slots<'a>(
     config: &ClientConfig,
     calendar: &'a CalendarConfig,
@@ -133,7 +138,8 @@ fn compute_slots<'a>(
     zone: &TimeZone,
 ) -> Vec<(&'a ReminderStage, &'a ReminderRule, ReminderSlot)> {
     let mut slots = Vec::with_capacity(calendar.reminders.len());
-    // The one furthest ahead first, so that of two at the same time the one nearer to the start comes last and counts.
+    // Stages are ordered from the earliest. Of two at the same time, the one nearer to the start
+    // comes last and counts.
     for (stage, rule) in &calendar.reminders {
         let Some(at) = stage.due_at(appointment.start, zone) else { continue };
         let slot = if at < appointment.booked_at && rule.booked_inside == LateBookingRule::Skip {
@@ -166,7 +172,7 @@ fn compute_slots<'a>(
     slots
 }
 
-/// The time of a reminder, moved out of the quiet hours of whoever reads it; none if they leave no room for it.
+/// The time of a reminder, moved out of the attendee's quiet hours. `None` if they leave no time.
 fn move_out_of_quiet_hours(
     config: &ClientConfig,
     appointment: &Appointment,
@@ -186,8 +192,8 @@ fn move_out_of_quiet_hours(
     }
 }
 
-/// When the quiet hours that a moment falls into end, for whoever reads this reminder; none if it falls into none, or is
-/// sent all the same.
+/// When the quiet hours around a moment end for this attendee. `None` if the moment is outside
+/// quiet hours, or if the rule ignores them.
 fn quiet_hours_end(
     config: &ClientConfig,
     appointment: &Appointment,
@@ -203,7 +209,8 @@ fn quiet_hours_end(
     }
 }
 
-/// Whose quiet hours are kept: those of the reader's own clocks, if the sender says what they show.
+/// The zone whose quiet hours count: the attendee's if the sender reports it, else the
+/// appointment's.
 fn attendee_zone<'a>(seat: &'a AttendeeEntry, appointment: &'a Appointment) -> &'a str {
     seat.attendee.zone.as_deref().unwrap_or(&appointment.zone)
 }
@@ -216,7 +223,7 @@ fn has_outcome(appointment: &Appointment, stage: &ReminderStage, seat: usize) ->
         .any(|outcome| outcome.stage == name && outcome.start == appointment.start && outcome.attendee == seat)
 }
 
-/// An appointment with one reminder of its plan dealt with, and what is over besides.
+/// The appointment after one reminder of its plan got an outcome, with the outcomes of ended slots.
 #[must_use]
 pub fn with_stage_outcome(
     config: &ClientConfig,
@@ -238,7 +245,7 @@ pub fn with_stage_outcome(
     with_schedule(config, after, now).next_version(now)
 }
 
-/// A reminder as news for the ledger, complete with its words.
+/// The outbound message of a reminder, with its content.
 pub fn build_reminder_message(
     config: &ClientConfig,
     calendar: &CalendarConfig,
@@ -253,11 +260,11 @@ pub fn build_reminder_message(
     let seat = appointment.attendees.get(reminder.attendee_index);
     let attendee = seat.map(|seat| &seat.attendee);
     let content = attendee.map_or_else(
-        || Content::Incomplete("nobody sits there any more".to_owned()),
+        || Content::Incomplete("attendee no longer takes part in the appointment".to_owned()),
         |attendee| render_content(config, calendar, appointment, reminder.rule, attendee),
     );
     OutboundMessage {
-        // The first one of a stage has the plain key.
+        // The first reminder of a stage has the plain key.
         key: if appointment.stage_outcomes.iter().any(is_opened) { key.with_instance(&instance) } else { key },
         precedence: Precedence::independent(),
         instance: Some(instance),
@@ -281,7 +288,7 @@ pub fn build_reminder_message(
     }
 }
 
-/// What one attendee is told, or why it cannot be said.
+/// The content for one attendee, or the reason why there is none.
 fn render_content(
     config: &ClientConfig,
     calendar: &CalendarConfig,
@@ -308,7 +315,7 @@ fn render_content(
     match wording::build_message(rule.templates(), language, &values, media) {
         Ok(message) => match message.build_payload(&attendee.phone) {
             Ok(payload) => Content::Send(payload),
-            Err(refused) => Content::Incomplete(format!("{}: {refused}", refused.code())),
+            Err(error) => Content::Incomplete(format!("{}: {error}", error.code())),
         },
         Err(error) => Content::Incomplete(format!("{}: {error}", error.code())),
     }
@@ -339,7 +346,7 @@ mod tests {
         format!("[calendars.clinic.reminders.\"{stage}\"]\ntext.en = \"{stage}: {{{{ start }}}}\"\n{more}\n")
     }
 
-    /// Booked for Tuesday, 2026-11-24, 10:30 in Jerusalem.
+    /// An appointment on Tuesday, 2026-11-24, 10:30 in Jerusalem.
     fn build_appointment(booked_at: &str, phones: &[&str]) -> Appointment {
         let attendee =
             |phone: &&str| Attendee { phone: Phone::from_e164(phone).unwrap(), name: None, locale: None, zone: None };
@@ -369,7 +376,7 @@ mod tests {
     const NOA: &str = "+972545550199";
     const ADI: &str = "+972525550101";
 
-    /// Everything that goes out when the clock looks at every time that it is told to: time, key, until when useful.
+    /// All reminders that are sent if each check happens on time: time, key, and until when useful.
     fn simulate_reminders(config: &ClientConfig, appointment: Appointment, from: &str) -> Vec<String> {
         let calendar = &config.calendars["clinic"];
         let mut current = with_schedule(config, appointment, parse_time(from));
@@ -404,7 +411,7 @@ mod tests {
 
     #[test]
     fn when_quiet_hours_move_two_stages_to_one_time_the_nearer_stage_is_sent() {
-        // In Jerusalem: quiet until nine. Three hours before is half past seven, two hours before half past eight.
+        // Quiet until 09:00 in Jerusalem. Three hours before is 07:30, two hours before is 08:30.
         let quiet = "quiet_hours = { from = \"21:00\", to = \"09:00\" }";
         let config = build_config(quiet, &(stage_toml("3h", "") + &stage_toml("2h", "")));
         assert_eq!(
@@ -419,7 +426,7 @@ mod tests {
         let until_noon = "quiet_hours = { from = \"21:00\", to = \"12:00\" }";
         let earlier = ["2026-11-23T18:30:00Z appointment:88:2h until 2026-11-24T08:30:00Z"];
         for config in [
-            build_config(quiet, &stage_toml("2h", "quiet_hours = \"earlier\"")),
+            build_config(quiet, &stage_toml("2h", "quiet_hours = \"before\"")),
             build_config(until_noon, &stage_toml("2h", "")),
         ] {
             assert_eq!(
@@ -427,7 +434,7 @@ mod tests {
                 earlier
             );
         }
-        // Booked in the night itself there is no evening before.
+        // An appointment that is booked in that night has no evening before.
         let config = build_config(until_noon, &stage_toml("2h", ""));
         let booked = build_appointment("2026-11-23T20:00:00Z", &[NOA]);
         assert_eq!(simulate_reminders(&config, booked.clone(), "2026-11-23T20:00:00Z"), Vec::<String>::new());
@@ -466,12 +473,12 @@ mod tests {
     #[test]
     fn appointments_that_are_not_booked_get_no_reminder() {
         let config = build_config("", &stage_toml("24h", ""));
-        for standing in [AppointmentStatus::Unconfirmed, AppointmentStatus::Cancelled, AppointmentStatus::Moved] {
-            let appointment = Appointment { status: standing, ..build_appointment("2026-11-20T08:00:00Z", &[NOA]) };
+        for status in [AppointmentStatus::Unconfirmed, AppointmentStatus::Cancelled, AppointmentStatus::Moved] {
+            let appointment = Appointment { status, ..build_appointment("2026-11-20T08:00:00Z", &[NOA]) };
             assert_eq!(
                 simulate_reminders(&config, appointment, "2026-11-20T08:00:00Z"),
                 Vec::<String>::new(),
-                "{standing:?}"
+                "{status:?}"
             );
         }
     }

@@ -1,15 +1,20 @@
-//! Ten thousand random histories of appointments, lived through by the real decisions (`apply_report`, `with_schedule`, `plan_reminders`,
-//! `with_stage_outcome`, `build_reminder_message`) in a small world of our own, and judged by an oracle that computes everything another way.
+//! Ten thousand random histories of appointments. A small model runs each of them through the real
+//! decisions (`apply_report`, `with_schedule`, `plan_reminders`, `with_stage_outcome`,
+//! `build_reminder_message`). An oracle that computes everything another way checks the result.
 //!
-//! A history books, moves, moves back, cancels and books again, around the days on which clocks change, in zones all over
-//! the world; its deliveries come late, twice and in the wrong order; the line goes down; `EZWhatsApp` asks for patience
-//! after a reminder's row was opened. What must hold:
+//! A history books, moves, moves back, cancels and books again. It happens around the days on which
+//! clocks change, in zones of all continents. Its deliveries arrive late, twice and in the wrong
+//! order. The line goes down, and `EZWhatsApp` throttles after a reminder's row was opened.
 //!
-//! 1. nobody is reminded of a start that is not current, as far as what has been delivered says, nor after a cancellation;
-//! 2. at most one reminder goes out per stage, start and person;
-//! 3. each goes out in its slot: from its time until the next stage's, and not if it was booked inside it;
-//! 4. none is missing that was due while the line was up;
-//! 5. no two messages share a key.
+//! These must hold:
+//!
+//! 1. No customer is reminded of a start that the deliveries so far contradict, or after a
+//!    cancellation.
+//! 2. At most one reminder is sent per stage, start and attendee.
+//! 3. Each is sent in its slot: from its time until the next stage's. By default it is not sent if
+//!    the appointment was booked inside the slot.
+//! 4. None is missing that was due while the line was up.
+//! 5. No two messages share a key.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,10 +34,11 @@ use tellonce_core::{
 
 use crate::plan::{build_reminder_message, plan_reminders, with_schedule, with_stage_outcome};
 
-/// How many histories are lived through.
+/// How many histories are run.
 const HISTORY_COUNT: u64 = 10_000;
 
-/// Zones with clock changes in both hemispheres, of half an hour, at midnight, around Ramadan, and none at all.
+/// Zones with clock changes in both hemispheres, by half an hour, at midnight, around Ramadan, and
+/// zones without any.
 const ZONES: [&str; 16] = [
     "Asia/Jerusalem",
     "Europe/London",
@@ -53,7 +59,7 @@ const ZONES: [&str; 16] = [
 ];
 const PHONES: [&str; 2] = ["+972545550199", "+972525550101"];
 
-/// A stage as the oracle understands it, beside how it is written.
+/// A stage as the oracle computes it.
 #[derive(Clone, Copy)]
 enum NaiveStage {
     Hours(i64),
@@ -61,7 +67,7 @@ enum NaiveStage {
     SameDay(i8, i8),
 }
 
-/// The stages of the three calendars that histories choose from, furthest ahead first.
+/// The stages of the three calendars that histories choose from, the earliest first.
 const CALENDAR_STAGES: [&[(&str, NaiveStage)]; 3] = [
     &[("24h", NaiveStage::Hours(24)), ("2h", NaiveStage::Hours(2))],
     &[
@@ -76,26 +82,26 @@ fn duration_minutes(count: i64) -> SignedDuration {
     SignedDuration::from_mins(count)
 }
 
-/// What one history is made of.
+/// One history: its calendar, its facts and their deliveries.
 struct AppointmentHistory {
     zone: &'static str,
     tz: TimeZone,
     stages: &'static [(&'static str, NaiveStage)],
-    /// Quiet hours: begin and end, in whole hours.
+    /// Quiet hours: start and end, in whole hours.
     quiet_hours: Option<(i8, i8)>,
     sends_inside: bool,
     moves_earlier: bool,
     /// Whether a move gives the appointment a new id, as Cal.com and Calendly do.
     changes_ids: bool,
-    /// What happened, in its order.
+    /// The facts, ordered by time.
     facts: Vec<HistoryFact>,
-    /// What arrives when: indexes of facts.
+    /// The times of arrival, with the index of the fact.
     deliveries: Vec<(Timestamp, usize)>,
     /// When the line is down.
     outages: Vec<(Timestamp, Timestamp)>,
 }
 
-/// What is known of an appointment that takes place.
+/// What the deliveries so far report about an appointment that takes place.
 #[derive(Debug, Clone, Copy)]
 struct KnownBooking {
     start: Timestamp,
@@ -108,92 +114,31 @@ struct HistoryFact {
     occurred_at: Timestamp,
     id: String,
     previous_id: Option<String>,
-    /// None: cancelled.
+    /// `None` for a cancellation.
     start: Option<Timestamp>,
     attendee_count: usize,
-    /// Whether they are named in the other order.
+    /// Whether the attendees are reported in reverse order.
     is_reversed: bool,
 }
 
 impl AppointmentHistory {
     fn generate_history(random: &mut StdRng) -> Self {
-        let zone = *ZONES.choose(random).expect("zones");
-        let tz = TimeZone::get(zone).expect("a zone");
+        let zone = *ZONES.choose(random).expect("at least one zone");
+        let tz = TimeZone::get(zone).expect("valid zone");
         let around = date_near_clock_change(random, &tz);
         let quiet_hours = [None, None, Some((21, 8)), Some((22, 7)), Some((13, 15))].choose(random).copied().flatten();
         let changes_ids = random.random_bool(0.4);
-        // Starts are on quarters of an hour within some days of the change, mostly by day.
-        let pool: Vec<Timestamp> = (0..random.random_range(2..4))
-            .map(|_| {
-                let date = around.checked_add(random.random_range(-1..3).days()).expect("a date");
-                let hour =
-                    if random.random_bool(0.9) { random.random_range(7..20) } else { random.random_range(0..24) };
-                let time = date.at(hour, [0, 15, 30, 45][random.random_range(0..4)], 0, 0);
-                time.to_zoned(tz.clone()).expect("a time").timestamp()
-            })
-            .collect();
-        let first = pool[0] - duration_minutes(random.random_range(30..60 * 24 * 6));
-        let mut facts: Vec<HistoryFact> = Vec::new();
-        let (mut at, mut generation, mut seats) = (first, 0, random.random_range(1..=2));
-        for step in 0..random.random_range(1..6) {
-            let before = facts.last();
-            let booked = before.is_some_and(|fact| fact.start.is_some());
-            let id = |number: u32| if changes_ids { format!("b{number}") } else { "88".to_owned() };
-            let fact = if step > 0 && booked && random.random_bool(0.3) {
-                HistoryFact {
-                    occurred_at: at,
-                    id: id(generation),
-                    previous_id: None,
-                    start: None,
-                    attendee_count: seats,
-                    is_reversed: false,
-                }
-            } else {
-                // Moves, moves back, moves to where it is, and books again after a cancellation.
-                let previous = before.filter(|_| booked && changes_ids).map(|fact| fact.id.clone());
-                if before.is_some() && changes_ids {
-                    generation += 1;
-                }
-                if random.random_bool(0.1) {
-                    seats = 3 - seats;
-                }
-                HistoryFact {
-                    occurred_at: at,
-                    id: id(generation),
-                    previous_id: previous,
-                    start: pool.choose(random).copied(),
-                    attendee_count: seats,
-                    is_reversed: random.random_bool(0.3),
-                }
-            };
-            facts.push(fact);
-            at += duration_minutes(random.random_range(1..60 * 30));
-        }
-        let arrives_in_order = changes_ids;
-        let mut deliveries = Vec::new();
-        let mut behind = Timestamp::MIN;
-        for (index, fact) in facts.iter().enumerate() {
-            let late = if random.random_bool(0.7) { 0 } else { random.random_range(0..60 * 8) };
-            let mut arrives =
-                fact.occurred_at + duration_minutes(late) + SignedDuration::from_secs(random.random_range(0..50));
-            // Of ids that only a delivery in between connects, nobody can know that they are one appointment.
-            if arrives_in_order {
-                arrives = arrives.max(behind);
-                behind = arrives + SignedDuration::from_secs(1);
-            }
-            deliveries.push((arrives, index));
-            for _ in 0..random.random_range(0..3) {
-                deliveries.push((arrives + duration_minutes(random.random_range(0..60 * 20)), index));
-            }
-        }
-        deliveries.sort_by_key(|(at, _)| *at);
+        let starts = generate_starts(random, around, &tz);
+        let first = starts[0] - duration_minutes(random.random_range(30..60 * 24 * 6));
+        let facts = generate_facts(random, first, &starts, changes_ids);
+        let deliveries = generate_deliveries(random, &facts, changes_ids);
         let outages = (0..random.random_range(0..3))
             .map(|_| {
                 let from = first + duration_minutes(random.random_range(0..60 * 24 * 5));
                 (from, from + duration_minutes(random.random_range(1..60 * 20)))
             })
             .collect();
-        let stages = *CALENDAR_STAGES.choose(random).expect("stages");
+        let stages = *CALENDAR_STAGES.choose(random).expect("at least one calendar");
         let (sends_inside, moves_earlier) = (random.random_bool(0.3), random.random_bool(0.5));
         Self { zone, tz, stages, quiet_hours, sends_inside, moves_earlier, changes_ids, facts, deliveries, outages }
     }
@@ -203,10 +148,10 @@ impl AppointmentHistory {
             .quiet_hours
             .map(|(from, to)| format!("quiet_hours = {{ from = \"{from:02}:00\", to = \"{to:02}:00\" }}"));
         let inside = if self.sends_inside { "send" } else { "skip" };
-        let quiet_hours_rule = if self.moves_earlier { "earlier" } else { "later" };
+        let quiet_hours_rule = if self.moves_earlier { "before" } else { "wait" };
         let reminder = |(stage, _): &(&str, NaiveStage)| {
             format!(
-                "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nin_quiet_hours = \"{quiet_hours_rule}\"\n\
+                "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nquiet_hours = \"{quiet_hours_rule}\"\n\
                  text.en = \"{stage} {{{{ start }}}}\"\n"
             )
         };
@@ -216,10 +161,11 @@ impl AppointmentHistory {
              [lines.main]\nline_id = \"l\"\n[calendars.clinic]\nkind = \"calcom\"\nline = \"main\"\n{reminders}",
             quiet.unwrap_or_default()
         );
-        ClientConfig::parse(&text).expect("a configuration")
+        ClientConfig::parse(&text).expect("valid configuration")
     }
 
-    /// The id that an appointment began under: what is booked after a cancellation under a new id is another one.
+    /// The first id of an appointment. A booking under a new id after a cancellation is another
+    /// appointment.
     fn first_id<'h>(&'h self, id: &'h str) -> &'h str {
         let previous = self.facts.iter().find(|fact| fact.id == id).and_then(|fact| fact.previous_id.as_deref());
         previous.map_or(id, |previous| self.first_id(previous))
@@ -235,16 +181,18 @@ impl AppointmentHistory {
         if from <= to { (from..to).contains(&hour) } else { hour >= from || hour < to }
     }
 
-    /// What is known of an id at a moment: the latest fact about it among those delivered by then, and since when that
-    /// start has been booked, at the earliest and at the latest. A fact about an id that follows it ends it.
+    /// What is known of an id at a moment: the latest delivered fact about it, and since when that
+    /// start has been booked, at the earliest and at the latest. A fact about an id that replaces
+    /// it ends it.
     ///
-    /// Two facts that say the same and come in the wrong order, or a cancellation between them that comes last, leave both
-    /// answers open: which of them booked it is known only once the earlier has come, and by then the later may have been
-    /// acted upon.
+    /// Two facts with the same start may arrive in the wrong order, or with a cancellation between
+    /// them that arrives last. Then both times are possible. The fact that booked the start is
+    /// known only after the earlier fact arrived, and by then the later one may have led to a
+    /// reminder.
     fn known_booking(&self, id: &str, at: Timestamp) -> Option<KnownBooking> {
         let delivered: BTreeSet<usize> =
             self.deliveries.iter().filter(|(arrives, _)| *arrives <= at).map(|(_, index)| *index).collect();
-        // Facts come in the order of their times, so a set of indexes is in that order too.
+        // Facts are ordered by time, so a set of indexes is too.
         let about = delivered
             .iter()
             .map(|index| &self.facts[*index])
@@ -266,7 +214,7 @@ impl AppointmentHistory {
                 },
             });
         }
-        // A cancellation that comes after the booking that follows it is old news: nobody ever heard that it was off.
+        // A cancellation that arrives after the next booking is out of date and has no effect.
         let about_it = |fact: &&HistoryFact| fact.id == id && now.is_some_and(|now| fact.start == Some(now.start));
         let first = delivered.iter().map(|index| &self.facts[*index]).find(about_it).map(|fact| fact.occurred_at);
         match (&mut now, first) {
@@ -276,19 +224,19 @@ impl AppointmentHistory {
         now
     }
 
-    /// When a stage is due for a start that has been booked since then: from when until when, by looking at every minute
-    /// instead of computing. None: never, or left out.
+    /// When a stage is due for a start that was booked at `since`. It is found by testing every
+    /// minute instead of computing. `None` if it is never due or skipped.
     fn naive_due_at(&self, stage: NaiveStage, start: Timestamp, since: Timestamp) -> Option<Timestamp> {
         let zone = &self.tz;
         let local = start.to_zoned(zone.clone()).datetime();
-        let on_the_wall = |date: Date, hour: i8, minute: i8| {
-            date.at(hour, minute, 0, 0).to_zoned(zone.clone()).expect("a time").timestamp()
+        let local_time = |date: Date, hour: i8, minute: i8| {
+            date.at(hour, minute, 0, 0).to_zoned(zone.clone()).expect("valid time").timestamp()
         };
         let mut at = match stage {
             NaiveStage::Hours(hours) => start - SignedDuration::from_hours(hours),
-            NaiveStage::DayBefore(None) => on_the_wall(local.date().yesterday().ok()?, local.hour(), local.minute()),
-            NaiveStage::DayBefore(Some((hour, minute))) => on_the_wall(local.date().yesterday().ok()?, hour, minute),
-            NaiveStage::SameDay(hour, minute) => on_the_wall(local.date(), hour, minute),
+            NaiveStage::DayBefore(None) => local_time(local.date().yesterday().ok()?, local.hour(), local.minute()),
+            NaiveStage::DayBefore(Some((hour, minute))) => local_time(local.date().yesterday().ok()?, hour, minute),
+            NaiveStage::SameDay(hour, minute) => local_time(local.date(), hour, minute),
         };
         if at >= start {
             return None;
@@ -304,10 +252,10 @@ impl AppointmentHistory {
         }
         let mut end = at;
         while self.is_quiet(end) {
-            // To the next whole minute, then minute by minute.
-            end = Timestamp::from_second(end.as_second().div_euclid(60) * 60 + 60).expect("a time");
+            // First to the next whole minute, then minute by minute.
+            end = Timestamp::from_second(end.as_second().div_euclid(60) * 60 + 60).expect("valid time");
         }
-        let mut begin = Timestamp::from_second(at.as_second().div_euclid(60) * 60).expect("a time");
+        let mut begin = Timestamp::from_second(at.as_second().div_euclid(60) * 60).expect("valid time");
         while self.is_quiet(begin - duration_minutes(1)) {
             begin -= duration_minutes(1);
         }
@@ -316,8 +264,8 @@ impl AppointmentHistory {
         if self.moves_earlier { earlier.or(later) } else { later.or(earlier) }
     }
 
-    /// All stages for a start that has been booked since then: until the start, or until a stage is due that comes at the
-    /// same time or later and is nearer to it.
+    /// The slots of all stages for a start that was booked at `since`. A slot ends at the start, or
+    /// when a stage is due that is nearer to the start and not earlier.
     fn naive_slots(&self, start: Timestamp, since: Timestamp) -> Result<Vec<NaiveSlot>, String> {
         let at: Vec<_> = self.stages.iter().map(|(_, stage)| self.naive_due_at(*stage, start, since)).collect();
         let slot = |(index, (written, _)): (usize, &(&str, NaiveStage))| {
@@ -333,13 +281,91 @@ impl AppointmentHistory {
     }
 }
 
-/// A stage's name, and from when until when it may go out.
+/// Starts at quarters of an hour, within some days of the clock change, mostly by day.
+fn generate_starts(random: &mut StdRng, around: Date, zone: &TimeZone) -> Vec<Timestamp> {
+    (0..random.random_range(2..4))
+        .map(|_| {
+            let date = around.checked_add(random.random_range(-1..3).days()).expect("valid date");
+            let hour = if random.random_bool(0.9) { random.random_range(7..20) } else { random.random_range(0..24) };
+            let time = date.at(hour, [0, 15, 30, 45][random.random_range(0..4)], 0, 0);
+            time.to_zoned(zone.clone()).expect("valid time").timestamp()
+        })
+        .collect()
+}
+
+/// Bookings, moves, moves back, moves to the same start, cancellations, and bookings after a
+/// cancellation.
+fn generate_facts(random: &mut StdRng, first: Timestamp, starts: &[Timestamp], changes_ids: bool) -> Vec<HistoryFact> {
+    let mut facts: Vec<HistoryFact> = Vec::new();
+    let (mut at, mut generation, mut attendee_count) = (first, 0, random.random_range(1..=2));
+    for step in 0..random.random_range(1..6) {
+        let before = facts.last();
+        let booked = before.is_some_and(|fact| fact.start.is_some());
+        let id = |number: u32| if changes_ids { format!("b{number}") } else { "88".to_owned() };
+        let fact = if step > 0 && booked && random.random_bool(0.3) {
+            HistoryFact {
+                occurred_at: at,
+                id: id(generation),
+                previous_id: None,
+                start: None,
+                attendee_count,
+                is_reversed: false,
+            }
+        } else {
+            let previous_id = before.filter(|_| booked && changes_ids).map(|fact| fact.id.clone());
+            if before.is_some() && changes_ids {
+                generation += 1;
+            }
+            if random.random_bool(0.1) {
+                attendee_count = 3 - attendee_count;
+            }
+            HistoryFact {
+                occurred_at: at,
+                id: id(generation),
+                previous_id,
+                start: starts.choose(random).copied(),
+                attendee_count,
+                is_reversed: random.random_bool(0.3),
+            }
+        };
+        facts.push(fact);
+        at += duration_minutes(random.random_range(1..60 * 30));
+    }
+    facts
+}
+
+/// Deliveries that arrive late, repeatedly and, unless `in_order`, in the wrong order.
+///
+/// If only a delivery in between connects two ids, no reader can know that they are one
+/// appointment. So histories that change ids arrive in order.
+fn generate_deliveries(random: &mut StdRng, facts: &[HistoryFact], in_order: bool) -> Vec<(Timestamp, usize)> {
+    let mut deliveries = Vec::new();
+    let mut earliest = Timestamp::MIN;
+    for (index, fact) in facts.iter().enumerate() {
+        let delay = if random.random_bool(0.7) { 0 } else { random.random_range(0..60 * 8) };
+        let mut arrives =
+            fact.occurred_at + duration_minutes(delay) + SignedDuration::from_secs(random.random_range(0..50));
+        if in_order {
+            arrives = arrives.max(earliest);
+            earliest = arrives + SignedDuration::from_secs(1);
+        }
+        deliveries.push((arrives, index));
+        for _ in 0..random.random_range(0..3) {
+            deliveries.push((arrives + duration_minutes(random.random_range(0..60 * 20)), index));
+        }
+    }
+    deliveries.sort_by_key(|(at, _)| *at);
+    deliveries
+}
+
+/// A stage's name, and from when until when its reminder may be sent.
 type NaiveSlot = (String, Option<(Timestamp, Timestamp)>);
 
-/// A date near a clock change of the years 2024 to 2030, or any date of them where clocks never change.
+/// A date near a clock change of the years 2024 to 2030, or any date in zones without clock
+/// changes.
 fn date_near_clock_change(random: &mut StdRng, zone: &TimeZone) -> Date {
-    let from: Timestamp = "2024-01-01T00:00:00Z".parse().expect("a time");
-    let to: Timestamp = "2030-12-31T00:00:00Z".parse().expect("a time");
+    let from: Timestamp = "2024-01-01T00:00:00Z".parse().expect("valid time");
+    let to: Timestamp = "2030-12-31T00:00:00Z".parse().expect("valid time");
     let changes: Vec<_> = zone.following(from).map(|change| change.timestamp()).take_while(|at| *at < to).collect();
     let at = match changes.choose(random) {
         Some(at) if random.random_bool(0.8) => *at,
@@ -348,11 +374,11 @@ fn date_near_clock_change(random: &mut StdRng, zone: &TimeZone) -> Date {
     at.to_zoned(zone.clone()).date()
 }
 
-/// Something that went out.
+/// A reminder that was sent.
 #[derive(Debug)]
 struct SentReminder {
     sent_at: Timestamp,
-    /// When its row was opened; earlier than it went out if the line asked for patience.
+    /// When its row was opened. Earlier than `sent_at` if the line was throttled.
     opened_at: Timestamp,
     id: String,
     stage: String,
@@ -360,7 +386,7 @@ struct SentReminder {
     phone: String,
 }
 
-/// A reminder whose row is open and which is not out yet.
+/// A reminder whose row is open and that is not sent yet.
 struct OpenReminder {
     id: String,
     stage: String,
@@ -373,7 +399,7 @@ struct OpenReminder {
     retry_at: Timestamp,
 }
 
-/// The world that a history is lived through in.
+/// The state while a history runs.
 struct HistoryModel<'h> {
     history: &'h AppointmentHistory,
     config: ClientConfig,
@@ -381,13 +407,13 @@ struct HistoryModel<'h> {
     keys: BTreeSet<IdempotencyKey>,
     open: Vec<OpenReminder>,
     sent: Vec<SentReminder>,
-    /// Opened and never out, for a reason that is nobody's fault: still waiting when it stopped being useful or true.
+    /// Opened and never sent, because they were no longer useful or true when the line took them.
     given_up: Vec<SentReminder>,
 }
 
 impl HistoryModel<'_> {
     fn run_history(history: &AppointmentHistory, random: &mut StdRng) -> Result<Vec<SentReminder>, String> {
-        let mut world = HistoryModel {
+        let mut model = HistoryModel {
             history,
             config: history.build_config(),
             headers: BTreeMap::new(),
@@ -401,36 +427,37 @@ impl HistoryModel<'_> {
         let last = history.deliveries.last().map_or(end, |(at, _)| *at);
         let mut deliveries = history.deliveries.iter().peekable();
         let mut now = history.facts[0].occurred_at;
-        // The minute's schedule, at the minutes at which anything can happen.
+        // The minute schedule, at those minutes at which something can happen.
         while now < end.max(last) + duration_minutes(1) {
             while let Some((at, index)) = deliveries.next_if(|(at, _)| *at <= now) {
-                world.deliver_fact(*index, *at);
+                model.deliver_fact(*index, *at);
             }
             if history.is_line_up(now) {
-                world.sweep_due(now, random)?;
+                model.sweep_due(now, random)?;
             }
-            let due = world.headers.values().filter_map(|header| header.due_at).min();
-            let retry = world.open.iter().map(|open| open.retry_at).min();
+            let due = model.headers.values().filter_map(|header| header.due_at).min();
+            let retry = model.open.iter().map(|open| open.retry_at).min();
             let restored = history.outages.iter().map(|(_, to)| *to).filter(|to| *to > now).min();
             let next = [due, retry, restored, deliveries.peek().map(|(at, _)| *at)].into_iter().flatten().min();
             let Some(next) = next else { break };
-            // A sweep begins on the minute.
-            let minute = |at: Timestamp| Timestamp::from_second(at.as_second().div_euclid(60) * 60).expect("a time");
+            // A sweep starts at a full minute.
+            let minute =
+                |at: Timestamp| Timestamp::from_second(at.as_second().div_euclid(60) * 60).expect("valid time");
             now = minute(next + SignedDuration::from_secs(59)).max(minute(now) + duration_minutes(1));
         }
-        let waiting = std::mem::take(&mut world.open);
-        world.given_up.extend(waiting.iter().map(|open| open.to_sent(now)));
-        world.check_sent(end)?;
-        Ok(world.sent)
+        let unsent = std::mem::take(&mut model.open);
+        model.given_up.extend(unsent.iter().map(|open| open.to_sent(now)));
+        model.check_sent(end)?;
+        Ok(model.sent)
     }
 
     fn deliver_fact(&mut self, index: usize, now: Timestamp) {
         let fact = &self.history.facts[index];
-        let report = |id: &str, standing, details| AppointmentReport {
+        let report = |id: &str, status, details| AppointmentReport {
             subject: IdempotencyKey::appointment_subject("main", id),
             calendar: "clinic".into(),
             line: "main".into(),
-            status: standing,
+            status,
             details,
             as_of: fact.occurred_at,
             attendees_unchanged: false,
@@ -440,8 +467,7 @@ impl HistoryModel<'_> {
         if let Some(previous) = &fact.previous_id {
             self.apply_report(previous, &report(previous, AppointmentStatus::Moved, None), now);
         }
-        let continues =
-            fact.previous_id.as_ref().and_then(|previous| self.headers.get(previous)).cloned().map(Box::new);
+        let previous = fact.previous_id.as_ref().and_then(|previous| self.headers.get(previous)).cloned().map(Box::new);
         let mut people: Vec<Attendee> =
             PHONES[..fact.attendee_count].iter().map(|phone| build_attendee(phone)).collect();
         if fact.is_reversed {
@@ -454,8 +480,8 @@ impl HistoryModel<'_> {
             title: None,
             place: None,
         });
-        let standing = if fact.start.is_some() { AppointmentStatus::Booked } else { AppointmentStatus::Cancelled };
-        let report = AppointmentReport { previous: continues, ..report(&fact.id, standing, details) };
+        let status = if fact.start.is_some() { AppointmentStatus::Booked } else { AppointmentStatus::Cancelled };
+        let report = AppointmentReport { previous, ..report(&fact.id, status, details) };
         self.apply_report(&fact.id, &report, now);
     }
 
@@ -466,50 +492,57 @@ impl HistoryModel<'_> {
     }
 
     fn sweep_due(&mut self, now: Timestamp, random: &mut StdRng) -> Result<(), String> {
-        let calendar = self.config.calendars["clinic"].clone();
-        let ids: Vec<String> = self
-            .headers
-            .iter()
-            .filter(|(_, header)| header.due_at.is_some_and(|due| due <= now))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let is_due = |header: &Appointment| header.due_at.is_some_and(|due| due <= now);
+        let ids: Vec<String> =
+            self.headers.iter().filter(|(_, header)| is_due(header)).map(|(id, _)| id.clone()).collect();
         for id in ids {
-            for round in 0.. {
-                let header = self.headers[&id].clone();
-                let plan = plan_reminders(&self.config, &calendar, &header, now);
-                let Some(reminder) = plan.due.first() else {
-                    let after = with_schedule(&self.config, header.clone(), now);
-                    if after.due_at.is_some_and(|due| due <= now) {
-                        return Err(format!("{id} stays due at {:?} without anything to do", after.due_at));
-                    }
-                    self.headers.insert(id.clone(), after);
-                    break;
-                };
-                if round > 20 {
-                    return Err(format!("{id} is never done"));
-                }
-                let message = build_reminder_message(&self.config, &calendar, &header, reminder);
-                if !self.keys.insert(message.key.clone()) {
-                    return Err(format!("{} is used twice", message.key));
-                }
-                let open = OpenReminder {
-                    id: id.clone(),
-                    stage: reminder.stage.name(),
-                    start: header.start,
-                    instance: message.instance.clone().unwrap_or_default(),
-                    generation: header.generation,
-                    phone: message.to.clone().ok_or("nobody is told")?,
-                    until: reminder.useful_until,
-                    opened_at: now,
-                    retry_at: now + duration_minutes(random.random_range(1..120)),
-                };
-                self.headers.insert(
-                    id.clone(),
-                    with_stage_outcome(&self.config, &header, &plan, reminder, ReminderOutcome::Opened, now),
-                );
-                if random.random_bool(0.1) { self.open.push(open) } else { self.send_reminder(&open, now) }
-            }
+            self.send_due_reminders(&id, now, random)?;
         }
+        self.retry_open(now);
+        Ok(())
+    }
+
+    /// Opens every due reminder of an appointment. Most are sent at once; some are throttled.
+    fn send_due_reminders(&mut self, id: &str, now: Timestamp, random: &mut StdRng) -> Result<(), String> {
+        let calendar = self.config.calendars["clinic"].clone();
+        for round in 0.. {
+            let header = self.headers[id].clone();
+            let plan = plan_reminders(&self.config, &calendar, &header, now);
+            let Some(reminder) = plan.due.first() else {
+                let after = with_schedule(&self.config, header.clone(), now);
+                if after.due_at.is_some_and(|due| due <= now) {
+                    return Err(format!("{id} stays due at {:?} without a due reminder", after.due_at));
+                }
+                self.headers.insert(id.to_owned(), after);
+                break;
+            };
+            if round > 20 {
+                return Err(format!("{id} always has another due reminder"));
+            }
+            let message = build_reminder_message(&self.config, &calendar, &header, reminder);
+            if !self.keys.insert(message.key.clone()) {
+                return Err(format!("{} is used twice", message.key));
+            }
+            let open = OpenReminder {
+                id: id.to_owned(),
+                stage: reminder.stage.name(),
+                start: header.start,
+                instance: message.instance.clone().unwrap_or_default(),
+                generation: header.generation,
+                phone: message.to.clone().ok_or("a reminder has no attendee")?,
+                until: reminder.useful_until,
+                opened_at: now,
+                retry_at: now + duration_minutes(random.random_range(1..120)),
+            };
+            let after = with_stage_outcome(&self.config, &header, &plan, reminder, ReminderOutcome::Opened, now);
+            self.headers.insert(id.to_owned(), after);
+            if random.random_bool(0.1) { self.open.push(open) } else { self.send_reminder(&open, now) }
+        }
+        Ok(())
+    }
+
+    /// Sends the open reminders whose retry is due, or gives them up.
+    fn retry_open(&mut self, now: Timestamp) {
         let (due, later) = std::mem::take(&mut self.open).into_iter().partition(|open| open.retry_at <= now);
         self.open = later;
         for open in due {
@@ -525,7 +558,6 @@ impl HistoryModel<'_> {
                 self.send_reminder(&open, now);
             }
         }
-        Ok(())
     }
 
     fn send_reminder(&mut self, open: &OpenReminder, now: Timestamp) {
@@ -533,7 +565,7 @@ impl HistoryModel<'_> {
         self.sent.push(sent);
     }
 
-    /// Holds what went out against what should have.
+    /// Compares the sent reminders with the expected ones.
     fn check_sent(&self, end: Timestamp) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for sent in &self.sent {
@@ -545,22 +577,22 @@ impl HistoryModel<'_> {
                 return Err(format!("{sent:?} was untrue: known was {known:?}"));
             }
             if sent.sent_at >= sent.start {
-                return Err(format!("{sent:?} came after the start"));
+                return Err(format!("{sent:?} was sent after the start"));
             }
             if !self.is_in_slot(sent)? {
-                return Err(format!("{sent:?} came at the wrong time"));
+                return Err(format!("{sent:?} was sent outside its slot"));
             }
             if self.history.is_quiet(sent.sent_at) {
-                return Err(format!("{sent:?} came in quiet hours"));
+                return Err(format!("{sent:?} was sent in quiet hours"));
             }
             if !seen.insert((self.history.first_id(&sent.id), &sent.stage, sent.start, &sent.phone)) {
-                return Err(format!("{sent:?} was told twice"));
+                return Err(format!("{sent:?} was sent twice"));
             }
         }
         self.check_none_missing(end)
     }
 
-    /// Whether something went out in its slot, by what was known when its row was opened.
+    /// Whether a reminder was sent in its slot, given what was known when its row was opened.
     fn is_in_slot(&self, sent: &SentReminder) -> Result<bool, String> {
         let Some(known) = self.history.known_booking(&sent.id, sent.opened_at) else { return Ok(false) };
         for since in [known.booked_between.0, known.booked_between.1] {
@@ -582,7 +614,7 @@ impl HistoryModel<'_> {
         for id in ids {
             for pair in moments.windows(2) {
                 let (from, to) = (pair[0], pair[1]);
-                let Some(KnownBooking { start, attendee_count: seats, booked_between: since }) =
+                let Some(KnownBooking { start, attendee_count, booked_between: since }) =
                     history.known_booking(id, from)
                 else {
                     continue;
@@ -596,7 +628,7 @@ impl HistoryModel<'_> {
                     if !self.could_send(at.max(from), until.min(to)) {
                         continue;
                     }
-                    for phone in &PHONES[..seats] {
+                    for phone in &PHONES[..attendee_count] {
                         let same = |sent: &SentReminder| history.first_id(&sent.id) == history.first_id(id);
                         let is_it = |sent: &SentReminder| {
                             same(sent) && sent.stage == name && sent.start == start && sent.phone == **phone
@@ -611,9 +643,9 @@ impl HistoryModel<'_> {
         Ok(())
     }
 
-    /// Whether there is a minute in between at which a sweep could have sent something.
+    /// Whether a sweep could have sent a reminder at a full minute between these times.
     fn could_send(&self, from: Timestamp, to: Timestamp) -> bool {
-        let mut minute = Timestamp::from_second((from.as_second() + 59).div_euclid(60) * 60).expect("a time");
+        let mut minute = Timestamp::from_second((from.as_second() + 59).div_euclid(60) * 60).expect("valid time");
         while minute < to {
             if self.history.is_line_up(minute) && !self.history.is_quiet(minute) {
                 return true;
@@ -632,7 +664,7 @@ impl OpenReminder {
 }
 
 fn build_attendee(phone: &str) -> Attendee {
-    Attendee { phone: Phone::from_e164(phone).expect("a number"), name: None, locale: None, zone: None }
+    Attendee { phone: Phone::from_e164(phone).expect("valid phone number"), name: None, locale: None, zone: None }
 }
 
 #[test]
@@ -640,9 +672,9 @@ fn no_reminder_is_wrong_duplicated_or_missing() {
     let seed = tellonce_core::bootstrap::read_variable("HISTORIES_SEED")
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(rand::random::<u64>);
-    // Past the test harness, which keeps what a test prints to itself unless it fails.
-    let print_line = |what: String| writeln!(std::io::stderr(), "{what}").expect("standard error");
-    print_line(format!("histories: seed {seed} (HISTORIES_SEED={seed} lives through the same ones again)"));
+    // Written to standard error, because the test harness hides what a passing test prints.
+    let print_line = |text: String| writeln!(std::io::stderr(), "{text}").expect("standard error");
+    print_line(format!("histories: seed {seed} (HISTORIES_SEED={seed} runs the same ones again)"));
     let (mut sent, mut moved) = (0, 0);
     for number in 0..HISTORY_COUNT {
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(number));
@@ -655,13 +687,13 @@ fn no_reminder_is_wrong_duplicated_or_missing() {
                     .iter()
                     .map(|fact| {
                         format!(
-                            "{} {} {:?} from {:?}, {} seats",
+                            "{} {} {:?} from {:?}, {} attendees",
                             fact.occurred_at, fact.id, fact.start, fact.previous_id, fact.attendee_count
                         )
                     })
                     .collect();
                 panic!(
-                    "history {number} of seed {seed}: {problem}\nzone {}, quiet {:?}, send inside {}, earlier {}, new ids {}\n\
+                    "history {number} of seed {seed}: {problem}\nzone {}, quiet hours {:?}, sends inside {}, moves earlier {}, changes ids {}\n\
                      stages {:?}\nfacts {facts:#?}\ndeliveries {:#?}\noutages {:#?}",
                     history.zone,
                     history.quiet_hours,
@@ -676,9 +708,7 @@ fn no_reminder_is_wrong_duplicated_or_missing() {
         }
         moved += usize::from(history.facts.len() > 1);
     }
-    // A world in which nothing happens would pass as well.
-    assert!(sent > 5_000 && moved > 5_000, "{sent} reminders in histories of which {moved} changed");
-    print_line(format!(
-        "histories: {HISTORY_COUNT} lived through, {moved} of them with changes, {sent} reminders sent"
-    ));
+    // Histories in which nothing happens would pass too.
+    assert!(sent > 5_000 && moved > 5_000, "{sent} reminders sent, {moved} histories with changes");
+    print_line(format!("histories: {HISTORY_COUNT} run, {moved} of them with changes, {sent} reminders sent"));
 }

@@ -1,5 +1,5 @@
-//! Every sample delivery of `event_count/booking_samples`, verified, read and held against the facts of its manifest; and samples torn
-//! apart. Feeds (`ics`) have their own tests.
+//! Every sample delivery of `events/bookings`, verified, parsed and compared with the facts of its
+//! manifest, and corrupted samples. Feeds (`ics`) have separate tests.
 
 use std::{collections::BTreeMap, ops::Deref, sync::LazyLock};
 
@@ -16,8 +16,9 @@ use tellonce_core::{
 };
 
 use crate::{
-    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason, parse_booking},
+    booking::parse_booking,
     lookup::complete_booking,
+    parsed_booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason},
 };
 
 /// A client with one calendar of each kind.
@@ -89,7 +90,7 @@ name = "/client/fullName"
 delivery_id = "/event_id"
 "#;
 
-/// Folder → calendar.
+/// The folder of samples and the calendar that they are delivered to.
 const SENDER_CALENDARS: [(&str, &str); 7] = [
     ("calcom", "clinic"),
     ("calendly", "intro"),
@@ -105,7 +106,7 @@ pub(crate) fn sample_config() -> &'static ClientConfig {
     &CONFIG
 }
 
-/// When the deliveries of the tests are received: after everything in the samples.
+/// When the deliveries of the tests are received: later than every time in the samples.
 pub(crate) fn received_at() -> Timestamp {
     "2026-11-21T00:00:00Z".parse().unwrap()
 }
@@ -114,7 +115,7 @@ pub(crate) fn parse_time(time: &str) -> Timestamp {
     time.parse().unwrap()
 }
 
-/// Reads a body as a delivery to one of the client's calendars.
+/// Parses a body as a delivery to one of the client's calendars.
 pub(crate) fn parse_as(calendar: &str, body: impl AsRef<[u8]>) -> ParsedBooking {
     parse_with_config(sample_config(), calendar, body)
 }
@@ -123,30 +124,27 @@ pub(crate) fn parse_with_config(config: &ClientConfig, calendar: &str, body: imp
     parse_booking(&config.calendars[calendar], config, &BTreeMap::new(), body.as_ref(), received_at())
 }
 
-/// What is reported.
 pub(crate) fn expect_bookings(parsed: ParsedBooking) -> Vec<Booking> {
     match parsed {
-        ParsedBooking::Bookings(reports) => reports,
-        other => panic!("no report: {other:?}"),
+        ParsedBooking::Bookings(bookings) => bookings,
+        other => panic!("expected bookings: {other:?}"),
     }
 }
 
-/// The one appointment that is reported.
 pub(crate) fn expect_booking(parsed: ParsedBooking) -> Booking {
-    let mut reports = expect_bookings(parsed);
-    assert_eq!(reports.len(), 1, "{reports:?}");
-    reports.remove(0)
+    let mut bookings = expect_bookings(parsed);
+    assert_eq!(bookings.len(), 1, "{bookings:?}");
+    bookings.remove(0)
 }
 
-/// Why nothing is reported.
 pub(crate) fn expect_skip(parsed: ParsedBooking) -> SkipReason {
     match parsed {
         ParsedBooking::Skipped(reason) => reason,
-        other => panic!("not nothing: {other:?}"),
+        other => panic!("expected a skipped delivery: {other:?}"),
     }
 }
 
-/// The number of the one who takes part.
+/// The number of the only attendee.
 pub(crate) fn only_phone(booking: &Booking) -> &str {
     let attendees = &booking.details.as_ref().unwrap().attendees;
     assert_eq!(attendees.len(), 1, "{attendees:?}");
@@ -157,12 +155,12 @@ fn sample_folder(system: &str) -> String {
     format!("bookings/{system}")
 }
 
-/// A sample's body as JSON, to be changed.
+/// A sample's body as JSON.
 pub(crate) fn sample_json(system: &str, case: &str) -> Value {
     events::sample_json(&sample_folder(system), case)
 }
 
-/// A sample's body with other members at the top of one of its objects.
+/// A sample's body with changed members in one of its objects.
 pub(crate) fn changed_sample(system: &str, case: &str, object: &str, members: &Value) -> String {
     let mut body = sample_json(system, case);
     let object = body.pointer_mut(object).unwrap();
@@ -172,17 +170,30 @@ pub(crate) fn changed_sample(system: &str, case: &str, object: &str, members: &V
     body.to_string()
 }
 
-/// The sample of what Acuity answers.
+/// The sample of Acuity's response.
 pub(crate) fn acuity_response() -> Value {
     sample_json("acuity", "_appointment.response")
 }
 
-/// The reading, completed with what the booking systems' samples answer.
+/// Square's response, with changed members.
+pub(crate) fn square_customer(members: &Value) -> Value {
+    let mut customer = json!({
+        "id": "EX2QSVGTZN4K1E5QE1CBFNVQ8M", "created_at": "2026-03-23T20:21:54.859Z", "given_name": "Lior",
+        "family_name": "Ben-Ami", "email_address": "lior@example.com", "phone_number": "+972-54-555-0199",
+        "address": {"address_line_1": "1 Main St", "country": "IL"}, "version": 0,
+    });
+    for (name, value) in members.as_object().unwrap() {
+        customer[name] = value.clone();
+    }
+    json!({ "customer": customer })
+}
+
+/// The parsed delivery, completed with `body` as the lookup's response.
 fn complete_with_body(calendar: &str, parsed: ParsedBooking, body: &[u8]) -> ParsedBooking {
     let config = sample_config();
     match parsed {
-        ParsedBooking::NeedsLookup(what) => complete_booking(
-            what,
+        ParsedBooking::NeedsLookup(request) => complete_booking(
+            request,
             &LookupResponse::Found(body.to_vec()),
             received_at(),
             &config.calendars[calendar],
@@ -229,7 +240,7 @@ fn sample_cases() -> Vec<BookingSample> {
 }
 
 impl BookingSample {
-    /// What is behind the door; none if it stays outside or only knocks.
+    /// The verified delivery, `None` for a ping, or the text of the refusal.
     fn verify_sample<'a>(&'a self, config: &'a ClientConfig) -> Result<Option<Verified<'a>>, String> {
         let proof = DeliveryProof::of_calendar(&config.calendars[self.calendar]).unwrap();
         let unverified = Unverified { headers: &self.headers, body: &self.body };
@@ -240,7 +251,7 @@ impl BookingSample {
         }
     }
 
-    /// As it is read from the inbox.
+    /// The delivery, parsed as it is read from the inbox.
     fn parse_sample(&self) -> ParsedBooking {
         let config = sample_config();
         let headers = self.verify_sample(config).unwrap().map(|verified| verified.headers).unwrap_or_default();
@@ -248,9 +259,9 @@ impl BookingSample {
         parse_booking(&config.calendars[self.calendar], config, &headers, &self.body, received_at())
     }
 
-    fn check_bookings(&self, reports: &[Booking]) {
+    fn check_bookings(&self, bookings: &[Booking]) {
         let name = &self.full_name();
-        let (booking, before) = reports.split_last().unwrap();
+        let (booking, before) = bookings.split_last().unwrap();
         if self.text_fact("kind") == Some("appointment.reschedule_old_half") {
             assert_eq!(
                 (booking.kind, booking.status),
@@ -313,20 +324,20 @@ fn every_sample_is_verified_or_refused_as_its_manifest_states() {
 #[test]
 fn every_sample_parses_to_the_facts_of_its_manifest() {
     let mut parsed_count = 0;
-    // What stays at the door is never read.
+    // Refused deliveries and handshakes are never parsed.
     let is_parsed =
         |case: &BookingSample| case.facts["verify"] == json!(true) && case.text_fact("kind") != Some("handshake");
     for case in sample_cases().into_iter().filter(is_parsed) {
         let name = &case.full_name();
         match (case.parse_sample(), case.text_fact("kind").unwrap()) {
-            (ParsedBooking::Bookings(reports), _) => {
+            (ParsedBooking::Bookings(bookings), _) => {
                 parsed_count += 1;
                 assert_eq!(case.text_fact("needs_lookup"), None, "{name}");
-                case.check_bookings(&reports);
+                case.check_bookings(&bookings);
             }
-            (ParsedBooking::NeedsLookup(what), kind) => {
+            (ParsedBooking::NeedsLookup(request), kind) => {
                 parsed_count += 1;
-                let (expected_lookup, id) = match &what {
+                let (expected_lookup, id) = match &request {
                     LookupRequest::Acuity { appointment_id, kind } => {
                         assert_eq!(Some(kind.name()), case.text_fact("kind"), "{name}");
                         ("GET /api/v1/appointments/{id}", appointment_id)
@@ -348,10 +359,10 @@ fn every_sample_parses_to_the_facts_of_its_manifest() {
                 assert_eq!(kind, "calendar.changed", "{name}");
             }
             (ParsedBooking::Skipped(SkipReason::Ping), "ping") => {}
-            (other, kind) => panic!("{name}: {kind} is read as {other:?}"),
+            (other, kind) => panic!("{name}: {kind} is parsed as {other:?}"),
         }
     }
-    assert!(parsed_count >= 15, "only {parsed_count} samples say something");
+    assert!(parsed_count >= 15, "only {parsed_count} samples report something");
 }
 
 #[test]
@@ -368,15 +379,15 @@ fn both_deliveries_of_a_move_reference_each_other() {
 #[test]
 fn every_sample_file_is_tested() {
     for (system, _) in SENDER_CALENDARS {
-        let besides: &[&str] = match system {
-            // Completes the deliveries of Acuity, here and in `read_back`.
+        let response_files: &[&str] = match system {
+            // Completes the deliveries of Acuity, here and in `lookup`.
             "acuity" => &["_appointment.response.json"],
-            // An answer of Google's events API. Nobody asks that API: a push notification makes us ask for the calendar's
-            // feed, whose sample is in `ics`. Kept as the record of what the API would say.
+            // A response of Google's events API, stored as a record. tellonce does not call that
+            // API: a push notification makes it read the calendar's feed, whose sample is in `ics`.
             "google_calendar" => &["_events_list.response.json"],
             _ => &[],
         };
-        events::assert_all_files_listed(&sample_folder(system), besides);
+        events::assert_all_files_listed(&sample_folder(system), response_files);
     }
     let known: Vec<&str> = SENDER_CALENDARS.iter().map(|(system, _)| *system).chain(["ics"]).collect();
     events::assert_all_folders_known("bookings", &known);
@@ -422,7 +433,7 @@ fn a_number_without_a_prefix_belongs_to_the_calendars_country() {
 fn check_promises(parsed: &ParsedBooking) {
     let text = format!("{parsed:?}");
     let bookings = match parsed {
-        ParsedBooking::Bookings(reports) => reports.as_slice(),
+        ParsedBooking::Bookings(bookings) => bookings.as_slice(),
         ParsedBooking::NeedsLookup(LookupRequest::Square { booking, customer_id }) => {
             assert!(!customer_id.is_empty() && booking.details.is_some());
             std::slice::from_ref(&**booking)
@@ -440,7 +451,7 @@ fn check_promises(parsed: &ParsedBooking) {
     assert!(!bookings.is_empty());
     for (at, booking) in bookings.iter().enumerate() {
         let ended = booking.status.is_over();
-        assert!(ended || booking.details.is_some(), "an appointment that takes place without a start: {text}");
+        assert!(ended || booking.details.is_some(), "an appointment that takes place has no start: {text}");
         assert!(!booking.id.is_empty());
         assert!(booking.occurred_at <= received_at() + SignedDuration::from_mins(10));
         if let Some(previous) = &booking.previous_id {
@@ -456,20 +467,19 @@ fn check_promises(parsed: &ParsedBooking) {
         assert!(
             details.place.as_deref().is_none_or(|place| !place.contains("://") && !place.contains("integrations:"))
         );
-        // An id is shown, whatever it is.
-        let beside_ids = bookings.iter().fold(text.clone(), |shown, booking| {
-            let shown = shown.replace(&booking.id, "");
-            booking.previous_id.iter().fold(shown, |shown, id| shown.replace(id, ""))
+        // `Debug` shows ids, which may contain any text.
+        let text_without_ids = bookings.iter().fold(text.clone(), |text, booking| {
+            let text = text.replace(&booking.id, "");
+            booking.previous_id.iter().fold(text, |text, id| text.replace(id, ""))
         });
         for attendee in &details.attendees {
-            let names_itself = beside_ids.contains(attendee.phone.expose());
-            assert!(!names_itself, "{text}");
+            assert!(!text_without_ids.contains(attendee.phone.expose()), "{text}");
             assert!(attendee.zone.as_deref().is_none_or(|zone| TimeZone::get(zone).is_ok()));
         }
     }
 }
 
-/// Reads under every calendar, and completes what has to be read back with the same bytes.
+/// Parses a body for every calendar, and uses the same bytes as the response of each lookup.
 fn check_all_calendars(body: &[u8]) {
     for (_, calendar) in SENDER_CALENDARS {
         let parsed = parse_as(calendar, body);
@@ -484,12 +494,12 @@ fn check_all_calendars(body: &[u8]) {
 
 fn sample_bodies() -> &'static [Vec<u8>] {
     static BODIES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-        let answers = [acuity_response().to_string(), crate::lookup::tests::square_customer(&json!({})).to_string()];
+        let responses = [acuity_response().to_string(), square_customer(&json!({})).to_string()];
         sample_cases()
             .into_iter()
             .map(|case| case.sample.body)
             .filter(|body| !body.is_empty())
-            .chain(answers.map(Into::into))
+            .chain(responses.map(Into::into))
             .collect()
     });
     &BODIES
@@ -499,7 +509,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn torn_bodies_never_panic_or_break_the_promises(body in events::corrupted_body(sample_bodies())) {
+    fn corrupted_bodies_never_panic_or_break_the_promises(body in events::corrupted_body(sample_bodies())) {
         check_all_calendars(&body);
     }
 
@@ -530,8 +540,8 @@ proptest! {
             *sample.pointer_mut(pointer).unwrap() = json!("@@");
             sample.to_string().replace("\"@@\"", &id)
         };
-        let ours = raw(sample_json("standardwebhooks", "appointment_booked"), "/data/id");
-        prop_assert_eq!(&expect_booking(parse_as("crm", ours)).id, &id);
+        let custom = raw(sample_json("standardwebhooks", "appointment_booked"), "/data/id");
+        prop_assert_eq!(&expect_booking(parse_as("crm", custom)).id, &id);
         let calcom = raw(sample_json("calcom", "booking_created"), "/payload/uid");
         prop_assert_eq!(&expect_booking(parse_as("clinic", calcom)).id, &id);
         let square = raw(sample_json("square", "booking_created"), "/data/object/booking/id");
@@ -540,8 +550,8 @@ proptest! {
         let form = parse_as("acuity", format!("action=changed&id={id}"));
         let ParsedBooking::NeedsLookup(LookupRequest::Acuity { appointment_id, .. }) = &form else { panic!() };
         prop_assert_eq!(appointment_id, &id);
-        let answer = raw(acuity_response(), "/id");
-        prop_assert_eq!(&crate::samples::expect_booking(complete_with_body("acuity", form, answer.as_bytes())).id, &id);
+        let response = raw(acuity_response(), "/id");
+        prop_assert_eq!(&expect_booking(complete_with_body("acuity", form, response.as_bytes())).id, &id);
     }
 
     #[test]

@@ -1,38 +1,70 @@
-//! Every minute: whatever is due goes out, line by line, most useful first.
+//! The sweep: every minute, all messages and reminders that are due are sent, most useful first.
+//!
+//! Flow: [`ReminderScheduler::sweep_all_lines`] sweeps all lines concurrently. For each line it
+//! lists what is due. It resumes waiting messages, and plans and sends the reminders of due
+//! appointments.
+//!
+//! Main type: [`SweepSummary`].
 
 use std::{cmp::Reverse, collections::HashSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
-    appointment::{Appointment, ReminderOutcome},
+    appointment::{Appointment, HEADER_STAGE, ReminderOutcome},
     dispatch::{DispatchError, DispatchResult, Invocation, ReminderDispatchResult, SendSlots},
     fault::error_chain,
-    ledger::{DueItem, DueKind, MessageState},
-    telemetry::{self, Metric},
+    ledger::{DueItem, DueKind, IdempotencyKey, MessageState},
 };
 
-use crate::{ReminderScheduler, plan};
+use crate::{
+    plan::{self, DueReminder, ReminderPlan},
+    scheduler::ReminderScheduler,
+};
 
-/// How many due messages and appointments of a line one sweep looks at in one go, to choose the most useful from.
+/// How many due messages and appointments of a line one query returns. The sweep orders them by
+/// usefulness.
 const MAX_DUE_PER_QUERY: i32 = 10_000;
-/// How often a header that others keep writing is looked at anew before it is left for the next sweep.
+/// How often a header that other writers change is read again before the next sweep takes over.
 const MAX_HEADER_CONFLICTS: usize = 5;
 
-/// What one sweep did, over all lines.
+/// What one sweep did on all lines.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SweepSummary {
     /// Messages and reminders that were due.
     pub due: usize,
     /// Accepted by `EZWhatsApp`.
     pub accepted: usize,
-    /// No longer useful, superseded, refused, or put before a human.
+    /// Expired, superseded, refused, or left to a person to decide.
     pub ended: usize,
-    /// Still waiting: the line takes nothing now, or an outcome is still unknown.
+    /// Still waiting: the line is blocked, or an outcome is unknown.
     pub waiting: usize,
-    /// Left for the next sweep because the time was up or the line closed.
+    /// Left to the next sweep because the time was up or the line was blocked.
     pub deferred: usize,
-    /// Could not be processed: see the log.
+    /// Could not be processed; the log contains the error.
     pub failed: usize,
+}
+
+/// What the sweep did with one appointment in one step.
+enum ReminderStep {
+    /// Nothing more is due.
+    Done,
+    /// The line is blocked.
+    LineBlocked,
+    /// One reminder is dealt with. This is the header now.
+    Advanced(Box<Appointment>),
+    /// Another writer changed the header. This is the header now.
+    Conflict(Box<Appointment>),
+}
+
+/// The result of a conditional write of a header.
+enum HeaderWrite {
+    /// The header was written.
+    Written,
+    /// Another writer changed the header. This is the header now.
+    Changed(Box<Appointment>),
+    /// The header no longer exists.
+    Gone,
 }
 
 impl SweepSummary {
@@ -45,7 +77,7 @@ impl SweepSummary {
         self.failed += other.failed;
     }
 
-    /// Counts one that was due. Says whether its line takes more.
+    /// Counts one due message. Returns whether its line takes more.
     fn count_result(&mut self, result: &DispatchResult) -> bool {
         self.due += 1;
         match result {
@@ -56,7 +88,7 @@ impl SweepSummary {
                 self.waiting += 1;
                 return false;
             }
-            // The index is behind the table by a moment.
+            // The index lags behind the table, so this one was not due.
             DispatchResult::AlreadyKnown(..) | DispatchResult::PayloadConflict(..) => self.due -= 1,
         }
         true
@@ -64,7 +96,7 @@ impl SweepSummary {
 }
 
 impl ReminderScheduler {
-    /// Goes through all lines at the same time: each has a pace of its own.
+    /// Sweeps all lines concurrently, because each line has a separate rate.
     pub async fn sweep_all_lines(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
         let lines = self.dispatcher.config.lines.keys().map(|line| self.sweep_line(invocation, line));
         let mut sweep = SweepSummary::default();
@@ -78,7 +110,9 @@ impl ReminderScheduler {
             sweep.waiting = sweep.waiting,
             sweep.deferred = sweep.deferred,
             sweep.failed = sweep.failed,
-            "sweep is over"
+            "swept all lines: {} due, {} accepted",
+            sweep.due,
+            sweep.accepted
         );
         Ok(sweep)
     }
@@ -89,7 +123,7 @@ impl ReminderScheduler {
         loop {
             let due = self.dispatcher.ledger.list_due(line, self.dispatcher.clock.now(), MAX_DUE_PER_QUERY).await?;
             let is_last_batch = due.len() < usize::try_from(MAX_DUE_PER_QUERY).unwrap_or(usize::MAX);
-            // The index lags: what was dealt with a moment ago may show again.
+            // The index lags: it may return items that were just processed.
             let fresh: Vec<DueItem> = due.into_iter().filter(|due| seen.insert(due.key.clone())).collect();
             let nothing_new = fresh.is_empty();
             let more = self.process_due(invocation, fresh, &mut sweep).await;
@@ -99,17 +133,17 @@ impl ReminderScheduler {
         }
     }
 
-    /// Goes through what is due of a line. Says whether there is time and line for more.
+    /// Processes what is due on a line. Returns whether time is left and the line takes more.
     async fn process_due(&self, invocation: &Invocation, mut due: Vec<DueItem>, sweep: &mut SweepSummary) -> bool {
         let now = self.dispatcher.clock.now();
-        // What is useless costs a write and no slot, whatever the line is like; then most useful first, and among
-        // equals what will be useless soonest.
+        // Useless messages come first: they cost a write and no slot, whatever state the line is
+        // in. Then the most useful first, and among equals the one that becomes useless soonest.
         due.sort_by_key(|due| (due.useful_until > now, Reverse(due.priority), due.useful_until));
         let mut slots = SendSlots::for_messages(due.len());
-        let mut open = true;
+        let mut line_takes_more = true;
         for (index, next) in due.iter().enumerate() {
             let is_useless = next.useful_until <= now;
-            if !invocation.has_time_for_send() || (!open && !is_useless) {
+            if !invocation.has_time_for_send() || (!line_takes_more && !is_useless) {
                 sweep.due += due.len() - index;
                 sweep.deferred += due.len() - index;
                 return false;
@@ -123,15 +157,20 @@ impl ReminderScheduler {
                 }
             };
             match takes_more {
-                Ok(more) => open &= more,
+                Ok(more) => line_takes_more &= more,
                 Err(error) => {
-                    tracing::error!(message.key = %next.key, "{}", error_chain(&error));
+                    tracing::error!(
+                        message.key = %next.key,
+                        "could not process {}: {}",
+                        next.key,
+                        error_chain(&error)
+                    );
                     sweep.due += 1;
                     sweep.failed += 1;
                 }
             }
         }
-        open
+        line_takes_more
     }
 
     async fn resume_message(
@@ -146,8 +185,8 @@ impl ReminderScheduler {
         }
     }
 
-    /// Sends what is due of an appointment, seat by seat, and writes down when it is to be looked at again. Says whether
-    /// its line takes more.
+    /// Sends the due reminders of an appointment, attendee by attendee, and writes when the sweep
+    /// must check the appointment next. Returns whether the line takes more.
     async fn send_due_reminders(
         &self,
         invocation: &Invocation,
@@ -155,104 +194,114 @@ impl ReminderScheduler {
         mut known: Appointment,
         sweep: &mut SweepSummary,
     ) -> Result<bool, DispatchError> {
-        let config = &self.dispatcher.config;
         let mut conflicts = 0;
         while conflicts < MAX_HEADER_CONFLICTS {
-            let now = self.dispatcher.clock.now();
-            // A header of another line's index has other slots and another health: it is found there from now on.
-            let calendar = config.calendars.get(&known.calendar).filter(|calendar| calendar.line == known.line);
-            let calendar_plan =
-                calendar.map(|calendar| (calendar, plan::plan_reminders(config, calendar, &known, now)));
-            let due = calendar_plan.as_ref().and_then(|(calendar, plan)| Some((*calendar, plan, plan.due.first()?)));
-            let Some((calendar, plan, reminder)) = due else {
-                if !config.calendars.contains_key(&known.calendar) {
-                    tracing::warn!(
-                        appointment.key = known.subject,
-                        calendar.name = known.calendar,
-                        "the configuration has this calendar no more: nobody is reminded of its appointments"
-                    );
-                }
-                let after = plan::with_schedule(config, known.clone(), now);
-                if after == known {
-                    return Ok(true);
-                }
-                match self.write_header(&known, after.next_version(now)).await? {
-                    Ok(()) | Err(None) => return Ok(true),
-                    Err(Some(newer)) => {
-                        known = *newer;
-                        conflicts += 1;
-                        continue;
-                    }
-                }
-            };
-            let message = plan::build_reminder_message(config, calendar, &known, reminder);
-            let with_outcome = |outcome| plan::with_stage_outcome(config, &known, plan, reminder, outcome, now);
-            let after = with_outcome(ReminderOutcome::Opened);
-            let next = match self.dispatcher.dispatch_reminder(invocation, slots, &message, &known, &after).await? {
-                ReminderDispatchResult::Opened(result) => {
-                    self.log_outcomes(&known, &after);
-                    let more = sweep.count_result(&result);
-                    if !more {
-                        return Ok(false);
-                    }
-                    Ok(after)
-                }
-                ReminderDispatchResult::LineBlocked { reason } => {
-                    tracing::info!(appointment.key = known.subject, line.name = known.line, "reminder waits: {reason}");
-                    sweep.due += 1;
-                    sweep.waiting += 1;
-                    return Ok(false);
-                }
-                ReminderDispatchResult::Skipped(outcome) => {
-                    sweep.due += 1;
-                    sweep.ended += 1;
-                    let after = with_outcome(outcome);
-                    self.write_header(&known, after.clone()).await?.map(|()| after)
-                }
-                ReminderDispatchResult::HeaderChanged(newer) => Err(newer),
-            };
-            match next {
-                Ok(after) => known = after,
-                Err(Some(newer)) => {
+            match self.send_next_reminder(invocation, slots, &known, sweep).await? {
+                ReminderStep::Done => return Ok(true),
+                ReminderStep::LineBlocked => return Ok(false),
+                ReminderStep::Advanced(after) => known = *after,
+                ReminderStep::Conflict(newer) => {
                     known = *newer;
                     conflicts += 1;
                 }
-                Err(None) => return Ok(true),
             }
         }
-        Err(DispatchError::TooManyConflicts(tellonce_core::ledger::IdempotencyKey::for_reminder(
-            &known.subject,
-            tellonce_core::appointment::HEADER_STAGE,
-        )))
+        Err(DispatchError::TooManyConflicts(IdempotencyKey::for_reminder(&known.subject, HEADER_STAGE)))
     }
 
-    /// Writes a header over what was known.
-    async fn write_header(
+    /// Sends the first due reminder of an appointment. If none is due, it writes the next check.
+    async fn send_next_reminder(
         &self,
-        before: &Appointment,
-        after: Appointment,
-    ) -> Result<Result<(), Option<Box<Appointment>>>, DispatchError> {
-        let written = self.dispatcher.ledger.save_appointment(Some(before), &after).await?;
-        if written.is_ok() {
-            self.log_outcomes(before, &after);
+        invocation: &Invocation,
+        slots: &mut SendSlots,
+        known: &Appointment,
+        sweep: &mut SweepSummary,
+    ) -> Result<ReminderStep, DispatchError> {
+        let config = &self.dispatcher.config;
+        let now = self.dispatcher.clock.now();
+        // A header in another line's index has other slots and another health. Writing it moves it
+        // to the index of the calendar's line.
+        let calendar = config.calendars.get(&known.calendar).filter(|calendar| calendar.line == known.line);
+        let calendar_plan = calendar.map(|calendar| (calendar, plan::plan_reminders(config, calendar, known, now)));
+        let due = calendar_plan.as_ref().and_then(|(calendar, plan)| Some((*calendar, plan, plan.due.first()?)));
+        let Some((calendar, plan, reminder)) = due else { return self.write_next_check(known, now).await };
+        let message = plan::build_reminder_message(config, calendar, known, reminder);
+        let opened = self.with_outcome(known, plan, reminder, ReminderOutcome::Opened, now);
+        match self.dispatcher.dispatch_reminder(invocation, slots, &message, known, &opened).await? {
+            ReminderDispatchResult::Opened(result) => {
+                self.log_outcomes(known, &opened);
+                let takes_more = sweep.count_result(&result);
+                Ok(if takes_more { ReminderStep::Advanced(Box::new(opened)) } else { ReminderStep::LineBlocked })
+            }
+            ReminderDispatchResult::LineBlocked { reason } => {
+                tracing::info!(
+                    appointment.key = known.subject,
+                    line.name = known.line,
+                    "postponed reminder of {}: {reason}",
+                    known.subject
+                );
+                sweep.due += 1;
+                sweep.waiting += 1;
+                Ok(ReminderStep::LineBlocked)
+            }
+            ReminderDispatchResult::Skipped(outcome) => {
+                sweep.due += 1;
+                sweep.ended += 1;
+                let after = self.with_outcome(known, plan, reminder, outcome, now);
+                Ok(match self.write_header(known, &after).await? {
+                    HeaderWrite::Written => ReminderStep::Advanced(Box::new(after)),
+                    HeaderWrite::Changed(newer) => ReminderStep::Conflict(newer),
+                    HeaderWrite::Gone => ReminderStep::Done,
+                })
+            }
+            ReminderDispatchResult::HeaderChanged(Some(newer)) => Ok(ReminderStep::Conflict(newer)),
+            ReminderDispatchResult::HeaderChanged(None) => Ok(ReminderStep::Done),
         }
-        Ok(written)
     }
 
-    /// One log line for each reminder that was dealt with, and a count for those that nobody will hear.
-    pub(crate) fn log_outcomes(&self, before: &Appointment, after: &Appointment) {
-        for stage_outcome in after.stage_outcomes.iter().filter(|mark| !before.stage_outcomes.contains(mark)) {
-            if stage_outcome.outcome == ReminderOutcome::Missed {
-                telemetry::count_metric(&self.dispatcher.config.client, Metric::MessagesExpired, after.updated_at);
-            }
-            tracing::info!(
-                appointment.key = after.subject,
-                appointment.start = %stage_outcome.start,
-                reminder.stage = stage_outcome.stage,
-                reminder.attendee = stage_outcome.attendee,
-                reminder.outcome = stage_outcome.outcome.name(),
-                "reminder is {}", stage_outcome.outcome.name()
+    /// The header after one reminder of its plan got this outcome.
+    fn with_outcome(
+        &self,
+        known: &Appointment,
+        plan: &ReminderPlan<'_>,
+        reminder: &DueReminder<'_>,
+        outcome: ReminderOutcome,
+        now: Timestamp,
+    ) -> Appointment {
+        plan::with_stage_outcome(&self.dispatcher.config, known, plan, reminder, outcome, now)
+    }
+
+    /// Writes when the sweep must check an appointment next that has no due reminder.
+    async fn write_next_check(&self, known: &Appointment, now: Timestamp) -> Result<ReminderStep, DispatchError> {
+        let config = &self.dispatcher.config;
+        if !config.calendars.contains_key(&known.calendar) {
+            tracing::warn!(
+                appointment.key = known.subject,
+                calendar.name = known.calendar,
+                "sent no reminder of {}: calendar {} is no longer in the configuration",
+                known.subject,
+                known.calendar
             );
         }
+        let after = plan::with_schedule(config, known.clone(), now);
+        if after == *known {
+            return Ok(ReminderStep::Done);
+        }
+        Ok(match self.write_header(known, &after.next_version(now)).await? {
+            HeaderWrite::Written | HeaderWrite::Gone => ReminderStep::Done,
+            HeaderWrite::Changed(newer) => ReminderStep::Conflict(newer),
+        })
+    }
+
+    /// Writes a header over `before`, and over nothing else.
+    async fn write_header(&self, before: &Appointment, after: &Appointment) -> Result<HeaderWrite, DispatchError> {
+        Ok(match self.dispatcher.ledger.save_appointment(Some(before), after).await? {
+            Ok(()) => {
+                self.log_outcomes(before, after);
+                HeaderWrite::Written
+            }
+            Err(Some(newer)) => HeaderWrite::Changed(newer),
+            Err(None) => HeaderWrite::Gone,
+        })
     }
 }

@@ -1,18 +1,18 @@
-//! The question that Meta asks before it posts to an address: is it ours?
+//! The handshake of Meta, which checks the address before it posts deliveries.
 
-use super::ReceiveError;
+use crate::http_response::ReceiveError;
 
-/// The question: a token that was agreed on, and something to repeat by which we answer yes.
+/// The handshake: an agreed token, and a challenge that the response must repeat.
 #[derive(Clone, Copy)]
 pub(super) struct MetaHandshake<'q> {
-    /// The token that it knows.
+    /// The token that the sender presents.
     pub(super) token: &'q str,
-    /// What to repeat, as it is.
+    /// The text to repeat unchanged.
     pub(super) challenge: &'q str,
 }
 
 impl<'q> MetaHandshake<'q> {
-    /// Reads it from a query's parameters, by name.
+    /// Reads the handshake from the query's parameters.
     pub(super) fn from_query(query_parameter: impl Fn(&str) -> Option<&'q str>) -> Result<Self, ReceiveError> {
         let is_subscribe = query_parameter("hub.mode") == Some("subscribe");
         let token = query_parameter("hub.verify_token").filter(|token| !token.is_empty());

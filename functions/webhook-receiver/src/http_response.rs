@@ -1,4 +1,4 @@
-//! What a sender is answered: the one place where our words become HTTP.
+//! The HTTP response to a sender: the one place that chooses a status and a body.
 
 use http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
@@ -6,21 +6,21 @@ use tellonce_core::{
     client_config::FormKind, delivery::Refusal, fault::ClassifyFault, inbox::InboxError, secret::SecretError,
 };
 
-use super::SenderKind;
+use crate::sender::SenderKind;
 
-/// What is said to a sender whose request was accepted, which is always answered 200.
+/// The reply to an accepted request. Its status is always 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcceptedReply {
-    /// Nothing.
+    /// An empty body.
     Empty,
-    /// An empty object.
+    /// An empty JSON object.
     EmptyObject,
-    /// What it asked us to repeat.
+    /// The challenge of a handshake.
     Challenge(String),
 }
 
 impl AcceptedReply {
-    /// To a delivery. Google Ads reads JSON; nobody else reads anything.
+    /// The reply to a delivery. Google Ads parses JSON. No other sender reads the body.
     pub fn for_sender(sender: SenderKind) -> Self {
         match sender {
             SenderKind::Form(FormKind::GoogleAds) => Self::EmptyObject,
@@ -29,7 +29,7 @@ impl AcceptedReply {
     }
 }
 
-/// As a response.
+/// Builds the HTTP response for an outcome.
 pub(super) fn build_response(outcome: Result<AcceptedReply, ReceiveError>) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     match outcome {
@@ -55,46 +55,46 @@ fn text_response(content_type: HeaderValue, text: String) -> Response<Body> {
     response
 }
 
-/// Why a delivery was not accepted.
+/// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// No store, calendar, form or line of this name is configured, or the path is none of ours.
-    #[error("nothing is configured for this path")]
+    /// The path is unknown: no store, calendar, form or line of this name is configured.
+    #[error("no sender is configured for this path")]
     UnknownRoute,
-    /// Only POST is taken, and GET where somebody asks before posting.
-    #[error("only POST{} is taken here", if *.allows_get { ", or GET for the handshake," } else { "" })]
+    /// The path accepts only POST, and GET if its sender uses a handshake.
+    #[error("this path accepts only POST{}", if *.allows_get { ", or GET for the handshake" } else { "" })]
     MethodNotAllowed {
-        /// Whether it is such a place.
+        /// Whether the path accepts a handshake.
         allows_get: bool,
     },
-    /// A handshake without what belongs to one.
-    #[error("a handshake has hub.mode=subscribe, hub.verify_token and hub.challenge")]
+    /// A handshake without its parameters.
+    #[error("a handshake needs hub.mode=subscribe, hub.verify_token and hub.challenge")]
     InvalidHandshake,
-    /// A handshake with another token than ours.
-    #[error("the verify token is not the one that is stored for this form")]
+    /// The token of the handshake does not match.
+    #[error("the verify token does not match the token stored for this form")]
     WrongVerifyToken,
-    /// The body is larger than we take.
-    #[error("the body has {bytes} bytes; at most {} are taken", tellonce_core::inbox::MAX_BODY_BYTES)]
+    /// The body exceeds the limit.
+    #[error("body has {bytes} bytes; at most {} are accepted", tellonce_core::inbox::MAX_BODY_BYTES)]
     BodyTooLarge {
-        /// Its size.
+        /// The size of the body.
         bytes: usize,
     },
-    /// The body is not of the type that this sender uses, which is named here.
-    #[error("from this sender only {0} is taken")]
+    /// The body does not have the content type of this sender. Holds the accepted types.
+    #[error("unsupported content type; this sender must post {0}")]
     UnsupportedContentType(&'static str),
-    /// The proof did not hold.
+    /// The proof of the delivery is not valid.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The sender's secret is not to be had.
-    #[error("the secret of this sender is not to be had")]
+    /// The sender's secret could not be read.
+    #[error("could not read the secret of this sender")]
     Secret(#[from] SecretError),
-    /// It could not be filed.
-    #[error("it could not be filed")]
+    /// The inbox failed.
+    #[error("could not file the delivery")]
     Inbox(#[from] InboxError),
 }
 
 impl ReceiveError {
-    /// The HTTP status that tells the sender what to do: come again (503), or not.
+    /// The HTTP status. After 503 the sender retries.
     pub fn http_status(&self) -> u16 {
         match self {
             Self::UnknownRoute => 404,
@@ -106,9 +106,9 @@ impl ReceiveError {
             Self::Refused(refusal) => match refusal {
                 Refusal::OtherShop | Refusal::OtherLine => 403,
                 Refusal::LineHeaderMissing(_) => 400,
-                // As if there were nothing: whoever tries addresses learns of none.
+                // 404 hides from strangers that the path exists.
                 Refusal::WrongAddress => 404,
-                // Our own secret is unusable: the sender did nothing wrong, and shall come again.
+                // The stored secret is unusable. The sender did nothing wrong and retries.
                 Refusal::SecretUnusable(_) => 503,
                 Refusal::HeaderMissing(_)
                 | Refusal::HeaderMalformed(_)
@@ -121,13 +121,13 @@ impl ReceiveError {
         }
     }
 
-    /// What the sender is told: enough to mend it, nothing about us.
+    /// The message to the sender: enough to correct the request, and nothing about the system.
     pub fn public_message(&self) -> String {
         match self {
-            Self::Inbox(InboxError::TooLarge(_)) => "the body is larger than is taken".to_owned(),
+            Self::Inbox(InboxError::TooLarge(_)) => "the body is too large".to_owned(),
             Self::Secret(_)
             | Self::Inbox(InboxError::File(_) | InboxError::Record(_) | InboxError::Scan(_))
-            | Self::Refused(Refusal::SecretUnusable(_)) => "temporarily unavailable; please send it again".to_owned(),
+            | Self::Refused(Refusal::SecretUnusable(_)) => "temporarily unavailable; please retry".to_owned(),
             Self::Refused(Refusal::WrongAddress) => Self::UnknownRoute.to_string(),
             Self::UnknownRoute
             | Self::MethodNotAllowed { .. }
@@ -139,7 +139,7 @@ impl ReceiveError {
         }
     }
 
-    /// The methods that are taken, if it was another.
+    /// The accepted methods, if the request used another.
     pub fn allowed_methods(&self) -> Option<&'static str> {
         match self {
             Self::MethodNotAllowed { allows_get: true } => Some("GET, POST"),
@@ -148,7 +148,7 @@ impl ReceiveError {
         }
     }
 
-    /// Whether an operator has something to do.
+    /// Whether an operator must act.
     pub fn needs_operator(&self) -> bool {
         match self {
             Self::Secret(error) => matches!(error.fault(), tellonce_core::fault::Fault::Transient),

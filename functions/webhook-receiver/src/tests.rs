@@ -1,4 +1,5 @@
-//! What is answered, without effects: recorded deliveries and what may be wrong with them.
+//! Tests of the response to a request, without effects: recorded deliveries and their faulty
+//! variants.
 
 use std::{fs, path::PathBuf};
 
@@ -17,8 +18,8 @@ use super::{
     verify_request,
 };
 
-/// A client with the calendars and forms that prove themselves in their own ways, under the secrets of the recorded deliveries. A
-/// store and a form have a calendar's name.
+/// A client with every kind of calendar and form proof, under the secrets of the recorded
+/// deliveries. A store and a form share a calendar's name.
 const CLIENT_TOML: &str = r#"
 client = "clinic"
 name = "Clinic"
@@ -69,7 +70,7 @@ line = "main"
 phone = { field = "description" }
 "#;
 
-/// Its forms. Those that sign nothing have a secret address or a secret header.
+/// The client's forms. A form without a signature has a secret address or a secret header.
 const FORM_KINDS: &[(&str, &str)] = &[
     ("shop", "typeform"),
     ("ads", "google-ads"),
@@ -92,7 +93,7 @@ fn build_config() -> ClientConfig {
     ClientConfig::parse(&(CLIENT_TOML.to_owned() + &forms)).unwrap()
 }
 
-/// A request, and when it came.
+/// A request and its time of arrival.
 #[derive(Clone)]
 struct PostedRequest {
     method: Method,
@@ -121,14 +122,14 @@ impl PostedRequest {
         }
     }
 
-    /// Status and message of a refusal.
+    /// The status and the message of a refusal.
     fn expect_refusal(&self) -> (u16, String) {
         let refused = self.verify().expect_err("accepted");
         (refused.http_status(), refused.public_message())
     }
 }
 
-/// A recorded delivery, as it comes in.
+/// A recorded delivery as it arrives.
 fn recorded_booking(path: &str, system: &str, case: &str, secret: &str, now: &str) -> PostedRequest {
     recorded_request("bookings", path, system, case, secret, now)
 }
@@ -172,7 +173,7 @@ fn google_calendar_request(case: &str) -> PostedRequest {
     recorded_booking("/bookings/google", "google_calendar", case, "test-channel-token-1", NOON)
 }
 
-/// What stands at the end of a secret address.
+/// The last segment of a secret address.
 const PATH_SECRET: &str = "jWqXz0-secret_of_an_address_0123456789";
 
 fn recorded_lead(path: &str, system: &str, case: &str, secret: &str) -> PostedRequest {
@@ -220,7 +221,7 @@ fn elementor_request(case: &str) -> PostedRequest {
     recorded_lead(&format!("/leads/old/{PATH_SECRET}"), "wordpress", case, PATH_SECRET)
 }
 
-/// One of each form.
+/// One request of each form.
 fn all_lead_requests() -> Vec<PostedRequest> {
     let web = ["lead_json", "lead_form"].map(web_request);
     let signed = [
@@ -263,7 +264,7 @@ fn each_form_is_accepted_only_at_its_own_path() {
 
 #[test]
 fn a_secret_address_works_only_for_the_form_that_uses_it() {
-    let not_found = (404, "nothing is configured for this path".to_owned());
+    let not_found = (404, "no sender is configured for this path".to_owned());
     for (posted, path) in [
         (jotform_request(), "/leads/jot".to_owned()),
         (jotform_request(), "/leads/jot/".to_owned()),
@@ -281,11 +282,11 @@ fn a_secret_address_works_only_for_the_form_that_uses_it() {
     ] {
         assert_eq!(PostedRequest { path: path.clone(), ..posted }.expect_refusal(), not_found, "{path}");
     }
-    // Only the log says which of the two it was.
+    // Only the log distinguishes the two cases.
     let wrong = PostedRequest { path: "/leads/jot/wrong".to_owned(), ..jotform_request() }.verify().unwrap_err();
     assert_eq!(wrong.to_string(), "the secret at the end of the address is not the one stored for it");
     assert!(!wrong.needs_operator());
-    // One that could sign is taken at a secret address as it comes.
+    // A sender that can sign is accepted at a secret address without a signature.
     let unsigned = recorded_lead(&format!("/leads/hand/{PATH_SECRET}"), "webflow", "form_submission", PATH_SECRET);
     assert!(unsigned.with_header("x-webflow-signature", None).verify().is_ok());
 }
@@ -313,7 +314,7 @@ fn each_form_accepts_the_content_types_of_its_sender() {
     assert!(web_request("lead_json").with_header("content-type", Some("application/ld+json")).verify().is_ok());
     let message = jotform_request().with_header("content-type", Some(json)).expect_refusal().1;
     let forms = "a form (multipart/form-data or application/x-www-form-urlencoded)";
-    assert_eq!(message, format!("from this sender only {forms} is taken"));
+    assert_eq!(message, format!("unsupported content type; this sender must post {forms}"));
 }
 
 #[test]
@@ -380,7 +381,7 @@ fn only_meta_may_use_get_for_a_handshake() {
         }
     }
     let message = route_request(&client, &Method::PUT, "/leads/page").unwrap_err().public_message();
-    assert_eq!(message, "only POST, or GET for the handshake, is taken here");
+    assert_eq!(message, "this path accepts only POST, or GET for the handshake");
     assert_eq!(ReceiveError::UnknownRoute.allowed_methods(), None);
 }
 
@@ -456,7 +457,7 @@ fn each_booking_system_is_accepted_only_at_its_own_path() {
 fn only_configured_senders_that_post_have_a_route() {
     for path in [
         "/bookings/none",
-        "/bookings/outlook", // a feed: nothing is posted for it
+        "/bookings/outlook", // a feed receives no posts
         "/bookings/",
         "/bookings",
         "/bookings/shop/",
@@ -476,11 +477,11 @@ fn only_configured_senders_that_post_have_a_route() {
         "",
     ] {
         let refused = PostedRequest { path: path.to_owned(), ..calcom_request() }.expect_refusal();
-        assert_eq!(refused, (404, "nothing is configured for this path".to_owned()), "{path}");
+        assert_eq!(refused, (404, "no sender is configured for this path".to_owned()), "{path}");
     }
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD] {
         let refused = PostedRequest { method: method.clone(), ..calcom_request() }.expect_refusal();
-        assert_eq!(refused, (405, "only POST is taken here".to_owned()), "{method}");
+        assert_eq!(refused, (405, "this path accepts only POST".to_owned()), "{method}");
         let unknown = PostedRequest { method, path: "/bookings/none".to_owned(), ..calcom_request() }.expect_refusal();
         assert_eq!(unknown.0, 404);
     }
@@ -522,7 +523,7 @@ fn a_line_event_gets_the_status_that_its_headers_require() {
     }
     let other = [complete[0], complete[1], ("x-ezw-line-id", "line_other")];
     assert_eq!(post_status(right, &other, b"{}"), 403);
-    // A guess, no secret, a line that takes no events, and one that there is not.
+    // A guess, a missing secret, a line without events, and an unknown line.
     for path in
         ["/lines/main/a guess", "/lines/main", "/lines/main/", "/lines/shop/a long and random value", "/lines/x/y"]
     {
@@ -535,26 +536,26 @@ fn a_line_event_gets_the_status_that_its_headers_require() {
 #[test]
 fn a_body_of_another_type_is_refused_with_the_accepted_types() {
     let form = Some("application/x-www-form-urlencoded");
-    let json = "from this sender only JSON (application/json) is taken";
+    let json = "unsupported content type; this sender must post JSON (application/json)";
     let cases = [
         (
             calcom_request().with_header("content-type", form),
-            "from this sender only JSON (application/json), in Cal.com's own form and not in a custom template's, is taken",
+            "unsupported content type; this sender must post JSON (application/json) without a custom template",
         ),
         (calendly_request().with_header("content-type", Some("text/json")), json),
         (calendly_request().with_header("content-type", None), json),
         (square_request().with_header("content-type", Some("")), json),
         (
             acuity_request().with_header("content-type", Some("application/json")),
-            "from this sender only a form (application/x-www-form-urlencoded) is taken",
+            "unsupported content type; this sender must post a form (application/x-www-form-urlencoded)",
         ),
         (
             PostedRequest { body: b"{}".to_vec(), ..google_calendar_request("push_exists") },
-            "from this sender only a notification without a body is taken",
+            "unsupported content type; this sender must post a notification without a body",
         ),
         (
             PostedRequest { body: b" ".to_vec(), ..google_calendar_request("push_sync") },
-            "from this sender only a notification without a body is taken",
+            "unsupported content type; this sender must post a notification without a body",
         ),
     ];
     for (posted, message) in cases {
@@ -585,7 +586,7 @@ fn a_body_over_the_limit_is_refused_before_verification() {
         google_calendar_request("push_exists"),
     ] {
         let refused = PostedRequest { body: body.clone(), ..posted }.expect_refusal();
-        assert_eq!(refused, (413, "the body has 1048577 bytes; at most 1048576 are taken".to_owned()));
+        assert_eq!(refused, (413, "body has 1048577 bytes; at most 1048576 are accepted".to_owned()));
     }
 }
 
@@ -648,14 +649,14 @@ fn both_secrets_work_during_a_rotation() {
 }
 
 #[test]
-fn a_fault_of_our_own_is_not_explained_and_may_be_retried() {
-    let again = (503, "temporarily unavailable; please send it again".to_owned());
+fn an_internal_fault_is_not_explained_and_may_be_retried() {
+    let again = (503, "temporarily unavailable; please retry".to_owned());
     assert_eq!(PostedRequest { secrets: Vec::new(), ..calcom_request() }.expect_refusal(), again);
     assert_eq!(PostedRequest { secrets: vec![Secret::new("")], ..calendly_request() }.expect_refusal(), again);
     let missing = ReceiveError::from(SecretError::Missing { name: "tellonce/clinic/webhooks/shop".to_owned() });
     assert_eq!((missing.http_status(), missing.public_message()), again);
     assert!(missing.needs_operator());
-    // But not what will be too large each time it comes.
+    // A body that is too large stays too large, so a retry does not help.
     let huge = ReceiveError::from(InboxError::TooLarge(400_000));
-    assert_eq!((huge.http_status(), huge.public_message()), (413, "the body is larger than is taken".to_owned()));
+    assert_eq!((huge.http_status(), huge.public_message()), (413, "the body is too large".to_owned()));
 }

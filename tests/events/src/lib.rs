@@ -1,8 +1,8 @@
-//! The sample deliveries of `events/`, for the tests of whoever reads them; and samples torn apart.
+//! The sample deliveries of `events/` for tests, and strategies that corrupt them.
 //!
-//! Only tests use this. `events/README.md` says what a folder of samples holds.
+//! `events/README.md` describes the files of a folder of samples.
 
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a sample that can't be read ends the test")]
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "an unreadable sample ends the test")]
 
 use std::{
     collections::BTreeSet,
@@ -13,41 +13,41 @@ use std::{
 use proptest::{prelude::*, sample::Index};
 use serde_json::Value;
 
-/// One delivery, and what is true of it.
+/// One delivery with its expected facts.
 #[derive(Debug, Clone)]
 pub struct SampleDelivery {
     /// The folder's name.
     pub system: String,
     /// The case's name in its manifest.
     pub name: String,
-    /// As they are sent.
+    /// Name and value of each header, as sent.
     pub headers: Vec<(String, String)>,
-    /// The raw bytes; none of a delivery without a body.
+    /// The raw bytes. Empty for a delivery without a body.
     pub body: Vec<u8>,
-    /// How it proves itself, and by what secret.
+    /// The verification scheme and its secret.
     pub auth: Value,
-    /// What a right reading yields.
+    /// The facts that a correct parser finds.
     pub facts: Value,
 }
 
 impl SampleDelivery {
-    /// A fact that is a text.
+    /// A fact, if it is a text.
     pub fn text_fact(&self, name: &str) -> Option<&str> {
         self.facts[name].as_str()
     }
 
-    /// Its name among all cases.
+    /// System and name: unique among all cases.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.system, self.name)
     }
 }
 
-/// A folder of samples: `stores/shopify`.
+/// The path of a folder of samples such as `stores/shopify`.
 pub fn sample_folder(folder_name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events").join(folder_name)
 }
 
-/// The body of a case as JSON, to be changed.
+/// The JSON body of a case.
 pub fn sample_json(folder_name: &str, file_stem: &str) -> Value {
     serde_json::from_slice(&fs::read(sample_folder(folder_name).join(format!("{file_stem}.json"))).unwrap()).unwrap()
 }
@@ -59,7 +59,8 @@ fn manifest_cases(folder_name: &str) -> Vec<Value> {
     }
 }
 
-/// The deliveries of a folder. What is no delivery, such as the `GET` of a handshake, is left out.
+/// The deliveries of a folder. Skips cases that are not deliveries, such as the `GET` of a
+/// handshake.
 pub fn sample_deliveries(folder_name: &str) -> Vec<SampleDelivery> {
     let folder = sample_folder(folder_name);
     let mut cases = Vec::new();
@@ -68,7 +69,7 @@ pub fn sample_deliveries(folder_name: &str) -> Vec<SampleDelivery> {
         let name = case["case"].as_str().unwrap().to_owned();
         let headers = fs::read_to_string(folder.join(headers)).unwrap();
         let headers = headers.lines().filter_map(|line| line.split_once(": "));
-        // Without a body of its own, it is other headers for that of the case which its name begins with.
+        // A case without a body file uses the body of the case named before its first dot.
         let of = name.split('.').next().unwrap();
         let body_names = ["json", "form", "multipart"].map(|end| format!("{of}.{end}"));
         let named = case["body_file"].as_str().map(|file| folder.join(file));
@@ -85,7 +86,7 @@ pub fn sample_deliveries(folder_name: &str) -> Vec<SampleDelivery> {
     cases
 }
 
-/// No file in the folder is left out of its manifest, but those that are read `besides`.
+/// Asserts that the manifest lists every file of the folder, except `unlisted`.
 pub fn assert_all_files_listed(folder_name: &str, unlisted: &[&str]) {
     let cases = manifest_cases(folder_name);
     let listed = cases.iter().flat_map(|case| [case["body_file"].as_str(), case["headers_file"].as_str()]);
@@ -96,7 +97,7 @@ pub fn assert_all_files_listed(folder_name: &str, unlisted: &[&str]) {
     }
 }
 
-/// No folder in `of` but these.
+/// Asserts that the folder contains only the `known` folders.
 pub fn assert_all_folders_known(folder_name: &str, known: &[&str]) {
     for system in fs::read_dir(sample_folder(folder_name)).unwrap() {
         let system = system.unwrap().file_name().into_string().unwrap();
@@ -104,7 +105,7 @@ pub fn assert_all_folders_known(folder_name: &str, known: &[&str]) {
     }
 }
 
-/// One of the bodies with a few bytes changed, and often cut off.
+/// One of the bodies with a few bytes changed, and often truncated.
 pub fn corrupted_body(bodies: &'static [Vec<u8>]) -> impl Strategy<Value = Vec<u8>> {
     let edits = prop::collection::vec((any::<Index>(), any::<u8>()), 0..6);
     (any::<Index>(), edits, prop::option::of(any::<Index>())).prop_map(|(which, edits, end)| {
@@ -120,8 +121,11 @@ pub fn corrupted_body(bodies: &'static [Vec<u8>]) -> impl Strategy<Value = Vec<u
     })
 }
 
-/// A JSON body with `with` in the place of its `at`-th value, counted through all of it; none if it is no JSON. `with` is
-/// written as it is: not all that can be sent survives in a [`Value`].
+/// A JSON body with its `nth` value, counted in document order, replaced. None if the body is not
+/// JSON.
+///
+/// `replacement` is inserted as text, because a sender can send JSON that a [`Value`] does not
+/// preserve.
 pub fn replace_nth_value(body: &[u8], nth: usize, replacement: &str) -> Option<String> {
     let mut document: Value = serde_json::from_slice(body).ok()?;
     replace_value(&mut document, &mut { nth }, &Value::from("@@"));

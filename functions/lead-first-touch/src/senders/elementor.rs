@@ -1,7 +1,9 @@
-//! Elementor Pro, action "Webhook": the labels of the fields as keys, or with "Advanced data" everything about each field.
+//! Elementor Pro, action "Webhook". Keys are the labels of the fields. With "Advanced data" the
+//! body holds all attributes of each field.
 //!
-//! Shape: as several consumers of the webhook have captured it; Elementor documents the action and not the body.
-//! `form[name]` and `form_name` are the form's name and nobody's. There is no id of the submission.
+//! Shape: captured by several consumers of the webhook. Elementor documents the action and not the
+//! body. `form[name]` and `form_name` hold the form's name and not the lead's. The submission has
+//! no id.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +13,10 @@ use crate::{
     submission::{LeadSubmission, SubmittedField},
 };
 
-/// What is about the form, and no field of it.
+/// Paths of the form's own attributes, which are not fields.
 const FORM_ID_PATHS: [&str; 2] = ["form.id", "form_id"];
 const FORM_NAME_PATHS: [&str; 2] = ["form.name", "form_name"];
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let mut fields = form_body::parse_fields(delivery)?;
     let is_form_id = |field: &SubmittedField| FORM_ID_PATHS.contains(&field.body_path());
@@ -27,14 +28,14 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
     Ok(LeadSubmission { form_id, fields, ..LeadSubmission::default() })
 }
 
-/// The field and the attribute that a path names: `parse_fields.phone.value`.
+/// The field and the attribute that a path names: `fields.phone.value`.
 fn split_advanced_path(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("fields.")?
         .rsplit_once('.')
         .filter(|(_, attribute)| ["id", "type", "title", "value"].contains(attribute))
 }
 
-/// The fields of "Advanced data". Those of `meta` are about the visit.
+/// The fields of "Advanced data". `meta` describes the visit and contains no fields.
 fn group_advanced_fields(attributes: &[SubmittedField]) -> Vec<SubmittedField> {
     let mut keys: Vec<&str> = Vec::new();
     let mut values_by_attribute: BTreeMap<(&str, &str), &[String]> = BTreeMap::new();

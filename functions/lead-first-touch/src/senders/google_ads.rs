@@ -1,8 +1,8 @@
-//! Lead forms of Google Ads: columns, some of them of well-known ids.
+//! Lead forms of Google Ads: columns, some with well-known ids.
 //!
-//! Shape: developers.google.com/google-ads/webhook/docs/implementation. There `column_id` is what was asked and
-//! `string_value` what was answered; deliveries with the two the other way round are about as well. Which way it is, is
-//! decided for the whole delivery: by the side on which more of the well-known ids stand.
+//! Shape: developers.google.com/google-ads/webhook/docs/implementation. There `column_id` holds the
+//! question and `string_value` the answer. Some deliveries swap the two. The orientation is decided
+//! for the whole delivery: the side with more well-known ids holds the questions.
 
 use serde::Deserialize;
 use tellonce_core::json::{self, RawJson};
@@ -12,7 +12,7 @@ use crate::{
     submission::{LeadSubmission, SubmittedField, field_names},
 };
 
-/// The ids of Google's own columns that decide which side is which.
+/// The ids of Google's own columns, which decide the orientation.
 const WELL_KNOWN_COLUMNS: [&str; 14] = [
     "FULL_NAME",
     "FIRST_NAME",
@@ -30,7 +30,7 @@ const WELL_KNOWN_COLUMNS: [&str; 14] = [
     "JOB_TITLE",
 ];
 
-/// Those of telephone numbers, the likelier first.
+/// The columns of phone numbers, the most likely first.
 const PHONE_COLUMNS: [&str; 2] = ["PHONE_NUMBER", "WORK_PHONE"];
 
 #[derive(Default, Deserialize)]
@@ -44,12 +44,11 @@ struct GoogleAdsLead<'a> {
     user_column_data: RawJson<'a>,
 }
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let body: GoogleAdsLead<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
     let test = body.is_test.is_true();
     let columns = body.user_column_data.list_elements();
-    // A trial is one whatever else is missing.
+    // A test lead is recognised even if other fields are missing.
     let columns = if test {
         columns.unwrap_or_default()
     } else {
@@ -92,7 +91,7 @@ mod tests {
 
     use crate::samples::{expect_lead, expect_skip, parse_as, sample_json};
 
-    /// As Google documents it: the other way round than the samples.
+    /// The orientation that Google documents, which is the reverse of the samples.
     fn documented_body() -> Value {
         let mut body = sample_json("google_ads", "lead");
         for column in body["user_column_data"].as_array_mut().unwrap() {
@@ -107,7 +106,7 @@ mod tests {
     fn columns_are_parsed_in_either_orientation() {
         let sample = expect_lead(parse_as("google", sample_json("google_ads", "lead").to_string()));
         assert_eq!(expect_lead(parse_as("google", documented_body().to_string())), sample);
-        assert_eq!(sample.choice.as_deref(), Some("Haifa"), "a question of one's own");
+        assert_eq!(sample.choice.as_deref(), Some("Haifa"), "a custom question");
         let mut unnamed = documented_body();
         for column in unnamed["user_column_data"].as_array_mut().unwrap() {
             column.as_object_mut().unwrap().remove("column_name");

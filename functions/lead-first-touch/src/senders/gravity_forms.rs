@@ -1,7 +1,7 @@
-//! Gravity Forms, Webhooks add-on: the entry as it is stored. Its keys are numbers, so that the client has to say which is
-//! which.
+//! Gravity Forms, Webhooks add-on: the entry as it is stored. Its keys are numbers, so the client
+//! must map them in `fields`.
 //!
-//! Shape: docs.gravityforms.com/entry-object. Times are UTC and don't say so.
+//! Shape: docs.gravityforms.com/entry-object. Times are UTC without an offset.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 use tellonce_core::telemetry::LogLabel;
@@ -12,7 +12,6 @@ use crate::{
     submission::LeadSubmission,
 };
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let fields = form_body::parse_fields(delivery)?;
     let entry_value = |name: &str| fields.iter().find(|field| field.body_path() == name)?.values.first().cloned();
@@ -20,7 +19,7 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
         Some(status) if status != "active" => return Err(SkipReason::NotActive(LogLabel::new(&status))),
         _ => {}
     }
-    // Of the add-on that keeps what somebody has begun to fill in; such an entry is active as well.
+    // The Partial Entries add-on stores unfinished forms. Such an entry is active as well.
     if entry_value("partial_entry_id").is_some() {
         return Err(SkipReason::Partial);
     }
@@ -47,7 +46,7 @@ mod tests {
         for status in ["spam", "trash"] {
             body["status"] = json!(status);
             let reason = expect_skip(parse_as("gravity", body.to_string()));
-            assert_eq!(reason.to_outcome(), format!("not-active: the entry is not active but `{status}`"));
+            assert_eq!(reason.to_outcome(), format!("not-active: entry has status `{status}` and is not active"));
         }
     }
 

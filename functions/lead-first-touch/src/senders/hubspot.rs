@@ -1,8 +1,9 @@
-//! `HubSpotClient`: an app's subscription, whose events hold a contact's id and who made the contact; or a workflow's own step,
-//! which posts the contact.
+//! `HubSpot`: an app's subscription sends events with a contact's id and source. A workflow's own
+//! step posts the contact.
 //!
-//! Shape: developers.hubspot.com, "Webhooks API" and "Retrieve a record"; knowledge.hubspot.com, "Use webhooks in
-//! workflows". A contact that no form made is not asked for: cold lists are a boundary.
+//! Shape: developers.hubspot.com, "Webhooks API" and "Retrieve a record"; knowledge.hubspot.com,
+//! "Use webhooks in workflows". A contact that no form created is not looked up, because cold lists
+//! are a boundary.
 
 use std::borrow::Cow;
 
@@ -12,16 +13,15 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::{DeliveryContent, parse_unix_millis};
+use super::body::parse_unix_millis;
 use crate::{
     facts, form_body,
     lead::{LeadDelivery, LeadReference, SkipReason},
-    submission::{LeadSubmission, SubmittedField, field_values},
+    submission::{DeliveryContent, LeadSubmission, SubmittedField, field_values},
 };
 
-/// What makes a contact that has filled in a form, in the words of `changeSource`.
+/// The values of `changeSource` for a contact that submitted a form.
 const FORM_SOURCES: [&str; 2] = ["FORM", "FORMS"];
-/// Reads a delivery.
 pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, SkipReason> {
     let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
     match document.list_elements() {
@@ -43,7 +43,7 @@ struct HubspotEvent<'a> {
     occurred_at: RawJson<'a>,
 }
 
-/// The contacts of an app's events that a form made.
+/// The contacts in an app's events that a form created.
 fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Result<Vec<LeadReference>, SkipReason> {
     let mut references: Vec<LeadReference> = Vec::new();
     let mut first_skip = None;
@@ -52,12 +52,12 @@ fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Resu
             event.deserialize_as().unwrap_or_default();
         let source = change_source.text().unwrap_or_default();
         let skip_reason = match (subscription_type.text().as_deref(), object_id.owned_text()) {
-            // What is no event is a list of something else.
+            // An element that is not an event means a list of something else.
             (None, _) => SkipReason::List,
             (Some("contact.creation"), _) if !FORM_SOURCES.contains(&&*source) => {
                 SkipReason::NotFromAForm(LogLabel::new(&source))
             }
-            // The event does not say which form it was.
+            // The event does not name the form.
             (Some("contact.creation"), _) if !facts::is_expected_form(delivery.form, None) => SkipReason::OtherForm,
             (Some("contact.creation"), None) => SkipReason::missing_field("/0/objectId"),
             (Some("contact.creation"), Some(id)) => {
@@ -76,9 +76,10 @@ fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Resu
     if references.is_empty() { Err(first_skip.unwrap_or(SkipReason::List)) } else { Ok(references) }
 }
 
-/// A contact as a workflow posts it: its properties, plain or each with its history, or a body of one's own.
+/// A contact as a workflow posts it: plain properties, properties with history, or a custom body.
 ///
-/// Its id is not taken for the submission's: whoever fills in a form again next year is the same contact, and another lead.
+/// The contact's id is not the submission's id. A contact who submits a form again next year is the
+/// same contact and a new lead.
 fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<LeadSubmission, SkipReason> {
     let properties = document.at_pointer("/properties").object_members();
     let fields = match &properties {
@@ -99,7 +100,7 @@ fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<L
     if submission.fields.is_empty() { Err(SkipReason::missing_field("/properties")) } else { Ok(submission) }
 }
 
-/// The contact that was asked for.
+/// Parses the contact in the lookup response.
 pub(crate) fn parse_response(
     delivery: &LeadDelivery<'_>,
     reference: &LeadReference,
@@ -122,7 +123,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        lead::{ParsedLead, parse_lead_response},
+        lead::ParsedLead,
+        lead_parser::parse_lead_response,
         samples::{build_delivery, expect_lead, expect_skip, parse_as, sample_config},
     };
 
@@ -173,7 +175,7 @@ mod tests {
             assert_eq!((lead.phone.expose(), lead.name.as_deref()), ("+972545550199", Some("Noa")));
             assert!(
                 lead.id.starts_with("derived:"),
-                "the same contact may come again, and is another lead: {}",
+                "the same contact may submit again and is a new lead: {}",
                 lead.id
             );
         }

@@ -1,20 +1,20 @@
-//! Jotform: the answers are JSON in one part of a multipart body, `rawRequest`, under `q<number>_<slug>`.
+//! Jotform: one part of a multipart body, `rawRequest`, holds the answers as JSON under
+//! `q<number>_<slug>`.
 //!
-//! Shape: api.jotform.com/docs and jotform.com/help/245; not promised there. Some set-ups post the answers as parts of the
-//! body itself, with brackets, and that is read too.
+//! Shape: api.jotform.com/docs and jotform.com/help/245, without a guarantee. Some set-ups post the
+//! answers as parts of the body itself, with brackets. Both forms are parsed.
 
 use std::borrow::Cow;
 
 use tellonce_core::json;
 
-use super::parse_unix_millis;
+use super::body::parse_unix_millis;
 use crate::{
     form_body::{self, FormBody},
     lead::{LeadDelivery, SkipReason},
     submission::{LeadSubmission, SubmittedField},
 };
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let body_pairs = match form_body::parse_body(delivery)? {
         FormBody::Pairs(pairs) => pairs,
@@ -42,8 +42,8 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
     Ok(LeadSubmission { id, form_id, submitted_at, is_test: false, fields: collect_questions(&fields) })
 }
 
-/// The questions among the fields, each findable by its key, its slug and its number; and those made of several boxes as
-/// one as well.
+/// The questions among the fields, each with its key, slug and number as names. A question with
+/// several boxes also becomes one joined field.
 fn collect_questions(fields: &[SubmittedField]) -> Vec<SubmittedField> {
     let mut questions: Vec<SubmittedField> = Vec::new();
     let mut keys: Vec<&str> = Vec::new();
@@ -70,7 +70,7 @@ fn split_question_key(key: &str) -> Option<(&str, &str)> {
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some((number, slug))
 }
 
-/// A telephone or a name, put together from its boxes.
+/// A phone number or a name, joined from its boxes.
 fn join_parts(fields: &[SubmittedField], key: &str, names: [&str; 3]) -> Option<SubmittedField> {
     let part = |name: &str| {
         let path = format!("{key}.{name}");

@@ -1,4 +1,4 @@
-//! Lead ads of Meta: a delivery holds ids, several of them at times, and each lead is asked for.
+//! Lead ads of Meta: a delivery holds one or more ids, and each lead is looked up.
 //!
 //! Shape: developers.facebook.com, "Webhooks for Leads" and "Retrieving Leads".
 
@@ -8,14 +8,14 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::parse_unix_seconds;
+use super::body::parse_unix_seconds;
 use crate::{
     facts,
     lead::{LeadDelivery, LeadReference, SkipReason},
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 
-/// What an answer of a trial begins with.
+/// The beginning of an answer of a test lead.
 const TEST_VALUE_PREFIX: &str = "<test lead:";
 
 #[derive(Default, Deserialize)]
@@ -68,9 +68,9 @@ struct MetaLead<'a> {
     custom_disclaimer_responses: RawJson<'a>,
 }
 
-/// The lead that was asked for.
-pub(crate) fn parse_response(reference: &LeadReference, answer: &[u8]) -> Result<LeadSubmission, SkipReason> {
-    let meta_lead: MetaLead<'_> = json::parse_object(answer).map_err(SkipReason::NotUnderstood)?;
+/// Parses the lead in the lookup response.
+pub(crate) fn parse_response(reference: &LeadReference, response: &[u8]) -> Result<LeadSubmission, SkipReason> {
+    let meta_lead: MetaLead<'_> = json::parse_object(response).map_err(SkipReason::NotUnderstood)?;
     if meta_lead.id.text().is_some_and(|id| id != reference.id) {
         return Err(SkipReason::missing_field("/id"));
     }
@@ -101,7 +101,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        lead::{ParsedLead, parse_lead_response},
+        lead::ParsedLead,
+        lead_parser::parse_lead_response,
         samples::{build_delivery, expect_skip, parse_as, sample_config, sample_json},
     };
 
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_that_is_not_ticked_is_no_consent() {
+    fn an_unticked_box_is_not_consent() {
         let mut response = sample_json("meta", "_graph_lead.response");
         assert!(parse_found(&response).is_ok());
         for unticked in ["", "0", "false"] {

@@ -1,11 +1,11 @@
-//! Tally: a list of fields with keys, labels and types; chosen options stand there by their ids.
+//! Tally: a list of fields with keys, labels and types. A chosen option is stored by its id.
 //!
 //! Shape: tally.so/help/webhooks.
 
 use serde::Deserialize;
 use tellonce_core::json::{self, RawJson};
 
-use super::expect_event;
+use super::body::expect_event;
 use crate::{
     lead::{LeadDelivery, SkipReason},
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
@@ -20,7 +20,6 @@ struct TallyWebhook<'a> {
     data: RawJson<'a>,
 }
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let TallyWebhook { event_type, created_at, data } =
         json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
@@ -62,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_option_is_read_by_its_text_and_not_its_id() {
+    fn a_chosen_option_is_parsed_by_its_text_and_not_its_id() {
         let options = json!([{"id": "8f1c", "text": "Haifa"}, {"id": "9a2b", "text": "Eilat"}]);
         for (kind, value) in
             [("MULTIPLE_CHOICE", json!(["8f1c"])), ("DROPDOWN", json!("8f1c")), ("CHECKBOXES", json!(["9a2b", "8f1c"]))]

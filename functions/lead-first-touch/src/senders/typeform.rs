@@ -1,11 +1,11 @@
-//! Typeform: answers with their types, questions and hidden fields.
+//! Typeform: answers with their types, questions, and hidden fields.
 //!
 //! Shape: typeform.com/developers/webhooks/example-payload.
 
 use serde::Deserialize;
 use tellonce_core::json::{self, RawJson};
 
-use super::expect_event;
+use super::body::expect_event;
 use crate::{
     lead::{LeadDelivery, SkipReason},
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
@@ -19,7 +19,6 @@ struct TypeformWebhook<'a> {
     form_response: RawJson<'a>,
 }
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let TypeformWebhook { event_type, form_response } =
         json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
@@ -40,7 +39,7 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
     })
 }
 
-/// An answer. It names its question by reference and id; the question's words stand in the definition.
+/// One answer. It names its question by reference and id. The question's text is in the definition.
 fn parse_answer(answer: RawJson<'_>, questions: &[RawJson<'_>]) -> SubmittedField {
     let answered_field = answer.at_pointer("/field");
     let id = answered_field.at_pointer("/id");
@@ -57,7 +56,7 @@ fn parse_answer(answer: RawJson<'_>, questions: &[RawJson<'_>]) -> SubmittedFiel
             .into_iter()
             .flat_map(field_values)
             .collect(),
-        // The answer stands under its type's name.
+        // The answer is stored under the name of its type.
         kind => answer
             .object_members()
             .unwrap_or_default()
@@ -135,7 +134,7 @@ mod tests {
         assert_eq!(
             expect_skip(parse_as("typeform", body.to_string())).code(),
             "no-consent",
-            "unanswered questions are missing"
+            "unanswered questions are omitted"
         );
     }
 }

@@ -1,5 +1,6 @@
-//! Whatever posts a form: a website's own, the HTTP steps of Zapier, Make and n8n, `WPForms`, Contact Form 7 with a plugin.
-//! JSON, urlencoded or multipart; all names are chosen by whoever set it up.
+//! Any other form: a website's own, the HTTP steps of Zapier, Make and n8n, `WPForms`, or Contact
+//! Form 7 with a plugin. The body is JSON, urlencoded or multipart, and the developer of the form
+//! chooses all names.
 
 use crate::{
     form_body,
@@ -7,7 +8,7 @@ use crate::{
     submission::LeadSubmission,
 };
 
-/// Reads a delivery. Where the id, the form's id and the time stand is for [`crate::facts`] to find.
+/// Parses a delivery. [`crate::facts`] finds the id, the form's id and the time among the fields.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     Ok(LeadSubmission { fields: form_body::parse_fields(delivery)?, ..LeadSubmission::default() })
 }
@@ -47,7 +48,7 @@ mod tests {
             ("+972545550199", "+972545550199"),
             ("%2B972545550199", "+972545550199"),
             ("+49+171+39200123", "+4917139200123"),
-            // Somebody typed the space.
+            // The lead typed the space.
             ("+0545550199", "+972545550199"),
             ("+545550199", "+972545550199"),
         ] {
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(
             expect_lead(parse_posted("application/json", products)).name,
             None,
-            "other lists are lists of something else"
+            "a list without phone numbers is not a list of leads"
         );
     }
 

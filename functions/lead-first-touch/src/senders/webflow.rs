@@ -1,12 +1,12 @@
-//! Webflow: answers under the labels that a designer chose. Both versions of its webhooks.
+//! Webflow: answers under the labels that the designer chose, in both versions of its webhooks.
 //!
-//! Shape: developers.webflow.com, "Working with webhooks", `form_submission`. The first version has neither an event nor
-//! the form's id; there the form goes by its name.
+//! Shape: developers.webflow.com, "Working with webhooks", `form_submission`. The first version has
+//! neither an event nor the form's id, so the form is identified by its name.
 
 use serde::Deserialize;
 use tellonce_core::json::{self, RawJson};
 
-use super::expect_event;
+use super::body::expect_event;
 use crate::{
     lead::{LeadDelivery, SkipReason},
     submission::{LeadSubmission, SubmittedField, field_values},
@@ -25,7 +25,6 @@ struct WebflowWebhook<'a> {
     id: RawJson<'a>,
 }
 
-/// Reads a delivery.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let body: WebflowWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
     let (data, at) = match body.data.object_members() {
@@ -66,7 +65,7 @@ mod tests {
         body["data"]["WhatsApp consent"] = json!(true);
         let lead = expect_lead(parse_as("webflow", body.to_string()));
         assert_eq!((&*lead.id, lead.phone.expose()), ("6321ca84df3949bfc6752327", "+972545550199"));
-        assert_eq!(lead.name.as_deref(), Some("Tamar Golan"), "and not the form's");
+        assert_eq!(lead.name.as_deref(), Some("Tamar Golan"), "not the form's name");
         assert_eq!(lead.submitted_at.to_string(), "2026-11-19T09:00:00.117Z");
     }
 

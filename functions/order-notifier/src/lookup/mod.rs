@@ -1,102 +1,34 @@
-//! Looking an order up: some Shopify deliveries name an order and say nothing about it.
+//! The lookup of an order: some Shopify deliveries name an order without its data.
 //!
-//! [`build_order_query`] asks for it in one read of the Admin GraphQL API, [`send_order_query`] carries the question, and
-//! [`parse_order_response`] makes the answer an event. What the ledger already knows can take the place of all three:
-//! [`complete_from_ledger`].
+//! Flow: [`complete_from_ledger`] completes the event if the ledger already knows enough. Otherwise
+//! [`build_order_query`] builds one query of the Admin GraphQL API, [`send_order_query`] sends it,
+//! and [`parse_order_response`] completes the event from the response.
 //!
-//! The token needs `read_orders`; for pickups also `read_merchant_managed_fulfillment_orders` (or `read_assigned_…`,
-//! `read_third_party_…`, after who fulfils), and access to protected customer data for name and phone. Which one is
-//! missing, [`OrderLookupError::MissingScope`] says.
+//! The token needs `read_orders`. Pickups also need `read_merchant_managed_fulfillment_orders`, or
+//! `read_assigned_…` or `read_third_party_…`, depending on who fulfils. Name and phone need access
+//! to protected customer data. [`OrderLookupError::MissingScope`] names the missing access.
 //!
-//! Promised: nothing of the order is written into an error, and neither is the token.
+//! No error contains the token or data of the order.
 
+mod error;
 mod order_response;
 
 use std::time::Duration;
 
 use serde::Serialize;
-use tellonce_core::{
-    fault::{ClassifyFault, Fault},
-    http_body,
-};
+use tellonce_core::http_body;
 
-pub use self::order_response::parse_order_response;
+use self::error::MAX_RESPONSE_BYTES;
+pub use self::{
+    error::{API_VERSION, OrderLookupError},
+    order_response::parse_order_response,
+};
 use crate::order_event::{CustomerContact, OrderEvent, OrderReference, PartialOrderEvent};
 
-/// Version of the Admin API that the query is written for. Shopify keeps a version for at least twelve months and then
-/// answers with the oldest it still has; that of 2026-10 is safe until October 2027.
-/// (<https://shopify.dev/docs/api/usage/versioning>)
-pub const API_VERSION: &str = "2026-10";
-
-/// An answer takes well below a second; a function should not wait for a store that hangs.
+/// A response takes well below a second. The function must not wait for a store that hangs.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// More than the largest answer to our question could have.
-const MAX_RESPONSE_BYTES: usize = 256 * 1024;
-
-/// Why an order could not be looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderLookupError {
-    /// No answer came.
-    #[error("the store's API did not answer")]
-    Unreachable(#[source] reqwest::Error),
-    /// Too many questions, by its cost budget.
-    #[error("the store's API asks for patience{}", .retry_after.map(|wait| format!(" for {} s", wait.as_secs())).unwrap_or_default())]
-    Throttled {
-        /// For so long, if it says.
-        retry_after: Option<Duration>,
-    },
-    /// Trouble on the store's side.
-    #[error("the store's API answered {status}")]
-    StoreUnavailable {
-        /// HTTP status, 5xx; or 200 with an internal error inside.
-        status: u16,
-    },
-    /// The token is not accepted.
-    #[error("the store's API does not accept the token (HTTP {status})")]
-    TokenRefused {
-        /// HTTP status, 401 or 403.
-        status: u16,
-    },
-    /// The token does not reach far enough.
-    #[error("the store's token lacks {missing}")]
-    MissingScope {
-        /// Names of scopes, or what else is missing.
-        missing: String,
-    },
-    /// The shop is closed, frozen or gone, or the API is not where we look.
-    #[error("the store's API refuses (HTTP {status})")]
-    Refused {
-        /// HTTP status, 3xx or 4xx.
-        status: u16,
-    },
-    /// The store doesn't understand the question: this API version is gone.
-    #[error("the store's API does not understand the query of version {API_VERSION}")]
-    UnsupportedQuery,
-    /// Not what the API documents.
-    #[error("the store's API gave an answer that is not understood: {0}")]
-    UnexpectedResponse(#[from] tellonce_core::json::JsonError),
-    /// The answer doesn't end.
-    #[error("the store's API gave an answer of more than {MAX_RESPONSE_BYTES} bytes")]
-    TooLarge,
-}
-
-impl ClassifyFault for OrderLookupError {
-    fn fault(&self) -> Fault {
-        match self {
-            // Nothing is written by a look-up, so an unknown outcome is as good as none.
-            Self::Unreachable(_) | Self::Throttled { .. } | Self::StoreUnavailable { .. } => Fault::Transient,
-            Self::TokenRefused { .. }
-            | Self::MissingScope { .. }
-            | Self::Refused { .. }
-            | Self::UnsupportedQuery
-            | Self::UnexpectedResponse(_)
-            | Self::TooLarge => Fault::Permanent,
-        }
-    }
-}
-
-/// A GraphQL request.
+/// The GraphQL request for one order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrderQuery {
     query: String,
@@ -108,18 +40,18 @@ struct QueryVariables {
     id: String,
 }
 
-/// Of an order, what [`parse_order_response`] reads.
+/// The fields of an order that [`parse_order_response`] reads.
 const ORDER_FIELDS: &str = "legacyResourceId name test cancelledAt phone email customerLocale statusPageUrl \
     totalPriceSet { presentmentMoney { amount currencyCode } } \
     customer { firstName lastName defaultPhoneNumber { phoneNumber } } \
     shippingAddress { name phone countryCodeV2 } billingAddress { name phone countryCodeV2 } \
     shippingLine { title }";
 
-/// Of a parcel. An order has few; more than these are not looked through.
+/// The fields of a parcel. An order has few parcels. Only the first 25 are read.
 const PARCEL_FIELDS: &str =
     " fulfillments(first: 25) { legacyResourceId trackingInfo(first: 1) { company number url } }";
 
-/// The question to ask about an event's order.
+/// Builds the query for an event's order.
 pub fn build_order_query(event: &PartialOrderEvent) -> OrderQuery {
     let parcels = if event.parcel.is_some() { PARCEL_FIELDS } else { "" };
     match &event.order {
@@ -137,7 +69,7 @@ pub fn build_order_query(event: &PartialOrderEvent) -> OrderQuery {
     }
 }
 
-/// Asks the store. `base_url` is `https://{shop}.myshopify.com`, without a path.
+/// Sends the query to the store. `base_url` is `https://{shop}.myshopify.com`, without a path.
 pub async fn send_order_query(
     http: &reqwest::Client,
     base_url: &str,
@@ -175,13 +107,13 @@ pub async fn send_order_query(
         .ok_or(OrderLookupError::TooLarge)
 }
 
-/// The address says which shop, and nothing that helps.
+/// The address names the shop and does not explain the error.
 fn unreachable_error(error: reqwest::Error) -> OrderLookupError {
     OrderLookupError::Unreachable(error.without_url())
 }
 
-/// Completes an event from what the ledger knows of its order, if that is enough: the order's id must be known, a
-/// number too, and it must be certain what happened.
+/// Completes an event from the ledger. Returns `None` unless the order's id, a number and the
+/// milestone are certain.
 pub fn complete_from_ledger(
     event: &PartialOrderEvent,
     known: &CustomerContact,
@@ -192,29 +124,13 @@ pub fn complete_from_ledger(
     complete.contact.phone.is_some().then_some(complete)
 }
 
-impl PartialOrderEvent {
-    fn complete_with(self, order_id: String, known: &CustomerContact, order_number: Option<&str>) -> OrderEvent {
-        let mut event = OrderEvent {
-            milestone: self.milestone,
-            order_id,
-            order_number: self.order_number,
-            parcel: self.parcel,
-            instance: self.instance,
-            occurred_at: self.occurred_at,
-            contact: self.contact,
-            values: self.values,
-        };
-        event.fill_missing_from(known, order_number);
-        event
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use loopback::{FakeApi, http_response};
     use serde_json::{Value, json};
+    use tellonce_core::fault::{ClassifyFault as _, Fault};
 
     use super::*;
     use crate::{
@@ -311,7 +227,7 @@ mod tests {
         let query = build_order_query(&sample_scan());
         let too_long = "x".repeat(MAX_RESPONSE_BYTES + 1);
         for (head, body, fault, expected_text) in [
-            ("429 Too Many Requests\r\nretry-after: 2.0", "", Fault::Transient, "for 2 s"),
+            ("429 Too Many Requests\r\nretry-after: 2.0", "", Fault::Transient, "after 2 s"),
             ("503 Service Unavailable", "", Fault::Transient, "503"),
             ("401 Unauthorized", "", Fault::Permanent, "token"),
             ("402 Payment Required", "", Fault::Permanent, "402"),
@@ -341,7 +257,7 @@ mod tests {
         let out = complete_from_ledger(&sample_scan(), &known, Some("#1042")).unwrap();
         assert_eq!((out.contact.clone(), out.order_number.as_deref()), (known.clone(), Some("#1042")));
         assert_eq!(complete_from_ledger(&PartialOrderEvent { is_certain: false, ..sample_scan() }, &known, None), None);
-        assert_eq!(complete_from_ledger(&sample_pickup(), &known, None), None, "the order's id is not known");
+        assert_eq!(complete_from_ledger(&sample_pickup(), &known, None), None, "the order's id is unknown");
         assert_eq!(complete_from_ledger(&sample_scan(), &CustomerContact::default(), None), None);
     }
 }

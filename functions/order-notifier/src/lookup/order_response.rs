@@ -1,4 +1,4 @@
-//! What the store answers, and what it means for the event.
+//! Parses the store's response and completes the event with it.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tellonce_core::{
     json::{self, JsonError, RawJson},
 };
 
-use super::OrderLookupError;
+use super::error::OrderLookupError;
 use crate::order_event::{CustomerContact, OrderDelivery, OrderEvent, ParsedOrder, PartialOrderEvent, SkipReason};
 
 #[derive(Default, Deserialize)]
@@ -17,7 +17,7 @@ use crate::order_event::{CustomerContact, OrderDelivery, OrderEvent, ParsedOrder
 struct OrderResponse<'a> {
     #[serde(borrow, deserialize_with = "json::deserialize_object_or_empty")]
     data: Option<OrderResponseData<'a>>,
-    /// A list of [`GraphqlError`]s; for some refusals a bare text.
+    /// A list of [`GraphqlError`]s. Some refusals hold a plain text instead.
     errors: RawJson<'a>,
 }
 
@@ -141,7 +141,7 @@ struct GraphqlTrackingInfo<'a> {
     url: RawJson<'a>,
 }
 
-/// One entry of a GraphQL answer's `errors`.
+/// One entry of `errors` in a GraphQL response.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct GraphqlError<'a> {
@@ -159,8 +159,9 @@ struct GraphqlErrorExtensions<'a> {
     required_access: RawJson<'a>,
 }
 
-/// Completes an event from the store's answer. A [`ParsedOrder`], because the answer may show that there is nothing to tell
-/// after all; never [`ParsedOrder::NeedsLookup`].
+/// Completes an event from the store's response. The result may be [`ParsedOrder::Skipped`],
+/// because the response may show that the customer needs no message. It is never
+/// [`ParsedOrder::NeedsLookup`].
 pub fn parse_order_response(
     event: &PartialOrderEvent,
     body: &[u8],
@@ -194,7 +195,8 @@ pub fn parse_order_response(
         phone_rule: config.phones,
     };
     let mut found = order.build_contact(&delivery);
-    // A partial answer: the order without the fields that the token may not see. Worth a message only with a number.
+    // A partial response omits the fields that the token may not read. It is useful only if a
+    // number is known.
     if found.phone.is_none()
         && event.contact.phone.is_none()
         && let Some(problem) = problem
@@ -211,7 +213,8 @@ pub fn parse_order_response(
     if let Some(location) = &pickup_location {
         location.add_values(&mut complete);
     }
-    // Cancelled since: only news about the money or the cancellation itself is still true.
+    // The order was cancelled since. Only messages about the money or the cancellation are still
+    // true.
     let stays_true = matches!(complete.milestone, Milestone::Refunded | Milestone::Cancelled | Milestone::Invoice);
     if order.cancelled_at.text().is_some() && !stays_true {
         return Ok(ParsedOrder::Skipped(SkipReason::StaleTransition));
@@ -250,7 +253,7 @@ impl GraphqlOrder<'_> {
         let total = self.total_price_set.as_ref().and_then(|set| set.presentment_money.as_ref());
         if let Some(money) = total
             && let (Some(total), Some(currency)) = (money.amount.owned_text(), money.currency_code.owned_text())
-            // A refund in another currency than the order's: one variable can't name both.
+            // If the refund has another currency than the order, one variable cannot hold both.
             && event.values.get("currency").is_none_or(|known| *known == currency)
         {
             event.values.insert("total".to_owned(), total);
@@ -292,7 +295,7 @@ impl GraphqlLocation<'_> {
     }
 }
 
-/// The gravest of an answer's `errors`, if there are any.
+/// The most serious of a response's `errors`, if there are any.
 fn find_worst_error(errors: RawJson<'_>) -> Option<OrderLookupError> {
     if let Some(error_text) = errors.text() {
         return Some(if error_text.to_ascii_lowercase().contains("throttled") {
@@ -306,7 +309,8 @@ fn find_worst_error(errors: RawJson<'_>) -> Option<OrderLookupError> {
 }
 
 impl GraphqlError<'_> {
-    /// What it means, and how much that says: an access problem explains more than what follows from it.
+    /// The meaning of the error and its rank. An access error explains the errors that follow from
+    /// it, so its rank is lowest.
     fn to_lookup_error(&self) -> (u8, OrderLookupError) {
         let details = self.extensions.as_ref();
         let code = details.and_then(|details| details.code.text()).unwrap_or_default();
@@ -333,14 +337,14 @@ impl GraphqlError<'_> {
     }
 }
 
-/// The scopes that a refusal names; its text itself is Shopify's and stays out of our logs.
+/// The scopes that a refusal names. The text itself is Shopify's and must not enter the log.
 fn describe_missing_scope(text: &str) -> String {
     let scopes: Vec<&str> = text
         .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
         .filter(|word| ["read_", "write_"].iter().any(|start| word.starts_with(start) && word.len() > start.len()))
         .collect();
     if scopes.is_empty() {
-        "access to protected customer data, or a scope that the store doesn't name".to_owned()
+        "access to protected customer data, or a scope that the store does not name".to_owned()
     } else {
         format!("the access scope {}", scopes.join(" or "))
     }
@@ -399,7 +403,7 @@ mod tests {
         let refunded = PartialOrderEvent { milestone: Milestone::Refunded, ..sample_scan() };
         assert!(
             matches!(parse_response(&refunded, response_body(&cancelled)).unwrap(), ParsedOrder::Event(_)),
-            "a refund outlives it"
+            "a refund is still true after a cancellation"
         );
     }
 

@@ -1,14 +1,21 @@
-//! What changed: [`compare_feed`] holds a read against what is remembered of the last good one. Pure.
+//! The changes of a feed: [`compare_feed`] compares a read with the last accepted one. Pure.
 //!
-//! A feed says what is; what is gone from it was cancelled. That makes a feed that lost its events by mistake dangerous:
-//! an export that broke, another calendar under the same address, one that is shared without its details. So of a read in
-//! which all or most of what lay ahead is gone, or has lost whom to tell, only that counts which it says of what is left:
-//! that it moved or was cancelled. The rest stays as it was until an operator believes it ([`SuspectRead`]).
+//! Main types: [`FeedVerdict`], [`FeedChanges`], [`SuspectRead`].
 //!
-//! Promises that what did not change is not reported again; that what is not understood, or lies behind the window, is not
-//! taken for gone; and that a read that was interrupted at any point is made up for by the next one, whatever that says:
-//! every occurrence about to be reported is written down before ([`FeedChanges::pending`]). An event in which nobody can be
-//! written to is nobody's appointment: it is not reported, unless somebody could before.
+//! A feed contains the current state, so a removed event counts as cancelled. That makes a feed
+//! dangerous that lost its events by mistake: a broken export, another calendar under the same
+//! address, or a calendar that is shared without its details. Such a read is suspect: all or most
+//! upcoming occurrences are missing or lost their attendee. Of a suspect read only the moves and
+//! cancellations of remaining events count. The rest stays as it was until an operator sets
+//! `accept_next_read`.
+//!
+//! Promises:
+//!
+//! - An unchanged occurrence is not reported again.
+//! - An event that could not be parsed, or begins after the window, does not count as removed.
+//! - After an interruption at any point, the next read repeats the missing reports, whatever it
+//!   contains. Every occurrence is saved before its report ([`FeedChanges::pending`]).
+//! - An event without an attendee who can be messaged is reported only if it had one before.
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
@@ -20,51 +27,53 @@ use tellonce_core::{
     ledger::IdempotencyKey,
 };
 
-use super::ics::{FeedOccurrence, ParsedFeed, TimeWindow};
+use super::occurrence::{FeedOccurrence, ParsedFeed, TimeWindow};
 
-/// Below so many occurrences ahead, most of them can be gone for good reason: two of three were cancelled today.
+/// Fewer upcoming occurrences than this may lose most of them for good reason, such as two of three
+/// that were cancelled today.
 const MIN_UPCOMING_TO_SUSPECT: usize = 4;
 
-/// The calendar that a feed is of.
+/// The calendar of a feed.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedOrigin<'a> {
     /// Its name in `client.toml`.
     pub name: &'a str,
-    /// What stands there.
+    /// Its configuration.
     pub calendar: &'a CalendarConfig,
 }
 
-/// What a read means.
+/// The result of comparing a read with the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedVerdict {
-    /// It is believed.
+    /// The read is accepted.
     Changes(FeedChanges),
-    /// It is not. What it says of the events that are still there counts all the same.
+    /// The read is suspect. The changes of the remaining events still count.
     Suspect(SuspectRead, FeedChanges),
 }
 
-/// What has to be reported, and what is to be remembered.
+/// The reports of a read, and the snapshot to save before them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedChanges {
-    /// What to remember before the first report is taken.
+    /// The known occurrences to save before the first report is applied.
     pub pending: BTreeMap<String, KnownOccurrence>,
-    /// The reports, in the order to be taken: what ended first, then what begins soonest.
+    /// The reports, in the order in which they must be applied: cancelled occurrences first, then
+    /// by start.
     pub changes: Vec<FeedChange>,
 }
 
-/// One report.
+/// The report of one changed occurrence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedChange {
-    /// The occurrence.
+    /// The occurrence's id.
     pub id: String,
-    /// What to report of it.
+    /// The report.
     pub report: AppointmentReport,
-    /// What to remember of it once the report is taken; nothing, of one that is gone.
+    /// What to save once the report is applied. `None` if the occurrence was removed.
     pub next_known: Option<KnownOccurrence>,
 }
 
 impl FeedChange {
-    /// Remembers that the report was taken.
+    /// Saves that the report was applied.
     pub fn record_reported(self, occurrences: &mut BTreeMap<String, KnownOccurrence>) {
         match self.next_known {
             Some(known) => occurrences.insert(self.id, known),
@@ -73,27 +82,38 @@ impl FeedChange {
     }
 }
 
-/// Why a read is not believed.
+/// Why a read is suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuspectRead {
-    /// Occurrences that lay ahead.
+    /// The number of known occurrences that are upcoming.
     pub upcoming: usize,
-    /// How many of them are gone, or have lost whom to tell.
+    /// How many of them are missing or lost their attendee.
     pub missing: usize,
 }
 
 impl fmt::Display for SuspectRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { upcoming: ahead, missing: gone } = self;
+        let Self { upcoming, missing } = self;
         write!(
             f,
-            "{gone} of the {ahead} appointments ahead are gone from the feed, or have lost whom to tell; they stay until \
-             `believe` is set"
+            "{missing} of {upcoming} upcoming appointments left the feed or lost their attendee; they stay unchanged \
+             until an operator sets `accept_next_read`"
         )
     }
 }
 
-/// Holds a read against what is remembered. `now` is when the feed was asked for.
+/// The known occurrences that a read does not contain.
+struct MissingOccurrences<'s> {
+    /// Those that the read cannot show: their event could not be parsed, or they begin after the
+    /// window.
+    unverifiable: BTreeMap<String, KnownOccurrence>,
+    /// Those that were removed.
+    removed: Vec<(&'s String, &'s KnownOccurrence)>,
+    /// The numbers of upcoming and of missing occurrences.
+    counts: SuspectRead,
+}
+
+/// Compares a read with the snapshot. `now` is when the feed was requested.
 pub fn compare_feed(
     snapshot: &FeedSnapshot,
     feed: &ParsedFeed,
@@ -101,8 +121,48 @@ pub fn compare_feed(
     window: TimeWindow,
     now: Timestamp,
 ) -> FeedVerdict {
-    let mut pending = BTreeMap::new();
-    let mut missing = Vec::new();
+    let MissingOccurrences { unverifiable, removed, counts } = find_missing(snapshot, feed, window, now);
+    if is_suspect(&counts, feed) && !snapshot.accept_next_read {
+        return FeedVerdict::Suspect(counts, origin.changes_of_remaining(snapshot, feed, now));
+    }
+    let mut pending = unverifiable;
+    let mut changes = Vec::new();
+    for (id, known) in removed {
+        pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
+        let report = origin.build_report(id, AppointmentStatus::Cancelled, None, now);
+        changes.push(FeedChange { id: id.clone(), report, next_known: None });
+    }
+    for (id, occurrence) in &feed.occurrences {
+        let known = snapshot.occurrences.get(id);
+        match known {
+            Some(known) if !is_changed(occurrence, Some(known)) => {
+                pending.insert(id.clone(), known_after_report(occurrence));
+            }
+            // An unknown event without an attendee or in the past is not reported.
+            None if occurrence.attendee.is_err() || occurrence.start <= now => {}
+            _ => {
+                let (in_progress, change) = origin.build_change(id, occurrence, known, now);
+                pending.insert(id.clone(), in_progress);
+                changes.push(change);
+            }
+        }
+    }
+    changes.sort_by_key(|change| {
+        (Reverse(change.report.status == AppointmentStatus::Cancelled), change.next_known.map(|next| next.start))
+    });
+    FeedVerdict::Changes(FeedChanges { pending, changes })
+}
+
+/// Finds the known occurrences that a read does not contain, and counts those that lost their
+/// attendee.
+fn find_missing<'s>(
+    snapshot: &'s FeedSnapshot,
+    feed: &ParsedFeed,
+    window: TimeWindow,
+    now: Timestamp,
+) -> MissingOccurrences<'s> {
+    let mut unverifiable = BTreeMap::new();
+    let mut removed = Vec::new();
     let (mut upcoming, mut without_attendee) = (0, 0);
     for (id, known) in &snapshot.occurrences {
         let found = feed.occurrences.get(id);
@@ -116,77 +176,58 @@ pub fn compare_feed(
             continue;
         }
         if !is_verifiable {
-            pending.insert(id.clone(), *known);
+            unverifiable.insert(id.clone(), *known);
         } else if known.start > now && !(known.cancelled && known.fingerprint.is_some()) {
-            missing.push((id, known));
+            removed.push((id, known));
         }
     }
-    let suspect = SuspectRead {
-        upcoming,
-        missing: without_attendee + missing.iter().filter(|(_, known)| !known.cancelled).count(),
-    };
-    let nothing_left = feed.event_count == 0 && upcoming > 0;
-    let all_gone = upcoming > 1 && suspect.missing == upcoming;
-    let most_gone = upcoming >= MIN_UPCOMING_TO_SUSPECT && suspect.missing * 2 > upcoming;
-    if (nothing_left || all_gone || most_gone) && !snapshot.accept_next_read {
-        let mut left = FeedChanges { pending: snapshot.occurrences.clone(), changes: Vec::new() };
-        for (id, occurrence) in &feed.occurrences {
-            if let Some(known) = snapshot.occurrences.get(id)
-                && is_changed(occurrence, Some(known))
-                && !has_no_attendee(occurrence)
-            {
-                let (in_progress, change) = origin.build_change(id, occurrence, Some(known), now);
-                left.pending.insert(id.clone(), in_progress);
-                left.changes.push(change);
-            }
-        }
-        return FeedVerdict::Suspect(suspect, left);
-    }
-    let mut changes = Vec::new();
-    for (id, known) in missing {
-        pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
-        let report = origin.build_report(id, AppointmentStatus::Cancelled, None, now);
-        changes.push(FeedChange { id: id.clone(), report, next_known: None });
-    }
-    for (id, occurrence) in &feed.occurrences {
-        let known = snapshot.occurrences.get(id);
-        match known {
-            Some(known) if !is_changed(occurrence, Some(known)) => {
-                pending.insert(id.clone(), known_after_report(occurrence));
-            }
-            // Nobody's appointment, or nobody's any more.
-            None if occurrence.attendee.is_err() || occurrence.start <= now => {}
-            _ => {
-                let (in_progress, change) = origin.build_change(id, occurrence, known, now);
-                pending.insert(id.clone(), in_progress);
-                changes.push(change);
-            }
-        }
-    }
-    changes.sort_by_key(|change| {
-        (Reverse(change.report.status == AppointmentStatus::Cancelled), change.next_known.map(|then| then.start))
-    });
-    FeedVerdict::Changes(FeedChanges { pending, changes })
+    let missing = without_attendee + removed.iter().filter(|(_, known)| !known.cancelled).count();
+    MissingOccurrences { unverifiable, removed, counts: SuspectRead { upcoming, missing } }
 }
 
-/// What is remembered of an occurrence once it is reported.
+/// Whether a read lost too much at once.
+fn is_suspect(counts: &SuspectRead, feed: &ParsedFeed) -> bool {
+    let SuspectRead { upcoming, missing } = *counts;
+    let nothing_left = feed.event_count == 0 && upcoming > 0;
+    let all_missing = upcoming > 1 && missing == upcoming;
+    let most_missing = upcoming >= MIN_UPCOMING_TO_SUSPECT && missing * 2 > upcoming;
+    nothing_left || all_missing || most_missing
+}
+
+/// What the snapshot contains of an occurrence after its report.
 fn known_after_report(occurrence: &FeedOccurrence) -> KnownOccurrence {
     let cancelled = occurrence.status == AppointmentStatus::Cancelled;
     KnownOccurrence { start: occurrence.start, fingerprint: Some(compute_fingerprint(occurrence)), cancelled }
 }
 
-/// Whether an occurrence is another than the one that was reported.
+/// Whether an occurrence differs from its last report.
 fn is_changed(occurrence: &FeedOccurrence, known: Option<&KnownOccurrence>) -> bool {
     known.is_none_or(|known| known.fingerprint != Some(compute_fingerprint(occurrence)))
 }
 
-/// Whether nobody can be told of an occurrence that takes place.
+/// Whether an occurrence takes place and has no attendee who can be messaged.
 fn has_no_attendee(occurrence: &FeedOccurrence) -> bool {
     occurrence.attendee.is_err() && occurrence.status != AppointmentStatus::Cancelled
 }
 
 impl FeedOrigin<'_> {
-    /// What to remember while an occurrence is being reported, and the report.
+    /// The changes of the known occurrences that a suspect read still contains with an attendee.
+    fn changes_of_remaining(&self, snapshot: &FeedSnapshot, feed: &ParsedFeed, now: Timestamp) -> FeedChanges {
+        let mut remaining = FeedChanges { pending: snapshot.occurrences.clone(), changes: Vec::new() };
+        for (id, occurrence) in &feed.occurrences {
+            if let Some(known) = snapshot.occurrences.get(id)
+                && is_changed(occurrence, Some(known))
+                && !has_no_attendee(occurrence)
+            {
+                let (in_progress, change) = self.build_change(id, occurrence, Some(known), now);
+                remaining.pending.insert(id.clone(), in_progress);
+                remaining.changes.push(change);
+            }
+        }
+        remaining
+    }
+
+    /// What the snapshot contains of an occurrence while it is being reported, and the report.
     fn build_change(
         &self,
         id: &str,
@@ -195,7 +236,8 @@ impl FeedOrigin<'_> {
         now: Timestamp,
     ) -> (KnownOccurrence, FeedChange) {
         let next_known = known_after_report(occurrence);
-        // Should this be interrupted: it lies ahead if it did before, so that it is looked for wherever it is.
+        // After an interruption the occurrence still counts as upcoming if it was upcoming before.
+        // So the next read searches for it in and outside the window.
         let start = known.map_or(next_known.start, |known| known.start.max(next_known.start));
         let in_progress =
             KnownOccurrence { start, fingerprint: None, cancelled: known.is_some_and(|known| known.cancelled) };
@@ -206,7 +248,7 @@ impl FeedOrigin<'_> {
     fn build_report(
         &self,
         id: &str,
-        standing: AppointmentStatus,
+        status: AppointmentStatus,
         details: Option<AppointmentDetails>,
         now: Timestamp,
     ) -> AppointmentReport {
@@ -214,7 +256,7 @@ impl FeedOrigin<'_> {
             subject: IdempotencyKey::appointment_subject(self.calendar.id_scope(), id),
             calendar: self.name.to_owned(),
             line: self.calendar.line.clone(),
-            status: standing,
+            status,
             details,
             as_of: now,
             delivery: format!("feed:{}", self.name),
@@ -234,7 +276,7 @@ fn build_details(occurrence: &FeedOccurrence) -> AppointmentDetails {
     }
 }
 
-/// Of everything that a report of it says.
+/// The fingerprint of all facts in the report of an occurrence.
 fn compute_fingerprint(occurrence: &FeedOccurrence) -> FactsFingerprint {
     let attendee = occurrence.attendee.as_ref().ok();
     FactsFingerprint::of_facts(&[
@@ -253,14 +295,14 @@ mod tests {
     use jiff::SignedDuration;
     use proptest::prelude::*;
     use tellonce_core::{
-        appointment::{Appointment, Attendee, ReportResult},
+        appointment::{Appointment, Attendee, AttendeeEntry, ReportResult},
         client_config::ClientConfig,
         contact::{Phone, PhoneError},
     };
 
     use super::*;
     use crate::feed::{
-        ics::IcsEventError,
+        parse_error::IcsEventError,
         tests::{event_ics, feed_config, parse_events, parse_window},
     };
 
@@ -272,7 +314,7 @@ mod tests {
         TimeWindow { from: at_hour(hour - 24), until: at_hour(hour + 24 * 16) }
     }
 
-    /// As a poll does it, with as many reports taken as there is time for.
+    /// Compares a read like a poll that has time for `max_reports` reports.
     fn read_feed_with_suspect(
         config: &ClientConfig,
         snapshot: &mut FeedSnapshot,
@@ -296,7 +338,7 @@ mod tests {
         (reports, suspect)
     }
 
-    /// The same, of a read that is believed or says nothing of what is left.
+    /// Like [`read_feed_with_suspect`], for reads without changes of remaining events.
     fn read_trusted_feed(
         config: &ClientConfig,
         snapshot: &mut FeedSnapshot,
@@ -349,7 +391,7 @@ mod tests {
         assert_eq!(second[2].details.as_ref().unwrap().start, at_hour(40));
         assert_eq!(read_trusted_feed(&config, &mut snapshot, &changed, 3, 9), Ok(vec![]));
         assert_eq!(snapshot.occurrences.keys().collect::<Vec<_>>(), ["d1", "d2"]);
-        // What was cancelled and then goes was said already; what comes back is booked.
+        // A cancelled event that is removed was already reported. One that returns is booked.
         assert_eq!(
             describe_reports(&read_trusted_feed(&config, &mut snapshot, &feed_of_days(3..4), 4, 9).unwrap()),
             ["appointment:d1 cancelled", "appointment:d3 booked"]
@@ -369,12 +411,12 @@ mod tests {
     #[test]
     fn a_read_that_lost_most_or_all_events_changes_nothing_until_it_is_accepted() {
         let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
-        let mut with_news = feed_of_days(3..4);
-        with_news.occurrences.extend(feed_of_days(7..9).occurrences);
+        let mut shrunk = feed_of_days(3..4);
+        shrunk.occurrences.extend(feed_of_days(7..9).occurrences);
         read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..7), 0, 9).unwrap();
         let before = snapshot.clone();
         assert_eq!(
-            read_trusted_feed(&config, &mut snapshot, &with_news, 1, 9),
+            read_trusted_feed(&config, &mut snapshot, &shrunk, 1, 9),
             Err(SuspectRead { upcoming: 6, missing: 5 })
         );
         assert_eq!(
@@ -383,18 +425,18 @@ mod tests {
         );
         assert_eq!(snapshot, before);
         let half = read_trusted_feed(&config, &mut snapshot.clone(), &feed_of_days(1..4), 1, 9).unwrap();
-        assert_eq!(half.len(), 3, "half of them may be gone for good");
+        assert_eq!(half.len(), 3, "half of the events may be removed");
         snapshot.accept_next_read = true;
         assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 1, 9).unwrap().len(), 6);
         assert!(snapshot.occurrences.is_empty());
-        // Of three, two may be gone; of one that was alone, an empty feed is in doubt.
+        // Two of three events may be removed. An empty feed is suspect even after a single event.
         read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..4), 2, 9).unwrap();
         assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..2), 3, 9).unwrap().len(), 2);
         assert_eq!(
             read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 4, 9),
             Err(SuspectRead { upcoming: 1, missing: 1 })
         );
-        // With nothing ahead there is nothing to doubt.
+        // Without upcoming events no read is suspect.
         assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 24 * 2, 9), Ok(vec![]));
     }
 
@@ -454,7 +496,7 @@ mod tests {
         let gone = read_trusted_feed(&config, &mut snapshot, &without_attendees, 1, 9).unwrap();
         assert!(gone.len() == 1 && gone[0].details.as_ref().unwrap().attendees.is_empty());
         assert_eq!(read_trusted_feed(&config, &mut snapshot, &without_attendees, 2, 9), Ok(vec![]));
-        // What began before it was seen is over.
+        // An event that began before its first read is not reported.
         assert_eq!(read_trusted_feed(&config, &mut FeedSnapshot::default(), &feed_of_days(0..1), 9, 9), Ok(vec![]));
     }
 
@@ -473,25 +515,25 @@ mod tests {
         assert_eq!(changes.changes[0].report.subject, "appointment:abroad..d1");
     }
 
-    /// What becomes of one appointment, or of the clock, before the next look.
+    /// A change of one appointment, or of the clock, before the next read.
     #[derive(Debug, Clone, Copy)]
     enum FeedStep {
-        Write { id: usize, day: i64, standing: AppointmentStatus, phone: Option<usize> },
+        Write { id: usize, day: i64, status: AppointmentStatus, phone: Option<usize> },
         Delete { id: usize },
         Damage { id: usize, damaged: bool },
         Wait { hours: i64 },
     }
 
     fn any_step() -> impl Strategy<Value = FeedStep> {
-        let standing = prop::sample::select(vec![
+        let status = prop::sample::select(vec![
             AppointmentStatus::Booked,
             AppointmentStatus::Booked,
             AppointmentStatus::Unconfirmed,
             AppointmentStatus::Cancelled,
         ]);
         prop_oneof![
-            6 => (0usize..8, -1i64..30, standing, prop::option::weighted(0.8, 0usize..2))
-                .prop_map(|(id, day, standing, phone)| FeedStep::Write { id, day, standing, phone }),
+            6 => (0usize..8, -1i64..30, status, prop::option::weighted(0.8, 0usize..2))
+                .prop_map(|(id, day, status, phone)| FeedStep::Write { id, day, status, phone }),
             3 => (0usize..8).prop_map(|id| FeedStep::Delete { id }),
             1 => (0usize..8, any::<bool>()).prop_map(|(id, damaged)| FeedStep::Damage { id, damaged }),
             2 => (1i64..100).prop_map(|hours| FeedStep::Wait { hours }),
@@ -508,14 +550,13 @@ mod tests {
     impl FeedModel {
         fn apply_step(&mut self, step: FeedStep) {
             match step {
-                FeedStep::Write { id, day, standing, phone } => {
+                FeedStep::Write { id, day, status, phone } => {
                     let phone = phone.map(|which| Phone::from_e164(["+972545550199", "+972525550101"][which]).unwrap());
                     let attendee = phone.map(|phone| Attendee { phone, name: None, locale: None, zone: None });
                     let start = at_hour(self.hour / 24 * 24 + day * 24 + 10);
                     let zone = "Asia/Jerusalem".to_owned();
                     let attendee = attendee.ok_or(PhoneError::Empty);
-                    let occurrence =
-                        FeedOccurrence { start, zone, status: standing, attendee, title: None, place: None };
+                    let occurrence = FeedOccurrence { start, zone, status, attendee, title: None, place: None };
                     self.actual.insert(format!("e{id}"), occurrence);
                 }
                 FeedStep::Delete { id } => drop(self.actual.remove(&format!("e{id}"))),
@@ -527,14 +568,72 @@ mod tests {
             }
         }
 
-        /// As [`super::super::ics::read`] would say it.
+        /// The feed as [`crate::feed::ics::parse_feed`] would parse it.
         fn build_feed(&self, snapshot: &FeedSnapshot) -> ParsedFeed {
             let (window, now) = (window_around(self.hour), at_hour(self.hour));
-            let ahead = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > now);
+            let is_upcoming = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > now);
             let mut occurrences = self.actual.clone();
-            occurrences
-                .retain(|id, it| !self.damaged_events.contains_key(id) && (window.contains(it.start) || ahead(id)));
+            occurrences.retain(|id, it| {
+                !self.damaged_events.contains_key(id) && (window.contains(it.start) || is_upcoming(id))
+            });
             ParsedFeed { occurrences, event_count: self.actual.len(), unparsed_events: self.damaged_events.clone() }
+        }
+    }
+
+    /// A suspect read reports only changes of events that remain in the feed.
+    fn check_suspect_reports(reports: &[AppointmentReport]) -> Result<(), TestCaseError> {
+        for report in reports {
+            let details = report.details.as_ref();
+            let has_attendee = details.is_some_and(|details| !details.attendees.is_empty());
+            prop_assert!(has_attendee || report.status == AppointmentStatus::Cancelled, "{report:?}");
+            prop_assert!(details.is_some(), "{report:?} is about a removed event");
+        }
+        Ok(())
+    }
+
+    impl FeedModel {
+        /// Every upcoming event in the window has the right header.
+        fn check_actual_events(&self, headers: &BTreeMap<String, Appointment>) -> Result<(), TestCaseError> {
+            let (now, window) = (at_hour(self.hour), window_around(self.hour));
+            for (id, occurrence) in &self.actual {
+                if self.damaged_events.contains_key(id) || occurrence.start <= now || !window.contains(occurrence.start)
+                {
+                    continue;
+                }
+                let header = headers.get(&format!("appointment:{id}"));
+                let Ok(attendee) = &occurrence.attendee else {
+                    let is_reminded = header.is_some_and(|header| {
+                        let has_attendee = header.attendees.iter().any(|seat| seat.attending);
+                        header.start > now && header.status != AppointmentStatus::Cancelled && has_attendee
+                    });
+                    prop_assert!(!is_reminded, "{id}");
+                    continue;
+                };
+                let header = header.unwrap();
+                prop_assert_eq!((header.status, header.start), (occurrence.status, occurrence.start));
+                let is_right = |seat: &AttendeeEntry| seat.attending == (seat.attendee.phone == attendee.phone);
+                prop_assert!(header.attendees.iter().all(is_right));
+            }
+            Ok(())
+        }
+
+        /// Every header with upcoming reminders belongs to a booked event.
+        fn check_reminded_headers(&self, headers: &BTreeMap<String, Appointment>) -> Result<(), TestCaseError> {
+            let (now, window) = (at_hour(self.hour), window_around(self.hour));
+            for (subject, header) in headers {
+                let id = subject.strip_prefix("appointment:").unwrap();
+                // An occurrence after the window is searched for when the window reaches it.
+                let is_in_window = header.start > now && header.start < window.until;
+                let is_reminded = is_in_window
+                    && header.status == AppointmentStatus::Booked
+                    && header.attendees.iter().any(|seat| seat.attending);
+                if is_reminded && !self.damaged_events.contains_key(id) {
+                    let is_booked =
+                        |it: &FeedOccurrence| it.start == header.start && it.status == AppointmentStatus::Booked;
+                    prop_assert!(self.actual.get(id).is_some_and(is_booked), "{id}");
+                }
+            }
+            Ok(())
         }
     }
 
@@ -543,84 +642,53 @@ mod tests {
 
         #[test]
         fn known_appointments_converge_to_the_feed_whatever_happens(
-            looks in prop::collection::vec((prop::collection::vec(any_step(), 0..6), 0usize..12, any::<bool>()), 1..25),
+            reads in prop::collection::vec((prop::collection::vec(any_step(), 0..6), 0usize..12, any::<bool>()), 1..25),
         ) {
             let config = feed_config();
-            let (mut world, mut snapshot) = (FeedModel::default(), FeedSnapshot::default());
+            let (mut model, mut snapshot) = (FeedModel::default(), FeedSnapshot::default());
             let mut headers: BTreeMap<String, Appointment> = BTreeMap::new();
-            for (steps, time_for, believe) in looks {
+            for (steps, max_reports, accept_next_read) in reads {
                 for step in steps {
-                    world.apply_step(step);
+                    model.apply_step(step);
                 }
-                // Every look is later than the one before.
-                world.hour += 1;
-                snapshot.accept_next_read = believe;
+                // Each read is later than the one before.
+                model.hour += 1;
+                snapshot.accept_next_read = accept_next_read;
                 let before = snapshot.clone();
-                let feed = world.build_feed(&snapshot);
-                let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot, &feed, world.hour, time_for);
+                let feed = model.build_feed(&snapshot);
+                let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot, &feed, model.hour, max_reports);
                 for report in &reports {
-                    prop_assert_eq!(report.as_of, at_hour(world.hour));
-                    if let ReportResult::Updated(header) = Appointment::apply_report(headers.get(&report.subject), report, at_hour(world.hour)) {
+                    prop_assert_eq!(report.as_of, at_hour(model.hour));
+                    if let ReportResult::Updated(header) = Appointment::apply_report(headers.get(&report.subject), report, at_hour(model.hour)) {
                         headers.insert(report.subject.clone(), *header);
                     }
                 }
                 if suspect.is_some() {
-                    prop_assert!(!believe);
-                    prop_assert!(snapshot.occurrences.keys().eq(before.occurrences.keys()), "nothing is forgotten");
-                    for report in &reports {
-                        let details = report.details.as_ref();
-                        let named = details.is_some_and(|details| !details.attendees.is_empty());
-                        prop_assert!(named || report.status == AppointmentStatus::Cancelled, "{report:?}");
-                        prop_assert!(details.is_some(), "{report:?} is not in the feed");
-                    }
+                    prop_assert!(!accept_next_read);
+                    prop_assert!(snapshot.occurrences.keys().eq(before.occurrences.keys()), "a suspect read forgets nothing");
+                    check_suspect_reports(&reports)?;
                     continue;
                 }
-                let span = at_hour(world.hour)..window_around(world.hour).until;
-                // What lies behind the window can't be missed, but what is there can be seen there.
-                let sure = before.occurrences.iter().filter(|(id, known)| {
+                let span = at_hour(model.hour)..window_around(model.hour).until;
+                // An occurrence after the window cannot be missing, but it may be present.
+                let verifiable = before.occurrences.iter().filter(|(id, known)| {
                     let seen = feed.occurrences.contains_key(*id);
-                    let ahead = span.start < known.start && !known.cancelled;
-                    ahead && (seen || (known.start < span.end && !feed.is_unparsed(id)))
+                    let is_upcoming = span.start < known.start && !known.cancelled;
+                    is_upcoming && (seen || (known.start < span.end && !feed.is_unparsed(id)))
                 });
-                let (mut ahead, mut gone) = (0, 0);
-                for (id, _) in sure {
+                let (mut upcoming, mut removed) = (0, 0);
+                for (id, _) in verifiable {
                     let subject = IdempotencyKey::appointment_subject("main", id);
-                    ahead += 1;
-                    gone += reports.iter().filter(|report| report.subject == subject && report.details.is_none()).count();
+                    upcoming += 1;
+                    removed += reports.iter().filter(|report| report.subject == subject && report.details.is_none()).count();
                 }
-                prop_assert!(believe || ahead < MIN_UPCOMING_TO_SUSPECT || gone * 2 <= ahead, "{gone} of {ahead}");
+                prop_assert!(accept_next_read || upcoming < MIN_UPCOMING_TO_SUSPECT || removed * 2 <= upcoming, "{removed} of {upcoming}");
                 if snapshot.occurrences.values().any(|known| known.fingerprint.is_none()) {
-                    continue; // interrupted
+                    continue; // The time was up before all reports were applied.
                 }
-                let now = at_hour(world.hour);
-                prop_assert_eq!(read_trusted_feed(&config, &mut snapshot.clone(), &feed, world.hour, 99), Ok(vec![]), "the same again");
-                for (id, occurrence) in &world.actual {
-                    if world.damaged_events.contains_key(id) || occurrence.start <= now || !window_around(world.hour).contains(occurrence.start) {
-                        continue;
-                    }
-                    let header = headers.get(&format!("appointment:{id}"));
-                    let Ok(attendee) = &occurrence.attendee else {
-                        let is_reminded = header.is_some_and(|header| {
-                            let has_attendee = header.attendees.iter().any(|seat| seat.attending);
-                            header.start > now && header.status != AppointmentStatus::Cancelled && has_attendee
-                        });
-                        prop_assert!(!is_reminded, "{id}");
-                        continue;
-                    };
-                    let header = header.unwrap();
-                    prop_assert_eq!((header.status, header.start), (occurrence.status, occurrence.start));
-                    prop_assert!(header.attendees.iter().all(|seat| seat.attending == (seat.attendee.phone == attendee.phone)));
-                }
-                for (subject, header) in &headers {
-                    let id = subject.strip_prefix("appointment:").unwrap();
-                    // What lies behind the window is looked for when the window reaches it.
-                    let near = header.start > now && header.start < window_around(world.hour).until;
-                    let is_reminded = near && header.status == AppointmentStatus::Booked && header.attendees.iter().any(|seat| seat.attending);
-                    if is_reminded && !world.damaged_events.contains_key(id) {
-                        let truth = world.actual.get(id);
-                        prop_assert!(truth.is_some_and(|it| it.start == header.start && it.status == AppointmentStatus::Booked), "{id}");
-                    }
-                }
+                prop_assert_eq!(read_trusted_feed(&config, &mut snapshot.clone(), &feed, model.hour, 99), Ok(vec![]), "the same feed reports nothing again");
+                model.check_actual_events(&headers)?;
+                model.check_reminded_headers(&headers)?;
             }
         }
     }

@@ -1,4 +1,7 @@
-//! What stands in one event, by itself: its times as they are written, and the words that the client's rules point at.
+//! Parsing one event: its times as the feed writes them, and the texts that the client's rules
+//! select.
+//!
+//! Main types: [`EventParser`], [`IcsEvent`].
 
 use calcard::{
     Entry, Parser,
@@ -8,21 +11,17 @@ use calcard::{
         ICalendarRecurrenceRule, ICalendarValue,
     },
 };
-use jiff::{
-    civil::{Date, DateTime, Time},
-    tz::Offset,
-};
 use tellonce_core::{
     appointment::AppointmentStatus,
     client_config::{FeedRule, FeedTextRule},
 };
 
-use super::{ics::IcsEventError, recurrence_rule, text_lines, zone};
+use super::{ics_time::IcsTime, parse_error::IcsEventError, recurrence_rule, text_lines};
 
-/// The longest `UID` that is taken, in bytes. Those of real calendars have some dozen.
+/// The longest accepted `UID`, in bytes. Those of real calendars have some dozens.
 const MAX_UID_BYTES: usize = 1000;
 
-/// The properties that are read, beside those that the client's rules name.
+/// The properties that are always parsed. The client's rules name further ones.
 const READ_PROPERTIES: [&str; 14] = [
     "UID",
     "RECURRENCE-ID",
@@ -40,62 +39,19 @@ const READ_PROPERTIES: [&str; 14] = [
     ALL_DAY_PROPERTY,
 ];
 
-/// Exchange writes a whole day as one from midnight to midnight, and marks it with this.
+/// Exchange writes a whole-day event from midnight to midnight and marks it with this property.
 const ALL_DAY_PROPERTY: &str = "X-MICROSOFT-CDO-ALLDAYEVENT";
 
-/// A time as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum IcsTime {
-    /// A whole day.
-    Day(Date),
-    /// A time of day.
-    Time {
-        /// What the clocks show.
-        local: DateTime,
-        /// Which clocks.
-        time_zone: IcsTimeZone,
-    },
-}
-
-/// Which clocks a time is told by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum IcsTimeZone {
-    /// Those of whoever looks.
-    Floating,
-    /// UTC, or so far from it.
-    Offset(Offset),
-    /// Those of the zone with this `TZID`.
-    Zone(String),
-}
-
-impl IcsTime {
-    /// Reads a date or a date with a time.
-    pub(super) fn from_written(written: &PartialDateTime, zone: Option<&str>) -> Option<Self> {
-        let small = |number: Option<u8>| number.and_then(|number| i8::try_from(number).ok());
-        let date = Date::new(written.year?.try_into().ok()?, small(written.month)?, small(written.day)?).ok()?;
-        let Some(hour) = small(written.hour) else { return Some(Self::Day(date)) };
-        // A leap second is the second before it: nothing begins in one.
-        let second = small(written.second).unwrap_or(0).min(59);
-        let time = Time::new(hour, small(written.minute)?, second, 0).ok()?;
-        let clocks = match zone {
-            _ if written.tz_hour.is_some() => IcsTimeZone::Offset(zone::parse_offset(written)?),
-            Some(id) if !id.trim().is_empty() => IcsTimeZone::Zone(id.to_owned()),
-            _ => IcsTimeZone::Floating,
-        };
-        Some(Self::Time { local: date.to_datetime(time), time_zone: clocks })
-    }
-}
-
-/// Of several copies of one event the greatest counts: `SEQUENCE`, then `DTSTAMP`, then `MAX_LAST_MESSAGES-MODIFIED`, then the place
-/// in the body.
+/// Orders copies of one event, of which the greatest counts: `SEQUENCE`, then `DTSTAMP`, then
+/// `LAST-MODIFIED`, then the position in the body.
 type EventRank = (i64, Option<i64>, Option<i64>, usize);
 
 /// One event.
 pub(super) struct IcsEvent {
     pub(super) uid: String,
-    /// The slot of its series that it takes the place of.
+    /// The slot of its series that this event replaces.
     pub(super) recurrence_slot: Option<IcsTime>,
-    /// Whether it speaks for all slots behind that one as well.
+    /// Whether it also applies to all later slots (`RANGE=THISANDFUTURE`).
     pub(super) applies_to_following: bool,
     pub(super) start: Option<IcsTime>,
     pub(super) rules: Vec<ICalendarRecurrenceRule>,
@@ -106,17 +62,28 @@ pub(super) struct IcsEvent {
     pub(super) texts: EventTexts,
 }
 
-/// What an event says in words.
+/// The texts of an event.
 #[derive(Default)]
 pub(super) struct EventTexts {
-    /// What stands where the client says that a phone number is.
+    /// The text that the client's rule for phone numbers selects.
     pub(super) phone: Option<String>,
     pub(super) person: Option<String>,
     pub(super) title: Option<String>,
     pub(super) place: Option<String>,
 }
 
-/// How a client's events are read.
+/// An event that could not be parsed.
+pub(super) struct UnparsedEvent {
+    /// The `UID`, if the event has a usable one.
+    pub(super) uid: Option<String>,
+    pub(super) error: IcsEventError,
+}
+
+impl UnparsedEvent {
+    const WITHOUT_UID: Self = Self { uid: None, error: IcsEventError::InvalidUid };
+}
+
+/// Parses the events of a client.
 pub(super) struct EventParser<'a> {
     phone: &'a FeedTextRule,
     person: Option<&'a FeedTextRule>,
@@ -127,31 +94,27 @@ impl<'a> EventParser<'a> {
         Self { phone: &rule.phone, person: rule.person.as_ref() }
     }
 
-    /// Whether an event's property is read.
+    /// Whether a property is parsed.
     pub(super) fn reads_property(&self, name: &str) -> bool {
         let fields = [Some(self.phone), self.person].into_iter().flatten().map(|rule| rule.field.as_str());
-        READ_PROPERTIES.into_iter().chain(fields).any(|wanted| wanted.eq_ignore_ascii_case(name))
+        READ_PROPERTIES.into_iter().chain(fields).any(|property| property.eq_ignore_ascii_case(name))
     }
 
-    /// Reads one event's lines; `number` is its place in the body. An error comes with the `UID`, if there is one.
-    pub(super) fn parse_event(
-        &self,
-        lines: &[&str],
-        number: usize,
-    ) -> Result<IcsEvent, (Option<String>, IcsEventError)> {
+    /// Parses the lines of one event. `number` is its position in the body.
+    pub(super) fn parse_event(&self, lines: &[&str], number: usize) -> Result<IcsEvent, UnparsedEvent> {
         let text = format!("BEGIN:VEVENT\n{}\nEND:VEVENT\n", lines.join("\n"));
         let Entry::ICalendar(parsed) = Parser::new(&text).entry() else {
-            return Err((None, IcsEventError::InvalidUid));
+            return Err(UnparsedEvent::WITHOUT_UID);
         };
         let component = parsed.components.into_iter().next().unwrap_or_default();
         let uid = component.uid().map(str::trim).filter(|uid| (1..=MAX_UID_BYTES).contains(&uid.len()));
-        let Some(uid) = uid.map(str::to_owned) else { return Err((None, IcsEventError::InvalidUid)) };
+        let Some(uid) = uid.map(str::to_owned) else { return Err(UnparsedEvent::WITHOUT_UID) };
         let rules = lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
         rules
             .map(|line| text_lines::property_value(line))
             .try_for_each(recurrence_rule::validate_rule)
             .and_then(|()| self.build_event(uid.clone(), &component, number))
-            .map_err(|error| (Some(uid), error))
+            .map_err(|error| UnparsedEvent { uid: Some(uid), error })
     }
 
     fn build_event(
@@ -172,55 +135,68 @@ impl<'a> EventParser<'a> {
             rank: (0, None, None, number),
             texts: EventTexts::default(),
         };
-        let mut all_day = false;
         for entry in &component.entries {
-            let first = entry.values.first();
-            let seconds =
-                || first.and_then(ICalendarValue::as_partial_date_time).and_then(PartialDateTime::to_timestamp);
-            match &entry.name {
-                ICalendarProperty::Dtstart => event.start = Some(parse_time(entry, "DTSTART")?),
-                ICalendarProperty::RecurrenceId => {
-                    event.recurrence_slot = Some(parse_time(entry, "RECURRENCE-ID")?);
-                    event.applies_to_following = entry.has_parameter(&ICalendarParameterName::Range);
-                }
-                ICalendarProperty::Rrule => {
-                    for value in &entry.values {
-                        let ICalendarValue::RecurrenceRule(rule) = value else {
-                            return Err(IcsEventError::InvalidRule);
-                        };
-                        event.rules.push((**rule).clone());
-                    }
-                }
-                // Of an older standard, and gone from this one: what it takes out we would remind of.
-                ICalendarProperty::Exrule => return Err(IcsEventError::InvalidRule),
-                ICalendarProperty::Rdate => event.extra_times.extend(parse_times(entry, "RDATE")?),
-                ICalendarProperty::Exdate => event.excluded_times.extend(parse_times(entry, "EXDATE")?),
-                ICalendarProperty::Status => event.status = parse_status(first.and_then(ICalendarValue::as_text)),
-                ICalendarProperty::Sequence => event.rank.0 = first.and_then(ICalendarValue::as_integer).unwrap_or(0),
-                ICalendarProperty::Dtstamp => event.rank.1 = seconds(),
-                ICalendarProperty::LastModified => event.rank.2 = seconds(),
-                ICalendarProperty::Summary => event.texts.title = clean_text(&property_text(entry)),
-                ICalendarProperty::Location => {
-                    event.texts.place = clean_text(&property_text(entry)).filter(|place| !place.contains("://"));
-                }
-                ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(ALL_DAY_PROPERTY) => {
-                    all_day = property_text(entry).eq_ignore_ascii_case("TRUE");
-                }
-                _ => {}
-            }
-            let is = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
-            if is(self.phone) && event.texts.phone.is_none() {
-                event.texts.phone = extract_value(self.phone, &property_text(entry));
-            }
-            if let Some(rule) = self.person.filter(|rule| is(rule) && event.texts.person.is_none()) {
-                event.texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);
-            }
+            event.read_property(entry)?;
+            self.select_texts(&mut event.texts, entry);
         }
-        if let (true, Some(IcsTime::Time { local, .. })) = (all_day, &event.start) {
+        if let (true, Some(IcsTime::Time { local, .. })) = (is_all_day(component), &event.start) {
             event.start = Some(IcsTime::Day(local.date()));
         }
         Ok(event)
     }
+
+    /// Selects the texts that the client's rules point at. The first match of each rule counts.
+    fn select_texts(&self, texts: &mut EventTexts, entry: &ICalendarEntry) {
+        let matches = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
+        if matches(self.phone) && texts.phone.is_none() {
+            texts.phone = extract_value(self.phone, &property_text(entry));
+        }
+        if let Some(rule) = self.person.filter(|rule| matches(rule) && texts.person.is_none()) {
+            texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);
+        }
+    }
+}
+
+impl IcsEvent {
+    /// Reads one of the properties that are always parsed.
+    fn read_property(&mut self, entry: &ICalendarEntry) -> Result<(), IcsEventError> {
+        let first = entry.values.first();
+        let seconds = || first.and_then(ICalendarValue::as_partial_date_time).and_then(PartialDateTime::to_timestamp);
+        match &entry.name {
+            ICalendarProperty::Dtstart => self.start = Some(parse_time(entry, "DTSTART")?),
+            ICalendarProperty::RecurrenceId => {
+                self.recurrence_slot = Some(parse_time(entry, "RECURRENCE-ID")?);
+                self.applies_to_following = entry.has_parameter(&ICalendarParameterName::Range);
+            }
+            ICalendarProperty::Rrule => {
+                for value in &entry.values {
+                    let ICalendarValue::RecurrenceRule(rule) = value else { return Err(IcsEventError::InvalidRule) };
+                    self.rules.push((**rule).clone());
+                }
+            }
+            // EXRULE belongs to an older standard. Without it, excluded times would get reminders.
+            ICalendarProperty::Exrule => return Err(IcsEventError::InvalidRule),
+            ICalendarProperty::Rdate => self.extra_times.extend(parse_times(entry, "RDATE")?),
+            ICalendarProperty::Exdate => self.excluded_times.extend(parse_times(entry, "EXDATE")?),
+            ICalendarProperty::Status => self.status = parse_status(first.and_then(ICalendarValue::as_text)),
+            ICalendarProperty::Sequence => self.rank.0 = first.and_then(ICalendarValue::as_integer).unwrap_or(0),
+            ICalendarProperty::Dtstamp => self.rank.1 = seconds(),
+            ICalendarProperty::LastModified => self.rank.2 = seconds(),
+            ICalendarProperty::Summary => self.texts.title = clean_text(&property_text(entry)),
+            ICalendarProperty::Location => {
+                self.texts.place = clean_text(&property_text(entry)).filter(|place| !place.contains("://"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether Exchange marks the event as a whole day.
+fn is_all_day(component: &ICalendarComponent) -> bool {
+    let is_marker = |entry: &&ICalendarEntry| matches!(&entry.name, ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(ALL_DAY_PROPERTY));
+    let marker = component.entries.iter().rfind(is_marker);
+    marker.is_some_and(|entry| property_text(entry).eq_ignore_ascii_case("TRUE"))
 }
 
 fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime, IcsEventError> {
@@ -250,20 +226,21 @@ fn parse_status(status: Option<&str>) -> AppointmentStatus {
     }
 }
 
-/// The text of a property, unescaped. The library splits properties that it does not know at semicolons.
+/// The unescaped text of a property. The library splits unknown properties at semicolons.
 fn property_text(entry: &ICalendarEntry) -> String {
     let parts: Vec<&str> = entry.values.iter().filter_map(ICalendarValue::as_text).collect();
     parts.join(";")
 }
 
-/// A name for texts: on one line, and nothing if it was not decoded whole.
+/// A text on one line. `None` if it is empty or contains bytes that were not UTF-8.
 fn clean_text(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     Some(words.join(" ")).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
 }
 
-/// What a rule points at in a text. Descriptions that were typed into Google's or Microsoft's calendars are HTML, so a
-/// value ends at a tag as it does at the end of its line, and tags between label and value are passed over.
+/// The value that a rule selects in a text. Descriptions from Google's or Microsoft's calendars are
+/// HTML. So a value ends at a tag as at the end of its line, and tags between label and value are
+/// skipped.
 fn extract_value(rule: &FeedTextRule, text: &str) -> Option<String> {
     if rule.after.is_empty() {
         return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -283,7 +260,7 @@ fn extract_value(rule: &FeedTextRule, text: &str) -> Option<String> {
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// Whether what follows this tag stands on another line.
+/// Whether the text after this tag is on another line.
 fn ends_line(tag: &str) -> bool {
     let name = tag.trim_start_matches('/').split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     ["br", "p", "div", "li", "ul", "ol", "tr", "td", "table", "h1", "h2", "h3"]

@@ -1,8 +1,10 @@
-//! Fetching a feed: one GET, and what its host says to make the next one cheaper.
+//! Fetching a feed: one GET, and the validators that make the next one cheaper.
 //!
-//! The address is a secret: whoever knows it reads the calendar. So it is in no error, no log and no `Debug` text, and
-//! travels over https only, on redirects too. (The one exception is an origin that `CALENDAR_BASE_URL` puts in its place,
-//! for local runs and tests.)
+//! Main types: [`FeedFetchError`], [`FeedResponse`], [`CacheValidators`].
+//!
+//! Promise: the address is a secret, because it gives access to the calendar. It appears in no
+//! error, no log and no `Debug` text. It is sent over https only, on redirects too. The only
+//! exception is the origin in `CALENDAR_BASE_URL`, for local runs and tests.
 
 use std::time::Duration;
 
@@ -18,61 +20,61 @@ use tellonce_core::{
     secret::{Secret, SecretError},
 };
 
-use super::ics::{FeedParseError, MAX_BODY_BYTES};
+use super::parse_error::{FeedParseError, MAX_BODY_BYTES};
 
-/// How long a host may take for its answer, redirects and all. Calendars of thousands of events are made anew for each
-/// request by some.
+/// How long a fetch may take, redirects included. Some hosts generate calendars of thousands of
+/// events for each request.
 pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a feed is read whole at the least, whatever its host says of changes: what lies ahead moves on although
-/// nothing changed.
+/// The longest time between two full reads, even if the host reports no change: the window moves
+/// on.
 const FULL_READ_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
-/// How many redirects are followed. The shared client follows none.
+/// How many redirects are followed. The shared HTTP client follows none.
 const MAX_REDIRECTS: usize = 3;
-/// The longest validator that is kept, in bytes.
+/// The longest validator that is stored, in bytes.
 const MAX_VALIDATOR_BYTES: usize = 512;
 
-/// Why a feed cannot be had or read. Holds neither its address nor anything of it.
+/// Why a feed could not be fetched or parsed. Contains neither its address nor its content.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedFetchError {
-    /// The address could not be had.
+    /// The address could not be loaded.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// What is stored as the address is none.
-    #[error("the secret {secret} holds no https:// or webcal:// address")]
+    /// The secret does not contain an address of a feed.
+    #[error("secret {secret} does not contain an https:// or webcal:// address; store the feed's address")]
     InvalidAddress {
-        /// Its name.
+        /// The name of the secret.
         secret: String,
     },
-    /// No answer came.
-    #[error("the feed's host did not answer")]
+    /// The host did not answer.
+    #[error("host of the feed did not answer")]
     Unreachable(#[source] reqwest::Error),
-    /// Trouble on the host's side, or too many questions.
-    #[error("the feed's host has trouble (HTTP {status})")]
+    /// The host failed, or limits the number of requests.
+    #[error("host of the feed is unavailable (HTTP {status})")]
     Unavailable {
         /// HTTP status.
         status: u16,
     },
-    /// The address is not, or no longer, one of a feed.
-    #[error("the feed's host refuses (HTTP {status}); if the address was reset, store the new one")]
+    /// The address is not, or no longer, the address of a feed.
+    #[error("host of the feed refused the request (HTTP {status}); if the address was reset, store the new one")]
     Refused {
         /// HTTP status.
         status: u16,
     },
-    /// It sends us in circles.
-    #[error("the feed's host redirects more than {MAX_REDIRECTS} times")]
+    /// The host redirects too often.
+    #[error("host of the feed redirected more than {MAX_REDIRECTS} times")]
     TooManyRedirects,
-    /// It sends us to where the address would travel in the open.
-    #[error("the feed's host redirects to an address that is not https")]
+    /// The host redirects to where the address would be sent unencrypted.
+    #[error("host of the feed redirected to an address that is not https")]
     InsecureRedirect,
-    /// It came, and cannot be read.
-    #[error("the feed cannot be read")]
+    /// The body could not be parsed.
+    #[error("could not parse the feed")]
     Parse(#[from] FeedParseError),
 }
 
 impl ClassifyFault for FeedFetchError {
     fn fault(&self) -> Fault {
         match self {
-            // Nothing is written by asking, so an unknown outcome is as good as none.
+            // A GET changes nothing, so a request with an unknown outcome may be repeated.
             Self::Secret(_) | Self::Unreachable(_) | Self::Unavailable { .. } => Fault::Transient,
             Self::InvalidAddress { .. }
             | Self::Refused { .. }
@@ -83,21 +85,21 @@ impl ClassifyFault for FeedFetchError {
     }
 }
 
-/// What a host answers.
+/// The response of a feed's host.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FeedResponse {
-    /// The same as at the last good read.
+    /// The feed is the same as at the last accepted read.
     Unchanged,
     /// The feed.
     Body {
         /// Its bytes.
         body: Vec<u8>,
-        /// What to ask with next time.
+        /// The validators for the next request.
         validators: CacheValidators,
     },
 }
 
-/// What makes the next question a cheap one.
+/// What makes the next request conditional.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CacheValidators {
     etag: Option<String>,
@@ -114,7 +116,7 @@ impl CacheValidators {
         Self { etag: header(ETAG), last_modified: header(LAST_MODIFIED), address_fingerprint }
     }
 
-    /// Keeps them with the read that they are of.
+    /// Stores the validators with the read that they belong to.
     pub(super) fn save_to(self, snapshot: &mut FeedSnapshot) {
         snapshot.etag = self.etag;
         snapshot.last_modified = self.last_modified;
@@ -122,33 +124,44 @@ impl CacheValidators {
     }
 }
 
-/// Whether "nothing changed" would be an answer: the last read was good, of this address, and not long ago.
+/// Whether the response "not modified" is acceptable: the last read was accepted, from this
+/// address, and recent.
 fn can_be_unchanged(snapshot: &FeedSnapshot, address: FactsFingerprint, now: Timestamp) -> bool {
     snapshot.address == Some(address)
-        && snapshot.read_at.is_some_and(|read| now.duration_since(read) < FULL_READ_INTERVAL)
+        && snapshot.read_at.is_some_and(|read_at| now.duration_since(read_at) < FULL_READ_INTERVAL)
         && snapshot.suspect_since.is_none()
         && !snapshot.accept_next_read
         && snapshot.occurrences.values().all(|known| known.fingerprint.is_some())
 }
 
-/// Asks for a feed. `OnlyMissing` in the place of an error says that the address itself is none.
+/// A feed's address and the name of its secret.
+#[derive(Clone, Copy)]
+pub(super) struct FeedAddress<'a> {
+    pub(super) address: &'a Secret,
+    pub(super) secret_name: &'a str,
+    /// Replaces the origin of the address in local runs and tests.
+    pub(super) base_url: Option<&'a str>,
+}
+
+/// Fetches a feed.
 pub(super) async fn fetch_feed(
     http: &reqwest::Client,
-    address: &Secret,
-    base_url: Option<&str>,
+    feed_address: FeedAddress<'_>,
     snapshot: &FeedSnapshot,
     now: Timestamp,
     deadline: Deadline,
-) -> Result<FeedResponse, Option<FeedFetchError>> {
-    let mut url = resolve_url(address, base_url).ok_or(None)?;
-    let address = FactsFingerprint::of_facts(&[Some(url.as_str())]);
-    let conditional = can_be_unchanged(snapshot, address, now);
+) -> Result<FeedResponse, FeedFetchError> {
+    let FeedAddress { address, secret_name, base_url } = feed_address;
+    let mut url = resolve_url(address, base_url)
+        .ok_or_else(|| FeedFetchError::InvalidAddress { secret: secret_name.to_owned() })?;
+    let fingerprint = FactsFingerprint::of_facts(&[Some(url.as_str())]);
+    let conditional = can_be_unchanged(snapshot, fingerprint, now);
     for _ in 0..=MAX_REDIRECTS {
         let mut request = http
             .get(url.clone())
             .timeout(deadline.remaining())
             .header(ACCEPT, "text/calendar, */*;q=0.5")
-            // Some hosts refuse whoever does not say what they are.
+            // Some hosts refuse requests without a user agent.
             .header(USER_AGENT, "tellonce");
         if let (true, Some(etag)) = (conditional, &snapshot.etag) {
             request = request.header(IF_NONE_MATCH, etag);
@@ -159,7 +172,7 @@ pub(super) async fn fetch_feed(
         let response = request.send().await.map_err(unreachable_error)?;
         match response.status().as_u16() {
             200 => {
-                let validators = CacheValidators::from_headers(response.headers(), address);
+                let validators = CacheValidators::from_headers(response.headers(), fingerprint);
                 return Ok(FeedResponse::Body { body: read_body(response).await?, validators });
             }
             304 if conditional => return Ok(FeedResponse::Unchanged),
@@ -167,15 +180,15 @@ pub(super) async fn fetch_feed(
                 let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
                 let to = location.and_then(|to| url.join(to).ok()).ok_or(FeedFetchError::Refused { status })?;
                 if !is_allowed_url(&to, base_url) {
-                    return Err(Some(FeedFetchError::InsecureRedirect));
+                    return Err(FeedFetchError::InsecureRedirect);
                 }
                 url = to;
             }
-            status @ (408 | 425 | 429 | 500..) => return Err(Some(FeedFetchError::Unavailable { status })),
-            status => return Err(Some(FeedFetchError::Refused { status })),
+            status @ (408 | 425 | 429 | 500..) => return Err(FeedFetchError::Unavailable { status }),
+            status => return Err(FeedFetchError::Refused { status }),
         }
     }
-    Err(Some(FeedFetchError::TooManyRedirects))
+    Err(FeedFetchError::TooManyRedirects)
 }
 
 async fn read_body(response: Response) -> Result<Vec<u8>, FeedFetchError> {
@@ -187,10 +200,10 @@ fn unreachable_error(error: reqwest::Error) -> FeedFetchError {
     FeedFetchError::Unreachable(error.without_url())
 }
 
-/// Where to ask. `base_url` takes the place of the address's origin.
+/// The URL of a feed. `base_url` replaces the origin of the address.
 fn resolve_url(address: &Secret, base_url: Option<&str>) -> Option<Url> {
     let address = address.expose().trim();
-    // Calendar programs' own name for https.
+    // Calendar programs use `webcal` for https.
     let address = match address.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("webcal") || scheme.eq_ignore_ascii_case("webcals") => {
             format!("https://{rest}")
@@ -207,7 +220,7 @@ fn resolve_url(address: &Secret, base_url: Option<&str>) -> Option<Url> {
     is_allowed_url(&url, None).then_some(url)
 }
 
-/// Whether an address may be asked for: over https, or at the origin that was put in its place.
+/// Whether a URL may be requested: over https, or at the origin that replaces the real one.
 fn is_allowed_url(url: &Url, base_url: Option<&str>) -> bool {
     let replaced = base_url.and_then(|base| Url::parse(base).ok()).is_some_and(|base| base.origin() == url.origin());
     url.has_host() && (url.scheme() == "https" || replaced)
@@ -239,20 +252,21 @@ mod tests {
 
     #[test]
     fn an_address_resolves_to_https_for_every_accepted_scheme() {
-        let of = |address: &str, base| resolve_url(&Secret::new(address), base).map(String::from);
+        let resolved = |address: &str, base| resolve_url(&Secret::new(address), base).map(String::from);
         let expected = Some("https://calendar.example.com/ical/a%40b/private-1/basic.ics?x=1".to_owned());
         for scheme in ["https", "webcal", "WEBCAL", "webcals"] {
             assert_eq!(
-                of(&format!(" {scheme}://calendar.example.com/ical/a%40b/private-1/basic.ics?x=1\n"), None),
+                resolved(&format!(" {scheme}://calendar.example.com/ical/a%40b/private-1/basic.ics?x=1\n"), None),
                 expected
             );
         }
         let local =
-            of("webcal://calendar.example.com/ical/a%40b/private-1/basic.ics?x=1", Some("http://127.0.0.1:9/x"));
+            resolved("webcal://calendar.example.com/ical/a%40b/private-1/basic.ics?x=1", Some("http://127.0.0.1:9/x"));
         assert_eq!(local.as_deref(), Some("http://127.0.0.1:9/ical/a%40b/private-1/basic.ics?x=1"));
-        for none in ["", "hunter2", "http://calendar.example.com/a.ics", "file:///etc/passwd", "https://", "ftp://a/b"]
+        for invalid in
+            ["", "hunter2", "http://calendar.example.com/a.ics", "file:///etc/passwd", "https://", "ftp://a/b"]
         {
-            assert_eq!(of(none, None), None, "{none}");
+            assert_eq!(resolved(invalid, None), None, "{invalid}");
         }
     }
 
@@ -261,7 +275,7 @@ mod tests {
         let address = FactsFingerprint::of_facts(&[Some("a")]);
         let good = FeedSnapshot { address: Some(address), read_at: Some(at_hour(0)), ..FeedSnapshot::default() };
         assert!(can_be_unchanged(&good, address, at_hour(23)));
-        assert!(!can_be_unchanged(&good, address, at_hour(24)), "what lies ahead has moved on");
+        assert!(!can_be_unchanged(&good, address, at_hour(24)), "the window has moved on");
         assert!(
             !can_be_unchanged(&good, FactsFingerprint::of_facts(&[Some("b")]), at_hour(1)),
             "the address was replaced"
@@ -280,7 +294,7 @@ mod tests {
         assert!(!can_be_unchanged(&interrupted, address, at_hour(1)));
     }
 
-    /// Answers one request after the other, and returns them.
+    /// Answers one request after the other and returns the requests.
     async fn serve_responses(api: &FakeApi, replies: &[String]) -> Vec<String> {
         let mut requests = Vec::new();
         for reply in replies {
@@ -291,6 +305,10 @@ mod tests {
 
     const ADDRESS: &str = "webcal://calendar.example.com/private-hunter2/basic.ics?k=hunter2";
 
+    fn feed_address<'a>(address: &'a Secret, base_url: &'a str) -> FeedAddress<'a> {
+        FeedAddress { address, secret_name: "tellonce/demo/calendars/diary", base_url: Some(base_url) }
+    }
+
     async fn fetch_from(
         snapshot: &FeedSnapshot,
         replies: &[String],
@@ -299,9 +317,8 @@ mod tests {
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
         let base = api.base_url().unwrap();
         let (address, deadline) = (Secret::new(ADDRESS), Deadline::from_now(Duration::from_secs(5)));
-        let fetched = fetch_feed(&http, &address, Some(&base), snapshot, at_hour(1), deadline);
-        let (requests, fetched) = tokio::join!(serve_responses(&api, replies), fetched);
-        (requests, fetched.map_err(|error| error.unwrap()))
+        let fetched = fetch_feed(&http, feed_address(&address, &base), snapshot, at_hour(1), deadline);
+        tokio::join!(serve_responses(&api, replies), fetched)
     }
 
     #[tokio::test]
@@ -316,14 +333,15 @@ mod tests {
         );
         let replies = [first, http_response("304 Not Modified", "")];
         let mut snapshot = FeedSnapshot { read_at: Some(at_hour(0)), ..FeedSnapshot::default() };
-        let asking = async {
-            let response = fetch_feed(&http, &address, Some(&base), &snapshot, at_hour(1), deadline).await.unwrap();
+        let fetch_twice = async {
+            let feed = feed_address(&address, &base);
+            let response = fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap();
             let FeedResponse::Body { body, validators } = response else { panic!("{response:?}") };
             assert_eq!(body, b"BEGIN:VCALENDAR");
             validators.save_to(&mut snapshot);
-            fetch_feed(&http, &address, Some(&base), &snapshot, at_hour(1), deadline).await.unwrap()
+            fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap()
         };
-        let (requests, second) = tokio::join!(serve_responses(&api, &replies), asking);
+        let (requests, second) = tokio::join!(serve_responses(&api, &replies), fetch_twice);
         assert_eq!(second, FeedResponse::Unchanged);
         assert!(requests[0].starts_with("get /private-hunter2/basic.ics?k=hunter2 http/1.1\r\n"), "{}", requests[0]);
         assert!(!requests[0].contains("if-none-match") && !requests[0].contains("if-modified-since"));
@@ -340,9 +358,9 @@ mod tests {
         assert!(requests[2].starts_with("get /c?d http"), "{}", requests[2]);
         let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[to("/b"), to("/b"), to("/b"), to("/b")]).await;
         assert!(matches!(fetched, Err(FeedFetchError::TooManyRedirects)));
-        for open in ["http://calendar.example.com/b", "http://127.0.0.1:1/", "file:///etc/passwd", "webcal://a/b"] {
-            let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[to(open)]).await;
-            assert!(matches!(fetched, Err(FeedFetchError::InsecureRedirect)), "{open}");
+        for insecure in ["http://calendar.example.com/b", "http://127.0.0.1:1/", "file:///etc/passwd", "webcal://a/b"] {
+            let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[to(insecure)]).await;
+            assert!(matches!(fetched, Err(FeedFetchError::InsecureRedirect)), "{insecure}");
         }
         let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[http_response("301 Moved Permanently", "")]).await;
         assert!(matches!(fetched, Err(FeedFetchError::Refused { status: 301 })));
@@ -351,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn every_failure_has_a_reason_without_secrets() {
         let endless = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", "x".repeat(MAX_BODY_BYTES + 1));
-        for (given, fault, expected_text) in [
+        for (reply, fault, expected_text) in [
             (http_response("503 Service Unavailable", ""), Fault::Transient, "503"),
             (http_response("429 Too Many Requests", ""), Fault::Transient, "429"),
             (http_response("404 Not Found", ""), Fault::Permanent, "store the new one"),
@@ -361,7 +379,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nBEGIN".to_owned(), Fault::Transient, "did not answer"),
             ("no http".to_owned(), Fault::Transient, "did not answer"),
         ] {
-            let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[given]).await;
+            let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[reply]).await;
             let error = fetched.unwrap_err();
             let text = tellonce_core::fault::error_chain(&error);
             assert!(error.fault() == fault && text.contains(expected_text), "{text}");

@@ -1,18 +1,32 @@
-//! Calendar feeds: calendars that post nothing, and are asked for what they hold again and again.
+//! Calendar feeds: calendars that post nothing and are read on a schedule.
 //!
-//! The way of a feed: [`FeedPoller::poll`] asks for those that are due (`fetch_feed`); [`ics::read`] says which occurrences lie in
-//! the [`window`]; [`diff::compare_feed`] holds them against what is remembered of the last good read
-//! ([`tellonce_core::feed::FeedSnapshot`]), and what changed is handed on as reports, like those of any booking system.
+//! Flow:
 //!
-//! Promises: what could not be had or read, or is too unlikely, cancels nothing, and is written down with its reason and
-//! counted; a crash at any point only repeats reports; of two who look at one feed at the same time, the later look
-//! counts. A feed says what is and not since when, so a fact is as old as the look that found it, and what was booked and
-//! cancelled between two looks was never there.
+//! 1. [`FeedPoller::poll_feeds`] fetches the feeds that are due.
+//! 2. [`ics::parse_feed`] parses the occurrences of a window ([`build_window`]).
+//! 3. [`diff::compare_feed`] compares them with the last accepted read
+//!    ([`tellonce_core::feed::FeedSnapshot`]).
+//! 4. The changes are handed on as reports, like those of any booking system.
+//!
+//! Main types: [`FeedPoller`], [`PollSummary`], [`ParsedFeed`], [`diff::FeedVerdict`].
+//!
+//! Promises:
+//!
+//! - A feed that could not be fetched or parsed, or is suspect, cancels nothing. The reason is
+//!   stored and counted.
+//! - A crash at any point only repeats reports.
+//! - If two readers read one feed at the same time, the later read counts.
+//!
+//! A feed contains the current state and no times of change. So a fact is as old as the read that
+//! found it, and an appointment that is booked and cancelled between two reads is never seen.
 
 pub mod diff;
 mod event;
 mod fetch;
 pub mod ics;
+mod ics_time;
+mod occurrence;
+mod parse_error;
 mod poller;
 mod recurrence_rule;
 mod series;
@@ -22,4 +36,6 @@ mod text_lines;
 mod zone;
 
 pub use fetch::FeedFetchError;
+pub use occurrence::{FeedOccurrence, ParsedFeed, TimeWindow};
+pub use parse_error::{FeedParseError, IcsEventError};
 pub use poller::{FeedPoller, PollSummary, build_window};

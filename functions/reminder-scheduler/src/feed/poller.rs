@@ -1,6 +1,11 @@
-//! Polling: which feeds are due, and one look at each. Effects; what a look means, `ics` and `diff` say.
+//! Polling: which feeds are due, and one read of each.
+//!
+//! Flow: load the snapshot, fetch the feed, parse it ([`ics`](super::ics)), compare it
+//! ([`diff`](super::diff)), hand on the reports, save the snapshot.
+//!
+//! Main types: [`FeedPoller`], [`PollSummary`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -9,71 +14,84 @@ use tellonce_core::{
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule, ReminderStage},
     clock::{Clock, Deadline},
     fault::{ClassifyFault, Fault, error_chain},
-    feed::{FeedSnapshot, FeedStore, FeedStoreError},
+    feed::{FeedSnapshot, FeedStore, FeedStoreError, KnownOccurrence},
     ledger::IdempotencyKey,
     secret::{Secret, SecretStore},
     telemetry::{self, Metric},
 };
 
 use super::{
-    diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
-    fetch::{FETCH_TIMEOUT, FeedFetchError, FeedResponse, fetch_feed},
-    ics::{self, ParsedFeed, TimeWindow},
+    diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
+    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedFetchError, FeedResponse, fetch_feed},
+    ics,
+    occurrence::{ParsedFeed, TimeWindow},
 };
 
-/// With less time left than this, no further feed is begun: patience with its host, and time to read and write.
+/// The least time that must remain to start another feed: the fetch timeout, and time to parse and
+/// write.
 const MIN_TIME_FOR_FEED: Duration = Duration::from_secs(25);
-/// With less time left than this, no further report is handed over.
+/// The least time that must remain to hand on another report.
 const MIN_TIME_FOR_REPORT: Duration = Duration::from_secs(4);
-/// The schedule comes a moment earlier or later; a feed that is due within this is due.
+/// The schedule is not exact to the second: a feed that will be due within this time is due.
 const DUE_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
-/// A feed that could not be had, or is in doubt, is asked for again this soon, however seldom it is asked for otherwise.
+/// The longest interval for a feed that is unreadable or suspect, whatever its `poll_every`.
 const FAILING_POLL_INTERVAL: SignedDuration = SignedDuration::from_mins(15);
-/// How often a look is made again because somebody else looked at the same time.
+/// How often a feed is read when another reader saves its snapshot at the same time.
 const MAX_READ_ATTEMPTS: usize = 3;
-/// How far back a look goes: an appointment that was moved to an hour ago is still that appointment.
+/// How far the window reaches back: an appointment that was moved to an hour ago still exists.
 const WINDOW_PAST: SignedDuration = SignedDuration::from_hours(24);
-/// How much further ahead than the earliest reminder a look goes: for so long a feed may be unreadable and nobody misses one.
+/// How far the window reaches beyond the earliest reminder. For so long a feed may be unreadable
+/// without a missed reminder.
 const WINDOW_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
-/// The longest reason that is kept, in characters.
+/// The longest stored problem, in characters.
 const MAX_PROBLEM_CHARS: usize = 300;
 
-/// Asks for feeds, and hands on what changed.
+/// Reads feeds and hands on their changes.
 #[derive(Clone, Copy)]
 pub struct FeedPoller<'a> {
-    /// The client.
+    /// The client's configuration.
     pub config: &'a ClientConfig,
-    /// Asks.
+    /// Fetches the feeds.
     pub http: &'a reqwest::Client,
-    /// Knows the addresses.
+    /// Contains the feeds' addresses.
     pub secrets: &'a SecretStore,
-    /// Remembers.
+    /// Stores the snapshots.
     pub feed_store: &'a FeedStore,
-    /// Says when a feed was asked for.
+    /// The time of each read.
     pub clock: &'a Clock,
-    /// Instead of the origin of every feed's address, for tests.
+    /// Replaces the origin of every feed's address in tests.
     pub base_url: Option<&'a str>,
 }
 
-/// What came of polling.
+/// The counts of one poll.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PollSummary {
     /// Feeds that were due.
     pub due: usize,
-    /// Whose host says that nothing changed.
+    /// Feeds without a change, according to their host.
     pub unchanged: usize,
-    /// That were read and believed, whatever changed.
+    /// Feeds that were read and accepted.
     pub read: usize,
     /// Reports that were handed on.
     pub reports: usize,
-    /// Feeds that say something too unlikely to act on.
+    /// Feeds that lost too much at once.
     pub suspect: usize,
-    /// Feeds that could not be had or read.
+    /// Feeds that could not be fetched or parsed.
     pub unreadable: usize,
-    /// Feeds, or rests of them, that there was no time for.
+    /// Feeds that were not read, or not read to the end, because the time was up.
     pub deferred: usize,
-    /// Feeds that we failed at: what is remembered could not be read or written, or a report was not taken.
+    /// Feeds whose snapshot could not be loaded or saved, or with a report that was not applied.
     pub failed: usize,
+}
+
+/// How many reports of a feed were applied, and why some were not.
+#[derive(Default)]
+struct ReportProgress {
+    applied: usize,
+    /// Reports are left because the time was up.
+    is_deferred: bool,
+    /// A report could not be applied now.
+    is_failed: bool,
 }
 
 /// One feed.
@@ -84,7 +102,7 @@ struct FeedSource<'a> {
     rule: &'a FeedRule,
 }
 
-/// The part of a calendar that matters now: from a day ago to two weeks before the earliest reminder of what begins then.
+/// The window that matters now: from a day ago to two weeks beyond the earliest reminder.
 pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
     let lead = calendar.reminders.keys().map(ReminderStage::lead_time).max().unwrap_or_default();
     TimeWindow {
@@ -103,10 +121,12 @@ fn is_due(snapshot: &FeedSnapshot, rule: &FeedRule, now: Timestamp) -> bool {
 }
 
 impl FeedPoller<'_> {
-    /// Looks at every feed that is due, or at `only` one whether it is due or not; the one that waited longest first.
+    /// Reads every feed that is due, or `only` one, due or not. The feed that waited longest comes
+    /// first.
     ///
-    /// What changed is handed to `apply_bookings`, report by report, and remembered when it was taken. What was not, because of an
-    /// error or because there is no time left, is handed over by the next look, which then is due at once.
+    /// Each change is passed to `apply_report` and saved in the snapshot when it was applied. A
+    /// change that was not applied, because of an error or because the time was up, is passed on by
+    /// the next read. That read is due at once.
     pub async fn poll_feeds<E: ClassifyFault>(
         &self,
         only: Option<&str>,
@@ -127,7 +147,11 @@ impl FeedPoller<'_> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(calendar = name, "{}", error_chain(&error));
+                    tracing::error!(
+                        calendar = name,
+                        "could not load the snapshot of feed {name}: {}",
+                        error_chain(&error)
+                    );
                     summary.failed += 1;
                 }
             }
@@ -140,7 +164,12 @@ impl FeedPoller<'_> {
                 break;
             }
             if let Err(error) = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary).await {
-                tracing::error!(calendar = source.name, "{}", error_chain(&error));
+                tracing::error!(
+                    calendar = source.name,
+                    "could not load or save the snapshot of feed {}: {}",
+                    source.name,
+                    error_chain(&error)
+                );
                 summary.failed += 1;
             }
         }
@@ -157,7 +186,7 @@ impl FeedPoller<'_> {
     ) -> Result<(), FeedStoreError> {
         let mut outcome = self.read_feed_once(source, snapshot, deadline, apply_report, summary).await;
         for _ in 1..MAX_READ_ATTEMPTS {
-            // What the other one saw may be older than what we were sent for.
+            // The other read may be older than the change that this read is for.
             let Err(FeedStoreError::Conflict) = outcome else { break };
             let snapshot = self.feed_store.load(source.name).await?;
             outcome = self.read_feed_once(source, snapshot, deadline, apply_report, summary).await;
@@ -177,19 +206,12 @@ impl FeedPoller<'_> {
         let fetch_deadline = Deadline::from_now(FETCH_TIMEOUT.min(deadline.remaining()));
         let (body, validators) = match self.fetch_source(source.name, &snapshot, asked_at, fetch_deadline).await {
             Ok(FeedResponse::Body { body, validators }) => (body, validators),
-            Ok(FeedResponse::Unchanged) => {
-                if snapshot.failures > 0 {
-                    (snapshot.failures, snapshot.failing_since, snapshot.problem) = (0, None, None);
-                }
-                snapshot.polled_at = Some(asked_at);
-                self.feed_store.save(source.name, &mut snapshot).await?;
-                summary.unchanged += 1;
-                return Ok(());
-            }
+            Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,
             Err(error) => return self.record_unreadable(source, snapshot, &error, asked_at, summary).await,
         };
         let window = build_window(source.calendar, asked_at);
-        // Only what lies ahead is looked for outside the window, so that what is over can be forgotten.
+        // Outside the window only upcoming occurrences are searched for, so that past ones are
+        // forgotten.
         let is_upcoming = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
         let feed = match ics::parse_feed(&body, source.rule, source.calendar, self.config, window, &is_upcoming) {
             Ok(feed) => feed,
@@ -204,59 +226,27 @@ impl FeedPoller<'_> {
             FeedVerdict::Changes(changes) => (None, changes),
             FeedVerdict::Suspect(suspect, changes) => (Some(suspect), changes),
         };
-        if let Some(suspect) = suspect {
-            tracing::warn!(calendar = source.name, "the feed is in doubt: {suspect}");
-            telemetry::count_metric(&self.config.client, Metric::FeedSuspect, asked_at);
-            snapshot.suspect_since.get_or_insert(asked_at);
-            snapshot.problem = Some(suspect.to_string());
+        if let Some(suspect) = &suspect {
+            self.mark_suspect(source, &mut snapshot, suspect, asked_at);
         }
         snapshot.occurrences = pending;
         if !changes.is_empty() {
-            // Should we end here, the next look is due at once.
+            // If the process ends after this, the next read is due at once.
             let polled_at = snapshot.polled_at.take();
             self.feed_store.save(source.name, &mut snapshot).await?;
             snapshot.polled_at = polled_at;
         }
-        let (mut left, mut failed) = (false, false);
-        for change in changes {
-            if deadline.remaining() < MIN_TIME_FOR_REPORT {
-                left = true;
-                break;
-            }
-            match apply_report(change.report.clone()).await {
-                Ok(()) => {
-                    summary.reports += 1;
-                    change.record_reported(&mut snapshot.occurrences);
-                }
-                Err(error) => {
-                    tracing::error!(
-                        calendar = source.name,
-                        appointment = change.report.subject,
-                        "{}",
-                        error_chain(&error)
-                    );
-                    if error.fault() == Fault::Permanent {
-                        // It will not be taken the next time either, and must not keep the rest from being remembered.
-                        telemetry::count_metric(&self.config.client, Metric::DeliveriesQuarantined, asked_at);
-                        change.record_reported(&mut snapshot.occurrences);
-                    } else {
-                        failed = true;
-                    }
-                }
-            }
-        }
-        if left || failed {
+        let progress =
+            self.report_changes(source, changes, &mut snapshot.occurrences, asked_at, deadline, apply_report).await;
+        summary.reports += progress.applied;
+        if progress.is_deferred || progress.is_failed {
             snapshot.polled_at = None;
-            summary.deferred += usize::from(left);
-            summary.failed += usize::from(failed);
+            summary.deferred += usize::from(progress.is_deferred);
+            summary.failed += usize::from(progress.is_failed);
         } else if suspect.is_some() {
             summary.suspect += 1;
         } else {
-            validators.save_to(&mut snapshot);
-            snapshot.read_at = Some(asked_at);
-            snapshot.suspect_since = None;
-            snapshot.accept_next_read = false;
-            snapshot.problem = describe_unparsed(source, &feed);
+            accept_read(source, &mut snapshot, &feed, validators, asked_at);
             summary.read += 1;
         }
         self.feed_store.save(source.name, &mut snapshot).await
@@ -269,21 +259,77 @@ impl FeedPoller<'_> {
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<FeedResponse, FeedFetchError> {
-        let secret = self.config.calendar_secret_name(name);
-        let address = self.secrets.get_current(&secret, now).await?;
-        let or_invalid_address =
-            |error: Option<FeedFetchError>| error.unwrap_or(FeedFetchError::InvalidAddress { secret: secret.clone() });
+        let secret_name = self.config.calendar_secret_name(name);
+        let address = self.secrets.get_current(&secret_name, now).await?;
         let fetch_with = async |address: &Secret| {
-            fetch_feed(self.http, address, self.base_url, snapshot, now, deadline).await.map_err(or_invalid_address)
+            let feed_address = FeedAddress { address, secret_name: &secret_name, base_url: self.base_url };
+            fetch_feed(self.http, feed_address, snapshot, now, deadline).await
         };
-        // The calendar's owner may have reset the address, and stored the new one since.
+        // The client may have reset the address and stored the new one since.
         let is_refused = |error: &FeedFetchError| {
             matches!(error, FeedFetchError::Refused { .. } | FeedFetchError::InvalidAddress { .. })
         };
-        self.secrets.retry_with_newer(&secret, &address, now, is_refused, fetch_with).await
+        self.secrets.retry_with_newer(&secret_name, &address, now, is_refused, fetch_with).await
     }
 
-    /// Writes down that a feed could not be had or read. Nothing else changes.
+    /// Passes the changes on, one by one, and saves each applied one in `occurrences`.
+    async fn report_changes<E: ClassifyFault>(
+        &self,
+        source: FeedSource<'_>,
+        changes: Vec<FeedChange>,
+        occurrences: &mut BTreeMap<String, KnownOccurrence>,
+        asked_at: Timestamp,
+        deadline: Deadline,
+        apply_report: &impl AsyncFn(AppointmentReport) -> Result<(), E>,
+    ) -> ReportProgress {
+        let mut progress = ReportProgress::default();
+        for change in changes {
+            if deadline.remaining() < MIN_TIME_FOR_REPORT {
+                progress.is_deferred = true;
+                break;
+            }
+            let Err(error) = apply_report(change.report.clone()).await else {
+                progress.applied += 1;
+                change.record_reported(occurrences);
+                continue;
+            };
+            tracing::error!(
+                calendar = source.name,
+                appointment = change.report.subject,
+                "could not apply the report of {} from feed {}: {}",
+                change.report.subject,
+                source.name,
+                error_chain(&error)
+            );
+            if error.fault() == Fault::Permanent {
+                // The next try would fail too, and the other changes must be saved.
+                telemetry::count_metric(&self.config.client, Metric::DeliveriesQuarantined, asked_at);
+                change.record_reported(occurrences);
+            } else {
+                progress.is_failed = true;
+            }
+        }
+        progress
+    }
+
+    /// Saves that the host reported no change. The feed is readable again.
+    async fn record_unchanged(
+        &self,
+        source: FeedSource<'_>,
+        mut snapshot: FeedSnapshot,
+        now: Timestamp,
+        summary: &mut PollSummary,
+    ) -> Result<(), FeedStoreError> {
+        if snapshot.failures > 0 {
+            (snapshot.failures, snapshot.failing_since, snapshot.problem) = (0, None, None);
+        }
+        snapshot.polled_at = Some(now);
+        self.feed_store.save(source.name, &mut snapshot).await?;
+        summary.unchanged += 1;
+        Ok(())
+    }
+
+    /// Saves that a feed could not be fetched or parsed. Nothing else changes.
     async fn record_unreadable(
         &self,
         source: FeedSource<'_>,
@@ -293,7 +339,7 @@ impl FeedPoller<'_> {
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
         let problem = error_chain(error);
-        tracing::warn!(calendar = source.name, "the feed is unreadable: {problem}");
+        tracing::warn!(calendar = source.name, "could not read feed {}: {problem}", source.name);
         telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
         snapshot.polled_at = Some(now);
         snapshot.failures = snapshot.failures.saturating_add(1);
@@ -303,39 +349,61 @@ impl FeedPoller<'_> {
         summary.unreadable += 1;
         Ok(())
     }
+
+    /// Marks a snapshot as suspect, in memory.
+    fn mark_suspect(&self, source: FeedSource<'_>, snapshot: &mut FeedSnapshot, suspect: &SuspectRead, now: Timestamp) {
+        tracing::warn!(calendar = source.name, "marked feed {} as suspect: {suspect}", source.name);
+        telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
+        snapshot.suspect_since.get_or_insert(now);
+        snapshot.problem = Some(suspect.to_string());
+    }
 }
 
-/// Which events of a feed are not understood, for people.
+/// Marks a read as accepted in its snapshot, in memory.
+fn accept_read(
+    source: FeedSource<'_>,
+    snapshot: &mut FeedSnapshot,
+    feed: &ParsedFeed,
+    validators: CacheValidators,
+    now: Timestamp,
+) {
+    validators.save_to(snapshot);
+    snapshot.read_at = Some(now);
+    snapshot.suspect_since = None;
+    snapshot.accept_next_read = false;
+    snapshot.problem = describe_unparsed(source, feed);
+}
+
+/// Logs the events that could not be parsed, and describes them for people.
 fn describe_unparsed(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String> {
     for (uid, error) in &feed.unparsed_events {
         let subject = IdempotencyKey::appointment_subject(source.calendar.id_scope(), uid);
         tracing::warn!(
             calendar = source.name,
             appointment = subject,
-            "an event of the feed is not understood: {error}"
+            "skipped event {subject} of feed {}: {error}",
+            source.name
         );
     }
     let (_, first) = feed.unparsed_events.first_key_value()?;
     let count = feed.unparsed_events.len();
-    Some(format!("{count} of {} events are not understood; of the first: {first}", feed.event_count))
+    Some(format!("{count} of {} events could not be parsed; first error: {first}", feed.event_count))
 }
 
 #[cfg(test)]
 mod tests {
-    use tellonce_core::feed::FeedSnapshot;
-
     use super::*;
     use crate::feed::tests::feed_config;
 
     #[test]
     fn the_window_reaches_from_yesterday_to_two_weeks_beyond_the_earliest_reminder() {
         let (config, now) = (feed_config(), "2026-11-20T12:00:00Z".parse().unwrap());
-        let span = |calendar: &str| {
+        let window_of = |calendar: &str| {
             let TimeWindow { from, until } = build_window(&config.calendars[calendar], now);
             (from.to_string(), until.to_string())
         };
-        assert_eq!(span("clinic"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-05T12:00:00Z".to_owned()));
-        assert_eq!(span("abroad"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-04T12:00:00Z".to_owned()));
+        assert_eq!(window_of("clinic"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-05T12:00:00Z".to_owned()));
+        assert_eq!(window_of("abroad"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-04T12:00:00Z".to_owned()));
         assert!(build_window(&config.calendars["clinic"], Timestamp::MAX).until == Timestamp::MAX);
     }
 
@@ -344,18 +412,18 @@ mod tests {
         let config = feed_config();
         let CalendarKind::Ics(rule) = &config.calendars["clinic"].kind else { panic!() };
         let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
-        let polled = |seconds| FeedSnapshot {
+        let polled_ago = |seconds| FeedSnapshot {
             polled_at: Some(now - SignedDuration::from_secs(seconds)),
             ..FeedSnapshot::default()
         };
         assert!(is_due(&FeedSnapshot::default(), rule, now));
         let daily = FeedRule { poll_every: "1d".parse().unwrap(), ..rule.clone() };
-        assert!(!is_due(&polled(3600), &daily, now));
+        assert!(!is_due(&polled_ago(3600), &daily, now));
         assert!(
-            is_due(&FeedSnapshot { failures: 1, ..polled(900) }, &daily, now),
-            "while it fails it is asked for sooner"
+            is_due(&FeedSnapshot { failures: 1, ..polled_ago(900) }, &daily, now),
+            "a failing feed is polled sooner"
         );
-        assert!(is_due(&polled(15 * 60), rule, now) && is_due(&polled(14 * 60), rule, now));
-        assert!(!is_due(&polled(14 * 60 - 1), rule, now));
+        assert!(is_due(&polled_ago(15 * 60), rule, now) && is_due(&polled_ago(14 * 60), rule, now));
+        assert!(!is_due(&polled_ago(14 * 60 - 1), rule, now));
     }
 }

@@ -1,8 +1,9 @@
 //! Recurrence rules (RFC 5545, section 3.3.10): which local times a rule names.
 //!
-//! `calcard` iterates them, over local times without a zone, so that the time of day stays what it is whatever the clocks
-//! do; only then is a zone asked what moment that is. (Its own last step leaves a time that happens twice without a
-//! zone.) What it would read otherwise than it is written, or iterate for too long, is refused before: [`validate_rule`].
+//! `calcard` iterates a rule over local times without a zone, so the time of day stays the same
+//! when the clocks change. Afterwards `zone` turns each local time into a moment. (The library's
+//! own last step leaves a time that occurs twice without a zone.) [`validate_rule`] rejects rules
+//! that the library would misread or iterate for too long.
 
 use std::ops::RangeInclusive;
 
@@ -19,15 +20,23 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use super::ics::{IcsEventError, RuleBudget};
+use super::parse_error::{FeedParseError, IcsEventError};
 
-/// The most times of one rule that are looked at, from its start or, when nothing is counted, from the window's. More than
-/// fifty years of days.
+/// The most times of one rule that are iterated. They are counted from the rule's start or, without
+/// `COUNT`, from the window's start. More than fifty years of days.
 const MAX_RULE_TIMES: usize = 20_000;
-/// The most times a day of one rule: every quarter of an hour. It bounds what the library holds of one year.
+/// The most times a day of one rule: every quarter of an hour. It limits the memory that the
+/// library needs for one year.
 const MAX_TIMES_A_DAY: usize = 96;
 
-/// The parts of a rule that are numbers, with what they may be. Zero is never a place counted from the end or the start.
+/// The most local times that all rules of a feed may name: a quarter of a second of work on a whole
+/// processor.
+const MAX_FEED_TIMES: usize = 1_000_000;
+/// The most rules that may name no time up to the window's end, such as each 30th of February. The
+/// library searches for one until the year 10,000, which takes some hundredths of a second.
+const MAX_EMPTY_RULES: usize = 20;
+
+/// The numeric parts of a rule, with their ranges. Zero is never a valid position.
 const NUMERIC_PARTS: [(&str, RangeInclusive<i32>); 10] = [
     ("COUNT", 1..=i32::MAX),
     ("INTERVAL", 1..=1000),
@@ -41,8 +50,30 @@ const NUMERIC_PARTS: [(&str, RangeInclusive<i32>); 10] = [
     ("BYSETPOS", -366..=366),
 ];
 
-/// Looks a rule over as it is written: whether every part is known and within the standard's bounds, and whether it is a
-/// rule for appointments at all.
+/// How much work the rules of a feed have cost.
+#[derive(Debug, Default)]
+pub(super) struct RuleBudget {
+    expanded_times: usize,
+    empty_rules: usize,
+}
+
+impl RuleBudget {
+    fn count_times(&mut self, times: usize) {
+        self.expanded_times += times;
+        self.empty_rules += usize::from(times == 0);
+    }
+
+    pub(super) fn check_limits(&self) -> Result<(), FeedParseError> {
+        if self.expanded_times > MAX_FEED_TIMES || self.empty_rules > MAX_EMPTY_RULES {
+            Err(FeedParseError::RulesTooExpensive)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Validates the text of a rule: every part is known and within the standard's ranges, and the rule
+/// does not recur too often for appointments.
 pub(super) fn validate_rule(written: &str) -> Result<(), IcsEventError> {
     let (mut hours, mut times_an_hour) = (None, 1);
     let mut frequency = None;
@@ -77,15 +108,17 @@ pub(super) fn validate_rule(written: &str) -> Result<(), IcsEventError> {
     let hours = hours.unwrap_or(if frequency.as_deref() == Some("HOURLY") { 24 } else { 1 });
     match frequency.as_deref() {
         None => Err(IcsEventError::InvalidRule),
-        // The standard has them for these two only, and the library would read them as "every".
+        // The standard allows ordinals in MONTHLY and YEARLY only. Elsewhere the library would read
+        // them as "every".
         Some("WEEKLY" | "DAILY" | "HOURLY") if ordinals => Err(IcsEventError::InvalidRule),
         Some(_) if hours.saturating_mul(times_an_hour) > MAX_TIMES_A_DAY => Err(IcsEventError::TooOften),
         Some(_) => Ok(()),
     }
 }
 
-/// The local times that a rule names from its start to `bound`. Those long before `from` may be left out when nothing is
-/// counted. The start is the first of them, and counted, whether the rule fits it or not.
+/// The local times that a rule names from its start to `bound`. Without `COUNT`, times long before
+/// `from` may be missing. The start is always the first time and counts, even if it does not match
+/// the rule.
 pub(super) fn expand_rule(
     rule: &ICalendarRecurrenceRule,
     start: DateTime,
@@ -111,17 +144,17 @@ pub(super) fn expand_rule(
     Ok(times)
 }
 
-/// A start of the same rule that is not long before `from`.
+/// A start of the same rule that is shortly before `from`.
 fn start_near_window(rule: &ICalendarRecurrenceRule, start: DateTime, from: DateTime) -> DateTime {
-    let every = i64::from(rule.interval.unwrap_or(1));
+    let interval = i64::from(rule.interval.unwrap_or(1));
     let hours = match rule.freq {
-        ICalendarFrequency::Weekly => every * 7 * 24,
-        ICalendarFrequency::Daily => every * 24,
-        ICalendarFrequency::Hourly => every,
-        // Some thousand at most.
+        ICalendarFrequency::Weekly => interval * 7 * 24,
+        ICalendarFrequency::Daily => interval * 24,
+        ICalendarFrequency::Hourly => interval,
+        // Rarer rules name some thousand times at most.
         _ => return start,
     };
-    // Two steps to spare: the first week, or day, of a rule may be cut off by its start.
+    // Two steps earlier than needed, because the start may cut off the first week or day of a rule.
     let steps = from.duration_since(start).as_hours() / hours - 2;
     if steps < 1 { start } else { start.checked_add(SignedDuration::from_hours(steps * hours)).unwrap_or(start) }
 }
@@ -144,7 +177,7 @@ fn iterate_rule(
     expanded.events.iter().map(|event| local(event.timestamps().0).ok_or(IcsEventError::InvalidRule)).collect()
 }
 
-/// A local time as the library takes it.
+/// A local time in the library's type.
 fn to_partial_date_time(local: DateTime) -> Result<PartialDateTime, IcsEventError> {
     let seconds = Offset::UTC.to_timestamp(local).map_err(|_| IcsEventError::InvalidRule)?.as_second();
     Ok(PartialDateTime::from_naive_timestamp(seconds))

@@ -1,4 +1,6 @@
-//! From events to occurrences: a series with its exceptions, at the moments that its zone's clocks say.
+//! From events to occurrences: expands a series with its exceptions into moments.
+//!
+//! Main type: [`SeriesReader`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,30 +16,32 @@ use tellonce_core::{
 };
 
 use super::{
-    event::{IcsEvent, IcsTime, IcsTimeZone},
-    ics::{FeedOccurrence, IcsEventError, RuleBudget, TimeWindow},
-    recurrence_rule,
+    event::IcsEvent,
+    ics_time::{IcsTime, IcsTimeZone},
+    occurrence::{FeedOccurrence, TimeWindow},
+    parse_error::IcsEventError,
+    recurrence_rule::{self, RuleBudget},
     text_lines::FeedLines,
     zone::{self, EventZone, FeedZones},
 };
 
-/// How far one exception may move all that follow it.
+/// How far one exception may move the slots behind it.
 const MAX_SHIFT: SignedDuration = SignedDuration::from_hours(400 * 24);
-/// More than the clocks of any two places differ.
+/// More than the local times of any two places differ.
 const ZONE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a feed's events are read with.
+/// Expands the series of one feed.
 pub(super) struct SeriesReader<'a> {
     country: &'a str,
     config: &'a ClientConfig,
-    /// Where all appointments of the calendar take place, when the client says so.
+    /// The zone of all appointments, if the client's configuration sets one.
     configured_zone: Option<String>,
-    /// Whose clocks a time without a zone is told by.
+    /// The zone of a time without a zone.
     default_zone: EventZone,
     zones: FeedZones<'a>,
     window: TimeWindow,
     is_known: &'a dyn Fn(&str) -> bool,
-    /// Numbers that were read before: a series says the same one again and again, and the plan of a country is slow.
+    /// The numbers that were parsed before. A series repeats its number, and parsing one is slow.
     phones: HashMap<String, Result<Phone, PhoneError>>,
     pub(super) budget: RuleBudget,
 }
@@ -60,11 +64,11 @@ impl SeriesSlot {
     }
 }
 
-/// An exception that speaks for all slots behind its own.
+/// An exception that also applies to all slots behind its own.
 struct FollowingException<'e> {
     slot: Timestamp,
     event: &'e IcsEvent,
-    /// Its zone, and how far it moves the clock; none if it makes them whole days.
+    /// Its zone, and how far it moves the local time. `None` if it makes the slots whole days.
     zone_and_shift: Option<(EventZone, SignedDuration)>,
 }
 
@@ -89,7 +93,7 @@ impl<'a> SeriesReader<'a> {
                 .unwrap_or_else(|| EventZone::from_time_zone(config.zone_or_default(None).unwrap_or(TimeZone::UTC))),
             zones: FeedZones::new(&lines.zones),
             window,
-            is_known: is_known,
+            is_known,
             phones: HashMap::new(),
             budget: RuleBudget::default(),
         }
@@ -101,98 +105,126 @@ impl<'a> SeriesReader<'a> {
         uid: &str,
         events: Vec<IcsEvent>,
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
-        let mut master: Option<IcsEvent> = None;
-        let mut exception_events = Vec::new();
-        for event in events {
-            if event.recurrence_slot.is_some() {
-                exception_events.push(event);
-            } else if master.as_ref().is_none_or(|other| other.rank < event.rank) {
-                master = Some(event);
-            }
-        }
-        // What a slot or an exception says without a zone is told by the clocks of its series.
+        let (master, exception_events) = split_master(events);
+        // A slot or an exception without a zone has the zone of its series.
         let home = match master.as_ref().or(exception_events.first()).and_then(|event| event.start.as_ref()) {
-            Some(IcsTime::Time { local, time_zone: clocks }) => Some((*local, self.resolve_zone(clocks)?)),
+            Some(IcsTime::Time { local, time_zone }) => Some((*local, self.resolve_zone(time_zone)?)),
             Some(IcsTime::Day(_)) | None => None,
         };
-        let mut exceptions: BTreeMap<SeriesSlot, IcsEvent> = BTreeMap::new();
-        for event in exception_events {
-            let Some(moment) = &event.recurrence_slot else { continue };
-            let slot = match (
-                self.resolve_slot(moment, home.as_ref().map(|(_, zone)| zone), "RECURRENCE-ID")?,
-                &home,
-                &master,
-            ) {
-                // Some name the slot of a timed series by its day.
-                (SeriesSlot::Day(date), Some((start, zone)), Some(_)) => SeriesSlot::At(
-                    zone.to_instant(date.to_datetime(start.time()))
-                        .ok_or(IcsEventError::InvalidTime("RECURRENCE-ID"))?,
-                ),
-                (slot, ..) => slot,
-            };
-            if exceptions.get(&slot).is_none_or(|other| other.rank < event.rank) {
-                exceptions.insert(slot, event);
-            }
-        }
-        let mut following = Vec::new();
-        for (slot, event) in &exceptions {
-            if let (SeriesSlot::At(slot), true) = (*slot, event.applies_to_following) {
-                following.push(FollowingException {
-                    slot,
-                    event,
-                    zone_and_shift: self.exception_shift(slot, event, home.as_ref())?,
-                });
-            }
-        }
+        let exceptions = self.exceptions_by_slot(exception_events, home.as_ref(), master.is_some())?;
+        let following = self.following_exceptions(&exceptions, home.as_ref())?;
         let mut found = BTreeMap::new();
         if let (Some(master), Some((start, zone))) = (&master, &home) {
-            if master.rules.is_empty() && master.extra_times.is_empty() {
-                let at = zone.to_instant(*start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-                self.insert_occurrence(&mut found, uid.to_owned(), at, zone, master);
-            } else {
-                for slot in self.collect_slots(master, *start, zone, &following)? {
-                    if exceptions.contains_key(&SeriesSlot::At(slot)) {
-                        continue;
-                    }
-                    let id = SeriesSlot::At(slot).occurrence_id(uid);
-                    match following.iter().rev().find(|following| following.slot < slot) {
-                        None => self.insert_occurrence(&mut found, id, slot, zone, master),
-                        Some(FollowingException { event, zone_and_shift: Some((zone, shift)), .. }) => {
-                            if let Some(at) = shift_slot(zone, slot, *shift) {
-                                self.insert_occurrence(&mut found, id, at, zone, event);
-                            }
-                        }
-                        Some(FollowingException { zone_and_shift: None, .. }) => {}
-                    }
-                }
-            }
+            self.insert_series(&mut found, uid, master, (*start, zone), &exceptions, &following)?;
         }
-        for (slot, event) in &exceptions {
-            let base = home.as_ref().map_or_else(|| self.default_zone.clone(), |(_, zone)| zone.clone());
-            let (at, zone) = match (&event.start, slot) {
-                (Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }), _) => (base.to_instant(*local), base),
-                (Some(IcsTime::Time { local, time_zone: clocks }), _) => {
-                    let zone = self.resolve_zone(clocks)?;
-                    (zone.to_instant(*local), zone)
-                }
-                (None, SeriesSlot::At(at)) => (Some(*at), base),
-                (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => continue,
-            };
-            self.insert_occurrence(
-                &mut found,
-                slot.occurrence_id(uid),
-                at.ok_or(IcsEventError::InvalidTime("DTSTART"))?,
-                &zone,
-                event,
-            );
-        }
+        self.insert_exceptions(&mut found, uid, home.as_ref().map(|(_, zone)| zone), &exceptions)?;
         if master.is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
             return Err(IcsEventError::NoStart);
         }
         Ok(found)
     }
 
-    /// Puts an occurrence down if it matters: it lies in the window, or is known from an earlier one.
+    /// The newest exception of each slot. `home` is the start and zone of the series.
+    fn exceptions_by_slot(
+        &mut self,
+        events: Vec<IcsEvent>,
+        home: Option<&(DateTime, EventZone)>,
+        has_master: bool,
+    ) -> Result<BTreeMap<SeriesSlot, IcsEvent>, IcsEventError> {
+        let mut exceptions: BTreeMap<SeriesSlot, IcsEvent> = BTreeMap::new();
+        for event in events {
+            let Some(time) = &event.recurrence_slot else { continue };
+            let slot = match (self.resolve_slot(time, home.map(|(_, zone)| zone), "RECURRENCE-ID")?, home) {
+                // Some calendars name the slot of a timed series by its day.
+                (SeriesSlot::Day(date), Some((start, zone))) if has_master => SeriesSlot::At(
+                    zone.to_instant(date.to_datetime(start.time()))
+                        .ok_or(IcsEventError::InvalidTime("RECURRENCE-ID"))?,
+                ),
+                (slot, _) => slot,
+            };
+            if exceptions.get(&slot).is_none_or(|other| other.rank < event.rank) {
+                exceptions.insert(slot, event);
+            }
+        }
+        Ok(exceptions)
+    }
+
+    /// The exceptions that also apply to later slots, ordered by slot.
+    fn following_exceptions<'e>(
+        &mut self,
+        exceptions: &'e BTreeMap<SeriesSlot, IcsEvent>,
+        home: Option<&(DateTime, EventZone)>,
+    ) -> Result<Vec<FollowingException<'e>>, IcsEventError> {
+        let mut following = Vec::new();
+        for (slot, event) in exceptions {
+            if let (SeriesSlot::At(slot), true) = (*slot, event.applies_to_following) {
+                let zone_and_shift = self.exception_shift(slot, event, home)?;
+                following.push(FollowingException { slot, event, zone_and_shift });
+            }
+        }
+        Ok(following)
+    }
+
+    /// Inserts the occurrences of a single event or a series, without the slots that exceptions
+    /// replace.
+    fn insert_series(
+        &mut self,
+        found: &mut BTreeMap<String, FeedOccurrence>,
+        uid: &str,
+        master: &IcsEvent,
+        (start, zone): (DateTime, &EventZone),
+        exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
+        following: &[FollowingException<'_>],
+    ) -> Result<(), IcsEventError> {
+        if master.rules.is_empty() && master.extra_times.is_empty() {
+            let at = zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
+            self.insert_occurrence(found, uid.to_owned(), at, zone, master);
+            return Ok(());
+        }
+        for slot in self.collect_slots(master, start, zone, following)? {
+            if exceptions.contains_key(&SeriesSlot::At(slot)) {
+                continue;
+            }
+            let id = SeriesSlot::At(slot).occurrence_id(uid);
+            match following.iter().rev().find(|following| following.slot < slot) {
+                None => self.insert_occurrence(found, id, slot, zone, master),
+                Some(FollowingException { event, zone_and_shift: Some((zone, shift)), .. }) => {
+                    if let Some(at) = shift_slot(zone, slot, *shift) {
+                        self.insert_occurrence(found, id, at, zone, event);
+                    }
+                }
+                Some(FollowingException { zone_and_shift: None, .. }) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts the occurrences of exceptions. `home` is the zone of the series.
+    fn insert_exceptions(
+        &mut self,
+        found: &mut BTreeMap<String, FeedOccurrence>,
+        uid: &str,
+        home: Option<&EventZone>,
+        exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
+    ) -> Result<(), IcsEventError> {
+        for (slot, event) in exceptions {
+            let base = home.unwrap_or(&self.default_zone).clone();
+            let (at, zone) = match (&event.start, slot) {
+                (Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }), _) => (base.to_instant(*local), base),
+                (Some(IcsTime::Time { local, time_zone }), _) => {
+                    let zone = self.resolve_zone(time_zone)?;
+                    (zone.to_instant(*local), zone)
+                }
+                (None, SeriesSlot::At(at)) => (Some(*at), base),
+                (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => continue,
+            };
+            let at = at.ok_or(IcsEventError::InvalidTime("DTSTART"))?;
+            self.insert_occurrence(found, slot.occurrence_id(uid), at, &zone, event);
+        }
+        Ok(())
+    }
+
+    /// Inserts an occurrence if it is in the window or is already known.
     fn insert_occurrence(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
@@ -224,7 +256,7 @@ impl<'a> SeriesReader<'a> {
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
     }
 
-    /// The moments that a series names in and about the window, its exceptions included.
+    /// The slots of a series in and around the window, including those that exceptions replace.
     fn collect_slots(
         &mut self,
         master: &IcsEvent,
@@ -247,7 +279,7 @@ impl<'a> SeriesReader<'a> {
                 }
                 None => None,
             };
-            // The library looks at local times; a day later no clock shows a time that is not later.
+            // The library compares local times. One day of margin keeps every time before `until`.
             let last = until.map(|until| zone.to_local(until).checked_add(ZONE_MARGIN).unwrap_or(DateTime::MAX));
             for local in recurrence_rule::expand_rule(
                 rule,
@@ -268,15 +300,15 @@ impl<'a> SeriesReader<'a> {
         if master.rules.is_empty() {
             slots.insert(zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?);
         }
-        for further in &master.extra_times {
-            if let SeriesSlot::At(at) = self.resolve_slot(further, Some(zone), "RDATE")? {
+        for extra in &master.extra_times {
+            if let SeriesSlot::At(at) = self.resolve_slot(extra, Some(zone), "RDATE")? {
                 slots.insert(at);
             }
         }
-        for except in &master.excluded_times {
-            match self.resolve_slot(except, Some(zone), "EXDATE")? {
+        for excluded in &master.excluded_times {
+            match self.resolve_slot(excluded, Some(zone), "EXDATE")? {
                 SeriesSlot::At(at) => drop(slots.remove(&at)),
-                // Some take a timed occurrence out by its day.
+                // Some calendars exclude a timed occurrence by its day.
                 SeriesSlot::Day(date) => slots.retain(|at| zone.to_local(*at).date() != date),
             }
         }
@@ -292,7 +324,7 @@ impl<'a> SeriesReader<'a> {
         }
     }
 
-    /// What an exception does to the slots behind its own.
+    /// How an exception moves the slots behind its own.
     fn exception_shift(
         &mut self,
         slot: Timestamp,
@@ -304,13 +336,13 @@ impl<'a> SeriesReader<'a> {
             None => return Ok(Some((home, SignedDuration::ZERO))),
             Some(IcsTime::Day(_)) => return Ok(None),
             Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }) => (*local, home),
-            Some(IcsTime::Time { local, time_zone: clocks }) => (*local, self.resolve_zone(clocks)?),
+            Some(IcsTime::Time { local, time_zone }) => (*local, self.resolve_zone(time_zone)?),
         };
         let shift = local.duration_since(zone.to_local(slot));
         if shift.abs() > MAX_SHIFT { Err(IcsEventError::InvalidTime("RECURRENCE-ID")) } else { Ok(Some((zone, shift))) }
     }
 
-    /// A moment as a slot; without a zone of its own it is told by `home`'s clocks.
+    /// Converts a time to a slot. A time without a zone has the zone `home`.
     fn resolve_slot(
         &mut self,
         moment: &IcsTime,
@@ -320,13 +352,13 @@ impl<'a> SeriesReader<'a> {
         let (local, zone) = match (moment, home) {
             (IcsTime::Day(date), _) => return Ok(SeriesSlot::Day(*date)),
             (IcsTime::Time { local, time_zone: IcsTimeZone::Floating }, Some(home)) => (*local, home.clone()),
-            (IcsTime::Time { local, time_zone: clocks }, _) => (*local, self.resolve_zone(clocks)?),
+            (IcsTime::Time { local, time_zone }, _) => (*local, self.resolve_zone(time_zone)?),
         };
         zone.to_instant(local).map(SeriesSlot::At).ok_or(IcsEventError::InvalidTime(property))
     }
 
-    fn resolve_zone(&mut self, clocks: &IcsTimeZone) -> Result<EventZone, IcsEventError> {
-        match clocks {
+    fn resolve_zone(&mut self, time_zone: &IcsTimeZone) -> Result<EventZone, IcsEventError> {
+        match time_zone {
             IcsTimeZone::Floating => Ok(self.default_zone.clone()),
             IcsTimeZone::Offset(offset) => Ok(EventZone::from_time_zone(TimeZone::fixed(*offset))),
             IcsTimeZone::Zone(id) => {
@@ -339,7 +371,21 @@ impl<'a> SeriesReader<'a> {
     }
 }
 
-/// A slot's moment after its clock time was moved.
+/// The newest event of a series that is not an exception, and its exceptions.
+fn split_master(events: Vec<IcsEvent>) -> (Option<IcsEvent>, Vec<IcsEvent>) {
+    let mut master: Option<IcsEvent> = None;
+    let mut exceptions = Vec::new();
+    for event in events {
+        if event.recurrence_slot.is_some() {
+            exceptions.push(event);
+        } else if master.as_ref().is_none_or(|other| other.rank < event.rank) {
+            master = Some(event);
+        }
+    }
+    (master, exceptions)
+}
+
+/// The moment of a slot whose local time was moved.
 fn shift_slot(zone: &EventZone, slot: Timestamp, shift: SignedDuration) -> Option<Timestamp> {
     zone.to_instant(zone.to_local(slot).checked_add(shift).ok()?)
 }

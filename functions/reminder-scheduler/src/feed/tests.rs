@@ -1,4 +1,5 @@
-//! Feeds as they come: the sample, every feature of the format that matters, and bodies that are torn or hostile.
+//! Tests of whole feeds: the sample, every relevant feature of the format, and truncated or hostile
+//! bodies.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
 
@@ -11,7 +12,11 @@ use tellonce_core::{
     contact::PhoneError,
 };
 
-use super::ics::{FeedParseError, IcsEventError, MAX_BODY_BYTES, ParsedFeed, TimeWindow, parse_feed};
+use super::{
+    ics::parse_feed,
+    occurrence::{ParsedFeed, TimeWindow},
+    parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES},
+};
 
 pub(super) const CLIENT_TOML: &str = r#"
 client = "demo"
@@ -82,7 +87,6 @@ pub(super) fn parse_events(events: &str, window: TimeWindow) -> ParsedFeed {
     parse_as("clinic", calendar_ics(events).as_bytes(), window, &[]).unwrap()
 }
 
-/// Ids and starts.
 fn ids_and_starts(feed: &ParsedFeed) -> Vec<(String, String)> {
     feed.occurrences.iter().map(|(id, occurrence)| (id.clone(), occurrence.start.to_string())).collect()
 }
@@ -113,8 +117,8 @@ fn the_sample_feed_matches_its_manifest() {
     let manifest: Value = serde_json::from_slice(&sample_file("manifest.json")).unwrap();
     for case in manifest["cases"].as_array().unwrap() {
         let facts = &case["facts"];
-        let span = parse_window(facts["window"][0].as_str().unwrap(), facts["window"][1].as_str().unwrap());
-        let feed = parse_as("clinic", &sample_file(case["body_file"].as_str().unwrap()), span, &[]).unwrap();
+        let window = parse_window(facts["window"][0].as_str().unwrap(), facts["window"][1].as_str().unwrap());
+        let feed = parse_as("clinic", &sample_file(case["body_file"].as_str().unwrap()), window, &[]).unwrap();
         let expected: BTreeMap<String, (Timestamp, AppointmentStatus, String)> = facts["occurrences"]
             .as_array()
             .unwrap()
@@ -125,12 +129,12 @@ fn the_sample_feed_matches_its_manifest() {
                     Some(slot) => format!("{uid}/{}", slot.replace(['-', ':'], "")),
                     None => uid.to_owned(),
                 };
-                let standing = match fact["status"].as_str().unwrap() {
+                let status = match fact["status"].as_str().unwrap() {
                     "CONFIRMED" => AppointmentStatus::Booked,
                     "CANCELLED" => AppointmentStatus::Cancelled,
                     other => panic!("{other}"),
                 };
-                (id, (fact["starts_at"].as_str().unwrap().parse().unwrap(), standing, fact["phone_e164"].to_string()))
+                (id, (fact["starts_at"].as_str().unwrap().parse().unwrap(), status, fact["phone_e164"].to_string()))
             })
             .collect();
         let found = feed.occurrences.iter().map(|(id, occurrence)| {
@@ -147,8 +151,8 @@ fn the_sample_feed_matches_its_manifest() {
 
 #[test]
 fn the_sample_feed_gives_attendee_title_and_zone() {
-    let span = parse_window("2026-11-20T00:00:00Z", "2026-12-10T00:00:00Z");
-    let feed = parse_as("clinic", &sample_file("feed.ics"), span, &[]).unwrap();
+    let window = parse_window("2026-11-20T00:00:00Z", "2026-12-10T00:00:00Z");
+    let feed = parse_as("clinic", &sample_file("feed.ics"), window, &[]).unwrap();
     let first = &feed.occurrences["appt-1001@clinic.example.co.il"];
     assert_eq!(first.attendee.as_ref().unwrap().name.as_deref(), Some("Maya Bar"));
     assert_eq!((first.title.as_deref(), first.zone.as_str()), (Some("Consultation - Maya Bar"), "Asia/Jerusalem"));
@@ -207,10 +211,13 @@ fn a_private_zone_follows_its_rules() {
         parse_events(&(PRIVATE_ZONE.to_owned() + &daily), parse_window("2027-03-01T00:00:00Z", "2027-04-01T00:00:00Z"));
     assert!(spring.unparsed_events.is_empty(), "{:?}", spring.unparsed_events);
     let found: Vec<_> = spring.occurrences.values().map(|occurrence| occurrence.start.to_string()).collect();
-    // On the 26th there is no 02:30; it lies behind the gap.
+    // On the 26th, 02:30 does not exist; it lies behind the gap.
     let expected = ["2027-03-24T00:30:00Z", "2027-03-25T00:30:00Z", "2027-03-26T00:30:00Z", "2027-03-26T23:30:00Z"];
     assert_eq!(found, expected);
-    assert!(spring.occurrences.values().all(|occurrence| occurrence.zone == "Asia/Jerusalem"), "the calendar's own");
+    assert!(
+        spring.occurrences.values().all(|occurrence| occurrence.zone == "Asia/Jerusalem"),
+        "the calendar's own zone"
+    );
     // 01:30 happens twice on 2026-10-25: the first of the two.
     let twice = event_ics("a", "DTSTART;TZID=Clinic Time:20261025T013000");
     let autumn =
@@ -230,11 +237,15 @@ fn a_private_zone_is_read_by_its_iana_name_or_its_dates_or_not_at_all() {
     let observance = |lines: &str| zone(&format!("BEGIN:STANDARD\n{lines}END:STANDARD\n"));
     let from_to = "TZOFFSETFROM:+0200\nTZOFFSETTO:+0530\n";
     assert_eq!(starts(&zone("X-LIC-LOCATION:Europe/Rome\n")), Some(("09:30".into(), "Europe/Rome".into())));
-    let own = |time: &str| Some((time.to_owned(), "Asia/Jerusalem".to_owned()));
-    assert_eq!(starts(&observance(&format!("DTSTART:20200101T000000\n{from_to}"))), own("05:00"));
-    assert_eq!(starts(&observance(&format!("DTSTART:20270101T000000\n{from_to}"))), own("08:30"), "not yet");
+    let default_zone = |time: &str| Some((time.to_owned(), "Asia/Jerusalem".to_owned()));
+    assert_eq!(starts(&observance(&format!("DTSTART:20200101T000000\n{from_to}"))), default_zone("05:00"));
+    assert_eq!(
+        starts(&observance(&format!("DTSTART:20270101T000000\n{from_to}"))),
+        default_zone("08:30"),
+        "the change is in the future"
+    );
     let dates = format!("DTSTART:20270101T000000\nRDATE:20261101T000000\n{from_to}");
-    assert_eq!(starts(&observance(&dates)), own("05:00"));
+    assert_eq!(starts(&observance(&dates)), default_zone("05:00"));
     for broken in [
         zone(""),
         observance("DTSTART:20200101T000000\nTZOFFSETFROM:+0200\n"),
@@ -254,9 +265,9 @@ fn the_default_zone_is_the_calendars_setting_then_the_feeds_then_the_clients() {
     };
     assert_eq!(read("abroad", "X-WR-TIMEZONE:Europe/Rome\n"), ("15:30".into(), "America/New_York".into()));
     assert_eq!(read("clinic", "X-WR-TIMEZONE:Europe/Rome\n"), ("09:30".into(), "Europe/Rome".into()));
-    assert_eq!(read("clinic", "X-WR-TIMEZONE:UTC\n"), ("08:30".into(), "Asia/Jerusalem".into()), "nobody lives there");
+    assert_eq!(read("clinic", "X-WR-TIMEZONE:UTC\n"), ("08:30".into(), "Asia/Jerusalem".into()), "UTC is not a place");
     assert_eq!(read("clinic", ""), ("08:30".into(), "Asia/Jerusalem".into()));
-    // What an event says of its zone says when; where is the client's word.
+    // An event's zone determines the moment. The client's configuration determines the place.
     let abroad = calendar_ics(&event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261124T103000"));
     let abroad = parse_as("abroad", abroad.as_bytes(), winter_window(), &[]).unwrap();
     assert_eq!(abroad.occurrences["a"].start.to_string(), "2026-11-24T08:30:00Z");
@@ -273,7 +284,7 @@ fn a_whole_day_event_is_not_an_occurrence() {
     ] {
         assert!(event_starts(lines).is_empty(), "{lines}");
     }
-    // But one of its days may have been given a time.
+    // An exception may give one of its days a time.
     let timed = event_ics("a", "DTSTART;VALUE=DATE:20261101|RRULE:FREQ=DAILY")
         + &event_ics("a", "RECURRENCE-ID;VALUE=DATE:20261105|DTSTART:20261105T100000Z");
     assert_eq!(
@@ -284,7 +295,7 @@ fn a_whole_day_event_is_not_an_occurrence() {
 
 #[test]
 fn the_status_decides_whether_an_event_takes_place() {
-    for (line, standing) in [
+    for (line, status) in [
         ("", AppointmentStatus::Booked),
         ("STATUS:CONFIRMED", AppointmentStatus::Booked),
         ("STATUS:TENTATIVE", AppointmentStatus::Unconfirmed),
@@ -294,7 +305,7 @@ fn the_status_decides_whether_an_event_takes_place() {
         ("STATUS:NEEDS-ACTION", AppointmentStatus::Booked),
     ] {
         let feed = parse_events(&event_ics("a", &format!("DTSTART:20261124T083000Z|{line}")), winter_window());
-        assert_eq!(feed.occurrences["a"].status, standing, "{line}");
+        assert_eq!(feed.occurrences["a"].status, status, "{line}");
     }
 }
 
@@ -302,14 +313,14 @@ fn the_status_decides_whether_an_event_takes_place() {
 fn a_series_follows_its_rule_its_further_dates_and_its_exceptions() {
     let monday = "DTSTART;TZID=Asia/Jerusalem:20261102T090000";
     for (lines, expected) in [
-        // COUNT counts what EXDATE takes out.
+        // COUNT includes the times that EXDATE excludes.
         ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE;TZID=Asia/Jerusalem:20261109T090000", "11-02 11-16 11-23"),
         ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261109T070000Z,20261116T070000Z", "11-02 11-23"),
         ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261109T090000", "11-02 11-16 11-23"),
         ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE;VALUE=DATE:20261109", "11-02 11-16 11-23"),
         ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE;TZID=Europe/Rome:20261109T080000", "11-02 11-16 11-23"),
         ("RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261109T070001Z", "11-02 11-09 11-16 11-23"),
-        // UNTIL is in UTC, and counts itself.
+        // UNTIL is in UTC and included.
         ("RRULE:FREQ=WEEKLY;UNTIL=20261123T070000Z", "11-02 11-09 11-16 11-23"),
         ("RRULE:FREQ=WEEKLY;UNTIL=20261123T065959Z", "11-02 11-09 11-16"),
         ("RRULE:FREQ=WEEKLY;UNTIL=20261123T090000", "11-02 11-09 11-16 11-23"),
@@ -320,10 +331,10 @@ fn a_series_follows_its_rule_its_further_dates_and_its_exceptions() {
         ("RRULE:FREQ=WEEKLY;COUNT=2|RDATE:20261105T070000Z,20261109T070000Z", "11-02 11-05 11-09"),
         ("RRULE:FREQ=WEEKLY;COUNT=2|RDATE:20261105T070000Z|EXDATE:20261105T070000Z", "11-02 11-09"),
         ("RRULE:FREQ=WEEKLY;INTERVAL=2;COUNT=3;BYDAY=MO,WE;WKST=SU", "11-02 11-04 11-16"),
-        // The start is the first of a series, and counted, whether the rule fits it or not.
+        // The start is the first time of a series and counts, even if it does not match the rule.
         ("RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=3", "11-02 11-03 11-10"),
         ("RRULE:FREQ=MONTHLY;BYMONTHDAY=31", "11-02 12-31"),
-        // Two rules are one series.
+        // Two rules make one series.
         ("RRULE:FREQ=WEEKLY;COUNT=2|RRULE:FREQ=DAILY;COUNT=3", "11-02 11-03 11-04 11-09"),
     ] {
         let expected: Vec<_> = expected.split_whitespace().map(|day| format!("{day}T07:00")).collect();
@@ -393,7 +404,7 @@ fn an_occurrence_moved_into_the_window_is_read_and_one_moved_out_only_if_known()
 
 #[test]
 fn a_this_and_future_exception_shifts_the_clock_times_behind_it() {
-    // Across the change of 2026-10-25: local times move, moments follow.
+    // Across the clock change of 2026-10-25: the exception shifts local times.
     let series = event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261005T090000|RRULE:FREQ=WEEKLY;COUNT=6");
     let from_the_third = event_ics(
         "a",
@@ -420,7 +431,7 @@ fn a_this_and_future_exception_shifts_the_clock_times_behind_it() {
     let takes_place =
         |feed: &ParsedFeed| feed.occurrences.values().filter(|it| it.status == AppointmentStatus::Booked).count();
     assert_eq!((takes_place(&ended), ended.occurrences.len()), (2, 6));
-    // A slot before the window that is moved into it by another's exception, and one in it that is moved behind it.
+    // The exception of another slot moves one slot into the window and one out of it.
     let far = event_ics("a", "RECURRENCE-ID;RANGE=THISANDFUTURE:20261012T060000Z|DTSTART:20261026T060000Z");
     let narrow = parse_window("2026-10-25T00:00:00Z", "2026-11-03T00:00:00Z");
     let ids: Vec<_> = parse_events(&(series + &far), narrow).occurrences.into_keys().collect();
@@ -458,11 +469,11 @@ fn the_newest_copy_of_an_event_counts() {
     assert_eq!(
         ids_and_starts(&parse_events(&same, winter_window())),
         [("a".into(), "2026-11-24T09:00:00Z".into())],
-        "the last of equals"
+        "the last of equal copies"
     );
 }
 
-/// The examples of RFC 5545, section 3.8.5.3, with what it says they mean: `1997: 9-2 9-3`.
+/// The examples of RFC 5545, section 3.8.5.3, with the expected dates: `1997: 9-2 9-3`.
 #[test]
 fn recurrence_rules_match_the_examples_of_the_standard() {
     let examples = [
@@ -531,11 +542,11 @@ fn recurrence_rules_match_the_examples_of_the_standard() {
         ),
     ];
     let zone = TimeZone::get("America/New_York").unwrap();
-    let span = parse_window("1996-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
+    let window = parse_window("1996-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
     for (start, rule, expected_text) in examples {
         let lines = format!("DTSTART;TZID=America/New_York:{start}T090000|RRULE:{rule}");
         let found: Vec<_> =
-            parse_events(&event_ics("a", &lines), span).occurrences.values().map(|it| it.start).collect();
+            parse_events(&event_ics("a", &lines), window).occurrences.values().map(|it| it.start).collect();
         let mut expected = Vec::new();
         let mut year = 0;
         for word in expected_text.split_whitespace() {
@@ -611,9 +622,9 @@ fn an_event_that_is_not_understood_is_named_and_the_others_still_count() {
     ] {
         assert_eq!(event_error(lines), error, "{lines}");
     }
-    let nameless = event_ics("", "DTSTART:20261124T103000Z") + &event_ics("b", "DTSTART:20261124T103000Z");
-    assert_eq!(ids_and_starts(&parse_events(&nameless, winter_window())).len(), 1);
-    // Where nothing at all is understood, the feed is not.
+    let without_uid = event_ics("", "DTSTART:20261124T103000Z") + &event_ics("b", "DTSTART:20261124T103000Z");
+    assert_eq!(ids_and_starts(&parse_events(&without_uid, winter_window())).len(), 1);
+    // If no event can be parsed, the feed is an error.
     let error =
         parse_as("clinic", calendar_ics(&event_ics("a", "SUMMARY:x")).as_bytes(), winter_window(), &[]).unwrap_err();
     assert_eq!(error, FeedParseError::NoEventParsed(1, IcsEventError::NoStart));
@@ -642,7 +653,7 @@ fn only_the_clients_rule_decides_which_number_is_messaged() {
     assert_eq!(read("clinic", "DESCRIPTION:Hi\\nPhone: 054-555-0199\\nBye\\, Noa"), noa(None));
     assert_eq!(read("clinic", "DESCRIPTION:Pho\n ne: 054-555\n -0199"), noa(None));
     assert_eq!(read("clinic", "DESCRIPTION;ALTREP=\"cid:1\":Phone: 054-555-0199"), noa(None));
-    // Nothing else in an event is a number.
+    // No other field of an event contains a number.
     for lines in
         ["SUMMARY:054-555-0199", "LOCATION:Phone: 054-555-0199", "DESCRIPTION:054-555-0199", "X-PHONE:054-555-0199"]
     {
@@ -652,7 +663,7 @@ fn only_the_clients_rule_decides_which_number_is_messaged() {
     assert_eq!(read("clinic", alarm), Err(PhoneError::Empty));
     assert_eq!(read("clinic", "DESCRIPTION:Phone: 054-555-0199 / 052-555-0101"), Err(PhoneError::TwoNumbers));
     assert_eq!(read("clinic", "DESCRIPTION:Phone: 03-555-0199"), Err(PhoneError::NotMobile));
-    // The other calendar has a field of its own, and another country.
+    // The other calendar has another field and another country.
     let abroad = ("+12025550123".to_owned(), Some("Ann; Bee".to_owned()));
     assert_eq!(read("abroad", "X-PHONE:(202) 555-0123\nX-CLIENT-NAME:Ann\\; Bee"), Ok(abroad.clone()));
     assert_eq!(read("abroad", "X-Phone;VALUE=URI:tel:+1-202-555-0123\nX-Client-Name:Ann; Bee").unwrap().0, abroad.0);
@@ -682,9 +693,9 @@ fn a_web_address_is_not_a_place() {
 #[test]
 fn hostile_bodies_end_quickly_in_a_clear_error() {
     let error = |body: String| {
-        let begun = Instant::now();
+        let started = Instant::now();
         let error = parse_as("clinic", body.as_bytes(), winter_window(), &[]).unwrap_err();
-        assert!(begun.elapsed().as_secs() < 20, "{error}: {:?}", begun.elapsed());
+        assert!(started.elapsed().as_secs() < 20, "{error}: {:?}", started.elapsed());
         error
     };
     assert_eq!(error("x".repeat(20 << 20)), FeedParseError::TooLarge);
@@ -703,9 +714,9 @@ fn hostile_bodies_end_quickly_in_a_clear_error() {
     let zones: String = (0..3000).map(|n| PRIVATE_ZONE.replace("Clinic Time", &format!("Z{n}"))).collect();
     let in_zones: String =
         (0..3000).map(|n| event_ics(&format!("a{n}"), &format!("DTSTART;TZID=Z{n}:20200101T103000"))).collect();
-    let begun = Instant::now();
+    let started = Instant::now();
     assert!(parse_as("clinic", calendar_ics(&(zones + &in_zones)).as_bytes(), winter_window(), &[]).is_ok());
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 const ZONES: [&str; 14] = [
@@ -734,25 +745,25 @@ proptest! {
         first in 0i64..28,
         hour in 0i8..24,
         minute in prop::sample::select(vec![0i8, 15, 30, 59]),
-        every in 1i64..3,
+        interval in 1i64..3,
     ) {
         let name = ZONES[zone];
         let zone = TimeZone::get(name).unwrap();
         let day = date(2024, 1, 1).checked_add(first.days()).unwrap();
         let lines = format!(
-            "DTSTART;TZID={name}:{}T{hour:02}{minute:02}00|RRULE:FREQ=WEEKLY;INTERVAL={every}",
+            "DTSTART;TZID={name}:{}T{hour:02}{minute:02}00|RRULE:FREQ=WEEKLY;INTERVAL={interval}",
             day.strftime("%Y%m%d")
         );
-        let span = parse_window("2023-12-01T00:00:00Z", "2031-01-01T00:00:00Z");
-        let found: Vec<Timestamp> = parse_events(&event_ics("a", &lines), span).occurrences.values().map(|it| it.start).collect();
+        let window = parse_window("2023-12-01T00:00:00Z", "2031-01-01T00:00:00Z");
+        let found: Vec<Timestamp> = parse_events(&event_ics("a", &lines), window).occurrences.values().map(|it| it.start).collect();
         let mut expected = Vec::new();
-        for week in (0..).step_by(usize::try_from(every).unwrap()) {
+        for week in (0..).step_by(usize::try_from(interval).unwrap()) {
             let local = day.checked_add((week * 7).days()).unwrap().at(hour, minute, 0, 0);
             let at = local.to_zoned(zone.clone()).unwrap();
-            if at.timestamp() >= span.until {
+            if at.timestamp() >= window.until {
                 break;
             }
-            // The naive way: only where the clocks skip it does the time of day differ.
+            // The time of day differs only where the clocks skip it.
             let offset = zone.to_ambiguous_zoned(local);
             prop_assert!(offset.is_ambiguous() || at.datetime() == local);
             expected.push(at.timestamp());
@@ -761,7 +772,8 @@ proptest! {
     }
 }
 
-fn torn_feed() -> impl Strategy<Value = Vec<u8>> {
+/// The sample feed, truncated or with random pieces spliced in, or random bytes.
+fn corrupted_feed() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "BEGIN:VEVENT\n",
         "END:VEVENT\n",
@@ -829,7 +841,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn no_body_causes_a_panic(body in torn_feed(), from in -377_705_000_000i64..253_402_000_000, days in 0i64..400) {
+    fn no_body_causes_a_panic(body in corrupted_feed(), from in -377_705_000_000i64..253_402_000_000, days in 0i64..400) {
         let from = Timestamp::from_second(from).unwrap();
         let until = from.checked_add(jiff::SignedDuration::from_hours(days * 24)).unwrap_or(Timestamp::MAX);
         for window in [TimeWindow { from, until }, winter_window()] {
@@ -842,7 +854,7 @@ proptest! {
     #[test]
     fn a_truncated_body_is_never_read_as_a_shorter_calendar(end in 0usize..1855) {
         let body = sample_file("feed.ics");
-        // Only what follows on the last line's text may be missing.
+        // Only the whitespace after the last line may be missing.
         let whole = String::from_utf8(body.clone()).unwrap().trim_end().len();
         prop_assume!(end < whole);
         prop_assert!(parse_as("clinic", &body[..end], winter_window(), &[]).is_err());

@@ -1,27 +1,29 @@
-//! From bytes to content lines, and from lines to the components that matter (RFC 5545, section 3.1).
+//! From bytes to content lines, and from lines to components (RFC 5545, section 3.1).
 //!
-//! Promises that a body that ends early, or whose components do not close in the order they were opened, is an error and
-//! not a shorter calendar. Of an event only the lines that are asked for are kept, and none of what stands inside it: an
-//! alarm has a description of its own, and attachments can be most of a body.
+//! Promise: a body that ends early, or whose components do not nest, is an error and never a
+//! shorter calendar.
+//!
+//! Of an event, only the requested properties are kept and no inner component: an alarm has a
+//! separate description, and attachments can be most of a body.
 
-use super::ics::FeedParseError;
+use super::parse_error::FeedParseError;
 
-/// The most events a feed may hold. A busy practice has some ten thousand appointments a year.
+/// The most events in a feed. A busy practice has some ten thousand appointments a year.
 const MAX_EVENTS: usize = 50_000;
 
-/// What stands in a body, line by line.
+/// The relevant text lines of a body.
 #[derive(Debug, Default)]
 pub(super) struct FeedLines<'a> {
-    /// Every event's own lines.
+    /// The lines of each event, without those of inner components.
     pub(super) events: Vec<Vec<&'a str>>,
-    /// Every time zone's lines, those inside it and their `BEGIN` and `CALENDAR_END` included.
+    /// The lines of each time zone, with its inner components and their `BEGIN` and `END`.
     pub(super) zones: Vec<Vec<&'a str>>,
-    /// The zone that the calendar as a whole is shown in, as Google, Apple and Outlook say it.
+    /// The zone of the whole calendar: `X-WR-TIMEZONE`, written by Google, Apple and Outlook.
     pub(super) calendar_zone: Option<&'a str>,
 }
 
-/// The text of a body, unfolded. Lines are folded at any byte, inside a character too, so this comes before decoding;
-/// what is not UTF-8 then shows as U+FFFD.
+/// The unfolded text of a body. Lines are folded at any byte, also inside a character, so unfolding
+/// comes before decoding. Bytes that are not UTF-8 become U+FFFD.
 pub(super) fn unfold_lines(body: &[u8]) -> String {
     let mut text = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -38,17 +40,17 @@ pub(super) fn unfold_lines(body: &[u8]) -> String {
     String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The name of a content line, as written.
+/// The property name of a text line, as written.
 pub(super) fn property_name(line: &str) -> &str {
     line.split([':', ';']).next().unwrap_or_default().trim()
 }
 
-/// The value of a content line that has no parameters with a colon in them.
+/// The value of a text line whose parameters contain no colon.
 pub(super) fn property_value(line: &str) -> &str {
     line.split_once(':').map_or("", |(_, value)| value.trim())
 }
 
-/// Splits an unfolded text. `wanted` says which of an event's lines are kept, by their name.
+/// Splits an unfolded text. `is_read` returns whether an event's property is kept, by its name.
 pub(super) fn split_components(text: &str, is_read: impl Fn(&str) -> bool) -> Result<FeedLines<'_>, FeedParseError> {
     let is_same = |text: &str, name: &str| text.eq_ignore_ascii_case(name);
     let mut lines = FeedLines::default();
@@ -64,7 +66,7 @@ pub(super) fn split_components(text: &str, is_read: impl Fn(&str) -> bool) -> Re
         }
         let inside = open.get(1).copied().unwrap_or_default();
         match open.len() {
-            // What a server adds behind the end, such as a warning, says nothing.
+            // Text that a server appends after the end, such as a warning, is ignored.
             0 if calendar_ended && !is_same(name, "END") => continue,
             0 if calendar_ended => return Err(FeedParseError::Truncated),
             0 => return Err(FeedParseError::NotCalendar),

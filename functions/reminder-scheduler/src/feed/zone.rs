@@ -1,9 +1,14 @@
-//! Which zone a `TZID` means, and what its clocks show when.
+//! Which zone a `TZID` means, and which local time it has at which moment.
 //!
-//! In this order: an IANA name; a name that Windows, Exchange or an old calendar gives a zone (`calcard` knows some
-//! hundreds of them); the IANA name inside the feed's own `VTIMEZONE`; the rules of that `VTIMEZONE`. So a known zone
-//! follows the rules of today and not those of the day the feed's generator was written. A name that is none of these is
-//! no zone: a guess could be an hour or a day off.
+//! The first match counts:
+//!
+//! 1. An IANA name.
+//! 2. A name that Windows, Exchange or an old calendar uses. `calcard` knows some hundreds of them.
+//! 3. The IANA name inside the feed's own `VTIMEZONE`.
+//! 4. The rules of that `VTIMEZONE`.
+//!
+//! So a known zone follows today's rules, not those of the day when the feed's generator was
+//! written. Any other name is an unknown zone: a guess could be an hour or a day off.
 
 use std::{collections::HashMap, rc::Rc, str::FromStr};
 
@@ -18,15 +23,20 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use super::{event::IcsTime, ics::RuleBudget, recurrence_rule, text_lines};
+use super::{
+    ics_time::{IcsTime, parse_offset},
+    recurrence_rule::{self, RuleBudget},
+    text_lines,
+};
 
-/// The most zones of its own that a feed may have rules for: there are some four hundred in the world.
+/// The most `VTIMEZONE`s of one feed. The world has some four hundred zones.
 const MAX_PRIVATE_ZONES: usize = 600;
 
-/// A zone: its clocks, and its IANA name if it is the name of a place.
+/// A zone: its rules, and its IANA name if that names a place.
 #[derive(Debug, Clone)]
 pub(super) struct EventZone {
-    /// `Asia/Jerusalem`; none for UTC, a plain offset, or rules that only the feed knows.
+    /// Such as `Asia/Jerusalem`. `None` for UTC, a fixed offset, or rules that only the feed
+    /// contains.
     pub(super) iana_place: Option<String>,
     rules: ZoneRules,
 }
@@ -45,52 +55,52 @@ impl EventZone {
         }
     }
 
-    /// The moment at which its clocks show this: what the clocks skip is behind the gap by its length, and of what they
-    /// show twice it is the first.
+    /// The moment of a local time. One that the clocks skip lies behind the gap by the gap's
+    /// length. Of one that occurs twice, it is the first.
     pub(super) fn to_instant(&self, local: DateTime) -> Option<Timestamp> {
         match &self.rules {
-            // jiff's "compatible", which is RFC 5545's too.
+            // jiff's "compatible" disambiguation, which RFC 5545 requires too.
             ZoneRules::Known(zone) => zone.to_timestamp(local).ok(),
-            ZoneRules::Private(onsets) => onsets.to_instant(local),
+            ZoneRules::Private(changes) => changes.to_instant(local),
         }
     }
 
-    /// What its clocks show at this moment.
+    /// The local time at this moment.
     pub(super) fn to_local(&self, at: Timestamp) -> DateTime {
         match &self.rules {
             ZoneRules::Known(zone) => zone.to_datetime(at),
-            ZoneRules::Private(onsets) => onsets.offset_at(at).to_datetime(at),
+            ZoneRules::Private(changes) => changes.offset_at(at).to_datetime(at),
         }
     }
 }
 
-/// Whether a zone's name says where: appointments take place somewhere, and nobody lives in UTC.
+/// Whether a zone's name is a place. Appointments take place somewhere, and UTC is not a place.
 fn is_place_zone(name: &str) -> bool {
     const PLACELESS_ZONES: [&str; 9] =
         ["UTC", "UCT", "GMT", "GMT0", "GMT+0", "GMT-0", "Greenwich", "Universal", "Zulu"];
     !name.starts_with("Etc/") && !PLACELESS_ZONES.contains(&name)
 }
 
-/// A zone by a name that is known without the feed.
+/// A zone by a name that needs no description in the feed.
 pub(super) fn find_known_zone(name: &str) -> Option<TimeZone> {
     let name = name.trim();
     if let Ok(zone) = TimeZone::get(name) {
         return Some(zone);
     }
-    // "(UTC+02:00) Jerusalem", as Windows shows it to people: the one of its names that the library lacks.
+    // "(UTC+02:00) Jerusalem", as Windows displays it: the only such name that the library lacks.
     let display_name = name.rsplit_once(')').map_or(name, |(_, shown)| shown.trim_start());
     if ["Jerusalem", "ירושלים"].contains(&display_name) {
         return TimeZone::get("Asia/Jerusalem").ok();
     }
     let Tz::Tz(zone) = Tz::from_str(name).ok()? else { return None };
-    // Of "(UTC+02:00) Somewhere" the offset is only half of it: whether the clocks change is in a name we don't know.
-    let guessed = name.starts_with('(') && zone.name().starts_with("Etc/");
-    if guessed { None } else { TimeZone::get(zone.name()).ok() }
+    // "(UTC+02:00) Somewhere" gives the offset, but whether the clocks change there is unknown.
+    let is_guess = name.starts_with('(') && zone.name().starts_with("Etc/");
+    if is_guess { None } else { TimeZone::get(zone.name()).ok() }
 }
 
 /// The zones of one feed.
 pub(super) struct FeedZones<'a> {
-    /// Lines of the feed's own zones, by their `TZID`.
+    /// The lines of the feed's own zones, by `TZID`.
     private_zones: HashMap<&'a str, &'a [&'a str]>,
     resolved: HashMap<String, Option<EventZone>>,
 }
@@ -107,7 +117,7 @@ impl<'a> FeedZones<'a> {
         Self { private_zones, resolved: HashMap::new() }
     }
 
-    /// The zone that a `TZID` names. The rules of a private one are read up to `useful_until`.
+    /// The zone with this `TZID`. The rules of a private zone are expanded up to `until`.
     pub(super) fn resolve_zone(&mut self, id: &str, until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
         if let Some(found) = self.resolved.get(id) {
             return found.clone();
@@ -120,34 +130,34 @@ impl<'a> FeedZones<'a> {
     }
 }
 
-/// A zone by the feed's own description of it.
+/// A zone from the feed's own description.
 fn parse_private_zone(lines: &[&str], until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
     for line in lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE")) {
         recurrence_rule::validate_rule(text_lines::property_value(line)).ok()?;
     }
     let Entry::ICalendar(zone) = Parser::new(&lines.join("\n")).entry() else { return None };
-    let named = zone.components.first()?.entries.iter().find_map(|entry| match &entry.name {
+    let iana_name = zone.components.first()?.entries.iter().find_map(|entry| match &entry.name {
         ICalendarProperty::Other(name) if name.eq_ignore_ascii_case("X-LIC-LOCATION") => {
             entry.values.first()?.as_text()
         }
         _ => None,
     });
-    if let Some(zone) = named.and_then(find_known_zone) {
+    if let Some(zone) = iana_name.and_then(find_known_zone) {
         return Some(EventZone::from_time_zone(zone));
     }
     let observances = zone.components.iter().filter(|component| {
         matches!(component.component_type, ICalendarComponentType::Standard | ICalendarComponentType::Daylight)
     });
-    let mut onsets = Vec::new();
+    let mut changes = Vec::new();
     for observance in observances {
-        onsets.extend(parse_offset_changes(observance, until, budget)?);
+        changes.extend(parse_offset_changes(observance, until, budget)?);
     }
-    onsets.sort_by_key(|onset| onset.at);
-    let clocks = ZoneRules::Private(Rc::new(OffsetChanges { initial_offset: onsets.first()?.from, changes: onsets }));
-    Some(EventZone { iana_place: None, rules: clocks })
+    changes.sort_by_key(|change| change.at);
+    let rules = ZoneRules::Private(Rc::new(OffsetChanges { initial_offset: changes.first()?.from, changes }));
+    Some(EventZone { iana_place: None, rules })
 }
 
-/// Every time that a change to standard or to summer time sets in. `OnlyMissing` if one of them is not understood: half of a
+/// All changes to standard or to summer time. `None` if one of them could not be parsed: half of a
 /// zone's rules are worse than none.
 fn parse_offset_changes(
     observance: &ICalendarComponent,
@@ -164,7 +174,7 @@ fn parse_offset_changes(
             match (&entry.name, value) {
                 (ICalendarProperty::Rrule, ICalendarValue::RecurrenceRule(rule)) => {
                     let bound = match &rule.until {
-                        // UTC; a day is more than any offset.
+                        // UNTIL is in UTC. A day is more than any offset.
                         Some(until) => parse_local_time(until)?.checked_add(SignedDuration::from_hours(24)).ok()?,
                         None => until,
                     };
@@ -172,7 +182,7 @@ fn parse_offset_changes(
                 }
                 (ICalendarProperty::Rrule, _) => return None,
                 (ICalendarProperty::Rdate, ICalendarValue::PartialDateTime(date)) => {
-                    locals.push(parse_local_time(date)?)
+                    locals.push(parse_local_time(date)?);
                 }
                 _ => {}
             }
@@ -181,7 +191,7 @@ fn parse_offset_changes(
     locals.into_iter().map(|local| Some(OffsetChange { at: from.to_timestamp(local).ok()?, from, to })).collect()
 }
 
-/// A local time, as a zone's rules are written.
+/// A local time in the rules of a zone.
 fn parse_local_time(written: &PartialDateTime) -> Option<DateTime> {
     match IcsTime::from_written(written, None)? {
         IcsTime::Day(date) => Some(date.at(0, 0, 0, 0)),
@@ -189,13 +199,7 @@ fn parse_local_time(written: &PartialDateTime) -> Option<DateTime> {
     }
 }
 
-/// `+0200`.
-pub(super) fn parse_offset(written: &PartialDateTime) -> Option<Offset> {
-    let seconds = i32::from(written.tz_hour?) * 3600 + i32::from(written.tz_minute.unwrap_or(0)) * 60;
-    Offset::from_seconds(if written.tz_minus { -seconds } else { seconds }).ok()
-}
-
-/// Changes of the clocks, in order.
+/// The offset changes of a zone, ordered by time.
 #[derive(Debug)]
 struct OffsetChanges {
     initial_offset: Offset,
@@ -211,18 +215,20 @@ struct OffsetChange {
 
 impl OffsetChanges {
     fn offset_at(&self, at: Timestamp) -> Offset {
-        let passed = self.changes.partition_point(|onset| onset.at <= at);
-        passed.checked_sub(1).and_then(|last| self.changes.get(last)).map_or(self.initial_offset, |onset| onset.to)
+        let passed = self.changes.partition_point(|change| change.at <= at);
+        passed.checked_sub(1).and_then(|last| self.changes.get(last)).map_or(self.initial_offset, |change| change.to)
     }
 
     fn to_instant(&self, local: DateTime) -> Option<Timestamp> {
-        // Of the offsets around it: a day is more than any offset and less than the way between two changes.
+        // The offset is one of those around the local time: a day is more than any offset and less
+        // than the time between two changes.
         let about = Offset::UTC.to_timestamp(local).ok()?;
         let day = SignedDuration::from_hours(24);
         let before = self.offset_at(about.checked_sub(day).ok()?);
         let after = self.offset_at(about.checked_add(day).ok()?);
-        let shown = |offset: Offset| offset.to_timestamp(local).ok().filter(|at| self.offset_at(*at) == offset);
-        // The offset before a change gives the first of two, and in a gap what lies behind it.
-        shown(before).or_else(|| shown(after)).or_else(|| before.to_timestamp(local).ok())
+        let valid = |offset: Offset| offset.to_timestamp(local).ok().filter(|at| self.offset_at(*at) == offset);
+        // The offset before a change gives the first of two moments, and in a gap the one behind
+        // it.
+        valid(before).or_else(|| valid(after)).or_else(|| before.to_timestamp(local).ok())
     }
 }

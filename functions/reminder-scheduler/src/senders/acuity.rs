@@ -1,4 +1,5 @@
-//! Acuity Scheduling: a delivery says which appointment and what happened to it; the appointment itself is read back.
+//! Acuity Scheduling: a delivery contains the appointment's id and what happened. The appointment
+//! itself is looked up.
 //!
 //! Shape: developers.acuityscheduling.com, "Webhooks" and "GET /appointments/:id".
 
@@ -12,22 +13,22 @@ use tellonce_core::{
 };
 use url::form_urlencoded;
 
-use super::{BookingDelivery, CalendarContext, ReportedAppointment, ReportedPerson};
-use crate::booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
+use super::calendar_context::{BookingDelivery, BookingDetails, CalendarContext, ReportedAppointment, ReportedPerson};
+use crate::parsed_booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
 
-/// Reads a delivery: a form.
+/// Parses a delivery, which is a form.
 pub(crate) fn parse_acuity(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
     let field = |name: &str| {
         let mut fields = form_urlencoded::parse(delivery.body);
         fields.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.into_owned())
     };
     let action = field("action").ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
-    // Webhooks that were made through the API write `build_appointment.` in front.
+    // Webhooks that were created through the API have the prefix `appointment.`.
     let kind = match action.strip_prefix("appointment.").unwrap_or(&action) {
         "scheduled" => BookingEventKind::Created,
         "rescheduled" => BookingEventKind::Rescheduled,
         "canceled" => BookingEventKind::Cancelled,
-        // Comes beside each of the others, and for changes of no interest.
+        // Acuity sends this with each of the others, and for changes that do not matter here.
         "changed" => BookingEventKind::Changed,
         _ => return Err(SkipReason::UnknownEvent(LogLabel::new(&action))),
     };
@@ -43,20 +44,21 @@ struct AcuityAppointment<'a> {
     first_name: RawJson<'a>,
     last_name: RawJson<'a>,
     phone: RawJson<'a>,
-    /// With its offset.
+    /// The start with its offset.
     datetime: RawJson<'a>,
     /// The customer's zone.
     timezone: RawJson<'a>,
     calendar_timezone: RawJson<'a>,
-    /// What customers know its type as.
+    /// The name of the appointment type that customers see.
     #[serde(rename = "type")]
     title: RawJson<'a>,
     location: RawJson<'a>,
     canceled: RawJson<'a>,
 }
 
-/// The appointment that was read back, or none if Acuity knows no such appointment. `asked_at` is the moment before it was
-/// asked for: what became of it later is not in the answer.
+/// The appointment as Acuity returned it. A missing `body` means that Acuity does not have it: it
+/// is cancelled. `asked_at` is the moment before the request. Later changes are not in the
+/// response.
 pub(crate) fn complete_acuity_booking(
     context: CalendarContext<'_>,
     appointment_id: String,
@@ -66,26 +68,27 @@ pub(crate) fn complete_acuity_booking(
 ) -> Result<Booking, SkipReason> {
     let appointment =
         body.map(json::parse_object::<AcuityAppointment<'_>>).transpose().map_err(SkipReason::NotUnderstood)?;
-    if appointment.as_ref().is_some_and(|answer| answer.id.text().is_none_or(|id| id != appointment_id)) {
+    if appointment.as_ref().is_some_and(|found| found.id.text().is_none_or(|id| id != appointment_id)) {
         return Err(SkipReason::missing_field("/id"));
     }
-    // What the delivery says may be over: the appointment is as it is now.
-    let (kind, standing) = match (&appointment, kind) {
-        (Some(answer), _) if answer.canceled.is_true() => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
+    // The delivery may be out of date. The looked-up appointment counts.
+    let (kind, appointment_status) = match (&appointment, kind) {
+        (Some(found), _) if found.canceled.is_true() => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
         (None, _) => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
         (Some(_), BookingEventKind::Cancelled) => (BookingEventKind::Changed, AppointmentStatus::Booked),
         (Some(_), kind) => (kind, AppointmentStatus::Booked),
     };
-    let reported = appointment.map(|answer| answer.to_reported()).unwrap_or_default();
-    let (details, unreachable) = context.build_details(standing, reported, "/datetime")?;
+    let reported = appointment.map(|found| found.to_reported()).unwrap_or_default();
+    let BookingDetails { details, unreachable_reason } =
+        context.build_details(appointment_status, reported, "/datetime")?;
     Ok(Booking {
         kind,
         id: appointment_id,
-        status: standing,
+        status: appointment_status,
         details,
         occurred_at: asked_at,
         previous_id: None,
-        unreachable_reason: unreachable,
+        unreachable_reason,
     })
 }
 

@@ -1,14 +1,16 @@
-//! Cal.com: a booking as its webhook version 2021-10-20 shows it.
+//! Cal.com: a booking in its webhook version 2021-10-20.
 //!
-//! A moved booking has a new uid; the old one stands beside it. Who booked is found by the e-mail address among the answers
-//! of the form, because the numbers in the form are theirs and nobody else's.
+//! A moved booking has a new uid, and the delivery contains the old one too. The booker is the
+//! attendee with the e-mail address in the form's answers. The phone numbers in the form belong to
+//! the booker only.
 //!
-//! An event type with seats puts strangers into one booking, and its deliveries name only those whom they are about: who
-//! took a seat, who gave one up. So each seat is an appointment of its own here, under the booking's uid and a hash of
-//! its holder's address.
+//! An event type with seats puts strangers into one booking. Its deliveries name only the attendees
+//! who took or gave up a seat. So each seat is a separate appointment here: its id is the booking's
+//! uid and a hash of the attendee's e-mail address.
 //!
-//! Shape: calcom/cal.com, `packages/features/webhooks/lib/factory/versioned/v2021-10-20/BookingPayloadBuilder.ts`, and for
-//! seats `packages/features/booking_samples/lib/handleSeats`.
+//! Shape: calcom/cal.com,
+//! `packages/features/webhooks/lib/factory/versioned/v2021-10-20/BookingPayloadBuilder.ts`, and for
+//! seats `packages/features/bookings/lib/handleSeats`.
 
 use serde::Deserialize;
 use tellonce_core::{
@@ -19,8 +21,8 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::{BookingDelivery, ReportedAppointment, ReportedPerson};
-use crate::booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
+use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson};
+use crate::parsed_booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -28,7 +30,7 @@ struct CalcomWebhook<'a> {
     #[serde(borrow)]
     trigger_event: RawJson<'a>,
     created_at: RawJson<'a>,
-    /// A [`CalcomPayload`], for the events that we read.
+    /// A [`CalcomPayload`], for the events that are parsed.
     payload: RawJson<'a>,
 }
 
@@ -45,7 +47,7 @@ struct CalcomPayload<'a> {
     location: RawJson<'a>,
     sms_reminder_number: RawJson<'a>,
     seats_per_time_slot: RawJson<'a>,
-    /// The form's answers by their field's name: `{label, property_value}`.
+    /// The form's answers by the field's name: `{label, value}`.
     responses: RawJson<'a>,
     #[serde(deserialize_with = "json::deserialize_object_or_empty")]
     organizer: Option<CalcomOrganizer<'a>>,
@@ -81,11 +83,11 @@ struct CalcomLanguage<'a> {
     locale: RawJson<'a>,
 }
 
-/// Reads a delivery.
+/// Parses a delivery.
 pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
     let envelope: CalcomWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
     let event = envelope.trigger_event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
-    let (kind, standing) = match &*event {
+    let (kind, appointment_status) = match &*event {
         "BOOKING_CREATED" => (BookingEventKind::Created, AppointmentStatus::Booked),
         "BOOKING_REQUESTED" => (BookingEventKind::Created, AppointmentStatus::Unconfirmed),
         "BOOKING_RESCHEDULED" => (BookingEventKind::Rescheduled, AppointmentStatus::Booked),
@@ -95,38 +97,41 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
     };
     let payload: CalcomPayload<'_> =
         envelope.payload.deserialize_as().ok_or_else(|| SkipReason::missing_field("/payload"))?;
-    let (kind, standing) = match payload.status.text().unwrap_or_default().to_ascii_uppercase().as_str() {
+    let (kind, appointment_status) = match payload.status.text().unwrap_or_default().to_ascii_uppercase().as_str() {
         "CANCELLED" | "REJECTED" => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
-        "PENDING" | "AWAITING_HOST" if standing == AppointmentStatus::Booked => (kind, AppointmentStatus::Unconfirmed),
-        _ => (kind, standing),
+        "PENDING" | "AWAITING_HOST" if appointment_status == AppointmentStatus::Booked => {
+            (kind, AppointmentStatus::Unconfirmed)
+        }
+        _ => (kind, appointment_status),
     };
     let uid = payload.uid.owned_text().ok_or_else(|| SkipReason::missing_field("/payload/uid"))?;
-    // The organiser moves a booking with seats under the uid that it has.
-    let previous = payload.reschedule_uid.owned_text().filter(|previous| *previous != uid && !standing.is_over());
+    // When the organiser moves a booking with seats, the booking keeps its uid.
+    let previous =
+        payload.reschedule_uid.owned_text().filter(|previous| *previous != uid && !appointment_status.is_over());
     let occurred_at = delivery.event_time(envelope.created_at.as_time());
 
     let mut old = Vec::new();
     let mut new = Vec::new();
     for (seat, people) in payload.group_attendees() {
-        let (details, unreachable) =
-            delivery.context.build_details(standing, payload.to_reported(people), "/payload/startTime")?;
-        let unreachable = match unreachable {
+        let BookingDetails { details, unreachable_reason } =
+            delivery.context.build_details(appointment_status, payload.to_reported(people), "/payload/startTime")?;
+        let unreachable_reason = match unreachable_reason {
             Some(SkipReason::NoPhone) if kind == BookingEventKind::Rescheduled && seat.is_some() => {
                 Some(SkipReason::PhoneNotRepeated)
             }
             other => other,
         };
-        let of_seat = |uid: &str| seat.as_ref().map_or_else(|| uid.to_owned(), |seat| format!("{uid}.{seat}"));
-        let previous_id = previous.as_deref().map(of_seat);
+        let appointment_id = |uid: &str| seat.as_ref().map_or_else(|| uid.to_owned(), |seat| format!("{uid}.{seat}"));
+        let previous_id = previous.as_deref().map(appointment_id);
         old.extend(previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at)));
         new.push(Booking {
             kind,
-            id: of_seat(&uid),
-            status: standing,
+            id: appointment_id(&uid),
+            status: appointment_status,
             details,
             occurred_at,
             previous_id,
-            unreachable_reason: unreachable,
+            unreachable_reason,
         });
     }
     if new.is_empty() {
@@ -137,7 +142,8 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
 }
 
 impl<'a> CalcomPayload<'a> {
-    /// Everybody of one appointment, together; or each by themselves, with the name of their seat.
+    /// The attendees of each appointment. Without seats all attendees share one appointment. With
+    /// seats each attendee has a separate one, with the id of the seat.
     fn group_attendees(&self) -> Vec<(Option<String>, Vec<ReportedPerson<'a>>)> {
         let seated = self.seats_per_time_slot.text().is_some_and(|seats| seats != "0");
         let booker = self.find_booker(seated);
@@ -150,7 +156,8 @@ impl<'a> CalcomPayload<'a> {
         }
     }
 
-    /// Which of the attendees filled in the form. Without seats that is the first, should their address have changed since.
+    /// The index of the attendee who filled in the form. Without seats it is the first attendee if
+    /// no e-mail address matches, because the address may have changed since.
     fn find_booker(&self, seated: bool) -> Option<usize> {
         let Some(email) = self.responses.at_pointer("/email/value").text() else { return Some(0) };
         let is_booker =
@@ -162,13 +169,13 @@ impl<'a> CalcomPayload<'a> {
         let mut phones: Vec<PhoneCandidate<'a>> = Vec::new();
         if is_booker {
             phones.push(self.responses.at_pointer("/attendeePhoneNumber/value").into());
-            // In a booking with seats it may be that of whoever came first.
+            // In a booking with seats this may be the number of the first attendee.
             if !seated {
                 phones.push(self.sms_reminder_number.into());
             }
         }
         phones.push(attendee.phone_number.into());
-        // A call to the attendee: the answer to "where" is their number.
+        // For a call to the attendee, the answer to "where" is the attendee's number.
         let location = self.responses.at_pointer("/location/value");
         if is_booker && location.at_pointer("/value").text().is_some_and(|kind| kind == "phone") {
             phones.push(location.at_pointer("/optionValue").into());
@@ -182,12 +189,13 @@ impl<'a> CalcomPayload<'a> {
     }
 
     fn to_reported(&self, people: Vec<ReportedPerson<'a>>) -> ReportedAppointment<'a> {
-        let theirs = people.first().and_then(|person| person.zone.clone());
+        let attendee_zone = people.first().and_then(|person| person.zone.clone());
         ReportedAppointment {
             start: self.start_time.as_time(),
-            zone: theirs.or_else(|| self.organizer.as_ref()?.time_zone.owned_text()),
+            zone: attendee_zone.or_else(|| self.organizer.as_ref()?.time_zone.owned_text()),
             attendees: people,
-            // The booking's own title names host and booker: "Consultation between Clinic and Maya Bar".
+            // The booking's `title` names host and booker: "Consultation between Clinic and Maya
+            // Bar".
             title: self.event_title.owned_text(),
             place: self.location.owned_text(),
         }
@@ -195,7 +203,8 @@ impl<'a> CalcomPayload<'a> {
 }
 
 impl CalcomAttendee<'_> {
-    /// What tells their seat from others of the booking. An address is personal, and ids stand in keys.
+    /// Distinguishes the seat from others of the booking. It is a hash, because ids become keys and
+    /// an e-mail address is personal.
     fn seat_id(&self) -> String {
         let email = self.email.text().unwrap_or_default().to_lowercase();
         sha256_hex(email.as_bytes(), 8)
@@ -221,7 +230,7 @@ mod tests {
         json!({"name": name, "email": email, "timeZone": "Europe/London", "language": {"locale": "en"}, "phoneNumber": phone})
     }
 
-    /// Answers of a form that this attendee filled in.
+    /// The answers of a form that this attendee filled in.
     fn form_responses(name: &str, phone: &str) -> Value {
         let email = format!("{}@Example.com", name.to_lowercase());
         json!({"email": {"label": "email_address", "value": email}, "attendeePhoneNumber": {"value": phone}})
@@ -234,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_booking_that_is_not_accepted_is_not_booked() {
-        for (status, standing) in [
+        for (status, appointment_status) in [
             ("ACCEPTED", AppointmentStatus::Booked),
             ("PENDING", AppointmentStatus::Unconfirmed),
             ("AWAITING_HOST", AppointmentStatus::Unconfirmed),
@@ -243,24 +252,24 @@ mod tests {
         ] {
             assert_eq!(
                 expect_booking(read_changed("booking_created", &json!({"status": status}))).status,
-                standing,
+                appointment_status,
                 "{status}"
             );
         }
-        for (event, standing) in
+        for (event, appointment_status) in
             [("BOOKING_REQUESTED", AppointmentStatus::Unconfirmed), ("BOOKING_REJECTED", AppointmentStatus::Cancelled)]
         {
             let body = changed_sample("calcom", "booking_created", "", &json!({"triggerEvent": event}));
-            assert_eq!(expect_booking(parse_as("clinic", body)).status, standing, "{event}");
+            assert_eq!(expect_booking(parse_as("clinic", body)).status, appointment_status, "{event}");
         }
     }
 
     #[test]
     fn an_unconfirmed_move_still_ends_the_old_booking() {
         let moved = expect_bookings(read_changed("booking_rescheduled", &json!({"status": "PENDING"})));
-        let standings: Vec<_> = moved.iter().map(|booking| (booking.status, &*booking.id)).collect();
+        let statuses: Vec<_> = moved.iter().map(|booking| (booking.status, &*booking.id)).collect();
         assert_eq!(
-            standings,
+            statuses,
             [
                 (AppointmentStatus::Moved, "bFJeNb2uX8ANpT3JL5EfXw"),
                 (AppointmentStatus::Unconfirmed, "cGKfOc3vY9BOqU4KM6FgYx")
@@ -274,7 +283,7 @@ mod tests {
         assert_eq!(
             only_phone(&expect_booking(read_changed("booking_created", &none))),
             "+972525550101",
-            "the place of a call"
+            "the number for a call to the attendee"
         );
         let at_home =
             json!({"responses": {"location": {"value": {"value": "attendeeInPerson", "optionValue": "0545550199"}}}});

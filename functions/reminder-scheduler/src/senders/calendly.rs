@@ -1,7 +1,8 @@
-//! Calendly: an invitee of an event. Each has a uri, and so an appointment, of their own, in a group event too.
+//! Calendly: an invitee of an event. Each invitee has a separate URI, and so a separate
+//! appointment, in group events too.
 //!
-//! Who moves their appointment cancels one invitee and creates another: two deliveries, in any order. Each of them ends
-//! the old one without a word to anybody.
+//! A move cancels one invitee and creates another: two deliveries, in any order. Each of them ends
+//! the old appointment, and no message is sent for its end.
 //!
 //! Shape: developer.calendly.com, "Webhook payload" and "Webhook payloads for rescheduled events".
 
@@ -13,8 +14,8 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::{BookingDelivery, ReportedAppointment, ReportedPerson};
-use crate::booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
+use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson};
+use crate::parsed_booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -22,7 +23,7 @@ struct CalendlyWebhook<'a> {
     #[serde(borrow)]
     event: RawJson<'a>,
     created_at: RawJson<'a>,
-    /// An [`CalendlyInvitee`], for the events that we read.
+    /// A [`CalendlyInvitee`], for the events that are parsed.
     payload: RawJson<'a>,
 }
 
@@ -71,7 +72,7 @@ struct CalendlyLocation<'a> {
     location: RawJson<'a>,
 }
 
-/// Reads a delivery. `phone_question`: the custom question whose answer is the customer's number.
+/// Parses a delivery. `phone_question` is the custom question that asks for the customer's number.
 pub(crate) fn parse_calendly(
     delivery: &BookingDelivery<'_>,
     phone_question: Option<&str>,
@@ -87,18 +88,17 @@ pub(crate) fn parse_calendly(
     let occurred_at = delivery.event_time(envelope.created_at.as_time());
     let ends = event == "invitee.canceled" || invitee.status.text().is_some_and(|status| status == "canceled");
     let previous_id = invitee.old_invitee.owned_text().filter(|old| !ends && *old != id);
-    let (kind, standing) = match (ends, invitee.rescheduled.is_true()) {
+    let (kind, appointment_status) = match (ends, invitee.rescheduled.is_true()) {
         (true, true) => (BookingEventKind::MovedAway, AppointmentStatus::Moved),
         (true, false) => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
         (false, _) if previous_id.is_some() => (BookingEventKind::Rescheduled, AppointmentStatus::Booked),
         (false, _) => (BookingEventKind::Created, AppointmentStatus::Booked),
     };
     let reported = invitee.to_reported(phone_question);
-    let (details, unreachable) =
-        delivery.context.build_details(standing, reported, "/payload/scheduled_event/start_time")?;
+    let BookingDetails { details, unreachable_reason } =
+        delivery.context.build_details(appointment_status, reported, "/payload/scheduled_event/start_time")?;
     let old = previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at));
-    let new =
-        Booking { kind, id, status: standing, details, occurred_at, previous_id, unreachable_reason: unreachable };
+    let new = Booking { kind, id, status: appointment_status, details, occurred_at, previous_id, unreachable_reason };
     Ok(ParsedBooking::Bookings(old.into_iter().chain([new]).collect()))
 }
 
@@ -161,10 +161,14 @@ mod tests {
             {"question": "Phone number of your doctor", "answer": "0525550101"}, {"question": "Phone Number ", "answer": "0545550199"},
         ], "text_reminder_number": null});
         assert_eq!(only_phone(&expect_booking(read_changed("invitee_created", "/payload", &answers))), "+972545550199");
-        let ours = json!({"location": {"type": "inbound_call", "location": "+972545550199"}});
-        let mut body: Value =
-            serde_json::from_str(&changed_sample("calendly", "invitee_created", "/payload/scheduled_event", &ours))
-                .unwrap();
+        let host_phone = json!({"location": {"type": "inbound_call", "location": "+972545550199"}});
+        let mut body: Value = serde_json::from_str(&changed_sample(
+            "calendly",
+            "invitee_created",
+            "/payload/scheduled_event",
+            &host_phone,
+        ))
+        .unwrap();
         body["payload"]["text_reminder_number"] = json!(null);
         let booked = expect_booking(parse_as("intro", body.to_string()));
         assert_eq!(booked.unreachable_reason, Some(SkipReason::NoPhone), "the host's own number");

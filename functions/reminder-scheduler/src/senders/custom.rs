@@ -1,4 +1,4 @@
-//! Any other sender of JSON: the client's configuration says where the facts stand and what its statuses mean.
+//! Any other sender of JSON. The client's configuration maps its fields and statuses.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::{BookingDelivery, ReportedAppointment, ReportedPerson, canonical_zone};
-use crate::booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
+use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson, canonical_zone};
+use crate::parsed_booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
 
-/// Reads a delivery. `statuses`: the sender's word → what became of the appointment.
+/// Parses a delivery. `statuses` maps the sender's status to the status of the appointment.
 pub(crate) fn parse_custom(
     delivery: &BookingDelivery<'_>,
     fields: &BookingFields,
@@ -22,15 +22,15 @@ pub(crate) fn parse_custom(
 ) -> Result<ParsedBooking, SkipReason> {
     let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
     let at = |pointer: &JsonPointer| document.at_pointer(pointer.as_str());
-    let maybe = |pointer: &Option<JsonPointer>| pointer.as_ref().map(at).unwrap_or_default();
-    let needed =
+    let optional = |pointer: &Option<JsonPointer>| pointer.as_ref().map(at).unwrap_or_default();
+    let required =
         |pointer: &JsonPointer| at(pointer).owned_text().ok_or_else(|| SkipReason::missing_field(pointer.as_str()));
 
-    let id = needed(&fields.id)?;
-    let standing = match &fields.status {
+    let id = required(&fields.id)?;
+    let appointment_status = match &fields.status {
         None => AppointmentStatus::Booked,
         Some(pointer) => {
-            let status = needed(pointer)?;
+            let status = required(pointer)?;
             match statuses.get(&status) {
                 Some(BookingStatus::Booked) => AppointmentStatus::Booked,
                 Some(BookingStatus::Unconfirmed) => AppointmentStatus::Unconfirmed,
@@ -39,44 +39,46 @@ pub(crate) fn parse_custom(
             }
         }
     };
-    let previous_id = maybe(&fields.previous_id).owned_text().filter(|previous| *previous != id && !standing.is_over());
-    let kind = match (standing.is_over(), &previous_id) {
+    let previous_id =
+        optional(&fields.previous_id).owned_text().filter(|previous| *previous != id && !appointment_status.is_over());
+    let kind = match (appointment_status.is_over(), &previous_id) {
         (true, _) => BookingEventKind::Cancelled,
         (false, Some(_)) => BookingEventKind::Rescheduled,
         (false, None) => BookingEventKind::Created,
     };
-    let zone = maybe(&fields.time_zone).owned_text();
+    let zone = optional(&fields.time_zone).owned_text();
     let reported = ReportedAppointment {
         start: parse_start(delivery, at(&fields.start), zone.as_deref()),
         attendees: vec![ReportedPerson {
-            phones: vec![PhoneCandidate { phone: at(&fields.phone), country: maybe(&fields.country) }],
-            name: maybe(&fields.name).owned_text(),
-            locale: maybe(&fields.locale).owned_text(),
+            phones: vec![PhoneCandidate { phone: at(&fields.phone), country: optional(&fields.country) }],
+            name: optional(&fields.name).owned_text(),
+            locale: optional(&fields.locale).owned_text(),
             zone: None,
         }],
         zone,
-        title: maybe(&fields.title).owned_text(),
-        place: maybe(&fields.place).owned_text(),
+        title: optional(&fields.title).owned_text(),
+        place: optional(&fields.place).owned_text(),
     };
-    let (details, unreachable) = delivery.context.build_details(standing, reported, fields.start.as_str())?;
-    let occurred_at = delivery.event_time(maybe(&fields.occurred_at).as_time());
+    let BookingDetails { details, unreachable_reason } =
+        delivery.context.build_details(appointment_status, reported, fields.start.as_str())?;
+    let occurred_at = delivery.event_time(optional(&fields.occurred_at).as_time());
     let old = previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at));
-    let new =
-        Booking { kind, id, status: standing, details, occurred_at, previous_id, unreachable_reason: unreachable };
+    let new = Booking { kind, id, status: appointment_status, details, occurred_at, previous_id, unreachable_reason };
     Ok(ParsedBooking::Bookings(old.into_iter().chain([new]).collect()))
 }
 
-/// The start: RFC 3339; or the time that clocks show in the zone beside it, without an offset. Of a time that the clocks
-/// show twice it is the first, and one that they skip is as far behind the gap.
+/// The start: RFC 3339, or a local time without an offset in the zone beside it. A local time that
+/// occurs twice means the first one. One that the clocks skip lies behind the gap by the gap's
+/// length.
 ///
-/// A date alone is no start, and neither is a local time beside the name of a zone that doesn't exist: a reminder for
+/// A date alone is not a start, and neither is a local time with an unknown zone: a reminder for
 /// the wrong hour is worse than none.
 fn parse_start(delivery: &BookingDelivery<'_>, raw_start: RawJson<'_>, zone: Option<&str>) -> Option<Timestamp> {
     if let Some(start) = raw_start.as_time() {
         return Some(start);
     }
     let text = raw_start.text()?;
-    // To the parser a date alone is its midnight, and an offset is nothing to a local time.
+    // The parser would read a date alone as midnight, and ignore an offset of a local time.
     let (_, time) = text.split_once(['T', 't', ' '])?;
     if time.contains(['+', '-', '[', 'Z', 'z']) {
         return None;
@@ -136,19 +138,19 @@ mod tests {
         {
             assert_eq!(start_of(start, &json!("Asia/Jerusalem")), None, "{start}");
         }
-        assert_eq!(start_of("2026-11-24T10:30", &json!("Israel Standard Time")), None, "no such zone");
+        assert_eq!(start_of("2026-11-24T10:30", &json!("Israel Standard Time")), None, "unknown zone");
         let zoned = expect_booking(read_changed(&json!({"time_zone": "Israel Standard Time"})));
-        assert_eq!(zoned.details.unwrap().zone, "Asia/Jerusalem", "a moment needs no zone: the client's will do");
+        assert_eq!(zoned.details.unwrap().zone, "Asia/Jerusalem", "an RFC 3339 start keeps the client's zone");
     }
 
     #[test]
     fn a_status_means_what_the_client_configured() {
-        for (status, standing) in [
+        for (status, appointment_status) in [
             ("confirmed", AppointmentStatus::Booked),
             ("requested", AppointmentStatus::Unconfirmed),
             ("cancelled", AppointmentStatus::Cancelled),
         ] {
-            assert_eq!(expect_booking(read_changed(&json!({"status": status}))).status, standing);
+            assert_eq!(expect_booking(read_changed(&json!({"status": status}))).status, appointment_status);
         }
         assert_eq!(expect_skip(read_changed(&json!({"status": "arrived"}))).code(), "status-not-mapped");
         assert!(expect_skip(read_changed(&json!({"status": null}))).to_string().contains("/data/status"));
@@ -164,7 +166,7 @@ mod tests {
             ("B-1041", AppointmentStatus::Moved, received_at())
         );
         assert_eq!((moved[1].kind, moved[1].previous_id.as_deref()), (BookingEventKind::Rescheduled, Some("B-1041")));
-        assert_eq!(expect_booking(parse_as("n8n", body("B-1042"))).previous_id, None, "itself");
+        assert_eq!(expect_booking(parse_as("n8n", body("B-1042"))).previous_id, None, "replaces its own id");
     }
 
     #[test]

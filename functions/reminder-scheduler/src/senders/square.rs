@@ -1,6 +1,8 @@
-//! Square Bookings: a delivery holds the appointment, and of its customer only an id; the customer is read back.
+//! Square Bookings: a delivery contains the appointment and only the id of its customer. The
+//! customer is looked up.
 //!
-//! Shape: developer.squareup.com, webhooks `expect_booking.created` and `expect_booking.updated`, objects `CrmBooking` and `SquareCustomer`.
+//! Shape: developer.squareup.com, webhooks `booking.created` and `booking.updated`, objects
+//! `Booking` and `Customer`.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -11,8 +13,10 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::{BookingDelivery, CalendarContext, ReportedAppointment, ReportedPerson};
-use crate::booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
+use super::calendar_context::{
+    BookingDelivery, BookingDetails, CalendarContext, ReachableAttendees, ReportedAppointment, ReportedPerson,
+};
+use crate::parsed_booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -30,13 +34,13 @@ struct SquareBooking<'a> {
     id: RawJson<'a>,
     status: RawJson<'a>,
     updated_at: RawJson<'a>,
-    /// Counts its changes.
+    /// The number of changes.
     version: RawJson<'a>,
     start_at: RawJson<'a>,
     customer_id: RawJson<'a>,
 }
 
-/// Reads a delivery.
+/// Parses a delivery.
 pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
     let envelope: SquareWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
     let event = envelope.event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
@@ -50,7 +54,7 @@ pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         envelope.data.at_pointer("/object/booking").deserialize_as().ok_or_else(|| missing(""))?;
     let id = appointment.id.owned_text().ok_or_else(|| missing("/id"))?;
     let status = appointment.status.text().ok_or_else(|| missing("/status"))?;
-    let (kind, standing) = match &*status {
+    let (kind, appointment_status) = match &*status {
         "ACCEPTED" => (kind, AppointmentStatus::Booked),
         "PENDING" => (kind, AppointmentStatus::Unconfirmed),
         "CANCELLED_BY_CUSTOMER" | "CANCELLED_BY_SELLER" | "DECLINED" | "NO_SHOW" => {
@@ -59,28 +63,23 @@ pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         other => return Err(SkipReason::StatusNotMapped(LogLabel::new(other))),
     };
     let reported = ReportedAppointment { start: appointment.start_at.as_time(), ..ReportedAppointment::default() };
-    let (details, unreachable) = delivery.context.build_details(standing, reported, "/data/object/booking/start_at")?;
+    let BookingDetails { details, unreachable_reason } =
+        delivery.context.build_details(appointment_status, reported, "/data/object/booking/start_at")?;
     let reported_at = appointment.updated_at.as_time().map(|at| add_version_millis(at, appointment.version));
     let occurred_at = delivery.event_time(reported_at.or_else(|| envelope.created_at.as_time()));
-    let booking = Booking {
-        kind,
-        id,
-        status: standing,
-        details,
-        occurred_at,
-        previous_id: None,
-        unreachable_reason: unreachable,
-    };
+    let booking =
+        Booking { kind, id, status: appointment_status, details, occurred_at, previous_id: None, unreachable_reason };
     Ok(match appointment.customer_id.owned_text() {
-        Some(customer_id) if !standing.is_over() => {
+        Some(customer_id) if !appointment_status.is_over() => {
             ParsedBooking::NeedsLookup(LookupRequest::Square { booking: Box::new(booking), customer_id })
         }
         _ => ParsedBooking::Bookings(vec![booking]),
     })
 }
 
-/// Square's times are to the second, and what is asked for is often confirmed within the same one: of two changes in one
-/// second, the one with the higher version is the later.
+/// Adds the version to a time as milliseconds. Square's times have whole seconds, and a request is
+/// often confirmed within the same second. Of two changes in one second, the one with the higher
+/// version is later.
 fn add_version_millis(at: Timestamp, version: RawJson<'_>) -> Timestamp {
     let version = version.text().and_then(|version| version.parse::<i64>().ok()).unwrap_or(0);
     at.checked_add(SignedDuration::from_millis(version.clamp(0, 999))).unwrap_or(at)
@@ -96,7 +95,8 @@ struct SquareCustomer<'a> {
     address: RawJson<'a>,
 }
 
-/// The appointment with its customer, as they were read back; none if Square knows no such customer.
+/// The appointment with the customer that Square returned. A missing `body` means that Square does
+/// not have the customer.
 pub(crate) fn complete_square_booking(
     context: CalendarContext<'_>,
     mut booking: Booking,
@@ -106,10 +106,10 @@ pub(crate) fn complete_square_booking(
         booking.unreachable_reason = Some(SkipReason::CustomerNotFound);
         return booking;
     };
-    // The appointment's own news counts, whatever came of asking for its customer.
+    // The facts about the appointment count, whatever the lookup of its customer gave.
     let customer = json::parse_document(body)
         .ok()
-        .and_then(|answer| answer.at_pointer("/customer").deserialize_as::<SquareCustomer<'_>>());
+        .and_then(|document| document.at_pointer("/customer").deserialize_as::<SquareCustomer<'_>>());
     let Some(customer) = customer else {
         booking.unreachable_reason = Some(SkipReason::LookupFailed);
         return booking;
@@ -120,11 +120,11 @@ pub(crate) fn complete_square_booking(
         locale: None,
         zone: None,
     };
-    let (attendees, unreachable) = context.reachable_attendees(vec![person]);
+    let ReachableAttendees { attendees, unreachable_reason } = context.reachable_attendees(vec![person]);
     if let Some(details) = &mut booking.details {
         details.attendees = attendees;
     }
-    booking.unreachable_reason = unreachable;
+    booking.unreachable_reason = unreachable_reason;
     booking
 }
 
@@ -152,14 +152,15 @@ mod tests {
 
     #[test]
     fn only_bookings_that_may_take_place_need_a_customer_lookup() {
-        for (status, standing) in [("ACCEPTED", AppointmentStatus::Booked), ("PENDING", AppointmentStatus::Unconfirmed)]
+        for (status, appointment_status) in
+            [("ACCEPTED", AppointmentStatus::Booked), ("PENDING", AppointmentStatus::Unconfirmed)]
         {
             let ParsedBooking::NeedsLookup(LookupRequest::Square { booking, customer_id }) =
                 read_changed(&json!({"status": status}))
             else {
                 panic!("{status}");
             };
-            assert_eq!((booking.status, &*customer_id), (standing, "EX2QSVGTZN4K1E5QE1CBFNVQ8M"));
+            assert_eq!((booking.status, &*customer_id), (appointment_status, "EX2QSVGTZN4K1E5QE1CBFNVQ8M"));
         }
         for status in ["CANCELLED_BY_CUSTOMER", "CANCELLED_BY_SELLER", "DECLINED", "NO_SHOW"] {
             let ended = expect_booking(read_changed(&json!({"status": status})));
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(
             expect_booking(read_changed(&without_update_time)).occurred_at,
             parse_time("2026-11-19T10:40:00Z"),
-            "that of the event"
+            "the event's own time"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Topics about a parcel, or the goods that wait at the counter: fulfilments, carriers' scans, fulfillment orders.
+//! Topics about a parcel or a pickup: fulfilments, carriers' scans, fulfillment orders.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -9,9 +9,10 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::{insert_some, missing_field, order::ShopifyAddress, parse_body};
+use super::address::ShopifyAddress;
 use crate::order_event::{
-    CustomerContact, EventValues, OrderDelivery, OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason,
+    CustomerContact, EventValues, OrderDelivery, OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent,
+    SkipReason, insert_some,
 };
 
 /// The fulfilment resource, alone or within an order.
@@ -47,7 +48,8 @@ struct ShopifyLineItem<'a> {
 }
 
 impl ShopifyFulfillment<'_> {
-    /// Why it is no parcel on its way, if its status says so. Absent counts as made: the status is nullable.
+    /// Why the fulfilment is not a parcel on its way, if its status excludes that. The status is
+    /// nullable, so a missing one counts as a success.
     pub(super) fn failure_reason(&self) -> Option<SkipReason> {
         let status = self.status.text()?;
         (status != "success").then(|| SkipReason::FulfillmentNotSuccessful(LogLabel::new(&status)))
@@ -69,7 +71,7 @@ impl ShopifyFulfillment<'_> {
         tracking.contains_key("tracking_number") || tracking.contains_key("tracking_url")
     }
 
-    /// Whether it is certain that nothing in it travels: a gift card, a download.
+    /// Whether it is certain that the fulfilment contains nothing to ship: a gift card, a download.
     pub(super) fn is_not_shippable(&self) -> bool {
         let needs_no_shipping =
             |item: &ShopifyLineItem<'_>| item.requires_shipping.text().is_some_and(|text| text == "false");
@@ -77,16 +79,16 @@ impl ShopifyFulfillment<'_> {
     }
 }
 
-/// What fulfilment topics have in common. Its time is the fulfilment's, its contact the parcel's destination: neither
-/// language nor total is known.
+/// Builds the event of a fulfilment topic. Its time is the fulfilment's time and its contact is the
+/// destination. Language and total are unknown.
 fn build_parcel_event(
     delivery: &OrderDelivery<'_>,
     fulfillment: &ShopifyFulfillment<'_>,
     milestone: Milestone,
     at: Option<Timestamp>,
 ) -> Result<PartialOrderEvent, SkipReason> {
-    let order = fulfillment.order_id.owned_text().ok_or_else(|| missing_field("/order_id"))?;
-    let parcel = fulfillment.id.owned_text().ok_or_else(|| missing_field("/id"))?;
+    let order = fulfillment.order_id.owned_text().ok_or_else(|| SkipReason::missing_field("/order_id"))?;
+    let parcel = fulfillment.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
     let destination = fulfillment.destination.unwrap_or_default();
     let (phone, phone_problem) =
         delivery.first_usable_phone([PhoneCandidate { phone: destination.phone, country: destination.country_code }]);
@@ -117,7 +119,7 @@ fn build_parcel_event(
 }
 
 pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
-    let fulfillment: ShopifyFulfillment<'_> = parse_body(delivery)?;
+    let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
     }
@@ -125,13 +127,13 @@ pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
         return Err(SkipReason::NothingToShip);
     }
     let mut event = build_parcel_event(delivery, &fulfillment, Milestone::Shipped, fulfillment.created_at.as_time())?;
-    // Handing over a pickup order makes a fulfilment too, to nowhere.
+    // Staff also fulfil a pickup order, without a destination.
     event.is_certain = fulfillment.destination.is_some() || fulfillment.is_tracked();
     Ok(event.into_parsed())
 }
 
 pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
-    let fulfillment: ShopifyFulfillment<'_> = parse_body(delivery)?;
+    let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
     }
@@ -139,14 +141,15 @@ pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
     let milestone = match status.as_deref() {
         Some("out_for_delivery") => Milestone::OutForDelivery,
         Some("delivered") => Milestone::Delivered,
-        // Others have an event of their own in `fulfillment_events/create_person`, with a time and an id.
+        // Other statuses have events of their own in `fulfillment_events/create`, with a time and
+        // an id.
         other => return Err(SkipReason::ShipmentStatusIgnored(LogLabel::new(other.unwrap_or("none")))),
     };
     Ok(build_parcel_event(delivery, &fulfillment, milestone, fulfillment.updated_at.as_time())?.into_parsed())
 }
 
 impl PartialOrderEvent {
-    /// An event, if nothing has to be looked up for it.
+    /// The event, or a lookup if its data is incomplete.
     fn into_parsed(self) -> ParsedOrder {
         match self.order.id().map(str::to_owned) {
             Some(order_id) if self.is_certain && self.contact.phone.is_some() => {
@@ -181,8 +184,8 @@ struct ShopifyScan<'a> {
 }
 
 pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
-    let scan: ShopifyScan<'_> = parse_body(delivery)?;
-    let status = scan.status.text().ok_or_else(|| missing_field("/status"))?.to_ascii_lowercase();
+    let scan: ShopifyScan<'_> = delivery.parse_body()?;
+    let status = scan.status.text().ok_or_else(|| SkipReason::missing_field("/status"))?.to_ascii_lowercase();
     let milestone = match status.as_str() {
         "out_for_delivery" => Milestone::OutForDelivery,
         "delivered" | "picked_up" => Milestone::Delivered,
@@ -191,14 +194,14 @@ pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, Sk
         // carrier_picked_up, confirmed, failure, in_transit, label_printed, label_purchased
         other => return Err(SkipReason::ShipmentStatusIgnored(LogLabel::new(other))),
     };
-    let order = scan.order_id.owned_text().ok_or_else(|| missing_field("/order_id"))?;
+    let order = scan.order_id.owned_text().ok_or_else(|| SkipReason::missing_field("/order_id"))?;
     let parcel = scan.fulfillment_id.owned_text();
     let mut values = EventValues::new();
-    // A parcel is tried or delayed more than once; everything else happens to it once.
+    // A delivery attempt or a delay may happen to a parcel more than once. Other scans happen once.
     let instance = if milestone == Milestone::DeliveryChanged {
         insert_some(&mut values, "delivery_to", scan.estimated_delivery_at.owned_text());
         values.insert("delivery_status".to_owned(), status);
-        Some(scan.id.owned_text().ok_or_else(|| missing_field("/id"))?)
+        Some(scan.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?)
     } else {
         parcel.clone()
     };
@@ -230,13 +233,13 @@ struct ShopifyFulfillmentOrder<'a> {
     status: RawJson<'a>,
 }
 
-/// Global ids of fulfillment orders begin so.
+/// The prefix of a fulfillment order's global id.
 const FULFILLMENT_ORDER_GID_PREFIX: &str = "gid://shopify/FulfillmentOrder/";
 
-/// Staff pressed "ready for pickup". The body names the fulfillment order and nothing else, not even a time: Shopify's
-/// own time of the delivery stands in for it.
+/// Staff pressed "ready for pickup". The body contains only the fulfillment order and no time, so
+/// Shopify's time of the delivery is used.
 pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
-    let prepared = parse_body::<ShopifyPickupPrepared<'_>>(delivery)?.fulfillment_order.unwrap_or_default();
+    let prepared = delivery.parse_body::<ShopifyPickupPrepared<'_>>()?.fulfillment_order.unwrap_or_default();
     let gid = prepared
         .id
         .owned_text()
@@ -251,7 +254,7 @@ pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<Pars
             gid.strip_prefix(FULFILLMENT_ORDER_GID_PREFIX)
                 .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
         })
-        .ok_or_else(|| missing_field("/fulfillment_order/id"))?;
+        .ok_or_else(|| SkipReason::missing_field("/fulfillment_order/id"))?;
     if let Some(status) = prepared.status.text().map(|status| status.to_ascii_lowercase())
         && matches!(status.as_str(), "cancelled" | "closed" | "incomplete")
     {
@@ -278,7 +281,7 @@ mod tests {
     use super::*;
     use crate::{
         samples::{expect_event, expect_partial, parse_as, sample_json},
-        shopify::tests::{changed_sample, expect_skip_code, skip_code_of_changed},
+        senders::shopify::tests::{changed_sample, expect_skip_code, skip_code_of_changed},
     };
 
     #[test]
@@ -341,7 +344,7 @@ mod tests {
         for status in ["attempted_delivery", "delayed"] {
             let changed = expect_partial(scan(status));
             assert_eq!(changed.milestone, Milestone::DeliveryChanged, "{status}");
-            assert_eq!(changed.instance.as_deref(), Some("94495600002"), "each of them is one change");
+            assert_eq!(changed.instance.as_deref(), Some("94495600002"), "each scan is one change");
             assert_eq!(changed.parcel.as_deref(), Some("4670000000001"), "of one parcel");
             assert_eq!(changed.values["delivery_status"], status);
             assert_eq!(changed.values["delivery_to"], "2026-11-23T12:00:00+02:00");

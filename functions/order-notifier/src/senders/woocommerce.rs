@@ -1,11 +1,14 @@
-//! `WooCommerce`: an order as its REST API shows it, and its status as the shop's own configuration reads it.
+//! `WooCommerce`: an order as its REST API shows it. The client's configuration maps its statuses
+//! to milestones.
 //!
-//! Core knows neither "shipped" nor "ready", so which status is which milestone is the client's choice. A delivery says
-//! what the order is like when the delivery was *made*, not what changed: the same status arrives with every later edit,
-//! and one that lasted a second may never arrive. The ledger's key is what tells each milestone once.
+//! Core has neither a "shipped" nor a "ready" status, so the client chooses the milestone of each
+//! status. A delivery shows the order when the delivery was *created*, not the change: the same
+//! status arrives with every later edit, and a status that lasted a second may never arrive. The
+//! ledger's key ensures that each milestone's message is sent once.
 //!
-//! Shape: `WooCommerce` REST API v1 to v3, orders; `class-wc-webhook.php` for the topics. Tracking is not core's but
-//! that of the plugins around `_wc_shipment_tracking_items`; the language is WPML's.
+//! Shape: `WooCommerce` REST API v1 to v3, orders; `class-wc-webhook.php` for the topics. Tracking
+//! comes from the plugins around `_wc_shipment_tracking_items` and not from core. The language is
+//! WPML's.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -23,7 +26,8 @@ use crate::{
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason},
 };
 
-/// Reads a delivery by its topic (`X-WC-Webhook-TemplateTopic`). `statuses`: order status → milestone.
+/// Parses a delivery by its topic (`X-WC-Webhook-Topic`). `statuses` maps an order status to its
+/// milestone.
 pub(crate) fn parse_delivery(
     delivery: &OrderDelivery<'_>,
     statuses: &BTreeMap<String, Milestone>,
@@ -33,7 +37,7 @@ pub(crate) fn parse_delivery(
         Some("order.deleted") => Err(SkipReason::Deleted),
         Some(action) if action.starts_with("action.") => Err(SkipReason::ActionHook),
         Some(other) => Err(SkipReason::UnknownTopic(LogLabel::new(other))),
-        // Sent when the webhook is saved, without any of its headers.
+        // `WooCommerce` sends this when the webhook is saved, without its usual headers.
         None if delivery.body.starts_with(b"webhook_id=") => Err(SkipReason::Ping),
         None => Err(SkipReason::NotUnderstood(JsonError::NoTopic)),
     }
@@ -99,7 +103,8 @@ struct WooRefund<'a> {
     total: RawJson<'a>,
 }
 
-/// One parcel in `_wc_shipment_tracking_items`. With a provider that the plugin knows there is no link in the data.
+/// One parcel in `_wc_shipment_tracking_items`. If the plugin knows the provider, the data contains
+/// no link.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WooTrackingItem<'a> {
@@ -110,7 +115,8 @@ struct WooTrackingItem<'a> {
     tracking_number: RawJson<'a>,
 }
 
-/// An order placed longer ago than this is news only with a time of its own.
+/// An order that was placed longer ago leads to a message only if the milestone has a time of its
+/// own.
 const MAX_ORDER_AGE: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 fn parse_order(
@@ -118,9 +124,8 @@ fn parse_order(
     statuses: &BTreeMap<String, Milestone>,
 ) -> Result<ParsedOrder, SkipReason> {
     let order: WooOrder<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
-    let missing = |pointer: &str| SkipReason::NotUnderstood(JsonError::Missing(pointer.into()));
-    let order_id = order.id.owned_text().ok_or_else(|| missing("/id"))?;
-    let status = order.status.text().ok_or_else(|| missing("/status"))?;
+    let order_id = order.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
+    let status = order.status.text().ok_or_else(|| SkipReason::missing_field("/status"))?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);
     let milestone = match (statuses.get(slug), slug) {
         (Some(milestone), _) => *milestone,
@@ -128,14 +133,15 @@ fn parse_order(
         (None, "trash") => return Err(SkipReason::Deleted),
         (None, other) => return Err(SkipReason::StatusNotMapped(LogLabel::new(other))),
     };
-    // The milestone's own time where the order keeps one, else that of the change that made this delivery.
+    // The milestone's own time if the order stores one, else the time of the change that caused
+    // this delivery.
     let own_time = match (milestone, slug) {
         (Milestone::Paid, _) => order.date_paid_gmt.as_utc_time(),
         (_, "completed") => order.date_completed_gmt.as_utc_time(),
         _ => None,
     };
-    // Any edit moves the time of change. An order that nobody has touched for months and that is cancelled by all means was
-    // so before we came: a plugin's or an import's sweep over it is no news to its customer.
+    // Every edit moves the time of change. An old, cancelled order that a plugin or an import edits
+    // reached its status before tellonce ran, so its customer needs no message.
     let is_old =
         order.date_created_gmt.as_utc_time().is_some_and(|placed| placed < delivery.received_at - MAX_ORDER_AGE);
     if own_time.is_none() && is_old {
@@ -166,7 +172,7 @@ impl WooOrder<'_> {
             addresses.clone().map(|person| PhoneCandidate { phone: person.phone, country: person.country });
         let (phone, phone_problem) = delivery.first_usable_phone(candidates);
         let name = addresses.clone().find_map(WooAddress::customer_name);
-        // What the personal data eraser leaves behind.
+        // The personal data eraser leaves this text.
         let erased = name.as_deref().is_some_and(|name| name.contains("[deleted]"));
         CustomerContact {
             redacted: erased && phone.is_none(),
@@ -180,7 +186,7 @@ impl WooOrder<'_> {
     fn build_values(&self) -> EventValues {
         let tracking = find_meta(&self.meta_data, "_wc_shipment_tracking_items")
             .and_then(RawJson::deserialize_as::<Vec<WooTrackingItem<'_>>>)
-            // The plugins append; the last is the newest.
+            // The plugins append, so the last item is the newest.
             .and_then(|items| items.into_iter().next_back())
             .unwrap_or_default();
         let pickup = self.shipping_lines.iter().find(|line| {
@@ -209,7 +215,7 @@ impl WooOrder<'_> {
         .collect()
     }
 
-    /// Sum of the refunds, which are written as negative totals.
+    /// The sum of the refunds, which are stored as negative totals.
     fn refunded_amount(&self) -> Option<String> {
         let sum = self.refunds.iter().try_fold(Amount::default(), |sum, refund| {
             sum.checked_add(refund.total.text().and_then(|total| total.parse::<Amount>().ok())?.abs())
@@ -224,12 +230,12 @@ impl WooAddress<'_> {
     }
 }
 
-/// The value of a meta key; the last one, since plugins append.
+/// The value of a meta key. Plugins append, so the last one counts.
 fn find_meta<'a>(list: &[WooMeta<'a>], key: &str) -> Option<RawJson<'a>> {
     list.iter().rfind(|meta| meta.key.text().is_some_and(|name| name == key)).map(|meta| meta.value)
 }
 
-/// Text without the HTML entities that `WordPress` stores.
+/// Decodes the HTML entities that `WordPress` stores.
 fn decode_html(text: &str) -> String {
     match html_escape::decode_html_entities(text) {
         Cow::Borrowed(same) => same.trim().to_owned(),
@@ -306,7 +312,7 @@ mod tests {
         assert_eq!(
             completed.occurred_at,
             "2026-11-19T07:31:00Z".parse().unwrap(),
-            "a later edit doesn't make it newer"
+            "a later edit does not change the time"
         );
     }
 

@@ -8,10 +8,12 @@ use tellonce_core::{
     json::{self, RawJson},
 };
 
-use super::{insert_some, missing_field, parcel::ShopifyFulfillment, parse_body};
-use crate::order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason};
+use super::{address::ShopifyAddress, parcel::ShopifyFulfillment};
+use crate::order_event::{
+    CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason, insert_some,
+};
 
-/// The order resource: what we need of it.
+/// The parts of the order resource that are used.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ShopifyOrder<'a> {
@@ -46,7 +48,7 @@ struct ShopifyOrder<'a> {
     fulfillments: Vec<ShopifyFulfillment<'a>>,
 }
 
-/// An amount in the shop's currency and in the one that the customer saw.
+/// An amount in the shop's currency and in the customer's currency.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ShopifyMoneySet<'a> {
@@ -74,23 +76,6 @@ struct ShopifyCustomer<'a> {
     default_address: Option<ShopifyAddress<'a>>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ShopifyAddress<'a> {
-    #[serde(borrow)]
-    first_name: RawJson<'a>,
-    last_name: RawJson<'a>,
-    name: RawJson<'a>,
-    pub(super) phone: RawJson<'a>,
-    pub(super) country_code: RawJson<'a>,
-}
-
-impl ShopifyAddress<'_> {
-    pub(super) fn person_name(&self) -> Option<String> {
-        build_full_name(self.first_name, self.last_name).or_else(|| self.name.owned_text())
-    }
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ShopifyShippingLine<'a> {
@@ -99,12 +84,13 @@ struct ShopifyShippingLine<'a> {
     is_removed: RawJson<'a>,
 }
 
-/// An order topic that tells the order's own story.
+/// Parses an order topic about the whole order.
 ///
-/// The event's time: an order knows when it was created and when it was cancelled, but not when it was paid or
-/// fulfilled; for those the body's last change is the best there is, because it is what made Shopify send it.
+/// The body contains the times of creation and cancellation, but not of payment and fulfilment. For
+/// those the event's time is the body's last change, because that change made Shopify send the
+/// delivery.
 pub(super) fn parse_order(delivery: &OrderDelivery<'_>, milestone: Milestone) -> Result<ParsedOrder, SkipReason> {
-    let order: ShopifyOrder<'_> = parse_body(delivery)?;
+    let order: ShopifyOrder<'_> = delivery.parse_body()?;
     let at = match milestone {
         Milestone::Received => order.created_at.as_time(),
         Milestone::Cancelled => order.cancelled_at.as_time().or_else(|| order.updated_at.as_time()),
@@ -114,25 +100,24 @@ pub(super) fn parse_order(delivery: &OrderDelivery<'_>, milestone: Milestone) ->
     Ok(ParsedOrder::Event(Box::new(event)))
 }
 
-/// How much of an order was fulfilled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum FulfillmentExtent {
     Partial,
     Full,
 }
 
-/// An order of which something was fulfilled: shipped, unless nothing of it travels.
+/// Parses an order with a fulfilment. It counts as shipped, unless nothing is sent.
 pub(super) fn parse_shipped_order(
     delivery: &OrderDelivery<'_>,
     extent: FulfillmentExtent,
 ) -> Result<ParsedOrder, SkipReason> {
-    let order: ShopifyOrder<'_> = parse_body(delivery)?;
+    let order: ShopifyOrder<'_> = delivery.parse_body()?;
     let mut event = order.build_event(delivery, Milestone::Shipped, order.updated_at.as_time())?;
     let newest = order
         .fulfillments
         .iter()
         .filter(|fulfillment| fulfillment.failure_reason().is_none())
-        // The later of two with the same time is the newer.
+        // Of two fulfilments with the same time, the later in the list is newer.
         .max_by_key(|fulfillment| fulfillment.created_at.as_time());
     if let Some(parcel) = newest {
         event.parcel = parcel.id.owned_text();
@@ -150,7 +135,8 @@ pub(super) fn parse_shipped_order(
         return Err(SkipReason::NothingToShip);
     }
     match extent {
-        // Staff fulfil a pickup order when they hand it over: "ready" must not follow, and "shipped" was never true.
+        // Staff fulfil a pickup order when the customer takes it. A "ready" message must not
+        // follow, and "shipped" was never true.
         FulfillmentExtent::Full => {
             event.milestone = Milestone::Delivered;
             Ok(ParsedOrder::Suppressed(Box::new(event), SkipReason::PickupFulfilled))
@@ -166,11 +152,12 @@ impl ShopifyOrder<'_> {
         milestone: Milestone,
         at: Option<Timestamp>,
     ) -> Result<OrderEvent, SkipReason> {
-        let order_id = self.id.owned_text().ok_or_else(|| missing_field("/id"))?;
+        let order_id = self.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
         if self.test.is_true() {
             return Err(SkipReason::TestOrder);
         }
-        // A body is the order as it was when the webhook was made, so this one was cancelled before it was sent.
+        // The body shows the order at the time of the webhook, so the order was cancelled before
+        // the delivery was sent.
         if milestone != Milestone::Cancelled && self.cancelled_at.text().is_some() {
             return Err(SkipReason::StaleTransition);
         }
@@ -213,7 +200,7 @@ impl ShopifyOrder<'_> {
             .or_else(|| billing.person_name());
         let emails = [self.email, self.contact_email, customer.map(|customer| customer.email).unwrap_or_default()];
         CustomerContact {
-            // Every order has one of the three, so their absence is Shopify's doing.
+            // Every order has one of the three. If all are missing, Shopify withheld them.
             redacted: phone.is_none()
                 && phone_problem.is_none()
                 && name.is_none()
@@ -227,7 +214,8 @@ impl ShopifyOrder<'_> {
 
     fn build_values(&self) -> EventValues {
         let mut values = EventValues::new();
-        // What the customer paid, in the currency that they saw; the shop's own where Shopify doesn't say.
+        // The amount that the customer paid, in the customer's currency, or in the shop's if
+        // Shopify does not report it.
         let customer_total = self.total_price_set.as_ref().and_then(|set| set.presentment_money.as_ref());
         let customer_total =
             customer_total.and_then(|money| Some((money.amount.owned_text()?, money.currency_code.owned_text()?)));
@@ -243,7 +231,7 @@ impl ShopifyOrder<'_> {
         values
     }
 
-    /// Name of the place where the customer takes it, if they do.
+    /// The name of the pickup location, if the customer picks the order up.
     fn pickup_location(&self) -> Option<String> {
         if self.shipping_address.is_some() {
             return None;
@@ -260,7 +248,7 @@ mod tests {
     use super::*;
     use crate::{
         samples::{expect_event, parse_as},
-        shopify::tests::{changed_sample, expect_skip_code, skip_code_of_changed},
+        senders::shopify::tests::{changed_sample, expect_skip_code, skip_code_of_changed},
     };
 
     #[test]

@@ -1,13 +1,13 @@
-//! The topic about money that went back.
+//! The topic about refunds.
 
 use serde::Deserialize;
 use tellonce_core::client_config::Milestone;
 
-use super::{insert_some, missing_field, parse_body};
 use crate::{
     amount::Amount,
     order_event::{
         CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason,
+        insert_some,
     },
 };
 use tellonce_core::json::{self, RawJson};
@@ -37,9 +37,9 @@ struct ShopifyTransaction<'a> {
 }
 
 pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
-    let refund: ShopifyRefund<'_> = parse_body(delivery)?;
-    let id = refund.id.owned_text().ok_or_else(|| missing_field("/id"))?;
-    let order = refund.order_id.owned_text().ok_or_else(|| missing_field("/order_id"))?;
+    let refund: ShopifyRefund<'_> = delivery.parse_body()?;
+    let id = refund.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
+    let order = refund.order_id.owned_text().ok_or_else(|| SkipReason::missing_field("/order_id"))?;
     let equals = |raw: RawJson<'_>, what: &str| raw.text().is_some_and(|text| text.eq_ignore_ascii_case(what));
     let successful: Vec<&ShopifyTransaction<'_>> = refund
         .transactions
@@ -52,13 +52,13 @@ pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, 
     let sum = successful.iter().try_fold(Amount::default(), |sum, transaction| {
         sum.checked_add(transaction.amount.text().and_then(|amount| amount.parse().ok())?)
     });
-    let amount = sum.ok_or_else(|| missing_field("/transactions/*/amount"))?;
+    let amount = sum.ok_or_else(|| SkipReason::missing_field("/transactions/*/amount"))?;
     if !amount.is_positive() {
         return Err(SkipReason::RefundWithoutMoney);
     }
     let mut values = EventValues::new();
     let currency = successful.first().and_then(|first| first.currency.owned_text());
-    // A sum over several currencies is no amount; the text then has none to show.
+    // A sum over several currencies is not an amount, so the text gets none.
     if successful.iter().all(|transaction| transaction.currency.owned_text() == currency) {
         values.insert("refund_amount".to_owned(), amount.to_string());
         insert_some(&mut values, "currency", currency);
@@ -82,7 +82,7 @@ mod tests {
 
     use crate::{
         samples::{expect_partial, parse_as},
-        shopify::tests::{changed_sample, expect_skip_code},
+        senders::shopify::tests::{changed_sample, expect_skip_code},
     };
 
     #[test]
@@ -118,6 +118,6 @@ mod tests {
             transaction("refund", "success", "5.00", "ILS"),
             transaction("refund", "success", "5.00", "USD"),
         ])));
-        assert!(!mixed.values.contains_key("refund_amount"), "shekels and dollars don't add up");
+        assert!(!mixed.values.contains_key("refund_amount"), "amounts in shekels and dollars have no sum");
     }
 }

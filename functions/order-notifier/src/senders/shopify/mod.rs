@@ -1,30 +1,26 @@
-//! Shopify's classic webhooks: an order, a fulfilment, a carrier's scan, a refund, by topic.
+//! Shopify's classic webhooks by topic: an order, a fulfilment, a carrier's scan, a refund.
 //!
-//! Bodies are the REST resources of the API version that the subscription was made with
-//! (<https://shopify.dev/docs/api/webhooks>). Which time counts as the event's own differs by topic, because not every
-//! fact has a time of its own in the body: see [`order::parse_order`].
+//! Bodies are the REST resources of the API version that the subscription was created with
+//! (<https://shopify.dev/docs/api/webhooks>). The event's time differs by topic, because some
+//! bodies contain no time for their event. See [`order::parse_order`].
 //!
-//! Not promised: that a pickup is recognised. The body has no field for it; an order without a shipping address but
-//! with a shipping line is taken for one.
+//! A pickup is a guess: the body has no field for it. An order without a shipping address and with
+//! a shipping line counts as a pickup.
 
+mod address;
 mod order;
 mod parcel;
 mod refund;
 
-use serde::Deserialize;
-use tellonce_core::{
-    client_config::Milestone,
-    json::{self, JsonError},
-    telemetry::LogLabel,
-};
+use tellonce_core::{client_config::Milestone, json::JsonError, telemetry::LogLabel};
 
 use self::order::FulfillmentExtent;
-use crate::order_event::{EventValues, OrderDelivery, ParsedOrder, PrivacyRequest, SkipReason};
+use crate::order_event::{OrderDelivery, ParsedOrder, PrivacyRequest, SkipReason};
 
-/// Reads a delivery by its topic (`X-Shopify-TemplateTopic`).
+/// Parses a delivery by its topic (`X-Shopify-Topic`).
 pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
     let topic = delivery.topic.ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
-    // Sent by "Send test notification"; the samples inside look real.
+    // "Send test notification" sends these, and their samples look real.
     if delivery.find_header("x-shopify-test").is_some_and(|test| test.eq_ignore_ascii_case("true")) {
         return Err(SkipReason::TestOrder);
     }
@@ -47,20 +43,6 @@ pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder
         draft if draft.starts_with("draft_orders/") => Err(SkipReason::Draft),
         other => Err(SkipReason::UnknownTopic(LogLabel::new(other))),
     }
-}
-
-fn insert_some(values: &mut EventValues, name: &str, value: Option<String>) {
-    if let Some(value) = value {
-        values.insert(name.to_owned(), value);
-    }
-}
-
-fn missing_field(pointer: &str) -> SkipReason {
-    SkipReason::NotUnderstood(JsonError::Missing(pointer.into()))
-}
-
-fn parse_body<'a, T: Deserialize<'a>>(delivery: &OrderDelivery<'a>) -> Result<T, SkipReason> {
-    json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)
 }
 
 #[cfg(test)]

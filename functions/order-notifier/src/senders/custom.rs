@@ -1,19 +1,18 @@
-//! Any other sender of JSON: the client's configuration says where the facts stand and what the events are called.
+//! Any other sender of JSON. The client's configuration maps the fields and the events.
 //!
-//! Values are taken as they were written, numbers included; links only if they are `https`.
+//! Values are stored as they are written, numbers included. A link must be `https`.
 
 use std::collections::BTreeMap;
 
 use tellonce_core::{
     client_config::{JsonPointer, Milestone, OrderFields},
     contact::PhoneCandidate,
-    json::{self, JsonError},
+    json,
     telemetry::LogLabel,
 };
 
 use crate::order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason};
 
-/// Reads a delivery.
 pub(crate) fn parse_delivery(
     delivery: &OrderDelivery<'_>,
     fields: &OrderFields,
@@ -23,8 +22,7 @@ pub(crate) fn parse_delivery(
     let value_at = |pointer: &JsonPointer| document.at_pointer(pointer.as_str());
     let optional_value = |pointer: &Option<JsonPointer>| pointer.as_ref().map(value_at).unwrap_or_default();
     let required_string = |pointer: &JsonPointer| {
-        let missing = || SkipReason::NotUnderstood(JsonError::Missing(pointer.as_str().into()));
-        value_at(pointer).owned_text().ok_or_else(missing)
+        value_at(pointer).owned_text().ok_or_else(|| SkipReason::missing_field(pointer.as_str()))
     };
 
     let event = required_string(&fields.event)?;
@@ -68,10 +66,11 @@ pub(crate) fn parse_delivery(
     })))
 }
 
-/// What tells events of one milestone and order apart when the configuration names no pointer for it: for those that
-/// regularly happen twice, the value that is then another.
+/// Derives the instance if the configuration has no pointer for it: for milestones that regularly
+/// happen twice, the value that then changes.
 ///
-/// A delivery may be moved back to where it was, so when it was moved is part of that, if the sender says so.
+/// A delivery may be moved back to its earlier time, so the time of the move is part of the
+/// instance if the sender reports it.
 fn derive_instance(milestone: Milestone, values: &EventValues, stated_time: Option<&str>) -> Option<String> {
     match milestone {
         Milestone::DeliveryChanged => {
@@ -90,7 +89,8 @@ fn derive_instance(milestone: Milestone, values: &EventValues, stated_time: Opti
     }
 }
 
-/// Whether an instance of this milestone is a parcel, so that the story of others goes on without it.
+/// Whether an instance of this milestone is a parcel, so that other parcels have a history of their
+/// own.
 fn is_parcel_milestone(milestone: Milestone) -> bool {
     match milestone {
         Milestone::Ready | Milestone::Shipped | Milestone::OutForDelivery | Milestone::Delivered => true,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_taken_as_written_and_links_only_if_secure() {
+    fn values_are_stored_as_written_and_links_only_if_secure() {
         let data = json!({"total": 412.5, "invoice": {"id": 10, "url": "http://store.example.com/x.pdf"}, "orderUrl": "https://store.example.com/x"});
         let invoice = expect_event(parse_as("erp", None, build_body("invoice.issued", &data)));
         assert_eq!((&*invoice.values["total"], &*invoice.values["invoice_id"]), ("412.5", "10"));

@@ -1,0 +1,40 @@
+//! Parses a delivery of a store to a [`ParsedOrder`], with the parser of the store's kind.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tellonce_core::client_config::{ClientConfig, StoreConfig, StoreKind};
+
+use crate::{
+    order_event::{OrderDelivery, ParsedOrder},
+    senders::{custom, shopify, woocommerce},
+};
+
+/// Parses a verified delivery of `store`. `topic` and `headers` are what the inbox stored.
+/// `received_at` is when the delivery was accepted.
+///
+/// It never fails and never panics. A body that cannot be parsed is [`SkipReason::NotUnderstood`],
+/// so it is recorded with its reason and does not block later deliveries.
+pub fn parse_order_event(
+    store: &StoreConfig,
+    config: &ClientConfig,
+    topic: Option<&str>,
+    headers: &BTreeMap<String, String>,
+    body: &[u8],
+    received_at: Timestamp,
+) -> ParsedOrder {
+    let delivery = OrderDelivery {
+        topic,
+        headers,
+        body,
+        received_at,
+        country: store.country.as_deref().unwrap_or(&config.country),
+        phone_rule: config.phones,
+    };
+    let parsed = match &store.kind {
+        StoreKind::Shopify { .. } => shopify::parse_delivery(&delivery),
+        StoreKind::WooCommerce { statuses, .. } => woocommerce::parse_delivery(&delivery, statuses),
+        StoreKind::Custom { fields, events, .. } => custom::parse_delivery(&delivery, fields, events),
+    };
+    parsed.unwrap_or_else(ParsedOrder::Skipped)
+}

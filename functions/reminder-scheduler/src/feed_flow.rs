@@ -1,0 +1,45 @@
+//! The flow of feeds: poll them and apply their reports to the appointment headers.
+
+use std::sync::PoisonError;
+
+use jiff::Timestamp;
+use tellonce_core::clock::Deadline;
+
+use crate::{
+    feed::{FeedPoller, PollSummary},
+    scheduler::ReminderScheduler,
+};
+
+impl ReminderScheduler {
+    /// Reads the feeds that are due and writes their changes into the headers. If `only` is set, it
+    /// reads that calendar's feed, due or not.
+    pub(crate) async fn poll_feeds(&self, only: Option<&str>, deadline: Deadline) -> PollSummary {
+        let poller = FeedPoller {
+            config: &self.dispatcher.config,
+            http: &self.http,
+            secrets: &self.dispatcher.secrets,
+            feed_store: &self.feed_store,
+            clock: &self.dispatcher.clock,
+            base_url: self.calendar_base_url.as_deref(),
+        };
+        poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await
+    }
+
+    /// Reads a feed because a push reported a change, unless the feed was read after the push.
+    /// Returns the outcome to store with the push.
+    pub(crate) async fn poll_pushed_feed(&self, calendar: &str, pushed_at: Timestamp, deadline: Deadline) -> String {
+        let now = self.dispatcher.clock.now();
+        let lock_polled_at = || self.feeds_polled_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock_polled_at().get(calendar).is_some_and(|at| *at > pushed_at) {
+            return "feed-polled: the feed was already read after this push".to_owned();
+        }
+        let summary = self.poll_feeds(Some(calendar), deadline).await;
+        lock_polled_at().insert(calendar.to_owned(), now);
+        match summary {
+            PollSummary { unreadable: 0, failed: 0, deferred: 0, suspect: 0, reports, .. } => {
+                format!("feed-polled: {reports} appointments changed")
+            }
+            _ => "feed-polled: the feed could not be read or is suspect; it is read again on its schedule".to_owned(),
+        }
+    }
+}

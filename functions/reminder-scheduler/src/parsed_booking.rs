@@ -1,0 +1,244 @@
+//! What a delivery of a booking system reports: [`ParsedBooking`], or the reason why it is skipped.
+//!
+//! Main types: [`ParsedBooking`], [`Booking`], [`LookupRequest`], [`SkipReason`]. The parsers of
+//! the senders produce them, so this file knows no parser.
+//!
+//! Promise: an appointment that takes place, or may take place, has a start. An ended one may leave
+//! it out.
+//!
+//! Not promised: that a report is new or newer than what is known.
+//! [`tellonce_core::appointment::Appointment::apply_report`] decides that.
+
+use jiff::Timestamp;
+use tellonce_core::{
+    appointment::{Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus},
+    client_config::CalendarConfig,
+    contact::PhoneError,
+    json::JsonError,
+    ledger::IdempotencyKey,
+    telemetry::LogLabel,
+};
+
+/// The content of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParsedBooking {
+    /// Reports about appointments, in the order in which they must be applied: an id that another
+    /// id replaces comes first.
+    Bookings(Vec<Booking>),
+    /// An appointment changed, and the delivery leaves out required facts.
+    NeedsLookup(LookupRequest),
+    /// The calendar changed. Its feed contains the change and must be read now.
+    SyncFeed,
+    /// The delivery reports nothing.
+    Skipped(SkipReason),
+}
+
+/// What a delivery reports about one appointment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// What happened, for people.
+    pub kind: BookingEventKind,
+    /// The appointment's id within its `id_scope`, opaque.
+    pub id: String,
+    /// Whether the appointment takes place.
+    pub status: AppointmentStatus,
+    /// Time, place and attendees. Missing only if the appointment ended.
+    pub details: Option<AppointmentDetails>,
+    /// When this became a fact, according to the sender. At most ten minutes after the delivery was
+    /// received.
+    pub occurred_at: Timestamp,
+    /// The id that this appointment replaces.
+    pub previous_id: Option<String>,
+    /// Why no attendee can be messaged. If it is set, `details.attendees` is empty.
+    pub unreachable_reason: Option<SkipReason>,
+}
+
+impl Booking {
+    /// An id that no longer takes place, because the appointment continues under another id.
+    pub(crate) fn new_moved_away(id: String, occurred_at: Timestamp) -> Self {
+        Self {
+            kind: BookingEventKind::MovedAway,
+            id,
+            status: AppointmentStatus::Moved,
+            details: None,
+            occurred_at,
+            previous_id: None,
+            unreachable_reason: None,
+        }
+    }
+
+    /// Converts the booking to a report for the appointment header.
+    ///
+    /// `name` is the calendar's name and `delivery` the delivery's key in the inbox. `previous` is
+    /// the header of [`Self::previous_id`].
+    pub fn to_report(
+        &self,
+        name: &str,
+        calendar: &CalendarConfig,
+        delivery: &str,
+        previous: Option<Appointment>,
+    ) -> AppointmentReport {
+        AppointmentReport {
+            subject: IdempotencyKey::appointment_subject(calendar.id_scope(), &self.id),
+            calendar: name.to_owned(),
+            line: calendar.line.clone(),
+            status: self.status,
+            details: self.details.clone(),
+            attendees_unchanged: self.unreachable_reason.as_ref().is_some_and(SkipReason::preserves_known_attendees),
+            as_of: self.occurred_at,
+            delivery: delivery.to_owned(),
+            previous: previous.map(Box::new),
+        }
+    }
+}
+
+/// What happened to an appointment, in the sender's view. Decides nothing: [`Booking::status`]
+/// does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BookingEventKind {
+    /// A customer booked or requested it.
+    Created,
+    /// It has a new time.
+    Rescheduled,
+    /// It was cancelled, declined or refused.
+    Cancelled,
+    /// It continues under another id: the old half of a move.
+    MovedAway,
+    /// Something about it changed.
+    Changed,
+}
+
+impl BookingEventKind {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "appointment.created",
+            Self::Rescheduled => "appointment.rescheduled",
+            Self::Cancelled => "appointment.cancelled",
+            Self::MovedAway => "appointment.moved-away",
+            Self::Changed => "appointment.changed",
+        }
+    }
+}
+
+/// What must be looked up at the sender's API: see [`crate::lookup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookupRequest {
+    /// An appointment at Acuity.
+    Acuity {
+        /// The appointment's id.
+        appointment_id: String,
+        /// What the delivery reports.
+        kind: BookingEventKind,
+    },
+    /// The customer of an appointment at Square.
+    Square {
+        /// The appointment, still without attendees.
+        booking: Box<Booking>,
+        /// The customer's id.
+        customer_id: String,
+    },
+}
+
+impl LookupRequest {
+    /// The facts that the delivery contains without a lookup: a cancellation, or a new time.
+    ///
+    /// `reason` is why there is no lookup, and `received_at` is when the delivery was accepted.
+    pub fn booking_without_lookup(&self, reason: SkipReason, received_at: Timestamp) -> Option<Booking> {
+        match self {
+            Self::Acuity { appointment_id, kind: BookingEventKind::Cancelled } => Some(Booking {
+                kind: BookingEventKind::Cancelled,
+                id: appointment_id.clone(),
+                status: AppointmentStatus::Cancelled,
+                details: None,
+                occurred_at: received_at,
+                previous_id: None,
+                unreachable_reason: None,
+            }),
+            Self::Acuity { .. } => None,
+            Self::Square { booking, .. } => {
+                Some(Booking { unreachable_reason: Some(reason), ..booking.as_ref().clone() })
+            }
+        }
+    }
+}
+
+/// Why a delivery leads to no reminder. [`Self::code`] is stored; the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// The sender tests the address.
+    #[error("test delivery of the sender")]
+    Ping,
+    /// An event without a use here.
+    #[error("event `{0}` reports neither the time nor the end of an appointment")]
+    UnknownEvent(LogLabel),
+    /// A status that is unknown. For a custom sender: one that the client's configuration lacks.
+    #[error("status `{0}` is not mapped to booked, unconfirmed or cancelled for this calendar")]
+    StatusNotMapped(LogLabel),
+    /// The body has another shape than the sender documents. Contains the position, never the
+    /// value.
+    #[error("not understood: {0}")]
+    NotUnderstood(JsonError),
+    /// The customer left no number.
+    #[error("appointment has no phone number")]
+    NoPhone,
+    /// The customer's number cannot be messaged.
+    #[error("phone number of the appointment cannot be used: {0}")]
+    PhoneUnusable(PhoneError),
+    /// This sender leaves the number out of a move although the customer gave one. The attendees
+    /// who are known under this id or the previous one still take part.
+    #[error("move does not repeat the phone number; the known number still counts")]
+    PhoneNotRepeated,
+    /// A lookup is required, and there is no credential for the booking system's API.
+    #[error("lookup is not possible: store a credential for the booking system's API")]
+    LookupNotConfigured,
+    /// The lookup gave no usable response.
+    #[error("lookup at the booking system failed; known attendees still take part")]
+    LookupFailed,
+    /// The booking system no longer knows the appointment's customer.
+    #[error("customer does not exist in the booking system")]
+    CustomerNotFound,
+}
+
+impl SkipReason {
+    /// A stable name for records and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::UnknownEvent(_) => "unknown-event",
+            Self::StatusNotMapped(_) => "status-not-mapped",
+            Self::NotUnderstood(_) => "not-understood",
+            Self::NoPhone => "no-phone",
+            Self::PhoneUnusable(_) => "phone-unusable",
+            Self::PhoneNotRepeated => "phone-not-repeated",
+            Self::LookupNotConfigured => "lookup-not-configured",
+            Self::LookupFailed => "lookup-failed",
+            Self::CustomerNotFound => "customer-not-found",
+        }
+    }
+
+    /// Whether an operator should act: the delivery contains something that could not be used, as
+    /// opposed to nothing of interest.
+    pub const fn needs_attention(&self) -> bool {
+        match self {
+            Self::NotUnderstood(_) | Self::LookupNotConfigured | Self::LookupFailed => true,
+            Self::Ping
+            | Self::UnknownEvent(_)
+            | Self::StatusNotMapped(_)
+            | Self::NoPhone
+            | Self::PhoneUnusable(_)
+            | Self::PhoneNotRepeated
+            | Self::CustomerNotFound => false,
+        }
+    }
+
+    /// Whether the attendees are unknown, so that the known attendees still take part.
+    pub const fn preserves_known_attendees(&self) -> bool {
+        matches!(self, Self::PhoneNotRepeated | Self::LookupNotConfigured | Self::LookupFailed)
+    }
+
+    /// A required field is missing or unusable.
+    pub(crate) fn missing_field(pointer: &str) -> Self {
+        Self::NotUnderstood(JsonError::Missing(pointer.into()))
+    }
+}

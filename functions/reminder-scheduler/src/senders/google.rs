@@ -1,0 +1,13 @@
+//! Google Calendar: a push notification without a body. It reports only that the calendar changed.
+
+use super::calendar_context::BookingDelivery;
+use crate::parsed_booking::{ParsedBooking, SkipReason};
+
+/// Parses a push notification. The first one of a channel (`sync`) only tests the address.
+pub(crate) fn parse_google_push(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
+    let state = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-goog-resource-state"));
+    match state {
+        Some((_, state)) if state == "sync" => Err(SkipReason::Ping),
+        _ => Ok(ParsedBooking::SyncFeed),
+    }
+}

@@ -1,0 +1,192 @@
+//! The flow of one request: find its sender, verify it, file the delivery in the sender's inbox.
+
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+use lambda_http::{Request, RequestExt as _};
+use tellonce_core::{
+    client_config::ClientConfig,
+    clock::Clock,
+    delivery::{self, Refusal, Unverified, VerificationOutcome, verify_delivery},
+    fault::error_chain,
+    inbox::{FileOutcome, Inbox},
+    secret::{Secret, SecretStore},
+};
+
+use crate::{
+    handshake::MetaHandshake,
+    http_response::{AcceptedReply, ReceiveError},
+    routing::{check_body, find_sender, route_request},
+    sender::{SenderKind, WebhookSender},
+};
+
+/// The function's configuration, secrets and inboxes, one inbox per consuming function.
+pub struct WebhookReceiver {
+    pub(crate) config: ClientConfig,
+    pub(crate) secrets: SecretStore,
+    pub(crate) store_inbox: Inbox,
+    pub(crate) booking_inbox: Inbox,
+    pub(crate) lead_inbox: Inbox,
+    pub(crate) line_inbox: Inbox,
+    pub(crate) clock: Clock,
+}
+
+/// How an accepted request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiveOutcome {
+    /// The delivery is in the inbox.
+    Filed(FileOutcome),
+    /// The request was only a ping.
+    Ping,
+    /// The handshake presented the right token.
+    Handshake,
+}
+
+impl WebhookReceiver {
+    /// Verifies and files a request, and logs a refusal.
+    pub async fn receive_request(&self, request: &Request) -> Result<AcceptedReply, ReceiveError> {
+        let now = self.clock.now();
+        let sender = find_sender(&self.config, request.uri().path());
+        // Only a configured name is logged, because a stranger chooses the path.
+        let sender_name = sender.as_ref().ok().map(|sender| sender.name);
+        let outcome = match sender {
+            Ok(sender) => self.process_request(sender, request, now).await,
+            Err(reason) => Err(reason),
+        };
+        match &outcome {
+            // Accepted deliveries are in the inbox. A log line for each would cost more than the
+            // function.
+            Ok((accepted, _)) => tracing::debug!(sender.name = sender_name, outcome = ?accepted, "accepted a delivery"),
+            Err(reason) if reason.needs_operator() => {
+                tracing::error!(
+                    sender.name = sender_name,
+                    http.status = reason.http_status(),
+                    "{}",
+                    error_chain(reason)
+                );
+            }
+            Err(reason) => {
+                tracing::warn!(
+                    sender.name = sender_name,
+                    http.status = reason.http_status(),
+                    "refused a delivery: {reason}"
+                );
+            }
+        }
+        outcome.map(|(_, reply)| reply)
+    }
+
+    async fn process_request(
+        &self,
+        sender: WebhookSender<'_>,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<(ReceiveOutcome, AcceptedReply), ReceiveError> {
+        match *request.method() {
+            Method::POST => {
+                let accepted = self.accept_delivery(sender, request.headers(), request.body(), now).await?;
+                Ok((accepted, AcceptedReply::for_sender(sender.kind)))
+            }
+            Method::GET if sender.requires_handshake() => {
+                let query = request.query_string_parameters_ref();
+                let handshake = MetaHandshake::from_query(|name| query?.first(name))?;
+                self.verify_handshake(sender, handshake, now).await?;
+                Ok((ReceiveOutcome::Handshake, AcceptedReply::Challenge(handshake.challenge.to_owned())))
+            }
+            _ => Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake() }),
+        }
+    }
+
+    async fn accept_delivery(
+        &self,
+        sender: WebhookSender<'_>,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<ReceiveOutcome, ReceiveError> {
+        check_body(sender, headers, body)?;
+        let unverified = Unverified { headers, body };
+        let secret_name = match sender.kind {
+            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => {
+                self.config.webhook_secret_name(sender.name)
+            }
+            SenderKind::Line => self.config.line_webhook_secret_name(sender.name),
+        };
+        let verified = |secret: &Secret| verify_delivery(sender.name, sender.proof, secret, unverified, now);
+        match self.try_each_secret(&secret_name, now, verified).await? {
+            VerificationOutcome::Ping => Ok(ReceiveOutcome::Ping),
+            VerificationOutcome::Verified(delivery) => {
+                let inbox = match sender.kind {
+                    SenderKind::Store => &self.store_inbox,
+                    SenderKind::Calendar => &self.booking_inbox,
+                    SenderKind::Form(_) => &self.lead_inbox,
+                    SenderKind::Line => &self.line_inbox,
+                };
+                Ok(ReceiveOutcome::Filed(inbox.file_delivery(&delivery, now).await?))
+            }
+        }
+    }
+
+    /// Verifies the token of a handshake.
+    async fn verify_handshake(
+        &self,
+        sender: WebhookSender<'_>,
+        handshake: MetaHandshake<'_>,
+        now: Timestamp,
+    ) -> Result<(), ReceiveError> {
+        let secret_name = self.config.handshake_secret_name(sender.name);
+        let knows_token = |secret: &Secret| delivery::verify_handshake(handshake.token, secret);
+        self.try_each_secret(&secret_name, now, knows_token).await.map_err(|reason| match reason {
+            ReceiveError::Refused(Refusal::ProofMismatch) => ReceiveError::WrongVerifyToken,
+            other => other,
+        })
+    }
+
+    /// Tries the cached value of a secret, then a newer value, then the previous value while it is
+    /// still valid.
+    async fn try_each_secret<T>(
+        &self,
+        name: &str,
+        now: Timestamp,
+        verify_with: impl Fn(&Secret) -> Result<T, Refusal>,
+    ) -> Result<T, ReceiveError> {
+        let mut refusal = match verify_with(&self.secrets.get_current(name, now).await?) {
+            Err(refusal) if refusal.depends_on_secret() => refusal,
+            verdict => return Ok(verdict?),
+        };
+        if let Some(newer) = self.secrets.refetch_rate_limited(name, now).await? {
+            match verify_with(&newer) {
+                Ok(verified) => return Ok(verified),
+                Err(newer_refusal) => refusal = newer_refusal,
+            }
+        }
+        match self.secrets.get_previous(name, now).await? {
+            Some(older) => Ok(verify_with(&older)?),
+            None => Err(refusal.into()),
+        }
+    }
+}
+
+/// Verifies a request without effects, for previews: finds its sender and checks its proof with
+/// these secrets. [`WebhookReceiver::receive_request`] does the same and files the delivery. A
+/// handshake is refused.
+pub fn verify_request<'a>(
+    config: &'a ClientConfig,
+    method: &Method,
+    path: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+    secrets: &[Secret],
+    now: Timestamp,
+) -> Result<VerificationOutcome<'a>, ReceiveError> {
+    let sender = route_request(config, method, path)?;
+    check_body(sender, headers, body)?;
+    let unverified = Unverified { headers, body };
+    let mut refusal = Refusal::SecretUnusable("known");
+    for secret in secrets {
+        match verify_delivery(sender.name, sender.proof, secret, unverified, now) {
+            Err(reason) if reason.depends_on_secret() => refusal = reason,
+            verdict => return Ok(verdict?),
+        }
+    }
+    Err(refusal.into())
+}
