@@ -48,7 +48,7 @@ fn format_previews(deliveries: &[Value]) -> String {
         }
         if delivery["event"].is_object() && delivery["event"]["leads"].is_null() {
             let order = ["kind", "id", "number", "phone", "occurred_at"];
-            let appointment = ["kind", "id", "standing", "phones/0", "start", "time_zone", "previous_id"];
+            let appointment = ["kind", "id", "status", "phones/0", "start", "time_zone", "previous_id"];
             let is_order = delivery["event"]["milestone"].is_string();
             let facts = if is_order { &order[..] } else { &appointment[..] };
             let facts: Vec<_> = facts.iter().map(|fact| text(&format!("/event/{fact}"))).collect();
@@ -478,8 +478,8 @@ fn the_same_number_is_greeted_once_and_a_flooded_form_waits() {
         "2026-11-26T13:00:01Z",
     ];
     let submissions: Vec<_> = bodies.iter().map(String::as_str).zip(times).collect();
-    let four = "book = \"website\"\nburst = { leads = 3, within = \"1d\" }";
-    let deliveries = preview_website_leads(&[("book = \"website\"", four)], &submissions);
+    let four = "id_scope = \"website\"\nburst = { leads = 3, within = \"1d\" }";
+    let deliveries = preview_website_leads(&[("id_scope = \"website\"", four)], &submissions);
     let codes: Vec<_> = deliveries
         .iter()
         .map(|delivery| delivery["skip_reason"].as_str().map_or("greeted", |why| why.split(':').next().unwrap()))

@@ -215,8 +215,8 @@ fn conversation_sync_reads_line_tokens_only_when_acknowledgements_are_on() {
     let text = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
     for (policy_name, condition, permission) in [
         ("Acknowledges", "AcknowledgementsOn", "/lines/*"),
-        ("Mails", "HasNotificationIdentity", "ses:SendEmail"),
-        ("Publishes", "HasNotificationTopic", "sns:Publish"),
+        ("Email", "HasNotificationIdentity", "ses:SendEmail"),
+        ("Publish", "HasNotificationTopic", "sns:Publish"),
     ] {
         let policy = text.split(&format!("\n  ConversationSync{policy_name}:\n")).nth(1).unwrap();
         let policy: String = policy.split("\n\n").take(1).collect();

@@ -219,7 +219,7 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_an_operato
     for _ in 0..3 {
         world.advance_time(SignedDuration::from_mins(15));
         let polled = world.stack.poll_feeds().await.unwrap();
-        assert_eq!((&polled["doubtful"], &polled["reports"]), (&json!(1), &json!(0)), "{polled}");
+        assert_eq!((&polled["suspect"], &polled["reports"]), (&json!(1), &json!(0)), "{polled}");
     }
     advance_to_day_before(&world, start).await;
     assert_eq!(world.messages().len(), 5, "all of them were reminded");

@@ -16,7 +16,7 @@ async fn press_button(world: &World, button: &str, request_body: Value) {
 }
 
 async fn change_booking(world: &World, calendar: &str, action: &str, start: &str) {
-    press_button(world, "book", json!({"calendar": calendar, "deed": action, "start": start})).await;
+    press_button(world, "book", json!({"calendar": calendar, "action": action, "start": start})).await;
 }
 
 /// The standing of every appointment of a calendar, oldest first.
@@ -26,7 +26,7 @@ fn appointment_statuses(world: &World, calendar: &str) -> Vec<String> {
         headers.filter_map(|row| serde_json::from_str(row["appointment"].as_str()?).ok()).collect();
     known.retain(|appointment| appointment["calendar"] == calendar);
     known.sort_by_key(|appointment| appointment["created_at"].to_string());
-    known.iter().map(|appointment| appointment["standing"].as_str().unwrap().to_owned()).collect()
+    known.iter().map(|appointment| appointment["status"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn a_suddenly_empty_feed_cancels_nothing_until_the_console_accepts_it() {
     assert_eq!(appointment_statuses(&world, "diary"), ["booked"]);
     press_button(&world, "feeds", json!({"calendar": "diary"})).await;
     assert_eq!(appointment_statuses(&world, "diary"), ["booked"]);
-    press_button(&world, "feeds", json!({"calendar": "diary", "believe": true})).await;
+    press_button(&world, "feeds", json!({"calendar": "diary", "accept_next_read": true})).await;
     assert_eq!(appointment_statuses(&world, "diary"), ["cancelled"]);
 }
 
 async fn submit_lead(world: &World, form: &str, action: &str, phone: &str) {
-    press_button(world, "lead", json!({"form": form, "deed": action, "phone": phone})).await;
+    press_button(world, "lead", json!({"form": form, "action": action, "phone": phone})).await;
 }
 
 /// What the page is shown.
@@ -96,7 +96,7 @@ async fn a_lead_of_any_console_form_is_greeted_once() {
     for (index, form) in forms.iter().enumerate() {
         assert_eq!(form["available"], true, "{form}");
         let (form, phone) = (form["name"].as_str().unwrap(), format!("052-555-02{index:02}"));
-        submit_lead(&world, form, "leave", &phone).await;
+        submit_lead(&world, form, "submit", &phone).await;
         submit_lead(&world, form, "same-person", &phone).await;
         let results = lead_results(&console_state(&world).await);
         assert_eq!(results[1], (form.to_owned(), "accepted".to_owned()), "{form}");
@@ -120,19 +120,19 @@ async fn a_lead_of_any_console_form_is_greeted_once() {
 
 #[tokio::test]
 async fn two_hundred_leads_at_once_a_test_lead_and_a_refusal_cause_one_greeting() {
-    let form_toml = "[forms.site]\nkind = \"web\"\nline = \"main\"\nbook = \"site\"\nverify = { scheme = \"secret-path\" }\n\
+    let form_toml = "[forms.site]\nkind = \"web\"\nline = \"main\"\nid_scope = \"site\"\nverify = { scheme = \"secret-path\" }\n\
                  fields = { test = \"trial\" }\nconsent = { field = \"ok\" }\nburst = { leads = 1000, within = \"1h\" }\n\
                  first_touch = { useful_for = \"1d\", text = { en = \"Hi\", he = \"היי\" } }\n";
     let world = World::start_with(WorldSetup { extra_toml: form_toml, ..WorldSetup::default() }).await;
     world.stack.secrets().rotate("tellonce/story/webhooks/site", "story-address-0123456789-0123456789");
     submit_lead(&world, "site", "test", "052-555-0101").await;
-    submit_lead(&world, "site", "refuse", "052-555-0101").await;
+    submit_lead(&world, "site", "without-consent", "052-555-0101").await;
     assert_eq!(
         lead_results(&console_state(&world).await).into_iter().map(|(_, end)| end).collect::<Vec<_>>(),
         ["no-consent", "test"]
     );
     submit_lead(&world, "site", "crowd", "052-555-0101").await;
-    submit_lead(&world, "site", "again", "052-555-0101").await;
+    submit_lead(&world, "site", "repeat", "052-555-0101").await;
     assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
     let results = lead_results(&console_state(&world).await);
     assert_eq!((results.len(), results.iter().filter(|(_, end)| end == "suppressed").count()), (202, 199));

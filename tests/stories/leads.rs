@@ -487,7 +487,7 @@ async fn a_renewed_token_is_used_at_once_and_a_missing_one_is_reported() {
 
 #[tokio::test]
 async fn held_leads_of_a_flooding_batch_are_found_and_released() {
-    let form_toml = "[forms.ads]\nkind = \"meta\"\nline = \"main\"\nbook = \"ads\"\nconsent = { field = \"optional_1\" }\n\
+    let form_toml = "[forms.ads]\nkind = \"meta\"\nline = \"main\"\nid_scope = \"ads\"\nconsent = { field = \"optional_1\" }\n\
                burst = { leads = 1, within = \"1d\" }\nfirst_touch.useful_for = \"12h\"\n\
                first_touch.text = { en = \"Hello.\", he = \"שלום.\" }\n";
     let world = World::start_with(WorldSetup { extra_toml: form_toml, ..WorldSetup::default() }).await;

@@ -67,7 +67,7 @@ async fn an_appointment_is_reminded_at_its_stages_and_at_no_other_time() {
     let world = World::start().await;
     let booking = CrmBooking::new(&world, "88", 72);
     booking.deliver(&world, "m-1").await;
-    assert_eq!(appointment_header(&world, "88")["standing"], "booked");
+    assert_eq!(appointment_header(&world, "88")["status"], "booked");
     world.tick().await;
     world.advance_time(SignedDuration::from_hours(40));
     world.tick().await;
@@ -149,7 +149,7 @@ async fn no_reminder_is_sent_after_a_cancellation_in_any_order_of_arrival() {
     }
     assert_eq!(world.messages().len(), 0);
     assert_eq!(
-        (appointment_header(&world, "88")["standing"].clone(), appointment_header(&world, "89")["standing"].clone()),
+        (appointment_header(&world, "88")["status"].clone(), appointment_header(&world, "89")["status"].clone()),
         (json!("cancelled"), json!("cancelled"))
     );
 
@@ -168,7 +168,7 @@ async fn an_appointment_booked_after_a_stage_began_skips_that_stage() {
     world.tick().await;
     assert_eq!(world.messages().len(), 0);
     let header = appointment_header(&world, "88");
-    assert_eq!(header["marks"][0]["outcome"], "skipped", "and that is visible: {header}");
+    assert_eq!(header["stage_outcomes"][0]["outcome"], "skipped", "and that is visible: {header}");
     advance_to_hours_before(&world, booking.start, 2).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), [format!("Today at {}.", booking.local_start_time())]);
 }
@@ -209,7 +209,7 @@ async fn an_outage_that_spans_two_stages_drops_only_the_older_one() {
     // One hour before, "tomorrow" is no longer true, and the other is late and still useful.
     assert_eq!(world.texts_on_phone(NOA_PHONE), [format!("Today at {}.", booking.local_start_time())]);
     assert_eq!(world.texts_on_phone(ADI_PHONE), [format!("Noa, tomorrow at {}.", later.local_start_time())]);
-    let stage_outcomes = appointment_header(&world, "88")["marks"].clone();
+    let stage_outcomes = appointment_header(&world, "88")["stage_outcomes"].clone();
     assert_eq!(
         (&stage_outcomes[0]["stage"], &stage_outcomes[0]["outcome"]),
         (&json!("24h"), &json!("missed")),
@@ -313,7 +313,7 @@ async fn an_opted_out_customer_is_not_reminded_and_waiting_reminders_are_dropped
     opt_out(NOA_PHONE);
     advance_to_hours_before(&world, booking.start, 24).await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (0, 1));
-    assert_eq!(appointment_header(&world, "88")["marks"][0]["outcome"], "opted-out");
+    assert_eq!(appointment_header(&world, "88")["stage_outcomes"][0]["outcome"], "opted-out");
     // The next one was on its way when they said so.
     world.stack.ezw().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(300) });
     advance_to_hours_before(&world, booking.start, 2).await;
@@ -431,7 +431,7 @@ async fn ten_thousand_due_reminders_go_out_at_the_configured_rate_over_several_s
         sweeps.push(world.tick().await);
         assert_eq!(sweeps.last().unwrap()["failed"], 0, "{sweeps:?}");
     }
-    assert!(sweeps.len() > 1 && sweeps[0]["left"].as_u64() > Some(0), "the first one stops in time: {sweeps:?}");
+    assert!(sweeps.len() > 1 && sweeps[0]["deferred"].as_u64() > Some(0), "the first one stops in time: {sweeps:?}");
     let used = counters.snapshot();
     let requests: u64 = used.values().map(|usage| usage.requests).sum();
     println!("{REMINDERS} reminders in {} sweeps, {requests} requests: {used:?}", sweeps.len());
@@ -452,8 +452,8 @@ fn put_header(world: &World, id: &str, start: Timestamp, number: u32) {
     let now = world.now().to_string();
     let due = start - SignedDuration::from_hours(24);
     let document = json!({
-        "calendar": "crm", "line": "main", "generation": 1, "standing": "booked", "start": start.to_string(),
-        "zone": "Asia/Jerusalem", "seats": [{ "phone": phone, "taken": true }], "as_of": now, "booked_at": now,
+        "calendar": "crm", "line": "main", "generation": 1, "status": "booked", "start": start.to_string(),
+        "zone": "Asia/Jerusalem", "attendees": [{ "phone": phone, "attending": true }], "as_of": now, "booked_at": now,
         "due_at": due.to_string(), "priority": 70, "delivery": "crm#1", "created_at": now, "updated_at": now,
     });
     let number_attribute = |at: Timestamp| json!({ "N": at.as_millisecond().to_string() });

@@ -142,8 +142,8 @@ text = { en = "Invoice of order {{ order_number }}.", he = "חשבונית לה�
 const CALENDAR_SETTINGS: [(&str, &str); 6] = [
     ("clinic", r#"kind = "calcom""#),
     ("intro", r#"kind = "calendly""#),
-    ("studio", "kind = \"acuity\"\nuser_id = \"7\"\nbook = \"studio\""),
-    ("salon", "kind = \"square\"\nbook = \"salon\"\nnotification_url = \"https://story.example/bookings/salon\""),
+    ("studio", "kind = \"acuity\"\nuser_id = \"7\"\nid_scope = \"studio\""),
+    ("salon", "kind = \"square\"\nid_scope = \"salon\"\nnotification_url = \"https://story.example/bookings/salon\""),
     (
         "crm",
         r#"kind = "custom"
@@ -209,7 +209,7 @@ text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you for wri
 fn append_forms(client: &str) -> String {
     let form = |(name, settings): (&str, &str)| {
         let first_touch = FIRST_TOUCH_TOML.replace("NAME", name);
-        format!("\n[forms.{name}]\nline = \"main\"\nbook = \"{name}\"\n{settings}\n{first_touch}")
+        format!("\n[forms.{name}]\nline = \"main\"\nid_scope = \"{name}\"\n{settings}\n{first_touch}")
     };
     client.to_owned() + &FORM_SETTINGS.map(form).concat()
 }

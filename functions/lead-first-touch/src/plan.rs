@@ -193,7 +193,7 @@ first_touch.text.de = "Hallo {{ business_name }}"
             planned_text(CLIENT_TOML, &build_lead("+33639981234")).starts_with("Hi Dana"),
             "French is not among them"
         );
-        let fixed = CLIENT_TOML.replace("book = \"site\"", "book = \"site\"\nlanguage = \"he\"");
+        let fixed = CLIENT_TOML.replace("id_scope = \"site\"", "id_scope = \"site\"\nlanguage = \"he\"");
         assert!(planned_text(&fixed, &german).starts_with("היי"));
         let chose = Lead { locale: Some("en-GB".into()), ..german };
         assert!(planned_text(&fixed, &chose).starts_with("Hi Dana"));

@@ -419,7 +419,7 @@ mod tests {
         let until_noon = "quiet_hours = { from = \"21:00\", to = \"12:00\" }";
         let earlier = ["2026-11-23T18:30:00Z appointment:88:2h until 2026-11-24T08:30:00Z"];
         for config in [
-            build_config(quiet, &stage_toml("2h", "quiet_hours = \"earlier\"")),
+            build_config(quiet, &stage_toml("2h", "quiet_hours = \"before\"")),
             build_config(until_noon, &stage_toml("2h", "")),
         ] {
             assert_eq!(

@@ -206,7 +206,7 @@ impl AppointmentHistory {
         let quiet_hours_rule = if self.moves_earlier { "earlier" } else { "later" };
         let reminder = |(stage, _): &(&str, NaiveStage)| {
             format!(
-                "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nin_quiet_hours = \"{quiet_hours_rule}\"\n\
+                "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nquiet_hours = \"{quiet_hours_rule}\"\n\
                  text.en = \"{stage} {{{{ start }}}}\"\n"
             )
         };

@@ -366,11 +366,11 @@ mod tests {
     fn an_appointment_header_is_rendered_and_is_not_a_message() {
         let row = json!({
             "subject": "appointment:88", "stage": "state", "version": 3, "due_at": 1_795_163_400_000_i64,
-            "appointment": r#"{"standing":"booked","start":"2026-11-21T08:30:00Z","zone":"Asia/Jerusalem","seats":[]}"#,
+            "appointment": r#"{"status":"booked","start":"2026-11-21T08:30:00Z","zone":"Asia/Jerusalem","attendees":[]}"#,
         });
         assert!(is_state_row(&row) && !is_state_row(&json!({"subject": "appointment:88", "stage": "24h"})));
         let shown = render_appointment(&row).expect("a header");
-        assert_eq!((&shown["subject"], &shown["standing"]), (&json!("appointment:88"), &json!("booked")));
+        assert_eq!((&shown["subject"], &shown["status"]), (&json!("appointment:88"), &json!("booked")));
         assert_eq!((&shown["version"], &shown["due_at"]), (&json!(3), &json!(1_795_163_400_000_i64)));
         for other in [json!({"subject": "line:main", "stage": "state"}), json!({"appointment": "no JSON"})] {
             assert!(render_appointment(&other).is_none(), "{other}");

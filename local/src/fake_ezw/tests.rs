@@ -514,12 +514,12 @@ async fn a_truncated_last_journal_line_is_dropped_and_other_damage_is_an_error()
 async fn every_setting_can_be_changed_over_http_at_run_time() {
     let (fake, caller) = start_fake().await;
     let post = reqwest::Method::POST;
-    let change = json!({"latency_ms": 3, "replay": "same_ok", "webhooks": {"duplicate": true}});
+    let change = json!({"latency_ms": 3, "repeat_response": "same_ok", "webhooks": {"duplicate": true}});
     let all = response_json(caller.call_control(reqwest::Method::PATCH, "settings", &change).await).await;
-    assert_eq!((&all["latency_ms"], &all["replay"]), (&json!(3), &json!("same_ok")));
+    assert_eq!((&all["latency_ms"], &all["repeat_response"]), (&json!(3), &json!("same_ok")));
     let settings = fake.settings();
     assert!(settings.webhooks.duplicate && settings.webhooks.report_sent, "a part changes, the rest stays");
-    let wrong = caller.call_control(reqwest::Method::PATCH, "settings", &json!({"replay": "maybe"})).await;
+    let wrong = caller.call_control(reqwest::Method::PATCH, "settings", &json!({"repeat_response": "maybe"})).await;
     assert_eq!(wrong.status(), 400);
 
     caller.call_control(post.clone(), "health", &json!({"preset": "qr", "line": "line_demo"})).await;

@@ -210,7 +210,7 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
     IdScopeTable {
         table: "calendars",
         sender: "calendar",
-        setting: "book",
+        setting: "id_scope",
         entity: "appointment",
         danger: "each would move or cancel the other",
         scopes: config

@@ -364,7 +364,7 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
     IdScopeTable {
         table: "forms",
         sender: "form",
-        setting: "book",
+        setting: "id_scope",
         entity: "lead",
         danger: "only one of them is greeted",
         scopes: config

@@ -94,7 +94,7 @@ fn check_quiet_hours(
     findings.add_warning(
         at,
         format!("{} lies in the quiet hours: this is always sent {instead}", time.strftime("%H:%M")),
-        "write the time at which it shall be sent, or quiet_hours = \"send\"",
+        "write the time at which it shall be sent, or quiet_hours = \"ignore\"",
     );
 }
 

@@ -715,7 +715,7 @@ fn a_form_is_verified_as_configured_and_only_a_secret_address_has_a_further_path
         ("kind = \"web\"\nverify = { scheme = \"standard-webhooks\" }".to_owned(), "StandardWebhooks"),
         (
             format!("kind = \"wpforms\"\n{header}"),
-            "StaticHeader { header: \"X-Webhook-Token\", delivery_id: None, unnamed: ByMinute }",
+            "StaticHeader { header: \"X-Webhook-Token\", delivery_id: None, fallback_id: ByMinute }",
         ),
     ];
     for (settings, expected) in cases {

@@ -144,7 +144,7 @@ impl fmt::Debug for FeedOccurrence {
         f.debug_struct("Occurrence")
             .field("start", &self.start)
             .field("zone", &self.zone)
-            .field("standing", &self.status)
+            .field("status", &self.status)
             .field("attendee", &self.attendee)
             .finish_non_exhaustive()
     }

@@ -136,20 +136,20 @@ fn a_calendar_has_a_unique_name_a_line_a_zone_and_a_country() {
 
 #[test]
 fn calendars_that_share_an_id_scope_must_both_name_it() {
-    let alone = FILE.findings_after("book = \"clinic\"\n", "");
+    let alone = FILE.findings_after("id_scope = \"clinic\"\n", "");
     assert!(alone.is_empty(), "it is alone in the main book: {alone:#?}");
     let both = |clinic: &str, intro: &str| {
-        list_findings(&FILE.edit("book = \"clinic\"\n", clinic).replacen("book = \"intro\"\n", intro, 1))
+        list_findings(&FILE.edit("id_scope = \"clinic\"\n", clinic).replacen("id_scope = \"intro\"\n", intro, 1))
     };
-    let written = "book = \"main\"\n";
+    let written = "id_scope = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
     assert!(silent[0].contains("this calendar shares the appointment book `main` with `intro`"), "{silent:#?}");
-    assert!(silent[0].contains("write book = \"main\" in each"), "{silent:#?}");
+    assert!(silent[0].contains("write id_scope = \"main\" in each"), "{silent:#?}");
     FILE.assert_one_finding(
-        "book = \"crm\"",
-        "book = \"Our CRM\"",
-        "book = \"Our CRM\"",
+        "id_scope = \"crm\"",
+        "id_scope = \"Our CRM\"",
+        "id_scope = \"Our CRM\"",
         "error",
         &["appointment book", "idempotency keys"],
     );
@@ -188,7 +188,7 @@ fn each_kind_needs_its_own_settings() {
 
 #[test]
 fn two_calendars_of_one_account_are_found() {
-    let second = "[calendars.second]\nkind = \"acuity\"\nline = \"main\"\nbook = \"second\"\nuser_id = \"12345\"\n\
+    let second = "[calendars.second]\nkind = \"acuity\"\nline = \"main\"\nid_scope = \"second\"\nuser_id = \"12345\"\n\
                   reminders = { 2h = { text = { he = \"א\", en = \"a\" } } }\n\n[calendars.diary]";
     let found = FILE.findings_after("[calendars.diary]", second);
     assert_eq!(found.len(), 1, "{found:#?}");
@@ -297,12 +297,12 @@ fn a_reminder_planned_in_quiet_hours_is_a_warning() {
     assert!(quiet("08:00", "").is_empty());
     let later = quiet("09:00", "");
     assert!(later.len() == 1 && later[0].contains("always sent at 09:00, when they end"), "{later:#?}");
-    let earlier = quiet("09:00", "quiet_hours = \"earlier\"");
+    let earlier = quiet("09:00", "quiet_hours = \"before\"");
     assert!(earlier.len() == 1 && earlier[0].contains("always sent before 21:00"), "{earlier:#?}");
-    assert!(quiet("09:00", "quiet_hours = \"send\"").is_empty());
+    assert!(quiet("09:00", "quiet_hours = \"ignore\"").is_empty());
     FILE.assert_one_finding(
         "useful_for = \"3h\"",
-        "quiet_hours = \"send\"",
+        "quiet_hours = \"ignore\"",
         "quiet_hours",
         "warning",
         &["there are no quiet hours"],

@@ -127,17 +127,17 @@ fn a_form_has_a_unique_name_a_line_and_countries() {
 #[test]
 fn forms_that_share_an_id_scope_must_both_name_it() {
     let both = |website: &str, typeform: &str| {
-        list_findings(&FILE.edit("book = \"website\"\n", website).replacen("book = \"typeform\"\n", typeform, 1))
+        list_findings(&FILE.edit("id_scope = \"website\"\n", website).replacen("id_scope = \"typeform\"\n", typeform, 1))
     };
-    let written = "book = \"main\"\n";
+    let written = "id_scope = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
     assert!(silent[0].contains("this form shares the lead book `main` with `typeform`"), "{silent:#?}");
     assert!(silent[0].contains("only one of them is greeted"), "{silent:#?}");
     FILE.assert_one_finding(
-        "book = \"hub\"",
-        "book = \"The Hub\"",
-        "book = \"The Hub\"",
+        "id_scope = \"hub\"",
+        "id_scope = \"The Hub\"",
+        "id_scope = \"The Hub\"",
         "error",
         &["the lead book", "idempotency keys"],
     );
