@@ -266,7 +266,7 @@ impl FeedSnapshot {
         let time = |name| Ok::<_, &'static str>(parse_number(item, name)?.map(from_millis));
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         let accept_next_read =
-            item.get("accept_next_read").is_some_and(|value| value.as_bool().is_ok_and(|believe| *believe));
+            item.get("accept_next_read").is_some_and(|value| value.as_bool().is_ok_and(|accepted| *accepted));
         Ok(Self {
             row: LoadedFeedRow { version: parse_number(item, "version")?.unwrap_or(0), accept_next_read },
             occurrences: item

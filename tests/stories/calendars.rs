@@ -226,7 +226,7 @@ async fn a_feed_that_fails_or_is_suddenly_empty_cancels_nothing_until_an_operato
 
     let accept_next_read = json!({
         "TableName": world.table_name("Ledger"), "Key": { "subject": {"S": "feed:diary"}, "stage": {"S": "state"} },
-        "UpdateExpression": "SET believe = :yes", "ExpressionAttributeValues": { ":yes": {"BOOL": true} },
+        "UpdateExpression": "SET accept_next_read = :yes", "ExpressionAttributeValues": { ":yes": {"BOOL": true} },
     });
     world.stack.dynamo().call_operation("UpdateItem", &accept_next_read).unwrap();
     world.advance_time(SignedDuration::from_mins(15));

@@ -222,14 +222,14 @@ async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
         settle_line_events(&world).await;
         let row = world.message_rows()["order:1001:ready"].clone();
         assert_eq!(
-            (row["state"].as_str(), row["reached"].as_str()),
+            (row["state"].as_str(), row["delivery_status"].as_str()),
             (Some("accepted"), Some("delivered")),
             "{own_ids}"
         );
         assert_eq!(row["message_id"].as_str(), Some(world.messages()[0].provider_id.as_str()));
         world.stack.ezw().read_messages(NOA_PHONE).unwrap();
         settle_line_events(&world).await;
-        assert_eq!(world.message_rows()["order:1001:ready"]["reached"], "read", "{own_ids}");
+        assert_eq!(world.message_rows()["order:1001:ready"]["delivery_status"], "read", "{own_ids}");
         let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
         assert_eq!(logs.matches("\"delivery_seconds\":").count(), 1, "measured once");
         let record = world
@@ -249,7 +249,7 @@ async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!((row["state"].as_str(), row["reached"].as_str()), (Some("accepted"), Some("delivered")), "{row}");
+    assert_eq!((row["state"].as_str(), row["delivery_status"].as_str()), (Some("accepted"), Some("delivered")), "{row}");
     assert!(row.get("due_at").is_none(), "nobody tries again");
     world.advance_time(SignedDuration::from_mins(5));
     world.tick().await;
@@ -267,7 +267,7 @@ async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
     ezw.report_status(&ezw.messages()[0].id, "failed").unwrap();
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!((row["failed"].as_bool(), row["reached"].as_str()), (Some(true), None), "{row}");
+    assert_eq!((row["failed"].as_bool(), row["delivery_status"].as_str()), (Some(true), None), "{row}");
     let notifications = team_notifications(&world);
     assert_eq!(notifications.len(), 1, "{notifications:?}");
     assert!(
@@ -279,7 +279,7 @@ async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
     // It did arrive after all: that is written down as what it is.
     ezw.report_status(&ezw.messages()[0].id, "delivered").unwrap();
     settle_line_events(&world).await;
-    assert_eq!(world.message_rows()["order:1001:ready"]["reached"], "delivered");
+    assert_eq!(world.message_rows()["order:1001:ready"]["delivery_status"], "delivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ pub struct OperatorSummary {
     /// Deliveries that nobody is greeted for.
     pub dropped: usize,
     /// Whether the time was up before all were seen: say it again.
-    pub has_more: bool,
+    pub more: bool,
 }
 
 /// It could not be done.
@@ -85,7 +85,7 @@ impl LeadGreeter {
             // First, or the first of them would be counted, and held again.
             self.dispatcher.ledger.resume_form(&form, greets_leads, self.dispatcher.clock.now()).await?;
         }
-        let mut summary = OperatorSummary { form, released: 0, dropped: 0, has_more: false };
+        let mut summary = OperatorSummary { form, released: 0, dropped: 0, more: false };
         let mut page_start = None;
         loop {
             let (ids, next) = self.inbox.find_by_outcome(&summary.form, &outcome, page_start).await?;
@@ -101,7 +101,7 @@ impl LeadGreeter {
             match next {
                 None => break,
                 Some(_) if deadline.remaining() < MIN_TIME_FOR_PAGE => {
-                    summary.has_more = true;
+                    summary.more = true;
                     break;
                 }
                 next => page_start = next,

@@ -203,7 +203,7 @@ impl AppointmentHistory {
             .quiet_hours
             .map(|(from, to)| format!("quiet_hours = {{ from = \"{from:02}:00\", to = \"{to:02}:00\" }}"));
         let inside = if self.sends_inside { "send" } else { "skip" };
-        let quiet_hours_rule = if self.moves_earlier { "earlier" } else { "later" };
+        let quiet_hours_rule = if self.moves_earlier { "before" } else { "wait" };
         let reminder = |(stage, _): &(&str, NaiveStage)| {
             format!(
                 "[calendars.clinic.reminders.\"{stage}\"]\nbooked_inside = \"{inside}\"\nquiet_hours = \"{quiet_hours_rule}\"\n\

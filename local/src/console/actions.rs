@@ -89,7 +89,7 @@ pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Jso
         let update = json!({
             "TableName": console.table_name("Ledger")?,
             "Key": {"subject": {"S": format!("feed:{calendar}")}, "stage": {"S": "state"}},
-            "UpdateExpression": "SET believe = :yes",
+            "UpdateExpression": "SET accept_next_read = :yes",
             "ExpressionAttributeValues": {":yes": {"BOOL": true}},
         });
         console.stack.dynamo().call_operation("UpdateItem", &update)?;

@@ -238,7 +238,7 @@ fn a_custom_calendar_maps_statuses_that_book_and_cancel() {
 #[test]
 fn a_feed_is_polled_at_a_sensible_interval_and_names_the_phone_field() {
     for every in ["4m", "25h"] {
-        FILE.assert_one_finding("\"15m\"", &format!("\"{every}\""), "every", "error", &["5m", "1d"]);
+        FILE.assert_one_finding("\"15m\"", &format!("\"{every}\""), "poll_every", "error", &["5m", "1d"]);
     }
     FILE.assert_one_finding(
         "\"description\"",

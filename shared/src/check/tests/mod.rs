@@ -214,7 +214,7 @@ fn lines_have_unique_ids_and_a_cautious_message_rate() {
         );
     }
     assert_one_finding("\"line_acme\"", "\"line_acme\"\nmessages_per_minute = 30", "9 warning", &["cautious"]);
-    assert_one_finding("\"line_acme\"", "\"line_acme\"\nmedia = \"assumed\"", "9 warning", &["assumed"]);
+    assert_one_finding("\"line_acme\"", "\"line_acme\"\nmedia = \"attachment-experimental\"", "9 warning", &["assumed"]);
     assert_one_finding(
         "\"line_acme\"",
         "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"",
