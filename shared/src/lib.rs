@@ -27,6 +27,7 @@ pub mod json;
 pub mod ledger;
 pub mod line;
 pub mod lookup;
+pub mod provider;
 pub mod secret;
 pub mod telemetry;
 pub mod wording;

@@ -1,13 +1,12 @@
 //! `run_tellonce webhook register`: tells EZWhatsApp where to report what happens on a line.
 //!
-//! The cast: [`Arguments`] say which line and where; [`registration_api`] makes the one call; [`kept`] writes down, before it, that it is made.
+//! The cast: [`Arguments`] say which line and where; [`PROVIDER`] makes the one call; [`kept`] writes down, before it, that it is made.
 //! Token and path secret come from one file of secrets and are shown nowhere: neither is ever an argument, which stays in the
 //! shell's history.
 //!
 //! What EZWhatsApp does with a second webhook for one address is not published, so nothing here is ever tried twice by itself: who
 //! does not know what became of a call is told to look first.
 
-mod registration_api;
 mod registration_log;
 
 use std::{
@@ -19,11 +18,16 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use jiff::Timestamp;
-use tellonce_core::{bootstrap, check::parse_public_address, client_config::ClientConfig, clock::Clock};
+use tellonce_core::{
+    bootstrap,
+    check::parse_public_address,
+    client_config::ClientConfig,
+    clock::Clock,
+    provider::{PROVIDER, RegistrationError, RegistrationRefusal, WebhookRegistration},
+};
 use url::{Host, Url};
 
 use crate::{CommandOutput, preview::load_config, secrets::SecretsFile};
-use registration_api::{RegistrationError, RegistrationRequest, WebhookRegistration};
 use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
 /// What to do with webhooks.
@@ -50,7 +54,7 @@ pub(crate) struct WebhookArguments {
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// Where EZWhatsApp is: https, or http on this machine for a stand-in.
-    #[arg(long, value_name = "URL", default_value = "https://app.ezw.solutions")]
+    #[arg(long, value_name = "URL", default_value = PROVIDER.facts().base_url)]
     base_url: String,
     /// Do not ask.
     #[arg(long)]
@@ -89,11 +93,10 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     writeln!(plan, "Registers the address of the line `{}` at EZWhatsApp, once.\n", arguments.line)?;
     writeln!(plan, "  POST {endpoint}")?;
     writeln!(plan, "  with the token in {token_name}, of the line {line_id}\n")?;
-    writeln!(plan, "  targetUrl      {shown}   (… stands for {secret_name})")?;
-    writeln!(plan, "  events         {}", registration_api::WEBHOOK_EVENTS.join(", "))?;
-    writeln!(plan, "  payloadFormat  {}", registration_api::PAYLOAD_FORMAT)?;
-    writeln!(plan, "  enabled        true")?;
-    writeln!(plan, "  persistent     true\n")?;
+    for (name, value) in PROVIDER.registration_fields(&format!("{shown}   (… stands for {secret_name})")) {
+        writeln!(plan, "  {name:<13}  {value}")?;
+    }
+    writeln!(plan)?;
     CommandOutput::from_text(plan).print()?;
     if !arguments.yes && !ask_at_terminal()? {
         return Ok(CommandOutput { text: "Nothing was done.\n".to_owned(), code: ExitCode::FAILURE });
@@ -103,12 +106,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     let target = line_events_url(&address, &arguments.line, secret.expose())?;
     let http = bootstrap::build_http_client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(registration_api::register_webhook(
-        &http,
-        &endpoint,
-        token,
-        &RegistrationRequest::for_url(target.as_str()),
-    )) {
+    match runtime.block_on(PROVIDER.register_webhook(&http, &endpoint, token, target.as_str())) {
         Ok(registration) => {
             let id = registration.id.as_deref();
             log.record_success(id).with_context(|| {
@@ -186,7 +184,7 @@ fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
     url.path_segments_mut()
         .map_err(|()| anyhow!("--base-url has no path"))?
         .pop_if_empty()
-        .extend(["api", "v1", "webhooks"]);
+        .extend(PROVIDER.registration_path());
     Ok(url)
 }
 
@@ -249,15 +247,15 @@ fn describe_success(WebhookRegistration { id }: &WebhookRegistration, log: &Regi
 /// What to do about a call that failed.
 fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) -> String {
     match error {
-        RegistrationError::Refused { status: 400, .. } => format!(
+        RegistrationError::Refused { refusal: RegistrationRefusal::Address, .. } => format!(
             "nothing was registered. EZWhatsApp takes no address that is on an inner network: does {host} lead to the internet for \
              everybody? If it does, compare what is shown above with EZWhatsApp's help page on webhooks"
         ),
-        RegistrationError::Refused { status: 401, .. } => format!(
+        RegistrationError::Refused { refusal: RegistrationRefusal::Token, .. } => format!(
             "nothing was registered. The token is not complete, was revoked, or its line is not active: look at the line in \
              EZWhatsApp, make a new token if need be, and store it as {token_name}"
         ),
-        RegistrationError::Refused { status: 429, .. } => "nothing was registered. Wait a minute, and repeat it".to_owned(),
+        RegistrationError::Refused { refusal: RegistrationRefusal::RateLimited, .. } => "nothing was registered. Wait a minute, and repeat it".to_owned(),
         RegistrationError::Refused { .. } => "nothing was registered. Is --base-url right?".to_owned(),
         RegistrationError::Unreachable(_) => "nothing was registered. Repeat it when EZWhatsApp can be reached".to_owned(),
         RegistrationError::NoResponse(_) | RegistrationError::ServerError { .. } => {

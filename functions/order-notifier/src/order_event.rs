@@ -369,7 +369,7 @@ pub(crate) struct OrderDelivery<'a> {
     pub(crate) received_at: Timestamp,
     /// Country for numbers that stand beside no country.
     pub(crate) country: &'a str,
-    pub(crate) phone_rule: tellonce_core::client_config::PhoneRule,
+    pub(crate) phone_rule: tellonce_core::contact::PhoneRule,
 }
 
 impl OrderDelivery<'_> {

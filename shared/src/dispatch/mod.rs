@@ -38,10 +38,8 @@ use crate::{
         ClaimOwner, IdempotencyKey, Ledger, LedgerError, LedgerRow, MessageState, OpenOutcome, OutboundMessage,
         QUIET_HOURS_REASON, RowChange, SaveOutcome, TransitionRefused, apply_change, decide_message,
     },
-    line::{
-        EzwClient, HEALTH_VALID_SECONDS, LineBlocked, LineHealth, LineState, LineStateError, SEND_TIMEOUT, SendOutcome,
-        SlotReservation,
-    },
+    line::{LineBlocked, LineState, LineStateError, SlotReservation},
+    provider::{LineHealth, PROVIDER, ProviderClient, SendOutcome},
     secret::{Secret, SecretStore},
     telemetry::{self, Measurement, Metric},
 };
@@ -54,14 +52,6 @@ pub use send_slots::SendSlots;
 const MIN_TIME_FOR_SEND: Duration = Duration::from_secs(13);
 /// Older than this, a story is read again before a message is sent.
 const HISTORY_MAX_AGE: SignedDuration = SignedDuration::from_secs(1);
-/// How long after each submit of unknown outcome the same key is tried again: soon after a dropped connection, and still
-/// within reach of a trouble that lasts hours.
-const UNKNOWN_RETRY_DELAYS: [SignedDuration; 4] = [
-    SignedDuration::from_secs(30),
-    SignedDuration::from_mins(3),
-    SignedDuration::from_mins(20),
-    SignedDuration::from_hours(2),
-];
 /// Why a message is not sent whose reader has asked for that.
 const OPTED_OUT_REASON: &str = "its reader does not want to be written to";
 /// How long a message waits that never left us.
@@ -150,8 +140,8 @@ pub struct Dispatcher {
     pub ledger: Ledger,
     /// The lines' rows.
     pub line_state: LineState,
-    /// `EZWhatsApp`.
-    pub ezw: EzwClient,
+    /// The API of the lines' provider.
+    pub provider: ProviderClient,
     /// Line tokens.
     pub secrets: SecretStore,
     /// Where `test_now` comes from.
@@ -185,7 +175,7 @@ impl Invocation {
 
     /// Whether there is time for the send itself and for writing down what came of it.
     fn has_time_to_submit(&self) -> bool {
-        self.deadline.remaining() > SEND_TIMEOUT + Duration::from_secs(2)
+        self.deadline.remaining() > PROVIDER.facts().send_timeout + Duration::from_secs(2)
     }
 
     /// A row claimed for this shift, if it may be.
@@ -210,7 +200,7 @@ impl Dispatcher {
         Ok(Self {
             ledger: Ledger::new(db.clone(), table.clone(), config.client.clone(), config.retention.ledger_days),
             line_state: LineState::new(db, table),
-            ezw: EzwClient::new(http, &bootstrap::require_variable("EZW_BASE_URL")?),
+            provider: ProviderClient::new(http, &bootstrap::require_variable("EZW_BASE_URL")?),
             secrets: SecretStore::new(aws.secrets_manager()),
             clock: Clock::from_environment(),
             config,
@@ -525,20 +515,20 @@ impl Dispatcher {
         let health = loop {
             match self.check_line_health(line, known_good.clone(), &token, now).await? {
                 Ok(summary) => break summary,
-                Err(health) if health.http_status == 401 && !refreshed => {
+                Err(health) if health.token_refused && !refreshed => {
                     refreshed = true;
                     match self.refetch_token(&secret_name, now).await {
                         Some(fresh) => token = fresh,
                         None => return Ok(Err(self.block_unauthorized_line(line, now).await?)),
                     }
                 }
-                Err(health) if health.http_status == 401 => {
+                Err(health) if health.token_refused => {
                     return Ok(Err(self.block_unauthorized_line(line, now).await?));
                 }
                 Err(health) => {
                     telemetry::count_metric(&self.config.client, Metric::LineUnsendable, now);
                     let until = now + SignedDuration::from_secs(60);
-                    let blocked = LineBlocked::Down { until, health: health.summary() };
+                    let blocked = LineBlocked::Down { until, health: health.summary };
                     return Ok(Err(LineUnavailable { until, reason: blocked.reason() }));
                 }
             }
@@ -565,12 +555,13 @@ impl Dispatcher {
             }));
         };
         tracing::info!(message.key = %row.key, line.name = row.line, line.health = access.health, "line is sendable");
-        let mut outcome = self.ezw.send_payload(&access.token, &row.key, payload).await;
+        let key = row.key.to_string();
+        let mut outcome = self.provider.send_payload(&access.token, &key, payload).await;
         if outcome == SendOutcome::Unauthorized && !access.token_refreshed {
             // The token was rotated between two reads of it: nothing was sent, so the new one may be tried at once.
             let secret_name = self.config.line_secret_name(&row.line);
             if let Some(fresh) = self.refetch_token(&secret_name, self.clock.now()).await {
-                outcome = self.ezw.send_payload(&fresh, &row.key, payload).await;
+                outcome = self.provider.send_payload(&fresh, &key, payload).await;
             }
         }
         let now = self.clock.now();
@@ -586,7 +577,7 @@ impl Dispatcher {
                     telemetry::count_metric(&self.config.client, Metric::LineUnsendable, now);
                 }
                 self.line_state.delay_next_slot(&row.line, until).await?;
-                AttemptResult::LineBlocked(hold(until, "EZWhatsApp asked for a slower pace".to_owned()))
+                AttemptResult::LineBlocked(hold(until, format!("{} asked for a slower pace", PROVIDER.facts().name)))
             }
             SendOutcome::Unauthorized => {
                 let LineUnavailable { until, reason } = self.block_unauthorized_line(&row.line, now).await?;
@@ -598,14 +589,13 @@ impl Dispatcher {
                 AttemptResult::LineBlocked(hold(now + SignedDuration::from_mins(NOT_SENT_RETRY_MINUTES), reason))
             }
             SendOutcome::Unknown(reason) => {
-                let wait = UNKNOWN_RETRY_DELAYS
-                    [usize::try_from(row.attempts).unwrap_or(usize::MAX).min(UNKNOWN_RETRY_DELAYS.len() - 1)];
+                let wait = PROVIDER.facts().unknown_outcome.retry_delay(row.attempts);
                 AttemptResult::LineBlocked(RowChange::OutcomeUnknown { owner, retry_at: now + wait, reason })
             }
         })
     }
 
-    /// What the line says of itself, no older than [`HEALTH_VALID_SECONDS`] if it is good.
+    /// What the line says of itself, no older than [`crate::provider::ProviderFacts::health_valid_seconds`] if it is good.
     async fn check_line_health(
         &self,
         line: &str,
@@ -613,32 +603,23 @@ impl Dispatcher {
         token: &Secret,
         now: Timestamp,
     ) -> Result<Result<String, LineHealth>, DispatchError> {
-        let fresh = |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_secs(HEALTH_VALID_SECONDS);
+        let fresh =
+            |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_secs(PROVIDER.facts().health_valid_seconds);
         let cached =
             self.lock_healthy_lines().get(line).filter(|(at, _)| fresh(at)).map(|(_, summary)| summary.clone());
         if let Some(summary) = cached.or(known_good) {
             return Ok(Ok(summary));
         }
-        let health = self.ezw.get_health(token).await;
-        let summary = health.summary();
-        tracing::info!(
-            line.name = line,
-            line.sendable = health.sendable,
-            line.effective_send_state = health.effective_send_state,
-            line.lifecycle_state = health.lifecycle_state,
-            line.status = health.status,
-            line.http_status = health.http_status,
-            "asked for the line's health"
-        );
-        if health.http_status != 401 {
+        let health = self.provider.get_health(line, token).await;
+        if !health.token_refused {
             self.line_state.record_health(line, &health, now).await?;
         }
-        if !health.is_sendable() {
+        if !health.sendable {
             self.forget_line_health(line);
             return Ok(Err(health));
         }
-        self.lock_healthy_lines().insert(line.to_owned(), (now, summary.clone()));
-        Ok(Ok(summary))
+        self.lock_healthy_lines().insert(line.to_owned(), (now, health.summary.clone()));
+        Ok(Ok(health.summary))
     }
 
     fn lock_healthy_lines(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Timestamp, String)>> {

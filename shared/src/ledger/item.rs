@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use super::{
     delivery_status::{DeliveryProgress, DeliveryStatus},
     idempotency_key::IdempotencyKey,
-    row::{ClaimOwner, LedgerRow, MessageContext, MessageState, Payload, SendRoute},
+    row::{ClaimOwner, LedgerRow, MessageContext, MessageState},
 };
 use crate::{
     client_config::Precedence,
     clock::{UnixMillis, from_millis},
     contact::Phone,
+    provider::{Payload, SendRoute},
 };
 
 /// An item of the ledger cannot be read.

@@ -12,6 +12,7 @@ use super::{
     row::{ClaimOwner, LedgerRow, MessageState, waiting_row},
     transition::apply_change,
 };
+use crate::provider::PROVIDER;
 
 const STEP_LENGTH: SignedDuration = SignedDuration::from_secs(10);
 const LAST_STEP: u8 = 3;
@@ -260,7 +261,9 @@ impl Model for SenderModel {
                     }
                 },
             ),
-            Property::<Self>::always("attempts are bounded", |_, state| state.row.attempts <= super::MAX_ATTEMPTS),
+            Property::<Self>::always("attempts are bounded", |_, state| {
+                state.row.attempts <= PROVIDER.facts().unknown_outcome.max_attempts
+            }),
             Property::<Self>::sometimes("a lost answer is made good", |_, state| {
                 state.row.state == MessageState::Accepted && state.row.attempts > 0
             }),

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::{
     delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
-    row::{ClaimOwner, LedgerRow, MessageContext, MessageState, Payload},
+    row::{ClaimOwner, LedgerRow, MessageContext, MessageState},
 };
-use crate::{client_config::Precedence, contact::Phone};
+use crate::{client_config::Precedence, contact::Phone, provider::Payload};
 
 /// News to tell, complete with its words.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 
 use super::{IdempotencyKey, delivery_status::DeliveryStatus};
-use crate::{client_config::Precedence, contact::Phone};
+use crate::{client_config::Precedence, contact::Phone, provider::Payload};
 
 /// Where a message is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,45 +86,6 @@ impl MessageState {
 /// Who holds a claim: one invocation of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClaimOwner(pub String);
-
-/// A route of the Channel API that sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SendRoute {
-    /// `POST /api/v1/messages/text`.
-    Text,
-    /// `POST /api/v1/messages/media`.
-    Media,
-}
-
-impl SendRoute {
-    /// Its path below `/api/v1`.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Text => "/messages/text",
-            Self::Media => "/messages/media",
-        }
-    }
-
-    /// The route of a path.
-    pub fn from_path(path: &str) -> Option<Self> {
-        [Self::Text, Self::Media].into_iter().find(|route| route.path() == path)
-    }
-}
-
-/// What is sent, byte for byte: written before the first submit and never changed after.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Payload {
-    /// Where it is sent.
-    pub route: SendRoute,
-    /// The JSON body.
-    pub body: String,
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload").field("route", &self.route).field("bytes", &self.body.len()).finish()
-    }
-}
 
 /// What later events of the same order may need and do not carry themselves.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -231,7 +192,7 @@ pub(super) fn waiting_row() -> LedgerRow {
         occurred_at: epoch,
         line: "main".into(),
         to: None,
-        payload: Some(Payload { route: SendRoute::Text, body: "{}".into() }),
+        payload: Some(Payload { route: crate::provider::SendRoute::Text, body: "{}".into() }),
         useful_until: epoch,
         priority: 0,
         ignores_quiet_hours: false,

@@ -10,18 +10,13 @@
 //! Holds no policy about *when*: that is [`super::decide()`]'s. The model checker in this folder's tests walks every
 //! interleaving of two senders, crashes and lost answers through this function.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     delivery_status::DeliveryStatus,
     row::{ClaimOwner, LedgerRow, MessageState},
 };
-
-/// Submits of unknown outcome after which a human is asked (`EZWhatsApp` publishes no advice; five is cautious).
-pub const MAX_ATTEMPTS: u32 = 5;
-/// How long after the first such submit the same key may be used again. How long `EZWhatsApp` remembers a key is not
-/// published, so this is short of a day.
-pub const UNKNOWN_WINDOW: SignedDuration = SignedDuration::from_hours(23);
+use crate::provider::PROVIDER;
 
 /// Something that happens to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -285,18 +280,21 @@ fn release_claim(row: &mut LedgerRow) {
 }
 
 fn is_exhausted(row: &LedgerRow, at: Timestamp) -> bool {
-    row.attempts >= MAX_ATTEMPTS || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > UNKNOWN_WINDOW)
+    let rules = &PROVIDER.facts().unknown_outcome;
+    row.attempts >= rules.max_attempts
+        || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > rules.window)
 }
 
 fn ask_human(mut row: LedgerRow, reason: &str) -> LedgerRow {
     release_claim(&mut row);
     row.state = MessageState::NeedsHuman;
-    row.reason = Some(format!("{reason}; look in EZWhatsApp whether it arrived"));
+    row.reason = Some(format!("{reason}; look in {} whether it arrived", PROVIDER.facts().name));
     row
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use proptest::prelude::*;
 
     use super::*;
@@ -357,7 +355,7 @@ mod tests {
                 prop_assert_eq!(next.version, row.version + 1);
                 prop_assert_eq!(&next.payload, &row.payload);
                 prop_assert_eq!(&next.key, &row.key);
-                prop_assert!(next.attempts >= row.attempts && next.attempts <= MAX_ATTEMPTS);
+                prop_assert!(next.attempts >= row.attempts && next.attempts <= PROVIDER.facts().unknown_outcome.max_attempts);
                 prop_assert_eq!(next.state == MessageState::Claimed, next.owner.is_some());
                 prop_assert_eq!(next.state.is_settled(), next.due_at.is_none(), "{:?}", next.state);
                 if next.may_have_arrived() {

@@ -15,14 +15,12 @@ use aws_sdk_dynamodb::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::health::{HEALTH_VALID_SECONDS, LineHealth};
 use crate::{
     clock::{UnixMillis, from_millis},
     fault::{ClassifyFault, Fault},
+    provider::{LineHealth, PROVIDER},
 };
 
-/// How long a line that could not send is left alone before anybody asks again. The clock asks once a minute.
-const DOWN_RECHECK_SECONDS: i64 = 60;
 /// How long a line whose token was refused is left alone.
 const BREAKER_MINUTES: i64 = 15;
 /// How long a stopped line's messages wait before somebody looks at the switch again.
@@ -48,7 +46,7 @@ impl ClassifyFault for LineStateError {
 pub enum SlotReservation {
     /// The slots are ours: send now, and the others [`slot_interval`] by interval.
     Granted {
-        /// Whether somebody saw the line in good health less than [`HEALTH_VALID_SECONDS`] ago: what it said.
+        /// Whether somebody saw the line in good health less than [`crate::provider::ProviderFacts::health_valid_seconds`] ago: what it said.
         recent_health: Option<String>,
         /// What was written down before then is not to be sent any more: an operator's decision.
         drop_before: Option<Timestamp>,
@@ -100,7 +98,9 @@ impl LineBlocked {
         match self {
             Self::RateLimited { .. } => "the line's pace allows no more for the moment".to_owned(),
             Self::Stopped { .. } => "the line was stopped by its kill switch".to_owned(),
-            Self::BreakerOpen { .. } => "EZWhatsApp refused the line's token; store the new one".to_owned(),
+            Self::BreakerOpen { .. } => {
+                format!("{} refused the line's token; store the new one", PROVIDER.facts().name)
+            }
             Self::Down { health, .. } => format!("the line could not send ({health})"),
         }
     }
@@ -152,7 +152,7 @@ impl LineState {
         match answer {
             Ok(answer) => {
                 let row = answer.attributes.unwrap_or_default();
-                let fresh = now.unix_millis() - HEALTH_VALID_SECONDS * 1000;
+                let fresh = now.unix_millis() - PROVIDER.facts().health_valid_seconds * 1000;
                 let good = number_attribute(&row, "health_at").is_some_and(|at| at > fresh)
                     && number_attribute(&row, "down_until").is_none();
                 Ok(SlotReservation::Granted {
@@ -171,18 +171,18 @@ impl LineState {
 
     /// Writes down what a line said of its health.
     pub async fn record_health(&self, line: &str, health: &LineHealth, now: Timestamp) -> Result<(), LineStateError> {
-        let (expression, until) = if health.is_sendable() {
+        let (expression, until) = if health.sendable {
             ("SET health = :health, health_at = :now REMOVE down_until, breaker_until", None)
         } else {
             (
                 "SET health = :health, health_at = :now, down_until = :until",
-                Some(now.unix_millis() + DOWN_RECHECK_SECONDS * 1000),
+                Some(now.unix_millis() + PROVIDER.facts().down_recheck_seconds * 1000),
             )
         };
         let mut update = self
             .update_line_item(line)
             .update_expression(expression)
-            .expression_attribute_values(":health", Value::S(health.summary()))
+            .expression_attribute_values(":health", Value::S(health.summary.clone()))
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
         if let Some(until) = until {
             update = update.expression_attribute_values(":until", Value::N(until.to_string()));

@@ -1,30 +1,39 @@
-//! The one call. Facts: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`, `payloadFormat`, `enabled` and
-//! `persistent`; 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token` (<https://ezw.solutions/links/help/webhooks>). What a
-//! success looks like is not published.
+//! Registering a webhook: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`,
+//! `payloadFormat`, `enabled` and `persistent`.
+//!
+//! Errors: 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token`
+//! (<https://ezw.solutions/links/help/webhooks>). The form of a success is not published.
 
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
-use tellonce_core::{http_body, secret::Secret};
 use url::Url;
 
-/// What is asked for: messages, and what becomes of them. `chats.post` says nothing that these two do not.
-pub(super) const WEBHOOK_EVENTS: [&str; 2] = ["messages.post", "statuses.post"];
-/// The only format that there is.
-pub(super) const PAYLOAD_FORMAT: &str = "whapi";
-/// How long an answer may take: a human is waiting, and a call that is given up leaves them with a question.
+use crate::{
+    http_body,
+    provider::{RegistrationError, RegistrationRefusal, WebhookRegistration},
+    secret::Secret,
+};
+
+/// The path below the base URL, by its segments.
+pub(in crate::provider) const PATH: [&str; 3] = ["api", "v1", "webhooks"];
+/// The events that are requested. `chats.post` reports nothing that these two do not.
+const WEBHOOK_EVENTS: [&str; 2] = ["messages.post", "statuses.post"];
+/// The only format that exists.
+const PAYLOAD_FORMAT: &str = "whapi";
+/// Longest wait for a response. An operator waits, and a call that is given up leaves the outcome
+/// unknown.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// More than any answer to this is.
+/// Larger than any response to this call.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
-/// Where the webhook's id may stand in the answer. Its name is not published; these are tried in order.
+/// Where the webhook's id may be in the response. Its name is not published; these are tried in order.
 const ID_POINTERS: [&str; 6] = ["/id", "/webhookId", "/webhook_id", "/webhook/id", "/data/id", "/data/webhook/id"];
 
-/// A webhook as `EZWhatsApp` takes it. Field names are its own.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RegistrationRequest<'a> {
+struct RegistrationRequest<'a> {
     target_url: &'a str,
     events: [&'static str; 2],
     payload_format: &'static str,
@@ -32,63 +41,32 @@ pub(super) struct RegistrationRequest<'a> {
     persistent: bool,
 }
 
-impl<'a> RegistrationRequest<'a> {
-    /// One that reports to this address.
-    pub(super) fn for_url(target_url: &'a str) -> Self {
-        Self { target_url, events: WEBHOOK_EVENTS, payload_format: PAYLOAD_FORMAT, enabled: true, persistent: true }
-    }
-}
-
-/// A webhook that is registered.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct WebhookRegistration {
-    /// Its id, if the answer named one.
-    pub(super) id: Option<String>,
-}
-
-/// It is not registered, or nobody knows. Never holds the address or the token.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RegistrationError {
-    /// It never left us.
-    #[error("EZWhatsApp could not be reached")]
-    Unreachable(#[source] reqwest::Error),
-    /// Nothing came back: it may be registered.
-    #[error("EZWhatsApp did not answer")]
-    NoResponse(#[source] reqwest::Error),
-    /// Trouble on the other side: it may be registered.
-    #[error("EZWhatsApp has trouble (HTTP {status})")]
-    ServerError {
-        /// HTTP status.
-        status: u16,
-    },
-    /// It was refused.
-    #[error("EZWhatsApp refuses it (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// Its word for the reason, if that is a word and no free text.
-        code: Option<String>,
-    },
-}
-
-impl RegistrationError {
-    /// Whether there may be a webhook now all the same.
-    pub(super) fn may_have_registered(&self) -> bool {
-        match self {
-            Self::NoResponse(_) | Self::ServerError { .. } => true,
-            Self::Unreachable(_) | Self::Refused { .. } => false,
-        }
-    }
+/// The fields of the request for an operator, in order.
+pub(in crate::provider) fn request_fields(target_url: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("targetUrl", target_url.to_owned()),
+        ("events", WEBHOOK_EVENTS.join(", ")),
+        ("payloadFormat", PAYLOAD_FORMAT.to_owned()),
+        ("enabled", true.to_string()),
+        ("persistent", true.to_string()),
+    ]
 }
 
 /// Registers a webhook, in one call.
-pub(super) async fn register_webhook(
+pub(in crate::provider) async fn register(
     http: &Client,
     endpoint: &Url,
     token: &Secret,
-    webhook: &RegistrationRequest<'_>,
+    target_url: &str,
 ) -> Result<WebhookRegistration, RegistrationError> {
-    let request = http.post(endpoint.clone()).bearer_auth(token.expose()).json(webhook).timeout(TIMEOUT);
+    let webhook = RegistrationRequest {
+        target_url,
+        events: WEBHOOK_EVENTS,
+        payload_format: PAYLOAD_FORMAT,
+        enabled: true,
+        persistent: true,
+    };
+    let request = http.post(endpoint.clone()).bearer_auth(token.expose()).json(&webhook).timeout(TIMEOUT);
     let response = request.send().await.map_err(|error| {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
@@ -98,7 +76,7 @@ pub(super) async fn register_webhook(
         }
     })?;
     let status = response.status();
-    // The status decides; a body that breaks off only costs the id, or the reason.
+    // The status decides. A body that breaks off only loses the id or the reason.
     let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await.ok().flatten().unwrap_or_default();
     let reply: Value = serde_json::from_slice(&body).unwrap_or_default();
     interpret_response(status, &reply)
@@ -113,11 +91,19 @@ fn interpret_response(status: StatusCode, reply: &Value) -> Result<WebhookRegist
     match status.as_u16() {
         200..=299 => Ok(WebhookRegistration { id: ID_POINTERS.iter().find_map(|at| extract_id(reply.pointer(at)?)) }),
         408 | 500..=599 => Err(RegistrationError::ServerError { status: status.as_u16() }),
-        status => Err(RegistrationError::Refused { status, code: code() }),
+        status => {
+            let refusal = match status {
+                400 => RegistrationRefusal::Address,
+                401 => RegistrationRefusal::Token,
+                429 => RegistrationRefusal::RateLimited,
+                _ => RegistrationRefusal::Other,
+            };
+            Err(RegistrationError::Refused { status, code: code(), refusal })
+        }
     }
 }
 
-/// An id, if it looks like one: it is shown and kept.
+/// An id if it has the form of one, because it is shown and stored.
 fn extract_id(value: &Value) -> Option<String> {
     match value {
         Value::String(id) => {
