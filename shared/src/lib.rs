@@ -9,6 +9,7 @@
 //! Arrows go down only; `docs/architecture.md` has the picture, and a test holds it.
 
 pub mod appointment;
+pub mod attributes;
 pub mod batch;
 pub mod bootstrap;
 pub mod check;

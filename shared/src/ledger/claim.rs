@@ -5,8 +5,6 @@
 //! write that claims it: there is no moment in between in which a move or a second greeting could be overlooked, and no
 //! further read.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{
@@ -23,9 +21,8 @@ use super::{
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
-    contact::Phone,
+    attributes::Item,
     greeting::GreetingHistory,
-    hash::sha256_hex,
 };
 
 /// What came of a claim that depends on `H`: an [`Appointment`] for a reminder, what was [`GreetingHistory`] for a greeting.
@@ -43,25 +40,17 @@ pub enum ClaimOutcome<H> {
 
 /// Which condition of a transaction did not hold, with the item in the way if there is one.
 enum FailedCondition {
-    Row(Option<LedgerItem>),
-    Header(Option<LedgerItem>),
+    Row(Option<Item>),
+    Header(Option<Item>),
     Contact,
 }
-
-type LedgerItem = HashMap<String, Value>;
 
 /// How often a claim is tried again that met another write of the same rows.
 const MAX_TRIES: u32 = 4;
 
-/// The row that says that whoever has this number does not want to be written to: `contact_subject:{hash}`. It holds
-/// `opted_out_at`. The hash keeps numbers out of keys; it is no secret, since numbers can be guessed.
-pub fn contact_subject(client: &str, phone: &Phone) -> String {
-    format!("contact:{}", sha256_hex(format!("{client}:{}", phone.expose()).as_bytes(), 16))
-}
-
 impl Ledger {
     /// Opens a reminder's row, and writes beside it in the header that it was opened: if the header is still `before`, no
-    /// row of this key exists, and its reader (`contact_subject`, see [`contact_subject`]) may be written to.
+    /// row of this key exists, and its reader (`contact_subject`, see [`super::contact_subject`]) may be written to.
     pub async fn open_reminder(
         &self,
         row: &LedgerRow,
@@ -94,7 +83,7 @@ impl Ledger {
     }
 
     /// Opens a greeting's row, and writes beside it what its reader has heard with it: if they have heard what they had
-    /// `before`, no row of this key exists, and they (`contact_subject`, see [`contact_subject`]) may be written to.
+    /// `before`, no row of this key exists, and they (`contact_subject`, see [`super::contact_subject`]) may be written to.
     pub async fn open_greeting(
         &self,
         row: &LedgerRow,
@@ -142,7 +131,7 @@ impl Ledger {
         })
     }
 
-    fn build_put(&self, item: HashMap<String, Value>) -> PutBuilder {
+    fn build_put(&self, item: Item) -> PutBuilder {
         Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
@@ -257,17 +246,4 @@ fn to_reminder_claim(failed: &[FailedCondition]) -> Result<ClaimOutcome<Appointm
         }
         Some(FailedCondition::Contact) => ClaimOutcome::OptedOut,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_opt_out_is_found_under_the_hash_that_the_operations_page_computes() {
-        let phone = Phone::from_e164("+972545550199").unwrap();
-        // printf '%s' 'story:+972545550199' | sha256sum | cut -c1-32
-        assert_eq!(contact_subject("story", &phone), "contact:67e3e2bfdaa616820e15921795d48481");
-        assert_ne!(contact_subject("other", &phone), contact_subject("story", &phone));
-    }
 }

@@ -1,7 +1,5 @@
 //! The forms' counts of leads, one row each: `form:{name}`.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{AttributeValue as Value, ReturnValue, ReturnValuesOnConditionCheckFailure},
@@ -11,8 +9,9 @@ use jiff::Timestamp;
 use super::{Ledger, LedgerError};
 use crate::{
     appointment::HEADER_STAGE,
+    attributes::{Item, ItemReader},
     client_config::LeadLimit,
-    clock::{UnixMillis, from_millis},
+    clock::UnixMillis,
     greeting::LeadRate,
 };
 
@@ -137,12 +136,12 @@ fn read_count_result(
     }
 }
 
-fn lead_rate_from_item(item: &HashMap<String, Value>) -> LeadRate {
-    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+fn lead_rate_from_item(item: &Item) -> LeadRate {
+    let item = ItemReader(item);
     LeadRate {
-        leads: number("leads").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-        held_since: number("held_since").map(from_millis),
-        released_at: number("released_at").map(from_millis),
-        dropped_at: number("dropped_at").map(from_millis),
+        leads: item.number("leads").unwrap_or(0),
+        held_since: item.time("held_since"),
+        released_at: item.time("released_at"),
+        dropped_at: item.time("dropped_at"),
     }
 }

@@ -11,6 +11,7 @@
 
 mod appointment_header;
 mod claim;
+mod contact_subject;
 mod delivery_status;
 mod greeting_history;
 mod idempotency_key;
@@ -26,7 +27,8 @@ mod verdict;
 #[cfg(test)]
 mod model;
 
-pub use claim::{ClaimOutcome, contact_subject};
+pub use claim::ClaimOutcome;
+pub use contact_subject::contact_subject;
 pub use delivery_status::{DeliveryProgress, DeliveryStatus};
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON, TEXT_TIME_ZONE};

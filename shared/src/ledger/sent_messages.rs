@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
 
 use super::{IdempotencyKey, Ledger, LedgerError, LedgerRow};
-use crate::{clock::UnixMillis, contact::Phone};
+use crate::{attributes::ItemReader, clock::UnixMillis, contact::Phone};
 
 impl Ledger {
     /// Messages to a customer that were written down since then, the newest first, at most `limit`.
@@ -50,8 +50,8 @@ impl Ledger {
         let page = query.send().await.map_err(|error| LedgerError::Query(Box::new(error)))?;
         let mut rows = Vec::new();
         for item in page.items() {
-            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-            let (Some(subject), Some(stage)) = (text("subject"), text("stage")) else { continue };
+            let item = ItemReader(item);
+            let (Some(subject), Some(stage)) = (item.text("subject"), item.text("stage")) else { continue };
             rows.extend(self.read_row(&IdempotencyKey::from_parts(subject, stage)).await?);
         }
         Ok(rows)

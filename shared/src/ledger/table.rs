@@ -15,13 +15,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     appointment_header,
-    claim::contact_subject,
+    contact_subject::contact_subject,
     idempotency_key::IdempotencyKey,
     item::{LedgerItemError, from_item, to_item},
     row::LedgerRow,
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
+    attributes::{Item, ItemReader},
     clock::{UnixMillis, from_millis},
     contact::Phone,
     fault::{ClassifyFault, Fault},
@@ -121,7 +122,7 @@ pub enum DueKind {
 pub(super) struct WriteCondition {
     pub(super) expression: &'static str,
     pub(super) names: HashMap<String, String>,
-    pub(super) values: HashMap<String, Value>,
+    pub(super) values: Item,
 }
 
 impl WriteCondition {
@@ -167,7 +168,7 @@ impl Ledger {
     }
 
     /// The item of a row.
-    pub(super) fn row_to_item(&self, row: &LedgerRow) -> HashMap<String, Value> {
+    pub(super) fn row_to_item(&self, row: &LedgerRow) -> Item {
         let ttl = row.created_at.as_second() + i64::from(self.retention_days) * 86_400;
         to_item(row, row.to.as_ref().map(|phone| self.contact_subject(phone)), ttl)
     }
@@ -250,7 +251,7 @@ impl Ledger {
     }
 
     /// The item of a header. It is kept as long as a row that was made when the appointment begins.
-    pub(super) fn header_to_item(&self, appointment: &Appointment) -> HashMap<String, Value> {
+    pub(super) fn header_to_item(&self, appointment: &Appointment) -> Item {
         // Whoever books for the year 9999 is not remembered until then.
         let latest = appointment.updated_at.saturating_add(SignedDuration::from_hours(24 * 365 * 2));
         let from = appointment.start.min(latest.unwrap_or(Timestamp::MAX)).max(appointment.updated_at);
@@ -288,11 +289,7 @@ impl Ledger {
         Ok(self.get_item(key.subject(), key.stage()).await?.as_ref().map(from_item).transpose()?)
     }
 
-    pub(super) async fn get_item(
-        &self,
-        subject: &str,
-        stage: &str,
-    ) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+    pub(super) async fn get_item(&self, subject: &str, stage: &str) -> Result<Option<Item>, LedgerError> {
         let get = self
             .db
             .get_item()
@@ -332,9 +329,7 @@ impl Ledger {
     }
 }
 
-fn parse_due_item(item: &HashMap<String, Value>) -> Option<DueItem> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+fn parse_due_item(item: &Item) -> Option<DueItem> {
     let kind = if is_header(item) {
         match appointment_header::from_item(item) {
             Ok(appointment) => DueKind::Appointment(Box::new(appointment)),
@@ -346,23 +341,24 @@ fn parse_due_item(item: &HashMap<String, Value>) -> Option<DueItem> {
     } else {
         DueKind::Message
     };
+    let item = ItemReader(item);
     Some(DueItem {
-        key: IdempotencyKey::from_parts(text("subject")?, text("stage")?),
+        key: IdempotencyKey::from_parts(item.text("subject")?, item.text("stage")?),
         kind,
-        due_at: from_millis(number("due_at")?),
-        priority: number("priority").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
-        useful_until: from_millis(number("useful_until").unwrap_or(i64::MAX)),
+        due_at: item.time("due_at")?,
+        priority: item.number("priority").unwrap_or(0),
+        useful_until: from_millis(item.number("useful_until").unwrap_or(i64::MAX)),
     })
 }
 
-fn is_header(item: &HashMap<String, Value>) -> bool {
-    item.get("stage").and_then(|stage| stage.as_s().ok()).is_some_and(|stage| stage == HEADER_STAGE)
+fn is_header(item: &Item) -> bool {
+    ItemReader(item).text("stage") == Some(HEADER_STAGE)
 }
 
 /// The item that stood in the way of a conditional write, if the condition failed.
 fn find_conflicting_item(
     answer: Result<aws_sdk_dynamodb::operation::put_item::PutItemOutput, SdkError<PutItemError>>,
-) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+) -> Result<Option<Item>, LedgerError> {
     match answer {
         Ok(_) => Ok(None),
         Err(error) => match error.as_service_error() {

@@ -5,8 +5,6 @@
 //! with one conditional write. Pulling the switch is writing `stopped`; writing `drop_before`
 //! drops what has waited until then (see `docs/operations.md`).
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
@@ -16,7 +14,8 @@ use aws_sdk_dynamodb::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    clock::{UnixMillis, from_millis},
+    attributes::{Item, ItemReader},
+    clock::UnixMillis,
     fault::{ClassifyFault, Fault},
     provider::{LineHealth, PROVIDER},
 };
@@ -151,18 +150,19 @@ impl LineState {
             .await;
         match answer {
             Ok(answer) => {
-                let row = answer.attributes.unwrap_or_default();
+                let attributes = answer.attributes.unwrap_or_default();
+                let row = ItemReader(&attributes);
                 let fresh = now.unix_millis() - PROVIDER.facts().health_valid_seconds * 1000;
-                let good = number_attribute(&row, "health_at").is_some_and(|at| at > fresh)
-                    && number_attribute(&row, "down_until").is_none();
+                let good = row.number("health_at").is_some_and(|at: i64| at > fresh)
+                    && row.number::<i64>("down_until").is_none();
                 Ok(SlotReservation::Granted {
-                    recent_health: if good { text_attribute(&row, "health") } else { None },
-                    drop_before: number_attribute(&row, "drop_before").map(from_millis),
+                    recent_health: if good { row.owned("health") } else { None },
+                    drop_before: row.time("drop_before"),
                 })
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(SlotReservation::Blocked(
-                    find_block_reason(refused.item().unwrap_or(&HashMap::new()), probe_down_lines, now),
+                    find_block_reason(refused.item().unwrap_or(&Item::new()), probe_down_lines, now),
                 )),
                 _ => Err(LineStateError { line: line.to_owned(), source: Box::new(error) }),
             },
@@ -248,17 +248,10 @@ impl LineState {
     }
 }
 
-fn number_attribute(row: &HashMap<String, Value>, name: &str) -> Option<i64> {
-    row.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn text_attribute(row: &HashMap<String, Value>, name: &str) -> Option<String> {
-    row.get(name)?.as_s().ok().cloned()
-}
-
 /// Why a row did not let us in: the most lasting reason first.
-fn find_block_reason(row: &HashMap<String, Value>, probe_down_lines: bool, now: Timestamp) -> LineBlocked {
-    let later = |name: &str| number_attribute(row, name).map(from_millis).filter(|until| *until > now);
+fn find_block_reason(row: &Item, probe_down_lines: bool, now: Timestamp) -> LineBlocked {
+    let attributes = ItemReader(row);
+    let later = |name: &str| attributes.time(name).filter(|until| *until > now);
     if row.contains_key("stopped") {
         LineBlocked::Stopped { until: now + SignedDuration::from_mins(STOPPED_RECHECK_MINUTES) }
     } else if let Some(until) = later("breaker_until") {
@@ -266,7 +259,7 @@ fn find_block_reason(row: &HashMap<String, Value>, probe_down_lines: bool, now: 
     } else if let (false, Some(until)) = (probe_down_lines, later("down_until")) {
         LineBlocked::Down {
             until,
-            health: text_attribute(row, "health").unwrap_or_else(|| "it did not say why".to_owned()),
+            health: attributes.owned("health").unwrap_or_else(|| "it did not say why".to_owned()),
         }
     } else {
         LineBlocked::RateLimited { until: later("next_slot").unwrap_or(now) }
