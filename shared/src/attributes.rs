@@ -2,8 +2,8 @@
 //!
 //! Main types: [`ItemReader`] reads the attributes of an item; [`ItemWriter`] builds an item.
 //!
-//! Promises: a missing attribute and one of another type are read alike, as `None` or `false`. Times are
-//! milliseconds since 1970. Does **not** know which attributes an item needs.
+//! Promises: a missing attribute and one of another type are read alike, as `None` or `false`.
+//! Times are milliseconds since 1970. Does **not** know which attributes an item needs.
 
 use std::{collections::HashMap, str::FromStr};
 
@@ -75,7 +75,7 @@ impl ItemWriter {
     }
 
     /// Adds a number.
-    pub fn number(&mut self, name: &str, value: impl ToString) {
+    pub fn number(&mut self, name: &str, value: impl ToString + Copy) {
         self.put(name, Value::N(value.to_string()));
     }
 

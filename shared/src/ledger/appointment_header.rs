@@ -1,8 +1,8 @@
 //! Headers of appointments as items of the table, beside the rows of their reminders.
 //!
-//! Conditions and indexes use version, generation and due time, so these are attributes. The rest is one
-//! JSON text. It is small enough for the index of due items to carry, so reminder-scheduler needs no
-//! further read.
+//! Conditions and indexes use version, generation and due time, so these are attributes. The rest
+//! is one JSON text. It is small enough for the index of due items to carry, so reminder-scheduler
+//! needs no further read.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

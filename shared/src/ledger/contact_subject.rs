@@ -2,8 +2,8 @@
 
 use crate::{contact::Phone, hash::sha256_hex};
 
-/// `contact:{hash}`, the partition key of a contact's opt-out (`opted_out_at`) and greetings. The hash
-/// keeps numbers out of keys. It is not a secret, because numbers can be guessed.
+/// `contact:{hash}`, the partition key of a contact's opt-out (`opted_out_at`) and greetings. The
+/// hash keeps numbers out of keys. It is not a secret, because numbers can be guessed.
 pub fn contact_subject(client: &str, phone: &Phone) -> String {
     format!("contact:{}", sha256_hex(format!("{client}:{}", phone.expose()).as_bytes(), 16))
 }

@@ -46,8 +46,8 @@ impl Ledger {
         Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
     }
 
-    /// Records that a contact opted out at that time. Returns whether that changed anything: it does not
-    /// if the contact has opted out already, or has [opted in](Self::opt_in) since.
+    /// Records that a contact opted out at that time. Returns whether that changed anything: it
+    /// does not if the contact has opted out already, or has [opted in](Self::opt_in) since.
     pub async fn opt_out(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition =
             "attribute_not_exists(opted_out_at) AND (attribute_not_exists(opted_in_at) OR opted_in_at < :at)";

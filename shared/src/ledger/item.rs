@@ -28,9 +28,9 @@ impl LedgerItemError {
     }
 }
 
-/// The item of a row. `contact` is its key in the index of messages by contact. `ttl` is when the table
-/// deletes the item, in seconds since 1970.
-pub(super) fn to_item(row: &LedgerRow, contact: Option<String>, ttl: i64) -> Item {
+/// The item of a row. `contact` is its key in the index of messages by contact. `ttl` is when the
+/// table deletes the item, in seconds since 1970.
+pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item {
     let mut item = ItemWriter::with_capacity(24);
     item.text("subject", row.key.subject());
     item.text("stage", row.key.stage());
@@ -80,7 +80,7 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<String>, ttl: i64) -> Ite
     item.texts("values", row.context.values.iter());
     item.time("created_at", row.created_at);
     item.time("updated_at", row.updated_at);
-    item.optional_text("contact", contact.as_deref());
+    item.optional_text("contact", contact);
     item.number("ttl", ttl);
     item.into_item()
 }

@@ -1,4 +1,5 @@
-//! The forms' counts of leads, one row each: `form:{name}`.
+//! Counts of leads per form, one item each: `form:{name}`. The decisions are in
+//! [`crate::greeting`].
 
 use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
@@ -16,8 +17,8 @@ use crate::{
 };
 
 impl Ledger {
-    /// Counts a lead of a form, and gives the count. A lead that a human has decided about is not counted again; see
-    /// [`Self::uncount_lead`] for one that turns out to be known.
+    /// Counts a lead of a form and returns the count. A lead that an operator has decided about is
+    /// not counted again. [`Self::uncount_lead`] takes a lead back that turns out to be known.
     pub async fn count_lead(
         &self,
         form: &str,
@@ -42,7 +43,7 @@ impl Ledger {
                 .send()
         };
         let mut known = LeadRate::default();
-        // Once more, because two leads may begin a window at the same time.
+        // Twice, because two leads may begin a window at the same time.
         for _ in 0..2 {
             for (expression, condition) in [
                 ("ADD leads :one", "#window = :window"),
@@ -55,11 +56,11 @@ impl Ledger {
                 };
             }
         }
-        // A window that is over by another's clock: this lead is the newer window's business.
+        // Another invocation's clock has begun a newer window. This lead counts there.
         Ok(known)
     }
 
-    /// Greets nobody of a form from now on; says whether it did until now.
+    /// Holds a form: its leads are not greeted from now on. Returns whether that changed anything.
     pub async fn hold_form(&self, form: &str, now: Timestamp) -> Result<bool, LedgerError> {
         let update = self
             .update_form_item(form)
@@ -69,7 +70,7 @@ impl Ledger {
         read_count_result(update.send().await).map(|held| held.is_ok())
     }
 
-    /// Takes a lead back that was counted at `counted_at`, because it was counted before.
+    /// Takes back the count of a lead at `counted_at`, because the lead had been counted before.
     pub async fn uncount_lead(&self, form: &str, limit: LeadLimit, counted_at: Timestamp) -> Result<(), LedgerError> {
         let update = self
             .update_form_item(form)
@@ -82,8 +83,8 @@ impl Ledger {
         read_count_result(update.send().await).map(drop)
     }
 
-    /// Greets whoever leaves their number in a form again. What was received until now is greeted, or is dropped. A form
-    /// that is not held stays as it is: said twice, it means the moment it was said first.
+    /// Resumes a held form. Leads received until now are greeted if `greet`, else dropped. A form
+    /// that is not held stays unchanged, so a repeated command has the time of the first one.
     pub async fn resume_form(&self, form: &str, greet: bool, now: Timestamp) -> Result<(), LedgerError> {
         let decision = if greet { "released_at" } else { "dropped_at" };
         let update = self
@@ -95,7 +96,7 @@ impl Ledger {
         read_count_result(update.send().await).map(drop)
     }
 
-    /// What is known of a form.
+    /// Reads the count and the decisions of a form.
     pub async fn read_lead_rate(&self, form: &str) -> Result<LeadRate, LedgerError> {
         Ok(self
             .get_item(&form_subject(form), HEADER_STAGE)
@@ -118,7 +119,7 @@ fn form_subject(form: &str) -> String {
     format!("form:{form}")
 }
 
-/// What is known after an update, or what stood in the way of its condition.
+/// The item after an update, or (inner `Err`) the item that failed its condition.
 fn read_count_result(
     answer: Result<
         aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,

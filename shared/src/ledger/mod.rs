@@ -1,13 +1,17 @@
-//! The ledger: what was told, what waits to be told, and what must not be told any more.
+//! The ledger: one row per message, with what happened to it and what may still happen.
 //!
-//! The cast: a [`Row`] is one message under its idempotency [`IdempotencyKey`]; an [`crate::appointment::Appointment`] heads the
-//! reminders of its subject; [`apply_change()`] says what may become of it;
-//! [`decide()`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
-//! table and holds no policy of its own.
+//! Main types: a [`LedgerRow`] is one message under its [`IdempotencyKey`]; an
+//! [`crate::appointment::Appointment`] heads the reminders of its subject; [`OutboundMessage`]
+//! becomes a row; [`Ledger`] is the table.
 //!
-//! Promises: one row per key; every write names the version it read, so a writer that slept past its lease changes
-//! nothing; every write after a claim is the owner's. Does **not** promise that `EZWhatsApp` honours its idempotency key,
-//! on which "told at most once" rests when an answer is lost.
+//! Flow: [`apply_change()`] says which state follows from a change; [`decide_message()`] says
+//! whether a message may be sent, given all rows of its subject; [`Ledger`] writes the result and
+//! holds no policy.
+//!
+//! Promises: one row per key. Every write names the version that it read, so a writer changes
+//! nothing after its lease has ended. Only the owner of a claim writes to a claimed row. Does
+//! **not** promise that the provider honours its idempotency key. "At most once" depends on that
+//! key when a response is lost.
 
 mod appointment_header;
 mod claim;

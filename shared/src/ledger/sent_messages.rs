@@ -1,4 +1,4 @@
-//! What one customer was told, and which message a provider's id is of.
+//! Messages to one customer, and messages by the provider's id.
 
 use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
@@ -7,7 +7,8 @@ use super::{IdempotencyKey, Ledger, LedgerError, LedgerRow};
 use crate::{attributes::ItemReader, clock::UnixMillis, contact::Phone};
 
 impl Ledger {
-    /// Messages to a customer that were written down since then, the newest first, at most `limit`.
+    /// Finds messages to a customer that were created since then, the newest first, at most
+    /// `limit`.
     ///
     /// The index lags the table by moments.
     pub async fn find_sent_to(
@@ -29,7 +30,7 @@ impl Ledger {
         self.read_query_rows(query).await
     }
 
-    /// Messages that `EZWhatsApp` gave this id.
+    /// Finds messages to which the provider gave this id.
     pub async fn find_by_provider_id(&self, id: &str) -> Result<Vec<LedgerRow>, LedgerError> {
         let query = self
             .db
@@ -42,7 +43,7 @@ impl Ledger {
         self.read_query_rows(query).await
     }
 
-    /// The rows that one page of an index names, as they are now.
+    /// Reads the rows that one page of an index names.
     async fn read_query_rows(
         &self,
         query: aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder,

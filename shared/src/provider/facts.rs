@@ -21,7 +21,8 @@ pub struct ProviderFacts {
     pub send_timeout: Duration,
     /// How long a good health response counts, in seconds.
     pub health_valid_seconds: i64,
-    /// How long a line that could not send is left alone before the next health request, in seconds.
+    /// How long a line that could not send is left alone before the next health request, in
+    /// seconds.
     pub down_recheck_seconds: i64,
     /// When a submit of unknown outcome is repeated.
     pub unknown_outcome: UnknownOutcomeRules,

@@ -1,17 +1,18 @@
-//! The provider of the `WhatsApp` lines: its API, and everything that is true of this provider only.
+//! The provider of the `WhatsApp` lines: its API, and everything that is true of this provider
+//! only.
 //!
 //! Main types: [`Provider`] names the provider; [`ProviderFacts`] are its limits, names and rules;
 //! [`RenderedMessage`] becomes a [`Payload`]; [`ProviderClient`] sends payloads and asks for
-//! [`LineHealth`]; [`LineEventBody`] is a delivery of a line; [`WebhookRegistration`] is a registered
-//! webhook.
+//! [`LineHealth`]; [`LineEventBody`] is a delivery of a line; [`WebhookRegistration`] is a
+//! registered webhook.
 //!
-//! Flow: the rest of the workspace uses [`PROVIDER`] and the types of this module. Each provider is one
-//! folder below it and one arm of [`Provider`]. The provider is known at compile time, so there is no
-//! trait.
+//! Flow: the rest of the workspace uses [`PROVIDER`] and the types of this module. Each provider is
+//! one folder below it and one arm of [`Provider`]. The provider is known at compile time, so there
+//! is no trait.
 //!
-//! Promises: no code outside the provider's folder knows a path, a field, a header or a limit of its API.
-//! Does **not** cover the variable that holds the base URL (`dispatch` reads it), and does not decide
-//! when a message is sent.
+//! Promises: no code outside the provider's folder knows a path, a field, a header or a limit of
+//! its API. Does **not** cover the variable that holds the base URL (`dispatch` reads it), and does
+//! not decide when a message is sent.
 
 mod client;
 mod ezwhatsapp;
@@ -29,7 +30,10 @@ pub use line_event::{LineEventBody, LineEventItem, LineEventKind};
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
 pub use registration::{RegistrationError, RegistrationRefusal, WebhookRegistration};
 
-use crate::{json::JsonError, secret::Secret};
+use crate::{
+    json::{JsonError, RawJson},
+    secret::Secret,
+};
 
 /// A provider of `WhatsApp` lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +94,7 @@ impl Provider {
     }
 
     /// The fields of one message or status; `None` if the item is not an object.
-    pub fn parse_line_event_item(self, item: crate::json::RawJson<'_>) -> Option<LineEventItem<'_>> {
+    pub fn parse_line_event_item(self, item: RawJson<'_>) -> Option<LineEventItem<'_>> {
         match self {
             Self::EzWhatsApp => ezwhatsapp::line_event::parse_item(item),
         }
@@ -103,7 +107,8 @@ impl Provider {
         }
     }
 
-    /// The fields of a registration as the operator sees them before the call, in order: name and value.
+    /// The fields of a registration as the operator sees them before the call, in order: name and
+    /// value.
     pub fn registration_fields(self, target_url: &str) -> Vec<(&'static str, String)> {
         match self {
             Self::EzWhatsApp => ezwhatsapp::webhook_registration::request_fields(target_url),

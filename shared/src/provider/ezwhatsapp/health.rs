@@ -65,8 +65,8 @@ impl ReportedHealth {
         }
     }
 
-    /// Whether a message may be sent over the line. A state that is missing, unknown or contradicts the
-    /// others holds the message.
+    /// Whether a message may be sent over the line. A state that is missing, unknown or contradicts
+    /// the others holds the message.
     fn is_sendable(&self) -> bool {
         self.http_status == 200
             && self.sendable == Some(true)

@@ -1,8 +1,8 @@
 //! Webhook deliveries of a line.
 //!
-//! `EZWhatsApp` publishes one sample of each event, and names the format after an interface (whapi) that
-//! differs from its samples in details. So both are accepted: the name of an event is text or an object,
-//! and fields have either spelling.
+//! `EZWhatsApp` publishes one sample of each event, and names the format after an interface (whapi)
+//! that differs from its samples in details. So both are accepted: the name of an event is text or
+//! an object, and fields have either spelling.
 
 use serde::Deserialize;
 

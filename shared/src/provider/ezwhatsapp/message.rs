@@ -1,7 +1,7 @@
 //! Texts and documents as `/messages/text` and `/messages/media` take them.
 //!
-//! `EZWhatsApp` publishes the fields of a text. Of `/messages/media` only the path is known: the fields
-//! in [`MEDIA_FIELDS`] are assumed.
+//! `EZWhatsApp` publishes the fields of a text. Of `/messages/media` only the path is known: the
+//! fields in [`MEDIA_FIELDS`] are assumed.
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,8 @@ pub(in crate::provider) fn build_payload(
 fn build_text_payload(message: &RenderedMessage, to: Option<&str>, conversation: Option<&str>) -> Payload {
     let button = message.button.as_ref().map(|(text, url)| ButtonRequest { text: text.trim(), url });
     let request = TextRequest { to, conversation, body: &message.text, button };
-    // Strings only, so serialising cannot fail. An empty body would be refused with a clear response.
+    // Strings only, so serialising cannot fail. An empty body would be refused with a clear
+    // response.
     Payload { route: SendRoute::Text, body: serde_json::to_string(&request).unwrap_or_default() }
 }
 

@@ -1,10 +1,10 @@
 //! `EZWhatsApp`. Facts and their sources: `docs/ezwhatsapp.md`.
 //!
-//! Main types: [`FACTS`]; `message` (text and media requests), `api` (sends), `health` (the gate before
-//! every send), `line_event` (webhook deliveries), `webhook_registration`.
+//! Main types: [`FACTS`]; `message` (text and media requests), `api` (sends), `health` (the gate
+//! before every send), `line_event` (webhook deliveries), `webhook_registration`.
 //!
-//! Promises: a fact that `EZWhatsApp` does not publish is a constant here, with its reason. Does **not**
-//! promise that `EZWhatsApp` honours its idempotency key.
+//! Promises: a fact that `EZWhatsApp` does not publish is a constant here, with its reason. Does
+//! **not** promise that `EZWhatsApp` honours its idempotency key.
 
 pub(super) mod api;
 mod health;

@@ -28,7 +28,8 @@ const PAYLOAD_FORMAT: &str = "whapi";
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Larger than any response to this call.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
-/// Where the webhook's id may be in the response. Its name is not published; these are tried in order.
+/// Where the webhook's id may be in the response. Its name is not published; these are tried in
+/// order.
 const ID_POINTERS: [&str; 6] = ["/id", "/webhookId", "/webhook_id", "/webhook/id", "/data/id", "/data/webhook/id"];
 
 #[derive(Serialize)]
