@@ -209,7 +209,7 @@ fn a_message_superseded_by_morning_is_not_sent() {
     let deliveries =
         preview_at_night(&[("order.ready", "2026-11-19T21:30:00Z"), ("order.cancelled", "2026-11-19T22:30:00Z")]);
     assert_eq!(deliveries[0]["messages"].as_array().unwrap().len(), 0);
-    assert_eq!(deliveries[0]["skip_reason"], "superseded: `cancelled` of the same order was known when its turn came");
+    assert_eq!(deliveries[0]["skip_reason"], "superseded: `cancelled` of the same order supersedes it");
     assert_eq!(deliveries[1]["messages"][0]["idempotency_key"], "order:77:cancelled");
 }
 

@@ -1,10 +1,12 @@
-//! Batches of an inbox's stream: record after record, or some side by side, and only the failed ones come again.
+//! Batches of an inbox's stream: one record after the other, or several in parallel.
 //!
-//! Lambda hands over some records of a shard in order. What we answer names the records that failed; Lambda then
-//! sends everything from the first of them again, so handling a record twice must be harmless (it is: the ledger's
-//! claims see to that). A record that can never be handled is recorded by its function and counted as done, so that
-//! it never blocks the ones behind it.
+//! Lambda passes the records of a shard in order. The response names the records that failed, and
+//! Lambda repeats everything from the first of them.
 //! Source: docs.aws.amazon.com, "Configuring partial batch response with DynamoDB and Lambda".
+//!
+//! Promises: a record that cannot be processed is recorded with its reason, counts as done, and
+//! never blocks the records behind it. Does **not** make processing idempotent: the ledger's claims
+//! do.
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -18,7 +20,7 @@ use crate::{
     telemetry::{self, Metric},
 };
 
-/// What Lambda hands over.
+/// The event of one invocation.
 #[derive(Debug, Deserialize)]
 pub struct StreamEvent {
     /// The records, in order.
@@ -36,7 +38,7 @@ pub struct StreamRecord {
 /// One change of the table.
 #[derive(Debug, Deserialize)]
 pub struct StreamChange {
-    /// The record's place in the shard, by which a failure is named.
+    /// The record's position in the shard. A failure is named by it.
     #[serde(rename = "SequenceNumber")]
     pub sequence_number: String,
     /// The item after the change, in `DynamoDB`'s JSON; absent for deletions.
@@ -44,15 +46,15 @@ pub struct StreamChange {
     pub new_image: Option<Box<RawValue>>,
 }
 
-/// Which records shall come again.
+/// The records that Lambda must repeat.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BatchFailures {
-    /// They, by sequence number.
+    /// The records, by sequence number.
     #[serde(rename = "batchItemFailures")]
     pub failed: Vec<BatchItemFailure>,
 }
 
-/// A record that shall come again.
+/// A record that Lambda must repeat.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct BatchItemFailure {
     /// Its sequence number.
@@ -61,26 +63,28 @@ pub struct BatchItemFailure {
 }
 
 impl BatchFailures {
-    /// Asks for a record again.
+    /// Adds a record.
     pub fn add_record(&mut self, record: StreamChange) {
         self.failed.push(BatchItemFailure { sequence_number: record.sequence_number });
     }
 }
 
-/// What a function takes a batch through with.
+/// Processes the batches of one function.
 pub struct BatchProcessor<'a> {
-    /// Where the deliveries come from and their outcomes go.
+    /// The inbox of the deliveries and their outcomes.
     pub inbox: &'a Inbox,
     /// The client.
     pub client: &'a str,
-    /// Where `test_now` comes from.
+    /// The source of the current time.
     pub clock: &'a Clock,
 }
 
 impl BatchProcessor<'_> {
-    /// Takes a batch through, `at_once` deliveries side by side, for as long as there is time, and says which shall come
-    /// again. `process` gives what is to be recorded beside a delivery, if anything. Only what does not depend on another
-    /// delivery's outcome may be taken through side by side.
+    /// Processes a batch, `at_once` deliveries in parallel, as long as there is time. Returns the
+    /// records to repeat.
+    ///
+    /// `process` returns the outcome to record with a delivery, if any. Deliveries may run in
+    /// parallel only if none depends on the outcome of another one.
     pub async fn process_batch<E: ClassifyFault>(
         &self,
         event: StreamEvent,
@@ -90,7 +94,7 @@ impl BatchProcessor<'_> {
     ) -> BatchFailures {
         let (has_time, process) = (&has_time, &process);
         let each = event.records.into_iter().map(|record| async move {
-            // Lambda sends everything from the first failure on again.
+            // Lambda repeats everything from the first failure on.
             let retry = !has_time() || self.process_record(&record.dynamodb, process).await;
             (retry, record.dynamodb)
         });
@@ -104,7 +108,7 @@ impl BatchProcessor<'_> {
         failures
     }
 
-    /// Takes one delivery through. Says whether it shall come again.
+    /// Processes one delivery. Returns whether Lambda must repeat it.
     async fn process_record<E: ClassifyFault>(
         &self,
         record: &StreamChange,
@@ -113,12 +117,13 @@ impl BatchProcessor<'_> {
         let Some(image) = &record.new_image else { return false };
         let entry = match InboxItem::from_image(image.get()) {
             Ok(entry) => entry,
-            // Nothing can be recorded beside an item that we cannot read, and it will not read better next time.
+            // An item that does not parse has no place for an outcome, and a repeat would not help.
             Err(error) => {
                 telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, self.clock.now());
                 tracing::error!(
                     record.sequence_number = record.sequence_number,
-                    "skipped a record of the inbox: {}",
+                    "skipped inbox record {}: {}",
+                    record.sequence_number,
                     error_chain(&error)
                 );
                 return false;
@@ -141,13 +146,13 @@ impl BatchProcessor<'_> {
             Err(error) => Some(error_chain(&error)),
         };
         if let Some(why) = &retry_reason {
-            tracing::warn!(delivery.id = entry.id, "shall come again: {why}");
+            tracing::warn!(delivery.id = entry.id, "delivery {} will be retried: {why}", entry.id);
         }
         retry_reason.is_some()
     }
 
     async fn record_outcome(&self, entry: &InboxItem, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
-        tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "delivery led to no message of its own");
+        tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "recorded outcome of delivery {}", entry.id);
         self.inbox.record_outcome(&entry.id, outcome, now).await
     }
 }

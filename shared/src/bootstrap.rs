@@ -1,12 +1,17 @@
 //! What a function prepares before its first event: environment, HTTP client, AWS clients, runtime.
 //!
-//! Cold start is a feature, so: one TLS stack (`rustls` with `ring`) and one connection pool (`reqwest`) for AWS,
-//! `EZWhatsApp` and the stores alike; roots compiled in, not loaded from the machine; region and credentials taken
-//! from the variables that Lambda sets, without probing; a runtime on the current thread.
+//! A cold start must be fast:
+//! - One TLS stack (`rustls` with `ring`) and one connection pool (`reqwest`) serve AWS, the
+//!   provider and the stores.
+//! - Root certificates are compiled in, not loaded from the machine.
+//! - Region and credentials come from the variables that Lambda sets, without probing.
+//! - The runtime runs on the current thread.
 //!
-//! Everything stays overridable the standard way: `AWS_ENDPOINT_URL`, or for one service `AWS_ENDPOINT_URL_DYNAMODB`,
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_SESV2`, `AWS_ENDPOINT_URL_SNS`; and `AWS_CA_BUNDLE` for one more
-//! root.
+//! Endpoints are overridable the standard way: `AWS_ENDPOINT_URL`, or for one service
+//! `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_SESV2`,
+//! `AWS_ENDPOINT_URL_SNS`. `AWS_CA_BUNDLE` adds root certificates.
+//!
+//! Promises: no other module reads the environment or builds an HTTP client.
 
 use std::{
     future::Future,
@@ -34,57 +39,57 @@ use rustls::{
 
 use crate::client_config::ClientConfig;
 
-/// A function cannot start like this.
+/// A function could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A variable that the template gives is missing.
+    /// A variable that `template.yaml` sets is missing.
     #[error("the environment variable {0} is not set; template.yaml sets it for every function")]
     MissingVariable(&'static str),
-    /// The configuration layer is not there.
-    #[error("cannot read the client configuration at {path}")]
+    /// The configuration file could not be read.
+    #[error("could not read the client configuration at {path}; deploy the client layer")]
     ConfigUnreadable {
-        /// Where it was looked for.
+        /// The path of the file.
         path: String,
         /// Why not.
         #[source]
         source: std::io::Error,
     },
-    /// The configuration is not what this version reads.
+    /// The configuration does not parse.
     #[error("the client configuration at {path} does not parse; run `tellonce check` on it")]
     ConfigMalformed {
-        /// Where it stands.
+        /// The path of the file.
         path: String,
         /// What is wrong.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// The extra root certificates cannot be used.
-    #[error("cannot use the certificates that AWS_CA_BUNDLE names: {0}")]
+    /// The extra root certificates could not be loaded.
+    #[error("could not load the certificates in AWS_CA_BUNDLE: {0}")]
     CaBundle(String),
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS")]
+    /// TLS could not be set up.
+    #[error("could not set up TLS")]
     Tls(#[from] rustls::Error),
-    /// The HTTP client cannot be built.
-    #[error("cannot build the HTTP client")]
+    /// The HTTP client could not be built.
+    #[error("could not build the HTTP client")]
     Http(#[from] reqwest::Error),
-    /// The async runtime cannot be built.
-    #[error("cannot start the async runtime")]
+    /// The async runtime could not be built.
+    #[error("could not start the async runtime")]
     Runtime(#[from] std::io::Error),
 }
 
-/// A variable of the environment; empty counts as not set.
+/// Reads a variable of the environment. An empty value counts as missing.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn read_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A variable that must be set.
+/// Reads a variable that must be set.
 pub fn require_variable(name: &'static str) -> Result<String, StartError> {
     read_variable(name).ok_or(StartError::MissingVariable(name))
 }
 
-/// The client's configuration, from the file that `CLIENT_CONFIG` names (the client layer puts it at
-/// `/opt/client.toml`).
+/// Loads the client's configuration from the file that `CLIENT_CONFIG` names. The client layer puts
+/// it at `/opt/client.toml`.
 pub fn load_client_config() -> Result<ClientConfig, StartError> {
     let path = require_variable("CLIENT_CONFIG")?;
     let text =
@@ -92,18 +97,19 @@ pub fn load_client_config() -> Result<ClientConfig, StartError> {
     ClientConfig::parse(&text).map_err(|source| StartError::ConfigMalformed { path, source: Box::new(source) })
 }
 
-/// How long a connection may take to open.
+/// Longest time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The one HTTP client of a function.
+/// Builds the HTTP client of a function.
 ///
-/// Redirects are not followed: none of our peers sends any, and an `Authorization` header must not travel. Requests
-/// without a timeout of their own end after ten seconds.
+/// Redirects are not followed: no API that a function calls sends any, and an `Authorization`
+/// header must not reach another host. Requests without their own timeout end after ten seconds.
 pub fn build_http_client() -> Result<reqwest::Client, StartError> {
     Ok(prepare_http_client_builder()?.build()?)
 }
 
-/// The same client, but it finds the addresses of names in its own way. For calls to where strangers say.
+/// Builds the same client with its own name resolution, for addresses that come from configuration
+/// or strangers.
 pub fn build_http_client_with_resolver(
     resolver: impl reqwest::dns::Resolve + 'static,
 ) -> Result<reqwest::Client, StartError> {
@@ -134,17 +140,17 @@ fn prepare_http_client_builder() -> Result<reqwest::ClientBuilder, StartError> {
         .pool_idle_timeout(Duration::from_secs(50)))
 }
 
-/// How long a table or a secret may take to answer one attempt.
+/// Longest wait for one attempt to read or write a table or a secret.
 const AWS_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for what goes out to people, which is done once and takes longer.
+/// Longest wait for an e-mail or an SNS message. It is sent once and takes longer.
 const AWS_SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// AWS clients over the function's own HTTP client.
+/// AWS clients that use the function's HTTP client.
 #[derive(Debug, Clone)]
 pub struct AwsClients {
     http: reqwest::Client,
     region: Region,
-    /// What all clients have in common.
+    /// Settings of all clients.
     common: SdkConfig,
     endpoints: AwsEndpoints,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
@@ -152,7 +158,7 @@ pub struct AwsClients {
     sns: OnceLock<aws_sdk_sns::Client>,
 }
 
-/// Where services are, if not where AWS has them.
+/// Overridden endpoints.
 #[derive(Debug, Clone)]
 struct AwsEndpoints {
     dynamodb: Option<String>,
@@ -162,12 +168,12 @@ struct AwsEndpoints {
 }
 
 impl AwsClients {
-    /// Region, credentials and endpoints from the variables that Lambda sets.
+    /// Reads region, credentials and endpoints from the variables that Lambda sets.
     pub fn from_environment(http: &reqwest::Client) -> Result<Self, StartError> {
         Self::from_variables(http, read_variable)
     }
 
-    /// The same from variables that `read` gives, by name.
+    /// Reads region, credentials and endpoints from variables that `read` returns by name.
     pub fn from_variables(
         http: &reqwest::Client,
         read: impl Fn(&'static str) -> Option<String>,
@@ -206,7 +212,7 @@ impl AwsClients {
         })
     }
 
-    /// What a client is made from that tries so often, and waits for each attempt so long.
+    /// The settings of a client with this number of attempts and this timeout for each.
     fn build_sdk_config(&self, endpoint: Option<&String>, attempts: u32, attempt_timeout: Duration) -> SdkConfig {
         let retry = RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(Duration::from_millis(50));
         let timeout = TimeoutConfig::builder().operation_attempt_timeout(attempt_timeout).build();
@@ -215,21 +221,22 @@ impl AwsClients {
         config.build()
     }
 
-    /// The `DynamoDB` client: made once, however many rooms write to tables.
+    /// The `DynamoDB` client, created once for all modules.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let make =
             || aws_sdk_dynamodb::Client::new(&self.build_sdk_config(self.endpoints.dynamodb.as_ref(), 4, AWS_TIMEOUT));
         self.dynamodb.get_or_init(make).clone()
     }
 
-    /// Opens a connection to `DynamoDB` ahead of the first request, because initialisation runs at full speed and a small
-    /// function's first event does not. A plain `GET /` is answered by the regional endpoint without a signature
-    /// ("healthy: dynamodb…"), reads no table and costs nothing. Whether it works decides nothing.
+    /// Opens a connection to `DynamoDB` before the first request, because initialisation runs at
+    /// full speed and the first event of a small function does not. The regional endpoint answers a
+    /// plain `GET /` without a signature ("healthy: dynamodb…"), reads no table and costs nothing.
+    /// A failure has no effect.
     pub async fn preconnect_dynamodb(&self) {
         let regional = || format!("https://dynamodb.{}.amazonaws.com", self.region);
         let endpoint = self.endpoints.dynamodb.clone().unwrap_or_else(regional);
         if let Err(error) = self.http.get(endpoint).timeout(CONNECT_TIMEOUT).send().await {
-            tracing::debug!("no connection to DynamoDB ahead of time: {}", error.without_url());
+            tracing::debug!("could not preconnect to DynamoDB: {}", error.without_url());
         }
     }
 
@@ -242,15 +249,15 @@ impl AwsClients {
         ))
     }
 
-    /// The SES client: made where it is used first, since most clients call nobody by e-mail. It tries once: an answer that
-    /// was lost, asked for again, would be a second mail.
+    /// The SES client, created at its first use, because most clients send no e-mail. It tries
+    /// once: after a lost response a retry would send a second e-mail.
     pub fn ses(&self) -> &aws_sdk_sesv2::Client {
         let make =
             || aws_sdk_sesv2::Client::new(&self.build_sdk_config(self.endpoints.ses.as_ref(), 1, AWS_SEND_TIMEOUT));
         self.ses.get_or_init(make)
     }
 
-    /// The SNS client: the same, and it tries once for the same reason.
+    /// The SNS client, created at its first use. It tries once, for the same reason.
     pub fn sns(&self) -> &aws_sdk_sns::Client {
         let make =
             || aws_sdk_sns::Client::new(&self.build_sdk_config(self.endpoints.sns.as_ref(), 1, AWS_SEND_TIMEOUT));
@@ -258,7 +265,7 @@ impl AwsClients {
     }
 }
 
-/// The AWS SDK's requests over `reqwest`: one TLS stack, one set of roots, one pool.
+/// Sends the AWS SDK's requests with `reqwest`: one TLS stack, one set of roots, one pool.
 #[derive(Debug)]
 struct ReqwestConnector(reqwest::Client);
 
@@ -267,7 +274,7 @@ impl HttpConnector for ReqwestConnector {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
-            // The services we call are sent whole bodies, never streams.
+            // All requests have whole bodies, never streams.
             let request = request.map(|body| body.bytes().map(bytes::Bytes::copy_from_slice).unwrap_or_default());
             let request = reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
             let response = client.execute(request).await.map_err(to_connector_error)?;
@@ -285,7 +292,7 @@ fn to_connector_error(error: reqwest::Error) -> ConnectorError {
     if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }
 
-/// Runs a function's life on the current thread: `main` is this and nothing else.
+/// Runs a function on the current thread. `main` calls only this.
 pub fn run_function<F, E>(function: F) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
@@ -342,7 +349,7 @@ mod tests {
         let fake_api = FakeApi::start().await.unwrap();
         let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &fake_api.base_url().unwrap());
         let trouble = http_response("503 Service Unavailable", "{}");
-        // A second try would find nobody to answer it, and take longer than this.
+        // The fake replies once, so a second try would time out.
         let (_, answer) = tokio::join!(fake_api.reply_once(&trouble), aws.ses().get_account().send());
         assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
         let (_, answer) = tokio::join!(fake_api.reply_once(&trouble), aws.sns().list_topics().send());

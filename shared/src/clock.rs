@@ -1,8 +1,10 @@
-//! The time, read once per invocation at the edge and passed on as `test_now`.
+//! The current time. Callers read it once and pass it on as `now`.
 //!
-//! The variable `TELLONCE_CLOCK` exists for local runs and tests: it names a file with a signed number of milliseconds
-//! that is added to the system clock, so that three hours can pass in three seconds through the very binaries that
-//! are deployed. It is not set in the cloud.
+//! The variable `TELLONCE_CLOCK` exists for local runs and tests: it names a file with a signed
+//! number of milliseconds that is added to the system clock. So three hours can pass in three
+//! seconds in the same binaries that are deployed. The variable is not set in the cloud.
+//!
+//! Promises: no other module reads the clock.
 
 use std::{
     path::PathBuf,
@@ -11,7 +13,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where `test_now` comes from.
+/// The source of the current time.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     offset_file: Option<PathBuf>,
@@ -45,16 +47,17 @@ impl UnixMillis for Timestamp {
     }
 }
 
-/// A time from the tables' milliseconds; out of range (a damaged row) reads as the epoch, which is long past.
+/// A time from the tables' milliseconds. A value out of range (a damaged row) becomes the epoch,
+/// which is long past.
 pub fn from_millis(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// A sender's clock may be this much ahead of ours before its times are not believed.
+/// How far a sender's clock may be ahead of ours. Later times are not used.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// The time that something happened at: what the sender of a delivery says, unless that is in the future or not said at
-/// all; then the time of receipt.
+/// The time of an event: the sender's time, or the time of receipt if the sender's time is missing
+/// or in the future.
 pub fn choose_event_time(reported_at: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
     reported_at.filter(|at| at.duration_since(received_at) <= CLOCK_SKEW).unwrap_or(received_at)
 }
@@ -64,13 +67,13 @@ pub fn choose_event_time(reported_at: Option<Timestamp>, received_at: Timestamp)
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// From the deadline that Lambda gives with an invocation.
+    /// The deadline that Lambda gives with an invocation.
     #[expect(clippy::disallowed_methods, reason = "Lambda gives its deadline as a time of the system clock")]
     pub fn from_system_time(deadline: SystemTime) -> Self {
         Self(Instant::now() + deadline.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// This long from now.
+    /// A deadline this long from now.
     pub fn from_now(span: Duration) -> Self {
         Self(Instant::now() + span)
     }

@@ -1,17 +1,18 @@
-//! May it be tried again? The one question every error in this project answers.
+//! Whether an error may be retried. Every error of the workspace answers this.
 
-/// What an error means for the caller's next step.
+/// What an error means for the next step of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It did not happen, and may be tried again.
+    /// It did not happen, and may be retried.
     Transient,
-    /// It did not happen, and trying again changes nothing.
+    /// It did not happen, and a retry changes nothing.
     Permanent,
-    /// It may have happened. Only the same request, under the same idempotency key, may be tried again.
+    /// It may have happened. Only the same request, under the same idempotency key, may be retried.
     Ambiguous,
 }
 
-/// An error that knows whether it may be tried again. Implementations list every variant, without a wildcard.
+/// An error that says whether it may be retried. Implementations list every variant, without a
+/// wildcard.
 pub trait ClassifyFault: std::error::Error {
     /// What this error means for the next step.
     fn fault(&self) -> Fault;
@@ -19,7 +20,7 @@ pub trait ClassifyFault: std::error::Error {
 
 /// An error with its causes, `outer: innermost`, for one log line.
 ///
-/// Errors in this project keep personal data and secrets out of their texts, so the chain may be logged whole.
+/// No error text holds personal data or secrets, so the whole chain may be logged.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

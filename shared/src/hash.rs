@@ -1,10 +1,10 @@
-//! Short names for bytes: what stands in keys and ids instead of something long, odd or personal.
+//! Hashes in hex, for keys and ids that must not hold something long, odd or personal.
 
 use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
 
-/// Bytes in lower-case hex.
+/// Encodes bytes in lower-case hex.
 pub fn encode_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
         // Writing to a string cannot fail.

@@ -1,8 +1,9 @@
-//! The body of somebody's answer, up to the size that we are ready for.
+//! Response bodies with a size limit.
 
 use reqwest::{Error, Response};
 
-/// The body of an answer; none if it is larger than `limit` bytes, which then is not read to its end.
+/// Reads the body of a response. `None` if it is larger than `limit` bytes; then the rest is not
+/// read.
 pub async fn read_body_up_to(limit: usize, mut response: Response) -> Result<Option<Vec<u8>>, Error> {
     let too_large = |length: u64| usize::try_from(length).map_or(true, |length| length > limit);
     if response.content_length().is_some_and(too_large) {

@@ -1,11 +1,15 @@
-//! The inbox: every delivery we accepted, once, as it came.
+//! The inbox: every accepted delivery, once, with its verified bytes.
 //!
-//! A delivery is put in by a conditional write. A repeat fails at it; a new one comes out of the table's stream, which
-//! wakes the function it is for. What became of a delivery that led to no message is written beside it as
-//! its *outcome*; taking the outcome away sends it down the same path again (a replay).
+//! Main types: [`Inbox`] stores a [`Verified`] delivery; [`InboxItem`] is a delivery from the
+//! table's stream.
 //!
-//! Promises that a delivery that was answered 2xx is here, and that one delivery id of one sender is here once. Does
-//! not order deliveries, and forgets them after the configured days.
+//! Flow: a conditional write stores a delivery. A repeat fails at the condition. The table's stream
+//! passes a new item to the function that processes it. A delivery that leads to no message gets
+//! its reason as its *outcome*. Removing the outcome sends the delivery down the same path again (a
+//! replay).
+//!
+//! Promises: a delivery that was answered with 2xx is stored, and one delivery id of one sender is
+//! stored once. Does **not** order deliveries. The table deletes them after the configured days.
 
 use std::{
     borrow::Cow,
@@ -33,28 +37,28 @@ use crate::{
     fault::{ClassifyFault, Fault},
 };
 
-/// The largest body we take, in bytes. The largest real orders are some hundred kilobytes.
+/// The largest accepted body, in bytes. The largest real orders have some hundred kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// How hard bodies are compressed, 0 to 10. At 2 an order of 5 KB fits two write units; harder saves none of them and
-/// costs time in every event.
+/// Compression level of bodies, 0 to 10. At 2 an order of 5 KB fits two write units. A higher level
+/// saves no write unit and costs time in every event.
 const COMPRESSION_LEVEL: i32 = 2;
-/// The largest body after compression, in bytes: `DynamoDB` takes items up to 400 KB.
+/// The largest body after compression, in bytes. `DynamoDB` items have at most 400 KB.
 const MAX_COMPRESSED_BYTES: usize = 380 * 1024;
 
 /// The inbox failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
-    /// The write did not go through.
-    #[error("the delivery could not be filed")]
+    /// The write failed.
+    #[error("the delivery could not be stored in the inbox")]
     File(#[source] Box<SdkError<PutItemError>>),
     /// The outcome could not be written.
     #[error("the outcome of a delivery could not be recorded")]
     Record(#[source] Box<SdkError<UpdateItemError>>),
-    /// What ended in one way could not be looked for.
-    #[error("the inbox could not be looked through")]
+    /// The scan failed.
+    #[error("the inbox could not be scanned")]
     Scan(#[source] Box<SdkError<ScanError>>),
-    /// Even compressed it is larger than a table takes.
-    #[error("the delivery is larger than the inbox takes ({0} bytes after compression)")]
+    /// The compressed body is too large for an item.
+    #[error("the delivery is too large for the inbox ({0} bytes after compression; at most {MAX_COMPRESSED_BYTES})")]
     TooLarge(usize),
 }
 
@@ -67,12 +71,12 @@ impl ClassifyFault for InboxError {
     }
 }
 
-/// What filing did.
+/// The outcome of storing a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileOutcome {
-    /// It is new.
+    /// The delivery is new.
     New,
-    /// It was here before.
+    /// The delivery was already stored.
     Duplicate,
 }
 
@@ -84,7 +88,8 @@ pub struct Inbox {
     compressor: BodyCompressor,
 }
 
-/// Compresses bodies (raw deflate). Its tables take some hundred kilobytes, so they are made once and not per event.
+/// Compresses bodies (raw deflate). Its tables take some hundred kilobytes, so they are created
+/// once.
 struct BodyCompressor(Mutex<Option<Box<CompressorOxide>>>);
 
 impl BodyCompressor {
@@ -95,29 +100,30 @@ impl BodyCompressor {
             Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(COMPRESSION_LEVEL, raw_deflate, 0)))
         });
         compressor.reset();
-        // What cannot be compressed grows by five bytes in every block of 32 KB or more.
+        // Incompressible data grows by five bytes in every block of 32 KB or more.
         let mut packed = vec![0; body.len() + body.len() / 1000 + 64];
         match compress(compressor, body, &mut packed, TDEFLFlush::Finish) {
             (TDEFLStatus::Done, _, length) => {
                 packed.truncate(length);
                 packed
             }
-            // With room for all of it there is no other end; should there be, the slow way knows it.
+            // Does not happen with a buffer of this size. If it does, the slower function
+            // compresses the body.
             _ => miniz_oxide::deflate::compress_to_vec(body, 2),
         }
     }
 }
 
 impl Inbox {
-    /// Over a table.
+    /// An inbox in a table.
     pub fn new(db: Client, table: String, retention_days: u16) -> Self {
-        Self { db, table, retention_days: retention_days, compressor: BodyCompressor(Mutex::default()) }
+        Self { db, table, retention_days, compressor: BodyCompressor(Mutex::default()) }
     }
 
-    /// Files a delivery, once.
+    /// Stores a delivery, once.
     ///
-    /// A delivery id that comes again with *another* body is no repeat: it is filed beside the first, under its id and
-    /// body hash, and the ledger sees to it that nothing is told twice.
+    /// A delivery id that arrives again with *another* body is a new delivery. It is stored next to
+    /// the first, under its id and body hash. The ledger prevents that a message is sent twice.
     pub async fn file_delivery(&self, delivery: &Verified<'_>, now: Timestamp) -> Result<FileOutcome, InboxError> {
         let compressed = self.compressor.compress_body(delivery.body);
         if compressed.len() > MAX_COMPRESSED_BYTES {
@@ -131,7 +137,7 @@ impl Inbox {
         if same {
             return Ok(FileOutcome::Duplicate);
         }
-        tracing::warn!(delivery.id = id, "a delivery id came again with another body; both are kept");
+        tracing::warn!(delivery.id = id, "stored delivery {id} again: it arrived with another body");
         let hash = ring::digest::digest(&ring::digest::SHA256, delivery.body);
         let id = format!("{id}~{}", &BASE64.encode(hash)[..22]);
         Ok(if self.put_delivery(&id, delivery, compressed, now).await?.is_none() {
@@ -141,7 +147,7 @@ impl Inbox {
         })
     }
 
-    /// Puts an item that must be new; gives the one that was there if it is not.
+    /// Puts an item that must be new. Returns the existing item if there is one.
     async fn put_delivery(
         &self,
         id: &str,
@@ -180,14 +186,14 @@ impl Inbox {
         }
     }
 
-    /// Writes beside a delivery why it led to no message, or what became of it.
+    /// Records the outcome of a delivery.
     pub async fn record_outcome(&self, id: &str, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
         self.db
             .update_item()
             .table_name(&self.table)
             .key("id", Value::S(id.to_owned()))
             .update_expression("SET outcome = :outcome, outcome_at = :now")
-            // Not to bring back, as a stump, an item whose time has run out.
+            // An update must not create a fragment of an item that the table has deleted.
             .condition_expression("attribute_exists(id)")
             .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()))
@@ -200,7 +206,8 @@ impl Inbox {
             })
     }
 
-    /// The keys of some deliveries of a sender whose outcome begins so, and where to look on if there may be more.
+    /// Finds one page of a sender's deliveries with an outcome that begins with `outcome`. Returns
+    /// their keys and the position of the next page.
     pub async fn find_by_outcome(
         &self,
         sender: &str,
@@ -224,12 +231,13 @@ impl Inbox {
         Ok((ids, page.last_evaluated_key.map(ScanPosition)))
     }
 
-    /// Sends a delivery down the same path again, if its outcome still begins so. Says whether it did.
+    /// Replays a delivery if its outcome still begins with `outcome`. Returns whether it did.
     pub async fn replay_delivery(&self, id: &str, outcome: &str) -> Result<bool, InboxError> {
         self.update_outcome(id, outcome, "REMOVE outcome, outcome_at", None).await
     }
 
-    /// Writes another outcome beside a delivery, if the one that stands there still begins so. Says whether it did.
+    /// Replaces the outcome of a delivery if it still begins with `outcome`. Returns whether it
+    /// did.
     pub async fn replace_outcome(
         &self,
         id: &str,
@@ -272,7 +280,7 @@ impl Inbox {
     }
 }
 
-/// Where a look through the inbox goes on.
+/// Where a scan of the inbox continues.
 #[derive(Debug)]
 pub struct ScanPosition(HashMap<String, Value>);
 
@@ -281,36 +289,36 @@ pub fn build_item_id(sender: &str, delivery_id: &str) -> String {
     format!("{sender}#{delivery_id}")
 }
 
-/// A delivery as the inbox's stream hands it on.
+/// A delivery from the inbox's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxItem {
-    /// Its key in the inbox.
+    /// The key in the inbox.
     pub id: String,
-    /// The store or calendar it is from, as configured.
+    /// The sender's name in the configuration.
     pub sender: String,
-    /// What the sender says it is about.
+    /// The topic that the sender gives.
     pub topic: Option<String>,
-    /// The headers that were kept.
+    /// The stored headers.
     pub headers: std::collections::BTreeMap<String, String>,
     /// The raw bytes that were verified.
     pub body: Vec<u8>,
-    /// When we accepted it.
+    /// When it was accepted.
     pub received_at: Timestamp,
 }
 
-/// A stream record does not hold a delivery.
+/// A stream record is not a delivery.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxItemError {
-    /// Not the attributes of an inbox item.
+    /// The attributes are not those of an inbox item.
     #[error("the record is not an inbox item")]
     NotAnItem(#[from] serde_json::Error),
-    /// The body is not as we wrote it.
-    #[error("the body of the delivery cannot be unpacked")]
+    /// The body does not decompress.
+    #[error("the body of the delivery could not be decompressed")]
     InvalidBody,
 }
 
 impl InboxItem {
-    /// The sender's own id of it.
+    /// The sender's id of the delivery.
     pub fn delivery_id(&self) -> &str {
         self.id.split_once('#').map_or(self.id.as_str(), |(_, id)| id)
     }

@@ -1,14 +1,14 @@
-//! What every function shares, one room per concept.
+//! What the functions share, one module per concept.
 //!
-//! [`delivery`] believes late; [`inbox`] files what was believed; [`scan_ledger`] remembers what was told and decides what
-//! may be; [`mod@verify_line_event`] speaks to `EZWhatsApp`; [`dispatch`] walks one message through the last two. [`load_client_config`],
-//! [`contact_subject`] and [`wording`] are the client's side: who is told what, and how; [`check`] looks over it all before a
-//! deployment. [`secret_name`], [`clock`], [`batch`],
-//! [`telemetry`], [`fault`] and [`bootstrap`] are the small rooms that the others lean on.
+//! Flow: [`delivery`] verifies a delivery and [`inbox`] stores it. [`wording`] renders a message
+//! from [`client_config`] and [`contact`]. [`dispatch`] takes the message through [`ledger`],
+//! [`line`] and [`provider`]. [`check`] checks a configuration before a deployment. [`secret`],
+//! [`clock`], [`batch`], [`telemetry`], [`fault`] and [`bootstrap`] serve the others.
 //!
-//! Arrows go down only; `docs/architecture.md` has the picture, and a test holds it.
+//! Arrows go down only. `docs/architecture.md` lists them, and a test holds the list.
 
 pub mod appointment;
+pub mod attributes;
 pub mod batch;
 pub mod bootstrap;
 pub mod check;
@@ -27,6 +27,7 @@ pub mod json;
 pub mod ledger;
 pub mod line;
 pub mod lookup;
+pub mod provider;
 pub mod secret;
 pub mod telemetry;
 pub mod wording;

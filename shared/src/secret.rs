@@ -1,12 +1,17 @@
-//! Secrets from Secrets Manager, cached, and aware that they are rotated while we run.
+//! Secrets from Secrets Manager, cached, and aware of rotation.
 //!
-//! A value is kept for [`CACHE_SECONDS`]. Whoever finds a value refused asks with [`SecretStore::refetch`]; where strangers
-//! decide how often that happens, [`SecretStore::refetch_rate_limited`] goes to Secrets Manager at most once in
-//! [`REFETCH_SECONDS`] per secret, so that a flood of forged signatures costs nothing.
-//! For [`PREVIOUS_VALID_SECONDS`] after a rotation the value before it (`AWSPREVIOUS`) is still offered by
-//! [`SecretStore::get_previous`]: senders go on signing with the old one for a while (Shopify: up to an hour).
+//! Main types: [`Secret`] is a masked value; [`SecretStore`] reads and caches values.
 //!
-//! Promises that a value never shows in a log or an error. Does not rotate anything itself.
+//! A value is cached for [`CACHE_SECONDS`]. After a value was refused, the caller calls
+//! [`SecretStore::refetch`]. Where strangers decide how often that happens,
+//! [`SecretStore::refetch_rate_limited`] calls Secrets Manager at most once in [`REFETCH_SECONDS`]
+//! per secret, so a flood of forged signatures costs nothing.
+//!
+//! For [`PREVIOUS_VALID_SECONDS`] after a rotation [`SecretStore::get_previous`] offers the value
+//! before it (`AWSPREVIOUS`), because senders sign with the old value for a while (Shopify: up to
+//! an hour).
+//!
+//! Promises: no log and no error shows a value. Does **not** rotate anything.
 
 use std::{collections::HashMap, fmt, sync::Mutex};
 
@@ -15,14 +20,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::fault::{ClassifyFault, Fault, error_chain};
 
-/// How long a value is used without asking again, in seconds.
+/// How long a value is used without another read, in seconds.
 pub const CACHE_SECONDS: i64 = 15 * 60;
-/// How often, at most, a refused value makes us ask again, in seconds.
+/// Shortest time between two reads after refused values, in seconds.
 pub const REFETCH_SECONDS: i64 = 30;
-/// How long after a rotation the value before it still counts, in seconds.
+/// How long after a rotation the value before it is valid, in seconds.
 pub const PREVIOUS_VALID_SECONDS: i64 = 24 * 3600;
 
-/// A secret value. Shows itself to nobody but [`Secret::expose`].
+/// A secret value. Only [`Secret::expose`] shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -46,29 +51,29 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret could not be had. Names the secret, never its value.
+/// A secret could not be read. Names the secret, never its value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// There is none of that name, or it is being deleted.
+    /// The secret does not exist, or is being deleted.
     #[error("the secret {name} does not exist; create it in Secrets Manager")]
     Missing {
         /// Its name.
         name: String,
     },
-    /// We may not read it.
-    #[error("this function's role may not read the secret {name}")]
+    /// The role may not read it.
+    #[error("this function's role may not read the secret {name}; add it to the role in template.yaml")]
     Forbidden {
         /// Its name.
         name: String,
     },
-    /// It holds bytes or nothing, not text.
+    /// It holds bytes or nothing instead of text.
     #[error("the secret {name} holds no text; store it as a plain SecretString")]
     Empty {
         /// Its name.
         name: String,
     },
     /// Secrets Manager did not answer.
-    #[error("Secrets Manager did not give the secret {name}")]
+    #[error("could not read the secret {name} from Secrets Manager")]
     Unavailable {
         /// Its name.
         name: String,
@@ -81,8 +86,8 @@ pub enum SecretError {
 impl ClassifyFault for SecretError {
     fn fault(&self) -> Fault {
         match self {
-            // All of them are mended from outside while we run (a secret is created, a role is given), so none is
-            // final: the sender is asked to come again.
+            // An operator can repair each of them without a deployment (create a secret, grant a
+            // role), so the sender is asked to retry.
             Self::Missing { .. } | Self::Forbidden { .. } | Self::Empty { .. } | Self::Unavailable { .. } => {
                 Fault::Transient
             }
@@ -96,7 +101,7 @@ struct CachedSecret {
     /// When the current value became current.
     rotated_at: Option<Timestamp>,
     fetched_at: Timestamp,
-    /// The value before it, once somebody asked.
+    /// The value before it, once it was read.
     previous: PreviousSecret,
 }
 
@@ -114,7 +119,7 @@ pub struct SecretStore {
 }
 
 impl SecretStore {
-    /// Over a Secrets Manager client.
+    /// A store that reads with this client.
     pub fn new(client: Client) -> Self {
         Self { client, cache: Mutex::default() }
     }
@@ -124,9 +129,9 @@ impl SecretStore {
         match self.find_cached(name) {
             Some(cached) if age_seconds(&cached, now) < CACHE_SECONDS => Ok(cached.current),
             Some(cached) => match self.fetch_current(name, now).await {
-                // A value that was good a while ago is better than none while Secrets Manager has trouble.
+                // An older value is better than none while Secrets Manager is unavailable.
                 Err(error @ SecretError::Unavailable { .. }) => {
-                    tracing::warn!("using an older value: {}", error_chain(&error));
+                    tracing::warn!("used an older value of secret {name}: {}", error_chain(&error));
                     Ok(cached.current)
                 }
                 fetched => Ok(fetched?.current),
@@ -135,8 +140,8 @@ impl SecretStore {
         }
     }
 
-    /// The value of a secret, asked for again because a stranger's proof did not hold with the one we have. `OnlyMissing`
-    /// when it is the same, or when somebody asked less than [`REFETCH_SECONDS`] ago.
+    /// Reads a secret again after a stranger's proof failed with the cached value. `None` if the
+    /// value is the same, or if it was read less than [`REFETCH_SECONDS`] ago.
     pub async fn refetch_rate_limited(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
         match self.find_cached(name) {
             Some(cached) if age_seconds(&cached, now) < REFETCH_SECONDS => Ok(None),
@@ -144,14 +149,15 @@ impl SecretStore {
         }
     }
 
-    /// The value of a secret, asked for again because the one we have was refused. `OnlyMissing` when it is the same.
+    /// Reads a secret again after the cached value was refused. `None` if the value is the same.
     pub async fn refetch(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
         let before = self.find_cached(name);
         let fetched = self.fetch_current(name, now).await?;
         Ok((before.is_none_or(|before| before.current != fetched.current)).then_some(fetched.current))
     }
 
-    /// Does something with a value, and once more with a newer one if it is refused and another has been stored since.
+    /// Runs `attempt` with a value. If the value is refused and a newer one is stored, runs it
+    /// again with that.
     pub async fn retry_with_newer<T, E: From<SecretError>>(
         &self,
         name: &str,
@@ -169,7 +175,7 @@ impl SecretStore {
         }
     }
 
-    /// The value before the last rotation, while it still counts.
+    /// The value before the last rotation, while it is valid.
     pub async fn get_previous(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
         let cached = match self.find_cached(name) {
             Some(cached) => cached,

@@ -1,9 +1,11 @@
 //! Logs and metrics: JSON lines on standard output.
 //!
-//! Logs carry ids and keys, never a body, a token, a phone number, a name or an address; the types that hold such
-//! things mask themselves. Metrics are CloudWatch's embedded metric format (a log line with an `_aws` member), in the
-//! namespace [`NAMESPACE`] with the dimension `StackClient`: no request, no agent.
+//! Metrics are CloudWatch's embedded metric format (a log line with an `_aws` member), in the
+//! namespace [`NAMESPACE`] with the dimension `Client`. They need no request and no agent.
 //! Source: docs.aws.amazon.com, "Specification: Embedded metric format".
+//!
+//! Promises: logs carry ids and keys, never a body, a token, a phone number, a name or an address.
+//! The types that hold such values mask themselves.
 
 use std::{fmt, io::Write};
 
@@ -15,54 +17,54 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-/// The namespace of all our metrics.
+/// The namespace of all metrics.
 pub const NAMESPACE: &str = "tellonce";
 
-/// Something counted. One line of the list in `docs/operations.md` each.
+/// A counter. `docs/operations.md` lists all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// A message was accepted by `EZWhatsApp`.
+    /// The provider accepted a message.
     MessagesAccepted,
-    /// A message waits for a time.
+    /// A message waits until a time.
     MessagesHeld,
-    /// A message outlived its use.
+    /// A message is no longer useful.
     MessagesExpired,
-    /// Nobody but a human can say what became of a message.
+    /// A person must find out whether a message arrived.
     MessagesNeedingHuman,
-    /// A message's outcome is unknown and is looked into.
+    /// A message's outcome is unknown.
     MessagesUnknown,
-    /// `EZWhatsApp` refused a message for good.
+    /// The provider refused a message for good.
     SendRefused,
     /// A line could not send.
     LineUnsendable,
     /// A line's token was refused.
     LineUnauthorized,
-    /// Another text under an idempotency key that was used before.
+    /// A payload differs from the one stored under the same key.
     PayloadConflict,
-    /// A delivery was verified and not understood.
+    /// A delivery was verified and could not be parsed.
     DeliveriesQuarantined,
-    /// A reminder fell due of which no text could be made.
+    /// A reminder was due, and its text could not be made.
     RemindersIncomplete,
-    /// A feed says something too unlikely to act on.
+    /// A feed changed in a way too unlikely to act on.
     FeedSuspect,
     /// A feed could not be fetched or read.
     FeedUnreadable,
-    /// A lead waits for a human, because its form had too many.
+    /// A lead waits for an operator, because its form had too many.
     LeadsHeld,
-    /// Somebody who was greeted already left their number again, and the client wants to see to it.
+    /// A lead that was greeted before submitted again, and the client handles repeats in person.
     LeadsEscalated,
     /// A message that was accepted could not be delivered.
     MessagesFailed,
-    /// A CRM or a target does not accept our credential.
+    /// A CRM or a target refused the credential.
     CrmUnauthorized,
-    /// A CRM or a target does not work now; what is for it waits.
+    /// A CRM or a target is unavailable. Its tasks wait.
     CrmUnavailable,
-    /// A CRM or a target refused something for good.
+    /// A CRM or a target refused a task for good.
     EntriesRefused,
 }
 
 impl Metric {
-    /// Its name in CloudWatch.
+    /// The name in CloudWatch.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MessagesAccepted => "messages_accepted",
@@ -88,17 +90,18 @@ impl Metric {
     }
 }
 
-/// Something measured.
+/// A measured value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measurement {
-    /// From the submission of a form to its first touch being accepted by `EZWhatsApp`; quiet hours are left out.
+    /// From the submission of a form until the provider accepts the first touch, without quiet
+    /// hours.
     FirstTouchSeconds,
-    /// From a message being accepted by `EZWhatsApp` to its arrival at the phone, by the phone's report.
+    /// From the acceptance of a message until its arrival at the phone, as the phone reports it.
     DeliverySeconds,
 }
 
 impl Measurement {
-    /// Its name in CloudWatch.
+    /// The name in CloudWatch.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FirstTouchSeconds => "first_touch_seconds",
@@ -106,7 +109,7 @@ impl Measurement {
         }
     }
 
-    /// Its unit, as CloudWatch calls it.
+    /// The unit, as CloudWatch calls it.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::FirstTouchSeconds | Self::DeliverySeconds => "Seconds",
@@ -114,8 +117,8 @@ impl Measurement {
     }
 }
 
-/// The crates whose words `LOG_LEVEL` turns up. Libraries stay at warnings: the AWS SDK's traces quote whole answers,
-/// secrets included.
+/// The crates that log at `LOG_LEVEL`. Libraries log warnings only, because the AWS SDK's traces
+/// quote whole responses, secrets included.
 const OUR_CRATES: [&str; 6] = [
     "tellonce_core",
     "webhook_receiver",
@@ -125,9 +128,10 @@ const OUR_CRATES: [&str; 6] = [
     "conversation_sync",
 ];
 
-/// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it names none).
+/// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it
+/// names none).
 ///
-/// Times are left out: CloudWatch gives every line its own.
+/// Log lines have no time: CloudWatch adds it.
 pub fn start_logging() {
     let level = crate::bootstrap::read_variable("LOG_LEVEL").and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
@@ -143,16 +147,16 @@ pub fn start_logging() {
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
     // A second start in one process (tests) keeps the first subscriber.
     if tracing::subscriber::set_global_default(subscriber).is_err() {
-        tracing::debug!("logging had already been started");
+        tracing::debug!("logging was already started");
     }
 }
 
-/// Counts something once, for one client.
+/// Adds one to a counter of a client.
 pub fn count_metric(client: &str, metric: Metric, now: Timestamp) {
     write_metric(client, metric.name(), "Count", &json!(1), now);
 }
 
-/// Writes down what something measured, for one client.
+/// Records a measured value of a client.
 pub fn record_measurement(client: &str, measure: Measurement, value: f64, now: Timestamp) {
     write_metric(client, measure.name(), measure.unit(), &json!(value), now);
 }
@@ -171,18 +175,19 @@ fn write_metric(client: &str, name: &str, unit: &str, value: &serde_json::Value,
         name: value,
     });
     let mut out = std::io::stdout().lock();
-    // A closed standard output must not cost a customer their message.
+    // A closed standard output must not stop a message.
     if writeln!(out, "{line}").is_err() {
-        tracing::debug!("a metric could not be written");
+        tracing::debug!("could not write metric {name}");
     }
 }
 
-/// A name from outside, made fit for records: at most 60 characters of `A-Z a-z 0-9 . _ / : -`, others shown as `?`.
+/// A name from outside, safe for logs: at most 60 characters of `A-Z a-z 0-9 . _ / : -`, others
+/// become `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLabel(String);
 
 impl LogLabel {
-    /// Makes a name fit for records.
+    /// Makes a name safe for logs.
     pub fn new(text: &str) -> Self {
         let fit = |c: char| if c.is_ascii_alphanumeric() || "._/:-".contains(c) { c } else { '?' };
         Self(text.chars().take(60).map(fit).collect())

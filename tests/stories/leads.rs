@@ -593,7 +593,7 @@ async fn logs_reasons_and_outcomes_hold_no_lead_data() {
     let functions = ["webhook-receiver", "lead-first-touch", "reminder-scheduler"];
     let lines: Vec<String> =
         functions.iter().flat_map(|name| world.stack.log_lines(name)).map(|line| line.text).collect();
-    assert!(lines.iter().filter(|line| line.contains("message is accepted")).count() == 2, "{lines:?}");
+    assert!(lines.iter().filter(|line| line.contains(":first-touch as accepted")).count() == 2, "{lines:?}");
     let reasons = world.message_rows().into_values().filter_map(|row| row["reason"].as_str().map(str::to_owned));
     let private = [
         "545550199",

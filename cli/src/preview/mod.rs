@@ -33,7 +33,8 @@ use tellonce_core::{
     clock::Clock,
     delivery::{Refusal, VerificationOutcome, Verified},
     inbox::build_item_id,
-    ledger::{IdempotencyKey, LedgerRow, Payload},
+    ledger::{IdempotencyKey, LedgerRow},
+    provider::Payload,
     secret::Secret,
 };
 use webhook_receiver::{ReceiveError, SenderKind, route_request, verify_request};
@@ -364,17 +365,15 @@ fn explain_refusal(reason: &ReceiveError, case: &RecordedDelivery, now: Timestam
 
 /// A message as its request contains it.
 fn preview_message(row: &LedgerRow, payload: &Payload, send_at: Timestamp) -> MessagePreview {
-    let request: Value = serde_json::from_str(&payload.body).unwrap_or_default();
-    let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let button = text("/ctaUrlButton/displayText").zip(text("/ctaUrlButton/url"));
+    let contents = payload.contents();
     MessagePreview {
         idempotency_key: row.key.to_string(),
         line: row.line.clone(),
-        to: text("/to").unwrap_or_default(),
-        // A document has a caption instead of a text.
-        text: text("/body").or_else(|| text("/caption")).unwrap_or_default(),
-        button: button.map(|(text, url)| ButtonPreview { text, url }),
-        document: text("/mediaUrl"),
+        to: contents.to.unwrap_or_default(),
+        // A document's text is its caption.
+        text: contents.text.or(contents.caption).unwrap_or_default(),
+        button: contents.button.map(|(text, url)| ButtonPreview { text, url }),
+        document: contents.document,
         send_at,
         expires_at: row.useful_until,
     }

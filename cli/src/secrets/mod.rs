@@ -14,6 +14,7 @@ use serde_json::Value;
 use tellonce_core::{
     check::{Finding, Severity},
     client_config::{CalendarKind, ClientConfig},
+    provider::PROVIDER,
     secret::Secret,
 };
 
@@ -157,7 +158,7 @@ type SecretProblem = (Severity, &'static str, &'static str);
 /// Why a value cannot work for its purpose.
 fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
     match its_use {
-        SecretPurpose::LineToken if !value.starts_with("ezw_line_") => Some((
+        SecretPurpose::LineToken if !value.starts_with(PROVIDER.facts().token_prefix) => Some((
             Severity::Error,
             "is not a line token, which begins with ezw_line_",
             "create a token for this line in EZWhatsApp; a workspace login is not for servers",

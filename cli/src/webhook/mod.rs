@@ -1,7 +1,7 @@
 //! `tellonce webhook register`: registers at EZWhatsApp the address that takes a line's events.
 //!
 //! Main types: [`WebhookArguments`] name the line and the stack. [`RegistrationLog`] records the
-//! attempt before the call. [`registration_api`] makes the one call.
+//! attempt before the call. [`PROVIDER`] makes the one call.
 //!
 //! Token and path secret come from one file of secrets and are never printed. Neither is an
 //! argument, because arguments stay in the shell's history.
@@ -9,7 +9,6 @@
 //! EZWhatsApp does not publish how it handles a second webhook for one address. So a call is never
 //! repeated automatically: if its outcome is unknown, the operator checks EZWhatsApp first.
 
-mod registration_api;
 mod registration_log;
 
 use std::{
@@ -21,11 +20,16 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use jiff::Timestamp;
-use tellonce_core::{bootstrap, check::parse_public_address, client_config::ClientConfig, clock::Clock};
+use tellonce_core::{
+    bootstrap,
+    check::parse_public_address,
+    client_config::ClientConfig,
+    clock::Clock,
+    provider::{PROVIDER, RegistrationError, RegistrationRefusal, WebhookRegistration},
+};
 use url::{Host, Url};
 
 use crate::{CommandOutput, preview::load_config, secrets::SecretsFile};
-use registration_api::{RegistrationError, RegistrationRequest, WebhookRegistration};
 use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
 #[derive(clap::Subcommand)]
@@ -52,7 +56,7 @@ pub(crate) struct WebhookArguments {
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// The address of EZWhatsApp: https, or http for a fake on this machine.
-    #[arg(long, value_name = "URL", default_value = "https://app.ezw.solutions")]
+    #[arg(long, value_name = "URL", default_value = PROVIDER.facts().base_url)]
     base_url: String,
     /// Do not ask for confirmation.
     #[arg(long)]
@@ -90,11 +94,10 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     writeln!(plan, "Registers the address of the line `{}` at EZWhatsApp, once.\n", arguments.line)?;
     writeln!(plan, "  POST {endpoint}")?;
     writeln!(plan, "  with the token in {token_name}, of the line {line_id}\n")?;
-    writeln!(plan, "  targetUrl      {shown}   (… stands for {secret_name})")?;
-    writeln!(plan, "  events         {}", registration_api::WEBHOOK_EVENTS.join(", "))?;
-    writeln!(plan, "  payloadFormat  {}", registration_api::PAYLOAD_FORMAT)?;
-    writeln!(plan, "  enabled        true")?;
-    writeln!(plan, "  persistent     true\n")?;
+    for (name, value) in PROVIDER.registration_fields(&format!("{shown}   (… stands for {secret_name})")) {
+        writeln!(plan, "  {name:<13}  {value}")?;
+    }
+    writeln!(plan)?;
     CommandOutput::from_text(plan).print()?;
     if !arguments.yes && !ask_at_terminal()? {
         return Ok(CommandOutput { text: "Nothing was registered.\n".to_owned(), code: ExitCode::FAILURE });
@@ -105,12 +108,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     let target = line_events_url(&address, &arguments.line, secret.expose())?;
     let http = bootstrap::build_http_client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(registration_api::register_webhook(
-        &http,
-        &endpoint,
-        token,
-        &RegistrationRequest::for_url(target.as_str()),
-    )) {
+    match runtime.block_on(PROVIDER.register_webhook(&http, &endpoint, token, target.as_str())) {
         Ok(registration) => {
             let id = registration.id.as_deref();
             log.record_success(id).with_context(|| {
@@ -190,7 +188,7 @@ fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
     url.path_segments_mut()
         .map_err(|()| anyhow!("--base-url has no path"))?
         .pop_if_empty()
-        .extend(["api", "v1", "webhooks"]);
+        .extend(PROVIDER.registration_path());
     Ok(url)
 }
 
@@ -252,15 +250,15 @@ fn describe_success(WebhookRegistration { id }: &WebhookRegistration, log: &Regi
 /// What to do after a failed call.
 fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) -> String {
     match error {
-        RegistrationError::Refused { status: 400, .. } => format!(
+        RegistrationError::Refused { refusal: RegistrationRefusal::Address, .. } => format!(
             "nothing was registered. EZWhatsApp refuses addresses in private networks: check that {host} is public. If it \
              is, compare the call above with EZWhatsApp's help page on webhooks"
         ),
-        RegistrationError::Refused { status: 401, .. } => format!(
+        RegistrationError::Refused { refusal: RegistrationRefusal::Token, .. } => format!(
             "nothing was registered. The token is incomplete or revoked, or its line is not active: check the line in \
              EZWhatsApp, create a new token if necessary, and store it as {token_name}"
         ),
-        RegistrationError::Refused { status: 429, .. } => {
+        RegistrationError::Refused { refusal: RegistrationRefusal::RateLimited, .. } => {
             "nothing was registered. Wait a minute and repeat the command".to_owned()
         }
         RegistrationError::Refused { .. } => "nothing was registered. Check --base-url".to_owned(),

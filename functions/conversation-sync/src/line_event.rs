@@ -8,12 +8,12 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use tellonce_core::{
     clock::choose_event_time,
     contact::Phone,
-    json::{self, JsonError, RawJson},
+    json::{JsonError, RawJson},
     ledger::DeliveryStatus,
+    provider::{LineEventItem, LineEventKind, PROVIDER},
 };
 
 use crate::crm::MessageDirection;
@@ -24,8 +24,6 @@ const MAX_ID_BYTES: usize = 256;
 const MAX_TEXT_CHARS: usize = 10_000;
 /// Seconds above this are milliseconds: the year 5138 in the one, 1973 in the other.
 const MILLISECONDS_THRESHOLD: i64 = 100_000_000_000;
-/// How the provider's ids of chats end that are no person's. Nobody is told anything of those.
-const NON_PERSONAL_CHAT_SUFFIXES: [&str; 3] = ["@g.us", "@newsletter", "@broadcast"];
 
 /// What a delivery reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,64 +78,22 @@ pub struct StatusReport {
     pub reported_at: Timestamp,
 }
 
-#[derive(Deserialize)]
-struct EzwLineDelivery<'a> {
-    #[serde(borrow, default)]
-    event: RawJson<'a>,
-    #[serde(borrow, default)]
-    messages: RawJson<'a>,
-    #[serde(borrow, default)]
-    statuses: RawJson<'a>,
-    #[serde(borrow, default)]
-    chats: RawJson<'a>,
-}
-
-#[derive(Deserialize)]
-struct EzwLineItem<'a> {
-    #[serde(borrow, default)]
-    id: RawJson<'a>,
-    #[serde(borrow, default)]
-    message_id: RawJson<'a>,
-    #[serde(borrow, default)]
-    chat_id: RawJson<'a>,
-    #[serde(borrow, default, rename = "conversationId")]
-    conversation: RawJson<'a>,
-    #[serde(borrow, default, rename = "conversation_id")]
-    conversation_snake: RawJson<'a>,
-    #[serde(borrow, default, rename = "contactPhoneNumber")]
-    phone: RawJson<'a>,
-    #[serde(borrow, default, rename = "contact_phone_number")]
-    phone_snake: RawJson<'a>,
-    #[serde(borrow, default)]
-    from_me: RawJson<'a>,
-    #[serde(borrow, default)]
-    timestamp: RawJson<'a>,
-    #[serde(borrow, default, rename = "type")]
-    kind: RawJson<'a>,
-    #[serde(borrow, default)]
-    text: RawJson<'a>,
-    #[serde(borrow, default)]
-    body: RawJson<'a>,
-    #[serde(borrow, default)]
-    status: RawJson<'a>,
-}
-
 /// Reads a delivery. `topic_target` is what its header says it is.
 pub fn parse_line_event(
     topic: Option<&str>,
     body: &[u8],
     received_at: Timestamp,
 ) -> Result<ParsedLineEvent, JsonError> {
-    let delivery: EzwLineDelivery<'_> = json::parse_object(body)?;
-    let event = match parse_event_name(delivery.event) {
+    let delivery = PROVIDER.parse_line_event(body)?;
+    let event = match delivery.event {
         Some(event) if topic.is_none_or(|topic| topic == event) => event,
         // A body that says something else than its header is believed in neither.
         Some(_) => return Ok(ParsedLineEvent::unreadable("the body is of another event than its header says")),
         None => topic.ok_or(JsonError::NoTopic)?.to_owned(),
     };
     let mut parsed = ParsedLineEvent::default();
-    match event.as_str() {
-        "messages.post" => {
+    match PROVIDER.line_event_kind(&event) {
+        Some(LineEventKind::Messages) => {
             for item in delivery.messages.list_elements().ok_or_else(|| JsonError::Missing("/messages".into()))? {
                 match parse_message(item, received_at) {
                     Ok(message) => parsed.messages.push(message),
@@ -145,7 +101,7 @@ pub fn parse_line_event(
                 }
             }
         }
-        "statuses.post" => {
+        Some(LineEventKind::Statuses) => {
             for item in delivery.statuses.list_elements().ok_or_else(|| JsonError::Missing("/statuses".into()))? {
                 match parse_status(item, received_at) {
                     Ok(status) => parsed.status_reports.push(status),
@@ -153,14 +109,14 @@ pub fn parse_line_event(
                 }
             }
         }
-        "chats.post" => {
+        Some(LineEventKind::Chats) => {
             if delivery.chats.list_elements().is_none() {
                 return Err(JsonError::Missing("/chats".into()));
             }
             // The message that it shows comes with an event of its own, with the number that this one lacks.
             parsed.skip_reasons.push("a chat's summary: its messages are reported by themselves");
         }
-        _ => parsed.skip_reasons.push("an event of a kind that is not known here"),
+        None => parsed.skip_reasons.push("an event of a kind that is not known here"),
     }
     Ok(parsed)
 }
@@ -191,14 +147,8 @@ impl ParsedLineEvent {
     }
 }
 
-/// `messages.post`, or `{"type": "messages", "event": "post_json"}`.
-fn parse_event_name(event: RawJson<'_>) -> Option<String> {
-    let part = |name: &str| event.at_pointer(name).owned_text();
-    event.owned_text().or_else(|| Some(format!("{}.{}", part("/type")?, part("/event")?)))
-}
-
 /// What both spellings say, if they don't contradict each other.
-fn merge_spellings(one: RawJson<'_>, other: RawJson<'_>) -> Result<Option<String>, SkipReason> {
+fn merge_spellings((one, other): (RawJson<'_>, RawJson<'_>)) -> Result<Option<String>, SkipReason> {
     match (one.owned_text(), other.owned_text()) {
         (Some(one), Some(other)) if one != other => {
             Err(SkipReason::Unreadable("two spellings of one member contradict each other"))
@@ -207,8 +157,8 @@ fn merge_spellings(one: RawJson<'_>, other: RawJson<'_>) -> Result<Option<String
     }
 }
 
-fn parse_id(item: &EzwLineItem<'_>) -> Result<String, SkipReason> {
-    let id = merge_spellings(item.id, item.message_id)?;
+fn parse_id(item: &LineEventItem<'_>) -> Result<String, SkipReason> {
+    let id = merge_spellings(item.id)?;
     id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(SkipReason::Unreadable("a message without a usable id"))
 }
 
@@ -226,13 +176,13 @@ fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
 }
 
 fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessage, SkipReason> {
-    let fields: EzwLineItem<'_> = item.deserialize_as().ok_or(SkipReason::Unreadable("a message that is no object"))?;
+    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("a message that is no object"))?;
     let id = parse_id(&fields)?;
-    if fields.chat_id.text().is_some_and(|chat| NON_PERSONAL_CHAT_SUFFIXES.iter().any(|end| chat.ends_with(end))) {
+    if fields.is_group {
         return Err(SkipReason::Irrelevant("a message of a group, a channel or a list: nobody is told of those"));
     }
-    let phone = merge_spellings(fields.phone, fields.phone_snake)?;
-    let text = [fields.text.at_pointer("/body"), fields.body, fields.text].into_iter().find_map(RawJson::owned_text);
+    let phone = merge_spellings(fields.phone)?;
+    let text = fields.texts.into_iter().find_map(RawJson::owned_text);
     let text = text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
     let missing_author = SkipReason::Unreadable("a message that doesn't say who wrote it");
     // Taken for a customer's, our own words would be answered.
@@ -243,8 +193,7 @@ fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessag
     };
     Ok(LineMessage {
         message_id: id,
-        conversation_id: merge_spellings(fields.conversation, fields.conversation_snake)?
-            .filter(|id| id.len() <= MAX_ID_BYTES),
+        conversation_id: merge_spellings(fields.conversation)?.filter(|id| id.len() <= MAX_ID_BYTES),
         phone: phone.and_then(|phone| Phone::from_e164(&phone).ok()),
         direction,
         sent_at: parse_time(fields.timestamp, received_at),
@@ -260,7 +209,7 @@ fn parse_kind(written: RawJson<'_>) -> String {
 }
 
 fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusReport, SkipReason> {
-    let fields: EzwLineItem<'_> = item.deserialize_as().ok_or(SkipReason::Unreadable("a status that is no object"))?;
+    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("a status that is no object"))?;
     let id = parse_id(&fields)?;
     let word = fields.status.owned_text().ok_or(SkipReason::Unreadable("a status that says nothing"))?;
     let delivery_status = DeliveryStatus::from_status(&word.to_ascii_lowercase())

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tellonce_core::{
     client_config::{ClientConfig, FormConfig, Precedence, QuietHoursRule},
     ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
-    line::EzwMessageError,
+    provider::MessageRejected,
     wording::{self, TemplateValues, WordingError},
 };
 
@@ -29,9 +29,9 @@ pub enum NotSent {
     /// The text could not be built.
     #[error("{0}")]
     Wording(#[from] WordingError),
-    /// `EZWhatsApp` would refuse the text.
+    /// The text breaks a limit of the provider.
     #[error("{0}")]
-    TextRejected(#[from] EzwMessageError),
+    TextRejected(#[from] MessageRejected),
 }
 
 impl NotSent {

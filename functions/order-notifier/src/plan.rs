@@ -21,9 +21,9 @@ pub enum NotSent {
     /// The text could not be built.
     #[error("{0}")]
     Wording(WordingError),
-    /// `EZWhatsApp` would refuse the text.
+    /// The text breaks a limit of the provider.
     #[error("{0}")]
-    TextRejected(tellonce_core::line::EzwMessageError),
+    TextRejected(tellonce_core::provider::MessageRejected),
 }
 
 impl NotSent {

@@ -11,6 +11,7 @@ use toml::{
 };
 
 use super::{FindingCollector, Severity, source::ConfigSource};
+use crate::provider::PROVIDER;
 
 /// One thing that is refused: names that ask for it, and why it is refused.
 struct Boundary {
@@ -121,7 +122,7 @@ const SECRET_NAMES: &[&str] = &[
     "webhook_secret",
 ];
 const SECRET_PREFIXES: &[&str] = &[
-    "ezw_line_",
+    PROVIDER.facts().token_prefix,
     "whsec_",
     "shpat_",
     "shpss_",

@@ -5,8 +5,8 @@ use url::Url;
 
 use super::{FindingCollector, nearest_name, suggest_name};
 use crate::{
-    client_config::{ClientConfig, PhoneRule},
-    contact::{Phone, PhoneError},
+    client_config::ClientConfig,
+    contact::{Phone, PhoneError, PhoneRule},
 };
 
 pub(super) fn check_client(config: &ClientConfig, findings: &mut FindingCollector<'_>) {

@@ -1,14 +1,13 @@
 //! The lines: ids, pace, and how documents are sent.
 
 use super::{FindingCollector, is_plain_name};
-use crate::client_config::{ClientConfig, MediaMode};
-
-/// The pace that is cautious for a line that a human could be using, messages a minute.
-const CAUTIOUS_MESSAGES_PER_MINUTE: u32 = 20;
-/// One a second: the most that may be asked for. `EZWhatsApp` publishes no limit (`docs/ezwhatsapp.md`, U11).
-const MAX_MESSAGES_PER_MINUTE: u32 = 60;
+use crate::{
+    client_config::{ClientConfig, MediaMode},
+    provider::{PROVIDER, SendRoute},
+};
 
 pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
+    let provider = PROVIDER.facts();
     if config.lines.is_empty() {
         let remedy = "add [lines.main] with its line_id";
         findings.add_error(&["lines"], "there is no line, so nothing can be sent", remedy);
@@ -23,7 +22,7 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
             );
         }
         if line.line_id.trim().is_empty() || line.line_id.trim() != line.line_id {
-            let remedy = "copy the line's id from EZWhatsApp; its webhooks carry it as X-EZW-Line-Id";
+            let remedy = format!("copy the line's id from {}; {}", provider.name, provider.line_id_source);
             findings.add_error(&at("line_id"), "the line's id is empty or has spaces around it", remedy);
         }
         let twin = config.lines.iter().find(|(other, twin)| *other < name && twin.line_id == line.line_id);
@@ -35,23 +34,27 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
             );
         }
         let messages_per_minute = line.messages_per_minute;
-        if !(1..=MAX_MESSAGES_PER_MINUTE).contains(&messages_per_minute) {
+        if !(1..=provider.max_messages_per_minute).contains(&messages_per_minute) {
             findings.add_error(
                 &at("messages_per_minute"),
                 format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe to ask for"),
                 "write 1 to 60; 20 is a cautious human pace",
             );
-        } else if messages_per_minute > CAUTIOUS_MESSAGES_PER_MINUTE {
+        } else if messages_per_minute > provider.default_messages_per_minute {
             findings.add_warning(
                 &at("messages_per_minute"),
-                format!("{messages_per_minute} messages a minute are more than a cautious human pace; EZWhatsApp publishes no limit"),
-                "stay at 20 or less unless EZWhatsApp agreed to more: a line that looks like a robot may be blocked",
+                format!("{messages_per_minute} messages a minute are more than a cautious human pace; {} publishes no limit", provider.name),
+                format!("stay at 20 or less unless {} agreed to more: a line that looks like a robot may be blocked", provider.name),
             );
         }
         if line.media == MediaMode::AttachmentExperimental {
             findings.add_warning(
                 &at("media"),
-                "documents go through /messages/media, whose fields EZWhatsApp does not publish; ours are assumed",
+                format!(
+                    "documents go through {}, whose fields {} does not publish; ours are assumed",
+                    SendRoute::Media.path(),
+                    provider.name
+                ),
                 "send one to yourself first, or write media = \"link\", which needs nothing unpublished",
             );
         }

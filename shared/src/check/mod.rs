@@ -2,7 +2,7 @@
 //!
 //! [`check_file`] takes a file as it was typed: what does not parse becomes a [`Finding`] too, and whatever does parse is
 //! still checked. [`check`] takes a file that parsed. Both read the file exactly as the functions do and make every text
-//! with the same code ([`crate::wording`], [`crate::verify_line_event::EzwMessage`]), so what passes here works there.
+//! with the same code ([`crate::wording`], [`crate::provider::RenderedMessage`]), so what passes here works there.
 //!
 //! Promises that a file without errors loads, that each of its texts can be made where every value is known, and that
 //! nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,

@@ -6,7 +6,7 @@ use super::{FindingCollector, Severity, suggest_name};
 use crate::{
     client_config::{ClientConfig, MediaMode, MessageTemplates},
     contact::Phone,
-    line::EzwMessageError,
+    provider::MessageRejected,
     wording::{
         self, TemplateTopic, TemplateValues, TemplateVariable, VariableKind, WordingError, find_variable_by_name,
     },
@@ -189,19 +189,19 @@ impl<'a> RuleText<'a> {
     }
 
     /// The very message as `EZWhatsApp` would get it, if it can be made with these values.
-    fn build_payload(self, values: &TemplateValues, media: MediaMode) -> Option<Result<(), EzwMessageError>> {
+    fn build_payload(self, values: &TemplateValues, media: MediaMode) -> Option<Result<(), MessageRejected>> {
         let message = wording::build_message(self.templates, self.language, values, media).ok()?;
         let recipient = Phone::from_e164("+972501234567").ok()?;
         Some(message.build_payload(&recipient).map(drop))
     }
 
     /// Where a message that would not be taken is wrong, and what to do.
-    fn explain_error(self, error: EzwMessageError) -> (Vec<&'a str>, &'static str) {
+    fn explain_error(self, error: MessageRejected) -> (Vec<&'a str>, &'static str) {
         match error {
-            EzwMessageError::EmptyText => (self.text_path(), "write what the customer shall read"),
-            EzwMessageError::TextTooLong => (self.text_path(), "shorten it"),
-            EzwMessageError::InvalidButtonText => (self.label_path(), "shorten it, like \"Track parcel\""),
-            EzwMessageError::InvalidLink => {
+            MessageRejected::EmptyText => (self.text_path(), "write what the customer shall read"),
+            MessageRejected::TextTooLong { .. } => (self.text_path(), "shorten it"),
+            MessageRejected::InvalidButtonText { .. } => (self.label_path(), "shorten it, like \"Track parcel\""),
+            MessageRejected::InvalidLink => {
                 (join_path(self.at, &["button", "url"]), "name a variable that holds a link")
             }
         }

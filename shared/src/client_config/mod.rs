@@ -20,6 +20,8 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::{contact::PhoneRule, provider::PROVIDER};
+
 pub use calendar::{
     BookingFields, BookingStatus, CalendarConfig, CalendarKind, FeedRule, FeedTextRule, LateBookingRule,
     QuietHoursRule, ReminderRule, ReminderStage,
@@ -139,18 +141,6 @@ impl<'de> Deserialize<'de> for TimeOfDay {
     }
 }
 
-/// Which phone numbers may be messaged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhoneRule {
-    /// A possible number; in Israel it must look like a mobile. Accepts `+972501234567`, the example number of the
-    /// EZWhatsApp guides, which the numbering plan lists as unassigned.
-    #[default]
-    Possible,
-    /// Only numbers that the numbering plan of their country lists as assigned.
-    Valid,
-}
-
 /// How long things are remembered, in days.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -186,7 +176,7 @@ pub struct LineConfig {
 }
 
 fn default_messages_per_minute() -> u32 {
-    20
+    PROVIDER.facts().default_messages_per_minute
 }
 
 /// How a document is sent.
@@ -196,7 +186,7 @@ pub enum MediaMode {
     /// As a link in the text and on the button: needs nothing but `/messages/text`.
     #[default]
     Link,
-    /// Through `/messages/media`, whose fields EZWhatsApp does not publish: see `verify_line_event::MEDIA_FIELDS` for what is
+    /// Through `/messages/media`, whose fields EZWhatsApp does not publish: see `docs/ezwhatsapp.md` for what is
     /// assumed. Try it with a message to yourself first.
     AttachmentExperimental,
 }

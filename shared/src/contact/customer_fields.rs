@@ -1,7 +1,8 @@
 //! The customer in other people's words: which of several numbers, and a name from its halves.
 
+use super::PhoneRule;
 use super::{Phone, PhoneError};
-use crate::{client_config::PhoneRule, json::RawJson};
+use crate::json::RawJson;
 
 /// A number that may be the customer's, and the country that stands beside it.
 #[derive(Clone, Copy)]

@@ -32,8 +32,22 @@ mod numbering_plan;
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 pub use self::customer_fields::{PhoneCandidate, build_full_name, first_usable_phone, first_usable_phone_text};
-use crate::client_config::PhoneRule;
+
+/// Which phone numbers may be messaged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhoneRule {
+    /// A possible number; in Israel it must look like a mobile. Accepts `+972501234567`, the example number of the
+    /// EZWhatsApp guides, which the numbering plan lists as unassigned.
+    #[default]
+    Possible,
+    /// Only numbers that the numbering plan of their country lists as assigned.
+    Valid,
+}
 
 /// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and [`fmt::Display`] show its
 /// country and last digits only.

@@ -4,8 +4,7 @@ use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, enums::Region,
 };
 
-use super::{Phone, PhoneError, dialled_number::DialledNumber};
-use crate::client_config::PhoneRule;
+use super::{Phone, PhoneError, PhoneRule, dialled_number::DialledNumber};
 
 /// Mobile numbers that need no metadata to be known: they begin so, and have so many digits in all; and the country they
 /// are of, unless several share the beginning: Guernsey, Jersey and the Isle of Man have slices of Britain's. Each row is

@@ -21,6 +21,7 @@ use crate::{
         CalendarConfig, CalendarKind, CustomScheme, FormConfig, FormKind, FormScheme, JsonPointer, LineConfig,
         StoreConfig, StoreKind,
     },
+    provider::PROVIDER,
     secret::Secret,
 };
 
@@ -256,7 +257,7 @@ pub enum Refusal {
     #[error("the header {0} is malformed")]
     HeaderMalformed(&'static str),
     /// It proved to be whoever knows the address, and does not say in this header what it is.
-    #[error("the header {0} is missing or malformed; EZWhatsApp sends it with each delivery")]
+    #[error("the header {0} is missing or malformed; {provider} sends it with each delivery", provider = PROVIDER.facts().name)]
     LineHeaderMissing(&'static str),
     /// It is of another line than the one whose address it came to.
     #[error("it is of another line than the one this address is for; register the webhook with that line's token")]

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use ring::hmac;
 
 use super::{FallbackId, Refusal, Unverified, Verified};
-use crate::{client_config::JsonPointer, clock::UnixMillis, hash::sha256_hex, json, secret::Secret};
+use crate::{
+    client_config::JsonPointer, clock::UnixMillis, hash::sha256_hex, json, provider::PROVIDER, secret::Secret,
+};
 
 /// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same, and
 /// Webflow and `HubSpotClient` ask for it.
@@ -395,15 +397,16 @@ pub(super) fn verify_line_event<'a>(
     unverified: Unverified<'a>,
 ) -> Result<Verified<'a>, Refusal> {
     require_path_secret(given, secret)?;
+    let names = &PROVIDER.facts().line_event_headers;
     let header = |name| unverified.required_header(name).map_err(|_| Refusal::LineHeaderMissing(name));
-    let delivery_id = header("x-ezw-delivery-id")?.to_owned();
-    let topic = header("x-ezw-webhook-event")?;
-    if header("x-ezw-line-id")? != line_id {
+    let delivery_id = header(names.delivery_id)?.to_owned();
+    let topic = header(names.event)?;
+    if header(names.line_id)? != line_id {
         return Err(Refusal::OtherLine);
     }
     let mut headers = BTreeMap::new();
-    if let Ok(Some(webhook)) = unverified.optional_header("x-ezw-webhook-id") {
-        headers.insert("x-ezw-webhook-id", truncate_header(webhook));
+    if let Ok(Some(webhook)) = unverified.optional_header(names.webhook_id) {
+        headers.insert(names.webhook_id, truncate_header(webhook));
     }
     Ok(Verified { sender, delivery_id, topic: Some(truncate_header(topic)), headers, body: unverified.body })
 }

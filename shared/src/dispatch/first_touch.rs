@@ -1,4 +1,4 @@
-//! Greetings on their way out: whoever left their number hears from us once, however many of us know of it.
+//! Sends first touches: a contact is greeted once, however many invocations process the lead.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,38 +12,38 @@ use crate::{
     },
 };
 
-/// The name in [`crate::scan_ledger::MessageContext::values_from`] of when a human let a lead go.
+/// Name in [`crate::ledger::MessageContext::values`] of the time when an operator released a lead.
 pub const RELEASED_AT: &str = "released_at";
 
-/// How often what somebody has heard is read anew when others write it at the same time.
+/// Attempts when other invocations write the contact's greetings at the same time.
 const MAX_TRIES: usize = 8;
 
-/// What becomes of somebody who was greeted before.
+/// Rules for a contact who was greeted before.
 #[derive(Debug, Clone, Copy)]
 pub struct GreetingRules {
-    /// When it is the same person again.
+    /// When a lead counts as a repeat.
     pub repeat: RepeatRule,
-    /// How many forms may greet one number.
+    /// How many greetings one number may get.
     pub per_phone: LeadLimit,
 }
 
-/// What came of a greeting for now.
+/// The outcome of a greeting, for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FirstTouchDispatchResult {
-    /// Its row is in the ledger, and is this now.
+    /// Its row is in the ledger, with this outcome.
     Dispatched(DispatchResult),
-    /// They were greeted already, and nobody is told. Its row says by which lead.
+    /// The contact was already greeted, and nothing is sent. The row names the lead.
     AlreadyGreeted,
-    /// As many forms as may have greeted this number, and nobody is told. Its row says so.
+    /// The number has reached the limit of greetings, and nothing is sent. The row says so.
     LimitReached,
-    /// They do not want to be written to. Nothing was opened.
+    /// The contact has opted out. No row was opened.
     OptedOut,
 }
 
 impl Dispatcher {
-    /// Greets somebody, once: opens the lead's row, and writes down that they were greeted, in one transaction that holds
-    /// only if they have not been meanwhile, and have not asked to be left alone. `form` is the form's name. `news` has
-    /// words and somebody to tell.
+    /// Sends a greeting, once. One transaction opens the lead's row and records the greeting. It
+    /// fails if the contact was greeted meanwhile or has opted out. `form` is the form's name.
+    /// `message` has a payload and a number.
     pub async fn dispatch_first_touch(
         &self,
         invocation: &Invocation,
@@ -54,7 +54,7 @@ impl Dispatcher {
         self.find_line(&message.line, &message.key)?;
         let slots = &mut SendSlots::for_messages(1);
         let contact = self.contact_subject(message.to.as_ref());
-        // Most people leave their number for the first time: that is tried before anything is read.
+        // Most contacts are new, so that case is tried before anything is read.
         let mut history = GreetingHistory::default();
         for _ in 0..MAX_TRIES {
             let now = self.clock.now();
@@ -66,7 +66,8 @@ impl Dispatcher {
                 invocation.lease_until(now),
                 now,
             );
-            // Its delivery may not come as far again, should this function die: its form may be held by then.
+            // If this function crashes, a repeated delivery may stop earlier, because its form may
+            // be held by then.
             row.due_at = row.due_at.or(row.lease_until);
             let after = match history.decide_greeting(&next, rules.repeat, rules.per_phone) {
                 GreetingDecision::Greet(after) => after,
@@ -76,7 +77,7 @@ impl Dispatcher {
                             .dispatch_existing_row(invocation, slots, there, &row)
                             .await
                             .map(FirstTouchDispatchResult::Dispatched),
-                        // Its row's time has run out. What it said was said.
+                        // The row's ttl has passed. The greeting was sent long ago.
                         None => Ok(FirstTouchDispatchResult::Dispatched(DispatchResult::AlreadyKnown(
                             message.key.clone(),
                             MessageState::Expired,
@@ -123,7 +124,8 @@ impl Dispatcher {
         Err(DispatchError::TooManyConflicts(message.key.clone()))
     }
 
-    /// Writes down that somebody is not greeted, and why; gives what is there already if something is.
+    /// Records that a lead is not greeted, with the reason. Returns the outcome of the existing row
+    /// if there is one.
     async fn record_suppressed(
         &self,
         invocation: &Invocation,
@@ -148,10 +150,10 @@ impl Dispatcher {
         })
     }
 
-    /// Whether somebody heard a greeting, may have heard it, or still will.
+    /// Whether a greeting was sent, may have been sent, or still will be.
     async fn is_sent_or_pending(&self, greeting: &Greeting) -> Result<bool, DispatchError> {
         let row = self.ledger.read_row(&IdempotencyKey::for_lead_subject(&greeting.lead)).await?;
-        // A row is remembered for longer than any window: that it is gone says nothing about the greeting.
+        // A row outlives every window, so a missing row does not undo the greeting.
         let Some(row) = row else { return Ok(true) };
         Ok(row.may_have_arrived()
             || match row.state {
@@ -168,7 +170,7 @@ impl Dispatcher {
             })
     }
 
-    /// Claims a greeting that waited; says what became of it instead if it may not be said any more.
+    /// Claims a greeting that waited. The inner `Err` is the outcome if it may not be sent.
     pub(super) async fn claim_greeting(
         &self,
         row: LedgerRow,
@@ -182,7 +184,7 @@ impl Dispatcher {
                 Err(DispatchResult::Ended(row.key, MessageState::Expired))
             }
             ClaimOutcome::OptedOut => {
-                // Claimed like any other row, for nothing but to write that down.
+                // Claimed like any other row, only to record the opt-out.
                 match self.ledger.save(&row, &next).await? {
                     SaveOutcome::Saved => {
                         let owner = next.owner.clone().unwrap_or(ClaimOwner(String::new()));
@@ -196,13 +198,13 @@ impl Dispatcher {
         })
     }
 
-    /// Whether the reader of a greeting has asked not to be written to.
+    /// Whether the contact of a greeting has opted out.
     pub(super) async fn has_opted_out(&self, row: &LedgerRow) -> Result<bool, DispatchError> {
         Ok(row.key.is_first_touch() && self.ledger.has_opted_out(&self.contact_subject(row.to.as_ref())).await?)
     }
 
-    /// How long somebody has waited for an accepted greeting, in seconds: from the submission, from the end of the quiet
-    /// hours that it came in, or from when a human let it go.
+    /// How long a lead has waited for an accepted greeting, in seconds: from the submission, from
+    /// the end of the quiet hours in which it arrived, or from its release by an operator.
     pub(super) fn seconds_waited(&self, row: &LedgerRow) -> f64 {
         let quiet_until = self
             .config

@@ -1,21 +1,32 @@
-//! Telling one message: claim it, look at its story and at the line, submit it, settle it.
+//! Sends one message: claims it, checks its history and its line, submits it, settles it.
 //!
-//! All functions that send go this way: order-notifier with news ([`Dispatcher::dispatch`]), lead-first-touch with greetings
-//! ([`Dispatcher::dispatch_first_touch`]), reminder-scheduler with reminders ([`Dispatcher::dispatch_reminder`]) and with what waited ([`Dispatcher::resume_message`]).
-//! Nothing here decides anything about messages: [`apply_change()`], [`decide()`] and [`crate::greeting`] do.
+//! Main types: [`Dispatcher`] does it; [`Invocation`] is the owner and the deadline of one function
+//! invocation; [`SendSlots`] are reserved slots of a line; [`DispatchResult`] is the outcome.
+//!
+//! All functions that send use this module: order-notifier with order updates
+//! ([`Dispatcher::dispatch`]), lead-first-touch with greetings
+//! ([`Dispatcher::dispatch_first_touch`]), reminder-scheduler with reminders
+//! ([`Dispatcher::dispatch_reminder`]) and with messages that waited
+//! ([`Dispatcher::resume_message`]). [`apply_change()`], [`decide_message()`] and
+//! [`crate::greeting`] decide about messages; this module executes.
+//!
+//! Flow:
 //!
 //! ```text
-//! claim ──► story ∥ slot of the line ──► health ──► submit ──► settle
-//!   1 write     1 read ∥ 1 write        (30 s cache)  1 send     1 write
+//! claim ──► history ∥ slot of the line ──► health ──► submit ──► settle
+//!   1 write     1 read ∥ 1 write          (30 s cache)  1 send     1 write
 //! ```
 //!
-//! A greeting has no story but what its reader has heard, and asks for that, and for their wish, with its claim.
+//! A greeting has no history except the contact's greetings. Its claim checks these and the opt-out
+//! in one transaction.
 //!
-//! A reminder goes the other way round: slot, health, and then the claim, which asks the appointment's header in the same
-//! transaction. So nothing lies between the last look at the truth and the send, and a line that is down costs no write.
+//! A reminder takes slot and health first, and claims last. The claim checks the appointment's
+//! header in the same transaction. So nothing happens between the last check and the send, and a
+//! line that is down costs no write.
 //!
-//! Promises that nothing is submitted that is not claimed by us, beside its whole story, over a line that is known to be
-//! good; and that whatever happens after the claim is written down, or found again when the claim's lease ends.
+//! Promises: a message is submitted only if this invocation has claimed it, its history allows it,
+//! and the line's health is good. Every outcome after the claim is recorded, or the sweep finds the
+//! row when the lease ends. Does **not** cover what a message says or when it becomes useful.
 
 mod first_touch;
 mod reminders;
@@ -38,10 +49,8 @@ use crate::{
         ClaimOwner, IdempotencyKey, Ledger, LedgerError, LedgerRow, MessageState, OpenOutcome, OutboundMessage,
         QUIET_HOURS_REASON, RowChange, SaveOutcome, TransitionRefused, apply_change, decide_message,
     },
-    line::{
-        EzwClient, HEALTH_VALID_SECONDS, LineBlocked, LineHealth, LineState, LineStateError, SEND_TIMEOUT, SendOutcome,
-        SlotReservation,
-    },
+    line::{LineBlocked, LineState, LineStateError, SlotReservation},
+    provider::{LineHealth, PROVIDER, ProviderClient, SendOutcome},
     secret::{Secret, SecretStore},
     telemetry::{self, Measurement, Metric},
 };
@@ -50,66 +59,58 @@ pub use first_touch::{FirstTouchDispatchResult, GreetingRules, RELEASED_AT};
 pub use reminders::ReminderDispatchResult;
 pub use send_slots::SendSlots;
 
-/// A send may take so long; with less time left than this and a little, none is begun.
+/// Time that one more send needs: the send itself and its settlement.
 const MIN_TIME_FOR_SEND: Duration = Duration::from_secs(13);
-/// Older than this, a story is read again before a message is sent.
+/// A history older than this is read again before a message is sent.
 const HISTORY_MAX_AGE: SignedDuration = SignedDuration::from_secs(1);
-/// How long after each submit of unknown outcome the same key is tried again: soon after a dropped connection, and still
-/// within reach of a trouble that lasts hours.
-const UNKNOWN_RETRY_DELAYS: [SignedDuration; 4] = [
-    SignedDuration::from_secs(30),
-    SignedDuration::from_mins(3),
-    SignedDuration::from_mins(20),
-    SignedDuration::from_hours(2),
-];
-/// Why a message is not sent whose reader has asked for that.
-const OPTED_OUT_REASON: &str = "its reader does not want to be written to";
-/// How long a message waits that never left us.
+/// Recorded reason of a message to a contact who has opted out.
+const OPTED_OUT_REASON: &str = "the customer has opted out";
+/// How long a message waits after a submit that never left this process.
 const NOT_SENT_RETRY_MINUTES: i64 = 1;
 
-/// What became of a message for now.
+/// The outcome of dispatching a message, for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DispatchResult {
-    /// `EZWhatsApp` took it.
+    /// The provider accepted it.
     Accepted(IdempotencyKey),
-    /// It waits, or somebody else has it in hand.
+    /// It waits, or another invocation holds it.
     Waiting(IdempotencyKey, MessageState),
-    /// It waits because its line takes nothing now: the next one for this line would wait as well.
+    /// It waits because its line is blocked. The next message for this line would wait as well.
     LineBlocked(IdempotencyKey, MessageState),
-    /// It will not be sent: the row says why.
+    /// It will not be sent. The row holds the reason.
     Ended(IdempotencyKey, MessageState),
-    /// It was in the ledger before.
+    /// It was already in the ledger.
     AlreadyKnown(IdempotencyKey, MessageState),
-    /// Another text under a key that was used before.
+    /// Its payload differs from the one stored under the same key.
     PayloadConflict(IdempotencyKey, MessageState),
-    /// The fact is written down; nobody is told.
+    /// It is recorded and not sent.
     RecordedOnly(IdempotencyKey),
 }
 
-/// What an attempt leads to.
+/// The outcome of an attempt.
 enum AttemptResult {
-    /// This change.
+    /// A change of the row.
     Change(RowChange),
-    /// This change, because the line takes nothing now.
+    /// A change of the row, because the line is blocked.
     LineBlocked(RowChange),
 }
 
-/// The way to `EZWhatsApp` over one line.
+/// A line that may be used now.
 struct LineAccess {
     token: Secret,
-    /// Whether the token was asked for again a moment ago.
+    /// Whether the token was fetched again a moment ago.
     token_refreshed: bool,
-    /// What the line said of itself.
+    /// Summary of the line's health.
     health: String,
 }
 
-/// There is no such way now.
+/// A line that may not be used now.
 struct LineUnavailable {
     until: Timestamp,
     reason: String,
 }
 
-/// Telling failed in the middle: whatever was claimed is found again when its lease ends.
+/// Dispatching failed in the middle. The sweep finds a claimed row when its lease ends.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// The ledger failed.
@@ -118,11 +119,11 @@ pub enum DispatchError {
     /// The line's row could not be read or written.
     #[error(transparent)]
     LineState(#[from] LineStateError),
-    /// Others kept writing the same row.
-    #[error("the message {0} is written by others again and again")]
+    /// Other invocations kept writing the same row.
+    #[error("could not update message {0}: too many conflicting writes")]
     TooManyConflicts(IdempotencyKey),
     /// The ledger names a line that the configuration does not know.
-    #[error("the message {key} is for the line `{line}`, which the configuration does not have")]
+    #[error("message {key} is for the line `{line}`, which is not configured; add [lines.{line}] and deploy")]
     UnknownLine {
         /// Its key.
         key: IdempotencyKey,
@@ -142,40 +143,41 @@ impl ClassifyFault for DispatchError {
     }
 }
 
-/// What a function needs to tell messages.
+/// What a function needs to send messages.
 pub struct Dispatcher {
     /// The client.
     pub config: ClientConfig,
     /// The ledger.
     pub ledger: Ledger,
-    /// The lines' rows.
+    /// The state of the lines.
     pub line_state: LineState,
-    /// `EZWhatsApp`.
-    pub ezw: EzwClient,
+    /// The API of the lines' provider.
+    pub provider: ProviderClient,
     /// Line tokens.
     pub secrets: SecretStore,
-    /// Where `test_now` comes from.
+    /// The source of the current time.
     pub clock: Clock,
     healthy_lines: Mutex<HashMap<String, (Timestamp, String)>>,
 }
 
-/// One invocation's right to send: who it is, and until when it runs.
+/// Owner and deadline of one function invocation.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// Who claims.
+    /// The owner of its claims.
     pub owner: ClaimOwner,
     /// When it must have ended.
     pub deadline: Deadline,
-    /// Whether to ask lines that are known to be down: the clock's way to find out that they are back.
+    /// Whether to request health of lines that are known to be down. The sweep finds out that way
+    /// that they are back.
     pub probe_down_lines: bool,
 }
 
 impl Invocation {
-    /// The shift of an invocation. Lambda repeats a request id when it tries an invocation again, so the time is part
-    /// of the owner.
+    /// An invocation with the id that Lambda gives. Lambda repeats the id when it retries an
+    /// invocation, so the time is part of the owner.
     pub fn new(request_id: &str, deadline: Deadline, probe_down_lines: bool, now: Timestamp) -> Self {
         let owner = ClaimOwner(format!("{request_id}@{}", now.as_microsecond()));
-        Self { owner, deadline, probe_down_lines: probe_down_lines }
+        Self { owner, deadline, probe_down_lines }
     }
 
     /// Whether there is time for one more send.
@@ -183,26 +185,26 @@ impl Invocation {
         self.deadline.remaining() > MIN_TIME_FOR_SEND
     }
 
-    /// Whether there is time for the send itself and for writing down what came of it.
+    /// Whether there is time for the send itself and its settlement.
     fn has_time_to_submit(&self) -> bool {
-        self.deadline.remaining() > SEND_TIMEOUT + Duration::from_secs(2)
+        self.deadline.remaining() > PROVIDER.facts().send_timeout + Duration::from_secs(2)
     }
 
-    /// A row claimed for this shift, if it may be.
+    /// The row after a claim by this invocation.
     fn claim_row(&self, row: &LedgerRow, now: Timestamp) -> Result<LedgerRow, TransitionRefused> {
         apply_change(row, &RowChange::Claim { owner: self.owner.clone(), lease_until: self.lease_until(now) }, now)
     }
 
-    /// Until when whatever it claims at `test_now` is its own.
+    /// When a claim made at `now` expires.
     pub fn lease_until(&self, now: Timestamp) -> Timestamp {
-        // Beyond the deadline a frozen or slow process is dead; the second covers rounding.
+        // After the deadline Lambda has ended the process. The extra second covers rounding.
         let millis = i64::try_from(self.deadline.remaining().as_millis()).unwrap_or(i64::MAX / 2);
         now + SignedDuration::from_millis(millis.min(3_600_000)) + SignedDuration::from_secs(1)
     }
 }
 
 impl Dispatcher {
-    /// For a client, over a function's own clients; the ledger's table and where `EZWhatsApp` is come from the
+    /// A dispatcher of a client. The ledger's table and the provider's base URL come from the
     /// environment.
     pub fn from_environment(config: ClientConfig, http: reqwest::Client, aws: &AwsClients) -> Result<Self, StartError> {
         let db = aws.dynamodb();
@@ -210,7 +212,7 @@ impl Dispatcher {
         Ok(Self {
             ledger: Ledger::new(db.clone(), table.clone(), config.client.clone(), config.retention.ledger_days),
             line_state: LineState::new(db, table),
-            ezw: EzwClient::new(http, &bootstrap::require_variable("EZW_BASE_URL")?),
+            provider: ProviderClient::new(http, &bootstrap::require_variable("EZW_BASE_URL")?),
             secrets: SecretStore::new(aws.secrets_manager()),
             clock: Clock::from_environment(),
             config,
@@ -218,8 +220,8 @@ impl Dispatcher {
         })
     }
 
-    /// Reads the tokens of these lines while initialisation still runs at full speed. One that is missing now is asked for
-    /// again when a message needs it.
+    /// Reads the tokens of these lines during initialisation, which runs at full speed. A token
+    /// that is missing now is read again when a message needs it.
     pub async fn prefetch_line_tokens(&self, lines: impl Iterator<Item = &str>) {
         let now = self.clock.now();
         for line in lines.collect::<BTreeSet<_>>() {
@@ -229,7 +231,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells news, once.
+    /// Sends a message, once.
     pub async fn dispatch(
         &self,
         invocation: &Invocation,
@@ -238,8 +240,8 @@ impl Dispatcher {
         self.find_line(&message.line, &message.key)?;
         let slots = &mut SendSlots::for_messages(1);
         let mut key = message.key.clone();
-        // A second parcel, refund or invoice of the same milestone finds the first one's row in its way and takes a
-        // key of its own.
+        // A second parcel, refund or invoice of the same milestone finds the first one's row under
+        // its key and takes its own key.
         for _ in 0..2 {
             let now = self.clock.now();
             let row = LedgerRow::from_message(
@@ -260,7 +262,7 @@ impl Dispatcher {
         Err(DispatchError::TooManyConflicts(key))
     }
 
-    /// Goes on with a message that waited.
+    /// Resumes a message that waited.
     pub async fn resume_message(
         &self,
         invocation: &Invocation,
@@ -279,7 +281,7 @@ impl Dispatcher {
         }
     }
 
-    /// A row that is new and ours.
+    /// Dispatches a row that this invocation has opened.
     async fn dispatch_new_row(
         &self,
         invocation: &Invocation,
@@ -296,7 +298,7 @@ impl Dispatcher {
         }
     }
 
-    /// A row that was there before.
+    /// Dispatches a row that existed before.
     async fn dispatch_existing_row(
         &self,
         invocation: &Invocation,
@@ -310,14 +312,15 @@ impl Dispatcher {
                 if before.due_at.is_some() {
                     return Ok(DispatchResult::Waiting(before.key, before.state));
                 }
-                // Somebody is at it, or died at it a moment ago. The clock looks when the lease has ended.
+                // Another invocation is sending it, or has just crashed. The sweep checks it when
+                // the lease has ended.
                 self.settle_row(before, &RowChange::Recheck).await
             }
             MessageState::Claimed => self.claim_and_submit(invocation, slots, before).await,
             MessageState::Incomplete if let Some(next) = mine.replace_incomplete(&before) => {
                 match self.ledger.save(&before, &next).await? {
                     SaveOutcome::Saved => self.dispatch_new_row(invocation, slots, next).await,
-                    // Another report of it was quicker.
+                    // Another report of the same event was faster.
                     SaveOutcome::Overtaken(now) => Ok(DispatchResult::AlreadyKnown(now.key, now.state)),
                     SaveOutcome::Gone => Err(DispatchError::TooManyConflicts(before.key)),
                 }
@@ -333,7 +336,7 @@ impl Dispatcher {
         }
     }
 
-    /// Claims a row that waits, and goes on with it.
+    /// Claims a row that waits, and submits it.
     async fn claim_and_submit(
         &self,
         invocation: &Invocation,
@@ -346,7 +349,7 @@ impl Dispatcher {
         }
     }
 
-    /// Claims a row that waits, or says what became of it instead.
+    /// Claims a row that waits. The inner `Err` is the outcome if the claim is not possible.
     async fn claim_row(
         &self,
         invocation: &Invocation,
@@ -365,13 +368,13 @@ impl Dispatcher {
                 self.report_row(&next);
                 Err(result_of_row(next))
             }
-            // Another function was quicker: it is in hand.
+            // Another function was faster and handles it.
             SaveOutcome::Overtaken(now) => Err(DispatchResult::Waiting(now.key, now.state)),
             SaveOutcome::Gone => Err(DispatchResult::Ended(row.key, MessageState::Expired)),
         })
     }
 
-    /// Everything between the claim and its settlement.
+    /// Attempts a send and settles the row.
     async fn submit_row(
         &self,
         invocation: &Invocation,
@@ -383,7 +386,7 @@ impl Dispatcher {
         self.settle_attempt(row, attempt).await
     }
 
-    /// Writes down what an attempt led to.
+    /// Records the outcome of an attempt.
     async fn settle_attempt(&self, row: LedgerRow, attempt: AttemptResult) -> Result<DispatchResult, DispatchError> {
         match attempt {
             AttemptResult::Change(change) => self.settle_row(row, &change).await,
@@ -394,14 +397,15 @@ impl Dispatcher {
         }
     }
 
-    /// The line of a name. Asked for before anything is claimed, so that nothing is claimed for a line that is gone.
+    /// The line of a name. Checked before every claim, so that no row is claimed for a removed
+    /// line.
     fn find_line(&self, name: &str, key: &IdempotencyKey) -> Result<&LineConfig, DispatchError> {
         let line = self.config.lines.get(name);
         line.ok_or_else(|| DispatchError::UnknownLine { key: key.clone(), line: name.to_owned() })
     }
 
-    /// Whether a claimed row may go out now: beside its story, and over its line. If so, what somebody has just seen of
-    /// the line's health, if anybody has; if not, the change that it leads to.
+    /// Whether history and line allow a claimed row to be sent now. `Ok` holds the line's recent
+    /// good health if there is one; the inner `Err` holds the change if the row may not be sent.
     async fn check_clearance(
         &self,
         invocation: &Invocation,
@@ -418,7 +422,7 @@ impl Dispatcher {
             return Ok(Err(AttemptResult::Change(change)));
         }
         let (history, slot) = if invocation.probe_down_lines {
-            // What waited is often old news by now: no slot of the pace for that.
+            // A message that waited is often superseded by now. Do not use up a slot for it.
             (self.read_history(row).await, None)
         } else {
             let (history, slot) =
@@ -441,10 +445,10 @@ impl Dispatcher {
             }
         };
         if drop_before.is_some_and(|before| row.created_at < before) && !row.may_have_arrived() {
-            let reason = "somebody dropped everything that waited for this line".to_owned();
+            let reason = "an operator dropped everything that waited for this line".to_owned();
             return Ok(Err(AttemptResult::Change(RowChange::Supersede { owner: owner(), reason })));
         }
-        // A slot may be some while off, and the story goes on meanwhile.
+        // The wait for a slot may be long enough for the history to change.
         let now = self.clock.now();
         if now.duration_since(asked_at) >= HISTORY_MAX_AGE
             && let Some(change) = self.recheck_after_wait(row, &owner(), now).await?
@@ -454,7 +458,7 @@ impl Dispatcher {
         Ok(Ok(known_good))
     }
 
-    /// What has happened to a claimed row while it waited for its slot, if anything.
+    /// The change that follows from what happened while a claimed row waited for its slot.
     async fn recheck_after_wait(
         &self,
         row: &LedgerRow,
@@ -472,12 +476,12 @@ impl Dispatcher {
         Ok(decide_message(row, &self.read_history(row).await?, now).into_change(owner.clone()))
     }
 
-    /// All that is known of a message's subject; of a lead there is nothing but its first touch.
+    /// All rows of a message's subject. A lead has only its first touch, so nothing is read.
     async fn read_history(&self, row: &LedgerRow) -> Result<Vec<LedgerRow>, LedgerError> {
         if row.key.is_first_touch() { Ok(Vec::new()) } else { self.ledger.read_history(row.key.subject()).await }
     }
 
-    /// One attempt at a claimed row: the change that it leads to.
+    /// One attempt to send a claimed row.
     async fn attempt_send(
         &self,
         invocation: &Invocation,
@@ -497,8 +501,8 @@ impl Dispatcher {
         }
     }
 
-    /// The way to `EZWhatsApp` over a line that is known to be good, or until when there is none. `recent_health` is what
-    /// somebody has just seen of its health, if anybody has.
+    /// Token and good health of a line, or until when the line is unavailable. `known_good` is the
+    /// line's recent good health from the line's row.
     async fn open_line_access(
         &self,
         invocation: &Invocation,
@@ -525,20 +529,20 @@ impl Dispatcher {
         let health = loop {
             match self.check_line_health(line, known_good.clone(), &token, now).await? {
                 Ok(summary) => break summary,
-                Err(health) if health.http_status == 401 && !refreshed => {
+                Err(health) if health.token_refused && !refreshed => {
                     refreshed = true;
                     match self.refetch_token(&secret_name, now).await {
                         Some(fresh) => token = fresh,
                         None => return Ok(Err(self.block_unauthorized_line(line, now).await?)),
                     }
                 }
-                Err(health) if health.http_status == 401 => {
+                Err(health) if health.token_refused => {
                     return Ok(Err(self.block_unauthorized_line(line, now).await?));
                 }
                 Err(health) => {
                     telemetry::count_metric(&self.config.client, Metric::LineUnsendable, now);
                     let until = now + SignedDuration::from_secs(60);
-                    let blocked = LineBlocked::Down { until, health: health.summary() };
+                    let blocked = LineBlocked::Down { until, health: health.summary };
                     return Ok(Err(LineUnavailable { until, reason: blocked.reason() }));
                 }
             }
@@ -549,7 +553,7 @@ impl Dispatcher {
         Ok(Ok(LineAccess { token, token_refreshed: refreshed, health }))
     }
 
-    /// Submits a claimed row over a line that is good: the change that it leads to.
+    /// Submits a claimed row over a line in good health.
     async fn submit_payload(
         &self,
         invocation: &Invocation,
@@ -561,16 +565,17 @@ impl Dispatcher {
         let Some(payload) = &row.payload else {
             return Ok(AttemptResult::Change(RowChange::Refuse {
                 owner,
-                reason: "it holds nothing to send".to_owned(),
+                reason: "the message has no payload".to_owned(),
             }));
         };
-        tracing::info!(message.key = %row.key, line.name = row.line, line.health = access.health, "line is sendable");
-        let mut outcome = self.ezw.send_payload(&access.token, &row.key, payload).await;
+        tracing::info!(message.key = %row.key, line.name = row.line, line.health = access.health, "line {} is sendable", row.line);
+        let key = row.key.to_string();
+        let mut outcome = self.provider.send_payload(&access.token, &key, payload).await;
         if outcome == SendOutcome::Unauthorized && !access.token_refreshed {
-            // The token was rotated between two reads of it: nothing was sent, so the new one may be tried at once.
+            // The token may have been rotated. Nothing was sent, so a newer token is tried at once.
             let secret_name = self.config.line_secret_name(&row.line);
             if let Some(fresh) = self.refetch_token(&secret_name, self.clock.now()).await {
-                outcome = self.ezw.send_payload(&fresh, &row.key, payload).await;
+                outcome = self.provider.send_payload(&fresh, &key, payload).await;
             }
         }
         let now = self.clock.now();
@@ -586,7 +591,7 @@ impl Dispatcher {
                     telemetry::count_metric(&self.config.client, Metric::LineUnsendable, now);
                 }
                 self.line_state.delay_next_slot(&row.line, until).await?;
-                AttemptResult::LineBlocked(hold(until, "EZWhatsApp asked for a slower pace".to_owned()))
+                AttemptResult::LineBlocked(hold(until, format!("{} asked to send more slowly", PROVIDER.facts().name)))
             }
             SendOutcome::Unauthorized => {
                 let LineUnavailable { until, reason } = self.block_unauthorized_line(&row.line, now).await?;
@@ -598,14 +603,15 @@ impl Dispatcher {
                 AttemptResult::LineBlocked(hold(now + SignedDuration::from_mins(NOT_SENT_RETRY_MINUTES), reason))
             }
             SendOutcome::Unknown(reason) => {
-                let wait = UNKNOWN_RETRY_DELAYS
-                    [usize::try_from(row.attempts).unwrap_or(usize::MAX).min(UNKNOWN_RETRY_DELAYS.len() - 1)];
+                let wait = PROVIDER.facts().unknown_outcome.retry_delay(row.attempts);
                 AttemptResult::LineBlocked(RowChange::OutcomeUnknown { owner, retry_at: now + wait, reason })
             }
         })
     }
 
-    /// What the line says of itself, no older than [`HEALTH_VALID_SECONDS`] if it is good.
+    /// Summary of the line's good health, at most
+    /// [`crate::provider::ProviderFacts::health_valid_seconds`] old. The inner `Err` holds a health
+    /// that is not good.
     async fn check_line_health(
         &self,
         line: &str,
@@ -613,32 +619,23 @@ impl Dispatcher {
         token: &Secret,
         now: Timestamp,
     ) -> Result<Result<String, LineHealth>, DispatchError> {
-        let fresh = |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_secs(HEALTH_VALID_SECONDS);
+        let fresh =
+            |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_secs(PROVIDER.facts().health_valid_seconds);
         let cached =
             self.lock_healthy_lines().get(line).filter(|(at, _)| fresh(at)).map(|(_, summary)| summary.clone());
         if let Some(summary) = cached.or(known_good) {
             return Ok(Ok(summary));
         }
-        let health = self.ezw.get_health(token).await;
-        let summary = health.summary();
-        tracing::info!(
-            line.name = line,
-            line.sendable = health.sendable,
-            line.effective_send_state = health.effective_send_state,
-            line.lifecycle_state = health.lifecycle_state,
-            line.status = health.status,
-            line.http_status = health.http_status,
-            "asked for the line's health"
-        );
-        if health.http_status != 401 {
+        let health = self.provider.get_health(line, token).await;
+        if !health.token_refused {
             self.line_state.record_health(line, &health, now).await?;
         }
-        if !health.is_sendable() {
+        if !health.sendable {
             self.forget_line_health(line);
             return Ok(Err(health));
         }
-        self.lock_healthy_lines().insert(line.to_owned(), (now, summary.clone()));
-        Ok(Ok(summary))
+        self.lock_healthy_lines().insert(line.to_owned(), (now, health.summary.clone()));
+        Ok(Ok(health.summary))
     }
 
     fn lock_healthy_lines(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Timestamp, String)>> {
@@ -665,12 +662,13 @@ impl Dispatcher {
         Ok(LineUnavailable { until: blocked.until(), reason: blocked.reason() })
     }
 
-    /// Writes a change down, over whatever the row has become meanwhile, as long as the change may still happen.
+    /// Applies a change to the row, or to the row that replaced it meanwhile, as long as the change
+    /// is allowed.
     async fn settle_row(&self, mut row: LedgerRow, change: &RowChange) -> Result<DispatchResult, DispatchError> {
         for _ in 0..4 {
             let next = match apply_change(&row, change, self.clock.now()) {
                 Ok(next) => next,
-                // Somebody else has it, or it is settled: what they wrote stands.
+                // Another invocation holds it, or it is settled. That write stands.
                 Err(
                     TransitionRefused::Settled
                     | TransitionRefused::HeldByAnother
@@ -692,7 +690,7 @@ impl Dispatcher {
         Err(DispatchError::TooManyConflicts(row.key))
     }
 
-    /// One log line and one count for where a message is now.
+    /// Logs and counts the state of a message.
     fn report_row(&self, row: &LedgerRow) {
         let metric = match row.state {
             MessageState::Accepted => Some(Metric::MessagesAccepted),
@@ -723,12 +721,12 @@ impl Dispatcher {
             message.provider_id = row.provider_id,
             delivery.id = row.delivery,
             line.name = row.line,
-            "message is {}", row.state.name()
+            "recorded message {} as {}", row.key, row.state.name()
         );
     }
 }
 
-/// What a row that cannot be claimed is.
+/// The outcome for a row that cannot be claimed.
 fn result_of_refused_claim(row: LedgerRow, why: TransitionRefused) -> DispatchResult {
     match why {
         TransitionRefused::Settled => DispatchResult::AlreadyKnown(row.key, row.state),

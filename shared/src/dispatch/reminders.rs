@@ -1,4 +1,4 @@
-//! Reminders on their way out: the claim is the last thing before the send, and asks the appointment's header.
+//! Sends reminders: the claim is the last step before the send and checks the appointment's header.
 
 use jiff::Timestamp;
 
@@ -15,17 +15,17 @@ use crate::{
     telemetry::{self, Metric},
 };
 
-/// What became of a reminder for now.
+/// The outcome of a reminder, for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReminderDispatchResult {
-    /// Its row was opened, and is this now. The header is the one that was to be written with it.
+    /// Its row was opened, with this outcome. The new header was written with it.
     Opened(DispatchResult),
-    /// Something else is known of the appointment by now; nothing if it is gone. Nothing was opened.
+    /// The appointment's header has changed; `None` if it is gone. No row was opened.
     HeaderChanged(Option<Box<Appointment>>),
-    /// It is not to be sent: its reader does not want to be written to, or an operator dropped what waited for this line.
-    /// Nothing was opened.
+    /// It is not to be sent: the customer has opted out, or an operator dropped what waited for
+    /// this line. No row was opened.
     Skipped(ReminderOutcome),
-    /// The line takes nothing now: the next one for this line would wait as well. Nothing was opened.
+    /// The line is blocked. The next message for this line would wait as well. No row was opened.
     LineBlocked {
         /// Why, for people.
         reason: String,
@@ -33,8 +33,9 @@ pub enum ReminderDispatchResult {
 }
 
 impl Dispatcher {
-    /// Sends a reminder of an appointment, once: opens its row and writes `after` over `before` in one transaction,
-    /// directly before the send. News that nobody can be told opens its row, which says why, and is not sent.
+    /// Sends a reminder of an appointment, once. One transaction opens its row and writes `after`
+    /// over `before`, directly before the send. A message without a payload opens its row with the
+    /// reason and is not sent.
     pub async fn dispatch_reminder(
         &self,
         invocation: &Invocation,
@@ -56,7 +57,8 @@ impl Dispatcher {
             }
         };
         let now = self.clock.now();
-        // Waiting for a slot took it into quiet hours, or beyond its use: nothing was opened, so it is planned anew.
+        // During the wait for a slot the quiet hours began, or the message became useless. No row
+        // was opened, so the caller plans it again.
         let quiet =
             !message.ignores_quiet_hours && self.config.quiet_hours_end_in_zone(message.zone.as_deref(), now).is_some();
         if access.is_some() && (quiet || message.useful_until <= now) {
@@ -69,15 +71,16 @@ impl Dispatcher {
             invocation.lease_until(now),
             now,
         );
-        // The header will say that it was opened, and no delivery comes again for it: should this function die, nobody but
-        // the clock finds the claim.
+        // The header records that the row was opened, and no delivery repeats it. If this function
+        // crashes, only the sweep finds the claim.
         row.due_at = row.due_at.or(row.lease_until);
         let contact = self.contact_subject(message.to.as_ref());
         match self.ledger.open_reminder(&row, before, after, &contact).await? {
             ClaimOutcome::Claimed => {}
             ClaimOutcome::OptedOut => return Ok(ReminderDispatchResult::Skipped(ReminderOutcome::OptedOut)),
             ClaimOutcome::HeaderChanged(now) => return Ok(ReminderDispatchResult::HeaderChanged(now)),
-            // Its row is there although the header does not say so: it was opened before, and is not sent again.
+            // The row exists although the header does not record it. It was opened before and is
+            // not sent again.
             ClaimOutcome::RowChanged(there) => {
                 let already_known = there.map_or(DispatchResult::AlreadyKnown(row.key, MessageState::Expired), |row| {
                     DispatchResult::AlreadyKnown(row.key, row.state)
@@ -100,7 +103,7 @@ impl Dispatcher {
         Ok(ReminderDispatchResult::Opened(self.settle_attempt(row, attempt).await?))
     }
 
-    /// Goes on with a reminder whose row was opened before and which is not out yet.
+    /// Resumes a reminder that has a row and is not sent yet.
     pub(super) async fn resume_reminder(
         &self,
         invocation: &Invocation,
@@ -122,24 +125,28 @@ impl Dispatcher {
         let line = self.find_line(&row.line, &row.key)?;
         let access = match self.reserve_line_access(invocation, slots, &row.line, line, row.created_at).await? {
             LineReservation::Granted(access) => access,
-            // It stays due, and nothing has to be written for that.
+            // It stays due, so nothing has to be written.
             LineReservation::Unavailable(_) => return Ok(DispatchResult::LineBlocked(row.key, row.state)),
             LineReservation::Dropped if row.may_have_arrived() => {
                 return Ok(DispatchResult::Waiting(row.key, row.state));
             }
             LineReservation::Dropped => {
                 return self
-                    .claim_and_settle(invocation, row, &untrue("somebody dropped everything that waited for this line"))
+                    .claim_and_settle(
+                        invocation,
+                        row,
+                        &untrue("an operator dropped everything that waited for this line"),
+                    )
                     .await;
             }
         };
-        // A slot may have been some while off.
+        // The wait for a slot may have been long.
         if let Some(change) = self.expire_if_late(invocation, &row) {
             return self.claim_and_settle(invocation, row, &change).await;
         }
         let contact = self.contact_subject(row.to.as_ref());
         let now = self.clock.now();
-        // Once more if the header was only written anew, and the reminder is as true as before.
+        // Twice, for a header that was written again while the reminder stayed true.
         for _ in 0..2 {
             let next = match invocation.claim_row(&row, now) {
                 Ok(next) if next.state == MessageState::Claimed => next,
@@ -167,7 +174,7 @@ impl Dispatcher {
                                 .is_some_and(|(instance, phone)| known.is_still_valid(instance, phone))
                     };
                     let Some(known) = known.filter(|known| holds(known)) else {
-                        let change = untrue("the appointment was moved or cancelled before its turn came");
+                        let change = untrue("the appointment was moved or cancelled before the reminder was due");
                         return self.claim_and_settle(invocation, row, &change).await;
                     };
                     row.generation = Some(known.generation);
@@ -177,18 +184,19 @@ impl Dispatcher {
         Err(DispatchError::TooManyConflicts(row.key))
     }
 
-    /// What to do with a row that is no longer useful, be it claimed by somebody who died or not.
+    /// The change for a row that is no longer useful, even if a crashed invocation holds it.
     fn expire_if_late(&self, invocation: &Invocation, row: &LedgerRow) -> Option<RowChange> {
         let late = row.useful_until <= self.clock.now();
         late.then(|| RowChange::Expire { owner: Some(invocation.owner.clone()) })
     }
 
-    /// Where the wish of a reminder's reader is written down.
+    /// The subject of a contact's opt-out. A message without a number has a
+    /// subject that is never opted out.
     pub(super) fn contact_subject(&self, phone: Option<&Phone>) -> String {
         phone.map_or_else(|| "contact:nobody".to_owned(), |phone| self.ledger.contact_subject(phone))
     }
 
-    /// Claims a row for nothing but to write a change down.
+    /// Claims a row only to record a change.
     async fn claim_and_settle(
         &self,
         invocation: &Invocation,
@@ -201,7 +209,7 @@ impl Dispatcher {
         }
     }
 
-    /// A slot, and a line that is known to be good; `since` is when the message was written down.
+    /// Reserves a slot and checks the line's health. `since` is when the message was created.
     async fn reserve_line_access(
         &self,
         invocation: &Invocation,
@@ -229,10 +237,10 @@ impl Dispatcher {
     }
 }
 
-/// Whether there is a way out for a message.
+/// Whether a message may be sent over its line now.
 enum LineReservation {
     Granted(super::LineAccess),
     Unavailable(LineUnavailable),
-    /// An operator dropped what was written down as early as this message.
+    /// An operator dropped messages as old as this one.
     Dropped,
 }

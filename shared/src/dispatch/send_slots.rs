@@ -1,4 +1,5 @@
-//! Slots of a line's pace: one asked for by whoever has one message, several at once by whoever has many.
+//! Slots of a line's rate. An invocation with one message reserves one slot; a sweep reserves
+//! several at once.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -10,13 +11,13 @@ use crate::{
     line::{LineBlocked, SlotReservation, slot_interval},
 };
 
-/// How long a function waits for its slot of the line's pace before it leaves the message to the clock.
+/// Longest wait of a function for its slot. After that the message waits for the sweep.
 const MAX_SLOT_WAIT: SignedDuration = SignedDuration::from_secs(6);
-/// How far ahead a sweep takes slots, in seconds: half the writes at the usual pace and next to none at a fast one, and
-/// fresh news of an order still gets its turn within the time that it waits.
+/// How far ahead a sweep reserves slots, in seconds. That halves the writes at the usual rate and
+/// saves nearly all at a fast rate. A new order update still gets a slot within [`MAX_SLOT_WAIT`].
 const RESERVE_AHEAD_SECONDS: u32 = 6;
 
-/// The slots of one line that somebody holds, and how many messages they are for.
+/// Reserved slots of one line, and the number of messages that still need one.
 #[derive(Debug)]
 pub struct SendSlots {
     messages_left: usize,
@@ -26,12 +27,12 @@ pub struct SendSlots {
 }
 
 impl SendSlots {
-    /// For so many messages.
+    /// Slots for so many messages.
     pub fn for_messages(messages_left: usize) -> Self {
-        Self { messages_left: messages_left, held: VecDeque::new(), known_good: None, drop_before: None }
+        Self { messages_left, held: VecDeque::new(), known_good: None, drop_before: None }
     }
 
-    /// The slot in front was used.
+    /// Removes the slot in front, because it was used.
     pub(super) fn spend_slot(&mut self) {
         self.held.pop_front();
         self.messages_left = self.messages_left.saturating_sub(1);
@@ -39,7 +40,8 @@ impl SendSlots {
 }
 
 impl Dispatcher {
-    /// A slot of the line's pace, which stays in front of `send_slots` until it is spent; waits for one that is near.
+    /// Reserves a slot of the line, and waits if the next one is near. It stays in front of `slots`
+    /// until it is spent.
     pub(super) async fn reserve_slot(
         &self,
         invocation: &Invocation,

@@ -1,18 +1,16 @@
 //! Headers of appointments as items of the table, beside the rows of their reminders.
 //!
-//! What the table itself asks about (version, generation, when it is due) stands in attributes of its own; the rest is one
-//! JSON text, small enough for the index of what is due to carry, so that the clock needs no further read.
+//! Conditions and indexes use version, generation and due time, so these are attributes. The rest
+//! is one JSON text. It is small enough for the index of due items to carry, so reminder-scheduler
+//! needs no further read.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::item::LedgerItemError;
 use crate::{
     appointment::{Appointment, AppointmentStatus, Attendee, AttendeeEntry, HEADER_STAGE, StageOutcome},
-    clock::UnixMillis,
+    attributes::{Item, ItemReader, ItemWriter},
     contact::Phone,
 };
 
@@ -53,8 +51,8 @@ struct AttendeeDocument {
     attending: bool,
 }
 
-/// The item of a header. `ttl` is when the table forgets it, in seconds since 1970.
-pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> HashMap<String, Value> {
+/// The item of a header. `ttl` is when the table deletes it, in seconds since 1970.
+pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> Item {
     let document = HeaderDocument {
         calendar: appointment.calendar.clone(),
         line: appointment.line.clone(),
@@ -74,40 +72,35 @@ pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> HashMap<String, Va
         created_at: appointment.created_at,
         updated_at: appointment.updated_at,
     };
-    let text = |value: &str| Value::S(value.to_owned());
-    let number = |value: i64| Value::N(value.to_string());
-    // Made of strings, numbers and lists: it cannot fail to be JSON.
-    let document = serde_json::to_string(&document).unwrap_or_default();
-    let mut item = HashMap::from([
-        ("subject".to_owned(), text(&appointment.subject)),
-        ("stage".to_owned(), text(HEADER_STAGE)),
-        ("state".to_owned(), text(appointment.status.name())),
-        ("version".to_owned(), Value::N(appointment.version.to_string())),
-        ("generation".to_owned(), Value::N(appointment.generation.to_string())),
-        ("useful_until".to_owned(), number(appointment.start.unix_millis())),
-        ("updated_at".to_owned(), number(appointment.updated_at.unix_millis())),
-        ("appointment".to_owned(), Value::S(document)),
-        ("ttl".to_owned(), number(ttl)),
-    ]);
+    let mut item = ItemWriter::default();
+    item.text("subject", appointment.subject.as_str());
+    item.text("stage", HEADER_STAGE);
+    item.text("state", appointment.status.name());
+    item.number("version", appointment.version);
+    item.number("generation", appointment.generation);
+    item.time("useful_until", appointment.start);
+    item.time("updated_at", appointment.updated_at);
+    // Strings, numbers and lists only, so serialising cannot fail.
+    item.text("appointment", serde_json::to_string(&document).unwrap_or_default());
+    item.number("ttl", ttl);
     if let Some(due) = appointment.due_at {
-        item.insert("due_queue".to_owned(), text(&appointment.line));
-        item.insert("due_at".to_owned(), number(due.unix_millis()));
-        item.insert("priority".to_owned(), number(appointment.priority.into()));
+        item.text("due_queue", appointment.line.as_str());
+        item.time("due_at", due);
+        item.number("priority", appointment.priority);
     }
-    item
+    item.into_item()
 }
 
-/// The header of an item, be it from the table or from the index of what is due.
-pub(super) fn from_item(item: &HashMap<String, Value>) -> Result<Appointment, LedgerItemError> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-    let subject = text("subject").cloned().unwrap_or_default();
+/// The header of an item, from the table or from the index of due items.
+pub(super) fn from_item(item: &Item) -> Result<Appointment, LedgerItemError> {
+    let item = ItemReader(item);
+    let subject = item.owned("subject").unwrap_or_default();
     let missing = |attribute: &'static str| LedgerItemError::new(format!("{subject}:{HEADER_STAGE}"), attribute);
-    let version = item.get("version").and_then(|value| value.as_n().ok()).and_then(|n| n.parse().ok());
-    let document = text("appointment").and_then(|text| serde_json::from_str::<HeaderDocument>(text).ok());
+    let document = item.text("appointment").and_then(|text| serde_json::from_str::<HeaderDocument>(text).ok());
     let document = document.ok_or(missing("appointment"))?;
     let attendees = document.attendees.into_iter().map(AttendeeDocument::into_entry).collect::<Option<_>>();
     Ok(Appointment {
-        version: version.ok_or(missing("version"))?,
+        version: item.number("version").ok_or(missing("version"))?,
         calendar: document.calendar,
         line: document.line,
         generation: document.generation,
@@ -136,10 +129,10 @@ impl AttendeeDocument {
     }
 
     fn into_entry(self) -> Option<AttendeeEntry> {
-        let Self { phone, name, locale, zone, attending: taken } = self;
+        let Self { phone, name, locale, zone, attending } = self;
         Some(AttendeeEntry {
             attendee: Attendee { phone: Phone::from_e164(&phone).ok()?, name, locale, zone },
-            attending: taken,
+            attending,
         })
     }
 }
@@ -189,6 +182,6 @@ mod tests {
         assert!(item.contains_key("due_queue"));
         let done = Appointment { due_at: None, ..appointment };
         assert!(!to_item(&done, 1).contains_key("due_queue") && !to_item(&done, 1).contains_key("due_at"));
-        assert!(from_item(&HashMap::new()).is_err());
+        assert!(from_item(&Item::new()).is_err());
     }
 }

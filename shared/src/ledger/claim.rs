@@ -1,11 +1,11 @@
-//! Claiming what somebody may not want: in one transaction with what it depends on and the wish of whoever it is for.
+//! Claims in one transaction with what they depend on.
 //!
-//! A reminder is true only while its appointment's header says so; a greeting is the first one only while nobody has written
-//! down another; both are welcome only while their reader has not asked to be left alone. All of that is checked by the very
-//! write that claims it: there is no moment in between in which a move or a second greeting could be overlooked, and no
-//! further read.
-
-use std::collections::HashMap;
+//! A reminder is true only while its appointment's header is unchanged. A greeting is the first one
+//! only while no other greeting of the contact is recorded. Both are sent only while the contact
+//! has not opted out.
+//!
+//! Promises: the write that claims a message checks all of that. No change or second greeting can
+//! slip in between, and no further read is needed.
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
@@ -23,45 +23,39 @@ use super::{
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
-    contact::Phone,
+    attributes::Item,
     greeting::GreetingHistory,
-    hash::sha256_hex,
 };
 
-/// What came of a claim that depends on `H`: an [`Appointment`] for a reminder, what was [`GreetingHistory`] for a greeting.
+/// The outcome of a claim that depends on `H`: an [`Appointment`] for a reminder, a
+/// [`GreetingHistory`] for a greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimOutcome<H> {
-    /// It is ours.
+    /// The claim succeeded.
     Claimed,
-    /// Its reader has asked not to be written to.
+    /// The contact has opted out.
     OptedOut,
-    /// What it depends on is something else by now; nothing if it is gone.
+    /// The item that it depends on has changed; `None` if it is gone.
     HeaderChanged(Option<Box<H>>),
-    /// The row is another's by now; nothing if it is gone.
+    /// The row has changed; `None` if it is gone.
     RowChanged(Option<Box<LedgerRow>>),
 }
 
-/// Which condition of a transaction did not hold, with the item in the way if there is one.
+/// A condition of a transaction that did not hold, with the conflicting item if there is one.
 enum FailedCondition {
-    Row(Option<LedgerItem>),
-    Header(Option<LedgerItem>),
+    Row(Option<Item>),
+    Header(Option<Item>),
     Contact,
 }
 
-type LedgerItem = HashMap<String, Value>;
-
-/// How often a claim is tried again that met another write of the same rows.
+/// Attempts of a claim that conflicts with other writes to the same rows.
 const MAX_TRIES: u32 = 4;
 
-/// The row that says that whoever has this number does not want to be written to: `contact_subject:{hash}`. It holds
-/// `opted_out_at`. The hash keeps numbers out of keys; it is no secret, since numbers can be guessed.
-pub fn contact_subject(client: &str, phone: &Phone) -> String {
-    format!("contact:{}", sha256_hex(format!("{client}:{}", phone.expose()).as_bytes(), 16))
-}
-
 impl Ledger {
-    /// Opens a reminder's row, and writes beside it in the header that it was opened: if the header is still `before`, no
-    /// row of this key exists, and its reader (`contact_subject`, see [`contact_subject`]) may be written to.
+    /// Opens a reminder's row and records in the header that it was opened.
+    ///
+    /// Conditions: the header is still `before`, no row of this key exists, and `contact` (see
+    /// [`super::contact_subject`]) has not opted out.
     pub async fn open_reminder(
         &self,
         row: &LedgerRow,
@@ -77,8 +71,10 @@ impl Ledger {
         to_reminder_claim(&self.write_transaction(put, Some(HeaderWrite::Put(head)), contact).await?)
     }
 
-    /// Claims a reminder's row again: if it is still `before`, the header still is of the generation that it was made for,
-    /// and its reader may be written to.
+    /// Claims a reminder's row again.
+    ///
+    /// Conditions: the row is still `before`, the header still has the row's generation, and the
+    /// contact has not opted out.
     pub async fn claim_reminder(
         &self,
         before: &LedgerRow,
@@ -93,8 +89,10 @@ impl Ledger {
         to_reminder_claim(&self.write_transaction(put, Some(HeaderWrite::Check(head)), contact).await?)
     }
 
-    /// Opens a greeting's row, and writes beside it what its reader has heard with it: if they have heard what they had
-    /// `before`, no row of this key exists, and they (`contact_subject`, see [`contact_subject`]) may be written to.
+    /// Opens a greeting's row and records the greeting with the contact.
+    ///
+    /// Conditions: the contact's greetings are still `before`, no row of this key exists, and
+    /// `contact` (see [`super::contact_subject`]) has not opted out.
     pub async fn open_greeting(
         &self,
         row: &LedgerRow,
@@ -109,7 +107,7 @@ impl Ledger {
             version => put_if_unchanged(head, WriteCondition::version_unchanged(version)),
         };
         let failed = self.write_transaction(put, Some(HeaderWrite::Put(head)), contact).await?;
-        // A lead that is in the ledger already has written down its greeting, too: what became of it is in its row.
+        // A lead that has a row has recorded its greeting, too. Its row says what happened.
         if let Some(Some(row)) =
             failed.iter().find_map(|refused| if let FailedCondition::Row(row) = refused { Some(row) } else { None })
         {
@@ -125,7 +123,9 @@ impl Ledger {
         })
     }
 
-    /// Claims a greeting's row again: if it is still `before`, and its reader may be written to.
+    /// Claims a greeting's row again.
+    ///
+    /// Conditions: the row is still `before`, and the contact has not opted out.
     pub async fn claim_greeting(
         &self,
         before: &LedgerRow,
@@ -142,7 +142,7 @@ impl Ledger {
         })
     }
 
-    fn build_put(&self, item: HashMap<String, Value>) -> PutBuilder {
+    fn build_put(&self, item: Item) -> PutBuilder {
         Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
@@ -162,7 +162,8 @@ impl Ledger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Writes a row, and what it depends on, unless a condition does not hold: then those that don't, the header's first.
+    /// Writes a row and what it depends on. Returns the conditions that did not hold, the header's
+    /// first.
     async fn write_transaction(
         &self,
         row: PutBuilder,
@@ -187,8 +188,8 @@ impl Ledger {
         let with_header = head.is_some();
         let items: Vec<TransactWriteItem> = [row, contact].into_iter().chain(head).collect();
         for attempt in 0..MAX_TRIES {
-            // The SDK gives each call a token of its own and repeats it with a lost answer's call, so our own write never
-            // stands in our way.
+            // The SDK gives each call its own token and repeats the token when a response is lost,
+            // so a repeated call never conflicts with its own write.
             let call = self.db.transact_write_items().set_transact_items(Some(items.clone()));
             let Err(error) = call.send().await else { return Ok(Vec::new()) };
             let reasons = match error.as_service_error() {
@@ -217,10 +218,10 @@ impl Ledger {
     }
 }
 
-/// The condition that nothing stands there yet.
+/// The condition that the item does not exist.
 const IF_NEW: &str = "attribute_not_exists(subject)";
 
-/// A write that goes through only if the item still is what was read.
+/// A write that succeeds only if the item is unchanged since it was read.
 fn put_if_unchanged(put: PutBuilder, still: WriteCondition) -> PutBuilder {
     put.condition_expression(still.expression)
         .set_expression_attribute_names(Some(still.names))
@@ -232,7 +233,8 @@ enum HeaderWrite {
     Check(aws_sdk_dynamodb::types::builders::ConditionCheckBuilder),
 }
 
-/// Which conditions did not hold: of header, row and contact. The transaction has them as row, contact and header.
+/// The conditions that did not hold: header, row, contact. The transaction's order is row, contact,
+/// header.
 fn find_failed_conditions(reasons: &[CancellationReason], with_header: bool) -> Vec<FailedCondition> {
     let failed_item = |index: usize| {
         let reason: &CancellationReason = reasons.get(index)?;
@@ -245,7 +247,7 @@ fn find_failed_conditions(reasons: &[CancellationReason], with_header: bool) -> 
     header.into_iter().chain(row).chain(contact).collect()
 }
 
-/// What came of a reminder's claim.
+/// The outcome of a reminder's claim.
 fn to_reminder_claim(failed: &[FailedCondition]) -> Result<ClaimOutcome<Appointment>, LedgerError> {
     Ok(match failed.first() {
         None => ClaimOutcome::Claimed,
@@ -257,17 +259,4 @@ fn to_reminder_claim(failed: &[FailedCondition]) -> Result<ClaimOutcome<Appointm
         }
         Some(FailedCondition::Contact) => ClaimOutcome::OptedOut,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_opt_out_is_found_under_the_hash_that_the_operations_page_computes() {
-        let phone = Phone::from_e164("+972545550199").unwrap();
-        // printf '%s' 'story:+972545550199' | sha256sum | cut -c1-32
-        assert_eq!(contact_subject("story", &phone), "contact:67e3e2bfdaa616820e15921795d48481");
-        assert_ne!(contact_subject("other", &phone), contact_subject("story", &phone));
-    }
 }

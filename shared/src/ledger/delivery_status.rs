@@ -1,32 +1,35 @@
-//! What a phone reports of a message: how far it came, in whatever order the reports arrive.
+//! Delivery status of a message, combined from reports in any order.
 //!
-//! `EZWhatsApp` confirms `delivered` alone; the other words, and their order, are those of the interface that it imitates.
-//! Reports come at least once and in no order, so of two the one that says more counts, and none takes anything back.
+//! The provider documents only `delivered`. The other words and their order are those of the
+//! interface that it imitates (`docs/ezwhatsapp.md`).
+//!
+//! Promises: reports arrive at least once and in any order, and combine to the same status. No
+//! report takes anything back.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How far a message came.
+/// How far a message got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryProgress {
-    /// Not yet at `WhatsApp`.
+    /// Not yet accepted by `WhatsApp`.
     Pending,
-    /// `WhatsApp` has it.
+    /// Accepted by `WhatsApp`.
     Sent,
-    /// The phone has it.
+    /// On the phone.
     Delivered,
-    /// Somebody opened it.
+    /// Opened.
     Read,
-    /// Somebody listened to it.
+    /// A voice message that was played.
     Played,
 }
 
 impl DeliveryProgress {
     const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Delivered, Self::Read, Self::Played];
 
-    /// Its name in reports, in the table and in the console.
+    /// The name in reports, in the table and in the console.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -37,25 +40,25 @@ impl DeliveryProgress {
         }
     }
 
-    /// What a name means.
+    /// The progress of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reached| reached.name() == name)
     }
 }
 
-/// Everything that was reported of a message.
+/// All reports of a message, combined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeliveryStatus {
-    /// How far it came.
+    /// The furthest progress.
     pub reached: Option<DeliveryProgress>,
-    /// Whether a report said that it failed.
+    /// Whether a report says that it failed.
     pub failed: bool,
-    /// Whether a report said that it was deleted. That changes nothing about how far it came.
+    /// Whether a report says that it was deleted. That does not change the progress.
     pub deleted: bool,
 }
 
 impl DeliveryStatus {
-    /// What one report says; nothing if its word is none that we know.
+    /// The status of one report; `None` for an unknown word.
     pub fn from_status(status: &str) -> Option<Self> {
         match status {
             "failed" => Some(Self { failed: true, ..Self::default() }),
@@ -64,7 +67,7 @@ impl DeliveryStatus {
         }
     }
 
-    /// Both together.
+    /// Combines two statuses.
     #[must_use]
     pub fn combine_with(self, other: Self) -> Self {
         Self {
@@ -74,27 +77,27 @@ impl DeliveryStatus {
         }
     }
 
-    /// Whether a phone has it.
+    /// Whether the phone has it.
     pub fn has_arrived(self) -> bool {
         self.reached >= Some(DeliveryProgress::Delivered)
     }
 
-    /// Whether it failed, as far as is known: a phone that has it knows better.
+    /// Whether it failed and the phone does not have it.
     pub fn has_failed(self) -> bool {
         self.failed && !self.has_arrived()
     }
 
-    /// Whether the reports contradict each other: it failed, and a phone has it.
+    /// Whether the reports contradict each other: it failed, and the phone has it.
     pub fn is_contradictory(self) -> bool {
         self.failed && self.has_arrived()
     }
 
-    /// Whether nothing was reported.
+    /// Whether there is no report.
     pub fn is_unknown(self) -> bool {
         self == Self::default()
     }
 
-    /// One word for it; none if nothing was reported.
+    /// One word for the status; `None` if there is no report.
     pub fn status_name(self) -> Option<&'static str> {
         if self.has_failed() { Some("failed") } else { self.reached.map(DeliveryProgress::name) }
     }

@@ -1,11 +1,14 @@
-//! Idempotency keys: from a fact of the source system to the name of the one message about it.
+//! Idempotency keys: from an event of the source system to the name of the one message about it.
 //!
-//! A key is `subject:stage`: `for_order:1001:ready`, `appointment:88:24h`, `lead_time:abc:first-touch`. Plain ids come out
-//! unchanged, as the `EZWhatsApp` guides write them. Building is injective: two facts never share a key.
+//! A key is `subject:stage`: `order:1001:ready`, `appointment:88:24h`, `lead:abc:first-touch`.
+//! Plain ids stay unchanged, as the provider's guides write them.
 //!
-//! `EZWhatsApp` publishes neither length nor alphabet, so we assume ASCII letters, digits, `:_.-` and at most
-//! [`MAX_KEY_LENGTH`] characters. Other bytes of an id are escaped as `.xx` (hex), long ids hashed as `.h…`; a `.` never
-//! follows otherwise, except `..` behind the name of a book.
+//! Promises: building is injective, so two events never share a key. A key has at most
+//! [`MAX_KEY_LENGTH`] characters of ASCII letters, digits and `:_.-`. The provider publishes
+//! neither length nor alphabet, so both are assumed.
+//!
+//! Other bytes of an id are escaped as `.xx` (hex), and long ids are hashed as `.h…`. After a `.`
+//! nothing else follows, except `..` after the name of an id scope.
 
 use std::fmt::{self, Write as _};
 
@@ -14,7 +17,7 @@ use crate::{
     hash::sha256_hex,
 };
 
-/// The longest key we build, in characters.
+/// Longest key, in characters.
 pub const MAX_KEY_LENGTH: usize = 128;
 const MAX_ID_LENGTH: usize = 48;
 const MAX_INSTANCE_LENGTH: usize = 32;
@@ -31,18 +34,20 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The key of an order's milestone, told once for the whole order.
+    /// The key of an order's milestone, sent once for the whole order.
     pub fn for_order(id_scope: &str, order_id: &str, milestone: Milestone) -> Self {
         Self { subject: build_subject("order", id_scope, order_id), stage: milestone.name().to_owned() }
     }
 
-    /// The subject of an appointment: `appointment:{id}`, or `appointment:{id_scope}..{id}` outside the main book.
+    /// The subject of an appointment: `appointment:{id}`, or `appointment:{id_scope}..{id}` outside
+    /// the main id scope.
     pub fn appointment_subject(id_scope: &str, id: &str) -> String {
         build_subject("appointment", id_scope, id)
     }
 
-    /// The key of a reminder at a stage of such a subject. The first one of a stage has the plain key; those that follow,
-    /// for another start or another seat, add it with [`Self::with_instance`].
+    /// The key of a reminder at a stage of such a subject. The first reminder of a stage has the
+    /// plain key. Later ones, for another start or another attendee, add it with
+    /// [`Self::with_instance`].
     pub fn for_reminder(appointment_subject: &str, stage: &str) -> Self {
         Self { subject: appointment_subject.to_owned(), stage: escape_id_within(stage, MAX_STAGE_LENGTH) }
     }
@@ -52,13 +57,14 @@ impl IdempotencyKey {
         Self::for_lead_subject(&build_subject(LEAD_KIND, id_scope, lead_id))
     }
 
-    /// The same, of a subject.
+    /// The key of a first touch by its subject.
     pub fn for_lead_subject(lead_subject: &str) -> Self {
         Self { subject: lead_subject.to_owned(), stage: "first-touch".to_owned() }
     }
 
-    /// The key of the answer to a line's delivery: `webhook-for_acknowledgement:{delivery id}`, in the guides' words. A subject of its own
-    /// for each, so that no row of the table holds all of them.
+    /// The key of the acknowledgement of a line's delivery: `webhook-reply:{delivery id}`, as the
+    /// provider's guides write it. Each has its own subject, so that no partition holds all of
+    /// them.
     pub fn for_acknowledgement(delivery_id: &str) -> Self {
         Self {
             subject: format!("{REPLY_KIND}:{}", escape_id_within(delivery_id, MAX_ID_LENGTH)),
@@ -66,12 +72,13 @@ impl IdempotencyKey {
         }
     }
 
-    /// An id in the keys' alphabet, at most 48 characters: itself where that is possible, two never the same.
+    /// An id in the keys' alphabet, at most 48 characters. Plain ids stay unchanged; two ids never
+    /// become the same.
     pub fn escape_id(id: &str) -> String {
         escape_id_within(id, MAX_ID_LENGTH)
     }
 
-    /// Whether it is a lead's: nobody asked for what it says beyond that once, so their wish is asked for before it is said.
+    /// Whether this is a first touch. The opt-out is checked before a first touch is sent.
     pub fn is_first_touch(&self) -> bool {
         self.subject.strip_prefix(LEAD_KIND).is_some_and(|rest| rest.starts_with(':'))
     }
@@ -90,12 +97,12 @@ impl IdempotencyKey {
         Self { subject: subject.into(), stage: stage.into() }
     }
 
-    /// What it is about: the ledger's partition key.
+    /// The subject: the ledger's partition key.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Which point in its life: the ledger's sort key.
+    /// The stage: the ledger's sort key.
     pub fn stage(&self) -> &str {
         &self.stage
     }
@@ -103,7 +110,7 @@ impl IdempotencyKey {
 
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The guides' key for an answer names no stage.
+        // The guides' key for an acknowledgement has no stage.
         match self.stage.strip_prefix(REPLY_STAGE).filter(|_| self.subject.starts_with(REPLY_KIND)) {
             Some(instance) => write!(f, "{}{instance}", self.subject),
             None => write!(f, "{}:{}", self.subject, self.stage),
@@ -206,18 +213,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_is_short_and_uses_only_the_allowed_characters(book in ".{1,40}", id in ".{0,300}", instance in ".{0,100}", which in 0usize..10) {
-            let key = IdempotencyKey::for_order(&book, &id, Milestone::ALL[which]).with_instance(&instance).to_string();
+        fn every_key_is_short_and_uses_only_the_allowed_characters(id_scope in ".{1,40}", id in ".{0,300}", instance in ".{0,100}", which in 0usize..10) {
+            let key = IdempotencyKey::for_order(&id_scope, &id, Milestone::ALL[which]).with_instance(&instance).to_string();
             prop_assert!(key.len() <= MAX_KEY_LENGTH, "{} characters", key.len());
             prop_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-".contains(&b)));
         }
 
         #[test]
-        fn two_facts_never_share_a_key(facts in prop::collection::hash_set(("(main|a|b|a..b)", "[a1.:#-]{0,6}", prop::option::of("[a1.-]{1,4}"), 0usize..10), 2..40)) {
+        fn two_events_never_share_a_key(facts in prop::collection::hash_set(("(main|a|b|a..b)", "[a1.:#-]{0,6}", prop::option::of("[a1.-]{1,4}"), 0usize..10), 2..40)) {
             let mut seen = HashMap::new();
             for fact in facts {
-                let (book, id, instance, which) = &fact;
-                let key = IdempotencyKey::for_order(book, id, Milestone::ALL[*which]);
+                let (id_scope, id, instance, which) = &fact;
+                let key = IdempotencyKey::for_order(id_scope, id, Milestone::ALL[*which]);
                 let key = match instance { Some(instance) => key.with_instance(instance), None => key }.to_string();
                 if let Some(other) = seen.insert(key.clone(), fact.clone()) {
                     prop_assert!(false, "{key} stands for {fact:?} and {other:?}");

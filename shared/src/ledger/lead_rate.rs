@@ -1,6 +1,5 @@
-//! The forms' counts of leads, one row each: `form:{name}`.
-
-use std::collections::HashMap;
+//! Counts of leads per form, one item each: `form:{name}`. The decisions are in
+//! [`crate::greeting`].
 
 use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
@@ -11,14 +10,15 @@ use jiff::Timestamp;
 use super::{Ledger, LedgerError};
 use crate::{
     appointment::HEADER_STAGE,
+    attributes::{Item, ItemReader},
     client_config::LeadLimit,
-    clock::{UnixMillis, from_millis},
+    clock::UnixMillis,
     greeting::LeadRate,
 };
 
 impl Ledger {
-    /// Counts a lead of a form, and gives the count. A lead that a human has decided about is not counted again; see
-    /// [`Self::uncount_lead`] for one that turns out to be known.
+    /// Counts a lead of a form and returns the count. A lead that an operator has decided about is
+    /// not counted again. [`Self::uncount_lead`] takes a lead back that turns out to be known.
     pub async fn count_lead(
         &self,
         form: &str,
@@ -43,7 +43,7 @@ impl Ledger {
                 .send()
         };
         let mut known = LeadRate::default();
-        // Once more, because two leads may begin a window at the same time.
+        // Twice, because two leads may begin a window at the same time.
         for _ in 0..2 {
             for (expression, condition) in [
                 ("ADD leads :one", "#window = :window"),
@@ -56,11 +56,11 @@ impl Ledger {
                 };
             }
         }
-        // A window that is over by another's clock: this lead is the newer window's business.
+        // Another invocation's clock has begun a newer window. This lead counts there.
         Ok(known)
     }
 
-    /// Greets nobody of a form from now on; says whether it did until now.
+    /// Holds a form: its leads are not greeted from now on. Returns whether that changed anything.
     pub async fn hold_form(&self, form: &str, now: Timestamp) -> Result<bool, LedgerError> {
         let update = self
             .update_form_item(form)
@@ -70,7 +70,7 @@ impl Ledger {
         read_count_result(update.send().await).map(|held| held.is_ok())
     }
 
-    /// Takes a lead back that was counted at `counted_at`, because it was counted before.
+    /// Takes back the count of a lead at `counted_at`, because the lead had been counted before.
     pub async fn uncount_lead(&self, form: &str, limit: LeadLimit, counted_at: Timestamp) -> Result<(), LedgerError> {
         let update = self
             .update_form_item(form)
@@ -83,8 +83,8 @@ impl Ledger {
         read_count_result(update.send().await).map(drop)
     }
 
-    /// Greets whoever leaves their number in a form again. What was received until now is greeted, or is dropped. A form
-    /// that is not held stays as it is: said twice, it means the moment it was said first.
+    /// Resumes a held form. Leads received until now are greeted if `greet`, else dropped. A form
+    /// that is not held stays unchanged, so a repeated command has the time of the first one.
     pub async fn resume_form(&self, form: &str, greet: bool, now: Timestamp) -> Result<(), LedgerError> {
         let decision = if greet { "released_at" } else { "dropped_at" };
         let update = self
@@ -96,7 +96,7 @@ impl Ledger {
         read_count_result(update.send().await).map(drop)
     }
 
-    /// What is known of a form.
+    /// Reads the count and the decisions of a form.
     pub async fn read_lead_rate(&self, form: &str) -> Result<LeadRate, LedgerError> {
         Ok(self
             .get_item(&form_subject(form), HEADER_STAGE)
@@ -119,7 +119,7 @@ fn form_subject(form: &str) -> String {
     format!("form:{form}")
 }
 
-/// What is known after an update, or what stood in the way of its condition.
+/// The item after an update, or (inner `Err`) the item that failed its condition.
 fn read_count_result(
     answer: Result<
         aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
@@ -137,12 +137,12 @@ fn read_count_result(
     }
 }
 
-fn lead_rate_from_item(item: &HashMap<String, Value>) -> LeadRate {
-    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+fn lead_rate_from_item(item: &Item) -> LeadRate {
+    let item = ItemReader(item);
     LeadRate {
-        leads: number("leads").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-        held_since: number("held_since").map(from_millis),
-        released_at: number("released_at").map(from_millis),
-        dropped_at: number("dropped_at").map(from_millis),
+        leads: item.number("leads").unwrap_or(0),
+        held_since: item.time("held_since"),
+        released_at: item.time("released_at"),
+        dropped_at: item.time("dropped_at"),
     }
 }

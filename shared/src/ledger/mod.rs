@@ -1,16 +1,21 @@
-//! The ledger: what was told, what waits to be told, and what must not be told any more.
+//! The ledger: one row per message, with what happened to it and what may still happen.
 //!
-//! The cast: a [`Row`] is one message under its idempotency [`IdempotencyKey`]; an [`crate::appointment::Appointment`] heads the
-//! reminders of its subject; [`apply_change()`] says what may become of it;
-//! [`decide()`] whether it may be sent beside the rest of its subject's story; [`Ledger`] executes both against the
-//! table and holds no policy of its own.
+//! Main types: a [`LedgerRow`] is one message under its [`IdempotencyKey`]; an
+//! [`crate::appointment::Appointment`] heads the reminders of its subject; [`OutboundMessage`]
+//! becomes a row; [`Ledger`] is the table.
 //!
-//! Promises: one row per key; every write names the version it read, so a writer that slept past its lease changes
-//! nothing; every write after a claim is the owner's. Does **not** promise that `EZWhatsApp` honours its idempotency key,
-//! on which "told at most once" rests when an answer is lost.
+//! Flow: [`apply_change()`] says which state follows from a change; [`decide_message()`] says
+//! whether a message may be sent, given all rows of its subject; [`Ledger`] writes the result and
+//! holds no policy.
+//!
+//! Promises: one row per key. Every write names the version that it read, so a writer changes
+//! nothing after its lease has ended. Only the owner of a claim writes to a claimed row. Does
+//! **not** promise that the provider honours its idempotency key. "At most once" depends on that
+//! key when a response is lost.
 
 mod appointment_header;
 mod claim;
+mod contact_subject;
 mod delivery_status;
 mod greeting_history;
 mod idempotency_key;
@@ -26,11 +31,12 @@ mod verdict;
 #[cfg(test)]
 mod model;
 
-pub use claim::{ClaimOutcome, contact_subject};
+pub use claim::ClaimOutcome;
+pub use contact_subject::contact_subject;
 pub use delivery_status::{DeliveryProgress, DeliveryStatus};
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON, TEXT_TIME_ZONE};
-pub use row::{ClaimOwner, LedgerRow, MessageContext, MessageState, Payload, SendRoute};
+pub use row::{ClaimOwner, LedgerRow, MessageContext, MessageState};
 pub use table::{DueItem, DueKind, Ledger, LedgerError, OpenOutcome, SaveOutcome};
-pub use transition::{MAX_ATTEMPTS, RowChange, TransitionRefused, UNKNOWN_WINDOW, apply_change};
+pub use transition::{RowChange, TransitionRefused, apply_change};
 pub use verdict::{MessageVerdict, decide_message};

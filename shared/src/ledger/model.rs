@@ -1,8 +1,10 @@
-//! Walks every interleaving of two senders, their crashes, lost answers and the passing of time through
-//! [`apply_change`], and holds the ledger's promises in every state that can be reached.
+//! Model checker: walks every interleaving of two senders, their crashes, lost responses and the
+//! passing of time through [`apply_change`], and checks the ledger's promises in every reachable
+//! state.
 //!
-//! The table is modelled as what it is: a row that is only written over the version that was read. `EZWhatsApp` is
-//! modelled as honouring its key: the first submit that arrives queues the message, later ones change nothing.
+//! The table is modelled as a row that is only written over the version that was read. The provider
+//! is modelled as honouring its key: the first submit that arrives queues the message, later ones
+//! change nothing.
 
 use jiff::{SignedDuration, Timestamp};
 use stateright::{Checker, Model, Property};
@@ -12,6 +14,7 @@ use super::{
     row::{ClaimOwner, LedgerRow, MessageState, waiting_row},
     transition::apply_change,
 };
+use crate::provider::PROVIDER;
 
 const STEP_LENGTH: SignedDuration = SignedDuration::from_secs(10);
 const LAST_STEP: u8 = 3;
@@ -27,13 +30,13 @@ fn at_step(step: u8) -> Timestamp {
 /// One invocation of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum ModelSender {
-    /// Has nothing in hand.
+    /// Holds nothing.
     Idle,
     /// Has read the row and not yet written.
     HasRead(LedgerRow),
     /// Has claimed it.
     Holds(LedgerRow),
-    /// Has an answer, or knows that it will get none, and has not yet written that down.
+    /// Has a response, or knows that none comes, and has not yet recorded it.
     Answered(LedgerRow, RowChange),
 }
 
@@ -41,13 +44,14 @@ enum ModelSender {
 struct ModelState {
     row: LedgerRow,
     senders: [ModelSender; 2],
-    /// Counts claims, so that every claim has an owner of its own.
+    /// Counts claims, so that every claim has its own owner.
     claims: u8,
     step: u8,
     crashes: u8,
     /// Whether the message was queued.
     arrived: bool,
-    /// Whether a submit was made by somebody whose lease had ended, after the row was settled: nothing can undo that.
+    /// Whether a sender submitted after its lease had ended and the row was settled. Nothing can
+    /// undo that.
     sent_after_lease: bool,
 }
 
@@ -56,13 +60,13 @@ enum ModelAction {
     Read(usize),
     Claim(usize),
     Recheck(usize),
-    /// The submit arrives and its answer too.
+    /// The submit arrives, and so does the response.
     Accepted(usize),
-    /// The submit arrives, its answer does not.
+    /// The submit arrives, the response does not.
     AnswerLost(usize),
-    /// The submit does not arrive, and nobody can tell.
+    /// The submit does not arrive, and the sender does not know.
     SubmitLost(usize),
-    /// It certainly did not arrive: line down, slow down, no connection.
+    /// The submit certainly did not arrive: line down, rate limit, no connection.
     NotSent(usize),
     Refused(usize),
     Superseded(usize),
@@ -207,7 +211,7 @@ impl Model for SenderModel {
                         state.row = next;
                         state.senders[which] = ModelSender::Idle;
                     }
-                    // Overtaken: once more, over what the row is now, as `Dispatcher::settle_row` does.
+                    // Overtaken: try again on the current row, as `Dispatcher::settle_row` does.
                     Ok(_) if apply_change(&state.row, &change, now).is_ok() => {
                         state.senders[which] = ModelSender::Answered(state.row.clone(), change);
                     }
@@ -215,7 +219,7 @@ impl Model for SenderModel {
                 }
             }
         }
-        // When a row was written decides nothing, and would only multiply the states.
+        // The time of a write decides nothing and would only multiply the states.
         state.row.updated_at = at_step(0);
         Some(state)
     }
@@ -236,7 +240,7 @@ impl Model for SenderModel {
                     _ => true,
                 }
             }),
-            Property::<Self>::always("what arrived is never written down as not sent", |_, state| {
+            Property::<Self>::always("a message that arrived is never recorded as not sent", |_, state| {
                 let at_rest =
                     state.senders.iter().all(|sender| matches!(sender, ModelSender::Idle | ModelSender::HasRead(_)));
                 let not_sent = match state.row.state {
@@ -246,22 +250,21 @@ impl Model for SenderModel {
                 };
                 !(at_rest && state.arrived && not_sent) || state.sent_after_lease
             }),
-            Property::<Self>::always("what is accepted has arrived", |_, state| {
+            Property::<Self>::always("an accepted message has arrived", |_, state| {
                 state.row.state != MessageState::Accepted || state.arrived
             }),
-            Property::<Self>::always(
-                "whatever is not settled is found again by the clock or by its owner",
-                |_, state| {
-                    let in_hand = state.senders.iter().any(|sender| *sender != ModelSender::Idle);
-                    match state.row.state {
-                        MessageState::Held | MessageState::Unknown => state.row.due_at.is_some(),
-                        MessageState::Claimed => state.row.due_at.is_some() && state.row.owner.is_some(),
-                        _ => state.row.due_at.is_none() || in_hand,
-                    }
-                },
-            ),
-            Property::<Self>::always("attempts are bounded", |_, state| state.row.attempts <= super::MAX_ATTEMPTS),
-            Property::<Self>::sometimes("a lost answer is made good", |_, state| {
+            Property::<Self>::always("the sweep or the owner finds every row that is not settled", |_, state| {
+                let in_hand = state.senders.iter().any(|sender| *sender != ModelSender::Idle);
+                match state.row.state {
+                    MessageState::Held | MessageState::Unknown => state.row.due_at.is_some(),
+                    MessageState::Claimed => state.row.due_at.is_some() && state.row.owner.is_some(),
+                    _ => state.row.due_at.is_none() || in_hand,
+                }
+            }),
+            Property::<Self>::always("attempts are bounded", |_, state| {
+                state.row.attempts <= PROVIDER.facts().unknown_outcome.max_attempts
+            }),
+            Property::<Self>::sometimes("a lost response is recovered", |_, state| {
                 state.row.state == MessageState::Accepted && state.row.attempts > 0
             }),
             Property::<Self>::sometimes("a crashed claim is taken over", |_, state| {
@@ -270,7 +273,9 @@ impl Model for SenderModel {
             Property::<Self>::sometimes("a message that waited too long expires", |_, state| {
                 state.row.state == MessageState::Expired
             }),
-            Property::<Self>::sometimes("a human is asked", |_, state| state.row.state == MessageState::NeedsHuman),
+            Property::<Self>::sometimes("a message needs a person", |_, state| {
+                state.row.state == MessageState::NeedsHuman
+            }),
         ]
     }
 }

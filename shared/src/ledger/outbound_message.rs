@@ -1,42 +1,43 @@
-//! News: what becomes a row when it is told for the first time.
+//! A message to send, before it has a row, and the first row that it becomes.
 
 use jiff::Timestamp;
 
 use super::{
     delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
-    row::{ClaimOwner, LedgerRow, MessageContext, MessageState, Payload},
+    row::{ClaimOwner, LedgerRow, MessageContext, MessageState},
 };
-use crate::{client_config::Precedence, contact::Phone};
+use crate::{client_config::Precedence, contact::Phone, provider::Payload};
 
-/// News to tell, complete with its words.
+/// A message to send, with its content.
 #[derive(Debug, Clone)]
 pub struct OutboundMessage {
     /// Its idempotency key.
     pub key: IdempotencyKey,
-    /// Where it stands in its subject's story.
+    /// Its place among the messages of its subject: what supersedes it and what it supersedes.
     pub precedence: Precedence,
-    /// What tells it apart from others of the same key's stage, if anything does.
+    /// What distinguishes it from others of the same key and stage: a parcel, a refund, an invoice.
     pub instance: Option<String>,
     /// For a reminder: the generation of the appointment that it is made for.
     pub generation: Option<u64>,
-    /// The IANA zone in which quiet hours are kept for it, when it is not the client's.
+    /// The IANA zone of its quiet hours, if it is not the client's.
     pub zone: Option<String>,
-    /// When it happened.
+    /// When the reported event happened.
     pub occurred_at: Timestamp,
-    /// The line that speaks.
+    /// The line that sends it.
     pub line: String,
-    /// Who is told.
+    /// The customer's number.
     pub to: Option<Phone>,
-    /// What is said of it.
+    /// The text, or why there is none.
     pub content: Content,
     /// When it stops being useful.
     pub useful_until: Timestamp,
     /// Most useful first: 0 to 100.
     pub priority: u8,
-    /// Whether it may be told in the client's quiet hours.
+    /// Whether it is sent in the client's quiet hours.
     pub ignores_quiet_hours: bool,
-    /// Not before then: the end of the quiet hours that it came in.
+    /// The end of the quiet hours in which it arrived, if it arrived in any. It is not sent before
+    /// then.
     pub not_before: Option<Timestamp>,
     /// The delivery it came from.
     pub delivery: String,
@@ -44,19 +45,19 @@ pub struct OutboundMessage {
     pub context: MessageContext,
 }
 
-/// What is said of a fact.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// This.
+    /// To be sent.
     Send(Payload),
-    /// Nothing, and that is meant: why.
+    /// Known and not to be sent, with the reason.
     Suppressed(String),
-    /// Nothing, because something is missing: what.
+    /// Not to be sent because a value is missing, with the reason.
     Incomplete(String),
 }
 
 impl Content {
-    /// Why nothing is said, if so.
+    /// Why it is not sent; `None` if it is to be sent.
     pub fn unsent_reason(&self) -> Option<&str> {
         match self {
             Self::Send(_) => None,
@@ -66,8 +67,8 @@ impl Content {
 }
 
 impl LedgerRow {
-    /// The first row of news under `key`: claimed, unless it is only to be known, came too late, or has to wait for the
-    /// end of the quiet hours.
+    /// The first row of a message under `key`. It is claimed, unless the message is not to be sent,
+    /// arrived too late, or waits for the end of the quiet hours.
     pub fn from_message(
         message: &OutboundMessage,
         key: IdempotencyKey,
@@ -125,7 +126,7 @@ impl LedgerRow {
         }
     }
 
-    /// This row in the place of one that could not say it, if it can.
+    /// This row in place of an incomplete one, if this one has a payload.
     #[must_use]
     pub fn replace_incomplete(&self, incomplete: &Self) -> Option<Self> {
         (incomplete.state == MessageState::Incomplete && self.payload.is_some()).then(|| Self {
@@ -136,8 +137,8 @@ impl LedgerRow {
     }
 }
 
-/// The name in [`MessageContext::values_from`] of the zone whose clocks a reminder's text speaks of.
+/// Name in [`MessageContext::values`] of the time zone in which a reminder's text names its times.
 pub const TEXT_TIME_ZONE: &str = "time_zone";
 
-/// Why a message waits for the morning.
-pub const QUIET_HOURS_REASON: &str = "these are quiet hours";
+/// Recorded reason of a message that waits for the end of the quiet hours.
+pub const QUIET_HOURS_REASON: &str = "quiet hours";

@@ -1,39 +1,40 @@
-//! A row of the ledger: one message, from the moment we know of it until nobody remembers it.
+//! A row of the ledger: one message, from its first event until the table deletes it.
 
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
 use super::{IdempotencyKey, delivery_status::DeliveryStatus};
-use crate::{client_config::Precedence, contact::Phone};
+use crate::{client_config::Precedence, contact::Phone, provider::Payload};
 
-/// Where a message is in its life.
+/// The state of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MessageState {
-    /// Waits until its `due_at`.
+    /// Waits until `due_at`.
     Held,
-    /// Somebody is sending it, until their lease ends.
+    /// An invocation sends it, until its lease ends.
     Claimed,
-    /// A submit went wrong so that nobody knows whether it arrived; looked into at `due_at`.
+    /// Submitted, and it is unknown whether it arrived. Submitted again at `due_at`.
     Unknown,
-    /// `EZWhatsApp` took it.
+    /// The provider accepted it.
     Accepted,
-    /// `EZWhatsApp` refused it for good.
+    /// The provider refused it for good.
     Refused,
-    /// Another fact made it untrue before it was sent.
+    /// Another event made it untrue before it was sent.
     Superseded,
-    /// It was not sent, and is no longer worth sending.
+    /// Not sent, and no longer useful.
     Expired,
-    /// The fact is known, and is not to be told.
+    /// Known and not to be sent.
     Suppressed,
-    /// The fact is known, and could not be told: a number or a value was missing. A later report of it that has them may.
+    /// Known and not sent, because a number or a value is missing. A later report that has it
+    /// completes the message.
     Incomplete,
-    /// Only a human can say what became of it.
+    /// A person must find out whether it arrived.
     NeedsHuman,
 }
 
 impl MessageState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 10] = [
         Self::Held,
         Self::Claimed,
@@ -47,7 +48,7 @@ impl MessageState {
         Self::NeedsHuman,
     ];
 
-    /// Its name in the table, in logs and in the console.
+    /// The name in the table, in logs and in the console.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -68,7 +69,7 @@ impl MessageState {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Whether nothing of ours will be sent from here on.
+    /// Whether tellonce submits nothing more for this message.
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Held | Self::Claimed | Self::Unknown => false,
@@ -83,50 +84,11 @@ impl MessageState {
     }
 }
 
-/// Who holds a claim: one invocation of one function.
+/// The holder of a claim: one invocation of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClaimOwner(pub String);
 
-/// A route of the Channel API that sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SendRoute {
-    /// `POST /api/v1/messages/text`.
-    Text,
-    /// `POST /api/v1/messages/media`.
-    Media,
-}
-
-impl SendRoute {
-    /// Its path below `/api/v1`.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Text => "/messages/text",
-            Self::Media => "/messages/media",
-        }
-    }
-
-    /// The route of a path.
-    pub fn from_path(path: &str) -> Option<Self> {
-        [Self::Text, Self::Media].into_iter().find(|route| route.path() == path)
-    }
-}
-
-/// What is sent, byte for byte: written before the first submit and never changed after.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Payload {
-    /// Where it is sent.
-    pub route: SendRoute,
-    /// The JSON body.
-    pub body: String,
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload").field("route", &self.route).field("bytes", &self.body.len()).finish()
-    }
-}
-
-/// What later events of the same order may need and do not carry themselves.
+/// Values that later events of the same order may need and do not carry.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct MessageContext {
     /// The customer's name.
@@ -135,7 +97,7 @@ pub struct MessageContext {
     pub locale: Option<String>,
     /// The order number that the customer knows.
     pub order_number: Option<String>,
-    /// Values for texts that hold for the rest of the story: how a parcel is followed.
+    /// Values for texts of all later messages, such as the tracking link of a parcel.
     pub values: BTreeMap<String, String>,
 }
 
@@ -145,77 +107,78 @@ impl fmt::Debug for MessageContext {
     }
 }
 
-/// One message, as the ledger holds it. Times are to the millisecond.
+/// One message. Times have millisecond precision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LedgerRow {
-    /// Its idempotency key, and its place in the table.
+    /// The idempotency key: partition key and sort key of the row.
     pub key: IdempotencyKey,
-    /// Where it is in its life.
+    /// Its state.
     pub state: MessageState,
-    /// Counts writes: every write names the one it read.
+    /// Counts writes. Every write is conditional on the version that it read.
     pub version: u64,
-    /// Where it stands in its subject's story.
+    /// Its place among the messages of its subject: what supersedes it and what it supersedes.
     pub precedence: Precedence,
-    /// What tells it apart from others of the same stage (a parcel, a refund, an invoice), if anything does.
+    /// What distinguishes it from others of the same stage: a parcel, a refund, an invoice.
     pub instance: Option<String>,
     /// For a reminder: the generation of the appointment that it was made for.
     pub generation: Option<u64>,
-    /// The IANA zone in which quiet hours are kept for it, when it is not the client's.
+    /// The IANA zone of its quiet hours, if it is not the client's.
     pub zone: Option<String>,
-    /// When the fact became one.
+    /// When the reported event happened.
     pub occurred_at: Timestamp,
-    /// The line that speaks.
+    /// The line that sends it.
     pub line: String,
-    /// Who is told.
+    /// The customer's number.
     pub to: Option<Phone>,
-    /// What is said; nothing for a [`MessageState::Noted`] fact.
+    /// The bytes to submit; `None` for [`MessageState::Suppressed`] and
+    /// [`MessageState::Incomplete`].
     pub payload: Option<Payload>,
     /// When it stops being useful.
     pub useful_until: Timestamp,
     /// Most useful first: 0 to 100.
     pub priority: u8,
-    /// Whether it may be told in the client's quiet hours.
+    /// Whether it is sent in the client's quiet hours.
     pub ignores_quiet_hours: bool,
-    /// Who holds the claim, while claimed.
+    /// The holder of the claim, while claimed.
     pub owner: Option<ClaimOwner>,
-    /// When the claim ends by itself, while claimed.
+    /// When the claim expires, while claimed.
     pub lease_until: Option<Timestamp>,
-    /// When the clock looks at it again, while it waits.
+    /// When the sweep processes it, while it waits.
     pub due_at: Option<Timestamp>,
-    /// Submits of which we do not know that they did not arrive.
+    /// Submits that may have arrived.
     pub attempts: u32,
     /// When the first of those was made.
     pub first_attempt_at: Option<Timestamp>,
-    /// Why it is where it is, for people.
+    /// Why it is in this state, for people.
     pub reason: Option<String>,
-    /// The id that `EZWhatsApp` gave it.
+    /// The provider's id from the response to the send.
     pub provider_id: Option<String>,
-    /// When it did.
+    /// When the provider accepted it.
     pub accepted_at: Option<Timestamp>,
-    /// The id under which the line was seen saying it, which may be another.
+    /// The id under which it was observed on the line. May differ from `provider_id`.
     pub message_id: Option<String>,
-    /// What a phone reported of it.
+    /// What the phone reported.
     pub delivery_status: DeliveryStatus,
-    /// When a phone first reported something that made it what it is.
+    /// When the report came that last changed `delivery_status`.
     pub delivery_status_at: Option<Timestamp>,
     /// The delivery it came from, by its key in the inbox.
     pub delivery: String,
     /// For later events of the same subject.
     pub context: MessageContext,
-    /// When we learned of it.
+    /// When the row was created.
     pub created_at: Timestamp,
     /// When this row was last written.
     pub updated_at: Timestamp,
 }
 
 impl LedgerRow {
-    /// Whether a submit may have arrived although we hold no answer.
+    /// Whether a submit may have arrived although no response confirms it.
     pub fn may_have_arrived(&self) -> bool {
         self.attempts > 0
     }
 }
 
-/// A message that waits since 1970 and is due, for tests to change.
+/// A message that has waited since 1970 and is due, for tests to change.
 #[cfg(test)]
 pub(super) fn waiting_row() -> LedgerRow {
     let milestone = crate::client_config::Milestone::Ready;
@@ -231,7 +194,7 @@ pub(super) fn waiting_row() -> LedgerRow {
         occurred_at: epoch,
         line: "main".into(),
         to: None,
-        payload: Some(Payload { route: SendRoute::Text, body: "{}".into() }),
+        payload: Some(Payload { route: crate::provider::SendRoute::Text, body: "{}".into() }),
         useful_until: epoch,
         priority: 0,
         ignores_quiet_hours: false,

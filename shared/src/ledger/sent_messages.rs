@@ -1,13 +1,14 @@
-//! What one customer was told, and which message a provider's id is of.
+//! Messages to one customer, and messages by the provider's id.
 
 use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::Timestamp;
 
 use super::{IdempotencyKey, Ledger, LedgerError, LedgerRow};
-use crate::{clock::UnixMillis, contact::Phone};
+use crate::{attributes::ItemReader, clock::UnixMillis, contact::Phone};
 
 impl Ledger {
-    /// Messages to a customer that were written down since then, the newest first, at most `limit`.
+    /// Finds messages to a customer that were created since then, the newest first, at most
+    /// `limit`.
     ///
     /// The index lags the table by moments.
     pub async fn find_sent_to(
@@ -29,7 +30,7 @@ impl Ledger {
         self.read_query_rows(query).await
     }
 
-    /// Messages that `EZWhatsApp` gave this id.
+    /// Finds messages to which the provider gave this id.
     pub async fn find_by_provider_id(&self, id: &str) -> Result<Vec<LedgerRow>, LedgerError> {
         let query = self
             .db
@@ -42,7 +43,7 @@ impl Ledger {
         self.read_query_rows(query).await
     }
 
-    /// The rows that one page of an index names, as they are now.
+    /// Reads the rows that one page of an index names.
     async fn read_query_rows(
         &self,
         query: aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder,
@@ -50,8 +51,8 @@ impl Ledger {
         let page = query.send().await.map_err(|error| LedgerError::Query(Box::new(error)))?;
         let mut rows = Vec::new();
         for item in page.items() {
-            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-            let (Some(subject), Some(stage)) = (text("subject"), text("stage")) else { continue };
+            let item = ItemReader(item);
+            let (Some(subject), Some(stage)) = (item.text("subject"), item.text("stage")) else { continue };
             rows.extend(self.read_row(&IdempotencyKey::from_parts(subject, stage)).await?);
         }
         Ok(rows)

@@ -1,4 +1,8 @@
-//! The ledger's table: reads rows, and writes them only over the version that was read.
+//! The ledger's table.
+//!
+//! Promises: a row is written only over the version that was read. A write of which the SDK lost
+//! the response, and which it repeated, counts as one success. Does **not** decide anything about
+//! messages.
 
 use std::collections::HashMap;
 
@@ -15,13 +19,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     appointment_header,
-    claim::contact_subject,
+    contact_subject::contact_subject,
     idempotency_key::IdempotencyKey,
     item::{LedgerItemError, from_item, to_item},
     row::LedgerRow,
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
+    attributes::{Item, ItemReader},
     clock::{UnixMillis, from_millis},
     contact::Phone,
     fault::{ClassifyFault, Fault},
@@ -30,22 +35,22 @@ use crate::{
 /// The ledger failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// A write did not go through.
+    /// A write failed.
     #[error("the ledger could not be written")]
     Write(#[source] Box<SdkError<PutItemError>>),
-    /// A claim that has to agree with an appointment's header did not go through.
+    /// A claim in a transaction failed.
     #[error("the ledger could not be written")]
     Transact(#[source] Box<SdkError<TransactWriteItemsError>>),
-    /// Others kept writing the same rows.
-    #[error("the ledger could not be written: others write the same rows again and again")]
+    /// Other invocations kept writing the same rows.
+    #[error("the ledger could not be written: too many conflicting writes")]
     TooManyConflicts,
-    /// The story of a subject, or what is due, could not be read.
+    /// The history of a subject, or the due items, could not be read.
     #[error("the ledger could not be read")]
     Query(#[source] Box<SdkError<QueryError>>),
     /// A row could not be read.
     #[error("a row of the ledger could not be read")]
     Get(#[source] Box<SdkError<GetItemError>>),
-    /// A form's leads could not be counted, or a customer's wish not be written down.
+    /// A count of leads or an opt-out could not be written.
     #[error("the ledger could not be written")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
     /// A row is damaged.
@@ -56,7 +61,7 @@ pub enum LedgerError {
 impl ClassifyFault for LedgerError {
     fn fault(&self) -> Fault {
         match self {
-            // An item that the table does not take is not taken the next time either.
+            // An item that the table rejects once is rejected every time.
             Self::Write(error) if is_invalid(error) => Fault::Permanent,
             Self::Write(_)
             | Self::Transact(_)
@@ -73,34 +78,34 @@ fn is_invalid(error: &SdkError<PutItemError>) -> bool {
     error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
 }
 
-/// What opening a row did.
+/// The outcome of opening a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenOutcome {
-    /// The row is new and ours.
+    /// The row is new, and the caller holds it.
     New,
-    /// There was one under this key.
+    /// A row of this key exists.
     Exists(Box<LedgerRow>),
 }
 
-/// What saving a row did.
+/// The outcome of saving a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SaveOutcome {
-    /// It is written.
+    /// The row is written.
     Saved,
-    /// Somebody else wrote first; this is the row now.
+    /// Another invocation wrote first. This is the row now.
     Overtaken(Box<LedgerRow>),
-    /// The row is gone: its time had run out.
+    /// The row is gone: its ttl has passed.
     Gone,
 }
 
-/// Something that waits, as the index of what is due shows it.
+/// An entry of the index of due items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueItem {
     /// Its key.
     pub key: IdempotencyKey,
-    /// What it is.
+    /// Message or appointment.
     pub kind: DueKind,
-    /// Since when it is due.
+    /// When it became due.
     pub due_at: Timestamp,
     /// Most useful first: 0 to 100.
     pub priority: u8,
@@ -108,24 +113,24 @@ pub struct DueItem {
     pub useful_until: Timestamp,
 }
 
-/// What waits.
+/// The kind of a due item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DueKind {
     /// A message.
     Message,
-    /// An appointment, with a reminder to be made of it.
+    /// An appointment with a due reminder.
     Appointment(Box<Appointment>),
 }
 
-/// The condition that an item still is what was read.
+/// The condition that an item is unchanged since it was read.
 pub(super) struct WriteCondition {
     pub(super) expression: &'static str,
     pub(super) names: HashMap<String, String>,
-    pub(super) values: HashMap<String, Value>,
+    pub(super) values: Item,
 }
 
 impl WriteCondition {
-    /// A row of this version, and of this owner if it has one.
+    /// The row has this version, and this owner if it is claimed.
     pub(super) fn row_unchanged(before: &LedgerRow) -> Self {
         let mut condition = Self::version_unchanged(before.version);
         if let Some(owner) = &before.owner {
@@ -136,7 +141,7 @@ impl WriteCondition {
         condition
     }
 
-    /// An item of this version.
+    /// The item has this version.
     pub(super) fn version_unchanged(version: u64) -> Self {
         Self {
             expression: "#version = :version",
@@ -156,20 +161,22 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Of a client, over a table.
+    /// The ledger of a client in a table.
     pub fn new(db: Client, table: String, client: String, retention_days: u16) -> Self {
         Self { db, table, client, retention_days }
     }
 
-    /// Where the wish of whoever has this number is written down, and by what they are found.
+    /// The subject of a contact's opt-out and greetings, also the key in the index of messages by
+    /// contact.
     pub fn contact_subject(&self, phone: &Phone) -> String {
         contact_subject(&self.client, phone)
     }
 
     /// The item of a row.
-    pub(super) fn row_to_item(&self, row: &LedgerRow) -> HashMap<String, Value> {
+    pub(super) fn row_to_item(&self, row: &LedgerRow) -> Item {
         let ttl = row.created_at.as_second() + i64::from(self.retention_days) * 86_400;
-        to_item(row, row.to.as_ref().map(|phone| self.contact_subject(phone)), ttl)
+        let contact = row.to.as_ref().map(|phone| self.contact_subject(phone));
+        to_item(row, contact.as_deref(), ttl)
     }
 
     /// Writes a row that must be new.
@@ -184,13 +191,14 @@ impl Ledger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match find_conflicting_item(put.send().await)? {
             None => Ok(OpenOutcome::New),
-            // The SDK tries a write again when its answer is lost; then the row in the way is our own.
+            // The SDK repeats a write when the response is lost. Then the conflicting row is the
+            // same row.
             Some(before) if before == item => Ok(OpenOutcome::New),
             Some(before) => Ok(OpenOutcome::Exists(Box::new(from_item(&before)?))),
         }
     }
 
-    /// Writes the next state of a row over the one it came from, and over nothing else.
+    /// Writes the next state of a row, only over the row that it follows from.
     pub async fn save(&self, before: &LedgerRow, after: &LedgerRow) -> Result<SaveOutcome, LedgerError> {
         let item = self.row_to_item(after);
         let condition = WriteCondition::row_unchanged(before);
@@ -205,20 +213,20 @@ impl Ledger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match find_conflicting_item(put.send().await)? {
             None => Ok(SaveOutcome::Saved),
-            // As above: our own write, whose answer was lost.
+            // The same row: the response to an earlier write was lost.
             Some(now) if now == item => Ok(SaveOutcome::Saved),
             Some(now) if now.is_empty() => Ok(SaveOutcome::Gone),
             Some(now) => Ok(SaveOutcome::Overtaken(Box::new(from_item(&now)?))),
         }
     }
 
-    /// What is known of an appointment, as it is now.
+    /// Reads the header of an appointment.
     pub async fn read_appointment(&self, subject: &str) -> Result<Option<Appointment>, LedgerError> {
         Ok(self.get_item(subject, HEADER_STAGE).await?.as_ref().map(appointment_header::from_item).transpose()?)
     }
 
-    /// Writes what is known of an appointment over what was known before, and over nothing else. Gives what is known now
-    /// if that is something else.
+    /// Writes the header of an appointment, only over `before`. Returns the current header if it
+    /// differs from `before`.
     pub async fn save_appointment(
         &self,
         before: Option<&Appointment>,
@@ -242,22 +250,22 @@ impl Ledger {
         };
         match find_conflicting_item(put.send().await)? {
             None => Ok(Ok(())),
-            // Our own write, whose answer was lost.
+            // The same header: the response to an earlier write was lost.
             Some(now) if now == item => Ok(Ok(())),
             Some(now) if now.is_empty() => Ok(Err(None)),
             Some(now) => Ok(Err(Some(Box::new(appointment_header::from_item(&now)?)))),
         }
     }
 
-    /// The item of a header. It is kept as long as a row that was made when the appointment begins.
-    pub(super) fn header_to_item(&self, appointment: &Appointment) -> HashMap<String, Value> {
-        // Whoever books for the year 9999 is not remembered until then.
+    /// The item of a header. Its retention begins when the appointment starts.
+    pub(super) fn header_to_item(&self, appointment: &Appointment) -> Item {
+        // For a booking in the year 9999 the retention begins after two years.
         let latest = appointment.updated_at.saturating_add(SignedDuration::from_hours(24 * 365 * 2));
         let from = appointment.start.min(latest.unwrap_or(Timestamp::MAX)).max(appointment.updated_at);
         appointment_header::to_item(appointment, from.as_second() + i64::from(self.retention_days) * 86_400)
     }
 
-    /// All rows of a subject, as they are now.
+    /// Reads all rows of a subject, consistently.
     pub async fn read_history(&self, subject: &str) -> Result<Vec<LedgerRow>, LedgerError> {
         let mut history = Vec::new();
         let mut from = None;
@@ -283,16 +291,12 @@ impl Ledger {
         }
     }
 
-    /// One row, as it is now.
+    /// Reads one row, consistently.
     pub async fn read_row(&self, key: &IdempotencyKey) -> Result<Option<LedgerRow>, LedgerError> {
         Ok(self.get_item(key.subject(), key.stage()).await?.as_ref().map(from_item).transpose()?)
     }
 
-    pub(super) async fn get_item(
-        &self,
-        subject: &str,
-        stage: &str,
-    ) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+    pub(super) async fn get_item(&self, subject: &str, stage: &str) -> Result<Option<Item>, LedgerError> {
         let get = self
             .db
             .get_item()
@@ -303,9 +307,9 @@ impl Ledger {
         get.send().await.map(|answer| answer.item).map_err(|error| LedgerError::Get(Box::new(error)))
     }
 
-    /// Up to `limit` messages and appointments of a line that are due, the longest due first.
+    /// Lists up to `limit` due messages and appointments of a line, the longest due first.
     ///
-    /// The index lags the table by moments: read the row before acting on it.
+    /// The index lags the table by moments. Read the row before acting on it.
     pub async fn list_due(&self, line: &str, now: Timestamp, limit: i32) -> Result<Vec<DueItem>, LedgerError> {
         let mut due = Vec::new();
         let mut from = None;
@@ -332,37 +336,36 @@ impl Ledger {
     }
 }
 
-fn parse_due_item(item: &HashMap<String, Value>) -> Option<DueItem> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+fn parse_due_item(item: &Item) -> Option<DueItem> {
     let kind = if is_header(item) {
         match appointment_header::from_item(item) {
             Ok(appointment) => DueKind::Appointment(Box::new(appointment)),
             Err(error) => {
-                tracing::error!("skipped an appointment that is due: {error}");
+                tracing::error!("skipped a due appointment: {error}");
                 return None;
             }
         }
     } else {
         DueKind::Message
     };
+    let item = ItemReader(item);
     Some(DueItem {
-        key: IdempotencyKey::from_parts(text("subject")?, text("stage")?),
+        key: IdempotencyKey::from_parts(item.text("subject")?, item.text("stage")?),
         kind,
-        due_at: from_millis(number("due_at")?),
-        priority: number("priority").and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
-        useful_until: from_millis(number("useful_until").unwrap_or(i64::MAX)),
+        due_at: item.time("due_at")?,
+        priority: item.number("priority").unwrap_or(0),
+        useful_until: from_millis(item.number("useful_until").unwrap_or(i64::MAX)),
     })
 }
 
-fn is_header(item: &HashMap<String, Value>) -> bool {
-    item.get("stage").and_then(|stage| stage.as_s().ok()).is_some_and(|stage| stage == HEADER_STAGE)
+fn is_header(item: &Item) -> bool {
+    ItemReader(item).text("stage") == Some(HEADER_STAGE)
 }
 
-/// The item that stood in the way of a conditional write, if the condition failed.
+/// The item that failed the condition of a write; `None` if the write succeeded.
 fn find_conflicting_item(
     answer: Result<aws_sdk_dynamodb::operation::put_item::PutItemOutput, SdkError<PutItemError>>,
-) -> Result<Option<HashMap<String, Value>>, LedgerError> {
+) -> Result<Option<Item>, LedgerError> {
     match answer {
         Ok(_) => Ok(None),
         Err(error) => match error.as_service_error() {

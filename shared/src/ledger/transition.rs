@@ -1,87 +1,88 @@
-//! What may become of a message: one pure function from a row and a change to the next row.
+//! The states of a message: one pure function from a row and a change to the next row.
 //!
-//! **Invariant:** only the owner of a claim changes a claimed row, until its lease ends. **Invariant:** a settled row
-//! never goes back to a state from which it could be sent. **Invariant:** the payload is written once. **Invariant:** a
-//! message that may have arrived is never dropped as if it had not: it is asked for again under the same key, or put
-//! before a human.
+//! **Invariants:**
+//! - Only the owner of a claim changes a claimed row, until its lease ends.
+//! - A settled row never returns to a state from which it could be sent.
+//! - The payload is written once.
+//! - A message that may have arrived is never dropped as if it had not. It is sent again under the
+//!   same key, or a person decides.
 //!
-//! **Exception:** a message of which the line was seen saying it is accepted, even if a human was asked already.
+//! **Exception:** a message that was observed on the line becomes accepted, even if it needed a
+//! person.
 //!
-//! Holds no policy about *when*: that is [`super::decide()`]'s. The model checker in this folder's tests walks every
-//! interleaving of two senders, crashes and lost answers through this function.
+//! Does **not** decide *when* a message is sent: [`super::decide_message()`] does. The model
+//! checker in `model.rs` walks every interleaving of two senders, crashes and lost responses
+//! through this function.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     delivery_status::DeliveryStatus,
     row::{ClaimOwner, LedgerRow, MessageState},
 };
-
-/// Submits of unknown outcome after which a human is asked (`EZWhatsApp` publishes no advice; five is cautious).
-pub const MAX_ATTEMPTS: u32 = 5;
-/// How long after the first such submit the same key may be used again. How long `EZWhatsApp` remembers a key is not
-/// published, so this is short of a day.
-pub const UNKNOWN_WINDOW: SignedDuration = SignedDuration::from_hours(23);
+use crate::provider::PROVIDER;
 
 /// Something that happens to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RowChange {
-    /// Somebody wants to send it now.
+    /// A function invocation wants to send it now.
     Claim {
-        /// Who.
+        /// The invocation.
         owner: ClaimOwner,
-        /// When their claim ends by itself.
+        /// When the claim expires.
         lease_until: Timestamp,
     },
-    /// Somebody found it claimed by another and asks the clock to look when that claim has ended.
+    /// An invocation found it claimed by another one. The sweep checks it when that claim has
+    /// expired.
     Recheck,
-    /// Its owner could not submit it, and nothing was sent: it waits.
+    /// The owner could not submit it, and nothing was sent. It waits.
     Hold {
-        /// Who holds the claim.
+        /// The holder of the claim.
         owner: ClaimOwner,
-        /// Until when it waits.
+        /// When it becomes due again.
         until: Timestamp,
         /// Why.
         reason: String,
     },
-    /// Its owner's submit was accepted.
+    /// The owner's submit was accepted.
     Accept {
-        /// Who holds the claim.
+        /// The holder of the claim.
         owner: ClaimOwner,
-        /// The id in the answer, if there was one.
+        /// The id in the response, if there was one.
         provider_id: Option<String>,
     },
-    /// Its owner's submit ended so that nobody knows whether it arrived.
+    /// The owner submitted it, and it is unknown whether it arrived.
     OutcomeUnknown {
-        /// Who holds the claim.
+        /// The holder of the claim.
         owner: ClaimOwner,
-        /// When to look into it again, if it may be looked into at all.
+        /// When to submit it again, if that is still allowed then.
         retry_at: Timestamp,
         /// What happened.
         reason: String,
     },
-    /// Its owner's submit was refused for good.
+    /// The owner's submit was refused for good.
     Refuse {
-        /// Who holds the claim.
+        /// The holder of the claim.
         owner: ClaimOwner,
-        /// With which answer.
+        /// The response.
         reason: String,
     },
-    /// `EZWhatsApp` says that the key was used for something else, or is in use: nobody but a human can tell.
+    /// The provider reports that the key was used for another message, or is in use. A person
+    /// decides.
     Conflict {
-        /// Who holds the claim.
+        /// The holder of the claim.
         owner: ClaimOwner,
-        /// With which answer.
+        /// The response.
         reason: String,
     },
-    /// Its owner found that it is no longer true.
+    /// The owner found that it is no longer true.
     Supersede {
-        /// Who holds the claim.
+        /// The holder of the claim.
         owner: ClaimOwner,
         /// What made it untrue.
         reason: String,
     },
-    /// A phone reported something of it, or the line was seen saying it: so it was sent.
+    /// A phone reported a status of it, or it was observed on the line. So it was sent.
     StatusReported {
         /// The message's id on the line.
         message_id: String,
@@ -92,29 +93,29 @@ pub enum RowChange {
     },
     /// It is no longer useful.
     Expire {
-        /// Who holds the claim, if anybody.
+        /// The holder of the claim, if it is claimed.
         owner: Option<ClaimOwner>,
     },
 }
 
-/// A change that may not happen to this row now.
+/// A change that this row does not allow now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransitionRefused {
     /// It is settled.
     #[error("the message is settled")]
     Settled,
-    /// Somebody else holds it.
-    #[error("somebody else holds the message")]
+    /// Another invocation holds it.
+    #[error("another invocation holds the message")]
     HeldByAnother,
-    /// Nobody holds it: the claim must come first.
-    #[error("nobody holds the message")]
+    /// It is not claimed: the claim must come first.
+    #[error("the message is not claimed")]
     NotClaimed,
-    /// It waits for a time that has not come.
+    /// Its due time has not come.
     #[error("the message is not due yet")]
     NotDue,
 }
 
-/// The row after a change, or why the change may not happen.
+/// The row after a change, or why the row does not allow the change.
 pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Result<LedgerRow, TransitionRefused> {
     if row.state.is_settled() && !matches!(change, RowChange::StatusReported { .. }) {
         return Err(TransitionRefused::Settled);
@@ -129,7 +130,7 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
                     return Err(TransitionRefused::HeldByAnother);
                 }
                 MessageState::Claimed => {
-                    // The one before us may have got as far as submitting.
+                    // The previous owner may have submitted it.
                     next.attempts += 1;
                     next.first_attempt_at = next.first_attempt_at.or(row.lease_until);
                 }
@@ -137,20 +138,20 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
                 _ => {}
             }
             if is_exhausted(&next, now) {
-                return Ok(ask_human(next, "its outcome stayed unknown"));
+                return Ok(ask_human(next, "the outcome stayed unknown"));
             }
             next.state = MessageState::Claimed;
             next.owner = Some(owner.clone());
             next.lease_until = Some(*lease_until);
-            // What waited is in the index already, and stays: nobody but the clock comes back for it.
+            // Stays in the index of due items: if this owner crashes, only the sweep finds the row.
             next.due_at = Some(*lease_until);
         }
         RowChange::Recheck => {
             if row.state != MessageState::Claimed {
                 return Err(TransitionRefused::NotClaimed);
             }
-            // Only the index entry is added: owner and lease stay, so the owner's own write still goes through
-            // or fails by the version and is made again on the row as it then is.
+            // Adds only the index entry. Owner and lease stay, so the owner's own write succeeds,
+            // or fails by the version and is repeated on the current row.
             next.due_at = row.lease_until;
         }
         RowChange::Hold { owner, until, reason } => {
@@ -183,7 +184,7 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
         RowChange::Refuse { owner, reason } => {
             check_owner(row, owner)?;
             release_claim(&mut next);
-            // A refusal says what became of *this* submit; an earlier one may have arrived all the same.
+            // A refusal settles *this* submit. An earlier one may still have arrived.
             next.state = if row.may_have_arrived() { MessageState::NeedsHuman } else { MessageState::Refused };
             next.reason = Some(reason.clone());
         }
@@ -203,22 +204,7 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
                 reason.clone()
             });
         }
-        RowChange::Expire { owner } => {
-            match (row.state, owner) {
-                (MessageState::Claimed, Some(owner)) => check_owner(row, owner)?,
-                (MessageState::Claimed, None) => return Err(TransitionRefused::HeldByAnother),
-                _ => {}
-            }
-            if row.may_have_arrived() {
-                return Ok(ask_human(next, "it is no longer useful, and whether it arrived is unknown"));
-            }
-            release_claim(&mut next);
-            next.state = MessageState::Expired;
-            next.reason = Some(match &row.reason {
-                Some(reason) => format!("no longer useful; it had waited because {reason}"),
-                None => "no longer useful when its turn came".to_owned(),
-            });
-        }
+        RowChange::Expire { owner } => return expire_row(row, next, owner.as_ref()),
         RowChange::StatusReported { message_id, delivery_status, at } => {
             return apply_status_report(row, message_id, *delivery_status, *at, now);
         }
@@ -226,8 +212,31 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
     Ok(next)
 }
 
-/// A message of which somebody saw that it was sent. That ends all doubt about it, and changes nothing for one that
-/// somebody holds, waits to be sent, or is not to be.
+/// Expires a row. A message that may have arrived needs a person instead.
+fn expire_row(
+    row: &LedgerRow,
+    mut next: LedgerRow,
+    owner: Option<&ClaimOwner>,
+) -> Result<LedgerRow, TransitionRefused> {
+    match (row.state, owner) {
+        (MessageState::Claimed, Some(owner)) => check_owner(row, owner)?,
+        (MessageState::Claimed, None) => return Err(TransitionRefused::HeldByAnother),
+        _ => {}
+    }
+    if row.may_have_arrived() {
+        return Ok(ask_human(next, "the message is no longer useful, and it is unknown whether it arrived"));
+    }
+    release_claim(&mut next);
+    next.state = MessageState::Expired;
+    next.reason = Some(match &row.reason {
+        Some(reason) => format!("no longer useful after waiting ({reason})"),
+        None => "no longer useful when it became due".to_owned(),
+    });
+    Ok(next)
+}
+
+/// Applies a report that a message was sent. It resolves an unknown outcome. It changes nothing for
+/// a message that is claimed, waits to be sent, or is not to be sent.
 fn apply_status_report(
     row: &LedgerRow,
     message_id: &str,
@@ -242,10 +251,10 @@ fn apply_status_report(
     match row.state {
         MessageState::Accepted => {}
         MessageState::Unknown => {
-            next.reason = Some("its outcome was unknown until the line was seen saying it".to_owned())
+            next.reason = Some("the outcome was unknown until the message was observed on the line".to_owned());
         }
         MessageState::NeedsHuman if row.may_have_arrived() => {
-            next.reason = Some("it needed a human until the line was seen saying it".to_owned());
+            next.reason = Some("it needed a person until the message was observed on the line".to_owned());
         }
         MessageState::Claimed => return Err(TransitionRefused::HeldByAnother),
         MessageState::Held
@@ -259,7 +268,7 @@ fn apply_status_report(
     release_claim(&mut next);
     next.state = MessageState::Accepted;
     next.message_id = Some(message_id.to_owned());
-    // The moment it was sent is not known then; when it was first seen comes close.
+    // The time of the send is unknown then. The first observation comes close.
     next.accepted_at = row.accepted_at.or(Some(at));
     next.delivery_status = row.delivery_status.combine_with(delivery_status);
     if next.delivery_status != row.delivery_status {
@@ -285,18 +294,21 @@ fn release_claim(row: &mut LedgerRow) {
 }
 
 fn is_exhausted(row: &LedgerRow, at: Timestamp) -> bool {
-    row.attempts >= MAX_ATTEMPTS || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > UNKNOWN_WINDOW)
+    let rules = &PROVIDER.facts().unknown_outcome;
+    row.attempts >= rules.max_attempts
+        || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > rules.window)
 }
 
 fn ask_human(mut row: LedgerRow, reason: &str) -> LedgerRow {
     release_claim(&mut row);
     row.state = MessageState::NeedsHuman;
-    row.reason = Some(format!("{reason}; look in EZWhatsApp whether it arrived"));
+    row.reason = Some(format!("{reason}; check in {} whether it arrived", PROVIDER.facts().name));
     row
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use proptest::prelude::*;
 
     use super::*;
@@ -348,7 +360,7 @@ mod tests {
                 let Ok(next) = apply_change(&row, &change, at_second(now)) else { continue };
                 if let RowChange::StatusReported { .. } = change {
                     let doubtful = row.state != MessageState::Accepted;
-                    prop_assert!(!doubtful || row.may_have_arrived(), "{:?} was never tried", row.state);
+                    prop_assert!(!doubtful || row.may_have_arrived(), "{:?} was never submitted", row.state);
                     prop_assert_eq!(next.state, MessageState::Accepted);
                     prop_assert!(row.message_id.is_none() || row.message_id == next.message_id);
                 } else {
@@ -357,7 +369,7 @@ mod tests {
                 prop_assert_eq!(next.version, row.version + 1);
                 prop_assert_eq!(&next.payload, &row.payload);
                 prop_assert_eq!(&next.key, &row.key);
-                prop_assert!(next.attempts >= row.attempts && next.attempts <= MAX_ATTEMPTS);
+                prop_assert!(next.attempts >= row.attempts && next.attempts <= PROVIDER.facts().unknown_outcome.max_attempts);
                 prop_assert_eq!(next.state == MessageState::Claimed, next.owner.is_some());
                 prop_assert_eq!(next.state.is_settled(), next.due_at.is_none(), "{:?}", next.state);
                 if next.may_have_arrived() {
@@ -367,7 +379,7 @@ mod tests {
                 if row.state == MessageState::Claimed && next.owner != row.owner {
                     let lease_over = row.lease_until.is_none_or(|lease| at_second(now) >= lease);
                     let by_owner = next.owner.is_none() && change != RowChange::Recheck;
-                    prop_assert!(lease_over || by_owner, "{:?} took a claim that was not over", change);
+                    prop_assert!(lease_over || by_owner, "{:?} took a claim that had not expired", change);
                 }
                 row = next;
             }

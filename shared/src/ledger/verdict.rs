@@ -1,8 +1,9 @@
-//! Whether a claimed message may be sent now, given everything else the ledger knows of its subject.
+//! Whether a claimed message may be sent now, given all rows of its subject.
 //!
-//! Two senders that claim two messages of one order at the same time each see the other's claim or are seen by it,
-//! because both write their claim *before* they read the story. So one of them gives way: the older news is dropped,
-//! or the newer waits until the older is out.
+//! Promises: two invocations that claim two messages of one order at the same time never send both
+//! in the wrong order. Both write their claim *before* they read the history, so at least one sees
+//! the other's claim. The older message is superseded, or the newer one waits until the older one
+//! is settled.
 
 use jiff::Timestamp;
 
@@ -19,51 +20,51 @@ const CANCELLED_RANK: u8 = Milestone::Cancelled.precedence_ranks().0;
 pub enum MessageVerdict {
     /// Send it.
     Send,
-    /// It is untrue beside what is known.
+    /// Another row of the subject makes it untrue.
     Superseded {
-        /// The stage that made it so.
+        /// The stage of that row.
         stage: String,
     },
-    /// The order was cancelled, and this happened after that: a human has to see whether it was reinstated.
+    /// The order was cancelled, and this happened after that. A person checks whether it was
+    /// reinstated.
     AfterCancellation {
-        /// The stage that says so.
+        /// The stage of the cancellation.
         stage: String,
     },
     /// It is no longer useful.
     Expired,
-    /// An older message of the same subject is on its way; it must come first.
+    /// An older message of the same subject is being sent and must come first.
     Wait {
-        /// Until when.
+        /// When the lease of the older message ends.
         until: Timestamp,
-        /// For which stage.
+        /// The stage of the older message.
         stage: String,
     },
 }
 
 impl MessageVerdict {
-    /// The change that a verdict asks of the row's owner; nothing if it is to be sent.
+    /// The change that follows from a verdict; `None` if the message is to be sent.
     pub fn into_change(self, owner: ClaimOwner) -> Option<RowChange> {
         Some(match self {
             Self::Send => return None,
-            Self::Superseded { stage: because } => RowChange::Supersede {
-                owner,
-                reason: format!("`{because}` of the same order was known when its turn came"),
-            },
+            Self::Superseded { stage: because } => {
+                RowChange::Supersede { owner, reason: format!("`{because}` of the same order supersedes it") }
+            }
             Self::AfterCancellation { stage: because } => RowChange::Conflict {
                 owner,
                 reason: format!(
-                    "it happened after `{because}`, which the customer may have been told; was the order reinstated?"
+                    "it happened after `{because}`, which may have been sent to the customer; was the order reinstated?"
                 ),
             },
             Self::Expired => RowChange::Expire { owner: Some(owner) },
             Self::Wait { until, stage } => {
-                RowChange::Hold { owner, until, reason: format!("`{stage}` is on its way and comes first") }
+                RowChange::Hold { owner, until, reason: format!("`{stage}` is being sent and comes first") }
             }
         })
     }
 }
 
-/// Decides about a claimed message beside all rows of its subject (it may be among them).
+/// Decides about a claimed message, given all rows of its subject. The message may be among them.
 pub fn decide_message(row: &LedgerRow, history: &[LedgerRow], now: Timestamp) -> MessageVerdict {
     if row.useful_until <= now {
         return MessageVerdict::Expired;
@@ -71,25 +72,25 @@ pub fn decide_message(row: &LedgerRow, history: &[LedgerRow], now: Timestamp) ->
     let others = || history.iter().filter(|other| other.key != row.key);
     if let Some(newer) = others().find(|other| row_supersedes(other, row)) {
         let because = newer.key.stage().to_owned();
-        // Payment may come after a shop cancelled an unpaid order by itself. To send would contradict what was told, to
-        // be silent may leave a paying customer in the dark.
+        // A payment may arrive after a shop cancelled an unpaid order automatically. A message
+        // would contradict the cancellation. Without a message the paying customer learns nothing.
         return if newer.precedence.rank == CANCELLED_RANK && row.occurred_at > newer.occurred_at {
             MessageVerdict::AfterCancellation { stage: because }
         } else {
             MessageVerdict::Superseded { stage: because }
         };
     }
-    let on_its_way = others()
+    let being_sent = others()
         .filter(|other| other.state == MessageState::Claimed && row_supersedes(row, other))
         .filter_map(|other| other.lease_until.filter(|lease| now < *lease).map(|lease| (lease, other)))
         .max_by_key(|(lease, _)| *lease);
-    match on_its_way {
+    match being_sent {
         Some((until, other)) => MessageVerdict::Wait { until, stage: other.key.stage().to_owned() },
         None => MessageVerdict::Send,
     }
 }
 
-/// Whether knowing `known` makes `build_message` untrue.
+/// Whether `known` makes `message` untrue.
 fn row_supersedes(known: &LedgerRow, message: &LedgerRow) -> bool {
     message.precedence.is_superseded_by(&known.precedence)
         || (message.precedence.is_replaced_by_later(&known.precedence) && known.occurred_at > message.occurred_at)
@@ -119,7 +120,7 @@ mod tests {
             instance: instance.map(str::to_owned),
             occurred_at: at_minute(occurred),
             useful_until: at_minute(100),
-            owner: claimed.then(|| ClaimOwner("somebody".into())),
+            owner: claimed.then(|| ClaimOwner("another invocation".into())),
             lease_until: claimed.then(|| at_minute(50)),
             due_at: None,
             ..waiting_row()
@@ -139,11 +140,11 @@ mod tests {
             decide_message(&cancelled, &history, at_minute(3)),
             MessageVerdict::Wait { until: at_minute(50), stage: "paid".into() }
         );
-        assert_eq!(decide_message(&cancelled, &history, at_minute(50)), MessageVerdict::Send, "the lease is over");
+        assert_eq!(decide_message(&cancelled, &history, at_minute(50)), MessageVerdict::Send, "the lease has ended");
     }
 
     #[test]
-    fn an_event_after_a_cancellation_is_put_before_a_human() {
+    fn an_event_after_a_cancellation_needs_a_person() {
         let cancelled = build_row(Milestone::Cancelled, None, 2, MessageState::Accepted);
         let paid = build_row(Milestone::Paid, None, 3, MessageState::Claimed);
         let verdict = decide_message(&paid, &[cancelled, paid.clone()], at_minute(4));

@@ -1,11 +1,10 @@
-//! What all functions share about a line, in one row of the ledger's table (`verify_line_event:{name}` / `state`).
+//! The row of a line in the ledger's table (`line:{name}` / `state`).
 //!
-//! The row holds the next free slot of the line's pace, the last health answer, how long the line is known to be down,
-//! the breaker that a refused token opens, and the kill switch. [`LineState::reserve_slots`] asks for all of it and takes a slot
-//! with one conditional write. Pulling the switch is writing `stopped`; writing `drop_before`
-//! drops what has waited until then (see `docs/operations.md`).
-
-use std::collections::HashMap;
+//! The row holds the next free slot of the line's rate, the last health, how long the line counts
+//! as down, the breaker that a refused token opens, and the kill switch.
+//! [`LineState::reserve_slots`] checks all of it and reserves a slot with one conditional write. An
+//! operator sets the kill switch by writing `stopped`, and drops all messages that have waited
+//! until a time by writing `drop_before` (`docs/operations.md`).
 
 use aws_sdk_dynamodb::{
     Client,
@@ -15,22 +14,21 @@ use aws_sdk_dynamodb::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::health::{HEALTH_VALID_SECONDS, LineHealth};
 use crate::{
-    clock::{UnixMillis, from_millis},
+    attributes::{Item, ItemReader},
+    clock::UnixMillis,
     fault::{ClassifyFault, Fault},
+    provider::{LineHealth, PROVIDER},
 };
 
-/// How long a line that could not send is left alone before anybody asks again. The clock asks once a minute.
-const DOWN_RECHECK_SECONDS: i64 = 60;
-/// How long a line whose token was refused is left alone.
+/// How long a line is blocked after its token was refused.
 const BREAKER_MINUTES: i64 = 15;
-/// How long a stopped line's messages wait before somebody looks at the switch again.
+/// How long messages of a stopped line wait before the switch is checked again.
 const STOPPED_RECHECK_MINUTES: i64 = 1;
 
 /// The line's row could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("the state of the line {line} could not be read or written")]
+#[error("the state of line {line} could not be read or written")]
 pub struct LineStateError {
     line: String,
     #[source]
@@ -43,31 +41,32 @@ impl ClassifyFault for LineStateError {
     }
 }
 
-/// What came of asking for a slot.
+/// The outcome of reserving a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotReservation {
-    /// The slots are ours: send now, and the others [`slot_interval`] by interval.
+    /// The slots are reserved: the first is now, the others follow at [`slot_interval`].
     Granted {
-        /// Whether somebody saw the line in good health less than [`HEALTH_VALID_SECONDS`] ago: what it said.
+        /// The line's good health, if it is at most
+        /// [`crate::provider::ProviderFacts::health_valid_seconds`] old.
         recent_health: Option<String>,
-        /// What was written down before then is not to be sent any more: an operator's decision.
+        /// An operator dropped all messages that were created before then.
         drop_before: Option<Timestamp>,
     },
-    /// Not now.
+    /// No slot was reserved.
     Blocked(LineBlocked),
 }
 
-/// Why a line does not take a message now.
+/// Why no message may be sent over a line now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LineBlocked {
-    /// The pace: the next slot is free then.
+    /// The rate allows the next message then.
     RateLimited {
-        /// When.
+        /// When the next slot is free.
         until: Timestamp,
     },
-    /// Somebody stopped the line.
+    /// An operator stopped the line.
     Stopped {
-        /// When to look again.
+        /// When to check again.
         until: Timestamp,
     },
     /// The line's token was refused.
@@ -75,17 +74,17 @@ pub enum LineBlocked {
         /// When to try again.
         until: Timestamp,
     },
-    /// The line could not send when it was last asked.
+    /// The line could not send at the last health request.
     Down {
-        /// When to ask again.
+        /// When to request health again.
         until: Timestamp,
-        /// What it said.
+        /// Summary of the health.
         health: String,
     },
 }
 
 impl LineBlocked {
-    /// When to look again.
+    /// When to try again.
     pub fn until(&self) -> Timestamp {
         match self {
             Self::RateLimited { until }
@@ -98,20 +97,22 @@ impl LineBlocked {
     /// Why, for people.
     pub fn reason(&self) -> String {
         match self {
-            Self::RateLimited { .. } => "the line's pace allows no more for the moment".to_owned(),
-            Self::Stopped { .. } => "the line was stopped by its kill switch".to_owned(),
-            Self::BreakerOpen { .. } => "EZWhatsApp refused the line's token; store the new one".to_owned(),
+            Self::RateLimited { .. } => "the line's rate limit".to_owned(),
+            Self::Stopped { .. } => "the line is stopped by its kill switch".to_owned(),
+            Self::BreakerOpen { .. } => {
+                format!("{} refused the line's token; store the new one", PROVIDER.facts().name)
+            }
             Self::Down { health, .. } => format!("the line could not send ({health})"),
         }
     }
 }
 
-/// How far apart the slots of a line are.
+/// The time between two slots of a line.
 pub fn slot_interval(messages_per_minute: u32) -> SignedDuration {
     SignedDuration::from_millis(60_000 / i64::from(messages_per_minute.max(1)))
 }
 
-/// The rows of all lines.
+/// The rows of all lines of a client.
 #[derive(Debug, Clone)]
 pub struct LineState {
     db: Client,
@@ -119,13 +120,14 @@ pub struct LineState {
 }
 
 impl LineState {
-    /// In the ledger's table.
+    /// The rows in the ledger's table.
     pub fn new(db: Client, table: String) -> Self {
         Self { db, table }
     }
 
-    /// Takes the next `count_metric` slots of a line, one after the other at its pace, or says why there is none. `probe_down_lines`
-    /// asks a line that is down too: the clock's way to find out that it is back.
+    /// Reserves the next `count` slots of a line at its rate, or returns why none is free.
+    /// `probe_down_lines` reserves a slot of a line that is down, too: the sweep finds out that way
+    /// that the line is back.
     pub async fn reserve_slots(
         &self,
         line: &str,
@@ -151,38 +153,39 @@ impl LineState {
             .await;
         match answer {
             Ok(answer) => {
-                let row = answer.attributes.unwrap_or_default();
-                let fresh = now.unix_millis() - HEALTH_VALID_SECONDS * 1000;
-                let good = number_attribute(&row, "health_at").is_some_and(|at| at > fresh)
-                    && number_attribute(&row, "down_until").is_none();
+                let attributes = answer.attributes.unwrap_or_default();
+                let row = ItemReader(&attributes);
+                let fresh = now.unix_millis() - PROVIDER.facts().health_valid_seconds * 1000;
+                let good = row.number("health_at").is_some_and(|at: i64| at > fresh)
+                    && row.number::<i64>("down_until").is_none();
                 Ok(SlotReservation::Granted {
-                    recent_health: if good { text_attribute(&row, "health") } else { None },
-                    drop_before: number_attribute(&row, "drop_before").map(from_millis),
+                    recent_health: if good { row.owned("health") } else { None },
+                    drop_before: row.time("drop_before"),
                 })
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(SlotReservation::Blocked(
-                    find_block_reason(refused.item().unwrap_or(&HashMap::new()), probe_down_lines, now),
+                    find_block_reason(refused.item().unwrap_or(&Item::new()), probe_down_lines, now),
                 )),
                 _ => Err(LineStateError { line: line.to_owned(), source: Box::new(error) }),
             },
         }
     }
 
-    /// Writes down what a line said of its health.
+    /// Records the health of a line.
     pub async fn record_health(&self, line: &str, health: &LineHealth, now: Timestamp) -> Result<(), LineStateError> {
-        let (expression, until) = if health.is_sendable() {
+        let (expression, until) = if health.sendable {
             ("SET health = :health, health_at = :now REMOVE down_until, breaker_until", None)
         } else {
             (
                 "SET health = :health, health_at = :now, down_until = :until",
-                Some(now.unix_millis() + DOWN_RECHECK_SECONDS * 1000),
+                Some(now.unix_millis() + PROVIDER.facts().down_recheck_seconds * 1000),
             )
         };
         let mut update = self
             .update_line_item(line)
             .update_expression(expression)
-            .expression_attribute_values(":health", Value::S(health.summary()))
+            .expression_attribute_values(":health", Value::S(health.summary.clone()))
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
         if let Some(until) = until {
             update = update.expression_attribute_values(":until", Value::N(until.to_string()));
@@ -190,7 +193,7 @@ impl LineState {
         self.send_update(line, update).await
     }
 
-    /// Opens the breaker of a line whose token was refused.
+    /// Opens the breaker of a line after its token was refused.
     pub async fn open_breaker(&self, line: &str, now: Timestamp) -> Result<LineBlocked, LineStateError> {
         let until = now + SignedDuration::from_mins(BREAKER_MINUTES);
         let update = self
@@ -201,7 +204,7 @@ impl LineState {
         Ok(LineBlocked::BreakerOpen { until })
     }
 
-    /// Leaves a line alone until then: it said that we were too fast.
+    /// Blocks a line until then, because the provider limited the rate.
     pub async fn delay_next_slot(&self, line: &str, until: Timestamp) -> Result<(), LineStateError> {
         let update = self
             .update_line_item(line)
@@ -212,7 +215,7 @@ impl LineState {
             .await;
         match update {
             Ok(_) => Ok(()),
-            // It is to be left alone for even longer already.
+            // It is already blocked for longer.
             Err(error)
                 if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
@@ -222,7 +225,7 @@ impl LineState {
         }
     }
 
-    /// Forgets that a line was in good health: something went wrong with a send.
+    /// Removes the good health of a line after a failed send.
     pub async fn forget_health(&self, line: &str) -> Result<(), LineStateError> {
         self.send_update(line, self.update_line_item(line).update_expression("REMOVE health_at")).await
     }
@@ -248,26 +251,16 @@ impl LineState {
     }
 }
 
-fn number_attribute(row: &HashMap<String, Value>, name: &str) -> Option<i64> {
-    row.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn text_attribute(row: &HashMap<String, Value>, name: &str) -> Option<String> {
-    row.get(name)?.as_s().ok().cloned()
-}
-
-/// Why a row did not let us in: the most lasting reason first.
-fn find_block_reason(row: &HashMap<String, Value>, probe_down_lines: bool, now: Timestamp) -> LineBlocked {
-    let later = |name: &str| number_attribute(row, name).map(from_millis).filter(|until| *until > now);
+/// Why a row's condition failed, the longest-lasting reason first.
+fn find_block_reason(row: &Item, probe_down_lines: bool, now: Timestamp) -> LineBlocked {
+    let attributes = ItemReader(row);
+    let later = |name: &str| attributes.time(name).filter(|until| *until > now);
     if row.contains_key("stopped") {
         LineBlocked::Stopped { until: now + SignedDuration::from_mins(STOPPED_RECHECK_MINUTES) }
     } else if let Some(until) = later("breaker_until") {
         LineBlocked::BreakerOpen { until }
     } else if let (false, Some(until)) = (probe_down_lines, later("down_until")) {
-        LineBlocked::Down {
-            until,
-            health: text_attribute(row, "health").unwrap_or_else(|| "it did not say why".to_owned()),
-        }
+        LineBlocked::Down { until, health: attributes.owned("health").unwrap_or_else(|| "health unknown".to_owned()) }
     } else {
         LineBlocked::RateLimited { until: later("next_slot").unwrap_or(now) }
     }

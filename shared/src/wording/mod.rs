@@ -22,7 +22,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use crate::{
     client_config::{AcknowledgementRule, MediaMode, MessageTemplates},
-    line::EzwMessage,
+    provider::RenderedMessage,
 };
 
 /// What a text is about, and so which variables it may use.
@@ -400,7 +400,7 @@ pub fn build_message(
     language: &str,
     values: &TemplateValues,
     media: MediaMode,
-) -> Result<EzwMessage, WordingError> {
+) -> Result<RenderedMessage, WordingError> {
     let template = texts.text.get(language).ok_or_else(|| WordingError::NoText(language.to_owned()))?;
     let mut text = render_template(template, values)?;
     let button = match texts.button {
@@ -423,9 +423,9 @@ pub fn build_message(
             if !text.contains(url) {
                 text = format!("{text}\n{url}");
             }
-            Ok(EzwMessage { text, button, document: None })
+            Ok(RenderedMessage { text, button, document: None })
         }
-        (document, _) => Ok(EzwMessage { text, button, document: document.map(str::to_owned) }),
+        (document, _) => Ok(RenderedMessage { text, button, document: document.map(str::to_owned) }),
     }
 }
 
@@ -436,7 +436,7 @@ pub fn build_acknowledgement(
     language: &str,
     business: &str,
     name: Option<&str>,
-) -> Result<EzwMessage, WordingError> {
+) -> Result<RenderedMessage, WordingError> {
     let mut values = TemplateValues::new();
     values.set("business_name", business);
     if let Some(name) = name {

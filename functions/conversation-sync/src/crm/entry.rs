@@ -7,7 +7,7 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use jiff::Timestamp;
-use tellonce_core::{client_config::PhoneRule, contact::Phone};
+use tellonce_core::contact::{Phone, PhoneRule};
 
 use super::{CrmEntry, MessageDirection};
 

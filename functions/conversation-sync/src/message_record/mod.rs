@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use tellonce_core::{
     contact::Phone,
     hash::sha256_hex,
-    ledger::{DeliveryStatus, IdempotencyKey, LedgerRow, MessageState, Payload},
+    ledger::{DeliveryStatus, IdempotencyKey, LedgerRow, MessageState},
+    provider::Payload,
 };
 
 use crate::{
@@ -314,12 +315,7 @@ fn assumed_sent_at(row: &LedgerRow) -> Option<Timestamp> {
 
 /// Whether a payload says just this.
 fn has_text(payload: &Payload, text: &str) -> bool {
-    #[derive(Deserialize)]
-    struct EzwTextPayload {
-        body: Option<String>,
-    }
-    let body = serde_json::from_str::<EzwTextPayload>(&payload.body).ok().and_then(|body| body.body);
-    body.is_some_and(|body| body.trim() == text.trim())
+    payload.contents().text.is_some_and(|body| body.trim() == text.trim())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use tellonce_core::{
     client_config::Milestone,
-    ledger::{ClaimOwner, Content, OutboundMessage, RowChange, SendRoute, apply_change},
+    ledger::{ClaimOwner, Content, OutboundMessage, RowChange, apply_change},
+    provider::SendRoute,
 };
 
 use super::*;

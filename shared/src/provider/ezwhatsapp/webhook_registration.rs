@@ -1,32 +1,40 @@
-//! The one call to EZWhatsApp: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`,
+//! Registering a webhook: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`,
 //! `payloadFormat`, `enabled` and `persistent`.
 //!
-//! Documented refusals: 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token`
-//! (<https://ezw.solutions/links/help/webhooks>). The body of a success is not published.
+//! Errors: 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token`
+//! (<https://ezw.solutions/links/help/webhooks>). The form of a success is not published.
 
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
-use tellonce_core::{http_body, secret::Secret};
 use url::Url;
 
-/// Messages and their delivery statuses. `chats.post` adds nothing to these two.
-pub(super) const WEBHOOK_EVENTS: [&str; 2] = ["messages.post", "statuses.post"];
-/// The only published format.
-pub(super) const PAYLOAD_FORMAT: &str = "whapi";
-/// A person waits for the response, but a call that is given up has an unknown outcome.
+use crate::{
+    http_body,
+    provider::{RegistrationError, RegistrationRefusal, WebhookRegistration},
+    secret::Secret,
+};
+
+/// The path below the base URL, by its segments.
+pub(in crate::provider) const PATH: [&str; 3] = ["api", "v1", "webhooks"];
+/// The events that are requested. `chats.post` reports nothing that these two do not.
+const WEBHOOK_EVENTS: [&str; 2] = ["messages.post", "statuses.post"];
+/// The only format that exists.
+const PAYLOAD_FORMAT: &str = "whapi";
+/// Longest wait for a response. An operator waits, and a call that is given up leaves the outcome
+/// unknown.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// More than any response to this call needs.
+/// Larger than any response to this call.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
-/// Where the response may contain the webhook's id, in the order tried. The field is not published.
+/// Where the webhook's id may be in the response. Its name is not published; these are tried in
+/// order.
 const ID_POINTERS: [&str; 6] = ["/id", "/webhookId", "/webhook_id", "/webhook/id", "/data/id", "/data/webhook/id"];
 
-/// A webhook with `EZWhatsApp`'s field names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RegistrationRequest<'a> {
+struct RegistrationRequest<'a> {
     target_url: &'a str,
     events: [&'static str; 2],
     payload_format: &'static str,
@@ -34,58 +42,32 @@ pub(super) struct RegistrationRequest<'a> {
     persistent: bool,
 }
 
-impl<'a> RegistrationRequest<'a> {
-    pub(super) fn for_url(target_url: &'a str) -> Self {
-        Self { target_url, events: WEBHOOK_EVENTS, payload_format: PAYLOAD_FORMAT, enabled: true, persistent: true }
-    }
+/// The fields of the request for an operator, in order.
+pub(in crate::provider) fn request_fields(target_url: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("targetUrl", target_url.to_owned()),
+        ("events", WEBHOOK_EVENTS.join(", ")),
+        ("payloadFormat", PAYLOAD_FORMAT.to_owned()),
+        ("enabled", true.to_string()),
+        ("persistent", true.to_string()),
+    ]
 }
 
-/// A registered webhook.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct WebhookRegistration {
-    /// None if the response has no id.
-    pub(super) id: Option<String>,
-}
-
-/// Why a webhook is not registered, or may not be. Never holds the address or the token.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RegistrationError {
-    /// The request was not sent.
-    #[error("could not reach EZWhatsApp")]
-    Unreachable(#[source] reqwest::Error),
-    /// The webhook may be registered.
-    #[error("EZWhatsApp did not respond")]
-    NoResponse(#[source] reqwest::Error),
-    /// The webhook may be registered.
-    #[error("EZWhatsApp failed (HTTP {status})")]
-    ServerError { status: u16 },
-    /// The webhook is not registered.
-    #[error("EZWhatsApp refused the webhook (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
-    Refused {
-        status: u16,
-        /// `EZWhatsApp`'s code for the reason, unless it is free text.
-        code: Option<String>,
-    },
-}
-
-impl RegistrationError {
-    /// Whether the webhook may exist despite the error.
-    pub(super) fn may_have_registered(&self) -> bool {
-        match self {
-            Self::NoResponse(_) | Self::ServerError { .. } => true,
-            Self::Unreachable(_) | Self::Refused { .. } => false,
-        }
-    }
-}
-
-/// Registers a webhook in one call.
-pub(super) async fn register_webhook(
+/// Registers a webhook, in one call.
+pub(in crate::provider) async fn register(
     http: &Client,
     endpoint: &Url,
     token: &Secret,
-    webhook: &RegistrationRequest<'_>,
+    target_url: &str,
 ) -> Result<WebhookRegistration, RegistrationError> {
-    let request = http.post(endpoint.clone()).bearer_auth(token.expose()).json(webhook).timeout(TIMEOUT);
+    let webhook = RegistrationRequest {
+        target_url,
+        events: WEBHOOK_EVENTS,
+        payload_format: PAYLOAD_FORMAT,
+        enabled: true,
+        persistent: true,
+    };
+    let request = http.post(endpoint.clone()).bearer_auth(token.expose()).json(&webhook).timeout(TIMEOUT);
     let response = request.send().await.map_err(|error| {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
@@ -95,7 +77,7 @@ pub(super) async fn register_webhook(
         }
     })?;
     let status = response.status();
-    // The status decides. An incomplete body only loses the id or the reason.
+    // The status decides. A body that breaks off only loses the id or the reason.
     let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await.ok().flatten().unwrap_or_default();
     let reply: Value = serde_json::from_slice(&body).unwrap_or_default();
     interpret_response(status, &reply)
@@ -110,11 +92,19 @@ fn interpret_response(status: StatusCode, reply: &Value) -> Result<WebhookRegist
     match status.as_u16() {
         200..=299 => Ok(WebhookRegistration { id: ID_POINTERS.iter().find_map(|at| extract_id(reply.pointer(at)?)) }),
         408 | 500..=599 => Err(RegistrationError::ServerError { status: status.as_u16() }),
-        status => Err(RegistrationError::Refused { status, code: code() }),
+        status => {
+            let refusal = match status {
+                400 => RegistrationRefusal::Address,
+                401 => RegistrationRefusal::Token,
+                429 => RegistrationRefusal::RateLimited,
+                _ => RegistrationRefusal::Other,
+            };
+            Err(RegistrationError::Refused { status, code: code(), refusal })
+        }
     }
 }
 
-/// An id of plain characters. Anything else is neither printed nor recorded.
+/// An id if it has the form of one, because it is shown and stored.
 fn extract_id(value: &Value) -> Option<String> {
     match value {
         Value::String(id) => {
@@ -160,14 +150,8 @@ mod tests {
     #[test]
     fn a_reason_is_shown_only_if_it_is_a_word() {
         let error_text = |answer| interpret_status(400, &answer).unwrap_err().to_string();
-        assert_eq!(
-            error_text(json!({"error": {"code": "bad_url"}})),
-            "EZWhatsApp refused the webhook (HTTP 400, bad_url)"
-        );
-        assert_eq!(error_text(json!({"error": "bad_url"})), "EZWhatsApp refused the webhook (HTTP 400, bad_url)");
-        assert_eq!(
-            error_text(json!({"code": "at https://a.example/s3cret"})),
-            "EZWhatsApp refused the webhook (HTTP 400)"
-        );
+        assert_eq!(error_text(json!({"error": {"code": "bad_url"}})), "EZWhatsApp refuses it (HTTP 400, bad_url)");
+        assert_eq!(error_text(json!({"error": "bad_url"})), "EZWhatsApp refuses it (HTTP 400, bad_url)");
+        assert_eq!(error_text(json!({"code": "at https://a.example/s3cret"})), "EZWhatsApp refuses it (HTTP 400)");
     }
 }

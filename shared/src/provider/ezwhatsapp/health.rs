@@ -1,58 +1,58 @@
-//! What `EZWhatsApp` says about a line, and the strict gate in front of every send.
+//! The response of `/health` and the strict gate before every send.
+//!
+//! Promises: a line counts as sendable only if every part of the response says so.
 
 use serde::Deserialize;
 
-/// How long a good answer counts, in seconds. Not published; a phone that lost its link is noticed within this time.
-pub const HEALTH_VALID_SECONDS: i64 = 30;
+use crate::provider::LineHealth;
 
-/// A line's state, as `/health` gave it. States other than the known good ones are not published, so they stay text.
+/// A line's states as `/health` reports them. Only the good states are published, so all stay text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LineHealth {
-    /// The HTTP status of the answer.
-    pub http_status: u16,
-    /// `verify_line_event.sendable`.
-    pub sendable: Option<bool>,
-    /// `verify_line_event.effectiveSendState`.
-    pub effective_send_state: Option<String>,
-    /// `verify_line_event.lifecycleState`.
-    pub lifecycle_state: Option<String>,
+pub(super) struct ReportedHealth {
+    http_status: u16,
+    /// `line.sendable`.
+    sendable: Option<bool>,
+    /// `line.effectiveSendState`.
+    effective_send_state: Option<String>,
+    /// `line.lifecycleState`.
+    lifecycle_state: Option<String>,
     /// `health.status.text`.
-    pub status: Option<String>,
+    status: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct EzwHealthResponse {
-    health: Option<EzwHealthPart>,
-    line: Option<EzwLinePart>,
+struct HealthResponse {
+    health: Option<HealthPart>,
+    line: Option<LinePart>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct EzwHealthPart {
-    status: Option<EzwStatusPart>,
+struct HealthPart {
+    status: Option<StatusPart>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct EzwStatusPart {
+struct StatusPart {
     text: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct EzwLinePart {
+struct LinePart {
     lifecycle_state: Option<String>,
     effective_send_state: Option<String>,
     sendable: Option<bool>,
 }
 
-impl LineHealth {
-    /// Reads an answer. One that cannot be read has no states, and is not sendable.
-    pub fn parse_response(http_status: u16, body: &[u8]) -> Self {
-        let response: EzwHealthResponse = serde_json::from_slice(body).unwrap_or_default();
+impl ReportedHealth {
+    /// Parses a response. A response that does not parse has no states and is not sendable.
+    pub(super) fn parse_response(http_status: u16, body: &[u8]) -> Self {
+        let response: HealthResponse = serde_json::from_slice(body).unwrap_or_default();
         let line = response.line.unwrap_or_default();
-        // The states end up in logs: names of states, not whatever an answer may hold.
+        // The states are logged: keep the characters of a state's name and cut the rest.
         let state = |text: Option<String>| {
             text.map(|text| text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect())
         };
@@ -65,9 +65,9 @@ impl LineHealth {
         }
     }
 
-    /// Whether the line may be sent over: every part must say so. A part that is missing, unknown or contradicts the
-    /// others holds the message back.
-    pub fn is_sendable(&self) -> bool {
+    /// Whether a message may be sent over the line. A state that is missing, unknown or contradicts
+    /// the others holds the message.
+    fn is_sendable(&self) -> bool {
         self.http_status == 200
             && self.sendable == Some(true)
             && self.effective_send_state.as_deref() == Some("sendable")
@@ -75,8 +75,24 @@ impl LineHealth {
             && self.status.as_deref() == Some("AUTH")
     }
 
-    /// The states in one line, for logs, reasons and the console.
-    pub fn summary(&self) -> String {
+    /// Logs the raw states, as evidence that health was requested before a send.
+    pub(super) fn log(&self, line: &str) {
+        tracing::info!(
+            line.name = line,
+            line.sendable = self.sendable,
+            line.effective_send_state = self.effective_send_state,
+            line.lifecycle_state = self.lifecycle_state,
+            line.status = self.status,
+            line.http_status = self.http_status,
+            "requested health of line {line}"
+        );
+    }
+
+    pub(super) fn to_line_health(&self) -> LineHealth {
+        LineHealth { sendable: self.is_sendable(), token_refused: self.http_status == 401, summary: self.summary() }
+    }
+
+    fn summary(&self) -> String {
         let text = |value: &Option<String>| value.as_deref().unwrap_or("absent").to_owned();
         format!(
             "HTTP {}, sendable {}, effectiveSendState {}, lifecycleState {}, status {}",
@@ -97,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_published_sample_is_sendable() {
-        assert!(LineHealth::parse_response(200, GOOD_RESPONSE.as_bytes()).is_sendable());
+        assert!(ReportedHealth::parse_response(200, GOOD_RESPONSE.as_bytes()).is_sendable());
     }
 
     #[test]
@@ -113,10 +129,10 @@ mod tests {
             ("\"health\"", "\"healthy\""),
             ("{\"health\"", "[{\"health\""),
         ] {
-            let health = LineHealth::parse_response(200, GOOD_RESPONSE.replacen(from, to, 1).as_bytes());
+            let health = ReportedHealth::parse_response(200, GOOD_RESPONSE.replacen(from, to, 1).as_bytes());
             assert!(!health.is_sendable(), "{from} → {to}: {}", health.summary());
         }
-        assert!(!LineHealth::parse_response(503, GOOD_RESPONSE.as_bytes()).is_sendable());
-        assert!(!LineHealth::parse_response(200, b"").is_sendable());
+        assert!(!ReportedHealth::parse_response(503, GOOD_RESPONSE.as_bytes()).is_sendable());
+        assert!(!ReportedHealth::parse_response(200, b"").is_sendable());
     }
 }
