@@ -42,7 +42,7 @@ mod tests {
             json!(["calcom", "calendly", "acuity", "square", "custom", "ics"])
         );
         assert_eq!(
-            schema["$defs"]["Calendar"]["properties"]["reminders"]["propertyNames"]["pattern"],
+            schema["$defs"]["CalendarConfig"]["properties"]["reminders"]["propertyNames"]["pattern"],
             json!(STAGE_PATTERN)
         );
         assert_eq!(schema["additionalProperties"], json!(false));

@@ -172,7 +172,7 @@ fn check_ics(name: &str, feed: &FeedRule, findings: &mut FindingCollector<'_>) {
     if !usual.contains(&poll_every) {
         let remedy = "write \"5m\" to \"1d\"; \"15m\" is usual";
         findings.add_error(
-            &["calendars", name, "every"],
+            &["calendars", name, "poll_every"],
             "a feed is asked for every five minutes to once a day",
             remedy,
         );

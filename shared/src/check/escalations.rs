@@ -27,7 +27,7 @@ pub(super) fn check_escalation(
     check_targets(config, escalation, &at("to"), findings);
     if escalation.cooldown.0 > MAX_COOLDOWN {
         let remedy = "write \"1m\" to \"7d\"; \"4h\" is usual";
-        findings.add_error(&at("within"), "one call stands for those that follow for seven days at most", remedy);
+        findings.add_error(&at("cooldown"), "one call stands for those that follow for seven days at most", remedy);
     }
     check_trigger(config, name, &escalation.when, findings);
     if let Some(rule) = &escalation.acknowledge {
