@@ -11,7 +11,6 @@
 pub mod appointment;
 pub mod batch;
 pub mod bootstrap;
-pub mod check;
 pub mod client_config;
 pub mod clock;
 pub mod contact;
@@ -27,6 +26,7 @@ pub mod json;
 pub mod ledger;
 pub mod line;
 pub mod lookup;
+pub mod public_address;
 pub mod secret;
 pub mod telemetry;
 pub mod wording;

@@ -1,7 +1,8 @@
 //! Credentials of CRMs and addresses of targets: whether they have the form that those give them.
 
 use serde_json::Value;
-use tellonce_core::check::{Severity, parse_public_address};
+use tellonce_check::Severity;
+use tellonce_core::public_address::parse_public_address;
 
 use super::SecretProblem;
 

@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use jiff::Timestamp;
-use tellonce_core::{bootstrap, check::parse_public_address, client_config::ClientConfig, clock::Clock};
+use tellonce_core::{bootstrap, client_config::ClientConfig, clock::Clock, public_address::parse_public_address};
 use url::{Host, Url};
 
 use crate::{CommandOutput, preview::load_config, secrets::SecretsFile};

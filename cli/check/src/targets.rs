@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FindingCollector, conversations, crms};
-use crate::client_config::{ClientConfig, TargetConfig, TargetKind};
+use tellonce_core::client_config::{ClientConfig, TargetConfig, TargetKind};
 
 /// The most that SES takes for one message: <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>.
 const MAX_RECIPIENTS: usize = 50;

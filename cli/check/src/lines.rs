@@ -1,7 +1,7 @@
 //! The lines: ids, pace, and how documents are sent.
 
 use super::{FindingCollector, is_plain_name};
-use crate::client_config::{ClientConfig, MediaMode};
+use tellonce_core::client_config::{ClientConfig, MediaMode};
 
 /// The pace that is cautious for a line that a human could be using, messages a minute.
 const CAUTIOUS_MESSAGES_PER_MINUTE: u32 = 20;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{FindingCollector, conversations, stores::reportable_milestones, suggest_name, texts, words};
-use crate::{
+use tellonce_core::{
     client_config::{AcknowledgementRule, ClientConfig, EscalationRule, EscalationTrigger, Milestone, TimeSpan},
     wording::TemplateTopic,
 };

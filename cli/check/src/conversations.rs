@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FindingCollector, client, crms, escalations, is_plain_name, targets, words};
-use crate::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 pub(super) fn check_conversations(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     check_events_enabled(config, findings);

@@ -12,7 +12,7 @@ use super::{
     stores::{MANUAL_RETRY_WINDOW, STANDARD_RETRY_WINDOW, check_header_name},
     suggest_name, texts,
 };
-use crate::{
+use tellonce_core::{
     client_config::{
         ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormKind, FormScheme, LeadLimit, NO_ANSWERS,
         RepeatScope, TimeSpan,

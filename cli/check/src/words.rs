@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::FindingCollector;
-use crate::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 /// Words of fewer letters and digits than this stand in any message.
 const MIN_WORD_CHARS: usize = 3;

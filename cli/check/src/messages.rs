@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{FindingCollector, stores::reportable_milestones, texts};
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, MessageRule, QuietHours, QuietHoursRule},
     wording::TemplateTopic,
 };

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use super::{FindingCollector, nearest_name, suggest_name};
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, PhoneRule},
     contact::{Phone, PhoneError},
 };

@@ -127,7 +127,11 @@ fn a_form_has_a_unique_name_a_line_and_countries() {
 #[test]
 fn forms_that_share_an_id_scope_must_both_name_it() {
     let both = |website: &str, typeform: &str| {
-        list_findings(&FILE.edit("id_scope = \"website\"\n", website).replacen("id_scope = \"typeform\"\n", typeform, 1))
+        list_findings(&FILE.edit("id_scope = \"website\"\n", website).replacen(
+            "id_scope = \"typeform\"\n",
+            typeform,
+            1,
+        ))
     };
     let written = "id_scope = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));

@@ -11,7 +11,7 @@ use super::{
     stores::{check_pointer, check_scheme, scheme_retry_window},
     suggest_name,
 };
-use crate::client_config::{
+use tellonce_core::client_config::{
     BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomScheme, FeedRule, FeedTextRule, JsonPointer,
     TimeSpan,
 };

@@ -2,13 +2,12 @@
 //!
 //! [`check_file`] takes a file as it was typed: what does not parse becomes a [`Finding`] too, and whatever does parse is
 //! still checked. [`check`] takes a file that parsed. Both read the file exactly as the functions do and make every text
-//! with the same code ([`crate::wording`], [`crate::verify_line_event::EzwMessage`]), so what passes here works there.
+//! with the same code ([`tellonce_core::wording`], [`tellonce_core::line::EzwMessage`]), so what passes here works there.
 //!
 //! Promises that a file without errors loads, that each of its texts can be made where every value is known, and that
 //! nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
 //! whether a shop's domain is the right one, or whether a text reads well.
 
-mod address;
 mod boundaries;
 mod calendars;
 mod client;
@@ -19,6 +18,7 @@ mod forms;
 mod id_scopes;
 mod lines;
 mod messages;
+mod needed_secrets;
 mod reminders;
 mod shape;
 mod source;
@@ -27,10 +27,10 @@ mod targets;
 mod texts;
 mod words;
 
-pub use address::{PublicAddressError, parse_public_address};
+pub use needed_secrets::{NeededSecret, SecretPurpose, list_needed_secrets};
 use source::ConfigSource;
 
-use crate::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

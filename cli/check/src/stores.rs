@@ -9,7 +9,7 @@ use super::{
     id_scopes::{self, IdScopeTable, SenderIdScope},
     is_plain_name, suggest_name,
 };
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, CustomScheme, JsonPointer, Milestone, OrderFields, StoreConfig, StoreKind},
     wording::TemplateTopic,
 };

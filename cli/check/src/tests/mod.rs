@@ -183,7 +183,10 @@ fn a_message_outlives_the_quiet_hours_or_is_sent_during_them() {
     );
     assert!(findings_for("\nquiet_hours = \"ignore\"").is_empty());
     let before = findings_for("\nquiet_hours = \"before\"");
-    assert!(before.iter().any(|it| it.contains("error only a reminder can be sent before the quiet hours")), "{before:#?}");
+    assert!(
+        before.iter().any(|it| it.contains("error only a reminder can be sent before the quiet hours")),
+        "{before:#?}"
+    );
 }
 
 #[test]
@@ -214,7 +217,12 @@ fn lines_have_unique_ids_and_a_cautious_message_rate() {
         );
     }
     assert_one_finding("\"line_acme\"", "\"line_acme\"\nmessages_per_minute = 30", "9 warning", &["cautious"]);
-    assert_one_finding("\"line_acme\"", "\"line_acme\"\nmedia = \"attachment-experimental\"", "9 warning", &["assumed"]);
+    assert_one_finding(
+        "\"line_acme\"",
+        "\"line_acme\"\nmedia = \"attachment-experimental\"",
+        "9 warning",
+        &["assumed"],
+    );
     assert_one_finding(
         "\"line_acme\"",
         "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"",

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
 use super::{FindingCollector, is_plain_name, texts};
-use crate::{
+use tellonce_core::{
     client_config::{CalendarConfig, ClientConfig, QuietHours, QuietHoursRule, ReminderRule, ReminderStage},
     wording::TemplateTopic,
 };
