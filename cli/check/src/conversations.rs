@@ -32,7 +32,7 @@ fn check_events_enabled(config: &ClientConfig, findings: &mut FindingCollector<'
         ("opt_out", !config.opt_out.is_empty()),
     ] {
         if there {
-            findings.add_error(&[table], "no line takes events, so nobody hears what customers write", remedy);
+            findings.add_error(&[table], "no line takes events, so what customers write is never received", remedy);
         }
     }
 }

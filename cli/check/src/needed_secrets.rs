@@ -262,7 +262,7 @@ const STANDARD_WEBHOOKS: (&str, SecretPurpose) =
     ("the sender's signing secret (whsec_…)", SecretPurpose::StandardWebhooks);
 /// What we sign with where somebody's own address is called.
 const OUTGOING_SIGNATURE: (&str, SecretPurpose) = (
-    "what our calls are signed with, whsec_…: make one, and give it to whoever takes them",
+    "what our calls are signed with, whsec_…: create one, and give it to the receiver of the calls",
     SecretPurpose::StandardWebhooks,
 );
 /// What a sender puts into a header.

@@ -276,7 +276,7 @@ fn a_woocommerce_store_is_named_by_its_home_url_and_maps_plain_statuses() {
     assert_one_finding("processing = \"paid\"", "\"Ready for pickup\" = \"ready\"", "31 error", &["slug"]);
     assert_one_finding("processing = \"paid\"", "processing = \"payed\"", "31 error", &["`payed`"]);
     let none = findings_after("processing = \"paid\"\nready-for-pickup = \"ready\"\n", "");
-    assert!(none[0].contains("no order status means anything"), "{none:#?}");
+    assert!(none[0].contains("no order status is mapped to a milestone"), "{none:#?}");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_custom_store_has_a_header_events_and_pointers() {
     );
     assert_one_finding("total = \"/total\"", "store_name = \"/n\"", "46 error", &["[stores.erp]"]);
     let none = findings_after("\"order.ready\" = \"ready\"\n", "");
-    assert!(none[0].contains("no event means anything"), "{none:#?}");
+    assert!(none[0].contains("no event is mapped to a milestone"), "{none:#?}");
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn buttons_and_documents_name_variables_that_hold_links() {
 
 #[test]
 fn order_messages_are_useful_for_a_sensible_time() {
-    assert_one_finding("\"2d\"", "\"30d\"", "16 warning", &["hardly news"]);
+    assert_one_finding("\"2d\"", "\"30d\"", "16 warning", &["hardly useful"]);
     assert_one_finding("\"2d\"", "\"5m\"", "16 warning", &["shortest outage"]);
     assert_one_finding("\"2d\"", "\"500d\"", "16 error", &["forgotten before it is sent"]);
 }
@@ -383,7 +383,7 @@ fn unreported_milestones_and_unsent_messages_are_found() {
         "ready-for-pickup = \"ready\"\n",
         "",
         "24 warning",
-        &["nothing that this store reports is ever told"],
+        &["nothing that this store reports is ever sent"],
     );
     let bare = list_findings(&GOOD[..GOOD.find("[stores.shop]").unwrap()]);
     assert!(bare[0].contains("there is no store, calendar or form"), "{bare:#?}");
