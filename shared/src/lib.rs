@@ -1,12 +1,15 @@
-//! What every function shares, one room per concept.
+//! What the functions share (package `tellonce-core`), one module per concept.
 //!
-//! [`delivery`] believes late; [`inbox`] files what was believed; [`scan_ledger`] remembers what was told and decides what
-//! may be; [`mod@verify_line_event`] speaks to `EZWhatsApp`; [`dispatch`] walks one message through the last two. [`load_client_config`],
-//! [`contact_subject`] and [`wording`] are the client's side: who is told what, and how; [`check`] looks over it all before a
-//! deployment. [`secret_name`], [`clock`], [`batch`],
-//! [`telemetry`], [`fault`] and [`bootstrap`] are the small rooms that the others lean on.
+//! - [`delivery`] verifies what a sender posts. [`inbox`] stores what was verified, once.
+//! - [`ledger`] records every message and decides what may be sent. [`line`] is the client of
+//!   `EZWhatsApp`. [`dispatch`] takes one message through both.
+//! - [`client_config`], [`contact`] and [`wording`] are the client's side: settings, phone numbers
+//!   and texts.
+//! - [`secret`], [`clock`], [`batch`], [`telemetry`], [`fault`] and [`bootstrap`] are small modules
+//!   that the others use.
 //!
-//! Arrows go down only; `docs/architecture.md` has the picture, and a test holds it.
+//! The checks of a `client.toml` are a crate of their own (`cli/check`), because no function uses
+//! them. Arrows go down only: `docs/architecture.md` lists them, and a test holds the list.
 
 pub mod appointment;
 pub mod batch;
