@@ -312,7 +312,10 @@ fn an_escalation_alerts_targets_that_exist() {
         &["there twice"],
     );
     let without_targets = FILE.findings_after("to = [\"slack\", \"teams\"]", "to = []");
-    assert!(without_targets.iter().any(|found| found.starts_with("error this escalation alerts no target")), "{without_targets:#?}");
+    assert!(
+        without_targets.iter().any(|found| found.starts_with("error this escalation alerts no target")),
+        "{without_targets:#?}"
+    );
     FILE.assert_one_finding("cooldown = \"2h\"", "cooldown = \"8d\"", "\"8d\"", "error", &["seven days at most"]);
     FILE.assert_one_finding("cooldown = \"2h\"", "cooldown = \"30s\"", "\"30s\"", "error", &["is not a span of time"]);
 }
