@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use common::{repository_root, run_tellonce};
 use serde_json::Value;
+use tellonce_check::check_file;
 use tellonce_core::{
-    check::check_file,
     client_config::Milestone,
     wording::{TemplateTopic, VariableKind},
 };

@@ -2,16 +2,15 @@
 //!
 //! Flow: [`delivery`] verifies a delivery and [`inbox`] stores it. [`wording`] renders a message
 //! from [`client_config`] and [`contact`]. [`dispatch`] takes the message through [`ledger`],
-//! [`line`] and [`provider`]. [`check`] checks a configuration before a deployment. [`secret`],
-//! [`clock`], [`batch`], [`telemetry`], [`fault`] and [`bootstrap`] serve the others.
+//! [`line`] and [`provider`]. [`secret`], [`clock`], [`batch`], [`telemetry`], [`fault`] and [`bootstrap`] serve the others.
 //!
-//! Arrows go down only. `docs/architecture.md` lists them, and a test holds the list.
+//! The checks of a `client.toml` are a crate of their own (`cli/check`), because no function uses
+//! them. Arrows go down only. `docs/architecture.md` lists them, and a test holds the list.
 
 pub mod appointment;
 pub mod attributes;
 pub mod batch;
 pub mod bootstrap;
-pub mod check;
 pub mod client_config;
 pub mod clock;
 pub mod contact;
@@ -28,6 +27,7 @@ pub mod ledger;
 pub mod line;
 pub mod lookup;
 pub mod provider;
+pub mod public_address;
 pub mod secret;
 pub mod telemetry;
 pub mod wording;

@@ -127,11 +127,13 @@ fn functions_do_not_depend_on_each_other_and_no_deployed_crate_depends_on_local(
         assert!(workspace_root().join("functions").join(function).join("tests/start.rs").is_file(), "{function}");
         let uses = uses(&format!("functions/{function}"));
         assert!(uses.contains("tellonce-core"), "{function}");
-        for other in function_names.iter().map(String::as_str).chain(["local", "tellonce", "stories"]) {
+        for other in function_names.iter().map(String::as_str).chain(["local", "tellonce", "tellonce-check", "stories"])
+        {
             assert!(!uses.contains(other), "{function} uses {other}");
         }
     }
-    for folder in ["shared", "cli"] {
+    assert!(!uses("shared").contains("tellonce-check"), "shared uses the checks of configuration");
+    for folder in ["shared", "cli", "cli/check"] {
         assert!(!uses(folder).contains("local"), "{folder} uses the local stack");
     }
 }

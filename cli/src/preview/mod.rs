@@ -27,8 +27,8 @@ use http::Method;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use tellonce_check::{Severity, check_file};
 use tellonce_core::{
-    check::{Severity, check_file},
     client_config::{ClientConfig, FormScheme},
     clock::Clock,
     delivery::{Refusal, VerificationOutcome, Verified},

@@ -1,7 +1,8 @@
 //! Checks the format of CRM credentials and target addresses.
 
 use serde_json::Value;
-use tellonce_core::check::{Severity, parse_public_address};
+use tellonce_check::Severity;
+use tellonce_core::public_address::parse_public_address;
 
 use super::SecretProblem;
 

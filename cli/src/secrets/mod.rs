@@ -4,22 +4,19 @@
 //! values are only in Secrets Manager. No value is ever printed.
 
 mod credentials;
-mod needed_secrets;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
+use tellonce_check::{Finding, NeededSecret, SecretPurpose, Severity, list_needed_secrets};
 use tellonce_core::{
-    check::{Finding, Severity},
     client_config::{CalendarKind, ClientConfig},
     provider::PROVIDER,
     secret::Secret,
 };
 
-use needed_secrets::SecretPurpose;
-pub(crate) use needed_secrets::{NeededSecret, list_needed_secrets};
 
 /// In characters. A shorter webhook secret can be guessed.
 const MIN_SECRET_LENGTH: usize = 16;

@@ -22,10 +22,10 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use jiff::Timestamp;
 use tellonce_core::{
     bootstrap,
-    check::parse_public_address,
     client_config::ClientConfig,
     clock::Clock,
     provider::{PROVIDER, RegistrationError, RegistrationRefusal, WebhookRegistration},
+    public_address::parse_public_address,
 };
 use url::{Host, Url};
 

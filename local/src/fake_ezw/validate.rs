@@ -94,7 +94,11 @@ pub(super) struct WebhookRequest {
     pub(super) persistent: bool,
 }
 
-/// Reads a `POST /api/v1/webhooks`. Names are not resolved: a public name that points at a private address passes here.
+/// Reads a `POST /api/v1/webhooks`.
+///
+/// The address rule here imitates `EZWhatsApp`'s documented refusal (loopback, private, link-local) and not tellonce's own,
+/// which is stricter: `tellonce_core::public_address`. Names are not resolved: a public name that points at a private
+/// address passes here.
 pub(super) fn parse_webhook(bytes: &[u8], allow_local_targets: bool) -> Result<WebhookRequest, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err("the body is not a JSON object") };
     let Some(target) = fields.get("targetUrl").or_else(|| fields.get("url")).and_then(Value::as_str) else {

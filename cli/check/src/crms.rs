@@ -2,8 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::{FindingCollector, address::parse_public_address, conversations};
-use crate::client_config::{ClientConfig, CrmConfig, CrmKind};
+use super::{FindingCollector, conversations};
+use tellonce_core::{
+    client_config::{ClientConfig, CrmConfig, CrmKind},
+    public_address::parse_public_address,
+};
 
 /// How often a CRM can be asked, times a minute.
 const REQUESTS_RANGE: RangeInclusive<u32> = 1..=6000;

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use super::{FindingCollector, nearest_name, suggest_name};
-use crate::{
+use tellonce_core::{
     client_config::ClientConfig,
     contact::{Phone, PhoneError, PhoneRule},
 };
@@ -33,7 +33,7 @@ pub(super) fn check_client(config: &ClientConfig, findings: &mut FindingCollecto
     check_retention(config, findings);
     let has_line_events = config.lines.values().any(|line| line.events);
     if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() && !has_line_events {
-        let what = "there is no store, calendar or form, so nothing will ever be told";
+        let what = "there is no store, calendar or form, so nothing is ever sent";
         findings.add_warning(&[], what, "add [stores.shop], [calendars.clinic] or [forms.website]");
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn check_country(country: &str, path: &[&str], findings: &mut Finding
     // What the number is doesn't matter: only whether its country is known.
     let unknown = Phone::parse("0212345678", country, PhoneRule::Possible) == Err(PhoneError::UnknownCountry);
     if unknown || country.len() != 2 {
-        let what = format!("`{country}` is no country whose phone numbers can be read");
+        let what = format!("`{country}` is not a supported country code");
         findings.add_error(path, what, "write its two-letter code (ISO 3166-1), like `IL` or `US`");
     }
 }
@@ -108,7 +108,7 @@ fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if retention.ledger_days < retention.inbox_days {
         findings.add_error(
             &["retention", "ledger_days"],
-            "the ledger forgets before the inbox does: an old delivery that is replayed would be told again",
+            "the ledger forgets before the inbox does: the message of a replayed old delivery would be sent again",
             format!("write at least {} days, as many as inbox_days has", retention.inbox_days),
         );
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FindingCollector, client, crms, escalations, is_plain_name, targets, words};
-use crate::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 pub(super) fn check_conversations(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     check_events_enabled(config, findings);
@@ -32,7 +32,7 @@ fn check_events_enabled(config: &ClientConfig, findings: &mut FindingCollector<'
         ("opt_out", !config.opt_out.is_empty()),
     ] {
         if there {
-            findings.add_error(&[table], "no line takes events, so nobody hears what customers write", remedy);
+            findings.add_error(&[table], "no line takes events, so what customers write is never received", remedy);
         }
     }
 }

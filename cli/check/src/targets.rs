@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FindingCollector, conversations, crms};
-use crate::client_config::{ClientConfig, TargetConfig, TargetKind};
+use tellonce_core::client_config::{ClientConfig, TargetConfig, TargetKind};
 
 /// The most that SES takes for one message: <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>.
 const MAX_RECIPIENTS: usize = 50;
@@ -34,7 +34,7 @@ fn check_email(from: &str, to: &[String], from_path: &[&str], to_path: &[&str], 
         findings.add_error(from_path, "who writes is no e-mail address", remedy);
     }
     if to.is_empty() {
-        findings.add_error(to_path, "nobody is written to", "add at least one address");
+        findings.add_error(to_path, "the list of recipients is empty", "add at least one address");
     } else if to.len() > MAX_RECIPIENTS {
         let what = format!("{} addresses are more than one message can have", to.len());
         findings.add_error(to_path, what, "write at most 50; one address of a group is better");

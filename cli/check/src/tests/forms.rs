@@ -127,7 +127,11 @@ fn a_form_has_a_unique_name_a_line_and_countries() {
 #[test]
 fn forms_that_share_an_id_scope_must_both_name_it() {
     let both = |website: &str, typeform: &str| {
-        list_findings(&FILE.edit("id_scope = \"website\"\n", website).replacen("id_scope = \"typeform\"\n", typeform, 1))
+        list_findings(&FILE.edit("id_scope = \"website\"\n", website).replacen(
+            "id_scope = \"typeform\"\n",
+            typeform,
+            1,
+        ))
     };
     let written = "id_scope = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
@@ -270,7 +274,7 @@ fn fields_are_named_or_left_to_be_found() {
         "",
         "fields = { phone = \"3\" }",
         "warning",
-        &["greeted by theirs"],
+        &["no lead is greeted by name"],
     );
     assert!(FILE.findings_after("first_name = \"1.3\"", "name = \"1\"").is_empty());
     assert_eq!(FILE.findings_after(numbered, "").len(), 2);
@@ -280,14 +284,14 @@ fn fields_are_named_or_left_to_be_found() {
 fn a_lead_without_consent_is_never_greeted() {
     let rule = "{ field = \"whatsapp\", accepts = [\"I agree\"] }";
     FILE.assert_one_finding(rule, "{ field = \" \" }", "consent", "error", &["no name"]);
-    FILE.assert_one_finding("\"I agree\"", "\"\"", "consent", "error", &["whoever leaves the field empty would agree"]);
+    FILE.assert_one_finding("\"I agree\"", "\"\"", "consent", "error", &["an empty field would count as consent"]);
     for no in ["No", "off", "0", "לא"] {
         FILE.assert_one_finding(
             "\"I agree\"",
             &format!("\"{no}\""),
             "consent",
             "error",
-            &["was not ticked", "whoever refused"],
+            &["was not ticked", "a lead who refused"],
         );
     }
     FILE.assert_one_finding(rule, "{ stated = \" \" }", "consent", "error", &["nobody agrees to anything"]);
@@ -319,7 +323,7 @@ fn limits_and_repeats_stay_in_their_range() {
     let edited_file =
         FILE.edit("\"14d\"", "\"60d\"").replace("[lines.main]", "[retention]\nledger_days = 40\n\n[lines.main]");
     let forgotten = list_findings(&edited_file);
-    assert!(forgotten.len() == 1 && forgotten[0].contains("keep.ledger_days (40 days)"), "{forgotten:#?}");
+    assert!(forgotten.len() == 1 && forgotten[0].contains("retention.ledger_days (40 days)"), "{forgotten:#?}");
     let nothing = ["this means nothing", "across = \"form\""];
     FILE.assert_one_finding("across = \"form\", ", "", "per_phone", "warning", &nothing);
     FILE.assert_one_finding("across = \"form\"", "across = \"froms\"", "repeat", "error", &["did you mean `forms`?"]);

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{FindingCollector, stores::reportable_milestones, texts};
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, MessageRule, QuietHours, QuietHoursRule},
     wording::TemplateTopic,
 };
@@ -21,17 +21,13 @@ pub(super) struct LatenessRule {
 /// Of news about an order.
 const ORDER_MESSAGE_LATENESS: LatenessRule = LatenessRule {
     days: 14,
-    description: "hardly news any more",
-    advice: "think of a customer who hears it after a long outage; 14 days are plenty",
+    description: "hardly useful any more",
+    advice: "a customer may receive it after a long outage; 14 days are the most that make sense",
 };
 
 pub(super) fn check_messages(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if config.messages.is_empty() && !config.stores.is_empty() {
-        findings.add_warning(
-            &[],
-            "there is no message, so nothing of an order will ever be told",
-            "add [messages.ready]",
-        );
+        findings.add_warning(&[], "there is no message, so no order update is ever sent", "add [messages.ready]");
     }
     // A client who has none at all has been told so already.
     let has_senders = !config.stores.is_empty() || !config.calendars.is_empty() || !config.forms.is_empty();
@@ -82,7 +78,7 @@ pub(super) fn check_useful_for(
     {
         findings.add_warning(
             &path,
-            "what happens when the quiet hours begin is no longer useful when they end, and is told to nobody",
+            "what happens when the quiet hours begin is no longer useful when they end, and is never sent",
             "make it longer than the quiet hours, or write quiet_hours = \"ignore\"",
         );
     }

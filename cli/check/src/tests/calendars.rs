@@ -273,7 +273,10 @@ fn stages_parse_and_have_distinct_names_and_times() {
     FILE.assert_one_finding(&morning, &second("1440m"), &stage("24h"), "error", &["at the same time"]);
     let none =
         FILE.findings_after("reminders = { 2h = { text = { he = \"ב-{{ time }}\", en = \"At {{ time }}\" } } }\n", "");
-    assert!(none.len() == 1 && none[0].contains("nobody is reminded") && none[0].contains("\"24h\""), "{none:#?}");
+    assert!(
+        none.len() == 1 && none[0].contains("this calendar has no reminders") && none[0].contains("\"24h\""),
+        "{none:#?}"
+    );
 }
 
 #[test]

@@ -174,7 +174,7 @@ pub(super) fn check_boundaries(findings: &mut FindingCollector<'_>) {
         if SECRET_PREFIXES.iter().any(|beginning| text.starts_with(beginning)) {
             let what =
                 "this looks like a secret, and this file is kept in git and shipped to every function".to_owned();
-            let remedy = "remove it, and replace that secret by a new one: whoever could read the file has it";
+            let remedy = "remove it, and replace that secret by a new one: every reader of the file knows it";
             findings.add_finding(Severity::Error, source.line_at(place.start), what, remedy.to_owned());
         }
     });

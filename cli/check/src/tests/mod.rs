@@ -183,7 +183,10 @@ fn a_message_outlives_the_quiet_hours_or_is_sent_during_them() {
     );
     assert!(findings_for("\nquiet_hours = \"ignore\"").is_empty());
     let before = findings_for("\nquiet_hours = \"before\"");
-    assert!(before.iter().any(|it| it.contains("error only a reminder can be sent before the quiet hours")), "{before:#?}");
+    assert!(
+        before.iter().any(|it| it.contains("error only a reminder can be sent before the quiet hours")),
+        "{before:#?}"
+    );
 }
 
 #[test]
@@ -214,7 +217,12 @@ fn lines_have_unique_ids_and_a_cautious_message_rate() {
         );
     }
     assert_one_finding("\"line_acme\"", "\"line_acme\"\nmessages_per_minute = 30", "9 warning", &["cautious"]);
-    assert_one_finding("\"line_acme\"", "\"line_acme\"\nmedia = \"attachment-experimental\"", "9 warning", &["assumed"]);
+    assert_one_finding(
+        "\"line_acme\"",
+        "\"line_acme\"\nmedia = \"attachment-experimental\"",
+        "9 warning",
+        &["assumed"],
+    );
     assert_one_finding(
         "\"line_acme\"",
         "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"",
@@ -268,7 +276,7 @@ fn a_woocommerce_store_is_named_by_its_home_url_and_maps_plain_statuses() {
     assert_one_finding("processing = \"paid\"", "\"Ready for pickup\" = \"ready\"", "31 error", &["slug"]);
     assert_one_finding("processing = \"paid\"", "processing = \"payed\"", "31 error", &["`payed`"]);
     let none = findings_after("processing = \"paid\"\nready-for-pickup = \"ready\"\n", "");
-    assert!(none[0].contains("no order status means anything"), "{none:#?}");
+    assert!(none[0].contains("no order status is mapped to a milestone"), "{none:#?}");
 }
 
 #[test]
@@ -290,7 +298,7 @@ fn a_custom_store_has_a_header_events_and_pointers() {
     );
     assert_one_finding("total = \"/total\"", "store_name = \"/n\"", "46 error", &["[stores.erp]"]);
     let none = findings_after("\"order.ready\" = \"ready\"\n", "");
-    assert!(none[0].contains("no event means anything"), "{none:#?}");
+    assert!(none[0].contains("no event is mapped to a milestone"), "{none:#?}");
 }
 
 #[test]
@@ -362,7 +370,7 @@ fn buttons_and_documents_name_variables_that_hold_links() {
 
 #[test]
 fn order_messages_are_useful_for_a_sensible_time() {
-    assert_one_finding("\"2d\"", "\"30d\"", "16 warning", &["hardly news"]);
+    assert_one_finding("\"2d\"", "\"30d\"", "16 warning", &["hardly useful"]);
     assert_one_finding("\"2d\"", "\"5m\"", "16 warning", &["shortest outage"]);
     assert_one_finding("\"2d\"", "\"500d\"", "16 error", &["forgotten before it is sent"]);
 }
@@ -375,7 +383,7 @@ fn unreported_milestones_and_unsent_messages_are_found() {
         "ready-for-pickup = \"ready\"\n",
         "",
         "24 warning",
-        &["nothing that this store reports is ever told"],
+        &["nothing that this store reports is ever sent"],
     );
     let bare = list_findings(&GOOD[..GOOD.find("[stores.shop]").unwrap()]);
     assert!(bare[0].contains("there is no store, calendar or form"), "{bare:#?}");

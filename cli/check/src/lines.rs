@@ -1,7 +1,7 @@
 //! The lines: ids, pace, and how documents are sent.
 
 use super::{FindingCollector, is_plain_name};
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, MediaMode},
     provider::{PROVIDER, SendRoute},
 };

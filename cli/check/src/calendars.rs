@@ -11,7 +11,7 @@ use super::{
     stores::{check_pointer, check_scheme, scheme_retry_window},
     suggest_name,
 };
-use crate::client_config::{
+use tellonce_core::client_config::{
     BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomScheme, FeedRule, FeedTextRule, JsonPointer,
     TimeSpan,
 };
@@ -129,17 +129,17 @@ fn check_custom(
         ),
         (None, true) => findings.add_warning(
             &["calendars", name, "fields"],
-            "without a status every delivery books: whoever cancels is reminded all the same",
+            "without a status every delivery books: a customer who cancels is reminded all the same",
             "point at the sender's status, or have it send one when an appointment is cancelled",
         ),
         (Some(_), false) if !has_status(BookingStatus::Booked) => findings.add_error(
             &path,
-            "no status means `booked`, so nobody is ever reminded",
+            "no status means `booked`, so no reminder is ever sent",
             "add the sender's word for an appointment that takes place, like confirmed = \"booked\"",
         ),
         (Some(_), false) if !has_status(BookingStatus::Cancelled) => findings.add_warning(
             &path,
-            "no status means `cancelled`: whoever cancels is reminded all the same",
+            "no status means `cancelled`: a customer who cancels is reminded all the same",
             "add the sender's word for it, like canceled = \"cancelled\"",
         ),
         (Some(_), false) => {}

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::{FindingCollector, Severity, suggest_name};
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, MediaMode, MessageTemplates},
     contact::Phone,
     provider::MessageRejected,

@@ -6,7 +6,7 @@ use tellonce_core::client_config::{
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SecretPurpose {
+pub enum SecretPurpose {
     /// A line's token.
     LineToken,
     /// Signs a Standard Webhooks sender's deliveries.
@@ -38,17 +38,18 @@ pub(super) enum SecretPurpose {
 }
 
 /// A secret that a client needs.
-pub(crate) struct NeededSecret {
+#[derive(Debug, Clone)]
+pub struct NeededSecret {
     /// Its full name.
-    pub(crate) name: String,
+    pub name: String,
     /// What to put into it.
-    pub(crate) description: String,
+    pub description: String,
     /// What it is for, and so what may stand in it.
-    pub(super) purpose: SecretPurpose,
+    pub purpose: SecretPurpose,
 }
 
 /// The secrets that a client needs, in the order to create them.
-pub(crate) fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
+pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
     let lines = config.lines.keys().map(|line| NeededSecret {
         name: config.line_secret_name(line),
         description: format!("the token of the line `{line}` (ezw_line_…, from EZWhatsApp)"),
@@ -261,7 +262,7 @@ const STANDARD_WEBHOOKS: (&str, SecretPurpose) =
     ("the sender's signing secret (whsec_…)", SecretPurpose::StandardWebhooks);
 /// What we sign with where somebody's own address is called.
 const OUTGOING_SIGNATURE: (&str, SecretPurpose) = (
-    "what our calls are signed with, whsec_…: make one, and give it to whoever takes them",
+    "what our calls are signed with, whsec_…: create one, and give it to the receiver of the calls",
     SecretPurpose::StandardWebhooks,
 );
 /// What a sender puts into a header.

@@ -1,14 +1,16 @@
-//! Everything that can be known about a `client.toml` before it is deployed, with the line it stands on and a remedy.
+//! Checks a `client.toml` before it is deployed. Each finding names its line in the file and the remedy.
 //!
-//! [`check_file`] takes a file as it was typed: what does not parse becomes a [`Finding`] too, and whatever does parse is
-//! still checked. [`check`] takes a file that parsed. Both read the file exactly as the functions do and make every text
-//! with the same code ([`crate::wording`], [`crate::provider::RenderedMessage`]), so what passes here works there.
+//! [`check_file`] takes a file as it was typed: a part that does not parse becomes a [`Finding`],
+//! and the rest is still checked. [`check_config`] takes a file that parsed. Both read the file
+//! exactly as the functions do, and render every text with the same code
+//! ([`tellonce_core::wording`], [`tellonce_core::provider::RenderedMessage`]). [`list_needed_secrets`] lists
+//! the secrets that a client needs.
 //!
-//! Promises that a file without errors loads, that each of its texts can be made where every value is known, and that
-//! nothing in it asks for what this product refuses (`docs/boundaries.md`). Does not know whether the secrets exist,
-//! whether a shop's domain is the right one, or whether a text reads well.
+//! Promises that a file without errors loads, that each of its texts can be rendered when every
+//! value is known, and that it asks for nothing that this product refuses (`docs/boundaries.md`).
+//! Does not know whether the secrets exist, whether a shop's domain is the right one, or whether a
+//! text reads well. Nothing deployed depends on this crate.
 
-mod address;
 mod boundaries;
 mod calendars;
 mod client;
@@ -19,6 +21,7 @@ mod forms;
 mod id_scopes;
 mod lines;
 mod messages;
+mod needed_secrets;
 mod reminders;
 mod shape;
 mod source;
@@ -27,10 +30,10 @@ mod targets;
 mod texts;
 mod words;
 
-pub use address::{PublicAddressError, parse_public_address};
+pub use needed_secrets::{NeededSecret, SecretPurpose, list_needed_secrets};
 use source::ConfigSource;
 
-use crate::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::FindingCollector;
-use crate::client_config::ClientConfig;
+use tellonce_core::client_config::ClientConfig;
 
 /// Words of fewer letters and digits than this stand in any message.
 const MIN_WORD_CHARS: usize = 3;
@@ -26,7 +26,11 @@ pub(super) fn check_trigger_words(
     findings: &mut FindingCollector<'_>,
 ) {
     if words.values().all(Vec::is_empty) {
-        findings.add_error(at, "there is no word, so nobody is ever called", "write some, like { en = [\"urgent\"] }");
+        findings.add_error(
+            at,
+            "there is no word, so the team is never alerted",
+            "write some, like { en = [\"urgent\"] }",
+        );
         return;
     }
     check_word_lists(config, words, at, findings);
@@ -35,7 +39,7 @@ pub(super) fn check_trigger_words(
         let letters = word.chars().filter(|c| c.is_alphanumeric()).count();
         if (1..MIN_WORD_CHARS).contains(&letters) {
             let what = format!("`{word}` is too short to mean anything: it stands in messages of every kind");
-            findings.add_warning(&path, what, "write a word or phrase that nobody uses without meaning it");
+            findings.add_warning(&path, what, "write a word or phrase that customers use only when they mean it");
         }
         if each_word(&config.opt_out).any(|(_, out)| normalize_word(out) == normalize_word(word)) {
             let what = format!(
@@ -63,7 +67,7 @@ pub(super) fn check_opt_out_words(config: &ClientConfig, findings: &mut FindingC
             findings.add_warning(
                 &path,
                 what,
-                "write what nobody says by accident, like \"stop messages\"; docs/boundaries.md says why",
+                "write what customers never write by accident, like \"stop messages\"; docs/boundaries.md says why",
             );
         }
     }

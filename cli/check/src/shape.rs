@@ -8,7 +8,7 @@ use super::{
     source::{line_at, remove_key_at},
     suggest_name,
 };
-use crate::client_config::{ClientConfig, Milestone};
+use tellonce_core::client_config::{ClientConfig, Milestone};
 
 /// More wrong keys than anybody wants to read about at once.
 const MAX_WRONG_KEYS: usize = 50;

@@ -12,7 +12,7 @@ use super::{
     stores::{MANUAL_RETRY_WINDOW, STANDARD_RETRY_WINDOW, check_header_name},
     suggest_name, texts,
 };
-use crate::{
+use tellonce_core::{
     client_config::{
         ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormKind, FormScheme, LeadLimit, NO_ANSWERS,
         RepeatScope, TimeSpan,
@@ -31,7 +31,7 @@ const REPEAT_WINDOW_RANGE: RangeInclusive<SignedDuration> =
 const FIRST_TOUCH_LATENESS: LatenessRule = LatenessRule {
     days: 7,
     description: "hardly an answer any more",
-    advice: "whoever asked has gone elsewhere by then; a day or two is usual, 7 days are plenty",
+    advice: "the lead has probably gone elsewhere by then; a day or two is usual, 7 days are the most",
 };
 
 pub(super) fn check_forms(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
@@ -196,7 +196,7 @@ fn check_numbered_fields(name: &str, fields: &FormFields, findings: &mut Finding
     if fields.name.is_none() && fields.first_name.is_none() {
         findings.add_warning(
             &path,
-            "Gravity Forms posts numbers for names, so nobody is greeted by theirs",
+            "Gravity Forms posts numbers for names, so no lead is greeted by name",
             format!("add the number of its field to [forms.{name}.fields], like first_name = \"1.3\""),
         );
     }
@@ -264,11 +264,11 @@ fn check_consent(form: &FormConfig, at: &[&str], findings: &mut FindingCollector
             }
             if accepts.iter().any(|answer| answer.trim().is_empty()) {
                 let remedy = "write the words that the sender posts when the box is ticked";
-                findings.add_error(at, "whoever leaves the field empty would agree", remedy);
+                findings.add_error(at, "an empty field would count as consent", remedy);
             }
             for answer in accepts.iter().filter(|answer| NO_ANSWERS.contains(&answer.trim().to_lowercase().as_str())) {
                 let what = format!("`{answer}` is how a box says that it was not ticked");
-                findings.add_error(at, what, "remove it: whoever refused would be greeted");
+                findings.add_error(at, what, "remove it: a lead who refused would be greeted");
             }
         }
     }
@@ -288,7 +288,7 @@ fn check_limits(config: &ClientConfig, name: &str, form: &FormConfig, findings: 
         findings.add_error(
             &path,
             what,
-            format!("write at most keep.ledger_days ({} days)", config.retention.ledger_days),
+            format!("write at most retention.ledger_days ({} days)", config.retention.ledger_days),
         );
     }
     if form.repeat.across == RepeatScope::Forms && findings.source.has_key(&["forms", name, "per_phone"]) {
@@ -332,7 +332,7 @@ fn check_choice(rule: &ChoiceRule, at: &[&str], findings: &mut FindingCollector<
         findings.add_error(&below("field"), "the choice's field has no name", remedy);
     }
     if rule.of.is_empty() {
-        let remedy = "list the answers word for word, or remove `choice`: one that is not listed is never told";
+        let remedy = "list the answers word for word, or remove `choice`: an answer that is not listed is never sent";
         findings.add_error(&below("of"), "there is no answer to choose", remedy);
     }
     let mut seen = BTreeSet::new();

@@ -9,7 +9,7 @@ use super::{
     id_scopes::{self, IdScopeTable, SenderIdScope},
     is_plain_name, suggest_name,
 };
-use crate::{
+use tellonce_core::{
     client_config::{ClientConfig, CustomScheme, JsonPointer, Milestone, OrderFields, StoreConfig, StoreKind},
     wording::TemplateTopic,
 };
@@ -39,7 +39,7 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
         if has_no_message && !reports.is_empty() && !config.messages.is_empty() {
             findings.add_warning(
                 &["stores", name],
-                "nothing that this store reports is ever told: no milestone of it has a message",
+                "nothing that this store reports is ever sent: no milestone of it has a message",
                 "add a message, or map its words to a milestone that has one",
             );
         }
@@ -122,7 +122,11 @@ fn check_woocommerce(
     }
     if statuses.is_empty() {
         let remedy = "add at least one, like processing = \"paid\"";
-        findings.add_error(&["stores", name, "statuses"], "no order status means anything, so nothing is told", remedy);
+        findings.add_error(
+            &["stores", name, "statuses"],
+            "no order status is mapped to a milestone, so nothing is sent",
+            remedy,
+        );
     }
     for status in statuses.keys() {
         let path = ["stores", name, "statuses", status];
@@ -146,7 +150,11 @@ fn check_custom(
     check_scheme(verify, &["stores", name, "verify"], findings);
     if events.is_empty() {
         let remedy = "add at least one, like \"order.ready\" = \"ready\"";
-        findings.add_error(&["stores", name, "events"], "no event means anything, so nothing is told", remedy);
+        findings.add_error(
+            &["stores", name, "events"],
+            "no event is mapped to a milestone, so nothing is sent",
+            remedy,
+        );
     }
     if events.keys().any(|event| event.trim().is_empty()) {
         let remedy = "write the event's name as it stands in the sender's JSON";
@@ -225,7 +233,7 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
         sender: "store",
         setting: "id_scope",
         entity: "order",
-        danger: "only one of them is told",
+        danger: "only one of them gets a message",
         scopes: config
             .stores
             .iter()

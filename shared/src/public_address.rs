@@ -1,5 +1,7 @@
 //! Addresses that somebody on the internet calls, or that we call there.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use url::{Host, Url};
 
 /// Names that lead to this machine or this network alone: RFC 6761 (`localhost`, `test`, `invalid`), RFC 6762 (`local`),
@@ -55,9 +57,116 @@ fn is_inner_host(name: &str) -> bool {
     !name.contains('.') || INNER_HOST_NAMES.iter().any(below_or_is)
 }
 
+/// Whether an address is one of the public internet.
+///
+/// Source: the registries of special-purpose addresses at iana.org (iana-ipv4-special-registry, iana-ipv6-special-registry).
+pub fn is_public_ip(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let is_special = match address.octets() {
+        // This network, private, the machine itself; multicast, reserved, broadcast.
+        [0 | 10 | 127 | 224..=255, ..] => true,
+        // Shared with a provider (CGNAT).
+        [100, second, ..] => (64..=127).contains(&second),
+        // Link-local, and with it the cloud's metadata.
+        [169, second, ..] => second == 254,
+        [172, second, ..] => (16..=31).contains(&second),
+        // Private; protocols and documentation; 6to4 relays.
+        [192, second, third, _] => {
+            second == 168 || (second == 0 && matches!(third, 0 | 2)) || (second, third) == (88, 99)
+        }
+        // Benchmarks, documentation.
+        [198, second, third, _] => matches!(second, 18 | 19) || (second, third) == (51, 100),
+        [203, second, third, _] => (second, third) == (0, 113),
+        _ => false,
+    };
+    !is_special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, c, d] = address.octets()[12..] else { return false };
+    let last_four = Ipv4Addr::new(a, b, c, d);
+    match address.segments() {
+        // IPv4 in other clothes: mapped, and through a translator.
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(last_four),
+        // Protocols (Teredo, ORCHID), documentation, 6to4.
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        // Everything else that is routed at all. The machine itself, private, link-local and multicast lie outside.
+        [0x2000..=0x3fff, ..] => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_of_the_public_internet_are_public() {
+        for inner in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public_ip(inner.parse().unwrap()), "{inner}");
+        }
+        for outer in [
+            "1.1.1.1",
+            "100.63.255.255",
+            "100.128.0.1",
+            "169.253.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.1.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+        ] {
+            assert!(is_public_ip(outer.parse().unwrap()), "{outer}");
+        }
+    }
 
     #[test]
     fn only_public_host_names_are_accepted() {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
 use super::{FindingCollector, is_plain_name, texts};
-use crate::{
+use tellonce_core::{
     client_config::{CalendarConfig, ClientConfig, QuietHours, QuietHoursRule, ReminderRule, ReminderStage},
     wording::TemplateTopic,
 };
@@ -23,7 +23,7 @@ pub(super) fn check_reminders(
 ) {
     if calendar.reminders.is_empty() {
         let remedy = format!("add [calendars.{name}.reminders.\"24h\"] with its text");
-        findings.add_warning(&["calendars", name], "nobody is reminded of this calendar's appointments", remedy);
+        findings.add_warning(&["calendars", name], "this calendar has no reminders, so none is ever sent", remedy);
     }
     for (stage, rule) in &calendar.reminders {
         let at = ["calendars", name, "reminders", stage.as_str()];

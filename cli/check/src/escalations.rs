@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{FindingCollector, conversations, stores::reportable_milestones, suggest_name, texts, words};
-use crate::{
+use tellonce_core::{
     client_config::{AcknowledgementRule, ClientConfig, EscalationRule, EscalationTrigger, Milestone, TimeSpan},
     wording::TemplateTopic,
 };
@@ -27,7 +27,7 @@ pub(super) fn check_escalation(
     check_targets(config, escalation, &at("to"), findings);
     if escalation.cooldown.0 > MAX_COOLDOWN {
         let remedy = "write \"1m\" to \"7d\"; \"4h\" is usual";
-        findings.add_error(&at("cooldown"), "one call stands for those that follow for seven days at most", remedy);
+        findings.add_error(&at("cooldown"), "one alert replaces those that follow for seven days at most", remedy);
     }
     check_trigger(config, name, &escalation.when, findings);
     if let Some(rule) = &escalation.acknowledge {
@@ -42,7 +42,7 @@ fn check_targets(
     findings: &mut FindingCollector<'_>,
 ) {
     if escalation.to.is_empty() {
-        findings.add_error(path, "nobody is called", "name a target, like to = [\"team\"]");
+        findings.add_error(path, "this escalation alerts no target", "name a target, like to = [\"team\"]");
     }
     let mut seen = BTreeSet::new();
     for name in &escalation.to {
@@ -70,14 +70,14 @@ fn check_trigger(config: &ClientConfig, name: &str, when: &EscalationTrigger, fi
         ),
         EscalationTrigger::Unanswered(TimeSpan(span)) => {
             if *span > MAX_COOLDOWN {
-                let what = "whoever has waited for more than seven days is not waiting any more";
+                let what = "an unanswered customer is watched for seven days at most";
                 findings.add_error(&path, what, "write \"1m\" to \"7d\"; \"15m\" is usual");
             }
             if no_hours {
                 findings.add_warning(
                     &path,
-                    "there are no business hours, so the team is called for whoever writes at night as well",
-                    "add [[business_hours]], unless somebody answers at all hours",
+                    "there are no business hours, so the team is alerted at night as well",
+                    "add [[business_hours]], unless the team answers at all hours",
                 );
             }
         }
@@ -85,7 +85,7 @@ fn check_trigger(config: &ClientConfig, name: &str, when: &EscalationTrigger, fi
         EscalationTrigger::Appointment(states) => {
             check_unique_list(states, "state of an appointment", "[\"booked\"]", &path, findings);
             if config.calendars.is_empty() {
-                let what = "there is no calendar, so nobody has an appointment that we know of";
+                let what = "there is no calendar, so no appointment is ever reported";
                 findings.add_warning(&path, what, "add [calendars.…], or choose another `when`");
             }
         }
@@ -119,7 +119,7 @@ fn check_unique_list<T: PartialEq>(
     if list.is_empty() {
         findings.add_error(
             path,
-            format!("there is no {what}, so nobody is ever called"),
+            format!("there is no {what}, so the team is never alerted"),
             format!("write one, like {like}"),
         );
     }
@@ -154,7 +154,7 @@ fn check_acknowledgement(
         | EscalationTrigger::Order(_)
         | EscalationTrigger::Appointment(_) => {
             if useful > MAX_ACKNOWLEDGEMENT_AGE {
-                let what = "an answer that may come hours later tells somebody that we have just noticed";
+                let what = "an acknowledgement that arrives hours later is useless to the customer";
                 findings.add_warning(&path, what, "write at most 2h; 15m is usual");
             }
         }
