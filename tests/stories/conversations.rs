@@ -7,12 +7,12 @@ use std::{
 
 use futures::stream::StreamExt as _;
 use jiff::SignedDuration;
-use local::{
-    fake_ezw::{PhoneMessageDirection, SendFault},
-    fakes::{FakeFault, FakeService},
-};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde_json::{Value, json};
+use tellonce_fakes::{
+    ezw::{PhoneMessageDirection, SendFault},
+    services::{FakeFault, FakeService},
+};
 
 use crate::world::{LINE_SECRET_PATH, WebhookPost, World, WorldSetup};
 
@@ -249,7 +249,11 @@ async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!((row["state"].as_str(), row["delivery_status"].as_str()), (Some("accepted"), Some("delivered")), "{row}");
+    assert_eq!(
+        (row["state"].as_str(), row["delivery_status"].as_str()),
+        (Some("accepted"), Some("delivered")),
+        "{row}"
+    );
     assert!(row.get("due_at").is_none(), "nobody tries again");
     world.advance_time(SignedDuration::from_mins(5));
     world.tick().await;
