@@ -18,7 +18,7 @@ use tellonce_core::{
     inbox::build_item_id,
 };
 
-/// An `check_order_trigger/create_person` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
+/// An `orders/create` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
 /// leaves about 5 KB: the size of a small order.
 const RECORDED_ORDER: &str = include_str!("../../../events/stores/shopify/orders_create.json");
 
@@ -52,7 +52,7 @@ pub(crate) struct BenchSite {
 }
 
 impl BenchSite {
-    /// The form `preview_website_leads` of a client.
+    /// The form `website` of a client.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let form = "website";
         let settings = config.forms.get(form).context("the client has no form `website`")?;

@@ -181,7 +181,7 @@ fn join_times(
         let text = |name: &str| row[name].as_str().unwrap_or_default();
         let Some((answered, accepted_ms)) = accepted.get(text("delivery")) else { continue };
         let key = format!("{}:{}", text("subject"), text("stage"));
-        let queued_ms = queued.get(key.as_str()).with_context(|| format!("{key} was not told"))?;
+        let queued_ms = queued.get(key.as_str()).with_context(|| format!("{key} was not sent"))?;
         let claimed_ms = row["created_at"].as_i64().with_context(|| format!("{key} has no created_at"))?;
         all.acknowledged_ms.push(*answered);
         // the stream may be quicker than the answer to the sender

@@ -43,7 +43,7 @@ pub(crate) async fn find_valgrind() -> Option<PathBuf> {
     found.status.success().then(|| PathBuf::from(path.trim()))
 }
 
-/// Counts a job's instructions. `binaries_folder` is where the functions are.
+/// Counts a job's instructions. `binaries` is where the functions are.
 pub(crate) async fn count_instructions_of(
     root: &Path,
     binaries: &Path,

@@ -91,7 +91,7 @@ impl BenchJob {
         matches!(self, Self::DueTick | Self::ReminderTick)
     }
 
-    /// How many of `wanted_properties` events are enough: a tick with 20 messages is 20 events' work.
+    /// How many of `wanted` events are enough: a tick with 20 messages is 20 events' work.
     pub(crate) fn enough_events(self, wanted: usize) -> usize {
         if self.needs_preparation() { (wanted / 10).max(2) } else { wanted.max(2) }
     }

@@ -7,7 +7,7 @@
 //! Promises that every measured event did its work (a benchmark of failures would be fast) and that everything with a
 //! clock was measured in interleaved rounds. Does not promise that milliseconds mean anything on another machine or day:
 //! compare ratios of one run, for which `--baseline` takes the binaries of another commit. Functions talk plain HTTP to
-//! stand-ins on this machine, so TLS is not in these figures.
+//! fakes on this machine, so TLS is not in these figures.
 
 mod bench_run;
 mod cost;
@@ -276,7 +276,7 @@ fn render_introduction(
     let BenchEffort { rounds, cold, warm } = effort;
     let mut text = format!(
         "# Benchmark\n\n{machine}. {rounds} interleaved rounds of {cold} cold starts and {warm} warm events per job; medians over \
-         the rounds. A delivery has {bytes} bytes. Plain HTTP to stand-ins on this machine, which take CPU of their own. \
+         the rounds. A delivery has {bytes} bytes. Plain HTTP to fakes on this machine, which also use CPU. \
          Milliseconds differ between machines and days: compare ratios within one run, and instructions and requests anywhere."
     );
     if arguments.profile == BuildProfile::Dev || cfg!(debug_assertions) {

@@ -35,7 +35,7 @@ const MAX_STRIPPED_BYTES: usize = 24 * 1024 * 1024;
 const ZIP_OVERHEAD: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
 
 impl BinarySize {
-    /// Sizes of the file at `file_path`. Zipping is deflating at level 9, as `zip -9` does.
+    /// Sizes of the file at `path`. Zipping is deflating at level 9, as `zip -9` does.
     pub(crate) fn measure_file(path: &Path) -> anyhow::Result<Self> {
         let content = std::fs::read(path)?;
         let zip = (content.len() < MAX_STRIPPED_BYTES)
@@ -124,7 +124,7 @@ pub(crate) fn render_yardsticks(measured: &BenchMeasurements, rounds: usize) -> 
     let MachineYardsticks { process_ms: process, put_ms: put } = &measured.yardsticks;
     format!(
         "Yardsticks of the same rounds: a process that does nothing takes {} ms from start to end (median of {}); putting \
-         an inbox item straight into the stand-in for DynamoDB takes {} ms (p50 of {}). {} of {rounds} rounds began on a \
+         an inbox item straight into the embedded DynamoDB takes {} ms (p50 of {}). {} of {rounds} rounds began on a \
          quiet machine.\n",
         format_number(median(process)),
         process.len(),
@@ -296,7 +296,7 @@ fn build_load(bench_run: &BenchRun, job: BenchJob, figures: &JobFigures) -> Even
     }
 }
 
-/// US$ per million messages and per month; `OnlyMissing` unless both halves of a message were measured.
+/// US$ per million messages and per month; `None` unless both halves of a message were measured.
 pub(crate) fn render_bill(bench_run: &BenchRun, measured: &BenchMeasurements) -> Option<String> {
     let loaded = |job: BenchJob| measured.figures.get(&(0, job)).map(|figures| build_load(bench_run, job, figures));
     let (delivery, message) = (loaded(BenchJob::NewDelivery)?, loaded(BenchJob::Message)?);
@@ -307,7 +307,7 @@ pub(crate) fn render_bill(bench_run: &BenchRun, measured: &BenchMeasurements) ->
     );
     for (name, bill) in [
         (format!("deliveries accepted ({:.0} ms billed)", delivery.duration_ms()), received),
-        (format!("messages told ({:.0} ms billed)", message.duration_ms()), sent),
+        (format!("messages sent ({:.0} ms billed)", message.duration_ms()), sent),
         ("**messages, with the delivery of each**".to_owned(), received.add_costs(&sent)),
     ] {
         let CostBreakdown { gateway, requests, compute, writes, reads, secrets, logs } = bill;
@@ -322,7 +322,7 @@ pub(crate) fn render_bill(bench_run: &BenchRun, measured: &BenchMeasurements) ->
         monthly.push(format!("US$ {ticks:.2} for {:.0} ticks of the schedule", cost::MONTHLY_TICKS));
     }
     let monthly = monthly.join(" and ");
-    Some(format!("{text}\nEach month besides, however much is told: {monthly}.\n\n{}", render_assumptions(bench_run)))
+    Some(format!("{text}\nEach month besides, however much is sent: {monthly}.\n\n{}", render_assumptions(bench_run)))
 }
 
 fn render_assumptions(bench_run: &BenchRun) -> String {

@@ -1,4 +1,4 @@
-//! What a function asked of its peers, as the stand-ins counted it.
+//! Requests of a function, as the fakes counted them.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use tellonce_stack::LocalStack;
 
 use crate::stats::u64_to_f64;
 
-/// Whoever is told of messages.
+/// The CRMs.
 pub(crate) const CRMS: [FakeService; 5] =
     [FakeService::HubSpotCrm, FakeService::Pipedrive, FakeService::Zoho, FakeService::Sheets, FakeService::CrmWebhook];
 /// Where the team is called.
 const TEAM_CHANNELS: [FakeService; 5] =
     [FakeService::Slack, FakeService::Teams, FakeService::Ses, FakeService::Sns, FakeService::TargetWebhook];
 
-/// Requests by peer, over some events.
+/// Requests by service, over some events.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RequestUsage {
     /// Events they were made for.
@@ -23,7 +23,7 @@ pub(crate) struct RequestUsage {
     pub(crate) dynamo: BTreeMap<String, u64>,
     /// Of these, refused because a condition did not hold.
     pub(crate) refused: u64,
-    /// Write units, indexes included. The stand-in can't price a refused write, so those add nothing.
+    /// Write units, indexes included. A refused write adds nothing: the engine does not report its cost.
     pub(crate) write_units: f64,
     /// Read units, indexes included.
     pub(crate) read_units: f64,

@@ -19,7 +19,7 @@ use tellonce_stack::LocalStack;
 
 /// The function that knows leads.
 const GREETING_FUNCTION: &str = "lead-first-touch";
-/// What `EZWhatsApp` asks for when the console lets it answer 429, in seconds.
+/// What EZWhatsApp asks for when the console lets it answer 429, in seconds.
 const RETRY_AFTER_S: u64 = 60;
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ const MAX_MESSAGES: usize = 60;
 /// What there is to lay out.
 struct ConversationSources<'a> {
     messages: &'a [PhoneMessage],
-    /// Our name of each line, by its id in `EZWhatsApp`.
+    /// Our name of each line, by its id in EZWhatsApp.
     lines: &'a BTreeMap<String, String>,
     /// Every CRM with what was written into it.
     crms: &'a [(String, Vec<FakeCrmEntry>)],
@@ -117,7 +117,7 @@ impl ConsoleState {
 pub(super) enum ConversationAction {
     /// The customer writes.
     Write,
-    /// Somebody of the team answers in `EZWhatsApp`.
+    /// Somebody of the team answers in EZWhatsApp.
     TeamReply,
     /// The customer sends a picture.
     Picture,
@@ -141,13 +141,13 @@ impl ConversationAction {
 pub(super) struct ConversationRequest {
     action: ConversationAction,
     contact: String,
-    /// The line's id in `EZWhatsApp`.
+    /// The line's id in EZWhatsApp.
     line: String,
     #[serde(default)]
     text: String,
 }
 
-/// Something happens on the customer's phone, or in `EZWhatsApp`.
+/// Something happens on the customer's phone, or in EZWhatsApp.
 pub(super) async fn act_in_conversation(
     State(console): SharedConsole,
     Json(wanted): Json<ConversationRequest>,

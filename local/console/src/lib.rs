@@ -1,9 +1,11 @@
-//! The web console of a local run: see what stores, calendars and forms sent, what the ledger holds, what the customer's
-//! phone shows, what CRMs and the team were told; try things.
+//! The web console of a local run.
 //!
-//! For one person on one machine. It shows phone numbers and names in full, which the deployed house never does, and has no
-//! login: requests that name another host than this machine are refused, so that no web page can read it by a trick of
-//! names.
+//! It shows deliveries, ledger rows, the customer's phone, and what CRMs and the team received. It posts
+//! sample deliveries.
+//!
+//! It is for one person on one machine. It shows phone numbers and names in full, which the deployed
+//! system never does, and has no login. It refuses requests whose `Host` names another machine, so that
+//! no web page can read it through its own DNS name.
 
 mod actions;
 pub mod bookings;

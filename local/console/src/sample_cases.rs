@@ -90,7 +90,7 @@ recording!(SHOPIFY_CANCELLED, Shopify, "shopify/orders_cancelled",
     order "5223452934373", number Some("1043"), inner &[], at Some("2026-11-18T12:00:00+02:00"));
 recording!(SHOPIFY_PICKUP, Shopify, "shopify/orders_create.pickup",
     order "5223452934380", number Some("1050"), inner &[], at Some("2026-11-19T08:10:00+02:00"));
-// This body names no order, only the fulfilment order, from whose id the stand-in for Shopify's API finds the order.
+// This body names a fulfilment order only. The fake of Shopify's API finds the order by its id.
 recording!(SHOPIFY_PREPARED, Shopify, "shopify/fulfillment_orders_line_items_prepared_for_pickup",
     order "6820000000001", number None, inner &[], at None);
 recording!(WOO_READY, WooCommerce, "woocommerce/order_updated.pickup_ready",
@@ -158,12 +158,12 @@ impl ConsoleSample {
             }
             Self::ShopifyShipped => "One delivery, one message with a tracking button.",
             Self::ShopifyCancelled | Self::WooCancelled => "One delivery; whatever was still waiting becomes untrue.",
-            Self::ShopifyLatePaid => "The late “paid” is kept on record and never told.",
+            Self::ShopifyLatePaid => "The late “paid” is recorded and never sent.",
             Self::WooStorm => "Twenty deliveries of one order, one message.",
             Self::ErpDeliveryChanged => "A Standard Webhooks sender moves the delivery to another day.",
             Self::ErpInvoice => "A document is sent along as a link.",
             Self::ZapReady => "No signature, a secret header instead.",
-            Self::RepeatLast => "Recognised as a repeat: nothing new is told.",
+            Self::RepeatLast => "Recognised as a repeat: nothing new is sent.",
             Self::BadSignature => "Refused with 401; nothing is stored.",
         }
     }

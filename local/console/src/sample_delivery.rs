@@ -10,7 +10,7 @@ use super::{
 /// A delivery ready to be posted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SampleDelivery {
-    /// Where to: `/stores/shop`, `/booking_samples/clinic`, `/leads/contact`, that with its secret if it has one there.
+    /// Where to: `/stores/shop`, `/bookings/clinic`, `/leads/contact`, that with its secret if it has one there.
     pub path: String,
     /// Headers, signature included.
     pub headers: Vec<(String, String)>,

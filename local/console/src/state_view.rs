@@ -262,7 +262,7 @@ fn is_held_for_review(delivery: &Value, form: &str) -> bool {
         && delivery["outcome"].as_str().is_some_and(|outcome| outcome.starts_with(HELD_OUTCOME_PREFIX))
 }
 
-/// A lead's delivery, with the messages that it led to and how long each took from the submission to `EZWhatsApp`.
+/// A lead's delivery, with the messages that it led to and how long each took from the submission to EZWhatsApp.
 fn render_lead(delivery: &Value, rows: &[&Value]) -> Value {
     let message = |row: &&Value| {
         let took = row["updated_at"].as_i64().zip(row["occurred_at"].as_i64());

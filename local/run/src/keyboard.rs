@@ -1,4 +1,4 @@
-//! The keyboard of a local run: a letter and Enter, for whoever would rather not open the console.
+//! Keyboard commands of a local run: a letter and Enter.
 
 use anyhow::Context as _;
 use tellonce_console::samples::{self, ConsoleSample, OrderSampleFactory, SampleTargets};
@@ -6,11 +6,11 @@ use tellonce_core::client_config::ClientConfig;
 use tellonce_fakes::ezw::HealthPreset;
 use tellonce_stack::LocalStack;
 
-/// What the keys do, for people.
+/// The keys and their effects.
 pub(crate) const KEYS_HELP: &str =
     "o send a signed sample order · d send the same again · l take the line down or up · q quit";
 
-/// Orders that are ready, the one thing every kind of store can say; the first that this client has a store for is sent.
+/// Samples of a ready order, one per kind of store. The client's first kind is sent.
 const READY_SAMPLES: [ConsoleSample; 4] =
     [ConsoleSample::ShopifyReady, ConsoleSample::WooReady, ConsoleSample::ErpReady, ConsoleSample::ZapReady];
 
@@ -21,7 +21,7 @@ pub(crate) struct KeyboardCommands {
 }
 
 impl KeyboardCommands {
-    /// Does what a key stands for; returns a line for the terminal.
+    /// Runs a key's command and returns a line for the terminal.
     pub(crate) async fn run_key(&self, stack: &LocalStack, key: &str) -> anyhow::Result<String> {
         match key {
             "o" => self.send_sample(stack, None).await,
@@ -33,7 +33,7 @@ impl KeyboardCommands {
 
     async fn send_sample(&self, stack: &LocalStack, case: Option<ConsoleSample>) -> anyhow::Result<String> {
         let path = stack.client_folder().join("client.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         let config = ClientConfig::parse(&text).with_context(|| format!("in {}", path.display()))?;
         let targets = SampleTargets::from_config(&config, |name| stack.secrets().current_value(name));
         let case = case.or_else(|| READY_SAMPLES.into_iter().find(|case| targets.has_store_for(*case)));

@@ -1,4 +1,4 @@
-//! `traffic run`: builds the functions and starts the whole house on this machine.
+//! `cargo run`: builds the functions and starts the local stack with its console.
 
 mod keyboard;
 
@@ -66,14 +66,14 @@ fn start_local(arguments: LocalArguments) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(run_stack(arguments, root));
-    // a thread still waits for the terminal; nothing else is left to wait for
+    // Only a thread that reads the terminal is left.
     runtime.shutdown_background();
     result
 }
 
 /// The nearest folder upwards with a `template.yaml`, so that the program runs from anywhere in the project.
 fn find_workspace() -> anyhow::Result<PathBuf> {
-    let here = std::env::current_dir().context("can't find out where this is run")?;
+    let here = std::env::current_dir().context("could not read the current folder")?;
     let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
     let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
     Ok(root.to_owned())
@@ -102,7 +102,7 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
 
 fn print_line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("can't write to standard output")
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("could not write to standard output")
 }
 
 fn render_welcome(stack: &LocalStack) -> String {
@@ -130,7 +130,7 @@ fn render_welcome(stack: &LocalStack) -> String {
 /// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
 async fn follow_keyboard(stack: &Arc<LocalStack>) -> anyhow::Result<()> {
     let (keys, mut typed) = (KeyboardCommands::default(), BufReader::new(tokio::io::stdin()).lines());
-    // without a terminal (a service) the input ends at once; that is no wish to quit
+    // Without a terminal (a service) the input ends at once, which does not mean quit.
     let mut input_open = true;
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     loop {
@@ -140,11 +140,11 @@ async fn follow_keyboard(stack: &Arc<LocalStack>) -> anyhow::Result<()> {
                 Some("") => {}
                 Some(key) => {
                     let done = keys.run_key(stack, key).await;
-                    print_line(&done.unwrap_or_else(|e| format!("That failed: {e:#}")))?;
+                    print_line(&done.unwrap_or_else(|e| format!("Failed: {e:#}")))?;
                 }
                 None => input_open = false,
             },
-            interrupted = signal::ctrl_c() => return interrupted.context("can't listen for Ctrl-C"),
+            interrupted = signal::ctrl_c() => return interrupted.context("could not listen for Ctrl-C"),
             _ = terminate.recv() => return Ok(()),
         }
     }

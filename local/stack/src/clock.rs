@@ -1,9 +1,9 @@
-//! The clock of the local stack: the machine's own, moved by an offset.
+//! The clock of the local stack: the system clock plus an offset.
 //!
-//! The offset lives in a small file (`TELLONCE_CLOCK` in the functions' environment): a signed integer, milliseconds
-//! to add to the system clock. Functions read it once per invocation, so moving it between two invocations lets a test
-//! or a person at the console see tomorrow without waiting for it. Timeouts of the runtime and of the stack itself
-//! run on real time: they are about processes, not about customers.
+//! The offset is in a small file, which `TELLONCE_CLOCK` in the functions' environment names: a signed
+//! integer, milliseconds to add to the system clock. Functions read it once per invocation. A test or
+//! a person at the console moves it between two invocations to see tomorrow without waiting.
+//! Timeouts of the runtime and of the stack run on real time, because they concern processes.
 
 use std::{
     io,
@@ -23,22 +23,23 @@ pub struct LocalClock {
 }
 
 impl LocalClock {
-    /// Opens the clock at `file_path`; a missing file means no offset. The file is written at once, so that its readers
-    /// always find one.
+    /// Opens the clock in the file `path`. A missing file means no offset.
+    ///
+    /// The file is written at once, so that functions always find it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let offset_ms = match std::fs::read_to_string(path) {
             Ok(text) => text.trim().parse().with_context(|| {
                 format!("{} should hold a whole number of milliseconds; delete it to start afresh", path.display())
             })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(e).with_context(|| format!("can't read {}", path.display())),
+            Err(e) => return Err(e).with_context(|| format!("could not read {}", path.display())),
         };
         let clock = Self { path: path.to_owned(), offset_ms: Mutex::new(offset_ms) };
         clock.set_offset_ms(offset_ms)?;
         Ok(clock)
     }
 
-    /// Path of the file, for `TELLONCE_CLOCK`.
+    /// Path of the file: the value of `TELLONCE_CLOCK`.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -50,13 +51,13 @@ impl LocalClock {
 
     /// Moves the clock forward. Returns the new offset in milliseconds.
     pub fn advance(&self, by: Duration) -> anyhow::Result<i64> {
-        let by = i64::try_from(by.as_millis()).context("the clock can't be moved that far")?;
+        let by = i64::try_from(by.as_millis()).context("could not move the clock: the time is out of range")?;
         let offset = self.offset_ms().saturating_add(by);
         self.set_offset_ms(offset)?;
         Ok(offset)
     }
 
-    /// Sets the offset outright, in milliseconds.
+    /// Sets the offset, in milliseconds.
     pub fn set_offset_ms(&self, offset_ms: i64) -> anyhow::Result<()> {
         let mut held = lock_mutex(&self.offset_ms);
         replace_file(&self.path, offset_ms.to_string().as_bytes())?;
@@ -64,13 +65,13 @@ impl LocalClock {
         Ok(())
     }
 
-    /// Now on this clock, in unix milliseconds.
+    /// The time of this clock, in unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         system_now_ms().saturating_add(self.offset_ms())
     }
 }
 
-/// The embedded database expires items by the stack's clock too.
+/// The embedded database expires items by this clock too.
 impl dynoxide::storage_backend::Clock for LocalClock {
     fn now_unix_secs(&self) -> u64 {
         u64::try_from(self.now_ms() / 1000).unwrap_or(0)

@@ -1,5 +1,7 @@
-//! Schedules: invoke a function every so often, in real time, with the event EventBridge would send: the rule's own,
-//! or the constant input that the rule was given instead.
+//! Schedules: invoke a function at an interval of real time.
+//!
+//! The function gets the event that EventBridge would send: the rule's own, or the rule's constant
+//! input.
 //!
 //! Event: <https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html>.
 
@@ -14,7 +16,7 @@ use crate::{
     functions::{FunctionPool, InvokeError},
 };
 
-/// A function and how often it is to be invoked.
+/// A function and its interval.
 #[derive(Debug, Clone)]
 pub(crate) struct ScheduledFunction {
     pub(crate) function: String,
@@ -24,7 +26,7 @@ pub(crate) struct ScheduledFunction {
 }
 
 impl ScheduledFunction {
-    /// Invokes the function for as long as the stack lives, the first time after one interval.
+    /// Invokes the function at every interval while the stack runs, first after one interval.
     pub(crate) async fn run_forever(self, functions: Arc<FunctionPool>, clock: Arc<LocalClock>) {
         let mut ticks = tokio::time::interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,8 +1,8 @@
 //! Secrets Manager on this machine: `GetSecretValue` over the values of a local file.
 //!
-//! Keeps two versions of a secret, `AWSCURRENT` and `AWSPREVIOUS`, and counts what it was asked, so that a test can hold
-//! the functions to their cache. Does not write the file: a rotation lasts as long as the stack. Requests aren't
-//! authenticated; that a function may read only its own secrets is the template's promise, not this one's.
+//! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. Requests are counted, so that a test can
+//! check the functions' cache. The file is never written: a rotation lasts as long as the stack.
+//! Requests are not authenticated. Only the template limits a function to its own secrets.
 //!
 //! Shapes: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
 
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::clock::LocalClock;
 
-/// The secrets of a stack, shared between its endpoint and whoever rotates them.
+/// The secrets of a stack.
 #[derive(Debug)]
 pub struct FakeSecretsManager {
     values: Mutex<BTreeMap<String, StoredSecret>>,
@@ -41,23 +41,24 @@ pub struct FakeSecretsManager {
 struct StoredSecret {
     current: String,
     previous: Option<String>,
-    /// When the current value was made, unix milliseconds.
+    /// When the current value was set, in unix milliseconds.
     created_ms: i64,
     version: u32,
 }
 
 impl FakeSecretsManager {
-    /// Reads the file: a JSON object, full secret name → `"value"` or `{"current_value": "…", "previous": "…"}`.
+    /// Reads the file: a JSON object that maps the full name of a secret to `"value"` or to
+    /// `{"current": "…", "previous": "…"}`.
     pub fn read(path: &Path, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
-            format!("can't read the secrets file {} (choose one with --secrets FILE)", path.display())
+            format!("could not read the secrets file {} (choose one with --secrets FILE)", path.display())
         })?;
         Self::parse(&text, clock).with_context(|| format!("in the secrets file {}", path.display()))
     }
 
-    /// The same from text. Errors name a secret but never show its value.
+    /// Parses the content of the file. Errors name a secret and never show its value.
     pub fn parse(text: &str, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
-        // the parser's own message may quote a value: only the position goes on
+        // The parser's message may quote a value, so the error has only its position.
         let file: BTreeMap<String, Value> = serde_json::from_str(text)
             .map_err(|e| anyhow::anyhow!("not a JSON object (line {}, column {})", e.line(), e.column()))?;
         let created_ms = clock.now_ms();
@@ -87,7 +88,7 @@ impl FakeSecretsManager {
         tellonce_fakes::lock_mutex(&self.values).keys().cloned().collect()
     }
 
-    /// Makes `value` the current one and the current one the previous, as a rotation does. A new name is added.
+    /// Rotates a secret: `value` becomes current, the current value becomes previous. Adds an unknown name.
     pub fn rotate(&self, name: &str, value: &str) {
         let mut values = tellonce_fakes::lock_mutex(&self.values);
         let old = values.get(name);
@@ -100,27 +101,27 @@ impl FakeSecretsManager {
         values.insert(name.to_owned(), secret);
     }
 
-    /// Takes a secret away.
+    /// Removes a secret.
     pub fn remove(&self, name: &str) {
         tellonce_fakes::lock_mutex(&self.values).remove(name);
     }
 
-    /// The next `n` requests answer `InternalServiceError` (HTTP 500), as an outage would.
+    /// Makes the next `n` requests fail with `InternalServiceError` (HTTP 500), as in an outage.
     pub fn fail_next(&self, n: u32) {
         self.failures_left.store(n, Ordering::SeqCst);
     }
 
-    /// How often this secret was asked for since the start or the last [`Self::reset_counts`].
+    /// Requests for this secret since the start or the last [`Self::reset_requests`].
     pub fn request_count(&self, name: &str) -> u64 {
         tellonce_fakes::lock_mutex(&self.requests).get(name).copied().unwrap_or(0)
     }
 
-    /// How often any secret was asked for.
+    /// Requests for all secrets since the start or the last [`Self::reset_requests`].
     pub fn total_request_count(&self) -> u64 {
         tellonce_fakes::lock_mutex(&self.requests).values().sum()
     }
 
-    /// Starts counting afresh.
+    /// Resets the counts.
     pub fn reset_requests(&self) {
         tellonce_fakes::lock_mutex(&self.requests).clear();
     }
@@ -147,7 +148,7 @@ impl FakeSecretsManager {
         let stage = request["VersionStage"].as_str().unwrap_or("AWSCURRENT");
         let (value, version, age_ms) = match (stage, &secret.previous) {
             ("AWSCURRENT", _) => (&secret.current, secret.version, 0),
-            // when the previous value was made isn't known here; a day before the current one is as good as any
+            // The date of the previous value is not known here. It counts as one day older.
             ("AWSPREVIOUS", Some(previous)) => (previous, secret.version.saturating_sub(1), 86_400_000),
             _ => {
                 let message =
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_no_text_is_refused_without_showing_it() {
+    fn a_secret_that_is_not_a_text_is_refused_without_showing_it() {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
         let error = format!("{:#}", FakeSecretsManager::parse(r#"{"a": ["hush"]}"#, clock).unwrap_err());

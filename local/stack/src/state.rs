@@ -1,4 +1,4 @@
-//! Where a stack keeps what should survive it, and that only one stack uses it at a time.
+//! The files that a stack keeps over restarts. One stack at a time uses a folder.
 
 use std::{
     fs::{File, TryLockError},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// What a stack leaves in its state directory, and what `--fresh` removes. Nothing else in it is touched.
+/// The files of a stack in its state folder. `--fresh` removes these and nothing else.
 const OWNED_FILES: [&str; 11] = [
     "dynamo.db",
     "dynamo.db-wal",
@@ -23,27 +23,27 @@ const OWNED_FILES: [&str; 11] = [
     "logs",
 ];
 
-/// A stack's files: in a directory that stays, or in a temporary one.
+/// The files of a stack, in a folder that stays or in a temporary one.
 #[derive(Debug)]
 pub(crate) struct StateFolder {
     folder: PathBuf,
     persistent: bool,
-    /// Held for as long as the stack lives; the system lets go of it when the process dies, however it dies.
+    /// Held while the stack runs. The system releases it when the process ends in any way.
     lock: Option<File>,
     _temporary: Option<tempfile::TempDir>,
 }
 
 impl StateFolder {
-    /// Opens `binaries_folder`, or a temporary one that goes away with the stack.
+    /// Opens `folder`, or a temporary one that is removed with the stack.
     pub(crate) fn open(folder: Option<&Path>, fresh: bool) -> anyhow::Result<Self> {
         let Some(folder) = folder else {
-            let temporary = tempfile::tempdir().context("can't create a temporary directory")?;
+            let temporary = tempfile::tempdir().context("could not create a temporary directory")?;
             let folder = temporary.path().to_owned();
             return Ok(Self { folder, persistent: false, lock: None, _temporary: Some(temporary) });
         };
-        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
-        // children run elsewhere, so every path handed to them has to be absolute
-        let folder = folder.canonicalize().with_context(|| format!("can't find {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
+        // Function processes have another working directory, so their paths must be absolute.
+        let folder = folder.canonicalize().with_context(|| format!("could not find {}", folder.display()))?;
         let lock = take_lock(&folder)?;
         if fresh {
             for name in OWNED_FILES {
@@ -51,7 +51,7 @@ impl StateFolder {
                 let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
                 match removed {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(e).with_context(|| format!("can't remove {}", path.display()));
+                        return Err(e).with_context(|| format!("could not remove {}", path.display()));
                     }
                     _ => {}
                 }
@@ -65,20 +65,20 @@ impl StateFolder {
         self.folder.join(name)
     }
 
-    /// The same, when the file is to survive the stack.
+    /// The path of a file that is kept over restarts; `None` in a temporary folder.
     pub(crate) fn persistent_path(&self, name: &str) -> Option<PathBuf> {
         self.persistent.then(|| self.file_path(name))
     }
 
-    /// The directory, when it survives the stack.
+    /// The folder; `None` if it is temporary.
     pub(crate) fn persistent_folder(&self) -> Option<&Path> {
         self.persistent.then_some(self.folder.as_path())
     }
 
-    /// Lets another stack use the directory.
+    /// Lets another stack use the folder.
     pub(crate) fn release(&self) {
         if let Some(Err(e)) = self.lock.as_ref().map(File::unlock) {
-            tracing::warn!("can't release {}: {e}", self.folder.display());
+            tracing::warn!("could not release {}: {e}", self.folder.display());
         }
     }
 }
@@ -86,7 +86,7 @@ impl StateFolder {
 fn take_lock(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join("lock");
     let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    let mut file = file.with_context(|| format!("can't write {}", path.display()))?;
+    let mut file = file.with_context(|| format!("could not write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -97,13 +97,14 @@ fn take_lock(folder: &Path) -> anyhow::Result<File> {
                 String::new()
             };
             bail!(
-                "{} is used by another local stack{who}: stop that, or choose another directory with --state DIR",
+                "{} is used by another local stack{who}: stop that, or choose another folder with --state DIR",
                 folder.display()
             );
         }
-        Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("can't lock {}", path.display())),
+        Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("could not lock {}", path.display())),
     }
-    std::fs::write(&path, std::process::id().to_string()).with_context(|| format!("can't write {}", path.display()))?;
+    std::fs::write(&path, std::process::id().to_string())
+        .with_context(|| format!("could not write {}", path.display()))?;
     Ok(file)
 }
 
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_serves_one_stack_at_a_time() {
+    fn a_folder_serves_one_stack_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let first = StateFolder::open(Some(dir.path()), false).unwrap();
         let error = StateFolder::open(Some(dir.path()), false).unwrap_err().to_string();
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_removes_what_is_ours_and_nothing_else() {
+    fn fresh_removes_the_files_of_the_stack_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("clock"), "5").unwrap();
         std::fs::write(dir.path().join("mine.txt"), "keep").unwrap();

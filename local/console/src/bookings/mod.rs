@@ -1,4 +1,4 @@
-//! Bookings to try things with: the recorded deliveries of `events/booking_samples`, made new and signed with the secrets of this
+//! Bookings to try things with: the recorded deliveries of `events/bookings`, made new and signed with the secrets of this
 //! run, and what they lead to in the stand-ins that are asked afterwards.
 //!
 //! Each calendar has one appointment in hand at a time: booking begins another, moving and cancelling go on with it.
@@ -279,7 +279,7 @@ impl SimulatedBookingChange<'_> {
         })
     }
 
-    /// Acuity says everything twice: once by its name, and once as `key_conflicts`.
+    /// Acuity says everything twice: once by its name, and once as `changed`.
     fn build_acuity_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
         let id = self.after.id.parse().context("an id of Acuity is a number")?;
         let known = context.calendars.find_appointment(id);

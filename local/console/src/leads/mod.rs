@@ -193,7 +193,7 @@ pub fn can_withhold_consent(form: &FormConfig) -> bool {
     matches!(form.consent, ConsentRule::Field { .. })
 }
 
-/// Whether `HubSpotClient` posts an event of an app's subscription, and no contact.
+/// Whether `HubSpot` posts an event of an app's subscription, and no contact.
 fn is_event_subscription(form: &FormConfig) -> bool {
     form.kind == FormKind::HubSpot && form.verify == FormScheme::Signature
 }

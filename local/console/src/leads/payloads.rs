@@ -415,7 +415,7 @@ impl SimulatedSubmission<'_> {
     }
 }
 
-/// A property of a contact; `resolve_properties.phone` says where it stands in an answer.
+/// A property of a contact; `properties.phone` says where it stands in an answer.
 fn property_name(answer: &FilledField) -> &str {
     answer.name.rsplit('.').next().unwrap_or(&answer.name)
 }

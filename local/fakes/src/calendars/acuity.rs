@@ -4,7 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The recorded answer, whose fields an [`FakeAcuityAppointment`] replaces.
+/// The recorded response, in which a [`FakeAcuityAppointment`] replaces fields.
 const RECORDED_RESPONSE: &str = include_str!("../../../../events/bookings/acuity/_appointment.response.json");
 
 /// An appointment as Acuity has it.

@@ -70,8 +70,9 @@ fn escape_text(value: &str) -> String {
 
 const CALENDAR_END: &str = "END:VCALENDAR";
 
-/// A file's text with events put in at its end; a calendar of its own without a file. A file that is no calendar stays
-/// as it is: whoever broke it wants to see what happens.
+/// A file's text with events added at its end; without a file a new calendar.
+///
+/// A file that is not a calendar stays unchanged, so that a person can try a broken feed.
 pub(super) fn insert_events<'a>(file: Option<&str>, events: impl Iterator<Item = &'a FakeFeedEvent>) -> String {
     let empty = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//tellonce//local stack//EN\r\nEND:VCALENDAR\r\n";
     let file = file.unwrap_or(empty);
@@ -84,7 +85,7 @@ pub(super) fn insert_events<'a>(file: Option<&str>, events: impl Iterator<Item =
     text
 }
 
-/// The feed, or 304 when whoever asks has it already.
+/// The feed, or 304 if the caller has this version.
 pub(super) fn feed_reply(text: &str, headers: &HeaderMap) -> FakeReply {
     let etag = format!("\"{}\"", sha256_hex(text.as_bytes(), 8));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Stand-ins for the calendars that the functions ask: Acuity's appointments, Square's customers, and feeds.
+//! Fakes of the calendars that functions call: Acuity's appointments, Square's customers, and feeds.
 //!
-//! The cast: [`FakeAcuityAppointment`] and [`FakeSquareCustomer`] are what Acuity and Square know; a feed is a file in the client's folder
-//! `read_feeds` that anybody may edit, with the [`FakeFeedEvent`]s that the console wrote put in at its end. [`crate::peers`] has what is
-//! alike in all of them.
+//! Main types: [`FakeAcuityAppointment`] and [`FakeSquareCustomer`] are records of Acuity and Square. A
+//! feed is a file in the client's folder `feeds`, which a person may edit. The [`FakeFeedEvent`]s that
+//! the console wrote are added at its end. [`crate::services`] has what all fakes share.
 //!
-//! Promises answers of the shapes that the real ones document. A feed is found by the last part of its address, whatever
-//! stands before it. Not imitated: limits of rate, and everything nobody here asks for.
+//! Responses have the documented shapes of the real services. The last segment of a path names the
+//! feed. Not imitated: rate limits, and everything that functions do not use.
 //!
 //! Shapes: <https://developers.acuityscheduling.com/reference/get-appointments-id>,
 //! <https://developer.squareup.com/reference/square/customers-api/retrieve-customer>, RFC 5545, RFC 9110 section 13.
@@ -40,7 +40,7 @@ pub use acuity::FakeAcuityAppointment;
 pub use feed::FakeFeedEvent;
 pub use square::FakeSquareCustomer;
 
-/// The stand-ins of a stack.
+/// The fake calendars of a stack.
 #[derive(Debug)]
 pub struct FakeCalendars {
     storage: FakeStorage<CalendarState>,
@@ -50,7 +50,7 @@ pub struct FakeCalendars {
     services: Arc<FakeServices>,
 }
 
-/// What was put into the stand-ins.
+/// The records of the fakes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct CalendarState {
     appointments: BTreeMap<u64, FakeAcuityAppointment>,
@@ -60,13 +60,13 @@ struct CalendarState {
 }
 
 impl FakeCalendars {
-    /// Feeds come from `binaries_folder`, which need not exist. What is put in is kept in `file_delivery`; without one it is gone with the
+    /// Feeds come from `folder`, which need not exist. What is put in is kept in `file`; without one it is gone with the
     /// stack.
     pub fn open(folder: PathBuf, file: Option<PathBuf>, services: Arc<FakeServices>) -> anyhow::Result<Self> {
         Ok(Self { storage: FakeStorage::open(file)?, feed_overrides: Mutex::default(), folder, services })
     }
 
-    /// Acuity has this appointment from now on; one of the same id is replaced.
+    /// Adds an appointment to Acuity, or replaces the one with the same id.
     pub fn put_appointment(&self, appointment: FakeAcuityAppointment) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.appointments.insert(appointment.id, appointment)))
     }
@@ -86,7 +86,7 @@ impl FakeCalendars {
         self.storage.change(|known| drop(known.customers.insert(customer.id.clone(), customer)))
     }
 
-    /// The feed `row_name` (`diary.ics`) holds this event from now on, beside what its file holds; one of the same uid is
+    /// The feed `name` (`diary.ics`) holds this event from now on, beside what its file holds; one of the same uid is
     /// replaced.
     pub fn put_event(&self, name: &str, event: FakeFeedEvent) -> anyhow::Result<()> {
         self.storage.change(|known| {
@@ -100,7 +100,7 @@ impl FakeCalendars {
         self.storage.change(|known| drop(known.events.get_mut(name).and_then(|events| events.remove(uid))))
     }
 
-    /// The feed `row_name` is this text from now on, whatever its file holds.
+    /// The feed `name` is this text from now on, whatever its file holds.
     pub fn override_feed(&self, name: &str, text: &str) {
         crate::lock_mutex(&self.feed_overrides).insert(name.to_owned(), text.to_owned());
     }
@@ -166,8 +166,9 @@ async fn get_square_customer(
     calendars.services.serve_reply(FakeService::Square, build_reply).await
 }
 
-/// Answers requests for feeds, wherever they are said to lie; lets everything else pass. A feed may be somebody's own
-/// calendar, so it is for this machine alone.
+/// Replies to requests for feeds in any folder and passes on all others.
+///
+/// A feed may be a person's real calendar, so only requests to this machine's own name get it.
 pub async fn route_feed_requests(
     State(calendars): State<Arc<FakeCalendars>>,
     request: Request,

@@ -1,4 +1,4 @@
-//! What `HubSpotClient` answers as a CRM.
+//! What `HubSpot` answers as a CRM.
 //!
 //! Shapes: <https://developers.hubspot.com/docs/api-reference/search/guide>,
 //! <https://developers.hubspot.com/docs/api-reference/crm-communications-v3/guide>,
@@ -18,7 +18,7 @@ const LARGEST_LIST: usize = 500;
 /// What associates a communication with a contact, and a contact with a communication.
 const TO_CONTACT: u64 = 81;
 const TO_COMMUNICATION: u64 = 82;
-/// What `HubSpotClient` tells of a contact when it isn't asked for anything by name.
+/// The properties of a contact in a response without a property list.
 const DEFAULT_PROPERTIES: [&str; 3] = ["email", "firstname", "lastname"];
 /// Country codes, as far as the numbers of tests and of the demo begin with them.
 const COUNTRY_CODES: [&str; 10] = ["972", "970", "1", "7", "33", "39", "44", "46", "49", "61"];
@@ -66,7 +66,7 @@ fn format_time(ms: i64) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// An object with those of its properties that are asked for, and with those that are always told.
+/// An object with the requested properties and those that are always present.
 fn object_json(id: &str, fields: &Value, made_ms: i64, wanted: &[&str]) -> Value {
     let made = format_time(made_ms);
     let mut properties = Map::new();
@@ -129,7 +129,7 @@ fn matches_filters(group: &Value, person: &FakeCrmPerson) -> Result<bool, &'stat
                 let mut values = filter["values"].as_array().into_iter().flatten();
                 values.any(|value| value.as_str().is_some() && value.as_str() == has.as_deref())
             }
-            _ => return Err("the stand-in knows the operators EQ and IN"),
+            _ => return Err("the fake knows the operators EQ and IN"),
         };
         Ok(all && holds)
     })
@@ -144,7 +144,7 @@ fn property_value(person: &FakeCrmPerson, name: &str) -> Option<String> {
     }
 }
 
-/// A number's digits without the country's code, or without the zero that stands in its place. What `HubSpotClient` computes is
+/// A number's digits without the country's code, or without the zero that stands in its place. What `HubSpot` computes is
 /// not published further than that.
 fn national_digits(phone: &str) -> String {
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
@@ -225,7 +225,7 @@ fn read_batch(body: &Value, records: &FakeCrmRecords) -> FakeReply {
     for id in inputs.iter().filter_map(|input| input["id"].as_str()) {
         match records.entries.iter().find(|written| written.id == id) {
             Some(written) => {
-                results.push(object_json(id, &written.fields, written.created_ms, &wanted_properties(body)))
+                results.push(object_json(id, &written.fields, written.created_ms, &wanted_properties(body)));
             }
             None => missing.push(id),
         }

@@ -1,11 +1,12 @@
-//! Stand-ins for CRMs: `HubSpotClient`, Pipedrive, Zoho CRM, Google Sheets, and an address that takes signed calls.
+//! Fake CRMs: HubSpot, Pipedrive, Zoho CRM, Google Sheets, and an address that takes signed calls.
 //!
-//! The cast: [`FakeCrms`] are all CRMs of the client, each with a book of its own; whoever asks proves by his credential which one he
-//! means. A file each knows what one kind answers; `minted_token_count` mints what Zoho and Google want to see instead of a
-//! credential. [`crate::peers`] has what is alike in all stand-ins, and makes them fail.
+//! Main types: [`FakeCrms`] are all CRMs of the client, each with its own records. The credential of a
+//! call selects the CRM. One file per kind has its responses. `tokens` mints the access tokens of Zoho
+//! and Google. [`crate::services`] has what all fakes share and makes them fail.
 //!
-//! Promises answers and refusals of the shapes that the real ones document, and that nothing is in a book twice unless it was
-//! written twice. Not imitated: budgets of calls, scopes, fields and modules that nobody here asks for.
+//! Responses and refusals have the documented shapes of the real services. An entry exists twice only
+//! if it was written twice. Not imitated: call budgets, scopes, fields and modules that functions do
+//! not use.
 
 mod hubspot;
 mod pipedrive;
@@ -39,13 +40,13 @@ pub use records::{FakeCrmEntry, FakeCrmPerson};
 use records::FakeCrmRecords;
 use tokens::FakeTokens;
 
-/// What nobody but a human may set: who a contact or a note belongs to.
+/// Fields that only a person may set: the owner of a contact or a note.
 const OWNERS: [&str; 5] = ["hubspot_owner_id", "owner_id", "user_id", "Owner", "owner"];
 
-/// A CRM of the client, as far as its stand-in has to know it.
+/// A CRM of the client, as far as its fake needs it.
 #[derive(Debug, Clone)]
 pub struct FakeCrmAccount {
-    /// Its name in `client.toml`.
+    /// The CRM's name in `client.toml`.
     pub name: String,
     /// Which API it has.
     pub kind: FakeCrmKind,
@@ -88,7 +89,7 @@ impl FakeCrmKind {
     }
 }
 
-/// The stand-ins of a stack.
+/// The fake CRMs of a stack.
 #[derive(Debug)]
 pub struct FakeCrms {
     accounts: Vec<FakeCrmAccount>,
@@ -102,7 +103,7 @@ pub struct FakeCrms {
 }
 
 impl FakeCrms {
-    /// What is written is kept in `file_delivery`; without one it is gone with the stack. Tokens always are.
+    /// Keeps the records in `file`; without one they end with the stack. Tokens always do.
     pub fn open(
         file: Option<PathBuf>,
         accounts: Vec<FakeCrmAccount>,
@@ -120,7 +121,7 @@ impl FakeCrms {
         })
     }
 
-    /// Names of the client's CRMs, each with the peer that answers for it.
+    /// Names of the client's CRMs, each with its service.
     pub fn names_and_services(&self) -> Vec<(&str, FakeService)> {
         self.accounts.iter().map(|account| (account.name.as_str(), account.kind.service())).collect()
     }
@@ -136,7 +137,7 @@ impl FakeCrms {
     }
 
     /// Somebody whom a CRM knew before, found at once by every search. `fields` are as the kind has them: properties of a
-    /// `HubSpotClient` contact, `row_name` and `phone_numbers` of a Pipedrive person, `Last_Name` and `Mobile` of a Zoho record. Returns the id.
+    /// `HubSpot` contact, `name` and `phones` of a Pipedrive person, `Last_Name` and `Mobile` of a Zoho record. Returns the id.
     pub fn put_person(&self, crm: &str, fields: Value) -> anyhow::Result<String> {
         self.records.change(|books| {
             let records = books.entry(crm.to_owned()).or_default();
@@ -144,7 +145,7 @@ impl FakeCrms {
         })
     }
 
-    /// Somebody deletes a person by hand. What was written about them stays where it is.
+    /// Deletes a person, as by hand. The entries about that person stay.
     pub fn remove_person(&self, crm: &str, id: &str) -> anyhow::Result<()> {
         self.records.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
     }
@@ -154,7 +155,9 @@ impl FakeCrms {
         self.records.change(|books| drop(books.remove(crm)))
     }
 
-    /// For so many milliseconds whoever is made is not found by a search, as in the real `HubSpotClient` and Pipedrive. Zero at first.
+    /// Sets for how many milliseconds a search does not find a new person. Zero at first.
+    ///
+    /// The real HubSpot and Pipedrive have such a lag.
     pub fn set_search_lag(&self, ms: i64) {
         self.search_lag_ms.store(ms, Ordering::SeqCst);
     }
@@ -164,7 +167,7 @@ impl FakeCrms {
         crate::lock_mutex(&self.tokens).minted_count(crm)
     }
 
-    /// Somebody takes back all access tokens of a CRM; its credential can be traded for new ones.
+    /// Revokes all access tokens of a CRM. Its credential still gives new ones.
     pub fn revoke_tokens(&self, crm: &str) {
         crate::lock_mutex(&self.tokens).revoke_all(crm);
     }
@@ -174,7 +177,7 @@ impl FakeCrms {
         self.owner_assignments.load(Ordering::SeqCst)
     }
 
-    /// Whom a request is for, by its method and path.
+    /// The service of a request, by its method and path.
     fn recognize_service(&self, method: &Method, path: &str) -> Option<FakeService> {
         let steps: Vec<&str> = path.split('/').skip(1).collect();
         match (method, steps.as_slice()) {
@@ -247,7 +250,7 @@ impl FakeCrms {
         }
     }
 
-    /// The CRM of a kind whose secret is this value: looked up anew each time, so that a rotated secret counts at once.
+    /// The CRM of a kind with this value as its secret. The secret is read for every request.
     fn find_by_secret(&self, kind: &FakeCrmKind, given: Option<&str>) -> Option<&FakeCrmAccount> {
         let mut own = self.accounts.iter().filter(|account| account.kind == *kind);
         own.find(|account| given.is_some() && self.services.host().secret_value(&account.secret).as_deref() == given)

@@ -50,7 +50,7 @@ fn search_persons(request: &FakeRequest, records: &FakeCrmRecords, found_until: 
         return error_reply(StatusCode::BAD_REQUEST, "The search term must be at least 2 characters long.");
     }
     if request.query_value("fields") != Some("phone") {
-        return error_reply(StatusCode::BAD_REQUEST, "the stand-in searches phones alone: fields=phone");
+        return error_reply(StatusCode::BAD_REQUEST, "the fake searches phones only: fields=phone");
     }
     let limit = request.query_number("limit", 100);
     if limit == 0 || limit > LARGEST_PAGE {

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Characters that may stand around a reference.
 const REFERENCE_DELIMITERS: [char; 8] = ['(', ')', '[', ']', ',', ';', '"', '.'];
 
-/// Somebody in a CRM.
+/// A person in a CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeCrmPerson {
     /// Their id there.
@@ -22,7 +22,7 @@ pub struct FakeCrmPerson {
 pub struct FakeCrmEntry {
     /// Its id there.
     pub id: String,
-    /// Whom it is about, by their id there; none where a CRM knows no people.
+    /// Id of the person; `None` in a CRM without people.
     pub person: Option<String>,
     /// The reference that stands in it: `{line}:{message id}`.
     pub reference: Option<String>,
@@ -90,7 +90,7 @@ impl FakeCrmRecords {
         });
     }
 
-    /// What was written about somebody, oldest first.
+    /// The entries about a person, oldest first.
     pub(super) fn entries_about<'a>(
         &'a self,
         person: &'a str,

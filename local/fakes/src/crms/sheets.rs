@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{records::FakeCrmRecords, tokens::TOKEN_LIFETIME_MS};
 use crate::services::{FakeReply, FakeRequest};
 
-/// What a claim for a token says instead of a password.
+/// The grant type of a token request with a signed claim.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const AUDIENCE: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
@@ -105,7 +105,7 @@ pub(super) struct SheetRequest {
 }
 
 impl SheetRequest {
-    /// Reads it off the path; `OnlyMissing` where there is nothing.
+    /// Reads it off the path; `None` where there is nothing.
     pub(super) fn from_request(request: &FakeRequest) -> Option<Self> {
         let steps = request.path_segments();
         let [_, _, spreadsheet, values, range] = steps.as_slice() else { return None };
@@ -138,7 +138,7 @@ pub(super) struct SheetRange {
 }
 
 impl SheetRange {
-    /// `SheetsClient`, `SheetsClient!A:A`, `'A reply_to_sheet_request'!A2:K`, `SheetsClient!B7`.
+    /// `Sheet`, `Sheet!A:A`, `'A sheet'!A2:K`, `Sheet!B7`.
     fn parse(text: &str) -> Option<Self> {
         let (sheet, cells) = text.rsplit_once('!').map_or((text, None), |(sheet, cells)| (sheet, Some(cells)));
         let quoted = sheet.strip_prefix('\'').and_then(|sheet| sheet.strip_suffix('\''));
@@ -174,7 +174,7 @@ impl SheetRequest {
         if request.query_value("valueInputOption") != Some("RAW")
             || request.query_value("insertDataOption") != Some("INSERT_ROWS")
         {
-            return invalid_argument("the stand-in takes valueInputOption=RAW and insertDataOption=INSERT_ROWS");
+            return invalid_argument("the fake takes valueInputOption=RAW and insertDataOption=INSERT_ROWS");
         }
         let body = request.json_body();
         let rows = body["values"].as_array().map(Vec::as_slice).unwrap_or_default();

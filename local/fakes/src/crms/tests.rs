@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     FakeHost as _,
     host::test_host::TestHost,
-    server::{bind_port, serve_router},
+    server::serve_router,
     services::{self, FakeFault},
 };
 
@@ -60,7 +60,7 @@ async fn start_fixture() -> CrmFixture {
         .fallback(async || "somebody else")
         .layer(from_fn_with_state(crms.clone(), route_crm_requests))
         .layer(from_fn(services::abort_dropped_replies));
-    let listener = bind_port(0, "the test", "").unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     serve_router(app, listener, "the fake CRMs");
     let http = tellonce_core::bootstrap::build_http_client().unwrap();

@@ -50,7 +50,7 @@ impl FakeTokens {
         (lately < MAX_MINTED_PER_WINDOW).then(|| self.mint(crm, now_ms))
     }
 
-    /// Whose token this is, if it counts.
+    /// The CRM of a token, if the token is valid.
     pub(super) fn find_crm(&self, value: &str, now_ms: i64) -> Option<String> {
         let token = self.active.iter().find(|token| token.value == value && now_ms < token.expires_ms)?;
         Some(token.crm.clone())

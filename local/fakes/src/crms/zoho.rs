@@ -34,7 +34,7 @@ pub(super) fn token_body(token: &str) -> Value {
     })
 }
 
-/// A credential that is wrong is told with 200.
+/// Zoho reports a wrong credential with status 200.
 pub(super) fn invalid_code_body() -> Value {
     json!({"error": "invalid_code"})
 }
@@ -81,7 +81,7 @@ pub(super) fn reply_to_request(request: &FakeRequest, records: &mut FakeCrmRecor
 const MODULE_FIELD: &str = "$module";
 
 fn is_in_module(person: &FakeCrmPerson, module: &str) -> bool {
-    // Whom a test put in says nothing of it.
+    // A person whom a test added has no module.
     person.fields[MODULE_FIELD].is_null() || person.fields[MODULE_FIELD] == module
 }
 

@@ -1,18 +1,18 @@
-//! The control surface over HTTP: `/_fake/*`. Not `EZWhatsApp`'s: it belongs to the fake alone, needs no token and is used by
+//! The control surface over HTTP: `/_fake/*`. Not EZWhatsApp's: it belongs to the fake alone, needs no token and is used by
 //! the console and by hand with curl.
 //!
 //! | route | body | does |
 //! | --- | --- | --- |
 //! | `GET /_fake/state` | | everything: settings, planned faults, counters, phone, webhooks, webhook attempts, messages per key |
-//! | `PATCH /_fake/patch_settings` | any part of `FakeSettings` | merges (RFC 7396) and answers the whole |
+//! | `PATCH /_fake/settings` | any part of `FakeSettings` | merges (RFC 7396) and answers the whole |
 //! | `POST /_fake/health` | `{"preset": "qr", "line": "line_demo"}` | sets one line, or all lines without `line` |
-//! | `POST /_fake/plan_faults` | `{"set_fault": {"kind": …}, "next_records": 3}` or `{"set_fault": …, "probability": 0.2, "seed": 7}` | plans faults |
-//! | `DELETE /_fake/plan_faults` | | forgets planned faults and the share |
-//! | `POST /_fake/phone` | `{"peer_addr": "+972…", "text": "…", "line": "line_demo"}` | the customer writes; `"kind": "image"` a picture, `"group": "1203…"` in a group |
+//! | `POST /_fake/fail` | `{"fault": {"kind": …}, "next": 3}` or `{"fault": …, "probability": 0.2, "seed": 7}` | plans faults |
+//! | `DELETE /_fake/fail` | | forgets planned faults and the share |
+//! | `POST /_fake/phone` | `{"from": "+972…", "text": "…", "line": "line_demo"}` | the customer writes; `"kind": "image"` a picture, `"group": "1203…"` in a group |
 //! | `POST /_fake/answer` | `{"to": "+972…", "text": "…", "line": "line_demo"}` | the team answers in EZWhatsApp |
 //! | `POST /_fake/read` | `{"contact": "+972…"}` | the customer reads everything that arrived |
 //! | `POST /_fake/silent` | `{"contact": "+972…", "silent": true}` | the customer's phone is switched off, or on again |
-//! | `POST /_fake/status` | `{"id": "…", "status": "record_failure"}` | reports a status of a message |
+//! | `POST /_fake/status` | `{"id": "…", "status": "failed"}` | reports a status of a message |
 //! | `POST /_fake/fresh` | `{}` | forgets everything but the line tokens |
 //!
 //! Bodies must be sent as `application/json`, which a page of another origin can't do unasked.

@@ -18,7 +18,7 @@ use super::{EzwWebhook, FakeSettings, PhoneMessage};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum JournalEntry {
-    /// A message was queued, or the customer wrote one. `compute_fingerprint` is the SHA-256 of the request's bytes.
+    /// A message was queued, or the customer wrote one. `fingerprint` is the SHA-256 of the request's bytes.
     Message { message: Box<PhoneMessage>, fingerprint: Option<String> },
     /// The line's own phone had a message that the customer's had not (unix milliseconds).
     Observed { id: String, at: i64 },
@@ -40,7 +40,7 @@ pub(super) struct FakeJournal {
 }
 
 impl FakeJournal {
-    /// Opens or creates `start_fake-ezw.jsonl` in `dir` and reads what it holds.
+    /// Opens or creates `fake-ezw.jsonl` in `dir` and reads what it holds.
     pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<JournalEntry>)> {
         std::fs::create_dir_all(dir).with_context(|| format!("can't create the state folder {}", dir.display()))?;
         let path = dir.join("fake-ezw.jsonl");
@@ -54,7 +54,7 @@ impl FakeJournal {
         file.read_to_string(&mut text).with_context(|| format!("can't read {}", path.display()))?;
         let complete_length = text.rfind('\n').map_or(0, |end| end + 1);
         if complete_length < text.len() {
-            // The process died inside a write, so nobody was answered on the strength of this line.
+            // The process died during the write, so no caller got a response for this line.
             file.set_len(complete_length as u64).with_context(|| format!("can't repair {}", path.display()))?;
         }
         let entries = parse_entries(&text[..complete_length], &path)?;

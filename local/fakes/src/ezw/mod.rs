@@ -1,15 +1,16 @@
-//! A faithful fake of the `EZWhatsApp` Channel API, for local runs and tests.
+//! A fake of the EZWhatsApp Channel API, for local runs and tests.
 //!
-//! What `EZWhatsApp` documents is followed to the letter: paths, bearer line tokens, the health sample, 202 for a text,
-//! `wakeup` true unless it is `false`, the two known error codes, webhook registration with its refusal of inner networks, and
-//! the payloads and headers of deliveries. What it doesn't document is a switch in [`FakeSettings`], marked **invented** there;
-//! nothing invented may be taken for `EZWhatsApp`'s behaviour.
+//! The fake follows EZWhatsApp's documentation exactly: paths, bearer line tokens, the health sample,
+//! 202 for a text, `wakeup` true unless it is `false`, the two known error codes, webhook registration
+//! with its refusal of private networks, and the payloads and headers of deliveries. Undocumented
+//! behaviour is a switch in [`FakeSettings`], marked **invented** there. EZWhatsApp may differ from
+//! everything invented.
 //!
-//! The fake also is the customer's phone: every queued message is remembered with its key, so that a test can assert what no
-//! log can prove, namely that no key was told twice ([`FakeEzw::max_messages_per_key`]).
+//! The fake is also the customer's phone. It keeps every queued message with its key, so that a test can
+//! assert that no key was sent twice ([`FakeEzw::max_messages_per_key`]).
 //!
-//! It promises: a key is queued at most once per line whatever faults strike; with a state folder, what was queued survives
-//! `kill -9`. It does not promise: `EZWhatsApp`'s timing, limits or ids.
+//! It promises: a key is queued at most once per line under every fault. With a state folder, queued
+//! messages survive `kill -9`. It does not promise EZWhatsApp's timing, limits or ids.
 
 mod api;
 mod control;
@@ -51,7 +52,7 @@ use state::{FakeState, READ, SendDecision, WebhookQueue};
 use validate::{EzwTextRequest, WebhookRequest};
 use webhook_delivery::QueuedWebhookEvent;
 
-/// The address `EZWhatsApp`'s own local runtime uses, and so the fake's default.
+/// The address EZWhatsApp's own local runtime uses, and so the fake's default.
 pub const DEFAULT_PORT: u16 = 3010;
 
 /// A running fake. Clones are handles of the same one; it stops with the last of them.
@@ -134,12 +135,12 @@ impl FakeEzw {
         self.core.change_settings(change)
     }
 
-    /// Health of one line, or of all lines alike with `OnlyMissing`.
+    /// Health of one line, or of all lines alike with `None`.
     pub fn set_health(&self, line: Option<&str>, preset: HealthPreset) -> anyhow::Result<()> {
         self.core.set_health(line, preset)
     }
 
-    /// The next `count` sends that would have been accepted meet `set_fault`. Calls line up behind each other; not kept over a
+    /// The next `count` sends that would have been accepted meet `fault`. Calls line up behind each other; not kept over a
     /// restart.
     pub fn fail_next(&self, count: u32, fault: SendFault) {
         if count > 0 {
@@ -147,7 +148,7 @@ impl FakeEzw {
         }
     }
 
-    /// From now on a share of all sends (0.0 to 1.0) meets `set_fault`, after those planned by [`FakeEzw::fail_next`].
+    /// From now on a share of all sends (0.0 to 1.0) meets `fault`, after those planned by [`FakeEzw::fail_next`].
     pub fn fail_fraction(&self, probability: f64, fault: SendFault, seed: u64) -> anyhow::Result<()> {
         self.change_settings(|settings| settings.fault_share = Some(FaultShare { probability, fault, seed }))
     }
@@ -231,7 +232,7 @@ impl FakeEzw {
         self.core.write_message(written, line)
     }
 
-    /// Somebody of the team answers a customer in `EZWhatsApp`: webhooks see a message of the line that has no key of ours.
+    /// The team answers a customer in EZWhatsApp. Webhooks get a message of the line without a key.
     pub fn reply_as_team(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
         self.core.reply_as_team(contact, text, line)
     }
@@ -247,7 +248,7 @@ impl FakeEzw {
         self.core.set_silent(contact, silent)
     }
 
-    /// The customer's phone reports any status for a message, for example `record_failure`, which only whapi.cloud documents.
+    /// The customer's phone reports any status for a message, for example `failed`, which only whapi.cloud documents.
     pub fn report_status(&self, id: &str, status: &str) -> anyhow::Result<()> {
         self.core.report_status(id, status)
     }
@@ -277,7 +278,7 @@ impl FakeEzw {
         self.core.render_state()
     }
 
-    /// Waits until `check_condition` holds, looking every 5 ms; false when `within` passes first.
+    /// Waits until `condition` holds, looking every 5 ms; false when `within` passes first.
     pub async fn wait_for(&self, within: Duration, condition: impl Fn(&Self) -> bool) -> bool {
         let until = Instant::now() + within;
         while !condition(self) {
@@ -326,7 +327,7 @@ impl FakeCore {
         Ok(sent)
     }
 
-    /// Lets waiting messages go on and tells the webhooks.
+    /// Delivers waiting messages and their webhook events.
     fn deliver_waiting(state: &mut FakeState) -> anyhow::Result<()> {
         for arrival in state.deliver_waiting()? {
             let settings = state.settings.webhooks.clone();
@@ -362,7 +363,7 @@ impl FakeCore {
         let message = state.write_from_customer(written, line)?;
         let events = webhook_delivery::build_message_events(&message, &state.settings.webhooks);
         Self::queue_events(&mut state, line, events);
-        // Whoever writes is there again.
+        // A customer who writes has a phone that is on.
         Self::deliver_waiting(&mut state)?;
         Ok(message)
     }

@@ -34,7 +34,7 @@ pub struct PhoneMessage {
     pub conversation_id: String,
     /// Who wrote it.
     pub direction: PhoneMessageDirection,
-    /// What it is: `text`, `image`, … as whapi.cloud names them; `EZWhatsApp` shows texts alone.
+    /// What it is: `text`, `image`, … as whapi.cloud names them; EZWhatsApp shows texts alone.
     #[serde(default = "text_kind")]
     pub kind: String,
     /// The group that it was written in; none where two talk.
@@ -44,7 +44,7 @@ pub struct PhoneMessage {
     pub body: String,
     /// The link button.
     pub button: Option<PhoneButton>,
-    /// Idempotency key of the send; none for what the customer wrote, and for what the team wrote in `EZWhatsApp`.
+    /// Idempotency key of the send; none for what the customer wrote, and for what the team wrote in EZWhatsApp.
     pub key: Option<String>,
     /// When it was queued (or written by the customer).
     pub queued_at: i64,
@@ -83,9 +83,9 @@ pub struct InboundPhoneMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EzwWebhook {
-    /// Sent as `X-EZW-EzwWebhook-DeliverySelector`.
+    /// Sent as `X-EZW-Webhook-Id`.
     pub id: String,
-    /// Line whose token registered it, sent as `X-EZW-BenchLine-DeliverySelector`.
+    /// Line whose token registered it, sent as `X-EZW-Line-Id`.
     pub line_id: String,
     /// Where deliveries go.
     pub target_url: String,
@@ -95,7 +95,7 @@ pub struct EzwWebhook {
     pub payload_format: String,
     /// Off means: no deliveries.
     pub enabled: bool,
-    /// Stored and shown; `EZWhatsApp` doesn't explain it and the fake gives it no effect.
+    /// Stored and shown; EZWhatsApp doesn't explain it and the fake gives it no effect.
     pub persistent: bool,
 }
 
@@ -119,11 +119,11 @@ pub struct WebhookAttempt {
 /// What has been asked of the fake since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FakeCounters {
-    /// Requests by `METHOD file_path`.
+    /// Requests by `METHOD path`.
     pub requests: BTreeMap<String, u64>,
     /// Health requests that would have woken the line (anything but `wakeup=false`). Must stay zero.
     pub wakeups: u64,
-    /// Sends without `Idempotency-IdempotencyKey`. Must stay zero.
+    /// Sends without `Idempotency-Key`. Must stay zero.
     pub missing_key: u64,
     /// Requests with a missing or unknown line token.
     pub unauthorized: u64,

@@ -1,8 +1,8 @@
 //! Every switch of the fake. All of them can be turned while it runs.
 //!
-//! The defaults follow what `EZWhatsApp` documents and are neutral where it documents nothing. A switch marked
-//! **invented** has no source at all: it exists so that our own code can be tried against answers that `EZWhatsApp`
-//! *might* give. Nothing marked so may be quoted as `EZWhatsApp`'s behaviour.
+//! The defaults follow what EZWhatsApp documents and are neutral where it documents nothing. A switch marked
+//! **invented** has no source at all: it exists so that our own code can be tried against answers that EZWhatsApp
+//! *might* give. Nothing marked so may be quoted as EZWhatsApp's behaviour.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthPreset {
-    /// The one sample `EZWhatsApp` publishes: `AUTH`, connected, sendable.
+    /// The one sample EZWhatsApp publishes: `AUTH`, connected, sendable.
     #[default]
     Good,
     /// The phone's owner must link the line again.
@@ -25,7 +25,7 @@ pub enum HealthPreset {
     Launch,
     /// Contradicts itself: `AUTH` but `sendable: false`.
     Contradictory,
-    /// State names nobody has seen before, with `sendable: true`.
+    /// Unknown state names with `sendable: true`.
     UnknownStrings,
     /// No `line` object at all.
     MissingLine,
@@ -45,7 +45,7 @@ impl HealthPreset {
         Self::Unavailable,
     ];
 
-    /// HTTP status and body of the health answer; `OnlyMissing` as body means: use the error envelope.
+    /// HTTP status and body of the health answer; `None` as body means: use the error envelope.
     pub(super) fn health_response(self) -> (u16, Option<Value>) {
         let body = match self {
             Self::Good => json!({
@@ -74,7 +74,7 @@ impl HealthPreset {
         (200, Some(body))
     }
 
-    /// Whether a queued message reaches the customer's phone now. **Invented**: `EZWhatsApp` doesn't say whether it queues
+    /// Whether a queued message reaches the customer's phone now. **Invented**: EZWhatsApp doesn't say whether it queues
     /// or refuses while a line is down, so the fake does the more dangerous thing and delivers late.
     pub(super) fn delivers_to_phone(self) -> bool {
         match self {
@@ -85,7 +85,7 @@ impl HealthPreset {
 }
 
 /// Something that goes wrong with one send. It strikes only requests that would otherwise have been accepted.
-/// **Invented**, all of them: `EZWhatsApp` documents no limits, no retry header and no server errors.
+/// **Invented**, all of them: EZWhatsApp documents no limits, no retry header and no server errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum SendFault {
@@ -152,7 +152,7 @@ pub enum AcceptedBody {
     Empty,
 }
 
-/// Answer to a repeat of a key with the same bytes. `EZWhatsApp` accepts both "the same attempt comes back" and "at least no
+/// Answer to a repeat of a key with the same bytes. EZWhatsApp accepts both "the same attempt comes back" and "at least no
 /// duplicate goes out"; the statuses are **invented**.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -199,7 +199,7 @@ pub struct WebhookSettings {
     pub allow_local_targets: bool,
     /// Raise `statuses.post` `submissions`.
     pub report_sent: bool,
-    /// Raise `statuses.post` `delivered` (the one status `EZWhatsApp` shows).
+    /// Raise `statuses.post` `delivered` (the one status EZWhatsApp shows).
     pub report_delivered: bool,
     /// Raise `statuses.post` `read`.
     pub report_read: bool,
@@ -211,7 +211,7 @@ pub struct WebhookSettings {
     pub batch: bool,
     /// Delay before each delivery, in milliseconds.
     pub delay_ms: u64,
-    /// Report a status nobody knows in place of `delivered`.
+    /// Report an unknown status in place of `delivered`.
     pub unknown_status: bool,
     /// Leave `conversationId` and `conversation_id` out.
     pub omit_conversation_id: bool,

@@ -19,9 +19,9 @@ use super::{
 
 /// Webhook deliveries kept for the console and for assertions.
 const MAX_ATTEMPTS_STORED: usize = 500;
-/// The status of a message that will never arrive. whapi.cloud's; `EZWhatsApp` only shows `delivered`.
+/// The status of a message that will never arrive. whapi.cloud's; EZWhatsApp only shows `delivered`.
 pub(super) const FAILED: &str = "failed";
-/// The status of a message that somebody has seen.
+/// The status of a message that the customer has read.
 pub(super) const READ: &str = "read";
 
 /// A message that came further on its way.
@@ -93,7 +93,7 @@ pub(super) fn default_tokens() -> BTreeMap<String, String> {
     BTreeMap::from([("ezw_line_demo".to_owned(), "line_demo".to_owned())])
 }
 
-/// The fake's own naming: stable per line and contact, and says nothing about either.
+/// An invented id: stable per line and contact, without their data.
 fn derive_conversation_id(line: &str, contact: &str) -> String {
     format!("conv_{}", &compute_fingerprint(format!("{line}\n{contact}").as_bytes())[..16])
 }
@@ -298,7 +298,7 @@ impl FakeState {
         Ok(id)
     }
 
-    /// The customer writes. Whoever writes has a phone that is on.
+    /// The customer writes. The customer's phone is then on.
     pub(super) fn write_from_customer(
         &mut self,
         written: InboundPhoneMessage,
@@ -329,7 +329,7 @@ impl FakeState {
         Ok(message)
     }
 
-    /// Somebody of the team writes to a customer, in `EZWhatsApp` or on the line's own phone.
+    /// The team writes to a customer, in EZWhatsApp or on the line's own phone.
     pub(super) fn write_from_team(&mut self, contact: &str, body: &str, line: &str) -> anyhow::Result<String> {
         let id = new_id("team");
         let message = PhoneMessage {
@@ -371,7 +371,7 @@ impl FakeState {
         Ok(())
     }
 
-    /// Ids of the messages to a customer that arrived and that nobody has read.
+    /// Ids of the messages that reached a customer and are not read.
     pub(super) fn unread_ids(&self, contact: &str) -> Vec<String> {
         let is_unread = |message: &&PhoneMessage| {
             message.contact == contact
@@ -465,7 +465,7 @@ impl FakeState {
         Ok(webhook)
     }
 
-    /// Sends a webhook's deliveries elsewhere, as an operator would in `EZWhatsApp`'s workspace.
+    /// Sends a webhook's deliveries elsewhere, as an operator would in EZWhatsApp's workspace.
     pub(super) fn redirect_webhook(&mut self, webhook: &EzwWebhook, target_url: &str) -> anyhow::Result<EzwWebhook> {
         let webhook = EzwWebhook { target_url: target_url.to_owned(), ..webhook.clone() };
         self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;

@@ -1,5 +1,5 @@
-//! What a request must look like. The rules for a send are the strict reading of `EZWhatsApp`'s samples (`EZWhatsApp` states no
-//! limits of its own); the rules for a webhook are `EZWhatsApp`'s.
+//! What a request must look like. The rules for a send are the strict reading of EZWhatsApp's samples (EZWhatsApp states no
+//! limits of its own); the rules for a webhook are EZWhatsApp's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -39,7 +39,7 @@ pub(super) struct EzwTextRequest {
     pub(super) button: Option<PhoneButton>,
 }
 
-/// Reads a send; the error says in words what is wrong with it.
+/// Parses a send; the error describes the problem.
 pub(super) fn parse_text(bytes: &[u8]) -> Result<EzwTextRequest, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err("the body is not a JSON object") };
     let recipient = match (non_null(fields.get("to")), non_null(fields.get("conversationId"))) {
@@ -85,7 +85,7 @@ pub(super) fn is_phone(text: &str) -> bool {
     (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What a caller asked to be told.
+/// The registration that a caller sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WebhookRequest {
     pub(super) target_url: String,

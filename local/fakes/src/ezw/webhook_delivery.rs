@@ -1,4 +1,4 @@
-//! Deliveries to webhook targets: `EZWhatsApp`'s payloads and headers, and everything that can go wrong on the way.
+//! Deliveries to webhook targets: EZWhatsApp's payloads and headers, and everything that can go wrong on the way.
 //!
 //! Payloads and the four `X-EZW-*` headers follow the documented samples. When a delivery is repeated, and how often, is
 //! invented. No signature header is sent, because none is documented.
@@ -22,7 +22,7 @@ use super::{
 /// How long a target may take to answer. Invented.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Something a webhook is to be told.
+/// An event for a webhook.
 #[derive(Clone, Debug)]
 pub(super) struct QueuedWebhookEvent {
     event: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct QueuedWebhookEvent {
 
 /// `messages.post` and `chats.post` for a message either side wrote.
 ///
-/// `EZWhatsApp` shows neither a group nor anything but texts. That `peer_addr` is the group where one writes in a group, that the
+/// EZWhatsApp shows neither a group nor anything but texts. That `from` is the group where one writes in a group, that the
 /// author's number stands beside it, and what a picture looks like, is **invented**, after whapi.cloud:
 /// <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>.
 pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<QueuedWebhookEvent> {
@@ -104,7 +104,7 @@ fn chat_id(message: &PhoneMessage) -> String {
     }
 }
 
-/// Where on this machine an address leads, without its port and its secret last step; `OnlyMissing` for any other machine.
+/// Where on this machine an address leads, without its port and its secret last step; `None` for any other machine.
 pub(super) fn local_target_path(target_url: &str) -> Option<String> {
     let url = Url::parse(target_url).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?;
     Some(url.path().rsplit_once('/')?.0.to_owned())

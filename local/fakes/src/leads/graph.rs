@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// What Graph tells of a lead when it isn't asked for anything by name.
+/// The fields of a lead in a response without a field list.
 const DEFAULT_FIELDS: &str = "created_time,id,field_data";
 
 /// A lead as Graph has it.
@@ -39,7 +39,7 @@ impl FakeMetaLead {
             "field_data": answers.collect::<Vec<_>>(),
             "custom_disclaimer_responses": self.disclaimers.iter().map(ticked).collect::<Vec<_>>(),
         });
-        // The id is always told.
+        // The id is always present.
         let mut response = Map::from_iter([("id".to_owned(), json!(self.id))]);
         for field in fields.unwrap_or(DEFAULT_FIELDS).split(',') {
             let value = lead.get(field).ok_or_else(|| field.to_owned())?;

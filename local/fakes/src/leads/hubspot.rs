@@ -1,4 +1,4 @@
-//! What `HubSpotClient` answers.
+//! What `HubSpot` answers.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// What `HubSpotClient` tells of a contact when it isn't asked for anything by name.
+/// The properties of a contact in a response without a property list.
 const DEFAULT_PROPERTIES: &str = "email,firstname,lastname";
 
-/// A contact as `HubSpotClient` has it.
+/// A contact as `HubSpot` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeHubspotContact {
     /// Its id.
@@ -27,7 +27,7 @@ impl FakeHubspotContact {
         for name in properties.unwrap_or(DEFAULT_PROPERTIES).split(',') {
             shown_properties.insert(name.to_owned(), json!(self.properties.get(name)));
         }
-        // These are always told.
+        // These are always present.
         for (name, value) in [("createdate", &made), ("lastmodifieddate", &made), ("hs_object_id", &self.id)] {
             shown_properties.insert(name.to_owned(), json!(value));
         }

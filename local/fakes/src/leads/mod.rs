@@ -1,11 +1,11 @@
-//! Stand-ins for the senders of leads that the functions ask: Meta's Graph API and `HubSpotClient`.
+//! Fakes of the senders of leads that functions call: Meta's Graph API and HubSpot.
 //!
-//! The cast: [`FakeMetaLead`] is what Graph knows, [`FakeHubspotContact`] is what `HubSpotClient` knows; [`crate::peers`] has what is alike in all of
-//! the stand-ins.
+//! Main types: [`FakeMetaLead`] is a lead of Graph, [`FakeHubspotContact`] a contact of HubSpot.
+//! [`crate::services`] has what all fakes share and makes them fail.
 //!
-//! Promises answers and refusals of the shapes that the real ones document, with no more in them than was asked for. Any
-//! version of the Graph API is the same here. Not imitated: which Page a lead is of, limits of rate, and everything nobody
-//! here asks for.
+//! Responses and refusals have the documented shapes of the real services, with the requested fields
+//! only. All versions of the Graph API are the same here. Not imitated: the Page of a lead, rate
+//! limits, and everything that functions do not use.
 //!
 //! Shapes: <https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving>,
 //! <https://developers.facebook.com/docs/graph-api/guides/error-handling>,
@@ -29,14 +29,14 @@ use crate::services::{FakeReply, FakeService, FakeServices, FakeStorage};
 pub use graph::FakeMetaLead;
 pub use hubspot::FakeHubspotContact;
 
-/// The stand-ins of a stack.
+/// The fake senders of leads of a stack.
 #[derive(Debug)]
 pub struct FakeLeadApis {
     storage: FakeStorage<LeadApiState>,
     services: Arc<FakeServices>,
 }
 
-/// What was put into the stand-ins.
+/// The records of the fakes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct LeadApiState {
     leads: BTreeMap<String, FakeMetaLead>,
@@ -44,37 +44,37 @@ struct LeadApiState {
 }
 
 impl FakeLeadApis {
-    /// What is put in is kept in `file_delivery`; without one it is gone with the stack.
+    /// Keeps the records in `file`; without one they end with the stack.
     pub fn open(file: Option<PathBuf>, services: Arc<FakeServices>) -> anyhow::Result<Self> {
         Ok(Self { storage: FakeStorage::open(file)?, services })
     }
 
-    /// Graph has this lead from now on; one of the same id is replaced.
+    /// Adds a lead to Graph, or replaces the one with the same id.
     pub fn put_lead(&self, lead: FakeMetaLead) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.leads.insert(lead.id.clone(), lead)))
     }
 
-    /// Graph has never heard of this lead.
+    /// Removes a lead from Graph.
     pub fn forget_lead(&self, id: &str) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.leads.remove(id)))
     }
 
-    /// `HubSpotClient` has this contact from now on; one of the same id is replaced.
+    /// Adds a contact to HubSpot, or replaces the one with the same id.
     pub fn put_contact(&self, contact: FakeHubspotContact) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.contacts.insert(contact.id.clone(), contact)))
     }
 
-    /// `HubSpotClient` has never heard of this contact.
+    /// Removes a contact from HubSpot.
     pub fn forget_contact(&self, id: &str) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.contacts.remove(id)))
     }
 
-    /// What Graph has of a lead.
+    /// A lead in Graph.
     pub fn find_lead(&self, id: &str) -> Option<FakeMetaLead> {
         self.storage.lock().leads.get(id).cloned()
     }
 
-    /// What `HubSpotClient` has of a contact.
+    /// A contact in HubSpot.
     pub fn find_contact(&self, id: &str) -> Option<FakeHubspotContact> {
         self.storage.lock().contacts.get(id).cloned()
     }
@@ -95,8 +95,9 @@ impl FakeLeadApis {
     }
 }
 
-/// Answers questions for a lead or a contact; lets everything else pass. No routes, because Graph's would be in the way of
-/// every other path of two steps.
+/// Replies to requests for a lead or a contact and passes on all others.
+///
+/// It has no routes, because Graph's would match every other path of two segments.
 pub async fn route_lead_requests(State(leads): State<Arc<FakeLeadApis>>, request: Request, next: Next) -> Response {
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let (service, parameter, id) = match (request.method(), segments.as_slice()) {

@@ -1,4 +1,4 @@
-//! A TCP listener whose connections can be broken from inside a handler, which HTTP libraries do not offer.
+//! A TCP listener whose connections a handler can break. HTTP libraries do not offer this.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Breaks the connection it belongs to; a handler gets it as `ConnectInfo<ConnectionAbort>`.
+/// Breaks its connection; a handler gets it as `ConnectInfo<ConnectionAbort>`.
 #[derive(Clone, Debug)]
 pub struct ConnectionAbort(Arc<AbortState>);
 
@@ -35,12 +35,12 @@ impl ConnectionAbort {
         Self(Arc::new(AbortState { peer_addr: from, aborted: AtomicBool::default(), waker: AtomicWaker::default() }))
     }
 
-    /// Who is at the other end.
+    /// Address of the client.
     pub fn peer_addr(&self) -> SocketAddr {
         self.0.peer_addr
     }
 
-    /// The peer sees the connection end without an answer. The caller must not answer afterwards.
+    /// Ends the connection without a response. The caller must not respond afterwards.
     pub fn abort(&self) {
         self.0.aborted.store(true, Ordering::SeqCst);
         self.0.waker.wake();
@@ -71,7 +71,7 @@ impl axum::serve::Listener for AbortableListener {
             match self.0.accept().await {
                 Ok((tcp, addr)) => return (AbortableStream { tcp, abort: ConnectionAbort::new(addr) }, addr),
                 Err(error) => {
-                    tracing::warn!(%error, "a server of this stack can't accept a connection");
+                    tracing::warn!(%error, "a server could not accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }

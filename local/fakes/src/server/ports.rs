@@ -1,4 +1,4 @@
-//! Listening sockets, on 127.0.0.1 and nowhere else, and a helpful word when a port is taken.
+//! Listening sockets on 127.0.0.1 only, and an error that names the program on a taken port.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 /// Binds `127.0.0.1:port` (`0`: any free port) and makes the listener ready for tokio.
 ///
-/// `what` and `parse_flag` go into the error when the port is taken, e.g. "the gateway" and "--port".
+/// If the port is taken, the error names `what` and `flag`, e.g. "the gateway" and "--port".
 pub fn bind_port(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net::TcpListener> {
     let listener = match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
         Ok(listener) => listener,
@@ -18,13 +18,13 @@ pub fn bind_port(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net
                 port.checked_add(1).unwrap_or(8787)
             );
         }
-        Err(e) => return Err(e).with_context(|| format!("can't listen on 127.0.0.1:{port} for {what}")),
+        Err(e) => return Err(e).with_context(|| format!("could not listen on 127.0.0.1:{port} for {what}")),
     };
     listener.set_nonblocking(true)?;
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
-/// Process id and name of whoever listens on `port`, where the system lets us see it (Linux, own processes).
+/// Id and name of the process that listens on `port`, where the system shows it (Linux, own processes).
 fn find_port_owner(port: u16) -> Option<(u32, String)> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
@@ -42,7 +42,7 @@ fn find_port_owner(port: u16) -> Option<(u32, String)> {
     })
 }
 
-/// The socket's inode, when this line of `/proc/net/tcp` is a listener (state `0A`) on `port`. Columns: proc(5).
+/// The socket's inode, if this line of `/proc/net/tcp` is a listener (state `0A`) on `port`. Columns: proc(5).
 fn find_listening_inode(line: &str, port: u16) -> Option<String> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let (_, local_port) = columns.get(1)?.rsplit_once(':')?;

@@ -1,4 +1,4 @@
-//! What can go wrong with a stand-in, and when it does.
+//! Faults of a fake service, and which requests they hit.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,31 +6,31 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::FakeService;
 
-/// How one of them fails.
+/// How a fake service fails a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FakeFault {
-    /// It answers with this status and no body, and nothing happens.
+    /// This status without a body and without an effect.
     Status(u16),
-    /// It answers 429 and asks for a second's patience, and nothing happens.
+    /// 429 with `Retry-After`, without an effect.
     Throttled,
-    /// It takes the request and never answers, and nothing happens.
+    /// No response and no effect; the connection stays open.
     Hang,
-    /// It does what it was asked for and answers with an empty body.
+    /// The effect, then a response with an empty body.
     EmptyBody,
-    /// It does what it was asked for and answers with the first half of the body.
+    /// The effect, then a response with the first half of the body.
     HalfBody,
-    /// It does what it was asked for and ends the connection without an answer.
+    /// The effect, then the connection ends without a response.
     DroppedAfter,
-    /// It does what it was asked for and answers 500 with no body.
+    /// The effect, then 500 without a body.
     FailedAfter,
 }
 
 impl FakeFault {
-    /// What a share of failing requests is made of.
+    /// The faults of a failing share.
     const SHARE_FAULTS: [Self; 4] = [Self::Status(503), Self::Throttled, Self::DroppedAfter, Self::FailedAfter];
 }
 
-/// All that is planned.
+/// The planned faults.
 #[derive(Debug, Default)]
 pub(super) struct FakeFaults {
     next: BTreeMap<FakeService, VecDeque<(FakeFault, u32)>>,
@@ -57,7 +57,7 @@ impl FakeFaults {
         }
     }
 
-    /// The trouble that the next request meets.
+    /// The fault of the next request.
     pub(super) fn draw_fault(&mut self, service: FakeService) -> Option<FakeFault> {
         if self.hanging.contains(&service) {
             return Some(FakeFault::Hang);

@@ -1,7 +1,7 @@
-//! What the stand-ins for other people's APIs have in common: whoever asks proves himself as the real ones want it, every
-//! request is counted, what was put in is kept, and [`FakeFault`] makes one of them fail.
+//! Shared by the fakes of [`crate::calendars`], [`crate::leads`], [`crate::crms`] and [`crate::team`].
 //!
-//! What they answer is the business of [`crate::render_calendars`], [`crate::leads`], [`crate::crm_accounts`] and [`crate::team`].
+//! Main types: [`FakeServices`] checks credentials as the real services do, counts requests and makes a
+//! service fail by a [`FakeFault`]. `FakeStorage` keeps the records of a fake.
 
 mod faults;
 mod request;
@@ -33,24 +33,24 @@ pub(crate) use signature::is_signed;
 
 use faults::FakeFaults;
 
-/// What a call that is refused for its number is asked to wait, in seconds: no time at all, because functions really wait, and a
-/// story of thousands of calls would.
+/// `Retry-After` of a throttled call, in seconds. Zero, because functions really wait and a test makes
+/// thousands of calls.
 const RETRY_AFTER_S: u32 = 0;
 
-/// Whom the functions ask.
+/// A service that functions call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FakeService {
     /// `GET /api/v1/load_appointments/{id}`.
     Acuity,
     /// `GET /v2/customers/{id}`.
     Square,
-    /// `GET …/{row_name}.ics`.
+    /// `GET …/{name}.ics`.
     Feed,
-    /// Meta: `GET /v{version_unchanged}/{id}`.
+    /// Meta: `GET /v{version}/{id}`.
     Graph,
-    /// `HubSpotClient` as a sender of leads: `GET /crm/v3/objects/contacts/{id}`.
+    /// `HubSpot` as a sender of leads: `GET /crm/v3/objects/contacts/{id}`.
     HubSpot,
-    /// `HubSpotClient` as a CRM: contacts and communications.
+    /// `HubSpot` as a CRM: contacts and communications.
     HubSpotCrm,
     /// Pipedrive: persons and notes.
     Pipedrive,
@@ -64,7 +64,7 @@ pub enum FakeService {
     Slack,
     /// The address of a Teams workflow.
     Teams,
-    /// SES: `POST /v2/receive_email/record_outbound_message-emails`.
+    /// SES: `POST /v2/email/outbound-emails`.
     Ses,
     /// SNS: `POST /`.
     Sns,
@@ -72,18 +72,18 @@ pub enum FakeService {
     TargetWebhook,
 }
 
-/// Who may ask: what has to match is looked up anew each time, so that a rotated secret counts at once.
+/// An account that may call a service. Its secret is read for every request.
 #[derive(Debug, Clone)]
 pub struct FakeAccount {
     /// The service that it belongs to.
     pub service: FakeService,
-    /// Acuity's user id; the others have none.
+    /// Acuity's user id; empty for other services.
     pub user_id: String,
     /// Name of the secret with the key or token.
     pub secret: String,
 }
 
-/// All of them, as far as they are alike.
+/// Accounts, counters and faults of all fakes.
 #[derive(Debug)]
 pub struct FakeServices {
     faults: Mutex<FakeFaults>,
@@ -103,44 +103,45 @@ impl FakeServices {
         self.host.as_ref()
     }
 
-    /// The next `times` requests to one of them end like this; troubles queue up behind each other.
+    /// Makes the next `times` requests to a service fail. Planned faults queue up.
     pub fn fail_next(&self, service: FakeService, fault: FakeFault, times: u32) {
         crate::lock_mutex(&self.faults).plan_faults(service, fault, times);
     }
 
-    /// From now on a share of the requests to one of them (0.0 to 1.0) fails, after those planned by [`Self::fail_next`]: a
-    /// quarter each as [`FakeFault::StatusRequest`] 503, [`FakeFault::Throttled`], [`FakeFault::DroppedAfter`] and [`FakeFault::FailedAfter`].
-    /// The same seed gives the same row of troubles.
+    /// Makes a share (0.0 to 1.0) of the requests to a service fail, after those of [`Self::fail_next`].
+    ///
+    /// A quarter each is [`FakeFault::Status`] 503, [`FakeFault::Throttled`],
+    /// [`FakeFault::DroppedAfter`] and [`FakeFault::FailedAfter`]. The same seed gives the same faults.
     pub fn fail_share(&self, service: FakeService, probability: f64, seed: u64) {
         crate::lock_mutex(&self.faults).set_share(service, probability, seed);
     }
 
-    /// Whether one of them takes requests and never answers, until this says otherwise.
+    /// Sets whether a service takes requests and never answers.
     pub fn set_hanging(&self, service: FakeService, hangs: bool) {
         crate::lock_mutex(&self.faults).set_hanging(service, hangs);
     }
 
-    /// Everything works again.
+    /// Removes all faults.
     pub fn heal(&self) {
         *crate::lock_mutex(&self.faults) = FakeFaults::default();
     }
 
-    /// Requests to one of them since the start or the last [`Self::reset_counts`].
+    /// Requests to a service since the start or the last [`Self::reset_counts`].
     pub fn request_count(&self, service: FakeService) -> u64 {
         self.replies_by_status(service).values().sum()
     }
 
-    /// The same by the status of the answer; 0 stands for none.
+    /// Requests to a service by the status of the response; 0 counts requests without one.
     pub fn replies_by_status(&self, service: FakeService) -> BTreeMap<u16, u64> {
         crate::lock_mutex(&self.reply_counts).get(&service).cloned().unwrap_or_default()
     }
 
-    /// Starts counting afresh.
+    /// Resets the counts.
     pub fn reset_counts(&self) {
         crate::lock_mutex(&self.reply_counts).clear();
     }
 
-    /// Whether the request proves to come from an account of the client.
+    /// Whether a request has the credential of an account.
     pub(crate) fn is_authorized(&self, service: FakeService, headers: &HeaderMap) -> bool {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let mut accounts = self.accounts.iter().filter(|account| account.service == service);
@@ -153,7 +154,7 @@ impl FakeServices {
                 | FakeService::Graph
                 | FakeService::HubSpot
                 | FakeService::HubSpotCrm => format!("Bearer {value}"),
-                // These are told apart by more than one value; whoever answers for them knows how.
+                // These check more than one value; each fake does it.
                 FakeService::Pipedrive
                 | FakeService::Zoho
                 | FakeService::Sheets
@@ -172,7 +173,7 @@ impl FakeServices {
         *crate::lock_mutex(&self.reply_counts).entry(service).or_default().entry(status).or_default() += 1;
     }
 
-    /// Gives an answer, or what the trouble in force makes of it. `right` has the effect that the request asks for.
+    /// Sends a reply, or fails as the fault in force says. `build_reply` has the request's effect.
     pub(crate) async fn serve_reply(&self, service: FakeService, build_reply: impl FnOnce() -> FakeReply) -> Response {
         let fault = crate::lock_mutex(&self.faults).draw_fault(service);
         let reply = match fault {
@@ -217,11 +218,11 @@ impl FakeServices {
     }
 }
 
-/// In a response: nothing of it may be sent.
+/// Marks a response that must not be sent.
 #[derive(Debug, Clone, Copy)]
 struct DroppedReply;
 
-/// Ends the connection where an answer is never to arrive. The outermost layer of whatever serves stand-ins.
+/// Breaks the connection of a dropped reply. It is the outermost layer of the server.
 pub async fn abort_dropped_replies(
     ConnectInfo(connection): ConnectInfo<ConnectionAbort>,
     request: Request,
@@ -235,7 +236,7 @@ pub async fn abort_dropped_replies(
     response
 }
 
-/// An answer before it is sent.
+/// A reply before it is sent.
 pub(crate) struct FakeReply {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(header::HeaderName, String)>,
@@ -258,7 +259,7 @@ impl FakeReply {
     }
 }
 
-/// What was put into stand-ins. In a file, it outlives the stack.
+/// Records of a fake, kept over restarts if there is a file.
 #[derive(Debug)]
 pub(crate) struct FakeStorage<T> {
     value: Mutex<T>,
@@ -266,7 +267,7 @@ pub(crate) struct FakeStorage<T> {
 }
 
 impl<T: Default + Serialize + DeserializeOwned> FakeStorage<T> {
-    /// What `file_delivery` holds, if there is one.
+    /// Opens the records in `file`, if there is one.
     pub(crate) fn open(file: Option<PathBuf>) -> anyhow::Result<Self> {
         let value = match file.as_deref().map(|file| (file, std::fs::read_to_string(file))) {
             None => T::default(),
@@ -274,7 +275,7 @@ impl<T: Default + Serialize + DeserializeOwned> FakeStorage<T> {
                 serde_json::from_str(&text).with_context(|| format!("{} is unreadable", file.display()))?
             }
             Some((_, Err(e))) if e.kind() == std::io::ErrorKind::NotFound => T::default(),
-            Some((file, Err(e))) => return Err(e).with_context(|| format!("can't read {}", file.display())),
+            Some((file, Err(e))) => return Err(e).with_context(|| format!("could not read {}", file.display())),
         };
         Ok(Self { value: Mutex::new(value), file })
     }

@@ -1,4 +1,4 @@
-//! What the receiver of a signed call checks, as Standard Webhooks says:
+//! Checks the signature of a call by Standard Webhooks:
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -6,10 +6,10 @@ use ring::hmac;
 
 use super::FakeRequest;
 
-/// How far a call's time may be from ours, in seconds.
+/// Largest difference between a call's time and the clock, in seconds.
 const TOLERANCE_S: i64 = 300;
 
-/// Whether a call is signed with this secret (`whsec_…`), and just now. `now_s` is in unix seconds.
+/// Whether a call is signed with this secret (`whsec_…`) and its time is near `now_s` (unix seconds).
 pub(crate) fn is_signed(request: &FakeRequest, secret: &str, now_s: i64) -> bool {
     let (Some(id), Some(at), Some(signatures)) =
         (request.header("webhook-id"), request.header("webhook-timestamp"), request.header("webhook-signature"))
@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
 
-    /// Signed by other means than ours, with Python's hmac.
+    /// Signed with Python's hmac, to check against another implementation.
     const BODY: &str = r#"{"type":"conversation.message"}"#;
 
     async fn signed_request(signature: &str) -> FakeRequest {

@@ -35,7 +35,7 @@ pub(super) fn receive_email(
     let simple = &body["Content"]["Simple"];
     let (Some(subject), Some(text)) = (simple["Subject"]["Data"].as_str(), simple["Body"]["Text"]["Data"].as_str())
     else {
-        return Err(refused("the stand-in takes simple e-mails with a subject and a text"));
+        return Err(refused("the fake takes simple e-mails with a subject and a text"));
     };
     if subject.contains(['\r', '\n']) {
         return Err(refused("Local: the subject has a line break"));
@@ -70,7 +70,7 @@ pub(super) fn receive_publish(
         return Err(sns_error(StatusCode::FORBIDDEN, "MissingAuthenticationToken", message));
     }
     if request.form_value("Action").as_deref() != Some("Publish") {
-        return Err(sns_error(StatusCode::BAD_REQUEST, "InvalidAction", "the stand-in knows the action Publish"));
+        return Err(sns_error(StatusCode::BAD_REQUEST, "InvalidAction", "the fake knows the action Publish"));
     }
     let topic = request.form_value("TopicArn").unwrap_or_default();
     let target = accounts

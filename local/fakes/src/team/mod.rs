@@ -1,12 +1,12 @@
-//! Stand-ins for the places where the team is called: Slack, Teams, e-mail through SES, SNS topics, and an address that takes
-//! signed calls.
+//! Fake team targets: Slack, Teams, e-mail through SES, SNS topics, and an address that takes signed
+//! calls.
 //!
-//! The cast: [`FakeTeam`] are all targets of the client; a [`TeamAlert`] is one call that reached one of them, in the words that the
-//! team reads. [`crate::peers`] has what is alike in all stand-ins, and makes them fail.
+//! Main types: [`FakeTeam`] are all targets of the client. A [`TeamAlert`] is one accepted call, with the
+//! text that the team reads. [`crate::services`] has what all fakes share and makes them fail.
 //!
-//! Promises answers and refusals of the shapes that the real ones document, and that a notice is there for every call that was
-//! taken: none of them but the signed address and an SNS topic of the kind FIFO knows a repeat. Not imitated: how fast calls may
-//! follow each other, what SES has verified, and whether an AWS signature is right beyond its form.
+//! Responses and refusals have the documented shapes of the real services. Every accepted call is
+//! recorded as an alert. Only the signed address and a FIFO topic of SNS recognise a repeat. Not
+//! imitated: rate limits, verified identities of SES, and AWS signatures beyond their form.
 
 mod aws;
 mod chat;
@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_signed};
 
-/// A target of the client, as far as its stand-in has to know it.
+/// A target of the client, as far as its fake needs it.
 #[derive(Debug, Clone)]
 pub struct FakeTeamTarget {
-    /// Its name in `client.toml`.
+    /// The target's name in `client.toml`.
     pub name: String,
     /// How it is reached.
     pub kind: FakeTeamTargetKind,
@@ -60,7 +60,7 @@ pub enum FakeTeamTargetKind {
     },
 }
 
-/// One call that reached the team.
+/// One alert that reached the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TeamAlert {
     /// The target, by its name in `client.toml`.
@@ -85,7 +85,7 @@ struct ReceivedAlert {
     text: String,
 }
 
-/// The stand-ins of a stack.
+/// The fake targets of a stack.
 #[derive(Debug)]
 pub struct FakeTeam {
     targets: Vec<FakeTeamTarget>,
@@ -94,7 +94,7 @@ pub struct FakeTeam {
 }
 
 impl FakeTeam {
-    /// What arrived is kept in `file_delivery`; without one it is gone with the stack.
+    /// Keeps the alerts in `file`; without one they end with the stack.
     pub fn open(
         file: Option<PathBuf>,
         accounts: Vec<FakeTeamTarget>,
@@ -118,7 +118,7 @@ impl FakeTeam {
         self.alerts.change(Vec::clear)
     }
 
-    /// Whom a request is for, by its method, path and kind of body.
+    /// The service of a request, by its method, path and content type.
     fn recognize_service(&self, request: &Request) -> Option<FakeService> {
         let path = request.uri().path();
         let kind = request.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -161,7 +161,7 @@ impl FakeTeam {
         }
     }
 
-    /// A call to one of the targets whose address is the secret.
+    /// A call to a target whose secret is its address.
     fn receive_at_address(
         &self,
         kind: &FakeTeamTargetKind,

@@ -1,4 +1,4 @@
-//! What was asked of the database: how often, how much it cost, and what was refused.
+//! Requests to the database: their number, their capacity and the refusals.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -12,7 +12,7 @@ pub(super) enum CapacityKind {
     Read,
 }
 
-/// The kind of an operation on items; `OnlyMissing` for those on tables.
+/// The capacity of an operation on items; `None` for an operation on tables.
 pub(super) fn capacity_kind(operation: &str) -> Option<CapacityKind> {
     match operation {
         "PutItem" | "UpdateItem" | "DeleteItem" | "BatchWriteItem" | "TransactWriteItems" => Some(CapacityKind::Write),
@@ -24,14 +24,15 @@ pub(super) fn capacity_kind(operation: &str) -> Option<CapacityKind> {
 /// Requests of one operation on one table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct OperationUsage {
-    /// Requests that arrived, refused ones included.
+    /// Requests, refused ones included.
     pub requests: u64,
-    /// Capacity units consumed (write or read units, as the operation is), indexes included. The engine doesn't say
-    /// what a write whose condition failed would have cost, so those add nothing.
+    /// Capacity units (write or read units, by the operation), indexes included.
+    ///
+    /// The engine does not report the cost of a write whose condition failed: it adds nothing.
     pub units: f64,
     /// Bytes of request bodies.
     pub bytes: u64,
-    /// Requests that were refused, by error type without its namespace.
+    /// Refused requests, by error type without its namespace.
     pub errors: BTreeMap<String, u64>,
 }
 
@@ -70,7 +71,7 @@ impl OperationCounters {
         self.sum_by_kind(CapacityKind::Read, |usage| usage.units)
     }
 
-    /// Starts counting afresh.
+    /// Resets the counts.
     pub fn reset(&self) {
         tellonce_fakes::lock_mutex(&self.0).clear();
     }
@@ -101,7 +102,7 @@ impl OperationCounters {
     }
 }
 
-/// Units of a `ConsumedCapacity`, which is a list where several tables take part.
+/// Units of a `ConsumedCapacity`, which is a list if the request has several tables.
 fn capacity_units(capacity: &Value) -> f64 {
     match capacity {
         Value::Array(tables) => tables.iter().map(capacity_units).sum(),

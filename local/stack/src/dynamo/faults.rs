@@ -1,4 +1,4 @@
-//! Things that go wrong between a function and its table, on demand.
+//! Faults between a function and its table, on demand.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -6,18 +6,18 @@ use http::StatusCode;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
-/// What goes wrong.
+/// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DynamoFault {
-    /// `ThrottlingException`, HTTP 400; nothing is done.
+    /// `ThrottlingException`, HTTP 400, without an effect.
     Throttle,
-    /// `ProvisionedThroughputExceededException`, HTTP 400; nothing is done.
+    /// `ProvisionedThroughputExceededException`, HTTP 400, without an effect.
     ThroughputExceeded,
-    /// `InternalServerError`, HTTP 500; nothing is done.
+    /// `InternalServerError`, HTTP 500, without an effect.
     Outage,
-    /// The request is carried out, but the answer is `InternalServerError`, HTTP 500: an outcome nobody knows.
+    /// The request takes effect and the response is `InternalServerError`, HTTP 500: the outcome is unknown.
     LoseResponse,
-    /// The request waits this long first.
+    /// The request is delayed by this duration.
     Delay(Duration),
 }
 
@@ -44,14 +44,14 @@ impl DynamoFault {
     }
 }
 
-/// How often it goes wrong.
+/// Which of the requests fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FaultFrequency {
-    /// The next n requests it applies to.
+    /// The next n requests.
     Next(u32),
-    /// This share of them, 0 to 1.
+    /// This share of the requests, 0 to 1.
     Fraction(f64),
-    /// All of them.
+    /// All requests.
     Always,
 }
 
@@ -62,13 +62,13 @@ pub struct FaultRule {
     pub operation: Option<String>,
     /// Only this table.
     pub table: Option<String>,
-    /// What goes wrong.
+    /// How a request fails.
     pub fault: DynamoFault,
-    /// How often.
+    /// Which of them fail.
     pub frequency: FaultFrequency,
 }
 
-/// The faults in force. Which requests a fraction hits is random, but the same in every run.
+/// The faults in force. A share hits random requests, the same ones in every run.
 #[derive(Debug)]
 pub struct DynamoFaults(Mutex<(Vec<FaultRule>, StdRng)>);
 
@@ -78,7 +78,7 @@ impl Default for DynamoFaults {
     }
 }
 
-/// What happens to one request.
+/// The faults of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FaultPlan {
     pub(super) delay: Option<Duration>,
@@ -92,7 +92,7 @@ impl DynamoFaults {
         tellonce_fakes::lock_mutex(&self.0).0.push(rule);
     }
 
-    /// The next `n` requests are throttled, whatever they are.
+    /// Throttles the next `n` requests of any kind.
     pub fn throttle_next(&self, n: u32) {
         self.inject_rule(FaultRule {
             operation: None,
@@ -102,7 +102,7 @@ impl DynamoFaults {
         });
     }
 
-    /// This share (0 to 1) of requests is throttled until [`Self::clear`].
+    /// Throttles this share (0 to 1) of requests until [`Self::clear`].
     pub fn throttle_fraction(&self, share: f64) {
         let times = FaultFrequency::Fraction(share.clamp(0.0, 1.0));
         self.inject_rule(FaultRule {
@@ -113,7 +113,7 @@ impl DynamoFaults {
         });
     }
 
-    /// Every request waits this long until [`Self::clear`].
+    /// Delays every request by this duration until [`Self::clear`].
     pub fn delay_requests(&self, by: Duration) {
         self.inject_rule(FaultRule {
             operation: None,
@@ -123,7 +123,7 @@ impl DynamoFaults {
         });
     }
 
-    /// Everything works again.
+    /// Removes all rules.
     pub fn clear(&self) {
         tellonce_fakes::lock_mutex(&self.0).0.clear();
     }
@@ -156,7 +156,7 @@ impl DynamoFaults {
                     DynamoFault::Delay(by) => plan.delay = Some(plan.delay.unwrap_or_default() + by),
                     DynamoFault::LoseResponse => plan.lose_response = Some(rule.fault),
                     DynamoFault::Throttle | DynamoFault::ThroughputExceeded | DynamoFault::Outage => {
-                        plan.refuse = Some(rule.fault)
+                        plan.refuse = Some(rule.fault);
                     }
                 }
             }

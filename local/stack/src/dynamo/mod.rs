@@ -1,11 +1,11 @@
-//! DynamoDB on this machine: an embedded engine (`dynoxide`) behind our own thin HTTP layer.
+//! DynamoDB on this machine: an embedded engine (`dynoxide`) behind a thin HTTP layer.
 //!
-//! The engine brings an HTTP server of its own. Ours stands in its place because a request has to be counted (per
-//! operation and table, with the capacity it consumed) and because faults have to be injected between a function and its
-//! table. Requests aren't authenticated. What the engine has no notion of, throughput limits, exists only as a fault.
+//! The engine has an HTTP server, which is not used: this layer counts requests (per operation and
+//! table, with their capacity) and injects faults. Requests are not authenticated. The engine has no
+//! throughput limits, so throttling exists only as a fault.
 //!
-//! Durability: a file database runs with `synchronous = NORMAL`, which loses nothing when the process is
-//! killed; a power cut may lose the last writes.
+//! Durability: a file database runs with `synchronous = NORMAL`. It loses nothing if the process is
+//! killed. A power cut may lose the last writes.
 
 mod counters;
 mod faults;
@@ -35,17 +35,17 @@ use crate::{clock::LocalClock, template::TemplateTable};
 /// Largest request body DynamoDB takes.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// The database of a stack: the engine itself, what was asked of it, and what goes wrong with it.
+/// The database of a stack: engine, counters, faults.
 pub struct EmbeddedDynamo {
     db: Database,
     counters: OperationCounters,
     faults: DynamoFaults,
-    /// Goes up with every write that came over HTTP, so that stream readers needn't wait for their next look.
+    /// Goes up with every write over HTTP and wakes the stream readers.
     writes: watch::Sender<u64>,
 }
 
 impl EmbeddedDynamo {
-    /// Opens the database in `file_delivery`, or one in memory whose expiry follows `move_clock`.
+    /// Opens the database in `file`, or one in memory whose items expire by `clock`.
     ///
     /// The engine takes a clock only for databases in memory: items in a file expire by the system's clock.
     pub fn open(file: Option<&Path>, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
@@ -54,7 +54,7 @@ impl EmbeddedDynamo {
             Some(path) => {
                 let text = path.to_str().context("the state directory's path is not UTF-8")?;
                 let db = Database::new(text).with_context(|| format!("can't open {}", path.display()))?;
-                // the way back from bulk loading is the engine's only public switch to synchronous = NORMAL
+                // Leaving bulk loading is the engine's only public switch to synchronous = NORMAL.
                 db.enable_bulk_loading()?;
                 db.disable_bulk_loading()?;
                 db
@@ -68,8 +68,10 @@ impl EmbeddedDynamo {
         })
     }
 
-    /// Creates the tables that don't exist yet. An existing table with another shape is an error: its data would have
-    /// to be migrated or thrown away, and that is not ours to decide.
+    /// Creates the missing tables.
+    ///
+    /// An existing table with another shape is an error. Only a person can decide whether to migrate
+    /// or to drop its data.
     pub fn create_tables(&self, tables: &[TemplateTable]) -> anyhow::Result<()> {
         for table in tables {
             self.create_table(table).with_context(|| format!("table {}", table.name))?;
@@ -103,27 +105,27 @@ impl EmbeddedDynamo {
         Ok(())
     }
 
-    /// The engine, for looking at tables directly. What goes this way is neither counted nor subject to faults.
+    /// The engine. Operations on it are not counted and meet no faults.
     pub fn db(&self) -> &Database {
         &self.db
     }
 
-    /// What was asked over HTTP.
+    /// Counters of the requests over HTTP.
     pub fn counters(&self) -> &OperationCounters {
         &self.counters
     }
 
-    /// What goes wrong.
+    /// Faults of the requests over HTTP.
     pub fn faults(&self) -> &DynamoFaults {
         &self.faults
     }
 
-    /// Deletes expired items now. Returns how many there were.
+    /// Deletes expired items now and returns their number.
     pub fn sweep_ttl(&self) -> anyhow::Result<usize> {
         Ok(self.db.sweep_ttl()?)
     }
 
-    /// One operation with request and response as the JSON of DynamoDB's API, e.g. `call("ShopifyScan", …)`. Not counted.
+    /// Runs one operation with the JSON of DynamoDB's API, e.g. `call_operation("Scan", …)`. Not counted.
     pub fn call_operation(&self, operation: &str, request: &Value) -> Result<Value, DynoxideError> {
         run_operation(&self.db, operation, request.clone())
     }
@@ -138,7 +140,7 @@ impl EmbeddedDynamo {
         self.writes.subscribe()
     }
 
-    /// Tells the stream readers to look now, after a write that didn't come over HTTP.
+    /// Wakes the stream readers after a write that did not come over HTTP.
     pub fn wake_readers(&self) {
         self.writes.send_modify(|n| *n += 1);
     }
@@ -148,7 +150,7 @@ impl EmbeddedDynamo {
         Router::new().route("/", post(handle_http)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(self)
     }
 
-    /// A request as it came over HTTP: faults first, then the engine, counted in any case.
+    /// Serves a request over HTTP: faults first, then the engine. Every request is counted.
     async fn serve_request(self: Arc<Self>, operation: String, body: Bytes) -> (StatusCode, Value) {
         let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
             return (StatusCode::BAD_REQUEST, json!({"__type": "com.amazon.coral.service#SerializationException"}));
@@ -241,7 +243,7 @@ fn run_typed<Q: DeserializeOwned, A: Serialize>(
     call: impl FnOnce(Q) -> dynoxide::Result<A>,
 ) -> Result<Value, DynoxideError> {
     let request = serde_json::from_value(request).map_err(|e| {
-        // the engine marks a request that reads but doesn't validate so
+        // The engine's mark for a request that it can read and that is not valid.
         let text = e.to_string();
         match text.strip_prefix("VALIDATION:") {
             Some(message) => DynoxideError::ValidationException(message.to_owned()),
@@ -251,7 +253,7 @@ fn run_typed<Q: DeserializeOwned, A: Serialize>(
     serde_json::to_value(call(request)?).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
 }
 
-/// The table a request is about; several are joined by commas.
+/// The table of a request; several tables are joined by commas.
 fn request_tables(operation: &str, request: &Value) -> String {
     if let Some(name) = request["TableName"].as_str() {
         return name.to_owned();
@@ -273,7 +275,7 @@ fn request_tables(operation: &str, request: &Value) -> String {
     names.join(",")
 }
 
-/// The part of a description that a template decides, in a form that can be compared.
+/// The part of a table description that the template defines, in a comparable form.
 fn comparable_shape(part: &Value) -> Value {
     match part {
         Value::Object(fields) => {
@@ -302,8 +304,9 @@ fn comparable_shape(part: &Value) -> Value {
     }
 }
 
-/// The value of a typed attribute (`{"S": "x"}`) as plain JSON, for reading rows in tests and at the console.
-/// Binary values stay base64 text; numbers that fit are numbers.
+/// The value of a typed attribute (`{"S": "x"}`) as plain JSON, for tests and the console.
+///
+/// Binary values stay base64 text. A number that fits into JSON becomes a number.
 pub fn to_plain_value(attribute: &Value) -> anyhow::Result<Value> {
     let Some((kind, value)) = attribute.as_object().and_then(|fields| fields.iter().next()) else {
         bail!("not a typed attribute: {attribute}");

@@ -1,5 +1,7 @@
-//! A function for tests that needs no binary of its own: a script of one line starts this very test program again with
-//! only [`acts_as_a_function`] selected, which then speaks the Runtime API over plain sockets.
+//! A function for tests that needs no binary.
+//!
+//! A script of one line starts this test program again with only [`acts_as_a_function`] selected.
+//! That test then speaks the Runtime API over plain sockets.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +31,7 @@ pub(crate) fn install_binary(folder: &Path, name: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The function alone, run from `binaries_folder`.
+/// A pool with this function only, whose binary is in `folder`.
 pub(crate) fn create_pool(folder: &Path, timeout: Duration, max_instances: usize) -> Arc<FunctionPool> {
     let function = template::TemplateFunction {
         id: "Child".to_owned(),
@@ -45,7 +47,7 @@ pub(crate) fn create_pool(folder: &Path, timeout: Duration, max_instances: usize
     Arc::new(FunctionPool::prepare(&[function], &setup, |f| f.env.clone()).unwrap())
 }
 
-/// One HTTP exchange, connection closed after it; `OnlyMissing` when there is nobody at the other end.
+/// One HTTP exchange on a new connection; `None` if no server listens.
 fn exchange_http(host: &str, request: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(host).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
@@ -63,14 +65,14 @@ fn post_to_runtime_api(host: &str, path: &str, body: &str) {
     assert!(response.contains("202"), "{response}");
 }
 
-/// What an event asks for: `do`, or what the records of a stream say in their attribute `do`.
+/// The actions of an event: its `do`, or the attribute `do` of each stream record.
 #[test]
 #[ignore = "the child process of other tests"]
 #[expect(clippy::disallowed_methods, reason = "this is a whole program, with an environment and time of its own")]
 fn acts_as_a_function() {
     let Ok(host) = std::env::var("AWS_LAMBDA_RUNTIME_API") else { return };
     let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: l\r\nconnection: close\r\n\r\n";
-    // the test harness has begun a line of its own
+    // The test harness has begun a line.
     println!();
     while let Some((head, body)) = exchange_http(&host, next) {
         let header =
@@ -104,7 +106,7 @@ fn acts_as_a_function() {
     }
 }
 
-/// Handles records one by one; the first that can't be handled is reported, and nothing behind it is touched.
+/// Handles records one by one. Reports the first that fails and leaves the ones behind it alone.
 fn process_records(records: &[Value]) -> Value {
     for record in records {
         let image = &record["dynamodb"]["NewImage"];

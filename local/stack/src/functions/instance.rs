@@ -1,8 +1,8 @@
 //! One running process of a function.
 //!
-//! Watches the process: when it ends, for whatever reason, the invocation it held fails at once. Its environment is
-//! made here and holds nothing of ours. A process outlives the stack by no more than its current invocation, even when
-//! the stack is killed: its next call to the Runtime API finds the connection closed, and it exits.
+//! When the process ends for any reason, its current invocation fails at once. Its environment is
+//! built here and has nothing of the stack's own. If the stack is killed, a process ends after its
+//! current invocation: its next call to the Runtime API finds the connection closed.
 
 use std::{
     path::PathBuf,
@@ -29,10 +29,10 @@ use super::{
     runtime_api::{InvocationResult, PendingInvocation, RuntimeApi, RuntimePhase},
 };
 
-/// Lambda's own limit for a function's start.
+/// Lambda's limit for a function's start.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a function's processes are started from.
+/// How the processes of a function are started.
 #[derive(Debug, Clone)]
 pub(super) struct LaunchConfig {
     pub(super) binary: PathBuf,
@@ -48,7 +48,7 @@ pub(super) struct FunctionInstance {
     kill: Arc<Notify>,
     /// How the process ended; empty while it runs.
     ended: watch::Receiver<Option<String>>,
-    /// Set before a kill of ours, so that nobody hands it work in between.
+    /// Set before the stack kills the process, so that it gets no invocation in between.
     condemned: AtomicBool,
 }
 
@@ -66,7 +66,7 @@ impl FunctionInstance {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // a group of its own: Ctrl-C in the terminal is for the stack, which ends its functions itself
+        // A separate process group: Ctrl-C goes to the stack, which then ends its functions.
         #[cfg(unix)]
         command.process_group(0);
         let child = command
@@ -104,7 +104,7 @@ impl FunctionInstance {
         result
     }
 
-    /// Runs one invocation to its end. After an error of the process itself (crash, timeout) the instance is dead.
+    /// Runs one invocation to its end. After a crash or a timeout the instance is dead.
     pub(super) async fn invoke(&self, work: PendingInvocation, timeout: Duration) -> Result<Bytes, InvokeError> {
         let response =
             self.api.send_invocation(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
@@ -122,7 +122,7 @@ impl FunctionInstance {
         }
     }
 
-    /// SIGKILL, now.
+    /// Sends SIGKILL.
     pub(super) fn kill(&self) {
         self.condemned.store(true, Ordering::SeqCst);
         self.kill.notify_one();
@@ -131,7 +131,7 @@ impl FunctionInstance {
     /// Waits until the process is gone.
     pub(super) async fn wait_for_end(&self) {
         let mut ended = self.ended.clone();
-        // an error means that the watcher is gone, and with it the process
+        // An error means that the watcher ended, and with it the process.
         drop(ended.wait_for(Option::is_some).await);
     }
 
@@ -173,7 +173,7 @@ async fn watch_process(
         }
     };
     for reader in [out, err].into_iter().flatten() {
-        // lines still in the pipe belong to the log; a grandchild that holds the pipe open must not hold us
+        // Lines still in the pipe belong to the log. A grandchild may hold the pipe open: the wait is limited.
         drop(tokio::time::timeout(Duration::from_millis(200), reader).await);
     }
     let how = match status {

@@ -1,4 +1,4 @@
-//! What functions write to stdout and stderr: the last lines in memory, all of them in a file.
+//! Output of functions on stdout and stderr: the last lines in memory, all of them in a file.
 
 use std::{collections::VecDeque, fs::File, io::Write as _, path::Path, sync::Mutex};
 
@@ -25,9 +25,9 @@ pub enum LogSource {
 /// A line of a function's log.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogLine {
-    /// Counts up from 1 within a function; lets a reader ask for what is new.
+    /// Counts up from 1 within a function, so that a reader can ask for new lines.
     pub number: u64,
-    /// When it was read, unix milliseconds on the machine's clock.
+    /// When the stack read it, in unix milliseconds of the system clock.
     pub at_ms: i64,
     /// Who wrote it.
     pub source: LogSource,

@@ -1,8 +1,10 @@
-//! The functions: real binaries, each process behind its own Runtime API endpoint, kept warm and started when needed.
+//! The functions: the deployed binaries, each process behind its own Runtime API endpoint.
 //!
-//! Promises what Lambda promises a caller: one invocation at a time per process, an answer or an error, an end at the
-//! timeout, a fresh process after a crash. Differences: no memory or CPU limit, no freezing between invocations, and
-//! instead of being throttled a caller waits when all instances are busy.
+//! Main types: [`FunctionPool`] starts processes when needed and keeps them warm.
+//!
+//! A caller gets what Lambda promises: one invocation at a time per process, a response or an error, an
+//! end at the timeout, and a new process after a crash. Differences: no memory or CPU limit, no
+//! freezing between invocations. If all instances are busy, a caller waits and is not throttled.
 
 mod instance;
 mod logs;
@@ -36,19 +38,19 @@ pub enum InvokeError {
     /// There is no function with this name.
     #[error("there is no function {0}")]
     Unknown(String),
-    /// Its process can't be started.
+    /// The process could not be started.
     #[error("{0}")]
     Start(String),
-    /// Its process didn't become ready.
+    /// The process did not become ready.
     #[error("it failed to start: {0}")]
     Init(String),
-    /// It took longer than the template allows and was killed.
+    /// The invocation exceeded the template's timeout and its process was killed.
     #[error("Task timed out after {:.2} seconds", .0.as_secs_f64())]
     Timeout(Duration),
-    /// Its process ended during the invocation.
+    /// The process ended during the invocation.
     #[error("it exited without an answer: {0}")]
     Crashed(String),
-    /// The function itself reported an error.
+    /// The function reported an error.
     #[error("{kind}: {message}")]
     Function {
         /// Type of the error, as the function named it.
@@ -114,7 +116,7 @@ struct PooledFunction {
 }
 
 impl FunctionPool {
-    /// Prepares every function; nothing is started before its first invocation. `env` makes a function's environment.
+    /// Prepares every function. A process starts with the first invocation. `env` builds an environment.
     pub(crate) fn prepare(
         functions: &[template::TemplateFunction],
         setup: &FunctionSetup<'_>,
@@ -150,18 +152,20 @@ impl FunctionPool {
         self.by_name.keys().cloned().collect()
     }
 
-    /// The binaries that don't exist.
+    /// The binaries that do not exist.
     pub(crate) fn missing_binaries(&self) -> Vec<PathBuf> {
         self.by_name.values().map(|f| f.launch_config.binary.clone()).filter(|path| !path.is_file()).collect()
     }
 
-    /// Invokes a function and waits for its response. The invocation runs to its end even if the caller stops waiting.
+    /// Invokes a function and waits for its response.
+    ///
+    /// The invocation runs to its end even if the caller stops waiting.
     pub async fn invoke(&self, name: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
         let function = self.by_name.get(name).ok_or_else(|| InvokeError::Unknown(name.to_owned()))?.clone();
         if self.stopping.load(Ordering::SeqCst) {
             return Err(InvokeError::Stopping);
         }
-        // counted before anything is awaited: whoever waits for quiet must see it
+        // Counted before the first await, so that `drain` sees it.
         function.started.fetch_add(1, Ordering::SeqCst);
         let running = tokio::spawn(async move {
             let result = function.run_invocation(payload).await;
@@ -190,17 +194,17 @@ impl FunctionPool {
         })
     }
 
-    /// How often a function was invoked; zeros for a function that doesn't exist.
+    /// How often a function was invoked; zeros for an unknown function.
     pub fn invocation_counts(&self, name: &str) -> InvocationCounts {
         self.by_name.get(name).map(|function| function.invocation_counts()).unwrap_or_default()
     }
 
-    /// Invocations that run or wait now, over all functions.
+    /// Invocations of all functions that run or wait now.
     pub fn running_invocations(&self) -> u64 {
         self.by_name.values().map(|function| function.invocation_counts().running).sum()
     }
 
-    /// The last lines a function wrote, oldest first. A line appears a moment after it was written.
+    /// The last log lines of a function, oldest first. A line appears a moment after it was written.
     pub fn log_lines(&self, name: &str) -> Vec<LogLine> {
         self.by_name.get(name).map(|function| function.logs.lines()).unwrap_or_default()
     }
@@ -211,8 +215,9 @@ impl FunctionPool {
         function.living_instances().iter().filter_map(|instance| instance.pid()).collect()
     }
 
-    /// SIGKILL to every instance of a function; returns how many there were, when they are gone. Invocations they held
-    /// fail, the next one starts a fresh process.
+    /// Sends SIGKILL to every instance of a function, waits for their end and returns their number.
+    ///
+    /// Their invocations fail. The next invocation starts a new process.
     pub async fn kill_instances(&self, name: &str) -> usize {
         let Some(function) = self.by_name.get(name) else { return 0 };
         let living = function.living_instances();
@@ -237,7 +242,7 @@ impl FunctionPool {
 impl PooledFunction {
     fn invocation_counts(&self) -> InvocationCounts {
         let (succeeded, failed) = (self.succeeded.load(Ordering::SeqCst), self.failed.load(Ordering::SeqCst));
-        // read last, so that an invocation that ends meanwhile is still counted as running rather than missed
+        // Read last: an invocation that ends meanwhile counts as running and is not missed.
         let started = self.started.load(Ordering::SeqCst);
         InvocationCounts {
             started,

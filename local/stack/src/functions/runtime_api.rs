@@ -1,13 +1,13 @@
 //! The Lambda Runtime API for one instance of a function.
 //!
-//! Each instance gets a listener of its own, so the port says who is calling. Serves the four calls a runtime makes
-//! (`next_records`, `response`, `error`, `init_ms/error`); knows nothing of processes, timeouts or pools, which is the
-//! business of [`super::reminder_instance`].
+//! Each instance has its own listener, so the port identifies the caller. The endpoint serves the four
+//! calls of a runtime: `next`, `response`, `error`, `init/error`. Processes, timeouts and pools are in
+//! [`super::instance`].
 //!
-//! `lambda-simulator` 0.2 was looked at for this and not taken: its simulator is one queue with one runtime behind it. It
-//! can't tell which of several processes took an invocation, doesn't notice that a process died with an invocation in
-//! hand, and doesn't enforce timeouts; a pool of instances with kill and crash detection would have been built around
-//! it, and this is all that would have been left of it.
+//! `lambda-simulator` 0.2 was evaluated and not used. Its simulator is one queue with one runtime. It
+//! cannot tell which of several processes took an invocation. It does not notice that a process died
+//! during an invocation, and it does not enforce timeouts. A pool with kill and crash detection would
+//! have used only as much of it as this file has.
 //!
 //! Protocol: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
@@ -38,13 +38,13 @@ pub(super) enum InvocationResult {
     Error { kind: String, message: String },
 }
 
-/// How far the runtime in the process has come.
+/// State of the runtime in the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RuntimePhase {
     Starting,
-    /// It asked for its first invocation.
+    /// The runtime asked for its first invocation.
     Ready,
-    /// It reported that it can't start.
+    /// The runtime reported that it cannot start.
     InitFailed(String),
 }
 
@@ -71,7 +71,7 @@ pub(super) struct RuntimeApi {
 #[derive(Debug)]
 struct RuntimeState {
     next: tokio::sync::Mutex<mpsc::Receiver<PendingInvocation>>,
-    /// The invocation in the process's hands, and who waits for its answer.
+    /// The current invocation and the channel for its result.
     current: Mutex<Option<(String, oneshot::Sender<InvocationResult>)>>,
     phase: watch::Sender<RuntimePhase>,
 }
@@ -100,7 +100,8 @@ impl RuntimeApi {
         Ok(Self { addr, phase, state: shared, work, server: server.abort_handle() })
     }
 
-    /// Hands an invocation over. The receiver errs when the process goes away without an answer ([`Self::fail_current`]).
+    /// Passes an invocation to the process. The receiver fails if the process ends without a response
+    /// ([`Self::fail_current`]).
     pub(super) async fn send_invocation(
         &self,
         work: PendingInvocation,
@@ -111,7 +112,7 @@ impl RuntimeApi {
         Ok(receiver)
     }
 
-    /// The process is gone: whoever waits for its answer is told so.
+    /// The process ended: fails its current invocation.
     pub(super) fn fail_current(&self) {
         drop(tellonce_fakes::lock_mutex(&self.state.current).take());
     }
@@ -150,7 +151,7 @@ async fn next_invocation(State(shared): State<Arc<RuntimeState>>) -> Response {
         }
         first
     });
-    // cancelled when the caller's connection closes; an invocation that wasn't taken stays in the channel
+    // Cancelled when the caller's connection closes. An invocation that was not taken stays queued.
     let Some(work) = shared.next.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };

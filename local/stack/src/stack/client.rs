@@ -1,4 +1,4 @@
-//! What the stack has to know of a client, and what it tells the functions about this machine.
+//! The client settings that the stack needs, and the environment of the functions.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use tellonce_fakes::{
 use super::StackOptions;
 use crate::{ACCOUNT, REGION, template};
 
-/// Where a client's layer is mounted in the cloud; on this machine that is the client's folder.
+/// Mount point of a client's layer in Lambda. On this machine it is the client's folder.
 const LAYER_MOUNT: &str = "/opt/";
 
-/// The few things the stack itself has to know of a client; the rest is the functions' business.
+/// The settings of `client.toml` that the stack needs.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct StackClient {
     #[serde(rename = "client")]
@@ -79,39 +79,35 @@ struct ClientTarget {
     url: String,
 }
 
-/// The path of an address; of what is none, a path that nobody asks for.
+/// The path of a URL; empty for an invalid URL, so that no request matches it.
 fn url_path(url: &str) -> String {
     url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default()
 }
 
 impl StackClient {
-    /// The accounts that the stand-ins for other people's APIs are to know.
+    /// The accounts of the fake calendars and the fake senders of leads.
     pub(super) fn api_accounts(&self) -> Vec<FakeAccount> {
         let calendar = |(name, calendar): (&String, &ClientCalendar)| {
-            let peer = match calendar.kind.as_str() {
+            let service = match calendar.kind.as_str() {
                 "acuity" => FakeService::Acuity,
                 "square" => FakeService::Square,
                 _ => return None,
             };
             let secret = format!("tellonce/{}/calendars/{name}", self.id);
-            Some(FakeAccount { service: peer, user_id: calendar.user_id.clone(), secret })
+            Some(FakeAccount { service, user_id: calendar.user_id.clone(), secret })
         };
         let form = |(name, form): (&String, &ClientForm)| {
-            let peer = match form.kind.as_str() {
+            let service = match form.kind.as_str() {
                 "meta" => FakeService::Graph,
                 "hubspot" => FakeService::HubSpot,
                 _ => return None,
             };
-            Some(FakeAccount {
-                service: peer,
-                user_id: String::new(),
-                secret: format!("tellonce/{}/forms/{name}", self.id),
-            })
+            Some(FakeAccount { service, user_id: String::new(), secret: format!("tellonce/{}/forms/{name}", self.id) })
         };
         self.calendars.iter().filter_map(calendar).chain(self.forms.iter().filter_map(form)).collect()
     }
 
-    /// The CRMs that have a stand-in.
+    /// The CRMs that have a fake.
     pub(super) fn crm_accounts(&self) -> Vec<crms::FakeCrmAccount> {
         let account = |(name, crm): (&String, &ClientCrm)| {
             let kind = match crm.kind.as_str() {
@@ -129,7 +125,7 @@ impl StackClient {
         self.crms.iter().filter_map(account).collect()
     }
 
-    /// The targets that have a stand-in.
+    /// The targets that have a fake.
     pub(super) fn team_accounts(&self) -> Vec<team::FakeTeamTarget> {
         let account = |(name, target): (&String, &ClientTarget)| {
             let kind = match target.kind.as_str() {
@@ -149,7 +145,7 @@ impl StackClient {
         self.targets.iter().filter_map(account).collect()
     }
 
-    /// Where the events of each line are posted that has any: its id and its path, as far as the path's secret is known.
+    /// Id and webhook path of each line with events, if the path's secret is known.
     pub(super) fn line_webhook_paths(&self, secret: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let taking = self.lines.iter().filter(|(_, line)| line.events);
         let path = |(name, line): (&String, &ClientLine)| {
@@ -160,14 +156,14 @@ impl StackClient {
     }
 }
 
-/// Reads `client.toml` of a client's folder, as far as it is needed here.
+/// Reads the settings from `client.toml` in a client's folder.
 pub(super) fn read_client(folder: &Path) -> anyhow::Result<StackClient> {
     let path = folder.join("client.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// The parameters a deployment of this client would be given.
+/// The template parameters of this client's deployment.
 pub(super) fn build_parameters(options: &StackOptions, client: &StackClient) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::from([
         ("Client".to_owned(), client.id.clone()),
@@ -177,7 +173,7 @@ pub(super) fn build_parameters(options: &StackOptions, client: &StackClient) -> 
     parameters
 }
 
-/// What stands around the functions, and where.
+/// The addresses of the servers around the functions.
 pub(super) struct StackEndpoints {
     pub(super) dynamo_url: String,
     pub(super) secrets_url: String,
@@ -186,7 +182,7 @@ pub(super) struct StackEndpoints {
     pub(super) clock: PathBuf,
 }
 
-/// A function's environment: the template's, then what Lambda sets, then what leads to this machine's servers.
+/// A function's environment: the template's, then Lambda's own, then the addresses of local servers.
 pub(super) fn build_environment(
     function: &template::TemplateFunction,
     surroundings: &StackEndpoints,
@@ -198,7 +194,7 @@ pub(super) fn build_environment(
             *value = options.client.join(file).display().to_string();
         }
     }
-    // a function that can talk to these at all talks to the ones on this machine
+    // Set only where the template sets them: a function without the variable does not call the service.
     for (name, url) in [
         ("EZW_BASE_URL", &surroundings.ezw_url),
         ("SHOPIFY_BASE_URL", &surroundings.gateway_url),

@@ -1,4 +1,4 @@
-//! The stack itself: starts every room in the right order, hands out what stories and the console need, ends them.
+//! The stack: starts its parts in the right order, gives tests and the console access, stops them.
 
 mod client;
 mod options;
@@ -41,7 +41,7 @@ use stack_fakes::StackFakes;
 
 /// How often expired items are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
-/// The schedule that [`LocalStack::tick`] stands for.
+/// The interval that [`LocalStack::tick_messages`] and [`LocalStack::tick_conversations`] invoke.
 const EVERY_MINUTE: Duration = Duration::from_mins(1);
 
 /// A running stack.
@@ -66,8 +66,9 @@ pub struct LocalStack {
 }
 
 impl LocalStack {
-    /// Starts everything; returns when the gateway accepts requests. Runs on the caller's tokio runtime, until
-    /// [`Self::shutdown`] or the end of that runtime.
+    /// Starts everything and returns when the gateway accepts requests.
+    ///
+    /// The stack runs on the caller's tokio runtime until [`Self::shutdown`] or the end of that runtime.
     pub async fn start(options: StackOptions) -> anyhow::Result<Arc<Self>> {
         let root = options.root.canonicalize().with_context(|| format!("there is no {}", options.root.display()))?;
         let client_folder = options.client.canonicalize();
@@ -207,27 +208,27 @@ impl LocalStack {
         &self.ezw
     }
 
-    /// The stand-ins for other people's APIs, as far as they are alike: their troubles, and what they were asked.
+    /// Faults and counters of the fakes, except EZWhatsApp's.
     pub fn fakes(&self) -> &FakeServices {
         &self.fakes.services
     }
 
-    /// The stand-ins for calendars.
+    /// The fake calendars.
     pub fn calendars(&self) -> &Arc<FakeCalendars> {
         &self.fakes.calendars
     }
 
-    /// The stand-ins for senders of leads.
+    /// The fake senders of leads.
     pub fn leads(&self) -> &FakeLeadApis {
         &self.fakes.leads
     }
 
-    /// The stand-ins for CRMs.
+    /// The fake CRMs.
     pub fn crms(&self) -> &FakeCrms {
         &self.fakes.crms
     }
 
-    /// The stand-ins for the places where the team is called.
+    /// The fake team targets.
     pub fn team(&self) -> &FakeTeam {
         &self.fakes.team
     }
@@ -247,12 +248,12 @@ impl LocalStack {
         &self.clock
     }
 
-    /// The functions, for invoking them directly.
+    /// The functions, to invoke them directly.
     pub fn functions(&self) -> &Arc<FunctionPool> {
         &self.functions
     }
 
-    /// The template as it was read.
+    /// The template.
     pub fn template(&self) -> &SamTemplate {
         &self.template
     }
@@ -267,7 +268,7 @@ impl LocalStack {
         &self.options.client
     }
 
-    /// Id of the client, as `client.toml` has it.
+    /// Id of the client in `client.toml`.
     pub fn client_id(&self) -> &str {
         &self.client.id
     }
@@ -282,17 +283,17 @@ impl LocalStack {
         self.functions.invocation_counts(function)
     }
 
-    /// The last lines a function wrote, oldest first. A line appears a moment after it was written.
+    /// The last log lines of a function, oldest first. A line appears a moment after it was written.
     pub fn log_lines(&self, function: &str) -> Vec<LogLine> {
         self.functions.log_lines(function)
     }
 
-    /// Batches that were given up, oldest first.
+    /// Given-up batches, oldest first.
     pub fn failures(&self) -> Vec<FailedBatch> {
         self.failures.list_batches()
     }
 
-    /// How far each stream has been read.
+    /// The reading position of each stream.
     pub fn stream_states(&self) -> anyhow::Result<Vec<MappingState>> {
         self.readers.iter().map(|reader| reader.read_state()).collect()
     }
@@ -302,12 +303,12 @@ impl LocalStack {
         Ok(self.functions.invoke_json(function, payload).await?)
     }
 
-    /// The same with bytes.
+    /// Invokes a function with any bytes and waits for its response.
     pub async fn invoke_bytes(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
         Ok(self.functions.invoke(function, payload).await?)
     }
 
-    /// Does once what happens every minute to messages, and waits for the end. Returns the function's response.
+    /// Invokes the minute schedule for messages once and returns the function's response.
     pub async fn tick_messages(&self) -> anyhow::Result<Value> {
         self.invoke_scheduled("of every minute", |scheduled| {
             is_every_minute(scheduled) && !is_for_conversations(scheduled)
@@ -315,7 +316,7 @@ impl LocalStack {
         .await
     }
 
-    /// Does once what happens every minute to conversations, and waits for the end. Returns the function's response.
+    /// Invokes the minute schedule for conversations once and returns the function's response.
     pub async fn tick_conversations(&self) -> anyhow::Result<Value> {
         self.invoke_scheduled("of conversations", |scheduled| {
             is_every_minute(scheduled) && is_for_conversations(scheduled)
@@ -323,8 +324,7 @@ impl LocalStack {
         .await
     }
 
-    /// Looks once at every feed of the client's calendars, as happens every few minutes, and waits for the end. Returns
-    /// the function's response.
+    /// Invokes the schedule that reads all calendar feeds once and returns the function's response.
     pub async fn poll_feeds(&self) -> anyhow::Result<Value> {
         let polls =
             |scheduled: &ScheduledFunction| scheduled.input.as_ref().is_some_and(|input| input["poll"] == "feeds");
@@ -343,14 +343,14 @@ impl LocalStack {
         self.drain_within(Duration::from_secs(30)).await
     }
 
-    /// The same with a limit. The error says what is pending.
+    /// [`Self::drain`] with another limit. The error names the pending work.
     pub async fn drain_within(&self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         self.dynamo.wake_readers();
         loop {
             let begun = self.count_started();
             let pending = self.list_pending()?;
-            // nothing pending, and nothing began while we looked
+            // Nothing is pending, and nothing began during the check.
             if pending.is_empty() && begun == self.count_started() && self.functions.running_invocations() == 0 {
                 return Ok(());
             }
@@ -380,13 +380,14 @@ impl LocalStack {
         Ok(pending)
     }
 
-    /// SIGKILL to every instance of a function, now. Returns how many there were, when they are gone.
+    /// Sends SIGKILL to every instance of a function, waits for their end and returns their number.
     pub async fn kill_function(&self, function: &str) -> usize {
         self.functions.kill_instances(function).await
     }
 
-    /// Ends everything: no process of a function is left when this returns. Batches in hand are delivered again by the
-    /// next stack on the same state.
+    /// Stops everything. No function process is left when this returns.
+    ///
+    /// The next stack on the same state delivers the current batches again.
     pub async fn shutdown(&self) {
         for task in tellonce_fakes::lock_mutex(&self.tasks).drain(..) {
             task.abort();
@@ -405,8 +406,8 @@ async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
         match tokio::task::spawn_blocking(move || dynamo.sweep_ttl()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(n)) => tracing::debug!("{n} item(s) expired"),
-            Ok(Err(e)) => tracing::warn!("can't remove expired items: {e}"),
-            Err(e) => tracing::warn!("can't remove expired items: {e}"),
+            Ok(Err(e)) => tracing::warn!("could not remove expired items: {e}"),
+            Err(e) => tracing::warn!("could not remove expired items: {e}"),
         }
     }
 }
@@ -418,7 +419,7 @@ fn serve_router(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHand
     Ok(format!("http://{addr}"))
 }
 
-/// Starts the fake with the client's lines: each line's token, as the secrets have it, stands for its line id.
+/// Starts the fake EZWhatsApp with the client's lines: their tokens from the secrets and their ids.
 async fn start_fake_ezw(
     options: &StackOptions,
     state: &StateFolder,
@@ -440,8 +441,10 @@ async fn start_fake_ezw(
 #[cfg(test)]
 mod tests;
 
-/// The tables of a template, without the streams that no function of it reads: the engine counts a stream's records anew
-/// with every write, so that thousands of writes to one that nobody reads slow all others down.
+/// The tables of a template, without the streams that no function reads.
+///
+/// The engine counts a stream's records with every write. Thousands of unread records slow down every
+/// write.
 fn tables_with_read_streams(template: &SamTemplate) -> Vec<template::TemplateTable> {
     let read = |table: &template::TemplateTable| {
         let mut mappings = template.functions.iter().flat_map(|function| &function.streams);

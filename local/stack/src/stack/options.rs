@@ -1,4 +1,4 @@
-//! What a stack can be told.
+//! Options of a stack.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -10,20 +10,20 @@ use crate::streams::RetryBackoff;
 /// Builds the routes of a web console for a started stack. They may set no fallback.
 pub type ConsoleBuilder = fn(Arc<LocalStack>) -> Router;
 
-/// What a stack is started with.
+/// Options for [`LocalStack::start`].
 #[derive(Debug, Clone)]
 pub struct StackOptions {
-    /// The workspace: `template.yaml` is here, relative paths of a client are from here.
+    /// Folder of the workspace, with `template.yaml`. Relative paths of a client start here.
     pub root: PathBuf,
-    /// The template; default `{workspace_root}/template.yaml`.
+    /// The template; default `{root}/template.yaml`.
     pub template: Option<PathBuf>,
-    /// Folder of the client; default `{workspace_root}/clients/demo`.
+    /// Folder of the client; default `{root}/clients/demo`.
     pub client: PathBuf,
     /// Secrets file; default `{client}/secrets.json`.
     pub secrets: Option<PathBuf>,
-    /// Where state is kept over restarts; `OnlyMissing`: in memory and a temporary directory, gone with the stack.
+    /// Folder for state over restarts; `None`: memory and a temporary folder, removed with the stack.
     pub state: Option<PathBuf>,
-    /// Throw away the state of an earlier stack first.
+    /// Whether the state of an earlier stack is deleted first.
     pub fresh: bool,
     /// Port of the gateway and the console; 0: any.
     pub gateway_port: u16,
@@ -31,22 +31,23 @@ pub struct StackOptions {
     pub ezw_port: u16,
     /// The web console, served beside the gateway's routes.
     pub console: Option<ConsoleBuilder>,
-    /// Whether schedules run. Without them, [`LocalStack::tick`](crate::Stack::tick) invokes what they would.
+    /// Whether schedules run. Without them, [`LocalStack::tick_messages`] and
+    /// [`LocalStack::tick_conversations`] invoke their functions.
     pub run_schedules: bool,
-    /// Where the function binaries are; default: beside the running program.
+    /// Folder of the function binaries; default: the running program's.
     pub binaries: Option<PathBuf>,
     /// Processes per function.
     pub max_instances: usize,
     /// Pauses between retries of a stream batch.
     pub backoff: RetryBackoff,
-    /// Added to, and winning over, the functions' environment.
+    /// Added to the functions' environment; wins over the template's.
     pub env: BTreeMap<String, String>,
-    /// Template parameters, winning over the defaults and over what the stack sets itself.
+    /// Template parameters; they win over the defaults and over the stack's own.
     pub parameters: BTreeMap<String, String>,
 }
 
 impl StackOptions {
-    /// What a test wants: nothing kept, any free ports, no schedule, the demo client.
+    /// Options for a test: nothing kept, any free ports, no schedules, no console, the demo client.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         Self {

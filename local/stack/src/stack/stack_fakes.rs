@@ -1,4 +1,4 @@
-//! The stand-ins for other people's APIs, and their place before the gateway.
+//! The fakes of the APIs that functions call, and their place before the gateway.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl FakeHost for StackHost {
     }
 }
 
-/// All stand-ins of a stack.
+/// The fakes of a stack, except EZWhatsApp's.
 #[derive(Debug)]
 pub(super) struct StackFakes {
     pub(super) services: Arc<FakeServices>,
@@ -68,7 +68,7 @@ impl StackFakes {
         })
     }
 
-    /// They answer first; what is for none of them goes on to `rest`.
+    /// The fakes answer first. A request for none of them goes on to `rest`.
     pub(super) fn layer_before(&self, rest: Router) -> Router {
         rest.layer(from_fn_with_state(self.calendars.clone(), calendars::route_feed_requests))
             .layer(from_fn_with_state(self.leads.clone(), leads::route_lead_requests))

@@ -1,4 +1,4 @@
-//! The stack around a function that is this test program itself; the real functions have their stories in `tests`.
+//! The stack around a function that is this test program. `tests/stories` runs the real functions.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ Resources:
       Environment:
         Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", LEAD_BASE_URL: "", CRM_BASE_URL: "", TABLE: !Ref Inbox, OWN: "1"}
       Events:
-        Door: {Type: HttpApi, Properties: {Path: "/doors/{door}", Method: POST}}
+        Order: {Type: HttpApi, Properties: {Path: "/orders/{order}", Method: POST}}
         Line: {Type: HttpApi, Properties: {Path: "/lines/{line}/{secret}", Method: POST}}
         Poll: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"poll": "feeds", "do": "echo"}'}}
         EveryMinute: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}
@@ -69,9 +69,9 @@ async fn post_json(stack: &LocalStack, path: &str, body: &'static str) -> (u16, 
 async fn a_request_reaches_the_function_with_this_machine_around_it() {
     let dir = temp_workspace();
     let stack = LocalStack::start(test_options(&dir)).await.unwrap();
-    let (status, answer) = post_json(&stack, "/doors/front", "{\"do\": \"echo\"}").await;
+    let (status, answer) = post_json(&stack, "/orders/front", "{\"do\": \"echo\"}").await;
     assert_eq!(status, 200);
-    assert_eq!(answer["event"]["pathParameters"]["door"], "front");
+    assert_eq!(answer["event"]["pathParameters"]["order"], "front");
     let env = &answer["env"];
     let client = dir.path().canonicalize().unwrap().join("clients/demo/client.toml");
     assert_eq!(env["CLIENT_CONFIG"], client.to_str().unwrap());
@@ -86,7 +86,7 @@ async fn a_request_reaches_the_function_with_this_machine_around_it() {
     assert_eq!((&env["TABLE"], &env["AWS_LAMBDA_FUNCTION_NAME"]), (&json!("Inbox"), &json!("child")));
     assert_eq!(env["TELLONCE_CLOCK"], stack.clock().path().to_str().unwrap());
     assert!(env["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap().starts_with("http://127.0.0.1:"));
-    assert_eq!(post_json(&stack, "/doors", "{}").await, (404, json!({"message": "Not Found"})));
+    assert_eq!(post_json(&stack, "/orders", "{}").await, (404, json!({"message": "Not Found"})));
     assert_eq!(stack.ezw().line_ids(), ["line_1"]);
     stack.shutdown().await;
 }
@@ -193,7 +193,7 @@ async fn drain_returns_when_every_record_was_read_or_given_up() {
     }
     stack.drain().await.unwrap();
     assert!(stack.stream_states().unwrap().iter().all(MappingState::is_caught_up));
-    // without bisecting, the batch of two goes together
+    // Without bisecting, the batch of two is given up together.
     let failures = stack.failures();
     assert_eq!(failures.len(), 1);
     assert_eq!((failures[0].records.len(), failures[0].attempts), (2, 2));
@@ -225,7 +225,7 @@ async fn state_survives_a_restart_and_fresh_forgets_it() {
     put_item(&stack, "a", "x");
     stack.drain().await.unwrap();
     stack.clock().advance(Duration::from_mins(1)).unwrap();
-    // written after the last batch: the next stack has to find it by itself
+    // Written after the last batch: the next stack has to find it.
     stack.shutdown().await;
     put_item(&stack, "b", "x");
 

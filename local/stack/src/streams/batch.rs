@@ -1,14 +1,14 @@
-//! What becomes of a batch: answered, retried, halved, given up. Pure: invocations and pauses happen elsewhere.
+//! The steps of a batch: settled, retried, halved, given up. Pure: invocations and pauses are elsewhere.
 //!
 //! Follows Lambda's rules for streams
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>):
-//! - Without `ReportBatchItemFailures` any response is a success. With it, an empty list is a success; otherwise
-//!   everything before the lowest reported sequence number is done and the rest is retried; an identifier that isn't
-//!   one of the batch, or a malformed response, fails the whole batch.
-//! - With bisecting, a batch that made no progress is halved, and halving doesn't count as an attempt
-//!   (<https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>). AWS leaves open
-//!   what exactly happens when both are on and the first record keeps failing; here the batch is halved then too,
-//!   so that a poisoned record is alone when it is given up.
+//! - Without `ReportBatchItemFailures` any response is a success. With it, an empty list is a success.
+//!   Otherwise the records before the lowest reported sequence number are done and the rest is retried.
+//!   An identifier that is not in the batch, or a malformed response, fails the whole batch.
+//! - With bisecting, a batch without progress is halved. Halving does not count as an attempt
+//!   (<https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>). AWS does not
+//!   document the case where both are on and the first record keeps failing. Here the batch is halved
+//!   then too, so that a poisoned record is alone when it is given up.
 //! - After `MaximumRetryAttempts` retries a batch is given up.
 
 use std::collections::VecDeque;
@@ -32,12 +32,12 @@ struct BatchPart {
     attempts: u32,
 }
 
-/// What an invocation led to.
+/// Effect of an invocation.
 #[derive(Debug, PartialEq)]
 pub(super) enum BatchProgress {
-    /// The part is done with, up to this sequence number.
+    /// The part is done, up to this sequence number.
     Done { last: String },
-    /// To be tried again, after a pause; `done` is the sequence number up to which there was success.
+    /// The part is retried after a pause. `done` is the sequence number up to which it succeeded.
     Retry { done: Option<String>, attempt: u32 },
     /// Out of attempts.
     GaveUp(BatchFailure),
@@ -61,7 +61,7 @@ impl BatchPlan {
         }
     }
 
-    /// The records to invoke the function with next; `OnlyMissing` when the batch is settled.
+    /// The records for the next invocation; `None` when the batch is settled.
     pub(super) fn next_records(&self) -> Option<&[Value]> {
         self.open.front().map(|part| part.records.as_slice())
     }
@@ -82,7 +82,7 @@ impl BatchPlan {
         };
         let rest = part.records.split_off(failed_from);
         let done = part.records.last().map(|record| sequence_number(record).to_owned());
-        // a new first record has failed once, whatever the one before it went through
+        // A new first record has failed once, however often the one before it failed.
         let attempts = if done.is_some() { 1 } else { part.attempts + 1 };
         if self.max_retries.is_some_and(|max| attempts > max) {
             return BatchProgress::GaveUp(BatchFailure { records: rest, attempts, error });
@@ -90,7 +90,7 @@ impl BatchPlan {
         if done.is_none() && self.bisect && rest.len() > 1 {
             let mut first = rest;
             let second = first.split_off(first.len() / 2);
-            // neither half was tried yet as it is now: halving costs no attempt
+            // Neither half was tried alone yet, so halving costs no attempt.
             self.open.push_front(BatchPart { records: second, attempts: part.attempts });
             self.open.push_front(BatchPart { records: first, attempts: part.attempts });
         } else {
@@ -100,7 +100,7 @@ impl BatchPlan {
     }
 }
 
-/// Index of the first record that failed; `OnlyMissing`: none did. Anything unexpected fails the whole batch.
+/// Index of the first failed record; `None` if all succeeded. An unexpected response fails the batch.
 fn find_first_failure(response: &Value, records: &[Value]) -> Option<usize> {
     if response.is_null() {
         return None;

@@ -1,7 +1,7 @@
-//! The on-failure queue: batches that were given up, kept for people and tests.
+//! The on-failure queue: batches that were given up, for people and tests.
 //!
-//! In memory, and in a file of JSON lines where the stack has a state directory: a given-up record is the last trace of
-//! something that was accepted, so it survives a restart.
+//! The queue is in memory, and in a file of JSON lines if the stack has a state folder. It survives a
+//! restart, because a given-up record is the last trace of an accepted delivery.
 
 use std::{
     fs::File,
@@ -17,13 +17,13 @@ use serde_json::Value;
 /// A batch that was given up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailedBatch {
-    /// Name of the queue in the template; `OnlyMissing`: the mapping has none, in the cloud the records would be gone.
+    /// Name of the queue in the template. `None` if the mapping has no queue: AWS would drop the records.
     pub queue: Option<String>,
     /// The mapping that gave up.
     pub mapping: String,
     /// The function that failed.
     pub function: String,
-    /// When, unix milliseconds.
+    /// When it was given up, in unix milliseconds.
     pub at_ms: i64,
     /// Failed attempts, the first included.
     pub attempts: u32,
@@ -35,7 +35,7 @@ pub struct FailedBatch {
     pub first: String,
     /// Sequence number of the last record.
     pub last: String,
-    /// The records themselves, which SQS wouldn't get.
+    /// The records. SQS would not get them.
     pub records: Vec<Value>,
 }
 
@@ -51,13 +51,13 @@ impl FailureLog {
         let mut list = Vec::new();
         if let Some(path) = file.filter(|path| path.exists()) {
             let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-            // a line cut short by a kill is left out: its batch is still before the stream's position
+            // A kill may cut a line short. Its batch is not done yet and is delivered again.
             list.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
         }
         Ok(Self { file: file.map(Path::to_owned), list: Mutex::new(list) })
     }
 
-    /// All of them, oldest first.
+    /// All batches, oldest first.
     pub fn list_batches(&self) -> Vec<FailedBatch> {
         tellonce_fakes::lock_mutex(&self.list).clone()
     }

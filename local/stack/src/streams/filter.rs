@@ -1,11 +1,12 @@
-//! Event filtering of a stream mapping, as far as templates here use it.
+//! Event filters of a stream mapping, as far as `template.yaml` uses them.
 //!
-//! Follows EventBridge's rules: an object matches when all of its keys do, a list when one of its matchers does.
-//! Known matchers: equality and `exists`. Others are refused when the template is read.
+//! The rules are EventBridge's: an object matches if all of its keys match, a list if one of its
+//! matchers matches. Known matchers are equality and `exists`. Others are refused when the template
+//! is read.
 //!
-//! A trap kept on purpose: `exists` sees only leaves. In a DynamoDB record an attribute is an object (`{"S": "x"}`), so
-//! `"outcome": [{"exists": false}]` matches always, in the cloud as here; it has to be
-//! `"outcome": {"S": [{"exists": false}]}`. A pattern that falls into it is refused.
+//! `exists` sees only leaves. In a DynamoDB record an attribute is an object (`{"S": "x"}`), so
+//! `"outcome": [{"exists": false}]` always matches in AWS. The right pattern is
+//! `"outcome": {"S": [{"exists": false}]}`. The wrong one is refused here.
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html>.
 
 use anyhow::{bail, ensure};
@@ -28,14 +29,14 @@ enum PatternMatcher {
 }
 
 impl FilterPattern {
-    /// Reads a pattern; refuses what the local stack would interpret differently from Lambda.
+    /// Parses a pattern. Refuses what the local stack would interpret differently from Lambda.
     pub fn parse(pattern: &Value) -> anyhow::Result<Self> {
         let node = parse_node(pattern, "")?;
         ensure!(matches!(node, PatternNode::AllFields(_)), "a filter pattern should be an object");
         Ok(Self(node))
     }
 
-    /// Whether a record, in the form the function would get it, passes.
+    /// Whether a record passes, in the form in which the function gets it.
     pub fn matches(&self, record: &Value) -> bool {
         node_matches(&self.0, Some(record))
     }

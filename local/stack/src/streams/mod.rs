@@ -1,11 +1,12 @@
-//! Table streams as event sources: every mapping of the template is read by a task of its own.
+//! Table streams as event sources. One task reads each mapping of the template.
 //!
-//! Promises at-least-once, in order, one batch at a time per mapping (the engine has one shard per table). A batch is
-//! retried as Lambda would (see `batch`), then it goes to the on-failure queue and the stream moves on. The position is
-//! stored after each batch, so a stack that was killed repeats at most its last batch.
+//! Records are delivered at least once, in order, one batch at a time per mapping (the engine has one
+//! shard per table). A batch is retried as Lambda would (see `batch`). Then it goes to the on-failure
+//! queue and the stream moves on. The position is stored after each batch, so a killed stack repeats
+//! at most its last batch.
 //!
-//! Differences from the cloud: retries wait milliseconds, not up to minutes; records never age out; and the on-failure
-//! queue keeps whole records, where SQS would get only their sequence numbers.
+//! Differences from AWS: retries wait milliseconds, not up to minutes. Records never age out. The
+//! on-failure queue keeps whole records, where SQS would get only their sequence numbers.
 
 mod batch;
 mod failures;
@@ -38,17 +39,17 @@ pub(crate) use position::StreamPositions;
 use crate::{ACCOUNT, REGION, dynamo::EmbeddedDynamo, functions::FunctionPool, template::StreamMapping};
 use batch::{BatchFailure, BatchProgress};
 
-/// Records read at once.
+/// Records per page.
 const PAGE_SIZE: usize = 100;
-/// How long a reader waits for a write it wasn't told of.
+/// Interval at which a reader checks the stream without a signal.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
-/// Pauses between retries of a batch: doubled each time, up to a limit.
+/// Pauses between retries of a batch: each is twice as long as the one before, up to a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryBackoff {
-    /// Before the first retry.
+    /// The pause before the first retry.
     pub first: Duration,
-    /// At most.
+    /// The longest pause.
     pub longest: Duration,
 }
 
@@ -64,27 +65,27 @@ impl RetryBackoff {
     }
 }
 
-/// How far a mapping has come, for people and tests.
+/// Progress of a mapping, for people and tests.
 #[derive(Debug, Clone, Serialize)]
 pub struct MappingState {
-    /// `{function's logical id}/{event's row_name}`.
+    /// `{function's logical id}/{event's name}`.
     pub id: String,
     /// The function it invokes.
     pub function: String,
     /// The table whose stream it reads.
     pub table: String,
-    /// Sequence number of the last record that is done with; empty before the first.
+    /// Sequence number of the last record that is done; empty before the first.
     pub position: String,
     /// Sequence number of the stream's last record; empty when there is none.
     pub end: String,
-    /// Failed attempts at the batch in hand.
+    /// Failed attempts of the current batch.
     pub attempts: u32,
 }
 
 impl MappingState {
-    /// Whether every record is done with.
+    /// Whether every record is done.
     pub fn is_caught_up(&self) -> bool {
-        // of one length, so that text and number compare alike
+        // All have the same length, so text order is number order.
         self.end.is_empty() || self.position >= self.end
     }
 }
@@ -117,7 +118,7 @@ pub(crate) struct ReaderContext {
 
 impl StreamReader {
     pub(crate) fn new(mapping: StreamMapping, function: &str, shared: ReaderContext) -> anyhow::Result<Self> {
-        // the engine finds a stream by its table's name; the label may be anything
+        // The engine finds a stream by the table's name and ignores the label.
         let stream_arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{}/stream/local", mapping.table);
         let (shard_id, end) = describe_shard(shared.dynamo.db(), &stream_arn)?;
         let position = match shared.positions.get(&mapping.id) {
@@ -153,7 +154,7 @@ impl StreamReader {
         })
     }
 
-    /// Reads for as long as the stack lives.
+    /// Reads while the stack runs.
     pub(crate) async fn run_forever(self: Arc<Self>) {
         let mut writes = self.dynamo.watch_writes();
         loop {
@@ -169,7 +170,7 @@ impl StreamReader {
         }
     }
 
-    /// Reads the next records and delivers those that pass the filters. Returns how many were read.
+    /// Reads the next records, delivers those that pass the filters and returns how many it read.
     async fn read_page(self: Arc<Self>) -> anyhow::Result<usize> {
         let reader = self.clone();
         let records = tokio::task::spawn_blocking(move || reader.read_records()).await??;
@@ -180,7 +181,8 @@ impl StreamReader {
             if filters.is_empty() || filters.iter().any(|filter| filter.matches(&record)) {
                 batch.push(record);
             } else if batch.is_empty() {
-                // nothing before it is open: it is done with. Stored at the page's end only, it costs nothing to see it twice
+                // No record before it is open, so it is done. The position is stored at the page's end: reading
+                // it twice is harmless.
                 self.advance_position(sequence_number(&record), n + 1 == last)?;
             }
             if batch.len() == self.mapping.batch_size || (n + 1 == last && !batch.is_empty()) {
@@ -190,13 +192,13 @@ impl StreamReader {
         Ok(last)
     }
 
-    /// Sees one batch through: to its end, or into the on-failure queue.
+    /// Delivers one batch until it is settled or in the on-failure queue.
     async fn deliver_batch(&self, records: Vec<Value>) -> anyhow::Result<()> {
         let mut open = batch::BatchPlan::new(records, &self.mapping);
         while let Some(records) = open.next_records() {
             let result = self.functions.invoke_json(&self.function, &json!({"Records": records})).await;
             if result == Err(crate::functions::InvokeError::Stopping) {
-                // not the batch's fault: wait for the end of this task, the position stays
+                // The batch did not fail, the stack stops: the position stays.
                 std::future::pending::<()>().await;
             }
             match open.settle(result.map_err(|e| e.to_string())) {
@@ -249,7 +251,7 @@ impl StreamReader {
         if store { self.positions.set(&self.mapping.id, sequence_number) } else { Ok(()) }
     }
 
-    /// The next records in the form a function gets them.
+    /// The next records in the form in which a function gets them.
     fn read_records(&self) -> anyhow::Result<Vec<Value>> {
         let position = tellonce_fakes::lock_mutex(&self.position).clone();
         let (kind, sequence_number) =

@@ -1,4 +1,4 @@
-//! How far each mapping has read its stream, kept over restarts.
+//! The position of each mapping in its stream, kept over restarts.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Mapping id → sequence number of the last record that is done with; in a file where the stack has one.
+/// Mapping id → sequence number of the last record that is done; also in a file if the stack has one.
 #[derive(Debug)]
 pub(crate) struct StreamPositions {
     file: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! The wiring, read from `template.yaml`: functions, routes, tables, streams and schedules.
 //!
-//! The local stack has no wiring of its own. What it can't interpret it refuses with the resource's name, so that a
-//! template never runs here with a piece silently missing. Resources that wire nothing (alarms, dashboards, roles,
-//! log groups, layers) are passed over.
+//! The local stack has no other wiring. It refuses what it cannot interpret and names the resource, so
+//! that no part of a template is silently missing. It ignores resources that wire nothing (alarms,
+//! dashboards, roles, log groups, layers).
 //!
 //! Properties: <https://github.com/aws/serverless-application-model/blob/develop/versions/2016-10-31.md> and
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-dynamodb-table.html>.
@@ -33,9 +33,9 @@ pub struct TemplateFunction {
     pub id: String,
     /// The binary's name, which is also the function's name on this machine.
     pub name: String,
-    /// Memory in MB; told to the function, not enforced.
+    /// Memory in MB: in the function's environment, not enforced.
     pub memory_mb: u32,
-    /// An invocation that takes longer is killed.
+    /// Longest duration of an invocation, which is then killed.
     pub timeout: Duration,
     /// Environment variables, Globals included.
     pub env: BTreeMap<String, String>,
@@ -65,45 +65,45 @@ pub struct TemplateTable {
     pub name: String,
     /// The body of a `CreateTable` request.
     pub definition: Value,
-    /// The attribute that holds an item's expiry in unix seconds.
+    /// The attribute with an item's expiry in unix seconds.
     pub ttl_attribute: Option<String>,
 }
 
 /// A table's stream as a function's event source.
 #[derive(Debug, Clone)]
 pub struct StreamMapping {
-    /// `{function's logical id}/{event's row_name}`.
+    /// `{function's logical id}/{event's name}`.
     pub id: String,
     /// Name of the table.
     pub table: String,
-    /// At most so many records per invocation.
+    /// Most records per invocation.
     pub batch_size: usize,
-    /// A record is delivered when one of these matches; no filters: always.
+    /// A record is delivered if one of these matches, or if there are none.
     pub filters: Vec<FilterPattern>,
-    /// Whether a batch that fails is halved.
+    /// Whether a failed batch is halved.
     pub bisect: bool,
-    /// Retries after the first attempt; `OnlyMissing`: until it succeeds.
+    /// Retries after the first attempt; `None`: until success.
     pub max_retries: Option<u32>,
-    /// Whether the function answers with `batchItemFailures`.
+    /// Whether the function responds with `batchItemFailures`.
     pub reports_failures: bool,
-    /// Name of the queue for batches that were given up.
+    /// Name of the queue for given-up batches.
     pub on_failure: Option<String>,
-    /// Whether to begin with the oldest record (`TRIM_HORIZON`) or with the next one (`LATEST`).
+    /// Whether reading starts with the oldest record (`TRIM_HORIZON`) or the next one (`LATEST`).
     pub from_start: bool,
 }
 
 /// A schedule that invokes a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateSchedule {
-    /// `{function's logical id}/{event's row_name}`.
+    /// `{function's logical id}/{event's name}`.
     pub id: String,
-    /// How often.
+    /// The interval.
     pub interval: Duration,
-    /// What the function is given; without it, the event of a rule.
+    /// The constant input of the function; without it, the event of a rule.
     pub input: Option<Value>,
 }
 
-/// Resource types that would wire something in a way the local stack doesn't know.
+/// Resource types with wiring that the local stack does not know.
 const UNSUPPORTED_RESOURCES: [&str; 13] = [
     "AWS::Serverless::Api",
     "AWS::Serverless::Application",
@@ -121,13 +121,13 @@ const UNSUPPORTED_RESOURCES: [&str; 13] = [
 ];
 
 impl SamTemplate {
-    /// Reads the template at `file_path`. `parameters` override the template's own defaults.
+    /// Reads the template at `path`. `parameters` override the template's own defaults.
     pub fn read(path: &Path, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
         Self::parse(&text, parameters).with_context(|| format!("in {}", path.display()))
     }
 
-    /// The same from text.
+    /// Parses the text of a template.
     pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let resolver = TemplateResolver::new(text, parameters)?;
         let globals = resolver.resolve_global_function()?;
@@ -182,7 +182,7 @@ impl TemplateFunction {
         let name = resolver.resolve_metadata(id)?["BuildProperties"]["Binary"].as_str().map(str::to_owned).context(
             "Metadata.BuildProperties.Binary is missing: without it the local stack can't tell which binary to run",
         )?;
-        // defaults of Lambda: 128 MB, 3 s
+        // Lambda's defaults: 128 MB, 3 s.
         let mut function = Self {
             id: id.to_owned(),
             name,
@@ -229,7 +229,7 @@ impl HttpRoute {
             &["ApiId", "Path", "Method", "PayloadFormatVersion", "TimeoutInMillis", "RouteSettings"],
         )?;
         let version = properties.get("PayloadFormatVersion").and_then(Value::as_str).unwrap_or("2.0");
-        ensure!(version == "2.0", "the local stack speaks payload format 2.0, not {version}");
+        ensure!(version == "2.0", "the local stack knows payload format 2.0, not {version}");
         let (Some(path), Some(method)) =
             (properties.get("Path").and_then(Value::as_str), properties.get("Method").and_then(Value::as_str))
         else {
@@ -267,7 +267,7 @@ impl StreamMapping {
                 "MetricsConfig",
             ],
         )?;
-        // settings that change nothing at these values, and that the local stack doesn't imitate at others
+        // Settings that change nothing at these values. The local stack does not imitate other values.
         for (name, neutral) in
             [("MaximumRecordAgeInSeconds", -1), ("MaximumBatchingWindowInSeconds", 0), ("ParallelizationFactor", 1)]
         {
@@ -289,7 +289,7 @@ impl StreamMapping {
         let mut filters = Vec::new();
         for filter in properties.get("FilterCriteria").and_then(|c| c["Filters"].as_array()).unwrap_or(&Vec::new()) {
             let pattern = match &filter["Pattern"] {
-                Value::String(text) => serde_json::from_str(text).context("a filter's Pattern is no JSON")?,
+                Value::String(text) => serde_json::from_str(text).context("a filter's Pattern is not JSON")?,
                 other => other.clone(),
             };
             filters.push(FilterPattern::parse(&pattern)?);
@@ -307,7 +307,7 @@ impl StreamMapping {
         Ok(Some(Self {
             id: id.to_owned(),
             table,
-            // Lambda's default for streams
+            // Lambda's default for streams.
             batch_size: parse_number(properties, "BatchSize")?.unwrap_or(100),
             filters,
             bisect: parse_flag(properties, "BisectBatchOnFunctionError")?.unwrap_or(false),
@@ -325,8 +325,8 @@ impl TemplateSchedule {
         let expression = properties.get("Schedule").and_then(Value::as_str).context("Schedule is missing")?;
         let input = match properties.get("Input") {
             None => None,
-            Some(Value::String(text)) => Some(serde_json::from_str(text).context("the schedule's Input is no JSON")?),
-            Some(other) => bail!("the schedule's Input should be JSON in a text, not {other}"),
+            Some(Value::String(text)) => Some(serde_json::from_str(text).context("the schedule's Input is not JSON")?),
+            Some(other) => bail!("the schedule's Input should be JSON as text, not {other}"),
         };
         Ok((!disabled).then_some(Self { id: id.to_owned(), interval: parse_interval(expression)?, input }))
     }
@@ -349,7 +349,7 @@ impl TemplateTable {
         let name = resolver.table_name(id)?;
         definition.insert("TableName".to_owned(), json!(name));
         if let Some(stream) = definition.get_mut("StreamSpecification").and_then(Value::as_object_mut) {
-            // CloudFormation leaves it out, the API wants it
+            // CloudFormation does not have it, the API requires it.
             stream.insert("StreamEnabled".to_owned(), json!(true));
         }
         let ttl = definition.remove("TimeToLiveSpecification");
@@ -360,7 +360,7 @@ impl TemplateTable {
     }
 }
 
-/// `ProcessEnvironment.Variables` as text.
+/// `Environment.Variables` as text.
 fn read_variables(properties: &Map<String, Value>) -> anyhow::Result<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     let variables = properties.get("Environment").and_then(|e| e["Variables"].as_object());
@@ -369,14 +369,14 @@ fn read_variables(properties: &Map<String, Value>) -> anyhow::Result<BTreeMap<St
             Value::String(text) => text.clone(),
             Value::Number(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
-            other => bail!("the value of environment variable {name} is no text: {other}"),
+            other => bail!("the value of environment variable {name} is not a text: {other}"),
         };
         env.insert(name.clone(), text);
     }
     Ok(env)
 }
 
-/// A number that may be written as text, as parameters are.
+/// A number, which may be written as text like a parameter.
 fn parse_number<T: std::str::FromStr>(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<T>> {
     let text = match properties.get(name) {
         None | Some(Value::Null) => return Ok(None),
@@ -386,7 +386,7 @@ fn parse_number<T: std::str::FromStr>(properties: &Map<String, Value>, name: &st
     text.parse().map(Some).map_err(|_| anyhow::anyhow!("{name} should be a whole number, not {text}"))
 }
 
-/// A truth value that may be written as text.
+/// A boolean, which may be written as text.
 fn parse_flag(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Option<bool>> {
     match properties.get(name) {
         None | Some(Value::Null) => Ok(None),

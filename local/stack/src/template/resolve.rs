@@ -1,8 +1,8 @@
-//! Intrinsic functions (`!Ref`, `!Sub`, …), as far as reading the wiring needs them.
+//! Intrinsic functions in the short form: `!Ref`, `!GetAtt`, `!Sub`, `!If`, `!Equals`, `!Not`.
 //!
-//! Works lazily: only values that are asked for are resolved, so a template may use functions in places the local stack
-//! doesn't look at (policies, alarms) that it couldn't compute here. Names of resources are made up but consistent:
-//! whoever refers to a table gets the name under which the local table is created.
+//! Resolves only the values that the wiring needs. A template may use other functions where the local
+//! stack does not read (policies, alarms). Names of resources are local and consistent: a reference to a
+//! table gives the name of the local table.
 //!
 //! Reference: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html>.
 
@@ -26,7 +26,7 @@ impl TemplateResolver {
         let mut parameters = BTreeMap::new();
         if let Some(declared) = root.get("Parameters").and_then(Yaml::as_mapping) {
             for (name, declaration) in declared {
-                let name = name.as_str().context("a parameter's name is no text")?;
+                let name = name.as_str().context("a parameter's name is not a text")?;
                 let text = overrides.get(name).cloned().or_else(|| declaration.get("Default").and_then(scalar_text));
                 if let Some(text) = text {
                     parameters.insert(name.to_owned(), text);
@@ -41,7 +41,7 @@ impl TemplateResolver {
         let all = self.root.get("Resources").and_then(Yaml::as_mapping).context("there are no Resources in it")?;
         let mut found = BTreeMap::new();
         for (id, resource) in all {
-            let id = id.as_str().context("a resource's logical id is no text")?;
+            let id = id.as_str().context("a resource's logical id is not a text")?;
             if let Some(condition) = resource.get("Condition").and_then(Yaml::as_str)
                 && !self.check_condition(condition)?
             {
