@@ -1,4 +1,4 @@
-//! What the console can do. Each answers with a sentence about what happened, or about what to do instead.
+//! The actions of the console. Each replies with a sentence: its effect, or what to do instead.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 use tellonce_fakes::ezw::{HealthPreset, SendFault};
 use tellonce_stack::LocalStack;
 
-/// The function that knows leads.
+/// The function that greets leads.
 const GREETING_FUNCTION: &str = "lead-first-touch";
 /// What EZWhatsApp asks for when the console lets it answer 429, in seconds.
 const RETRY_AFTER_S: u64 = 60;
@@ -61,7 +61,7 @@ pub(super) async fn change_booking(
     if batch.deliveries.is_empty() {
         console.stack.poll_feeds().await?;
         return reply_with_message(format!(
-            "Written into the feed of {calendar}. It is read as often as its settings say"
+            "The feed of {calendar} has the event. It is read at the interval of its settings"
         ));
     }
     post_and_report(&console, batch).await
@@ -69,9 +69,9 @@ pub(super) async fn change_booking(
 
 #[derive(Deserialize)]
 pub(super) struct FeedRequest {
-    /// The calendar whose feed is meant; all of them when absent.
+    /// The calendar of the feed; all feeds without it.
     calendar: Option<String>,
-    /// Believe what the feed says the next time, however unlikely it is.
+    /// Accept the next read of the feed, however unlikely it is.
     #[serde(default)]
     accept_next_read: bool,
 }
@@ -81,7 +81,7 @@ pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Jso
     let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
     let Some(calendar) = request.calendar else {
         console.stack.poll_feeds().await?;
-        return reply_with_message("The feeds whose time has come were read");
+        return reply_with_message("The feeds that were due were read");
     };
     if request.accept_next_read {
         let update = json!({
@@ -98,7 +98,7 @@ pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Jso
         bookings::build_push(&context, &calendar).map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
     let Some(push) = push else {
         console.stack.poll_feeds().await?;
-        return reply_with_message(format!("The feed of {calendar} is read as often as its settings say"));
+        return reply_with_message(format!("The feed of {calendar} is read at the interval of its settings"));
     };
     let about = format!("word that the feed of {calendar} has changed");
     post_and_report(&console, DeliveryBatch { deliveries: vec![push], about, at_once: false }).await
@@ -130,7 +130,7 @@ pub(super) struct ReleaseRequest {
     drop: bool,
 }
 
-/// Somebody has looked at a form that is held.
+/// Releases or drops the waiting leads of a held form.
 pub(super) async fn release_leads(
     State(console): SharedConsole,
     Json(request): Json<ReleaseRequest>,
@@ -145,7 +145,7 @@ pub(super) async fn release_leads(
     let count = |name: &str| done[name].as_u64().unwrap_or_default();
     let more = if done["more"] == true { ". There are more: press it again" } else { "" };
     reply_with_message(if drop {
-        format!("Nobody of {} is greeted; {form} greets again from now on{more}", count("dropped"))
+        format!("None of {} is greeted; {form} greets again from now on{more}", count("dropped"))
     } else {
         format!("{} leads of {form} are let go, each as if it had just come in{more}", count("released"))
     })
@@ -154,7 +154,7 @@ pub(super) async fn release_leads(
 async fn post_and_report(console: &ConsoleState, batch: DeliveryBatch) -> ConsoleResponse {
     let responses = samples::post_batch(&console.http, &console.stack.gateway_url(), batch).await;
     if responses.statuses.contains_key(&0) {
-        return Err(ConsoleError::bad_request("The gateway gave no answer. Its terminal says why."));
+        return Err(ConsoleError::bad_request("The gateway did not respond. The terminal shows why."));
     }
     reply_with_message(responses.to_sentence())
 }
@@ -187,7 +187,7 @@ pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Jso
             advance_clock(&console, Duration::from_millis(u64::try_from(due - now_ms).unwrap_or_default())).await
         }
         ClockRequest { forward_s: Some(seconds), .. } => advance_clock(&console, Duration::from_secs(seconds)).await,
-        ClockRequest { .. } => Err(ConsoleError::bad_request("Say how far the clock is to be moved.")),
+        ClockRequest { .. } => Err(ConsoleError::bad_request("Choose how far to move the clock.")),
     }
 }
 
@@ -236,13 +236,13 @@ pub(super) async fn change_line(State(console): SharedConsole, Json(request): Js
     if let Some(preset) = request.health {
         console.stack.ezw().set_health(Some(&line.line_id), preset)?;
         return reply_with_message(if preset == HealthPreset::Good {
-            "The line is back. What waits goes out within two minutes, at the line’s pace; “+1 min” takes you there"
+            "The line is back. Waiting messages go out within two minutes, at the line’s rate; “+1 min” takes you there"
         } else {
             "The line can’t send. Messages are held until it is back"
         });
     }
     let Some(stopped) = request.stopped else {
-        return Err(ConsoleError::bad_request("Say what is to change about the line."));
+        return Err(ConsoleError::bad_request("Choose what to change about the line."));
     };
     let mut update = json!({
         "TableName": console.table_name("Ledger")?,
@@ -307,7 +307,7 @@ pub(super) async fn write_from_phone(
     reply_with_message("The customer wrote to the line")
 }
 
-/// Takes a delivery's outcome away, which sends it down the same path again.
+/// Removes a delivery's outcome, so that its function processes it again.
 pub(super) async fn replay_delivery(
     State(console): SharedConsole,
     Json(request): Json<DeliverySelector>,
@@ -324,7 +324,7 @@ pub(super) async fn replay_delivery(
                 console.stack.dynamo().wake_readers();
                 return reply_with_message("The delivery is being processed again");
             }
-            // in another inbox, or in none
+            // The delivery is in another inbox or in none.
             Err(tellonce_stack::dynamo::DynoxideError::ConditionalCheckFailedException(..)) => {}
             Err(error) => return Err(error.into()),
         }

@@ -117,7 +117,7 @@ impl ConsoleState {
 pub(super) enum ConversationAction {
     /// The customer writes.
     Write,
-    /// Somebody of the team answers in EZWhatsApp.
+    /// The team answers in EZWhatsApp.
     TeamReply,
     /// The customer sends a picture.
     Picture,

@@ -159,7 +159,7 @@ type ConsoleResponse = Result<Json<Value>, ConsoleError>;
 /// A sentence for the person who pressed the button.
 #[expect(clippy::unnecessary_wraps, reason = "the last word of every handler")]
 fn reply_with_message(text: impl Into<String>) -> ConsoleResponse {
-    Ok(Json(json!({"said": text.into()})))
+    Ok(Json(json!({"message": text.into()})))
 }
 
 /// Refuses what was addressed to another name.

@@ -1,4 +1,4 @@
-//! A recorded delivery made new: for another order, at another time, signed for a store of this run.
+//! A recorded delivery for a new order, at a new time, signed for a store of this run.
 
 use tellonce_fakes::shopify;
 

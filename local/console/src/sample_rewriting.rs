@@ -1,6 +1,6 @@
-//! Makes a recorded delivery new: other ids, times of today, a signature that is right for the new bytes.
+//! Gives a recorded delivery new ids, times of today and a signature of the new bytes.
 //!
-//! Works on the text, not on parsed JSON, because senders sign bytes: whatever is peculiar about a sender's JSON stays.
+//! Works on text, not on parsed JSON, because senders sign bytes. A sender's JSON style stays.
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -18,7 +18,7 @@ pub(super) fn hmac_hex(key: &[u8], message: &[u8]) -> String {
     hash::encode_hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
 }
 
-/// Replaces all of these at once: what was put in isn't looked at again.
+/// Replaces all pairs in one pass: inserted text is not replaced again.
 pub(super) fn replace_all(text: &str, pairs: &[(&str, &str)]) -> String {
     let mut swapped = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,7 +1,7 @@
-//! Deliveries to try things with: the recorded samples of `events/stores`, made new and signed with the secrets of this run.
+//! Sample deliveries of stores: the recordings of `events/stores` with new ids, times and signatures.
 //!
-//! Each click is a new order unless the last one is asked for, so that nothing is held back as a repeat by accident.
-//! Promises that what it builds is believed by the receiver of a client whose stores are configured as the samples expect.
+//! Each click is a new order unless the person asks for the last one, so that no sample is a repeat by
+//! accident. The receiver accepts a sample if the client's stores are configured as the samples expect.
 
 use std::{
     collections::BTreeMap,

@@ -39,7 +39,7 @@ const HELD_OUTCOME_PREFIX: &str = "held-for-review";
 /// Last lines of each function's log.
 const MAX_LOG_LINES: usize = 200;
 
-/// The tables as they were when so many writes had been made: reading them anew each second would slow the house down.
+/// The tables at a write count. Reading them every second would slow down the stack.
 #[derive(Default)]
 pub(super) struct TableCache {
     write_count: Option<u64>,
@@ -96,7 +96,7 @@ impl ConsoleState {
         client.calendars.iter().map(calendar).collect()
     }
 
-    /// The client's forms, and which of them greet nobody until somebody has looked.
+    /// The client's forms, and which of them are held until a person releases them.
     fn render_forms(&self, deliveries: &[Value], rows: &[Value]) -> Vec<Value> {
         let Ok(client) = &self.client else { return Vec::new() };
         let has_secret = |name: &str| self.stack.secrets().current_value(name).is_some();
@@ -133,7 +133,7 @@ impl ConsoleState {
             .collect())
     }
 
-    /// Tomorrow, half past ten, on the client's clocks: when something is booked for if nobody says otherwise.
+    /// Tomorrow at 10:30 in the client's time zone: the default time of a booking.
     fn default_booking_time(&self) -> Option<String> {
         let zone = self.client.as_ref().ok()?.zone_or_default(None)?;
         let now = jiff::Timestamp::from_millisecond(self.stack.clock().now_ms()).ok()?;
@@ -224,7 +224,7 @@ impl ConsoleState {
             "gateway_url": self.stack.gateway_url(),
             "offset_ms": self.stack.clock().offset_ms(),
             "lines": self.render_lines(&rows),
-            // Tables whose streams hold something that no function is done with.
+            // Tables whose streams have records that no function has processed.
             "unread": self.stack.stream_states()?.into_iter().filter(|state| !state.is_caught_up()).map(|state| state.table).collect::<Vec<_>>(),
             "samples": self.render_samples(),
             "calendars": self.render_calendars(&rows),
@@ -256,7 +256,7 @@ fn is_message_row(row: &Value) -> bool {
     !is_state_row(row) && row["state"].is_string()
 }
 
-/// Whether a delivery waits until somebody has looked at its form.
+/// Whether a delivery waits until a person releases its form.
 fn is_held_for_review(delivery: &Value, form: &str) -> bool {
     delivery["sender"] == form
         && delivery["outcome"].as_str().is_some_and(|outcome| outcome.starts_with(HELD_OUTCOME_PREFIX))
@@ -278,7 +278,7 @@ fn render_lead(delivery: &Value, rows: &[&Value]) -> Value {
     })
 }
 
-/// What an appointment's header says, laid out.
+/// An appointment's header for the page.
 fn render_appointment(row: &Value) -> Option<Value> {
     let mut rendered: Value = serde_json::from_str(row["appointment"].as_str()?).ok()?;
     for name in ["subject", "version", "due_at"] {

@@ -1,8 +1,8 @@
-//! Bookings to try things with: the recorded deliveries of `events/bookings`, made new and signed with the secrets of this
-//! run, and what they lead to in the stand-ins that are asked afterwards.
+//! Sample bookings: the recordings of `events/bookings` with new ids, times and signatures, and their
+//! records in the fakes that functions call afterwards.
 //!
-//! Each calendar has one appointment in hand at a time: booking begins another, moving and cancelling go on with it.
-//! Promises that what it builds is believed by the receiver, for any client that has such a calendar.
+//! Each calendar has one current appointment. Booking starts another one; moving and cancelling change
+//! it. The receiver accepts the deliveries for any client with such a calendar.
 
 use std::{collections::BTreeMap, sync::Mutex};
 

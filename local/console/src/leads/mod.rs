@@ -1,8 +1,8 @@
-//! Leads to try things with: the recorded submissions of `events/leads`, filled in anew under the names that the client's form
-//! has for its fields, proven with the secrets of this run, and put into the stand-ins where a sender only names them.
+//! Sample leads: the recordings of `events/leads` with the client's field names, signed with the secrets
+//! of this run, and added to the fakes where a sender only names a lead.
 //!
-//! Whoever fills in a form is always the same person with the number that is asked for, but for a flood, which is of many.
-//! Promises that what it builds is believed by the receiver and found by the reader, for any client that has such a form.
+//! The lead is always the same person with the given number; a flood has many people. The receiver
+//! accepts the deliveries and lead-first-touch finds the fields, for any client with such a form.
 
 mod payloads;
 
