@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use local::template::SamTemplate;
+use tellonce_stack::template::SamTemplate;
+
+/// The packages under `local/`, in alphabetical order.
+const LOCAL_PACKAGES: [&str; 5] = ["local", "tellonce-bench", "tellonce-console", "tellonce-fakes", "tellonce-stack"];
 
 fn workspace_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -112,30 +115,48 @@ fn modules_use_only_the_modules_that_the_architecture_lists() {
 
 #[test]
 fn functions_do_not_depend_on_each_other_and_no_deployed_crate_depends_on_local() {
-    let manifest = |folder: &str| -> toml::Table {
-        fs::read_to_string(workspace_root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
-    };
-    let uses = |folder: &str| -> BTreeSet<String> {
-        let manifest = manifest(folder);
-        let table = manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        table.keys().cloned().collect()
-    };
     let function_names = function_names();
     for function in &function_names {
         // Cargo builds a function's binary for the stories only if the function has an integration
         // test.
         assert!(workspace_root().join("functions").join(function).join("tests/start.rs").is_file(), "{function}");
-        let uses = uses(&format!("functions/{function}"));
+        let uses = dependencies(&format!("functions/{function}"));
         assert!(uses.contains("tellonce-core"), "{function}");
-        for other in function_names.iter().map(String::as_str).chain(["local", "tellonce", "tellonce-check", "stories"])
-        {
+        let forbidden = function_names.iter().map(String::as_str).chain(LOCAL_PACKAGES).chain(["tellonce", "tellonce-check", "stories"]);
+        for other in forbidden {
             assert!(!uses.contains(other), "{function} uses {other}");
         }
     }
-    assert!(!uses("shared").contains("tellonce-check"), "shared uses the checks of configuration");
+    assert!(!dependencies("shared").contains("tellonce-check"), "shared uses the checks of configuration");
     for folder in ["shared", "cli", "cli/check"] {
-        assert!(!uses(folder).contains("local"), "{folder} uses the local stack");
+        assert!(
+            LOCAL_PACKAGES.iter().all(|local| !dependencies(folder).contains(*local)),
+            "{folder} uses a local crate"
+        );
     }
+}
+
+#[test]
+fn local_crates_depend_on_each_other_in_one_direction() {
+    for (folder, allowed) in [
+        ("fakes", &[] as &[&str]),
+        ("stack", &["tellonce-fakes"]),
+        ("console", &["tellonce-fakes", "tellonce-stack"]),
+        ("bench", &["tellonce-fakes", "tellonce-stack"]),
+        ("run", &["tellonce-console", "tellonce-fakes", "tellonce-stack"]),
+    ] {
+        let used = dependencies(&format!("local/{folder}"));
+        let used: Vec<&str> = LOCAL_PACKAGES.into_iter().filter(|local| used.contains(*local)).collect();
+        assert_eq!(used, allowed, "local/{folder}");
+    }
+}
+
+/// The packages that a package's code depends on.
+fn dependencies(folder: &str) -> BTreeSet<String> {
+    let manifest = fs::read_to_string(workspace_root().join(folder).join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let table = manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    table.keys().cloned().collect()
 }
 
 fn function_names() -> Vec<String> {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use local::{
-    calendars::{FakeAcuityAppointment, FakeFeedEvent, FakeSquareCustomer},
-    fakes::{FakeFault, FakeService},
-};
 use serde_json::{Value, json};
+use tellonce_fakes::{
+    calendars::{FakeAcuityAppointment, FakeFeedEvent, FakeSquareCustomer},
+    services::{FakeFault, FakeService},
+};
 
 use crate::{
     booking_endpoint::{acuity_post, calcom_post, calendly_post, google_push, recorded_body, square_post},

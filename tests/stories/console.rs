@@ -1,8 +1,8 @@
 //! The buttons of the local console.
 
 use jiff::{SignedDuration, ToSpan as _, tz::TimeZone};
-use local::calendars::FakeFeedEvent;
 use serde_json::{Value, json};
+use tellonce_fakes::calendars::FakeFeedEvent;
 
 use crate::world::{WebhookPost, World, WorldSetup};
 

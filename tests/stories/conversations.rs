@@ -8,12 +8,12 @@ use std::{
 
 use futures::stream::StreamExt as _;
 use jiff::SignedDuration;
-use local::{
-    fake_ezw::{PhoneMessageDirection, SendFault},
-    fakes::{FakeFault, FakeService},
-};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde_json::{Value, json};
+use tellonce_fakes::{
+    ezw::{PhoneMessageDirection, SendFault},
+    services::{FakeFault, FakeService},
+};
 
 use crate::world::{LINE_SECRET_PATH, WebhookPost, World, WorldSetup};
 

@@ -1,12 +1,12 @@
 //! Leads, from a form to the first touch on the lead's phone.
 
 use jiff::SignedDuration;
-use local::{
-    fake_ezw::{HealthPreset, SendFault},
-    fakes::{FakeFault, FakeService},
-};
 use serde_json::{Value, json};
 use tellonce_core::{contact::Phone, ledger::contact_subject};
+use tellonce_fakes::{
+    ezw::{HealthPreset, SendFault},
+    services::{FakeFault, FakeService},
+};
 
 use crate::{
     lead_endpoint::{self as endpoint, recorded_body},
@@ -358,9 +358,9 @@ fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-fn meta_lead(world: &World, id: &str, phone: &str) -> local::leads::FakeMetaLead {
+fn meta_lead(world: &World, id: &str, phone: &str) -> tellonce_fakes::leads::FakeMetaLead {
     let field = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
-    local::leads::FakeMetaLead {
+    tellonce_fakes::leads::FakeMetaLead {
         id: id.into(),
         form_id: "123123123000".into(),
         created_at: world.now(),
@@ -373,7 +373,7 @@ fn meta_lead(world: &World, id: &str, phone: &str) -> local::leads::FakeMetaLead
 async fn a_lead_of_any_sender_is_greeted_at_its_number() {
     let world = start_world("", WorldSetup::default()).await;
     world.stack.leads().put_lead(meta_lead(&world, "444444444444000", ADI_PHONE)).unwrap();
-    let hubspot_contact = local::leads::FakeHubspotContact {
+    let hubspot_contact = tellonce_fakes::leads::FakeHubspotContact {
         id: "123".into(),
         created_at: world.now(),
         properties: [("firstname", "Dana"), ("lastname", "Katz"), ("phone", "054-555-0155")]
@@ -470,7 +470,7 @@ async fn leads_posted_as_ids_are_looked_up_until_found_and_greeted_once_each() {
 
     // A lead of Meta's test tool holds dummy data.
     let dummy = |name: &str| (name.to_owned(), vec![format!("<test lead: dummy data for {name}>")]);
-    let test_lead = local::leads::FakeMetaLead {
+    let test_lead = tellonce_fakes::leads::FakeMetaLead {
         fields: vec![dummy("full_name"), dummy("phone_number")],
         ..meta_lead(&world, "444444444444000", NOA_PHONE)
     };

@@ -1,8 +1,8 @@
 //! Order updates: each is sent once, and never after a later event made it untrue.
 
 use jiff::SignedDuration;
-use local::fake_ezw::SendFault;
 use serde_json::json;
+use tellonce_fakes::ezw::SendFault;
 
 use crate::world::{ERP_SECRET, World};
 
@@ -122,7 +122,7 @@ async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeat
     world.stack.ezw().set_latency(std::time::Duration::from_secs(2)).unwrap();
     let post = world.shopify_post("orders/paid", "d-1", &world.shopify_order(1006, PHONE));
     assert_eq!(world.post(post).await, 200);
-    let send_started = |ezw: &local::fake_ezw::FakeEzw| {
+    let send_started = |ezw: &tellonce_fakes::ezw::FakeEzw| {
         ezw.counters().requests.keys().any(|request| request.contains("/messages/text")) || ezw.counters().queued > 0
     };
     let submitted = world.stack.ezw().wait_for(std::time::Duration::from_secs(20), send_started).await;

@@ -1,8 +1,8 @@
 //! Outages of the line, of the inbox and of the ledger delay messages and lose none.
 
 use jiff::SignedDuration;
-use local::fake_ezw::{HealthPreset, SendFault};
 use serde_json::json;
+use tellonce_fakes::ezw::{HealthPreset, SendFault};
 
 use crate::world::{World, WorldSetup};
 
@@ -162,7 +162,7 @@ async fn a_killed_sweep_is_completed_by_a_later_one() {
     world.advance_time(SignedDuration::from_mins(2));
     let (swept, ()) = tokio::join!(world.stack.tick_messages(), async {
         let sending =
-            |ezw: &local::fake_ezw::FakeEzw| ezw.counters().requests.keys().any(|path| path.contains("/text"));
+            |ezw: &tellonce_fakes::ezw::FakeEzw| ezw.counters().requests.keys().any(|path| path.contains("/text"));
         assert!(world.stack.ezw().wait_for(std::time::Duration::from_secs(20), sending).await);
         world.stack.kill_function("reminder-scheduler").await;
     });
@@ -207,11 +207,11 @@ async fn a_store_is_asked_to_retry_while_the_inbox_cannot_be_written() {
 #[tokio::test]
 async fn a_ledger_that_throttles_for_a_while_delays_and_loses_nothing() {
     let world = World::start().await;
-    let throttle_rule = |table: &str, operation: &str, n| local::dynamo::FaultRule {
+    let throttle_rule = |table: &str, operation: &str, n| tellonce_stack::dynamo::FaultRule {
         operation: Some(operation.to_owned()),
         table: Some(world.table_name(table)),
-        fault: local::dynamo::DynamoFault::Throttle,
-        frequency: local::dynamo::FaultFrequency::Next(n),
+        fault: tellonce_stack::dynamo::DynamoFault::Throttle,
+        frequency: tellonce_stack::dynamo::FaultFrequency::Next(n),
     };
     world.stack.dynamo().faults().inject_rule(throttle_rule("Ledger", "PutItem", 9));
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;

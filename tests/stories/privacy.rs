@@ -1,12 +1,12 @@
 //! Logs, metrics, reasons and outcomes hold no personal data and no secrets.
 
 use jiff::SignedDuration;
-use local::{
-    calendars::{FakeAcuityAppointment, FakeFeedEvent},
-    fake_ezw::{HealthPreset, SendFault},
-    fakes::{FakeFault, FakeService},
-};
 use serde_json::{Value, json};
+use tellonce_fakes::{
+    calendars::{FakeAcuityAppointment, FakeFeedEvent},
+    ezw::{HealthPreset, SendFault},
+    services::{FakeFault, FakeService},
+};
 
 use crate::{
     booking_endpoint::acuity_post,

@@ -1,9 +1,9 @@
 //! Appointments, from a booking to the reminder on the customer's phone.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use local::fake_ezw::{HealthPreset, SendFault};
 use serde_json::{Value, json};
 use tellonce_core::{contact::Phone, ledger::contact_subject};
+use tellonce_fakes::ezw::{HealthPreset, SendFault};
 
 use crate::world::{CRM_SECRET, WebhookPost, World, WorldSetup};
 

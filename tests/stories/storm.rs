@@ -8,11 +8,9 @@ use std::{
 
 use futures::stream::StreamExt;
 use jiff::SignedDuration;
-use local::{
-    dynamo::{FaultFrequency, FaultRule},
-    fake_ezw::SendFault,
-};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use tellonce_fakes::ezw::SendFault;
+use tellonce_stack::dynamo::{FaultFrequency, FaultRule};
 
 use crate::world::{WebhookPost, World};
 
@@ -80,7 +78,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
             world.stack.dynamo().faults().inject_rule(FaultRule {
                 operation: Some("PutItem".to_owned()),
                 table: Some(world.table_name("StoreInbox")),
-                fault: local::dynamo::DynamoFault::Throttle,
+                fault: tellonce_stack::dynamo::DynamoFault::Throttle,
                 frequency: FaultFrequency::Next(60),
             });
         }

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::{SignedDuration, Timestamp};
-use local::{LocalStack, StackOptions, fake_ezw::PhoneMessage};
 use ring::hmac;
 use serde_json::{Value, json};
+use tellonce_fakes::ezw::PhoneMessage;
+use tellonce_stack::{LocalStack, StackOptions};
 
 /// Secret of the Shopify store of [`CLIENT_TOML`].
 pub(crate) const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
@@ -323,8 +324,12 @@ impl World {
         }
         std::fs::write(client_folder.path().join("secrets.json"), secrets.to_string()).unwrap();
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-        let options =
-            StackOptions { client: client_folder.path().to_owned(), env: setup.env, ..StackOptions::new(root) };
+        let options = StackOptions {
+            client: client_folder.path().to_owned(),
+            env: setup.env,
+            console: Some(tellonce_console::build_router),
+            ..StackOptions::new(root)
+        };
         let stack = LocalStack::start(options).await.unwrap();
         stack.ezw().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
@@ -408,7 +413,7 @@ impl World {
             }
             let page_response = self.stack.dynamo().call_operation("Scan", &request).unwrap();
             let page = page_response["Items"].as_array().cloned().unwrap_or_default();
-            items.extend(page.iter().map(|item| local::dynamo::to_plain_item(item).unwrap()));
+            items.extend(page.iter().map(|item| tellonce_stack::dynamo::to_plain_item(item).unwrap()));
             match page_response.get("LastEvaluatedKey") {
                 Some(key) if !key.is_null() => from = key.clone(),
                 _ => return items,

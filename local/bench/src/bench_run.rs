@@ -1,0 +1,355 @@
+//! A local stack to measure in: the project's own, for a client whose line has no pace to wait for.
+//!
+//! Makes the events of every job ready and gives them to a function. Functions are the very binaries that are deployed,
+//! behind the stack's own Runtime API endpoint; they talk plain HTTP to its DynamoDB, Secrets Manager and EZWhatsApp.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tellonce_core::client_config::ClientConfig;
+use tellonce_fakes::{ezw::HealthPreset, services::FakeService};
+use tellonce_stack::{LocalStack, StackOptions};
+use tokio::time::Instant;
+
+use crate::{
+    deliveries::{
+        BenchCalendar, BenchDelivery, BenchLine, BenchShop, BenchSite, build_stream_event, build_tick_event,
+        writer_phone,
+    },
+    job::{BenchJob, DUE_MESSAGES, NOTIFIER, RECEIVER, SCHEDULER},
+    process::{ProcessEnvironment, read_environment},
+    settings::{remove_limits, remove_streams},
+    usage::RequestUsage,
+};
+
+/// Longer than anything that a function keeps for half a minute.
+const HALF_A_MINUTE: Duration = Duration::from_secs(31);
+/// Longer than messages wait whose line was down.
+const A_MINUTE: Duration = Duration::from_secs(61);
+
+/// How many people write on the line. Like most who do, they have written before.
+pub(crate) const WRITERS: u32 = 20;
+
+/// One event, done.
+pub(crate) struct EventResult {
+    pub(crate) took: Duration,
+    pub(crate) usage: RequestUsage,
+}
+
+/// Appointments begin so long after they are booked when nothing is to be due yet.
+const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// And so long when a reminder is to be due at once: the demo's CRM reminds two hours before, and later of what is booked
+/// later.
+const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// A stack, and a shop, a website, a CRM and a line that send to it.
+pub(crate) struct BenchRun {
+    /// Whose binaries run in it.
+    pub(crate) label: String,
+    /// Where these are.
+    pub(crate) binaries: PathBuf,
+    pub(crate) stack: Arc<LocalStack>,
+    pub(crate) shop: BenchShop,
+    pub(crate) site: BenchSite,
+    pub(crate) line: BenchLine,
+    calendar: BenchCalendar,
+    inbox: String,
+    booking_inbox: String,
+    lead_inbox: String,
+    line_inbox: String,
+    line_events: LineEventMode,
+    second_run: Option<Box<BenchRun>>,
+    _temp_dir: tempfile::TempDir,
+}
+
+/// Whether what is written to the inbox goes on to the notifier by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamMode {
+    /// As deployed.
+    On,
+    /// Off, so that one function can be looked at alone.
+    Off,
+}
+
+/// Whether the line reports what happens on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineEventMode {
+    /// As the demo's does.
+    On,
+    /// Not: what functions send comes back to none of them.
+    Off,
+}
+
+impl BenchRun {
+    pub(crate) async fn start(
+        label: &str,
+        root: &Path,
+        binaries: &Path,
+        streams: StreamMode,
+        events: LineEventMode,
+    ) -> anyhow::Result<Self> {
+        let temp_dir = tempfile::tempdir().context("can't create a temporary directory")?;
+        let demo = root.join("clients/demo");
+        let path = demo.join("client.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let text = remove_limits(&text, events);
+        std::fs::write(temp_dir.path().join("client.toml"), &text)?;
+        let mut options = StackOptions {
+            client: temp_dir.path().to_owned(),
+            secrets: Some(demo.join("secrets.json")),
+            binaries: Some(binaries.to_owned()),
+            max_instances: 1,
+            ..StackOptions::new(root)
+        };
+        if streams == StreamMode::Off {
+            let path = temp_dir.path().join("template.yaml");
+            std::fs::write(&path, remove_streams(&std::fs::read_to_string(root.join("template.yaml"))?)?)?;
+            options.template = Some(path);
+        }
+        let stack = LocalStack::start(options).await?;
+        let config = ClientConfig::parse(&text)?;
+        let shop = BenchShop::from_config(&config, |name| stack.secrets().current_value(name))?;
+        let site = BenchSite::from_config(&config, |name| stack.secrets().current_value(name))?;
+        let line = BenchLine::from_config(&config, |name| stack.secrets().current_value(name))?;
+        if events == LineEventMode::On {
+            register_writers(&stack)?;
+        }
+        let calendar = BenchCalendar::from_config(&config, |name| stack.secrets().current_value(name))?;
+        let functions = &stack.template().functions;
+        let table = |variable: &str| {
+            let table = functions.iter().find_map(|function| function.env.get(variable)).cloned();
+            table.with_context(|| format!("no function of the template has {variable}"))
+        };
+        let (inbox, booking_inbox) = (table("STORE_INBOX_TABLE")?, table("BOOKING_INBOX_TABLE")?);
+        let (lead_inbox, line_inbox) = (table("LEAD_INBOX_TABLE")?, table("LINE_INBOX_TABLE")?);
+        let (label, binaries) = (label.to_owned(), binaries.to_owned());
+        Ok(Self {
+            label,
+            binaries,
+            stack,
+            shop,
+            site,
+            line,
+            calendar,
+            inbox,
+            booking_inbox,
+            lead_inbox,
+            line_inbox,
+            line_events: events,
+            second_run: None,
+            _temp_dir: temp_dir,
+        })
+    }
+
+    /// The same with a second world beside it, for the jobs that need other settings.
+    pub(crate) fn with_second_run(self, apart: Self) -> Self {
+        Self { second_run: Some(Box::new(apart)), ..self }
+    }
+
+    /// The world in which a job is measured: this one, or the one apart.
+    pub(crate) fn run_for_job(&self, job: BenchJob) -> &Self {
+        match &self.second_run {
+            Some(apart) if job.line_event_mode() != self.line_events => apart,
+            _ => self,
+        }
+    }
+
+    /// Ends it, and the one apart.
+    pub(crate) async fn shut_down(&self) {
+        self.stack.shutdown().await;
+        if let Some(apart) = &self.second_run {
+            apart.stack.shutdown().await;
+        }
+    }
+
+    /// A delivery of now, by the functions' clock.
+    pub(crate) fn build_delivery(&self) -> anyhow::Result<BenchDelivery> {
+        self.shop.build_delivery(self.stack.clock().now_ms())
+    }
+
+    /// Half a minute goes by for the functions: a line's health is to be asked for again.
+    pub(crate) fn advance_half_a_minute(&self) -> anyhow::Result<()> {
+        self.stack.clock().advance(HALF_A_MINUTE).map(drop)
+    }
+
+    /// Events of a job, ready to be handed over.
+    pub(crate) async fn prepare_events(&self, job: BenchJob, count: usize) -> anyhow::Result<Vec<Bytes>> {
+        let same = |event: &Value| vec![Bytes::from(event.to_string()); count];
+        match job {
+            BenchJob::NewDelivery => {
+                (0..count).map(|_| Ok(self.build_delivery()?.to_gateway_event().to_string().into())).collect()
+            }
+            BenchJob::Duplicate => {
+                let delivery = self.build_delivery()?;
+                self.file_delivery(&delivery).await?;
+                Ok(same(&delivery.to_gateway_event()))
+            }
+            BenchJob::Message => {
+                let items = self.file_deliveries(count).await?;
+                Ok(items.into_iter().map(|item| build_stream_event([item]).to_string().into()).collect())
+            }
+            BenchJob::Booking => {
+                let items = self.file_bookings(count, A_MONTH).await?;
+                Ok(items.into_iter().map(|item| build_stream_event([item]).to_string().into()).collect())
+            }
+            BenchJob::Lead => {
+                let items = self.file_leads(count).await?;
+                Ok(items.into_iter().map(|item| build_stream_event([item]).to_string().into()).collect())
+            }
+            BenchJob::LineMessage => {
+                let items = self.file_line_messages(count).await?;
+                Ok(items.into_iter().map(|item| build_stream_event([item]).to_string().into()).collect())
+            }
+            BenchJob::ReminderTick => {
+                ensure!(count == 1, "each tick's reminders have to be made due just before it");
+                self.make_reminders_due(DUE_MESSAGES).await?;
+                Ok(same(&build_tick_event()))
+            }
+            BenchJob::IdleTick => Ok(same(&build_tick_event())),
+            BenchJob::DueTick => {
+                ensure!(count == 1, "each tick's messages have to be made due just before it");
+                self.make_messages_due().await?;
+                Ok(same(&build_tick_event()))
+            }
+        }
+    }
+
+    /// Gives one event to the job's function and sees that it did its work.
+    pub(crate) async fn run_event(&self, job: BenchJob, event: Bytes) -> anyhow::Result<EventResult> {
+        RequestUsage::reset_counters(&self.stack);
+        let begun = Instant::now();
+        let response = self.stack.invoke_bytes(job.function_name(), event).await;
+        let took = begun.elapsed();
+        let answer = response.with_context(|| format!("{}: {}", self.label, job.title()))?;
+        let usage = RequestUsage::read_one_event(&self.stack);
+        job.check_outcome(&answer, &usage).with_context(|| self.label.clone())?;
+        Ok(EventResult { took, usage })
+    }
+
+    /// The process that runs a job's function now.
+    pub(crate) fn find_pid(&self, function: &str) -> anyhow::Result<u32> {
+        self.stack
+            .functions()
+            .running_pids(function)
+            .first()
+            .copied()
+            .with_context(|| format!("{function} doesn't run"))
+    }
+
+    /// The environment that the stack gives a job's function, read off a process that it started.
+    pub(crate) async fn read_job_environment(&self, job: BenchJob) -> anyhow::Result<ProcessEnvironment> {
+        for event in self.prepare_events(job, 1).await? {
+            self.run_event(job, event).await?;
+        }
+        read_environment(self.find_pid(job.function_name())?)
+    }
+
+    /// An item of the inbox, as the receiver writes it.
+    pub(crate) async fn file_one_delivery(&self) -> anyhow::Result<Value> {
+        self.file_deliveries(1).await?.pop().context("one was filed")
+    }
+
+    /// Name of the inbox table.
+    pub(crate) fn inbox(&self) -> &str {
+        &self.inbox
+    }
+
+    async fn file_delivery(&self, delivery: &BenchDelivery) -> anyhow::Result<()> {
+        let response = self.stack.invoke(RECEIVER, &delivery.to_gateway_event()).await?;
+        ensure!(response["statusCode"] == 200, "the receiver refused a delivery: {response}");
+        Ok(())
+    }
+
+    /// Has new deliveries filed by the receiver and reads back what the inbox's stream would carry.
+    async fn file_deliveries(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.file_and_read_item(&self.build_delivery()?, &self.inbox).await?);
+        }
+        Ok(items)
+    }
+
+    /// The same with new appointments that begin so long from now.
+    async fn file_bookings(&self, count: usize, ahead: SignedDuration) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.file_and_read_item(&self.build_booking(ahead)?, &self.booking_inbox).await?);
+        }
+        Ok(items)
+    }
+
+    /// The same with submissions of people nobody has heard of.
+    async fn file_leads(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let submission = self.site.build_submission(self.stack.clock().now_ms());
+            items.push(self.file_and_read_item(&submission, &self.lead_inbox).await?);
+        }
+        Ok(items)
+    }
+
+    /// The same with messages of somebody who has written before.
+    async fn file_line_messages(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let message = self.line.build_message(0, self.stack.clock().now_ms());
+            items.push(self.file_and_read_item(&message, &self.line_inbox).await?);
+        }
+        Ok(items)
+    }
+
+    fn build_booking(&self, ahead: SignedDuration) -> anyhow::Result<BenchDelivery> {
+        let now_ms = self.stack.clock().now_ms();
+        self.calendar.build_booking(Timestamp::from_millisecond(now_ms)? + ahead, now_ms)
+    }
+
+    async fn file_and_read_item(&self, delivery: &BenchDelivery, inbox: &str) -> anyhow::Result<Value> {
+        self.file_delivery(delivery).await?;
+        let key = json!({"id": {"S": delivery.inbox_key()}});
+        let mut found = self.stack.dynamo().call_operation("GetItem", &json!({"TableName": inbox, "Key": key}))?;
+        let item = found["Item"].take();
+        ensure!(item.is_object(), "an accepted delivery is not in the inbox");
+        Ok(item)
+    }
+
+    /// Makes so many reminders due now: appointments are booked when their last reminder's time has come.
+    pub(crate) async fn make_reminders_due(&self, count: usize) -> anyhow::Result<()> {
+        for item in self.file_bookings(count, AN_HOUR).await? {
+            let response = self.stack.invoke(SCHEDULER, &build_stream_event([item])).await?;
+            ensure!(response["batchItemFailures"] == json!([]), "a booking was not taken: {response}");
+        }
+        Ok(())
+    }
+
+    /// Makes 20 messages due: they come while their line is down, then it is up again and a minute has passed.
+    async fn make_messages_due(&self) -> anyhow::Result<()> {
+        // nobody may remember that the line was well
+        self.advance_half_a_minute()?;
+        self.stack.ezw().set_health(None, HealthPreset::Qr)?;
+        let before = self.stack.ezw().counters().queued;
+        let items = self.file_deliveries(DUE_MESSAGES).await?;
+        let response = self.stack.invoke(NOTIFIER, &build_stream_event(items)).await?;
+        ensure!(response["batchItemFailures"] == json!([]), "the notifier could not hold the messages: {response}");
+        ensure!(self.stack.ezw().counters().queued == before, "the notifier sent although the line was down");
+        self.stack.ezw().set_health(None, HealthPreset::Good)?;
+        self.stack.clock().advance(A_MINUTE).map(drop)
+    }
+}
+
+/// Makes those who write known to Pipedrive, which the demo lets nobody into: everybody else's contacts come by themselves.
+fn register_writers(stack: &LocalStack) -> anyhow::Result<()> {
+    for (crm, _) in stack.crms().names_and_services().into_iter().filter(|(_, peer)| *peer == FakeService::Pipedrive) {
+        for writer in 0..WRITERS {
+            let person = json!({"name": format!("Writer {writer}"), "phones": [{"value": writer_phone(writer)}]});
+            stack.crms().put_person(crm, person)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,409 @@
+//! The events: deliveries of a shop, a CRM, a website and a line as API Gateway hands them over, and records of an inbox's
+//! stream.
+//!
+//! Every delivery is a new order in the words of a recorded one, a new appointment, a new lead or a new message, and proves
+//! itself with the demo's secret.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use anyhow::{Context as _, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
+use ring::hmac;
+use serde_json::{Map, Value, json};
+use tellonce_core::{
+    client_config::{
+        BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomScheme, FormScheme, JsonPointer, StoreKind,
+    },
+    inbox::build_item_id,
+};
+
+/// An `orders/create` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
+/// leaves about 5 KB: the size of a small order.
+const RECORDED_ORDER: &str = include_str!("../../../events/stores/shopify/orders_create.json");
+
+/// A shop that sends deliveries.
+pub(crate) struct BenchShop {
+    pub(crate) store: String,
+    domain: String,
+    key: hmac::Key,
+    order_template: Map<String, Value>,
+    last_order: AtomicI64,
+}
+
+/// One delivery.
+pub(crate) struct BenchDelivery {
+    /// As the sender names it.
+    pub(crate) id: String,
+    /// Lower-case names.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+    /// Where it is posted to.
+    pub(crate) path: String,
+    at_ms: i64,
+}
+
+/// A website whose form sends deliveries.
+pub(crate) struct BenchSite {
+    form: String,
+    header: String,
+    token: String,
+    last_lead: AtomicI64,
+}
+
+impl BenchSite {
+    /// The form `website` of a client.
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let form = "website";
+        let settings = config.forms.get(form).context("the client has no form `website`")?;
+        let FormScheme::StaticHeader { header } = &settings.verify else { bail!("the form `website` has no header") };
+        Ok(Self {
+            form: form.to_owned(),
+            header: header.to_ascii_lowercase(),
+            token: secret(&config.webhook_secret_name(form)).context("the form's secret is not known")?,
+            last_lead: AtomicI64::new(1_000_000),
+        })
+    }
+
+    /// A submission of somebody nobody has heard of, at `at_ms` (unix milliseconds).
+    pub(crate) fn build_submission(&self, at_ms: i64) -> BenchDelivery {
+        let lead = self.last_lead.fetch_add(1, Ordering::SeqCst) + 1;
+        let body = json!({
+            "lead_id": format!("L-{lead}"), "full_name": "Noa Levi", "phone": format!("+97254{lead:07}"),
+            "email": "noa@example.com", "whatsapp_consent": "on", "page": "https://www.example.co.il/contact",
+        });
+        let id = format!("s-{lead}");
+        let headers = vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("webhook-id".to_owned(), id.clone()),
+            (self.header.clone(), self.token.clone()),
+        ];
+        BenchDelivery { id, headers, body: body.to_string(), path: format!("/leads/{}", self.form), at_ms }
+    }
+}
+
+/// A line that reports what customers write.
+pub(crate) struct BenchLine {
+    name: String,
+    id: String,
+    secret: String,
+    last_message: AtomicI64,
+}
+
+impl BenchLine {
+    /// The first line of a client; `secret` gives a secret's value by its name.
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let (name, line) = config.lines.first_key_value().context("the client has no line")?;
+        Ok(Self {
+            name: name.clone(),
+            id: line.line_id.clone(),
+            secret: secret(&config.line_webhook_secret_name(name))
+                .context("the secret of the line's events is not known")?,
+            last_message: AtomicI64::new(1_000_000),
+        })
+    }
+
+    /// A new message of one of those who write, at `at_ms` (unix milliseconds): the everyday kind, which calls nobody.
+    pub(crate) fn build_message(&self, writer: u32, at_ms: i64) -> BenchDelivery {
+        let message = self.last_message.fetch_add(1, Ordering::SeqCst) + 1;
+        let (id, phone) = (format!("bench-{message}"), writer_phone(writer));
+        let chat = format!("{}@s.whatsapp.net", phone.trim_start_matches('+'));
+        let body = json!({"event": "messages.post", "messages": [{
+            "id": id, "message_id": id, "chat_id": chat, "from": chat, "conversationId": format!("conv_{writer}"),
+            "contactPhoneNumber": phone, "from_me": false, "timestamp": at_ms.div_euclid(1000), "type": "text",
+            "text": {"body": "שלום, רציתי לדעת מתי ההזמנה מגיעה. תודה!"},
+        }]});
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-ezw-delivery-id", id.as_str()),
+            ("x-ezw-line-id", &self.id),
+            ("x-ezw-webhook-event", "messages.post"),
+            ("x-ezw-webhook-id", "bench"),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        BenchDelivery {
+            id,
+            headers,
+            body: body.to_string(),
+            path: format!("/lines/{}/{}", self.name, self.secret),
+            at_ms,
+        }
+    }
+
+    /// What CRMs have for a message, to know it by.
+    pub(crate) fn crm_reference(&self, message: &BenchDelivery) -> String {
+        format!("{}:{}", self.name, message.id)
+    }
+}
+
+/// The number of one of those who write on a line.
+pub(crate) fn writer_phone(writer: u32) -> String {
+    format!("+97252{:07}", 5_550_000 + writer)
+}
+
+impl BenchShop {
+    /// The first Shopify store of a client; `secret` gives a secret's value by its name.
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let shop = config.stores.iter().find_map(|(store, settings)| match &settings.kind {
+            StoreKind::Shopify { shop_domain } => Some((store.clone(), shop_domain.clone())),
+            StoreKind::WooCommerce { .. } | StoreKind::Custom { .. } => None,
+        });
+        let (store, domain) = shop.context("the client has no Shopify store")?;
+        let secret = secret(&config.webhook_secret_name(&store)).context("the Shopify store's secret is not known")?;
+        let mut recorded: Map<String, Value> = serde_json::from_str(RECORDED_ORDER)?;
+        recorded.retain(|name, _| !name.ends_with("_set"));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        Ok(Self { store, domain, key, order_template: recorded, last_order: AtomicI64::new(6_000_000_000_000) })
+    }
+
+    /// A delivery about an order that nobody has heard of, placed at `at_ms` (unix milliseconds).
+    pub(crate) fn build_delivery(&self, at_ms: i64) -> anyhow::Result<BenchDelivery> {
+        let order = self.last_order.fetch_add(1, Ordering::SeqCst) + 1;
+        let at = Timestamp::from_millisecond(at_ms)?;
+        let mut recorded = self.order_template.clone();
+        recorded.insert("id".to_owned(), json!(order));
+        recorded.insert("admin_graphql_api_id".to_owned(), json!(format!("gid://shopify/Order/{order}")));
+        recorded.insert("name".to_owned(), json!(format!("#{}", order % 1_000_000)));
+        for name in ["created_at", "updated_at", "processed_at"] {
+            recorded.insert(name.to_owned(), json!(at.strftime("%FT%T+00:00").to_string()));
+        }
+        let body = serde_json::to_string(&recorded)?;
+        let id = format!("00000000-0000-4000-8000-{order:012x}");
+        let headers = vec![
+            ("accept", "*/*".to_owned()),
+            ("accept-encoding", "gzip;q=1.0,deflate;q=0.6,identity;q=0.3".to_owned()),
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", "Shopify-Captain-Hook".to_owned()),
+            ("x-shopify-api-version", "2026-10".to_owned()),
+            ("x-shopify-event-id", format!("00000000-0000-4000-9000-{order:012x}")),
+            ("x-shopify-hmac-sha256", BASE64.encode(hmac::sign(&self.key, body.as_bytes()))),
+            ("x-shopify-shop-domain", self.domain.clone()),
+            ("x-shopify-topic", "orders/create".to_owned()),
+            ("x-shopify-triggered-at", at.strftime("%FT%T%.3fZ").to_string()),
+            ("x-shopify-webhook-id", id.clone()),
+        ];
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(BenchDelivery { id, headers, body, path: format!("/stores/{}", self.store), at_ms })
+    }
+}
+
+/// A booking system that sends deliveries.
+pub(crate) struct BenchCalendar {
+    name: String,
+    zone: String,
+    fields: BookingFields,
+    /// The sender's word for a booked appointment.
+    booked: Option<String>,
+    key: hmac::Key,
+    last_booking: AtomicI64,
+}
+
+impl BenchCalendar {
+    /// The first calendar of a client that signs by Standard Webhooks; `secret` gives a secret's
+    /// value by its name.
+    pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let found = config.calendars.iter().find_map(|(name, calendar)| match &calendar.kind {
+            CalendarKind::Custom { verify: CustomScheme::StandardWebhooks, fields, statuses } => {
+                Some((name, calendar, fields, statuses))
+            }
+            _ => None,
+        });
+        let (name, calendar, fields, statuses) =
+            found.context("the client has no calendar that signs by Standard Webhooks")?;
+        let secret = secret(&config.webhook_secret_name(name)).context("the calendar's secret is not known")?;
+        let key = BASE64.decode(secret.strip_prefix("whsec_").unwrap_or(&secret));
+        let key = key.context("the calendar's secret is not base64 after `whsec_`")?;
+        Ok(Self {
+            name: name.clone(),
+            zone: calendar.time_zone.clone().unwrap_or_else(|| config.time_zone.clone()),
+            fields: fields.as_ref().clone(),
+            booked: statuses.iter().find(|(_, status)| **status == BookingStatus::Booked).map(|(word, _)| word.clone()),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            last_booking: AtomicI64::new(1_000_000),
+        })
+    }
+
+    /// A new appointment at `start`, posted at `at_ms` (unix milliseconds).
+    pub(crate) fn build_booking(&self, start: Timestamp, at_ms: i64) -> anyhow::Result<BenchDelivery> {
+        let booking = self.last_booking.fetch_add(1, Ordering::SeqCst) + 1;
+        let id = format!("msg_{booking:027}");
+        let start = start.in_tz(&self.zone).context("the calendar's time zone is not known")?;
+        let at = Timestamp::from_millisecond(at_ms)?;
+        let fields = &self.fields;
+        let mut body = json!({});
+        for (pointer, value) in [
+            (Some(&fields.id), json!(format!("B-{booking}"))),
+            (Some(&fields.start), json!(start.strftime("%FT%T%:z").to_string())),
+            (Some(&fields.phone), json!("052-555-0101")),
+            (fields.time_zone.as_ref(), json!(self.zone)),
+            (fields.name.as_ref(), json!("Adi Sela")),
+            (fields.occurred_at.as_ref(), json!(at.to_string())),
+            (fields.delivery_id.as_ref(), json!(id)),
+            (fields.title.as_ref(), json!("Consultation")),
+            (fields.status.as_ref(), json!(self.booked)),
+        ] {
+            if let Some(pointer) = pointer {
+                insert_at_pointer(&mut body, pointer, value);
+            }
+        }
+        let body = body.to_string();
+        let seconds = at_ms.div_euclid(1000);
+        let signature = BASE64.encode(hmac::sign(&self.key, format!("{id}.{seconds}.{body}").as_bytes()));
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("webhook-id", id.clone()),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", format!("v1,{signature}")),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Ok(BenchDelivery { id, headers, body, path: format!("/bookings/{}", self.name), at_ms })
+    }
+}
+
+/// Puts a value into nested objects, which are created where they are missing.
+fn insert_at_pointer(document: &mut Value, pointer: &JsonPointer, value: Value) {
+    let mut target = document;
+    for part in pointer.as_str().split('/').skip(1) {
+        target = &mut target[part];
+    }
+    *target = value;
+}
+
+impl BenchDelivery {
+    /// Its key in the inbox.
+    pub(crate) fn inbox_key(&self) -> String {
+        build_item_id(self.sender_name(), &self.id)
+    }
+
+    /// The name that it is posted to, as the client has it.
+    fn sender_name(&self) -> &str {
+        self.path.split('/').nth(2).unwrap_or_default()
+    }
+
+    /// The delivery as an event of an HTTP API, payload format 2.0:
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
+    pub(crate) fn to_gateway_event(&self) -> Value {
+        let headers: Map<String, Value> =
+            self.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let (route, parameter) = match self.path.split('/').nth(1) {
+            Some("bookings") => ("POST /bookings/{calendar}", "calendar"),
+            Some("leads") => ("POST /leads/{form}", "form"),
+            Some("lines") => ("POST /lines/{line}/{secret}", "line"),
+            _ => ("POST /stores/{store}", "store"),
+        };
+        let mut parameters = json!({parameter: self.sender_name()});
+        if let Some(secret) = self.path.split('/').nth(3) {
+            parameters["secret"] = json!(secret);
+        }
+        json!({
+            "version": "2.0",
+            "routeKey": route,
+            "rawPath": self.path,
+            "rawQueryString": "",
+            "headers": headers,
+            "pathParameters": parameters,
+            "requestContext": {
+                "accountId": "000000000000",
+                "apiId": "bench",
+                "domainName": "bench.execute-api.eu-central-1.amazonaws.com",
+                "domainPrefix": "bench",
+                "http": {
+                    "method": "POST",
+                    "path": self.path,
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "203.0.113.9",
+                    "userAgent": "Shopify-Captain-Hook",
+                },
+                "requestId": self.id,
+                "routeKey": route,
+                "stage": "$default",
+                "time": "20/Nov/2026:08:00:00 +0000",
+                "timeEpoch": self.at_ms,
+            },
+            "body": self.body,
+            "isBase64Encoded": false,
+        })
+    }
+}
+
+/// An event of an inbox's stream with these items, as Lambda hands it over:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>.
+pub(crate) fn build_stream_event(items: impl IntoIterator<Item = Value>) -> Value {
+    let record = |(number, image): (usize, Value)| {
+        json!({
+            "eventID": format!("{number:032x}"),
+            "eventName": "INSERT",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "eu-central-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_795_161_600,
+                "Keys": {"id": image["id"]},
+                "NewImage": image,
+                "SequenceNumber": format!("{:021}", number + 1),
+                "SizeBytes": 2048,
+                "StreamViewType": "NEW_IMAGE",
+            },
+            "eventSourceARN": "arn:aws:dynamodb:eu-central-1:000000000000:table/StoreInbox/stream/bench",
+        })
+    };
+    json!({"Records": items.into_iter().enumerate().map(record).collect::<Vec<_>>()})
+}
+
+/// What the schedule hands over every minute.
+pub(crate) fn build_tick_event() -> Value {
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-8000-000000000000",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": "2026-11-20T08:00:00Z",
+        "region": "eu-central-1",
+        "resources": ["arn:aws:events:eu-central-1:000000000000:rule/bench"],
+        "detail": {},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_have_the_size_of_the_targets_and_all_differ() {
+        let config = include_str!("../../../clients/demo/client.toml");
+        let shop = BenchShop::from_config(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
+        let (one, other) =
+            (shop.build_delivery(1_795_161_600_000).unwrap(), shop.build_delivery(1_795_161_600_000).unwrap());
+        assert!((4500..=5500).contains(&one.body.len()), "{} bytes", one.body.len());
+        assert!(one.id != other.id && one.body != other.body);
+        assert_eq!(one.to_gateway_event()["body"], one.body);
+        assert_eq!(
+            (&one.inbox_key(), &one.to_gateway_event()["pathParameters"]),
+            (&build_item_id("shop", &one.id), &json!({"store": "shop"}))
+        );
+    }
+
+    #[test]
+    fn bookings_all_differ_and_stand_where_the_client_reads_them() {
+        let config = ClientConfig::parse(include_str!("../../../clients/demo/client.toml")).unwrap();
+        let calendar = BenchCalendar::from_config(&config, |_| Some("whsec_aHVzaA==".to_owned())).unwrap();
+        let start = "2026-11-21T08:00:00Z".parse().unwrap();
+        let [one, other] = [(); 2].map(|()| calendar.build_booking(start, 1_795_161_600_000).unwrap());
+        assert!(one.id != other.id && one.body != other.body);
+        assert_eq!(one.inbox_key(), build_item_id("crm", &one.id));
+        let body: Value = serde_json::from_str(&one.body).unwrap();
+        assert_eq!(body["data"]["startsAt"], "2026-11-21T10:00:00+02:00");
+        assert_eq!(body["data"]["status"], "confirmed");
+    }
+
+    #[test]
+    fn messages_of_a_line_are_all_different_and_filed_under_its_name_and_not_under_its_secret() {
+        let config = include_str!("../../../clients/demo/client.toml");
+        let line = BenchLine::from_config(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
+        let (one, other) = (line.build_message(3, 1_795_161_600_000), line.build_message(3, 1_795_161_600_000));
+        assert!(one.id != other.id && one.body != other.body);
+        assert_eq!(one.inbox_key(), build_item_id("main", &one.id));
+        assert_eq!(one.to_gateway_event()["pathParameters"], json!({"line": "main", "secret": "hush"}));
+    }
+}

@@ -1,0 +1,218 @@
+//! From an accepted delivery to a message at EZWhatsApp, through gateway, receiver, stream and the function that tells it, at
+//! a given rate: an order's, or a lead's with an EZWhatsApp that takes its time.
+//!
+//! Times are to the millisecond, as the ledger and the fake keep them.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use tellonce_fakes::system_now_ms;
+use tellonce_stack::dynamo::to_plain_item;
+use tokio::{task::JoinSet, time::MissedTickBehavior};
+
+use crate::{
+    bench_run::{BenchRun, LineEventMode, StreamMode},
+    deliveries::BenchDelivery,
+    stats::mean,
+};
+
+/// Sent before anything is measured, so that both functions are warm.
+const WARM_UP_DELIVERIES: usize = 5;
+
+/// What travels the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TrafficKind {
+    /// Orders of a shop; EZWhatsApp answers at once.
+    Orders,
+    /// Submissions of a form, each of a person of its own; EZWhatsApp answers after so many milliseconds.
+    Leads {
+        /// What it takes.
+        latency_ms: u64,
+    },
+}
+
+impl TrafficKind {
+    /// Who tells it.
+    pub(crate) const fn sending_function(self) -> &'static str {
+        match self {
+            Self::Orders => "order-notifier",
+            Self::Leads { .. } => "lead-first-touch",
+        }
+    }
+
+    fn build_delivery(self, bench_run: &BenchRun) -> anyhow::Result<BenchDelivery> {
+        match self {
+            Self::Orders => bench_run.build_delivery(),
+            Self::Leads { .. } => Ok(bench_run.site.build_submission(bench_run.stack.clock().now_ms())),
+        }
+    }
+}
+
+/// What was measured, in milliseconds, one value for every message.
+#[derive(Debug)]
+pub(crate) struct EndToEndTimes {
+    /// What travelled.
+    pub(crate) traffic: TrafficKind,
+    /// Deliveries a second.
+    pub(crate) rate: u32,
+    /// From the request to the sender's 2xx.
+    pub(crate) acknowledged_ms: Vec<f64>,
+    /// From the 2xx until its function has claimed the message.
+    pub(crate) waited_ms: Vec<f64>,
+    /// From the 2xx until EZWhatsApp has the message.
+    pub(crate) sent_ms: Vec<f64>,
+}
+
+impl EndToEndTimes {
+    /// The share of the time between 2xx and message that passed before the notifier began with it.
+    pub(crate) fn waiting_share(&self) -> f64 {
+        let mean_sent_ms = mean(&self.sent_ms);
+        if mean_sent_ms > 0.0 { mean(&self.waited_ms) / mean_sent_ms } else { 0.0 }
+    }
+}
+
+/// When a delivery was accepted, by its key in the inbox: milliseconds that the answer took, and unix milliseconds.
+type AcceptedDeliveries = Arc<Mutex<BTreeMap<String, (f64, i64)>>>;
+
+/// Sends `rate` deliveries a second for so many seconds.
+pub(crate) async fn measure_end_to_end(
+    root: &Path,
+    binaries: &Path,
+    traffic: TrafficKind,
+    rate: u32,
+    seconds: u32,
+) -> anyhow::Result<EndToEndTimes> {
+    let bench_run = BenchRun::start("end to end", root, binaries, StreamMode::On, LineEventMode::Off).await?;
+    if let TrafficKind::Leads { latency_ms: answer_ms } = traffic {
+        bench_run.stack.ezw().set_latency(Duration::from_millis(answer_ms))?;
+    }
+    let result = send_all(&bench_run, traffic, rate, seconds).await;
+    bench_run.stack.shutdown().await;
+    result
+}
+
+async fn send_all(
+    bench_run: &BenchRun,
+    traffic: TrafficKind,
+    rate: u32,
+    seconds: u32,
+) -> anyhow::Result<EndToEndTimes> {
+    let http = tellonce_core::bootstrap::build_http_client()?;
+    let gateway = bench_run.stack.gateway_url();
+    let ignored = AcceptedDeliveries::default();
+    for _ in 0..WARM_UP_DELIVERIES {
+        send_delivery(
+            http.clone(),
+            gateway.clone(),
+            traffic.build_delivery(bench_run)?,
+            String::new(),
+            ignored.clone(),
+        )
+        .await?;
+        bench_run.stack.drain().await?;
+    }
+    let accepted = AcceptedDeliveries::default();
+    let mut sending = JoinSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    for _ in 0..rate.max(1) * seconds {
+        ticks.tick().await;
+        let delivery = traffic.build_delivery(bench_run)?;
+        let key = delivery.inbox_key();
+        sending.spawn(send_delivery(http.clone(), gateway.clone(), delivery, key, accepted.clone()));
+    }
+    for sent in sending.join_all().await {
+        sent?;
+    }
+    bench_run.stack.drain().await?;
+    let accepted = std::mem::take(&mut *accepted.lock().unwrap_or_else(PoisonError::into_inner));
+    join_times(bench_run, traffic, rate, &accepted)
+}
+
+async fn send_delivery(
+    http: reqwest::Client,
+    gateway: String,
+    delivery: BenchDelivery,
+    key: String,
+    accepted: AcceptedDeliveries,
+) -> anyhow::Result<()> {
+    let took = post_delivery(&http, &gateway, delivery).await?;
+    accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (took, system_now_ms()));
+    Ok(())
+}
+
+/// Posts a delivery and gives the milliseconds until its 2xx.
+pub(crate) async fn post_delivery(
+    http: &reqwest::Client,
+    gateway: &str,
+    delivery: BenchDelivery,
+) -> anyhow::Result<f64> {
+    let mut request = http.post(format!("{gateway}{}", delivery.path));
+    for (name, value) in &delivery.headers {
+        request = request.header(name, value);
+    }
+    let begun = tokio::time::Instant::now();
+    // The address of a line's events is a secret.
+    let response = request.body(delivery.body).send().await.map_err(reqwest::Error::without_url)?;
+    let took = crate::stats::to_milliseconds(begun.elapsed());
+    ensure!(response.status().is_success(), "a delivery was answered {}", response.status());
+    Ok(took)
+}
+
+/// Joins what the sender, the ledger and the fake know of each message.
+fn join_times(
+    bench_run: &BenchRun,
+    traffic: TrafficKind,
+    rate: u32,
+    accepted: &BTreeMap<String, (f64, i64)>,
+) -> anyhow::Result<EndToEndTimes> {
+    let messages = bench_run.stack.ezw().messages();
+    let queued: BTreeMap<&str, i64> =
+        messages.iter().filter_map(|message| Some((message.key.as_deref()?, message.queued_at))).collect();
+    let mut all =
+        EndToEndTimes { traffic, rate, acknowledged_ms: Vec::new(), waited_ms: Vec::new(), sent_ms: Vec::new() };
+    for row in scan_ledger(bench_run)? {
+        let text = |name: &str| row[name].as_str().unwrap_or_default();
+        let Some((answered, accepted_ms)) = accepted.get(text("delivery")) else { continue };
+        let key = format!("{}:{}", text("subject"), text("stage"));
+        let queued_ms = queued.get(key.as_str()).with_context(|| format!("{key} was not sent"))?;
+        let claimed_ms = row["created_at"].as_i64().with_context(|| format!("{key} has no created_at"))?;
+        all.acknowledged_ms.push(*answered);
+        // the stream may be quicker than the answer to the sender
+        all.waited_ms.push(milliseconds_between(*accepted_ms, claimed_ms));
+        all.sent_ms.push(milliseconds_between(*accepted_ms, *queued_ms));
+    }
+    let (message_count, sent) = (all.sent_ms.len(), accepted.len());
+    ensure!(message_count == sent, "{message_count} of {sent} deliveries led to a message");
+    Ok(all)
+}
+
+/// Milliseconds from one time to another; 0 if that was before.
+#[expect(clippy::cast_precision_loss, reason = "spans of some milliseconds")]
+pub(crate) fn milliseconds_between(from_ms: i64, to_ms: i64) -> f64 {
+    (to_ms - from_ms).max(0) as f64
+}
+
+/// All rows of the ledger, as plain JSON.
+fn scan_ledger(bench_run: &BenchRun) -> anyhow::Result<Vec<Value>> {
+    let functions = &bench_run.stack.template().functions;
+    let table = functions.iter().find_map(|function| function.env.get("LEDGER_TABLE"));
+    let mut request = json!({"TableName": table.context("no function of the template has LEDGER_TABLE")?});
+    let mut rows = Vec::new();
+    loop {
+        let mut page = bench_run.stack.dynamo().call_operation("Scan", &request)?;
+        for item in page["Items"].as_array().into_iter().flatten() {
+            rows.push(to_plain_item(item)?);
+        }
+        match page["LastEvaluatedKey"].take() {
+            Value::Null => return Ok(rows),
+            key => request["ExclusiveStartKey"] = key,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The actions of the console. Each replies with a sentence: its effect, or what to do instead.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    ConsoleError, ConsoleResponse, ConsoleSample, ConsoleState, DeliverySelector, SharedConsole,
+    bookings::{self, BookingAction, BookingSampleContext},
+    leads, reply_with_message,
+    samples::{self, DeliveryBatch},
+    state_view,
+};
+use tellonce_fakes::ezw::{HealthPreset, SendFault};
+use tellonce_stack::LocalStack;
+
+/// The function that greets leads.
+const GREETING_FUNCTION: &str = "lead-first-touch";
+/// What EZWhatsApp asks for when the console lets it answer 429, in seconds.
+const RETRY_AFTER_S: u64 = 60;
+
+#[derive(Deserialize)]
+pub(super) struct SampleRequest {
+    case: ConsoleSample,
+    #[serde(default)]
+    same_order: bool,
+}
+
+pub(super) async fn post_sample(State(console): SharedConsole, Json(request): Json<SampleRequest>) -> ConsoleResponse {
+    let now = console.stack.clock().now_ms();
+    let batch = console.order_samples.build_batch(request.case, &console.sample_targets()?, request.same_order, now);
+    let batch = batch.map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
+    post_and_report(&console, batch).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct BookingRequest {
+    calendar: String,
+    action: BookingAction,
+    /// `2026-11-24T10:30`, on the client's clocks.
+    start: DateTime,
+}
+
+/// Books, moves or cancels an appointment, and posts what the calendar would post about it.
+pub(super) async fn change_booking(
+    State(console): SharedConsole,
+    Json(request): Json<BookingRequest>,
+) -> ConsoleResponse {
+    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let BookingRequest { calendar, action, start } = request;
+    let zone = client.zone_or_default(None).unwrap_or(TimeZone::UTC);
+    let start = start.to_zoned(zone).map_err(|error| ConsoleError::bad_request(error.to_string()))?.timestamp();
+    let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
+    let secret = |name: &str| console.stack.secrets().current_value(name);
+    let context = BookingSampleContext { config: client, secret: &secret, calendars: console.stack.calendars() };
+    let batch = console.booking_samples.apply_action(&context, &calendar, action, start, now);
+    let batch = batch.map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
+    if batch.deliveries.is_empty() {
+        console.stack.poll_feeds().await?;
+        return reply_with_message(format!(
+            "The feed of {calendar} has the event. It is read at the interval of its settings"
+        ));
+    }
+    post_and_report(&console, batch).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct FeedRequest {
+    /// The calendar of the feed; all feeds without it.
+    calendar: Option<String>,
+    /// Accept the next read of the feed, however unlikely it is.
+    #[serde(default)]
+    accept_next_read: bool,
+}
+
+/// Has feeds looked at: after the file was edited, or although one is in doubt.
+pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Json<FeedRequest>) -> ConsoleResponse {
+    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let Some(calendar) = request.calendar else {
+        console.stack.poll_feeds().await?;
+        return reply_with_message("The feeds that were due were read");
+    };
+    if request.accept_next_read {
+        let update = json!({
+            "TableName": console.table_name("Ledger")?,
+            "Key": {"subject": {"S": format!("feed:{calendar}")}, "stage": {"S": "state"}},
+            "UpdateExpression": "SET accept_next_read = :yes",
+            "ExpressionAttributeValues": {":yes": {"BOOL": true}},
+        });
+        console.stack.dynamo().call_operation("UpdateItem", &update)?;
+    }
+    let secret = |name: &str| console.stack.secrets().current_value(name);
+    let context = BookingSampleContext { config: client, secret: &secret, calendars: console.stack.calendars() };
+    let push =
+        bookings::build_push(&context, &calendar).map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
+    let Some(push) = push else {
+        console.stack.poll_feeds().await?;
+        return reply_with_message(format!("The feed of {calendar} is read at the interval of its settings"));
+    };
+    let about = format!("word that the feed of {calendar} has changed");
+    post_and_report(&console, DeliveryBatch { deliveries: vec![push], about, at_once: false }).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct LeadRequest {
+    form: String,
+    action: leads::LeadAction,
+    phone: String,
+}
+
+/// Fills in a form, and posts what its sender would post about it.
+pub(super) async fn submit_lead(State(console): SharedConsole, Json(request): Json<LeadRequest>) -> ConsoleResponse {
+    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let LeadRequest { form, action, phone } = request;
+    let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
+    let secret = |name: &str| console.stack.secrets().current_value(name);
+    let context = leads::LeadSampleContext { config: client, secret: &secret, leads: console.stack.leads() };
+    let batch = console.lead_samples.apply_action(&context, &form, action, &phone, now);
+    post_and_report(&console, batch.map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReleaseRequest {
+    form: String,
+    /// Greet none of those who wait.
+    #[serde(default)]
+    drop: bool,
+}
+
+/// Releases or drops the waiting leads of a held form.
+pub(super) async fn release_leads(
+    State(console): SharedConsole,
+    Json(request): Json<ReleaseRequest>,
+) -> ConsoleResponse {
+    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let ReleaseRequest { form, drop } = request;
+    if !client.forms.contains_key(&form) {
+        return Err(ConsoleError::bad_request(format!("This client has no form {form}.")));
+    }
+    let command = if drop { json!({"drop": form}) } else { json!({"release": form}) };
+    let done = console.stack.invoke(GREETING_FUNCTION, &command).await?;
+    let count = |name: &str| done[name].as_u64().unwrap_or_default();
+    let more = if done["more"] == true { ". There are more: press it again" } else { "" };
+    reply_with_message(if drop {
+        format!("None of {} is greeted; {form} greets again from now on{more}", count("dropped"))
+    } else {
+        format!("{} leads of {form} are let go, each as if it had just come in{more}", count("released"))
+    })
+}
+
+async fn post_and_report(console: &ConsoleState, batch: DeliveryBatch) -> ConsoleResponse {
+    let responses = samples::post_batch(&console.http, &console.stack.gateway_url(), batch).await;
+    if responses.statuses.contains_key(&0) {
+        return Err(ConsoleError::bad_request("The gateway did not respond. The terminal shows why."));
+    }
+    reply_with_message(responses.to_sentence())
+}
+
+#[derive(Deserialize)]
+pub(super) struct ClockRequest {
+    forward_s: Option<u64>,
+    /// Forward to the next moment for which something waits.
+    #[serde(default)]
+    to_next: bool,
+    #[serde(default)]
+    reset: bool,
+}
+
+/// Moving the clock forward runs the schedules too, as they would have run meanwhile.
+pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Json<ClockRequest>) -> ConsoleResponse {
+    let stack = &console.stack;
+    match request {
+        ClockRequest { reset: true, .. } => {
+            stack.clock().set_offset_ms(0)?;
+            console.sync_fake_clock()?;
+            reply_with_message("The clock shows the real time again")
+        }
+        ClockRequest { to_next: true, .. } => {
+            let (_, rows) = console.read_tables()?;
+            let now_ms = stack.clock().now_ms();
+            let Some(due) = state_view::find_next_due(&rows, now_ms) else {
+                return Err(ConsoleError::bad_request("Nothing waits for a time to come."));
+            };
+            advance_clock(&console, Duration::from_millis(u64::try_from(due - now_ms).unwrap_or_default())).await
+        }
+        ClockRequest { forward_s: Some(seconds), .. } => advance_clock(&console, Duration::from_secs(seconds)).await,
+        ClockRequest { .. } => Err(ConsoleError::bad_request("Choose how far to move the clock.")),
+    }
+}
+
+async fn advance_clock(console: &ConsoleState, by: Duration) -> ConsoleResponse {
+    console.stack.clock().advance(by)?;
+    console.sync_fake_clock()?;
+    let report = async {
+        console.stack.poll_feeds().await?;
+        run_schedule(&console.stack).await
+    };
+    let report = report.await.map_err(|failed| ConsoleError {
+        message: format!("The clock was moved, but a schedule failed. {}", failed.message),
+        ..failed
+    })?;
+    reply_with_message(format!("The clock was moved. {report}"))
+}
+
+pub(super) async fn run_schedule_now(State(console): SharedConsole, Json(_nothing): Json<Value>) -> ConsoleResponse {
+    reply_with_message(run_schedule(&console.stack).await?)
+}
+
+async fn run_schedule(stack: &LocalStack) -> Result<String, ConsoleError> {
+    let response = stack.tick_messages().await?;
+    let counts = response.as_object().map(|fields| {
+        let counts = fields.iter().filter(|(_, value)| value.as_i64().is_some_and(|n| n > 0));
+        counts.map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect::<Vec<_>>()
+    });
+    Ok(match counts {
+        Some(counts) if !counts.is_empty() => format!("The schedule ran: {}", counts.join(", ")),
+        _ => "The schedule ran".to_owned(),
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct LineChange {
+    line: String,
+    health: Option<HealthPreset>,
+    stopped: Option<bool>,
+}
+
+pub(super) async fn change_line(State(console): SharedConsole, Json(request): Json<LineChange>) -> ConsoleResponse {
+    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let Some(line) = client.lines.get(&request.line) else {
+        return Err(ConsoleError::bad_request(format!("This client has no line {}.", request.line)));
+    };
+    if let Some(preset) = request.health {
+        console.stack.ezw().set_health(Some(&line.line_id), preset)?;
+        return reply_with_message(if preset == HealthPreset::Good {
+            "The line is back. Waiting messages go out within two minutes, at the line’s rate; “+1 min” takes you there"
+        } else {
+            "The line can’t send. Messages are held until it is back"
+        });
+    }
+    let Some(stopped) = request.stopped else {
+        return Err(ConsoleError::bad_request("Choose what to change about the line."));
+    };
+    let mut update = json!({
+        "TableName": console.table_name("Ledger")?,
+        "Key": {"subject": {"S": format!("line:{}", request.line)}, "stage": {"S": "state"}},
+        "UpdateExpression": "REMOVE stopped",
+    });
+    if stopped {
+        update["UpdateExpression"] = json!("SET stopped = :by");
+        update["ExpressionAttributeValues"] = json!({":by": {"S": "by hand, at the console"}});
+    }
+    console.stack.dynamo().call_operation("UpdateItem", &update)?;
+    console.stack.dynamo().wake_readers();
+    reply_with_message(if stopped {
+        "The kill switch is on: nothing is sent over this line"
+    } else {
+        "The kill switch is off. What waits goes out within two minutes; “+1 min” takes you there"
+    })
+}
+
+/// A fault that every send meets from now on, or none.
+#[derive(Deserialize)]
+pub(super) struct FaultRequest {
+    kind: Option<SendFaultKind>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SendFaultKind {
+    TooManyRequests,
+    TimeoutAfterAccept,
+    ServerErrorBeforeAccept,
+    DropBeforeAccept,
+}
+
+pub(super) async fn set_fault(State(console): SharedConsole, Json(request): Json<FaultRequest>) -> ConsoleResponse {
+    let ezw = console.stack.ezw();
+    ezw.heal()?;
+    let Some(kind) = request.kind else { return reply_with_message("EZWhatsApp answers as usual") };
+    let fault = match kind {
+        SendFaultKind::TooManyRequests => SendFault::TooManyRequests { retry_after_s: Some(RETRY_AFTER_S) },
+        SendFaultKind::TimeoutAfterAccept => SendFault::TimeoutAfterAccept { reply_after_ms: None },
+        SendFaultKind::ServerErrorBeforeAccept => SendFault::ServerErrorBeforeAccept,
+        SendFaultKind::DropBeforeAccept => SendFault::DropBeforeAccept,
+    };
+    ezw.fail_fraction(1.0, fault, 0)?;
+    reply_with_message("Every send meets this until it is switched off")
+}
+
+#[derive(Deserialize)]
+pub(super) struct PhoneTextRequest {
+    from: String,
+    text: String,
+    line: String,
+}
+
+pub(super) async fn write_from_phone(
+    State(console): SharedConsole,
+    Json(written): Json<PhoneTextRequest>,
+) -> ConsoleResponse {
+    console.sync_fake_clock()?;
+    console.stack.ezw().write_from_phone(&written.from, &written.text, &written.line)?;
+    reply_with_message("The customer wrote to the line")
+}
+
+/// Removes a delivery's outcome, so that its function processes it again.
+pub(super) async fn replay_delivery(
+    State(console): SharedConsole,
+    Json(request): Json<DeliverySelector>,
+) -> ConsoleResponse {
+    for inbox in console.inbox_table_names() {
+        let update = json!({
+            "TableName": inbox,
+            "Key": {"id": {"S": request.id}},
+            "UpdateExpression": "REMOVE outcome, outcome_at",
+            "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
+        });
+        match console.stack.dynamo().call_operation("UpdateItem", &update) {
+            Ok(_) => {
+                console.stack.dynamo().wake_readers();
+                return reply_with_message("The delivery is being processed again");
+            }
+            // The delivery is in another inbox or in none.
+            Err(tellonce_stack::dynamo::DynoxideError::ConditionalCheckFailedException(..)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ConsoleError {
+        status: StatusCode::CONFLICT,
+        message: "This delivery has no outcome yet, or the inbox has forgotten it.".to_owned(),
+    })
+}

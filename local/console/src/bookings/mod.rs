@@ -1,0 +1,489 @@
+//! Sample bookings: the recordings of `events/bookings` with new ids, times and signatures, and their
+//! records in the fakes that functions call afterwards.
+//!
+//! Each calendar has one current appointment. Booking starts another one; moving and cancelling change
+//! it. The receiver accepts the deliveries for any client with such a calendar.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
+use rand::Rng as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tellonce_core::client_config::{
+    BookingFields, BookingStatus, CalendarConfig, CalendarKind, ClientConfig, CustomScheme, FeedRule, FeedTextRule,
+    JsonPointer,
+};
+
+use super::{
+    sample_delivery::{SampleDelivery, parse_headers, random_hex},
+    sample_rewriting::{hmac_base64, hmac_hex, replace_all},
+    samples::DeliveryBatch,
+};
+use tellonce_fakes::calendars::{FakeAcuityAppointment, FakeCalendars, FakeFeedEvent, FakeSquareCustomer};
+
+macro_rules! recorded {
+    ($case:literal) => {
+        include_str!(concat!("../../../../events/bookings/", $case))
+    };
+}
+
+/// Who books where the recording names nobody.
+const PERSON: (&str, &str, &str) = ("Adi", "Sela", "052-555-0101");
+/// How long an appointment lasts.
+const APPOINTMENT_LENGTH: SignedDuration = SignedDuration::from_mins(30);
+/// How much later an appointment is moved to when no other time is asked for.
+const DEFAULT_MOVE: SignedDuration = SignedDuration::from_hours(24);
+
+/// What can be done with a calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BookingAction {
+    /// A new appointment.
+    Book,
+    /// The one in hand is moved.
+    Move,
+    /// It is cancelled, or taken out of the feed.
+    Cancel,
+}
+
+/// The calendars of a client with what is known to sign for them.
+pub struct BookingSampleContext<'a> {
+    /// The client.
+    pub config: &'a ClientConfig,
+    /// Secrets by their full name.
+    pub secret: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// The stand-ins.
+    pub calendars: &'a FakeCalendars,
+}
+
+/// The appointment in hand.
+#[derive(Debug, Clone)]
+struct SimulatedBooking {
+    /// As the sender knows it.
+    id: String,
+    start: Timestamp,
+    /// Counts its changes, from 0.
+    changes: u32,
+}
+
+/// Remembers the appointment in hand of each calendar.
+#[derive(Default)]
+pub struct BookingSampleFactory(Mutex<BTreeMap<String, SimulatedBooking>>);
+
+/// One change of an appointment.
+struct SimulatedBookingChange<'a> {
+    name: &'a str,
+    calendar: &'a CalendarConfig,
+    action: BookingAction,
+    now: Timestamp,
+    zone: &'a str,
+    before: Option<&'a SimulatedBooking>,
+    after: &'a SimulatedBooking,
+}
+
+impl BookingSampleFactory {
+    /// Does something with a calendar: changes what the stand-ins know, and says what is to be posted for it. For a feed
+    /// without push that is nothing.
+    ///
+    /// An appointment is booked for, or moved to, `start`; to the same time a day later if that is where it is.
+    pub fn apply_action(
+        &self,
+        context: &BookingSampleContext<'_>,
+        name: &str,
+        action: BookingAction,
+        start: Timestamp,
+        now: Timestamp,
+    ) -> anyhow::Result<DeliveryBatch> {
+        let calendar = context.config.calendars.get(name);
+        let calendar = calendar.with_context(|| format!("this client has no calendar {name}"))?;
+        let mut bookings = tellonce_fakes::lock_mutex(&self.0);
+        let before = bookings.get(name).cloned().filter(|_| action != BookingAction::Book);
+        if action != BookingAction::Book && before.is_none() {
+            bail!("nothing was booked with {name}; book something first");
+        }
+        let after = match &before {
+            None => SimulatedBooking { id: new_booking_id(&calendar.kind, now), start, changes: 0 },
+            Some(before) => {
+                // Senders that give a moved appointment a new id.
+                let renamed = matches!(calendar.kind, CalendarKind::CalCom | CalendarKind::Calendly { .. });
+                let id = if renamed && action == BookingAction::Move {
+                    new_booking_id(&calendar.kind, now)
+                } else {
+                    before.id.clone()
+                };
+                let start = match action {
+                    BookingAction::Move if start == before.start => start + DEFAULT_MOVE,
+                    BookingAction::Move => start,
+                    BookingAction::Book | BookingAction::Cancel => before.start,
+                };
+                SimulatedBooking { id, start, changes: before.changes + 1 }
+            }
+        };
+        let zone = calendar.time_zone.as_deref().unwrap_or(&context.config.time_zone);
+        let change =
+            SimulatedBookingChange { name, calendar, action, now, zone, before: before.as_ref(), after: &after };
+        let deliveries = change.build_deliveries(context)?;
+        let about = change.describe_change();
+        match action {
+            BookingAction::Book | BookingAction::Move => bookings.insert(name.to_owned(), after),
+            BookingAction::Cancel => bookings.remove(name),
+        };
+        Ok(DeliveryBatch { deliveries, about, at_once: false })
+    }
+
+    /// When the appointment in hand begins.
+    pub fn current_start(&self, name: &str) -> Option<Timestamp> {
+        tellonce_fakes::lock_mutex(&self.0).get(name).map(|booked| booked.start)
+    }
+}
+
+/// What Google Calendar posts when something changed; none if it posts nothing for this calendar.
+pub fn build_push(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<Option<SampleDelivery>> {
+    let pushes = |calendar: &CalendarConfig| matches!(&calendar.kind, CalendarKind::Ics(feed) if feed.google_push);
+    if !context.config.calendars.get(name).is_some_and(pushes) {
+        return Ok(None);
+    }
+    let mut delivery = build_delivery(name, recorded!("google_calendar/push_exists.headers.txt"), String::new());
+    delivery.set_header("x-goog-channel-token", &read_webhook_secret(context, name)?);
+    delivery.set_header("x-goog-message-number", &rand::rng().random_range(10..1_000_000_000).to_string());
+    Ok(Some(delivery))
+}
+
+impl SimulatedBookingChange<'_> {
+    fn describe_change(&self) -> String {
+        let Self { name, after, .. } = self;
+        let start = after
+            .start
+            .in_tz(self.zone)
+            .map_or_else(|_| after.start.to_string(), |start| start.strftime("%a %-d %b, %H:%M").to_string());
+        match self.action {
+            BookingAction::Book => format!("an appointment of {name} on {start}"),
+            BookingAction::Move => format!("{name}: moved to {start}"),
+            BookingAction::Cancel => format!("{name}: {start} cancelled"),
+        }
+    }
+
+    fn build_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+        match &self.calendar.kind {
+            CalendarKind::CalCom => self.build_calcom_deliveries(context),
+            CalendarKind::Calendly { .. } => self.build_calendly_deliveries(context),
+            CalendarKind::Acuity { .. } => self.build_acuity_deliveries(context),
+            CalendarKind::Square { notification_url } => self.build_square_deliveries(context, notification_url),
+            CalendarKind::Custom { verify, fields, statuses } => {
+                self.build_custom_deliveries(context, verify, fields, statuses)
+            }
+            CalendarKind::Ics(feed) => self.write_feed_event(context, feed),
+        }
+    }
+
+    /// The appointment before the change; the same as after it when it is new.
+    fn previous_booking(&self) -> &SimulatedBooking {
+        self.before.unwrap_or(self.after)
+    }
+
+    fn build_calcom_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+        let (before, after) = (self.previous_booking(), self.after);
+        let headers = recorded!("calcom/booking_created.headers.txt");
+        let (body, created_at, uid, start, end) = match self.action {
+            BookingAction::Book => (
+                recorded!("calcom/booking_created.json"),
+                "2026-11-19T10:00:00.538Z",
+                "bFJeNb2uX8ANpT3JL5EfXw",
+                "\"2026-11-24T08:30:00Z\"",
+                "\"2026-11-24T09:00:00Z\"",
+            ),
+            BookingAction::Move => (
+                recorded!("calcom/booking_rescheduled.json"),
+                "2026-11-20T07:00:00.000Z",
+                "cGKfOc3vY9BOqU4KM6FgYx",
+                "\"2026-11-25T08:30:00Z\"",
+                "\"2026-11-25T09:00:00Z\"",
+            ),
+            BookingAction::Cancel => (
+                recorded!("calcom/booking_cancelled.json"),
+                "2026-11-20T08:00:00.000Z",
+                "cGKfOc3vY9BOqU4KM6FgYx",
+                "\"2026-11-25T08:30:00Z\"",
+                "\"2026-11-25T09:00:00Z\"",
+            ),
+        };
+        let time = |at: Timestamp| at.strftime("\"%FT%TZ\"").to_string();
+        let body = replace_all(
+            body,
+            &[
+                (created_at, &self.now.strftime("%FT%T%.3fZ").to_string()),
+                (uid, &after.id),
+                (start, &time(after.start)),
+                (end, &time(after.start + APPOINTMENT_LENGTH)),
+                // of a move: what it was before
+                ("bFJeNb2uX8ANpT3JL5EfXw", &before.id),
+                ("\"2026-11-24T08:30:00Z\"", &time(before.start)),
+                ("\"2026-11-24T09:00:00Z\"", &time(before.start + APPOINTMENT_LENGTH)),
+            ],
+        );
+        let mut delivery = build_delivery(self.name, headers, body);
+        let signature = hmac_hex(read_webhook_secret(context, self.name)?.as_bytes(), delivery.body.as_bytes());
+        delivery.set_header("x-cal-signature-256", &signature);
+        Ok(vec![delivery])
+    }
+
+    /// A move is two deliveries, and nobody promises which comes first.
+    fn build_calendly_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+        let (before, after) = (self.previous_booking(), self.after);
+        let time = |at: Timestamp| at.strftime("%FT%T%.6fZ").to_string();
+        let build_one = |body: &str, then: &str, recorded_start: &str, start: Timestamp| {
+            let (day, _) = recorded_start.split_once('T').unwrap_or((recorded_start, ""));
+            // ids are of the event and of the invitee, EV… and IN…, and share their tail here
+            let body = replace_all(
+                body,
+                &[
+                    (then, &time(self.now)),
+                    (recorded_start, &time(start)),
+                    (&format!("{day}T10:30:00.000000Z"), &time(start + APPOINTMENT_LENGTH)),
+                    ("AAAAAAAAAAAAA1", &before.id),
+                    ("BBBBBBBBBBBBB2", &after.id),
+                ],
+            );
+            let mut delivery = build_delivery(self.name, recorded!("calendly/invitee_created.headers.txt"), body);
+            let seconds = self.now.as_second();
+            let signed = format!("{seconds}.{}", delivery.body);
+            let signature = hmac_hex(read_webhook_secret(context, self.name)?.as_bytes(), signed.as_bytes());
+            delivery.set_header("calendly-webhook-signature", &format!("t={seconds},v1={signature}"));
+            anyhow::Ok(delivery)
+        };
+        let booked_start = "2026-11-24T10:00:00.000000Z";
+        Ok(match self.action {
+            BookingAction::Book => {
+                let body = recorded!("calendly/invitee_created.json");
+                vec![build_one(body, "2026-11-19T10:10:00.000000Z", booked_start, after.start)?]
+            }
+            BookingAction::Cancel => {
+                let body = recorded!("calendly/invitee_canceled.json");
+                vec![build_one(body, "2026-11-20T09:00:00.000000Z", booked_start, after.start)?]
+            }
+            BookingAction::Move => {
+                let then = "2026-11-20T09:30:00.000000Z";
+                let (ended, begun) =
+                    (recorded!("calendly/reschedule_1_canceled.json"), recorded!("calendly/reschedule_2_created.json"));
+                let mut halves = vec![
+                    build_one(ended, then, booked_start, before.start)?,
+                    build_one(begun, then, "2026-11-26T10:00:00.000000Z", after.start)?,
+                ];
+                if rand::rng().random() {
+                    halves.reverse();
+                }
+                halves
+            }
+        })
+    }
+
+    /// Acuity says everything twice: once by its name, and once as `changed`.
+    fn build_acuity_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+        let id = self.after.id.parse().context("an id of Acuity is a number")?;
+        let known = context.calendars.find_appointment(id);
+        let appointment =
+            known.unwrap_or_else(|| FakeAcuityAppointment::from_recording(id, self.after.start, self.zone));
+        let canceled = self.action == BookingAction::Cancel;
+        context.calendars.put_appointment(FakeAcuityAppointment {
+            start: self.after.start,
+            canceled,
+            ..appointment
+        })?;
+        let (body, headers) = match self.action {
+            BookingAction::Book => (recorded!("acuity/scheduled.form"), recorded!("acuity/scheduled.headers.txt")),
+            BookingAction::Move => (recorded!("acuity/rescheduled.form"), recorded!("acuity/rescheduled.headers.txt")),
+            BookingAction::Cancel => (recorded!("acuity/canceled.form"), recorded!("acuity/canceled.headers.txt")),
+        };
+        let again = (recorded!("acuity/changed.form"), recorded!("acuity/changed.headers.txt"));
+        let secret = read_webhook_secret(context, self.name)?;
+        let signed = |(body, headers): (&str, &str)| {
+            let mut delivery = build_delivery(self.name, headers, replace_all(body, &[("1126438001", &self.after.id)]));
+            delivery.set_header("x-acuity-signature", &hmac_base64(secret.as_bytes(), delivery.body.as_bytes()));
+            delivery
+        };
+        Ok([(body, headers), again].into_iter().map(signed).collect())
+    }
+
+    fn build_square_deliveries(
+        &self,
+        context: &BookingSampleContext<'_>,
+        notification_url: &str,
+    ) -> anyhow::Result<Vec<SampleDelivery>> {
+        let recorded_customer = "EX2QSVGTZN4K1E5QE1CBFNVQ8M";
+        let (given_name, family_name, phone) = PERSON;
+        context.calendars.put_customer(FakeSquareCustomer {
+            id: recorded_customer.to_owned(),
+            given_name: given_name.to_owned(),
+            family_name: family_name.to_owned(),
+            phone_number: Some(phone.to_owned()),
+        })?;
+        let event = if self.action == BookingAction::Book { "booking.created" } else { "booking.updated" };
+        let status = if self.action == BookingAction::Cancel { "\"CANCELLED_BY_CUSTOMER\"" } else { "\"ACCEPTED\"" };
+        let changes = self.after.changes;
+        let body = replace_all(
+            recorded!("square/booking_created.json"),
+            &[
+                ("booking.created", event),
+                ("ac3ac95b-f97d-458c-a6e6-18981597e05f", &tellonce_fakes::generate_id()),
+                ("2026-11-19T10:40:00.000Z", &self.now.strftime("%FT%T%.3fZ").to_string()),
+                ("2026-11-19T10:40:00Z", &self.now.strftime("%FT%TZ").to_string()),
+                ("zkras0xv0xwswx:0", &format!("{}:{changes}", self.after.id)),
+                ("zkras0xv0xwswx", &self.after.id),
+                ("\"version\":0", &format!("\"version\":{changes}")),
+                ("\"ACCEPTED\"", status),
+                ("2026-11-24T13:00:00Z", &self.after.start.strftime("%FT%TZ").to_string()),
+            ],
+        );
+        let mut delivery = build_delivery(self.name, recorded!("square/booking_created.headers.txt"), body);
+        let signed = format!("{notification_url}{}", delivery.body);
+        let signature = hmac_base64(read_webhook_secret(context, self.name)?.as_bytes(), signed.as_bytes());
+        delivery.set_header("x-square-hmacsha256-signature", &signature);
+        delivery.set_header("square-initial-delivery-timestamp", &self.now.strftime("%FT%TZ").to_string());
+        Ok(vec![delivery])
+    }
+
+    /// Whatever the client says stands where in the JSON of such a sender is put there.
+    fn build_custom_deliveries(
+        &self,
+        context: &BookingSampleContext<'_>,
+        scheme: &CustomScheme,
+        fields: &BookingFields,
+        statuses: &BTreeMap<String, BookingStatus>,
+    ) -> anyhow::Result<Vec<SampleDelivery>> {
+        let wanted =
+            if self.action == BookingAction::Cancel { BookingStatus::Cancelled } else { BookingStatus::Booked };
+        let word = statuses.iter().find(|(_, status)| **status == wanted).map(|(word, _)| word.clone());
+        if self.action == BookingAction::Cancel && (fields.status.is_none() || word.is_none()) {
+            bail!("{} has no word for a cancelled appointment in its settings", self.name);
+        }
+        let (first, last, phone) = PERSON;
+        let start = self.after.start.in_tz(self.zone).context("the calendar's zone is unknown")?;
+        let mut body = json!({});
+        let mut set = |pointer: Option<&JsonPointer>, value: Value| {
+            if let Some(pointer) = pointer {
+                put_at_pointer(&mut body, pointer.as_str(), value);
+            }
+        };
+        set(Some(&fields.id), json!(self.after.id));
+        set(Some(&fields.start), json!(start.strftime("%FT%T%:z").to_string()));
+        set(Some(&fields.phone), json!(phone));
+        set(fields.time_zone.as_ref(), json!(self.zone));
+        set(fields.name.as_ref(), json!(format!("{first} {last}")));
+        set(fields.locale.as_ref(), json!(context.config.languages.first()));
+        set(fields.occurred_at.as_ref(), json!(self.now.to_string()));
+        set(fields.delivery_id.as_ref(), json!(tellonce_fakes::generate_id()));
+        set(fields.title.as_ref(), json!("Consultation"));
+        set(fields.status.as_ref(), json!(word));
+        let mut delivery = build_delivery(self.name, "Content-Type: application/json", body.to_string());
+        let secret = read_webhook_secret(context, self.name)?;
+        match scheme {
+            CustomScheme::StandardWebhooks => {
+                let id = format!("msg_{}", random_hex(27));
+                delivery.sign_standard_webhooks(&secret, &id, self.now.as_millisecond())?;
+            }
+            CustomScheme::StaticHeader { header } => delivery.set_header(header, &secret),
+        }
+        Ok(vec![delivery])
+    }
+
+    /// Written into the feed where the client says that the number and the name stand.
+    fn write_feed_event(
+        &self,
+        context: &BookingSampleContext<'_>,
+        rule: &FeedRule,
+    ) -> anyhow::Result<Vec<SampleDelivery>> {
+        let file = feed_file_name(context, self.name)?;
+        if self.action == BookingAction::Cancel {
+            context.calendars.remove_event(&file, &self.after.id)?;
+        } else {
+            let (first, last, phone) = PERSON;
+            let mut texts = BTreeMap::from([("summary".to_owned(), "Consultation".to_owned())]);
+            if let Some(person) = &rule.person {
+                put_text(&mut texts, person, &format!("{first} {last}"));
+            }
+            put_text(&mut texts, &rule.phone, phone);
+            context.calendars.put_event(
+                &file,
+                FakeFeedEvent {
+                    uid: self.after.id.clone(),
+                    start: self.after.start,
+                    zone: self.zone.to_owned(),
+                    sequence: self.after.changes,
+                    changed_at: self.now,
+                    texts,
+                },
+            )?;
+        }
+        Ok(build_push(context, self.name)?.into_iter().collect())
+    }
+}
+
+/// The file that stands for a calendar's feed: the last part of the address in its secret.
+pub fn feed_file_name(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<String> {
+    let secret = context.config.calendar_secret_name(name);
+    let address = (context.secret)(&secret).with_context(|| format!("the secret {secret} is missing"))?;
+    let address: url::Url = address.parse().with_context(|| format!("the secret {secret} is no address"))?;
+    let last = address.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+    Ok(last.to_owned())
+}
+
+fn read_webhook_secret(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<String> {
+    let secret = context.config.webhook_secret_name(name);
+    (context.secret)(&secret).with_context(|| format!("the secret {secret} is missing"))
+}
+
+fn build_delivery(name: &str, headers: &str, body: String) -> SampleDelivery {
+    let mut headers = parse_headers(headers);
+    // it is the recording's; the client that sends counts for itself
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+    SampleDelivery { path: format!("/bookings/{name}"), headers, body }
+}
+
+/// A new id in the manner of the sender.
+fn new_booking_id(kind: &CalendarKind, now: Timestamp) -> String {
+    match kind {
+        CalendarKind::CalCom => random_hex(22),
+        CalendarKind::Calendly { .. } => random_hex(14).to_uppercase(),
+        CalendarKind::Acuity { .. } => now.as_millisecond().to_string(),
+        CalendarKind::Custom { .. } => format!("B-{}", random_hex(10)),
+        CalendarKind::Square { .. } => random_hex(14),
+        CalendarKind::Ics(_) => format!("{}@console", random_hex(12)),
+    }
+}
+
+/// Puts a value where a JSON pointer points, with objects on the way.
+pub(super) fn put_at_pointer(document: &mut Value, pointer: &str, value: Value) {
+    let mut target = document;
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        if !target.is_object() {
+            *target = Value::Object(Map::new());
+        }
+        target = &mut target[part];
+    }
+    *target = value;
+}
+
+/// Puts a value into an event's texts where a rule will find it.
+fn put_text(texts: &mut BTreeMap<String, String>, rule: &FeedTextRule, value: &str) {
+    let text = texts.entry(rule.field.to_ascii_lowercase()).or_default();
+    match rule.after.first() {
+        None => value.clone_into(text),
+        // A marker that begins with a space goes behind what is there, any other into a line of its own.
+        Some(marker) => {
+            if !text.is_empty() && !marker.starts_with(' ') {
+                text.push('\n');
+            }
+            text.push_str(marker);
+            if !marker.ends_with(' ') {
+                text.push(' ');
+            }
+            text.push_str(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

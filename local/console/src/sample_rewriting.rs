@@ -1,0 +1,114 @@
+//! Gives a recorded delivery new ids, times of today and a signature of the new bytes.
+//!
+//! Works on text, not on parsed JSON, because senders sign bytes. A sender's JSON style stays.
+
+use anyhow::Context;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jiff::civil::{Date, DateTime};
+use ring::hmac;
+use tellonce_core::hash;
+
+/// HMAC-SHA256 in base64, the signature of Shopify and `WooCommerce`.
+pub(super) fn hmac_base64(key: &[u8], message: &[u8]) -> String {
+    BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message))
+}
+
+/// HMAC-SHA256 in lower-case hex, the signature of Cal.com and Calendly.
+pub(super) fn hmac_hex(key: &[u8], message: &[u8]) -> String {
+    hash::encode_hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
+}
+
+/// Replaces all pairs in one pass: inserted text is not replaced again.
+pub(super) fn replace_all(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut swapped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some((from, to)) = pairs.iter().find(|(from, _)| rest.starts_with(from)) {
+            swapped.push_str(to);
+            rest = &rest[from.len()..];
+        } else {
+            swapped.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    swapped
+}
+
+/// `v1,…` of Standard Webhooks, <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+pub(super) fn sign_standard_webhooks(secret: &str, id: &str, timestamp_s: i64, body: &[u8]) -> anyhow::Result<String> {
+    let key = BASE64
+        .decode(secret.strip_prefix("whsec_").unwrap_or(secret))
+        .context("the secret of a Standard Webhooks sender must be base64 after `whsec_`")?;
+    let mut signed = format!("{id}.{timestamp_s}.").into_bytes();
+    signed.extend_from_slice(body);
+    Ok(format!("v1,{}", hmac_base64(&key, &signed)))
+}
+
+/// Moves every date and time in the text by the same number of seconds; what follows them (an offset, fractions) stays.
+/// Dates without a time move by whole days.
+pub(super) fn shift_times(text: &str, seconds: i64) -> String {
+    let mut shifted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        shifted.push_str(&rest[..start]);
+        rest = &rest[start..];
+        if let Some((time, after)) = split_time_prefix::<DateTime>(rest, 19, b'T') {
+            shifted.push_str(&time.saturating_add(jiff::Span::new().seconds(seconds)).strftime("%FT%T").to_string());
+            rest = after;
+        } else if let Some((date, after)) = split_time_prefix::<Date>(rest, 10, b'-') {
+            let days = jiff::Span::new().days(seconds.div_euclid(86_400));
+            shifted.push_str(&date.saturating_add(days).to_string());
+            rest = after;
+        } else {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            shifted.push_str(&rest[..digits]);
+            rest = &rest[digits..];
+        }
+    }
+    shifted.push_str(rest);
+    shifted
+}
+
+/// The date or time that the text begins with. `mark` tells `2026-11-18T…` and a lone `2026-11-18` apart.
+fn split_time_prefix<T: std::str::FromStr>(text: &str, length: usize, separator: u8) -> Option<(T, &str)> {
+    let head = text.get(..length)?;
+    let bytes = head.as_bytes();
+    let shaped = bytes[4] == b'-' && bytes[7] == b'-' && (separator == b'-' || bytes[10] == separator);
+    if !shaped {
+        return None;
+    }
+    Some((head.parse().ok()?, &text[length..]))
+}
+
+/// Seconds since 1970 of the time a recorded delivery says it happened, `…+02:00`, `…Z`.
+pub(super) fn parse_seconds(time: &str) -> anyhow::Result<i64> {
+    let at: jiff::Timestamp = time.parse().with_context(|| format!("{time} is not a time"))?;
+    Ok(at.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_times_shift_together_and_stay_in_their_format() {
+        let text = r#"{"at":"2026-11-18T10:15:02+02:00","gmt":"2026-11-18T08:15:02","z":"2026-11-19T10:00:00.000000Z","until":"2026-11-26","id":5223452934372,"v":"2026-10","tel":"054-555-0199"}"#;
+        let day = 86_400;
+        let moved = shift_times(text, 3 * day + 60);
+        assert_eq!(
+            moved,
+            r#"{"at":"2026-11-21T10:16:02+02:00","gmt":"2026-11-21T08:16:02","z":"2026-11-22T10:01:00.000000Z","until":"2026-11-29","id":5223452934372,"v":"2026-10","tel":"054-555-0199"}"#
+        );
+        assert_eq!(shift_times(text, 0), text);
+    }
+
+    #[test]
+    fn a_replacement_is_not_replaced_again() {
+        assert_eq!(replace_all("a→b, b→a", &[("a", "b"), ("b", "a")]), "b→a, a→b");
+    }
+
+    #[test]
+    fn text_of_any_script_passes_unharmed() {
+        assert_eq!(shift_times("שלום 2026-1 ₪12 — ‏2026", 5), "שלום 2026-1 ₪12 — ‏2026");
+    }
+}

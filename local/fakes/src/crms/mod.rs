@@ -1,0 +1,349 @@
+//! Fake CRMs: HubSpot, Pipedrive, Zoho CRM, Google Sheets, and an address that takes signed calls.
+//!
+//! Main types: [`FakeCrms`] are all CRMs of the client, each with its own records. The credential of a
+//! call selects the CRM. One file per kind has its responses. `tokens` mints the access tokens of Zoho
+//! and Google. [`crate::services`] has what all fakes share and makes them fail.
+//!
+//! Responses and refusals have the documented shapes of the real services. An entry exists twice only
+//! if it was written twice. Not imitated: call budgets, scopes, fields and modules that functions do
+//! not use.
+
+mod hubspot;
+mod pipedrive;
+mod records;
+mod sheets;
+mod tokens;
+mod webhook;
+mod zoho;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage};
+
+pub use records::{FakeCrmEntry, FakeCrmPerson};
+
+use records::FakeCrmRecords;
+use tokens::FakeTokens;
+
+/// Fields that only a person may set: the owner of a contact or a note.
+const OWNERS: [&str; 5] = ["hubspot_owner_id", "owner_id", "user_id", "Owner", "owner"];
+
+/// A CRM of the client, as far as its fake needs it.
+#[derive(Debug, Clone)]
+pub struct FakeCrmAccount {
+    /// The CRM's name in `client.toml`.
+    pub name: String,
+    /// Which API it has.
+    pub kind: FakeCrmKind,
+    /// Name of the secret with its credential.
+    pub secret: String,
+}
+
+/// Which API a fake CRM has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FakeCrmKind {
+    /// HubSpot with a private app's token.
+    HubSpot,
+    /// Pipedrive with an API token.
+    Pipedrive,
+    /// Zoho CRM with OAuth credentials.
+    Zoho,
+    /// Google Sheets with a service account.
+    Sheets {
+        /// Id of the spreadsheet.
+        spreadsheet: String,
+        /// Name of the sheet in it.
+        sheet: String,
+    },
+    /// An address of the CRM that takes signed calls.
+    Webhook {
+        /// The path of the address.
+        path: String,
+    },
+}
+
+impl FakeCrmKind {
+    fn service(&self) -> FakeService {
+        match self {
+            Self::HubSpot => FakeService::HubSpotCrm,
+            Self::Pipedrive => FakeService::Pipedrive,
+            Self::Zoho => FakeService::Zoho,
+            Self::Sheets { .. } => FakeService::Sheets,
+            Self::Webhook { .. } => FakeService::CrmWebhook,
+        }
+    }
+}
+
+/// The fake CRMs of a stack.
+#[derive(Debug)]
+pub struct FakeCrms {
+    accounts: Vec<FakeCrmAccount>,
+    /// Names of the client's lines, with which references begin.
+    lines: Vec<String>,
+    records: FakeStorage<BTreeMap<String, FakeCrmRecords>>,
+    tokens: Mutex<FakeTokens>,
+    search_lag_ms: AtomicI64,
+    owner_assignments: AtomicU64,
+    services: Arc<FakeServices>,
+}
+
+impl FakeCrms {
+    /// Keeps the records in `file`; without one they end with the stack. Tokens always do.
+    pub fn open(
+        file: Option<PathBuf>,
+        accounts: Vec<FakeCrmAccount>,
+        lines: Vec<String>,
+        services: Arc<FakeServices>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            accounts,
+            lines,
+            records: FakeStorage::open(file)?,
+            tokens: Mutex::default(),
+            search_lag_ms: AtomicI64::new(0),
+            owner_assignments: AtomicU64::new(0),
+            services,
+        })
+    }
+
+    /// Names of the client's CRMs, each with its service.
+    pub fn names_and_services(&self) -> Vec<(&str, FakeService)> {
+        self.accounts.iter().map(|account| (account.name.as_str(), account.kind.service())).collect()
+    }
+
+    /// Everything that was written into a CRM, oldest first.
+    pub fn entries(&self, crm: &str) -> Vec<FakeCrmEntry> {
+        self.records.lock().get(crm).map(|records| records.list_entries(&self.lines)).unwrap_or_default()
+    }
+
+    /// The people that a CRM knows, oldest first.
+    pub fn people(&self, crm: &str) -> Vec<FakeCrmPerson> {
+        self.records.lock().get(crm).map(|records| records.people.clone()).unwrap_or_default()
+    }
+
+    /// Somebody whom a CRM knew before, found at once by every search. `fields` are as the kind has them: properties of a
+    /// `HubSpot` contact, `name` and `phones` of a Pipedrive person, `Last_Name` and `Mobile` of a Zoho record. Returns the id.
+    pub fn put_person(&self, crm: &str, fields: Value) -> anyhow::Result<String> {
+        self.records.change(|books| {
+            let records = books.entry(crm.to_owned()).or_default();
+            records.add_person(fields, i64::MIN).id.clone()
+        })
+    }
+
+    /// Deletes a person, as by hand. The entries about that person stay.
+    pub fn remove_person(&self, crm: &str, id: &str) -> anyhow::Result<()> {
+        self.records.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
+    }
+
+    /// Empties a CRM.
+    pub fn clear_crm(&self, crm: &str) -> anyhow::Result<()> {
+        self.records.change(|books| drop(books.remove(crm)))
+    }
+
+    /// Sets for how many milliseconds a search does not find a new person. Zero at first.
+    ///
+    /// The real HubSpot and Pipedrive have such a lag.
+    pub fn set_search_lag(&self, ms: i64) {
+        self.search_lag_ms.store(ms, Ordering::SeqCst);
+    }
+
+    /// How many access tokens Zoho or Google have minted for a CRM since the start.
+    pub fn minted_token_count(&self, crm: &str) -> usize {
+        crate::lock_mutex(&self.tokens).minted_count(crm)
+    }
+
+    /// Revokes all access tokens of a CRM. Its credential still gives new ones.
+    pub fn revoke_tokens(&self, crm: &str) {
+        crate::lock_mutex(&self.tokens).revoke_all(crm);
+    }
+
+    /// How many calls named an owner or an assignee. Must stay zero.
+    pub fn owner_assignments(&self) -> u64 {
+        self.owner_assignments.load(Ordering::SeqCst)
+    }
+
+    /// The service of a request, by its method and path.
+    fn recognize_service(&self, method: &Method, path: &str) -> Option<FakeService> {
+        let steps: Vec<&str> = path.split('/').skip(1).collect();
+        match (method, steps.as_slice()) {
+            (&Method::POST, ["crm", "v3", "objects", "contacts", ..])
+            | (_, ["crm", "v4", ..] | ["crm", "v3", "objects", "communications", ..]) => Some(FakeService::HubSpotCrm),
+            (_, ["api", "v2", "persons", ..] | ["api", "v1", "notes", ..]) => Some(FakeService::Pipedrive),
+            (_, ["oauth", "v2", "token"] | ["crm", "v8", ..]) => Some(FakeService::Zoho),
+            (_, ["token"] | ["v4", "spreadsheets", ..]) => Some(FakeService::Sheets),
+            (&Method::POST, _) => {
+                let is_here = |account: &FakeCrmAccount| matches!(&account.kind, FakeCrmKind::Webhook { path: own } if own == path);
+                self.accounts.iter().any(is_here).then_some(FakeService::CrmWebhook)
+            }
+            _ => None,
+        }
+    }
+
+    fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
+        if names_owner(&request.json_body()) {
+            self.owner_assignments.fetch_add(1, Ordering::SeqCst);
+        }
+        let now_ms = self.services.host().now_ms();
+        let found_until = now_ms.saturating_sub(self.search_lag_ms.load(Ordering::SeqCst));
+        match service {
+            FakeService::HubSpotCrm => match self.find_by_secret(&FakeCrmKind::HubSpot, request.credential("Bearer")) {
+                Some(crm) => self.with_records(request, crm, |records| {
+                    hubspot::reply_to_request(request, records, now_ms, found_until)
+                }),
+                None => FakeReply::json(StatusCode::UNAUTHORIZED, &hubspot::unauthorized_body()),
+            },
+            FakeService::Pipedrive => {
+                let given = request.header("x-api-token").or_else(|| request.credential("Bearer"));
+                match self.find_by_secret(&FakeCrmKind::Pipedrive, given) {
+                    Some(crm) => self.with_records(request, crm, |records| {
+                        pipedrive::reply_to_request(request, records, now_ms, found_until)
+                    }),
+                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &pipedrive::unauthorized_body()),
+                }
+            }
+            FakeService::Zoho if request.path == "/oauth/v2/token" => self.grant_zoho_token(request, now_ms),
+            FakeService::Zoho => {
+                match self.find_by_token(FakeService::Zoho, request.credential("Zoho-oauthtoken"), now_ms) {
+                    Some(crm) => {
+                        self.with_records(request, crm, |records| zoho::reply_to_request(request, records, now_ms))
+                    }
+                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &zoho::unauthorized_body()),
+                }
+            }
+            FakeService::Sheets if request.path == "/token" => self.grant_google_token(request, now_ms),
+            FakeService::Sheets => {
+                match self.find_by_token(FakeService::Sheets, request.credential("Bearer"), now_ms) {
+                    Some(holder) => self.reply_to_sheet_request(request, holder, now_ms),
+                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &sheets::unauthorized_body()),
+                }
+            }
+            _ => {
+                let signed = |secret: &str| crate::services::is_signed(request, secret, now_ms.div_euclid(1000));
+                let mut own = self
+                    .accounts
+                    .iter()
+                    .filter(|account| matches!(&account.kind, FakeCrmKind::Webhook { path } if *path == request.path));
+                match own.find(|account| {
+                    self.services.host().secret_value(&account.secret).is_some_and(|secret| signed(&secret))
+                }) {
+                    Some(crm) => {
+                        self.with_records(request, crm, |records| webhook::reply_to_request(request, records, now_ms))
+                    }
+                    None => FakeReply::empty(StatusCode::UNAUTHORIZED),
+                }
+            }
+        }
+    }
+
+    /// The CRM of a kind with this value as its secret. The secret is read for every request.
+    fn find_by_secret(&self, kind: &FakeCrmKind, given: Option<&str>) -> Option<&FakeCrmAccount> {
+        let mut own = self.accounts.iter().filter(|account| account.kind == *kind);
+        own.find(|account| given.is_some() && self.services.host().secret_value(&account.secret).as_deref() == given)
+    }
+
+    fn find_by_token(&self, service: FakeService, given: Option<&str>, now_ms: i64) -> Option<&FakeCrmAccount> {
+        let crm = crate::lock_mutex(&self.tokens).find_crm(given?, now_ms)?;
+        self.accounts.iter().find(|account| account.kind.service() == service && account.name == crm)
+    }
+
+    fn with_records(
+        &self,
+        request: &FakeRequest,
+        crm: &FakeCrmAccount,
+        build_reply: impl FnOnce(&mut FakeCrmRecords) -> FakeReply,
+    ) -> FakeReply {
+        if request.method == Method::GET {
+            // Nothing to keep.
+            return build_reply(self.records.lock().entry(crm.name.clone()).or_default());
+        }
+        self.records.change(|books| build_reply(books.entry(crm.name.clone()).or_default())).unwrap_or_else(|error| {
+            tracing::warn!("{error:#}");
+            FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+    }
+
+    /// One service account may write into several sheets, and a token is the account's.
+    fn reply_to_sheet_request(&self, request: &FakeRequest, holder: &FakeCrmAccount, now_ms: i64) -> FakeReply {
+        let Some(wanted) = sheets::SheetRequest::from_request(request) else { return sheets::not_found_reply() };
+        let credential = self.services.host().secret_value(&holder.secret);
+        let mut same =
+            self.accounts.iter().filter(|account| self.services.host().secret_value(&account.secret) == credential);
+        let is_meant = |account: &&FakeCrmAccount| {
+            matches!(&account.kind, FakeCrmKind::Sheets { spreadsheet, sheet }
+                if *spreadsheet == wanted.spreadsheet && *sheet == wanted.range.sheet)
+        };
+        match same.find(is_meant) {
+            Some(crm) => self.with_records(request, crm, |records| wanted.reply_to_request(request, records, now_ms)),
+            None => sheets::not_found_reply(),
+        }
+    }
+
+    fn grant_zoho_token(&self, request: &FakeRequest, now_ms: i64) -> FakeReply {
+        let mut own = self.accounts.iter().filter(|account| account.kind == FakeCrmKind::Zoho);
+        let Some(crm) = own
+            .find(|crm| zoho::matches_credential(request, self.services.host().secret_value(&crm.secret).as_deref()))
+        else {
+            return FakeReply::json(StatusCode::OK, &zoho::invalid_code_body());
+        };
+        match crate::lock_mutex(&self.tokens).mint_within_limit(&crm.name, now_ms) {
+            Some(token) => FakeReply::json(StatusCode::OK, &zoho::token_body(&token)),
+            None => FakeReply::json(StatusCode::BAD_REQUEST, &zoho::too_many_tokens_body()),
+        }
+    }
+
+    fn grant_google_token(&self, request: &FakeRequest, now_ms: i64) -> FakeReply {
+        let accounts = self.accounts.iter().filter(|account| matches!(account.kind, FakeCrmKind::Sheets { .. }));
+        let mut refusal = "Invalid JWT: no such service account.";
+        for crm in accounts {
+            match sheets::verify_grant(
+                request,
+                self.services.host().secret_value(&crm.secret).as_deref(),
+                now_ms.div_euclid(1000),
+            ) {
+                Ok(()) => {
+                    let token = crate::lock_mutex(&self.tokens).mint(&crm.name, now_ms);
+                    return FakeReply::json(StatusCode::OK, &sheets::token_body(&token));
+                }
+                Err(reason) => refusal = reason,
+            }
+        }
+        FakeReply::json(StatusCode::BAD_REQUEST, &sheets::invalid_grant_body(refusal))
+    }
+}
+
+fn names_owner(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| OWNERS.contains(&name.as_str()) || names_owner(value))
+        }
+        Value::Array(items) => items.iter().any(names_owner),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Answers what is for a CRM; lets everything else pass.
+pub async fn route_crm_requests(State(crms): State<Arc<FakeCrms>>, request: Request, next: Next) -> Response {
+    let Some(service) = crms.recognize_service(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };
+    crms.services.serve_reply(service, || crms.reply_to_request(service, &request)).await
+}
+
+#[cfg(test)]
+mod tests;

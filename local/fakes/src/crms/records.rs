@@ -1,0 +1,179 @@
+//! What one CRM holds.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Characters that may stand around a reference.
+const REFERENCE_DELIMITERS: [char; 8] = ['(', ')', '[', ']', ',', ';', '"', '.'];
+
+/// A person in a CRM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FakeCrmPerson {
+    /// Their id there.
+    pub id: String,
+    /// Their fields, as this kind of CRM has them.
+    pub fields: Value,
+    /// When they were made, in unix milliseconds by the stack's clock.
+    pub created_ms: i64,
+}
+
+/// Something that was written into a CRM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FakeCrmEntry {
+    /// Its id there.
+    pub id: String,
+    /// Id of the person; `None` in a CRM without people.
+    pub person: Option<String>,
+    /// The reference that stands in it: `{line}:{message id}`.
+    pub reference: Option<String>,
+    /// All texts that were written into it.
+    pub text: String,
+    /// When it was written, in unix milliseconds by the stack's clock.
+    pub created_ms: i64,
+    /// How often the same call came again, where the CRM itself knows it for the same.
+    pub repeats: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FakeCrmStoredEntry {
+    pub(super) id: String,
+    pub(super) person: Option<String>,
+    pub(super) fields: Value,
+    pub(super) created_ms: i64,
+    pub(super) repeats: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct FakeCrmRecords {
+    pub(super) people: Vec<FakeCrmPerson>,
+    pub(super) entries: Vec<FakeCrmStoredEntry>,
+    last_id: u64,
+}
+
+impl FakeCrmRecords {
+    fn next_id(&mut self) -> String {
+        // Longer than a double holds exactly, as Zoho's are: whoever reads it as one finds out.
+        self.last_id = self.last_id.max(3_652_397_000_009_851_000) + 1;
+        self.last_id.to_string()
+    }
+
+    pub(super) fn add_person(&mut self, fields: Value, made_ms: i64) -> &FakeCrmPerson {
+        let id = self.next_id();
+        self.people.push(FakeCrmPerson { id, fields, created_ms: made_ms });
+        &self.people[self.people.len() - 1]
+    }
+
+    pub(super) fn find_person(&self, id: &str) -> Option<&FakeCrmPerson> {
+        self.people.iter().find(|person| person.id == id)
+    }
+
+    pub(super) fn add_entry(&mut self, person: Option<&str>, fields: Value, made_ms: i64) -> &FakeCrmStoredEntry {
+        let id = self.next_id();
+        self.entries.push(FakeCrmStoredEntry {
+            id,
+            person: person.map(str::to_owned),
+            fields,
+            created_ms: made_ms,
+            repeats: 0,
+        });
+        &self.entries[self.entries.len() - 1]
+    }
+
+    /// The same under an id of the caller's.
+    pub(super) fn add_entry_with_id(&mut self, id: &str, fields: Value, made_ms: i64) {
+        self.entries.push(FakeCrmStoredEntry {
+            id: id.to_owned(),
+            person: None,
+            fields,
+            created_ms: made_ms,
+            repeats: 0,
+        });
+    }
+
+    /// The entries about a person, oldest first.
+    pub(super) fn entries_about<'a>(
+        &'a self,
+        person: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a FakeCrmStoredEntry> {
+        self.entries.iter().filter(move |written| written.person.as_deref() == Some(person))
+    }
+
+    pub(super) fn list_entries(&self, lines: &[String]) -> Vec<FakeCrmEntry> {
+        let entry = |written: &FakeCrmStoredEntry| FakeCrmEntry {
+            id: written.id.clone(),
+            person: written.person.clone(),
+            reference: find_reference(&written.fields, lines),
+            text: collect_texts(&written.fields).join(" · "),
+            created_ms: written.created_ms,
+            repeats: written.repeats,
+        };
+        self.entries.iter().map(entry).collect()
+    }
+}
+
+/// All texts in a value, in its order.
+fn collect_texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().flat_map(collect_texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(collect_texts).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+/// The reference in what was written: where a call says it by name that one, else a cell that is nothing else, else the last
+/// word that is one. A customer can write what looks like one, but not behind ours.
+fn find_reference(fields: &Value, lines: &[String]) -> Option<String> {
+    let is_one = |word: &str| {
+        word.split_once(':').is_some_and(|(line, message)| !message.is_empty() && lines.iter().any(|name| name == line))
+    };
+    if let Some(named) = fields.pointer("/data/reference").and_then(Value::as_str) {
+        return Some(named.to_owned());
+    }
+    let texts = collect_texts(fields);
+    if fields.is_array() {
+        return texts.into_iter().rev().find(|cell| is_one(cell)).map(str::to_owned);
+    }
+    let plain: Vec<String> = texts.into_iter().map(strip_markup).collect();
+    let mut words =
+        plain.iter().flat_map(|text| text.split_whitespace().map(|word| word.trim_matches(REFERENCE_DELIMITERS)));
+    words.rfind(|word| is_one(word)).map(str::to_owned)
+}
+
+/// A text without its tags and entities.
+fn strip_markup(text: &str) -> String {
+    let mut inside = false;
+    let bare: String = text
+        .chars()
+        .filter_map(|c| match c {
+            '<' => {
+                inside = true;
+                Some(' ')
+            }
+            '>' if inside => {
+                inside = false;
+                None
+            }
+            c => (!inside).then_some(c),
+        })
+        .collect();
+    html_escape::decode_html_entities(&bare).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reference_is_found_where_it_stands_as_a_word_or_a_cell_of_its_own() {
+        let of = |fields: Value| find_reference(&fields, &["main".to_owned()]);
+        assert_eq!(of(json!({"content": "<p>Hi</p><p>(main:wamid.A=)</p>"})).as_deref(), Some("main:wamid.A="));
+        assert_eq!(of(json!({"body": "main:mine main:ours"})).as_deref(), Some("main:ours"));
+        assert_eq!(of(json!({"content": "a &lt; b main:x&#x2F;y"})).as_deref(), Some("main:x/y"));
+        assert_eq!(of(json!(["main:a", "see main:b"])).as_deref(), Some("main:a"));
+        assert_eq!(of(json!({"data": {"reference": "main:a", "text": "main:b"}})).as_deref(), Some("main:a"));
+        assert_eq!(of(json!({"body": "at 10:30, other:a main:"})), None);
+    }
+}

@@ -1,0 +1,459 @@
+//! A fake of the EZWhatsApp Channel API, for local runs and tests.
+//!
+//! The fake follows EZWhatsApp's documentation exactly: paths, bearer line tokens, the health sample,
+//! 202 for a text, `wakeup` true unless it is `false`, the two known error codes, webhook registration
+//! with its refusal of private networks, and the payloads and headers of deliveries. Undocumented
+//! behaviour is a switch in [`FakeSettings`], marked **invented** there. EZWhatsApp may differ from
+//! everything invented.
+//!
+//! The fake is also the customer's phone. It keeps every queued message with its key, so that a test can
+//! assert that no key was sent twice ([`FakeEzw::max_messages_per_key`]).
+//!
+//! It promises: a key is queued at most once per line under every fault. With a state folder, queued
+//! messages survive `kill -9`. It does not promise EZWhatsApp's timing, limits or ids.
+
+mod api;
+mod control;
+mod journal;
+#[cfg(test)]
+mod phone_tests;
+mod records;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod webhook_delivery;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::Router;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::server::{bind_port, serve_router};
+
+pub use records::{EzwWebhook, FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, WebhookAttempt};
+pub use settings::{
+    AcceptedBody, ErrorEnvelope, FakeSettings, FaultShare, HealthPreset, KeyConflictResponse, RepeatResponse,
+    SendFault, WebhookSettings,
+};
+pub use validate::PhoneButton;
+
+use journal::FakeJournal;
+use records::TEXT;
+use state::{FakeState, READ, SendDecision, WebhookQueue};
+use validate::{EzwTextRequest, WebhookRequest};
+use webhook_delivery::QueuedWebhookEvent;
+
+/// The address EZWhatsApp's own local runtime uses, and so the fake's default.
+pub const DEFAULT_PORT: u16 = 3010;
+
+/// A running fake. Clones are handles of the same one; it stops with the last of them.
+#[derive(Clone, Debug)]
+pub struct FakeEzw {
+    core: Arc<FakeCore>,
+    server: Arc<FakeServer>,
+}
+
+#[derive(Debug)]
+struct FakeServer {
+    addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct FakeCore {
+    state: Mutex<FakeState>,
+    http: reqwest::Client,
+}
+
+impl std::fmt::Debug for FakeCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl FakeEzw {
+    /// Starts the fake on 127.0.0.1 (`port` 0 = any free one). With a state folder it continues where the last one ended;
+    /// without, it forgets everything when it stops.
+    #[expect(clippy::unused_async, reason = "async on purpose: it needs a runtime to serve on")]
+    pub async fn start(port: u16, state_dir: Option<&Path>) -> anyhow::Result<Self> {
+        let journal = state_dir.map(FakeJournal::open).transpose()?;
+        let (state, webhooks) = FakeState::new(journal);
+        let http = tellonce_core::bootstrap::build_http_client()?;
+        let shared = Arc::new(FakeCore { state: Mutex::new(state), http });
+        for webhook in webhooks {
+            shared.start_webhook(webhook);
+        }
+        let listener = bind_port(port, "the fake EZWhatsApp", "--ezw-port")?;
+        let addr = listener.local_addr()?;
+        let app = Router::new()
+            .merge(api::build_router(&shared))
+            .merge(control::build_router())
+            .with_state(Arc::clone(&shared));
+        let task = serve_router(app, listener, "the fake EZWhatsApp");
+        Ok(Self { core: shared, server: Arc::new(FakeServer { addr, task }) })
+    }
+
+    /// `http://127.0.0.1:{port}`, the value of `EZW_BASE_URL`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.server.addr)
+    }
+
+    /// Replaces the line tokens that are believed: token → line id. Never written to disk.
+    pub fn set_tokens(&self, tokens: BTreeMap<String, String>) {
+        self.core.lock_state().tokens = tokens;
+    }
+
+    /// Ids of the lines that have a token.
+    pub fn line_ids(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.core.lock_state().tokens.values().cloned().collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    }
+
+    /// The switchboard as it is.
+    pub fn settings(&self) -> FakeSettings {
+        self.core.lock_state().settings.clone()
+    }
+
+    /// Turns any switches.
+    pub fn change_settings(&self, change: impl FnOnce(&mut FakeSettings)) -> anyhow::Result<()> {
+        self.core.change_settings(change)
+    }
+
+    /// Health of one line, or of all lines alike with `None`.
+    pub fn set_health(&self, line: Option<&str>, preset: HealthPreset) -> anyhow::Result<()> {
+        self.core.set_health(line, preset)
+    }
+
+    /// The next `count` sends that would have been accepted meet `fault`. Calls line up behind each other; not kept over a
+    /// restart.
+    pub fn fail_next(&self, count: u32, fault: SendFault) {
+        if count > 0 {
+            self.core.lock_state().plan_faults(count, fault);
+        }
+    }
+
+    /// From now on a share of all sends (0.0 to 1.0) meets `fault`, after those planned by [`FakeEzw::fail_next`].
+    pub fn fail_fraction(&self, probability: f64, fault: SendFault, seed: u64) -> anyhow::Result<()> {
+        self.change_settings(|settings| settings.fault_share = Some(FaultShare { probability, fault, seed }))
+    }
+
+    /// Forgets planned faults and the share.
+    pub fn heal(&self) -> anyhow::Result<()> {
+        self.core.lock_state().forget_planned_faults();
+        self.change_settings(|settings| settings.fault_share = None)
+    }
+
+    /// Added to every answer of the Channel API.
+    pub fn set_latency(&self, latency: Duration) -> anyhow::Result<()> {
+        let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        self.change_settings(|settings| settings.latency_ms = ms)
+    }
+
+    /// Everything both sides wrote, oldest first.
+    pub fn messages(&self) -> Vec<PhoneMessage> {
+        self.core.lock_state().messages.clone()
+    }
+
+    /// What one customer's phone shows: delivered messages only, oldest first.
+    pub fn phone_messages(&self, contact: &str) -> Vec<PhoneMessage> {
+        let mut delivered: Vec<PhoneMessage> = self.core.lock_state().messages.clone();
+        delivered.retain(|message| message.contact == contact && message.delivered_at.is_some());
+        delivered
+    }
+
+    /// Messages to customers by idempotency key, over all lines. No value may ever exceed one.
+    pub fn messages_per_key(&self) -> BTreeMap<String, usize> {
+        self.core.lock_state().messages_per_key()
+    }
+
+    /// The largest value of [`FakeEzw::messages_per_key`]; zero when nothing was queued.
+    pub fn max_messages_per_key(&self) -> usize {
+        self.messages_per_key().into_values().max().unwrap_or(0)
+    }
+
+    /// What was asked of the fake since it started.
+    pub fn counters(&self) -> FakeCounters {
+        self.core.lock_state().counters.clone()
+    }
+
+    /// Starts counting anew.
+    pub fn reset_counters(&self) {
+        self.core.lock_state().counters = FakeCounters::default();
+    }
+
+    /// Registers a webhook as `POST /api/v1/webhooks` does, with the same refusals; `body` is its JSON.
+    pub fn register_webhook(&self, line: &str, body: &Value) -> anyhow::Result<EzwWebhook> {
+        let allow_local = self.core.lock_state().settings.webhooks.allow_local_targets;
+        let request = validate::parse_webhook(body.to_string().as_bytes(), allow_local).map_err(anyhow::Error::msg)?;
+        self.core.register_webhook(line, request)
+    }
+
+    /// Registered webhooks, oldest first.
+    pub fn webhooks(&self) -> Vec<EzwWebhook> {
+        self.core.lock_state().webhooks.iter().map(|hook| hook.webhook.clone()).collect()
+    }
+
+    /// The last attempts to reach webhook targets, oldest first.
+    pub fn webhook_attempts(&self) -> Vec<WebhookAttempt> {
+        self.core.lock_state().attempts.iter().cloned().collect()
+    }
+
+    /// The stack's own webhook of a line, registered once: one that posts to the same place on this machine under another
+    /// port or secret is directed to this one. Inner addresses are let through, whatever the settings say.
+    pub fn ensure_webhook(&self, line: &str, target_url: &str) -> anyhow::Result<EzwWebhook> {
+        self.core.ensure_webhook(line, target_url)
+    }
+
+    /// The customer writes a text to a line.
+    pub fn write_from_phone(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
+        let written =
+            InboundPhoneMessage { from: contact.to_owned(), text: text.to_owned(), kind: TEXT.to_owned(), group: None };
+        self.core.write_message(written, line)
+    }
+
+    /// The customer writes anything to a line: a picture, or in a group.
+    pub fn write_message(&self, written: InboundPhoneMessage, line: &str) -> anyhow::Result<PhoneMessage> {
+        self.core.write_message(written, line)
+    }
+
+    /// The team answers a customer in EZWhatsApp. Webhooks get a message of the line without a key.
+    pub fn reply_as_team(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
+        self.core.reply_as_team(contact, text, line)
+    }
+
+    /// The customer reads everything that arrived. Returns how many messages that were.
+    pub fn read_messages(&self, contact: &str) -> anyhow::Result<usize> {
+        self.core.read_messages(contact)
+    }
+
+    /// The customer's phone is switched off, or on again. While it is off, messages are taken and seen on the line, and neither
+    /// arrive nor report anything; then they come all at once.
+    pub fn set_silent(&self, contact: &str, silent: bool) -> anyhow::Result<()> {
+        self.core.set_silent(contact, silent)
+    }
+
+    /// The customer's phone reports any status for a message, for example `failed`, which only whapi.cloud documents.
+    pub fn report_status(&self, id: &str, status: &str) -> anyhow::Result<()> {
+        self.core.report_status(id, status)
+    }
+
+    /// Numbers whose phones are switched off.
+    pub fn silent_contacts(&self) -> BTreeSet<String> {
+        self.core.lock_state().silent.clone()
+    }
+
+    /// Forgets messages, keys, webhooks, faults, counters and settings, here and on disk. Tokens stay.
+    pub fn reset_state(&self) -> anyhow::Result<()> {
+        self.core.lock_state().wipe()
+    }
+
+    /// How much was raised for webhooks that their targets were not told of yet, once.
+    pub fn pending_deliveries(&self) -> usize {
+        self.core.lock_state().pending_deliveries
+    }
+
+    /// The HTTP client that deliveries are made with, for others on this machine that post to loopback too.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.core.http
+    }
+
+    /// Everything a console shows, as `GET /_fake/state` answers it.
+    pub fn state_json(&self) -> Value {
+        self.core.render_state()
+    }
+
+    /// Waits until `condition` holds, looking every 5 ms; false when `within` passes first.
+    pub async fn wait_for(&self, within: Duration, condition: impl Fn(&Self) -> bool) -> bool {
+        let until = Instant::now() + within;
+        while !condition(self) {
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+}
+
+impl FakeCore {
+    fn lock_state(&self) -> MutexGuard<'_, FakeState> {
+        // Nothing in the world is left half-changed by a panic: each change is one assignment or one push.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_settings(self: &Arc<Self>, change: impl FnOnce(&mut FakeSettings)) -> anyhow::Result<()> {
+        let mut state = self.lock_state();
+        let mut settings = state.settings.clone();
+        change(&mut settings);
+        state.set_settings(settings)?;
+        Self::deliver_waiting(&mut state)
+    }
+
+    fn set_settings(self: &Arc<Self>, settings: FakeSettings) -> anyhow::Result<()> {
+        self.change_settings(|now| *now = settings)
+    }
+
+    fn set_health(self: &Arc<Self>, line: Option<&str>, preset: HealthPreset) -> anyhow::Result<()> {
+        self.change_settings(|settings| {
+            if let Some(line) = line {
+                settings.line_health.insert(line.to_owned(), preset);
+            } else {
+                settings.line_health.clear();
+                settings.health = preset;
+            }
+        })
+    }
+
+    fn decide_send(&self, line: &str, key: &str, bytes: &[u8], text: EzwTextRequest) -> anyhow::Result<SendDecision> {
+        let mut state = self.lock_state();
+        let sent = state.decide_send(line, key, bytes, text)?;
+        Self::deliver_waiting(&mut state)?;
+        Ok(sent)
+    }
+
+    /// Delivers waiting messages and their webhook events.
+    fn deliver_waiting(state: &mut FakeState) -> anyhow::Result<()> {
+        for arrival in state.deliver_waiting()? {
+            let settings = state.settings.webhooks.clone();
+            if arrival.observed {
+                Self::queue_events(
+                    state,
+                    &arrival.message.line,
+                    webhook_delivery::build_message_events(&arrival.message, &settings),
+                );
+            }
+            if arrival.delivered {
+                for status in webhook_delivery::reported_statuses(&settings) {
+                    Self::apply_status(state, &arrival.message.id, status)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_status(state: &mut FakeState, id: &str, status: &str) -> anyhow::Result<()> {
+        let message = state.set_status(id, status)?;
+        let event = webhook_delivery::build_status_event(&message, status, state.now_ms(), &state.settings.webhooks);
+        Self::queue_events(state, &message.line, vec![event]);
+        Ok(())
+    }
+
+    fn report_status(&self, id: &str, status: &str) -> anyhow::Result<()> {
+        Self::apply_status(&mut self.lock_state(), id, status)
+    }
+
+    fn write_message(&self, written: InboundPhoneMessage, line: &str) -> anyhow::Result<PhoneMessage> {
+        let mut state = self.lock_state();
+        let message = state.write_from_customer(written, line)?;
+        let events = webhook_delivery::build_message_events(&message, &state.settings.webhooks);
+        Self::queue_events(&mut state, line, events);
+        // A customer who writes has a phone that is on.
+        Self::deliver_waiting(&mut state)?;
+        Ok(message)
+    }
+
+    fn reply_as_team(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
+        let mut state = self.lock_state();
+        let id = state.write_from_team(contact, text, line)?;
+        Self::deliver_waiting(&mut state)?;
+        state.find_message(&id)
+    }
+
+    fn read_messages(&self, contact: &str) -> anyhow::Result<usize> {
+        let mut state = self.lock_state();
+        let unread = state.unread_ids(contact);
+        for id in &unread {
+            Self::apply_status(&mut state, id, READ)?;
+        }
+        Ok(unread.len())
+    }
+
+    fn set_silent(&self, contact: &str, silent: bool) -> anyhow::Result<()> {
+        let mut state = self.lock_state();
+        state.set_silent(contact, silent)?;
+        Self::deliver_waiting(&mut state)
+    }
+
+    fn queue_events(state: &mut FakeState, line: &str, events: Vec<QueuedWebhookEvent>) {
+        for event in events {
+            for hook in state.webhooks.iter().filter(|hook| webhook_delivery::wants_event(&hook.webhook, line, &event))
+            {
+                if hook.queue.send(event.clone()).is_ok() {
+                    state.pending_deliveries += 1;
+                } else {
+                    tracing::debug!(webhook = hook.webhook.id, "the courier of this webhook has stopped");
+                }
+            }
+        }
+    }
+
+    fn register_webhook(self: &Arc<Self>, line: &str, request: WebhookRequest) -> anyhow::Result<EzwWebhook> {
+        let webhook = self.lock_state().new_webhook(line, request)?;
+        self.start_webhook(webhook.clone());
+        Ok(webhook)
+    }
+
+    fn ensure_webhook(self: &Arc<Self>, line: &str, target_url: &str) -> anyhow::Result<EzwWebhook> {
+        let target_path = webhook_delivery::local_target_path(target_url);
+        let is_ours = |hook: &WebhookQueue| {
+            hook.webhook.line_id == line && webhook_delivery::local_target_path(&hook.webhook.target_url) == target_path
+        };
+        let known = self.lock_state().webhooks.iter().find(|hook| is_ours(hook)).map(|hook| hook.webhook.clone());
+        let Some(known) = known else {
+            let body = json!({"targetUrl": target_url}).to_string();
+            return self
+                .register_webhook(line, validate::parse_webhook(body.as_bytes(), true).map_err(anyhow::Error::msg)?);
+        };
+        if known.target_url == target_url {
+            return Ok(known);
+        }
+        let redirected = {
+            let mut state = self.lock_state();
+            state.webhooks.retain(|hook| hook.webhook.id != known.id);
+            state.redirect_webhook(&known, target_url)?
+        };
+        self.start_webhook(redirected.clone());
+        Ok(redirected)
+    }
+
+    fn start_webhook(self: &Arc<Self>, webhook: EzwWebhook) {
+        let queue = webhook_delivery::start_delivery_task(self, webhook.clone());
+        self.lock_state().webhooks.push(WebhookQueue { webhook, queue });
+    }
+
+    fn render_state(&self) -> Value {
+        let state = self.lock_state();
+        let planned: Vec<Value> =
+            state.planned_faults().into_iter().map(|(left, fault)| json!({"left": left, "fault": fault})).collect();
+        let mut lines: Vec<&String> = state.tokens.values().collect();
+        lines.sort();
+        lines.dedup();
+        json!({
+            "lines": lines,
+            "settings": state.settings,
+            "planned_faults": planned,
+            "counters": state.counters,
+            "messages": state.messages,
+            "silent": state.silent,
+            "webhooks": state.webhooks.iter().map(|hook| &hook.webhook).collect::<Vec<_>>(),
+            "webhook_attempts": state.attempts,
+            "per_key": state.messages_per_key(),
+        })
+    }
+}

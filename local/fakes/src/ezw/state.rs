@@ -1,0 +1,490 @@
+//! What the fake remembers, and the rules by which it changes. No HTTP here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use anyhow::Context;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use ring::digest;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    journal::{FakeJournal, JournalEntry},
+    records::{
+        EzwWebhook, FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, WebhookAttempt, text_kind,
+    },
+    settings::{FakeSettings, FaultShare, SendFault},
+    validate::{EzwTextRequest, TextRecipient, WebhookRequest},
+    webhook_delivery::QueuedWebhookEvent,
+};
+
+/// Webhook deliveries kept for the console and for assertions.
+const MAX_ATTEMPTS_STORED: usize = 500;
+/// The status of a message that will never arrive. whapi.cloud's; EZWhatsApp only shows `delivered`.
+pub(super) const FAILED: &str = "failed";
+/// The status of a message that the customer has read.
+pub(super) const READ: &str = "read";
+
+/// A message that came further on its way.
+#[derive(Debug)]
+pub(super) struct MessageProgress {
+    pub(super) message: PhoneMessage,
+    /// The line's phone has it just now.
+    pub(super) observed: bool,
+    /// The customer's phone has it just now.
+    pub(super) delivered: bool,
+}
+
+/// How a send ended inside the fake.
+#[derive(Debug)]
+pub(super) enum SendDecision {
+    /// Queued now (`replay: false`) or earlier.
+    Queued { id: String, repeated: bool, fault: Option<SendFault> },
+    /// Nothing was queued because a fault struck first.
+    NotQueued(SendFault),
+    /// The key was used with other bytes.
+    KeyConflict,
+}
+
+struct UsedKey {
+    fingerprint: String,
+    message_id: String,
+}
+
+pub(super) struct WebhookQueue {
+    pub(super) webhook: EzwWebhook,
+    pub(super) queue: UnboundedSender<QueuedWebhookEvent>,
+}
+
+pub(super) struct FakeState {
+    pub(super) tokens: BTreeMap<String, String>,
+    pub(super) settings: FakeSettings,
+    pub(super) messages: Vec<PhoneMessage>,
+    pub(super) webhooks: Vec<WebhookQueue>,
+    pub(super) attempts: VecDeque<WebhookAttempt>,
+    /// What was raised, and not delivered yet.
+    pub(super) pending_deliveries: usize,
+    pub(super) counters: FakeCounters,
+    planned_faults: VecDeque<(u32, SendFault)>,
+    share_rng: Option<StdRng>,
+    keys: HashMap<(String, String), UsedKey>,
+    /// Numbers whose phones are switched off.
+    pub(super) silent: BTreeSet<String>,
+    journal: Option<FakeJournal>,
+}
+
+/// Lower-case hex of SHA-256.
+pub(super) fn compute_fingerprint(bytes: &[u8]) -> String {
+    to_hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        text
+    })
+}
+
+pub(super) fn new_id(prefix: &str) -> String {
+    format!("{prefix}_{:016x}", rand::rng().random::<u64>())
+}
+
+pub(super) fn default_tokens() -> BTreeMap<String, String> {
+    BTreeMap::from([("ezw_line_demo".to_owned(), "line_demo".to_owned())])
+}
+
+/// An invented id: stable per line and contact, without their data.
+fn derive_conversation_id(line: &str, contact: &str) -> String {
+    format!("conv_{}", &compute_fingerprint(format!("{line}\n{contact}").as_bytes())[..16])
+}
+
+impl FakeState {
+    /// A world with what the journal remembers. The returned webhooks have no queue yet.
+    pub(super) fn new(journal: Option<(FakeJournal, Vec<JournalEntry>)>) -> (Self, Vec<EzwWebhook>) {
+        let mut state = Self {
+            tokens: default_tokens(),
+            settings: FakeSettings::default(),
+            messages: Vec::new(),
+            webhooks: Vec::new(),
+            attempts: VecDeque::new(),
+            pending_deliveries: 0,
+            counters: FakeCounters::default(),
+            planned_faults: VecDeque::new(),
+            share_rng: None,
+            keys: HashMap::new(),
+            silent: BTreeSet::new(),
+            journal: None,
+        };
+        let mut webhooks = Vec::new();
+        if let Some((journal, entries)) = journal {
+            for entry in entries {
+                state.apply_entry(entry, &mut webhooks);
+            }
+            state.journal = Some(journal);
+        }
+        (state, webhooks)
+    }
+
+    fn apply_entry(&mut self, entry: JournalEntry, webhooks: &mut Vec<EzwWebhook>) {
+        match entry {
+            JournalEntry::Message { message, fingerprint } => self.insert_message(*message, fingerprint),
+            JournalEntry::Observed { id, at } => {
+                if let Some(message) = self.message_mut(&id) {
+                    message.observed_at = Some(at);
+                }
+            }
+            JournalEntry::Delivered { id, at } => {
+                if let Some(message) = self.message_mut(&id) {
+                    message.observed_at = message.observed_at.or(Some(at));
+                    message.delivered_at = Some(at);
+                }
+            }
+            JournalEntry::Silent { contact, silent } => self.apply_silent(contact, silent),
+            JournalEntry::Status { id, status } => {
+                if let Some(message) = self.message_mut(&id) {
+                    message.status = Some(status);
+                }
+            }
+            JournalEntry::Settings(settings) => self.apply_settings(*settings),
+            // The same id again: it was directed elsewhere.
+            JournalEntry::Webhook(webhook) => match webhooks.iter_mut().find(|known| known.id == webhook.id) {
+                Some(known) => *known = webhook,
+                None => webhooks.push(webhook),
+            },
+        }
+    }
+
+    pub(super) fn record_entry(&mut self, entry: &JournalEntry) -> anyhow::Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.append(entry))
+    }
+
+    pub(super) fn wipe(&mut self) -> anyhow::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            journal.wipe()?;
+        }
+        let tokens = std::mem::take(&mut self.tokens);
+        let journal = self.journal.take();
+        *self = Self { tokens, journal, ..Self::new(None).0 };
+        Ok(())
+    }
+
+    /// Unix milliseconds on the fake's clock.
+    pub(super) fn now_ms(&self) -> i64 {
+        crate::system_now_ms().saturating_add(self.settings.clock_offset_ms)
+    }
+
+    pub(super) fn set_settings(&mut self, settings: FakeSettings) -> anyhow::Result<()> {
+        if settings != self.settings {
+            self.record_entry(&JournalEntry::Settings(Box::new(settings.clone())))?;
+            self.apply_settings(settings);
+        }
+        Ok(())
+    }
+
+    fn apply_settings(&mut self, settings: FakeSettings) {
+        if settings.fault_share != self.settings.fault_share {
+            self.share_rng = settings.fault_share.map(|share| StdRng::seed_from_u64(share.seed));
+        }
+        self.settings = settings;
+    }
+
+    pub(super) fn plan_faults(&mut self, count: u32, fault: SendFault) {
+        self.planned_faults.push_back((count, fault));
+    }
+
+    pub(super) fn planned_faults(&self) -> Vec<(u32, SendFault)> {
+        self.planned_faults.iter().copied().collect()
+    }
+
+    pub(super) fn forget_planned_faults(&mut self) {
+        self.planned_faults.clear();
+    }
+
+    /// Planned faults come first, the share after them.
+    fn draw_fault(&mut self) -> Option<SendFault> {
+        if let Some((left, fault)) = self.planned_faults.front_mut() {
+            let fault = *fault;
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.planned_faults.pop_front();
+            }
+            return Some(fault);
+        }
+        let FaultShare { probability, fault, .. } = self.settings.fault_share?;
+        let rng = self.share_rng.as_mut()?;
+        (rng.random::<f64>() < probability).then_some(fault)
+    }
+
+    /// Decides a well-formed send. Everything that makes a key unique happens here, under one lock.
+    pub(super) fn decide_send(
+        &mut self,
+        line: &str,
+        key: &str,
+        bytes: &[u8],
+        text: EzwTextRequest,
+    ) -> anyhow::Result<SendDecision> {
+        let body_hash = compute_fingerprint(bytes);
+        let used = self.keys.get(&(line.to_owned(), key.to_owned()));
+        if used.is_some_and(|used| used.fingerprint != body_hash) {
+            self.counters.key_conflicts += 1;
+            return Ok(SendDecision::KeyConflict);
+        }
+        let known = used.map(|used| used.message_id.clone());
+        let fault = self.draw_fault();
+        if let Some(fault) = fault {
+            *self.counters.faults.entry(fault.name().to_owned()).or_default() += 1;
+            match fault {
+                SendFault::DropBeforeAccept
+                | SendFault::TooManyRequests { .. }
+                | SendFault::ServerErrorBeforeAccept => {
+                    return Ok(SendDecision::NotQueued(fault));
+                }
+                SendFault::TimeoutAfterAccept { .. }
+                | SendFault::DropAfterAccept
+                | SendFault::ServerErrorAfterAccept => {}
+            }
+        }
+        if let Some(id) = known {
+            self.counters.repeats += 1;
+            return Ok(SendDecision::Queued { id, repeated: true, fault });
+        }
+        let id = self.queue_message(line, key, body_hash, text, fault)?;
+        Ok(SendDecision::Queued { id, repeated: false, fault })
+    }
+
+    fn queue_message(
+        &mut self,
+        line: &str,
+        key: &str,
+        body_hash: String,
+        text: EzwTextRequest,
+        fault: Option<SendFault>,
+    ) -> anyhow::Result<String> {
+        let id = new_id("queued");
+        let (contact, conversation_id) = match text.recipient {
+            TextRecipient::Phone(phone) => {
+                let conversation = derive_conversation_id(line, &phone);
+                (phone, conversation)
+            }
+            TextRecipient::Conversation(conversation) => {
+                let known = self.messages.iter().find(|message| message.conversation_id == conversation);
+                (known.map_or_else(|| conversation.clone(), |message| message.contact.clone()), conversation)
+            }
+        };
+        let message = PhoneMessage {
+            provider_id: if self.settings.separate_provider_ids { new_id("wamid") } else { id.clone() },
+            id: id.clone(),
+            line: line.to_owned(),
+            contact,
+            conversation_id,
+            direction: PhoneMessageDirection::ToCustomer,
+            kind: text_kind(),
+            group: None,
+            body: text.body,
+            button: text.button,
+            key: Some(key.to_owned()),
+            queued_at: self.now_ms(),
+            observed_at: None,
+            delivered_at: None,
+            status: None,
+            fault: fault.map(|fault| fault.name().to_owned()),
+        };
+        self.add_message(message, Some(body_hash))?;
+        self.counters.queued += 1;
+        let health = self.settings.health_of_line(line);
+        if health != super::HealthPreset::Good {
+            self.counters.queued_while_not_good += 1;
+        }
+        Ok(id)
+    }
+
+    /// The customer writes. The customer's phone is then on.
+    pub(super) fn write_from_customer(
+        &mut self,
+        written: InboundPhoneMessage,
+        line: &str,
+    ) -> anyhow::Result<PhoneMessage> {
+        self.set_silent(&written.from, false)?;
+        let InboundPhoneMessage { from, text, kind, group } = written;
+        let (id, now) = (new_id("inbound"), self.now_ms());
+        let message = PhoneMessage {
+            provider_id: id.clone(),
+            id,
+            line: line.to_owned(),
+            conversation_id: derive_conversation_id(line, group.as_deref().unwrap_or(&from)),
+            contact: from,
+            direction: PhoneMessageDirection::FromCustomer,
+            kind,
+            group,
+            body: text,
+            button: None,
+            key: None,
+            queued_at: now,
+            observed_at: Some(now),
+            delivered_at: Some(now),
+            status: None,
+            fault: None,
+        };
+        self.add_message(message.clone(), None)?;
+        Ok(message)
+    }
+
+    /// The team writes to a customer, in EZWhatsApp or on the line's own phone.
+    pub(super) fn write_from_team(&mut self, contact: &str, body: &str, line: &str) -> anyhow::Result<String> {
+        let id = new_id("team");
+        let message = PhoneMessage {
+            provider_id: id.clone(),
+            id: id.clone(),
+            line: line.to_owned(),
+            contact: contact.to_owned(),
+            conversation_id: derive_conversation_id(line, contact),
+            direction: PhoneMessageDirection::ToCustomer,
+            kind: text_kind(),
+            group: None,
+            body: body.to_owned(),
+            button: None,
+            key: None,
+            queued_at: self.now_ms(),
+            observed_at: None,
+            delivered_at: None,
+            status: None,
+            fault: None,
+        };
+        self.add_message(message, None)?;
+        Ok(id)
+    }
+
+    fn apply_silent(&mut self, contact: String, silent: bool) {
+        if silent {
+            self.silent.insert(contact);
+        } else {
+            self.silent.remove(&contact);
+        }
+    }
+
+    /// A phone is switched off or on.
+    pub(super) fn set_silent(&mut self, contact: &str, silent: bool) -> anyhow::Result<()> {
+        if self.silent.contains(contact) != silent {
+            self.record_entry(&JournalEntry::Silent { contact: contact.to_owned(), silent })?;
+            self.apply_silent(contact.to_owned(), silent);
+        }
+        Ok(())
+    }
+
+    /// Ids of the messages that reached a customer and are not read.
+    pub(super) fn unread_ids(&self, contact: &str) -> Vec<String> {
+        let is_unread = |message: &&PhoneMessage| {
+            message.contact == contact
+                && message.direction == PhoneMessageDirection::ToCustomer
+                && message.delivered_at.is_some()
+                && !matches!(message.status.as_deref(), Some(READ | FAILED))
+        };
+        self.messages.iter().filter(is_unread).map(|message| message.id.clone()).collect()
+    }
+
+    /// Journal first: what isn't on disk was never accepted.
+    fn add_message(&mut self, message: PhoneMessage, fingerprint: Option<String>) -> anyhow::Result<()> {
+        let entry = JournalEntry::Message { message: Box::new(message), fingerprint };
+        self.record_entry(&entry)?;
+        if let JournalEntry::Message { message, fingerprint } = entry {
+            self.insert_message(*message, fingerprint);
+        }
+        Ok(())
+    }
+
+    fn insert_message(&mut self, message: PhoneMessage, fingerprint: Option<String>) {
+        if let (Some(key), Some(fingerprint)) = (&message.key, fingerprint) {
+            let used = UsedKey { fingerprint, message_id: message.id.clone() };
+            self.keys.insert((message.line.clone(), key.clone()), used);
+        }
+        self.messages.push(message);
+    }
+
+    fn message_mut(&mut self, id: &str) -> Option<&mut PhoneMessage> {
+        self.messages.iter_mut().rev().find(|message| message.id == id)
+    }
+
+    pub(super) fn find_message(&self, id: &str) -> anyhow::Result<PhoneMessage> {
+        let known = self.messages.iter().rev().find(|message| message.id == id);
+        known.cloned().context("no message has this id")
+    }
+
+    /// Lets everything that waits come as far as it can now: to the line's phone unless the line is down, and to the customer's
+    /// unless that is silent. What has failed goes nowhere. Returns what moved, oldest first.
+    pub(super) fn deliver_waiting(&mut self) -> anyhow::Result<Vec<MessageProgress>> {
+        let now = self.now_ms();
+        let (settings, silent) = (&self.settings, &self.silent);
+        let can_move = |message: &&PhoneMessage| {
+            message.delivered_at.is_none()
+                && message.status.as_deref() != Some(FAILED)
+                && settings.health_of_line(&message.line).delivers_to_phone()
+                && (message.observed_at.is_none() || !silent.contains(&message.contact))
+        };
+        let waiting: Vec<(String, bool)> = self
+            .messages
+            .iter()
+            .filter(can_move)
+            .map(|message| (message.id.clone(), !silent.contains(&message.contact)))
+            .collect();
+        let mut arrived = Vec::with_capacity(waiting.len());
+        for (id, delivered) in waiting {
+            self.record_entry(&if delivered {
+                JournalEntry::Delivered { id: id.clone(), at: now }
+            } else {
+                JournalEntry::Observed { id: id.clone(), at: now }
+            })?;
+            if let Some(message) = self.message_mut(&id) {
+                let observed = message.observed_at.is_none();
+                message.observed_at = message.observed_at.or(Some(now));
+                message.delivered_at = delivered.then_some(now);
+                arrived.push(MessageProgress { message: message.clone(), observed, delivered });
+            }
+        }
+        Ok(arrived)
+    }
+
+    pub(super) fn set_status(&mut self, id: &str, status: &str) -> anyhow::Result<PhoneMessage> {
+        self.message_mut(id).context("no message has this id")?;
+        self.record_entry(&JournalEntry::Status { id: id.to_owned(), status: status.to_owned() })?;
+        let message = self.message_mut(id).context("no message has this id")?;
+        message.status = Some(status.to_owned());
+        Ok(message.clone())
+    }
+
+    pub(super) fn new_webhook(&mut self, line: &str, request: WebhookRequest) -> anyhow::Result<EzwWebhook> {
+        let webhook = EzwWebhook {
+            id: new_id("webhook"),
+            line_id: line.to_owned(),
+            target_url: request.target_url,
+            events: request.events,
+            payload_format: "whapi".to_owned(),
+            enabled: request.enabled,
+            persistent: request.persistent,
+        };
+        self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;
+        Ok(webhook)
+    }
+
+    /// Sends a webhook's deliveries elsewhere, as an operator would in EZWhatsApp's workspace.
+    pub(super) fn redirect_webhook(&mut self, webhook: &EzwWebhook, target_url: &str) -> anyhow::Result<EzwWebhook> {
+        let webhook = EzwWebhook { target_url: target_url.to_owned(), ..webhook.clone() };
+        self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;
+        Ok(webhook)
+    }
+
+    pub(super) fn record_attempt(&mut self, attempt: WebhookAttempt) {
+        if self.attempts.len() == MAX_ATTEMPTS_STORED {
+            self.attempts.pop_front();
+        }
+        self.attempts.push_back(attempt);
+    }
+
+    /// Messages to customers by idempotency key, whatever the line.
+    pub(super) fn messages_per_key(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for key in self.messages.iter().filter_map(|message| message.key.as_ref()) {
+            *counts.entry(key.clone()).or_default() += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,59 @@
+//! Checks the signature of a call by Standard Webhooks:
+//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use ring::hmac;
+
+use super::FakeRequest;
+
+/// Largest difference between a call's time and the clock, in seconds.
+const TOLERANCE_S: i64 = 300;
+
+/// Whether a call is signed with this secret (`whsec_…`) and its time is near `now_s` (unix seconds).
+pub(crate) fn is_signed(request: &FakeRequest, secret: &str, now_s: i64) -> bool {
+    let (Some(id), Some(at), Some(signatures)) =
+        (request.header("webhook-id"), request.header("webhook-timestamp"), request.header("webhook-signature"))
+    else {
+        return false;
+    };
+    let near = at.parse().is_ok_and(|at: i64| (now_s - at).abs() <= TOLERANCE_S);
+    let Some(key) = secret.strip_prefix("whsec_").and_then(|key| BASE64.decode(key).ok()) else { return false };
+    let signed = [format!("{id}.{at}.").as_bytes(), request.body.as_ref()].concat();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+    let mut given = signatures.split(' ').filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?).ok());
+    near && given.any(|signature| hmac::verify(&key, &signed, &signature).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    /// Signed with Python's hmac, to check against another implementation.
+    const BODY: &str = r#"{"type":"conversation.message"}"#;
+
+    async fn signed_request(signature: &str) -> FakeRequest {
+        let request = http::Request::post("/hook")
+            .header("webhook-id", "msg_1")
+            .header("webhook-timestamp", "1795082400")
+            .header("webhook-signature", signature)
+            .body(Body::from(BODY))
+            .unwrap();
+        FakeRequest::from_http(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_is_accepted_by_any_of_its_signatures_and_only_for_five_minutes() {
+        let right = "v1,LWjYBd1EJjXVJjQTbf/zEaiAksUSLeqY/7fEc9sz/Bw=";
+        let (secret, other) = (
+            "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=",
+            "whsec_c3RhbmRhcmQtd2ViaG9va3Mtb2xkLXNlY3JldC0wMDA=",
+        );
+        assert!(is_signed(&signed_request(right).await, secret, 1_795_082_400));
+        assert!(is_signed(&signed_request(&format!("v1,AAAA {right}")).await, secret, 1_795_082_700));
+        assert!(!is_signed(&signed_request(right).await, secret, 1_795_082_701));
+        assert!(!is_signed(&signed_request(right).await, other, 1_795_082_400));
+        assert!(!is_signed(&signed_request("v1,AAAA").await, secret, 1_795_082_400));
+    }
+}

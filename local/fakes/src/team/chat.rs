@@ -1,0 +1,80 @@
+//! What Slack and Teams answer at an incoming webhook's address.
+//!
+//! Shapes: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
+//! <https://support.microsoft.com/en-us/office/create-incoming-webhooks-with-workflows-for-microsoft-teams-8ae491c7-0394-4861-ba59-055e33f75498>.
+
+use http::StatusCode;
+use serde_json::Value;
+use url::Url;
+
+use super::ReceivedAlert;
+use crate::services::{FakeReply, FakeRequest};
+
+/// The largest message that a workflow takes, in bytes:
+/// <https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>.
+const LARGEST_CARD: usize = 28 * 1024;
+
+/// Whether a request went to this address: its path, and its signature where it has one.
+pub(super) fn is_address_of(address: &str, request: &FakeRequest) -> bool {
+    let Ok(address) = Url::parse(address) else { return false };
+    let signature = address.query_pairs().find_map(|(name, value)| (name == "sig").then(|| value.into_owned()));
+    address.path() == request.path && signature.as_deref() == request.query_value("sig")
+}
+
+fn text_reply(status: StatusCode, text: &str) -> FakeReply {
+    FakeReply::text(status, "text/html", text)
+}
+
+pub(super) fn receive_slack(
+    request: &FakeRequest,
+    target: Option<&str>,
+) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
+    let target = target.ok_or_else(|| text_reply(StatusCode::NOT_FOUND, "no_service"))?;
+    let body = request.json_body();
+    if !body.is_object() {
+        return Err(text_reply(StatusCode::BAD_REQUEST, "invalid_payload"));
+    }
+    let Some(text) = body["text"].as_str().filter(|text| !text.is_empty()) else {
+        return Err(text_reply(StatusCode::BAD_REQUEST, "no_text"));
+    };
+    let alert = ReceivedAlert { target: target.to_owned(), id: None, subject: None, text: text.to_owned() };
+    Ok((alert, text_reply(StatusCode::OK, "ok")))
+}
+
+/// Whether the flow behind the address runs is not known when it answers.
+pub(super) fn receive_teams(
+    request: &FakeRequest,
+    target: Option<&str>,
+) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
+    let target = target.ok_or_else(|| FakeReply::empty(StatusCode::UNAUTHORIZED))?;
+    if request.body.len() > LARGEST_CARD {
+        return Err(FakeReply::empty(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let body = request.json_body();
+    let attachment = &body["attachments"][0];
+    let is_card = attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+        && attachment["content"]["type"] == "AdaptiveCard";
+    if body["type"] != "message" || !is_card {
+        return Err(FakeReply::empty(StatusCode::BAD_REQUEST));
+    }
+    let mut texts = Vec::new();
+    collect_texts(&attachment["content"]["body"], &mut texts);
+    let alert = ReceivedAlert { target: target.to_owned(), id: None, subject: None, text: texts.join("\n") };
+    Ok((alert, FakeReply::empty(StatusCode::ACCEPTED)))
+}
+
+/// What a card says, from top to bottom: its texts, and its facts as `title: value`.
+fn collect_texts(element: &Value, texts: &mut Vec<String>) {
+    match element {
+        Value::Array(elements) => elements.iter().for_each(|element| collect_texts(element, texts)),
+        Value::Object(fields) => {
+            if let Some(text) = element["text"].as_str() {
+                texts.push(text.to_owned());
+            } else if let (Some(title), Some(value)) = (element["title"].as_str(), element["value"].as_str()) {
+                texts.push(format!("{title}: {value}"));
+            }
+            fields.values().filter(|value| value.is_array()).for_each(|value| collect_texts(value, texts));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

@@ -1,0 +1,214 @@
+//! Fake team targets: Slack, Teams, e-mail through SES, SNS topics, and an address that takes signed
+//! calls.
+//!
+//! Main types: [`FakeTeam`] are all targets of the client. A [`TeamAlert`] is one accepted call, with the
+//! text that the team reads. [`crate::services`] has what all fakes share and makes them fail.
+//!
+//! Responses and refusals have the documented shapes of the real services. Every accepted call is
+//! recorded as an alert. Only the signed address and a FIFO topic of SNS recognise a repeat. Not
+//! imitated: rate limits, verified identities of SES, and AWS signatures beyond their form.
+
+mod aws;
+mod chat;
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_signed};
+
+/// A target of the client, as far as its fake needs it.
+#[derive(Debug, Clone)]
+pub struct FakeTeamTarget {
+    /// The target's name in `client.toml`.
+    pub name: String,
+    /// How it is reached.
+    pub kind: FakeTeamTargetKind,
+    /// Name of the secret with its address, or with what its calls are signed with.
+    pub secret: String,
+}
+
+/// How a fake target is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FakeTeamTargetKind {
+    /// A Slack incoming webhook.
+    Slack,
+    /// The address of a Teams workflow.
+    Teams,
+    /// E-mail through SES.
+    Email {
+        /// The address that it is sent from.
+        from: String,
+        /// The addresses that it is sent to.
+        to: Vec<String>,
+    },
+    /// An SNS topic.
+    Sns {
+        /// The topic's ARN.
+        topic: String,
+    },
+    /// An address of the team that takes signed calls.
+    Webhook {
+        /// The path of the address.
+        path: String,
+    },
+}
+
+/// One alert that reached the team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamAlert {
+    /// The target, by its name in `client.toml`.
+    pub target: String,
+    /// What the call was known by, where a target knows a repeat.
+    pub id: Option<String>,
+    /// The subject, where a target has one.
+    pub subject: Option<String>,
+    /// What the team reads.
+    pub text: String,
+    /// When it came, in unix milliseconds by the stack's clock.
+    pub at_ms: i64,
+    /// How often the same call came again, where the target itself knows it for the same.
+    pub repeats: u32,
+}
+
+/// What a target made of a call.
+struct ReceivedAlert {
+    target: String,
+    id: Option<String>,
+    subject: Option<String>,
+    text: String,
+}
+
+/// The fake targets of a stack.
+#[derive(Debug)]
+pub struct FakeTeam {
+    targets: Vec<FakeTeamTarget>,
+    alerts: FakeStorage<Vec<TeamAlert>>,
+    services: Arc<FakeServices>,
+}
+
+impl FakeTeam {
+    /// Keeps the alerts in `file`; without one they end with the stack.
+    pub fn open(
+        file: Option<PathBuf>,
+        accounts: Vec<FakeTeamTarget>,
+        services: Arc<FakeServices>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { targets: accounts, alerts: FakeStorage::open(file)?, services })
+    }
+
+    /// Names of the client's targets.
+    pub fn target_names(&self) -> Vec<&str> {
+        self.targets.iter().map(|account| account.name.as_str()).collect()
+    }
+
+    /// Everything that reached the team, oldest first.
+    pub fn alerts(&self) -> Vec<TeamAlert> {
+        self.alerts.lock().clone()
+    }
+
+    /// Forgets all notices.
+    pub fn clear_alerts(&self) -> anyhow::Result<()> {
+        self.alerts.change(Vec::clear)
+    }
+
+    /// The service of a request, by its method, path and content type.
+    fn recognize_service(&self, request: &Request) -> Option<FakeService> {
+        let path = request.uri().path();
+        let kind = request.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if request.method() != Method::POST {
+            return None;
+        }
+        match path {
+            "/" if kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) => {
+                Some(FakeService::Sns)
+            }
+            "/v2/email/outbound-emails" => Some(FakeService::Ses),
+            _ if path.starts_with("/services/") => Some(FakeService::Slack),
+            _ if path.contains("/workflows/") && path.ends_with("/paths/invoke") => Some(FakeService::Teams),
+            _ => {
+                let is_here = |account: &FakeTeamTarget| matches!(&account.kind, FakeTeamTargetKind::Webhook { path: own } if own == path);
+                self.targets.iter().any(is_here).then_some(FakeService::TargetWebhook)
+            }
+        }
+    }
+
+    fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
+        let received = match service {
+            FakeService::Slack => self.receive_at_address(&FakeTeamTargetKind::Slack, request, chat::receive_slack),
+            FakeService::Teams => self.receive_at_address(&FakeTeamTargetKind::Teams, request, chat::receive_teams),
+            FakeService::Ses => aws::receive_email(request, &self.targets),
+            FakeService::Sns => aws::receive_publish(request, &self.targets),
+            _ => self.receive_signed_alert(request),
+        };
+        let (alert, reply) = match received {
+            Ok(taken) => taken,
+            Err(refusal) => return refusal,
+        };
+        let stored = self.alerts.change(|notices| record_alert(notices, alert, self.services.host().now_ms()));
+        match stored {
+            Ok(()) => reply,
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    /// A call to a target whose secret is its address.
+    fn receive_at_address(
+        &self,
+        kind: &FakeTeamTargetKind,
+        request: &FakeRequest,
+        parse_alert: impl Fn(&FakeRequest, Option<&str>) -> Result<(ReceivedAlert, FakeReply), FakeReply>,
+    ) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
+        let is_here = |account: &&FakeTeamTarget| {
+            let address = self.services.host().secret_value(&account.secret);
+            account.kind == *kind && address.is_some_and(|address| chat::is_address_of(&address, request))
+        };
+        parse_alert(request, self.targets.iter().find(is_here).map(|account| account.name.as_str()))
+    }
+
+    fn receive_signed_alert(&self, request: &FakeRequest) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
+        let now_s = self.services.host().now_ms().div_euclid(1000);
+        let is_own = |account: &&FakeTeamTarget| {
+            matches!(&account.kind, FakeTeamTargetKind::Webhook { path } if *path == request.path)
+                && self
+                    .services
+                    .host()
+                    .secret_value(&account.secret)
+                    .is_some_and(|secret| is_signed(request, &secret, now_s))
+        };
+        let target = self.targets.iter().find(is_own).ok_or_else(|| FakeReply::empty(StatusCode::UNAUTHORIZED))?;
+        let id = request.header("webhook-id").map(str::to_owned);
+        let text = String::from_utf8_lossy(&request.body).into_owned();
+        let alert = ReceivedAlert { target: target.name.clone(), id, subject: None, text };
+        Ok((alert, FakeReply::empty(StatusCode::NO_CONTENT)))
+    }
+}
+
+/// Adds a notice, or counts a repeat where the target knows it for one.
+fn record_alert(alerts: &mut Vec<TeamAlert>, alert: ReceivedAlert, at_ms: i64) {
+    let ReceivedAlert { target, id, subject, text } = alert;
+    let same = |known: &&mut TeamAlert| id.is_some() && known.id == id && known.target == target;
+    match alerts.iter_mut().find(same) {
+        Some(known) => known.repeats += 1,
+        None => alerts.push(TeamAlert { target, id, subject, text, at_ms, repeats: 0 }),
+    }
+}
+
+/// Answers what is for the team; lets everything else pass.
+pub async fn route_team_requests(State(team): State<Arc<FakeTeam>>, request: Request, next: Next) -> Response {
+    let Some(service) = team.recognize_service(&request) else { return next.run(request).await };
+    let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };
+    team.services.serve_reply(service, || team.reply_to_request(service, &request)).await
+}
+
+#[cfg(test)]
+mod tests;

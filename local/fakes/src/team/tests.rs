@@ -1,0 +1,168 @@
+use axum::{Router, middleware::from_fn_with_state};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{FakeHost as _, host::test_host::TestHost};
+
+const SECRETS: &str = r#"{
+    "slack": "https://hooks.slack.com/services/T0/B0/secret",
+    "teams": "https://x.example/powerautomate/workflows/1/triggers/manual/paths/invoke?api-version=1&sig=a%2Bb",
+    "pager": "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE="
+}"#;
+const TOPIC: &str = "arn:aws:sns:eu-central-1:000000000000:team";
+
+/// The stand-ins, served as the stack serves them.
+struct TeamFixture {
+    team: Arc<FakeTeam>,
+    host: Arc<TestHost>,
+    url: String,
+    http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+async fn start_fixture() -> TeamFixture {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Arc::new(TestHost::new(SECRETS));
+    let services = Arc::new(FakeServices::new(Vec::new(), host.clone()));
+    let account = |name: &str, kind| FakeTeamTarget { name: name.to_owned(), kind, secret: name.to_owned() };
+    let accounts = vec![
+        account("slack", FakeTeamTargetKind::Slack),
+        account("teams", FakeTeamTargetKind::Teams),
+        account(
+            "mail",
+            FakeTeamTargetKind::Email { from: "a@example.com".to_owned(), to: vec!["team@example.com".to_owned()] },
+        ),
+        account("topic", FakeTeamTargetKind::Sns { topic: TOPIC.to_owned() }),
+        account("fifo", FakeTeamTargetKind::Sns { topic: format!("{TOPIC}.fifo") }),
+        account("pager", FakeTeamTargetKind::Webhook { path: "/hooks/pager".to_owned() }),
+    ];
+    let team = Arc::new(FakeTeam::open(Some(folder.path().join("notices.json")), accounts, services).unwrap());
+    let app =
+        Router::new().fallback(async || "somebody else").layer(from_fn_with_state(team.clone(), route_team_requests));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    TeamFixture { team, host, url, http: tellonce_core::bootstrap::build_http_client().unwrap(), _folder: folder }
+}
+
+impl TeamFixture {
+    async fn post_body(&self, path: &str, headers: &[(&str, &str)], body: String) -> (u16, String) {
+        let mut request = self.http.post(format!("{}{path}", self.url)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    fn received_texts(&self) -> Vec<(String, String)> {
+        self.team.alerts().into_iter().map(|notice| (notice.target, notice.text)).collect()
+    }
+}
+
+fn signed_authorization(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=local/20261119/eu-central-1/{service}/aws4_request, SignedHeaders=host, Signature=0f"
+    )
+}
+
+#[tokio::test]
+async fn slack_accepts_a_text_only_at_its_secret_address() {
+    let served = start_fixture().await;
+    let post = async |path: &str, body: &str| served.post_body(path, &[], body.to_owned()).await;
+    assert_eq!(post("/services/T0/B0/secret", r#"{"text": "Noa waits"}"#).await, (200, "ok".to_owned()));
+    assert_eq!(post("/services/T0/B0/other", r#"{"text": "x"}"#).await, (404, "no_service".to_owned()));
+    assert_eq!(post("/services/T0/B0/secret", "text").await, (400, "invalid_payload".to_owned()));
+    assert_eq!(post("/services/T0/B0/secret", "{}").await, (400, "no_text".to_owned()));
+    assert_eq!(served.received_texts(), [("slack".to_owned(), "Noa waits".to_owned())]);
+}
+
+#[tokio::test]
+async fn teams_accepts_a_card_only_at_a_signed_address() {
+    let served = start_fixture().await;
+    let path = "/powerautomate/workflows/1/triggers/manual/paths/invoke";
+    let card = |kind: &str| {
+        let content = json!({"type": kind, "body": [
+            {"type": "TextBlock", "text": "Noa waits"},
+            {"type": "FactSet", "facts": [{"title": "Line", "value": "main"}]},
+        ]});
+        let attachment = json!({"contentType": "application/vnd.microsoft.card.adaptive", "content": content});
+        json!({"type": "message", "attachments": [attachment]}).to_string()
+    };
+    let post = async |query: &str, body: String| served.post_body(&format!("{path}?{query}"), &[], body).await.0;
+    assert_eq!(post("api-version=1&sig=a%2Bb", card("AdaptiveCard")).await, 202);
+    assert_eq!(post("api-version=1&sig=other", card("AdaptiveCard")).await, 401);
+    assert_eq!(post("sig=a%2Bb", card("MessageCard")).await, 400);
+    assert_eq!(post("sig=a%2Bb", " ".repeat(29 * 1024)).await, 413);
+    assert_eq!(served.received_texts(), [("teams".to_owned(), "Noa waits\nLine: main".to_owned())]);
+}
+
+#[tokio::test]
+async fn ses_accepts_an_email_from_the_client_with_a_one_line_subject() {
+    let served = start_fixture().await;
+    let mail = |from: &str, subject: &str| {
+        json!({
+            "FromEmailAddress": from, "Destination": {"ToAddresses": ["team@example.com"]},
+            "Content": {"Simple": {"Subject": {"Data": subject}, "Body": {"Text": {"Data": "Noa waits"}}}},
+        })
+        .to_string()
+    };
+    let ses = signed_authorization("ses");
+    let post = async |authorization: &str, body: String| {
+        served.post_body("/v2/email/outbound-emails", &[("authorization", authorization)], body).await
+    };
+    let (status, response) = post(&ses, mail("a@example.com", "Urgent")).await;
+    let response: Value = serde_json::from_str(&response).unwrap();
+    assert!(status == 200 && response["MessageId"].is_string());
+    assert_eq!(post(&signed_authorization("sns"), mail("a@example.com", "Urgent")).await.0, 403);
+    assert_eq!(post(&ses, mail("b@example.com", "Urgent")).await.0, 400);
+    assert_eq!(post(&ses, mail("a@example.com", "Urgent\r\nBcc: x")).await.0, 400);
+    let notices = served.team.alerts();
+    assert_eq!((notices.len(), notices[0].subject.as_deref()), (1, Some("Urgent")));
+}
+
+#[tokio::test]
+async fn sns_accepts_a_form_and_replies_in_xml() {
+    let served = start_fixture().await;
+    let publish = |fields: &[(&str, &str)]| {
+        let fields = [("Action", "Publish"), ("Version", "2010-03-31"), ("Message", "Noa waits")].iter().chain(fields);
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+    };
+    let sns = signed_authorization("sns");
+    let post = async |authorization: &str, body: String| {
+        let headers = [("authorization", authorization), ("content-type", "application/x-www-form-urlencoded")];
+        served.post_body("/", &headers, body).await
+    };
+    let (status, response) = post(&sns, publish(&[("TopicArn", TOPIC), ("Subject", "Urgent")])).await;
+    assert!(status == 200 && response.contains("<PublishResult><MessageId>"), "{response}");
+    assert_eq!(post("", publish(&[("TopicArn", TOPIC)])).await.0, 403);
+    assert_eq!(post(&sns, publish(&[("TopicArn", "arn:aws:sns:eu-central-1:000000000000:no")])).await.0, 404);
+    assert_eq!(post(&sns, publish(&[("TopicArn", TOPIC), ("Subject", "two\nlines")])).await.0, 400);
+    let fifo = format!("{TOPIC}.fifo");
+    for _ in 0..2 {
+        post(&sns, publish(&[("TopicArn", &fifo), ("MessageDeduplicationId", "n1")])).await;
+    }
+    let repeats: Vec<_> = served.team.alerts().into_iter().map(|notice| (notice.target, notice.repeats)).collect();
+    assert_eq!(repeats, [("topic".to_owned(), 0), ("fifo".to_owned(), 1)]);
+    assert_eq!(served.post_body("/", &[("content-type", "application/json")], String::new()).await.1, "somebody else");
+}
+
+#[tokio::test]
+async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
+    let served = start_fixture().await;
+    let (at, body) = ((served.host.now_ms() / 1000).to_string(), r#"{"type":"escalation"}"#);
+    let key = BASE64.decode("c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=").unwrap();
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("n1.{at}.{body}").as_bytes());
+    let signature = format!("v1,{}", BASE64.encode(signature));
+    let headers = [("webhook-id", "n1"), ("webhook-timestamp", at.as_str()), ("webhook-signature", &signature)];
+    for _ in 0..2 {
+        assert_eq!(served.post_body("/hooks/pager", &headers, body.to_owned()).await.0, 204);
+    }
+    assert_eq!(served.post_body("/hooks/pager", &headers, "{}".to_owned()).await.0, 401);
+    let notices = served.team.alerts();
+    assert_eq!((notices.len(), notices[0].id.as_deref(), notices[0].repeats), (1, Some("n1"), 1));
+    served.team.clear_alerts().unwrap();
+    assert!(served.team.alerts().is_empty());
+}

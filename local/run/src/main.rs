@@ -1,0 +1,155 @@
+//! `cargo run`: builds the functions and starts the local stack with its console.
+
+mod keyboard;
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use tellonce_stack::{LocalStack, StackOptions, build};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
+    signal,
+};
+use tracing_subscriber::EnvFilter;
+
+use keyboard::{KEYS_HELP, KeyboardCommands};
+
+/// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake EZWhatsApp and a web console.
+#[derive(Debug, Parser)]
+#[command(name = "local", version)]
+struct LocalArguments {
+    /// Throw away the state of earlier runs first.
+    #[arg(long)]
+    fresh: bool,
+    /// Folder of the client to run.
+    #[arg(long, value_name = "DIR", default_value = "clients/demo")]
+    client: PathBuf,
+    /// File with the secrets' values [default: secrets.json in the client's folder].
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Port of the webhook endpoints and the console.
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+    /// Port of the fake EZWhatsApp.
+    #[arg(long, value_name = "PORT", default_value_t = 3010)]
+    ezw_port: u16,
+    /// Where state is kept between runs [default: .local in the project's folder].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Don't build the functions first.
+    #[arg(long)]
+    no_build: bool,
+}
+
+fn main() -> ExitCode {
+    match start_local(LocalArguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_local(arguments: LocalArguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    let root = find_workspace()?;
+    if !arguments.no_build {
+        build::build_workspace(&root)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run_stack(arguments, root));
+    // Only a thread that reads the terminal is left.
+    runtime.shutdown_background();
+    result
+}
+
+/// The nearest folder upwards with a `template.yaml`, so that the program runs from anywhere in the project.
+fn find_workspace() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir().context("could not read the current folder")?;
+    let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
+    let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
+    Ok(root.to_owned())
+}
+
+async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<()> {
+    let from_root = |path: &Path| if path.exists() { path.to_owned() } else { root.join(path) };
+    let options = StackOptions {
+        client: from_root(&arguments.client),
+        secrets: arguments.secrets,
+        state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
+        fresh: arguments.fresh,
+        gateway_port: arguments.port,
+        ezw_port: arguments.ezw_port,
+        console: Some(tellonce_console::build_router),
+        run_schedules: true,
+        ..StackOptions::new(&root)
+    };
+    let stack = LocalStack::start(options).await?;
+    print_line(&render_welcome(&stack))?;
+    let result = follow_keyboard(&stack).await;
+    print_line("Stopping.")?;
+    stack.shutdown().await;
+    result
+}
+
+fn print_line(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("could not write to standard output")
+}
+
+fn render_welcome(stack: &LocalStack) -> String {
+    let url = stack.gateway_url();
+    let routes: Vec<String> = stack
+        .routes()
+        .iter()
+        .map(|(route, function)| format!("  {:<5} {url}{}  →  {function}", route.method, route.path))
+        .collect();
+    format!(
+        "\nRunning client `{client}` on this machine\n\n\
+         {routes}\n\
+         \x20 console    {url}/\n\
+         \x20 EZWhatsApp {ezw} (fake)\n\
+         \x20 logs       {logs}\n\n\
+         Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so it is answered 401)\n\n\
+         Keys, each followed by Enter: {KEYS_HELP}\n",
+        client = stack.client_id(),
+        routes = routes.join("\n"),
+        ezw = stack.ezw().base_url(),
+        logs = stack.logs_folder().display(),
+    )
+}
+
+/// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
+async fn follow_keyboard(stack: &Arc<LocalStack>) -> anyhow::Result<()> {
+    let (keys, mut typed) = (KeyboardCommands::default(), BufReader::new(tokio::io::stdin()).lines());
+    // Without a terminal (a service) the input ends at once, which does not mean quit.
+    let mut input_open = true;
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            line = read_key(&mut typed), if input_open => match line.as_deref() {
+                Some("q") => return Ok(()),
+                Some("") => {}
+                Some(key) => {
+                    let done = keys.run_key(stack, key).await;
+                    print_line(&done.unwrap_or_else(|e| format!("Failed: {e:#}")))?;
+                }
+                None => input_open = false,
+            },
+            interrupted = signal::ctrl_c() => return interrupted.context("could not listen for Ctrl-C"),
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
+}
+
+async fn read_key(typed: &mut Lines<BufReader<Stdin>>) -> Option<String> {
+    typed.next_line().await.ok().flatten().map(|line| line.trim().to_owned())
+}

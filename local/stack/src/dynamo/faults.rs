@@ -1,0 +1,167 @@
+//! Faults between a function and its table, on demand.
+
+use std::{sync::Mutex, time::Duration};
+
+use http::StatusCode;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DynamoFault {
+    /// `ThrottlingException`, HTTP 400, without an effect.
+    Throttle,
+    /// `ProvisionedThroughputExceededException`, HTTP 400, without an effect.
+    ThroughputExceeded,
+    /// `InternalServerError`, HTTP 500, without an effect.
+    Outage,
+    /// The request takes effect and the response is `InternalServerError`, HTTP 500: the outcome is unknown.
+    LoseResponse,
+    /// The request is delayed by this duration.
+    Delay(Duration),
+}
+
+impl DynamoFault {
+    pub(super) fn error_response(self) -> (StatusCode, Value) {
+        let (status, kind, message) = match self {
+            Self::Throttle => (
+                StatusCode::BAD_REQUEST,
+                "com.amazon.coral.availability#ThrottlingException",
+                "Throughput exceeds the current capacity of your table or index.",
+            ),
+            Self::ThroughputExceeded => (
+                StatusCode::BAD_REQUEST,
+                "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+                "The level of configured provisioned throughput for the table was exceeded.",
+            ),
+            Self::Outage | Self::LoseResponse | Self::Delay(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "com.amazonaws.dynamodb.v20120810#InternalServerError",
+                "The request processing has failed because of an unknown error, exception or failure.",
+            ),
+        };
+        (status, json!({"__type": kind, "message": message}))
+    }
+}
+
+/// Which of the requests fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FaultFrequency {
+    /// The next n requests.
+    Next(u32),
+    /// This share of the requests, 0 to 1.
+    Fraction(f64),
+    /// All requests.
+    Always,
+}
+
+/// A fault with the requests it applies to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultRule {
+    /// Only this operation, e.g. `PutItem`.
+    pub operation: Option<String>,
+    /// Only this table.
+    pub table: Option<String>,
+    /// How a request fails.
+    pub fault: DynamoFault,
+    /// Which of them fail.
+    pub frequency: FaultFrequency,
+}
+
+/// The faults in force. A share hits random requests, the same ones in every run.
+#[derive(Debug)]
+pub struct DynamoFaults(Mutex<(Vec<FaultRule>, StdRng)>);
+
+impl Default for DynamoFaults {
+    fn default() -> Self {
+        Self(Mutex::new((Vec::new(), StdRng::seed_from_u64(0))))
+    }
+}
+
+/// The faults of one request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct FaultPlan {
+    pub(super) delay: Option<Duration>,
+    pub(super) refuse: Option<DynamoFault>,
+    pub(super) lose_response: Option<DynamoFault>,
+}
+
+impl DynamoFaults {
+    /// Adds a rule to those in force.
+    pub fn inject_rule(&self, rule: FaultRule) {
+        tellonce_fakes::lock_mutex(&self.0).0.push(rule);
+    }
+
+    /// Throttles the next `n` requests of any kind.
+    pub fn throttle_next(&self, n: u32) {
+        self.inject_rule(FaultRule {
+            operation: None,
+            table: None,
+            fault: DynamoFault::Throttle,
+            frequency: FaultFrequency::Next(n),
+        });
+    }
+
+    /// Throttles this share (0 to 1) of requests until [`Self::clear`].
+    pub fn throttle_fraction(&self, share: f64) {
+        let times = FaultFrequency::Fraction(share.clamp(0.0, 1.0));
+        self.inject_rule(FaultRule {
+            operation: None,
+            table: None,
+            fault: DynamoFault::ThroughputExceeded,
+            frequency: times,
+        });
+    }
+
+    /// Delays every request by this duration until [`Self::clear`].
+    pub fn delay_requests(&self, by: Duration) {
+        self.inject_rule(FaultRule {
+            operation: None,
+            table: None,
+            fault: DynamoFault::Delay(by),
+            frequency: FaultFrequency::Always,
+        });
+    }
+
+    /// Removes all rules.
+    pub fn clear(&self) {
+        tellonce_fakes::lock_mutex(&self.0).0.clear();
+    }
+
+    /// The rules still in force.
+    pub fn list_rules(&self) -> Vec<FaultRule> {
+        tellonce_fakes::lock_mutex(&self.0).0.clone()
+    }
+
+    pub(super) fn plan_request(&self, operation: &str, table: &str) -> FaultPlan {
+        let mut held = tellonce_fakes::lock_mutex(&self.0);
+        let (rules, random) = &mut *held;
+        let mut plan = FaultPlan::default();
+        for rule in rules.iter_mut() {
+            let applies = rule.operation.as_deref().is_none_or(|wanted| wanted == operation)
+                && rule.table.as_deref().is_none_or(|wanted| table.split(',').any(|name| name == wanted));
+            if !applies || plan.refuse.is_some() {
+                continue;
+            }
+            let hit = match &mut rule.frequency {
+                FaultFrequency::Next(left) => left.checked_sub(1).is_some_and(|less| {
+                    *left = less;
+                    true
+                }),
+                FaultFrequency::Fraction(share) => random.random_bool(*share),
+                FaultFrequency::Always => true,
+            };
+            if hit {
+                match rule.fault {
+                    DynamoFault::Delay(by) => plan.delay = Some(plan.delay.unwrap_or_default() + by),
+                    DynamoFault::LoseResponse => plan.lose_response = Some(rule.fault),
+                    DynamoFault::Throttle | DynamoFault::ThroughputExceeded | DynamoFault::Outage => {
+                        plan.refuse = Some(rule.fault);
+                    }
+                }
+            }
+        }
+        rules.retain(|rule| rule.frequency != FaultFrequency::Next(0));
+        plan
+    }
+}

@@ -1,0 +1,330 @@
+//! DynamoDB on this machine: an embedded engine (`dynoxide`) behind a thin HTTP layer.
+//!
+//! The engine has an HTTP server, which is not used: this layer counts requests (per operation and
+//! table, with their capacity) and injects faults. Requests are not authenticated. The engine has no
+//! throughput limits, so throttling exists only as a fault.
+//!
+//! Durability: a file database runs with `synchronous = NORMAL`. It loses nothing if the process is
+//! killed. A power cut may lose the last writes.
+
+mod counters;
+mod faults;
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, bail, ensure};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use dynoxide::Database;
+pub use dynoxide::DynoxideError;
+use http::{HeaderMap, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+pub use counters::{OperationCounters, OperationUsage};
+pub use faults::{DynamoFault, DynamoFaults, FaultFrequency, FaultRule};
+
+use crate::{clock::LocalClock, template::TemplateTable};
+
+/// Largest request body DynamoDB takes.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// The database of a stack: engine, counters, faults.
+pub struct EmbeddedDynamo {
+    db: Database,
+    counters: OperationCounters,
+    faults: DynamoFaults,
+    /// Goes up with every write over HTTP and wakes the stream readers.
+    writes: watch::Sender<u64>,
+}
+
+impl EmbeddedDynamo {
+    /// Opens the database in `file`, or one in memory whose items expire by `clock`.
+    ///
+    /// The engine takes a clock only for databases in memory: items in a file expire by the system's clock.
+    pub fn open(file: Option<&Path>, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
+        let db = match file {
+            None => Database::memory_with_clock(clock)?,
+            Some(path) => {
+                let text = path.to_str().context("the state directory's path is not UTF-8")?;
+                let db = Database::new(text).with_context(|| format!("can't open {}", path.display()))?;
+                // Leaving bulk loading is the engine's only public switch to synchronous = NORMAL.
+                db.enable_bulk_loading()?;
+                db.disable_bulk_loading()?;
+                db
+            }
+        };
+        Ok(Self {
+            db,
+            counters: OperationCounters::default(),
+            faults: DynamoFaults::default(),
+            writes: watch::Sender::new(0),
+        })
+    }
+
+    /// Creates the missing tables.
+    ///
+    /// An existing table with another shape is an error. Only a person can decide whether to migrate
+    /// or to drop its data.
+    pub fn create_tables(&self, tables: &[TemplateTable]) -> anyhow::Result<()> {
+        for table in tables {
+            self.create_table(table).with_context(|| format!("table {}", table.name))?;
+        }
+        Ok(())
+    }
+
+    fn create_table(&self, table: &TemplateTable) -> anyhow::Result<()> {
+        match self.call_operation("DescribeTable", &json!({"TableName": table.name})) {
+            Ok(existing) => {
+                let existing = &existing["Table"];
+                for part in ["KeySchema", "GlobalSecondaryIndexes", "StreamSpecification"] {
+                    ensure!(
+                        comparable_shape(&existing[part]) == comparable_shape(&table.definition[part]),
+                        "{part} in the template differs from the stored table; start with --fresh to throw the old one away"
+                    );
+                }
+            }
+            Err(DynoxideError::ResourceNotFoundException(_)) => {
+                self.call_operation("CreateTable", &table.definition)?;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        if let Some(attribute) = &table.ttl_attribute {
+            let wanted = json!({"TableName": table.name, "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true}});
+            let present = self.call_operation("DescribeTimeToLive", &json!({"TableName": table.name}))?;
+            if present["TimeToLiveDescription"]["AttributeName"] != attribute.as_str() {
+                self.call_operation("UpdateTimeToLive", &wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The engine. Operations on it are not counted and meet no faults.
+    pub fn db(&self) -> &Database {
+        &self.db
+    }
+
+    /// Counters of the requests over HTTP.
+    pub fn counters(&self) -> &OperationCounters {
+        &self.counters
+    }
+
+    /// Faults of the requests over HTTP.
+    pub fn faults(&self) -> &DynamoFaults {
+        &self.faults
+    }
+
+    /// Deletes expired items now and returns their number.
+    pub fn sweep_ttl(&self) -> anyhow::Result<usize> {
+        Ok(self.db.sweep_ttl()?)
+    }
+
+    /// Runs one operation with the JSON of DynamoDB's API, e.g. `call_operation("Scan", …)`. Not counted.
+    pub fn call_operation(&self, operation: &str, request: &Value) -> Result<Value, DynoxideError> {
+        run_operation(&self.db, operation, request.clone())
+    }
+
+    /// A number that changes with every write.
+    pub fn write_count(&self) -> u64 {
+        *self.writes.borrow()
+    }
+
+    /// A receiver that changes with every write.
+    pub(crate) fn watch_writes(&self) -> watch::Receiver<u64> {
+        self.writes.subscribe()
+    }
+
+    /// Wakes the stream readers after a write that did not come over HTTP.
+    pub fn wake_readers(&self) {
+        self.writes.send_modify(|n| *n += 1);
+    }
+
+    /// The HTTP endpoint.
+    pub(crate) fn build_router(self: Arc<Self>) -> Router {
+        Router::new().route("/", post(handle_http)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(self)
+    }
+
+    /// Serves a request over HTTP: faults first, then the engine. Every request is counted.
+    async fn serve_request(self: Arc<Self>, operation: String, body: Bytes) -> (StatusCode, Value) {
+        let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
+            return (StatusCode::BAD_REQUEST, json!({"__type": "com.amazon.coral.service#SerializationException"}));
+        };
+        let table = request_tables(&operation, &request);
+        let plan = self.faults.plan_request(&operation, &table);
+        if let Some(delay) = plan.delay {
+            tokio::time::sleep(delay).await;
+        }
+        if let Some(fault) = plan.refuse {
+            let (status, answer) = fault.error_response();
+            self.counters.record_failure(&operation, &table, body.len(), answer["__type"].as_str().unwrap_or_default());
+            return (status, answer);
+        }
+        let asked_for_capacity = request.get("ReturnConsumedCapacity").is_some_and(|wanted| wanted != "NONE");
+        if let Some(fields) = request.as_object_mut()
+            && !asked_for_capacity
+            && counters::capacity_kind(&operation).is_some()
+        {
+            fields.insert("ReturnConsumedCapacity".to_owned(), json!("TOTAL"));
+        }
+        let (engine, name) = (self.db.clone(), operation.clone());
+        let result = tokio::task::spawn_blocking(move || run_operation(&engine, &name, request)).await;
+        let result = result.unwrap_or_else(|e| Err(DynoxideError::InternalServerError(e.to_string())));
+        match result {
+            Ok(mut answer) => {
+                let capacity = if asked_for_capacity {
+                    answer.get("ConsumedCapacity").cloned()
+                } else {
+                    answer.as_object_mut().and_then(|fields| fields.remove("ConsumedCapacity"))
+                };
+                self.counters.record_success(&operation, &table, body.len(), capacity.as_ref());
+                if counters::capacity_kind(&operation) == Some(counters::CapacityKind::Write) {
+                    self.wake_readers();
+                }
+                plan.lose_response.map_or((StatusCode::OK, answer), DynamoFault::error_response)
+            }
+            Err(e) => {
+                self.counters.record_failure(&operation, &table, body.len(), e.error_type());
+                let response = serde_json::from_str(&e.to_json()).unwrap_or(Value::Null);
+                (StatusCode::from_u16(e.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), response)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for EmbeddedDynamo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dynamo").field("counters", &self.counters).field("faults", &self.faults).finish_non_exhaustive()
+    }
+}
+
+async fn handle_http(State(dynamo): State<Arc<EmbeddedDynamo>>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let (status, body) = dynamo.serve_request(operation, body).await;
+    let id = tellonce_fakes::generate_id();
+    (
+        [(header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.0"), ("x-amzn-requestid", id.as_str())],
+        (status, body.to_string()),
+    )
+        .into_response()
+}
+
+/// Runs one operation on the engine.
+fn run_operation(db: &Database, operation: &str, request: Value) -> Result<Value, DynoxideError> {
+    match operation {
+        "PutItem" => run_typed(request, |r| db.put_item(r)),
+        "UpdateItem" => run_typed(request, |r| db.update_item(r)),
+        "DeleteItem" => run_typed(request, |r| db.delete_item(r)),
+        "GetItem" => run_typed(request, |r| db.get_item(r)),
+        "Query" => run_typed(request, |r| db.query(r)),
+        "Scan" => run_typed(request, |r| db.scan(r)),
+        "BatchGetItem" => run_typed(request, |r| db.batch_get_item(r)),
+        "BatchWriteItem" => run_typed(request, |r| db.batch_write_item(r)),
+        "TransactGetItems" => run_typed(request, |r| db.transact_get_items(r)),
+        "TransactWriteItems" => run_typed(request, |r| db.transact_write_items(r)),
+        "CreateTable" => run_typed(request, |r| db.create_table(r)),
+        "DeleteTable" => run_typed(request, |r| db.delete_table(r)),
+        "DescribeTable" => run_typed(request, |r| db.describe_table(r)),
+        "ListTables" => run_typed(request, |r| db.list_tables(r)),
+        "UpdateTimeToLive" => run_typed(request, |r| db.update_time_to_live(r)),
+        "DescribeTimeToLive" => run_typed(request, |r| db.describe_time_to_live(r)),
+        other => Err(DynoxideError::ValidationException(format!("the local stack has no DynamoDB operation {other}"))),
+    }
+}
+
+fn run_typed<Q: DeserializeOwned, A: Serialize>(
+    request: Value,
+    call: impl FnOnce(Q) -> dynoxide::Result<A>,
+) -> Result<Value, DynoxideError> {
+    let request = serde_json::from_value(request).map_err(|e| {
+        // The engine's mark for a request that it can read and that is not valid.
+        let text = e.to_string();
+        match text.strip_prefix("VALIDATION:") {
+            Some(message) => DynoxideError::ValidationException(message.to_owned()),
+            None => DynoxideError::SerializationException(text),
+        }
+    })?;
+    serde_json::to_value(call(request)?).map_err(|e| DynoxideError::InternalServerError(e.to_string()))
+}
+
+/// The table of a request; several tables are joined by commas.
+fn request_tables(operation: &str, request: &Value) -> String {
+    if let Some(name) = request["TableName"].as_str() {
+        return name.to_owned();
+    }
+    let mut names: Vec<&str> = match operation {
+        "BatchGetItem" | "BatchWriteItem" => {
+            request["RequestItems"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+        }
+        "TransactGetItems" | "TransactWriteItems" => request["TransactItems"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item.as_object()?.values().next()?["TableName"].as_str())
+            .collect(),
+        _ => Vec::new(),
+    };
+    names.sort_unstable();
+    names.dedup();
+    names.join(",")
+}
+
+/// The part of a table description that the template defines, in a comparable form.
+fn comparable_shape(part: &Value) -> Value {
+    match part {
+        Value::Object(fields) => {
+            let compared = [
+                "IndexName",
+                "KeySchema",
+                "Projection",
+                "AttributeName",
+                "KeyType",
+                "ProjectionType",
+                "NonKeyAttributes",
+                "StreamViewType",
+            ];
+            fields
+                .iter()
+                .filter(|(name, _)| compared.contains(&name.as_str()))
+                .map(|(name, v)| (name.clone(), comparable_shape(v)))
+                .collect()
+        }
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.iter().map(comparable_shape).collect();
+            items.sort_by_key(Value::to_string);
+            Value::Array(items)
+        }
+        other => other.clone(),
+    }
+}
+
+/// The value of a typed attribute (`{"S": "x"}`) as plain JSON, for tests and the console.
+///
+/// Binary values stay base64 text. A number that fits into JSON becomes a number.
+pub fn to_plain_value(attribute: &Value) -> anyhow::Result<Value> {
+    let Some((kind, value)) = attribute.as_object().and_then(|fields| fields.iter().next()) else {
+        bail!("not a typed attribute: {attribute}");
+    };
+    Ok(match (kind.as_str(), value) {
+        ("N", Value::String(digits)) => serde_json::from_str(digits)?,
+        ("L", Value::Array(items)) => items.iter().map(to_plain_value).collect::<anyhow::Result<_>>()?,
+        ("M", fields @ Value::Object(_)) => to_plain_item(fields)?,
+        ("NULL", _) => Value::Null,
+        (_, value) => value.clone(),
+    })
+}
+
+/// A whole item (attribute name → typed attribute) as plain JSON.
+pub fn to_plain_item(item: &Value) -> anyhow::Result<Value> {
+    let fields = item.as_object().context("not an item")?;
+    fields.iter().map(|(name, attribute)| Ok((name.clone(), to_plain_value(attribute)?))).collect()
+}
+
+#[cfg(test)]
+mod tests;

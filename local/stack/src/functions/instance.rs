@@ -1,0 +1,210 @@
+//! One running process of a function.
+//!
+//! When the process ends for any reason, its current invocation fails at once. Its environment is
+//! built here and has nothing of the stack's own. If the stack is killed, a process ends after its
+//! current invocation: its next call to the Runtime API finds the connection closed.
+
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    InvokeError,
+    logs::{FunctionLog, LogSource},
+    runtime_api::{InvocationResult, PendingInvocation, RuntimeApi, RuntimePhase},
+};
+
+/// Lambda's limit for a function's start.
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How the processes of a function are started.
+#[derive(Debug, Clone)]
+pub(super) struct LaunchConfig {
+    pub(super) binary: PathBuf,
+    pub(super) directory: PathBuf,
+    pub(super) env: Vec<(String, String)>,
+}
+
+/// A running process with its Runtime API endpoint.
+#[derive(Debug)]
+pub(super) struct FunctionInstance {
+    api: RuntimeApi,
+    pid: Option<u32>,
+    kill: Arc<Notify>,
+    /// How the process ended; empty while it runs.
+    ended: watch::Receiver<Option<String>>,
+    /// Set before the stack kills the process, so that it gets no invocation in between.
+    condemned: AtomicBool,
+}
+
+impl FunctionInstance {
+    pub(super) async fn start(recipe: &LaunchConfig, logs: &Arc<FunctionLog>) -> Result<Arc<Self>, InvokeError> {
+        let unstartable = |e: anyhow::Error| InvokeError::Start(format!("{e:#}"));
+        let api = RuntimeApi::start().await.map_err(unstartable)?;
+        let mut command = Command::new(&recipe.binary);
+        command
+            .env_clear()
+            .envs(recipe.env.iter().map(|(name, value)| (name, value)))
+            .env("AWS_LAMBDA_RUNTIME_API", api.addr.to_string())
+            .current_dir(&recipe.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        // A separate process group: Ctrl-C goes to the stack, which then ends its functions.
+        #[cfg(unix)]
+        command.process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| {
+                format!("can't start {} (build it with `cargo build --workspace --bins`)", recipe.binary.display())
+            })
+            .map_err(unstartable)?;
+        let pid = child.id();
+        let (ended_tx, ended) = watch::channel(None);
+        let kill = Arc::new(Notify::new());
+        let instance = Arc::new(Self { api, pid, kill: kill.clone(), ended, condemned: AtomicBool::new(false) });
+        tokio::spawn(watch_process(child, logs.clone(), kill, ended_tx, Arc::downgrade(&instance)));
+        instance.wait_until_ready().await?;
+        Ok(instance)
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), InvokeError> {
+        let (mut phase, mut ended) = (self.api.phase.clone(), self.ended.clone());
+        let ready = async {
+            tokio::select! {
+                changed = phase.wait_for(|phase| *phase != RuntimePhase::Starting) => match changed.map(|phase| phase.clone()) {
+                    Ok(RuntimePhase::InitFailed(message)) => Err(InvokeError::Init(message)),
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(InvokeError::Init("its endpoint closed".to_owned())),
+                },
+                how = ended.wait_for(Option::is_some) => Err(InvokeError::Init(describe_end(how.ok().and_then(|h| h.clone())))),
+            }
+        };
+        let result = tokio::time::timeout(INIT_LIMIT, ready).await;
+        let result = result.unwrap_or_else(|_| Err(InvokeError::Init(format!("it wasn't ready after {INIT_LIMIT:?}"))));
+        if result.is_err() {
+            self.kill();
+        }
+        result
+    }
+
+    /// Runs one invocation to its end. After a crash or a timeout the instance is dead.
+    pub(super) async fn invoke(&self, work: PendingInvocation, timeout: Duration) -> Result<Bytes, InvokeError> {
+        let response =
+            self.api.send_invocation(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
+        if self.ended.borrow().is_some() {
+            self.api.fail_current();
+        }
+        match tokio::time::timeout(timeout, response).await {
+            Ok(Ok(InvocationResult::Response(body))) => Ok(body),
+            Ok(Ok(InvocationResult::Error { kind, message })) => Err(InvokeError::Function { kind, message }),
+            Ok(Err(_)) => Err(InvokeError::Crashed(describe_end(self.ended.borrow().clone()))),
+            Err(_) => {
+                self.kill();
+                Err(InvokeError::Timeout(timeout))
+            }
+        }
+    }
+
+    /// Sends SIGKILL.
+    pub(super) fn kill(&self) {
+        self.condemned.store(true, Ordering::SeqCst);
+        self.kill.notify_one();
+    }
+
+    /// Waits until the process is gone.
+    pub(super) async fn wait_for_end(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the watcher ended, and with it the process.
+        drop(ended.wait_for(Option::is_some).await);
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !self.condemned.load(Ordering::SeqCst) && self.ended.borrow().is_none()
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+}
+
+impl Drop for FunctionInstance {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn describe_end(how: Option<String>) -> String {
+    how.unwrap_or_else(|| "it ended".to_owned())
+}
+
+async fn watch_process(
+    mut child: Child,
+    logs: Arc<FunctionLog>,
+    kill: Arc<Notify>,
+    ended: watch::Sender<Option<String>>,
+    instance: std::sync::Weak<FunctionInstance>,
+) {
+    let pid = child.id().unwrap_or_default();
+    let out = child.stdout.take().map(|pipe| collect_output(pipe, LogSource::Stdout, pid, &logs));
+    let err = child.stderr.take().map(|pipe| collect_output(pipe, LogSource::Stderr, pid, &logs));
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            () = kill.notified() => if let Err(e) = child.start_kill() {
+                tracing::warn!("can't kill process {pid}: {e}");
+            },
+        }
+    };
+    for reader in [out, err].into_iter().flatten() {
+        // Lines still in the pipe belong to the log. A grandchild may hold the pipe open: the wait is limited.
+        drop(tokio::time::timeout(Duration::from_millis(200), reader).await);
+    }
+    let how = match status {
+        Ok(status) => format!("its process ended: {status}"),
+        Err(e) => format!("its process can't be watched: {e}"),
+    };
+    logs.add_line(LogSource::Stack, pid, &how);
+    ended.send_replace(Some(how));
+    if let Some(instance) = instance.upgrade() {
+        instance.api.fail_current();
+    }
+}
+
+fn collect_output(
+    pipe: impl AsyncRead + Send + Unpin + 'static,
+    source: LogSource,
+    pid: u32,
+    logs: &Arc<FunctionLog>,
+) -> JoinHandle<()> {
+    let logs = logs.clone();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(pipe).lines();
+        loop {
+            match lines.next_line().await {
+                Ok(Some(line)) => logs.add_line(source, pid, &line),
+                Ok(None) => break,
+                Err(e) => {
+                    logs.add_line(LogSource::Stack, pid, &format!("unreadable output: {e}"));
+                    break;
+                }
+            }
+        }
+    })
+}

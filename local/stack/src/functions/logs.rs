@@ -1,0 +1,81 @@
+//! Output of functions on stdout and stderr: the last lines in memory, all of them in a file.
+
+use std::{collections::VecDeque, fs::File, io::Write as _, path::Path, sync::Mutex};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use tellonce_fakes::system_now_ms;
+
+/// Lines kept in memory per function.
+const MAX_KEPT_LINES: usize = 5000;
+
+/// Who wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogSource {
+    /// The function's standard output.
+    Stdout,
+    /// The function's standard error.
+    Stderr,
+    /// The local stack, about the function's process.
+    Stack,
+}
+
+/// A line of a function's log.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogLine {
+    /// Counts up from 1 within a function, so that a reader can ask for new lines.
+    pub number: u64,
+    /// When the stack read it, in unix milliseconds of the system clock.
+    pub at_ms: i64,
+    /// Who wrote it.
+    pub source: LogSource,
+    /// Process id of the instance.
+    pub pid: u32,
+    /// The line, without its end.
+    pub text: String,
+}
+
+/// The log of one function.
+#[derive(Debug)]
+pub(super) struct FunctionLog {
+    function: String,
+    state: Mutex<LogState>,
+}
+
+#[derive(Debug)]
+struct LogState {
+    lines: VecDeque<LogLine>,
+    lines_written: u64,
+    file: File,
+}
+
+impl FunctionLog {
+    pub(super) fn open(folder: &Path, function: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
+        let path = folder.join(format!("{function}.log"));
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("can't write {}", path.display()))?;
+        let inner = LogState { lines: VecDeque::new(), lines_written: 0, file };
+        Ok(Self { function: function.to_owned(), state: Mutex::new(inner) })
+    }
+
+    pub(super) fn add_line(&self, source: LogSource, pid: u32, text: &str) {
+        tracing::debug!(target: "function", "{} {pid}: {text}", self.function);
+        let mut inner = tellonce_fakes::lock_mutex(&self.state);
+        inner.lines_written += 1;
+        let line = LogLine { number: inner.lines_written, at_ms: system_now_ms(), source, pid, text: text.to_owned() };
+        if let Err(e) = writeln!(inner.file, "{} {pid} {text}", line.at_ms) {
+            tracing::warn!("can't write the log of {}: {e}", self.function);
+        }
+        if inner.lines.len() == MAX_KEPT_LINES {
+            inner.lines.pop_front();
+        }
+        inner.lines.push_back(line);
+    }
+
+    pub(super) fn lines(&self) -> Vec<LogLine> {
+        tellonce_fakes::lock_mutex(&self.state).lines.iter().cloned().collect()
+    }
+}

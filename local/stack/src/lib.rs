@@ -1,0 +1,26 @@
+//! The local stack: runs the deployed functions on one machine. Never deployed.
+//!
+//! [`LocalStack::start`] reads the wiring from `template.yaml` and starts the function binaries, each
+//! in its own process behind a Lambda Runtime API endpoint. Around them it runs an embedded DynamoDB
+//! with streams, Secrets Manager over a local file, API Gateway routes, the schedules, and the fakes
+//! of `tellonce-fakes`. Everything listens on 127.0.0.1 only; it needs no account and no Docker.
+//!
+//! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
+
+pub mod build;
+pub mod clock;
+pub mod dynamo;
+pub mod functions;
+mod gateway;
+mod schedule;
+pub mod secrets;
+mod stack;
+mod state;
+pub mod streams;
+pub mod template;
+
+pub use stack::{ConsoleBuilder, LocalStack, StackOptions};
+pub use tellonce_fakes::REGION;
+
+/// The AWS account of the stack.
+pub const ACCOUNT: &str = "000000000000";

@@ -1,0 +1,472 @@
+//! The stack: starts its parts in the right order, gives tests and the console access, stops them.
+
+mod client;
+mod options;
+mod stack_fakes;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use bytes::Bytes;
+use serde_json::Value;
+use tellonce_fakes::{
+    calendars::FakeCalendars, crms::FakeCrms, ezw::FakeEzw, leads::FakeLeadApis, server, services::FakeServices,
+    shopify, team::FakeTeam,
+};
+use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
+
+use crate::{
+    build,
+    clock::LocalClock,
+    dynamo::EmbeddedDynamo,
+    functions::{FunctionPool, FunctionSetup, InvocationCounts, LogLine},
+    gateway::HttpGateway,
+    schedule::ScheduledFunction,
+    secrets::FakeSecretsManager,
+    state::StateFolder,
+    streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
+    template::{self, HttpRoute, SamTemplate},
+};
+
+pub use options::{ConsoleBuilder, StackOptions};
+
+use client::{StackClient, StackEndpoints, build_environment, build_parameters, read_client};
+use stack_fakes::StackFakes;
+
+/// How often expired items are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// The interval that [`LocalStack::tick_messages`] and [`LocalStack::tick_conversations`] invoke.
+const EVERY_MINUTE: Duration = Duration::from_mins(1);
+
+/// A running stack.
+#[derive(Debug)]
+pub struct LocalStack {
+    options: StackOptions,
+    client: StackClient,
+    template: SamTemplate,
+    gateway_addr: SocketAddr,
+    gateway: Arc<HttpGateway>,
+    functions: Arc<FunctionPool>,
+    dynamo: Arc<EmbeddedDynamo>,
+    secrets: Arc<FakeSecretsManager>,
+    clock: Arc<LocalClock>,
+    ezw: FakeEzw,
+    fakes: StackFakes,
+    readers: Vec<Arc<StreamReader>>,
+    failures: Arc<FailureLog>,
+    scheduled: Vec<ScheduledFunction>,
+    state: StateFolder,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl LocalStack {
+    /// Starts everything and returns when the gateway accepts requests.
+    ///
+    /// The stack runs on the caller's tokio runtime until [`Self::shutdown`] or the end of that runtime.
+    pub async fn start(options: StackOptions) -> anyhow::Result<Arc<Self>> {
+        let root = options.root.canonicalize().with_context(|| format!("there is no {}", options.root.display()))?;
+        let client_folder = options.client.canonicalize();
+        let client_folder =
+            client_folder.with_context(|| format!("there is no client {}", options.client.display()))?;
+        let client = read_client(&client_folder)?;
+        let options = StackOptions { root, client: client_folder, ..options };
+        let template_path = options.template.clone().unwrap_or_else(|| options.root.join("template.yaml"));
+        let template = SamTemplate::read(&template_path, &build_parameters(&options, &client))?;
+
+        let listener = server::bind_port(options.gateway_port, "the gateway and the console", "--port")?;
+        let gateway_addr = listener.local_addr()?;
+        let state = StateFolder::open(options.state.as_deref(), options.fresh)?;
+        let clock = Arc::new(LocalClock::open(&state.file_path("clock"))?);
+        let secrets_path = options.secrets.clone().unwrap_or_else(|| options.client.join("secrets.json"));
+        let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, clock.clone())?);
+        let dynamo = Arc::new(EmbeddedDynamo::open(state.persistent_path("dynamo.db").as_deref(), clock.clone())?);
+        dynamo.create_tables(&tables_with_read_streams(&template))?;
+        let ezw = start_fake_ezw(&options, &state, &client, &secrets).await?;
+        let fakes = StackFakes::open(&options, &state, &client, &secrets, &clock)?;
+
+        let (mut tasks, any) = (Vec::new(), 0);
+        let dynamo_url =
+            serve_router(dynamo.clone().build_router(), server::bind_port(any, "DynamoDB", "")?, &mut tasks)?;
+        let secrets_url =
+            serve_router(secrets.clone().build_router(), server::bind_port(any, "Secrets Manager", "")?, &mut tasks)?;
+        let endpoints = StackEndpoints {
+            dynamo_url,
+            secrets_url,
+            ezw_url: ezw.base_url(),
+            gateway_url: format!("http://{gateway_addr}"),
+            clock: clock.path().to_owned(),
+        };
+        let binaries = match &options.binaries {
+            Some(folder) => folder.clone(),
+            None => build::binaries_folder()?,
+        };
+        let setup = FunctionSetup {
+            binaries: &binaries,
+            directory: &options.root,
+            logs: &state.file_path("logs"),
+            max_instances: options.max_instances,
+        };
+        let functions =
+            FunctionPool::prepare(&template.functions, &setup, |f| build_environment(f, &endpoints, &options))?;
+        let functions = Arc::new(functions);
+        if let Some(missing) = functions.missing_binaries().first() {
+            bail!("{} doesn't exist: build it with `cargo build --workspace --bins`", missing.display());
+        }
+
+        let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
+        let shared = ReaderContext {
+            dynamo: dynamo.clone(),
+            functions: functions.clone(),
+            positions: Arc::new(StreamPositions::open(state.persistent_path("streams.json").as_deref())?),
+            failures: failures.clone(),
+            backoff: options.backoff,
+        };
+        let mut readers = Vec::new();
+        for (function, mapping) in template.functions.iter().flat_map(|f| f.streams.iter().map(move |m| (f, m))) {
+            let reader = StreamReader::new(mapping.clone(), &function.name, shared.clone());
+            readers.push(Arc::new(reader.with_context(|| mapping.id.clone())?));
+        }
+        let scheduled = template.functions.iter().flat_map(|function| {
+            let name = function.name.clone();
+            let one = move |schedule: &template::TemplateSchedule| {
+                let template::TemplateSchedule { id, interval: every, input } = schedule.clone();
+                ScheduledFunction { function: name.clone(), id, interval: every, input }
+            };
+            function.schedules.iter().map(one)
+        });
+        let scheduled: Vec<_> = scheduled.collect();
+        let gateway = Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone()));
+        if gateway.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
+            for (line, path) in client.line_webhook_paths(|name| secrets.current_value(name)) {
+                ezw.ensure_webhook(&line, &format!("http://{gateway_addr}{path}"))?;
+            }
+        }
+
+        let stack = Arc::new(Self {
+            options,
+            client,
+            template,
+            gateway_addr,
+            gateway,
+            functions,
+            dynamo,
+            secrets,
+            clock,
+            ezw,
+            fakes,
+            readers,
+            failures,
+            scheduled,
+            state,
+            tasks: Mutex::new(tasks),
+        });
+        stack.start_tasks(listener)?;
+        Ok(stack)
+    }
+
+    /// Starts the tasks that need the finished stack.
+    fn start_tasks(self: &Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
+        let mut tasks = tellonce_fakes::lock_mutex(&self.tasks);
+        for reader in &self.readers {
+            tasks.push(tokio::spawn(reader.clone().run_forever()).abort_handle());
+        }
+        if self.options.run_schedules {
+            for scheduled in &self.scheduled {
+                let work = scheduled.clone().run_forever(self.functions.clone(), self.clock.clone());
+                tasks.push(tokio::spawn(work).abort_handle());
+            }
+        }
+        let dynamo = self.dynamo.clone();
+        tasks.push(tokio::spawn(sweep_expired(dynamo)).abort_handle());
+        let console = self.options.console.map_or_else(Router::new, |build_console| build_console(self.clone()));
+        let router = console
+            .merge(self.fakes.calendars.clone().build_router())
+            .merge(shopify::build_router())
+            .merge(self.gateway.clone().build_router());
+        serve_router(self.fakes.layer_before(router), listener, &mut tasks)?;
+        Ok(())
+    }
+
+    /// `http://127.0.0.1:{port}` of the gateway and the console.
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}", self.gateway_addr)
+    }
+
+    /// Method and path of every route, with the name of its function.
+    pub fn routes(&self) -> &[(HttpRoute, String)] {
+        self.gateway.routes()
+    }
+
+    /// The fake EZWhatsApp.
+    pub fn ezw(&self) -> &FakeEzw {
+        &self.ezw
+    }
+
+    /// Faults and counters of the fakes, except EZWhatsApp's.
+    pub fn fakes(&self) -> &FakeServices {
+        &self.fakes.services
+    }
+
+    /// The fake calendars.
+    pub fn calendars(&self) -> &Arc<FakeCalendars> {
+        &self.fakes.calendars
+    }
+
+    /// The fake senders of leads.
+    pub fn leads(&self) -> &FakeLeadApis {
+        &self.fakes.leads
+    }
+
+    /// The fake CRMs.
+    pub fn crms(&self) -> &FakeCrms {
+        &self.fakes.crms
+    }
+
+    /// The fake team targets.
+    pub fn team(&self) -> &FakeTeam {
+        &self.fakes.team
+    }
+
+    /// The database: engine, counters, faults.
+    pub fn dynamo(&self) -> &Arc<EmbeddedDynamo> {
+        &self.dynamo
+    }
+
+    /// The secrets.
+    pub fn secrets(&self) -> &Arc<FakeSecretsManager> {
+        &self.secrets
+    }
+
+    /// The clock of functions and database.
+    pub fn clock(&self) -> &Arc<LocalClock> {
+        &self.clock
+    }
+
+    /// The functions, to invoke them directly.
+    pub fn functions(&self) -> &Arc<FunctionPool> {
+        &self.functions
+    }
+
+    /// The template.
+    pub fn template(&self) -> &SamTemplate {
+        &self.template
+    }
+
+    /// Folder of the workspace, absolute.
+    pub fn root(&self) -> &Path {
+        &self.options.root
+    }
+
+    /// Folder of the client, absolute.
+    pub fn client_folder(&self) -> &Path {
+        &self.options.client
+    }
+
+    /// Id of the client in `client.toml`.
+    pub fn client_id(&self) -> &str {
+        &self.client.id
+    }
+
+    /// Folder with a log file per function.
+    pub fn logs_folder(&self) -> PathBuf {
+        self.state.file_path("logs")
+    }
+
+    /// How often a function was invoked.
+    pub fn invocation_counts(&self, function: &str) -> InvocationCounts {
+        self.functions.invocation_counts(function)
+    }
+
+    /// The last log lines of a function, oldest first. A line appears a moment after it was written.
+    pub fn log_lines(&self, function: &str) -> Vec<LogLine> {
+        self.functions.log_lines(function)
+    }
+
+    /// Given-up batches, oldest first.
+    pub fn failures(&self) -> Vec<FailedBatch> {
+        self.failures.list_batches()
+    }
+
+    /// The reading position of each stream.
+    pub fn stream_states(&self) -> anyhow::Result<Vec<MappingState>> {
+        self.readers.iter().map(|reader| reader.read_state()).collect()
+    }
+
+    /// Invokes a function with any payload and waits for its response.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> anyhow::Result<Value> {
+        Ok(self.functions.invoke_json(function, payload).await?)
+    }
+
+    /// Invokes a function with any bytes and waits for its response.
+    pub async fn invoke_bytes(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
+        Ok(self.functions.invoke(function, payload).await?)
+    }
+
+    /// Invokes the minute schedule for messages once and returns the function's response.
+    pub async fn tick_messages(&self) -> anyhow::Result<Value> {
+        self.invoke_scheduled("of every minute", |scheduled| {
+            is_every_minute(scheduled) && !is_for_conversations(scheduled)
+        })
+        .await
+    }
+
+    /// Invokes the minute schedule for conversations once and returns the function's response.
+    pub async fn tick_conversations(&self) -> anyhow::Result<Value> {
+        self.invoke_scheduled("of conversations", |scheduled| {
+            is_every_minute(scheduled) && is_for_conversations(scheduled)
+        })
+        .await
+    }
+
+    /// Invokes the schedule that reads all calendar feeds once and returns the function's response.
+    pub async fn poll_feeds(&self) -> anyhow::Result<Value> {
+        let polls =
+            |scheduled: &ScheduledFunction| scheduled.input.as_ref().is_some_and(|input| input["poll"] == "feeds");
+        self.invoke_scheduled("that polls feeds", polls).await
+    }
+
+    async fn invoke_scheduled(&self, what: &str, wanted: impl Fn(&ScheduledFunction) -> bool) -> anyhow::Result<Value> {
+        let scheduled = self.scheduled.iter().find(|scheduled| wanted(scheduled));
+        let scheduled = scheduled.with_context(|| format!("the template has no schedule {what}"))?;
+        let response = scheduled.invoke(&self.functions, &self.clock).await;
+        response.with_context(|| format!("{} ({})", scheduled.function, scheduled.id))
+    }
+
+    /// Waits until every stream is read to its end and no invocation runs; at most 30 s.
+    pub async fn drain(&self) -> anyhow::Result<()> {
+        self.drain_within(Duration::from_secs(30)).await
+    }
+
+    /// [`Self::drain`] with another limit. The error names the pending work.
+    pub async fn drain_within(&self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        self.dynamo.wake_readers();
+        loop {
+            let begun = self.count_started();
+            let pending = self.list_pending()?;
+            // Nothing is pending, and nothing began during the check.
+            if pending.is_empty() && begun == self.count_started() && self.functions.running_invocations() == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("not drained after {limit:?}: {}", pending.join("; "));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn count_started(&self) -> u64 {
+        self.functions.list_names().iter().map(|name| self.functions.invocation_counts(name).started).sum()
+    }
+
+    fn list_pending(&self) -> anyhow::Result<Vec<String>> {
+        let mut pending = Vec::new();
+        for name in self.functions.list_names() {
+            let running = self.functions.invocation_counts(&name).running;
+            if running > 0 {
+                pending.push(format!("{name} has {running} invocation(s) running"));
+            }
+        }
+        for state in self.stream_states()?.into_iter().filter(|state| !state.is_caught_up()) {
+            let MappingState { id, position, end, attempts, .. } = state;
+            pending.push(format!("{id} is at {position:?} of {end:?} after {attempts} failed attempt(s)"));
+        }
+        Ok(pending)
+    }
+
+    /// Sends SIGKILL to every instance of a function, waits for their end and returns their number.
+    pub async fn kill_function(&self, function: &str) -> usize {
+        self.functions.kill_instances(function).await
+    }
+
+    /// Stops everything. No function process is left when this returns.
+    ///
+    /// The next stack on the same state delivers the current batches again.
+    pub async fn shutdown(&self) {
+        for task in tellonce_fakes::lock_mutex(&self.tasks).drain(..) {
+            task.abort();
+        }
+        self.functions.stop_all().await;
+        self.state.release();
+    }
+}
+
+async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let dynamo = dynamo.clone();
+        match tokio::task::spawn_blocking(move || dynamo.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(n)) => tracing::debug!("{n} item(s) expired"),
+            Ok(Err(e)) => tracing::warn!("could not remove expired items: {e}"),
+            Err(e) => tracing::warn!("could not remove expired items: {e}"),
+        }
+    }
+}
+
+/// Serves a router in a new task; returns its URL.
+fn serve_router(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
+    let addr = listener.local_addr()?;
+    tasks.push(server::serve_router(router, listener, "a server of the local stack").abort_handle());
+    Ok(format!("http://{addr}"))
+}
+
+/// Starts the fake EZWhatsApp with the client's lines: their tokens from the secrets and their ids.
+async fn start_fake_ezw(
+    options: &StackOptions,
+    state: &StateFolder,
+    client: &StackClient,
+    secrets: &FakeSecretsManager,
+) -> anyhow::Result<FakeEzw> {
+    let ezw = FakeEzw::start(options.ezw_port, state.persistent_folder()).await?;
+    if options.fresh {
+        ezw.reset_state()?;
+    }
+    let tokens = client.lines.iter().filter_map(|(name, line)| {
+        let token = secrets.current_value(&format!("tellonce/{}/lines/{name}", client.id))?;
+        Some((token, line.line_id.clone()))
+    });
+    ezw.set_tokens(tokens.collect());
+    Ok(ezw)
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The tables of a template, without the streams that no function reads.
+///
+/// The engine counts a stream's records with every write. Thousands of unread records slow down every
+/// write.
+fn tables_with_read_streams(template: &SamTemplate) -> Vec<template::TemplateTable> {
+    let read = |table: &template::TemplateTable| {
+        let mut mappings = template.functions.iter().flat_map(|function| &function.streams);
+        mappings.any(|mapping| mapping.table == table.name)
+    };
+    let tables = template.tables.iter().cloned();
+    tables
+        .map(|mut table| {
+            if !read(&table)
+                && let Some(definition) = table.definition.as_object_mut()
+            {
+                definition.remove("StreamSpecification");
+            }
+            table
+        })
+        .collect()
+}
+
+fn is_every_minute(scheduled: &ScheduledFunction) -> bool {
+    scheduled.interval == EVERY_MINUTE
+}
+
+fn is_for_conversations(scheduled: &ScheduledFunction) -> bool {
+    scheduled.function == "conversation-sync"
+}

@@ -1,0 +1,71 @@
+//! Options of a stack.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use axum::Router;
+
+use super::LocalStack;
+use crate::streams::RetryBackoff;
+
+/// Builds the routes of a web console for a started stack. They may set no fallback.
+pub type ConsoleBuilder = fn(Arc<LocalStack>) -> Router;
+
+/// Options for [`LocalStack::start`].
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Folder of the workspace, with `template.yaml`. Relative paths of a client start here.
+    pub root: PathBuf,
+    /// The template; default `{root}/template.yaml`.
+    pub template: Option<PathBuf>,
+    /// Folder of the client; default `{root}/clients/demo`.
+    pub client: PathBuf,
+    /// Secrets file; default `{client}/secrets.json`.
+    pub secrets: Option<PathBuf>,
+    /// Folder for state over restarts; `None`: memory and a temporary folder, removed with the stack.
+    pub state: Option<PathBuf>,
+    /// Whether the state of an earlier stack is deleted first.
+    pub fresh: bool,
+    /// Port of the gateway and the console; 0: any.
+    pub gateway_port: u16,
+    /// Port of the fake EZWhatsApp; 0: any.
+    pub ezw_port: u16,
+    /// The web console, served beside the gateway's routes.
+    pub console: Option<ConsoleBuilder>,
+    /// Whether schedules run. Without them, [`LocalStack::tick_messages`] and
+    /// [`LocalStack::tick_conversations`] invoke their functions.
+    pub run_schedules: bool,
+    /// Folder of the function binaries; default: the running program's.
+    pub binaries: Option<PathBuf>,
+    /// Processes per function.
+    pub max_instances: usize,
+    /// Pauses between retries of a stream batch.
+    pub backoff: RetryBackoff,
+    /// Added to the functions' environment; wins over the template's.
+    pub env: BTreeMap<String, String>,
+    /// Template parameters; they win over the defaults and over the stack's own.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl StackOptions {
+    /// Options for a test: nothing kept, any free ports, no schedules, no console, the demo client.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            client: root.join("clients/demo"),
+            root,
+            template: None,
+            secrets: None,
+            state: None,
+            fresh: false,
+            gateway_port: 0,
+            ezw_port: 0,
+            console: None,
+            run_schedules: false,
+            binaries: None,
+            max_instances: 4,
+            backoff: RetryBackoff::default(),
+            env: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use super::*;
+
+const FIXTURE: &str = r#"
+AWSTemplateFormatVersion: 2010-09-09
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Client: {Type: String}
+  ClientDir: {Type: String, Default: clients/demo}
+  EzwBaseUrl: {Type: String, Default: "https://app.ezw.solutions"}
+  LogLevel: {Type: String, Default: info}
+  NotifierTimeout: {Type: Number, Default: 30}
+Conditions:
+  Quiet: !Equals [!Ref LogLevel, "off"]
+Globals:
+  Function:
+    Runtime: provided.al2023
+    MemorySize: 128
+    Environment:
+      Variables:
+        SECRETS_PREFIX: !Sub "tellonce/${Client}"
+        LOG_LEVEL: !If [Quiet, error, !Ref LogLevel]
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+  Receiver:
+    Type: AWS::Serverless::Function
+    Metadata:
+      BuildMethod: rust-cargolambda
+      BuildProperties: {Binary: webhook-receiver}
+    Properties:
+      CodeUri: .
+      Handler: bootstrap
+      Timeout: 5
+      Policies: [{Statement: [{Effect: Allow, Action: x, Resource: !GetAtt Somewhere.Arn}]}]
+      Environment:
+        Variables:
+          STORE_INBOX_TABLE: !Ref StoreInbox
+          LOG_LEVEL: debug
+      Events:
+        Delivery:
+          Type: HttpApi
+          Properties: {ApiId: !Ref Api, Method: post, Path: "/stores/{store}"}
+  Notifier:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: order-notifier}}
+    Properties:
+      Timeout: !Ref NotifierTimeout
+      Events:
+        Inbox:
+          Type: DynamoDB
+          Properties:
+            Stream: !GetAtt StoreInbox.StreamArn
+            StartingPosition: TRIM_HORIZON
+            BatchSize: 10
+            BisectBatchOnFunctionError: true
+            MaximumRetryAttempts: 10
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            FilterCriteria:
+              Filters:
+                - Pattern: '{"eventName": ["INSERT"]}'
+            DestinationConfig:
+              OnFailure: {Type: SQS, Destination: !GetAtt Failures.Arn}
+  Scheduler:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildProperties: {Binary: reminder-scheduler}}
+    Properties:
+      Events:
+        EveryMinute: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}
+        Poll: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Input: '{"poll": "feeds"}'}}
+        Inbox:
+          Type: DynamoDB
+          Properties: {Stream: !GetAtt StoreInbox.StreamArn, StartingPosition: LATEST}
+  Skipped:
+    Type: AWS::Lambda::Url
+    Condition: Quiet
+  Failures: {Type: AWS::SQS::Queue}
+  StoreInbox:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+      StreamSpecification: {StreamViewType: NEW_IMAGE}
+      TimeToLiveSpecification: {AttributeName: ttl, Enabled: true}
+      PointInTimeRecoverySpecification: {PointInTimeRecoveryEnabled: true}
+"#;
+
+fn test_parameters() -> BTreeMap<String, String> {
+    BTreeMap::from([("Client".to_owned(), "demo".to_owned())])
+}
+
+fn parse_template(text: &str) -> anyhow::Result<SamTemplate> {
+    SamTemplate::parse(text, &test_parameters())
+}
+
+#[test]
+fn functions_come_with_their_environment_routes_and_limits() {
+    let template = parse_template(FIXTURE).unwrap();
+    let receiver = template.find_function("webhook-receiver").unwrap();
+    assert_eq!(receiver.routes, [HttpRoute { method: "POST".into(), path: "/stores/{store}".into() }]);
+    assert_eq!(receiver.env["STORE_INBOX_TABLE"], "StoreInbox");
+    assert_eq!(receiver.env["SECRETS_PREFIX"], "tellonce/demo");
+    assert_eq!(receiver.env["LOG_LEVEL"], "debug");
+    assert_eq!((receiver.timeout, receiver.memory_mb), (Duration::from_secs(5), 128));
+    let notifier = template.find_function("order-notifier").unwrap();
+    assert_eq!(notifier.env["LOG_LEVEL"], "info");
+    assert_eq!(notifier.timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn a_stream_mapping_keeps_every_setting() {
+    let template = parse_template(FIXTURE).unwrap();
+    let mapping = &template.find_function("order-notifier").unwrap().streams[0];
+    assert_eq!(mapping.id, "Notifier/Inbox");
+    assert_eq!(mapping.table, "StoreInbox");
+    assert_eq!((mapping.batch_size, mapping.max_retries), (10, Some(10)));
+    assert!(mapping.bisect && mapping.reports_failures && mapping.from_start);
+    assert_eq!(mapping.on_failure.as_deref(), Some("Failures"));
+    assert_eq!(mapping.filters.len(), 1);
+}
+
+#[test]
+fn a_table_becomes_a_create_table_request() {
+    let template = parse_template(FIXTURE).unwrap();
+    let table = &template.tables[0];
+    assert_eq!(table.ttl_attribute.as_deref(), Some("ttl"));
+    assert_eq!(table.definition["StreamSpecification"], json!({"StreamViewType": "NEW_IMAGE", "StreamEnabled": true}));
+    assert_eq!(table.definition["TableName"], "StoreInbox");
+    assert!(table.definition.get("PointInTimeRecoverySpecification").is_none());
+}
+
+#[test]
+fn a_schedule_is_read_as_an_interval() {
+    let template = parse_template(FIXTURE).unwrap();
+    let every = |n| Duration::from_secs(n);
+    let schedules = &template.find_function("reminder-scheduler").unwrap().schedules;
+    assert_eq!((schedules[0].interval, &schedules[0].input), (every(60), &None));
+    assert_eq!((schedules[1].interval, &schedules[1].input), (every(300), &Some(json!({"poll": "feeds"}))));
+    assert_eq!(parse_interval("rate(5 minutes)").unwrap(), every(300));
+    assert!(parse_interval("cron(0 8 * * ? *)").is_err());
+    assert!(parse_interval("rate(0 minutes)").is_err());
+}
+
+#[test]
+fn a_function_may_have_a_stream_beside_its_schedules() {
+    let template = parse_template(FIXTURE).unwrap();
+    let scheduler = template.find_function("reminder-scheduler").unwrap();
+    let ids: Vec<&str> = scheduler.schedules.iter().map(|schedule| schedule.id.as_str()).collect();
+    assert_eq!(ids, ["Scheduler/EveryMinute", "Scheduler/Poll"]);
+    let mapping = &scheduler.streams[0];
+    assert_eq!((mapping.id.as_str(), mapping.table.as_str()), ("Scheduler/Inbox", "StoreInbox"));
+    assert_eq!((mapping.batch_size, mapping.from_start, mapping.max_retries), (100, false, None));
+}
+
+#[test]
+fn a_parameter_without_a_value_is_named() {
+    let error = format!("{:#}", SamTemplate::parse(FIXTURE, &BTreeMap::new()).unwrap_err());
+    assert!(error.contains("parameter Client"), "{error}");
+}
+
+#[test]
+fn wiring_the_stack_does_not_know_is_refused_by_name() {
+    for (from, to, wanted) in [
+        ("Type: HttpApi\n", "Type: SNS\n", "type \"SNS\""),
+        ("BatchSize: 10", "BatchSize: 10\n            TumblingWindowInSeconds: 3", "TumblingWindowInSeconds"),
+        ("BatchSize: 10", "ParallelizationFactor: 2", "ParallelizationFactor"),
+        ("'{\"poll\": \"feeds\"}'", "feeds", "Input is not JSON"),
+        ("'{\"poll\": \"feeds\"}'", "{poll: feeds}", "Input should be JSON as text"),
+        ("Condition: Quiet", "DependsOn: Api", "AWS::Lambda::Url"),
+        ("!GetAtt StoreInbox.StreamArn", "!Ref Elsewhere", "Elsewhere"),
+        ("BuildProperties: {Binary: webhook-receiver}", "BuildProperties: {}", "Receiver"),
+        ("StreamSpecification: {StreamViewType: NEW_IMAGE}", "TableClass: STANDARD", "no StreamSpecification"),
+        ("!Sub \"tellonce/${Client}\"", "!Transform x", "!Transform"),
+        ("!Ref StoreInbox\n", "{Ref: StoreInbox}\n", "short form of Ref"),
+        ("Method: post", "Method: any", "method ANY"),
+        ("/stores/{store}", "/stores/{rest+}", "/stores/{rest+}"),
+    ] {
+        let text = FIXTURE.replace(from, to);
+        assert_ne!(text, FIXTURE, "{from}");
+        let error = format!("{:#}", parse_template(&text).unwrap_err());
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+}
+
+#[test]
+fn the_template_of_this_project_is_understood() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+    let template = SamTemplate::read(&path, &test_parameters()).unwrap();
+    let names: Vec<&str> = template.functions.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["conversation-sync", "lead-first-touch", "order-notifier", "reminder-scheduler", "webhook-receiver"]
+    );
+    let inboxes = [
+        ("order-notifier", "StoreInbox"),
+        ("reminder-scheduler", "BookingInbox"),
+        ("lead-first-touch", "LeadInbox"),
+        ("conversation-sync", "LineInbox"),
+    ];
+    for (function, table) in inboxes {
+        let [inbox] = template.find_function(function).unwrap().streams.as_slice() else { panic!("{function}") };
+        assert_eq!(inbox.table, table);
+        let image = |event: &str, image: Value| json!({"eventName": event, "dynamodb": {"NewImage": image}});
+        let passes = |record: &Value| inbox.filters.iter().any(|filter| filter.matches(record));
+        assert!(passes(&image("INSERT", json!({"id": {"S": "1"}}))));
+        assert!(passes(&image("MODIFY", json!({"id": {"S": "1"}}))));
+        assert!(!passes(&image("MODIFY", json!({"id": {"S": "1"}, "outcome": {"S": "told"}}))));
+        assert!(!passes(&json!({"eventName": "REMOVE", "dynamodb": {"Keys": {"id": {"S": "1"}}}})));
+    }
+    let routes: Vec<&str> =
+        template.find_function("webhook-receiver").unwrap().routes.iter().map(|route| route.path.as_str()).collect();
+    assert_eq!(
+        routes,
+        [
+            "/bookings/{calendar}",
+            "/leads/{form}",
+            "/leads/{form}/{secret}",
+            "/leads/{form}",
+            "/lines/{line}/{secret}",
+            "/stores/{store}"
+        ]
+    );
+    let schedules = &template.find_function("reminder-scheduler").unwrap().schedules;
+    let schedules: Vec<(u64, Option<Value>)> =
+        schedules.iter().map(|schedule| (schedule.interval.as_secs(), schedule.input.clone())).collect();
+    assert_eq!(schedules, [(60, None), (300, Some(json!({"poll": "feeds"})))]);
+}
