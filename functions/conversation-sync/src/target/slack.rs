@@ -11,13 +11,13 @@ use serde_json::json;
 use super::{TargetClient, parse_reason_code};
 use crate::{api_client::ApiError, notification::Notification};
 
-/// Where webhooks are; the second is `GovSlack`'s.
+/// The hosts of webhooks; the second is `GovSlack`'s.
 const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
-/// The longest text, in bytes. Slack cuts a text at 40,000 characters, and advises to stay below 4,000, which a
-/// conversation may need.
+/// The longest text, in bytes. Slack cuts a text at 40,000 characters and advises to stay below 4,000,
+/// which is too short for some conversations.
 const MAX_TEXT_BYTES: usize = 12_000;
 
-/// Posts a notice. Done when Slack answers 200 and `ok_reply`.
+/// Posts a notification. Succeeds when Slack answers 200 and `ok`.
 pub(super) async fn post_to_slack(target: &TargetClient<'_>, notification: &Notification) -> Result<(), ApiError> {
     let address = target
         .parse_secret_url("the https address of a Slack incoming webhook", |host: &str| SLACK_HOSTS.contains(&host))?;
@@ -45,7 +45,7 @@ pub(super) async fn post_to_slack(target: &TargetClient<'_>, notification: &Noti
     }
 }
 
-/// Plain text: nothing in it is formatted, and no link is opened to show what is behind it.
+/// Plain text: Slack formats nothing in it and opens no link for a preview.
 fn build_body(notification: &Notification) -> serde_json::Value {
     let text = notification.render_within(MAX_TEXT_BYTES, |notice| escape_text(&notice.render_text().to_string()));
     json!({ "text": text, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false })
@@ -117,7 +117,7 @@ mod tests {
             ("403 Forbidden", "action_prohibited", Fault::Transient, "tellonce/demo/targets/team"),
             ("404 Not Found", "no_service", Fault::Transient, "tellonce/demo/targets/team"),
             ("410 Gone", "channel_is_archived", Fault::Transient, "tellonce/demo/targets/team"),
-            ("429 Too Many Requests\r\nretry-after: 30", "", Fault::Transient, "patience"),
+            ("429 Too Many Requests\r\nretry-after: 30", "", Fault::Transient, "retry later"),
             ("500 Internal Server Error", "rollup_error", Fault::Ambiguous, "500"),
             ("302 Found\r\nlocation: https://evil.example/", "", Fault::Transient, "302"),
             ("200 OK", "<html>hunter2</html>", Fault::Ambiguous, "200"),
@@ -126,7 +126,7 @@ mod tests {
             assert_error(&TargetKind::Slack, Some(SLACK_URL), &http_response(head, body), fault, says).await;
         }
         let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\no";
-        assert_error(&TargetKind::Slack, Some(SLACK_URL), cut, Fault::Ambiguous, "answer").await;
+        assert_error(&TargetKind::Slack, Some(SLACK_URL), cut, Fault::Ambiguous, "no response").await;
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The client against a peer that answers as Zoho documents it.
+//! The client against a fake API that replies as Zoho documents.
 
 use loopback::http_response;
 use serde_json::Value;
@@ -104,14 +104,14 @@ async fn each_row_has_its_own_result_whatever_the_status() {
             "400 Bad Request",
             json!({ "code": "INVALID_DATA", "message": "the related id given seems to be invalid" }),
             Fault::Transient,
-            "no longer there",
+            "no longer exists",
         ),
-        ("403 Forbidden", json!({ "code": "LIMIT_EXCEEDED" }), Fault::Transient, "patience"),
-        ("429 Too Many Requests", json!({ "code": "TOO_MANY_REQUESTS" }), Fault::Transient, "patience"),
+        ("403 Forbidden", json!({ "code": "LIMIT_EXCEEDED" }), Fault::Transient, "retry later"),
+        ("429 Too Many Requests", json!({ "code": "TOO_MANY_REQUESTS" }), Fault::Transient, "retry later"),
         ("403 Forbidden", json!({ "code": "NO_PERMISSION" }), Fault::Transient, SECRET_NAME),
         ("500 Internal Server Error", json!({ "code": "INTERNAL_ERROR" }), Fault::Ambiguous, "500"),
-        ("200 OK", json!({ "data": [] }), Fault::Ambiguous, "means nothing"),
-        ("200 OK", row_json("SUCCESS", &json!({})), Fault::Ambiguous, "means nothing"),
+        ("200 OK", json!({ "data": [] }), Fault::Ambiguous, "unexpected response"),
+        ("200 OK", row_json("SUCCESS", &json!({})), Fault::Ambiguous, "unexpected response"),
     ] {
         let replies: Vec<_> = first.drain(..).chain([http_response(head, &reply_json.to_string())]).collect();
         let (_, entry) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &item, test_now())).await;
@@ -190,11 +190,11 @@ async fn a_missing_token_or_one_for_another_domain_is_a_system_wide_error() {
         (ok_reply(&json!({ "error": "invalid_code" })), SECRET_NAME),
         (
             http_response("400 Bad Request", r#"{"error":"Access Denied","error_description":"too many requests"}"#),
-            "patience",
+            "retry later",
         ),
-        (http_response("503 Service Unavailable", ""), "patience"),
-        (ok_reply(&json!({})), "patience"),
-        (ok_reply(&evil), "none of Zoho's"),
+        (http_response("503 Service Unavailable", ""), "retry later"),
+        (ok_reply(&json!({})), "retry later"),
+        (ok_reply(&evil), "does not belong to Zoho"),
     ] {
         let (_, person) =
             fixture.serve_replies(&[reply], client.find_or_create_person(&test_phone(), None, test_now())).await;
