@@ -1,8 +1,8 @@
 //! Restricts calls to addresses in `client.toml` to the public internet.
 //!
-//! The author of an address must not reach what only this function can reach: the machine itself, its
-//! network, the cloud's metadata. An IP address in the URL is checked before the call. A host name is
-//! checked where it is resolved for the connection, so that it cannot change in between.
+//! The author of an address must not reach what only this function can reach: the machine itself,
+//! its network, the cloud's metadata. An IP address in the URL is checked before the call. A host
+//! name is checked where it is resolved for the connection, so that it cannot change in between.
 
 use std::{
     error::Error,
@@ -61,8 +61,8 @@ pub(crate) fn map_resolver_error(error: ApiError) -> ApiError {
     error
 }
 
-/// Resolves names as the machine does, and refuses names with an address outside the public internet.
-/// One such address is enough: an honest name has none.
+/// Resolves names as the machine does, and refuses names with an address outside the public
+/// internet. One such address is enough: an honest name has none.
 struct PublicResolver;
 
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,8 @@ impl Resolve for PublicResolver {
 
 /// Whether an address belongs to the public internet.
 ///
-/// Source: the registries of special-purpose addresses at iana.org (iana-ipv4-special-registry, iana-ipv6-special-registry).
+/// Source: the registries of special-purpose addresses at iana.org (iana-ipv4-special-registry,
+/// iana-ipv6-special-registry).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -121,7 +122,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(last_four),
         // Protocols (Teredo, ORCHID), documentation, 6to4.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // All other routed addresses. Loopback, private, link-local and multicast lie outside this range.
+        // All other routed addresses. Loopback, private, link-local and multicast lie outside this
+        // range.
         [0x2000..=0x3fff, ..] => true,
         _ => false,
     }

@@ -1,8 +1,9 @@
 //! Alerts: why the team is alerted, and the notifications that are created for it.
 //!
-//! Three events raise alerts: a customer's message, a failed delivery, and a wait without an answer.
-//! The cooldown of an alert is written with the conversation before its notifications are created.
-//! Their keys come out the same every time, so a repeated run creates no second notification.
+//! Three events raise alerts: a customer's message, a failed delivery, and a wait without an
+//! answer. The cooldown of an alert is written with the conversation before its notifications are
+//! created. Their keys come out the same every time, so a repeated run creates no second
+//! notification.
 
 use jiff::Timestamp;
 use tellonce_core::{

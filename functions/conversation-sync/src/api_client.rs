@@ -1,11 +1,12 @@
-//! Calls to the APIs of CRMs and targets: what a response means, and how fast calls follow each other.
+//! Calls to the APIs of CRMs and targets: what a response means, and how fast calls follow each
+//! other.
 //!
 //! Main types: [`ApiClient`] calls one CRM or target, at the rate of its [`RateLimiter`]. An
-//! [`ApiResponse`] is a 2xx. An [`ApiError`] is everything else, and knows whether the call may have
-//! taken effect.
+//! [`ApiResponse`] is a 2xx. An [`ApiError`] is everything else, and knows whether the call may
+//! have taken effect.
 //!
-//! Promises: an error holds only the status and the reason code of a response, and neither address, body
-//! nor credential of a call.
+//! Promises: an error holds only the status and the reason code of a response, and neither address,
+//! body nor credential of a call.
 
 use std::{error::Error, sync::Mutex, time::Duration};
 
@@ -46,7 +47,7 @@ pub enum ApiError {
     Throttled {
         /// HTTP status.
         status: u16,
-        /// How long to wait, if the receiver says.
+        /// How long to wait, if the receiver states it.
         retry_after: Option<SignedDuration>,
     },
     /// The receiver failed: the call may have taken effect.
@@ -63,8 +64,8 @@ pub enum ApiError {
         /// The name of the credential's secret.
         secret: String,
     },
-    /// The receiver blocks all our calls until an operator changes something: the role has no right, or
-    /// the receiver is switched off. The call had no effect.
+    /// The receiver blocks all our calls until an operator changes something: the role has no
+    /// right, or the receiver is switched off. The call had no effect.
     #[error("all calls are blocked (HTTP {status}, {code})")]
     Blocked {
         /// HTTP status.
@@ -226,7 +227,8 @@ pub struct ApiClient<'a> {
 }
 
 impl ApiClient<'_> {
-    /// A URL below an origin, or below the base URL. A path segment stays one, whatever it contains.
+    /// A URL below an origin, or below the base URL. A path segment stays one, whatever it
+    /// contains.
     pub fn build_url(&self, origin: &str, path: &[&str]) -> Result<Url, ApiError> {
         let mut url =
             Url::parse(self.base_url.unwrap_or(origin)).map_err(|_| ApiError::AddressNotAllowed(INVALID_URL))?;
@@ -291,8 +293,8 @@ impl ApiClient<'_> {
         match status {
             401 | 403 => ApiError::CredentialRejected { status, secret: self.secret_name.to_owned() },
             404 | 410 => ApiError::Gone,
-            // These are about this call. Every other non-2xx status may change: a maintenance page, an unpaid
-            // bill.
+            // These are about this call. Every other non-2xx status may change: a maintenance page,
+            // an unpaid bill.
             400 | 413 | 414 | 415 | 422 | 431 => ApiError::Refused { status, code: None },
             408 | 409 | 425 | 500.. => ApiError::ServerError { status },
             _ => ApiError::Blocked { status, code: "unexpected status".to_owned() },

@@ -1,4 +1,5 @@
-//! Phone numbers as E.164 texts in table rows, for `#[serde(with)]`. [`Phone`] masks itself elsewhere.
+//! Phone numbers as E.164 texts in table rows, for `#[serde(with)]`. [`Phone`] masks itself
+//! elsewhere.
 
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 use tellonce_core::contact::Phone;

@@ -54,12 +54,12 @@ impl Ingest<'_> {
     /// Processes one delivery. Returns the outcome to record beside it, if there is one.
     pub(crate) async fn process_delivery(&self, delivery: &InboxItem) -> Result<Option<String>, SyncError> {
         if !self.dispatcher.config.lines.contains_key(&delivery.sender) {
-            return Ok(self.quarantine("the configuration no longer has a line of this name"));
+            return Ok(Some(self.quarantine("the configuration no longer has a line of this name")));
         }
         let parsed = line_event::parse_line_event(delivery.topic.as_deref(), &delivery.body, delivery.received_at);
         let parsed = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Ok(self.quarantine(&error.to_string())),
+            Err(error) => return Ok(Some(self.quarantine(&error.to_string()))),
         };
         let is_sole_message = parsed.messages.len() == 1;
         // A message that fails does not stop the others.
@@ -75,13 +75,14 @@ impl Ingest<'_> {
             return Ok(None);
         }
         let skipped = format!("skipped: {}", parsed.skip_reasons.join("; "));
-        Ok(if parsed.has_unreadable_items { self.quarantine(&skipped) } else { Some(skipped) })
+        Ok(Some(if parsed.has_unreadable_items { self.quarantine(&skipped) } else { skipped }))
     }
 
-    fn quarantine(&self, reason: &str) -> Option<String> {
+    /// Counts a quarantined delivery, and returns its outcome.
+    fn quarantine(&self, reason: &str) -> String {
         let Dispatcher { config, clock, .. } = self.dispatcher;
         telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, clock.now());
-        Some(format!("quarantined: {reason}"))
+        format!("quarantined: {reason}")
     }
 
     async fn process_message(

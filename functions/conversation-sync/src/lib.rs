@@ -3,17 +3,18 @@
 //!
 //! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
 //! command. [`ingest`] takes each delivery through: [`line_event`] parses it, [`reconcile`] joins
-//! statuses to ledger rows, [`conversation`] keeps who waits, [`escalation_rules`] choose the alerts.
-//! [`crm_tasks`] and [`alerts`] create one [`task::QueueTask`] for each CRM and each target.
-//! [`queue_worker`] delivers the tasks: right after the batch, and every minute what is still due.
+//! statuses to ledger rows, [`conversation`] keeps who waits, [`escalation_rules`] choose the
+//! alerts. [`crm_tasks`] and [`alerts`] create one [`task::QueueTask`] for each CRM and each
+//! target. [`queue_worker`] delivers the tasks: right after the batch, and every minute what is
+//! still due.
 //!
 //! Promises:
 //! - A message becomes one entry in each CRM, however often the line reports it.
 //! - An alert becomes one notification for each target.
 //! - A CRM or target that fails delays its tasks and loses none.
 //!
-//! `EZWhatsApp` stays the source of truth: this function writes no owner and no assignment, and keeps
-//! of a conversation only what a notification needs.
+//! `EZWhatsApp` stays the source of truth: this function writes no owner and no assignment, and
+//! keeps of a conversation only what a notification needs.
 
 mod acknowledgement;
 pub mod address_guard;
@@ -123,7 +124,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
 }
 
 impl ConversationSync {
-    /// Prepares what the first event needs. Reads no line token: most clients grant this function none.
+    /// Prepares what the first event needs. Reads no line token: most clients grant this function
+    /// none.
     async fn from_environment() -> Result<Self, StartError> {
         let config = bootstrap::load_client_config()?;
         let http = bootstrap::build_http_client()?;

@@ -1,10 +1,10 @@
 //! Parses a delivery of a line into messages and status reports.
 //!
-//! `EZWhatsApp` publishes one sample of each event, and names as their format an interface that differs
-//! from the samples in details. So the parser accepts both: the event's name as text or as an object,
-//! times as numbers or as texts, members in either spelling. Two spellings that contradict each other
-//! make the item unreadable. The outcome beside the delivery names everything that was not used; the
-//! raw bytes stay there too.
+//! `EZWhatsApp` publishes one sample of each event, and names as their format an interface that
+//! differs from the samples in details. So the parser accepts both: the event's name as text or as
+//! an object, times as numbers or as texts, members in either spelling. Two spellings that
+//! contradict each other make the item unreadable. The outcome beside the delivery names everything
+//! that was not used; the raw bytes stay there too.
 
 use std::fmt;
 
@@ -19,10 +19,11 @@ use tellonce_core::{
 
 /// The longest id that is accepted, in bytes. The provider makes none that is longer.
 const MAX_ID_BYTES: usize = 256;
-/// The longest text that is kept, in characters: more than people type, and less than a table row holds.
+/// The longest text that is kept, in characters: more than people type, and less than a table row
+/// holds.
 const MAX_TEXT_CHARS: usize = 10_000;
-/// Numbers from this on are milliseconds: as seconds they would lie in the year 5138, as milliseconds
-/// in 1973.
+/// Numbers from this on are milliseconds: as seconds they would lie in the year 5138, as
+/// milliseconds in 1973.
 const MILLISECONDS_THRESHOLD: i64 = 100_000_000_000;
 /// Endings of the provider's chat ids for groups, channels and lists. Their messages are skipped.
 const NON_PERSONAL_CHAT_SUFFIXES: [&str; 3] = ["@g.us", "@newsletter", "@broadcast"];

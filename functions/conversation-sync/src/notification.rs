@@ -1,10 +1,10 @@
 //! Notifications: what the team reads when it is alerted.
 //!
-//! [`Notification::render_text`] is the one rendering for people. Each target sends it as plain text or
-//! as a card. [`Notification::render_within`] shortens it to a target's limit.
+//! [`Notification::render_text`] is the one rendering for people. Each target sends it as plain
+//! text or as a card. [`Notification::render_within`] shortens it to a target's limit.
 //!
-//! Promises: a quoted message is one line, and no line holds a hidden character ([`clean_line`]). So a
-//! customer cannot write lines that look like ours. Each target escapes its own markup.
+//! Promises: a quoted message is one line, and no line holds a hidden character ([`clean_line`]).
+//! So a customer cannot write lines that look like ours. Each target escapes its own markup.
 
 use std::fmt;
 
@@ -176,8 +176,8 @@ impl Notification {
         }
     }
 
-    /// Renders at most `max_bytes` if possible. It drops the oldest quoted messages first, then the oldest
-    /// sent messages, then the end of the last quoted message.
+    /// Renders at most `max_bytes` if possible. It drops the oldest quoted messages first, then the
+    /// oldest sent messages, then the end of the last quoted message.
     pub fn render_within(&self, max_bytes: usize, render: impl Fn(&Self) -> String) -> String {
         let mut shorter = self.clone();
         loop {
@@ -386,7 +386,7 @@ pub(crate) mod tests {
             quoted_message(MessageDirection::In, "2026-11-19T10:05:00Z", Some(&format!("{n} {}", "א".repeat(400))))
         });
         long.messages = many.collect();
-        let write = |notice: &Notification| notice.render_text().to_string();
+        let write = |notification: &Notification| notification.render_text().to_string();
         let text = long.render_within(5_000, write);
         assert!(text.len() <= 5_000 && text.contains(": 49 ") && !text.contains(": 0 ") && text.contains("order:1001"));
         let text = long.render_within(600, write);

@@ -1,9 +1,9 @@
 //! The lease of a queue: one CRM or target has one writer at a time.
 //!
-//! The invocation that acquires the queue's row ([`QueueLease::acquire`]) is the only one that calls
-//! its CRM or target until it releases the row or its lease ends. So two instances never create the
-//! same contact twice, calls keep the rate limit, and all instances pause a queue that fails. The tasks
-//! of the queue wait meanwhile; none is given up.
+//! The invocation that acquires the queue's row ([`QueueLease::acquire`]) is the only one that
+//! calls its CRM or target until it releases the row or its lease ends. So two instances never
+//! create the same contact twice, calls keep the rate limit, and all instances pause a queue that
+//! fails. The tasks of the queue wait meanwhile; none is given up.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub enum RunEnd {
     Failing {
         /// Whether it worked earlier in this run.
         worked_before: bool,
-        /// When to call again, if the receiver says.
+        /// When to call again, if the receiver states it.
         not_before: Option<Timestamp>,
         /// Whether an operator must store another credential.
         needs_credential: bool,

@@ -1,7 +1,7 @@
 //! Joins what a line reports about a message to the ledger row of that message.
 //!
-//! Flow: a report goes into the message's record. The record is matched with a ledger row, and the row
-//! receives the delivery status. A failed delivery alerts the team.
+//! Flow: a report goes into the message's record. The record is matched with a ledger row, and the
+//! row receives the delivery status. A failed delivery alerts the team.
 
 use tellonce_core::{
     client_config::ClientConfig,

@@ -1,8 +1,8 @@
 //! Conversations, message records and tasks: rows of the ledger's table, each with one JSON text.
 //!
 //! Every write names the version that it read. If two writers change a row at the same time, the
-//! slower one repeats its change on the newer value ([`RecordStore::update_record`]). Rows that wait
-//! for a time are in the table's `due` index, under the name of a queue.
+//! slower one repeats its change on the newer value ([`RecordStore::update_record`]). Rows that
+//! wait for a time are in the table's `due` index, under the name of a queue.
 
 use std::collections::HashMap;
 
@@ -134,7 +134,8 @@ impl<T: Clone + PartialEq, R> RecordUpdate<T, R> {
     }
 }
 
-/// How long conversations, records and tasks are kept, in days: as long as deliveries, and at least 30.
+/// How long conversations, records and tasks are kept, in days: as long as deliveries, and at least
+/// 30.
 pub fn retention_days(config: &ClientConfig) -> u16 {
     config.retention.inbox_days.max(30)
 }
@@ -165,8 +166,8 @@ impl RecordStore {
         item.as_ref().map(|item| parse_record(key, item)).transpose()
     }
 
-    /// Writes a row if it is still the one that was read. Returns the new row, or none if another writer
-    /// was faster.
+    /// Writes a row if it is still the one that was read. Returns the new row, or none if another
+    /// writer was faster.
     pub async fn put_record<T: Persisted>(
         &self,
         key: &ItemKey,
@@ -238,8 +239,8 @@ impl RecordStore {
         Err(RecordStoreError::TooManyConflicts(key.clone()))
     }
 
-    /// At most `limit` due rows of a queue, the longest due first. The index lags behind the table by
-    /// moments: read a row before acting on it.
+    /// At most `limit` due rows of a queue, the longest due first. The index lags behind the table
+    /// by moments: read a row before acting on it.
     pub async fn list_due(&self, queue: &str, now: Timestamp, limit: i32) -> Result<Vec<ItemKey>, RecordStoreError> {
         let response = self
             .db

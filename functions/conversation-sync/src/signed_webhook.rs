@@ -17,13 +17,13 @@ use crate::{
 /// The shortest signing key, in bytes: the same that webhook-receiver requires of senders.
 const MIN_KEY_BYTES: usize = 16;
 
-/// Posts a JSON body, signed with each secret in `secret`. Spaces separate them: there are two while
-/// one is rotated. The URL must be https and lead into the public internet; a base URL for local runs
-/// and tests may be anywhere.
+/// Posts a JSON body, signed with each secret in `secret`. Spaces separate them: there are two
+/// while one is rotated. The URL must be https and lead into the public internet; a base URL for
+/// local runs and tests may be anywhere.
 ///
-/// `id` is the event's id: the same for each attempt, visible ASCII, without a dot. Redirects are not
-/// followed. A 410 means that the receiver is closed for good, and is [`ApiError::Refused`]. After
-/// every other non-2xx status the standard asks to retry.
+/// `id` is the event's id: the same for each attempt, visible ASCII, without a dot. Redirects are
+/// not followed. A 410 means that the receiver is closed for good, and is [`ApiError::Refused`].
+/// After every other non-2xx status the standard asks to retry.
 pub(crate) async fn post_signed(
     api_client: &ApiClient<'_>,
     url: &str,

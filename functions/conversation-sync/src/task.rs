@@ -89,7 +89,7 @@ pub enum AttemptOutcome {
     Refused(String),
     /// It failed for now.
     RetryLater {
-        /// When to retry, if the receiver says.
+        /// When to retry, if the receiver states it.
         not_before: Option<Timestamp>,
         /// Whether it may have arrived nevertheless.
         may_have_arrived: bool,

@@ -1,13 +1,13 @@
 //! Access tokens, which Zoho and Google issue for an hour against the real credential.
 //!
-//! Zoho issues at most ten in ten minutes for one refresh token, so all instances share one. It is kept
-//! in memory and in the ledger's table (`crm:{name}` / `access-token`). There it is sealed with
-//! AES-256-GCM under a key derived from the credential: the table alone reveals nothing. After a
-//! rotation of the credential the old token cannot be opened, and a new one is requested.
-//! Source: zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
+//! Zoho issues at most ten in ten minutes for one refresh token, so all instances share one. It is
+//! kept in memory and in the ledger's table (`crm:{name}` / `access-token`). There it is sealed
+//! with AES-256-GCM under a key derived from the credential: the table alone reveals nothing. After
+//! a rotation of the credential the old token cannot be opened, and a new one is requested. Source:
+//! zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
 //!
-//! Promises: a token never shows in a log or an error. Not promised: that two instances never request one
-//! each at the same time.
+//! Promises: a token never shows in a log or an error. Not promised: that two instances never
+//! request one each at the same time.
 
 use std::{collections::HashMap, fmt};
 
@@ -27,8 +27,8 @@ use crate::api_client::{ApiError, ApiResponse};
 const TOKEN_STAGE: &str = "access-token";
 /// A token is not used this long before its end: a call takes time, and clocks differ.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(2);
-/// A refused token that is younger than this is not the cause. Another would be refused too, and would
-/// soon use up Zoho's ten.
+/// A refused token that is younger than this is not the cause. Another would be refused too, and
+/// would soon use up Zoho's ten.
 const MIN_AGE_TO_REPLACE: SignedDuration = SignedDuration::from_mins(2);
 /// The longest lifetime that is assumed, in seconds, whatever the issuer states.
 const MAX_LIFETIME_SECONDS: i64 = 3600;
@@ -51,7 +51,7 @@ impl AccessToken {
     pub(super) fn new(value: String, api_origin: Option<String>, seconds: Option<i64>, now: Timestamp) -> Self {
         let lifetime =
             SignedDuration::from_secs(seconds.unwrap_or(MAX_LIFETIME_SECONDS).clamp(0, MAX_LIFETIME_SECONDS));
-        Self { value, api_origin: api_origin, created_at: now, expires_at: now.saturating_add(lifetime).unwrap_or(now) }
+        Self { value, api_origin, created_at: now, expires_at: now.saturating_add(lifetime).unwrap_or(now) }
     }
 
     fn is_usable(&self, now: Timestamp) -> bool {
@@ -69,7 +69,8 @@ impl fmt::Debug for AccessToken {
 pub struct AccessTokenStore {
     db: Client,
     table: String,
-    /// By CRM and a hash of its credential. Locked during a request, so that one instance requests one.
+    /// By CRM and a hash of its credential. Locked during a request, so that one instance requests
+    /// one.
     cache: Mutex<HashMap<String, AccessToken>>,
 }
 
@@ -79,7 +80,8 @@ impl AccessTokenStore {
         Self { db, table, cache: Mutex::default() }
     }
 
-    /// Makes a call with a token of this CRM, and repeats it with another if the token is refused (401).
+    /// Makes a call with a token of this CRM, and repeats it with another if the token is refused
+    /// (401).
     pub(super) async fn call_with_token(
         &self,
         crm: &str,
@@ -127,8 +129,8 @@ impl AccessTokenStore {
         Ok(token)
     }
 
-    /// The token in the table, if this credential opens it. Without it a new one is requested, so an error
-    /// of the table is only logged.
+    /// The token in the table, if this credential opens it. Without it a new one is requested, so
+    /// an error of the table is only logged.
     async fn load_token(&self, subject: &str, credential: &Secret) -> Option<AccessToken> {
         let get = self.db.get_item().table_name(&self.table);
         let get = get.key("subject", Value::S(subject.to_owned())).key("stage", Value::S(TOKEN_STAGE.to_owned()));
@@ -226,7 +228,8 @@ mod tests {
         Secret::new("hunter2")
     }
 
-    /// Issues tokens with rising numbers, and calls with them. Tokens in `refused` are not accepted.
+    /// Issues tokens with rising numbers, and calls with them. Tokens in `refused` are not
+    /// accepted.
     async fn use_token(
         tokens: &AccessTokenStore,
         credential: &Secret,

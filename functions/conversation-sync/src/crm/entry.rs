@@ -1,8 +1,8 @@
-//! The text of an entry with the tag by which it is found again, and the handling of names and numbers
-//! that all CRMs share.
+//! The text of an entry with the tag by which it is found again, and the handling of names and
+//! numbers that all CRMs share.
 //!
-//! The tag stands last, and only the last one counts: a tag that a customer quotes in a message does not
-//! identify the entry.
+//! The tag stands last, and only the last one counts: a tag that a customer quotes in a message
+//! does not identify the entry.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -12,13 +12,15 @@ use tellonce_core::{client_config::PhoneRule, contact::Phone};
 use super::CrmEntry;
 use crate::line_event::MessageDirection;
 
-/// The longest text in an entry, in characters. More than a `WhatsApp` message has (4,096), and short enough for every
-/// system's field after escaping: HubSpot takes 65,536 characters, Zoho 32,000, a cell of Google Sheets 50,000.
+/// The longest text in an entry, in characters. More than a `WhatsApp` message has (4,096), and
+/// short enough for every system's field after escaping: `HubSpot` takes 65,536 characters, Zoho
+/// 32,000, a cell of Google Sheets 50,000.
 const MAX_TEXT_CHARS: usize = 10_000;
 /// The longest reason code that is kept, in characters.
 const MAX_CODE_CHARS: usize = 60;
 
-/// A message's text as far as it fits, without control characters such as NUL, which some systems refuse.
+/// A message's text as far as it fits, without control characters such as NUL, which some systems
+/// refuse.
 pub(super) fn printable_text(item: &CrmEntry) -> Option<String> {
     let written = item.text.as_deref()?.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     Some(written.take(MAX_TEXT_CHARS).collect())
@@ -50,8 +52,8 @@ fn reference_tag(item: &CrmEntry) -> String {
     format!("[tellonce {}]", item.reference)
 }
 
-/// Whether content that the CRM returns is the entry of this message. Systems wrap content in their own
-/// markup, escape it or not, and change white space.
+/// Whether content that the CRM returns is the entry of this message. Systems wrap content in their
+/// own markup, escape it or not, and change white space.
 pub(super) fn is_entry_of(content: &str, item: &CrmEntry) -> bool {
     let mut content = content.trim_end();
     while let Some(tag_start) = content.strip_suffix('>').and_then(|rest| rest.rfind('<')) {

@@ -1,16 +1,17 @@
 //! CRMs: each receives every message once.
 //!
-//! Main types: a [`CrmEntry`] is one message. A [`CrmClient`] finds or creates its person, and writes it;
-//! `entry` renders its text. [`AccessTokenStore`] keeps the access tokens of Zoho and Google, which last
-//! an hour.
+//! Main types: a [`CrmEntry`] is one message. A [`CrmClient`] finds or creates its person, and
+//! writes it; `entry` renders its text. [`AccessTokenStore`] keeps the access tokens of Zoho and
+//! Google, which last an hour.
 //!
 //! No CRM has an idempotency key. So each can be searched for an entry (`find_entry`) by the
-//! [reference](CrmEntry::reference) in it. The search runs when an earlier attempt may have arrived. A
-//! webhook's receiver cannot be searched: it receives the same id again, by which Standard Webhooks lets
-//! it recognise a repeat. No client writes an owner or an assignment.
+//! [reference](CrmEntry::reference) in it. The search runs when an earlier attempt may have
+//! arrived. A webhook's receiver cannot be searched: it receives the same id again, by which
+//! Standard Webhooks lets it recognise a repeat. No client writes an owner or an assignment.
 //!
-//! Not promised: that a number never gets two persons. Some systems find a new person only moments after
-//! they created it. Therefore each CRM has one writer at a time, which remembers the person's id.
+//! Not promised: that a number never gets two persons. Some systems find a new person only moments
+//! after they created it. Therefore each CRM has one writer at a time, which remembers the person's
+//! id.
 
 mod access_tokens;
 mod entry;
@@ -43,16 +44,16 @@ use crate::{
 /// The most pages of one search. A CRM with more probably returns the same page again and again.
 const MAX_PAGES: usize = 1000;
 
-/// The most calls to a CRM of this kind in a minute, unless `client.toml` sets another limit. Below the
-/// vendors' limits, because the client's other integrations share them.
+/// The most calls to a CRM of this kind in a minute, unless `client.toml` sets another limit. Below
+/// the vendors' limits, because the client's other integrations share them.
 pub const fn default_requests_per_minute(kind: &CrmKind) -> u32 {
     match kind {
         // Searches: 4 to 5 a second in an account. Everything else: 100 in ten seconds for an app.
         // Source: developers.hubspot.com/docs/api/usage-details.
         CrmKind::HubSpot { .. } => 200,
         // Pipedrive: 10 searches in two seconds, and a daily budget that the whole company shares
-        // (pipedrive.readme.io/docs/core-api-concepts-rate-limiting). Zoho: few calls at a time, and credits by the day
-        // (zoho.com/crm/developer/docs/api/v8/api-limits.html).
+        // (pipedrive.readme.io/docs/core-api-concepts-rate-limiting). Zoho: few calls at a time,
+        // and credits by the day (zoho.com/crm/developer/docs/api/v8/api-limits.html).
         CrmKind::Pipedrive { .. } | CrmKind::Zoho { .. } => 100,
         // Writes: 60 a minute for each user of a project, and a service account is one.
         // Source: developers.google.com/workspace/sheets/api/limits.
@@ -85,8 +86,8 @@ impl CrmClient<'_> {
         }
     }
 
-    /// The id of the person with this number, found or created. None if the CRM has no such person and
-    /// `unknown` is `skip`, and always for CRMs without persons.
+    /// The id of the person with this number, found or created. None if the CRM has no such person
+    /// and `unknown` is `skip`, and always for CRMs without persons.
     pub async fn find_or_create_person(
         &self,
         phone: &Phone,
@@ -111,8 +112,8 @@ impl CrmClient<'_> {
         }
     }
 
-    /// The id of this message's entry, if the CRM has it. Needed only if an earlier attempt may have
-    /// arrived.
+    /// The id of this message's entry, if the CRM has it. Needed only if an earlier attempt may
+    /// have arrived.
     pub async fn find_entry(
         &self,
         person: Option<&str>,
@@ -197,7 +198,8 @@ fn require_person(person: Option<&str>) -> Result<&str, ApiError> {
 /// One message for a CRM.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrmEntry {
-    /// The reference by which it is found again, unique among the client's lines: `{line}:{message id}`.
+    /// The reference by which it is found again, unique among the client's lines: `{line}:{message
+    /// id}`.
     pub reference: String,
     /// The line, by its name in `client.toml`.
     pub line: String,

@@ -1,7 +1,7 @@
 //! Posts a message to an address of the client, signed as Standard Webhooks specifies.
 //!
-//! The receiver recognises a repeat by `webhook-id`, which is the same for each attempt of a message.
-//! See [`crate::signed_webhook`].
+//! The receiver recognises a repeat by `webhook-id`, which is the same for each attempt of a
+//! message. See [`crate::signed_webhook`].
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -46,8 +46,8 @@ pub(super) async fn create_entry(
     post_signed(api_client, url, &event_id(item), secret, &build_event(item), now).await.map(drop)
 }
 
-/// The id of a message's event. The reference may contain characters that a header must not, and a dot
-/// would end the id early.
+/// The id of a message's event. The reference may contain characters that a header must not, and a
+/// dot would end the id early.
 fn event_id(item: &CrmEntry) -> String {
     format!("msg_{}", sha256_hex(item.reference.as_bytes(), 16))
 }
@@ -136,7 +136,7 @@ mod tests {
         let kind = webhook_kind();
         let client = fixture.build_client(&kind, SIGNING_SECRET);
         let item = sample_entry("Hello");
-        for (head, fault, says) in [
+        for (head, fault, expected) in [
             ("410 Gone", Fault::Permanent, "(HTTP 410, gone)"),
             ("302 Found\r\nlocation: http://169.254.169.254/", Fault::Transient, "redirects"),
             ("429 Too Many Requests\r\nretry-after: 7", Fault::Transient, "retry later"),
@@ -150,7 +150,7 @@ mod tests {
                 .await;
             let error = entry.unwrap_err();
             assert_eq!(error.fault(), fault, "{head}");
-            assert!(error.to_string().contains(says), "{head}: {error}");
+            assert!(error.to_string().contains(expected), "{head}: {error}");
             assert_reveals_nothing(&error);
         }
         let (_, lost) =

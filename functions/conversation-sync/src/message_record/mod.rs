@@ -1,13 +1,13 @@
 //! What a line reported about one of its messages, and which ledger row the message has.
 //!
-//! Statuses and the message itself arrive in any order, and the ledger row may be written after all of
-//! them. [`MessageRecord`] holds what is known; the order makes no difference. [`find_match`] runs
-//! again until it finds the row.
+//! Statuses and the message itself arrive in any order, and the ledger row may be written after all
+//! of them. [`MessageRecord`] holds what is known; the order makes no difference. [`find_match`]
+//! runs again until it finds the row.
 //!
 //! `EZWhatsApp` does not publish what the response to a send contains, nor how a status names the
-//! message. So the id of that response is compared first. If it does not match, a row counts that was
-//! sent to the same customer with the same text at about the same time, if there is only one. Such a
-//! link is marked *weak*. A missing status never triggers anything.
+//! message. So the id of that response is compared first. If it does not match, a row counts that
+//! was sent to the same customer with the same text at about the same time, if there is only one.
+//! Such a link is marked *weak*. A missing status never triggers anything.
 
 use std::fmt;
 
@@ -202,8 +202,8 @@ impl MessageRecord {
             && self.observed.as_ref().is_some_and(|seen| seen.direction == MessageDirection::Out)
     }
 
-    /// Adds the result of a search, and the status that was applied to the row. Only the clock's searches
-    /// count.
+    /// Adds the result of a search, and the status that was applied to the row. Only the clock's
+    /// searches count.
     #[must_use]
     pub fn with_lookup(
         mut self,
@@ -226,8 +226,8 @@ impl MessageRecord {
                     observed.text = None;
                 }
             }
-            // An outbound message without a row is the team's. Not at once: the response to our own send may
-            // not be recorded yet, or may not show in the index.
+            // An outbound message without a row is the team's. Not at once: the response to our own
+            // send may not be recorded yet, or may not show in the index.
             LedgerMatch::NoMatch
                 if self.link == LedgerLink::Unknown
                     && self.observed_at.is_some_and(|observed_at| observed_at + CHECK_DELAYS[0] <= now) =>
@@ -260,8 +260,8 @@ impl MessageRecord {
     }
 }
 
-/// The subject of all rows about one message of a line. The id is hashed: it may hold a phone number,
-/// and keys are logged.
+/// The subject of all rows about one message of a line. The id is hashed: it may hold a phone
+/// number, and keys are logged.
 pub fn message_subject(line: &str, message_id: &str) -> String {
     format!("message:{line}:{}", sha256_hex(message_id.as_bytes(), 16))
 }

@@ -100,7 +100,7 @@ impl RecordModel {
                 self.row = apply_change(&self.row, &accept, at_second(2)).unwrap();
             }
             RecordStep::Observed => {
-                self.record = record.with_message(&observed_message("wamid_1", TEXT, 3), at_second(3))
+                self.record = record.with_message(&observed_message("wamid_1", TEXT, 3), at_second(3));
             }
             RecordStep::Status(word) => {
                 let status = StatusReport {

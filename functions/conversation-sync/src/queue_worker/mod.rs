@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Flow: [`QueueWorker::work_queues`] works queues side by side. `queue_run` works the tasks of one
-//! queue, `crm_delivery` writes an entry with its person, and [`person_ids`] keeps the ids of persons.
+//! queue, `crm_delivery` writes an entry with its person, and [`person_ids`] keeps the ids of
+//! persons.
 //!
 //! Promises:
 //! - A task takes effect once, as far as the receiver can be asked or recognises a repeat.
@@ -150,8 +151,8 @@ impl QueueWorker {
         futures::future::join_all(each).await;
     }
 
-    /// Works a queue while there is time: first the new tasks, which the index may not show yet, then
-    /// the due ones.
+    /// Works a queue while there is time: first the new tasks, which the index may not show yet,
+    /// then the due ones.
     async fn work_queue(
         &self,
         dispatcher: &Dispatcher,

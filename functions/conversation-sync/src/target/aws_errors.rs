@@ -12,7 +12,8 @@ use crate::api_client::ApiError;
 
 /// Maps an error. Keeps only status and code of the response: its text may quote an address.
 ///
-/// Source of the codes: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
+/// Source of the codes:
+/// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and their pages "Common Errors".
 pub(super) fn map_aws_error<E>(error: SdkError<E, HttpResponse>) -> ApiError
 where
@@ -53,8 +54,8 @@ const THROTTLING_CODES: [&str; 9] = [
 ];
 
 /// Codes that block all calls until an operator changes something: the role may not call or use the
-/// topic's key, the account is suspended, the domain of `from` is not verified, or the topic or its key
-/// is gone or switched off.
+/// topic's key, the account is suspended, the domain of `from` is not verified, or the topic or its
+/// key is gone or switched off.
 const BLOCKED_CODES: [&str; 12] = [
     "NotAuthorized",
     "RequestExpired",

@@ -1,7 +1,8 @@
 //! E-mail, through SES.
 //!
-//! Facts: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>. SES has no idempotency key: two calls
-//! are two mails. While an account is in the sandbox, SES refuses all but verified addresses.
+//! Facts: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>. SES has no
+//! idempotency key: two calls are two mails. While an account is in the sandbox, SES refuses all
+//! but verified addresses.
 
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
 use tellonce_core::hash::sha256_hex;
@@ -43,7 +44,7 @@ pub(super) async fn send_mail(
 /// Builds a mail in plain text. Fails only if a part is missing, and none is.
 fn build_mail(notification: &Notification) -> Result<Message, aws_sdk_sesv2::error::BuildError> {
     let utf8 = |text: String| Content::builder().data(text).charset("UTF-8").build();
-    let body = notification.render_within(MAX_BODY_BYTES, |notice| notice.render_text().to_string());
+    let body = notification.render_within(MAX_BODY_BYTES, |shorter| shorter.render_text().to_string());
     let id = sha256_hex(notification.id.as_bytes(), 16);
     Ok(Message::builder()
         .subject(utf8(clean_line(&notification.render_text().headline, MAX_SUBJECT_CHARS))?)
@@ -69,9 +70,10 @@ mod tests {
         TargetKind::Email { from: "desk@agency.example".to_owned(), to }
     }
 
-    async fn send_and_read_mail(notice: &Notification) -> Value {
+    async fn send_and_read_mail(notification: &Notification) -> Value {
         let (request, result) =
-            send_with_reply(&email_target(), None, notice, &http_response("200 OK", r#"{"MessageId":"1"}"#)).await;
+            send_with_reply(&email_target(), None, notification, &http_response("200 OK", r#"{"MessageId":"1"}"#))
+                .await;
         result.unwrap();
         assert!(request.starts_with("POST /v2/email/outbound-emails HTTP/1.1\r\n"), "{request}");
         let (_, body) = request.split_once("\r\n\r\n").unwrap();
@@ -116,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_ses_error_states_whether_to_retry() {
-        for (head, code, fault, says) in [
+        for (head, code, fault, expected) in [
             ("400 Bad Request", "MessageRejected", Fault::Permanent, "MessageRejected"),
             ("400 Bad Request", "MailFromDomainNotVerifiedException", Fault::Transient, "MailFromDomainNotVerified"),
             ("400 Bad Request", "BadRequestException", Fault::Permanent, "BadRequest"),
@@ -132,7 +134,7 @@ mod tests {
         ] {
             let head = format!("{head}\r\nx-amzn-errortype: {code}");
             let given = http_response(&head, r#"{"message":"Email address is not verified: hunter2@team.example"}"#);
-            assert_error(&email_target(), None, &given, fault, says).await;
+            assert_error(&email_target(), None, &given, fault, expected).await;
         }
         assert_error(&email_target(), None, &http_response("400 Bad Request", "hunter2"), Fault::Permanent, "400")
             .await;

@@ -1,10 +1,11 @@
 //! Targets: where the team is alerted.
 //!
-//! [`TargetClient::send_notification`] sends a [`Notification`] in the target's format. Its error says
-//! whether the call may have taken effect. No target can be asked whether it has a notification, so a
-//! repeat states that it is one.
+//! [`TargetClient::send_notification`] sends a [`Notification`] in the target's format. Its error
+//! states whether the call may have taken effect. No target can be asked whether it has a
+//! notification, so a repeat states that it is one.
 //!
-//! Promises: a customer's text mentions no user, formats nothing and stays within the target's limits.
+//! Promises: a customer's text mentions no user, formats nothing and stays within the target's
+//! limits.
 
 mod aws_errors;
 mod email;
@@ -48,8 +49,8 @@ impl TargetClient<'_> {
         }
     }
 
-    /// The URL in the secret, if it is an https URL of a host that `is_host` accepts. Local runs and tests
-    /// replace its origin.
+    /// The URL in the secret, if it is an https URL of a host that `is_host` accepts. Local runs
+    /// and tests replace its origin.
     fn parse_secret_url(&self, expected: &'static str, is_host: impl Fn(&str) -> bool) -> Result<Url, ApiError> {
         let malformed = || ApiError::MalformedSecret { secret: self.api_client.secret_name.to_owned(), expected };
         let secret = self.credential.as_ref().ok_or_else(malformed)?;
@@ -73,9 +74,11 @@ impl TargetClient<'_> {
 
 /// The most calls to a target in a minute.
 ///
-/// Slack takes about one a second for each webhook (<https://docs.slack.dev/apis/web-api/rate-limits>), Teams four
-/// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>), SES in its
-/// sandbox one a second (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>). The others are our own
+/// Slack takes about one a second for each webhook
+/// (<https://docs.slack.dev/apis/web-api/rate-limits>), Teams four
+/// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>),
+/// SES in its sandbox one a second
+/// (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>). The others are our own
 /// cautious figures.
 pub const fn default_requests_per_minute(kind: &TargetKind) -> u32 {
     match kind {

@@ -1,7 +1,7 @@
 //! Publishes to an SNS topic. The client manages its subscribers.
 //!
-//! Facts: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>. Only a FIFO topic recognises a
-//! repeat, for five minutes. With a standard topic two calls are two messages.
+//! Facts: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>. Only a FIFO topic
+//! recognises a repeat, for five minutes. With a standard topic two calls are two messages.
 
 use tellonce_core::{contact::Phone, hash::sha256_hex};
 
@@ -36,7 +36,7 @@ pub(super) async fn publish_to_sns(
         .publish()
         .topic_arn(topic_arn)
         .subject(build_subject(notification))
-        .message(notification.render_within(MAX_MESSAGE_BYTES, |notice| notice.render_text().to_string()))
+        .message(notification.render_within(MAX_MESSAGE_BYTES, |shorter| shorter.render_text().to_string()))
         .set_message_group_id(is_fifo.then_some(group))
         .set_message_deduplication_id(is_fifo.then(|| hash(&notification.id)))
         .send()
@@ -75,8 +75,8 @@ mod tests {
         )
     }
 
-    async fn publish_and_read_form(kind: &TargetKind, notice: &Notification) -> Vec<(String, String)> {
-        let (request, result) = send_with_reply(kind, None, notice, &published_reply()).await;
+    async fn publish_and_read_form(kind: &TargetKind, notification: &Notification) -> Vec<(String, String)> {
+        let (request, result) = send_with_reply(kind, None, notification, &published_reply()).await;
         result.unwrap();
         let (_, form) = request.split_once("\r\n\r\n").unwrap();
         url::form_urlencoded::parse(form.as_bytes()).into_owned().collect()
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_sns_error_states_whether_to_retry() {
-        for (head, code, fault, says) in [
+        for (head, code, fault, expected) in [
             ("400 Bad Request", "InvalidParameter", Fault::Permanent, "InvalidParameter"),
             ("400 Bad Request", "ParameterValueInvalid", Fault::Permanent, "ParameterValueInvalid"),
             ("400 Bad Request", "ValidationException", Fault::Permanent, "ValidationException"),
@@ -159,7 +159,7 @@ mod tests {
                 "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no: hunter2</Message></Error>\
                  <RequestId>1</RequestId></ErrorResponse>"
             );
-            assert_error(&topic_target("team"), None, &http_response(head, &body), fault, says).await;
+            assert_error(&topic_target("team"), None, &http_response(head, &body), fault, expected).await;
         }
         assert_error(&topic_target("team"), None, &http_response("200 OK", "hunter2"), Fault::Ambiguous, "200").await;
         assert_error(

@@ -1,6 +1,7 @@
 //! Posts notifications signed as Standard Webhooks specifies.
 //!
-//! Facts: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+//! Facts:
+//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 //! The receiver recognises a repeat by its `webhook-id`, which is the notification's id.
 
 use jiff::Timestamp;
@@ -106,7 +107,7 @@ mod tests {
     #[test]
     fn the_webhook_body_is_complete() {
         let parse_body =
-            |notice: &Notification| serde_json::from_str::<serde_json::Value>(&build_body(notice)).unwrap();
+            |notification: &Notification| serde_json::from_str::<serde_json::Value>(&build_body(notification)).unwrap();
         insta::assert_json_snapshot!("webhook_usual", parse_body(&sample_notification()));
         insta::assert_json_snapshot!("webhook_hebrew_pictures_and_sent_again", parse_body(&hebrew_notification()));
         insta::assert_json_snapshot!("webhook_without_text_and_name", parse_body(&bare_notification()));
@@ -123,14 +124,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_non_2xx_response_is_an_error_that_states_whether_to_retry() {
-        for (head, fault, says) in [
+        for (head, fault, expected) in [
             ("410 Gone", Fault::Permanent, "410"),
             // The standard asks to try everything else again.
             ("400 Bad Request", Fault::Ambiguous, "400"),
             ("429 Too Many Requests", Fault::Transient, "retry later"),
             ("503 Service Unavailable", Fault::Ambiguous, "503"),
         ] {
-            assert_error(&webhook_target(), SIGNING_SECRET, &http_response(head, "hunter2"), fault, says).await;
+            assert_error(&webhook_target(), SIGNING_SECRET, &http_response(head, "hunter2"), fault, expected).await;
         }
         assert!(matches!(send_to_unreachable(&webhook_target(), None).await, ApiError::MalformedSecret { .. }));
         assert!(matches!(send_to_unreachable(&webhook_target(), SIGNING_SECRET).await, ApiError::Unreachable(_)));

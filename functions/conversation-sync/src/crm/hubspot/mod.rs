@@ -1,7 +1,8 @@
-//! HubSpot: a `WhatsApp` communication on the contact.
+//! `HubSpot`: a `WhatsApp` communication on the contact.
 //!
-//! Sources: developers.hubspot.com/docs/api/crm/contacts, …/crm/search, …/crm/communications, …/crm/associations (v4), and
-//! the API's published specification (github.com/HubSpot/HubSpot-public-api-spec-collection).
+//! Sources: developers.hubspot.com/docs/api/crm/contacts, …/crm/search, …/crm/communications,
+//! …/crm/associations (v4), and the API's published specification
+//! (github.com/HubSpot/HubSpot-public-api-spec-collection).
 
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use super::{
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
 const API_ORIGIN: &str = "https://api.hubapi.com";
-/// The association type "communication to contact", as HubSpot defines it.
+/// The association type "communication to contact", as `HubSpot` defines it.
 const COMMUNICATION_TO_CONTACT: u16 = 81;
 /// The contacts on a page of a search.
 const CONTACTS_PER_PAGE: u16 = 100;
@@ -23,8 +24,8 @@ const CONTACTS_PER_PAGE: u16 = 100;
 const ASSOCIATIONS_PER_PAGE: &str = "500";
 /// The communications of one read. A hundred are allowed; half stay below our size limit.
 const BODIES_PER_READ: usize = 50;
-/// The properties that are searched for the national number. HubSpot derives them from what people typed.
-/// Not documented as such; seen in many accounts.
+/// The properties that are searched for the national number. `HubSpot` derives them from what
+/// people typed. Not documented as such; seen in many accounts.
 const NATIONAL_NUMBER_PROPERTIES: [&str; 2] =
     ["hs_searchable_calculated_phone_number", "hs_searchable_calculated_mobile_number"];
 /// The properties that hold the number as typed.
@@ -112,8 +113,9 @@ impl HubSpotClient<'_> {
         parse_created_id(&reply)
     }
 
-    /// Reads all communications of the contact, the newest first. A search would be one call, but finds a
-    /// communication only some time after it was written. Lists of associations have no documented lag.
+    /// Reads all communications of the contact, the newest first. A search would be one call, but
+    /// finds a communication only some time after it was written. Lists of associations have no
+    /// documented lag.
     pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut ids = self.list_communications(person).await?;
         ids.sort_by(|one, other| compare_ids(other, one));
@@ -167,7 +169,8 @@ impl HubSpotClient<'_> {
         Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    /// The reference calls the body text, but HubSpot's pages render it as rich text. So it is escaped.
+    /// The reference calls the body text, but `HubSpot`'s pages render it as rich text. So it is
+    /// escaped.
     pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
         let types =
             json!([{ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": COMMUNICATION_TO_CONTACT }]);
@@ -212,7 +215,7 @@ fn parse_created_id(reply: &ApiResponse) -> Result<String, ApiError> {
         .ok_or(ApiError::UnexpectedResponse { status: reply.status })
 }
 
-/// HubSpot's category of the error.
+/// `HubSpot`'s category of the error.
 fn parse_category(body: &[u8]) -> Option<String> {
     parse_reason_code(tellonce_core::json::parse_document(body).ok()?.at_pointer("/category").text())
 }

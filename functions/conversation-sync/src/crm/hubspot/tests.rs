@@ -1,4 +1,4 @@
-//! The client against a fake API that replies as HubSpot documents.
+//! The client against a fake API that replies as `HubSpot` documents.
 
 use loopback::http_response;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Pipedrive: a note on the person.
 //!
-//! Sources: developers.pipedrive.com/docs/api/v1 (Persons of v2, Notes of v1), and the vendor's own client
-//! (github.com/pipedrive/client-nodejs).
+//! Sources: developers.pipedrive.com/docs/api/v1 (Persons of v2, Notes of v1), and the vendor's own
+//! client (github.com/pipedrive/client-nodejs).
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
-/// How many last digits of a number are searched: all notations share them. People write the rest with a
-/// country code, a zero or nothing. Shorter national numbers are searched whole.
+/// How many last digits of a number are searched: all notations share them. People write the rest
+/// with a country code, a zero or nothing. Shorter national numbers are searched whole.
 const SEARCHED_DIGITS: usize = 9;
 /// The persons on a page of a search; 500 are allowed.
 const PEOPLE_PER_PAGE: &str = "100";
@@ -161,8 +161,8 @@ impl PipedriveClient<'_> {
         match (status.as_u16(), self.api_client.error_for_status(status)) {
             // The company's account is not paid. Until it is, nothing is lost.
             (status @ 402, _) => ApiError::Throttled { status, retry_after: None },
-            // A client that ignores a 429 is blocked for a while, by a proxy that does not reply in JSON.
-            // Source: pipedrive.readme.io/docs/core-api-concepts-rate-limiting.
+            // A client that ignores a 429 is blocked for a while, by a proxy that does not reply in
+            // JSON. Source: pipedrive.readme.io/docs/core-api-concepts-rate-limiting.
             (status @ 403, _) if body.is_none() => ApiError::Throttled { status, retry_after: None },
             (_, ApiError::Refused { status, .. }) => {
                 let code = body.and_then(|body| parse_reason_code(body.at_pointer("/code").text()));

@@ -115,7 +115,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let kind = pipedrive_kind(UnknownContactRule::Create);
     let client = fixture.build_client(&kind, "hunter2");
     let item = sample_entry("Hello");
-    for (head, body, fault, says) in [
+    for (head, body, fault, expected) in [
         ("429 Too Many Requests\r\nretry-after: 2", "", Fault::Transient, "retry later"),
         ("403 Forbidden", "<html>hunter2</html>", Fault::Transient, "retry later"),
         ("402 Payment Required", r#"{"success":false}"#, Fault::Transient, "retry later"),
@@ -136,7 +136,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
             .await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head}");
-        assert!(error.to_string().contains(says), "{head}: {error}");
+        assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =

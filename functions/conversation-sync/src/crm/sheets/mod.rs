@@ -1,10 +1,11 @@
 //! Google Sheets: a row for each message.
 //!
-//! The columns are reference, time (UTC), line, conversation, phone, name, direction, kind and text. Everything is
-//! written as it is (`RAW`): no customer text becomes a formula, and a number keeps its plus.
+//! The columns are reference, time (UTC), line, conversation, phone, name, direction, kind and
+//! text. Everything is written as it is (`RAW`): no customer text becomes a formula, and a number
+//! keeps its plus.
 //!
-//! Sources: developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values (append, get),
-//! developers.google.com/identity/protocols/oauth2/service-account.
+//! Sources: developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values
+//! (append, get), developers.google.com/identity/protocols/oauth2/service-account.
 
 use base64::{
     Engine as _,
@@ -81,8 +82,9 @@ struct SheetsAppendResponse<'a> {
 }
 
 impl SheetsClient<'_> {
-    /// Searches the first column. Rows are appended where the table at the sheet's top ends, so a part
-    /// that is not full is the last. The reference is the row's id: its number changes with sorting.
+    /// Searches the first column. Rows are appended where the table at the sheet's top ends, so a
+    /// part that is not full is the last. The reference is the row's id: its number changes with
+    /// sorting.
     pub(super) async fn find_entry(&self, item: &CrmEntry, now: Timestamp) -> Result<Option<String>, ApiError> {
         for part in 0..MAX_PAGES {
             let first = part * ROWS_PER_READ + 1;
@@ -129,7 +131,8 @@ impl SheetsClient<'_> {
         }
     }
 
-    /// Cells of the sheet in A1 notation, where a name stands in quotes and a quote in it is doubled.
+    /// Cells of the sheet in A1 notation, where a name stands in quotes and a quote in it is
+    /// doubled.
     fn build_range(&self, cells: &str) -> String {
         format!("'{}'!{cells}", self.sheet_name.replace('\'', "''"))
     }
@@ -213,7 +216,8 @@ impl SheetsClient<'_> {
 /// Our code for rows that the sheet does not have. Google only has a sentence for it.
 const BEYOND_GRID: &str = "beyond-the-grid";
 
-/// Whether a reason code means too many calls. Source: developers.google.com, "Resolve errors" of several APIs.
+/// Whether a reason code means too many calls. Source: developers.google.com, "Resolve errors" of
+/// several APIs.
 fn is_quota_reason(reason: &str) -> bool {
     let reason = reason.replace('_', "").to_ascii_lowercase();
     ["ratelimitexceeded", "userratelimitexceeded", "quotaexceeded", "dailylimitexceeded"].contains(&reason.as_str())

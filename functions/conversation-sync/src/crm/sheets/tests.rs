@@ -139,7 +139,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let error = |status: &str, message: &str| json!({ "error": { "status": status, "message": message } });
     let old_quota =
         json!({ "error": { "status": "PERMISSION_DENIED", "errors": [{ "reason": "rateLimitExceeded" }] } });
-    for (head, reply_json, fault, says) in [
+    for (head, reply_json, fault, expected) in [
         ("429 Too Many Requests", error("RESOURCE_EXHAUSTED", "Quota exceeded"), Fault::Transient, "retry later"),
         ("403 Forbidden", error("RESOURCE_EXHAUSTED", "Quota exceeded"), Fault::Transient, "retry later"),
         ("403 Forbidden", old_quota, Fault::Transient, "retry later"),
@@ -160,7 +160,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         let (_, entry) = fixture.serve_replies(&replies, client.create_entry(None, &item, test_now())).await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head} {reply_json}");
-        assert!(error.to_string().contains(says), "{head}: {error}");
+        assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =

@@ -2,8 +2,9 @@
 //!
 //! The credential needs the scopes `ZohoCRM.modules.ALL` and `ZohoSearch.securesearch.READ`.
 //!
-//! Sources: zoho.com/crm/developer/docs/api/v8: multi-dc.html, search-records.html, upsert-records.html, create-notes.html,
-//! get-notes.html, status-codes.html; zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
+//! Sources: zoho.com/crm/developer/docs/api/v8: multi-dc.html, search-records.html,
+//! upsert-records.html, create-notes.html, get-notes.html, status-codes.html;
+//! zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, Url, header::CONTENT_TYPE};
@@ -95,8 +96,8 @@ impl ZohoClient<'_> {
         }
     }
 
-    /// The record with this number in one of its phone fields; of several the oldest. Zoho compares the
-    /// number as typed, so it does not find a number in another notation.
+    /// The record with this number in one of its phone fields; of several the oldest. Zoho compares
+    /// the number as typed, so it does not find a number in another notation.
     async fn find_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, ApiError> {
         let mut hits = Vec::new();
         for page in 1..=MAX_PAGES {
@@ -123,9 +124,9 @@ impl ZohoClient<'_> {
         Ok(pick_oldest(hits))
     }
 
-    /// Upserts the record by its number, because a search finds a new record only after a while. If another
-    /// writer creates a record of this number in that time, the upsert overwrites its name. Zoho offers
-    /// nothing narrower.
+    /// Upserts the record by its number, because a search finds a new record only after a while. If
+    /// another writer creates a record of this number in that time, the upsert overwrites its name.
+    /// Zoho offers nothing narrower.
     async fn create_person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<String, ApiError> {
         let name = name.map(str::trim).filter(|name| !name.is_empty());
         let (first, last) = split_name(name.unwrap_or(phone.expose()));
