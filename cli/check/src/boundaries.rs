@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{FindingCollector, Severity, source::ConfigSource};
-use crate::provider::PROVIDER;
+use tellonce_core::provider::PROVIDER;
 
 /// One thing that is refused: names that ask for it, and why it is refused.
 struct Boundary {

@@ -1,134 +1,123 @@
-//! What conversation-sync does for the customer: an answer in the conversation, where somebody configured one, and their wish
-//! not to be written to.
+//! Acknowledgements: the reply in the conversation that an escalation may configure.
 
 use tellonce_core::{
-    client_config::Precedence,
+    client_config::{ClientConfig, Precedence},
+    dispatch::{Dispatcher, Invocation},
     hash::sha256_hex,
-    inbox::InboxItem,
     ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
+    provider::Payload,
     wording,
 };
 
 use crate::{
-    ConversationSync,
+    alerts::Alert,
     conversation::{Conversation, MessageRef},
-    crm::MessageDirection,
-    delivery_flow::{Alert, SyncError, WorkContext},
     escalation_rules,
-    line_event::LineMessage,
+    line_event::MessageDirection,
+    opt_out::is_opt_out,
+    received_message::ReceivedMessage,
+    sync_error::SyncError,
 };
 
-/// How useful an answer is beside everything else that waits, 0 to 100: somebody is looking at their phone.
+/// Priority among all that waits, 0 to 100. High: the customer is looking at the phone.
 const ACKNOWLEDGEMENT_PRIORITY: u8 = 90;
-/// The name under which a conversation remembers its last answer. No escalation is called so.
+/// The name under which a conversation keeps its last acknowledgement. No escalation has it.
 const ACKNOWLEDGEMENT_ALERT_NAME: &str = "";
 
-/// An answer to a message.
+/// An acknowledgement to send.
 pub(crate) struct PendingAcknowledgement {
-    /// The escalation that it belongs to.
+    /// The escalation that configures it.
     escalation: String,
-    /// The message, and the delivery that it was read in first.
+    /// The message, and the delivery that reported it first.
     trigger: MessageRef,
 }
 
-impl ConversationSync {
-    /// The answer to a message, if a call that it set off has one. Whatever a message sets off, it is answered once, and a
-    /// conversation once in the time that the call stands for.
-    pub(crate) fn plan_acknowledgement(
-        &self,
-        conversation: &mut Conversation,
-        entry: &InboxItem,
-        message: &LineMessage,
-        is_sole_message: bool,
-        alerts: &[Alert],
-    ) -> Option<PendingAcknowledgement> {
-        // Nobody answers what the line said itself, nor somebody who asks to be left alone. Without a conversation there is
-        // nowhere to answer.
-        if message.direction == MessageDirection::Out || message.conversation_id.is_none() || self.is_opt_out(message) {
-            return None;
+/// Plans the acknowledgement of a message, if one of its alerts configures one. A message gets at
+/// most one, and a conversation at most one within the alert's cooldown.
+pub(crate) fn plan_acknowledgement(
+    config: &ClientConfig,
+    conversation: &mut Conversation,
+    received: ReceivedMessage<'_>,
+    alerts: &[Alert],
+) -> Option<PendingAcknowledgement> {
+    let message = received.message;
+    // Our own messages and opt-outs get none. Without a conversation there is no place for it.
+    if message.direction == MessageDirection::Out || message.conversation_id.is_none() || is_opt_out(config, message) {
+        return None;
+    }
+    let escalations = &config.escalations;
+    let has_acknowledgement =
+        |alert: &&Alert| escalations.get(&alert.escalation).is_some_and(|rule| rule.acknowledge.is_some());
+    let alert = alerts.iter().find(has_acknowledgement)?;
+    let cooldown = escalations.get(&alert.escalation)?.cooldown;
+    let trigger = conversation.raise_alert(ACKNOWLEDGEMENT_ALERT_NAME, cooldown, received.message_ref())?;
+    Some(PendingAcknowledgement { escalation: alert.escalation.clone(), trigger })
+}
+
+/// Sends an acknowledgement into the conversation of the customer's message.
+pub(crate) async fn send_acknowledgement(
+    dispatcher: &Dispatcher,
+    invocation: &Invocation,
+    received: ReceivedMessage<'_>,
+    conversation: &Conversation,
+    pending: PendingAcknowledgement,
+) -> Result<(), SyncError> {
+    let message = received.message;
+    let PendingAcknowledgement { escalation, trigger } = pending;
+    let Some(rule) = dispatcher.config.escalations.get(&escalation) else { return Ok(()) };
+    let (Some(template), Some(conversation_id)) = (&rule.acknowledge, &message.conversation_id) else {
+        return Ok(());
+    };
+    // If a phrase raised the alert, the reply is in the language of that phrase.
+    let language = escalation_rules::find_language(&rule.when, message.text.as_deref().unwrap_or_default())
+        .filter(|language| template.text.contains_key(*language))
+        .unwrap_or_else(|| dispatcher.config.language_for(None));
+    let name = conversation.name.as_deref();
+    let payload = wording::build_acknowledgement(template, language, &dispatcher.config.name, name)
+        .map_err(|error| error.to_string())
+        .and_then(|reply| reply.build_payload_in_conversation(conversation_id).map_err(|error| error.to_string()));
+    match payload {
+        Ok(payload) => {
+            let useful_until = message.sent_at + template.useful_for.0;
+            let outbound = build_outbound(received, conversation, &trigger, payload, useful_until);
+            dispatcher.dispatch(invocation, outbound).await?;
         }
-        let escalations = &self.dispatcher.config.escalations;
-        let has_acknowledgement =
-            |call: &&Alert| escalations.get(&call.escalation).is_some_and(|rule| rule.acknowledge.is_some());
-        let alert = alerts.iter().find(has_acknowledgement)?;
-        let cooldown = escalations.get(&alert.escalation)?.cooldown;
-        let trigger = MessageRef::from_delivery(message, entry.delivery_id(), is_sole_message);
-        let trigger = conversation.raise_alert(ACKNOWLEDGEMENT_ALERT_NAME, cooldown, trigger)?;
-        Some(PendingAcknowledgement { escalation: alert.escalation.clone(), trigger })
-    }
-
-    /// Answers a customer's message in its conversation.
-    pub(crate) async fn send_acknowledgement(
-        &self,
-        work: &WorkContext<'_>,
-        entry: &InboxItem,
-        message: &LineMessage,
-        conversation: &Conversation,
-        pending: PendingAcknowledgement,
-    ) -> Result<(), SyncError> {
-        let PendingAcknowledgement { escalation, trigger } = pending;
-        let Some(rule) = self.dispatcher.config.escalations.get(&escalation) else { return Ok(()) };
-        let (Some(template), Some(conversation_id)) = (&rule.acknowledge, &message.conversation_id) else {
-            return Ok(());
-        };
-        // They are answered in the language whose word they used, if it was a word.
-        let language = escalation_rules::find_language(&rule.when, message.text.as_deref().unwrap_or_default());
-        let language = language.filter(|language| template.text.contains_key(*language));
-        let language = language.unwrap_or_else(|| self.dispatcher.config.language_for(None));
-        let (business, name) = (&self.dispatcher.config.name, conversation.name.as_deref());
-        let payload = wording::build_acknowledgement(template, language, business, name)
-            .map_err(|error| error.to_string())
-            .and_then(|message| {
-                message.build_payload_in_conversation(conversation_id).map_err(|error| error.to_string())
-            });
-        let payload = match payload {
-            Ok(payload) => payload,
-            Err(error) => {
-                tracing::error!(escalation = escalation, "an acknowledgement cannot be made: {error}");
-                return Ok(());
-            }
-        };
-        // Of the delivery that it was read in first: another one of the same message is no reason for another answer.
-        let key = IdempotencyKey::for_acknowledgement(&trigger.delivery_id);
-        let outbound = OutboundMessage {
-            key: if trigger.is_sole_message {
-                key
-            } else {
-                key.with_instance(&sha256_hex(trigger.message_id.as_bytes(), 12))
-            },
-            precedence: Precedence::independent(),
-            instance: None,
-            generation: None,
-            zone: None,
-            occurred_at: message.sent_at,
-            line: conversation.line.clone(),
-            to: message.phone.clone(),
-            content: Content::Send(payload),
-            useful_until: message.sent_at + template.useful_for.0,
-            priority: ACKNOWLEDGEMENT_PRIORITY,
-            // They wrote a moment ago.
-            ignores_quiet_hours: true,
-            not_before: None,
-            delivery: entry.id.clone(),
-            context: MessageContext { name: conversation.name.clone(), ..MessageContext::default() },
-        };
-        self.dispatcher.dispatch(work.invocation, outbound).await?;
-        Ok(())
-    }
-
-    fn is_opt_out(&self, message: &LineMessage) -> bool {
-        let phrases = self.dispatcher.config.opt_out.values().flatten();
-        message.text.as_deref().is_some_and(|text| escalation_rules::is_exact_phrase(text, phrases))
-    }
-
-    /// Writes down that a customer asked not to be written to, if that is what they wrote.
-    pub(crate) async fn apply_opt_out(&self, message: &LineMessage) -> Result<(), SyncError> {
-        let is_request = message.direction == MessageDirection::In && self.is_opt_out(message);
-        let Some(phone) = message.phone.as_ref().filter(|_| is_request) else { return Ok(()) };
-        let contact = self.dispatcher.ledger.contact_subject(phone);
-        if self.dispatcher.ledger.opt_out(&contact, message.sent_at).await? {
-            tracing::info!(contact = contact, "a customer asked not to be written to");
+        Err(error) => {
+            tracing::error!(escalation = escalation, "could not build the acknowledgement of {escalation}: {error}");
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+fn build_outbound(
+    received: ReceivedMessage<'_>,
+    conversation: &Conversation,
+    trigger: &MessageRef,
+    payload: Payload,
+    useful_until: jiff::Timestamp,
+) -> OutboundMessage {
+    // The key names the first delivery: a later one of the same message gets no second reply.
+    let key = IdempotencyKey::for_acknowledgement(&trigger.delivery_id);
+    OutboundMessage {
+        key: if trigger.is_sole_message {
+            key
+        } else {
+            key.with_instance(&sha256_hex(trigger.message_id.as_bytes(), 12))
+        },
+        precedence: Precedence::independent(),
+        instance: None,
+        generation: None,
+        zone: None,
+        occurred_at: received.message.sent_at,
+        line: conversation.line.clone(),
+        to: received.message.phone.clone(),
+        content: Content::Send(payload),
+        useful_until,
+        priority: ACKNOWLEDGEMENT_PRIORITY,
+        // The customer wrote a moment ago.
+        ignores_quiet_hours: true,
+        not_before: None,
+        delivery: received.delivery.id.clone(),
+        context: MessageContext { name: conversation.name.clone(), ..MessageContext::default() },
     }
 }

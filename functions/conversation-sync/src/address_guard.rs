@@ -1,8 +1,8 @@
-//! Calls to addresses that a client names: into the public internet, and nowhere else.
+//! Restricts calls to addresses in `client.toml` to the public internet.
 //!
-//! Whoever may write an address into `client.toml` shall not reach what only we can reach: the machine itself, its
-//! network, the cloud's metadata. An address in the URL is looked at before the call; a name is looked at where it is resolved
-//! for the connection, so that it can't mean something else by then.
+//! The author of an address must not reach what only this function can reach: the machine itself,
+//! its network, the cloud's metadata. An IP address in the URL is checked before the call. A host
+//! name is checked where it is resolved for the connection, so that it cannot change in between.
 
 use std::{error::Error, sync::OnceLock};
 
@@ -15,7 +15,7 @@ use url::Host;
 
 use crate::api_client::ApiError;
 
-/// Made at the first call that goes outward.
+/// Created at the first call to such an address.
 static PUBLIC_CLIENT: OnceLock<Client> = OnceLock::new();
 
 /// The HTTP client that connects to public addresses only.
@@ -24,17 +24,17 @@ pub(crate) fn public_client() -> Result<&'static Client, ApiError> {
         return Ok(client);
     }
     let client = tellonce_core::bootstrap::build_http_client_with_resolver(PublicResolver)
-        .map_err(|_| ApiError::AddressNotAllowed("no connection to it can be set up"))?;
+        .map_err(|_| ApiError::AddressNotAllowed("the HTTP client could not be created"))?;
     Ok(PUBLIC_CLIENT.get_or_init(|| client))
 }
 
-/// An address that may be called, as far as it can be seen without resolving its name.
+/// Checks a URL as far as possible without resolving its host name.
 pub(crate) fn check_url(url: Url) -> Result<Url, ApiError> {
     if url.scheme() != "https" {
-        return Err(ApiError::AddressNotAllowed("it is not https"));
+        return Err(ApiError::AddressNotAllowed("not https"));
     }
     let is_public = match url.host() {
-        // The resolver looks at what it means.
+        // The resolver checks its addresses.
         Some(Host::Domain(_)) => true,
         Some(Host::Ipv4(address)) => is_public_ip(address.into()),
         Some(Host::Ipv6(address)) => is_public_ip(address.into()),
@@ -43,9 +43,9 @@ pub(crate) fn check_url(url: Url) -> Result<Url, ApiError> {
     if is_public { Ok(url) } else { Err(NOT_PUBLIC_ADDRESS) }
 }
 
-const NOT_PUBLIC_ADDRESS: ApiError = ApiError::AddressNotAllowed("it is not in the public internet");
+const NOT_PUBLIC_ADDRESS: ApiError = ApiError::AddressNotAllowed("not in the public internet");
 
-/// The same error, or what our resolver said if that is behind it.
+/// The resolver's refusal if it caused the error, else the same error.
 pub(crate) fn map_resolver_error(error: ApiError) -> ApiError {
     let ApiError::Unreachable(source) = &error else { return error };
     let mut cause = source.source();
@@ -58,12 +58,12 @@ pub(crate) fn map_resolver_error(error: ApiError) -> ApiError {
     error
 }
 
-/// Resolves names as the machine does, and refuses those that lead anywhere but into the public internet. One address that
-/// does is enough: an honest name has none.
+/// Resolves names as the machine does, and refuses names with an address outside the public
+/// internet. One such address is enough: an honest name has none.
 struct PublicResolver;
 
 #[derive(Debug, thiserror::Error)]
-#[error("the name leads to an address that is not public")]
+#[error("host name resolves to an address that is not public")]
 struct NotPublicError;
 
 impl Resolve for PublicResolver {
@@ -107,6 +107,6 @@ mod tests {
     async fn a_name_that_resolves_to_the_local_machine_is_refused() {
         let error = public_client().unwrap().get("https://localhost:1/").send().await.unwrap_err();
         let error = map_resolver_error(ApiError::Unreachable(error.without_url()));
-        assert_eq!(error.to_string(), "the address may not be called: it is not in the public internet");
+        assert_eq!(error.to_string(), "address not allowed: not in the public internet");
     }
 }

@@ -1,10 +1,12 @@
-//! Calls to somebody else's API that change something there: what an answer means, and how fast they may follow each other.
+//! Calls to the APIs of CRMs and targets: what a response means, and how fast calls follow each
+//! other.
 //!
-//! The cast: [`ApiClient`] makes the calls to one CRM or target, at its [`RateLimiter`]; a [`ApiResponse`] is a 2xx; a [`ApiError`] is
-//! anything else, and knows whether the call may have taken effect.
+//! Main types: [`ApiClient`] calls one CRM or target, at the rate of its [`RateLimiter`]. An
+//! [`ApiResponse`] is a 2xx. An [`ApiError`] is everything else, and knows whether the call may
+//! have taken effect.
 //!
-//! Promised: of an answer nothing is written into an error but its numbers and its reason code, of a call neither address nor
-//! body nor credential.
+//! Promises: an error holds only the status and the reason code of a response, and neither address,
+//! body nor credential of a call.
 
 use std::{error::Error, sync::Mutex, time::Duration};
 
@@ -18,93 +20,96 @@ use tellonce_core::{
 };
 use tokio::time::Instant;
 
-/// How long an answer may take.
+/// How long a response may take.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// More than the largest page of anything we ask for.
+/// The largest response that is read: more than any page that is requested.
 const MAX_RESPONSE_BYTES: usize = 2 * 1024 * 1024;
+/// Why an address cannot be parsed.
+pub(crate) const INVALID_URL: &str = "not a URL";
 
-/// A call did not do what it should.
+/// A call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// It never left us.
-    #[error("it could not be reached")]
+    /// The call was never sent.
+    #[error("could not connect")]
     Unreachable(#[source] reqwest::Error),
-    /// No answer came: it may have taken effect.
-    #[error("it did not answer")]
+    /// No response: the call may have taken effect.
+    #[error("no response")]
     NoResponse(#[source] reqwest::Error),
-    /// The call to an AWS service never left us.
-    #[error("it could not be reached")]
+    /// The call to an AWS service was never sent.
+    #[error("could not connect")]
     AwsUnreachable(#[source] Box<dyn Error + Send + Sync>),
-    /// No answer came from an AWS service: it may have taken effect.
-    #[error("it did not answer")]
+    /// No response from an AWS service: the call may have taken effect.
+    #[error("no response")]
     AwsNoResponse(#[source] Box<dyn Error + Send + Sync>),
-    /// Too many calls; nothing happened.
-    #[error("it asks for patience (HTTP {status})")]
+    /// The receiver asks to wait; the call had no effect.
+    #[error("asked to retry later (HTTP {status})")]
     Throttled {
         /// HTTP status.
         status: u16,
-        /// For how long, if it says.
+        /// How long to wait, if the receiver states it.
         retry_after: Option<SignedDuration>,
     },
-    /// Trouble on the other side: it may have taken effect.
-    #[error("it has trouble (HTTP {status})")]
+    /// The receiver failed: the call may have taken effect.
+    #[error("server error (HTTP {status})")]
     ServerError {
         /// HTTP status.
         status: u16,
     },
-    /// Our credential is not accepted, or does not reach far enough; nothing happened.
-    #[error("it does not accept our credential (HTTP {status}); store a valid one in {secret}")]
+    /// The credential is not accepted or lacks rights; the call had no effect.
+    #[error("credential rejected (HTTP {status}); store a valid one in {secret}")]
     CredentialRejected {
         /// HTTP status.
         status: u16,
-        /// The name of the secret that it came from.
+        /// The name of the credential's secret.
         secret: String,
     },
-    /// It takes no calls from us until somebody opens it: our role may not call it, or it is switched off; nothing happened.
-    #[error("it does not take our calls (HTTP {status}, {code})")]
+    /// The receiver blocks all our calls until an operator changes something: the role has no
+    /// right, or the receiver is switched off. The call had no effect.
+    #[error("all calls are blocked (HTTP {status}, {code})")]
     Blocked {
         /// HTTP status.
         status: u16,
-        /// Its own word for the reason.
+        /// The receiver's reason code.
         code: String,
     },
-    /// It refuses this very call, and will again; nothing happened.
-    #[error("it refuses this (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
+    /// The receiver refuses this call for good; it had no effect.
+    #[error("request refused (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
     Refused {
         /// HTTP status.
         status: u16,
-        /// Its own word for the reason, if that is a word and no free text.
+        /// The receiver's reason code, if it is one word and not free text.
         code: Option<String>,
     },
-    /// What the call was about is gone: a contact that somebody deleted.
-    #[error("what it was about is no longer there")]
+    /// The record that the call is about was deleted.
+    #[error("record no longer exists")]
     Gone,
-    /// It said yes, and what else it said makes no sense: it may have taken effect.
-    #[error("it gave an answer that means nothing to us (HTTP {status})")]
+    /// A success status with an unreadable body: the call may have taken effect.
+    #[error("unexpected response (HTTP {status})")]
     UnexpectedResponse {
         /// HTTP status.
         status: u16,
     },
-    /// The credential is not to be had.
+    /// The secret could not be read.
     #[error(transparent)]
     SecretUnavailable(#[from] SecretError),
-    /// The credential is not of the form that it should have.
-    #[error("the secret {secret} is not {expected}")]
+    /// The secret does not have the expected form.
+    #[error("secret {secret} is not {expected}")]
     MalformedSecret {
-        /// Its name.
+        /// The secret's name.
         secret: String,
-        /// What it should be.
+        /// The expected form.
         expected: &'static str,
     },
-    /// The configured address is none that may be called.
-    #[error("the address may not be called: {0}")]
+    /// The configured address must not be called.
+    #[error("address not allowed: {0}")]
     AddressNotAllowed(&'static str),
 }
 
 impl ClassifyFault for ApiError {
     fn fault(&self) -> Fault {
         match self {
-            // A credential is mended from outside while we run, and nothing must be lost until then.
+            // An operator may replace a credential at any time. Until then no task may be lost.
             Self::Unreachable(_)
             | Self::AwsUnreachable(_)
             | Self::Throttled { .. }
@@ -124,17 +129,17 @@ impl ClassifyFault for ApiError {
 }
 
 impl ApiError {
-    /// Whether whoever was called let us wait until our patience ended.
+    /// Whether the call ended by [`TIMEOUT`].
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::NoResponse(error) if error.is_timeout())
     }
 
-    /// Whether somebody has to store another credential.
+    /// Whether an operator must store another credential.
     pub fn needs_credential(&self) -> bool {
         matches!(self, Self::CredentialRejected { .. } | Self::MalformedSecret { .. } | Self::Blocked { .. })
     }
 
-    /// Whether it is not this call but the whole system that does not work now: whatever comes next would meet the same.
+    /// Whether the next call would fail in the same way.
     pub fn is_system_wide(&self) -> bool {
         match self {
             Self::Throttled { .. }
@@ -155,23 +160,23 @@ impl ApiError {
     }
 }
 
-/// A 2xx.
+/// A response with a 2xx status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiResponse {
     /// HTTP status.
     pub status: u16,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl ApiResponse {
-    /// Its body as JSON of this shape.
+    /// The body as a JSON object of this shape.
     pub fn parse_json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
         json::parse_object(&self.body).map_err(|_| ApiError::UnexpectedResponse { status: self.status })
     }
 }
 
-/// How fast calls may follow each other.
+/// Limits how fast calls follow each other.
 #[derive(Debug)]
 pub struct RateLimiter {
     interval: Duration,
@@ -179,18 +184,18 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// So many a minute, spread evenly.
+    /// Allows so many calls a minute, spread evenly.
     pub fn per_minute(calls: u32) -> Self {
         Self { interval: Duration::from_mins(1) / calls.max(1), next_turn: Mutex::default() }
     }
 
-    /// How long the next call's turn is off.
+    /// How long the next call must wait.
     pub fn remaining_wait(&self) -> Duration {
         let next = self.next_turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
     }
 
-    /// Lets no call have its turn for so long.
+    /// Allows no call for so long.
     pub fn pause_for(&self, wait: Duration) {
         let mut next = self.next_turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *next = (*next).max(Some(Instant::now() + wait));
@@ -208,36 +213,46 @@ impl RateLimiter {
     }
 }
 
-/// Makes calls to one CRM or target.
+/// Calls one CRM or target.
 #[derive(Debug)]
 pub struct ApiClient<'a> {
     /// The function's HTTP client: follows no redirects.
     pub http: &'a reqwest::Client,
-    /// Stands in for all origins in local runs and tests.
+    /// Replaces all origins in local runs and tests.
     pub base_url: Option<&'a str>,
     /// How fast calls may follow each other.
     pub rate_limiter: &'a RateLimiter,
-    /// The name of the secret that the credential is from.
+    /// The name of the credential's secret.
     pub secret_name: &'a str,
 }
 
 impl ApiClient<'_> {
-    /// An address below an origin, or below what stands in for it. A step of the path stays one, whatever is in it.
+    /// A URL below an origin, or below the base URL. A path segment stays one, whatever it
+    /// contains.
     pub fn build_url(&self, origin: &str, path: &[&str]) -> Result<Url, ApiError> {
-        let not_a_url = "it is no URL";
         let mut url =
-            Url::parse(self.base_url.unwrap_or(origin)).map_err(|_| ApiError::AddressNotAllowed(not_a_url))?;
+            Url::parse(self.base_url.unwrap_or(origin)).map_err(|_| ApiError::AddressNotAllowed(INVALID_URL))?;
         url.set_query(None);
-        url.path_segments_mut().map_err(|()| ApiError::AddressNotAllowed(not_a_url))?.clear().extend(path);
+        url.path_segments_mut().map_err(|()| ApiError::AddressNotAllowed(INVALID_URL))?.clear().extend(path);
         Ok(url)
     }
 
-    /// Makes a call in its turn. What is no 2xx is an error, by its status: see [`Self::error_for_status`].
+    /// The URL at the base URL of local runs and tests, or unchanged if there is none.
+    pub fn redirect_to_base_url(&self, url: Url) -> Result<Url, ApiError> {
+        let Some(base_url) = self.base_url else { return Ok(url) };
+        let mut local_url = Url::parse(base_url).map_err(|_| ApiError::AddressNotAllowed(INVALID_URL))?;
+        local_url.set_path(url.path());
+        local_url.set_query(url.query());
+        Ok(local_url)
+    }
+
+    /// Makes a call when the rate limit allows it. A non-2xx status is an error: see
+    /// [`Self::error_for_status`].
     pub async fn send_request(&self, request: RequestBuilder) -> Result<ApiResponse, ApiError> {
         self.send_with_fallback(request, |status, _| Err(self.error_for_status(status))).await
     }
 
-    /// The same, where `refused` knows better what a status that is no 2xx means, or an answer's body. Of a 429 it is not asked.
+    /// The same, but `map_error_response` decides what a non-2xx response means, except for a 429.
     pub async fn send_with_fallback(
         &self,
         request: RequestBuilder,
@@ -245,7 +260,7 @@ impl ApiClient<'_> {
     ) -> Result<ApiResponse, ApiError> {
         self.rate_limiter.wait_for_turn().await;
         let response = request.timeout(TIMEOUT).send().await.map_err(|error| {
-            // The address may hold an id or a secret, and says nothing that helps.
+            // The address may contain an id or a secret, and does not help.
             let error = error.without_url();
             if error.is_connect() || error.is_builder() {
                 ApiError::Unreachable(error)
@@ -272,17 +287,17 @@ impl ApiClient<'_> {
         }
     }
 
-    /// What a status that is no 2xx means where HTTP alone says it.
+    /// The error of a non-2xx status by HTTP alone.
     pub fn error_for_status(&self, status: StatusCode) -> ApiError {
         let status = status.as_u16();
         match status {
             401 | 403 => ApiError::CredentialRejected { status, secret: self.secret_name.to_owned() },
             404 | 410 => ApiError::Gone,
-            // About this very call. Everything else that is no 2xx may be otherwise tomorrow: a page that says that the
-            // system is being worked on, a bill that was not paid.
+            // These are about this call. Every other non-2xx status may change: a maintenance page,
+            // an unpaid bill.
             400 | 413 | 414 | 415 | 422 | 431 => ApiError::Refused { status, code: None },
             408 | 409 | 425 | 500.. => ApiError::ServerError { status },
-            _ => ApiError::Blocked { status, code: "nothing that it says to one call".to_owned() },
+            _ => ApiError::Blocked { status, code: "unexpected status".to_owned() },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which escalations a message or a report sets off. Pure: what is to be known comes in.
+//! Which escalations a message or a failed delivery triggers. Pure: all facts are arguments.
 
 use jiff::Timestamp;
 use tellonce_core::{
@@ -8,33 +8,44 @@ use tellonce_core::{
     wording::is_combining_mark,
 };
 
-use crate::{conversation::Conversation, crm::MessageDirection, line_event::LineMessage};
+use crate::{
+    conversation::Conversation,
+    line_event::{LineMessage, MessageDirection},
+};
 
-/// What is known beside the conversation.
+/// Facts beside the conversation.
 #[derive(Debug, Default)]
 pub struct RuleContext<'a> {
-    /// What the customer was told, newest first.
+    /// The ledger rows sent to the customer, newest first.
     pub sent_rows: &'a [LedgerRow],
-    /// The appointments that they were told of.
+    /// The appointments that these rows are about.
     pub appointments: &'a [Appointment],
 }
 
-/// Whether any escalation of a line asks for more than the conversation itself.
+/// An escalation that a message triggers.
+pub struct TriggeredEscalation<'a> {
+    /// Its name in `client.toml`.
+    pub escalation: &'a str,
+    /// Why, in words that continue "a customer …".
+    pub reason: String,
+}
+
+/// Whether an escalation of the line depends on the ledger.
 pub fn needs_ledger(config: &ClientConfig, line: &str) -> bool {
     list_line_escalations(config, line).any(|(_, escalation)| {
         matches!(escalation.when, EscalationTrigger::Order(_) | EscalationTrigger::Appointment(_))
     })
 }
 
-/// The escalations that a customer's message sets off, with why: words that go on from "a customer".
+/// The escalations that a customer's message triggers.
 pub fn find_triggered_escalations<'a>(
     config: &'a ClientConfig,
     conversation: &Conversation,
     message: &LineMessage,
     context: &RuleContext<'_>,
     now: Timestamp,
-) -> Vec<(&'a str, String)> {
-    // What the line itself says is nobody's call for help.
+) -> Vec<TriggeredEscalation<'a>> {
+    // A message of the line itself asks for no help.
     if message.direction == MessageDirection::Out {
         return Vec::new();
     }
@@ -45,7 +56,7 @@ pub fn find_triggered_escalations<'a>(
                 .values()
                 .flatten()
                 .any(|phrase| contains_phrase(text, phrase))
-                .then(|| "wrote one of the words that call the team".to_owned())
+                .then(|| "wrote one of the words that alert the team".to_owned())
         }
         EscalationTrigger::FirstMessage => (conversation.first_message_id.as_deref()
             == Some(message.message_id.as_str()))
@@ -68,15 +79,15 @@ pub fn find_triggered_escalations<'a>(
                 .find(is_in_state)
                 .map(|appointment| format!("wrote, and has an appointment that is {}", appointment.status.name()))
         }
-        // Time sets this one off, and a report that one.
+        // The clock triggers the one, a status report the other.
         EscalationTrigger::Unanswered(_) | EscalationTrigger::FailedDelivery => None,
     };
     list_line_escalations(config, &conversation.line)
-        .filter_map(|(name, escalation)| Some((name, trigger_reason(escalation)?)))
+        .filter_map(|(escalation, rule)| Some(TriggeredEscalation { escalation, reason: trigger_reason(rule)? }))
         .collect()
 }
 
-/// The escalations that a failed delivery sets off on a line.
+/// The escalations of a line that a failed delivery triggers.
 pub fn find_failure_escalations<'a>(config: &'a ClientConfig, line: &str) -> Vec<&'a str> {
     let failed = |(name, escalation): (&'a str, &EscalationRule)| {
         (escalation.when == EscalationTrigger::FailedDelivery).then_some(name)
@@ -92,7 +103,7 @@ fn list_line_escalations<'a>(
     config.escalations.iter().filter(is_for_line).map(|(name, escalation)| (name.as_str(), escalation))
 }
 
-/// The language of the first of a trigger's words that a text holds.
+/// The language of the first trigger phrase that a text contains.
 pub fn find_language<'a>(trigger: &'a EscalationTrigger, text: &str) -> Option<&'a str> {
     let EscalationTrigger::Words(words) = trigger else { return None };
     let has_phrase =
@@ -100,13 +111,13 @@ pub fn find_language<'a>(trigger: &'a EscalationTrigger, text: &str) -> Option<&
     words.iter().find(has_phrase).map(|(language, _)| language.as_str())
 }
 
-/// Whether a text is nothing but one of these, whatever stands around it and however it is written.
+/// Whether a text consists of one of these phrases. Case, punctuation and spaces do not count.
 pub fn is_exact_phrase<'a>(text: &str, phrases: impl IntoIterator<Item = &'a String>) -> bool {
     let text_words = split_words(text);
     phrases.into_iter().any(|phrase| split_words(phrase) == text_words) && !text_words.is_empty()
 }
 
-/// Whether a text holds a phrase, as whole words.
+/// Whether a text contains a phrase, as whole words.
 fn contains_phrase(text: &str, phrase: &str) -> bool {
     let (text_words, phrase) = (split_words(text), split_words(phrase));
     !phrase.is_empty() && text_words.windows(phrase.len()).any(|window| window == phrase)
@@ -114,13 +125,13 @@ fn contains_phrase(text: &str, phrase: &str) -> bool {
 
 /// The words of a text: letters and digits of any script, in lower case.
 fn split_words(text: &str) -> Vec<String> {
-    // An apostrophe belongs to its word, in whichever way it is written.
+    // Every form of apostrophe belongs to its word.
     let is_word_char = |c: char| c.is_alphanumeric() || is_combining_mark(c);
     let text: String = text.chars().filter(|c| !matches!(c, '\'' | '’' | '׳' | '״' | '"')).collect();
     text.split(|c: char| !is_word_char(c)).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-/// The latest milestone of the order that a customer was last told of.
+/// The latest milestone of the order that the newest order message is about.
 fn find_latest_milestone(sent_rows: &[LedgerRow]) -> Option<Milestone> {
     let is_order = |row: &&LedgerRow| row.key.subject().starts_with("order:");
     let last = sent_rows.iter().find(is_order)?.key.subject();
@@ -133,12 +144,12 @@ fn parse_milestone(row: &LedgerRow) -> Option<(Timestamp, Milestone)> {
     let names_stage = |milestone: &&Milestone| {
         stage.strip_prefix(milestone.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    // A name may begin another one's.
+    // One milestone's name may be the beginning of another's.
     let milestone = Milestone::ALL.iter().filter(names_stage).max_by_key(|milestone| milestone.name().len())?;
     Some((row.occurred_at, *milestone))
 }
 
-/// Whether a row says what is so, told or not.
+/// Whether a row still holds, sent or not.
 fn is_current(row: &LedgerRow) -> bool {
     row.state != MessageState::Superseded
 }

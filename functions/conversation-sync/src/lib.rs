@@ -1,30 +1,46 @@
-//! conversation-sync: what a line reports becomes visible where the client works, and nobody who waits is overlooked.
+//! conversation-sync: brings what a line reports into the client's CRMs, and alerts the team when a
+//! customer needs a person.
 //!
-//! The story: a batch of the line inbox's stream comes in ([`run`]); [`event::read`] says in our own words what the line
-//! reports; a [`message_record::MessageRecord`] joins statuses to the ledger's messages; a [`conversation_id::Conversation`] knows who waits;
-//! [`escalation_rules`] say whether the team is called. What CRMs and targets are to be told becomes a [`task::QueueTask`] each, in the queue of
-//! whoever it is for, and the [`courier::QueueWorker`] takes it there: at once, and once a minute whatever is still due.
+//! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
+//! command. [`ingest`] takes each delivery through: [`line_event`] parses it, [`reconcile`] joins
+//! statuses to ledger rows, [`conversation`] keeps who waits, [`escalation_rules`] choose the
+//! alerts. [`crm_tasks`] and [`alerts`] create one [`task::QueueTask`] for each CRM and each
+//! target. [`queue_worker`] delivers the tasks: right after the batch, and every minute what is
+//! still due.
 //!
-//! Promises that a message becomes one entry in each CRM however often it is delivered, that a call becomes one notice for each
-//! target, and that whoever does not work delays and loses nothing. The truth stays in `EZWhatsApp`: no owner and no
-//! assignment is ever written, and what is kept here of a conversation is as much as a notice needs.
+//! Promises:
+//! - A message becomes one entry in each CRM, however often the line reports it.
+//! - An alert becomes one notification for each target.
+//! - A CRM or target that fails delays its tasks and loses none.
+//!
+//! `EZWhatsApp` stays the source of truth: this function writes no owner and no assignment, and
+//! keeps of a conversation only what a notification needs.
 
 mod acknowledgement;
 pub mod address_guard;
+mod alerts;
 pub mod api_client;
 pub mod conversation;
 pub mod crm;
-pub mod delivery_flow;
-mod delivery_status;
+mod crm_tasks;
+mod due_checks;
 mod e164;
 pub mod escalation_rules;
+mod ingest;
 pub mod line_event;
 pub mod message_record;
+mod new_tasks;
 pub mod notification;
 pub mod operator;
+mod opt_out;
 pub mod queue_lease;
 pub mod queue_worker;
+mod received_message;
+mod reconcile;
 pub mod record_store;
+mod sent_history;
+mod signed_webhook;
+mod sync_error;
 pub mod target;
 pub mod task;
 
@@ -34,7 +50,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tellonce_core::{
-    batch::{self, BatchFailures, StreamEvent},
+    batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
@@ -42,38 +58,39 @@ use tellonce_core::{
     telemetry,
 };
 
-use delivery_flow::{NewTasks, WorkContext};
-use operator::{CommandResult, OperatorCommand, OperatorError};
-use queue_worker::QueueWorker;
-use record_store::RecordStoreError;
+use alerts::AlertSender;
+use due_checks::DueChecks;
+use ingest::Ingest;
+use new_tasks::NewTasks;
+use operator::{CommandResult, OperatorCommand, OperatorError, OperatorTools};
+use queue_worker::{QueueWorker, RunBudget};
+use reconcile::Reconciler;
+use record_store::{RecordStore, RecordStoreError};
 
-/// Deliveries that are taken through side by side: each has its own message, and those that meet make their change again.
+/// Deliveries in progress at the same time. Those that meet at one row repeat their change.
 const CONCURRENT_DELIVERIES: usize = 4;
-/// For how long a batch of the stream waits for CRMs and targets. What is not done by then is done by the clock.
+/// How long a batch of the stream waits for CRMs and targets. The clock delivers the rest.
 const QUEUE_TIME_PER_BATCH: Duration = Duration::from_secs(5);
-/// For how long the clock looks at records and conversations before it turns to the queues.
+/// How long the clock checks records and conversations before it works the queues.
 const DUE_CHECK_TIME: Duration = Duration::from_secs(30);
+/// The source of `EventBridge`'s scheduled events.
+const EVENTBRIDGE_SOURCE: &str = "aws.events";
 
-/// The function.
-pub struct ConversationSync {
-    /// Answers, and has what all functions share.
-    pub dispatcher: Dispatcher,
-    /// Where deliveries come from and outcomes go.
-    pub inbox: Inbox,
-    /// Takes what waits to whom it is for.
-    pub queue_worker: QueueWorker,
+/// Everything that lives as long as the process.
+struct ConversationSync {
+    dispatcher: Dispatcher,
+    inbox: Inbox,
+    store: RecordStore,
+    queue_worker: QueueWorker,
 }
 
-/// What EventBridge says every minute.
+/// `EventBridge`'s event of every minute.
 #[derive(Deserialize)]
 struct ScheduleEvent {
     source: String,
 }
 
-/// Who says so.
-const EVENTBRIDGE_SOURCE: &str = "aws.events";
-
-/// What an invocation answers.
+/// The result of an invocation.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum SyncResponse {
@@ -97,56 +114,83 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             Box::pin(sync.run_scheduled(&invocation)).await?;
             SyncResponse::Scheduled
         } else {
-            // A human, who may have mistyped what they want.
+            // An operator wrote it, perhaps with a typing error.
             let command =
                 serde_json::from_str::<OperatorCommand>(payload).map_err(|_| OperatorError::UnknownCommand)?;
-            SyncResponse::Command(sync.run_command(&command).await?)
+            SyncResponse::Command(sync.operator_tools().run_command(&command).await?)
         })
     }))
     .await
 }
 
 impl ConversationSync {
-    /// Prepares everything before the first batch. Line tokens are not read here: most clients give this function none.
+    /// Prepares what the first event needs. Reads no line token: most clients grant this function
+    /// none.
     async fn from_environment() -> Result<Self, StartError> {
         let config = bootstrap::load_client_config()?;
         let http = bootstrap::build_http_client()?;
         let aws = AwsClients::from_environment(&http)?;
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LINE_INBOX_TABLE")?, config.retention.inbox_days);
-        let queue_worker = QueueWorker::from_environment(&config, http.clone(), &aws)?;
-        let sync = Self { dispatcher: Dispatcher::from_environment(config, http, &aws)?, inbox, queue_worker };
+        let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
+        let store = RecordStore::new(aws.dynamodb(), ledger_table.clone());
+        let queue_worker = QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table);
+        let dispatcher = Dispatcher::from_environment(config, http, &aws)?;
         aws.preconnect_dynamodb().await;
-        Ok(sync)
+        Ok(Self { dispatcher, inbox, store, queue_worker })
     }
 
-    /// Takes a batch through, then what it made, and says which deliveries shall come again.
+    /// Processes a batch, then delivers the tasks it created. Returns the deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
-        let new_tasks = NewTasks::default();
-        let work = WorkContext { new_tasks: &new_tasks, invocation };
-        let batch_work = batch::BatchProcessor {
+        let new_tasks = NewTasks::new(&self.store);
+        let alerts = self.alert_sender(&new_tasks);
+        let reconciler = self.reconciler(&alerts);
+        let ingest = Ingest {
+            dispatcher: &self.dispatcher,
+            invocation,
+            store: &self.store,
+            new_tasks: &new_tasks,
+            alerts: &alerts,
+            reconciler: &reconciler,
+        };
+        let batch = BatchProcessor {
             inbox: &self.inbox,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
         };
-        let failures = batch_work
-            .process_batch(
-                event,
-                CONCURRENT_DELIVERIES,
-                || true,
-                async |entry| self.process_delivery(&work, entry).await,
-            )
-            .await;
-        self.work_queues(&work, false, Deadline::from_now(QUEUE_TIME_PER_BATCH)).await;
+        let process = async |item: &_| ingest.process_delivery(item).await;
+        let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await;
+        let stop_at = Deadline::from_now(QUEUE_TIME_PER_BATCH);
+        let budget = RunBudget { invocation, stop_at, include_due_tasks: false };
+        self.queue_worker.work_queues(&self.dispatcher, &new_tasks, &budget).await;
         failures
     }
 
-    /// Whatever is due now.
+    /// Checks the records and conversations that are due, then delivers all tasks that are due.
     async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
-        let new_tasks = NewTasks::default();
-        let work = WorkContext { new_tasks: &new_tasks, invocation };
-        let checked = self.run_due_checks(&work, Deadline::from_now(DUE_CHECK_TIME)).await;
-        self.work_queues(&work, true, invocation.deadline).await;
+        let new_tasks = NewTasks::new(&self.store);
+        let alerts = self.alert_sender(&new_tasks);
+        let reconciler = self.reconciler(&alerts);
+        let due_checks =
+            DueChecks { clock: &self.dispatcher.clock, store: &self.store, alerts: &alerts, reconciler: &reconciler };
+        let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
+        let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true };
+        self.queue_worker.work_queues(&self.dispatcher, &new_tasks, &budget).await;
         checked
+    }
+
+    fn alert_sender<'a>(&'a self, new_tasks: &'a NewTasks<'a>) -> AlertSender<'a> {
+        let Dispatcher { config, ledger, clock, .. } = &self.dispatcher;
+        AlertSender { config, ledger, clock, store: &self.store, new_tasks }
+    }
+
+    fn reconciler<'a>(&'a self, alerts: &'a AlertSender<'a>) -> Reconciler<'a> {
+        let Dispatcher { config, ledger, clock, .. } = &self.dispatcher;
+        Reconciler { config, ledger, clock, store: &self.store, alerts }
+    }
+
+    fn operator_tools(&self) -> OperatorTools<'_> {
+        let Dispatcher { ledger, clock, .. } = &self.dispatcher;
+        OperatorTools { ledger, clock, store: &self.store, queue_names: self.queue_worker.queue_names().collect() }
     }
 }

@@ -1,13 +1,15 @@
-//! What a delivery of a line reports, in our own words.
+//! Parses a delivery of a line into messages and status reports.
 //!
-//! `EZWhatsApp` shows one sample of each event and calls their format after an interface that differs from its samples in
-//! details. So both are read: a name of the event that is text or an object, times that are numbers or texts, members in
-//! either spelling. Two spellings that contradict each other are no fact, and what is read nowhere is said by the outcome that
-//! stands beside the delivery, where its raw bytes are.
+//! `EZWhatsApp` publishes one sample of each event, and names as their format an interface that
+//! differs from the samples in details. So the parser accepts both: the event's name as text or as
+//! an object, times as numbers or as texts, members in either spelling. Two spellings that
+//! contradict each other make the item unreadable. The outcome beside the delivery names everything
+//! that was not used; the raw bytes stay there too.
 
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tellonce_core::{
     clock::choose_event_time,
     contact::Phone,
@@ -16,44 +18,44 @@ use tellonce_core::{
     provider::{LineEventItem, LineEventKind, PROVIDER},
 };
 
-use crate::crm::MessageDirection;
-
-/// Longer ids than this are none that the provider makes, in bytes.
+/// The longest id that is accepted, in bytes. The provider makes none that is longer.
 const MAX_ID_BYTES: usize = 256;
-/// As much of a text is kept, in characters: more than anybody types, and less than a row of the table holds.
+/// The longest text that is kept, in characters: more than people type, and less than a table row
+/// holds.
 const MAX_TEXT_CHARS: usize = 10_000;
-/// Seconds above this are milliseconds: the year 5138 in the one, 1973 in the other.
+/// Numbers from this on are milliseconds: as seconds they would lie in the year 5138, as
+/// milliseconds in 1973.
 const MILLISECONDS_THRESHOLD: i64 = 100_000_000_000;
 
-/// What a delivery reports.
+/// The content of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedLineEvent {
-    /// Messages, ours and theirs.
+    /// Messages in both directions.
     pub messages: Vec<LineMessage>,
-    /// Reports of what became of messages.
+    /// Delivery statuses of messages.
     pub status_reports: Vec<StatusReport>,
-    /// What was left out, and why: words for an operator, nothing of the delivery in them.
+    /// Why items were skipped, for operators. The reasons quote nothing of the delivery.
     pub skip_reasons: Vec<&'static str>,
-    /// Whether something of it cannot be read although it should be.
+    /// Whether an item that should be readable is not.
     pub has_unreadable_items: bool,
 }
 
-/// A message that was written on a line.
+/// A message of a line.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LineMessage {
     /// The provider's id.
     pub message_id: String,
     /// `EZWhatsApp`'s id of the conversation.
     pub conversation_id: Option<String>,
-    /// The customer, where the number is one.
+    /// The customer's number, if the line gives a valid one.
     pub phone: Option<Phone>,
     /// Who wrote.
     pub direction: MessageDirection,
-    /// When.
+    /// When it was written.
     pub sent_at: Timestamp,
-    /// What it is: `printable_text`, `image`, …
+    /// `text`, `image`, …
     pub kind: String,
-    /// Its text.
+    /// The text, cut at 10,000 characters.
     pub text: Option<String>,
 }
 
@@ -67,18 +69,38 @@ impl fmt::Debug for LineMessage {
     }
 }
 
-/// What became of a message.
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageDirection {
+    /// The customer.
+    In,
+    /// The line: the team or tellonce.
+    Out,
+}
+
+impl MessageDirection {
+    /// Its name in the table and in webhook bodies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
+/// A delivery status that the line reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusReport {
     /// The provider's id of the message.
     pub message_id: String,
-    /// What is reported.
+    /// The status.
     pub delivery_status: DeliveryStatus,
-    /// When it happened.
+    /// When the message reached it.
     pub reported_at: Timestamp,
 }
 
-/// Reads a delivery. `topic_target` is what its header says it is.
+/// Parses a delivery. `topic_target` is the event that its header names.
 pub fn parse_line_event(
     topic: Option<&str>,
     body: &[u8],
@@ -87,8 +109,8 @@ pub fn parse_line_event(
     let delivery = PROVIDER.parse_line_event(body)?;
     let event = match delivery.event {
         Some(event) if topic.is_none_or(|topic| topic == event) => event,
-        // A body that says something else than its header is believed in neither.
-        Some(_) => return Ok(ParsedLineEvent::unreadable("the body is of another event than its header says")),
+        // If header and body disagree, neither is accepted.
+        Some(_) => return Ok(ParsedLineEvent::unreadable("header and body name different events")),
         None => topic.ok_or(JsonError::NoTopic)?.to_owned(),
     };
     let mut parsed = ParsedLineEvent::default();
@@ -113,20 +135,20 @@ pub fn parse_line_event(
             if delivery.chats.list_elements().is_none() {
                 return Err(JsonError::Missing("/chats".into()));
             }
-            // The message that it shows comes with an event of its own, with the number that this one lacks.
-            parsed.skip_reasons.push("a chat's summary: its messages are reported by themselves");
+            // Each message also comes with its own event, which has the number that this one lacks.
+            parsed.skip_reasons.push("chat summary: each message has its own event");
         }
-        None => parsed.skip_reasons.push("an event of a kind that is not known here"),
+        None => parsed.skip_reasons.push("unknown kind of event"),
     }
     Ok(parsed)
 }
 
-/// Why an item is left out.
+/// Why an item is skipped.
 #[derive(Clone, Copy)]
 enum SkipReason {
-    /// It is nobody's business here.
+    /// tellonce does not handle it.
     Irrelevant(&'static str),
-    /// It cannot be read.
+    /// It should be readable and is not.
     Unreadable(&'static str),
 }
 
@@ -137,8 +159,8 @@ impl ParsedLineEvent {
 
     fn skip_item(&mut self, reason: SkipReason) {
         let (text, is_unreadable) = match reason {
-            SkipReason::Irrelevant(why) => (why, false),
-            SkipReason::Unreadable(why) => (why, true),
+            SkipReason::Irrelevant(text) => (text, false),
+            SkipReason::Unreadable(text) => (text, true),
         };
         self.has_unreadable_items |= is_unreadable;
         if !self.skip_reasons.contains(&text) {
@@ -147,7 +169,7 @@ impl ParsedLineEvent {
     }
 }
 
-/// What both spellings say, if they don't contradict each other.
+/// The value of a member that has two spellings.
 fn merge_spellings((one, other): (RawJson<'_>, RawJson<'_>)) -> Result<Option<String>, SkipReason> {
     match (one.owned_text(), other.owned_text()) {
         (Some(one), Some(other)) if one != other => {
@@ -159,7 +181,7 @@ fn merge_spellings((one, other): (RawJson<'_>, RawJson<'_>)) -> Result<Option<St
 
 fn parse_id(item: &LineEventItem<'_>) -> Result<String, SkipReason> {
     let id = merge_spellings(item.id)?;
-    id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(SkipReason::Unreadable("a message without a usable id"))
+    id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(SkipReason::Unreadable("message without a usable id"))
 }
 
 fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
@@ -176,16 +198,16 @@ fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
 }
 
 fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessage, SkipReason> {
-    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("a message that is no object"))?;
+    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("message that is not an object"))?;
     let id = parse_id(&fields)?;
     if fields.is_group {
-        return Err(SkipReason::Irrelevant("a message of a group, a channel or a list: nobody is told of those"));
+        return Err(SkipReason::Irrelevant("message of a group, channel or list"));
     }
     let phone = merge_spellings(fields.phone)?;
     let text = fields.texts.into_iter().find_map(RawJson::owned_text);
     let text = text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
-    let missing_author = SkipReason::Unreadable("a message that doesn't say who wrote it");
-    // Taken for a customer's, our own words would be answered.
+    let missing_author = SkipReason::Unreadable("message without an author");
+    // Taken for a customer's message, our own would get a reply.
     let direction = match fields.from_me.text().as_deref() {
         Some("true" | "1") => MessageDirection::Out,
         Some("false" | "0") => MessageDirection::In,
@@ -202,18 +224,18 @@ fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessag
     })
 }
 
-/// A word for what a message is, whatever was written there.
+/// The kind of a message as one short word.
 fn parse_kind(written: RawJson<'_>) -> String {
     let plain = |kind: &String| kind.len() <= 30 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     written.owned_text().filter(plain).unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusReport, SkipReason> {
-    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("a status that is no object"))?;
+    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("status that is not an object"))?;
     let id = parse_id(&fields)?;
-    let word = fields.status.owned_text().ok_or(SkipReason::Unreadable("a status that says nothing"))?;
-    let delivery_status = DeliveryStatus::from_status(&word.to_ascii_lowercase())
-        .ok_or(SkipReason::Irrelevant("a status whose word is not known here"))?;
+    let word = fields.status.owned_text().ok_or(SkipReason::Unreadable("status without a value"))?;
+    let delivery_status =
+        DeliveryStatus::from_status(&word.to_ascii_lowercase()).ok_or(SkipReason::Irrelevant("unknown status"))?;
     Ok(StatusReport { message_id: id, delivery_status, reported_at: parse_time(fields.timestamp, received_at) })
 }
 
@@ -301,7 +323,7 @@ mod tests {
             item["contactPhoneNumber"] = json!("972501234567");
             item["contact_phone_number"] = json!("972501234567");
         });
-        assert_eq!(bare.messages[0].phone, None, "digits alone are no number here");
+        assert_eq!(bare.messages[0].phone, None, "a number needs its plus");
         assert!(
             parse_json_event("messages.post", &json!({"event": "statuses.post", "statuses": []})).has_unreadable_items
         );

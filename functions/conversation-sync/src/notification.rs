@@ -1,10 +1,10 @@
-//! Notices: what the team is told when it is called, in words.
+//! Notifications: what the team reads when it is alerted.
 //!
-//! [`Notification::words`] is the one rendering for people. Each target writes it in its own way: as it is displayed, or as a card.
-//! [`Notification::render_within`] makes what is written fit where there is a limit.
+//! [`Notification::render_text`] is the one rendering for people. Each target sends it as plain
+//! text or as a card. [`Notification::render_within`] shortens it to a target's limit.
 //!
-//! Promised: a message is one line, whatever its customer put into it, and no line holds a character that is not seen
-//! ([`clean_line`]); so nobody can write lines that look like ours. What a target takes for markup, it escapes itself.
+//! Promises: a quoted message is one line, and no line holds a hidden character ([`clean_line`]).
+//! So a customer cannot write lines that look like ours. Each target escapes its own markup.
 
 use std::fmt;
 
@@ -12,89 +12,95 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tellonce_core::{contact::Phone, wording::is_hidden_char};
 
-use crate::{crm::MessageDirection, e164};
+use crate::{e164, line_event::MessageDirection};
 
-/// One call to the team.
+/// One alert, for one target.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
-    /// Its id: the same for each try of the same notice at the same target.
+    /// The id: the same for each attempt.
     pub id: String,
     /// The escalation, by its name in `client.toml`.
     pub escalation: String,
-    /// What happened, in words that go on from "a customer": "wrote one of the words", "has waited for 15 minutes".
+    /// What happened, in words that continue "a customer …": "has waited for 15 minutes".
     pub reason: String,
-    /// The client's name.
-    pub business: String,
-    /// The client's IANA time zone, in which times are written.
+    /// The business's name, from `name` in `client.toml`.
+    pub business_name: String,
+    /// The client's IANA time zone, for all times in the text.
     pub time_zone: String,
-    /// The line, by our name.
+    /// The line, by its name in `client.toml`.
     pub line: String,
     /// `EZWhatsApp`'s id of the conversation.
     pub conversation_id: Option<String>,
-    /// The customer, if the line said their number.
+    /// The customer's number, if it is known.
     #[serde(with = "e164::option")]
     pub phone: Option<Phone>,
-    /// Their name, if we know it.
+    /// The customer's name, if it is known.
     pub name: Option<String>,
-    /// When it happened.
+    /// When the customer's situation began.
     pub since: Timestamp,
-    /// The conversation's last messages, oldest first, as far as this target is told.
+    /// The conversation's last messages, oldest first, with as much text as the target allows.
     pub messages: Vec<QuotedMessage>,
-    /// What we told this customer last, newest first.
+    /// What tellonce sent this customer last, newest first.
     pub sent_messages: Vec<SentMessage>,
-    /// Whether an earlier try may have arrived.
+    /// Whether an earlier attempt may have arrived.
     pub may_be_repeat: bool,
 }
 
 impl fmt::Debug for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notice").field("id", &self.id).field("escalation", &self.escalation).finish_non_exhaustive()
+        f.debug_struct("Notification")
+            .field("id", &self.id)
+            .field("escalation", &self.escalation)
+            .finish_non_exhaustive()
     }
 }
 
-/// A message of the conversation.
+/// A quoted message of the conversation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotedMessage {
     /// Who wrote.
     pub direction: MessageDirection,
-    /// When.
+    /// When it was written.
     pub sent_at: Timestamp,
-    /// What it is: `printable_text`, `image`, …
+    /// `text`, `image`, …
     pub kind: String,
-    /// As much of its text as is told.
+    /// As much of the text as the target allows.
     pub text: Option<String>,
 }
 
 impl fmt::Debug for QuotedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Said").field("direction", &self.direction).field("at", &self.sent_at).finish_non_exhaustive()
+        f.debug_struct("QuotedMessage")
+            .field("direction", &self.direction)
+            .field("at", &self.sent_at)
+            .finish_non_exhaustive()
     }
 }
 
-/// A message that we sent, as the ledger knows it.
+/// A message of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentMessage {
-    /// Its key: `order:1001:ready`.
+    /// The idempotency key: `order:1001:ready`.
     pub key: String,
-    /// When it was told, or last written down.
+    /// When its status, acceptance or row last changed.
     pub updated_at: Timestamp,
-    /// Where it is: `accepted_response`, `held`, …, or what the phone reported: `delivered`, `read`, `record_failure`.
+    /// The state (`accepted`, `held`, …), or the delivery status (`delivered`, `read`, `failed`).
     pub state: String,
 }
 
-/// A notice in words.
+/// A notification as text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NotificationText {
-    /// What happened and by which rule. Names nobody: it may stand on a locked screen.
+    /// The escalation and the reason, without personal data: it may appear on a locked screen.
     pub headline: String,
     /// The rest.
     pub paragraphs: Vec<TextParagraph>,
 }
 
-/// Lines that belong together. What others wrote stands at the end of a line, so that Hebrew turns nothing of ours around.
+/// Lines that belong together. Quoted text ends a line, so that Hebrew reorders nothing of ours.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TextParagraph {
-    /// What is above them.
+    /// The line above them.
     pub heading: Option<&'static str>,
     /// The lines, without line breaks.
     pub lines: Vec<String>,
@@ -114,18 +120,18 @@ impl fmt::Display for NotificationText {
     }
 }
 
-/// A key, a name, a reason are cut at so many characters. Longer ones are not meant to be read.
+/// The longest key, name or reason, in characters.
 pub const MAX_FIELD_CHARS: usize = 200;
 
 impl Notification {
-    /// What a person reads.
+    /// Renders the notification for people.
     pub fn render_text(&self) -> NotificationText {
         let clock = ClientClock::for_notification(self);
         let field = |text: &str| clean_line(text, MAX_FIELD_CHARS);
         let plain = |lines| TextParagraph { heading: None, lines };
         let mut paragraphs = Vec::new();
         if self.may_be_repeat {
-            paragraphs.push(plain(vec!["Sent again: it isn't known whether the first one arrived.".to_owned()]));
+            paragraphs.push(plain(vec!["Sent again: the first one may have arrived.".to_owned()]));
         }
         let name = self.name.as_deref().map(field).filter(|name| !name.is_empty());
         paragraphs.push(plain(vec![
@@ -135,14 +141,14 @@ impl Notification {
                 name.map(|name| format!(", {name}")).unwrap_or_default()
             ),
             format!("Since: {} ({})", clock.format_time(self.since), clock.name),
-            format!("Line: {}, {}", field(&self.line), field(&self.business)),
+            format!("Line: {}, {}", field(&self.line), field(&self.business_name)),
         ]));
-        let quote_line = |said: &QuotedMessage| {
-            let author = match said.direction {
+        let quote_line = |quoted: &QuotedMessage| {
+            let author = match quoted.direction {
                 MessageDirection::In => "customer",
                 MessageDirection::Out => "we",
             };
-            format!("{}, {author}: {}", clock.format_time(said.sent_at), said.render_line())
+            format!("{}, {author}: {}", clock.format_time(quoted.sent_at), quoted.render_line())
         };
         if !self.messages.is_empty() {
             let lines = self.messages.iter().map(quote_line).collect();
@@ -158,7 +164,7 @@ impl Notification {
         };
         if !self.sent_messages.is_empty() {
             let lines = self.sent_messages.iter().map(sent_line).collect();
-            paragraphs.push(TextParagraph { heading: Some("What we told this customer, newest first:"), lines });
+            paragraphs.push(TextParagraph { heading: Some("Messages sent to this customer, newest first:"), lines });
         }
         paragraphs.push(plain(vec![match &self.conversation_id {
             Some(id) => format!("Answer in EZWhatsApp: conversation {}", field(id)),
@@ -170,8 +176,8 @@ impl Notification {
         }
     }
 
-    /// Writes it so that it takes no more than `most` bytes, if that can be done without the conversation's oldest messages,
-    /// then without what we told longest ago, then without the end of the last message.
+    /// Renders at most `max_bytes` if possible. It drops the oldest quoted messages first, then the
+    /// oldest sent messages, then the end of the last quoted message.
     pub fn render_within(&self, max_bytes: usize, render: impl Fn(&Self) -> String) -> String {
         let mut shorter = self.clone();
         loop {
@@ -182,7 +188,7 @@ impl Notification {
         }
     }
 
-    /// Leaves out what is missed least; false if there is nothing of that kind.
+    /// Drops the least important part; false if there is none.
     fn drop_least_important(&mut self) -> bool {
         if self.messages.len() > 1 {
             self.messages.remove(0);
@@ -213,7 +219,7 @@ impl QuotedMessage {
     }
 }
 
-/// Text that somebody else wrote as one line of visible characters, no longer than `most` of them.
+/// Foreign text as one line of visible characters, at most `max_chars`.
 pub fn clean_line(text: &str, max_chars: usize) -> String {
     let visible: String =
         text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden_char(*c)).collect();
@@ -225,7 +231,7 @@ pub fn clean_line(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// A message's state in plain words, where its name is none.
+/// A message's state in plain words.
 fn describe_state(name: &str) -> &str {
     match name {
         "held" => "waiting to be sent",
@@ -245,7 +251,7 @@ fn describe_state(name: &str) -> &str {
 struct ClientClock {
     zone: TimeZone,
     name: String,
-    /// The year that goes without saying.
+    /// The year that is not written.
     year: i16,
 }
 
@@ -281,13 +287,13 @@ pub(crate) mod tests {
         QuotedMessage { direction, sent_at: parse_time(moment), kind: "text".to_owned(), text: text.map(str::to_owned) }
     }
 
-    /// A notice as it comes most often.
+    /// A usual notification.
     pub(crate) fn sample_notification() -> Notification {
         Notification {
             id: "urgent:conv_01:1".to_owned(),
             escalation: "urgent".to_owned(),
             reason: "wrote one of the words".to_owned(),
-            business: "Demo Shop".to_owned(),
+            business_name: "Demo Shop".to_owned(),
             time_zone: "Asia/Jerusalem".to_owned(),
             line: "main".to_owned(),
             conversation_id: Some("conv_01".to_owned()),
@@ -321,7 +327,7 @@ pub(crate) mod tests {
             ..quoted_message(MessageDirection::In, "2026-11-19T10:04:00Z", None)
         };
         Notification {
-            business: "חנות לדוגמה".to_owned(),
+            business_name: "חנות לדוגמה".to_owned(),
             name: Some("נועה לוי".to_owned()),
             messages: vec![
                 quoted_message(MessageDirection::Out, "2026-11-19T10:00:00Z", Some("ההזמנה שלך מוכנה!")),
@@ -335,7 +341,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// One that is told no text, of somebody without a name.
+    /// One without text, about a customer without a name.
     pub(crate) fn bare_notification() -> Notification {
         Notification {
             name: Some("\u{202e} ".to_owned()),
@@ -347,7 +353,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What a customer may try: to look like us, to mention, to format, to turn around.
+    /// What a customer may try: imitate our lines, mention users, format, reverse the direction.
     pub(crate) const HOSTILE_TEXT: &str = "<!channel> <@U1> @here & <https://evil.example|Answer> **b** [a](https://evil.example) \
                                       \u{202e}gnp\u{2066}.\u{0}\r\nAnswer in EZWhatsApp:\u{2028}conversation 9 <at>all</at>";
 
@@ -380,7 +386,7 @@ pub(crate) mod tests {
             quoted_message(MessageDirection::In, "2026-11-19T10:05:00Z", Some(&format!("{n} {}", "א".repeat(400))))
         });
         long.messages = many.collect();
-        let write = |notice: &Notification| notice.render_text().to_string();
+        let write = |notification: &Notification| notification.render_text().to_string();
         let text = long.render_within(5_000, write);
         assert!(text.len() <= 5_000 && text.contains(": 49 ") && !text.contains(": 0 ") && text.contains("order:1001"));
         let text = long.render_within(600, write);

@@ -1,65 +1,69 @@
-//! What a human says by `aws_errors lambda invoke`.
+//! Commands that an operator sends by `aws lambda invoke`.
 //!
-//! `{"opt_in": "+972545550199"}` takes a customer's opt-out back, `{"opt_out": "…"}` writes one down, and
-//! `{"retry_refused_tasks": "crm_name:build_hubspot"}` has a CRM, or a target, told once more of everything that it refused.
+//! | command | effect |
+//! | --- | --- |
+//! | `{"opt_in": "+972545550199"}` | removes the customer's opt-out |
+//! | `{"opt_out": "+972545550199"}` | records an opt-out |
+//! | `{"retry": "crm:hubspot"}` | lets all refused tasks of a CRM or target wait again |
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
+    clock::Clock,
     contact::{Phone, PhoneError},
     fault::error_chain,
-    ledger::LedgerError,
+    ledger::{Ledger, LedgerError},
 };
 
 use crate::{
-    ConversationSync,
-    record_store::RecordStoreError,
+    record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
     task::{QueueTask, refused_queue_name},
 };
 
-/// How much of what was refused is tried again at once.
+/// The most tasks of one `retry` command.
 const TASKS_PER_RETRY: i32 = 500;
 
-/// What is wanted. Numbers are E.164.
+/// A command. Numbers are E.164.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OperatorCommand {
-    /// They may be written to again.
+    /// Removes a customer's opt-out.
     OptIn(String),
-    /// They are not to be written to.
+    /// Records a customer's opt-out.
     OptOut(String),
-    /// A queue whose refused tasks are to be tried again: `crm_name:{name}` or `target:{name}`.
+    /// Retries the refused tasks of a queue: `crm:{name}` or `target:{name}`.
     Retry(String),
 }
 
-/// What was done.
+/// The result of a command.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum CommandResult {
-    /// To a customer's wish.
+    /// Of `opt_in` and `opt_out`.
     OptOutChange {
-        /// Whether it was otherwise before.
+        /// Whether the opt-out changed.
         changed: bool,
     },
-    /// To what was refused.
+    /// Of `retry`.
     Retried {
         /// How many tasks wait again.
         retried: usize,
-        /// Whether there may be more: say it again.
+        /// Whether there may be more: repeat the command.
         more: bool,
     },
 }
 
-/// It could not be done.
+/// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// Nothing that is known.
-    #[error("say {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}} or {{\"retry\": \"crm:…\"}}")]
+    /// Not a known command.
+    #[error("unknown command: use {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}} or {{\"retry\": \"crm:…\"}}")]
     UnknownCommand,
     /// Not a phone number.
-    #[error("write the number with its country, like +972545550199: {0}")]
+    #[error("invalid phone number: {0}; write it with its country code, like +972545550199")]
     InvalidPhone(#[from] PhoneError),
-    /// No such queue.
-    #[error("the configuration has no such queue; those it has are {0}")]
+    /// Not a configured queue. Holds those that are.
+    #[error("unknown queue: use one of {0}")]
     UnknownQueue(String),
     /// The ledger failed.
     #[error(transparent)]
@@ -69,9 +73,18 @@ pub enum OperatorError {
     Store(#[from] RecordStoreError),
 }
 
-impl ConversationSync {
-    /// Does what is wanted.
-    pub async fn run_command(&self, command: &OperatorCommand) -> Result<CommandResult, OperatorError> {
+/// What operator commands may touch.
+pub(crate) struct OperatorTools<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) clock: &'a Clock,
+    pub(crate) store: &'a RecordStore,
+    /// Every queue of the client.
+    pub(crate) queue_names: Vec<&'a str>,
+}
+
+impl OperatorTools<'_> {
+    /// Runs a command.
+    pub(crate) async fn run_command(&self, command: &OperatorCommand) -> Result<CommandResult, OperatorError> {
         match command {
             OperatorCommand::OptIn(phone) => self.set_opt_out(phone, false).await,
             OperatorCommand::OptOut(phone) => self.set_opt_out(phone, true).await,
@@ -80,38 +93,48 @@ impl ConversationSync {
     }
 
     async fn set_opt_out(&self, phone: &str, is_opt_out: bool) -> Result<CommandResult, OperatorError> {
-        let Self { dispatcher, .. } = self;
-        let (contact, now) = (dispatcher.ledger.contact_subject(&Phone::from_e164(phone)?), dispatcher.clock.now());
+        let (contact, now) = (self.ledger.contact_subject(&Phone::from_e164(phone)?), self.clock.now());
         let changed = if is_opt_out {
-            dispatcher.ledger.opt_out(&contact, now).await?
+            self.ledger.opt_out(&contact, now).await?
         } else {
-            dispatcher.ledger.opt_in(&contact, now).await?
+            self.ledger.opt_in(&contact, now).await?
         };
-        tracing::info!(contact = contact, opted_out = is_opt_out, changed, "somebody wrote down a customer's wish");
+        tracing::info!(
+            contact = contact,
+            opted_out = is_opt_out,
+            changed,
+            "operator set opt-out of {contact} to {is_opt_out}"
+        );
         Ok(CommandResult::OptOutChange { changed })
     }
 
     async fn retry_refused_tasks(&self, queue: &str) -> Result<CommandResult, OperatorError> {
-        if !self.queue_worker.queue_names().any(|name| name == queue) {
-            return Err(OperatorError::UnknownQueue(self.queue_worker.queue_names().collect::<Vec<_>>().join(", ")));
+        if !self.queue_names.contains(&queue) {
+            return Err(OperatorError::UnknownQueue(self.queue_names.join(", ")));
         }
-        let (store, now) = (&self.queue_worker.store, self.dispatcher.clock.now());
-        let refused_tasks = store.list_due(&refused_queue_name(queue), now, TASKS_PER_RETRY).await?;
+        let now = self.clock.now();
+        let refused_tasks = self.store.list_due(&refused_queue_name(queue), now, TASKS_PER_RETRY).await?;
         let mut retried = 0;
         for item_key in &refused_tasks {
-            let retry_task = |before: Option<&QueueTask>| {
-                let next = before.and_then(|task| task.retry(now));
-                let changed = next.is_some();
-                (next, changed)
-            };
-            // What is wrong with one row holds up no other.
-            match store.update_record(item_key, retry_task).await {
+            // A row that fails does not stop the others.
+            match self.retry_task(item_key, now).await {
                 Ok(changed) => retried += usize::from(changed),
-                Err(error) => tracing::error!(task.id = %item_key, "{}", error_chain(&error)),
+                Err(error) => {
+                    tracing::error!(task.id = %item_key, "could not retry task {item_key}: {}", error_chain(&error));
+                }
             }
         }
         let more = usize::try_from(TASKS_PER_RETRY).is_ok_and(|most| refused_tasks.len() >= most);
-        tracing::info!(queue = queue, retried, "somebody had what was refused tried again");
+        tracing::info!(queue = queue, retried, "operator retried {retried} refused tasks of queue {queue}");
         Ok(CommandResult::Retried { retried, more })
+    }
+
+    /// Lets one task wait again, if it is still refused.
+    async fn retry_task(&self, key: &ItemKey, now: Timestamp) -> Result<bool, RecordStoreError> {
+        let retry = |before: Option<&QueueTask>| match before.and_then(|task| task.retry(now)) {
+            Some(next) => RecordUpdate::write(next, true),
+            None => RecordUpdate::keep(false),
+        };
+        self.store.update_record(key, retry).await
     }
 }

@@ -1,82 +1,90 @@
-//! Queues: whoever is outside is told one thing after the other, by one writer at a time.
+//! The lease of a queue: one CRM or target has one writer at a time.
 //!
-//! A queue is a CRM's or a target's. Whoever takes its row ([`QueueLease::take`]) is the only one that calls there until it lets go or
-//! its lease ends: so two of us never make the same contact twice, calls keep their pace, and one that does not work is left
-//! alone for a while by all of us. What is in the queue waits meanwhile; nothing in it is ever given up.
+//! The invocation that acquires the queue's row ([`QueueLease::acquire`]) is the only one that
+//! calls its CRM or target until it releases the row or its lease ends. So two instances never
+//! create the same contact twice, calls keep the rate limit, and all instances pause a queue that
+//! fails. The tasks of the queue wait meanwhile; none is given up.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::record_store::Persisted;
 
-/// Calls in a row that failed after which a queue is left alone.
+/// After this many failed calls in a row a queue is paused.
 const MAX_FAILURES_IN_A_ROW: u32 = 8;
-/// For how long it is left alone, the first time and those that follow.
+/// How long it is paused, the first time and the next times.
 const PAUSES: [SignedDuration; 4] = [
     SignedDuration::from_secs(50),
     SignedDuration::from_mins(2),
     SignedDuration::from_mins(5),
     SignedDuration::from_mins(10),
 ];
-/// The same where a credential is not accepted: somebody has to store another one.
+/// How long it is paused after a rejected credential: an operator must store another one.
 const UNAUTHORIZED_PAUSE: SignedDuration = SignedDuration::from_mins(5);
-/// How long a queue's row is remembered, which is only there to be found.
+/// How long an unused row is kept.
 const LEASE_ROW_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// The row of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueLease {
-    /// Who calls there, and until when.
+    /// The lease's owner, and when the lease ends.
     pub holder: Option<(String, Timestamp)>,
-    /// Not before then: it did not work, or asked for patience.
+    /// No call before then: the receiver failed, or asked to wait.
     pub paused_until: Option<Timestamp>,
-    /// Why.
+    /// Why it is paused.
     pub reason: Option<String>,
-    /// How often it was closed in a row.
+    /// How often it was paused in a row.
     pub pause_count: u32,
-    /// When the next call's turn is, by its pace.
+    /// When the rate limit allows the next call.
     pub next_call_at: Option<Timestamp>,
-    /// When it was last used.
+    /// When the lease was last acquired or released.
     pub last_used_at: Timestamp,
 }
 
-/// How a queue's turn ended.
+/// How a run over a queue ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnd {
-    /// It works.
+    /// The receiver works.
     Working,
-    /// Nothing was tried.
+    /// No task was attempted.
     Idle,
-    /// It does not work now.
+    /// The receiver fails.
     Failing {
-        /// Whether it did a moment ago.
+        /// Whether it worked earlier in this run.
         worked_before: bool,
-        /// Not before then, if it said so.
+        /// When to call again, if the receiver states it.
         not_before: Option<Timestamp>,
-        /// Whether somebody has to store another credential.
+        /// Whether an operator must store another credential.
         needs_credential: bool,
-        /// Why.
+        /// The error, for operators.
         reason: String,
     },
 }
 
-/// Why a queue cannot be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseRefusal {
-    /// It is left alone for a while.
+/// The result of an attempt to acquire a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseAttempt {
+    /// The caller holds the lease.
+    Acquired(QueueLease),
+    /// The queue is paused after failures.
     Paused,
-    /// Somebody else has it.
+    /// Another invocation holds the lease.
     Taken,
 }
 
+impl LeaseAttempt {
+    /// The lease, if it was acquired.
+    pub fn acquired(self) -> Option<QueueLease> {
+        match self {
+            Self::Acquired(lease) => Some(lease),
+            Self::Paused | Self::Taken => None,
+        }
+    }
+}
+
 impl QueueLease {
-    /// Takes the queue, if nobody has it and it may be called; `before` is its row.
-    pub fn acquire(
-        before: Option<&Self>,
-        owner: &str,
-        lease_until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Self, LeaseRefusal> {
+    /// Acquires the queue if it is free and not paused. `before` is its row.
+    pub fn acquire(before: Option<&Self>, owner: &str, lease_until: Timestamp, now: Timestamp) -> LeaseAttempt {
         let mut next = before.cloned().unwrap_or(Self {
             holder: None,
             paused_until: None,
@@ -86,17 +94,17 @@ impl QueueLease {
             last_used_at: now,
         });
         if next.paused_until.is_some_and(|until| now < until) {
-            return Err(LeaseRefusal::Paused);
+            return LeaseAttempt::Paused;
         }
         if next.holder.as_ref().is_some_and(|(holder, until)| holder != owner && now < *until) {
-            return Err(LeaseRefusal::Taken);
+            return LeaseAttempt::Taken;
         }
         next.holder = Some((owner.to_owned(), lease_until));
         next.last_used_at = now;
-        Ok(next)
+        LeaseAttempt::Acquired(next)
     }
 
-    /// Lets it go; nothing if it is another's by now.
+    /// Releases the queue; none if another owner holds it by now.
     pub fn release(&self, owner: &str, run_end: &RunEnd, next_call_at: Timestamp, now: Timestamp) -> Option<Self> {
         self.holder.as_ref().filter(|(holder, _)| holder == owner)?;
         let mut next = Self { holder: None, next_call_at: Some(next_call_at), last_used_at: now, ..self.clone() };
@@ -107,12 +115,12 @@ impl QueueLease {
                 next.paused_until = None;
                 next.reason = None;
             }
-            RunEnd::Failing { worked_before: worked, not_before: until, needs_credential: unauthorized, reason } => {
-                let pause_count = if *worked { 0 } else { self.pause_count };
+            RunEnd::Failing { worked_before, not_before, needs_credential, reason } => {
+                let pause_count = if *worked_before { 0 } else { self.pause_count };
                 let nth = usize::try_from(pause_count).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
-                let pause = if *unauthorized { UNAUTHORIZED_PAUSE } else { PAUSES[nth] };
+                let pause = if *needs_credential { UNAUTHORIZED_PAUSE } else { PAUSES[nth] };
                 next.pause_count = pause_count + 1;
-                next.paused_until = Some(until.unwrap_or(now + pause));
+                next.paused_until = Some(not_before.unwrap_or(now + pause));
                 next.reason = Some(reason.clone());
             }
         }
@@ -130,17 +138,17 @@ impl Persisted for QueueLease {
     }
 }
 
-/// Counts what fails in a row.
+/// Counts failed calls in a row.
 #[derive(Debug, Default)]
 pub struct FailureStreak(u32);
 
 impl FailureStreak {
-    /// A call worked.
+    /// Records a successful call.
     pub fn reset(&mut self) {
         self.0 = 0;
     }
 
-    /// A call failed; says whether it is time to leave the queue alone.
+    /// Records a failed call. Returns whether to pause the queue.
     pub fn record_failure(&mut self) -> bool {
         self.0 += 1;
         self.0 >= MAX_FAILURES_IN_A_ROW
@@ -160,41 +168,48 @@ mod tests {
             worked_before: false,
             not_before: None,
             needs_credential: false,
-            reason: "it did not answer".into(),
+            reason: "no response".into(),
         }
     }
 
     #[test]
     fn a_queue_has_one_writer_until_it_releases_the_lease_or_dies() {
-        let held = QueueLease::acquire(None, "a", at_second(60), at_second(0)).unwrap();
-        assert_eq!(QueueLease::acquire(Some(&held), "b", at_second(70), at_second(10)), Err(LeaseRefusal::Taken));
-        assert!(QueueLease::acquire(Some(&held), "a", at_second(70), at_second(10)).is_ok(), "its own");
-        assert!(QueueLease::acquire(Some(&held), "b", at_second(120), at_second(60)).is_ok(), "it died");
-        let taken = QueueLease::acquire(Some(&held), "b", at_second(120), at_second(60)).unwrap();
+        let held = QueueLease::acquire(None, "a", at_second(60), at_second(0)).acquired().unwrap();
+        assert_eq!(QueueLease::acquire(Some(&held), "b", at_second(70), at_second(10)), LeaseAttempt::Taken);
+        assert!(
+            QueueLease::acquire(Some(&held), "a", at_second(70), at_second(10)).acquired().is_some(),
+            "its own lease"
+        );
+        assert!(
+            QueueLease::acquire(Some(&held), "b", at_second(120), at_second(60)).acquired().is_some(),
+            "the owner died"
+        );
+        let taken = QueueLease::acquire(Some(&held), "b", at_second(120), at_second(60)).acquired().unwrap();
         assert_eq!(
             taken.release("a", &RunEnd::Working, at_second(61), at_second(61)),
             None,
-            "whoever slept changes nothing"
+            "a former owner changes nothing"
         );
         let free = held.release("a", &RunEnd::Working, at_second(3), at_second(2)).unwrap();
         assert!(
             free.next_call_at == Some(at_second(3))
-                && QueueLease::acquire(Some(&free), "b", at_second(70), at_second(2)).is_ok()
+                && QueueLease::acquire(Some(&free), "b", at_second(70), at_second(2)).acquired().is_some()
         );
     }
 
     #[test]
     fn a_failing_queue_is_paused_longer_each_time_until_it_works() {
-        let mut lease = QueueLease::acquire(None, "a", at_second(60), at_second(0)).unwrap();
+        let mut lease = QueueLease::acquire(None, "a", at_second(60), at_second(0)).acquired().unwrap();
         let mut now = at_second(0);
         let mut pauses = Vec::new();
         for _ in 0..6 {
             lease = lease.release("a", &failing_run(), now, now).unwrap();
             let until = lease.paused_until.unwrap();
             pauses.push(until.duration_since(now).as_secs());
-            assert_eq!(QueueLease::acquire(Some(&lease), "a", now, now), Err(LeaseRefusal::Paused));
+            assert_eq!(QueueLease::acquire(Some(&lease), "a", now, now), LeaseAttempt::Paused);
             now = until;
-            lease = QueueLease::acquire(Some(&lease), "a", now + SignedDuration::from_secs(60), now).unwrap();
+            lease =
+                QueueLease::acquire(Some(&lease), "a", now + SignedDuration::from_secs(60), now).acquired().unwrap();
         }
         assert_eq!(pauses, [50, 120, 300, 600, 600, 600]);
         let with_time = RunEnd::Failing {

@@ -1,7 +1,8 @@
-//! Where conversations, messages and tasks are kept: rows of the ledger's table, one JSON text each.
+//! Conversations, message records and tasks: rows of the ledger's table, each with one JSON text.
 //!
-//! Every write names the version that it read, so of two that change a row at the same time one does it again on what the
-//! other wrote ([`RecordStore::update_record`]). What waits for a time stands in the table's `due` index under the name of a queue.
+//! Every write names the version that it read. If two writers change a row at the same time, the
+//! slower one repeats its change on the newer value ([`RecordStore::update_record`]). Rows that
+//! wait for a time are in the table's `due` index, under the name of a queue.
 
 use std::collections::HashMap;
 
@@ -11,37 +12,38 @@ use aws_sdk_dynamodb::{
     operation::{get_item::GetItemError, put_item::PutItemError, query::QueryError},
     types::AttributeValue as Value,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use tellonce_core::{
+    client_config::ClientConfig,
     clock::UnixMillis,
     fault::{ClassifyFault, Fault},
 };
 
-/// How often a change is made again that others overtook.
+/// How often a change is attempted while other writers are faster.
 const MAX_UPDATE_ATTEMPTS: u32 = 12;
 
-/// The table failed.
+/// The ledger's table failed, or a row in it is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordStoreError {
     /// A row could not be read.
-    #[error("the ledger could not be read")]
+    #[error("could not read a row of the ledger table")]
     GetFailed(#[source] Box<SdkError<GetItemError>>),
-    /// What is due could not be read.
-    #[error("the ledger could not be read")]
+    /// The index of due rows could not be read.
+    #[error("could not query the due rows of the ledger table")]
     QueryFailed(#[source] Box<SdkError<QueryError>>),
     /// A row could not be written.
-    #[error("the ledger could not be written")]
+    #[error("could not write a row of the ledger table")]
     PutFailed(#[source] Box<SdkError<PutItemError>>),
     /// Others kept writing the same row.
-    #[error("the row {0} is written by others again and again")]
+    #[error("could not update row {0}: too many conflicting writes")]
     TooManyConflicts(ItemKey),
-    /// A row is not as we wrote it. What the reader says of it could quote it.
-    #[error("the row {key} is damaged, at column {column}")]
+    /// The row's JSON does not parse. The parser's own message could quote the row.
+    #[error("row {key} is damaged at column {column} of its `record`")]
     DamagedRow {
-        /// Which.
+        /// The row.
         key: ItemKey,
-        /// Where.
+        /// Where in the JSON.
         column: usize,
     },
 }
@@ -49,7 +51,7 @@ pub enum RecordStoreError {
 impl ClassifyFault for RecordStoreError {
     fn fault(&self) -> Fault {
         match self {
-            // What the table does not take now it does not take the next time either.
+            // The table will reject the same item next time, too.
             Self::PutFailed(error) if is_validation_error(error) => Fault::Permanent,
             Self::GetFailed(_) | Self::QueryFailed(_) | Self::PutFailed(_) | Self::TooManyConflicts(_) => {
                 Fault::Transient
@@ -63,7 +65,7 @@ fn is_validation_error(error: &SdkError<PutItemError>) -> bool {
     error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
 }
 
-/// Where a row stands.
+/// The key of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ItemKey {
     /// The table's partition key.
@@ -73,12 +75,12 @@ pub struct ItemKey {
 }
 
 impl ItemKey {
-    /// The row of this subject and stage.
+    /// The key of a subject and stage.
     pub fn new(subject: impl Into<String>, stage: impl Into<String>) -> Self {
         Self { subject: subject.into(), stage: stage.into() }
     }
 
-    /// The row that says what is known of a subject.
+    /// The key of a subject's state.
     pub fn for_state(subject: impl Into<String>) -> Self {
         Self::new(subject, "state")
     }
@@ -93,20 +95,57 @@ impl std::fmt::Display for ItemKey {
 /// A row that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord<T> {
-    /// What it holds.
+    /// The value.
     pub value: T,
     version: u64,
 }
 
-/// What is kept as a row.
+/// A value that is stored as a row.
 pub trait Persisted: Serialize + DeserializeOwned {
-    /// The queue that it waits in, and until when.
+    /// The queue that it waits in, and when it is due.
     fn due_in_queue(&self) -> Option<(String, Timestamp)>;
-    /// When the table forgets it; never if it says no time.
+    /// When the table deletes it, or never.
     fn expires_at(&self) -> Option<Timestamp>;
 }
 
-/// The rows.
+/// A change to a row: the new value, if it changes, and the caller's result.
+pub struct RecordUpdate<T, R> {
+    next: Option<T>,
+    result: R,
+}
+
+impl<T, R> RecordUpdate<T, R> {
+    /// Writes a new value.
+    pub fn write(next: T, result: R) -> Self {
+        Self { next: Some(next), result }
+    }
+
+    /// Leaves the row as it is.
+    pub fn keep(result: R) -> Self {
+        Self { next: None, result }
+    }
+}
+
+impl<T: Clone + PartialEq, R> RecordUpdate<T, R> {
+    /// Writes a new value if it differs from the old one. The result is made from the new value.
+    pub fn write_changed(before: Option<&T>, next: T, result: impl FnOnce(T) -> R) -> Self {
+        let changed = (before != Some(&next)).then(|| next.clone());
+        Self { next: changed, result: result(next) }
+    }
+}
+
+/// How long conversations, records and tasks are kept, in days: as long as deliveries, and at least
+/// 30.
+pub fn retention_days(config: &ClientConfig) -> u16 {
+    config.retention.inbox_days.max(30)
+}
+
+/// The moment so many days later, for [`Persisted::expires_at`].
+pub fn days_after(at: Timestamp, days: u16) -> Option<Timestamp> {
+    at.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).ok()
+}
+
+/// Reads and writes the rows.
 #[derive(Debug, Clone)]
 pub struct RecordStore {
     db: Client,
@@ -114,12 +153,12 @@ pub struct RecordStore {
 }
 
 impl RecordStore {
-    /// In the ledger's table.
+    /// Uses the ledger's table.
     pub fn new(db: Client, table: String) -> Self {
         Self { db, table }
     }
 
-    /// A row as it is now.
+    /// Reads a row consistently.
     pub async fn get_record<T: Persisted>(&self, key: &ItemKey) -> Result<Option<StoredRecord<T>>, RecordStoreError> {
         let get = self.db.get_item().table_name(&self.table).consistent_read(true);
         let get = get.key("subject", Value::S(key.subject.clone())).key("stage", Value::S(key.stage.clone()));
@@ -127,7 +166,8 @@ impl RecordStore {
         item.as_ref().map(|item| parse_record(key, item)).transpose()
     }
 
-    /// Writes a row over what was read there, and over nothing else. Gives it as it then is, if it is written.
+    /// Writes a row if it is still the one that was read. Returns the new row, or none if another
+    /// writer was faster.
     pub async fn put_record<T: Persisted>(
         &self,
         key: &ItemKey,
@@ -164,7 +204,7 @@ impl RecordStore {
         let written = match put.send().await {
             Ok(_) => true,
             Err(error) => match error.as_service_error() {
-                // The SDK tries a write again when its answer is lost; then what stands in the way is our own.
+                // The SDK repeats a write whose response was lost. The existing row may be ours.
                 Some(PutItemError::ConditionalCheckFailedException(conflict)) => {
                     conflict.item().is_some_and(|existing| {
                         let same = |name: &str, value: Value| existing.get(name) == Some(&value);
@@ -177,17 +217,17 @@ impl RecordStore {
         Ok(written.then_some(StoredRecord { value, version }))
     }
 
-    /// Changes a row, whatever others make of it meanwhile. `update_record` gives what it shall be, or nothing to leave it, beside
-    /// what the caller wants to know; it may be asked more than once.
+    /// Changes a row, and repeats the change if another writer was faster. `change` may run several
+    /// times.
     pub async fn update_record<T: Persisted, R>(
         &self,
         key: &ItemKey,
-        mut change: impl FnMut(Option<&T>) -> (Option<T>, R),
+        mut change: impl FnMut(Option<&T>) -> RecordUpdate<T, R>,
     ) -> Result<R, RecordStoreError> {
         for _ in 0..MAX_UPDATE_ATTEMPTS {
             let before = self.get_record::<T>(key).await?;
-            let (after, result) = change(before.as_ref().map(|before| &before.value));
-            match after {
+            let RecordUpdate { next, result } = change(before.as_ref().map(|before| &before.value));
+            match next {
                 None => return Ok(result),
                 Some(after) => {
                     if self.put_record(key, after, before.as_ref()).await?.is_some() {
@@ -199,8 +239,8 @@ impl RecordStore {
         Err(RecordStoreError::TooManyConflicts(key.clone()))
     }
 
-    /// Up to `limit` rows of a queue that are due, the longest due first. The index lags the table by moments: read a row
-    /// before acting on it.
+    /// At most `limit` due rows of a queue, the longest due first. The index lags behind the table
+    /// by moments: read a row before acting on it.
     pub async fn list_due(&self, queue: &str, now: Timestamp, limit: i32) -> Result<Vec<ItemKey>, RecordStoreError> {
         let response = self
             .db

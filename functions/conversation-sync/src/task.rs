@@ -1,13 +1,20 @@
-//! Tasks: an entry that a CRM is to have, or a notice that a target is to get, and what has become of it.
+//! Tasks: an entry for a CRM or a notification for a target, with its state.
 //!
-//! **Invariant:** a task is worked on by whoever claimed it, until their lease ends. **Invariant:** whoever takes over a claim,
-//! or tries again after an answer was lost, knows that the earlier try may have arrived. **Invariant:** what is done or left
-//! out stays so. What was refused waits, in a queue of its own, for a human to say that it shall be tried again.
+//! Invariants:
+//! - Only the owner of a claim works on a task, until the lease ends.
+//! - An owner that takes over a claim, or repeats a call without a response, knows that the earlier
+//!   attempt may have arrived.
+//! - A task that is done or skipped stays so. A refused task waits in a separate queue until an operator
+//!   retries it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{crm::CrmEntry, notification::Notification, record_store::Persisted};
+use crate::{
+    crm::CrmEntry,
+    notification::Notification,
+    record_store::{Persisted, days_after},
+};
 
 /// How long after each try the next one is made.
 const RETRY_DELAYS: [SignedDuration; 5] = [
@@ -18,89 +25,89 @@ const RETRY_DELAYS: [SignedDuration; 5] = [
     SignedDuration::from_mins(30),
 ];
 
-/// Something that somebody outside is to be told once.
+/// One call to a CRM or target that must take effect once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueTask {
-    /// Whose it is: `crm_name:{name}` or `target:{name}`.
+    /// `crm:{name}` or `target:{name}`.
     pub queue: String,
-    /// What they are told.
+    /// The entry or notification.
     pub content: TaskContent,
-    /// Where it is.
+    /// The state.
     pub state: TaskState,
-    /// Tries that were begun.
+    /// Attempts that were started.
     pub attempts: u32,
-    /// Whether one of them may have arrived although we hold no answer.
+    /// Whether an attempt may have arrived without a response.
     pub may_have_arrived: bool,
-    /// Who is at it.
+    /// The owner of the claim.
     pub owner: Option<String>,
-    /// When to look at it again: the next try's time, or the end of a claim.
+    /// The time of the next attempt, or the end of the claim.
     pub due_at: Option<Timestamp>,
-    /// Why it is where it is, for people.
+    /// Why it is in this state, for operators.
     pub reason: Option<String>,
-    /// The id that it got there.
+    /// The id that the CRM gave it.
     pub external_id: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// For how many days it is remembered.
+    /// How long the row is kept, in days.
     pub retention_days: u16,
 }
 
-/// What somebody is told.
+/// The content of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskContent {
-    /// A message, to a CRM.
+    /// A message, for a CRM.
     Entry(Box<CrmEntry>),
-    /// That somebody is needed, to a target.
+    /// An alert, for a target.
     Notification(Box<Notification>),
 }
 
-/// Where a task is in its life.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskState {
-    /// Until it is due.
+    /// Waits until it is due.
     Waiting,
-    /// Somebody is at it, until it is due.
+    /// An owner works on it, until it is due.
     Claimed,
-    /// They know.
+    /// The receiver has it.
     Done,
-    /// They don't want it, and a human has to see why.
+    /// The receiver refused it. An operator must find out why.
     Refused,
-    /// It is not meant for them.
+    /// The receiver does not need it.
     Skipped,
 }
 
-/// How a try ended.
+/// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// They know, under this id if they gave one.
+    /// The receiver has it, under this id if it gives ids.
     Done(Option<String>),
-    /// It is not meant for them.
+    /// The receiver does not need it, for this reason.
     Skipped(&'static str),
-    /// They refuse it for good.
+    /// The receiver refused it for good.
     Refused(String),
-    /// It did not work now.
+    /// It failed for now.
     RetryLater {
-        /// Not before then, if they said so.
+        /// When to retry, if the receiver states it.
         not_before: Option<Timestamp>,
-        /// Whether it may have arrived all the same.
+        /// Whether it may have arrived nevertheless.
         may_have_arrived: bool,
-        /// Why.
+        /// Why it failed.
         reason: String,
     },
 }
 
-/// A task that is not to be worked on, or not by whoever asks.
+/// The task is not due, or the caller does not own its claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskUnavailable;
 
 impl QueueTask {
-    /// A new one, due at once.
+    /// A new task, due at once.
     pub fn new(queue: String, content: TaskContent, retention_days: u16, now: Timestamp) -> Self {
         Self {
             queue,
-            content: content,
+            content,
             state: TaskState::Waiting,
             attempts: 0,
             may_have_arrived: false,
@@ -109,11 +116,11 @@ impl QueueTask {
             reason: None,
             external_id: None,
             created_at: now,
-            retention_days: retention_days,
+            retention_days,
         }
     }
 
-    /// Takes it on until the lease ends.
+    /// Claims the task until the lease ends.
     pub fn claim(&self, owner: &str, lease_until: Timestamp, now: Timestamp) -> Result<Self, TaskUnavailable> {
         if self.due_at.is_none_or(|due| now < due) {
             return Err(TaskUnavailable);
@@ -121,7 +128,7 @@ impl QueueTask {
         Ok(Self {
             state: TaskState::Claimed,
             attempts: self.attempts + 1,
-            // Whoever held it until now died at it, perhaps after the call.
+            // The former owner died, perhaps after its call.
             may_have_arrived: self.may_have_arrived || self.state == TaskState::Claimed,
             owner: Some(owner.to_owned()),
             due_at: Some(lease_until),
@@ -129,7 +136,7 @@ impl QueueTask {
         })
     }
 
-    /// Writes down how a try of this owner ended.
+    /// Records how an attempt of this owner ended.
     pub fn settle(&self, owner: &str, outcome: AttemptOutcome, now: Timestamp) -> Result<Self, TaskUnavailable> {
         if self.state != TaskState::Claimed || self.owner.as_deref() != Some(owner) {
             return Err(TaskUnavailable);
@@ -161,7 +168,7 @@ impl QueueTask {
         Ok(next)
     }
 
-    /// Tries again what was refused: whatever was wrong is mended.
+    /// Lets a refused task wait again.
     pub fn retry(&self, now: Timestamp) -> Option<Self> {
         (self.state == TaskState::Refused).then(|| Self {
             state: TaskState::Waiting,
@@ -179,16 +186,26 @@ impl QueueTask {
 }
 
 impl TaskContent {
-    /// Nothing of what was said is kept longer than it is needed.
+    /// Removes texts that are no longer needed.
     fn clear_texts(&mut self) {
         match self {
-            Self::Entry(item) => item.text = None,
+            Self::Entry(entry) => entry.text = None,
             Self::Notification(notification) => notification.messages.clear(),
         }
     }
 }
 
-/// Where what a queue's owner refused waits for a human.
+/// The queue of a CRM.
+pub fn crm_queue_name(name: &str) -> String {
+    format!("crm:{name}")
+}
+
+/// The queue of a target.
+pub fn target_queue_name(name: &str) -> String {
+    format!("target:{name}")
+}
+
+/// The queue in which refused tasks wait for an operator.
 pub fn refused_queue_name(queue: &str) -> String {
     format!("refused:{queue}")
 }
@@ -202,17 +219,16 @@ impl Persisted for QueueTask {
         }
     }
 
-    /// What waits is not forgotten, however long it does, nor what a human may have tried again.
+    /// A task that waits, or that an operator may retry, is kept without limit.
     fn expires_at(&self) -> Option<Timestamp> {
-        let kept = SignedDuration::from_hours(24 * i64::from(self.retention_days));
         match self.state {
             TaskState::Waiting | TaskState::Claimed | TaskState::Refused => None,
-            TaskState::Done | TaskState::Skipped => self.created_at.saturating_add(kept).ok(),
+            TaskState::Done | TaskState::Skipped => days_after(self.created_at, self.retention_days),
         }
     }
 }
 
-/// An entry of a CRM that waits since then, for tests.
+/// A waiting CRM entry, for tests.
 #[cfg(test)]
 pub(crate) fn waiting_task(now: Timestamp) -> QueueTask {
     let item = CrmEntry {
@@ -221,7 +237,7 @@ pub(crate) fn waiting_task(now: Timestamp) -> QueueTask {
         conversation_id: Some("conv_1".into()),
         phone: tellonce_core::contact::Phone::from_e164("+972545550199").unwrap(),
         name: None,
-        direction: crate::crm::MessageDirection::In,
+        direction: crate::line_event::MessageDirection::In,
         kind: "text".into(),
         sent_at: now,
         text: Some("Hello".into()),
@@ -271,7 +287,7 @@ mod tests {
         ) {
             let mut task = waiting_task(at_second(0));
             let mut now = 0;
-            // Who really is at it, and whether one of them may have done it.
+            // Whether an attempt may have arrived, and how often one is done.
             let (mut may_be_there, mut done) = (false, 0);
             for (step, passed) in steps {
                 now += passed;
@@ -280,12 +296,12 @@ mod tests {
                     TaskStep::Settle(who, outcome) => (task.settle(&who.to_string(), outcome.clone(), at_second(now)), Some(outcome)),
                 };
                 let Ok(next) = next else { continue };
-                prop_assert!(task.due_at.is_some(), "{:?} came back", task.state);
+                prop_assert!(task.due_at.is_some(), "a task in {:?} was changed", task.state);
                 match what {
                     None => {
-                        prop_assert!(task.due_at.unwrap() <= at_second(now), "a claim that was not over was taken");
+                        prop_assert!(task.due_at.unwrap() <= at_second(now), "a running claim was taken over");
                         may_be_there |= task.state == TaskState::Claimed;
-                        prop_assert!(next.may_have_arrived == may_be_there, "the next one would not look first");
+                        prop_assert!(next.may_have_arrived == may_be_there, "the next owner would not check first");
                     }
                     Some(AttemptOutcome::Done(_)) => done += 1,
                     Some(AttemptOutcome::RetryLater { may_have_arrived, .. }) => {
@@ -298,7 +314,7 @@ mod tests {
                     prop_assert!(matches!(&next.content, TaskContent::Entry(item) if item.text.is_none()));
                     prop_assert!(next.due_in_queue().is_none() && next.expires_at().is_some());
                 } else {
-                    prop_assert!(next.due_in_queue().is_some(), "nobody finds it again");
+                    prop_assert!(next.due_in_queue().is_some(), "no queue finds it again");
                 }
                 task = next;
             }

@@ -9,9 +9,9 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::Deserialize;
 use tellonce_core::{
-    client_config::{Milestone, PhoneRule},
+    client_config::Milestone,
     clock,
-    contact::{self, Phone, PhoneCandidate, PhoneError},
+    contact::{self, Phone, PhoneCandidate, PhoneError, PhoneRule},
     json::{self, JsonError},
     telemetry::LogLabel,
 };

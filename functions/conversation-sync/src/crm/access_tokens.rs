@@ -1,11 +1,13 @@
-//! Access tokens: what Zoho and Google give out for an hour against the real credential.
+//! Access tokens, which Zoho and Google issue for an hour against the real credential.
 //!
-//! Zoho makes at most ten of them in ten minutes for one refresh token, so all instances share one: it is kept in memory, and
-//! in the ledger's table (`crm_name:{name}` / `open_line_access-token_reply`). There it is sealed with AES-256-GCM under a key that is derived from
-//! the credential: whoever reads the table alone learns nothing, and a token of a credential that was rotated can't be
-//! opened any more and is made anew. Source: zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
+//! Zoho issues at most ten in ten minutes for one refresh token, so all instances share one. It is
+//! kept in memory and in the ledger's table (`crm:{name}` / `access-token`). There it is sealed
+//! with AES-256-GCM under a key derived from the credential: the table alone reveals nothing. After
+//! a rotation of the credential the old token cannot be opened, and a new one is requested. Source:
+//! zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
 //!
-//! Promised: a token never shows in a log or an error. Not promised: that two instances never make one each at the same time.
+//! Promises: a token never shows in a log or an error. Not promised: that two instances never
+//! request one each at the same time.
 
 use std::{collections::HashMap, fmt};
 
@@ -23,33 +25,33 @@ use tokio::sync::Mutex;
 use crate::api_client::{ApiError, ApiResponse};
 
 const TOKEN_STAGE: &str = "access-token";
-/// So long before its end a token is used no more: a call takes time, and clocks differ.
+/// A token is not used this long before its end: a call takes time, and clocks differ.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(2);
-/// A token that is refused although it is younger than this is not what is wrong; another would be refused too, and Zoho's
-/// ten would soon be used up.
+/// A refused token that is younger than this is not the cause. Another would be refused too, and
+/// would soon use up Zoho's ten.
 const MIN_AGE_TO_REPLACE: SignedDuration = SignedDuration::from_mins(2);
-/// How long a token lasts at most, whatever its maker says, in seconds.
+/// The longest lifetime that is assumed, in seconds, whatever the issuer states.
 const MAX_LIFETIME_SECONDS: i64 = 3600;
 
-/// A token that calls are made with.
+/// A token for calls.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AccessToken {
     /// The token itself.
     pub(super) value: String,
-    /// Where it counts, if its maker says.
+    /// The origin that accepts it, if the issuer names one.
     pub(super) api_origin: Option<String>,
-    /// When it was made.
+    /// When it was issued.
     pub(super) created_at: Timestamp,
     /// When it ends.
     pub(super) expires_at: Timestamp,
 }
 
 impl AccessToken {
-    /// One that was made just now and says that it lasts so many seconds.
+    /// A token that was issued now for so many seconds.
     pub(super) fn new(value: String, api_origin: Option<String>, seconds: Option<i64>, now: Timestamp) -> Self {
         let lifetime =
             SignedDuration::from_secs(seconds.unwrap_or(MAX_LIFETIME_SECONDS).clamp(0, MAX_LIFETIME_SECONDS));
-        Self { value, api_origin: api_origin, created_at: now, expires_at: now.saturating_add(lifetime).unwrap_or(now) }
+        Self { value, api_origin, created_at: now, expires_at: now.saturating_add(lifetime).unwrap_or(now) }
     }
 
     fn is_usable(&self, now: Timestamp) -> bool {
@@ -67,17 +69,19 @@ impl fmt::Debug for AccessToken {
 pub struct AccessTokenStore {
     db: Client,
     table: String,
-    /// By CRM and a hash of its credential. Held while a token is made, so that one instance makes one.
+    /// By CRM and a hash of its credential. Locked during a request, so that one instance requests
+    /// one.
     cache: Mutex<HashMap<String, AccessToken>>,
 }
 
 impl AccessTokenStore {
-    /// In the ledger's table.
+    /// Uses the ledger's table.
     pub fn new(db: Client, table: String) -> Self {
         Self { db, table, cache: Mutex::default() }
     }
 
-    /// Makes a call with a token of this CRM, and once more with another if that one is refused (401).
+    /// Makes a call with a token of this CRM, and repeats it with another if the token is refused
+    /// (401).
     pub(super) async fn call_with_token(
         &self,
         crm: &str,
@@ -98,7 +102,7 @@ impl AccessTokenStore {
         }
     }
 
-    /// A token that is good for a while and is not the one that was refused.
+    /// A usable token that is not the refused one.
     async fn get_token(
         &self,
         crm: &str,
@@ -125,15 +129,15 @@ impl AccessTokenStore {
         Ok(token)
     }
 
-    /// The token in the table, if there is one that this credential opens. Without it one is made, so trouble with the table is
-    /// worth a warning and no more.
+    /// The token in the table, if this credential opens it. Without it a new one is requested, so
+    /// an error of the table is only logged.
     async fn load_token(&self, subject: &str, credential: &Secret) -> Option<AccessToken> {
         let get = self.db.get_item().table_name(&self.table);
         let get = get.key("subject", Value::S(subject.to_owned())).key("stage", Value::S(TOKEN_STAGE.to_owned()));
         match get.consistent_read(true).send().await {
             Ok(answer) => unseal_token(answer.item?.get("sealed")?.as_b().ok()?.as_ref(), subject, credential),
             Err(error) => {
-                tracing::warn!("could not look for a shared access token: {}", error_chain(&error));
+                tracing::warn!("could not read the shared access token of {subject}: {}", error_chain(&error));
                 None
             }
         }
@@ -141,7 +145,7 @@ impl AccessTokenStore {
 
     async fn save_token(&self, subject: &str, credential: &Secret, token: &AccessToken) {
         let Some(sealed) = seal_token(token, subject, credential) else {
-            tracing::warn!("could not seal an access token; it is not shared");
+            tracing::warn!("could not seal the access token of {subject}; other instances request their own");
             return;
         };
         let put = self
@@ -153,13 +157,13 @@ impl AccessTokenStore {
             .item("sealed", Value::B(Blob::new(sealed)))
             .item("ttl", Value::N(token.expires_at.as_second().to_string()));
         if let Err(error) = put.send().await {
-            tracing::warn!("could not share an access token: {}", error_chain(&error));
+            tracing::warn!("could not save the access token of {subject}: {}", error_chain(&error));
         }
     }
 }
 
-/// What went wrong while a token was made has changed nothing in the CRM, says nothing against what was to be written there, and
-/// would meet whatever comes next as well.
+/// An error while a token was requested changed nothing in the CRM, does not concern the entry, and
+/// would affect the next call, too.
 fn map_token_error(error: ApiError) -> ApiError {
     match error {
         ApiError::NoResponse(source) => ApiError::Unreachable(source),
@@ -179,7 +183,7 @@ fn map_token_error(error: ApiError) -> ApiError {
     }
 }
 
-/// The key that tokens of a credential are sealed under.
+/// The key that seals the tokens of a credential.
 fn derive_key(subject: &str, credential: &Secret) -> Option<LessSafeKey> {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tellonce access token");
     let info = [subject.as_bytes()];
@@ -188,7 +192,7 @@ fn derive_key(subject: &str, credential: &Secret) -> Option<LessSafeKey> {
     Some(LessSafeKey::new(UnboundKey::from(key)))
 }
 
-/// A token as it lies in the table: a nonce of its own, and what only its credential opens.
+/// Seals a token for the table: a fresh nonce, followed by what only the credential opens.
 fn seal_token(token: &AccessToken, subject: &str, credential: &Secret) -> Option<Vec<u8>> {
     let mut nonce = [0; NONCE_LEN];
     SystemRandom::new().fill(&mut nonce).ok()?;
@@ -198,7 +202,7 @@ fn seal_token(token: &AccessToken, subject: &str, credential: &Secret) -> Option
     Some([&nonce[..], &content].concat())
 }
 
-/// The token that was sealed; none if it was with another credential, or is damaged.
+/// Opens a sealed token; none if another credential sealed it, or it is damaged.
 fn unseal_token(sealed: &[u8], subject: &str, credential: &Secret) -> Option<AccessToken> {
     let (nonce, content) = sealed.split_at_checked(NONCE_LEN)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
@@ -224,7 +228,8 @@ mod tests {
         Secret::new("hunter2")
     }
 
-    /// Makes tokens that count upwards, and calls with them; `refused` are not accepted.
+    /// Issues tokens with rising numbers, and calls with them. Tokens in `refused` are not
+    /// accepted.
     async fn use_token(
         tokens: &AccessTokenStore,
         credential: &Secret,
@@ -287,14 +292,10 @@ mod tests {
         assert_eq!(use_token(&table.token_store(), &rotated, &made, &[], now).await, "token-1");
         let token = AccessToken::new("token".to_owned(), None, None, now);
         let sealed = seal_token(&token, "crm:main", &test_secret()).unwrap();
-        assert_ne!(
-            sealed,
-            seal_token(&token, "crm:main", &test_secret()).unwrap(),
-            "each time under a nonce of its own"
-        );
+        assert_ne!(sealed, seal_token(&token, "crm:main", &test_secret()).unwrap(), "each seal has a fresh nonce");
         assert_eq!(unseal_token(&sealed, "crm:main", &test_secret()), Some(token.clone()));
         assert_eq!(unseal_token(&sealed, "crm:main", &rotated), None);
-        assert_eq!(unseal_token(&sealed, "crm:other", &test_secret()), None, "a row that was moved");
+        assert_eq!(unseal_token(&sealed, "crm:other", &test_secret()), None, "a moved row does not open");
         assert_eq!(unseal_token(&sealed[..5], "crm:main", &test_secret()), None);
         assert!(!format!("{token:?}").contains("token\""));
     }

@@ -1,29 +1,32 @@
-//! The words of an entry, and the mark that it is found again by; and what people's names and numbers have in common in all
-//! of these systems.
+//! The text of an entry with the tag by which it is found again, and the handling of names and
+//! numbers that all CRMs share.
 //!
-//! Whatever a customer writes, the mark stands last and alone counts: a mark that somebody quotes in a message is not the
-//! entry's own.
+//! The tag stands last, and only the last one counts: a tag that a customer quotes in a message
+//! does not identify the entry.
 
 use std::{borrow::Cow, cmp::Ordering};
 
 use jiff::Timestamp;
 use tellonce_core::contact::{Phone, PhoneRule};
 
-use super::{CrmEntry, MessageDirection};
+use super::CrmEntry;
+use crate::line_event::MessageDirection;
 
-/// The longest text in an entry, in characters. More than a `WhatsApp` message has (4,096), and short enough for every
-/// system's field after escaping: `HubSpotClient` takes 65,536 characters, Zoho 32,000, a cell of Google Sheets 50,000.
+/// The longest text in an entry, in characters. More than a `WhatsApp` message has (4,096), and
+/// short enough for every system's field after escaping: `HubSpot` takes 65,536 characters, Zoho
+/// 32,000, a cell of Google Sheets 50,000.
 const MAX_TEXT_CHARS: usize = 10_000;
-/// The longest reason code that is written down, in characters.
+/// The longest reason code that is kept, in characters.
 const MAX_CODE_CHARS: usize = 60;
 
-/// A message's text as far as it fits, without what has no place in one (NUL and its like, which some systems refuse).
+/// A message's text as far as it fits, without control characters such as NUL, which some systems
+/// refuse.
 pub(super) fn printable_text(item: &CrmEntry) -> Option<String> {
     let written = item.text.as_deref()?.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     Some(written.take(MAX_TEXT_CHARS).collect())
 }
 
-/// An entry in words, as plain text.
+/// An entry as plain text.
 pub(super) fn render_plain(item: &CrmEntry) -> String {
     let author = match item.direction {
         MessageDirection::In => "Customer",
@@ -39,18 +42,18 @@ pub(super) fn render_plain(item: &CrmEntry) -> String {
     )
 }
 
-/// An entry in words, as HTML: what is said stays text, whatever it looks like.
+/// An entry as HTML. Markup in the message stays text.
 pub(super) fn render_html(item: &CrmEntry) -> String {
     html_escape::encode_text(&render_plain(item)).replace('\n', "<br>")
 }
 
-/// What stands last in an entry.
+/// The last line of an entry.
 fn reference_tag(item: &CrmEntry) -> String {
     format!("[tellonce {}]", item.reference)
 }
 
-/// Whether an entry's content, as the CRM gives it back, is this message's. Systems wrap what they were given in markup of
-/// their own, escape it or not, and change space.
+/// Whether content that the CRM returns is the entry of this message. Systems wrap content in their
+/// own markup, escape it or not, and change white space.
 pub(super) fn is_entry_of(content: &str, item: &CrmEntry) -> bool {
     let mut content = content.trim_end();
     while let Some(tag_start) = content.strip_suffix('>').and_then(|rest| rest.rfind('<')) {
@@ -62,16 +65,16 @@ pub(super) fn is_entry_of(content: &str, item: &CrmEntry) -> bool {
     ends_with_tag(Cow::Borrowed(content)) || ends_with_tag(html_escape::decode_html_entities(content))
 }
 
-/// Whether a number as somebody typed it means this one. Without its country's prefix it is read as one of the same country.
+/// Whether a typed number means this one. Without a country code it counts as of the same country.
 pub(super) fn is_same_number(typed: &str, phone: &Phone) -> bool {
     let country = phone.country_code().unwrap_or_default();
     let digits = || typed.chars().filter(char::is_ascii_digit);
-    // A landline may have `WhatsApp` too, and is no mobile to `InvalidPhone::parse`.
+    // A landline may have `WhatsApp` too, but `PhoneRule::Mobile` would reject it.
     digits().eq(phone.expose().chars().skip(1))
         || Phone::parse(typed, &country, PhoneRule::Possible).is_ok_and(|meant| meant == *phone)
 }
 
-/// First and last name of a whole one: what stands before the last space, if anything, and what follows it.
+/// Splits a full name before its last word into first and last name.
 pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
     match name.trim().rsplit_once(char::is_whitespace) {
         Some((first, last)) => (Some(first.trim_end()), last),
@@ -79,14 +82,14 @@ pub(super) fn split_name(name: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Which of two ids made of digits is smaller; they may have more digits than a number of ours.
+/// Compares two ids made of digits. They may have more digits than any integer type.
 pub(super) fn compare_ids(one: &str, other: &str) -> Ordering {
     one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
-/// The oldest of the people who have a number: since when they are there, and their id. Of two the one with the smaller id.
+/// The id of the oldest person among (creation time, id). Of equals, the one with the smaller id.
 pub(super) fn pick_oldest(hits: Vec<(Option<Timestamp>, String)>) -> Option<String> {
-    // Who has no date comes last.
+    // Persons without a date come last.
     let age = |since: &Option<Timestamp>| since.unwrap_or(Timestamp::MAX);
     let oldest = hits
         .into_iter()
@@ -94,7 +97,7 @@ pub(super) fn pick_oldest(hits: Vec<(Option<Timestamp>, String)>) -> Option<Stri
     oldest.map(|(_, id)| id)
 }
 
-/// A reason code, if it is a word and no free text.
+/// A reason code, if it is one word. Free text could quote a customer.
 pub(super) fn parse_reason_code(written: Option<impl AsRef<str>>) -> Option<String> {
     let written = written?;
     let word = written.as_ref();
@@ -109,7 +112,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A message of which nothing may show in an error or a log.
+    /// A message that must not show in an error or a log.
     pub(in crate::crm) fn sample_entry(text: &str) -> CrmEntry {
         CrmEntry {
             reference: "shop:wamid.HBgL+/==".to_owned(),

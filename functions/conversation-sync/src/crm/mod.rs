@@ -1,15 +1,17 @@
-//! CRMs: each is told of every message once.
+//! CRMs: each receives every message once.
 //!
-//! The cast: an [`CrmEntry`] is one message; a [`CrmClient`] finds or makes the person it belongs to, and writes it; `entry` says in
-//! what words. [`AccessTokenStore`] keeps the access tokens that Zoho and Google give out for an hour.
+//! Main types: a [`CrmEntry`] is one message. A [`CrmClient`] finds or creates its person, and
+//! writes it; `entry` renders its text. [`AccessTokenStore`] keeps the access tokens of Zoho and
+//! Google, which last an hour.
 //!
-//! None of them has an idempotency key. So each can be asked whether it has an entry already (`find_entry`), by
-//! the [reference](Item::reference) that stands in it, and is asked whenever an earlier try may have arrived. Owners and
-//! assignments are never written. A webhook's receiver can't be asked: it is told the same id again, which is what
-//! Standard Webhooks gives it to recognise a repeat by.
+//! No CRM has an idempotency key. So each can be searched for an entry (`find_entry`) by the
+//! [reference](CrmEntry::reference) in it. The search runs when an earlier attempt may have
+//! arrived. A webhook's receiver cannot be searched: it receives the same id again, by which
+//! Standard Webhooks lets it recognise a repeat. No client writes an owner or an assignment.
 //!
-//! Not promised: that two people are never made for one number. Some of these systems find a new person only moments after
-//! they made it; whoever writes keeps one writer per CRM, and remembers the person's id.
+//! Not promised: that a number never gets two persons. Some systems find a new person only moments
+//! after they created it. Therefore each CRM has one writer at a time, which remembers the person's
+//! id.
 
 mod access_tokens;
 mod entry;
@@ -31,51 +33,52 @@ use tellonce_core::{
     secret::Secret,
 };
 
-pub use self::{access_tokens::AccessTokenStore, webhook::post_signed};
+pub use self::access_tokens::AccessTokenStore;
 use self::{hubspot::HubSpotClient, pipedrive::PipedriveClient, sheets::SheetsClient, zoho::ZohoClient};
 use crate::{
     api_client::{ApiClient, ApiError},
     e164,
+    line_event::MessageDirection,
 };
 
-/// How many pages of anything are asked for. Whoever has more gives us the same page again and again.
+/// The most pages of one search. A CRM with more probably returns the same page again and again.
 const MAX_PAGES: usize = 1000;
 
-/// How often a CRM of this kind is asked in a minute, at most, unless `client.toml` says otherwise. Below what the vendors
-/// allow, since the client's other integrations use the same allowance.
+/// The most calls to a CRM of this kind in a minute, unless `client.toml` sets another limit. Below
+/// the vendors' limits, because the client's other integrations share them.
 pub const fn default_requests_per_minute(kind: &CrmKind) -> u32 {
     match kind {
         // Searches: 4 to 5 a second in an account. Everything else: 100 in ten seconds for an app.
         // Source: developers.hubspot.com/docs/api/usage-details.
         CrmKind::HubSpot { .. } => 200,
         // Pipedrive: 10 searches in two seconds, and a daily budget that the whole company shares
-        // (pipedrive.readme.io/docs/core-api-concepts-rate-limiting). Zoho: few calls at a time, and credits by the day
-        // (zoho.com/crm/developer/docs/api/v8/api-limits.html).
+        // (pipedrive.readme.io/docs/core-api-concepts-rate-limiting). Zoho: few calls at a time,
+        // and credits by the day (zoho.com/crm/developer/docs/api/v8/api-limits.html).
         CrmKind::Pipedrive { .. } | CrmKind::Zoho { .. } => 100,
         // Writes: 60 a minute for each user of a project, and a service account is one.
         // Source: developers.google.com/workspace/sheets/api/limits.
         CrmKind::GoogleSheets { .. } => 50,
-        // Nobody says. Five a second is what a small server takes.
+        // Not documented. A small server takes five a second.
         CrmKind::Webhook { .. } => 300,
     }
 }
 
-/// One CRM of the client, ready to be written to.
+/// One CRM of the client.
 pub struct CrmClient<'a> {
     /// Its name in `client.toml`.
     pub name: &'a str,
-    /// Which system it is.
+    /// The system and its settings.
     pub kind: &'a CrmKind,
-    /// Makes the calls.
+    /// Calls the CRM within its rate limit.
     pub api_client: ApiClient<'a>,
-    /// The value of its secret.
+    /// The value of the CRM's secret.
     pub credential: Secret,
     /// The access tokens of all CRMs.
     pub access_tokens: &'a AccessTokenStore,
 }
 
 impl CrmClient<'_> {
-    /// Whether entries hang on a person there, or stand by themselves.
+    /// Whether entries belong to persons in this CRM.
     pub fn has_people(&self) -> bool {
         match self.kind {
             CrmKind::HubSpot { .. } | CrmKind::Pipedrive { .. } | CrmKind::Zoho { .. } => true,
@@ -83,8 +86,8 @@ impl CrmClient<'_> {
         }
     }
 
-    /// The id of the person with this number: found, or made if need be. None if the CRM doesn't know the number and
-    /// `client.toml` says to leave such out, and always where there are no people.
+    /// The id of the person with this number, found or created. None if the CRM has no such person
+    /// and `unknown` is `skip`, and always for CRMs without persons.
     pub async fn find_or_create_person(
         &self,
         phone: &Phone,
@@ -109,7 +112,8 @@ impl CrmClient<'_> {
         }
     }
 
-    /// The id of the entry of this message, if it is there. Asked only if an earlier try may have arrived.
+    /// The id of this message's entry, if the CRM has it. Needed only if an earlier attempt may
+    /// have arrived.
     pub async fn find_entry(
         &self,
         person: Option<&str>,
@@ -131,7 +135,7 @@ impl CrmClient<'_> {
         }
     }
 
-    /// Writes the entry. Gives its id where the CRM has one.
+    /// Writes the entry. Returns its id if the CRM gives one.
     pub async fn create_entry(
         &self,
         person: Option<&str>,
@@ -174,7 +178,7 @@ impl CrmClient<'_> {
     }
 }
 
-/// The person who was found, or is made if that is wanted.
+/// The person that was found, or a new one if `unknown` is `create`.
 async fn or_create(
     found: Option<String>,
     unknown: UnknownContactRule,
@@ -186,57 +190,38 @@ async fn or_create(
     }
 }
 
-/// The person that an entry hangs on. Without one it is looked up first, as if this one were gone.
+/// The person of an entry. Without one the caller searches again, as for a deleted person.
 fn require_person(person: Option<&str>) -> Result<&str, ApiError> {
     person.ok_or(ApiError::Gone)
 }
 
-/// One message, as a CRM is to have it.
+/// One message for a CRM.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrmEntry {
-    /// What it is found by again, unique in all of the client's lines: `{request_line}:{message id}`.
+    /// The reference by which it is found again, unique among the client's lines: `{line}:{message
+    /// id}`.
     pub reference: String,
-    /// The line, by our name.
+    /// The line, by its name in `client.toml`.
     pub line: String,
     /// `EZWhatsApp`'s id of the conversation.
     pub conversation_id: Option<String>,
-    /// The customer.
+    /// The customer's number.
     #[serde(with = "e164")]
     pub phone: Phone,
-    /// Their name, if we know it.
+    /// The customer's name, if it is known.
     pub name: Option<String>,
     /// Who wrote.
     pub direction: MessageDirection,
-    /// What it is: `printable_text`, `image`, …
+    /// `text`, `image`, …
     pub kind: String,
     /// When it was written.
     pub sent_at: Timestamp,
-    /// As much of its text as this CRM is told.
+    /// As much of the text as the CRM's `text` setting allows.
     pub text: Option<String>,
 }
 
 impl fmt::Debug for CrmEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Item").field("reference", &self.reference).field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
-
-/// Who wrote a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MessageDirection {
-    /// The customer.
-    In,
-    /// The line: the team, or we.
-    Out,
-}
-
-impl MessageDirection {
-    /// Its name in the table and for customers' systems.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::Out => "out",
-        }
+        f.debug_struct("CrmEntry").field("reference", &self.reference).field("kind", &self.kind).finish_non_exhaustive()
     }
 }

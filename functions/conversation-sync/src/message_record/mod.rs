@@ -1,11 +1,13 @@
-//! What is known of one message of a line by its id there, and which message of the ledger it is.
+//! What a line reported about one of its messages, and which ledger row the message has.
 //!
-//! Reports and the message itself arrive in any order, and the ledger's row may be written after all of them. So what is known
-//! is kept ([`MessageRecord`]), in such a way that the order makes no difference, and [`find`] is asked again until it knows.
+//! Statuses and the message itself arrive in any order, and the ledger row may be written after all
+//! of them. [`MessageRecord`] holds what is known; the order makes no difference. [`find_match`]
+//! runs again until it finds the row.
 //!
-//! `EZWhatsApp` publishes neither what the answer to a send holds nor how a status names it. So the id in that answer is tried
-//! first; else one message that the line was seen saying to the same customer in the same words, at about the time of the
-//! send, if there is only one: that link is *weak*, and said to be. A report that is missing means nothing.
+//! `EZWhatsApp` does not publish what the response to a send contains, nor how a status names the
+//! message. So the id of that response is compared first. If it does not match, a row counts that
+//! was sent to the same customer with the same text at about the same time, if there is only one.
+//! Such a link is marked *weak*. A missing status never triggers anything.
 
 use std::fmt;
 
@@ -19,15 +21,14 @@ use tellonce_core::{
 };
 
 use crate::{
-    crm::MessageDirection,
-    line_event::{LineMessage, StatusReport},
-    record_store::{ItemKey, Persisted},
+    line_event::{LineMessage, MessageDirection, StatusReport},
+    record_store::{ItemKey, Persisted, days_after},
 };
 
-/// How far the send and the sight of a message may lie apart to be taken for one. Assumed: `EZWhatsApp` publishes nothing
-/// of the kind, and lines deliver within seconds.
+/// The longest time between a send and the line's report of the same message. Assumed: `EZWhatsApp`
+/// publishes no such limit, and lines deliver within seconds.
 pub const SEND_MATCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// When, after the first report, the ledger is looked through again for a message that is not found.
+/// When the ledger is searched again for a message without a row, counted from the first report.
 const CHECK_DELAYS: [SignedDuration; 6] = [
     SignedDuration::from_mins(1),
     SignedDuration::from_mins(5),
@@ -36,44 +37,44 @@ const CHECK_DELAYS: [SignedDuration; 6] = [
     SignedDuration::from_hours(12),
     SignedDuration::from_hours(24),
 ];
-/// The queue of records that are to be looked at again.
+/// The queue of records to check again.
 pub const RECORD_QUEUE: &str = "queue:messages";
 
-/// What is known of one message.
+/// Everything that a line reported about one message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageRecord {
-    /// The line, by our name.
+    /// The line, by its name in `client.toml`.
     pub line: String,
-    /// The message's id there.
+    /// The provider's id.
     pub message_id: String,
-    /// What the line was seen saying, or hearing.
+    /// The message itself, once the line reported it.
     pub observed: Option<ObservedMessage>,
-    /// What was reported of it.
+    /// The combined status reports.
     pub delivery_status: DeliveryStatus,
-    /// The latest report's time.
+    /// The time of the latest report.
     pub delivery_status_at: Option<Timestamp>,
-    /// The earliest time at which a phone is reported to have had it.
+    /// The earliest reported time of arrival on a phone.
     pub arrived_at: Option<Timestamp>,
-    /// Which message of the ledger it is.
+    /// The ledger row of the message.
     pub link: LedgerLink,
-    /// As much of what was reported as that message was told.
+    /// The status that was last applied to the ledger row.
     pub applied_status: Option<DeliveryStatus>,
-    /// How often the clock had the ledger looked through.
+    /// How often the clock searched the ledger.
     pub check_count: usize,
-    /// When we first heard of it.
+    /// When tellonce received the first report.
     pub first_seen_at: Timestamp,
-    /// When we heard that the line was seen saying it.
+    /// When tellonce received the message itself.
     pub observed_at: Option<Timestamp>,
-    /// For how many days it is remembered.
+    /// How long the row is kept, in days.
     pub retention_days: u16,
 }
 
-/// What the line was seen saying, or hearing.
+/// A message as the line reported it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedMessage {
     /// Who wrote.
     pub direction: MessageDirection,
-    /// When.
+    /// When it was written.
     pub sent_at: Timestamp,
     /// The customer's number.
     pub phone: Option<String>,
@@ -83,37 +84,55 @@ pub struct ObservedMessage {
     pub text: Option<String>,
 }
 
-/// Which message of the ledger it is.
+/// The ledger row of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LedgerLink {
     /// Not known yet.
     Unknown,
-    /// This one.
+    /// This row.
     Row {
-        /// Its subject.
+        /// The row's subject.
         subject: String,
-        /// Its stage.
+        /// The row's stage.
         stage: String,
-        /// Whether only time, customer and words say so.
+        /// Whether only time, customer and text match.
         weak: bool,
     },
-    /// None: a customer's, or of the team.
+    /// No row: the customer or the team wrote the message.
     Foreign,
+}
+
+impl ObservedMessage {
+    /// The customer's number.
+    pub fn phone(&self) -> Option<Phone> {
+        Phone::from_e164(self.phone.as_deref()?).ok()
+    }
+}
+
+/// Who wrote an outbound message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageAuthor {
+    /// Tellonce: the ledger has the message.
+    Tellonce,
+    /// The team.
+    Team,
+    /// Not known yet.
+    Unknown,
 }
 
 impl fmt::Debug for MessageRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
+        f.debug_struct("MessageRecord")
             .field("id", &self.message_id)
-            .field("fate", &self.delivery_status)
+            .field("delivery_status", &self.delivery_status)
             .field("link", &self.link)
             .finish_non_exhaustive()
     }
 }
 
 impl MessageRecord {
-    /// Of a message that nothing is known of.
+    /// A record without reports.
     pub fn new(line: &str, message_id: &str, retention_days: u16, now: Timestamp) -> Self {
         Self {
             line: line.to_owned(),
@@ -127,20 +146,20 @@ impl MessageRecord {
             check_count: 0,
             first_seen_at: now,
             observed_at: None,
-            retention_days: retention_days,
+            retention_days,
         }
     }
 
-    /// Where it stands.
+    /// The row's key.
     pub fn item_key(line: &str, message_id: &str) -> ItemKey {
         ItemKey::for_state(message_subject(line, message_id))
     }
 
-    /// With the message itself, of which we hear now.
+    /// Adds the message itself.
     #[must_use]
     pub fn with_message(mut self, message: &LineMessage, now: Timestamp) -> Self {
         if self.observed.is_none() {
-            // What was not found without its words may be found with them.
+            // With the text a search may find what it did not find before.
             self.check_count = 0;
             self.observed_at = Some(now);
             self.observed = Some(ObservedMessage {
@@ -157,7 +176,7 @@ impl MessageRecord {
         self
     }
 
-    /// With a report.
+    /// Adds a status report.
     #[must_use]
     pub fn with_status(mut self, status_report: &StatusReport) -> Self {
         self.delivery_status = self.delivery_status.combine_with(status_report.delivery_status);
@@ -169,7 +188,7 @@ impl MessageRecord {
         self
     }
 
-    /// Whether the ledger has to be looked through, or told.
+    /// Whether the ledger must be searched or updated.
     pub fn needs_check(&self) -> bool {
         match self.link {
             LedgerLink::Unknown => true,
@@ -178,13 +197,14 @@ impl MessageRecord {
         }
     }
 
-    /// Whether it counts as the team's, and may still turn out to be ours.
+    /// Whether the message counts as the team's, and may still turn out to be ours.
     pub fn may_be_ours(&self) -> bool {
         self.link == LedgerLink::Foreign
             && self.observed.as_ref().is_some_and(|seen| seen.direction == MessageDirection::Out)
     }
 
-    /// After a look that found this; `applied_status` if the message was told what is known. A look of the clock's counts.
+    /// Adds the result of a search, and the status that was applied to the row. Only the clock's
+    /// searches count.
     #[must_use]
     pub fn with_lookup(
         mut self,
@@ -202,13 +222,13 @@ impl MessageRecord {
                     weak: *weak,
                 };
                 self.applied_status = applied_status.or(self.applied_status);
-                // The words were needed to find it.
+                // Only the search needed the text.
                 if let Some(observed) = &mut self.observed {
                     observed.text = None;
                 }
             }
-            // What the line says and is not ours is the team's. Not at once: the answer to our own send may not be written
-            // down yet, or not show in the index.
+            // An outbound message without a row is the team's. Not at once: the response to our own
+            // send may not be recorded yet, or may not show in the index.
             LedgerMatch::NoMatch
                 if self.link == LedgerLink::Unknown
                     && self.observed_at.is_some_and(|observed_at| observed_at + CHECK_DELAYS[0] <= now) =>
@@ -223,7 +243,16 @@ impl MessageRecord {
         self
     }
 
-    /// The key of the ledger's message that it is, if it is one.
+    /// Who wrote an outbound message, as far as it is known.
+    pub fn author(&self) -> MessageAuthor {
+        match self.link {
+            LedgerLink::Row { .. } => MessageAuthor::Tellonce,
+            LedgerLink::Foreign => MessageAuthor::Team,
+            LedgerLink::Unknown => MessageAuthor::Unknown,
+        }
+    }
+
+    /// The key of the message's ledger row, if it is known.
     pub fn ledger_key(&self) -> Option<IdempotencyKey> {
         match &self.link {
             LedgerLink::Row { subject, stage, .. } => Some(IdempotencyKey::from_parts(subject, stage)),
@@ -232,7 +261,8 @@ impl MessageRecord {
     }
 }
 
-/// The subject of everything about one message of a line. The provider's ids may hold a number, and keys are logged.
+/// The subject of all rows about one message of a line. The id is hashed: it may hold a phone
+/// number, and keys are logged.
 pub fn message_subject(line: &str, message_id: &str) -> String {
     format!("message:{line}:{}", sha256_hex(message_id.as_bytes(), 16))
 }
@@ -245,28 +275,28 @@ impl Persisted for MessageRecord {
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
-        let kept = SignedDuration::from_hours(24 * i64::from(self.retention_days));
-        self.first_seen_at.saturating_add(kept).ok()
+        days_after(self.first_seen_at, self.retention_days)
     }
 }
 
-/// What a look through the ledger found.
+/// The result of a search in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerMatch {
-    /// This message.
+    /// One row.
     Row {
-        /// It.
+        /// The row.
         row: Box<LedgerRow>,
-        /// Whether only time, customer and words say so.
+        /// Whether only time, customer and text match.
         weak: bool,
     },
-    /// One that somebody is at this moment sending, or several that look alike.
+    /// A row that is being sent now, or several that look alike.
     Undecided,
-    /// None.
+    /// No row.
     NoMatch,
 }
 
-/// Finds the message of the ledger that a record is of: among those with its id, else among those told to its customer.
+/// Finds the ledger row of a record: among the rows with its id, else among the rows sent to its
+/// customer.
 pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows: &[LedgerRow]) -> LedgerMatch {
     let of_line = |row: &&LedgerRow| row.line == record.line;
     let mut strong = rows_with_id.iter().filter(of_line);
@@ -294,7 +324,7 @@ pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows:
     }
 }
 
-/// When a message was sent, or may have been; none if it was not.
+/// When a message was or may have been sent; none if it was not.
 fn assumed_sent_at(row: &LedgerRow) -> Option<Timestamp> {
     match row.state {
         MessageState::Accepted => row.accepted_at.or(Some(row.updated_at)),
@@ -313,7 +343,7 @@ fn assumed_sent_at(row: &LedgerRow) -> Option<Timestamp> {
     }
 }
 
-/// Whether a payload says just this.
+/// Whether a payload contains exactly this text.
 fn has_text(payload: &Payload, text: &str) -> bool {
     payload.contents().text.is_some_and(|body| body.trim() == text.trim())
 }

@@ -1,4 +1,4 @@
-//! Records and their links, whatever the order of the world.
+//! Records and their links, in every order of events.
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -57,14 +57,14 @@ fn observed_message(id: &str, text: &str, second: i64) -> LineMessage {
     }
 }
 
-/// What happens to one message, in any order.
+/// An event of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RecordStep {
-    /// The answer to the send arrives, with this id.
+    /// The response to the send arrives.
     Accepted,
-    /// The line is seen saying it.
+    /// The line reports the message.
     Observed,
-    /// A report.
+    /// The line reports a status.
     Status(&'static str),
 }
 
@@ -101,7 +101,7 @@ impl RecordModel {
                 self.row = apply_change(&self.row, &accept, at_second(2)).unwrap();
             }
             RecordStep::Observed => {
-                self.record = record.with_message(&observed_message("wamid_1", TEXT, 3), at_second(3))
+                self.record = record.with_message(&observed_message("wamid_1", TEXT, 3), at_second(3));
             }
             RecordStep::Status(word) => {
                 let status = StatusReport {
@@ -115,7 +115,7 @@ impl RecordModel {
         self.reconcile();
     }
 
-    /// As the function looks: the ledger's indexes, then the row.
+    /// Searches as the function does: the ledger's indexes, then the row.
     fn reconcile(&mut self) {
         if !self.record.needs_check() {
             return;
@@ -150,7 +150,7 @@ fn in_every_order_of_events_the_message_ends_as_read_and_linked_to_its_own_row()
             for step in &order {
                 model.apply_step(*step);
             }
-            // The clock looks again.
+            // The clock checks again.
             model.reconcile();
             let RecordModel { row, record, .. } = model;
             assert_eq!(row.state, MessageState::Accepted, "{order:?}");
@@ -249,7 +249,7 @@ fn a_message_that_is_not_ours_becomes_the_teams_after_a_minute_however_often_it_
     }
     let late = early.with_lookup(&LedgerMatch::NoMatch, None, true, at_second(60));
     assert_eq!((late.link.clone(), late.due_in_queue()), (LedgerLink::Foreign, None));
-    assert!(late.may_be_ours(), "its id may still say so");
+    assert!(late.may_be_ours(), "its id may still link it");
 }
 
 #[test]

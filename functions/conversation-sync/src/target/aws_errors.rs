@@ -1,4 +1,4 @@
-//! What an error of an AWS service means.
+//! Maps the errors of AWS services.
 
 use std::error::Error;
 
@@ -10,9 +10,10 @@ use aws_sdk_sesv2::{
 use super::parse_reason_code;
 use crate::api_client::ApiError;
 
-/// What an error means. Of what the service answered only status and code are kept: its text may quote an address.
+/// Maps an error. Keeps only status and code of the response: its text may quote an address.
 ///
-/// Source of the codes: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
+/// Source of the codes:
+/// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html> and their pages "Common Errors".
 pub(super) fn map_aws_error<E>(error: SdkError<E, HttpResponse>) -> ApiError
 where
@@ -21,7 +22,7 @@ where
     let status = error.raw_response().map(|raw| raw.status().as_u16());
     let (status, code) = match (status, error.as_service_error()) {
         (Some(status), Some(service)) => (status, service.code().and_then(parse_reason_code)),
-        // An answer that is none of the service's. The error holds all of it, so it is not kept.
+        // Not a response of the service. The error holds all of it, so it is not kept.
         (Some(status), None) => return ApiError::UnexpectedResponse { status },
         (None, _) if was_never_sent(&error) => return ApiError::AwsUnreachable(Box::new(error)),
         (None, _) => return ApiError::AwsNoResponse(Box::new(error)),
@@ -31,7 +32,7 @@ where
         return ApiError::Throttled { status, retry_after: None };
     }
     match status {
-        // It did it, and the answer cannot be read.
+        // The call took effect; the response is unreadable.
         200..300 => ApiError::UnexpectedResponse { status },
         408 | 500.. => ApiError::ServerError { status },
         400 | 413 if !is_one_of(&BLOCKED_CODES) => ApiError::Refused { status, code },
@@ -39,7 +40,7 @@ where
     }
 }
 
-/// Patience is asked for: too many calls, or an account that may not send for now.
+/// Codes that ask to wait: too many calls, or an account that may not send for now.
 const THROTTLING_CODES: [&str; 9] = [
     "TooManyRequestsException",
     "LimitExceededException",
@@ -52,8 +53,9 @@ const THROTTLING_CODES: [&str; 9] = [
     "RequestLimitExceeded",
 ];
 
-/// Nobody's calls like this get through until somebody mends it: our role may not call or use the topic's key, the account is
-/// suspended, the sender's domain is not verified, the topic or its key is gone or switched off.
+/// Codes that block all calls until an operator changes something: the role may not call or use the
+/// topic's key, the account is suspended, the domain of `from` is not verified, or the topic or its
+/// key is gone or switched off.
 const BLOCKED_CODES: [&str; 12] = [
     "NotAuthorized",
     "RequestExpired",
@@ -69,7 +71,7 @@ const BLOCKED_CODES: [&str; 12] = [
     "NotFound",
 ];
 
-/// Whether a call that was not answered never left us: it could not be made, or nobody was there to take it.
+/// Whether a call without a response was never sent.
 fn was_never_sent<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: Error + 'static,

@@ -1,7 +1,8 @@
 //! E-mail, through SES.
 //!
-//! Facts: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>. SES has no idempotency key: two calls
-//! are two mails. While an account is in the sandbox, it mails to verified addresses only, and refuses the rest.
+//! Facts: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>. SES has no
+//! idempotency key: two calls are two mails. While an account is in the sandbox, SES refuses all
+//! but verified addresses.
 
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
 use tellonce_core::hash::sha256_hex;
@@ -12,12 +13,12 @@ use crate::{
     notification::{Notification, clean_line},
 };
 
-/// The longest subject, in characters: a mail program's list shows fewer.
+/// The longest subject, in characters: the list of a mail program shows fewer.
 const MAX_SUBJECT_CHARS: usize = 120;
-/// The longest body, in bytes. SES takes megabytes; nobody reads this many.
+/// The longest body, in bytes. SES accepts megabytes, which no person reads.
 const MAX_BODY_BYTES: usize = 100_000;
-/// By this header a mailbox can recognise a notice that was sent again. Its value is a hash of the notice's id.
-const NOTIFICATION_ID_HEADER: &str = "X-Tellonce-Notice";
+/// The header by which a mailbox can recognise a repeat: a hash of the notification's id.
+const NOTIFICATION_ID_HEADER: &str = "X-Tellonce-Notification";
 
 /// Sends one mail to all of the target's addresses.
 pub(super) async fn send_mail(
@@ -40,10 +41,10 @@ pub(super) async fn send_mail(
     sent.map(drop).map_err(aws_errors::map_aws_error)
 }
 
-/// A mail in plain text. Fails only if a part is left out, which none is.
+/// Builds a mail in plain text. Fails only if a part is missing, and none is.
 fn build_mail(notification: &Notification) -> Result<Message, aws_sdk_sesv2::error::BuildError> {
     let utf8 = |text: String| Content::builder().data(text).charset("UTF-8").build();
-    let body = notification.render_within(MAX_BODY_BYTES, |notice| notice.render_text().to_string());
+    let body = notification.render_within(MAX_BODY_BYTES, |shorter| shorter.render_text().to_string());
     let id = sha256_hex(notification.id.as_bytes(), 16);
     Ok(Message::builder()
         .subject(utf8(clean_line(&notification.render_text().headline, MAX_SUBJECT_CHARS))?)
@@ -69,9 +70,10 @@ mod tests {
         TargetKind::Email { from: "desk@agency.example".to_owned(), to }
     }
 
-    async fn send_and_read_mail(notice: &Notification) -> Value {
+    async fn send_and_read_mail(notification: &Notification) -> Value {
         let (request, result) =
-            send_with_reply(&email_target(), None, notice, &http_response("200 OK", r#"{"MessageId":"1"}"#)).await;
+            send_with_reply(&email_target(), None, notification, &http_response("200 OK", r#"{"MessageId":"1"}"#))
+                .await;
         result.unwrap();
         assert!(request.starts_with("POST /v2/email/outbound-emails HTTP/1.1\r\n"), "{request}");
         let (_, body) = request.split_once("\r\n\r\n").unwrap();
@@ -88,7 +90,7 @@ mod tests {
         assert_eq!(simple["Body"], json!({ "Text": text }));
         let subject = json!({ "Charset": "UTF-8", "Data": "urgent: a customer wrote one of the words" });
         assert_eq!(simple["Subject"], subject);
-        assert_eq!(simple["Headers"][0]["Name"], "X-Tellonce-Notice");
+        assert_eq!(simple["Headers"][0]["Name"], "X-Tellonce-Notification");
         assert_eq!(
             simple["Headers"],
             send_and_read_mail(&Notification { may_be_repeat: false, ..hebrew_notification() }).await["Content"]["Simple"]
@@ -116,15 +118,15 @@ mod tests {
 
     #[tokio::test]
     async fn every_ses_error_states_whether_to_retry() {
-        for (head, code, fault, says) in [
+        for (head, code, fault, expected) in [
             ("400 Bad Request", "MessageRejected", Fault::Permanent, "MessageRejected"),
             ("400 Bad Request", "MailFromDomainNotVerifiedException", Fault::Transient, "MailFromDomainNotVerified"),
             ("400 Bad Request", "BadRequestException", Fault::Permanent, "BadRequest"),
             ("400 Bad Request", "AccountSuspendedException", Fault::Transient, "AccountSuspended"),
             ("404 Not Found", "NotFoundException", Fault::Transient, "NotFound"),
-            ("400 Bad Request", "LimitExceededException", Fault::Transient, "patience"),
-            ("400 Bad Request", "SendingPausedException", Fault::Transient, "patience"),
-            ("429 Too Many Requests", "TooManyRequestsException", Fault::Transient, "patience"),
+            ("400 Bad Request", "LimitExceededException", Fault::Transient, "retry later"),
+            ("400 Bad Request", "SendingPausedException", Fault::Transient, "retry later"),
+            ("429 Too Many Requests", "TooManyRequestsException", Fault::Transient, "retry later"),
             ("403 Forbidden", "AccessDeniedException", Fault::Transient, "AccessDenied"),
             ("403 Forbidden", "ExpiredTokenException", Fault::Transient, "ExpiredToken"),
             ("500 Internal Server Error", "InternalFailure", Fault::Ambiguous, "500"),
@@ -132,7 +134,7 @@ mod tests {
         ] {
             let head = format!("{head}\r\nx-amzn-errortype: {code}");
             let given = http_response(&head, r#"{"message":"Email address is not verified: hunter2@team.example"}"#);
-            assert_error(&email_target(), None, &given, fault, says).await;
+            assert_error(&email_target(), None, &given, fault, expected).await;
         }
         assert_error(&email_target(), None, &http_response("400 Bad Request", "hunter2"), Fault::Permanent, "400")
             .await;
@@ -142,7 +144,7 @@ mod tests {
             None,
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
             Fault::Ambiguous,
-            "answer",
+            "no response",
         )
         .await;
     }

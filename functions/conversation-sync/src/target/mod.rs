@@ -1,9 +1,11 @@
-//! Targets: where the team is called.
+//! Targets: where the team is alerted.
 //!
-//! [`TargetClient::call`] writes a [`Notification`] in the target's own way, and says by its error whether the call may have
-//! taken effect. None of the targets can be asked whether a notice is there, so a repeat says that it is one.
+//! [`TargetClient::send_notification`] sends a [`Notification`] in the target's format. Its error
+//! states whether the call may have taken effect. No target can be asked whether it has a
+//! notification, so a repeat states that it is one.
 //!
-//! Promised: what a customer wrote mentions nobody, formats nothing and stays within the target's limits.
+//! Promises: a customer's text mentions no user, formats nothing and stays within the target's
+//! limits.
 
 mod aws_errors;
 mod email;
@@ -23,20 +25,20 @@ use crate::{
     notification::Notification,
 };
 
-/// One target of the client, ready to be called.
+/// One target of the client.
 pub struct TargetClient<'a> {
-    /// What it is.
+    /// The kind of target.
     pub kind: &'a TargetKind,
-    /// Calls it, at its pace. For AWS services only the pace is used.
+    /// Calls the target within its rate limit. For AWS services only the rate limiter is used.
     pub api_client: ApiClient<'a>,
-    /// Its secret: an address, or what signs. E-mail and SNS have none.
+    /// An address or a signing key. E-mail and SNS have none.
     pub credential: Option<Secret>,
-    /// Sends e-mail and publishes.
+    /// The clients of SES and SNS.
     pub aws: &'a AwsClients,
 }
 
 impl TargetClient<'_> {
-    /// Calls the team.
+    /// Sends a notification.
     pub async fn send_notification(&self, notification: &Notification, now: Timestamp) -> Result<(), ApiError> {
         match self.kind {
             TargetKind::Slack => slack::post_to_slack(self, notification).await,
@@ -47,8 +49,8 @@ impl TargetClient<'_> {
         }
     }
 
-    /// The address that is the credential, if it is an https address of a host that `is_host` knows; else the secret is not
-    /// `what` it should be. In local runs and tests the origin is that which stands in for it.
+    /// The URL in the secret, if it is an https URL of a host that `is_host` accepts. Local runs
+    /// and tests replace its origin.
     fn parse_secret_url(&self, expected: &'static str, is_host: impl Fn(&str) -> bool) -> Result<Url, ApiError> {
         let malformed = || ApiError::MalformedSecret { secret: self.api_client.secret_name.to_owned(), expected };
         let secret = self.credential.as_ref().ok_or_else(malformed)?;
@@ -61,24 +63,22 @@ impl TargetClient<'_> {
         if !usable {
             return Err(malformed());
         }
-        let Some(base_url) = self.api_client.base_url else { return Ok(url) };
-        let mut local_url = Url::parse(base_url).map_err(|_| ApiError::AddressNotAllowed("it is no URL"))?;
-        local_url.set_path(url.path());
-        local_url.set_query(url.query());
-        Ok(local_url)
+        self.api_client.redirect_to_base_url(url)
     }
 
-    /// An address that is a secret is not accepted, or leads nowhere: it must be replaced.
+    /// The error when the URL in the secret is rejected or leads nowhere: it must be replaced.
     fn rejected_address_error(&self, status: reqwest::StatusCode) -> ApiError {
         ApiError::CredentialRejected { status: status.as_u16(), secret: self.api_client.secret_name.to_owned() }
     }
 }
 
-/// How often a target is called at most, a minute, unless the client says otherwise.
+/// The most calls to a target in a minute.
 ///
-/// Slack takes about one a second for each webhook (<https://docs.slack.dev/apis/web-api/rate-limits>), Teams four
-/// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>), SES in its
-/// sandbox one a second (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>). The others are our own
+/// Slack takes about one a second for each webhook
+/// (<https://docs.slack.dev/apis/web-api/rate-limits>), Teams four
+/// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>),
+/// SES in its sandbox one a second
+/// (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>). The others are our own
 /// cautious figures.
 pub const fn default_requests_per_minute(kind: &TargetKind) -> u32 {
     match kind {
@@ -88,7 +88,7 @@ pub const fn default_requests_per_minute(kind: &TargetKind) -> u32 {
     }
 }
 
-/// A reason code, if it is a word and no free text, which could quote somebody.
+/// A reason code, if it is one word. Free text could quote a customer.
 fn parse_reason_code(code: &str) -> Option<String> {
     /// Longer than any code that these services document.
     const MAX_CODE_CHARS: usize = 64;

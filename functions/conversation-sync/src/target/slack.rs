@@ -1,8 +1,8 @@
 //! Slack: an incoming webhook, whose address is the secret.
 //!
 //! Facts: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
-//! <https://docs.slack.dev/messaging/formatting-message-text>, <https://docs.slack.dev/reference/methods/chat.postMessage>
-//! (how long a text may be),
+//! <https://docs.slack.dev/messaging/formatting-message-text>,
+//! <https://docs.slack.dev/reference/methods/chat.postMessage> (how long a text may be),
 //! <https://api.slack.com/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks>.
 
 use reqwest::StatusCode;
@@ -11,13 +11,13 @@ use serde_json::json;
 use super::{TargetClient, parse_reason_code};
 use crate::{api_client::ApiError, notification::Notification};
 
-/// Where webhooks are; the second is `GovSlack`'s.
+/// The hosts of webhooks; the second is `GovSlack`'s.
 const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
-/// The longest text, in bytes. Slack cuts a text at 40,000 characters, and advises to stay below 4,000, which a
-/// conversation may need.
+/// The longest text, in bytes. Slack cuts a text at 40,000 characters and advises to stay below
+/// 4,000, which is too short for some conversations.
 const MAX_TEXT_BYTES: usize = 12_000;
 
-/// Posts a notice. Done when Slack answers 200 and `ok_reply`.
+/// Posts a notification. Succeeds when Slack answers 200 and `ok`.
 pub(super) async fn post_to_slack(target: &TargetClient<'_>, notification: &Notification) -> Result<(), ApiError> {
     let address = target
         .parse_secret_url("the https address of a Slack incoming webhook", |host: &str| SLACK_HOSTS.contains(&host))?;
@@ -25,7 +25,8 @@ pub(super) async fn post_to_slack(target: &TargetClient<'_>, notification: &Noti
     let reply = api_client
         .send_with_fallback(api_client.http.post(address).json(&build_body(notification)), |status, body| {
             Err(match status {
-                // Forbidden in this workspace; no such webhook, channel or team; the channel is archived.
+                // Forbidden in this workspace; no such webhook, channel or team; the channel is
+                // archived.
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {
                     target.rejected_address_error(status)
                 }
@@ -45,9 +46,9 @@ pub(super) async fn post_to_slack(target: &TargetClient<'_>, notification: &Noti
     }
 }
 
-/// Plain text: nothing in it is formatted, and no link is opened to show what is behind it.
+/// Plain text: Slack formats nothing in it and opens no link for a preview.
 fn build_body(notification: &Notification) -> serde_json::Value {
-    let text = notification.render_within(MAX_TEXT_BYTES, |notice| escape_text(&notice.render_text().to_string()));
+    let text = notification.render_within(MAX_TEXT_BYTES, |shorter| escape_text(&shorter.render_text().to_string()));
     json!({ "text": text, "mrkdwn": false, "unfurl_links": false, "unfurl_media": false })
 }
 
@@ -109,24 +110,24 @@ mod tests {
 
     #[tokio::test]
     async fn every_slack_response_states_whether_to_retry() {
-        for (head, body, fault, says) in [
+        for (head, body, fault, expected) in [
             ("400 Bad Request", "invalid_payload", Fault::Permanent, "invalid_payload"),
             ("400 Bad Request", "user_not_found", Fault::Permanent, "user_not_found"),
-            ("400 Bad Request", "what hunter2 said", Fault::Permanent, "(HTTP 400)"),
+            ("400 Bad Request", "a sentence with hunter2", Fault::Permanent, "(HTTP 400)"),
             ("413 Payload Too Large", "", Fault::Permanent, "413"),
             ("403 Forbidden", "action_prohibited", Fault::Transient, "tellonce/demo/targets/team"),
             ("404 Not Found", "no_service", Fault::Transient, "tellonce/demo/targets/team"),
             ("410 Gone", "channel_is_archived", Fault::Transient, "tellonce/demo/targets/team"),
-            ("429 Too Many Requests\r\nretry-after: 30", "", Fault::Transient, "patience"),
+            ("429 Too Many Requests\r\nretry-after: 30", "", Fault::Transient, "retry later"),
             ("500 Internal Server Error", "rollup_error", Fault::Ambiguous, "500"),
             ("302 Found\r\nlocation: https://evil.example/", "", Fault::Transient, "302"),
             ("200 OK", "<html>hunter2</html>", Fault::Ambiguous, "200"),
             ("202 Accepted", "ok", Fault::Ambiguous, "202"),
         ] {
-            assert_error(&TargetKind::Slack, Some(SLACK_URL), &http_response(head, body), fault, says).await;
+            assert_error(&TargetKind::Slack, Some(SLACK_URL), &http_response(head, body), fault, expected).await;
         }
         let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\no";
-        assert_error(&TargetKind::Slack, Some(SLACK_URL), cut, Fault::Ambiguous, "answer").await;
+        assert_error(&TargetKind::Slack, Some(SLACK_URL), cut, Fault::Ambiguous, "no response").await;
     }
 
     #[tokio::test]

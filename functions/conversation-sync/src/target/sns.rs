@@ -1,19 +1,19 @@
-//! SNS: a topic, whose subscribers are the client's business.
+//! Publishes to an SNS topic. The client manages its subscribers.
 //!
-//! Facts: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>. Only a FIFO topic knows a repeat, for five minutes;
-//! with a standard topic two calls are two messages.
+//! Facts: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>. Only a FIFO topic
+//! recognises a repeat, for five minutes. With a standard topic two calls are two messages.
 
 use tellonce_core::{contact::Phone, hash::sha256_hex};
 
 use super::{TargetClient, aws_errors};
 use crate::{api_client::ApiError, notification::Notification};
 
-/// The longest message, in bytes, that a topic takes unless it is set otherwise.
+/// The longest message that a topic accepts by default, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 /// The longest subject, in characters: "less than 100".
 const MAX_SUBJECT_CHARS: usize = 99;
 
-/// Publishes a notice.
+/// Publishes a notification.
 pub(super) async fn publish_to_sns(
     target: &TargetClient<'_>,
     topic_arn: &str,
@@ -21,7 +21,7 @@ pub(super) async fn publish_to_sns(
 ) -> Result<(), ApiError> {
     let is_fifo = topic_arn.strip_suffix(".fifo").is_some();
     let hash = |text: &str| sha256_hex(text.as_bytes(), 32);
-    // What is about one conversation arrives in its order.
+    // The notifications of one conversation arrive in order.
     let group = hash(
         notification
             .conversation_id
@@ -36,7 +36,7 @@ pub(super) async fn publish_to_sns(
         .publish()
         .topic_arn(topic_arn)
         .subject(build_subject(notification))
-        .message(notification.render_within(MAX_MESSAGE_BYTES, |notice| notice.render_text().to_string()))
+        .message(notification.render_within(MAX_MESSAGE_BYTES, |shorter| shorter.render_text().to_string()))
         .set_message_group_id(is_fifo.then_some(group))
         .set_message_deduplication_id(is_fifo.then(|| hash(&notification.id)))
         .send()
@@ -44,12 +44,12 @@ pub(super) async fn publish_to_sns(
     published.map(drop).map_err(aws_errors::map_aws_error)
 }
 
-/// The headline in ASCII, which is what a subject's every subscriber shows.
+/// The headline in ASCII, which every kind of subscriber can show.
 fn build_subject(notification: &Notification) -> String {
     let headline = notification.render_text().headline;
     let ascii: String = headline.chars().filter(|c| matches!(c, ' '..='~')).collect();
     let subject: String = ascii.trim().chars().take(MAX_SUBJECT_CHARS).collect();
-    // A rule with a Hebrew name leaves a colon behind.
+    // An escalation with a Hebrew name leaves a colon behind.
     subject.trim_start_matches([':', ' ']).trim_end().to_owned()
 }
 
@@ -75,8 +75,8 @@ mod tests {
         )
     }
 
-    async fn publish_and_read_form(kind: &TargetKind, notice: &Notification) -> Vec<(String, String)> {
-        let (request, result) = send_with_reply(kind, None, notice, &published_reply()).await;
+    async fn publish_and_read_form(kind: &TargetKind, notification: &Notification) -> Vec<(String, String)> {
+        let (request, result) = send_with_reply(kind, None, notification, &published_reply()).await;
         result.unwrap();
         let (_, form) = request.split_once("\r\n\r\n").unwrap();
         url::form_urlencoded::parse(form.as_bytes()).into_owned().collect()
@@ -140,16 +140,16 @@ mod tests {
 
     #[tokio::test]
     async fn every_sns_error_states_whether_to_retry() {
-        for (head, code, fault, says) in [
+        for (head, code, fault, expected) in [
             ("400 Bad Request", "InvalidParameter", Fault::Permanent, "InvalidParameter"),
             ("400 Bad Request", "ParameterValueInvalid", Fault::Permanent, "ParameterValueInvalid"),
             ("400 Bad Request", "ValidationException", Fault::Permanent, "ValidationException"),
             ("404 Not Found", "NotFound", Fault::Transient, "NotFound"),
             ("400 Bad Request", "KMSDisabled", Fault::Transient, "KMSDisabled"),
             ("400 Bad Request", "KMSAccessDenied", Fault::Transient, "KMSAccessDenied"),
-            ("400 Bad Request", "KMSThrottling", Fault::Transient, "patience"),
-            ("400 Bad Request", "Throttling", Fault::Transient, "patience"),
-            ("429 Too Many Requests", "Throttled", Fault::Transient, "patience"),
+            ("400 Bad Request", "KMSThrottling", Fault::Transient, "retry later"),
+            ("400 Bad Request", "Throttling", Fault::Transient, "retry later"),
+            ("429 Too Many Requests", "Throttled", Fault::Transient, "retry later"),
             ("403 Forbidden", "AuthorizationError", Fault::Transient, "AuthorizationError"),
             ("403 Forbidden", "InvalidSecurity", Fault::Transient, "InvalidSecurity"),
             ("403 Forbidden", "InvalidClientTokenId", Fault::Transient, "InvalidClientTokenId"),
@@ -159,7 +159,7 @@ mod tests {
                 "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no: hunter2</Message></Error>\
                  <RequestId>1</RequestId></ErrorResponse>"
             );
-            assert_error(&topic_target("team"), None, &http_response(head, &body), fault, says).await;
+            assert_error(&topic_target("team"), None, &http_response(head, &body), fault, expected).await;
         }
         assert_error(&topic_target("team"), None, &http_response("200 OK", "hunter2"), Fault::Ambiguous, "200").await;
         assert_error(
@@ -167,7 +167,7 @@ mod tests {
             None,
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n<",
             Fault::Ambiguous,
-            "answer",
+            "no response",
         )
         .await;
     }

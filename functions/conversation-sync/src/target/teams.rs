@@ -1,7 +1,10 @@
-//! Microsoft Teams: a workflow that starts "when a Teams webhook request is received", whose address is the secret.
+//! Microsoft Teams: a workflow that starts "when a Teams webhook request is received", whose
+//! address is the secret.
 //!
-//! Facts: <https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>,
-//! <https://learn.microsoft.com/connectors/teams/>, <https://learn.microsoft.com/adaptive-cards/schema-explorer/text-run>.
+//! Facts:
+//! <https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>,
+//! <https://learn.microsoft.com/connectors/teams/>,
+//! <https://learn.microsoft.com/adaptive-cards/schema-explorer/text-run>.
 
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -13,26 +16,27 @@ use crate::{
     notification::{Notification, NotificationText},
 };
 
-/// How the hosts of workflows end: the new ones, and those that Logic Apps had for them.
+/// Endings of the hosts of workflows: the new ones, and the former ones of Logic Apps.
 const TEAMS_HOST_SUFFIXES: [&str; 2] = [".environment.api.powerplatform.com", ".logic.azure.com"];
-/// The largest body, in bytes. Microsoft says "approximately 28 KB" and not what is counted, so some room is left.
+/// The largest body, in bytes. Microsoft documents "approximately 28 KB" without saying what
+/// counts, so some room is left.
 const MAX_BODY_BYTES: usize = 24_000;
 
-/// Posts a card. Done when the workflow is started.
+/// Posts a card. Succeeds when the workflow starts.
 ///
-/// The answer (202) comes before the workflow runs: one that is broken inside, for example because who made it has left the
-/// team, looks delivered. Its run history in Power Automate is the only place that shows it.
+/// The response (202) comes before the workflow runs. A broken workflow, for example one whose
+/// author left the team, looks delivered. Only its run history in Power Automate shows the failure.
 pub(super) async fn post_to_teams(target: &TargetClient<'_>, notification: &Notification) -> Result<(), ApiError> {
     let is_host = |host: &str| TEAMS_HOST_SUFFIXES.iter().any(|end| host.ends_with(end));
     let address = target.parse_secret_url("the https address of a Teams workflow", is_host)?;
     let api_client = &target.api_client;
-    let body = notification.render_within(MAX_BODY_BYTES, |notice| build_card(&notice.render_text()).to_string());
+    let body = notification.render_within(MAX_BODY_BYTES, |shorter| build_card(&shorter.render_text()).to_string());
     let request = api_client.http.post(address).header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
     api_client.send_with_fallback(request, |status, body| Err(map_error_response(target, status, body))).await?;
     Ok(())
 }
 
-/// What an answer means that is neither 2xx nor 429.
+/// Maps a response that is neither 2xx nor 429.
 fn map_error_response(target: &TargetClient<'_>, status: StatusCode, body: &[u8]) -> ApiError {
     #[derive(Deserialize)]
     struct TeamsErrorResponse {
@@ -55,7 +59,8 @@ fn map_error_response(target: &TargetClient<'_>, status: StatusCode, body: &[u8]
                 .ok()
                 .and_then(|answer| parse_reason_code(&answer.error.code));
             match code {
-                // The workflow is switched off or deleted. The code is not documented, but what Power Automate answers.
+                // The workflow is switched off or deleted. Power Automate does not document this
+                // code.
                 Some(code) if code == "WorkflowTriggerIsNotEnabled" => ApiError::Blocked { status, code },
                 code => ApiError::Refused { status, code },
             }
@@ -64,8 +69,8 @@ fn map_error_response(target: &TargetClient<'_>, status: StatusCode, body: &[u8]
     }
 }
 
-/// A message with one Adaptive Card. Text stands in `TextRun`s, which know no Markdown; a mention would need an entity
-/// beside the card, and there are none.
+/// A message with one Adaptive Card. Texts are `TextRun`s, which render no Markdown. A mention
+/// would need an entity beside the card, and there are none.
 fn build_card(notification_text: &NotificationText) -> Value {
     let line = |run: Value, spacing: &str| json!({ "type": "RichTextBlock", "spacing": spacing, "inlines": [run] });
     let mut body = vec![line(
@@ -159,19 +164,19 @@ mod tests {
 
     #[tokio::test]
     async fn every_workflow_response_states_whether_to_retry() {
-        let of = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"what hunter2 said"}}}}"#);
-        for (head, body, fault, says) in [
+        let of = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"a sentence with hunter2"}}}}"#);
+        for (head, body, fault, expected) in [
             ("400 Bad Request", of("TriggerInputSchemaMismatch"), Fault::Permanent, "TriggerInputSchemaMismatch"),
-            ("400 Bad Request", of("what hunter2 said"), Fault::Permanent, "(HTTP 400)"),
+            ("400 Bad Request", of("a sentence with hunter2"), Fault::Permanent, "(HTTP 400)"),
             ("400 Bad Request", of("WorkflowTriggerIsNotEnabled"), Fault::Transient, "WorkflowTriggerIsNotEnabled"),
             ("413 Payload Too Large", String::new(), Fault::Permanent, "413"),
             ("401 Unauthorized", of("DirectApiAuthorizationRequired"), Fault::Transient, "tellonce/demo/targets/team"),
             ("403 Forbidden", String::new(), Fault::Transient, "tellonce/demo/targets/team"),
             ("404 Not Found", of("WorkflowNotFound"), Fault::Transient, "tellonce/demo/targets/team"),
-            ("429 Too Many Requests", String::new(), Fault::Transient, "patience"),
+            ("429 Too Many Requests", String::new(), Fault::Transient, "retry later"),
             ("502 Bad Gateway", of("NoResponse"), Fault::Ambiguous, "502"),
         ] {
-            assert_error(&TargetKind::Teams, Some(TEAMS_URL), &http_response(head, &body), fault, says).await;
+            assert_error(&TargetKind::Teams, Some(TEAMS_URL), &http_response(head, &body), fault, expected).await;
         }
     }
 

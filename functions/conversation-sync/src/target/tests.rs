@@ -1,4 +1,4 @@
-//! Calls to targets whose side is played on the loopback.
+//! Calls to fake targets.
 
 use loopback::FakeApi;
 use tellonce_core::{
@@ -14,7 +14,7 @@ use crate::{
     notification::{Notification, tests::sample_notification},
 };
 
-/// Calls a target that is at this address.
+/// Calls a target at this address.
 async fn send_to_target(
     kind: &TargetKind,
     credential: Option<&str>,
@@ -40,7 +40,7 @@ async fn send_to_target(
     target.send_notification(notification, "2026-11-19T10:06:00Z".parse().unwrap()).await
 }
 
-/// Calls a target that answers this; what it was asked, and what came of it.
+/// Calls a target that replies with this. Returns the request and the result.
 pub(super) async fn send_with_reply(
     kind: &TargetKind,
     credential: Option<&str>,
@@ -54,7 +54,7 @@ pub(super) async fn send_with_reply(
     (request.unwrap(), result)
 }
 
-/// Calls a target that answers this, and looks at the error: what it means, what it says, and that it gives nothing away.
+/// Calls a target that replies with this, and checks the error: fault, text, and nothing personal.
 pub(super) async fn assert_error(
     kind: &TargetKind,
     credential: Option<&str>,
@@ -69,7 +69,7 @@ pub(super) async fn assert_error(
     assert_reveals_nothing(&error);
 }
 
-/// Calls a target where nobody answers; the error.
+/// Calls a target that is unreachable. Returns the error.
 pub(super) async fn send_to_unreachable(kind: &TargetKind, credential: Option<&str>) -> ApiError {
     let unreachable_url = FakeApi::start().await.unwrap().base_url().unwrap();
     let error = send_to_target(kind, credential, &sample_notification(), &unreachable_url).await.unwrap_err();

@@ -1,7 +1,8 @@
-//! Any address that takes calls signed as Standard Webhooks says.
+//! Posts notifications signed as Standard Webhooks specifies.
 //!
-//! Facts: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>. The receiver knows a
-//! repeat by its `webhook-id`, which is the notice's id.
+//! Facts:
+//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+//! The receiver recognises a repeat by its `webhook-id`, which is the notification's id.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,14 +11,14 @@ use tellonce_core::contact::Phone;
 use super::TargetClient;
 use crate::{
     api_client::ApiError,
-    crm::post_signed,
     notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
+    signed_webhook::post_signed,
 };
 
 /// The largest body, in bytes: the specification advises to stay below 20 kB.
 const MAX_BODY_BYTES: usize = 20_000;
 
-/// Posts a notice. Done at any 2xx.
+/// Posts a notification. Every 2xx is a success.
 pub(super) async fn post_to_webhook(
     target: &TargetClient<'_>,
     url: &str,
@@ -26,34 +27,34 @@ pub(super) async fn post_to_webhook(
 ) -> Result<(), ApiError> {
     let secret = target.credential.as_ref().ok_or_else(|| ApiError::MalformedSecret {
         secret: target.api_client.secret_name.to_owned(),
-        expected: "there: the `whsec_…` that signs",
+        expected: "set; store the signing key, like `whsec_…`",
     })?;
     let body = notification.render_within(MAX_BODY_BYTES, build_body);
     post_signed(&target.api_client, url, &notification.id, secret, body.as_bytes(), now).await?;
     Ok(())
 }
 
-/// A notice for a program: the members of [`Notification`], with the names and texts of others as one visible line each.
+/// The members of [`Notification`] as JSON, with foreign names and texts as one visible line each.
 fn build_body(notification: &Notification) -> String {
     let field = |text: &str| clean_line(text, MAX_FIELD_CHARS);
-    let quote_json = |said: &QuotedMessage| {
+    let quote_json = |quoted: &QuotedMessage| {
         json!({
-            "direction": said.direction.name(),
-            "at": said.sent_at,
-            "kind": field(&said.kind),
-            "text": said.text.as_deref().map(|text| clean_line(text, usize::MAX)),
+            "direction": quoted.direction.name(),
+            "at": quoted.sent_at,
+            "kind": field(&quoted.kind),
+            "text": quoted.text.as_deref().map(|text| clean_line(text, usize::MAX)),
         })
     };
     let sent_json =
-        |told: &SentMessage| json!({ "key": field(&told.key), "at": told.updated_at, "state": field(&told.state) });
+        |sent: &SentMessage| json!({ "key": field(&sent.key), "at": sent.updated_at, "state": field(&sent.state) });
     json!({
         "type": "conversation.escalation",
         "timestamp": notification.since,
         "data": {
             "id": notification.id,
             "escalation": notification.escalation,
-            "why": field(&notification.reason),
-            "business": notification.business,
+            "reason": field(&notification.reason),
+            "business_name": notification.business_name,
             "line": notification.line,
             "conversation": notification.conversation_id.as_deref().map(field),
             "customer": {
@@ -61,7 +62,7 @@ fn build_body(notification: &Notification) -> String {
                 "name": notification.name.as_deref().map(field).filter(|name| !name.is_empty()),
             },
             "messages": notification.messages.iter().map(quote_json).collect::<Vec<_>>(),
-            "told": notification.sent_messages.iter().map(sent_json).collect::<Vec<_>>(),
+            "sent": notification.sent_messages.iter().map(sent_json).collect::<Vec<_>>(),
             "repeated": notification.may_be_repeat,
         },
     })
@@ -106,7 +107,7 @@ mod tests {
     #[test]
     fn the_webhook_body_is_complete() {
         let parse_body =
-            |notice: &Notification| serde_json::from_str::<serde_json::Value>(&build_body(notice)).unwrap();
+            |notification: &Notification| serde_json::from_str::<serde_json::Value>(&build_body(notification)).unwrap();
         insta::assert_json_snapshot!("webhook_usual", parse_body(&sample_notification()));
         insta::assert_json_snapshot!("webhook_hebrew_pictures_and_sent_again", parse_body(&hebrew_notification()));
         insta::assert_json_snapshot!("webhook_without_text_and_name", parse_body(&bare_notification()));
@@ -123,14 +124,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_non_2xx_response_is_an_error_that_states_whether_to_retry() {
-        for (head, fault, says) in [
+        for (head, fault, expected) in [
             ("410 Gone", Fault::Permanent, "410"),
             // The standard asks to try everything else again.
             ("400 Bad Request", Fault::Ambiguous, "400"),
-            ("429 Too Many Requests", Fault::Transient, "patience"),
+            ("429 Too Many Requests", Fault::Transient, "retry later"),
             ("503 Service Unavailable", Fault::Ambiguous, "503"),
         ] {
-            assert_error(&webhook_target(), SIGNING_SECRET, &http_response(head, "hunter2"), fault, says).await;
+            assert_error(&webhook_target(), SIGNING_SECRET, &http_response(head, "hunter2"), fault, expected).await;
         }
         assert!(matches!(send_to_unreachable(&webhook_target(), None).await, ApiError::MalformedSecret { .. }));
         assert!(matches!(send_to_unreachable(&webhook_target(), SIGNING_SECRET).await, ApiError::Unreachable(_)));

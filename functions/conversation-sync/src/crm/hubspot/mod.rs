@@ -1,7 +1,8 @@
-//! `HubSpotClient`: a `WhatsApp` communication on the contact.
+//! `HubSpot`: a `WhatsApp` communication on the contact.
 //!
-//! Sources: developers.hubspot.com/docs/api/crm/contacts, …/crm/search, …/crm/communications, …/crm/associations (v4), and
-//! the API's published specification (github.com/HubSpot/HubSpot-public-api-spec-collection).
+//! Sources: developers.hubspot.com/docs/api/crm/contacts, …/crm/search, …/crm/communications,
+//! …/crm/associations (v4), and the API's published specification
+//! (github.com/HubSpot/HubSpot-public-api-spec-collection).
 
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
@@ -15,19 +16,19 @@ use super::{
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
 const API_ORIGIN: &str = "https://api.hubapi.com";
-/// Communication to contact, among the associations that `HubSpotClient` defines.
+/// The association type "communication to contact", as `HubSpot` defines it.
 const COMMUNICATION_TO_CONTACT: u16 = 81;
-/// How many contacts a page of a search has.
+/// The contacts on a page of a search.
 const CONTACTS_PER_PAGE: u16 = 100;
-/// How many associations a page has: the most there may be.
+/// The associations on a page: the maximum.
 const ASSOCIATIONS_PER_PAGE: &str = "500";
-/// How many communications are read at once. A hundred are allowed; half of them stay small enough for us.
+/// The communications of one read. A hundred are allowed; half stay below our size limit.
 const BODIES_PER_READ: usize = 50;
-/// The properties that a search by number looks in for the national number: `HubSpotClient` derives them from what people typed.
-/// Not documented as such; seen in many accounts.
+/// The properties that are searched for the national number. `HubSpot` derives them from what
+/// people typed. Not documented as such; seen in many accounts.
 const NATIONAL_NUMBER_PROPERTIES: [&str; 2] =
     ["hs_searchable_calculated_phone_number", "hs_searchable_calculated_mobile_number"];
-/// The properties that hold what people typed.
+/// The properties that hold the number as typed.
 const TYPED_NUMBER_PROPERTIES: [&str; 2] = ["phone", "mobilephone"];
 
 pub(super) struct HubSpotClient<'a> {
@@ -92,7 +93,7 @@ impl HubSpotClient<'_> {
         let mut properties = json!({ "phone": phone.expose() });
         if let Some(name) = name.filter(|name| !name.trim().is_empty()) {
             let (first, last) = split_name(name);
-            // One name alone is rather the first.
+            // A single name is more likely a first name.
             properties["firstname"] = first.unwrap_or(last).into();
             if first.is_some() {
                 properties["lastname"] = last.into();
@@ -112,8 +113,9 @@ impl HubSpotClient<'_> {
         parse_created_id(&reply)
     }
 
-    /// Asks for all communications of the contact, the newest first. A search would be one call, but finds a communication only
-    /// some time after it was written; lists of associations are not said to lag.
+    /// Reads all communications of the contact, the newest first. A search would be one call, but
+    /// finds a communication only some time after it was written. Lists of associations have no
+    /// documented lag.
     pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut ids = self.list_communications(person).await?;
         ids.sort_by(|one, other| compare_ids(other, one));
@@ -133,7 +135,7 @@ impl HubSpotClient<'_> {
             if let Some(entry) = page.results.iter().find(ours) {
                 return Ok(entry.at_pointer("/id").owned_text());
             }
-            // What could not be read may be what we look for, unless it was deleted.
+            // A communication that could not be read may be this one, unless it was deleted.
             if errors == BatchErrors::Unreadable {
                 return Err(ApiError::ServerError { status: reply.status });
             }
@@ -167,7 +169,8 @@ impl HubSpotClient<'_> {
         Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    /// The body is rich text to `HubSpotClient`'s own pages, although the reference calls it text: so it is escaped.
+    /// The reference calls the body text, but `HubSpot`'s pages render it as rich text. So it is
+    /// escaped.
     pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
         let types =
             json!([{ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": COMMUNICATION_TO_CONTACT }]);
@@ -212,12 +215,12 @@ fn parse_created_id(reply: &ApiResponse) -> Result<String, ApiError> {
         .ok_or(ApiError::UnexpectedResponse { status: reply.status })
 }
 
-/// What kind of error it is, in `HubSpotClient`'s word.
+/// `HubSpot`'s category of the error.
 fn parse_category(body: &[u8]) -> Option<String> {
     parse_reason_code(tellonce_core::json::parse_document(body).ok()?.at_pointer("/category").text())
 }
 
-/// The id of the contact that is in the way, from the sentence that says so: there is no field for it.
+/// The id of the existing contact, from the error's message: no field holds it.
 fn parse_existing_id(body: &[u8]) -> Option<String> {
     let message = tellonce_core::json::parse_document(body).ok()?.at_pointer("/message").owned_text()?;
     let (_, rest) = message.split_once("Existing ID:")?;
@@ -225,10 +228,10 @@ fn parse_existing_id(body: &[u8]) -> Option<String> {
     Some(id).filter(|id| !id.is_empty())
 }
 
-/// What a batch could not read.
+/// What a batch read could not read.
 #[derive(PartialEq, Eq)]
 enum BatchErrors {
-    /// Nothing, or only what is not there any more.
+    /// Nothing, or only deleted records.
     OnlyMissing,
     Unreadable,
 }

@@ -1,4 +1,4 @@
-//! The client against a peer that answers as `HubSpotClient` documents it.
+//! The client against a fake API that replies as `HubSpot` documents.
 
 use loopback::http_response;
 use serde_json::Value;
@@ -85,7 +85,7 @@ async fn an_unknown_person_is_created_or_skipped() {
     let (_, person) =
         fixture.serve_replies(&replies, client.find_or_create_person(&test_phone(), None, test_now())).await;
     let error = person.unwrap_err();
-    assert!(matches!(&error, ApiError::ServerError { status: 409 }), "looked for again: {error}");
+    assert!(matches!(&error, ApiError::ServerError { status: 409 }), "it is searched again: {error}");
     assert_reveals_nothing(&error);
 }
 
@@ -148,7 +148,7 @@ async fn an_entry_is_searched_on_all_pages_and_the_newest_is_read_first() {
         .serve_replies(&[ok_reply(&json!({ "results": [] }))], client.find_entry(Some("512"), &item, test_now()))
         .await;
     assert_eq!(none.unwrap(), None);
-    // What was not read may be ours.
+    // The unread communication may be ours.
     let unread = json!({ "results": [], "errors": [{ "category": "INTERNAL_ERROR" }] });
     let replies = [ok_reply(&second), http_response("207 Multi-Status", &unread.to_string())];
     let (_, unknown) = fixture.serve_replies(&replies, client.find_entry(Some("512"), &item, test_now())).await;

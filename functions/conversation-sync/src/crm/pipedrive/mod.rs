@@ -1,7 +1,7 @@
 //! Pipedrive: a note on the person.
 //!
-//! Sources: developers.pipedrive.com/docs/api/v1 (Persons of v2, Notes of v1), and the vendor's own client
-//! (github.com/pipedrive/client-nodejs).
+//! Sources: developers.pipedrive.com/docs/api/v1 (Persons of v2, Notes of v1), and the vendor's own
+//! client (github.com/pipedrive/client-nodejs).
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
@@ -14,12 +14,12 @@ use super::{
 };
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
-/// How many of a number's last digits are searched for: what is the same in all ways of writing it. People write the rest with
-/// a country's prefix, a zero or nothing. Shorter national numbers are searched for whole.
+/// How many last digits of a number are searched: all notations share them. People write the rest
+/// with a country code, a zero or nothing. Shorter national numbers are searched whole.
 const SEARCHED_DIGITS: usize = 9;
-/// How many people a page of a search has; 500 are allowed.
+/// The persons on a page of a search; 500 are allowed.
 const PEOPLE_PER_PAGE: &str = "100";
-/// How many notes a page has. 500 are allowed; a tenth stays small enough for us.
+/// The notes on a page. 500 are allowed; a tenth stays below our size limit.
 const NOTES_PER_PAGE: &str = "50";
 
 pub(super) struct PipedriveClient<'a> {
@@ -79,7 +79,7 @@ impl PipedriveClient<'_> {
         Self::parse_created_id(&self.send_request(self.build_request(Method::POST, address).json(&body)).await?)
     }
 
-    /// Asks for the person's notes, the newest first.
+    /// Searches the person's notes, the newest first.
     pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut start = "0".to_owned();
         for _ in 0..MAX_PAGES {
@@ -109,7 +109,7 @@ impl PipedriveClient<'_> {
     }
 
     pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
-        // It takes no text here. Whatever is no number is no id of theirs, and must be looked up again.
+        // Pipedrive requires a number here. Another id is not Pipedrive's, and is searched again.
         let person: u64 = person.parse().map_err(|_| ApiError::Gone)?;
         let body = json!({
             "content": render_html(item),
@@ -122,9 +122,9 @@ impl PipedriveClient<'_> {
     }
 
     fn build_url(&self, path: &[&str]) -> Result<Url, ApiError> {
-        // The name stands in the host: what belongs in no host's name would lead the token elsewhere.
+        // The name is part of the host: other characters could send the token to another host.
         if self.company.is_empty() || !self.company.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(ApiError::AddressNotAllowed("the company is no part of a host's name"));
+            return Err(ApiError::AddressNotAllowed("the company is not a valid part of a host name"));
         }
         self.api_client.build_url(&format!("https://{}.pipedrive.com", self.company), path)
     }
@@ -138,7 +138,7 @@ impl PipedriveClient<'_> {
         self.api_client.send_with_fallback(request, map_error).await
     }
 
-    /// A 2xx can say no all the same.
+    /// A 2xx can report a failure, too.
     fn parse_response(reply: &ApiResponse) -> Result<PipedriveResponse<'_>, ApiError> {
         let response: PipedriveResponse<'_> = reply.parse_json()?;
         if response.success.is_true() {
@@ -159,10 +159,10 @@ impl PipedriveClient<'_> {
     fn map_error_response(&self, status: StatusCode, body: &[u8]) -> ApiError {
         let body = tellonce_core::json::parse_document(body).ok();
         match (status.as_u16(), self.api_client.error_for_status(status)) {
-            // The company's account is not paid for. That is mended, and until then nothing is lost.
+            // The company's account is not paid. Until it is, nothing is lost.
             (status @ 402, _) => ApiError::Throttled { status, retry_after: None },
-            // Who goes on although told to wait is shut out for a while, by what stands before the API: that speaks no JSON.
-            // Source: pipedrive.readme.io/docs/core-api-concepts-rate-limiting.
+            // A client that ignores a 429 is blocked for a while, by a proxy that does not reply in
+            // JSON. Source: pipedrive.readme.io/docs/core-api-concepts-rate-limiting.
             (status @ 403, _) if body.is_none() => ApiError::Throttled { status, retry_after: None },
             (_, ApiError::Refused { status, .. }) => {
                 let code = body.and_then(|body| parse_reason_code(body.at_pointer("/code").text()));

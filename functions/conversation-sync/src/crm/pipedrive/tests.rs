@@ -1,4 +1,4 @@
-//! The client against a peer that answers as Pipedrive documents it.
+//! The client against a fake API that replies as Pipedrive documents.
 
 use loopback::http_response;
 use serde_json::Value;
@@ -115,15 +115,15 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let kind = pipedrive_kind(UnknownContactRule::Create);
     let client = fixture.build_client(&kind, "hunter2");
     let item = sample_entry("Hello");
-    for (head, body, fault, says) in [
-        ("429 Too Many Requests\r\nretry-after: 2", "", Fault::Transient, "patience"),
-        ("403 Forbidden", "<html>hunter2</html>", Fault::Transient, "patience"),
-        ("402 Payment Required", r#"{"success":false}"#, Fault::Transient, "patience"),
+    for (head, body, fault, expected) in [
+        ("429 Too Many Requests\r\nretry-after: 2", "", Fault::Transient, "retry later"),
+        ("403 Forbidden", "<html>hunter2</html>", Fault::Transient, "retry later"),
+        ("402 Payment Required", r#"{"success":false}"#, Fault::Transient, "retry later"),
         ("403 Forbidden", r#"{"success":false,"error":"Noa"}"#, Fault::Transient, SECRET_NAME),
         ("401 Unauthorized", r#"{"success":false}"#, Fault::Transient, SECRET_NAME),
-        ("404 Not Found", r#"{"success":false}"#, Fault::Transient, "no longer there"),
+        ("404 Not Found", r#"{"success":false}"#, Fault::Transient, "no longer exists"),
         ("500 Internal Server Error", "", Fault::Ambiguous, "500"),
-        ("200 OK", r#"{"success":false,"data":{"id":1}}"#, Fault::Ambiguous, "means nothing"),
+        ("200 OK", r#"{"success":false,"data":{"id":1}}"#, Fault::Ambiguous, "unexpected response"),
         (
             "400 Bad Request",
             r#"{"success":false,"code":"ERR_SCHEMA_VALIDATION_FAILED","error":"Noa"}"#,
@@ -136,7 +136,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
             .await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head}");
-        assert!(error.to_string().contains(says), "{head}: {error}");
+        assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =

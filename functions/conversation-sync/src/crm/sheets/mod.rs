@@ -1,10 +1,11 @@
 //! Google Sheets: a row for each message.
 //!
-//! The columns are reference, time (UTC), line, conversation, phone, name, direction, kind and text. Everything is
-//! written as it is (`RAW`): nothing that a customer writes becomes a formula, and a number keeps its plus.
+//! The columns are reference, time (UTC), line, conversation, phone, name, direction, kind and
+//! text. Everything is written as it is (`RAW`): no customer text becomes a formula, and a number
+//! keeps its plus.
 //!
-//! Sources: developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values (append, get),
-//! developers.google.com/identity/protocols/oauth2/service-account.
+//! Sources: developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values
+//! (append, get), developers.google.com/identity/protocols/oauth2/service-account.
 
 use base64::{
     Engine as _,
@@ -32,12 +33,12 @@ use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
 const API_ORIGIN: &str = "https://sheets.googleapis.com";
 const TOKEN_ORIGIN: &str = "https://oauth2.googleapis.com";
-/// The one address that a service account's key is used at, whatever the key's file says.
+/// The only address that receives assertions, whatever the key's file names.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
-/// How long what we sign is valid, in seconds: the longest there may be.
+/// How long an assertion is valid, in seconds: the maximum.
 const ASSERTION_SECONDS: i64 = 3600;
-/// How many rows are looked at in one call: their references stay below what we read of an answer.
+/// The rows of one read: their references stay below our size limit.
 const ROWS_PER_READ: usize = 10_000;
 
 pub(super) struct SheetsClient<'a> {
@@ -81,8 +82,9 @@ struct SheetsAppendResponse<'a> {
 }
 
 impl SheetsClient<'_> {
-    /// Looks through the first column. Rows are appended where the table at the sheet's top ends, so a part that is not full is
-    /// the last. The reference is the row's id: its number changes when somebody sorts.
+    /// Searches the first column. Rows are appended where the table at the sheet's top ends, so a
+    /// part that is not full is the last. The reference is the row's id: its number changes with
+    /// sorting.
     pub(super) async fn find_entry(&self, item: &CrmEntry, now: Timestamp) -> Result<Option<String>, ApiError> {
         for part in 0..MAX_PAGES {
             let first = part * ROWS_PER_READ + 1;
@@ -129,7 +131,8 @@ impl SheetsClient<'_> {
         }
     }
 
-    /// Cells of the sheet in A1 notation, where a name stands in quotes and a quote in it is doubled.
+    /// Cells of the sheet in A1 notation, where a name stands in quotes and a quote in it is
+    /// doubled.
     fn build_range(&self, cells: &str) -> String {
         format!("'{}'!{cells}", self.sheet_name.replace('\'', "''"))
     }
@@ -194,10 +197,10 @@ impl SheetsClient<'_> {
         let too_many =
             word.as_deref() == Some("RESOURCE_EXHAUSTED") || reasons.iter().flatten().any(|word| is_quota_reason(word));
         match (status.as_u16(), self.api_client.error_for_status(status)) {
-            // Older quotas answer so.
+            // Older quotas reply like this.
             (status @ 403, _) if too_many => ApiError::Throttled { status, retry_after: None },
-            // What somebody renamed or deleted is put back, or `client.toml` changed. Until then nothing is lost.
-            (404, _) => ApiError::AddressNotAllowed("there is no such spreadsheet"),
+            // Until the sheet is restored or `client.toml` is changed, nothing is lost.
+            (404, _) => ApiError::AddressNotAllowed("no such spreadsheet"),
             (400, _) if message.starts_with("Unable to parse range") => {
                 ApiError::AddressNotAllowed("the spreadsheet has no sheet of that name")
             }
@@ -210,16 +213,17 @@ impl SheetsClient<'_> {
     }
 }
 
-/// Our word for rows that the sheet does not have. Google has none but a sentence.
+/// Our code for rows that the sheet does not have. Google only has a sentence for it.
 const BEYOND_GRID: &str = "beyond-the-grid";
 
-/// Whether a reason is one of too many calls. Source: developers.google.com, "Resolve errors" of several APIs.
+/// Whether a reason code means too many calls. Source: developers.google.com, "Resolve errors" of
+/// several APIs.
 fn is_quota_reason(reason: &str) -> bool {
     let reason = reason.replace('_', "").to_ascii_lowercase();
     ["ratelimitexceeded", "userratelimitexceeded", "quotaexceeded", "dailylimitexceeded"].contains(&reason.as_str())
 }
 
-/// What a token is asked for with: who we are, signed with the account's key (RFC 7523). None if the key is not usable.
+/// The signed assertion that requests a token (RFC 7523). None if the key is not usable.
 fn build_assertion(account: &GoogleServiceAccount, now: Timestamp) -> Option<String> {
     if account.token_uri != TOKEN_URI {
         return None;

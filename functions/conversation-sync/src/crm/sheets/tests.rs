@@ -1,4 +1,4 @@
-//! The client against a peer that answers as Google documents it.
+//! The client against a fake API that replies as Google documents.
 
 use loopback::http_response;
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
@@ -139,10 +139,10 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let error = |status: &str, message: &str| json!({ "error": { "status": status, "message": message } });
     let old_quota =
         json!({ "error": { "status": "PERMISSION_DENIED", "errors": [{ "reason": "rateLimitExceeded" }] } });
-    for (head, reply_json, fault, says) in [
-        ("429 Too Many Requests", error("RESOURCE_EXHAUSTED", "Quota exceeded"), Fault::Transient, "patience"),
-        ("403 Forbidden", error("RESOURCE_EXHAUSTED", "Quota exceeded"), Fault::Transient, "patience"),
-        ("403 Forbidden", old_quota, Fault::Transient, "patience"),
+    for (head, reply_json, fault, expected) in [
+        ("429 Too Many Requests", error("RESOURCE_EXHAUSTED", "Quota exceeded"), Fault::Transient, "retry later"),
+        ("403 Forbidden", error("RESOURCE_EXHAUSTED", "Quota exceeded"), Fault::Transient, "retry later"),
+        ("403 Forbidden", old_quota, Fault::Transient, "retry later"),
         ("403 Forbidden", error("PERMISSION_DENIED", "Noa may not"), Fault::Transient, SECRET_NAME),
         ("401 Unauthorized", error("UNAUTHENTICATED", ""), Fault::Transient, SECRET_NAME),
         ("404 Not Found", error("NOT_FOUND", ""), Fault::Transient, "no such spreadsheet"),
@@ -154,13 +154,13 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         ),
         ("400 Bad Request", error("INVALID_ARGUMENT", "Noa"), Fault::Permanent, "INVALID_ARGUMENT"),
         ("503 Service Unavailable", error("UNAVAILABLE", ""), Fault::Ambiguous, "503"),
-        ("200 OK", json!({ "updates": {} }), Fault::Ambiguous, "means nothing"),
+        ("200 OK", json!({ "updates": {} }), Fault::Ambiguous, "unexpected response"),
     ] {
         let replies: Vec<_> = first.drain(..).chain([http_response(head, &reply_json.to_string())]).collect();
         let (_, entry) = fixture.serve_replies(&replies, client.create_entry(None, &item, test_now())).await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head} {reply_json}");
-        assert!(error.to_string().contains(says), "{head}: {error}");
+        assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =

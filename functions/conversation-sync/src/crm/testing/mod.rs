@@ -1,4 +1,4 @@
-//! What the clients' tests share: one peer that stands in for all origins, and a table that holds one row.
+//! Shared by the clients' tests: one fake API for all origins, and a table with one row.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,10 +20,10 @@ use super::{AccessTokenStore, CrmClient};
 use crate::api_client::{ApiClient, ApiError, RateLimiter};
 
 pub(super) const SECRET_NAME: &str = "tellonce/demo/crms/main";
-/// The key of no service account; made for these tests.
+/// A key for these tests. It belongs to no service account.
 pub(super) const RSA_KEY: &str = include_str!("key.pem");
 
-/// A table of one row, which keeps what is put into it.
+/// A fake table with one row.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FakeTable(Arc<Mutex<Option<Value>>>);
 
@@ -45,12 +45,12 @@ impl HttpConnector for FakeTable {
 }
 
 impl FakeTable {
-    /// What the row holds, as it travels.
+    /// The row as JSON.
     pub(super) fn stored_row(&self) -> String {
         self.0.lock().unwrap().as_ref().map(Value::to_string).unwrap_or_default()
     }
 
-    /// Another instance's view of it.
+    /// A token store of another instance over the same table.
     pub(super) fn token_store(&self) -> AccessTokenStore {
         let connector = SharedHttpConnector::new(self.clone());
         let config = aws_sdk_dynamodb::Config::builder()
@@ -63,7 +63,7 @@ impl FakeTable {
     }
 }
 
-/// Everything that a client needs, and who answers it.
+/// Everything that a client needs, with the fake API that answers it.
 pub(super) struct CrmClientFixture {
     fake_api: FakeApi,
     base_url: String,
@@ -106,7 +106,7 @@ impl CrmClientFixture {
         }
     }
 
-    /// Gives these answers, one to each call, and what was asked meanwhile.
+    /// Answers one call with each reply. Returns the requests and the action's result.
     pub(super) async fn serve_replies<T>(
         &self,
         replies: &[String],
@@ -116,7 +116,7 @@ impl CrmClientFixture {
             let mut requests = Vec::new();
             for reply in replies {
                 let request = tokio::time::timeout(Duration::from_secs(5), self.fake_api.reply_once(reply)).await;
-                requests.push(request.expect("a call for each answer").unwrap());
+                requests.push(request.expect("one call for each reply").unwrap());
             }
             requests
         };
@@ -128,7 +128,7 @@ impl CrmClientFixture {
         (requests, done)
     }
 
-    /// Nobody is there any more.
+    /// Stops the fake API.
     pub(super) fn stop_serving(self) -> (String, reqwest::Client, RateLimiter) {
         (self.base_url, self.http, self.rate_limiter)
     }
@@ -138,7 +138,7 @@ pub(super) fn ok_reply(body: &Value) -> String {
     http_response("200 OK", &body.to_string())
 }
 
-/// What goes before the body of a request.
+/// The head of a request.
 pub(super) fn request_head(request: &str) -> String {
     request.split("\r\n\r\n").next().unwrap().to_owned()
 }
@@ -161,7 +161,7 @@ pub(super) fn test_now() -> Timestamp {
     "2026-11-19T10:00:05Z".parse().unwrap()
 }
 
-/// That an error shows nothing of what it is about.
+/// Asserts that an error reveals neither credential nor personal data.
 pub(super) fn assert_reveals_nothing(error: &ApiError) {
     let shown = format!("{} {error:?}", error_chain(error));
     for secret in ["hunter2", "0545550199", "545550199", "Noa", "Levi", "wamid", "Hello", "conv-1"] {

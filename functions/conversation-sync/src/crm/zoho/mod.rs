@@ -2,8 +2,9 @@
 //!
 //! The credential needs the scopes `ZohoCRM.modules.ALL` and `ZohoSearch.securesearch.READ`.
 //!
-//! Sources: zoho.com/crm/developer/docs/api/v8: multi-dc.html, search-records.html, upsert-records.html, create-notes.html,
-//! get-notes.html, status-codes.html; zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
+//! Sources: zoho.com/crm/developer/docs/api/v8: multi-dc.html, search-records.html,
+//! upsert-records.html, create-notes.html, get-notes.html, status-codes.html;
+//! zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, Url, header::CONTENT_TYPE};
@@ -23,16 +24,16 @@ use super::{
 };
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
-/// How many records or notes a page has. 200 are allowed; a quarter stays small enough for us.
+/// The records or notes on a page. 200 are allowed; a quarter stays below our size limit.
 const RECORDS_PER_PAGE: &str = "50";
-/// How many characters of a first and of a last name a record takes.
+/// The longest first and last name of a record, in characters.
 const MAX_FIRST_NAME_CHARS: usize = 40;
 const MAX_LAST_NAME_CHARS: usize = 80;
-/// A lead must have a company, and a person on a phone has none that we know.
+/// The company of a lead, which is required and not known.
 const UNKNOWN_COMPANY: &str = "-";
-/// For so long Zoho makes no more tokens for who asked for too many.
+/// How long Zoho issues no tokens after too many requests.
 const TOKEN_LIMIT_PAUSE: SignedDuration = SignedDuration::from_mins(10);
-/// The endings of the hosts that its API is at.
+/// Endings of the hosts of Zoho's API.
 const API_HOST_SUFFIXES: [&str; 9] = [
     ".zohoapis.com",
     ".zohoapis.eu",
@@ -95,8 +96,8 @@ impl ZohoClient<'_> {
         }
     }
 
-    /// The record that has this number in one of its fields for numbers; of several the oldest. What is compared there is
-    /// the number as it was typed, so a record with another way of writing it is not found.
+    /// The record with this number in one of its phone fields; of several the oldest. Zoho compares
+    /// the number as typed, so it does not find a number in another notation.
     async fn find_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, ApiError> {
         let mut hits = Vec::new();
         for page in 1..=MAX_PAGES {
@@ -123,8 +124,9 @@ impl ZohoClient<'_> {
         Ok(pick_oldest(hits))
     }
 
-    /// An upsert, since a search finds a new record only after a while: who was made moments ago is met again by the number.
-    /// Whoever else makes a record of this number in those moments has its name overwritten; Zoho offers nothing narrower.
+    /// Upserts the record by its number, because a search finds a new record only after a while. If
+    /// another writer creates a record of this number in that time, the upsert overwrites its name.
+    /// Zoho offers nothing narrower.
     async fn create_person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<String, ApiError> {
         let name = name.map(str::trim).filter(|name| !name.is_empty());
         let (first, last) = split_name(name.unwrap_or(phone.expose()));
@@ -136,13 +138,13 @@ impl ZohoClient<'_> {
         if self.module == ZohoModule::Leads {
             record["Company"] = UNKNOWN_COMPANY.into();
         }
-        // No trigger: the client's workflows are for people who came by themselves.
+        // No trigger: the client's workflows are meant for leads of other sources.
         let body = json!({ "data": [record], "duplicate_check_fields": ["Mobile"], "trigger": [] });
         let reply = self.send_request(Method::POST, &[self.module_name(), "upsert"], &[], Some(&body), now).await?;
         parse_written_id(&reply)
     }
 
-    /// Asks for the record's notes.
+    /// Searches the record's notes.
     pub(super) async fn find_entry(
         &self,
         person: &str,
@@ -183,7 +185,7 @@ impl ZohoClient<'_> {
         }
     }
 
-    /// What comes behind `zohoapis.` and, but for Canada, `accounts.zoho.`.
+    /// The domain after `zohoapis.` and, except for Canada, after `accounts.zoho.`.
     const fn domain_suffix(&self) -> &'static str {
         match self.data_centre {
             DataCentre::Us => "com",
@@ -242,7 +244,7 @@ impl ZohoClient<'_> {
         let request =
             self.api_client.http.post(address).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         let reply = self.api_client.send_with_fallback(request, |status, body| {
-            // What it says of a refusal stands in the body, whatever the status.
+            // The body explains a refusal, whatever the status.
             if status.is_client_error() {
                 Ok(ApiResponse { status: status.as_u16(), body: body.to_vec() })
             } else {
@@ -253,7 +255,7 @@ impl ZohoClient<'_> {
         let token: ZohoToken<'_> = reply.parse_json()?;
         let Some(value) = token.access_token.owned_text() else {
             return Err(match token.error.text() {
-                // Its words for more than ten in ten minutes.
+                // Zoho's message for more than ten tokens in ten minutes.
                 Some(error) if error.eq_ignore_ascii_case("access denied") => {
                     ApiError::Throttled { status: reply.status, retry_after: Some(TOKEN_LIMIT_PAUSE) }
                 }
@@ -264,7 +266,7 @@ impl ZohoClient<'_> {
         };
         let origin = token.api_domain.owned_text();
         if origin.as_deref().is_some_and(|origin| !is_zoho_origin(origin)) {
-            return Err(ApiError::AddressNotAllowed("the token's API domain is none of Zoho's"));
+            return Err(ApiError::AddressNotAllowed("the token's API domain does not belong to Zoho"));
         }
         let seconds = token.expires_in.text().and_then(|seconds| seconds.parse().ok());
         Ok(AccessToken::new(value, origin, seconds, now))
@@ -279,7 +281,7 @@ impl ZohoClient<'_> {
             (status, Some("LIMIT_EXCEEDED" | "TOO_MANY_REQUESTS"), _) => {
                 ApiError::Throttled { status, retry_after: None }
             }
-            // Of a note on somebody who was deleted: there is no word of its own for it.
+            // A note on a deleted record: Zoho has no separate code for it.
             (_, Some("INVALID_DATA"), _) if message.contains("related id") => ApiError::Gone,
             (_, _, ApiError::Refused { status, .. }) => ApiError::Refused { status, code: parse_reason_code(word) },
             (.., error) => error,
@@ -287,19 +289,19 @@ impl ZohoClient<'_> {
     }
 }
 
-/// The body of a 2xx; none if there was nothing to give, which has a status of its own.
+/// The body of a 2xx; none for 204, Zoho's status for an empty result.
 fn parse_response(reply: &ApiResponse) -> Result<Option<ZohoResponse<'_>>, ApiError> {
     if reply.status == StatusCode::NO_CONTENT.as_u16() { Ok(None) } else { reply.parse_json().map(Some) }
 }
 
-/// The id of what was written. Each row has a result of its own, whatever the status.
+/// The id of the written record. Each row has its own result, whatever the status.
 fn parse_written_id(reply: &ApiResponse) -> Result<String, ApiError> {
     let unexpected = || ApiError::UnexpectedResponse { status: reply.status };
     let row = parse_response(reply)?.ok_or_else(unexpected)?.data.at_pointer("/0");
     let word = row.at_pointer("/code").text().ok_or_else(unexpected)?;
     match word.as_ref() {
         "SUCCESS" => row.at_pointer("/details/id").owned_text().ok_or_else(unexpected),
-        // Another field than the number has to be unique, and somebody has the same in it.
+        // Another field must be unique, and an existing record has the same value.
         "DUPLICATE_DATA" => {
             let theirs =
                 ["/details/id", "/details/duplicate_record/id"].map(|pointer| row.at_pointer(pointer).owned_text());
@@ -313,7 +315,7 @@ fn parse_written_id(reply: &ApiResponse) -> Result<String, ApiError> {
     }
 }
 
-/// Whether an origin is of Zoho's API: our token goes there.
+/// Whether an origin belongs to Zoho's API, which receives our token.
 fn is_zoho_origin(origin: &str) -> bool {
     Url::parse(origin).is_ok_and(|url| {
         let ends = |host: &str| API_HOST_SUFFIXES.iter().any(|ending| host.ends_with(ending));

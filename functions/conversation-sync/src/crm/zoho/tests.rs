@@ -1,4 +1,4 @@
-//! The client against a peer that answers as Zoho documents it.
+//! The client against a fake API that replies as Zoho documents.
 
 use loopback::http_response;
 use serde_json::Value;
@@ -90,7 +90,7 @@ async fn each_row_has_its_own_result_whatever_the_status() {
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
     let item = sample_entry("Hello");
     let mut first = vec![token_reply("access-1")];
-    for (head, reply_json, fault, says) in [
+    for (head, reply_json, fault, expected) in [
         (
             "207 Multi-Status",
             row_json("MANDATORY_NOT_FOUND", &json!({ "api_name": "Company" })),
@@ -104,20 +104,20 @@ async fn each_row_has_its_own_result_whatever_the_status() {
             "400 Bad Request",
             json!({ "code": "INVALID_DATA", "message": "the related id given seems to be invalid" }),
             Fault::Transient,
-            "no longer there",
+            "no longer exists",
         ),
-        ("403 Forbidden", json!({ "code": "LIMIT_EXCEEDED" }), Fault::Transient, "patience"),
-        ("429 Too Many Requests", json!({ "code": "TOO_MANY_REQUESTS" }), Fault::Transient, "patience"),
+        ("403 Forbidden", json!({ "code": "LIMIT_EXCEEDED" }), Fault::Transient, "retry later"),
+        ("429 Too Many Requests", json!({ "code": "TOO_MANY_REQUESTS" }), Fault::Transient, "retry later"),
         ("403 Forbidden", json!({ "code": "NO_PERMISSION" }), Fault::Transient, SECRET_NAME),
         ("500 Internal Server Error", json!({ "code": "INTERNAL_ERROR" }), Fault::Ambiguous, "500"),
-        ("200 OK", json!({ "data": [] }), Fault::Ambiguous, "means nothing"),
-        ("200 OK", row_json("SUCCESS", &json!({})), Fault::Ambiguous, "means nothing"),
+        ("200 OK", json!({ "data": [] }), Fault::Ambiguous, "unexpected response"),
+        ("200 OK", row_json("SUCCESS", &json!({})), Fault::Ambiguous, "unexpected response"),
     ] {
         let replies: Vec<_> = first.drain(..).chain([http_response(head, &reply_json.to_string())]).collect();
         let (_, entry) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &item, test_now())).await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head} {reply_json}");
-        assert!(error.to_string().contains(says), "{head}: {error}");
+        assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =
@@ -186,20 +186,20 @@ async fn a_missing_token_or_one_for_another_domain_is_a_system_wide_error() {
     let evil =
         json!({ "access_token": "a", "api_domain": "https://www.zohoapis.com.evil.example", "expires_in": 3600 });
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
-    for (reply, says) in [
+    for (reply, expected) in [
         (ok_reply(&json!({ "error": "invalid_code" })), SECRET_NAME),
         (
             http_response("400 Bad Request", r#"{"error":"Access Denied","error_description":"too many requests"}"#),
-            "patience",
+            "retry later",
         ),
-        (http_response("503 Service Unavailable", ""), "patience"),
-        (ok_reply(&json!({})), "patience"),
-        (ok_reply(&evil), "none of Zoho's"),
+        (http_response("503 Service Unavailable", ""), "retry later"),
+        (ok_reply(&json!({})), "retry later"),
+        (ok_reply(&evil), "does not belong to Zoho"),
     ] {
         let (_, person) =
             fixture.serve_replies(&[reply], client.find_or_create_person(&test_phone(), None, test_now())).await;
         let error = person.unwrap_err();
-        assert!(error.to_string().contains(says) && error.is_system_wide(), "{error}");
+        assert!(error.to_string().contains(expected) && error.is_system_wide(), "{error}");
         assert_eq!(error.fault(), Fault::Transient);
         assert_reveals_nothing(&error);
     }

@@ -1,0 +1,171 @@
+//! Conversations: waits, alerts, and messages in any order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const CLIENT_TOML: &str = r#"
+client = "test"
+name = "Shop"
+country = "IL"
+time_zone = "Asia/Jerusalem"
+languages = ["en"]
+[[business_hours]]
+days = ["sun", "mon", "tue", "wed", "thu"]
+from = "09:00"
+to = "18:00"
+[lines.main]
+line_id = "line_1"
+events = true
+[targets.team]
+kind = "slack"
+[escalations.slow]
+when = { unanswered = "15m" }
+to = ["team"]
+"#;
+
+fn at_minute(minute: i64) -> Timestamp {
+    // A Thursday, 12:00 in Jerusalem.
+    "2026-11-19T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
+}
+
+fn build_message(id: &str, direction: MessageDirection, minute: i64) -> LineMessage {
+    LineMessage {
+        message_id: id.into(),
+        conversation_id: Some("conv_1".into()),
+        phone: None,
+        direction,
+        sent_at: at_minute(minute),
+        kind: "text".into(),
+        text: Some(format!("text of {id}")),
+    }
+}
+
+fn new_conversation() -> Conversation {
+    Conversation::new("main", Some("conv_1"), None, 30, at_minute(0))
+}
+
+fn test_config() -> ClientConfig {
+    ClientConfig::parse(CLIENT_TOML).unwrap()
+}
+
+fn add_message_and_schedule(conversation: &mut Conversation, message: &LineMessage) {
+    conversation.add_message(message);
+    conversation.check_at = conversation.next_check(&test_config());
+}
+
+#[test]
+fn the_team_is_alerted_once_for_a_customer_who_waits_too_long() {
+    let (config, mut conversation) = (test_config(), new_conversation());
+    add_message_and_schedule(&mut conversation, &build_message("m1", MessageDirection::In, 0));
+    add_message_and_schedule(&mut conversation, &build_message("m2", MessageDirection::In, 3));
+    assert_eq!(conversation.due_in_queue(), Some((CONVERSATION_QUEUE.to_owned(), at_minute(15))));
+    assert!(conversation.raise_overdue_alerts(&config, at_minute(14)).is_empty());
+    let due = conversation.raise_overdue_alerts(&config, at_minute(15));
+    assert_eq!((due.len(), due[0].trigger.message_id.as_str()), (1, "m1"));
+    // If a run dies before it creates the notifications, the next one creates the same.
+    assert_eq!(conversation.due_in_queue(), Some((CONVERSATION_QUEUE.to_owned(), at_minute(17))));
+    assert_eq!(conversation.raise_overdue_alerts(&config, at_minute(17)), due);
+    conversation.confirm_alert(&config, "slow", "m1");
+    assert!(
+        conversation.raise_overdue_alerts(&config, at_minute(600)).is_empty() && conversation.due_in_queue().is_none()
+    );
+}
+
+#[test]
+fn a_wait_that_begins_during_a_cooldown_raises_an_alert_when_the_cooldown_ends() {
+    let (config, mut conversation) = (test_config(), new_conversation());
+    add_message_and_schedule(&mut conversation, &build_message("m1", MessageDirection::In, 0));
+    assert_eq!(conversation.raise_overdue_alerts(&config, at_minute(15)).len(), 1);
+    conversation.confirm_alert(&config, "slow", "m1");
+    conversation.note_team_reply(at_minute(20));
+    add_message_and_schedule(&mut conversation, &build_message("m3", MessageDirection::In, 21));
+    assert!(conversation.raise_overdue_alerts(&config, at_minute(40)).is_empty());
+    assert_eq!(conversation.due_in_queue(), Some((CONVERSATION_QUEUE.to_owned(), at_minute(15 + 240))));
+    assert_eq!(conversation.raise_overdue_alerts(&config, at_minute(15 + 240)).len(), 1);
+}
+
+#[test]
+fn a_reply_ends_the_wait_and_a_possible_reply_delays_the_alert() {
+    let (config, mut conversation) = (test_config(), new_conversation());
+    conversation.add_message(&build_message("m1", MessageDirection::In, 0));
+    conversation.note_possible_reply(at_minute(14));
+    assert!(conversation.raise_overdue_alerts(&config, at_minute(15)).is_empty());
+    assert!(conversation.check_at.unwrap() > at_minute(15));
+    conversation.note_team_reply(at_minute(14));
+    assert!(
+        conversation.raise_overdue_alerts(&config, at_minute(60)).is_empty() && conversation.waiting_since.is_none()
+    );
+}
+
+#[test]
+fn a_wait_outside_business_hours_raises_no_alert_before_they_begin() {
+    let (config, mut conversation) = (test_config(), new_conversation());
+    // Thursday, 20:00 in Jerusalem; then come Friday and Saturday.
+    add_message_and_schedule(&mut conversation, &build_message("m1", MessageDirection::In, 8 * 60));
+    assert!(conversation.raise_overdue_alerts(&config, at_minute(20 * 60)).is_empty());
+    assert_eq!(conversation.check_at.unwrap().to_string(), "2026-11-22T07:15:00Z");
+}
+
+#[test]
+fn one_alert_covers_its_cooldown_and_the_same_message_read_again() {
+    let mut conversation = new_conversation();
+    let cooldown = "4h".parse().unwrap();
+    let mut raise_alert = |escalation: &str, id: &str, minute, delivery: &str| {
+        let trigger = MessageRef { delivery_id: delivery.into(), ..MessageRef::new(id, at_minute(minute)) };
+        conversation.raise_alert(escalation, cooldown, trigger).map(|moment| moment.delivery_id)
+    };
+    assert_eq!(raise_alert("urgent", "m1", 0, "d1").as_deref(), Some("d1"));
+    assert_eq!(raise_alert("urgent", "m1", 0, "d2").as_deref(), Some("d1"), "read again, in another delivery");
+    assert_eq!(raise_alert("urgent", "m2", 10, "d3"), None);
+    assert_eq!(raise_alert("urgent", "m0", -10, "d4"), None, "late, and older");
+    assert_eq!(raise_alert("urgent", "m3", 240, "d5").as_deref(), Some("d5"));
+    assert_eq!(raise_alert("other", "m2", 10, "d3").as_deref(), Some("d3"));
+}
+
+#[test]
+fn a_conversation_without_an_id_is_keyed_by_its_customer() {
+    let subject_for = |id, contact| Conversation::item_key("main", id, contact).map(|place| place.subject);
+    assert_eq!(subject_for(Some("conv_1"), None).as_deref(), Some("conversation:main:conv_1"));
+    assert_eq!(subject_for(None, Some("contact:ab12")).as_deref(), Some("conversation:main:.pab12"));
+    assert_eq!(subject_for(None, None), None);
+}
+
+proptest! {
+    #[test]
+    fn messages_in_any_order_and_any_number_of_times_make_the_same_conversation(
+        mut received in prop::collection::vec((0..9usize, any::<bool>()), 0..20),
+        seed in any::<u64>(),
+    ) {
+        // Of each message there is one version.
+        received.sort_by_key(|(id, _)| *id);
+        received.dedup_by_key(|(id, _)| *id);
+        let received: Vec<LineMessage> = received
+            .iter()
+            .map(|(id, inbound)| {
+                let direction = if *inbound { MessageDirection::In } else { MessageDirection::Out };
+                build_message(&format!("m{id}"), direction, i64::try_from(*id).unwrap())
+            })
+            .collect();
+        let take = |messages: &[LineMessage]| {
+            let mut conversation = new_conversation();
+            for message in messages {
+                conversation.add_message(message);
+            }
+            conversation.first_message_id = None;
+            conversation
+        };
+        let mut shuffled = received.clone();
+        let mut state = seed;
+        for index in (1..shuffled.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            shuffled.swap(index, usize::try_from(state >> 33).unwrap() % (index + 1));
+        }
+        let (one, other) = (take(&received), take(&shuffled));
+        prop_assert_eq!(&one.waiting_since, &other.waiting_since);
+        if received.len() <= MAX_LAST_MESSAGES {
+            shuffled.extend_from_slice(&received);
+            prop_assert_eq!(&one, &take(&shuffled));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Writes an entry into a CRM, with the person that it belongs to.
+
+use tellonce_core::{clock::Clock, hash::sha256_hex, ledger::Ledger};
+
+use super::person_ids::PersonIds;
+use crate::{
+    api_client::ApiError,
+    crm::{CrmClient, CrmEntry},
+    record_store::ItemKey,
+    task::AttemptOutcome,
+};
+
+/// What the delivery of an entry may touch.
+pub(super) struct CrmDelivery<'a> {
+    pub(super) client: CrmClient<'a>,
+    pub(super) queue: &'a str,
+    pub(super) person_ids: &'a PersonIds,
+    pub(super) ledger: &'a Ledger,
+    pub(super) clock: &'a Clock,
+    /// Whether an earlier attempt may have written the entry. If so, the CRM is asked first.
+    pub(super) may_have_arrived: bool,
+}
+
+impl CrmDelivery<'_> {
+    pub(super) async fn deliver_entry(&self, entry: &CrmEntry) -> Result<AttemptOutcome, ApiError> {
+        if !self.client.has_people() {
+            return self.write_entry(None, entry).await.map(AttemptOutcome::Done);
+        }
+        let contact = self.ledger.contact_subject(&entry.phone);
+        // Another account of the same system has other people under the same ids. After a mere
+        // rotation of the credential each person costs one look-up.
+        let account = format!("{:?} {}", self.client.kind, self.client.credential.expose());
+        let account = sha256_hex(account.as_bytes(), 4);
+        let key = ItemKey::new(contact, format!("{}-{account}", self.queue));
+        if let Some(person) = self.person_ids.load(&key).await {
+            match self.write_entry(Some(&person), entry).await {
+                // A user of the CRM deleted or merged the person.
+                Err(ApiError::Gone) => {}
+                result => return result.map(AttemptOutcome::Done),
+            }
+        }
+        let now = self.clock.now();
+        let Some(person) = self.client.find_or_create_person(&entry.phone, entry.name.as_deref(), now).await? else {
+            return Ok(AttemptOutcome::Skipped("the CRM has no person with this number, and `unknown` is `skip`"));
+        };
+        self.person_ids.save(&key, &person, now).await;
+        self.write_entry(Some(&person), entry).await.map(AttemptOutcome::Done)
+    }
+
+    async fn write_entry(&self, person: Option<&str>, entry: &CrmEntry) -> Result<Option<String>, ApiError> {
+        let now = self.clock.now();
+        if self.may_have_arrived
+            && let Some(existing_id) = self.client.find_entry(person, entry, now).await?
+        {
+            return Ok(Some(existing_id));
+        }
+        self.client.create_entry(person, entry, now).await
+    }
+}

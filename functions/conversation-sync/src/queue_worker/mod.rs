@@ -1,0 +1,215 @@
+//! The queue worker: delivers the tasks of a queue to its CRM or target.
+//!
+//! ```text
+//! acquire the lease ──► claim ──► (already there?) ──► call ──► settle ──► … ──► release the lease
+//!      1 write         1 write    1 call, in doubt     1–2      1 write
+//! ```
+//!
+//! Flow: [`QueueWorker::work_queues`] works queues side by side. `queue_run` works the tasks of one
+//! queue, `crm_delivery` writes an entry with its person, and [`person_ids`] keeps the ids of
+//! persons.
+//!
+//! Promises:
+//! - A task takes effect once, as far as the receiver can be asked or recognises a repeat.
+//! - A CRM that fails loses nothing, and a CRM that hangs delays no other.
+//! - Owners and assignments in the client's systems stay untouched.
+
+mod crm_delivery;
+mod person_ids;
+mod queue_run;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::SignedDuration;
+use tellonce_core::{
+    bootstrap::{self, AwsClients},
+    client_config::{ClientConfig, CrmConfig, TargetConfig},
+    clock::Deadline,
+    dispatch::{Dispatcher, Invocation},
+    fault::error_chain,
+    telemetry::{self, Metric},
+};
+
+use self::{person_ids::PersonIds, queue_run::QueueRun};
+use crate::{
+    api_client::RateLimiter,
+    crm::{self, AccessTokenStore},
+    new_tasks::NewTasks,
+    queue_lease::{LeaseAttempt, QueueLease, RunEnd},
+    record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
+    target,
+    task::{crm_queue_name, target_queue_name},
+};
+
+/// With less time left than this no task is started: most tasks take at most three calls.
+const MIN_TIME_PER_TASK: Duration = Duration::from_secs(35);
+/// The most due tasks of one query.
+const TASKS_PER_QUERY: i32 = 50;
+
+/// Delivers tasks to CRMs and targets.
+pub struct QueueWorker {
+    store: RecordStore,
+    http: reqwest::Client,
+    aws: AwsClients,
+    /// Replaces the origins of CRMs in local runs and tests.
+    crm_base_url: Option<String>,
+    /// Replaces the origins of targets in local runs and tests.
+    target_base_url: Option<String>,
+    access_tokens: AccessTokenStore,
+    /// Every queue of the client, with the rate limiter of its calls.
+    rate_limiters: BTreeMap<String, RateLimiter>,
+    person_ids: PersonIds,
+}
+
+/// How long and on what one invocation may work.
+#[derive(Debug)]
+pub struct RunBudget<'a> {
+    /// The owner of leases and claims, and its deadline.
+    pub invocation: &'a Invocation,
+    /// When to start no further task: a slow CRM must not delay a batch of the stream.
+    pub stop_at: Deadline,
+    /// Whether to deliver all due tasks, or only those of this invocation.
+    pub include_due_tasks: bool,
+}
+
+impl RunBudget<'_> {
+    fn has_time(&self) -> bool {
+        self.invocation.deadline.remaining() > MIN_TIME_PER_TASK && !self.stop_at.remaining().is_zero()
+    }
+
+    fn lease_owner(&self) -> &str {
+        &self.invocation.owner.0
+    }
+}
+
+/// The receiver of a queue's tasks, with its name in `client.toml`.
+enum Destination<'a> {
+    Crm(&'a str, &'a CrmConfig),
+    Target(&'a str, &'a TargetConfig),
+}
+
+impl<'a> Destination<'a> {
+    /// None for a queue whose CRM or target is no longer configured.
+    fn of_queue(config: &'a ClientConfig, queue: &str) -> Option<Self> {
+        match queue.split_once(':')? {
+            ("crm", name) => config.crms.get_key_value(name).map(|(name, crm)| Self::Crm(name, crm)),
+            ("target", name) => config.targets.get_key_value(name).map(|(name, target)| Self::Target(name, target)),
+            _ => None,
+        }
+    }
+}
+
+impl QueueWorker {
+    /// Creates the worker over the function's own clients. `CRM_BASE_URL` and `TARGET_BASE_URL`
+    /// redirect all calls in local runs.
+    pub fn from_environment(
+        config: &ClientConfig,
+        http: reqwest::Client,
+        aws: &AwsClients,
+        store: RecordStore,
+        ledger_table: String,
+    ) -> Self {
+        let crm_rate_limiter = |(name, crm): (&String, &CrmConfig)| {
+            let requests_per_minute =
+                crm.requests_per_minute.unwrap_or_else(|| crm::default_requests_per_minute(&crm.kind));
+            (crm_queue_name(name), RateLimiter::per_minute(requests_per_minute))
+        };
+        let target_rate_limiter = |(name, target): (&String, &TargetConfig)| {
+            (target_queue_name(name), RateLimiter::per_minute(target::default_requests_per_minute(&target.kind)))
+        };
+        let rate_limiters =
+            config.crms.iter().map(crm_rate_limiter).chain(config.targets.iter().map(target_rate_limiter)).collect();
+        Self {
+            person_ids: PersonIds::new(store.clone()),
+            store,
+            http,
+            aws: aws.clone(),
+            crm_base_url: bootstrap::read_variable("CRM_BASE_URL"),
+            target_base_url: bootstrap::read_variable("TARGET_BASE_URL"),
+            access_tokens: AccessTokenStore::new(aws.dynamodb(), ledger_table),
+            rate_limiters,
+        }
+    }
+
+    /// Every queue of the client.
+    pub fn queue_names(&self) -> impl Iterator<Item = &str> {
+        self.rate_limiters.keys().map(String::as_str)
+    }
+
+    /// Works queues side by side: those with new tasks, or all of them if due tasks are included.
+    pub async fn work_queues(&self, dispatcher: &Dispatcher, new_tasks: &NewTasks<'_>, budget: &RunBudget<'_>) {
+        let each = self.queue_names().map(|queue| async move {
+            let new_tasks = new_tasks.list_for_queue(queue);
+            if !budget.include_due_tasks && new_tasks.is_empty() {
+                return;
+            }
+            // The tasks stay in the queue, so the batch of the stream need not fail.
+            if let Err(error) = self.work_queue(dispatcher, queue, new_tasks, budget).await {
+                tracing::error!(queue = queue, "could not work queue {queue}: {}", error_chain(&error));
+            }
+        });
+        futures::future::join_all(each).await;
+    }
+
+    /// Works a queue while there is time: first the new tasks, which the index may not show yet,
+    /// then the due ones.
+    async fn work_queue(
+        &self,
+        dispatcher: &Dispatcher,
+        queue: &str,
+        new_tasks: Vec<ItemKey>,
+        budget: &RunBudget<'_>,
+    ) -> Result<(), RecordStoreError> {
+        let Dispatcher { config, clock, .. } = dispatcher;
+        // A queue that is no longer configured keeps its tasks until it is configured again.
+        let (Some(destination), Some(rate_limiter), true) =
+            (Destination::of_queue(config, queue), self.rate_limiters.get(queue), budget.has_time())
+        else {
+            return Ok(());
+        };
+        let mut next = new_tasks;
+        if budget.include_due_tasks {
+            let due = self.store.list_due(queue, clock.now(), TASKS_PER_QUERY).await?;
+            next.extend(due.into_iter().filter(|key| !next.contains(key)).collect::<Vec<_>>());
+        }
+        if next.is_empty() {
+            return Ok(());
+        }
+        let lease_key = ItemKey::for_state(queue);
+        let now = clock.now();
+        let acquire = |before: Option<&QueueLease>| match QueueLease::acquire(
+            before,
+            budget.lease_owner(),
+            budget.invocation.lease_until(now),
+            now,
+        ) {
+            LeaseAttempt::Acquired(lease) => RecordUpdate::write(lease.clone(), LeaseAttempt::Acquired(lease)),
+            refused => RecordUpdate::keep(refused),
+        };
+        let lease = match self.store.update_record(&lease_key, acquire).await? {
+            LeaseAttempt::Acquired(lease) => lease,
+            LeaseAttempt::Paused => {
+                telemetry::count_metric(&config.client, Metric::CrmUnavailable, now);
+                return Ok(());
+            }
+            LeaseAttempt::Taken => return Ok(()),
+        };
+        if let Some(next_call_at) = lease.next_call_at {
+            rate_limiter.pause_for(Duration::try_from(next_call_at.duration_since(now)).unwrap_or_default());
+        }
+        let run = QueueRun { worker: self, dispatcher, queue, rate_limiter, destination };
+        let result = run.work_tasks(next, budget).await;
+        let run_end = result.as_ref().map_or(RunEnd::Idle, Clone::clone);
+        run.report_run_end(&run_end);
+        let now = clock.now();
+        let next_call_at = now + SignedDuration::try_from(rate_limiter.remaining_wait()).unwrap_or_default();
+        let release = |before: Option<&QueueLease>| match before
+            .and_then(|lease| lease.release(budget.lease_owner(), &run_end, next_call_at, now))
+        {
+            Some(released) => RecordUpdate::write(released, ()),
+            None => RecordUpdate::keep(()),
+        };
+        self.store.update_record(&lease_key, release).await?;
+        result.map(drop)
+    }
+}

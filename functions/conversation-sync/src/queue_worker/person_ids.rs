@@ -1,0 +1,75 @@
+//! The ids that CRMs have for phone numbers, in memory and in the ledger's table.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tellonce_core::fault::error_chain;
+
+use crate::record_store::{ItemKey, Persisted, RecordStore, RecordUpdate};
+
+/// The most ids in memory.
+const MAX_CACHED_PEOPLE: usize = 5_000;
+/// How long an id is kept after it was last written.
+const PERSON_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// The ids of persons. Trouble with the table costs one more call to the CRM, and no entry.
+pub(super) struct PersonIds {
+    store: RecordStore,
+    cache: Mutex<HashMap<ItemKey, String>>,
+}
+
+/// The id that a CRM has for a number.
+#[derive(Serialize, Deserialize)]
+struct CrmPerson {
+    id: String,
+    saved_at: Timestamp,
+}
+
+impl Persisted for CrmPerson {
+    fn due_in_queue(&self) -> Option<(String, Timestamp)> {
+        None
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.saved_at.saturating_add(PERSON_RETENTION).ok()
+    }
+}
+
+impl PersonIds {
+    pub(super) fn new(store: RecordStore) -> Self {
+        Self { store, cache: Mutex::default() }
+    }
+
+    pub(super) async fn load(&self, key: &ItemKey) -> Option<String> {
+        if let Some(id) = self.lock_cache().get(key) {
+            return Some(id.clone());
+        }
+        match self.store.get_record::<CrmPerson>(key).await {
+            Ok(stored) => stored.map(|stored| stored.value.id),
+            Err(error) => {
+                tracing::warn!("could not read person {key}: {}", error_chain(&error));
+                None
+            }
+        }
+    }
+
+    pub(super) async fn save(&self, key: &ItemKey, id: &str, now: Timestamp) {
+        let write = |_: Option<&CrmPerson>| RecordUpdate::write(CrmPerson { id: id.to_owned(), saved_at: now }, ());
+        if let Err(error) = self.store.update_record(key, write).await {
+            tracing::warn!("could not save person {key}: {}", error_chain(&error));
+        }
+        let mut cache = self.lock_cache();
+        if cache.len() >= MAX_CACHED_PEOPLE {
+            cache.clear();
+        }
+        cache.insert(key.clone(), id.to_owned());
+    }
+
+    fn lock_cache(&self) -> MutexGuard<'_, HashMap<ItemKey, String>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

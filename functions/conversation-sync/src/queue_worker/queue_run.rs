@@ -1,0 +1,316 @@
+//! One run over the tasks of a queue, while its lease is held.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tellonce_core::{
+    client_config::TargetKind,
+    dispatch::Dispatcher,
+    fault::{ClassifyFault as _, Fault, error_chain},
+    secret::Secret,
+    telemetry::{self, Metric},
+};
+
+use super::{Destination, QueueWorker, RunBudget, TASKS_PER_QUERY, crm_delivery::CrmDelivery};
+use crate::{
+    api_client::{ApiClient, ApiError, RateLimiter},
+    crm::CrmClient,
+    queue_lease::{FailureStreak, RunEnd},
+    record_store::{ItemKey, RecordStoreError, StoredRecord},
+    target::TargetClient,
+    task::{AttemptOutcome, QueueTask, TaskContent, TaskState},
+};
+
+/// A task is given up this long before the function's deadline, so that its row can be settled.
+const SETTLE_RESERVE: Duration = Duration::from_secs(5);
+/// After this many attempts a task that still fails counts in a metric.
+const ATTEMPTS_BEFORE_METRIC: u32 = 12;
+/// A `retry-after` up to this long is waited for in place.
+const MAX_INLINE_WAIT: Duration = Duration::from_secs(12);
+
+/// One run over a queue.
+pub(super) struct QueueRun<'a> {
+    pub(super) worker: &'a QueueWorker,
+    pub(super) dispatcher: &'a Dispatcher,
+    pub(super) queue: &'a str,
+    pub(super) rate_limiter: &'a RateLimiter,
+    pub(super) destination: Destination<'a>,
+}
+
+/// The credential of a run.
+#[derive(Default)]
+struct RunCredential {
+    /// None for e-mail and SNS.
+    secret_name: Option<String>,
+    value: Option<Secret>,
+    is_refreshed: bool,
+}
+
+/// What happened to a task.
+enum TaskAttempt {
+    /// Another invocation has it, it is settled, or the time ran out.
+    NotAttempted,
+    Completed,
+    Failed(ApiError),
+}
+
+/// Whether a run goes on after a failed task.
+enum AfterFailure {
+    Continue,
+    Stop(RunEnd),
+}
+
+/// The state of a run between its tasks.
+struct RunProgress {
+    credential: RunCredential,
+    run_end: RunEnd,
+    streak: FailureStreak,
+}
+
+impl QueueRun<'_> {
+    fn current_time(&self) -> Timestamp {
+        self.dispatcher.clock.now()
+    }
+
+    /// Works tasks one after the other until none is due.
+    pub(super) async fn work_tasks(
+        &self,
+        mut keys: Vec<ItemKey>,
+        budget: &RunBudget<'_>,
+    ) -> Result<RunEnd, RecordStoreError> {
+        let credential = match self.load_credential().await {
+            Ok(credential) => credential,
+            Err(error) => return Ok(run_end_from_error(&error, false, self.current_time())),
+        };
+        let mut run = RunProgress { credential, run_end: RunEnd::Idle, streak: FailureStreak::default() };
+        loop {
+            let mut has_progress = false;
+            for key in keys {
+                if !budget.has_time() {
+                    return Ok(run.run_end);
+                }
+                let attempt = match self.work_task(&key, &run.credential, budget).await {
+                    Ok(attempt) => attempt,
+                    // A row that fails does not stop the others.
+                    Err(error) => {
+                        tracing::error!(task.id = %key, "could not work task {key}: {}", error_chain(&error));
+                        continue;
+                    }
+                };
+                has_progress |= !matches!(attempt, TaskAttempt::NotAttempted);
+                match attempt {
+                    TaskAttempt::NotAttempted => {}
+                    TaskAttempt::Completed => {
+                        run.streak.reset();
+                        run.run_end = RunEnd::Working;
+                    }
+                    TaskAttempt::Failed(error) => {
+                        if let AfterFailure::Stop(run_end) = self.handle_failure(&mut run, &error).await {
+                            return Ok(run_end);
+                        }
+                    }
+                }
+            }
+            // The index may still show tasks that were settled a moment ago.
+            if !budget.include_due_tasks || !has_progress {
+                return Ok(run.run_end);
+            }
+            keys = self.worker.store.list_due(self.queue, self.current_time(), TASKS_PER_QUERY).await?;
+            if keys.is_empty() {
+                return Ok(run.run_end);
+            }
+        }
+    }
+
+    async fn handle_failure(&self, run: &mut RunProgress, error: &ApiError) -> AfterFailure {
+        // The secret may have been rotated since it was read.
+        if let (ApiError::CredentialRejected { .. }, Some(secret_name), false) =
+            (error, &run.credential.secret_name, run.credential.is_refreshed)
+        {
+            run.credential.is_refreshed = true;
+            if let Ok(Some(newer)) = self.dispatcher.secrets.refetch(secret_name, self.current_time()).await {
+                run.credential.value = Some(newer);
+                return AfterFailure::Continue;
+            }
+        }
+        // A receiver that refuses one task works, and may accept the next.
+        if error.fault() == Fault::Permanent {
+            run.run_end = RunEnd::Working;
+            return AfterFailure::Continue;
+        }
+        let is_failing = run.streak.record_failure();
+        if let (Some(wait), false) = (inline_wait(error), is_failing) {
+            self.rate_limiter.pause_for(wait);
+        } else if is_failing || error.is_system_wide() || error.is_timeout() {
+            let worked_before = run.run_end == RunEnd::Working;
+            return AfterFailure::Stop(run_end_from_error(error, worked_before, self.current_time()));
+        }
+        AfterFailure::Continue
+    }
+
+    async fn load_credential(&self) -> Result<RunCredential, ApiError> {
+        let config = &self.dispatcher.config;
+        let secret_name = match &self.destination {
+            Destination::Crm(name, _) => config.crm_secret_name(name),
+            Destination::Target(name, target) => match target.kind {
+                TargetKind::Slack | TargetKind::Teams | TargetKind::Webhook { .. } => config.target_secret_name(name),
+                TargetKind::Email { .. } | TargetKind::Sns { .. } => return Ok(RunCredential::default()),
+            },
+        };
+        let value = self.dispatcher.secrets.get_current(&secret_name, self.current_time()).await?;
+        Ok(RunCredential { secret_name: Some(secret_name), value: Some(value), is_refreshed: false })
+    }
+
+    async fn work_task(
+        &self,
+        key: &ItemKey,
+        credential: &RunCredential,
+        budget: &RunBudget<'_>,
+    ) -> Result<TaskAttempt, RecordStoreError> {
+        let store = &self.worker.store;
+        let Some(before) = store.get_record::<QueueTask>(key).await? else { return Ok(TaskAttempt::NotAttempted) };
+        let now = self.current_time();
+        let Ok(claimed) = before.value.claim(budget.lease_owner(), budget.invocation.lease_until(now), now) else {
+            return Ok(TaskAttempt::NotAttempted);
+        };
+        let Some(claimed) = store.put_record(key, claimed, Some(&before)).await? else {
+            return Ok(TaskAttempt::NotAttempted);
+        };
+        let time_left = budget.invocation.deadline.remaining().saturating_sub(SETTLE_RESERVE);
+        let delivered = tokio::time::timeout(time_left, self.deliver_task(&claimed.value, credential)).await;
+        let now = self.current_time();
+        let (outcome, attempt) = match delivered {
+            Ok(Ok(outcome)) => (outcome, TaskAttempt::Completed),
+            Ok(Err(error)) => (outcome_from_error(&error, now), TaskAttempt::Failed(error)),
+            Err(_) => {
+                let reason = "the function's time ended during the call".to_owned();
+                let outcome = AttemptOutcome::RetryLater { not_before: None, may_have_arrived: true, reason };
+                (outcome, TaskAttempt::NotAttempted)
+            }
+        };
+        self.settle_task(key, &claimed, budget.lease_owner(), outcome, now).await?;
+        Ok(attempt)
+    }
+
+    async fn settle_task(
+        &self,
+        key: &ItemKey,
+        claimed: &StoredRecord<QueueTask>,
+        owner: &str,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Result<(), RecordStoreError> {
+        let Ok(next) = claimed.value.settle(owner, outcome, now) else { return Ok(()) };
+        tracing::info!(
+            task.id = %key,
+            task.queue = next.queue,
+            task.state = ?next.state,
+            task.attempts = next.attempts,
+            task.reason = next.reason,
+            task.result = next.external_id,
+            "attempted task"
+        );
+        let client = &self.dispatcher.config.client;
+        if next.state == TaskState::Refused {
+            telemetry::count_metric(client, Metric::EntriesRefused, now);
+        } else if next.state == TaskState::Waiting && next.attempts >= ATTEMPTS_BEFORE_METRIC {
+            telemetry::count_metric(client, Metric::CrmUnavailable, now);
+        }
+        if self.worker.store.put_record(key, next, Some(claimed)).await?.is_none() {
+            // The claim ended before the call did. The next owner asks the receiver first.
+            tracing::warn!(task.id = %key, "lost the claim of task {key} to another invocation");
+        }
+        Ok(())
+    }
+
+    async fn deliver_task(&self, task: &QueueTask, credential: &RunCredential) -> Result<AttemptOutcome, ApiError> {
+        let worker = self.worker;
+        let secret_name = credential.secret_name.as_deref().unwrap_or_default();
+        let api_client =
+            |base_url| ApiClient { http: &worker.http, base_url, rate_limiter: self.rate_limiter, secret_name };
+        match (&self.destination, &task.content) {
+            (Destination::Crm(name, crm), TaskContent::Entry(entry)) => {
+                let client = CrmClient {
+                    name,
+                    kind: &crm.kind,
+                    api_client: api_client(worker.crm_base_url.as_deref()),
+                    credential: credential.value.clone().unwrap_or_else(|| Secret::new("")),
+                    access_tokens: &worker.access_tokens,
+                };
+                let delivery = CrmDelivery {
+                    client,
+                    queue: self.queue,
+                    person_ids: &worker.person_ids,
+                    ledger: &self.dispatcher.ledger,
+                    clock: &self.dispatcher.clock,
+                    may_have_arrived: task.may_have_arrived,
+                };
+                delivery.deliver_entry(entry).await
+            }
+            (Destination::Target(_, target), TaskContent::Notification(notification)) => {
+                let client = TargetClient {
+                    kind: &target.kind,
+                    api_client: api_client(worker.target_base_url.as_deref()),
+                    credential: credential.value.clone(),
+                    aws: &worker.aws,
+                };
+                let mut notification = notification.clone();
+                notification.may_be_repeat = task.may_have_arrived;
+                client.send_notification(&notification, self.current_time()).await?;
+                Ok(AttemptOutcome::Done(None))
+            }
+            (Destination::Crm(..), TaskContent::Notification(_)) | (Destination::Target(..), TaskContent::Entry(_)) => {
+                Ok(AttemptOutcome::Refused("the task is in a queue of the other kind".to_owned()))
+            }
+        }
+    }
+
+    /// Counts and logs a run that ended with a failing receiver.
+    pub(super) fn report_run_end(&self, run_end: &RunEnd) {
+        if let RunEnd::Failing { needs_credential, reason, .. } = run_end {
+            let metric = if *needs_credential { Metric::CrmUnauthorized } else { Metric::CrmUnavailable };
+            telemetry::count_metric(&self.dispatcher.config.client, metric, self.current_time());
+            tracing::warn!(queue = self.queue, "paused queue {}: {reason}", self.queue);
+        }
+    }
+}
+
+/// The outcome of a failed call for its task.
+fn outcome_from_error(error: &ApiError, now: Timestamp) -> AttemptOutcome {
+    let reason = error_chain(error);
+    match error.fault() {
+        Fault::Permanent => AttemptOutcome::Refused(reason),
+        fault => AttemptOutcome::RetryLater {
+            not_before: retry_not_before(error, now),
+            may_have_arrived: fault == Fault::Ambiguous,
+            reason,
+        },
+    }
+}
+
+/// The end of a run over its queue after a failed call.
+fn run_end_from_error(error: &ApiError, worked_before: bool, now: Timestamp) -> RunEnd {
+    RunEnd::Failing {
+        worked_before,
+        not_before: retry_not_before(error, now),
+        needs_credential: error.needs_credential(),
+        reason: error_chain(error),
+    }
+}
+
+/// The wait that a throttled call asks for, if it is short enough to wait in place.
+fn inline_wait(error: &ApiError) -> Option<Duration> {
+    match error {
+        ApiError::Throttled { retry_after: Some(wait), .. } => {
+            Duration::try_from(*wait).ok().filter(|wait| *wait <= MAX_INLINE_WAIT)
+        }
+        _ => None,
+    }
+}
+
+fn retry_not_before(error: &ApiError, now: Timestamp) -> Option<Timestamp> {
+    match error {
+        ApiError::Throttled { retry_after: Some(wait), .. } => Some(now + *wait),
+        _ => None,
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a delivery or a due row could not be processed.
+
+use tellonce_core::{
+    dispatch::DispatchError,
+    fault::{ClassifyFault, Fault},
+    ledger::LedgerError,
+};
+
+use crate::record_store::RecordStoreError;
+
+/// A delivery or a due row could not be processed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SyncError {
+    #[error(transparent)]
+    Store(#[from] RecordStoreError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+}
+
+impl ClassifyFault for SyncError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+            Self::Dispatch(error) => error.fault(),
+        }
+    }
+}
+
+/// The error of several steps that must not stop each other. An error that may pass counts most,
+/// because its delivery must be processed again.
+#[derive(Default)]
+pub(crate) struct StepErrors(Option<SyncError>);
+
+impl StepErrors {
+    /// Keeps the error of a step, or returns its value.
+    pub(crate) fn collect<T>(&mut self, result: Result<T, SyncError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if self.0.as_ref().is_none_or(|kept| kept.fault() == Fault::Permanent) {
+                    self.0 = Some(error);
+                }
+                None
+            }
+        }
+    }
+
+    pub(crate) fn into_result(self) -> Result<(), SyncError> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
