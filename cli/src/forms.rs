@@ -1,5 +1,5 @@
-//! Where a client's forms are looked at for what we need to know, in words: what is named, by what people agree, whose numbers
-//! are greeted and how often. Beside what is wrong with a form, somebody wants to see what was meant.
+//! The settings of a client's forms in words: the field of each fact, the proof of consent, and which
+//! numbers are greeted how often. An agency developer compares them with what was meant.
 
 use std::fmt::{self, Write as _};
 
@@ -8,20 +8,20 @@ use tellonce_core::client_config::{
     ClientConfig, ConsentRule, FormConfig, LeadLimit, RepeatAction, RepeatScope, TimeSpan,
 };
 
-/// So many of the names that a fact is looked for under are shown.
+/// Usual names shown for each fact.
 const MAX_SHOWN_NAMES: usize = 3;
 
-/// Two lines for each form, after what is true of all of them.
+/// Writes the usual names of each fact, then two lines for each form.
 pub(crate) fn list_forms(config: &ClientConfig, text: &mut String) -> fmt::Result {
     if config.forms.is_empty() {
         return Ok(());
     }
     writeln!(
         text,
-        "Forms of `{}`. What is not named is taken from where its sender always has it, else found",
+        "Forms of `{}`. A fact without a configured field is read from the sender's standard field, else by its",
         config.client
     )?;
-    writeln!(text, "by its usual names; `tellonce preview` shows in which field of a recorded submission:\n")?;
+    writeln!(text, "usual names. `tellonce preview` shows the field in a recorded submission:\n")?;
     for fact in LeadFact::ALL {
         let names = usual_names(fact);
         let more = if names.len() > MAX_SHOWN_NAMES { ", …" } else { "" };
@@ -35,46 +35,43 @@ pub(crate) fn list_forms(config: &ClientConfig, text: &mut String) -> fmt::Resul
     writeln!(text)
 }
 
-/// Which facts stand where the client says.
+/// The facts with a configured field.
 fn describe_fields(form: &FormConfig) -> String {
     let fields =
         LeadFact::ALL.iter().filter_map(|fact| Some((fact.config_name(), fact.configured_field(&form.fields)?)));
     let test = form.fields.test.as_deref().map(|field| ("test", field));
     let choice = form.choice.as_ref().map(|rule| ("choice", rule.field.as_str()));
     let named: Vec<_> = fields.chain(test).chain(choice).map(|(fact, field)| format!("{fact} in `{field}`")).collect();
-    if named.is_empty() { "everything by its usual names".to_owned() } else { named.join(", ") }
+    if named.is_empty() { "all facts by their usual names".to_owned() } else { named.join(", ") }
 }
 
 fn describe_consent(rule: &ConsentRule) -> String {
     match rule {
-        ConsentRule::Field { field, accepts } if accepts.is_empty() => format!("agreed by a yes in `{field}`"),
+        ConsentRule::Field { field, accepts } if accepts.is_empty() => format!("consent: a yes in `{field}`"),
         ConsentRule::Field { field, accepts } => {
             let words: Vec<_> = accepts.iter().map(|word| format!("\"{word}\"")).collect();
-            format!("agreed by a yes or {} in `{field}`", words.join(", "))
+            format!("consent: a yes or {} in `{field}`", words.join(", "))
         }
-        ConsentRule::Stated(stated) => format!("agreed by sending what says \"{stated}\""),
+        ConsentRule::Stated(stated) => format!("consent: submitting the form, which states \"{stated}\""),
     }
 }
 
-/// Whose numbers, and how often.
+/// Which numbers are greeted, and how often.
 fn describe_greetings(config: &ClientConfig, form: &FormConfig) -> String {
     let own = [form.country.as_ref().unwrap_or(&config.country).clone()];
     let countries = if form.countries.is_empty() { &own[..] } else { &form.countries };
     let across = match form.repeat.across {
         RepeatScope::Form => {
             let LeadLimit { leads, within } = form.per_phone;
-            format!("over this form, and {leads} times in {} over all", format_span(within))
+            format!("by this form, and {leads} times in {} by all forms", format_span(within))
         }
-        RepeatScope::Forms => "over all forms".to_owned(),
+        RepeatScope::Forms => "by all forms".to_owned(),
     };
-    let escalation = if form.repeat.then == RepeatAction::Escalate { ", else a human is told" } else { "" };
-    let ids = if form.form_ids.is_empty() {
-        String::new()
-    } else {
-        format!("; only of its forms {}", form.form_ids.join(", "))
-    };
+    let escalation = if form.repeat.then == RepeatAction::Escalate { ", repeats alert the team" } else { "" };
+    let ids =
+        if form.form_ids.is_empty() { String::new() } else { format!("; only form ids {}", form.form_ids.join(", ")) };
     format!(
-        "numbers of {}, once in {} {across}{escalation}; held beyond {} leads in {}{ids}",
+        "numbers of {}, greeted once in {} {across}{escalation}; held after {} leads in {}{ids}",
         countries.join(", "),
         format_span(form.repeat.within),
         form.burst.leads,
@@ -82,7 +79,7 @@ fn describe_greetings(config: &ClientConfig, form: &FormConfig) -> String {
     )
 }
 
-/// As somebody would write it in the file: `7d`.
+/// A time span as in client.toml: `7d`.
 fn format_span(TimeSpan(span): TimeSpan) -> String {
     let minutes = span.as_mins();
     match (minutes % 1440, minutes % 60) {

@@ -1,19 +1,21 @@
-//! The JSON schema of `copy_demo_client.toml`, generated from the types that read it.
+//! The JSON schema of `client.toml`, generated from the types that read it.
 
 use serde_json::{Value, json};
 use tellonce_core::client_config::{ClientConfig, Milestone};
 
-/// A time before an appointment, as [`tellonce_core::load_client_config::ReminderStage`] reads it.
+/// A time before an appointment, as [`tellonce_core::client_config::ReminderStage`] parses it.
 const STAGE_PATTERN: &str = r"^([0-9]+[mhd]|(morning of|day of|day before|[0-9]+ days before) at [0-9]{1,2}:[0-9]{2})$";
 
-/// The schema, as `clients/copy_demo_client.schema.json` has it.
+/// The content of `clients/client.schema.json`.
 pub(crate) fn render_schema() -> anyhow::Result<String> {
     let mut schema = serde_json::to_value(schemars::schema_for!(ClientConfig))?;
-    // The generator knows a map's values, not the names that its keys can have.
+    // The generator knows the values of a map, but not its allowed keys.
     if let Some(messages) = schema.pointer_mut("/properties/messages").and_then(Value::as_object_mut) {
         messages.insert("propertyNames".to_owned(), json!({ "enum": Milestone::ALL }));
     }
-    if let Some(reminders) = schema.pointer_mut("/$defs/Calendar/properties/reminders").and_then(Value::as_object_mut) {
+    if let Some(reminders) =
+        schema.pointer_mut("/$defs/CalendarConfig/properties/reminders").and_then(Value::as_object_mut)
+    {
         reminders.insert("propertyNames".to_owned(), json!({ "pattern": STAGE_PATTERN }));
     }
     Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))

@@ -110,7 +110,7 @@ pub enum FeedStoreError {
     #[error("what is remembered of a feed could not be written")]
     Save(#[source] Box<SdkError<UpdateItemError>>),
     /// Somebody else wrote it since it was read.
-    #[error("somebody else looked at the feed at the same time")]
+    #[error("another poll changed the feed at the same time")]
     Conflict,
     /// It holds something that we did not write.
     #[error("the row of the feed {calendar} is damaged at `{attribute}`; delete the row, and the feed is read anew")]

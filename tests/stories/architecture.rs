@@ -122,7 +122,11 @@ fn functions_do_not_depend_on_each_other_and_no_deployed_crate_depends_on_local(
         assert!(workspace_root().join("functions").join(function).join("tests/start.rs").is_file(), "{function}");
         let uses = dependencies(&format!("functions/{function}"));
         assert!(uses.contains("tellonce-core"), "{function}");
-        let forbidden = function_names.iter().map(String::as_str).chain(LOCAL_PACKAGES).chain(["tellonce", "tellonce-check", "stories"]);
+        let forbidden = function_names.iter().map(String::as_str).chain(LOCAL_PACKAGES).chain([
+            "tellonce",
+            "tellonce-check",
+            "stories",
+        ]);
         for other in forbidden {
             assert!(!uses.contains(other), "{function} uses {other}");
         }

@@ -99,6 +99,7 @@ fn calendly_invited(world: &World) -> WebhookPost {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn unverifiable_bookings_are_refused_and_not_filed() {
     let world = World::start().await;
     let stale = calendly_invited(&world);
@@ -183,7 +184,12 @@ async fn unverifiable_bookings_are_refused_and_not_filed() {
         ("no message number", google_push("exists", 2).with_header("X-Goog-Message-Number", None), 401, "is missing"),
         ("an unknown calendar", elsewhere("/bookings/none", calcom_created()), 404, "no sender is configured"),
         ("a store's name", elsewhere("/bookings/shop", calcom_created()), 404, "no sender is configured"),
-        ("a calendar's name among stores", elsewhere("/stores/clinic", calcom_created()), 404, "no sender is configured"),
+        (
+            "a calendar's name among stores",
+            elsewhere("/stores/clinic", calcom_created()),
+            404,
+            "no sender is configured",
+        ),
         (
             "a form body of a sender of JSON",
             calcom_created().with_header("Content-Type", Some(form)),

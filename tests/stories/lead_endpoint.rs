@@ -165,6 +165,7 @@ fn error_message(text: &str) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn unverifiable_submissions_are_refused_and_not_filed() {
     let world = World::start().await;
     let stale = [webflow_submission(&world), hubspot_contact(&world)];

@@ -17,8 +17,8 @@ const RUST_FOLDERS: [&str; 5] = ["functions", "shared", "local", "cli", "tests"]
 /// The doc comments in this folder are the help of the command line.
 const CLI_SOURCES: &str = "cli/src/";
 /// The literals in these folders are output of the command line and of the console.
-const OUTPUT_SOURCES: [&str; 3] = [CLI_SOURCES, "shared/src/check/", "local/src/console/"];
-const CONSOLE_PAGE: &str = "local/src/console/page.html";
+const OUTPUT_SOURCES: [&str; 3] = [CLI_SOURCES, "cli/check/src/", "local/console/src/"];
+const CONSOLE_PAGE: &str = "local/console/src/page.html";
 const LOG_MACROS: [&str; 5] = ["error!", "warn!", "info!", "debug!", "trace!"];
 /// Folders at any depth that hold no files of the project.
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", ".aws-sam", "node_modules"];

@@ -27,12 +27,12 @@ const BOUNDARIES: &[Boundary] = &[
     },
     Boundary {
         names: &["cold_outbound", "outbound", "prospect", "import_contact", "contact_list", "recipient"],
-        reason: "nobody is written to who did not order, book or ask for it: cold outbound is not a use of this line",
+        reason: "messages go only to people who ordered, booked or asked for them: cold outbound is refused",
     },
     Boundary {
         names: &["import", "import_file", "contacts_file", "lead_file", "csv", "list", "lead_list", "mailing_list"],
         reason: "a lead is one person who sent a form just now and agreed to be written to, and each comes in a delivery of \
-              its own; a list that is read in is cold outbound, whoever sold or collected it",
+              its own; an imported list is cold outbound, whatever its source",
     },
     Boundary {
         names: &["sequence", "drip", "nurture", "cadence", "follow_up", "followup", "next_touch", "second_touch"],
@@ -63,7 +63,7 @@ const BOUNDARIES: &[Boundary] = &[
             "menu",
         ],
         reason: "customers who write are answered by the client's team in EZWhatsApp, not by a bot; an escalation's `acknowledge` is \
-              the only thing that is said by itself",
+              the only automatic reply",
     },
     Boundary {
         names: &[

@@ -64,7 +64,7 @@ pub(super) fn check_line_list(
         // That none does has been said once for all.
         let others = config.lines.values().any(|line| line.events);
         if others && config.lines.get(name).is_some_and(|line| !line.events) {
-            let what = format!("the line `{name}` takes no events, so nothing of it is ever heard");
+            let what = format!("the line `{name}` takes no events, so nothing is received from it");
             findings.add_error(path, what, format!("write events = true in [lines.{name}], or remove it here"));
         }
     }

@@ -141,11 +141,11 @@ fn check_acknowledgement(
     let TimeSpan(useful) = rule.useful_for;
     match when {
         EscalationTrigger::FailedDelivery => {
-            let what = "nobody wrote when a delivery failed, so there is nothing to answer";
+            let what = "a failed delivery is not a customer message, so there is nothing to acknowledge";
             findings.add_error(&at, what, "remove it");
         }
         EscalationTrigger::Unanswered(_) => {
-            let what = "an answer that nobody wrote to whoever has waited says just that";
+            let what = "an automatic reply after a long wait only shows that the team has not answered";
             findings.add_error(&at, what, "remove it; answer at once, with an escalation by words or after hours");
         }
         EscalationTrigger::Words(_)

@@ -152,7 +152,7 @@ fn missing_form_id_warning(form: &FormConfig) -> Option<(&'static str, &'static 
             "remove it; or let a workflow post, which can be started by one form alone",
         )),
         FormKind::HubSpot | FormKind::WpForms | FormKind::ContactForm7 | FormKind::Web => Some((
-            "nothing says which form it was unless the sender is told to: what names none is left alone",
+            "a submission does not name its form unless the sender is configured to name it; one without a name is skipped",
             "post the form's id along as `form_id`, or remove this: submissions of all forms at this address count then",
         )),
         FormKind::Typeform
@@ -227,12 +227,12 @@ fn check_countries_and_language(
     if !form.countries.is_empty() && !form.countries.contains(own) {
         findings.add_warning(
             &at("countries"),
-            format!("a number without a country is read as one of `{own}`, and nobody there may be greeted"),
+            format!("a number without a country code counts as one of `{own}`, and leads from there are not greeted"),
             format!("add `{own}`, or write the form's own `country`"),
         );
     }
     if let Some(language) = form.language.as_ref().filter(|language| !config.languages.contains(language)) {
-        let what = format!("nobody is written to in `{language}`");
+        let what = format!("no message is sent in `{language}`");
         findings.add_error(&at("language"), what, suggest_name(language, config.languages.iter().map(String::as_str)));
     }
 }
@@ -242,7 +242,7 @@ fn check_consent(form: &FormConfig, at: &[&str], findings: &mut FindingCollector
     match &form.consent {
         ConsentRule::Stated(stated) if stated.trim().is_empty() => findings.add_error(
             at,
-            "nothing stands on the form, so nobody agrees to anything",
+            "the form shows no sentence, so no lead consents",
             "copy the sentence from the form; what it has to say is in docs/configuration.md",
         ),
         // Whoever fills in another form of theirs has not read that sentence.

@@ -38,12 +38,12 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
             findings.add_error(
                 &at("messages_per_minute"),
                 format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe to ask for"),
-                "write 1 to 60; 20 is a cautious human pace",
+                "write 1 to 60; 20 is a cautious rate for a line that a person also uses",
             );
         } else if messages_per_minute > provider.default_messages_per_minute {
             findings.add_warning(
                 &at("messages_per_minute"),
-                format!("{messages_per_minute} messages a minute are more than a cautious human pace; {} publishes no limit", provider.name),
+                format!("{messages_per_minute} messages a minute are more than a cautious rate for a line that a person also uses; {} publishes no limit", provider.name),
                 format!("stay at 20 or less unless {} agreed to more: a line that looks like a robot may be blocked", provider.name),
             );
         }

@@ -60,7 +60,7 @@ fn check_timing(stage: &ReminderStage, rule: &ReminderRule, at: &[&str], finding
         let time = time.strftime("%H:%M");
         findings.add_warning(
             at,
-            format!("nobody whose appointment begins at {time} or before hears this: it would come too late"),
+            format!("no customer with an appointment at {time} or earlier gets this reminder: it would come too late"),
             "write an earlier time, a time of the day before, or a span like \"2h\"",
         );
     }

@@ -19,7 +19,7 @@ pub(super) fn build_syntax_finding(text: &str, error: &Error) -> Finding {
         severity: Severity::Error,
         line: error.span().map_or(1, |span| line_at(text, span.start.min(text.len()))),
         problem: format!("this is not TOML: {}", one_line(error.message())),
-        remedy: "mend the syntax here, or in the lines just above (an open quote or bracket?)".to_owned(),
+        remedy: "fix the syntax here, or in the lines just above (an open quote or bracket?)".to_owned(),
     }
 }
 

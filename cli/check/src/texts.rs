@@ -87,7 +87,7 @@ fn check_links(
                 findings.add_error(&path, format!("`{variable}` holds no link"), format!("write {remedy}"));
             }
             None => {
-                findings.add_error(&path, unknown_variable_problem(topic, variable), suggest_name(variable, links()))
+                findings.add_error(&path, unknown_variable_problem(topic, variable), suggest_name(variable, links()));
             }
         }
         false
@@ -116,7 +116,7 @@ fn check_languages<'n>(
     }
     for extra in there.filter(|known| !config.languages.contains(known)) {
         let remedy = format!("add `{extra}` to languages, or remove this {what}");
-        findings.add_warning(&join_path(&path, &[extra]), format!("nobody is written to in `{extra}`"), remedy);
+        findings.add_warning(&join_path(&path, &[extra]), format!("no message is sent in `{extra}`"), remedy);
     }
 }
 
@@ -264,7 +264,7 @@ impl<'a> RuleText<'a> {
             match variable.kind {
                 VariableKind::Name | VariableKind::Text => values.set(variable.name, &"x".repeat(MAX_VALUE_CHARS)),
                 VariableKind::Link => {
-                    values.set(variable.name, &format!("https://shop.example/{}", "x".repeat(MAX_LINK_CHARS)))
+                    values.set(variable.name, &format!("https://shop.example/{}", "x".repeat(MAX_LINK_CHARS)));
                 }
             }
         }

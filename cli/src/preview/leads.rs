@@ -222,7 +222,7 @@ impl<'a> LeadSimulator<'a> {
                 GreetingDecision::Repeat(before) if before.lead == next.lead => break,
                 // A greeting that was never sent does not block this one.
                 GreetingDecision::Repeat(before) if !self.was_sent(&before) => {
-                    history = history.without_lead(&before.lead)
+                    history = history.without_lead(&before.lead);
                 }
                 GreetingDecision::Repeat(before) => return Some(format_already_greeted(&before, repeat)),
                 GreetingDecision::TooOften(limit) => {

@@ -4,9 +4,9 @@
 //! Flow: [`cases`] reads the recordings. `webhook_receiver::verify_request` verifies each. Then the
 //! function that owns the delivery reads and plans it:
 //!
-//! - [`orders`]: `order_notifier`, with the states and decisions of `tellonce_core::ledger`
-//! - [`bookings`]: `reminder_scheduler`
-//! - [`leads`]: `lead_first_touch`, with `tellonce_core::greeting`
+//! - [`orders`] uses `order_notifier`, with the states and decisions of `tellonce_core::ledger`
+//! - [`bookings`] uses `reminder_scheduler`
+//! - [`leads`] uses `lead_first_touch`, with `tellonce_core::greeting`
 //!
 //! Two things are simulated: the tables are in memory ([`in_memory_ledger`]), and the responses of
 //! stores, booking systems and forms to lookups come from files (`--lookup`).

@@ -17,7 +17,6 @@ use tellonce_core::{
     secret::Secret,
 };
 
-
 /// In characters. A shorter webhook secret can be guessed.
 const MIN_SECRET_LENGTH: usize = 16;
 /// In characters, for a secret in an address: nothing else protects that address.

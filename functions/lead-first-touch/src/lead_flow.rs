@@ -143,7 +143,7 @@ impl LeadGreeter {
                     );
                     let now = self.dispatcher.clock.now();
                     telemetry::count_metric(&self.dispatcher.config.client, Metric::DeliveriesQuarantined, now);
-                    outcomes.push(LeadOutcome::Failed(error_chain(&error).to_string()));
+                    outcomes.push(LeadOutcome::Failed(error_chain(&error).clone()));
                 }
                 // A transient error does not stop the other leads. The retry processes all of them.
                 Err(error) => retry_error = Some(error),

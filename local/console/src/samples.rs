@@ -191,7 +191,7 @@ impl GatewayResponses {
         let meaning = |status: u16| match status {
             0 => "no answer".to_owned(),
             200..300 => format!("accepted ({status})"),
-            401 => "not believed (401)".to_owned(),
+            401 => "not verified (401)".to_owned(),
             400..500 => format!("refused ({status})"),
             _ => format!("failed ({status})"),
         };
@@ -492,6 +492,6 @@ mod tests {
     fn gateway_responses_are_described_in_words() {
         let responses =
             GatewayResponses { about: "order #7 of shop".into(), statuses: BTreeMap::from([(200, 19), (401, 1)]) };
-        assert_eq!(responses.to_sentence(), "Order #7 of shop: 19 × accepted (200), not believed (401)");
+        assert_eq!(responses.to_sentence(), "Order #7 of shop: 19 × accepted (200), not verified (401)");
     }
 }

@@ -116,7 +116,7 @@ impl Precedence {
     /// The place of a milestone, for one parcel (refund, change) or for the whole order.
     pub fn of_milestone(milestone: Milestone, parcel: Option<String>) -> Self {
         let (rank, supersedes) = milestone.precedence_ranks();
-        Self { rank, supersedes: supersedes, parcel: parcel, latest_only: milestone == Milestone::DeliveryChanged }
+        Self { rank, supersedes, parcel, latest_only: milestone == Milestone::DeliveryChanged }
     }
 
     /// The place of what no story makes untrue: a reminder is true for as long as its appointment's header says so, whatever

@@ -50,12 +50,12 @@ pub(super) fn parse_dialled_number(raw: &str) -> Result<DialledNumber, PhoneErro
             '0'..='9' => part.digits.push(sign),
             '+' if part.digits.is_empty() && !part.plus => part.plus = true,
             '+' if part.is_whole_number() => {
-                parts.push(mem::replace(&mut part, DigitGroup { plus: true, ..DigitGroup::after_separator(' ') }))
+                parts.push(mem::replace(&mut part, DigitGroup { plus: true, ..DigitGroup::after_separator(' ') }));
             }
             ' ' => spaced |= !part.digits.is_empty(),
             '-' | '.' | '(' | ')' | '[' | ']' => {}
             '/' | ',' | ';' | '|' | '&' | '\n' => {
-                parts.push(mem::replace(&mut part, DigitGroup::after_separator(sign)))
+                parts.push(mem::replace(&mut part, DigitGroup::after_separator(sign)));
             }
             '*' | '#' if part.digits.is_empty() && parts.is_empty() => return Err(PhoneError::ShortCode),
             '#' => return Err(PhoneError::Extension),

@@ -244,7 +244,7 @@ fn fields_are_named_or_left_to_be_found() {
     FILE.assert_one_finding("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
     let some = "form_ids = [\"a\"]";
     for (kind, holds) in [
-        ("kind = \"web\"", ["unless the sender is told to", "as `form_id`"]),
+        ("kind = \"web\"", ["unless the sender is configured to name it", "as `form_id`"]),
         ("kind = \"hubspot\"", ["HubSpot's events do not say", "let a workflow post"]),
     ] {
         FILE.assert_one_finding(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
@@ -259,7 +259,13 @@ fn fields_are_named_or_left_to_be_found() {
     );
     for kind in ["wpforms", "contact-form-7"] {
         let named = format!("kind = \"{kind}\"\n{some}");
-        FILE.assert_one_finding("kind = \"web\"", &named, some, "warning", &["unless the sender is told to"]);
+        FILE.assert_one_finding(
+            "kind = \"web\"",
+            &named,
+            some,
+            "warning",
+            &["unless the sender is configured to name it"],
+        );
     }
     let numbered = "fields = { phone = \"3\", first_name = \"1.3\" }";
     FILE.assert_one_finding(
@@ -294,7 +300,7 @@ fn a_lead_without_consent_is_never_greeted() {
             &["was not ticked", "a lead who refused"],
         );
     }
-    FILE.assert_one_finding(rule, "{ stated = \" \" }", "consent", "error", &["nobody agrees to anything"]);
+    FILE.assert_one_finding(rule, "{ stated = \" \" }", "consent", "error", &["no lead consents"]);
     FILE.assert_one_finding(
         rule,
         "{ stated = \"a\", field = \"b\" }",

@@ -148,7 +148,7 @@ fn languages_are_codes_and_every_text_exists_in_each() {
     assert!(more[1].starts_with("18 error the text of `ready` is missing in `ru`"), "{more:#?}");
     let none = findings_after(r#"["he", "en"]"#, "[]");
     assert!(none[0].starts_with("5 error there is no language"), "{none:#?}");
-    assert_one_finding("text.he =", "text.ru = \"Заказ\"\ntext.he =", "18 warning", &["nobody is written to in `ru`"]);
+    assert_one_finding("text.he =", "text.ru = \"Заказ\"\ntext.he =", "18 warning", &["no message is sent in `ru`"]);
 }
 
 #[test]

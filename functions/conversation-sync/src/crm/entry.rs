@@ -160,7 +160,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_tag_that_a_customer_quotes_is_not_the_entrys_own() {
+    fn a_tag_that_a_customer_quotes_is_not_the_tag_of_the_entry() {
         let quoted = sample_entry("[tellonce shop:wamid.next]");
         let next = CrmEntry { reference: "shop:wamid.next".to_owned(), ..sample_entry("Hello") };
         let longer = CrmEntry { reference: "shop:wamid.next2".to_owned(), ..sample_entry("Hello") };
@@ -183,7 +183,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_number_is_the_same_however_it_is_typed_and_another_countrys_is_not() {
+    fn a_number_is_the_same_however_it_is_typed_and_differs_from_a_foreign_number() {
         let phone = Phone::from_e164("+972545550199").unwrap();
         for typed in ["+972 54-555-0199", "054-5550199", "00972545550199", "545550199", "972545550199"] {
             assert!(is_same_number(typed, &phone), "{typed}");

@@ -46,7 +46,8 @@ pub(crate) fn parse_references(delivery: &LeadDelivery<'_>) -> Result<Vec<LeadRe
         match value.at_pointer("/leadgen_id").owned_text() {
             Some(id) if references.iter().any(|known| known.id == id) => {}
             Some(id) => {
-                references.push(LeadReference { id, created_at: parse_unix_seconds(value.at_pointer("/created_time")) })
+                references
+                    .push(LeadReference { id, created_at: parse_unix_seconds(value.at_pointer("/created_time")) });
             }
             None => first_skip = Some(SkipReason::missing_field("/entry/…/leadgen_id")),
         }

@@ -561,7 +561,7 @@ mod tests {
                 }
                 FeedStep::Delete { id } => drop(self.actual.remove(&format!("e{id}"))),
                 FeedStep::Damage { id, damaged: true } => {
-                    drop(self.damaged_events.insert(format!("e{id}"), IcsEventError::InvalidRule))
+                    drop(self.damaged_events.insert(format!("e{id}"), IcsEventError::InvalidRule));
                 }
                 FeedStep::Damage { id, damaged: false } => drop(self.damaged_events.remove(&format!("e{id}"))),
                 FeedStep::Wait { hours } => self.hour += hours,

@@ -109,7 +109,7 @@ impl LeadSampleFactory {
                 .submissions
                 .get(name)
                 .cloned()
-                .with_context(|| format!("nobody was on {name} yet; leave a number first"))
+                .with_context(|| format!("no lead has used {name} yet; leave a number first"))
         };
         let submit = |phone: &str, agrees: bool, test: bool| {
             let submission = SimulatedSubmission {
@@ -146,7 +146,10 @@ impl LeadSampleFactory {
                 (vec![submit(phone, true, true)?], format!("a trial of {name}"))
             }
             LeadAction::WithoutConsent => {
-                ensure!(can_withhold_consent(form), "whoever sends this form agrees: a sentence on it says so");
+                ensure!(
+                    can_withhold_consent(form),
+                    "every lead who sends this form consents: a sentence on the form says so"
+                );
                 (vec![submit(phone, false, false)?], format!("a lead of {name} without consent"))
             }
             LeadAction::Crowd => {

@@ -397,7 +397,7 @@ impl FakeCore {
                 if hook.queue.send(event.clone()).is_ok() {
                     state.pending_deliveries += 1;
                 } else {
-                    tracing::debug!(webhook = hook.webhook.id, "the courier of this webhook has stopped");
+                    tracing::debug!(webhook = hook.webhook.id, "the sender of this webhook stopped");
                 }
             }
         }

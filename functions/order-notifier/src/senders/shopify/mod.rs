@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn test_orders_drafts_and_anonymous_counter_sales_are_skipped() {
+    fn drafts_test_orders_and_anonymous_counter_sales_are_skipped() {
         assert_eq!(skip_code_of_changed("orders/create", "orders_create", &json!({"test": true})), "test-order");
         assert_eq!(skip_code_of_changed("draft_orders/create", "orders_create", &json!({})), "draft");
         assert_eq!(skip_code_of_changed("orders/delete", "orders_create", &json!({})), "deleted");
