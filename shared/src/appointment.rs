@@ -6,7 +6,7 @@
 //!
 //! Promises that of two reports the later one counts, by the sender's clock, in whatever order they arrive; that what was
 //! cancelled stays so until a later report books it again; and that a seat keeps its number, and a mark its place, for as
-//! long as the header lives. Does not plan anything: that is reminder-scheduler's `numbering_plan`.
+//! long as the header lives. Does not plan anything: that is reminder-scheduler's `plan`.
 
 use std::fmt;
 

@@ -20,7 +20,7 @@ pub const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(90 * 24);
 pub struct Greeting {
     /// The form that it came of.
     pub form: String,
-    /// The lead: the ledger's partition key, `lead_time:{id}`.
+    /// The lead: the ledger's partition key, `lead:{id}`.
     pub lead: String,
     /// When.
     pub at: Timestamp,
@@ -108,7 +108,7 @@ pub enum Admission {
 }
 
 impl LeadRate {
-    /// When the window that `test_now` falls into began, in seconds since 1970. Windows follow one another on the clock, so that
+    /// When the window that `now` falls into began, in seconds since 1970. Windows follow one another on the clock, so that
     /// one counter is enough; two of them that meet may let through up to twice the limit.
     pub fn window_start(limit: LeadLimit, now: Timestamp) -> i64 {
         let length = limit.within.0.as_secs().max(1);

@@ -114,7 +114,7 @@ fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     }
 }
 
-/// An inbox that recognises every repeat of a delivery. `days` is how long the sender may take for one, and `reason`.
+/// An inbox that recognises every repeat of a delivery. `days` is how long the sender may take for one, and `why`.
 pub(super) fn check_inbox_retention(
     config: &ClientConfig,
     days: u16,

@@ -19,11 +19,11 @@ pub(super) struct SenderIdScope<'a> {
 pub(super) struct IdScopeTable<'a> {
     /// The table of the senders: `stores`.
     pub(super) table: &'a str,
-    /// What one sender is called: `table`.
+    /// What one sender is called: `store`.
     pub(super) sender: &'a str,
     /// The setting that names the book: `id_scope`.
     pub(super) setting: &'a str,
-    /// What is in the book: `for_order`.
+    /// What is in the book: `order`.
     pub(super) entity: &'a str,
     /// What goes wrong if two things of one id meet in a book.
     pub(super) danger: &'a str,

@@ -37,7 +37,7 @@ impl<'a> ConfigSource<'a> {
         line
     }
 
-    /// The line of the file on which line `verify_line_event` (from 1) of a text value stands.
+    /// The line of the file on which line `line` (from 1) of a text value stands.
     pub(super) fn line_in_text(&self, path: &[&str], line: usize) -> usize {
         let Some(value) = self.find_value(path) else { return self.line_of(path) };
         let raw_text = self.text.get(value.span()).unwrap_or_default();

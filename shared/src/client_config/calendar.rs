@@ -86,7 +86,7 @@ impl CalendarKind {
         }
     }
 
-    /// Whether this kind posts to `/booking_samples/{calendar}`.
+    /// Whether this kind posts to `/bookings/{calendar}`.
     pub const fn posts_webhooks(&self) -> bool {
         match self {
             Self::CalCom | Self::Calendly { .. } | Self::Acuity { .. } | Self::Square { .. } | Self::Custom { .. } => {
@@ -123,7 +123,7 @@ pub struct FeedRule {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedTextRule {
-    /// The field: `summary`, `description`, `location`, or a property of the calendar's own such as `x-test_phone`.
+    /// The field: `summary`, `description`, `location`, or a property of the calendar's own such as `x-phone`.
     pub field: String,
     /// The value is what follows the first of these that occurs, up to the end of its line: `["Phone:", "tel:"]`. The
     /// whole field when empty.
@@ -226,7 +226,7 @@ struct CalendarTable {
     phone: Option<FeedTextRule>,
     /// Feed: where the customer's name stands in an event.
     person: Option<FeedTextRule>,
-    /// Feed: Google Calendar's push notifications are sent to `/booking_samples/{name}`.
+    /// Feed: Google Calendar's push notifications are sent to `/bookings/{name}`.
     google_push: Option<bool>,
 }
 
@@ -399,7 +399,7 @@ impl ReminderStage {
         }
     }
 
-    /// When it is due for an appointment that begins at `start_logging`, in the appointment's zone. None if that is not before
+    /// When it is due for an appointment that begins at `start`, in the appointment's zone. None if that is not before
     /// the start: a word at eight for an appointment at seven.
     pub fn due_at(&self, start: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let at = match self.offset {

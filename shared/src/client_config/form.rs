@@ -185,11 +185,11 @@ pub enum FormScheme {
         /// Name of the header, e.g. `X-Webhook-Token`.
         header: String,
     },
-    /// A secret value at the end of the address, for senders that can do nothing else: `/leads/{form}/{secret_name}`.
+    /// A secret value at the end of the address, for senders that can do nothing else: `/leads/{form}/{secret}`.
     SecretPath,
 }
 
-/// Where the facts of a submission stand, by the name, id, key or label of the field; in nested JSON as `contact_subject.phone`.
+/// Where the facts of a submission stand, by the name, id, key or label of the field; in nested JSON as `contact.phone`.
 /// What is not named here is looked for under the names that people usually give it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -263,7 +263,7 @@ impl TryFrom<ConsentTable> for ConsentRule {
     }
 }
 
-/// What somebody chose of a list, for texts: `{{ check_choice }}`. An answer that is not in the list is left out, so that nobody
+/// What somebody chose of a list, for texts: `{{ choice }}`. An answer that is not in the list is left out, so that nobody
 /// writes a message of their own into it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -98,8 +98,8 @@ impl Milestone {
 
 /// Where a message stands in the story of its subject: what makes it untrue, and what it makes untrue.
 ///
-/// **Invariant:** a message is not sent once the ledger knows another of its subject whose `supersedes` reaches its
-/// `precedence_ranks`, unless both belong to different threads (two parcels of one order).
+/// **Invariant:** a message is not sent once the ledger knows another of its subject whose `settles` reaches its
+/// `rank`, unless both belong to different threads (two parcels of one order).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Precedence {
     /// How far along the story it is.

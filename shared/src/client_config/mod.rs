@@ -64,7 +64,7 @@ pub struct ClientConfig {
     /// Senders of order events, by the name that stands in their webhook URL: `/stores/{name}`.
     #[serde(default)]
     pub stores: BTreeMap<String, StoreConfig>,
-    /// Calendars and booking systems, by the name that stands in their webhook URL: `/booking_samples/{name}`.
+    /// Calendars and booking systems, by the name that stands in their webhook URL: `/bookings/{name}`.
     #[serde(default)]
     pub calendars: BTreeMap<String, CalendarConfig>,
     /// What to say, by milestone. A milestone without an entry is never told.
@@ -105,7 +105,7 @@ pub struct QuietHours {
 }
 
 impl QuietHours {
-    /// When the quiet hours that `test_now` falls into began, if it falls into any.
+    /// When the quiet hours that `now` falls into began, if it falls into any.
     pub fn current_start(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         self.current_end(now, zone)?;
         let local = now.to_zoned(zone.clone()).datetime();
@@ -115,7 +115,7 @@ impl QuietHours {
         Some(date.to_datetime(self.from.0).to_zoned(zone.clone()).ok()?.timestamp().min(now))
     }
 
-    /// When the quiet hours that `test_now` falls into end, if it falls into any. A clock change inside them moves the end
+    /// When the quiet hours that `now` falls into end, if it falls into any. A clock change inside them moves the end
     /// with the clock on the wall; an end that the clocks skip is the moment after the skip.
     pub fn current_end(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = now.to_zoned(zone.clone()).datetime();
@@ -161,7 +161,7 @@ impl Default for Retention {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LineConfig {
-    /// The line's id in EZWhatsApp, as `X-EZW-LineConfig-DeliverySelector` carries it.
+    /// The line's id in EZWhatsApp, as `X-EZW-Line-Id` carries it.
     pub line_id: String,
     /// Messages a minute over this line, by all functions together. EZWhatsApp publishes no limit; 20 is a cautious
     /// human pace.
@@ -170,7 +170,7 @@ pub struct LineConfig {
     /// How a document such as an invoice is sent.
     #[serde(default)]
     pub media: MediaMode,
-    /// Take what EZWhatsApp reports of this line (messages, statuses), at `/check_line_list/{verify_line_event}/{secret_name}`.
+    /// Take what EZWhatsApp reports of this line (messages, statuses), at `/lines/{line}/{secret}`.
     #[serde(default)]
     pub events: bool,
 }
@@ -232,7 +232,7 @@ struct StoreTable {
     country: Option<String>,
     /// Shopify: the shop's `….myshopify.com` domain.
     shop_domain: Option<String>,
-    /// `WooCommerce`: home URL of the site as in `X-WC-Webhook-ConfigSource`, with its trailing slash.
+    /// `WooCommerce`: home URL of the site as in `X-WC-Webhook-Source`, with its trailing slash.
     source: Option<String>,
     /// `WooCommerce`: order status → milestone.
     statuses: Option<BTreeMap<String, Milestone>>,
@@ -298,7 +298,7 @@ impl TryFrom<StoreTable> for StoreConfig {
     }
 }
 
-/// The book whose keys are the plain `for_order:{id}:{stage}` and `appointment:{id}:{stage}`.
+/// The book whose keys are the plain `order:{id}:{stage}` and `appointment:{id}:{stage}`.
 pub const MAIN_ID_SCOPE: &str = "main";
 
 /// The kinds of sender we can read.
@@ -311,7 +311,7 @@ pub enum StoreKind {
     },
     /// `WooCommerce`.
     WooCommerce {
-        /// Home URL of the site as it stands in `X-WC-Webhook-ConfigSource`, with its trailing slash.
+        /// Home URL of the site as it stands in `X-WC-Webhook-Source`, with its trailing slash.
         source: String,
         /// Order status → milestone. `WooCommerce` has no "shipped" or "ready" of its own, so this is the shop's choice.
         statuses: BTreeMap<String, Milestone>,
@@ -374,7 +374,7 @@ pub struct OrderFields {
     /// True for an order that is only a trial: never told.
     #[serde(default)]
     pub test: Option<JsonPointer>,
-    /// Further values for texts, by the variable's name (see the list in `docs/load_config.md`).
+    /// Further values for texts, by the variable's name (see the list in `docs/configuration.md`).
     #[serde(default)]
     pub values: BTreeMap<String, JsonPointer>,
 }
@@ -541,7 +541,7 @@ impl ClientConfig {
         format!("tellonce/{}/targets/{target}", self.client)
     }
 
-    /// When the quiet hours that `test_now` falls into end, if it falls into any.
+    /// When the quiet hours that `now` falls into end, if it falls into any.
     pub fn quiet_hours_end(&self, now: Timestamp) -> Option<Timestamp> {
         self.quiet_hours_end_in_zone(None, now)
     }
@@ -551,14 +551,14 @@ impl ClientConfig {
         self.quiet_hours?.current_end(now, &self.zone_or_default(zone)?)
     }
 
-    /// When the quiet hours that `test_now` falls into began, in that IANA zone.
+    /// When the quiet hours that `now` falls into began, in that IANA zone.
     pub fn quiet_hours_start_in_zone(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
         self.quiet_hours?.current_start(now, &self.zone_or_default(zone)?)
     }
 
     /// The zone of this name, if there is one, or the client's.
     pub fn zone_or_default(&self, zone: Option<&str>) -> Option<TimeZone> {
-        // `run_tellonce check` has seen that the client's zone exists; should it not, a message at night beats none at all.
+        // `tellonce check` has seen that the client's zone exists; should it not, a message at night beats none at all.
         zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
     }
 

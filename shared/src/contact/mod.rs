@@ -14,7 +14,7 @@
 //!
 //! **Why `rlibphonenumber`.** Both Rust ports of Google's libphonenumber are Apache-2.0, both were
 //! released within months of its newest metadata when this was chosen, and both say the same of every number in the tests below. They differ in what
-//! the first number after a cold start costs (release build, `find_valgrind --tool=callgrind`, instructions executed):
+//! the first number after a cold start costs (release build, `valgrind --tool=callgrind`, instructions executed):
 //!
 //! | | first number | each further | binary, unstripped |
 //! | --- | --- | --- | --- |

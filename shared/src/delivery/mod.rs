@@ -313,7 +313,7 @@ const MAX_DELIVERY_ID_BYTES: usize = 512;
 
 /// Believes a delivery, or says why not.
 ///
-/// `sender_name` is the configured name of the store, calendar or form. `secret_name` is one of the values that count now; a caller with
+/// `sender` is the configured name of the store, calendar or form. `secret` is one of the values that count now; a caller with
 /// several tries each.
 pub fn verify_delivery<'a>(
     sender: &'a str,

@@ -27,7 +27,7 @@ const MAX_HEADER_BYTES: usize = 256;
 
 /// Shopify: base64 of HMAC-SHA256 over the raw body, keyed with the app's client secret as text.
 ///
-/// `X-Shopify-Webhook-DeliverySelector` identifies the delivery and stays the same when it is sent again; `X-Shopify-Event-DeliverySelector` is
+/// `X-Shopify-Webhook-Id` identifies the delivery and stays the same when it is sent again; `X-Shopify-Event-Id` is
 /// shared by topics and is not used. Source: shopify.dev, "Verify webhook deliveries", "Ignore duplicate webhooks".
 pub(super) fn verify_shopify<'a>(
     sender: &'a str,
@@ -82,7 +82,7 @@ pub(super) fn verify_woocommerce<'a>(
     })
 }
 
-/// Standard Webhooks: `v1,<base64>` over `{id}.{timestamp}.{http_body}`, several in one header while a secret is rotated.
+/// Standard Webhooks: `v1,<base64>` over `{id}.{timestamp}.{body}`, several in one header while a secret is rotated.
 ///
 /// Source: the specification at github.com/standard-webhooks/standard-webhooks. Unlike the Rust crate of that name
 /// (1.0.1) this takes the time as an argument and refuses an empty key.
@@ -143,7 +143,7 @@ pub(super) fn verify_static_header<'a>(
     })
 }
 
-/// Cal.com: hex of HMAC-SHA256 over the raw body, without a prefix; the literal `no-secret_name-provided` where no secret is
+/// Cal.com: hex of HMAC-SHA256 over the raw body, without a prefix; the literal `no-secret-provided` where no secret is
 /// set. No delivery id: the body names event, booking and time, so its hash is one.
 ///
 /// Source: calcom/cal.com, `packages/features/webhooks/lib/sendPayload.ts`.
@@ -161,7 +161,7 @@ pub(super) fn verify_calcom<'a>(
     Ok(identify_by_body(sender, unverified))
 }
 
-/// Calendly: `t=<unix format_seconds>,v1=<encode_hex>`, HMAC-SHA256 over `{t}.{http_body}`. Of several `v1` one that is right is enough. No
+/// Calendly: `t=<unix seconds>,v1=<hex>`, HMAC-SHA256 over `{t}.{body}`. Of several `v1` one that is right is enough. No
 /// delivery id, as with Cal.com.
 ///
 /// Source: developer.calendly.com, "Webhook signatures".
@@ -283,7 +283,7 @@ pub(super) fn verify_google_ads<'a>(
     Ok(identify_by_field(sender, unverified, &["/lead_id"]))
 }
 
-/// Meta: `sha256=<encode_hex>` of HMAC-SHA256 over the raw body, keyed with the app's secret. One delivery may name several
+/// Meta: `sha256=<hex>` of HMAC-SHA256 over the raw body, keyed with the app's secret. One delivery may name several
 /// leads, so none of their ids is its own: the body's hash is.
 ///
 /// Source: developers.facebook.com, "Webhooks", "Validating payloads".
@@ -299,8 +299,8 @@ pub(super) fn verify_meta<'a>(
     Ok(with_content_type(identify_by_body(sender, unverified), unverified))
 }
 
-/// Webflow: hex of HMAC-SHA256 over `{unix milliseconds}:{http_body}`. A submission's id is the delivery's; it stands in
-/// `build_payload`, or in the older form of the body at its top.
+/// Webflow: hex of HMAC-SHA256 over `{unix milliseconds}:{body}`. A submission's id is the delivery's; it stands in
+/// `payload`, or in the older form of the body at its top.
 ///
 /// Source: developers.webflow.com, "Working with webhooks".
 pub(super) fn verify_webflow<'a>(

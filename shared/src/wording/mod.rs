@@ -7,7 +7,7 @@
 //! Values come from outside and are data, never markup: control and direction characters are taken out, lengths
 //! limited, and a name that holds a link, an address or a number is dropped: else a form would let anybody write over
 //! the client's line. For the same reason nothing that somebody typed into a form has a variable, but for their name:
-//! of the rest only `check_choice` is told, which is an answer that the client wrote down beforehand.
+//! of the rest only `choice` is told, which is an answer that the client wrote down beforehand.
 
 mod dates;
 

@@ -285,7 +285,7 @@ fn a_reminder_is_useful_long_enough_and_not_sent_too_late() {
     FILE.assert_one_finding("\"3h\"", "\"25h\"", "useful_for", "warning", &["longer than the appointment is away"]);
     FILE.assert_one_finding("useful_for = \"3h\"", "priority = 101", "priority", "error", &["more than 100"]);
     let late = "morning of at 11:30";
-    FILE.assert_one_finding("morning of at 08:00", late, late, "warning", &["begins at 11:30 or before"]);
+    FILE.assert_one_finding("morning of at 08:00", late, late, "warning", &["an appointment at 11:30 or earlier"]);
     assert!(FILE.findings_after("morning of at 08:00", "day before at 18:00").is_empty());
 }
 

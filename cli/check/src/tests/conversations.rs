@@ -457,7 +457,7 @@ fn an_acknowledgement_exists_in_every_language_and_uses_few_variables() {
         failed_delivery,
         "acknowledge = { text = { he = \"א\"",
         "error",
-        &["nothing to answer"],
+        &["nothing to acknowledge"],
     );
     let late = "when = { unanswered = \"15m\" }\nacknowledge = { text = { he = \"א\", en = \"a\" } }";
     FILE.assert_one_finding(
@@ -477,7 +477,7 @@ fn owners_bots_and_automatic_replies_are_refused() {
         ("[crms.zoho]", "assign = \"round-robin\"", "in EZWhatsApp alone"),
         ("[escalations.new]", "assign_to = \"dana\"", "in EZWhatsApp alone"),
         ("[escalations.new]", "auto_reply = \"hi\"", "not by a bot"),
-        ("[escalations.new]", "reply = \"hi\"", "`acknowledge` is the only thing"),
+        ("[escalations.new]", "reply = \"hi\"", "`acknowledge` is the only automatic reply"),
         ("[escalations.new]", "keywords = [\"yes\"]", "words can call the team"),
     ] {
         let name = setting.split(' ').next().unwrap();

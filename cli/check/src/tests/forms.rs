@@ -114,7 +114,7 @@ fn a_form_has_a_unique_name_a_line_and_countries() {
     FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"XX\"]", "countries", "error", &["`XX`", "two-letter"]);
     FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"us\"]", "countries", "error", &["write `US`"]);
     FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is there twice"]);
-    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["is read as one of `IL`"]);
+    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["counts as one of `IL`"]);
     FILE.assert_one_finding(
         "language = \"he\"",
         "language = \"ru\"",
@@ -255,7 +255,7 @@ fn fields_are_named_or_left_to_be_found() {
         workflow,
         some,
         "warning",
-        &["is told to"],
+        &["is configured to name it"],
     );
     for kind in ["wpforms", "contact-form-7"] {
         let named = format!("kind = \"{kind}\"\n{some}");

@@ -60,7 +60,7 @@ total = "/total"
 "order.ready" = "ready"
 "#;
 
-/// The findings after one edit of a good file, each as `verify_line_event severity what → remedy`.
+/// The findings after one edit of a good file, each as `line severity what → remedy`.
 fn findings_after(from: &str, to: &str) -> Vec<String> {
     let good = format!("{GOOD}{WOO}{ERP}");
     assert!(good.contains(from), "nothing to edit: {from}");
