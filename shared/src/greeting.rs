@@ -1,9 +1,9 @@
 //! Greetings: what a number has heard from forms, and how many leads a form has had. Pure.
 //!
-//! The cast: [`GreetingHistory`] is what a number has heard; [`GreetingHistory::meet`] decides whether it hears another [`Greeting`].
+//! The cast: [`GreetingHistory`] is what a number has heard; `GreetingHistory::decide_greeting` decides whether it hears another [`Greeting`].
 //! [`LeadRate`] is a form's count of leads; [`LeadRate::decide_admission`] says whether a lead is greeted, waits for a human, or was dropped by one.
 //!
-//! Promises that of two greetings within the window one comes first and the other is a [`GreetingDecision::AlreadyGreeted`], whichever is
+//! Promises that of two greetings within the window one comes first and the other is a `GreetingDecision::AlreadyGreeted`, whichever is
 //! decided about first, as long as the second is decided with what the first one wrote. Does not know numbers: whoever
 //! asks keeps them apart.
 

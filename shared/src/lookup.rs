@@ -1,6 +1,6 @@
 //! Reading back: some senders report that something happened, and keep the rest for who asks.
 //!
-//! [`address`] says where to ask, [`fetch_json`] carries the question, [`interpret_status`] says what a refusal means where HTTP alone
+//! `address` says where to ask, [`fetch_json`] carries the question, [`interpret_status`] says what a refusal means where HTTP alone
 //! says it. What to ask for and what the answer means, each function knows of its own senders.
 //!
 //! Promised: of an answer nothing is written into an error but its numbers, of a question neither address nor credential.

@@ -329,7 +329,7 @@ pub struct LeadLimit {
 }
 
 /// One number is greeted by so many forms a day when the client does not say. Only counts where forms greet each for
-/// itself ([`RepeatScope::FormConfig`]).
+/// itself (`RepeatScope::Form`).
 const DEFAULT_PER_PHONE_LIMIT: LeadLimit = LeadLimit { leads: 3, within: TimeSpan(SignedDuration::from_hours(24)) };
 /// More leads than this is no good day but an attack or an import, unless the client says otherwise.
 const DEFAULT_BURST_LIMIT: LeadLimit = LeadLimit { leads: 30, within: TimeSpan(SignedDuration::from_mins(10)) };

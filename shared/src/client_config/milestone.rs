@@ -60,7 +60,7 @@ impl Milestone {
         }
     }
 
-    /// Where it stands in the order's story; see [`Place`].
+    /// Where it stands in the order's story; see `Precedence`.
     ///
     /// A refund says nothing about parcels (it may be for one item of many), so it only makes "received" and "paid"
     /// untrue; an invoice is about the past and is always true.

@@ -6,7 +6,7 @@
 //! ([`ClientConfig::webhook_secret_name`] and its neighbours), so there is nothing to keep in step.
 //!
 //! Promises that what [`ClientConfig::parse`] returns has the right shape. Whether it makes sense (templates render,
-//! every store names a line that exists, …) is [`crate::check`]'s business, which runs before a deployment, not in a
+//! every store names a line that exists, …) is `tellonce-check`'s business, which runs before a deployment, not in a
 //! function's cold start.
 
 mod calendar;
@@ -562,7 +562,7 @@ impl ClientConfig {
         zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
     }
 
-    /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of [`Self::check_languages`].
+    /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of `languages`.
     pub fn language_for(&self, locale: Option<&str>) -> &str {
         locale
             .and_then(|locale| self.find_language(locale))

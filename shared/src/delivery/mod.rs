@@ -137,7 +137,7 @@ impl<'a> DeliveryProof<'a> {
         })
     }
 
-    /// Of a form. One with a secret address has it [at its end](Self::at).
+    /// Of a form. One with a secret address has it [at its end](Self::with_path_secret).
     pub fn of_form(form: &'a FormConfig) -> Self {
         match &form.verify {
             FormScheme::StandardWebhooks => Self::StandardWebhooks,

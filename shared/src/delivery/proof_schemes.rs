@@ -492,7 +492,7 @@ fn sign_parts(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
 /// Whether one of the values that were given to us is the right one.
 ///
 /// Compared, in constant time, are authentication codes of the values: of one length, whatever the values' is, so that of
-/// a secret not even the length shows. Any number of signatures costs one pass over the body, which [`sign`] made.
+/// a secret not even the length shows. Any number of signatures costs one pass over the body, which `sign_parts` made.
 fn require_match<T: AsRef<[u8]>>(
     expected: impl AsRef<[u8]>,
     given: impl IntoIterator<Item = T>,

@@ -41,7 +41,7 @@ pub(super) fn from_item(item: &Item) -> Result<GreetingHistory, LedgerItemError>
 }
 
 impl Ledger {
-    /// Whether a contact (see [`super::contact_subject`]) has opted out.
+    /// Whether a contact (see `super::contact_subject`) has opted out.
     pub async fn has_opted_out(&self, contact: &str) -> Result<bool, LedgerError> {
         Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
     }

@@ -380,7 +380,7 @@ pub fn render_template(template: &str, values: &TemplateValues) -> Result<String
     template.render(&values.0).map(|text| text.trim().to_owned()).map_err(|error| to_wording_error(&error))
 }
 
-/// The names that a template uses, for [`crate::check`].
+/// The names that a template uses, for `tellonce-check`.
 pub fn used_variable_names(template: &str) -> Result<Vec<String>, WordingError> {
     let template = template_environment().template_from_str(template).map_err(|error| WordingError::Template {
         line: error.line().unwrap_or(1),

@@ -19,7 +19,7 @@ pub enum FeedParseError {
     /// The body ends too early, or its components do not nest.
     #[error("body is incomplete: a component does not end where it should")]
     Truncated,
-    /// The body is larger than [`MAX_BODY_BYTES`].
+    /// The body is larger than `MAX_BODY_BYTES`.
     #[error("body is larger than {MAX_BODY_BYTES} bytes; let the feed contain less of the past")]
     TooLarge,
     /// The body has more events than are parsed.
