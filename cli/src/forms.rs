@@ -1,5 +1,5 @@
-//! The settings of a client's forms in words: the field of each fact, the proof of consent, and which
-//! numbers are greeted how often. An agency developer compares them with what was meant.
+//! The settings of a client's forms in words: the field of each fact, the proof of consent, and
+//! which numbers are greeted how often. An agency developer compares them with what was meant.
 
 use std::fmt::{self, Write as _};
 

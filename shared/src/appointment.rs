@@ -1,12 +1,15 @@
-//! Appointments: what is known of one, in the header row of its story in the ledger.
+//! Appointment headers: all that is known of an appointment, in one row of the ledger.
 //!
-//! The cast: [`AppointmentReport`] is what somebody says of an appointment; [`Appointment::apply_report`] takes it into what is known;
-//! [`StageOutcome`] says which of its reminders were opened, for which start and which [`AttendeeEntry`]. `generation` counts the changes
-//! of the truth that reminders speak of, so that a reminder made for an older one is known by its number.
+//! Main types: an [`AppointmentReport`] is what a delivery or a feed says about an appointment;
+//! [`Appointment::apply_report`] merges it into the header; a [`StageOutcome`] records the outcome
+//! of a reminder for one start and one [`AttendeeEntry`].
 //!
-//! Promises that of two reports the later one counts, by the sender's clock, in whatever order they arrive; that what was
-//! cancelled stays so until a later report books it again; and that a seat keeps its number, and a mark its place, for as
-//! long as the header lives. Does not plan anything: that is reminder-scheduler's `plan`.
+//! `generation` counts the changes of what reminders depend on. It shows that a reminder was made
+//! for an older generation.
+//!
+//! Promises: of two reports the later one counts, by the sender's clock and in any order of
+//! arrival. A cancelled appointment stays cancelled until a later report books it again. A seat's
+//! number never changes. Does **not** plan reminders: reminder-scheduler's `plan` does.
 
 use std::fmt;
 
@@ -15,25 +18,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::contact::Phone;
 
-/// The stage of the header row, beside those of the reminders.
+/// The stage of the header, beside the rows of the reminders.
 pub const HEADER_STAGE: &str = "state";
 
 /// Whether an appointment takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AppointmentStatus {
-    /// It takes place: reminded.
+    /// It takes place. Reminders are sent.
     Booked,
-    /// It is asked for, and nobody has said yes.
+    /// It is requested and not confirmed.
     Unconfirmed,
     /// It does not take place.
     Cancelled,
-    /// It goes on under another id.
+    /// It continues under another id.
     Moved,
 }
 
 impl AppointmentStatus {
-    /// Its name in the table and in the console.
+    /// The name in the table and in the console.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Booked => "booked",
@@ -43,22 +46,23 @@ impl AppointmentStatus {
         }
     }
 
-    /// Whether nothing takes place any more, under this id at least.
+    /// Whether it no longer takes place, at least not under this id.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Cancelled | Self::Moved)
     }
 }
 
-/// Somebody who takes part and can be written to. [`fmt::Debug`] shows nothing that they or the sender typed.
+/// A person who takes part and can be messaged. [`fmt::Debug`] shows nothing that the attendee or
+/// the sender typed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Attendee {
-    /// Their number: who they are, to us.
+    /// The number. It identifies the attendee.
     pub phone: Phone,
-    /// Their name.
+    /// The attendee's name.
     pub name: Option<String>,
-    /// Their language: `he`, `he-IL`.
+    /// The attendee's language: `he`, `he-IL`.
     pub locale: Option<String>,
-    /// The IANA zone that their clocks show, when the sender says it.
+    /// The attendee's IANA zone, if the sender reports it.
     pub zone: Option<String>,
 }
 
@@ -68,36 +72,37 @@ impl fmt::Debug for Attendee {
     }
 }
 
-/// A place at an appointment. Its number, the index in [`Appointment::attendees`], is part of keys instead of the number of
-/// a phone.
+/// A seat of an appointment. Its number is its index in [`Appointment::attendees`]. Keys hold this
+/// number instead of a phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AttendeeEntry {
-    /// Who sits there.
+    /// The attendee who has the seat.
     pub attendee: Attendee,
-    /// Whether they still do.
+    /// Whether the attendee still takes part.
     pub attending: bool,
 }
 
-/// What became of one reminder.
+/// The outcome of one reminder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReminderOutcome {
-    /// Its row was opened: the row says what became of it.
+    /// Its row was opened. The row holds the result.
     Opened,
-    /// It was left out: the appointment was booked, or moved, when its time had passed.
+    /// Its time had passed when the appointment was booked or moved.
     Skipped,
-    /// Its time passed while nobody could send it.
+    /// Its time passed before a function could send it.
     Missed,
-    /// There was no time for it: quiet hours left no room, or one nearer to the start came at the same moment.
+    /// Quiet hours left no time for it, or a reminder nearer to the start was due at the same
+    /// moment.
     NoTime,
-    /// Whoever sits there does not want to be written to.
+    /// The attendee has opted out.
     OptedOut,
-    /// An operator dropped what waited for the line.
+    /// An operator dropped all messages that waited for the line.
     Dropped,
 }
 
 impl ReminderOutcome {
-    /// Its name in the table, in logs and in the console.
+    /// The name in the table, in logs and in the console.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Opened => "opened",
@@ -109,8 +114,8 @@ impl ReminderOutcome {
         }
     }
 
-    /// Whether it stays so when the same start is booked anew: somebody was told, or is not to be. Whether there was room or
-    /// time follows from when it was booked, and is asked again.
+    /// Whether it stays when the same start is booked again. A final reminder has a row or must not
+    /// be sent. The others depend on the time of the booking and are decided again.
     pub const fn is_final(self) -> bool {
         match self {
             Self::Opened | Self::OptedOut | Self::Dropped => true,
@@ -119,59 +124,60 @@ impl ReminderOutcome {
     }
 }
 
-/// A reminder that was dealt with, for one start and one seat.
+/// The outcome of a reminder, for one start and one seat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StageOutcome {
     /// The stage's name, as in keys.
     pub stage: String,
-    /// The start that it spoke of.
+    /// The start that the reminder names.
     pub start: Timestamp,
     /// The seat's number.
     pub attendee: usize,
-    /// What became of it.
+    /// The outcome.
     pub outcome: ReminderOutcome,
 }
 
-/// What is known of an appointment. Its `Debug` leaves out what somebody typed, as that of [`AppointmentDetails`] does.
+/// All that is known of an appointment. `Debug` leaves out what a person typed, as for
+/// [`AppointmentDetails`].
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Appointment {
     /// The ledger's partition key: `appointment:{id}`.
     pub subject: String,
-    /// The calendar it came from.
+    /// The calendar that it came from.
     pub calendar: String,
-    /// The line that speaks for it.
+    /// The line that sends its reminders.
     pub line: String,
-    /// Counts writes: every write names the one it read.
+    /// Counts writes. Every write names the version that it read.
     pub version: u64,
-    /// Counts changes of what reminders speak of: standing, start, zone, who takes part.
+    /// Counts changes of what reminders depend on: status, start, zone, attendees.
     pub generation: u64,
     /// Whether it takes place.
     pub status: AppointmentStatus,
-    /// When it begins; the epoch when only its end is known (a cancellation came first).
+    /// When it begins; the epoch if a cancellation came first, without a start.
     pub start: Timestamp,
     /// Its IANA zone.
     pub zone: String,
-    /// Everybody who takes part, or did. Never shrinks.
+    /// Every present or former attendee. Never shrinks.
     pub attendees: Vec<AttendeeEntry>,
     /// What it is about.
     pub title: Option<String>,
     /// Where it takes place.
     pub place: Option<String>,
-    /// When the newest fact became one, by the sender's clock.
+    /// When the newest fact became true, by the sender's clock.
     pub as_of: Timestamp,
     /// Since when it has been booked for this start, by the sender's clock.
     pub booked_at: Timestamp,
-    /// What was dealt with, in this order.
+    /// The outcomes of its reminders, in the order in which they were recorded.
     pub stage_outcomes: Vec<StageOutcome>,
-    /// When the clock looks at it again, if anything is to come.
+    /// When reminder-scheduler processes it again; `None` if nothing is due.
     pub due_at: Option<Timestamp>,
-    /// How useful what is due then is beside everything else that waits, 0 to 100.
+    /// How useful the due reminder is among all that waits, 0 to 100.
     pub priority: u8,
-    /// The newest delivery that said something new, by its key in the inbox.
+    /// The newest delivery that changed something, by its key in the inbox.
     pub delivery: String,
-    /// When we learned of it.
+    /// When the header was created.
     pub created_at: Timestamp,
-    /// When its header was last written.
+    /// When the header was last written.
     pub updated_at: Timestamp,
 }
 
@@ -193,38 +199,39 @@ impl fmt::Debug for Appointment {
     }
 }
 
-/// What somebody says of an appointment, as a whole.
+/// What a delivery or a feed says about an appointment, as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppointmentReport {
     /// The ledger's partition key.
     pub subject: String,
-    /// The calendar it came from.
+    /// The calendar that it came from.
     pub calendar: String,
-    /// The line that speaks for it.
+    /// The line that sends its reminders.
     pub line: String,
     /// Whether it takes place.
     pub status: AppointmentStatus,
-    /// When, where and with whom. A cancellation need not say it.
+    /// Time, place and attendees. A cancellation may leave them out.
     pub details: Option<AppointmentDetails>,
-    /// Whether the details leave out who takes part: whoever did still does.
+    /// Whether the details leave out the attendees. Then the known attendees stay.
     pub attendees_unchanged: bool,
-    /// When this became a fact, by the sender's clock.
+    /// When this became true, by the sender's clock.
     pub as_of: Timestamp,
-    /// The delivery that says so, by its key in the inbox; a feed's name for a feed.
+    /// The delivery with this report, by its key in the inbox; for a feed, the feed's name.
     pub delivery: String,
-    /// What is known of the appointment that this one continues under another id: what was told to whom under that id is
-    /// not told again under this one.
+    /// The appointment that this one continues under another id. Reminders sent under the older id
+    /// are not sent again under the new id.
     pub previous: Option<Box<Appointment>>,
 }
 
-/// When, where and with whom. Its `Debug` leaves out what somebody typed: a title may hold a name or a number.
+/// Time, place and attendees. `Debug` leaves out what a person typed: a title may hold a name or a
+/// number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AppointmentDetails {
     /// When it begins.
     pub start: Timestamp,
     /// Its IANA zone.
     pub zone: String,
-    /// Who can be written to.
+    /// The attendees who can be messaged.
     pub attendees: Vec<Attendee>,
     /// What it is about.
     pub title: Option<String>,
@@ -242,36 +249,36 @@ impl fmt::Debug for AppointmentDetails {
     }
 }
 
-/// What a report did to what is known.
+/// The effect of a report on the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportResult {
-    /// Something newer is known already.
+    /// A later report is already known.
     Stale,
-    /// It says nothing new.
+    /// The report says nothing new.
     Unchanged,
-    /// This is known now. Its `due_at` is still that of before; plan anew.
+    /// The new header. Its `due_at` is still the old time, so the caller plans it again.
     Updated(Box<Appointment>),
 }
 
 impl ReportResult {
-    /// What to record beside a delivery that changed nothing: code and explanation.
+    /// The reason to store with a delivery that changed nothing: code and explanation.
     pub const fn skip_reason(&self) -> Option<&'static str> {
         match self {
             Self::Updated(_) => None,
-            Self::Unchanged => Some("already-known: it says nothing new"),
-            Self::Stale => Some("out-of-date: something newer is known of the appointment"),
+            Self::Unchanged => Some("already-known: the report says nothing new"),
+            Self::Stale => Some("out-of-date: a later report of the appointment is known"),
         }
     }
 }
 
 impl Appointment {
-    /// Takes a report into what is known. Pure.
+    /// Merges a report into the header. Has no side effects.
     pub fn apply_report(known: Option<&Self>, report: &AppointmentReport, now: Timestamp) -> ReportResult {
         let Some(before) = known else { return ReportResult::Updated(Box::new(Self::from_report(report, now))) };
         let later = match report.as_of.cmp(&before.as_of) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
-            // Of the same moment, an end is the later fact: nothing is booked and ended the other way round.
+            // At the same moment, an end is the later fact, because a booking comes before its end.
             std::cmp::Ordering::Equal => !before.status.is_over() || report.status.is_over(),
         };
         let mut after = before.clone();
@@ -279,8 +286,8 @@ impl Appointment {
             after.inherit_outcomes(older);
         }
         if !later {
-            // What was told under the older id counts whenever it is learned of; and so does who takes part, if nobody has
-            // said so yet.
+            // Reminders sent under the older id count whenever tellonce learns of them. So do the
+            // attendees, if no report has named any yet.
             let has_no_attendees_yet =
                 after.attendees.is_empty() && !before.status.is_over() && !report.attendees_unchanged;
             if let Some(details) = report.details.as_ref().filter(|_| has_no_attendees_yet) {
@@ -309,7 +316,8 @@ impl Appointment {
             && (before.status != AppointmentStatus::Booked || after.start != before.start);
         if is_rebooked {
             after.booked_at = report.as_of;
-            // What had no room, or was too late, when it was booked before may have room now.
+            // A reminder that had no time, or was too late, at the earlier booking may have time
+            // now.
             after.stage_outcomes.retain(|stage_outcome| stage_outcome.outcome.is_final());
         }
         if after == *before {
@@ -322,8 +330,8 @@ impl Appointment {
         ReportResult::Updated(Box::new(after.next_version(now)))
     }
 
-    /// What tells a reminder apart from others of its stage: the start that it speaks of, and the seat unless it is the
-    /// first. `20261124T0830Z`, `20261124T0830Z-1`.
+    /// Distinguishes a reminder from others of its stage: by the start, and by the seat unless it
+    /// is the first. `20261124T0830Z`, `20261124T0830Z-1`.
     pub fn reminder_instance(start: Timestamp, attendee: usize) -> String {
         let start = start.strftime("%Y%m%dT%H%MZ");
         if attendee == 0 { start.to_string() } else { format!("{start}-{attendee}") }
@@ -347,7 +355,7 @@ impl Appointment {
         self
     }
 
-    /// Whether reminders of both say the same to the same people.
+    /// Whether reminders of both have the same content and the same attendees.
     fn has_same_facts_as(&self, other: &Self) -> bool {
         self.status == other.status
             && self.start == other.start
@@ -392,10 +400,11 @@ impl Appointment {
         new
     }
 
-    /// Takes over what was told under an older id. Whoever was told has a seat here too, taken or not, and the marks are
-    /// those of that seat.
+    /// Takes over the final outcomes under an older id. Each attendee with such an outcome gets a
+    /// seat here, even an attendee who no longer takes part.
     fn inherit_outcomes(&mut self, older: &Self) {
-        // What the older one had no room for, this one may have: only what was told, or must not be, counts here.
+        // A reminder that had no time under the older id may have time under this id. Only final
+        // outcomes count.
         for stage_outcome in older.stage_outcomes.iter().filter(|mark| mark.outcome.is_final()) {
             let Some(older_entry) = older.attendees.get(stage_outcome.attendee) else { continue };
             let number = self.attendees.iter().position(|entry| entry.attendee.phone == older_entry.attendee.phone);
@@ -410,7 +419,8 @@ impl Appointment {
         }
     }
 
-    /// Gives everybody a seat: whoever had one keeps its number, whoever is gone leaves theirs empty.
+    /// Gives every attendee a seat. A known attendee keeps the number, and the seat of a former
+    /// attendee stays empty.
     fn set_attendees(&mut self, attendees: &[Attendee]) {
         for entry in &mut self.attendees {
             entry.attending = false;
@@ -425,10 +435,10 @@ impl Appointment {
     }
 }
 
-/// The longest text that is kept, in characters: more than any message shows.
+/// The longest stored text, in characters: more than any message shows.
 const MAX_TEXT_CHARS: usize = 200;
 
-/// A sender may say anything at any length; a row of the ledger has its limits.
+/// Limits a sender's text, because a row of the ledger has limits.
 fn truncate_text(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).collect()
 }
@@ -580,7 +590,7 @@ mod tests {
         let stage_outcome = &new.stage_outcomes[0];
         assert_eq!(new.attendees[stage_outcome.attendee].attendee.phone.expose(), ADI);
         assert!(new.attendees.iter().all(|entry| entry.attending), "{new:?}");
-        // Who takes part is left out: whoever did still does.
+        // The report leaves out the attendees, so the known attendees stay.
         let same = AppointmentReport {
             attendees_unchanged: true,
             ..build_report(AppointmentStatus::Booked, Some(72), 2, &[])
@@ -612,7 +622,7 @@ mod tests {
         assert_eq!(
             Appointment::apply_report(Some(&after), &continuing, at_hour(9)),
             ReportResult::Stale,
-            "and is learned once"
+            "the second report changes nothing"
         );
     }
 

@@ -57,7 +57,7 @@ impl<'a> ItemReader<'a> {
 pub struct ItemWriter(Item);
 
 impl ItemWriter {
-    /// An item with room for so many attributes.
+    /// An empty item with capacity for this many attributes.
     pub fn with_capacity(attributes: usize) -> Self {
         Self(HashMap::with_capacity(attributes))
     }

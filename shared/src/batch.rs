@@ -132,7 +132,12 @@ impl BatchProcessor<'_> {
         let now = self.clock.now();
         let outcome = match process(&entry).await {
             Err(error) if error.fault() == Fault::Permanent => {
-                tracing::error!(delivery.id = entry.id, "{}", error_chain(&error));
+                tracing::error!(
+                    delivery.id = entry.id,
+                    "could not process delivery {}: {}",
+                    entry.id,
+                    error_chain(&error)
+                );
                 telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, now);
                 Ok(Some(format!("failed: {}", error_chain(&error))))
             }

@@ -50,7 +50,7 @@ pub enum StartError {
     ConfigUnreadable {
         /// The path of the file.
         path: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -108,8 +108,8 @@ pub fn build_http_client() -> Result<reqwest::Client, StartError> {
     Ok(prepare_http_client_builder()?.build()?)
 }
 
-/// Builds the same client with its own name resolution, for addresses that come from configuration
-/// or strangers.
+/// Builds the same client with its own name resolution, for addresses that come from the
+/// configuration or from outside.
 pub fn build_http_client_with_resolver(
     resolver: impl reqwest::dns::Resolve + 'static,
 ) -> Result<reqwest::Client, StartError> {

@@ -1,7 +1,7 @@
 //! The current time. Callers read it once and pass it on as `now`.
 //!
-//! The variable `TELLONCE_CLOCK` exists for local runs and tests: it names a file with a signed
-//! number of milliseconds that is added to the system clock. So three hours can pass in three
+//! The variable `TELLONCE_CLOCK` exists for local runs and tests. It names a file with a signed
+//! number of milliseconds, which is added to the system clock. So three hours can pass in three
 //! seconds in the same binaries that are deployed. The variable is not set in the cloud.
 //!
 //! Promises: no other module reads the clock.
@@ -53,7 +53,7 @@ pub fn from_millis(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// How far a sender's clock may be ahead of ours. Later times are not used.
+/// How far a sender's clock may be ahead of the system clock. Later times are not used.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// The time of an event: the sender's time, or the time of receipt if the sender's time is missing

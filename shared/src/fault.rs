@@ -1,4 +1,4 @@
-//! Whether an error may be retried. Every error of the workspace answers this.
+//! Whether an error may be retried. Every error of the workspace implements [`ClassifyFault`].
 
 /// What an error means for the next step of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,18 @@
-//! What is remembered of a calendar's feed from one look at it to the next: [`FeedSnapshot`], one row of the ledger's table each
-//! (`feed:{calendar}` / `state`).
+//! Feed snapshots: what the last accepted read of each feed contained. Each is one row of the
+//! ledger's table (`feed:{calendar}` / `state`).
 //!
-//! A feed says what is, never what changed; so the last good read is kept to compare the next one with: every
-//! occurrence's id, when it begins, and a [`FactsFingerprint`] of what was said of it. Beside it stand what the feed's host
-//! said to ask less next time, and what went wrong, for people.
+//! Main types: [`FeedSnapshot`] is one row; [`FeedStore`] loads and saves it.
 //!
-//! An operator believes a feed that is in doubt by setting the attribute `accept_next_read` of its row to true; the next read is
-//! then taken as it is, and the attribute goes. Promises that of two that look at a feed at the same time only one writes
-//! down what it saw, and that what an operator writes is not overwritten. The calendar's address is not kept here.
+//! A feed shows the present state and no changes, so the next read is compared with the snapshot.
+//! The snapshot holds the id and the start of every occurrence, and a [`FactsFingerprint`] of what
+//! was reported about it. The row also holds the cache headers of the feed's host, and what failed,
+//! for people.
+//!
+//! An operator accepts a suspect feed by setting the row's attribute `accept_next_read` to true.
+//! Then the next read counts, and the attribute is removed.
+//!
+//! Promises: of two invocations that read a feed at the same time only one saves its snapshot. What
+//! an operator writes is not overwritten. Does **not** hold the feed's address.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,19 +31,20 @@ use crate::{
     fault::{ClassifyFault, Fault},
 };
 
-/// How hard the occurrences are compressed, 0 to 10.
+/// Compression level of the occurrences, 0 to 10.
 const COMPRESSION_LEVEL: u8 = 6;
-/// The most that the occurrences may take after compression, in bytes: `DynamoDB` takes items up to 400 KB.
+/// The largest occurrences after compression, in bytes. `DynamoDB` items have at most 400 KB.
 const MAX_PACKED_BYTES: usize = 380 * 1024;
-/// More than that many occurrences take before compression, in bytes.
+/// The limit for decompressed occurrences, in bytes. Occurrences that fit a row take less.
 const MAX_UNPACKED_BYTES: usize = 16 * 1024 * 1024;
 
-/// A short name of facts: other facts, another name (but for one case in 2^64).
+/// A hash of facts. Other facts have another fingerprint, except in one case in 2^64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FactsFingerprint(u64);
 
 impl FactsFingerprint {
-    /// Of these facts in this order; an absent one is another than an empty one.
+    /// The fingerprint of these facts in this order. An absent fact is different from an empty
+    /// fact.
     pub fn of_facts(facts: &[Option<&str>]) -> Self {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         for fact in facts {
@@ -51,77 +57,78 @@ impl FactsFingerprint {
     }
 }
 
-/// What is remembered of one occurrence.
+/// What a snapshot holds of one occurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownOccurrence {
     /// When it begins, to the second.
     pub start: Timestamp,
-    /// What was reported of it; `OnlyMissing` while a report is under way, so that it is made again should it be interrupted.
+    /// The fingerprint of what was reported about it. `None` while a report is in progress, so that
+    /// an interrupted report is made again.
     pub fingerprint: Option<FactsFingerprint>,
     /// Whether it was reported as cancelled.
     pub cancelled: bool,
 }
 
-/// A row as it was loaded, so that a write knows what it takes the place of.
+/// A row as it was loaded, for the condition of the next write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadedFeedRow {
-    /// Counts writes; 0 before the first.
+    /// Counts writes; 0 before the first write.
     version: u64,
-    /// Whether it asked to believe the next read.
+    /// Whether `accept_next_read` was set.
     accept_next_read: bool,
 }
 
-/// What is remembered of one feed.
+/// The snapshot of one feed, and the state of its reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedSnapshot {
     /// The row that it was loaded from.
     pub row: LoadedFeedRow,
-    /// Every occurrence that was reported and may still matter, by its id.
+    /// Every occurrence that was reported and may still matter, by id.
     pub occurrences: BTreeMap<String, KnownOccurrence>,
-    /// The `ETag` of the last good read.
+    /// The `ETag` of the last accepted read.
     pub etag: Option<String>,
-    /// The `Last-Modified` of the last good read.
+    /// The `Last-Modified` of the last accepted read.
     pub last_modified: Option<String>,
-    /// Which address the two are of: a hash of it.
+    /// A hash of the address to which these two headers belong.
     pub address: Option<FactsFingerprint>,
-    /// When the feed was last asked for, whatever came of it.
+    /// When the feed was last requested, with any result.
     pub polled_at: Option<Timestamp>,
-    /// When it was last read in whole, and believed.
+    /// When a complete read was last accepted.
     pub read_at: Option<Timestamp>,
-    /// Since when what it says is too unlikely to act on.
+    /// Since when the feed is suspect.
     pub suspect_since: Option<Timestamp>,
-    /// Whether an operator said to believe the next read. Clearing it removes the attribute.
+    /// Whether an operator decided that the next read counts. Clearing it removes the attribute.
     pub accept_next_read: bool,
-    /// How many times in a row it could not be read.
+    /// How many reads in a row failed.
     pub failures: u32,
-    /// Since when.
+    /// Since when reads fail.
     pub failing_since: Option<Timestamp>,
-    /// What is wrong with it, for people. Holds nothing of the feed, and no address.
+    /// What failed, for people. Holds no content of the feed and no address.
     pub problem: Option<String>,
 }
 
 /// A feed's row could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedStoreError {
-    /// It could not be read.
-    #[error("what is remembered of a feed could not be read")]
+    /// The read failed.
+    #[error("the snapshot of a feed could not be read")]
     Load(#[source] Box<SdkError<GetItemError>>),
-    /// It could not be written.
-    #[error("what is remembered of a feed could not be written")]
+    /// The write failed.
+    #[error("the snapshot of a feed could not be written")]
     Save(#[source] Box<SdkError<UpdateItemError>>),
-    /// Somebody else wrote it since it was read.
-    #[error("another poll changed the feed at the same time")]
+    /// Another invocation wrote the row since it was loaded.
+    #[error("another invocation changed the snapshot of the feed at the same time")]
     Conflict,
-    /// It holds something that we did not write.
-    #[error("the row of the feed {calendar} is damaged at `{attribute}`; delete the row, and the feed is read anew")]
+    /// The row holds a value that tellonce did not write.
+    #[error("the row of the feed {calendar} is damaged at `{attribute}`; delete the row, and the feed is read again")]
     Damaged {
         /// The calendar.
         calendar: String,
-        /// Where.
+        /// The damaged attribute.
         attribute: &'static str,
     },
-    /// There are more occurrences than a row takes.
-    #[error("the feed holds more than a row takes ({0} bytes after compression)")]
+    /// The occurrences do not fit a row.
+    #[error("the feed has too many occurrences for a row ({0} bytes after compression; at most {MAX_PACKED_BYTES})")]
     TooLarge(usize),
 }
 
@@ -142,12 +149,12 @@ pub struct FeedStore {
 }
 
 impl FeedStore {
-    /// In the ledger's table.
+    /// A store in the ledger's table.
     pub fn new(db: Client, table: String) -> Self {
         Self { db, table }
     }
 
-    /// What is remembered of a calendar's feed; nothing, of one that was never read.
+    /// Loads the snapshot of a calendar's feed. It is empty if the feed was never read.
     pub async fn load(&self, calendar: &str) -> Result<FeedSnapshot, FeedStoreError> {
         let output = self
             .db
@@ -166,7 +173,7 @@ impl FeedStore {
         }
     }
 
-    /// Writes down what is remembered, unless somebody else did since it was loaded.
+    /// Saves a snapshot, unless another invocation wrote the row since it was loaded.
     pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
         let values = snapshot.to_attributes()?;
         let mut update = self
@@ -186,7 +193,7 @@ impl FeedStore {
             }
             update = update.expression_attribute_names(format!("#a{number}"), name);
         }
-        // Only if it was there when the row was read: an operator may have set it since.
+        // Only if it was set when the row was loaded: an operator may have set it since.
         if snapshot.row.accept_next_read && !snapshot.accept_next_read {
             remove.push("accept_next_read".to_owned());
         }
@@ -221,18 +228,18 @@ fn feed_subject(calendar: &str) -> String {
     format!("feed:{calendar}")
 }
 
-/// An occurrence as it is packed: id, start in seconds, fingerprint, cancelled.
+/// A packed occurrence: id, start in seconds, fingerprint, cancelled.
 type PackedOccurrence<'a> = (std::borrow::Cow<'a, str>, i64, Option<FactsFingerprint>, bool);
 
 impl FeedSnapshot {
-    /// The attributes of the next version; `OnlyMissing` for one that is to be absent.
+    /// The attributes of the next version; `None` for an attribute that is removed.
     fn to_attributes(&self) -> Result<Vec<(&'static str, Option<Value>)>, FeedStoreError> {
         let occurrences: Vec<PackedOccurrence<'_>> = self
             .occurrences
             .iter()
             .map(|(id, known)| (id.into(), known.start.as_second(), known.fingerprint, known.cancelled))
             .collect();
-        // Made of strings, numbers and lists: it cannot fail to be JSON.
+        // Strings, numbers and lists only, so serialising cannot fail.
         let occurrences = serde_json::to_vec(&occurrences).unwrap_or_default();
         let packed = miniz_oxide::deflate::compress_to_vec(&occurrences, COMPRESSION_LEVEL);
         if packed.len() > MAX_PACKED_BYTES {
@@ -255,7 +262,7 @@ impl FeedSnapshot {
         ])
     }
 
-    /// Reads a row; the name of the attribute that makes no sense, if one does not.
+    /// Reads a row. The error is the name of the attribute that does not parse.
     fn from_item(item: &HashMap<String, Value>) -> Result<Self, &'static str> {
         fn parse_number<T: std::str::FromStr>(
             item: &HashMap<String, Value>,

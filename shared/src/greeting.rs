@@ -1,60 +1,62 @@
-//! Greetings: what a number has heard from forms, and how many leads a form has had. Pure.
+//! Decides about greetings: whether a contact is greeted, and how many leads a form may have.
 //!
-//! The cast: [`GreetingHistory`] is what a number has heard; `GreetingHistory::decide_greeting` decides whether it hears another [`Greeting`].
-//! [`LeadRate`] is a form's count of leads; [`LeadRate::decide_admission`] says whether a lead is greeted, waits for a human, or was dropped by one.
+//! Main types: [`GreetingHistory`] holds the greetings of a contact, and
+//! [`GreetingHistory::decide_greeting`] decides about another [`Greeting`]; [`LeadRate`] counts the
+//! leads of a form, and [`LeadRate::decide_admission`] decides whether a lead is greeted, held or
+//! dropped.
 //!
-//! Promises that of two greetings within the window one comes first and the other is a `GreetingDecision::AlreadyGreeted`, whichever is
-//! decided about first, as long as the second is decided with what the first one wrote. Does not know numbers: whoever
-//! asks keeps them apart.
+//! Promises: no side effects. Of two greetings within the window, in any order, the second becomes
+//! a [`GreetingDecision::Repeat`]. For that, the second is decided with the history that the first
+//! decision returned. Does **not** know phone numbers: the caller keeps the contacts apart.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::client_config::{LeadLimit, RepeatRule, RepeatScope, TimeSpan};
 
-/// How long greetings are remembered: no window may be longer.
+/// How long greetings are stored. No window may be longer.
 pub const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// A greeting that a number was given, or is about to be.
+/// A greeting that a contact got or is about to get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// The form that it came of.
+    /// The form of the lead.
     pub form: String,
-    /// The lead: the ledger's partition key, `lead:{id}`.
+    /// The lead, by its partition key in the ledger: `lead:{id}`.
     pub lead: String,
-    /// When.
+    /// When the greeting was decided.
     pub at: Timestamp,
 }
 
 impl Greeting {
-    /// Why another one is not said, for people. True of one that still waits as well.
+    /// Why another greeting is not sent, for people. Also true while this greeting waits.
     pub fn already_greeted_reason(&self) -> String {
-        format!("already-greeted: this number's greeting, of {:.0}, is that of {}", self.at, self.lead)
+        format!("already-greeted: this number has a greeting of {:.0} for {}", self.at, self.lead)
     }
 }
 
-/// What a number has heard from forms.
+/// The greetings of one contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GreetingHistory {
-    /// Counts writes: every write names the one it read. 0: nothing was written yet.
+    /// Counts writes. Every write names the version that it read. 0 before the first write.
     pub version: u64,
-    /// The greetings, the oldest first; those that no window reaches any more are left out.
+    /// The greetings, the oldest first. Greetings that no window reaches any more are left out.
     pub greetings: Vec<Greeting>,
 }
 
-/// Whether somebody is greeted.
+/// Whether a lead is greeted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GreetingDecision {
-    /// They are, and this is to be written down with it.
+    /// The lead is greeted, and this history is written with it.
     Greet(GreetingHistory),
-    /// They were: by this one.
+    /// The contact was greeted before, with this greeting.
     Repeat(Greeting),
-    /// They were, by as many forms as one number may be.
+    /// The number has as many greetings as this limit allows.
     TooOften(LeadLimit),
 }
 
 impl GreetingHistory {
-    /// Whether `next` is said to a number that has heard this.
+    /// Decides whether `next` is sent to a contact with this history.
     pub fn decide_greeting(&self, next: &Greeting, repeat: RepeatRule, per_phone: LeadLimit) -> GreetingDecision {
         let within =
             |span: TimeSpan| self.greetings.iter().filter(move |before| next.at.duration_since(before.at) < span.0);
@@ -73,7 +75,7 @@ impl GreetingHistory {
         GreetingDecision::Greet(Self { version: self.version + 1, greetings })
     }
 
-    /// The same without a greeting that was never said.
+    /// This history without a greeting that was never sent.
     #[must_use]
     pub fn without_lead(&self, lead: &str) -> Self {
         let greetings = self.greetings.iter().filter(|greeting| greeting.lead != lead).cloned().collect();
@@ -81,41 +83,41 @@ impl GreetingHistory {
     }
 }
 
-/// How many leads a form has had, and whether somebody has to look at them first.
+/// The leads of a form, and the operators' decisions about them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeadRate {
-    /// Leads in this window, the one in question included.
+    /// Leads in this window, including the lead to decide about.
     pub leads: u32,
-    /// Since when nobody is greeted.
+    /// Since when the form is held.
     pub held_since: Option<Timestamp>,
-    /// When a human last let go what was held.
+    /// When an operator last released the held leads.
     pub released_at: Option<Timestamp>,
-    /// When a human last dropped what was held.
+    /// When an operator last dropped the held leads.
     pub dropped_at: Option<Timestamp>,
 }
 
-/// What becomes of a lead as far as its form is concerned.
+/// What a form's limit means for a lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// It is greeted.
     Admitted,
-    /// It is greeted, because a human has looked at it: then.
+    /// It is greeted, because an operator released it at this time.
     Released(Timestamp),
-    /// It waits for a human.
+    /// It waits for an operator.
     Held,
-    /// A human has dropped everything that came as early.
+    /// An operator dropped it, with all leads that were received before the decision.
     Dropped,
 }
 
 impl LeadRate {
-    /// When the window that `now` falls into began, in seconds since 1970. Windows follow one another on the clock, so that
-    /// one counter is enough; two of them that meet may let through up to twice the limit.
+    /// When the window of `now` began, in seconds since 1970. Windows follow one another on the
+    /// clock, so one counter is enough. Around the end of a window up to twice the limit may pass.
     pub fn window_start(limit: LeadLimit, now: Timestamp) -> i64 {
         let length = limit.within.0.as_secs().max(1);
         now.as_second().div_euclid(length) * length
     }
 
-    /// What becomes of a lead that was received then and is counted.
+    /// Decides about a lead that is counted and was received then.
     pub fn decide_admission(&self, limit: LeadLimit, received_at: Timestamp) -> Admission {
         match self.operator_decision(received_at) {
             Some(admission) => admission,
@@ -124,7 +126,8 @@ impl LeadRate {
         }
     }
 
-    /// What a human has decided about a lead that was received then, if anything. The later word counts.
+    /// What an operator decided about a lead that was received then, if anything. The later
+    /// decision counts.
     pub fn operator_decision(&self, received_at: Timestamp) -> Option<Admission> {
         let released = self.released_at.filter(|at| received_at <= *at);
         let dropped = self.dropped_at.filter(|at| received_at <= *at);
@@ -207,7 +210,7 @@ mod tests {
             week,
             many,
         ));
-        assert_eq!((history.version, history.greetings.len()), (2, 1), "the version is that of the write it stands on");
+        assert_eq!((history.version, history.greetings.len()), (2, 1), "the version counts the earlier write");
     }
 
     #[test]
@@ -222,7 +225,8 @@ mod tests {
             (again.decide_admission(limit, at_hour(5)), again.decide_admission(limit, at_hour(6))),
             (Admission::Released(at_hour(5)), Admission::Held)
         );
-        // What was dropped is not greeted, wherever it was at that moment; what was let go after that is.
+        // A dropped lead is not greeted, in any state. A lead that an operator releases after that
+        // is greeted.
         let dropped = LeadRate { dropped_at: Some(at_hour(7)), ..LeadRate::default() };
         assert_eq!(
             (dropped.decide_admission(limit, at_hour(7)), dropped.decide_admission(limit, at_hour(8))),
@@ -245,7 +249,7 @@ mod tests {
         assert!(LeadRate::window_start(long, at_hour(30)) < LeadRate::window_start(short, at_hour(30)));
         assert!(
             LeadRate::window_start(long, at_hour(30 + 24)) > LeadRate::window_start(short, at_hour(30)),
-            "at the latest a window later"
+            "a new window begins at the latest then"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Hashes in hex, for keys and ids that must not hold something long, odd or personal.
+//! Hashes in hex, for keys and ids that must not hold a long, unusual or personal value.
 
 use std::fmt::Write as _;
 

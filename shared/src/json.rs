@@ -1,7 +1,8 @@
-//! Reading other people's JSON without losing anything: ids of any length stay the digits they were written as, and a
-//! field of an unexpected type is an absent fact, not the end of the delivery.
+//! Reads senders' JSON without loss. Ids of any length keep their digits. A field of an unexpected
+//! type counts as an absent fact, and the rest of the delivery is still read.
 //!
-//! Only what is asked for is decoded; the rest is skipped, without recursion and so without a limit on its depth.
+//! Only requested values are decoded. The rest is skipped without recursion, so nesting has no
+//! limit.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,7 +13,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// Where a body stopped making sense. Never holds a value from it.
+/// Why a body could not be read, and where. Never holds a value of the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// Not UTF-8.
@@ -26,7 +27,7 @@ pub enum JsonError {
         /// From 1, in bytes.
         column: usize,
     },
-    /// JSON, but something in it is of another shape than documented.
+    /// JSON, but a value has another shape than documented.
     #[error("unexpected shape before column {column} of line {line}")]
     Shape {
         /// From 1.
@@ -34,18 +35,18 @@ pub enum JsonError {
         /// From 1, in bytes.
         column: usize,
     },
-    /// A fact that must be there is not.
-    #[error("nothing usable at `{0}`")]
+    /// A required fact is missing.
+    #[error("no usable value at `{0}`")]
     Missing(Box<str>),
-    /// The delivery doesn't say what it is about.
-    #[error("the delivery names no topic")]
+    /// The delivery does not say what it is about.
+    #[error("the delivery has no topic")]
     NoTopic,
 }
 
-/// Parses a body that is an object.
+/// Parses a body that must be an object.
 pub fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, JsonError> {
     let text = decode_utf8(body)?;
-    // To serde a list is as good as an object, member by member in order of declaration.
+    // serde accepts a list in place of an object, member by member in the order of declaration.
     if text.trim_start().starts_with('{') {
         serde_json::from_str(text).map_err(|error| to_json_error(&error))
     } else {
@@ -60,23 +61,25 @@ pub fn parse_document(body: &[u8]) -> Result<RawJson<'_>, JsonError> {
 
 fn decode_utf8(body: &[u8]) -> Result<&str, JsonError> {
     let text = std::str::from_utf8(body).map_err(|_| JsonError::NotUtf8)?;
-    // Senders on .NET like to begin with a byte order mark, which JSON forbids and means nothing here.
+    // Senders on .NET often begin with a byte order mark. JSON forbids it, and it means nothing
+    // here.
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Where it went wrong. The error's own text may quote the body.
+/// The place of an error. The text of the error may quote the body, so it is dropped.
 fn to_json_error(error: &serde_json::Error) -> JsonError {
     let (line, column) = (error.line(), error.column());
     if error.is_data() { JsonError::Shape { line, column } } else { JsonError::NotJson { line, column } }
 }
 
-/// A value as it was written, or none.
+/// The unchanged text of a value, or no value.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(transparent)]
 pub struct RawJson<'a>(#[serde(borrow)] Option<&'a RawValue>);
 
 impl<'a> RawJson<'a> {
-    /// The text of a string, or a number or truth value as it was written; without space around it, and not empty.
+    /// The text of a string, or a number or boolean as it was written. Without space around it;
+    /// `None` if it is empty.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let raw_text = self.0?.get();
         match raw_text.as_bytes().first()? {
@@ -84,7 +87,7 @@ impl<'a> RawJson<'a> {
                 if let Ok(plain) = serde_json::from_str::<&str>(raw_text) {
                     return Some(plain.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed);
                 }
-                // With escapes in it, it can't be borrowed.
+                // A string with escapes cannot be borrowed.
                 let escaped: String = serde_json::from_str(raw_text).ok()?;
                 Some(escaped.trim().to_owned()).filter(|text| !text.is_empty()).map(Cow::Owned)
             }
@@ -98,23 +101,23 @@ impl<'a> RawJson<'a> {
         self.text().map(Cow::into_owned)
     }
 
-    /// As [`Self::owned_text`], but only a secure link.
+    /// As [`Self::owned_text`], but only if it is a link (see [`is_link`]).
     pub fn owned_link(self) -> Option<String> {
         self.owned_text().filter(|text| is_link(text))
     }
 
-    /// Whether it says yes.
+    /// Whether the value means yes: `true`, `yes` or `1`.
     pub fn is_true(self) -> bool {
         self.text()
             .is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes"))
     }
 
-    /// A point in time, RFC 3339.
+    /// The value as a time, RFC 3339.
     pub fn as_time(self) -> Option<Timestamp> {
         self.text()?.parse().ok()
     }
 
-    /// A point in time written without its zone, which is UTC.
+    /// The value as a time. Without a zone it is UTC.
     pub fn as_utc_time(self) -> Option<Timestamp> {
         let text = self.text()?;
         text.parse::<Timestamp>()
@@ -122,23 +125,23 @@ impl<'a> RawJson<'a> {
             .ok()
     }
 
-    /// What it holds, read as something else; none if it is of another shape.
+    /// The value as another type; `None` if it has another shape.
     pub fn deserialize_as<T: Deserialize<'a>>(self) -> Option<T> {
         serde_json::from_str(self.0?.get()).ok()
     }
 
-    /// The members of an object, in their order; none if it is no object.
+    /// The members of an object, in their order; `None` for another value.
     pub fn object_members(self) -> Option<Vec<(String, Self)>> {
         let mut reader = serde_json::Deserializer::from_str(self.0?.get());
         reader.deserialize_map(MembersVisitor).ok()
     }
 
-    /// The elements of a list; none if it is no list.
+    /// The elements of a list; `None` for another value.
     pub fn list_elements(self) -> Option<Vec<Self>> {
         self.deserialize_as()
     }
 
-    /// The value that a JSON pointer (RFC 6901) leads to.
+    /// The value at a JSON pointer (RFC 6901). `null` counts as no value.
     #[must_use]
     pub fn at_pointer(self, pointer: &str) -> Self {
         let mut here = self.0;
@@ -153,7 +156,7 @@ impl<'a> RawJson<'a> {
     }
 }
 
-/// Whether a text is a link that may be sent: `https` and nothing in it that could end it early.
+/// Whether a text is a link that may be sent: `https`, and no character that could end it early.
 pub fn is_link(text: &str) -> bool {
     text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
         && text.len() > 8
@@ -167,7 +170,7 @@ pub fn deserialize_list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// An object that may be null or missing, or written as PHP writes an empty one: `[]`, `""`, `false`.
+/// An object that may be null, missing, or an empty object as PHP writes it: `[]`, `""`, `false`.
 pub fn deserialize_object_or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -175,10 +178,10 @@ pub fn deserialize_object_or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de
     match raw.map(RawValue::get) {
         None | Some("null" | "[]" | "\"\"" | "false") => Ok(None),
         Some(written) if written.starts_with('{') => {
-            // serde_json's own words could quote the value.
+            // The error of serde_json could quote the value.
             serde_json::from_str(written).map(Some).map_err(|_| de::Error::custom("a member has another shape"))
         }
-        Some(_) => Err(de::Error::custom("not an object")),
+        Some(_) => Err(de::Error::custom("the value is not an object")),
     }
 }
 
@@ -205,7 +208,7 @@ impl<'de> Visitor<'de> for PointerStep<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        // RFC 6901 knows no leading zeros.
+        // RFC 6901 forbids leading zeros.
         let index = self.0.parse::<usize>().ok().filter(|index| index.to_string() == self.0);
         let mut found = None;
         let mut at = 0;
@@ -238,7 +241,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Compares a member's name without keeping it.
+/// Compares a member's name without storing it.
 struct KeyMatcher<'t>(&'t str);
 
 impl<'de> DeserializeSeed<'de> for KeyMatcher<'_> {

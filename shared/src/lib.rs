@@ -1,11 +1,13 @@
-//! What the functions share, one module per concept.
+//! The code that all functions share, one module per concept.
 //!
 //! Flow: [`delivery`] verifies a delivery and [`inbox`] stores it. [`wording`] renders a message
 //! from [`client_config`] and [`contact`]. [`dispatch`] takes the message through [`ledger`],
-//! `line` and [`provider`]. [`secret`], [`clock`], [`batch`], [`telemetry`], [`fault`] and [`bootstrap`] serve the others.
+//! `line` and [`provider`]. [`secret`], [`clock`], [`batch`], [`telemetry`], [`fault`] and
+//! [`bootstrap`] serve the others.
 //!
 //! The checks of a `client.toml` are a crate of their own (`cli/check`), because no function uses
-//! them. Arrows go down only. `docs/architecture.md` lists them, and a test holds the list.
+//! them. A module depends only on modules below it. `docs/architecture.md` lists these
+//! dependencies, and a test checks the list.
 
 pub mod appointment;
 pub mod attributes;

@@ -1,9 +1,11 @@
-//! Reading back: some senders report that something happened, and keep the rest for who asks.
+//! Lookups: requests to a sender's API for facts that a delivery leaves out.
 //!
-//! `address` says where to ask, [`fetch_json`] carries the question, [`interpret_status`] says what a refusal means where HTTP alone
-//! says it. What to ask for and what the answer means, each function knows of its own senders.
+//! Flow: [`build_url`] builds the address; [`fetch_json`] sends the request; [`interpret_status`]
+//! says what a status other than 200 means where HTTP alone defines it. Each function knows what to
+//! request from its own senders, and what the response means.
 //!
-//! Promised: of an answer nothing is written into an error but its numbers, of a question neither address nor credential.
+//! Promises: an error holds only the codes of a response, and neither the address nor the
+//! credential of a request.
 
 use std::{fmt, time::Duration};
 
@@ -14,27 +16,28 @@ use crate::{
     http_body, json,
 };
 
-/// An answer takes well below a second; a function should not wait for an API that hangs.
+/// A response takes well below a second. A function should not wait for an API that hangs.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than the largest appointment or lead, intake forms and all, could have.
+/// The largest accepted response, in bytes. The largest appointment or lead, with its intake forms,
+/// takes less.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// What a sender's API answered.
+/// The result of a lookup.
 #[derive(Clone, PartialEq, Eq)]
 pub enum LookupResponse {
-    /// What was asked for, as JSON.
+    /// The body of the response, which is JSON.
     Found(Vec<u8>),
-    /// There is no such thing, or no longer.
+    /// The requested item does not exist, or no longer exists.
     NotFound,
 }
 
-/// The numbers of a refusal.
+/// The codes of a response other than 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseCodes {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// The sender's own number for it, where it has one.
+    /// The sender's own error code, if it has one.
     pub code: Option<u32>,
 }
 
@@ -51,45 +54,46 @@ impl fmt::Display for ResponseCodes {
     }
 }
 
-/// Why something could not be read back.
+/// A lookup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderApiError {
-    /// No answer came.
-    #[error("the sender's API did not answer")]
+    /// There was no response.
+    #[error("the sender's API did not respond")]
     Unreachable(#[source] reqwest::Error),
-    /// Too many questions.
-    #[error("the sender's API asks for patience ({0})")]
+    /// The API limits the rate.
+    #[error("the sender's API limits the rate ({0})")]
     Throttled(ResponseCodes),
-    /// Trouble on the other side.
-    #[error("the sender's API has trouble ({0})")]
+    /// The API failed.
+    #[error("the sender's API failed ({0})")]
     ServerError(ResponseCodes),
-    /// The credential is not accepted, or does not reach far enough.
-    #[error("the sender's API does not accept our credential for this ({codes}); store a valid one in {secret_name}")]
+    /// The credential is invalid, or lacks a permission.
+    #[error("the sender's API refused the credential ({codes}); store a valid credential in {secret_name}")]
     CredentialRefused {
-        /// What it said.
+        /// The codes of the response.
         codes: ResponseCodes,
-        /// The name of the secret that it came from.
+        /// The name of the secret that holds the credential.
         secret_name: String,
     },
-    /// Nothing that the API documents.
-    #[error("the sender's API gave an answer that means nothing to us ({0})")]
+    /// The API does not document this response.
+    #[error("unexpected response from the sender's API ({0})")]
     Unexpected(ResponseCodes),
-    /// The answer breaks off, or is no JSON at all.
-    #[error("the sender's API gave an answer that is no JSON")]
+    /// The response is cut off, or is not JSON.
+    #[error("the response of the sender's API is not JSON")]
     NotJson,
-    /// The answer doesn't end.
-    #[error("the sender's API gave an answer of more than {MAX_RESPONSE_BYTES} bytes")]
+    /// The response is larger than any lookup needs.
+    #[error("the response of the sender's API has more than {MAX_RESPONSE_BYTES} bytes")]
     ResponseTooLarge,
-    /// The configured address is none, or the sender has no API that we know.
-    #[error("there is no address to ask the sender's API at")]
+    /// The configured address is not a URL, or tellonce knows no API of the sender.
+    #[error("the address of the sender's API is missing or is not a URL")]
     InvalidAddress,
 }
 
 impl ClassifyFault for SenderApiError {
     fn fault(&self) -> Fault {
         match self {
-            // Nothing is written by asking, so an unknown outcome is as good as none. A credential is mended from outside
-            // while we run, and what the delivery reports must not be lost until then.
+            // A lookup writes nothing, so it may be repeated after an unknown outcome. An operator
+            // can replace a credential without a deployment, and the delivery must not be lost
+            // until then.
             Self::Unreachable(_)
             | Self::Throttled(_)
             | Self::ServerError(_)
@@ -100,8 +104,8 @@ impl ClassifyFault for SenderApiError {
     }
 }
 
-/// An address below a sender's origin, or below the one that stands in for it in local runs and tests. An id in the path
-/// stays one step of it, whatever is in it.
+/// An address below a sender's origin, or below `base_url` in local runs and tests. An id in the
+/// path stays one segment, whatever it contains.
 pub fn build_url(base_url: Option<&str>, origin: &str, path: &[&str]) -> Result<Url, SenderApiError> {
     let mut url = Url::parse(base_url.unwrap_or(origin)).map_err(|_| SenderApiError::InvalidAddress)?;
     url.set_query(None);
@@ -109,7 +113,8 @@ pub fn build_url(base_url: Option<&str>, origin: &str, path: &[&str]) -> Result<
     Ok(url)
 }
 
-/// Asks. `refused` says what every answer but 200 means, by its status and its body, which is empty if it did not arrive.
+/// Sends a lookup. `refused` interprets every status but 200. Its second argument is the body,
+/// which is empty if it could not be read.
 pub async fn fetch_json(
     request: RequestBuilder,
     refused: impl FnOnce(u16, &[u8]) -> Result<LookupResponse, SenderApiError>,
@@ -121,11 +126,12 @@ pub async fn fetch_json(
         return refused(status, &body.ok().flatten().unwrap_or_default());
     }
     let body = body.map_err(to_unreachable_error)?.ok_or(SenderApiError::ResponseTooLarge)?;
-    // What breaks off would be read as if it said nothing.
+    // A response that is cut off would be read as a response without facts.
     if json::parse_document(&body).is_err() { Err(SenderApiError::NotJson) } else { Ok(LookupResponse::Found(body)) }
 }
 
-/// What a refusal means by its status. `secret_name` is the name of the secret that the credential is from.
+/// Interprets a status other than 200. `secret` is the name of the secret that holds the
+/// credential.
 pub fn interpret_status(codes: impl Into<ResponseCodes>, secret: &str) -> Result<LookupResponse, SenderApiError> {
     let codes = codes.into();
     match codes.status {
@@ -137,7 +143,7 @@ pub fn interpret_status(codes: impl Into<ResponseCodes>, secret: &str) -> Result
     }
 }
 
-/// The address holds an id, and says nothing that helps.
+/// Leaves out the address, because it holds an id and does not help.
 fn to_unreachable_error(error: reqwest::Error) -> SenderApiError {
     SenderApiError::Unreachable(error.without_url())
 }
@@ -173,15 +179,15 @@ mod tests {
     async fn every_refusal_is_an_error_with_its_fault() {
         let too_long = "x".repeat(MAX_RESPONSE_BYTES + 1);
         for (head, body, fault, says) in [
-            ("429 Too Many Requests", "", Fault::Transient, "patience"),
+            ("429 Too Many Requests", "", Fault::Transient, "rate"),
             ("503 Service Unavailable", "", Fault::Transient, "503"),
             ("401 Unauthorized", "secret-5", Fault::Transient, "tellonce/demo/things"),
             ("403 Forbidden", &too_long, Fault::Transient, "tellonce/demo/things"),
             ("400 Bad Request", "", Fault::Permanent, "400"),
             ("301 Moved Permanently\r\nlocation: https://elsewhere.example/", "", Fault::Permanent, "301"),
             ("200 OK", &too_long, Fault::Permanent, "bytes"),
-            ("200 OK", "{\"phone\":\"secret-5", Fault::Transient, "no JSON"),
-            ("200 OK", "", Fault::Transient, "no JSON"),
+            ("200 OK", "{\"phone\":\"secret-5", Fault::Transient, "not JSON"),
+            ("200 OK", "", Fault::Transient, "not JSON"),
         ] {
             let Err(error) = fetch_from_fake(&http_response(head, body)).await else { panic!("{head}") };
             assert_eq!(error.fault(), fault, "{head}");

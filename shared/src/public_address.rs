@@ -1,38 +1,38 @@
-//! Addresses that somebody on the internet calls, or that we call there.
+//! Checks of public addresses: those that senders call, and those that tellonce calls.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// Names that lead to this machine or this network alone: RFC 6761 (`localhost`, `test`, `invalid`), RFC 6762 (`local`),
-/// RFC 8375 (`home.arpa`), the name that ICANN keeps free for inner networks (`internal`,
-/// <https://www.icann.org/en/board-activities-and-meetings/materials/approved-resolutions-special-meeting-of-the-icann-board-29-07-2024-en>),
-/// and those that routers and offices use without asking.
+/// Names that lead only to this machine or to this network. Sources: RFC 6761 (`localhost`, `test`,
+/// `invalid`), RFC 6762 (`local`), RFC 8375 (`home.arpa`), and the resolution of the ICANN board of
+/// 29 July 2024 (`internal`). Routers and offices use the other names without a registration.
 const INNER_HOST_NAMES: [&str; 9] =
     ["localhost", "test", "invalid", "local", "home.arpa", "internal", "lan", "intranet", "corp"];
 
-/// Why an address is none for the internet.
+/// Why an address is not a public address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublicAddressError {
-    /// It is no URL with a host.
-    #[error("it is no URL with a host")]
+    /// The text is not a URL with a host.
+    #[error("the address is not a URL with a host")]
     NoUrl,
-    /// It is not https.
-    #[error("it is not https")]
+    /// The address is not https.
+    #[error("the address is not https")]
     NotHttps,
-    /// A user or a password stands in it.
-    #[error("it has a user or a password in it")]
+    /// The address holds a user or a password.
+    #[error("the address holds a user or a password")]
     Credentials,
-    /// A number instead of a name: no certificate is issued for a private one, and who has a public one changes.
-    #[error("its host is an IP address and not a name")]
+    /// The host is an IP address. A private address gets no certificate, and a public address may
+    /// change its owner.
+    #[error("the host is an IP address and not a name")]
     IpAddress,
-    /// The host's name leads to this machine or network alone.
-    #[error("its host is one of this machine or of an inner network")]
+    /// The host's name leads only to this machine or to this network.
+    #[error("the host is a name of this machine or of an inner network")]
     InnerHost,
 }
 
-/// Reads an https address on the internet: no IP address, no name of an inner network, nothing secret before the host. Names
-/// are not resolved: one that points into an inner network passes here.
+/// Parses an https address on the internet: no IP address, no name of an inner network, no user and
+/// no password. Names are not resolved, so a name that points into an inner network passes.
 pub fn parse_public_address(text: &str) -> Result<Url, PublicAddressError> {
     let url = Url::parse(text).map_err(|_| PublicAddressError::NoUrl)?;
     let host = url.host().ok_or(PublicAddressError::NoUrl)?;
@@ -49,7 +49,7 @@ pub fn parse_public_address(text: &str) -> Result<Url, PublicAddressError> {
     }
 }
 
-/// A name without a point is looked for in the network that asks.
+/// Whether a host is in an inner network. A name without a dot is resolved in the local network.
 fn is_inner_host(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let below_or_is =
@@ -57,9 +57,10 @@ fn is_inner_host(name: &str) -> bool {
     !name.contains('.') || INNER_HOST_NAMES.iter().any(below_or_is)
 }
 
-/// Whether an address is one of the public internet.
+/// Whether an address is on the public internet.
 ///
-/// Source: the registries of special-purpose addresses at iana.org (iana-ipv4-special-registry, iana-ipv6-special-registry).
+/// Source: the registries of special-purpose addresses at iana.org (iana-ipv4-special-registry,
+/// iana-ipv6-special-registry).
 pub fn is_public_ip(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -71,9 +72,9 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     let is_special = match address.octets() {
         // This network, private, the machine itself; multicast, reserved, broadcast.
         [0 | 10 | 127 | 224..=255, ..] => true,
-        // Shared with a provider (CGNAT).
+        // Shared address space of carriers (CGNAT).
         [100, second, ..] => (64..=127).contains(&second),
-        // Link-local, and with it the cloud's metadata.
+        // Link-local, which includes the cloud's metadata service.
         [169, second, ..] => second == 254,
         [172, second, ..] => (16..=31).contains(&second),
         // Private; protocols and documentation; 6to4 relays.
@@ -92,11 +93,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, c, d] = address.octets()[12..] else { return false };
     let last_four = Ipv4Addr::new(a, b, c, d);
     match address.segments() {
-        // IPv4 in other clothes: mapped, and through a translator.
+        // IPv4 addresses inside IPv6: mapped, and translated (NAT64).
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(last_four),
         // Protocols (Teredo, ORCHID), documentation, 6to4.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // Everything else that is routed at all. The machine itself, private, link-local and multicast lie outside.
+        // All other routed addresses. The machine itself, private, link-local and multicast
+        // addresses are outside this range.
         [0x2000..=0x3fff, ..] => true,
         _ => false,
     }

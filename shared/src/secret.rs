@@ -72,7 +72,7 @@ pub enum SecretError {
         /// Its name.
         name: String,
     },
-    /// Secrets Manager did not answer.
+    /// Secrets Manager did not respond.
     #[error("could not read the secret {name} from Secrets Manager")]
     Unavailable {
         /// Its name.

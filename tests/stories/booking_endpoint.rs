@@ -135,7 +135,7 @@ async fn unverifiable_bookings_are_refused_and_not_filed() {
             "a webhook without a secret",
             unsigned.with_header("X-Cal-Signature-256", Some("no-secret-provided")),
             401,
-            "it is not signed; set a secret for this webhook where it is sent from",
+            "the delivery is not signed; set a secret for this webhook at the sender",
         ),
         (
             "no signature",

@@ -179,7 +179,7 @@ async fn unverifiable_submissions_are_refused_and_not_filed() {
     let huge = format!("sha256={}", "0".repeat(8_000));
     let mismatch = "the signature does not match";
     let nothing = "no sender is configured for this path";
-    let unsigned = "it is not signed; set a secret for this webhook where it is sent from";
+    let unsigned = "the delivery is not signed; set a secret for this webhook at the sender";
     let cases: Vec<(&str, WebhookPost, u16, &str)> = vec![
         ("a changed response", tampered(typeform_response()), 401, mismatch),
         ("a changed name of a lead", tampered(meta_lead_id()), 401, mismatch),

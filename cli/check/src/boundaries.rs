@@ -1,7 +1,8 @@
-//! What this product refuses: settings that would ask for it are errors that say why. Facts: `docs/boundaries.md`.
+//! Refuses settings for uses that tellonce does not support. The error gives the reason. Facts:
+//! `docs/boundaries.md`.
 //!
-//! Only names of settings are looked at. The names of a client's own things (stores, calendars, forms, lines, CRMs, targets,
-//! escalations, a shop's order statuses, an ERP's events) are free.
+//! The check reads only names of settings. The names that a client chooses (stores, calendars,
+//! forms, lines, CRMs, targets, escalations, a shop's order statuses, an ERP's events) are free.
 
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use toml::{
 use super::{FindingCollector, Severity, source::ConfigSource};
 use tellonce_core::provider::PROVIDER;
 
-/// One thing that is refused: names that ask for it, and why it is refused.
+/// A refused use: the names of settings that ask for it, and the reason.
 struct Boundary {
     names: &'static [&'static str],
     reason: &'static str,
@@ -31,13 +32,13 @@ const BOUNDARIES: &[Boundary] = &[
     },
     Boundary {
         names: &["import", "import_file", "contacts_file", "lead_file", "csv", "list", "lead_list", "mailing_list"],
-        reason: "a lead is one person who sent a form just now and agreed to be written to, and each comes in a delivery of \
-              its own; an imported list is cold outbound, whatever its source",
+        reason: "a lead is one person who has just sent a form with consent; an imported list is cold outbound, whatever \
+              its source",
     },
     Boundary {
         names: &["sequence", "drip", "nurture", "cadence", "follow_up", "followup", "next_touch", "second_touch"],
-        reason: "a lead hears one first touch and nothing after it: whether they answer or not, the next word is the client's \
-              team's, in EZWhatsApp",
+        reason: "a lead receives one first touch and no further message; the client's team continues the conversation in \
+              EZWhatsApp",
     },
     Boundary {
         names: &["group", "community"],
@@ -76,9 +77,9 @@ const BOUNDARIES: &[Boundary] = &[
             "ask_to_confirm",
             "rsvp",
         ],
-        reason: "nothing here takes a \"yes\" or \"cancel\" for an answer: replies are read by the client's team in EZWhatsApp, \
-              and an appointment is confirmed, moved or cancelled where it was booked; words can call the team ([escalations]) \
-              or stop greetings and reminders ([opt_out]), and nothing else",
+        reason: "tellonce does not act on \"yes\" or \"cancel\": replies are for the client's team in EZWhatsApp, and an \
+              appointment is confirmed, moved or cancelled where it was booked; words can only alert the team \
+              ([escalations]) or opt out of greetings and reminders ([opt_out])",
     },
     Boundary {
         names: &[
@@ -96,7 +97,7 @@ const BOUNDARIES: &[Boundary] = &[
             "lead_owner",
             "hubspot_owner_id",
         ],
-        reason: "who owns a conversation is decided in EZWhatsApp alone, and who owns a contact in the CRM: nothing here writes either",
+        reason: "the owner of a conversation is decided in EZWhatsApp alone, and the owner of a contact in the CRM; tellonce writes neither",
     },
     Boundary {
         names: &["inbox", "shared_inbox", "agent", "helpdesk"],
@@ -136,7 +137,7 @@ const SECRET_PREFIXES: &[&str] = &[
 ];
 
 impl ConfigSource<'_> {
-    /// Where the settings stand that ask for something refused.
+    /// The places of refused settings.
     pub(super) fn refused_spans(&self) -> Vec<Range<usize>> {
         let mut spans = Vec::new();
         visit_settings(self.table.get_ref(), &mut Vec::new(), &mut |key, path| {
@@ -150,7 +151,7 @@ impl ConfigSource<'_> {
     }
 }
 
-/// Reports settings that ask for something refused, and secrets.
+/// Reports refused settings, and secrets.
 pub(super) fn check_boundaries(findings: &mut FindingCollector<'_>) {
     let source = findings.source;
     visit_settings(source.table.get_ref(), &mut Vec::new(), &mut |key, path| {
@@ -158,8 +159,8 @@ pub(super) fn check_boundaries(findings: &mut FindingCollector<'_>) {
         let name = key.get_ref();
         if let Some(why) = refusal_reason(name, path) {
             let what = format!("`{}` is refused: {why}", path.join("."));
-            let remedy = "remove it, and write down in decisions.md beside this file what was asked for and what was decided; \
-                          docs/boundaries.md has the background";
+            let remedy = "remove it, and record in decisions.md beside this file what the client asked for and what was decided; \
+                          docs/boundaries.md has the reasons";
             findings.add_finding(Severity::Error, line, what, remedy.to_owned());
         } else if is_secret_name(name) {
             let what = format!("`{}` would put a secret into a file that is kept in git", path.join("."));
@@ -180,10 +181,10 @@ pub(super) fn check_boundaries(findings: &mut FindingCollector<'_>) {
     });
 }
 
-/// Why a setting of this name is refused, if it is. `path` is the keys that lead to it, and the name.
+/// The reason why a setting is refused. `path` is the keys that lead to it, and its name.
 fn refusal_reason(name: &str, path: &[String]) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace('-', "_");
-    // A channel of Slack or Teams is no channel of WhatsApp: it is merely no setting.
+    // A channel of Slack or Teams is not a WhatsApp channel. It is an unknown setting.
     if name == "channel" && path.first().is_some_and(|first| first == "targets") {
         return None;
     }
@@ -198,7 +199,8 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.contains(&name.to_ascii_lowercase().replace('-', "_").as_str())
 }
 
-/// Every key of the file that names a setting, with the keys that lead to it. Goes on below it if `visit` says so.
+/// Visits every key that names a setting, with the keys that lead to it. Visits the keys below it
+/// if `visit` returns true.
 fn visit_settings<'a>(
     table: &DeTable<'a>,
     path: &mut Vec<String>,
@@ -219,7 +221,7 @@ fn visit_settings<'a>(
     }
 }
 
-/// Every text value of the file.
+/// Visits every text value of the file.
 fn visit_texts(table: &DeTable<'_>, visit: &mut dyn FnMut(&str, Range<usize>)) {
     fn visit_value(value: &Spanned<DeValue<'_>>, visit: &mut dyn FnMut(&str, Range<usize>)) {
         match value.get_ref() {

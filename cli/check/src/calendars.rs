@@ -1,4 +1,4 @@
-//! The calendars: who they are, whose appointments they report on, and where things stand in what they send.
+//! The calendars: names, proofs, id scopes, and the fields in what they send.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,12 @@ use tellonce_core::client_config::{
     TimeSpan,
 };
 
-/// How often a feed may be asked for, in minutes: as often as the schedule runs, and once a day.
+/// The shortest and the longest interval of a feed, in minutes: the interval of the schedule, and a
+/// day.
 const MIN_POLL_MINUTES: i64 = 5;
 const MAX_POLL_MINUTES: i64 = 24 * 60;
 
-/// The fields of an event that a value can stand in, besides those of the calendar's own.
+/// The standard fields of an event that a value can be in.
 const EVENT_FIELDS: [&str; 3] = ["summary", "description", "location"];
 
 pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
@@ -64,14 +65,15 @@ pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingColle
     check_duplicates(config, findings);
 }
 
-/// How many days a sender may take to send the same delivery again, and why; none where a repeat does no harm or is not
-/// known. Sources: `docs/senders.md`.
+/// How many days a sender may repeat a delivery, and why. `None` if a repeat does no harm or is not
+/// documented. Sources: `docs/senders.md`.
 fn retry_window(kind: &CalendarKind) -> Option<(u16, &'static str)> {
     match kind {
         CalendarKind::Calendly { .. } => Some((2, "Calendly repeats for 24 hours")),
         CalendarKind::Square { .. } => Some((2, "Square repeats for about 24 hours")),
         CalendarKind::Custom { verify, .. } => Some(scheme_retry_window(verify)),
-        // What Acuity and Google post makes us ask them, as often as they post it.
+        // For each delivery of Acuity and Google, a function reads the current state. So a repeat
+        // does no harm.
         CalendarKind::CalCom | CalendarKind::Acuity { .. } | CalendarKind::Ics(_) => None,
     }
 }
@@ -90,7 +92,7 @@ fn check_kind(name: &str, kind: &CalendarKind, findings: &mut FindingCollector<'
                 findings.add_error(
                     &["calendars", name, "user_id"],
                     format!("`{user_id}` is not the numeric user id of an Acuity account"),
-                    "copy it from Acuity, Integrations, API, where it stands beside the key",
+                    "copy it from Acuity, Integrations, API, where it is beside the key",
                 );
             }
         }
@@ -119,33 +121,33 @@ fn check_custom(
     match (&fields.status, statuses.is_empty()) {
         (Some(_), true) => findings.add_error(
             &["calendars", name, "fields", "status"],
-            "no status means anything, so no delivery changes anything",
-            format!("add [calendars.{name}.statuses] with the sender's words, like confirmed = \"booked\""),
+            "no status has a meaning, so no delivery changes an appointment",
+            format!("add [calendars.{name}.statuses] with the sender's statuses, like confirmed = \"booked\""),
         ),
         (None, false) => findings.add_error(
             &path,
-            "nothing says where the status stands, so these are never looked up",
+            "the field of the status is missing, so these statuses are never used",
             format!("add it to [calendars.{name}.fields], like status = \"/status\""),
         ),
         (None, true) => findings.add_warning(
             &["calendars", name, "fields"],
-            "without a status every delivery books: a customer who cancels is reminded all the same",
-            "point at the sender's status, or have it send one when an appointment is cancelled",
+            "without a status every delivery books: customers who cancel are reminded anyway",
+            "name the field of the sender's status, or have the sender post one when an appointment is cancelled",
         ),
         (Some(_), false) if !has_status(BookingStatus::Booked) => findings.add_error(
             &path,
             "no status means `booked`, so no reminder is ever sent",
-            "add the sender's word for an appointment that takes place, like confirmed = \"booked\"",
+            "add the sender's status for an appointment that takes place, like confirmed = \"booked\"",
         ),
         (Some(_), false) if !has_status(BookingStatus::Cancelled) => findings.add_warning(
             &path,
-            "no status means `cancelled`: a customer who cancels is reminded all the same",
-            "add the sender's word for it, like canceled = \"cancelled\"",
+            "no status means `cancelled`: customers who cancel are reminded anyway",
+            "add the sender's status for it, like canceled = \"cancelled\"",
         ),
         (Some(_), false) => {}
     }
     if statuses.keys().any(|status| status.trim().is_empty()) {
-        findings.add_error(&path, "a status has no name", "write it as it stands in the sender's JSON");
+        findings.add_error(&path, "a status has no name", "write it as it is in the sender's JSON");
     }
 }
 
@@ -173,7 +175,7 @@ fn check_ics(name: &str, feed: &FeedRule, findings: &mut FindingCollector<'_>) {
         let remedy = "write \"5m\" to \"1d\"; \"15m\" is usual";
         findings.add_error(
             &["calendars", name, "poll_every"],
-            "a feed is asked for every five minutes to once a day",
+            "the interval of a feed must be five minutes to one day",
             remedy,
         );
     }
@@ -189,20 +191,12 @@ fn check_text_rule(rule: &FeedTextRule, at: &[&str], findings: &mut FindingColle
         !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     });
     if !own && !EVENT_FIELDS.contains(&field) {
-        let remedy = format!(
-            "{}; a property of the calendar's own is written like `x-phone`",
-            suggest_name(field, EVENT_FIELDS)
-        );
+        let remedy = format!("{}; a property of your own is written like `x-phone`", suggest_name(field, EVENT_FIELDS));
         findings.add_error(&[at, &["field"]].concat(), format!("an event has no field `{field}`"), remedy);
     }
     if rule.after.iter().any(|words| words.trim().is_empty()) {
-        let remedy =
-            "write the words that stand before the value, like \"Phone:\", or leave `after` out for the whole field";
-        findings.add_error(
-            &[at, &["after"]].concat(),
-            "nothing stands before the value, and nothing is found by that",
-            remedy,
-        );
+        let remedy = "write the words before the value, like \"Phone:\", or leave `after` out for the whole field";
+        findings.add_error(&[at, &["after"]].concat(), "`after` is empty, so no value is found", remedy);
     }
 }
 
@@ -225,7 +219,7 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
     }
 }
 
-/// Two calendars that are the same account.
+/// Reports two calendars of the same account.
 fn check_duplicates(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for (name, calendar) in &config.calendars {
@@ -242,7 +236,7 @@ fn check_duplicates(config: &ClientConfig, findings: &mut FindingCollector<'_>) 
         if let Some(twin) = seen.insert((field, account), name) {
             findings.add_warning(
                 &["calendars", name, field],
-                format!("the calendar `{twin}` is the same account: its appointments would be reminded of twice"),
+                format!("the calendar `{twin}` is the same account: its customers would be reminded twice"),
                 "keep one of them, or correct a copied line",
             );
         }

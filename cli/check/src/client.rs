@@ -1,4 +1,4 @@
-//! The client itself: names, country, time zone, languages, quiet hours, and how long is remembered.
+//! The client itself: names, country, time zone, languages, quiet hours and retention.
 
 use jiff::tz::TimeZone;
 use url::Url;
@@ -33,12 +33,12 @@ pub(super) fn check_client(config: &ClientConfig, findings: &mut FindingCollecto
     check_retention(config, findings);
     let has_line_events = config.lines.values().any(|line| line.events);
     if config.stores.is_empty() && config.calendars.is_empty() && config.forms.is_empty() && !has_line_events {
-        let what = "there is no store, calendar or form, so nothing is ever sent";
+        let what = "there is no store, calendar or form, so no message is ever sent";
         findings.add_warning(&[], what, "add [stores.shop], [calendars.clinic] or [forms.website]");
     }
 }
 
-/// As `template.yaml` has it: the id becomes part of names of functions and secrets.
+/// The same rule as in `template.yaml`. The id becomes part of the names of functions and secrets.
 fn is_client_id(id: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (2..=30).contains(&id.len())
@@ -47,9 +47,9 @@ fn is_client_id(id: &str) -> bool {
         && !id.ends_with('-')
 }
 
-/// A country that numbers can be read by.
+/// Reports a country code without rules for phone numbers.
 pub(super) fn check_country(country: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
-    // What the number is doesn't matter: only whether its country is known.
+    // Only the country matters here, and not whether the number is valid.
     let unknown = Phone::parse("0212345678", country, PhoneRule::Possible) == Err(PhoneError::UnknownCountry);
     if unknown || country.len() != 2 {
         let what = format!("`{country}` is not a supported country code");
@@ -57,7 +57,7 @@ pub(super) fn check_country(country: &str, path: &[&str], findings: &mut Finding
     }
 }
 
-/// A time zone that there is.
+/// Reports an unknown time zone.
 pub(super) fn check_time_zone(zone: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     if TimeZone::get(zone).is_err() {
         let zones: Vec<_> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
@@ -76,7 +76,7 @@ fn check_languages(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
         if language == "iw" {
             findings.add_error(
                 &["languages"],
-                "`iw` is an old code that texts are not found by",
+                "`iw` is an old code, and texts are not found by it",
                 "write `he` for Hebrew",
             );
         } else if !primary {
@@ -84,7 +84,7 @@ fn check_languages(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
             findings.add_error(&["languages"], what, "write two or three lower-case letters, like `he` or `en`");
         }
         if config.languages[..place].contains(language) {
-            findings.add_warning(&["languages"], format!("`{language}` is there twice"), "remove one of them");
+            findings.add_warning(&["languages"], format!("`{language}` is listed twice"), "remove one of them");
         }
     }
 }
@@ -94,14 +94,14 @@ fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if !(1..=365).contains(&retention.inbox_days) {
         findings.add_error(
             &["retention", "inbox_days"],
-            format!("the inbox cannot remember for {} days", retention.inbox_days),
+            format!("the inbox cannot keep deliveries for {} days", retention.inbox_days),
             "write 1 to 365; 30 is usual",
         );
     }
     if !(30..=3650).contains(&retention.ledger_days) {
         findings.add_error(
             &["retention", "ledger_days"],
-            format!("the ledger cannot remember for {} days", retention.ledger_days),
+            format!("the ledger cannot keep rows for {} days", retention.ledger_days),
             "write 30 to 3650; 400 is usual",
         );
     }
@@ -114,7 +114,8 @@ fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     }
 }
 
-/// An inbox that recognises every repeat of a delivery. `days` is how long the sender may take for one, and `why`.
+/// Reports a retention that does not recognise every repeat. `days` is how long the sender may
+/// repeat a delivery, and `why` the reason.
 pub(super) fn check_inbox_retention(
     config: &ClientConfig,
     days: u16,
@@ -131,7 +132,8 @@ pub(super) fn check_inbox_retention(
     }
 }
 
-/// An address as it is registered at a sender that signs it with every delivery, and that ends in `ending`.
+/// Checks the registered address of a sender that signs it with every delivery. It ends in
+/// `ending`.
 pub(super) fn check_registered_address(
     address: &str,
     sender: &str,
@@ -153,13 +155,13 @@ pub(super) fn check_registered_address(
     if !url.path().ends_with(ending) {
         findings.add_warning(
             path,
-            format!("deliveries are taken at {ending}, and this URL ends otherwise"),
-            format!("correct it here and at {sender}, unless something in front of us rewrites the path"),
+            format!("deliveries are accepted at {ending}, and this URL ends differently"),
+            format!("correct it here and at {sender}, unless a proxy rewrites the path"),
         );
     }
 }
 
-/// A line that a store, calendar or form names.
+/// Reports an unknown line of a store, calendar or form.
 pub(super) fn check_line_exists(config: &ClientConfig, line: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     if !config.lines.contains_key(line) {
         let what = format!("there is no line `{line}`");

@@ -1,4 +1,4 @@
-//! What is made of line events: who is told of messages, when the team is called, and what takes somebody off the list.
+//! The settings that use line events: CRMs, targets, escalations, business hours and opt-out.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(super) fn check_conversations(config: &ClientConfig, findings: &mut FindingC
     words::check_opt_out_words(config, findings);
 }
 
-/// Whether anything at all is reported of a line: without it nobody is told, called or taken off.
+/// Reports settings that need line events if no line has `events = true`.
 fn check_events_enabled(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if config.lines.values().any(|line| line.events) {
         return;
@@ -32,12 +32,12 @@ fn check_events_enabled(config: &ClientConfig, findings: &mut FindingCollector<'
         ("opt_out", !config.opt_out.is_empty()),
     ] {
         if there {
-            findings.add_error(&[table], "no line takes events, so what customers write is never received", remedy);
+            findings.add_error(&[table], "no line accepts events, so messages of customers are not received", remedy);
         }
     }
 }
 
-/// A name that is fit for secrets and keys.
+/// Reports a name that cannot be part of secrets and keys.
 pub(super) fn check_name(table: &str, name: &str, what: &str, findings: &mut FindingCollector<'_>) {
     if !is_plain_name(name, 40) {
         findings.add_error(
@@ -48,7 +48,7 @@ pub(super) fn check_name(table: &str, name: &str, what: &str, findings: &mut Fin
     }
 }
 
-/// Lines that something is limited to: they exist, take events, and are there once.
+/// Checks a list of lines: each exists, has `events = true`, and is listed once.
 pub(super) fn check_line_list(
     config: &ClientConfig,
     lines: &[String],
@@ -59,12 +59,12 @@ pub(super) fn check_line_list(
     for name in lines {
         client::check_line_exists(config, name, path, findings);
         if !seen.insert(name) {
-            findings.add_warning(path, format!("`{name}` is there twice"), "remove one of them");
+            findings.add_warning(path, format!("`{name}` is listed twice"), "remove one of them");
         }
-        // That none does has been said once for all.
+        // If no line has events, [`check_events_enabled`] reports it once.
         let others = config.lines.values().any(|line| line.events);
         if others && config.lines.get(name).is_some_and(|line| !line.events) {
-            let what = format!("the line `{name}` takes no events, so nothing is received from it");
+            let what = format!("the line `{name}` does not accept events, so no message is received from it");
             findings.add_error(path, what, format!("write events = true in [lines.{name}], or remove it here"));
         }
     }
@@ -74,10 +74,10 @@ fn check_business_hours(config: &ClientConfig, findings: &mut FindingCollector<'
     for hours in &config.business_hours {
         if hours.days.is_empty() {
             let remedy = "name them: days = [\"sun\", \"mon\"]; or remove these hours";
-            findings.add_error(&["business_hours"], "business hours of no day", remedy);
+            findings.add_error(&["business_hours"], "the business hours have no day", remedy);
         }
         if hours.days.iter().enumerate().any(|(place, day)| hours.days[..place].contains(day)) {
-            findings.add_warning(&["business_hours"], "a day is there twice", "remove one of them");
+            findings.add_warning(&["business_hours"], "a day is listed twice", "remove one of them");
         }
         if hours.from >= hours.to {
             findings.add_error(

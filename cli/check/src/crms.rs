@@ -1,4 +1,4 @@
-//! The CRMs: what they are called, where they are, and how often they may be asked.
+//! The CRMs: names, addresses and rate limits.
 
 use std::ops::RangeInclusive;
 
@@ -8,15 +8,16 @@ use tellonce_core::{
     public_address::parse_public_address,
 };
 
-/// How often a CRM can be asked, times a minute.
+/// Possible requests per minute.
 const REQUESTS_RANGE: RangeInclusive<u32> = 1..=6000;
-/// 100 requests in 10 seconds, what `HubSpotClient` gives a private app in its smaller accounts:
+/// 100 requests in 10 seconds, the limit of a private app in HubSpot's smaller accounts:
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines>.
 const HUBSPOT_REQUESTS_PER_MINUTE: u32 = 600;
-/// 20 requests in 2 seconds, what Pipedrive gives an API token in its smallest plan:
+/// 20 requests in 2 seconds, the limit of an API token in Pipedrive's smallest plan:
 /// <https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting>.
 const PIPEDRIVE_REQUESTS_PER_MINUTE: u32 = 600;
-/// What a user of a project may read, and write, in a minute: <https://developers.google.com/workspace/sheets/api/limits>.
+/// Most reads, and most writes, of a user of a project in a minute:
+/// <https://developers.google.com/workspace/sheets/api/limits>.
 const SHEETS_REQUESTS_PER_MINUTE: u32 = 60;
 
 pub(super) fn check_crm(config: &ClientConfig, name: &str, crm: &CrmConfig, findings: &mut FindingCollector<'_>) {
@@ -38,23 +39,23 @@ pub(super) fn check_crm(config: &ClientConfig, name: &str, crm: &CrmConfig, find
 fn check_request_rate(crm: &CrmConfig, path: &[&str], findings: &mut FindingCollector<'_>) {
     let Some(asked) = crm.requests_per_minute else { return };
     if !REQUESTS_RANGE.contains(&asked) {
-        let what = format!("a CRM cannot be asked {asked} times a minute");
-        findings.add_error(path, what, "write 1 to 6000, or remove it: each kind has a cautious figure of its own");
+        let what = format!("a CRM cannot take {asked} requests a minute");
+        findings.add_error(path, what, "write 1 to 6000, or remove it: each kind has a cautious default");
         return;
     }
     let documented = match crm.kind {
         CrmKind::HubSpot { .. } => Some(("HubSpot", HUBSPOT_REQUESTS_PER_MINUTE)),
         CrmKind::Pipedrive { .. } => Some(("Pipedrive", PIPEDRIVE_REQUESTS_PER_MINUTE)),
         CrmKind::GoogleSheets { .. } => Some(("Google", SHEETS_REQUESTS_PER_MINUTE)),
-        // Zoho counts credits by the day, and of an address of somebody's own nothing is known.
+        // Zoho counts credits per day. The limit of a client's own address is unknown.
         CrmKind::Zoho { .. } | CrmKind::Webhook { .. } => None,
     };
     if let Some((vendor, most)) = documented.filter(|(_, most)| asked > *most) {
         findings.add_warning(
             path,
-            format!("{asked} a minute are more than the {most} that {vendor} gives every account"),
+            format!("{asked} a minute are more than the {most} that {vendor} allows every account"),
             format!(
-                "write {most} or less, unless this account was given more: what is refused waits and is asked again"
+                "write {most} or less, unless this account has a higher limit; refused requests wait and are repeated"
             ),
         );
     }
@@ -67,7 +68,11 @@ fn check_pipedrive(company: &str, path: &[&str], findings: &mut FindingCollector
         && !company.ends_with('-');
     if !fits {
         let what = format!("`{company}` is not the company's part of an address at Pipedrive");
-        findings.add_error(path, what, "of https://acme.pipedrive.com write `acme`: small letters, digits and `-`");
+        findings.add_error(
+            path,
+            what,
+            "of https://acme.pipedrive.com write `acme`: lower-case letters, digits and `-`",
+        );
     }
 }
 
@@ -78,7 +83,7 @@ fn check_google_sheets(spreadsheet: &str, path: &[&str], findings: &mut FindingC
         findings.add_error(
             path,
             "this is not the id of a spreadsheet",
-            "of https://docs.google.com/spreadsheets/d/1AbC…/edit write what stands between /d/ and /edit",
+            "of https://docs.google.com/spreadsheets/d/1AbC…/edit write the part between /d/ and /edit",
         );
     }
 }
@@ -92,11 +97,11 @@ fn check_sheet_name(sheet: &str, path: &[&str], findings: &mut FindingCollector<
         );
     } else if sheet.contains('!') {
         let what = format!("`{sheet}` is a range and not the name of a sheet");
-        findings.add_error(path, what, "write what stands before the `!`: rows are put below the last one");
+        findings.add_error(path, what, "write the part before the `!`; rows are added below the last one");
     }
 }
 
-/// An address of somebody's own that is called.
+/// Checks an address that the client chose for calls.
 pub(super) fn check_address(url: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     match parse_public_address(url) {
         Err(error) => findings.add_error(
@@ -108,7 +113,7 @@ pub(super) fn check_address(url: &str, path: &[&str], findings: &mut FindingColl
             if url.query_pairs().any(|(name, _)| SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str())) {
                 findings.add_error(
                     path,
-                    "a secret seems to stand in this address, and this file is kept in git",
+                    "this address seems to contain a secret, and this file is kept in git",
                     "remove it: calls are signed with the secret that `tellonce check` lists",
                 );
             }
@@ -116,6 +121,6 @@ pub(super) fn check_address(url: &str, path: &[&str], findings: &mut FindingColl
     }
 }
 
-/// Parameters of an address that usually hold a secret.
+/// Query parameters that usually contain a secret.
 const SECRET_PARAMETERS: [&str; 9] =
     ["sig", "signature", "token", "access_token", "key", "api_key", "apikey", "secret", "password"];

@@ -1,4 +1,4 @@
-//! The escalations: when the team is called, who, how often, and what the customer is answered.
+//! The escalations: triggers, targets, cooldowns and acknowledgements.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use tellonce_core::{
     wording::TemplateTopic,
 };
 
-/// For how long one call may stand for others, and how long somebody can be without an answer.
+/// The longest cooldown, and the longest time without a reply that triggers an alert.
 const MAX_COOLDOWN: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// An answer at once that comes later than this is none.
+/// An acknowledgement after this time is useless.
 const MAX_ACKNOWLEDGEMENT_AGE: SignedDuration = SignedDuration::from_hours(2);
 
 pub(super) fn check_escalation(
@@ -27,7 +27,7 @@ pub(super) fn check_escalation(
     check_targets(config, escalation, &at("to"), findings);
     if escalation.cooldown.0 > MAX_COOLDOWN {
         let remedy = "write \"1m\" to \"7d\"; \"4h\" is usual";
-        findings.add_error(&at("cooldown"), "one alert replaces those that follow for seven days at most", remedy);
+        findings.add_error(&at("cooldown"), "a cooldown lasts seven days at most", remedy);
     }
     check_trigger(config, name, &escalation.when, findings);
     if let Some(rule) = &escalation.acknowledge {
@@ -51,7 +51,7 @@ fn check_targets(
             findings.add_error(path, what, suggest_name(name, config.targets.keys().map(String::as_str)));
         }
         if !seen.insert(name) {
-            findings.add_warning(path, format!("`{name}` is there twice"), "remove one of them");
+            findings.add_warning(path, format!("`{name}` is listed twice"), "remove one of them");
         }
     }
 }
@@ -65,7 +65,7 @@ fn check_trigger(config: &ClientConfig, name: &str, when: &EscalationTrigger, fi
         }
         EscalationTrigger::AfterHours if no_hours => findings.add_error(
             &path,
-            "there are no business hours, so nothing is ever after them",
+            "there are no business hours, so this escalation never applies",
             "add [[business_hours]] with days, from and to",
         ),
         EscalationTrigger::Unanswered(TimeSpan(span)) => {
@@ -108,7 +108,7 @@ fn check_order_trigger(
     }
 }
 
-/// A list that is not empty and names nothing twice.
+/// Checks a list that must not be empty and should not have duplicates.
 fn check_unique_list<T: PartialEq>(
     list: &[T],
     what: &str,
@@ -124,11 +124,11 @@ fn check_unique_list<T: PartialEq>(
         );
     }
     if list.iter().enumerate().any(|(place, one)| list[..place].contains(one)) {
-        findings.add_warning(path, format!("a {what} is there twice"), "remove one of them");
+        findings.add_warning(path, format!("a {what} is listed twice"), "remove one of them");
     }
 }
 
-/// What is answered at once, and whether there is anything to answer.
+/// Checks the text of the acknowledgement, and whether the trigger has a message to acknowledge.
 fn check_acknowledgement(
     config: &ClientConfig,
     name: &str,

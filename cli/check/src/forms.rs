@@ -1,4 +1,4 @@
-//! The forms: who they are, who may be greeted and how often, and the first thing they hear.
+//! The forms: names, proofs, fields, consent, limits and first touches.
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
@@ -20,17 +20,17 @@ use tellonce_core::{
     wording::{self, TemplateTopic},
 };
 
-/// How many leads a limit can be of, and in which time.
+/// Possible numbers of leads in a limit.
 const LEADS_RANGE: RangeInclusive<u32> = 1..=100_000;
 const LIMIT_WINDOW_RANGE: RangeInclusive<SignedDuration> =
     SignedDuration::from_mins(1)..=SignedDuration::from_hours(7 * 24);
-/// For how long a greeting may stand for the next one.
+/// How long a greeting can prevent another one.
 const REPEAT_WINDOW_RANGE: RangeInclusive<SignedDuration> =
     SignedDuration::from_hours(1)..=SignedDuration::from_hours(90 * 24);
-/// Of a first touch: whoever left a number a week ago has forgotten it, or asked elsewhere.
+/// A lead has forgotten the form after a week, or has asked a competitor.
 const FIRST_TOUCH_LATENESS: LatenessRule = LatenessRule {
     days: 7,
-    description: "hardly an answer any more",
+    description: "too late for an answer",
     advice: "the lead has probably gone elsewhere by then; a day or two is usual, 7 days are the most",
 };
 
@@ -74,20 +74,20 @@ fn check_name(config: &ClientConfig, name: &str, form: &FormConfig, findings: &m
     }
 }
 
-/// How deliveries prove where they come from, and for how long they repeat.
+/// Checks the proof of deliveries, and that the inbox recognises their repeats.
 fn check_proof(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     let path = ["forms", name, "verify"];
     match &form.verify {
         FormScheme::StaticHeader { header } => check_header_name(header, &path, findings),
         FormScheme::SecretPath if form.kind == FormKind::Meta => findings.add_error(
             &path,
-            "Meta asks whether the address is ours before it posts, and an address that ends in a secret has no answer",
+            "Meta tests an address before it posts, and a secret address cannot answer the test",
             "write { scheme = \"signature\" }, or leave `verify` out: Meta signs every delivery",
         ),
         FormScheme::SecretPath if form.kind.has_own_proof() => findings.add_warning(
             &path,
-            format!("a {} form has a better proof of its own than an address, which stands in many logs", form.kind),
-            "write { scheme = \"signature\" }, unless this one cannot be made to sign",
+            format!("a {} form has a better proof than a secret address, which appears in many logs", form.kind),
+            "write { scheme = \"signature\" }, unless the sender cannot be configured to sign",
         ),
         FormScheme::Signature | FormScheme::StandardWebhooks | FormScheme::SecretPath => {}
     }
@@ -100,7 +100,7 @@ fn check_proof(config: &ClientConfig, name: &str, form: &FormConfig, findings: &
     }
 }
 
-/// How many days a sender may take to send the same delivery again, and why; none where nothing repeats by itself.
+/// How many days a sender may repeat a delivery, and why. `None` if it does not repeat by itself.
 /// Sources: `docs/senders.md`.
 fn retry_window(kind: FormKind, verify: &FormScheme) -> Option<(u16, &'static str)> {
     match kind {
@@ -120,12 +120,12 @@ fn retry_window(kind: FormKind, verify: &FormScheme) -> Option<(u16, &'static st
     }
 }
 
-/// Where the facts of a submission stand.
+/// Checks the fields of a submission's facts.
 fn check_fields(name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     for (field, _) in named_fields(&form.fields).filter(|(_, written)| written.is_some_and(|it| it.trim().is_empty())) {
         findings.add_error(
             &["forms", name, "fields", field],
-            format!("nothing says where the {field} stands"),
+            format!("the field of {field} has no name"),
             "write the field's name, id, key or label as the sender has it, or remove this",
         );
     }
@@ -143,13 +143,13 @@ fn check_fields(name: &str, form: &FormConfig, findings: &mut FindingCollector<'
     }
 }
 
-/// Why deliveries of this form may not say which of the sender's forms they are of, and what to do; none where they always do.
-/// What names no form is nobody's where only some are meant.
+/// Why deliveries of this form may lack the id of the sender's form, and what to do. `None` if they
+/// always have it. With `form_ids`, a delivery without an id is skipped.
 fn missing_form_id_warning(form: &FormConfig) -> Option<(&'static str, &'static str)> {
     match form.kind {
         FormKind::HubSpot if form.verify == FormScheme::Signature => Some((
-            "HubSpot's events do not say which form a contact filled in: all of them are left alone",
-            "remove it; or let a workflow post, which can be started by one form alone",
+            "HubSpot's events do not name the form, so all of them are skipped",
+            "remove it, or let a workflow post, which one form alone can start",
         )),
         FormKind::HubSpot | FormKind::WpForms | FormKind::ContactForm7 | FormKind::Web => Some((
             "a submission does not name its form unless the sender is configured to name it; one without a name is skipped",
@@ -167,7 +167,7 @@ fn missing_form_id_warning(form: &FormConfig) -> Option<(&'static str, &'static 
 }
 
 fn named_fields(fields: &FormFields) -> impl Iterator<Item = (&'static str, Option<&String>)> {
-    // Whatever is added has to be looked at.
+    // The pattern has no `..`, so a new field must be added here.
     let FormFields { phone, name, first_name, last_name, country, language, id, submitted_at, test } = fields;
     let all = [
         ("phone", phone),
@@ -183,26 +183,26 @@ fn named_fields(fields: &FormFields) -> impl Iterator<Item = (&'static str, Opti
     all.into_iter().map(|(name, written)| (name, written.as_ref()))
 }
 
-/// Gravity Forms posts its fields under their numbers, which say nothing of what is in them.
+/// Gravity Forms posts the numbers of its fields, which do not describe their content.
 fn check_numbered_fields(name: &str, fields: &FormFields, findings: &mut FindingCollector<'_>) {
     let path = ["forms", name, "fields"];
     if fields.phone.is_none() {
         findings.add_error(
             &path,
-            "Gravity Forms posts numbers for names, so no phone number is found by itself",
+            "Gravity Forms posts numbers instead of field names, so no phone number is found",
             format!("add the number of its field to [forms.{name}.fields], like phone = \"3\""),
         );
     }
     if fields.name.is_none() && fields.first_name.is_none() {
         findings.add_warning(
             &path,
-            "Gravity Forms posts numbers for names, so no lead is greeted by name",
+            "Gravity Forms posts numbers instead of field names, so no lead is greeted by name",
             format!("add the number of its field to [forms.{name}.fields], like first_name = \"1.3\""),
         );
     }
 }
 
-/// Whose numbers are greeted, and in which language.
+/// Checks the countries of greeted leads, and the language of the greeting.
 fn check_countries_and_language(
     config: &ClientConfig,
     name: &str,
@@ -217,17 +217,23 @@ fn check_countries_and_language(
         client::check_country(country, &at("countries"), findings);
         if country.len() == 2 && country.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let remedy = format!("write `{}`", country.to_ascii_uppercase());
-            findings.add_error(&at("countries"), format!("no number is one of `{country}`, in small letters"), remedy);
+            findings.add_error(
+                &at("countries"),
+                format!("no number matches `{country}`, because it is in lower-case letters"),
+                remedy,
+            );
         }
         if form.countries[..place].contains(country) {
-            findings.add_warning(&at("countries"), format!("`{country}` is there twice"), "remove one of them");
+            findings.add_warning(&at("countries"), format!("`{country}` is listed twice"), "remove one of them");
         }
     }
     let own = form.country.as_ref().unwrap_or(&config.country);
     if !form.countries.is_empty() && !form.countries.contains(own) {
         findings.add_warning(
             &at("countries"),
-            format!("a number without a country code counts as one of `{own}`, and leads from there are not greeted"),
+            format!(
+                "a number without a country code counts as one of `{own}`, and leads of that country are not greeted"
+            ),
             format!("add `{own}`, or write the form's own `country`"),
         );
     }
@@ -237,54 +243,54 @@ fn check_countries_and_language(
     }
 }
 
-/// By what somebody agrees: without it nobody may be greeted, so an empty rule greets all or none.
+/// Checks the rule of consent. An empty rule would greet all leads or none.
 fn check_consent(form: &FormConfig, at: &[&str], findings: &mut FindingCollector<'_>) {
     match &form.consent {
         ConsentRule::Stated(stated) if stated.trim().is_empty() => findings.add_error(
             at,
-            "the form shows no sentence, so no lead consents",
-            "copy the sentence from the form; what it has to say is in docs/configuration.md",
+            "the sentence is empty, so no lead consents",
+            "copy the sentence from the form; docs/configuration.md says what it must contain",
         ),
-        // Whoever fills in another form of theirs has not read that sentence.
+        // A contact of another form has not read that sentence.
         ConsentRule::Stated(_) if form.kind == FormKind::HubSpot => findings.add_error(
             at,
-            "whatever contact HubSpot posts would count as agreed, those that were imported as well",
-            "name the contact's property that says they agreed: { field = \"whatsapp_consent\" }",
+            "every contact that HubSpot posts would count as consent, imported ones too",
+            "name the contact's property that holds the consent: { field = \"whatsapp_consent\" }",
         ),
         ConsentRule::Stated(_) if form.kind.posts_for_many_forms() && form.form_ids.is_empty() => findings.add_error(
             at,
-            format!("a {} webhook posts for every form there is, and the sentence stands on one", form.kind),
-            "list that form's id in `form_ids`, or name a box that is ticked: { field = \"…\" }",
+            format!("a {} webhook posts for every form, and the sentence is on one of them", form.kind),
+            "list that form's id in `form_ids`, or name a checkbox: { field = \"…\" }",
         ),
         ConsentRule::Stated(_) => {}
         ConsentRule::Field { field, accepts } => {
             if field.trim().is_empty() {
-                let remedy = "write the name, id, key or label of the box that is ticked";
+                let remedy = "write the name, id, key or label of the checkbox";
                 findings.add_error(at, "the consent's field has no name", remedy);
             }
             if accepts.iter().any(|answer| answer.trim().is_empty()) {
-                let remedy = "write the words that the sender posts when the box is ticked";
+                let remedy = "write the words that the sender posts when the checkbox is ticked";
                 findings.add_error(at, "an empty field would count as consent", remedy);
             }
             for answer in accepts.iter().filter(|answer| NO_ANSWERS.contains(&answer.trim().to_lowercase().as_str())) {
-                let what = format!("`{answer}` is how a box says that it was not ticked");
+                let what = format!("`{answer}` means that the checkbox was not ticked");
                 findings.add_error(at, what, "remove it: a lead who refused would be greeted");
             }
         }
     }
 }
 
-/// How often somebody is greeted, and how many are before a human looks.
+/// Checks how often a number is greeted, and how many leads are greeted before an operator decides.
 fn check_limits(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     check_limit(form.per_phone, &["forms", name, "per_phone"], findings);
     check_limit(form.burst, &["forms", name, "burst"], findings);
     let path = ["forms", name, "repeat", "within"];
     let TimeSpan(within) = form.repeat.within;
     if !REPEAT_WINDOW_RANGE.contains(&within) {
-        let what = "a greeting stands for those that follow for an hour to 90 days";
+        let what = "the window of a repeat must be an hour to 90 days";
         findings.add_error(&path, what, "write \"1h\" to \"90d\"; \"7d\" is usual");
     } else if within > SignedDuration::from_hours(24 * i64::from(config.retention.ledger_days)) {
-        let what = "a greeting is forgotten sooner than that, and is then given again";
+        let what = "the ledger forgets the greeting earlier, and the lead is greeted again";
         findings.add_error(
             &path,
             what,
@@ -294,8 +300,8 @@ fn check_limits(config: &ClientConfig, name: &str, form: &FormConfig, findings: 
     if form.repeat.across == RepeatScope::Forms && findings.source.has_key(&["forms", name, "per_phone"]) {
         findings.add_warning(
             &["forms", name, "per_phone"],
-            "this means nothing: one greeting counts for all forms here, so no number gets a second",
-            "remove it, or write across = \"form\" in `repeat` if each form shall greet for itself",
+            "this has no effect: one greeting counts for all forms, so no number gets a second one",
+            "remove it, or write across = \"form\" in `repeat` if each form shall greet separately",
         );
     }
 }
@@ -303,16 +309,16 @@ fn check_limits(config: &ClientConfig, name: &str, form: &FormConfig, findings: 
 fn check_limit(limit: LeadLimit, path: &[&str], findings: &mut FindingCollector<'_>) {
     let below = |field: &'static str| [path, &[field]].concat();
     if !LEADS_RANGE.contains(&limit.leads) {
-        let what = format!("a limit cannot be of {} leads", limit.leads);
+        let what = format!("a limit of {} leads is not possible", limit.leads);
         findings.add_error(&below("leads"), what, "write 1 to 100000");
     }
     if !LIMIT_WINDOW_RANGE.contains(&limit.within.0) {
-        let what = "leads are counted within a minute to a week";
+        let what = "the window of a limit must be a minute to a week";
         findings.add_error(&below("within"), what, "write \"1m\" to \"7d\"");
     }
 }
 
-/// What is said, and of which answers it may speak.
+/// Checks the text of the first touch, and the choice that it may contain.
 fn check_first_touch(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     let at = ["forms", name, "first_touch"];
     let rule = &form.first_touch;
@@ -333,25 +339,25 @@ fn check_choice(rule: &ChoiceRule, at: &[&str], findings: &mut FindingCollector<
     }
     if rule.of.is_empty() {
         let remedy = "list the answers word for word, or remove `choice`: an answer that is not listed is never sent";
-        findings.add_error(&below("of"), "there is no answer to choose", remedy);
+        findings.add_error(&below("of"), "the choice has no answers", remedy);
     }
     let mut seen = BTreeSet::new();
     for answer in &rule.of {
         if answer.trim().is_empty() {
             findings.add_error(&below("of"), "an answer is empty", "write it word for word, or remove it");
         } else if !seen.insert(answer.trim()) {
-            findings.add_error(&below("of"), format!("`{answer}` is there twice"), "remove one of them");
+            findings.add_error(&below("of"), format!("`{answer}` is listed twice"), "remove one of them");
         }
     }
 }
 
-/// Texts that speak of a choice where nobody has one.
+/// Reports texts with `choice` if the form has no choice.
 fn check_missing_choice(name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     for (language, template) in &form.first_touch.text {
         if wording::used_variable_names(template).is_ok_and(|names| names.iter().any(|name| name == "choice")) {
             let path = ["forms", name, "first_touch", "text", language];
             let line = texts::line_of_name(template, "choice", &path, findings);
-            let what = "`choice` has no value: this form does not say what there is to choose".to_owned();
+            let what = "`choice` has no value: this form has no choice configured".to_owned();
             let remedy = format!(
                 "add [forms.{name}.choice] with the question's `field` and the answers in `of`, or leave it out here"
             );

@@ -1,15 +1,16 @@
-//! Checks a `client.toml` before it is deployed. Each finding names its line in the file and the remedy.
+//! Checks a `client.toml` before it is deployed. Each finding names its line in the file and the
+//! remedy.
 //!
-//! [`check_file`] takes a file as it was typed: a part that does not parse becomes a [`Finding`],
-//! and the rest is still checked. [`check_config`] takes a file that parsed. Both read the file
-//! exactly as the functions do, and render every text with the same code
-//! ([`tellonce_core::wording`], [`tellonce_core::provider::RenderedMessage`]). [`list_needed_secrets`] lists
-//! the secrets that a client needs.
+//! [`check_file`] takes a file as typed: a part that does not parse becomes a [`Finding`], and the
+//! rest is still checked. [`check_config`] takes a file that parsed. Both read the file exactly as
+//! the functions do. They render every text with the same code ([`tellonce_core::wording`],
+//! [`tellonce_core::provider::RenderedMessage`]). [`list_needed_secrets`] lists the secrets that a
+//! client needs.
 //!
-//! Promises that a file without errors loads, that each of its texts can be rendered when every
-//! value is known, and that it asks for nothing that this product refuses (`docs/boundaries.md`).
-//! Does not know whether the secrets exist, whether a shop's domain is the right one, or whether a
-//! text reads well. Nothing deployed depends on this crate.
+//! A file without errors loads, each of its texts can be rendered when every value is known, and it
+//! has no refused setting (`docs/boundaries.md`). The check does not know whether the secrets
+//! exist, whether a shop's domain is the right one, or whether a text reads well. No deployed code
+//! depends on this crate.
 
 mod boundaries;
 mod calendars;
@@ -35,38 +36,38 @@ use source::ConfigSource;
 
 use tellonce_core::client_config::ClientConfig;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Deploying it would lose or misdirect messages, or not work at all.
+    /// A deployment would lose or misdirect messages, or not work at all.
     Error,
-    /// It works, but look.
+    /// It works, but is probably not intended.
     Warning,
 }
 
-/// One thing found.
+/// One problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
     /// Line in the file, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
     /// What to do.
     pub remedy: String,
 }
 
-/// What came of reading a file as it was typed.
+/// The result of [`check_file`].
 #[derive(Debug, Clone)]
 pub struct CheckReport {
     /// The configuration, if the functions could load it.
     pub config: Option<ClientConfig>,
-    /// What was found, in the order of the file.
+    /// All findings, in the order of the file.
     pub findings: Vec<Finding>,
 }
 
-/// Checks a file as it was typed.
+/// Checks a file as typed.
 pub fn check_file(text: &str) -> CheckReport {
     let source = match ConfigSource::parse(text) {
         Ok(source) => source,
@@ -74,7 +75,7 @@ pub fn check_file(text: &str) -> CheckReport {
     };
     let mut findings = FindingCollector::new(&source);
     boundaries::check_boundaries(&mut findings);
-    // What remains when all that does not belong there is left out: one mistake must not hide the others.
+    // Reads what remains without the wrong keys, so that one mistake does not hide the others.
     let rest = shape::read_config(&mut findings);
     if let Some(config) = &rest {
         check_sections(config, &mut findings);
@@ -104,7 +105,7 @@ fn check_sections(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     conversations::check_conversations(config, findings);
 }
 
-/// What was found so far, and where to look for lines.
+/// The findings so far, with the file to find their lines.
 struct FindingCollector<'a> {
     source: &'a ConfigSource<'a>,
     findings: Vec<Finding>,
@@ -117,12 +118,12 @@ impl<'a> FindingCollector<'a> {
         Self { source, findings: Vec::new(), wrong_shape: false }
     }
 
-    /// An error at a key, by the keys that lead to it.
+    /// Adds an error at a key. `path` is the keys that lead to it.
     fn add_error(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
         self.add_finding(Severity::Error, self.source.line_of(path), what.into(), remedy.into());
     }
 
-    /// A warning at a key, by the keys that lead to it.
+    /// Adds a warning at a key. `path` is the keys that lead to it.
     fn add_warning(&mut self, path: &[&str], what: impl Into<String>, remedy: impl Into<String>) {
         self.add_finding(Severity::Warning, self.source.line_of(path), what.into(), remedy.into());
     }
@@ -140,13 +141,13 @@ impl<'a> FindingCollector<'a> {
     }
 }
 
-/// The known name that a mistyped one is nearest to, if any is near.
+/// The known name that is most similar to a mistyped one, if any is similar.
 fn nearest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
     let near = (word.chars().count() / 3).clamp(1, 4);
     let close = |name: &str| {
         let name = name.to_lowercase();
-        // Half a name is as good as a slip of the finger.
+        // A part of a name counts as one typing error.
         let is_prefix = word.len() >= 3 && (name.starts_with(&word) || word.starts_with(&name));
         if is_prefix { near.min(1) } else { edit_distance(&word, &name) }
     };
@@ -154,7 +155,7 @@ fn nearest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Opt
     distances.filter(|(distance, _)| *distance <= near).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// What to say about a name that is not known.
+/// The remedy for an unknown name.
 fn suggest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> String {
     if let Some(name) = nearest_name(word, known.clone()) {
         return format!("did you mean `{name}`?");
@@ -163,7 +164,8 @@ fn suggest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str> + Clone
     if known.is_empty() { "there is none yet".to_owned() } else { format!("known here: {}", known.join(", ")) }
 }
 
-/// How many characters have to be added, taken away, replaced or swapped with the next to make one word the other.
+/// The number of characters to add, remove, replace or swap with the next one, to change one word
+/// into the other.
 fn edit_distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
@@ -182,8 +184,8 @@ fn edit_distance(from: &str, to: &str) -> usize {
     rows[from.len()][to.len()]
 }
 
-/// Whether a name is fit for URLs, secret names and keys alike: lower-case letters, digits, `-` and `_`, not at its
-/// beginning, and at most `longest_values` characters.
+/// Whether a name can be part of URLs, secret names and keys: at most `longest` lower-case letters,
+/// digits, `-` and `_`, with a letter or digit first.
 fn is_plain_name(name: &str, longest: usize) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     name.len() <= longest

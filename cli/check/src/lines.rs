@@ -1,4 +1,4 @@
-//! The lines: ids, pace, and how documents are sent.
+//! The lines: ids, rate limits, and how documents are sent.
 
 use super::{FindingCollector, is_plain_name};
 use tellonce_core::{
@@ -10,7 +10,7 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
     let provider = PROVIDER.facts();
     if config.lines.is_empty() {
         let remedy = "add [lines.main] with its line_id";
-        findings.add_error(&["lines"], "there is no line, so nothing can be sent", remedy);
+        findings.add_error(&["lines"], "there is no line, so no message can be sent", remedy);
     }
     for (name, line) in &config.lines {
         let at = |field: &'static str| ["lines", name.as_str(), field];
@@ -29,7 +29,7 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
         if let Some((twin, _)) = twin {
             findings.add_error(
                 &at("line_id"),
-                format!("the line `{twin}` has the same id: two paces and two tokens for one phone"),
+                format!("the line `{twin}` has the same id: two rate limits and two tokens for one number"),
                 "give each line its own id, or keep only one of them",
             );
         }
@@ -37,7 +37,7 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
         if !(1..=provider.max_messages_per_minute).contains(&messages_per_minute) {
             findings.add_error(
                 &at("messages_per_minute"),
-                format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe to ask for"),
+                format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe"),
                 "write 1 to 60; 20 is a cautious rate for a line that a person also uses",
             );
         } else if messages_per_minute > provider.default_messages_per_minute {
@@ -51,19 +51,19 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
             findings.add_warning(
                 &at("media"),
                 format!(
-                    "documents go through {}, whose fields {} does not publish; ours are assumed",
+                    "documents go through {}, whose fields {} does not publish; tellonce assumes them",
                     SendRoute::Media.path(),
                     provider.name
                 ),
-                "send one to yourself first, or write media = \"link\", which needs nothing unpublished",
+                "send one to yourself first, or write media = \"link\", which uses only published fields",
             );
         }
         let stores = config.stores.values().map(|store| &store.line);
         let calendars = config.calendars.values().map(|calendar| &calendar.line);
         let forms = config.forms.values().map(|form| &form.line);
-        // One that only listens is of use as well.
+        // A line that only receives events is useful too.
         if !line.events && !stores.chain(calendars).chain(forms).any(|line| line == name) {
-            let what = "no store, calendar or form speaks over this line";
+            let what = "no store, calendar or form uses this line";
             findings.add_warning(&["lines", name], what, "remove it, or name it in a store, calendar or form");
         }
     }

@@ -1,4 +1,4 @@
-//! The messages about orders: who reports what they wait for, and until when they are worth saying.
+//! The messages about orders: the stores that report them, and how long they are useful.
 
 use jiff::SignedDuration;
 
@@ -8,20 +8,20 @@ use tellonce_core::{
     wording::TemplateTopic,
 };
 
-/// When it is too late to say something, and why.
+/// When a message is too late to be useful.
 pub(super) struct LatenessRule {
-    /// After so many days.
+    /// The message is too late after this number of days.
     pub(super) days: i64,
-    /// What it is by then.
+    /// Says in the finding what the message is by then.
     pub(super) description: &'static str,
-    /// How long is long enough.
+    /// Says in the finding which value is usual.
     pub(super) advice: &'static str,
 }
 
-/// Of news about an order.
+/// For messages about an order.
 const ORDER_MESSAGE_LATENESS: LatenessRule = LatenessRule {
     days: 14,
-    description: "hardly useful any more",
+    description: "too late to be useful",
     advice: "a customer may receive it after a long outage; 14 days are the most that make sense",
 };
 
@@ -29,7 +29,7 @@ pub(super) fn check_messages(config: &ClientConfig, findings: &mut FindingCollec
     if config.messages.is_empty() && !config.stores.is_empty() {
         findings.add_warning(&[], "there is no message, so no order update is ever sent", "add [messages.ready]");
     }
-    // A client who has none at all has been told so already.
+    // A client without any sender has a finding already.
     let has_senders = !config.stores.is_empty() || !config.calendars.is_empty() || !config.forms.is_empty();
     for (milestone, rule) in &config.messages {
         let name = milestone.name();
@@ -43,7 +43,7 @@ pub(super) fn check_messages(config: &ClientConfig, findings: &mut FindingCollec
     }
 }
 
-/// Looks at until when something is worth saying, by the keys that lead to its rule.
+/// Checks how long a message is useful. `at` is the keys that lead to its rule.
 pub(super) fn check_useful_for(
     config: &ClientConfig,
     rule: &MessageRule,
@@ -78,7 +78,7 @@ pub(super) fn check_useful_for(
     {
         findings.add_warning(
             &path,
-            "what happens when the quiet hours begin is no longer useful when they end, and is never sent",
+            "a message from the start of the quiet hours expires before they end and is never sent",
             "make it longer than the quiet hours, or write quiet_hours = \"ignore\"",
         );
     }

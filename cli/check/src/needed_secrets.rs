@@ -1,39 +1,40 @@
-//! Which secrets a client needs, and what to put into them.
+//! The secrets that a client needs, with their descriptions.
 
 use tellonce_core::client_config::{
     CalendarKind, ClientConfig, CrmKind, CustomScheme, FormKind, FormScheme, StoreKind, TargetKind,
 };
 
-/// What a secret is for.
+/// The use of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretPurpose {
-    /// A line's token.
+    /// The token of a line.
     LineToken,
-    /// Signs a Standard Webhooks sender's deliveries.
+    /// Signs the deliveries of a Standard Webhooks sender.
     StandardWebhooks,
-    /// Signs, or stands in, another sender's deliveries.
+    /// Signs the deliveries of another sender, or is part of them.
     WebhookSecret,
-    /// Stands at the end of an address.
+    /// The last segment of a secret address.
     PathSecret,
-    /// Looks orders up in the store. Can be missing.
+    /// Looks up orders in the store. May be missing.
     StoreApi,
-    /// Asks a booking system for what it did not post.
+    /// Looks up in a booking system what it did not post.
     CalendarApi,
-    /// Where a feed is.
+    /// The address of a feed.
     FeedAddress,
-    /// Reads the leads that Meta only names.
+    /// Looks up leads of which Meta posts only the id.
     LeadApi,
-    /// Reads the contacts that `HubSpotClient` only names. Can be missing: a workflow posts them whole.
+    /// Looks up contacts of which HubSpot posts only the id. May be missing, because a workflow
+    /// posts whole contacts.
     ContactApi,
-    /// Writes to a CRM that takes a plain token.
+    /// Writes to a CRM that accepts a plain token.
     CrmToken,
     /// Writes to Zoho CRM.
     ZohoClient,
     /// Writes to Google Sheets.
     ServiceAccount,
-    /// Where Slack takes messages.
+    /// The address of a Slack webhook.
     SlackAddress,
-    /// Where a Teams workflow takes messages.
+    /// The address of a Teams workflow.
     TeamsAddress,
 }
 
@@ -42,13 +43,13 @@ pub enum SecretPurpose {
 pub struct NeededSecret {
     /// Its full name.
     pub name: String,
-    /// What to put into it.
+    /// What to store in it.
     pub description: String,
-    /// What it is for, and so what may stand in it.
+    /// Its use, which decides the valid values.
     pub purpose: SecretPurpose,
 }
 
-/// The secrets that a client needs, in the order to create them.
+/// The secrets that a client needs, in the order in which an operator creates them.
 pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
     let lines = config.lines.keys().map(|line| NeededSecret {
         name: config.line_secret_name(line),
@@ -62,7 +63,7 @@ pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
                 SecretPurpose::WebhookSecret,
             ),
             StoreKind::WooCommerce { .. } => {
-                ("the webhooks' secret, the same in each of them", SecretPurpose::WebhookSecret)
+                ("the secret of the webhooks, the same for all", SecretPurpose::WebhookSecret)
             }
             StoreKind::Custom { verify, .. } => custom_sender_secret(verify),
         };
@@ -87,7 +88,7 @@ pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
         .collect()
 }
 
-/// For what EZWhatsApp reports of lines, and for whom it is told on.
+/// The secrets for line events, CRMs and targets.
 fn list_conversation_secrets(config: &ClientConfig) -> impl Iterator<Item = NeededSecret> {
     let lines = config.lines.iter().filter(|(_, line)| line.events).map(|(name, _)| NeededSecret {
         name: config.line_webhook_secret_name(name),
@@ -104,14 +105,14 @@ fn list_conversation_secrets(config: &ClientConfig) -> impl Iterator<Item = Need
                 SecretPurpose::CrmToken,
             ),
             CrmKind::Pipedrive { .. } => {
-                ("an API token (Pipedrive, Personal preferences, API) of a user made for this", SecretPurpose::CrmToken)
+                ("an API token (Pipedrive, Personal preferences, API) of a user created for this", SecretPurpose::CrmToken)
             }
             CrmKind::Zoho { .. } => (
                 "a JSON object with client_id, client_secret and refresh_token (Zoho API Console, Self Client)",
                 SecretPurpose::ZohoClient,
             ),
             CrmKind::GoogleSheets { .. } => (
-                "a service account's JSON key, whole, as Google Cloud gave it; share the spreadsheet with its client_email",
+                "a service account's complete JSON key from Google Cloud; share the spreadsheet with its client_email",
                 SecretPurpose::ServiceAccount,
             ),
             CrmKind::Webhook { .. } => OUTGOING_SIGNATURE,
@@ -128,7 +129,7 @@ fn list_conversation_secrets(config: &ClientConfig) -> impl Iterator<Item = Need
                 "the address of a workflow that starts when a Teams webhook request is received, with its sig=…",
                 SecretPurpose::TeamsAddress,
             ),
-            // The function's role may write to these.
+            // The function's role has this permission, so no secret is needed.
             TargetKind::Email { .. } | TargetKind::Sns { .. } => return None,
             TargetKind::Webhook { .. } => OUTGOING_SIGNATURE,
         };
@@ -142,21 +143,21 @@ fn list_calendar_secrets(config: &ClientConfig) -> impl Iterator<Item = NeededSe
         let (webhook, credential) = match &calendar.kind {
             CalendarKind::CalCom => (
                 Some((
-                    "the secret of its webhook (Cal.com, Settings, Developer, Webhooks); without one it signs nothing",
+                    "the secret of its webhook (Cal.com, Settings, Developer, Webhooks); without one it does not sign",
                     SecretPurpose::WebhookSecret,
                 )),
                 None,
             ),
             CalendarKind::Calendly { .. } => (
                 Some((
-                    "the signing key that was chosen when the webhook subscription was made through Calendly's API",
+                    "the signing key that was chosen when the webhook subscription was created through Calendly's API",
                     SecretPurpose::WebhookSecret,
                 )),
                 None,
             ),
             CalendarKind::Acuity { .. } => (
                 Some((
-                    "the account's API key, which signs as well (Acuity, Integrations, API)",
+                    "the account's API key, which also signs (Acuity, Integrations, API)",
                     SecretPurpose::WebhookSecret,
                 )),
                 Some(("the same API key once more, to read appointments", SecretPurpose::CalendarApi)),
@@ -229,25 +230,25 @@ fn list_form_secrets(config: &ClientConfig) -> impl Iterator<Item = NeededSecret
     })
 }
 
-/// What a form's sender proves its deliveries with.
+/// The secret of a form's sender for its proof.
 fn describe_form_signature(kind: FormKind) -> &'static str {
     match kind {
         FormKind::Typeform => {
-            "the secret of its webhook (Typeform, Connect, Webhooks, Edit); without one it signs nothing"
+            "the secret of its webhook (Typeform, Connect, Webhooks, Edit); without one it does not sign"
         }
         FormKind::GoogleAds => {
             "the key of its webhook (Google Ads, the lead form, Lead delivery option, Webhook integration)"
         }
         FormKind::Meta => "the app's secret (Meta for Developers, App settings, Basic)",
         FormKind::Webflow => {
-            "the secret that came with the webhook when it was made through Webflow's API, or the client secret of the app that \
-             made it"
+            "the secret in the response when the webhook was created through Webflow's API, or the client secret of the \
+             app that created it"
         }
         FormKind::Tally => {
-            "the signing secret of its webhook (Tally, Integrations, Webhooks); without one it signs nothing"
+            "the signing secret of its webhook (Tally, Integrations, Webhooks); without one it does not sign"
         }
         FormKind::HubSpot => "the client secret of the app that signs (HubSpot, the app, Auth)",
-        // They sign nothing, so this is in no file that loads.
+        // They cannot sign, so no valid file has this combination.
         FormKind::Jotform
         | FormKind::Elementor
         | FormKind::GravityForms
@@ -257,19 +258,19 @@ fn describe_form_signature(kind: FormKind) -> &'static str {
     }
 }
 
-/// What a sender signs with that follows Standard Webhooks.
+/// The secret of a sender that signs by Standard Webhooks.
 const STANDARD_WEBHOOKS: (&str, SecretPurpose) =
     ("the sender's signing secret (whsec_…)", SecretPurpose::StandardWebhooks);
-/// What we sign with where somebody's own address is called.
+/// The secret that signs calls to a client's own address.
 const OUTGOING_SIGNATURE: (&str, SecretPurpose) = (
-    "what our calls are signed with, whsec_…: create one, and give it to the receiver of the calls",
+    "the secret that signs the calls of tellonce, whsec_…: create one, and give it to the receiver",
     SecretPurpose::StandardWebhooks,
 );
-/// What a sender puts into a header.
+/// The secret in the header of a sender.
 const STATIC_HEADER: (&str, SecretPurpose) =
     ("a long random value; the sender puts it into its header", SecretPurpose::WebhookSecret);
 
-/// What proves where the deliveries of a sender of somebody's own making come from.
+/// The secret of a custom sender for its proof.
 fn custom_sender_secret(verify: &CustomScheme) -> (&'static str, SecretPurpose) {
     match verify {
         CustomScheme::StandardWebhooks => STANDARD_WEBHOOKS,

@@ -1,4 +1,4 @@
-//! The reminders of a calendar: when each is sent, and what it says.
+//! The reminders of a calendar: their times and texts.
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
@@ -8,11 +8,11 @@ use tellonce_core::{
     wording::TemplateTopic,
 };
 
-/// The longest name of a stage that comes out unchanged in keys.
+/// The longest name of a stage that is unchanged in keys.
 const MAX_STAGE_NAME_LENGTH: usize = 24;
-/// A word on the day itself that comes after this is too late for many.
+/// A reminder on the day itself is too late for many customers after this time.
 const LATE_TIME_OF_DAY: civil::Time = civil::time(10, 0, 0, 0);
-/// Two starts by which two stages are compared, at 12:00 and 17:45 UTC.
+/// Two stages are compared for these two starts, at 12:00 and 17:45 UTC.
 const SAMPLE_STARTS: [Timestamp; 2] = [Timestamp::constant(1_795_521_600, 0), Timestamp::constant(1_795_542_300, 0)];
 
 pub(super) fn check_reminders(
@@ -28,7 +28,7 @@ pub(super) fn check_reminders(
     for (stage, rule) in &calendar.reminders {
         let at = ["calendars", name, "reminders", stage.as_str()];
         if !is_plain_name(&stage.name(), MAX_STAGE_NAME_LENGTH) {
-            let what = format!("`{stage}` cannot be part of keys as it is written");
+            let what = format!("`{stage}` cannot be part of a key");
             findings.add_error(&at, what, "write it like \"24h\", with nothing but a number and its unit");
         }
         check_timing(stage, rule, &at, findings);
@@ -44,7 +44,7 @@ fn check_timing(stage: &ReminderStage, rule: &ReminderRule, at: &[&str], finding
         let path = [at, &["useful_for"]].concat();
         texts::check_minimum_duration(useful_for.0, &path, findings);
         if useful_for.0 > stage.lead_time() {
-            let what = "this is longer than the appointment is away, and a reminder ends when it begins";
+            let what = "this is longer than the time until the appointment, when a reminder expires";
             findings.add_warning(
                 &path,
                 what,
@@ -66,7 +66,7 @@ fn check_timing(stage: &ReminderStage, rule: &ReminderRule, at: &[&str], finding
     }
 }
 
-/// What can be said of quiet hours beforehand: they are those of the reader's own clock.
+/// Checks what is known of quiet hours in advance. They follow the customer's own clock.
 fn check_quiet_hours(
     config: &ClientConfig,
     stage: &ReminderStage,
@@ -79,7 +79,7 @@ fn check_quiet_hours(
         if rule.quiet_hours != QuietHoursRule::Wait {
             findings.add_warning(
                 &path,
-                "there are no quiet hours, so this means nothing",
+                "there are no quiet hours, so this has no effect",
                 "add quiet_hours, or remove it",
             );
         }
@@ -93,7 +93,7 @@ fn check_quiet_hours(
     };
     findings.add_warning(
         at,
-        format!("{} lies in the quiet hours: this is always sent {instead}", time.strftime("%H:%M")),
+        format!("{} is in the quiet hours: this is always sent {instead}", time.strftime("%H:%M")),
         "write the time at which it shall be sent, or quiet_hours = \"ignore\"",
     );
 }
@@ -103,7 +103,7 @@ fn is_quiet(hours: QuietHours, time: civil::Time) -> bool {
     if from <= to { from <= time && time < to } else { time >= from || time < to }
 }
 
-/// Two stages that are one in keys, or on the clock.
+/// Reports two stages with the same key or the same time.
 fn check_duplicates(config: &ClientConfig, name: &str, calendar: &CalendarConfig, findings: &mut FindingCollector<'_>) {
     let zone = calendar.time_zone.as_deref().unwrap_or(&config.time_zone);
     let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
@@ -119,7 +119,7 @@ fn check_duplicates(config: &ClientConfig, name: &str, calendar: &CalendarConfig
                     "keep one of them",
                 );
             } else if times(other) == times(stage) {
-                let what = format!("`{other}` goes out at the same time, and of two at one time only one is sent");
+                let what = format!("`{other}` is due at the same time, and only one of the two is sent");
                 findings.add_error(&at, what, "keep one of them");
             }
         }

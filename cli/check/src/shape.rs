@@ -1,4 +1,4 @@
-//! Mistakes in the file's shape: what the functions could not even load.
+//! Mistakes in the file's shape, because of which the functions could not load it.
 
 use serde::Deserialize;
 use toml::de::{Deserializer, Error};
@@ -10,10 +10,10 @@ use super::{
 };
 use tellonce_core::client_config::{ClientConfig, Milestone};
 
-/// More wrong keys than anybody wants to read about at once.
+/// Most wrong keys that are reported.
 const MAX_WRONG_KEYS: usize = 50;
 
-/// A file that is no TOML.
+/// The finding for a file that is not TOML.
 pub(super) fn build_syntax_finding(text: &str, error: &Error) -> Finding {
     Finding {
         severity: Severity::Error,
@@ -23,7 +23,7 @@ pub(super) fn build_syntax_finding(text: &str, error: &Error) -> Finding {
     }
 }
 
-/// The configuration without what does not belong into it. Every wrong key is reported, and the first wrong value.
+/// The configuration without its wrong keys. Reports every wrong key, and the first wrong value.
 pub(super) fn read_config(findings: &mut FindingCollector<'_>) -> Option<ClientConfig> {
     let mut table = findings.source.table.clone();
     for span in findings.source.refused_spans() {
@@ -45,24 +45,25 @@ pub(super) fn read_config(findings: &mut FindingCollector<'_>) -> Option<ClientC
         let path = if is_key { remove_key_at(table.get_mut(), &span) } else { None };
         let (what, remedy) = explain_error(&message, &wrong, path.as_deref());
         findings.add_finding(Severity::Error, line, what, remedy);
-        // What has no place of its own cannot be left out, nor what nothing is without: the rest stays unread.
+        // A value in a list cannot be left out, and neither can the only key of a `when`. The rest
+        // then stays unread.
         path.filter(|path| !matches!(path.as_slice(), [.., above, _] if above == "when"))?;
     }
     None
 }
 
-/// What the parser said, in words for people, and what to do.
+/// The parser's message in words for people, and the remedy.
 fn explain_error(message: &str, wrong: &str, path: Option<&[String]>) -> (String, String) {
     let known: Vec<&str> = quoted_words(message).into_iter().skip(1).collect();
     let above = path.and_then(|path| path.split_last()).map(|(_, above)| above.join(".")).unwrap_or_default();
     if message.starts_with("unknown field") {
         let owner = if above.is_empty() { "a client.toml".to_owned() } else { format!("`{above}`") };
-        let what = format!("`{wrong}` is no setting of {owner}");
+        let what = format!("`{wrong}` is not a setting of {owner}");
         return (what, format!("{}; or remove it", suggest_name(wrong, known)));
     }
     if message.starts_with("unknown variant") && above == "messages" {
         let milestones = Milestone::ALL.map(Milestone::name);
-        return (format!("`{wrong}` is no milestone of an order"), suggest_name(wrong, milestones));
+        return (format!("`{wrong}` is not a milestone of an order"), suggest_name(wrong, milestones));
     }
     if message.starts_with("unknown variant") {
         return (format!("`{wrong}` is not one of the values that are possible here"), suggest_name(wrong, known));
@@ -72,7 +73,7 @@ fn explain_error(message: &str, wrong: &str, path: Option<&[String]>) -> (String
         return (what, format!("add `{wrong} = …`; docs/configuration.md says what it means"));
     }
     if message.starts_with("invalid type: unit variant") || message.starts_with("wanted exactly 1 element") {
-        let what = "this is not one thing that can happen".to_owned();
+        let what = "this is not a single trigger".to_owned();
         return (what, "write one, like \"first-message\" or { unanswered = \"15m\" }".to_owned());
     }
     if let Some((given, wanted)) =
@@ -97,7 +98,7 @@ fn describe_kind(given: &str) -> &str {
     }
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted_words(message: &str) -> Vec<&str> {
     message.split('`').skip(1).step_by(2).collect()
 }

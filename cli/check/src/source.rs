@@ -1,4 +1,4 @@
-//! Where things stand in a file.
+//! The lines of keys and values in a file.
 
 use std::ops::Range;
 
@@ -7,25 +7,26 @@ use toml::{
     de::{DeString, DeTable, DeValue, Error},
 };
 
-/// A file's text and what stands where in it.
+/// The text of a file with the places of its keys and values.
 pub(super) struct ConfigSource<'a> {
     text: &'a str,
-    /// The file as a tree in which every key and value knows its place.
+    /// The file as a tree, in which every key and value has its place.
     pub(super) table: Spanned<DeTable<'a>>,
 }
 
 impl<'a> ConfigSource<'a> {
-    /// Reads a file; fails only where it is no TOML at all.
+    /// Parses a file. Fails only if it is not TOML.
     pub(super) fn parse(text: &'a str) -> Result<Self, Error> {
         DeTable::parse(text).map(|table| Self { text, table })
     }
 
-    /// The line (from 1) that a byte of the file stands on.
+    /// The line (from 1) of a byte of the file.
     pub(super) fn line_at(&self, byte: usize) -> usize {
         line_at(self.text, byte)
     }
 
-    /// The line of a key, by the keys that lead to it, or of the nearest one above it that is there.
+    /// The line of a key, or of the nearest existing key above it. `path` is the keys that lead to
+    /// it.
     pub(super) fn line_of(&self, path: &[&str]) -> usize {
         let mut table = Some(self.table.get_ref());
         let mut line = 1;
@@ -37,7 +38,7 @@ impl<'a> ConfigSource<'a> {
         line
     }
 
-    /// The line of the file on which line `line` (from 1) of a text value stands.
+    /// The line of the file for line `line` (from 1) of a text value.
     pub(super) fn line_in_text(&self, path: &[&str], line: usize) -> usize {
         let Some(value) = self.find_value(path) else { return self.line_of(path) };
         let raw_text = self.text.get(value.span()).unwrap_or_default();
@@ -48,7 +49,7 @@ impl<'a> ConfigSource<'a> {
         line_at(self.text, value.span().start) + usize::from(begins_below) + line.saturating_sub(1)
     }
 
-    /// Whether a key is written in the file.
+    /// Whether the file contains a key.
     pub(super) fn has_key(&self, path: &[&str]) -> bool {
         self.find_value(path).is_some()
     }
@@ -77,12 +78,13 @@ fn as_table<'t, 'a>(value: &'t DeValue<'a>) -> Option<&'t DeTable<'a>> {
     }
 }
 
-/// The line (from 1) that a byte of a text stands on.
+/// The line (from 1) of a byte of a text.
 pub(super) fn line_at(text: &str, byte: usize) -> usize {
     text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Takes the key at a place of the file out of a table, however deep it stands; gives the keys that led to it.
+/// Removes the key at a place of the file from a table, at any depth. Returns the keys that lead to
+/// it.
 pub(super) fn remove_key_at(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
     let key_at_span = table.iter().find(|(key, _)| key.span() == *span).map(|(key, _)| key.clone());
     if let Some(key) = key_at_span {
@@ -90,7 +92,7 @@ pub(super) fn remove_key_at(table: &mut DeTable<'_>, span: &Range<usize>) -> Opt
         return Some(vec![key.into_inner().into_owned()]);
     }
     let mut names: Vec<_> = table.iter().map(|(key, _)| key.clone()).collect();
-    // Keys are found by their text, and a table has each text once.
+    // A table contains each key once, so the text of the key is enough to find it.
     names.retain(|key| matches!(table.get(key).map(Spanned::get_ref), Some(DeValue::Table(_))));
     for key in names {
         let Some(value) = table.get_mut(&key) else { continue };

@@ -1,4 +1,4 @@
-//! The stores: who they are, whose orders they report on, and what their words mean.
+//! The stores: names, proofs, id scopes, and the meaning of their statuses and events.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,8 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
         if has_no_message && !reports.is_empty() && !config.messages.is_empty() {
             findings.add_warning(
                 &["stores", name],
-                "nothing that this store reports is ever sent: no milestone of it has a message",
-                "add a message, or map its words to a milestone that has one",
+                "no report of this store is ever sent: none of its milestones has a message",
+                "add a message, or map its statuses or events to a milestone that has one",
             );
         }
     }
@@ -51,14 +51,14 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
 /// The milestones that a store of this kind can report.
 pub(super) fn reportable_milestones(store: &StoreConfig) -> Vec<Milestone> {
     match &store.kind {
-        // Invoices are no webhook of Shopify's.
+        // Shopify has no webhook for invoices.
         StoreKind::Shopify { .. } => Milestone::ALL.into_iter().filter(|it| *it != Milestone::Invoice).collect(),
         StoreKind::WooCommerce { statuses, .. } => statuses.values().copied().collect(),
         StoreKind::Custom { events, .. } => events.values().copied().collect(),
     }
 }
 
-/// How many days a sender may take to send the same delivery again, and why. Sources: `docs/senders.md`.
+/// How many days a sender may repeat a delivery, and why. Sources: `docs/senders.md`.
 fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
     match kind {
         StoreKind::Shopify { .. } => (2, "Shopify repeats for 4 hours and may be a day late"),
@@ -67,13 +67,13 @@ fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
     }
 }
 
-/// The schedule that those who sign as Standard Webhooks repeat by.
+/// The repeats of a sender that signs by Standard Webhooks.
 pub(super) const STANDARD_RETRY_WINDOW: (u16, &str) =
-    (4, "the schedule that Standard Webhooks advises ends after 76 hours");
-/// What Zapier, Make, n8n and somebody's own code repeat by.
-pub(super) const MANUAL_RETRY_WINDOW: (u16, &str) = (7, "a failed workflow is run again by a human, days later");
+    (4, "the retry schedule of Standard Webhooks ends after 76 hours");
+/// The repeats of Zapier, Make, n8n and a client's own code.
+pub(super) const MANUAL_RETRY_WINDOW: (u16, &str) = (7, "a person may run a failed workflow again days later");
 
-/// The same for senders of somebody's own making.
+/// The repeats of a custom sender.
 pub(super) fn scheme_retry_window(verify: &CustomScheme) -> (u16, &'static str) {
     match verify {
         CustomScheme::StandardWebhooks => STANDARD_RETRY_WINDOW,
@@ -97,7 +97,7 @@ fn check_shopify(name: &str, domain: &str, findings: &mut FindingCollector<'_>) 
     if !fits {
         findings.add_error(
             &["stores", name, "shop_domain"],
-            format!("`{domain}` is not a shop's permanent domain, which every delivery carries"),
+            format!("`{domain}` is not a shop's permanent domain, which every delivery contains"),
             "write the one that ends in .myshopify.com, without https:// (Shopify admin, Settings, Domains)",
         );
     }
@@ -116,7 +116,7 @@ fn check_woocommerce(
     if !fits || !source.ends_with('/') {
         findings.add_error(
             &["stores", name, "source"],
-            format!("`{source}` is not a site's home URL as X-WC-Webhook-Source carries it"),
+            format!("`{source}` is not a site's home URL as X-WC-Webhook-Source contains it"),
             "write it like \"https://shop.example.co.il/\", with https and the slash at its end",
         );
     }
@@ -131,11 +131,11 @@ fn check_woocommerce(
     for status in statuses.keys() {
         let path = ["stores", name, "statuses", status];
         if let Some(slug) = status.strip_prefix("wc-") {
-            let what = format!("`{status}` is how the database writes it; webhooks leave out the `wc-`");
+            let what = format!("`{status}` is the status in the database; webhooks leave out the `wc-`");
             findings.add_error(&path, what, format!("write `{slug}`"));
         } else if !is_plain_name(status, 40) {
             let remedy = "use the status's slug (lower-case letters, digits, `-`, `_`), not its title";
-            findings.add_error(&path, format!("`{status}` is no slug of an order status"), remedy);
+            findings.add_error(&path, format!("`{status}` is not the slug of an order status"), remedy);
         }
     }
 }
@@ -157,7 +157,7 @@ fn check_custom(
         );
     }
     if events.keys().any(|event| event.trim().is_empty()) {
-        let remedy = "write the event's name as it stands in the sender's JSON";
+        let remedy = "write the event's name as it is in the sender's JSON";
         findings.add_error(&["stores", name, "events"], "an event has no name", remedy);
     }
     for (field, pointer) in named_pointers(fields) {
@@ -173,14 +173,10 @@ fn check_custom(
         };
         if TemplateTopic::Order.find_variable(variable).is_none() {
             let known = TemplateTopic::Order.variables().map(|variable| variable.name);
-            findings.add_error(&path, format!("texts know no variable `{variable}`"), suggest_name(variable, known));
+            findings.add_error(&path, format!("texts have no variable `{variable}`"), suggest_name(variable, known));
         } else if let Some(field) = own_field {
             let remedy = format!("write it as `{field}` in [stores.{name}.fields]");
-            findings.add_error(
-                &path,
-                format!("`{variable}` has a field of its own and is not taken from here"),
-                remedy,
-            );
+            findings.add_error(&path, format!("`{variable}` has its own field and is not read from here"), remedy);
         } else if variable == "store_name" {
             let remedy = format!("write `name` in [stores.{name}]");
             findings.add_error(&path, "a shop's name comes from this file, never from a delivery", remedy);
@@ -203,14 +199,14 @@ fn named_pointers(fields: &OrderFields) -> impl Iterator<Item = (&'static str, &
     needed.into_iter().chain(optional.into_iter().filter_map(|(name, pointer)| Some((name, pointer.as_ref()?))))
 }
 
-/// A scheme whose secret header, if it has one, HTTP can carry.
+/// Checks the name of the secret header, if the scheme has one.
 pub(super) fn check_scheme(verify: &CustomScheme, path: &[&str], findings: &mut FindingCollector<'_>) {
     if let CustomScheme::StaticHeader { header } = verify {
         check_header_name(header, path, findings);
     }
 }
 
-/// The name of a header that HTTP can carry.
+/// Reports a name that cannot be an HTTP header.
 pub(super) fn check_header_name(header: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
     if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
         let what = format!("`{header}` cannot be the name of an HTTP header");
@@ -218,11 +214,11 @@ pub(super) fn check_header_name(header: &str, path: &[&str], findings: &mut Find
     }
 }
 
-/// RFC 6901: `~` only as `~0` (a `~`) and `~1` (a `/`).
+/// RFC 6901: `~` is only valid in `~0` (a `~`) and `~1` (a `/`).
 pub(super) fn check_pointer(pointer: &JsonPointer, path: &[&str], findings: &mut FindingCollector<'_>) {
     let escapes = pointer.as_str().split('~').skip(1);
     if escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
-        let what = format!("`{}` is no JSON pointer: it has a `~` that stands for nothing", pointer.as_str());
+        let what = format!("`{}` is not a JSON pointer: a `~` in it has no meaning", pointer.as_str());
         findings.add_error(path, what, "write ~0 for a `~` in a name and ~1 for a `/`");
     }
 }
@@ -246,7 +242,7 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
     }
 }
 
-/// Two stores that are the same shop.
+/// Reports two stores of the same shop.
 fn check_duplicates(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for (name, store) in &config.stores {

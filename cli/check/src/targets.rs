@@ -1,11 +1,12 @@
-//! The targets: where the team is called.
+//! The targets: the addresses of alerts.
 
 use std::collections::BTreeSet;
 
 use super::{FindingCollector, conversations, crms};
 use tellonce_core::client_config::{ClientConfig, TargetConfig, TargetKind};
 
-/// The most that SES takes for one message: <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>.
+/// Most recipients of one message in SES:
+/// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>.
 const MAX_RECIPIENTS: usize = 50;
 
 pub(super) fn check_target(
@@ -18,7 +19,7 @@ pub(super) fn check_target(
     conversations::check_name("targets", name, "a target", findings);
     if !config.escalations.values().any(|escalation| escalation.to.iter().any(|to| to == name)) {
         let remedy = "name it in an escalation's `to`, or remove it";
-        findings.add_warning(&["targets", name], "no escalation calls this target", remedy);
+        findings.add_warning(&["targets", name], "no escalation alerts this target", remedy);
     }
     match &target.kind {
         TargetKind::Slack | TargetKind::Teams => {}
@@ -31,26 +32,26 @@ pub(super) fn check_target(
 fn check_email(from: &str, to: &[String], from_path: &[&str], to_path: &[&str], findings: &mut FindingCollector<'_>) {
     let remedy = "write it like \"team@acme.co.il\", without a name beside it";
     if !is_email(from) {
-        findings.add_error(from_path, "who writes is no e-mail address", remedy);
+        findings.add_error(from_path, "`from` is not an e-mail address", remedy);
     }
     if to.is_empty() {
         findings.add_error(to_path, "the list of recipients is empty", "add at least one address");
     } else if to.len() > MAX_RECIPIENTS {
         let what = format!("{} addresses are more than one message can have", to.len());
-        findings.add_error(to_path, what, "write at most 50; one address of a group is better");
+        findings.add_error(to_path, what, "write at most 50; a group address is better");
     }
     let mut seen = BTreeSet::new();
     for address in to {
-        // Not repeated: what finds errors may end up in a log.
+        // The finding does not contain the address, because findings may end up in a log.
         if !is_email(address) {
-            findings.add_error(to_path, "one of those who are written to is no e-mail address", remedy);
+            findings.add_error(to_path, "an address in `to` is not an e-mail address", remedy);
         } else if !seen.insert(address.to_ascii_lowercase()) {
-            findings.add_warning(to_path, "one of the addresses is there twice", "remove one of them");
+            findings.add_warning(to_path, "an address is listed twice", "remove one of them");
         }
     }
 }
 
-/// Whether SES could take it: ASCII, one `@`, a domain of two labels or more.
+/// Whether SES accepts the address: ASCII, one `@`, a domain of two labels or more.
 /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_Destination.html>
 fn is_email(address: &str) -> bool {
     let Some((local, domain)) = address.rsplit_once('@') else { return false };

@@ -1,4 +1,4 @@
-//! The texts: every one is made with examples, in every language, the way it will be made for a customer.
+//! The texts. Each one is rendered with example values in every language, as it is for a customer.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -12,15 +12,16 @@ use tellonce_core::{
     },
 };
 
-/// What is useful for less than this does not outlive the shortest outage.
+/// A message that is useful for a shorter time expires in the shortest outage.
 const MIN_USEFUL_MINUTES: i64 = 15;
-/// The longest text and the longest link that a value can be, in characters.
+/// The longest text and the longest link of a value, in characters.
 const MAX_VALUE_CHARS: usize = 120;
 const MAX_LINK_CHARS: usize = 1000;
-/// When the appointment of the examples begins, 10:30 in Israel: its texts are as long as they get, or nearly.
+/// The start of the example appointment, 10:30 in Israel. Its texts are nearly as long as they can
+/// be.
 const EXAMPLE_START: Timestamp = Timestamp::constant(1_795_509_000, 0);
 
-/// Looks at what a rule says, by the keys that lead to the rule.
+/// Checks the templates of a rule. `at` is the keys that lead to the rule.
 pub(super) fn check_templates(
     config: &ClientConfig,
     topic: TemplateTopic,
@@ -38,15 +39,15 @@ pub(super) fn check_templates(
     }
 }
 
-/// Looks at who goes first after an outage.
+/// Checks the priority after an outage.
 pub(super) fn check_priority(priority: Option<u8>, at: &[&str], findings: &mut FindingCollector<'_>) {
     if priority.is_some_and(|priority| priority > 100) {
-        let remedy = "write 0 to 100; higher goes first after an outage";
+        let remedy = "write 0 to 100; a higher one is sent first after an outage";
         findings.add_error(&join_path(at, &["priority"]), "a priority cannot be more than 100", remedy);
     }
 }
 
-/// Looks at how long something is worth saying.
+/// Reports a duration that is too short.
 pub(super) fn check_minimum_duration(useful_for: SignedDuration, path: &[&str], findings: &mut FindingCollector<'_>) {
     if useful_for < SignedDuration::from_mins(MIN_USEFUL_MINUTES) {
         let what = "a message that is useful for so short a time expires in the shortest outage";
@@ -58,7 +59,8 @@ fn join_path<'a>(at: &[&'a str], keys: &[&'a str]) -> Vec<&'a str> {
     [at, keys].concat()
 }
 
-/// Whether a text can be made with its button and document; reports where they name nothing that holds a link.
+/// Whether a text can be rendered with its button and document. Reports a button or document whose
+/// variable is not a link.
 fn check_links(
     topic: TemplateTopic,
     at: &[&str],
@@ -68,10 +70,10 @@ fn check_links(
     if topic.variables().all(|variable| variable.kind != VariableKind::Link) {
         let there = [("button", texts.button.is_some()), ("document", texts.document.is_some())];
         for (key, _) in there.iter().filter(|(_, there)| *there) {
-            let what = format!("{} brings no link, so there is no {key}", topic.with_article());
-            findings.add_error(&join_path(at, &[key]), what, "remove it; a link of your own can stand in the text");
+            let what = format!("{} has no link, so it can have no {key}", topic.with_article());
+            findings.add_error(&join_path(at, &[key]), what, "remove it; write a link of your own into the text");
         }
-        // Neither takes part in making a text then, so the text can be looked at all the same.
+        // The text is rendered without button and document, so it can still be checked.
         return true;
     }
     let links =
@@ -84,7 +86,7 @@ fn check_links(
                 let all: Vec<_> = links().map(|link| format!("`{link}`")).collect();
                 let remedy =
                     if let [only] = all.as_slice() { only.clone() } else { format!("one of {}", all.join(", ")) };
-                findings.add_error(&path, format!("`{variable}` holds no link"), format!("write {remedy}"));
+                findings.add_error(&path, format!("`{variable}` is not a link"), format!("write {remedy}"));
             }
             None => {
                 findings.add_error(&path, unknown_variable_problem(topic, variable), suggest_name(variable, links()));
@@ -97,7 +99,7 @@ fn check_links(
     button && document
 }
 
-/// Looks at which languages a text, or a button's text, is there in.
+/// Checks the languages of a text, or of a button's text.
 fn check_languages<'n>(
     config: &ClientConfig,
     at: &[&str],
@@ -120,7 +122,7 @@ fn check_languages<'n>(
     }
 }
 
-/// What one rule says in one language.
+/// The templates of one rule in one language.
 #[derive(Clone, Copy)]
 struct RuleText<'a> {
     config: &'a ClientConfig,
@@ -135,7 +137,7 @@ impl<'a> RuleText<'a> {
         let text_path = self.text_path();
         let label_path = self.label_path();
         let label = self.templates.button.map(|button| button.text.get(self.language));
-        // A text that is missing has been reported; there is nothing to make.
+        // A missing text has a finding already.
         let Some(text) = self.templates.text.get(self.language) else { return };
         let templates = match label {
             None => vec![(text, &text_path)],
@@ -163,18 +165,15 @@ impl<'a> RuleText<'a> {
         let nothing_left = wording::render_template(text, &TemplateValues::from_examples(self.topic, false))
             .is_ok_and(|text| text.is_empty());
         if nothing_left {
-            let what = format!(
-                "for {} that has none of the values asked for, nothing is left to say",
-                self.topic.with_article()
-            );
+            let what = format!("for {} without any of these values, the text is empty", self.topic.with_article());
             findings.add_warning(&text_path, what, "keep at least one sentence outside of every {% if … %}");
         }
         if let Some(Err(error)) = self.build_payload(&self.longest_values(), MediaMode::Link) {
             let (path, _) = self.explain_error(error);
-            let remedy = "leave out what comes from outside, or cut it, like {{ name[:12] }}";
+            let remedy = "leave out received values, or cut them, like {{ name[:12] }}";
             findings.add_warning(
                 &path,
-                format!("{error} when the values in it are long; then nothing is sent"),
+                format!("{error} when the values in it are long; then the message is not sent"),
                 remedy,
             );
         }
@@ -188,26 +187,24 @@ impl<'a> RuleText<'a> {
         join_path(self.at, &["button", "text", self.language])
     }
 
-    /// The very message as `EZWhatsApp` would get it, if it can be made with these values.
+    /// The rendered message as the provider would receive it, if these values can render it.
     fn build_payload(self, values: &TemplateValues, media: MediaMode) -> Option<Result<(), MessageRejected>> {
         let message = wording::build_message(self.templates, self.language, values, media).ok()?;
         let recipient = Phone::from_e164("+972501234567").ok()?;
         Some(message.build_payload(&recipient).map(drop))
     }
 
-    /// Where a message that would not be taken is wrong, and what to do.
+    /// The place of a problem that the provider would refuse, and the remedy.
     fn explain_error(self, error: MessageRejected) -> (Vec<&'a str>, &'static str) {
         match error {
             MessageRejected::EmptyText => (self.text_path(), "write what the customer shall read"),
             MessageRejected::TextTooLong { .. } => (self.text_path(), "shorten it"),
             MessageRejected::InvalidButtonText { .. } => (self.label_path(), "shorten it, like \"Track parcel\""),
-            MessageRejected::InvalidLink => {
-                (join_path(self.at, &["button", "url"]), "name a variable that holds a link")
-            }
+            MessageRejected::InvalidLink => (join_path(self.at, &["button", "url"]), "name a variable that is a link"),
         }
     }
 
-    /// Whether a template can be filled where every value is known; reports why not.
+    /// Whether a template renders with all values. Reports the reason if it does not.
     fn check_compiles(
         self,
         template: &str,
@@ -236,7 +233,8 @@ impl<'a> RuleText<'a> {
                 .map_or_else(|error| report_template_error(&error, path, findings), |_| true)
     }
 
-    /// Warns of values that a template prints without asking for them: who lacks one gets no message.
+    /// Warns of values that a template prints without a condition. A customer without such a value
+    /// gets no message.
     fn warn_unguarded_values(self, template: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
         let used = wording::used_variable_names(template).unwrap_or_default();
         let printed =
@@ -250,8 +248,9 @@ impl<'a> RuleText<'a> {
                 let line = findings.source.line_in_text(path, line);
                 let (one, name, meaning) = (self.topic.with_article(), variable.name, variable.meaning);
                 let what = format!("{one} without `{name}` ({meaning}) gets no message at all");
-                let remedy =
-                    format!("if that shall not be, ask first: {{% if {name} %}} … {{{{ {name} }}}} … {{% endif %}}");
+                let remedy = format!(
+                    "to send it anyway, write a condition: {{% if {name} %}} … {{{{ {name} }}}} … {{% endif %}}"
+                );
                 findings.add_finding(Severity::Warning, line, what, remedy);
             }
         }
@@ -271,7 +270,7 @@ impl<'a> RuleText<'a> {
         self.with_start(values)
     }
 
-    /// With the times of an appointment as this language writes them.
+    /// Adds the times of an appointment in this language.
     fn with_start(self, mut values: TemplateValues) -> TemplateValues {
         if self.topic == TemplateTopic::Appointment {
             let zone = TimeZone::get(&self.config.time_zone).unwrap_or(TimeZone::UTC);
@@ -281,19 +280,19 @@ impl<'a> RuleText<'a> {
     }
 }
 
-/// What to say of a name that texts about this topic do not know.
+/// The problem of a name that texts about this topic do not have.
 fn unknown_variable_problem(topic: TemplateTopic, name: &str) -> String {
     if find_variable_by_name(name).is_some() {
-        format!("`{name}` has no value where {} is spoken of", topic.with_article())
+        format!("`{name}` has no value in texts about {}", topic.with_article())
     } else {
-        format!("texts know no variable `{name}`")
+        format!("texts have no variable `{name}`")
     }
 }
 
 fn report_template_error(error: &WordingError, path: &[&str], findings: &mut FindingCollector<'_>) -> bool {
     let (line, what) = match error {
         WordingError::Template { line, kind } => (*line, format!("the template is wrong here: {kind}")),
-        WordingError::ValueMissing(line) => (*line, "this has no value even when all are there".to_owned()),
+        WordingError::ValueMissing(line) => (*line, "this has no value even if all values are known".to_owned()),
         WordingError::NoText(_) | WordingError::DocumentMissing(_) => (1, error.to_string()),
     };
     let line = findings.source.line_in_text(path, line);

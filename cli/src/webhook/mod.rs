@@ -1,4 +1,4 @@
-//! `tellonce webhook register`: registers at EZWhatsApp the address that takes a line's events.
+//! `tellonce webhook register`: registers the address of a line's events at the provider.
 //!
 //! Main types: [`WebhookArguments`] name the line and the stack. [`RegistrationLog`] records the
 //! attempt before the call. [`PROVIDER`] makes the one call.
@@ -6,8 +6,9 @@
 //! Token and path secret come from one file of secrets and are never printed. Neither is an
 //! argument, because arguments stay in the shell's history.
 //!
-//! EZWhatsApp does not publish how it handles a second webhook for one address. So a call is never
-//! repeated automatically: if its outcome is unknown, the operator checks EZWhatsApp first.
+//! The provider does not publish how it handles a second webhook for one address. So a call is
+//! never repeated automatically: if its outcome is unknown, the operator checks the provider's list
+//! first.
 
 mod registration_log;
 
@@ -170,7 +171,7 @@ fn format_host(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// EZWhatsApp's address for webhooks. A token is sent only over https or within this machine.
+/// The provider's address for webhooks. A token is sent only over https or within this machine.
 fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
     let url = Url::parse(base).ok().filter(Url::has_host).context("--base-url is not a URL")?;
     let here = match url.host() {

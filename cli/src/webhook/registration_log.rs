@@ -20,7 +20,7 @@ pub(super) struct RegistrationAttempt {
     pub(super) host: String,
     pub(super) at: Timestamp,
     pub(super) outcome: RegistrationOutcome,
-    /// The webhook's id in `EZWhatsApp`, if the response had one.
+    /// The provider's id of the webhook, if the response had one.
     pub(super) id: Option<String>,
 }
 

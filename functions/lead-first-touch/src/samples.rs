@@ -601,7 +601,7 @@ fn the_first_number_that_can_be_messaged_is_used() {
     assert_eq!(phone(r#"{"phone":["03-5550123","054-5550199"]}"#), "+972545550199");
     assert_eq!(
         phone(r#"{"phone":"03-5550123"}"#),
-        "phone-unusable: could not use the phone number: it is not a mobile number"
+        "phone-unusable: could not use the phone number: the number is not a mobile number"
     );
     assert!(phone(r#"{"phone":"-"}"#).starts_with("no-phone"));
     assert!(phone(r#"{"phone":"054-5550199 / 052-5550101"}"#).contains("two numbers"));

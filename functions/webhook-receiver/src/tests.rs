@@ -284,7 +284,7 @@ fn a_secret_address_works_only_for_the_form_that_uses_it() {
     }
     // Only the log distinguishes the two cases.
     let wrong = PostedRequest { path: "/leads/jot/wrong".to_owned(), ..jotform_request() }.verify().unwrap_err();
-    assert_eq!(wrong.to_string(), "the secret at the end of the address is not the one stored for it");
+    assert_eq!(wrong.to_string(), "the secret at the end of the address is not the stored secret");
     assert!(!wrong.needs_operator());
     // A sender that can sign is accepted at a secret address without a signature.
     let unsigned = recorded_lead(&format!("/leads/hand/{PATH_SECRET}"), "webflow", "form_submission", PATH_SECRET);
@@ -319,7 +319,7 @@ fn each_form_accepts_the_content_types_of_its_sender() {
 
 #[test]
 fn an_unproven_form_delivery_is_refused_without_revealing_the_secret() {
-    let unsigned = "it is not signed; set a secret for this webhook where it is sent from";
+    let unsigned = "the delivery is not signed; set a secret for this webhook at the sender";
     for (posted, message) in [
         (typeform_request().with_header("typeform-signature", None), unsigned),
         (tally_request().with_header("tally-signature", None), unsigned),
@@ -332,7 +332,7 @@ fn an_unproven_form_delivery_is_refused_without_revealing_the_secret() {
         ),
         (
             PostedRequest { body: b"{}".to_vec(), ..google_ads_request() },
-            "the body has no google_key; set one where the webhook is set up",
+            "the body has no google_key; set a key in the webhook settings of the sender",
         ),
     ] {
         assert_eq!(posted.expect_refusal(), (401, message.to_owned()), "{}", posted.path);
@@ -626,14 +626,17 @@ fn a_forgery_is_refused_without_revealing_the_secret() {
 fn an_unsigned_webhook_is_refused_with_advice_to_set_a_secret() {
     let posted =
         recorded_booking("/bookings/shop", "calcom", "booking_created.no_secret", "test-calcom-secret-1", NOON);
-    let message = "it is not signed; set a secret for this webhook where it is sent from";
+    let message = "the delivery is not signed; set a secret for this webhook at the sender";
     assert_eq!(posted.expect_refusal(), (401, message.to_owned()));
 }
 
 #[test]
 fn a_delivery_that_is_too_old_is_refused_with_its_age() {
     let late = PostedRequest { now: "2026-11-20T12:00:00Z".parse().unwrap(), ..calendly_request() };
-    assert_eq!(late.expect_refusal(), (401, "it was signed 93000 s ago; more than 90000 s is refused".to_owned()));
+    assert_eq!(
+        late.expect_refusal(),
+        (401, "the delivery was signed 93000 s ago; more than 90000 s is refused".to_owned())
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! A local stack to measure in: the project's own, for a client whose line has no pace to wait for.
+//! A local stack for the benchmark: the project's own, for a client whose line has no rate limit.
 //!
-//! Makes the events of every job ready and gives them to a function. Functions are the very binaries that are deployed,
-//! behind the stack's own Runtime API endpoint; they talk plain HTTP to its DynamoDB, Secrets Manager and EZWhatsApp.
+//! Builds the events of every job and passes them to a function. The functions are the deployed
+//! binaries behind the stack's Runtime API endpoint. They use plain HTTP to its DynamoDB, Secrets
+//! Manager and provider.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,31 +30,31 @@ use crate::{
     usage::RequestUsage,
 };
 
-/// Longer than anything that a function keeps for half a minute.
+/// Longer than any value that a function caches for half a minute.
 const HALF_A_MINUTE: Duration = Duration::from_secs(31);
-/// Longer than messages wait whose line was down.
+/// Longer than the pause of messages whose line was down.
 const A_MINUTE: Duration = Duration::from_secs(61);
 
-/// How many people write on the line. Like most who do, they have written before.
+/// How many customers write on the line. All of them have written before.
 pub(crate) const WRITERS: u32 = 20;
 
-/// One event, done.
+/// The result of one event.
 pub(crate) struct EventResult {
     pub(crate) took: Duration,
     pub(crate) usage: RequestUsage,
 }
 
-/// Appointments begin so long after they are booked when nothing is to be due yet.
+/// From booking to start, if no reminder shall be due yet.
 const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// And so long when a reminder is to be due at once: the demo's CRM reminds two hours before, and later of what is booked
-/// later.
+/// From booking to start, if a reminder shall be due at once. The demo's booking system reminds two
+/// hours before, or at once after a later booking.
 const AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// A stack, and a shop, a website, a CRM and a line that send to it.
+/// A stack with a shop, a website, a booking system and a line that send to it.
 pub(crate) struct BenchRun {
-    /// Whose binaries run in it.
+    /// The name of its set of binaries.
     pub(crate) label: String,
-    /// Where these are.
+    /// The folder of the binaries.
     pub(crate) binaries: PathBuf,
     pub(crate) stack: Arc<LocalStack>,
     pub(crate) shop: BenchShop,
@@ -69,21 +70,21 @@ pub(crate) struct BenchRun {
     _temp_dir: tempfile::TempDir,
 }
 
-/// Whether what is written to the inbox goes on to the notifier by itself.
+/// Whether records of the inboxes reach the functions by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamMode {
-    /// As deployed.
+    /// As in the cloud.
     On,
-    /// Off, so that one function can be looked at alone.
+    /// The benchmark itself passes on the records, so one function is measured alone.
     Off,
 }
 
-/// Whether the line reports what happens on it.
+/// Whether the line has `events = true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineEventMode {
-    /// As the demo's does.
+    /// The line reports its events, as the demo's line does.
     On,
-    /// Not: what functions send comes back to none of them.
+    /// The line reports no events.
     Off,
 }
 
@@ -95,10 +96,10 @@ impl BenchRun {
         streams: StreamMode,
         events: LineEventMode,
     ) -> anyhow::Result<Self> {
-        let temp_dir = tempfile::tempdir().context("can't create a temporary directory")?;
+        let temp_dir = tempfile::tempdir().context("could not create a temporary directory")?;
         let demo = root.join("clients/demo");
         let path = demo.join("client.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         let text = remove_limits(&text, events);
         std::fs::write(temp_dir.path().join("client.toml"), &text)?;
         let mut options = StackOptions {
@@ -148,12 +149,12 @@ impl BenchRun {
         })
     }
 
-    /// The same with a second world beside it, for the jobs that need other settings.
+    /// Adds a second stack, for the jobs that need other settings.
     pub(crate) fn with_second_run(self, apart: Self) -> Self {
         Self { second_run: Some(Box::new(apart)), ..self }
     }
 
-    /// The world in which a job is measured: this one, or the one apart.
+    /// The stack in which a job is measured: this one or the second one.
     pub(crate) fn run_for_job(&self, job: BenchJob) -> &Self {
         match &self.second_run {
             Some(apart) if job.line_event_mode() != self.line_events => apart,
@@ -161,7 +162,7 @@ impl BenchRun {
         }
     }
 
-    /// Ends it, and the one apart.
+    /// Shuts down this stack and the second one.
     pub(crate) async fn shut_down(&self) {
         self.stack.shutdown().await;
         if let Some(apart) = &self.second_run {
@@ -169,17 +170,17 @@ impl BenchRun {
         }
     }
 
-    /// A delivery of now, by the functions' clock.
+    /// A new delivery at the time of the functions' clock.
     pub(crate) fn build_delivery(&self) -> anyhow::Result<BenchDelivery> {
         self.shop.build_delivery(self.stack.clock().now_ms())
     }
 
-    /// Half a minute goes by for the functions: a line's health is to be asked for again.
+    /// Moves the clock by half a minute, so that the cached health of a line is stale.
     pub(crate) fn advance_half_a_minute(&self) -> anyhow::Result<()> {
         self.stack.clock().advance(HALF_A_MINUTE).map(drop)
     }
 
-    /// Events of a job, ready to be handed over.
+    /// Events of a job, ready to be passed on.
     pub(crate) async fn prepare_events(&self, job: BenchJob, count: usize) -> anyhow::Result<Vec<Bytes>> {
         let same = |event: &Value| vec![Bytes::from(event.to_string()); count];
         match job {
@@ -208,20 +209,20 @@ impl BenchRun {
                 Ok(items.into_iter().map(|item| build_stream_event([item]).to_string().into()).collect())
             }
             BenchJob::ReminderTick => {
-                ensure!(count == 1, "each tick's reminders have to be made due just before it");
+                ensure!(count == 1, "the reminders of a tick become due just before it, so prepare one tick at a time");
                 self.make_reminders_due(DUE_MESSAGES).await?;
                 Ok(same(&build_tick_event()))
             }
             BenchJob::IdleTick => Ok(same(&build_tick_event())),
             BenchJob::DueTick => {
-                ensure!(count == 1, "each tick's messages have to be made due just before it");
+                ensure!(count == 1, "the messages of a tick become due just before it, so prepare one tick at a time");
                 self.make_messages_due().await?;
                 Ok(same(&build_tick_event()))
             }
         }
     }
 
-    /// Gives one event to the job's function and sees that it did its work.
+    /// Passes one event to the job's function and checks that it did its work.
     pub(crate) async fn run_event(&self, job: BenchJob, event: Bytes) -> anyhow::Result<EventResult> {
         RequestUsage::reset_counters(&self.stack);
         let begun = Instant::now();
@@ -233,17 +234,17 @@ impl BenchRun {
         Ok(EventResult { took, usage })
     }
 
-    /// The process that runs a job's function now.
+    /// The process that now runs a job's function.
     pub(crate) fn find_pid(&self, function: &str) -> anyhow::Result<u32> {
         self.stack
             .functions()
             .running_pids(function)
             .first()
             .copied()
-            .with_context(|| format!("{function} doesn't run"))
+            .with_context(|| format!("{function} is not running"))
     }
 
-    /// The environment that the stack gives a job's function, read off a process that it started.
+    /// The environment of a job's function, read from a process that the stack started.
     pub(crate) async fn read_job_environment(&self, job: BenchJob) -> anyhow::Result<ProcessEnvironment> {
         for event in self.prepare_events(job, 1).await? {
             self.run_event(job, event).await?;
@@ -251,9 +252,9 @@ impl BenchRun {
         read_environment(self.find_pid(job.function_name())?)
     }
 
-    /// An item of the inbox, as the receiver writes it.
+    /// An item of the inbox as the receiver writes it.
     pub(crate) async fn file_one_delivery(&self) -> anyhow::Result<Value> {
-        self.file_deliveries(1).await?.pop().context("one was filed")
+        self.file_deliveries(1).await?.pop().context("the receiver filed no delivery")
     }
 
     /// Name of the inbox table.
@@ -267,7 +268,7 @@ impl BenchRun {
         Ok(())
     }
 
-    /// Has new deliveries filed by the receiver and reads back what the inbox's stream would carry.
+    /// Has the receiver store new deliveries and returns the items of the inbox's stream.
     async fn file_deliveries(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
@@ -276,7 +277,7 @@ impl BenchRun {
         Ok(items)
     }
 
-    /// The same with new appointments that begin so long from now.
+    /// As [`Self::file_deliveries`], with new appointments that begin `ahead` from now.
     async fn file_bookings(&self, count: usize, ahead: SignedDuration) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
@@ -285,7 +286,7 @@ impl BenchRun {
         Ok(items)
     }
 
-    /// The same with submissions of people nobody has heard of.
+    /// As [`Self::file_deliveries`], with submissions of new leads.
     async fn file_leads(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
@@ -295,7 +296,7 @@ impl BenchRun {
         Ok(items)
     }
 
-    /// The same with messages of somebody who has written before.
+    /// As [`Self::file_deliveries`], with messages of customers who have written before.
     async fn file_line_messages(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
@@ -319,18 +320,20 @@ impl BenchRun {
         Ok(item)
     }
 
-    /// Makes so many reminders due now: appointments are booked when their last reminder's time has come.
+    /// Makes `count` reminders due now: the appointments are booked when their last reminder is
+    /// due.
     pub(crate) async fn make_reminders_due(&self, count: usize) -> anyhow::Result<()> {
         for item in self.file_bookings(count, AN_HOUR).await? {
             let response = self.stack.invoke(SCHEDULER, &build_stream_event([item])).await?;
-            ensure!(response["batchItemFailures"] == json!([]), "a booking was not taken: {response}");
+            ensure!(response["batchItemFailures"] == json!([]), "the scheduler did not accept a booking: {response}");
         }
         Ok(())
     }
 
-    /// Makes 20 messages due: they come while their line is down, then it is up again and a minute has passed.
+    /// Makes 20 messages due: they arrive while their line is down. Then the line is up and a
+    /// minute passes.
     async fn make_messages_due(&self) -> anyhow::Result<()> {
-        // nobody may remember that the line was well
+        // No function may have the good health of the line in its cache.
         self.advance_half_a_minute()?;
         self.stack.ezw().set_health(None, HealthPreset::Qr)?;
         let before = self.stack.ezw().counters().queued;
@@ -343,7 +346,7 @@ impl BenchRun {
     }
 }
 
-/// Makes those who write known to Pipedrive, which the demo lets nobody into: everybody else's contacts come by themselves.
+/// Adds the customers to Pipedrive, where the demo adds no new people. The other CRMs add them.
 fn register_writers(stack: &LocalStack) -> anyhow::Result<()> {
     for (crm, _) in stack.crms().names_and_services().into_iter().filter(|(_, peer)| *peer == FakeService::Pipedrive) {
         for writer in 0..WRITERS {

@@ -1,11 +1,13 @@
-//! What events cost at AWS's list prices. Counts are measured; prices and the cloud's distances are assumed and printed.
+//! What events cost at AWS's list prices. Counts are measured. Prices and the latencies of the
+//! cloud are assumed and printed.
 //!
-//! Lambda's share follows a simple, cautious model: an event takes its CPU time at the share of a processor that its
-//! memory buys, and waits for its requests one after the other. Lambda hands short bursts more than that share, so real
-//! bills are below this one. Prices are those of us-east-1, arm64, without free tier and discounts, in US$:
+//! Lambda's share follows a simple, cautious model: an event takes its CPU time at the share of a
+//! processor that its memory buys, and waits for its requests one after the other. Lambda gives
+//! short bursts more than that share, so real bills are lower. Prices are those of us-east-1,
+//! arm64, without free tier and discounts, in US$:
 //! <https://aws.amazon.com/lambda/pricing/>, <https://aws.amazon.com/dynamodb/pricing/on-demand/>,
-//! <https://aws.amazon.com/api-gateway/pricing/>, <https://aws.amazon.com/secrets-manager/pricing/>,
-//! <https://aws.amazon.com/cloudwatch/pricing/>.
+//! <https://aws.amazon.com/api-gateway/pricing/>,
+//! <https://aws.amazon.com/secrets-manager/pricing/>, <https://aws.amazon.com/cloudwatch/pricing/>.
 
 /// A GB-second of Lambda on arm64.
 pub(crate) const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
@@ -17,30 +19,30 @@ pub(crate) const WRITE_UNITS: f64 = 0.625;
 pub(crate) const READ_UNITS: f64 = 0.125;
 /// A million requests to an HTTP API.
 pub(crate) const HTTP_API_REQUESTS: f64 = 1.00;
-/// A million calls of Secrets Manager.
+/// A million requests to Secrets Manager.
 pub(crate) const SECRETS_CALLS: f64 = 5.00;
 /// A secret for a month.
 pub(crate) const SECRET_MONTH: f64 = 0.40;
-/// A GB of logs taken in.
+/// A GB of ingested logs.
 pub(crate) const LOGS_GB: f64 = 0.50;
 
-/// Events that meet a cold start.
+/// The share of events with a cold start.
 pub(crate) const COLD_SHARE: f64 = 0.02;
-/// A request to DynamoDB within the region, milliseconds.
+/// A request to DynamoDB within the region, in milliseconds.
 pub(crate) const DYNAMO_MS: f64 = 4.0;
-/// A request to Secrets Manager within the region, milliseconds.
+/// A request to Secrets Manager within the region, in milliseconds.
 pub(crate) const SECRETS_MS: f64 = 15.0;
-/// A request to EZWhatsApp over the internet, milliseconds.
+/// A request to the provider over the internet, in milliseconds.
 pub(crate) const EZW_MS: f64 = 120.0;
-/// What Lambda itself logs about an invocation (start, end, report), bytes.
+/// What Lambda itself logs about an invocation (start, end, report), in bytes.
 pub(crate) const PLATFORM_LOG_BYTES: f64 = 700.0;
-/// Memory that buys one whole processor, MB:
+/// Memory that buys one whole processor, in MB:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
 pub(crate) const MB_PER_CPU: f64 = 1769.0;
-/// Minutes in a month, and so ticks of the schedule.
+/// Minutes in a month, so also the ticks of the schedule.
 pub(crate) const MONTHLY_TICKS: f64 = 43_830.0;
 
-/// What one event of a function takes.
+/// The measured values of one event of a function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventLoad {
     pub(crate) memory_mb: f64,
@@ -51,11 +53,11 @@ pub(crate) struct EventLoad {
     pub(crate) secrets: f64,
     pub(crate) ezw: f64,
     pub(crate) log_bytes: f64,
-    /// Initialisation, milliseconds; Lambda gives it a whole processor and bills it.
+    /// Initialisation, in milliseconds. Lambda gives it a whole processor and bills it.
     pub(crate) init_ms: f64,
-    /// Secrets read by a process that starts.
+    /// Secrets that a new process reads.
     pub(crate) secrets_at_start: f64,
-    /// Whether it comes through the HTTP API.
+    /// Whether the event comes through the HTTP API.
     pub(crate) through_gateway: bool,
 }
 
@@ -72,7 +74,7 @@ pub(crate) struct CostBreakdown {
 }
 
 impl EventLoad {
-    /// How long an event is billed for in the cloud, in milliseconds without its share of cold starts.
+    /// How long an event is billed in the cloud, in milliseconds, without its share of cold starts.
     pub(crate) fn duration_ms(&self) -> f64 {
         let cpu_share = (self.memory_mb / MB_PER_CPU).min(1.0);
         (self.cpu_ms / cpu_share + self.dynamo * DYNAMO_MS + self.secrets * SECRETS_MS + self.ezw * EZW_MS).ceil()
@@ -80,7 +82,7 @@ impl EventLoad {
 
     pub(crate) fn compute_cost(&self) -> CostBreakdown {
         let cold_ms = COLD_SHARE * (self.init_ms + self.secrets_at_start * SECRETS_MS);
-        // a million milliseconds are a thousand seconds
+        // A million milliseconds are a thousand seconds.
         let gb_seconds = self.memory_mb / 1024.0 * (self.duration_ms() + cold_ms) * 1000.0;
         CostBreakdown {
             gateway: if self.through_gateway { HTTP_API_REQUESTS } else { 0.0 },
@@ -89,7 +91,7 @@ impl EventLoad {
             writes: self.write_units * WRITE_UNITS,
             reads: self.read_units * READ_UNITS,
             secrets: (self.secrets + COLD_SHARE * self.secrets_at_start) * SECRETS_CALLS,
-            // a million events of so many bytes are as many MB
+            // For a million events, bytes become MB.
             logs: (self.log_bytes + PLATFORM_LOG_BYTES) / 1000.0 * LOGS_GB,
         }
     }

@@ -1,8 +1,8 @@
-//! The events: deliveries of a shop, a CRM, a website and a line as API Gateway hands them over, and records of an inbox's
-//! stream.
+//! The events of the benchmark: deliveries of a shop, a booking system, a website and a line as API
+//! Gateway passes them on, and records of an inbox's stream.
 //!
-//! Every delivery is a new order in the words of a recorded one, a new appointment, a new lead or a new message, and proves
-//! itself with the demo's secret.
+//! Every delivery is a recorded one with a new order, appointment, lead or message. It has a valid
+//! proof with the demo's secret.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -18,8 +18,8 @@ use tellonce_core::{
     inbox::build_item_id,
 };
 
-/// An `orders/create` delivery as Shopify sends it. Its amounts in a second currency (`…_set`) are left out here, which
-/// leaves about 5 KB: the size of a small order.
+/// An `orders/create` delivery as Shopify sends it. The amounts in a second currency (`…_set`) are
+/// left out. The rest is about 5 KB, the size of a small order.
 const RECORDED_ORDER: &str = include_str!("../../../events/stores/shopify/orders_create.json");
 
 /// A shop that sends deliveries.
@@ -33,12 +33,12 @@ pub(crate) struct BenchShop {
 
 /// One delivery.
 pub(crate) struct BenchDelivery {
-    /// As the sender names it.
+    /// The sender's id.
     pub(crate) id: String,
-    /// Lower-case names.
+    /// With lower-case names.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    /// Where it is posted to.
+    /// The path of the request.
     pub(crate) path: String,
     at_ms: i64,
 }
@@ -60,12 +60,12 @@ impl BenchSite {
         Ok(Self {
             form: form.to_owned(),
             header: header.to_ascii_lowercase(),
-            token: secret(&config.webhook_secret_name(form)).context("the form's secret is not known")?,
+            token: secret(&config.webhook_secret_name(form)).context("the form's secret is missing")?,
             last_lead: AtomicI64::new(1_000_000),
         })
     }
 
-    /// A submission of somebody nobody has heard of, at `at_ms` (unix milliseconds).
+    /// A submission of a new lead at `at_ms` (unix milliseconds).
     pub(crate) fn build_submission(&self, at_ms: i64) -> BenchDelivery {
         let lead = self.last_lead.fetch_add(1, Ordering::SeqCst) + 1;
         let body = json!({
@@ -91,19 +91,19 @@ pub(crate) struct BenchLine {
 }
 
 impl BenchLine {
-    /// The first line of a client; `secret` gives a secret's value by its name.
+    /// The first line of a client. `secret` returns a secret's value by its name.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let (name, line) = config.lines.first_key_value().context("the client has no line")?;
         Ok(Self {
             name: name.clone(),
             id: line.line_id.clone(),
             secret: secret(&config.line_webhook_secret_name(name))
-                .context("the secret of the line's events is not known")?,
+                .context("the secret of the line's events is missing")?,
             last_message: AtomicI64::new(1_000_000),
         })
     }
 
-    /// A new message of one of those who write, at `at_ms` (unix milliseconds): the everyday kind, which calls nobody.
+    /// A new message of a customer at `at_ms` (unix milliseconds). It raises no alert.
     pub(crate) fn build_message(&self, writer: u32, at_ms: i64) -> BenchDelivery {
         let message = self.last_message.fetch_add(1, Ordering::SeqCst) + 1;
         let (id, phone) = (format!("bench-{message}"), writer_phone(writer));
@@ -130,33 +130,33 @@ impl BenchLine {
         }
     }
 
-    /// What CRMs have for a message, to know it by.
+    /// The reference of a message in CRMs.
     pub(crate) fn crm_reference(&self, message: &BenchDelivery) -> String {
         format!("{}:{}", self.name, message.id)
     }
 }
 
-/// The number of one of those who write on a line.
+/// The number of a customer who writes on the line.
 pub(crate) fn writer_phone(writer: u32) -> String {
     format!("+97252{:07}", 5_550_000 + writer)
 }
 
 impl BenchShop {
-    /// The first Shopify store of a client; `secret` gives a secret's value by its name.
+    /// The first Shopify store of a client. `secret` returns a secret's value by its name.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let shop = config.stores.iter().find_map(|(store, settings)| match &settings.kind {
             StoreKind::Shopify { shop_domain } => Some((store.clone(), shop_domain.clone())),
             StoreKind::WooCommerce { .. } | StoreKind::Custom { .. } => None,
         });
         let (store, domain) = shop.context("the client has no Shopify store")?;
-        let secret = secret(&config.webhook_secret_name(&store)).context("the Shopify store's secret is not known")?;
+        let secret = secret(&config.webhook_secret_name(&store)).context("the Shopify store's secret is missing")?;
         let mut recorded: Map<String, Value> = serde_json::from_str(RECORDED_ORDER)?;
         recorded.retain(|name, _| !name.ends_with("_set"));
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         Ok(Self { store, domain, key, order_template: recorded, last_order: AtomicI64::new(6_000_000_000_000) })
     }
 
-    /// A delivery about an order that nobody has heard of, placed at `at_ms` (unix milliseconds).
+    /// A delivery about a new order, placed at `at_ms` (unix milliseconds).
     pub(crate) fn build_delivery(&self, at_ms: i64) -> anyhow::Result<BenchDelivery> {
         let order = self.last_order.fetch_add(1, Ordering::SeqCst) + 1;
         let at = Timestamp::from_millisecond(at_ms)?;
@@ -192,14 +192,14 @@ pub(crate) struct BenchCalendar {
     name: String,
     zone: String,
     fields: BookingFields,
-    /// The sender's word for a booked appointment.
+    /// The sender's status for a booked appointment.
     booked: Option<String>,
     key: hmac::Key,
     last_booking: AtomicI64,
 }
 
 impl BenchCalendar {
-    /// The first calendar of a client that signs by Standard Webhooks; `secret` gives a secret's
+    /// The first calendar of a client that signs by Standard Webhooks. `secret` returns a secret's
     /// value by its name.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let found = config.calendars.iter().find_map(|(name, calendar)| match &calendar.kind {
@@ -210,7 +210,7 @@ impl BenchCalendar {
         });
         let (name, calendar, fields, statuses) =
             found.context("the client has no calendar that signs by Standard Webhooks")?;
-        let secret = secret(&config.webhook_secret_name(name)).context("the calendar's secret is not known")?;
+        let secret = secret(&config.webhook_secret_name(name)).context("the calendar's secret is missing")?;
         let key = BASE64.decode(secret.strip_prefix("whsec_").unwrap_or(&secret));
         let key = key.context("the calendar's secret is not base64 after `whsec_`")?;
         Ok(Self {
@@ -227,7 +227,7 @@ impl BenchCalendar {
     pub(crate) fn build_booking(&self, start: Timestamp, at_ms: i64) -> anyhow::Result<BenchDelivery> {
         let booking = self.last_booking.fetch_add(1, Ordering::SeqCst) + 1;
         let id = format!("msg_{booking:027}");
-        let start = start.in_tz(&self.zone).context("the calendar's time zone is not known")?;
+        let start = start.in_tz(&self.zone).context("the calendar's time zone is unknown")?;
         let at = Timestamp::from_millisecond(at_ms)?;
         let fields = &self.fields;
         let mut body = json!({});
@@ -260,7 +260,7 @@ impl BenchCalendar {
     }
 }
 
-/// Puts a value into nested objects, which are created where they are missing.
+/// Puts a value at a JSON pointer, and creates the objects on the way.
 fn insert_at_pointer(document: &mut Value, pointer: &JsonPointer, value: Value) {
     let mut target = document;
     for part in pointer.as_str().split('/').skip(1) {
@@ -270,12 +270,12 @@ fn insert_at_pointer(document: &mut Value, pointer: &JsonPointer, value: Value) 
 }
 
 impl BenchDelivery {
-    /// Its key in the inbox.
+    /// Its id in the inbox.
     pub(crate) fn inbox_key(&self) -> String {
         build_item_id(self.sender_name(), &self.id)
     }
 
-    /// The name that it is posted to, as the client has it.
+    /// The sender's name in `client.toml`.
     fn sender_name(&self) -> &str {
         self.path.split('/').nth(2).unwrap_or_default()
     }
@@ -350,7 +350,7 @@ pub(crate) fn build_stream_event(items: impl IntoIterator<Item = Value>) -> Valu
     json!({"Records": items.into_iter().enumerate().map(record).collect::<Vec<_>>()})
 }
 
-/// What the schedule hands over every minute.
+/// The event that the schedule passes on every minute.
 pub(crate) fn build_tick_event() -> Value {
     json!({
         "version": "0",

@@ -1,7 +1,8 @@
-//! From an accepted delivery to a message at EZWhatsApp, through gateway, receiver, stream and the function that tells it, at
-//! a given rate: an order's, or a lead's with an EZWhatsApp that takes its time.
+//! The path from an accepted delivery to a message at the provider, through gateway, receiver,
+//! stream and the function that sends it, at a given rate. Measured for orders, and for leads with
+//! a slow provider.
 //!
-//! Times are to the millisecond, as the ledger and the fake keep them.
+//! Times are in whole milliseconds, as the ledger and the fake keep them.
 
 use std::{
     collections::BTreeMap,
@@ -22,23 +23,23 @@ use crate::{
     stats::mean,
 };
 
-/// Sent before anything is measured, so that both functions are warm.
+/// Deliveries before the measurement, so that both functions are warm.
 const WARM_UP_DELIVERIES: usize = 5;
 
-/// What travels the way.
+/// The measured kind of delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrafficKind {
-    /// Orders of a shop; EZWhatsApp answers at once.
+    /// Orders of a shop. The provider responds at once.
     Orders,
-    /// Submissions of a form, each of a person of its own; EZWhatsApp answers after so many milliseconds.
+    /// Submissions of a form, each of another person. The provider responds after `latency_ms`.
     Leads {
-        /// What it takes.
+        /// Milliseconds until the provider responds.
         latency_ms: u64,
     },
 }
 
 impl TrafficKind {
-    /// Who tells it.
+    /// The function that sends the message.
     pub(crate) const fn sending_function(self) -> &'static str {
         match self {
             Self::Orders => "order-notifier",
@@ -54,33 +55,35 @@ impl TrafficKind {
     }
 }
 
-/// What was measured, in milliseconds, one value for every message.
+/// The figures in milliseconds, one value for every message.
 #[derive(Debug)]
 pub(crate) struct EndToEndTimes {
-    /// What travelled.
+    /// The measured kind of delivery.
     pub(crate) traffic: TrafficKind,
-    /// Deliveries a second.
+    /// Deliveries per second.
     pub(crate) rate: u32,
-    /// From the request to the sender's 2xx.
+    /// From the request to the 2xx response.
     pub(crate) acknowledged_ms: Vec<f64>,
-    /// From the 2xx until its function has claimed the message.
+    /// From the 2xx response until the function has claimed the message.
     pub(crate) waited_ms: Vec<f64>,
-    /// From the 2xx until EZWhatsApp has the message.
+    /// From the 2xx response until the provider has the message.
     pub(crate) sent_ms: Vec<f64>,
 }
 
 impl EndToEndTimes {
-    /// The share of the time between 2xx and message that passed before the notifier began with it.
+    /// The share of the time between 2xx response and message that passed before the function
+    /// claimed the message.
     pub(crate) fn waiting_share(&self) -> f64 {
         let mean_sent_ms = mean(&self.sent_ms);
         if mean_sent_ms > 0.0 { mean(&self.waited_ms) / mean_sent_ms } else { 0.0 }
     }
 }
 
-/// When a delivery was accepted, by its key in the inbox: milliseconds that the answer took, and unix milliseconds.
+/// For each id in the inbox: milliseconds until the response, and the unix milliseconds of the
+/// response.
 type AcceptedDeliveries = Arc<Mutex<BTreeMap<String, (f64, i64)>>>;
 
-/// Sends `rate` deliveries a second for so many seconds.
+/// Sends `rate` deliveries per second.
 pub(crate) async fn measure_end_to_end(
     root: &Path,
     binaries: &Path,
@@ -147,7 +150,7 @@ async fn send_delivery(
     Ok(())
 }
 
-/// Posts a delivery and gives the milliseconds until its 2xx.
+/// Posts a delivery and returns the milliseconds until its 2xx response.
 pub(crate) async fn post_delivery(
     http: &reqwest::Client,
     gateway: &str,
@@ -158,14 +161,14 @@ pub(crate) async fn post_delivery(
         request = request.header(name, value);
     }
     let begun = tokio::time::Instant::now();
-    // The address of a line's events is a secret.
+    // The address of a line's events contains a secret, so the error must not show it.
     let response = request.body(delivery.body).send().await.map_err(reqwest::Error::without_url)?;
     let took = crate::stats::to_milliseconds(begun.elapsed());
-    ensure!(response.status().is_success(), "a delivery was answered {}", response.status());
+    ensure!(response.status().is_success(), "the response to a delivery was {}", response.status());
     Ok(took)
 }
 
-/// Joins what the sender, the ledger and the fake know of each message.
+/// Joins the times of the sender, the ledger and the fake for each message.
 fn join_times(
     bench_run: &BenchRun,
     traffic: TrafficKind,
@@ -184,7 +187,7 @@ fn join_times(
         let queued_ms = queued.get(key.as_str()).with_context(|| format!("{key} was not sent"))?;
         let claimed_ms = row["created_at"].as_i64().with_context(|| format!("{key} has no created_at"))?;
         all.acknowledged_ms.push(*answered);
-        // the stream may be quicker than the answer to the sender
+        // The stream may be quicker than the response to the sender.
         all.waited_ms.push(milliseconds_between(*accepted_ms, claimed_ms));
         all.sent_ms.push(milliseconds_between(*accepted_ms, *queued_ms));
     }
@@ -193,13 +196,13 @@ fn join_times(
     Ok(all)
 }
 
-/// Milliseconds from one time to another; 0 if that was before.
+/// Milliseconds from one time to another. 0 if the second is earlier.
 #[expect(clippy::cast_precision_loss, reason = "spans of some milliseconds")]
 pub(crate) fn milliseconds_between(from_ms: i64, to_ms: i64) -> f64 {
     (to_ms - from_ms).max(0) as f64
 }
 
-/// All rows of the ledger, as plain JSON.
+/// All rows of the ledger as plain JSON.
 fn scan_ledger(bench_run: &BenchRun) -> anyhow::Result<Vec<Value>> {
     let functions = &bench_run.stack.template().functions;
     let table = functions.iter().find_map(|function| function.env.get("LEDGER_TABLE"));

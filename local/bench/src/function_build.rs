@@ -1,4 +1,4 @@
-//! Builds the functions before they are measured.
+//! Builds the functions before the measurement.
 
 use std::{
     ffi::OsString,
@@ -11,17 +11,17 @@ use clap::ValueEnum;
 
 use crate::job::FUNCTIONS;
 
-/// How the functions are built.
+/// The cargo profile of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BuildProfile {
-    /// Quick to build; its times mean nothing. For trying the benchmark itself.
+    /// Quick to build, to try the benchmark itself. The times mean nothing.
     Dev,
     /// As deployed.
     Release,
 }
 
 impl BuildProfile {
-    /// Where cargo puts the binaries of this profile: beside the folder that this program is in.
+    /// Where cargo puts the binaries of this profile: beside the folder of this program.
     pub(crate) fn binaries_folder(self) -> anyhow::Result<PathBuf> {
         let own = tellonce_stack::build::binaries_folder()?;
         let target = own.parent().context("this program is not in a target folder")?;
@@ -32,8 +32,8 @@ impl BuildProfile {
     }
 }
 
-/// Builds the functions; cargo's output goes to the terminal. Nothing happens where they are up to date.
-#[expect(clippy::disallowed_methods, reason = "cargo speaks to the programs it runs through their environment")]
+/// Builds the functions. cargo's output goes to the terminal. Does nothing if they are up to date.
+#[expect(clippy::disallowed_methods, reason = "cargo passes values to its programs in their environment")]
 pub(crate) fn build_functions(root: &Path, profile: BuildProfile) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
@@ -44,14 +44,14 @@ pub(crate) fn build_functions(root: &Path, profile: BuildProfile) -> anyhow::Res
     for function in FUNCTIONS {
         command.args(["--bin", function]);
     }
-    // what the outer cargo says about this program must not reach the build scripts of others
+    // cargo's variables about this program must not reach the build scripts of other crates.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|part| text.starts_with(part)) {
             command.env_remove(&name);
         }
     }
-    let status = command.status().context("can't run cargo; --no-build measures binaries that are there already")?;
+    let status = command.status().context("could not run cargo; use --no-build to measure existing binaries")?;
     ensure!(status.success(), "the build failed ({status})");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How a sweep's cost grows with the reminders that are due: 10 of them, 100, and so on, each time in a world of its own.
+//! How the time of a sweep grows with the due reminders: 10, 100, and so on, each in a new stack.
 
 use std::{path::Path, time::Duration};
 
@@ -13,12 +13,12 @@ use crate::{
     usage::RequestUsage,
 };
 
-/// One sweep.
+/// The figures of one sweep.
 #[derive(Debug)]
 pub(crate) struct SweepResult {
-    /// Reminders that were due, and sent.
+    /// Reminders that were due and sent.
     pub(crate) due: usize,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub(crate) took_ms: f64,
     pub(crate) usage: RequestUsage,
 }
@@ -38,16 +38,16 @@ pub(crate) async fn measure_sweeps(root: &Path, binaries: &Path, most: usize) ->
 }
 
 async fn measure_sweep(bench_run: &BenchRun, due: usize) -> anyhow::Result<SweepResult> {
-    // A process that has begun already, and knows that the line is well.
+    // A process that is warm and has the good health of the line in its cache.
     bench_run.make_reminders_due(1).await?;
     bench_run.stack.invoke(SCHEDULER, &build_tick_event()).await?;
     bench_run.make_reminders_due(due).await?;
-    // What is due was booked within the last moments, and the index may not be asked for the future.
+    // The reminders are due at this very moment, and the index is only read up to the present.
     bench_run.stack.clock().advance(Duration::from_secs(1))?;
     RequestUsage::reset_counters(&bench_run.stack);
     let begun = Instant::now();
     let response = bench_run.stack.invoke(SCHEDULER, &build_tick_event()).await?;
     let took_ms = to_milliseconds(begun.elapsed());
-    ensure!(response["accepted"] == due, "of {due} reminders a sweep sent others: {response}");
+    ensure!(response["accepted"] == due, "the sweep did not send {due} reminders: {response}");
     Ok(SweepResult { due, took_ms, usage: RequestUsage::read_one_event(&bench_run.stack) })
 }

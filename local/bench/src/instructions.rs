@@ -1,7 +1,7 @@
-//! Instructions by callgrind: the one figure that doesn't depend on the machine's mood.
+//! Instructions by callgrind: the only figure that does not depend on the machine's load.
 //!
-//! Counted over whole processes that did nothing, one event, and some events more; the differences are the first event
-//! and a warm one. User space only, as callgrind sees it.
+//! Counts processes with no event, with one event, and with some more. The differences are the
+//! first event and a warm event. User space only, as callgrind counts it.
 
 use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -22,7 +22,7 @@ use crate::{
 
 /// Warm events that are counted.
 const WARM_EVENTS: usize = 20;
-/// How long a process may take to write its counts down.
+/// How long a process may take to write its counts.
 const COUNTS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// In millions.
@@ -32,25 +32,25 @@ pub(crate) struct InstructionCounts {
     pub(crate) init: f64,
     /// For the first event.
     pub(crate) first: f64,
-    /// For an event after that.
+    /// For each later event.
     pub(crate) warm: f64,
 }
 
-/// Where valgrind is, if it is.
+/// The path of valgrind, if it is installed.
 pub(crate) async fn find_valgrind() -> Option<PathBuf> {
     let found = Command::new("sh").args(["-c", "command -v valgrind"]).output().await.ok()?;
     let path = String::from_utf8(found.stdout).ok()?;
     found.status.success().then(|| PathBuf::from(path.trim()))
 }
 
-/// Counts a job's instructions. `binaries` is where the functions are.
+/// Counts a job's instructions. `binaries` is the folder of the functions.
 pub(crate) async fn count_instructions_of(
     root: &Path,
     binaries: &Path,
     valgrind: &Path,
     job: BenchJob,
 ) -> anyhow::Result<InstructionCounts> {
-    let temp_dir = tempfile::tempdir().context("can't create a temporary directory")?;
+    let temp_dir = tempfile::tempdir().context("could not create a temporary directory")?;
     let counts = temp_dir.path().join("counts");
     std::fs::create_dir(&counts)?;
     let folder = wrap_with_valgrind(temp_dir.path(), binaries, valgrind, &counts, job)?;
@@ -75,14 +75,14 @@ async fn count_all(
     let mut command = Command::new(folder.join(job.function_name()));
     command.current_dir(bench_run.stack.root());
     let idle = start_idle(command, &environment).await?;
-    let pid = idle.child.id().context("it ended at once")?;
+    let pid = idle.child.id().context("the process ended at once")?;
     terminate_process(pid).await?;
     let init = read_counts(counts, pid).await?;
     idle.stop().await?;
     Ok(InstructionCounts { init, first: one - init, warm: (more - one) / usize_to_f64(warm) })
 }
 
-/// A folder with the functions, one of which runs under callgrind.
+/// Creates a folder with the functions, one of which runs under callgrind.
 fn wrap_with_valgrind(
     temp_dir: &Path,
     binaries: &Path,
@@ -114,7 +114,7 @@ async fn stop_and_read_counts(bench_run: &BenchRun, counts: &Path, job: BenchJob
     let pid = bench_run.find_pid(job.function_name())?;
     terminate_process(pid).await?;
     let counted = read_counts(counts, pid).await?;
-    // the next event is for a new process
+    // The next event is for a new process.
     bench_run.stack.functions().kill_instances(job.function_name()).await;
     Ok(counted)
 }

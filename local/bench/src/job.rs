@@ -1,4 +1,4 @@
-//! What is measured: nine kinds of events, each the everyday work of one function.
+//! The measured kinds of events, each the everyday work of one function.
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -18,29 +18,29 @@ pub(crate) const CONVERSATION_SYNC: &str = "conversation-sync";
 /// All functions, in the order of their work.
 pub(crate) const FUNCTIONS: [&str; 5] = [RECEIVER, NOTIFIER, SCHEDULER, FIRST_TOUCH, CONVERSATION_SYNC];
 
-/// How many messages wait for a tick that finds some.
+/// The number of waiting messages for a tick that finds some.
 pub(crate) const DUE_MESSAGES: usize = 20;
 
-/// A kind of event, and the function that gets it.
+/// A kind of event of one function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum BenchJob {
-    /// A signed Shopify delivery that was never seen before: verified, filed, answered.
+    /// A signed Shopify delivery that is new: verified, stored, answered.
     NewDelivery,
-    /// One that is in the inbox already.
+    /// A delivery that is in the inbox already.
     Duplicate,
-    /// A record of the inbox's stream: one message is told.
+    /// A record of the stream of store deliveries: one message is sent.
     Message,
     /// A minute in which nothing is due.
     IdleTick,
     /// A minute in which 20 messages are due, because their line was down.
     DueTick,
-    /// A record of the bookings' stream: an appointment is learned of.
+    /// A record of the stream of booking deliveries: an appointment is recorded.
     Booking,
     /// A minute in which 20 reminders are due.
     ReminderTick,
-    /// A record of the leads' stream: somebody is greeted.
+    /// A record of the stream of lead deliveries: one lead is greeted.
     Lead,
-    /// A record of the lines' stream: what a customer wrote is entered in every CRM.
+    /// A record of the stream of line events: a customer's message is entered in every CRM.
     LineMessage,
 }
 
@@ -81,24 +81,25 @@ impl BenchJob {
         }
     }
 
-    /// Whether it needs a line that reports events. All others are measured without, so that what they send stays what it was.
+    /// Whether the job needs a line with `events = true`. All others are measured without it, so
+    /// their requests stay comparable with earlier runs.
     pub(crate) fn line_event_mode(self) -> LineEventMode {
         if self == Self::LineMessage { LineEventMode::On } else { LineEventMode::Off }
     }
 
-    /// Whether each event needs the world made ready for it, so that events can't be made in advance.
+    /// Whether each event needs its own preparation, so that events cannot be built in advance.
     pub(crate) fn needs_preparation(self) -> bool {
         matches!(self, Self::DueTick | Self::ReminderTick)
     }
 
-    /// How many of `wanted` events are enough: a tick with 20 messages is 20 events' work.
+    /// How many of `wanted` events are enough. A tick with 20 messages is the work of 20 events.
     pub(crate) fn enough_events(self, wanted: usize) -> usize {
         if self.needs_preparation() { (wanted / 10).max(2) } else { wanted.max(2) }
     }
 
-    /// Whether an event did what it is measured for. A benchmark of failures would be fast.
+    /// Fails if an event did not do its work. A benchmark of failures would be fast.
     pub(crate) fn check_outcome(self, response: &Bytes, usage: &RequestUsage) -> anyhow::Result<()> {
-        let response: Value = serde_json::from_slice(response).context("the answer is no JSON")?;
+        let response: Value = serde_json::from_slice(response).context("the response is not JSON")?;
         let did = match self {
             Self::NewDelivery => response["statusCode"] == 200 && usage.refused == 0,
             Self::Duplicate => response["statusCode"] == 200 && usage.refused == 1,
@@ -116,7 +117,7 @@ impl BenchJob {
             }
             Self::Booking => response["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,
         };
-        ensure!(did, "{} did something else: {response} with {usage:?}", self.title());
+        ensure!(did, "{} did not do its work: {response} with {usage:?}", self.title());
         Ok(())
     }
 }

@@ -1,10 +1,12 @@
-//! What the sender of line events waits for while the CRMs answer and while they hang, and how long a message takes into a CRM.
+//! How long the sender of line events waits while the CRMs respond and while they hang, and how
+//! long a message takes into a CRM.
 //!
-//! While the CRMs answer, an event is sent when the one before is in all of them. Still conversation-sync is woken by each, on
-//! the receiver's processors; so a third part, in which conversation-sync stands still, says what the receiver takes alone.
+//! While the CRMs respond, each event is sent when the one before is in all of them. Each event
+//! still wakes conversation-sync, on the receiver's processors. So in a third part
+//! conversation-sync is paused, which shows the receiver's time alone.
 //!
-//! Promises that all parts were measured in interleaved rounds of one run, that the CRMs did hang throughout theirs, and that
-//! everything was in every CRM in the end.
+//! All parts are measured in interleaved rounds of one run. The run fails if conversation-sync
+//! stopped waiting in a hanging part, or if a message is not in every CRM at the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,24 +27,24 @@ use crate::{
     stats::median_over_rounds,
 };
 
-/// How long a part of a round lasts at most: less than conversation-sync waits for an answer, so that its first calls hang
-/// throughout.
+/// How long a part of a round lasts at most. Shorter than the timeout of conversation-sync, so that
+/// its first calls hang during the whole part.
 const PART_LIMIT: Duration = Duration::from_secs(8);
-/// Longer than a queue is left alone that did not answer once.
+/// Longer than the pause of a queue after one failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(61);
-/// How long to wait until every CRM was asked, and until what hung has been given up.
+/// How long to wait until every CRM was called, and until a hanging part is over.
 const WAIT_LIMIT: Duration = Duration::from_mins(2);
-/// Minutes in which everything must have come into the CRMs that are asked again.
+/// Minutes in which every message must come into the CRMs that hung.
 const MAX_MINUTES: usize = 30;
 
-/// What happens behind the inbox meanwhile.
+/// The state behind the inbox during a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CrmCondition {
-    /// Nothing: conversation-sync stands still.
+    /// conversation-sync is paused.
     SyncStopped,
-    /// The CRMs answer, and an event is sent when the one before is in all of them.
+    /// The CRMs respond, and each event is sent when the one before is in all of them.
     Responding,
-    /// All CRMs take calls and never answer.
+    /// All CRMs accept calls and never respond.
     Hanging,
 }
 
@@ -51,31 +53,33 @@ impl CrmCondition {
     pub(crate) const ALL: [Self; 3] = [Self::SyncStopped, Self::Responding, Self::Hanging];
 }
 
-/// What was measured, in milliseconds.
+/// The figures in milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct LineEventTimes {
-    /// Events a second, at most.
+    /// Most events per second.
     pub(crate) rate: u32,
-    /// From an event to its 2xx, by round.
+    /// From an event to its 2xx response, by round.
     pub(crate) acknowledged: BTreeMap<CrmCondition, Vec<Vec<f64>>>,
-    /// From an event's 2xx to its entry while the CRMs answer and nothing comes before it, by CRM.
+    /// By CRM: from an event's 2xx response to its entry, while the CRMs respond and no other entry
+    /// waits.
     pub(crate) entered_ms: BTreeMap<String, Vec<f64>>,
-    /// Rounds that began when nothing else was running.
+    /// Rounds that began while nothing else was running.
     pub(crate) quiet_rounds: usize,
 }
 
 impl LineEventTimes {
-    /// How much longer the slowest of a hundred wait while the CRMs hang; 0 if nothing was measured.
+    /// The ratio of the p99 while the CRMs hang to the p99 of `usual`. 0 if nothing was measured.
     pub(crate) fn hanging_ratio(&self, usual: CrmCondition) -> f64 {
         let p99 = |meanwhile| self.acknowledged.get(&meanwhile).map_or(0.0, |rounds| median_over_rounds(rounds, 0.99));
         if p99(usual) > 0.0 { p99(CrmCondition::Hanging) / p99(usual) } else { 0.0 }
     }
 }
 
-/// When messages were answered 2xx, by the references that CRMs have for them: unix milliseconds on the stack's clock.
+/// For each reference in CRMs: the unix milliseconds of the 2xx response, on the stack's clock.
 type AcceptedEvents = BTreeMap<String, i64>;
 
-/// Sends at most `rate` events a second in `effort.rounds` rounds, at most `effort.warm` in each part.
+/// Sends at most `rate` events per second in `effort.rounds` rounds, at most `effort.warm` in each
+/// part.
 pub(crate) async fn measure_line_events(
     root: &Path,
     binaries: &Path,
@@ -90,7 +94,7 @@ pub(crate) async fn measure_line_events(
     result
 }
 
-/// The line, sending.
+/// The sender of a line's events.
 struct LineSender<'a> {
     bench_run: &'a BenchRun,
     http: reqwest::Client,
@@ -100,7 +104,7 @@ struct LineSender<'a> {
 impl LineSender<'_> {
     async fn measure_rounds(&self, effort: BenchEffort) -> anyhow::Result<LineEventTimes> {
         let mut all = LineEventTimes { rate: self.rate, ..LineEventTimes::default() };
-        // Whoever writes has written before, and both functions are warm.
+        // Each customer has written before, and both functions are warm.
         let mut known = AcceptedEvents::new();
         for writer in 0..WRITERS {
             self.send_event(writer, &mut known).await?;
@@ -145,20 +149,20 @@ impl LineSender<'_> {
         self.send_event(0, accepted).await?;
         let begun = Instant::now();
         while stack.crms().names_and_services().iter().any(|(_, peer)| stack.fakes().request_count(*peer) == 0) {
-            ensure!(begun.elapsed() < WAIT_LIMIT, "not every CRM was asked");
+            ensure!(begun.elapsed() < WAIT_LIMIT, "not every CRM was called in time");
             sleep(Duration::from_millis(2)).await;
         }
         let ended = stack.invocation_counts(CONVERSATION_SYNC).succeeded;
         let took = self.send_events(most, CrmCondition::Hanging, accepted).await?;
         ensure!(
             stack.invocation_counts(CONVERSATION_SYNC).succeeded == ended,
-            "{CONVERSATION_SYNC} stopped waiting for CRMs that hang before it was over"
+            "{CONVERSATION_SYNC} stopped waiting for hanging CRMs before the part was over"
         );
         self.set_crms_hanging(false);
         Ok(took)
     }
 
-    /// When each of these came into each CRM.
+    /// Records when each of these messages came into each CRM.
     fn record_entry_times(&self, accepted: &AcceptedEvents, entered: &mut BTreeMap<String, Vec<f64>>) {
         let crms = self.bench_run.stack.crms();
         for (crm, _) in crms.names_and_services() {
@@ -172,7 +176,7 @@ impl LineSender<'_> {
         }
     }
 
-    /// Sends events one after the other and gives what each waited for its 2xx.
+    /// Sends events one after the other and returns how long each waited for its 2xx response.
     async fn send_events(
         &self,
         most: usize,
@@ -205,7 +209,8 @@ impl LineSender<'_> {
         Ok(took)
     }
 
-    /// Waits until these are in every CRM. What was not told at once is told by the clock of conversations.
+    /// Waits until these messages are in every CRM. The schedule of conversations retries those
+    /// that failed.
     async fn wait_until_entered(&self, accepted: &AcceptedEvents) -> anyhow::Result<()> {
         let stack = &self.bench_run.stack;
         stack.drain_within(WAIT_LIMIT).await?;
@@ -216,12 +221,12 @@ impl LineSender<'_> {
             if minute > 0 {
                 stack.clock().advance(RETRY_PAUSE)?;
             }
-            stack.tick_conversations().await.context("the clock of conversations")?;
+            stack.tick_conversations().await.context("could not run the schedule of conversations")?;
         }
         bail!("after {MAX_MINUTES} minutes {}", self.list_missing(accepted).join(", "))
     }
 
-    /// What is missing, by CRM.
+    /// The missing messages, by CRM.
     fn list_missing(&self, accepted: &AcceptedEvents) -> Vec<String> {
         let crms = self.bench_run.stack.crms();
         let of = |crm: &str| {
@@ -233,7 +238,8 @@ impl LineSender<'_> {
     }
 }
 
-/// Milliseconds from 2xx to entry, for each of these that is there. An entry may be quicker than the answer to its sender.
+/// Milliseconds from 2xx response to entry, for each message with an entry. An entry may be quicker
+/// than the response.
 fn entry_times(accepted: &AcceptedEvents, entries: &[FakeCrmEntry]) -> Vec<f64> {
     let of = |entry: &FakeCrmEntry| {
         Some(milliseconds_between(*accepted.get(entry.reference.as_deref()?)?, entry.created_ms))

@@ -1,13 +1,14 @@
-//! `just bench`: what this project's functions take, measured here and now.
+//! `just bench`: measures the project's functions on this machine.
 //!
-//! Runs the very binaries that are deployed, in the local stack, and prints tables in markdown: cold starts, warm events,
-//! CPU, memory, sizes, instructions, requests by peer, the way from a delivery to a message, what a line's events wait for,
-//! and what all that costs at list prices. `docs/performance.md` says how to read them.
+//! Runs the deployed binaries in the local stack and prints tables in Markdown: cold starts, warm
+//! events, CPU, memory, sizes, instructions, requests by service, the time from a delivery to a
+//! message, the waiting time of line events, and the cost at list prices. `docs/performance.md`
+//! says how to read them.
 //!
-//! Promises that every measured event did its work (a benchmark of failures would be fast) and that everything with a
-//! clock was measured in interleaved rounds. Does not promise that milliseconds mean anything on another machine or day:
-//! compare ratios of one run, for which `--baseline` takes the binaries of another commit. Functions talk plain HTTP to
-//! fakes on this machine, so TLS is not in these figures.
+//! Every measured event did its work, because a benchmark of failures would be fast. All times are
+//! measured in interleaved rounds. Milliseconds are not comparable between machines or days:
+//! compare ratios of one run, for which `--baseline` takes the binaries of another commit.
+//! Functions use plain HTTP to fakes on this machine, so TLS is not in these figures.
 
 mod bench_run;
 mod cost;
@@ -42,11 +43,11 @@ use job::{BenchJob, FUNCTIONS};
 use report::{BinarySize, InstructionsByJob};
 use rounds::{BenchEffort, BenchMeasurements};
 
-/// Measures the functions and prints markdown tables.
+/// Measures the functions and prints Markdown tables.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct BenchArguments {
-    /// Rounds; every job has its turn in each.
+    /// Rounds. Every job has its turn in each.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Cold starts of each job in a round.
@@ -55,36 +56,36 @@ struct BenchArguments {
     /// Warm events of each job in a round (a tenth of that where 20 messages are due).
     #[arg(long, default_value_t = 200)]
     warm: usize,
-    /// Only these, separated by commas.
+    /// Only these parts, separated by commas.
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<BenchPart>,
-    /// A first impression: fewer rounds and events.
+    /// A quick run with fewer rounds and events.
     #[arg(long)]
     quick: bool,
-    /// Which build of the functions.
+    /// The cargo profile of the functions.
     #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
     profile: BuildProfile,
-    /// Don't build the functions first.
+    /// Do not build the functions first.
     #[arg(long)]
     no_build: bool,
-    /// Folder with the function binaries of another commit, to be measured beside ours in the same rounds.
+    /// Folder with the function binaries of another commit, to measure in the same rounds.
     #[arg(long, value_name = "DIR")]
     baseline: Option<PathBuf>,
-    /// Deliveries a second, end to end.
+    /// Deliveries per second, end to end.
     #[arg(long, default_value_t = 25)]
     rate: u32,
-    /// For how many seconds, end to end.
+    /// Duration of the end-to-end part, in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// Leads a second, for a minute.
+    /// Leads per second, for a minute.
     #[arg(long, default_value_t = 20)]
     leads: u32,
-    /// Line events a second at most, while CRMs answer and while they hang.
+    /// Most line events per second, while CRMs respond and while they hang.
     #[arg(long, default_value_t = 20)]
     line_events: u32,
 }
 
-/// What can be measured alone.
+/// A part of the benchmark that can run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BenchPart {
     NewDelivery,
@@ -138,11 +139,11 @@ fn start_bench(mut arguments: BenchArguments) -> anyhow::Result<()> {
         arguments.seconds = arguments.seconds.min(4);
     }
     ensure!(arguments.rounds > 0 && arguments.cold > 0, "at least one round and one cold start are needed");
-    let here = std::env::current_dir().context("can't find out where this is run")?;
+    let here = std::env::current_dir().context("could not read the current folder")?;
     let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
-    let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
+    let root = root.with_context(|| format!("could not find template.yaml in {} or above it", here.display()))?;
     if !arguments.no_build {
-        eprintln!("building the functions (a release build takes some minutes when it is the first)");
+        eprintln!("building the functions (the first release build takes some minutes)");
         function_build::build_functions(root, arguments.profile)?;
     }
     let machine = report::describe_machine();
@@ -157,10 +158,11 @@ async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> an
         BenchPart::value_variants().iter().filter(|part| wanted(**part)).filter_map(|part| part.to_job()).collect();
     let effort = BenchEffort { rounds: arguments.rounds, cold: arguments.cold, warm: arguments.warm };
 
-    let mut bench_runs = vec![start_bench_run("ours", root, &binaries, &jobs).await?];
+    let mut bench_runs = vec![start_bench_run("current", root, &binaries, &jobs).await?];
     if let Some(folder) = &arguments.baseline {
-        let folder = folder.canonicalize().with_context(|| format!("there is no {}", folder.display()))?;
-        bench_runs.push(start_bench_run("beside", root, &folder, &jobs).await?);
+        let folder =
+            folder.canonicalize().with_context(|| format!("could not find the folder {}", folder.display()))?;
+        bench_runs.push(start_bench_run("baseline", root, &folder, &jobs).await?);
     }
     print_text(&render_introduction(arguments, effort, machine, &bench_runs[0])?)?;
 
@@ -204,14 +206,14 @@ async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> an
     }
     if wanted(BenchPart::Leads) {
         let (traffic, seconds) = (TrafficKind::Leads { latency_ms: 50 }, if arguments.quick { 5 } else { 60 });
-        eprintln!("leads: {} a second for {seconds} s, EZWhatsApp answering in 50 ms", arguments.leads);
+        eprintln!("leads: {} a second for {seconds} s, EZWhatsApp responds in 50 ms", arguments.leads);
         let result = end_to_end::measure_end_to_end(root, &binaries, traffic, arguments.leads, seconds).await?;
-        print_section("From lead to first touch, EZWhatsApp answering in 50 ms", &report::render_end_to_end(&result))?;
+        print_section("From lead to first touch, EZWhatsApp responds in 50 ms", &report::render_end_to_end(&result))?;
     }
     if wanted(BenchPart::Lines) {
-        eprintln!("line events: {} a second, while CRMs answer and while they hang", arguments.line_events);
+        eprintln!("line events: {} a second, while CRMs respond and while they hang", arguments.line_events);
         let result = line_events::measure_line_events(root, &binaries, effort, arguments.line_events).await?;
-        print_section("Line events, while CRMs answer and while they hang", &report::render_line_events(&result))?;
+        print_section("Line events, while CRMs respond and while they hang", &report::render_line_events(&result))?;
     }
     if wanted(BenchPart::Growth) {
         let most = if arguments.quick { 100 } else { 1000 };
@@ -233,7 +235,7 @@ async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> an
     Ok(())
 }
 
-/// The world of one side, with one apart if a job needs a line that reports events.
+/// The stack for one set of binaries, with a second one if a job needs a line with events.
 async fn start_bench_run(label: &str, root: &Path, binaries: &Path, jobs: &[BenchJob]) -> anyhow::Result<BenchRun> {
     let bench_run = BenchRun::start(label, root, binaries, StreamMode::Off, LineEventMode::Off).await?;
     if jobs.iter().all(|job| job.line_event_mode() == LineEventMode::Off) {
@@ -242,7 +244,7 @@ async fn start_bench_run(label: &str, root: &Path, binaries: &Path, jobs: &[Benc
     Ok(bench_run.with_second_run(BenchRun::start(label, root, binaries, StreamMode::Off, LineEventMode::On).await?))
 }
 
-/// Counts the instructions of `jobs` in the binaries of all worlds, where there is a valgrind to count them.
+/// Counts the instructions of `jobs` in the binaries of all stacks, if valgrind is installed.
 async fn count_instructions(
     bench_runs: &[BenchRun],
     jobs: &[BenchJob],
@@ -250,7 +252,7 @@ async fn count_instructions(
     counted: &mut InstructionsByJob,
 ) -> String {
     let Some(valgrind) = instructions::find_valgrind().await else {
-        return "Not counted: there is no valgrind on the PATH.".to_owned();
+        return "Not counted: valgrind is not on the PATH.".to_owned();
     };
     let mut failed = String::new();
     for job in jobs {
@@ -258,7 +260,8 @@ async fn count_instructions(
         for (index, bench_run) in bench_runs.iter().enumerate() {
             match instructions::count_instructions_of(root, &bench_run.binaries, &valgrind, *job).await {
                 Ok(count) => drop(counted.insert((*job, index), count)),
-                // an old valgrind may not know this machine's instructions; everything else is still worth saying
+                // An old valgrind may not know this machine's instructions. The other figures are
+                // still worth printing.
                 Err(e) => failed = format!("{failed}\nNot counted for {}: {e:#}.\n", job.title()),
             }
         }
@@ -291,5 +294,5 @@ fn print_section(title: &str, text: &str) -> anyhow::Result<()> {
 
 fn print_text(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("can't write to standard output")
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("could not write to standard output")
 }

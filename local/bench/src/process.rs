@@ -1,4 +1,5 @@
-//! What the system says of a process, and starting one that is given no work. Linux only: it reads `/proc`.
+//! Figures of a process from the system, and the start of a process without work. Linux only: it
+//! reads `/proc`.
 
 use std::{ffi::OsString, net::Ipv4Addr, os::unix::ffi::OsStringExt as _, process::Stdio, time::Duration};
 
@@ -10,29 +11,30 @@ use tokio::{
     time::Instant,
 };
 
-/// Names and values of an environment.
+/// Names and values of environment variables.
 pub(crate) type ProcessEnvironment = Vec<(OsString, OsString)>;
 
-/// How long a process may take until it asks for work, with room for one that runs under valgrind.
+/// How long a process may take until it asks for work. Long enough for valgrind.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// CPU time of a process so far, user and system, all its living threads.
+/// CPU time of a process so far, user and system, of all its living threads.
 pub(crate) fn read_cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let folder = format!("/proc/{pid}/task");
     let mut total = Duration::ZERO;
     for thread in
-        std::fs::read_dir(&folder).with_context(|| format!("can't read {folder} (the benchmark needs Linux)"))?
+        std::fs::read_dir(&folder).with_context(|| format!("could not read {folder} (the benchmark needs Linux)"))?
     {
         let path = thread?.path().join("schedstat");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-        // the first number: nanoseconds on the CPU, https://docs.kernel.org/scheduler/sched-stats.html
+        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        // The first number is nanoseconds on the CPU:
+        // <https://docs.kernel.org/scheduler/sched-stats.html>.
         let nanoseconds = text.split_whitespace().next().and_then(|n| n.parse().ok());
         total += Duration::from_nanos(nanoseconds.with_context(|| format!("{} reads {text:?}", path.display()))?);
     }
     Ok(total)
 }
 
-/// Waits until the machine has next to nothing to do, at most so long. Returns whether it came to that.
+/// Waits until the machine is nearly idle, at most for `limit`. Returns whether it became idle.
 pub(crate) async fn wait_for_quiet(limit: Duration) -> anyhow::Result<bool> {
     let begun = Instant::now();
     loop {
@@ -48,29 +50,31 @@ pub(crate) async fn wait_for_quiet(limit: Duration) -> anyhow::Result<bool> {
     }
 }
 
-/// Ticks that the processors spent idle, and altogether, since the machine started: `/proc/stat`, proc(5).
+/// Idle ticks and all ticks of the processors since the machine started: `/proc/stat`, proc(5).
 fn read_processor_ticks() -> anyhow::Result<(u64, u64)> {
-    let text = std::fs::read_to_string("/proc/stat").context("can't read /proc/stat (the benchmark needs Linux)")?;
-    // user nice system idle iowait irq softirq steal; what follows is counted in these already
+    let text =
+        std::fs::read_to_string("/proc/stat").context("could not read /proc/stat (the benchmark needs Linux)")?;
+    // user nice system idle iowait irq softirq steal. The further columns are part of these.
     let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
-    let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().context("/proc/stat reads otherwise")?;
-    let idle = ticks.get(3..5).context("/proc/stat reads otherwise")?.iter().sum();
+    let ticks: Vec<u64> =
+        ticks.map(str::parse).collect::<Result<_, _>>().context("/proc/stat has an unknown format")?;
+    let idle = ticks.get(3..5).context("/proc/stat has an unknown format")?.iter().sum();
     Ok((idle, ticks.iter().sum()))
 }
 
-/// The most memory a process ever had resident, in MB of 1024 KB (`VmHWM`).
+/// The largest resident memory of a process, in MB of 1024 KB (`VmHWM`).
 pub(crate) fn read_peak_memory_mb(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     Ok(kilobytes.with_context(|| format!("{path} has no VmHWM"))? / 1024.0)
 }
 
-/// The environment that a process was started with, without the address it gets its work from.
+/// The environment that a process was started with, without the address of its Runtime API.
 pub(crate) fn read_environment(pid: u32) -> anyhow::Result<ProcessEnvironment> {
     let path = format!("/proc/{pid}/environ");
-    let bytes = std::fs::read(&path).with_context(|| format!("can't read {path}"))?;
+    let bytes = std::fs::read(&path).with_context(|| format!("could not read {path}"))?;
     Ok(bytes
         .split(|byte| *byte == 0)
         .filter_map(|entry| {
@@ -84,21 +88,21 @@ pub(crate) fn read_environment(pid: u32) -> anyhow::Result<ProcessEnvironment> {
 
 /// A function that has asked for work and gets none.
 pub(crate) struct IdleProcess {
-    /// From the start of the process to its first request for work: all of its initialisation.
+    /// Start of the process to its first request for work: all of its initialisation.
     pub(crate) init: Duration,
     pub(crate) child: Child,
     _held: (TcpListener, TcpStream),
 }
 
 impl IdleProcess {
-    /// Ends it. Returns how long its initialisation took.
+    /// Ends the process. Returns how long its initialisation took.
     pub(crate) async fn stop(mut self) -> anyhow::Result<Duration> {
-        self.child.kill().await.context("can't end a process")?;
+        self.child.kill().await.context("could not end a process")?;
         Ok(self.init)
     }
 }
 
-/// Starts a function with a Runtime API address behind which somebody listens and never answers.
+/// Starts a function with a Runtime API address that accepts connections and never responds.
 pub(crate) async fn start_idle(mut command: Command, environment: &ProcessEnvironment) -> anyhow::Result<IdleProcess> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     command
@@ -114,26 +118,28 @@ pub(crate) async fn start_idle(mut command: Command, environment: &ProcessEnviro
         let (mut received, mut part) = (Vec::new(), [0; 4096]);
         while !received.windows(16).any(|window| window == b"/invocation/next") {
             let length = stream.read(&mut part).await?;
-            anyhow::ensure!(length > 0, "it hung up before it asked for work");
+            anyhow::ensure!(length > 0, "the process closed the connection before it asked for work");
             received.extend_from_slice(&part[..length]);
         }
         Ok(stream)
     };
     let begun = Instant::now();
-    let child = command.spawn().with_context(|| format!("can't start {}", command.as_std().get_program().display()))?;
-    let stream = tokio::time::timeout(START_TIMEOUT, asked).await.context("it never asked for work")??;
+    let child =
+        command.spawn().with_context(|| format!("could not start {}", command.as_std().get_program().display()))?;
+    let stream =
+        tokio::time::timeout(START_TIMEOUT, asked).await.context("the process did not ask for work in time")??;
     Ok(IdleProcess { init: begun.elapsed(), child, _held: (listener, stream) })
 }
 
-/// Asks a process to end (SIGTERM), which lets valgrind write down what it counted.
+/// Asks a process to end (SIGTERM), so that valgrind writes its counts.
 pub(crate) async fn terminate_process(pid: u32) -> anyhow::Result<()> {
     send_signal(pid, "TERM").await
 }
 
-/// Sends a process a signal: `STOP` lets it stand still until `CONT`.
+/// Sends a signal to a process: `STOP` pauses it until `CONT`.
 pub(crate) async fn send_signal(pid: u32, name: &str) -> anyhow::Result<()> {
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await?;
-    anyhow::ensure!(status.success(), "can't send SIG{name} to process {pid}");
+    anyhow::ensure!(status.success(), "could not send SIG{name} to process {pid}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The tables, in markdown.
+//! The tables, in Markdown.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,27 +15,27 @@ use crate::{
     usage::RequestUsage,
 };
 
-/// Instructions by job and world.
+/// Instructions by job and index of the stack.
 pub(crate) type InstructionsByJob = BTreeMap<(BenchJob, usize), InstructionCounts>;
 
 /// Sizes of a function's binary, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BinarySize {
     pub(crate) binary: usize,
-    /// What is uploaded; not computed for binaries that weren't built to be small.
+    /// Size of the uploaded zip file. `None` for a build that is not a release build.
     pub(crate) zip: Option<usize>,
 }
 
-/// How much longer the sender of a line event may wait for its 2xx when CRMs hang.
+/// Limit for the ratio of the sender's waiting time while CRMs hang.
 const MAX_HANGING_RATIO: f64 = 1.1;
-/// Binaries above this are no release builds.
+/// A larger binary is not a release build.
 const MAX_STRIPPED_BYTES: usize = 24 * 1024 * 1024;
-/// What a zip file adds to one deflated file named `bootstrap`: a local header, a directory entry and the end record
-/// (APPNOTE.TXT 4.3).
+/// The bytes that a zip file adds to one deflated file named `bootstrap`: a local header, a
+/// directory entry and the end record (APPNOTE.TXT 4.3).
 const ZIP_OVERHEAD: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
 
 impl BinarySize {
-    /// Sizes of the file at `path`. Zipping is deflating at level 9, as `zip -9` does.
+    /// Sizes of the file at `path`. The zip size is that of `zip -9`: deflated at level 9.
     pub(crate) fn measure_file(path: &Path) -> anyhow::Result<Self> {
         let content = std::fs::read(path)?;
         let zip = (content.len() < MAX_STRIPPED_BYTES)
@@ -44,7 +44,7 @@ impl BinarySize {
     }
 }
 
-/// What the machine is, and how busy it was before anything began.
+/// The machine and its load before the measurement.
 pub(crate) fn describe_machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
@@ -52,11 +52,11 @@ pub(crate) fn describe_machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load: f64 = read("/proc/loadavg").split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
     let busy =
-        if load > usize_to_f64(cores) / 2.0 { " (**busy with something else: times are worth little**)" } else { "" };
+        if load > usize_to_f64(cores) / 2.0 { " (**busy with other programs: the times mean little**)" } else { "" };
     format!("{cores} × {}, load {load} at the start{busy}", model.unwrap_or(std::env::consts::ARCH))
 }
 
-/// A number with as many digits as it is worth.
+/// A number with two decimals below 10, one below 100, and none above.
 fn format_number(value: f64) -> String {
     match value.abs() {
         0.0..10.0 => format!("{value:.2}"),
@@ -65,7 +65,7 @@ fn format_number(value: f64) -> String {
     }
 }
 
-/// Per event: whole numbers as such.
+/// A value per event. Whole numbers have no decimals.
 fn format_per_event(usage: &RequestUsage, total: f64) -> String {
     let value = usage.per_event(total);
     if (value - value.round()).abs() < 0.005 { format!("{value:.0}") } else { format!("{value:.2}") }
@@ -75,7 +75,7 @@ fn format_megabytes(bytes: usize) -> String {
     format!("{:.2}", usize_to_f64(bytes) / 1e6)
 }
 
-/// Times, CPU and memory; several worlds stand side by side.
+/// Times, CPU and memory of all stacks.
 pub(crate) fn render_times(bench_runs: &[BenchRun], measured: &BenchMeasurements) -> String {
     let mut text = String::from(
         "| | cold ms | init ms | first event ms | warm p50 ms | p95 | p99 | p50 by round | events/s | CPU ms/event | RSS MB |\n\
@@ -101,7 +101,7 @@ pub(crate) fn render_times(bench_runs: &[BenchRun], measured: &BenchMeasurements
     text
 }
 
-/// How much slower the first world is than each other one.
+/// How much slower the first stack is than each other one.
 pub(crate) fn render_ratios(bench_runs: &[BenchRun], measured: &BenchMeasurements) -> String {
     let mut text = String::from("| | cold | init | warm p50 | CPU | RSS |\n|---|---:|---:|---:|---:|---:|\n");
     for ((index, job), other) in sort_by_job(measured) {
@@ -119,12 +119,12 @@ pub(crate) fn render_ratios(bench_runs: &[BenchRun], measured: &BenchMeasurement
     text
 }
 
-/// On what the machine itself took, and what else it did.
+/// The yardsticks of the machine, and how many rounds were quiet.
 pub(crate) fn render_yardsticks(measured: &BenchMeasurements, rounds: usize) -> String {
     let MachineYardsticks { process_ms: process, put_ms: put } = &measured.yardsticks;
     format!(
-        "Yardsticks of the same rounds: a process that does nothing takes {} ms from start to end (median of {}); putting \
-         an inbox item straight into the embedded DynamoDB takes {} ms (p50 of {}). {} of {rounds} rounds began on a \
+        "Yardsticks of the same rounds: a process that does nothing takes {} ms from start to end (median of {}). One \
+         write of an inbox item to the embedded DynamoDB takes {} ms (p50 of {}). {} of {rounds} rounds began on a \
          quiet machine.\n",
         format_number(median(process)),
         process.len(),
@@ -134,7 +134,7 @@ pub(crate) fn render_yardsticks(measured: &BenchMeasurements, rounds: usize) -> 
     )
 }
 
-/// Binary and zip by function.
+/// Sizes of binary and zip file by function.
 pub(crate) fn render_sizes(sizes: &BTreeMap<&str, BinarySize>) -> String {
     let mut text = String::from("| | binary MB | zip MB |\n|---|---:|---:|\n");
     for (function, size) in sizes {
@@ -144,7 +144,7 @@ pub(crate) fn render_sizes(sizes: &BTreeMap<&str, BinarySize>) -> String {
     text
 }
 
-/// Requests per event, for first events (with their initialisation) and warm ones.
+/// Requests per event, for first events (including initialisation) and warm ones.
 pub(crate) fn render_requests(bench_runs: &[BenchRun], measured: &BenchMeasurements) -> String {
     let mut text = String::from(
         "| | event | DynamoDB | of these refused | write units | read units | Secrets Manager | EZWhatsApp health | sends \
@@ -204,22 +204,22 @@ pub(crate) fn render_end_to_end(result: &EndToEndTimes) -> String {
     }
     let (n, rate, share) = (result.sent_ms.len(), result.rate, result.waiting_share() * 100.0);
     let sentence = format!(
-        "\n{n} deliveries, {rate} a second. {share:.0} % of the time between 2xx and message passed before {function} began \
-         with it: the stream, its start and the deliveries before it. Here the stream's reader is woken by each write; Lambda \
-         polls a stream about four times a second.\n"
+        "\n{n} deliveries, {rate} a second. {share:.0} % of the time between 2xx and message passed before {function} claimed \
+         the message: the stream, its start and the deliveries before it. Here each write wakes the reader of the stream. \
+         Lambda polls a stream about four times a second.\n"
     );
     text.push_str(&sentence);
     text
 }
 
-/// What the sender of line events waits for, and when CRMs have what was written.
+/// How long the sender of line events waits, and when a message is in the CRMs.
 pub(crate) fn render_line_events(result: &LineEventTimes) -> String {
     let mut text = String::from("| ms | p50 | p99 | p99 by round | events |\n|---|---:|---:|---:|---:|\n");
     for meanwhile in CrmCondition::ALL {
         let rounds = result.acknowledged.get(&meanwhile).map_or(&[][..], Vec::as_slice);
         let name = match meanwhile {
-            CrmCondition::SyncStopped => "event → 2xx, while conversation-sync stands still",
-            CrmCondition::Responding => "event → 2xx, while the CRMs answer",
+            CrmCondition::SyncStopped => "event → 2xx, while conversation-sync is paused",
+            CrmCondition::Responding => "event → 2xx, while the CRMs respond",
             CrmCondition::Hanging => "event → 2xx, while the CRMs hang",
         };
         let p99: Vec<f64> = rounds.iter().map(|round| percentile(round, 0.99)).collect();
@@ -244,19 +244,19 @@ pub(crate) fn render_line_events(result: &LineEventTimes) -> String {
         (result.hanging_ratio(CrmCondition::Responding), result.hanging_ratio(CrmCondition::SyncStopped));
     let verdict = if ratio <= MAX_HANGING_RATIO { "holds" } else { "**over**" };
     let sentence = format!(
-        "\n**p99 while they hang ÷ while they answer: {ratio:.2}** (target ≤ {MAX_HANGING_RATIO}: {verdict}); ÷ while \
-         conversation-sync stands still: {to_still:.2}. At most {} events a second, one after the other, through the gateway; {} \
-         rounds began on a quiet machine. While the CRMs answer, an event is sent when the one before is in all of them; still \
-         each wakes conversation-sync on the receiver's processors, which makes that part slower here and can't in the cloud. \
-         From 2xx to entry includes the stream's wake-up: here each write wakes the reader; Lambda polls a stream about four \
-         times a second. Everything was in every CRM afterwards.\n",
+        "\n**p99 while they hang ÷ while they respond: {ratio:.2}** (target ≤ {MAX_HANGING_RATIO}: {verdict}). p99 while they \
+         hang ÷ while conversation-sync is paused: {to_still:.2}. At most {} events a second, one after the other, through \
+         the gateway. {} rounds began on a quiet machine. While the CRMs respond, each event is sent when the one before is \
+         in all of them. Each event wakes conversation-sync on the receiver's processors. That makes this part slower here, \
+         but not in the cloud. The time from 2xx to entry includes the stream: here each write wakes its reader, and Lambda \
+         polls a stream about four times a second. In the end every message was in every CRM.\n",
         result.rate, result.quiet_rounds,
     );
     text.push_str(&sentence);
     text
 }
 
-/// What each reminder takes, the more of them are due.
+/// Time per reminder, by the number of due reminders.
 pub(crate) fn render_growth(sweeps: &[SweepResult]) -> String {
     let mut text = String::from(
         "| due | ms in all | ms each | DynamoDB each | write units each | read units each | sends each |\n\
@@ -277,7 +277,7 @@ pub(crate) fn render_growth(sweeps: &[SweepResult]) -> String {
     text
 }
 
-/// What an event of a job takes, as the bill wants to know it.
+/// The values of a job's event for the bill.
 fn build_load(bench_run: &BenchRun, job: BenchJob, figures: &JobFigures) -> EventLoad {
     let usage = &figures.warm_usage;
     let function = bench_run.stack.template().functions.iter().find(|function| function.name == job.function_name());
@@ -296,7 +296,7 @@ fn build_load(bench_run: &BenchRun, job: BenchJob, figures: &JobFigures) -> Even
     }
 }
 
-/// US$ per million messages and per month; `None` unless both halves of a message were measured.
+/// US$ per million messages and per month. `None` unless both halves of a message were measured.
 pub(crate) fn render_bill(bench_run: &BenchRun, measured: &BenchMeasurements) -> Option<String> {
     let loaded = |job: BenchJob| measured.figures.get(&(0, job)).map(|figures| build_load(bench_run, job, figures));
     let (delivery, message) = (loaded(BenchJob::NewDelivery)?, loaded(BenchJob::Message)?);
@@ -322,7 +322,7 @@ pub(crate) fn render_bill(bench_run: &BenchRun, measured: &BenchMeasurements) ->
         monthly.push(format!("US$ {ticks:.2} for {:.0} ticks of the schedule", cost::MONTHLY_TICKS));
     }
     let monthly = monthly.join(" and ");
-    Some(format!("{text}\nEach month besides, however much is sent: {monthly}.\n\n{}", render_assumptions(bench_run)))
+    Some(format!("{text}\nFixed costs of a month: {monthly}.\n\n{}", render_assumptions(bench_run)))
 }
 
 fn render_assumptions(bench_run: &BenchRun) -> String {
@@ -353,7 +353,7 @@ fn render_assumptions(bench_run: &BenchRun) -> String {
     )
 }
 
-/// The figures that have a target of their own, whatever machine they were measured on.
+/// The figures with a target that holds on every machine.
 pub(crate) fn render_targets(
     measured: &BenchMeasurements,
     sizes: &BTreeMap<&str, BinarySize>,
@@ -396,7 +396,7 @@ pub(crate) fn render_targets(
     text
 }
 
-/// A job's name, with that of its world where there are several.
+/// A job's name, with that of its stack if there are several.
 fn row_name(bench_runs: &[BenchRun], index: usize, job: BenchJob) -> String {
     match bench_runs {
         [_] => job.title().to_owned(),

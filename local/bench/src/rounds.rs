@@ -1,5 +1,5 @@
-//! The measuring itself: rounds in which every job of every world has its turn, so that a machine that gets slower or
-//! faster meanwhile does so for all of them.
+//! The measurement in rounds. In each round every job of every stack has its turn, so a machine
+//! that gets slower affects all of them.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     usage::RequestUsage,
 };
 
-/// How much is measured.
+/// How many events are measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BenchEffort {
     pub(crate) rounds: usize,
@@ -25,22 +25,22 @@ pub(crate) struct BenchEffort {
     pub(crate) warm: usize,
 }
 
-/// What was measured of one job in one world. Times in milliseconds.
+/// The figures of one job in one stack. Times in milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct JobFigures {
-    /// Start of the process to its first answer.
+    /// Start of the process to its first response.
     pub(crate) cold_ms: Vec<f64>,
-    /// Start of the process to its first request for work, in processes of their own.
+    /// Start of the process to its first request for work, in separate processes.
     pub(crate) init_ms: Vec<f64>,
-    /// Event to answer, by round.
+    /// Event to response, by round.
     pub(crate) warm_ms: Vec<Vec<f64>>,
     /// CPU time per warm event, by round.
     pub(crate) cpu_ms: Vec<f64>,
     /// Most memory resident after the warm events, by round, in MB.
     pub(crate) memory_mb: Vec<f64>,
-    /// Of first events, initialisation included.
+    /// Requests of first events, including initialisation.
     pub(crate) first_usage: RequestUsage,
-    /// Of warm events.
+    /// Requests of warm events.
     pub(crate) warm_usage: RequestUsage,
     /// Bytes that warm events logged.
     pub(crate) log_bytes: usize,
@@ -70,28 +70,29 @@ impl JobFigures {
     }
 }
 
-/// Things that don't depend on our code, measured in the same rounds: what another machine or another day changes.
+/// Figures that do not depend on the project's code, measured in the same rounds. They show the
+/// difference between machines and days.
 #[derive(Debug, Default)]
 pub(crate) struct MachineYardsticks {
-    /// A process that does nothing: start to end.
+    /// A process that does nothing, from start to end.
     pub(crate) process_ms: Vec<f64>,
-    /// One item of the inbox put straight into the stand-in for DynamoDB.
+    /// One item of the inbox, written directly to the fake DynamoDB.
     pub(crate) put_ms: Vec<f64>,
 }
 
-/// All of it. Figures are by world (its place in the list) and job.
+/// All figures. Keys are the index of the stack and the job.
 #[derive(Debug, Default)]
 pub(crate) struct BenchMeasurements {
     pub(crate) figures: BTreeMap<(usize, BenchJob), JobFigures>,
     pub(crate) yardsticks: MachineYardsticks,
-    /// Rounds that began when nothing else was running.
+    /// Rounds that began while nothing else was running.
     pub(crate) quiet_rounds: usize,
 }
 
-/// How long a round waits for whatever else is running.
+/// How long a round waits for other programs to finish.
 pub(crate) const QUIET_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Measures `jobs` in `worlds`.
+/// Measures `jobs` in all stacks.
 pub(crate) async fn measure_jobs(
     bench_runs: &[BenchRun],
     jobs: &[BenchJob],
@@ -135,7 +136,7 @@ async fn measure_cold(
     figures: &mut JobFigures,
 ) -> anyhow::Result<()> {
     for _ in 0..job.enough_events(times).min(times) {
-        // what is remembered for half a minute is no longer fresh for a process that wasn't needed for so long
+        // A value that is cached for half a minute is stale in a process that was idle for longer.
         bench_run.advance_half_a_minute()?;
         for event in bench_run.prepare_events(job, 1).await? {
             bench_run.stack.functions().kill_instances(job.function_name()).await;
@@ -171,10 +172,10 @@ async fn measure_warm(
     let cpu = read_cpu_time(pid)?.saturating_sub(before);
     anyhow::ensure!(
         bench_run.find_pid(job.function_name())? == pid,
-        "{} was started again meanwhile",
+        "{} was restarted during the measurement",
         job.function_name()
     );
-    // the last lines may still be in the pipe
+    // The last lines may still be in the pipe.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let lines = bench_run.stack.log_lines(job.function_name());
     figures.log_bytes +=
@@ -185,7 +186,7 @@ async fn measure_warm(
     Ok(())
 }
 
-/// Gives a job's function so many events, one after the other.
+/// Passes events to a job's function, one after the other.
 pub(crate) async fn run_events(
     bench_run: &BenchRun,
     job: BenchJob,
@@ -201,7 +202,7 @@ pub(crate) async fn run_events(
     Ok(())
 }
 
-/// What the yardsticks need.
+/// The inputs of the yardsticks.
 struct YardstickRunner {
     http: reqwest::Client,
     dynamo_url: String,
@@ -215,11 +216,11 @@ impl YardstickRunner {
         bench_runs: &[BenchRun],
         environments: &BTreeMap<(usize, BenchJob), ProcessEnvironment>,
     ) -> anyhow::Result<Self> {
-        let bench_run = bench_runs.first().context("there is nothing to measure")?;
-        let ((_, job), all) = environments.first_key_value().context("there is no job to measure")?;
+        let bench_run = bench_runs.first().context("the benchmark has no stack to measure")?;
+        let ((_, job), all) = environments.first_key_value().context("the benchmark has no job to measure")?;
         let bench_run = bench_run.run_for_job(*job);
         let url = all.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL_DYNAMODB");
-        let (_, url) = url.context("the stack doesn't say where DynamoDB is")?;
+        let (_, url) = url.context("the environment of the functions has no address of DynamoDB")?;
         Ok(Self {
             http: tellonce_core::bootstrap::build_http_client()?,
             dynamo_url: url.to_string_lossy().into_owned(),

@@ -1,15 +1,17 @@
-//! The settings that are measured with: those of the demo and of the template, but for what would be waited for.
+//! The settings of the benchmark: those of the demo and of the template, without their waiting
+//! times.
 
 use anyhow::Context as _;
 use serde_yaml_ng::Value as Yaml;
 
 use crate::bench_run::LineEventMode;
 
-/// A pace at which the next slot is always free, of lines and of CRMs.
+/// A rate at which the next slot is always free, for lines and for CRMs.
 const UNLIMITED_PER_MINUTE: u32 = 600_000;
 
-/// The client's configuration with lines and CRMs that are never waited for, a website that takes any number of leads, and
-/// events of lines only where they are wanted. Works on the text: nothing here writes TOML.
+/// The client's configuration without rate limits of lines and CRMs, with a website that accepts
+/// any number of leads, and with line events only if `events` asks for them. It edits the text,
+/// because the project writes no TOML.
 pub(crate) fn remove_limits(client: &str, events: LineEventMode) -> String {
     let (line_rate, crm_rate) = (
         format!("messages_per_minute = {UNLIMITED_PER_MINUTE}"),
@@ -34,11 +36,12 @@ pub(crate) fn remove_limits(client: &str, events: LineEventMode) -> String {
     lines.join("\n")
 }
 
-/// The template without its streams; everything else as it is. Without them on the tables too, because the engine takes
-/// longer for every record the longer a stream already is, and that would be measured as ours.
+/// The template without its streams. The tables have none either, because the engine gets slower
+/// with every record of a long stream, and that time would be measured too.
 pub(crate) fn remove_streams(template: &str) -> anyhow::Result<String> {
     let mut template: Yaml = serde_yaml_ng::from_str(template).context("template.yaml")?;
-    let resources = template.get_mut("Resources").and_then(Yaml::as_mapping_mut).context("there are no Resources")?;
+    let resources =
+        template.get_mut("Resources").and_then(Yaml::as_mapping_mut).context("the template has no Resources")?;
     for resource in resources.values_mut() {
         let Some(properties) = resource.get_mut("Properties").and_then(Yaml::as_mapping_mut) else { continue };
         properties.remove("StreamSpecification");

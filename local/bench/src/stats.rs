@@ -1,6 +1,7 @@
-//! Percentiles and medians of what was measured.
+//! Percentiles and medians of measured values.
 
-/// The value that `share` (0.0 to 1.0) of all values don't exceed, by the nearest rank; 0 for no values.
+/// The value that `share` (0.0 to 1.0) of all values do not exceed, by the nearest rank. 0 without
+/// values.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -14,7 +15,7 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
-/// The middle value, or the mean of the two in the middle; 0 for no values.
+/// The middle value, or the mean of the two middle values. 0 without values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -26,29 +27,29 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// A percentile within each round, and the median of those over the rounds; 0 for no rounds.
+/// The median over all rounds of a percentile within each round. 0 without rounds.
 pub(crate) fn median_over_rounds(rounds: &[Vec<f64>], share: f64) -> f64 {
     median(&rounds.iter().map(|round| percentile(round, share)).collect::<Vec<_>>())
 }
 
-/// The arithmetic mean; 0 for no values.
+/// The arithmetic mean. 0 without values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / usize_to_f64(values.len()) }
 }
 
-/// A number of things, for arithmetic.
+/// A count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
 pub(crate) fn usize_to_f64(n: usize) -> f64 {
     n as f64
 }
 
-/// The same for the counters of the stand-ins.
+/// A fake's count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
 pub(crate) fn u64_to_f64(n: u64) -> f64 {
     n as f64
 }
 
-/// A span in milliseconds.
+/// A duration in milliseconds.
 pub(crate) fn to_milliseconds(span: std::time::Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }

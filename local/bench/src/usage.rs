@@ -7,40 +7,41 @@ use tellonce_stack::LocalStack;
 
 use crate::stats::u64_to_f64;
 
-/// The CRMs.
+/// The services that are CRMs.
 pub(crate) const CRMS: [FakeService; 5] =
     [FakeService::HubSpotCrm, FakeService::Pipedrive, FakeService::Zoho, FakeService::Sheets, FakeService::CrmWebhook];
-/// Where the team is called.
+/// The services of the team's targets.
 const TEAM_CHANNELS: [FakeService; 5] =
     [FakeService::Slack, FakeService::Teams, FakeService::Ses, FakeService::Sns, FakeService::TargetWebhook];
 
-/// Requests by service, over some events.
+/// Requests by service, over a number of events.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RequestUsage {
-    /// Events they were made for.
+    /// The number of events.
     pub(crate) events: u64,
     /// To DynamoDB, by operation.
     pub(crate) dynamo: BTreeMap<String, u64>,
-    /// Of these, refused because a condition did not hold.
+    /// Of the requests to DynamoDB, those refused because a condition did not hold.
     pub(crate) refused: u64,
-    /// Write units, indexes included. A refused write adds nothing: the engine does not report its cost.
+    /// Write units, indexes included. A refused write adds nothing: the engine does not report its
+    /// cost.
     pub(crate) write_units: f64,
     /// Read units, indexes included.
     pub(crate) read_units: f64,
     /// To Secrets Manager.
     pub(crate) secret_requests: u64,
-    /// EZWhatsApp: how is the line?
+    /// Health requests to the provider.
     pub(crate) health_requests: u64,
-    /// EZWhatsApp: send this.
+    /// Sends to the provider.
     pub(crate) sends: u64,
-    /// To CRMs and to where the team is called, by peer.
+    /// To CRMs and targets, by service.
     pub(crate) fake_requests: BTreeMap<FakeService, u64>,
-    /// Of these, those without a 2xx.
+    /// Of the requests to CRMs and targets, those without a 2xx response.
     pub(crate) failed_fake_requests: u64,
 }
 
 impl RequestUsage {
-    /// Forgets what was counted so far.
+    /// Resets all counters.
     pub(crate) fn reset_counters(stack: &LocalStack) {
         stack.dynamo().counters().reset();
         stack.secrets().reset_requests();
@@ -48,7 +49,7 @@ impl RequestUsage {
         stack.fakes().reset_counts();
     }
 
-    /// What was counted since, as the usage of one event.
+    /// The counts since the last reset, as the usage of one event.
     pub(crate) fn read_one_event(stack: &LocalStack) -> Self {
         let counters = stack.dynamo().counters();
         let mut usage = Self {
@@ -97,7 +98,7 @@ impl RequestUsage {
         self.failed_fake_requests += other.failed_fake_requests;
     }
 
-    /// A total as so much per event.
+    /// A total divided by the number of events.
     pub(crate) fn per_event(&self, total: f64) -> f64 {
         if self.events == 0 { 0.0 } else { total / u64_to_f64(self.events) }
     }

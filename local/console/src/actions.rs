@@ -1,4 +1,4 @@
-//! The actions of the console. Each replies with a sentence: its effect, or what to do instead.
+//! The actions of the console. Each responds with a sentence: its effect, or what to do instead.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tellonce_stack::LocalStack;
 
 /// The function that greets leads.
 const GREETING_FUNCTION: &str = "lead-first-touch";
-/// What EZWhatsApp asks for when the console lets it answer 429, in seconds.
+/// `Retry-After` of the fault 429, in seconds.
 const RETRY_AFTER_S: u64 = 60;
 
 #[derive(Deserialize)]
@@ -40,11 +40,11 @@ pub(super) async fn post_sample(State(console): SharedConsole, Json(request): Js
 pub(super) struct BookingRequest {
     calendar: String,
     action: BookingAction,
-    /// `2026-11-24T10:30`, on the client's clocks.
+    /// `2026-11-24T10:30`, in the client's time zone.
     start: DateTime,
 }
 
-/// Books, moves or cancels an appointment, and posts what the calendar would post about it.
+/// Books, moves or cancels an appointment, and posts the delivery that the calendar would post.
 pub(super) async fn change_booking(
     State(console): SharedConsole,
     Json(request): Json<BookingRequest>,
@@ -61,7 +61,7 @@ pub(super) async fn change_booking(
     if batch.deliveries.is_empty() {
         console.stack.poll_feeds().await?;
         return reply_with_message(format!(
-            "The feed of {calendar} has the event. It is read at the interval of its settings"
+            "The feed of {calendar} has the event. tellonce reads it at the interval `poll_every`"
         ));
     }
     post_and_report(&console, batch).await
@@ -69,14 +69,14 @@ pub(super) async fn change_booking(
 
 #[derive(Deserialize)]
 pub(super) struct FeedRequest {
-    /// The calendar of the feed; all feeds without it.
+    /// The calendar of the feed. `None`: all feeds that are due.
     calendar: Option<String>,
-    /// Accept the next read of the feed, however unlikely it is.
+    /// Accept the next read of the feed, even if it is suspect.
     #[serde(default)]
     accept_next_read: bool,
 }
 
-/// Has feeds looked at: after the file was edited, or although one is in doubt.
+/// Has feeds read: after a change of the file, or to accept a suspect feed.
 pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Json<FeedRequest>) -> ConsoleResponse {
     let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
     let Some(calendar) = request.calendar else {
@@ -98,9 +98,9 @@ pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Jso
         bookings::build_push(&context, &calendar).map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
     let Some(push) = push else {
         console.stack.poll_feeds().await?;
-        return reply_with_message(format!("The feed of {calendar} is read at the interval of its settings"));
+        return reply_with_message(format!("tellonce reads the feed of {calendar} at the interval `poll_every`"));
     };
-    let about = format!("word that the feed of {calendar} has changed");
+    let about = format!("the push notification of {calendar}");
     post_and_report(&console, DeliveryBatch { deliveries: vec![push], about, at_once: false }).await
 }
 
@@ -111,7 +111,7 @@ pub(super) struct LeadRequest {
     phone: String,
 }
 
-/// Fills in a form, and posts what its sender would post about it.
+/// Submits a form, and posts the delivery that its sender would post.
 pub(super) async fn submit_lead(State(console): SharedConsole, Json(request): Json<LeadRequest>) -> ConsoleResponse {
     let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
     let LeadRequest { form, action, phone } = request;
@@ -125,7 +125,7 @@ pub(super) async fn submit_lead(State(console): SharedConsole, Json(request): Js
 #[derive(Deserialize)]
 pub(super) struct ReleaseRequest {
     form: String,
-    /// Greet none of those who wait.
+    /// Drop the waiting leads without a greeting.
     #[serde(default)]
     drop: bool,
 }
@@ -143,11 +143,11 @@ pub(super) async fn release_leads(
     let command = if drop { json!({"drop": form}) } else { json!({"release": form}) };
     let done = console.stack.invoke(GREETING_FUNCTION, &command).await?;
     let count = |name: &str| done[name].as_u64().unwrap_or_default();
-    let more = if done["more"] == true { ". There are more: press it again" } else { "" };
+    let more = if done["more"] == true { ". More leads wait: press the button again" } else { "" };
     reply_with_message(if drop {
-        format!("None of {} is greeted; {form} greets again from now on{more}", count("dropped"))
+        format!("Dropped {} waiting leads; {form} greets new leads again{more}", count("dropped"))
     } else {
-        format!("{} leads of {form} are let go, each as if it had just come in{more}", count("released"))
+        format!("Released {} leads of {form}; each is greeted like a new one{more}", count("released"))
     })
 }
 
@@ -162,14 +162,14 @@ async fn post_and_report(console: &ConsoleState, batch: DeliveryBatch) -> Consol
 #[derive(Deserialize)]
 pub(super) struct ClockRequest {
     forward_s: Option<u64>,
-    /// Forward to the next moment for which something waits.
+    /// Move forward to the next due time.
     #[serde(default)]
     to_next: bool,
     #[serde(default)]
     reset: bool,
 }
 
-/// Moving the clock forward runs the schedules too, as they would have run meanwhile.
+/// Moves the clock forward. The schedules that would have run in between run too.
 pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Json<ClockRequest>) -> ConsoleResponse {
     let stack = &console.stack;
     match request {
@@ -182,7 +182,7 @@ pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Jso
             let (_, rows) = console.read_tables()?;
             let now_ms = stack.clock().now_ms();
             let Some(due) = state_view::find_next_due(&rows, now_ms) else {
-                return Err(ConsoleError::bad_request("Nothing waits for a time to come."));
+                return Err(ConsoleError::bad_request("No message and no appointment has a due time."));
             };
             advance_clock(&console, Duration::from_millis(u64::try_from(due - now_ms).unwrap_or_default())).await
         }
@@ -236,9 +236,9 @@ pub(super) async fn change_line(State(console): SharedConsole, Json(request): Js
     if let Some(preset) = request.health {
         console.stack.ezw().set_health(Some(&line.line_id), preset)?;
         return reply_with_message(if preset == HealthPreset::Good {
-            "The line is back. Waiting messages go out within two minutes, at the line’s rate; “+1 min” takes you there"
+            "The line is back. Waiting messages are sent within two minutes, at the line’s rate; “+1 min” moves the clock there"
         } else {
-            "The line can’t send. Messages are held until it is back"
+            "The line cannot send. Messages are held until it is back"
         });
     }
     let Some(stopped) = request.stopped else {
@@ -251,18 +251,18 @@ pub(super) async fn change_line(State(console): SharedConsole, Json(request): Js
     });
     if stopped {
         update["UpdateExpression"] = json!("SET stopped = :by");
-        update["ExpressionAttributeValues"] = json!({":by": {"S": "by hand, at the console"}});
+        update["ExpressionAttributeValues"] = json!({":by": {"S": "at the console"}});
     }
     console.stack.dynamo().call_operation("UpdateItem", &update)?;
     console.stack.dynamo().wake_readers();
     reply_with_message(if stopped {
-        "The kill switch is on: nothing is sent over this line"
+        "The kill switch is on: no message is sent over this line"
     } else {
-        "The kill switch is off. What waits goes out within two minutes; “+1 min” takes you there"
+        "The kill switch is off. Waiting messages are sent within two minutes; “+1 min” moves the clock there"
     })
 }
 
-/// A fault that every send meets from now on, or none.
+/// The fault of every send, or none.
 #[derive(Deserialize)]
 pub(super) struct FaultRequest {
     kind: Option<SendFaultKind>,
@@ -280,7 +280,7 @@ enum SendFaultKind {
 pub(super) async fn set_fault(State(console): SharedConsole, Json(request): Json<FaultRequest>) -> ConsoleResponse {
     let ezw = console.stack.ezw();
     ezw.heal()?;
-    let Some(kind) = request.kind else { return reply_with_message("EZWhatsApp answers as usual") };
+    let Some(kind) = request.kind else { return reply_with_message("EZWhatsApp responds as usual") };
     let fault = match kind {
         SendFaultKind::TooManyRequests => SendFault::TooManyRequests { retry_after_s: Some(RETRY_AFTER_S) },
         SendFaultKind::TimeoutAfterAccept => SendFault::TimeoutAfterAccept { reply_after_ms: None },
@@ -288,7 +288,7 @@ pub(super) async fn set_fault(State(console): SharedConsole, Json(request): Json
         SendFaultKind::DropBeforeAccept => SendFault::DropBeforeAccept,
     };
     ezw.fail_fraction(1.0, fault, 0)?;
-    reply_with_message("Every send meets this until it is switched off")
+    reply_with_message("Every send has this fault until you switch it off")
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
-//! Conversations as the console shows them: what was written both ways, which CRM has it, and when the team was called.
+//! Conversations as the console shows them: the messages of both sides, their CRM entries, and the
+//! alerts to the team.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +14,23 @@ use tellonce_fakes::{
     team::TeamAlert,
 };
 
-/// Conversations that are shown, the latest first, and messages of each.
+/// Conversations that are shown, the latest first.
 const MAX_CONVERSATIONS: usize = 60;
+/// Messages that are shown of each conversation.
 const MAX_MESSAGES: usize = 60;
 
-/// What there is to lay out.
 struct ConversationSources<'a> {
     messages: &'a [PhoneMessage],
-    /// Our name of each line, by its id in EZWhatsApp.
+    /// The name of each line, by the provider's id.
     lines: &'a BTreeMap<String, String>,
-    /// Every CRM with what was written into it.
+    /// Every CRM with its entries.
     crms: &'a [(String, Vec<FakeCrmEntry>)],
     alerts: &'a [TeamAlert],
     silent: &'a BTreeSet<String>,
 }
 
 impl ConversationSources<'_> {
-    /// The latest conversations, each with its entries and notices.
+    /// The latest conversations, each with its entries and alerts.
     fn build_conversations(&self) -> Vec<Value> {
         let mut by_id: BTreeMap<(&str, &str), Vec<&PhoneMessage>> = BTreeMap::new();
         for message in self.messages.iter().filter(|message| self.lines.contains_key(&message.line)) {
@@ -59,7 +60,7 @@ impl ConversationSources<'_> {
         let message = |message: &&PhoneMessage| {
             let author = match (message.direction, &message.key) {
                 (PhoneMessageDirection::FromCustomer, _) => "customer",
-                (PhoneMessageDirection::ToCustomer, Some(_)) => "us",
+                (PhoneMessageDirection::ToCustomer, Some(_)) => "tellonce",
                 (PhoneMessageDirection::ToCustomer, None) => "team",
             };
             let found = entries.get(format!("{line}:{}", message.provider_id).as_str());
@@ -69,8 +70,8 @@ impl ConversationSources<'_> {
             }
             let entry = |(crm, entry): &(&str, &FakeCrmEntry)| json!({"crm": crm, "text": entry.text, "at": entry.created_ms, "repeats": entry.repeats});
             json!({
-                "id": message.id, "by": author, "kind": message.kind, "body": message.body, "at": message.queued_at,
-                "status": message.status, "seen": message.observed_at.is_some(),
+                "id": message.id, "author": author, "kind": message.kind, "body": message.body, "at": message.queued_at,
+                "status": message.status, "observed": message.observed_at.is_some(),
                 "entries": found.iter().map(entry).collect::<Vec<_>>(),
             })
         };
@@ -80,19 +81,21 @@ impl ConversationSources<'_> {
             entry_counts.into_iter().map(|(crm, count)| json!({"crm": crm, "entries": count})).collect();
         json!({
             "id": last.conversation_id, "line": line, "line_id": last.line, "contact": last.contact, "group": last.group,
-            "silent": self.silent.contains(&last.contact), "count": messages.len(), "messages": rendered, "held": entry_counts,
-            "notices": self.alerts.iter().filter(|notice| is_about_conversation(notice, last)).collect::<Vec<_>>(),
+            "phone_off": self.silent.contains(&last.contact), "count": messages.len(), "messages": rendered,
+            "entry_counts": entry_counts,
+            "alerts": self.alerts.iter().filter(|alert| is_about_conversation(alert, last)).collect::<Vec<_>>(),
         })
     }
 }
 
-/// Whether a call to the team is about this conversation: it names its number or its id.
+/// Whether an alert is about the conversation of this message: its text contains the customer's
+/// number or the conversation's id.
 fn is_about_conversation(alert: &TeamAlert, message: &PhoneMessage) -> bool {
     alert.text.contains(&message.contact) || alert.text.contains(&message.conversation_id)
 }
 
 impl ConsoleState {
-    /// The conversations on lines that take events, and all calls to the team, newest first.
+    /// The conversations on lines with `events = true`, and all alerts, newest first.
     pub(super) fn render_conversations(&self) -> Value {
         let Ok(client) = &self.client else { return Value::Null };
         let taking = client.lines.iter().filter(|(_, line)| line.events);
@@ -107,25 +110,24 @@ impl ConsoleState {
         let conversations = sources.build_conversations();
         alerts.reverse();
         alerts.truncate(MAX_CONVERSATIONS);
-        json!({"lines": lines, "all": conversations, "notices": alerts})
+        json!({"lines": lines, "all": conversations, "alerts": alerts})
     }
 }
 
-/// What can be done in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ConversationAction {
     /// The customer writes.
     Write,
-    /// The team answers in EZWhatsApp.
+    /// The team replies in the provider's app.
     TeamReply,
     /// The customer sends a picture.
     Picture,
-    /// The customer reads what arrived.
+    /// The customer reads all messages that arrived.
     Read,
     /// The customer's phone is switched off.
     PhoneOff,
-    /// It is on again.
+    /// The customer's phone is switched on.
     PhoneOn,
     /// The last message to the customer fails.
     Fail,
@@ -141,13 +143,13 @@ impl ConversationAction {
 pub(super) struct ConversationRequest {
     action: ConversationAction,
     contact: String,
-    /// The line's id in EZWhatsApp.
+    /// The provider's id of the line.
     line: String,
     #[serde(default)]
     text: String,
 }
 
-/// Something happens on the customer's phone, or in EZWhatsApp.
+/// Performs an action on the customer's phone or in the provider's app.
 pub(super) async fn act_in_conversation(
     State(console): SharedConsole,
     Json(wanted): Json<ConversationRequest>,
@@ -156,10 +158,10 @@ pub(super) async fn act_in_conversation(
     let (ezw, ConversationRequest { action, contact, line, text }) = (console.stack.ezw(), wanted);
     let digits = contact.strip_prefix('+').unwrap_or_default();
     if !(7..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ConsoleError::bad_request("Write the number with its country, like +972525550101."));
+        return Err(ConsoleError::bad_request("Write the number with its country code, like +972525550101."));
     }
     if text.trim().is_empty() && matches!(action, ConversationAction::Write | ConversationAction::TeamReply) {
-        return Err(ConsoleError::bad_request("Write something first."));
+        return Err(ConsoleError::bad_request("Write a text first."));
     }
     match action {
         ConversationAction::Write => {
@@ -168,7 +170,7 @@ pub(super) async fn act_in_conversation(
         }
         ConversationAction::TeamReply => {
             ezw.reply_as_team(&contact, &text, &line)?;
-            reply_with_message("The team answered in EZWhatsApp")
+            reply_with_message("The team replied in EZWhatsApp")
         }
         ConversationAction::Picture => {
             let picture =
@@ -177,17 +179,17 @@ pub(super) async fn act_in_conversation(
             reply_with_message("The customer sent a picture")
         }
         ConversationAction::Read => reply_with_message(match ezw.read_messages(&contact)? {
-            0 => "There is nothing that this customer has not read".to_owned(),
+            0 => "This customer has no unread message".to_owned(),
             1 => "The customer read one message".to_owned(),
             read => format!("The customer read {read} messages"),
         }),
         ConversationAction::PhoneOff => {
             ezw.set_silent(&contact, true)?;
-            reply_with_message("The customer’s phone is off: what is sent waits, and nothing is reported")
+            reply_with_message("The customer’s phone is off: messages wait, and no delivery status is reported")
         }
         ConversationAction::PhoneOn => {
             ezw.set_silent(&contact, false)?;
-            reply_with_message("The customer’s phone is on again, and gets what waited")
+            reply_with_message("The customer’s phone is on again and receives the waiting messages")
         }
         ConversationAction::Fail => {
             let messages = ezw.messages();
@@ -197,7 +199,7 @@ pub(super) async fn act_in_conversation(
                     && message.direction == PhoneMessageDirection::ToCustomer
             };
             let Some(last) = messages.iter().rfind(is_meant) else {
-                return Err(ConsoleError::bad_request("Nothing was sent to this customer yet."));
+                return Err(ConsoleError::bad_request("This customer has no message yet."));
             };
             ezw.report_status(&last.id, "failed")?;
             reply_with_message("The last message to this customer failed")
@@ -279,12 +281,13 @@ mod tests {
         let conversations = sources.build_conversations();
         assert_eq!(conversations.len(), 2, "a line without events is left out");
         let [first, second] = [&conversations[0], &conversations[1]];
-        assert_eq!((&first["contact"], &second["contact"]), (&json!("+1"), &json!("+2")), "the latest first");
-        let by: Vec<_> = first["messages"].as_array().unwrap().iter().map(|message| message["by"].clone()).collect();
-        assert_eq!(by, ["customer", "us", "team"]);
-        assert_eq!(first["held"], json!([{"crm": "hub", "entries": 3}, {"crm": "own", "entries": 0}]));
-        assert_eq!(first["messages"][2]["entries"].as_array().unwrap().len(), 2, "twice is shown twice");
-        assert_eq!((&first["silent"], &second["silent"]), (&json!(false), &json!(true)));
-        assert_eq!((first["notices"].as_array().unwrap().len(), &second["notices"][0]["target"]), (0, &json!("slack")));
+        assert_eq!((&first["contact"], &second["contact"]), (&json!("+1"), &json!("+2")), "the latest is first");
+        let authors: Vec<_> =
+            first["messages"].as_array().unwrap().iter().map(|message| message["author"].clone()).collect();
+        assert_eq!(authors, ["customer", "tellonce", "team"]);
+        assert_eq!(first["entry_counts"], json!([{"crm": "hub", "entries": 3}, {"crm": "own", "entries": 0}]));
+        assert_eq!(first["messages"][2]["entries"].as_array().unwrap().len(), 2, "a second entry is shown too");
+        assert_eq!((&first["phone_off"], &second["phone_off"]), (&json!(false), &json!(true)));
+        assert_eq!((first["alerts"].as_array().unwrap().len(), &second["alerts"][0]["target"]), (0, &json!("slack")));
     }
 }

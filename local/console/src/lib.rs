@@ -1,11 +1,11 @@
 //! The web console of a local run.
 //!
-//! It shows deliveries, ledger rows, the customer's phone, and what CRMs and the team received. It posts
-//! sample deliveries.
+//! It shows deliveries, ledger rows, the customer's phone, and what CRMs and the team received. It
+//! posts sample deliveries.
 //!
-//! It is for one person on one machine. It shows phone numbers and names in full, which the deployed
-//! system never does, and has no login. It refuses requests whose `Host` names another machine, so that
-//! no web page can read it through its own DNS name.
+//! It is for one person on one machine. It has no login, and it shows phone numbers and names in
+//! full, which the deployed system never does. It refuses requests whose `Host` names another
+//! machine, so no web page can read it through its own DNS name.
 
 mod actions;
 pub mod bookings;
@@ -41,18 +41,18 @@ use leads::LeadSampleFactory;
 use samples::{ConsoleSample, OrderSampleFactory, SampleTargets};
 
 const PAGE: &str = include_str!("page.html");
-/// The tables that deliveries are filed in, by their logical ids: of stores, of calendars, of forms.
+/// The inbox tables of stores, calendars and forms, by their ids in the template.
 const INBOXES: [&str; 3] = ["StoreInbox", "BookingInbox", LEAD_INBOX];
-/// That of forms.
+/// The inbox table of forms.
 const LEAD_INBOX: &str = "LeadInbox";
-/// The page has its styles and its script inside, and asks nobody but this machine.
+/// The page contains its styles and its script, and sends requests only to this machine.
 const PAGE_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the console's handlers share.
+/// The state that the console's handlers share.
 struct ConsoleState {
     stack: Arc<LocalStack>,
-    /// The client's configuration, or why it can't be read.
+    /// The client's configuration, or why it could not be read.
     client: Result<ClientConfig, String>,
     order_samples: OrderSampleFactory,
     booking_samples: BookingSampleFactory,
@@ -63,7 +63,7 @@ struct ConsoleState {
 
 type SharedConsole = State<Arc<ConsoleState>>;
 
-/// The console: `GET /`, `/_console/*`. Sets no fallback.
+/// The routes of the console: `GET /` and `/_console/*`. Sets no fallback.
 pub fn build_router(stack: Arc<LocalStack>) -> Router {
     let client = read_client_config(&stack).map_err(|error| format!("{error:#}"));
     let http = stack.ezw().http().clone();
@@ -98,8 +98,8 @@ pub fn build_router(stack: Arc<LocalStack>) -> Router {
 
 fn read_client_config(stack: &LocalStack) -> anyhow::Result<ClientConfig> {
     let path = stack.client_folder().join("client.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-    ClientConfig::parse(&text).with_context(|| format!("{} is not usable", path.display()))
+    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    ClientConfig::parse(&text).with_context(|| format!("{} is not valid", path.display()))
 }
 
 impl ConsoleState {
@@ -108,7 +108,7 @@ impl ConsoleState {
         Ok(SampleTargets::from_config(client, |name| self.stack.secrets().current_value(name)))
     }
 
-    /// The fake writes its times by the stack's clock.
+    /// Sets the clock of the fake provider to the stack's clock.
     fn sync_fake_clock(&self) -> anyhow::Result<()> {
         let offset = self.stack.clock().offset_ms();
         if self.stack.ezw().settings().clock_offset_ms == offset {
@@ -122,14 +122,14 @@ impl ConsoleState {
         Ok(table.with_context(|| format!("the template has no table {id}"))?.name.clone())
     }
 
-    /// Names of the tables that deliveries are filed in.
+    /// Names of the inbox tables of stores, calendars and forms.
     fn inbox_table_names(&self) -> impl Iterator<Item = &str> {
         let inboxes = |table: &&TemplateTable| INBOXES.contains(&table.id.as_str());
         self.stack.template().tables.iter().filter(inboxes).map(|table| table.name.as_str())
     }
 }
 
-/// Why something asked of the console can't be done, in words for the person before it.
+/// The reason why an action failed, in words for the person at the console.
 #[derive(Debug)]
 struct ConsoleError {
     status: StatusCode,
@@ -157,17 +157,17 @@ impl IntoResponse for ConsoleError {
 type ConsoleResponse = Result<Json<Value>, ConsoleError>;
 
 /// A sentence for the person who pressed the button.
-#[expect(clippy::unnecessary_wraps, reason = "the last word of every handler")]
+#[expect(clippy::unnecessary_wraps, reason = "every handler ends with it")]
 fn reply_with_message(text: impl Into<String>) -> ConsoleResponse {
     Ok(Json(json!({"message": text.into()})))
 }
 
-/// Refuses what was addressed to another name.
+/// Refuses requests to another host name.
 async fn require_local_host(request: Request, next: Next) -> Response {
     if !has_local_host(request.headers()) {
         let error = ConsoleError {
             status: StatusCode::FORBIDDEN,
-            message: "open the console by 127.0.0.1 or localhost".to_owned(),
+            message: "open the console at 127.0.0.1 or localhost".to_owned(),
         };
         return error.into_response();
     }
@@ -220,7 +220,7 @@ mod tests {
     fn the_page_requests_nothing_from_other_hosts() {
         let outside = PAGE.matches("://").count();
         assert_eq!(outside, PAGE.matches("http://www.w3.org/2000/svg").count(), "only the SVG namespace is an address");
-        assert!(!PAGE.contains("innerHTML"), "what comes from outside is text, never markup");
+        assert!(!PAGE.contains("innerHTML"), "received values are text and never markup");
     }
 
     #[test]

@@ -1,33 +1,33 @@
-//! What can be tried, and the recorded deliveries it is made of.
+//! The cases of the console, and the recorded deliveries behind them.
 
 use serde::{Deserialize, Serialize};
 
 /// Updates in a storm.
 pub(super) const STORM_SIZE: usize = 20;
 
-/// Something that can be tried from the console.
+/// A case that a person can send from the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConsoleSample {
-    /// Shopify: an order for pickup was placed, and its items are prepared.
+    /// Shopify: an order for pickup is placed, and its items are prepared.
     ShopifyReady,
-    /// Shopify: an order was placed.
+    /// Shopify: an order is placed.
     ShopifyReceived,
-    /// Shopify: it was paid.
+    /// Shopify: the order is paid.
     ShopifyPaid,
     /// Shopify: a parcel is on its way, with tracking.
     ShopifyShipped,
-    /// Shopify: it was cancelled.
+    /// Shopify: the order is cancelled.
     ShopifyCancelled,
-    /// Shopify: cancelled, and then an older "paid" arrives late.
+    /// Shopify: the order is cancelled, and then an older "paid" arrives late.
     ShopifyLatePaid,
     /// `WooCommerce`: the shop's own status "ready for pickup".
     WooReady,
     /// `WooCommerce`: completed, with tracking of a plug-in.
     WooShipped,
-    /// `WooCommerce`: it was cancelled.
+    /// `WooCommerce`: the order is cancelled.
     WooCancelled,
-    /// `WooCommerce`: twenty updates of one order at once.
+    /// `WooCommerce`: twenty updates of one order at the same time.
     WooStorm,
     /// Own system: ready for pickup.
     ErpReady,
@@ -35,7 +35,7 @@ pub enum ConsoleSample {
     ErpDeliveryChanged,
     /// Own system: an invoice exists.
     ErpInvoice,
-    /// Zapier and the like: ready, with a secret header in place of a signature.
+    /// Zapier and similar systems: ready, with a secret header instead of a signature.
     ZapReady,
     /// The last delivery once more, byte for byte.
     RepeatLast,
@@ -43,7 +43,7 @@ pub enum ConsoleSample {
     BadSignature,
 }
 
-/// Which kind of store a sample comes from.
+/// The kind of store that a sample comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SampleSender {
     Shopify,
@@ -52,17 +52,17 @@ pub(super) enum SampleSender {
     StaticHeader,
 }
 
-/// A recorded delivery: body, headers, when it happened, and the ids to replace.
+/// A recorded delivery: body, headers, time of its event, and the ids to replace.
 pub(super) struct SampleRecording {
     pub(super) sender: SampleSender,
     pub(super) body: &'static str,
     pub(super) headers: &'static str,
-    /// `occurred_at` of the sample's manifest; none for a body without times.
+    /// `occurred_at` in the sample's manifest. `None` for a body without times.
     pub(super) occurred_at: Option<&'static str>,
     pub(super) order_id: &'static str,
-    /// Number the customer knows, without `#`; none where it is the id.
+    /// The order number that the customer sees, without `#`. `None` if it is the id.
     pub(super) number: Option<&'static str>,
-    /// Ids that must differ between two deliveries about one order.
+    /// Ids that differ between two deliveries about one order.
     pub(super) inner_ids: &'static [&'static str],
 }
 
@@ -90,7 +90,8 @@ recording!(SHOPIFY_CANCELLED, Shopify, "shopify/orders_cancelled",
     order "5223452934373", number Some("1043"), inner &[], at Some("2026-11-18T12:00:00+02:00"));
 recording!(SHOPIFY_PICKUP, Shopify, "shopify/orders_create.pickup",
     order "5223452934380", number Some("1050"), inner &[], at Some("2026-11-19T08:10:00+02:00"));
-// This body names a fulfilment order only. The fake of Shopify's API finds the order by its id.
+// This body contains only the id of a fulfilment order. The fake of Shopify's API finds the order
+// by it.
 recording!(SHOPIFY_PREPARED, Shopify, "shopify/fulfillment_orders_line_items_prepared_for_pickup",
     order "6820000000001", number None, inner &[], at None);
 recording!(WOO_READY, WooCommerce, "woocommerce/order_updated.pickup_ready",
@@ -109,7 +110,7 @@ recording!(ZAP_READY, StaticHeader, "static_header/zapier_order",
     order "77", number None, inner &["zap-5f1c"], at None);
 
 impl ConsoleSample {
-    /// All of them, in the order of the console.
+    /// All cases, in the order of the console.
     pub const ALL: [Self; 16] = [
         Self::ShopifyReady,
         Self::ShopifyReceived,
@@ -129,7 +130,7 @@ impl ConsoleSample {
         Self::BadSignature,
     ];
 
-    /// What stands on its button.
+    /// The text of its button.
     pub const fn label(self) -> &'static str {
         match self {
             Self::ShopifyReady => "Ready for pickup",
@@ -147,28 +148,28 @@ impl ConsoleSample {
         }
     }
 
-    /// What should happen, in one sentence.
+    /// The expected result, in one sentence.
     pub const fn expected_result(self) -> &'static str {
         match self {
             Self::ShopifyReady => {
-                "Two deliveries: the order, then the pickup notice, which needs a look-up in the shop."
+                "Two deliveries: the order, then the pickup, which needs a lookup in the shop. One message."
             }
             Self::ShopifyReceived | Self::ShopifyPaid | Self::WooReady | Self::WooShipped | Self::ErpReady => {
                 "One delivery, one message."
             }
             Self::ShopifyShipped => "One delivery, one message with a tracking button.",
-            Self::ShopifyCancelled | Self::WooCancelled => "One delivery; whatever was still waiting becomes untrue.",
+            Self::ShopifyCancelled | Self::WooCancelled => "One delivery. It supersedes the messages that still wait.",
             Self::ShopifyLatePaid => "The late “paid” is recorded and never sent.",
             Self::WooStorm => "Twenty deliveries of one order, one message.",
-            Self::ErpDeliveryChanged => "A Standard Webhooks sender moves the delivery to another day.",
-            Self::ErpInvoice => "A document is sent along as a link.",
-            Self::ZapReady => "No signature, a secret header instead.",
-            Self::RepeatLast => "Recognised as a repeat: nothing new is sent.",
-            Self::BadSignature => "Refused with 401; nothing is stored.",
+            Self::ErpDeliveryChanged => "A Standard Webhooks sender moves the parcel to another day.",
+            Self::ErpInvoice => "The message has a document as a link.",
+            Self::ZapReady => "The proof is a secret header and not a signature.",
+            Self::RepeatLast => "Recognised as a repeat: no new message is sent.",
+            Self::BadSignature => "Refused with 401. The delivery is not stored.",
         }
     }
 
-    /// Heading of its group.
+    /// The heading of its group.
     pub const fn group(self) -> &'static str {
         match self {
             Self::ShopifyReady
@@ -184,7 +185,8 @@ impl ConsoleSample {
         }
     }
 
-    /// What it is made of; none where it depends on what was sent before, or on which stores there are.
+    /// The recordings of a case. `None` if they depend on the last delivery or on the client's
+    /// stores.
     pub(super) fn recordings(self) -> Option<Vec<&'static SampleRecording>> {
         Some(match self {
             Self::ShopifyReady => vec![&SHOPIFY_PICKUP, &SHOPIFY_PREPARED],

@@ -7,27 +7,28 @@ use super::{
     sample_rewriting,
 };
 
-/// A delivery ready to be posted.
+/// A delivery that is ready to be posted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SampleDelivery {
-    /// Where to: `/stores/shop`, `/bookings/clinic`, `/leads/contact`, that with its secret if it has one there.
+    /// `/stores/shop`, `/bookings/clinic`, `/leads/contact`. Includes the secret of a secret
+    /// address.
     pub path: String,
-    /// Headers, signature included.
+    /// Headers, including the signature.
     pub headers: Vec<(String, String)>,
     /// Raw body.
     pub body: String,
 }
 
-/// Where a kind of sample goes.
+/// The target of one kind of sample.
 #[derive(Clone)]
 pub(super) struct SampleTarget {
     pub(super) store: String,
     pub(super) secret: String,
-    /// Shop domain, source or header name, as the kind of store has it.
+    /// Shop domain, source or header name, depending on the kind of store.
     pub(super) detail: String,
 }
 
-/// What the customer knows an order by.
+/// The order number that the customer sees.
 pub(super) fn order_number_for_customer(sender: SampleSender, order: i64) -> String {
     match sender {
         SampleSender::Shopify => format!("#{}", shopify::order_number(order)),
@@ -37,7 +38,7 @@ pub(super) fn order_number_for_customer(sender: SampleSender, order: i64) -> Str
     }
 }
 
-/// Ids of the other senders are shorter.
+/// Other senders than Shopify have shorter ids.
 fn short_order_id(order: i64) -> i64 {
     order % 1_000_000_000
 }
@@ -59,12 +60,12 @@ fn random_uuid() -> String {
 }
 
 impl SampleDelivery {
-    /// Name of the store, calendar or form that it is from.
+    /// Name of its store, calendar or form.
     pub fn sender_name(&self) -> &str {
         self.path.split('/').nth(2).unwrap_or_default()
     }
 
-    /// A header's value; names are case-insensitive.
+    /// The value of a header. Names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -91,13 +92,13 @@ impl SampleDelivery {
     }
 }
 
-/// `Name: value` lines.
+/// Parses `Name: value` lines.
 pub(super) fn parse_headers(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 impl SampleRecording {
-    /// The same delivery for another order at another time, signed for `target`.
+    /// Rewrites a recording for another order and time, and signs it for `target`.
     pub(super) fn build_delivery(
         &self,
         target: &SampleTarget,

@@ -1,6 +1,7 @@
-//! Gives a recorded delivery new ids, times of today and a signature of the new bytes.
+//! Gives a recorded delivery new ids, times of today, and a signature of the new bytes.
 //!
-//! Works on text, not on parsed JSON, because senders sign bytes. A sender's JSON style stays.
+//! It works on the text and not on parsed JSON, because senders sign bytes. So a sender's JSON
+//! style stays.
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -18,7 +19,7 @@ pub(super) fn hmac_hex(key: &[u8], message: &[u8]) -> String {
     hash::encode_hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
 }
 
-/// Replaces all pairs in one pass: inserted text is not replaced again.
+/// Replaces all pairs in one pass, so inserted text is not replaced again.
 pub(super) fn replace_all(text: &str, pairs: &[(&str, &str)]) -> String {
     let mut swapped = String::with_capacity(text.len());
     let mut rest = text;
@@ -34,7 +35,8 @@ pub(super) fn replace_all(text: &str, pairs: &[(&str, &str)]) -> String {
     swapped
 }
 
-/// `v1,…` of Standard Webhooks, <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+/// The signature `v1,…` of Standard Webhooks:
+/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 pub(super) fn sign_standard_webhooks(secret: &str, id: &str, timestamp_s: i64, body: &[u8]) -> anyhow::Result<String> {
     let key = BASE64
         .decode(secret.strip_prefix("whsec_").unwrap_or(secret))
@@ -44,8 +46,8 @@ pub(super) fn sign_standard_webhooks(secret: &str, id: &str, timestamp_s: i64, b
     Ok(format!("v1,{}", hmac_base64(&key, &signed)))
 }
 
-/// Moves every date and time in the text by the same number of seconds; what follows them (an offset, fractions) stays.
-/// Dates without a time move by whole days.
+/// Moves every date and time in the text by the same number of seconds. An offset and fractions of
+/// a second stay. Dates without a time move by whole days.
 pub(super) fn shift_times(text: &str, seconds: i64) -> String {
     let mut shifted = String::with_capacity(text.len());
     let mut rest = text;
@@ -69,7 +71,8 @@ pub(super) fn shift_times(text: &str, seconds: i64) -> String {
     shifted
 }
 
-/// The date or time that the text begins with. `mark` tells `2026-11-18T…` and a lone `2026-11-18` apart.
+/// The date or time at the start of the text. `separator` tells `2026-11-18T…` and a lone
+/// `2026-11-18` apart.
 fn split_time_prefix<T: std::str::FromStr>(text: &str, length: usize, separator: u8) -> Option<(T, &str)> {
     let head = text.get(..length)?;
     let bytes = head.as_bytes();
@@ -80,7 +83,7 @@ fn split_time_prefix<T: std::str::FromStr>(text: &str, length: usize, separator:
     Some((head.parse().ok()?, &text[length..]))
 }
 
-/// Seconds since 1970 of the time a recorded delivery says it happened, `…+02:00`, `…Z`.
+/// Seconds since 1970 of a recorded time, `…+02:00` or `…Z`.
 pub(super) fn parse_seconds(time: &str) -> anyhow::Result<i64> {
     let at: jiff::Timestamp = time.parse().with_context(|| format!("{time} is not a time"))?;
     Ok(at.as_second())

@@ -1,7 +1,9 @@
-//! Sample deliveries of stores: the recordings of `events/stores` with new ids, times and signatures.
+//! Sample deliveries of stores: the recordings of `events/stores` with new ids, times and
+//! signatures.
 //!
-//! Each click is a new order unless the person asks for the last one, so that no sample is a repeat by
-//! accident. The receiver accepts a sample if the client's stores are configured as the samples expect.
+//! Each click is a new order unless the person asks for the last one, so no sample is a repeat by
+//! accident. The receiver accepts a sample if the client's stores have the configuration that the
+//! samples expect.
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +28,14 @@ pub use super::{sample_cases::ConsoleSample, sample_delivery::SampleDelivery};
 /// Longer than the gateway itself waits for a function.
 const TIMEOUT: Duration = Duration::from_secs(35);
 
-/// Deliveries of one case, and what they are about.
+/// The deliveries of one case.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeliveryBatch {
-    /// To be posted in this order.
+    /// In the order in which they are posted.
     pub deliveries: Vec<SampleDelivery>,
     /// For people: `order #1042 of shop`.
     pub about: String,
-    /// Post them all at once.
+    /// Whether all are posted at the same time.
     pub at_once: bool,
 }
 
@@ -42,7 +44,7 @@ pub struct DeliveryBatch {
 pub struct SampleTargets(BTreeMap<SampleSender, SampleTarget>);
 
 impl SampleTargets {
-    /// Picks the first store of each kind whose secret is known.
+    /// Picks the first store of each kind with a known secret.
     pub fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> Self {
         let mut targets = BTreeMap::new();
         for (store, settings) in &config.stores {
@@ -63,14 +65,14 @@ impl SampleTargets {
         Self(targets)
     }
 
-    /// Whether this client has a store that such a delivery can come from.
+    /// Whether this client has a store of the case's kind.
     pub fn has_store_for(&self, case: ConsoleSample) -> bool {
         let recordings = case.recordings().unwrap_or_default();
         !self.0.is_empty() && recordings.iter().all(|made| self.0.contains_key(&made.sender))
     }
 }
 
-/// Makes deliveries, and remembers what it made for "again" and "the same order".
+/// Builds deliveries. Remembers the last one for "again" and "the same order".
 #[derive(Default)]
 pub struct OrderSampleFactory {
     last_number: AtomicI64,
@@ -79,7 +81,8 @@ pub struct OrderSampleFactory {
 }
 
 impl OrderSampleFactory {
-    /// Builds a case. `same_order` goes on with the last order of that kind of store, when there is one.
+    /// Builds a case. `same_order` continues with the last order of that kind of store, if there is
+    /// one.
     pub fn build_batch(
         &self,
         case: ConsoleSample,
@@ -91,7 +94,7 @@ impl OrderSampleFactory {
             ConsoleSample::RepeatLast => {
                 let last = tellonce_fakes::lock_mutex(&self.last_delivery)
                     .clone()
-                    .context("nothing was sent yet; send a delivery first")?;
+                    .context("no delivery was sent yet; send another sample first")?;
                 Ok(DeliveryBatch {
                     about: format!("the last delivery of {}", last.sender_name()),
                     deliveries: vec![last],
@@ -107,7 +110,7 @@ impl OrderSampleFactory {
                 ]
                 .into_iter()
                 .find(|made| targets.0.contains_key(&made.sender))
-                .context("this client has no store that a sample could come from")?;
+                .context("this client has no store with a known secret for a sample")?;
                 let mut target = targets.0[&recording.sender].clone();
                 // Still base64 behind `whsec_`, so that only the signature is wrong.
                 target.secret = format!("{}AAAA", target.secret.trim_end_matches('='));
@@ -130,9 +133,9 @@ impl OrderSampleFactory {
         now_ms: i64,
     ) -> anyhow::Result<DeliveryBatch> {
         let recordings = case.recordings().unwrap_or_default();
-        let Some(sender) = recordings.first().map(|made| made.sender) else { bail!("nothing to send") };
+        let Some(sender) = recordings.first().map(|made| made.sender) else { bail!("the case has no recording") };
         let target = targets.0.get(&sender).with_context(|| {
-            format!("this client has no {} store with a known secret, so such a delivery can't come", case.group())
+            format!("this client has no {} store with a known secret for this sample", case.group())
         })?;
         let order = {
             let mut orders = tellonce_fakes::lock_mutex(&self.orders);
@@ -145,7 +148,7 @@ impl OrderSampleFactory {
         let mut deliveries = Vec::with_capacity(count);
         for (index, recording) in recordings.into_iter().enumerate() {
             let (at_ms, delivery_id) = match case {
-                // Shopify would send it late; what counts is that it happened before.
+                // The delivery is sent late on purpose: its event happened before the cancellation.
                 ConsoleSample::ShopifyLatePaid if index == 1 => (now_ms - 600_000, None),
                 // WooCommerce gives all deliveries of one second the same id.
                 ConsoleSample::WooStorm => {
@@ -165,7 +168,7 @@ impl OrderSampleFactory {
         })
     }
 
-    /// A number nothing else has: the time in milliseconds, or one more than the last.
+    /// A unique number: the time in milliseconds, or one more than the last number.
     fn next_number(&self, now_ms: i64) -> i64 {
         let next = |last: i64| now_ms.max(last + 1);
         let last = self
@@ -176,20 +179,20 @@ impl OrderSampleFactory {
     }
 }
 
-/// How the gateway answered a batch.
+/// The responses of the gateway to a batch.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GatewayResponses {
-    /// What it was about.
+    /// The batch, for people.
     pub about: String,
-    /// Number of answers by HTTP status; 0 stands for none.
+    /// How many responses each HTTP status has. 0 counts requests without a response.
     pub statuses: BTreeMap<u16, usize>,
 }
 
 impl GatewayResponses {
-    /// One sentence about it.
+    /// One sentence for people.
     pub fn to_sentence(&self) -> String {
         let meaning = |status: u16| match status {
-            0 => "no answer".to_owned(),
+            0 => "no response".to_owned(),
             200..300 => format!("accepted ({status})"),
             401 => "not verified (401)".to_owned(),
             400..500 => format!("refused ({status})"),
@@ -224,7 +227,7 @@ pub async fn post_batch(http: &reqwest::Client, gateway_url: &str, batch: Delive
         match request.send().await {
             Ok(response) => response.status().as_u16(),
             Err(error) => {
-                tracing::warn!(error = %error.without_url(), "the gateway gave no answer to a sample");
+                tracing::warn!(error = %error.without_url(), "the gateway did not respond to a sample");
                 0
             }
         }
@@ -290,7 +293,7 @@ mod tests {
         headers.iter().map(pair).collect()
     }
 
-    /// What the receiver makes of a delivery.
+    /// Verifies a delivery as the receiver does.
     fn verify_delivery(delivery: &SampleDelivery, config: &ClientConfig) -> Result<String, Refusal> {
         let secret = Secret::new(test_secret(delivery.sender_name()).expect("a secret"));
         let headers = header_map(&delivery.headers);
@@ -304,7 +307,7 @@ mod tests {
             now,
         )? {
             VerificationOutcome::Verified(verified) => Ok(verified.delivery_id),
-            VerificationOutcome::Ping => panic!("a sample is no ping"),
+            VerificationOutcome::Ping => panic!("a sample is not a ping"),
         }
     }
 
@@ -396,7 +399,7 @@ mod tests {
         assert_eq!(
             (&shipping["phone"], &shipping["name"]),
             (&json!("054-555-0199"), &json!("Noa Levi")),
-            "nobody else"
+            "the order has no other number"
         );
         assert!(!first.body.contains("5223452934372") && !first.body.contains("#1042"));
         let number = shopify::order_number(body(&first)["id"].as_i64().expect("an id"));
@@ -450,7 +453,7 @@ mod tests {
         assert_eq!(orders.len(), 1);
         let ids: std::collections::BTreeSet<_> =
             batch.deliveries.iter().map(|one| one.header("x-wc-webhook-delivery-id").map(str::to_owned)).collect();
-        assert!(ids.len() < 20, "a second's deliveries share their id");
+        assert!(ids.len() < 20, "deliveries of one second share an id");
         assert!(batch.deliveries.iter().all(|one| verify_delivery(one, &config).is_ok()));
     }
 

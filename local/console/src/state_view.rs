@@ -1,4 +1,4 @@
-//! What the console shows: everything at once, so that the page never shows two moments side by side.
+//! The state that the console shows, in one response, so that the page never mixes two moments.
 
 use std::{
     collections::BTreeMap,
@@ -28,18 +28,19 @@ use super::{
 };
 use tellonce_stack::dynamo::{EmbeddedDynamo, to_plain_item};
 
-/// Newest items of each kind that are shown.
+/// The newest items of each kind are shown.
 const MAX_DELIVERIES: usize = 200;
 const MAX_LEADS: usize = 300;
 const MAX_ROWS: usize = 400;
 const MAX_APPOINTMENTS: usize = 100;
 const MAX_MESSAGES: usize = 400;
-/// The outcome of a lead that waits for a human begins so.
+/// The outcome of a lead whose form is held begins with this.
 const HELD_OUTCOME_PREFIX: &str = "held-for-review";
 /// Last lines of each function's log.
 const MAX_LOG_LINES: usize = 200;
 
-/// The tables at a write count. Reading them every second would slow down the stack.
+/// The content of the tables at a write count. Without it, a read every second would slow down the
+/// stack.
 #[derive(Default)]
 pub(super) struct TableCache {
     write_count: Option<u64>,
@@ -77,7 +78,7 @@ impl ConsoleState {
         Ok((tables.deliveries.clone(), tables.rows.clone()))
     }
 
-    /// The client's calendars, and what is remembered of those that are feeds.
+    /// The client's calendars, and the ledger rows of feeds.
     fn render_calendars(&self, rows: &[Value]) -> Vec<Value> {
         let Ok(client) = &self.client else { return Vec::new() };
         let calendar = |(name, calendar): (&String, &CalendarConfig)| {
@@ -89,14 +90,14 @@ impl ConsoleState {
                 "name": name,
                 "kind": calendar.kind.name(),
                 "available": ready,
-                "in_hand": self.booking_samples.current_start(name).map(jiff::Timestamp::as_millisecond),
+                "current_start": self.booking_samples.current_start(name).map(jiff::Timestamp::as_millisecond),
                 "feed": rows.iter().find(|row| row["subject"] == subject.as_str()),
             })
         };
         client.calendars.iter().map(calendar).collect()
     }
 
-    /// The client's forms, and which of them are held until a person releases them.
+    /// The client's forms, with the number of leads that wait until an operator releases them.
     fn render_forms(&self, deliveries: &[Value], rows: &[Value]) -> Vec<Value> {
         let Ok(client) = &self.client else { return Vec::new() };
         let has_secret = |name: &str| self.stack.secrets().current_value(name).is_some();
@@ -107,9 +108,9 @@ impl ConsoleState {
                 "name": name,
                 "kind": form.kind.name(),
                 "available": can_post_leads(client, name, form, has_secret),
-                "in_hand": self.lead_samples.has_submission(name),
-                "marks_tests": can_flag_tests(form),
-                "can_refuse": can_withhold_consent(form),
+                "has_submission": self.lead_samples.has_submission(name),
+                "can_flag_tests": can_flag_tests(form),
+                "can_withhold_consent": can_withhold_consent(form),
                 "burst": form.burst.leads,
                 "held_since": row.and_then(|row| row["held_since"].as_i64()),
                 "waiting": deliveries.iter().filter(|delivery| is_held_for_review(delivery, name)).count(),
@@ -118,7 +119,7 @@ impl ConsoleState {
         client.forms.iter().map(form).collect()
     }
 
-    /// The newest leads with what became of each.
+    /// The newest leads with their outcomes and messages.
     fn render_leads(&self, deliveries: &[Value], rows: &[Value]) -> anyhow::Result<Vec<Value>> {
         let inbox = self.table_name(LEAD_INBOX)?;
         let of_forms = deliveries.iter().filter(|delivery| delivery["inbox"] == inbox.as_str());
@@ -165,7 +166,7 @@ impl ConsoleState {
             .iter()
             .map(|case| {
                 json!({
-                    "case": case, "label": case.label(), "expect": case.expected_result(), "group": case.group(),
+                    "case": case, "label": case.label(), "expected_result": case.expected_result(), "group": case.group(),
                     "available": targets.as_ref().is_some_and(|targets| targets.has_store_for(*case)),
                 })
             })
@@ -225,13 +226,13 @@ impl ConsoleState {
             "offset_ms": self.stack.clock().offset_ms(),
             "lines": self.render_lines(&rows),
             // Tables whose streams have records that no function has processed.
-            "unread": self.stack.stream_states()?.into_iter().filter(|state| !state.is_caught_up()).map(|state| state.table).collect::<Vec<_>>(),
+            "unprocessed_tables": self.stack.stream_states()?.into_iter().filter(|state| !state.is_caught_up()).map(|state| state.table).collect::<Vec<_>>(),
             "samples": self.render_samples(),
             "calendars": self.render_calendars(&rows),
             "forms": self.render_forms(&deliveries, &rows),
             "leads": self.render_leads(&deliveries, &rows)?,
             "zone": self.client.as_ref().ok().map(|client| &client.time_zone),
-            "tomorrow": self.default_booking_time(),
+            "default_start": self.default_booking_time(),
             "appointments": appointments.take(MAX_APPOINTMENTS).collect::<Vec<_>>(),
             "next_due": find_next_due(&rows, self.stack.clock().now_ms()),
             "deliveries": deliveries.iter().take(MAX_DELIVERIES).collect::<Vec<_>>(),
@@ -246,23 +247,25 @@ impl ConsoleState {
     }
 }
 
-/// Whether it is the row that keeps a line's, an appointment's, a feed's, a form's or a customer's state, and no message.
+/// Whether a row holds the state of a line, an appointment, a feed, a form or a customer, and not a
+/// message.
 fn is_state_row(row: &Value) -> bool {
     row["stage"] == HEADER_STAGE
 }
 
-/// Whether it is a message: only those are in a state. What a customer has heard from forms is not.
+/// Whether a row is a message. Only messages have a state: a row of greetings has none.
 fn is_message_row(row: &Value) -> bool {
     !is_state_row(row) && row["state"].is_string()
 }
 
-/// Whether a delivery waits until a person releases its form.
+/// Whether a delivery waits until an operator releases its form.
 fn is_held_for_review(delivery: &Value, form: &str) -> bool {
     delivery["sender"] == form
         && delivery["outcome"].as_str().is_some_and(|outcome| outcome.starts_with(HELD_OUTCOME_PREFIX))
 }
 
-/// A lead's delivery, with the messages that it led to and how long each took from the submission to EZWhatsApp.
+/// A lead's delivery with its messages, and for each the time from the submission until the
+/// provider accepted it.
 fn render_lead(delivery: &Value, rows: &[&Value]) -> Value {
     let message = |row: &&Value| {
         let took = row["updated_at"].as_i64().zip(row["occurred_at"].as_i64());
@@ -287,7 +290,7 @@ fn render_appointment(row: &Value) -> Option<Value> {
     Some(rendered)
 }
 
-/// The next moment for which something waits, in unix milliseconds.
+/// The next due time after `now_ms`, in unix milliseconds.
 pub(super) fn find_next_due(rows: &[Value], now_ms: i64) -> Option<i64> {
     rows.iter().filter_map(|row| row["due_at"].as_i64()).filter(|due| *due > now_ms).min()
 }
@@ -298,7 +301,7 @@ fn scan_table(dynamo: &EmbeddedDynamo, table: &str) -> anyhow::Result<Vec<Value>
     let mut request = json!({"TableName": table});
     loop {
         let mut page =
-            dynamo.call_operation("Scan", &request).with_context(|| format!("can't read the table {table}"))?;
+            dynamo.call_operation("Scan", &request).with_context(|| format!("could not read the table {table}"))?;
         for item in page["Items"].as_array().into_iter().flatten() {
             items.push(to_plain_item(item)?);
         }
@@ -319,7 +322,7 @@ pub(super) struct StateQuery {
     known_version: String,
 }
 
-/// The whole state, or 204 when the page has it already.
+/// The whole state, or 204 if the page has this version.
 pub(super) async fn get_state(
     State(console): SharedConsole,
     Query(query): Query<StateQuery>,
@@ -336,7 +339,7 @@ pub(super) async fn get_state(
     Ok(Json(state).into_response())
 }
 
-/// The raw body of one delivery, laid out when it is JSON.
+/// The raw body of one delivery, indented if it is JSON.
 pub(super) async fn get_delivery(State(console): SharedConsole, Query(wanted): DeliveryQuery) -> ConsoleResponse {
     let mut found = None;
     for inbox in console.inbox_table_names() {

@@ -2,7 +2,7 @@
 
 use tellonce_fakes::FakeHost;
 
-/// A host without secrets whose clock stands still.
+/// A host without secrets, with a clock that does not move.
 #[derive(Debug)]
 pub(crate) struct IdleHost;
 

@@ -29,7 +29,7 @@ pub(crate) mod test_host {
     use super::FakeHost;
     use crate::{lock_mutex, system_now_ms};
 
-    /// A host whose secrets and time a test changes.
+    /// A host with secrets and a time that a test can change.
     #[derive(Debug)]
     pub(crate) struct TestHost {
         secrets: Mutex<BTreeMap<String, String>>,
@@ -37,8 +37,8 @@ pub(crate) mod test_host {
     }
 
     impl TestHost {
-        /// `secrets` is a client's secrets file: full secret name → the value, or an object with the
-        /// value in `current`.
+        /// `secrets` is a client's secrets file: full secret name → the value, or an object with
+        /// the value in `current`.
         pub(crate) fn new(secrets: &str) -> Self {
             let file: BTreeMap<String, Value> = serde_json::from_str(secrets).unwrap();
             let current = |value: Value| value.as_str().or(value["current"].as_str()).unwrap().to_owned();

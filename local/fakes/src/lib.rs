@@ -1,9 +1,10 @@
 //! Fakes of the services that tellonce calls, for `cargo run` and for tests. Never deployed.
 //!
-//! Main types: [`ezw::FakeEzw`] is EZWhatsApp and the customer's phone. [`calendars::FakeCalendars`],
-//! [`leads::FakeLeadApis`], [`crms::FakeCrms`], [`team::FakeTeam`] and [`shopify`] answer the calls
-//! of functions. [`services::FakeServices`] has what these share: accounts, counters, faults.
-//! [`server`] has the HTTP server. [`FakeHost`] gives them the time and the secrets.
+//! Main types: [`ezw::FakeEzw`] is EZWhatsApp and the customer's phone.
+//! [`calendars::FakeCalendars`], [`leads::FakeLeadApis`], [`crms::FakeCrms`], [`team::FakeTeam`]
+//! and [`shopify`] answer the calls of functions. [`services::FakeServices`] has what these share:
+//! accounts, counters, faults. [`server`] has the HTTP server. [`FakeHost`] gives them the time and
+//! the secrets.
 //!
 //! Everything listens on 127.0.0.1 only.
 
@@ -31,16 +32,16 @@ pub use host::FakeHost;
 /// The AWS region of the local stack.
 pub const REGION: &str = "eu-central-1";
 
-/// Locks a mutex, also after a holder panicked.
+/// Locks a mutex, even if a holder panicked.
 ///
-/// Use it only for data that no holder changes in several steps: such data is sound after a panic.
+/// Use it only for data that each holder changes in one step: such data is valid after a panic.
 pub fn lock_mutex<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Replaces a file's content in one step.
 ///
-/// A reader, or a restart after a kill, finds the old or the new content, never a part.
+/// A reader, or a restart after a kill, finds the old or the new content, and never a part of it.
 pub fn replace_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let mut name = path.file_name().context("the path does not name a file")?.to_owned();
     name.push(".new");

@@ -1,7 +1,8 @@
-//! A fake of Shopify's Admin API: it answers the look-up of a sample's fulfilment order.
+//! A fake of Shopify's Admin API: it responds to the lookup of a sample's fulfilment order.
 //!
-//! Shopify's `fulfillment_order` webhooks name a fulfilment order only; order-notifier asks the API
-//! for its order. The fake keeps no list: the id of a sample's fulfilment order contains the order's.
+//! Shopify's `fulfillment_order` webhooks contain only the id of a fulfilment order, so
+//! order-notifier asks the API for its order. The fake keeps no list: the id of a sample's
+//! fulfilment order contains the id of the order.
 
 use axum::{Json, Router, extract::Path, routing::post};
 use serde_json::{Value, json};
@@ -13,8 +14,7 @@ pub fn build_router() -> Router {
     Router::new().route("/admin/api/{version}/graphql.json", post(reply_to_query))
 }
 
-/// Replies to a GraphQL query that has the id of an order or of a fulfilment order in its variable
-/// `id`.
+/// Responds to a GraphQL query whose variable `id` is the id of an order or of a fulfilment order.
 async fn reply_to_query(Path(version): Path<String>, Json(query): Json<Value>) -> Json<Value> {
     let id = query["variables"]["id"].as_str().unwrap_or_default();
     tracing::debug!(version, "the fake of Shopify's Admin API received a query");
@@ -34,7 +34,7 @@ pub fn response_body(id: &str) -> Value {
     response.unwrap_or_else(|| json!({"data": {"fulfillmentOrder": null}}))
 }
 
-/// The number that the customer of a sample order sees.
+/// The order number of a sample order, as the customer sees it.
 pub fn order_number(order: i64) -> i64 {
     1000 + order % 9000
 }

@@ -10,11 +10,11 @@ use tellonce_stack::LocalStack;
 pub(crate) const KEYS_HELP: &str =
     "o send a signed sample order · d send the same again · l take the line down or up · q quit";
 
-/// Samples of a ready order, one per kind of store. The client's first kind is sent.
+/// Samples of a ready order, one per kind of store. The first one with a configured store is sent.
 const READY_SAMPLES: [ConsoleSample; 4] =
     [ConsoleSample::ShopifyReady, ConsoleSample::WooReady, ConsoleSample::ErpReady, ConsoleSample::ZapReady];
 
-/// Remembers what was sent, for "the same again".
+/// Remembers the last sample for "the same again".
 #[derive(Default)]
 pub(crate) struct KeyboardCommands {
     samples: OrderSampleFactory,
@@ -27,7 +27,7 @@ impl KeyboardCommands {
             "o" => self.send_sample(stack, None).await,
             "d" => self.send_sample(stack, Some(ConsoleSample::RepeatLast)).await,
             "l" => toggle_lines(stack),
-            other => Ok(format!("There is no key {other}: {KEYS_HELP}")),
+            other => Ok(format!("Unknown key {other}: {KEYS_HELP}")),
         }
     }
 
@@ -37,7 +37,7 @@ impl KeyboardCommands {
         let config = ClientConfig::parse(&text).with_context(|| format!("in {}", path.display()))?;
         let targets = SampleTargets::from_config(&config, |name| stack.secrets().current_value(name));
         let case = case.or_else(|| READY_SAMPLES.into_iter().find(|case| targets.has_store_for(*case)));
-        let case = case.context("this client has no store with a known secret that a sample could come from")?;
+        let case = case.context("this client has no store with a known secret for a sample")?;
         let batch = self.samples.build_batch(case, &targets, false, stack.clock().now_ms())?;
         Ok(samples::post_batch(stack.ezw().http(), &stack.gateway_url(), batch).await.to_sentence())
     }
@@ -50,9 +50,9 @@ fn toggle_lines(stack: &LocalStack) -> anyhow::Result<String> {
         ezw.set_health(Some(line), if up { HealthPreset::Qr } else { HealthPreset::Good })?;
     }
     Ok(if up {
-        "The line is down: its phone has to be linked again. Messages are held."
+        "The line is down: its phone must be linked again. Messages are held."
     } else {
-        "The line is up again. What was held goes out with the next minutes' schedule."
+        "The line is up again. Held messages are sent with the schedule of the next minutes."
     }
     .to_owned())
 }

@@ -20,11 +20,12 @@ use tracing_subscriber::EnvFilter;
 
 use keyboard::{KEYS_HELP, KeyboardCommands};
 
-/// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake EZWhatsApp and a web console.
+/// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake EZWhatsApp
+/// and a web console.
 #[derive(Debug, Parser)]
 #[command(name = "local", version)]
 struct LocalArguments {
-    /// Throw away the state of earlier runs first.
+    /// Remove the state of earlier runs first.
     #[arg(long)]
     fresh: bool,
     /// Folder of the client to run.
@@ -39,10 +40,10 @@ struct LocalArguments {
     /// Port of the fake EZWhatsApp.
     #[arg(long, value_name = "PORT", default_value_t = 3010)]
     ezw_port: u16,
-    /// Where state is kept between runs [default: .local in the project's folder].
+    /// Folder for the state between runs [default: .local in the project's folder].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Don't build the functions first.
+    /// Do not build the functions first.
     #[arg(long)]
     no_build: bool,
 }
@@ -66,16 +67,17 @@ fn start_local(arguments: LocalArguments) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(run_stack(arguments, root));
-    // Only a thread that reads the terminal is left.
+    // Only the thread that reads the terminal is left.
     runtime.shutdown_background();
     result
 }
 
-/// The nearest folder upwards with a `template.yaml`, so that the program runs from anywhere in the project.
+/// The nearest folder upwards with a `template.yaml`, so that the program runs from any folder of
+/// the project.
 fn find_workspace() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir().context("could not read the current folder")?;
     let root = here.ancestors().find(|folder| folder.join("template.yaml").is_file());
-    let root = root.with_context(|| format!("there is no template.yaml in {} or above it", here.display()))?;
+    let root = root.with_context(|| format!("could not find template.yaml in {} or above it", here.display()))?;
     Ok(root.to_owned())
 }
 
@@ -118,7 +120,7 @@ fn render_welcome(stack: &LocalStack) -> String {
          \x20 console    {url}/\n\
          \x20 EZWhatsApp {ezw} (fake)\n\
          \x20 logs       {logs}\n\n\
-         Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so it is answered 401)\n\n\
+         Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so the response is 401)\n\n\
          Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),

@@ -4,7 +4,8 @@ use std::{ffi::OsString, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 
-/// The folder with the workspace's binaries: the running program's, or its parent for a test in `deps`.
+/// The folder with the workspace's binaries: the running program's, or its parent for a test in
+/// `deps`.
 pub fn binaries_folder() -> anyhow::Result<std::path::PathBuf> {
     let program = std::env::current_exe().context("could not find the path of this program")?;
     let folder = program.parent().context("the path of this program has no folder")?;

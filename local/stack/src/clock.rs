@@ -1,9 +1,10 @@
 //! The clock of the local stack: the system clock plus an offset.
 //!
-//! The offset is in a small file, which `TELLONCE_CLOCK` in the functions' environment names: a signed
-//! integer, milliseconds to add to the system clock. Functions read it once per invocation. A test or
-//! a person at the console moves it between two invocations to see tomorrow without waiting.
-//! Timeouts of the runtime and of the stack run on real time, because they concern processes.
+//! The offset is in a small file, which `TELLONCE_CLOCK` in the functions' environment names: a
+//! signed integer, milliseconds to add to the system clock. Functions read it once per invocation.
+//! A test or a person at the console moves it between two invocations to see tomorrow without
+//! waiting. Timeouts of the runtime and of the stack run on real time, because they concern
+//! processes.
 
 use std::{
     io,

@@ -2,7 +2,8 @@
 //!
 //! Functions get payloads of format 2.0 as API Gateway makes them, errors and limits included.
 //!
-//! Payload: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
+//! Payload:
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -229,19 +230,20 @@ fn parse_query(query: &str) -> Value {
     json!(parameters)
 }
 
-/// A function's answer as a response. An answer without `statusCode` is itself the body, as API Gateway infers.
+/// A function's answer as a response. An answer without `statusCode` is itself the body, as API
+/// Gateway infers.
 fn build_response(payload: &[u8]) -> Result<Response, String> {
     let value: Value = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
     let Some(status) = value.get("statusCode") else {
         return Ok(([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response());
     };
     let status = status.as_u64().and_then(|n| u16::try_from(n).ok()).and_then(|n| StatusCode::from_u16(n).ok());
-    let status = status.ok_or("its statusCode is none")?;
+    let status = status.ok_or("its statusCode is not an HTTP status")?;
     let body = match &value["body"] {
         Value::Null => Vec::new(),
         Value::String(text) if value["isBase64Encoded"] == true => STANDARD.decode(text).map_err(|e| e.to_string())?,
         Value::String(text) => text.clone().into_bytes(),
-        other => return Err(format!("its body is no text but {other}")),
+        other => return Err(format!("its body is not a text but {other}")),
     };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
@@ -264,7 +266,7 @@ fn build_response(payload: &[u8]) -> Result<Response, String> {
 }
 
 fn parse_header_name(name: &str) -> Result<HeaderName, String> {
-    name.parse().map_err(|_| format!("{name:?} is no header name"))
+    name.parse().map_err(|_| format!("{name:?} is not a header name"))
 }
 
 fn parse_header_value(value: &str) -> Result<HeaderValue, String> {

@@ -1,9 +1,10 @@
 //! The local stack: runs the deployed functions on one machine. Never deployed.
 //!
-//! [`LocalStack::start`] reads the wiring from `template.yaml` and starts the function binaries, each
-//! in its own process behind a Lambda Runtime API endpoint. Around them it runs an embedded DynamoDB
-//! with streams, Secrets Manager over a local file, API Gateway routes, the schedules, and the fakes
-//! of `tellonce-fakes`. Everything listens on 127.0.0.1 only; it needs no account and no Docker.
+//! [`LocalStack::start`] reads the wiring from `template.yaml` and starts the function binaries,
+//! each in its own process behind a Lambda Runtime API endpoint. Around them it runs an embedded
+//! DynamoDB with streams, Secrets Manager over a local file, API Gateway routes, the schedules, and
+//! the fakes of `tellonce-fakes`. Everything listens on 127.0.0.1 only; it needs no account and no
+//! Docker.
 //!
 //! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
 

@@ -1,10 +1,11 @@
 //! Secrets Manager on this machine: `GetSecretValue` over the values of a local file.
 //!
-//! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. Requests are counted, so that a test can
-//! check the functions' cache. The file is never written: a rotation lasts as long as the stack.
-//! Requests are not authenticated. Only the template limits a function to its own secrets.
+//! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. Requests are counted, so that a test
+//! can check the functions' cache. The file is never written: a rotation lasts as long as the
+//! stack. Requests are not authenticated. Only the template limits a function to its own secrets.
 //!
-//! Shapes: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
+//! Shapes:
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
 
 use std::{
     collections::BTreeMap,
@@ -88,7 +89,8 @@ impl FakeSecretsManager {
         tellonce_fakes::lock_mutex(&self.values).keys().cloned().collect()
     }
 
-    /// Rotates a secret: `value` becomes current, the current value becomes previous. Adds an unknown name.
+    /// Rotates a secret: `value` becomes current, the current value becomes previous. Adds an
+    /// unknown name.
     pub fn rotate(&self, name: &str, value: &str) {
         let mut values = tellonce_fakes::lock_mutex(&self.values);
         let old = values.get(name);

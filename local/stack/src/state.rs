@@ -18,7 +18,7 @@ const OWNED_FILES: [&str; 11] = [
     "calendars.json",
     "leads.json",
     "crms.json",
-    "notices.json",
+    "alerts.json",
     "clock",
     "logs",
 ];

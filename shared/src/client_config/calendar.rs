@@ -1,4 +1,6 @@
-//! Calendars and booking systems: where appointments come from, and the reminders that a client wants of them.
+//! Calendars and booking systems: the sources of appointments, and the reminders about them.
+//!
+//! Main types: [`CalendarConfig`], [`ReminderRule`], [`ReminderStage`].
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt, str::FromStr};
 
@@ -8,73 +10,76 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{ButtonTemplate, CustomScheme, JsonPointer, MAIN_ID_SCOPE, MessageTemplates, TimeSpan};
 
-/// A calendar or booking system.
+/// A calendar or booking system. Its proof is checked with the secret
+/// `tellonce/<client>/webhooks/<name>`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "CalendarTable")]
 #[schemars(with = "CalendarTable")]
 pub struct CalendarConfig {
-    /// What kind of system it is, and what only that kind needs.
+    /// The kind of calendar, with the settings of that kind.
     pub kind: CalendarKind,
-    /// The line that speaks for this calendar.
+    /// The name of the line that sends for this calendar.
     pub line: String,
-    /// What customers call the place, in texts; the client's name when absent.
+    /// What customers call the place, in texts; the client's name if absent.
     pub name: Option<String>,
-    /// Which appointments this calendar's ids belong to; `main` when absent. Calendars whose ids may meet need a book of
-    /// their own each.
+    /// The id scope of the calendar's appointments; `main` if absent. Calendars whose ids may meet
+    /// need separate scopes.
     pub id_scope: Option<String>,
-    /// IANA zone of the appointments, e.g. `Asia/Jerusalem`: where they take place. When absent, what the sender says;
-    /// when it says nothing, the client's.
+    /// IANA zone in which the appointments take place, such as `Asia/Jerusalem`. If absent, the
+    /// sender's zone counts, else the client's.
     pub time_zone: Option<String>,
-    /// Country for phone numbers of this calendar, when it is not the client's.
+    /// Country for phone numbers without a country code; the client's if absent.
     pub country: Option<String>,
-    /// What is said, by when.
+    /// The reminders, by stage.
     pub reminders: BTreeMap<ReminderStage, ReminderRule>,
 }
 
 impl CalendarConfig {
-    /// The book of this calendar: its own, or the main one.
+    /// The id scope of this calendar, or [`MAIN_ID_SCOPE`].
     pub fn id_scope(&self) -> &str {
         self.id_scope.as_deref().unwrap_or(MAIN_ID_SCOPE)
     }
 }
 
-/// The kinds of calendar we can read.
+/// The kinds of calendar that tellonce can read.
 #[derive(Debug, Clone)]
 pub enum CalendarKind {
     /// Cal.com.
     CalCom,
     /// Calendly.
     Calendly {
-        /// The custom question whose answer is the customer's phone number, word for word, for event types that have no
-        /// reminder number of their own.
+        /// The custom question whose answer is the phone number, word for word. For event types
+        /// without their own reminder number.
         phone_question: Option<String>,
     },
-    /// Acuity Scheduling. Its deliveries hold an id only; the appointment is read back with the API key in
+    /// Acuity Scheduling. Its deliveries hold only an id. The lookup uses the API key in
     /// [`super::ClientConfig::calendar_secret_name`].
     Acuity {
-        /// The account's numeric user id, for reading back.
+        /// The account's numeric user id, for the lookup.
         user_id: String,
     },
-    /// Square Bookings. The customer is read back with the access token in [`super::ClientConfig::calendar_secret_name`].
+    /// Square Bookings. The lookup of the customer uses the access token in
+    /// [`super::ClientConfig::calendar_secret_name`].
     Square {
-        /// The notification URL exactly as it is registered at Square: it is part of what Square signs.
+        /// The address exactly as registered at Square, which signs it with every delivery.
         notification_url: String,
     },
     /// Any other system that posts JSON: a CRM, a custom booking page, n8n, Make, Zapier.
     Custom {
-        /// How its deliveries prove where they come from.
+        /// How deliveries prove where they come from.
         verify: CustomScheme,
-        /// Where the facts stand in its JSON.
+        /// Where the facts stand in the JSON.
         fields: Box<BookingFields>,
-        /// Its words for an appointment's status. Statuses that are not listed are recorded and change nothing.
+        /// The sender's statuses. A status that is not listed is recorded and changes nothing.
         statuses: BTreeMap<String, BookingStatus>,
     },
-    /// An iCalendar feed at a secret address ([`super::ClientConfig::calendar_secret_name`]), asked for again and again.
+    /// An iCalendar feed at a secret address ([`super::ClientConfig::calendar_secret_name`]), which
+    /// tellonce reads on a schedule.
     Ics(FeedRule),
 }
 
 impl CalendarKind {
-    /// Its name in `client.toml`.
+    /// The name in `client.toml`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::CalCom => "calcom",
@@ -96,7 +101,7 @@ impl CalendarKind {
         }
     }
 
-    /// Whether something is read back with a credential of our own.
+    /// Whether a lookup or a feed needs a credential.
     pub const fn needs_secret(&self) -> bool {
         match self {
             Self::CalCom | Self::Calendly { .. } | Self::Custom { .. } => false,
@@ -108,125 +113,138 @@ impl CalendarKind {
 /// How a feed is read.
 #[derive(Debug, Clone)]
 pub struct FeedRule {
-    /// How often it is asked for: 5 minutes to a day.
+    /// How often the feed is read: 5 minutes to a day.
     pub poll_every: TimeSpan,
-    /// Where a phone number stands in an event. A calendar has no field for it, so nothing is taken for one unless the
-    /// client says where to look.
+    /// Where the phone number stands in an event. Required, because calendars have no field for it
+    /// and tellonce does not guess.
     pub phone: FeedTextRule,
     /// Where the customer's name stands in an event.
     pub person: Option<FeedTextRule>,
-    /// Whether Google Calendar's push notifications for this calendar are sent to us; each makes us ask for the feed.
+    /// Whether Google Calendar posts push notifications. After each of them the feed is read at
+    /// once.
     pub google_push: bool,
 }
 
-/// Where a value stands in the text of an event.
+/// Where a value stands in the text of a calendar event.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedTextRule {
-    /// The field: `summary`, `description`, `location`, or a property of the calendar's own such as `x-phone`.
+    /// The field: `summary`, `description`, `location`, or a property of the calendar in lower
+    /// case, such as `x-phone`.
     pub field: String,
-    /// The value is what follows the first of these that occurs, up to the end of its line: `["Phone:", "tel:"]`. The
-    /// whole field when empty.
+    /// The value is the text after the first of these words that occurs, up to the end of its line:
+    /// `["Phone:", "tel:"]`. Default: none, and the whole field counts.
     #[serde(default)]
     pub after: Vec<String>,
 }
 
-/// What became of an appointment, in the words of a custom sender's `statuses`.
+/// The status of an appointment, in the `statuses` of a custom sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BookingStatus {
-    /// It takes place: reminded.
+    /// The appointment takes place. Reminders are sent.
     Booked,
-    /// It is asked for, and nobody has said yes: not reminded.
+    /// The appointment is requested and not confirmed. No reminder is sent.
     Unconfirmed,
-    /// It does not take place.
+    /// The appointment does not take place. No reminder is sent.
     Cancelled,
 }
 
-/// Where the facts of a booking stand in a custom sender's JSON, as JSON pointers (RFC 6901).
+/// Where the facts of a booking stand in the JSON of a custom sender. Each field is a JSON pointer
+/// (RFC 6901).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BookingFields {
-    /// The appointment's id, unique in its book and the same after a move.
+    /// The appointment's id, unique in its id scope and the same after a move.
     pub id: JsonPointer,
-    /// When it begins: RFC 3339, or local time without an offset, which then is in `check_time_zone`.
+    /// When the appointment begins: RFC 3339, or local time without an offset in its `time_zone`.
     pub start: JsonPointer,
-    /// The appointment's zone, an IANA name.
+    /// The appointment's zone, an IANA name. Default: the calendar's.
     #[serde(default)]
     pub time_zone: Option<JsonPointer>,
     /// The customer's phone number.
     pub phone: JsonPointer,
-    /// The country that the phone number is written for.
+    /// The country of phone numbers without a country code. Default: the calendar's.
     #[serde(default)]
     pub country: Option<JsonPointer>,
     /// The customer's name.
     #[serde(default)]
     pub name: Option<JsonPointer>,
-    /// The customer's language.
+    /// The customer's language: `he`, `en-US`.
     #[serde(default)]
     pub locale: Option<JsonPointer>,
-    /// Its status, looked up in `statuses`. Without it every delivery books.
+    /// The appointment's status, which is looked up in `statuses`. Default: `booked`, so no
+    /// delivery cancels.
     #[serde(default)]
     pub status: Option<JsonPointer>,
-    /// The id it had before, for systems that give a moved appointment a new one.
+    /// The earlier id of the appointment, for systems that give a moved appointment a new one.
     #[serde(default)]
     pub previous_id: Option<JsonPointer>,
-    /// When the fact became one, RFC 3339. Without it the time of receipt counts, and deliveries that arrive in the wrong
-    /// order are taken in that order.
+    /// When the fact became true, RFC 3339. Of two deliveries the later one counts. Default: the
+    /// time of receipt, so the order of arrival counts.
     #[serde(default)]
     pub occurred_at: Option<JsonPointer>,
-    /// An id of the delivery, for senders without a `webhook-id` header. Without it a repeat cannot be told from a move back
-    /// in the same words, and every delivery counts.
+    /// An id of the delivery. Default: the header `webhook-id`. Without either, every delivery
+    /// counts, because a repeat looks like a move back to an earlier time.
     #[serde(default)]
     pub delivery_id: Option<JsonPointer>,
-    /// What it is about: `{{ title }}`.
+    /// What the appointment is about: `{{ title }}`.
     #[serde(default)]
     pub title: Option<JsonPointer>,
-    /// Where it takes place: `{{ place }}`.
+    /// Where the appointment takes place: `{{ place }}`.
     #[serde(default)]
     pub place: Option<JsonPointer>,
 }
 
-/// A calendar as it stands in the file: one flat table, whatever its kind.
+/// A calendar in `client.toml`: one flat table for all kinds.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CalendarTable {
-    /// What kind of system it is.
+    /// The kind of calendar.
     kind: CalendarKindName,
-    /// The line that speaks for this calendar.
+    /// The name of the line that sends for this calendar.
     line: String,
-    /// What customers call the place, in texts; the client's name when absent.
+    /// What customers call the place: `{{ business_name }}`. Default: the client's `name`.
     name: Option<String>,
-    /// Which appointments this calendar's ids belong to; `main` when absent.
+    /// The id scope: calendars in one scope mean the same appointment by the same id. At most 20
+    /// lower-case letters, digits, `-` and `_`. Default: `main`. Calendars that share a scope must
+    /// each set it.
     id_scope: Option<String>,
-    /// IANA zone of the appointments, when it is not what the sender says.
+    /// IANA zone in which the appointments take place, such as `Asia/Jerusalem`. Default: the
+    /// sender's zone, else the client's `time_zone`.
     time_zone: Option<String>,
-    /// Country for phone numbers of this calendar, when it is not the client's.
+    /// Country for phone numbers of this calendar without a country code: ISO 3166-1 alpha-2.
+    /// Default: the client's `country`.
     country: Option<String>,
-    /// What is said, by when: `"24h"`, `"2d"`, `"morning of at 08:00"`, `"day before at 18:00"`.
+    /// The reminders, by stage: `"24h"`, `"2d"`, `"morning of at 08:00"`, `"day before at 18:00"`.
+    /// A stage is at most a year ahead. Default: none.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ReminderRule>")]
     reminders: BTreeMap<ReminderStage, ReminderRule>,
-    /// Calendly: the custom question whose answer is the phone number.
+    /// `calendly`: the custom question whose answer is the phone number, word for word. For event
+    /// types without their own reminder number.
     phone_question: Option<String>,
-    /// Acuity: the account's numeric user id.
+    /// `acuity`, required: the account's numeric user id, beside the key under Integrations, API.
     user_id: Option<String>,
-    /// Square: the notification URL exactly as registered.
+    /// `square`, required: the address exactly as registered at Square. It ends in
+    /// `/bookings/<name>`.
     notification_url: Option<String>,
-    /// Custom: how deliveries prove where they come from.
+    /// `custom`, required: how deliveries prove where they come from.
     verify: Option<CustomScheme>,
-    /// Custom: where the facts stand in the JSON.
+    /// `custom`, required: where the facts stand in the JSON.
     fields: Option<Box<BookingFields>>,
-    /// Custom: status → `booked`, `unconfirmed` or `cancelled`.
+    /// `custom`: the sender's status → `booked`, `unconfirmed` or `cancelled`. A status that is not
+    /// listed is recorded and changes nothing.
     statuses: Option<BTreeMap<String, BookingStatus>>,
-    /// Feed: how often it is asked for, `"15m"` when absent.
+    /// `ics`: how often the feed is read, `"5m"` to `"1d"`. Default: `"15m"`.
     #[schemars(with = "Option<String>")]
     poll_every: Option<TimeSpan>,
-    /// Feed: where the phone number stands in an event.
+    /// `ics`, required: where the phone number stands in an event.
     phone: Option<FeedTextRule>,
-    /// Feed: where the customer's name stands in an event.
+    /// `ics`: where the customer's name stands in an event.
     person: Option<FeedTextRule>,
-    /// Feed: Google Calendar's push notifications are sent to `/bookings/{name}`.
+    /// `ics`: Google Calendar posts to `/bookings/<name>` after a change, and the feed is read at
+    /// once. Default: `false`.
     google_push: Option<bool>,
 }
 
@@ -241,7 +259,7 @@ enum CalendarKindName {
     Ics,
 }
 
-/// How often a feed is asked for when the client does not say.
+/// How often a feed is read without `poll_every`.
 const DEFAULT_POLL_MINUTES: i64 = 15;
 
 impl TryFrom<CalendarTable> for CalendarConfig {
@@ -274,7 +292,7 @@ impl TryFrom<CalendarTable> for CalendarConfig {
             ("google_push", table.google_push.is_some(), feed),
         ];
         if let Some((field, ..)) = fields_of_kinds.iter().find(|(_, given, meant)| *given && !meant) {
-            return Err(format!("`{field}` means nothing for {what}; remove it"));
+            return Err(format!("`{field}` is not a setting of {what}; remove it"));
         }
         let kind = match kind {
             CalendarKindName::CalCom => CalendarKind::CalCom,
@@ -301,73 +319,83 @@ impl TryFrom<CalendarTable> for CalendarConfig {
     }
 }
 
-/// What is said at one stage before an appointment.
+/// A message at one stage before an appointment.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReminderRule {
-    /// For so long after its time the reminder is useful (`"3h"`); later it expires. Until the next stage or the
-    /// appointment's start when absent, and never beyond them.
+    /// How long after its time the reminder is worth sending, such as `"3h"`. It always expires at
+    /// the next stage's time or the appointment's start. Default: until then.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub useful_for: Option<TimeSpan>,
-    /// Most useful first after an outage: 0 to 100, higher goes first; 70 when absent.
+    /// The order of messages after an outage: 0 to 100, higher goes first. Default: 70.
     #[serde(default)]
     pub priority: Option<u8>,
-    /// What becomes of it when the appointment is booked, or moved, after its time.
+    /// What happens to the reminder of an appointment that is booked or moved after the reminder's
+    /// time. Default: `skip`.
     #[serde(default)]
     pub booked_inside: LateBookingRule,
-    /// What becomes of it when its time falls into quiet hours.
+    /// What happens to the reminder if its time falls into the quiet hours, on the attendee's own
+    /// clock. Default: `wait`.
     #[serde(default)]
     pub quiet_hours: QuietHoursRule,
-    /// The text by language, a template.
+    /// The text by language, a Jinja template. Every language of the client needs a text.
     pub text: BTreeMap<String, String>,
-    /// A button that opens a link.
+    /// A button that opens a link. Its variable is `place_url`. Default: none.
     #[serde(default)]
     pub button: Option<ButtonTemplate>,
 }
 
 impl ReminderRule {
-    /// How useful it is after an outage, 0 to 100.
+    /// The priority, with its default.
     pub fn priority(&self) -> u8 {
         self.priority.unwrap_or(70)
     }
 
-    /// What it says.
+    /// The templates of the reminder.
     pub fn templates(&self) -> MessageTemplates<'_> {
         MessageTemplates { text: &self.text, button: self.button.as_ref(), document: None }
     }
 }
 
-/// What becomes of a reminder whose time has passed when the appointment is booked or moved.
+/// What happens to a reminder whose time has passed when the appointment is booked or moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LateBookingRule {
-    /// It is left out: whoever books at noon for two o'clock needs no word that it is today.
+    /// The reminder is not sent. A customer who books at noon for two o'clock knows that it is
+    /// today.
     #[default]
     Skip,
-    /// It is sent at once.
+    /// The reminder is sent at once. If the times of several have passed, only the last one is
+    /// sent.
     Send,
 }
 
-/// What becomes of a reminder whose time falls into the quiet hours of whoever is reminded.
+/// What happens to a message whose time falls into the quiet hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum QuietHoursRule {
-    /// It moves to their end; if the appointment begins before that, to half an hour before they begin.
+    /// The message is sent when they end. If the appointment begins before that, its reminder is
+    /// sent half an hour before they begin.
     #[default]
     Wait,
-    /// It moves to half an hour before they begin; if the appointment was not booked by then, to their end.
+    /// A reminder is sent half an hour before they begin. If the appointment was not booked by
+    /// then, it is sent when they end. Other messages cannot use this value.
     Before,
-    /// It is sent all the same.
+    /// The message is sent at its time.
     Ignore,
 }
 
-/// When, before an appointment, a reminder is sent.
+/// The time before an appointment at which a reminder is sent.
 ///
-/// Hours and minutes are counted on a stopwatch: `24h` before 10:00 is 09:00 the day before if the clocks went forward in
-/// between. Days are counted on the calendar, at the same time of day: `1d` before 10:00 is 10:00 the day before,
-/// whatever the clocks did. A time of day that the clocks skip is the same distance behind the gap; one that happens
-/// twice is the first of the two.
+/// Hours and minutes are elapsed time. If the clocks go forward in between, `24h` before 10:00 is
+/// 09:00 the day before.
+///
+/// Days are calendar days, at the same time of day. `1d` before 10:00 is always 10:00 the day
+/// before.
+///
+/// A time of day that the clocks skip moves behind the gap by the same distance. Of a time that
+/// happens twice, the first one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReminderStage {
     text: String,
@@ -376,20 +404,20 @@ pub struct ReminderStage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum StageOffset {
-    /// So many minutes, by the stopwatch.
+    /// Minutes of elapsed time.
     Minutes(i64),
-    /// So many days on the calendar, at that time of day or at the appointment's own.
+    /// Calendar days, at this time of day or at the appointment's own.
     Days(i64, Option<jiff::civil::Time>),
 }
 
 impl ReminderStage {
-    /// As written in `client.toml`.
+    /// The stage as written in `client.toml`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its name in keys: `24h`, `2d`, `morning-of`, `day-before`, `3-days-before`. The time of day is no part of it, so
-    /// that nobody is reminded twice because a client moved it by an hour.
+    /// The name in keys: `24h`, `2d`, `morning-of`, `day-before`, `3-days-before`. It leaves out
+    /// the time of day. So no customer is reminded twice because a client changed it.
     pub fn name(&self) -> String {
         match self.offset {
             StageOffset::Minutes(_) | StageOffset::Days(_, None) => self.text.clone(),
@@ -399,22 +427,23 @@ impl ReminderStage {
         }
     }
 
-    /// When it is due for an appointment that begins at `start`, in the appointment's zone. None if that is not before
-    /// the start: a word at eight for an appointment at seven.
+    /// When the reminder is due for an appointment that begins at `start`, in the appointment's
+    /// zone. `None` if that is not before the start, such as 08:00 for an appointment at 07:00.
     pub fn due_at(&self, start: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let at = match self.offset {
             StageOffset::Minutes(minutes) => start.checked_sub(SignedDuration::from_mins(minutes)).ok()?,
             StageOffset::Days(days, time) => {
                 let local = start.to_zoned(zone.clone()).datetime();
                 let date = local.date().checked_sub(days.days()).ok()?;
-                // A gap is left behind by its own length, of an overlap the first counts: jiff's "compatible".
+                // jiff's "compatible": a skipped time moves behind the gap by its length, and of a
+                // time that happens twice the first one counts.
                 date.to_datetime(time.unwrap_or(local.time())).to_zoned(zone.clone()).ok()?.timestamp()
             }
         };
         (at < start).then_some(at)
     }
 
-    /// The time of day that it is told at, for those that have one of their own: `morning of at 08:00`.
+    /// The stage's own time of day, if it has one: `morning of at 08:00`.
     pub fn time_of_day(&self) -> Option<jiff::civil::Time> {
         match self.offset {
             StageOffset::Minutes(_) => None,
@@ -422,7 +451,8 @@ impl ReminderStage {
         }
     }
 
-    /// How long before the start it is at most, for ordering and for how far ahead a feed is read.
+    /// The longest time from the reminder to the start. It orders the stages and limits how far
+    /// ahead a feed is read.
     pub fn lead_time(&self) -> SignedDuration {
         match self.offset {
             StageOffset::Minutes(minutes) => SignedDuration::from_mins(minutes),
@@ -438,7 +468,7 @@ impl fmt::Display for ReminderStage {
     }
 }
 
-/// The longest way ahead that somebody is reminded, in days.
+/// The longest time from a reminder to the start, in days.
 const MAX_LEAD_DAYS: i64 = 365;
 
 impl FromStr for ReminderStage {
@@ -477,7 +507,7 @@ impl FromStr for ReminderStage {
 }
 
 impl Ord for ReminderStage {
-    /// The one furthest ahead first.
+    /// The earliest reminder comes first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.lead_time().cmp(&self.lead_time()).then_with(|| self.text.cmp(&other.text))
     }
@@ -507,7 +537,8 @@ mod tests {
 
     #[test]
     fn hours_are_elapsed_time_and_days_are_calendar_days() {
-        // Israel: clocks go forward on 2027-03-26, 02:00 → 03:00, and back on 2026-10-25, 02:00 → 01:00.
+        // Israel: clocks go forward on 2027-03-26, 02:00 → 03:00, and back on 2026-10-25,
+        // 02:00 → 01:00.
         let spring = "2027-03-26T07:00:00Z"; // 10:00
         assert_eq!(local_due_time("24h", spring, "Asia/Jerusalem").as_deref(), Some("2027-03-25T09:00:00"));
         assert_eq!(local_due_time("1d", spring, "Asia/Jerusalem").as_deref(), Some("2027-03-25T10:00:00"));

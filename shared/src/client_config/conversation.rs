@@ -1,4 +1,6 @@
-//! Conversations: who is told of what is written on a line, and when the team is called.
+//! Conversations on the lines: which CRMs receive an entry, and when the team is alerted.
+//!
+//! Main types: [`CrmConfig`], [`TargetConfig`], [`EscalationRule`], [`BusinessHours`].
 
 use std::collections::BTreeMap;
 
@@ -8,77 +10,79 @@ use serde::Deserialize;
 
 use super::{MessageTemplates, Milestone, TimeOfDay, TimeSpan};
 
-/// A customer system that is told of every message. Its credential is the secret [`super::ClientConfig::crm_secret_name`].
+/// A CRM that receives one entry for each message. Its credential is the secret
+/// `tellonce/<client>/crms/<name>`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "CrmTable")]
 #[schemars(with = "CrmTable")]
 pub struct CrmConfig {
-    /// Which system it is, and what only that one needs.
+    /// The kind of CRM, with the settings of that kind.
     pub kind: CrmKind,
-    /// The lines whose messages it is told of; all that take events when empty.
+    /// The lines whose messages are entered; all that report events if empty.
     pub lines: Vec<String>,
-    /// How much of a message's text it is told.
+    /// How much of a message's text is entered.
     pub text: TextDetail,
-    /// How often it is asked, at most; the kind's own cautious figure when absent.
+    /// The highest rate of requests; the default of the kind if absent.
     pub requests_per_minute: Option<u32>,
 }
 
 impl CrmConfig {
-    /// Whether it is told of this line's messages.
+    /// Whether messages of this line are entered.
     pub fn covers_line(&self, line: &str) -> bool {
         self.lines.is_empty() || self.lines.iter().any(|name| name == line)
     }
 }
 
-/// The systems we can write to.
+/// The kinds of CRM that tellonce can write to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CrmKind {
-    /// `HubSpotClient`: a `WhatsApp` communication on the contact. The secret is a private app's token.
+    /// HubSpot: a WhatsApp communication on the contact. The secret is a private app's token.
     HubSpot {
-        /// What to do with a number that no contact has.
+        /// What happens to a number without a contact.
         unknown: UnknownContactRule,
     },
     /// Pipedrive: a note on the person. The secret is an API token.
     Pipedrive {
-        /// The company's part of `{company}.pipedrive.com`.
+        /// `acme` of `https://acme.pipedrive.com`.
         company: String,
-        /// What to do with a number that nobody has.
+        /// What happens to a number without a person.
         unknown: UnknownContactRule,
     },
-    /// Zoho CRM: a note on the lead or contact, which is made if there is none. The secret is a JSON object with
-    /// `client_id`, `client_secret` and `refresh_token`.
+    /// Zoho CRM: a note on the lead or contact, which is created if there is none. The secret is a
+    /// JSON object with `client_id`, `client_secret` and `refresh_token`.
     Zoho {
-        /// Where the account lives.
+        /// Where the account is.
         data_centre: DataCentre,
-        /// What a number is.
+        /// What a number becomes.
         module: ZohoModule,
     },
     /// Google Sheets: a row for each message. The secret is a service account's JSON key.
     GoogleSheets {
-        /// The spreadsheet's id, from its address.
+        /// The id in the spreadsheet's address.
         spreadsheet: String,
-        /// The sheet's name, e.g. `WhatsApp`.
+        /// The name on the tab, such as `WhatsApp`.
         sheet: String,
     },
-    /// Any address that takes calls signed as Standard Webhooks says. The secret is the `whsec_…` that signs.
+    /// Any public address. Calls are signed as in Standard Webhooks. The secret is the `whsec_…`
+    /// that signs.
     Webhook {
-        /// Where it is: https.
+        /// The address: https.
         url: String,
     },
 }
 
-/// What to do with a number that a CRM does not know.
+/// What happens to the messages of a number without a contact in the CRM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownContactRule {
-    /// Make a contact.
+    /// A contact is created.
     #[default]
     Create,
-    /// Leave it out, with a reason.
+    /// The message is left out, with a recorded reason.
     Skip,
 }
 
-/// Where a Zoho account lives: a token counts in its own data centre only.
+/// Where a Zoho account is. A token is valid only in its own data centre.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataCentre {
@@ -100,7 +104,7 @@ pub enum DataCentre {
     Ca,
 }
 
-/// What a number is in Zoho CRM.
+/// What a number becomes in Zoho CRM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ZohoModule {
@@ -111,16 +115,16 @@ pub enum ZohoModule {
     Contacts,
 }
 
-/// How much of a message's text somebody is told.
+/// How much of a message's text a CRM or a target receives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextDetail {
-    /// Nothing: that there was a message, and where to read it.
+    /// No text: only that there was a message.
     Off,
-    /// The beginning.
+    /// The beginning: at most 160 characters.
     #[default]
     Excerpt,
-    /// All of it.
+    /// All of it. A target shows at most 500 characters of each message.
     Full,
 }
 
@@ -128,7 +132,7 @@ impl TextDetail {
     /// The longest excerpt, in characters.
     pub const MAX_EXCERPT_CHARS: usize = 160;
 
-    /// As much of a text as is told.
+    /// The part of a text that may be passed on; `None` if none may.
     pub fn apply_to(self, text: &str) -> Option<String> {
         match self {
             Self::Off => None,
@@ -139,33 +143,36 @@ impl TextDetail {
     }
 }
 
-/// A CRM as it stands in the file: one flat table, whatever its kind.
+/// A CRM in `client.toml`: one flat table for all kinds.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CrmTable {
-    /// Which system it is.
+    /// The kind of CRM.
     kind: CrmKindName,
-    /// The lines whose messages it is told of; all that take events when absent.
+    /// The names of the lines whose messages are entered. Default: all lines with `events = true`.
     #[serde(default)]
     lines: Vec<String>,
-    /// How much of a message's text it is told.
+    /// How much of a message's text is entered. Default: `excerpt`.
     #[serde(default)]
     text: TextDetail,
-    /// How often it is asked, at most.
+    /// The highest rate of requests, in requests a minute: 1 to 6000. A message takes one to three.
+    /// Default: 200 for hubspot, 100 for pipedrive and zoho, 50 for google-sheets, 300 for webhook.
     requests_per_minute: Option<u32>,
-    /// `HubSpotClient`, Pipedrive: what to do with a number that nobody has there.
+    /// `hubspot`, `pipedrive`: what happens to a number without a contact. Default: `create`.
     unknown: Option<UnknownContactRule>,
-    /// Pipedrive: the company's part of `{company}.pipedrive.com`.
+    /// `pipedrive`, required: `acme` of `https://acme.pipedrive.com`.
     company: Option<String>,
-    /// Zoho: where the account lives.
+    /// `zoho`, required: where the account is. A token is valid only there.
     data_centre: Option<DataCentre>,
-    /// Zoho: what a number is.
+    /// `zoho`: what a number becomes. Default: `leads`.
     module: Option<ZohoModule>,
-    /// Google Sheets: the spreadsheet's id.
+    /// `google-sheets`, required: the id in the spreadsheet's address, between `/d/` and `/edit`.
     spreadsheet: Option<String>,
-    /// Google Sheets: the sheet's name.
+    /// `google-sheets`, required: the name on the tab, such as `WhatsApp`. Rows are added below the
+    /// last one.
     sheet: Option<String>,
-    /// Webhook: where it is.
+    /// `webhook`, required: a public https address without a secret in it. Calls are signed as in
+    /// Standard Webhooks.
     url: Option<String>,
 }
 
@@ -180,15 +187,15 @@ enum CrmKindName {
     Webhook,
 }
 
-/// A field that this kind needs.
+/// The value of a field that this kind needs.
 fn require_field<T>(value: Option<T>, kind: &str, field: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("a {kind} needs `{field}`"))
 }
 
-/// Fields that mean nothing for this kind.
+/// An error if a field is set that this kind does not have.
 fn reject_fields(kind: &str, fields: &[(&str, bool)]) -> Result<(), String> {
     match fields.iter().find(|(_, there)| *there) {
-        Some((field, _)) => Err(format!("`{field}` means nothing for a {kind}; remove it")),
+        Some((field, _)) => Err(format!("`{field}` is not a setting of a {kind}; remove it")),
         None => Ok(()),
     }
 }
@@ -246,59 +253,63 @@ impl TryFrom<CrmTable> for CrmConfig {
     }
 }
 
-/// Where the team is called.
+/// Where alerts for the team go. The secret of Slack, Teams and webhooks is
+/// `tellonce/<client>/targets/<name>`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "TargetTable")]
 #[schemars(with = "TargetTable")]
 pub struct TargetConfig {
-    /// What it is, and what only that needs.
+    /// The kind of target, with the settings of that kind.
     pub kind: TargetKind,
-    /// How much of the messages' texts it is told.
+    /// How much of the messages' texts an alert shows.
     pub text: TextDetail,
 }
 
-/// The places we can call.
+/// The kinds of target that tellonce can alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetKind {
     /// A Slack incoming webhook. The secret is its address.
     Slack,
-    /// A Teams workflow that starts "when a Teams webhook request is received". The secret is its address.
+    /// A Teams workflow with the trigger "When a Teams webhook request is received". The secret is
+    /// its address.
     Teams,
     /// E-mail, through SES.
     Email {
-        /// Who writes: an address that SES has verified.
+        /// The address of the sender. SES must have verified it, or its domain.
         from: String,
-        /// Who is written to.
+        /// The recipients: at most 50 addresses.
         to: Vec<String>,
     },
     /// An SNS topic.
     Sns {
-        /// Its ARN.
+        /// The ARN of the topic.
         topic_arn: String,
     },
-    /// Any address that takes calls signed as Standard Webhooks says. The secret is the `whsec_…` that signs.
+    /// Any public address. Calls are signed as in Standard Webhooks. The secret is the `whsec_…`
+    /// that signs.
     Webhook {
-        /// Where it is: https.
+        /// The address: https.
         url: String,
     },
 }
 
-/// A target as it stands in the file.
+/// A target in `client.toml`: one flat table for all kinds.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TargetTable {
-    /// What it is.
+    /// The kind of target.
     kind: TargetKindName,
-    /// How much of the messages' texts it is told.
+    /// How much of the conversation's last six messages an alert shows. Default: `excerpt`.
     #[serde(default)]
     text: TextDetail,
-    /// E-mail: who writes.
+    /// `email`, required: the address of the sender. SES must have verified it, or its domain.
     from: Option<String>,
-    /// E-mail: who is written to.
+    /// `email`, required: the recipients, at most 50 addresses. One group address is better.
     to: Option<Vec<String>>,
-    /// SNS: the topic's ARN.
+    /// `sns`, required: the ARN of the topic. A FIFO topic recognises a repeated alert.
     topic_arn: Option<String>,
-    /// Webhook: where it is.
+    /// `webhook`, required: a public https address without a secret in it. Calls are signed as in
+    /// Standard Webhooks.
     url: Option<String>,
 }
 
@@ -349,22 +360,24 @@ impl TryFrom<TargetTable> for TargetConfig {
     }
 }
 
-/// When the team is called, and where.
+/// When the team is alerted, and where.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EscalationRule {
-    /// What has to happen.
+    /// What has to happen: the trigger.
     pub when: EscalationTrigger,
-    /// The targets that are called.
+    /// The names of the targets that are alerted. At least one.
     pub to: Vec<String>,
-    /// For so long one call stands for all that follow in the same conversation.
+    /// How long one alert stands for all that follow in the same conversation: `"1m"` to `"7d"`.
+    /// Default: `"4h"`.
     #[serde(default = "default_cooldown")]
     #[schemars(with = "String")]
     pub cooldown: TimeSpan,
-    /// Only on these lines; on all that take events when empty.
+    /// The names of the lines to which the rule applies. Default: all lines with `events = true`.
     #[serde(default)]
     pub lines: Vec<String>,
-    /// What the customer is answered in the conversation, once in the same time. Nothing when absent.
+    /// The automatic reply to the customer. It is sent once in a conversation within `cooldown`.
+    /// Default: none.
     #[serde(default)]
     pub acknowledge: Option<AcknowledgementRule>,
 }
@@ -374,7 +387,7 @@ fn default_cooldown() -> TimeSpan {
 }
 
 impl EscalationRule {
-    /// Whether it looks at this line.
+    /// Whether the rule applies to this line.
     pub fn covers_line(&self, line: &str) -> bool {
         self.lines.is_empty() || self.lines.iter().any(|name| name == line)
     }
@@ -384,17 +397,21 @@ impl EscalationRule {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EscalationTrigger {
-    /// A customer's message holds one of these words or phrases, by language.
+    /// A customer's message contains one of these words or phrases, by language. Every message is
+    /// searched for all of them, whatever its language.
     Words(BTreeMap<String, Vec<String>>),
-    /// A customer writes on this line for the first time that we know of.
+    /// A customer writes on the line for the first time that tellonce knows of. Conversations are
+    /// kept for 30 days after their last message, or `retention.inbox_days` if that is more.
     FirstMessage,
-    /// A customer writes outside the business hours.
+    /// A customer writes outside of `business_hours`.
     AfterHours,
-    /// Nobody of the team has answered a customer for so long.
+    /// The team has not answered a customer for this long: `"1m"` to `"7d"`. Outside of
+    /// `business_hours` the time starts when they start.
     Unanswered(#[schemars(with = "String")] TimeSpan),
-    /// A message that we sent could not be delivered.
+    /// A message that tellonce sent could not be delivered.
     FailedDelivery,
-    /// A customer writes whose latest order was told to be at one of these milestones.
+    /// A customer writes whose latest order message, of the last 90 days, was one of these
+    /// milestones.
     Order(Vec<Milestone>),
     /// A customer writes who has an appointment in one of these states.
     Appointment(Vec<AppointmentCondition>),
@@ -404,26 +421,27 @@ pub enum EscalationTrigger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AppointmentCondition {
-    /// It lies ahead.
+    /// The appointment is ahead.
     Booked,
-    /// It was cancelled.
+    /// The appointment was cancelled.
     Cancelled,
 }
 
-/// What a customer is answered at once, in the conversation.
+/// The automatic reply to a customer, in the conversation.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcknowledgementRule {
-    /// The text by language, a template.
+    /// The text by language, a Jinja template. Every language of the client needs a text.
     pub text: BTreeMap<String, String>,
-    /// For so long after the customer's message it is worth saying.
+    /// How long after the customer's message the reply is worth sending. `tellonce check` warns
+    /// above two hours. Default: `"15m"`.
     #[serde(default = "default_useful_for")]
     #[schemars(with = "String")]
     pub useful_for: TimeSpan,
 }
 
 impl AcknowledgementRule {
-    /// What it says.
+    /// The templates of the reply.
     pub fn templates(&self) -> MessageTemplates<'_> {
         MessageTemplates { text: &self.text, button: None, document: None }
     }
@@ -433,22 +451,23 @@ fn default_useful_for() -> TimeSpan {
     TimeSpan(jiff::SignedDuration::from_mins(15))
 }
 
-/// Hours of some days of the week in which somebody is there.
+/// Hours of some days of the week in which the team answers, in the client's `time_zone`. Hours
+/// over midnight are two entries.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BusinessHours {
-    /// The days.
+    /// The days: `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`.
     pub days: Vec<DayOfWeek>,
-    /// From when, `HH:MM`.
+    /// The first minute, `HH:MM`.
     #[schemars(with = "String")]
     pub from: TimeOfDay,
-    /// Until when, `HH:MM`, later than `from`.
+    /// The first minute after the hours, `HH:MM`. It must be later than `from`.
     #[schemars(with = "String")]
     pub to: TimeOfDay,
 }
 
 impl BusinessHours {
-    /// Whether somebody is there at this time.
+    /// Whether the team answers at this time.
     pub fn contains(&self, at: Timestamp, zone: &TimeZone) -> bool {
         let local = at.to_zoned(zone.clone()).datetime();
         let open = self.from.0 <= local.time() && local.time() < self.to.0;
@@ -459,7 +478,7 @@ impl BusinessHours {
 /// A day of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "they are what they are called")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum DayOfWeek {
     Mon,
     Tue,

@@ -1,4 +1,6 @@
-//! Forms: where people leave their number, who of them may be written to, and the first thing they hear.
+//! Forms: the sources of leads, their consent, and their first touch.
+//!
+//! Main types: [`FormConfig`], [`FormKind`], [`ConsentRule`], [`RepeatRule`], [`LeadLimit`].
 
 use std::fmt;
 
@@ -8,55 +10,58 @@ use serde::Deserialize;
 
 use super::{MAIN_ID_SCOPE, MessageRule, TimeSpan};
 
-/// A form.
+/// A form that collects leads. Its proof is checked with the secret
+/// `tellonce/<client>/webhooks/<name>`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "FormTable")]
 #[schemars(with = "FormTable")]
 pub struct FormConfig {
-    /// What kind of sender it is.
+    /// The kind of form.
     pub kind: FormKind,
-    /// How its deliveries prove where they come from.
+    /// How deliveries prove where they come from.
     pub verify: FormScheme,
-    /// The line that speaks for this form.
+    /// The name of the line that sends for this form.
     pub line: String,
-    /// Whom people think they wrote to, in texts; the client's name when absent.
+    /// The name that leads know, in texts; the client's if absent.
     pub name: Option<String>,
-    /// Which leads this form's ids belong to; `main` when absent. Forms whose ids may meet need a book of their own each.
+    /// The id scope of the form's leads; `main` if absent. Forms whose ids may meet need separate
+    /// scopes.
     pub id_scope: Option<String>,
-    /// Country for phone numbers of this form, when it is not the client's.
+    /// Country for phone numbers without a country code; the client's if absent.
     pub country: Option<String>,
-    /// Countries whose numbers may be written to (ISO 3166-1 alpha-2). Only the form's own when empty.
+    /// Countries whose numbers are greeted (ISO 3166-1 alpha-2); the form's own country if empty.
     pub countries: Vec<String>,
-    /// The language to write in, whatever country the number is of; a field's answer comes first.
+    /// The language to write in, whatever the number's country. A language field of the form comes
+    /// first.
     pub language: Option<String>,
-    /// Only submissions of the sender's forms of these ids; of all when empty.
+    /// The sender's ids of the forms whose submissions are accepted; all if empty.
     pub form_ids: Vec<String>,
-    /// Where the facts stand, for what is not found by itself.
+    /// Where the facts stand, if not under usual names.
     pub fields: FormFields,
-    /// By what somebody agrees to be written to.
+    /// How leads agree to receive WhatsApp messages.
     pub consent: ConsentRule,
-    /// What they chose, for texts.
+    /// A question with fixed answers, for texts.
     pub choice: Option<ChoiceRule>,
-    /// Who has written before.
+    /// When a number that comes again is not greeted.
     pub repeat: RepeatRule,
-    /// How often one number is greeted, whatever forms it is left on.
+    /// How often one number is greeted, over all forms.
     pub per_phone: LeadLimit,
-    /// Beyond this many leads nobody is greeted before a human has looked.
+    /// The form is held when it receives more leads than this.
     pub burst: LeadLimit,
-    /// What is said.
+    /// The message that answers a lead.
     pub first_touch: MessageRule,
-    /// `HubSpotClient`: the address as it is registered there, which is part of what `HubSpotClient` signs.
+    /// HubSpot: the address exactly as registered there, which HubSpot signs with every delivery.
     pub notification_url: Option<String>,
 }
 
 impl FormConfig {
-    /// The book of this form: its own, or the main one.
+    /// The id scope of this form, or [`MAIN_ID_SCOPE`].
     pub fn id_scope(&self) -> &str {
         self.id_scope.as_deref().unwrap_or(MAIN_ID_SCOPE)
     }
 }
 
-/// The kinds of form we can read.
+/// The kinds of form that tellonce can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FormKind {
@@ -64,8 +69,8 @@ pub enum FormKind {
     Typeform,
     /// Lead forms of Google Ads.
     GoogleAds,
-    /// Lead ads of Meta (Facebook, Instagram). Deliveries hold ids only; each lead is read back with the Page's token in
-    /// [`super::ClientConfig::form_secret_name`].
+    /// Lead ads of Meta (Facebook, Instagram). Deliveries hold only ids. Each lead is looked up
+    /// with the Page's token, the secret `tellonce/<client>/forms/<name>`.
     Meta,
     /// Webflow.
     Webflow,
@@ -80,19 +85,21 @@ pub enum FormKind {
     /// `WPForms`, Webhooks addon.
     #[serde(rename = "wpforms")]
     WpForms,
-    /// Contact Form 7, with a plugin that posts.
+    /// Contact Form 7, with a plugin that posts submissions.
     #[serde(rename = "contact-form-7")]
     ContactForm7,
-    /// `HubSpotClient`: the workflow action "Send a webhook", or an app's subscription to new contacts, whose ids are read back
-    /// with the token in [`super::ClientConfig::form_secret_name`].
+    /// HubSpot: the workflow action "Send a webhook", or an app's subscription to new contacts. A
+    /// subscription holds only ids, which are looked up with the secret
+    /// `tellonce/<client>/forms/<name>`.
     #[serde(rename = "hubspot")]
     HubSpot,
-    /// Any website's own form, and the HTTP steps of Zapier, Make and n8n: JSON, urlencoded or multipart.
+    /// Any website's own form, and the HTTP steps of Zapier, Make and n8n. JSON, urlencoded or
+    /// multipart.
     Web,
 }
 
 impl FormKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 12] = [
         Self::Typeform,
         Self::GoogleAds,
@@ -108,7 +115,7 @@ impl FormKind {
         Self::Web,
     ];
 
-    /// Its name in `client.toml`.
+    /// The name in `client.toml`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Typeform => "typeform",
@@ -126,7 +133,7 @@ impl FormKind {
         }
     }
 
-    /// Whether it has a proof of its own: a signature, or a key in the body.
+    /// Whether the sender has its own proof: a signature, or a key in the body.
     pub const fn has_own_proof(self) -> bool {
         match self {
             Self::Typeform | Self::GoogleAds | Self::Meta | Self::Webflow | Self::Tally | Self::HubSpot => true,
@@ -136,7 +143,7 @@ impl FormKind {
         }
     }
 
-    /// Whether somebody can give its deliveries a header of their own.
+    /// Whether the sender can be configured to send an extra header.
     pub const fn supports_headers(self) -> bool {
         match self {
             Self::Webflow
@@ -150,17 +157,17 @@ impl FormKind {
         }
     }
 
-    /// Whether a box that is not ticked is posted all the same, so that one that is missing was renamed.
+    /// Whether the sender also posts boxes that are not ticked. There, a missing box was renamed.
     pub const fn posts_unchecked_boxes(self) -> bool {
         matches!(self, Self::Meta | Self::Webflow | Self::Tally | Self::GravityForms | Self::HubSpot)
     }
 
-    /// Whether one address gets the submissions of all forms of a page, site or account, unless they are told apart.
+    /// Whether one address receives the submissions of all forms of a page, site or account.
     pub const fn posts_for_many_forms(self) -> bool {
         matches!(self, Self::Meta | Self::Webflow | Self::HubSpot)
     }
 
-    /// Whether leads may have to be read back with a credential of our own.
+    /// Whether leads may have to be looked up with a credential.
     pub const fn needs_lookup(self) -> bool {
         matches!(self, Self::Meta | Self::HubSpot)
     }
@@ -172,29 +179,30 @@ impl fmt::Display for FormKind {
     }
 }
 
-/// How a form's deliveries prove where they come from.
+/// How the deliveries of a form prove where they come from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FormScheme {
-    /// As the sender itself does it: its signature, or for Google Ads its key in the body.
+    /// The sender's own proof: a signature, or for Google Ads a key in the body.
     Signature,
-    /// Signed as <https://www.standardwebhooks.com> says.
+    /// A signature as in <https://www.standardwebhooks.com>.
     StandardWebhooks,
-    /// A secret value in a header.
+    /// A secret value in a header. With `Authorization` the value begins with `Bearer `.
     StaticHeader {
-        /// Name of the header, e.g. `X-Webhook-Token`.
+        /// Name of the header, such as `X-Webhook-Token`.
         header: String,
     },
-    /// A secret value at the end of the address, for senders that can do nothing else: `/leads/{form}/{secret}`.
+    /// A secret at the end of the address: `/leads/<name>/<secret>`, at least 32 characters. The
+    /// weakest proof, for senders without any other.
     SecretPath,
 }
 
-/// Where the facts of a submission stand, by the name, id, key or label of the field; in nested JSON as `contact.phone`.
-/// What is not named here is looked for under the names that people usually give it.
+/// Where the facts of a submission stand: the name, id, key or label of each field. In nested JSON
+/// write points in between: `contact.phone`. Fields without a mapping are found under usual names.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FormFields {
-    /// The phone number.
+    /// The phone number. Two numbers in one field count as none.
     pub phone: Option<String>,
     /// The whole name.
     pub name: Option<String>,
@@ -202,49 +210,57 @@ pub struct FormFields {
     pub first_name: Option<String>,
     /// The last name.
     pub last_name: Option<String>,
-    /// The country that the number is written for, ISO 3166-1 alpha-2.
+    /// The country of phone numbers without a country code, ISO 3166-1 alpha-2. Default: the
+    /// form's.
     pub country: Option<String>,
-    /// The language to answer in: `he`, `en-GB`.
+    /// The language to answer in: `he`, `en-GB`. Default: the form's.
     pub language: Option<String>,
-    /// The sender's id of the submission, for senders that have no place of their own for it.
+    /// The sender's id of the submission, for senders without a place for it. A submission that is
+    /// posted twice with one id is one lead.
     pub id: Option<String>,
-    /// When it was submitted, RFC 3339. The time of receipt counts when there is none.
+    /// When the lead submitted the form, RFC 3339. Default: the time of receipt.
     pub submitted_at: Option<String>,
-    /// True for a submission that is only a trial.
+    /// True for a trial, which is not greeted. Trials that the sender itself marks are not greeted
+    /// either.
     pub test: Option<String>,
 }
 
-/// Answers that mean yes, whatever the form, besides those that its client lists.
+/// Answers that mean yes for every form, besides those in `accepts`.
 pub const YES_ANSWERS: [&str; 7] = ["true", "1", "on", "yes", "y", "checked", "כן"];
-/// Answers that mean no, whatever the client lists. So does none at all: a box that is not ticked is often not sent.
+/// Answers that mean no for every form, even if `accepts` lists them. A missing answer means no
+/// too, because many senders leave out boxes that are not ticked.
 pub const NO_ANSWERS: [&str; 7] = ["false", "0", "off", "no", "n", "unchecked", "לא"];
 
-/// By what somebody agrees to be written to over `WhatsApp`.
+/// How leads agree to receive WhatsApp messages: a `field` that must say yes, or a sentence on the
+/// form (`stated`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "ConsentTable")]
 #[schemars(with = "ConsentTable")]
 pub enum ConsentRule {
-    /// By this field, which must say yes.
+    /// A field that must say yes.
     Field {
-        /// Its name, id, key or label.
+        /// The name, id, key or label of the field.
         field: String,
-        /// Answers that mean yes besides `true`, `1`, `on`, `yes` and a ticked box: the words beside the box, where the sender
-        /// posts those.
+        /// Answers that mean yes besides [`YES_ANSWERS`]: the words beside the box, if the sender
+        /// posts them.
         accepts: Vec<String>,
     },
-    /// By submitting a form on which this stands.
+    /// Each submission is consent, because this sentence stands on the form.
     Stated(String),
 }
 
-/// A consent rule as it stands in the file.
+/// A consent rule in `client.toml`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ConsentTable {
-    /// The field that must say yes.
+    /// The field that must say yes: `true`, `1`, `on`, `yes`, `y`, `checked`, `כן`, or a ticked
+    /// box. Required without `stated`.
     field: Option<String>,
-    /// Further answers that mean yes, word for word.
+    /// Further answers of `field` that mean yes, word for word, for senders that post the words
+    /// beside the box. Default: none.
     accepts: Option<Vec<String>>,
-    /// What stands on the form, when submitting it is enough.
+    /// The sentence on the form, word for word, if each submission is consent. Required without
+    /// `field`.
     stated: Option<String>,
 }
 
@@ -257,33 +273,34 @@ impl TryFrom<ConsentTable> for ConsentRule {
                 Ok(Self::Field { field, accepts: accepts.unwrap_or_default() })
             }
             ConsentTable { field: None, accepts: None, stated: Some(stated) } => Ok(Self::Stated(stated)),
-            _ => Err("consent is either given in a field, { field = \"consent\" }, or by a sentence on the form, \
+            _ => Err("consent needs either a field, { field = \"consent\" }, or a sentence on the form, \
                       { stated = \"By sending this you agree that …\" }"),
         }
     }
 }
 
-/// What somebody chose of a list, for texts: `{{ choice }}`. An answer that is not in the list is left out, so that nobody
-/// writes a message of their own into it.
+/// A question with fixed answers, for texts: `{{ choice }}`. Other answers are left out, so no lead
+/// can put text into a message.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChoiceRule {
-    /// The field's name, id, key or label.
+    /// The name, id, key or label of the question.
     pub field: String,
-    /// The answers that there are, word for word.
+    /// The answers that texts may use, word for word.
     pub of: Vec<String>,
 }
 
-/// What becomes of somebody who leaves the same number again.
+/// What happens to a lead whose number was greeted before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RepeatRule {
-    /// For so long after a greeting the same number is not greeted again.
+    /// How long after a greeting the same number is not greeted again: `"1h"` to `"90d"`, at most
+    /// `retention.ledger_days`. Default: `"7d"`.
     #[schemars(with = "String")]
     pub within: TimeSpan,
-    /// Which greetings count.
+    /// Which greetings count. Default: `forms`.
     pub across: RepeatScope,
-    /// What is done with it besides.
+    /// What happens to a lead that is not greeted. Default: `record`.
     pub then: RepeatAction,
 }
 
@@ -297,85 +314,93 @@ impl Default for RepeatRule {
     }
 }
 
-/// Which greetings of a number count.
+/// Which greetings of a number count as repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RepeatScope {
-    /// Those of this form.
+    /// The greetings of this form.
     Form,
-    /// Those of all forms.
+    /// The greetings of all forms.
     Forms,
 }
 
-/// What is done with somebody who was greeted already.
+/// What happens to a lead whose number was greeted before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RepeatAction {
-    /// It is written down.
+    /// The lead is recorded.
     Record,
-    /// And a human is told.
+    /// The lead is recorded, and an operator is notified.
     Escalate,
 }
 
-/// So many in a time.
+/// A number of leads in a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeadLimit {
-    /// How many: 1 to 100,000.
+    /// The number of leads: 1 to 100,000.
     pub leads: u32,
-    /// In which time.
+    /// The span of time: `"1m"` to `"7d"`.
     #[schemars(with = "String")]
     pub within: TimeSpan,
 }
 
-/// One number is greeted by so many forms a day when the client does not say. Only counts where forms greet each for
-/// itself (`RepeatScope::Form`).
+/// How often one number is greeted without `per_phone`. It matters only with [`RepeatScope::Form`],
+/// where each form greets separately.
 const DEFAULT_PER_PHONE_LIMIT: LeadLimit = LeadLimit { leads: 3, within: TimeSpan(SignedDuration::from_hours(24)) };
-/// More leads than this is no good day but an attack or an import, unless the client says otherwise.
+/// When a form is held without `burst`. More leads are an attack or an import, not a good day.
 const DEFAULT_BURST_LIMIT: LeadLimit = LeadLimit { leads: 30, within: TimeSpan(SignedDuration::from_mins(10)) };
 
-/// A form as it stands in the file: one flat table, whatever its kind.
+/// A form in `client.toml`: one flat table for all kinds.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FormTable {
-    /// What kind of sender it is.
+    /// The kind of form.
     kind: FormKind,
-    /// How deliveries prove where they come from. The sender's own way when absent and it has one; the secret address for
-    /// Jotform and Elementor.
+    /// How deliveries prove where they come from. Default: the sender's own proof if it has one,
+    /// and the secret address for Jotform and Elementor. Other kinds need it.
     verify: Option<FormScheme>,
-    /// The line that speaks for this form.
+    /// The name of the line that sends for this form.
     line: String,
-    /// Whom people think they wrote to, in texts; the client's name when absent.
+    /// The name that leads know: `{{ business_name }}`. Default: the client's `name`.
     name: Option<String>,
-    /// Which leads this form's ids belong to; `main` when absent.
+    /// The id scope: forms in one scope mean the same lead by the same id. At most 20 lower-case
+    /// letters, digits, `-` and `_`. Default: `main`. Forms that share a scope must each set it.
     id_scope: Option<String>,
-    /// Country for phone numbers of this form, when it is not the client's.
+    /// Country for phone numbers of this form without a country code: ISO 3166-1 alpha-2. Default:
+    /// the client's `country`.
     country: Option<String>,
-    /// Countries whose numbers may be written to; only the form's own when absent.
+    /// Countries whose numbers are greeted: ISO 3166-1 alpha-2, in capitals. Leads of other
+    /// countries are recorded only. Default: the form's own country.
     #[serde(default)]
     countries: Vec<String>,
-    /// The language to write in, unless a field says another.
+    /// The language to write in if no field names one: one of the client's `languages`. Default: by
+    /// the number's country, else the first.
     language: Option<String>,
-    /// Only submissions of the sender's forms of these ids.
+    /// The sender's ids of the forms whose submissions are accepted, for accounts that post all
+    /// forms to one address. Default: all.
     #[serde(default)]
     form_ids: Vec<String>,
-    /// Where the facts stand, for what is not found by itself.
+    /// Where the facts stand, for fields that are not found under usual names.
     #[serde(default)]
     fields: FormFields,
-    /// By what somebody agrees to be written to: a field that must say yes, or a sentence on the form.
+    /// How leads agree to receive WhatsApp messages. Without consent nothing is sent.
     consent: ConsentRule,
-    /// What they chose of a list, for texts.
+    /// A question with fixed answers, for texts: `{{ choice }}`. Default: none.
     choice: Option<ChoiceRule>,
-    /// What becomes of somebody who leaves the same number again.
+    /// When a number that comes again is not greeted. Default: for 7 days after a greeting by any
+    /// form.
     #[serde(default)]
     repeat: RepeatRule,
-    /// How often one number is greeted, whatever forms it is left on; three times a day when absent.
+    /// How often one number is greeted, over all forms. Default: 3 times in a day.
     per_phone: Option<LeadLimit>,
-    /// Beyond this many leads nobody is greeted before a human has looked; 30 in ten minutes when absent.
+    /// More leads than this hold the form: no lead is greeted until an operator decides. Default:
+    /// 30 leads in 10 minutes.
     burst: Option<LeadLimit>,
-    /// What is said.
+    /// The one message that answers a lead. It cannot have `button` and `document`.
     first_touch: MessageRule,
-    /// `HubSpotClient`, when it signs: the address as it is registered there.
+    /// `hubspot`, required if HubSpot signs: the address exactly as registered there. It ends in
+    /// `/leads/<name>`.
     notification_url: Option<String>,
 }
 
@@ -398,10 +423,10 @@ impl TryFrom<FormTable> for FormConfig {
         };
         match &verify {
             FormScheme::Signature if !kind.has_own_proof() => {
-                return Err(format!("a {kind} form signs nothing; use \"secret-path\" or another scheme"));
+                return Err(format!("a {kind} form does not sign; use \"secret-path\" or another scheme"));
             }
             FormScheme::StaticHeader { .. } | FormScheme::StandardWebhooks if !kind.supports_headers() => {
-                return Err(format!("a {kind} form sends no headers of one's own; leave `verify` out"));
+                return Err(format!("a {kind} form cannot send extra headers; remove `verify`"));
             }
             _ => {}
         }
@@ -409,13 +434,11 @@ impl TryFrom<FormTable> for FormConfig {
         match (&table.notification_url, signed_address) {
             (None, true) => {
                 return Err(
-                    "a hubspot form that signs needs `notification_url`, the address as it stands in HubSpot".into()
+                    "a hubspot form that signs needs `notification_url`, the address as registered at HubSpot".into()
                 );
             }
             (Some(_), false) => {
-                return Err(format!(
-                    "`notification_url` means nothing for a {kind} form that is proven otherwise; remove it"
-                ));
+                return Err("`notification_url` is only a setting of hubspot forms that sign; remove it".into());
             }
             _ => {}
         }
@@ -482,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn consent_is_a_field_or_a_sentence_and_never_neither() {
+    fn consent_is_either_a_field_or_a_sentence() {
         let consent = |text: &str| toml::from_str::<ConsentRule>(text).is_ok();
         assert!(consent("field = \"consent\"") && consent("field = \"a\"\naccepts = [\"I agree\"]"));
         assert!(consent("stated = \"By sending you agree\""));

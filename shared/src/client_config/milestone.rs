@@ -1,36 +1,38 @@
-//! The points in an order's life that a customer may be told of, and which of them make others untrue.
+//! The milestones of an order, and which messages make which others untrue.
+//!
+//! Main types: [`Milestone`], [`Precedence`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A point in an order's life.
+/// A point in the life of an order that a message may report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Milestone {
     /// The order was placed.
     Received,
-    /// It was paid.
+    /// The order was paid.
     Paid,
-    /// It can be picked up.
+    /// The order can be picked up.
     Ready,
-    /// It, or a parcel of it, is on its way.
+    /// The order, or a parcel of it, is on its way.
     Shipped,
-    /// A courier has it for today.
+    /// The carrier delivers the order today.
     OutForDelivery,
-    /// Its delivery was moved or tried in vain.
+    /// The delivery was moved, or an attempt to deliver failed.
     DeliveryChanged,
-    /// It arrived, or was picked up.
+    /// The order arrived, or was picked up.
     Delivered,
-    /// It was cancelled.
+    /// The order was cancelled.
     Cancelled,
     /// Money was paid back.
     Refunded,
-    /// A document about it exists.
+    /// A document about the order exists, such as an invoice.
     Invoice,
 }
 
 impl Milestone {
-    /// All of them, in the order of an order's life.
+    /// All milestones, in the order in which they usually occur.
     pub const ALL: [Self; 10] = [
         Self::Received,
         Self::Paid,
@@ -44,7 +46,7 @@ impl Milestone {
         Self::Invoice,
     ];
 
-    /// Its name in keys, tables and configuration.
+    /// The name in keys, tables and configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -60,10 +62,10 @@ impl Milestone {
         }
     }
 
-    /// Where it stands in the order's story; see `Precedence`.
+    /// The `rank` and `supersedes` of its [`Precedence`].
     ///
-    /// A refund says nothing about parcels (it may be for one item of many), so it only makes "received" and "paid"
-    /// untrue; an invoice is about the past and is always true.
+    /// A refund says nothing about parcels, because it may be for one item of many. It supersedes
+    /// only "received" and "paid". An invoice is about the past and always true.
     pub const fn precedence_ranks(self) -> (u8, u8) {
         match self {
             Self::Received => (10, 0),
@@ -79,7 +81,8 @@ impl Milestone {
         }
     }
 
-    /// How useful the news is after an outage, 0 to 100: what a customer would act on comes first.
+    /// How useful the message is after an outage, 0 to 100. Messages that make a customer act come
+    /// first.
     pub const fn default_priority(self) -> u8 {
         match self {
             Self::Cancelled => 90,
@@ -96,41 +99,42 @@ impl Milestone {
     }
 }
 
-/// Where a message stands in the story of its subject: what makes it untrue, and what it makes untrue.
+/// Which messages of a subject make which others untrue.
 ///
-/// **Invariant:** a message is not sent once the ledger knows another of its subject whose `settles` reaches its
-/// `rank`, unless both belong to different threads (two parcels of one order).
+/// **Invariant:** a message is not sent if the ledger knows another message of its subject whose
+/// `supersedes` is at least its `rank`. The exception: both are about different parcels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Precedence {
-    /// How far along the story it is.
+    /// How late in the life of the subject the message belongs.
     pub rank: u8,
-    /// Everything up to this rank is old news once this is known. 0: nothing.
+    /// Messages up to this rank are untrue once this one is known. 0: none.
     pub supersedes: u8,
-    /// The parcel that it is about, if not the whole.
+    /// The parcel that the message is about; `None` if it is about the whole order.
     pub parcel: Option<String>,
-    /// Whether only the latest of its kind is true: a delivery that was moved twice is where it was moved last.
+    /// Whether only the latest message of this rank is true. The second change of a delivery makes
+    /// the first one untrue.
     pub latest_only: bool,
 }
 
 impl Precedence {
-    /// The place of a milestone, for one parcel (refund, change) or for the whole order.
+    /// The precedence of a milestone, for one parcel (or refund, or change) or for the whole order.
     pub fn of_milestone(milestone: Milestone, parcel: Option<String>) -> Self {
         let (rank, supersedes) = milestone.precedence_ranks();
         Self { rank, supersedes, parcel, latest_only: milestone == Milestone::DeliveryChanged }
     }
 
-    /// The place of what no story makes untrue: a reminder is true for as long as its appointment's header says so, whatever
-    /// other reminders say, and a lead has one message.
+    /// The precedence of a message that no other message supersedes. The header of the appointment
+    /// decides about a reminder, and a lead gets one message.
     pub const fn independent() -> Self {
         Self { rank: 1, supersedes: 0, parcel: None, latest_only: false }
     }
 
-    /// Whether knowing `other` makes a message at this place untrue.
+    /// Whether a known message with precedence `other` makes this one untrue.
     pub fn is_superseded_by(&self, other: &Self) -> bool {
         other.supersedes >= self.rank && !self.concerns_other_parcel_than(other)
     }
 
-    /// Whether a later fact at `other` replaces this one.
+    /// Whether a later message with precedence `other` replaces this one.
     pub fn is_replaced_by_later(&self, other: &Self) -> bool {
         self.latest_only && self.rank == other.rank && !self.concerns_other_parcel_than(other)
     }

@@ -1,13 +1,20 @@
-//! One client, as its agency wrote it down: lines, stores, texts and rules, read from `client.toml`.
+//! The configuration of one client: lines, senders, texts and rules, read from `client.toml`.
 //!
-//! The cast: [`ClientConfig`] is the whole file; [`LineConfig`] a WhatsApp line; [`StoreConfig`] a sender of order events;
-//! [`MessageRule`] what to say at a [`Milestone`]; [`CalendarConfig`] a source of appointments; [`ReminderRule`] what to say at
-//! a [`ReminderStage`] before one; [`FormConfig`] a place where people leave their number. Names of secrets follow from names in the file
-//! ([`ClientConfig::webhook_secret_name`] and its neighbours), so there is nothing to keep in step.
+//! Main types:
+//! - [`ClientConfig`]: the whole file.
+//! - [`LineConfig`]: a WhatsApp line.
+//! - [`StoreConfig`]: a sender of order events. [`MessageRule`]: the message at a [`Milestone`].
+//! - [`CalendarConfig`]: a source of appointments. [`ReminderRule`]: the reminder at a
+//!   [`ReminderStage`].
+//! - [`FormConfig`]: a source of leads, with their first touch.
+//! - [`CrmConfig`]: a CRM. [`EscalationRule`]: when the team is alerted. [`TargetConfig`]: where.
 //!
-//! Promises that what [`ClientConfig::parse`] returns has the right shape. Whether it makes sense (templates render,
-//! every store names a line that exists, …) is `tellonce-check`'s business, which runs before a deployment, not in a
-//! function's cold start.
+//! Names of secrets follow from names in the file: [`ClientConfig::webhook_secret_name`] and its
+//! neighbours.
+//!
+//! Promises: what [`ClientConfig::parse`] returns has the right shape. Does **not** check its
+//! meaning, such as whether templates render and every store names a known line. `tellonce check`
+//! does that before a deployment, so functions start faster.
 
 mod calendar;
 mod conversation;
@@ -36,87 +43,101 @@ pub use form::{
 };
 pub use milestone::{Milestone, Precedence};
 
-/// A whole `client.toml`.
+/// All settings of one client: the content of `client.toml`. Holds no secret.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
-    /// Short name of the client: lower-case letters, digits and `-`. Part of every secret's name.
+    /// Short name of the client: 2 to 30 lower-case letters, digits and `-`. It begins with a
+    /// letter and does not end with `-`. It is part of the name of every secret.
     pub client: String,
-    /// The name customers know, for texts: `{{ store_name }}` unless the store has its own.
+    /// The name that customers know: `{{ store_name }}` and `{{ business_name }}` in texts. A
+    /// store, calendar or form may have its own `name`.
     pub name: String,
-    /// Country (ISO 3166-1 alpha-2, e.g. `IL`) whose rules read a phone number that carries no country of its own.
+    /// Default country for phone numbers without a country code: ISO 3166-1 alpha-2, such as `IL`.
+    /// Reminders write dates and times in the style of this country.
     pub country: String,
-    /// IANA time zone of the client, e.g. `Asia/Jerusalem`: quiet hours are told in it.
+    /// IANA time zone, such as `Asia/Jerusalem`. Quiet hours and business hours are times of this
+    /// zone. Appointments whose sender names no zone use it too.
     pub time_zone: String,
-    /// Languages of the texts, as BCP 47 primary tags; the first is used when an order names none of them.
+    /// Languages of the texts, as codes of two or three lower-case letters, such as `he`. At least
+    /// one. Customers who use none of them get the first.
     pub languages: Vec<String>,
-    /// Hours in which nobody is written to. Messages that fall into them wait until they end.
+    /// Hours in which customers receive nothing. Messages of these hours wait until they end,
+    /// unless the message sets its own `quiet_hours`. Default: none.
     #[serde(default)]
     pub quiet_hours: Option<QuietHours>,
-    /// Which phone numbers may be messaged.
+    /// Which phone numbers may receive messages. Default: `possible`.
     #[serde(default)]
     pub phones: PhoneRule,
-    /// How long the ledger and the inbox remember.
+    /// How long deliveries and ledger rows are kept.
     #[serde(default)]
     pub retention: Retention,
-    /// The WhatsApp lines of the client, by a name of our own.
+    /// The WhatsApp lines of the client, by a name of your choice. At least one. A name has at most
+    /// 40 lower-case letters, digits, `-` and `_`.
     pub lines: BTreeMap<String, LineConfig>,
-    /// Senders of order events, by the name that stands in their webhook URL: `/stores/{name}`.
+    /// Senders of order events, by name. A store posts to `/stores/<name>`. A name has at most 40
+    /// lower-case letters, digits, `-` and `_`.
     #[serde(default)]
     pub stores: BTreeMap<String, StoreConfig>,
-    /// Calendars and booking systems, by the name that stands in their webhook URL: `/bookings/{name}`.
+    /// Calendars and booking systems, by name. A booking system posts to `/bookings/<name>`. A name
+    /// has at most 40 lower-case letters, digits, `-` and `_`.
     #[serde(default)]
     pub calendars: BTreeMap<String, CalendarConfig>,
-    /// What to say, by milestone. A milestone without an entry is never told.
+    /// Messages about orders, by milestone. A milestone without an entry sends nothing.
     #[serde(default)]
     pub messages: BTreeMap<Milestone, MessageRule>,
-    /// Forms, by the name that stands in their webhook URL: `/leads/{name}`.
+    /// Forms that collect leads, by name. A form posts to `/leads/<name>`. A name has at most 40
+    /// lower-case letters, digits, `-` and `_`.
     #[serde(default)]
     pub forms: BTreeMap<String, FormConfig>,
-    /// Customer systems that are told of every message, by a name of our own.
+    /// CRMs that receive one entry for each message, by a name of your choice.
     #[serde(default)]
     pub crms: BTreeMap<String, CrmConfig>,
-    /// Where the team is called, by a name of our own.
+    /// Where alerts for the team go, by a name of your choice.
     #[serde(default)]
     pub targets: BTreeMap<String, TargetConfig>,
-    /// When the team is called, by a name of our own.
+    /// Rules that say when the team is alerted, by a name of your choice.
     #[serde(default)]
     pub escalations: BTreeMap<String, EscalationRule>,
-    /// When somebody is there to answer, in the client's time zone. Needed only by escalations that ask for it.
+    /// The hours in which the team answers, in the client's `time_zone`. Escalations by
+    /// `after-hours` need them, and those by `unanswered` use them. Default: none.
     #[serde(default)]
     pub business_hours: Vec<BusinessHours>,
-    /// By language, what a customer writes who wants no more greetings and reminders: a message that is nothing else than
-    /// one of these. Nobody is opted out by what they write when this is empty.
+    /// The words by which a customer refuses further reminders and greetings, by language. Only a
+    /// message that consists of one of them counts. Default: none, and no message opts a customer
+    /// out.
     #[serde(default)]
     pub opt_out: BTreeMap<String, Vec<String>>,
 }
 
-/// Hours of the day, in the client's time zone, in which nobody is written to. `from` may be later than `to`
-/// (over midnight).
+/// Hours of the day in which customers receive nothing, in the client's `time_zone`. Reminders use
+/// the attendee's own zone. If `from` is later than `to`, the hours last over midnight.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuietHours {
-    /// First quiet minute, `HH:MM`.
+    /// The first quiet minute, `HH:MM`.
     #[schemars(with = "String")]
     pub from: TimeOfDay,
-    /// First minute that is no longer quiet, `HH:MM`.
+    /// The first minute after the quiet hours, `HH:MM`.
     #[schemars(with = "String")]
     pub to: TimeOfDay,
 }
 
 impl QuietHours {
-    /// When the quiet hours that `now` falls into began, if it falls into any.
+    /// The start of the quiet hours that contain `now`; `None` outside of them.
     pub fn current_start(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         self.current_end(now, zone)?;
         let local = now.to_zoned(zone.clone()).datetime();
-        // Over midnight, the hours after it began the day before.
+        // After midnight, the quiet hours began on the day before.
         let began_today = local.time() >= self.from.0;
         let date = if began_today { local.date() } else { local.date().yesterday().ok()? };
         Some(date.to_datetime(self.from.0).to_zoned(zone.clone()).ok()?.timestamp().min(now))
     }
 
-    /// When the quiet hours that `now` falls into end, if it falls into any. A clock change inside them moves the end
-    /// with the clock on the wall; an end that the clocks skip is the moment after the skip.
+    /// The end of the quiet hours that contain `now`; `None` outside of them.
+    ///
+    /// The end is a local time, also if the clocks change in between. An end that the clocks skip
+    /// moves behind the gap: 02:30 becomes 03:30.
     pub fn current_end(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = now.to_zoned(zone.clone()).datetime();
         let (from, to, time) = (self.from.0, self.to.0, local.time());
@@ -141,13 +162,15 @@ impl<'de> Deserialize<'de> for TimeOfDay {
     }
 }
 
-/// How long things are remembered, in days.
+/// How long data is kept, in days. `ledger_days` must be at least `inbox_days`.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// Deliveries in the inbox. At least the senders' retry window: 1 to 365.
+    /// How long deliveries are kept, in days: 1 to 365, default 30. It must cover the time in which
+    /// a sender repeats a delivery.
     pub inbox_days: u16,
-    /// Messages in the ledger: for so long the same thing is never told again. 30 to 3650.
+    /// How long ledger rows are kept, in days: 30 to 3650, default 400. During this time no message
+    /// is sent twice.
     pub ledger_days: u16,
 }
 
@@ -157,20 +180,21 @@ impl Default for Retention {
     }
 }
 
-/// A WhatsApp line of the client. Its token is the secret [`ClientConfig::line_secret_name`].
+/// A WhatsApp line of the client. Its token is the secret `tellonce/<client>/lines/<name>`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LineConfig {
-    /// The line's id in EZWhatsApp, as `X-EZW-Line-Id` carries it.
+    /// The line's id in EZWhatsApp, as the header `X-EZW-Line-Id` carries it.
     pub line_id: String,
-    /// Messages a minute over this line, by all functions together. EZWhatsApp publishes no limit; 20 is a cautious
-    /// human pace.
+    /// The rate limit of the line, in messages a minute: 1 to 60, default 20. It holds for all
+    /// functions together. The provider publishes no limit; 20 is cautious.
     #[serde(default = "default_messages_per_minute")]
     pub messages_per_minute: u32,
-    /// How a document such as an invoice is sent.
+    /// How documents, such as invoices, are sent. Default: `link`.
     #[serde(default)]
     pub media: MediaMode,
-    /// Take what EZWhatsApp reports of this line (messages, statuses), at `/lines/{line}/{secret}`.
+    /// Accept what the provider reports of this line, messages and delivery statuses, at
+    /// `/lines/<name>/<secret>`. Default: `false`.
     #[serde(default)]
     pub events: bool,
 }
@@ -183,64 +207,72 @@ fn default_messages_per_minute() -> u32 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaMode {
-    /// As a link in the text and on the button: needs nothing but `/messages/text`.
+    /// As a link below the text, unless the text contains the link. It uses only documented fields
+    /// of the provider.
     #[default]
     Link,
-    /// Through `/messages/media`, whose fields EZWhatsApp does not publish: see `docs/ezwhatsapp.md` for what is
-    /// assumed. Try it with a message to yourself first.
+    /// As an attachment. The provider does not publish the fields, so tellonce assumes them: see
+    /// U20 in `docs/ezwhatsapp.md`. Try it with your own phone first.
     AttachmentExperimental,
 }
 
-/// A sender of order events.
+/// A sender of order events. Its proof is checked with the secret
+/// `tellonce/<client>/webhooks/<name>`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "StoreTable")]
 #[schemars(with = "StoreTable")]
 pub struct StoreConfig {
-    /// What kind of sender it is, and what only that kind needs.
+    /// The kind of store, with the settings of that kind.
     pub kind: StoreKind,
-    /// The line that speaks for this store.
+    /// The name of the line that sends for this store.
     pub line: String,
-    /// The shop's name in texts; the client's name when absent.
+    /// The shop's name in texts; the client's if absent.
     pub name: Option<String>,
-    /// Which orders this store's numbers belong to. Stores that report on the same orders share a book (the ERP that
-    /// says "ready" for orders placed in the shop); stores with numbers of their own need a book of their own.
+    /// The id scope of the store's orders; `main` if absent. Stores that report the same orders
+    /// share one: a shop, and the ERP that reports "ready" for the shop's orders.
     pub id_scope: Option<String>,
-    /// Country for phone numbers of this store, when it is not the client's.
+    /// Country for phone numbers without a country code; the client's if absent.
     pub country: Option<String>,
 }
 
 impl StoreConfig {
-    /// The order book of this store: its own, or the main one.
+    /// The id scope of this store, or [`MAIN_ID_SCOPE`].
     pub fn id_scope(&self) -> &str {
         self.id_scope.as_deref().unwrap_or(MAIN_ID_SCOPE)
     }
 }
 
-/// A store as it stands in the file: one flat table, whatever its kind.
+/// A store in `client.toml`: one flat table for all kinds.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StoreTable {
-    /// What kind of sender it is.
+    /// The kind of store.
     kind: StoreKindName,
-    /// The line that speaks for this store.
+    /// The name of the line that sends for this store.
     line: String,
-    /// The shop's name in texts; the client's name when absent.
+    /// The shop's name in texts: `{{ store_name }}`. Default: the client's `name`.
     name: Option<String>,
-    /// Which orders this store's numbers belong to; `main` when absent.
+    /// The id scope: stores in one scope mean the same order by the same id. At most 20 lower-case
+    /// letters, digits, `-` and `_`. Default: `main`. Stores that share a scope must each set it.
     id_scope: Option<String>,
-    /// Country for phone numbers of this store, when it is not the client's.
+    /// Country for phone numbers of this store without a country code: ISO 3166-1 alpha-2. Default:
+    /// the client's `country`.
     country: Option<String>,
-    /// Shopify: the shop's `….myshopify.com` domain.
+    /// `shopify`, required: the shop's permanent `….myshopify.com` domain. Deliveries that carry
+    /// another domain are refused.
     shop_domain: Option<String>,
-    /// `WooCommerce`: home URL of the site as in `X-WC-Webhook-Source`, with its trailing slash.
+    /// `woocommerce`, required: the site's home URL as the header `X-WC-Webhook-Source` carries it:
+    /// https, with a slash at the end.
     source: Option<String>,
-    /// `WooCommerce`: order status → milestone.
+    /// `woocommerce`, required: order status → milestone. Write a status without `wc-`. A status
+    /// that is not listed is recorded, and nothing is sent.
     statuses: Option<BTreeMap<String, Milestone>>,
-    /// Custom: how deliveries prove where they come from.
+    /// `custom`, required: how deliveries prove where they come from.
     verify: Option<CustomScheme>,
-    /// Custom: where the facts stand in the JSON.
+    /// `custom`, required: where the facts stand in the JSON.
     fields: Option<Box<OrderFields>>,
-    /// Custom: event name → milestone.
+    /// `custom`, required: event name → milestone. An event that is not listed is recorded, and
+    /// nothing is sent.
     events: Option<BTreeMap<String, Milestone>>,
 }
 
@@ -260,7 +292,11 @@ impl TryFrom<StoreTable> for StoreConfig {
             value.ok_or_else(|| format!("a {kind} store needs `{field}`"))
         }
         fn reject_field<T>(value: Option<&T>, kind: &str, field: &str) -> Result<(), String> {
-            if value.is_some() { Err(format!("`{field}` means nothing for a {kind} store; remove it")) } else { Ok(()) }
+            if value.is_some() {
+                Err(format!("`{field}` is not a setting of a {kind} store; remove it"))
+            } else {
+                Ok(())
+            }
         }
         let StoreTable { kind, line, name, id_scope, country, shop_domain, source, statuses, verify, fields, events } =
             table;
@@ -298,99 +334,104 @@ impl TryFrom<StoreTable> for StoreConfig {
     }
 }
 
-/// The book whose keys are the plain `order:{id}:{stage}` and `appointment:{id}:{stage}`.
+/// The default id scope. Its keys do not contain it: `order:{id}:{stage}`,
+/// `appointment:{id}:{stage}`.
 pub const MAIN_ID_SCOPE: &str = "main";
 
-/// The kinds of sender we can read.
+/// The kinds of store that tellonce can read.
 #[derive(Debug, Clone)]
 pub enum StoreKind {
-    /// Shopify, classic webhooks.
+    /// Shopify, with classic webhooks.
     Shopify {
-        /// The shop's `….myshopify.com` domain: deliveries that name another are refused.
+        /// The shop's `….myshopify.com` domain. Deliveries that carry another domain are refused.
         shop_domain: String,
     },
-    /// `WooCommerce`.
+    /// WooCommerce.
     WooCommerce {
-        /// Home URL of the site as it stands in `X-WC-Webhook-Source`, with its trailing slash.
+        /// Home URL of the site as in `X-WC-Webhook-Source`, with a slash at the end.
         source: String,
-        /// Order status → milestone. `WooCommerce` has no "shipped" or "ready" of its own, so this is the shop's choice.
+        /// Order status → milestone. WooCommerce has no own status for "shipped" and "ready", so
+        /// each shop maps its statuses.
         statuses: BTreeMap<String, Milestone>,
     },
     /// Any other system that posts JSON: a custom shop, an ERP, n8n, Make, Zapier.
     Custom {
-        /// How its deliveries prove where they come from.
+        /// How deliveries prove where they come from.
         verify: CustomScheme,
-        /// Where the facts stand in its JSON.
+        /// Where the facts stand in the JSON.
         fields: Box<OrderFields>,
-        /// Its event names → milestone. Events that are not listed are recorded and not told.
+        /// Event name → milestone. An event that is not listed is recorded, and nothing is sent.
         events: BTreeMap<String, Milestone>,
     },
 }
 
-/// How a custom sender's deliveries prove where they come from.
+/// How the deliveries of a custom sender prove where they come from.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CustomScheme {
-    /// Signed as <https://www.standardwebhooks.com> says (`webhook-id`, `webhook-timestamp`, `webhook-signature`).
+    /// A signature as in <https://www.standardwebhooks.com>, in the headers `webhook-id`,
+    /// `webhook-timestamp` and `webhook-signature`.
     StandardWebhooks,
     /// A secret value in a header, for senders that cannot sign.
     StaticHeader {
-        /// Name of the header, e.g. `X-Webhook-Token`.
+        /// Name of the header, such as `X-Webhook-Token`.
         header: String,
     },
 }
 
-/// Where the facts of an order event stand in a custom sender's JSON, as JSON pointers (RFC 6901).
+/// Where the facts of an order event stand in the JSON of a custom sender. Each field is a JSON
+/// pointer (RFC 6901).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderFields {
-    /// The event's name, looked up in `events`.
+    /// The event's name, which is looked up in `events`.
     pub event: JsonPointer,
-    /// The order's id, unique in its order book.
+    /// The order's id, unique in its id scope.
     pub order_id: JsonPointer,
-    /// An id of the delivery, for senders without a `webhook-id` header. Without it the body's hash is used.
+    /// An id of the delivery. Default: the header `webhook-id`, else the hash of the body.
     #[serde(default)]
     pub delivery_id: Option<JsonPointer>,
-    /// What tells two events of one milestone and order apart: a parcel, a refund, an invoice, a change.
+    /// What tells two events of one order and milestone apart: a parcel, a refund, an invoice, a
+    /// change. Default: `delivery_to` for changed deliveries, `invoice_id` for invoices.
     #[serde(default)]
     pub instance: Option<JsonPointer>,
-    /// When it happened, RFC 3339. Without it the time of receipt counts.
+    /// When it happened, RFC 3339. Default: the time of receipt.
     #[serde(default)]
     pub occurred_at: Option<JsonPointer>,
-    /// The order number that the customer knows; the id when absent.
+    /// The order number that the customer knows. Default: the order's id.
     #[serde(default)]
     pub order_number: Option<JsonPointer>,
     /// The customer's phone number.
     pub phone: JsonPointer,
-    /// The country that the phone number is written for.
+    /// The country of phone numbers without a country code. Default: the store's.
     #[serde(default)]
     pub country: Option<JsonPointer>,
     /// The customer's name.
     #[serde(default)]
     pub name: Option<JsonPointer>,
-    /// The customer's language.
+    /// The customer's language: `he`, `en-US`.
     #[serde(default)]
     pub locale: Option<JsonPointer>,
-    /// True for an order that is only a trial: never told.
+    /// `true` for a trial order, which sends nothing.
     #[serde(default)]
     pub test: Option<JsonPointer>,
-    /// Further values for texts, by the variable's name (see the list in `docs/configuration.md`).
+    /// Further values for texts: variable → pointer. `docs/configuration.md` lists the variables.
     #[serde(default)]
     pub values: BTreeMap<String, JsonPointer>,
 }
 
-/// A JSON pointer, `/a/b/0`; each reference token as in RFC 6901.
+/// A JSON pointer (RFC 6901), such as `/data/orderId` or `/items/0/id`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
 pub struct JsonPointer(String);
 
 impl JsonPointer {
-    /// The value it points at.
+    /// The value in the document; `None` if it is absent.
     pub fn find_in<'a>(&self, document: &'a serde_json::Value) -> Option<&'a serde_json::Value> {
         document.pointer(&self.0)
     }
 
-    /// As written.
+    /// The pointer as written in `client.toml`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -402,65 +443,67 @@ impl<'de> Deserialize<'de> for JsonPointer {
         if text.starts_with('/') {
             Ok(Self(text))
         } else {
-            Err(de::Error::custom(format!(
-                "`{text}` is not a JSON pointer; it starts with `/`, like \"/data/orderId\""
-            )))
+            Err(de::Error::custom(format!("`{text}` is not a JSON pointer; start it with `/`, like \"/data/orderId\"")))
         }
     }
 }
 
-/// What to say at a milestone, and until when it is worth saying.
+/// A message: its text, and for how long it is worth sending.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRule {
-    /// For so long after the event the message is useful (`"48h"`, `"90m"`, `"3d"`); later it expires instead.
+    /// How long after the event the message is worth sending: `"90m"`, `"48h"`, `"3d"`. Later it
+    /// expires. It must be shorter than `retention.ledger_days`.
     #[schemars(with = "String")]
     pub useful_for: TimeSpan,
-    /// Most useful first after an outage: 0 to 100, higher goes first. The milestone's own weight when absent.
+    /// The order of messages after an outage: 0 to 100, higher goes first. Default: 20 to 90 by
+    /// milestone, and 85 for a first touch.
     #[serde(default)]
     pub priority: Option<u8>,
-    /// What happens to a message that falls into the quiet hours: it waits for their end, or it is sent (`ignore`).
+    /// What happens to the message in quiet hours: it waits for their end (`wait`, the default), or
+    /// it is sent (`ignore`). `before` is for reminders only.
     #[serde(default)]
     pub quiet_hours: QuietHoursRule,
-    /// The text by language, a template.
+    /// The text by language, a Jinja template. Every language of the client needs a text.
     pub text: BTreeMap<String, String>,
-    /// A button that opens a link.
+    /// A button that opens a link. Default: none.
     #[serde(default)]
     pub button: Option<ButtonTemplate>,
-    /// The variable that holds the URL of a document to send along.
+    /// The variable that holds the link of a document, such as `invoice_url`. If it has no value,
+    /// no message is sent. Default: none.
     #[serde(default)]
     pub document: Option<String>,
 }
 
 impl MessageRule {
-    /// What it says.
+    /// The templates of the message.
     pub fn templates(&self) -> MessageTemplates<'_> {
         MessageTemplates { text: &self.text, button: self.button.as_ref(), document: self.document.as_deref() }
     }
 }
 
-/// What a rule says, whatever it is about.
+/// The templates of a message, reminder or acknowledgement.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageTemplates<'a> {
     /// The text by language, a template.
     pub text: &'a BTreeMap<String, String>,
     /// A button that opens a link.
     pub button: Option<&'a ButtonTemplate>,
-    /// The variable that holds the URL of a document to send along.
+    /// The variable that holds the link of a document.
     pub document: Option<&'a str>,
 }
 
-/// A button below a text that opens a link. Left out when its variable has no value.
+/// A button below the text that opens a link. It is left out if its variable has no value.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ButtonTemplate {
-    /// The variable that holds the link, e.g. `tracking_url`.
+    /// The variable that holds the link, such as `tracking_url`.
     pub url: String,
-    /// What stands on the button by language: at most 20 characters.
+    /// The label by language, a Jinja template. At most 20 characters.
     pub text: BTreeMap<String, String>,
 }
 
-/// A span of time, written `"90m"`, `"48h"` or `"3d"`.
+/// A span of time in minutes, hours or days: `"90m"`, `"48h"`, `"3d"`. At most 3650 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan(pub SignedDuration);
 
@@ -491,12 +534,12 @@ impl<'de> Deserialize<'de> for TimeSpan {
 }
 
 impl ClientConfig {
-    /// Reads a `client.toml`.
+    /// Reads the text of a `client.toml`.
     pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }
 
-    /// Name of the secret that the deliveries of a store, calendar or form are verified with.
+    /// Name of the secret that verifies the deliveries of a store, calendar or form.
     pub fn webhook_secret_name(&self, sender: &str) -> String {
         format!("tellonce/{}/webhooks/{sender}", self.client)
     }
@@ -506,27 +549,28 @@ impl ClientConfig {
         format!("tellonce/{}/lines/{line}", self.client)
     }
 
-    /// Name of the secret that holds the token for a store's own API.
+    /// Name of the secret that holds the token of a store's API.
     pub fn store_api_secret_name(&self, store: &str) -> String {
         format!("tellonce/{}/stores/{store}", self.client)
     }
 
-    /// Name of the secret that holds a calendar's credential: a feed's address, the key or token for its API.
+    /// Name of the secret that holds a calendar's credential: the address of a feed, or the key or
+    /// token of its API.
     pub fn calendar_secret_name(&self, calendar: &str) -> String {
         format!("tellonce/{}/calendars/{calendar}", self.client)
     }
 
-    /// Name of the secret that holds the token for the API behind a form.
+    /// Name of the secret that holds the token of the API behind a form.
     pub fn form_secret_name(&self, form: &str) -> String {
         format!("tellonce/{}/forms/{form}", self.client)
     }
 
-    /// Name of the secret that Meta repeats when it asks whether a webhook's address is ours.
+    /// Name of the secret that holds the verify token of Meta's handshake.
     pub fn handshake_secret_name(&self, form: &str) -> String {
         format!("tellonce/{}/webhooks/{form}/verify", self.client)
     }
 
-    /// Name of the secret that the address of a line's events ends in.
+    /// Name of the secret at the end of the address to which a line reports events.
     pub fn line_webhook_secret_name(&self, line: &str) -> String {
         format!("tellonce/{}/webhooks/{line}/line", self.client)
     }
@@ -536,33 +580,37 @@ impl ClientConfig {
         format!("tellonce/{}/crms/{crm}", self.client)
     }
 
-    /// Name of the secret that holds the address of a target, or what its calls are signed with.
+    /// Name of the secret that holds the address of a target, or the key that signs its calls.
     pub fn target_secret_name(&self, target: &str) -> String {
         format!("tellonce/{}/targets/{target}", self.client)
     }
 
-    /// When the quiet hours that `now` falls into end, if it falls into any.
+    /// The end of the quiet hours that contain `now`; `None` outside of them.
     pub fn quiet_hours_end(&self, now: Timestamp) -> Option<Timestamp> {
         self.quiet_hours_end_in_zone(None, now)
     }
 
-    /// As [`Self::quiet_hours_end`], for somebody whose clocks show another time: in that IANA zone, if it is one.
+    /// Like [`Self::quiet_hours_end`], on the clock of an IANA zone. Without a known zone the
+    /// client's counts.
     pub fn quiet_hours_end_in_zone(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
         self.quiet_hours?.current_end(now, &self.zone_or_default(zone)?)
     }
 
-    /// When the quiet hours that `now` falls into began, in that IANA zone.
+    /// The start of the quiet hours that contain `now`, on the clock of an IANA zone; `None`
+    /// outside of them.
     pub fn quiet_hours_start_in_zone(&self, zone: Option<&str>, now: Timestamp) -> Option<Timestamp> {
         self.quiet_hours?.current_start(now, &self.zone_or_default(zone)?)
     }
 
-    /// The zone of this name, if there is one, or the client's.
+    /// The zone of this name, or the client's if there is none. `None` if neither is known.
     pub fn zone_or_default(&self, zone: Option<&str>) -> Option<TimeZone> {
-        // `tellonce check` has seen that the client's zone exists; should it not, a message at night beats none at all.
+        // `tellonce check` verifies the client's zone. If it is unknown all the same, there are no
+        // quiet hours: a message at night is better than no message.
         zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
     }
 
-    /// The language to write in for a customer's locale (`he-IL`, `en_US`): one of `languages`.
+    /// The language for a customer's locale (`he-IL`, `en_US`): one of `languages`, or the first of
+    /// them.
     pub fn language_for(&self, locale: Option<&str>) -> &str {
         locale
             .and_then(|locale| self.find_language(locale))
@@ -570,10 +618,10 @@ impl ClientConfig {
             .unwrap_or("en")
     }
 
-    /// The client's language of a locale, if it has it.
+    /// The one of `languages` that fits a locale; `None` if none does.
     pub fn find_language(&self, locale: &str) -> Option<&str> {
         let primary = locale.split(['-', '_']).next().unwrap_or_default();
-        // Java and old Android still say `iw` for Hebrew.
+        // Java and old versions of Android write `iw` for Hebrew.
         let primary = if primary.eq_ignore_ascii_case("iw") { "he" } else { primary };
         self.languages.iter().find(|language| language.eq_ignore_ascii_case(primary)).map(String::as_str)
     }

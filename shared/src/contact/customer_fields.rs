@@ -1,27 +1,27 @@
-//! The customer in other people's words: which of several numbers, and a name from its halves.
+//! The customer's number and name, from the fields of a sender.
 
 use super::PhoneRule;
 use super::{Phone, PhoneError};
 use crate::json::RawJson;
 
-/// A number that may be the customer's, and the country that stands beside it.
+/// A number that may be the customer's, and the country given with it.
 #[derive(Clone, Copy)]
 pub struct PhoneCandidate<'a> {
     /// The number as written.
     pub phone: RawJson<'a>,
-    /// ISO 3166-1 alpha-2; without it the sender's own country counts.
+    /// ISO 3166-1 alpha-2. Without it the sender's default country applies.
     pub country: RawJson<'a>,
 }
 
 impl<'a> From<RawJson<'a>> for PhoneCandidate<'a> {
-    /// A number that no country stands beside.
+    /// A number without a country.
     fn from(phone: RawJson<'a>) -> Self {
         Self { phone, country: RawJson::default() }
     }
 }
 
-/// The first number that may be messaged; if none may, what was wrong with the first that was given. `country` is the
-/// sender's own.
+/// The first number that may be messaged. If there is none, the error of the first number that was
+/// given. `country` is the sender's default country.
 pub fn first_usable_phone<'a>(
     candidates: impl IntoIterator<Item = PhoneCandidate<'a>>,
     country: &str,
@@ -31,7 +31,7 @@ pub fn first_usable_phone<'a>(
     first_usable_phone_text(texts.filter_map(|(phone, given_country)| Some((phone?, given_country))), country, rule)
 }
 
-/// As [`first_usable_phone`], of what is no JSON: numbers as written, each with the country beside it.
+/// As [`first_usable_phone`], for numbers that do not come from JSON, each with its country.
 pub fn first_usable_phone_text<T: AsRef<str>>(
     candidates: impl IntoIterator<Item = (T, Option<T>)>,
     country: &str,
@@ -39,7 +39,8 @@ pub fn first_usable_phone_text<T: AsRef<str>>(
 ) -> (Option<Phone>, Option<PhoneError>) {
     let mut problem = None;
     for (phone, given_country) in candidates {
-        // Some senders write the country out; that is no code, and theirs is the better guess.
+        // Some senders write the name of the country. A name is not a code, so the sender's default
+        // country is the better guess.
         let country = given_country.as_ref().map(AsRef::as_ref).filter(|code| is_country_code(code)).unwrap_or(country);
         match Phone::parse(phone.as_ref(), country, rule) {
             Ok(phone) => return (Some(phone), None),
@@ -50,12 +51,12 @@ pub fn first_usable_phone_text<T: AsRef<str>>(
     (None, problem)
 }
 
-/// Whether a text can be a country's ISO code; a calling code can have two digits.
+/// Whether a text has the form of an ISO country code. Two digits are a calling code.
 fn is_country_code(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// First and last name, or the one that there is.
+/// First and last name, or only the half that is given.
 pub fn build_full_name(first: RawJson<'_>, last: RawJson<'_>) -> Option<String> {
     match (first.text(), last.text()) {
         (Some(first), Some(last)) => Some(format!("{first} {last}")),

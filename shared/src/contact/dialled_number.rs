@@ -1,4 +1,4 @@
-//! From what somebody typed to the digits that they meant: one number, or a reason why not.
+//! Turns a text into the digits of exactly one number.
 
 use std::mem;
 
@@ -13,19 +13,19 @@ pub(super) struct DialledNumber {
     pub(super) digits: String,
 }
 
-/// Longer texts are no phone numbers, whatever they are.
+/// The longest text that may be a phone number.
 const MAX_TEXT_BYTES: usize = 200;
 
-/// A number has at most 15 digits; before them stand at most a `00` and, wrongly, a `0`.
+/// A number has at most 15 digits. Before them stand at most `00` and, wrongly, a `0`.
 const MAX_DIGITS: usize = 18;
 
-/// So many digits can be a number of their own; fewer are a part of one.
+/// The fewest digits of a whole number. Fewer digits are a part of a number.
 const MIN_NUMBER_DIGITS: usize = 7;
 
 /// Words before the digits of an extension.
 const EXTENSION_WORDS: [&str; 6] = ["x", "ext", "extn", "extension", "שלוחה", "доб"];
 
-/// What may stand before a number in a link.
+/// Prefixes of numbers in links.
 const LINK_SCHEMES: [&str; 3] = ["tel:", "whatsapp:", "sms:"];
 
 /// Reads the digits of exactly one number.
@@ -76,12 +76,12 @@ pub(super) fn parse_dialled_number(raw: &str) -> Result<DialledNumber, PhoneErro
     require_one_number(parts, spaced)
 }
 
-/// Some digits between two separators.
+/// Digits between two separators.
 #[derive(Default)]
 struct DigitGroup {
     plus: bool,
     digits: String,
-    /// What separates it from the part before.
+    /// The separator before it.
     separator: char,
 }
 
@@ -90,7 +90,7 @@ impl DigitGroup {
         Self { separator, ..Self::default() }
     }
 
-    /// Whether it can be a number of its own.
+    /// Whether it can be a number on its own.
     fn is_whole_number(&self) -> bool {
         self.digits.len() >= MIN_NUMBER_DIGITS
     }
@@ -101,10 +101,10 @@ fn require_one_number(parts: Vec<DigitGroup>, spaced: bool) -> Result<DialledNum
     let Some(DigitGroup { plus: international, mut digits, .. }) = parts.next() else { return Err(PhoneError::Empty) };
     for part in parts {
         if digits.len() < MIN_NUMBER_DIGITS && !part.plus && matches!(part.separator, '/' | '\n') {
-            // `0301/23456`: an area code the German way.
+            // `0301/23456`: a German area code, written with a slash.
             digits.push_str(&part.digits);
         } else if part.is_whole_number() || part.plus || matches!(part.separator, '/' | '|' | '&' | '\n') {
-            // The last also catches `5550101/02`, short for two neighbours.
+            // The last condition also catches `5550101/02`, short for two neighbouring numbers.
             return Err(PhoneError::TwoNumbers);
         } else {
             return Err(PhoneError::Extension);
@@ -118,7 +118,7 @@ fn require_one_number(parts: Vec<DigitGroup>, spaced: bool) -> Result<DialledNum
     }
 }
 
-/// Characters that are there but not seen: directions, joiners, soft hyphens, variation selectors.
+/// Characters that are not visible: directions, joiners, soft hyphens, variation selectors.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
@@ -126,7 +126,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A character as ASCII knows it, if it is a digit, a plus, a space or a dash of any script.
+/// The ASCII form of a digit, a plus, a space, a dash or another separator of any script. Other
+/// characters stay unchanged.
 fn to_ascii_char(c: char) -> char {
     if c.is_ascii() {
         return match c {
@@ -139,7 +140,8 @@ fn to_ascii_char(c: char) -> char {
     }
     match c {
         '\u{ff0b}' | '\u{fe62}' | '\u{207a}' => '+',
-        // Hyphens and dashes, the minus, the Armenian hyphen, the Hebrew maqaf, the katakana mark, middle dots.
+        // Hyphens and dashes, the minus, the Armenian hyphen, the Hebrew maqaf, the katakana mark,
+        // middle dots.
         '\u{2010}'..='\u{2015}'
         | '\u{2212}'
         | '\u{58a}'
@@ -164,7 +166,8 @@ fn to_ascii_char(c: char) -> char {
     }
 }
 
-/// The zero of each script with decimal digits (general category Nd, Unicode 16); its nine siblings follow it.
+/// The zero of each script with decimal digits (general category Nd, Unicode 16). The other nine
+/// digits follow it.
 const ZEROS: [u32; 75] = [
     0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6, 0xE50, 0xED0, 0xF20,
     0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0,

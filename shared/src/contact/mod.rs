@@ -1,20 +1,26 @@
-//! Phone numbers of customers: which texts are one, and the number that they mean.
+//! Phone numbers of customers: which texts are a number, and which number they mean.
 //!
-//! [`Phone`] is a number that may be messaged. It keeps itself out of logs: only [`Phone::expose`] shows it.
+//! Main types: [`Phone`] is a number that may be messaged, and only [`Phone::expose`] shows it;
+//! [`PhoneError`] says why a text is not such a number.
 //!
-//! The way from a text to a number: `dialled_number` turns what somebody typed into the digits they meant, and refuses what
-//! is not exactly one number; `numbering_plan` asks the numbering plan of a country what those digits mean. Never guessed: two
-//! numbers in one field, an extension, letters, a number without a country's prefix under another country's plan.
+//! Flow: `dialled_number` turns a text into the digits of exactly one number. `numbering_plan`
+//! reads these digits by the numbering plan of a country.
 //!
-//! Not promised: that the number exists, that its owner uses `WhatsApp`, or that it is the customer's.
+//! Promises: nothing is guessed. Two numbers in one field, an extension and letters are errors. A
+//! number without a country prefix is read by the plan of its own country only.
 //!
-//! **Israel** is decided here and not by the library: a number is a mobile if it is `05x` and seven digits. The
-//! library's metadata calls the `EZWhatsApp` guides' own example (`+972501234567`) invalid, since nobody holds that
-//! range. Landlines and `VoIP` ranges of Israel rarely have `WhatsApp` and are refused.
+//! Does **not** promise that the number exists, that its owner uses `WhatsApp`, or that it is the
+//! customer's.
 //!
-//! **Why `rlibphonenumber`.** Both Rust ports of Google's libphonenumber are Apache-2.0, both were
-//! released within months of its newest metadata when this was chosen, and both say the same of every number in the tests below. They differ in what
-//! the first number after a cold start costs (release build, `valgrind --tool=callgrind`, instructions executed):
+//! **Israel:** this module decides, not the library. A number is a mobile if it is `05x` and seven
+//! digits. The library's metadata calls the example number of the provider's guides
+//! (`+972501234567`) invalid, because that range is not assigned. Landlines and `VoIP` ranges of
+//! Israel rarely have `WhatsApp` and are refused.
+//!
+//! **Why `rlibphonenumber`:** two Rust ports of Google's libphonenumber were compared. Both are
+//! Apache-2.0, and both were released within months of its newest metadata. Both agree on every
+//! number in the tests below. They differ in the cost of the first number after a cold start
+//! (release build, instructions executed):
 //!
 //! | | first number | each further | binary, unstripped |
 //! | --- | --- | --- | --- |
@@ -23,8 +29,8 @@
 //! | `rlibphonenumber` 2.2.15, `lite` | 14 M | 147 k | 3.8 MB |
 //! | no library: Israeli mobiles and the shapes in `numbering_plan` | 8 k | 6 k | |
 //!
-//! On a small function 566 million instructions are most of a second, so the first number decides. The older crate has
-//! more users; it stays as a second opinion in the tests.
+//! On a small function 566 million instructions take most of a second, so the first number decides.
+//! The other port has more users. It gives a second opinion in the tests.
 
 mod customer_fields;
 mod dialled_number;
@@ -41,48 +47,49 @@ pub use self::customer_fields::{PhoneCandidate, build_full_name, first_usable_ph
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PhoneRule {
-    /// A possible number; in Israel it must look like a mobile. Accepts `+972501234567`, the example number of the
-    /// EZWhatsApp guides, which the numbering plan lists as unassigned.
+    /// A possible number; in Israel it must look like a mobile. Accepts `+972501234567`, the
+    /// example number of the provider's guides, which the numbering plan lists as unassigned.
     #[default]
     Possible,
     /// Only numbers that the numbering plan of their country lists as assigned.
     Valid,
 }
 
-/// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and [`fmt::Display`] show its
-/// country and last digits only.
+/// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and
+/// [`fmt::Display`] show only its country and its last digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Phone(Box<str>);
 
-/// Why a text is no phone number that may be messaged. Never repeats the text.
+/// Why a text is not a phone number that may be messaged. Never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PhoneError {
-    /// No digits in it.
-    #[error("no phone number was given")]
+    /// The text has no digits.
+    #[error("the phone number is empty")]
     Empty,
     /// Letters, such as a vanity number or a remark.
-    #[error("it contains letters")]
+    #[error("the number contains letters")]
     Letters,
     /// More than one number.
-    #[error("it holds two numbers")]
+    #[error("the text holds two numbers")]
     TwoNumbers,
     /// A number behind a switchboard.
-    #[error("it has an extension")]
+    #[error("the number has an extension")]
     Extension,
-    /// A number that only works from some phones, such as `*2700`.
-    #[error("it is a short code")]
+    /// A number that works only from some phones, such as `*2700`.
+    #[error("the number is a short code")]
     ShortCode,
-    /// No number of its country has this length, or there are signs in it that belong in no number.
-    #[error("it is not a possible phone number")]
+    /// No number of the country has this length, or the text has characters that no number has.
+    #[error("the number is not a possible phone number")]
     NotPossible,
     /// A landline, a `VoIP` or a service number.
-    #[error("it is not a mobile number")]
+    #[error("the number is not a mobile number")]
     NotMobile,
-    /// The numbering plan lists no such number, and the client asks for that ([`PhoneRule::Valid`]).
-    #[error("the numbering plan of its country lists no such number")]
+    /// The numbering plan does not list the number, and the client requires that
+    /// ([`PhoneRule::Valid`]).
+    #[error("the numbering plan of its country does not list the number")]
     NotValid,
-    /// Written without its country's prefix, under a country that we don't know.
-    #[error("it has no country prefix, and its country is unknown")]
+    /// The number has no country prefix, and its country is not known.
+    #[error("the number has no country prefix, and its country is unknown")]
     UnknownCountry,
 }
 
@@ -104,13 +111,13 @@ impl PhoneError {
 }
 
 impl Phone {
-    /// Reads a number as people write it. `country` (ISO 3166-1 alpha-2) is where a number without a country prefix
-    /// belongs.
+    /// Parses a number as people write it. `country` (ISO 3166-1 alpha-2) is the country of a
+    /// number without a country prefix.
     pub fn parse(raw: &str, country: &str, rule: PhoneRule) -> Result<Self, PhoneError> {
         numbering_plan::resolve_phone(&dialled_number::parse_dialled_number(raw)?, country, rule)
     }
 
-    /// Takes back a number that was stored: `+` and 7 to 15 digits. Its plausibility was judged when it was parsed.
+    /// Restores a stored number: `+` and 7 to 15 digits. [`Self::parse`] has checked the rest.
     pub fn from_e164(stored: &str) -> Result<Self, PhoneError> {
         let digits = stored.strip_prefix('+').ok_or(PhoneError::NotPossible)?;
         let plausible = (7..=15).contains(&digits.len())
@@ -119,25 +126,25 @@ impl Phone {
         if plausible { Ok(Self(stored.into())) } else { Err(PhoneError::NotPossible) }
     }
 
-    /// The country it is of, ISO 3166-1 alpha-2; none if its calling code is of no country. To ask whether it is of a
-    /// certain country there is [`Self::is_of_country`].
+    /// Its country, ISO 3166-1 alpha-2; `None` if its calling code belongs to no country. To check
+    /// for a certain country, use [`Self::is_of_country`].
     pub fn country_code(&self) -> Option<String> {
         numbering_plan::country_of_digits(&self.0[1..])
     }
 
-    /// Whether it is of `country` (ISO 3166-1 alpha-2, or `UK` and `EL`). A number may be of two: `+972 56` and `+972 59`
-    /// are of Israel and of Palestine.
+    /// Whether it belongs to `country` (ISO 3166-1 alpha-2, or `UK` and `EL`). A number may belong
+    /// to two countries: `+972 56` and `+972 59` belong to Israel and to Palestine.
     pub fn is_of_country(&self, country: &str) -> bool {
         numbering_plan::is_of_country(&self.0[1..], country)
     }
 
-    /// Its digits without the country's calling code: `545550199`. Never for a log.
+    /// Its digits without the country's calling code: `545550199`. Do not log them.
     pub fn national_digits(&self) -> &str {
         let digits = &self.0[1..];
         &digits[numbering_plan::calling_code_len(digits)..]
     }
 
-    /// The number itself, E.164. For the line and for storage; never for a log.
+    /// The number in E.164, for the line and for storage. Do not log it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -147,7 +154,7 @@ impl fmt::Display for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = &self.0[1..];
         let country = &digits[..numbering_plan::calling_code_len(digits)];
-        // Of a short number four digits would be half of it.
+        // Four digits would be half of a short number.
         let last = if digits.len() >= 11 { 4 } else { 2 };
         write!(f, "+{country}…{}", &digits[digits.len() - last..])
     }
@@ -284,7 +291,7 @@ mod tests {
             ("+12025550123", "US"),
             ("+14165550123", "CA"),
             ("+18765550123", "JM"),
-            // Held by nobody.
+            // Not assigned.
             ("+447700900123", "GB"),
             ("+33639981234", "FR"),
             ("+447400123456", "GB"),
@@ -298,8 +305,8 @@ mod tests {
         ] {
             assert_eq!(country(number).as_deref(), Some(of), "{number}");
         }
-        assert_eq!(country("+80012345678"), None, "of no country");
-        assert_eq!(country("+999123456789"), None, "of no plan");
+        assert_eq!(country("+80012345678"), None, "belongs to no country");
+        assert_eq!(country("+999123456789"), None, "belongs to no plan");
     }
 
     #[test]
@@ -346,7 +353,7 @@ mod tests {
             for rule in [PhoneRule::Possible, PhoneRule::Valid] {
                 if let Ok(phone) = Phone::parse(&raw, &country, rule) {
                     prop_assert!(Phone::from_e164(phone.expose()).is_ok());
-                    prop_assert_eq!(&Phone::parse(phone.expose(), "", rule).unwrap(), &phone, "stays what it is");
+                    prop_assert_eq!(&Phone::parse(phone.expose(), "", rule).unwrap(), &phone, "the number stays the same");
                 }
             }
         }

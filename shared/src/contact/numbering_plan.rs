@@ -1,4 +1,4 @@
-//! What digits mean in the numbering plan of a country.
+//! The meaning of dialled digits in the numbering plan of a country.
 
 use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, enums::Region,
@@ -6,10 +6,11 @@ use rlibphonenumber::{
 
 use super::{Phone, PhoneError, PhoneRule, dialled_number::DialledNumber};
 
-/// Mobile numbers that need no metadata to be known: they begin so, and have so many digits in all; and the country they
-/// are of, unless several share the beginning: Guernsey, Jersey and the Isle of Man have slices of Britain's. Each row is
-/// narrower than the plan of its country, and the tests ask the library about every row. Countries whose mobiles look
-/// like landlines (`+1`) can't be in it.
+/// Mobile numbers that are recognised without metadata: first digits, number of all digits,
+/// country. The country is `None` if several share the first digits: Guernsey, Jersey and the Isle
+/// of Man have parts of Britain's. Each row is narrower than the plan of its country, and the tests
+/// compare every row with the library. Countries whose mobiles look like landlines (`+1`) cannot be
+/// listed.
 const MOBILE_PREFIXES: [(&str, usize, Option<&str>); 12] = [
     ("97056", 12, Some("PS")),
     ("97059", 12, Some("PS")),
@@ -44,7 +45,7 @@ pub(super) fn resolve_phone(dialled: &DialledNumber, country: &str, rule: PhoneR
     resolve_with_library(dialled, &country, rule)
 }
 
-/// A country's code as ISO has it, for those that go by another.
+/// The ISO code of a country. `UK` and `EL` are in use and are not ISO codes.
 fn normalize_country_code(country: &str) -> String {
     let country = country.trim().to_ascii_uppercase();
     match country.as_str() {
@@ -54,7 +55,8 @@ fn normalize_country_code(country: &str) -> String {
     }
 }
 
-/// The national part, without its leading zero, of what is dialled in Israel or with Israel's prefix.
+/// The national digits, without the leading zero, of a number that is dialled in Israel or with
+/// Israel's prefix.
 fn israeli_national_digits<'d>(dialled: &'d DialledNumber, country: &str) -> Option<&'d str> {
     let digits = dialled.digits.as_str();
     let without_zero = |national: &'d str| national.strip_prefix('0').unwrap_or(national);
@@ -66,9 +68,9 @@ fn israeli_national_digits<'d>(dialled: &'d DialledNumber, country: &str) -> Opt
     }
     match digits.strip_prefix("00") {
         Some(abroad) => abroad.strip_prefix("972").map(without_zero),
-        // `012`… `019` choose a carrier for a call abroad; what follows is the library's to read.
+        // `012` to `019` choose a carrier for calls abroad. The library reads what follows.
         None if digits.len() > 10 && digits.starts_with("01") => None,
-        // The prefix without its plus, but only where the rest makes sense.
+        // The country prefix without its plus, but only if a mobile number follows.
         None => Some(
             digits
                 .strip_prefix("972")
@@ -79,7 +81,7 @@ fn israeli_national_digits<'d>(dialled: &'d DialledNumber, country: &str) -> Opt
     }
 }
 
-/// `5x` and seven digits.
+/// Whether the national digits are `5x` and seven more.
 fn is_israeli_mobile(national: &str) -> bool {
     national.len() == 9 && national.starts_with('5')
 }
@@ -93,7 +95,7 @@ fn parse_israeli_mobile(national: &str) -> Result<Phone, PhoneError> {
     }
 }
 
-/// A number that is a mobile by its very shape.
+/// The number if [`MOBILE_PREFIXES`] recognises it as a mobile.
 fn parse_known_mobile(dialled: &DialledNumber) -> Option<Phone> {
     let digits = dialled.digits.as_str();
     if dialled.international && find_prefix_row(digits).is_some() {
@@ -103,13 +105,14 @@ fn parse_known_mobile(dialled: &DialledNumber) -> Option<Phone> {
     }
 }
 
-/// The row that a number's digits fall into.
+/// The row of [`MOBILE_PREFIXES`] that matches the digits.
 fn find_prefix_row(digits: &str) -> Option<&'static (&'static str, usize, Option<&'static str>)> {
     MOBILE_PREFIXES.iter().find(|(start, length, _)| digits.len() == *length && digits.starts_with(start))
 }
 
-/// The country that the digits of an E.164 number are of, ISO 3166-1 alpha-2. Where the library knows none, although the
-/// number is possible, it is the country that the calling code is first of all; none for codes of no country (`+800`).
+/// The country of an E.164 number, given its digits, ISO 3166-1 alpha-2. If the library knows no
+/// country for a possible number, it is the main country of the calling code. `None` for calling
+/// codes without a country (`+800`).
 pub(super) fn country_of_digits(digits: &str) -> Option<String> {
     if digits.starts_with("972") {
         return Some("IL".to_owned());
@@ -120,19 +123,19 @@ pub(super) fn country_of_digits(digits: &str) -> Option<String> {
     let number = parse_with_library(&format!("+{digits}"), None).ok()?;
     let main = || PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code);
     let region = number.get_region_code().or_else(main)?.to_string();
-    // `001` is the world.
+    // The library uses `001` for the world.
     (region.len() == 2 && region.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(region)
 }
 
-/// Whether the digits of an E.164 number are of `country`. Mobiles that begin with `+972 56` and `+972 59` are Palestinian
-/// numbers as dialled through Israel, and so of either.
+/// Whether an E.164 number, given its digits, belongs to `country`. Mobiles that begin with
+/// `+972 56` and `+972 59` are Palestinian numbers dialled through Israel, so they belong to both.
 pub(super) fn is_of_country(digits: &str, country: &str) -> bool {
     let country = normalize_country_code(country);
     let of_either = ["97256", "97259"].iter().any(|start| digits.starts_with(start));
     (of_either && country == "PS") || self::country_of_digits(digits).is_some_and(|of| of == country)
 }
 
-/// The library's opinion of any number.
+/// The number by the library's metadata.
 fn resolve_with_library(dialled: &DialledNumber, country: &str, rule: PhoneRule) -> Result<Phone, PhoneError> {
     let digits = &dialled.digits;
     let number = if dialled.international {
@@ -180,7 +183,8 @@ fn parse_with_library(number: &str, region: Option<Region>) -> Result<PhoneNumbe
     })
 }
 
-/// How many of an E.164 number's digits are its country's calling code (ITU-T E.164, Annex to Operational Bulletin).
+/// The length of the calling code at the start of an E.164 number's digits (ITU-T E.164, Annex to
+/// Operational Bulletin).
 pub(super) fn calling_code_len(digits: &str) -> usize {
     match digits.as_bytes() {
         [b'1' | b'7', ..] => 1,
@@ -245,12 +249,13 @@ mod tests {
             let number = dialled_locally(&format!("0{rest}"));
             prop_assert!(resolve_phone(&number, "IL", PhoneRule::Possible).is_err());
             if let Ok(phone) = resolve_with_library(&number, "IL", PhoneRule::Valid) {
-                prop_assert!(false, "the library takes {} for a valid mobile", phone.expose());
+                prop_assert!(false, "the library accepts {} as a valid mobile", phone.expose());
             }
         }
     }
 
-    /// Numbers of each kind, in ranges that have not moved for years, and the country they are dialled in.
+    /// Numbers of each kind, in ranges that have been stable for years, with the country in which
+    /// they are dialled.
     const SAMPLE_NUMBERS: [(&str, &str); 23] = [
         ("0545550199", "IL"),
         ("035550123", "IL"),

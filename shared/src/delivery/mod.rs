@@ -1,11 +1,13 @@
-//! A delivery: something a store, a calendar, a form or a line posted to us, believed only after it is verified.
+//! Verifies deliveries: requests that a store, a calendar, a form or a line posts.
 //!
-//! The cast: [`Unverified`] is what came in; [`DeliveryProof`] how its sender proves itself; [`verify_delivery`] is the one way from there
-//! to [`Verified`], which everything behind the door takes. [`Refusal`] says why a delivery was not believed.
-//! [`verify_handshake`] is for what somebody asks before posting anything.
+//! Main types: [`Unverified`] is a request as it arrived; [`DeliveryProof`] is how its sender
+//! proves itself; [`verify_delivery`] is the only way to [`Verified`], which all later code takes;
+//! [`Refusal`] says why a delivery was not accepted. [`verify_handshake`] checks the request by
+//! which a sender tests an address before it posts anything.
 //!
-//! Promises that nothing is [`Verified`] whose proof does not hold for its raw bytes, compared in constant time. Does
-//! not read the body beyond what a delivery id needs, and does not dedupe: that is the inbox's.
+//! Promises: a delivery is [`Verified`] only if its proof holds for its raw bytes. Secrets and
+//! signatures are compared in constant time. Does **not** read more of the body than a delivery id
+//! needs, and does not find repeats: the inbox does.
 
 mod proof_schemes;
 #[cfg(test)]
@@ -44,9 +46,9 @@ pub enum DeliveryProof<'a> {
     StaticHeader {
         /// The header's name.
         header: &'a str,
-        /// Where an id of the delivery stands in the body.
+        /// The place of a delivery id in the body.
         delivery_id: Option<&'a JsonPointer>,
-        /// By what a delivery without an id is known.
+        /// What identifies a delivery without an id.
         fallback_id: FallbackId,
     },
     /// Cal.com's signature.
@@ -60,7 +62,7 @@ pub enum DeliveryProof<'a> {
         /// The URL as registered at Square.
         notification_url: &'a str,
     },
-    /// The token that we gave a channel of Google Calendar.
+    /// The token that tellonce gave a channel of Google Calendar.
     GoogleChannel,
     /// Typeform's signature.
     Typeform,
@@ -72,35 +74,37 @@ pub enum DeliveryProof<'a> {
     Webflow,
     /// Tally's signature.
     Tally,
-    /// `HubSpotClient`'s signature, for deliveries to this URL.
+    /// HubSpot's signature, for deliveries to this URL.
     HubSpot {
-        /// The URL as registered at `HubSpotClient`.
+        /// The URL as registered at HubSpot.
         notification_url: &'a str,
     },
     /// A secret value at the end of the address.
     SecretPath(PathSecret<'a>),
-    /// The same for the events of a line of `EZWhatsApp`, which say in headers what they are of.
+    /// The same for the events of a line. Their headers name line, event and delivery.
     Line {
-        /// The line's id there.
+        /// The line's id at the provider.
         line_id: &'a str,
-        /// What stands at the end of the address.
+        /// The value at the end of the address.
         given: PathSecret<'a>,
     },
 }
 
-/// By what a delivery is known whose sender gives it no id.
+/// What identifies a delivery whose sender gives it no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FallbackId {
-    /// By its body: one that was here before is a repeat. So it is for orders, since what happens to one happens once.
+    /// Its body: the same body again is a repeat. For orders, because each event of an order
+    /// happens once.
     ByBody,
-    /// By its receipt: each is new. An appointment is moved, and moved back, in the same words as it was booked.
+    /// Its receipt: every delivery is new. For appointments, because an appointment that is moved
+    /// and moved back repeats the body of its booking.
     ByReceipt,
-    /// By its body and the minute of its receipt: somebody who presses twice is one lead, and who leaves the same words
-    /// again next week another.
+    /// Its body and the minute of its receipt. A person who submits twice in a minute is one lead.
+    /// The same body next week is another lead.
     ByMinute,
 }
 
-/// What stands at the end of an address, where a secret should. Shows itself to nobody.
+/// The value at the end of an address, where the secret should be. `Debug` does not show it.
 #[derive(Clone, Copy, Default)]
 pub struct PathSecret<'a>(&'a str);
 
@@ -111,7 +115,7 @@ impl fmt::Debug for PathSecret<'_> {
 }
 
 impl<'a> DeliveryProof<'a> {
-    /// Of a store.
+    /// The proof of a store.
     pub fn of_store(store: &'a StoreConfig) -> Self {
         match &store.kind {
             StoreKind::Shopify { shop_domain } => Self::Shopify { shop_domain },
@@ -122,7 +126,7 @@ impl<'a> DeliveryProof<'a> {
         }
     }
 
-    /// Of a calendar; none if nothing is posted for it.
+    /// The proof of a calendar; `None` if nothing is posted for it.
     pub fn of_calendar(calendar: &'a CalendarConfig) -> Option<Self> {
         Some(match &calendar.kind {
             CalendarKind::CalCom => Self::CalCom,
@@ -137,7 +141,8 @@ impl<'a> DeliveryProof<'a> {
         })
     }
 
-    /// Of a form. One with a secret address has it [at its end](Self::with_path_secret).
+    /// The proof of a form. For a form with a secret address, [`Self::with_path_secret`] adds the
+    /// value at its end.
     pub fn of_form(form: &'a FormConfig) -> Self {
         match &form.verify {
             FormScheme::StandardWebhooks => Self::StandardWebhooks,
@@ -154,7 +159,8 @@ impl<'a> DeliveryProof<'a> {
                 FormKind::HubSpot => {
                     Self::HubSpot { notification_url: form.notification_url.as_deref().unwrap_or_default() }
                 }
-                // They sign nothing, so this is in no file that loads. Nothing would pass.
+                // These forms sign nothing, so no valid configuration leads here. An empty secret
+                // in the address lets no delivery pass.
                 FormKind::Jotform
                 | FormKind::Elementor
                 | FormKind::GravityForms
@@ -165,13 +171,14 @@ impl<'a> DeliveryProof<'a> {
         }
     }
 
-    /// Of a line, at an address that ends so.
+    /// The proof of a line, for an address that ends in `given`.
     pub fn of_line(line: &'a LineConfig, given: &'a str) -> Self {
         Self::Line { line_id: &line.line_id, given: PathSecret(given) }
     }
 
-    /// The same for an address that ends in a secret, or in none. None where nothing of this sender's is: whoever signs
-    /// has no secret in the address, and whoever has one is at no address without it.
+    /// This proof for an address that ends in `secret`, or in no secret. `None` if the sender has
+    /// no such address: a sender that signs has no secret in its address. A sender with a secret
+    /// address posts to no other address.
     #[must_use]
     pub fn with_path_secret(self, secret: Option<&'a str>) -> Option<Self> {
         match (self, secret) {
@@ -193,17 +200,17 @@ impl<'a> DeliveryProof<'a> {
     }
 }
 
-/// What came in, not yet believed.
+/// A request as it arrived, not verified.
 #[derive(Debug, Clone, Copy)]
 pub struct Unverified<'a> {
-    /// Its headers; names are case-insensitive.
+    /// Its headers. Names are case-insensitive.
     pub headers: &'a HeaderMap,
     /// The raw bytes of its body.
     pub body: &'a [u8],
 }
 
 impl<'a> Unverified<'a> {
-    /// A header's text; it must be there, once.
+    /// The text of a header that must be present exactly once.
     fn required_header(&self, name: &'static str) -> Result<&'a str, Refusal> {
         self.optional_header(name)?.ok_or(Refusal::HeaderMissing(name))
     }
@@ -221,77 +228,80 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// A delivery whose proof held.
+/// A delivery whose proof holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified<'a> {
-    /// The store, calendar, form or line it is from, as configured.
+    /// The configured name of the store, calendar, form or line.
     pub sender: &'a str,
-    /// The sender's id of this delivery, or what stands in for it where the sender's is not unique.
+    /// The sender's id of this delivery, or a derived id if the sender gives no unique id.
     pub delivery_id: String,
-    /// What the sender says it is about.
+    /// The topic that the sender gives.
     pub topic: Option<String>,
-    /// The headers that matter later.
+    /// The headers that later steps need.
     pub headers: BTreeMap<&'static str, String>,
     /// The raw bytes that were verified.
     pub body: &'a [u8],
 }
 
-/// What a delivery turned out to be.
+/// The outcome of verifying a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerificationOutcome<'a> {
-    /// To be filed.
+    /// To be stored in the inbox.
     Verified(Verified<'a>),
-    /// A trial call that wants exactly 200 and says nothing: `WooCommerce`'s unsigned one when a webhook is saved, Google
-    /// Calendar's `sync` when a channel is opened.
+    /// A handshake that needs a response with exactly 200: the unsigned request of `WooCommerce`
+    /// when a webhook is saved, and Google Calendar's `sync` when a channel is opened.
     Ping,
 }
 
-/// Why a delivery is not believed. Texts name headers, never their values.
+/// Why a delivery was not accepted. Texts name headers, never their values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A header without which nothing can be verified is not there.
+    /// A header that the proof needs is missing.
     #[error("the header {0} is missing")]
     HeaderMissing(&'static str),
-    /// A header is not of its form.
+    /// A header does not have its documented form.
     #[error("the header {0} is malformed")]
     HeaderMalformed(&'static str),
-    /// It proved to be whoever knows the address, and does not say in this header what it is.
+    /// The secret in the address is right, but this header, which describes the delivery, is
+    /// missing or malformed.
     #[error("the header {0} is missing or malformed; {provider} sends it with each delivery", provider = PROVIDER.facts().name)]
     LineHeaderMissing(&'static str),
-    /// It is of another line than the one whose address it came to.
-    #[error("it is of another line than the one this address is for; register the webhook with that line's token")]
+    /// The delivery is from another line than its address.
+    #[error("the delivery is from another line; register the webhook with the token of the line in this address")]
     OtherLine,
-    /// The sender has no secret set, and says so in its header.
-    #[error("it is not signed; set a secret for this webhook where it is sent from")]
+    /// The sender has no secret for this webhook, and reports that or sends no signature.
+    #[error("the delivery is not signed; set a secret for this webhook at the sender")]
     Unsigned,
     /// The signature, or the secret in the header or the body, is not right for this body.
-    #[error("the signature does not match; is the secret stored for it the sender's?")]
+    #[error("the signature does not match; check that the stored secret is the sender's")]
     ProofMismatch,
-    /// What stands at the end of the address is not the secret. Who tries addresses is not told that this is all.
-    #[error("the secret at the end of the address is not the one stored for it")]
+    /// The value at the end of the address is not the secret. The response must not reveal to a
+    /// stranger that only this is wrong.
+    #[error("the secret at the end of the address is not the stored secret")]
     WrongAddress,
-    /// The body lacks the key that should prove it.
-    #[error("the body has no {0}; set one where the webhook is set up")]
+    /// The body lacks the key that proves it.
+    #[error("the body has no {0}; set a key in the webhook settings of the sender")]
     KeyMissing(&'static str),
-    /// It was signed too long ago, or in the future.
-    #[error("it was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" })]
+    /// The delivery was signed too long ago, or in the future.
+    #[error("the delivery was signed {} s {}; more than {tolerance} s is refused", .seconds.unsigned_abs(), if *.seconds < 0 { "in the future" } else { "ago" })]
     TimestampOutOfRange {
-        /// Its age, negative when it is from the future.
+        /// Its age in seconds, negative if it is from the future.
         seconds: i64,
-        /// The most that is taken, either way.
+        /// The greatest accepted age in seconds, either way.
         tolerance: i64,
     },
-    /// It proves to come from another shop than the one configured.
-    #[error("it comes from another shop than the one this store is configured for")]
+    /// The proof holds, but the delivery is from another shop than the configured shop.
+    #[error("the delivery is from another shop; check `shop_domain` or `source` of this store")]
     OtherShop,
     /// The secret cannot be a key of this scheme.
-    #[error("the secret stored for it is not of the form its scheme needs ({0})")]
+    #[error("the stored secret does not have the form that its scheme needs ({0})")]
     SecretUnusable(&'static str),
 }
 
 impl Refusal {
-    /// Whether it might be believed with another secret. Any other refusal is about the delivery itself.
+    /// Whether the delivery could be verified with another secret. Any other refusal is about the
+    /// delivery itself.
     pub fn depends_on_secret(&self) -> bool {
         match self {
             Self::ProofMismatch | Self::WrongAddress | Self::SecretUnusable(_) => true,
@@ -307,14 +317,14 @@ impl Refusal {
     }
 }
 
-/// The longest delivery id that is kept as it is, in bytes; a longer one is kept as its hash. It becomes part of a key of
-/// the inbox's table, which may have 2,048.
+/// The longest delivery id that is stored unchanged, in bytes. A longer id is stored as its hash.
+/// The id is part of a key of the inbox's table, and a key has at most 2,048 bytes.
 const MAX_DELIVERY_ID_BYTES: usize = 512;
 
-/// Believes a delivery, or says why not.
+/// Verifies a delivery.
 ///
-/// `sender` is the configured name of the store, calendar or form. `secret` is one of the values that count now; a caller with
-/// several tries each.
+/// `sender` is the configured name of the store, calendar, form or line. `secret` is one of the
+/// values that are valid now. A caller with several values tries each.
 pub fn verify_delivery<'a>(
     sender: &'a str,
     proof: DeliveryProof<'_>,
@@ -367,7 +377,8 @@ pub fn verify_delivery<'a>(
     Ok(VerificationOutcome::Verified(verified))
 }
 
-/// Whether somebody who asks if an address is ours knows the token that was agreed on: Meta asks so before it posts there.
+/// Checks the token of a handshake. Meta sends the token to an address before it posts deliveries
+/// there.
 pub fn verify_handshake(token: &str, secret: &Secret) -> Result<(), Refusal> {
     proof_schemes::require_secret(token, secret)
 }

@@ -1,4 +1,4 @@
-//! How each sender proves that a delivery is its own. Facts: `docs/senders.md`.
+//! The proofs of all senders. Facts: `docs/senders.md`.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,26 @@ use crate::{
     client_config::JsonPointer, clock::UnixMillis, hash::sha256_hex, json, provider::PROVIDER, secret::Secret,
 };
 
-/// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks libraries use the same, and
-/// Webflow and `HubSpotClient` ask for it.
+/// How far a signed timestamp may be from now, either way, in seconds. The Standard Webhooks
+/// libraries use the same value, and Webflow and HubSpot ask for it.
 const TIMESTAMP_TOLERANCE_SECONDS: i64 = 300;
-/// The same for Webflow, which repeats three times, ten minutes apart, and does not say whether it signs anew: its own
-/// advice of five minutes might lose the lead for which we were away. A copy played back to us is in the inbox already.
+/// The same for Webflow, which retries three times, ten minutes apart. It does not document whether
+/// it signs each retry again. With its advice of five minutes, a lead could be lost while tellonce
+/// is unavailable. A copy that a stranger sends again is already in the inbox.
 const WEBFLOW_TOLERANCE_SECONDS: i64 = 3600;
-/// The same for Calendly, which repeats a delivery for 24 hours and does not say whether it signs it anew each time. Its
-/// own advice of three minutes would then lose what was sent while we were away. A copy played back to us within that
-/// time is in the inbox already and changes nothing.
+/// The same for Calendly, which retries for 24 hours. It does not document whether it signs each
+/// retry again. With its advice of three minutes, deliveries could be lost while tellonce is
+/// unavailable. A copy that a stranger sends again in this time is already in the inbox and changes
+/// nothing.
 const CALENDLY_TOLERANCE_SECONDS: i64 = 25 * 3600;
-/// The longest header that is kept, in bytes.
+/// The longest header that is stored, in bytes.
 const MAX_HEADER_BYTES: usize = 256;
 
 /// Shopify: base64 of HMAC-SHA256 over the raw body, keyed with the app's client secret as text.
 ///
-/// `X-Shopify-Webhook-Id` identifies the delivery and stays the same when it is sent again; `X-Shopify-Event-Id` is
-/// shared by topics and is not used. Source: shopify.dev, "Verify webhook deliveries", "Ignore duplicate webhooks".
+/// `X-Shopify-Webhook-Id` identifies the delivery and stays the same when it is sent again.
+/// `X-Shopify-Event-Id` is shared by topics and is not used. Source: shopify.dev, "Verify webhook
+/// deliveries", "Ignore duplicate webhooks".
 pub(super) fn verify_shopify<'a>(
     sender: &'a str,
     shop_domain: &str,
@@ -48,18 +51,21 @@ pub(super) fn verify_shopify<'a>(
     })
 }
 
-/// `WooCommerce` saves a webhook only if an unsigned form post `webhook_id=<n>`, without any `X-WC-*` header, is
-/// answered 200. Source: woocommerce `class-wc-webhook.php`, `deliver_ping`.
+/// Whether this is the request with which `WooCommerce` tests an address. It saves a webhook only
+/// if an unsigned form post `webhook_id=<n>`, without any `X-WC-*` header, is answered with 200.
+/// Source: woocommerce `class-wc-webhook.php`, `deliver_ping`.
 pub(super) fn is_woocommerce_ping(unverified: Unverified<'_>) -> bool {
     let unsigned = !unverified.headers.keys().any(|name| name.as_str().starts_with("x-wc-"));
     let id = unverified.body.strip_prefix(b"webhook_id=");
     unsigned && id.is_some_and(|id| !id.is_empty() && id.len() <= 20 && id.iter().all(u8::is_ascii_digit))
 }
 
-/// `WooCommerce`: base64 of HMAC-SHA256 over the raw body; the secret is decoded from HTML entities before use.
+/// `WooCommerce`: base64 of HMAC-SHA256 over the raw body. The secret is decoded from HTML entities
+/// before use.
 ///
-/// Its delivery id hashes the webhook's number and the second, so two orders of one second share it: the body's hash
-/// is part of ours. Source: woocommerce `class-wc-webhook.php`, `generate_signature`, `get_new_delivery_id`.
+/// `WooCommerce` makes its delivery id from the webhook's number and the second, so two orders of
+/// one second share it. The stored id therefore includes the body's hash. Source: woocommerce
+/// `class-wc-webhook.php`, `generate_signature`, `get_new_delivery_id`.
 pub(super) fn verify_woocommerce<'a>(
     sender: &'a str,
     source: &str,
@@ -82,10 +88,12 @@ pub(super) fn verify_woocommerce<'a>(
     })
 }
 
-/// Standard Webhooks: `v1,<base64>` over `{id}.{timestamp}.{body}`, several in one header while a secret is rotated.
+/// Standard Webhooks: `v1,<base64>` over `{id}.{timestamp}.{body}`. One header holds several
+/// signatures while a secret is rotated.
 ///
-/// Source: the specification at github.com/standard-webhooks/standard-webhooks. Unlike the Rust crate of that name
-/// (1.0.1) this takes the time as an argument and refuses an empty key.
+/// Source: the specification at github.com/standard-webhooks/standard-webhooks. Unlike the Rust
+/// crate of that name (1.0.1), this function takes the time as an argument and refuses an empty
+/// key.
 pub(super) fn verify_standard_webhooks<'a>(
     sender: &'a str,
     secret: &Secret,
@@ -110,7 +118,8 @@ pub(super) fn verify_standard_webhooks<'a>(
     Ok(with_content_type(verified, unverified))
 }
 
-/// A secret value in a header, for senders that cannot sign. Proves who sent it, not that nobody changed it.
+/// A secret value in a header, for senders that cannot sign. It proves who sent the delivery, but
+/// not that the delivery is unchanged.
 pub(super) fn verify_static_header<'a>(
     sender: &'a str,
     header: &str,
@@ -143,8 +152,9 @@ pub(super) fn verify_static_header<'a>(
     })
 }
 
-/// Cal.com: hex of HMAC-SHA256 over the raw body, without a prefix; the literal `no-secret-provided` where no secret is
-/// set. No delivery id: the body names event, booking and time, so its hash is one.
+/// Cal.com: hex of HMAC-SHA256 over the raw body, without a prefix. Without a secret the header
+/// holds `no-secret-provided`. There is no delivery id. The body names event, booking and time, so
+/// its hash is the id.
 ///
 /// Source: calcom/cal.com, `packages/features/webhooks/lib/sendPayload.ts`.
 pub(super) fn verify_calcom<'a>(
@@ -161,8 +171,8 @@ pub(super) fn verify_calcom<'a>(
     Ok(identify_by_body(sender, unverified))
 }
 
-/// Calendly: `t=<unix seconds>,v1=<hex>`, HMAC-SHA256 over `{t}.{body}`. Of several `v1` one that is right is enough. No
-/// delivery id, as with Cal.com.
+/// Calendly: `t=<unix seconds>,v1=<hex>`, HMAC-SHA256 over `{t}.{body}`. Of several `v1` values one
+/// must be right. There is no delivery id, so the body's hash is the id, as for Cal.com.
 ///
 /// Source: developer.calendly.com, "Webhook signatures".
 pub(super) fn verify_calendly<'a>(
@@ -189,9 +199,9 @@ pub(super) fn verify_calendly<'a>(
 
 /// Acuity: base64 of HMAC-SHA256 over the raw body, keyed with the account's API key.
 ///
-/// A delivery says only that an appointment changed, and says it in the same bytes each time: nothing tells a second
-/// change from a repeat. So each is taken for new; to read the appointment back once more does no harm.
-/// Source: developers.acuityscheduling.com, "Webhooks".
+/// A delivery says only that an appointment changed, in the same bytes each time. A second change
+/// looks like a repeat, so every delivery counts as new. One more lookup of the appointment does no
+/// harm. Source: developers.acuityscheduling.com, "Webhooks".
 pub(super) fn verify_acuity<'a>(
     sender: &'a str,
     secret: &Secret,
@@ -202,8 +212,8 @@ pub(super) fn verify_acuity<'a>(
     Ok(identify_by_receipt(sender, unverified, now))
 }
 
-/// Square: base64 of HMAC-SHA256 over the notification URL and the raw body. `event_id` in the body identifies the
-/// delivery and stays the same when it is sent again.
+/// Square: base64 of HMAC-SHA256 over the notification URL and the raw body. `event_id` in the body
+/// identifies the delivery and stays the same when it is sent again.
 ///
 /// Source: developer.squareup.com, "Verify and validate an event notification".
 pub(super) fn verify_square<'a>(
@@ -227,8 +237,8 @@ struct SquareEvent {
     event_id: Option<String>,
 }
 
-/// Google Calendar: the token that we gave the channel, in a header; there is no body and no signature. None for `sync`,
-/// which only says that the channel is open.
+/// Google Calendar: the token that tellonce gave the channel, in a header. There is no body and no
+/// signature. `None` for `sync`, which only reports that the channel is open.
 ///
 /// Source: developers.google.com, "Push notifications" of the Calendar API.
 pub(super) fn verify_google_channel<'a>(
@@ -251,8 +261,8 @@ pub(super) fn verify_google_channel<'a>(
     }))
 }
 
-/// Typeform: `sha256=<base64>` of HMAC-SHA256 over the raw body; no header at all where no secret is set. `event_id`
-/// identifies the delivery.
+/// Typeform: `sha256=<base64>` of HMAC-SHA256 over the raw body. Without a secret there is no
+/// header. `event_id` identifies the delivery.
 ///
 /// Source: typeform.com/developers, "Secure your webhooks".
 pub(super) fn verify_typeform<'a>(
@@ -268,8 +278,9 @@ pub(super) fn verify_typeform<'a>(
     Ok(identify_by_field(sender, unverified, &["/event_id"]))
 }
 
-/// Google Ads: the key that was typed where the form was made, in each body as `google_key`. Proves who sent it, not that
-/// nobody changed it. `lead_id` is the lead's own and stays the same when it is sent again.
+/// Google Ads: the key that was typed when the form was created, in each body as `google_key`. It
+/// proves who sent the delivery, but not that the delivery is unchanged. `lead_id` identifies the
+/// lead and stays the same when the delivery is sent again.
 ///
 /// Source: developers.google.com/google-ads/webhook, "Implementation".
 pub(super) fn verify_google_ads<'a>(
@@ -283,8 +294,8 @@ pub(super) fn verify_google_ads<'a>(
     Ok(identify_by_field(sender, unverified, &["/lead_id"]))
 }
 
-/// Meta: `sha256=<hex>` of HMAC-SHA256 over the raw body, keyed with the app's secret. One delivery may name several
-/// leads, so none of their ids is its own: the body's hash is.
+/// Meta: `sha256=<hex>` of HMAC-SHA256 over the raw body, keyed with the app's secret. One delivery
+/// may name several leads, so the body's hash is the delivery id.
 ///
 /// Source: developers.facebook.com, "Webhooks", "Validating payloads".
 pub(super) fn verify_meta<'a>(
@@ -299,8 +310,8 @@ pub(super) fn verify_meta<'a>(
     Ok(with_content_type(identify_by_body(sender, unverified), unverified))
 }
 
-/// Webflow: hex of HMAC-SHA256 over `{unix milliseconds}:{body}`. A submission's id is the delivery's; it stands in
-/// `payload`, or in the older form of the body at its top.
+/// Webflow: hex of HMAC-SHA256 over `{unix milliseconds}:{body}`. The id of the submission is the
+/// delivery id. It is in `payload`, or at the top of the older form of the body.
 ///
 /// Source: developers.webflow.com, "Working with webhooks".
 pub(super) fn verify_webflow<'a>(
@@ -320,8 +331,8 @@ pub(super) fn verify_webflow<'a>(
     Ok(identify_by_field(sender, unverified, &["/payload/id", "/_id"]))
 }
 
-/// Tally: base64 of HMAC-SHA256 over the raw body; no header at all where no signing secret is set. `eventId` identifies
-/// the delivery.
+/// Tally: base64 of HMAC-SHA256 over the raw body. Without a signing secret there is no header.
+/// `eventId` identifies the delivery.
 ///
 /// Source: tally.so/help, "Webhooks".
 pub(super) fn verify_tally<'a>(
@@ -335,8 +346,9 @@ pub(super) fn verify_tally<'a>(
     Ok(identify_by_field(sender, unverified, &["/eventId"]))
 }
 
-/// `HubSpotClient`, third version: base64 of HMAC-SHA256 over method, URL, raw body and Unix milliseconds. `eventId` may come
-/// again with something else, and one delivery may hold several: the body's hash is its id.
+/// HubSpot, signature version 3: base64 of HMAC-SHA256 over method, URL, raw body and Unix
+/// milliseconds. An `eventId` may repeat with other content, and one delivery may hold several
+/// events. So the body's hash is the delivery id.
 ///
 /// Source: developers.hubspot.com, "Request validation".
 pub(super) fn verify_hubspot<'a>(
@@ -354,8 +366,9 @@ pub(super) fn verify_hubspot<'a>(
     Ok(with_content_type(identify_by_body(sender, unverified), unverified))
 }
 
-/// A URL as `HubSpotClient` signs it: these characters are themselves, even where the URL has them percent-encoded; all others
-/// stay as they are written. The list is from memory and another implementation: see `docs/senders.md`.
+/// A URL as HubSpot signs it. Percent-encoded characters of `DECODED` are decoded, and all others
+/// stay as they are. The list comes from memory and from another implementation: see
+/// `docs/senders.md`.
 fn hubspot_signed_url(url: &str) -> String {
     const DECODED: &str = ":/?@!$'()*,;";
     let mut signed = String::with_capacity(url.len());
@@ -374,8 +387,8 @@ fn hubspot_signed_url(url: &str) -> String {
     signed + rest
 }
 
-/// A secret value at the end of the address, for senders that can do nothing else. Proves who sent it, not that nobody
-/// changed it. No delivery id.
+/// A secret value at the end of the address, for senders that support nothing else. It proves who
+/// sent the delivery, but not that the delivery is unchanged. There is no delivery id.
 pub(super) fn verify_secret_path<'a>(
     sender: &'a str,
     given: &str,
@@ -387,8 +400,9 @@ pub(super) fn verify_secret_path<'a>(
     Ok(with_content_type(identify_by_minute(sender, unverified, now), unverified))
 }
 
-/// An event of a line, by a secret value at the end of the address: `EZWhatsApp` signs nothing. Its headers say which line it
-/// is of, what it is and which delivery; that they are no proof is why the address comes first.
+/// An event of a line, with a secret value at the end of the address, because the provider signs
+/// nothing. The headers name line, event and delivery. They prove nothing, so the address is
+/// checked first.
 pub(super) fn verify_line_event<'a>(
     sender: &'a str,
     line_id: &str,
@@ -415,7 +429,7 @@ fn truncate_header(header: &str) -> String {
     header.chars().take(MAX_HEADER_BYTES).collect()
 }
 
-/// Whether what stands at the end of an address is the secret.
+/// Checks that the value at the end of an address is the secret.
 fn require_path_secret(given: &str, secret: &Secret) -> Result<(), Refusal> {
     require_secret(given, secret).map_err(|refusal| match refusal {
         Refusal::ProofMismatch => Refusal::WrongAddress,
@@ -423,8 +437,8 @@ fn require_path_secret(given: &str, secret: &Secret) -> Result<(), Refusal> {
     })
 }
 
-/// A delivery of a form that the first of these places in its JSON identifies which holds a text or a number; else its
-/// body's hash does.
+/// A form's delivery. Its id is the first text or number at these places of its JSON, or else the
+/// body's hash.
 fn identify_by_field<'a>(sender: &'a str, unverified: Unverified<'a>, pointers: &[&str]) -> Verified<'a> {
     let verified = with_content_type(identify_by_body(sender, unverified), unverified);
     let body = json::parse_document(unverified.body).unwrap_or_default();
@@ -434,8 +448,8 @@ fn identify_by_field<'a>(sender: &'a str, unverified: Unverified<'a>, pointers: 
     }
 }
 
-/// The same, with what its sender says that the body is: a form's may be one of several things, and one of many parts
-/// cannot be read without the boundary that is named there.
+/// Adds the sender's content type. A form may post several types, and a multipart body cannot be
+/// read without the boundary that the type names.
 fn with_content_type<'a>(mut verified: Verified<'a>, unverified: Unverified<'a>) -> Verified<'a> {
     let content_type = unverified.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if let Some(content_type) = content_type.filter(|said| said.len() <= MAX_HEADER_BYTES) {
@@ -444,43 +458,43 @@ fn with_content_type<'a>(mut verified: Verified<'a>, unverified: Unverified<'a>)
     verified
 }
 
-/// A header that holds Unix milliseconds: as it is written, and in seconds.
+/// A header with Unix milliseconds: its text, and its value in seconds.
 fn parse_millis_header<'a>(unverified: Unverified<'a>, header: &'static str) -> Result<(&'a str, i64), Refusal> {
     let stamp = unverified.required_header(header)?;
     let millis: i64 = stamp.parse().map_err(|_| Refusal::HeaderMalformed(header))?;
     Ok((stamp, millis.div_euclid(1000)))
 }
 
-/// A delivery that its body's hash identifies.
+/// A delivery with the body's hash as its id.
 fn identify_by_body<'a>(sender: &'a str, unverified: Unverified<'a>) -> Verified<'a> {
     let delivery_id = short_hash(unverified.body);
     Verified { sender, delivery_id, topic: None, headers: BTreeMap::new(), body: unverified.body }
 }
 
-/// A delivery that nothing identifies but its receipt. The same bytes twice in one millisecond are one delivery, which
-/// loses nothing: what follows from it comes after both.
+/// A delivery with the body's hash and the receipt time as its id. The same bytes twice in one
+/// millisecond are one delivery. That loses nothing, because the processing starts after both.
 fn identify_by_receipt<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
     let verified = identify_by_body(sender, unverified);
     Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.unix_millis()), ..verified }
 }
 
-/// A delivery that its body's hash identifies for a minute.
+/// A delivery with the body's hash and the minute of receipt as its id.
 fn identify_by_minute<'a>(sender: &'a str, unverified: Unverified<'a>, now: Timestamp) -> Verified<'a> {
     let verified = identify_by_body(sender, unverified);
     Verified { delivery_id: format!("{}.{}", verified.delivery_id, now.as_second().div_euclid(60)), ..verified }
 }
 
-/// Whether what was given to us is the secret itself.
+/// Checks that a given value is the secret.
 pub(super) fn require_secret(given: impl AsRef<[u8]>, secret: &Secret) -> Result<(), Refusal> {
     require_match(non_empty_key(secret.expose())?, [given])
 }
 
-/// A secret as it is, as a key.
+/// The bytes of a secret as a key.
 fn non_empty_key(secret: &str) -> Result<&[u8], Refusal> {
     if secret.is_empty() { Err(Refusal::SecretUnusable("not empty")) } else { Ok(secret.as_bytes()) }
 }
 
-/// HMAC-SHA256 over parts that follow one another.
+/// HMAC-SHA256 over the parts, one after the other.
 fn sign_parts(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     for part in parts {
@@ -489,10 +503,11 @@ fn sign_parts(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
     context.sign()
 }
 
-/// Whether one of the values that were given to us is the right one.
+/// Checks that one of the given values is the expected value.
 ///
-/// Compared, in constant time, are authentication codes of the values: of one length, whatever the values' is, so that of
-/// a secret not even the length shows. Any number of signatures costs one pass over the body, which `sign_parts` made.
+/// Compares authentication codes of the values in constant time. All codes have the same length, so
+/// the time does not show the length of a secret. Any number of signatures costs one pass over the
+/// body, which `sign_parts` makes.
 fn require_match<T: AsRef<[u8]>>(
     expected: impl AsRef<[u8]>,
     given: impl IntoIterator<Item = T>,
@@ -503,14 +518,14 @@ fn require_match<T: AsRef<[u8]>>(
     if found { Ok(()) } else { Err(Refusal::ProofMismatch) }
 }
 
-/// Whether a signed timestamp is near enough. Asked after the signature: a forged timestamp is a forgery, not a slow
-/// network.
+/// Checks that a signed timestamp is near enough to now. The caller checks the signature first, so
+/// a forgery is reported as a forgery and not as a late delivery.
 fn require_fresh_timestamp(signed_at: i64, tolerance: i64, now: Timestamp) -> Result<(), Refusal> {
     let seconds = now.as_second().saturating_sub(signed_at);
     if seconds.saturating_abs() > tolerance { Err(Refusal::TimestampOutOfRange { seconds, tolerance }) } else { Ok(()) }
 }
 
-/// Bytes written in hex. Capitals count as well: what is proven is the bytes, however they are written.
+/// Decodes hex in upper or lower case, because the bytes are compared and not the text.
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -520,7 +535,7 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
     pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
-/// Whether a header holds, in base64, the signature of these parts.
+/// Checks that a header holds the signature of these parts in base64.
 fn verify_base64(
     secret: &str,
     parts: &[&[u8]],
@@ -531,7 +546,7 @@ fn verify_base64(
     require_match(sign_parts(non_empty_key(secret)?, parts), [signature])
 }
 
-/// The headers of these names that are there and are short text.
+/// The headers of these names that are present and have at most [`MAX_HEADER_BYTES`].
 fn select_headers(
     unverified: Unverified<'_>,
     names: &[&'static str],
@@ -545,7 +560,7 @@ fn select_headers(
     Ok(selected)
 }
 
-/// Enough of a hash to tell deliveries apart.
+/// The first 16 bytes of a hash in hex, enough to tell deliveries apart.
 pub(super) fn short_hash(bytes: &[u8]) -> String {
     sha256_hex(bytes, 16)
 }

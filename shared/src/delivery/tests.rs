@@ -1,4 +1,4 @@
-//! The proofs of all senders: by published vectors, by recorded deliveries, and against whatever a stranger may post.
+//! Proofs of all senders: published vectors, recorded deliveries, and requests of strangers.
 
 use std::{fs, path::PathBuf};
 
@@ -47,7 +47,7 @@ fn verify_at<'a>(
     verify_delivery("clinic", proof, &Secret::new(key), Unverified { headers, body }, now)
 }
 
-/// The delivery id that comes of it.
+/// The id of a delivery that is verified.
 fn delivery_id_of(proof: DeliveryProof<'_>, pairs: &[(&str, &str)], body: &[u8]) -> Result<String, Refusal> {
     match verify_at(proof, KEY, &header_map(pairs), body, test_now())? {
         VerificationOutcome::Verified(verified) => {
@@ -67,7 +67,7 @@ fn workspace_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-// ---------------------------------------------------------------------------------------------------------------- vectors
+// ----------------------------------------------------------------------------------------- vectors
 
 #[test]
 fn the_published_vectors_of_standard_webhooks_are_verified() {
@@ -134,7 +134,7 @@ fn the_published_vector_of_x_hub_signature_256_is_verified() {
     assert_eq!(check(b"Hello, World"), Err(Refusal::ProofMismatch));
 }
 
-// ------------------------------------------------------------------------------------------------------------- recordings
+// -------------------------------------------------------------------------------------- recordings
 
 #[test]
 fn recorded_deliveries_of_booking_systems_are_verified_as_their_manifest_says() {
@@ -186,7 +186,7 @@ fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
             let name = case["case"].as_str().unwrap();
             let text = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
             let headers = header_map(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
-            // A case without a body of its own goes with that of the case before its first dot.
+            // A case without its own body uses the body of the case before its first dot.
             let usual = format!("{}.json", name.split('.').next().unwrap());
             let body = fs::read(folder.join(case["body_file"].as_str().unwrap_or(&usual))).unwrap();
             if let Some(hash) = case["body_sha256"].as_str() {
@@ -207,7 +207,7 @@ fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
                     delivery_id: None,
                     fallback_id: FallbackId::ByMinute,
                 },
-                // Who signs nothing is given a secret address.
+                // A sender that signs nothing has a secret address.
                 _ => DeliveryProof::SecretPath(PathSecret(KEY)),
             };
             match verify_at(proof, secret, &headers, &body, at) {
@@ -242,7 +242,7 @@ fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
     assert!(seen.len() >= 19, "{seen:?}");
 }
 
-// ------------------------------------------------------------------------------------------------------------ each system
+// ------------------------------------------------------------------------------------- each system
 
 #[test]
 fn cal_com_signatures_are_hex_in_either_case() {
@@ -268,8 +268,8 @@ fn cal_com_without_a_secret_is_unsigned_and_the_refusal_says_what_to_do() {
     let refused =
         delivery_id_of(DeliveryProof::CalCom, &[("X-Cal-Signature-256", "no-secret-provided")], b"{}").unwrap_err();
     assert_eq!(refused, Refusal::Unsigned);
-    assert_eq!(refused.to_string(), "it is not signed; set a secret for this webhook where it is sent from");
-    // Not even if somebody takes it for the secret, and signs with it.
+    assert_eq!(refused.to_string(), "the delivery is not signed; set a secret for this webhook at the sender");
+    // The literal is refused even if it is the secret and signs the body.
     let headers = header_map(&[("X-Cal-Signature-256", "no-secret-provided")]);
     assert_eq!(
         verify_at(DeliveryProof::CalCom, "no-secret-provided", &headers, b"{}", test_now()),
@@ -335,10 +335,10 @@ fn calendly_may_repeat_what_it_signed_a_day_ago_and_no_longer() {
     let (seconds, tolerance) = (25 * 3600 + 1, 25 * 3600);
     let late = check(SignedDuration::from_secs(seconds)).unwrap_err();
     assert_eq!(late, Refusal::TimestampOutOfRange { seconds, tolerance });
-    assert_eq!(late.to_string(), "it was signed 90001 s ago; more than 90000 s is refused");
+    assert_eq!(late.to_string(), "the delivery was signed 90001 s ago; more than 90000 s is refused");
     let early = check(SignedDuration::from_secs(-seconds)).unwrap_err();
-    assert_eq!(early.to_string(), "it was signed 90001 s in the future; more than 90000 s is refused");
-    // A forgery is called one, however old.
+    assert_eq!(early.to_string(), "the delivery was signed 90001 s in the future; more than 90000 s is refused");
+    // A forgery is reported as a forgery, at any age.
     let forged =
         verify_at(DeliveryProof::Calendly, "another", &headers, body, test_now() + SignedDuration::from_hours(50));
     assert_eq!(forged, Err(Refusal::ProofMismatch));
@@ -358,7 +358,7 @@ fn every_receipt_from_acuity_is_a_separate_delivery() {
         Ok(VerificationOutcome::Verified(verified)) => verified.delivery_id,
         other => panic!("{other:?}"),
     };
-    // Moved and moved again, it says the same in the same bytes.
+    // An appointment that is moved twice repeats the same bytes.
     assert_ne!(id_at(0), id_at(1));
     assert_eq!(id_at(0), id_at(0));
     assert!(id_at(0).ends_with(".1795082400000"), "{}", id_at(0));
@@ -505,10 +505,10 @@ fn google_ads_is_verified_by_the_key_in_its_body_and_a_lead_identified_by_its_id
     for wrong in ["another", "", "A secret of the tests", "a secret of the tests ", "a secret"] {
         assert_eq!(check(&format!(r#"{{"google_key":"{wrong}"}}"#)), Err(Refusal::ProofMismatch), "{wrong}");
     }
-    // However it is written.
+    // JSON escapes do not change the key.
     assert!(check(r#"{"google_key":"a secret of the\u0020tests"}"#).is_ok());
     let refusal_text = Refusal::KeyMissing("google_key").to_string();
-    assert_eq!(refusal_text, "the body has no google_key; set one where the webhook is set up");
+    assert_eq!(refusal_text, "the body has no google_key; set a key in the webhook settings of the sender");
 }
 
 #[test]
@@ -553,7 +553,7 @@ fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
     let stale = |seconds| Err(Refusal::TimestampOutOfRange { seconds, tolerance: 3600 });
     assert_eq!(check(&(signed_at - 3_601_000).to_string(), "{}"), stale(3601));
     assert_eq!(check(&(signed_at + 3_601_000).to_string(), "{}"), stale(-3601));
-    // In seconds it is a day of 1970.
+    // Read as milliseconds, a stamp in seconds is a day of 1970.
     assert!(matches!(check(&test_now().as_second().to_string(), "{}"), Err(Refusal::TimestampOutOfRange { .. })));
     for odd in ["soon", "1795082400000.5", "99999999999999999999", "+ 5"] {
         assert_eq!(check(odd, "{}"), Err(Refusal::HeaderMalformed("x-webflow-timestamp")), "{odd}");
@@ -605,7 +605,7 @@ fn hubspot_signs_its_url_with_some_characters_decoded() {
     for (registered, signed) in [
         ("https://x.example/%3A%2F%3F%40%21%24%27%28%29%2A%2C%3B", "https://x.example/:/?@!$'()*,;"),
         ("https://x.example/a%3ab%2fc?d=%2C", "https://x.example/a:b/c?d=,"),
-        // All others stay, what is no encoding too, and nothing is decoded twice.
+        // All other characters stay, also invalid escapes, and nothing is decoded twice.
         ("https://x.example/%20%26%3D%2B%25%D7%90", "https://x.example/%20%26%3D%2B%25%D7%90"),
         ("https://x.example/%253A%", "https://x.example/%253A%"),
         ("https://x.example/%é%2", "https://x.example/%é%2"),
@@ -665,7 +665,7 @@ fn an_event_of_a_line_is_verified_by_its_address_and_described_by_its_headers() 
     let mut other = whole;
     other[2].1 = "line_other";
     assert_eq!(delivery_id_of(proof_at(KEY), &other, b""), Err(Refusal::OtherLine));
-    // Whoever does not know the address learns nothing else.
+    // A sender without the secret learns nothing else.
     assert_eq!(delivery_id_of(proof_at("a guess"), &other, b""), Err(Refusal::WrongAddress));
     assert_eq!(delivery_id_of(proof_at("a guess"), &[], b""), Err(Refusal::WrongAddress));
 }
@@ -733,7 +733,7 @@ fn a_form_is_verified_as_configured_and_only_a_secret_address_has_a_further_path
         assert_eq!(
             delivery_id_of(proof, &[], b"{}"),
             Err(Refusal::WrongAddress),
-            "nothing passes before the address is known"
+            "nothing passes without the secret in the address"
         );
     }
 }
@@ -783,7 +783,7 @@ fn nothing_is_verified_without_a_key() {
     }
 }
 
-// --------------------------------------------------------------------------------------------------------------- anything
+// --------------------------------------------------------------------------------------- strangers
 
 const ALL_PROOFS: [DeliveryProof<'static>; 17] = [
     DeliveryProof::Shopify { shop_domain: "story.myshopify.com" },
@@ -801,13 +801,13 @@ const ALL_PROOFS: [DeliveryProof<'static>; 17] = [
     DeliveryProof::Tally,
     DeliveryProof::HubSpot { notification_url: HUBSPOT_URL },
     DeliveryProof::GoogleAds,
-    DeliveryProof::SecretPath(PathSecret("what a stranger makes up")),
-    DeliveryProof::Line { line_id: "line_story", given: PathSecret("what a stranger makes up") },
+    DeliveryProof::SecretPath(PathSecret("a guess of a stranger")),
+    DeliveryProof::Line { line_id: "line_story", given: PathSecret("a guess of a stranger") },
 ];
-/// Those whose proof stands in headers: all but the last three.
+/// Proofs in headers: all but the last three.
 const HEADER_PROOFS: &[DeliveryProof<'static>] = ALL_PROOFS.split_at(14).0;
 
-/// The headers that a sender with this key would post now.
+/// The headers that a sender with this key posts now.
 fn signed_headers(proof: DeliveryProof<'_>, key: &str, body: &[u8]) -> HeaderMap {
     let stamp = test_now().as_second().to_string();
     let base64 = |content: &[u8]| base64_signature(key, content);
@@ -872,7 +872,7 @@ fn signed_headers(proof: DeliveryProof<'_>, key: &str, body: &[u8]) -> HeaderMap
     header_map(&pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
 }
 
-/// What a header may hold: any bytes that HTTP lets through, or something close to what is expected.
+/// Any header value: bytes that HTTP allows, or a text close to an expected value.
 fn any_header_value() -> impl Strategy<Value = HeaderValue> {
     let close = prop_oneof![
         "(t=-?[0-9]{0,20})?,?(v1=[0-9a-fA-F]{0,66},?){0,4}",
@@ -897,7 +897,7 @@ proptest! {
         seconds in -377_705_023_201_i64..253_402_207_200,
     ) {
         let key = "whsec_c3RyYW5nZXJzIGRvIG5vdCBrbm93IHRoaXMga2V5";
-        // As good as a stranger can make it, and then some of it anything at all.
+        // The best headers that a stranger can make. Then some of them get any value.
         let mut headers = signed_headers(proof, "whsec_YW5vdGhlciBrZXkgb2YgdHdlbnR5IGJ5dGVz", &body);
         let names: Vec<_> = headers.keys().cloned().collect();
         for (index, value) in replaced {

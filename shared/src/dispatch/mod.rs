@@ -568,7 +568,7 @@ impl Dispatcher {
                 reason: "the message has no payload".to_owned(),
             }));
         };
-        tracing::info!(message.key = %row.key, line.name = row.line, line.health = access.health, "line {} is sendable", row.line);
+        tracing::info!(message.key = %row.key, line.name = row.line, line.health = access.health, "checked line {}: sendable", row.line);
         let key = row.key.to_string();
         let mut outcome = self.provider.send_payload(&access.token, &key, payload).await;
         if outcome == SendOutcome::Unauthorized && !access.token_refreshed {

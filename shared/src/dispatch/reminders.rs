@@ -190,8 +190,8 @@ impl Dispatcher {
         late.then(|| RowChange::Expire { owner: Some(invocation.owner.clone()) })
     }
 
-    /// The subject of a contact's opt-out. A message without a number has a
-    /// subject that is never opted out.
+    /// The subject of a contact's opt-out. A message without a number has a subject that is never
+    /// opted out.
     pub(super) fn contact_subject(&self, phone: Option<&Phone>) -> String {
         phone.map_or_else(|| "contact:nobody".to_owned(), |phone| self.ledger.contact_subject(phone))
     }

@@ -254,7 +254,7 @@ fn apply_status_report(
             next.reason = Some("the outcome was unknown until the message was observed on the line".to_owned());
         }
         MessageState::NeedsHuman if row.may_have_arrived() => {
-            next.reason = Some("it needed a person until the message was observed on the line".to_owned());
+            next.reason = Some("the message needed a person until it was observed on the line".to_owned());
         }
         MessageState::Claimed => return Err(TransitionRefused::HeldByAnother),
         MessageState::Held

@@ -53,7 +53,7 @@ impl MessageVerdict {
             Self::AfterCancellation { stage: because } => RowChange::Conflict {
                 owner,
                 reason: format!(
-                    "it happened after `{because}`, which may have been sent to the customer; was the order reinstated?"
+                    "the event came after `{because}`, which may have been sent; check whether the order was reinstated"
                 ),
             },
             Self::Expired => RowChange::Expire { owner: Some(owner) },

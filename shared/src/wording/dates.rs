@@ -1,7 +1,10 @@
-//! A moment as people of a language and country write it.
+//! A moment in the style of a language and a country.
 //!
-//! Words, their order and the clock of 12 or 24 hours come from the Unicode CLDR, through ICU4X, whose data is compiled
-//! in. Never fails: a language that CLDR doesn't know is written as English, in the country's way.
+//! Words, their order and the clock of 12 or 24 hours come from the Unicode CLDR, through ICU4X.
+//! Its data is compiled in.
+//!
+//! Promises: formatting never fails. A language that CLDR does not know is written as English in
+//! the style of the country.
 
 use icu_calendar::Gregorian;
 use icu_datetime::{
@@ -10,7 +13,7 @@ use icu_datetime::{
 use icu_locale_core::Locale;
 use jiff::{Timestamp, civil, tz::TimeZone};
 
-/// A moment in words.
+/// A moment in the words of a language.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FormattedMoment {
     /// `24 November`.
@@ -23,7 +26,7 @@ pub(super) struct FormattedMoment {
     pub(super) start: String,
 }
 
-/// Writes a moment as the clocks of `zone` show it. `language` and `country` are codes: `he`, `IL`.
+/// Formats a moment as clocks in `zone` show it. `language` and `country` are codes: `he`, `IL`.
 pub(super) fn format_moment(moment: Timestamp, zone: &TimeZone, language: &str, country: &str) -> FormattedMoment {
     let local = moment.to_zoned(zone.clone()).datetime();
     [format!("{language}-{country}"), language.to_owned(), format!("en-{country}"), "en".to_owned()]
@@ -33,7 +36,7 @@ pub(super) fn format_moment(moment: Timestamp, zone: &TimeZone, language: &str, 
         .unwrap_or_else(|| format_in_digits(local))
 }
 
-/// None if CLDR has no words for this locale.
+/// `None` if CLDR has no words for this locale.
 fn format_in_locale(local: civil::DateTime, locale: &Locale) -> Option<FormattedMoment> {
     let moment = input::DateTime {
         date: input::Date::try_new_gregorian(local.year().into(), as_u8(local.month())?, as_u8(local.day())?).ok()?,
@@ -45,7 +48,8 @@ fn format_in_locale(local: civil::DateTime, locale: &Locale) -> Option<Formatted
         Some(format.format(&moment).to_string())
     };
     let date = day(locale)?;
-    // What has no words of its own is written as the root of all locales has it, `M11 24`, which nobody reads.
+    // ICU4X formats a locale without words of its own like the root locale: `M11 24`. No customer
+    // reads that.
     let root = Locale::UNKNOWN;
     if day(&root).is_none_or(|unread| unread == date) {
         return None;
@@ -62,13 +66,13 @@ fn format_in_locale(local: civil::DateTime, locale: &Locale) -> Option<Formatted
     })
 }
 
-/// What every language can read, should CLDR's data fail us.
+/// Digits, which every reader understands, in case CLDR's data fails.
 fn format_in_digits(local: civil::DateTime) -> FormattedMoment {
     let (date, time) = (local.strftime("%-d.%-m.").to_string(), local.strftime("%H:%M").to_string());
     FormattedMoment { start: format!("{date} {time}"), weekday: date.clone(), date, time }
 }
 
-/// The parts of a date and time are never negative.
+/// `None` if negative, which parts of a date or time never are.
 fn as_u8(part: i8) -> Option<u8> {
     u8::try_from(part).ok()
 }
@@ -122,10 +126,10 @@ mod tests {
         // Israel, 2027-03-26: 01:59 is followed by 03:00.
         assert_eq!(time("2027-03-25T23:59:00Z", "Asia/Jerusalem"), "Friday 26 March at 01:59");
         assert_eq!(time("2027-03-26T00:00:00Z", "Asia/Jerusalem"), "Friday 26 March at 03:00");
-        // Israel, 2026-10-25: 01:30 happens twice, and people call both so.
+        // Israel, 2026-10-25: 01:30 happens twice, and both are written alike.
         assert_eq!(time("2026-10-24T22:30:00Z", "Asia/Jerusalem"), "Sunday 25 October at 01:30");
         assert_eq!(time("2026-10-24T23:30:00Z", "Asia/Jerusalem"), "Sunday 25 October at 01:30");
-        // The same moment is another day elsewhere.
+        // In another zone the same moment is on another day.
         assert_eq!(time("2026-11-24T23:30:00Z", "Pacific/Auckland"), "Wednesday 25 November at 12:30");
         assert_eq!(time("2026-11-24T23:30:00Z", "America/Los_Angeles"), "Tuesday 24 November at 15:30");
     }

@@ -1,13 +1,16 @@
-//! Words: from a client's template and the values of an event to the text a customer reads.
+//! The wording of messages: renders a client's templates with the values of an event.
 //!
-//! Templates are Jinja (`minijinja`) and strict: a variable that we do not know is an error when the configuration is
-//! checked, and one that has no value when the text is made means that nothing is sent, with a recorded reason.
-//! `{% if name %}` asks whether there is one.
+//! Templates are Jinja (`minijinja`) and strict:
+//! - An unknown variable is an error of `tellonce check`.
+//! - If a variable has no value, nothing is sent, and the reason is recorded. `{% if name %}` asks
+//!   whether there is a value.
 //!
-//! Values come from outside and are data, never markup: control and direction characters are taken out, lengths
-//! limited, and a name that holds a link, an address or a number is dropped: else a form would let anybody write over
-//! the client's line. For the same reason nothing that somebody typed into a form has a variable, but for their name:
-//! of the rest only `choice` is told, which is an answer that the client wrote down beforehand.
+//! Values come from outside and are data, never markup:
+//! - Control and direction characters are removed, and lengths are limited.
+//! - A name that contains a link, an address or a number is dropped. Otherwise a form would let
+//!   strangers send their own text over the client's line.
+//! - For the same reason no other text that a lead types has a variable. `choice` holds only
+//!   answers that the client listed beforehand.
 
 mod dates;
 
@@ -25,24 +28,24 @@ use crate::{
     provider::RenderedMessage,
 };
 
-/// What a text is about, and so which variables it may use.
+/// What a text is about. It decides which variables the text may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateTopic {
-    /// An order: the texts of milestones.
+    /// An order: messages at milestones.
     Order,
-    /// An appointment: the texts of reminders.
+    /// An appointment: reminders.
     Appointment,
-    /// Somebody who left their number on a form: the first thing they hear.
+    /// A lead: the first touch.
     Lead,
-    /// Somebody who wrote on the line: what they are answered at once.
+    /// A conversation: the acknowledgement of a customer's message.
     Conversation,
 }
 
 impl TemplateTopic {
-    /// All of them.
+    /// All topics.
     pub const ALL: [Self; 4] = [Self::Order, Self::Appointment, Self::Lead, Self::Conversation];
 
-    /// What it is called.
+    /// The name: `order`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Order => "order",
@@ -52,7 +55,7 @@ impl TemplateTopic {
         }
     }
 
-    /// What one of them is called.
+    /// The name with its article: `an order`.
     pub const fn with_article(self) -> &'static str {
         match self {
             Self::Order => "an order",
@@ -62,25 +65,25 @@ impl TemplateTopic {
         }
     }
 
-    /// The variables that texts about it may use.
+    /// The variables that texts of this topic may use.
     pub fn variables(self) -> impl Iterator<Item = &'static TemplateVariable> + Clone {
         VARIABLES.iter().filter(move |variable| variable.topics.contains(&self))
     }
 
-    /// The variable of a name, if texts about it may use it.
+    /// The variable with this name; `None` if texts of this topic may not use it.
     pub fn find_variable(self, name: &str) -> Option<&'static TemplateVariable> {
         find_variable_by_name(name).filter(|variable| variable.topics.contains(&self))
     }
 }
 
-/// What kind of thing a variable holds, and so what may stand in it.
+/// The kind of value that a variable holds. It decides how a value is cleaned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VariableKind {
-    /// A person's name: short, no links, no addresses, no numbers.
+    /// A person's name: at most 40 characters, without links, addresses and numbers.
     Name,
-    /// A short text or number.
+    /// A short text or number: at most 120 characters.
     Text,
-    /// An absolute https link.
+    /// An absolute https link of at most 1024 bytes, without credentials.
     Link,
 }
 
@@ -89,15 +92,15 @@ pub enum VariableKind {
 pub struct TemplateVariable {
     /// Its name.
     pub name: &'static str,
-    /// Which texts may use it.
+    /// The topics whose texts may use it.
     pub topics: &'static [TemplateTopic],
-    /// What it holds.
+    /// The kind of its value.
     pub kind: VariableKind,
-    /// Whether it is always there.
+    /// Whether it always has a value.
     pub always_present: bool,
-    /// What it is, for people.
+    /// What it is, for the documentation.
     pub meaning: &'static str,
-    /// An example, for checks and previews.
+    /// An example value, for checks and previews.
     pub example: &'static str,
 }
 
@@ -108,7 +111,7 @@ const NON_ORDER_TEXTS: &[TemplateTopic] =
     &[TemplateTopic::Appointment, TemplateTopic::Lead, TemplateTopic::Conversation];
 const ALL_TEXTS: &[TemplateTopic] = &TemplateTopic::ALL;
 
-/// A variable that is always there.
+/// A variable that always has a value.
 const fn required_variable(
     topics: &'static [TemplateTopic],
     name: &'static str,
@@ -119,7 +122,7 @@ const fn required_variable(
     TemplateVariable { name, topics, kind, always_present: true, meaning, example }
 }
 
-/// A variable that may be missing.
+/// A variable that may have no value.
 const fn optional_variable(
     topics: &'static [TemplateTopic],
     name: &'static str,
@@ -139,25 +142,37 @@ pub const VARIABLES: &[TemplateVariable] = &[
         APPOINTMENT_TEXTS,
         "start",
         VariableKind::Text,
-        "weekday, date and time",
+        "weekday, date and time of the start",
         "Tuesday 24 November at 10:30",
     ),
     required_variable(
         APPOINTMENT_TEXTS,
         "weekday",
         VariableKind::Text,
-        "the day of the week on which it begins",
+        "the day of the week on which the appointment begins",
         "Tuesday",
     ),
-    required_variable(APPOINTMENT_TEXTS, "date", VariableKind::Text, "the day on which it begins", "24 November"),
-    required_variable(APPOINTMENT_TEXTS, "time", VariableKind::Text, "the time at which it begins", "10:30"),
+    required_variable(
+        APPOINTMENT_TEXTS,
+        "date",
+        VariableKind::Text,
+        "the day on which the appointment begins",
+        "24 November",
+    ),
+    required_variable(
+        APPOINTMENT_TEXTS,
+        "time",
+        VariableKind::Text,
+        "the time at which the appointment begins",
+        "10:30",
+    ),
     optional_variable(ALL_TEXTS, "name", VariableKind::Name, "the customer's name", "Noa Levi"),
     optional_variable(ALL_TEXTS, "first_name", VariableKind::Name, "the customer's first name", "Noa"),
     optional_variable(
         LEAD_TEXTS,
         "choice",
         VariableKind::Text,
-        "what they chose, of the answers that are configured",
+        "the answer that the lead chose, if it is configured",
         "Wheel throwing",
     ),
     optional_variable(APPOINTMENT_TEXTS, "title", VariableKind::Text, "what it is about", "Consultation"),
@@ -185,15 +200,39 @@ pub const VARIABLES: &[TemplateVariable] = &[
         "where the parcel can be followed",
         "https://track.example.com/RR123456785IL",
     ),
-    optional_variable(ORDER_TEXTS, "tracking_company", VariableKind::Text, "who carries it", "Israel Post"),
+    optional_variable(ORDER_TEXTS, "tracking_company", VariableKind::Text, "the carrier", "Israel Post"),
     optional_variable(ORDER_TEXTS, "pickup_location", VariableKind::Text, "where to pick up", "Dizengoff store"),
-    optional_variable(ORDER_TEXTS, "pickup_address", VariableKind::Text, "its address", "99 Dizengoff St, Tel Aviv"),
-    optional_variable(ORDER_TEXTS, "pickup_until", VariableKind::Text, "until when it is kept", "2026-11-26"),
-    optional_variable(ORDER_TEXTS, "delivery_status", VariableKind::Text, "what changed", "rescheduled"),
-    optional_variable(ORDER_TEXTS, "delivery_from", VariableKind::Text, "when it was planned", "2026-11-20 09:00"),
-    optional_variable(ORDER_TEXTS, "delivery_to", VariableKind::Text, "when it is planned now", "2026-11-21 09:00"),
-    optional_variable(ORDER_TEXTS, "cancel_reason", VariableKind::Text, "why it was cancelled", "customer"),
-    optional_variable(ORDER_TEXTS, "refund_amount", VariableKind::Text, "how much was paid back", "59.00"),
+    optional_variable(
+        ORDER_TEXTS,
+        "pickup_address",
+        VariableKind::Text,
+        "the address of the pickup location",
+        "99 Dizengoff St, Tel Aviv",
+    ),
+    optional_variable(ORDER_TEXTS, "pickup_until", VariableKind::Text, "the last day of pickup", "2026-11-26"),
+    optional_variable(
+        ORDER_TEXTS,
+        "delivery_status",
+        VariableKind::Text,
+        "what changed about the delivery",
+        "rescheduled",
+    ),
+    optional_variable(
+        ORDER_TEXTS,
+        "delivery_from",
+        VariableKind::Text,
+        "when the delivery was planned before",
+        "2026-11-20 09:00",
+    ),
+    optional_variable(
+        ORDER_TEXTS,
+        "delivery_to",
+        VariableKind::Text,
+        "when the delivery is planned now",
+        "2026-11-21 09:00",
+    ),
+    optional_variable(ORDER_TEXTS, "cancel_reason", VariableKind::Text, "why the order was cancelled", "customer"),
+    optional_variable(ORDER_TEXTS, "refund_amount", VariableKind::Text, "the amount paid back", "59.00"),
     optional_variable(ORDER_TEXTS, "invoice_id", VariableKind::Text, "the invoice's number", "INV-2026-1188"),
     optional_variable(
         ORDER_TEXTS,
@@ -211,35 +250,35 @@ pub const VARIABLES: &[TemplateVariable] = &[
     ),
 ];
 
-/// The variable of a name, whatever texts may use it.
+/// The variable with this name, of any topic.
 pub fn find_variable_by_name(name: &str) -> Option<&'static TemplateVariable> {
     VARIABLES.iter().find(|variable| variable.name == name)
 }
 
-/// A text could not be made. Never holds a value.
+/// A text could not be made. Holds no value of a variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WordingError {
-    /// There is no text in this language.
-    #[error("there is no text in `{0}`")]
+    /// The rule has no text in this language.
+    #[error("the text in language `{0}` is missing from client.toml")]
     NoText(String),
-    /// The template uses a value that is not there.
-    #[error("the text needs a value that is not known here (line {0} of the text)")]
+    /// The template prints a variable without a value. Holds the line in the template, from 1.
+    #[error("a variable on line {0} of the text has no value; print it only inside {{% if … %}}")]
     ValueMissing(usize),
-    /// The template cannot be used.
-    #[error("the template is wrong on its line {line}: {kind}")]
+    /// The template does not parse or render.
+    #[error("the template has an error on line {line}: {kind}; run `tellonce check`")]
     Template {
         /// The line in the template, from 1.
         line: usize,
-        /// What kind of error.
+        /// The kind of error.
         kind: String,
     },
-    /// The document's link is missing.
-    #[error("the message sends a document, and there is no `{0}`")]
+    /// The variable of the document's link has no value. Holds its name.
+    #[error("the document of the message has no link: `{0}` has no value")]
     DocumentMissing(String),
 }
 
 impl WordingError {
-    /// What is recorded: stable, kebab-case.
+    /// The outcome to record: stable, in kebab-case.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ValueMissing(_) | Self::DocumentMissing(_) => "value-missing",
@@ -248,17 +287,17 @@ impl WordingError {
     }
 }
 
-/// The values of an event or appointment, cleaned, by variable name.
+/// The cleaned values of an event or appointment, by variable name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TemplateValues(BTreeMap<&'static str, String>);
 
 impl TemplateValues {
-    /// None yet.
+    /// No values.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a value, cleaned for its variable; unknown variables and unusable values are left out.
+    /// Cleans and adds a value. Unknown variables and unusable values are left out.
     pub fn set(&mut self, name: &str, value: &str) {
         if let Some(variable) = find_variable_by_name(name)
             && let Some(value) = clean_value(variable.kind, value)
@@ -267,7 +306,7 @@ impl TemplateValues {
         }
     }
 
-    /// Adds the customer's name, and their first name.
+    /// Adds the customer's name and first name.
     pub fn set_customer(&mut self, name: &str) {
         if let Some(name) = clean_value(VariableKind::Name, name) {
             let first = name.split(' ').next().unwrap_or_default().to_owned();
@@ -276,7 +315,8 @@ impl TemplateValues {
         }
     }
 
-    /// Adds when an appointment begins, as people of the language and country write it, by the clocks of the zone.
+    /// Adds the start of an appointment, in the style of the language and country, on the clock of
+    /// the zone.
     pub fn set_start(&mut self, start: Timestamp, zone: &TimeZone, language: &str, country: &str) {
         let dates::FormattedMoment { date, time, weekday, start } =
             dates::format_moment(start, zone, language, country);
@@ -285,25 +325,25 @@ impl TemplateValues {
         }
     }
 
-    /// Adds where an appointment takes place, and its link if the place is one.
+    /// Adds the place of an appointment, and its link if the place is a link.
     pub fn set_place(&mut self, place: &str) {
         self.set("place", place);
         self.set("place_url", place);
     }
 
-    /// A value.
+    /// The value of a variable.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// An example for every variable of a topic, or only for those that are always there.
+    /// Example values for all variables of a topic, or only for those that always have a value.
     pub fn from_examples(topic: TemplateTopic, all: bool) -> Self {
         let variables = topic.variables().filter(|variable| all || variable.always_present);
         Self(variables.map(|variable| (variable.name, variable.example.to_owned())).collect())
     }
 }
 
-/// A value in the form its variable allows, if it has one.
+/// The value in the form that its variable allows; `None` if it is unusable.
 fn clean_value(kind: VariableKind, value: &str) -> Option<String> {
     let visible: String =
         value.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden_char(*c)).collect();
@@ -329,19 +369,20 @@ fn clean_value(kind: VariableKind, value: &str) -> Option<String> {
     }
 }
 
-/// Whether a character is a mark above, below or beside a letter: of scripts that write vowels so, it is part of a word.
+/// Whether a character is a mark above, below or beside a letter. In scripts that write vowels as
+/// marks, it is part of a word.
 pub fn is_combining_mark(c: char) -> bool {
     GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
 }
 
-/// Characters that are not seen: controls, and those that turn the direction of what follows. The two joiners stay:
-/// Persian and emoji need them.
+/// Whether a character is invisible: a control, a format character, or a direction mark. The two
+/// joiners do not count, because Persian and emoji need them.
 pub fn is_hidden_char(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether a "name" holds a link, an address or a number to call.
+/// Whether a "name" contains a link, an address or a phone number.
 fn contains_contact_details(name: &str) -> bool {
     let digits = name.chars().filter(|c| c.is_numeric()).count();
     let domain = |word: &str| {
@@ -359,7 +400,7 @@ fn template_environment() -> &'static Environment<'static> {
     static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
         let mut environment = Environment::new();
-        // Asking `{% if name %}` is allowed, printing what is not there is not.
+        // `{% if name %}` may ask for a missing value. Printing a missing value is an error.
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment
@@ -372,7 +413,7 @@ pub fn render_template(template: &str, values: &TemplateValues) -> Result<String
         let line = error.line().unwrap_or(1);
         match error.kind() {
             ErrorKind::UndefinedError => WordingError::ValueMissing(line),
-            // The kind only: the detail may quote a value.
+            // Only the kind, because the detail may quote a value.
             kind => WordingError::Template { line, kind: kind.to_string() },
         }
     };
@@ -380,21 +421,21 @@ pub fn render_template(template: &str, values: &TemplateValues) -> Result<String
     template.render(&values.0).map(|text| text.trim().to_owned()).map_err(|error| to_wording_error(&error))
 }
 
-/// The names that a template uses, for `tellonce-check`.
+/// The names that a template uses, for `tellonce check`.
 pub fn used_variable_names(template: &str) -> Result<Vec<String>, WordingError> {
     let template = template_environment().template_from_str(template).map_err(|error| WordingError::Template {
         line: error.line().unwrap_or(1),
-        kind: error.detail().unwrap_or("it does not parse").to_owned(),
+        kind: error.detail().unwrap_or("syntax error").to_owned(),
     })?;
     let mut names: Vec<_> = template.undeclared_variables(false).into_iter().collect();
     names.sort_unstable();
     Ok(names)
 }
 
-/// What to say by the texts of a rule, in a language, with these values.
+/// Renders the text, button and document of a message in a language.
 ///
-/// A button whose link has no value is left out; a document's link goes into the text and onto the button unless the
-/// line sends documents as such.
+/// A button is left out if its link has no value. With [`MediaMode::Link`] the document's link is
+/// added below the text, unless the text contains it.
 pub fn build_message(
     texts: MessageTemplates<'_>,
     language: &str,
@@ -419,7 +460,7 @@ pub fn build_message(
     };
     match (document, media) {
         (Some(url), MediaMode::Link) => {
-            // A button may not show everywhere, so the link stands in the text as well.
+            // A button may not show on every phone, so the link stands in the text as well.
             if !text.contains(url) {
                 text = format!("{text}\n{url}");
             }
@@ -429,8 +470,8 @@ pub fn build_message(
     }
 }
 
-/// What somebody who wrote on the line is answered at once, in a language. `business` is the client's name; `name` is the
-/// customer's, if it is known.
+/// Renders an acknowledgement in a language. `business` is the client's name. `name` is the
+/// customer's, if known.
 pub fn build_acknowledgement(
     rule: &AcknowledgementRule,
     language: &str,
@@ -442,7 +483,7 @@ pub fn build_acknowledgement(
     if let Some(name) = name {
         values.set_customer(name);
     }
-    // It has no document, so how the line sends one doesn't matter.
+    // An acknowledgement has no document, so the media mode does not matter.
     build_message(rule.templates(), language, &values, MediaMode::Link)
 }
 
@@ -552,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_lead_typed_only_the_name_is_used() {
+    fn the_name_is_the_only_typed_text_of_a_lead_that_is_used() {
         let names: Vec<_> = TemplateTopic::Lead.variables().map(|variable| variable.name).collect();
         assert_eq!(names, ["business_name", "name", "first_name", "choice"]);
         assert!(TemplateTopic::Lead.variables().all(|variable| variable.kind != VariableKind::Link));

@@ -1,8 +1,9 @@
-//! What is found about calendars and their reminders.
+//! Findings about calendars and their reminders.
 
 use super::*;
 
-/// A file of calendars only, one of each kind, without findings; each test breaks one thing in it.
+/// A file with only calendars, one of each kind, without findings. Each test breaks one thing in
+/// it.
 const GOOD: &str = r#"client = "acme"
 name = "Acme Clinic"
 country = "IL"
@@ -130,28 +131,28 @@ fn a_calendar_has_a_unique_name_a_line_a_zone_and_a_country() {
     assert!(FILE.findings_after("kind = \"calcom\"", "kind = \"cal.com\"")[0].contains("did you mean `calcom`?"));
     assert!(
         FILE.findings_after("kind = \"calcom\"", &with("user_id = \"1\""))[0]
-            .contains("`user_id` means nothing for a calcom calendar")
+            .contains("`user_id` is not a setting of a calcom calendar")
     );
 }
 
 #[test]
 fn calendars_that_share_an_id_scope_must_both_name_it() {
     let alone = FILE.findings_after("id_scope = \"clinic\"\n", "");
-    assert!(alone.is_empty(), "it is alone in the main book: {alone:#?}");
+    assert!(alone.is_empty(), "it is alone in the id scope `main`: {alone:#?}");
     let both = |clinic: &str, intro: &str| {
         list_findings(&FILE.edit("id_scope = \"clinic\"\n", clinic).replacen("id_scope = \"intro\"\n", intro, 1))
     };
     let written = "id_scope = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
-    assert!(silent[0].contains("this calendar shares the appointment book `main` with `intro`"), "{silent:#?}");
+    assert!(silent[0].contains("this calendar shares the id scope `main` with `intro`"), "{silent:#?}");
     assert!(silent[0].contains("write id_scope = \"main\" in each"), "{silent:#?}");
     FILE.assert_one_finding(
         "id_scope = \"crm\"",
         "id_scope = \"Our CRM\"",
         "id_scope = \"Our CRM\"",
         "error",
-        &["appointment book", "idempotency keys"],
+        &["name of an id scope", "idempotency keys"],
     );
 }
 
@@ -212,10 +213,10 @@ fn a_custom_calendar_maps_statuses_that_book_and_cancel() {
         "",
         "statuses = {",
         "error",
-        &["never looked up", "status = \"/status\""],
+        &["never used", "status = \"/status\""],
     );
     FILE.assert_one_finding("confirmed = \"booked\", ", "", "statuses = {", "error", &["no status means `booked`"]);
-    FILE.assert_one_finding(", canceled = \"cancelled\"", "", "statuses = {", "warning", &["reminded all the same"]);
+    FILE.assert_one_finding(", canceled = \"cancelled\"", "", "statuses = {", "warning", &["reminded anyway"]);
     FILE.assert_one_finding(
         "confirmed =",
         "\" \" = \"booked\", confirmed =",
@@ -249,7 +250,7 @@ fn a_feed_is_polled_at_a_sensible_interval_and_names_the_phone_field() {
     );
     FILE.assert_one_finding("\"description\"", "\"Summary\"", "phone = { field", "error", &["did you mean `summary`?"]);
     FILE.assert_one_finding("\"x-customer\"", "\"customer\"", "person = {", "error", &["`x-phone`"]);
-    FILE.assert_one_finding("\"tel:\"", "\"\"", "phone = { field", "error", &["nothing stands before the value"]);
+    FILE.assert_one_finding("\"tel:\"", "\"\"", "phone = { field", "error", &["`after` is empty"]);
     let without = "phone = { field = \"description\", after = [\"Phone:\", \"tel:\"] }\n";
     assert!(FILE.findings_after(without, "")[0].contains("an ics calendar needs `phone`"));
 }
@@ -282,7 +283,13 @@ fn stages_parse_and_have_distinct_names_and_times() {
 #[test]
 fn a_reminder_is_useful_long_enough_and_not_sent_too_late() {
     FILE.assert_one_finding("\"3h\"", "\"5m\"", "useful_for", "warning", &["shortest outage"]);
-    FILE.assert_one_finding("\"3h\"", "\"25h\"", "useful_for", "warning", &["longer than the appointment is away"]);
+    FILE.assert_one_finding(
+        "\"3h\"",
+        "\"25h\"",
+        "useful_for",
+        "warning",
+        &["longer than the time until the appointment"],
+    );
     FILE.assert_one_finding("useful_for = \"3h\"", "priority = 101", "priority", "error", &["more than 100"]);
     let late = "morning of at 11:30";
     FILE.assert_one_finding("morning of at 08:00", late, late, "warning", &["an appointment at 11:30 or earlier"]);
@@ -319,14 +326,14 @@ fn texts_of_reminders_know_the_appointment_and_not_the_order() {
         "at {{ tiem }}{%",
         "tiem",
         "error",
-        &["texts know no variable `tiem`", "did you mean `time`?"],
+        &["texts have no variable `tiem`", "did you mean `time`?"],
     );
     FILE.assert_one_finding(
         "at {{ time }}{%",
         "at {{ order_number }}{%",
         "order_number",
         "error",
-        &["`order_number` has no value where an appointment is spoken of", "`weekday`"],
+        &["`order_number` has no value in texts about an appointment", "`weekday`"],
     );
     FILE.assert_one_finding(
         "{% if place %} at {{ place }}{% endif %}",
@@ -340,7 +347,7 @@ fn texts_of_reminders_know_the_appointment_and_not_the_order() {
         "{% if title %}{{ title }}{% endif %}",
         "text.he = \"{%",
         "warning",
-        &["nothing is left to say"],
+        &["the text is empty"],
     );
     FILE.assert_one_finding("en = \"Join\"", "en = \"Join on {{ start }}\"", "button =", "error", &["20 characters"]);
     FILE.assert_one_finding(
@@ -348,14 +355,14 @@ fn texts_of_reminders_know_the_appointment_and_not_the_order() {
         "\"place\"",
         "button =",
         "error",
-        &["`place` holds no link", "write `place_url`"],
+        &["`place` is not a link", "write `place_url`"],
     );
     FILE.assert_one_finding(
         "\"place_url\"",
         "\"order_url\"",
         "button =",
         "error",
-        &["where an appointment is spoken of", "`place_url`"],
+        &["in texts about an appointment", "`place_url`"],
     );
     FILE.assert_one_finding(
         "text.he = \"היום ב-{{ time }}\"\n",
@@ -365,7 +372,7 @@ fn texts_of_reminders_know_the_appointment_and_not_the_order() {
         &["missing in `he`"],
     );
     let order = super::GOOD.replace("{{ order_number }} is ready", "{{ start }} is ready");
-    assert!(list_findings(&order)[0].contains("`start` has no value where an order is spoken of"));
+    assert!(list_findings(&order)[0].contains("`start` has no value in texts about an order"));
 }
 
 #[test]

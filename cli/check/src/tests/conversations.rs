@@ -1,8 +1,9 @@
-//! What is found about CRMs, targets, escalations, business hours and opt-out.
+//! Findings about CRMs, targets, escalations, business hours and opt-out.
 
 use super::*;
 
-/// A file of nothing but what is made of line events, without findings; each test breaks one thing in it.
+/// A file with only the settings that use line events, without findings. Each test breaks one thing
+/// in it.
 const GOOD: &str = r#"client = "acme"
 name = "Acme Studio"
 country = "IL"
@@ -136,7 +137,7 @@ fn a_line_that_only_takes_events_is_valid() {
 fn crms_escalations_and_opt_out_need_a_line_that_takes_events() {
     let found = FILE.findings_after("events = true\n", "");
     assert_eq!(found.len(), 3, "{found:#?}");
-    assert!(found.iter().all(|found| found.starts_with("error no line takes events")), "{found:#?}");
+    assert!(found.iter().all(|found| found.starts_with("error no line accepts events")), "{found:#?}");
     assert!(found[0].contains("events = true") && found[0].contains("tellonce webhook register"), "{found:#?}");
     let deaf = "events = true\n\n[lines.deaf]\nline_id = \"line_2\"\n\n[forms.x]\nkind = \"typeform\"\nline = \"deaf\"\n\
                 consent = { field = \"c\" }\nfirst_touch = { useful_for = \"1d\", text = { he = \"א\", en = \"a\" } }\n";
@@ -145,7 +146,7 @@ fn crms_escalations_and_opt_out_need_a_line_that_takes_events() {
     let found = list_findings(&text);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(
-        found[0].contains("error the line `deaf` takes no events") && found[0].contains("[lines.deaf]"),
+        found[0].contains("error the line `deaf` does not accept events") && found[0].contains("[lines.deaf]"),
         "{found:#?}"
     );
 }
@@ -176,7 +177,7 @@ fn names_are_plain_and_lines_exist() {
         "lines = [\"main\", \"main\"]\nrequests",
         "\"main\", ",
         "warning",
-        &["there twice"],
+        &["listed twice"],
     );
     FILE.assert_one_finding(
         "lines = [\"main\"]\n\n[esc",
@@ -225,14 +226,14 @@ fn a_crm_address_is_valid() {
 fn an_address_is_https_on_the_internet_and_holds_no_secret() {
     let good = "https://hooks.acme.co.il/whatsapp?source=tellonce";
     for (address, says) in [
-        ("http://hooks.acme.co.il/", "it is not https"),
+        ("http://hooks.acme.co.il/", "the address is not https"),
         ("https://127.0.0.1/x", "an IP address"),
         ("https://203.0.113.9/x", "an IP address"),
         ("https://localhost/x", "inner network"),
         ("https://crm.internal/x", "inner network"),
         ("https://u:p@hooks.acme.co.il/", "a user or a password"),
         ("hooks.acme.co.il", "no URL"),
-        ("https://hooks.acme.co.il/?Token=x", "a secret seems to stand in this address"),
+        ("https://hooks.acme.co.il/?Token=x", "this address seems to contain a secret"),
     ] {
         FILE.assert_one_finding(good, address, &format!("url = \"{address}\""), "error", &[says]);
         FILE.assert_one_finding(
@@ -255,7 +256,7 @@ fn a_target_is_used_by_an_escalation_and_has_a_valid_address() {
         spare,
         "[targets.spare]",
         "warning",
-        &["no escalation calls this target"],
+        &["no escalation alerts this target"],
     );
     for from in
         ["Acme <alerts@acme.co.il>", "alerts", "a@b", "a@b..il", "א@acme.co.il", "a b@acme.co.il", "@acme.co.il"]
@@ -266,12 +267,12 @@ fn a_target_is_used_by_an_escalation_and_has_a_valid_address() {
             &to,
             &to,
             "error",
-            &["who writes is no e-mail address"],
+            &["`from` is not an e-mail address"],
         );
     }
     let team = "\"team@acme.co.il\", \"dana.levi+wa@acme.co.il\"";
     FILE.assert_one_finding(team, "", "to = []", "error", &["the list of recipients is empty"]);
-    FILE.assert_one_finding(team, "\"team@acme.co.il\", \"Team@acme.co.il\"", "Team@", "warning", &["there twice"]);
+    FILE.assert_one_finding(team, "\"team@acme.co.il\", \"Team@acme.co.il\"", "Team@", "warning", &["listed twice"]);
     let many: Vec<_> = (0..51).map(|n| format!("\"a{n}@acme.co.il\"")).collect();
     FILE.assert_one_finding(team, &many.join(", "), "a50@", "error", &["51 addresses", "at most 50"]);
     let personal = FILE.findings_after(team, "\"dana.levi\"");
@@ -309,7 +310,7 @@ fn an_escalation_alerts_targets_that_exist() {
         "to = [\"slack\", \"teams\", \"slack\"]",
         "teams\", ",
         "warning",
-        &["there twice"],
+        &["listed twice"],
     );
     let without_targets = FILE.findings_after("to = [\"slack\", \"teams\"]", "to = []");
     assert!(
@@ -326,7 +327,7 @@ fn a_trigger_can_happen() {
         "[[business_hours]]\ndays = [\"sun\", \"mon\", \"tue\", \"wed\", \"thu\"]\nfrom = \"09:00\"\nto = \"18:00\"\n";
     let none = FILE.findings_after(hours, "");
     assert_eq!(none.len(), 2, "{none:#?}");
-    assert!(none[0].starts_with("error there are no business hours, so nothing is ever after them"), "{none:#?}");
+    assert!(none[0].starts_with("error there are no business hours, so this escalation never applies"), "{none:#?}");
     assert!(none[1].starts_with("warning there are no business hours") && none[1].contains("at night"), "{none:#?}");
     FILE.assert_one_finding(
         "unanswered = \"15m\"",
@@ -341,7 +342,7 @@ fn a_trigger_can_happen() {
         "\"refunded\", \"ref",
         "\"refunded\", ",
         "warning",
-        &["a milestone is there twice"],
+        &["a milestone is listed twice"],
     );
     FILE.assert_one_finding(
         "\"refunded\"]",
@@ -366,13 +367,13 @@ fn a_trigger_can_happen() {
 #[test]
 fn hours_have_days_and_end_after_they_begin() {
     let days = "days = [\"sun\", \"mon\", \"tue\", \"wed\", \"thu\"]";
-    FILE.assert_one_finding(days, "days = []", "[[business_hours]]", "error", &["business hours of no day"]);
+    FILE.assert_one_finding(days, "days = []", "[[business_hours]]", "error", &["the business hours have no day"]);
     FILE.assert_one_finding(
         days,
         "days = [\"sun\", \"sun\"]",
         "[[business_hours]]",
         "warning",
-        &["a day is there twice"],
+        &["a day is listed twice"],
     );
     for to in ["09:00", "08:00"] {
         let edit = format!("to = \"{to}\"");
@@ -389,10 +390,10 @@ fn hours_have_days_and_end_after_they_begin() {
 
 #[test]
 fn trigger_words_are_meaningful_and_in_the_clients_languages() {
-    FILE.assert_one_finding("\"urgent\"", "\" \"", "words = ", "error", &["nothing but signs"]);
-    FILE.assert_one_finding("\"urgent\"", "\"!\"", "words = ", "error", &["nothing but signs"]);
+    FILE.assert_one_finding("\"urgent\"", "\" \"", "words = ", "error", &["has only signs"]);
+    FILE.assert_one_finding("\"urgent\"", "\"!\"", "words = ", "error", &["has only signs"]);
     FILE.assert_one_finding("\"urgent\"", "\"hi\"", "words = ", "warning", &["`hi` is too short"]);
-    FILE.assert_one_finding("\"urgent\"", "\"urgent\", \" Urgent!\"", "words = ", "warning", &["there twice"]);
+    FILE.assert_one_finding("\"urgent\"", "\"urgent\", \" Urgent!\"", "words = ", "warning", &["listed twice"]);
     FILE.assert_one_finding("he = [\"דחוף\"], ", "", "words = ", "warning", &["no word in `he`"]);
     FILE.assert_one_finding("he = [\"דחוף\"], ", "he = [], ", "words = ", "error", &["there is no word here"]);
     FILE.assert_one_finding(
@@ -400,7 +401,7 @@ fn trigger_words_are_meaningful_and_in_the_clients_languages() {
         "he = [\"דחוף\"], ru = [\"срочно\"], ",
         "words = ",
         "warning",
-        &["`ru` is none"],
+        &["`ru` is not one"],
     );
     FILE.assert_one_finding(
         "{ he = [\"דחוף\"], en = [\"urgent\", \"speak to a person\"] }",
@@ -425,7 +426,7 @@ fn everyday_words_are_warned_of_as_opt_out_words() {
         );
     }
     FILE.assert_one_finding("\"unsubscribe\"", "\"\"", "en = [\"stop\", \"\"]", "error", &["a word is empty"]);
-    FILE.assert_one_finding("\"unsubscribe\"", "\"Stop.\"", "Stop.", "warning", &["there twice"]);
+    FILE.assert_one_finding("\"unsubscribe\"", "\"Stop.\"", "Stop.", "warning", &["listed twice"]);
     FILE.assert_one_finding("he = [\"הסר\"]\n", "", "[opt_out]", "warning", &["no word in `he`"]);
 }
 
@@ -435,7 +436,7 @@ fn an_acknowledgement_exists_in_every_language_and_uses_few_variables() {
         "text.en = \"Thanks{% if first_name %}, {{ first_name }}{% endif %}. Somebody will be with you soon.\"\n";
     FILE.assert_one_finding(english, "", "text.he = \"תודה", "error", &["`acknowledge` is missing in `en`"]);
     let with = |text: &str| format!("text.en = \"{text}\"\n");
-    let of = ["no value where a conversation is spoken of", "`business_name`, `name`, `first_name`"];
+    let of = ["no value in texts about a conversation", "`business_name`, `name`, `first_name`"];
     FILE.assert_one_finding(english, &with("{{ order_number }}"), "text.en = \"{{ order", "error", &[of[0]]);
     FILE.assert_one_finding(
         english,
@@ -472,13 +473,13 @@ fn an_acknowledgement_exists_in_every_language_and_uses_few_variables() {
 #[test]
 fn owners_bots_and_automatic_replies_are_refused() {
     for (from, setting, says) in [
-        ("[crms.hub]", "owner = \"dana\"", "who owns a contact in the CRM"),
-        ("[crms.hub]", "hubspot_owner_id = 7", "who owns a contact in the CRM"),
+        ("[crms.hub]", "owner = \"dana\"", "the owner of a contact in the CRM"),
+        ("[crms.hub]", "hubspot_owner_id = 7", "the owner of a contact in the CRM"),
         ("[crms.zoho]", "assign = \"round-robin\"", "in EZWhatsApp alone"),
         ("[escalations.new]", "assign_to = \"dana\"", "in EZWhatsApp alone"),
         ("[escalations.new]", "auto_reply = \"hi\"", "not by a bot"),
         ("[escalations.new]", "reply = \"hi\"", "`acknowledge` is the only automatic reply"),
-        ("[escalations.new]", "keywords = [\"yes\"]", "words can call the team"),
+        ("[escalations.new]", "keywords = [\"yes\"]", "words can only alert the team"),
     ] {
         let name = setting.split(' ').next().unwrap();
         FILE.assert_one_finding(
@@ -494,7 +495,7 @@ fn owners_bots_and_automatic_replies_are_refused() {
         "[targets.slack]\nchannel = \"#team\"",
         "#team",
         "error",
-        &["`channel` is no setting of"],
+        &["`channel` is not a setting of"],
     );
     let named = FILE.edit("[crms.own]", "[crms.inbox]").replacen("[escalations.new]", "[escalations.owner]", 1);
     assert_eq!(list_findings(&named), Vec::<String>::new(), "a client's own names are free");
@@ -531,7 +532,7 @@ fn an_unloadable_file_says_which_setting_is_missing() {
         "when = \"words\"",
         "\"words\"",
         "error",
-        &["not one thing that can happen"],
+        &["not a single trigger"],
     );
     FILE.assert_one_finding("when = \"after-hours\"", "", "[escalations.night]", "error", &["`when` is missing here"]);
 }

@@ -1,8 +1,8 @@
-//! What is found about forms and the first thing that whoever fills one in hears.
+//! Findings about forms and their first touches.
 
 use super::*;
 
-/// A file of forms only, without findings; each test breaks one thing in it.
+/// A file with only forms, without findings. Each test breaks one thing in it.
 const GOOD: &str = r#"client = "acme"
 name = "Acme Studio"
 country = "IL"
@@ -113,7 +113,7 @@ fn a_form_has_a_unique_name_a_line_and_countries() {
     FILE.assert_one_finding("kind = \"typeform\"", &with(country), country, "error", &["two-letter"]);
     FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"XX\"]", "countries", "error", &["`XX`", "two-letter"]);
     FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"us\"]", "countries", "error", &["write `US`"]);
-    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is there twice"]);
+    FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"IL\", \"IL\"]", "countries", "warning", &["`IL` is listed twice"]);
     FILE.assert_one_finding("[\"IL\", \"US\"]", "[\"US\"]", "countries", "warning", &["counts as one of `IL`"]);
     FILE.assert_one_finding(
         "language = \"he\"",
@@ -136,14 +136,14 @@ fn forms_that_share_an_id_scope_must_both_name_it() {
     let written = "id_scope = \"main\"\n";
     assert_eq!((both("", "").len(), both("", written).len(), both(written, written).len()), (2, 1, 0));
     let silent = both("", written);
-    assert!(silent[0].contains("this form shares the lead book `main` with `typeform`"), "{silent:#?}");
+    assert!(silent[0].contains("this form shares the id scope `main` with `typeform`"), "{silent:#?}");
     assert!(silent[0].contains("only one of them is greeted"), "{silent:#?}");
     FILE.assert_one_finding(
         "id_scope = \"hub\"",
         "id_scope = \"The Hub\"",
         "id_scope = \"The Hub\"",
         "error",
-        &["the lead book", "idempotency keys"],
+        &["name of an id scope", "idempotency keys"],
     );
 }
 
@@ -223,29 +223,29 @@ fn a_consent_sentence_on_one_form_does_not_cover_another() {
             &GOOD[..form]
         ))
     };
-    assert!(stated("kind = \"meta\"")[0].contains("posts for every form there is"));
+    assert!(stated("kind = \"meta\"")[0].contains("posts for every form"));
     assert!(stated("kind = \"meta\"\nform_ids = [\"123\"]").is_empty());
     assert!(stated("kind = \"typeform\"").is_empty());
     let hubspot = stated("kind = \"hubspot\"\nverify = { scheme = \"static-header\", header = \"x\" }");
-    assert!(hubspot[0].contains("those that were imported as well"), "{hubspot:#?}");
+    assert!(hubspot[0].contains("imported ones too"), "{hubspot:#?}");
 }
 
 #[test]
 fn fields_are_named_or_left_to_be_found() {
-    FILE.assert_one_finding("phone = \"tel\"", "phone = \" \"", "fields = {", "error", &["where the phone stands"]);
+    FILE.assert_one_finding("phone = \"tel\"", "phone = \" \"", "fields = {", "error", &["the field of phone"]);
     FILE.assert_one_finding(
         "id = \"lead_id\"",
         "submitted_at = \"\"",
         "fields = {",
         "error",
-        &["where the submitted_at stands"],
+        &["the field of submitted_at"],
     );
     FILE.assert_one_finding("phone = \"tel\"", "phon = \"tel\"", "fields = {", "error", &["did you mean `phone`?"]);
     FILE.assert_one_finding("[\"contact\"]", "[\"contact\", \"\"]", "form_ids", "error", &["a form's id is empty"]);
     let some = "form_ids = [\"a\"]";
     for (kind, holds) in [
         ("kind = \"web\"", ["unless the sender is configured to name it", "as `form_id`"]),
-        ("kind = \"hubspot\"", ["HubSpot's events do not say", "let a workflow post"]),
+        ("kind = \"hubspot\"", ["HubSpot's events do not name", "let a workflow post"]),
     ] {
         FILE.assert_one_finding(kind, &format!("{kind}\n{some}"), some, "warning", &holds);
     }
@@ -330,7 +330,7 @@ fn limits_and_repeats_stay_in_their_range() {
         FILE.edit("\"14d\"", "\"60d\"").replace("[lines.main]", "[retention]\nledger_days = 40\n\n[lines.main]");
     let forgotten = list_findings(&edited_file);
     assert!(forgotten.len() == 1 && forgotten[0].contains("retention.ledger_days (40 days)"), "{forgotten:#?}");
-    let nothing = ["this means nothing", "across = \"form\""];
+    let nothing = ["this has no effect", "across = \"form\""];
     FILE.assert_one_finding("across = \"form\", ", "", "per_phone", "warning", &nothing);
     FILE.assert_one_finding("across = \"form\"", "across = \"froms\"", "repeat", "error", &["did you mean `forms`?"]);
     let unwritten = FILE.edit("across = \"form\", ", "").replace("per_phone = { leads = 2, within = \"1d\" }\n", "");
@@ -340,9 +340,9 @@ fn limits_and_repeats_stay_in_their_range() {
 #[test]
 fn a_choice_is_one_of_a_list() {
     FILE.assert_one_finding("\"course\"", "\"\"", "choice =", "error", &["no name"]);
-    FILE.assert_one_finding("[\"Wheel\", \"Glaze\"]", "[]", "choice =", "error", &["no answer to choose"]);
+    FILE.assert_one_finding("[\"Wheel\", \"Glaze\"]", "[]", "choice =", "error", &["the choice has no answers"]);
     FILE.assert_one_finding("\"Glaze\"", "\" \"", "choice =", "error", &["an answer is empty"]);
-    FILE.assert_one_finding("\"Glaze\"", "\"Wheel\"", "choice =", "error", &["`Wheel` is there twice"]);
+    FILE.assert_one_finding("\"Glaze\"", "\"Wheel\"", "choice =", "error", &["`Wheel` is listed twice"]);
     let none = FILE.edit("choice = { field = \"course\", of = [\"Wheel\", \"Glaze\"] }\n", "");
     let found = list_findings(&none);
     let line = none.lines().position(|line| line.contains("You asked about")).unwrap() + 1;
@@ -356,7 +356,7 @@ fn a_first_touch_is_sent_soon() {
         "\"8d\"\ntext",
         "useful_for = \"8d\"",
         "warning",
-        &["after 8 days", "hardly an answer"],
+        &["after 8 days", "too late for an answer"],
     );
     FILE.assert_one_finding("\"1d\"\ntext", "\"5m\"\ntext", "useful_for = \"5m\"", "warning", &["shortest outage"]);
     let year = only_finding_after("\"1d\"\ntext", "\"400d\"\ntext");
@@ -370,7 +370,7 @@ fn a_first_touch_is_sent_soon() {
     );
     let quiet = "[quiet_hours]\nfrom = \"21:00\"\nto = \"08:00\"\n\n[lines.main]";
     let short = FILE.edit("\"1d\"\ntext", "\"3h\"\ntext").replace("[lines.main]", quiet);
-    assert!(list_findings(&short)[0].contains("when the quiet hours begin"), "{:#?}", list_findings(&short));
+    assert!(list_findings(&short)[0].contains("the start of the quiet hours"), "{:#?}", list_findings(&short));
 }
 
 fn only_finding_after(from: &str, to: &str) -> Vec<String> {
@@ -386,14 +386,14 @@ fn texts_of_a_first_touch_know_the_lead_and_not_the_order() {
         "{{ chioce }}.",
         "chioce",
         "error",
-        &["texts know no variable `chioce`", "did you mean `choice`?"],
+        &["texts have no variable `chioce`", "did you mean `choice`?"],
     );
     FILE.assert_one_finding(
         "{{ choice }}.",
         "{{ order_number }}.",
         "order_number",
         "error",
-        &["`order_number` has no value where a lead is spoken of", "`business_name`, `name`, `first_name`, `choice`"],
+        &["`order_number` has no value in texts about a lead", "`business_name`, `name`, `first_name`, `choice`"],
     );
     FILE.assert_one_finding(
         "{% if first_name %} {{ first_name }}{% endif %}",
@@ -407,7 +407,7 @@ fn texts_of_a_first_touch_know_the_lead_and_not_the_order() {
         "{% if name %}{{ name }}{% endif %}",
         "text.he = \"{%",
         "warning",
-        &["for a lead that has none of the values"],
+        &["for a lead without any of these values"],
     );
     FILE.assert_one_finding(
         "text.he = \"תודה שפנית אל {{ business_name }}\"\n",
@@ -423,12 +423,12 @@ fn texts_of_a_first_touch_know_the_lead_and_not_the_order() {
         "useful_for = \"1d\"\ndocument = \"invoice_url\"",
         "document",
         "error",
-        &["a lead brings no link"],
+        &["a lead has no link"],
     );
     let button = "useful_for = \"1d\"\nbutton = { url = \"order_url\", text = { he = \"א\", en = \"a\" } }";
-    FILE.assert_one_finding(useful, button, "button", "error", &["so there is no button", "stand in the text"]);
+    FILE.assert_one_finding(useful, button, "button", "error", &["so it can have no button", "into the text"]);
     let order = super::GOOD.replace("{{ order_number }} is ready", "{{ choice }} is ready");
-    assert!(list_findings(&order)[0].contains("`choice` has no value where an order is spoken of"));
+    assert!(list_findings(&order)[0].contains("`choice` has no value in texts about an order"));
 }
 
 #[test]

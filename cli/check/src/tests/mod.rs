@@ -4,7 +4,7 @@ mod calendars;
 mod conversations;
 mod forms;
 
-/// A file without findings; each test breaks one thing in it.
+/// A file without findings. Each test breaks one thing in it.
 const GOOD: &str = r#"client = "acme"
 name = "Acme"
 country = "IL"
@@ -60,7 +60,7 @@ total = "/total"
 "order.ready" = "ready"
 "#;
 
-/// The findings after one edit of a good file, each as `line severity what → remedy`.
+/// The findings after one edit of a good file, each as `line severity problem → remedy`.
 fn findings_after(from: &str, to: &str) -> Vec<String> {
     let good = format!("{GOOD}{WOO}{ERP}");
     assert!(good.contains(from), "nothing to edit: {from}");
@@ -75,7 +75,7 @@ fn list_findings(text: &str) -> Vec<String> {
     check_file(text).findings.into_iter().map(show).collect()
 }
 
-/// The only finding after one edit begins with this line and severity, and holds these words.
+/// Asserts that one edit has one finding, which begins with `begins` and contains all of `holds`.
 fn assert_one_finding(from: &str, to: &str, begins: &str, holds: &[&str]) {
     let found = findings_after(from, to);
     assert_eq!(found.len(), 1, "{found:#?}");
@@ -85,7 +85,7 @@ fn assert_one_finding(from: &str, to: &str, begins: &str, holds: &[&str]) {
     }
 }
 
-/// A good file, to be spoilt by one edit at a time.
+/// A good file, which each test breaks by one edit.
 struct BaseFile(&'static str);
 
 impl BaseFile {
@@ -94,12 +94,13 @@ impl BaseFile {
         self.0.replacen(from, to, 1)
     }
 
-    /// The findings after one edit, each without its line: `severity what → remedy`.
+    /// The findings after one edit, each without its line: `severity problem → remedy`.
     fn findings_after(&self, from: &str, to: &str) -> Vec<String> {
         list_findings(&self.edit(from, to)).iter().map(|found| found.split_once(' ').unwrap().1.to_owned()).collect()
     }
 
-    /// The only finding after one edit stands on the first line that holds `place`, has this severity and these words.
+    /// Asserts that one edit has one finding, on the first line that contains `place`, with this
+    /// severity and all of `holds`.
     fn assert_one_finding(&self, from: &str, to: &str, place: &str, severity: &str, holds: &[&str]) {
         let text = self.edit(from, to);
         let found = list_findings(&text);
@@ -139,7 +140,7 @@ fn the_client_has_an_id_a_name_a_country_and_a_zone() {
 
 #[test]
 fn languages_are_codes_and_every_text_exists_in_each() {
-    assert_one_finding(r#"["he", "en"]"#, "[\"he\", \"en\", \"he\"]", "5 warning", &["there twice"]);
+    assert_one_finding(r#"["he", "en"]"#, "[\"he\", \"en\", \"he\"]", "5 warning", &["listed twice"]);
     let iw = findings_after(r#"["he", "en"]"#, r#"["iw", "en"]"#);
     assert!(iw.iter().any(|found| found.starts_with("5 error") && found.contains("write `he`")), "{iw:#?}");
     let more = findings_after(r#"["he", "en"]"#, r#"["he", "en", "ru"]"#);
@@ -177,7 +178,7 @@ fn a_message_outlives_the_quiet_hours_or_is_sent_during_them() {
         list_findings(&good.replace("[lines.main]", "[quiet_hours]\nfrom = \"21:00\"\nto = \"08:00\"\n\n[lines.main]"))
     };
     assert!(
-        findings_for("")[0].starts_with("20 warning what happens when the quiet hours begin"),
+        findings_for("")[0].starts_with("20 warning a message from the start of the quiet hours"),
         "{:#?}",
         findings_for("")
     );
@@ -197,7 +198,7 @@ fn retention_outlasts_the_retry_window_of_stores() {
     assert_eq!(short.len(), 1, "{short:#?}");
     assert!(short[0].starts_with("8 error the inbox forgets too soon for the store `erp`"), "{short:#?}");
     assert_eq!(findings_with_retention("inbox_days = 1").len(), 2);
-    assert!(findings_with_retention("inbox_days = 400")[0].contains("cannot remember for 400 days"));
+    assert!(findings_with_retention("inbox_days = 400")[0].contains("cannot keep deliveries for 400 days"));
     assert!(
         findings_with_retention("inbox_days = 60\nledger_days = 40")[0]
             .starts_with("9 error the ledger forgets before the inbox does")
@@ -227,7 +228,7 @@ fn lines_have_unique_ids_and_a_cautious_message_rate() {
         "\"line_acme\"",
         "\"line_acme\"\n[lines.spare]\nline_id = \"line_2\"",
         "9 warning",
-        &["no store, calendar or form speaks"],
+        &["no store, calendar or form uses"],
     );
     let twins = findings_after("\"line_acme\"", "\"line_acme\"\n[lines.spare]\nline_id = \"line_acme\"");
     assert!(twins.iter().any(|found| found.starts_with("10 error the line `main` has the same id")), "{twins:#?}");
@@ -244,7 +245,7 @@ fn stores_that_share_an_id_scope_must_both_name_it() {
     let one_implicit = findings_after("id_scope = \"woo\"", "id_scope = \"main\"");
     assert_eq!(one_implicit.len(), 1, "{one_implicit:#?}");
     assert!(
-        one_implicit[0].starts_with("10 error this store shares the order book `main` with `woo`"),
+        one_implicit[0].starts_with("10 error this store shares the id scope `main` with `woo`"),
         "{one_implicit:#?}"
     );
     let both_implicit = findings_after("id_scope = \"woo\"\n", "");
@@ -351,7 +352,7 @@ fn texts_and_buttons_stay_within_whatsapps_limits() {
         "הזמנה {{ order_number }} מוכנה",
         "{% if total %}{{ total }}{% endif %}",
         "18 warning",
-        &["nothing is left to say"],
+        &["the text is empty"],
     );
     assert_one_finding("הזמנה {{ order_number }} מוכנה", " ", "18 error", &["the text is empty"]);
 }
@@ -359,18 +360,18 @@ fn texts_and_buttons_stay_within_whatsapps_limits() {
 #[test]
 fn buttons_and_documents_name_variables_that_hold_links() {
     assert_one_finding("url = \"order_url\"", "url = \"order_ulr\"", "17 error", &["did you mean `order_url`?"]);
-    assert_one_finding("url = \"order_url\"", "url = \"total\"", "17 error", &["`total` holds no link"]);
+    assert_one_finding("url = \"order_url\"", "url = \"total\"", "17 error", &["`total` is not a link"]);
     assert_one_finding(
         "useful_for = \"2d\"",
         "useful_for = \"2d\"\ndocument = \"invoice\"",
         "17 error",
-        &["texts know no variable `invoice`"],
+        &["texts have no variable `invoice`"],
     );
 }
 
 #[test]
 fn order_messages_are_useful_for_a_sensible_time() {
-    assert_one_finding("\"2d\"", "\"30d\"", "16 warning", &["hardly useful"]);
+    assert_one_finding("\"2d\"", "\"30d\"", "16 warning", &["too late to be useful"]);
     assert_one_finding("\"2d\"", "\"5m\"", "16 warning", &["shortest outage"]);
     assert_one_finding("\"2d\"", "\"500d\"", "16 error", &["forgotten before it is sent"]);
 }
@@ -379,12 +380,7 @@ fn order_messages_are_useful_for_a_sensible_time() {
 fn unreported_milestones_and_unsent_messages_are_found() {
     let invoice = "[messages.invoice]\nuseful_for = \"1d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[messages.ready]";
     assert_one_finding("[messages.ready]", invoice, "15 warning", &["no store ever reports `invoice`"]);
-    assert_one_finding(
-        "ready-for-pickup = \"ready\"\n",
-        "",
-        "24 warning",
-        &["nothing that this store reports is ever sent"],
-    );
+    assert_one_finding("ready-for-pickup = \"ready\"\n", "", "24 warning", &["no report of this store is ever sent"]);
     let bare = list_findings(&GOOD[..GOOD.find("[stores.shop]").unwrap()]);
     assert!(bare[0].contains("there is no store, calendar or form"), "{bare:#?}");
     assert_eq!(bare.len(), 2, "{bare:#?}");
@@ -447,9 +443,9 @@ fn every_wrong_key_is_reported_at_once_beside_everything_else() {
     );
     assert_eq!(found.len(), 4, "{found:#?}");
     assert!(found[0].starts_with("3 error `XX`"), "{found:#?}");
-    assert!(found[1].starts_with("4 error `colour` is no setting of a client.toml"), "{found:#?}");
-    assert!(found[2].starts_with("9 error `pace` is no setting of `lines.main`"), "{found:#?}");
-    assert!(found[3].contains("`redy` is no milestone of an order → did you mean `ready`?"), "{found:#?}");
+    assert!(found[1].starts_with("4 error `colour` is not a setting of a client.toml"), "{found:#?}");
+    assert!(found[2].starts_with("9 error `pace` is not a setting of `lines.main`"), "{found:#?}");
+    assert!(found[3].contains("`redy` is not a milestone of an order → did you mean `ready`?"), "{found:#?}");
 }
 
 #[test]

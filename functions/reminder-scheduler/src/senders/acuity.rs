@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(expect_skip(parse_as("acuity", "action=order.completed&id=7")).code(), "unknown-event");
         assert_eq!(
             expect_skip(parse_as("acuity", "action=scheduled&id=")).to_string(),
-            "not understood: nothing usable at `id`"
+            "not understood: no usable value at `id`"
         );
         assert_eq!(expect_skip(parse_as("acuity", "{\"action\":\"scheduled\"}")).code(), "not-understood");
     }

@@ -106,7 +106,7 @@ mod tests {
         match read_changed(&json!({"start": start, "time_zone": zone})) {
             ParsedBooking::Bookings(mut reports) => Some(reports.remove(0).details?.start.to_string()),
             ParsedBooking::Skipped(reason) => {
-                assert_eq!(reason.to_string(), "not understood: nothing usable at `/data/start`", "{start}");
+                assert_eq!(reason.to_string(), "not understood: no usable value at `/data/start`", "{start}");
                 None
             }
             other => panic!("{other:?}"),

@@ -1,8 +1,8 @@
-//! Sample bookings: the recordings of `events/bookings` with new ids, times and signatures, and their
-//! records in the fakes that functions call afterwards.
+//! Sample bookings: the recordings of `events/bookings` with new ids, times and signatures, and
+//! their records in the fakes that functions ask afterwards.
 //!
-//! Each calendar has one current appointment. Booking starts another one; moving and cancelling change
-//! it. The receiver accepts the deliveries for any client with such a calendar.
+//! Each calendar has one current appointment. Booking starts another one, and moving and cancelling
+//! change it. The receiver accepts the deliveries for any client with such a calendar.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -29,46 +29,46 @@ macro_rules! recorded {
     };
 }
 
-/// Who books where the recording names nobody.
+/// The customer, if the recording has none.
 const PERSON: (&str, &str, &str) = ("Adi", "Sela", "052-555-0101");
-/// How long an appointment lasts.
+/// The length of an appointment.
 const APPOINTMENT_LENGTH: SignedDuration = SignedDuration::from_mins(30);
-/// How much later an appointment is moved to when no other time is asked for.
+/// How much later an appointment is moved if the request has no other time.
 const DEFAULT_MOVE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What can be done with a calendar.
+/// An action on a calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BookingAction {
     /// A new appointment.
     Book,
-    /// The one in hand is moved.
+    /// The current appointment is moved.
     Move,
-    /// It is cancelled, or taken out of the feed.
+    /// The current appointment is cancelled, or removed from the feed.
     Cancel,
 }
 
-/// The calendars of a client with what is known to sign for them.
+/// The calendars of a client, with the secrets to sign for them.
 pub struct BookingSampleContext<'a> {
-    /// The client.
+    /// The client's configuration.
     pub config: &'a ClientConfig,
-    /// Secrets by their full name.
+    /// The value of a secret by its full name.
     pub secret: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// The stand-ins.
+    /// The fakes that functions ask for appointments.
     pub calendars: &'a FakeCalendars,
 }
 
-/// The appointment in hand.
+/// The current appointment of a calendar.
 #[derive(Debug, Clone)]
 struct SimulatedBooking {
-    /// As the sender knows it.
+    /// The sender's id.
     id: String,
     start: Timestamp,
-    /// Counts its changes, from 0.
+    /// The number of its changes, from 0.
     changes: u32,
 }
 
-/// Remembers the appointment in hand of each calendar.
+/// Remembers the current appointment of each calendar.
 #[derive(Default)]
 pub struct BookingSampleFactory(Mutex<BTreeMap<String, SimulatedBooking>>);
 
@@ -84,10 +84,11 @@ struct SimulatedBookingChange<'a> {
 }
 
 impl BookingSampleFactory {
-    /// Does something with a calendar: changes what the stand-ins know, and says what is to be posted for it. For a feed
-    /// without push that is nothing.
+    /// Performs an action on a calendar: updates the fakes and returns the deliveries to post. A
+    /// feed without push has no deliveries.
     ///
-    /// An appointment is booked for, or moved to, `start`; to the same time a day later if that is where it is.
+    /// An appointment is booked for, or moved to, `start`. If it begins at `start` already, it is
+    /// moved by a day.
     pub fn apply_action(
         &self,
         context: &BookingSampleContext<'_>,
@@ -101,12 +102,12 @@ impl BookingSampleFactory {
         let mut bookings = tellonce_fakes::lock_mutex(&self.0);
         let before = bookings.get(name).cloned().filter(|_| action != BookingAction::Book);
         if action != BookingAction::Book && before.is_none() {
-            bail!("nothing was booked with {name}; book something first");
+            bail!("{name} has no current appointment; book one first");
         }
         let after = match &before {
             None => SimulatedBooking { id: new_booking_id(&calendar.kind, now), start, changes: 0 },
             Some(before) => {
-                // Senders that give a moved appointment a new id.
+                // These senders give a moved appointment a new id.
                 let renamed = matches!(calendar.kind, CalendarKind::CalCom | CalendarKind::Calendly { .. });
                 let id = if renamed && action == BookingAction::Move {
                     new_booking_id(&calendar.kind, now)
@@ -133,13 +134,13 @@ impl BookingSampleFactory {
         Ok(DeliveryBatch { deliveries, about, at_once: false })
     }
 
-    /// When the appointment in hand begins.
+    /// The start of the current appointment.
     pub fn current_start(&self, name: &str) -> Option<Timestamp> {
         tellonce_fakes::lock_mutex(&self.0).get(name).map(|booked| booked.start)
     }
 }
 
-/// What Google Calendar posts when something changed; none if it posts nothing for this calendar.
+/// Google Calendar's notification of a change. `None` if it posts nothing for this calendar.
 pub fn build_push(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<Option<SampleDelivery>> {
     let pushes = |calendar: &CalendarConfig| matches!(&calendar.kind, CalendarKind::Ics(feed) if feed.google_push);
     if !context.config.calendars.get(name).is_some_and(pushes) {
@@ -178,7 +179,7 @@ impl SimulatedBookingChange<'_> {
         }
     }
 
-    /// The appointment before the change; the same as after it when it is new.
+    /// The appointment before the change. For a new one, the appointment itself.
     fn previous_booking(&self) -> &SimulatedBooking {
         self.before.unwrap_or(self.after)
     }
@@ -217,7 +218,7 @@ impl SimulatedBookingChange<'_> {
                 (uid, &after.id),
                 (start, &time(after.start)),
                 (end, &time(after.start + APPOINTMENT_LENGTH)),
-                // of a move: what it was before
+                // For a move: the id before the move.
                 ("bFJeNb2uX8ANpT3JL5EfXw", &before.id),
                 ("\"2026-11-24T08:30:00Z\"", &time(before.start)),
                 ("\"2026-11-24T09:00:00Z\"", &time(before.start + APPOINTMENT_LENGTH)),
@@ -229,13 +230,13 @@ impl SimulatedBookingChange<'_> {
         Ok(vec![delivery])
     }
 
-    /// A move is two deliveries, and nobody promises which comes first.
+    /// A move is two deliveries, in any order.
     fn build_calendly_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
         let (before, after) = (self.previous_booking(), self.after);
         let time = |at: Timestamp| at.strftime("%FT%T%.6fZ").to_string();
         let build_one = |body: &str, then: &str, recorded_start: &str, start: Timestamp| {
             let (day, _) = recorded_start.split_once('T').unwrap_or((recorded_start, ""));
-            // ids are of the event and of the invitee, EV… and IN…, and share their tail here
+            // Calendly's ids of the event and of the invitee, EV… and IN…, end alike here.
             let body = replace_all(
                 body,
                 &[
@@ -279,9 +280,9 @@ impl SimulatedBookingChange<'_> {
         })
     }
 
-    /// Acuity says everything twice: once by its name, and once as `changed`.
+    /// Acuity posts every change twice: as the action's own name and as `changed`.
     fn build_acuity_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
-        let id = self.after.id.parse().context("an id of Acuity is a number")?;
+        let id = self.after.id.parse().context("the id of Acuity is not a number")?;
         let known = context.calendars.find_appointment(id);
         let appointment =
             known.unwrap_or_else(|| FakeAcuityAppointment::from_recording(id, self.after.start, self.zone));
@@ -344,7 +345,7 @@ impl SimulatedBookingChange<'_> {
         Ok(vec![delivery])
     }
 
-    /// Whatever the client says stands where in the JSON of such a sender is put there.
+    /// Puts the values where the client's settings look for them.
     fn build_custom_deliveries(
         &self,
         context: &BookingSampleContext<'_>,
@@ -356,10 +357,10 @@ impl SimulatedBookingChange<'_> {
             if self.action == BookingAction::Cancel { BookingStatus::Cancelled } else { BookingStatus::Booked };
         let word = statuses.iter().find(|(_, status)| **status == wanted).map(|(word, _)| word.clone());
         if self.action == BookingAction::Cancel && (fields.status.is_none() || word.is_none()) {
-            bail!("{} has no word for a cancelled appointment in its settings", self.name);
+            bail!("{} has no status that means `cancelled` in its settings", self.name);
         }
         let (first, last, phone) = PERSON;
-        let start = self.after.start.in_tz(self.zone).context("the calendar's zone is unknown")?;
+        let start = self.after.start.in_tz(self.zone).context("the calendar's time zone is unknown")?;
         let mut body = json!({});
         let mut set = |pointer: Option<&JsonPointer>, value: Value| {
             if let Some(pointer) = pointer {
@@ -388,7 +389,8 @@ impl SimulatedBookingChange<'_> {
         Ok(vec![delivery])
     }
 
-    /// Written into the feed where the client says that the number and the name stand.
+    /// Writes the event into the feed, with the number and the name where the client's settings
+    /// look for them.
     fn write_feed_event(
         &self,
         context: &BookingSampleContext<'_>,
@@ -420,11 +422,11 @@ impl SimulatedBookingChange<'_> {
     }
 }
 
-/// The file that stands for a calendar's feed: the last part of the address in its secret.
+/// The file of a calendar's feed: the last segment of the address in its secret.
 pub fn feed_file_name(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<String> {
     let secret = context.config.calendar_secret_name(name);
     let address = (context.secret)(&secret).with_context(|| format!("the secret {secret} is missing"))?;
-    let address: url::Url = address.parse().with_context(|| format!("the secret {secret} is no address"))?;
+    let address: url::Url = address.parse().with_context(|| format!("the secret {secret} is not an address"))?;
     let last = address.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
     Ok(last.to_owned())
 }
@@ -436,12 +438,12 @@ fn read_webhook_secret(context: &BookingSampleContext<'_>, name: &str) -> anyhow
 
 fn build_delivery(name: &str, headers: &str, body: String) -> SampleDelivery {
     let mut headers = parse_headers(headers);
-    // it is the recording's; the client that sends counts for itself
+    // The header is the recording's. The HTTP client that sends the request computes its own.
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
     SampleDelivery { path: format!("/bookings/{name}"), headers, body }
 }
 
-/// A new id in the manner of the sender.
+/// A new id in the format of the sender.
 fn new_booking_id(kind: &CalendarKind, now: Timestamp) -> String {
     match kind {
         CalendarKind::CalCom => random_hex(22),
@@ -453,7 +455,7 @@ fn new_booking_id(kind: &CalendarKind, now: Timestamp) -> String {
     }
 }
 
-/// Puts a value where a JSON pointer points, with objects on the way.
+/// Puts a value at a JSON pointer, and creates the objects on the way.
 pub(super) fn put_at_pointer(document: &mut Value, pointer: &str, value: Value) {
     let mut target = document;
     for part in pointer.split('/').skip(1) {
@@ -466,12 +468,13 @@ pub(super) fn put_at_pointer(document: &mut Value, pointer: &str, value: Value) 
     *target = value;
 }
 
-/// Puts a value into an event's texts where a rule will find it.
+/// Puts a value into an event's texts where a rule finds it.
 fn put_text(texts: &mut BTreeMap<String, String>, rule: &FeedTextRule, value: &str) {
     let text = texts.entry(rule.field.to_ascii_lowercase()).or_default();
     match rule.after.first() {
         None => value.clone_into(text),
-        // A marker that begins with a space goes behind what is there, any other into a line of its own.
+        // A marker that begins with a space is added to the text. Any other marker begins a new
+        // line.
         Some(marker) => {
             if !text.is_empty() && !marker.starts_with(' ') {
                 text.push('\n');

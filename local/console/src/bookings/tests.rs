@@ -32,7 +32,7 @@ fn test_now() -> Timestamp {
     parse_time("2026-11-20T08:00:00Z")
 }
 
-/// A client's console at work, without a stack.
+/// The samples of a client, without a stack.
 struct BookingSampleFixture {
     config: ClientConfig,
     calendars: FakeCalendars,
@@ -57,7 +57,7 @@ impl BookingSampleFixture {
         self.try_action(name, action, start).unwrap().deliveries
     }
 
-    /// What the receiver makes of a delivery.
+    /// Verifies a delivery as the receiver does.
     fn verify_delivery(&self, delivery: &SampleDelivery) -> Result<(), Refusal> {
         let name = delivery.sender_name();
         let secret = Secret::new(test_secret(&self.config.webhook_secret_name(name)).unwrap());
@@ -69,11 +69,11 @@ impl BookingSampleFixture {
         let proof = DeliveryProof::of_calendar(&self.config.calendars[name]).unwrap();
         match verify_delivery(name, proof, &secret, unverified, test_now())? {
             VerificationOutcome::Verified(_) => Ok(()),
-            VerificationOutcome::Ping => panic!("a booking is no ping"),
+            VerificationOutcome::Ping => panic!("a booking is not a ping"),
         }
     }
 
-    /// A calendar of this kind.
+    /// The name of the calendar of this kind.
     fn calendar_of_kind(&self, kind: &str) -> String {
         let mut calendars = self.config.calendars.iter();
         calendars.find(|(_, calendar)| calendar.kind.name() == kind).unwrap().0.clone()
@@ -130,7 +130,10 @@ fn a_cal_com_move_links_its_new_id_to_the_previous_one() {
         (&cancelled["payload"]["uid"], &cancelled["payload"]["startTime"]),
         (&payload["uid"], &json!(WEDNESDAY))
     );
-    assert!(fixture.try_action(&name, BookingAction::Move, TUESDAY).is_err(), "nothing is in hand any more");
+    assert!(
+        fixture.try_action(&name, BookingAction::Move, TUESDAY).is_err(),
+        "there is no current appointment any more"
+    );
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_calendly_move_has_two_deliveries_in_either_order() {
         assert_eq!(begun["payload"]["rescheduled"], false);
         before = begun["payload"]["uri"].clone();
     }
-    assert_eq!(first.len(), 2, "each half comes first at times");
+    assert_eq!(first.len(), 2, "each half is first at times");
     let cancelled = body_json(&fixture.apply_action(&name, BookingAction::Cancel, TUESDAY)[0]);
     assert_eq!((&cancelled["payload"]["uri"], &cancelled["payload"]["rescheduled"]), (&before, &json!(false)));
 }
@@ -248,20 +251,15 @@ fn an_appointment_moves_to_the_given_time_or_one_day_later_if_unchanged() {
     let fixture = BookingSampleFixture::new();
     let name = fixture.calendar_of_kind("custom");
     assert!(
-        fixture
-            .try_action(&name, BookingAction::Cancel, TUESDAY)
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("book something first")
+        fixture.try_action(&name, BookingAction::Cancel, TUESDAY).err().unwrap().to_string().contains("book one first")
     );
     assert!(
         fixture
-            .try_action("nobody", BookingAction::Book, TUESDAY)
+            .try_action("missing", BookingAction::Book, TUESDAY)
             .err()
             .unwrap()
             .to_string()
-            .contains("no calendar nobody")
+            .contains("no calendar missing")
     );
     fixture.apply_action(&name, BookingAction::Book, TUESDAY);
     fixture.apply_action(&name, BookingAction::Move, TUESDAY);

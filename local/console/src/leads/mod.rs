@@ -1,8 +1,8 @@
-//! Sample leads: the recordings of `events/leads` with the client's field names, signed with the secrets
-//! of this run, and added to the fakes where a sender only names a lead.
+//! Sample leads: the recordings of `events/leads` with the client's field names, signed with the
+//! secrets of this run. If a sender posts only the id of a lead, the lead is added to the fakes.
 //!
-//! The lead is always the same person with the given number; a flood has many people. The receiver
-//! accepts the deliveries and lead-first-touch finds the fields, for any client with such a form.
+//! The lead is always the same person with the given number. A flood has many people. The receiver
+//! accepts the deliveries, and lead-first-touch finds the fields, for any client with such a form.
 
 mod payloads;
 
@@ -21,55 +21,55 @@ use super::{
 use payloads::SubmissionPayload;
 use tellonce_fakes::leads::FakeLeadApis;
 
-/// Who fills in the forms.
+/// The name in all submissions.
 const PERSON: (&str, &str) = ("Noa", "Levi");
-/// Submissions at once.
+/// Submissions of one crowd.
 const CROWD_SIZE: usize = 200;
-/// So many leads more than a form takes.
+/// A flood has this many leads more than the form's `burst`.
 const FLOOD_EXCESS: u32 = 5;
-/// A flood of more than this takes too long to watch.
+/// A larger flood takes too long.
 const MAX_FLOOD: u32 = 500;
-/// By how many of its last digits the numbers of a flood differ.
+/// How many last digits differ between the numbers of a flood.
 const VARIED_DIGITS: usize = 4;
 
-/// What can be done with a form.
+/// An action on a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeadAction {
-    /// Somebody leaves a number.
+    /// A person submits the form.
     Submit,
     /// The last delivery once more.
     Repeat,
-    /// Whoever was last fills in the form once more.
+    /// The last person submits the form once more.
     SamePerson,
-    /// A trial of the sender's.
+    /// The sender marks the submission as a test.
     Test,
-    /// The box is not ticked.
+    /// The checkbox is not ticked.
     WithoutConsent,
-    /// Two hundred submissions of one number at once.
+    /// Two hundred submissions of one number at the same time.
     Crowd,
-    /// More leads than the form takes, each of another number.
+    /// More leads than the form's `burst`, each with another number.
     Flood,
 }
 
-/// The forms of a client with what is known to sign for them.
+/// The forms of a client, with the secrets to sign for them.
 pub struct LeadSampleContext<'a> {
-    /// The client.
+    /// The client's configuration.
     pub config: &'a ClientConfig,
-    /// Secrets by their full name.
+    /// The value of a secret by its full name.
     pub secret: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// The stand-ins.
+    /// The fakes that functions ask for leads.
     pub leads: &'a FakeLeadApis,
 }
 
-/// What was sent last.
+/// The last submission of a form.
 #[derive(Clone)]
 struct SubmittedLead {
     payload: SubmissionPayload,
     phone: String,
 }
 
-/// Remembers the last submission of each form, and gives numbers to all.
+/// Remembers the last submission of each form, and gives each submission a unique number.
 #[derive(Default)]
 pub struct LeadSampleFactory(Mutex<LeadSampleState>);
 
@@ -87,13 +87,13 @@ struct SimulatedSubmission<'a> {
     phone: &'a str,
     has_consent: bool,
     is_test: bool,
-    /// Nothing else has it.
+    /// Unique.
     number: i64,
     now: Timestamp,
 }
 
 impl LeadSampleFactory {
-    /// Does something with a form: changes what the stand-ins know, and says what is to be posted for it.
+    /// Performs an action on a form: updates the fakes and returns the deliveries to post.
     pub fn apply_action(
         &self,
         context: &LeadSampleContext<'_>,
@@ -109,7 +109,7 @@ impl LeadSampleFactory {
                 .submissions
                 .get(name)
                 .cloned()
-                .with_context(|| format!("no lead has used {name} yet; leave a number first"))
+                .with_context(|| format!("{name} has no submission yet; submit the form first"))
         };
         let submit = |phone: &str, agrees: bool, test: bool| {
             let submission = SimulatedSubmission {
@@ -130,7 +130,7 @@ impl LeadSampleFactory {
             anyhow::Ok(delivery)
         };
         let phone = phone.trim();
-        ensure!(!phone.is_empty(), "type the number that is left");
+        ensure!(!phone.is_empty(), "the phone number is empty; type one");
         let (deliveries, about) = match action {
             LeadAction::Submit => (vec![submit(phone, true, false)?], format!("a lead of {name}")),
             LeadAction::Repeat => {
@@ -142,13 +142,13 @@ impl LeadSampleFactory {
                 (vec![submit(&last.phone, true, false)?], format!("the same person on {name}"))
             }
             LeadAction::Test => {
-                ensure!(can_flag_tests(form), "a {} form marks no trials, and `fields.test` names no field", form.kind);
-                (vec![submit(phone, true, true)?], format!("a trial of {name}"))
+                ensure!(can_flag_tests(form), "a {} form marks no tests, and `fields.test` names no field", form.kind);
+                (vec![submit(phone, true, true)?], format!("a test of {name}"))
             }
             LeadAction::WithoutConsent => {
                 ensure!(
                     can_withhold_consent(form),
-                    "every lead who sends this form consents: a sentence on the form says so"
+                    "every lead of this form consents, because a sentence on the form states it"
                 );
                 (vec![submit(phone, false, false)?], format!("a lead of {name} without consent"))
             }
@@ -158,7 +158,11 @@ impl LeadSampleFactory {
             }
             LeadAction::Flood => {
                 let leads = form.burst.leads + FLOOD_EXCESS;
-                ensure!(leads <= MAX_FLOOD, "{name} takes {} leads; lower its `burst` to try", form.burst.leads);
+                ensure!(
+                    leads <= MAX_FLOOD,
+                    "{name} accepts {} leads, which is too many to try a flood; lower its `burst`",
+                    form.burst.leads
+                );
                 let numbers = vary_last_digits(phone, leads)?;
                 let all = numbers.iter().map(|phone| submit(phone, true, false)).collect::<anyhow::Result<_>>()?;
                 (all, format!("{leads} leads of {name}"))
@@ -167,12 +171,12 @@ impl LeadSampleFactory {
         Ok(DeliveryBatch { deliveries, about, at_once: matches!(action, LeadAction::Crowd | LeadAction::Flood) })
     }
 
-    /// Whether somebody was on this form.
+    /// Whether the form has a submission in this run.
     pub fn has_submission(&self, name: &str) -> bool {
         tellonce_fakes::lock_mutex(&self.0).submissions.contains_key(name)
     }
 
-    /// A number nothing else has: the time in milliseconds, or one more than the last.
+    /// A unique number: the time in milliseconds, or one more than the last number.
     fn next_number(&self, now: Timestamp) -> i64 {
         let mut state = tellonce_fakes::lock_mutex(&self.0);
         state.last_number = now.as_millisecond().max(state.last_number + 1);
@@ -180,37 +184,37 @@ impl LeadSampleFactory {
     }
 }
 
-/// Whether leads of this form can be posted: whether what proves them, and what they are asked for with, is known.
+/// Whether leads of this form can be posted: the secrets of its proof and of its lookup are known.
 pub fn can_post_leads(config: &ClientConfig, name: &str, form: &FormConfig, has_secret: impl Fn(&str) -> bool) -> bool {
     let asked = form.kind == FormKind::Meta || is_event_subscription(form);
     has_secret(&config.webhook_secret_name(name)) && (!asked || has_secret(&config.form_secret_name(name)))
 }
 
-/// Whether a delivery of this form can say that it is a trial.
+/// Whether a delivery of this form can mark a test.
 pub fn can_flag_tests(form: &FormConfig) -> bool {
     matches!(form.kind, FormKind::GoogleAds | FormKind::Meta) || form.fields.test.is_some()
 }
 
-/// Whether somebody can send this form without agreeing.
+/// Whether a person can submit this form without consent.
 pub fn can_withhold_consent(form: &FormConfig) -> bool {
     matches!(form.consent, ConsentRule::Field { .. })
 }
 
-/// Whether `HubSpot` posts an event of an app's subscription, and no contact.
+/// Whether `HubSpot` posts an event of an app's subscription, and not a contact.
 fn is_event_subscription(form: &FormConfig) -> bool {
     form.kind == FormKind::HubSpot && form.verify == FormScheme::Signature
 }
 
-/// Numbers like this one that differ in their last digits.
+/// Numbers like this one with other last digits.
 fn vary_last_digits(phone: &str, count: u32) -> anyhow::Result<Vec<String>> {
     let digits = phone.bytes().rev().take(VARIED_DIGITS).filter(u8::is_ascii_digit).count();
-    ensure!(digits == VARIED_DIGITS, "the number has to end in {VARIED_DIGITS} digits, which a flood changes");
+    ensure!(digits == VARIED_DIGITS, "the number has to end in {VARIED_DIGITS} digits, because a flood changes them");
     let (same, last) = phone.split_at(phone.len() - VARIED_DIGITS);
     let last: u32 = last.parse()?;
     Ok((0..count).map(|step| format!("{same}{:04}", (last + step) % 10_000)).collect())
 }
 
-/// A delivery with its proof as of now: whoever posts again signs again.
+/// A delivery with a proof for `now`. A repeated delivery is signed again.
 fn sign_delivery(
     context: &LeadSampleContext<'_>,
     name: &str,
@@ -247,14 +251,14 @@ fn sign_delivery(
                 delivery.set_header("x-hubspot-request-timestamp", &millis.to_string());
                 delivery.set_header("x-hubspot-signature-v3", &signature);
             }
-            // Its key stands in the body.
+            // The key is in the body.
             FormKind::GoogleAds => {}
             FormKind::Jotform
             | FormKind::Elementor
             | FormKind::GravityForms
             | FormKind::WpForms
             | FormKind::ContactForm7
-            | FormKind::Web => bail!("a {} form signs nothing", form.kind),
+            | FormKind::Web => bail!("a {} form signs no deliveries", form.kind),
         },
     }
     Ok(delivery)

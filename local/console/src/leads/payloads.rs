@@ -1,4 +1,5 @@
-//! What each sender makes of a submission: the recorded delivery with other ids, times of today, and the answers of this one.
+//! Each sender's payload of a submission: the recorded delivery with new ids, times of today, and
+//! the new answers.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -18,39 +19,39 @@ macro_rules! recorded {
     };
 }
 
-/// What is posted, but for its proof.
+/// What is posted, without its proof.
 #[derive(Clone)]
 pub(super) struct SubmissionPayload {
-    /// What senders by Standard Webhooks call it.
+    /// The id for senders that sign by Standard Webhooks.
     pub(super) id: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-/// What kind of field it is.
+/// The kind of a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FormFieldKind {
     Phone,
     Name,
     Email,
     Text,
-    /// A box to tick; empty if it is not.
+    /// A checkbox. Empty if it is not ticked.
     Checkbox,
-    /// Nobody sees it.
+    /// A field that the form does not show.
     Hidden,
 }
 
-/// A field with what somebody has put into it.
+/// A field with its value.
 struct FilledField {
     name: String,
     kind: FormFieldKind,
     value: String,
 }
 
-/// What fields are called where the client does not say: as in the recording.
+/// The field names of the recording, for fields that the client does not configure.
 struct DefaultFieldNames {
     phone: &'static str,
-    /// The whole name, or the first and the last.
+    /// The full name, or the first and the last name.
     name: (&'static str, Option<&'static str>),
     email: &'static str,
 }
@@ -77,19 +78,19 @@ impl FilledField {
         !self.value.is_empty()
     }
 
-    /// As text, with this for a box that is ticked.
+    /// The value as text. `tick` is the text of a ticked checkbox.
     fn to_text(&self, tick: &str) -> String {
         if self.kind == FormFieldKind::Checkbox && self.is_ticked() { tick.to_owned() } else { self.value.clone() }
     }
 
-    /// As JSON: a box is true or false.
+    /// The value as JSON. A checkbox is true or false.
     fn to_json(&self) -> Value {
         if self.kind == FormFieldKind::Checkbox { json!(self.is_ticked()) } else { json!(self.value) }
     }
 }
 
 impl SimulatedSubmission<'_> {
-    /// What is posted for it. Senders that only name a lead have it in their stand-in from then on.
+    /// Builds the payload. If the sender posts only the id of a lead, adds the lead to its fake.
     pub(super) fn build_payload(&self) -> anyhow::Result<SubmissionPayload> {
         let fields = self.fill_in_fields();
         let (headers, body) = match self.form.kind {
@@ -122,13 +123,13 @@ impl SimulatedSubmission<'_> {
             }
             FormKind::Web => (recorded!("web/lead_form.headers.txt"), self.build_urlencoded_body(&fields)),
         };
-        // The recording's proof is the recording's.
+        // The recorded proof does not match the new body.
         let mut headers = parse_headers(headers);
         headers.retain(|(name, _)| ["content-type", "user-agent"].iter().any(|kept| name.eq_ignore_ascii_case(kept)));
         Ok(SubmissionPayload { id: format!("msg_{}", random_hex(27)), headers, body })
     }
 
-    /// What is filled in, in the form's order.
+    /// The fields with their values, in the form's order.
     fn fill_in_fields(&self) -> Vec<FilledField> {
         let FormFields { phone, name, first_name, last_name, language, test, .. } = &self.form.fields;
         let defaults = default_field_names(self.form.kind);
@@ -151,11 +152,11 @@ impl SimulatedSubmission<'_> {
                 }
             }
         }
-        // What Meta calls a trial has this for every answer.
+        // Meta puts this into every field of a test.
         let dummy = self.is_test && self.form.kind == FormKind::Meta;
         let number = if dummy { "<test lead: dummy data for phone_number>" } else { self.phone };
         add(FormFieldKind::Phone, phone.as_deref().unwrap_or(defaults.phone), number.to_owned());
-        // Of two submissions no two are alike.
+        // Each submission has another address.
         add(FormFieldKind::Email, defaults.email, format!("noa.{}@example.com", self.number));
         if let Some(rule) = &self.form.choice {
             add(FormFieldKind::Text, &rule.field, rule.of.first().cloned().unwrap_or_default());
@@ -181,7 +182,7 @@ impl SimulatedSubmission<'_> {
         self.now.strftime("%FT%T%.3fZ").to_string()
     }
 
-    /// The id of the sender's form: the first that is meant, else the recording's.
+    /// The id of the sender's form: the first configured one, else the recorded one.
     fn form_id(&self, recorded: &Value) -> Value {
         self.form.form_ids.first().map_or_else(|| recorded.clone(), |id| json!(id))
     }
@@ -232,7 +233,7 @@ impl SimulatedSubmission<'_> {
         Ok(body.to_string())
     }
 
-    /// The lead itself is what Graph tells of it.
+    /// Graph returns the lead itself.
     fn build_meta_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
         let mut body: Value = serde_json::from_str(recorded!("meta/leadgen.json"))?;
         let entry = &mut body["entry"][0];
@@ -307,7 +308,7 @@ impl SimulatedSubmission<'_> {
         raw.retain(|key, _| parse_jotform_key(key).is_none());
         raw.insert("submitDate".to_owned(), json!(self.now.as_millisecond().to_string()));
         for (place, answer) in fields.iter().enumerate() {
-            // Questions go by their keys, which have a number in front.
+            // Jotform's keys begin with a number.
             let key = parse_jotform_key(&answer.name).unwrap_or_else(|| format!("q{}_{}", place + 20, answer.name));
             let (first, last) = PERSON;
             let field_value = match answer.kind {
@@ -331,7 +332,7 @@ impl SimulatedSubmission<'_> {
         Ok(replace_all(recorded, &pairs))
     }
 
-    /// The labels of the fields as keys.
+    /// The labels of the fields are the keys.
     fn build_elementor_body(&self, fields: &[FilledField]) -> String {
         let form_id = self.form_id(&json!("a1b2c3d"));
         let mut body = form_urlencoded::Serializer::new(String::new());
@@ -355,7 +356,7 @@ impl SimulatedSubmission<'_> {
         Ok(Value::Object(entry).to_string())
     }
 
-    /// An app's subscription; the contact itself is what the API tells of it.
+    /// An event of an app's subscription. The API returns the contact itself.
     fn build_hubspot_event(&self, fields: &[FilledField]) -> anyhow::Result<String> {
         let mut body: Value = serde_json::from_str(recorded!("hubspot/contact_creation.json"))?;
         let event = &mut body[0];
@@ -371,14 +372,16 @@ impl SimulatedSubmission<'_> {
         Ok(body.to_string())
     }
 
-    /// A workflow's own step: the contact, each property with its value. There is no recording of one.
+    /// A workflow's own step: the contact, each property with its value. No recording of one
+    /// exists.
     fn build_hubspot_contact(&self, fields: &[FilledField]) -> String {
         let properties = fields.iter().map(|answer| (property_name(answer), json!({"value": answer.to_text("true")})));
         let properties: Map<String, Value> = properties.map(|(name, value)| (name.to_owned(), value)).collect();
         json!({"vid": self.number, "portal-id": 33, "is-contact": true, "properties": properties}).to_string()
     }
 
-    /// Whatever is about the submission and not filled in, where the client says so or the recording has it.
+    /// The fields about the submission that the person does not fill in, if the client configures
+    /// them or the recording has them.
     fn metadata_fields(&self) -> Vec<(&str, String)> {
         let FormFields { id, submitted_at, .. } = &self.form.fields;
         let usual_id = match self.form.kind {
@@ -392,7 +395,7 @@ impl SimulatedSubmission<'_> {
         id.into_iter().chain(submitted_at).chain(form_id).collect()
     }
 
-    /// JSON of whatever names; points in them are steps.
+    /// JSON with any names. A dot in a name is a step.
     fn build_json_body(&self, fields: &[FilledField]) -> Value {
         let pointer = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1").replace('.', "/"));
         let mut body = json!({});
@@ -415,12 +418,12 @@ impl SimulatedSubmission<'_> {
     }
 }
 
-/// A property of a contact; `properties.phone` says where it stands in an answer.
+/// The property of a contact. `properties.phone` is its place in a response.
 fn property_name(answer: &FilledField) -> &str {
     answer.name.rsplit('.').next().unwrap_or(&answer.name)
 }
 
-/// A key as Jotform makes them, `q5_phoneNumber`.
+/// Parses a key in Jotform's format, `q5_phoneNumber`.
 fn parse_jotform_key(name: &str) -> Option<String> {
     let (number, _) = name.strip_prefix('q')?.split_once('_')?;
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.to_owned())

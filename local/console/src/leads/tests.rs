@@ -27,7 +27,7 @@ fn test_now() -> Timestamp {
     "2026-11-20T08:00:00.250Z".parse().unwrap()
 }
 
-/// A client's console at work, without a stack.
+/// The samples of a client, without a stack.
 struct LeadSampleFixture {
     config: ClientConfig,
     leads: FakeLeadApis,
@@ -56,7 +56,7 @@ impl LeadSampleFixture {
         deliveries.remove(0)
     }
 
-    /// What the receiver calls a delivery that it believes.
+    /// Verifies a delivery as the receiver does. Returns its id.
     fn verify_delivery(&self, delivery: &SampleDelivery) -> Result<String, Refusal> {
         let name = delivery.sender_name();
         let secret = Secret::new(test_secret(&self.config.webhook_secret_name(name)).unwrap());
@@ -69,7 +69,7 @@ impl LeadSampleFixture {
         let proof = DeliveryProof::of_form(&self.config.forms[name]).with_path_secret(at).unwrap();
         match verify_delivery(name, proof, &secret, unverified, test_now())? {
             VerificationOutcome::Verified(verified) => Ok(verified.delivery_id),
-            VerificationOutcome::Ping => panic!("a lead is no ping"),
+            VerificationOutcome::Ping => panic!("a lead is not a ping"),
         }
     }
 }
@@ -101,9 +101,14 @@ fn the_receiver_accepts_a_submission_of_every_demo_form() {
 fn a_repeat_is_signed_anew_and_needs_an_earlier_submission() {
     let fixture = LeadSampleFixture::new();
     assert!(
-        fixture.apply_action("webflow", LeadAction::Repeat).err().unwrap().to_string().contains("leave a number first")
+        fixture
+            .apply_action("webflow", LeadAction::Repeat)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("submit the form first")
     );
-    assert!(fixture.apply_action("nobody", LeadAction::Submit).err().unwrap().to_string().contains("no form nobody"));
+    assert!(fixture.apply_action("missing", LeadAction::Submit).err().unwrap().to_string().contains("no form missing"));
     let first = fixture.apply_single_action("webflow", LeadAction::Submit);
     let context = LeadSampleContext { config: &fixture.config, secret: &test_secret, leads: &fixture.leads };
     let later = test_now() + jiff::SignedDuration::from_hours(1);
@@ -128,7 +133,7 @@ fn a_crowd_shares_one_number_and_a_flood_has_many() {
     let phone =
         |delivery: &SampleDelivery| delivery.body.split("phone=").nth(1).unwrap().split('&').next().unwrap().to_owned();
     let phones: BTreeSet<_> = flood.iter().map(phone).collect();
-    assert_eq!((flood.len(), phones.len()), (35, 35), "five more than the form takes");
+    assert_eq!((flood.len(), phones.len()), (35, 35), "five more than the form accepts");
     assert_eq!(phones.first().map(String::as_str), Some("052-555-0101"));
     let wide = LeadSampleFixture::from_config_text(&demo_config_text().replacen(
         "[forms.website]",
@@ -142,8 +147,8 @@ fn a_crowd_shares_one_number_and_a_flood_has_many() {
 fn tests_and_missing_consent_need_a_form_that_supports_them() {
     let fixture = LeadSampleFixture::new();
     assert_eq!(body_json(&fixture.apply_single_action("google", LeadAction::Test))["is_test"], true);
-    assert!(fixture.apply_action("google", LeadAction::WithoutConsent).is_err(), "a sentence stands on it");
-    assert!(fixture.apply_action("tally", LeadAction::Test).is_err(), "Tally marks none");
+    assert!(fixture.apply_action("google", LeadAction::WithoutConsent).is_err(), "the form states consent");
+    assert!(fixture.apply_action("tally", LeadAction::Test).is_err(), "Tally marks no tests");
     let tally = |action| {
         let fields = body_json(&fixture.apply_single_action("tally", action))["data"]["fields"].clone();
         let consent = fields.as_array().unwrap().iter().find(|field| field["label"] == "Consent (WhatsApp updates)");
@@ -178,7 +183,7 @@ fn a_form_uses_the_field_names_of_the_client_config() {
     );
     let jotform = fixture.apply_single_action("jotform", LeadAction::Submit).body;
     assert!(jotform.contains(r#""q5_phoneNumber":{"full":"052-555-0101"}"#));
-    assert!(!jotform.replace("\r\n", "").contains('\n'), "its lines end as they did");
+    assert!(!jotform.replace("\r\n", "").contains('\n'), "its line breaks stay");
     assert!(jotform.contains(r#""q6_consent":["I agree to WhatsApp messages"]"#), "{jotform}");
     for recorded in ["6100000000000000001", "Lior", "(054) 555-0199"] {
         assert!(!jotform.contains(recorded), "{recorded}");

@@ -1,4 +1,4 @@
-//! What Acuity answers.
+//! The responses of Acuity.
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -7,27 +7,27 @@ use serde_json::{Value, json};
 /// The recorded response, in which a [`FakeAcuityAppointment`] replaces fields.
 const RECORDED_RESPONSE: &str = include_str!("../../../../events/bookings/acuity/_appointment.response.json");
 
-/// An appointment as Acuity has it.
+/// An appointment in Acuity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeAcuityAppointment {
     /// Its id.
     pub id: u64,
-    /// When it begins.
+    /// The start.
     pub start: Timestamp,
-    /// The client's IANA zone, in which Acuity writes the start.
+    /// The client's IANA time zone, in which Acuity writes the start.
     pub zone: String,
     /// First name.
     pub first_name: String,
     /// Last name.
     pub last_name: String,
-    /// The number as it was typed in; may be empty.
+    /// The number as the customer typed it. May be empty.
     pub phone: String,
-    /// Whether it was cancelled.
+    /// Whether it is cancelled.
     pub canceled: bool,
 }
 
 impl FakeAcuityAppointment {
-    /// An appointment of the person in the recorded answer.
+    /// An appointment of the person in the recorded response.
     pub fn from_recording(id: u64, start: Timestamp, zone: &str) -> Self {
         let recorded: Value = serde_json::from_str(RECORDED_RESPONSE).unwrap_or_default();
         let text = |name: &str| recorded[name].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Feeds: a file, the events that the console wrote, and the conditional request.
+//! Feeds: a file, the events that the console added, and the conditional request.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use tellonce_core::hash::sha256_hex;
 
 use crate::services::FakeReply;
 
-/// An event that the console, or a test, wrote into a feed.
+/// An event that the console or a test added to a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeFeedEvent {
     /// Its uid.
     pub uid: String,
-    /// When it begins.
+    /// The start.
     pub start: Timestamp,
-    /// Its IANA zone.
+    /// Its IANA time zone.
     pub zone: String,
-    /// Counts its changes, from 0.
+    /// The number of its changes, from 0.
     pub sequence: u32,
-    /// When it was last changed.
+    /// The time of its last change.
     pub changed_at: Timestamp,
     /// Its text properties by lower-case name: `summary`, `description`, `x-phone`.
     pub texts: BTreeMap<String, String>,
@@ -50,7 +50,7 @@ impl FakeFeedEvent {
     }
 }
 
-/// A line in pieces of at most 75 bytes, RFC 5545 section 3.1.
+/// Folds a line into pieces of at most 75 bytes, RFC 5545 section 3.1.
 fn fold_line(line: &str, text: &mut String) {
     let mut length = 0;
     for c in line.chars() {
@@ -63,16 +63,16 @@ fn fold_line(line: &str, text: &mut String) {
     }
 }
 
-/// A text value, RFC 5545 section 3.3.11.
+/// Escapes a text value, RFC 5545 section 3.3.11.
 fn escape_text(value: &str) -> String {
     value.replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,").replace('\n', "\\n")
 }
 
 const CALENDAR_END: &str = "END:VCALENDAR";
 
-/// A file's text with events added at its end; without a file a new calendar.
+/// The text of a file with events added at its end, or a new calendar without a file.
 ///
-/// A file that is not a calendar stays unchanged, so that a person can try a broken feed.
+/// A file that is not a calendar stays unchanged, so that a person can test a broken feed.
 pub(super) fn insert_events<'a>(file: Option<&str>, events: impl Iterator<Item = &'a FakeFeedEvent>) -> String {
     let empty = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//tellonce//local stack//EN\r\nEND:VCALENDAR\r\n";
     let file = file.unwrap_or(empty);

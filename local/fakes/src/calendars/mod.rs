@@ -1,14 +1,17 @@
-//! Fakes of the calendars that functions call: Acuity's appointments, Square's customers, and feeds.
+//! Fakes of the calendars that functions call: Acuity's appointments, Square's customers, and
+//! feeds.
 //!
-//! Main types: [`FakeAcuityAppointment`] and [`FakeSquareCustomer`] are records of Acuity and Square. A
-//! feed is a file in the client's folder `feeds`, which a person may edit. The [`FakeFeedEvent`]s that
-//! the console wrote are added at its end. [`crate::services`] has what all fakes share.
+//! Main types: [`FakeAcuityAppointment`] and [`FakeSquareCustomer`] are records of Acuity and
+//! Square. A feed is a file in the client's folder `feeds`, which a person may edit. The
+//! [`FakeFeedEvent`]s that the console wrote are added at its end. [`crate::services`] has what all
+//! fakes share.
 //!
 //! Responses have the documented shapes of the real services. The last segment of a path names the
 //! feed. Not imitated: rate limits, and everything that functions do not use.
 //!
 //! Shapes: <https://developers.acuityscheduling.com/reference/get-appointments-id>,
-//! <https://developer.squareup.com/reference/square/customers-api/retrieve-customer>, RFC 5545, RFC 9110 section 13.
+//! <https://developer.squareup.com/reference/square/customers-api/retrieve-customer>, RFC 5545, RFC
+//! 9110 section 13.
 
 mod acuity;
 mod feed;
@@ -44,7 +47,7 @@ pub use square::FakeSquareCustomer;
 #[derive(Debug)]
 pub struct FakeCalendars {
     storage: FakeStorage<CalendarState>,
-    /// Feeds that a test has set, by name: they hide the files.
+    /// Feeds that a test has set, by name. They replace the files.
     feed_overrides: Mutex<BTreeMap<String, String>>,
     folder: PathBuf,
     services: Arc<FakeServices>,
@@ -60,8 +63,8 @@ struct CalendarState {
 }
 
 impl FakeCalendars {
-    /// Feeds come from `folder`, which need not exist. What is put in is kept in `file`; without one it is gone with the
-    /// stack.
+    /// Serves the feeds in `folder`, which may be missing. Stores the records in `file`. Without a
+    /// file they are lost when the stack ends.
     pub fn open(folder: PathBuf, file: Option<PathBuf>, services: Arc<FakeServices>) -> anyhow::Result<Self> {
         Ok(Self { storage: FakeStorage::open(file)?, feed_overrides: Mutex::default(), folder, services })
     }
@@ -71,23 +74,23 @@ impl FakeCalendars {
         self.storage.change(|known| drop(known.appointments.insert(appointment.id, appointment)))
     }
 
-    /// An appointment as Acuity has it.
+    /// An appointment in Acuity.
     pub fn find_appointment(&self, id: u64) -> Option<FakeAcuityAppointment> {
         self.storage.lock().appointments.get(&id).cloned()
     }
 
-    /// Acuity has never heard of this appointment.
+    /// Removes an appointment from Acuity.
     pub fn forget_appointment(&self, id: u64) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.appointments.remove(&id)))
     }
 
-    /// Square has this customer from now on; one of the same id is replaced.
+    /// Adds a customer to Square, or replaces the one with the same id.
     pub fn put_customer(&self, customer: FakeSquareCustomer) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.customers.insert(customer.id.clone(), customer)))
     }
 
-    /// The feed `name` (`diary.ics`) holds this event from now on, beside what its file holds; one of the same uid is
-    /// replaced.
+    /// Adds an event to the feed `name` (`diary.ics`), or replaces the one with the same uid. The
+    /// events of the file stay.
     pub fn put_event(&self, name: &str, event: FakeFeedEvent) -> anyhow::Result<()> {
         self.storage.change(|known| {
             let events = known.events.entry(name.to_owned()).or_default();
@@ -95,17 +98,17 @@ impl FakeCalendars {
         })
     }
 
-    /// The event has vanished from the feed, which may be empty now.
+    /// Removes an event from the feed. The feed may be empty afterwards.
     pub fn remove_event(&self, name: &str, uid: &str) -> anyhow::Result<()> {
         self.storage.change(|known| drop(known.events.get_mut(name).and_then(|events| events.remove(uid))))
     }
 
-    /// The feed `name` is this text from now on, whatever its file holds.
+    /// Replaces the content of the feed `name`. Its file is ignored from then on.
     pub fn override_feed(&self, name: &str, text: &str) {
         crate::lock_mutex(&self.feed_overrides).insert(name.to_owned(), text.to_owned());
     }
 
-    /// The text of a feed as it is served, if there is one.
+    /// The text of a feed as it is served, if it exists.
     pub fn read_feed(&self, name: &str) -> anyhow::Result<Option<String>> {
         if let Some(text) = crate::lock_mutex(&self.feed_overrides).get(name) {
             return Ok(Some(text.clone()));
@@ -114,7 +117,7 @@ impl FakeCalendars {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e).with_context(|| format!("can't read {}", path.display())),
+            Err(e) => return Err(e).with_context(|| format!("could not read {}", path.display())),
         };
         let known = self.storage.lock();
         Ok(match known.events.get(name) {
@@ -166,7 +169,7 @@ async fn get_square_customer(
     calendars.services.serve_reply(FakeService::Square, build_reply).await
 }
 
-/// Replies to requests for feeds in any folder and passes on all others.
+/// Responds to requests for feeds in any folder and passes on all others.
 ///
 /// A feed may be a person's real calendar, so only requests to this machine's own name get it.
 pub async fn route_feed_requests(

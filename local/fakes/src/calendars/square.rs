@@ -1,9 +1,9 @@
-//! What Square answers.
+//! The responses of Square.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A customer as Square has it.
+/// A customer in Square.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeSquareCustomer {
     /// Its id.
@@ -28,7 +28,7 @@ impl FakeSquareCustomer {
             "creation_source": "DIRECTORY",
             "version": 0,
         });
-        // Square leaves out what it doesn't know.
+        // Square leaves out unknown values.
         if let Some(number) = &self.phone_number {
             customer["phone_number"] = json!(number);
         }

@@ -11,7 +11,7 @@ use crate::{
 
 const FILE: &str = "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nUID:by-hand\nEND:VEVENT\nEND:VCALENDAR\n";
 
-/// The stand-ins, served as the stack serves them.
+/// The fakes, served as the stack serves them.
 struct CalendarFixture {
     calendars: Arc<FakeCalendars>,
     services: Arc<FakeServices>,
@@ -34,7 +34,7 @@ async fn start_fixture() -> CalendarFixture {
     let services = Arc::new(FakeServices::new(accounts, host.clone()));
     let calendars = Arc::new(FakeCalendars::open(folder.path().join("feeds"), state_file, services.clone()).unwrap());
     let feeds = axum::middleware::from_fn_with_state(calendars.clone(), route_feed_requests);
-    let app = calendars.clone().build_router().fallback(async || "somebody else").layer(feeds);
+    let app = calendars.clone().build_router().fallback(async || "another service").layer(feeds);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -132,8 +132,8 @@ async fn a_feed_serves_its_file_at_any_address_and_is_not_sent_twice() {
     assert_eq!((status, body.as_str()), (304, ""));
     std::fs::write(feeds.join("diary.ics"), FILE.replace("by-hand", "by-hand-2")).unwrap();
     assert_eq!(served.get_text("/diary.ics", &[("if-none-match", etag)]).await.0, 200);
-    assert_eq!(served.get_text("/somewhere", &[]).await.2, "somebody else");
-    assert_eq!(served.get_text("/diary.ics", &[("host", "elsewhere.example")]).await.2, "somebody else");
+    assert_eq!(served.get_text("/somewhere", &[]).await.2, "another service");
+    assert_eq!(served.get_text("/diary.ics", &[("host", "elsewhere.example")]).await.2, "another service");
     std::fs::write(served.folder.path().join("clock.ics"), "outside").unwrap();
     for outside in ["/..%2fclock.ics", "/%2e%2e%2fclock.ics", "/..\\clock.ics", "/.ics"] {
         assert_ne!(served.get_text(outside, &[]).await.2, "outside", "{outside}");

@@ -1,4 +1,4 @@
-//! What `HubSpot` answers as a CRM.
+//! The responses of `HubSpot` as a CRM.
 //!
 //! Shapes: <https://developers.hubspot.com/docs/api-reference/search/guide>,
 //! <https://developers.hubspot.com/docs/api-reference/crm-communications-v3/guide>,
@@ -10,17 +10,17 @@ use serde_json::{Map, Value, json};
 use super::records::{FakeCrmPerson, FakeCrmRecords, FakeCrmStoredEntry};
 use crate::services::{FakeReply, FakeRequest};
 
-/// Most results of one page of a search, and of one batch.
+/// Most results of one page of a search, and most results of one batch.
 const LARGEST_PAGE: usize = 200;
 const LARGEST_BATCH: usize = 100;
 /// Most associations of one page.
 const LARGEST_LIST: usize = 500;
-/// What associates a communication with a contact, and a contact with a communication.
+/// The association type between a communication and a contact, the same in both directions.
 const TO_CONTACT: u64 = 81;
 const TO_COMMUNICATION: u64 = 82;
 /// The properties of a contact in a response without a property list.
 const DEFAULT_PROPERTIES: [&str; 3] = ["email", "firstname", "lastname"];
-/// Country codes, as far as the numbers of tests and of the demo begin with them.
+/// The country codes of the numbers in tests and in the demo.
 const COUNTRY_CODES: [&str; 10] = ["972", "970", "1", "7", "33", "39", "44", "46", "49", "61"];
 
 pub(super) fn reply_to_request(
@@ -41,7 +41,7 @@ pub(super) fn reply_to_request(
             &Method::GET,
             ["crm", "v4", "objects", "contact" | "contacts", id, "associations", "communication" | "communications"],
         ) => list_associations(request, id, records),
-        _ => error_reply(StatusCode::NOT_FOUND, "OBJECT_NOT_FOUND", "there is nothing at this path"),
+        _ => error_reply(StatusCode::NOT_FOUND, "OBJECT_NOT_FOUND", "unknown path"),
     }
 }
 
@@ -117,7 +117,7 @@ fn search_contacts(body: &Value, records: &FakeCrmRecords, found_until: i64) -> 
     FakeReply::json(StatusCode::OK, &response)
 }
 
-/// Whether all filters of a group hold for a contact.
+/// Whether a contact matches all filters of a group.
 fn matches_filters(group: &Value, person: &FakeCrmPerson) -> Result<bool, &'static str> {
     let Some(filters) = group["filters"].as_array() else { return Err("a filter group has no filters") };
     filters.iter().try_fold(true, |all, filter| {
@@ -144,8 +144,8 @@ fn property_value(person: &FakeCrmPerson, name: &str) -> Option<String> {
     }
 }
 
-/// A number's digits without the country's code, or without the zero that stands in its place. What `HubSpot` computes is
-/// not published further than that.
+/// The digits of a number without the country code, or without the leading zero. HubSpot publishes
+/// no more about its own computation.
 fn national_digits(phone: &str) -> String {
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
     let code = COUNTRY_CODES.iter().find(|code| phone.starts_with('+') && digits.starts_with(**code));
@@ -185,7 +185,7 @@ fn create_communication(body: &Value, records: &mut FakeCrmRecords, now_ms: i64)
         let id = &association["to"]["id"];
         let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
         if kind["associationCategory"] != "HUBSPOT_DEFINED" || kind["associationTypeId"] != TO_CONTACT {
-            return validation_error("the association is of no type that a communication has with a contact");
+            return validation_error("the association type does not belong to a communication and a contact");
         }
         if records.find_person(&id).is_none() {
             return validation_error("one of the associated objects does not exist");

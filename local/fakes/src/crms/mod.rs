@@ -1,12 +1,12 @@
 //! Fake CRMs: HubSpot, Pipedrive, Zoho CRM, Google Sheets, and an address that takes signed calls.
 //!
-//! Main types: [`FakeCrms`] are all CRMs of the client, each with its own records. The credential of a
-//! call selects the CRM. One file per kind has its responses. `tokens` mints the access tokens of Zoho
-//! and Google. [`crate::services`] has what all fakes share and makes them fail.
+//! Main types: [`FakeCrms`] are all CRMs of the client, each with its own records. The credential
+//! of a call selects the CRM. One file per kind has its responses. `tokens` mints the access tokens
+//! of Zoho and Google. [`crate::services`] has what all fakes share and makes them fail.
 //!
-//! Responses and refusals have the documented shapes of the real services. An entry exists twice only
-//! if it was written twice. Not imitated: call budgets, scopes, fields and modules that functions do
-//! not use.
+//! Responses and refusals have the documented shapes of the real services. An entry exists twice
+//! only if it was written twice. Not imitated: call budgets, scopes, fields and modules that
+//! functions do not use.
 
 mod hubspot;
 mod pipedrive;
@@ -43,18 +43,18 @@ use tokens::FakeTokens;
 /// Fields that only a person may set: the owner of a contact or a note.
 const OWNERS: [&str; 5] = ["hubspot_owner_id", "owner_id", "user_id", "Owner", "owner"];
 
-/// A CRM of the client, as far as its fake needs it.
+/// A CRM of the client, with what its fake needs.
 #[derive(Debug, Clone)]
 pub struct FakeCrmAccount {
     /// The CRM's name in `client.toml`.
     pub name: String,
-    /// Which API it has.
+    /// The API of the CRM.
     pub kind: FakeCrmKind,
     /// Name of the secret with its credential.
     pub secret: String,
 }
 
-/// Which API a fake CRM has.
+/// The API of a fake CRM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FakeCrmKind {
     /// HubSpot with a private app's token.
@@ -93,7 +93,7 @@ impl FakeCrmKind {
 #[derive(Debug)]
 pub struct FakeCrms {
     accounts: Vec<FakeCrmAccount>,
-    /// Names of the client's lines, with which references begin.
+    /// Names of the client's lines. A reference begins with one of them.
     lines: Vec<String>,
     records: FakeStorage<BTreeMap<String, FakeCrmRecords>>,
     tokens: Mutex<FakeTokens>,
@@ -103,7 +103,8 @@ pub struct FakeCrms {
 }
 
 impl FakeCrms {
-    /// Keeps the records in `file`; without one they end with the stack. Tokens always do.
+    /// Stores the records in `file`. Without a file they are lost when the stack ends, as tokens
+    /// always are.
     pub fn open(
         file: Option<PathBuf>,
         accounts: Vec<FakeCrmAccount>,
@@ -126,18 +127,19 @@ impl FakeCrms {
         self.accounts.iter().map(|account| (account.name.as_str(), account.kind.service())).collect()
     }
 
-    /// Everything that was written into a CRM, oldest first.
+    /// All entries of a CRM, oldest first.
     pub fn entries(&self, crm: &str) -> Vec<FakeCrmEntry> {
         self.records.lock().get(crm).map(|records| records.list_entries(&self.lines)).unwrap_or_default()
     }
 
-    /// The people that a CRM knows, oldest first.
+    /// All people in a CRM, oldest first.
     pub fn people(&self, crm: &str) -> Vec<FakeCrmPerson> {
         self.records.lock().get(crm).map(|records| records.people.clone()).unwrap_or_default()
     }
 
-    /// Somebody whom a CRM knew before, found at once by every search. `fields` are as the kind has them: properties of a
-    /// `HubSpot` contact, `name` and `phones` of a Pipedrive person, `Last_Name` and `Mobile` of a Zoho record. Returns the id.
+    /// Adds a person that every search finds at once. `fields` have the names of the kind:
+    /// properties of a `HubSpot` contact, `name` and `phones` of a Pipedrive person, `Last_Name`
+    /// and `Mobile` of a Zoho record. Returns the id.
     pub fn put_person(&self, crm: &str, fields: Value) -> anyhow::Result<String> {
         self.records.change(|books| {
             let records = books.entry(crm.to_owned()).or_default();
@@ -145,34 +147,34 @@ impl FakeCrms {
         })
     }
 
-    /// Deletes a person, as by hand. The entries about that person stay.
+    /// Deletes a person, as a user of the CRM would. The entries of that person stay.
     pub fn remove_person(&self, crm: &str, id: &str) -> anyhow::Result<()> {
         self.records.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
     }
 
-    /// Empties a CRM.
+    /// Removes all records of a CRM.
     pub fn clear_crm(&self, crm: &str) -> anyhow::Result<()> {
         self.records.change(|books| drop(books.remove(crm)))
     }
 
-    /// Sets for how many milliseconds a search does not find a new person. Zero at first.
+    /// Sets for how many milliseconds a search does not find a new person. The default is zero.
     ///
     /// The real HubSpot and Pipedrive have such a lag.
     pub fn set_search_lag(&self, ms: i64) {
         self.search_lag_ms.store(ms, Ordering::SeqCst);
     }
 
-    /// How many access tokens Zoho or Google have minted for a CRM since the start.
+    /// How many access tokens Zoho or Google minted for a CRM since the start.
     pub fn minted_token_count(&self, crm: &str) -> usize {
         crate::lock_mutex(&self.tokens).minted_count(crm)
     }
 
-    /// Revokes all access tokens of a CRM. Its credential still gives new ones.
+    /// Revokes all access tokens of a CRM. Its credential still gets new ones.
     pub fn revoke_tokens(&self, crm: &str) {
         crate::lock_mutex(&self.tokens).revoke_all(crm);
     }
 
-    /// How many calls named an owner or an assignee. Must stay zero.
+    /// How many calls set an owner or an assignee. Must stay zero.
     pub fn owner_assignments(&self) -> u64 {
         self.owner_assignments.load(Ordering::SeqCst)
     }
@@ -250,7 +252,7 @@ impl FakeCrms {
         }
     }
 
-    /// The CRM of a kind with this value as its secret. The secret is read for every request.
+    /// The CRM of a kind whose secret has this value. The secret is read for every request.
     fn find_by_secret(&self, kind: &FakeCrmKind, given: Option<&str>) -> Option<&FakeCrmAccount> {
         let mut own = self.accounts.iter().filter(|account| account.kind == *kind);
         own.find(|account| given.is_some() && self.services.host().secret_value(&account.secret).as_deref() == given)
@@ -268,16 +270,19 @@ impl FakeCrms {
         build_reply: impl FnOnce(&mut FakeCrmRecords) -> FakeReply,
     ) -> FakeReply {
         if request.method == Method::GET {
-            // Nothing to keep.
+            // A GET changes nothing, so nothing is stored.
             return build_reply(self.records.lock().entry(crm.name.clone()).or_default());
         }
-        self.records.change(|books| build_reply(books.entry(crm.name.clone()).or_default())).unwrap_or_else(|error| {
-            tracing::warn!("{error:#}");
-            FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
-        })
+        self.records.change(|records| build_reply(records.entry(crm.name.clone()).or_default())).unwrap_or_else(
+            |error| {
+                tracing::warn!("{error:#}");
+                FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            },
+        )
     }
 
-    /// One service account may write into several sheets, and a token is the account's.
+    /// Responds for the sheet in the path. One service account may write into several sheets, and
+    /// its token is valid for all of them.
     fn reply_to_sheet_request(&self, request: &FakeRequest, holder: &FakeCrmAccount, now_ms: i64) -> FakeReply {
         let Some(wanted) = sheets::SheetRequest::from_request(request) else { return sheets::not_found_reply() };
         let credential = self.services.host().secret_value(&holder.secret);
@@ -336,7 +341,7 @@ fn names_owner(value: &Value) -> bool {
     }
 }
 
-/// Answers what is for a CRM; lets everything else pass.
+/// Responds to requests for CRMs and passes on all others.
 pub async fn route_crm_requests(State(crms): State<Arc<FakeCrms>>, request: Request, next: Next) -> Response {
     let Some(service) = crms.recognize_service(request.method(), request.uri().path()) else {
         return next.run(request).await;

@@ -1,6 +1,7 @@
-//! What Pipedrive answers.
+//! The responses of Pipedrive.
 //!
-//! Shapes: <https://developers.pipedrive.com/docs/api/v1/Persons>, <https://developers.pipedrive.com/docs/api/v1/Notes>.
+//! Shapes: <https://developers.pipedrive.com/docs/api/v1/Persons>,
+//! <https://developers.pipedrive.com/docs/api/v1/Notes>.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ pub(super) fn reply_to_request(
         (&Method::POST, "/api/v2/persons") => create_person(&request.json_body(), records, now_ms),
         (&Method::POST, "/api/v1/notes") => create_note(&request.json_body(), records, now_ms),
         (&Method::GET, "/api/v1/notes") => list_notes(request, records),
-        _ => error_reply(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        _ => error_reply(StatusCode::NOT_FOUND, "unknown path"),
     }
 }
 
@@ -50,7 +51,7 @@ fn search_persons(request: &FakeRequest, records: &FakeCrmRecords, found_until: 
         return error_reply(StatusCode::BAD_REQUEST, "The search term must be at least 2 characters long.");
     }
     if request.query_value("fields") != Some("phone") {
-        return error_reply(StatusCode::BAD_REQUEST, "the fake searches phones only: fields=phone");
+        return error_reply(StatusCode::BAD_REQUEST, "the fake searches only by phone: fields=phone");
     }
     let limit = request.query_number("limit", 100);
     if limit == 0 || limit > LARGEST_PAGE {
@@ -75,7 +76,7 @@ fn search_persons(request: &FakeRequest, records: &FakeCrmRecords, found_until: 
     FakeReply::json(StatusCode::OK, &response)
 }
 
-/// Ids are numbers here.
+/// Pipedrive's ids are numbers.
 fn id_number(id: &str) -> Value {
     json!(id.parse::<u64>().unwrap_or_default())
 }
@@ -120,8 +121,8 @@ fn note_json(note: &FakeCrmStoredEntry) -> Value {
     })
 }
 
-/// The notes on a person, oldest first unless `sort` says otherwise. A page without any has no list but null, as every list
-/// of the first version of this API.
+/// The notes on a person, oldest first unless `sort` says otherwise. An empty page has null instead
+/// of a list, as in all of version 1 of this API.
 fn list_notes(request: &FakeRequest, records: &FakeCrmRecords) -> FakeReply {
     let person = request.query_value("person_id").unwrap_or_default();
     let (start, limit) = (request.query_number("start", 0), request.query_number("limit", 100).clamp(1, LARGEST_PAGE));

@@ -1,36 +1,36 @@
-//! What one CRM holds.
+//! The records of one CRM.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Characters that may stand around a reference.
+/// Characters that may stand before or after a reference.
 const REFERENCE_DELIMITERS: [char; 8] = ['(', ')', '[', ']', ',', ';', '"', '.'];
 
 /// A person in a CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeCrmPerson {
-    /// Their id there.
+    /// The id in the CRM.
     pub id: String,
-    /// Their fields, as this kind of CRM has them.
+    /// The fields, as this kind of CRM has them.
     pub fields: Value,
-    /// When they were made, in unix milliseconds by the stack's clock.
+    /// The time of creation, in unix milliseconds by the stack's clock.
     pub created_ms: i64,
 }
 
-/// Something that was written into a CRM.
+/// An entry in a CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FakeCrmEntry {
-    /// Its id there.
+    /// The id in the CRM.
     pub id: String,
-    /// Id of the person; `None` in a CRM without people.
+    /// Id of the person. `None` in a CRM without people.
     pub person: Option<String>,
-    /// The reference that stands in it: `{line}:{message id}`.
+    /// The reference in the entry: `{line}:{message id}`.
     pub reference: Option<String>,
-    /// All texts that were written into it.
+    /// All texts of the entry.
     pub text: String,
-    /// When it was written, in unix milliseconds by the stack's clock.
+    /// The time of writing, in unix milliseconds by the stack's clock.
     pub created_ms: i64,
-    /// How often the same call came again, where the CRM itself knows it for the same.
+    /// How many times the call was repeated, if the CRM recognises repeats.
     pub repeats: u32,
 }
 
@@ -52,7 +52,8 @@ pub(super) struct FakeCrmRecords {
 
 impl FakeCrmRecords {
     fn next_id(&mut self) -> String {
-        // Longer than a double holds exactly, as Zoho's are: whoever reads it as one finds out.
+        // Zoho's ids are longer than a double holds exactly. A function that reads one as a double
+        // fails.
         self.last_id = self.last_id.max(3_652_397_000_009_851_000) + 1;
         self.last_id.to_string()
     }
@@ -79,7 +80,7 @@ impl FakeCrmRecords {
         &self.entries[self.entries.len() - 1]
     }
 
-    /// The same under an id of the caller's.
+    /// Adds an entry with the caller's id.
     pub(super) fn add_entry_with_id(&mut self, id: &str, fields: Value, made_ms: i64) {
         self.entries.push(FakeCrmStoredEntry {
             id: id.to_owned(),
@@ -90,7 +91,7 @@ impl FakeCrmRecords {
         });
     }
 
-    /// The entries about a person, oldest first.
+    /// The entries of a person, oldest first.
     pub(super) fn entries_about<'a>(
         &'a self,
         person: &'a str,
@@ -111,7 +112,7 @@ impl FakeCrmRecords {
     }
 }
 
-/// All texts in a value, in its order.
+/// All texts in a JSON value, in its order.
 fn collect_texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -121,8 +122,9 @@ fn collect_texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// The reference in what was written: where a call says it by name that one, else a cell that is nothing else, else the last
-/// word that is one. A customer can write what looks like one, but not behind ours.
+/// The reference in an entry. A field named `reference` wins, then a cell that contains only a
+/// reference, then the last word that is a reference. A customer can write a similar word, but the
+/// function's own reference comes after the customer's text.
 fn find_reference(fields: &Value, lines: &[String]) -> Option<String> {
     let is_one = |word: &str| {
         word.split_once(':').is_some_and(|(line, message)| !message.is_empty() && lines.iter().any(|name| name == line))
@@ -140,7 +142,7 @@ fn find_reference(fields: &Value, lines: &[String]) -> Option<String> {
     words.rfind(|word| is_one(word)).map(str::to_owned)
 }
 
-/// A text without its tags and entities.
+/// A text without HTML tags and entities.
 fn strip_markup(text: &str) -> String {
     let mut inside = false;
     let bare: String = text

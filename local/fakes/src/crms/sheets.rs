@@ -1,4 +1,4 @@
-//! What Google's accounts and Google Sheets answer.
+//! The responses of Google's token endpoint and of Google Sheets.
 //!
 //! Shapes: <https://developers.google.com/identity/protocols/oauth2/service-account>,
 //! <https://developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values/append>,
@@ -19,10 +19,12 @@ use crate::services::{FakeReply, FakeRequest};
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const AUDIENCE: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
-/// How far a claim's time may be ahead of ours, in seconds. Google allows for clocks that differ without saying by how much.
+/// How far a claim's time may be ahead of the clock, in seconds. Google allows for different clocks
+/// without a published limit.
 const MAX_CLOCK_SKEW_S: i64 = 300;
 
-/// Whether a claim for a token is the service account's own. `credential` is its JSON key; the error is what Google says.
+/// Verifies a signed claim for a token of the service account. `credential` is the account's JSON
+/// key. The error is Google's text.
 pub(super) fn verify_grant(request: &FakeRequest, credential: Option<&str>, now_s: i64) -> Result<(), &'static str> {
     if request.form_value("grant_type").as_deref() != Some(JWT_BEARER) {
         return Err("grant_type is not that of a JWT");
@@ -33,8 +35,8 @@ pub(super) fn verify_grant(request: &FakeRequest, credential: Option<&str>, now_
     let (head, claims) = signed.split_once('.').ok_or("Invalid JWT: three parts are needed")?;
     let read = |part: &str| -> Option<Value> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
     let (head, claims) = (
-        read(head).ok_or("Invalid JWT: its head is no JSON")?,
-        read(claims).ok_or("Invalid JWT: its claims are no JSON")?,
+        read(head).ok_or("Invalid JWT: its head is not JSON")?,
+        read(claims).ok_or("Invalid JWT: its claims are not JSON")?,
     );
     if head["alg"] != "RS256" {
         return Err("Invalid JWT: alg must be RS256");
@@ -95,17 +97,17 @@ pub(super) fn not_found_reply() -> FakeReply {
     FakeReply::json(StatusCode::NOT_FOUND, &error_body(404, "NOT_FOUND", "Requested entity was not found."))
 }
 
-/// What a call is about.
+/// A call to the Sheets API.
 pub(super) struct SheetRequest {
     pub(super) spreadsheet: String,
     pub(super) range: SheetRange,
-    /// The range as it was written.
+    /// The range as the caller wrote it.
     text: String,
     is_append: bool,
 }
 
 impl SheetRequest {
-    /// Reads it off the path; `None` where there is nothing.
+    /// Parses the path. Returns `None` for an unknown path.
     pub(super) fn from_request(request: &FakeRequest) -> Option<Self> {
         let steps = request.path_segments();
         let [_, _, spreadsheet, values, range] = steps.as_slice() else { return None };
@@ -129,7 +131,7 @@ impl SheetRequest {
     }
 }
 
-/// A range of a sheet: columns and rows from zero, both ends in it.
+/// A range of a sheet. Columns and rows count from zero, and both ends are included.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SheetRange {
     pub(super) sheet: String,
@@ -170,7 +172,8 @@ fn parse_corner(text: &str) -> Option<(Option<usize>, Option<usize>)> {
 
 impl SheetRequest {
     fn append_rows(&self, request: &FakeRequest, records: &mut FakeCrmRecords, now_ms: i64) -> FakeReply {
-        // Anything else would compute what a customer wrote, or write over what stands below the table.
+        // Other options would evaluate a customer's text as a formula, or overwrite the cells below
+        // the table.
         if request.query_value("valueInputOption") != Some("RAW")
             || request.query_value("insertDataOption") != Some("INSERT_ROWS")
         {
@@ -216,7 +219,7 @@ impl SheetRequest {
             rows = (0..width).map(|column| rows.iter().map(|row| cell(row, column)).collect()).collect();
         }
         let mut response = json!({"range": self.text, "majorDimension": if by_columns { "COLUMNS" } else { "ROWS" }});
-        // An empty range has no values, and not an empty list of them.
+        // For an empty range Google leaves the field out and sends no empty list.
         if !rows.is_empty() {
             response["values"] = json!(rows);
         }
@@ -224,12 +227,12 @@ impl SheetRequest {
     }
 }
 
-/// The name of the last of so many columns.
+/// The letter of the last of `columns` columns.
 fn column_letter(columns: usize) -> char {
     u8::try_from(columns.clamp(1, 26) - 1).map_or('Z', |place| char::from(b'A' + place))
 }
 
-/// A cell as it is formatted: always a text.
+/// The formatted value of a cell, always a text.
 fn formatted_cell(cell: &Value) -> Value {
     match cell {
         Value::Null => json!(""),

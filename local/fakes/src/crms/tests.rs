@@ -23,7 +23,7 @@ use crate::{
 const DEMO: &str = include_str!("../../../../clients/demo/secrets.json");
 const PHONE: &str = "+972545550199";
 
-/// The stand-ins, served as the stack serves them.
+/// The fakes, served as the stack serves them.
 struct CrmFixture {
     crms: Arc<FakeCrms>,
     services: Arc<FakeServices>,
@@ -57,7 +57,7 @@ async fn start_fixture() -> CrmFixture {
     let lines = vec!["main".to_owned()];
     let crms = Arc::new(FakeCrms::open(state_file, demo_accounts(), lines, services.clone()).unwrap());
     let app = Router::new()
-        .fallback(async || "somebody else")
+        .fallback(async || "another service")
         .layer(from_fn_with_state(crms.clone(), route_crm_requests))
         .layer(from_fn(services::abort_dropped_replies));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -141,7 +141,11 @@ async fn hubspot_finds_a_number_in_any_filter_group_by_pages_and_after_its_searc
     {
         assert_eq!(served.post_json(path, HUBSPOT, &wrong).await.0, 400, "{wrong}");
     }
-    assert_eq!(served.post_json(path, "Bearer second-token", &search).await.1["total"], 0, "a CRM of its own");
+    assert_eq!(
+        served.post_json(path, "Bearer second-token", &search).await.1["total"],
+        0,
+        "each CRM has its own records"
+    );
     let (status, refusal) = served.post_json(path, "Bearer hubspot", &search).await;
     assert_eq!((status, &refusal["category"]), (401, &json!("INVALID_AUTHENTICATION")));
 }
@@ -391,7 +395,7 @@ async fn a_webhook_accepts_a_signed_call_once_and_counts_its_repeats() {
         [("one", 1), ("two", 0)]
     );
     assert_eq!(entries[0].reference.as_deref(), Some("main:1"));
-    assert_eq!(served.get_json("/hooks/whatsapp", "").await.0, 200, "nobody's business but a POST");
+    assert_eq!(served.get_json("/hooks/whatsapp", "").await.0, 200, "only a POST is for the fake");
 }
 
 #[tokio::test]
@@ -429,7 +433,7 @@ async fn unknown_requests_are_passed_on_and_written_entries_survive_a_restart() 
     let served = start_fixture().await;
     assert_eq!(
         served.build_request(Method::GET, "/crm/v3/objects/contacts/1", "").send().await.unwrap().text().await.unwrap(),
-        "somebody else"
+        "another service"
     );
     served.post_json("/crm/v3/objects/contacts", HUBSPOT, &json!({"properties": {"phone": PHONE}})).await;
     let state_file = Some(served.folder.path().join("crms.json"));

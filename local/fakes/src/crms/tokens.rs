@@ -1,19 +1,20 @@
-//! Access tokens that Zoho and Google give for a credential.
+//! Access tokens of Zoho and Google.
 
 use std::collections::BTreeMap;
 
-/// How long one counts, in milliseconds.
+/// How long a token is valid, in milliseconds.
 pub(super) const TOKEN_LIFETIME_MS: i64 = 3_600_000;
-/// How many Zoho mints for one refresh token in [`WINDOW_MS`]:
+/// Most tokens that Zoho mints for one refresh token in [`WINDOW_MS`]:
 /// <https://www.zoho.com/crm/developer/docs/api/v8/token-validity.html>.
 const MAX_MINTED_PER_WINDOW: usize = 10;
 const WINDOW_MS: i64 = 600_000;
-/// How many of one refresh token count at a time; the oldest ends with the next. The same page.
+/// Most valid tokens of one refresh token. The next token ends the oldest one. Source: the same
+/// page.
 const MAX_ACTIVE_TOKENS: usize = 15;
 
 #[derive(Debug, Default)]
 pub(super) struct FakeTokens {
-    /// CRM → when each was minted, oldest first; kept for the count.
+    /// CRM → the minting times of its tokens, oldest first.
     minted: BTreeMap<String, Vec<i64>>,
     /// Oldest first.
     active: Vec<FakeToken>,
@@ -43,14 +44,14 @@ impl FakeTokens {
         value
     }
 
-    /// The same, unless there were too many just now.
+    /// Mints a token, unless [`MAX_MINTED_PER_WINDOW`] is reached.
     pub(super) fn mint_within_limit(&mut self, crm: &str, now_ms: i64) -> Option<String> {
         let minted = self.minted.get(crm).map(Vec::as_slice).unwrap_or_default();
         let lately = minted.iter().filter(|at| now_ms - **at < WINDOW_MS).count();
         (lately < MAX_MINTED_PER_WINDOW).then(|| self.mint(crm, now_ms))
     }
 
-    /// The CRM of a token, if the token is valid.
+    /// The CRM of a valid token.
     pub(super) fn find_crm(&self, value: &str, now_ms: i64) -> Option<String> {
         let token = self.active.iter().find(|token| token.value == value && now_ms < token.expires_ms)?;
         Some(token.crm.clone())

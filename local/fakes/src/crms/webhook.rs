@@ -1,11 +1,11 @@
-//! What an address that takes signed calls does with one, once its signature holds.
+//! The address of a CRM that takes signed calls. The signature was verified before.
 
 use http::StatusCode;
 
 use super::records::FakeCrmRecords;
 use crate::services::{FakeReply, FakeRequest};
 
-/// Takes a call in, unless one of the same `webhook-id` came before: that one is counted.
+/// Records a call, or counts a repeat of a known `webhook-id`.
 pub(super) fn reply_to_request(request: &FakeRequest, records: &mut FakeCrmRecords, now_ms: i64) -> FakeReply {
     let id = request.header("webhook-id").unwrap_or_default();
     match records.entries.iter_mut().find(|written| written.id == id) {

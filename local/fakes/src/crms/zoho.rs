@@ -1,4 +1,4 @@
-//! What Zoho CRM and Zoho's accounts answer.
+//! The responses of Zoho CRM and of Zoho's token endpoint.
 //!
 //! Shapes: <https://www.zoho.com/crm/developer/docs/api/v8/refresh.html>,
 //! <https://www.zoho.com/crm/developer/docs/api/v8/search-records.html>,
@@ -18,7 +18,7 @@ use crate::services::{FakeReply, FakeRequest};
 const LARGEST_CALL: usize = 100;
 const LARGEST_PAGE: usize = 200;
 
-/// Whether a request for a token comes with this credential.
+/// Whether a token request has this credential.
 pub(super) fn matches_credential(request: &FakeRequest, credential: Option<&str>) -> bool {
     let Some(credential) = credential.and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return false };
     let right =
@@ -77,11 +77,11 @@ pub(super) fn reply_to_request(request: &FakeRequest, records: &mut FakeCrmRecor
     }
 }
 
-/// The module that a record is in, kept among its fields.
+/// The field with a record's module.
 const MODULE_FIELD: &str = "$module";
 
 fn is_in_module(person: &FakeCrmPerson, module: &str) -> bool {
-    // A person whom a test added has no module.
+    // A person that a test added has no module.
     person.fields[MODULE_FIELD].is_null() || person.fields[MODULE_FIELD] == module
 }
 
@@ -99,7 +99,7 @@ fn format_time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
-/// A page of what was found; 204 when there is nothing on it.
+/// A page of results, or 204 if the page is empty.
 fn page_reply(request: &FakeRequest, found: &[Value]) -> FakeReply {
     let (number, size) =
         (request.query_number("page", 1).max(1), request.query_number("per_page", LARGEST_PAGE).clamp(1, LARGEST_PAGE));
@@ -112,8 +112,8 @@ fn page_reply(request: &FakeRequest, found: &[Value]) -> FakeReply {
     FakeReply::json(StatusCode::OK, &json!({"data": data, "info": info}))
 }
 
-/// By `phone`, whose digits any of the record's numbers has to have, or by `criteria` of which any has to hold:
-/// `((Mobile:equals:+972…)or(PhoneRequest:equals:+972…))`.
+/// Searches by `phone`, which matches the digits of any number of a record, or by `criteria`, of
+/// which one has to match: `((Mobile:equals:+972…)or(PhoneRequest:equals:+972…))`.
 fn search_records(request: &FakeRequest, module: &str, records: &FakeCrmRecords) -> FakeReply {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let holds = |person: &&FakeCrmPerson| -> bool {
@@ -229,7 +229,7 @@ fn create_notes(body: &Value, module: &str, id: &str, records: &mut FakeCrmRecor
     FakeReply::json(if right { StatusCode::CREATED } else { StatusCode::BAD_REQUEST }, &json!({"data": done}))
 }
 
-/// The notes on a record, newest first, with the fields that are asked for by name.
+/// The notes on a record, newest first, with the requested fields.
 fn list_notes(request: &FakeRequest, module: &str, id: &str, records: &FakeCrmRecords) -> FakeReply {
     let Some(wanted) = request.query_value("fields") else {
         let message = "One of the expected parameter is missing";

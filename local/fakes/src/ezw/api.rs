@@ -23,9 +23,9 @@ use super::{
     validate,
 };
 
-/// The one documented code of a refused token.
+/// The only documented code of a refused token.
 const BAD_TOKEN: &str = "invalid_channel_api_token";
-/// The one documented code of a refused webhook.
+/// The only documented code of a refused webhook.
 const BAD_WEBHOOK: &str = "invalid_channel_webhook";
 
 pub(super) fn build_router(shared: &Arc<FakeCore>) -> Router<Arc<FakeCore>> {
@@ -39,7 +39,7 @@ pub(super) fn build_router(shared: &Arc<FakeCore>) -> Router<Arc<FakeCore>> {
         .layer(middleware::from_fn_with_state(Arc::clone(shared), count_request))
 }
 
-/// Counts every request and adds the latency of the settings.
+/// Counts every request and adds the latency in the settings.
 async fn count_request(State(shared): State<Arc<FakeCore>>, request: Request, next: Next) -> Response {
     let latency = {
         let mut state = shared.lock_state();
@@ -93,11 +93,11 @@ fn authorize_line(shared: &FakeCore, headers: &HeaderMap) -> Result<String, Box<
         shared,
         StatusCode::UNAUTHORIZED,
         BAD_TOKEN,
-        "the token is missing, revoked or of no active line",
+        "the token is missing or revoked, or its line is not active",
     )))
 }
 
-/// `wakeup` is true unless it is literally `false`, as documented; `channel_type` is accepted as it comes.
+/// `wakeup` is true unless it is exactly `false`, as documented. Any `channel_type` is accepted.
 async fn get_health(State(shared): State<Arc<FakeCore>>, uri: Uri, headers: HeaderMap) -> Response {
     let line = match authorize_line(&shared, &headers) {
         Ok(line) => line,
@@ -115,7 +115,7 @@ async fn get_health(State(shared): State<Arc<FakeCore>>, uri: Uri, headers: Head
     let (status, body) = preset.health_response();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     body.map_or_else(
-        || error_response(&shared, status, "service_unavailable", "invented: health can't be read now"),
+        || error_response(&shared, status, "service_unavailable", "invented: could not read the health"),
         |body| json_response(status, &body),
     )
 }
@@ -156,19 +156,19 @@ async fn send_text(
     let sent = match shared.decide_send(&line, key, &bytes, text) {
         Ok(sent) => sent,
         Err(error) => {
-            tracing::error!(%error, "the fake EZWhatsApp can't remember a message, so it refuses it");
+            tracing::error!(%error, "the fake EZWhatsApp refused a message because it could not write its journal");
             return error_response(
                 &shared,
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
-                "the fake can't write its journal",
+                "could not write the fake's journal",
             );
         }
     };
     respond_to_send(&shared, &connection, sent).await
 }
 
-/// Answers a decided send, or doesn't.
+/// Responds to a send, or breaks the connection.
 async fn respond_to_send(shared: &FakeCore, connection: &ConnectionAbort, sent: SendDecision) -> Response {
     match sent {
         SendDecision::KeyConflict => {
@@ -208,7 +208,7 @@ async fn respond_with_fault(shared: &FakeCore, connection: &ConnectionAbort, fau
         SendFault::TimeoutAfterAccept { .. }
         | SendFault::ServerErrorBeforeAccept
         | SendFault::ServerErrorAfterAccept => {
-            error_response(shared, StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "invented: something broke")
+            error_response(shared, StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "invented: internal error")
         }
     }
 }
@@ -250,11 +250,11 @@ async fn send_media(State(shared): State<Arc<FakeCore>>, headers: HeaderMap) -> 
         &shared,
         StatusCode::NOT_IMPLEMENTED,
         "media_contract_unconfirmed",
-        "The fields of this route are not documented, so the fake doesn't guess them. Put a link into a text instead.",
+        "the fields of this route are not documented; put a link into a text instead",
     )
 }
 
-/// The status and body of a success are unknown; 201 with the stored webhook is invented.
+/// The status and body of a success are undocumented. 201 with the stored webhook is invented.
 async fn create_webhook(State(shared): State<Arc<FakeCore>>, headers: HeaderMap, bytes: Bytes) -> Response {
     let line = match authorize_line(&shared, &headers) {
         Ok(line) => line,
@@ -268,18 +268,18 @@ async fn create_webhook(State(shared): State<Arc<FakeCore>>, headers: HeaderMap,
     match shared.register_webhook(&line, request) {
         Ok(webhook) => json_response(StatusCode::CREATED, &webhook_json(&webhook)),
         Err(error) => {
-            tracing::error!(%error, "the fake EZWhatsApp can't remember a webhook, so it refuses it");
+            tracing::error!(%error, "the fake EZWhatsApp refused a webhook because it could not write its journal");
             error_response(
                 &shared,
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
-                "the fake can't write its journal",
+                "could not write the fake's journal",
             )
         }
     }
 }
 
-/// A guess: listing exists, but neither its path nor its body is documented.
+/// Invented: a list exists, but neither its path nor its body is documented.
 async fn list_webhooks(State(shared): State<Arc<FakeCore>>, headers: HeaderMap) -> Response {
     let line = match authorize_line(&shared, &headers) {
         Ok(line) => line,
@@ -304,7 +304,7 @@ fn webhook_json(webhook: &EzwWebhook) -> Value {
 }
 
 async fn reject_method(State(shared): State<Arc<FakeCore>>, method: Method) -> Response {
-    let message = format!("{method} is not offered here");
+    let message = format!("{method} is not supported");
     error_response(&shared, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
 }
 

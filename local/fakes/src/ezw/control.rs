@@ -1,21 +1,25 @@
-//! The control surface over HTTP: `/_fake/*`. Not EZWhatsApp's: it belongs to the fake alone, needs no token and is used by
-//! the console and by hand with curl.
+//! The control interface of the fake over HTTP: `/_fake/*`. EZWhatsApp has no such routes. It needs
+//! no token. The console and people with curl use it.
 //!
-//! | route | body | does |
-//! | --- | --- | --- |
-//! | `GET /_fake/state` | | everything: settings, planned faults, counters, phone, webhooks, webhook attempts, messages per key |
-//! | `PATCH /_fake/settings` | any part of `FakeSettings` | merges (RFC 7396) and answers the whole |
-//! | `POST /_fake/health` | `{"preset": "qr", "line": "line_demo"}` | sets one line, or all lines without `line` |
-//! | `POST /_fake/fail` | `{"fault": {"kind": …}, "next": 3}` or `{"fault": …, "probability": 0.2, "seed": 7}` | plans faults |
-//! | `DELETE /_fake/fail` | | forgets planned faults and the share |
-//! | `POST /_fake/phone` | `{"from": "+972…", "text": "…", "line": "line_demo"}` | the customer writes; `"kind": "image"` a picture, `"group": "1203…"` in a group |
-//! | `POST /_fake/answer` | `{"to": "+972…", "text": "…", "line": "line_demo"}` | the team answers in EZWhatsApp |
-//! | `POST /_fake/read` | `{"contact": "+972…"}` | the customer reads everything that arrived |
-//! | `POST /_fake/silent` | `{"contact": "+972…", "silent": true}` | the customer's phone is switched off, or on again |
-//! | `POST /_fake/status` | `{"id": "…", "status": "failed"}` | reports a status of a message |
-//! | `POST /_fake/fresh` | `{}` | forgets everything but the line tokens |
+//! Bodies are `application/json`. A web page of another origin cannot send that without a CORS
+//! preflight.
 //!
-//! Bodies must be sent as `application/json`, which a page of another origin can't do unasked.
+//! - `GET /_fake/state`: settings, planned faults, counters, messages, webhooks, webhook attempts,
+//!   and messages per key
+//! - `PATCH /_fake/settings`: merges a part of `FakeSettings` (RFC 7396) and returns all settings
+//! - `POST /_fake/health`: `{"preset": "qr", "line": "line_demo"}` sets the health of a line, or of
+//!   all lines without `line`
+//! - `POST /_fake/fail`: `{"fault": {"kind": …}, "next": 3}` or `{"fault": …, "probability": 0.2,
+//!   "seed": 7}` plans faults
+//! - `DELETE /_fake/fail`: removes planned faults and the share
+//! - `POST /_fake/phone`: `{"from": "+972…", "text": "…", "line": "line_demo"}` writes as the
+//!   customer. `"kind": "image"` sends a picture, `"group": "1203…"` writes in a group
+//! - `POST /_fake/answer`: `{"to": "+972…", "text": "…", "line": "line_demo"}` replies as the team
+//! - `POST /_fake/read`: `{"contact": "+972…"}` reads all messages as the customer
+//! - `POST /_fake/silent`: `{"contact": "+972…", "silent": true}` switches the customer's phone
+//!   off, or on with false
+//! - `POST /_fake/status`: `{"id": "…", "status": "failed"}` reports the status of a message
+//! - `POST /_fake/fresh`: `{}` removes everything but the line tokens
 
 use std::sync::Arc;
 
@@ -68,7 +72,7 @@ async fn patch_settings(State(shared): State<Arc<FakeCore>>, Json(change): Json<
     Ok(Json(now))
 }
 
-/// RFC 7396.
+/// A JSON merge patch (RFC 7396).
 fn merge_patch(target: &mut Value, change: Value) {
     let Value::Object(change) = change else {
         *target = change;

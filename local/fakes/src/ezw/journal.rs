@@ -1,7 +1,8 @@
-//! The fake's memory on disk: one JSON object per line, only ever appended.
+//! The fake's state on disk: a file with one JSON object per line, only ever appended.
 //!
-//! Promise: what was written before an answer is there after `kill -9` (the operating system holds it; a power cut is not
-//! covered). A last line that was cut short is dropped, anything else unreadable is an error. Line tokens are never written.
+//! An entry is written before the response, so it survives `kill -9`. The operating system holds
+//! it, so a power cut may lose it. A last line that was cut short is dropped. Any other unreadable
+//! line is an error. Line tokens are never written.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,13 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{EzwWebhook, FakeSettings, PhoneMessage};
 
-/// One thing to remember.
+/// One change of the fake's state.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum JournalEntry {
-    /// A message was queued, or the customer wrote one. `fingerprint` is the SHA-256 of the request's bytes.
+    /// A message was queued, or the customer wrote one. `fingerprint` is the SHA-256 of the
+    /// request's bytes.
     Message { message: Box<PhoneMessage>, fingerprint: Option<String> },
-    /// The line's own phone had a message that the customer's had not (unix milliseconds).
+    /// The line's own phone had the message before the customer's phone (unix milliseconds).
     Observed { id: String, at: i64 },
     /// A queued message reached the phone (unix milliseconds).
     Delivered { id: String, at: i64 },
@@ -28,9 +30,9 @@ pub(super) enum JournalEntry {
     Status { id: String, status: String },
     /// A customer's phone was switched off or on.
     Silent { contact: String, silent: bool },
-    /// The switchboard after a change.
+    /// The settings after a change.
     Settings(Box<FakeSettings>),
-    /// A webhook was registered, or directed elsewhere.
+    /// A webhook was registered or redirected.
     Webhook(EzwWebhook),
 }
 
@@ -40,22 +42,22 @@ pub(super) struct FakeJournal {
 }
 
 impl FakeJournal {
-    /// Opens or creates `fake-ezw.jsonl` in `dir` and reads what it holds.
+    /// Opens or creates `fake-ezw.jsonl` in `dir` and reads its entries.
     pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<JournalEntry>)> {
-        std::fs::create_dir_all(dir).with_context(|| format!("can't create the state folder {}", dir.display()))?;
+        std::fs::create_dir_all(dir).with_context(|| format!("could not create the state folder {}", dir.display()))?;
         let path = dir.join("fake-ezw.jsonl");
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .open(&path)
-            .with_context(|| format!("can't open {}", path.display()))?;
+            .with_context(|| format!("could not open {}", path.display()))?;
         let mut text = String::new();
-        file.read_to_string(&mut text).with_context(|| format!("can't read {}", path.display()))?;
+        file.read_to_string(&mut text).with_context(|| format!("could not read {}", path.display()))?;
         let complete_length = text.rfind('\n').map_or(0, |end| end + 1);
         if complete_length < text.len() {
             // The process died during the write, so no caller got a response for this line.
-            file.set_len(complete_length as u64).with_context(|| format!("can't repair {}", path.display()))?;
+            file.set_len(complete_length as u64).with_context(|| format!("could not repair {}", path.display()))?;
         }
         let entries = parse_entries(&text[..complete_length], &path)?;
         Ok((Self { file }, entries))
@@ -64,11 +66,11 @@ impl FakeJournal {
     pub(super) fn append(&mut self, entry: &JournalEntry) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        self.file.write_all(&line).context("can't write the fake's journal")
+        self.file.write_all(&line).context("could not write the fake's journal")
     }
 
     pub(super) fn wipe(&mut self) -> anyhow::Result<()> {
-        self.file.set_len(0).context("can't empty the fake's journal")?;
+        self.file.set_len(0).context("could not empty the fake's journal")?;
         self.file.seek(SeekFrom::Start(0))?;
         Ok(())
     }
@@ -80,7 +82,7 @@ fn parse_entries(text: &str, path: &Path) -> anyhow::Result<Vec<JournalEntry>> {
         match serde_json::from_str(line) {
             Ok(entry) => entries.push(entry),
             Err(error) => bail!(
-                "{} line {} is unreadable ({error}); delete the file or start fresh to lose the fake phone's history",
+                "{} line {} is unreadable ({error}); delete the file or start with --fresh, which removes the fake phone's history",
                 path.display(),
                 number + 1
             ),

@@ -1,16 +1,16 @@
 //! A fake of the EZWhatsApp Channel API, for local runs and tests.
 //!
-//! The fake follows EZWhatsApp's documentation exactly: paths, bearer line tokens, the health sample,
-//! 202 for a text, `wakeup` true unless it is `false`, the two known error codes, webhook registration
-//! with its refusal of private networks, and the payloads and headers of deliveries. Undocumented
-//! behaviour is a switch in [`FakeSettings`], marked **invented** there. EZWhatsApp may differ from
-//! everything invented.
+//! The fake follows EZWhatsApp's documentation exactly: paths, bearer line tokens, the health
+//! sample, 202 for a text, `wakeup` true unless it is `false`, the two known error codes, webhook
+//! registration with its refusal of private networks, and the payloads and headers of deliveries.
+//! Undocumented behaviour is a setting in [`FakeSettings`], marked **invented** there. EZWhatsApp
+//! may differ from everything invented.
 //!
-//! The fake is also the customer's phone. It keeps every queued message with its key, so that a test can
-//! assert that no key was sent twice ([`FakeEzw::max_messages_per_key`]).
+//! The fake is also the customer's phone. It keeps every queued message with its key, so that a
+//! test can assert that no key was sent twice ([`FakeEzw::max_messages_per_key`]).
 //!
-//! It promises: a key is queued at most once per line under every fault. With a state folder, queued
-//! messages survive `kill -9`. It does not promise EZWhatsApp's timing, limits or ids.
+//! A key is queued at most once per line under every fault. With a state folder, queued messages
+//! survive `kill -9`. The fake does not imitate EZWhatsApp's timing, limits or ids.
 
 mod api;
 mod control;
@@ -52,10 +52,10 @@ use state::{FakeState, READ, SendDecision, WebhookQueue};
 use validate::{EzwTextRequest, WebhookRequest};
 use webhook_delivery::QueuedWebhookEvent;
 
-/// The address EZWhatsApp's own local runtime uses, and so the fake's default.
+/// The port of EZWhatsApp's own local runtime, and the default of the fake.
 pub const DEFAULT_PORT: u16 = 3010;
 
-/// A running fake. Clones are handles of the same one; it stops with the last of them.
+/// A running fake. Clones share it, and it stops with the last of them.
 #[derive(Clone, Debug)]
 pub struct FakeEzw {
     core: Arc<FakeCore>,
@@ -86,8 +86,8 @@ impl std::fmt::Debug for FakeCore {
 }
 
 impl FakeEzw {
-    /// Starts the fake on 127.0.0.1 (`port` 0 = any free one). With a state folder it continues where the last one ended;
-    /// without, it forgets everything when it stops.
+    /// Starts the fake on 127.0.0.1 (`port` 0: any free port). With a state folder it continues
+    /// where the last run ended. Without one, its state is lost when it stops.
     #[expect(clippy::unused_async, reason = "async on purpose: it needs a runtime to serve on")]
     pub async fn start(port: u16, state_dir: Option<&Path>) -> anyhow::Result<Self> {
         let journal = state_dir.map(FakeJournal::open).transpose()?;
@@ -112,7 +112,7 @@ impl FakeEzw {
         format!("http://{}", self.server.addr)
     }
 
-    /// Replaces the line tokens that are believed: token → line id. Never written to disk.
+    /// Replaces the accepted line tokens: token → line id. They are never written to disk.
     pub fn set_tokens(&self, tokens: BTreeMap<String, String>) {
         self.core.lock_state().tokens = tokens;
     }
@@ -125,79 +125,82 @@ impl FakeEzw {
         lines
     }
 
-    /// The switchboard as it is.
+    /// The current settings.
     pub fn settings(&self) -> FakeSettings {
         self.core.lock_state().settings.clone()
     }
 
-    /// Turns any switches.
+    /// Changes settings.
     pub fn change_settings(&self, change: impl FnOnce(&mut FakeSettings)) -> anyhow::Result<()> {
         self.core.change_settings(change)
     }
 
-    /// Health of one line, or of all lines alike with `None`.
+    /// Sets the health of one line, or of all lines with `None`.
     pub fn set_health(&self, line: Option<&str>, preset: HealthPreset) -> anyhow::Result<()> {
         self.core.set_health(line, preset)
     }
 
-    /// The next `count` sends that would have been accepted meet `fault`. Calls line up behind each other; not kept over a
-    /// restart.
+    /// Fails the next `count` sends that would have been accepted with `fault`. Calls queue up. A
+    /// restart removes them.
     pub fn fail_next(&self, count: u32, fault: SendFault) {
         if count > 0 {
             self.core.lock_state().plan_faults(count, fault);
         }
     }
 
-    /// From now on a share of all sends (0.0 to 1.0) meets `fault`, after those planned by [`FakeEzw::fail_next`].
+    /// Fails a share of all sends (0.0 to 1.0) with `fault`, after the sends of
+    /// [`FakeEzw::fail_next`].
     pub fn fail_fraction(&self, probability: f64, fault: SendFault, seed: u64) -> anyhow::Result<()> {
         self.change_settings(|settings| settings.fault_share = Some(FaultShare { probability, fault, seed }))
     }
 
-    /// Forgets planned faults and the share.
+    /// Removes planned faults and the share.
     pub fn heal(&self) -> anyhow::Result<()> {
         self.core.lock_state().forget_planned_faults();
         self.change_settings(|settings| settings.fault_share = None)
     }
 
-    /// Added to every answer of the Channel API.
+    /// Sets a delay that is added to every response of the Channel API.
     pub fn set_latency(&self, latency: Duration) -> anyhow::Result<()> {
         let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         self.change_settings(|settings| settings.latency_ms = ms)
     }
 
-    /// Everything both sides wrote, oldest first.
+    /// All messages in both directions, oldest first.
     pub fn messages(&self) -> Vec<PhoneMessage> {
         self.core.lock_state().messages.clone()
     }
 
-    /// What one customer's phone shows: delivered messages only, oldest first.
+    /// The delivered messages on one customer's phone, oldest first.
     pub fn phone_messages(&self, contact: &str) -> Vec<PhoneMessage> {
         let mut delivered: Vec<PhoneMessage> = self.core.lock_state().messages.clone();
         delivered.retain(|message| message.contact == contact && message.delivered_at.is_some());
         delivered
     }
 
-    /// Messages to customers by idempotency key, over all lines. No value may ever exceed one.
+    /// How many messages to customers each idempotency key has, over all lines. No value may ever
+    /// exceed one.
     pub fn messages_per_key(&self) -> BTreeMap<String, usize> {
         self.core.lock_state().messages_per_key()
     }
 
-    /// The largest value of [`FakeEzw::messages_per_key`]; zero when nothing was queued.
+    /// The largest value of [`FakeEzw::messages_per_key`]. Zero if nothing was queued.
     pub fn max_messages_per_key(&self) -> usize {
         self.messages_per_key().into_values().max().unwrap_or(0)
     }
 
-    /// What was asked of the fake since it started.
+    /// Requests and messages since the start, or since [`Self::reset_counters`].
     pub fn counters(&self) -> FakeCounters {
         self.core.lock_state().counters.clone()
     }
 
-    /// Starts counting anew.
+    /// Resets the counters.
     pub fn reset_counters(&self) {
         self.core.lock_state().counters = FakeCounters::default();
     }
 
-    /// Registers a webhook as `POST /api/v1/webhooks` does, with the same refusals; `body` is its JSON.
+    /// Registers a webhook as `POST /api/v1/webhooks` does, with the same refusals. `body` is its
+    /// JSON.
     pub fn register_webhook(&self, line: &str, body: &Value) -> anyhow::Result<EzwWebhook> {
         let allow_local = self.core.lock_state().settings.webhooks.allow_local_targets;
         let request = validate::parse_webhook(body.to_string().as_bytes(), allow_local).map_err(anyhow::Error::msg)?;
@@ -209,13 +212,14 @@ impl FakeEzw {
         self.core.lock_state().webhooks.iter().map(|hook| hook.webhook.clone()).collect()
     }
 
-    /// The last attempts to reach webhook targets, oldest first.
+    /// The latest attempts to reach webhook targets, oldest first.
     pub fn webhook_attempts(&self) -> Vec<WebhookAttempt> {
         self.core.lock_state().attempts.iter().cloned().collect()
     }
 
-    /// The stack's own webhook of a line, registered once: one that posts to the same place on this machine under another
-    /// port or secret is directed to this one. Inner addresses are let through, whatever the settings say.
+    /// Registers the stack's own webhook of a line once. A webhook that posts to the same path on
+    /// this machine, with another port or secret, is redirected. Addresses on this machine are
+    /// accepted with any settings.
     pub fn ensure_webhook(&self, line: &str, target_url: &str) -> anyhow::Result<EzwWebhook> {
         self.core.ensure_webhook(line, target_url)
     }
@@ -227,28 +231,30 @@ impl FakeEzw {
         self.core.write_message(written, line)
     }
 
-    /// The customer writes anything to a line: a picture, or in a group.
+    /// The customer writes any message to a line, e.g. a picture or in a group.
     pub fn write_message(&self, written: InboundPhoneMessage, line: &str) -> anyhow::Result<PhoneMessage> {
         self.core.write_message(written, line)
     }
 
-    /// The team answers a customer in EZWhatsApp. Webhooks get a message of the line without a key.
+    /// The team replies to a customer in EZWhatsApp. Webhooks report a message of the line without
+    /// a key.
     pub fn reply_as_team(&self, contact: &str, text: &str, line: &str) -> anyhow::Result<PhoneMessage> {
         self.core.reply_as_team(contact, text, line)
     }
 
-    /// The customer reads everything that arrived. Returns how many messages that were.
+    /// The customer reads all messages that arrived. Returns how many.
     pub fn read_messages(&self, contact: &str) -> anyhow::Result<usize> {
         self.core.read_messages(contact)
     }
 
-    /// The customer's phone is switched off, or on again. While it is off, messages are taken and seen on the line, and neither
-    /// arrive nor report anything; then they come all at once.
+    /// Switches a customer's phone off or on. While it is off, the line accepts messages, and they
+    /// neither arrive nor report a status. When it is on again, all of them arrive.
     pub fn set_silent(&self, contact: &str, silent: bool) -> anyhow::Result<()> {
         self.core.set_silent(contact, silent)
     }
 
-    /// The customer's phone reports any status for a message, for example `failed`, which only whapi.cloud documents.
+    /// The customer's phone reports a status of a message. Any status is accepted, e.g. `failed`,
+    /// which only whapi.cloud documents.
     pub fn report_status(&self, id: &str, status: &str) -> anyhow::Result<()> {
         self.core.report_status(id, status)
     }
@@ -258,27 +264,28 @@ impl FakeEzw {
         self.core.lock_state().silent.clone()
     }
 
-    /// Forgets messages, keys, webhooks, faults, counters and settings, here and on disk. Tokens stay.
+    /// Removes messages, keys, webhooks, faults, counters and settings, in memory and on disk.
+    /// Tokens stay.
     pub fn reset_state(&self) -> anyhow::Result<()> {
         self.core.lock_state().wipe()
     }
 
-    /// How much was raised for webhooks that their targets were not told of yet, once.
+    /// How many raised events their webhook targets have not received yet.
     pub fn pending_deliveries(&self) -> usize {
         self.core.lock_state().pending_deliveries
     }
 
-    /// The HTTP client that deliveries are made with, for others on this machine that post to loopback too.
+    /// The HTTP client of webhook deliveries, also for other callers that post to the loopback.
     pub fn http(&self) -> &reqwest::Client {
         &self.core.http
     }
 
-    /// Everything a console shows, as `GET /_fake/state` answers it.
+    /// The state for a console, as `GET /_fake/state` returns it.
     pub fn state_json(&self) -> Value {
         self.core.render_state()
     }
 
-    /// Waits until `condition` holds, looking every 5 ms; false when `within` passes first.
+    /// Waits until `condition` holds. Checks every 5 ms, and returns false after `within`.
     pub async fn wait_for(&self, within: Duration, condition: impl Fn(&Self) -> bool) -> bool {
         let until = Instant::now() + within;
         while !condition(self) {
@@ -293,7 +300,7 @@ impl FakeEzw {
 
 impl FakeCore {
     fn lock_state(&self) -> MutexGuard<'_, FakeState> {
-        // Nothing in the world is left half-changed by a panic: each change is one assignment or one push.
+        // A panic leaves the state valid: each change is one assignment or one push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -327,7 +334,7 @@ impl FakeCore {
         Ok(sent)
     }
 
-    /// Delivers waiting messages and their webhook events.
+    /// Delivers waiting messages and raises their webhook events.
     fn deliver_waiting(state: &mut FakeState) -> anyhow::Result<()> {
         for arrival in state.deliver_waiting()? {
             let settings = state.settings.webhooks.clone();
@@ -363,7 +370,7 @@ impl FakeCore {
         let message = state.write_from_customer(written, line)?;
         let events = webhook_delivery::build_message_events(&message, &state.settings.webhooks);
         Self::queue_events(&mut state, line, events);
-        // A customer who writes has a phone that is on.
+        // A customer who writes has switched the phone on.
         Self::deliver_waiting(&mut state)?;
         Ok(message)
     }

@@ -1,4 +1,4 @@
-//! The customer's phone and the team, as a webhook sees them.
+//! The customer's phone and the team, as a webhook target sees them.
 
 use super::{
     tests::{PHONE, SOON, TestWebhookTarget, start_with_webhook, text_to_phone},
@@ -14,7 +14,7 @@ fn customer_message(kind: &str, group: Option<&str>) -> InboundPhoneMessage {
     }
 }
 
-/// The items of one kind that a target was told, oldest first.
+/// The received items of one kind, oldest first.
 fn received_items(target: &TestWebhookTarget, kind: &str) -> Vec<Value> {
     target.received_deliveries().iter().filter_map(|(_, body)| body[kind].as_array().cloned()).flatten().collect()
 }
@@ -42,7 +42,7 @@ async fn a_silent_phone_receives_everything_when_it_is_on_again() {
         fake.set_silent(PHONE, true).expect("silent");
     }
     let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts again");
-    assert_eq!(fake.state_json()["silent"], json!([PHONE]), "it is still off");
+    assert_eq!(fake.state_json()["silent"], json!([PHONE]), "the phone is still off");
 
     let (fake, caller, target) = start_with_webhook(|_| {}).await;
     fake.set_silent(PHONE, true).expect("silent");
@@ -62,11 +62,11 @@ async fn a_silent_phone_receives_everything_when_it_is_on_again() {
         "{:?}",
         target.received_statuses()
     );
-    assert_eq!(fake.phone_messages(PHONE).len(), 1, "what has failed stays away");
-    assert_eq!(received_items(&target, "messages").len(), 2, "and nothing is seen twice");
+    assert_eq!(fake.phone_messages(PHONE).len(), 1, "a failed message does not arrive");
+    assert_eq!(received_items(&target, "messages").len(), 2, "no message is reported twice");
     fake.set_silent(PHONE, true).expect("silent");
     fake.write_from_phone(PHONE, "Hi", "line_demo").expect("written");
-    assert_eq!(fake.state_json()["silent"], json!([]), "whoever writes is there");
+    assert_eq!(fake.state_json()["silent"], json!([]), "a customer who writes has the phone on");
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_team_reply_is_a_line_message_without_a_key() {
     );
     let item = &received_items(&target, "messages")[1];
     assert_eq!((&item["from_me"], &item["body"]), (&json!(true), &json!("At five")));
-    assert_eq!((fake.counters().queued, fake.max_messages_per_key()), (0, 0), "nobody sent it through the API");
+    assert_eq!((fake.counters().queued, fake.max_messages_per_key()), (0, 0), "it was not sent through the API");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn the_phone_can_be_controlled_over_http() {
     let post = async |path: &str, body: Value| caller.call_control(reqwest::Method::POST, path, &body).await;
     assert_eq!(post("phone", json!({"from": PHONE, "kind": "audio", "group": "12"})).await.status(), 200);
     assert_eq!((fake.messages()[0].kind.as_str(), fake.messages()[0].group.as_deref()), ("audio", Some("12")));
-    assert_eq!(post("phone", json!({"from": PHONE})).await.status(), 400, "a text needs one");
+    assert_eq!(post("phone", json!({"from": PHONE})).await.status(), 400, "a text message needs a text");
     assert_eq!(post("answer", json!({"to": PHONE, "text": "Yes"})).await.status(), 200);
     let read: Value = post("read", json!({"contact": PHONE})).await.json().await.expect("JSON");
     assert_eq!(read, json!({"read": 1}));
@@ -134,7 +134,7 @@ async fn the_stack_s_own_webhook_is_registered_once_and_follows_its_port() {
     assert!(fake.wait_for(SOON, |_| second.received_deliveries().len() == 2).await);
     assert!(first.received_deliveries().is_empty());
     let again = FakeEzw::start(0, Some(dir.path())).await.expect("starts once more");
-    assert_eq!(again.webhooks().len(), 2, "one of each line");
+    assert_eq!(again.webhooks().len(), 2, "one webhook of each line");
     let foreign = json!({"targetUrl": "https://agency.example.com/hook"});
     again.register_webhook("line_demo", &foreign).expect("registered");
     again.ensure_webhook("line_demo", &there).expect("known");

@@ -1,4 +1,4 @@
-//! What the fake keeps of messages and webhooks, and what it shows of itself.
+//! The fake's records of messages and webhooks, and its counters.
 
 use std::collections::BTreeMap;
 
@@ -6,56 +6,59 @@ use serde::{Deserialize, Serialize};
 
 use super::validate::PhoneButton;
 
-/// What a message is that is no picture, no recording and the like.
+/// The kind of a message that is a plain text.
 pub(super) const TEXT: &str = "text";
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhoneMessageDirection {
-    /// The line wrote to the customer.
+    /// From the line to the customer.
     ToCustomer,
-    /// The customer wrote to the line.
+    /// From the customer to the line.
     FromCustomer,
 }
 
-/// One message as the customer's phone knows it. Times are unix milliseconds.
+/// One message on the customer's phone. Times are unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhoneMessage {
-    /// The id of the 202.
+    /// The id in the 202 response.
     pub id: String,
-    /// The id used in webhooks.
+    /// The id in webhooks.
     pub provider_id: String,
-    /// Line that wrote or was written to.
+    /// The line of the conversation.
     pub line: String,
-    /// The customer's number, or the conversation id when the fake doesn't know the number behind it.
+    /// The customer's number, or the conversation id if the fake does not know the number.
     pub contact: String,
     /// Conversation of this line and this contact.
     pub conversation_id: String,
-    /// Who wrote it.
+    /// The direction of the message.
     pub direction: PhoneMessageDirection,
-    /// What it is: `text`, `image`, … as whapi.cloud names them; EZWhatsApp shows texts alone.
+    /// The kind: `text`, `image`, … The names are whapi.cloud's, because EZWhatsApp documents only
+    /// texts.
     #[serde(default = "text_kind")]
     pub kind: String,
-    /// The group that it was written in; none where two talk.
+    /// The group of the message, if it was written in a group.
     #[serde(default)]
     pub group: Option<String>,
-    /// The text, or what stands below a picture.
+    /// The text, or the caption of a picture.
     pub body: String,
     /// The link button.
     pub button: Option<PhoneButton>,
-    /// Idempotency key of the send; none for what the customer wrote, and for what the team wrote in EZWhatsApp.
+    /// The idempotency key of the send. Messages of the customer, and of the team in EZWhatsApp,
+    /// have none.
     pub key: Option<String>,
-    /// When it was queued (or written by the customer).
+    /// When it was queued, or written by the customer.
     pub queued_at: i64,
-    /// When the line's own phone had it and webhooks were told; none while the line can't send.
+    /// When it reached the line's own phone and webhooks were raised. `None` while the line is
+    /// down.
     #[serde(default)]
     pub observed_at: Option<i64>,
-    /// When it reached the customer's phone; none while the line can't send or the phone is silent.
+    /// When it reached the customer's phone. `None` while the line is down or the phone is off.
     pub delivered_at: Option<i64>,
-    /// Last status reported, none before the first.
+    /// The last reported status.
     pub status: Option<String>,
-    /// The fault that struck the request which queued it.
+    /// The fault of the request that queued it.
     pub fault: Option<String>,
 }
 
@@ -63,18 +66,18 @@ pub(super) fn text_kind() -> String {
     TEXT.to_owned()
 }
 
-/// What a customer writes.
+/// A message that a customer writes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct InboundPhoneMessage {
     /// The customer's number.
     pub from: String,
-    /// The text, or what stands below a picture.
+    /// The text, or the caption of a picture.
     #[serde(default)]
     pub text: String,
-    /// What it is: `text`, `image`, `audio`, `location`, …
+    /// The kind: `text`, `image`, `audio`, `location`, …
     #[serde(default = "text_kind")]
     pub kind: String,
-    /// The id of the group that it is written in, without `@g.us`; none where two talk.
+    /// The id of the group, without `@g.us`. `None` outside of groups.
     #[serde(default)]
     pub group: Option<String>,
 }
@@ -85,57 +88,57 @@ pub struct InboundPhoneMessage {
 pub struct EzwWebhook {
     /// Sent as `X-EZW-Webhook-Id`.
     pub id: String,
-    /// Line whose token registered it, sent as `X-EZW-Line-Id`.
+    /// The line of the token that registered it. Sent as `X-EZW-Line-Id`.
     pub line_id: String,
-    /// Where deliveries go.
+    /// The address of the target.
     pub target_url: String,
-    /// The events it gets.
+    /// The events that it receives.
     pub events: Vec<String>,
     /// Always `whapi`.
     pub payload_format: String,
-    /// Off means: no deliveries.
+    /// If false, nothing is delivered.
     pub enabled: bool,
-    /// Stored and shown; EZWhatsApp doesn't explain it and the fake gives it no effect.
+    /// Stored and shown. EZWhatsApp does not document it, so the fake gives it no effect.
     pub persistent: bool,
 }
 
-/// One attempt to hand a delivery to a webhook target.
+/// One attempt to deliver an event to a webhook target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookAttempt {
-    /// `X-EZW-Delivery-DeliverySelector`
+    /// Sent as `X-EZW-Delivery-Id`.
     pub delivery_id: String,
-    /// `X-EZW-EzwWebhook-FakeFeedEvent`
+    /// Sent as `X-EZW-Webhook-Event`.
     pub event: String,
-    /// `X-EZW-EzwWebhook-DeliverySelector`
+    /// Sent as `X-EZW-Webhook-Id`.
     pub webhook_id: String,
     /// 1 for the first attempt.
     pub attempt: u32,
-    /// HTTP status; none when no answer came.
+    /// HTTP status. `None` if the target did not respond.
     pub status: Option<u16>,
     /// Unix milliseconds.
     pub at: i64,
 }
 
-/// What has been asked of the fake since it started.
+/// Requests and messages since the start of the fake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FakeCounters {
     /// Requests by `METHOD path`.
     pub requests: BTreeMap<String, u64>,
-    /// Health requests that would have woken the line (anything but `wakeup=false`). Must stay zero.
+    /// Health requests that would have woken the line: all but `wakeup=false`. Must stay zero.
     pub wakeups: u64,
     /// Sends without `Idempotency-Key`. Must stay zero.
     pub missing_key: u64,
     /// Requests with a missing or unknown line token.
     pub unauthorized: u64,
-    /// Sends refused for their form.
+    /// Sends that were refused as malformed.
     pub invalid: u64,
     /// Messages queued.
     pub queued: u64,
-    /// Repeats of a key with the same bytes.
+    /// Repeats of a key with the same body.
     pub repeats: u64,
-    /// Keys that came back with other bytes. Must stay zero.
+    /// Repeats of a key with another body. Must stay zero.
     pub key_conflicts: u64,
-    /// Messages queued while the line's health was anything but good.
+    /// Messages queued while the line's health was not good.
     pub queued_while_not_good: u64,
     /// Faults that struck, by name.
     pub faults: BTreeMap<String, u64>,

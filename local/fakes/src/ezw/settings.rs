@@ -1,29 +1,29 @@
-//! Every switch of the fake. All of them can be turned while it runs.
+//! The settings of the fake. All of them can change while it runs.
 //!
-//! The defaults follow what EZWhatsApp documents and are neutral where it documents nothing. A switch marked
-//! **invented** has no source at all: it exists so that our own code can be tried against answers that EZWhatsApp
-//! *might* give. Nothing marked so may be quoted as EZWhatsApp's behaviour.
+//! The defaults follow EZWhatsApp's documentation, and are neutral where it has none. A setting
+//! marked **invented** has no source: it exists to test functions against responses that EZWhatsApp
+//! *might* give. Never quote an invented setting as EZWhatsApp's behaviour.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What `GET /api/v1/health` answers for a line.
+/// The response of `GET /api/v1/health` for a line.
 ///
-/// Only [`HealthPreset::Good`] is a documented answer; the codes of `Qr` and `Launch` are those of whapi.cloud, and the
+/// Only [`HealthPreset::Good`] is documented. The codes of `Qr` and `Launch` are whapi.cloud's. The
 /// names of the line states in every preset but `Good` are invented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthPreset {
-    /// The one sample EZWhatsApp publishes: `AUTH`, connected, sendable.
+    /// The only sample that EZWhatsApp publishes: `AUTH`, connected, sendable.
     #[default]
     Good,
     /// The phone's owner must link the line again.
     Qr,
     /// The line is connecting.
     Launch,
-    /// Contradicts itself: `AUTH` but `sendable: false`.
+    /// A contradiction: `AUTH` but `sendable: false`.
     Contradictory,
     /// Unknown state names with `sendable: true`.
     UnknownStrings,
@@ -34,7 +34,7 @@ pub enum HealthPreset {
 }
 
 impl HealthPreset {
-    /// All presets, in the order a menu should show them.
+    /// All presets, in the order of a menu.
     pub const ALL: [Self; 7] = [
         Self::Good,
         Self::Qr,
@@ -45,7 +45,7 @@ impl HealthPreset {
         Self::Unavailable,
     ];
 
-    /// HTTP status and body of the health answer; `None` as body means: use the error envelope.
+    /// HTTP status and body of the health response. `None` as body: the error envelope.
     pub(super) fn health_response(self) -> (u16, Option<Value>) {
         let body = match self {
             Self::Good => json!({
@@ -74,8 +74,9 @@ impl HealthPreset {
         (200, Some(body))
     }
 
-    /// Whether a queued message reaches the customer's phone now. **Invented**: EZWhatsApp doesn't say whether it queues
-    /// or refuses while a line is down, so the fake does the more dangerous thing and delivers late.
+    /// Whether a queued message reaches the customer's phone now. **Invented**: EZWhatsApp does not
+    /// document whether it queues or refuses while a line is down. The fake does the more dangerous
+    /// thing and delivers late.
     pub(super) fn delivers_to_phone(self) -> bool {
         match self {
             Self::Good | Self::UnknownStrings | Self::MissingLine | Self::Unavailable => true,
@@ -84,28 +85,28 @@ impl HealthPreset {
     }
 }
 
-/// Something that goes wrong with one send. It strikes only requests that would otherwise have been accepted.
-/// **Invented**, all of them: EZWhatsApp documents no limits, no retry header and no server errors.
+/// A fault of one send. It strikes only requests that would have been accepted. **Invented**, all
+/// of them: EZWhatsApp documents no limits, no retry header and no server errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum SendFault {
-    /// The message is queued, and then the answer comes late or, without a number, never.
+    /// The message is queued, and the response comes late, or never without `reply_after_ms`.
     TimeoutAfterAccept {
-        /// Milliseconds until the normal answer is given after all.
+        /// Milliseconds until the response.
         #[serde(default)]
         reply_after_ms: Option<u64>,
     },
-    /// The connection breaks before anything was queued.
+    /// The connection breaks before the message is queued.
     DropBeforeAccept,
-    /// The message is queued, then the connection breaks without an answer.
+    /// The message is queued, and the connection breaks without a response.
     DropAfterAccept,
-    /// 429, nothing queued.
+    /// 429. Nothing is queued.
     TooManyRequests {
-        /// Value of `Retry-After` in seconds; without it the header is missing.
+        /// Value of `Retry-After` in seconds. `None`: no header.
         #[serde(default)]
         retry_after_s: Option<u64>,
     },
-    /// 500, nothing queued.
+    /// 500. Nothing is queued.
     ServerErrorBeforeAccept,
     /// 500, although the message is queued.
     ServerErrorAfterAccept,
@@ -125,12 +126,12 @@ impl SendFault {
     }
 }
 
-/// A fault that strikes a share of all sends, drawn from a seeded generator so that a run can be repeated.
+/// A fault of a share of all sends. The generator has a seed, so that a run can be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultShare {
     /// 0.0 (never) to 1.0 (always).
     pub probability: f64,
-    /// What strikes.
+    /// The fault of these sends.
     pub fault: SendFault,
     /// Seed of the generator.
     #[serde(default)]
@@ -152,8 +153,8 @@ pub enum AcceptedBody {
     Empty,
 }
 
-/// Answer to a repeat of a key with the same bytes. EZWhatsApp accepts both "the same attempt comes back" and "at least no
-/// duplicate goes out"; the statuses are **invented**.
+/// Response to a repeat of a key with the same body. EZWhatsApp documents both "the same attempt
+/// comes back" and "at least no duplicate goes out". The statuses are **invented**.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RepeatResponse {
@@ -166,7 +167,7 @@ pub enum RepeatResponse {
     Conflict,
 }
 
-/// Answer to a key that comes back with other bytes. **Invented** (422 follows the IETF draft).
+/// Response to a key that is repeated with another body. **Invented** (422 follows the IETF draft).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyConflictResponse {
@@ -177,7 +178,7 @@ pub enum KeyConflictResponse {
     Conflict,
 }
 
-/// How an error is written. **Invented**: only the codes are known, not the body around them.
+/// Format of an error. **Invented**: only the codes are known, not the body around them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorEnvelope {
@@ -190,38 +191,39 @@ pub enum ErrorEnvelope {
     PlainText,
 }
 
-/// What happens on the way to registered webhook targets.
+/// The delivery of events to webhook targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "a board of independent switches")]
 pub struct WebhookSettings {
-    /// Test-only: lets loopback, private and link-local targets through. Off, the documented refusal applies.
+    /// For tests: accepts loopback, private and link-local targets. If false, the documented
+    /// refusal applies.
     pub allow_local_targets: bool,
-    /// Raise `statuses.post` `submissions`.
+    /// Raise `statuses.post` with `sent`.
     pub report_sent: bool,
-    /// Raise `statuses.post` `delivered` (the one status EZWhatsApp shows).
+    /// Raise `statuses.post` with `delivered`, the only status that EZWhatsApp documents.
     pub report_delivered: bool,
-    /// Raise `statuses.post` `read`.
+    /// Raise `statuses.post` with `read`.
     pub report_read: bool,
-    /// Every delivery arrives twice with the same delivery id.
+    /// Post every delivery twice with the same delivery id.
     pub duplicate: bool,
-    /// Deliveries that were raised close together arrive in reverse.
+    /// Post deliveries of the same moment in reverse order.
     pub reorder: bool,
-    /// Items that were raised close together arrive in one delivery.
+    /// Post events of the same moment in one delivery.
     pub batch: bool,
     /// Delay before each delivery, in milliseconds.
     pub delay_ms: u64,
-    /// Report an unknown status in place of `delivered`.
+    /// Report an unknown status instead of `delivered`.
     pub unknown_status: bool,
-    /// Leave `conversationId` and `conversation_id` out.
+    /// Leave out `conversationId` and `conversation_id`.
     pub omit_conversation_id: bool,
-    /// whapi.cloud's own form: `event` as an object and status timestamps as strings.
+    /// Use whapi.cloud's own format: `event` as an object, and status timestamps as strings.
     pub whapi_event_object: bool,
-    /// How long deliveries are gathered for `reorder` and `batch`, in milliseconds.
+    /// How long deliveries are collected for `reorder` and `batch`, in milliseconds.
     pub gather_ms: u64,
-    /// Delay before a redelivery, times the number of the attempt, in milliseconds. The plan is invented.
+    /// Delay before a redelivery, times the number of the attempt, in milliseconds. Invented.
     pub redeliver_after_ms: u64,
-    /// Attempts in all while the target answers anything but 2xx.
+    /// Most attempts while the target does not respond with 2xx.
     pub attempts: u32,
 }
 
@@ -246,32 +248,32 @@ impl Default for WebhookSettings {
     }
 }
 
-/// The whole switchboard. Kept over restarts when the fake has a state folder.
+/// All settings. They survive a restart if the fake has a state folder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FakeSettings {
-    /// Health of every line that isn't named in `line_health`.
+    /// Health of every line that is not in `line_health`.
     pub health: HealthPreset,
     /// Health by line id.
     pub line_health: BTreeMap<String, HealthPreset>,
-    /// Added to every answer of the Channel API, in milliseconds.
+    /// Delay of every response of the Channel API, in milliseconds.
     pub latency_ms: u64,
     /// Body of the 202.
     pub accepted_body: AcceptedBody,
-    /// Answer to a repeat.
+    /// Response to a repeat.
     pub repeat_response: RepeatResponse,
-    /// Answer to a key with other bytes.
+    /// Response to a key with another body.
     pub key_conflict_response: KeyConflictResponse,
-    /// Form of an error.
+    /// Format of an error.
     pub error_envelope: ErrorEnvelope,
-    /// A fault that strikes a share of all sends.
+    /// A fault of a share of all sends.
     pub fault_share: Option<FaultShare>,
-    /// Give the message another id on the provider's side than the 202 named. **Invented** either way: how a status finds
-    /// its send is unknown.
+    /// Give the message another provider id than the id in the 202 response. **Invented** either
+    /// way: how a status refers to its send is unknown.
     pub separate_provider_ids: bool,
-    /// Added to the system clock for all times the fake writes, in milliseconds.
+    /// Added to the system clock for all times of the fake, in milliseconds.
     pub clock_offset_ms: i64,
-    /// The way to webhook targets.
+    /// The delivery to webhook targets.
     pub webhooks: WebhookSettings,
 }
 

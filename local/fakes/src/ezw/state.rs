@@ -1,4 +1,4 @@
-//! What the fake remembers, and the rules by which it changes. No HTTP here.
+//! The state of the fake and the rules of its changes. No HTTP here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -17,31 +17,32 @@ use super::{
     webhook_delivery::QueuedWebhookEvent,
 };
 
-/// Webhook deliveries kept for the console and for assertions.
+/// Webhook attempts kept for the console and for assertions.
 const MAX_ATTEMPTS_STORED: usize = 500;
-/// The status of a message that will never arrive. whapi.cloud's; EZWhatsApp only shows `delivered`.
+/// The status of a message that will never arrive. It is whapi.cloud's: EZWhatsApp documents only
+/// `delivered`.
 pub(super) const FAILED: &str = "failed";
 /// The status of a message that the customer has read.
 pub(super) const READ: &str = "read";
 
-/// A message that came further on its way.
+/// A message that reached another phone.
 #[derive(Debug)]
 pub(super) struct MessageProgress {
     pub(super) message: PhoneMessage,
-    /// The line's phone has it just now.
+    /// It has just reached the line's own phone.
     pub(super) observed: bool,
-    /// The customer's phone has it just now.
+    /// It has just reached the customer's phone.
     pub(super) delivered: bool,
 }
 
-/// How a send ended inside the fake.
+/// The decision on one send.
 #[derive(Debug)]
 pub(super) enum SendDecision {
-    /// Queued now (`replay: false`) or earlier.
+    /// Queued now, or with an earlier request (`repeated: true`).
     Queued { id: String, repeated: bool, fault: Option<SendFault> },
-    /// Nothing was queued because a fault struck first.
+    /// A fault struck before the message was queued.
     NotQueued(SendFault),
-    /// The key was used with other bytes.
+    /// The key was used with another body.
     KeyConflict,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct FakeState {
     pub(super) messages: Vec<PhoneMessage>,
     pub(super) webhooks: Vec<WebhookQueue>,
     pub(super) attempts: VecDeque<WebhookAttempt>,
-    /// What was raised, and not delivered yet.
+    /// Deliveries that are not done yet.
     pub(super) pending_deliveries: usize,
     pub(super) counters: FakeCounters,
     planned_faults: VecDeque<(u32, SendFault)>,
@@ -93,13 +94,13 @@ pub(super) fn default_tokens() -> BTreeMap<String, String> {
     BTreeMap::from([("ezw_line_demo".to_owned(), "line_demo".to_owned())])
 }
 
-/// An invented id: stable per line and contact, without their data.
+/// An invented id, stable per line and contact. It contains no data of either.
 fn derive_conversation_id(line: &str, contact: &str) -> String {
     format!("conv_{}", &compute_fingerprint(format!("{line}\n{contact}").as_bytes())[..16])
 }
 
 impl FakeState {
-    /// A world with what the journal remembers. The returned webhooks have no queue yet.
+    /// The state that the journal describes. The returned webhooks have no queue yet.
     pub(super) fn new(journal: Option<(FakeJournal, Vec<JournalEntry>)>) -> (Self, Vec<EzwWebhook>) {
         let mut state = Self {
             tokens: default_tokens(),
@@ -146,7 +147,7 @@ impl FakeState {
                 }
             }
             JournalEntry::Settings(settings) => self.apply_settings(*settings),
-            // The same id again: it was directed elsewhere.
+            // The same id again means that the webhook was redirected.
             JournalEntry::Webhook(webhook) => match webhooks.iter_mut().find(|known| known.id == webhook.id) {
                 Some(known) => *known = webhook,
                 None => webhooks.push(webhook),
@@ -200,7 +201,7 @@ impl FakeState {
         self.planned_faults.clear();
     }
 
-    /// Planned faults come first, the share after them.
+    /// Planned faults come first, then the share.
     fn draw_fault(&mut self) -> Option<SendFault> {
         if let Some((left, fault)) = self.planned_faults.front_mut() {
             let fault = *fault;
@@ -215,7 +216,7 @@ impl FakeState {
         (rng.random::<f64>() < probability).then_some(fault)
     }
 
-    /// Decides a well-formed send. Everything that makes a key unique happens here, under one lock.
+    /// Decides a well-formed send. The whole check for a repeated key is here, under one lock.
     pub(super) fn decide_send(
         &mut self,
         line: &str,
@@ -298,7 +299,7 @@ impl FakeState {
         Ok(id)
     }
 
-    /// The customer writes. The customer's phone is then on.
+    /// The customer writes a message. This switches the customer's phone on.
     pub(super) fn write_from_customer(
         &mut self,
         written: InboundPhoneMessage,
@@ -362,7 +363,7 @@ impl FakeState {
         }
     }
 
-    /// A phone is switched off or on.
+    /// Switches a customer's phone off or on.
     pub(super) fn set_silent(&mut self, contact: &str, silent: bool) -> anyhow::Result<()> {
         if self.silent.contains(contact) != silent {
             self.record_entry(&JournalEntry::Silent { contact: contact.to_owned(), silent })?;
@@ -371,7 +372,7 @@ impl FakeState {
         Ok(())
     }
 
-    /// Ids of the messages that reached a customer and are not read.
+    /// Ids of the messages that reached a customer and are unread.
     pub(super) fn unread_ids(&self, contact: &str) -> Vec<String> {
         let is_unread = |message: &&PhoneMessage| {
             message.contact == contact
@@ -382,7 +383,7 @@ impl FakeState {
         self.messages.iter().filter(is_unread).map(|message| message.id.clone()).collect()
     }
 
-    /// Journal first: what isn't on disk was never accepted.
+    /// Writes the journal first: a message that is not on disk is not accepted.
     fn add_message(&mut self, message: PhoneMessage, fingerprint: Option<String>) -> anyhow::Result<()> {
         let entry = JournalEntry::Message { message: Box::new(message), fingerprint };
         self.record_entry(&entry)?;
@@ -409,8 +410,9 @@ impl FakeState {
         known.cloned().context("no message has this id")
     }
 
-    /// Lets everything that waits come as far as it can now: to the line's phone unless the line is down, and to the customer's
-    /// unless that is silent. What has failed goes nowhere. Returns what moved, oldest first.
+    /// Delivers each waiting message as far as possible: to the line's phone unless the line is
+    /// down, and to the customer's phone unless it is off. A failed message stays. Returns the
+    /// progress, oldest first.
     pub(super) fn deliver_waiting(&mut self) -> anyhow::Result<Vec<MessageProgress>> {
         let now = self.now_ms();
         let (settings, silent) = (&self.settings, &self.silent);
@@ -465,7 +467,7 @@ impl FakeState {
         Ok(webhook)
     }
 
-    /// Sends a webhook's deliveries elsewhere, as an operator would in EZWhatsApp's workspace.
+    /// Redirects a webhook to another address, as an operator would in EZWhatsApp's workspace.
     pub(super) fn redirect_webhook(&mut self, webhook: &EzwWebhook, target_url: &str) -> anyhow::Result<EzwWebhook> {
         let webhook = EzwWebhook { target_url: target_url.to_owned(), ..webhook.clone() };
         self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;
@@ -479,7 +481,7 @@ impl FakeState {
         self.attempts.push_back(attempt);
     }
 
-    /// Messages to customers by idempotency key, whatever the line.
+    /// How many messages to customers each idempotency key has, over all lines.
     pub(super) fn messages_per_key(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for key in self.messages.iter().filter_map(|message| message.key.as_ref()) {

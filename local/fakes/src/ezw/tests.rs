@@ -1,4 +1,4 @@
-//! The fake as a client sees it: over HTTP on loopback.
+//! The fake as its callers see it: over HTTP on the loopback.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ pub(super) const SOON: Duration = Duration::from_secs(5);
 pub(super) struct EzwTestClient {
     http: Client,
     base: String,
-    /// How long it waits for the answer to a send.
+    /// How long it waits for the response to a send.
     timeout: Duration,
 }
 
@@ -290,7 +290,7 @@ async fn media_wrong_methods_and_unknown_paths_get_clear_errors() {
 async fn a_timeout_after_accepting_leaves_the_message_queued_once() {
     let (fake, caller) = start_fake().await;
     fake.fail_next(1, SendFault::TimeoutAfterAccept { reply_after_ms: None });
-    let error = caller.send_text("k", &text_to_phone("x")).await.expect_err("no answer");
+    let error = caller.send_text("k", &text_to_phone("x")).await.expect_err("no response");
     assert!(error.is_timeout());
     assert_eq!(fake.messages().len(), 1);
     assert_eq!(fake.messages()[0].fault.as_deref(), Some("timeout_after_accept"));
@@ -298,19 +298,19 @@ async fn a_timeout_after_accepting_leaves_the_message_queued_once() {
     assert_eq!(fake.max_messages_per_key(), 1);
 
     fake.fail_next(1, SendFault::TimeoutAfterAccept { reply_after_ms: Some(20) });
-    assert_eq!(caller.send_text("k2", &text_to_phone("x")).await.expect("a late answer").status(), 202);
+    assert_eq!(caller.send_text("k2", &text_to_phone("x")).await.expect("a late response").status(), 202);
 }
 
 #[tokio::test]
 async fn a_dropped_connection_gets_no_response_and_queues_only_after_accepting() {
     let (fake, caller) = start_fake().await;
     fake.fail_next(1, SendFault::DropBeforeAccept);
-    let error = caller.send_text("k", &text_to_phone("x")).await.expect_err("no answer");
+    let error = caller.send_text("k", &text_to_phone("x")).await.expect_err("no response");
     assert!(!error.is_timeout(), "the connection must end, not hang: {error:?}");
     assert!(fake.messages().is_empty());
 
     fake.fail_next(1, SendFault::DropAfterAccept);
-    let error = caller.send_text("k", &text_to_phone("x")).await.expect_err("no answer");
+    let error = caller.send_text("k", &text_to_phone("x")).await.expect_err("no response");
     assert!(!error.is_timeout());
     assert_eq!(fake.messages().len(), 1);
     assert_eq!(caller.send_text("k", &text_to_phone("x")).await.expect("a new connection").status(), 202);
@@ -327,7 +327,11 @@ async fn too_many_requests_comes_with_and_without_retry_after() {
     let second = caller.send_text("k", &text_to_phone("x")).await.expect("answer");
     assert_eq!((second.status().as_u16(), second.headers().get("retry-after")), (429, None));
     assert!(fake.messages().is_empty());
-    assert_eq!(caller.send_text("k", &text_to_phone("x")).await.expect("answer").status(), 202, "the plan is used up");
+    assert_eq!(
+        caller.send_text("k", &text_to_phone("x")).await.expect("answer").status(),
+        202,
+        "no fault is planned any more"
+    );
 }
 
 #[tokio::test]
@@ -469,7 +473,7 @@ async fn messages_keys_settings_and_webhooks_survive_a_restart_but_tokens_are_no
     let first = response_json(caller.send_text("k", &text_to_phone("x")).await.expect("answer")).await;
     fake.write_from_phone(PHONE, "thanks", "line_demo").expect("written");
     let before = (fake.messages(), fake.settings(), fake.webhooks());
-    // No farewell: a handle that is forgotten stands for a process that was killed.
+    // A forgotten handle imitates a killed process.
     std::mem::forget(fake);
 
     let again = FakeEzw::start(0, Some(dir.path())).await.expect("starts again");
@@ -518,7 +522,7 @@ async fn every_setting_can_be_changed_over_http_at_run_time() {
     let all = response_json(caller.call_control(reqwest::Method::PATCH, "settings", &change).await).await;
     assert_eq!((&all["latency_ms"], &all["repeat_response"]), (&json!(3), &json!("same_ok")));
     let settings = fake.settings();
-    assert!(settings.webhooks.duplicate && settings.webhooks.report_sent, "a part changes, the rest stays");
+    assert!(settings.webhooks.duplicate && settings.webhooks.report_sent, "the other settings stay");
     let wrong = caller.call_control(reqwest::Method::PATCH, "settings", &json!({"repeat_response": "maybe"})).await;
     assert_eq!(wrong.status(), 400);
 
@@ -556,7 +560,7 @@ async fn every_setting_can_be_changed_over_http_at_run_time() {
     assert!(fake.messages().is_empty());
 }
 
-/// A webhook target that remembers what it got and answers what it is told to.
+/// A webhook target that records its deliveries and responds as configured.
 #[derive(Clone, Default)]
 pub(super) struct TestWebhookTarget(Arc<Mutex<TestWebhookTargetState>>);
 
@@ -625,7 +629,7 @@ async fn an_inner_target_is_refused_unless_the_test_switch_is_on() {
     assert!(fake.register_webhook("line_demo", &body).is_err());
     fake.change_settings(|settings| settings.webhooks.allow_local_targets = true).expect("set");
     assert_eq!(caller.register_webhook(&body).await.status(), 201);
-    assert_eq!(caller.register_webhook(&body).await.status(), 201, "twice the same target is two webhooks");
+    assert_eq!(caller.register_webhook(&body).await.status(), 201, "two registrations of a target are two webhooks");
     let url = format!("{}/api/v1/webhooks", caller.base);
     let list = response_json(caller.http.get(url).bearer_auth("ezw_line_demo").send().await.expect("answer")).await;
     assert_eq!(list["webhooks"].as_array().map(Vec::len), Some(2));
@@ -651,7 +655,7 @@ async fn a_send_raises_the_observed_message_and_its_statuses_with_the_documented
     assert_eq!(headers["x-ezw-line-id"], "line_demo");
     assert_eq!(headers["x-ezw-webhook-id"].to_str().ok(), Some(fake.webhooks()[0].id.as_str()));
     assert_eq!(headers["content-type"], "application/json");
-    assert!(headers.keys().all(|name| !name.as_str().contains("signature")), "none is documented");
+    assert!(headers.keys().all(|name| !name.as_str().contains("signature")), "no signature is documented");
     assert_eq!(body["event"], "messages.post");
     let item = &body["messages"][0];
     assert_eq!(
@@ -699,7 +703,7 @@ async fn a_webhook_gets_only_its_events_and_only_while_enabled() {
 async fn a_refused_delivery_is_retried_with_the_same_id() {
     let (fake, _caller, target) = start_with_webhook(|_| {}).await;
     target.0.lock().expect("lock").refusals = 3;
-    fake.report_status("none", "sent").expect_err("no such message");
+    fake.report_status("none", "sent").expect_err("the message is unknown");
     fake.write_from_phone(PHONE, "x", "line_demo").expect("written");
     assert!(fake.wait_for(SOON, |_| target.received_deliveries().len() == 5).await, "two events, three refusals");
     let mut ids: Vec<_> =
@@ -751,7 +755,7 @@ async fn payload_variants_can_be_switched_on() {
     assert_eq!(got[0].1["event"], json!({"type": "messages", "event": "post"}));
     let item = &got[0].1["messages"][0];
     assert!(item.get("conversationId").is_none() && item.get("conversation_id").is_none());
-    assert_ne!(item["id"], queued["id"], "the provider has ids of its own");
+    assert_ne!(item["id"], queued["id"], "the provider has its own ids");
     assert_eq!(target.received_statuses(), ["sent", "teleported"]);
     assert!(got[2].1["statuses"][0]["timestamp"].is_string());
 }

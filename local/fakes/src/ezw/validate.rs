@@ -1,5 +1,5 @@
-//! What a request must look like. The rules for a send are the strict reading of EZWhatsApp's samples (EZWhatsApp states no
-//! limits of its own); the rules for a webhook are EZWhatsApp's.
+//! Checks of requests. For a send, the rules are the strict reading of EZWhatsApp's samples,
+//! because EZWhatsApp documents no limits. For a webhook, the rules are EZWhatsApp's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,20 +11,20 @@ use url::{Host, Url};
 const MAX_BODY_CHARS: usize = 4096;
 /// WhatsApp's usual limit of a button's label, in characters.
 const MAX_BUTTON_CHARS: usize = 20;
-/// The events a webhook can ask for.
+/// The events of webhooks.
 pub(super) const EVENTS: [&str; 3] = ["messages.post", "statuses.post", "chats.post"];
 
 /// The link button of a text message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhoneButton {
-    /// Label.
+    /// The button's text.
     pub display_text: String,
     /// Absolute https address.
     pub url: String,
 }
 
-/// Where a text goes.
+/// The recipient of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TextRecipient {
     Phone(String),
@@ -85,7 +85,7 @@ pub(super) fn is_phone(text: &str) -> bool {
     (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The registration that a caller sent.
+/// A request to register a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WebhookRequest {
     pub(super) target_url: String,
@@ -94,11 +94,11 @@ pub(super) struct WebhookRequest {
     pub(super) persistent: bool,
 }
 
-/// Reads a `POST /api/v1/webhooks`.
+/// Parses a `POST /api/v1/webhooks`.
 ///
-/// The address rule here imitates `EZWhatsApp`'s documented refusal (loopback, private, link-local) and not tellonce's own,
-/// which is stricter: `tellonce_core::public_address`. Names are not resolved: a public name that points at a private
-/// address passes here.
+/// The address rule imitates `EZWhatsApp`'s documented refusal (loopback, private, link-local).
+/// tellonce's own rule, `tellonce_core::public_address`, is stricter. Names are not resolved: a
+/// public name with a private address passes here.
 pub(super) fn parse_webhook(bytes: &[u8], allow_local_targets: bool) -> Result<WebhookRequest, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err("the body is not a JSON object") };
     let Some(target) = fields.get("targetUrl").or_else(|| fields.get("url")).and_then(Value::as_str) else {

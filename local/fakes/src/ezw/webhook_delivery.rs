@@ -1,7 +1,7 @@
-//! Deliveries to webhook targets: EZWhatsApp's payloads and headers, and everything that can go wrong on the way.
+//! Deliveries to webhook targets: EZWhatsApp's payloads and headers, and the faults on the way.
 //!
-//! Payloads and the four `X-EZW-*` headers follow the documented samples. When a delivery is repeated, and how often, is
-//! invented. No signature header is sent, because none is documented.
+//! Payloads and the four `X-EZW-*` headers follow the documented samples. When and how often a
+//! delivery is repeated is invented. Deliveries are not signed, because no signature is documented.
 
 use std::{
     sync::{Arc, Weak},
@@ -19,7 +19,7 @@ use super::{
     state::new_id,
 };
 
-/// How long a target may take to answer. Invented.
+/// How long a target may take to respond. Invented.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An event for a webhook.
@@ -29,11 +29,11 @@ pub(super) struct QueuedWebhookEvent {
     item: Value,
 }
 
-/// `messages.post` and `chats.post` for a message either side wrote.
+/// `messages.post` and `chats.post` for a message of either side.
 ///
-/// EZWhatsApp shows neither a group nor anything but texts. That `from` is the group where one writes in a group, that the
-/// author's number stands beside it, and what a picture looks like, is **invented**, after whapi.cloud:
-/// <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>.
+/// EZWhatsApp documents neither groups nor anything but texts. **Invented**, after whapi.cloud:
+/// `from` is the group of a group message, the author's number is beside it, and the format of a
+/// picture. <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>
 pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<QueuedWebhookEvent> {
     let from_me = message.direction == PhoneMessageDirection::ToCustomer;
     let chat = chat_id(message);
@@ -88,7 +88,7 @@ pub(super) fn build_status_event(
     }
 }
 
-/// The statuses a message that reached the phone goes through, by the switches.
+/// The statuses of a message that reached the phone, as configured.
 pub(super) fn reported_statuses(settings: &WebhookSettings) -> Vec<&'static str> {
     let delivered = if settings.unknown_status { "teleported" } else { "delivered" };
     [(settings.report_sent, "sent"), (settings.report_delivered, delivered), (settings.report_read, "read")]
@@ -104,13 +104,14 @@ fn chat_id(message: &PhoneMessage) -> String {
     }
 }
 
-/// Where on this machine an address leads, without its port and its secret last step; `None` for any other machine.
+/// The path of an address on this machine, without its last segment, the secret. `None` for any
+/// other machine.
 pub(super) fn local_target_path(target_url: &str) -> Option<String> {
     let url = Url::parse(target_url).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?;
     Some(url.path().rsplit_once('/')?.0.to_owned())
 }
 
-/// Starts the courier of one webhook; it ends when the returned sender is dropped.
+/// Starts the delivery task of one webhook. It ends when the returned sender is dropped.
 pub(super) fn start_delivery_task(shared: &Arc<FakeCore>, webhook: EzwWebhook) -> UnboundedSender<QueuedWebhookEvent> {
     let (queue, receiver) = unbounded_channel();
     tokio::spawn(deliver_events(Arc::downgrade(shared), webhook, receiver));
@@ -154,7 +155,7 @@ async fn deliver_events(shared: Weak<FakeCore>, webhook: EzwWebhook, mut queue: 
         }
         let Some(shared) = shared.upgrade() else { return };
         let mut state = shared.lock_state();
-        // It may have been wiped meanwhile.
+        // A reset may have set it to zero in between.
         state.pending_deliveries = state.pending_deliveries.saturating_sub(event_count);
     }
 }
@@ -196,7 +197,7 @@ async fn retry_delivery(shared: Weak<FakeCore>, delivery: EzwWebhookDelivery, se
     }
 }
 
-/// One POST; true for any 2xx.
+/// Makes one POST. Returns true for any 2xx.
 async fn attempt_delivery(shared: &FakeCore, delivery: &EzwWebhookDelivery, number: u32) -> bool {
     let response = shared
         .http
@@ -213,7 +214,7 @@ async fn attempt_delivery(shared: &FakeCore, delivery: &EzwWebhookDelivery, numb
     let status = match response {
         Ok(response) => Some(response.status()),
         Err(error) => {
-            tracing::debug!(error = %error.without_url(), webhook = delivery.webhook.id, "a webhook target gave no answer");
+            tracing::debug!(error = %error.without_url(), webhook = delivery.webhook.id, "a webhook target did not respond");
             None
         }
     };
@@ -230,7 +231,7 @@ async fn attempt_delivery(shared: &FakeCore, delivery: &EzwWebhookDelivery, numb
     status.is_some_and(|status| status.is_success())
 }
 
-/// Whether a webhook of this line wants this.
+/// Whether a webhook of this line receives this event.
 pub(super) fn wants_event(webhook: &EzwWebhook, line: &str, raised: &QueuedWebhookEvent) -> bool {
     webhook.enabled && webhook.line_id == line && webhook.events.iter().any(|event| event == raised.event)
 }

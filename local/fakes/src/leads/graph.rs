@@ -1,4 +1,4 @@
-//! What Meta's Graph API answers.
+//! The responses of Meta's Graph API.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use serde_json::{Map, Value, json};
 /// The fields of a lead in a response without a field list.
 const DEFAULT_FIELDS: &str = "created_time,id,field_data";
 
-/// A lead as Graph has it.
+/// A lead in Graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeMetaLead {
     /// Its id.
     pub id: String,
-    /// The form that it was left on.
+    /// The form on which it was submitted.
     pub form_id: String,
-    /// When.
+    /// The time of submission.
     pub created_at: Timestamp,
-    /// Questions by their names, each with its answers, in the form's order.
+    /// The form's questions in its order, each with its answers.
     pub fields: Vec<(String, Vec<String>)>,
-    /// Optional consents by their keys, and whether they were ticked.
+    /// Optional consents by key, and whether the lead ticked them.
     pub disclaimers: BTreeMap<String, bool>,
 }
 
 impl FakeMetaLead {
-    /// What was asked for; else the name of a field that a lead does not have.
+    /// The requested fields. The error is the name of a field that a lead does not have.
     pub(super) fn response_body(&self, fields: Option<&str>) -> Result<Value, String> {
         let answers = self.fields.iter().map(|(name, values)| json!({"name": name, "values": values}));
         let ticked = |(key, ticked): (&String, &bool)| json!({"checkbox_key": key, "is_checked": if *ticked { "1" } else { "" }});

@@ -1,4 +1,4 @@
-//! What `HubSpot` answers.
+//! The responses of `HubSpot` to a lookup.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 /// The properties of a contact in a response without a property list.
 const DEFAULT_PROPERTIES: &str = "email,firstname,lastname";
 
-/// A contact as `HubSpot` has it.
+/// A contact in `HubSpot`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FakeHubspotContact {
     /// Its id.
     pub id: String,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// Its properties by their internal names; each that is not here is empty.
+    /// Its properties by their internal names. A missing property is empty.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -27,7 +27,7 @@ impl FakeHubspotContact {
         for name in properties.unwrap_or(DEFAULT_PROPERTIES).split(',') {
             shown_properties.insert(name.to_owned(), json!(self.properties.get(name)));
         }
-        // These are always present.
+        // HubSpot adds these to every response.
         for (name, value) in [("createdate", &made), ("lastmodifieddate", &made), ("hs_object_id", &self.id)] {
             shown_properties.insert(name.to_owned(), json!(value));
         }

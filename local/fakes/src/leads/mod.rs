@@ -3,9 +3,9 @@
 //! Main types: [`FakeMetaLead`] is a lead of Graph, [`FakeHubspotContact`] a contact of HubSpot.
 //! [`crate::services`] has what all fakes share and makes them fail.
 //!
-//! Responses and refusals have the documented shapes of the real services, with the requested fields
-//! only. All versions of the Graph API are the same here. Not imitated: the Page of a lead, rate
-//! limits, and everything that functions do not use.
+//! Responses and refusals have the documented shapes of the real services, with the requested
+//! fields only. All versions of the Graph API are the same here. Not imitated: the Page of a lead,
+//! rate limits, and everything that functions do not use.
 //!
 //! Shapes: <https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving>,
 //! <https://developers.facebook.com/docs/graph-api/guides/error-handling>,
@@ -44,7 +44,7 @@ struct LeadApiState {
 }
 
 impl FakeLeadApis {
-    /// Keeps the records in `file`; without one they end with the stack.
+    /// Stores the records in `file`. Without a file they are lost when the stack ends.
     pub fn open(file: Option<PathBuf>, services: Arc<FakeServices>) -> anyhow::Result<Self> {
         Ok(Self { storage: FakeStorage::open(file)?, services })
     }
@@ -95,9 +95,9 @@ impl FakeLeadApis {
     }
 }
 
-/// Replies to requests for a lead or a contact and passes on all others.
+/// Responds to requests for a lead or a contact and passes on all others.
 ///
-/// It has no routes, because Graph's would match every other path of two segments.
+/// It is not a route, because Graph's route would match every other path of two segments.
 pub async fn route_lead_requests(State(leads): State<Arc<FakeLeadApis>>, request: Request, next: Next) -> Response {
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let (service, parameter, id) = match (request.method(), segments.as_slice()) {
@@ -119,7 +119,7 @@ pub async fn route_lead_requests(State(leads): State<Arc<FakeLeadApis>>, request
     leads.services.serve_reply(service, build_reply).await
 }
 
-/// `v26.0`.
+/// Whether a path segment is a version like `v26.0`.
 fn is_graph_version(step: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     step.strip_prefix('v')

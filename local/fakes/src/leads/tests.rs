@@ -7,7 +7,7 @@ use crate::{
     services::{FakeAccount, FakeFault},
 };
 
-/// The stand-ins, served as the stack serves them.
+/// The fakes, served as the stack serves them.
 struct LeadFixture {
     leads: Arc<FakeLeadApis>,
     services: Arc<FakeServices>,
@@ -25,7 +25,7 @@ async fn start_fixture() -> LeadFixture {
     let services = Arc::new(FakeServices::new(accounts, host.clone()));
     let leads = Arc::new(FakeLeadApis::open(Some(folder.path().join("leads.json")), services.clone()).unwrap());
     let first = axum::middleware::from_fn_with_state(leads.clone(), route_lead_requests);
-    let app = Router::new().fallback(async || "somebody else").layer(first);
+    let app = Router::new().fallback(async || "another service").layer(first);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -124,10 +124,10 @@ async fn hubspot_returns_a_contact_only_to_its_current_token() {
 async fn requests_for_other_paths_are_passed_on() {
     let served = start_fixture().await;
     for path in ["/stores/shop", "/v26.0", "/v26.0/1/leads", "/v26/1", "/versions.0/1", "/crm/v3/objects/contacts"] {
-        assert_eq!(served.get_text(path, "page").await.1, "somebody else", "{path}");
+        assert_eq!(served.get_text(path, "page").await.1, "another service", "{path}");
     }
     let post = served.http.post(format!("{}/v26.0/1", served.url)).send().await.unwrap();
-    assert_eq!(post.text().await.unwrap(), "somebody else");
+    assert_eq!(post.text().await.unwrap(), "another service");
 }
 
 #[tokio::test]

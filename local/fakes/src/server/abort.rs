@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Breaks its connection; a handler gets it as `ConnectInfo<ConnectionAbort>`.
+/// Breaks its connection. A handler gets it as `ConnectInfo<ConnectionAbort>`.
 #[derive(Clone, Debug)]
 pub struct ConnectionAbort(Arc<AbortState>);
 

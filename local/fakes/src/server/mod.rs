@@ -1,8 +1,8 @@
 //! The HTTP servers of the fakes and of the stack.
 //!
 //! Main types: [`AbortableListener`] accepts connections that a handler can break through its
-//! [`ConnectionAbort`]. [`bind_port`] opens a listening socket on 127.0.0.1, [`serve_router`] serves
-//! a router on it.
+//! [`ConnectionAbort`]. [`bind_port`] opens a listening socket on 127.0.0.1, [`serve_router`]
+//! serves a router on it.
 
 mod abort;
 mod ports;
@@ -26,7 +26,7 @@ pub fn serve_router(router: Router, listener: TcpListener, name: &'static str) -
 
 /// Whether the `Host` header names this machine.
 ///
-/// A web page can point a name of its own at 127.0.0.1. A request that carries such a name is not
+/// A web page can point its own DNS name at 127.0.0.1. A request with such a name does not come
 /// from the person at this machine.
 pub fn has_local_host(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

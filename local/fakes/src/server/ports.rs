@@ -24,7 +24,8 @@ pub fn bind_port(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
-/// Id and name of the process that listens on `port`, where the system shows it (Linux, own processes).
+/// Id and name of the process that listens on `port`. Linux only, and only for the user's own
+/// processes.
 fn find_port_owner(port: u16) -> Option<(u32, String)> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
@@ -42,7 +43,8 @@ fn find_port_owner(port: u16) -> Option<(u32, String)> {
     })
 }
 
-/// The socket's inode, if this line of `/proc/net/tcp` is a listener (state `0A`) on `port`. Columns: proc(5).
+/// The socket's inode, if this line of `/proc/net/tcp` is a listener (state `0A`) on `port`.
+/// Columns: proc(5).
 fn find_listening_inode(line: &str, port: u16) -> Option<String> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let (_, local_port) = columns.get(1)?.rsplit_once(':')?;

@@ -1,7 +1,8 @@
-//! Shared by the fakes of [`crate::calendars`], [`crate::leads`], [`crate::crms`] and [`crate::team`].
+//! Shared by the fakes of [`crate::calendars`], [`crate::leads`], [`crate::crms`] and
+//! [`crate::team`].
 //!
-//! Main types: [`FakeServices`] checks credentials as the real services do, counts requests and makes a
-//! service fail by a [`FakeFault`]. `FakeStorage` keeps the records of a fake.
+//! Main types: [`FakeServices`] checks credentials as the real services do, counts requests and
+//! makes a service fail by a [`FakeFault`]. `FakeStorage` keeps the records of a fake.
 
 mod faults;
 mod request;
@@ -33,8 +34,8 @@ pub(crate) use signature::is_signed;
 
 use faults::FakeFaults;
 
-/// `Retry-After` of a throttled call, in seconds. Zero, because functions really wait and a test makes
-/// thousands of calls.
+/// `Retry-After` of a throttled call, in seconds. Zero, because functions really wait and a test
+/// makes thousands of calls.
 const RETRY_AFTER_S: u32 = 0;
 
 /// A service that functions call.
@@ -93,7 +94,8 @@ pub struct FakeServices {
 }
 
 impl FakeServices {
-    /// `accounts` are those of calendars and of senders of leads; CRMs and team targets bring theirs.
+    /// `accounts` are those of calendars and of senders of leads. CRMs and team targets add their
+    /// own.
     pub fn new(accounts: Vec<FakeAccount>, host: Arc<dyn FakeHost>) -> Self {
         Self { faults: Mutex::default(), reply_counts: Mutex::default(), accounts, host }
     }
@@ -108,10 +110,12 @@ impl FakeServices {
         crate::lock_mutex(&self.faults).plan_faults(service, fault, times);
     }
 
-    /// Makes a share (0.0 to 1.0) of the requests to a service fail, after those of [`Self::fail_next`].
+    /// Makes a share (0.0 to 1.0) of the requests to a service fail, after those of
+    /// [`Self::fail_next`].
     ///
     /// A quarter each is [`FakeFault::Status`] 503, [`FakeFault::Throttled`],
-    /// [`FakeFault::DroppedAfter`] and [`FakeFault::FailedAfter`]. The same seed gives the same faults.
+    /// [`FakeFault::DroppedAfter`] and [`FakeFault::FailedAfter`]. The same seed gives the same
+    /// faults.
     pub fn fail_share(&self, service: FakeService, probability: f64, seed: u64) {
         crate::lock_mutex(&self.faults).set_share(service, probability, seed);
     }
@@ -154,7 +158,7 @@ impl FakeServices {
                 | FakeService::Graph
                 | FakeService::HubSpot
                 | FakeService::HubSpotCrm => format!("Bearer {value}"),
-                // These check more than one value; each fake does it.
+                // Each fake checks these itself, because they have more than one value.
                 FakeService::Pipedrive
                 | FakeService::Zoho
                 | FakeService::Sheets
@@ -173,7 +177,7 @@ impl FakeServices {
         *crate::lock_mutex(&self.reply_counts).entry(service).or_default().entry(status).or_default() += 1;
     }
 
-    /// Sends a reply, or fails as the fault in force says. `build_reply` has the request's effect.
+    /// Sends a reply, or applies the current fault. `build_reply` has the request's effect.
     pub(crate) async fn serve_reply(&self, service: FakeService, build_reply: impl FnOnce() -> FakeReply) -> Response {
         let fault = crate::lock_mutex(&self.faults).draw_fault(service);
         let reply = match fault {
@@ -259,7 +263,7 @@ impl FakeReply {
     }
 }
 
-/// Records of a fake, kept over restarts if there is a file.
+/// Records of a fake. With a file they survive a restart.
 #[derive(Debug)]
 pub(crate) struct FakeStorage<T> {
     value: Mutex<T>,

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// Larger than any request of a function.
+/// In bytes. Larger than any request of a function.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 /// A request with its whole body.
@@ -21,7 +21,7 @@ pub(crate) struct FakeRequest {
 }
 
 impl FakeRequest {
-    /// Reads a request; `None` if it breaks off or is too large.
+    /// Reads a request. Returns `None` if the body breaks off or is too large.
     pub(crate) async fn from_http(request: Request) -> Option<Self> {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY_BYTES).collect().await.ok()?.to_bytes();
@@ -50,7 +50,7 @@ impl FakeRequest {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The credential of this scheme in `Authorization`.
+    /// The credential of this scheme in the header `Authorization`.
     pub(crate) fn credential(&self, scheme: &str) -> Option<&str> {
         self.header(header::AUTHORIZATION.as_str())?.strip_prefix(scheme)?.strip_prefix(' ')
     }

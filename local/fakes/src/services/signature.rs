@@ -9,7 +9,8 @@ use super::FakeRequest;
 /// Largest difference between a call's time and the clock, in seconds.
 const TOLERANCE_S: i64 = 300;
 
-/// Whether a call is signed with this secret (`whsec_…`) and its time is near `now_s` (unix seconds).
+/// Whether a call is signed with this secret (`whsec_…`) and its time is near `now_s` (unix
+/// seconds).
 pub(crate) fn is_signed(request: &FakeRequest, secret: &str, now_s: i64) -> bool {
     let (Some(id), Some(at), Some(signatures)) =
         (request.header("webhook-id"), request.header("webhook-timestamp"), request.header("webhook-signature"))
@@ -30,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    /// Signed with Python's hmac, to check against another implementation.
+    /// Signed with Python's hmac, so that the test compares with another implementation.
     const BODY: &str = r#"{"type":"conversation.message"}"#;
 
     async fn signed_request(signature: &str) -> FakeRequest {

@@ -1,4 +1,4 @@
-//! What SES and SNS answer to a signed call.
+//! The responses of SES and SNS to a signed call.
 //!
 //! Shapes: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>.
@@ -12,8 +12,8 @@ use crate::services::{FakeReply, FakeRequest};
 /// The longest subject of a notification, in characters.
 const LONGEST_SUBJECT: usize = 100;
 
-/// Whether a call has a signature for this service in the form of Signature Version 4. It isn't computed anew: nothing that
-/// this project writes makes it.
+/// Whether a call has a signature for this service in the form of Signature Version 4. The
+/// signature is not computed, because the project's own code does not make it.
 fn is_signed_for(request: &FakeRequest, service: &str) -> bool {
     let Some(given) = request.credential("AWS4-HMAC-SHA256") else { return false };
     let scope = format!("/{}/{service}/aws4_request", crate::REGION);

@@ -1,4 +1,4 @@
-//! What Slack and Teams answer at an incoming webhook's address.
+//! The responses of Slack and Teams at the address of an incoming webhook.
 //!
 //! Shapes: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
 //! <https://support.microsoft.com/en-us/office/create-incoming-webhooks-with-workflows-for-microsoft-teams-8ae491c7-0394-4861-ba59-055e33f75498>.
@@ -10,11 +10,12 @@ use url::Url;
 use super::ReceivedAlert;
 use crate::services::{FakeReply, FakeRequest};
 
-/// The largest message that a workflow takes, in bytes:
+/// The largest message that a workflow accepts, in bytes:
 /// <https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>.
 const LARGEST_CARD: usize = 28 * 1024;
 
-/// Whether a request went to this address: its path, and its signature where it has one.
+/// Whether a request went to this address. Compares the path, and the signature if the address has
+/// one.
 pub(super) fn is_address_of(address: &str, request: &FakeRequest) -> bool {
     let Ok(address) = Url::parse(address) else { return false };
     let signature = address.query_pairs().find_map(|(name, value)| (name == "sig").then(|| value.into_owned()));
@@ -41,7 +42,7 @@ pub(super) fn receive_slack(
     Ok((alert, text_reply(StatusCode::OK, "ok")))
 }
 
-/// Whether the flow behind the address runs is not known when it answers.
+/// Accepts the call before the workflow runs, as Teams does.
 pub(super) fn receive_teams(
     request: &FakeRequest,
     target: Option<&str>,
@@ -63,7 +64,7 @@ pub(super) fn receive_teams(
     Ok((alert, FakeReply::empty(StatusCode::ACCEPTED)))
 }
 
-/// What a card says, from top to bottom: its texts, and its facts as `title: value`.
+/// The texts of a card from top to bottom. A fact becomes `title: value`.
 fn collect_texts(element: &Value, texts: &mut Vec<String>) {
     match element {
         Value::Array(elements) => elements.iter().for_each(|element| collect_texts(element, texts)),

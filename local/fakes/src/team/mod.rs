@@ -1,8 +1,9 @@
-//! Fake team targets: Slack, Teams, e-mail through SES, SNS topics, and an address that takes signed
-//! calls.
+//! Fake team targets: Slack, Teams, e-mail through SES, SNS topics, and an address that takes
+//! signed calls.
 //!
-//! Main types: [`FakeTeam`] are all targets of the client. A [`TeamAlert`] is one accepted call, with the
-//! text that the team reads. [`crate::services`] has what all fakes share and makes them fail.
+//! Main types: [`FakeTeam`] are all targets of the client. A [`TeamAlert`] is one accepted call,
+//! with the text that the team reads. [`crate::services`] has what all fakes share and makes them
+//! fail.
 //!
 //! Responses and refusals have the documented shapes of the real services. Every accepted call is
 //! recorded as an alert. Only the signed address and a FIFO topic of SNS recognise a repeat. Not
@@ -23,18 +24,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_signed};
 
-/// A target of the client, as far as its fake needs it.
+/// A target of the client, with what its fake needs.
 #[derive(Debug, Clone)]
 pub struct FakeTeamTarget {
     /// The target's name in `client.toml`.
     pub name: String,
-    /// How it is reached.
+    /// The service behind it.
     pub kind: FakeTeamTargetKind,
-    /// Name of the secret with its address, or with what its calls are signed with.
+    /// Name of the secret that holds its address, or the key that signs its calls.
     pub secret: String,
 }
 
-/// How a fake target is reached.
+/// The service behind a fake target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FakeTeamTargetKind {
     /// A Slack incoming webhook.
@@ -43,9 +44,9 @@ pub enum FakeTeamTargetKind {
     Teams,
     /// E-mail through SES.
     Email {
-        /// The address that it is sent from.
+        /// The sender's address.
         from: String,
-        /// The addresses that it is sent to.
+        /// The recipients' addresses.
         to: Vec<String>,
     },
     /// An SNS topic.
@@ -65,19 +66,19 @@ pub enum FakeTeamTargetKind {
 pub struct TeamAlert {
     /// The target, by its name in `client.toml`.
     pub target: String,
-    /// What the call was known by, where a target knows a repeat.
+    /// The id of the call, if the target recognises repeats.
     pub id: Option<String>,
-    /// The subject, where a target has one.
+    /// The subject, if the target has one.
     pub subject: Option<String>,
-    /// What the team reads.
+    /// The text that the team reads.
     pub text: String,
-    /// When it came, in unix milliseconds by the stack's clock.
+    /// The time of receipt, in unix milliseconds by the stack's clock.
     pub at_ms: i64,
-    /// How often the same call came again, where the target itself knows it for the same.
+    /// How many times the call was repeated, if the target recognises repeats.
     pub repeats: u32,
 }
 
-/// What a target made of a call.
+/// The alert in an accepted call.
 struct ReceivedAlert {
     target: String,
     id: Option<String>,
@@ -94,7 +95,7 @@ pub struct FakeTeam {
 }
 
 impl FakeTeam {
-    /// Keeps the alerts in `file`; without one they end with the stack.
+    /// Stores the alerts in `file`. Without a file they are lost when the stack ends.
     pub fn open(
         file: Option<PathBuf>,
         accounts: Vec<FakeTeamTarget>,
@@ -108,12 +109,12 @@ impl FakeTeam {
         self.targets.iter().map(|account| account.name.as_str()).collect()
     }
 
-    /// Everything that reached the team, oldest first.
+    /// All alerts, oldest first.
     pub fn alerts(&self) -> Vec<TeamAlert> {
         self.alerts.lock().clone()
     }
 
-    /// Forgets all notices.
+    /// Removes all alerts.
     pub fn clear_alerts(&self) -> anyhow::Result<()> {
         self.alerts.change(Vec::clear)
     }
@@ -151,7 +152,7 @@ impl FakeTeam {
             Ok(taken) => taken,
             Err(refusal) => return refusal,
         };
-        let stored = self.alerts.change(|notices| record_alert(notices, alert, self.services.host().now_ms()));
+        let stored = self.alerts.change(|alerts| record_alert(alerts, alert, self.services.host().now_ms()));
         match stored {
             Ok(()) => reply,
             Err(error) => {
@@ -193,7 +194,7 @@ impl FakeTeam {
     }
 }
 
-/// Adds a notice, or counts a repeat where the target knows it for one.
+/// Adds an alert, or counts a repeat if the target recognises it.
 fn record_alert(alerts: &mut Vec<TeamAlert>, alert: ReceivedAlert, at_ms: i64) {
     let ReceivedAlert { target, id, subject, text } = alert;
     let same = |known: &&mut TeamAlert| id.is_some() && known.id == id && known.target == target;
@@ -203,7 +204,7 @@ fn record_alert(alerts: &mut Vec<TeamAlert>, alert: ReceivedAlert, at_ms: i64) {
     }
 }
 
-/// Answers what is for the team; lets everything else pass.
+/// Responds to requests for the team's targets and passes on all others.
 pub async fn route_team_requests(State(team): State<Arc<FakeTeam>>, request: Request, next: Next) -> Response {
     let Some(service) = team.recognize_service(&request) else { return next.run(request).await };
     let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };

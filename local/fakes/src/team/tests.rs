@@ -13,7 +13,7 @@ const SECRETS: &str = r#"{
 }"#;
 const TOPIC: &str = "arn:aws:sns:eu-central-1:000000000000:team";
 
-/// The stand-ins, served as the stack serves them.
+/// The fakes, served as the stack serves them.
 struct TeamFixture {
     team: Arc<FakeTeam>,
     host: Arc<TestHost>,
@@ -38,9 +38,9 @@ async fn start_fixture() -> TeamFixture {
         account("fifo", FakeTeamTargetKind::Sns { topic: format!("{TOPIC}.fifo") }),
         account("pager", FakeTeamTargetKind::Webhook { path: "/hooks/pager".to_owned() }),
     ];
-    let team = Arc::new(FakeTeam::open(Some(folder.path().join("notices.json")), accounts, services).unwrap());
+    let team = Arc::new(FakeTeam::open(Some(folder.path().join("alerts.json")), accounts, services).unwrap());
     let app =
-        Router::new().fallback(async || "somebody else").layer(from_fn_with_state(team.clone(), route_team_requests));
+        Router::new().fallback(async || "another service").layer(from_fn_with_state(team.clone(), route_team_requests));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -58,7 +58,7 @@ impl TeamFixture {
     }
 
     fn received_texts(&self) -> Vec<(String, String)> {
-        self.team.alerts().into_iter().map(|notice| (notice.target, notice.text)).collect()
+        self.team.alerts().into_iter().map(|alert| (alert.target, alert.text)).collect()
     }
 }
 
@@ -119,8 +119,8 @@ async fn ses_accepts_an_email_from_the_client_with_a_one_line_subject() {
     assert_eq!(post(&signed_authorization("sns"), mail("a@example.com", "Urgent")).await.0, 403);
     assert_eq!(post(&ses, mail("b@example.com", "Urgent")).await.0, 400);
     assert_eq!(post(&ses, mail("a@example.com", "Urgent\r\nBcc: x")).await.0, 400);
-    let notices = served.team.alerts();
-    assert_eq!((notices.len(), notices[0].subject.as_deref()), (1, Some("Urgent")));
+    let alerts = served.team.alerts();
+    assert_eq!((alerts.len(), alerts[0].subject.as_deref()), (1, Some("Urgent")));
 }
 
 #[tokio::test]
@@ -144,9 +144,12 @@ async fn sns_accepts_a_form_and_replies_in_xml() {
     for _ in 0..2 {
         post(&sns, publish(&[("TopicArn", &fifo), ("MessageDeduplicationId", "n1")])).await;
     }
-    let repeats: Vec<_> = served.team.alerts().into_iter().map(|notice| (notice.target, notice.repeats)).collect();
+    let repeats: Vec<_> = served.team.alerts().into_iter().map(|alert| (alert.target, alert.repeats)).collect();
     assert_eq!(repeats, [("topic".to_owned(), 0), ("fifo".to_owned(), 1)]);
-    assert_eq!(served.post_body("/", &[("content-type", "application/json")], String::new()).await.1, "somebody else");
+    assert_eq!(
+        served.post_body("/", &[("content-type", "application/json")], String::new()).await.1,
+        "another service"
+    );
 }
 
 #[tokio::test]
@@ -161,8 +164,8 @@ async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
         assert_eq!(served.post_body("/hooks/pager", &headers, body.to_owned()).await.0, 204);
     }
     assert_eq!(served.post_body("/hooks/pager", &headers, "{}".to_owned()).await.0, 401);
-    let notices = served.team.alerts();
-    assert_eq!((notices.len(), notices[0].id.as_deref(), notices[0].repeats), (1, Some("n1"), 1));
+    let alerts = served.team.alerts();
+    assert_eq!((alerts.len(), alerts[0].id.as_deref(), alerts[0].repeats), (1, Some("n1"), 1));
     served.team.clear_alerts().unwrap();
     assert!(served.team.alerts().is_empty());
 }

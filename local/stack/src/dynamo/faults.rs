@@ -15,7 +15,8 @@ pub enum DynamoFault {
     ThroughputExceeded,
     /// `InternalServerError`, HTTP 500, without an effect.
     Outage,
-    /// The request takes effect and the response is `InternalServerError`, HTTP 500: the outcome is unknown.
+    /// The request takes effect and the response is `InternalServerError`, HTTP 500: the outcome is
+    /// unknown.
     LoseResponse,
     /// The request is delayed by this duration.
     Delay(Duration),

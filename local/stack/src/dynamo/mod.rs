@@ -1,8 +1,8 @@
 //! DynamoDB on this machine: an embedded engine (`dynoxide`) behind a thin HTTP layer.
 //!
 //! The engine has an HTTP server, which is not used: this layer counts requests (per operation and
-//! table, with their capacity) and injects faults. Requests are not authenticated. The engine has no
-//! throughput limits, so throttling exists only as a fault.
+//! table, with their capacity) and injects faults. Requests are not authenticated. The engine has
+//! no throughput limits, so throttling exists only as a fault.
 //!
 //! Durability: a file database runs with `synchronous = NORMAL`. It loses nothing if the process is
 //! killed. A power cut may lose the last writes.
@@ -47,13 +47,14 @@ pub struct EmbeddedDynamo {
 impl EmbeddedDynamo {
     /// Opens the database in `file`, or one in memory whose items expire by `clock`.
     ///
-    /// The engine takes a clock only for databases in memory: items in a file expire by the system's clock.
+    /// The engine takes a clock only for databases in memory: items in a file expire by the
+    /// system's clock.
     pub fn open(file: Option<&Path>, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
         let db = match file {
             None => Database::memory_with_clock(clock)?,
             Some(path) => {
                 let text = path.to_str().context("the state directory's path is not UTF-8")?;
-                let db = Database::new(text).with_context(|| format!("can't open {}", path.display()))?;
+                let db = Database::new(text).with_context(|| format!("could not open {}", path.display()))?;
                 // Leaving bulk loading is the engine's only public switch to synchronous = NORMAL.
                 db.enable_bulk_loading()?;
                 db.disable_bulk_loading()?;
@@ -70,8 +71,8 @@ impl EmbeddedDynamo {
 
     /// Creates the missing tables.
     ///
-    /// An existing table with another shape is an error. Only a person can decide whether to migrate
-    /// or to drop its data.
+    /// An existing table with another shape is an error. Only a person can decide whether to
+    /// migrate or to drop its data.
     pub fn create_tables(&self, tables: &[TemplateTable]) -> anyhow::Result<()> {
         for table in tables {
             self.create_table(table).with_context(|| format!("table {}", table.name))?;
@@ -125,7 +126,8 @@ impl EmbeddedDynamo {
         Ok(self.db.sweep_ttl()?)
     }
 
-    /// Runs one operation with the JSON of DynamoDB's API, e.g. `call_operation("Scan", …)`. Not counted.
+    /// Runs one operation with the JSON of DynamoDB's API, e.g. `call_operation("Scan", …)`. Not
+    /// counted.
     pub fn call_operation(&self, operation: &str, request: &Value) -> Result<Value, DynoxideError> {
         run_operation(&self.db, operation, request.clone())
     }

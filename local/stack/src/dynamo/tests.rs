@@ -69,7 +69,7 @@ async fn a_query_counts_read_units_and_hides_them_unless_requested() {
     assert!((dynamo.counters().read_units() - 0.5).abs() < f64::EPSILON);
 }
 
-/// A transaction that puts `subject` if nobody has it, while `guard` is not there.
+/// A transaction that puts `subject` if it is missing, while `guard` is missing.
 async fn transact_put(dynamo: &Arc<EmbeddedDynamo>, subject: &str, token: &str) -> (StatusCode, Value) {
     let put = json!({"TableName": "Ledger", "Item": {"subject": {"S": subject}}, "ConditionExpression": "attribute_not_exists(subject)"});
     let check = json!({"TableName": "Ledger", "Key": {"subject": {"S": "guard"}}, "ConditionExpression": "attribute_not_exists(subject)"});

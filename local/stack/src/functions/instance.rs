@@ -72,7 +72,7 @@ impl FunctionInstance {
         let child = command
             .spawn()
             .with_context(|| {
-                format!("can't start {} (build it with `cargo build --workspace --bins`)", recipe.binary.display())
+                format!("could not start {} (build it with `cargo build --workspace --bins`)", recipe.binary.display())
             })
             .map_err(unstartable)?;
         let pid = child.id();
@@ -97,7 +97,8 @@ impl FunctionInstance {
             }
         };
         let result = tokio::time::timeout(INIT_LIMIT, ready).await;
-        let result = result.unwrap_or_else(|_| Err(InvokeError::Init(format!("it wasn't ready after {INIT_LIMIT:?}"))));
+        let result =
+            result.unwrap_or_else(|_| Err(InvokeError::Init(format!("it was not ready after {INIT_LIMIT:?}"))));
         if result.is_err() {
             self.kill();
         }
@@ -168,17 +169,18 @@ async fn watch_process(
         tokio::select! {
             status = child.wait() => break status,
             () = kill.notified() => if let Err(e) = child.start_kill() {
-                tracing::warn!("can't kill process {pid}: {e}");
+                tracing::warn!("could not kill process {pid}: {e}");
             },
         }
     };
     for reader in [out, err].into_iter().flatten() {
-        // Lines still in the pipe belong to the log. A grandchild may hold the pipe open: the wait is limited.
+        // Lines still in the pipe belong to the log. A grandchild may hold the pipe open: the wait
+        // is limited.
         drop(tokio::time::timeout(Duration::from_millis(200), reader).await);
     }
     let how = match status {
         Ok(status) => format!("its process ended: {status}"),
-        Err(e) => format!("its process can't be watched: {e}"),
+        Err(e) => format!("could not watch its process: {e}"),
     };
     logs.add_line(LogSource::Stack, pid, &how);
     ended.send_replace(Some(how));

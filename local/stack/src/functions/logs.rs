@@ -53,10 +53,10 @@ struct LogState {
 
 impl FunctionLog {
     pub(super) fn open(folder: &Path, function: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("can't create {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
         let path = folder.join(format!("{function}.log"));
         let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("can't write {}", path.display()))?;
+        let file = file.with_context(|| format!("could not write {}", path.display()))?;
         let inner = LogState { lines: VecDeque::new(), lines_written: 0, file };
         Ok(Self { function: function.to_owned(), state: Mutex::new(inner) })
     }
@@ -67,7 +67,7 @@ impl FunctionLog {
         inner.lines_written += 1;
         let line = LogLine { number: inner.lines_written, at_ms: system_now_ms(), source, pid, text: text.to_owned() };
         if let Err(e) = writeln!(inner.file, "{} {pid} {text}", line.at_ms) {
-            tracing::warn!("can't write the log of {}: {e}", self.function);
+            tracing::warn!("could not write the log of {}: {e}", self.function);
         }
         if inner.lines.len() == MAX_KEPT_LINES {
             inner.lines.pop_front();

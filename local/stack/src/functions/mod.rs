@@ -2,9 +2,10 @@
 //!
 //! Main types: [`FunctionPool`] starts processes when needed and keeps them warm.
 //!
-//! A caller gets what Lambda promises: one invocation at a time per process, a response or an error, an
-//! end at the timeout, and a new process after a crash. Differences: no memory or CPU limit, no
-//! freezing between invocations. If all instances are busy, a caller waits and is not throttled.
+//! A caller gets what Lambda promises: one invocation at a time per process, a response or an
+//! error, an end at the timeout, and a new process after a crash. Differences: no memory or CPU
+//! limit, no freezing between invocations. If all instances are busy, a caller waits and is not
+//! throttled.
 
 mod instance;
 mod logs;
@@ -116,7 +117,8 @@ struct PooledFunction {
 }
 
 impl FunctionPool {
-    /// Prepares every function. A process starts with the first invocation. `env` builds an environment.
+    /// Prepares every function. A process starts with the first invocation. `env` builds an
+    /// environment.
     pub(crate) fn prepare(
         functions: &[template::TemplateFunction],
         setup: &FunctionSetup<'_>,
@@ -182,7 +184,7 @@ impl FunctionPool {
         running.await.unwrap_or_else(|e| Err(InvokeError::Crashed(e.to_string())))
     }
 
-    /// The same with a JSON payload and response.
+    /// As [`Self::invoke`], with a JSON payload and response.
     pub async fn invoke_json(&self, name: &str, payload: &Value) -> Result<Value, InvokeError> {
         let response = self.invoke(name, payload.to_string().into()).await?;
         if response.is_empty() {
@@ -190,7 +192,7 @@ impl FunctionPool {
         }
         serde_json::from_slice(&response).map_err(|e| InvokeError::Function {
             kind: "Runtime.InvalidResponse".to_owned(),
-            message: format!("its response is no JSON: {e}"),
+            message: format!("its response is not JSON: {e}"),
         })
     }
 
@@ -204,7 +206,8 @@ impl FunctionPool {
         self.by_name.values().map(|function| function.invocation_counts().running).sum()
     }
 
-    /// The last log lines of a function, oldest first. A line appears a moment after it was written.
+    /// The last log lines of a function, oldest first. A line appears a moment after it was
+    /// written.
     pub fn log_lines(&self, name: &str) -> Vec<LogLine> {
         self.by_name.get(name).map(|function| function.logs.lines()).unwrap_or_default()
     }

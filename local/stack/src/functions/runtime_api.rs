@@ -1,13 +1,13 @@
 //! The Lambda Runtime API for one instance of a function.
 //!
-//! Each instance has its own listener, so the port identifies the caller. The endpoint serves the four
-//! calls of a runtime: `next`, `response`, `error`, `init/error`. Processes, timeouts and pools are in
-//! [`super::instance`].
+//! Each instance has its own listener, so the port identifies the caller. The endpoint serves the
+//! four calls of a runtime: `next`, `response`, `error`, `init/error`. Processes, timeouts and
+//! pools are in [`super::instance`].
 //!
-//! `lambda-simulator` 0.2 was evaluated and not used. Its simulator is one queue with one runtime. It
-//! cannot tell which of several processes took an invocation. It does not notice that a process died
-//! during an invocation, and it does not enforce timeouts. A pool with kill and crash detection would
-//! have used only as much of it as this file has.
+//! `lambda-simulator` 0.2 was evaluated and not used. Its simulator is one queue with one runtime.
+//! It cannot tell which of several processes took an invocation. It does not notice that a process
+//! died during an invocation, and it does not enforce timeouts. A pool with kill and crash
+//! detection would have used only as much of it as this file has.
 //!
 //! Protocol: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
@@ -100,8 +100,8 @@ impl RuntimeApi {
         Ok(Self { addr, phase, state: shared, work, server: server.abort_handle() })
     }
 
-    /// Passes an invocation to the process. The receiver fails if the process ends without a response
-    /// ([`Self::fail_current`]).
+    /// Passes an invocation to the process. The receiver fails if the process ends without a
+    /// response ([`Self::fail_current`]).
     pub(super) async fn send_invocation(
         &self,
         work: PendingInvocation,

@@ -182,7 +182,8 @@ pub(super) struct StackEndpoints {
     pub(super) clock: PathBuf,
 }
 
-/// A function's environment: the template's, then Lambda's own, then the addresses of local servers.
+/// A function's environment: the template's, then Lambda's own, then the addresses of local
+/// servers.
 pub(super) fn build_environment(
     function: &template::TemplateFunction,
     surroundings: &StackEndpoints,
@@ -194,7 +195,8 @@ pub(super) fn build_environment(
             *value = options.client.join(file).display().to_string();
         }
     }
-    // Set only where the template sets them: a function without the variable does not call the service.
+    // Set only where the template sets them: a function without the variable does not call the
+    // service.
     for (name, url) in [
         ("EZW_BASE_URL", &surroundings.ezw_url),
         ("SHOPIFY_BASE_URL", &surroundings.gateway_url),

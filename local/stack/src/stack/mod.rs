@@ -68,12 +68,16 @@ pub struct LocalStack {
 impl LocalStack {
     /// Starts everything and returns when the gateway accepts requests.
     ///
-    /// The stack runs on the caller's tokio runtime until [`Self::shutdown`] or the end of that runtime.
+    /// The stack runs on the caller's tokio runtime until [`Self::shutdown`] or the end of that
+    /// runtime.
     pub async fn start(options: StackOptions) -> anyhow::Result<Arc<Self>> {
-        let root = options.root.canonicalize().with_context(|| format!("there is no {}", options.root.display()))?;
+        let root = options
+            .root
+            .canonicalize()
+            .with_context(|| format!("could not find the folder {}", options.root.display()))?;
         let client_folder = options.client.canonicalize();
         let client_folder =
-            client_folder.with_context(|| format!("there is no client {}", options.client.display()))?;
+            client_folder.with_context(|| format!("could not find the client {}", options.client.display()))?;
         let client = read_client(&client_folder)?;
         let options = StackOptions { root, client: client_folder, ..options };
         let template_path = options.template.clone().unwrap_or_else(|| options.root.join("template.yaml"));
@@ -116,7 +120,7 @@ impl LocalStack {
             FunctionPool::prepare(&template.functions, &setup, |f| build_environment(f, &endpoints, &options))?;
         let functions = Arc::new(functions);
         if let Some(missing) = functions.missing_binaries().first() {
-            bail!("{} doesn't exist: build it with `cargo build --workspace --bins`", missing.display());
+            bail!("{} is missing: build it with `cargo build --workspace --bins`", missing.display());
         }
 
         let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
@@ -203,12 +207,12 @@ impl LocalStack {
         self.gateway.routes()
     }
 
-    /// The fake EZWhatsApp.
+    /// The fake provider.
     pub fn ezw(&self) -> &FakeEzw {
         &self.ezw
     }
 
-    /// Faults and counters of the fakes, except EZWhatsApp's.
+    /// Faults and counters of the fakes, except the provider's.
     pub fn fakes(&self) -> &FakeServices {
         &self.fakes.services
     }
@@ -283,7 +287,8 @@ impl LocalStack {
         self.functions.invocation_counts(function)
     }
 
-    /// The last log lines of a function, oldest first. A line appears a moment after it was written.
+    /// The last log lines of a function, oldest first. A line appears a moment after it was
+    /// written.
     pub fn log_lines(&self, function: &str) -> Vec<LogLine> {
         self.functions.log_lines(function)
     }
@@ -419,7 +424,7 @@ fn serve_router(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHand
     Ok(format!("http://{addr}"))
 }
 
-/// Starts the fake EZWhatsApp with the client's lines: their tokens from the secrets and their ids.
+/// Starts the fake provider with the client's lines: their tokens from the secrets and their ids.
 async fn start_fake_ezw(
     options: &StackOptions,
     state: &StateFolder,
@@ -443,8 +448,8 @@ mod tests;
 
 /// The tables of a template, without the streams that no function reads.
 ///
-/// The engine counts a stream's records with every write. Thousands of unread records slow down every
-/// write.
+/// The engine counts a stream's records with every write. Thousands of unread records slow down
+/// every write.
 fn tables_with_read_streams(template: &SamTemplate) -> Vec<template::TemplateTable> {
     let read = |table: &template::TemplateTable| {
         let mut mappings = template.functions.iter().flat_map(|function| &function.streams);

@@ -21,13 +21,14 @@ pub struct StackOptions {
     pub client: PathBuf,
     /// Secrets file; default `{client}/secrets.json`.
     pub secrets: Option<PathBuf>,
-    /// Folder for state over restarts; `None`: memory and a temporary folder, removed with the stack.
+    /// Folder for state over restarts; `None`: memory and a temporary folder, removed with the
+    /// stack.
     pub state: Option<PathBuf>,
     /// Whether the state of an earlier stack is deleted first.
     pub fresh: bool,
     /// Port of the gateway and the console; 0: any.
     pub gateway_port: u16,
-    /// Port of the fake EZWhatsApp; 0: any.
+    /// Port of the fake provider; 0: any.
     pub ezw_port: u16,
     /// The web console, served beside the gateway's routes.
     pub console: Option<ConsoleBuilder>,

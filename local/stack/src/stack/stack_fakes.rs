@@ -36,7 +36,7 @@ impl FakeHost for StackHost {
     }
 }
 
-/// The fakes of a stack, except EZWhatsApp's.
+/// The fakes of a stack, except the provider's.
 #[derive(Debug)]
 pub(super) struct StackFakes {
     pub(super) services: Arc<FakeServices>,
@@ -63,7 +63,7 @@ impl StackFakes {
             calendars: Arc::new(FakeCalendars::open(feeds, file("calendars.json"), services.clone())?),
             leads: Arc::new(FakeLeadApis::open(file("leads.json"), services.clone())?),
             crms: Arc::new(FakeCrms::open(file("crms.json"), client.crm_accounts(), lines, services.clone())?),
-            team: Arc::new(FakeTeam::open(file("notices.json"), client.team_accounts(), services.clone())?),
+            team: Arc::new(FakeTeam::open(file("alerts.json"), client.team_accounts(), services.clone())?),
             services,
         })
     }

@@ -1,14 +1,16 @@
-//! The steps of a batch: settled, retried, halved, given up. Pure: invocations and pauses are elsewhere.
+//! The steps of a batch: settled, retried, halved, given up. Pure: invocations and pauses are
+//! elsewhere.
 //!
 //! Follows Lambda's rules for streams
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>):
-//! - Without `ReportBatchItemFailures` any response is a success. With it, an empty list is a success.
-//!   Otherwise the records before the lowest reported sequence number are done and the rest is retried.
-//!   An identifier that is not in the batch, or a malformed response, fails the whole batch.
+//! - Without `ReportBatchItemFailures` any response is a success. With it, an empty list is a
+//!   success. Otherwise the records before the lowest reported sequence number are done and the
+//!   rest is retried. An identifier that is not in the batch, or a malformed response, fails the
+//!   whole batch.
 //! - With bisecting, a batch without progress is halved. Halving does not count as an attempt
 //!   (<https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>). AWS does not
-//!   document the case where both are on and the first record keeps failing. Here the batch is halved
-//!   then too, so that a poisoned record is alone when it is given up.
+//!   document the case where both are on and the first record keeps failing. Here the batch is
+//!   halved then too, so that a poisoned record is alone when it is given up.
 //! - After `MaximumRetryAttempts` retries a batch is given up.
 
 use std::collections::VecDeque;
@@ -100,7 +102,8 @@ impl BatchPlan {
     }
 }
 
-/// Index of the first failed record; `None` if all succeeded. An unexpected response fails the batch.
+/// Index of the first failed record; `None` if all succeeded. An unexpected response fails the
+/// batch.
 fn find_first_failure(response: &Value, records: &[Value]) -> Option<usize> {
     if response.is_null() {
         return None;

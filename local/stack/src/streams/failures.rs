@@ -1,7 +1,7 @@
 //! The on-failure queue: batches that were given up, for people and tests.
 //!
-//! The queue is in memory, and in a file of JSON lines if the stack has a state folder. It survives a
-//! restart, because a given-up record is the last trace of an accepted delivery.
+//! The queue is in memory, and in a file of JSON lines if the stack has a state folder. It survives
+//! a restart, because a given-up record is the last trace of an accepted delivery.
 
 use std::{
     fs::File,
@@ -17,7 +17,8 @@ use serde_json::Value;
 /// A batch that was given up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailedBatch {
-    /// Name of the queue in the template. `None` if the mapping has no queue: AWS would drop the records.
+    /// Name of the queue in the template. `None` if the mapping has no queue: AWS would drop the
+    /// records.
     pub queue: Option<String>,
     /// The mapping that gave up.
     pub mapping: String,
@@ -50,7 +51,7 @@ impl FailureLog {
     pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         let mut list = Vec::new();
         if let Some(path) = file.filter(|path| path.exists()) {
-            let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+            let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
             // A kill may cut a line short. Its batch is not done yet and is delivered again.
             list.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
         }
@@ -69,7 +70,7 @@ impl FailureLog {
             line.push('\n');
             let file = File::options().create(true).append(true).open(path);
             file.and_then(|mut file| file.write_all(line.as_bytes()))
-                .with_context(|| format!("can't write {}", path.display()))?;
+                .with_context(|| format!("could not write {}", path.display()))?;
         }
         list.push(failed);
         Ok(())

@@ -1,9 +1,9 @@
 //! Table streams as event sources. One task reads each mapping of the template.
 //!
-//! Records are delivered at least once, in order, one batch at a time per mapping (the engine has one
-//! shard per table). A batch is retried as Lambda would (see `batch`). Then it goes to the on-failure
-//! queue and the stream moves on. The position is stored after each batch, so a killed stack repeats
-//! at most its last batch.
+//! Records are delivered at least once, in order, one batch at a time per mapping (the engine has
+//! one shard per table). A batch is retried as Lambda would (see `batch`). Then it goes to the
+//! on-failure queue and the stream moves on. The position is stored after each batch, so a killed
+//! stack repeats at most its last batch.
 //!
 //! Differences from AWS: retries wait milliseconds, not up to minutes. Records never age out. The
 //! on-failure queue keeps whole records, where SQS would get only their sequence numbers.
@@ -181,8 +181,8 @@ impl StreamReader {
             if filters.is_empty() || filters.iter().any(|filter| filter.matches(&record)) {
                 batch.push(record);
             } else if batch.is_empty() {
-                // No record before it is open, so it is done. The position is stored at the page's end: reading
-                // it twice is harmless.
+                // No record before it is open, so it is done. The position is stored at the page's
+                // end: reading it twice is harmless.
                 self.advance_position(sequence_number(&record), n + 1 == last)?;
             }
             if batch.len() == self.mapping.batch_size || (n + 1 == last && !batch.is_empty()) {

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Mapping id → sequence number of the last record that is done; also in a file if the stack has one.
+/// Mapping id → sequence number of the last record that is done; also in a file if the stack has
+/// one.
 #[derive(Debug)]
 pub(crate) struct StreamPositions {
     file: Option<PathBuf>,
@@ -19,7 +20,8 @@ impl StreamPositions {
     pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         let held = match file.filter(|path| path.exists()) {
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
                 serde_json::from_str(&text)
                     .with_context(|| format!("{} is damaged; start with --fresh", path.display()))?
             }

@@ -1,10 +1,11 @@
 //! The wiring, read from `template.yaml`: functions, routes, tables, streams and schedules.
 //!
-//! The local stack has no other wiring. It refuses what it cannot interpret and names the resource, so
-//! that no part of a template is silently missing. It ignores resources that wire nothing (alarms,
-//! dashboards, roles, log groups, layers).
+//! The local stack has no other wiring. It refuses what it cannot interpret and names the resource,
+//! so that no part of a template is silently missing. It ignores resources that wire nothing
+//! (alarms, dashboards, roles, log groups, layers).
 //!
-//! Properties: <https://github.com/aws/serverless-application-model/blob/develop/versions/2016-10-31.md> and
+//! Properties:
+//! <https://github.com/aws/serverless-application-model/blob/develop/versions/2016-10-31.md> and
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-dynamodb-table.html>.
 
 mod resolve;
@@ -139,7 +140,7 @@ impl SamTemplate {
                         (Some(TemplateFunction::from_resource(&id, &resolver, &globals)?), None)
                     }
                     "AWS::DynamoDB::Table" => (None, Some(TemplateTable::from_resource(&id, &resolver)?)),
-                    kind if UNSUPPORTED_RESOURCES.contains(&kind) => bail!("the local stack can't interpret a {kind}"),
+                    kind if UNSUPPORTED_RESOURCES.contains(&kind) => bail!("the local stack cannot interpret a {kind}"),
                     _ => (None, None),
                 })
             };
@@ -147,7 +148,7 @@ impl SamTemplate {
             template.functions.extend(function);
             template.tables.extend(table);
         }
-        ensure!(!template.functions.is_empty(), "there is no AWS::Serverless::Function in it");
+        ensure!(!template.functions.is_empty(), "the template has no AWS::Serverless::Function");
         for stream in template.functions.iter().flat_map(|f| &f.streams) {
             let table = template.tables.iter().find(|t| t.name == stream.table);
             ensure!(
@@ -180,7 +181,7 @@ impl TemplateFunction {
         let package = properties.get("PackageType").and_then(Value::as_str).unwrap_or("Zip");
         ensure!(package == "Zip", "the local stack runs binaries, not PackageType {package}");
         let name = resolver.resolve_metadata(id)?["BuildProperties"]["Binary"].as_str().map(str::to_owned).context(
-            "Metadata.BuildProperties.Binary is missing: without it the local stack can't tell which binary to run",
+            "Metadata.BuildProperties.Binary is missing: without it the local stack does not know which binary to run",
         )?;
         // Lambda's defaults: 128 MB, 3 s.
         let mut function = Self {
@@ -216,7 +217,7 @@ impl TemplateFunction {
             "HttpApi" => self.routes.push(HttpRoute::from_event(properties)?),
             "DynamoDB" => self.streams.extend(StreamMapping::from_event(id, properties, resolver)?),
             "Schedule" => self.schedules.extend(TemplateSchedule::from_event(id, properties)?),
-            other => bail!("the local stack can't interpret events of type {other:?}"),
+            other => bail!("the local stack cannot interpret events of type {other:?}"),
         }
         Ok(())
     }
@@ -237,8 +238,8 @@ impl HttpRoute {
         };
         let method = method.to_ascii_uppercase();
         let single_method = http::Method::from_bytes(method.as_bytes()).is_ok() && method != "ANY";
-        ensure!(single_method && !method.starts_with("X-"), "the local stack can't serve method {method} of {path}");
-        ensure!(path.starts_with('/') && !path.contains("+}"), "the local stack can't serve the path {path}");
+        ensure!(single_method && !method.starts_with("X-"), "the local stack cannot serve method {method} of {path}");
+        ensure!(path.starts_with('/') && !path.contains("+}"), "the local stack cannot serve the path {path}");
         Ok(Self { method, path: path.to_owned() })
     }
 }
@@ -267,12 +268,13 @@ impl StreamMapping {
                 "MetricsConfig",
             ],
         )?;
-        // Settings that change nothing at these values. The local stack does not imitate other values.
+        // Settings that change nothing at these values. The local stack does not imitate other
+        // values.
         for (name, neutral) in
             [("MaximumRecordAgeInSeconds", -1), ("MaximumBatchingWindowInSeconds", 0), ("ParallelizationFactor", 1)]
         {
             let value: Option<i64> = parse_number(properties, name)?;
-            ensure!(value.is_none_or(|v| v == neutral), "the local stack can't imitate {name} other than {neutral}");
+            ensure!(value.is_none_or(|v| v == neutral), "the local stack cannot imitate {name} other than {neutral}");
         }
         if parse_flag(properties, "Enabled")? == Some(false) {
             return Ok(None);
@@ -400,7 +402,7 @@ fn parse_flag(properties: &Map<String, Value>, name: &str) -> anyhow::Result<Opt
 fn ensure_known_keys(properties: &Map<String, Value>, known: &[&str]) -> anyhow::Result<()> {
     match properties.keys().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
-        Some(name) => bail!("the local stack can't interpret {name} here"),
+        Some(name) => bail!("the local stack cannot interpret {name} here"),
     }
 }
 

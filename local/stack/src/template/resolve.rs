@@ -1,10 +1,11 @@
 //! Intrinsic functions in the short form: `!Ref`, `!GetAtt`, `!Sub`, `!If`, `!Equals`, `!Not`.
 //!
-//! Resolves only the values that the wiring needs. A template may use other functions where the local
-//! stack does not read (policies, alarms). Names of resources are local and consistent: a reference to a
-//! table gives the name of the local table.
+//! Resolves only the values that the wiring needs. A template may use other functions where the
+//! local stack does not read (policies, alarms). Names of resources are local and consistent: a
+//! reference to a table gives the name of the local table.
 //!
-//! Reference: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html>.
+//! Reference:
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html>.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,7 @@ impl TemplateResolver {
 
     /// Logical id and type of every resource whose condition holds, sorted.
     pub(super) fn list_resources(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let all = self.root.get("Resources").and_then(Yaml::as_mapping).context("there are no Resources in it")?;
+        let all = self.root.get("Resources").and_then(Yaml::as_mapping).context("the template has no Resources")?;
         let mut found = BTreeMap::new();
         for (id, resource) in all {
             let id = id.as_str().context("a resource's logical id is not a text")?;
@@ -100,7 +101,10 @@ impl TemplateResolver {
     }
 
     fn find_resource(&self, id: &str) -> anyhow::Result<&Yaml> {
-        self.root.get("Resources").and_then(|all| all.get(id)).with_context(|| format!("there is no resource {id}"))
+        self.root
+            .get("Resources")
+            .and_then(|all| all.get(id))
+            .with_context(|| format!("the template has no resource {id}"))
     }
 
     fn resolve_value(&self, value: &Yaml) -> anyhow::Result<Value> {
@@ -155,7 +159,7 @@ impl TemplateResolver {
                 let [inner] = self.parse_arguments("Not", argument)?;
                 Ok(Value::Bool(!self.resolve_bool(inner)?))
             }
-            other => bail!("the local stack can't compute !{other}"),
+            other => bail!("the local stack cannot compute !{other}"),
         }
     }
 
@@ -173,7 +177,7 @@ impl TemplateResolver {
 
     fn check_condition(&self, name: &str) -> anyhow::Result<bool> {
         let condition = self.root.get("Conditions").and_then(|all| all.get(name));
-        self.resolve_bool(condition.with_context(|| format!("there is no condition {name}"))?)
+        self.resolve_bool(condition.with_context(|| format!("the template has no condition {name}"))?)
             .with_context(|| format!("condition {name}"))
     }
 

@@ -204,7 +204,7 @@ fn the_template_of_this_project_is_understood() {
         let passes = |record: &Value| inbox.filters.iter().any(|filter| filter.matches(record));
         assert!(passes(&image("INSERT", json!({"id": {"S": "1"}}))));
         assert!(passes(&image("MODIFY", json!({"id": {"S": "1"}}))));
-        assert!(!passes(&image("MODIFY", json!({"id": {"S": "1"}, "outcome": {"S": "told"}}))));
+        assert!(!passes(&image("MODIFY", json!({"id": {"S": "1"}, "outcome": {"S": "sent"}}))));
         assert!(!passes(&json!({"eventName": "REMOVE", "dynamodb": {"Keys": {"id": {"S": "1"}}}})));
     }
     let routes: Vec<&str> =
