@@ -232,7 +232,7 @@ fn an_address_is_https_on_the_internet_and_holds_no_secret() {
         ("https://localhost/x", "inner network"),
         ("https://crm.internal/x", "inner network"),
         ("https://u:p@hooks.acme.co.il/", "a user or a password"),
-        ("hooks.acme.co.il", "no URL"),
+        ("hooks.acme.co.il", "is not a URL"),
         ("https://hooks.acme.co.il/?Token=x", "this address seems to contain a secret"),
     ] {
         FILE.assert_one_finding(good, address, &format!("url = \"{address}\""), "error", &[says]);

@@ -176,7 +176,7 @@ fn a_form_uses_the_best_proof_its_sender_offers() {
     );
     FILE.assert_one_finding(url, "https://hooks.acme.co.il/hubspot", "notification_url", "warning", &["/leads/hub"]);
     let refused = FILE.findings_after("kind = \"typeform\"", "kind = \"jotform\"\nverify = { scheme = \"signature\" }");
-    assert!(refused[0].contains("a jotform form signs nothing"), "{refused:#?}");
+    assert!(refused[0].contains("a jotform form does not sign"), "{refused:#?}");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_lead_without_consent_is_never_greeted() {
         "{ stated = \"a\", field = \"b\" }",
         "consent",
         "error",
-        &["either given in a field"],
+        &["needs either a field"],
     );
     FILE.assert_one_finding(
         "consent = { field = \"4.1\" }\n",

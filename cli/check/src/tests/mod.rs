@@ -222,7 +222,7 @@ fn lines_have_unique_ids_and_a_cautious_message_rate() {
         "\"line_acme\"",
         "\"line_acme\"\nmedia = \"attachment-experimental\"",
         "9 warning",
-        &["assumed"],
+        &["tellonce assumes"],
     );
     assert_one_finding(
         "\"line_acme\"",

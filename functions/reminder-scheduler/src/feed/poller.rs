@@ -1,6 +1,6 @@
 //! Polling: which feeds are due, and one read of each.
 //!
-//! Flow: load the snapshot, fetch the feed, parse it ([`ics`](super::ics)), compare it
+//! Flow: load the snapshot, fetch the feed, parse it ([`super::ics`]), compare it
 //! ([`diff`](super::diff)), hand on the reports, save the snapshot.
 //!
 //! Main types: [`FeedPoller`], [`PollSummary`].
