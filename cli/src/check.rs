@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tellonce_check::{CheckReport, Finding, NeededSecret, Severity, check_file, list_needed_secrets};
 use tellonce_core::client_config::ClientConfig;
 
-use crate::{CommandOutput, forms, secrets::SecretsFile};
+use crate::{command_output::CommandOutput, forms, secrets::SecretsFile};
 
 /// Checks a client's folder. The output ends with a summary line.
 pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<CommandOutput> {

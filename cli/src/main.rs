@@ -8,19 +8,18 @@
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
+mod command_output;
 mod forms;
 mod preview;
 mod schema;
 mod secrets;
 mod webhook;
 
-use std::{
-    io::{ErrorKind, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use command_output::CommandOutput;
 
 /// Checks and previews the configuration of a tellonce client, and registers its lines at
 /// EZWhatsApp.
@@ -65,26 +64,6 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// What a command prints, and its exit code.
-struct CommandOutput {
-    text: String,
-    code: ExitCode,
-}
-
-impl CommandOutput {
-    fn from_text(text: String) -> Self {
-        Self { text, code: ExitCode::SUCCESS }
-    }
-
-    /// A reader that stops early (`| head`) is not an error.
-    fn print(self) -> anyhow::Result<ExitCode> {
-        match std::io::stdout().lock().write_all(self.text.as_bytes()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(self.code),
         }
     }
 }

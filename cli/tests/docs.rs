@@ -9,7 +9,7 @@ use common::{repository_root, run_tellonce};
 use serde_json::Value;
 use tellonce_check::check_file;
 use tellonce_core::{
-    client_config::Milestone,
+    client_config::{CalendarFacts, CrmFacts, FormKind, KindSetting, Milestone, StoreFacts, TargetFacts},
     wording::{TemplateTopic, VariableKind},
 };
 
@@ -34,6 +34,77 @@ fn the_tables_of_variables_are_those_of_the_code() {
         let (_, rest) = text.split_once(&begin).unwrap();
         let (written, _) = rest.split_once("<!-- end of variables -->").unwrap();
         assert_eq!(written.trim(), table.trim(), "copy this into docs/configuration.md:\n\n{table}");
+    }
+}
+
+/// The kinds of a table of `client.toml`: name, label and settings.
+type Kinds = Vec<(&'static str, &'static str, &'static [KindSetting])>;
+
+fn kinds_by_table() -> [(&'static str, &'static str, Kinds); 5] {
+    macro_rules! kinds {
+        ($facts:expr) => {
+            $facts.into_iter().map(|facts| (facts.name, facts.label, facts.settings)).collect()
+        };
+    }
+    [
+        ("stores", "Add a custom sender", kinds!(StoreFacts::ALL)),
+        ("calendars", "Add a calendar", kinds!(CalendarFacts::ALL)),
+        ("forms", "Add a form", kinds!(FormKind::ALL.map(FormKind::facts))),
+        ("crms", "Add a CRM", kinds!(CrmFacts::ALL)),
+        ("targets", "Add alerts", kinds!(TargetFacts::ALL)),
+    ]
+}
+
+/// The cells of a setting's row in the section of a table.
+fn find_row<'a>(text: &'a str, table: &str, setting: &str) -> Vec<&'a str> {
+    let section = text.split(&format!(": `[{table}.<name>]`\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let row = section.lines().find(|line| line.starts_with(&format!("| `{setting}` |")));
+    row.unwrap_or_else(|| panic!("{table}: no row for `{setting}`")).split(" |").map(str::trim).collect()
+}
+
+fn names_in(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_tables_of_kinds_are_those_of_the_code() {
+    let text = read_document("configuration.md");
+    for (table, _, kinds) in kinds_by_table() {
+        let names: Vec<&str> = kinds.iter().map(|(name, ..)| *name).collect();
+        let row = find_row(&text, table, "kind");
+        assert_eq!(names_in(row[3]), names, "{table}: the values of `kind`");
+        for setting in kinds.iter().flat_map(|(_, _, settings)| settings.iter()) {
+            let has = |settings: &[KindSetting]| settings.iter().any(|other| other.name == setting.name);
+            let owners: Vec<&str> =
+                kinds.iter().filter(|(.., settings)| has(settings)).map(|(name, ..)| *name).collect();
+            let required = find_row(&text, table, setting.name)[1].trim_start_matches("| ");
+            assert_eq!(names_in(required), owners, "{table}: the kinds with `{}`", setting.name);
+            // HubSpot needs its setting only if it signs.
+            let is_required = required.starts_with("for ");
+            assert!(table == "forms" || is_required == setting.is_required, "{table}: `{}`", setting.name);
+        }
+    }
+    let mut rates: Vec<(Vec<&str>, u32)> = Vec::new();
+    for facts in CrmFacts::ALL {
+        match rates.last_mut().filter(|(_, rate)| *rate == facts.default_requests_per_minute) {
+            Some((names, _)) => names.push(facts.name),
+            None => rates.push((vec![facts.name], facts.default_requests_per_minute)),
+        }
+    }
+    let rates: Vec<String> = rates.iter().map(|(names, rate)| format!("{} {rate}", names.join(" and "))).collect();
+    assert_eq!(find_row(&text, "crms", "requests_per_minute")[2].trim_start_matches("| "), rates.join(", "));
+}
+
+#[test]
+fn the_readme_names_every_kind() {
+    let text = std::fs::read_to_string(repository_root().join("README.md")).unwrap();
+    for (table, title, kinds) in kinds_by_table().into_iter().filter(|(table, ..)| *table != "stores") {
+        let section = text.split(&format!("### {title}\n")).nth(1).unwrap();
+        let section = section.split("\n#").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        for (_, label, _) in kinds.iter().filter(|(_, label, _)| !label.starts_with("a ")) {
+            assert!(section.contains(label), "{table}: README.md, \"{title}\", does not name {label}");
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! `tellonce preview`, run as a process with the recorded deliveries in `events/`.
+//!
+//! Long because each kind of sender has its own recorded deliveries.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod common;

@@ -260,17 +260,6 @@ pub enum ReportResult {
     Updated(Box<Appointment>),
 }
 
-impl ReportResult {
-    /// The reason to store with a delivery that changed nothing: code and explanation.
-    pub const fn skip_reason(&self) -> Option<&'static str> {
-        match self {
-            Self::Updated(_) => None,
-            Self::Unchanged => Some("already-known: the report says nothing new"),
-            Self::Stale => Some("out-of-date: a later report of the appointment is known"),
-        }
-    }
-}
-
 impl Appointment {
     /// Merges a report into the header. Has no side effects.
     pub fn apply_report(known: Option<&Self>, report: &AppointmentReport, now: Timestamp) -> ReportResult {

@@ -7,13 +7,28 @@
 
 use std::{collections::HashMap, str::FromStr};
 
-use aws_sdk_dynamodb::types::AttributeValue as Value;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as Value};
 use jiff::Timestamp;
 
 use crate::clock::{UnixMillis, from_millis};
 
 /// An item of a table.
 pub type Item = HashMap<String, Value>;
+
+/// A text as an attribute.
+pub fn text_value(text: impl Into<String>) -> Value {
+    Value::S(text.into())
+}
+
+/// A number as an attribute.
+pub fn number_value(number: impl ToString + Copy) -> Value {
+    Value::N(number.to_string())
+}
+
+/// A time as an attribute.
+pub fn time_value(at: Timestamp) -> Value {
+    number_value(at.unix_millis())
+}
 
 /// Reads the attributes of an item.
 #[derive(Clone, Copy)]
@@ -45,6 +60,11 @@ impl<'a> ItemReader<'a> {
         self.0.get(name).is_some_and(|value| value.as_bool() == Ok(&true))
     }
 
+    /// Bytes.
+    pub fn bytes(self, name: &str) -> Option<&'a [u8]> {
+        self.0.get(name)?.as_b().ok().map(Blob::as_ref)
+    }
+
     /// A map of texts. Members of another type are left out.
     pub fn texts<M: FromIterator<(String, String)>>(self, name: &str) -> Option<M> {
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_s().ok()?.clone()));
@@ -64,7 +84,7 @@ impl ItemWriter {
 
     /// Adds a text.
     pub fn text(&mut self, name: &str, value: impl Into<String>) {
-        self.put(name, Value::S(value.into()));
+        self.put(name, text_value(value));
     }
 
     /// Adds a text if there is one.
@@ -76,12 +96,12 @@ impl ItemWriter {
 
     /// Adds a number.
     pub fn number(&mut self, name: &str, value: impl ToString + Copy) {
-        self.put(name, Value::N(value.to_string()));
+        self.put(name, number_value(value));
     }
 
     /// Adds a time.
     pub fn time(&mut self, name: &str, at: Timestamp) {
-        self.number(name, at.unix_millis());
+        self.put(name, time_value(at));
     }
 
     /// Adds a time if there is one.
@@ -98,9 +118,14 @@ impl ItemWriter {
         }
     }
 
+    /// Adds bytes.
+    pub fn bytes(&mut self, name: &str, value: Vec<u8>) {
+        self.put(name, Value::B(Blob::new(value)));
+    }
+
     /// Adds a map of texts if it has members.
-    pub fn texts<'t>(&mut self, name: &str, values: impl Iterator<Item = (&'t String, &'t String)>) {
-        let values: Item = values.map(|(name, value)| (name.clone(), Value::S(value.clone()))).collect();
+    pub fn texts<'t, N: AsRef<str> + 't>(&mut self, name: &str, values: impl Iterator<Item = (&'t N, &'t String)>) {
+        let values: Item = values.map(|(name, value)| (name.as_ref().to_owned(), text_value(value))).collect();
         if !values.is_empty() {
             self.put(name, Value::M(values));
         }

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::{
     clock::Clock,
     fault::{ClassifyFault, Fault, error_chain},
-    inbox::{Inbox, InboxError, InboxItem},
+    inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem},
     telemetry::{self, Metric},
 };
 
@@ -85,12 +85,12 @@ impl BatchProcessor<'_> {
     ///
     /// `process` returns the outcome to record with a delivery, if any. Deliveries may run in
     /// parallel only if none depends on the outcome of another one.
-    pub async fn process_batch<E: ClassifyFault>(
+    pub async fn process_batch<O: Into<DeliveryOutcome>, E: ClassifyFault>(
         &self,
         event: StreamEvent,
         at_once: usize,
         has_time: impl Fn() -> bool,
-        process: impl AsyncFn(&InboxItem) -> Result<Option<String>, E>,
+        process: impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> BatchFailures {
         let (has_time, process) = (&has_time, &process);
         let each = event.records.into_iter().map(|record| async move {
@@ -109,10 +109,10 @@ impl BatchProcessor<'_> {
     }
 
     /// Processes one delivery. Returns whether Lambda must repeat it.
-    async fn process_record<E: ClassifyFault>(
+    async fn process_record<O: Into<DeliveryOutcome>, E: ClassifyFault>(
         &self,
         record: &StreamChange,
-        process: &impl AsyncFn(&InboxItem) -> Result<Option<String>, E>,
+        process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> bool {
         let Some(image) = &record.new_image else { return false };
         let entry = match InboxItem::from_image(image.get()) {
@@ -139,9 +139,9 @@ impl BatchProcessor<'_> {
                     error_chain(&error)
                 );
                 telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, now);
-                Ok(Some(format!("failed: {}", error_chain(&error))))
+                Ok(Some(DeliveryOutcome::failed(&error)))
             }
-            processed => processed,
+            processed => processed.map(|outcome| outcome.map(Into::into)),
         };
         let retry_reason = match outcome {
             Ok(None) => None,
@@ -156,8 +156,20 @@ impl BatchProcessor<'_> {
         retry_reason.is_some()
     }
 
-    async fn record_outcome(&self, entry: &InboxItem, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
-        tracing::info!(delivery.id = entry.id, delivery.outcome = outcome, "recorded outcome of delivery {}", entry.id);
+    async fn record_outcome(
+        &self,
+        entry: &InboxItem,
+        outcome: &DeliveryOutcome,
+        now: Timestamp,
+    ) -> Result<(), InboxError> {
+        tracing::info!(
+            delivery.id = entry.id,
+            delivery.outcome = outcome.code,
+            delivery.outcome_text = outcome.text,
+            "recorded outcome {} of delivery {}",
+            outcome.code,
+            entry.id
+        );
         self.inbox.record_outcome(&entry.id, outcome, now).await
     }
 }

@@ -14,20 +14,18 @@
 //! Promises: of two invocations that read a feed at the same time only one saves its snapshot. What
 //! an operator writes is not overwritten. Does **not** hold the feed's address.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
     operation::{get_item::GetItemError, update_item::UpdateItemError},
-    primitives::Blob,
-    types::AttributeValue as Value,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::{UnixMillis, from_millis},
+    attributes::{Item, ItemReader, ItemWriter, number_value, text_value},
     fault::{ClassifyFault, Fault},
 };
 
@@ -160,8 +158,8 @@ impl FeedStore {
             .db
             .get_item()
             .table_name(&self.table)
-            .key("subject", Value::S(feed_subject(calendar)))
-            .key("stage", Value::S(FEED_STAGE.to_owned()))
+            .key("subject", text_value(feed_subject(calendar)))
+            .key("stage", text_value(FEED_STAGE))
             .consistent_read(true)
             .send()
             .await
@@ -175,16 +173,16 @@ impl FeedStore {
 
     /// Saves a snapshot, unless another invocation wrote the row since it was loaded.
     pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
-        let values = snapshot.to_attributes()?;
+        let mut item = snapshot.to_item()?;
         let mut update = self
             .db
             .update_item()
             .table_name(&self.table)
-            .key("subject", Value::S(feed_subject(calendar)))
-            .key("stage", Value::S(FEED_STAGE.to_owned()));
+            .key("subject", text_value(feed_subject(calendar)))
+            .key("stage", text_value(FEED_STAGE));
         let (mut set, mut remove) = (Vec::new(), Vec::new());
-        for (number, (name, value)) in values.into_iter().enumerate() {
-            match value {
+        for (number, name) in ATTRIBUTES.into_iter().enumerate() {
+            match item.remove(name) {
                 Some(value) => {
                     set.push(format!("#a{number} = :v{number}"));
                     update = update.expression_attribute_values(format!(":v{number}"), value);
@@ -204,9 +202,9 @@ impl FeedStore {
         update = update.update_expression(expression);
         update = match snapshot.row.version {
             0 => update.condition_expression("attribute_not_exists(version)"),
-            read => update
-                .condition_expression("version = :read")
-                .expression_attribute_values(":read", Value::N(read.to_string())),
+            read => {
+                update.condition_expression("version = :read").expression_attribute_values(":read", number_value(read))
+            }
         };
         match update.send().await {
             Ok(_) => {
@@ -224,6 +222,21 @@ impl FeedStore {
 
 const FEED_STAGE: &str = "state";
 
+/// The attributes that a write sets or removes.
+const ATTRIBUTES: [&str; 11] = [
+    "version",
+    "occurrences",
+    "etag",
+    "last_modified",
+    "address",
+    "polled_at",
+    "read_at",
+    "suspect_since",
+    "failures",
+    "failing_since",
+    "problem",
+];
+
 fn feed_subject(calendar: &str) -> String {
     format!("feed:{calendar}")
 }
@@ -232,8 +245,8 @@ fn feed_subject(calendar: &str) -> String {
 type PackedOccurrence<'a> = (std::borrow::Cow<'a, str>, i64, Option<FactsFingerprint>, bool);
 
 impl FeedSnapshot {
-    /// The attributes of the next version; `None` for an attribute that is removed.
-    fn to_attributes(&self) -> Result<Vec<(&'static str, Option<Value>)>, FeedStoreError> {
+    /// The attributes of the next version.
+    fn to_item(&self) -> Result<Item, FeedStoreError> {
         let occurrences: Vec<PackedOccurrence<'_>> = self
             .occurrences
             .iter()
@@ -245,58 +258,65 @@ impl FeedSnapshot {
         if packed.len() > MAX_PACKED_BYTES {
             return Err(FeedStoreError::TooLarge(packed.len()));
         }
-        let time = |at: Option<Timestamp>| at.map(|at| Value::N(at.unix_millis().to_string()));
-        let text = |text: &Option<String>| text.clone().map(Value::S);
-        Ok(vec![
-            ("version", Some(Value::N((self.row.version + 1).to_string()))),
-            ("occurrences", Some(Value::B(Blob::new(packed)))),
-            ("etag", text(&self.etag)),
-            ("last_modified", text(&self.last_modified)),
-            ("address", self.address.map(|FactsFingerprint(hash)| Value::N(hash.to_string()))),
-            ("polled_at", time(self.polled_at)),
-            ("read_at", time(self.read_at)),
-            ("suspect_since", time(self.suspect_since)),
-            ("failures", (self.failures > 0).then(|| Value::N(self.failures.to_string()))),
-            ("failing_since", time(self.failing_since)),
-            ("problem", text(&self.problem)),
-        ])
+        let mut item = ItemWriter::with_capacity(ATTRIBUTES.len());
+        item.number("version", self.row.version + 1);
+        item.bytes("occurrences", packed);
+        item.optional_text("etag", self.etag.as_deref());
+        item.optional_text("last_modified", self.last_modified.as_deref());
+        if let Some(FactsFingerprint(hash)) = self.address {
+            item.number("address", hash);
+        }
+        item.optional_time("polled_at", self.polled_at);
+        item.optional_time("read_at", self.read_at);
+        item.optional_time("suspect_since", self.suspect_since);
+        if self.failures > 0 {
+            item.number("failures", self.failures);
+        }
+        item.optional_time("failing_since", self.failing_since);
+        item.optional_text("problem", self.problem.as_deref());
+        Ok(item.into_item())
     }
 
     /// Reads a row. The error is the name of the attribute that does not parse.
-    fn from_item(item: &HashMap<String, Value>) -> Result<Self, &'static str> {
-        fn parse_number<T: std::str::FromStr>(
-            item: &HashMap<String, Value>,
-            name: &'static str,
-        ) -> Result<Option<T>, &'static str> {
-            item.get(name).map(|value| value.as_n().ok().and_then(|n| n.parse().ok()).ok_or(name)).transpose()
-        }
-        let time = |name| Ok::<_, &'static str>(parse_number(item, name)?.map(from_millis));
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        let accept_next_read =
-            item.get("accept_next_read").is_some_and(|value| value.as_bool().is_ok_and(|accepted| *accepted));
+    fn from_item(item: &Item) -> Result<Self, &'static str> {
+        let item = ItemReader(item);
+        let time = |name| read_intact(item, name, ItemReader::time);
+        let accept_next_read = item.flag("accept_next_read");
+        let unpack = |item: ItemReader<'_>, name: &str| unpack_occurrences(item.bytes(name)?);
         Ok(Self {
-            row: LoadedFeedRow { version: parse_number(item, "version")?.unwrap_or(0), accept_next_read },
-            occurrences: item
-                .get("occurrences")
-                .map_or(Some(BTreeMap::new()), unpack_occurrences)
-                .ok_or("occurrences")?,
-            etag: text("etag"),
-            last_modified: text("last_modified"),
-            address: parse_number(item, "address")?.map(FactsFingerprint),
+            row: LoadedFeedRow {
+                version: read_intact(item, "version", ItemReader::number)?.unwrap_or(0),
+                accept_next_read,
+            },
+            occurrences: read_intact(item, "occurrences", unpack)?.unwrap_or_default(),
+            etag: item.owned("etag"),
+            last_modified: item.owned("last_modified"),
+            address: read_intact(item, "address", ItemReader::number)?.map(FactsFingerprint),
             polled_at: time("polled_at")?,
             read_at: time("read_at")?,
             suspect_since: time("suspect_since")?,
             accept_next_read,
-            failures: parse_number(item, "failures")?.unwrap_or(0),
+            failures: read_intact(item, "failures", ItemReader::number)?.unwrap_or(0),
             failing_since: time("failing_since")?,
-            problem: text("problem"),
+            problem: item.owned("problem"),
         })
     }
 }
 
-fn unpack_occurrences(value: &Value) -> Option<BTreeMap<String, KnownOccurrence>> {
-    let packed = value.as_b().ok()?;
-    let occurrences = miniz_oxide::inflate::decompress_to_vec_with_limit(packed.as_ref(), MAX_UNPACKED_BYTES).ok()?;
+/// An attribute that may be missing. The error is the name of one that does not parse.
+fn read_intact<'a, T>(
+    item: ItemReader<'a>,
+    name: &'static str,
+    read: impl FnOnce(ItemReader<'a>, &str) -> Option<T>,
+) -> Result<Option<T>, &'static str> {
+    match read(item, name) {
+        None if item.0.contains_key(name) => Err(name),
+        value => Ok(value),
+    }
+}
+
+fn unpack_occurrences(packed: &[u8]) -> Option<BTreeMap<String, KnownOccurrence>> {
+    let occurrences = miniz_oxide::inflate::decompress_to_vec_with_limit(packed, MAX_UNPACKED_BYTES).ok()?;
     let occurrences: Vec<PackedOccurrence<'_>> = serde_json::from_slice(&occurrences).ok()?;
     occurrences
         .into_iter()
@@ -311,14 +331,10 @@ fn unpack_occurrences(value: &Value) -> Option<BTreeMap<String, KnownOccurrence>
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as Value};
     use proptest::prelude::*;
 
     use super::*;
-
-    fn to_item(snapshot: &FeedSnapshot) -> HashMap<String, Value> {
-        let values = snapshot.to_attributes().unwrap();
-        values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-    }
 
     fn at_second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -352,20 +368,20 @@ mod tests {
                 failing_since: times[3].map(at_second),
                 problem: texts[2].clone(),
             };
-            let read = FeedSnapshot::from_item(&to_item(&snapshot)).unwrap();
+            let read = FeedSnapshot::from_item(&snapshot.to_item().unwrap()).unwrap();
             prop_assert_eq!(read, FeedSnapshot { row: LoadedFeedRow { version: 9, accept_next_read: false }, ..snapshot });
         }
     }
 
     #[test]
     fn a_row_made_by_an_operator_is_read_and_a_damaged_attribute_is_named() {
-        let operator_row = HashMap::from([("accept_next_read".to_owned(), Value::Bool(true))]);
+        let operator_row = Item::from([("accept_next_read".to_owned(), Value::Bool(true))]);
         let snapshot = FeedSnapshot::from_item(&operator_row).unwrap();
         assert!(snapshot.accept_next_read && snapshot.row.version == 0 && snapshot.occurrences.is_empty());
-        let mut damaged = to_item(&FeedSnapshot::default());
+        let mut damaged = FeedSnapshot::default().to_item().unwrap();
         damaged.insert("occurrences".to_owned(), Value::B(Blob::new(b"no deflate")));
         assert_eq!(FeedSnapshot::from_item(&damaged), Err("occurrences"));
-        damaged.insert("polled_at".to_owned(), Value::S("soon".to_owned()));
+        damaged.insert("polled_at".to_owned(), text_value("soon"));
         assert!(FeedSnapshot::from_item(&damaged).is_err());
     }
 
@@ -377,7 +393,7 @@ mod tests {
             (id, KnownOccurrence { start: at_second(1_800_000_000), fingerprint: Some(hash), cancelled: false })
         });
         let snapshot = FeedSnapshot { occurrences: occurrences.collect(), ..FeedSnapshot::default() };
-        assert!(snapshot.to_attributes().is_ok());
+        assert!(snapshot.to_item().is_ok());
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //!
 //! Flow: a conditional write stores a delivery. A repeat fails at the condition. The table's stream
 //! passes a new item to the function that processes it. A delivery that leads to no message gets
-//! its reason as its *outcome*. Removing the outcome sends the delivery down the same path again (a
-//! replay).
+//! its reason as its [`DeliveryOutcome`]. Removing the outcome sends the delivery down the same
+//! path again (a replay).
 //!
 //! Promises: a delivery that was answered with 2xx is stored, and one delivery id of one sender is
 //! stored once. Does **not** order deliveries. The table deletes them after the configured days.
@@ -14,15 +14,19 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
+    fmt,
     sync::{Mutex, PoisonError},
 };
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{put_item::PutItemError, scan::ScanError, update_item::UpdateItemError},
-    primitives::Blob,
-    types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
+    operation::{
+        put_item::PutItemError,
+        scan::ScanError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
+    types::ReturnValuesOnConditionCheckFailure,
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
@@ -32,9 +36,10 @@ use miniz_oxide::deflate::core::{
 use serde::Deserialize;
 
 use crate::{
-    clock::{UnixMillis, from_millis},
+    attributes::{Item, ItemReader, ItemWriter, text_value, time_value},
+    clock::from_millis,
     delivery::Verified,
-    fault::{ClassifyFault, Fault},
+    fault::{ClassifyFault, Fault, error_chain},
 };
 
 /// The largest accepted body, in bytes. The largest real orders have some hundred kilobytes.
@@ -78,6 +83,33 @@ pub enum FileOutcome {
     New,
     /// The delivery was already stored.
     Duplicate,
+}
+
+/// Why a delivery led to no message, as the inbox stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryOutcome {
+    /// Stable: operators find and replay deliveries by it. `docs/operations.md` lists all codes.
+    pub code: &'static str,
+    /// The explanation for people. Holds no personal data.
+    pub text: String,
+}
+
+impl DeliveryOutcome {
+    /// An outcome with the explanation that a reason displays.
+    pub fn new(code: &'static str, reason: impl fmt::Display) -> Self {
+        Self { code, text: reason.to_string() }
+    }
+
+    /// The outcome of a delivery that can never be processed.
+    pub fn failed(error: &dyn std::error::Error) -> Self {
+        Self::new("failed", error_chain(error))
+    }
+}
+
+impl fmt::Display for DeliveryOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
 }
 
 /// The inbox of one kind of sender.
@@ -133,8 +165,7 @@ impl Inbox {
         let Some(before) = self.put_delivery(&id, delivery, compressed.clone(), now).await? else {
             return Ok(FileOutcome::New);
         };
-        let same = before.get("body").and_then(|body| body.as_b().ok()).is_none_or(|body| body.as_ref() == compressed);
-        if same {
+        if ItemReader(&before).bytes("body").is_none_or(|body| body == compressed) {
             return Ok(FileOutcome::Duplicate);
         }
         tracing::warn!(delivery.id = id, "stored delivery {id} again: it arrived with another body");
@@ -154,27 +185,23 @@ impl Inbox {
         delivery: &Verified<'_>,
         compressed: Vec<u8>,
         now: Timestamp,
-    ) -> Result<Option<HashMap<String, Value>>, InboxError> {
-        let ttl = now.as_second() + i64::from(self.retention_days) * 86_400;
-        let mut put = self
+    ) -> Result<Option<Item>, InboxError> {
+        let mut item = ItemWriter::with_capacity(8);
+        item.text("id", id);
+        item.text("sender", delivery.sender);
+        item.text("delivery_id", delivery.delivery_id.as_str());
+        item.time("received_at", now);
+        item.bytes("body", compressed);
+        item.number("ttl", now.as_second() + i64::from(self.retention_days) * 86_400);
+        item.optional_text("topic", delivery.topic.as_deref());
+        item.texts("headers", delivery.headers.iter());
+        let put = self
             .db
             .put_item()
             .table_name(&self.table)
-            .item("id", Value::S(id.to_owned()))
-            .item("sender", Value::S(delivery.sender.to_owned()))
-            .item("delivery_id", Value::S(delivery.delivery_id.clone()))
-            .item("received_at", Value::N(now.unix_millis().to_string()))
-            .item("body", Value::B(Blob::new(compressed)))
-            .item("ttl", Value::N(ttl.to_string()))
+            .set_item(Some(item.into_item()))
             .condition_expression("attribute_not_exists(id)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(topic) = &delivery.topic {
-            put = put.item("topic", Value::S(topic.clone()));
-        }
-        if !delivery.headers.is_empty() {
-            let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::S(value.clone())));
-            put = put.item("headers", Value::M(headers.collect()));
-        }
         match put.send().await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
@@ -187,102 +214,85 @@ impl Inbox {
     }
 
     /// Records the outcome of a delivery.
-    pub async fn record_outcome(&self, id: &str, outcome: &str, now: Timestamp) -> Result<(), InboxError> {
-        self.db
-            .update_item()
-            .table_name(&self.table)
-            .key("id", Value::S(id.to_owned()))
-            .update_expression("SET outcome = :outcome, outcome_at = :now")
-            // An update must not create a fragment of an item that the table has deleted.
-            .condition_expression("attribute_exists(id)")
-            .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
-            .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()))
-            .send()
-            .await
-            .map(drop)
-            .or_else(|error| match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(InboxError::Record(Box::new(error))),
-            })
+    pub async fn record_outcome(&self, id: &str, outcome: &DeliveryOutcome, now: Timestamp) -> Result<(), InboxError> {
+        // An update must not create a fragment of an item that the table has deleted.
+        let update = self.update_outcome(id, Some((outcome, now))).condition_expression("attribute_exists(id)");
+        send_if_current(update).await.map(drop)
     }
 
-    /// Finds one page of a sender's deliveries with an outcome that begins with `outcome`. Returns
-    /// their keys and the position of the next page.
+    /// Finds one page of a sender's deliveries with an outcome of this code. Returns their keys and
+    /// the position of the next page.
     pub async fn find_by_outcome(
         &self,
         sender: &str,
-        outcome: &str,
+        code: &str,
         from: Option<ScanPosition>,
     ) -> Result<(Vec<String>, Option<ScanPosition>), InboxError> {
         let page = self
             .db
             .scan()
             .table_name(&self.table)
-            .filter_expression("sender = :sender AND begins_with(outcome, :outcome)")
+            .filter_expression("sender = :sender AND outcome = :code")
             .projection_expression("id")
             .consistent_read(true)
-            .expression_attribute_values(":sender", Value::S(sender.to_owned()))
-            .expression_attribute_values(":outcome", Value::S(outcome.to_owned()))
+            .expression_attribute_values(":sender", text_value(sender))
+            .expression_attribute_values(":code", text_value(code))
             .set_exclusive_start_key(from.map(|position| position.0))
             .send()
             .await
             .map_err(|error| InboxError::Scan(Box::new(error)))?;
-        let ids = page.items().iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()).collect();
+        let ids = page.items().iter().filter_map(|item| ItemReader(item).owned("id")).collect();
         Ok((ids, page.last_evaluated_key.map(ScanPosition)))
     }
 
-    /// Replays a delivery if its outcome still begins with `outcome`. Returns whether it did.
-    pub async fn replay_delivery(&self, id: &str, outcome: &str) -> Result<bool, InboxError> {
-        self.update_outcome(id, outcome, "REMOVE outcome, outcome_at", None).await
+    /// Replays a delivery if its outcome still has this code. Returns whether it did.
+    pub async fn replay_delivery(&self, id: &str, code: &str) -> Result<bool, InboxError> {
+        send_if_current(require_code(self.update_outcome(id, None), code)).await
     }
 
-    /// Replaces the outcome of a delivery if it still begins with `outcome`. Returns whether it
-    /// did.
+    /// Replaces the outcome of a delivery if it still has this code. Returns whether it did.
     pub async fn replace_outcome(
         &self,
         id: &str,
-        outcome: &str,
-        then: &str,
+        code: &str,
+        then: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<bool, InboxError> {
-        self.update_outcome(id, outcome, "SET outcome = :then, outcome_at = :now", Some((then, now))).await
+        send_if_current(require_code(self.update_outcome(id, Some((then, now))), code)).await
     }
 
-    async fn update_outcome(
-        &self,
-        id: &str,
-        outcome: &str,
-        expression: &str,
-        then: Option<(&str, Timestamp)>,
-    ) -> Result<bool, InboxError> {
-        let mut update = self
-            .db
-            .update_item()
-            .table_name(&self.table)
-            .key("id", Value::S(id.to_owned()))
-            .update_expression(expression)
-            .condition_expression("begins_with(outcome, :outcome)")
-            .expression_attribute_values(":outcome", Value::S(outcome.to_owned()));
-        if let Some((then, now)) = then {
-            update = update
-                .expression_attribute_values(":then", Value::S(then.to_owned()))
-                .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
+    /// An update that sets the outcome of a delivery, or removes it.
+    fn update_outcome(&self, id: &str, then: Option<(&DeliveryOutcome, Timestamp)>) -> UpdateItemFluentBuilder {
+        let update = self.db.update_item().table_name(&self.table).key("id", text_value(id));
+        match then {
+            None => update.update_expression("REMOVE outcome, outcome_text, outcome_at"),
+            Some((outcome, now)) => update
+                .update_expression("SET outcome = :outcome, outcome_text = :text, outcome_at = :now")
+                .expression_attribute_values(":outcome", text_value(outcome.code))
+                .expression_attribute_values(":text", text_value(outcome.text.as_str()))
+                .expression_attribute_values(":now", time_value(now)),
         }
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(InboxError::Record(Box::new(error))),
+    }
+}
+
+fn require_code(update: UpdateItemFluentBuilder, code: &str) -> UpdateItemFluentBuilder {
+    update.condition_expression("outcome = :code").expression_attribute_values(":code", text_value(code))
+}
+
+/// Sends an update. Returns whether its condition was met.
+async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, InboxError> {
+    match update.send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+            Ok(false)
         }
+        Err(error) => Err(InboxError::Record(Box::new(error))),
     }
 }
 
 /// Where a scan of the inbox continues.
 #[derive(Debug)]
-pub struct ScanPosition(HashMap<String, Value>);
+pub struct ScanPosition(Item);
 
 /// The key of a delivery in the inbox.
 pub fn build_item_id(sender: &str, delivery_id: &str) -> String {

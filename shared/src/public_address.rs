@@ -57,6 +57,16 @@ fn is_inner_host(name: &str) -> bool {
     !name.contains('.') || INNER_HOST_NAMES.iter().any(below_or_is)
 }
 
+/// Whether a host may be on the public internet: `false` for an IP address that is not, `true` for
+/// every name, because a name is not resolved here.
+pub fn may_be_public(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(_) => true,
+        Host::Ipv4(address) => is_public_v4(*address),
+        Host::Ipv6(address) => is_public_v6(*address),
+    }
+}
+
 /// Whether an address is on the public internet.
 ///
 /// Source: the registries of special-purpose addresses at iana.org (iana-ipv4-special-registry,

@@ -1,165 +1,73 @@
-//! The code has the structure that docs/architecture.md describes: which module uses which, and
-//! what the template grants each function.
+//! The packages use each other as docs/architecture.md describes, and the template grants each
+//! function what it needs and no more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use tellonce_stack::template::SamTemplate;
 
-/// The packages under `local/`, in alphabetical order.
-const LOCAL_PACKAGES: [&str; 5] = ["local", "tellonce-bench", "tellonce-console", "tellonce-fakes", "tellonce-stack"];
-
-fn workspace_root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
-            files.push(path);
-        }
-    }
-    files
-}
+use crate::sources::{package_folders, rust_files, workspace_root};
 
 /// The code of a file, without comments and tests.
-fn code_without_tests(path: &Path) -> String {
+pub(super) fn code_without_tests(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// The first names after `crate::` in a piece of code, including those in `crate::{a::b, c}`.
-fn modules_used(code: &str) -> BTreeSet<String> {
-    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut used = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        if !rest.starts_with('{') {
-            used.insert(name(rest));
-            continue;
-        }
-        let mut depth = 0;
-        let mut fresh = false;
-        for (offset, c) in rest.char_indices() {
-            match c {
-                '{' => {
-                    depth += 1;
-                    fresh = depth == 1;
-                }
-                '}' => {
-                    depth -= 1;
-                    if depth == 0 {
-                        break;
-                    }
-                }
-                ',' => fresh = depth == 1,
-                c if c.is_whitespace() => {}
-                _ if fresh => {
-                    used.insert(name(&rest[offset..]));
-                    fresh = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    used
-}
-
-#[test]
-fn modules_use_only_the_modules_that_the_architecture_lists() {
-    let plan = fs::read_to_string(workspace_root().join("docs/architecture.md")).unwrap();
-    let listed: BTreeMap<String, BTreeSet<String>> = plan
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | uses: "))
-        .map(|(module, uses)| {
-            let uses = uses.split(" |").next().unwrap_or_default();
-            let uses = uses.split(',').map(|name| name.trim().trim_matches('`').to_owned());
-            (module.to_owned(), uses.filter(|name| !name.is_empty() && name != "nothing").collect())
-        })
-        .collect();
-    let source = workspace_root().join("shared/src");
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for path in rust_files(&source) {
-        let relative_path = path.strip_prefix(&source).unwrap();
-        let module =
-            relative_path.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
-        if module == "lib" || relative_path.file_name().is_some_and(|name| name == "tests.rs" || name == "model.rs") {
-            continue;
-        }
-        let uses = found.entry(module.clone()).or_default();
-        uses.extend(modules_used(&code_without_tests(&path)).into_iter().filter(|used| *used != module));
-    }
-    assert_eq!(found, listed, "docs/architecture.md lists which room of `shared` uses which");
-    // No cycles.
-    let mut remaining = found;
-    while !remaining.is_empty() {
-        let without_dependencies: Vec<String> = remaining
-            .iter()
-            .filter(|(_, uses)| !uses.iter().any(|used| remaining.contains_key(used)))
-            .map(|(module, _)| module.clone())
-            .collect();
-        assert!(!without_dependencies.is_empty(), "these modules use each other in a cycle: {:?}", remaining.keys());
-        for module in without_dependencies {
-            remaining.remove(&module);
-        }
-    }
-}
-
-#[test]
-fn functions_do_not_depend_on_each_other_and_no_deployed_crate_depends_on_local() {
-    let function_names = function_names();
-    for function in &function_names {
-        // Cargo builds a function's binary for the stories only if the function has an integration
-        // test.
-        assert!(workspace_root().join("functions").join(function).join("tests/start.rs").is_file(), "{function}");
-        let uses = dependencies(&format!("functions/{function}"));
-        assert!(uses.contains("tellonce-core"), "{function}");
-        let forbidden = function_names.iter().map(String::as_str).chain(LOCAL_PACKAGES).chain([
-            "tellonce",
+/// The packages of the workspace that each package may use. A function uses `shared` alone.
+fn allowed_packages(folder: &str) -> &'static [&'static str] {
+    match folder {
+        "local/samples" | "shared" | "tests" | "tests/loopback" => &[],
+        "cli" => &[
+            "lead-first-touch",
+            "order-notifier",
+            "reminder-scheduler",
             "tellonce-check",
-            "stories",
-        ]);
-        for other in forbidden {
-            assert!(!uses.contains(other), "{function} uses {other}");
-        }
-    }
-    assert!(!dependencies("shared").contains("tellonce-check"), "shared uses the checks of configuration");
-    for folder in ["shared", "cli", "cli/check"] {
-        assert!(
-            LOCAL_PACKAGES.iter().all(|local| !dependencies(folder).contains(*local)),
-            "{folder} uses a local crate"
-        );
+            "tellonce-core",
+            "webhook-receiver",
+        ],
+        "local/fakes" => &["tellonce-core", "tellonce-samples"],
+        "local/stack" => &["tellonce-core", "tellonce-fakes"],
+        "local/console" | "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
+        "local/run" => &["tellonce-console", "tellonce-core", "tellonce-fakes", "tellonce-stack"],
+        _ => &["tellonce-core"],
     }
 }
 
 #[test]
-fn local_crates_depend_on_each_other_in_one_direction() {
-    for (folder, allowed) in [
-        ("fakes", &[] as &[&str]),
-        ("stack", &["tellonce-fakes"]),
-        ("console", &["tellonce-fakes", "tellonce-stack"]),
-        ("bench", &["tellonce-fakes", "tellonce-stack"]),
-        ("run", &["tellonce-console", "tellonce-fakes", "tellonce-stack"]),
-    ] {
-        let used = dependencies(&format!("local/{folder}"));
-        let used: Vec<&str> = LOCAL_PACKAGES.into_iter().filter(|local| used.contains(*local)).collect();
-        assert_eq!(used, allowed, "local/{folder}");
+fn packages_use_only_the_packages_below_them() {
+    let folders = package_folders();
+    let names: BTreeSet<String> = folders.iter().map(|folder| package_name(folder)).collect();
+    for folder in &folders {
+        let used = dependencies(folder);
+        let used: Vec<&String> = used.intersection(&names).collect();
+        assert_eq!(used, allowed_packages(folder), "{folder}");
     }
 }
 
-/// The packages that a package's code depends on.
+#[test]
+fn every_function_has_an_integration_test() {
+    // Else cargo does not build the function's binary for the stories.
+    for function in function_names() {
+        assert!(workspace_root().join("functions").join(&function).join("tests/start.rs").is_file(), "{function}");
+    }
+}
+
+fn manifest(folder: &str) -> toml::Table {
+    fs::read_to_string(workspace_root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+fn package_name(folder: &str) -> String {
+    manifest(folder)["package"]["name"].as_str().unwrap().to_owned()
+}
+
+/// The packages that a package's code depends on, outside tests.
 fn dependencies(folder: &str) -> BTreeSet<String> {
-    let manifest = fs::read_to_string(workspace_root().join(folder).join("Cargo.toml")).unwrap();
-    let manifest: toml::Table = manifest.parse().unwrap();
-    let table = manifest.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let table = manifest(folder).get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
     table.keys().cloned().collect()
 }
 

@@ -1,75 +1,57 @@
 //! The endpoint for bookings: each delivery of a calendar gets the right status and is filed once
 //! or not at all.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::collections::BTreeSet;
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::SignedDuration;
-use ring::hmac;
 use serde_json::{Value, json};
-use tellonce_core::{hash::encode_hex, inbox::MAX_BODY_BYTES};
+use tellonce_core::inbox::MAX_BODY_BYTES;
+use tellonce_samples::{SenderProof, WebhookPost, read_sample};
 
 use crate::world::{
-    ACUITY_KEY, CALCOM_SECRET, CALENDLY_SECRET, CRM_SECRET, GOOGLE_CHANNEL_TOKEN, SQUARE_SECRET, WebhookPost, World,
-    WorldSetup,
+    ACUITY_KEY, CALCOM_SECRET, CALENDLY_SECRET, CRM_SECRET, GOOGLE_CHANNEL_TOKEN, SQUARE_SECRET, World, WorldSetup,
 };
 
 const SQUARE_URL: &str = "https://story.example/bookings/salon";
 
+const JSON: &str = "application/json";
+
 /// The body of a recorded delivery.
 pub(crate) fn recorded_body(file: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../events/bookings");
-    fs::read(folder.join(file)).unwrap()
-}
-
-fn hmac_sha256(key: &str, content: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), content).as_ref().to_vec()
-}
-
-fn post_with_header(path: &str, content_type: &str, header: (&str, String), body: Vec<u8>) -> WebhookPost {
-    let content_type = ("Content-Type".to_owned(), content_type.to_owned());
-    WebhookPost { path: path.into(), headers: vec![content_type, (header.0.to_owned(), header.1)], body }
+    read_sample(&format!("bookings/{file}"))
 }
 
 /// A delivery of Cal.com.
 pub(crate) fn calcom_post(body: Vec<u8>) -> WebhookPost {
-    let signature = encode_hex(&hmac_sha256(CALCOM_SECRET, &body));
-    post_with_header("/bookings/clinic", "application/json", ("X-Cal-Signature-256", signature), body)
+    WebhookPost::new("/bookings/clinic", JSON, body).sign(SenderProof::CalCom, CALCOM_SECRET).unwrap()
 }
 
 /// A delivery of Calendly, signed now.
 pub(crate) fn calendly_post(world: &World, body: Vec<u8>) -> WebhookPost {
-    let stamp = world.now().as_second();
-    let v1 = encode_hex(&hmac_sha256(CALENDLY_SECRET, &[format!("{stamp}.").as_bytes(), &body].concat()));
-    let signature = format!("t={stamp},v1={v1}");
-    post_with_header("/bookings/intro", "application/json", ("Calendly-Webhook-Signature", signature), body)
+    let proof = SenderProof::Calendly { at: world.now() };
+    WebhookPost::new("/bookings/intro", JSON, body).sign(proof, CALENDLY_SECRET).unwrap()
 }
 
 /// A delivery of Acuity.
 pub(crate) fn acuity_post(body: Vec<u8>) -> WebhookPost {
-    let signature = BASE64.encode(hmac_sha256(ACUITY_KEY, &body));
-    post_with_header("/bookings/studio", "application/x-www-form-urlencoded", ("X-Acuity-Signature", signature), body)
+    let post = WebhookPost::new("/bookings/studio", "application/x-www-form-urlencoded", body);
+    post.sign(SenderProof::Acuity, ACUITY_KEY).unwrap()
 }
 
 /// A delivery of Square, signed for the registered address.
 pub(crate) fn square_post(body: Vec<u8>) -> WebhookPost {
-    let signature = BASE64.encode(hmac_sha256(SQUARE_SECRET, &[SQUARE_URL.as_bytes(), &body].concat()));
-    post_with_header("/bookings/salon", "application/json", ("X-Square-HmacSha256-Signature", signature), body)
+    let proof = SenderProof::Square { notification_url: SQUARE_URL };
+    WebhookPost::new("/bookings/salon", JSON, body).sign(proof, SQUARE_SECRET).unwrap()
 }
 
 /// A notification of Google Calendar.
 pub(crate) fn google_push(state: &str, number: u32) -> WebhookPost {
-    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    WebhookPost {
-        path: "/bookings/diary".into(),
-        headers: vec![
-            header("X-Goog-Channel-ID", "4ba78bf0"),
-            header("X-Goog-Channel-Token", GOOGLE_CHANNEL_TOKEN),
-            header("X-Goog-Resource-State", state),
-            header("X-Goog-Message-Number", &number.to_string()),
-        ],
-        body: Vec::new(),
-    }
+    WebhookPost { path: "/bookings/diary".into(), headers: Vec::new(), body: Vec::new() }
+        .with_header("X-Goog-Channel-ID", Some("4ba78bf0"))
+        .with_header("X-Goog-Resource-State", Some(state))
+        .with_header("X-Goog-Message-Number", Some(&number.to_string()))
+        .sign(SenderProof::GoogleChannel, GOOGLE_CHANNEL_TOKEN)
+        .unwrap()
 }
 
 /// A delivery of the CRM.
@@ -368,8 +350,10 @@ async fn logs_and_outcomes_hold_no_booking_data() {
         CRM_SECRET,
         GOOGLE_CHANNEL_TOKEN,
     ];
-    let outcomes =
-        world.table_items("BookingInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
+    let outcomes = world
+        .table_items("BookingInbox")
+        .into_iter()
+        .filter_map(|item| item["outcome_text"].as_str().map(str::to_owned));
     for line in lines.iter().cloned().chain(outcomes) {
         for word in private {
             assert!(!line.contains(word), "`{word}` in: {line}");

@@ -183,7 +183,8 @@ async fn a_feed_is_polled_repeatedly_and_its_changes_lead_to_reminders() {
     fake_calendars.put_event("diary.ics", moved).unwrap();
     fake_calendars.remove_event("diary.ics", "two").unwrap();
     world.deliver(google_push("exists", 2)).await;
-    assert_eq!(world.delivery_outcome("diary#4ba78bf0.2").as_deref(), Some("feed-polled: 2 appointments changed"));
+    assert_eq!(world.delivery_outcome("diary#4ba78bf0.2").as_deref(), Some("feed-polled"));
+    assert_eq!(world.delivery_outcome_text("diary#4ba78bf0.2").as_deref(), Some("2 appointments changed"));
     advance_to_day_before(&world, first).await;
     advance_to_day_before(&world, third).await;
     assert_eq!(world.messages().len(), 0);

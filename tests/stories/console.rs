@@ -3,13 +3,12 @@
 use jiff::{SignedDuration, ToSpan as _, tz::TimeZone};
 use serde_json::{Value, json};
 use tellonce_fakes::calendars::FakeFeedEvent;
+use tellonce_samples::WebhookPost;
 
-use crate::world::{WebhookPost, World, WorldSetup};
+use crate::world::{World, WorldSetup};
 
 async fn press_button(world: &World, button: &str, request_body: Value) {
-    let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    let post =
-        WebhookPost { path: format!("/_console/{button}"), headers, body: request_body.to_string().into_bytes() };
+    let post = WebhookPost::new(format!("/_console/{button}"), "application/json", request_body.to_string());
     assert_eq!(world.post(post).await, 200, "{button} {request_body}");
     world.settle().await;
 }
@@ -77,12 +76,11 @@ async fn console_state(world: &World) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The results of the newest leads with their forms: the state of the message, else the outcome's
-/// code.
+/// The results of the newest leads with their forms: the state of the message, else the outcome.
 fn lead_results(state: &Value) -> Vec<(String, String)> {
     let code = |lead: &Value| match lead["messages"][0]["state"].as_str() {
         Some(state) => state.to_owned(),
-        None => lead["outcome"].as_str().map_or("being read", |outcome| outcome.split(':').next().unwrap()).to_owned(),
+        None => lead["outcome"].as_str().unwrap_or("being read").to_owned(),
     };
     let leads = state["leads"].as_array().unwrap();
     leads.iter().map(|lead| (lead["form"].as_str().unwrap().to_owned(), code(lead))).collect()

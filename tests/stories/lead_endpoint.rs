@@ -1,17 +1,18 @@
 //! The endpoint for leads: each delivery of a form gets the right status and is filed once or not
 //! at all.
+//!
+//! Long because it lists every sender of leads with its faults.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::collections::BTreeSet;
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::SignedDuration;
-use ring::hmac;
 use serde_json::{Value, json};
-use tellonce_core::{hash::encode_hex, inbox::MAX_BODY_BYTES};
+use tellonce_core::inbox::MAX_BODY_BYTES;
+use tellonce_samples::{SenderProof, WebhookPost, read_sample};
 
 use crate::world::{
     ELEMENTOR_SECRET_PATH, GOOGLE_ADS_KEY, HUBSPOT_SECRET, HUBSPOT_TOKEN, JOTFORM_SECRET_PATH, META_SECRET, META_TOKEN,
-    META_VERIFY_TOKEN, TALLY_SECRET, TYPEFORM_SECRET, WEB_TOKEN, WEBFLOW_SECRET, WebhookPost, World, WorldSetup,
+    META_VERIFY_TOKEN, TALLY_SECRET, TYPEFORM_SECRET, WEB_TOKEN, WEBFLOW_SECRET, World, WorldSetup,
 };
 
 const HUBSPOT_URL: &str = "https://story.example/leads/hubspot";
@@ -21,77 +22,56 @@ const MULTIPART: &str = "multipart/form-data; boundary=------------------------9
 
 /// The body of a recorded delivery.
 pub(crate) fn recorded_body(file: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../events/leads");
-    fs::read(folder.join(file)).unwrap()
-}
-
-fn hmac_sha256(key: &str, content: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), content).as_ref().to_vec()
-}
-
-fn post_with_headers(path: &str, content_type: &str, headers: &[(&str, &str)], body: Vec<u8>) -> WebhookPost {
-    let header = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let headers = [("Content-Type", content_type)].iter().chain(headers).map(header).collect();
-    WebhookPost { path: path.into(), headers, body }
+    read_sample(&format!("leads/{file}"))
 }
 
 /// A delivery of Typeform.
 pub(crate) fn typeform_post(body: Vec<u8>) -> WebhookPost {
-    let signature = format!("sha256={}", BASE64.encode(hmac_sha256(TYPEFORM_SECRET, &body)));
-    post_with_headers("/leads/typeform", JSON, &[("Typeform-Signature", &signature)], body)
+    WebhookPost::new("/leads/typeform", JSON, body).sign(SenderProof::Typeform, TYPEFORM_SECRET).unwrap()
 }
 
 /// A delivery of Google Ads; its key is in its body.
 pub(crate) fn google_ads_post(body: Vec<u8>) -> WebhookPost {
-    post_with_headers("/leads/google", JSON, &[], body)
+    WebhookPost::new("/leads/google", JSON, body)
 }
 
 /// A delivery of Meta.
 pub(crate) fn meta_post(body: Vec<u8>) -> WebhookPost {
-    let signature = format!("sha256={}", encode_hex(&hmac_sha256(META_SECRET, &body)));
-    post_with_headers("/leads/meta", JSON, &[("X-Hub-Signature-256", &signature)], body)
+    WebhookPost::new("/leads/meta", JSON, body).sign(SenderProof::Meta, META_SECRET).unwrap()
 }
 
 /// A delivery of Webflow, signed now.
 pub(crate) fn webflow_post(world: &World, body: Vec<u8>) -> WebhookPost {
-    let stamp = world.now().as_millisecond().to_string();
-    let signature = encode_hex(&hmac_sha256(WEBFLOW_SECRET, &[stamp.as_bytes(), b":", &body].concat()));
-    post_with_headers(
-        "/leads/webflow",
-        JSON,
-        &[("x-webflow-timestamp", &stamp), ("x-webflow-signature", &signature)],
-        body,
-    )
+    let proof = SenderProof::Webflow { at: world.now() };
+    WebhookPost::new("/leads/webflow", JSON, body).sign(proof, WEBFLOW_SECRET).unwrap()
 }
 
 /// A delivery of Tally.
 pub(crate) fn tally_post(body: Vec<u8>) -> WebhookPost {
-    let signature = BASE64.encode(hmac_sha256(TALLY_SECRET, &body));
-    post_with_headers("/leads/tally", JSON, &[("Tally-Signature", &signature)], body)
+    WebhookPost::new("/leads/tally", JSON, body).sign(SenderProof::Tally, TALLY_SECRET).unwrap()
 }
 
 /// A delivery of `HubSpot`, signed now for the registered address.
 pub(crate) fn hubspot_post(world: &World, body: Vec<u8>) -> WebhookPost {
-    let stamp = world.now().as_millisecond().to_string();
-    let content = [b"POST", HUBSPOT_URL.as_bytes(), &body, stamp.as_bytes()].concat();
-    let signature = BASE64.encode(hmac_sha256(HUBSPOT_SECRET, &content));
-    let headers = [("X-HubSpot-Request-Timestamp", &stamp[..]), ("X-HubSpot-Signature-v3", &signature)];
-    post_with_headers("/leads/hubspot", JSON, &headers, body)
+    let proof = SenderProof::HubSpot { notification_url: HUBSPOT_URL, at: world.now() };
+    WebhookPost::new("/leads/hubspot", JSON, body).sign(proof, HUBSPOT_SECRET).unwrap()
 }
 
 /// A delivery of Jotform, to the address that ends in `secret`.
 pub(crate) fn jotform_post(secret: &str, body: Vec<u8>) -> WebhookPost {
-    post_with_headers(&format!("/leads/jotform/{secret}"), MULTIPART, &[], body)
+    WebhookPost::new("/leads/jotform", MULTIPART, body).sign(SenderProof::SecretPath, secret).unwrap()
 }
 
 /// A delivery of Elementor.
 pub(crate) fn elementor_post(body: Vec<u8>) -> WebhookPost {
-    post_with_headers(&format!("/leads/elementor/{ELEMENTOR_SECRET_PATH}"), URLENCODED, &[], body)
+    let post = WebhookPost::new("/leads/elementor", URLENCODED, body);
+    post.sign(SenderProof::SecretPath, ELEMENTOR_SECRET_PATH).unwrap()
 }
 
 /// A delivery of the website's own form.
 pub(crate) fn website_post(content_type: &str, body: Vec<u8>) -> WebhookPost {
-    post_with_headers("/leads/web", content_type, &[("X-Webhook-Token", WEB_TOKEN)], body)
+    let proof = SenderProof::StaticHeader { header: "X-Webhook-Token" };
+    WebhookPost::new("/leads/web", content_type, body).sign(proof, WEB_TOKEN).unwrap()
 }
 
 fn typeform_response() -> WebhookPost {

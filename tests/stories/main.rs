@@ -5,7 +5,8 @@
 //! checks the customer's phone and the ledger. A story does not sleep: it moves the functions'
 //! clock.
 //!
-//! Two modules check the sources instead: [`architecture`] and [`words`].
+//! Six modules check the sources instead: [`architecture`], [`modules`], [`figures`], [`recipes`],
+//! [`reference_pages`] and [`words`].
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
@@ -16,13 +17,18 @@ mod budget;
 mod calendars;
 mod console;
 mod conversations;
+mod figures;
 mod lead_endpoint;
 mod leads;
 mod lookups;
+mod modules;
 mod order_updates;
 mod outages;
 mod privacy;
+mod recipes;
+mod reference_pages;
 mod reminders;
+mod sources;
 mod storm;
 mod words;
 mod world;

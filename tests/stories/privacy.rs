@@ -50,7 +50,7 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
     let reasons: Vec<String> = world
         .table_items("StoreInbox")
         .iter()
-        .filter_map(|item| item["outcome"].as_str().map(str::to_owned))
+        .filter_map(|item| item["outcome_text"].as_str().map(str::to_owned))
         .chain(world.message_rows().values().filter_map(|row| row["reason"].as_str().map(str::to_owned)))
         .collect();
     let private = [
@@ -129,8 +129,10 @@ async fn logs_reasons_and_outcomes_hold_no_appointment_data() {
     let lines: Vec<String> = world.stack.log_lines("reminder-scheduler").into_iter().map(|line| line.text).collect();
     assert!(lines.iter().any(|line| line.contains("as booked")), "{lines:?}");
     assert!(reasons.len() > 4, "{reasons:?}");
-    let outcomes =
-        world.table_items("BookingInbox").into_iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned));
+    let outcomes = world
+        .table_items("BookingInbox")
+        .into_iter()
+        .filter_map(|item| item["outcome_text"].as_str().map(str::to_owned));
     let private = ["525550101", "52-555-0101", "Adi", "Sela", "diary.example", "secret/diary", ACUITY_KEY, LINE_TOKEN];
     for line in lines.into_iter().chain(reasons).chain(outcomes) {
         for word in private {

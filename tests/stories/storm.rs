@@ -10,9 +10,10 @@ use futures::stream::StreamExt;
 use jiff::SignedDuration;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tellonce_fakes::ezw::SendFault;
+use tellonce_samples::WebhookPost;
 use tellonce_stack::dynamo::{FaultFrequency, FaultRule};
 
-use crate::world::{WebhookPost, World};
+use crate::world::World;
 
 const DELIVERIES: usize = 1000;
 const DUPLICATES: usize = 300;

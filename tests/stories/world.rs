@@ -1,12 +1,13 @@
 //! A client's complete stack for one story, and the stores, calendars and forms that post to it.
+//!
+//! Long because each kind of sender has a helper that posts its deliveries.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::{SignedDuration, Timestamp};
-use ring::hmac;
 use serde_json::{Value, json};
 use tellonce_fakes::ezw::PhoneMessage;
+use tellonce_samples::{SenderProof, WebhookPost};
 use tellonce_stack::{LocalStack, StackOptions};
 
 /// Secret of the Shopify store of [`CLIENT_TOML`].
@@ -226,24 +227,6 @@ fn append_calendars(client: &str) -> String {
     client.to_owned() + &calendars.concat()
 }
 
-/// A post of a sender.
-#[derive(Clone)]
-pub(crate) struct WebhookPost {
-    /// Route, e.g. `/stores/shop`, `/bookings/clinic`, `/leads/typeform`.
-    pub(crate) path: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl WebhookPost {
-    /// The same post with another value of a header, or without the header.
-    pub(crate) fn with_header(mut self, header: &str, value: Option<&str>) -> Self {
-        self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
-        self.headers.extend(value.map(|value| (header.to_owned(), value.to_owned())));
-        self
-    }
-}
-
 /// A local stack with a client's folder.
 pub(crate) struct World {
     pub(crate) stack: Arc<LocalStack>,
@@ -324,13 +307,9 @@ impl World {
         }
         std::fs::write(client_folder.path().join("secrets.json"), secrets.to_string()).unwrap();
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-        let options = StackOptions {
-            client: client_folder.path().to_owned(),
-            env: setup.env,
-            console: Some(tellonce_console::build_router),
-            ..StackOptions::new(root)
-        };
-        let stack = LocalStack::start(options).await.unwrap();
+        let options =
+            StackOptions { client: client_folder.path().to_owned(), env: setup.env, ..StackOptions::new(root) };
+        let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();
         stack.ezw().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
         Self { stack, http, _client_folder: client_folder }
@@ -441,12 +420,21 @@ impl World {
         self.message_rows().get(key).and_then(|row| row["state"].as_str()).unwrap_or("absent").to_owned()
     }
 
-    /// The outcome recorded with a delivery, if any.
+    /// The code of the outcome recorded with a delivery, if any.
     pub(crate) fn delivery_outcome(&self, delivery: &str) -> Option<String> {
+        self.delivery_attribute(delivery, "outcome")
+    }
+
+    /// The explanation of that outcome.
+    pub(crate) fn delivery_outcome_text(&self, delivery: &str) -> Option<String> {
+        self.delivery_attribute(delivery, "outcome_text")
+    }
+
+    fn delivery_attribute(&self, delivery: &str, name: &str) -> Option<String> {
         let items =
             ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"].map(|inbox| self.table_items(inbox)).concat();
         let item = items.iter().find(|item| item["id"] == delivery)?;
-        item["outcome"].as_str().map(str::to_owned)
+        item[name].as_str().map(str::to_owned)
     }
 
     /// A Shopify order, as its REST resource.
@@ -465,19 +453,12 @@ impl World {
     /// A Shopify delivery.
     #[expect(clippy::unused_self, reason = "has the form of the methods beside it, which need the time")]
     pub(crate) fn shopify_post(&self, topic: &str, delivery_id: &str, body: &Value) -> WebhookPost {
-        let body = body.to_string().into_bytes();
-        WebhookPost {
-            path: "/stores/shop".into(),
-            headers: vec![
-                ("Content-Type".into(), "application/json".into()),
-                ("X-Shopify-Topic".into(), topic.into()),
-                ("X-Shopify-Shop-Domain".into(), "story.myshopify.com".into()),
-                ("X-Shopify-Webhook-Id".into(), delivery_id.into()),
-                ("X-Shopify-API-Version".into(), "2026-10".into()),
-                ("X-Shopify-Hmac-Sha256".into(), hmac_base64(SHOPIFY_SECRET.as_bytes(), &body)),
-            ],
-            body,
-        }
+        let proof = SenderProof::Shopify { shop_domain: "story.myshopify.com", webhook_id: delivery_id };
+        WebhookPost::new("/stores/shop", "application/json", body.to_string())
+            .with_header("X-Shopify-Topic", Some(topic))
+            .with_header("X-Shopify-API-Version", Some("2026-10"))
+            .sign(proof, SHOPIFY_SECRET)
+            .unwrap()
     }
 
     /// A `WooCommerce` delivery of an order.
@@ -491,19 +472,11 @@ impl World {
             "shipping": { "phone": "", "country": "IL" }, "meta_data": [], "shipping_lines": [], "refunds": [],
             "note": delivery_id,
         });
-        let body = body.to_string().into_bytes();
-        WebhookPost {
-            path: "/stores/woo".into(),
-            headers: vec![
-                ("Content-Type".into(), "application/json".into()),
-                ("X-WC-Webhook-Source".into(), "https://story.example/".into()),
-                ("X-WC-Webhook-Topic".into(), "order.updated".into()),
-                ("X-WC-Webhook-ID".into(), "7".into()),
-                ("X-WC-Webhook-Delivery-ID".into(), delivery_id.into()),
-                ("X-WC-Webhook-Signature".into(), hmac_base64(WOO_SECRET.as_bytes(), &body)),
-            ],
-            body,
-        }
+        WebhookPost::new("/stores/woo", "application/json", body.to_string())
+            .with_header("X-WC-Webhook-Topic", Some("order.updated"))
+            .with_header("X-WC-Webhook-ID", Some("7"))
+            .sign(SenderProof::WooCommerce { source: "https://story.example/", delivery_id }, WOO_SECRET)
+            .unwrap()
     }
 
     /// A delivery of the ERP, signed now with `secret`.
@@ -535,28 +508,12 @@ impl World {
         delivery_id: &str,
         body: &Value,
     ) -> WebhookPost {
-        let body = body.to_string().into_bytes();
-        let stamp = self.now().as_second();
-        let key = BASE64.decode(secret.trim_start_matches("whsec_")).unwrap();
-        let signed = [format!("{delivery_id}.{stamp}.").as_bytes(), &body].concat();
-        WebhookPost {
-            path: path.into(),
-            headers: vec![
-                ("Content-Type".into(), "application/json".into()),
-                ("webhook-id".into(), delivery_id.into()),
-                ("webhook-timestamp".into(), stamp.to_string()),
-                ("webhook-signature".into(), format!("v1,{}", hmac_base64(&key, &signed))),
-            ],
-            body,
-        }
+        let proof = SenderProof::StandardWebhooks { id: delivery_id, at: self.now() };
+        WebhookPost::new(path, "application/json", body.to_string()).sign(proof, secret).unwrap()
     }
 
     /// A delivery of the ERP.
     pub(crate) fn erp_post(&self, delivery_id: &str, event: &str, order: &str, phone: &str) -> WebhookPost {
         self.erp_post_with_secret(ERP_SECRET, delivery_id, event, order, phone)
     }
-}
-
-fn hmac_base64(key: &[u8], content: &[u8]) -> String {
-    BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), content))
 }

@@ -1,19 +1,18 @@
 //! The calendars: names, proofs, id scopes, and the fields in what they send.
 
-use std::collections::BTreeMap;
-
 use jiff::SignedDuration;
 
 use super::{
     FindingCollector, client,
     id_scopes::{self, IdScopeTable, SenderIdScope},
-    is_plain_name, reminders,
-    stores::{check_pointer, check_scheme, scheme_retry_window},
+    kind_settings::{check_accounts, check_kind_settings},
+    reminders,
+    stores::{check_pointer, check_scheme},
     suggest_name,
 };
 use tellonce_core::client_config::{
-    BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomScheme, FeedRule, FeedTextRule, JsonPointer,
-    TimeSpan,
+    BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomCalendar, FeedRule, FeedTextRule, JsonPointer,
+    TimeSpan, is_plain_name,
 };
 
 /// The shortest and the longest interval of a feed, in minutes: the interval of the schedule, and a
@@ -55,63 +54,28 @@ pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingColle
             let remedy = "write it, or remove it: the client's name is used then";
             findings.add_error(&at("name"), "the calendar's name is empty", remedy);
         }
-        if let Some((days, why)) = retry_window(&calendar.kind) {
-            client::check_inbox_retention(config, days, why, &format!("the calendar `{name}`"), findings);
+        if let Some(repeats) = calendar.kind.sender().and_then(|sender| sender.repeats) {
+            client::check_inbox_retention(config, repeats, &format!("the calendar `{name}`"), findings);
         }
-        check_kind(name, &calendar.kind, findings);
+        let facts = calendar.kind.facts();
+        check_kind_settings(["calendars", name], facts.label, facts.settings, findings);
+        match &calendar.kind {
+            CalendarKind::Custom(calendar) => check_custom(name, calendar, findings),
+            CalendarKind::Ics(feed) => check_ics(name, feed, findings),
+            _ => {}
+        }
         reminders::check_reminders(config, name, calendar, findings);
     }
     id_scopes::check_id_scopes(&id_scope_table(config), findings);
-    check_duplicates(config, findings);
+    let accounts =
+        config.calendars.iter().map(|(name, calendar)| (name.as_str(), calendar.kind.facts().account_setting));
+    let describe =
+        |twin: &str| format!("the calendar `{twin}` is the same account: its customers would be reminded twice");
+    check_accounts("calendars", accounts, describe, findings);
 }
 
-/// How many days a sender may repeat a delivery, and why. `None` if a repeat does no harm or is not
-/// documented. Sources: `docs/senders.md`.
-fn retry_window(kind: &CalendarKind) -> Option<(u16, &'static str)> {
-    match kind {
-        CalendarKind::Calendly { .. } => Some((2, "Calendly repeats for 24 hours")),
-        CalendarKind::Square { .. } => Some((2, "Square repeats for about 24 hours")),
-        CalendarKind::Custom { verify, .. } => Some(scheme_retry_window(verify)),
-        // For each delivery of Acuity and Google, a function reads the current state. So a repeat
-        // does no harm.
-        CalendarKind::CalCom | CalendarKind::Acuity { .. } | CalendarKind::Ics(_) => None,
-    }
-}
-
-fn check_kind(name: &str, kind: &CalendarKind, findings: &mut FindingCollector<'_>) {
-    match kind {
-        CalendarKind::CalCom => {}
-        CalendarKind::Calendly { phone_question } => {
-            if phone_question.as_deref().is_some_and(|question| question.trim().is_empty()) {
-                let remedy = "copy the question from Calendly word for word, or remove this";
-                findings.add_error(&["calendars", name, "phone_question"], "the question is empty", remedy);
-            }
-        }
-        CalendarKind::Acuity { user_id } => {
-            if user_id.is_empty() || !user_id.bytes().all(|byte| byte.is_ascii_digit()) {
-                findings.add_error(
-                    &["calendars", name, "user_id"],
-                    format!("`{user_id}` is not the numeric user id of an Acuity account"),
-                    "copy it from Acuity, Integrations, API, where it is beside the key",
-                );
-            }
-        }
-        CalendarKind::Square { notification_url } => {
-            let path = ["calendars", name, "notification_url"];
-            client::check_registered_address(notification_url, "Square", &format!("/bookings/{name}"), &path, findings);
-        }
-        CalendarKind::Custom { verify, fields, statuses } => check_custom(name, verify, fields, statuses, findings),
-        CalendarKind::Ics(feed) => check_ics(name, feed, findings),
-    }
-}
-
-fn check_custom(
-    name: &str,
-    verify: &CustomScheme,
-    fields: &BookingFields,
-    statuses: &BTreeMap<String, BookingStatus>,
-    findings: &mut FindingCollector<'_>,
-) {
+fn check_custom(name: &str, calendar: &CustomCalendar, findings: &mut FindingCollector<'_>) {
+    let CustomCalendar { verify, fields, statuses } = calendar;
     check_scheme(verify, &["calendars", name, "verify"], findings);
     for (field, pointer) in named_pointers(fields) {
         check_pointer(pointer, &["calendars", name, "fields", field], findings);
@@ -216,29 +180,5 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
                 is_explicit: calendar.id_scope.is_some(),
             })
             .collect(),
-    }
-}
-
-/// Reports two calendars of the same account.
-fn check_duplicates(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
-    let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    for (name, calendar) in &config.calendars {
-        let (field, account) = match &calendar.kind {
-            CalendarKind::Acuity { user_id } => ("user_id", user_id),
-            CalendarKind::Square { notification_url } => ("notification_url", notification_url),
-            CalendarKind::CalCom
-            | CalendarKind::Calendly { .. }
-            | CalendarKind::Custom { .. }
-            | CalendarKind::Ics(_) => {
-                continue;
-            }
-        };
-        if let Some(twin) = seen.insert((field, account), name) {
-            findings.add_warning(
-                &["calendars", name, field],
-                format!("the calendar `{twin}` is the same account: its customers would be reminded twice"),
-                "keep one of them, or correct a copied line",
-            );
-        }
     }
 }

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::{FindingCollector, nearest_name, suggest_name};
 use tellonce_core::{
-    client_config::ClientConfig,
+    client_config::{ClientConfig, RepeatWindow},
     contact::{Phone, PhoneError, PhoneRule},
 };
 
@@ -114,19 +114,18 @@ fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     }
 }
 
-/// Reports a retention that does not recognise every repeat. `days` is how long the sender may
-/// repeat a delivery, and `why` the reason.
+/// Reports a retention that does not recognise every repeat.
 pub(super) fn check_inbox_retention(
     config: &ClientConfig,
-    days: u16,
-    why: &str,
+    repeats: RepeatWindow,
     sender: &str,
     findings: &mut FindingCollector<'_>,
 ) {
+    let RepeatWindow { days, reason } = repeats;
     if config.retention.inbox_days < days {
         findings.add_error(
             &["retention", "inbox_days"],
-            format!("the inbox forgets too soon for {sender}: {why}"),
+            format!("the inbox forgets too soon for {sender}: {reason}"),
             format!("write at least {days}; 30 is usual"),
         );
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{FindingCollector, client, crms, escalations, is_plain_name, targets, words};
-use tellonce_core::client_config::ClientConfig;
+use super::{FindingCollector, client, crms, escalations, targets, words};
+use tellonce_core::client_config::{ClientConfig, is_plain_name};
 
 pub(super) fn check_conversations(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     check_events_enabled(config, findings);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::{FindingCollector, conversations, stores::reportable_milestones, suggest_name, texts, words};
+use super::{FindingCollector, conversations, suggest_name, texts, words};
 use tellonce_core::{
     client_config::{AcknowledgementRule, ClientConfig, EscalationRule, EscalationTrigger, Milestone, TimeSpan},
     wording::TemplateTopic,
@@ -101,7 +101,7 @@ fn check_order_trigger(
 ) {
     check_unique_list(milestones, "milestone", "[\"cancelled\"]", path, findings);
     let reported =
-        |milestone: &Milestone| config.stores.values().any(|it| reportable_milestones(it).contains(milestone));
+        |milestone: &Milestone| config.stores.values().any(|it| it.kind.reportable_milestones().contains(milestone));
     for milestone in milestones.iter().filter(|milestone| !reported(milestone)) {
         let what = format!("no store ever reports `{}`", milestone.name());
         findings.add_warning(path, what, "map a status or event of a store to it, or remove it");

@@ -7,15 +7,15 @@ use jiff::SignedDuration;
 use super::{
     FindingCollector, Severity, client,
     id_scopes::{self, IdScopeTable, SenderIdScope},
-    is_plain_name,
+    kind_settings::check_kind_settings,
     messages::{self, LatenessRule},
-    stores::{MANUAL_RETRY_WINDOW, STANDARD_RETRY_WINDOW, check_header_name},
+    stores::check_header_name,
     suggest_name, texts,
 };
 use tellonce_core::{
     client_config::{
-        ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormKind, FormScheme, LeadLimit, NO_ANSWERS,
-        RepeatScope, TimeSpan,
+        ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormScheme, LeadLimit, NO_ANSWERS, RepeatScope,
+        TimeSpan, is_plain_name,
     },
     wording::{self, TemplateTopic},
 };
@@ -77,46 +77,24 @@ fn check_name(config: &ClientConfig, name: &str, form: &FormConfig, findings: &m
 /// Checks the proof of deliveries, and that the inbox recognises their repeats.
 fn check_proof(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     let path = ["forms", name, "verify"];
+    let facts = form.kind.facts();
     match &form.verify {
         FormScheme::StaticHeader { header } => check_header_name(header, &path, findings),
-        FormScheme::SecretPath if form.kind == FormKind::Meta => findings.add_error(
+        FormScheme::SecretPath if facts.handshake_secret.is_some() => findings.add_error(
             &path,
-            "Meta tests an address before it posts, and a secret address cannot answer the test",
-            "write { scheme = \"signature\" }, or leave `verify` out: Meta signs every delivery",
+            format!("{} tests an address before it posts, and a secret address cannot answer the test", facts.label),
+            format!("write {{ scheme = \"signature\" }}, or leave `verify` out: {} signs every delivery", facts.label),
         ),
-        FormScheme::SecretPath if form.kind.has_own_proof() => findings.add_warning(
+        FormScheme::SecretPath if facts.own_proof.is_some() => findings.add_warning(
             &path,
             format!("a {} form has a better proof than a secret address, which appears in many logs", form.kind),
             "write { scheme = \"signature\" }, unless the sender cannot be configured to sign",
         ),
         FormScheme::Signature | FormScheme::StandardWebhooks | FormScheme::SecretPath => {}
     }
-    if let Some(address) = &form.notification_url {
-        let path = ["forms", name, "notification_url"];
-        client::check_registered_address(address, "HubSpot", &format!("/leads/{name}"), &path, findings);
-    }
-    if let Some((days, why)) = retry_window(form.kind, &form.verify) {
-        client::check_inbox_retention(config, days, why, &format!("the form `{name}`"), findings);
-    }
-}
-
-/// How many days a sender may repeat a delivery, and why. `None` if it does not repeat by itself.
-/// Sources: `docs/senders.md`.
-fn retry_window(kind: FormKind, verify: &FormScheme) -> Option<(u16, &'static str)> {
-    match kind {
-        FormKind::Typeform => Some((1, "Typeform repeats for up to 10 hours")),
-        FormKind::GoogleAds => Some((7, "Google does not say for how long it repeats")),
-        FormKind::Meta => Some((2, "Meta repeats for up to 36 hours")),
-        FormKind::Webflow => Some((1, "Webflow repeats for half an hour")),
-        FormKind::Tally => Some((2, "Tally repeats for more than a day")),
-        FormKind::HubSpot => Some((4, "HubSpot repeats for up to 3 days")),
-        FormKind::Jotform
-        | FormKind::Elementor
-        | FormKind::GravityForms
-        | FormKind::WpForms
-        | FormKind::ContactForm7 => (*verify == FormScheme::StandardWebhooks).then_some(STANDARD_RETRY_WINDOW),
-        FormKind::Web if *verify == FormScheme::StandardWebhooks => Some(STANDARD_RETRY_WINDOW),
-        FormKind::Web => Some(MANUAL_RETRY_WINDOW),
+    check_kind_settings(["forms", name], facts.label, facts.settings, findings);
+    if let Some(repeats) = form.sender().repeats {
+        client::check_inbox_retention(config, repeats, &format!("the form `{name}`"), findings);
     }
 }
 
@@ -138,32 +116,25 @@ fn check_fields(name: &str, form: &FormConfig, findings: &mut FindingCollector<'
     {
         findings.add_warning(&["forms", name, "form_ids"], why.0, why.1);
     }
-    if form.kind == FormKind::GravityForms {
-        check_numbered_fields(name, &form.fields, findings);
+    if form.kind.facts().numbers_its_fields {
+        check_numbered_fields(name, form, findings);
     }
 }
 
 /// Why deliveries of this form may lack the id of the sender's form, and what to do. `None` if they
 /// always have it. With `form_ids`, a delivery without an id is skipped.
-fn missing_form_id_warning(form: &FormConfig) -> Option<(&'static str, &'static str)> {
-    match form.kind {
-        FormKind::HubSpot if form.verify == FormScheme::Signature => Some((
-            "HubSpot's events do not name the form, so all of them are skipped",
+fn missing_form_id_warning(form: &FormConfig) -> Option<(String, &'static str)> {
+    let facts = form.kind.facts();
+    if facts.posts_contacts && form.verify == FormScheme::Signature {
+        return Some((
+            format!("{}'s events do not name the form, so all of them are skipped", facts.label),
             "remove it, or let a workflow post, which one form alone can start",
-        )),
-        FormKind::HubSpot | FormKind::WpForms | FormKind::ContactForm7 | FormKind::Web => Some((
-            "a submission does not name its form unless the sender is configured to name it; one without a name is skipped",
-            "post the form's id along as `form_id`, or remove this: submissions of all forms at this address count then",
-        )),
-        FormKind::Typeform
-        | FormKind::GoogleAds
-        | FormKind::Meta
-        | FormKind::Webflow
-        | FormKind::Tally
-        | FormKind::Jotform
-        | FormKind::Elementor
-        | FormKind::GravityForms => None,
+        ));
     }
+    (!facts.names_its_form).then(|| (
+        "a submission does not name its form unless the sender is configured to name it; one without a name is skipped".to_owned(),
+        "post the form's id along as `form_id`, or remove this: submissions of all forms at this address count then",
+    ))
 }
 
 fn named_fields(fields: &FormFields) -> impl Iterator<Item = (&'static str, Option<&String>)> {
@@ -184,19 +155,20 @@ fn named_fields(fields: &FormFields) -> impl Iterator<Item = (&'static str, Opti
 }
 
 /// Gravity Forms posts the numbers of its fields, which do not describe their content.
-fn check_numbered_fields(name: &str, fields: &FormFields, findings: &mut FindingCollector<'_>) {
+fn check_numbered_fields(name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     let path = ["forms", name, "fields"];
+    let (label, fields) = (form.kind.facts().label, &form.fields);
     if fields.phone.is_none() {
         findings.add_error(
             &path,
-            "Gravity Forms posts numbers instead of field names, so no phone number is found",
+            format!("{label} posts numbers instead of field names, so no phone number is found"),
             format!("add the number of its field to [forms.{name}.fields], like phone = \"3\""),
         );
     }
     if fields.name.is_none() && fields.first_name.is_none() {
         findings.add_warning(
             &path,
-            "Gravity Forms posts numbers instead of field names, so no lead is greeted by name",
+            format!("{label} posts numbers instead of field names, so no lead is greeted by name"),
             format!("add the number of its field to [forms.{name}.fields], like first_name = \"1.3\""),
         );
     }
@@ -245,6 +217,7 @@ fn check_countries_and_language(
 
 /// Checks the rule of consent. An empty rule would greet all leads or none.
 fn check_consent(form: &FormConfig, at: &[&str], findings: &mut FindingCollector<'_>) {
+    let facts = form.kind.facts();
     match &form.consent {
         ConsentRule::Stated(stated) if stated.trim().is_empty() => findings.add_error(
             at,
@@ -252,12 +225,12 @@ fn check_consent(form: &FormConfig, at: &[&str], findings: &mut FindingCollector
             "copy the sentence from the form; docs/configuration.md says what it must contain",
         ),
         // A contact of another form has not read that sentence.
-        ConsentRule::Stated(_) if form.kind == FormKind::HubSpot => findings.add_error(
+        ConsentRule::Stated(_) if facts.posts_contacts => findings.add_error(
             at,
-            "every contact that HubSpot posts would count as consent, imported ones too",
+            format!("every contact that {} posts would count as consent, imported ones too", facts.label),
             "name the contact's property that holds the consent: { field = \"whatsapp_consent\" }",
         ),
-        ConsentRule::Stated(_) if form.kind.posts_for_many_forms() && form.form_ids.is_empty() => findings.add_error(
+        ConsentRule::Stated(_) if facts.posts_for_many_forms && form.form_ids.is_empty() => findings.add_error(
             at,
             format!("a {} webhook posts for every form, and the sentence is on one of them", form.kind),
             "list that form's id in `form_ids`, or name a checkbox: { field = \"…\" }",

@@ -1,6 +1,7 @@
 //! Id scopes: which senders use ids with the same meaning.
 
-use super::{FindingCollector, is_plain_name};
+use super::FindingCollector;
+use tellonce_core::client_config::is_plain_name;
 
 /// The longest name that is unchanged in keys.
 const MAX_NAME_LENGTH: usize = 20;

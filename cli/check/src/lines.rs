@@ -1,8 +1,8 @@
 //! The lines: ids, rate limits, and how documents are sent.
 
-use super::{FindingCollector, is_plain_name};
+use super::FindingCollector;
 use tellonce_core::{
-    client_config::{ClientConfig, MediaMode},
+    client_config::{ClientConfig, MediaMode, is_plain_name},
     provider::{PROVIDER, SendRoute},
 };
 
@@ -33,20 +33,7 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
                 "give each line its own id, or keep only one of them",
             );
         }
-        let messages_per_minute = line.messages_per_minute;
-        if !(1..=provider.max_messages_per_minute).contains(&messages_per_minute) {
-            findings.add_error(
-                &at("messages_per_minute"),
-                format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe"),
-                "write 1 to 60; 20 is a cautious rate for a line that a person also uses",
-            );
-        } else if messages_per_minute > provider.default_messages_per_minute {
-            findings.add_warning(
-                &at("messages_per_minute"),
-                format!("{messages_per_minute} messages a minute are more than a cautious rate for a line that a person also uses; {} publishes no limit", provider.name),
-                format!("stay at 20 or less unless {} agreed to more: a line that looks like a robot may be blocked", provider.name),
-            );
-        }
+        check_rate(name, line.messages_per_minute, findings);
         if line.media == MediaMode::AttachmentExperimental {
             findings.add_warning(
                 &at("media"),
@@ -66,5 +53,23 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
             let what = "no store, calendar or form uses this line";
             findings.add_warning(&["lines", name], what, "remove it, or name it in a store, calendar or form");
         }
+    }
+}
+
+fn check_rate(line: &str, messages_per_minute: u32, findings: &mut FindingCollector<'_>) {
+    let provider = PROVIDER.facts();
+    let field = ["lines", line, "messages_per_minute"];
+    if !(1..=provider.max_messages_per_minute).contains(&messages_per_minute) {
+        findings.add_error(
+            &field,
+            format!("a line cannot send {messages_per_minute} messages a minute: at most one a second is safe"),
+            "write 1 to 60; 20 is a cautious rate for a line that a person also uses",
+        );
+    } else if messages_per_minute > provider.default_messages_per_minute {
+        findings.add_warning(
+            &field,
+            format!("{messages_per_minute} messages a minute are more than a cautious rate for a line that a person also uses; {} publishes no limit", provider.name),
+            format!("stay at 20 or less unless {} agreed to more: a line that looks like a robot may be blocked", provider.name),
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{FindingCollector, stores::reportable_milestones, texts};
+use super::{FindingCollector, texts};
 use tellonce_core::{
     client_config::{ClientConfig, MessageRule, QuietHours, QuietHoursRule},
     wording::TemplateTopic,
@@ -33,7 +33,7 @@ pub(super) fn check_messages(config: &ClientConfig, findings: &mut FindingCollec
     let has_senders = !config.stores.is_empty() || !config.calendars.is_empty() || !config.forms.is_empty();
     for (milestone, rule) in &config.messages {
         let name = milestone.name();
-        if has_senders && !config.stores.values().any(|it| reportable_milestones(it).contains(milestone)) {
+        if has_senders && !config.stores.values().any(|it| it.kind.reportable_milestones().contains(milestone)) {
             let remedy = "map a status or event of a store to it, or remove the message";
             findings.add_warning(&["messages", name], format!("no store ever reports `{name}`"), remedy);
         }

@@ -2,9 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
-use super::{FindingCollector, is_plain_name, texts};
+use super::{FindingCollector, texts};
 use tellonce_core::{
-    client_config::{CalendarConfig, ClientConfig, QuietHours, QuietHoursRule, ReminderRule, ReminderStage},
+    client_config::{
+        CalendarConfig, ClientConfig, QuietHours, QuietHoursRule, ReminderRule, ReminderStage, is_plain_name,
+    },
     wording::TemplateTopic,
 };
 

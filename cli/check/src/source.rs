@@ -54,6 +54,20 @@ impl<'a> ConfigSource<'a> {
         self.find_value(path).is_some()
     }
 
+    /// The text at a key, if the file has one there.
+    pub(super) fn text_of(&self, path: &[&str]) -> Option<&str> {
+        match self.find_value(path)?.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The keys of the table at a key, if the file has one there.
+    pub(super) fn keys_of(&self, path: &[&str]) -> Option<Vec<&str>> {
+        let table = as_table(self.find_value(path)?.get_ref())?;
+        Some(table.keys().map(|key| &**key.get_ref()).collect())
+    }
+
     fn find_value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'a>>> {
         let (last, above) = path.split_last()?;
         let mut table = self.table.get_ref();

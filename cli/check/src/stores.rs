@@ -1,16 +1,13 @@
 //! The stores: names, proofs, id scopes, and the meaning of their statuses and events.
 
-use std::collections::BTreeMap;
-
-use url::Url;
-
 use super::{
     FindingCollector, client,
     id_scopes::{self, IdScopeTable, SenderIdScope},
-    is_plain_name, suggest_name,
+    kind_settings::{check_accounts, check_kind_settings},
+    suggest_name,
 };
 use tellonce_core::{
-    client_config::{ClientConfig, CustomScheme, JsonPointer, Milestone, OrderFields, StoreConfig, StoreKind},
+    client_config::{ClientConfig, CustomScheme, CustomStore, JsonPointer, OrderFields, StoreKind, is_plain_name},
     wording::TemplateTopic,
 };
 
@@ -31,10 +28,15 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
             let remedy = "write it, or remove it: the client's name is used then";
             findings.add_error(&["stores", name, "name"], "the store's name is empty", remedy);
         }
-        let (days, why) = retry_window(&store.kind);
-        client::check_inbox_retention(config, days, why, &format!("the store `{name}`"), findings);
-        check_kind(name, store, findings);
-        let reports = reportable_milestones(store);
+        if let Some(repeats) = store.kind.sender().repeats {
+            client::check_inbox_retention(config, repeats, &format!("the store `{name}`"), findings);
+        }
+        let facts = store.kind.facts();
+        check_kind_settings(["stores", name], facts.label, facts.settings, findings);
+        if let StoreKind::Custom(store) = &store.kind {
+            check_custom(name, store, findings);
+        }
+        let reports = store.kind.reportable_milestones();
         let has_no_message = !reports.iter().any(|it| config.messages.contains_key(it));
         if has_no_message && !reports.is_empty() && !config.messages.is_empty() {
             findings.add_warning(
@@ -45,121 +47,13 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
         }
     }
     id_scopes::check_id_scopes(&id_scope_table(config), findings);
-    check_duplicates(config, findings);
+    let shops = config.stores.iter().map(|(name, store)| (name.as_str(), store.kind.facts().account_setting));
+    check_accounts("stores", shops, |twin| format!("the store `{twin}` is the same shop"), findings);
 }
 
-/// The milestones that a store of this kind can report.
-pub(super) fn reportable_milestones(store: &StoreConfig) -> Vec<Milestone> {
-    match &store.kind {
-        // Shopify has no webhook for invoices.
-        StoreKind::Shopify { .. } => Milestone::ALL.into_iter().filter(|it| *it != Milestone::Invoice).collect(),
-        StoreKind::WooCommerce { statuses, .. } => statuses.values().copied().collect(),
-        StoreKind::Custom { events, .. } => events.values().copied().collect(),
-    }
-}
-
-/// How many days a sender may repeat a delivery, and why. Sources: `docs/senders.md`.
-fn retry_window(kind: &StoreKind) -> (u16, &'static str) {
-    match kind {
-        StoreKind::Shopify { .. } => (2, "Shopify repeats for 4 hours and may be a day late"),
-        StoreKind::WooCommerce { .. } => (1, "WooCommerce repeats only within its own queue"),
-        StoreKind::Custom { verify, .. } => scheme_retry_window(verify),
-    }
-}
-
-/// The repeats of a sender that signs by Standard Webhooks.
-pub(super) const STANDARD_RETRY_WINDOW: (u16, &str) =
-    (4, "the retry schedule of Standard Webhooks ends after 76 hours");
-/// The repeats of Zapier, Make, n8n and a client's own code.
-pub(super) const MANUAL_RETRY_WINDOW: (u16, &str) = (7, "a person may run a failed workflow again days later");
-
-/// The repeats of a custom sender.
-pub(super) fn scheme_retry_window(verify: &CustomScheme) -> (u16, &'static str) {
-    match verify {
-        CustomScheme::StandardWebhooks => STANDARD_RETRY_WINDOW,
-        CustomScheme::StaticHeader { .. } => MANUAL_RETRY_WINDOW,
-    }
-}
-
-fn check_kind(name: &str, store: &StoreConfig, findings: &mut FindingCollector<'_>) {
-    match &store.kind {
-        StoreKind::Shopify { shop_domain } => check_shopify(name, shop_domain, findings),
-        StoreKind::WooCommerce { source, statuses } => check_woocommerce(name, source, statuses, findings),
-        StoreKind::Custom { verify, fields, events } => check_custom(name, verify, fields, events, findings),
-    }
-}
-
-fn check_shopify(name: &str, domain: &str, findings: &mut FindingCollector<'_>) {
-    let fits = domain
-        .to_ascii_lowercase()
-        .strip_suffix(".myshopify.com")
-        .is_some_and(|shop| !shop.is_empty() && shop.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
-    if !fits {
-        findings.add_error(
-            &["stores", name, "shop_domain"],
-            format!("`{domain}` is not a shop's permanent domain, which every delivery contains"),
-            "write the one that ends in .myshopify.com, without https:// (Shopify admin, Settings, Domains)",
-        );
-    }
-}
-
-fn check_woocommerce(
-    name: &str,
-    source: &str,
-    statuses: &BTreeMap<String, Milestone>,
-    findings: &mut FindingCollector<'_>,
-) {
-    let home = Url::parse(source).ok().filter(Url::has_host);
-    let fits = home.is_some_and(|url| {
-        url.scheme() == "https" && url.path().ends_with('/') && url.query().is_none() && url.fragment().is_none()
-    });
-    if !fits || !source.ends_with('/') {
-        findings.add_error(
-            &["stores", name, "source"],
-            format!("`{source}` is not a site's home URL as X-WC-Webhook-Source contains it"),
-            "write it like \"https://shop.example.co.il/\", with https and the slash at its end",
-        );
-    }
-    if statuses.is_empty() {
-        let remedy = "add at least one, like processing = \"paid\"";
-        findings.add_error(
-            &["stores", name, "statuses"],
-            "no order status is mapped to a milestone, so nothing is sent",
-            remedy,
-        );
-    }
-    for status in statuses.keys() {
-        let path = ["stores", name, "statuses", status];
-        if let Some(slug) = status.strip_prefix("wc-") {
-            let what = format!("`{status}` is the status in the database; webhooks leave out the `wc-`");
-            findings.add_error(&path, what, format!("write `{slug}`"));
-        } else if !is_plain_name(status, 40) {
-            let remedy = "use the status's slug (lower-case letters, digits, `-`, `_`), not its title";
-            findings.add_error(&path, format!("`{status}` is not the slug of an order status"), remedy);
-        }
-    }
-}
-
-fn check_custom(
-    name: &str,
-    verify: &CustomScheme,
-    fields: &OrderFields,
-    events: &BTreeMap<String, Milestone>,
-    findings: &mut FindingCollector<'_>,
-) {
+fn check_custom(name: &str, store: &CustomStore, findings: &mut FindingCollector<'_>) {
+    let CustomStore { verify, fields, .. } = store;
     check_scheme(verify, &["stores", name, "verify"], findings);
-    if events.is_empty() {
-        let remedy = "add at least one, like \"order.ready\" = \"ready\"";
-        findings.add_error(
-            &["stores", name, "events"],
-            "no event is mapped to a milestone, so nothing is sent",
-            remedy,
-        );
-    }
-    if events.keys().any(|event| event.trim().is_empty()) {
-        let remedy = "write the event's name as it is in the sender's JSON";
-        findings.add_error(&["stores", name, "events"], "an event has no name", remedy);
-    }
     for (field, pointer) in named_pointers(fields) {
         check_pointer(pointer, &["stores", name, "fields", field], findings);
     }
@@ -239,24 +133,5 @@ fn id_scope_table(config: &ClientConfig) -> IdScopeTable<'_> {
                 is_explicit: store.id_scope.is_some(),
             })
             .collect(),
-    }
-}
-
-/// Reports two stores of the same shop.
-fn check_duplicates(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-    for (name, store) in &config.stores {
-        let (field, shop) = match &store.kind {
-            StoreKind::Shopify { shop_domain } => ("shop_domain", shop_domain),
-            StoreKind::WooCommerce { source, .. } => ("source", source),
-            StoreKind::Custom { .. } => continue,
-        };
-        if let Some(twin) = seen.insert(shop.to_ascii_lowercase(), name) {
-            findings.add_warning(
-                &["stores", name, field],
-                format!("the store `{twin}` is the same shop"),
-                "keep one of them, or correct a copied line",
-            );
-        }
     }
 }

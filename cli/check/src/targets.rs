@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{FindingCollector, conversations, crms};
+use super::{FindingCollector, conversations, kind_settings::check_kind_settings};
 use tellonce_core::client_config::{ClientConfig, TargetConfig, TargetKind};
 
 /// Most recipients of one message in SES:
@@ -21,11 +21,10 @@ pub(super) fn check_target(
         let remedy = "name it in an escalation's `to`, or remove it";
         findings.add_warning(&["targets", name], "no escalation alerts this target", remedy);
     }
-    match &target.kind {
-        TargetKind::Slack | TargetKind::Teams => {}
-        TargetKind::Email { from, to } => check_email(from, to, &at("from"), &at("to"), findings),
-        TargetKind::Sns { topic_arn } => check_sns_topic(topic_arn, &at("topic_arn"), findings),
-        TargetKind::Webhook { url } => crms::check_address(url, &at("url"), findings),
+    let facts = target.kind.facts();
+    check_kind_settings(["targets", name], facts.label, facts.settings, findings);
+    if let TargetKind::Email(mail) = &target.kind {
+        check_email(&mail.from, &mail.to, &at("from"), &at("to"), findings);
     }
 }
 
@@ -66,30 +65,4 @@ fn is_email(address: &str) -> bool {
         && local.bytes().all(in_local)
         && domain.contains('.')
         && domain.split('.').all(label)
-}
-
-/// <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
-fn check_sns_topic(arn: &str, path: &[&str], findings: &mut FindingCollector<'_>) {
-    let name = |name: &str| {
-        let name = name.strip_suffix(".fifo").unwrap_or(name);
-        (1..=256).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    let fits = match arn.split(':').collect::<Vec<_>>().as_slice() {
-        ["arn", partition, "sns", region, account, topic] => {
-            partition.starts_with("aws")
-                && region.split('-').count() >= 3
-                && account.len() == 12
-                && account.bytes().all(|byte| byte.is_ascii_digit())
-                && name(topic)
-        }
-        _ => false,
-    };
-    if !fits {
-        findings.add_error(
-            path,
-            "this is not the ARN of a topic",
-            "copy it from SNS, Topics: \"arn:aws:sns:eu-central-1:111122223333:acme-team\"",
-        );
-    }
 }

@@ -5,60 +5,36 @@
 //! delivery, and at the end of the preview to the last reminder. A reminder is sent at its due
 //! time.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reminder_scheduler::{
-    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason, parse_booking},
-    feed::{
-        build_window,
-        diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
-        ics,
-    },
-    lookup::complete_booking,
+    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
+    booking_outcome::BookingOutcome,
+    booking_parser::{parse_booking, parse_booking_response},
     plan::{build_reminder_message, plan_reminders, with_schedule, with_stage_outcome},
 };
-use serde::Serialize;
 use serde_json::Value;
 use tellonce_core::{
     appointment::{Appointment, AppointmentReport, ReminderOutcome, ReportResult, StageOutcome},
-    client_config::{CalendarConfig, CalendarKind, ClientConfig},
+    client_config::{CalendarConfig, ClientConfig},
     delivery::Verified,
-    feed::FeedSnapshot,
-    ledger::{ClaimOwner, IdempotencyKey, LedgerRow},
+    dispatch::{DispatchResult, ReminderDispatchResult},
+    ledger::IdempotencyKey,
     lookup::LookupResponse,
 };
 
-use super::{DeliveryPreview, EventPreview, InboundRoute, MessagePreview, cases::RecordedDelivery, preview_message};
-
-#[derive(Serialize)]
-pub(super) struct AppointmentPreview {
-    kind: &'static str,
-    id: String,
-    status: &'static str,
-    occurred_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    start: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    previous_id: Option<String>,
-    /// Masked.
-    phones: Vec<String>,
-}
-
-/// A reminder that would not be sent.
-#[derive(Serialize)]
-pub(super) struct SkippedReminder {
-    idempotency_key: String,
-    start: Timestamp,
-    reason: &'static str,
-}
+use super::{
+    cases::RecordedDelivery,
+    in_memory_ledger::InMemoryLedger,
+    inbound_route::InboundRoute,
+    report::{AppointmentPreview, DeliveryPreview, EventPreview, MessagePreview, SkippedReminder, describe_outcome},
+};
 
 /// The known appointments, with their sent and skipped reminders.
-struct AppointmentTracker<'a> {
+pub(super) struct AppointmentTracker<'a> {
     config: &'a ClientConfig,
+    ledger: InMemoryLedger<'a>,
     appointments: BTreeMap<String, Appointment>,
     messages: Vec<AppointmentOutput<MessagePreview>>,
     skipped: Vec<AppointmentOutput<SkippedReminder>>,
@@ -79,11 +55,12 @@ impl<T> AppointmentOutput<T> {
 }
 
 impl<'a> AppointmentTracker<'a> {
-    fn new(config: &'a ClientConfig) -> Self {
-        Self { config, appointments: BTreeMap::new(), messages: Vec::new(), skipped: Vec::new() }
+    pub(super) fn new(config: &'a ClientConfig) -> Self {
+        let ledger = InMemoryLedger::new(config);
+        Self { config, ledger, appointments: BTreeMap::new(), messages: Vec::new(), skipped: Vec::new() }
     }
 
-    fn apply_report(&mut self, report: &AppointmentReport, now: Timestamp) -> ReportResult {
+    pub(super) fn apply_report(&mut self, report: &AppointmentReport, now: Timestamp) -> ReportResult {
         let result = Appointment::apply_report(self.appointments.get(&report.subject), report, now);
         if let ReportResult::Updated(updated) = &result {
             let before = self.appointments.get(&report.subject).map(|known| known.stage_outcomes.clone());
@@ -113,7 +90,7 @@ impl<'a> AppointmentTracker<'a> {
     }
 
     /// Lets time pass. Each reminder that is due before `until` is sent at its time.
-    fn advance_to(&mut self, until: Timestamp) {
+    pub(super) fn advance_to(&mut self, until: Timestamp) {
         loop {
             let due =
                 self.appointments.values().filter_map(|known| Some((known.due_at.filter(|due| *due < until)?, known)));
@@ -126,30 +103,34 @@ impl<'a> AppointmentTracker<'a> {
             let due = planned_now.as_ref().and_then(|(calendar, plan)| Some((calendar, plan, plan.due.first()?)));
             let after = match due {
                 Some((calendar, plan, reminder)) => {
-                    let outbound = build_reminder_message(self.config, calendar, &known, reminder);
-                    let row = LedgerRow::from_message(
-                        &outbound,
-                        outbound.key.clone(),
-                        ClaimOwner("preview".to_owned()),
-                        now,
-                        now,
-                    );
-                    if let Some(payload) = &row.payload {
-                        self.messages
-                            .push(AppointmentOutput::from_appointment(&known, preview_message(&row, payload, now)));
-                    } else {
-                        let skipped = SkippedReminder {
-                            idempotency_key: row.key.to_string(),
-                            start: known.start,
-                            reason: "a value in its text is missing",
-                        };
-                        self.skipped.push(AppointmentOutput::from_appointment(&known, skipped));
+                    let message = build_reminder_message(self.config, calendar, &known, reminder);
+                    let opened = with_stage_outcome(self.config, &known, plan, reminder, ReminderOutcome::Opened, now);
+                    match self.ledger.dispatch_reminder(&message, &known, &opened, now) {
+                        ReminderDispatchResult::Opened(result) => {
+                            self.record_reminder(&known, &result);
+                            opened
+                        }
+                        // The plan and the driver agree about the quiet hours. Without a due time
+                        // the loop ends.
+                        ReminderDispatchResult::HeaderChanged(_)
+                        | ReminderDispatchResult::Skipped(_)
+                        | ReminderDispatchResult::LineBlocked { .. } => Appointment { due_at: None, ..known },
                     }
-                    with_stage_outcome(self.config, &known, plan, reminder, ReminderOutcome::Opened, now)
                 }
                 None => with_schedule(self.config, known, now),
             };
             self.store_appointment(after, &before);
+        }
+    }
+
+    fn record_reminder(&mut self, appointment: &Appointment, result: &DispatchResult) {
+        if let DispatchResult::Accepted(key) = result {
+            let sent = self.ledger.final_result(key).and_then(Result::ok);
+            self.messages.extend(sent.map(|message| AppointmentOutput::from_appointment(appointment, message)));
+        } else if let DispatchResult::RecordedOnly(key) = result {
+            let (idempotency_key, reason) = (key.to_string(), "a value in its text is missing");
+            let skipped = SkippedReminder { idempotency_key, start: appointment.start, reason };
+            self.skipped.push(AppointmentOutput::from_appointment(appointment, skipped));
         }
     }
 
@@ -161,7 +142,7 @@ impl<'a> AppointmentTracker<'a> {
     }
 
     /// The reminders of an appointment: sent, and skipped.
-    fn take_for_appointment(&mut self, subject: &str) -> (Vec<MessagePreview>, Vec<SkippedReminder>) {
+    pub(super) fn take_for_appointment(&mut self, subject: &str) -> (Vec<MessagePreview>, Vec<SkippedReminder>) {
         let sent = self.messages.extract_if(.., |sent| sent.subject == subject).map(|sent| sent.output);
         let skipped = self.skipped.extract_if(.., |skipped| skipped.subject == subject).map(|skipped| skipped.output);
         (sent.collect(), skipped.collect())
@@ -227,7 +208,7 @@ impl<'a> BookingSimulator<'a> {
                     );
                     return DeliveryPreview { skip_reason: Some(because), ..shown };
                 };
-                complete_booking(what, &answer, now, self.calendar, self.inbound.config)
+                parse_booking_response(what, &answer, now, self.calendar, self.inbound.config)
             }
             enough => enough,
         };
@@ -238,7 +219,7 @@ impl<'a> BookingSimulator<'a> {
                 DeliveryPreview { skip_reason: Some(because.to_owned()), ..shown }
             }
             ParsedBooking::Skipped(because) => {
-                DeliveryPreview { skip_reason: Some(format_skip_reason(&because)), ..shown }
+                DeliveryPreview { skip_reason: Some(describe_outcome(BookingOutcome::Skipped(because))), ..shown }
             }
             // A lookup completes a booking or ends it, so this is not reached.
             ParsedBooking::NeedsLookup(_) => shown,
@@ -261,10 +242,9 @@ impl<'a> BookingSimulator<'a> {
             };
             let continues = booking.previous_id.as_ref().and_then(known);
             let report = booking.to_report(self.inbound.sender_name, self.calendar, id, continues);
-            shown.skip_reason = match self.tracker.apply_report(&report, now) {
-                ReportResult::Updated(_) => booking.unreachable_reason.as_ref().map(format_skip_reason),
-                nothing => nothing.skip_reason().map(str::to_owned),
-            };
+            let unchanged = BookingOutcome::from_report(&self.tracker.apply_report(&report, now));
+            let outcome = unchanged.or_else(|| booking.unreachable_reason.clone().map(BookingOutcome::Skipped));
+            shown.skip_reason = outcome.map(describe_outcome);
             // A move may consist of two bookings. The one that continues is shown.
             if booking.kind != BookingEventKind::MovedAway || shown.event.is_none() {
                 shown.event = Some(EventPreview::Appointment(preview_booking(&booking)));
@@ -299,124 +279,6 @@ fn preview_booking(booking: &Booking) -> AppointmentPreview {
         start: details.map(|details| details.start),
         time_zone: details.map(|details| details.zone.clone()),
         previous_id: booking.previous_id.clone(),
-        phones: details.map_or_else(Vec::new, |details| {
-            details.attendees.iter().map(|attendee| attendee.phone.to_string()).collect()
-        }),
-    }
-}
-
-fn format_skip_reason(because: &SkipReason) -> String {
-    format!("{}: {because}", because.code())
-}
-
-/// The result of one appointment of a feed.
-#[derive(Serialize)]
-pub(super) struct FeedAppointmentPreview {
-    /// The last file that changed it.
-    case: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<AppointmentPreview>,
-    messages: Vec<MessagePreview>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    skipped_reminders: Vec<SkippedReminder>,
-    skip_reason: Option<String>,
-}
-
-impl FeedAppointmentPreview {
-    fn from_reason(case: &str, because: String) -> Self {
-        let (messages, skipped_reminders) = (Vec::new(), Vec::new());
-        Self { case: case.to_owned(), event: None, messages, skipped_reminders, skip_reason: Some(because) }
-    }
-}
-
-/// Reads a feed once for each file and returns the result of each appointment, then the remarks.
-pub(super) fn preview_feed(
-    config: &ClientConfig,
-    name: &str,
-    files: &[PathBuf],
-    times: &[Timestamp],
-) -> anyhow::Result<Vec<FeedAppointmentPreview>> {
-    let calendar = &config.calendars[name];
-    let CalendarKind::Ics(rule) = &calendar.kind else {
-        bail!("`{name}` is not a feed: it posts its bookings; preview those deliveries instead");
-    };
-    let mut tracker = AppointmentTracker::new(config);
-    let mut snapshot = FeedSnapshot::default();
-    let mut shown: BTreeMap<String, FeedAppointmentPreview> = BTreeMap::new();
-    let mut remarks = Vec::new();
-    for (file, now) in files.iter().zip(times) {
-        tracker.advance_to(*now);
-        let case = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let body = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-        let window = build_window(calendar, *now);
-        let known = |id: &str| snapshot.occurrences.contains_key(id);
-        let feed = match ics::parse_feed(&body, rule, calendar, config, window, &known) {
-            Ok(feed) => feed,
-            Err(error) => {
-                remarks.push(FeedAppointmentPreview::from_reason(
-                    &case,
-                    format!("unreadable: {error}; no appointment changes"),
-                ));
-                continue;
-            }
-        };
-        for (uid, error) in &feed.unparsed_events {
-            remarks.push(FeedAppointmentPreview::from_reason(&case, format!("not-understood: {uid}: {error}")));
-        }
-        for (id, occurrence) in &feed.occurrences {
-            if let Err(problem) = &occurrence.attendee {
-                remarks.push(FeedAppointmentPreview::from_reason(
-                    &case,
-                    format!("no-recipient: {id} at {}: {problem}", occurrence.start),
-                ));
-            }
-        }
-        let changes = match compare_feed(&snapshot, &feed, FeedOrigin { name, calendar }, window, *now) {
-            FeedVerdict::Changes(FeedChanges { pending, changes }) => {
-                snapshot.occurrences = pending;
-                changes
-            }
-            FeedVerdict::Suspect(reason, FeedChanges { pending, changes }) => {
-                remarks.push(FeedAppointmentPreview::from_reason(&case, format!("suspect: {reason}")));
-                snapshot.occurrences = pending;
-                changes
-            }
-        };
-        for change in changes {
-            tracker.apply_report(&change.report, *now);
-            let event = preview_report(&change.id, &change.report);
-            let subject = change.report.subject.clone();
-            let one = FeedAppointmentPreview {
-                case: case.clone(),
-                event: Some(event),
-                messages: Vec::new(),
-                skipped_reminders: Vec::new(),
-                skip_reason: None,
-            };
-            shown.insert(subject, one);
-            change.record_reported(&mut snapshot.occurrences);
-        }
-    }
-    tracker.advance_to(Timestamp::MAX);
-    for (subject, one) in &mut shown {
-        (one.messages, one.skipped_reminders) = tracker.take_for_appointment(subject);
-    }
-    let mut all: Vec<FeedAppointmentPreview> = shown.into_values().collect();
-    all.sort_by_key(|one| one.event.as_ref().and_then(|event| event.start));
-    all.extend(remarks);
-    Ok(all)
-}
-
-fn preview_report(id: &str, report: &AppointmentReport) -> AppointmentPreview {
-    let details = report.details.as_ref();
-    AppointmentPreview {
-        kind: "appointment.in-feed",
-        id: id.to_owned(),
-        status: report.status.name(),
-        occurred_at: report.as_of,
-        start: details.map(|details| details.start),
-        time_zone: details.map(|details| details.zone.clone()),
-        previous_id: None,
         phones: details.map_or_else(Vec::new, |details| {
             details.attendees.iter().map(|attendee| attendee.phone.to_string()).collect()
         }),

@@ -1,79 +1,40 @@
 //! Leads: from a form's delivery to the first touch. The preview also shows the field in which each
 //! fact was found, so that the developer can write it into `client.toml`.
 //!
-//! `lead_first_touch` reads the delivery and `tellonce_core::greeting` decides whether the number
-//! is greeted, over [`super::in_memory_ledger`]. Lookups are answered from `--lookup` files.
-
-use std::collections::BTreeMap;
+//! `lead_first_touch` reads the delivery, and [`super::in_memory_ledger`] greets the number.
+//! Lookups are answered from `--lookup` files.
 
 use jiff::Timestamp;
 use lead_first_touch::{
+    LeadOutcome,
     facts::{FactSource, LeadFact, LeadFacts},
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
     lead_parser::{find_facts, find_facts_in_response, parse_lead, parse_lead_response},
     lookup::build_lookup_url,
     plan::plan_first_touch,
 };
-use serde::Serialize;
 use serde_json::Value;
 use tellonce_core::{
-    client_config::{FormConfig, RepeatAction, RepeatRule},
+    client_config::{FormConfig, RepeatAction},
     delivery::Verified,
-    greeting::{Admission, Greeting, GreetingDecision, GreetingHistory, LeadRate},
-    ledger::{IdempotencyKey, MessageState, OutboundMessage},
+    dispatch::{DispatchResult, FirstTouchDispatchResult, GreetingRules},
+    greeting::{Admission, LeadRate},
+    ledger::{IdempotencyKey, OutboundMessage},
 };
 
 use super::{
-    DeliveryPreview, EventPreview, InboundRoute,
     cases::RecordedDelivery,
-    in_memory_ledger::{InMemoryLedger, LedgerLookup},
+    in_memory_ledger::InMemoryLedger,
+    inbound_route::InboundRoute,
+    report::{
+        DeliveryPreview, EventPreview, FactPreview, LeadFactsPreview, LeadPreview, LeadsPreview, describe_outcome,
+    },
 };
-
-#[derive(Serialize)]
-pub(super) struct LeadsPreview {
-    kind: &'static str,
-    leads: Vec<LeadPreview>,
-}
-
-/// One lead. Holds personal data of this lead only, and its number masked.
-#[derive(Default, Serialize)]
-struct LeadPreview {
-    /// The request that completes a lead if the delivery contains only its id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lookup_request: Option<String>,
-    /// The idempotency key, if the lead may be greeted.
-    key: Option<String>,
-    found: Option<LeadFactsPreview>,
-    /// The names of all fields, without their values. Other names of a field follow after `|`.
-    fields: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct LeadFactsPreview {
-    phone: FactPreview,
-    name: FactPreview,
-    language: FactPreview,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    choice: Option<FactPreview>,
-    consent: FactPreview,
-    id: FactPreview,
-    form_id: FactPreview,
-    submitted_at: FactPreview,
-}
-
-#[derive(Serialize)]
-struct FactPreview {
-    value: Option<String>,
-    /// The field's name, or in brackets another origin of the value.
-    field: Option<String>,
-}
 
 pub(super) struct LeadSimulator<'a> {
     inbound: InboundRoute<'a>,
     form: &'a FormConfig,
-    ledger: InMemoryLedger,
-    /// By phone number.
-    greeting_histories: BTreeMap<String, GreetingHistory>,
+    ledger: InMemoryLedger<'a>,
     /// Start of the current window, and the leads in it.
     burst_window: (i64, u32),
     held: bool,
@@ -83,8 +44,8 @@ pub(super) struct LeadSimulator<'a> {
 
 impl<'a> LeadSimulator<'a> {
     pub(super) fn new(inbound: InboundRoute<'a>, form: &'a FormConfig) -> Self {
-        let (ledger, greeting_histories, keys) = (InMemoryLedger::default(), BTreeMap::new(), Vec::new());
-        Self { inbound, form, ledger, greeting_histories, burst_window: (0, 0), held: false, keys }
+        let ledger = InMemoryLedger::new(inbound.config);
+        Self { inbound, form, ledger, burst_window: (0, 0), held: false, keys: Vec::new() }
     }
 
     /// Verifies one delivery, files it, reads it and greets its leads.
@@ -130,7 +91,7 @@ impl<'a> LeadSimulator<'a> {
                 named.collect()
             }
             ParsedLead::Skipped(because) => {
-                shown.skip_reason = Some(because.to_outcome());
+                shown.skip_reason = Some(describe_outcome(LeadOutcome::Skipped(because)));
                 facts.map(|facts| describe_facts(self.form, &facts, None, now)).into_iter().collect()
             }
         };
@@ -164,7 +125,7 @@ impl<'a> LeadSimulator<'a> {
         let lead = match read {
             Ok(lead) => self.plan_greeting(&lead, facts, id, now, shown),
             Err(because) => {
-                append_reason(&mut shown.skip_reason, because.to_outcome());
+                append_reason(&mut shown.skip_reason, describe_outcome(LeadOutcome::Skipped(because)));
                 facts.map(|facts| describe_facts(self.form, &facts, None, now)).unwrap_or_default()
             }
         };
@@ -183,8 +144,8 @@ impl<'a> LeadSimulator<'a> {
         let described = facts.map(|facts| describe_facts(self.form, &facts, Some(lead), now)).unwrap_or_default();
         let message = match plan_first_touch(self.inbound.config, self.form, lead, id, now) {
             Ok(message) => message,
-            Err(skip_reason) => {
-                append_reason(&mut shown.skip_reason, skip_reason.to_outcome());
+            Err(outcome) => {
+                append_reason(&mut shown.skip_reason, describe_outcome(outcome));
                 return described;
             }
         };
@@ -192,7 +153,7 @@ impl<'a> LeadSimulator<'a> {
             let because =
                 "held-for-review: the form received too many leads; they wait until an operator releases them";
             append_reason(&mut shown.skip_reason, because.to_owned());
-        } else if let Some(because) = self.greet_once(lead, &message, now) {
+        } else if let Some(because) = self.greet_once(&message, now) {
             append_reason(&mut shown.skip_reason, because);
         } else if let Some(keys) = self.keys.last_mut() {
             keys.push(message.key.clone());
@@ -211,47 +172,24 @@ impl<'a> LeadSimulator<'a> {
     }
 
     /// Greets a lead once. Returns the reason if it is not greeted.
-    fn greet_once(&mut self, lead: &Lead, message: &OutboundMessage, now: Timestamp) -> Option<String> {
+    fn greet_once(&mut self, message: &OutboundMessage, now: Timestamp) -> Option<String> {
         let FormConfig { repeat, per_phone, .. } = *self.form;
-        let next =
-            Greeting { form: self.inbound.sender_name.to_owned(), lead: message.key.subject().to_owned(), at: now };
-        let number = lead.phone.expose().to_owned();
-        let mut history = self.greeting_histories.get(&number).cloned().unwrap_or_default();
-        loop {
-            match history.decide_greeting(&next, repeat, per_phone) {
-                GreetingDecision::Repeat(before) if before.lead == next.lead => break,
-                // A greeting that was never sent does not block this one.
-                GreetingDecision::Repeat(before) if !self.was_sent(&before) => {
-                    history = history.without_lead(&before.lead);
-                }
-                GreetingDecision::Repeat(before) => return Some(format_already_greeted(&before, repeat)),
-                GreetingDecision::TooOften(limit) => {
-                    return Some(format!("too-often: this number was already greeted {} times", limit.leads));
-                }
-                GreetingDecision::Greet(after) => {
-                    self.greeting_histories.insert(number, after);
-                    break;
-                }
+        let rules = GreetingRules { repeat, per_phone };
+        let escalation = match self.ledger.dispatch_first_touch(message, self.inbound.sender_name, rules, now) {
+            FirstTouchDispatchResult::Dispatched(
+                DispatchResult::AlreadyKnown(key, state) | DispatchResult::PayloadConflict(key, state),
+            ) => return Some(format!("already-known: {key} is {} in the ledger", state.name())),
+            FirstTouchDispatchResult::Dispatched(_) => return None,
+            FirstTouchDispatchResult::AlreadyGreeted if repeat.then == RepeatAction::Escalate => {
+                "; the team is alerted"
             }
-        }
-        match self.ledger.dispatch_message(message, now) {
-            LedgerLookup::New(_) => None,
-            LedgerLookup::Known(key, state) | LedgerLookup::Conflicting(key, state) => {
-                Some(format!("already-known: {key} is {} in the ledger", state.name()))
-            }
-        }
+            FirstTouchDispatchResult::AlreadyGreeted
+            | FirstTouchDispatchResult::LimitReached
+            | FirstTouchDispatchResult::OptedOut => "",
+        };
+        let reason = self.ledger.final_result(&message.key)?.err()?;
+        Some(format!("{reason}{escalation}"))
     }
-
-    fn was_sent(&self, greeting: &Greeting) -> bool {
-        let row = self.ledger.find_row(&IdempotencyKey::for_lead_subject(&greeting.lead));
-        // The line accepts every message here, so any other state means that the row expired.
-        row.is_none_or(|row| matches!(row.state, MessageState::Accepted | MessageState::Held | MessageState::Claimed))
-    }
-}
-
-fn format_already_greeted(before: &Greeting, repeat: RepeatRule) -> String {
-    let escalation = if repeat.then == RepeatAction::Escalate { "; the team is alerted" } else { "" };
-    format!("{}{escalation}", before.already_greeted_reason())
 }
 
 /// The facts of a submission; `lead` is set if it may be greeted.

@@ -4,18 +4,23 @@
 //! Flow: [`cases`] reads the recordings. `webhook_receiver::verify_request` verifies each. Then the
 //! function that owns the delivery reads and plans it:
 //!
-//! - [`orders`] uses `order_notifier`, with the states and decisions of `tellonce_core::ledger`
+//! - [`orders`] uses `order_notifier`
 //! - [`bookings`] uses `reminder_scheduler`
-//! - [`leads`] uses `lead_first_touch`, with `tellonce_core::greeting`
+//! - [`leads`] uses `lead_first_touch`
+//!
+//! Each message is sent with the decisions of `tellonce_core::dispatch`.
 //!
 //! Two things are simulated: the tables are in memory ([`in_memory_ledger`]), and the responses of
 //! stores, booking systems and forms to lookups come from files (`--lookup`).
 
 mod bookings;
 mod cases;
+mod feed;
 mod in_memory_ledger;
+mod inbound_route;
 mod leads;
 mod orders;
+mod report;
 
 use std::{
     collections::BTreeMap,
@@ -31,16 +36,13 @@ use tellonce_check::{Severity, check_file};
 use tellonce_core::{
     client_config::{ClientConfig, FormScheme},
     clock::Clock,
-    delivery::{Refusal, VerificationOutcome, Verified},
-    inbox::build_item_id,
-    ledger::{IdempotencyKey, LedgerRow},
-    provider::Payload,
-    secret::Secret,
 };
-use webhook_receiver::{ReceiveError, SenderKind, route_request, verify_request};
+use webhook_receiver::{SenderKind, route_request};
 
-use crate::{CommandOutput, secrets::SecretsFile};
+use crate::{command_output::CommandOutput, secrets::SecretsFile};
 use cases::RecordedDelivery;
+use inbound_route::InboundRoute;
+use report::DeliveryPreview;
 
 #[derive(clap::Args)]
 pub(crate) struct PreviewArguments {
@@ -83,65 +85,6 @@ pub(crate) struct PreviewArguments {
     pretty: bool,
 }
 
-/// The result of one delivery.
-#[derive(Default, Serialize)]
-struct DeliveryPreview {
-    case: String,
-    verified: bool,
-    /// The HTTP status that the sender would get.
-    status: u16,
-    refused: Option<String>,
-    delivery_id: Option<String>,
-    duplicate: bool,
-    event: Option<EventPreview>,
-    messages: Vec<MessagePreview>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    skipped_reminders: Vec<bookings::SkippedReminder>,
-    skip_reason: Option<String>,
-    /// The ledger row that holds the final result.
-    #[serde(skip)]
-    key: Option<IdempotencyKey>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum EventPreview {
-    Order(OrderPreview),
-    Appointment(bookings::AppointmentPreview),
-    Leads(leads::LeadsPreview),
-}
-
-#[derive(Serialize)]
-struct OrderPreview {
-    kind: String,
-    id: Option<String>,
-    occurred_at: Timestamp,
-    number: Option<String>,
-    milestone: &'static str,
-    /// Masked.
-    phone: Option<String>,
-}
-
-#[derive(Serialize)]
-struct MessagePreview {
-    idempotency_key: String,
-    line: String,
-    /// Unmasked: a preview is for the developer who set up the client.
-    to: String,
-    text: String,
-    button: Option<ButtonPreview>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<String>,
-    send_at: Timestamp,
-    expires_at: Timestamp,
-}
-
-#[derive(Serialize)]
-struct ButtonPreview {
-    text: String,
-    url: String,
-}
-
 /// Prints one line of JSON for each delivery, or for each appointment of a feed.
 pub(crate) fn run_preview(arguments: &PreviewArguments) -> anyhow::Result<CommandOutput> {
     let config = load_config(&arguments.client)?;
@@ -154,7 +97,7 @@ pub(crate) fn run_preview(arguments: &PreviewArguments) -> anyhow::Result<Comman
     } else {
         let times = resolve_times(&arguments.now, arguments.ics.len())?;
         let calendar = find_calendar(&config, &arguments.route)?;
-        render_json_lines(&bookings::preview_feed(&config, calendar, &arguments.ics, &times)?, arguments.pretty)
+        render_json_lines(&feed::preview_feed(&config, calendar, &arguments.ics, &times)?, arguments.pretty)
     }
 }
 
@@ -214,7 +157,7 @@ fn preview_deliveries(
             previews
         }
         SenderKind::Line => bail!(LINES_NOT_PREVIEWED),
-        SenderKind::Form(_) => {
+        SenderKind::Form => {
             let mut simulator = leads::LeadSimulator::new(inbound, &config.forms[sender.name]);
             let mut previews: Vec<DeliveryPreview> =
                 timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
@@ -231,58 +174,6 @@ fn find_calendar<'c>(config: &'c ClientConfig, route: &str) -> anyhow::Result<&'
         format!("`{}` is not a calendar of this client; write --route /bookings/<calendar>", mask_route_secret(route))
     })?;
     Ok(name)
-}
-
-/// The route of one sender: verifies deliveries and files them, as webhook-receiver does.
-struct InboundRoute<'a> {
-    config: &'a ClientConfig,
-    /// Store, calendar or form.
-    sender_name: &'a str,
-    route: &'a str,
-    secrets: &'a [Secret],
-    lookups: Vec<(Vec<u8>, Value)>,
-    /// Bodies by the delivery's id in the inbox.
-    inbox: BTreeMap<String, Vec<Vec<u8>>>,
-}
-
-impl<'a> InboundRoute<'a> {
-    /// Returns the verified delivery with its id in the inbox. Returns the final preview if the
-    /// delivery is refused, a ping or a duplicate.
-    fn accept_delivery(
-        &mut self,
-        case: &'a RecordedDelivery,
-        now: Timestamp,
-    ) -> Result<(Verified<'a>, String, DeliveryPreview), Box<DeliveryPreview>> {
-        let shown = DeliveryPreview { case: case.name.clone(), status: 200, ..DeliveryPreview::default() };
-        let verified = match verify_request(
-            self.config,
-            &Method::POST,
-            self.route,
-            &case.headers,
-            &case.body,
-            self.secrets,
-            now,
-        ) {
-            Ok(VerificationOutcome::Verified(verified)) => verified,
-            Ok(VerificationOutcome::Ping) => {
-                return Err(Box::new(DeliveryPreview { skip_reason: Some("ping".to_owned()), ..shown }));
-            }
-            Err(reason) => {
-                let refused = Some(explain_refusal(&reason, case, now));
-                return Err(Box::new(DeliveryPreview { status: reason.http_status(), refused, ..shown }));
-            }
-        };
-        let shown = DeliveryPreview { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
-        let id = build_item_id(verified.sender, &verified.delivery_id);
-        // The same delivery id with another body is a new delivery.
-        let bodies = self.inbox.entry(id.clone()).or_default();
-        if bodies.iter().any(|body| body == verified.body) {
-            let because = Some("duplicate: this delivery is already in the inbox".to_owned());
-            return Err(Box::new(DeliveryPreview { duplicate: true, skip_reason: because, ..shown }));
-        }
-        bodies.push(verified.body.to_owned());
-        Ok((verified, id, shown))
-    }
 }
 
 /// Reads the configuration in a client's folder.
@@ -318,7 +209,7 @@ fn resolve_times(given: &[Timestamp], cases: usize) -> anyhow::Result<Vec<Timest
 
 fn unknown_route_error(config: &ClientConfig, route: &str) -> anyhow::Error {
     let stores = config.stores.keys().map(|name| format!("/stores/{name}"));
-    let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts_webhooks());
+    let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.proof().is_some());
     let calendars = calendars.map(|(name, _)| format!("/bookings/{name}"));
     let forms = config.forms.iter().map(|(name, form)| match form.verify {
         FormScheme::SecretPath => format!("/leads/{name}/<secret>"),
@@ -346,35 +237,4 @@ fn read_lookup_file(file: &Path) -> anyhow::Result<(Vec<u8>, Value)> {
     let bytes = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
     let value = serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", file.display()))?;
     Ok((bytes, value))
-}
-
-/// Why a delivery was refused, with a hint if the recording is the likely cause.
-fn explain_refusal(reason: &ReceiveError, case: &RecordedDelivery, now: Timestamp) -> String {
-    let hint = match reason {
-        ReceiveError::Refused(Refusal::TimestampOutOfRange { seconds, .. }) => {
-            let signed_at = now.as_second().checked_sub(*seconds).and_then(|at| Timestamp::from_second(at).ok());
-            signed_at.map(|at| format!("; it passes with --now {at}"))
-        }
-        ReceiveError::Refused(Refusal::ProofMismatch) if case.body.ends_with(b"\n") => {
-            Some("; the body file ends with a line break that the signed body may not have".to_owned())
-        }
-        _ => None,
-    };
-    format!("{reason}{}", hint.unwrap_or_default())
-}
-
-/// A message as its request contains it.
-fn preview_message(row: &LedgerRow, payload: &Payload, send_at: Timestamp) -> MessagePreview {
-    let contents = payload.contents();
-    MessagePreview {
-        idempotency_key: row.key.to_string(),
-        line: row.line.clone(),
-        to: contents.to.unwrap_or_default(),
-        // A document's text is its caption.
-        text: contents.text.or(contents.caption).unwrap_or_default(),
-        button: contents.button.map(|(text, url)| ButtonPreview { text, url }),
-        document: contents.document,
-        send_at,
-        expires_at: row.useful_until,
-    }
 }

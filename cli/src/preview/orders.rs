@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use order_notifier::{
-    KnownOrder, build_suppressed_message,
+    KnownOrder, OrderOutcome, PlannedOrderMessage, SkipReason, build_suppressed_message,
     lookup::{complete_from_ledger, parse_order_response},
-    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason},
+    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent},
     order_parser::parse_order_event,
     plan_order_message,
 };
@@ -12,25 +12,28 @@ use serde_json::Value;
 use tellonce_core::{
     client_config::{Milestone, StoreConfig},
     delivery::Verified,
+    dispatch::DispatchResult,
     fault::error_chain,
     ledger::{IdempotencyKey, OutboundMessage},
 };
 
 use super::{
-    DeliveryPreview, EventPreview, InboundRoute, OrderPreview,
     cases::RecordedDelivery,
-    in_memory_ledger::{InMemoryLedger, LedgerLookup},
+    in_memory_ledger::InMemoryLedger,
+    inbound_route::InboundRoute,
+    report::{DeliveryPreview, EventPreview, OrderPreview, describe_outcome},
 };
 
 pub(super) struct OrderSimulator<'a> {
     pub(super) inbound: InboundRoute<'a>,
     pub(super) store: &'a StoreConfig,
-    ledger: InMemoryLedger,
+    ledger: InMemoryLedger<'a>,
 }
 
 impl<'a> OrderSimulator<'a> {
     pub(super) fn new(inbound: InboundRoute<'a>, store: &'a StoreConfig) -> Self {
-        Self { inbound, store, ledger: InMemoryLedger::default() }
+        let ledger = InMemoryLedger::new(inbound.config);
+        Self { inbound, store, ledger }
     }
 
     /// Verifies one delivery, files it, reads it and dispatches its message.
@@ -77,7 +80,7 @@ impl<'a> OrderSimulator<'a> {
                     self.find_known_order(&event.order_id, event.milestone, event.parcel.as_deref())
                         .fill_missing(&mut event);
                 }
-                let message =
+                let PlannedOrderMessage { message, .. } =
                     plan_order_message(self.inbound.config, self.inbound.sender_name, self.store, &event, id, now);
                 self.dispatch_message(
                     &message,
@@ -86,7 +89,7 @@ impl<'a> OrderSimulator<'a> {
                 )
             }
             ParsedOrder::Suppressed(event, because) => {
-                let message = build_suppressed_message(self.store, &event, format_skip_reason(&because), id, now);
+                let message = build_suppressed_message(self.store, &event, OrderOutcome::Skipped(because), id, now);
                 self.dispatch_message(
                     &message,
                     now,
@@ -95,11 +98,11 @@ impl<'a> OrderSimulator<'a> {
             }
             ParsedOrder::Skipped(because) => {
                 let event = partial.map(|partial| preview_partial_event(&partial));
-                DeliveryPreview { event, skip_reason: Some(format_skip_reason(&because)), ..shown }
+                DeliveryPreview { event, skip_reason: Some(describe_outcome(OrderOutcome::Skipped(because))), ..shown }
             }
             // A lookup completes an event or ends it, so this is not reached.
             ParsedOrder::NeedsLookup(partial) => {
-                let because = Some(format_skip_reason(&SkipReason::OrderNotFound));
+                let because = Some(describe_outcome(OrderOutcome::Skipped(SkipReason::OrderNotFound)));
                 DeliveryPreview { event: Some(preview_partial_event(&partial)), skip_reason: because, ..shown }
             }
         }
@@ -111,16 +114,17 @@ impl<'a> OrderSimulator<'a> {
         now: Timestamp,
         shown: DeliveryPreview,
     ) -> DeliveryPreview {
-        let because = match self.ledger.dispatch_message(message, now) {
-            LedgerLookup::New(key) => return DeliveryPreview { key: Some(key), ..shown },
-            LedgerLookup::Known(..) | LedgerLookup::Conflicting(..) if message.content.unsent_reason().is_some() => {
-                message.content.unsent_reason().unwrap_or_default().to_owned()
-            }
-            LedgerLookup::Known(key, state) => format!("already-known: {key} is {} in the ledger", state.name()),
-            LedgerLookup::Conflicting(key, state) => {
-                format!("already-known: {key} is {} in the ledger, with another text", state.name())
-            }
+        let outcome = match self.ledger.dispatch(message, now) {
+            DispatchResult::AlreadyKnown(key, state) => OrderOutcome::AlreadyKnown(key, state),
+            DispatchResult::PayloadConflict(key, state) => OrderOutcome::PayloadConflict(key, state),
+            DispatchResult::Accepted(key)
+            | DispatchResult::RecordedOnly(key)
+            | DispatchResult::Waiting(key, _)
+            | DispatchResult::LineBlocked(key, _)
+            | DispatchResult::Ended(key, _) => return DeliveryPreview { key: Some(key), ..shown },
         };
+        let unsent = message.content.unsent_reason().map(str::to_owned);
+        let because = unsent.unwrap_or_else(|| describe_outcome(outcome));
         DeliveryPreview { skip_reason: Some(because), ..shown }
     }
 
@@ -207,8 +211,4 @@ fn preview_partial_event(event: &PartialOrderEvent) -> EventPreview {
         milestone: event.milestone.name(),
         phone: event.contact.phone.as_ref().map(ToString::to_string),
     })
-}
-
-fn format_skip_reason(because: &SkipReason) -> String {
-    format!("{}: {because}", because.code())
 }

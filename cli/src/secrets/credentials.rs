@@ -4,7 +4,8 @@ use serde_json::Value;
 use tellonce_check::Severity;
 use tellonce_core::public_address::parse_public_address;
 
-use super::SecretProblem;
+/// Severity, problem and remedy. Never the value.
+pub(super) type SecretProblem = (Severity, &'static str, &'static str);
 
 /// Required to get an access token:
 /// <https://www.zoho.com/crm/developer/docs/api/v8/refresh.html>.

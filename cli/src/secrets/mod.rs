@@ -4,25 +4,19 @@
 //! values are only in Secrets Manager. No value is ever printed.
 
 mod credentials;
+mod problem;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
-use tellonce_check::{Finding, NeededSecret, SecretPurpose, Severity, list_needed_secrets};
+use tellonce_check::{Finding, NeededSecret, Severity, list_needed_secrets};
 use tellonce_core::{
-    client_config::{CalendarKind, ClientConfig},
-    provider::PROVIDER,
+    client_config::{ClientConfig, SecretPurpose},
     secret::Secret,
 };
 
-/// In characters. A shorter webhook secret can be guessed.
-const MIN_SECRET_LENGTH: usize = 16;
-/// In characters, for a secret in an address: nothing else protects that address.
-const MIN_PATH_SECRET_LENGTH: usize = 32;
-/// The length of a key in the Standard Webhooks specification.
-const STANDARD_WEBHOOKS_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+use problem::find_problem;
 
 /// The current value of a secret first, then the previous one.
 type SecretVersions = Vec<Secret>;
@@ -117,10 +111,10 @@ impl SecretsFile {
     }
 }
 
-/// Whether two secrets may hold the same key: Acuity signs with its API key.
+/// Whether two secrets may hold the same key: some booking systems sign with their API key.
 fn share_one_key(config: &ClientConfig, pair: [&str; 2]) -> bool {
-    let acuity = config.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Acuity { .. }));
-    acuity
+    let calendars = config.calendars.iter().filter(|(_, calendar)| calendar.kind.facts().signs_with_credential);
+    calendars
         .map(|(name, _)| [config.webhook_secret_name(name), config.calendar_secret_name(name)])
         .any(|both| both.iter().all(|name| pair.contains(&name.as_str())))
 }
@@ -146,87 +140,6 @@ fn parse_secrets(text: &str) -> anyhow::Result<BTreeMap<String, SecretVersions>>
         found.with_context(|| format!("`{name}` must be \"value\" or {{\"current\": \"…\", \"previous\": \"…\"}}"))
     };
     file.iter().map(|(name, value)| Ok((name.clone(), versions(name, value)?))).collect()
-}
-
-/// Severity, problem and remedy. Never the value.
-type SecretProblem = (Severity, &'static str, &'static str);
-
-/// Why a value cannot work for its purpose.
-fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
-    match its_use {
-        SecretPurpose::LineToken if !value.starts_with(PROVIDER.facts().token_prefix) => Some((
-            Severity::Error,
-            "is not a line token, which begins with ezw_line_",
-            "create a token for this line in EZWhatsApp; a workspace login is not for servers",
-        )),
-        SecretPurpose::StandardWebhooks => check_standard_webhooks_key(value),
-        SecretPurpose::WebhookSecret if value.len() < MIN_SECRET_LENGTH => Some((
-            Severity::Error,
-            "is so short that it could be guessed",
-            "use at least 16 characters, better a random value: openssl rand -hex 32",
-        )),
-        SecretPurpose::PathSecret if value.len() < MIN_PATH_SECRET_LENGTH => Some((
-            Severity::Error,
-            "is too short for an address: it could be guessed",
-            "use at least 32 characters: openssl rand -hex 32",
-        )),
-        SecretPurpose::PathSecret
-            if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) =>
-        {
-            Some((
-                Severity::Error,
-                "has characters that an address would have to encode",
-                "use only letters, digits, - and _: openssl rand -hex 32",
-            ))
-        }
-        SecretPurpose::StoreApi if value.trim().is_empty() => {
-            Some((Severity::Error, "is empty", "add a token of the store's Admin API, or remove it"))
-        }
-        SecretPurpose::CalendarApi | SecretPurpose::LeadApi | SecretPurpose::ContactApi | SecretPurpose::CrmToken
-            if value.trim().is_empty() =>
-        {
-            Some((Severity::Error, "is empty", "add the key or token that `tellonce check` describes"))
-        }
-        SecretPurpose::FeedAddress if !is_feed_address(value) => Some((
-            Severity::Error,
-            "is not the https address of a feed",
-            "copy the address that ends in .ics or begins with webcal://, and write https:// instead of webcal://",
-        )),
-        SecretPurpose::CrmToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Some((
-            Severity::Error,
-            "is not a token: a header cannot carry it",
-            "copy it again without spaces and line breaks",
-        )),
-        SecretPurpose::ZohoClient => credentials::check_zoho_client(value),
-        SecretPurpose::ServiceAccount => credentials::check_service_account(value),
-        SecretPurpose::SlackAddress => credentials::check_slack_address(value),
-        SecretPurpose::TeamsAddress => credentials::check_teams_address(value),
-        SecretPurpose::LineToken
-        | SecretPurpose::WebhookSecret
-        | SecretPurpose::PathSecret
-        | SecretPurpose::StoreApi
-        | SecretPurpose::CalendarApi
-        | SecretPurpose::FeedAddress
-        | SecretPurpose::LeadApi
-        | SecretPurpose::ContactApi
-        | SecretPurpose::CrmToken => None,
-    }
-}
-
-fn is_feed_address(value: &str) -> bool {
-    value.parse::<http::Uri>().is_ok_and(|address| address.scheme_str() == Some("https") && address.host().is_some())
-}
-
-fn check_standard_webhooks_key(value: &str) -> Option<SecretProblem> {
-    let remedy = "copy the complete key from the sender, or create one: echo \"whsec_$(openssl rand -base64 32)\"";
-    match BASE64.decode(value.strip_prefix("whsec_").unwrap_or(value)) {
-        Err(_) => Some((Severity::Error, "is not whsec_ and base64, so every signature fails", remedy)),
-        Ok(key) if key.len() < MIN_SECRET_LENGTH => Some((Severity::Error, "holds a key that is too short", remedy)),
-        Ok(key) if !STANDARD_WEBHOOKS_KEY_BYTES.contains(&key.len()) => {
-            Some((Severity::Warning, "holds a key outside the 24 to 64 bytes of Standard Webhooks", remedy))
-        }
-        Ok(_) => None,
-    }
 }
 
 #[cfg(test)]

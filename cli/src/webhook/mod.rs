@@ -30,7 +30,7 @@ use tellonce_core::{
 };
 use url::{Host, Url};
 
-use crate::{CommandOutput, preview::load_config, secrets::SecretsFile};
+use crate::{command_output::CommandOutput, preview::load_config, secrets::SecretsFile};
 use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
 #[derive(clap::Subcommand)]

@@ -9,10 +9,9 @@ use tellonce_core::{
 };
 
 use crate::{
-    alerts::AlertSender,
+    alert::AlertSender,
     conversation::CONVERSATION_QUEUE,
-    message_record::RECORD_QUEUE,
-    reconcile::Reconciler,
+    message_record::{RECORD_QUEUE, reconcile::Reconciler},
     record_store::{ItemKey, RecordStore, RecordStoreError},
     sync_error::SyncError,
 };

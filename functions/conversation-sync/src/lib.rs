@@ -2,11 +2,11 @@
 //! customer needs a person.
 //!
 //! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
-//! command. [`ingest`] takes each delivery through: [`line_event`] parses it, [`reconcile`] joins
-//! statuses to ledger rows, [`conversation`] keeps who waits, [`escalation_rules`] choose the
-//! alerts. [`crm_tasks`] and [`alerts`] create one [`task::QueueTask`] for each CRM and each
-//! target. [`queue_worker`] delivers the tasks: right after the batch, and every minute what is
-//! still due.
+//! command. `line_event_flow` takes each delivery through: [`line_event_parser`] parses it,
+//! [`message_record`] joins statuses to ledger rows, [`conversation`] keeps who waits, and
+//! [`alert::escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM
+//! and each target. [`queue_worker`] delivers the tasks: right after the batch, and every minute
+//! what is still due.
 //!
 //! Promises:
 //! - A message becomes one entry in each CRM, however often the line reports it.
@@ -16,30 +16,19 @@
 //! `EZWhatsApp` stays the source of truth: this function writes no owner and no assignment, and
 //! keeps of a conversation only what a notification needs.
 
-mod acknowledgement;
-pub mod address_guard;
-mod alerts;
+pub mod alert;
 pub mod api_client;
 pub mod conversation;
 pub mod crm;
-mod crm_tasks;
 mod due_checks;
-mod e164;
-pub mod escalation_rules;
-mod ingest;
 pub mod line_event;
+mod line_event_flow;
+mod line_event_outcome;
+pub mod line_event_parser;
 pub mod message_record;
-mod new_tasks;
-pub mod notification;
 pub mod operator;
-mod opt_out;
-pub mod queue_lease;
 pub mod queue_worker;
-mod received_message;
-mod reconcile;
 pub mod record_store;
-mod sent_history;
-mod signed_webhook;
 mod sync_error;
 pub mod target;
 pub mod task;
@@ -58,14 +47,14 @@ use tellonce_core::{
     telemetry,
 };
 
-use alerts::AlertSender;
+use alert::AlertSender;
 use due_checks::DueChecks;
-use ingest::Ingest;
-use new_tasks::NewTasks;
+use line_event_flow::LineEventFlow;
+use message_record::reconcile::Reconciler;
 use operator::{CommandResult, OperatorCommand, OperatorError, OperatorTools};
 use queue_worker::{QueueWorker, RunBudget};
-use reconcile::Reconciler;
 use record_store::{RecordStore, RecordStoreError};
+use task::new_tasks::NewTasks;
 
 /// Deliveries in progress at the same time. Those that meet at one row repeat their change.
 const CONCURRENT_DELIVERIES: usize = 4;
@@ -145,7 +134,7 @@ impl ConversationSync {
         let new_tasks = NewTasks::new(&self.store);
         let alerts = self.alert_sender(&new_tasks);
         let reconciler = self.reconciler(&alerts);
-        let ingest = Ingest {
+        let flow = LineEventFlow {
             dispatcher: &self.dispatcher,
             invocation,
             store: &self.store,
@@ -158,7 +147,7 @@ impl ConversationSync {
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
         };
-        let process = async |item: &_| ingest.process_delivery(item).await;
+        let process = async |item: &_| flow.process_delivery(item).await;
         let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await;
         let stop_at = Deadline::from_now(QUEUE_TIME_PER_BATCH);
         let budget = RunBudget { invocation, stop_at, include_due_tasks: false };

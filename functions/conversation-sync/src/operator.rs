@@ -100,9 +100,9 @@ impl OperatorTools<'_> {
             self.ledger.opt_in(&contact, now).await?
         };
         tracing::info!(
-            contact = contact,
-            opted_out = is_opt_out,
-            changed,
+            contact.key = contact,
+            contact.opted_out = is_opt_out,
+            contact.changed = changed,
             "operator set opt-out of {contact} to {is_opt_out}"
         );
         Ok(CommandResult::OptOutChange { changed })
@@ -125,7 +125,11 @@ impl OperatorTools<'_> {
             }
         }
         let more = usize::try_from(TASKS_PER_RETRY).is_ok_and(|most| refused_tasks.len() >= most);
-        tracing::info!(queue = queue, retried, "operator retried {retried} refused tasks of queue {queue}");
+        tracing::info!(
+            queue.name = queue,
+            tasks.retried = retried,
+            "operator retried {retried} refused tasks of queue {queue}"
+        );
         Ok(CommandResult::Retried { retried, more })
     }
 

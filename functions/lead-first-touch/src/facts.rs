@@ -21,11 +21,13 @@ use tellonce_core::{
     client_config::{ConsentRule, FormConfig, FormFields, FormKind, NO_ANSWERS, YES_ANSWERS},
     contact::{self, Phone},
     hash::sha256_hex,
+    ledger::Consent,
     telemetry::LogLabel,
 };
 
 use crate::{
-    lead::{Consent, Lead, LeadDelivery, SkipReason},
+    lead::{Lead, LeadDelivery},
+    lead_outcome::SkipReason,
     submission::{LeadSubmission, SubmittedField},
 };
 
@@ -411,7 +413,7 @@ impl<'a> FieldSearch<'a> {
             .iter()
             .flat_map(|field| &field.names)
             .any(|known| trim_lowercase(known).starts_with(&group_prefix));
-        if consent_source.is_none() && !is_group && self.form.kind.posts_unchecked_boxes() {
+        if consent_source.is_none() && !is_group && self.form.kind.facts().posts_unchecked_boxes {
             (Err(SkipReason::ConsentFieldMissing), consent_source)
         } else if answers.iter().all(|(answer, _)| is_one_of(&NO_ANSWERS, answer)) && !is_group {
             (Err(SkipReason::NoConsent), consent_source)

@@ -20,7 +20,8 @@ use url::form_urlencoded;
 
 use crate::{
     facts,
-    lead::{LeadDelivery, SkipReason},
+    lead::LeadDelivery,
+    lead_outcome::SkipReason,
     submission::{MAX_FIELDS, SubmittedField, field_values},
 };
 

@@ -5,12 +5,10 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::{FormConfig, LeadLimit, RepeatAction, TimeSpan},
-    dispatch::{
-        DispatchError, DispatchResult, Dispatcher, FirstTouchDispatchResult, GreetingRules, Invocation, RELEASED_AT,
-    },
+    dispatch::{DispatchError, DispatchResult, FirstTouchDispatchResult, GreetingRules, Invocation},
     fault::{ClassifyFault, Fault, error_chain},
     greeting::Admission,
-    inbox::{Inbox, InboxError, InboxItem},
+    inbox::{DeliveryOutcome, InboxError, InboxItem},
     ledger::{LedgerError, MessageState},
     lookup::{LookupResponse, SenderApiError},
     secret::{Secret, SecretError},
@@ -18,25 +16,15 @@ use tellonce_core::{
 };
 
 use crate::{
-    lead::{Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason},
-    lead_outcome::LeadOutcome,
+    LeadGreeter,
+    lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
+    lead_outcome::{LeadOutcome, SkipReason},
     lead_parser::{parse_lead, parse_lead_response},
-    lookup::LeadLookupClient,
     plan::plan_first_touch,
 };
 
 /// The most leads of one delivery that are looked up concurrently.
 const MAX_CONCURRENT_LOOKUPS: usize = 10;
-
-/// The function's configuration and connections.
-pub struct LeadGreeter {
-    /// Sends messages.
-    pub dispatcher: Dispatcher,
-    /// Holds deliveries and their outcomes.
-    pub inbox: Inbox,
-    /// Looks up leads in the senders' APIs.
-    pub lookup_client: LeadLookupClient,
-}
 
 /// Why a delivery could not be processed now.
 #[derive(Debug, thiserror::Error)]
@@ -88,28 +76,26 @@ impl LeadGreeter {
         &self,
         invocation: &Invocation,
         entry: &InboxItem,
-    ) -> Result<Option<String>, LeadError> {
+    ) -> Result<Option<DeliveryOutcome>, LeadError> {
         let config = &self.dispatcher.config;
         let Some((name, form)) = config.forms.get_key_value(&entry.sender) else {
-            return Ok(Some(LeadOutcome::FormRemoved.to_string()));
+            return Ok(Some(LeadOutcome::FormRemoved.into()));
         };
         let (headers, body, received_at) = (&entry.headers, entry.body.as_slice(), entry.received_at);
         let delivery = LeadDelivery { form_name: name, form, config, headers, body, received_at };
-        let mut outcomes = match parse_lead(&delivery) {
+        let outcomes = match parse_lead(&delivery) {
             ParsedLead::Lead(lead) => Vec::from_iter(self.greet_lead(invocation, entry, form, &lead).await?),
             ParsedLead::NeedsLookup(references) => {
                 self.greet_referenced_leads(invocation, entry, &delivery, &references).await?
             }
             ParsedLead::Skipped(reason) => vec![self.record_skip(entry, reason)],
         };
-        // An operator finds held deliveries by the beginning of the outcome.
-        outcomes.sort_by_key(|outcome| *outcome != LeadOutcome::HeldForReview);
-        let outcome = outcomes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        if outcomes.first() == Some(&LeadOutcome::HeldForReview) {
-            self.record_held(entry, &outcome).await?;
-            return Ok(None);
+        let is_held = outcomes.contains(&LeadOutcome::HeldForReview);
+        let outcome = LeadOutcome::merge_outcomes(outcomes);
+        match outcome.as_ref().filter(|_| is_held) {
+            Some(held) => self.record_held(entry, held).await.map(|()| None),
+            None => Ok(outcome),
         }
-        Ok(Some(outcome).filter(|outcome| !outcome.is_empty()))
     }
 
     /// Looks up the leads that a delivery names, and greets them.
@@ -143,7 +129,7 @@ impl LeadGreeter {
                     );
                     let now = self.dispatcher.clock.now();
                     telemetry::count_metric(&self.dispatcher.config.client, Metric::DeliveriesQuarantined, now);
-                    outcomes.push(LeadOutcome::Failed(error_chain(&error).clone()));
+                    outcomes.push(LeadOutcome::Failed(error_chain(&error)));
                 }
                 // A transient error does not stop the other leads. The retry processes all of them.
                 Err(error) => retry_error = Some(error),
@@ -154,13 +140,13 @@ impl LeadGreeter {
 
     /// Records that a delivery waits for an operator. If the operator decided meanwhile, the
     /// decision applies at once, because the command could not find this delivery.
-    async fn record_held(&self, entry: &InboxItem, outcome: &str) -> Result<(), LeadError> {
+    async fn record_held(&self, entry: &InboxItem, outcome: &DeliveryOutcome) -> Result<(), LeadError> {
         let now = self.dispatcher.clock.now();
         let held = LeadOutcome::HeldForReview.code();
         self.inbox.record_outcome(&entry.id, outcome, now).await?;
         match self.dispatcher.ledger.read_lead_rate(&entry.sender).await?.operator_decision(entry.received_at) {
             Some(Admission::Dropped) => {
-                self.inbox.replace_outcome(&entry.id, held, &LeadOutcome::Dropped.to_string(), now).await?;
+                self.inbox.replace_outcome(&entry.id, held, &LeadOutcome::Dropped.into(), now).await?;
             }
             Some(_) => {
                 self.inbox.replay_delivery(&entry.id, held).await?;
@@ -191,14 +177,14 @@ impl LeadGreeter {
                     entry.id
                 );
                 telemetry::count_metric(client, Metric::DeliveriesQuarantined, now);
-                return Ok(Some(LeadOutcome::NotSent(not_sent)));
+                return Ok(Some(not_sent));
             }
         };
         let lead_rate = dispatcher.ledger.count_lead(name, form.burst, entry.received_at, now).await?;
         let admission = lead_rate.decide_admission(form.burst, entry.received_at);
         match admission {
             Admission::Admitted => {}
-            Admission::Released(at) => drop(message.context.values.insert(RELEASED_AT.to_owned(), at.to_string())),
+            Admission::Released(at) => message.released_at = Some(at),
             Admission::Dropped => return Ok(Some(LeadOutcome::Dropped)),
             // A repeated delivery may belong to a lead who was greeted before the form was held.
             Admission::Held if dispatcher.ledger.read_row(&message.key).await?.is_some() => {}

@@ -9,7 +9,8 @@ use tellonce_core::client_config::FormKind;
 
 use crate::{
     facts::{self, LeadFacts},
-    lead::{Lead, LeadDelivery, LeadReference, ParsedLead, SkipReason},
+    lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
+    lead_outcome::SkipReason,
     senders::{elementor, google_ads, gravity_forms, hubspot, jotform, meta, tally, typeform, web, webflow},
     submission::{DeliveryContent, LeadSubmission},
 };

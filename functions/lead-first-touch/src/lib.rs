@@ -45,8 +45,8 @@ use tellonce_core::{
 use lookup::LeadLookupClient;
 use operator::{OperatorCommand, OperatorSummary};
 
-pub use lead_flow::{LeadError, LeadGreeter};
-pub use lead_outcome::LeadOutcome;
+pub use lead_flow::LeadError;
+pub use lead_outcome::{LeadOutcome, SkipReason};
 
 /// The most deliveries that are processed concurrently: a batch of the stream. Each usually belongs
 /// to another lead. A repeated submission finds its own row in the ledger.
@@ -58,6 +58,16 @@ const MAX_CONCURRENT_DELIVERIES: usize = 10;
 enum GreeterResponse {
     Batch(BatchFailures),
     Operator(OperatorSummary),
+}
+
+/// The function's configuration and connections.
+pub struct LeadGreeter {
+    /// Sends messages.
+    pub dispatcher: Dispatcher,
+    /// Holds deliveries and their outcomes.
+    pub inbox: Inbox,
+    /// Looks up leads in the senders' APIs.
+    pub lookup_client: LeadLookupClient,
 }
 
 /// Runs the function until Lambda ends it.

@@ -91,16 +91,8 @@ pub fn build_lookup_url(
             &["crm", "v3", "objects", "contacts", &reference.id],
             ("properties", list_properties(form)),
         ),
-        FormKind::Typeform
-        | FormKind::GoogleAds
-        | FormKind::Webflow
-        | FormKind::Tally
-        | FormKind::Jotform
-        | FormKind::Elementor
-        | FormKind::GravityForms
-        | FormKind::WpForms
-        | FormKind::ContactForm7
-        | FormKind::Web => return Err(SenderApiError::InvalidAddress),
+        // Other senders have no lookup.
+        _ => return Err(SenderApiError::InvalidAddress),
     };
     let mut url = lookup::build_url(base_url, origin, path)?;
     url.query_pairs_mut().append_pair(query.0, &query.1);

@@ -6,14 +6,14 @@
 //! - `{"release": "form"}` greets the held leads.
 //! - `{"drop": "form"}` greets none of them.
 //! - `{"replay": {"form": "form", "outcome": "credential-refused"}}` processes again every delivery
-//!   whose outcome begins with that code, after the operator has fixed the cause.
+//!   whose outcome has that code, after the operator has fixed the cause.
 //!
 //! After a release or a drop, the form greets new leads again.
 
 use serde::{Deserialize, Serialize};
 use tellonce_core::{clock::Deadline, inbox::InboxError, ledger::LedgerError};
 
-use crate::{lead_flow::LeadGreeter, lead_outcome::LeadOutcome};
+use crate::{LeadGreeter, lead_outcome::LeadOutcome};
 
 /// With less time left than this, no further page of the inbox is read.
 const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub enum OperatorCommand {
     Replay {
         /// The form.
         form: String,
-        /// The beginning of the outcome, usually its code.
+        /// The code of the outcome.
         outcome: String,
     },
 }
@@ -55,9 +55,6 @@ pub enum OperatorError {
     /// The configuration has no such form.
     #[error("form `{0}` is not configured")]
     UnknownForm(String),
-    /// The outcome is empty, so every delivery would match.
-    #[error("`outcome` is empty; enter the beginning of an outcome, such as \"credential-refused\"")]
-    EmptyOutcome,
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -82,16 +79,13 @@ impl LeadGreeter {
         if !self.dispatcher.config.forms.contains_key(&form) {
             return Err(OperatorError::UnknownForm(form));
         }
-        if outcome.trim().is_empty() {
-            return Err(OperatorError::EmptyOutcome);
-        }
         if let Some(greets_leads) = decision {
             // The form resumes first. Otherwise the first released lead would be counted and held
             // again.
             self.dispatcher.ledger.resume_form(&form, greets_leads, self.dispatcher.clock.now()).await?;
         }
         let mut summary = OperatorSummary { form, released: 0, dropped: 0, more: false };
-        let dropped_outcome = LeadOutcome::Dropped.to_string();
+        let dropped_outcome = LeadOutcome::Dropped.into();
         let mut page_start = None;
         loop {
             let (ids, next) = self.inbox.find_by_outcome(&summary.form, &outcome, page_start).await?;

@@ -5,49 +5,17 @@ use jiff::Timestamp;
 use tellonce_core::{
     client_config::{ClientConfig, FormConfig, Precedence, QuietHoursRule},
     ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
-    provider::MessageRejected,
-    wording::{self, TemplateValues, WordingError},
+    wording::{self, TemplateValues},
 };
 
-use crate::lead::Lead;
+use crate::{lead::Lead, lead_outcome::LeadOutcome};
 
 /// The default priority of a first touch, 0 to 100: a lead who just left a number still has the
 /// phone in hand, and a ready order can wait.
 const DEFAULT_PRIORITY: u8 = 85;
 
-/// The name of the value that holds the consent's source, in [`MessageContext::values`].
-pub const CONSENT_KEY: &str = "consent";
-/// The name of the value that holds the time of the consent.
-pub const CONSENT_AT_KEY: &str = "consent_at";
-
 /// The longest name that is stored, in bytes.
 const MAX_NAME_BYTES: usize = 512;
-
-/// Why a lead gets no message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSent {
-    /// The text could not be built.
-    #[error("{0}")]
-    Wording(#[from] WordingError),
-    /// The text breaks a limit of the provider.
-    #[error("{0}")]
-    TextRejected(#[from] MessageRejected),
-}
-
-impl NotSent {
-    /// A stable name for rows and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Wording(error) => error.code(),
-            Self::TextRejected(error) => error.code(),
-        }
-    }
-
-    /// The outcome that is stored with the delivery: code and explanation.
-    pub fn to_outcome(&self) -> String {
-        format!("{}: {self}", self.code())
-    }
-}
 
 /// Builds the first touch of a lead. `delivery` is the key of its delivery in the inbox.
 pub fn plan_first_touch(
@@ -56,7 +24,7 @@ pub fn plan_first_touch(
     lead: &Lead,
     delivery: &str,
     now: Timestamp,
-) -> Result<OutboundMessage, NotSent> {
+) -> Result<OutboundMessage, LeadOutcome> {
     let rule = &form.first_touch;
     let mut values = TemplateValues::new();
     values.set("business_name", form.name.as_deref().unwrap_or(&config.name));
@@ -68,7 +36,6 @@ pub fn plan_first_touch(
     }
     let media = config.lines.get(&form.line).map(|line| line.media).unwrap_or_default();
     let message = wording::build_message(rule.templates(), choose_language(config, form, lead), &values, media)?;
-    let consent = [(CONSENT_KEY, lead.consent.source.clone()), (CONSENT_AT_KEY, lead.consent.at.to_string())];
     let ignores_quiet_hours = rule.quiet_hours == QuietHoursRule::Ignore;
     Ok(OutboundMessage {
         key: IdempotencyKey::for_first_touch(form.id_scope(), &lead.id),
@@ -76,6 +43,9 @@ pub fn plan_first_touch(
         instance: None,
         generation: None,
         zone: None,
+        text_zone: None,
+        consent: Some(lead.consent.clone()),
+        released_at: None,
         occurred_at: lead.submitted_at,
         line: form.line.clone(),
         to: Some(lead.phone.clone()),
@@ -87,7 +57,6 @@ pub fn plan_first_touch(
         delivery: delivery.to_owned(),
         context: MessageContext {
             name: lead.name.clone().filter(|name| name.len() <= MAX_NAME_BYTES),
-            values: consent.map(|(name, value)| (name.to_owned(), value)).into(),
             ..MessageContext::default()
         },
     })
@@ -121,10 +90,9 @@ fn language_of_country(country: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use tellonce_core::contact::Phone;
+    use tellonce_core::{contact::Phone, ledger::Consent};
 
     use super::*;
-    use crate::lead::Consent;
 
     const CLIENT_TOML: &str = r#"
 client = "story"
@@ -177,8 +145,9 @@ first_touch.text.de = "Hallo {{ business_name }}"
         assert_eq!(message.key.to_string(), "lead:site..88:first-touch");
         assert_eq!(message.useful_until.to_string(), "2026-11-19T22:00:00Z");
         assert_eq!((message.not_before, message.priority), (None, DEFAULT_PRIORITY));
-        assert_eq!(message.context.values[CONSENT_KEY], "stated on the form");
-        assert_eq!(message.context.values[CONSENT_AT_KEY], "2026-11-19T10:00:00Z");
+        let consent = message.consent.unwrap();
+        assert_eq!(consent.source, "stated on the form");
+        assert_eq!(consent.at.to_string(), "2026-11-19T10:00:00Z");
     }
 
     #[test]

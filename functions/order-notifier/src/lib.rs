@@ -35,9 +35,21 @@ use tellonce_core::{
 };
 
 pub use known_order::KnownOrder;
-pub use order_flow::{OrderError, OrderNotifier};
-pub use order_outcome::OrderOutcome;
-pub use plan::{NotSent, build_suppressed_message, plan_order_message};
+pub use order_flow::OrderError;
+pub use order_outcome::{OrderOutcome, PrivacyRequest, SkipReason};
+pub use plan::{PlannedOrderMessage, build_suppressed_message, plan_order_message};
+
+/// The function's configuration and connections.
+pub struct OrderNotifier {
+    /// Sends messages.
+    pub dispatcher: Dispatcher,
+    /// Holds deliveries and their outcomes.
+    pub inbox: Inbox,
+    /// Looks up orders in stores.
+    pub http: reqwest::Client,
+    /// Replaces `https://{shop_domain}` in tests.
+    pub shopify_base_url: Option<String>,
+}
 
 /// Runs the function until Lambda ends it.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
@@ -75,15 +87,6 @@ impl OrderNotifier {
             clock: &self.dispatcher.clock,
         };
         // Each lookup and each send checks the remaining time.
-        work.process_batch(
-            event,
-            1,
-            || true,
-            async |entry| {
-                let outcome = self.process_delivery(invocation, entry).await?;
-                Ok::<_, OrderError>(outcome.map(|outcome| outcome.to_string()))
-            },
-        )
-        .await
+        work.process_batch(event, 1, || true, async |entry| self.process_delivery(invocation, entry).await).await
     }
 }

@@ -1,5 +1,5 @@
-//! Main types: [`OrderEvent`], the event that a store reported; the verified [`OrderDelivery`] that
-//! it comes from; and [`SkipReason`] for a delivery without an event.
+//! Main types: [`OrderEvent`], the event that a store reported; the verified `OrderDelivery` that
+//! it comes from; and [`ParsedOrder`], what the delivery contains.
 //!
 //! The same event arrives through several topics and as repeats. The ledger's idempotency key
 //! (order, [`Milestone`], [`OrderEvent::instance`]) ensures that its message is sent once.
@@ -12,9 +12,10 @@ use tellonce_core::{
     client_config::Milestone,
     clock,
     contact::{self, Phone, PhoneCandidate, PhoneError, PhoneRule},
-    json::{self, JsonError},
-    telemetry::LogLabel,
+    json,
 };
+
+use crate::order_outcome::SkipReason;
 
 /// Something that happened to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,179 +202,6 @@ impl OrderReference {
             Self::Id(id) => Some(id),
             Self::FulfillmentOrder(_) => None,
         }
-    }
-}
-
-/// Why a delivery leads to no message. [`Self::code`] is stable. The text is for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SkipReason {
-    /// The order is a test order.
-    #[error("test orders lead to no message")]
-    TestOrder,
-    /// The order is not placed yet.
-    #[error("drafts lead to no message")]
-    Draft,
-    /// A sale over the counter without a customer.
-    #[error("sale over the counter without a customer")]
-    PosWithoutCustomer,
-    /// The delivery contains neither number nor name nor e-mail address.
-    #[error(
-        "the store withholds personal data; give the app access to protected customer data (name, phone, address, e-mail)"
-    )]
-    PersonalDataRedacted,
-    /// The customer left no number.
-    #[error("the order has no phone number")]
-    NoPhone,
-    /// The customer's number cannot receive messages.
-    #[error("could not use the order's phone number: {0}")]
-    PhoneUnusable(PhoneError),
-    /// The topic leads to no messages.
-    #[error("topic `{0}` leads to no message")]
-    UnknownTopic(LogLabel),
-    /// Shopify's `orders/updated` reports a change without naming it.
-    #[error("`orders/updated` does not name the change; other topics report it")]
-    UpdateWithoutTransition,
-    /// The client maps this `WooCommerce` status to no milestone.
-    #[error("order status `{0}` is not mapped to a milestone in `client.toml`")]
-    StatusNotMapped(LogLabel),
-    /// The client maps this custom event to no milestone.
-    #[error("event `{0}` is not mapped to a milestone in `client.toml`")]
-    EventNotMapped(LogLabel),
-    /// The order was deleted in the store. The deletion does not mean a cancellation.
-    #[error("the order was deleted")]
-    Deleted,
-    /// A duty under privacy law. `docs/operations.md` describes the answer.
-    #[error("privacy request: {0}; see docs/operations.md")]
-    PrivacyRequest(PrivacyRequest),
-    /// The body does not have the shape that this sender documents. Holds the place in the body,
-    /// never its content.
-    #[error("could not parse the delivery: {0}")]
-    NotUnderstood(JsonError),
-    /// The customer picked the order up over the counter and knows.
-    #[error("the customer has picked up the order")]
-    PickupFulfilled,
-    /// Fulfilled without a shipment: a download, a gift card.
-    #[error("the order has no address and no tracking, so nothing is shipped")]
-    NothingToShip,
-    /// A shipment status that customers get no message about.
-    #[error("shipment status `{0}` leads to no message")]
-    ShipmentStatusIgnored(LogLabel),
-    /// The fulfilment failed or is not complete.
-    #[error("fulfilment with status `{0}` is not a shipment")]
-    FulfillmentNotSuccessful(LogLabel),
-    /// The order was already cancelled when the delivery was sent.
-    #[error("the order was cancelled before this delivery was sent")]
-    StaleTransition,
-    /// An old order that was only edited. It reached its status before tellonce ran.
-    #[error("the order is too old for a message")]
-    OldOrder,
-    /// A refund without a payment: items returned to stock, a failed or pending transaction.
-    #[error("the refund moved no money")]
-    RefundWithoutMoney,
-    /// The sender tests the connection.
-    #[error("the delivery is a ping")]
-    Ping,
-    /// A `WooCommerce` `action.*` hook names an order without its data.
-    #[error("`action` hooks contain only an id; use the topics `order.created` and `order.updated`")]
-    ActionHook,
-    /// The order must be looked up, and no token for the store's API is stored.
-    #[error("the order is unknown and no token for the store's API is stored to look it up")]
-    LookupNotConfigured,
-    /// The store does not know the order, or the token may not read it.
-    #[error("the store did not find the order")]
-    OrderNotFound,
-}
-
-impl SkipReason {
-    /// The reason for a required field without a usable value.
-    pub(crate) fn missing_field(location: &str) -> Self {
-        Self::NotUnderstood(JsonError::Missing(location.into()))
-    }
-
-    /// The outcome that is stored with the delivery: code and explanation.
-    pub fn to_outcome(&self) -> String {
-        format!("{}: {self}", self.code())
-    }
-
-    /// A stable name for rows and metrics.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::TestOrder => "test-order",
-            Self::Draft => "draft",
-            Self::PosWithoutCustomer => "pos-without-customer",
-            Self::PersonalDataRedacted => "personal-data-redacted",
-            Self::NoPhone => "no-phone",
-            Self::PhoneUnusable(_) => "phone-unusable",
-            Self::UnknownTopic(_) => "unknown-topic",
-            Self::UpdateWithoutTransition => "update-without-transition",
-            Self::StatusNotMapped(_) => "status-not-mapped",
-            Self::EventNotMapped(_) => "event-not-mapped",
-            Self::Deleted => "deleted",
-            Self::PrivacyRequest(_) => "privacy-request",
-            Self::NotUnderstood(_) => "not-understood",
-            Self::PickupFulfilled => "pickup-fulfilled",
-            Self::NothingToShip => "nothing-to-ship",
-            Self::ShipmentStatusIgnored(_) => "shipment-status-not-announced",
-            Self::FulfillmentNotSuccessful(_) => "fulfillment-not-successful",
-            Self::StaleTransition => "stale-transition",
-            Self::OldOrder => "old-order",
-            Self::RefundWithoutMoney => "refund-without-money",
-            Self::Ping => "ping",
-            Self::ActionHook => "action-hook",
-            Self::LookupNotConfigured => "lookup-not-configured",
-            Self::OrderNotFound => "order-not-found",
-        }
-    }
-
-    /// Whether an operator should act, because the store sent data that cannot be used.
-    pub const fn needs_attention(&self) -> bool {
-        match self {
-            Self::PersonalDataRedacted
-            | Self::NotUnderstood(_)
-            | Self::PrivacyRequest(_)
-            | Self::LookupNotConfigured => true,
-            Self::TestOrder
-            | Self::Draft
-            | Self::PosWithoutCustomer
-            | Self::NoPhone
-            | Self::PhoneUnusable(_)
-            | Self::UnknownTopic(_)
-            | Self::UpdateWithoutTransition
-            | Self::StatusNotMapped(_)
-            | Self::EventNotMapped(_)
-            | Self::Deleted
-            | Self::PickupFulfilled
-            | Self::NothingToShip
-            | Self::ShipmentStatusIgnored(_)
-            | Self::FulfillmentNotSuccessful(_)
-            | Self::StaleTransition
-            | Self::OldOrder
-            | Self::RefundWithoutMoney
-            | Self::Ping
-            | Self::ActionHook
-            | Self::OrderNotFound => false,
-        }
-    }
-}
-
-/// What a privacy law requires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PrivacyRequest {
-    /// Erase a customer.
-    CustomerRedact,
-    /// Report what is stored about a customer.
-    CustomerDataRequest,
-    /// Erase a shop.
-    ShopRedact,
-}
-
-impl fmt::Display for PrivacyRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CustomerRedact => "erase a customer",
-            Self::CustomerDataRequest => "report what is stored about a customer",
-            Self::ShopRedact => "erase the shop",
-        })
     }
 }
 

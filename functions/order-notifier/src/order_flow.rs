@@ -4,33 +4,23 @@
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::{Milestone, StoreConfig, StoreKind},
-    dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation},
+    dispatch::{DispatchError, DispatchResult, Invocation},
     fault::{ClassifyFault, Fault},
-    inbox::{Inbox, InboxItem},
+    inbox::InboxItem,
     ledger::{IdempotencyKey, LedgerError, LedgerRow},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
 };
 
 use crate::{
+    OrderNotifier,
     known_order::KnownOrder,
     lookup::{self, OrderLookupError},
-    order_event::{OrderEvent, ParsedOrder, PartialOrderEvent, SkipReason},
-    order_outcome::OrderOutcome,
+    order_event::{OrderEvent, ParsedOrder, PartialOrderEvent},
+    order_outcome::{OrderOutcome, SkipReason},
     order_parser::parse_order_event,
-    plan::{build_suppressed_message, plan_order_message},
+    plan::{PlannedOrderMessage, build_suppressed_message, plan_order_message},
 };
-/// The function's configuration and connections.
-pub struct OrderNotifier {
-    /// Sends messages.
-    pub dispatcher: Dispatcher,
-    /// Holds deliveries and their outcomes.
-    pub inbox: Inbox,
-    /// Looks up orders in stores.
-    pub http: reqwest::Client,
-    /// Replaces `https://{shop_domain}` in tests.
-    pub shopify_base_url: Option<String>,
-}
 
 /// Why a delivery could not be processed now.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +80,10 @@ impl OrderNotifier {
                 self.dispatch_event(invocation, entry, store, &event, now).await
             }
             ParsedOrder::Suppressed(event, reason) => {
-                self.dispatcher
-                    .dispatch(invocation, build_suppressed_message(store, &event, reason.to_outcome(), &entry.id, now))
-                    .await?;
-                Ok(Some(OrderOutcome::Skipped(reason)))
+                let outcome = OrderOutcome::Skipped(reason);
+                let message = build_suppressed_message(store, &event, outcome.clone(), &entry.id, now);
+                self.dispatcher.dispatch(invocation, message).await?;
+                Ok(Some(outcome))
             }
             // A lookup either completes an event or skips it.
             ParsedOrder::NeedsLookup(_) => Ok(Some(OrderOutcome::Skipped(SkipReason::OrderNotFound))),
@@ -115,8 +105,8 @@ impl OrderNotifier {
         event: &OrderEvent,
         now: Timestamp,
     ) -> Result<Option<OrderOutcome>, OrderError> {
-        let message = plan_order_message(&self.dispatcher.config, &entry.sender, store, event, &entry.id, now);
-        let not_sent = message.content.unsent_reason().map(|reason| OrderOutcome::NotSent(reason.to_owned()));
+        let PlannedOrderMessage { message, not_sent } =
+            plan_order_message(&self.dispatcher.config, &entry.sender, store, event, &entry.id, now);
         let result = self.dispatcher.dispatch(invocation, message).await?;
         Ok(not_sent.or(match result {
             DispatchResult::AlreadyKnown(key, state) => Some(OrderOutcome::AlreadyKnown(key, state)),
@@ -163,7 +153,7 @@ impl OrderNotifier {
             }
         }
         let not_configured = ParsedOrder::Skipped(SkipReason::LookupNotConfigured);
-        let StoreKind::Shopify { shop_domain } = &store.kind else { return Ok(not_configured) };
+        let StoreKind::Shopify(shop) = &store.kind else { return Ok(not_configured) };
         let secret_name = config.store_api_secret_name(store_name);
         let token = match self.dispatcher.secrets.get_current(&secret_name, now).await {
             Ok(token) => token,
@@ -172,7 +162,7 @@ impl OrderNotifier {
             }
             Err(error) => return Err(error.into()),
         };
-        let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{shop_domain}"));
+        let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{}", shop.shop_domain));
         let query = lookup::build_order_query(partial);
         let send_query = async |token: &Secret| {
             Ok(lookup::send_order_query(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await?)

@@ -1,19 +1,20 @@
-//! Parses a delivery of a store to a [`ParsedOrder`], with the parser of the store's kind.
+//! Parses a delivery of a store to a [`ParsedOrder`], with the parser of the store's kind in
+//! `senders`.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tellonce_core::client_config::{ClientConfig, StoreConfig, StoreKind};
+use tellonce_core::client_config::{ClientConfig, StoreConfig};
 
 use crate::{
     order_event::{OrderDelivery, ParsedOrder},
-    senders::{custom, shopify, woocommerce},
+    senders,
 };
 
 /// Parses a verified delivery of `store`. `topic` and `headers` are what the inbox stored.
 /// `received_at` is when the delivery was accepted.
 ///
-/// It never fails and never panics. A body that cannot be parsed is [`SkipReason::NotUnderstood`],
+/// It never fails and never panics. A body that cannot be parsed is `SkipReason::NotUnderstood`,
 /// so it is recorded with its reason and does not block later deliveries.
 pub fn parse_order_event(
     store: &StoreConfig,
@@ -31,10 +32,5 @@ pub fn parse_order_event(
         country: store.country.as_deref().unwrap_or(&config.country),
         phone_rule: config.phones,
     };
-    let parsed = match &store.kind {
-        StoreKind::Shopify { .. } => shopify::parse_delivery(&delivery),
-        StoreKind::WooCommerce { statuses, .. } => woocommerce::parse_delivery(&delivery, statuses),
-        StoreKind::Custom { fields, events, .. } => custom::parse_delivery(&delivery, fields, events),
-    };
-    parsed.unwrap_or_else(ParsedOrder::Skipped)
+    senders::parse_delivery(&store.kind, &delivery).unwrap_or_else(ParsedOrder::Skipped)
 }

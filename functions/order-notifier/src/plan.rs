@@ -2,45 +2,22 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use tellonce_core::{
-    client_config::{ClientConfig, Milestone, Precedence, QuietHoursRule, StoreConfig},
+    client_config::{ClientConfig, MessageRule, Precedence, QuietHoursRule, StoreConfig},
+    inbox::DeliveryOutcome,
     ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
-    wording::{self, TemplateValues, WordingError},
+    provider::Payload,
+    wording::{self, TemplateValues},
 };
 
-use crate::order_event::{OrderEvent, SkipReason};
+use crate::{order_event::OrderEvent, order_outcome::OrderOutcome};
 
-/// Why a customer gets no message about an event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSent {
-    /// The customer has no usable number.
-    #[error("{0}")]
-    Unreachable(SkipReason),
-    /// The client configured no text for the milestone.
-    #[error("no text is configured for `{}`", .0.name())]
-    NoTextConfigured(Milestone),
-    /// The text could not be built.
-    #[error("{0}")]
-    Wording(WordingError),
-    /// The text breaks a limit of the provider.
-    #[error("{0}")]
-    TextRejected(tellonce_core::provider::MessageRejected),
-}
-
-impl NotSent {
-    /// A stable name for rows and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unreachable(reason) => reason.code(),
-            Self::NoTextConfigured(_) => "no-text-configured",
-            Self::Wording(error) => error.code(),
-            Self::TextRejected(error) => error.code(),
-        }
-    }
-
-    /// The outcome that is stored with the delivery: code and explanation.
-    pub fn to_outcome(&self) -> String {
-        format!("{}: {self}", self.code())
-    }
+/// The message about an event.
+#[derive(Debug, Clone)]
+pub struct PlannedOrderMessage {
+    /// The message to dispatch.
+    pub message: OutboundMessage,
+    /// Why the customer gets none, if its content is not to be sent.
+    pub not_sent: Option<OrderOutcome>,
 }
 
 /// Builds the message for an event, or records why the customer gets none. `delivery` is the key of
@@ -54,39 +31,59 @@ pub fn plan_order_message(
     event: &OrderEvent,
     delivery: &str,
     now: Timestamp,
-) -> OutboundMessage {
+) -> PlannedOrderMessage {
     let Some(rule) = config.messages.get(&event.milestone) else {
-        return build_suppressed_message(
-            store,
-            event,
-            NotSent::NoTextConfigured(event.milestone).to_outcome(),
-            delivery,
-            now,
-        );
+        let not_sent = OrderOutcome::NoTextConfigured(event.milestone);
+        let message = build_suppressed_message(store, event, not_sent.clone(), delivery, now);
+        return PlannedOrderMessage { message, not_sent: Some(not_sent) };
     };
-    let content = event.contact.require_phone().map_err(NotSent::Unreachable).and_then(|phone| {
-        let language = config.language_for(event.contact.locale.as_deref());
-        let media = config.lines.get(&store.line).map(|line| line.media).unwrap_or_default();
-        let values = build_values(config, store_name, store, event);
-        let message = wording::build_message(rule.templates(), language, &values, media).map_err(NotSent::Wording)?;
-        message.build_payload(phone).map_err(NotSent::TextRejected)
-    });
+    let (content, not_sent) = match build_payload(config, store_name, store, rule, event) {
+        Ok(payload) => (Content::Send(payload), None),
+        Err(reason) => (Content::Incomplete(DeliveryOutcome::from(reason.clone()).to_string()), Some(reason)),
+    };
     let ignores_quiet_hours = rule.quiet_hours == QuietHoursRule::Ignore;
-    OutboundMessage {
-        content: content.map_or_else(|reason| Content::Incomplete(reason.to_outcome()), Content::Send),
+    let message = OutboundMessage {
         useful_until: event.occurred_at + rule.useful_for.0,
         priority: rule.priority.unwrap_or(event.milestone.default_priority()),
         ignores_quiet_hours,
         not_before: if ignores_quiet_hours { None } else { config.quiet_hours_end(now) },
-        ..build_suppressed_message(store, event, String::new(), delivery, now)
-    }
+        ..build_record(store, event, content, delivery, now)
+    };
+    PlannedOrderMessage { message, not_sent }
+}
+
+fn build_payload(
+    config: &ClientConfig,
+    store_name: &str,
+    store: &StoreConfig,
+    rule: &MessageRule,
+    event: &OrderEvent,
+) -> Result<Payload, OrderOutcome> {
+    let phone = event.contact.require_phone().map_err(OrderOutcome::Skipped)?;
+    let language = config.language_for(event.contact.locale.as_deref());
+    let media = config.lines.get(&store.line).map(|line| line.media).unwrap_or_default();
+    let values = build_values(config, store_name, store, event);
+    let message = wording::build_message(rule.templates(), language, &values, media).map_err(OrderOutcome::Wording)?;
+    message.build_payload(phone).map_err(OrderOutcome::TextRejected)
 }
 
 /// Builds the record of an event that is known and not sent.
 pub fn build_suppressed_message(
     store: &StoreConfig,
     event: &OrderEvent,
-    reason: String,
+    reason: OrderOutcome,
+    delivery: &str,
+    now: Timestamp,
+) -> OutboundMessage {
+    let reason = DeliveryOutcome::from(reason).to_string();
+    build_record(store, event, Content::Suppressed(reason), delivery, now)
+}
+
+/// A message without the settings for a send.
+fn build_record(
+    store: &StoreConfig,
+    event: &OrderEvent,
+    content: Content,
     delivery: &str,
     now: Timestamp,
 ) -> OutboundMessage {
@@ -96,10 +93,13 @@ pub fn build_suppressed_message(
         instance: event.instance.clone(),
         generation: None,
         zone: None,
+        text_zone: None,
+        consent: None,
+        released_at: None,
         occurred_at: event.occurred_at,
         line: store.line.clone(),
         to: event.contact.phone.clone(),
-        content: Content::Suppressed(reason),
+        content,
         useful_until: now,
         priority: 0,
         ignores_quiet_hours: false,

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tellonce_core::client_config::{ClientConfig, Milestone};
 
 use crate::{
-    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason},
+    order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent},
+    order_outcome::SkipReason,
     order_parser::parse_order_event,
 };
 use tellonce_core::json::JsonError;
@@ -107,7 +108,7 @@ pub(crate) fn expect_partial(parsed: ParsedOrder) -> PartialOrderEvent {
 
 /// A sample's body as JSON, for changes.
 pub(crate) fn sample_json(system: &str, case: &str) -> Value {
-    events::sample_json(&sample_folder(system), case)
+    tellonce_samples::read_sample_json(&format!("{}/{case}.json", sample_folder(system)))
 }
 
 fn sample_folder(system: &str) -> String {
@@ -118,13 +119,13 @@ struct OrderSample {
     store: &'static str,
     topic: Option<String>,
     headers: BTreeMap<String, String>,
-    sample: events::SampleDelivery,
+    sample: tellonce_samples::SampleDelivery,
 }
 
 impl Deref for OrderSample {
-    type Target = events::SampleDelivery;
+    type Target = tellonce_samples::SampleDelivery;
 
-    fn deref(&self) -> &events::SampleDelivery {
+    fn deref(&self) -> &tellonce_samples::SampleDelivery {
         &self.sample
     }
 }
@@ -135,7 +136,7 @@ const SENDER_STORES: [(&str, &str); 4] =
 fn sample_cases() -> Vec<OrderSample> {
     let mut cases = Vec::new();
     for (system, store) in SENDER_STORES {
-        for sample in events::sample_deliveries(&sample_folder(system)) {
+        for sample in tellonce_samples::sample_deliveries(&sample_folder(system)) {
             let headers: BTreeMap<String, String> =
                 sample.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
             let topic = headers.get("x-shopify-topic").or_else(|| headers.get("x-wc-webhook-topic")).cloned();
@@ -303,9 +304,9 @@ fn every_sample_file_is_tested() {
             "standardwebhooks" => &["official_vectors.json"],
             _ => &[],
         };
-        events::assert_all_files_listed(&sample_folder(system), unlisted);
+        tellonce_samples::assert_all_files_listed(&sample_folder(system), unlisted);
     }
-    events::assert_all_folders_known("stores", &SENDER_STORES.map(|(system, _)| system));
+    tellonce_samples::assert_all_folders_known("stores", &SENDER_STORES.map(|(system, _)| system));
 }
 
 #[test]
@@ -382,7 +383,7 @@ proptest! {
 
     #[test]
     fn corrupted_bodies_never_panic(
-        body in events::corrupted_body(sample_bodies()),
+        body in tellonce_samples::corrupted_body(sample_bodies()),
         topic in 0..TOPICS.len(),
         store in prop::sample::select(vec!["shop", "woo", "erp", "zap"]),
     ) {
@@ -402,7 +403,7 @@ proptest! {
         let cases = sample_cases();
         let case = which.get(&cases);
         // The ping is not JSON.
-        if let Some(body) = events::replace_nth_value(&case.body, at, with) {
+        if let Some(body) = tellonce_samples::replace_nth_value(&case.body, at, with) {
             check_promises(&parse_as(case.store, case.topic.as_deref(), &body));
             check_promises(&parse_as(case.store, TOPICS[topic], &body));
         }

@@ -5,12 +5,9 @@
 //! 3. Apply the report to the appointment header.
 //! 4. Return the outcome to store with the delivery.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use tellonce_core::{
     appointment::AppointmentStatus,
-    batch::{BatchFailures, BatchProcessor, StreamEvent},
     client_config::CalendarConfig,
     clock::Deadline,
     fault::{ClassifyFault, Fault, error_chain},
@@ -22,15 +19,11 @@ use tellonce_core::{
 };
 
 use crate::{
-    booking::parse_booking,
-    lookup::complete_booking,
-    parsed_booking::{Booking, LookupRequest, ParsedBooking, SkipReason},
-    scheduler::ReminderScheduler,
+    ReminderScheduler,
+    booking::{Booking, LookupRequest, ParsedBooking},
+    booking_outcome::{BookingOutcome, SkipReason},
+    booking_parser::{parse_booking, parse_booking_response},
 };
-
-/// The least time that must remain to start another booking. A booking may need two lookups, each
-/// with its own timeout.
-const MIN_TIME_FOR_BOOKING: Duration = Duration::from_secs(15);
 
 /// Why a booking could not be processed now.
 #[derive(Debug, thiserror::Error)]
@@ -57,24 +50,17 @@ impl ClassifyFault for BookingError {
 }
 
 impl ReminderScheduler {
-    /// Processes a batch of bookings. Returns the deliveries to retry.
-    pub(crate) async fn process_batch(&self, deadline: Deadline, event: StreamEvent) -> BatchFailures {
-        let work = BatchProcessor {
-            inbox: &self.inbox,
-            client: &self.dispatcher.config.client,
-            clock: &self.dispatcher.clock,
-        };
-        let has_time = || deadline.remaining() >= MIN_TIME_FOR_BOOKING;
-        work.process_batch(event, 1, has_time, async |entry| self.process_booking(entry, deadline).await).await
-    }
-
     /// Processes one delivery and returns the outcome to store with it. There is none if the
     /// appointment header contains everything. The delivery is retried after an error, unless the
     /// error is permanent.
-    async fn process_booking(&self, entry: &InboxItem, deadline: Deadline) -> Result<Option<String>, BookingError> {
+    pub(crate) async fn process_delivery(
+        &self,
+        entry: &InboxItem,
+        deadline: Deadline,
+    ) -> Result<Option<BookingOutcome>, BookingError> {
         let config = &self.dispatcher.config;
         let Some(calendar) = config.calendars.get(&entry.sender) else {
-            return Ok(Some("calendar-removed: this calendar is no longer in the configuration".to_owned()));
+            return Ok(Some(BookingOutcome::CalendarRemoved));
         };
         let parsed = match parse_booking(calendar, config, &entry.headers, &entry.body, entry.received_at) {
             ParsedBooking::NeedsLookup(request) => self.look_up_booking(entry, calendar, request).await?,
@@ -92,7 +78,7 @@ impl ReminderScheduler {
                     tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
                     telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, self.dispatcher.clock.now());
                 }
-                Ok(Some(format_skip_reason(&reason)))
+                Ok(Some(BookingOutcome::Skipped(reason)))
             }
         }
     }
@@ -107,7 +93,7 @@ impl ReminderScheduler {
     ) -> Result<ParsedBooking, BookingError> {
         let error = match self.request_lookup(&entry.sender, calendar, &request).await {
             Ok((response, asked_at)) => {
-                return Ok(complete_booking(request, &response, asked_at, calendar, &self.dispatcher.config));
+                return Ok(parse_booking_response(request, &response, asked_at, calendar, &self.dispatcher.config));
             }
             Err(error) => error,
         };
@@ -182,7 +168,7 @@ impl ReminderScheduler {
         entry: &InboxItem,
         calendar: &CalendarConfig,
         bookings: Vec<Booking>,
-    ) -> Result<Option<String>, BookingError> {
+    ) -> Result<Option<BookingOutcome>, BookingError> {
         let mut outcome = None;
         for booking in bookings {
             let previous = match &booking.previous_id {
@@ -200,16 +186,11 @@ impl ReminderScheduler {
                         self.dispatcher.clock.now(),
                     );
                 }
-                outcome = Some(format_skip_reason(reason));
+                outcome = Some(BookingOutcome::Skipped(reason.clone()));
             }
             let report = booking.to_report(&entry.sender, calendar, &entry.id, previous);
-            outcome = outcome.or(self.apply_report(&report).await?.skip_reason().map(str::to_owned));
+            outcome = outcome.or(BookingOutcome::from_report(&self.apply_report(&report).await?));
         }
         Ok(outcome)
     }
-}
-
-/// The outcome of a skipped delivery: code and explanation.
-fn format_skip_reason(reason: &SkipReason) -> String {
-    format!("{}: {reason}", reason.code())
 }

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use tellonce_core::clock::Deadline;
 
 use crate::{
+    ReminderScheduler,
+    booking_outcome::BookingOutcome,
     feed::{FeedPoller, PollSummary},
-    scheduler::ReminderScheduler,
 };
 
 impl ReminderScheduler {
@@ -27,19 +28,24 @@ impl ReminderScheduler {
 
     /// Reads a feed because a push reported a change, unless the feed was read after the push.
     /// Returns the outcome to store with the push.
-    pub(crate) async fn poll_pushed_feed(&self, calendar: &str, pushed_at: Timestamp, deadline: Deadline) -> String {
+    pub(crate) async fn poll_pushed_feed(
+        &self,
+        calendar: &str,
+        pushed_at: Timestamp,
+        deadline: Deadline,
+    ) -> BookingOutcome {
         let now = self.dispatcher.clock.now();
         let lock_polled_at = || self.feeds_polled_at.lock().unwrap_or_else(PoisonError::into_inner);
         if lock_polled_at().get(calendar).is_some_and(|at| *at > pushed_at) {
-            return "feed-polled: the feed was already read after this push".to_owned();
+            return BookingOutcome::FeedAlreadyPolled;
         }
         let summary = self.poll_feeds(Some(calendar), deadline).await;
         lock_polled_at().insert(calendar.to_owned(), now);
         match summary {
             PollSummary { unreadable: 0, failed: 0, deferred: 0, suspect: 0, reports, .. } => {
-                format!("feed-polled: {reports} appointments changed")
+                BookingOutcome::FeedPolled(reports)
             }
-            _ => "feed-polled: the feed could not be read or is suspect; it is read again on its schedule".to_owned(),
+            _ => BookingOutcome::FeedUnusable,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Flow: three events wake the function.
 //!
-//! 1. A batch of the booking inbox's stream. [`booking::parse_booking`] parses a delivery,
+//! 1. A batch of the booking inbox's stream. [`booking_parser`] parses a delivery,
 //!    [`lookup`] requests what the delivery leaves out, and `booking_flow` writes the appointment
 //!    header.
 //! 2. The feed schedule. [`feed`] reads the calendars that post nothing. Changes go into the same
@@ -28,36 +28,63 @@
 
 pub mod booking;
 mod booking_flow;
+pub mod booking_outcome;
+pub mod booking_parser;
 pub mod feed;
 mod feed_flow;
 pub mod lookup;
-mod parsed_booking;
 pub mod plan;
 mod report_flow;
-mod scheduler;
 mod senders;
-mod sweep;
+mod sweep_flow;
 
 #[cfg(test)]
 mod random_histories;
 #[cfg(test)]
 mod samples;
 
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+
+use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tellonce_core::{
-    batch::{BatchFailures, StreamEvent},
+    batch::{BatchFailures, BatchProcessor, StreamEvent},
+    bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::Invocation,
+    dispatch::{Dispatcher, Invocation},
+    feed::FeedStore,
+    inbox::Inbox,
     telemetry,
 };
 
 use feed::PollSummary;
+use lookup::BookingLookupClient;
 
 pub use booking_flow::BookingError;
-pub use scheduler::ReminderScheduler;
-pub use sweep::SweepSummary;
+pub use sweep_flow::SweepSummary;
+
+/// The least time that must remain to start another booking. A booking may need two lookups, each
+/// with its own timeout.
+const MIN_TIME_FOR_BOOKING: Duration = Duration::from_secs(15);
+
+/// The function's configuration and connections.
+pub struct ReminderScheduler {
+    /// Sends messages.
+    pub dispatcher: Dispatcher,
+    /// Stores the bookings and their outcomes.
+    pub inbox: Inbox,
+    /// Calls the APIs of booking systems.
+    pub lookup_client: BookingLookupClient,
+    /// Stores the feed snapshots.
+    pub feed_store: FeedStore,
+    pub(crate) http: reqwest::Client,
+    /// Replaces the origin of Acuity, Square and feed addresses in tests.
+    pub(crate) calendar_base_url: Option<String>,
+    /// When a push last made this process poll a feed, by calendar.
+    pub(crate) feeds_polled_at: Mutex<BTreeMap<String, Timestamp>>,
+}
 
 /// The event of an invocation.
 enum WakeEvent {
@@ -122,4 +149,42 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         })
     }))
     .await
+}
+
+impl ReminderScheduler {
+    /// Prepares everything before the first event: configuration and connections.
+    fn from_environment() -> Result<Self, StartError> {
+        let config = bootstrap::load_client_config()?;
+        let http = bootstrap::build_http_client()?;
+        let aws = AwsClients::from_environment(&http)?;
+        let inbox = Inbox::new(
+            aws.dynamodb(),
+            bootstrap::require_variable("BOOKING_INBOX_TABLE")?,
+            config.retention.inbox_days,
+        );
+        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws)?;
+        let calendar_base_url = bootstrap::read_variable("CALENDAR_BASE_URL");
+        let lookup_client = BookingLookupClient::new(http.clone(), calendar_base_url.clone());
+        let feed_store = FeedStore::new(aws.dynamodb(), bootstrap::require_variable("LEDGER_TABLE")?);
+        Ok(Self {
+            dispatcher,
+            inbox,
+            lookup_client,
+            feed_store,
+            http,
+            calendar_base_url,
+            feeds_polled_at: Mutex::default(),
+        })
+    }
+
+    /// Processes a batch of bookings. Returns the deliveries to retry.
+    async fn process_batch(&self, deadline: Deadline, event: StreamEvent) -> BatchFailures {
+        let work = BatchProcessor {
+            inbox: &self.inbox,
+            client: &self.dispatcher.config.client,
+            clock: &self.dispatcher.clock,
+        };
+        let has_time = || deadline.remaining() >= MIN_TIME_FOR_BOOKING;
+        work.process_batch(event, 1, has_time, async |entry| self.process_delivery(entry, deadline).await).await
+    }
 }

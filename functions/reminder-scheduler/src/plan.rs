@@ -15,7 +15,7 @@ use tellonce_core::{
     client_config::{
         CalendarConfig, ClientConfig, LateBookingRule, Precedence, QuietHoursRule, ReminderRule, ReminderStage,
     },
-    ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage, TEXT_TIME_ZONE},
+    ledger::{Content, IdempotencyKey, MessageContext, OutboundMessage},
     wording::{self, TemplateValues},
 };
 
@@ -270,6 +270,9 @@ pub fn build_reminder_message(
         instance: Some(instance),
         generation: Some(appointment.generation),
         zone: seat.map(|seat| attendee_zone(seat, appointment).to_owned()),
+        text_zone: Some(appointment.zone.clone()),
+        consent: None,
+        released_at: None,
         occurred_at: reminder.due_since,
         line: calendar.line.clone(),
         to: attendee.map(|attendee| attendee.phone.clone()),
@@ -280,7 +283,6 @@ pub fn build_reminder_message(
         not_before: None,
         delivery: appointment.delivery.clone(),
         context: MessageContext {
-            values: [(TEXT_TIME_ZONE.to_owned(), appointment.zone.clone())].into(),
             name: attendee.and_then(|attendee| attendee.name.clone()),
             locale: attendee.and_then(|attendee| attendee.locale.clone()),
             ..MessageContext::default()

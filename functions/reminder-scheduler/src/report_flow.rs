@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 use tellonce_core::{
     appointment::{Appointment, AppointmentReport, AppointmentStatus, ReminderOutcome, ReportResult},
-    ledger::LedgerError,
+    ledger::{LedgerError, SaveOutcome},
     telemetry::{self, Metric},
 };
 
-use crate::{plan::with_schedule, scheduler::ReminderScheduler};
+use crate::{ReminderScheduler, plan::with_schedule};
 
 /// How often a report is applied again when other writers change the header at the same time.
 const MAX_WRITE_ATTEMPTS: usize = 8;
@@ -25,11 +25,12 @@ impl ReminderScheduler {
             };
             let after = with_schedule(&self.dispatcher.config, *updated, now);
             match self.dispatcher.ledger.save_appointment(known.as_ref(), &after).await? {
-                Ok(()) => {
+                SaveOutcome::Saved => {
                     self.log_appointment(known.as_ref(), &after, now);
                     return Ok(ReportResult::Updated(Box::new(after)));
                 }
-                Err(newer) => known = newer.map(|newer| *newer),
+                SaveOutcome::Overtaken(newer) => known = Some(*newer),
+                SaveOutcome::Gone => known = None,
             }
         }
         Err(LedgerError::TooManyConflicts)

@@ -5,20 +5,20 @@ use std::{collections::BTreeMap, ops::Deref, sync::LazyLock};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use proptest::prelude::*;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tellonce_core::{
     appointment::AppointmentStatus,
     client_config::{CalendarKind, ClientConfig},
-    delivery::{DeliveryProof, Unverified, VerificationOutcome, Verified, verify_delivery},
+    delivery::{Unverified, VerificationOutcome, Verified, verify_delivery},
     lookup::LookupResponse,
     secret::Secret,
 };
 
 use crate::{
-    booking::parse_booking,
-    lookup::complete_booking,
-    parsed_booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason},
+    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
+    booking_outcome::SkipReason,
+    booking_parser::{parse_booking, parse_booking_response},
 };
 
 /// A client with one calendar of each kind.
@@ -157,7 +157,7 @@ fn sample_folder(system: &str) -> String {
 
 /// A sample's body as JSON.
 pub(crate) fn sample_json(system: &str, case: &str) -> Value {
-    events::sample_json(&sample_folder(system), case)
+    tellonce_samples::read_sample_json(&format!("{}/{case}.json", sample_folder(system)))
 }
 
 /// A sample's body with changed members in one of its objects.
@@ -192,7 +192,7 @@ pub(crate) fn square_customer(members: &Value) -> Value {
 fn complete_with_body(calendar: &str, parsed: ParsedBooking, body: &[u8]) -> ParsedBooking {
     let config = sample_config();
     match parsed {
-        ParsedBooking::NeedsLookup(request) => complete_booking(
+        ParsedBooking::NeedsLookup(request) => parse_booking_response(
             request,
             &LookupResponse::Found(body.to_vec()),
             received_at(),
@@ -208,13 +208,13 @@ struct BookingSample {
     headers: HeaderMap,
     secret: Secret,
     now: Timestamp,
-    sample: events::SampleDelivery,
+    sample: tellonce_samples::SampleDelivery,
 }
 
 impl Deref for BookingSample {
-    type Target = events::SampleDelivery;
+    type Target = tellonce_samples::SampleDelivery;
 
-    fn deref(&self) -> &events::SampleDelivery {
+    fn deref(&self) -> &tellonce_samples::SampleDelivery {
         &self.sample
     }
 }
@@ -222,14 +222,10 @@ impl Deref for BookingSample {
 fn sample_cases() -> Vec<BookingSample> {
     let mut cases = Vec::new();
     for (system, calendar) in SENDER_CALENDARS {
-        for sample in events::sample_deliveries(&sample_folder(system)) {
-            let headers = sample
-                .headers
-                .iter()
-                .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()));
+        for sample in tellonce_samples::sample_deliveries(&sample_folder(system)) {
             cases.push(BookingSample {
                 calendar,
-                headers: headers.collect(),
+                headers: tellonce_samples::build_header_map(&sample.headers),
                 secret: Secret::new(sample.auth["secret"].as_str().unwrap()),
                 now: sample.auth["now"].as_i64().map_or(received_at(), |now| Timestamp::from_second(now).unwrap()),
                 sample,
@@ -242,7 +238,7 @@ fn sample_cases() -> Vec<BookingSample> {
 impl BookingSample {
     /// The verified delivery, `None` for a ping, or the text of the refusal.
     fn verify_sample<'a>(&'a self, config: &'a ClientConfig) -> Result<Option<Verified<'a>>, String> {
-        let proof = DeliveryProof::of_calendar(&config.calendars[self.calendar]).unwrap();
+        let proof = config.calendars[self.calendar].kind.proof().unwrap();
         let unverified = Unverified { headers: &self.headers, body: &self.body };
         match verify_delivery(self.calendar, proof, &self.secret, unverified, self.now) {
             Ok(VerificationOutcome::Verified(verified)) => Ok(Some(verified)),
@@ -387,10 +383,10 @@ fn every_sample_file_is_tested() {
             "google_calendar" => &["_events_list.response.json"],
             _ => &[],
         };
-        events::assert_all_files_listed(&sample_folder(system), response_files);
+        tellonce_samples::assert_all_files_listed(&sample_folder(system), response_files);
     }
     let known: Vec<&str> = SENDER_CALENDARS.iter().map(|(system, _)| *system).chain(["ics"]).collect();
-    events::assert_all_folders_known("bookings", &known);
+    tellonce_samples::assert_all_folders_known("bookings", &known);
 }
 
 #[test]
@@ -509,7 +505,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn corrupted_bodies_never_panic_or_break_the_promises(body in events::corrupted_body(sample_bodies())) {
+    fn corrupted_bodies_never_panic_or_break_the_promises(body in tellonce_samples::corrupted_body(sample_bodies())) {
         check_all_calendars(&body);
     }
 
@@ -524,7 +520,7 @@ proptest! {
         ]),
     ) {
         let body: &Vec<u8> = which.get(sample_bodies());
-        if let Some(body) = events::replace_nth_value(body, at, with) {
+        if let Some(body) = tellonce_samples::replace_nth_value(body, at, with) {
             check_all_calendars(body.as_bytes());
         }
     }
@@ -568,8 +564,8 @@ proptest! {
         let client = CLIENT_TOML.replace("\"/data/id\"", &format!("\"/data/id{pointer}\""));
         let mut body = sample_json("standardwebhooks", "appointment_booked");
         body["data"]["id"] = document;
-        let CalendarKind::Custom { fields, .. } = &ClientConfig::parse(&client).unwrap().calendars["crm"].kind else { panic!() };
-        prop_assert!(fields.id.as_str().ends_with(&pointer));
+        let CalendarKind::Custom(custom) = &ClientConfig::parse(&client).unwrap().calendars["crm"].kind else { panic!() };
+        prop_assert!(custom.fields.id.as_str().ends_with(&pointer));
         prop_assert_eq!(expect_booking(parse_with_config(&ClientConfig::parse(&client).unwrap(), "crm", body.to_string())).id, id);
     }
 }

@@ -2,11 +2,9 @@
 
 use http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
-use tellonce_core::{
-    client_config::FormKind, delivery::Refusal, fault::ClassifyFault, inbox::InboxError, secret::SecretError,
-};
+use tellonce_core::{delivery::Refusal, fault::ClassifyFault, inbox::InboxError, secret::SecretError};
 
-use crate::sender::SenderKind;
+use crate::sender::WebhookSender;
 
 /// The reply to an accepted request. Its status is always 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +18,9 @@ pub enum AcceptedReply {
 }
 
 impl AcceptedReply {
-    /// The reply to a delivery. Google Ads parses JSON. No other sender reads the body.
-    pub fn for_sender(sender: SenderKind) -> Self {
-        match sender {
-            SenderKind::Form(FormKind::GoogleAds) => Self::EmptyObject,
-            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) | SenderKind::Line => Self::Empty,
-        }
+    /// The reply to a delivery.
+    pub fn for_sender(sender: WebhookSender<'_>) -> Self {
+        if sender.reads_reply { Self::EmptyObject } else { Self::Empty }
     }
 }
 

@@ -27,6 +27,7 @@ use std::convert::Infallible;
 use lambda_http::{Request, service_fn};
 use tellonce_core::{
     bootstrap::{self, AwsClients, StartError},
+    client_config::ClientConfig,
     clock::Clock,
     inbox::Inbox,
     secret::SecretStore,
@@ -34,9 +35,20 @@ use tellonce_core::{
 };
 
 pub use http_response::{AcceptedReply, ReceiveError};
-pub use receive_flow::{ReceiveOutcome, WebhookReceiver, verify_request};
+pub use receive_flow::{ReceiveOutcome, verify_request};
 pub use routing::route_request;
 pub use sender::{SenderKind, WebhookSender};
+
+/// The function's configuration, secrets and inboxes, one inbox per consuming function.
+pub struct WebhookReceiver {
+    pub(crate) config: ClientConfig,
+    pub(crate) secrets: SecretStore,
+    pub(crate) store_inbox: Inbox,
+    pub(crate) booking_inbox: Inbox,
+    pub(crate) lead_inbox: Inbox,
+    pub(crate) line_inbox: Inbox,
+    pub(crate) clock: Clock,
+}
 
 /// Runs the function until Lambda ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
@@ -70,7 +82,7 @@ impl WebhookReceiver {
     /// is read again when its sender posts.
     async fn load_secrets(&self) {
         let now = self.clock.now();
-        let calendars = self.config.calendars.iter().filter(|(_, calendar)| calendar.kind.posts_webhooks());
+        let calendars = self.config.calendars.iter().filter(|(_, calendar)| calendar.kind.proof().is_some());
         let senders = self.config.stores.keys().chain(calendars.map(|(name, _)| name)).chain(self.config.forms.keys());
         let lines = self.config.lines.iter().filter(|(_, line)| line.events);
         let lines = lines.map(|(name, _)| (name, self.config.line_webhook_secret_name(name)));

@@ -5,30 +5,19 @@ use jiff::Timestamp;
 use lambda_http::{Request, RequestExt as _};
 use tellonce_core::{
     client_config::ClientConfig,
-    clock::Clock,
     delivery::{self, Refusal, Unverified, VerificationOutcome, verify_delivery},
     fault::error_chain,
-    inbox::{FileOutcome, Inbox},
-    secret::{Secret, SecretStore},
+    inbox::FileOutcome,
+    secret::Secret,
 };
 
 use crate::{
+    WebhookReceiver,
     handshake::MetaHandshake,
     http_response::{AcceptedReply, ReceiveError},
     routing::{check_body, find_sender, route_request},
     sender::{SenderKind, WebhookSender},
 };
-
-/// The function's configuration, secrets and inboxes, one inbox per consuming function.
-pub struct WebhookReceiver {
-    pub(crate) config: ClientConfig,
-    pub(crate) secrets: SecretStore,
-    pub(crate) store_inbox: Inbox,
-    pub(crate) booking_inbox: Inbox,
-    pub(crate) lead_inbox: Inbox,
-    pub(crate) line_inbox: Inbox,
-    pub(crate) clock: Clock,
-}
 
 /// How an accepted request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +44,9 @@ impl WebhookReceiver {
         match &outcome {
             // Accepted deliveries are in the inbox. A log line for each would cost more than the
             // function.
-            Ok((accepted, _)) => tracing::debug!(sender.name = sender_name, outcome = ?accepted, "accepted a delivery"),
+            Ok((accepted, _)) => {
+                tracing::debug!(sender.name = sender_name, request.outcome = ?accepted, "accepted a delivery");
+            }
             Err(reason) if reason.needs_operator() => {
                 tracing::error!(
                     sender.name = sender_name,
@@ -84,15 +75,15 @@ impl WebhookReceiver {
         match *request.method() {
             Method::POST => {
                 let accepted = self.accept_delivery(sender, request.headers(), request.body(), now).await?;
-                Ok((accepted, AcceptedReply::for_sender(sender.kind)))
+                Ok((accepted, AcceptedReply::for_sender(sender)))
             }
-            Method::GET if sender.requires_handshake() => {
+            Method::GET if sender.requires_handshake => {
                 let query = request.query_string_parameters_ref();
                 let handshake = MetaHandshake::from_query(|name| query?.first(name))?;
                 self.verify_handshake(sender, handshake, now).await?;
                 Ok((ReceiveOutcome::Handshake, AcceptedReply::Challenge(handshake.challenge.to_owned())))
             }
-            _ => Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake() }),
+            _ => Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake }),
         }
     }
 
@@ -106,9 +97,7 @@ impl WebhookReceiver {
         check_body(sender, headers, body)?;
         let unverified = Unverified { headers, body };
         let secret_name = match sender.kind {
-            SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_) => {
-                self.config.webhook_secret_name(sender.name)
-            }
+            SenderKind::Store | SenderKind::Calendar | SenderKind::Form => self.config.webhook_secret_name(sender.name),
             SenderKind::Line => self.config.line_webhook_secret_name(sender.name),
         };
         let verified = |secret: &Secret| verify_delivery(sender.name, sender.proof, secret, unverified, now);
@@ -118,7 +107,7 @@ impl WebhookReceiver {
                 let inbox = match sender.kind {
                     SenderKind::Store => &self.store_inbox,
                     SenderKind::Calendar => &self.booking_inbox,
-                    SenderKind::Form(_) => &self.lead_inbox,
+                    SenderKind::Form => &self.lead_inbox,
                     SenderKind::Line => &self.line_inbox,
                 };
                 Ok(ReceiveOutcome::Filed(inbox.file_delivery(&delivery, now).await?))

@@ -1,11 +1,7 @@
 //! The routes: which sender a path belongs to, and which bodies that sender may post.
 
 use http::{HeaderMap, Method, header};
-use tellonce_core::{
-    client_config::{ClientConfig, FormKind},
-    delivery::DeliveryProof,
-    inbox::MAX_BODY_BYTES,
-};
+use tellonce_core::{client_config::ClientConfig, inbox::MAX_BODY_BYTES};
 
 use crate::{
     http_response::ReceiveError,
@@ -22,33 +18,44 @@ pub fn route_request<'a>(
     if method == Method::POST {
         Ok(sender)
     } else {
-        Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake() })
+        Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake })
     }
 }
 
 /// The sender that a path names.
 pub(crate) fn find_sender<'a>(config: &'a ClientConfig, path: &'a str) -> Result<WebhookSender<'a>, ReceiveError> {
+    let sender = |name, kind, proof, body| WebhookSender {
+        name,
+        kind,
+        proof,
+        body,
+        requires_handshake: false,
+        reads_reply: false,
+    };
     let store = |name| {
         let (name, store) = config.stores.get_key_value(name)?;
-        Some(WebhookSender { name, kind: SenderKind::Store, proof: DeliveryProof::of_store(store) })
+        Some(sender(name, SenderKind::Store, store.kind.proof(), Some(store.kind.facts().body)))
     };
     let calendar = |name| {
         let (name, calendar) = config.calendars.get_key_value(name)?;
-        Some(WebhookSender { name, kind: SenderKind::Calendar, proof: DeliveryProof::of_calendar(calendar)? })
+        Some(sender(name, SenderKind::Calendar, calendar.kind.proof()?, Some(calendar.kind.facts().body)))
     };
     let form = |rest: &'a str| {
         let (name, secret) = rest.split_once('/').map_or((rest, None), |(name, secret)| (name, Some(secret)));
         let (name, form) = config.forms.get_key_value(name)?;
+        let facts = form.kind.facts();
         Some(WebhookSender {
-            name,
-            kind: SenderKind::Form(form.kind),
-            proof: DeliveryProof::of_form(form).with_path_secret(secret)?,
+            requires_handshake: facts.handshake_secret.is_some(),
+            reads_reply: facts.reads_reply,
+            ..sender(name, SenderKind::Form, form.proof().with_path_secret(secret)?, Some(facts.body))
         })
     };
     let line = |rest: &'a str| {
         let (name, secret) = rest.split_once('/')?;
         let (name, line) = config.lines.get_key_value(name).filter(|(_, line)| line.events)?;
-        Some(WebhookSender { name, kind: SenderKind::Line, proof: DeliveryProof::of_line(line, secret) })
+        // A caller that knows the address may post any body. conversation-sync checks it later,
+        // when it is stored.
+        Some(sender(name, SenderKind::Line, line.proof(secret), None))
     };
     let sender = path.strip_prefix("/stores/").and_then(store);
     let sender = sender.or_else(|| path.strip_prefix("/bookings/").and_then(calendar));
@@ -62,40 +69,13 @@ pub(crate) fn check_body(sender: WebhookSender<'_>, headers: &HeaderMap, body: &
     if body.len() > MAX_BODY_BYTES {
         return Err(ReceiveError::BodyTooLarge { bytes: body.len() });
     }
+    let Some(accepted) = sender.body else { return Ok(()) };
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-    let form = essence == "application/x-www-form-urlencoded";
-    let multipart = essence == "multipart/form-data";
-    let (fits, accepted_types) = match (sender.kind, sender.proof) {
-        // A caller that knows the address may post any body. conversation-sync checks it later,
-        // when it is stored.
-        (SenderKind::Line, _) => (true, "anything"),
-        (SenderKind::Form(FormKind::Jotform), _) => {
-            (multipart || form, "a form (multipart/form-data or application/x-www-form-urlencoded)")
-        }
-        // The developer of the form chooses the type.
-        (
-            SenderKind::Form(
-                FormKind::Elementor
-                | FormKind::GravityForms
-                | FormKind::WpForms
-                | FormKind::ContactForm7
-                | FormKind::Web,
-            ),
-            _,
-        ) => (
-            json || form || multipart,
-            "JSON (application/json) or a form (application/x-www-form-urlencoded or multipart/form-data)",
-        ),
-        // Its notifications have no body and need no content type.
-        (_, DeliveryProof::GoogleChannel) => (body.is_empty(), "a notification without a body"),
-        (_, DeliveryProof::Acuity) => (form, "a form (application/x-www-form-urlencoded)"),
-        // `WooCommerce` posts its ping as a form.
-        (_, DeliveryProof::WooCommerce { .. }) => (json || form, "JSON (application/json)"),
-        // A custom template of the webhook can change the body to a form.
-        (_, DeliveryProof::CalCom) => (json, "JSON (application/json) without a custom template"),
-        (SenderKind::Store | SenderKind::Calendar | SenderKind::Form(_), _) => (json, "JSON (application/json)"),
-    };
-    if fits { Ok(()) } else { Err(ReceiveError::UnsupportedContentType(accepted_types)) }
+    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    let fits = accepted.empty && body.is_empty()
+        || accepted.json && is_json
+        || accepted.form && essence == "application/x-www-form-urlencoded"
+        || accepted.multipart && essence == "multipart/form-data";
+    if fits { Ok(()) } else { Err(ReceiveError::UnsupportedContentType(accepted.description)) }
 }

@@ -1,6 +1,6 @@
 //! The configured senders of webhooks.
 
-use tellonce_core::{client_config::FormKind, delivery::DeliveryProof};
+use tellonce_core::client_config::{BodyTypes, DeliveryProof};
 
 /// The configured sender that a request's path names.
 #[derive(Debug, Clone, Copy)]
@@ -11,13 +11,12 @@ pub struct WebhookSender<'a> {
     pub kind: SenderKind,
     /// The proof that its deliveries must carry.
     pub proof: DeliveryProof<'a>,
-}
-
-impl WebhookSender<'_> {
-    /// Whether the sender checks the address with a GET before it posts.
-    pub(crate) fn requires_handshake(&self) -> bool {
-        self.kind == SenderKind::Form(FormKind::Meta)
-    }
+    /// The bodies that it posts. None if any body is accepted.
+    pub body: Option<BodyTypes>,
+    /// Whether it checks the address with a GET before it posts.
+    pub requires_handshake: bool,
+    /// Whether it parses the reply as JSON.
+    pub reads_reply: bool,
 }
 
 /// The kind of a sender. Each kind has its own inbox, because another function consumes it.
@@ -29,7 +28,7 @@ pub enum SenderKind {
     Calendar,
     /// A form at `/leads/{form}`, or at `/leads/{form}/{secret}` if its address is secret.
     /// lead-first-touch consumes its deliveries.
-    Form(FormKind),
+    Form,
     /// A line of `EZWhatsApp` at `/lines/{line}/{secret}`. conversation-sync consumes its events.
     Line,
 }

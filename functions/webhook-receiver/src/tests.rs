@@ -1,17 +1,16 @@
 //! Tests of the response to a request, without effects: recorded deliveries and their faulty
 //! variants.
 
-use std::{fs, path::PathBuf};
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 use lambda_http::Body;
 use tellonce_core::{
-    client_config::{ClientConfig, FormKind},
+    client_config::ClientConfig,
     delivery::{Refusal, VerificationOutcome},
     inbox::{InboxError, MAX_BODY_BYTES},
     secret::{Secret, SecretError},
 };
+use tellonce_samples::{WebhookPost, build_header_map};
 
 use super::{
     AcceptedReply, ReceiveError, SenderKind, handshake::MetaHandshake, http_response::build_response, route_request,
@@ -135,17 +134,12 @@ fn recorded_booking(path: &str, system: &str, case: &str, secret: &str, now: &st
 }
 
 fn recorded_request(folder: &str, path: &str, system: &str, case: &str, secret: &str, now: &str) -> PostedRequest {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events").join(folder).join(system);
-    let text = fs::read_to_string(folder.join(format!("{case}.headers.txt"))).unwrap();
-    let pair =
-        |(name, value): (&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
-    let body =
-        ["json", "form", "multipart"].iter().find_map(|kind| fs::read(folder.join(format!("{case}.{kind}"))).ok());
+    let post = WebhookPost::from_sample(&format!("{folder}/{system}/{case}"), path);
     PostedRequest {
         method: Method::POST,
-        path: path.to_owned(),
-        headers: text.lines().filter_map(|line| line.split_once(": ")).map(pair).collect(),
-        body: body.unwrap_or_default(),
+        path: post.path,
+        headers: build_header_map(&post.headers),
+        body: post.body,
         secrets: vec![Secret::new(secret)],
         now: now.parse().unwrap(),
     }
@@ -416,7 +410,7 @@ fn each_sender_gets_its_own_kind_of_reply() {
     let client = build_config();
     let reply_to = |path| {
         let response =
-            build_response(Ok(AcceptedReply::for_sender(route_request(&client, &Method::POST, path).unwrap().kind)));
+            build_response(Ok(AcceptedReply::for_sender(route_request(&client, &Method::POST, path).unwrap())));
         let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
         (response.status().as_u16(), content_type, response.into_body())
     };
@@ -493,17 +487,14 @@ fn a_store_a_calendar_and_a_form_may_share_a_name() {
     let kind = |path| route_request(&client, &Method::POST, path).unwrap().kind;
     assert_eq!(kind("/stores/shop"), SenderKind::Store);
     assert_eq!(kind("/bookings/shop"), SenderKind::Calendar);
-    assert_eq!(kind("/leads/shop"), SenderKind::Form(FormKind::Typeform));
+    assert_eq!(kind("/leads/shop"), SenderKind::Form);
 }
 
 #[test]
 fn a_line_event_gets_the_status_that_its_headers_require() {
     let client = build_config();
-    let post_status = |path: &str, header_values: &[(&'static str, &str)], body: &[u8]| {
-        let headers: HeaderMap = header_values
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
-            .collect();
+    let post_status = |path: &str, header_values: &[(&str, &str)], body: &[u8]| {
+        let headers = build_header_map(header_values);
         let secrets = [Secret::new("a long and random value")];
         match verify_request(&client, &Method::POST, path, &headers, body, &secrets, Timestamp::UNIX_EPOCH) {
             Ok(_) => 200,

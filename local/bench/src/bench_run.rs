@@ -26,7 +26,7 @@ use crate::{
     },
     job::{BenchJob, DUE_MESSAGES, NOTIFIER, RECEIVER, SCHEDULER},
     process::{ProcessEnvironment, read_environment},
-    settings::{remove_limits, remove_streams},
+    settings::{LineEventMode, remove_limits, remove_streams},
     usage::RequestUsage,
 };
 
@@ -76,15 +76,6 @@ pub(crate) enum StreamMode {
     /// As in the cloud.
     On,
     /// The benchmark itself passes on the records, so one function is measured alone.
-    Off,
-}
-
-/// Whether the line has `events = true`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LineEventMode {
-    /// The line reports its events, as the demo's line does.
-    On,
-    /// The line reports no events.
     Off,
 }
 
@@ -185,12 +176,12 @@ impl BenchRun {
         let same = |event: &Value| vec![Bytes::from(event.to_string()); count];
         match job {
             BenchJob::NewDelivery => {
-                (0..count).map(|_| Ok(self.build_delivery()?.to_gateway_event().to_string().into())).collect()
+                (0..count).map(|_| Ok(self.build_delivery()?.to_gateway_event()?.to_string().into())).collect()
             }
             BenchJob::Duplicate => {
                 let delivery = self.build_delivery()?;
                 self.file_delivery(&delivery).await?;
-                Ok(same(&delivery.to_gateway_event()))
+                Ok(same(&delivery.to_gateway_event()?))
             }
             BenchJob::Message => {
                 let items = self.file_deliveries(count).await?;
@@ -230,7 +221,7 @@ impl BenchRun {
         let took = begun.elapsed();
         let answer = response.with_context(|| format!("{}: {}", self.label, job.title()))?;
         let usage = RequestUsage::read_one_event(&self.stack);
-        job.check_outcome(&answer, &usage).with_context(|| self.label.clone())?;
+        job.check_outcome(&answer, &usage, self.stack.crms()).with_context(|| self.label.clone())?;
         Ok(EventResult { took, usage })
     }
 
@@ -263,7 +254,7 @@ impl BenchRun {
     }
 
     async fn file_delivery(&self, delivery: &BenchDelivery) -> anyhow::Result<()> {
-        let response = self.stack.invoke(RECEIVER, &delivery.to_gateway_event()).await?;
+        let response = self.stack.invoke(RECEIVER, &delivery.to_gateway_event()?).await?;
         ensure!(response["statusCode"] == 200, "the receiver refused a delivery: {response}");
         Ok(())
     }
@@ -290,7 +281,7 @@ impl BenchRun {
     async fn file_leads(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
-            let submission = self.site.build_submission(self.stack.clock().now_ms());
+            let submission = self.site.build_submission(self.stack.clock().now_ms())?;
             items.push(self.file_and_read_item(&submission, &self.lead_inbox).await?);
         }
         Ok(items)
@@ -300,7 +291,7 @@ impl BenchRun {
     async fn file_line_messages(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
-            let message = self.line.build_message(0, self.stack.clock().now_ms());
+            let message = self.line.build_message(0, self.stack.clock().now_ms())?;
             items.push(self.file_and_read_item(&message, &self.line_inbox).await?);
         }
         Ok(items)
@@ -348,7 +339,9 @@ impl BenchRun {
 
 /// Adds the customers to Pipedrive, where the demo adds no new people. The other CRMs add them.
 fn register_writers(stack: &LocalStack) -> anyhow::Result<()> {
-    for (crm, _) in stack.crms().names_and_services().into_iter().filter(|(_, peer)| *peer == FakeService::Pipedrive) {
+    for (crm, _) in
+        stack.crms().names_and_services().into_iter().filter(|(_, peer)| *peer == FakeService::Crm("pipedrive"))
+    {
         for writer in 0..WRITERS {
             let person = json!({"name": format!("Writer {writer}"), "phones": [{"value": writer_phone(writer)}]});
             stack.crms().put_person(crm, person)?;

@@ -4,30 +4,33 @@
 //! Every delivery is a recorded one with a new order, appointment, lead or message. It has a valid
 //! proof with the demo's secret.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use anyhow::{Context as _, bail};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use jiff::Timestamp;
-use ring::hmac;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tellonce_core::{
     client_config::{
-        BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomScheme, FormScheme, JsonPointer, StoreKind,
+        BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomCalendar, CustomScheme, FormScheme, StoreKind,
     },
     inbox::build_item_id,
 };
+use tellonce_samples::{SenderProof, WebhookPost, build_header_map, put_at_pointer};
+use tellonce_stack::{gateway::build_event, template::HttpRoute};
 
 /// An `orders/create` delivery as Shopify sends it. The amounts in a second currency (`…_set`) are
 /// left out. The rest is about 5 KB, the size of a small order.
-const RECORDED_ORDER: &str = include_str!("../../../events/stores/shopify/orders_create.json");
+const RECORDED_ORDER: &str = "stores/shopify/orders_create";
 
 /// A shop that sends deliveries.
 pub(crate) struct BenchShop {
-    pub(crate) store: String,
     domain: String,
-    key: hmac::Key,
-    order_template: Map<String, Value>,
+    secret: String,
+    recorded: WebhookPost,
     last_order: AtomicI64,
 }
 
@@ -35,11 +38,7 @@ pub(crate) struct BenchShop {
 pub(crate) struct BenchDelivery {
     /// The sender's id.
     pub(crate) id: String,
-    /// With lower-case names.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
-    /// The path of the request.
-    pub(crate) path: String,
+    pub(crate) post: WebhookPost,
     at_ms: i64,
 }
 
@@ -59,26 +58,24 @@ impl BenchSite {
         let FormScheme::StaticHeader { header } = &settings.verify else { bail!("the form `website` has no header") };
         Ok(Self {
             form: form.to_owned(),
-            header: header.to_ascii_lowercase(),
+            header: header.clone(),
             token: secret(&config.webhook_secret_name(form)).context("the form's secret is missing")?,
             last_lead: AtomicI64::new(1_000_000),
         })
     }
 
     /// A submission of a new lead at `at_ms` (unix milliseconds).
-    pub(crate) fn build_submission(&self, at_ms: i64) -> BenchDelivery {
+    pub(crate) fn build_submission(&self, at_ms: i64) -> anyhow::Result<BenchDelivery> {
         let lead = self.last_lead.fetch_add(1, Ordering::SeqCst) + 1;
         let body = json!({
             "lead_id": format!("L-{lead}"), "full_name": "Noa Levi", "phone": format!("+97254{lead:07}"),
             "email": "noa@example.com", "whatsapp_consent": "on", "page": "https://www.example.co.il/contact",
         });
         let id = format!("s-{lead}");
-        let headers = vec![
-            ("content-type".to_owned(), "application/json".to_owned()),
-            ("webhook-id".to_owned(), id.clone()),
-            (self.header.clone(), self.token.clone()),
-        ];
-        BenchDelivery { id, headers, body: body.to_string(), path: format!("/leads/{}", self.form), at_ms }
+        let post = WebhookPost::new(format!("/leads/{}", self.form), "application/json", body.to_string());
+        let post = post.with_header("webhook-id", Some(&id));
+        let post = post.sign(SenderProof::StaticHeader { header: &self.header }, &self.token)?;
+        Ok(BenchDelivery { id, post, at_ms })
     }
 }
 
@@ -104,7 +101,7 @@ impl BenchLine {
     }
 
     /// A new message of a customer at `at_ms` (unix milliseconds). It raises no alert.
-    pub(crate) fn build_message(&self, writer: u32, at_ms: i64) -> BenchDelivery {
+    pub(crate) fn build_message(&self, writer: u32, at_ms: i64) -> anyhow::Result<BenchDelivery> {
         let message = self.last_message.fetch_add(1, Ordering::SeqCst) + 1;
         let (id, phone) = (format!("bench-{message}"), writer_phone(writer));
         let chat = format!("{}@s.whatsapp.net", phone.trim_start_matches('+'));
@@ -113,21 +110,10 @@ impl BenchLine {
             "contactPhoneNumber": phone, "from_me": false, "timestamp": at_ms.div_euclid(1000), "type": "text",
             "text": {"body": "שלום, רציתי לדעת מתי ההזמנה מגיעה. תודה!"},
         }]});
-        let headers = [
-            ("content-type", "application/json"),
-            ("x-ezw-delivery-id", id.as_str()),
-            ("x-ezw-line-id", &self.id),
-            ("x-ezw-webhook-event", "messages.post"),
-            ("x-ezw-webhook-id", "bench"),
-        ];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        BenchDelivery {
-            id,
-            headers,
-            body: body.to_string(),
-            path: format!("/lines/{}/{}", self.name, self.secret),
-            at_ms,
-        }
+        let proof = SenderProof::Line { line_id: &self.id, event: "messages.post", delivery_id: &id };
+        let post = WebhookPost::new(format!("/lines/{}", self.name), "application/json", body.to_string());
+        let post = post.with_header("x-ezw-webhook-id", Some("bench")).sign(proof, &self.secret)?;
+        Ok(BenchDelivery { id, post, at_ms })
     }
 
     /// The reference of a message in CRMs.
@@ -145,45 +131,38 @@ impl BenchShop {
     /// The first Shopify store of a client. `secret` returns a secret's value by its name.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let shop = config.stores.iter().find_map(|(store, settings)| match &settings.kind {
-            StoreKind::Shopify { shop_domain } => Some((store.clone(), shop_domain.clone())),
-            StoreKind::WooCommerce { .. } | StoreKind::Custom { .. } => None,
+            StoreKind::Shopify(shop) => Some((store.clone(), shop.shop_domain.clone())),
+            _ => None,
         });
         let (store, domain) = shop.context("the client has no Shopify store")?;
         let secret = secret(&config.webhook_secret_name(&store)).context("the Shopify store's secret is missing")?;
-        let mut recorded: Map<String, Value> = serde_json::from_str(RECORDED_ORDER)?;
-        recorded.retain(|name, _| !name.ends_with("_set"));
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        Ok(Self { store, domain, key, order_template: recorded, last_order: AtomicI64::new(6_000_000_000_000) })
+        let recorded = WebhookPost::from_sample(RECORDED_ORDER, format!("/stores/{store}"));
+        let recorded = recorded.with_header("accept", Some("*/*"));
+        let recorded = recorded.with_header("accept-encoding", Some("gzip;q=1.0,deflate;q=0.6,identity;q=0.3"));
+        let mut order: Value = serde_json::from_slice(&recorded.body)?;
+        order.as_object_mut().context("an order is an object")?.retain(|name, _| !name.ends_with("_set"));
+        let recorded = recorded.with_body(order.to_string());
+        Ok(Self { domain, secret, recorded, last_order: AtomicI64::new(6_000_000_000_000) })
     }
 
     /// A delivery about a new order, placed at `at_ms` (unix milliseconds).
     pub(crate) fn build_delivery(&self, at_ms: i64) -> anyhow::Result<BenchDelivery> {
         let order = self.last_order.fetch_add(1, Ordering::SeqCst) + 1;
         let at = Timestamp::from_millisecond(at_ms)?;
-        let mut recorded = self.order_template.clone();
-        recorded.insert("id".to_owned(), json!(order));
-        recorded.insert("admin_graphql_api_id".to_owned(), json!(format!("gid://shopify/Order/{order}")));
-        recorded.insert("name".to_owned(), json!(format!("#{}", order % 1_000_000)));
+        let mut body: Value = serde_json::from_slice(&self.recorded.body)?;
+        body["id"] = json!(order);
+        body["admin_graphql_api_id"] = json!(format!("gid://shopify/Order/{order}"));
+        body["name"] = json!(format!("#{}", order % 1_000_000));
         for name in ["created_at", "updated_at", "processed_at"] {
-            recorded.insert(name.to_owned(), json!(at.strftime("%FT%T+00:00").to_string()));
+            body[name] = json!(at.strftime("%FT%T+00:00").to_string());
         }
-        let body = serde_json::to_string(&recorded)?;
         let id = format!("00000000-0000-4000-8000-{order:012x}");
-        let headers = vec![
-            ("accept", "*/*".to_owned()),
-            ("accept-encoding", "gzip;q=1.0,deflate;q=0.6,identity;q=0.3".to_owned()),
-            ("content-type", "application/json".to_owned()),
-            ("user-agent", "Shopify-Captain-Hook".to_owned()),
-            ("x-shopify-api-version", "2026-10".to_owned()),
-            ("x-shopify-event-id", format!("00000000-0000-4000-9000-{order:012x}")),
-            ("x-shopify-hmac-sha256", BASE64.encode(hmac::sign(&self.key, body.as_bytes()))),
-            ("x-shopify-shop-domain", self.domain.clone()),
-            ("x-shopify-topic", "orders/create".to_owned()),
-            ("x-shopify-triggered-at", at.strftime("%FT%T%.3fZ").to_string()),
-            ("x-shopify-webhook-id", id.clone()),
-        ];
-        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(BenchDelivery { id, headers, body, path: format!("/stores/{}", self.store), at_ms })
+        let post = self.recorded.clone().with_body(body.to_string());
+        let post = post
+            .with_header("x-shopify-event-id", Some(&format!("00000000-0000-4000-9000-{order:012x}")))
+            .with_header("x-shopify-triggered-at", Some(&at.strftime("%FT%T%.3fZ").to_string()))
+            .sign(SenderProof::Shopify { shop_domain: &self.domain, webhook_id: &id }, &self.secret)?;
+        Ok(BenchDelivery { id, post, at_ms })
     }
 }
 
@@ -194,7 +173,7 @@ pub(crate) struct BenchCalendar {
     fields: BookingFields,
     /// The sender's status for a booked appointment.
     booked: Option<String>,
-    key: hmac::Key,
+    secret: String,
     last_booking: AtomicI64,
 }
 
@@ -203,7 +182,7 @@ impl BenchCalendar {
     /// value by its name.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let found = config.calendars.iter().find_map(|(name, calendar)| match &calendar.kind {
-            CalendarKind::Custom { verify: CustomScheme::StandardWebhooks, fields, statuses } => {
+            CalendarKind::Custom(CustomCalendar { verify: CustomScheme::StandardWebhooks, fields, statuses }) => {
                 Some((name, calendar, fields, statuses))
             }
             _ => None,
@@ -211,14 +190,12 @@ impl BenchCalendar {
         let (name, calendar, fields, statuses) =
             found.context("the client has no calendar that signs by Standard Webhooks")?;
         let secret = secret(&config.webhook_secret_name(name)).context("the calendar's secret is missing")?;
-        let key = BASE64.decode(secret.strip_prefix("whsec_").unwrap_or(&secret));
-        let key = key.context("the calendar's secret is not base64 after `whsec_`")?;
         Ok(Self {
             name: name.clone(),
             zone: calendar.time_zone.clone().unwrap_or_else(|| config.time_zone.clone()),
             fields: fields.as_ref().clone(),
             booked: statuses.iter().find(|(_, status)| **status == BookingStatus::Booked).map(|(word, _)| word.clone()),
-            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            secret,
             last_booking: AtomicI64::new(1_000_000),
         })
     }
@@ -243,86 +220,39 @@ impl BenchCalendar {
             (fields.status.as_ref(), json!(self.booked)),
         ] {
             if let Some(pointer) = pointer {
-                insert_at_pointer(&mut body, pointer, value);
+                put_at_pointer(&mut body, pointer.as_str(), value);
             }
         }
-        let body = body.to_string();
-        let seconds = at_ms.div_euclid(1000);
-        let signature = BASE64.encode(hmac::sign(&self.key, format!("{id}.{seconds}.{body}").as_bytes()));
-        let headers = [
-            ("content-type", "application/json".to_owned()),
-            ("webhook-id", id.clone()),
-            ("webhook-timestamp", seconds.to_string()),
-            ("webhook-signature", format!("v1,{signature}")),
-        ];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Ok(BenchDelivery { id, headers, body, path: format!("/bookings/{}", self.name), at_ms })
+        let post = WebhookPost::new(format!("/bookings/{}", self.name), "application/json", body.to_string());
+        let post = post.sign(SenderProof::StandardWebhooks { id: &id, at }, &self.secret)?;
+        Ok(BenchDelivery { id, post, at_ms })
     }
-}
-
-/// Puts a value at a JSON pointer, and creates the objects on the way.
-fn insert_at_pointer(document: &mut Value, pointer: &JsonPointer, value: Value) {
-    let mut target = document;
-    for part in pointer.as_str().split('/').skip(1) {
-        target = &mut target[part];
-    }
-    *target = value;
 }
 
 impl BenchDelivery {
     /// Its id in the inbox.
     pub(crate) fn inbox_key(&self) -> String {
-        build_item_id(self.sender_name(), &self.id)
+        build_item_id(self.post.sender_name(), &self.id)
     }
 
-    /// The sender's name in `client.toml`.
-    fn sender_name(&self) -> &str {
-        self.path.split('/').nth(2).unwrap_or_default()
-    }
-
-    /// The delivery as an event of an HTTP API, payload format 2.0:
-    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
-    pub(crate) fn to_gateway_event(&self) -> Value {
-        let headers: Map<String, Value> =
-            self.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let (route, parameter) = match self.path.split('/').nth(1) {
-            Some("bookings") => ("POST /bookings/{calendar}", "calendar"),
-            Some("leads") => ("POST /leads/{form}", "form"),
-            Some("lines") => ("POST /lines/{line}/{secret}", "line"),
-            _ => ("POST /stores/{store}", "store"),
+    /// The delivery as the gateway passes it on.
+    pub(crate) fn to_gateway_event(&self) -> anyhow::Result<Value> {
+        let (route, parameter) = match self.post.path.split('/').nth(1) {
+            Some("bookings") => ("/bookings/{calendar}", "calendar"),
+            Some("leads") => ("/leads/{form}", "form"),
+            Some("lines") => ("/lines/{line}/{secret}", "line"),
+            _ => ("/stores/{store}", "store"),
         };
-        let mut parameters = json!({parameter: self.sender_name()});
-        if let Some(secret) = self.path.split('/').nth(3) {
-            parameters["secret"] = json!(secret);
+        let mut parameters = BTreeMap::from([(parameter.to_owned(), self.post.sender_name().to_owned())]);
+        if let Some(secret) = self.post.path.split('/').nth(3) {
+            parameters.insert("secret".to_owned(), secret.to_owned());
         }
-        json!({
-            "version": "2.0",
-            "routeKey": route,
-            "rawPath": self.path,
-            "rawQueryString": "",
-            "headers": headers,
-            "pathParameters": parameters,
-            "requestContext": {
-                "accountId": "000000000000",
-                "apiId": "bench",
-                "domainName": "bench.execute-api.eu-central-1.amazonaws.com",
-                "domainPrefix": "bench",
-                "http": {
-                    "method": "POST",
-                    "path": self.path,
-                    "protocol": "HTTP/1.1",
-                    "sourceIp": "203.0.113.9",
-                    "userAgent": "Shopify-Captain-Hook",
-                },
-                "requestId": self.id,
-                "routeKey": route,
-                "stage": "$default",
-                "time": "20/Nov/2026:08:00:00 +0000",
-                "timeEpoch": self.at_ms,
-            },
-            "body": self.body,
-            "isBase64Encoded": false,
-        })
+        let mut request = http::Request::post(&self.post.path).body(())?;
+        *request.headers_mut() = build_header_map(&self.post.headers);
+        let (parts, ()) = request.into_parts();
+        let route = HttpRoute { method: "POST".to_owned(), path: route.to_owned() };
+        let (body, peer) = (Bytes::from(self.post.body.clone()), ([203, 0, 113, 9], 443).into());
+        Ok(build_event(&parts, &body, &route, &parameters, peer, self.at_ms))
     }
 }
 
@@ -375,11 +305,12 @@ mod tests {
         let shop = BenchShop::from_config(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
         let (one, other) =
             (shop.build_delivery(1_795_161_600_000).unwrap(), shop.build_delivery(1_795_161_600_000).unwrap());
-        assert!((4500..=5500).contains(&one.body.len()), "{} bytes", one.body.len());
-        assert!(one.id != other.id && one.body != other.body);
-        assert_eq!(one.to_gateway_event()["body"], one.body);
+        assert!((4500..=5500).contains(&one.post.body.len()), "{} bytes", one.post.body.len());
+        assert!(one.id != other.id && one.post.body != other.post.body);
+        let event = one.to_gateway_event().unwrap();
+        assert_eq!(event["body"], *one.post.body_text());
         assert_eq!(
-            (&one.inbox_key(), &one.to_gateway_event()["pathParameters"]),
+            (&one.inbox_key(), &event["pathParameters"]),
             (&build_item_id("shop", &one.id), &json!({"store": "shop"}))
         );
     }
@@ -390,9 +321,9 @@ mod tests {
         let calendar = BenchCalendar::from_config(&config, |_| Some("whsec_aHVzaA==".to_owned())).unwrap();
         let start = "2026-11-21T08:00:00Z".parse().unwrap();
         let [one, other] = [(); 2].map(|()| calendar.build_booking(start, 1_795_161_600_000).unwrap());
-        assert!(one.id != other.id && one.body != other.body);
+        assert!(one.id != other.id && one.post.body != other.post.body);
         assert_eq!(one.inbox_key(), build_item_id("crm", &one.id));
-        let body: Value = serde_json::from_str(&one.body).unwrap();
+        let body: Value = serde_json::from_slice(&one.post.body).unwrap();
         assert_eq!(body["data"]["startsAt"], "2026-11-21T10:00:00+02:00");
         assert_eq!(body["data"]["status"], "confirmed");
     }
@@ -401,9 +332,10 @@ mod tests {
     fn messages_of_a_line_are_all_different_and_filed_under_its_name_and_not_under_its_secret() {
         let config = include_str!("../../../clients/demo/client.toml");
         let line = BenchLine::from_config(&ClientConfig::parse(config).unwrap(), |_| Some("hush".to_owned())).unwrap();
-        let (one, other) = (line.build_message(3, 1_795_161_600_000), line.build_message(3, 1_795_161_600_000));
-        assert!(one.id != other.id && one.body != other.body);
+        let (one, other) =
+            (line.build_message(3, 1_795_161_600_000).unwrap(), line.build_message(3, 1_795_161_600_000).unwrap());
+        assert!(one.id != other.id && one.post.body != other.post.body);
         assert_eq!(one.inbox_key(), build_item_id("main", &one.id));
-        assert_eq!(one.to_gateway_event()["pathParameters"], json!({"line": "main", "secret": "hush"}));
+        assert_eq!(one.to_gateway_event().unwrap()["pathParameters"], json!({"line": "main", "secret": "hush"}));
     }
 }

@@ -18,8 +18,9 @@ use tellonce_stack::dynamo::to_plain_item;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use crate::{
-    bench_run::{BenchRun, LineEventMode, StreamMode},
+    bench_run::{BenchRun, StreamMode},
     deliveries::BenchDelivery,
+    settings::LineEventMode,
     stats::mean,
 };
 
@@ -50,7 +51,7 @@ impl TrafficKind {
     fn build_delivery(self, bench_run: &BenchRun) -> anyhow::Result<BenchDelivery> {
         match self {
             Self::Orders => bench_run.build_delivery(),
-            Self::Leads { .. } => Ok(bench_run.site.build_submission(bench_run.stack.clock().now_ms())),
+            Self::Leads { .. } => bench_run.site.build_submission(bench_run.stack.clock().now_ms()),
         }
     }
 }
@@ -156,13 +157,13 @@ pub(crate) async fn post_delivery(
     gateway: &str,
     delivery: BenchDelivery,
 ) -> anyhow::Result<f64> {
-    let mut request = http.post(format!("{gateway}{}", delivery.path));
-    for (name, value) in &delivery.headers {
+    let mut request = http.post(format!("{gateway}{}", delivery.post.path));
+    for (name, value) in &delivery.post.headers {
         request = request.header(name, value);
     }
     let begun = tokio::time::Instant::now();
     // The address of a line's events contains a secret, so the error must not show it.
-    let response = request.body(delivery.body).send().await.map_err(reqwest::Error::without_url)?;
+    let response = request.body(delivery.post.body).send().await.map_err(reqwest::Error::without_url)?;
     let took = crate::stats::to_milliseconds(begun.elapsed());
     ensure!(response.status().is_success(), "the response to a delivery was {}", response.status());
     Ok(took)

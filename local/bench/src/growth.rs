@@ -6,9 +6,10 @@ use anyhow::ensure;
 use tokio::time::Instant;
 
 use crate::{
-    bench_run::{BenchRun, LineEventMode, StreamMode},
+    bench_run::{BenchRun, StreamMode},
     deliveries::build_tick_event,
     job::SCHEDULER,
+    settings::LineEventMode,
     stats::to_milliseconds,
     usage::RequestUsage,
 };

@@ -4,11 +4,9 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde_json::Value;
+use tellonce_fakes::crms::FakeCrms;
 
-use crate::{
-    bench_run::LineEventMode,
-    usage::{CRMS, RequestUsage},
-};
+use crate::{settings::LineEventMode, usage::RequestUsage};
 
 pub(crate) const RECEIVER: &str = "webhook-receiver";
 pub(crate) const NOTIFIER: &str = "order-notifier";
@@ -98,7 +96,7 @@ impl BenchJob {
     }
 
     /// Fails if an event did not do its work. A benchmark of failures would be fast.
-    pub(crate) fn check_outcome(self, response: &Bytes, usage: &RequestUsage) -> anyhow::Result<()> {
+    pub(crate) fn check_outcome(self, response: &Bytes, usage: &RequestUsage, crms: &FakeCrms) -> anyhow::Result<()> {
         let response: Value = serde_json::from_slice(response).context("the response is not JSON")?;
         let did = match self {
             Self::NewDelivery => response["statusCode"] == 200 && usage.refused == 0,
@@ -112,7 +110,7 @@ impl BenchJob {
             }
             Self::LineMessage => {
                 response["batchItemFailures"].as_array().is_some_and(Vec::is_empty)
-                    && CRMS.iter().all(|crm| usage.fake_requests.contains_key(crm))
+                    && crms.names_and_services().iter().all(|(_, crm)| usage.fake_requests.contains_key(crm))
                     && usage.failed_fake_requests == 0
             }
             Self::Booking => response["batchItemFailures"].as_array().is_some_and(Vec::is_empty) && usage.refused == 0,

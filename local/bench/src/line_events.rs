@@ -19,11 +19,12 @@ use tellonce_fakes::crms::FakeCrmEntry;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::{
-    bench_run::{BenchRun, LineEventMode, StreamMode, WRITERS},
+    bench_run::{BenchRun, StreamMode, WRITERS},
     end_to_end::{milliseconds_between, post_delivery},
     job::CONVERSATION_SYNC,
     process::{send_signal, wait_for_quiet},
     rounds::{BenchEffort, QUIET_TIMEOUT},
+    settings::LineEventMode,
     stats::median_over_rounds,
 };
 
@@ -202,7 +203,7 @@ impl LineSender<'_> {
 
     async fn send_event(&self, writer: u32, accepted: &mut AcceptedEvents) -> anyhow::Result<f64> {
         let stack = &self.bench_run.stack;
-        let message = self.bench_run.line.build_message(writer, stack.clock().now_ms());
+        let message = self.bench_run.line.build_message(writer, stack.clock().now_ms())?;
         let reference = self.bench_run.line.crm_reference(&message);
         let took = post_delivery(&self.http, &stack.gateway_url(), message).await?;
         accepted.insert(reference, stack.clock().now_ms());

@@ -36,12 +36,13 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 
-use bench_run::{BenchRun, LineEventMode, StreamMode};
+use bench_run::{BenchRun, StreamMode};
 use end_to_end::TrafficKind;
 use function_build::BuildProfile;
 use job::{BenchJob, FUNCTIONS};
 use report::{BinarySize, InstructionsByJob};
 use rounds::{BenchEffort, BenchMeasurements};
+use settings::LineEventMode;
 
 /// Measures the functions and prints Markdown tables.
 #[derive(Debug, Parser)]
@@ -83,6 +84,12 @@ struct BenchArguments {
     /// Most line events per second, while CRMs respond and while they hang.
     #[arg(long, default_value_t = 20)]
     line_events: u32,
+}
+
+impl BenchArguments {
+    fn includes(&self, part: BenchPart) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 /// A part of the benchmark that can run alone.
@@ -153,9 +160,8 @@ fn start_bench(mut arguments: BenchArguments) -> anyhow::Result<()> {
 
 async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> anyhow::Result<()> {
     let binaries = arguments.profile.binaries_folder()?;
-    let wanted = |part: BenchPart| arguments.only.is_empty() || arguments.only.contains(&part);
-    let jobs: Vec<BenchJob> =
-        BenchPart::value_variants().iter().filter(|part| wanted(**part)).filter_map(|part| part.to_job()).collect();
+    let parts = BenchPart::value_variants().iter().filter(|part| arguments.includes(**part));
+    let jobs: Vec<BenchJob> = parts.filter_map(|part| part.to_job()).collect();
     let effort = BenchEffort { rounds: arguments.rounds, cold: arguments.cold, warm: arguments.warm };
 
     let mut bench_runs = vec![start_bench_run("current", root, &binaries, &jobs).await?];
@@ -169,20 +175,7 @@ async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> an
     let mut measured = BenchMeasurements::default();
     if !jobs.is_empty() {
         measured = rounds::measure_jobs(&bench_runs, &jobs, effort).await?;
-        let note = "Cold: start of the process to its first answer. Init is taken in processes of their own, the first event \
-                    is the rest. Warm: one event after the other in one process.";
-        print_section(
-            "Times",
-            &format!(
-                "{}\n{note}\n\n{}",
-                report::render_times(&bench_runs, &measured),
-                report::render_yardsticks(&measured, effort.rounds)
-            ),
-        )?;
-        if bench_runs.len() > 1 {
-            print_section("Ratios", &report::render_ratios(&bench_runs, &measured))?;
-        }
-        print_section("Requests per event", &report::render_requests(&bench_runs, &measured))?;
+        print_measurements(&bench_runs, &measured, effort)?;
     }
     let mut sizes = BTreeMap::new();
     if arguments.only.is_empty() {
@@ -192,37 +185,12 @@ async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> an
         print_section("Sizes", &report::render_sizes(&sizes))?;
     }
     let mut counted = InstructionsByJob::new();
-    if wanted(BenchPart::Instructions) {
+    if arguments.includes(BenchPart::Instructions) {
         let jobs = if jobs.is_empty() { &BenchJob::ALL } else { jobs.as_slice() };
         let text = count_instructions(&bench_runs, jobs, root, &mut counted).await;
         print_section("Instructions", &text)?;
     }
-    if wanted(BenchPart::EndToEnd) {
-        eprintln!("end to end: {} deliveries a second for {} s", arguments.rate, arguments.seconds);
-        let result =
-            end_to_end::measure_end_to_end(root, &binaries, TrafficKind::Orders, arguments.rate, arguments.seconds)
-                .await?;
-        print_section("End to end", &report::render_end_to_end(&result))?;
-    }
-    if wanted(BenchPart::Leads) {
-        let (traffic, seconds) = (TrafficKind::Leads { latency_ms: 50 }, if arguments.quick { 5 } else { 60 });
-        eprintln!("leads: {} a second for {seconds} s, EZWhatsApp responds in 50 ms", arguments.leads);
-        let result = end_to_end::measure_end_to_end(root, &binaries, traffic, arguments.leads, seconds).await?;
-        print_section("From lead to first touch, EZWhatsApp responds in 50 ms", &report::render_end_to_end(&result))?;
-    }
-    if wanted(BenchPart::Lines) {
-        eprintln!("line events: {} a second, while CRMs respond and while they hang", arguments.line_events);
-        let result = line_events::measure_line_events(root, &binaries, effort, arguments.line_events).await?;
-        print_section("Line events, while CRMs respond and while they hang", &report::render_line_events(&result))?;
-    }
-    if wanted(BenchPart::Growth) {
-        let most = if arguments.quick { 100 } else { 1000 };
-        eprintln!("growth: up to {most} reminders due in one sweep");
-        print_section(
-            "Reminders in one sweep",
-            &report::render_growth(&growth::measure_sweeps(root, &binaries, most).await?),
-        )?;
-    }
+    measure_traffic(arguments, root, &binaries, effort).await?;
     if let Some(bill) = report::render_bill(&bench_runs[0], &measured) {
         print_section("Cost at list prices", &bill)?;
     }
@@ -231,6 +199,64 @@ async fn run_bench(arguments: &BenchArguments, root: &Path, machine: &str) -> an
     }
     for bench_run in &bench_runs {
         bench_run.shut_down().await;
+    }
+    Ok(())
+}
+
+/// Prints the tables of the jobs.
+fn print_measurements(
+    bench_runs: &[BenchRun],
+    measured: &BenchMeasurements,
+    effort: BenchEffort,
+) -> anyhow::Result<()> {
+    let note = "Cold: start of the process to its first answer. Init is taken in processes of their own, the first event \
+                is the rest. Warm: one event after the other in one process.";
+    print_section(
+        "Times",
+        &format!(
+            "{}\n{note}\n\n{}",
+            report::render_times(bench_runs, measured),
+            report::render_yardsticks(measured, effort.rounds)
+        ),
+    )?;
+    if bench_runs.len() > 1 {
+        print_section("Ratios", &report::render_ratios(bench_runs, measured))?;
+    }
+    print_section("Requests per event", &report::render_requests(bench_runs, measured))
+}
+
+/// Measures and prints the parts that post through the whole stack.
+async fn measure_traffic(
+    arguments: &BenchArguments,
+    root: &Path,
+    binaries: &Path,
+    effort: BenchEffort,
+) -> anyhow::Result<()> {
+    if arguments.includes(BenchPart::EndToEnd) {
+        eprintln!("end to end: {} deliveries a second for {} s", arguments.rate, arguments.seconds);
+        let result =
+            end_to_end::measure_end_to_end(root, binaries, TrafficKind::Orders, arguments.rate, arguments.seconds)
+                .await?;
+        print_section("End to end", &report::render_end_to_end(&result))?;
+    }
+    if arguments.includes(BenchPart::Leads) {
+        let (traffic, seconds) = (TrafficKind::Leads { latency_ms: 50 }, if arguments.quick { 5 } else { 60 });
+        eprintln!("leads: {} a second for {seconds} s, EZWhatsApp responds in 50 ms", arguments.leads);
+        let result = end_to_end::measure_end_to_end(root, binaries, traffic, arguments.leads, seconds).await?;
+        print_section("From lead to first touch, EZWhatsApp responds in 50 ms", &report::render_end_to_end(&result))?;
+    }
+    if arguments.includes(BenchPart::Lines) {
+        eprintln!("line events: {} a second, while CRMs respond and while they hang", arguments.line_events);
+        let result = line_events::measure_line_events(root, binaries, effort, arguments.line_events).await?;
+        print_section("Line events, while CRMs respond and while they hang", &report::render_line_events(&result))?;
+    }
+    if arguments.includes(BenchPart::Growth) {
+        let most = if arguments.quick { 100 } else { 1000 };
+        eprintln!("growth: up to {most} reminders due in one sweep");
+        print_section(
+            "Reminders in one sweep",
+            &report::render_growth(&growth::measure_sweeps(root, binaries, most).await?),
+        )?;
     }
     Ok(())
 }
@@ -275,7 +301,7 @@ fn render_introduction(
     machine: &str,
     bench_run: &BenchRun,
 ) -> anyhow::Result<String> {
-    let bytes = bench_run.build_delivery()?.body.len();
+    let bytes = bench_run.build_delivery()?.post.body.len();
     let BenchEffort { rounds, cold, warm } = effort;
     let mut text = format!(
         "# Benchmark\n\n{machine}. {rounds} interleaved rounds of {cold} cold starts and {warm} warm events per job; medians over \

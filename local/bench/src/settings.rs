@@ -4,10 +4,17 @@
 use anyhow::Context as _;
 use serde_yaml_ng::Value as Yaml;
 
-use crate::bench_run::LineEventMode;
-
 /// A rate at which the next slot is always free, for lines and for CRMs.
 const UNLIMITED_PER_MINUTE: u32 = 600_000;
+
+/// Whether the line has `events = true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineEventMode {
+    /// The line reports its events, as the demo's line does.
+    On,
+    /// The line reports no events.
+    Off,
+}
 
 /// The client's configuration without rate limits of lines and CRMs, with a website that accepts
 /// any number of leads, and with line events only if `events` asks for them. It edits the text,

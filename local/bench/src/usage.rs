@@ -7,13 +7,6 @@ use tellonce_stack::LocalStack;
 
 use crate::stats::u64_to_f64;
 
-/// The services that are CRMs.
-pub(crate) const CRMS: [FakeService; 5] =
-    [FakeService::HubSpotCrm, FakeService::Pipedrive, FakeService::Zoho, FakeService::Sheets, FakeService::CrmWebhook];
-/// The services of the team's targets.
-const TEAM_CHANNELS: [FakeService; 5] =
-    [FakeService::Slack, FakeService::Teams, FakeService::Ses, FakeService::Sns, FakeService::TargetWebhook];
-
 /// Requests by service, over a number of events.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RequestUsage {
@@ -70,7 +63,10 @@ impl RequestUsage {
                 usage.sends += times;
             }
         }
-        for peer in CRMS.into_iter().chain(TEAM_CHANNELS) {
+        for peer in stack.fakes().called_services() {
+            if !matches!(peer, FakeService::Crm(_) | FakeService::Target(_)) {
+                continue;
+            }
             for (status, times) in stack.fakes().replies_by_status(peer) {
                 *usage.fake_requests.entry(peer).or_default() += times;
                 if !(200..300).contains(&status) {

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    ConsoleError, ConsoleResponse, ConsoleSample, ConsoleState, DeliverySelector, SharedConsole,
     bookings::{self, BookingAction, BookingSampleContext},
-    leads, reply_with_message,
-    samples::{self, DeliveryBatch},
+    console_state::{ConsoleError, ConsoleResponse, ConsoleState, DeliverySelector, SharedConsole, reply_with_message},
+    leads,
+    samples::{self, ConsoleSample, DeliveryBatch},
     state_view,
 };
 use tellonce_fakes::ezw::{HealthPreset, SendFault};
@@ -316,7 +316,7 @@ pub(super) async fn replay_delivery(
         let update = json!({
             "TableName": inbox,
             "Key": {"id": {"S": request.id}},
-            "UpdateExpression": "REMOVE outcome, outcome_at",
+            "UpdateExpression": "REMOVE outcome, outcome_text, outcome_at",
             "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
         });
         match console.stack.dynamo().call_operation("UpdateItem", &update) {

@@ -7,7 +7,7 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{ConsoleError, ConsoleResponse, ConsoleState, SharedConsole, reply_with_message};
+use super::console_state::{ConsoleError, ConsoleResponse, ConsoleState, SharedConsole, reply_with_message};
 use tellonce_fakes::{
     crms::FakeCrmEntry,
     ezw::{PhoneMessage, PhoneMessageDirection},

@@ -1,6 +1,9 @@
 //! The cases of the console, and the recorded deliveries behind them.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tellonce_fakes::{generate_id, shopify};
+use tellonce_samples::{SenderProof, WebhookPost, parse_seconds, random_hex, shift_times};
 
 /// Updates in a storm.
 pub(super) const STORM_SIZE: usize = 20;
@@ -52,26 +55,46 @@ pub(super) enum SampleSender {
     StaticHeader,
 }
 
-/// A recorded delivery: body, headers, time of its event, and the ids to replace.
+impl SampleSender {
+    /// The sender whose samples are in this folder of `events/stores`, if the console has any.
+    pub(super) fn from_folder(folder: &str) -> Option<Self> {
+        Some(match folder {
+            "shopify" => Self::Shopify,
+            "woocommerce" => Self::WooCommerce,
+            "standardwebhooks" => Self::StandardWebhooks,
+            "static_header" => Self::StaticHeader,
+            _ => return None,
+        })
+    }
+}
+
+/// The target of one kind of sample.
+#[derive(Clone)]
+pub(super) struct SampleTarget {
+    pub(super) store: String,
+    pub(super) secret: String,
+    /// Shop domain, source or header name, depending on the kind of store.
+    pub(super) detail: String,
+}
+
+/// A recorded delivery: its case, time of its event, and the ids to replace.
 pub(super) struct SampleRecording {
     pub(super) sender: SampleSender,
-    pub(super) body: &'static str,
-    pub(super) headers: &'static str,
+    case: &'static str,
     /// `occurred_at` in the sample's manifest. `None` for a body without times.
-    pub(super) occurred_at: Option<&'static str>,
-    pub(super) order_id: &'static str,
+    occurred_at: Option<&'static str>,
+    order_id: &'static str,
     /// The order number that the customer sees, without `#`. `None` if it is the id.
-    pub(super) number: Option<&'static str>,
+    number: Option<&'static str>,
     /// Ids that differ between two deliveries about one order.
-    pub(super) inner_ids: &'static [&'static str],
+    inner_ids: &'static [&'static str],
 }
 
 macro_rules! recording {
     ($name:ident, $sender:ident, $case:literal, order $order_id:literal, number $number:expr, inner $inner:expr, at $at:expr) => {
         pub(super) const $name: SampleRecording = SampleRecording {
             sender: SampleSender::$sender,
-            body: include_str!(concat!("../../../events/stores/", $case, ".json")),
-            headers: include_str!(concat!("../../../events/stores/", $case, ".headers.txt")),
+            case: concat!("stores/", $case),
             occurred_at: $at,
             order_id: $order_id,
             number: $number,
@@ -108,6 +131,90 @@ recording!(ERP_INVOICE, StandardWebhooks, "standardwebhooks/invoice_issued",
     order "90311", number None, inner &["2026-1188"], at Some("2026-11-19T12:00:00Z"));
 recording!(ZAP_READY, StaticHeader, "static_header/zapier_order",
     order "77", number None, inner &["zap-5f1c"], at None);
+
+/// The order number that the customer sees.
+pub(super) fn order_number_for_customer(sender: SampleSender, order: i64) -> String {
+    match sender {
+        SampleSender::Shopify => format!("#{}", shopify::order_number(order)),
+        SampleSender::WooCommerce | SampleSender::StandardWebhooks | SampleSender::StaticHeader => {
+            short_order_id(order).to_string()
+        }
+    }
+}
+
+/// Other senders than Shopify have shorter ids.
+fn short_order_id(order: i64) -> i64 {
+    order % 1_000_000_000
+}
+
+impl SampleRecording {
+    /// Rewrites a recording for another order and time, and signs it for `target`.
+    pub(super) fn build_delivery(
+        &self,
+        target: &SampleTarget,
+        order: i64,
+        at: Timestamp,
+        delivery_id: Option<String>,
+    ) -> anyhow::Result<WebhookPost> {
+        let recorded = WebhookPost::from_sample(self.case, format!("/stores/{}", target.store));
+        let mut body = recorded.body_text().into_owned();
+        if let Some(then) = self.occurred_at {
+            body = shift_times(&body, at.as_second() - parse_seconds(then)?);
+        }
+        let order_id = match self.sender {
+            SampleSender::Shopify if self.number.is_none() => shopify::fulfillment_order_id(order),
+            SampleSender::Shopify => order.to_string(),
+            SampleSender::WooCommerce | SampleSender::StandardWebhooks | SampleSender::StaticHeader => {
+                short_order_id(order).to_string()
+            }
+        };
+        body = body.replace(self.order_id, &order_id);
+        if let Some(number) = self.number {
+            body = body.replace(number, &shopify::order_number(order).to_string());
+        }
+        for (index, id) in self.inner_ids.iter().enumerate() {
+            let new_id = match self.sender {
+                // Shopify's ids are numbers.
+                SampleSender::Shopify => (at.as_millisecond() + i64::try_from(index)?).to_string(),
+                SampleSender::WooCommerce | SampleSender::StandardWebhooks | SampleSender::StaticHeader => {
+                    random_hex(id.len())
+                }
+            };
+            body = body.replace(id, &new_id);
+        }
+        self.sign_delivery(recorded.with_body(body), target, at, delivery_id)
+    }
+
+    fn sign_delivery(
+        &self,
+        delivery: WebhookPost,
+        target: &SampleTarget,
+        at: Timestamp,
+        delivery_id: Option<String>,
+    ) -> anyhow::Result<WebhookPost> {
+        let SampleTarget { secret, detail, .. } = target;
+        match self.sender {
+            SampleSender::Shopify => {
+                let webhook_id = delivery_id.unwrap_or_else(generate_id);
+                delivery
+                    .with_header("x-shopify-event-id", Some(&generate_id()))
+                    .with_header("x-shopify-triggered-at", Some(&at.strftime("%FT%T%.3fZ").to_string()))
+                    .sign(SenderProof::Shopify { shop_domain: detail, webhook_id: &webhook_id }, secret)
+            }
+            SampleSender::WooCommerce => {
+                let delivery_id = delivery_id.unwrap_or_else(|| random_hex(32));
+                delivery.sign(SenderProof::WooCommerce { source: detail, delivery_id: &delivery_id }, secret)
+            }
+            SampleSender::StandardWebhooks => {
+                let id = delivery_id.unwrap_or_else(|| format!("msg_{}", random_hex(27)));
+                delivery.sign(SenderProof::StandardWebhooks { id: &id, at }, secret)
+            }
+            SampleSender::StaticHeader => {
+                delivery.with_header("x-webhook-token", None).sign(SenderProof::StaticHeader { header: detail }, secret)
+            }
+        }
+    }
+}
 
 impl ConsoleSample {
     /// All cases, in the order of the console.

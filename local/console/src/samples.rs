@@ -15,15 +15,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 use serde::Serialize;
-use tellonce_core::client_config::{ClientConfig, CustomScheme, StoreKind};
+use tellonce_core::client_config::{ClientConfig, DeliveryProof};
+use tellonce_samples::WebhookPost;
 
-use super::{
-    sample_cases::{self, SampleSender},
-    sample_delivery::{self, SampleTarget},
-};
-
-pub use super::{sample_cases::ConsoleSample, sample_delivery::SampleDelivery};
+pub use super::sample_cases::ConsoleSample;
+use super::sample_cases::{self, SampleSender, SampleTarget};
 
 /// Longer than the gateway itself waits for a function.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -32,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeliveryBatch {
     /// In the order in which they are posted.
-    pub deliveries: Vec<SampleDelivery>,
+    pub deliveries: Vec<WebhookPost>,
     /// For people: `order #1042 of shop`.
     pub about: String,
     /// Whether all are posted at the same time.
@@ -48,15 +46,11 @@ impl SampleTargets {
     pub fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> Self {
         let mut targets = BTreeMap::new();
         for (store, settings) in &config.stores {
-            let (sender, detail) = match &settings.kind {
-                StoreKind::Shopify { shop_domain } => (SampleSender::Shopify, shop_domain.clone()),
-                StoreKind::WooCommerce { source, .. } => (SampleSender::WooCommerce, source.clone()),
-                StoreKind::Custom { verify: CustomScheme::StandardWebhooks, .. } => {
-                    (SampleSender::StandardWebhooks, String::new())
-                }
-                StoreKind::Custom { verify: CustomScheme::StaticHeader { header }, .. } => {
-                    (SampleSender::StaticHeader, header.clone())
-                }
+            let Some(sender) = SampleSender::from_folder(settings.kind.sender().samples) else { continue };
+            let detail = match settings.kind.proof() {
+                DeliveryProof::Signature { binding, .. } => binding.to_owned(),
+                DeliveryProof::StaticHeader { header, .. } => header.to_owned(),
+                _ => String::new(),
             };
             if let Some(secret) = secret(&config.webhook_secret_name(store)) {
                 targets.entry(sender).or_insert_with(|| SampleTarget { store: store.clone(), secret, detail });
@@ -77,7 +71,7 @@ impl SampleTargets {
 pub struct OrderSampleFactory {
     last_number: AtomicI64,
     orders: Mutex<BTreeMap<SampleSender, i64>>,
-    last_delivery: Mutex<Option<SampleDelivery>>,
+    last_delivery: Mutex<Option<WebhookPost>>,
 }
 
 impl OrderSampleFactory {
@@ -114,7 +108,12 @@ impl OrderSampleFactory {
                 let mut target = targets.0[&recording.sender].clone();
                 // Still base64 behind `whsec_`, so that only the signature is wrong.
                 target.secret = format!("{}AAAA", target.secret.trim_end_matches('='));
-                let delivery = recording.build_delivery(&target, self.next_number(now_ms), now_ms, None)?;
+                let delivery = recording.build_delivery(
+                    &target,
+                    self.next_number(now_ms),
+                    Timestamp::from_millisecond(now_ms)?,
+                    None,
+                )?;
                 Ok(DeliveryBatch {
                     about: format!("a forged delivery for {}", target.store),
                     deliveries: vec![delivery],
@@ -157,10 +156,11 @@ impl OrderSampleFactory {
                 }
                 _ => (now_ms, None),
             };
-            deliveries.push(recording.build_delivery(target, order, at_ms, delivery_id)?);
+            let at = Timestamp::from_millisecond(at_ms)?;
+            deliveries.push(recording.build_delivery(target, order, at, delivery_id)?);
         }
         (*tellonce_fakes::lock_mutex(&self.last_delivery)).clone_from(&deliveries.last().cloned());
-        let order_number = sample_delivery::order_number_for_customer(sender, order);
+        let order_number = sample_cases::order_number_for_customer(sender, order);
         Ok(DeliveryBatch {
             about: format!("order {order_number} of {}", target.store),
             deliveries,
@@ -218,7 +218,7 @@ fn capitalize_first(text: &str) -> String {
 /// Posts a batch to the gateway (`http://127.0.0.1:…`).
 pub async fn post_batch(http: &reqwest::Client, gateway_url: &str, batch: DeliveryBatch) -> GatewayResponses {
     let about = batch.about.clone();
-    let post_delivery = async |delivery: &SampleDelivery| {
+    let post_delivery = async |delivery: &WebhookPost| {
         let url = format!("{gateway_url}{}", delivery.path);
         let mut request = http.post(url).timeout(TIMEOUT).body(delivery.body.clone());
         for (name, value) in &delivery.headers {
@@ -252,17 +252,13 @@ pub async fn post_batch(http: &reqwest::Client, gateway_url: &str, batch: Delive
 mod tests {
     use std::path::PathBuf;
 
-    use axum::http::{HeaderMap, HeaderName, HeaderValue};
     use serde_json::{Value, json};
-    use tellonce_core::{
-        delivery::{DeliveryProof, Refusal, Unverified, VerificationOutcome, verify_delivery as verify_with_proof},
-        secret::Secret,
-    };
+    use tellonce_core::delivery::Refusal;
 
     use tellonce_fakes::shopify;
 
     use super::*;
-    use crate::sample_rewriting;
+    use crate::test_host::verify_post;
 
     const NOW_MS: i64 = 1_900_000_000_123;
 
@@ -286,29 +282,11 @@ mod tests {
         Some(value.to_owned())
     }
 
-    fn header_map(headers: &[(String, String)]) -> HeaderMap {
-        let pair = |(name, value): &(String, String)| {
-            (name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"))
-        };
-        headers.iter().map(pair).collect()
-    }
-
     /// Verifies a delivery as the receiver does.
-    fn verify_delivery(delivery: &SampleDelivery, config: &ClientConfig) -> Result<String, Refusal> {
-        let secret = Secret::new(test_secret(delivery.sender_name()).expect("a secret"));
-        let headers = header_map(&delivery.headers);
-        let unverified = Unverified { headers: &headers, body: delivery.body.as_bytes() };
-        let now = jiff::Timestamp::from_millisecond(NOW_MS).expect("a time");
-        match verify_with_proof(
-            delivery.sender_name(),
-            DeliveryProof::of_store(&config.stores[delivery.sender_name()]),
-            &secret,
-            unverified,
-            now,
-        )? {
-            VerificationOutcome::Verified(verified) => Ok(verified.delivery_id),
-            VerificationOutcome::Ping => panic!("a sample is not a ping"),
-        }
+    fn verify_delivery(delivery: &WebhookPost, config: &ClientConfig) -> Result<String, Refusal> {
+        let name = delivery.sender_name();
+        let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
+        verify_post(delivery, config.stores[name].kind.proof(), test_secret(name), now)
     }
 
     fn demo_fixture() -> (ClientConfig, SampleTargets, OrderSampleFactory) {
@@ -318,60 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn recorded_signatures_match_our_own() {
-        let mut checked = 0;
-        for system in ["shopify", "woocommerce", "standardwebhooks"] {
-            let folder = workspace_root().join("events/stores").join(system);
-            let manifest = std::fs::read_to_string(folder.join("manifest.json")).expect("a manifest");
-            let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
-            for case in manifest["cases"].as_array().expect("cases") {
-                let (name, facts) = (case["case"].as_str().expect("a name"), &case["facts"]);
-                let (Some(file), true) = (case["body_file"].as_str(), facts["verify"] == true) else { continue };
-                let body = std::fs::read(folder.join(file)).expect("a body");
-                let headers = std::fs::read_to_string(folder.join(format!("{name}.headers.txt"))).expect("headers");
-                let header = |wanted: &str| {
-                    let line = headers.lines().find(|line| line.to_lowercase().starts_with(&format!("{wanted}: ")));
-                    line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned()).expect("a header")
-                };
-                let secret = case["auth"]["secret"].as_str().expect("a secret");
-                let plain = sample_rewriting::hmac_base64(secret.as_bytes(), &body);
-                match system {
-                    "shopify" => assert_eq!(header("x-shopify-hmac-sha256"), plain, "{name}"),
-                    "woocommerce" => assert_eq!(header("x-wc-webhook-signature"), plain, "{name}"),
-                    _ => {
-                        let at = header("webhook-timestamp").parse().expect("seconds");
-                        let made = sample_rewriting::sign_standard_webhooks(secret, &header("webhook-id"), at, &body)
-                            .expect("signed");
-                        assert!(header("webhook-signature").split(' ').any(|one| one == made), "{name}");
-                    }
-                }
-                checked += 1;
-            }
-        }
-        assert!(checked >= 20, "{checked} signatures");
-    }
-
-    #[test]
-    fn our_signatures_match_the_standard_webhooks_vectors() {
-        let path = workspace_root().join("events/stores/standardwebhooks/official_vectors.json");
-        let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("vectors")).expect("JSON");
-        for vector in vectors["vectors"].as_array().expect("a list") {
-            let text = |name: &str| vector[name].as_str().expect("text");
-            let at = vector["timestamp"].as_i64().expect("seconds");
-            let made =
-                sample_rewriting::sign_standard_webhooks(text("secret"), text("id"), at, text("payload").as_bytes());
-            assert_eq!(made.expect("signed"), text("signature"));
-        }
-    }
-
-    #[test]
     fn the_receiver_verifies_every_case_except_the_bad_signature() {
         let (config, targets, book) = demo_fixture();
         for case in ConsoleSample::ALL {
             assert!(targets.has_store_for(case), "{case:?}");
             let batch = book.build_batch(case, &targets, false, NOW_MS).expect("made");
             for delivery in &batch.deliveries {
-                let body: Value = serde_json::from_str(&delivery.body).expect("JSON");
+                let body: Value = serde_json::from_slice(&delivery.body).expect("JSON");
                 assert!(body.is_object());
                 let verdict = verify_delivery(delivery, &config);
                 if case == ConsoleSample::BadSignature {
@@ -390,7 +321,7 @@ mod tests {
             book.build_batch(ConsoleSample::ShopifyPaid, &targets, false, NOW_MS).expect("made").deliveries.remove(0)
         };
         let (first, second) = (make(), make());
-        let body = |delivery: &SampleDelivery| serde_json::from_str::<Value>(&delivery.body).expect("JSON");
+        let body = |delivery: &WebhookPost| serde_json::from_slice::<Value>(&delivery.body).expect("JSON");
         assert_ne!(body(&first)["id"], body(&second)["id"]);
         assert_ne!(first.header("x-shopify-webhook-id"), second.header("x-shopify-webhook-id"));
         let updated: jiff::Timestamp = body(&first)["updated_at"].as_str().expect("text").parse().expect("a time");
@@ -401,7 +332,7 @@ mod tests {
             (&json!("054-555-0199"), &json!("Noa Levi")),
             "the order has no other number"
         );
-        assert!(!first.body.contains("5223452934372") && !first.body.contains("#1042"));
+        assert!(!first.body_text().contains("5223452934372") && !first.body_text().contains("#1042"));
         let number = shopify::order_number(body(&first)["id"].as_i64().expect("an id"));
         assert_eq!(body(&first)["name"], format!("#{number}"));
     }
@@ -411,7 +342,7 @@ mod tests {
         let (_, targets, book) = demo_fixture();
         let id = |case, same, field: &str| {
             let batch = book.build_batch(case, &targets, same, NOW_MS).expect("made");
-            serde_json::from_str::<Value>(&batch.deliveries[0].body).expect("JSON")[field].clone()
+            serde_json::from_slice::<Value>(&batch.deliveries[0].body).expect("JSON")[field].clone()
         };
         let placed = id(ConsoleSample::ShopifyReceived, false, "id");
         assert_eq!(id(ConsoleSample::ShopifyPaid, true, "id"), placed);
@@ -424,8 +355,8 @@ mod tests {
         let (_, targets, book) = demo_fixture();
         let batch = book.build_batch(ConsoleSample::ShopifyReady, &targets, false, NOW_MS).expect("made");
         let [placed, prepared] = &batch.deliveries[..] else { panic!("two deliveries") };
-        let placed: Value = serde_json::from_str(&placed.body).expect("JSON");
-        let prepared: Value = serde_json::from_str(&prepared.body).expect("JSON");
+        let placed: Value = serde_json::from_slice(&placed.body).expect("JSON");
+        let prepared: Value = serde_json::from_slice(&prepared.body).expect("JSON");
         let answer = shopify::response_body(prepared["fulfillment_order"]["id"].as_str().expect("an id"));
         let found = &answer["data"]["fulfillmentOrder"];
         assert_eq!(found["id"], prepared["fulfillment_order"]["id"]);
@@ -448,7 +379,7 @@ mod tests {
         assert_eq!(bodies.len(), 20);
         let orders: std::collections::BTreeSet<_> = bodies
             .iter()
-            .map(|body| serde_json::from_str::<Value>(body).expect("JSON")["number"].to_string())
+            .map(|body| serde_json::from_slice::<Value>(body).expect("JSON")["number"].to_string())
             .collect();
         assert_eq!(orders.len(), 1);
         let ids: std::collections::BTreeSet<_> =
@@ -462,7 +393,7 @@ mod tests {
         let (_, targets, book) = demo_fixture();
         let batch = book.build_batch(ConsoleSample::ShopifyLatePaid, &targets, false, NOW_MS).expect("made");
         let at = |index: usize, field: &str| {
-            let body: Value = serde_json::from_str(&batch.deliveries[index].body).expect("JSON");
+            let body: Value = serde_json::from_slice(&batch.deliveries[index].body).expect("JSON");
             (body["id"].clone(), body[field].as_str().expect("text").parse::<jiff::Timestamp>().expect("a time"))
         };
         let ((cancelled, cancelled_at), (paid, paid_at)) = (at(0, "cancelled_at"), at(1, "updated_at"));

@@ -22,9 +22,11 @@ use tellonce_core::{
 };
 
 use super::{
-    ConsoleError, ConsoleResponse, ConsoleSample, ConsoleState, DeliveryQuery, LEAD_INBOX, SampleTargets,
-    SharedConsole,
+    console_state::{
+        ConsoleError, ConsoleResponse, ConsoleState, DeliveryQuery, LEAD_INBOX, SharedConsole, TableCache,
+    },
     leads::{can_flag_tests, can_post_leads, can_withhold_consent},
+    samples::{ConsoleSample, SampleTargets},
 };
 use tellonce_stack::dynamo::{EmbeddedDynamo, to_plain_item};
 
@@ -34,19 +36,10 @@ const MAX_LEADS: usize = 300;
 const MAX_ROWS: usize = 400;
 const MAX_APPOINTMENTS: usize = 100;
 const MAX_MESSAGES: usize = 400;
-/// The outcome of a lead whose form is held begins with this.
-const HELD_OUTCOME_PREFIX: &str = "held-for-review";
+/// The code of the outcome of a lead whose form is held.
+const HELD_OUTCOME: &str = "held-for-review";
 /// Last lines of each function's log.
 const MAX_LOG_LINES: usize = 200;
-
-/// The content of the tables at a write count. Without it, a read every second would slow down the
-/// stack.
-#[derive(Default)]
-pub(super) struct TableCache {
-    write_count: Option<u64>,
-    deliveries: Arc<Vec<Value>>,
-    rows: Arc<Vec<Value>>,
-}
 
 pub(super) type DeliveriesAndRows = (Arc<Vec<Value>>, Arc<Vec<Value>>);
 
@@ -83,12 +76,12 @@ impl ConsoleState {
         let Ok(client) = &self.client else { return Vec::new() };
         let calendar = |(name, calendar): (&String, &CalendarConfig)| {
             let secret = |name: &str| self.stack.secrets().current_value(name).is_some();
-            let ready = (!calendar.kind.posts_webhooks() || secret(&client.webhook_secret_name(name)))
-                && (!calendar.kind.needs_secret() || secret(&client.calendar_secret_name(name)));
+            let ready = (calendar.kind.proof().is_none() || secret(&client.webhook_secret_name(name)))
+                && (calendar.kind.facts().credential.is_none() || secret(&client.calendar_secret_name(name)));
             let subject = format!("feed:{name}");
             json!({
                 "name": name,
-                "kind": calendar.kind.name(),
+                "kind": calendar.kind.facts().name,
                 "available": ready,
                 "current_start": self.booking_samples.current_start(name).map(jiff::Timestamp::as_millisecond),
                 "feed": rows.iter().find(|row| row["subject"] == subject.as_str()),
@@ -106,7 +99,7 @@ impl ConsoleState {
             let row = rows.iter().find(|row| row["subject"] == subject.as_str());
             json!({
                 "name": name,
-                "kind": form.kind.name(),
+                "kind": form.kind.facts().name,
                 "available": can_post_leads(client, name, form, has_secret),
                 "has_submission": self.lead_samples.has_submission(name),
                 "can_flag_tests": can_flag_tests(form),
@@ -260,8 +253,7 @@ fn is_message_row(row: &Value) -> bool {
 
 /// Whether a delivery waits until an operator releases its form.
 fn is_held_for_review(delivery: &Value, form: &str) -> bool {
-    delivery["sender"] == form
-        && delivery["outcome"].as_str().is_some_and(|outcome| outcome.starts_with(HELD_OUTCOME_PREFIX))
+    delivery["sender"] == form && delivery["outcome"] == HELD_OUTCOME
 }
 
 /// A lead's delivery with its messages, and for each the time from the submission until the
@@ -277,7 +269,8 @@ fn render_lead(delivery: &Value, rows: &[&Value]) -> Value {
     };
     json!({
         "id": delivery["id"], "form": delivery["sender"], "received_at": delivery["received_at"],
-        "outcome": delivery["outcome"], "messages": rows.iter().map(message).collect::<Vec<_>>(),
+        "outcome": delivery["outcome"], "outcome_text": delivery["outcome_text"],
+        "messages": rows.iter().map(message).collect::<Vec<_>>(),
     })
 }
 
@@ -405,7 +398,7 @@ mod tests {
         let suppressed =
             json!({"state": "suppressed", "reason": "already-greeted: …", "occurred_at": 1, "updated_at": 9});
         assert_eq!(render_lead(&delivery, &[&suppressed])["messages"][0]["took_ms"], Value::Null);
-        let held = json!({"sender": "site", "outcome": "held-for-review: too many"});
+        let held = json!({"sender": "site", "outcome": "held-for-review", "outcome_text": "too many"});
         assert!(
             is_held_for_review(&held, "site")
                 && !is_held_for_review(&held, "other")

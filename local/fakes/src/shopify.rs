@@ -6,8 +6,7 @@
 
 use axum::{Json, Router, extract::Path, routing::post};
 use serde_json::{Value, json};
-
-const RECORDED_RESPONSE: &str = include_str!("../../../events/stores/shopify/_graphql_fulfillment_order.response.json");
+use tellonce_samples::read_sample_text;
 
 /// The endpoint `POST /admin/api/{version}/graphql.json`.
 pub fn build_router() -> Router {
@@ -25,7 +24,7 @@ async fn reply_to_query(Path(version): Path<String>, Json(query): Json<Value>) -
 pub fn response_body(id: &str) -> Value {
     let order = id.strip_prefix("gid://shopify/FulfillmentOrder/").and_then(order_from_fulfillment_id);
     let text = order.map(|order| {
-        RECORDED_RESPONSE
+        read_sample_text("stores/shopify/_graphql_fulfillment_order.response.json")
             .replace("gid://shopify/FulfillmentOrder/6820000000001", id)
             .replace("5223452934380", &order.to_string())
             .replace("#1050", &format!("#{}", order_number(order)))

@@ -90,11 +90,10 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         fresh: arguments.fresh,
         gateway_port: arguments.port,
         ezw_port: arguments.ezw_port,
-        console: Some(tellonce_console::build_router),
         run_schedules: true,
         ..StackOptions::new(&root)
     };
-    let stack = LocalStack::start(options).await?;
+    let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await?;
     print_line(&render_welcome(&stack))?;
     let result = follow_keyboard(&stack).await;
     print_line("Stopping.")?;

@@ -128,7 +128,7 @@ fn json_message(status: StatusCode, text: &str) -> Response {
 }
 
 /// The payload, format 2.0.
-fn build_event(
+pub fn build_event(
     parts: &Parts,
     body: &Bytes,
     route: &HttpRoute,

@@ -12,7 +12,7 @@ pub mod build;
 pub mod clock;
 pub mod dynamo;
 pub mod functions;
-mod gateway;
+pub mod gateway;
 mod schedule;
 pub mod secrets;
 mod stack;

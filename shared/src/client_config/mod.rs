@@ -16,10 +16,16 @@
 //! meaning, such as whether templates render and every store names a known line. `tellonce check`
 //! does that before a deployment, so functions start faster.
 
-mod calendar;
+mod calendars;
 mod conversation;
-mod form;
+mod crms;
+mod forms;
+mod kind_facts;
 mod milestone;
+mod proof;
+mod reminder;
+mod stores;
+mod targets;
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -29,19 +35,23 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{contact::PhoneRule, provider::PROVIDER};
 
-pub use calendar::{
-    BookingFields, BookingStatus, CalendarConfig, CalendarKind, FeedRule, FeedTextRule, LateBookingRule,
-    QuietHoursRule, ReminderRule, ReminderStage,
-};
+pub use calendars::*;
 pub use conversation::{
-    AcknowledgementRule, AppointmentCondition, BusinessHours, CrmConfig, CrmKind, DataCentre, DayOfWeek,
-    EscalationRule, EscalationTrigger, TargetConfig, TargetKind, TextDetail, UnknownContactRule, ZohoModule,
+    AcknowledgementRule, AppointmentCondition, BusinessHours, DayOfWeek, EscalationRule, EscalationTrigger, TextDetail,
 };
-pub use form::{
-    ChoiceRule, ConsentRule, FormConfig, FormFields, FormKind, FormScheme, LeadLimit, NO_ANSWERS, RepeatAction,
-    RepeatRule, RepeatScope, YES_ANSWERS,
+pub use crms::*;
+pub use forms::*;
+pub use kind_facts::{
+    BodyTypes, KindSetting, RepeatWindow, SecretFacts, SecretPurpose, SenderFacts, SettingProblem, SettingRule,
 };
 pub use milestone::{Milestone, Precedence};
+pub use proof::{
+    CustomScheme, DeliveryIdSource, DeliveryProof, FallbackId, PathSecret, SignatureEncoding, SignatureScheme,
+    SignedPart, SignedTimestamp, UnsignedMark, UnsignedPing,
+};
+pub use reminder::{LateBookingRule, QuietHoursRule, ReminderRule, ReminderStage};
+pub use stores::*;
+pub use targets::*;
 
 /// All settings of one client: the content of `client.toml`. Holds no secret.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -216,209 +226,9 @@ pub enum MediaMode {
     AttachmentExperimental,
 }
 
-/// A sender of order events. Its proof is checked with the secret
-/// `tellonce/<client>/webhooks/<name>`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(try_from = "StoreTable")]
-#[schemars(with = "StoreTable")]
-pub struct StoreConfig {
-    /// The kind of store, with the settings of that kind.
-    pub kind: StoreKind,
-    /// The name of the line that sends for this store.
-    pub line: String,
-    /// The shop's name in texts; the client's if absent.
-    pub name: Option<String>,
-    /// The id scope of the store's orders; `main` if absent. Stores that report the same orders
-    /// share one: a shop, and the ERP that reports "ready" for the shop's orders.
-    pub id_scope: Option<String>,
-    /// Country for phone numbers without a country code; the client's if absent.
-    pub country: Option<String>,
-}
-
-impl StoreConfig {
-    /// The id scope of this store, or [`MAIN_ID_SCOPE`].
-    pub fn id_scope(&self) -> &str {
-        self.id_scope.as_deref().unwrap_or(MAIN_ID_SCOPE)
-    }
-}
-
-/// A store in `client.toml`: one flat table for all kinds.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct StoreTable {
-    /// The kind of store.
-    kind: StoreKindName,
-    /// The name of the line that sends for this store.
-    line: String,
-    /// The shop's name in texts: `{{ store_name }}`. Default: the client's `name`.
-    name: Option<String>,
-    /// The id scope: stores in one scope mean the same order by the same id. At most 20 lower-case
-    /// letters, digits, `-` and `_`. Default: `main`. Stores that share a scope must each set it.
-    id_scope: Option<String>,
-    /// Country for phone numbers of this store without a country code: ISO 3166-1 alpha-2. Default:
-    /// the client's `country`.
-    country: Option<String>,
-    /// `shopify`, required: the shop's permanent `….myshopify.com` domain. Deliveries that carry
-    /// another domain are refused.
-    shop_domain: Option<String>,
-    /// `woocommerce`, required: the site's home URL as the header `X-WC-Webhook-Source` carries it:
-    /// https, with a slash at the end.
-    source: Option<String>,
-    /// `woocommerce`, required: order status → milestone. Write a status without `wc-`. A status
-    /// that is not listed is recorded, and nothing is sent.
-    statuses: Option<BTreeMap<String, Milestone>>,
-    /// `custom`, required: how deliveries prove where they come from.
-    verify: Option<CustomScheme>,
-    /// `custom`, required: where the facts stand in the JSON.
-    fields: Option<Box<OrderFields>>,
-    /// `custom`, required: event name → milestone. An event that is not listed is recorded, and
-    /// nothing is sent.
-    events: Option<BTreeMap<String, Milestone>>,
-}
-
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum StoreKindName {
-    Shopify,
-    WooCommerce,
-    Custom,
-}
-
-impl TryFrom<StoreTable> for StoreConfig {
-    type Error = String;
-
-    fn try_from(table: StoreTable) -> Result<Self, String> {
-        fn require_field<T>(value: Option<T>, kind: &str, field: &str) -> Result<T, String> {
-            value.ok_or_else(|| format!("a {kind} store needs `{field}`"))
-        }
-        fn reject_field<T>(value: Option<&T>, kind: &str, field: &str) -> Result<(), String> {
-            if value.is_some() {
-                Err(format!("`{field}` is not a setting of a {kind} store; remove it"))
-            } else {
-                Ok(())
-            }
-        }
-        let StoreTable { kind, line, name, id_scope, country, shop_domain, source, statuses, verify, fields, events } =
-            table;
-        let kind = match kind {
-            StoreKindName::Shopify => {
-                reject_field(source.as_ref(), "shopify", "source")?;
-                reject_field(statuses.as_ref(), "shopify", "statuses")?;
-                reject_field(verify.as_ref(), "shopify", "verify")?;
-                reject_field(fields.as_ref(), "shopify", "fields")?;
-                reject_field(events.as_ref(), "shopify", "events")?;
-                StoreKind::Shopify { shop_domain: require_field(shop_domain, "shopify", "shop_domain")? }
-            }
-            StoreKindName::WooCommerce => {
-                reject_field(shop_domain.as_ref(), "woocommerce", "shop_domain")?;
-                reject_field(verify.as_ref(), "woocommerce", "verify")?;
-                reject_field(fields.as_ref(), "woocommerce", "fields")?;
-                reject_field(events.as_ref(), "woocommerce", "events")?;
-                StoreKind::WooCommerce {
-                    source: require_field(source, "woocommerce", "source")?,
-                    statuses: require_field(statuses, "woocommerce", "statuses")?,
-                }
-            }
-            StoreKindName::Custom => {
-                reject_field(shop_domain.as_ref(), "custom", "shop_domain")?;
-                reject_field(source.as_ref(), "custom", "source")?;
-                reject_field(statuses.as_ref(), "custom", "statuses")?;
-                StoreKind::Custom {
-                    verify: require_field(verify, "custom", "verify")?,
-                    fields: require_field(fields, "custom", "fields")?,
-                    events: require_field(events, "custom", "events")?,
-                }
-            }
-        };
-        Ok(Self { kind, line, name, id_scope, country })
-    }
-}
-
 /// The default id scope. Its keys do not contain it: `order:{id}:{stage}`,
 /// `appointment:{id}:{stage}`.
 pub const MAIN_ID_SCOPE: &str = "main";
-
-/// The kinds of store that tellonce can read.
-#[derive(Debug, Clone)]
-pub enum StoreKind {
-    /// Shopify, with classic webhooks.
-    Shopify {
-        /// The shop's `….myshopify.com` domain. Deliveries that carry another domain are refused.
-        shop_domain: String,
-    },
-    /// WooCommerce.
-    WooCommerce {
-        /// Home URL of the site as in `X-WC-Webhook-Source`, with a slash at the end.
-        source: String,
-        /// Order status → milestone. WooCommerce has no own status for "shipped" and "ready", so
-        /// each shop maps its statuses.
-        statuses: BTreeMap<String, Milestone>,
-    },
-    /// Any other system that posts JSON: a custom shop, an ERP, n8n, Make, Zapier.
-    Custom {
-        /// How deliveries prove where they come from.
-        verify: CustomScheme,
-        /// Where the facts stand in the JSON.
-        fields: Box<OrderFields>,
-        /// Event name → milestone. An event that is not listed is recorded, and nothing is sent.
-        events: BTreeMap<String, Milestone>,
-    },
-}
-
-/// How the deliveries of a custom sender prove where they come from.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum CustomScheme {
-    /// A signature as in <https://www.standardwebhooks.com>, in the headers `webhook-id`,
-    /// `webhook-timestamp` and `webhook-signature`.
-    StandardWebhooks,
-    /// A secret value in a header, for senders that cannot sign.
-    StaticHeader {
-        /// Name of the header, such as `X-Webhook-Token`.
-        header: String,
-    },
-}
-
-/// Where the facts of an order event stand in the JSON of a custom sender. Each field is a JSON
-/// pointer (RFC 6901).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OrderFields {
-    /// The event's name, which is looked up in `events`.
-    pub event: JsonPointer,
-    /// The order's id, unique in its id scope.
-    pub order_id: JsonPointer,
-    /// An id of the delivery. Default: the header `webhook-id`, else the hash of the body.
-    #[serde(default)]
-    pub delivery_id: Option<JsonPointer>,
-    /// What tells two events of one order and milestone apart: a parcel, a refund, an invoice, a
-    /// change. Default: `delivery_to` for changed deliveries, `invoice_id` for invoices.
-    #[serde(default)]
-    pub instance: Option<JsonPointer>,
-    /// When it happened, RFC 3339. Default: the time of receipt.
-    #[serde(default)]
-    pub occurred_at: Option<JsonPointer>,
-    /// The order number that the customer knows. Default: the order's id.
-    #[serde(default)]
-    pub order_number: Option<JsonPointer>,
-    /// The customer's phone number.
-    pub phone: JsonPointer,
-    /// The country of phone numbers without a country code. Default: the store's.
-    #[serde(default)]
-    pub country: Option<JsonPointer>,
-    /// The customer's name.
-    #[serde(default)]
-    pub name: Option<JsonPointer>,
-    /// The customer's language: `he`, `en-US`.
-    #[serde(default)]
-    pub locale: Option<JsonPointer>,
-    /// `true` for a trial order, which sends nothing.
-    #[serde(default)]
-    pub test: Option<JsonPointer>,
-    /// Further values for texts: variable → pointer. `docs/configuration.md` lists the variables.
-    #[serde(default)]
-    pub values: BTreeMap<String, JsonPointer>,
-}
 
 /// A JSON pointer (RFC 6901), such as `/data/orderId` or `/items/0/id`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
@@ -530,6 +340,22 @@ impl FromStr for TimeSpan {
 impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Whether a name can be part of URLs, secret names and keys: at most `longest` lower-case letters,
+/// digits, `-` and `_`, with a letter or digit first.
+pub fn is_plain_name(name: &str, longest: usize) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    name.len() <= longest
+        && name.bytes().all(inside)
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+}
+
+impl LineConfig {
+    /// How an event proves that it is of this line, at an address that ends so.
+    pub fn proof<'a>(&'a self, given: &'a str) -> DeliveryProof<'a> {
+        DeliveryProof::Line { line_id: &self.line_id, given: PathSecret(given) }
     }
 }
 

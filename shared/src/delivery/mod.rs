@@ -13,192 +13,16 @@ mod proof_schemes;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::{
-    client_config::{
-        CalendarConfig, CalendarKind, CustomScheme, FormConfig, FormKind, FormScheme, JsonPointer, LineConfig,
-        StoreConfig, StoreKind,
-    },
+    client_config::{DeliveryProof, PathSecret},
     provider::PROVIDER,
     secret::Secret,
 };
-
-/// How a sender proves that a delivery is its own.
-#[derive(Debug, Clone, Copy)]
-pub enum DeliveryProof<'a> {
-    /// Shopify's signature, for this `….myshopify.com` domain.
-    Shopify {
-        /// The domain.
-        shop_domain: &'a str,
-    },
-    /// `WooCommerce`'s signature, for the site of this home URL.
-    WooCommerce {
-        /// The URL, with its trailing slash.
-        source: &'a str,
-    },
-    /// Standard Webhooks.
-    StandardWebhooks,
-    /// A secret value in a header.
-    StaticHeader {
-        /// The header's name.
-        header: &'a str,
-        /// The place of a delivery id in the body.
-        delivery_id: Option<&'a JsonPointer>,
-        /// What identifies a delivery without an id.
-        fallback_id: FallbackId,
-    },
-    /// Cal.com's signature.
-    CalCom,
-    /// Calendly's signature.
-    Calendly,
-    /// Acuity's signature.
-    Acuity,
-    /// Square's signature, for deliveries to this URL.
-    Square {
-        /// The URL as registered at Square.
-        notification_url: &'a str,
-    },
-    /// The token that tellonce gave a channel of Google Calendar.
-    GoogleChannel,
-    /// Typeform's signature.
-    Typeform,
-    /// The key that a lead form of Google Ads repeats in each body.
-    GoogleAds,
-    /// Meta's signature.
-    Meta,
-    /// Webflow's signature.
-    Webflow,
-    /// Tally's signature.
-    Tally,
-    /// HubSpot's signature, for deliveries to this URL.
-    HubSpot {
-        /// The URL as registered at HubSpot.
-        notification_url: &'a str,
-    },
-    /// A secret value at the end of the address.
-    SecretPath(PathSecret<'a>),
-    /// The same for the events of a line. Their headers name line, event and delivery.
-    Line {
-        /// The line's id at the provider.
-        line_id: &'a str,
-        /// The value at the end of the address.
-        given: PathSecret<'a>,
-    },
-}
-
-/// What identifies a delivery whose sender gives it no id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FallbackId {
-    /// Its body: the same body again is a repeat. For orders, because each event of an order
-    /// happens once.
-    ByBody,
-    /// Its receipt: every delivery is new. For appointments, because an appointment that is moved
-    /// and moved back repeats the body of its booking.
-    ByReceipt,
-    /// Its body and the minute of its receipt. A person who submits twice in a minute is one lead.
-    /// The same body next week is another lead.
-    ByMinute,
-}
-
-/// The value at the end of an address, where the secret should be. `Debug` does not show it.
-#[derive(Clone, Copy, Default)]
-pub struct PathSecret<'a>(&'a str);
-
-impl fmt::Debug for PathSecret<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InPath(…)")
-    }
-}
-
-impl<'a> DeliveryProof<'a> {
-    /// The proof of a store.
-    pub fn of_store(store: &'a StoreConfig) -> Self {
-        match &store.kind {
-            StoreKind::Shopify { shop_domain } => Self::Shopify { shop_domain },
-            StoreKind::WooCommerce { source, .. } => Self::WooCommerce { source },
-            StoreKind::Custom { verify, fields, .. } => {
-                Self::of_custom_scheme(verify, fields.delivery_id.as_ref(), FallbackId::ByBody)
-            }
-        }
-    }
-
-    /// The proof of a calendar; `None` if nothing is posted for it.
-    pub fn of_calendar(calendar: &'a CalendarConfig) -> Option<Self> {
-        Some(match &calendar.kind {
-            CalendarKind::CalCom => Self::CalCom,
-            CalendarKind::Calendly { .. } => Self::Calendly,
-            CalendarKind::Acuity { .. } => Self::Acuity,
-            CalendarKind::Square { notification_url } => Self::Square { notification_url },
-            CalendarKind::Custom { verify, fields, .. } => {
-                Self::of_custom_scheme(verify, fields.delivery_id.as_ref(), FallbackId::ByReceipt)
-            }
-            CalendarKind::Ics(feed) if feed.google_push => Self::GoogleChannel,
-            CalendarKind::Ics(_) => return None,
-        })
-    }
-
-    /// The proof of a form. For a form with a secret address, [`Self::with_path_secret`] adds the
-    /// value at its end.
-    pub fn of_form(form: &'a FormConfig) -> Self {
-        match &form.verify {
-            FormScheme::StandardWebhooks => Self::StandardWebhooks,
-            FormScheme::StaticHeader { header } => {
-                Self::StaticHeader { header, delivery_id: None, fallback_id: FallbackId::ByMinute }
-            }
-            FormScheme::SecretPath => Self::SecretPath(PathSecret::default()),
-            FormScheme::Signature => match form.kind {
-                FormKind::Typeform => Self::Typeform,
-                FormKind::GoogleAds => Self::GoogleAds,
-                FormKind::Meta => Self::Meta,
-                FormKind::Webflow => Self::Webflow,
-                FormKind::Tally => Self::Tally,
-                FormKind::HubSpot => {
-                    Self::HubSpot { notification_url: form.notification_url.as_deref().unwrap_or_default() }
-                }
-                // These forms sign nothing, so no valid configuration leads here. An empty secret
-                // in the address lets no delivery pass.
-                FormKind::Jotform
-                | FormKind::Elementor
-                | FormKind::GravityForms
-                | FormKind::WpForms
-                | FormKind::ContactForm7
-                | FormKind::Web => Self::SecretPath(PathSecret::default()),
-            },
-        }
-    }
-
-    /// The proof of a line, for an address that ends in `given`.
-    pub fn of_line(line: &'a LineConfig, given: &'a str) -> Self {
-        Self::Line { line_id: &line.line_id, given: PathSecret(given) }
-    }
-
-    /// This proof for an address that ends in `secret`, or in no secret. `None` if the sender has
-    /// no such address: a sender that signs has no secret in its address. A sender with a secret
-    /// address posts to no other address.
-    #[must_use]
-    pub fn with_path_secret(self, secret: Option<&'a str>) -> Option<Self> {
-        match (self, secret) {
-            (Self::SecretPath(_), Some(given)) => Some(Self::SecretPath(PathSecret(given))),
-            (Self::SecretPath(_), None) | (_, Some(_)) => None,
-            (proof, None) => Some(proof),
-        }
-    }
-
-    fn of_custom_scheme(
-        scheme: &'a CustomScheme,
-        delivery_id: Option<&'a JsonPointer>,
-        fallback_id: FallbackId,
-    ) -> Self {
-        match scheme {
-            CustomScheme::StandardWebhooks => Self::StandardWebhooks,
-            CustomScheme::StaticHeader { header } => Self::StaticHeader { header, delivery_id, fallback_id },
-        }
-    }
-}
 
 /// A request as it arrived, not verified.
 #[derive(Debug, Clone, Copy)]
@@ -333,37 +157,22 @@ pub fn verify_delivery<'a>(
     now: Timestamp,
 ) -> Result<VerificationOutcome<'a>, Refusal> {
     let mut verified = match proof {
-        DeliveryProof::Shopify { shop_domain } => {
-            proof_schemes::verify_shopify(sender, shop_domain, secret, unverified)?
-        }
-        DeliveryProof::WooCommerce { source } => {
-            if proof_schemes::is_woocommerce_ping(unverified) {
+        DeliveryProof::Signature { scheme, binding } => {
+            if scheme.ping.is_some_and(|ping| proof_schemes::is_unsigned_ping(ping, unverified)) {
                 return Ok(VerificationOutcome::Ping);
             }
-            proof_schemes::verify_woocommerce(sender, source, secret, unverified)?
+            proof_schemes::verify_signature(sender, scheme, binding, secret, unverified, now)?
         }
         DeliveryProof::StandardWebhooks => proof_schemes::verify_standard_webhooks(sender, secret, unverified, now)?,
         DeliveryProof::StaticHeader { header, delivery_id, fallback_id } => {
             proof_schemes::verify_static_header(sender, header, delivery_id, fallback_id, secret, unverified, now)?
         }
-        DeliveryProof::CalCom => proof_schemes::verify_calcom(sender, secret, unverified)?,
         DeliveryProof::Calendly => proof_schemes::verify_calendly(sender, secret, unverified, now)?,
-        DeliveryProof::Acuity => proof_schemes::verify_acuity(sender, secret, unverified, now)?,
-        DeliveryProof::Square { notification_url } => {
-            proof_schemes::verify_square(sender, notification_url, secret, unverified)?
-        }
         DeliveryProof::GoogleChannel => match proof_schemes::verify_google_channel(sender, secret, unverified)? {
             Some(verified) => verified,
             None => return Ok(VerificationOutcome::Ping),
         },
-        DeliveryProof::Typeform => proof_schemes::verify_typeform(sender, secret, unverified)?,
         DeliveryProof::GoogleAds => proof_schemes::verify_google_ads(sender, secret, unverified)?,
-        DeliveryProof::Meta => proof_schemes::verify_meta(sender, secret, unverified)?,
-        DeliveryProof::Webflow => proof_schemes::verify_webflow(sender, secret, unverified, now)?,
-        DeliveryProof::Tally => proof_schemes::verify_tally(sender, secret, unverified)?,
-        DeliveryProof::HubSpot { notification_url } => {
-            proof_schemes::verify_hubspot(sender, notification_url, secret, unverified, now)?
-        }
         DeliveryProof::SecretPath(PathSecret(given)) => {
             proof_schemes::verify_secret_path(sender, given, secret, unverified, now)?
         }

@@ -1,15 +1,18 @@
 //! Proofs of all senders: published vectors, recorded deliveries, and requests of strangers.
 
-use std::{fs, path::PathBuf};
-
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use ring::hmac;
 use serde_json::Value;
+use tellonce_samples::{
+    SenderProof, WebhookPost, build_header_map, read_sample_json, sample_deliveries, sign_base64, sign_hex,
+};
 
 use super::*;
+use crate::client_config::{
+    AcuityCalendar, CalendarKind, FallbackId, FormConfig, FormKind, JsonPointer, ShopifyStore, SquareCalendar,
+    StoreKind, WooCommerceStore,
+};
 
 const KEY: &str = "a secret of the tests";
 const SQUARE_URL: &str = "https://hooks.example.com/bookings/spa";
@@ -17,24 +20,6 @@ const HUBSPOT_URL: &str = "https://hooks.example.com/leads/crm";
 
 fn test_now() -> Timestamp {
     "2026-11-19T10:00:00Z".parse().unwrap()
-}
-
-fn header_map(pairs: &[(&str, &str)]) -> HeaderMap {
-    let pair =
-        |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
-    pairs.iter().map(pair).collect()
-}
-
-fn hmac_sha256(key: &[u8], content: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), content).as_ref().to_vec()
-}
-
-fn base64_signature(key: &str, content: &[u8]) -> String {
-    BASE64.encode(hmac_sha256(key.as_bytes(), content))
-}
-
-fn hex_signature(key: &str, content: &[u8]) -> String {
-    crate::hash::encode_hex(&hmac_sha256(key.as_bytes(), content))
 }
 
 fn verify_at<'a>(
@@ -49,7 +34,7 @@ fn verify_at<'a>(
 
 /// The id of a delivery that is verified.
 fn delivery_id_of(proof: DeliveryProof<'_>, pairs: &[(&str, &str)], body: &[u8]) -> Result<String, Refusal> {
-    match verify_at(proof, KEY, &header_map(pairs), body, test_now())? {
+    match verify_at(proof, KEY, &build_header_map(pairs), body, test_now())? {
         VerificationOutcome::Verified(verified) => {
             assert_eq!((verified.sender, verified.body), ("clinic", body));
             Ok(verified.delivery_id)
@@ -58,13 +43,46 @@ fn delivery_id_of(proof: DeliveryProof<'_>, pairs: &[(&str, &str)], body: &[u8])
     }
 }
 
-fn published_vectors() -> Value {
-    let path = workspace_root().join("events/stores/standardwebhooks/official_vectors.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+/// The same proof, bound to another account or address.
+fn bind<'a>(proof: DeliveryProof<'_>, binding: &'a str) -> DeliveryProof<'a> {
+    match proof {
+        DeliveryProof::Signature { scheme, .. } => DeliveryProof::Signature { scheme, binding },
+        other => panic!("{other:?}"),
+    }
 }
 
-fn workspace_root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+fn shopify(shop_domain: &str) -> DeliveryProof<'_> {
+    bind(StoreKind::Shopify(ShopifyStore { shop_domain: String::new() }).proof(), shop_domain)
+}
+
+fn woocommerce(source: &str) -> DeliveryProof<'_> {
+    let store = WooCommerceStore { source: String::new(), statuses: BTreeMap::new() };
+    bind(StoreKind::WooCommerce(store).proof(), source)
+}
+
+fn calcom() -> DeliveryProof<'static> {
+    CalendarKind::CalCom.proof().unwrap()
+}
+
+fn acuity() -> DeliveryProof<'static> {
+    bind(CalendarKind::Acuity(AcuityCalendar { user_id: String::new() }).proof().unwrap(), "")
+}
+
+fn square(notification_url: &str) -> DeliveryProof<'_> {
+    let calendar = SquareCalendar { notification_url: String::new() };
+    bind(CalendarKind::Square(calendar).proof().unwrap(), notification_url)
+}
+
+fn own_proof(kind: FormKind) -> DeliveryProof<'static> {
+    kind.facts().own_proof.unwrap().proof
+}
+
+fn hubspot(notification_url: &str) -> DeliveryProof<'_> {
+    bind(own_proof(FormKind::HubSpot), notification_url)
+}
+
+fn published_vectors() -> Value {
+    read_sample_json("stores/standardwebhooks/official_vectors.json")
 }
 
 // ----------------------------------------------------------------------------------------- vectors
@@ -77,7 +95,7 @@ fn the_published_vectors_of_standard_webhooks_are_verified() {
         let stamp = seconds.to_string();
         let signed =
             [("webhook-id", text("id")), ("webhook-timestamp", &stamp), ("webhook-signature", text("signature"))];
-        let headers = header_map(&signed);
+        let headers = build_header_map(&signed);
         let (key, body) = (text("secret"), text("payload").as_bytes());
         let at = |offset: i64| Timestamp::from_second(seconds + offset).unwrap();
         let check = |body, offset| verify_at(DeliveryProof::StandardWebhooks, key, &headers, body, at(offset));
@@ -98,17 +116,8 @@ fn the_published_vector_of_square_is_verified_for_its_url_only() {
     let vector = schemes.iter().find(|vector| vector["scheme"] == "square").unwrap();
     let text = |name: &str| vector[name].as_str().unwrap();
     assert_eq!((text("secret"), text("url")), ("asdf1234", "https://example.com/webhook"));
-    let headers = header_map(&[("x-square-hmacsha256-signature", text("signature"))]);
-    let check = |url: &str| {
-        verify_at(
-            DeliveryProof::Square { notification_url: url },
-            "asdf1234",
-            &headers,
-            br#"{"hello":"world"}"#,
-            test_now(),
-        )
-        .is_ok()
-    };
+    let headers = build_header_map(&[("x-square-hmacsha256-signature", text("signature"))]);
+    let check = |url: &str| verify_at(square(url), "asdf1234", &headers, br#"{"hello":"world"}"#, test_now()).is_ok();
     assert!(check("https://example.com/webhook"));
     for other in [
         "https://example.com/webhook/",
@@ -128,8 +137,8 @@ fn the_published_vector_of_x_hub_signature_256_is_verified() {
     let schemes = vectors["other_schemes"].as_array().unwrap();
     let vector = schemes.iter().find(|vector| vector["scheme"].as_str().unwrap().starts_with("hub sha256")).unwrap();
     let text = |name: &str| vector[name].as_str().unwrap();
-    let headers = header_map(&[("X-Hub-Signature-256", text("signature"))]);
-    let check = |body| verify_at(DeliveryProof::Meta, text("secret"), &headers, body, test_now());
+    let headers = build_header_map(&[("X-Hub-Signature-256", text("signature"))]);
+    let check = |body| verify_at(own_proof(FormKind::Meta), text("secret"), &headers, body, test_now());
     assert!(check(text("payload").as_bytes()).is_ok());
     assert_eq!(check(b"Hello, World"), Err(Refusal::ProofMismatch));
 }
@@ -140,25 +149,18 @@ fn the_published_vector_of_x_hub_signature_256_is_verified() {
 fn recorded_deliveries_of_booking_systems_are_verified_as_their_manifest_says() {
     let mut seen = Vec::new();
     for system in ["calcom", "calendly", "acuity", "square", "google_calendar"] {
-        let folder = workspace_root().join("events/bookings").join(system);
-        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-        for case in manifest["cases"].as_array().unwrap() {
-            let name = case["case"].as_str().unwrap();
-            let text = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
-            let headers = header_map(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
-            let body = case["body_file"].as_str().map(|file| fs::read(folder.join(file)).unwrap()).unwrap_or_default();
-            let auth = &case["auth"];
+        for sample in sample_deliveries(&format!("bookings/{system}")) {
+            let (auth, facts, name) = (&sample.auth, &sample.facts, &sample.name);
+            let (headers, body) = (build_header_map(&sample.headers), &sample.body);
             let at = auth["now"].as_i64().map_or(test_now(), |seconds| Timestamp::from_second(seconds).unwrap());
             let proof = match system {
-                "calcom" => DeliveryProof::CalCom,
+                "calcom" => calcom(),
                 "calendly" => DeliveryProof::Calendly,
-                "acuity" => DeliveryProof::Acuity,
-                "square" => DeliveryProof::Square { notification_url: auth["url"].as_str().unwrap() },
+                "acuity" => acuity(),
+                "square" => square(auth["url"].as_str().unwrap()),
                 _ => DeliveryProof::GoogleChannel,
             };
-            let checked = verify_at(proof, auth["secret"].as_str().unwrap(), &headers, &body, at);
-            let facts = &case["facts"];
-            match checked {
+            match verify_at(proof, auth["secret"].as_str().unwrap(), &headers, body, at) {
                 Ok(VerificationOutcome::Ping) => assert_eq!(facts["kind"], "handshake", "{name}"),
                 Ok(VerificationOutcome::Verified(verified)) => {
                     assert_eq!(facts["verify"], true, "{name}");
@@ -168,8 +170,8 @@ fn recorded_deliveries_of_booking_systems_are_verified_as_their_manifest_says() 
                 }
                 Err(refusal) => assert_eq!((&facts["verify"], refusal), (&false.into(), Refusal::Unsigned), "{name}"),
             }
-            assert!(verify_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
-            seen.push(format!("{system}/{name}"));
+            assert!(verify_at(proof, "another secret", &headers, body, at).is_err(), "{name}");
+            seen.push(sample.full_name());
         }
     }
     assert!(seen.len() >= 18, "{seen:?}");
@@ -179,29 +181,18 @@ fn recorded_deliveries_of_booking_systems_are_verified_as_their_manifest_says() 
 fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
     let mut seen = Vec::new();
     for system in ["typeform", "google_ads", "meta", "webflow", "tally", "hubspot", "jotform", "wordpress", "web"] {
-        let folder = workspace_root().join("events/leads").join(system);
-        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-        assert_eq!(manifest["system"], system);
-        for case in manifest["cases"].as_array().unwrap().iter().filter(|case| case["method"] == "POST") {
-            let name = case["case"].as_str().unwrap();
-            let text = fs::read_to_string(folder.join(case["headers_file"].as_str().unwrap())).unwrap();
-            let headers = header_map(&text.lines().filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
-            // A case without its own body uses the body of the case before its first dot.
-            let usual = format!("{}.json", name.split('.').next().unwrap());
-            let body = fs::read(folder.join(case["body_file"].as_str().unwrap_or(&usual))).unwrap();
-            if let Some(hash) = case["body_sha256"].as_str() {
-                assert_eq!(crate::hash::sha256_hex(&body, 32), hash, "{name}");
-            }
-            let (auth, facts) = (&case["auth"], &case["facts"]);
+        for sample in sample_deliveries(&format!("leads/{system}")) {
+            let (auth, facts, name) = (&sample.auth, &sample.facts, &*sample.name);
+            let (headers, body) = (build_header_map(&sample.headers), &sample.body);
             let at = auth["now_ms"].as_i64().map_or(test_now(), |millis| Timestamp::from_millisecond(millis).unwrap());
             let secret = auth["secret"].as_str().unwrap_or(KEY);
             let proof = match auth["scheme"].as_str().unwrap() {
-                "typeform" => DeliveryProof::Typeform,
+                "typeform" => own_proof(FormKind::Typeform),
                 "google-key-in-body" => DeliveryProof::GoogleAds,
-                "meta-hub-256" => DeliveryProof::Meta,
-                "webflow" => DeliveryProof::Webflow,
-                "tally" => DeliveryProof::Tally,
-                "hubspot-v3" => DeliveryProof::HubSpot { notification_url: auth["uri"].as_str().unwrap() },
+                "meta-hub-256" => own_proof(FormKind::Meta),
+                "webflow" => own_proof(FormKind::Webflow),
+                "tally" => own_proof(FormKind::Tally),
+                "hubspot-v3" => hubspot(auth["uri"].as_str().unwrap()),
                 "static-header" => DeliveryProof::StaticHeader {
                     header: auth["header"].as_str().unwrap(),
                     delivery_id: None,
@@ -210,7 +201,7 @@ fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
                 // A sender that signs nothing has a secret address.
                 _ => DeliveryProof::SecretPath(PathSecret(KEY)),
             };
-            match verify_at(proof, secret, &headers, &body, at) {
+            match verify_at(proof, secret, &headers, body, at) {
                 Ok(VerificationOutcome::Verified(verified)) => {
                     assert_ne!(facts["verify"], false, "{name}");
                     assert_eq!(verified.headers["content-type"], headers["content-type"].to_str().unwrap(), "{name}");
@@ -235,8 +226,8 @@ fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
                     assert_eq!((&facts["verify"], refusal), (&false.into(), expected), "{name}");
                 }
             }
-            assert!(verify_at(proof, "another secret", &headers, &body, at).is_err(), "{name}");
-            seen.push(format!("{system}/{name}"));
+            assert!(verify_at(proof, "another secret", &headers, body, at).is_err(), "{name}");
+            seen.push(sample.full_name());
         }
     }
     assert!(seen.len() >= 19, "{seen:?}");
@@ -247,8 +238,8 @@ fn recorded_deliveries_of_forms_are_verified_as_their_manifest_says() {
 #[test]
 fn cal_com_signatures_are_hex_in_either_case() {
     let body = br#"{"triggerEvent":"BOOKING_CREATED","payload":{"uid":"u1"}}"#;
-    let check = |signature: &str| delivery_id_of(DeliveryProof::CalCom, &[("X-Cal-Signature-256", signature)], body);
-    let right = hex_signature(KEY, body);
+    let check = |signature: &str| delivery_id_of(calcom(), &[("X-Cal-Signature-256", signature)], body);
+    let right = sign_hex(KEY, body);
     let id = check(&right).unwrap();
     assert_eq!(id.len(), 32, "the body's hash: {id}");
     assert_eq!(check(&right.to_uppercase()), Ok(id));
@@ -256,37 +247,32 @@ fn cal_com_signatures_are_hex_in_either_case() {
     for wrong in ["", "zz", &right[1..], &format!("sha256={right}"), &format!("{right} "), "é"] {
         assert_eq!(check(wrong), malformed, "{wrong}");
     }
-    for wrong in ["00", &right[2..], &format!("{right}00"), &hex_signature("another", body), &hex_signature(KEY, b"{}")]
-    {
+    for wrong in ["00", &right[2..], &format!("{right}00"), &sign_hex("another", body), &sign_hex(KEY, b"{}")] {
         assert_eq!(check(wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
-    assert_eq!(delivery_id_of(DeliveryProof::CalCom, &[], body), Err(Refusal::HeaderMissing("x-cal-signature-256")));
+    assert_eq!(delivery_id_of(calcom(), &[], body), Err(Refusal::HeaderMissing("x-cal-signature-256")));
 }
 
 #[test]
 fn cal_com_without_a_secret_is_unsigned_and_the_refusal_says_what_to_do() {
-    let refused =
-        delivery_id_of(DeliveryProof::CalCom, &[("X-Cal-Signature-256", "no-secret-provided")], b"{}").unwrap_err();
+    let refused = delivery_id_of(calcom(), &[("X-Cal-Signature-256", "no-secret-provided")], b"{}").unwrap_err();
     assert_eq!(refused, Refusal::Unsigned);
     assert_eq!(refused.to_string(), "the delivery is not signed; set a secret for this webhook at the sender");
     // The literal is refused even if it is the secret and signs the body.
-    let headers = header_map(&[("X-Cal-Signature-256", "no-secret-provided")]);
-    assert_eq!(
-        verify_at(DeliveryProof::CalCom, "no-secret-provided", &headers, b"{}", test_now()),
-        Err(Refusal::Unsigned)
-    );
+    let headers = build_header_map(&[("X-Cal-Signature-256", "no-secret-provided")]);
+    assert_eq!(verify_at(calcom(), "no-secret-provided", &headers, b"{}", test_now()), Err(Refusal::Unsigned));
 }
 
 #[test]
 fn calendly_signs_time_and_body_in_any_order_and_number_of_parts() {
     let body = br#"{"event":"invitee.created"}"#;
     let stamp = test_now().as_second();
-    let v1 = hex_signature(KEY, &[format!("{stamp}.").as_bytes(), body].concat());
+    let v1 = sign_hex(KEY, [format!("{stamp}.").as_bytes(), body].concat());
     let check =
         |signature: &str| delivery_id_of(DeliveryProof::Calendly, &[("Calendly-Webhook-Signature", signature)], body);
     let id = check(&format!("t={stamp},v1={v1}"));
     assert!(id.is_ok());
-    let other = hex_signature("another", body);
+    let other = sign_hex("another", body);
     for right in [
         format!("v1={v1},t={stamp}"),
         format!(" t={stamp} , v1={v1} "),
@@ -327,8 +313,8 @@ fn calendly_signs_time_and_body_in_any_order_and_number_of_parts() {
 fn calendly_may_repeat_what_it_signed_a_day_ago_and_no_longer() {
     let body = b"{}";
     let stamp = test_now().as_second();
-    let v1 = hex_signature(KEY, &[format!("{stamp}.").as_bytes(), body].concat());
-    let headers = header_map(&[("Calendly-Webhook-Signature", &format!("t={stamp},v1={v1}"))]);
+    let v1 = sign_hex(KEY, [format!("{stamp}.").as_bytes(), body].concat());
+    let headers = build_header_map(&[("Calendly-Webhook-Signature", &format!("t={stamp},v1={v1}"))]);
     let check = |span: SignedDuration| verify_at(DeliveryProof::Calendly, KEY, &headers, body, test_now() + span);
     assert!(check(SignedDuration::from_hours(24)).is_ok());
     assert!(check(SignedDuration::from_hours(25)).is_ok());
@@ -347,9 +333,9 @@ fn calendly_may_repeat_what_it_signed_a_day_ago_and_no_longer() {
 #[test]
 fn every_receipt_from_acuity_is_a_separate_delivery() {
     let body = b"action=changed&id=1126438001&calendarID=1&appointmentTypeID=2";
-    let headers = header_map(&[("X-Acuity-Signature", &base64_signature(KEY, body))]);
+    let headers = build_header_map(&[("X-Acuity-Signature", &sign_base64(KEY, body))]);
     let id_at = |millis: i64| match verify_at(
-        DeliveryProof::Acuity,
+        acuity(),
         KEY,
         &headers,
         body,
@@ -364,23 +350,19 @@ fn every_receipt_from_acuity_is_a_separate_delivery() {
     assert!(id_at(0).ends_with(".1795082400000"), "{}", id_at(0));
     for (wrong, refused) in [
         ("***", Refusal::HeaderMalformed("x-acuity-signature")),
-        (&hex_signature(KEY, body)[1..], Refusal::HeaderMalformed("x-acuity-signature")),
-        (&base64_signature(KEY, b"action=scheduled"), Refusal::ProofMismatch),
-        (&base64_signature("another", body), Refusal::ProofMismatch),
+        (&sign_hex(KEY, body)[1..], Refusal::HeaderMalformed("x-acuity-signature")),
+        (&sign_base64(KEY, b"action=scheduled"), Refusal::ProofMismatch),
+        (&sign_base64("another", body), Refusal::ProofMismatch),
     ] {
-        assert_eq!(
-            delivery_id_of(DeliveryProof::Acuity, &[("X-Acuity-Signature", wrong)], body),
-            Err(refused),
-            "{wrong}"
-        );
+        assert_eq!(delivery_id_of(acuity(), &[("X-Acuity-Signature", wrong)], body), Err(refused), "{wrong}");
     }
 }
 
 #[test]
 fn square_deliveries_are_identified_by_event_id_or_else_by_body() {
-    let proof = DeliveryProof::Square { notification_url: SQUARE_URL };
+    let proof = square(SQUARE_URL);
     let id = |body: &str| {
-        let signature = base64_signature(KEY, format!("{SQUARE_URL}{body}").as_bytes());
+        let signature = sign_base64(KEY, format!("{SQUARE_URL}{body}").as_bytes());
         delivery_id_of(proof, &[("X-Square-HmacSha256-Signature", &signature)], body.as_bytes()).unwrap()
     };
     assert_eq!(id(r#"{"merchant_id":"M","event_id":"ac3ac95b","data":{"event_id":"inner"}}"#), "ac3ac95b");
@@ -393,7 +375,7 @@ fn square_deliveries_are_identified_by_event_id_or_else_by_body() {
         let short: String = odd.chars().take(40).collect();
         assert_eq!(id(odd).len(), 32, "{short}");
     }
-    let forged = [("X-Square-HmacSha256-Signature", base64_signature(KEY, b"{}"))];
+    let forged = [("X-Square-HmacSha256-Signature", sign_base64(KEY, b"{}"))];
     assert_eq!(
         delivery_id_of(proof, &[(forged[0].0, &forged[0].1)], b"{}"),
         Err(Refusal::ProofMismatch),
@@ -414,7 +396,7 @@ fn a_google_channel_is_verified_by_its_token_and_a_notification_identified_by_it
     for state in ["exists", "not_exists"] {
         assert_eq!(delivery_id_of(DeliveryProof::GoogleChannel, &push(KEY, state), b"").as_deref(), Ok("4ba78bf0.10"));
     }
-    let sync = header_map(&push(KEY, "sync"));
+    let sync = build_header_map(&push(KEY, "sync"));
     assert_eq!(verify_at(DeliveryProof::GoogleChannel, KEY, &sync, b"", test_now()), Ok(VerificationOutcome::Ping));
     for token in ["another", "a secret of the tests ", "A secret of the tests", "a secret", "x"] {
         for state in ["exists", "sync"] {
@@ -426,7 +408,7 @@ fn a_google_channel_is_verified_by_its_token_and_a_notification_identified_by_it
         }
     }
     for missing in ["x-goog-channel-id", "x-goog-channel-token", "x-goog-resource-state", "x-goog-message-number"] {
-        let mut headers = header_map(&push(KEY, "exists"));
+        let mut headers = build_header_map(&push(KEY, "exists"));
         headers.remove(missing);
         assert_eq!(
             verify_at(DeliveryProof::GoogleChannel, KEY, &headers, b"", test_now()),
@@ -466,14 +448,15 @@ fn a_booking_without_a_delivery_id_counts_each_time_and_such_an_order_counts_onc
 #[test]
 fn typeform_signs_in_base64_behind_a_prefix_or_not_at_all() {
     let body = br#"{"event_id":"01HF7Z3V9QK2M4N6P8R0S2T4V6","form_response":{"token":"t"}}"#;
-    let check = |signature: &str| delivery_id_of(DeliveryProof::Typeform, &[("Typeform-Signature", signature)], body);
-    let right = base64_signature(KEY, body);
+    let check =
+        |signature: &str| delivery_id_of(own_proof(FormKind::Typeform), &[("Typeform-Signature", signature)], body);
+    let right = sign_base64(KEY, body);
     assert_eq!(check(&format!("sha256={right}")).as_deref(), Ok("01HF7Z3V9QK2M4N6P8R0S2T4V6"));
-    assert_eq!(delivery_id_of(DeliveryProof::Typeform, &[], body), Err(Refusal::Unsigned));
+    assert_eq!(delivery_id_of(own_proof(FormKind::Typeform), &[], body), Err(Refusal::Unsigned));
     for wrong in ["", &right, "sha256", "sha256=*", &format!("SHA256={right}"), &format!("sha1={right}"), "é"] {
         assert_eq!(check(wrong), Err(Refusal::HeaderMalformed("typeform-signature")), "{wrong}");
     }
-    for wrong in ["sha256=", "sha256=AAAA", &format!("sha256={}", base64_signature("another", body))] {
+    for wrong in ["sha256=", "sha256=AAAA", &format!("sha256={}", sign_base64("another", body))] {
         assert_eq!(check(wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
 }
@@ -514,8 +497,9 @@ fn google_ads_is_verified_by_the_key_in_its_body_and_a_lead_identified_by_its_id
 #[test]
 fn meta_signs_in_hex_behind_a_prefix_and_one_delivery_may_name_several_leads() {
     let body = br#"{"object":"page","entry":[{"changes":[{"value":{"leadgen_id":1}},{"value":{"leadgen_id":2}}]}]}"#;
-    let check = |signature: &str| delivery_id_of(DeliveryProof::Meta, &[("X-Hub-Signature-256", signature)], body);
-    let right = hex_signature(KEY, body);
+    let check =
+        |signature: &str| delivery_id_of(own_proof(FormKind::Meta), &[("X-Hub-Signature-256", signature)], body);
+    let right = sign_hex(KEY, body);
     let id = check(&format!("sha256={right}")).unwrap();
     assert_eq!(id, crate::hash::sha256_hex(body, 16));
     assert_eq!(check(&format!("sha256={}", right.to_uppercase())), Ok(id));
@@ -523,25 +507,28 @@ fn meta_signs_in_hex_behind_a_prefix_and_one_delivery_may_name_several_leads() {
     for wrong in ["", &right, "sha256=zz", &format!("sha256={}", &right[1..]), &format!("sha1={right}")] {
         assert_eq!(check(wrong), malformed, "{wrong}");
     }
-    for wrong in ["sha256=", &format!("sha256={}", hex_signature("another", body))] {
+    for wrong in ["sha256=", &format!("sha256={}", sign_hex("another", body))] {
         assert_eq!(check(wrong), Err(Refusal::ProofMismatch), "{wrong}");
     }
     // The older signature beside it proves nothing.
     let older = [("X-Hub-Signature", "sha1=7848f96b9a8e70cbc2f38177d6665240c652bba2")];
-    assert_eq!(delivery_id_of(DeliveryProof::Meta, &older, body), Err(Refusal::HeaderMissing("x-hub-signature-256")));
+    assert_eq!(
+        delivery_id_of(own_proof(FormKind::Meta), &older, body),
+        Err(Refusal::HeaderMissing("x-hub-signature-256"))
+    );
 }
 
 #[test]
 fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
     let signed_at = test_now().as_millisecond();
     let pairs = |stamp: &str, body: &str| {
-        let signature = hex_signature(KEY, format!("{stamp}:{body}").as_bytes());
+        let signature = sign_hex(KEY, format!("{stamp}:{body}").as_bytes());
         vec![("x-webflow-timestamp".to_owned(), stamp.to_owned()), ("x-webflow-signature".to_owned(), signature)]
     };
     let check = |stamp: &str, body: &str| {
         let pairs = pairs(stamp, body);
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
-        delivery_id_of(DeliveryProof::Webflow, &pairs, body.as_bytes())
+        delivery_id_of(own_proof(FormKind::Webflow), &pairs, body.as_bytes())
     };
     let stamp = signed_at.to_string();
     assert_eq!(check(&stamp, r#"{"payload":{"id":"65a5"},"_id":"old"}"#).as_deref(), Ok("65a5"));
@@ -559,13 +546,13 @@ fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
         assert_eq!(check(odd, "{}"), Err(Refusal::HeaderMalformed("x-webflow-timestamp")), "{odd}");
     }
     let forged = [("x-webflow-timestamp", stamp.as_str()), ("x-webflow-signature", "00")];
-    assert_eq!(delivery_id_of(DeliveryProof::Webflow, &forged, b"{}"), Err(Refusal::ProofMismatch));
+    assert_eq!(delivery_id_of(own_proof(FormKind::Webflow), &forged, b"{}"), Err(Refusal::ProofMismatch));
     assert_eq!(
-        delivery_id_of(DeliveryProof::Webflow, &forged[..1], b"{}"),
+        delivery_id_of(own_proof(FormKind::Webflow), &forged[..1], b"{}"),
         Err(Refusal::HeaderMissing("x-webflow-signature"))
     );
     assert_eq!(
-        delivery_id_of(DeliveryProof::Webflow, &forged[1..], b"{}"),
+        delivery_id_of(own_proof(FormKind::Webflow), &forged[1..], b"{}"),
         Err(Refusal::HeaderMissing("x-webflow-timestamp"))
     );
 }
@@ -574,22 +561,26 @@ fn webflow_signs_milliseconds_and_body_and_puts_the_id_in_one_of_two_places() {
 fn tally_signs_in_base64_or_not_at_all() {
     let id = |body: &str| {
         delivery_id_of(
-            DeliveryProof::Tally,
-            &[("Tally-Signature", &base64_signature(KEY, body.as_bytes()))],
+            own_proof(FormKind::Tally),
+            &[("Tally-Signature", &sign_base64(KEY, body.as_bytes()))],
             body.as_bytes(),
         )
         .unwrap()
     };
     assert_eq!(id(r#"{"eventId":"a4cb511e","data":{"eventId":"inner"}}"#), "a4cb511e");
     assert_eq!(id("{}").len(), 32);
-    assert_eq!(delivery_id_of(DeliveryProof::Tally, &[], b"{}"), Err(Refusal::Unsigned));
+    assert_eq!(delivery_id_of(own_proof(FormKind::Tally), &[], b"{}"), Err(Refusal::Unsigned));
     for (wrong, refused) in [
         ("*", Refusal::HeaderMalformed("tally-signature")),
         ("", Refusal::HeaderMalformed("tally-signature")),
-        (&hex_signature(KEY, b"{}"), Refusal::ProofMismatch),
-        (&base64_signature("another", b"{}"), Refusal::ProofMismatch),
+        (&sign_hex(KEY, b"{}"), Refusal::ProofMismatch),
+        (&sign_base64("another", b"{}"), Refusal::ProofMismatch),
     ] {
-        assert_eq!(delivery_id_of(DeliveryProof::Tally, &[("Tally-Signature", wrong)], b"{}"), Err(refused), "{wrong}");
+        assert_eq!(
+            delivery_id_of(own_proof(FormKind::Tally), &[("Tally-Signature", wrong)], b"{}"),
+            Err(refused),
+            "{wrong}"
+        );
     }
 }
 
@@ -597,9 +588,9 @@ fn tally_signs_in_base64_or_not_at_all() {
 fn hubspot_signs_its_url_with_some_characters_decoded() {
     let stamp = test_now().as_millisecond().to_string();
     let check = |registered: &str, signed: &str, stamp: &str| {
-        let signature = base64_signature(KEY, format!("POST{signed}[]{stamp}").as_bytes());
+        let signature = sign_base64(KEY, format!("POST{signed}[]{stamp}").as_bytes());
         let pairs = [("X-HubSpot-Request-Timestamp", stamp), ("X-HubSpot-Signature-v3", signature.as_str())];
-        delivery_id_of(DeliveryProof::HubSpot { notification_url: registered }, &pairs, b"[]")
+        delivery_id_of(hubspot(registered), &pairs, b"[]")
     };
     assert_eq!(check(HUBSPOT_URL, HUBSPOT_URL, &stamp), Ok(crate::hash::sha256_hex(b"[]", 16)));
     for (registered, signed) in [
@@ -645,7 +636,7 @@ fn an_event_of_a_line_is_verified_by_its_address_and_described_by_its_headers() 
         ("X-EZW-Line-Id", "line_story"),
         ("X-EZW-Webhook-Id", "hook-1"),
     ];
-    let posted = header_map(&whole);
+    let posted = build_header_map(&whole);
     let Ok(VerificationOutcome::Verified(verified)) = verify_at(proof_at(KEY), KEY, &posted, b"no JSON", test_now())
     else {
         panic!()
@@ -675,7 +666,7 @@ fn the_same_body_is_one_lead_within_a_minute_and_another_lead_next_week() {
     let header =
         DeliveryProof::StaticHeader { header: "X-Webhook-Token", delivery_id: None, fallback_id: FallbackId::ByMinute };
     for proof in [header, DeliveryProof::SecretPath(PathSecret(KEY))] {
-        let headers = header_map(&[("X-Webhook-Token", KEY)]);
+        let headers = build_header_map(&[("X-Webhook-Token", KEY)]);
         let id_at = |seconds: i64| match verify_at(
             proof,
             KEY,
@@ -703,14 +694,14 @@ fn a_form_is_verified_as_configured_and_only_a_secret_address_has_a_further_path
     };
     let header = "verify = { scheme = \"static-header\", header = \"X-Webhook-Token\" }";
     let cases = [
-        ("kind = \"typeform\"".to_owned(), "Typeform"),
+        ("kind = \"typeform\"".to_owned(), "typeform-signature for ``"),
         ("kind = \"google-ads\"".to_owned(), "GoogleAds"),
-        ("kind = \"meta\"".to_owned(), "Meta"),
-        ("kind = \"webflow\"".to_owned(), "Webflow"),
-        ("kind = \"tally\"".to_owned(), "Tally"),
+        ("kind = \"meta\"".to_owned(), "x-hub-signature-256 for ``"),
+        ("kind = \"webflow\"".to_owned(), "x-webflow-signature for ``"),
+        ("kind = \"tally\"".to_owned(), "tally-signature for ``"),
         (
             format!("kind = \"hubspot\"\nnotification_url = \"{HUBSPOT_URL}\""),
-            "HubSpot { notification_url: \"https://hooks.example.com/leads/crm\" }",
+            "x-hubspot-signature-v3 for `https://hooks.example.com/leads/crm`",
         ),
         ("kind = \"web\"\nverify = { scheme = \"standard-webhooks\" }".to_owned(), "StandardWebhooks"),
         (
@@ -720,14 +711,18 @@ fn a_form_is_verified_as_configured_and_only_a_secret_address_has_a_further_path
     ];
     for (settings, expected) in cases {
         let form = form(&settings);
-        let proof = DeliveryProof::of_form(&form);
-        assert_eq!(format!("{proof:?}"), expected);
+        let proof = form.proof();
+        let shown = match proof {
+            DeliveryProof::Signature { scheme, binding } => format!("{} for `{binding}`", scheme.header),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(shown, expected);
         assert!(proof.with_path_secret(None).is_some(), "{expected}");
         assert!(proof.with_path_secret(Some(KEY)).is_none(), "{expected}");
     }
     for kind in ["jotform", "elementor", "webflow"] {
         let form = form(&format!("kind = \"{kind}\"\nverify = {{ scheme = \"secret-path\" }}"));
-        let proof = DeliveryProof::of_form(&form);
+        let proof = form.proof();
         assert!(proof.with_path_secret(None).is_none(), "{kind}");
         assert!(proof.with_path_secret(Some(KEY)).is_some(), "{kind}");
         assert_eq!(
@@ -766,16 +761,16 @@ fn a_handshake_is_verified_by_its_token() {
 
 #[test]
 fn a_header_that_comes_twice_proves_nothing() {
-    let right = hex_signature(KEY, b"{}");
-    let mut headers = header_map(&[("X-Cal-Signature-256", &right)]);
+    let right = sign_hex(KEY, b"{}");
+    let mut headers = build_header_map(&[("X-Cal-Signature-256", &right)]);
     headers.append("x-cal-signature-256", HeaderValue::from_static("00"));
-    let refused = verify_at(DeliveryProof::CalCom, KEY, &headers, b"{}", test_now());
+    let refused = verify_at(calcom(), KEY, &headers, b"{}", test_now());
     assert_eq!(refused, Err(Refusal::HeaderMalformed("x-cal-signature-256")));
 }
 
 #[test]
 fn nothing_is_verified_without_a_key() {
-    for proof in ALL_PROOFS {
+    for proof in all_proofs() {
         let body = br#"{"google_key":""}"#;
         let headers = signed_headers(proof, "", body);
         let refused = verify_at(proof, "", &headers, body, test_now()).unwrap_err();
@@ -785,91 +780,82 @@ fn nothing_is_verified_without_a_key() {
 
 // --------------------------------------------------------------------------------------- strangers
 
-const ALL_PROOFS: [DeliveryProof<'static>; 17] = [
-    DeliveryProof::Shopify { shop_domain: "story.myshopify.com" },
-    DeliveryProof::WooCommerce { source: "https://story.example/" },
-    DeliveryProof::StandardWebhooks,
-    DeliveryProof::StaticHeader { header: "x-webhook-token", delivery_id: None, fallback_id: FallbackId::ByReceipt },
-    DeliveryProof::CalCom,
-    DeliveryProof::Calendly,
-    DeliveryProof::Acuity,
-    DeliveryProof::Square { notification_url: SQUARE_URL },
-    DeliveryProof::GoogleChannel,
-    DeliveryProof::Typeform,
-    DeliveryProof::Meta,
-    DeliveryProof::Webflow,
-    DeliveryProof::Tally,
-    DeliveryProof::HubSpot { notification_url: HUBSPOT_URL },
-    DeliveryProof::GoogleAds,
-    DeliveryProof::SecretPath(PathSecret("a guess of a stranger")),
-    DeliveryProof::Line { line_id: "line_story", given: PathSecret("a guess of a stranger") },
-];
-/// Proofs in headers: all but the last three.
-const HEADER_PROOFS: &[DeliveryProof<'static>] = ALL_PROOFS.split_at(14).0;
+fn all_proofs() -> Vec<DeliveryProof<'static>> {
+    let mut proofs = header_proofs();
+    proofs.extend([
+        DeliveryProof::GoogleAds,
+        DeliveryProof::SecretPath(PathSecret("a guess of a stranger")),
+        DeliveryProof::Line { line_id: "line_story", given: PathSecret("a guess of a stranger") },
+    ]);
+    proofs
+}
+
+/// Those whose proof stands in headers.
+fn header_proofs() -> Vec<DeliveryProof<'static>> {
+    vec![
+        shopify("story.myshopify.com"),
+        woocommerce("https://story.example/"),
+        DeliveryProof::StandardWebhooks,
+        DeliveryProof::StaticHeader {
+            header: "x-webhook-token",
+            delivery_id: None,
+            fallback_id: FallbackId::ByReceipt,
+        },
+        calcom(),
+        DeliveryProof::Calendly,
+        acuity(),
+        square(SQUARE_URL),
+        DeliveryProof::GoogleChannel,
+        own_proof(FormKind::Typeform),
+        own_proof(FormKind::Meta),
+        own_proof(FormKind::Webflow),
+        own_proof(FormKind::Tally),
+        hubspot(HUBSPOT_URL),
+    ]
+}
 
 /// The headers that a sender with this key posts now.
 fn signed_headers(proof: DeliveryProof<'_>, key: &str, body: &[u8]) -> HeaderMap {
-    let stamp = test_now().as_second().to_string();
-    let base64 = |content: &[u8]| base64_signature(key, content);
-    let pairs: Vec<(&str, String)> = match proof {
-        DeliveryProof::Shopify { shop_domain } => vec![
-            ("x-shopify-hmac-sha256", base64(body)),
-            ("x-shopify-shop-domain", shop_domain.to_owned()),
-            ("x-shopify-webhook-id", "d-1".to_owned()),
-            ("x-shopify-topic", "orders/paid".to_owned()),
-        ],
-        DeliveryProof::WooCommerce { source } => vec![
-            ("x-wc-webhook-signature", base64(body)),
-            ("x-wc-webhook-source", source.to_owned()),
-            ("x-wc-webhook-delivery-id", "d-1".to_owned()),
-            ("x-wc-webhook-topic", "order.updated".to_owned()),
-        ],
-        DeliveryProof::StandardWebhooks => {
-            let key = BASE64.decode(key.trim_start_matches("whsec_")).unwrap_or_default();
-            let signature = BASE64.encode(hmac_sha256(&key, &[format!("m1.{stamp}.").as_bytes(), body].concat()));
-            vec![
-                ("webhook-id", "m1".to_owned()),
-                ("webhook-timestamp", stamp),
-                ("webhook-signature", format!("v1,{signature}")),
-            ]
-        }
-        DeliveryProof::StaticHeader { .. } => vec![("x-webhook-token", key.to_owned())],
-        DeliveryProof::CalCom => vec![("x-cal-signature-256", hex_signature(key, body))],
-        DeliveryProof::Calendly => {
-            let v1 = hex_signature(key, &[format!("{stamp}.").as_bytes(), body].concat());
-            vec![("calendly-webhook-signature", format!("t={stamp},v1={v1}"))]
-        }
-        DeliveryProof::Acuity => vec![("x-acuity-signature", base64(body))],
-        DeliveryProof::Square { notification_url } => {
-            vec![("x-square-hmacsha256-signature", base64(&[notification_url.as_bytes(), body].concat()))]
-        }
-        DeliveryProof::GoogleChannel => vec![
-            ("x-goog-channel-token", if key.is_empty() { "x".to_owned() } else { key.to_owned() }),
-            ("x-goog-channel-id", "c".to_owned()),
-            ("x-goog-resource-state", "exists".to_owned()),
-            ("x-goog-message-number", "2".to_owned()),
-        ],
-        DeliveryProof::Typeform => vec![("typeform-signature", format!("sha256={}", base64(body)))],
-        DeliveryProof::Meta => vec![("x-hub-signature-256", format!("sha256={}", hex_signature(key, body)))],
-        DeliveryProof::Webflow => {
-            let signature = hex_signature(key, &[format!("{stamp}000:").as_bytes(), body].concat());
-            vec![("x-webflow-timestamp", format!("{stamp}000")), ("x-webflow-signature", signature)]
-        }
-        DeliveryProof::Tally => vec![("tally-signature", base64(body))],
-        DeliveryProof::HubSpot { notification_url } => {
-            let content = [b"POST", notification_url.as_bytes(), body, stamp.as_bytes(), b"000"].concat();
-            vec![("x-hubspot-request-timestamp", format!("{stamp}000")), ("x-hubspot-signature-v3", base64(&content))]
-        }
+    let at = test_now();
+    let (sender, others): (SenderProof<'_>, &[(&str, &str)]) = match proof {
+        DeliveryProof::Signature { scheme, binding } => match scheme.header {
+            "x-shopify-hmac-sha256" => (
+                SenderProof::Shopify { shop_domain: binding, webhook_id: "d-1" },
+                &[("x-shopify-topic", "orders/paid")],
+            ),
+            "x-wc-webhook-signature" => (
+                SenderProof::WooCommerce { source: binding, delivery_id: "d-1" },
+                &[("x-wc-webhook-topic", "order.updated")],
+            ),
+            "x-cal-signature-256" => (SenderProof::CalCom, &[]),
+            "x-acuity-signature" => (SenderProof::Acuity, &[]),
+            "x-square-hmacsha256-signature" => (SenderProof::Square { notification_url: binding }, &[]),
+            "typeform-signature" => (SenderProof::Typeform, &[]),
+            "x-hub-signature-256" => (SenderProof::Meta, &[]),
+            "x-webflow-signature" => (SenderProof::Webflow { at }, &[]),
+            "tally-signature" => (SenderProof::Tally, &[]),
+            "x-hubspot-signature-v3" => (SenderProof::HubSpot { notification_url: binding, at }, &[]),
+            other => panic!("{other}"),
+        },
+        DeliveryProof::StandardWebhooks => (SenderProof::StandardWebhooks { id: "m1", at }, &[]),
+        DeliveryProof::StaticHeader { header, .. } => (SenderProof::StaticHeader { header }, &[]),
+        DeliveryProof::Calendly => (SenderProof::Calendly { at }, &[]),
+        DeliveryProof::GoogleChannel => (
+            SenderProof::GoogleChannel,
+            &[("x-goog-channel-id", "c"), ("x-goog-resource-state", "exists"), ("x-goog-message-number", "2")],
+        ),
         DeliveryProof::GoogleAds | DeliveryProof::SecretPath(_) => {
-            vec![("content-type", "application/json".to_owned())]
+            return build_header_map(&[("content-type", "application/json")]);
         }
-        DeliveryProof::Line { line_id, .. } => vec![
-            ("x-ezw-delivery-id", "d-1".to_owned()),
-            ("x-ezw-webhook-event", "messages.post".to_owned()),
-            ("x-ezw-line-id", line_id.to_owned()),
-        ],
+        DeliveryProof::Line { line_id, .. } => {
+            (SenderProof::Line { line_id, event: "messages.post", delivery_id: "d-1" }, &[])
+        }
     };
-    header_map(&pairs.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
+    // An empty token would be a malformed header.
+    let key = if key.is_empty() && matches!(proof, DeliveryProof::GoogleChannel) { "x" } else { key };
+    let others = others.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let post = WebhookPost { path: String::new(), headers: others, body: body.to_owned() };
+    build_header_map(&post.sign(sender, key).unwrap().headers)
 }
 
 /// Any header value: bytes that HTTP allows, or a text close to an expected value.
@@ -891,7 +877,7 @@ fn any_header_value() -> impl Strategy<Value = HeaderValue> {
 proptest! {
     #[test]
     fn anything_a_stranger_posts_is_refused_without_a_panic(
-        proof in prop::sample::select(&ALL_PROOFS[..]),
+        proof in prop::sample::select(all_proofs()),
         replaced in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(any_header_value())), 1..4),
         body in prop::collection::vec(any::<u8>(), 0..300),
         seconds in -377_705_023_201_i64..253_402_207_200,
@@ -913,7 +899,7 @@ proptest! {
 
     #[test]
     fn a_signed_body_is_verified_and_one_with_a_changed_byte_is_not(
-        proof in prop::sample::select(HEADER_PROOFS),
+        proof in prop::sample::select(header_proofs()),
         body in prop::collection::vec(any::<u8>(), 1..300),
         at in any::<prop::sample::Index>(),
         flip in 1_u8..,
@@ -953,7 +939,7 @@ proptest! {
     #[test]
     fn any_url_registered_at_hubspot_is_signed_without_a_panic(url in any::<String>(), broken in "[%0-9a-fA-F:é]{0,20}") {
         for url in [url, broken] {
-            let proof = DeliveryProof::HubSpot { notification_url: &url };
+            let proof = hubspot(&url);
             prop_assert!(verify_at(proof, KEY, &signed_headers(proof, "another", b""), b"", test_now()).is_err());
         }
     }

@@ -2,43 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DispatchError, DispatchResult, Dispatcher, Invocation, OPTED_OUT_REASON, SendSlots};
-use crate::{
-    client_config::{LeadLimit, RepeatRule},
-    greeting::{Greeting, GreetingDecision, GreetingHistory},
-    ledger::{
-        ClaimOutcome, ClaimOwner, Content, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, OutboundMessage,
-        RowChange, SaveOutcome,
-    },
+use super::{
+    DispatchError, DispatchResult, Dispatcher, FirstTouchDispatchResult, GreetingOpening, GreetingRules, Invocation,
+    NextStep, OpenGreetingStep, RowWrite, SendSlots,
 };
-
-/// Name in [`crate::ledger::MessageContext::values`] of the time when an operator released a lead.
-pub const RELEASED_AT: &str = "released_at";
-
-/// Attempts when other invocations write the contact's greetings at the same time.
-const MAX_TRIES: usize = 8;
-
-/// Rules for a contact who was greeted before.
-#[derive(Debug, Clone, Copy)]
-pub struct GreetingRules {
-    /// When a lead counts as a repeat.
-    pub repeat: RepeatRule,
-    /// How many greetings one number may get.
-    pub per_phone: LeadLimit,
-}
-
-/// The outcome of a greeting, for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FirstTouchDispatchResult {
-    /// Its row is in the ledger, with this outcome.
-    Dispatched(DispatchResult),
-    /// The contact was already greeted, and nothing is sent. The row names the lead.
-    AlreadyGreeted,
-    /// The number has reached the limit of greetings, and nothing is sent. The row says so.
-    LimitReached,
-    /// The contact has opted out. No row was opened.
-    OptedOut,
-}
+use crate::{
+    contact::Phone,
+    greeting::GreetingHistory,
+    ledger::{ClaimOutcome, IdempotencyKey, LedgerRow, OutboundMessage},
+};
 
 impl Dispatcher {
     /// Sends a greeting, once. One transaction opens the lead's row and records the greeting. It
@@ -54,148 +26,47 @@ impl Dispatcher {
         self.find_line(&message.line, &message.key)?;
         let slots = &mut SendSlots::for_messages(1);
         let contact = self.contact_subject(message.to.as_ref());
-        // Most contacts are new, so that case is tried before anything is read.
-        let mut history = GreetingHistory::default();
-        for _ in 0..MAX_TRIES {
-            let now = self.clock.now();
-            let next = Greeting { form: form.to_owned(), lead: message.key.subject().to_owned(), at: now };
-            let mut row = LedgerRow::from_message(
-                message,
-                message.key.clone(),
-                invocation.owner.clone(),
-                invocation.lease_until(now),
-                now,
-            );
-            // If this function crashes, a repeated delivery may stop earlier, because its form may
-            // be held by then.
-            row.due_at = row.due_at.or(row.lease_until);
-            let after = match history.decide_greeting(&next, rules.repeat, rules.per_phone) {
-                GreetingDecision::Greet(after) => after,
-                GreetingDecision::Repeat(before) if before.lead == next.lead => {
-                    return match self.ledger.read_row(&message.key).await? {
-                        Some(there) => self
-                            .dispatch_existing_row(invocation, slots, there, &row)
-                            .await
-                            .map(FirstTouchDispatchResult::Dispatched),
-                        // The row's ttl has passed. The greeting was sent long ago.
-                        None => Ok(FirstTouchDispatchResult::Dispatched(DispatchResult::AlreadyKnown(
-                            message.key.clone(),
-                            MessageState::Expired,
-                        ))),
-                    };
+        let mut step = GreetingOpening::begin(&self.driver(invocation), message, form, rules);
+        loop {
+            step = match step {
+                OpenGreetingStep::Open(opening, after) => {
+                    let GreetingOpening { row, history, .. } = &opening;
+                    let outcome = self.ledger.open_greeting(row, history, &after, &contact).await?;
+                    opening.follow_open(&self.driver(invocation), outcome)
                 }
-                GreetingDecision::Repeat(before) if !self.is_sent_or_pending(&before).await? => {
-                    history = history.without_lead(&before.lead);
-                    continue;
+                OpenGreetingStep::ReadRow(opening, before) => {
+                    let row = self.ledger.read_row(&IdempotencyKey::for_lead_subject(&before.lead)).await?;
+                    opening.follow_read(&self.driver(invocation), &before, row)
                 }
-                GreetingDecision::Repeat(before) => {
-                    let reason = before.already_greeted_reason();
-                    return Ok(self
-                        .record_suppressed(invocation, slots, message, reason)
-                        .await?
-                        .unwrap_or(FirstTouchDispatchResult::AlreadyGreeted));
+                OpenGreetingStep::Suppress(row, result) => {
+                    let open = NextStep::Open { row, has_instance_key: false };
+                    return Ok(match self.execute_steps(invocation, slots, open).await? {
+                        DispatchResult::RecordedOnly(_) => result,
+                        repeated => FirstTouchDispatchResult::Dispatched(repeated),
+                    });
                 }
-                GreetingDecision::TooOften(limit) => {
-                    let reason = format!("too-often: this number was greeted {} times already", limit.leads);
-                    return Ok(self
-                        .record_suppressed(invocation, slots, message, reason)
-                        .await?
-                        .unwrap_or(FirstTouchDispatchResult::LimitReached));
+                OpenGreetingStep::Dispatch(step) => {
+                    let result = self.execute_steps(invocation, slots, step).await?;
+                    return Ok(FirstTouchDispatchResult::Dispatched(result));
                 }
-            };
-            match self.ledger.open_greeting(&row, &history, &after, &contact).await? {
-                ClaimOutcome::Claimed => {
-                    return self
-                        .dispatch_new_row(invocation, slots, row)
-                        .await
-                        .map(FirstTouchDispatchResult::Dispatched);
-                }
-                ClaimOutcome::OptedOut => return Ok(FirstTouchDispatchResult::OptedOut),
-                ClaimOutcome::RowChanged(Some(there)) => {
-                    return self
-                        .dispatch_existing_row(invocation, slots, *there, &row)
-                        .await
-                        .map(FirstTouchDispatchResult::Dispatched);
-                }
-                ClaimOutcome::HeaderChanged(now) => history = now.map(|now| *now).unwrap_or_default(),
-                ClaimOutcome::RowChanged(None) => {}
+                OpenGreetingStep::OptedOut => return Ok(FirstTouchDispatchResult::OptedOut),
             }
         }
-        Err(DispatchError::TooManyConflicts(message.key.clone()))
     }
 
-    /// Records that a lead is not greeted, with the reason. Returns the outcome of the existing row
-    /// if there is one.
-    async fn record_suppressed(
-        &self,
-        invocation: &Invocation,
-        slots: &mut SendSlots,
-        message: &OutboundMessage,
-        reason: String,
-    ) -> Result<Option<FirstTouchDispatchResult>, DispatchError> {
-        let now = self.clock.now();
-        let suppressed = OutboundMessage { content: Content::Suppressed(reason), ..message.clone() };
-        let row = LedgerRow::from_message(
-            &suppressed,
-            message.key.clone(),
-            invocation.owner.clone(),
-            invocation.lease_until(now),
-            now,
-        );
-        Ok(match self.ledger.open(&row).await? {
-            OpenOutcome::New => None,
-            OpenOutcome::Exists(there) => Some(FirstTouchDispatchResult::Dispatched(
-                self.dispatch_existing_row(invocation, slots, *there, &row).await?,
-            )),
-        })
-    }
-
-    /// Whether a greeting was sent, may have been sent, or still will be.
-    async fn is_sent_or_pending(&self, greeting: &Greeting) -> Result<bool, DispatchError> {
-        let row = self.ledger.read_row(&IdempotencyKey::for_lead_subject(&greeting.lead)).await?;
-        // A row outlives every window, so a missing row does not undo the greeting.
-        let Some(row) = row else { return Ok(true) };
-        Ok(row.may_have_arrived()
-            || match row.state {
-                MessageState::Held
-                | MessageState::Claimed
-                | MessageState::Unknown
-                | MessageState::Accepted
-                | MessageState::NeedsHuman => true,
-                MessageState::Refused
-                | MessageState::Superseded
-                | MessageState::Expired
-                | MessageState::Suppressed
-                | MessageState::Incomplete => false,
-            })
-    }
-
-    /// Claims a greeting that waited. The inner `Err` is the outcome if it may not be sent.
+    /// Claims a greeting that has a row.
     pub(super) async fn claim_greeting(
         &self,
-        row: LedgerRow,
-        next: LedgerRow,
-    ) -> Result<Result<LedgerRow, DispatchResult>, DispatchError> {
-        let contact = self.contact_subject(row.to.as_ref());
-        Ok(match self.ledger.claim_greeting(&row, &next, &contact).await? {
-            ClaimOutcome::Claimed => Ok(next),
-            ClaimOutcome::RowChanged(Some(now)) => Err(DispatchResult::Waiting(now.key, now.state)),
-            ClaimOutcome::RowChanged(None) | ClaimOutcome::HeaderChanged(_) => {
-                Err(DispatchResult::Ended(row.key, MessageState::Expired))
-            }
-            ClaimOutcome::OptedOut => {
-                // Claimed like any other row, only to record the opt-out.
-                match self.ledger.save(&row, &next).await? {
-                    SaveOutcome::Saved => {
-                        let owner = next.owner.clone().unwrap_or(ClaimOwner(String::new()));
-                        let reason = OPTED_OUT_REASON.to_owned();
-                        Err(self.settle_row(next, &RowChange::Supersede { owner, reason }).await?)
-                    }
-                    SaveOutcome::Overtaken(now) => Err(DispatchResult::Waiting(now.key, now.state)),
-                    SaveOutcome::Gone => Err(DispatchResult::Ended(row.key, MessageState::Expired)),
-                }
-            }
-        })
+        write: &RowWrite,
+    ) -> Result<ClaimOutcome<GreetingHistory>, DispatchError> {
+        let contact = self.contact_subject(write.after.to.as_ref());
+        Ok(self.ledger.claim_greeting(&write.before, &write.after, &contact).await?)
+    }
+
+    /// The subject of a contact's opt-out. A message without a number has a subject that is never
+    /// opted out.
+    pub(super) fn contact_subject(&self, phone: Option<&Phone>) -> String {
+        phone.map_or_else(|| "contact:nobody".to_owned(), |phone| self.ledger.contact_subject(phone))
     }
 
     /// Whether the contact of a greeting has opted out.
@@ -210,8 +81,8 @@ impl Dispatcher {
             .config
             .quiet_hours_end_in_zone(row.zone.as_deref(), row.occurred_at)
             .filter(|_| !row.ignores_quiet_hours);
-        let released = row.context.values.get(RELEASED_AT).and_then(|at| at.parse().ok());
-        let from: Timestamp = [quiet_until, released].into_iter().flatten().fold(row.occurred_at, Timestamp::max);
+        let from: Timestamp =
+            [quiet_until, row.released_at].into_iter().flatten().fold(row.occurred_at, Timestamp::max);
         row.updated_at.duration_since(from).max(SignedDuration::ZERO).as_secs_f64()
     }
 }

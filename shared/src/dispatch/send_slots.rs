@@ -5,9 +5,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DispatchError, Dispatcher, Invocation, MIN_TIME_FOR_SEND};
+use super::{DispatchError, Dispatcher, Invocation, invocation::MIN_TIME_FOR_SEND};
 use crate::{
-    client_config::LineConfig,
+    ledger::IdempotencyKey,
     line::{LineBlocked, SlotReservation, slot_interval},
 };
 
@@ -46,9 +46,10 @@ impl Dispatcher {
         &self,
         invocation: &Invocation,
         slots: &mut SendSlots,
-        line_name: &str,
-        line: &LineConfig,
+        line: &str,
+        key: &IdempotencyKey,
     ) -> Result<SlotReservation, DispatchError> {
+        let messages_per_minute = self.find_line(line, key)?.1.messages_per_minute;
         loop {
             let now = self.clock.now();
             let until = match slots.held.front() {
@@ -58,12 +59,11 @@ impl Dispatcher {
                 }
                 Some(slot) => *slot,
                 None => {
-                    let ahead = (line.messages_per_minute * RESERVE_AHEAD_SECONDS / 60).max(1);
+                    let ahead = (messages_per_minute * RESERVE_AHEAD_SECONDS / 60).max(1);
                     let count = u32::try_from(slots.messages_left).unwrap_or(u32::MAX).clamp(1, ahead);
-                    let messages_per_minute = line.messages_per_minute;
                     match self
                         .line_state
-                        .reserve_slots(line_name, messages_per_minute, count, invocation.probe_down_lines, now)
+                        .reserve_slots(line, messages_per_minute, count, invocation.probe_down_lines, now)
                         .await?
                     {
                         SlotReservation::Granted { recent_health: known_good, drop_before } => {

@@ -5,7 +5,7 @@
 use super::{
     delivery_status::{DeliveryProgress, DeliveryStatus},
     idempotency_key::IdempotencyKey,
-    row::{ClaimOwner, LedgerRow, MessageContext, MessageState},
+    row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
 };
 use crate::{
     attributes::{Item, ItemReader, ItemWriter},
@@ -45,6 +45,12 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
         item.number("generation", generation);
     }
     item.optional_text("zone", row.zone.as_deref());
+    item.optional_text("text_zone", row.text_zone.as_deref());
+    if let Some(consent) = &row.consent {
+        item.text("consent", consent.source.as_str());
+        item.time("consent_at", consent.at);
+    }
+    item.optional_time("released_at", row.released_at);
     item.time("occurred_at", row.occurred_at);
     item.text("line", row.line.as_str());
     item.optional_text("to", row.to.as_ref().map(Phone::expose));
@@ -111,6 +117,9 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         instance: item.owned("instance"),
         generation: item.number("generation"),
         zone: item.owned("zone"),
+        text_zone: item.owned("text_zone"),
+        consent: item.owned("consent").zip(item.time("consent_at")).map(|(source, at)| Consent { source, at }),
+        released_at: item.time("released_at"),
         occurred_at: time("occurred_at")?,
         line: item.owned("line").ok_or(missing("line"))?,
         to: match item.text("to") {
@@ -137,14 +146,18 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         },
         delivery_status_at: item.time("delivery_status_at"),
         delivery: item.owned("delivery").unwrap_or_default(),
-        context: MessageContext {
-            name: item.owned("name"),
-            locale: item.owned("locale"),
-            order_number: item.owned("order_number"),
-            values: item.texts("values").unwrap_or_default(),
-        },
+        context: read_context(item),
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
         key,
     })
+}
+
+fn read_context(item: ItemReader<'_>) -> MessageContext {
+    MessageContext {
+        name: item.owned("name"),
+        locale: item.owned("locale"),
+        order_number: item.owned("order_number"),
+        values: item.texts("values").unwrap_or_default(),
+    }
 }

@@ -49,10 +49,10 @@ impl Ledger {
                 ("ADD leads :one", "#window = :window"),
                 ("SET #window = :window, leads = :one", "(attribute_not_exists(#window) OR #window < :window)"),
             ] {
-                known = match read_count_result(count(expression, condition).await)? {
-                    Ok(lead_rate) => return Ok(lead_rate),
-                    Err(there) if there.operator_decision(received_at).is_some() => return Ok(there),
-                    Err(there) => there,
+                known = match read_form_update(count(expression, condition).await)? {
+                    FormUpdate::Written(lead_rate) => return Ok(lead_rate),
+                    FormUpdate::Unchanged(there) if there.operator_decision(received_at).is_some() => return Ok(there),
+                    FormUpdate::Unchanged(there) => there,
                 };
             }
         }
@@ -67,7 +67,7 @@ impl Ledger {
             .update_expression("SET held_since = :now")
             .condition_expression("attribute_not_exists(held_since)")
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
-        read_count_result(update.send().await).map(|held| held.is_ok())
+        Ok(matches!(read_form_update(update.send().await)?, FormUpdate::Written(_)))
     }
 
     /// Takes back the count of a lead at `counted_at`, because the lead had been counted before.
@@ -80,7 +80,7 @@ impl Ledger {
             .expression_attribute_values(":window", Value::N(LeadRate::window_start(limit, counted_at).to_string()))
             .expression_attribute_values(":less", Value::N("-1".to_owned()))
             .expression_attribute_values(":none", Value::N("0".to_owned()));
-        read_count_result(update.send().await).map(drop)
+        read_form_update(update.send().await).map(drop)
     }
 
     /// Resumes a held form. Leads received until now are greeted if `greet`, else dropped. A form
@@ -93,7 +93,7 @@ impl Ledger {
             .condition_expression("attribute_exists(held_since)")
             .expression_attribute_names("#window", "window")
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
-        read_count_result(update.send().await).map(drop)
+        read_form_update(update.send().await).map(drop)
     }
 
     /// Reads the count and the decisions of a form.
@@ -119,18 +119,25 @@ fn form_subject(form: &str) -> String {
     format!("form:{form}")
 }
 
-/// The item after an update, or (inner `Err`) the item that failed its condition.
-fn read_count_result(
+/// The outcome of a conditional update of a form's item.
+enum FormUpdate {
+    /// The item is updated, to this.
+    Written(LeadRate),
+    /// The condition did not hold for this item.
+    Unchanged(LeadRate),
+}
+
+fn read_form_update(
     answer: Result<
         aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
         aws_sdk_dynamodb::error::SdkError<UpdateItemError>,
     >,
-) -> Result<Result<LeadRate, LeadRate>, LedgerError> {
+) -> Result<FormUpdate, LedgerError> {
     match answer {
-        Ok(answer) => Ok(Ok(answer.attributes().map(lead_rate_from_item).unwrap_or_default())),
+        Ok(answer) => Ok(FormUpdate::Written(answer.attributes().map(lead_rate_from_item).unwrap_or_default())),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                Ok(Err(refused.item().map(lead_rate_from_item).unwrap_or_default()))
+                Ok(FormUpdate::Unchanged(refused.item().map(lead_rate_from_item).unwrap_or_default()))
             }
             _ => Err(LedgerError::Update(Box::new(error))),
         },

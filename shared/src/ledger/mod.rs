@@ -28,15 +28,14 @@ mod table;
 mod transition;
 mod verdict;
 
-#[cfg(test)]
-mod model;
-
 pub use claim::ClaimOutcome;
 pub use contact_subject::contact_subject;
 pub use delivery_status::{DeliveryProgress, DeliveryStatus};
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
-pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON, TEXT_TIME_ZONE};
-pub use row::{ClaimOwner, LedgerRow, MessageContext, MessageState};
+pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON};
+#[cfg(test)]
+pub(crate) use row::waiting_row;
+pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};
 pub use table::{DueItem, DueKind, Ledger, LedgerError, OpenOutcome, SaveOutcome};
 pub use transition::{RowChange, TransitionRefused, apply_change};
 pub use verdict::{MessageVerdict, decide_message};

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
-    row::{ClaimOwner, LedgerRow, MessageContext, MessageState},
+    row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
 };
 use crate::{client_config::Precedence, contact::Phone, provider::Payload};
 
@@ -22,6 +22,12 @@ pub struct OutboundMessage {
     pub generation: Option<u64>,
     /// The IANA zone of its quiet hours, if it is not the client's.
     pub zone: Option<String>,
+    /// For a reminder: the IANA zone in which its text names its times.
+    pub text_zone: Option<String>,
+    /// For a first touch: the lead's consent.
+    pub consent: Option<Consent>,
+    /// For a first touch: when an operator released the lead, if its form was held.
+    pub released_at: Option<Timestamp>,
     /// When the reported event happened.
     pub occurred_at: Timestamp,
     /// The line that sends it.
@@ -67,15 +73,9 @@ impl Content {
 }
 
 impl LedgerRow {
-    /// The first row of a message under `key`. It is claimed, unless the message is not to be sent,
+    /// The first row of a message. It is claimed, unless the message is not to be sent,
     /// arrived too late, or waits for the end of the quiet hours.
-    pub fn from_message(
-        message: &OutboundMessage,
-        key: IdempotencyKey,
-        owner: ClaimOwner,
-        lease_until: Timestamp,
-        now: Timestamp,
-    ) -> Self {
+    pub fn from_message(message: &OutboundMessage, owner: ClaimOwner, lease_until: Timestamp, now: Timestamp) -> Self {
         let late = message.useful_until <= now;
         let (state, due_at, reason) = match (&message.content, message.not_before.filter(|at| *at > now)) {
             (Content::Suppressed(reason), _) => (MessageState::Suppressed, None, Some(reason.clone())),
@@ -94,13 +94,16 @@ impl LedgerRow {
         };
         let claimed = state == MessageState::Claimed;
         Self {
-            key,
+            key: message.key.clone(),
             state,
             version: 1,
             precedence: message.precedence.clone(),
             instance: message.instance.clone(),
             generation: message.generation,
             zone: message.zone.clone(),
+            text_zone: message.text_zone.clone(),
+            consent: message.consent.clone(),
+            released_at: message.released_at,
             occurred_at: message.occurred_at,
             line: message.line.clone(),
             to: message.to.clone(),
@@ -136,9 +139,6 @@ impl LedgerRow {
         })
     }
 }
-
-/// Name in [`MessageContext::values`] of the time zone in which a reminder's text names its times.
-pub const TEXT_TIME_ZONE: &str = "time_zone";
 
 /// Recorded reason of a message that waits for the end of the quiet hours.
 pub const QUIET_HOURS_REASON: &str = "quiet hours";

@@ -88,6 +88,15 @@ impl MessageState {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClaimOwner(pub String);
 
+/// The consent of a lead, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Consent {
+    /// `field consent`, or `stated on the form`. It names the configured field and never an answer.
+    pub source: String,
+    /// When the lead consented.
+    pub at: Timestamp,
+}
+
 /// Values that later events of the same order may need and do not carry.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct MessageContext {
@@ -124,6 +133,12 @@ pub struct LedgerRow {
     pub generation: Option<u64>,
     /// The IANA zone of its quiet hours, if it is not the client's.
     pub zone: Option<String>,
+    /// For a reminder: the IANA zone in which its text names its times.
+    pub text_zone: Option<String>,
+    /// For a first touch: the lead's consent.
+    pub consent: Option<Consent>,
+    /// For a first touch: when an operator released the lead, if its form was held.
+    pub released_at: Option<Timestamp>,
     /// When the reported event happened.
     pub occurred_at: Timestamp,
     /// The line that sends it.
@@ -176,11 +191,16 @@ impl LedgerRow {
     pub fn may_have_arrived(&self) -> bool {
         self.attempts > 0
     }
+
+    /// Whether it reminds of an appointment.
+    pub fn is_reminder(&self) -> bool {
+        self.generation.is_some()
+    }
 }
 
 /// A message that has waited since 1970 and is due, for tests to change.
 #[cfg(test)]
-pub(super) fn waiting_row() -> LedgerRow {
+pub(crate) fn waiting_row() -> LedgerRow {
     let milestone = crate::client_config::Milestone::Ready;
     let epoch = Timestamp::UNIX_EPOCH;
     LedgerRow {
@@ -191,6 +211,9 @@ pub(super) fn waiting_row() -> LedgerRow {
         instance: None,
         generation: None,
         zone: None,
+        text_zone: None,
+        consent: None,
+        released_at: None,
         occurred_at: epoch,
         line: "main".into(),
         to: None,

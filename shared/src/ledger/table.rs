@@ -87,14 +87,14 @@ pub enum OpenOutcome {
     Exists(Box<LedgerRow>),
 }
 
-/// The outcome of saving a row.
+/// The outcome of writing a row or a header over the one that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SaveOutcome {
-    /// The row is written.
+pub enum SaveOutcome<T = LedgerRow> {
+    /// It is written.
     Saved,
-    /// Another invocation wrote first. This is the row now.
-    Overtaken(Box<LedgerRow>),
-    /// The row is gone: its ttl has passed.
+    /// Another invocation wrote first. This is the row or header now.
+    Overtaken(Box<T>),
+    /// It is gone: its ttl has passed.
     Gone,
 }
 
@@ -225,13 +225,12 @@ impl Ledger {
         Ok(self.get_item(subject, HEADER_STAGE).await?.as_ref().map(appointment_header::from_item).transpose()?)
     }
 
-    /// Writes the header of an appointment, only over `before`. Returns the current header if it
-    /// differs from `before`.
+    /// Writes the header of an appointment, only over `before`.
     pub async fn save_appointment(
         &self,
         before: Option<&Appointment>,
         after: &Appointment,
-    ) -> Result<Result<(), Option<Box<Appointment>>>, LedgerError> {
+    ) -> Result<SaveOutcome<Appointment>, LedgerError> {
         let item = self.header_to_item(after);
         let mut put = self
             .db
@@ -249,11 +248,11 @@ impl Ledger {
             }
         };
         match find_conflicting_item(put.send().await)? {
-            None => Ok(Ok(())),
+            None => Ok(SaveOutcome::Saved),
             // The same header: the response to an earlier write was lost.
-            Some(now) if now == item => Ok(Ok(())),
-            Some(now) if now.is_empty() => Ok(Err(None)),
-            Some(now) => Ok(Err(Some(Box::new(appointment_header::from_item(&now)?)))),
+            Some(now) if now == item => Ok(SaveOutcome::Saved),
+            Some(now) if now.is_empty() => Ok(SaveOutcome::Gone),
+            Some(now) => Ok(SaveOutcome::Overtaken(Box::new(appointment_header::from_item(&now)?))),
         }
     }
 

@@ -11,7 +11,7 @@
 //! person.
 //!
 //! Does **not** decide *when* a message is sent: [`super::decide_message()`] does. The model
-//! checker in `model.rs` walks every interleaving of two senders, crashes and lost responses
+//! checker in `dispatch` walks every interleaving of two senders, crashes and lost responses
 //! through this function.
 
 use jiff::Timestamp;

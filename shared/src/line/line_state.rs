@@ -10,12 +10,12 @@ use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
     operation::update_item::UpdateItemError,
-    types::{AttributeValue as Value, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    attributes::{Item, ItemReader},
+    attributes::{Item, ItemReader, number_value, text_value, time_value},
     clock::UnixMillis,
     fault::{ClassifyFault, Fault},
     provider::{LineHealth, PROVIDER},
@@ -145,8 +145,8 @@ impl LineState {
                 "(attribute_not_exists(next_slot) OR next_slot <= :now) AND attribute_not_exists(stopped) \
                  AND (attribute_not_exists(breaker_until) OR breaker_until <= :now){down}"
             ))
-            .expression_attribute_values(":slot", Value::N(slot.to_string()))
-            .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()))
+            .expression_attribute_values(":slot", number_value(slot))
+            .expression_attribute_values(":now", time_value(now))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -185,10 +185,10 @@ impl LineState {
         let mut update = self
             .update_line_item(line)
             .update_expression(expression)
-            .expression_attribute_values(":health", Value::S(health.summary.clone()))
-            .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
+            .expression_attribute_values(":health", text_value(health.summary.clone()))
+            .expression_attribute_values(":now", time_value(now));
         if let Some(until) = until {
-            update = update.expression_attribute_values(":until", Value::N(until.to_string()));
+            update = update.expression_attribute_values(":until", number_value(until));
         }
         self.send_update(line, update).await
     }
@@ -199,7 +199,7 @@ impl LineState {
         let update = self
             .update_line_item(line)
             .update_expression("SET breaker_until = :until")
-            .expression_attribute_values(":until", Value::N(until.unix_millis().to_string()));
+            .expression_attribute_values(":until", time_value(until));
         self.send_update(line, update).await?;
         Ok(LineBlocked::BreakerOpen { until })
     }
@@ -210,7 +210,7 @@ impl LineState {
             .update_line_item(line)
             .update_expression("SET next_slot = :until")
             .condition_expression("attribute_not_exists(next_slot) OR next_slot < :until")
-            .expression_attribute_values(":until", Value::N(until.unix_millis().to_string()))
+            .expression_attribute_values(":until", time_value(until))
             .send()
             .await;
         match update {
@@ -237,8 +237,8 @@ impl LineState {
         self.db
             .update_item()
             .table_name(&self.table)
-            .key("subject", Value::S(format!("line:{line}")))
-            .key("stage", Value::S("state".to_owned()))
+            .key("subject", text_value(format!("line:{line}")))
+            .key("stage", text_value("state"))
     }
 
     async fn send_update(

@@ -1,4 +1,5 @@
-//! A fake API on the loopback, for unit tests: it gives prepared responses and returns the requests.
+//! A fake API on the loopback, for unit tests: it gives prepared responses and returns the
+//! requests.
 
 use std::io::{Error, ErrorKind, Result};
 

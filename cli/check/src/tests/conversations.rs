@@ -1,4 +1,6 @@
 //! Findings about CRMs, targets, escalations, business hours and opt-out.
+//!
+//! Long because it lists every finding about conversations once.
 
 use super::*;
 

@@ -301,13 +301,7 @@ fn a_lead_without_consent_is_never_greeted() {
         );
     }
     FILE.assert_one_finding(rule, "{ stated = \" \" }", "consent", "error", &["no lead consents"]);
-    FILE.assert_one_finding(
-        rule,
-        "{ stated = \"a\", field = \"b\" }",
-        "consent",
-        "error",
-        &["needs either a field"],
-    );
+    FILE.assert_one_finding(rule, "{ stated = \"a\", field = \"b\" }", "consent", "error", &["needs either a field"]);
     FILE.assert_one_finding(
         "consent = { field = \"4.1\" }\n",
         "",

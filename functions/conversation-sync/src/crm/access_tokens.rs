@@ -11,7 +11,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue as Value};
+use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -19,7 +19,12 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 use serde::{Deserialize, Serialize};
-use tellonce_core::{fault::error_chain, hash::sha256_hex, secret::Secret};
+use tellonce_core::{
+    attributes::{ItemReader, ItemWriter, text_value},
+    fault::error_chain,
+    hash::sha256_hex,
+    secret::Secret,
+};
 use tokio::sync::Mutex;
 
 use crate::api_client::{ApiError, ApiResponse};
@@ -133,9 +138,9 @@ impl AccessTokenStore {
     /// an error of the table is only logged.
     async fn load_token(&self, subject: &str, credential: &Secret) -> Option<AccessToken> {
         let get = self.db.get_item().table_name(&self.table);
-        let get = get.key("subject", Value::S(subject.to_owned())).key("stage", Value::S(TOKEN_STAGE.to_owned()));
+        let get = get.key("subject", text_value(subject)).key("stage", text_value(TOKEN_STAGE));
         match get.consistent_read(true).send().await {
-            Ok(answer) => unseal_token(answer.item?.get("sealed")?.as_b().ok()?.as_ref(), subject, credential),
+            Ok(answer) => unseal_token(ItemReader(&answer.item?).bytes("sealed")?, subject, credential),
             Err(error) => {
                 tracing::warn!("could not read the shared access token of {subject}: {}", error_chain(&error));
                 None
@@ -148,14 +153,12 @@ impl AccessTokenStore {
             tracing::warn!("could not seal the access token of {subject}; other instances request their own");
             return;
         };
-        let put = self
-            .db
-            .put_item()
-            .table_name(&self.table)
-            .item("subject", Value::S(subject.to_owned()))
-            .item("stage", Value::S(TOKEN_STAGE.to_owned()))
-            .item("sealed", Value::B(Blob::new(sealed)))
-            .item("ttl", Value::N(token.expires_at.as_second().to_string()));
+        let mut item = ItemWriter::with_capacity(4);
+        item.text("subject", subject);
+        item.text("stage", TOKEN_STAGE);
+        item.bytes("sealed", sealed);
+        item.number("ttl", token.expires_at.as_second());
+        let put = self.db.put_item().table_name(&self.table).set_item(Some(item.into_item()));
         if let Err(error) = put.send().await {
             tracing::warn!("could not save the access token of {subject}: {}", error_chain(&error));
         }

@@ -28,7 +28,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
-    client_config::{CrmKind, DataCentre, UnknownContactRule, ZohoModule},
+    client_config::{CrmKind, GoogleSheetsCrm, PipedriveCrm, UnknownContactRule, ZohoCrm},
     contact::Phone,
     secret::Secret,
 };
@@ -37,31 +37,12 @@ pub use self::access_tokens::AccessTokenStore;
 use self::{hubspot::HubSpotClient, pipedrive::PipedriveClient, sheets::SheetsClient, zoho::ZohoClient};
 use crate::{
     api_client::{ApiClient, ApiError},
-    e164,
     line_event::MessageDirection,
+    record_store::e164,
 };
 
 /// The most pages of one search. A CRM with more probably returns the same page again and again.
 const MAX_PAGES: usize = 1000;
-
-/// The most calls to a CRM of this kind in a minute, unless `client.toml` sets another limit. Below
-/// the vendors' limits, because the client's other integrations share them.
-pub const fn default_requests_per_minute(kind: &CrmKind) -> u32 {
-    match kind {
-        // Searches: 4 to 5 a second in an account. Everything else: 100 in ten seconds for an app.
-        // Source: developers.hubspot.com/docs/api/usage-details.
-        CrmKind::HubSpot { .. } => 200,
-        // Pipedrive: 10 searches in two seconds, and a daily budget that the whole company shares
-        // (pipedrive.readme.io/docs/core-api-concepts-rate-limiting). Zoho: few calls at a time,
-        // and credits by the day (zoho.com/crm/developer/docs/api/v8/api-limits.html).
-        CrmKind::Pipedrive { .. } | CrmKind::Zoho { .. } => 100,
-        // Writes: 60 a minute for each user of a project, and a service account is one.
-        // Source: developers.google.com/workspace/sheets/api/limits.
-        CrmKind::GoogleSheets { .. } => 50,
-        // Not documented. A small server takes five a second.
-        CrmKind::Webhook { .. } => 300,
-    }
-}
 
 /// One CRM of the client.
 pub struct CrmClient<'a> {
@@ -78,14 +59,6 @@ pub struct CrmClient<'a> {
 }
 
 impl CrmClient<'_> {
-    /// Whether entries belong to persons in this CRM.
-    pub fn has_people(&self) -> bool {
-        match self.kind {
-            CrmKind::HubSpot { .. } | CrmKind::Pipedrive { .. } | CrmKind::Zoho { .. } => true,
-            CrmKind::GoogleSheets { .. } | CrmKind::Webhook { .. } => false,
-        }
-    }
-
     /// The id of the person with this number, found or created. None if the CRM has no such person
     /// and `unknown` is `skip`, and always for CRMs without persons.
     pub async fn find_or_create_person(
@@ -95,20 +68,20 @@ impl CrmClient<'_> {
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot { unknown } => {
+            CrmKind::HubSpot(settings) => {
                 let hubspot = self.build_hubspot();
                 let found = hubspot.find_person(phone).await?;
-                or_create(found, *unknown, async || hubspot.create_person(phone, name).await).await
+                or_create(found, settings.unknown, async || hubspot.create_person(phone, name).await).await
             }
-            CrmKind::Pipedrive { company, unknown } => {
-                let pipedrive = self.build_pipedrive(company);
+            CrmKind::Pipedrive(settings) => {
+                let pipedrive = self.build_pipedrive(settings);
                 let found = pipedrive.find_person(phone).await?;
-                or_create(found, *unknown, async || pipedrive.create_person(phone, name).await).await
+                or_create(found, settings.unknown, async || pipedrive.create_person(phone, name).await).await
             }
-            CrmKind::Zoho { data_centre, module } => {
-                self.build_zoho(*data_centre, *module).find_or_create_person(phone, name, now).await.map(Some)
+            CrmKind::Zoho(settings) => {
+                self.build_zoho(settings).find_or_create_person(phone, name, now).await.map(Some)
             }
-            CrmKind::GoogleSheets { .. } | CrmKind::Webhook { .. } => Ok(None),
+            CrmKind::GoogleSheets(_) | CrmKind::Webhook(_) => Ok(None),
         }
     }
 
@@ -121,17 +94,13 @@ impl CrmClient<'_> {
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot { .. } => self.build_hubspot().find_entry(require_person(person)?, item).await,
-            CrmKind::Pipedrive { company, .. } => {
-                self.build_pipedrive(company).find_entry(require_person(person)?, item).await
+            CrmKind::HubSpot(_) => self.build_hubspot().find_entry(require_person(person)?, item).await,
+            CrmKind::Pipedrive(settings) => {
+                self.build_pipedrive(settings).find_entry(require_person(person)?, item).await
             }
-            CrmKind::Zoho { data_centre, module } => {
-                self.build_zoho(*data_centre, *module).find_entry(require_person(person)?, item, now).await
-            }
-            CrmKind::GoogleSheets { spreadsheet, sheet } => {
-                self.build_sheets(spreadsheet, sheet).find_entry(item, now).await
-            }
-            CrmKind::Webhook { .. } => Ok(None),
+            CrmKind::Zoho(settings) => self.build_zoho(settings).find_entry(require_person(person)?, item, now).await,
+            CrmKind::GoogleSheets(settings) => self.build_sheets(settings).find_entry(item, now).await,
+            CrmKind::Webhook(_) => Ok(None),
         }
     }
 
@@ -143,18 +112,16 @@ impl CrmClient<'_> {
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot { .. } => self.build_hubspot().create_entry(require_person(person)?, item).await.map(Some),
-            CrmKind::Pipedrive { company, .. } => {
-                self.build_pipedrive(company).create_entry(require_person(person)?, item).await.map(Some)
+            CrmKind::HubSpot(_) => self.build_hubspot().create_entry(require_person(person)?, item).await.map(Some),
+            CrmKind::Pipedrive(settings) => {
+                self.build_pipedrive(settings).create_entry(require_person(person)?, item).await.map(Some)
             }
-            CrmKind::Zoho { data_centre, module } => {
-                self.build_zoho(*data_centre, *module).create_entry(require_person(person)?, item, now).await.map(Some)
+            CrmKind::Zoho(settings) => {
+                self.build_zoho(settings).create_entry(require_person(person)?, item, now).await.map(Some)
             }
-            CrmKind::GoogleSheets { spreadsheet, sheet } => {
-                self.build_sheets(spreadsheet, sheet).create_entry(item, now).await.map(Some)
-            }
-            CrmKind::Webhook { url } => {
-                webhook::create_entry(&self.api_client, url, &self.credential, item, now).await.map(|()| None)
+            CrmKind::GoogleSheets(settings) => self.build_sheets(settings).create_entry(item, now).await.map(Some),
+            CrmKind::Webhook(settings) => {
+                webhook::create_entry(&self.api_client, &settings.url, &self.credential, item, now).await.map(|()| None)
             }
         }
     }
@@ -163,18 +130,20 @@ impl CrmClient<'_> {
         HubSpotClient { api_client: &self.api_client, token: &self.credential }
     }
 
-    fn build_pipedrive<'s>(&'s self, company: &'s str) -> PipedriveClient<'s> {
-        PipedriveClient { api_client: &self.api_client, token: &self.credential, company }
+    fn build_pipedrive<'s>(&'s self, settings: &'s PipedriveCrm) -> PipedriveClient<'s> {
+        PipedriveClient { api_client: &self.api_client, token: &self.credential, company: &settings.company }
     }
 
-    fn build_zoho(&self, data_centre: DataCentre, module: ZohoModule) -> ZohoClient<'_> {
+    fn build_zoho(&self, settings: &ZohoCrm) -> ZohoClient<'_> {
         let Self { name, api_client, credential, access_tokens, .. } = self;
+        let ZohoCrm { data_centre, module } = *settings;
         ZohoClient { api_client, credential, access_tokens, crm_name: name, data_centre, module }
     }
 
-    fn build_sheets<'s>(&'s self, spreadsheet: &'s str, sheet_name: &'s str) -> SheetsClient<'s> {
+    fn build_sheets<'s>(&'s self, settings: &'s GoogleSheetsCrm) -> SheetsClient<'s> {
         let Self { name, api_client, credential, access_tokens, .. } = self;
-        SheetsClient { api_client, credential, access_tokens, crm_name: name, spreadsheet, sheet_name }
+        let GoogleSheetsCrm { spreadsheet, sheet } = settings;
+        SheetsClient { api_client, credential, access_tokens, crm_name: name, spreadsheet, sheet_name: sheet }
     }
 }
 

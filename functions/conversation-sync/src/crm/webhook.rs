@@ -1,17 +1,14 @@
 //! Posts a message to an address of the client, signed as Standard Webhooks specifies.
 //!
 //! The receiver recognises a repeat by `webhook-id`, which is the same for each attempt of a
-//! message. See [`crate::signed_webhook`].
+//! message. See [`crate::api_client::signed_webhook`].
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{contact::Phone, hash::sha256_hex, secret::Secret};
 
 use super::CrmEntry;
-use crate::{
-    api_client::{ApiClient, ApiError},
-    signed_webhook::post_signed,
-};
+use crate::api_client::{ApiClient, ApiError, signed_webhook::post_signed};
 
 #[derive(Serialize)]
 struct CrmWebhookEvent<'a> {
@@ -77,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
     use tellonce_core::{
-        client_config::CrmKind,
+        client_config::{CrmKind, WebhookCrm},
         fault::{ClassifyFault as _, Fault},
     };
 
@@ -85,13 +82,13 @@ mod tests {
         super::{entry::tests::sample_entry, testing::*},
         *,
     };
-    use crate::signed_webhook::build_signatures;
+    use crate::api_client::signed_webhook::build_signatures;
 
     const SIGNING_SECRET: &str = "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=";
     const OLDER_SIGNING_SECRET: &str = "whsec_YW5vdGhlci1zZWNyZXQtb2Ytc29tZS1sZW5ndGg=";
 
     fn webhook_kind() -> CrmKind {
-        CrmKind::Webhook { url: "https://hooks.example.com/in/hunter2?a=b".to_owned() }
+        CrmKind::Webhook(WebhookCrm { url: "https://hooks.example.com/in/hunter2?a=b".to_owned() })
     }
 
     #[tokio::test]

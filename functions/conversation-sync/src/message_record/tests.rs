@@ -26,11 +26,14 @@ fn claimed_row(order: &str, text: &str) -> LedgerRow {
     let body = serde_json::json!({"to": PHONE, "body": text}).to_string();
     let key = IdempotencyKey::for_order("main", order, Milestone::Ready);
     let message = OutboundMessage {
-        key: key.clone(),
+        key,
         precedence: tellonce_core::client_config::Precedence::of_milestone(Milestone::Ready, None),
         instance: None,
         generation: None,
         zone: None,
+        text_zone: None,
+        consent: None,
+        released_at: None,
         occurred_at: at_second(0),
         line: "main".into(),
         to: Some(phone),
@@ -42,7 +45,7 @@ fn claimed_row(order: &str, text: &str) -> LedgerRow {
         delivery: String::new(),
         context: tellonce_core::ledger::MessageContext::default(),
     };
-    LedgerRow::from_message(&message, key, test_owner(), at_second(60), at_second(0))
+    LedgerRow::from_message(&message, test_owner(), at_second(60), at_second(0))
 }
 
 fn observed_message(id: &str, text: &str, second: i64) -> LineMessage {

@@ -23,7 +23,7 @@ pub(super) struct CrmDelivery<'a> {
 
 impl CrmDelivery<'_> {
     pub(super) async fn deliver_entry(&self, entry: &CrmEntry) -> Result<AttemptOutcome, ApiError> {
-        if !self.client.has_people() {
+        if !self.client.kind.facts().has_people {
             return self.write_entry(None, entry).await.map(AttemptOutcome::Done);
         }
         let contact = self.ledger.contact_subject(&entry.phone);

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Flow: [`QueueWorker::work_queues`] works queues side by side. `queue_run` works the tasks of one
-//! queue, `crm_delivery` writes an entry with its person, and [`person_ids`] keeps the ids of
+//! queue, `crm_delivery` writes an entry with its person, and `person_ids` keeps the ids of
 //! persons.
 //!
 //! Promises:
@@ -16,6 +16,7 @@
 
 mod crm_delivery;
 mod person_ids;
+pub mod queue_lease;
 mod queue_run;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -33,12 +34,10 @@ use tellonce_core::{
 use self::{person_ids::PersonIds, queue_run::QueueRun};
 use crate::{
     api_client::RateLimiter,
-    crm::{self, AccessTokenStore},
-    new_tasks::NewTasks,
-    queue_lease::{LeaseAttempt, QueueLease, RunEnd},
+    crm::AccessTokenStore,
+    queue_worker::queue_lease::{LeaseAttempt, QueueLease, RunEnd},
     record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
-    target,
-    task::{crm_queue_name, target_queue_name},
+    task::{crm_queue_name, new_tasks::NewTasks, target_queue_name},
 };
 
 /// With less time left than this no task is started: most tasks take at most three calls.
@@ -110,12 +109,11 @@ impl QueueWorker {
         ledger_table: String,
     ) -> Self {
         let crm_rate_limiter = |(name, crm): (&String, &CrmConfig)| {
-            let requests_per_minute =
-                crm.requests_per_minute.unwrap_or_else(|| crm::default_requests_per_minute(&crm.kind));
+            let requests_per_minute = crm.requests_per_minute.unwrap_or(crm.kind.facts().default_requests_per_minute);
             (crm_queue_name(name), RateLimiter::per_minute(requests_per_minute))
         };
         let target_rate_limiter = |(name, target): (&String, &TargetConfig)| {
-            (target_queue_name(name), RateLimiter::per_minute(target::default_requests_per_minute(&target.kind)))
+            (target_queue_name(name), RateLimiter::per_minute(target.kind.facts().requests_per_minute))
         };
         let rate_limiters =
             config.crms.iter().map(crm_rate_limiter).chain(config.targets.iter().map(target_rate_limiter)).collect();
@@ -145,7 +143,7 @@ impl QueueWorker {
             }
             // The tasks stay in the queue, so the batch of the stream need not fail.
             if let Err(error) = self.work_queue(dispatcher, queue, new_tasks, budget).await {
-                tracing::error!(queue = queue, "could not work queue {queue}: {}", error_chain(&error));
+                tracing::error!(queue.name = queue, "could not work queue {queue}: {}", error_chain(&error));
             }
         });
         futures::future::join_all(each).await;

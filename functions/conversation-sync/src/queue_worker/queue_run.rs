@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tellonce_core::{
-    client_config::TargetKind,
     dispatch::Dispatcher,
     fault::{ClassifyFault as _, Fault, error_chain},
     secret::Secret,
@@ -15,7 +14,7 @@ use super::{Destination, QueueWorker, RunBudget, TASKS_PER_QUERY, crm_delivery::
 use crate::{
     api_client::{ApiClient, ApiError, RateLimiter},
     crm::CrmClient,
-    queue_lease::{FailureStreak, RunEnd},
+    queue_worker::queue_lease::{FailureStreak, RunEnd},
     record_store::{ItemKey, RecordStoreError, StoredRecord},
     target::TargetClient,
     task::{AttemptOutcome, QueueTask, TaskContent, TaskState},
@@ -152,10 +151,10 @@ impl QueueRun<'_> {
         let config = &self.dispatcher.config;
         let secret_name = match &self.destination {
             Destination::Crm(name, _) => config.crm_secret_name(name),
-            Destination::Target(name, target) => match target.kind {
-                TargetKind::Slack | TargetKind::Teams | TargetKind::Webhook { .. } => config.target_secret_name(name),
-                TargetKind::Email { .. } | TargetKind::Sns { .. } => return Ok(RunCredential::default()),
-            },
+            Destination::Target(_, target) if target.kind.facts().secret.is_none() => {
+                return Ok(RunCredential::default());
+            }
+            Destination::Target(name, _) => config.target_secret_name(name),
         };
         let value = self.dispatcher.secrets.get_current(&secret_name, self.current_time()).await?;
         Ok(RunCredential { secret_name: Some(secret_name), value: Some(value), is_refreshed: false })
@@ -203,7 +202,7 @@ impl QueueRun<'_> {
         let Ok(next) = claimed.value.settle(owner, outcome, now) else { return Ok(()) };
         tracing::info!(
             task.id = %key,
-            task.queue = next.queue,
+            queue.name = next.queue,
             task.state = ?next.state,
             task.attempts = next.attempts,
             task.reason = next.reason,
@@ -270,7 +269,7 @@ impl QueueRun<'_> {
         if let RunEnd::Failing { needs_credential, reason, .. } = run_end {
             let metric = if *needs_credential { Metric::CrmUnauthorized } else { Metric::CrmUnavailable };
             telemetry::count_metric(&self.dispatcher.config.client, metric, self.current_time());
-            tracing::warn!(queue = self.queue, "paused queue {}: {reason}", self.queue);
+            tracing::warn!(queue.name = self.queue, "paused queue {}: {reason}", self.queue);
         }
     }
 }

@@ -9,8 +9,8 @@ use tellonce_core::hash::sha256_hex;
 
 use super::{TargetClient, aws_errors};
 use crate::{
+    alert::notification::{Notification, clean_line},
     api_client::ApiError,
-    notification::{Notification, clean_line},
 };
 
 /// The longest subject, in characters: the list of a mail program shows fewer.
@@ -57,17 +57,22 @@ fn build_mail(notification: &Notification) -> Result<Message, aws_sdk_sesv2::err
 mod tests {
     use loopback::http_response;
     use serde_json::{Value, json};
-    use tellonce_core::{client_config::TargetKind, fault::Fault};
+    use tellonce_core::{
+        client_config::{EmailTarget, TargetKind},
+        fault::Fault,
+    };
 
     use super::{
         super::tests::{assert_error, send_with_reply},
         *,
     };
-    use crate::notification::tests::{HOSTILE_TEXT, hebrew_notification, hostile_notification, sample_notification};
+    use crate::alert::notification::tests::{
+        HOSTILE_TEXT, hebrew_notification, hostile_notification, sample_notification,
+    };
 
     fn email_target() -> TargetKind {
         let to = ["a@team.example", "b@team.example"].map(str::to_owned).to_vec();
-        TargetKind::Email { from: "desk@agency.example".to_owned(), to }
+        TargetKind::Email(EmailTarget { from: "desk@agency.example".to_owned(), to })
     }
 
     async fn send_and_read_mail(notification: &Notification) -> Value {

@@ -21,8 +21,8 @@ use reqwest::Url;
 use tellonce_core::{bootstrap::AwsClients, client_config::TargetKind, secret::Secret};
 
 use crate::{
+    alert::notification::Notification,
     api_client::{ApiClient, ApiError},
-    notification::Notification,
 };
 
 /// One target of the client.
@@ -43,9 +43,9 @@ impl TargetClient<'_> {
         match self.kind {
             TargetKind::Slack => slack::post_to_slack(self, notification).await,
             TargetKind::Teams => teams::post_to_teams(self, notification).await,
-            TargetKind::Email { from, to } => email::send_mail(self, from, to, notification).await,
-            TargetKind::Sns { topic_arn } => sns::publish_to_sns(self, topic_arn, notification).await,
-            TargetKind::Webhook { url } => webhook::post_to_webhook(self, url, notification, now).await,
+            TargetKind::Email(mail) => email::send_mail(self, &mail.from, &mail.to, notification).await,
+            TargetKind::Sns(topic) => sns::publish_to_sns(self, &topic.topic_arn, notification).await,
+            TargetKind::Webhook(webhook) => webhook::post_to_webhook(self, &webhook.url, notification, now).await,
         }
     }
 
@@ -69,22 +69,6 @@ impl TargetClient<'_> {
     /// The error when the URL in the secret is rejected or leads nowhere: it must be replaced.
     fn rejected_address_error(&self, status: reqwest::StatusCode) -> ApiError {
         ApiError::CredentialRejected { status: status.as_u16(), secret: self.api_client.secret_name.to_owned() }
-    }
-}
-
-/// The most calls to a target in a minute.
-///
-/// Slack takes about one a second for each webhook
-/// (<https://docs.slack.dev/apis/web-api/rate-limits>), Teams four
-/// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook>),
-/// SES in its sandbox one a second
-/// (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>). The others are our own
-/// cautious figures.
-pub const fn default_requests_per_minute(kind: &TargetKind) -> u32 {
-    match kind {
-        TargetKind::Slack | TargetKind::Email { .. } => 60,
-        TargetKind::Teams => 120,
-        TargetKind::Sns { .. } | TargetKind::Webhook { .. } => 300,
     }
 }
 

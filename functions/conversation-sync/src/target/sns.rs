@@ -6,7 +6,7 @@
 use tellonce_core::{contact::Phone, hash::sha256_hex};
 
 use super::{TargetClient, aws_errors};
-use crate::{api_client::ApiError, notification::Notification};
+use crate::{alert::notification::Notification, api_client::ApiError};
 
 /// The longest message that a topic accepts by default, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -56,16 +56,19 @@ fn build_subject(notification: &Notification) -> String {
 #[cfg(test)]
 mod tests {
     use loopback::http_response;
-    use tellonce_core::{client_config::TargetKind, fault::Fault};
+    use tellonce_core::{
+        client_config::{SnsTarget, TargetKind},
+        fault::Fault,
+    };
 
     use super::{
         super::tests::{assert_error, send_with_reply},
         *,
     };
-    use crate::notification::tests::{hostile_notification, sample_notification};
+    use crate::alert::notification::tests::{hostile_notification, sample_notification};
 
     fn topic_target(name: &str) -> TargetKind {
-        TargetKind::Sns { topic_arn: format!("arn:aws:sns:eu-west-1:123456789012:{name}") }
+        TargetKind::Sns(SnsTarget { topic_arn: format!("arn:aws:sns:eu-west-1:123456789012:{name}") })
     }
 
     fn published_reply() -> String {

@@ -3,15 +3,15 @@
 use loopback::FakeApi;
 use tellonce_core::{
     bootstrap::{AwsClients, build_http_client},
-    client_config::TargetKind,
+    client_config::{EmailTarget, SnsTarget, TargetKind},
     fault::{ClassifyFault as _, Fault, error_chain},
     secret::Secret,
 };
 
-use super::{TargetClient, default_requests_per_minute, parse_reason_code};
+use super::{TargetClient, parse_reason_code};
 use crate::{
+    alert::notification::{Notification, tests::sample_notification},
     api_client::{ApiClient, ApiError, RateLimiter},
-    notification::{Notification, tests::sample_notification},
 };
 
 /// Calls a target at this address.
@@ -87,8 +87,8 @@ fn assert_reveals_nothing(error: &ApiError) {
 
 #[tokio::test]
 async fn an_aws_service_that_does_not_answer_is_reported_as_unreachable() {
-    let email = TargetKind::Email { from: "a@b.example".to_owned(), to: vec!["c@d.example".to_owned()] };
-    let sns = TargetKind::Sns { topic_arn: "arn:aws:sns:eu-west-1:123456789012:team".to_owned() };
+    let email = TargetKind::Email(EmailTarget { from: "a@b.example".to_owned(), to: vec!["c@d.example".to_owned()] });
+    let sns = TargetKind::Sns(SnsTarget { topic_arn: "arn:aws:sns:eu-west-1:123456789012:team".to_owned() });
     for kind in [email, sns] {
         let error = send_to_unreachable(&kind, None).await;
         assert!(matches!(error, ApiError::AwsUnreachable(_)), "{error:?}");
@@ -111,6 +111,6 @@ fn a_reason_code_is_one_word_and_never_free_text() {
 
 #[test]
 fn each_target_kind_has_its_own_rate_limit() {
-    assert_eq!(default_requests_per_minute(&TargetKind::Slack), 60);
-    assert_eq!(default_requests_per_minute(&TargetKind::Teams), 120);
+    assert_eq!(TargetKind::Slack.facts().requests_per_minute, 60);
+    assert_eq!(TargetKind::Teams.facts().requests_per_minute, 120);
 }

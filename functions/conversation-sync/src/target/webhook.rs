@@ -10,9 +10,8 @@ use tellonce_core::contact::Phone;
 
 use super::TargetClient;
 use crate::{
-    api_client::ApiError,
-    notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
-    signed_webhook::post_signed,
+    alert::notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
+    api_client::{ApiError, signed_webhook::post_signed},
 };
 
 /// The largest body, in bytes: the specification advises to stay below 20 kB.
@@ -72,20 +71,23 @@ fn build_body(notification: &Notification) -> String {
 #[cfg(test)]
 mod tests {
     use loopback::http_response;
-    use tellonce_core::{client_config::TargetKind, fault::Fault};
+    use tellonce_core::{
+        client_config::{TargetKind, WebhookTarget},
+        fault::Fault,
+    };
 
     use super::{
         super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::notification::tests::{
+    use crate::alert::notification::tests::{
         bare_notification, hebrew_notification, hostile_notification, sample_notification,
     };
 
     const SIGNING_SECRET: Option<&str> = Some("whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==");
 
     fn webhook_target() -> TargetKind {
-        TargetKind::Webhook { url: "https://desk.example.com/hooks/calls".to_owned() }
+        TargetKind::Webhook(WebhookTarget { url: "https://desk.example.com/hooks/calls".to_owned() })
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use crate::lead::SkipReason;
+use crate::lead_outcome::SkipReason;
 
 /// Checks that the delivery reports the `expected` event. A body without an event has another
 /// shape.

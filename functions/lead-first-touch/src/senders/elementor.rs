@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     form_body,
-    lead::{LeadDelivery, SkipReason},
+    lead::LeadDelivery,
+    lead_outcome::SkipReason,
     submission::{LeadSubmission, SubmittedField},
 };
 

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use tellonce_core::json::{self, RawJson};
 
 use crate::{
-    lead::{LeadDelivery, SkipReason},
+    lead::LeadDelivery,
+    lead_outcome::SkipReason,
     submission::{LeadSubmission, SubmittedField, field_names},
 };
 

@@ -6,11 +6,7 @@
 use jiff::{civil::DateTime, tz::TimeZone};
 use tellonce_core::telemetry::LogLabel;
 
-use crate::{
-    form_body,
-    lead::{LeadDelivery, SkipReason},
-    submission::LeadSubmission,
-};
+use crate::{form_body, lead::LeadDelivery, lead_outcome::SkipReason, submission::LeadSubmission};
 
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
     let fields = form_body::parse_fields(delivery)?;
@@ -46,7 +42,8 @@ mod tests {
         for status in ["spam", "trash"] {
             body["status"] = json!(status);
             let reason = expect_skip(parse_as("gravity", body.to_string()));
-            assert_eq!(reason.to_outcome(), format!("not-active: entry has status `{status}` and is not active"));
+            let text = format!("entry has status `{status}` and is not active");
+            assert_eq!((reason.code(), reason.to_string()), ("not-active", text));
         }
     }
 

@@ -16,7 +16,8 @@ use tellonce_core::{
 use super::body::parse_unix_millis;
 use crate::{
     facts, form_body,
-    lead::{LeadDelivery, LeadReference, SkipReason},
+    lead::{LeadDelivery, LeadReference},
+    lead_outcome::SkipReason,
     submission::{DeliveryContent, LeadSubmission, SubmittedField, field_values},
 };
 

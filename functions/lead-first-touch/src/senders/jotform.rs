@@ -11,7 +11,8 @@ use tellonce_core::json;
 use super::body::parse_unix_millis;
 use crate::{
     form_body::{self, FormBody},
-    lead::{LeadDelivery, SkipReason},
+    lead::LeadDelivery,
+    lead_outcome::SkipReason,
     submission::{LeadSubmission, SubmittedField},
 };
 

@@ -11,7 +11,8 @@ use tellonce_core::{
 use super::body::parse_unix_seconds;
 use crate::{
     facts,
-    lead::{LeadDelivery, LeadReference, SkipReason},
+    lead::{LeadDelivery, LeadReference},
+    lead_outcome::SkipReason,
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 

@@ -7,7 +7,8 @@ use tellonce_core::json::{self, RawJson};
 
 use super::body::expect_event;
 use crate::{
-    lead::{LeadDelivery, SkipReason},
+    lead::LeadDelivery,
+    lead_outcome::SkipReason,
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 

@@ -2,11 +2,7 @@
 //! Form 7 with a plugin. The body is JSON, urlencoded or multipart, and the developer of the form
 //! chooses all names.
 
-use crate::{
-    form_body,
-    lead::{LeadDelivery, SkipReason},
-    submission::LeadSubmission,
-};
+use crate::{form_body, lead::LeadDelivery, lead_outcome::SkipReason, submission::LeadSubmission};
 
 /// Parses a delivery. [`crate::facts`] finds the id, the form's id and the time among the fields.
 pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {

@@ -126,8 +126,6 @@ pub fn complete_from_ledger(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use loopback::{FakeApi, http_response};
     use serde_json::{Value, json};
     use tellonce_core::fault::{ClassifyFault as _, Fault};
@@ -182,10 +180,7 @@ mod tests {
 
     #[test]
     fn the_query_requests_the_fields_and_the_id_of_the_sample_query() {
-        let expected: Value = serde_json::from_slice(
-            &fs::read(events::sample_folder("stores/shopify").join("_graphql_fulfillment_order.request.json")).unwrap(),
-        )
-        .unwrap();
+        let expected = tellonce_samples::read_sample_json("stores/shopify/_graphql_fulfillment_order.request.json");
         let actual = serde_json::to_value(build_order_query(&sample_pickup())).unwrap();
         assert_eq!(actual["variables"], expected["variables"]);
         for field in ["fulfillmentOrder(id: $id)", "assignedLocation", "customerLocale", "legacyResourceId"] {

@@ -10,7 +10,10 @@ use tellonce_core::{
 };
 
 use super::error::OrderLookupError;
-use crate::order_event::{CustomerContact, OrderDelivery, OrderEvent, ParsedOrder, PartialOrderEvent, SkipReason};
+use crate::{
+    order_event::{CustomerContact, OrderDelivery, OrderEvent, ParsedOrder, PartialOrderEvent},
+    order_outcome::SkipReason,
+};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -352,8 +355,6 @@ fn describe_missing_scope(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::{Value, json};
     use tellonce_core::fault::{ClassifyFault, Fault};
 
@@ -365,8 +366,7 @@ mod tests {
 
     #[test]
     fn the_sample_response_completes_the_sample_event() {
-        let sample_answer =
-            fs::read(events::sample_folder("stores/shopify").join("_graphql_fulfillment_order.response.json")).unwrap();
+        let sample_answer = tellonce_samples::read_sample("stores/shopify/_graphql_fulfillment_order.response.json");
         let ready = expect_event(parse_response(&sample_pickup(), sample_answer).unwrap());
         assert_eq!((ready.milestone, &*ready.order_id), (Milestone::Ready, "5223452934380"));
         assert_eq!(ready.order_number.as_deref(), Some("#1050"));

@@ -11,7 +11,10 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use crate::order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason};
+use crate::{
+    order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder},
+    order_outcome::SkipReason,
+};
 
 pub(crate) fn parse_delivery(
     delivery: &OrderDelivery<'_>,

@@ -2,8 +2,24 @@
 //!
 //! A parser turns a [`crate::order_event::OrderDelivery`] into a
 //! [`crate::order_event::ParsedOrder`], or returns the reason why the delivery contains no event.
-//! [`crate::order_parser`] chooses the parser.
+//! [`parse_delivery`] chooses the parser.
 
-pub(crate) mod custom;
-pub(crate) mod shopify;
-pub(crate) mod woocommerce;
+mod custom;
+mod shopify;
+mod woocommerce;
+
+use tellonce_core::client_config::StoreKind;
+
+use crate::{
+    order_event::{OrderDelivery, ParsedOrder},
+    order_outcome::SkipReason,
+};
+
+/// Parses a delivery with the parser of its store's kind.
+pub(crate) fn parse_delivery(kind: &StoreKind, delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+    match kind {
+        StoreKind::Shopify(_) => shopify::parse_delivery(delivery),
+        StoreKind::WooCommerce(store) => woocommerce::parse_delivery(delivery, &store.statuses),
+        StoreKind::Custom(store) => custom::parse_delivery(delivery, &store.fields, &store.events),
+    }
+}

@@ -23,7 +23,8 @@ use tellonce_core::{
 
 use crate::{
     amount::Amount,
-    order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason},
+    order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder},
+    order_outcome::SkipReason,
 };
 
 /// Parses a delivery by its topic (`X-WC-Webhook-Topic`). `statuses` maps an order status to its

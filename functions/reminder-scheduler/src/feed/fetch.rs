@@ -239,12 +239,8 @@ mod tests {
 
     #[test]
     fn the_recorded_feeds_headers_allow_a_conditional_request() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/bookings/ics/feed.headers.txt");
-        let text = std::fs::read_to_string(file).unwrap();
-        let pairs = text.lines().filter_map(|line| line.split_once(": "));
-        let headers: HeaderMap = pairs
-            .map(|(name, value)| (name.parse::<reqwest::header::HeaderName>().unwrap(), value.parse().unwrap()))
-            .collect();
+        let recorded = tellonce_samples::WebhookPost::from_sample("bookings/ics/feed", "");
+        let headers = tellonce_samples::build_header_map(&recorded.headers);
         let mut snapshot = FeedSnapshot::default();
         CacheValidators::from_headers(&headers, FactsFingerprint::of_facts(&[None])).save_to(&mut snapshot);
         assert_eq!((snapshot.etag.as_deref(), snapshot.last_modified), (Some("\"feed-1\""), None));

@@ -148,7 +148,7 @@ impl FeedPoller<'_> {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(
-                        calendar = name,
+                        calendar.name = name,
                         "could not load the snapshot of feed {name}: {}",
                         error_chain(&error)
                     );
@@ -165,7 +165,7 @@ impl FeedPoller<'_> {
             }
             if let Err(error) = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary).await {
                 tracing::error!(
-                    calendar = source.name,
+                    calendar.name = source.name,
                     "could not load or save the snapshot of feed {}: {}",
                     source.name,
                     error_chain(&error)
@@ -294,8 +294,8 @@ impl FeedPoller<'_> {
                 continue;
             };
             tracing::error!(
-                calendar = source.name,
-                appointment = change.report.subject,
+                calendar.name = source.name,
+                appointment.key = change.report.subject,
                 "could not apply the report of {} from feed {}: {}",
                 change.report.subject,
                 source.name,
@@ -339,7 +339,7 @@ impl FeedPoller<'_> {
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
         let problem = error_chain(error);
-        tracing::warn!(calendar = source.name, "could not read feed {}: {problem}", source.name);
+        tracing::warn!(calendar.name = source.name, "could not read feed {}: {problem}", source.name);
         telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
         snapshot.polled_at = Some(now);
         snapshot.failures = snapshot.failures.saturating_add(1);
@@ -352,7 +352,7 @@ impl FeedPoller<'_> {
 
     /// Marks a snapshot as suspect, in memory.
     fn mark_suspect(&self, source: FeedSource<'_>, snapshot: &mut FeedSnapshot, suspect: &SuspectRead, now: Timestamp) {
-        tracing::warn!(calendar = source.name, "marked feed {} as suspect: {suspect}", source.name);
+        tracing::warn!(calendar.name = source.name, "marked feed {} as suspect: {suspect}", source.name);
         telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
         snapshot.suspect_since.get_or_insert(now);
         snapshot.problem = Some(suspect.to_string());
@@ -379,8 +379,8 @@ fn describe_unparsed(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String
     for (uid, error) in &feed.unparsed_events {
         let subject = IdempotencyKey::appointment_subject(source.calendar.id_scope(), uid);
         tracing::warn!(
-            calendar = source.name,
-            appointment = subject,
+            calendar.name = source.name,
+            appointment.key = subject,
             "skipped event {subject} of feed {}: {error}",
             source.name
         );

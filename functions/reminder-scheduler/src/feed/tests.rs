@@ -1,7 +1,7 @@
 //! Tests of whole feeds: the sample, every relevant feature of the format, and truncated or hostile
 //! bodies.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use jiff::{Timestamp, ToSpan, civil::date, tz::TimeZone};
 use proptest::prelude::*;
@@ -108,8 +108,7 @@ fn event_error(lines: &str) -> IcsEventError {
 }
 
 fn sample_file(file: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../events/bookings/ics");
-    fs::read(folder.join(file)).unwrap()
+    tellonce_samples::read_sample(&format!("bookings/ics/{file}"))
 }
 
 #[test]

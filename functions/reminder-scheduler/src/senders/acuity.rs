@@ -14,7 +14,10 @@ use tellonce_core::{
 use url::form_urlencoded;
 
 use super::calendar_context::{BookingDelivery, BookingDetails, CalendarContext, ReportedAppointment, ReportedPerson};
-use crate::parsed_booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
+use crate::{
+    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
+    booking_outcome::SkipReason,
+};
 
 /// Parses a delivery, which is a form.
 pub(crate) fn parse_acuity(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {

@@ -22,7 +22,10 @@ use tellonce_core::{
 };
 
 use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson};
-use crate::parsed_booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
+use crate::{
+    booking::{Booking, BookingEventKind, ParsedBooking},
+    booking_outcome::SkipReason,
+};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

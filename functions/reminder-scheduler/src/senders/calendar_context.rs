@@ -11,7 +11,7 @@ use tellonce_core::{
     contact::{self, PhoneCandidate},
 };
 
-use crate::parsed_booking::SkipReason;
+use crate::booking_outcome::SkipReason;
 
 /// A delivery and what is needed to parse it.
 #[derive(Clone, Copy)]

@@ -12,7 +12,10 @@ use tellonce_core::{
 };
 
 use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson, canonical_zone};
-use crate::parsed_booking::{Booking, BookingEventKind, ParsedBooking, SkipReason};
+use crate::{
+    booking::{Booking, BookingEventKind, ParsedBooking},
+    booking_outcome::SkipReason,
+};
 
 /// Parses a delivery. `statuses` maps the sender's status to the status of the appointment.
 pub(crate) fn parse_custom(

@@ -1,7 +1,7 @@
 //! Google Calendar: a push notification without a body. It reports only that the calendar changed.
 
 use super::calendar_context::BookingDelivery;
-use crate::parsed_booking::{ParsedBooking, SkipReason};
+use crate::{booking::ParsedBooking, booking_outcome::SkipReason};
 
 /// Parses a push notification. The first one of a channel (`sync`) only tests the address.
 pub(crate) fn parse_google_push(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {

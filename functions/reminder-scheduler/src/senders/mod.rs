@@ -1,8 +1,8 @@
 //! The parsers of the booking systems, one file each. Facts and sources: `docs/senders.md`.
 //!
 //! A parser is a pure function from a [`BookingDelivery`] to a
-//! [`ParsedBooking`](crate::parsed_booking::ParsedBooking), or to the reason why there is none.
-//! [`crate::booking`] chooses among them, and [`crate::lookup`] completes their results.
+//! [`ParsedBooking`](crate::booking::ParsedBooking), or to the reason why there is none.
+//! [`crate::booking_parser`] chooses among them.
 //! `calendar_context` holds what the parsers share.
 
 mod acuity;

@@ -16,7 +16,10 @@ use tellonce_core::{
 use super::calendar_context::{
     BookingDelivery, BookingDetails, CalendarContext, ReachableAttendees, ReportedAppointment, ReportedPerson,
 };
-use crate::parsed_booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking, SkipReason};
+use crate::{
+    booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
+    booking_outcome::SkipReason,
+};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -10,24 +10,15 @@ use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tellonce_core::client_config::{
     BookingFields, BookingStatus, CalendarConfig, CalendarKind, ClientConfig, CustomScheme, FeedRule, FeedTextRule,
     JsonPointer,
 };
 
-use super::{
-    sample_delivery::{SampleDelivery, parse_headers, random_hex},
-    sample_rewriting::{hmac_base64, hmac_hex, replace_all},
-    samples::DeliveryBatch,
-};
+use super::samples::DeliveryBatch;
 use tellonce_fakes::calendars::{FakeAcuityAppointment, FakeCalendars, FakeFeedEvent, FakeSquareCustomer};
-
-macro_rules! recorded {
-    ($case:literal) => {
-        include_str!(concat!("../../../../events/bookings/", $case))
-    };
-}
+use tellonce_samples::{SenderProof, WebhookPost, put_at_pointer, random_hex, replace_all};
 
 /// The customer, if the recording has none.
 const PERSON: (&str, &str, &str) = ("Adi", "Sela", "052-555-0101");
@@ -108,7 +99,7 @@ impl BookingSampleFactory {
             None => SimulatedBooking { id: new_booking_id(&calendar.kind, now), start, changes: 0 },
             Some(before) => {
                 // These senders give a moved appointment a new id.
-                let renamed = matches!(calendar.kind, CalendarKind::CalCom | CalendarKind::Calendly { .. });
+                let renamed = matches!(calendar.kind, CalendarKind::CalCom | CalendarKind::Calendly(_));
                 let id = if renamed && action == BookingAction::Move {
                     new_booking_id(&calendar.kind, now)
                 } else {
@@ -141,15 +132,15 @@ impl BookingSampleFactory {
 }
 
 /// Google Calendar's notification of a change. `None` if it posts nothing for this calendar.
-pub fn build_push(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<Option<SampleDelivery>> {
+pub fn build_push(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<Option<WebhookPost>> {
     let pushes = |calendar: &CalendarConfig| matches!(&calendar.kind, CalendarKind::Ics(feed) if feed.google_push);
     if !context.config.calendars.get(name).is_some_and(pushes) {
         return Ok(None);
     }
-    let mut delivery = build_delivery(name, recorded!("google_calendar/push_exists.headers.txt"), String::new());
-    delivery.set_header("x-goog-channel-token", &read_webhook_secret(context, name)?);
-    delivery.set_header("x-goog-message-number", &rand::rng().random_range(10..1_000_000_000).to_string());
-    Ok(Some(delivery))
+    let number = rand::rng().random_range(10..1_000_000_000).to_string();
+    let push = WebhookPost::from_sample("bookings/google_calendar/push_exists", format!("/bookings/{name}"));
+    let push = push.with_header("x-goog-message-number", Some(&number));
+    Ok(Some(push.sign(SenderProof::GoogleChannel, &read_webhook_secret(context, name)?)?))
 }
 
 impl SimulatedBookingChange<'_> {
@@ -166,14 +157,14 @@ impl SimulatedBookingChange<'_> {
         }
     }
 
-    fn build_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+    fn build_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<WebhookPost>> {
         match &self.calendar.kind {
             CalendarKind::CalCom => self.build_calcom_deliveries(context),
-            CalendarKind::Calendly { .. } => self.build_calendly_deliveries(context),
-            CalendarKind::Acuity { .. } => self.build_acuity_deliveries(context),
-            CalendarKind::Square { notification_url } => self.build_square_deliveries(context, notification_url),
-            CalendarKind::Custom { verify, fields, statuses } => {
-                self.build_custom_deliveries(context, verify, fields, statuses)
+            CalendarKind::Calendly(_) => self.build_calendly_deliveries(context),
+            CalendarKind::Acuity(_) => self.build_acuity_deliveries(context),
+            CalendarKind::Square(square) => self.build_square_deliveries(context, &square.notification_url),
+            CalendarKind::Custom(custom) => {
+                self.build_custom_deliveries(context, &custom.verify, &custom.fields, &custom.statuses)
             }
             CalendarKind::Ics(feed) => self.write_feed_event(context, feed),
         }
@@ -184,26 +175,32 @@ impl SimulatedBookingChange<'_> {
         self.before.unwrap_or(self.after)
     }
 
-    fn build_calcom_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+    /// A recorded delivery with the replacements in its body.
+    fn rewrite_recording(&self, case: &str, replacements: &[(&str, &str)]) -> WebhookPost {
+        let recorded = WebhookPost::from_sample(&format!("bookings/{case}"), format!("/bookings/{}", self.name));
+        let body = replace_all(&recorded.body_text(), replacements);
+        recorded.with_body(body)
+    }
+
+    fn build_calcom_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<WebhookPost>> {
         let (before, after) = (self.previous_booking(), self.after);
-        let headers = recorded!("calcom/booking_created.headers.txt");
-        let (body, created_at, uid, start, end) = match self.action {
+        let (case, created_at, uid, start, end) = match self.action {
             BookingAction::Book => (
-                recorded!("calcom/booking_created.json"),
+                "calcom/booking_created",
                 "2026-11-19T10:00:00.538Z",
                 "bFJeNb2uX8ANpT3JL5EfXw",
                 "\"2026-11-24T08:30:00Z\"",
                 "\"2026-11-24T09:00:00Z\"",
             ),
             BookingAction::Move => (
-                recorded!("calcom/booking_rescheduled.json"),
+                "calcom/booking_rescheduled",
                 "2026-11-20T07:00:00.000Z",
                 "cGKfOc3vY9BOqU4KM6FgYx",
                 "\"2026-11-25T08:30:00Z\"",
                 "\"2026-11-25T09:00:00Z\"",
             ),
             BookingAction::Cancel => (
-                recorded!("calcom/booking_cancelled.json"),
+                "calcom/booking_cancelled",
                 "2026-11-20T08:00:00.000Z",
                 "cGKfOc3vY9BOqU4KM6FgYx",
                 "\"2026-11-25T08:30:00Z\"",
@@ -211,8 +208,8 @@ impl SimulatedBookingChange<'_> {
             ),
         };
         let time = |at: Timestamp| at.strftime("\"%FT%TZ\"").to_string();
-        let body = replace_all(
-            body,
+        let delivery = self.rewrite_recording(
+            case,
             &[
                 (created_at, &self.now.strftime("%FT%T%.3fZ").to_string()),
                 (uid, &after.id),
@@ -224,21 +221,19 @@ impl SimulatedBookingChange<'_> {
                 ("\"2026-11-24T09:00:00Z\"", &time(before.start + APPOINTMENT_LENGTH)),
             ],
         );
-        let mut delivery = build_delivery(self.name, headers, body);
-        let signature = hmac_hex(read_webhook_secret(context, self.name)?.as_bytes(), delivery.body.as_bytes());
-        delivery.set_header("x-cal-signature-256", &signature);
-        Ok(vec![delivery])
+        Ok(vec![delivery.sign(SenderProof::CalCom, &read_webhook_secret(context, self.name)?)?])
     }
 
     /// A move is two deliveries, in any order.
-    fn build_calendly_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+    fn build_calendly_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<WebhookPost>> {
         let (before, after) = (self.previous_booking(), self.after);
         let time = |at: Timestamp| at.strftime("%FT%T%.6fZ").to_string();
-        let build_one = |body: &str, then: &str, recorded_start: &str, start: Timestamp| {
+        let secret = read_webhook_secret(context, self.name)?;
+        let build_one = |case: &str, then: &str, recorded_start: &str, start: Timestamp| {
             let (day, _) = recorded_start.split_once('T').unwrap_or((recorded_start, ""));
             // Calendly's ids of the event and of the invitee, EV… and IN…, end alike here.
-            let body = replace_all(
-                body,
+            let delivery = self.rewrite_recording(
+                case,
                 &[
                     (then, &time(self.now)),
                     (recorded_start, &time(start)),
@@ -247,30 +242,24 @@ impl SimulatedBookingChange<'_> {
                     ("BBBBBBBBBBBBB2", &after.id),
                 ],
             );
-            let mut delivery = build_delivery(self.name, recorded!("calendly/invitee_created.headers.txt"), body);
-            let seconds = self.now.as_second();
-            let signed = format!("{seconds}.{}", delivery.body);
-            let signature = hmac_hex(read_webhook_secret(context, self.name)?.as_bytes(), signed.as_bytes());
-            delivery.set_header("calendly-webhook-signature", &format!("t={seconds},v1={signature}"));
-            anyhow::Ok(delivery)
+            delivery.sign(SenderProof::Calendly { at: self.now }, &secret)
         };
         let booked_start = "2026-11-24T10:00:00.000000Z";
         Ok(match self.action {
             BookingAction::Book => {
-                let body = recorded!("calendly/invitee_created.json");
-                vec![build_one(body, "2026-11-19T10:10:00.000000Z", booked_start, after.start)?]
+                let then = "2026-11-19T10:10:00.000000Z";
+                vec![build_one("calendly/invitee_created", then, booked_start, after.start)?]
             }
             BookingAction::Cancel => {
-                let body = recorded!("calendly/invitee_canceled.json");
-                vec![build_one(body, "2026-11-20T09:00:00.000000Z", booked_start, after.start)?]
+                let then = "2026-11-20T09:00:00.000000Z";
+                vec![build_one("calendly/invitee_canceled", then, booked_start, after.start)?]
             }
             BookingAction::Move => {
                 let then = "2026-11-20T09:30:00.000000Z";
-                let (ended, begun) =
-                    (recorded!("calendly/reschedule_1_canceled.json"), recorded!("calendly/reschedule_2_created.json"));
+                let moved_start = "2026-11-26T10:00:00.000000Z";
                 let mut halves = vec![
-                    build_one(ended, then, booked_start, before.start)?,
-                    build_one(begun, then, "2026-11-26T10:00:00.000000Z", after.start)?,
+                    build_one("calendly/reschedule_1_canceled", then, booked_start, before.start)?,
+                    build_one("calendly/reschedule_2_created", then, moved_start, after.start)?,
                 ];
                 if rand::rng().random() {
                     halves.reverse();
@@ -281,7 +270,7 @@ impl SimulatedBookingChange<'_> {
     }
 
     /// Acuity posts every change twice: as the action's own name and as `changed`.
-    fn build_acuity_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<SampleDelivery>> {
+    fn build_acuity_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<WebhookPost>> {
         let id = self.after.id.parse().context("the id of Acuity is not a number")?;
         let known = context.calendars.find_appointment(id);
         let appointment =
@@ -292,26 +281,22 @@ impl SimulatedBookingChange<'_> {
             canceled,
             ..appointment
         })?;
-        let (body, headers) = match self.action {
-            BookingAction::Book => (recorded!("acuity/scheduled.form"), recorded!("acuity/scheduled.headers.txt")),
-            BookingAction::Move => (recorded!("acuity/rescheduled.form"), recorded!("acuity/rescheduled.headers.txt")),
-            BookingAction::Cancel => (recorded!("acuity/canceled.form"), recorded!("acuity/canceled.headers.txt")),
+        let case = match self.action {
+            BookingAction::Book => "acuity/scheduled",
+            BookingAction::Move => "acuity/rescheduled",
+            BookingAction::Cancel => "acuity/canceled",
         };
-        let again = (recorded!("acuity/changed.form"), recorded!("acuity/changed.headers.txt"));
         let secret = read_webhook_secret(context, self.name)?;
-        let signed = |(body, headers): (&str, &str)| {
-            let mut delivery = build_delivery(self.name, headers, replace_all(body, &[("1126438001", &self.after.id)]));
-            delivery.set_header("x-acuity-signature", &hmac_base64(secret.as_bytes(), delivery.body.as_bytes()));
-            delivery
-        };
-        Ok([(body, headers), again].into_iter().map(signed).collect())
+        let signed =
+            |case| self.rewrite_recording(case, &[("1126438001", &self.after.id)]).sign(SenderProof::Acuity, &secret);
+        Ok(vec![signed(case)?, signed("acuity/changed")?])
     }
 
     fn build_square_deliveries(
         &self,
         context: &BookingSampleContext<'_>,
         notification_url: &str,
-    ) -> anyhow::Result<Vec<SampleDelivery>> {
+    ) -> anyhow::Result<Vec<WebhookPost>> {
         let recorded_customer = "EX2QSVGTZN4K1E5QE1CBFNVQ8M";
         let (given_name, family_name, phone) = PERSON;
         context.calendars.put_customer(FakeSquareCustomer {
@@ -323,8 +308,8 @@ impl SimulatedBookingChange<'_> {
         let event = if self.action == BookingAction::Book { "booking.created" } else { "booking.updated" };
         let status = if self.action == BookingAction::Cancel { "\"CANCELLED_BY_CUSTOMER\"" } else { "\"ACCEPTED\"" };
         let changes = self.after.changes;
-        let body = replace_all(
-            recorded!("square/booking_created.json"),
+        let delivery = self.rewrite_recording(
+            "square/booking_created",
             &[
                 ("booking.created", event),
                 ("ac3ac95b-f97d-458c-a6e6-18981597e05f", &tellonce_fakes::generate_id()),
@@ -337,12 +322,10 @@ impl SimulatedBookingChange<'_> {
                 ("2026-11-24T13:00:00Z", &self.after.start.strftime("%FT%TZ").to_string()),
             ],
         );
-        let mut delivery = build_delivery(self.name, recorded!("square/booking_created.headers.txt"), body);
-        let signed = format!("{notification_url}{}", delivery.body);
-        let signature = hmac_base64(read_webhook_secret(context, self.name)?.as_bytes(), signed.as_bytes());
-        delivery.set_header("x-square-hmacsha256-signature", &signature);
-        delivery.set_header("square-initial-delivery-timestamp", &self.now.strftime("%FT%TZ").to_string());
-        Ok(vec![delivery])
+        let sent_at = self.now.strftime("%FT%TZ").to_string();
+        let delivery = delivery.with_header("square-initial-delivery-timestamp", Some(&sent_at));
+        let secret = read_webhook_secret(context, self.name)?;
+        Ok(vec![delivery.sign(SenderProof::Square { notification_url }, &secret)?])
     }
 
     /// Puts the values where the client's settings look for them.
@@ -352,7 +335,7 @@ impl SimulatedBookingChange<'_> {
         scheme: &CustomScheme,
         fields: &BookingFields,
         statuses: &BTreeMap<String, BookingStatus>,
-    ) -> anyhow::Result<Vec<SampleDelivery>> {
+    ) -> anyhow::Result<Vec<WebhookPost>> {
         let wanted =
             if self.action == BookingAction::Cancel { BookingStatus::Cancelled } else { BookingStatus::Booked };
         let word = statuses.iter().find(|(_, status)| **status == wanted).map(|(word, _)| word.clone());
@@ -377,16 +360,13 @@ impl SimulatedBookingChange<'_> {
         set(fields.delivery_id.as_ref(), json!(tellonce_fakes::generate_id()));
         set(fields.title.as_ref(), json!("Consultation"));
         set(fields.status.as_ref(), json!(word));
-        let mut delivery = build_delivery(self.name, "Content-Type: application/json", body.to_string());
-        let secret = read_webhook_secret(context, self.name)?;
-        match scheme {
-            CustomScheme::StandardWebhooks => {
-                let id = format!("msg_{}", random_hex(27));
-                delivery.sign_standard_webhooks(&secret, &id, self.now.as_millisecond())?;
-            }
-            CustomScheme::StaticHeader { header } => delivery.set_header(header, &secret),
-        }
-        Ok(vec![delivery])
+        let delivery = WebhookPost::new(format!("/bookings/{}", self.name), "application/json", body.to_string());
+        let id = format!("msg_{}", random_hex(27));
+        let proof = match scheme {
+            CustomScheme::StandardWebhooks => SenderProof::StandardWebhooks { id: &id, at: self.now },
+            CustomScheme::StaticHeader { header } => SenderProof::StaticHeader { header },
+        };
+        Ok(vec![delivery.sign(proof, &read_webhook_secret(context, self.name)?)?])
     }
 
     /// Writes the event into the feed, with the number and the name where the client's settings
@@ -395,7 +375,7 @@ impl SimulatedBookingChange<'_> {
         &self,
         context: &BookingSampleContext<'_>,
         rule: &FeedRule,
-    ) -> anyhow::Result<Vec<SampleDelivery>> {
+    ) -> anyhow::Result<Vec<WebhookPost>> {
         let file = feed_file_name(context, self.name)?;
         if self.action == BookingAction::Cancel {
             context.calendars.remove_event(&file, &self.after.id)?;
@@ -436,36 +416,16 @@ fn read_webhook_secret(context: &BookingSampleContext<'_>, name: &str) -> anyhow
     (context.secret)(&secret).with_context(|| format!("the secret {secret} is missing"))
 }
 
-fn build_delivery(name: &str, headers: &str, body: String) -> SampleDelivery {
-    let mut headers = parse_headers(headers);
-    // The header is the recording's. The HTTP client that sends the request computes its own.
-    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
-    SampleDelivery { path: format!("/bookings/{name}"), headers, body }
-}
-
 /// A new id in the format of the sender.
 fn new_booking_id(kind: &CalendarKind, now: Timestamp) -> String {
     match kind {
         CalendarKind::CalCom => random_hex(22),
-        CalendarKind::Calendly { .. } => random_hex(14).to_uppercase(),
-        CalendarKind::Acuity { .. } => now.as_millisecond().to_string(),
-        CalendarKind::Custom { .. } => format!("B-{}", random_hex(10)),
-        CalendarKind::Square { .. } => random_hex(14),
+        CalendarKind::Calendly(_) => random_hex(14).to_uppercase(),
+        CalendarKind::Acuity(_) => now.as_millisecond().to_string(),
+        CalendarKind::Custom(_) => format!("B-{}", random_hex(10)),
+        CalendarKind::Square(_) => random_hex(14),
         CalendarKind::Ics(_) => format!("{}@console", random_hex(12)),
     }
-}
-
-/// Puts a value at a JSON pointer, and creates the objects on the way.
-pub(super) fn put_at_pointer(document: &mut Value, pointer: &str, value: Value) {
-    let mut target = document;
-    for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
-        if !target.is_object() {
-            *target = Value::Object(Map::new());
-        }
-        target = &mut target[part];
-    }
-    *target = value;
 }
 
 /// Puts a value into an event's texts where a rule finds it.

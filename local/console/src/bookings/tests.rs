@@ -1,15 +1,11 @@
 use std::{path::PathBuf, sync::Arc};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use tellonce_core::{
-    delivery::{DeliveryProof, Refusal, Unverified, VerificationOutcome, verify_delivery},
-    secret::Secret,
-};
+use tellonce_core::delivery::Refusal;
 
 use super::*;
 use tellonce_fakes::services::FakeServices;
 
-use crate::test_host::IdleHost;
+use crate::test_host::{IdleHost, verify_post};
 
 fn demo_config() -> ClientConfig {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../clients/demo/client.toml");
@@ -53,35 +49,27 @@ impl BookingSampleFixture {
         self.samples.apply_action(&context, name, action, parse_time(start), test_now())
     }
 
-    fn apply_action(&self, name: &str, action: BookingAction, start: &str) -> Vec<SampleDelivery> {
+    fn apply_action(&self, name: &str, action: BookingAction, start: &str) -> Vec<WebhookPost> {
         self.try_action(name, action, start).unwrap().deliveries
     }
 
     /// Verifies a delivery as the receiver does.
-    fn verify_delivery(&self, delivery: &SampleDelivery) -> Result<(), Refusal> {
+    fn verify_delivery(&self, delivery: &WebhookPost) -> Result<(), Refusal> {
         let name = delivery.sender_name();
-        let secret = Secret::new(test_secret(&self.config.webhook_secret_name(name)).unwrap());
-        let pair = |(name, value): &(String, String)| {
-            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
-        };
-        let headers: HeaderMap = delivery.headers.iter().map(pair).collect();
-        let unverified = Unverified { headers: &headers, body: delivery.body.as_bytes() };
-        let proof = DeliveryProof::of_calendar(&self.config.calendars[name]).unwrap();
-        match verify_delivery(name, proof, &secret, unverified, test_now())? {
-            VerificationOutcome::Verified(_) => Ok(()),
-            VerificationOutcome::Ping => panic!("a booking is not a ping"),
-        }
+        let proof = self.config.calendars[name].kind.proof().unwrap();
+        let secret = test_secret(&self.config.webhook_secret_name(name));
+        verify_post(delivery, proof, secret, test_now()).map(drop)
     }
 
     /// The name of the calendar of this kind.
     fn calendar_of_kind(&self, kind: &str) -> String {
         let mut calendars = self.config.calendars.iter();
-        calendars.find(|(_, calendar)| calendar.kind.name() == kind).unwrap().0.clone()
+        calendars.find(|(_, calendar)| calendar.kind.facts().name == kind).unwrap().0.clone()
     }
 }
 
-fn body_json(delivery: &SampleDelivery) -> Value {
-    serde_json::from_str(&delivery.body).unwrap()
+fn body_json(delivery: &WebhookPost) -> Value {
+    serde_json::from_slice(&delivery.body).unwrap()
 }
 
 const TUESDAY: &str = "2026-11-24T08:30:00Z";
@@ -95,7 +83,7 @@ fn the_receiver_accepts_every_action_on_every_demo_calendar() {
             [(BookingAction::Book, TUESDAY), (BookingAction::Move, WEDNESDAY), (BookingAction::Cancel, TUESDAY)]
         {
             let deliveries = fixture.apply_action(name, action, start);
-            assert_eq!(deliveries.is_empty(), !calendar.kind.posts_webhooks(), "{name}");
+            assert_eq!(deliveries.is_empty(), calendar.kind.proof().is_none(), "{name}");
             for delivery in deliveries {
                 assert_eq!(delivery.path, format!("/bookings/{name}"));
                 assert_eq!(fixture.verify_delivery(&delivery), Ok(()), "{name} {action:?}");
@@ -167,10 +155,10 @@ fn acuity_posts_every_change_twice_and_serves_the_current_appointment() {
     let fixture = BookingSampleFixture::new();
     let name = fixture.calendar_of_kind("acuity");
     let booked = fixture.apply_action(&name, BookingAction::Book, TUESDAY);
-    let id = booked[0].body.split("&id=").nth(1).unwrap().split('&').next().unwrap().to_owned();
-    let actions = |deliveries: &[SampleDelivery]| -> Vec<String> {
-        assert!(deliveries.iter().all(|one| one.body.contains(&format!("&id={id}&"))));
-        deliveries.iter().map(|one| one.body.split('&').next().unwrap().to_owned()).collect()
+    let id = booked[0].body_text().split("&id=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let actions = |deliveries: &[WebhookPost]| -> Vec<String> {
+        assert!(deliveries.iter().all(|one| one.body_text().contains(&format!("&id={id}&"))));
+        deliveries.iter().map(|one| one.body_text().split('&').next().unwrap().to_owned()).collect()
     };
     assert_eq!(actions(&booked), ["action=scheduled", "action=changed"]);
     let known = || fixture.calendars.find_appointment(id.parse().unwrap()).unwrap();
@@ -191,7 +179,7 @@ fn acuity_posts_every_change_twice_and_serves_the_current_appointment() {
 fn square_counts_the_versions_of_a_booking() {
     let fixture = BookingSampleFixture::new();
     let name = fixture.calendar_of_kind("square");
-    let parts = |delivery: &SampleDelivery| {
+    let parts = |delivery: &WebhookPost| {
         let event = body_json(delivery);
         let booking = event["data"]["object"]["booking"].clone();
         (
@@ -215,7 +203,8 @@ fn square_counts_the_versions_of_a_booking() {
 fn a_custom_body_has_its_fields_where_the_client_config_says() {
     let fixture = BookingSampleFixture::new();
     let name = fixture.calendar_of_kind("custom");
-    let CalendarKind::Custom { fields, statuses, .. } = &fixture.config.calendars[&name].kind else { panic!("{name}") };
+    let CalendarKind::Custom(custom) = &fixture.config.calendars[&name].kind else { panic!("{name}") };
+    let (fields, statuses) = (&custom.fields, &custom.statuses);
     let booked = body_json(&fixture.apply_action(&name, BookingAction::Book, TUESDAY)[0]);
     assert_eq!(fields.start.find_in(&booked).unwrap(), "2026-11-24T10:30:00+02:00");
     assert_eq!(fields.phone.find_in(&booked).unwrap(), PERSON.2);

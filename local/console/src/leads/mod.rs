@@ -13,13 +13,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tellonce_core::client_config::{ClientConfig, ConsentRule, FormConfig, FormKind, FormScheme};
 
-use super::{
-    sample_delivery::SampleDelivery,
-    sample_rewriting::{hmac_base64, hmac_hex},
-    samples::DeliveryBatch,
-};
+use super::samples::DeliveryBatch;
 use payloads::SubmissionPayload;
 use tellonce_fakes::leads::FakeLeadApis;
+use tellonce_samples::{SenderProof, WebhookPost};
 
 /// The name in all submissions.
 const PERSON: (&str, &str) = ("Noa", "Levi");
@@ -186,7 +183,7 @@ impl LeadSampleFactory {
 
 /// Whether leads of this form can be posted: the secrets of its proof and of its lookup are known.
 pub fn can_post_leads(config: &ClientConfig, name: &str, form: &FormConfig, has_secret: impl Fn(&str) -> bool) -> bool {
-    let asked = form.kind == FormKind::Meta || is_event_subscription(form);
+    let asked = form.kind.facts().handshake_secret.is_some() || is_event_subscription(form);
     has_secret(&config.webhook_secret_name(name)) && (!asked || has_secret(&config.form_secret_name(name)))
 }
 
@@ -221,38 +218,21 @@ fn sign_delivery(
     form: &FormConfig,
     payload: &SubmissionPayload,
     now: Timestamp,
-) -> anyhow::Result<SampleDelivery> {
-    let secret = read_webhook_secret(context, name)?;
-    let SubmissionPayload { id, headers, body } = payload.clone();
-    let mut delivery = SampleDelivery { path: format!("/leads/{name}"), headers, body };
-    let (key, millis) = (secret.as_bytes(), now.as_millisecond());
-    match &form.verify {
-        FormScheme::StandardWebhooks => delivery.sign_standard_webhooks(&secret, &id, millis)?,
-        FormScheme::StaticHeader { header } => delivery.set_header(header, &secret),
-        FormScheme::SecretPath => delivery.path = format!("/leads/{name}/{secret}"),
+) -> anyhow::Result<WebhookPost> {
+    let proof = match &form.verify {
+        FormScheme::StandardWebhooks => SenderProof::StandardWebhooks { id: &payload.id, at: now },
+        FormScheme::StaticHeader { header } => SenderProof::StaticHeader { header },
+        FormScheme::SecretPath => SenderProof::SecretPath,
         FormScheme::Signature => match form.kind {
-            FormKind::Typeform => {
-                let signature = hmac_base64(key, delivery.body.as_bytes());
-                delivery.set_header("typeform-signature", &format!("sha256={signature}"));
-            }
-            FormKind::Meta => {
-                let signature = hmac_hex(key, delivery.body.as_bytes());
-                delivery.set_header("x-hub-signature-256", &format!("sha256={signature}"));
-            }
-            FormKind::Webflow => {
-                let signature = hmac_hex(key, format!("{millis}:{}", delivery.body).as_bytes());
-                delivery.set_header("x-webflow-timestamp", &millis.to_string());
-                delivery.set_header("x-webflow-signature", &signature);
-            }
-            FormKind::Tally => delivery.set_header("tally-signature", &hmac_base64(key, delivery.body.as_bytes())),
+            FormKind::Typeform => SenderProof::Typeform,
+            FormKind::GoogleAds => SenderProof::GoogleAds,
+            FormKind::Meta => SenderProof::Meta,
+            FormKind::Webflow => SenderProof::Webflow { at: now },
+            FormKind::Tally => SenderProof::Tally,
             FormKind::HubSpot => {
-                let url = form.notification_url.as_deref().unwrap_or_default();
-                let signature = hmac_base64(key, format!("POST{url}{}{millis}", delivery.body).as_bytes());
-                delivery.set_header("x-hubspot-request-timestamp", &millis.to_string());
-                delivery.set_header("x-hubspot-signature-v3", &signature);
+                let notification_url = form.notification_url.as_deref().unwrap_or_default();
+                SenderProof::HubSpot { notification_url, at: now }
             }
-            // The key is in the body.
-            FormKind::GoogleAds => {}
             FormKind::Jotform
             | FormKind::Elementor
             | FormKind::GravityForms
@@ -260,8 +240,8 @@ fn sign_delivery(
             | FormKind::ContactForm7
             | FormKind::Web => bail!("a {} form signs no deliveries", form.kind),
         },
-    }
-    Ok(delivery)
+    };
+    payload.post.clone().sign(proof, &read_webhook_secret(context, name)?)
 }
 
 fn read_webhook_secret(context: &LeadSampleContext<'_>, name: &str) -> anyhow::Result<String> {

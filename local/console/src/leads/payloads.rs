@@ -6,26 +6,18 @@ use serde_json::{Map, Value, json};
 use tellonce_core::client_config::{ConsentRule, FormFields, FormKind};
 use url::form_urlencoded;
 
-use super::{super::bookings::put_at_pointer, PERSON, SimulatedSubmission, is_event_subscription, read_webhook_secret};
-use crate::{
-    sample_delivery::{parse_headers, random_hex},
-    sample_rewriting::replace_all,
-};
+use super::{PERSON, SimulatedSubmission, is_event_subscription};
 use tellonce_fakes::leads::{FakeHubspotContact, FakeMetaLead};
-
-macro_rules! recorded {
-    ($case:literal) => {
-        include_str!(concat!("../../../../events/leads/", $case))
-    };
-}
+use tellonce_samples::{
+    WebhookPost, put_at_pointer, random_hex, read_sample, read_sample_json, read_sample_text, replace_all,
+};
 
 /// What is posted, without its proof.
 #[derive(Clone)]
 pub(super) struct SubmissionPayload {
     /// The id for senders that sign by Standard Webhooks.
     pub(super) id: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(super) post: WebhookPost,
 }
 
 /// The kind of a field.
@@ -93,40 +85,32 @@ impl SimulatedSubmission<'_> {
     /// Builds the payload. If the sender posts only the id of a lead, adds the lead to its fake.
     pub(super) fn build_payload(&self) -> anyhow::Result<SubmissionPayload> {
         let fields = self.fill_in_fields();
-        let (headers, body) = match self.form.kind {
-            FormKind::Typeform => (recorded!("typeform/form_response.headers.txt"), self.build_typeform_body(&fields)?),
-            FormKind::GoogleAds => (recorded!("google_ads/lead.headers.txt"), self.build_google_body(&fields)?),
-            FormKind::Meta => (recorded!("meta/leadgen.headers.txt"), self.build_meta_body(&fields)?),
-            FormKind::Webflow => (recorded!("webflow/form_submission.headers.txt"), self.build_webflow_body(&fields)?),
-            FormKind::Tally => (recorded!("tally/form_response.headers.txt"), self.build_tally_body(&fields)?),
-            FormKind::Jotform => (recorded!("jotform/submission.headers.txt"), self.build_jotform_body(&fields)?),
-            FormKind::Elementor => {
-                (recorded!("wordpress/elementor_simple.headers.txt"), self.build_elementor_body(&fields))
-            }
-            FormKind::GravityForms => {
-                (recorded!("wordpress/gravityforms_entry.headers.txt"), self.build_gravity_body(&fields)?)
-            }
+        let (case, body) = match self.form.kind {
+            FormKind::Typeform => ("typeform/form_response", self.build_typeform_body(&fields)),
+            FormKind::GoogleAds => ("google_ads/lead", self.build_google_body(&fields)),
+            FormKind::Meta => ("meta/leadgen", self.build_meta_body(&fields)?),
+            FormKind::Webflow => ("webflow/form_submission", self.build_webflow_body(&fields)),
+            FormKind::Tally => ("tally/form_response", self.build_tally_body(&fields)),
+            FormKind::Jotform => ("jotform/submission", self.build_jotform_body(&fields)?),
+            FormKind::Elementor => ("wordpress/elementor_simple", self.build_elementor_body(&fields)),
+            FormKind::GravityForms => ("wordpress/gravityforms_entry", self.build_gravity_body(&fields)?),
             FormKind::HubSpot if is_event_subscription(self.form) => {
-                (recorded!("hubspot/contact_creation.headers.txt"), self.build_hubspot_event(&fields)?)
+                ("hubspot/contact_creation", self.build_hubspot_event(&fields)?)
             }
-            FormKind::HubSpot => {
-                (recorded!("hubspot/contact_creation.headers.txt"), self.build_hubspot_contact(&fields))
-            }
-            FormKind::WpForms => {
-                (recorded!("wordpress/wpforms_json.headers.txt"), self.build_json_body(&fields).to_string())
-            }
-            FormKind::ContactForm7 => {
-                (recorded!("wordpress/contactform7_json.headers.txt"), self.build_json_body(&fields).to_string())
-            }
+            FormKind::HubSpot => ("hubspot/contact_creation", self.build_hubspot_contact(&fields)),
+            FormKind::WpForms => ("wordpress/wpforms_json", self.build_json_body(&fields).to_string()),
+            FormKind::ContactForm7 => ("wordpress/contactform7_json", self.build_json_body(&fields).to_string()),
             FormKind::Web if fields.iter().any(|answer| answer.name.contains('.')) => {
-                (recorded!("web/lead_json.headers.txt"), self.build_json_body(&fields).to_string())
+                ("web/lead_json", self.build_json_body(&fields).to_string())
             }
-            FormKind::Web => (recorded!("web/lead_form.headers.txt"), self.build_urlencoded_body(&fields)),
+            FormKind::Web => ("web/lead_form", self.build_urlencoded_body(&fields)),
         };
+        let recorded = WebhookPost::from_sample(&format!("leads/{case}"), format!("/leads/{}", self.name));
+        let mut post = recorded.with_body(body);
         // The recorded proof does not match the new body.
-        let mut headers = parse_headers(headers);
-        headers.retain(|(name, _)| ["content-type", "user-agent"].iter().any(|kept| name.eq_ignore_ascii_case(kept)));
-        Ok(SubmissionPayload { id: format!("msg_{}", random_hex(27)), headers, body })
+        let kept = ["content-type", "user-agent"];
+        post.headers.retain(|(name, _)| kept.iter().any(|kept| name.eq_ignore_ascii_case(kept)));
+        Ok(SubmissionPayload { id: format!("msg_{}", random_hex(27)), post })
     }
 
     /// The fields with their values, in the form's order.
@@ -187,8 +171,8 @@ impl SimulatedSubmission<'_> {
         self.form.form_ids.first().map_or_else(|| recorded.clone(), |id| json!(id))
     }
 
-    fn build_typeform_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut body: Value = serde_json::from_str(recorded!("typeform/form_response.json"))?;
+    fn build_typeform_body(&self, fields: &[FilledField]) -> String {
+        let mut body = read_sample_json("leads/typeform/form_response.json");
         body["event_id"] = json!(random_hex(26).to_uppercase());
         let response = &mut body["form_response"];
         response["token"] = json!(random_hex(32));
@@ -215,27 +199,26 @@ impl SimulatedSubmission<'_> {
         response["definition"]["fields"] = shown.iter().enumerate().map(question).collect();
         response["answers"] = shown.iter().enumerate().map(answered).collect();
         response["hidden"] = hidden.iter().map(|answer| (answer.name.clone(), answer.to_json())).collect();
-        Ok(body.to_string())
+        body.to_string()
     }
 
-    fn build_google_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut body: Value = serde_json::from_str(recorded!("google_ads/lead_as_documented.json"))?;
+    fn build_google_body(&self, fields: &[FilledField]) -> String {
+        let mut body = read_sample_json("leads/google_ads/lead_as_documented.json");
         let given = fields.iter().filter(|answer| !answer.value.is_empty());
         let column = |answer: &FilledField| json!({"column_name": answer.name, "column_id": answer.name, "string_value": answer.to_text("true")});
         body["user_column_data"] = given.map(column).collect();
         body["lead_id"] = json!(format!("TeSter-lead-{}", self.number));
         body["form_id"] = self.form_id(&body["form_id"]);
-        body["google_key"] = json!(read_webhook_secret(self.context, self.name)?);
         body["lead_submit_time"] = json!(self.format_seconds());
         if self.is_test {
             body["is_test"] = json!(true);
         }
-        Ok(body.to_string())
+        body.to_string()
     }
 
     /// Graph returns the lead itself.
     fn build_meta_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut body: Value = serde_json::from_str(recorded!("meta/leadgen.json"))?;
+        let mut body = read_sample_json("leads/meta/leadgen.json");
         let entry = &mut body["entry"][0];
         entry["time"] = json!(self.now.as_second());
         let value = &mut entry["changes"][0]["value"];
@@ -255,8 +238,8 @@ impl SimulatedSubmission<'_> {
         Ok(body.to_string())
     }
 
-    fn build_webflow_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut body: Value = serde_json::from_str(recorded!("webflow/form_submission.json"))?;
+    fn build_webflow_body(&self, fields: &[FilledField]) -> String {
+        let mut body = read_sample_json("leads/webflow/form_submission.json");
         let payload = &mut body["payload"];
         let kind = |asks| if asks == FormFieldKind::Checkbox { "FormCheckboxInput" } else { "FormTextInput" };
         let element = |answer: &FilledField| json!({"fieldName": answer.name, "fieldType": kind(answer.kind), "fieldElementId": tellonce_fakes::generate_id()});
@@ -269,11 +252,11 @@ impl SimulatedSubmission<'_> {
         payload["submittedAt"] = json!(self.format_millis());
         payload["id"] = json!(random_hex(24));
         payload["formId"] = self.form_id(&payload["formId"]);
-        Ok(body.to_string())
+        body.to_string()
     }
 
-    fn build_tally_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut body: Value = serde_json::from_str(recorded!("tally/form_response.json"))?;
+    fn build_tally_body(&self, fields: &[FilledField]) -> String {
+        let mut body = read_sample_json("leads/tally/form_response.json");
         let kind = |asks| match asks {
             FormFieldKind::Phone => "INPUT_PHONE_NUMBER",
             FormFieldKind::Email => "INPUT_EMAIL",
@@ -295,12 +278,12 @@ impl SimulatedSubmission<'_> {
         data["formId"] = self.form_id(&data["formId"]);
         data["createdAt"] = json!(self.format_millis());
         data["fields"] = fields.iter().map(field).collect();
-        Ok(body.to_string())
+        body.to_string()
     }
 
     /// The answers are JSON in one part of the body.
     fn build_jotform_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let recorded = recorded!("jotform/submission.multipart");
+        let recorded = read_sample_text("leads/jotform/submission.multipart");
         let line = |begins: &str| recorded.lines().find(|line| line.starts_with(begins)).unwrap_or_default();
         let (request, pretty, id, form_id) =
             (line("{\"slug\""), line("Full Name:"), "6100000000000000001", "263221000000001");
@@ -329,7 +312,7 @@ impl SimulatedSubmission<'_> {
             (form_id, meant.as_str().unwrap_or_default().to_owned()),
         ];
         let pairs = pairs.each_ref().map(|(from, to)| (*from, to.as_str()));
-        Ok(replace_all(recorded, &pairs))
+        Ok(replace_all(&recorded, &pairs))
     }
 
     /// The labels of the fields are the keys.
@@ -345,7 +328,8 @@ impl SimulatedSubmission<'_> {
     }
 
     fn build_gravity_body(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut entry: Map<String, Value> = serde_json::from_str(recorded!("wordpress/gravityforms_entry.json"))?;
+        let mut entry: Map<String, Value> =
+            serde_json::from_slice(&read_sample("leads/wordpress/gravityforms_entry.json"))?;
         entry.retain(|key, _| !key.starts_with(|c: char| c.is_ascii_digit()));
         let at = self.now.strftime("%F %T").to_string();
         let form_id = self.form_id(&entry["form_id"]);
@@ -358,7 +342,7 @@ impl SimulatedSubmission<'_> {
 
     /// An event of an app's subscription. The API returns the contact itself.
     fn build_hubspot_event(&self, fields: &[FilledField]) -> anyhow::Result<String> {
-        let mut body: Value = serde_json::from_str(recorded!("hubspot/contact_creation.json"))?;
+        let mut body = read_sample_json("leads/hubspot/contact_creation.json");
         let event = &mut body[0];
         event["eventId"] = json!(self.number);
         event["objectId"] = json!(self.number);

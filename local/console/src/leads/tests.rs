@@ -1,16 +1,12 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use tellonce_core::{
-    delivery::{DeliveryProof, Refusal, Unverified, VerificationOutcome, verify_delivery},
-    secret::Secret,
-};
+use tellonce_core::delivery::Refusal;
 
 use super::*;
 use tellonce_fakes::services::FakeServices;
 
-use crate::test_host::IdleHost;
+use crate::test_host::{IdleHost, verify_post};
 
 const PHONE: &str = "052-555-0101";
 
@@ -45,37 +41,28 @@ impl LeadSampleFixture {
         Self { config: ClientConfig::parse(client).unwrap(), leads, samples: LeadSampleFactory::default() }
     }
 
-    fn apply_action(&self, form: &str, action: LeadAction) -> anyhow::Result<Vec<SampleDelivery>> {
+    fn apply_action(&self, form: &str, action: LeadAction) -> anyhow::Result<Vec<WebhookPost>> {
         let context = LeadSampleContext { config: &self.config, secret: &test_secret, leads: &self.leads };
         Ok(self.samples.apply_action(&context, form, action, PHONE, test_now())?.deliveries)
     }
 
-    fn apply_single_action(&self, form: &str, action: LeadAction) -> SampleDelivery {
+    fn apply_single_action(&self, form: &str, action: LeadAction) -> WebhookPost {
         let mut deliveries = self.apply_action(form, action).unwrap();
         assert_eq!(deliveries.len(), 1, "{form} {action:?}");
         deliveries.remove(0)
     }
 
     /// Verifies a delivery as the receiver does. Returns its id.
-    fn verify_delivery(&self, delivery: &SampleDelivery) -> Result<String, Refusal> {
+    fn verify_delivery(&self, delivery: &WebhookPost) -> Result<String, Refusal> {
         let name = delivery.sender_name();
-        let secret = Secret::new(test_secret(&self.config.webhook_secret_name(name)).unwrap());
-        let pair = |(name, value): &(String, String)| {
-            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
-        };
-        let headers: HeaderMap = delivery.headers.iter().map(pair).collect();
-        let unverified = Unverified { headers: &headers, body: delivery.body.as_bytes() };
         let at = delivery.path.split('/').nth(3);
-        let proof = DeliveryProof::of_form(&self.config.forms[name]).with_path_secret(at).unwrap();
-        match verify_delivery(name, proof, &secret, unverified, test_now())? {
-            VerificationOutcome::Verified(verified) => Ok(verified.delivery_id),
-            VerificationOutcome::Ping => panic!("a lead is not a ping"),
-        }
+        let proof = self.config.forms[name].proof().with_path_secret(at).unwrap();
+        verify_post(delivery, proof, test_secret(&self.config.webhook_secret_name(name)), test_now())
     }
 }
 
-fn body_json(delivery: &SampleDelivery) -> Value {
-    serde_json::from_str(&delivery.body).unwrap()
+fn body_json(delivery: &WebhookPost) -> Value {
+    serde_json::from_slice(&delivery.body).unwrap()
 }
 
 #[test]
@@ -126,12 +113,13 @@ fn a_repeat_is_signed_anew_and_needs_an_earlier_submission() {
 fn a_crowd_shares_one_number_and_a_flood_has_many() {
     let fixture = LeadSampleFixture::new();
     let crowd = fixture.apply_action("website", LeadAction::Crowd).unwrap();
-    let bodies: BTreeSet<_> = crowd.iter().map(|delivery| delivery.body.as_str()).collect();
+    let bodies: BTreeSet<_> = crowd.iter().map(|delivery| &delivery.body).collect();
     assert_eq!((crowd.len(), bodies.len()), (200, 200));
-    assert!(crowd.iter().all(|delivery| delivery.body.contains("phone=052-555-0101&")));
+    assert!(crowd.iter().all(|delivery| delivery.body_text().contains("phone=052-555-0101&")));
     let flood = fixture.apply_action("website", LeadAction::Flood).unwrap();
-    let phone =
-        |delivery: &SampleDelivery| delivery.body.split("phone=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let phone = |delivery: &WebhookPost| {
+        delivery.body_text().split("phone=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+    };
     let phones: BTreeSet<_> = flood.iter().map(phone).collect();
     assert_eq!((flood.len(), phones.len()), (35, 35), "five more than the form accepts");
     assert_eq!(phones.first().map(String::as_str), Some("052-555-0101"));
@@ -158,7 +146,7 @@ fn tests_and_missing_consent_need_a_form_that_supports_them() {
     let named = LeadSampleFixture::from_config_text(
         &demo_config_text().replace("fields = { id = \"lead_id\" }", "fields = { id = \"lead_id\", test = \"trial\" }"),
     );
-    assert!(named.apply_single_action("website", LeadAction::Test).body.ends_with("&trial=true"));
+    assert!(named.apply_single_action("website", LeadAction::Test).body_text().ends_with("&trial=true"));
 }
 
 #[test]
@@ -178,10 +166,10 @@ fn a_form_uses_the_field_names_of_the_client_config() {
     assert!(
         fixture
             .apply_single_action("elementor", LeadAction::Submit)
-            .body
+            .body_text()
             .ends_with("&WhatsApp=on&form_id=a1b2c3d&form_name=Request+an+appointment")
     );
-    let jotform = fixture.apply_single_action("jotform", LeadAction::Submit).body;
+    let jotform = fixture.apply_single_action("jotform", LeadAction::Submit).body_text().into_owned();
     assert!(jotform.contains(r#""q5_phoneNumber":{"full":"052-555-0101"}"#));
     assert!(!jotform.replace("\r\n", "").contains('\n'), "its line breaks stay");
     assert!(jotform.contains(r#""q6_consent":["I agree to WhatsApp messages"]"#), "{jotform}");

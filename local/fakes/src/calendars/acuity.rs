@@ -3,9 +3,10 @@
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tellonce_samples::read_sample_json;
 
 /// The recorded response, in which a [`FakeAcuityAppointment`] replaces fields.
-const RECORDED_RESPONSE: &str = include_str!("../../../../events/bookings/acuity/_appointment.response.json");
+const RECORDED_RESPONSE: &str = "bookings/acuity/_appointment.response.json";
 
 /// An appointment in Acuity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ pub struct FakeAcuityAppointment {
 impl FakeAcuityAppointment {
     /// An appointment of the person in the recorded response.
     pub fn from_recording(id: u64, start: Timestamp, zone: &str) -> Self {
-        let recorded: Value = serde_json::from_str(RECORDED_RESPONSE).unwrap_or_default();
+        let recorded = read_sample_json(RECORDED_RESPONSE);
         let text = |name: &str| recorded[name].as_str().unwrap_or_default().to_owned();
         let (first_name, last_name, phone) = (text("firstName"), text("lastName"), text("phone"));
         Self { id, start, zone: zone.to_owned(), first_name, last_name, phone, canceled: false }
@@ -39,7 +40,7 @@ impl FakeAcuityAppointment {
         let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
         let start = self.start.to_zoned(zone);
         let end = start.saturating_add(jiff::Span::new().minutes(30));
-        let mut body: Value = serde_json::from_str(RECORDED_RESPONSE).unwrap_or_default();
+        let mut body = read_sample_json(RECORDED_RESPONSE);
         for (name, value) in [
             ("id", json!(self.id)),
             ("firstName", json!(self.first_name)),

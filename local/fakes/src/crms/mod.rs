@@ -32,6 +32,7 @@ use axum::{
 };
 use http::{Method, StatusCode};
 use serde_json::Value;
+use tellonce_core::client_config::{CrmKind, GoogleSheetsCrm, WebhookCrm};
 
 use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage};
 
@@ -49,43 +50,19 @@ pub struct FakeCrmAccount {
     /// The CRM's name in `client.toml`.
     pub name: String,
     /// The API of the CRM.
-    pub kind: FakeCrmKind,
+    pub kind: CrmKind,
     /// Name of the secret with its credential.
     pub secret: String,
 }
 
-/// The API of a fake CRM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FakeCrmKind {
-    /// HubSpot with a private app's token.
-    HubSpot,
-    /// Pipedrive with an API token.
-    Pipedrive,
-    /// Zoho CRM with OAuth credentials.
-    Zoho,
-    /// Google Sheets with a service account.
-    Sheets {
-        /// Id of the spreadsheet.
-        spreadsheet: String,
-        /// Name of the sheet in it.
-        sheet: String,
-    },
-    /// An address of the CRM that takes signed calls.
-    Webhook {
-        /// The path of the address.
-        path: String,
-    },
-}
-
-impl FakeCrmKind {
+impl FakeCrmAccount {
     fn service(&self) -> FakeService {
-        match self {
-            Self::HubSpot => FakeService::HubSpotCrm,
-            Self::Pipedrive => FakeService::Pipedrive,
-            Self::Zoho => FakeService::Zoho,
-            Self::Sheets { .. } => FakeService::Sheets,
-            Self::Webhook { .. } => FakeService::CrmWebhook,
-        }
+        FakeService::Crm(self.kind.facts().name)
+    }
+
+    /// Whether it is an address of the CRM's own, at this path.
+    fn is_webhook_at(&self, path: &str) -> bool {
+        matches!(&self.kind, CrmKind::Webhook(WebhookCrm { url }) if url::Url::parse(url).is_ok_and(|url| url.path() == path))
     }
 }
 
@@ -124,7 +101,7 @@ impl FakeCrms {
 
     /// Names of the client's CRMs, each with its service.
     pub fn names_and_services(&self) -> Vec<(&str, FakeService)> {
-        self.accounts.iter().map(|account| (account.name.as_str(), account.kind.service())).collect()
+        self.accounts.iter().map(|account| (account.name.as_str(), account.service())).collect()
     }
 
     /// All entries of a CRM, oldest first.
@@ -184,13 +161,14 @@ impl FakeCrms {
         let steps: Vec<&str> = path.split('/').skip(1).collect();
         match (method, steps.as_slice()) {
             (&Method::POST, ["crm", "v3", "objects", "contacts", ..])
-            | (_, ["crm", "v4", ..] | ["crm", "v3", "objects", "communications", ..]) => Some(FakeService::HubSpotCrm),
-            (_, ["api", "v2", "persons", ..] | ["api", "v1", "notes", ..]) => Some(FakeService::Pipedrive),
-            (_, ["oauth", "v2", "token"] | ["crm", "v8", ..]) => Some(FakeService::Zoho),
-            (_, ["token"] | ["v4", "spreadsheets", ..]) => Some(FakeService::Sheets),
+            | (_, ["crm", "v4", ..] | ["crm", "v3", "objects", "communications", ..]) => {
+                Some(FakeService::Crm("hubspot"))
+            }
+            (_, ["api", "v2", "persons", ..] | ["api", "v1", "notes", ..]) => Some(FakeService::Crm("pipedrive")),
+            (_, ["oauth", "v2", "token"] | ["crm", "v8", ..]) => Some(FakeService::Crm("zoho")),
+            (_, ["token"] | ["v4", "spreadsheets", ..]) => Some(FakeService::Crm("google-sheets")),
             (&Method::POST, _) => {
-                let is_here = |account: &FakeCrmAccount| matches!(&account.kind, FakeCrmKind::Webhook { path: own } if own == path);
-                self.accounts.iter().any(is_here).then_some(FakeService::CrmWebhook)
+                self.accounts.iter().any(|account| account.is_webhook_at(path)).then_some(FakeService::Crm("webhook"))
             }
             _ => None,
         }
@@ -203,43 +181,40 @@ impl FakeCrms {
         let now_ms = self.services.host().now_ms();
         let found_until = now_ms.saturating_sub(self.search_lag_ms.load(Ordering::SeqCst));
         match service {
-            FakeService::HubSpotCrm => match self.find_by_secret(&FakeCrmKind::HubSpot, request.credential("Bearer")) {
+            FakeService::Crm("hubspot") => match self.find_by_secret(service, request.credential("Bearer")) {
                 Some(crm) => self.with_records(request, crm, |records| {
                     hubspot::reply_to_request(request, records, now_ms, found_until)
                 }),
                 None => FakeReply::json(StatusCode::UNAUTHORIZED, &hubspot::unauthorized_body()),
             },
-            FakeService::Pipedrive => {
+            FakeService::Crm("pipedrive") => {
                 let given = request.header("x-api-token").or_else(|| request.credential("Bearer"));
-                match self.find_by_secret(&FakeCrmKind::Pipedrive, given) {
+                match self.find_by_secret(service, given) {
                     Some(crm) => self.with_records(request, crm, |records| {
                         pipedrive::reply_to_request(request, records, now_ms, found_until)
                     }),
                     None => FakeReply::json(StatusCode::UNAUTHORIZED, &pipedrive::unauthorized_body()),
                 }
             }
-            FakeService::Zoho if request.path == "/oauth/v2/token" => self.grant_zoho_token(request, now_ms),
-            FakeService::Zoho => {
-                match self.find_by_token(FakeService::Zoho, request.credential("Zoho-oauthtoken"), now_ms) {
+            FakeService::Crm("zoho") if request.path == "/oauth/v2/token" => self.grant_zoho_token(request, now_ms),
+            FakeService::Crm("zoho") => {
+                match self.find_by_token(FakeService::Crm("zoho"), request.credential("Zoho-oauthtoken"), now_ms) {
                     Some(crm) => {
                         self.with_records(request, crm, |records| zoho::reply_to_request(request, records, now_ms))
                     }
                     None => FakeReply::json(StatusCode::UNAUTHORIZED, &zoho::unauthorized_body()),
                 }
             }
-            FakeService::Sheets if request.path == "/token" => self.grant_google_token(request, now_ms),
-            FakeService::Sheets => {
-                match self.find_by_token(FakeService::Sheets, request.credential("Bearer"), now_ms) {
+            FakeService::Crm("google-sheets") if request.path == "/token" => self.grant_google_token(request, now_ms),
+            FakeService::Crm("google-sheets") => {
+                match self.find_by_token(FakeService::Crm("google-sheets"), request.credential("Bearer"), now_ms) {
                     Some(holder) => self.reply_to_sheet_request(request, holder, now_ms),
                     None => FakeReply::json(StatusCode::UNAUTHORIZED, &sheets::unauthorized_body()),
                 }
             }
             _ => {
                 let signed = |secret: &str| crate::services::is_signed(request, secret, now_ms.div_euclid(1000));
-                let mut own = self
-                    .accounts
-                    .iter()
-                    .filter(|account| matches!(&account.kind, FakeCrmKind::Webhook { path } if *path == request.path));
+                let mut own = self.accounts.iter().filter(|account| account.is_webhook_at(&request.path));
                 match own.find(|account| {
                     self.services.host().secret_value(&account.secret).is_some_and(|secret| signed(&secret))
                 }) {
@@ -253,14 +228,14 @@ impl FakeCrms {
     }
 
     /// The CRM of a kind whose secret has this value. The secret is read for every request.
-    fn find_by_secret(&self, kind: &FakeCrmKind, given: Option<&str>) -> Option<&FakeCrmAccount> {
-        let mut own = self.accounts.iter().filter(|account| account.kind == *kind);
+    fn find_by_secret(&self, service: FakeService, given: Option<&str>) -> Option<&FakeCrmAccount> {
+        let mut own = self.accounts.iter().filter(|account| account.service() == service);
         own.find(|account| given.is_some() && self.services.host().secret_value(&account.secret).as_deref() == given)
     }
 
     fn find_by_token(&self, service: FakeService, given: Option<&str>, now_ms: i64) -> Option<&FakeCrmAccount> {
         let crm = crate::lock_mutex(&self.tokens).find_crm(given?, now_ms)?;
-        self.accounts.iter().find(|account| account.kind.service() == service && account.name == crm)
+        self.accounts.iter().find(|account| account.service() == service && account.name == crm)
     }
 
     fn with_records(
@@ -289,7 +264,7 @@ impl FakeCrms {
         let mut same =
             self.accounts.iter().filter(|account| self.services.host().secret_value(&account.secret) == credential);
         let is_meant = |account: &&FakeCrmAccount| {
-            matches!(&account.kind, FakeCrmKind::Sheets { spreadsheet, sheet }
+            matches!(&account.kind, CrmKind::GoogleSheets(GoogleSheetsCrm { spreadsheet, sheet })
                 if *spreadsheet == wanted.spreadsheet && *sheet == wanted.range.sheet)
         };
         match same.find(is_meant) {
@@ -299,7 +274,7 @@ impl FakeCrms {
     }
 
     fn grant_zoho_token(&self, request: &FakeRequest, now_ms: i64) -> FakeReply {
-        let mut own = self.accounts.iter().filter(|account| account.kind == FakeCrmKind::Zoho);
+        let mut own = self.accounts.iter().filter(|account| matches!(account.kind, CrmKind::Zoho(_)));
         let Some(crm) = own
             .find(|crm| zoho::matches_credential(request, self.services.host().secret_value(&crm.secret).as_deref()))
         else {
@@ -312,7 +287,7 @@ impl FakeCrms {
     }
 
     fn grant_google_token(&self, request: &FakeRequest, now_ms: i64) -> FakeReply {
-        let accounts = self.accounts.iter().filter(|account| matches!(account.kind, FakeCrmKind::Sheets { .. }));
+        let accounts = self.accounts.iter().filter(|account| matches!(account.kind, CrmKind::GoogleSheets(_)));
         let mut refusal = "Invalid JWT: no such service account.";
         for crm in accounts {
             match sheets::verify_grant(

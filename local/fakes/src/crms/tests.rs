@@ -8,8 +8,9 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD},
 };
-use ring::{hmac, rand::SystemRandom, signature};
+use ring::{rand::SystemRandom, signature};
 use serde_json::json;
+use tellonce_core::client_config::{DataCentre, HubSpotCrm, PipedriveCrm, UnknownContactRule, ZohoCrm, ZohoModule};
 
 use super::*;
 use crate::{
@@ -36,15 +37,19 @@ struct CrmFixture {
 fn demo_accounts() -> Vec<FakeCrmAccount> {
     let account =
         |name: &str, kind| FakeCrmAccount { name: name.to_owned(), kind, secret: format!("tellonce/demo/crms/{name}") };
-    let sheet = |sheet: &str| FakeCrmKind::Sheets { spreadsheet: "1Demo".to_owned(), sheet: sheet.to_owned() };
+    let unknown = UnknownContactRule::Create;
+    let sheet = |sheet: &str| {
+        CrmKind::GoogleSheets(GoogleSheetsCrm { spreadsheet: "1Demo".to_owned(), sheet: sheet.to_owned() })
+    };
+    let url = "https://crm.example/hooks/whatsapp".to_owned();
     vec![
-        account("hubspot", FakeCrmKind::HubSpot),
-        account("second", FakeCrmKind::HubSpot),
-        account("pipedrive", FakeCrmKind::Pipedrive),
-        account("zoho", FakeCrmKind::Zoho),
+        account("hubspot", CrmKind::HubSpot(HubSpotCrm { unknown })),
+        account("second", CrmKind::HubSpot(HubSpotCrm { unknown })),
+        account("pipedrive", CrmKind::Pipedrive(PipedriveCrm { company: "demo".to_owned(), unknown })),
+        account("zoho", CrmKind::Zoho(ZohoCrm { data_centre: DataCentre::Eu, module: ZohoModule::Leads })),
         account("sheet", sheet("Log")),
         FakeCrmAccount { secret: "tellonce/demo/crms/sheet".to_owned(), ..account("other", sheet("My sheet")) },
-        account("own", FakeCrmKind::Webhook { path: "/hooks/whatsapp".to_owned() }),
+        account("own", CrmKind::Webhook(WebhookCrm { url })),
     ]
 }
 
@@ -379,14 +384,13 @@ async fn a_sheet_accepts_raw_rows_and_returns_a_column_of_them() {
 async fn a_webhook_accepts_a_signed_call_once_and_counts_its_repeats() {
     let served = start_fixture().await;
     let call = async |id: &str, secret: &str| {
-        let (body, at) = (r#"{"data":{"reference":"main:1","text":"Hi"}}"#, (served.host.now_ms() / 1000).to_string());
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &BASE64.decode(secret).unwrap());
-        let signature = BASE64.encode(hmac::sign(&key, format!("{id}.{at}.{body}").as_bytes()));
+        let (body, at) = (r#"{"data":{"reference":"main:1","text":"Hi"}}"#, served.host.now_ms() / 1000);
+        let signature = tellonce_samples::sign_standard_webhooks(secret, id, at, body.as_bytes()).unwrap();
         let request = served.http.post(format!("{}/hooks/whatsapp", served.url)).body(body);
         let request = request.header("webhook-id", id).header("webhook-timestamp", at);
-        served.send_request(request.header("webhook-signature", format!("v1,{signature}"))).await.0
+        served.send_request(request.header("webhook-signature", signature)).await.0
     };
-    let secret = served.host.secret_value("tellonce/demo/crms/own").unwrap().replace("whsec_", "");
+    let secret = served.host.secret_value("tellonce/demo/crms/own").unwrap();
     assert_eq!(call("one", "AAAA").await, 401);
     assert_eq!([call("one", &secret).await, call("one", &secret).await, call("two", &secret).await], [204; 3]);
     let entries = served.crms.entries("own");
@@ -404,26 +408,26 @@ async fn a_fault_occurs_before_the_effect_or_after_it() {
     let path = "/crm/v3/objects/contacts";
     let body = json!({"properties": {"phone": PHONE}});
     let known = || served.crms.people("hubspot").len();
-    served.services.fail_next(FakeService::HubSpotCrm, FakeFault::Status(503), 1);
+    served.services.fail_next(FakeService::Crm("hubspot"), FakeFault::Status(503), 1);
     assert_eq!((served.post_json(path, HUBSPOT, &body).await.0, known()), (503, 0));
-    served.services.fail_next(FakeService::HubSpotCrm, FakeFault::Throttled, 1);
+    served.services.fail_next(FakeService::Crm("hubspot"), FakeFault::Throttled, 1);
     let throttled = served.build_request(Method::POST, path, HUBSPOT).json(&body).send().await.unwrap();
     assert_eq!(
         (throttled.status().as_u16(), throttled.headers()["retry-after"].to_str().unwrap(), known()),
         (429, "0", 0)
     );
-    served.services.fail_next(FakeService::HubSpotCrm, FakeFault::FailedAfter, 1);
+    served.services.fail_next(FakeService::Crm("hubspot"), FakeFault::FailedAfter, 1);
     assert_eq!((served.post_json(path, HUBSPOT, &body).await.0, known()), (500, 1));
-    served.services.fail_next(FakeService::HubSpotCrm, FakeFault::DroppedAfter, 1);
+    served.services.fail_next(FakeService::Crm("hubspot"), FakeFault::DroppedAfter, 1);
     let error = served.build_request(Method::POST, path, HUBSPOT).json(&body).send().await.unwrap_err();
     assert!(!error.is_timeout() && known() == 2, "{error:?}");
-    served.services.set_hanging(FakeService::HubSpotCrm, true);
+    served.services.set_hanging(FakeService::Crm("hubspot"), true);
     let hung = served.build_request(Method::POST, path, HUBSPOT).json(&body).timeout(Duration::from_millis(200));
     assert!(hung.send().await.unwrap_err().is_timeout() && known() == 2);
-    served.services.set_hanging(FakeService::HubSpotCrm, false);
+    served.services.set_hanging(FakeService::Crm("hubspot"), false);
     assert_eq!((served.post_json(path, HUBSPOT, &body).await.0, known()), (201, 3));
     assert_eq!(
-        served.services.replies_by_status(FakeService::HubSpotCrm),
+        served.services.replies_by_status(FakeService::Crm("hubspot")),
         [(0, 2), (201, 1), (429, 1), (500, 1), (503, 1)].into()
     );
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::server::ConnectionAbort;
 
 use super::{
-    FakeCore,
+    fake_core::FakeCore,
     records::EzwWebhook,
     settings::{AcceptedBody, ErrorEnvelope, KeyConflictResponse, RepeatResponse, SendFault},
     state::SendDecision,

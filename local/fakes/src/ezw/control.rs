@@ -33,7 +33,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    FakeCore,
+    fake_core::FakeCore,
     records::{InboundPhoneMessage, TEXT},
     settings::{FakeSettings, FaultShare, HealthPreset, SendFault},
     validate,

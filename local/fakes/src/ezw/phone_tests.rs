@@ -1,5 +1,7 @@
 //! The customer's phone and the team, as a webhook target sees them.
 
+use serde_json::json;
+
 use super::{
     tests::{PHONE, SOON, TestWebhookTarget, start_with_webhook, text_to_phone},
     *,

@@ -14,7 +14,7 @@ use super::{
     },
     settings::{FakeSettings, FaultShare, SendFault},
     validate::{EzwTextRequest, TextRecipient, WebhookRequest},
-    webhook_delivery::QueuedWebhookEvent,
+    webhook_events::QueuedWebhookEvent,
 };
 
 /// Webhook attempts kept for the console and for assertions.

@@ -1,4 +1,6 @@
 //! The fake as its callers see it: over HTTP on the loopback.
+//!
+//! Long because it shows every documented response of the Channel API.
 
 use std::{
     collections::BTreeSet,

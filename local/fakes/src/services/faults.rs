@@ -86,8 +86,8 @@ mod tests {
     fn a_share_is_repeatable_by_its_seed_and_contains_each_fault() {
         let row = |seed| {
             let mut faults = FakeFaults::default();
-            faults.set_share(FakeService::Zoho, 0.2, seed);
-            (0..2000).map(|_| faults.draw_fault(FakeService::Zoho)).collect::<Vec<_>>()
+            faults.set_share(FakeService::Crm("zoho"), 0.2, seed);
+            (0..2000).map(|_| faults.draw_fault(FakeService::Crm("zoho"))).collect::<Vec<_>>()
         };
         assert_eq!(row(7), row(7));
         assert_ne!(row(7), row(8));
@@ -101,16 +101,16 @@ mod tests {
     #[test]
     fn a_service_hangs_until_released_and_its_planned_faults_wait() {
         let mut faults = FakeFaults::default();
-        faults.plan_faults(FakeService::Slack, FakeFault::Throttled, 1);
-        faults.set_hanging(FakeService::Slack, true);
+        faults.plan_faults(FakeService::Target("slack"), FakeFault::Throttled, 1);
+        faults.set_hanging(FakeService::Target("slack"), true);
         assert_eq!(
-            [faults.draw_fault(FakeService::Slack), faults.draw_fault(FakeService::Slack)],
+            [faults.draw_fault(FakeService::Target("slack")), faults.draw_fault(FakeService::Target("slack"))],
             [Some(FakeFault::Hang); 2]
         );
-        assert_eq!(faults.draw_fault(FakeService::Teams), None);
-        faults.set_hanging(FakeService::Slack, false);
+        assert_eq!(faults.draw_fault(FakeService::Target("teams")), None);
+        faults.set_hanging(FakeService::Target("slack"), false);
         assert_eq!(
-            [faults.draw_fault(FakeService::Slack), faults.draw_fault(FakeService::Slack)],
+            [faults.draw_fault(FakeService::Target("slack")), faults.draw_fault(FakeService::Target("slack"))],
             [Some(FakeFault::Throttled), None]
         );
     }

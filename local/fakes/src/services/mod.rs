@@ -6,6 +6,7 @@
 
 mod faults;
 mod request;
+mod service;
 mod signature;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{FakeHost, server::ConnectionAbort};
 
 pub use faults::FakeFault;
 pub(crate) use request::FakeRequest;
+pub use service::FakeService;
 pub(crate) use signature::is_signed;
 
 use faults::FakeFaults;
@@ -37,41 +39,6 @@ use faults::FakeFaults;
 /// `Retry-After` of a throttled call, in seconds. Zero, because functions really wait and a test
 /// makes thousands of calls.
 const RETRY_AFTER_S: u32 = 0;
-
-/// A service that functions call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FakeService {
-    /// `GET /api/v1/load_appointments/{id}`.
-    Acuity,
-    /// `GET /v2/customers/{id}`.
-    Square,
-    /// `GET …/{name}.ics`.
-    Feed,
-    /// Meta: `GET /v{version}/{id}`.
-    Graph,
-    /// `HubSpot` as a sender of leads: `GET /crm/v3/objects/contacts/{id}`.
-    HubSpot,
-    /// `HubSpot` as a CRM: contacts and communications.
-    HubSpotCrm,
-    /// Pipedrive: persons and notes.
-    Pipedrive,
-    /// Zoho: access tokens, leads or contacts, notes.
-    Zoho,
-    /// Google: access tokens and Sheets.
-    Sheets,
-    /// A CRM's own address for signed calls.
-    CrmWebhook,
-    /// `POST /services/…`.
-    Slack,
-    /// The address of a Teams workflow.
-    Teams,
-    /// SES: `POST /v2/email/outbound-emails`.
-    Ses,
-    /// SNS: `POST /`.
-    Sns,
-    /// The team's own address for signed calls.
-    TargetWebhook,
-}
 
 /// An account that may call a service. Its secret is read for every request.
 #[derive(Debug, Clone)]
@@ -140,6 +107,11 @@ impl FakeServices {
         crate::lock_mutex(&self.reply_counts).get(&service).cloned().unwrap_or_default()
     }
 
+    /// The services with requests since the start or the last [`Self::reset_counts`].
+    pub fn called_services(&self) -> Vec<FakeService> {
+        crate::lock_mutex(&self.reply_counts).keys().copied().collect()
+    }
+
     /// Resets the counts.
     pub fn reset_counts(&self) {
         crate::lock_mutex(&self.reply_counts).clear();
@@ -153,21 +125,11 @@ impl FakeServices {
             let Some(value) = self.host.secret_value(secret) else { return false };
             let wanted = match service {
                 FakeService::Acuity => format!("Basic {}", BASE64.encode(format!("{user}:{value}"))),
-                FakeService::Square
-                | FakeService::Feed
-                | FakeService::Graph
-                | FakeService::HubSpot
-                | FakeService::HubSpotCrm => format!("Bearer {value}"),
-                // Each fake checks these itself, because they have more than one value.
-                FakeService::Pipedrive
-                | FakeService::Zoho
-                | FakeService::Sheets
-                | FakeService::CrmWebhook
-                | FakeService::Slack
-                | FakeService::Teams
-                | FakeService::Ses
-                | FakeService::Sns
-                | FakeService::TargetWebhook => return false,
+                FakeService::Square | FakeService::Feed | FakeService::Graph | FakeService::HubSpot => {
+                    format!("Bearer {value}")
+                }
+                // These check more than one value; each fake does it.
+                FakeService::Crm(_) | FakeService::Target(_) => return false,
             };
             authorization == Some(wanted.as_str())
         })

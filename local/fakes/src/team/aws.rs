@@ -5,8 +5,9 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use tellonce_core::client_config::TargetKind;
 
-use super::{FakeTeamTarget, FakeTeamTargetKind, ReceivedAlert};
+use super::{FakeTeamTarget, ReceivedAlert};
 use crate::services::{FakeReply, FakeRequest};
 
 /// The longest subject of a notification, in characters.
@@ -43,7 +44,7 @@ pub(super) fn receive_email(
     let to: Vec<&str> =
         body["Destination"]["ToAddresses"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let target = accounts.iter().find(|account| {
-        matches!(&account.kind, FakeTeamTargetKind::Email { from, to: own } if body["FromEmailAddress"] == from.as_str() && *own == to)
+        matches!(&account.kind, TargetKind::Email(own) if body["FromEmailAddress"] == own.from.as_str() && own.to == to)
     });
     let Some(target) = target else {
         return Err(ses_error("MessageRejected", "Email address is not verified."));
@@ -73,9 +74,8 @@ pub(super) fn receive_publish(
         return Err(sns_error(StatusCode::BAD_REQUEST, "InvalidAction", "the fake knows the action Publish"));
     }
     let topic = request.form_value("TopicArn").unwrap_or_default();
-    let target = accounts
-        .iter()
-        .find(|account| matches!(&account.kind, FakeTeamTargetKind::Sns { topic: own } if *own == topic));
+    let target =
+        accounts.iter().find(|account| matches!(&account.kind, TargetKind::Sns(own) if own.topic_arn == topic));
     let Some(target) = target else {
         return Err(sns_error(StatusCode::NOT_FOUND, "NotFound", "Topic does not exist"));
     };

@@ -11,6 +11,7 @@
 
 mod aws;
 mod chat;
+mod target;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,45 +22,13 @@ use axum::{
 };
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use tellonce_core::client_config::TargetKind;
 
 use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_signed};
 
-/// A target of the client, with what its fake needs.
-#[derive(Debug, Clone)]
-pub struct FakeTeamTarget {
-    /// The target's name in `client.toml`.
-    pub name: String,
-    /// The service behind it.
-    pub kind: FakeTeamTargetKind,
-    /// Name of the secret that holds its address, or the key that signs its calls.
-    pub secret: String,
-}
+pub use target::FakeTeamTarget;
 
-/// The service behind a fake target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FakeTeamTargetKind {
-    /// A Slack incoming webhook.
-    Slack,
-    /// The address of a Teams workflow.
-    Teams,
-    /// E-mail through SES.
-    Email {
-        /// The sender's address.
-        from: String,
-        /// The recipients' addresses.
-        to: Vec<String>,
-    },
-    /// An SNS topic.
-    Sns {
-        /// The topic's ARN.
-        topic: String,
-    },
-    /// An address of the team that takes signed calls.
-    Webhook {
-        /// The path of the address.
-        path: String,
-    },
-}
+use target::ReceivedAlert;
 
 /// One alert that reached the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,14 +45,6 @@ pub struct TeamAlert {
     pub at_ms: i64,
     /// How many times the call was repeated, if the target recognises repeats.
     pub repeats: u32,
-}
-
-/// The alert in an accepted call.
-struct ReceivedAlert {
-    target: String,
-    id: Option<String>,
-    subject: Option<String>,
-    text: String,
 }
 
 /// The fake targets of a stack.
@@ -128,24 +89,24 @@ impl FakeTeam {
         }
         match path {
             "/" if kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) => {
-                Some(FakeService::Sns)
+                Some(FakeService::Target("sns"))
             }
-            "/v2/email/outbound-emails" => Some(FakeService::Ses),
-            _ if path.starts_with("/services/") => Some(FakeService::Slack),
-            _ if path.contains("/workflows/") && path.ends_with("/paths/invoke") => Some(FakeService::Teams),
+            "/v2/email/outbound-emails" => Some(FakeService::Target("email")),
+            _ if path.starts_with("/services/") => Some(FakeService::Target("slack")),
+            _ if path.contains("/workflows/") && path.ends_with("/paths/invoke") => Some(FakeService::Target("teams")),
             _ => {
-                let is_here = |account: &FakeTeamTarget| matches!(&account.kind, FakeTeamTargetKind::Webhook { path: own } if own == path);
-                self.targets.iter().any(is_here).then_some(FakeService::TargetWebhook)
+                let is_own = self.targets.iter().any(|account| account.is_webhook_at(path));
+                is_own.then_some(FakeService::Target("webhook"))
             }
         }
     }
 
     fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
         let received = match service {
-            FakeService::Slack => self.receive_at_address(&FakeTeamTargetKind::Slack, request, chat::receive_slack),
-            FakeService::Teams => self.receive_at_address(&FakeTeamTargetKind::Teams, request, chat::receive_teams),
-            FakeService::Ses => aws::receive_email(request, &self.targets),
-            FakeService::Sns => aws::receive_publish(request, &self.targets),
+            FakeService::Target("slack") => self.receive_at_address(&TargetKind::Slack, request, chat::receive_slack),
+            FakeService::Target("teams") => self.receive_at_address(&TargetKind::Teams, request, chat::receive_teams),
+            FakeService::Target("email") => aws::receive_email(request, &self.targets),
+            FakeService::Target("sns") => aws::receive_publish(request, &self.targets),
             _ => self.receive_signed_alert(request),
         };
         let (alert, reply) = match received {
@@ -165,7 +126,7 @@ impl FakeTeam {
     /// A call to a target whose secret is its address.
     fn receive_at_address(
         &self,
-        kind: &FakeTeamTargetKind,
+        kind: &TargetKind,
         request: &FakeRequest,
         parse_alert: impl Fn(&FakeRequest, Option<&str>) -> Result<(ReceivedAlert, FakeReply), FakeReply>,
     ) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
@@ -179,7 +140,7 @@ impl FakeTeam {
     fn receive_signed_alert(&self, request: &FakeRequest) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
         let now_s = self.services.host().now_ms().div_euclid(1000);
         let is_own = |account: &&FakeTeamTarget| {
-            matches!(&account.kind, FakeTeamTargetKind::Webhook { path } if *path == request.path)
+            account.is_webhook_at(&request.path)
                 && self
                     .services
                     .host()

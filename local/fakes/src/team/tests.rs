@@ -1,7 +1,6 @@
 use axum::{Router, middleware::from_fn_with_state};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ring::hmac;
 use serde_json::{Value, json};
+use tellonce_core::client_config::{EmailTarget, SnsTarget, WebhookTarget};
 
 use super::*;
 use crate::{FakeHost as _, host::test_host::TestHost};
@@ -27,16 +26,14 @@ async fn start_fixture() -> TeamFixture {
     let host = Arc::new(TestHost::new(SECRETS));
     let services = Arc::new(FakeServices::new(Vec::new(), host.clone()));
     let account = |name: &str, kind| FakeTeamTarget { name: name.to_owned(), kind, secret: name.to_owned() };
+    let to = vec!["team@example.com".to_owned()];
     let accounts = vec![
-        account("slack", FakeTeamTargetKind::Slack),
-        account("teams", FakeTeamTargetKind::Teams),
-        account(
-            "mail",
-            FakeTeamTargetKind::Email { from: "a@example.com".to_owned(), to: vec!["team@example.com".to_owned()] },
-        ),
-        account("topic", FakeTeamTargetKind::Sns { topic: TOPIC.to_owned() }),
-        account("fifo", FakeTeamTargetKind::Sns { topic: format!("{TOPIC}.fifo") }),
-        account("pager", FakeTeamTargetKind::Webhook { path: "/hooks/pager".to_owned() }),
+        account("slack", TargetKind::Slack),
+        account("teams", TargetKind::Teams),
+        account("mail", TargetKind::Email(EmailTarget { from: "a@example.com".to_owned(), to })),
+        account("topic", TargetKind::Sns(SnsTarget { topic_arn: TOPIC.to_owned() })),
+        account("fifo", TargetKind::Sns(SnsTarget { topic_arn: format!("{TOPIC}.fifo") })),
+        account("pager", TargetKind::Webhook(WebhookTarget { url: "https://team.example/hooks/pager".to_owned() })),
     ];
     let team = Arc::new(FakeTeam::open(Some(folder.path().join("alerts.json")), accounts, services).unwrap());
     let app =
@@ -155,10 +152,10 @@ async fn sns_accepts_a_form_and_replies_in_xml() {
 #[tokio::test]
 async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
     let served = start_fixture().await;
-    let (at, body) = ((served.host.now_ms() / 1000).to_string(), r#"{"type":"escalation"}"#);
-    let key = BASE64.decode("c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=").unwrap();
-    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), format!("n1.{at}.{body}").as_bytes());
-    let signature = format!("v1,{}", BASE64.encode(signature));
+    let (at, body) = (served.host.now_ms() / 1000, r#"{"type":"escalation"}"#);
+    let secret = "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=";
+    let signature = tellonce_samples::sign_standard_webhooks(secret, "n1", at, body.as_bytes()).unwrap();
+    let at = at.to_string();
     let headers = [("webhook-id", "n1"), ("webhook-timestamp", at.as_str()), ("webhook-signature", &signature)];
     for _ in 0..2 {
         assert_eq!(served.post_body("/hooks/pager", &headers, body.to_owned()).await.0, 204);

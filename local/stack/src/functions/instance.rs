@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    InvokeError,
+    invoke_error::InvokeError,
     logs::{FunctionLog, LogSource},
     runtime_api::{InvocationResult, PendingInvocation, RuntimeApi, RuntimePhase},
 };

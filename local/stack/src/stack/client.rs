@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use tellonce_core::client_config::{CrmConfig, TargetConfig};
 use tellonce_fakes::{
-    crms,
+    crms::FakeCrmAccount,
     services::{FakeAccount, FakeService},
-    team,
+    team::FakeTeamTarget,
 };
 
 use super::StackOptions;
@@ -31,9 +32,9 @@ pub(super) struct StackClient {
     #[serde(default)]
     forms: BTreeMap<String, ClientForm>,
     #[serde(default)]
-    crms: BTreeMap<String, ClientCrm>,
+    crms: BTreeMap<String, CrmConfig>,
     #[serde(default)]
-    targets: BTreeMap<String, ClientTarget>,
+    targets: BTreeMap<String, TargetConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -53,35 +54,6 @@ struct ClientCalendar {
 #[derive(Debug, Clone, Deserialize)]
 struct ClientForm {
     kind: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct ClientCrm {
-    kind: String,
-    #[serde(default)]
-    spreadsheet: String,
-    #[serde(default)]
-    sheet: String,
-    #[serde(default)]
-    url: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct ClientTarget {
-    kind: String,
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    to: Vec<String>,
-    #[serde(default)]
-    topic_arn: String,
-    #[serde(default)]
-    url: String,
-}
-
-/// The path of a URL; empty for an invalid URL, so that no request matches it.
-fn url_path(url: &str) -> String {
-    url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default()
 }
 
 impl StackClient {
@@ -107,42 +79,24 @@ impl StackClient {
         self.calendars.iter().filter_map(calendar).chain(self.forms.iter().filter_map(form)).collect()
     }
 
-    /// The CRMs that have a fake.
-    pub(super) fn crm_accounts(&self) -> Vec<crms::FakeCrmAccount> {
-        let account = |(name, crm): (&String, &ClientCrm)| {
-            let kind = match crm.kind.as_str() {
-                "hubspot" => crms::FakeCrmKind::HubSpot,
-                "pipedrive" => crms::FakeCrmKind::Pipedrive,
-                "zoho" => crms::FakeCrmKind::Zoho,
-                "google-sheets" => {
-                    crms::FakeCrmKind::Sheets { spreadsheet: crm.spreadsheet.clone(), sheet: crm.sheet.clone() }
-                }
-                "webhook" => crms::FakeCrmKind::Webhook { path: url_path(&crm.url) },
-                _ => return None,
-            };
-            Some(crms::FakeCrmAccount { name: name.clone(), kind, secret: format!("tellonce/{}/crms/{name}", self.id) })
+    /// The accounts of the fake CRMs.
+    pub(super) fn crm_accounts(&self) -> Vec<FakeCrmAccount> {
+        let account = |(name, crm): (&String, &CrmConfig)| FakeCrmAccount {
+            name: name.clone(),
+            kind: crm.kind.clone(),
+            secret: format!("tellonce/{}/crms/{name}", self.id),
         };
-        self.crms.iter().filter_map(account).collect()
+        self.crms.iter().map(account).collect()
     }
 
-    /// The targets that have a fake.
-    pub(super) fn team_accounts(&self) -> Vec<team::FakeTeamTarget> {
-        let account = |(name, target): (&String, &ClientTarget)| {
-            let kind = match target.kind.as_str() {
-                "slack" => team::FakeTeamTargetKind::Slack,
-                "teams" => team::FakeTeamTargetKind::Teams,
-                "email" => team::FakeTeamTargetKind::Email { from: target.from.clone(), to: target.to.clone() },
-                "sns" => team::FakeTeamTargetKind::Sns { topic: target.topic_arn.clone() },
-                "webhook" => team::FakeTeamTargetKind::Webhook { path: url_path(&target.url) },
-                _ => return None,
-            };
-            Some(team::FakeTeamTarget {
-                name: name.clone(),
-                kind,
-                secret: format!("tellonce/{}/targets/{name}", self.id),
-            })
+    /// The fake team targets.
+    pub(super) fn team_accounts(&self) -> Vec<FakeTeamTarget> {
+        let account = |(name, target): (&String, &TargetConfig)| FakeTeamTarget {
+            name: name.clone(),
+            kind: target.kind.clone(),
+            secret: format!("tellonce/{}/targets/{name}", self.id),
         };
-        self.targets.iter().filter_map(account).collect()
+        self.targets.iter().map(account).collect()
     }
 
     /// Id and webhook path of each line with events, if the path's secret is known.

@@ -2,6 +2,7 @@
 
 mod client;
 mod options;
+mod parts;
 mod stack_fakes;
 
 use std::{
@@ -22,27 +23,33 @@ use tellonce_fakes::{
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
-    build,
     clock::LocalClock,
     dynamo::EmbeddedDynamo,
-    functions::{FunctionPool, FunctionSetup, InvocationCounts, LogLine},
+    functions::{FunctionPool, InvocationCounts, LogLine},
     gateway::HttpGateway,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
     streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
-    template::{self, HttpRoute, SamTemplate},
+    template::{HttpRoute, SamTemplate},
 };
 
-pub use options::{ConsoleBuilder, StackOptions};
+pub use options::StackOptions;
 
-use client::{StackClient, StackEndpoints, build_environment, build_parameters, read_client};
+use client::{StackClient, StackEndpoints, build_parameters};
+use parts::{
+    list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_ezw,
+    tables_with_read_streams,
+};
 use stack_fakes::StackFakes;
 
 /// How often expired items are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// The interval that [`LocalStack::tick_messages`] and [`LocalStack::tick_conversations`] invoke.
 const EVERY_MINUTE: Duration = Duration::from_mins(1);
+
+/// Builds the routes of a web console for a started stack. They may set no fallback.
+pub type ConsoleBuilder = fn(Arc<LocalStack>) -> Router;
 
 /// A running stack.
 #[derive(Debug)]
@@ -71,15 +78,12 @@ impl LocalStack {
     /// The stack runs on the caller's tokio runtime until [`Self::shutdown`] or the end of that
     /// runtime.
     pub async fn start(options: StackOptions) -> anyhow::Result<Arc<Self>> {
-        let root = options
-            .root
-            .canonicalize()
-            .with_context(|| format!("could not find the folder {}", options.root.display()))?;
-        let client_folder = options.client.canonicalize();
-        let client_folder =
-            client_folder.with_context(|| format!("could not find the client {}", options.client.display()))?;
-        let client = read_client(&client_folder)?;
-        let options = StackOptions { root, client: client_folder, ..options };
+        Self::start_with_console(options, |_| Router::new()).await
+    }
+
+    /// The same with a web console beside the gateway's routes.
+    pub async fn start_with_console(options: StackOptions, build_console: ConsoleBuilder) -> anyhow::Result<Arc<Self>> {
+        let (options, client) = read_client_folder(options)?;
         let template_path = options.template.clone().unwrap_or_else(|| options.root.join("template.yaml"));
         let template = SamTemplate::read(&template_path, &build_parameters(&options, &client))?;
 
@@ -95,34 +99,16 @@ impl LocalStack {
         let fakes = StackFakes::open(&options, &state, &client, &secrets, &clock)?;
 
         let (mut tasks, any) = (Vec::new(), 0);
-        let dynamo_url =
-            serve_router(dynamo.clone().build_router(), server::bind_port(any, "DynamoDB", "")?, &mut tasks)?;
-        let secrets_url =
-            serve_router(secrets.clone().build_router(), server::bind_port(any, "Secrets Manager", "")?, &mut tasks)?;
+        let dynamo_listener = server::bind_port(any, "DynamoDB", "")?;
+        let secrets_listener = server::bind_port(any, "Secrets Manager", "")?;
         let endpoints = StackEndpoints {
-            dynamo_url,
-            secrets_url,
+            dynamo_url: serve_router(dynamo.clone().build_router(), dynamo_listener, &mut tasks)?,
+            secrets_url: serve_router(secrets.clone().build_router(), secrets_listener, &mut tasks)?,
             ezw_url: ezw.base_url(),
             gateway_url: format!("http://{gateway_addr}"),
             clock: clock.path().to_owned(),
         };
-        let binaries = match &options.binaries {
-            Some(folder) => folder.clone(),
-            None => build::binaries_folder()?,
-        };
-        let setup = FunctionSetup {
-            binaries: &binaries,
-            directory: &options.root,
-            logs: &state.file_path("logs"),
-            max_instances: options.max_instances,
-        };
-        let functions =
-            FunctionPool::prepare(&template.functions, &setup, |f| build_environment(f, &endpoints, &options))?;
-        let functions = Arc::new(functions);
-        if let Some(missing) = functions.missing_binaries().first() {
-            bail!("{} is missing: build it with `cargo build --workspace --bins`", missing.display());
-        }
-
+        let functions = prepare_functions(&template, &options, &state, &endpoints)?;
         let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
         let shared = ReaderContext {
             dynamo: dynamo.clone(),
@@ -131,51 +117,41 @@ impl LocalStack {
             failures: failures.clone(),
             backoff: options.backoff,
         };
-        let mut readers = Vec::new();
-        for (function, mapping) in template.functions.iter().flat_map(|f| f.streams.iter().map(move |m| (f, m))) {
-            let reader = StreamReader::new(mapping.clone(), &function.name, shared.clone());
-            readers.push(Arc::new(reader.with_context(|| mapping.id.clone())?));
-        }
-        let scheduled = template.functions.iter().flat_map(|function| {
-            let name = function.name.clone();
-            let one = move |schedule: &template::TemplateSchedule| {
-                let template::TemplateSchedule { id, interval: every, input } = schedule.clone();
-                ScheduledFunction { function: name.clone(), id, interval: every, input }
-            };
-            function.schedules.iter().map(one)
-        });
-        let scheduled: Vec<_> = scheduled.collect();
-        let gateway = Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone()));
-        if gateway.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
-            for (line, path) in client.line_webhook_paths(|name| secrets.current_value(name)) {
-                ezw.ensure_webhook(&line, &format!("http://{gateway_addr}{path}"))?;
-            }
-        }
-
         let stack = Arc::new(Self {
+            gateway: Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone())),
+            readers: open_readers(&template, &shared)?,
+            scheduled: list_scheduled(&template),
             options,
             client,
             template,
             gateway_addr,
-            gateway,
             functions,
             dynamo,
             secrets,
             clock,
             ezw,
             fakes,
-            readers,
             failures,
-            scheduled,
             state,
             tasks: Mutex::new(tasks),
         });
-        stack.start_tasks(listener)?;
+        stack.register_line_webhooks()?;
+        stack.start_tasks(listener, build_console(stack.clone()))?;
         Ok(stack)
     }
 
+    /// Registers the webhooks of the client's lines with the fake provider, if a route takes them.
+    fn register_line_webhooks(&self) -> anyhow::Result<()> {
+        if self.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
+            for (line, path) in self.client.line_webhook_paths(|name| self.secrets.current_value(name)) {
+                self.ezw.ensure_webhook(&line, &format!("{}{path}", self.gateway_url()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts the tasks that need the finished stack.
-    fn start_tasks(self: &Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
+    fn start_tasks(&self, listener: TcpListener, console: Router) -> anyhow::Result<()> {
         let mut tasks = tellonce_fakes::lock_mutex(&self.tasks);
         for reader in &self.readers {
             tasks.push(tokio::spawn(reader.clone().run_forever()).abort_handle());
@@ -188,7 +164,6 @@ impl LocalStack {
         }
         let dynamo = self.dynamo.clone();
         tasks.push(tokio::spawn(sweep_expired(dynamo)).abort_handle());
-        let console = self.options.console.map_or_else(Router::new, |build_console| build_console(self.clone()));
         let router = console
             .merge(self.fakes.calendars.clone().build_router())
             .merge(shopify::build_router())
@@ -417,57 +392,6 @@ async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
     }
 }
 
-/// Serves a router in a new task; returns its URL.
-fn serve_router(router: Router, listener: TcpListener, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
-    let addr = listener.local_addr()?;
-    tasks.push(server::serve_router(router, listener, "a server of the local stack").abort_handle());
-    Ok(format!("http://{addr}"))
-}
-
-/// Starts the fake provider with the client's lines: their tokens from the secrets and their ids.
-async fn start_fake_ezw(
-    options: &StackOptions,
-    state: &StateFolder,
-    client: &StackClient,
-    secrets: &FakeSecretsManager,
-) -> anyhow::Result<FakeEzw> {
-    let ezw = FakeEzw::start(options.ezw_port, state.persistent_folder()).await?;
-    if options.fresh {
-        ezw.reset_state()?;
-    }
-    let tokens = client.lines.iter().filter_map(|(name, line)| {
-        let token = secrets.current_value(&format!("tellonce/{}/lines/{name}", client.id))?;
-        Some((token, line.line_id.clone()))
-    });
-    ezw.set_tokens(tokens.collect());
-    Ok(ezw)
-}
-
-#[cfg(test)]
-mod tests;
-
-/// The tables of a template, without the streams that no function reads.
-///
-/// The engine counts a stream's records with every write. Thousands of unread records slow down
-/// every write.
-fn tables_with_read_streams(template: &SamTemplate) -> Vec<template::TemplateTable> {
-    let read = |table: &template::TemplateTable| {
-        let mut mappings = template.functions.iter().flat_map(|function| &function.streams);
-        mappings.any(|mapping| mapping.table == table.name)
-    };
-    let tables = template.tables.iter().cloned();
-    tables
-        .map(|mut table| {
-            if !read(&table)
-                && let Some(definition) = table.definition.as_object_mut()
-            {
-                definition.remove("StreamSpecification");
-            }
-            table
-        })
-        .collect()
-}
-
 fn is_every_minute(scheduled: &ScheduledFunction) -> bool {
     scheduled.interval == EVERY_MINUTE
 }
@@ -475,3 +399,6 @@ fn is_every_minute(scheduled: &ScheduledFunction) -> bool {
 fn is_for_conversations(scheduled: &ScheduledFunction) -> bool {
     scheduled.function == "conversation-sync"
 }
+
+#[cfg(test)]
+mod tests;

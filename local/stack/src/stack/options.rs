@@ -1,16 +1,10 @@
 //! Options of a stack.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use axum::Router;
-
-use super::LocalStack;
 use crate::streams::RetryBackoff;
 
-/// Builds the routes of a web console for a started stack. They may set no fallback.
-pub type ConsoleBuilder = fn(Arc<LocalStack>) -> Router;
-
-/// Options for [`LocalStack::start`].
+/// Options for [`LocalStack::start`](super::LocalStack::start).
 #[derive(Debug, Clone)]
 pub struct StackOptions {
     /// Folder of the workspace, with `template.yaml`. Relative paths of a client start here.
@@ -30,10 +24,8 @@ pub struct StackOptions {
     pub gateway_port: u16,
     /// Port of the fake provider; 0: any.
     pub ezw_port: u16,
-    /// The web console, served beside the gateway's routes.
-    pub console: Option<ConsoleBuilder>,
-    /// Whether schedules run. Without them, [`LocalStack::tick_messages`] and
-    /// [`LocalStack::tick_conversations`] invoke their functions.
+    /// Whether schedules run. Without them, `LocalStack::tick_messages` and
+    /// `LocalStack::tick_conversations` invoke their functions.
     pub run_schedules: bool,
     /// Folder of the function binaries; default: the running program's.
     pub binaries: Option<PathBuf>,
@@ -60,7 +52,6 @@ impl StackOptions {
             fresh: false,
             gateway_port: 0,
             ezw_port: 0,
-            console: None,
             run_schedules: false,
             binaries: None,
             max_instances: 4,

@@ -133,7 +133,7 @@ async fn the_fakes_for_crms_and_the_team_respond_before_the_gateway() {
     assert_eq!(post_json(&stack, "/services/a/b", "{\"text\": \"Noa waits\"}").await.0, 200);
     assert_eq!(stack.team().alerts()[0].target, "team");
     stack.fakes().fail_next(
-        tellonce_fakes::services::FakeService::Slack,
+        tellonce_fakes::services::FakeService::Target("slack"),
         tellonce_fakes::services::FakeFault::DroppedAfter,
         1,
     );

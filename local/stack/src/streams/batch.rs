@@ -17,7 +17,6 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::sequence_number;
 use crate::template::StreamMapping;
 
 /// The open parts of a batch, in order.
@@ -121,6 +120,10 @@ fn find_first_failure(response: &Value, records: &[Value]) -> Option<usize> {
         lowest = Some(lowest.map_or(index, |known: usize| known.min(index)));
     }
     lowest
+}
+
+pub(super) fn sequence_number(record: &Value) -> &str {
+    record["dynamodb"]["SequenceNumber"].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]

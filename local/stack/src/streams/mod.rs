@@ -10,7 +10,6 @@
 
 mod batch;
 mod failures;
-mod filter;
 mod position;
 
 use std::{
@@ -33,11 +32,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use failures::{FailedBatch, FailureLog};
-pub use filter::FilterPattern;
 pub(crate) use position::StreamPositions;
 
 use crate::{ACCOUNT, REGION, dynamo::EmbeddedDynamo, functions::FunctionPool, template::StreamMapping};
-use batch::{BatchFailure, BatchProgress};
+use batch::{BatchFailure, BatchProgress, sequence_number};
 
 /// Records per page.
 const PAGE_SIZE: usize = 100;
@@ -285,10 +283,6 @@ fn describe_shard(db: &Database, stream_arn: &str) -> anyhow::Result<(String, St
     let shard = shards.pop().context("the stream has no shard")?;
     anyhow::ensure!(shards.is_empty(), "the stream has several shards; the local stack reads one");
     Ok((shard.shard_id, shard.sequence_number_range.ending_sequence_number.unwrap_or_default()))
-}
-
-fn sequence_number(record: &Value) -> &str {
-    record["dynamodb"]["SequenceNumber"].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 use std::path::Path;
 
 use super::*;
-use crate::{clock::LocalClock, functions::child, template::TemplateTable};
+use crate::{
+    clock::LocalClock,
+    functions::child,
+    template::{FilterPattern, TemplateTable},
+};
 
 struct StreamFixture {
     dir: tempfile::TempDir,

@@ -8,6 +8,7 @@
 //! <https://github.com/aws/serverless-application-model/blob/develop/versions/2016-10-31.md> and
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-dynamodb-table.html>.
 
+mod filter;
 mod resolve;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -15,7 +16,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::streams::FilterPattern;
+pub use filter::FilterPattern;
+
 use resolve::TemplateResolver;
 
 /// The parts of a template that the local stack runs.
@@ -215,8 +217,8 @@ impl TemplateFunction {
     ) -> anyhow::Result<()> {
         match kind {
             "HttpApi" => self.routes.push(HttpRoute::from_event(properties)?),
-            "DynamoDB" => self.streams.extend(StreamMapping::from_event(id, properties, resolver)?),
-            "Schedule" => self.schedules.extend(TemplateSchedule::from_event(id, properties)?),
+            "DynamoDB" => self.streams.push(StreamMapping::from_event(id, properties, resolver)?),
+            "Schedule" => self.schedules.push(TemplateSchedule::from_event(id, properties)?),
             other => bail!("the local stack cannot interpret events of type {other:?}"),
         }
         Ok(())
@@ -225,10 +227,7 @@ impl TemplateFunction {
 
 impl HttpRoute {
     fn from_event(properties: &Map<String, Value>) -> anyhow::Result<Self> {
-        ensure_known_keys(
-            properties,
-            &["ApiId", "Path", "Method", "PayloadFormatVersion", "TimeoutInMillis", "RouteSettings"],
-        )?;
+        ensure_known_keys(properties, &["ApiId", "Path", "Method", "PayloadFormatVersion"])?;
         let version = properties.get("PayloadFormatVersion").and_then(Value::as_str).unwrap_or("2.0");
         ensure!(version == "2.0", "the local stack knows payload format 2.0, not {version}");
         let (Some(path), Some(method)) =
@@ -245,40 +244,20 @@ impl HttpRoute {
 }
 
 impl StreamMapping {
-    fn from_event(
-        id: &str,
-        properties: &Map<String, Value>,
-        resolver: &TemplateResolver,
-    ) -> anyhow::Result<Option<Self>> {
+    fn from_event(id: &str, properties: &Map<String, Value>, resolver: &TemplateResolver) -> anyhow::Result<Self> {
         ensure_known_keys(
             properties,
             &[
                 "Stream",
                 "StartingPosition",
                 "BatchSize",
-                "Enabled",
                 "FilterCriteria",
                 "BisectBatchOnFunctionError",
                 "MaximumRetryAttempts",
-                "MaximumRecordAgeInSeconds",
-                "MaximumBatchingWindowInSeconds",
-                "ParallelizationFactor",
                 "FunctionResponseTypes",
                 "DestinationConfig",
-                "MetricsConfig",
             ],
         )?;
-        // Settings that change nothing at these values. The local stack does not imitate other
-        // values.
-        for (name, neutral) in
-            [("MaximumRecordAgeInSeconds", -1), ("MaximumBatchingWindowInSeconds", 0), ("ParallelizationFactor", 1)]
-        {
-            let value: Option<i64> = parse_number(properties, name)?;
-            ensure!(value.is_none_or(|v| v == neutral), "the local stack cannot imitate {name} other than {neutral}");
-        }
-        if parse_flag(properties, "Enabled")? == Some(false) {
-            return Ok(None);
-        }
         let arn = properties.get("Stream").and_then(Value::as_str).context("Stream is missing")?;
         let table = resolver
             .table_of_stream(arn)
@@ -306,7 +285,7 @@ impl StreamMapping {
             }
         };
         let max_retries: Option<i64> = parse_number(properties, "MaximumRetryAttempts")?;
-        Ok(Some(Self {
+        Ok(Self {
             id: id.to_owned(),
             table,
             // Lambda's default for streams.
@@ -317,20 +296,20 @@ impl StreamMapping {
             reports_failures,
             on_failure,
             from_start,
-        }))
+        })
     }
 }
 
 impl TemplateSchedule {
-    fn from_event(id: &str, properties: &Map<String, Value>) -> anyhow::Result<Option<Self>> {
-        let disabled = parse_flag(properties, "Enabled")? == Some(false);
+    fn from_event(id: &str, properties: &Map<String, Value>) -> anyhow::Result<Self> {
+        ensure_known_keys(properties, &["Schedule", "Input", "Description", "RetryPolicy"])?;
         let expression = properties.get("Schedule").and_then(Value::as_str).context("Schedule is missing")?;
         let input = match properties.get("Input") {
             None => None,
             Some(Value::String(text)) => Some(serde_json::from_str(text).context("the schedule's Input is not JSON")?),
             Some(other) => bail!("the schedule's Input should be JSON as text, not {other}"),
         };
-        Ok((!disabled).then_some(Self { id: id.to_owned(), interval: parse_interval(expression)?, input }))
+        Ok(Self { id: id.to_owned(), interval: parse_interval(expression)?, input })
     }
 }
 
@@ -341,9 +320,7 @@ impl TemplateTable {
             "KeySchema",
             "AttributeDefinitions",
             "GlobalSecondaryIndexes",
-            "LocalSecondaryIndexes",
             "BillingMode",
-            "ProvisionedThroughput",
             "StreamSpecification",
             "TimeToLiveSpecification",
         ];

@@ -187,16 +187,9 @@ impl TemplateResolver {
         }
         let declared = self.root.get("Parameters").is_some_and(|all| all.get(name).is_some());
         ensure!(!declared, "parameter {name} has no default and was given no value");
-        Ok(Value::String(match name {
-            "AWS::Region" => REGION.to_owned(),
-            "AWS::AccountId" => ACCOUNT.to_owned(),
-            "AWS::Partition" => "aws".to_owned(),
-            "AWS::URLSuffix" => "amazonaws.com".to_owned(),
-            _ => match self.resource_kind(name)? {
-                "AWS::DynamoDB::Table" => self.table_name(name)?,
-                "AWS::SQS::Queue" => format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"),
-                _ => name.to_owned(),
-            },
+        Ok(Value::String(match self.resource_kind(name)? {
+            "AWS::DynamoDB::Table" => self.table_name(name)?,
+            _ => name.to_owned(),
         }))
     }
 
@@ -212,16 +205,10 @@ impl TemplateResolver {
     fn resolve_attribute(&self, id: &str, attribute: &str) -> anyhow::Result<Value> {
         let region_account = format!("{REGION}:{ACCOUNT}");
         let text = match (self.resource_kind(id)?, attribute) {
-            ("AWS::DynamoDB::Table", "Arn") => {
-                format!("arn:aws:dynamodb:{region_account}:table/{}", self.table_name(id)?)
-            }
             ("AWS::DynamoDB::Table", "StreamArn") => {
                 format!("arn:aws:dynamodb:{region_account}:table/{}/stream/local", self.table_name(id)?)
             }
             ("AWS::SQS::Queue", "Arn") => format!("arn:aws:sqs:{region_account}:{id}"),
-            ("AWS::SQS::Queue", "QueueName") => id.to_owned(),
-            ("AWS::SQS::Queue", "QueueUrl") => return self.resolve_reference(id),
-            ("AWS::Serverless::Function", "Arn") => format!("arn:aws:lambda:{region_account}:function:{id}"),
             (kind, _) => bail!("the local stack knows no attribute {attribute} of {id}, a {kind}"),
         };
         Ok(Value::String(text))

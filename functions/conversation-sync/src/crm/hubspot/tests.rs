@@ -3,7 +3,7 @@
 use loopback::http_response;
 use serde_json::Value;
 use tellonce_core::{
-    client_config::{CrmKind, UnknownContactRule},
+    client_config::{CrmKind, HubSpotCrm, UnknownContactRule},
     fault::{ClassifyFault as _, Fault},
 };
 
@@ -12,7 +12,7 @@ use super::{
     *,
 };
 
-const HUBSPOT_KIND: CrmKind = CrmKind::HubSpot { unknown: UnknownContactRule::Create };
+const HUBSPOT_KIND: CrmKind = CrmKind::HubSpot(HubSpotCrm { unknown: UnknownContactRule::Create });
 
 fn contact_json(id: &str, created: &str, phone: Option<&str>, mobile: Option<&str>) -> Value {
     json!({ "id": id, "properties": { "createdate": created, "phone": phone, "mobilephone": mobile } })
@@ -57,7 +57,7 @@ async fn the_oldest_contact_with_the_number_is_taken_from_all_pages_however_it_w
 async fn an_unknown_person_is_created_or_skipped() {
     let fixture = CrmClientFixture::start().await;
     let none = ok_reply(&json!({ "total": 0, "results": [] }));
-    let skip = CrmKind::HubSpot { unknown: UnknownContactRule::Skip };
+    let skip = CrmKind::HubSpot(HubSpotCrm { unknown: UnknownContactRule::Skip });
     let (_, person) = fixture
         .serve_replies(
             std::slice::from_ref(&none),

@@ -3,7 +3,7 @@
 use loopback::http_response;
 use serde_json::Value;
 use tellonce_core::{
-    client_config::{CrmKind, UnknownContactRule},
+    client_config::{CrmKind, PipedriveCrm, UnknownContactRule},
     fault::{ClassifyFault as _, Fault},
 };
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 fn pipedrive_kind(unknown: UnknownContactRule) -> CrmKind {
-    CrmKind::Pipedrive { company: "demo".to_owned(), unknown }
+    CrmKind::Pipedrive(PipedriveCrm { company: "demo".to_owned(), unknown })
 }
 
 fn people_json(people: &[(u64, &[&str])], cursor: Option<&str>) -> Value {
@@ -148,7 +148,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
 async fn a_company_that_is_not_part_of_a_host_name_gets_no_token() {
     let fixture = CrmClientFixture::start().await;
     for company in ["evil.example/", "a.b", "", "demo@evil.example#"] {
-        let kind = CrmKind::Pipedrive { company: company.to_owned(), unknown: UnknownContactRule::Skip };
+        let kind = CrmKind::Pipedrive(PipedriveCrm { company: company.to_owned(), unknown: UnknownContactRule::Skip });
         let error =
             fixture.build_client(&kind, "t").find_or_create_person(&test_phone(), None, test_now()).await.unwrap_err();
         assert!(matches!(error, ApiError::AddressNotAllowed(_)), "{company}");

@@ -4,7 +4,7 @@ use loopback::http_response;
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::Value;
 use tellonce_core::{
-    client_config::CrmKind,
+    client_config::{CrmKind, GoogleSheetsCrm},
     fault::{ClassifyFault as _, Fault},
 };
 
@@ -14,7 +14,10 @@ use super::{
 };
 
 fn sheets_kind() -> CrmKind {
-    CrmKind::GoogleSheets { spreadsheet: "1TestSheetId".to_owned(), sheet: "Noa's log/2026".to_owned() }
+    CrmKind::GoogleSheets(GoogleSheetsCrm {
+        spreadsheet: "1TestSheetId".to_owned(),
+        sheet: "Noa's log/2026".to_owned(),
+    })
 }
 
 fn service_account(token_uri: &str) -> String {
@@ -44,7 +47,8 @@ async fn a_row_is_appended_verbatim_so_that_nothing_becomes_a_formula() {
     let kind = sheets_kind();
     let client = fixture.build_client(&kind, &service_account(TOKEN_URI));
     assert!(
-        !client.has_people() && client.find_or_create_person(&test_phone(), None, test_now()).await.unwrap().is_none()
+        !client.kind.facts().has_people
+            && client.find_or_create_person(&test_phone(), None, test_now()).await.unwrap().is_none()
     );
     let hostile = sample_entry("=HYPERLINK(\"https://evil.example\")");
     let replies = [token_reply("ya29.a"), appended_reply()];

@@ -3,7 +3,7 @@
 use loopback::http_response;
 use serde_json::Value;
 use tellonce_core::{
-    client_config::CrmKind,
+    client_config::{CrmKind, ZohoCrm},
     fault::{ClassifyFault as _, Fault},
 };
 
@@ -12,7 +12,7 @@ use super::{
     *,
 };
 
-const LEADS_KIND: CrmKind = CrmKind::Zoho { data_centre: DataCentre::Eu, module: ZohoModule::Leads };
+const LEADS_KIND: CrmKind = CrmKind::Zoho(ZohoCrm { data_centre: DataCentre::Eu, module: ZohoModule::Leads });
 const CREDENTIAL: &str = r#"{"client_id":"1000.ID","client_secret":"hunter2","refresh_token":"1000.refresh+hunter2"}"#;
 
 fn token_reply(value: &str) -> String {
@@ -72,7 +72,7 @@ async fn an_unknown_person_is_upserted_by_mobile_with_the_minimum_fields() {
             "trigger": [],
         })
     );
-    let contacts = CrmKind::Zoho { data_centre: DataCentre::Ca, module: ZohoModule::Contacts };
+    let contacts = CrmKind::Zoho(ZohoCrm { data_centre: DataCentre::Ca, module: ZohoModule::Contacts });
     let client = fixture.build_client(&contacts, CREDENTIAL);
     let (requests, person) =
         fixture.serve_replies(&[not_found, made], client.find_or_create_person(&test_phone(), None, test_now())).await;

@@ -15,7 +15,10 @@ mod refund;
 use tellonce_core::{client_config::Milestone, json::JsonError, telemetry::LogLabel};
 
 use self::order::FulfillmentExtent;
-use crate::order_event::{OrderDelivery, ParsedOrder, PrivacyRequest, SkipReason};
+use crate::{
+    order_event::{OrderDelivery, ParsedOrder},
+    order_outcome::{PrivacyRequest, SkipReason},
+};
 
 /// Parses a delivery by its topic (`X-Shopify-Topic`).
 pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {

@@ -9,8 +9,9 @@ use tellonce_core::{
 };
 
 use super::{address::ShopifyAddress, parcel::ShopifyFulfillment};
-use crate::order_event::{
-    CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, SkipReason, insert_some,
+use crate::{
+    order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, insert_some},
+    order_outcome::SkipReason,
 };
 
 /// The parts of the order resource that are used.

@@ -10,9 +10,12 @@ use tellonce_core::{
 };
 
 use super::address::ShopifyAddress;
-use crate::order_event::{
-    CustomerContact, EventValues, OrderDelivery, OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent,
-    SkipReason, insert_some,
+use crate::{
+    order_event::{
+        CustomerContact, EventValues, OrderDelivery, OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent,
+        insert_some,
+    },
+    order_outcome::SkipReason,
 };
 
 /// The fulfilment resource, alone or within an order.

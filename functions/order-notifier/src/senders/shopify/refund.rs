@@ -6,9 +6,9 @@ use tellonce_core::client_config::Milestone;
 use crate::{
     amount::Amount,
     order_event::{
-        CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, SkipReason,
-        insert_some,
+        CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, insert_some,
     },
+    order_outcome::SkipReason,
 };
 use tellonce_core::json::{self, RawJson};
 

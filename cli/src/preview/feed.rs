@@ -1,0 +1,157 @@
+//! A calendar's feed: from its reads to the reminders that would be sent.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use reminder_scheduler::feed::{
+    build_window,
+    diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
+    ics,
+};
+use serde::Serialize;
+use tellonce_core::{
+    appointment::AppointmentReport,
+    client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule},
+    feed::FeedSnapshot,
+};
+
+use super::{
+    bookings::AppointmentTracker,
+    report::{AppointmentPreview, MessagePreview, SkippedReminder},
+};
+
+/// The result of one appointment of a feed.
+#[derive(Serialize)]
+pub(super) struct FeedAppointmentPreview {
+    /// The last file that changed it.
+    case: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<AppointmentPreview>,
+    messages: Vec<MessagePreview>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped_reminders: Vec<SkippedReminder>,
+    skip_reason: Option<String>,
+}
+
+impl FeedAppointmentPreview {
+    fn from_reason(case: &str, because: String) -> Self {
+        let (messages, skipped_reminders) = (Vec::new(), Vec::new());
+        Self { case: case.to_owned(), event: None, messages, skipped_reminders, skip_reason: Some(because) }
+    }
+}
+
+/// Reads a feed once for each file and returns the result of each appointment, then the remarks.
+pub(super) fn preview_feed(
+    config: &ClientConfig,
+    name: &str,
+    files: &[PathBuf],
+    times: &[Timestamp],
+) -> anyhow::Result<Vec<FeedAppointmentPreview>> {
+    let calendar = &config.calendars[name];
+    let CalendarKind::Ics(rule) = &calendar.kind else {
+        bail!("`{name}` is not a feed: it posts its bookings; preview those deliveries instead");
+    };
+    let mut preview = FeedPreview {
+        config,
+        name,
+        calendar,
+        rule,
+        tracker: AppointmentTracker::new(config),
+        snapshot: FeedSnapshot::default(),
+        shown: BTreeMap::new(),
+        remarks: Vec::new(),
+    };
+    for (file, now) in files.iter().zip(times) {
+        let case = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let body = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
+        preview.apply_read(&case, &body, *now);
+    }
+    Ok(preview.finish())
+}
+
+/// The reads of one feed.
+struct FeedPreview<'a> {
+    config: &'a ClientConfig,
+    name: &'a str,
+    calendar: &'a CalendarConfig,
+    rule: &'a FeedRule,
+    tracker: AppointmentTracker<'a>,
+    snapshot: FeedSnapshot,
+    /// By the subject of the appointment.
+    shown: BTreeMap<String, FeedAppointmentPreview>,
+    remarks: Vec<FeedAppointmentPreview>,
+}
+
+impl FeedPreview<'_> {
+    fn apply_read(&mut self, case: &str, body: &[u8], now: Timestamp) {
+        self.tracker.advance_to(now);
+        let window = build_window(self.calendar, now);
+        let known = |id: &str| self.snapshot.occurrences.contains_key(id);
+        let feed = match ics::parse_feed(body, self.rule, self.calendar, self.config, window, &known) {
+            Ok(feed) => feed,
+            Err(error) => return self.remark(case, format!("unreadable: {error}; no appointment changes")),
+        };
+        for (uid, error) in &feed.unparsed_events {
+            self.remark(case, format!("not-understood: {uid}: {error}"));
+        }
+        for (id, occurrence) in &feed.occurrences {
+            if let Err(problem) = &occurrence.attendee {
+                self.remark(case, format!("no-recipient: {id} at {}: {problem}", occurrence.start));
+            }
+        }
+        let origin = FeedOrigin { name: self.name, calendar: self.calendar };
+        let FeedChanges { pending, changes } = match compare_feed(&self.snapshot, &feed, origin, window, now) {
+            FeedVerdict::Changes(changes) => changes,
+            FeedVerdict::Suspect(reason, changes) => {
+                self.remark(case, format!("suspect: {reason}"));
+                changes
+            }
+        };
+        self.snapshot.occurrences = pending;
+        for change in changes {
+            self.tracker.apply_report(&change.report, now);
+            let one = FeedAppointmentPreview {
+                case: case.to_owned(),
+                event: Some(preview_report(&change.id, &change.report)),
+                messages: Vec::new(),
+                skipped_reminders: Vec::new(),
+                skip_reason: None,
+            };
+            self.shown.insert(change.report.subject.clone(), one);
+            change.record_reported(&mut self.snapshot.occurrences);
+        }
+    }
+
+    fn remark(&mut self, case: &str, because: String) {
+        self.remarks.push(FeedAppointmentPreview::from_reason(case, because));
+    }
+
+    /// Sends all reminders. Returns the appointments by their start, then the remarks.
+    fn finish(mut self) -> Vec<FeedAppointmentPreview> {
+        self.tracker.advance_to(Timestamp::MAX);
+        for (subject, one) in &mut self.shown {
+            (one.messages, one.skipped_reminders) = self.tracker.take_for_appointment(subject);
+        }
+        let mut all: Vec<FeedAppointmentPreview> = self.shown.into_values().collect();
+        all.sort_by_key(|one| one.event.as_ref().and_then(|event| event.start));
+        all.extend(self.remarks);
+        all
+    }
+}
+
+fn preview_report(id: &str, report: &AppointmentReport) -> AppointmentPreview {
+    let details = report.details.as_ref();
+    AppointmentPreview {
+        kind: "appointment.in-feed",
+        id: id.to_owned(),
+        status: report.status.name(),
+        occurred_at: report.as_of,
+        start: details.map(|details| details.start),
+        time_zone: details.map(|details| details.zone.clone()),
+        previous_id: None,
+        phones: details.map_or_else(Vec::new, |details| {
+            details.attendees.iter().map(|attendee| attendee.phone.to_string()).collect()
+        }),
+    }
+}

@@ -1,0 +1,265 @@
+//! Conversations, message records and tasks: rows of the ledger's table, each with one JSON text.
+//!
+//! Every write names the version that it read. If two writers change a row at the same time, the
+//! slower one repeats its change on the newer value ([`RecordStore::update_record`]). Rows that
+//! wait for a time are in the table's `due` index, under the name of a queue.
+
+pub(crate) mod e164;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{get_item::GetItemError, put_item::PutItemError, query::QueryError},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Serialize, de::DeserializeOwned};
+use tellonce_core::{
+    attributes::{Item, ItemReader, ItemWriter, number_value, text_value, time_value},
+    client_config::ClientConfig,
+    fault::{ClassifyFault, Fault},
+};
+
+/// How often a change is attempted while other writers are faster.
+const MAX_UPDATE_ATTEMPTS: u32 = 12;
+
+/// The ledger's table failed, or a row in it is unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordStoreError {
+    /// A row could not be read.
+    #[error("could not read a row of the ledger table")]
+    GetFailed(#[source] Box<SdkError<GetItemError>>),
+    /// The index of due rows could not be read.
+    #[error("could not query the due rows of the ledger table")]
+    QueryFailed(#[source] Box<SdkError<QueryError>>),
+    /// A row could not be written.
+    #[error("could not write a row of the ledger table")]
+    PutFailed(#[source] Box<SdkError<PutItemError>>),
+    /// Others kept writing the same row.
+    #[error("could not update row {0}: too many conflicting writes")]
+    TooManyConflicts(ItemKey),
+    /// The row's JSON does not parse. The parser's own message could quote the row.
+    #[error("row {key} is damaged at column {column} of its `record`")]
+    DamagedRow {
+        /// The row.
+        key: ItemKey,
+        /// Where in the JSON.
+        column: usize,
+    },
+}
+
+impl ClassifyFault for RecordStoreError {
+    fn fault(&self) -> Fault {
+        match self {
+            // The table will reject the same item next time, too.
+            Self::PutFailed(error) if is_validation_error(error) => Fault::Permanent,
+            Self::GetFailed(_) | Self::QueryFailed(_) | Self::PutFailed(_) | Self::TooManyConflicts(_) => {
+                Fault::Transient
+            }
+            Self::DamagedRow { .. } => Fault::Permanent,
+        }
+    }
+}
+
+fn is_validation_error(error: &SdkError<PutItemError>) -> bool {
+    error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
+}
+
+/// The key of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemKey {
+    /// The table's partition key.
+    pub subject: String,
+    /// The table's sort key.
+    pub stage: String,
+}
+
+impl ItemKey {
+    /// The key of a subject and stage.
+    pub fn new(subject: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self { subject: subject.into(), stage: stage.into() }
+    }
+
+    /// The key of a subject's state.
+    pub fn for_state(subject: impl Into<String>) -> Self {
+        Self::new(subject, "state")
+    }
+}
+
+impl std::fmt::Display for ItemKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} / {}", self.subject, self.stage)
+    }
+}
+
+/// A row that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord<T> {
+    /// The value.
+    pub value: T,
+    version: u64,
+}
+
+/// A value that is stored as a row.
+pub trait Persisted: Serialize + DeserializeOwned {
+    /// The queue that it waits in, and when it is due.
+    fn due_in_queue(&self) -> Option<(String, Timestamp)>;
+    /// When the table deletes it, or never.
+    fn expires_at(&self) -> Option<Timestamp>;
+}
+
+/// A change to a row: the new value, if it changes, and the caller's result.
+pub struct RecordUpdate<T, R> {
+    next: Option<T>,
+    result: R,
+}
+
+impl<T, R> RecordUpdate<T, R> {
+    /// Writes a new value.
+    pub fn write(next: T, result: R) -> Self {
+        Self { next: Some(next), result }
+    }
+
+    /// Leaves the row as it is.
+    pub fn keep(result: R) -> Self {
+        Self { next: None, result }
+    }
+}
+
+impl<T: Clone + PartialEq, R> RecordUpdate<T, R> {
+    /// Writes a new value if it differs from the old one. The result is made from the new value.
+    pub fn write_changed(before: Option<&T>, next: T, result: impl FnOnce(T) -> R) -> Self {
+        let changed = (before != Some(&next)).then(|| next.clone());
+        Self { next: changed, result: result(next) }
+    }
+}
+
+/// How long conversations, records and tasks are kept, in days: as long as deliveries, and at least
+/// 30.
+pub fn retention_days(config: &ClientConfig) -> u16 {
+    config.retention.inbox_days.max(30)
+}
+
+/// The moment so many days later, for [`Persisted::expires_at`].
+pub fn days_after(at: Timestamp, days: u16) -> Option<Timestamp> {
+    at.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).ok()
+}
+
+/// Reads and writes the rows.
+#[derive(Debug, Clone)]
+pub struct RecordStore {
+    db: Client,
+    table: String,
+}
+
+impl RecordStore {
+    /// Uses the ledger's table.
+    pub fn new(db: Client, table: String) -> Self {
+        Self { db, table }
+    }
+
+    /// Reads a row consistently.
+    pub async fn get_record<T: Persisted>(&self, key: &ItemKey) -> Result<Option<StoredRecord<T>>, RecordStoreError> {
+        let get = self.db.get_item().table_name(&self.table).consistent_read(true);
+        let get = get.key("subject", text_value(key.subject.as_str())).key("stage", text_value(key.stage.as_str()));
+        let item = get.send().await.map_err(|error| RecordStoreError::GetFailed(Box::new(error)))?.item;
+        item.as_ref().map(|item| parse_record(key, item)).transpose()
+    }
+
+    /// Writes a row if it is still the one that was read. Returns the new row, or none if another
+    /// writer was faster.
+    pub async fn put_record<T: Persisted>(
+        &self,
+        key: &ItemKey,
+        value: T,
+        before: Option<&StoredRecord<T>>,
+    ) -> Result<Option<StoredRecord<T>>, RecordStoreError> {
+        let record = serde_json::to_string(&value)
+            .map_err(|error| RecordStoreError::DamagedRow { key: key.clone(), column: error.column() })?;
+        let version = before.map_or(1, |before| before.version + 1);
+        let mut item = ItemWriter::with_capacity(7);
+        item.text("subject", key.subject.as_str());
+        item.text("stage", key.stage.as_str());
+        item.number("version", version);
+        item.text("record", record);
+        if let Some(at) = value.expires_at() {
+            item.number("ttl", at.as_second());
+        }
+        if let Some((queue, at)) = value.due_in_queue() {
+            item.text("due_queue", queue);
+            item.time("due_at", at);
+        }
+        let item = item.into_item();
+        let mut put = self.db.put_item().table_name(&self.table).set_item(Some(item.clone()));
+        put = match before {
+            None => put.condition_expression("attribute_not_exists(subject)"),
+            Some(before) => put
+                .condition_expression("#version = :version")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":version", number_value(before.version)),
+        };
+        put = put.return_values_on_condition_check_failure(
+            aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld,
+        );
+        let written = match put.send().await {
+            Ok(_) => true,
+            Err(error) => match error.as_service_error() {
+                // The SDK repeats a write whose response was lost. The existing row may be ours.
+                Some(PutItemError::ConditionalCheckFailedException(conflict)) => {
+                    conflict.item().is_some_and(|existing| {
+                        ["version", "record"].into_iter().all(|name| existing.get(name) == item.get(name))
+                    })
+                }
+                _ => return Err(RecordStoreError::PutFailed(Box::new(error))),
+            },
+        };
+        Ok(written.then_some(StoredRecord { value, version }))
+    }
+
+    /// Changes a row, and repeats the change if another writer was faster. `change` may run several
+    /// times.
+    pub async fn update_record<T: Persisted, R>(
+        &self,
+        key: &ItemKey,
+        mut change: impl FnMut(Option<&T>) -> RecordUpdate<T, R>,
+    ) -> Result<R, RecordStoreError> {
+        for _ in 0..MAX_UPDATE_ATTEMPTS {
+            let before = self.get_record::<T>(key).await?;
+            let RecordUpdate { next, result } = change(before.as_ref().map(|before| &before.value));
+            match next {
+                None => return Ok(result),
+                Some(after) => {
+                    if self.put_record(key, after, before.as_ref()).await?.is_some() {
+                        return Ok(result);
+                    }
+                }
+            }
+        }
+        Err(RecordStoreError::TooManyConflicts(key.clone()))
+    }
+
+    /// At most `limit` due rows of a queue, the longest due first. The index lags behind the table
+    /// by moments: read a row before acting on it.
+    pub async fn list_due(&self, queue: &str, now: Timestamp, limit: i32) -> Result<Vec<ItemKey>, RecordStoreError> {
+        let response = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("due_queue = :queue AND due_at <= :now")
+            .expression_attribute_values(":queue", text_value(queue))
+            .expression_attribute_values(":now", time_value(now))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| RecordStoreError::QueryFailed(Box::new(error)))?;
+        let parse_key = |item| Some(ItemKey::new(ItemReader(item).text("subject")?, ItemReader(item).text("stage")?));
+        Ok(response.items().iter().filter_map(parse_key).collect())
+    }
+}
+
+fn parse_record<T: Persisted>(key: &ItemKey, item: &Item) -> Result<StoredRecord<T>, RecordStoreError> {
+    let item = ItemReader(item);
+    let value = serde_json::from_str(item.text("record").unwrap_or_default())
+        .map_err(|error| RecordStoreError::DamagedRow { key: key.clone(), column: error.column() })?;
+    Ok(StoredRecord { value, version: item.number("version").unwrap_or_default() })
+}

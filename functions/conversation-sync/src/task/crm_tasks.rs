@@ -1,0 +1,41 @@
+//! Creates the entry of a message for each CRM.
+
+use jiff::Timestamp;
+use tellonce_core::{client_config::ClientConfig, contact::Phone, ledger::IdempotencyKey};
+
+use crate::{
+    crm::CrmEntry,
+    line_event::LineMessage,
+    message_record::message_subject,
+    record_store::{ItemKey, RecordStoreError, retention_days},
+    task::{QueueTask, TaskContent, crm_queue_name, new_tasks::NewTasks},
+};
+
+/// Creates one task for each CRM that covers the line. A repeated call creates nothing new.
+pub(crate) async fn create_crm_tasks(
+    config: &ClientConfig,
+    new_tasks: &NewTasks<'_>,
+    line: &str,
+    message: &LineMessage,
+    phone: &Phone,
+    name: Option<&str>,
+    now: Timestamp,
+) -> Result<(), RecordStoreError> {
+    for (crm, rule) in config.crms.iter().filter(|(_, crm)| crm.covers_line(line)) {
+        let entry = CrmEntry {
+            reference: format!("{line}:{}", IdempotencyKey::escape_id(&message.message_id)),
+            line: line.to_owned(),
+            conversation_id: message.conversation_id.clone(),
+            phone: phone.clone(),
+            name: name.map(str::to_owned),
+            direction: message.direction,
+            kind: message.kind.clone(),
+            sent_at: message.sent_at,
+            text: message.text.as_deref().and_then(|text| rule.text.apply_to(text)),
+        };
+        let key = ItemKey::new(message_subject(line, &message.message_id), format!("crm-{crm}"));
+        let content = TaskContent::Entry(Box::new(entry));
+        new_tasks.create_task(key, QueueTask::new(crm_queue_name(crm), content, retention_days(config), now)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! Tasks: an entry for a CRM or a notification for a target, with its state.
+//!
+//! Invariants:
+//! - Only the owner of a claim works on a task, until the lease ends.
+//! - An owner that takes over a claim, or repeats a call without a response, knows that the earlier
+//!   attempt may have arrived.
+//! - A task that is done or skipped stays so. A refused task waits in a separate queue until an
+//!   operator retries it.
+
+pub(crate) mod crm_tasks;
+pub mod new_tasks;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    alert::notification::Notification,
+    crm::CrmEntry,
+    record_store::{Persisted, days_after},
+};
+
+/// How long after each try the next one is made.
+const RETRY_DELAYS: [SignedDuration; 5] = [
+    SignedDuration::from_secs(15),
+    SignedDuration::from_secs(45),
+    SignedDuration::from_mins(3),
+    SignedDuration::from_mins(10),
+    SignedDuration::from_mins(30),
+];
+
+/// One call to a CRM or target that must take effect once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueTask {
+    /// `crm:{name}` or `target:{name}`.
+    pub queue: String,
+    /// The entry or notification.
+    pub content: TaskContent,
+    /// The state.
+    pub state: TaskState,
+    /// Attempts that were started.
+    pub attempts: u32,
+    /// Whether an attempt may have arrived without a response.
+    pub may_have_arrived: bool,
+    /// The owner of the claim.
+    pub owner: Option<String>,
+    /// The time of the next attempt, or the end of the claim.
+    pub due_at: Option<Timestamp>,
+    /// Why it is in this state, for operators.
+    pub reason: Option<String>,
+    /// The id that the CRM gave it.
+    pub external_id: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// How long the row is kept, in days.
+    pub retention_days: u16,
+}
+
+/// The content of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskContent {
+    /// A message, for a CRM.
+    Entry(Box<CrmEntry>),
+    /// An alert, for a target.
+    Notification(Box<Notification>),
+}
+
+/// The state of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskState {
+    /// Waits until it is due.
+    Waiting,
+    /// An owner works on it, until it is due.
+    Claimed,
+    /// The receiver has it.
+    Done,
+    /// The receiver refused it. An operator must find out why.
+    Refused,
+    /// The receiver does not need it.
+    Skipped,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// The receiver has it, under this id if it gives ids.
+    Done(Option<String>),
+    /// The receiver does not need it, for this reason.
+    Skipped(&'static str),
+    /// The receiver refused it for good.
+    Refused(String),
+    /// It failed for now.
+    RetryLater {
+        /// When to retry, if the receiver states it.
+        not_before: Option<Timestamp>,
+        /// Whether it may have arrived nevertheless.
+        may_have_arrived: bool,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+/// The task is not due, or the caller does not own its claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskUnavailable;
+
+impl QueueTask {
+    /// A new task, due at once.
+    pub fn new(queue: String, content: TaskContent, retention_days: u16, now: Timestamp) -> Self {
+        Self {
+            queue,
+            content,
+            state: TaskState::Waiting,
+            attempts: 0,
+            may_have_arrived: false,
+            owner: None,
+            due_at: Some(now),
+            reason: None,
+            external_id: None,
+            created_at: now,
+            retention_days,
+        }
+    }
+
+    /// Claims the task until the lease ends.
+    pub fn claim(&self, owner: &str, lease_until: Timestamp, now: Timestamp) -> Result<Self, TaskUnavailable> {
+        if self.due_at.is_none_or(|due| now < due) {
+            return Err(TaskUnavailable);
+        }
+        Ok(Self {
+            state: TaskState::Claimed,
+            attempts: self.attempts + 1,
+            // The former owner died, perhaps after its call.
+            may_have_arrived: self.may_have_arrived || self.state == TaskState::Claimed,
+            owner: Some(owner.to_owned()),
+            due_at: Some(lease_until),
+            ..self.clone()
+        })
+    }
+
+    /// Records how an attempt of this owner ended.
+    pub fn settle(&self, owner: &str, outcome: AttemptOutcome, now: Timestamp) -> Result<Self, TaskUnavailable> {
+        if self.state != TaskState::Claimed || self.owner.as_deref() != Some(owner) {
+            return Err(TaskUnavailable);
+        }
+        let mut next = Self { owner: None, due_at: None, reason: None, ..self.clone() };
+        match outcome {
+            AttemptOutcome::Done(external_id) => {
+                next.state = TaskState::Done;
+                next.external_id = external_id;
+            }
+            AttemptOutcome::Skipped(reason) => {
+                next.state = TaskState::Skipped;
+                next.reason = Some(reason.to_owned());
+            }
+            AttemptOutcome::Refused(reason) => {
+                next.state = TaskState::Refused;
+                next.reason = Some(reason);
+            }
+            AttemptOutcome::RetryLater { not_before, may_have_arrived, reason } => {
+                next.state = TaskState::Waiting;
+                next.may_have_arrived |= may_have_arrived;
+                next.due_at = Some(not_before.unwrap_or(now).max(now + self.retry_delay()));
+                next.reason = Some(reason);
+            }
+        }
+        if matches!(next.state, TaskState::Done | TaskState::Skipped) {
+            next.content.clear_texts();
+        }
+        Ok(next)
+    }
+
+    /// Lets a refused task wait again.
+    pub fn retry(&self, now: Timestamp) -> Option<Self> {
+        (self.state == TaskState::Refused).then(|| Self {
+            state: TaskState::Waiting,
+            attempts: 0,
+            due_at: Some(now),
+            reason: None,
+            ..self.clone()
+        })
+    }
+
+    fn retry_delay(&self) -> SignedDuration {
+        let nth = usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        RETRY_DELAYS[nth.min(RETRY_DELAYS.len() - 1)]
+    }
+}
+
+impl TaskContent {
+    /// Removes texts that are no longer needed.
+    fn clear_texts(&mut self) {
+        match self {
+            Self::Entry(entry) => entry.text = None,
+            Self::Notification(notification) => notification.messages.clear(),
+        }
+    }
+}
+
+/// The queue of a CRM.
+pub fn crm_queue_name(name: &str) -> String {
+    format!("crm:{name}")
+}
+
+/// The queue of a target.
+pub fn target_queue_name(name: &str) -> String {
+    format!("target:{name}")
+}
+
+/// The queue in which refused tasks wait for an operator.
+pub fn refused_queue_name(queue: &str) -> String {
+    format!("refused:{queue}")
+}
+
+impl Persisted for QueueTask {
+    fn due_in_queue(&self) -> Option<(String, Timestamp)> {
+        match self.state {
+            TaskState::Refused => Some((refused_queue_name(&self.queue), self.created_at)),
+            TaskState::Waiting | TaskState::Claimed => self.due_at.map(|at| (self.queue.clone(), at)),
+            TaskState::Done | TaskState::Skipped => None,
+        }
+    }
+
+    /// A task that waits, or that an operator may retry, is kept without limit.
+    fn expires_at(&self) -> Option<Timestamp> {
+        match self.state {
+            TaskState::Waiting | TaskState::Claimed | TaskState::Refused => None,
+            TaskState::Done | TaskState::Skipped => days_after(self.created_at, self.retention_days),
+        }
+    }
+}
+
+/// A waiting CRM entry, for tests.
+#[cfg(test)]
+pub(crate) fn waiting_task(now: Timestamp) -> QueueTask {
+    let item = CrmEntry {
+        reference: "main:wamid_1".into(),
+        line: "main".into(),
+        conversation_id: Some("conv_1".into()),
+        phone: tellonce_core::contact::Phone::from_e164("+972545550199").unwrap(),
+        name: None,
+        direction: crate::line_event::MessageDirection::In,
+        kind: "text".into(),
+        sent_at: now,
+        text: Some("Hello".into()),
+    };
+    QueueTask::new("crm:sheet".into(), TaskContent::Entry(Box::new(item)), 30, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at_second(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+    }
+
+    #[derive(Debug, Clone)]
+    enum TaskStep {
+        Claim(u8, i64),
+        Settle(u8, AttemptOutcome),
+    }
+
+    fn any_step() -> impl Strategy<Value = TaskStep> {
+        let outcome = prop_oneof![
+            Just(AttemptOutcome::Done(Some("1".into()))),
+            Just(AttemptOutcome::Skipped("unknown there")),
+            Just(AttemptOutcome::Refused("no".into())),
+            (any::<bool>(), prop::option::of(0..4000i64)).prop_map(|(may_have_arrived, until)| {
+                AttemptOutcome::RetryLater {
+                    not_before: until.map(at_second),
+                    may_have_arrived,
+                    reason: "trouble".into(),
+                }
+            }),
+        ];
+        prop_oneof![
+            (0..3u8, 1..60i64).prop_map(|(who, lease)| TaskStep::Claim(who, lease)),
+            (0..3u8, outcome).prop_map(|(who, outcome)| TaskStep::Settle(who, outcome)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_attempt_that_may_have_arrived_is_never_forgotten(
+            steps in prop::collection::vec((any_step(), 0..100i64), 1..40),
+        ) {
+            let mut task = waiting_task(at_second(0));
+            let mut now = 0;
+            // Whether an attempt may have arrived, and how often one is done.
+            let (mut may_be_there, mut done) = (false, 0);
+            for (step, passed) in steps {
+                now += passed;
+                let (next, what) = match step {
+                    TaskStep::Claim(who, lease) => (task.claim(&who.to_string(), at_second(now + lease), at_second(now)), None),
+                    TaskStep::Settle(who, outcome) => (task.settle(&who.to_string(), outcome.clone(), at_second(now)), Some(outcome)),
+                };
+                let Ok(next) = next else { continue };
+                prop_assert!(task.due_at.is_some(), "a task in {:?} was changed", task.state);
+                match what {
+                    None => {
+                        prop_assert!(task.due_at.unwrap() <= at_second(now), "a running claim was taken over");
+                        may_be_there |= task.state == TaskState::Claimed;
+                        prop_assert!(next.may_have_arrived == may_be_there, "the next owner would not check first");
+                    }
+                    Some(AttemptOutcome::Done(_)) => done += 1,
+                    Some(AttemptOutcome::RetryLater { may_have_arrived, .. }) => {
+                        may_be_there |= may_have_arrived;
+                        prop_assert!(next.due_at.unwrap() > at_second(now));
+                    }
+                    Some(_) => {}
+                }
+                if matches!(next.state, TaskState::Done | TaskState::Skipped) {
+                    prop_assert!(matches!(&next.content, TaskContent::Entry(item) if item.text.is_none()));
+                    prop_assert!(next.due_in_queue().is_none() && next.expires_at().is_some());
+                } else {
+                    prop_assert!(next.due_in_queue().is_some(), "no queue finds it again");
+                }
+                task = next;
+            }
+            prop_assert!(done <= 1);
+        }
+    }
+
+    #[test]
+    fn a_task_round_trips_through_json_and_shows_nothing_personal() {
+        let task = waiting_task(at_second(7));
+        let written = serde_json::to_string(&task).unwrap();
+        assert_eq!(serde_json::from_str::<QueueTask>(&written).unwrap(), task);
+        let shown = format!("{task:?}");
+        assert!(!shown.contains("Hello") && !shown.contains("545550199"), "{shown}");
+    }
+}

@@ -1,0 +1,298 @@
+//! The sweep: every minute, all messages and reminders that are due are sent, most useful first.
+//!
+//! Flow: [`ReminderScheduler::sweep_all_lines`] sweeps all lines concurrently. For each line it
+//! lists what is due. It resumes waiting messages, and plans and sends the reminders of due
+//! appointments.
+//!
+//! Main type: [`SweepSummary`].
+
+use std::{cmp::Reverse, collections::HashSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tellonce_core::{
+    appointment::{Appointment, HEADER_STAGE, ReminderOutcome},
+    dispatch::{DispatchError, DispatchResult, Invocation, ReminderDispatchResult, SendSlots},
+    fault::error_chain,
+    ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
+};
+
+use crate::{
+    ReminderScheduler,
+    plan::{self, DueReminder, ReminderPlan},
+};
+
+/// How many due messages and appointments of a line one query returns. The sweep orders them by
+/// usefulness.
+const MAX_DUE_PER_QUERY: i32 = 10_000;
+/// How often a header that other writers change is read again before the next sweep takes over.
+const MAX_HEADER_CONFLICTS: usize = 5;
+
+/// What one sweep did on all lines.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SweepSummary {
+    /// Messages and reminders that were due.
+    pub due: usize,
+    /// Accepted by `EZWhatsApp`.
+    pub accepted: usize,
+    /// Expired, superseded, refused, or left to a person to decide.
+    pub ended: usize,
+    /// Still waiting: the line is blocked, or an outcome is unknown.
+    pub waiting: usize,
+    /// Left to the next sweep because the time was up or the line was blocked.
+    pub deferred: usize,
+    /// Could not be processed; the log contains the error.
+    pub failed: usize,
+}
+
+/// What the sweep did with one appointment in one step.
+enum ReminderStep {
+    /// Nothing more is due.
+    Done,
+    /// The line is blocked.
+    LineBlocked,
+    /// One reminder is dealt with. This is the header now.
+    Advanced(Box<Appointment>),
+    /// Another writer changed the header. This is the header now.
+    Conflict(Box<Appointment>),
+}
+
+impl SweepSummary {
+    fn add_counts(&mut self, other: Self) {
+        self.due += other.due;
+        self.accepted += other.accepted;
+        self.ended += other.ended;
+        self.waiting += other.waiting;
+        self.deferred += other.deferred;
+        self.failed += other.failed;
+    }
+
+    /// Counts one due message. Returns whether its line takes more.
+    fn count_result(&mut self, result: &DispatchResult) -> bool {
+        self.due += 1;
+        match result {
+            DispatchResult::Accepted(_) => self.accepted += 1,
+            DispatchResult::Ended(..) | DispatchResult::RecordedOnly(_) => self.ended += 1,
+            DispatchResult::Waiting(..) => self.waiting += 1,
+            DispatchResult::LineBlocked(..) => {
+                self.waiting += 1;
+                return false;
+            }
+            // The index lags behind the table, so this one was not due.
+            DispatchResult::AlreadyKnown(..) | DispatchResult::PayloadConflict(..) => self.due -= 1,
+        }
+        true
+    }
+}
+
+impl ReminderScheduler {
+    /// Sweeps all lines concurrently, because each line has a separate rate.
+    pub async fn sweep_all_lines(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
+        let lines = self.dispatcher.config.lines.keys().map(|line| self.sweep_line(invocation, line));
+        let mut sweep = SweepSummary::default();
+        for line in futures::future::join_all(lines).await {
+            sweep.add_counts(line?);
+        }
+        tracing::info!(
+            sweep.due = sweep.due,
+            sweep.accepted = sweep.accepted,
+            sweep.ended = sweep.ended,
+            sweep.waiting = sweep.waiting,
+            sweep.deferred = sweep.deferred,
+            sweep.failed = sweep.failed,
+            "swept all lines: {} due, {} accepted",
+            sweep.due,
+            sweep.accepted
+        );
+        Ok(sweep)
+    }
+
+    async fn sweep_line(&self, invocation: &Invocation, line: &str) -> Result<SweepSummary, DispatchError> {
+        let mut sweep = SweepSummary::default();
+        let mut seen = HashSet::new();
+        loop {
+            let due = self.dispatcher.ledger.list_due(line, self.dispatcher.clock.now(), MAX_DUE_PER_QUERY).await?;
+            let is_last_batch = due.len() < usize::try_from(MAX_DUE_PER_QUERY).unwrap_or(usize::MAX);
+            // The index lags: it may return items that were just processed.
+            let fresh: Vec<DueItem> = due.into_iter().filter(|due| seen.insert(due.key.clone())).collect();
+            let nothing_new = fresh.is_empty();
+            let more = self.process_due(invocation, fresh, &mut sweep).await;
+            if is_last_batch || nothing_new || !more {
+                return Ok(sweep);
+            }
+        }
+    }
+
+    /// Processes what is due on a line. Returns whether time is left and the line takes more.
+    async fn process_due(&self, invocation: &Invocation, mut due: Vec<DueItem>, sweep: &mut SweepSummary) -> bool {
+        let now = self.dispatcher.clock.now();
+        // Useless messages come first: they cost a write and no slot, whatever state the line is
+        // in. Then the most useful first, and among equals the one that becomes useless soonest.
+        due.sort_by_key(|due| (due.useful_until > now, Reverse(due.priority), due.useful_until));
+        let mut slots = SendSlots::for_messages(due.len());
+        let mut line_takes_more = true;
+        for (index, next) in due.iter().enumerate() {
+            let is_useless = next.useful_until <= now;
+            if !invocation.has_time_for_send() || (!line_takes_more && !is_useless) {
+                sweep.due += due.len() - index;
+                sweep.deferred += due.len() - index;
+                return false;
+            }
+            let takes_more = match &next.kind {
+                DueKind::Message => {
+                    self.resume_message(invocation, &mut slots, next).await.map(|result| sweep.count_result(&result))
+                }
+                DueKind::Appointment(appointment) => {
+                    self.send_due_reminders(invocation, &mut slots, appointment.as_ref().clone(), sweep).await
+                }
+            };
+            match takes_more {
+                Ok(more) => line_takes_more &= more,
+                Err(error) => {
+                    tracing::error!(
+                        message.key = %next.key,
+                        "could not process {}: {}",
+                        next.key,
+                        error_chain(&error)
+                    );
+                    sweep.due += 1;
+                    sweep.failed += 1;
+                }
+            }
+        }
+        line_takes_more
+    }
+
+    async fn resume_message(
+        &self,
+        invocation: &Invocation,
+        slots: &mut SendSlots,
+        due: &DueItem,
+    ) -> Result<DispatchResult, DispatchError> {
+        match self.dispatcher.ledger.read_row(&due.key).await? {
+            Some(row) => self.dispatcher.resume_message(invocation, slots, row).await,
+            None => Ok(DispatchResult::Ended(due.key.clone(), MessageState::Expired)),
+        }
+    }
+
+    /// Sends the due reminders of an appointment, attendee by attendee, and writes when the sweep
+    /// must check the appointment next. Returns whether the line takes more.
+    async fn send_due_reminders(
+        &self,
+        invocation: &Invocation,
+        slots: &mut SendSlots,
+        mut known: Appointment,
+        sweep: &mut SweepSummary,
+    ) -> Result<bool, DispatchError> {
+        let mut conflicts = 0;
+        while conflicts < MAX_HEADER_CONFLICTS {
+            match self.send_next_reminder(invocation, slots, &known, sweep).await? {
+                ReminderStep::Done => return Ok(true),
+                ReminderStep::LineBlocked => return Ok(false),
+                ReminderStep::Advanced(after) => known = *after,
+                ReminderStep::Conflict(newer) => {
+                    known = *newer;
+                    conflicts += 1;
+                }
+            }
+        }
+        Err(DispatchError::TooManyConflicts(IdempotencyKey::for_reminder(&known.subject, HEADER_STAGE)))
+    }
+
+    /// Sends the first due reminder of an appointment. If none is due, it writes the next check.
+    async fn send_next_reminder(
+        &self,
+        invocation: &Invocation,
+        slots: &mut SendSlots,
+        known: &Appointment,
+        sweep: &mut SweepSummary,
+    ) -> Result<ReminderStep, DispatchError> {
+        let config = &self.dispatcher.config;
+        let now = self.dispatcher.clock.now();
+        // A header in another line's index has other slots and another health. Writing it moves it
+        // to the index of the calendar's line.
+        let calendar = config.calendars.get(&known.calendar).filter(|calendar| calendar.line == known.line);
+        let calendar_plan = calendar.map(|calendar| (calendar, plan::plan_reminders(config, calendar, known, now)));
+        let due = calendar_plan.as_ref().and_then(|(calendar, plan)| Some((*calendar, plan, plan.due.first()?)));
+        let Some((calendar, plan, reminder)) = due else { return self.write_next_check(known, now).await };
+        let message = plan::build_reminder_message(config, calendar, known, reminder);
+        let opened = self.with_outcome(known, plan, reminder, ReminderOutcome::Opened, now);
+        match self.dispatcher.dispatch_reminder(invocation, slots, &message, known, &opened).await? {
+            ReminderDispatchResult::Opened(result) => {
+                self.log_outcomes(known, &opened);
+                let takes_more = sweep.count_result(&result);
+                Ok(if takes_more { ReminderStep::Advanced(Box::new(opened)) } else { ReminderStep::LineBlocked })
+            }
+            ReminderDispatchResult::LineBlocked { reason } => {
+                tracing::info!(
+                    appointment.key = known.subject,
+                    line.name = known.line,
+                    "postponed reminder of {}: {reason}",
+                    known.subject
+                );
+                sweep.due += 1;
+                sweep.waiting += 1;
+                Ok(ReminderStep::LineBlocked)
+            }
+            ReminderDispatchResult::Skipped(outcome) => {
+                sweep.due += 1;
+                sweep.ended += 1;
+                let after = self.with_outcome(known, plan, reminder, outcome, now);
+                Ok(match self.write_header(known, &after).await? {
+                    SaveOutcome::Saved => ReminderStep::Advanced(Box::new(after)),
+                    SaveOutcome::Overtaken(newer) => ReminderStep::Conflict(newer),
+                    SaveOutcome::Gone => ReminderStep::Done,
+                })
+            }
+            ReminderDispatchResult::HeaderChanged(Some(newer)) => Ok(ReminderStep::Conflict(newer)),
+            ReminderDispatchResult::HeaderChanged(None) => Ok(ReminderStep::Done),
+        }
+    }
+
+    /// The header after one reminder of its plan got this outcome.
+    fn with_outcome(
+        &self,
+        known: &Appointment,
+        plan: &ReminderPlan<'_>,
+        reminder: &DueReminder<'_>,
+        outcome: ReminderOutcome,
+        now: Timestamp,
+    ) -> Appointment {
+        plan::with_stage_outcome(&self.dispatcher.config, known, plan, reminder, outcome, now)
+    }
+
+    /// Writes when the sweep must check an appointment next that has no due reminder.
+    async fn write_next_check(&self, known: &Appointment, now: Timestamp) -> Result<ReminderStep, DispatchError> {
+        let config = &self.dispatcher.config;
+        if !config.calendars.contains_key(&known.calendar) {
+            tracing::warn!(
+                appointment.key = known.subject,
+                calendar.name = known.calendar,
+                "sent no reminder of {}: calendar {} is no longer in the configuration",
+                known.subject,
+                known.calendar
+            );
+        }
+        let after = plan::with_schedule(config, known.clone(), now);
+        if after == *known {
+            return Ok(ReminderStep::Done);
+        }
+        Ok(match self.write_header(known, &after.next_version(now)).await? {
+            SaveOutcome::Saved | SaveOutcome::Gone => ReminderStep::Done,
+            SaveOutcome::Overtaken(newer) => ReminderStep::Conflict(newer),
+        })
+    }
+
+    /// Writes a header over `before`, and over nothing else.
+    async fn write_header(
+        &self,
+        before: &Appointment,
+        after: &Appointment,
+    ) -> Result<SaveOutcome<Appointment>, DispatchError> {
+        let outcome = self.dispatcher.ledger.save_appointment(Some(before), after).await?;
+        if outcome == SaveOutcome::Saved {
+            self.log_outcomes(before, after);
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,135 @@
+//! What the handlers of the console share: its state, its answers and its errors.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context as _;
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tellonce_core::client_config::ClientConfig;
+use tellonce_stack::{LocalStack, template::TemplateTable};
+
+use crate::{
+    bookings::BookingSampleFactory,
+    leads::LeadSampleFactory,
+    samples::{OrderSampleFactory, SampleTargets},
+};
+
+/// The inbox tables of stores, calendars and forms, by their ids in the template.
+const INBOXES: [&str; 3] = ["StoreInbox", "BookingInbox", LEAD_INBOX];
+/// The inbox table of forms.
+pub(super) const LEAD_INBOX: &str = "LeadInbox";
+
+/// The state that the console's handlers share.
+pub(super) struct ConsoleState {
+    pub(super) stack: Arc<LocalStack>,
+    /// The client's configuration, or why it could not be read.
+    pub(super) client: Result<ClientConfig, String>,
+    pub(super) order_samples: OrderSampleFactory,
+    pub(super) booking_samples: BookingSampleFactory,
+    pub(super) lead_samples: LeadSampleFactory,
+    pub(super) http: reqwest::Client,
+    pub(super) table_cache: Mutex<TableCache>,
+}
+
+pub(super) type SharedConsole = State<Arc<ConsoleState>>;
+
+/// The content of the tables at a write count. Without it, a read every second would slow down the
+/// stack.
+#[derive(Default)]
+pub(super) struct TableCache {
+    pub(super) write_count: Option<u64>,
+    pub(super) deliveries: Arc<Vec<Value>>,
+    pub(super) rows: Arc<Vec<Value>>,
+}
+
+impl ConsoleState {
+    pub(super) fn new(stack: Arc<LocalStack>) -> Self {
+        Self {
+            client: read_client_config(&stack).map_err(|error| format!("{error:#}")),
+            http: stack.ezw().http().clone(),
+            stack,
+            order_samples: OrderSampleFactory::default(),
+            booking_samples: BookingSampleFactory::default(),
+            lead_samples: LeadSampleFactory::default(),
+            table_cache: Mutex::default(),
+        }
+    }
+
+    pub(super) fn sample_targets(&self) -> Result<SampleTargets, ConsoleError> {
+        let client = self.client.as_ref().map_err(ConsoleError::bad_request)?;
+        Ok(SampleTargets::from_config(client, |name| self.stack.secrets().current_value(name)))
+    }
+
+    /// Sets the clock of the fake provider to the stack's clock.
+    pub(super) fn sync_fake_clock(&self) -> anyhow::Result<()> {
+        let offset = self.stack.clock().offset_ms();
+        if self.stack.ezw().settings().clock_offset_ms == offset {
+            return Ok(());
+        }
+        self.stack.ezw().change_settings(|settings| settings.clock_offset_ms = offset)
+    }
+
+    pub(super) fn table_name(&self, id: &str) -> anyhow::Result<String> {
+        let table = self.stack.template().tables.iter().find(|table| table.id == id);
+        Ok(table.with_context(|| format!("the template has no table {id}"))?.name.clone())
+    }
+
+    /// Names of the inbox tables of stores, calendars and forms.
+    pub(super) fn inbox_table_names(&self) -> impl Iterator<Item = &str> {
+        let inboxes = |table: &&TemplateTable| INBOXES.contains(&table.id.as_str());
+        self.stack.template().tables.iter().filter(inboxes).map(|table| table.name.as_str())
+    }
+}
+
+/// The reason why an action failed, in words for the person at the console.
+#[derive(Debug)]
+pub(super) struct ConsoleError {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+}
+
+impl ConsoleError {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for ConsoleError {
+    fn from(error: E) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, message: format!("{:#}", error.into()) }
+    }
+}
+
+impl IntoResponse for ConsoleError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({"error": self.message}))).into_response()
+    }
+}
+
+pub(super) type ConsoleResponse = Result<Json<Value>, ConsoleError>;
+
+/// A sentence for the person who pressed the button.
+#[expect(clippy::unnecessary_wraps, reason = "every handler ends with it")]
+pub(super) fn reply_with_message(text: impl Into<String>) -> ConsoleResponse {
+    Ok(Json(json!({"message": text.into()})))
+}
+
+fn read_client_config(stack: &LocalStack) -> anyhow::Result<ClientConfig> {
+    let path = stack.client_folder().join("client.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    ClientConfig::parse(&text).with_context(|| format!("{} is not valid", path.display()))
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeliverySelector {
+    pub(super) id: String,
+}
+
+/// Query of `GET /_console/delivery?id=…`.
+pub(super) type DeliveryQuery = Query<DeliverySelector>;

@@ -1,0 +1,103 @@
+//! The events that webhooks get, in EZWhatsApp's documented payloads.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    records::{EzwWebhook, PhoneMessage, PhoneMessageDirection, TEXT},
+    settings::WebhookSettings,
+};
+
+/// An event for a webhook.
+#[derive(Clone, Debug)]
+pub(super) struct QueuedWebhookEvent {
+    pub(super) event: &'static str,
+    pub(super) item: Value,
+}
+
+/// `messages.post` and `chats.post` for a message of either side.
+///
+/// EZWhatsApp documents neither groups nor anything but texts. **Invented**, after whapi.cloud:
+/// `from` is the group of a group message, the author's number is beside it, and the format of a
+/// picture. <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>
+pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<QueuedWebhookEvent> {
+    let from_me = message.direction == PhoneMessageDirection::ToCustomer;
+    let chat = chat_id(message);
+    let seconds = message.observed_at.unwrap_or(message.queued_at).div_euclid(1000);
+    let (id, kind) = (&message.provider_id, &message.kind);
+    let mut post = json!({
+        "id": id, "message_id": id, "chat_id": chat, "from": chat,
+        "conversationId": message.conversation_id, "conversation_id": message.conversation_id,
+        "contactPhoneNumber": message.contact, "contact_phone_number": message.contact,
+        "from_me": from_me, "timestamp": seconds, "type": kind
+    });
+    let mut last = json!({"id": id, "type": kind, "from_me": from_me});
+    if kind == TEXT {
+        post["text"] = json!({"body": message.body});
+        post["body"] = json!(message.body);
+        last["body"] = json!(message.body);
+    } else {
+        post[kind] = json!({"id": format!("media-{id}"), "caption": message.body});
+    }
+    let chat_type = if message.group.is_some() { "group" } else { "individual" };
+    let mut chats = json!({
+        "id": chat, "chat_id": chat, "conversationId": message.conversation_id, "type": chat_type,
+        "timestamp": seconds, "last_message": last
+    });
+    if settings.omit_conversation_id {
+        for item in [&mut post, &mut chats] {
+            if let Value::Object(fields) = item {
+                fields.remove("conversationId");
+                fields.remove("conversation_id");
+            }
+        }
+    }
+    vec![
+        QueuedWebhookEvent { event: "messages.post", item: post },
+        QueuedWebhookEvent { event: "chats.post", item: chats },
+    ]
+}
+
+/// `statuses.post`.
+pub(super) fn build_status_event(
+    message: &PhoneMessage,
+    status: &str,
+    now_ms: i64,
+    settings: &WebhookSettings,
+) -> QueuedWebhookEvent {
+    let seconds = now_ms.div_euclid(1000);
+    let timestamp = if settings.whapi_event_object { json!(seconds.to_string()) } else { json!(seconds) };
+    let id = &message.provider_id;
+    QueuedWebhookEvent {
+        event: "statuses.post",
+        item: json!({"id": id, "message_id": id, "status": status, "timestamp": timestamp}),
+    }
+}
+
+/// The statuses of a message that reached the phone, as configured.
+pub(super) fn reported_statuses(settings: &WebhookSettings) -> Vec<&'static str> {
+    let delivered = if settings.unknown_status { "teleported" } else { "delivered" };
+    [(settings.report_sent, "sent"), (settings.report_delivered, delivered), (settings.report_read, "read")]
+        .into_iter()
+        .filter_map(|(on, status)| on.then_some(status))
+        .collect()
+}
+
+fn chat_id(message: &PhoneMessage) -> String {
+    match &message.group {
+        Some(group) => format!("{group}@g.us"),
+        None => format!("{}@s.whatsapp.net", message.contact.trim_start_matches('+')),
+    }
+}
+
+/// The path of an address on this machine, without its last segment, the secret. `None` for any
+/// other machine.
+pub(super) fn local_target_path(target_url: &str) -> Option<String> {
+    let url = Url::parse(target_url).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?;
+    Some(url.path().rsplit_once('/')?.0.to_owned())
+}
+
+/// Whether a webhook of this line receives this event.
+pub(super) fn wants_event(webhook: &EzwWebhook, line: &str, raised: &QueuedWebhookEvent) -> bool {
+    webhook.enabled && webhook.line_id == line && webhook.events.iter().any(|event| event == raised.event)
+}

@@ -1,0 +1,129 @@
+//! The parts of a stack, each made from the options and the template.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use tellonce_fakes::{ezw::FakeEzw, server};
+use tokio::{net::TcpListener, task::AbortHandle};
+
+use super::{
+    client::{StackClient, StackEndpoints, build_environment, read_client},
+    options::StackOptions,
+};
+use crate::{
+    build,
+    functions::{FunctionPool, FunctionSetup},
+    schedule::ScheduledFunction,
+    secrets::FakeSecretsManager,
+    state::StateFolder,
+    streams::{ReaderContext, StreamReader},
+    template::{SamTemplate, TemplateTable},
+};
+
+/// Reads the client, and makes the folders in the options absolute.
+pub(super) fn read_client_folder(options: StackOptions) -> anyhow::Result<(StackOptions, StackClient)> {
+    let root =
+        options.root.canonicalize().with_context(|| format!("could not find the folder {}", options.root.display()))?;
+    let client_folder = options.client.canonicalize();
+    let client_folder =
+        client_folder.with_context(|| format!("could not find the client {}", options.client.display()))?;
+    let client = read_client(&client_folder)?;
+    Ok((StackOptions { root, client: client_folder, ..options }, client))
+}
+
+pub(super) fn prepare_functions(
+    template: &SamTemplate,
+    options: &StackOptions,
+    state: &StateFolder,
+    endpoints: &StackEndpoints,
+) -> anyhow::Result<Arc<FunctionPool>> {
+    let binaries = match &options.binaries {
+        Some(folder) => folder.clone(),
+        None => build::binaries_folder()?,
+    };
+    let setup = FunctionSetup {
+        binaries: &binaries,
+        directory: &options.root,
+        logs: &state.file_path("logs"),
+        max_instances: options.max_instances,
+    };
+    let functions =
+        FunctionPool::prepare(&template.functions, &setup, |function| build_environment(function, endpoints, options))?;
+    if let Some(missing) = functions.missing_binaries().first() {
+        bail!("{} is missing: build it with `cargo build --workspace --bins`", missing.display());
+    }
+    Ok(Arc::new(functions))
+}
+
+pub(super) fn open_readers(template: &SamTemplate, shared: &ReaderContext) -> anyhow::Result<Vec<Arc<StreamReader>>> {
+    let mut readers = Vec::new();
+    for (function, mapping) in template.functions.iter().flat_map(|f| f.streams.iter().map(move |m| (f, m))) {
+        let reader = StreamReader::new(mapping.clone(), &function.name, shared.clone());
+        readers.push(Arc::new(reader.with_context(|| mapping.id.clone())?));
+    }
+    Ok(readers)
+}
+
+pub(super) fn list_scheduled(template: &SamTemplate) -> Vec<ScheduledFunction> {
+    let all = template.functions.iter().flat_map(|f| f.schedules.iter().map(move |schedule| (f, schedule)));
+    all.map(|(function, schedule)| ScheduledFunction {
+        function: function.name.clone(),
+        id: schedule.id.clone(),
+        interval: schedule.interval,
+        input: schedule.input.clone(),
+    })
+    .collect()
+}
+
+/// Serves a router in a new task; returns its URL.
+pub(super) fn serve_router(
+    router: Router,
+    listener: TcpListener,
+    tasks: &mut Vec<AbortHandle>,
+) -> anyhow::Result<String> {
+    let addr = listener.local_addr()?;
+    tasks.push(server::serve_router(router, listener, "a server of the local stack").abort_handle());
+    Ok(format!("http://{addr}"))
+}
+
+/// Starts the fake provider with the client's lines: their tokens from the secrets and their ids.
+pub(super) async fn start_fake_ezw(
+    options: &StackOptions,
+    state: &StateFolder,
+    client: &StackClient,
+    secrets: &FakeSecretsManager,
+) -> anyhow::Result<FakeEzw> {
+    let ezw = FakeEzw::start(options.ezw_port, state.persistent_folder()).await?;
+    if options.fresh {
+        ezw.reset_state()?;
+    }
+    let tokens = client.lines.iter().filter_map(|(name, line)| {
+        let token = secrets.current_value(&format!("tellonce/{}/lines/{name}", client.id))?;
+        Some((token, line.line_id.clone()))
+    });
+    ezw.set_tokens(tokens.collect());
+    Ok(ezw)
+}
+
+/// The tables of a template, without the streams that no function reads.
+///
+/// The engine counts a stream's records with every write. Thousands of unread records slow down
+/// every write.
+pub(super) fn tables_with_read_streams(template: &SamTemplate) -> Vec<TemplateTable> {
+    let read = |table: &TemplateTable| {
+        let mut mappings = template.functions.iter().flat_map(|function| &function.streams);
+        mappings.any(|mapping| mapping.table == table.name)
+    };
+    let tables = template.tables.iter().cloned();
+    tables
+        .map(|mut table| {
+            if !read(&table)
+                && let Some(definition) = table.definition.as_object_mut()
+            {
+                definition.remove("StreamSpecification");
+            }
+            table
+        })
+        .collect()
+}

@@ -1,0 +1,40 @@
+//! Cal.com.
+
+use super::{
+    super::{BodyTypes, DeliveryProof, SecretFacts, SecretPurpose, SenderFacts, SignatureScheme, UnsignedMark},
+    CalendarFacts, CalendarKind,
+};
+
+pub(super) static FACTS: CalendarFacts = CalendarFacts {
+    name: "calcom",
+    label: "Cal.com",
+    settings: &[],
+    account_setting: None,
+    credential: None,
+    signs_with_credential: false,
+    // A custom template of the webhook can change the body to a form.
+    body: BodyTypes { description: "JSON (application/json) without a custom template", ..BodyTypes::JSON },
+    from_table: |_| Some(CalendarKind::CalCom),
+};
+
+pub(super) const SENDER: SenderFacts = SenderFacts {
+    secret: SecretFacts::new(
+        SecretPurpose::WebhookSecret,
+        "the secret of its webhook (Cal.com, Settings, Developer, Webhooks); without one it does not sign",
+    ),
+    repeats: None,
+    samples: "calcom",
+};
+
+pub(super) const PROOF: DeliveryProof<'static> = DeliveryProof::Signature { scheme: &SIGNATURE, binding: "" };
+
+/// Hex of HMAC-SHA256 over the raw body, without a prefix. Without a secret the header holds
+/// `no-secret-provided`. There is no delivery id. The body names event, booking and time, so its
+/// hash is the id.
+///
+/// Source: calcom/cal.com, `packages/features/webhooks/lib/sendPayload.ts`.
+static SIGNATURE: SignatureScheme = SignatureScheme {
+    header: "x-cal-signature-256",
+    unsigned: Some(UnsignedMark::Value("no-secret-provided")),
+    ..SignatureScheme::HEX
+};

@@ -1,0 +1,73 @@
+//! The outcomes of dispatching a message.
+
+use crate::{
+    appointment::{Appointment, ReminderOutcome},
+    ledger::{IdempotencyKey, LedgerRow, MessageState},
+};
+
+/// The outcome of dispatching a message, for now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DispatchResult {
+    /// The provider accepted it.
+    Accepted(IdempotencyKey),
+    /// It waits, or another invocation holds it.
+    Waiting(IdempotencyKey, MessageState),
+    /// It waits because its line is blocked. The next message for this line would wait as well.
+    LineBlocked(IdempotencyKey, MessageState),
+    /// It will not be sent. The row holds the reason.
+    Ended(IdempotencyKey, MessageState),
+    /// It was already in the ledger.
+    AlreadyKnown(IdempotencyKey, MessageState),
+    /// Its payload differs from the one stored under the same key.
+    PayloadConflict(IdempotencyKey, MessageState),
+    /// It is recorded and not sent.
+    RecordedOnly(IdempotencyKey),
+}
+
+/// The outcome of a greeting, for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirstTouchDispatchResult {
+    /// Its row is in the ledger, with this outcome.
+    Dispatched(DispatchResult),
+    /// The contact was already greeted, and nothing is sent. The row names the lead.
+    AlreadyGreeted,
+    /// The number has reached the limit of greetings, and nothing is sent. The row says so.
+    LimitReached,
+    /// The contact has opted out. No row was opened.
+    OptedOut,
+}
+
+/// The outcome of a reminder, for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReminderDispatchResult {
+    /// Its row was opened, with this outcome. The new header was written with it.
+    Opened(DispatchResult),
+    /// The appointment's header has changed; `None` if it is gone. No row was opened.
+    HeaderChanged(Option<Box<Appointment>>),
+    /// It is not to be sent: the customer has opted out, or an operator dropped what waited for
+    /// this line. No row was opened.
+    Skipped(ReminderOutcome),
+    /// The line is blocked. The next message for this line would wait as well. No row was opened.
+    LineBlocked {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl DispatchResult {
+    /// The outcome of a row that was written. `is_line_blocked`: it waits for its line, if it
+    /// waits.
+    pub fn of_row(row: LedgerRow, is_line_blocked: bool) -> Self {
+        match row.state {
+            MessageState::Accepted => Self::Accepted(row.key),
+            MessageState::Suppressed | MessageState::Incomplete => Self::RecordedOnly(row.key),
+            MessageState::Held | MessageState::Claimed | MessageState::Unknown if is_line_blocked => {
+                Self::LineBlocked(row.key, row.state)
+            }
+            MessageState::Held | MessageState::Claimed | MessageState::Unknown => Self::Waiting(row.key, row.state),
+            MessageState::Refused | MessageState::Superseded | MessageState::Expired | MessageState::NeedsHuman => {
+                Self::Ended(row.key, row.state)
+            }
+        }
+    }
+}

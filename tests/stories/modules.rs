@@ -1,0 +1,169 @@
+//! Modules use each other in one direction, in every crate, as docs/architecture.md describes.
+//!
+//! Each folder is checked by itself. Its nodes are its child modules, each with all that is below
+//! it, and `mod.rs` (in a crate's root, `lib.rs` or `main.rs`). Only re-exports may point from
+//! there to a child that uses it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+};
+
+use crate::sources::{CrateSource, ModulePath, read_crates, workspace_root};
+
+/// Which nodes of a folder use which others.
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+/// The node of a folder's own file.
+const FOLDER_FILE: &str = "mod.rs";
+
+/// Circles that are left to untie: crate, folder, and the only modules that may be in circles.
+const KNOWN_CIRCLES: [(&str, &str, &[&str]); 19] = [
+    // The checks of CRMs and targets use the address check in `conversations`.
+    ("cli/check/src/lib.rs", "", &["conversations", "crms", "escalations", "targets"]),
+    ("functions/conversation-sync/src/lib.rs", "", &["alert", "conversation", "message_record", "task"]),
+    ("local/samples/src/lib.rs", "", &["post", "recording"]),
+    ("shared/src/lib.rs", "dispatch", &["driver", "line_access", FOLDER_FILE, "send_slots"]),
+    // In all others, the main types are in `mod.rs` or `lib.rs`, and the modules below use them.
+    (
+        "functions/conversation-sync/src/lib.rs",
+        "crm",
+        &["entry", "hubspot", FOLDER_FILE, "pipedrive", "sheets", "webhook", "zoho"],
+    ),
+    ("functions/conversation-sync/src/lib.rs", "queue_worker", &[FOLDER_FILE, "queue_run"]),
+    (
+        "functions/conversation-sync/src/lib.rs",
+        "target",
+        &["aws_errors", "email", FOLDER_FILE, "slack", "sns", "teams", "webhook"],
+    ),
+    ("functions/lead-first-touch/src/lib.rs", "", &[FOLDER_FILE, "operator"]),
+    ("functions/reminder-scheduler/src/lib.rs", "", &[FOLDER_FILE, "sweep_flow"]),
+    ("local/console/src/lib.rs", "leads", &[FOLDER_FILE, "payloads"]),
+    (
+        "shared/src/lib.rs",
+        "client_config",
+        &[
+            "calendars",
+            "conversation",
+            "crms",
+            "forms",
+            "kind_facts",
+            FOLDER_FILE,
+            "proof",
+            "reminder",
+            "stores",
+            "targets",
+        ],
+    ),
+    (
+        "shared/src/lib.rs",
+        "client_config::calendars",
+        &["acuity", "calcom", "calendly", "custom", "ics", FOLDER_FILE, "square"],
+    ),
+    (
+        "shared/src/lib.rs",
+        "client_config::crms",
+        &["google_sheets", "hubspot", FOLDER_FILE, "pipedrive", "webhook", "zoho"],
+    ),
+    (
+        "shared/src/lib.rs",
+        "client_config::forms",
+        &[
+            "contact_form_7",
+            "elementor",
+            "google_ads",
+            "gravity_forms",
+            "hubspot",
+            "jotform",
+            "meta",
+            FOLDER_FILE,
+            "rules",
+            "tally",
+            "typeform",
+            "web",
+            "webflow",
+            "wpforms",
+        ],
+    ),
+    ("shared/src/lib.rs", "client_config::stores", &["custom", FOLDER_FILE, "shopify", "woocommerce"]),
+    ("shared/src/lib.rs", "client_config::targets", &["email", FOLDER_FILE, "slack", "sns", "teams", "webhook"]),
+    ("shared/src/lib.rs", "contact", &["dialled_number", FOLDER_FILE, "numbering_plan"]),
+    ("shared/src/lib.rs", "delivery", &[FOLDER_FILE, "proof_schemes"]),
+    ("shared/src/lib.rs", "provider", &["client", "ezwhatsapp", "message", FOLDER_FILE, "registration"]),
+];
+
+/// The arrows within each folder of a crate.
+fn arrows_of(source: &CrateSource) -> BTreeMap<ModulePath, Arrows> {
+    let mut arrows: BTreeMap<ModulePath, Arrows> = BTreeMap::new();
+    for (path, module) in &source.modules {
+        let mut targets: Vec<ModulePath> =
+            module.paths.iter().filter_map(|used| source.resolve_path(path, used)).collect();
+        for name in &module.reexports {
+            let target = source.resolve_path(path, &module.imports[name]);
+            targets.extend(target.filter(|target| !target.starts_with(path) || module.names.contains(name)));
+        }
+        if let Some((_, folder)) = path.split_last() {
+            arrows.entry(folder.to_vec()).or_default().entry(node_of(path, folder.len())).or_default();
+        }
+        for target in targets.iter().filter(|target| *target != path) {
+            let depth = path.iter().zip(target).take_while(|(from, to)| from == to).count();
+            let nodes = arrows.entry(path[..depth].to_vec()).or_default();
+            nodes.entry(node_of(path, depth)).or_default().insert(node_of(target, depth));
+        }
+    }
+    arrows
+}
+
+/// The node of a module in the folder that is `depth` names from the root.
+fn node_of(module: &ModulePath, depth: usize) -> String {
+    module.get(depth).map_or_else(|| FOLDER_FILE.to_owned(), Clone::clone)
+}
+
+/// The nodes that reach themselves.
+fn nodes_in_circles(arrows: &Arrows) -> Vec<&str> {
+    let reaches_itself = |node: &String| {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![node];
+        while let Some(next) = open.pop() {
+            let fresh = arrows.get(next).into_iter().flatten().filter(|used| reached.insert(*used));
+            open.extend(fresh);
+        }
+        reached.contains(node)
+    };
+    arrows.keys().filter(|node| reaches_itself(node)).map(String::as_str).collect()
+}
+
+#[test]
+fn no_two_modules_use_each_other_in_a_circle() {
+    let mut report = String::new();
+    for source in read_crates() {
+        for (folder, arrows) in arrows_of(&source) {
+            let folder = folder.join("::");
+            let known = KNOWN_CIRCLES.iter().find(|(root, known, _)| *root == source.root && *known == folder);
+            let known = known.map_or(&[] as &[&str], |(_, _, nodes)| nodes);
+            for node in nodes_in_circles(&arrows).into_iter().filter(|node| !known.contains(node)) {
+                writeln!(report, "{} {folder}: {node} uses {:?}", source.root, arrows[node]).unwrap();
+            }
+        }
+    }
+    assert!(report.is_empty(), "modules use each other in circles:\n{report}");
+}
+
+#[test]
+fn modules_of_shared_use_only_the_modules_that_the_architecture_lists() {
+    let plan = fs::read_to_string(workspace_root().join("docs/architecture.md")).unwrap();
+    let listed: Arrows = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | uses: "))
+        .map(|(module, uses)| {
+            let uses = uses.split(" |").next().unwrap_or_default();
+            let uses = uses.split(',').map(|name| name.trim().trim_matches('`').to_owned());
+            (module.to_owned(), uses.filter(|name| !name.is_empty() && name != "nothing").collect())
+        })
+        .collect();
+    let shared = CrateSource::read("shared/src/lib.rs".to_owned());
+    let mut found = arrows_of(&shared).remove(&Vec::new()).unwrap();
+    found.remove(FOLDER_FILE);
+    assert_eq!(found, listed, "docs/architecture.md lists which module of `shared` uses which");
+}

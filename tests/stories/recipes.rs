@@ -1,0 +1,48 @@
+//! The recipes of CONTRIBUTING.md list the files that a new kind touches. An existing kind shows
+//! which files these are.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::{
+    architecture::code_without_tests,
+    sources::{rust_files, workspace_root},
+};
+
+/// The Rust files whose code contains one of these words, and those named after one. Tests and the
+/// sample code of `local/` do not count: the console and the benchmark show a selection of the
+/// demo's kinds.
+fn files_with(words: &[&str]) -> BTreeSet<String> {
+    let root = workspace_root();
+    let folders = ["cli", "functions", "shared", "local/fakes", "local/stack"];
+    let mentions = |path: &Path| {
+        let code = code_without_tests(path).to_lowercase();
+        words.iter().any(|word| code.contains(word) || path.ends_with(format!("{word}.rs")))
+    };
+    let is_test = |path: &str| path.contains("/tests") || path.ends_with("/samples.rs");
+    let files = folders.into_iter().flat_map(|folder| rust_files(&root.join(folder))).filter(|path| mentions(path));
+    let relative = files.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
+    relative.filter(|path| !is_test(path)).collect()
+}
+
+/// The Rust files in the first table of a recipe, for this kind.
+fn recipe_files(title: &str, kind: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(workspace_root().join("CONTRIBUTING.md")).unwrap();
+    let section = text.split(&format!("\n### {title}\n\n")).nth(1).unwrap();
+    let table = section.lines().take_while(|line| line.starts_with('|'));
+    let files = table.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    files
+        .filter(|file| Path::new(file).extension().is_some_and(|kind| kind == "rs"))
+        .map(|file| file.replace("<kind>", kind))
+        .collect()
+}
+
+#[test]
+fn a_store_kind_is_in_the_files_of_its_recipe_and_no_others() {
+    assert_eq!(files_with(&["woocommerce"]), recipe_files("Add a store kind", "woocommerce"));
+    assert!(workspace_root().join("events/stores/woocommerce/manifest.json").is_file());
+}
+
+#[test]
+fn a_crm_is_in_the_files_of_its_recipe_and_no_others() {
+    assert_eq!(files_with(&["pipedrive"]), recipe_files("Add a CRM", "pipedrive"));
+}

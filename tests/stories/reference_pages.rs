@@ -1,0 +1,55 @@
+//! The pages that operators look things up in list what the code has: codes of outcomes in
+//! docs/operations.md, fields of log lines in docs/logging.md.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::{
+    architecture::code_without_tests,
+    sources::{rust_files, workspace_root},
+};
+
+/// The files that define codes besides `functions/*/src/*_outcome.rs`.
+const SHARED_CODES: [&str; 2] = ["shared/src/wording/mod.rs", "shared/src/provider/message.rs"];
+
+/// The names in the first column of the tables below a heading, each in backticks.
+fn listed_names(page: &str, heading: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(workspace_root().join(page)).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned()).collect()
+}
+
+#[test]
+fn the_operations_page_lists_every_code_of_an_outcome() {
+    let mut files = rust_files(&workspace_root().join("functions"));
+    files.retain(|path| path.to_string_lossy().ends_with("_outcome.rs"));
+    files.extend(SHARED_CODES.map(|path| workspace_root().join(path)));
+    let mut codes = BTreeSet::new();
+    for file in files {
+        let code = code_without_tests(&file);
+        for body in code.split("fn code(").skip(1).map(|body| body.split("\n    }\n").next().unwrap()) {
+            codes.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    assert!(codes.len() > 40, "{codes:?}");
+    assert_eq!(codes, listed_names("docs/operations.md", "Outcomes"));
+}
+
+#[test]
+fn the_logging_page_lists_every_field_of_a_log_line() {
+    let files = ["functions", "shared/src"].map(|folder| rust_files(&workspace_root().join(folder)));
+    let mut fields = BTreeSet::new();
+    for file in files.iter().flatten() {
+        let code = code_without_tests(file);
+        for level in ["error", "warn", "info", "debug"] {
+            for arguments in code.split(&format!("tracing::{level}!(")).skip(1) {
+                // The fields stand before the message, which is the first literal.
+                let before_message = arguments.split('"').next().unwrap();
+                let names = before_message.split(',').filter_map(|field| field.trim().split_once(" = "));
+                fields.extend(names.map(|(name, _)| name.to_owned()));
+            }
+        }
+    }
+    assert_eq!(fields, listed_names("docs/logging.md", "Fields"));
+}
