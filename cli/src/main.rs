@@ -4,7 +4,7 @@
 //! Run `check` before every deployment, `preview` while you set up texts and senders, and `schema`
 //! after the configuration's types change. These commands work offline and touch no account. The
 //! exception is `webhook register`: once for each line, it asks for confirmation and makes one call
-//! to EZWhatsApp.
+//! to the provider.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use command_output::CommandOutput;
 
 /// Checks and previews the configuration of a tellonce client, and registers its lines at
-/// EZWhatsApp.
+/// the provider.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct CliArguments {
@@ -44,10 +44,10 @@ enum CliCommand {
     },
     /// Prints the JSON schema of client.toml, for editors.
     Schema,
-    /// Runs recorded deliveries through the deployed code and prints the messages each would send,
-    /// one line of JSON a delivery. Sends nothing.
+    /// Runs recorded deliveries through the code of the functions and prints the messages that each
+    /// would send, as one line of JSON per delivery. Sends nothing.
     Preview(preview::PreviewArguments),
-    /// Registers the address that EZWhatsApp posts a line's events to.
+    /// Registers the address that the provider posts a line's events to.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
 }

@@ -252,7 +252,7 @@ fn missing_inputs_are_named_and_no_secret_is_shown() {
          /stores/zap, /bookings/clinic, /bookings/crm, /bookings/diary, /bookings/intro, /bookings/salon, /bookings/studio, \
          /leads/cf7, /leads/elementor/<secret>, /leads/google, /leads/gravity, /leads/hubspot, /leads/jotform/<secret>, \
          /leads/meta, /leads/tally, /leads/typeform, /leads/webflow, /leads/website, /leads/wpforms, /leads/zapier, \
-         /lines/main/<secret> (EZWhatsApp's, not previewed)\n"
+         /lines/main/<secret> (the provider's, not previewed)\n"
     );
     assert_eq!(
         on(
@@ -539,7 +539,7 @@ fn line_events_are_listed_and_not_previewed() {
     let recorded = ["--folder", "events/leads/web"];
     assert!(
         preview_error("/leads/none", recorded)
-            .contains("its routes are /lines/main/<secret> (EZWhatsApp's, not previewed)")
+            .contains("its routes are /lines/main/<secret> (the provider's, not previewed)")
     );
     assert!(preview_error("/lines/main/hunter2", recorded).contains("line events are not previewed"));
     let feed = preview_error("/lines/main/hunter2", ["--ics", "clients/demo/feeds/diary.ics"]);

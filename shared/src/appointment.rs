@@ -108,7 +108,7 @@ impl ReminderOutcome {
             Self::Opened => "opened",
             Self::Skipped => "skipped",
             Self::Missed => "missed",
-            Self::NoTime => "no-room",
+            Self::NoTime => "no-time",
             Self::OptedOut => "opted-out",
             Self::Dropped => "dropped",
         }
@@ -613,6 +613,20 @@ mod tests {
             ReportResult::Stale,
             "the second report changes nothing"
         );
+    }
+
+    #[test]
+    fn an_outcome_has_the_same_name_in_the_table_and_in_logs() {
+        for outcome in [
+            ReminderOutcome::Opened,
+            ReminderOutcome::Skipped,
+            ReminderOutcome::Missed,
+            ReminderOutcome::NoTime,
+            ReminderOutcome::OptedOut,
+            ReminderOutcome::Dropped,
+        ] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
     }
 
     #[test]

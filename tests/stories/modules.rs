@@ -18,76 +18,28 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 /// The node of a folder's own file.
 const FOLDER_FILE: &str = "mod.rs";
 
+/// The folders of kinds: `mod.rs` has the enum and the type of its facts, and the file of each kind
+/// fills both in. They use each other on purpose, so that a new kind is one file.
+const KIND_FOLDERS: [(&str, &str); 7] = [
+    ("functions/conversation-sync/src/lib.rs", "crm"),
+    ("functions/conversation-sync/src/lib.rs", "target"),
+    ("shared/src/lib.rs", "client_config::calendars"),
+    ("shared/src/lib.rs", "client_config::crms"),
+    ("shared/src/lib.rs", "client_config::forms"),
+    ("shared/src/lib.rs", "client_config::stores"),
+    ("shared/src/lib.rs", "client_config::targets"),
+];
+
 /// Circles that are left to untie: crate, folder, and the only modules that may be in circles.
-const KNOWN_CIRCLES: [(&str, &str, &[&str]); 19] = [
-    // The checks of CRMs and targets use the address check in `conversations`.
-    ("cli/check/src/lib.rs", "", &["conversations", "crms", "escalations", "targets"]),
+const KNOWN_CIRCLES: [(&str, &str, &[&str]); 9] = [
     ("functions/conversation-sync/src/lib.rs", "", &["alert", "conversation", "message_record", "task"]),
-    ("local/samples/src/lib.rs", "", &["post", "recording"]),
+    // Parts of the dispatcher are in files of their own.
     ("shared/src/lib.rs", "dispatch", &["driver", "line_access", FOLDER_FILE, "send_slots"]),
     // In all others, the main types are in `mod.rs` or `lib.rs`, and the modules below use them.
-    (
-        "functions/conversation-sync/src/lib.rs",
-        "crm",
-        &["entry", "hubspot", FOLDER_FILE, "pipedrive", "sheets", "webhook", "zoho"],
-    ),
     ("functions/conversation-sync/src/lib.rs", "queue_worker", &[FOLDER_FILE, "queue_run"]),
-    (
-        "functions/conversation-sync/src/lib.rs",
-        "target",
-        &["aws_errors", "email", FOLDER_FILE, "slack", "sns", "teams", "webhook"],
-    ),
     ("functions/lead-first-touch/src/lib.rs", "", &[FOLDER_FILE, "operator"]),
     ("functions/reminder-scheduler/src/lib.rs", "", &[FOLDER_FILE, "sweep_flow"]),
     ("local/console/src/lib.rs", "leads", &[FOLDER_FILE, "payloads"]),
-    (
-        "shared/src/lib.rs",
-        "client_config",
-        &[
-            "calendars",
-            "conversation",
-            "crms",
-            "forms",
-            "kind_facts",
-            FOLDER_FILE,
-            "proof",
-            "reminder",
-            "stores",
-            "targets",
-        ],
-    ),
-    (
-        "shared/src/lib.rs",
-        "client_config::calendars",
-        &["acuity", "calcom", "calendly", "custom", "ics", FOLDER_FILE, "square"],
-    ),
-    (
-        "shared/src/lib.rs",
-        "client_config::crms",
-        &["google_sheets", "hubspot", FOLDER_FILE, "pipedrive", "webhook", "zoho"],
-    ),
-    (
-        "shared/src/lib.rs",
-        "client_config::forms",
-        &[
-            "contact_form_7",
-            "elementor",
-            "google_ads",
-            "gravity_forms",
-            "hubspot",
-            "jotform",
-            "meta",
-            FOLDER_FILE,
-            "rules",
-            "tally",
-            "typeform",
-            "web",
-            "webflow",
-            "wpforms",
-        ],
-    ),
-    ("shared/src/lib.rs", "client_config::stores", &["custom", FOLDER_FILE, "shopify", "woocommerce"]),
-    ("shared/src/lib.rs", "client_config::targets", &["email", FOLDER_FILE, "slack", "sns", "teams", "webhook"]),
     ("shared/src/lib.rs", "contact", &["dialled_number", FOLDER_FILE, "numbering_plan"]),
     ("shared/src/lib.rs", "delivery", &[FOLDER_FILE, "proof_schemes"]),
     ("shared/src/lib.rs", "provider", &["client", "ezwhatsapp", "message", FOLDER_FILE, "registration"]),
@@ -140,6 +92,9 @@ fn no_two_modules_use_each_other_in_a_circle() {
     for source in read_crates() {
         for (folder, arrows) in arrows_of(&source) {
             let folder = folder.join("::");
+            if KIND_FOLDERS.contains(&(source.root.as_str(), folder.as_str())) {
+                continue;
+            }
             let known = KNOWN_CIRCLES.iter().find(|(root, known, _)| *root == source.root && *known == folder);
             let known = known.map_or(&[] as &[&str], |(_, _, nodes)| nodes);
             for node in nodes_in_circles(&arrows).into_iter().filter(|node| !known.contains(node)) {

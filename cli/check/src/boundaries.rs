@@ -12,7 +12,7 @@ use toml::{
 };
 
 use super::{FindingCollector, Severity, source::ConfigSource};
-use tellonce_core::provider::PROVIDER;
+use tellonce_core::provider::{PROVIDER, PROVIDER_NAME};
 
 /// A refused use: the names of settings that ask for it, and the reason.
 struct Boundary {
@@ -23,7 +23,7 @@ struct Boundary {
 const BOUNDARIES: &[Boundary] = &[
     Boundary {
         names: &["campaign", "broadcast", "bulk", "blast", "newsletter", "segment", "audience", "promotion"],
-        reason: "campaigns and bulk messages are made in EZWhatsApp's own campaign surface; a loop of single sends gets a line \
+        reason: "campaigns and bulk messages are made in {provider}'s own campaign surface; a loop of single sends gets a line \
               blocked",
     },
     Boundary {
@@ -38,15 +38,15 @@ const BOUNDARIES: &[Boundary] = &[
     Boundary {
         names: &["sequence", "drip", "nurture", "cadence", "follow_up", "followup", "next_touch", "second_touch"],
         reason: "a lead receives one first touch and no further message; the client's team continues the conversation in \
-              EZWhatsApp",
+              {provider}",
     },
     Boundary {
         names: &["group", "community"],
-        reason: "groups are not automated: EZWhatsApp's API is for one customer at a time",
+        reason: "groups are not automated: {provider}'s API is for one customer at a time",
     },
     Boundary {
         names: &["channel"],
-        reason: "WhatsApp channels are not automated: EZWhatsApp's API is for one customer at a time",
+        reason: "WhatsApp channels are not automated: {provider}'s API is for one customer at a time",
     },
     Boundary {
         names: &[
@@ -63,7 +63,7 @@ const BOUNDARIES: &[Boundary] = &[
             "flow",
             "menu",
         ],
-        reason: "customers who write are answered by the client's team in EZWhatsApp, not by a bot; an escalation's `acknowledge` is \
+        reason: "customers who write are answered by the client's team in {provider}, not by a bot; an escalation's `acknowledge` is \
               the only automatic reply",
     },
     Boundary {
@@ -77,7 +77,7 @@ const BOUNDARIES: &[Boundary] = &[
             "ask_to_confirm",
             "rsvp",
         ],
-        reason: "tellonce does not act on \"yes\" or \"cancel\": replies are for the client's team in EZWhatsApp, and an \
+        reason: "tellonce does not act on \"yes\" or \"cancel\": replies are for the client's team in {provider}, and an \
               appointment is confirmed, moved or cancelled where it was booked; words can only alert the team \
               ([escalations]) or opt out of greetings and reminders ([opt_out])",
     },
@@ -97,15 +97,15 @@ const BOUNDARIES: &[Boundary] = &[
             "lead_owner",
             "hubspot_owner_id",
         ],
-        reason: "the owner of a conversation is decided in EZWhatsApp alone, and the owner of a contact in the CRM; tellonce writes neither",
+        reason: "the owner of a conversation is decided in {provider} alone, and the owner of a contact in the CRM; tellonce writes neither",
     },
     Boundary {
         names: &["inbox", "shared_inbox", "agent", "helpdesk"],
-        reason: "the client's team reads and answers in EZWhatsApp; there is no second inbox",
+        reason: "the client's team reads and answers in {provider}; there is no second inbox",
     },
     Boundary {
         names: &["waba", "cloud_api", "official_template", "template_id"],
-        reason: "EZWhatsApp speaks through a linked device and is not the official WhatsApp Business Platform",
+        reason: "{provider} speaks through a linked device and is not the official WhatsApp Business Platform",
     },
 ];
 
@@ -182,7 +182,7 @@ pub(super) fn check_boundaries(findings: &mut FindingCollector<'_>) {
 }
 
 /// The reason why a setting is refused. `path` is the keys that lead to it, and its name.
-fn refusal_reason(name: &str, path: &[String]) -> Option<&'static str> {
+fn refusal_reason(name: &str, path: &[String]) -> Option<String> {
     let name = name.to_ascii_lowercase().replace('-', "_");
     // A channel of Slack or Teams is not a WhatsApp channel. It is an unknown setting.
     if name == "channel" && path.first().is_some_and(|first| first == "targets") {
@@ -192,7 +192,10 @@ fn refusal_reason(name: &str, path: &[String]) -> Option<&'static str> {
         .strip_suffix("ies")
         .map_or_else(|| name.strip_suffix('s').unwrap_or(&name).to_owned(), |stem| format!("{stem}y"));
     let asks = |names: &[&str]| names.iter().any(|refused| *refused == name || *refused == singular);
-    BOUNDARIES.iter().find(|boundary| asks(boundary.names)).map(|boundary| boundary.reason)
+    BOUNDARIES
+        .iter()
+        .find(|boundary| asks(boundary.names))
+        .map(|boundary| boundary.reason.replace("{provider}", PROVIDER_NAME))
 }
 
 fn is_secret_name(name: &str) -> bool {

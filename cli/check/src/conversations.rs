@@ -1,9 +1,8 @@
 //! The settings that use line events: CRMs, targets, escalations, business hours and opt-out.
 
-use std::collections::BTreeSet;
+use tellonce_core::client_config::ClientConfig;
 
-use super::{FindingCollector, client, crms, escalations, targets, words};
-use tellonce_core::client_config::{ClientConfig, is_plain_name};
+use super::{FindingCollector, crms, escalations, targets, words};
 
 pub(super) fn check_conversations(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     check_events_enabled(config, findings);
@@ -33,39 +32,6 @@ fn check_events_enabled(config: &ClientConfig, findings: &mut FindingCollector<'
     ] {
         if there {
             findings.add_error(&[table], "no line accepts events, so messages of customers are not received", remedy);
-        }
-    }
-}
-
-/// Reports a name that cannot be part of secrets and keys.
-pub(super) fn check_name(table: &str, name: &str, what: &str, findings: &mut FindingCollector<'_>) {
-    if !is_plain_name(name, 40) {
-        findings.add_error(
-            &[table, name],
-            format!("`{name}` cannot be the name of {what}: it becomes part of the names of secrets and keys"),
-            "use lower-case letters, digits, `-` and `_`, at most 40",
-        );
-    }
-}
-
-/// Checks a list of lines: each exists, has `events = true`, and is listed once.
-pub(super) fn check_line_list(
-    config: &ClientConfig,
-    lines: &[String],
-    path: &[&str],
-    findings: &mut FindingCollector<'_>,
-) {
-    let mut seen = BTreeSet::new();
-    for name in lines {
-        client::check_line_exists(config, name, path, findings);
-        if !seen.insert(name) {
-            findings.add_warning(path, format!("`{name}` is listed twice"), "remove one of them");
-        }
-        // If no line has events, [`check_events_enabled`] reports it once.
-        let others = config.lines.values().any(|line| line.events);
-        if others && config.lines.get(name).is_some_and(|line| !line.events) {
-            let what = format!("the line `{name}` does not accept events, so no message is received from it");
-            findings.add_error(path, what, format!("write events = true in [lines.{name}], or remove it here"));
         }
     }
 }

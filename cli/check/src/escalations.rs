@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::{FindingCollector, conversations, suggest_name, texts, words};
+use super::{FindingCollector, line_list, suggest_name, texts, words};
 use tellonce_core::{
     client_config::{AcknowledgementRule, ClientConfig, EscalationRule, EscalationTrigger, Milestone, TimeSpan},
     wording::TemplateTopic,
@@ -22,8 +22,8 @@ pub(super) fn check_escalation(
     findings: &mut FindingCollector<'_>,
 ) {
     let at = |field: &'static str| ["escalations", name, field];
-    conversations::check_name("escalations", name, "an escalation", findings);
-    conversations::check_line_list(config, &escalation.lines, &at("lines"), findings);
+    line_list::check_name("escalations", name, "an escalation", findings);
+    line_list::check_line_list(config, &escalation.lines, &at("lines"), findings);
     check_targets(config, escalation, &at("to"), findings);
     if escalation.cooldown.0 > MAX_COOLDOWN {
         let remedy = "write \"1m\" to \"7d\"; \"4h\" is usual";

@@ -22,6 +22,7 @@ mod finding;
 mod forms;
 mod id_scopes;
 mod kind_settings;
+mod line_list;
 mod lines;
 mod messages;
 mod names;

@@ -1,6 +1,9 @@
 //! The secrets that a client needs, with their descriptions.
 
-use tellonce_core::client_config::{ClientConfig, SecretFacts, SecretPurpose};
+use tellonce_core::{
+    client_config::{ClientConfig, SecretFacts, SecretPurpose},
+    provider::{PROVIDER, PROVIDER_NAME},
+};
 
 /// A secret that a client needs.
 #[derive(Debug, Clone)]
@@ -17,7 +20,8 @@ pub struct NeededSecret {
 pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
     let mut secrets = NeededSecrets(Vec::new());
     for line in config.lines.keys() {
-        let description = format!("the token of the line `{line}` (ezw_line_…, from EZWhatsApp)");
+        let prefix = PROVIDER.facts().token_prefix;
+        let description = format!("the token of the line `{line}` ({prefix}…, from {PROVIDER_NAME})");
         secrets.0.push(NeededSecret {
             name: config.line_secret_name(line),
             description,
@@ -42,7 +46,7 @@ pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
     }
     for (name, _) in config.lines.iter().filter(|(_, line)| line.events) {
         let description = format!(
-            "`{name}`: a long random value of letters, digits, - and _; the address that EZWhatsApp posts to ends in it: \
+            "`{name}`: a long random value of letters, digits, - and _; the address that {PROVIDER_NAME} posts to ends in it: \
              /lines/{name}/…"
         );
         secrets.0.push(NeededSecret {

@@ -218,7 +218,7 @@ fn unknown_route_error(config: &ClientConfig, route: &str) -> anyhow::Error {
         }
     });
     let lines = config.lines.iter().filter(|(_, line)| line.events);
-    let lines = lines.map(|(name, _)| format!("/lines/{name}/<secret> (EZWhatsApp's, not previewed)"));
+    let lines = lines.map(|(name, _)| format!("/lines/{name}/<secret> (the provider's, not previewed)"));
     let known: Vec<_> = stores.chain(calendars).chain(forms).chain(lines).collect();
     let route = mask_route_secret(route);
     anyhow::anyhow!("`{route}` is not a route of this client; its routes are {}", known.join(", "))

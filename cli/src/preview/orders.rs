@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use order_notifier::{
-    KnownOrder, OrderOutcome, PlannedOrderMessage, SkipReason, build_suppressed_message,
+    KnownOrder, OrderOutcome, OrderSkipReason, PlannedOrderMessage, build_suppressed_message,
     lookup::{complete_from_ledger, parse_order_response},
     order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent},
     order_parser::parse_order_event,
@@ -102,7 +102,7 @@ impl<'a> OrderSimulator<'a> {
             }
             // A lookup completes an event or ends it, so this is not reached.
             ParsedOrder::NeedsLookup(partial) => {
-                let because = Some(describe_outcome(OrderOutcome::Skipped(SkipReason::OrderNotFound)));
+                let because = Some(describe_outcome(OrderOutcome::Skipped(OrderSkipReason::OrderNotFound)));
                 DeliveryPreview { event: Some(preview_partial_event(&partial)), skip_reason: because, ..shown }
             }
         }

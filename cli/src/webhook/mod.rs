@@ -25,7 +25,7 @@ use tellonce_core::{
     bootstrap,
     client_config::ClientConfig,
     clock::Clock,
-    provider::{PROVIDER, RegistrationError, RegistrationRefusal, WebhookRegistration},
+    provider::{PROVIDER, PROVIDER_NAME, RegistrationError, RegistrationRefusal, WebhookRegistration},
     public_address::parse_public_address,
 };
 use url::{Host, Url};
@@ -35,7 +35,7 @@ use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome
 
 #[derive(clap::Subcommand)]
 pub(crate) enum WebhookCommand {
-    /// Registers the address of a line's events at EZWhatsApp, once. Shows the call and asks for
+    /// Registers the address of a line's events at the provider, once. Shows the call and asks for
     /// confirmation.
     Register(WebhookArguments),
 }
@@ -56,7 +56,7 @@ pub(crate) struct WebhookArguments {
     /// name → "value" or {"current", "previous"}. Default: secrets.json in the client's folder.
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// The address of EZWhatsApp: https, or http for a fake on this machine.
+    /// The address of the provider: https, or http for a fake on this machine.
     #[arg(long, value_name = "URL", default_value = PROVIDER.facts().base_url)]
     base_url: String,
     /// Do not ask for confirmation.
@@ -92,7 +92,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     }
     let shown = line_events_url(&address, &arguments.line, "…")?.to_string().replace("%E2%80%A6", "…");
     let mut plan = String::new();
-    writeln!(plan, "Registers the address of the line `{}` at EZWhatsApp, once.\n", arguments.line)?;
+    writeln!(plan, "Registers the address of the line `{}` at {PROVIDER_NAME}, once.\n", arguments.line)?;
     writeln!(plan, "  POST {endpoint}")?;
     writeln!(plan, "  with the token in {token_name}, of the line {line_id}\n")?;
     for (name, value) in PROVIDER.registration_fields(&format!("{shown}   (… stands for {secret_name})")) {
@@ -113,7 +113,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
         Ok(registration) => {
             let id = registration.id.as_deref();
             log.record_success(id).with_context(|| {
-                format!("EZWhatsApp registered the address ({}), but the record was not updated", describe_id(id))
+                format!("{PROVIDER_NAME} registered the address ({}), but the record was not updated", describe_id(id))
             })?;
             Ok(CommandOutput::from_text(describe_success(&registration, &log)))
         }
@@ -144,7 +144,7 @@ fn find_event_line<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&
 /// The stack's address, without the `/lines/` that the stack's output may end in.
 fn parse_stack_url(text: &str) -> anyhow::Result<Url> {
     let mut url = parse_public_address(text).map_err(|error| {
-        anyhow!("--url cannot be registered: {error}; EZWhatsApp posts over the internet, so use the address in the stack's outputs")
+        anyhow!("--url cannot be registered: {error}; {PROVIDER_NAME} posts over the internet, so use the address in the stack's outputs")
     })?;
     ensure!(
         url.query().is_none() && url.fragment().is_none(),
@@ -218,14 +218,14 @@ fn describe_earlier_attempt(
     let file = log.path().display();
     match outcome {
         RegistrationOutcome::Registered => format!(
-            "the line `{line}` was already registered at {host} on {at} ({}; {file}). EZWhatsApp does not publish how it \
+            "the line `{line}` was already registered at {host} on {at} ({}; {file}). {PROVIDER_NAME} does not publish how it \
              handles two webhooks for one address. If the secret has changed or the webhook was deleted, delete the \
-             webhook in EZWhatsApp's list of the line's webhooks, then repeat the command with --again",
+             webhook in {PROVIDER_NAME}'s list of the line's webhooks, then repeat the command with --again",
             describe_id(id.as_deref())
         ),
         RegistrationOutcome::Unknown => format!(
             "the attempt on {at} to register the line `{line}` at {host} has an unknown outcome ({file}). Check \
-             EZWhatsApp's list of the line's webhooks. If the webhook is listed, write its \"id\" and \"outcome\": \
+             {PROVIDER_NAME}'s list of the line's webhooks. If the webhook is listed, write its \"id\" and \"outcome\": \
              \"registered\" into that file. If not, repeat the command with --again"
         ),
     }
@@ -238,8 +238,8 @@ fn describe_id(id: Option<&str>) -> String {
 fn describe_success(WebhookRegistration { id }: &WebhookRegistration, log: &RegistrationLog) -> String {
     let file = log.path().display();
     let lookup_hint = match id {
-        Some(_) => "",
-        None => "Find the id in EZWhatsApp's list of the line's webhooks and write it into that file.\n",
+        Some(_) => String::new(),
+        None => format!("Find the id in {PROVIDER_NAME}'s list of the line's webhooks and write it into that file.\n"),
     };
     format!(
         "Registered: {}. The registration is recorded in {file}, which holds no secret: commit it to git.\n{lookup_hint}\
@@ -252,24 +252,25 @@ fn describe_success(WebhookRegistration { id }: &WebhookRegistration, log: &Regi
 fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) -> String {
     match error {
         RegistrationError::Refused { refusal: RegistrationRefusal::Address, .. } => format!(
-            "nothing was registered. EZWhatsApp refuses addresses in private networks: check that {host} is public. If it \
-             is, compare the call above with EZWhatsApp's help page on webhooks"
+            "nothing was registered. {PROVIDER_NAME} refuses addresses in private networks: check that {host} is public. If it \
+             is, compare the call above with {PROVIDER_NAME}'s help page on webhooks"
         ),
         RegistrationError::Refused { refusal: RegistrationRefusal::Token, .. } => format!(
             "nothing was registered. The token is incomplete or revoked, or its line is not active: check the line in \
-             EZWhatsApp, create a new token if necessary, and store it as {token_name}"
+             {PROVIDER_NAME}, create a new token if necessary, and store it as {token_name}"
         ),
         RegistrationError::Refused { refusal: RegistrationRefusal::RateLimited, .. } => {
             "nothing was registered. Wait a minute and repeat the command".to_owned()
         }
         RegistrationError::Refused { .. } => "nothing was registered. Check --base-url".to_owned(),
         RegistrationError::Unreachable(_) => {
-            "nothing was registered. Repeat the command when EZWhatsApp is reachable".to_owned()
+            format!("nothing was registered. Repeat the command when {PROVIDER_NAME} is reachable")
         }
         RegistrationError::NoResponse(_) | RegistrationError::ServerError { .. } => {
-            "the outcome is unknown. Check EZWhatsApp's list of the line's webhooks first; if the address is not listed, \
+            format!(
+                "the outcome is unknown. Check {PROVIDER_NAME}'s list of the line's webhooks first; if the address is not listed, \
              repeat the command with --again"
-                .to_owned()
+            )
         }
     }
 }

@@ -13,7 +13,7 @@
 //! - An alert becomes one notification for each target.
 //! - A CRM or target that fails delays its tasks and loses none.
 //!
-//! `EZWhatsApp` stays the source of truth: this function writes no owner and no assignment, and
+//! The provider stays the source of truth: this function writes no owner and no assignment, and
 //! keeps of a conversation only what a notification needs.
 
 pub mod alert;
@@ -51,7 +51,7 @@ use alert::AlertSender;
 use due_checks::DueChecks;
 use line_event_flow::LineEventFlow;
 use message_record::reconcile::Reconciler;
-use operator::{CommandResult, OperatorCommand, OperatorError, OperatorTools};
+use operator::{CommandResult, OperatorTools, SyncCommand, SyncOperatorError};
 use queue_worker::{QueueWorker, RunBudget};
 use record_store::{RecordStore, RecordStoreError};
 use task::new_tasks::NewTasks;
@@ -105,7 +105,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         } else {
             // An operator wrote it, perhaps with a typing error.
             let command =
-                serde_json::from_str::<OperatorCommand>(payload).map_err(|_| OperatorError::UnknownCommand)?;
+                serde_json::from_str::<SyncCommand>(payload).map_err(|_| SyncOperatorError::UnknownCommand)?;
             SyncResponse::Command(sync.operator_tools().run_command(&command).await?)
         })
     }))

@@ -26,7 +26,7 @@ pub struct ParsedLineEvent {
 pub struct LineMessage {
     /// The provider's id.
     pub message_id: String,
-    /// `EZWhatsApp`'s id of the conversation.
+    /// The provider's id of the conversation.
     pub conversation_id: Option<String>,
     /// The customer's number, if the line gives a valid one.
     pub phone: Option<Phone>,

@@ -1,6 +1,6 @@
 //! Parses a delivery of a line into messages and status reports.
 //!
-//! `EZWhatsApp` publishes one sample of each event, and names as their format an interface that
+//! The provider publishes one sample of each event, and names as their format an interface that
 //! differs from the samples in details. So the parser accepts both: the event's name as text or as
 //! an object, times as numbers or as texts, members in either spelling. Two spellings that
 //! contradict each other make the item unreadable. The outcome beside the delivery names everything
@@ -71,7 +71,7 @@ pub fn parse_line_event(
 
 /// Why an item is skipped.
 #[derive(Clone, Copy)]
-enum SkipReason {
+enum LineEventSkipReason {
     /// tellonce does not handle it.
     Irrelevant(&'static str),
     /// It should be readable and is not.
@@ -83,10 +83,10 @@ impl ParsedLineEvent {
         Self { skip_reasons: vec![reason], has_unreadable_items: true, ..Self::default() }
     }
 
-    fn skip_item(&mut self, reason: SkipReason) {
+    fn skip_item(&mut self, reason: LineEventSkipReason) {
         let (text, is_unreadable) = match reason {
-            SkipReason::Irrelevant(text) => (text, false),
-            SkipReason::Unreadable(text) => (text, true),
+            LineEventSkipReason::Irrelevant(text) => (text, false),
+            LineEventSkipReason::Unreadable(text) => (text, true),
         };
         self.has_unreadable_items |= is_unreadable;
         if !self.skip_reasons.contains(&text) {
@@ -96,18 +96,18 @@ impl ParsedLineEvent {
 }
 
 /// The value of a member that has two spellings.
-fn merge_spellings((one, other): (RawJson<'_>, RawJson<'_>)) -> Result<Option<String>, SkipReason> {
+fn merge_spellings((one, other): (RawJson<'_>, RawJson<'_>)) -> Result<Option<String>, LineEventSkipReason> {
     match (one.owned_text(), other.owned_text()) {
         (Some(one), Some(other)) if one != other => {
-            Err(SkipReason::Unreadable("two spellings of one member contradict each other"))
+            Err(LineEventSkipReason::Unreadable("two spellings of one member contradict each other"))
         }
         (one, other) => Ok(one.or(other)),
     }
 }
 
-fn parse_id(item: &LineEventItem<'_>) -> Result<String, SkipReason> {
+fn parse_id(item: &LineEventItem<'_>) -> Result<String, LineEventSkipReason> {
     let id = merge_spellings(item.id)?;
-    id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(SkipReason::Unreadable("message without a usable id"))
+    id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(LineEventSkipReason::Unreadable("message without a usable id"))
 }
 
 fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
@@ -123,16 +123,17 @@ fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
     choose_event_time(reported.filter(|at| at.as_second() > 0), received_at)
 }
 
-fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessage, SkipReason> {
-    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("message that is not an object"))?;
+fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessage, LineEventSkipReason> {
+    let fields =
+        PROVIDER.parse_line_event_item(item).ok_or(LineEventSkipReason::Unreadable("message that is not an object"))?;
     let id = parse_id(&fields)?;
     if fields.is_group {
-        return Err(SkipReason::Irrelevant("message of a group, channel or list"));
+        return Err(LineEventSkipReason::Irrelevant("message of a group, channel or list"));
     }
     let phone = merge_spellings(fields.phone)?;
     let text = fields.texts.into_iter().find_map(RawJson::owned_text);
     let text = text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
-    let missing_author = SkipReason::Unreadable("message without an author");
+    let missing_author = LineEventSkipReason::Unreadable("message without an author");
     // Taken for a customer's message, our own would get a reply.
     let direction = match fields.from_me.text().as_deref() {
         Some("true" | "1") => MessageDirection::Out,
@@ -156,12 +157,13 @@ fn parse_kind(written: RawJson<'_>) -> String {
     written.owned_text().filter(plain).unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusReport, SkipReason> {
-    let fields = PROVIDER.parse_line_event_item(item).ok_or(SkipReason::Unreadable("status that is not an object"))?;
+fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusReport, LineEventSkipReason> {
+    let fields =
+        PROVIDER.parse_line_event_item(item).ok_or(LineEventSkipReason::Unreadable("status that is not an object"))?;
     let id = parse_id(&fields)?;
-    let word = fields.status.owned_text().ok_or(SkipReason::Unreadable("status without a value"))?;
-    let delivery_status =
-        DeliveryStatus::from_status(&word.to_ascii_lowercase()).ok_or(SkipReason::Irrelevant("unknown status"))?;
+    let word = fields.status.owned_text().ok_or(LineEventSkipReason::Unreadable("status without a value"))?;
+    let delivery_status = DeliveryStatus::from_status(&word.to_ascii_lowercase())
+        .ok_or(LineEventSkipReason::Irrelevant("unknown status"))?;
     Ok(StatusReport { message_id: id, delivery_status, reported_at: parse_time(fields.timestamp, received_at) })
 }
 

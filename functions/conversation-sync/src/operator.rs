@@ -26,7 +26,7 @@ const TASKS_PER_RETRY: i32 = 500;
 /// A command. Numbers are E.164.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum OperatorCommand {
+pub enum SyncCommand {
     /// Removes a customer's opt-out.
     OptIn(String),
     /// Records a customer's opt-out.
@@ -55,7 +55,7 @@ pub enum CommandResult {
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
+pub enum SyncOperatorError {
     /// Not a known command.
     #[error("unknown command: use {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}} or {{\"retry\": \"crm:…\"}}")]
     UnknownCommand,
@@ -84,15 +84,15 @@ pub(crate) struct OperatorTools<'a> {
 
 impl OperatorTools<'_> {
     /// Runs a command.
-    pub(crate) async fn run_command(&self, command: &OperatorCommand) -> Result<CommandResult, OperatorError> {
+    pub(crate) async fn run_command(&self, command: &SyncCommand) -> Result<CommandResult, SyncOperatorError> {
         match command {
-            OperatorCommand::OptIn(phone) => self.set_opt_out(phone, false).await,
-            OperatorCommand::OptOut(phone) => self.set_opt_out(phone, true).await,
-            OperatorCommand::Retry(queue) => self.retry_refused_tasks(queue).await,
+            SyncCommand::OptIn(phone) => self.set_opt_out(phone, false).await,
+            SyncCommand::OptOut(phone) => self.set_opt_out(phone, true).await,
+            SyncCommand::Retry(queue) => self.retry_refused_tasks(queue).await,
         }
     }
 
-    async fn set_opt_out(&self, phone: &str, is_opt_out: bool) -> Result<CommandResult, OperatorError> {
+    async fn set_opt_out(&self, phone: &str, is_opt_out: bool) -> Result<CommandResult, SyncOperatorError> {
         let (contact, now) = (self.ledger.contact_subject(&Phone::from_e164(phone)?), self.clock.now());
         let changed = if is_opt_out {
             self.ledger.opt_out(&contact, now).await?
@@ -108,9 +108,9 @@ impl OperatorTools<'_> {
         Ok(CommandResult::OptOutChange { changed })
     }
 
-    async fn retry_refused_tasks(&self, queue: &str) -> Result<CommandResult, OperatorError> {
+    async fn retry_refused_tasks(&self, queue: &str) -> Result<CommandResult, SyncOperatorError> {
         if !self.queue_names.contains(&queue) {
-            return Err(OperatorError::UnknownQueue(self.queue_names.join(", ")));
+            return Err(SyncOperatorError::UnknownQueue(self.queue_names.join(", ")));
         }
         let now = self.clock.now();
         let refused_tasks = self.store.list_due(&refused_queue_name(queue), now, TASKS_PER_RETRY).await?;

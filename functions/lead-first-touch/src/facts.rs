@@ -27,7 +27,7 @@ use tellonce_core::{
 
 use crate::{
     lead::{Lead, LeadDelivery},
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField},
 };
 
@@ -207,9 +207,9 @@ pub struct LeadFacts {
     /// Whether the sender marks the submission as a test.
     pub is_test: bool,
     /// The source of the consent, as it is stored.
-    pub consent: Result<String, SkipReason>,
+    pub consent: Result<String, LeadSkipReason>,
     /// The first number that can receive messages, of any country.
-    pub phone: Result<Phone, SkipReason>,
+    pub phone: Result<Phone, LeadSkipReason>,
     /// The lead's name.
     pub name: Option<String>,
     /// The language that the lead chose.
@@ -281,10 +281,10 @@ fn prefer_configured<T>(
 }
 
 /// Builds the lead that a submission describes.
-pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmission) -> Result<Lead, SkipReason> {
+pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmission) -> Result<Lead, LeadSkipReason> {
     let facts = LeadFacts::from_submission(delivery, submission);
     if facts.is_test {
-        return Err(SkipReason::Test);
+        return Err(LeadSkipReason::Test);
     }
     let source = facts.consent?;
     let phone = check_country(delivery, facts.phone?)?;
@@ -302,7 +302,7 @@ pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
 }
 
 /// Returns the number if the form greets numbers of its country.
-fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, SkipReason> {
+fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, LeadSkipReason> {
     let is_expected = match &*delivery.form.countries {
         [] => phone.is_of_country(default_country(delivery)),
         countries => countries.iter().any(|country| phone.is_of_country(country)),
@@ -310,7 +310,7 @@ fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, Ski
     if is_expected {
         Ok(phone)
     } else {
-        Err(SkipReason::CountryNotAllowed(LogLabel::new(phone.country_code().as_deref().unwrap_or("unknown"))))
+        Err(LeadSkipReason::CountryNotAllowed(LogLabel::new(phone.country_code().as_deref().unwrap_or("unknown"))))
     }
 }
 
@@ -326,10 +326,10 @@ pub(crate) fn is_expected_form(form: &FormConfig, id: Option<&str>) -> bool {
 }
 
 /// Returns the submission if [`is_expected_form`] accepts its form.
-pub(crate) fn check_form(form: &FormConfig, submission: LeadSubmission) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn check_form(form: &FormConfig, submission: LeadSubmission) -> Result<LeadSubmission, LeadSkipReason> {
     let search = FieldSearch { form, fields: &submission.fields };
     let id = submission.form_id.clone().or_else(|| Some(search.find_form_id()?.0));
-    if is_expected_form(form, id.as_deref()) { Ok(submission) } else { Err(SkipReason::OtherForm) }
+    if is_expected_form(form, id.as_deref()) { Ok(submission) } else { Err(LeadSkipReason::OtherForm) }
 }
 
 /// Whether the member of an object with this name holds a phone number.
@@ -397,7 +397,7 @@ impl<'a> FieldSearch<'a> {
     }
 
     /// The source of the consent, as it is stored, and where it was found.
-    fn find_consent(&self) -> (Result<String, SkipReason>, Option<FactSource>) {
+    fn find_consent(&self) -> (Result<String, LeadSkipReason>, Option<FactSource>) {
         let ConsentRule::Field { field: name, accepts } = &self.form.consent else {
             return (Ok("stated on the form".to_owned()), Some(FactSource::Form));
         };
@@ -414,16 +414,16 @@ impl<'a> FieldSearch<'a> {
             .flat_map(|field| &field.names)
             .any(|known| trim_lowercase(known).starts_with(&group_prefix));
         if consent_source.is_none() && !is_group && self.form.kind.facts().posts_unchecked_boxes {
-            (Err(SkipReason::ConsentFieldMissing), consent_source)
+            (Err(LeadSkipReason::ConsentFieldMissing), consent_source)
         } else if answers.iter().all(|(answer, _)| is_one_of(&NO_ANSWERS, answer)) && !is_group {
-            (Err(SkipReason::NoConsent), consent_source)
+            (Err(LeadSkipReason::NoConsent), consent_source)
         } else {
-            (Err(SkipReason::ConsentUnclear), consent_source)
+            (Err(LeadSkipReason::ConsentUnclear), consent_source)
         }
     }
 
     /// The number to message and its field, or the first candidate.
-    fn find_phone(&self, delivery: &LeadDelivery<'_>) -> (Result<Phone, SkipReason>, Option<&'a str>) {
+    fn find_phone(&self, delivery: &LeadDelivery<'_>) -> (Result<Phone, LeadSkipReason>, Option<&'a str>) {
         let configured = self.form.fields.phone.is_some();
         let known = self.fields.iter().filter(|field| field.is_telephone && !configured);
         let known = known.flat_map(|field| field.values.iter().map(|answer| (answer.as_str(), field.primary_name())));
@@ -453,12 +453,12 @@ impl<'a> FieldSearch<'a> {
             }
         }
         let Some((phone, field)) = usable.first().cloned() else {
-            let reason = problem.map_or(SkipReason::NoPhone, SkipReason::PhoneUnusable);
+            let reason = problem.map_or(LeadSkipReason::NoPhone, LeadSkipReason::PhoneUnusable);
             return (Err(reason), answers.first().map(|(_, field)| *field));
         };
         let is_one_person = matches!(delivery.form.kind, FormKind::GoogleAds | FormKind::HubSpot | FormKind::Meta);
         if !configured && !is_one_person && self.may_be_two_people(&usable) {
-            return (Err(SkipReason::PhoneUnclear), Some(field));
+            return (Err(LeadSkipReason::PhoneUnclear), Some(field));
         }
         (Ok(phone), Some(field))
     }

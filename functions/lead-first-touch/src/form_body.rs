@@ -21,7 +21,7 @@ use url::form_urlencoded;
 use crate::{
     facts,
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{MAX_FIELDS, SubmittedField, field_values},
 };
 
@@ -37,7 +37,7 @@ pub(crate) enum FormBody<'a> {
 }
 
 /// Parses the body of a delivery.
-pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>, SkipReason> {
+pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>, LeadSkipReason> {
     let content_type = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let content_type = content_type.map_or("", |(_, value)| value.as_str());
     let is = |kind: &str| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
@@ -46,25 +46,25 @@ pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>
     }
     let first_byte = delivery.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(delivery.body).trim_ascii_start().first();
     if matches!(first_byte, Some(b'{' | b'[')) || is("application/json") {
-        return json::parse_document(delivery.body).map(FormBody::Json).map_err(SkipReason::NotUnderstood);
+        return json::parse_document(delivery.body).map(FormBody::Json).map_err(LeadSkipReason::NotUnderstood);
     }
     Ok(FormBody::Pairs(parse_urlencoded(delivery.body)))
 }
 
 /// The fields of a body that is one object or one form. A list of objects that may be leads is
 /// refused, at the top or nested.
-pub(crate) fn parse_fields(delivery: &LeadDelivery<'_>) -> Result<Vec<SubmittedField>, SkipReason> {
+pub(crate) fn parse_fields(delivery: &LeadDelivery<'_>) -> Result<Vec<SubmittedField>, LeadSkipReason> {
     let fields = match parse_body(delivery)? {
-        FormBody::Json(document) if document.list_elements().is_some() => return Err(SkipReason::List),
+        FormBody::Json(document) if document.list_elements().is_some() => return Err(LeadSkipReason::List),
         FormBody::Json(document) => parse_single_lead(document, delivery.form)?,
         FormBody::Pairs(pairs) => merge_pairs(pairs),
     };
-    if fields.is_empty() { Err(SkipReason::missing_field("the body")) } else { Ok(fields) }
+    if fields.is_empty() { Err(LeadSkipReason::missing_field("the body")) } else { Ok(fields) }
 }
 
 /// The fields of an object about one lead. An object that contains a list of further leads is
 /// refused.
-pub(crate) fn parse_single_lead(object: RawJson<'_>, form: &FormConfig) -> Result<Vec<SubmittedField>, SkipReason> {
+pub(crate) fn parse_single_lead(object: RawJson<'_>, form: &FormConfig) -> Result<Vec<SubmittedField>, LeadSkipReason> {
     let mut collector = FieldCollector { fields: Vec::new(), single_lead_form: Some(form) };
     collector.add_value(object, "", 0)?;
     Ok(collector.fields)
@@ -110,9 +110,9 @@ fn parse_urlencoded(body: &[u8]) -> Vec<(String, String)> {
 }
 
 /// The pairs of a multipart body. Files are skipped.
-fn parse_multipart(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, SkipReason> {
-    let not_understood = || SkipReason::missing_field("the parts of the body");
-    let boundary = multer::parse_boundary(content_type).map_err(|_| SkipReason::missing_field("the boundary"))?;
+fn parse_multipart(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, LeadSkipReason> {
+    let not_understood = || LeadSkipReason::missing_field("the parts of the body");
+    let boundary = multer::parse_boundary(content_type).map_err(|_| LeadSkipReason::missing_field("the boundary"))?;
     let body_stream = stream::iter([Ok::<_, Infallible>(body.to_vec())]);
     let mut parts = Multipart::new(body_stream, boundary);
     let read = async {
@@ -141,7 +141,7 @@ struct FieldCollector<'f> {
 
 impl FieldCollector<'_> {
     /// Adds the fields of `value`, whose own name is `path`.
-    fn add_value(&mut self, value: RawJson<'_>, path: &str, depth: usize) -> Result<(), SkipReason> {
+    fn add_value(&mut self, value: RawJson<'_>, path: &str, depth: usize) -> Result<(), LeadSkipReason> {
         if depth > MAX_DEPTH || self.fields.len() >= MAX_FIELDS {
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl FieldCollector<'_> {
                     .single_lead_form
                     .is_some_and(|form| members.iter().any(|(name, _)| facts::is_phone_field(form, name)))
                 {
-                    return Err(SkipReason::List);
+                    return Err(LeadSkipReason::List);
                 }
                 self.add_value(element, &child_path(&index.to_string()), depth + 1)?;
             }

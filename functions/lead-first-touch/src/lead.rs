@@ -10,7 +10,7 @@ use tellonce_core::{
     ledger::Consent,
 };
 
-use crate::lead_outcome::SkipReason;
+use crate::lead_outcome::LeadSkipReason;
 
 /// A person who consented to be greeted. `Debug` shows neither number nor name, nor anything else
 /// that the lead typed.
@@ -60,7 +60,7 @@ pub enum ParsedLead {
     /// Leads that have to be looked up, each once. The list is never empty.
     NeedsLookup(Vec<LeadReference>),
     /// No lead to greet.
-    Skipped(SkipReason),
+    Skipped(LeadSkipReason),
 }
 
 /// A verified delivery of a form.

@@ -18,7 +18,7 @@ use tellonce_core::{
 use crate::{
     LeadGreeter,
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
-    lead_outcome::{LeadOutcome, SkipReason},
+    lead_outcome::{LeadOutcome, LeadSkipReason},
     lead_parser::{parse_lead, parse_lead_response},
     plan::plan_first_touch,
 };
@@ -66,7 +66,7 @@ impl ClassifyFault for LeadError {
 /// The result of a lookup.
 enum LookedUpLead {
     Lead(Box<Lead>),
-    Skipped(SkipReason),
+    Skipped(LeadSkipReason),
 }
 
 impl LeadGreeter {
@@ -242,16 +242,16 @@ impl LeadGreeter {
                     Err(reason) => LookedUpLead::Skipped(reason),
                 });
             }
-            Ok(LookupResponse::NotFound) => return Ok(LookedUpLead::Skipped(SkipReason::LeadNotFound)),
+            Ok(LookupResponse::NotFound) => return Ok(LookedUpLead::Skipped(LeadSkipReason::LeadNotFound)),
             Err(error) => error,
         };
         let reason = match &error {
             LeadError::Secret(
                 SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. },
-            ) => SkipReason::LookupNotConfigured,
+            ) => LeadSkipReason::LookupNotConfigured,
             // A retry would block the deliveries behind this one and fail the same way.
-            LeadError::Lookup(SenderApiError::CredentialRefused { .. }) => SkipReason::CredentialRefused,
-            other if other.fault() == Fault::Permanent => SkipReason::LookupFailed,
+            LeadError::Lookup(SenderApiError::CredentialRefused { .. }) => LeadSkipReason::CredentialRefused,
+            other if other.fault() == Fault::Permanent => LeadSkipReason::LookupFailed,
             _ => return Err(error),
         };
         tracing::error!(form.name = delivery.form_name, "skipped a lead: {}", error_chain(&error));
@@ -275,7 +275,7 @@ impl LeadGreeter {
     }
 
     /// Logs and counts a skipped lead if an operator should act.
-    fn record_skip(&self, entry: &InboxItem, reason: SkipReason) -> LeadOutcome {
+    fn record_skip(&self, entry: &InboxItem, reason: LeadSkipReason) -> LeadOutcome {
         if reason.needs_attention() {
             tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
             telemetry::count_metric(

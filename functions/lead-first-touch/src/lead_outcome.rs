@@ -18,7 +18,7 @@ pub enum LeadOutcome {
     FormRemoved,
     /// The delivery or the lookup contains no lead to greet.
     #[error("{0}")]
-    Skipped(SkipReason),
+    Skipped(LeadSkipReason),
     /// The text could not be built.
     #[error("{0}")]
     Wording(#[from] WordingError),
@@ -86,7 +86,7 @@ impl From<LeadOutcome> for DeliveryOutcome {
 
 /// Why a delivery or a lookup contains no lead to greet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SkipReason {
+pub enum LeadSkipReason {
     /// The sender marks the submission as a test.
     #[error("test leads are never greeted")]
     Test,
@@ -147,7 +147,7 @@ pub enum SkipReason {
     LeadNotFound,
 }
 
-impl SkipReason {
+impl LeadSkipReason {
     /// The stable code.
     pub const fn code(&self) -> &'static str {
         match self {

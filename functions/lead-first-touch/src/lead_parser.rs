@@ -3,14 +3,14 @@
 //! Flow: [`parse_lead`] turns a verified delivery into a [`ParsedLead`]. If the delivery only names
 //! leads, [`parse_lead_response`] parses the sender's response to the lookup of one lead. Both are
 //! pure functions of the delivery and the client's configuration. They never panic. A delivery that
-//! cannot be used becomes a [`SkipReason`], which is recorded.
+//! cannot be used becomes a [`LeadSkipReason`], which is recorded.
 
 use tellonce_core::client_config::FormKind;
 
 use crate::{
     facts::{self, LeadFacts},
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     senders::{elementor, google_ads, gravity_forms, hubspot, jotform, meta, tally, typeform, web, webflow},
     submission::{DeliveryContent, LeadSubmission},
 };
@@ -33,7 +33,7 @@ pub fn parse_lead_response(
     delivery: &LeadDelivery<'_>,
     reference: &LeadReference,
     response: &[u8],
-) -> Result<Lead, SkipReason> {
+) -> Result<Lead, LeadSkipReason> {
     let submission = parse_submission_response(delivery, reference, response)?;
     // The delivery already passed the form check. If the response names a form too, it must pass as
     // well.
@@ -65,7 +65,7 @@ pub fn find_facts_in_response(
 }
 
 /// Parses a delivery with the parser of its form's kind.
-pub(crate) fn parse_content(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, SkipReason> {
+pub(crate) fn parse_content(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, LeadSkipReason> {
     let submission = match delivery.form.kind {
         FormKind::Meta => return meta::parse_references(delivery).map(DeliveryContent::References),
         FormKind::HubSpot => return hubspot::parse_delivery(delivery),
@@ -86,11 +86,11 @@ pub(crate) fn parse_submission_response(
     delivery: &LeadDelivery<'_>,
     reference: &LeadReference,
     response: &[u8],
-) -> Result<LeadSubmission, SkipReason> {
+) -> Result<LeadSubmission, LeadSkipReason> {
     match delivery.form.kind {
         FormKind::Meta => meta::parse_response(reference, response),
         FormKind::HubSpot => hubspot::parse_response(delivery, reference, response),
         // Other senders have no lookup.
-        _ => Err(SkipReason::LookupFailed),
+        _ => Err(LeadSkipReason::LookupFailed),
     }
 }

@@ -43,10 +43,10 @@ use tellonce_core::{
 };
 
 use lookup::LeadLookupClient;
-use operator::{OperatorCommand, OperatorSummary};
+use operator::{LeadCommand, OperatorSummary};
 
 pub use lead_flow::LeadError;
-pub use lead_outcome::{LeadOutcome, SkipReason};
+pub use lead_outcome::{LeadOutcome, LeadSkipReason};
 
 /// The most deliveries that are processed concurrently: a batch of the stream. Each usually belongs
 /// to another lead. A repeated submission finds its own row in the ledger.
@@ -79,14 +79,12 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let invocation = Invocation::new(&event.context.request_id, deadline, false, greeter.dispatcher.clock.now());
         // A batch of the stream never parses as a command, whatever its deliveries contain.
-        Ok::<_, lambda_runtime::Error>(
-            if let Ok(command) = serde_json::from_str::<OperatorCommand>(event.payload.get()) {
-                GreeterResponse::Operator(greeter.run_operator_command(command, deadline).await?)
-            } else {
-                let batch = serde_json::from_str(event.payload.get())?;
-                GreeterResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
-            },
-        )
+        Ok::<_, lambda_runtime::Error>(if let Ok(command) = serde_json::from_str::<LeadCommand>(event.payload.get()) {
+            GreeterResponse::Operator(greeter.run_operator_command(command, deadline).await?)
+        } else {
+            let batch = serde_json::from_str(event.payload.get())?;
+            GreeterResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
+        })
     }))
     .await
 }

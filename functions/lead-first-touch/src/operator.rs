@@ -21,7 +21,7 @@ const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5)
 /// The command of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OperatorCommand {
+pub enum LeadCommand {
     /// Greet the held leads of this form.
     Release(String),
     /// Greet none of the held leads of this form.
@@ -51,7 +51,7 @@ pub struct OperatorSummary {
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
+pub enum LeadOperatorError {
     /// The configuration has no such form.
     #[error("form `{0}` is not configured")]
     UnknownForm(String),
@@ -67,17 +67,17 @@ impl LeadGreeter {
     /// Runs the command of an operator.
     pub(crate) async fn run_operator_command(
         &self,
-        command: OperatorCommand,
+        command: LeadCommand,
         deadline: Deadline,
-    ) -> Result<OperatorSummary, OperatorError> {
+    ) -> Result<OperatorSummary, LeadOperatorError> {
         let held = LeadOutcome::HeldForReview.code();
         let (form, outcome, decision) = match command {
-            OperatorCommand::Release(form) => (form, held.to_owned(), Some(true)),
-            OperatorCommand::Drop(form) => (form, held.to_owned(), Some(false)),
-            OperatorCommand::Replay { form, outcome } => (form, outcome, None),
+            LeadCommand::Release(form) => (form, held.to_owned(), Some(true)),
+            LeadCommand::Drop(form) => (form, held.to_owned(), Some(false)),
+            LeadCommand::Replay { form, outcome } => (form, outcome, None),
         };
         if !self.dispatcher.config.forms.contains_key(&form) {
-            return Err(OperatorError::UnknownForm(form));
+            return Err(LeadOperatorError::UnknownForm(form));
         }
         if let Some(greets_leads) = decision {
             // The form resumes first. Otherwise the first released lead would be counted and held

@@ -11,7 +11,7 @@ use tellonce_core::{client_config::ClientConfig, inbox::DeliveryOutcome};
 use crate::{
     facts::{FactSource, LeadFact, LeadFacts, usual_names},
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
-    lead_outcome::{LeadOutcome, SkipReason},
+    lead_outcome::{LeadOutcome, LeadSkipReason},
     lead_parser::{
         find_facts, find_facts_in_response, parse_content, parse_lead, parse_lead_response, parse_submission_response,
     },
@@ -200,7 +200,7 @@ pub(crate) fn expect_lead(parsed: ParsedLead) -> Lead {
     }
 }
 
-pub(crate) fn expect_skip(parsed: ParsedLead) -> SkipReason {
+pub(crate) fn expect_skip(parsed: ParsedLead) -> LeadSkipReason {
     match parsed {
         ParsedLead::Skipped(reason) => reason,
         other => panic!("expected a skip reason: {other:?}"),
@@ -284,7 +284,7 @@ fn every_sample_parses_to_the_facts_of_its_manifest() {
                     assert_eq!(references[0].created_at, Some(at.parse().unwrap()), "{title}");
                 }
             }
-            (ParsedLead::Skipped(reason), "lead.test") => assert_eq!(reason, SkipReason::Test, "{title}"),
+            (ParsedLead::Skipped(reason), "lead.test") => assert_eq!(reason, LeadSkipReason::Test, "{title}"),
             (other, kind) => panic!("{title}: {kind} is parsed as {other:?}"),
         }
     }
@@ -393,11 +393,11 @@ fn the_source_of_a_fact_is_known_even_for_a_skipped_lead() {
     let body = br#"{"consent": {"whatsapp": "no"}, "phone": "12", "mobile": "", "contact": {"name": "Noa"}}"#;
     let facts = find_facts(&build_delivery(sample_config(), "landing", body)).unwrap();
     assert_eq!(describe_sources(&facts), "consent: consent.whatsapp, name: contact.name, phone: phone");
-    assert_eq!(facts.consent, Err(SkipReason::NoConsent));
-    assert!(matches!(facts.phone, Err(SkipReason::PhoneUnusable(_))));
+    assert_eq!(facts.consent, Err(LeadSkipReason::NoConsent));
+    assert!(matches!(facts.phone, Err(LeadSkipReason::PhoneUnusable(_))));
     assert_eq!(facts.fields, [["consent.whatsapp"], ["phone"], ["mobile"], ["contact.name"]]);
     let nothing = find_facts(&build_delivery(sample_config(), "landing", br#"{"e-mail": "noa@example.com"}"#)).unwrap();
-    assert_eq!((describe_sources(&nothing).as_str(), nothing.consent), ("", Err(SkipReason::NoConsent)));
+    assert_eq!((describe_sources(&nothing).as_str(), nothing.consent), ("", Err(LeadSkipReason::NoConsent)));
 }
 
 #[test]

@@ -36,7 +36,7 @@ use tellonce_core::{
 
 pub use known_order::KnownOrder;
 pub use order_flow::OrderError;
-pub use order_outcome::{OrderOutcome, PrivacyRequest, SkipReason};
+pub use order_outcome::{OrderOutcome, OrderSkipReason, PrivacyRequest};
 pub use plan::{PlannedOrderMessage, build_suppressed_message, plan_order_message};
 
 /// The function's configuration and connections.

@@ -15,7 +15,7 @@ use tellonce_core::{
     json,
 };
 
-use crate::order_outcome::SkipReason;
+use crate::order_outcome::OrderSkipReason;
 
 /// Something that happened to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +88,12 @@ pub struct CustomerContact {
 
 impl CustomerContact {
     /// The number to message, or why it is missing.
-    pub fn require_phone(&self) -> Result<&Phone, SkipReason> {
+    pub fn require_phone(&self) -> Result<&Phone, OrderSkipReason> {
         match (&self.phone, self.phone_problem, self.redacted) {
             (Some(phone), _, _) => Ok(phone),
-            (None, Some(problem), _) => Err(SkipReason::PhoneUnusable(problem)),
-            (None, None, true) => Err(SkipReason::PersonalDataRedacted),
-            (None, None, false) => Err(SkipReason::NoPhone),
+            (None, Some(problem), _) => Err(OrderSkipReason::PhoneUnusable(problem)),
+            (None, None, true) => Err(OrderSkipReason::PersonalDataRedacted),
+            (None, None, false) => Err(OrderSkipReason::NoPhone),
         }
     }
 
@@ -131,11 +131,11 @@ pub enum ParsedOrder {
     /// checks the number.
     Event(Box<OrderEvent>),
     /// An event without a message of its own. It still supersedes messages that it makes untrue.
-    Suppressed(Box<OrderEvent>, SkipReason),
+    Suppressed(Box<OrderEvent>, OrderSkipReason),
     /// An event whose order must be looked up, because the delivery lacks its data.
     NeedsLookup(Box<PartialOrderEvent>),
     /// No event.
-    Skipped(SkipReason),
+    Skipped(OrderSkipReason),
 }
 
 /// An event whose order has to be looked up in the ledger or in the store. See [`crate::lookup`].
@@ -219,8 +219,8 @@ pub(crate) struct OrderDelivery<'a> {
 
 impl<'a> OrderDelivery<'a> {
     /// The body as a JSON object.
-    pub(crate) fn parse_body<T: Deserialize<'a>>(&self) -> Result<T, SkipReason> {
-        json::parse_object(self.body).map_err(SkipReason::NotUnderstood)
+    pub(crate) fn parse_body<T: Deserialize<'a>>(&self) -> Result<T, OrderSkipReason> {
+        json::parse_object(self.body).map_err(OrderSkipReason::NotUnderstood)
     }
 
     /// A header by its lower-case name.

@@ -17,7 +17,7 @@ use crate::{
     known_order::KnownOrder,
     lookup::{self, OrderLookupError},
     order_event::{OrderEvent, ParsedOrder, PartialOrderEvent},
-    order_outcome::{OrderOutcome, SkipReason},
+    order_outcome::{OrderOutcome, OrderSkipReason},
     order_parser::parse_order_event,
     plan::{PlannedOrderMessage, build_suppressed_message, plan_order_message},
 };
@@ -86,7 +86,7 @@ impl OrderNotifier {
                 Ok(Some(outcome))
             }
             // A lookup either completes an event or skips it.
-            ParsedOrder::NeedsLookup(_) => Ok(Some(OrderOutcome::Skipped(SkipReason::OrderNotFound))),
+            ParsedOrder::NeedsLookup(_) => Ok(Some(OrderOutcome::Skipped(OrderSkipReason::OrderNotFound))),
             ParsedOrder::Skipped(reason) => {
                 if reason.needs_attention() {
                     tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
@@ -152,7 +152,7 @@ impl OrderNotifier {
                 return Ok(ParsedOrder::Event(Box::new(event)));
             }
         }
-        let not_configured = ParsedOrder::Skipped(SkipReason::LookupNotConfigured);
+        let not_configured = ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured);
         let StoreKind::Shopify(shop) = &store.kind else { return Ok(not_configured) };
         let secret_name = config.store_api_secret_name(store_name);
         let token = match self.dispatcher.secrets.get_current(&secret_name, now).await {

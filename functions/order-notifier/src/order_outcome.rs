@@ -21,7 +21,7 @@ pub enum OrderOutcome {
     StoreRemoved,
     /// The delivery or the lookup contains no event to send, or the customer has no usable number.
     #[error("{0}")]
-    Skipped(SkipReason),
+    Skipped(OrderSkipReason),
     /// The client configured no text for the milestone.
     #[error("no text is configured for `{}`", .0.name())]
     NoTextConfigured(Milestone),
@@ -60,7 +60,7 @@ impl From<OrderOutcome> for DeliveryOutcome {
 
 /// Why a delivery contains no event to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SkipReason {
+pub enum OrderSkipReason {
     /// The order is a test order.
     #[error("test orders lead to no message")]
     TestOrder,
@@ -138,7 +138,7 @@ pub enum SkipReason {
     OrderNotFound,
 }
 
-impl SkipReason {
+impl OrderSkipReason {
     /// The reason for a required field without a usable value.
     pub(crate) fn missing_field(location: &str) -> Self {
         Self::NotUnderstood(JsonError::Missing(location.into()))

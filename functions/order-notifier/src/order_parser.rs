@@ -14,8 +14,9 @@ use crate::{
 /// Parses a verified delivery of `store`. `topic` and `headers` are what the inbox stored.
 /// `received_at` is when the delivery was accepted.
 ///
-/// It never fails and never panics. A body that cannot be parsed is `SkipReason::NotUnderstood`,
-/// so it is recorded with its reason and does not block later deliveries.
+/// It never fails and never panics. A body that cannot be parsed is
+/// `OrderSkipReason::NotUnderstood`, so it is recorded with its reason and does not block later
+/// deliveries.
 pub fn parse_order_event(
     store: &StoreConfig,
     config: &ClientConfig,

@@ -10,7 +10,7 @@ use tellonce_core::client_config::{ClientConfig, Milestone};
 
 use crate::{
     order_event::{OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent},
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
     order_parser::parse_order_event,
 };
 use tellonce_core::json::JsonError;
@@ -320,7 +320,8 @@ fn unparsable_bodies_are_never_quoted() {
         (b"{\"id\":1,\"customer\":\"secret-5\"}", "shape"),
     ];
     for (body, expected_text) in cases {
-        let ParsedOrder::Skipped(reason @ SkipReason::NotUnderstood(_)) = parse_as("shop", Some("orders/paid"), body)
+        let ParsedOrder::Skipped(reason @ OrderSkipReason::NotUnderstood(_)) =
+            parse_as("shop", Some("orders/paid"), body)
         else {
             panic!("{body:?} was parsed");
         };
@@ -332,7 +333,7 @@ fn unparsable_bodies_are_never_quoted() {
     let bomb = format!("{{\"id\":1,\"customer\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(matches!(
         parse_as("shop", Some("orders/paid"), bomb),
-        ParsedOrder::Skipped(SkipReason::NotUnderstood(JsonError::Shape { .. }))
+        ParsedOrder::Skipped(OrderSkipReason::NotUnderstood(JsonError::Shape { .. }))
     ));
 }
 

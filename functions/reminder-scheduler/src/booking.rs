@@ -16,7 +16,7 @@ use tellonce_core::{
     ledger::IdempotencyKey,
 };
 
-use crate::booking_outcome::SkipReason;
+use crate::booking_outcome::BookingSkipReason;
 
 /// The content of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum ParsedBooking {
     /// The calendar changed. Its feed contains the change and must be read now.
     SyncFeed,
     /// The delivery reports nothing.
-    Skipped(SkipReason),
+    Skipped(BookingSkipReason),
 }
 
 /// What a delivery reports about one appointment.
@@ -49,7 +49,7 @@ pub struct Booking {
     /// The id that this appointment replaces.
     pub previous_id: Option<String>,
     /// Why no attendee can be messaged. If it is set, `details.attendees` is empty.
-    pub unreachable_reason: Option<SkipReason>,
+    pub unreachable_reason: Option<BookingSkipReason>,
 }
 
 impl Booking {
@@ -83,7 +83,10 @@ impl Booking {
             line: calendar.line.clone(),
             status: self.status,
             details: self.details.clone(),
-            attendees_unchanged: self.unreachable_reason.as_ref().is_some_and(SkipReason::preserves_known_attendees),
+            attendees_unchanged: self
+                .unreachable_reason
+                .as_ref()
+                .is_some_and(BookingSkipReason::preserves_known_attendees),
             as_of: self.occurred_at,
             delivery: delivery.to_owned(),
             previous: previous.map(Box::new),
@@ -143,7 +146,7 @@ impl LookupRequest {
     /// The facts that the delivery contains without a lookup: a cancellation, or a new time.
     ///
     /// `reason` is why there is no lookup, and `received_at` is when the delivery was accepted.
-    pub fn booking_without_lookup(&self, reason: SkipReason, received_at: Timestamp) -> Option<Booking> {
+    pub fn booking_without_lookup(&self, reason: BookingSkipReason, received_at: Timestamp) -> Option<Booking> {
         match self {
             Self::Acuity { appointment_id, kind: BookingEventKind::Cancelled } => Some(Booking {
                 kind: BookingEventKind::Cancelled,

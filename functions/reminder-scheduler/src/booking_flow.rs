@@ -21,7 +21,7 @@ use tellonce_core::{
 use crate::{
     ReminderScheduler,
     booking::{Booking, LookupRequest, ParsedBooking},
-    booking_outcome::{BookingOutcome, SkipReason},
+    booking_outcome::{BookingOutcome, BookingSkipReason},
     booking_parser::{parse_booking, parse_booking_response},
 };
 
@@ -103,7 +103,8 @@ impl ReminderScheduler {
                 SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. }
             )
         );
-        let reason = if is_not_configured { SkipReason::LookupNotConfigured } else { SkipReason::LookupFailed };
+        let reason =
+            if is_not_configured { BookingSkipReason::LookupNotConfigured } else { BookingSkipReason::LookupFailed };
         let is_final = is_not_configured || error.fault() == Fault::Permanent;
         match request.booking_without_lookup(reason, entry.received_at) {
             // A cancelled appointment needs no lookup.
@@ -132,7 +133,7 @@ impl ReminderScheduler {
                     entry.id,
                     error_chain(&error)
                 );
-                Ok(ParsedBooking::Skipped(SkipReason::LookupNotConfigured))
+                Ok(ParsedBooking::Skipped(BookingSkipReason::LookupNotConfigured))
             }
             None => Err(error),
         }

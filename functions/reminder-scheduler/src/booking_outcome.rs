@@ -12,7 +12,7 @@ pub enum BookingOutcome {
     CalendarRemoved,
     /// The delivery reports nothing, or none of its attendees can be messaged.
     #[error("{0}")]
-    Skipped(SkipReason),
+    Skipped(BookingSkipReason),
     /// The header already contains the report.
     #[error("the report says nothing new")]
     AlreadyKnown,
@@ -59,7 +59,7 @@ impl From<BookingOutcome> for DeliveryOutcome {
 
 /// Why a delivery reports nothing, or none of its attendees can be messaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SkipReason {
+pub enum BookingSkipReason {
     /// The sender tests the address.
     #[error("test delivery of the sender")]
     Ping,
@@ -94,7 +94,7 @@ pub enum SkipReason {
     CustomerNotFound,
 }
 
-impl SkipReason {
+impl BookingSkipReason {
     /// The stable code.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 //! Flow: [`parse_booking`] turns a verified delivery into a [`ParsedBooking`]. If the delivery
 //! leaves out facts, [`parse_booking_response`] completes it with the response to the lookup. Both
 //! are pure functions and never panic. A delivery that cannot be used becomes a
-//! [`SkipReason`](crate::booking_outcome::SkipReason), which is recorded.
+//! [`BookingSkipReason`](crate::booking_outcome::BookingSkipReason), which is recorded.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         booking::{Booking, BookingEventKind},
-        booking_outcome::SkipReason,
+        booking_outcome::BookingSkipReason,
         samples::{
             acuity_response, expect_booking, expect_skip, only_phone, parse_as, parse_time, received_at, sample_config,
             sample_json, square_customer,
@@ -158,7 +158,7 @@ pub(crate) mod tests {
         }
         for response in [json!([]), json!({}), json!({"customer": 5})] {
             let booked = expect_booking(complete_with("salon", square_lookup(), Some(&response)));
-            assert_eq!(booked.unreachable_reason.as_ref().map(SkipReason::code), Some("lookup-failed"));
+            assert_eq!(booked.unreachable_reason.as_ref().map(BookingSkipReason::code), Some("lookup-failed"));
             assert!(booked.details.is_some(), "the new time still counts");
         }
     }
@@ -183,7 +183,7 @@ pub(crate) mod tests {
             (None, "customer-not-found"),
         ] {
             let booked = expect_booking(complete_with("salon", square_lookup(), response.as_ref()));
-            assert_eq!(booked.unreachable_reason.as_ref().map(SkipReason::code), Some(code));
+            assert_eq!(booked.unreachable_reason.as_ref().map(BookingSkipReason::code), Some(code));
             assert!(booked.details.unwrap().attendees.is_empty());
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! A history books, moves, moves back, cancels and books again. It happens around the days on which
 //! clocks change, in zones of all continents. Its deliveries arrive late, twice and in the wrong
-//! order. The line goes down, and `EZWhatsApp` throttles after a reminder's row was opened.
+//! order. The line goes down, and the provider throttles after a reminder's row was opened.
 //!
 //! These must hold:
 //!

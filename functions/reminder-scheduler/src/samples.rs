@@ -17,7 +17,7 @@ use tellonce_core::{
 
 use crate::{
     booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
-    booking_outcome::SkipReason,
+    booking_outcome::BookingSkipReason,
     booking_parser::{parse_booking, parse_booking_response},
 };
 
@@ -137,7 +137,7 @@ pub(crate) fn expect_booking(parsed: ParsedBooking) -> Booking {
     bookings.remove(0)
 }
 
-pub(crate) fn expect_skip(parsed: ParsedBooking) -> SkipReason {
+pub(crate) fn expect_skip(parsed: ParsedBooking) -> BookingSkipReason {
     match parsed {
         ParsedBooking::Skipped(reason) => reason,
         other => panic!("expected a skipped delivery: {other:?}"),
@@ -354,7 +354,7 @@ fn every_sample_parses_to_the_facts_of_its_manifest() {
                 parsed_count += 1;
                 assert_eq!(kind, "calendar.changed", "{name}");
             }
-            (ParsedBooking::Skipped(SkipReason::Ping), "ping") => {}
+            (ParsedBooking::Skipped(BookingSkipReason::Ping), "ping") => {}
             (other, kind) => panic!("{name}: {kind} is parsed as {other:?}"),
         }
     }

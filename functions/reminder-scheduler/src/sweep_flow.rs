@@ -33,7 +33,7 @@ const MAX_HEADER_CONFLICTS: usize = 5;
 pub struct SweepSummary {
     /// Messages and reminders that were due.
     pub due: usize,
-    /// Accepted by `EZWhatsApp`.
+    /// Accepted by the provider.
     pub accepted: usize,
     /// Expired, superseded, refused, or left to a person to decide.
     pub ended: usize,

@@ -29,6 +29,6 @@ pub enum SenderKind {
     /// A form at `/leads/{form}`, or at `/leads/{form}/{secret}` if its address is secret.
     /// lead-first-touch consumes its deliveries.
     Form,
-    /// A line of `EZWhatsApp` at `/lines/{line}/{secret}`. conversation-sync consumes its events.
+    /// A line of the provider at `/lines/{line}/{secret}`. conversation-sync consumes its events.
     Line,
 }

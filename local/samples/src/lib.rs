@@ -14,13 +14,12 @@ mod corruption;
 mod post;
 mod recording;
 mod refresh;
+mod sample_file;
 mod sender_proof;
 
 pub use corruption::{corrupted_body, replace_nth_value};
 pub use post::{WebhookPost, build_header_map};
-pub use recording::{
-    SampleDelivery, assert_all_files_listed, assert_all_folders_known, read_sample, read_sample_json, read_sample_text,
-    sample_deliveries,
-};
+pub use recording::{SampleDelivery, assert_all_files_listed, assert_all_folders_known, sample_deliveries};
 pub use refresh::{parse_seconds, put_at_pointer, random_hex, replace_all, shift_times};
+pub use sample_file::{read_sample, read_sample_json, read_sample_text};
 pub use sender_proof::{SenderProof, sign_base64, sign_hex, sign_standard_webhooks};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::recording::{read_body, read_sample_text};
+use crate::sample_file::{read_body, read_sample_text};
 
 /// One webhook request, ready to be posted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,15 @@
-//! Reads the files of `events/`. `events/README.md` describes them.
+//! The recorded deliveries of `events/`, with what a right reading yields.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "an unreadable sample ends the test")]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
-use crate::WebhookPost;
+use crate::{
+    WebhookPost,
+    sample_file::{read_sample_json, sample_path},
+};
 
 /// One delivery with its expected facts.
 #[derive(Debug, Clone)]
@@ -41,25 +40,6 @@ impl SampleDelivery {
     }
 }
 
-fn sample_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events").join(name)
-}
-
-/// The bytes of a file, such as `bookings/acuity/changed.form`.
-pub fn read_sample(file: &str) -> Vec<u8> {
-    fs::read(sample_path(file)).unwrap_or_else(|error| panic!("could not read events/{file}: {error}"))
-}
-
-/// The text of a file.
-pub fn read_sample_text(file: &str) -> String {
-    String::from_utf8(read_sample(file)).unwrap()
-}
-
-/// The content of a JSON file.
-pub fn read_sample_json(file: &str) -> Value {
-    serde_json::from_slice(&read_sample(file)).unwrap()
-}
-
 fn manifest_cases(folder_name: &str) -> Vec<Value> {
     match read_sample_json(&format!("{folder_name}/manifest.json"))["cases"].take() {
         Value::Array(cases) => cases,
@@ -80,20 +60,6 @@ pub fn sample_deliveries(folder_name: &str) -> Vec<SampleDelivery> {
             SampleDelivery { system: system.to_owned(), name, headers, body, auth, facts }
         })
         .collect()
-}
-
-/// The body of a recorded case. A case without a body file uses the body of the case named before
-/// its first dot; a case without any has an empty body.
-pub(crate) fn read_body(case: &str) -> Vec<u8> {
-    let (folder, name) = case.rsplit_once('/').unwrap();
-    let of = format!("{folder}/{}", name.split('.').next().unwrap_or(name));
-    let files = [case, &of].map(|case| ["json", "form", "multipart", "ics"].map(|end| format!("{case}.{end}")));
-    files
-        .as_flattened()
-        .iter()
-        .find(|file| sample_path(file).exists())
-        .map(|file| read_sample(file))
-        .unwrap_or_default()
 }
 
 /// Asserts that the manifest lists every file of the folder, except `unlisted`.
@@ -118,6 +84,7 @@ pub fn assert_all_folders_known(folder_name: &str, known: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample_file::{read_body, read_sample};
 
     #[test]
     fn every_manifest_names_its_folder_and_the_body_of_each_case() {

@@ -71,7 +71,7 @@ impl EscalationRule {
     }
 }
 
-/// What has to happen for the team to be called.
+/// When the team is alerted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EscalationTrigger {

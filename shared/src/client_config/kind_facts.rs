@@ -1,4 +1,4 @@
-//! What the file of a kind states, whatever it is a kind of: its settings, its secrets, how it
+//! The facts that the file of every kind declares: its settings, its secrets, the bodies that it
 //! posts.
 
 /// A setting that not every kind of its table has.

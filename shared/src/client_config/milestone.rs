@@ -81,6 +81,37 @@ impl Milestone {
         }
     }
 
+    /// The `latest_only` of its [`Precedence`]: a later message of the same milestone replaces it.
+    const fn is_latest_only(self) -> bool {
+        match self {
+            Self::DeliveryChanged => true,
+            Self::Received
+            | Self::Paid
+            | Self::Ready
+            | Self::Shipped
+            | Self::OutForDelivery
+            | Self::Delivered
+            | Self::Cancelled
+            | Self::Refunded
+            | Self::Invoice => false,
+        }
+    }
+
+    /// Whether its message is still true once the order is cancelled: it is about the money, or it
+    /// is the cancellation.
+    pub const fn stays_true_after_cancellation(self) -> bool {
+        match self {
+            Self::Cancelled | Self::Refunded | Self::Invoice => true,
+            Self::Received
+            | Self::Paid
+            | Self::Ready
+            | Self::Shipped
+            | Self::OutForDelivery
+            | Self::DeliveryChanged
+            | Self::Delivered => false,
+        }
+    }
+
     /// How useful the message is after an outage, 0 to 100. Messages that make a customer act come
     /// first.
     pub const fn default_priority(self) -> u8 {
@@ -120,7 +151,7 @@ impl Precedence {
     /// The precedence of a milestone, for one parcel (or refund, or change) or for the whole order.
     pub fn of_milestone(milestone: Milestone, parcel: Option<String>) -> Self {
         let (rank, supersedes) = milestone.precedence_ranks();
-        Self { rank, supersedes, parcel, latest_only: milestone == Milestone::DeliveryChanged }
+        Self { rank, supersedes, parcel, latest_only: milestone.is_latest_only() }
     }
 
     /// The precedence of a message that no other message supersedes. The header of the appointment

@@ -44,6 +44,8 @@ pub enum Provider {
 
 /// The provider of all lines.
 pub const PROVIDER: Provider = Provider::EzWhatsApp;
+/// The name of [`PROVIDER`], for texts that people read.
+pub const PROVIDER_NAME: &str = PROVIDER.facts().name;
 
 impl Provider {
     /// Limits, names and rules of this provider.

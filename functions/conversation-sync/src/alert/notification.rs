@@ -10,7 +10,7 @@ use std::fmt;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use tellonce_core::{contact::Phone, wording::is_hidden_char};
+use tellonce_core::{contact::Phone, provider::PROVIDER_NAME, wording::is_hidden_char};
 
 use crate::{line_event::MessageDirection, record_store::e164};
 
@@ -29,7 +29,7 @@ pub struct Notification {
     pub time_zone: String,
     /// The line, by its name in `client.toml`.
     pub line: String,
-    /// `EZWhatsApp`'s id of the conversation.
+    /// The provider's id of the conversation.
     pub conversation_id: Option<String>,
     /// The customer's number, if it is known.
     #[serde(with = "e164::option")]
@@ -167,8 +167,8 @@ impl Notification {
             paragraphs.push(TextParagraph { heading: Some("Messages sent to this customer, newest first:"), lines });
         }
         paragraphs.push(plain(vec![match &self.conversation_id {
-            Some(id) => format!("Answer in EZWhatsApp: conversation {}", field(id)),
-            None => "Answer in EZWhatsApp.".to_owned(),
+            Some(id) => format!("Answer in {PROVIDER_NAME}: conversation {}", field(id)),
+            None => format!("Answer in {PROVIDER_NAME}."),
         }]));
         NotificationText {
             headline: format!("{}: a customer {}", field(&self.escalation), field(&self.reason)),
@@ -214,7 +214,7 @@ impl QuotedMessage {
         match self.text.as_deref().map(|text| clean_line(text, usize::MAX)).filter(|text| !text.is_empty()) {
             Some(text) if kind == "text" => text,
             Some(text) => format!("{kind}: {text}"),
-            None => format!("{kind}; open EZWhatsApp to see it"),
+            None => format!("{kind}; open {PROVIDER_NAME} to see it"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A conversation: its last messages, since when the customer waits, and when the team was alerted.
 //!
-//! `EZWhatsApp` holds the full conversation. This module keeps what it takes to alert the team
+//! The provider holds the full conversation. This module keeps what it takes to alert the team
 //! once, with the messages that led to the alert. Messages arrive in any order, so all times are
 //! those at which the messages were written.
 //!
@@ -43,7 +43,7 @@ pub const CONVERSATION_QUEUE: &str = "queue:conversations";
 pub struct Conversation {
     /// The line, by its name in `client.toml`.
     pub line: String,
-    /// `EZWhatsApp`'s id.
+    /// The provider's id.
     pub id: Option<String>,
     /// The customer's number, E.164.
     pub phone: Option<String>,

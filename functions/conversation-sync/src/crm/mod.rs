@@ -172,7 +172,7 @@ pub struct CrmEntry {
     pub reference: String,
     /// The line, by its name in `client.toml`.
     pub line: String,
-    /// `EZWhatsApp`'s id of the conversation.
+    /// The provider's id of the conversation.
     pub conversation_id: Option<String>,
     /// The customer's number.
     #[serde(with = "e164")]

@@ -4,7 +4,7 @@
 //! of them. [`MessageRecord`] holds what is known; the order makes no difference. [`find_match`]
 //! runs again until it finds the row.
 //!
-//! `EZWhatsApp` does not publish what the response to a send contains, nor how a status names the
+//! The provider does not publish what the response to a send contains, nor how a status names the
 //! message. So the id of that response is compared first. If it does not match, a row counts that
 //! was sent to the same customer with the same text at about the same time, if there is only one.
 //! Such a link is marked *weak*. A missing status never triggers anything.
@@ -27,7 +27,7 @@ use crate::{
     record_store::{ItemKey, Persisted, days_after},
 };
 
-/// The longest time between a send and the line's report of the same message. Assumed: `EZWhatsApp`
+/// The longest time between a send and the line's report of the same message. Assumed: The provider
 /// publishes no such limit, and lines deliver within seconds.
 pub const SEND_MATCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// When the ledger is searched again for a message without a row, counted from the first report.

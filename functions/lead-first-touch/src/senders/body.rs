@@ -6,15 +6,15 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use crate::lead_outcome::SkipReason;
+use crate::lead_outcome::LeadSkipReason;
 
 /// Checks that the delivery reports the `expected` event. A body without an event has another
 /// shape.
-pub(super) fn expect_event(event: RawJson<'_>, expected: &str) -> Result<(), SkipReason> {
+pub(super) fn expect_event(event: RawJson<'_>, expected: &str) -> Result<(), LeadSkipReason> {
     match event.text() {
         Some(event) if event == expected => Ok(()),
-        Some(event) => Err(SkipReason::UnknownEvent(LogLabel::new(&event))),
-        None => Err(SkipReason::NotUnderstood(JsonError::NoTopic)),
+        Some(event) => Err(LeadSkipReason::UnknownEvent(LogLabel::new(&event))),
+        None => Err(LeadSkipReason::NotUnderstood(JsonError::NoTopic)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::{
     form_body,
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField},
 };
 
@@ -18,7 +18,7 @@ use crate::{
 const FORM_ID_PATHS: [&str; 2] = ["form.id", "form_id"];
 const FORM_NAME_PATHS: [&str; 2] = ["form.name", "form_name"];
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     let mut fields = form_body::parse_fields(delivery)?;
     let is_form_id = |field: &SubmittedField| FORM_ID_PATHS.contains(&field.body_path());
     let form_id = fields.iter().find(|field| is_form_id(field)).and_then(|field| field.values.first().cloned());

@@ -9,7 +9,7 @@ use tellonce_core::json::{self, RawJson};
 
 use crate::{
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField, field_names},
 };
 
@@ -45,15 +45,15 @@ struct GoogleAdsLead<'a> {
     user_column_data: RawJson<'a>,
 }
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
-    let body: GoogleAdsLead<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
+    let body: GoogleAdsLead<'_> = json::parse_object(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
     let test = body.is_test.is_true();
     let columns = body.user_column_data.list_elements();
     // A test lead is recognised even if other fields are missing.
     let columns = if test {
         columns.unwrap_or_default()
     } else {
-        columns.ok_or_else(|| SkipReason::missing_field("/user_column_data"))?
+        columns.ok_or_else(|| LeadSkipReason::missing_field("/user_column_data"))?
     };
     let count_known = |side: &str| {
         let is_known = |column: &&RawJson<'_>| {

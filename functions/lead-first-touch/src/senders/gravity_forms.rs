@@ -6,18 +6,18 @@
 use jiff::{civil::DateTime, tz::TimeZone};
 use tellonce_core::telemetry::LogLabel;
 
-use crate::{form_body, lead::LeadDelivery, lead_outcome::SkipReason, submission::LeadSubmission};
+use crate::{form_body, lead::LeadDelivery, lead_outcome::LeadSkipReason, submission::LeadSubmission};
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     let fields = form_body::parse_fields(delivery)?;
     let entry_value = |name: &str| fields.iter().find(|field| field.body_path() == name)?.values.first().cloned();
     match entry_value("status") {
-        Some(status) if status != "active" => return Err(SkipReason::NotActive(LogLabel::new(&status))),
+        Some(status) if status != "active" => return Err(LeadSkipReason::NotActive(LogLabel::new(&status))),
         _ => {}
     }
     // The Partial Entries add-on stores unfinished forms. Such an entry is active as well.
     if entry_value("partial_entry_id").is_some() {
-        return Err(SkipReason::Partial);
+        return Err(LeadSkipReason::Partial);
     }
     let submitted_at =
         entry_value("date_created").and_then(|at| at.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok());

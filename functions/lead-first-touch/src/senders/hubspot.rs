@@ -17,14 +17,14 @@ use super::body::parse_unix_millis;
 use crate::{
     facts, form_body,
     lead::{LeadDelivery, LeadReference},
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{DeliveryContent, LeadSubmission, SubmittedField, field_values},
 };
 
 /// The values of `changeSource` for a contact that submitted a form.
 const FORM_SOURCES: [&str; 2] = ["FORM", "FORMS"];
-pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, SkipReason> {
-    let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
+pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, LeadSkipReason> {
+    let document = json::parse_document(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
     match document.list_elements() {
         Some(events) => parse_references(delivery, &events).map(DeliveryContent::References),
         None if document.at_pointer("/subscriptionType").text().is_some() => {
@@ -45,7 +45,7 @@ struct HubspotEvent<'a> {
 }
 
 /// The contacts in an app's events that a form created.
-fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Result<Vec<LeadReference>, SkipReason> {
+fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Result<Vec<LeadReference>, LeadSkipReason> {
     let mut references: Vec<LeadReference> = Vec::new();
     let mut first_skip = None;
     for event in events {
@@ -54,13 +54,13 @@ fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Resu
         let source = change_source.text().unwrap_or_default();
         let skip_reason = match (subscription_type.text().as_deref(), object_id.owned_text()) {
             // An element that is not an event means a list of something else.
-            (None, _) => SkipReason::List,
+            (None, _) => LeadSkipReason::List,
             (Some("contact.creation"), _) if !FORM_SOURCES.contains(&&*source) => {
-                SkipReason::NotFromAForm(LogLabel::new(&source))
+                LeadSkipReason::NotFromAForm(LogLabel::new(&source))
             }
             // The event does not name the form.
-            (Some("contact.creation"), _) if !facts::is_expected_form(delivery.form, None) => SkipReason::OtherForm,
-            (Some("contact.creation"), None) => SkipReason::missing_field("/0/objectId"),
+            (Some("contact.creation"), _) if !facts::is_expected_form(delivery.form, None) => LeadSkipReason::OtherForm,
+            (Some("contact.creation"), None) => LeadSkipReason::missing_field("/0/objectId"),
             (Some("contact.creation"), Some(id)) => {
                 if references.iter().all(|known| known.id != id) {
                     references.push(LeadReference {
@@ -70,18 +70,18 @@ fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Resu
                 }
                 continue;
             }
-            (Some(other), _) => SkipReason::UnknownEvent(LogLabel::new(other)),
+            (Some(other), _) => LeadSkipReason::UnknownEvent(LogLabel::new(other)),
         };
         first_skip = first_skip.or(Some(skip_reason));
     }
-    if references.is_empty() { Err(first_skip.unwrap_or(SkipReason::List)) } else { Ok(references) }
+    if references.is_empty() { Err(first_skip.unwrap_or(LeadSkipReason::List)) } else { Ok(references) }
 }
 
 /// A contact as a workflow posts it: plain properties, properties with history, or a custom body.
 ///
 /// The contact's id is not the submission's id. A contact who submits a form again next year is the
 /// same contact and a new lead.
-fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<LeadSubmission, SkipReason> {
+fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     let properties = document.at_pointer("/properties").object_members();
     let fields = match &properties {
         Some(_) => Vec::new(),
@@ -98,7 +98,7 @@ fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<L
         submission.fields.push(SubmittedField::new([Cow::Owned(name), Cow::Owned(path)], values));
         submission
     });
-    if submission.fields.is_empty() { Err(SkipReason::missing_field("/properties")) } else { Ok(submission) }
+    if submission.fields.is_empty() { Err(LeadSkipReason::missing_field("/properties")) } else { Ok(submission) }
 }
 
 /// Parses the contact in the lookup response.
@@ -106,13 +106,13 @@ pub(crate) fn parse_response(
     delivery: &LeadDelivery<'_>,
     reference: &LeadReference,
     response: &[u8],
-) -> Result<LeadSubmission, SkipReason> {
-    let document = json::parse_document(response).map_err(SkipReason::NotUnderstood)?;
+) -> Result<LeadSubmission, LeadSkipReason> {
+    let document = json::parse_document(response).map_err(LeadSkipReason::NotUnderstood)?;
     if document.at_pointer("/id").text().is_some_and(|id| id != reference.id) {
-        return Err(SkipReason::missing_field("/id"));
+        return Err(LeadSkipReason::missing_field("/id"));
     }
     if document.at_pointer("/properties").object_members().is_none() {
-        return Err(SkipReason::missing_field("/properties"));
+        return Err(LeadSkipReason::missing_field("/properties"));
     }
     let contact = parse_contact(delivery, document)?;
     Ok(LeadSubmission { id: Some(reference.id.clone()), submitted_at: reference.created_at, ..contact })
@@ -149,7 +149,7 @@ mod tests {
         for source in ["IMPORT", "CRM_UI", "INTEGRATION", "API", ""] {
             let reason =
                 expect_skip(parse_as("hubspot", json!([event_json(124, "contact.creation", source)]).to_string()));
-            assert_eq!(reason, SkipReason::NotFromAForm(LogLabel::new(source)));
+            assert_eq!(reason, LeadSkipReason::NotFromAForm(LogLabel::new(source)));
         }
     }
 

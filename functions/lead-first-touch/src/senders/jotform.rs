@@ -12,15 +12,15 @@ use super::body::parse_unix_millis;
 use crate::{
     form_body::{self, FormBody},
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField},
 };
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     let body_pairs = match form_body::parse_body(delivery)? {
         FormBody::Pairs(pairs) => pairs,
         FormBody::Json(object) => {
-            let members = object.object_members().ok_or(SkipReason::List)?;
+            let members = object.object_members().ok_or(LeadSkipReason::List)?;
             members.into_iter().filter_map(|(name, value)| Some((name, value.owned_text()?))).collect()
         }
     };
@@ -32,10 +32,12 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
     let form_id = pair_value("formID");
     let raw = pair_value("rawRequest");
     if id.is_none() && form_id.is_none() && raw.is_none() {
-        return Err(SkipReason::missing_field("submissionID"));
+        return Err(LeadSkipReason::missing_field("submissionID"));
     }
     let fields = match &raw {
-        Some(raw) => form_body::flatten_json(json::parse_document(raw.as_bytes()).map_err(SkipReason::NotUnderstood)?),
+        Some(raw) => {
+            form_body::flatten_json(json::parse_document(raw.as_bytes()).map_err(LeadSkipReason::NotUnderstood)?)
+        }
         None => form_body::merge_pairs(body_pairs),
     };
     let sent = fields.iter().find(|field| field.body_path() == "submitDate");

@@ -12,7 +12,7 @@ use super::body::parse_unix_seconds;
 use crate::{
     facts,
     lead::{LeadDelivery, LeadReference},
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 
@@ -27,21 +27,21 @@ struct MetaWebhook<'a> {
 }
 
 /// The leads that a delivery names.
-pub(crate) fn parse_references(delivery: &LeadDelivery<'_>) -> Result<Vec<LeadReference>, SkipReason> {
-    let batch: MetaWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
-    let entries = batch.entry.list_elements().ok_or_else(|| SkipReason::missing_field("/entry"))?;
+pub(crate) fn parse_references(delivery: &LeadDelivery<'_>) -> Result<Vec<LeadReference>, LeadSkipReason> {
+    let batch: MetaWebhook<'_> = json::parse_object(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
+    let entries = batch.entry.list_elements().ok_or_else(|| LeadSkipReason::missing_field("/entry"))?;
     let mut references: Vec<LeadReference> = Vec::new();
     let mut first_skip = None;
     for change in entries.into_iter().flat_map(|entry| entry.at_pointer("/changes").list_elements().unwrap_or_default())
     {
         let field_name = change.at_pointer("/field").text().unwrap_or_default();
         if field_name != "leadgen" {
-            first_skip = first_skip.or(Some(SkipReason::UnknownEvent(LogLabel::new(&field_name))));
+            first_skip = first_skip.or(Some(LeadSkipReason::UnknownEvent(LogLabel::new(&field_name))));
             continue;
         }
         let value = change.at_pointer("/value");
         if !facts::is_expected_form(delivery.form, value.at_pointer("/form_id").text().as_deref()) {
-            first_skip = first_skip.or(Some(SkipReason::OtherForm));
+            first_skip = first_skip.or(Some(LeadSkipReason::OtherForm));
             continue;
         }
         match value.at_pointer("/leadgen_id").owned_text() {
@@ -50,11 +50,11 @@ pub(crate) fn parse_references(delivery: &LeadDelivery<'_>) -> Result<Vec<LeadRe
                 references
                     .push(LeadReference { id, created_at: parse_unix_seconds(value.at_pointer("/created_time")) });
             }
-            None => first_skip = Some(SkipReason::missing_field("/entry/…/leadgen_id")),
+            None => first_skip = Some(LeadSkipReason::missing_field("/entry/…/leadgen_id")),
         }
     }
     if references.is_empty() {
-        return Err(first_skip.unwrap_or_else(|| SkipReason::missing_field("/entry/…/changes")));
+        return Err(first_skip.unwrap_or_else(|| LeadSkipReason::missing_field("/entry/…/changes")));
     }
     Ok(references)
 }
@@ -71,12 +71,12 @@ struct MetaLead<'a> {
 }
 
 /// Parses the lead in the lookup response.
-pub(crate) fn parse_response(reference: &LeadReference, response: &[u8]) -> Result<LeadSubmission, SkipReason> {
-    let meta_lead: MetaLead<'_> = json::parse_object(response).map_err(SkipReason::NotUnderstood)?;
+pub(crate) fn parse_response(reference: &LeadReference, response: &[u8]) -> Result<LeadSubmission, LeadSkipReason> {
+    let meta_lead: MetaLead<'_> = json::parse_object(response).map_err(LeadSkipReason::NotUnderstood)?;
     if meta_lead.id.text().is_some_and(|id| id != reference.id) {
-        return Err(SkipReason::missing_field("/id"));
+        return Err(LeadSkipReason::missing_field("/id"));
     }
-    let data = meta_lead.field_data.list_elements().ok_or_else(|| SkipReason::missing_field("/field_data"))?;
+    let data = meta_lead.field_data.list_elements().ok_or_else(|| LeadSkipReason::missing_field("/field_data"))?;
     let data = data.iter().map(|field| {
         SubmittedField::new(field_names([field.at_pointer("/name")]), field_values(field.at_pointer("/values")))
     });
@@ -108,7 +108,7 @@ mod tests {
         samples::{build_delivery, expect_skip, parse_as, sample_config, sample_json},
     };
 
-    fn parse_found(response: &Value) -> Result<crate::lead::Lead, SkipReason> {
+    fn parse_found(response: &Value) -> Result<crate::lead::Lead, LeadSkipReason> {
         let reference = LeadReference { id: "444444444444000".to_owned(), created_at: None };
         parse_lead_response(
             &build_delivery(sample_config(), "meta", b"{}"),
@@ -145,7 +145,7 @@ mod tests {
     fn a_test_lead_of_meta_is_never_greeted() {
         let mut response = sample_json("meta", "_graph_lead.response");
         response["field_data"][1]["values"][0] = json!("<test lead: dummy data for phone_number>");
-        assert_eq!(parse_found(&response), Err(SkipReason::Test));
+        assert_eq!(parse_found(&response), Err(LeadSkipReason::Test));
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         assert!(parse_found(&response).is_ok());
         for unticked in ["", "0", "false"] {
             response["custom_disclaimer_responses"][0]["is_checked"] = json!(unticked);
-            assert_eq!(parse_found(&response), Err(SkipReason::NoConsent), "{unticked:?}");
+            assert_eq!(parse_found(&response), Err(LeadSkipReason::NoConsent), "{unticked:?}");
         }
     }
 
@@ -166,6 +166,6 @@ mod tests {
         assert_eq!(parse_found(&json!({"error": {"message": "054-5550199"}})).unwrap_err().code(), "not-understood");
         let mut response = sample_json("meta", "_graph_lead.response");
         response["form_id"] = json!("1");
-        assert_eq!(parse_found(&response), Err(SkipReason::OtherForm));
+        assert_eq!(parse_found(&response), Err(LeadSkipReason::OtherForm));
     }
 }

@@ -8,7 +8,7 @@ use tellonce_core::json::{self, RawJson};
 use super::body::expect_event;
 use crate::{
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 
@@ -21,11 +21,12 @@ struct TallyWebhook<'a> {
     data: RawJson<'a>,
 }
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     let TallyWebhook { event_type, created_at, data } =
-        json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
+        json::parse_object(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
     expect_event(event_type, "FORM_RESPONSE")?;
-    let fields = data.at_pointer("/fields").list_elements().ok_or_else(|| SkipReason::missing_field("/data/fields"))?;
+    let fields =
+        data.at_pointer("/fields").list_elements().ok_or_else(|| LeadSkipReason::missing_field("/data/fields"))?;
     Ok(LeadSubmission {
         id: data.at_pointer("/responseId").owned_text().or_else(|| data.at_pointer("/submissionId").owned_text()),
         form_id: data.at_pointer("/formId").owned_text(),

@@ -8,7 +8,7 @@ use tellonce_core::json::{self, RawJson};
 use super::body::expect_event;
 use crate::{
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField, field_names, field_values},
 };
 
@@ -20,11 +20,11 @@ struct TypeformWebhook<'a> {
     form_response: RawJson<'a>,
 }
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     let TypeformWebhook { event_type, form_response } =
-        json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
+        json::parse_object(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
     if event_type.text().is_some_and(|event| event == "form_response_partial") {
-        return Err(SkipReason::Partial);
+        return Err(LeadSkipReason::Partial);
     }
     expect_event(event_type, "form_response")?;
     let raw_answers = form_response.at_pointer("/answers").list_elements().unwrap_or_default();

@@ -2,10 +2,10 @@
 //! Form 7 with a plugin. The body is JSON, urlencoded or multipart, and the developer of the form
 //! chooses all names.
 
-use crate::{form_body, lead::LeadDelivery, lead_outcome::SkipReason, submission::LeadSubmission};
+use crate::{form_body, lead::LeadDelivery, lead_outcome::LeadSkipReason, submission::LeadSubmission};
 
 /// Parses a delivery. [`crate::facts`] finds the id, the form's id and the time among the fields.
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
     Ok(LeadSubmission { fields: form_body::parse_fields(delivery)?, ..LeadSubmission::default() })
 }
 

@@ -9,7 +9,7 @@ use tellonce_core::json::{self, RawJson};
 use super::body::expect_event;
 use crate::{
     lead::LeadDelivery,
-    lead_outcome::SkipReason,
+    lead_outcome::LeadSkipReason,
     submission::{LeadSubmission, SubmittedField, field_values},
 };
 
@@ -26,8 +26,8 @@ struct WebflowWebhook<'a> {
     id: RawJson<'a>,
 }
 
-pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, SkipReason> {
-    let body: WebflowWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
+pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmission, LeadSkipReason> {
+    let body: WebflowWebhook<'_> = json::parse_object(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
     let (data, at) = match body.data.object_members() {
         Some(first) if body.trigger.text().is_none() => (Some(first), [body.id, body.name, body.d]),
         _ => {
@@ -39,7 +39,7 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
             )
         }
     };
-    let data = data.ok_or_else(|| SkipReason::missing_field("/payload/data"))?;
+    let data = data.ok_or_else(|| LeadSkipReason::missing_field("/payload/data"))?;
     let [id, form_id, submitted_at] = at;
     Ok(LeadSubmission {
         id: id.owned_text(),

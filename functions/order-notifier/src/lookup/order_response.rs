@@ -12,7 +12,7 @@ use tellonce_core::{
 use super::error::OrderLookupError;
 use crate::{
     order_event::{CustomerContact, OrderDelivery, OrderEvent, ParsedOrder, PartialOrderEvent},
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 
 #[derive(Default, Deserialize)]
@@ -181,11 +181,11 @@ pub fn parse_order_response(
     let Some(order) = order else {
         return match problem {
             Some(problem) => Err(problem),
-            None => Ok(ParsedOrder::Skipped(SkipReason::OrderNotFound)),
+            None => Ok(ParsedOrder::Skipped(OrderSkipReason::OrderNotFound)),
         };
     };
     if order.test.is_true() {
-        return Ok(ParsedOrder::Skipped(SkipReason::TestOrder));
+        return Ok(ParsedOrder::Skipped(OrderSkipReason::TestOrder));
     }
     let no_body = BTreeMap::new();
     let country = store.country.as_deref().unwrap_or(&config.country);
@@ -216,18 +216,16 @@ pub fn parse_order_response(
     if let Some(location) = &pickup_location {
         location.add_values(&mut complete);
     }
-    // The order was cancelled since. Only messages about the money or the cancellation are still
-    // true.
-    let stays_true = matches!(complete.milestone, Milestone::Refunded | Milestone::Cancelled | Milestone::Invoice);
-    if order.cancelled_at.text().is_some() && !stays_true {
-        return Ok(ParsedOrder::Skipped(SkipReason::StaleTransition));
+    // The order was cancelled since.
+    if order.cancelled_at.text().is_some() && !complete.milestone.stays_true_after_cancellation() {
+        return Ok(ParsedOrder::Skipped(OrderSkipReason::StaleTransition));
     }
     if !event.is_certain && order.shipping_address.is_none() {
         complete.milestone = Milestone::Delivered;
         return Ok(if complete.values.contains_key("pickup_location") {
-            ParsedOrder::Suppressed(Box::new(complete), SkipReason::PickupFulfilled)
+            ParsedOrder::Suppressed(Box::new(complete), OrderSkipReason::PickupFulfilled)
         } else {
-            ParsedOrder::Skipped(SkipReason::NothingToShip)
+            ParsedOrder::Skipped(OrderSkipReason::NothingToShip)
         });
     }
     Ok(ParsedOrder::Event(Box::new(complete)))
@@ -394,11 +392,11 @@ mod tests {
         let cancelled = json!({"cancelledAt": "2026-11-20T07:00:00Z"});
         assert_eq!(
             parse_response(&sample_scan(), response_body(&cancelled)).unwrap(),
-            ParsedOrder::Skipped(SkipReason::StaleTransition)
+            ParsedOrder::Skipped(OrderSkipReason::StaleTransition)
         );
         assert_eq!(
             parse_response(&sample_scan(), response_body(&json!({"test": true}))).unwrap(),
-            ParsedOrder::Skipped(SkipReason::TestOrder)
+            ParsedOrder::Skipped(OrderSkipReason::TestOrder)
         );
         let refunded = PartialOrderEvent { milestone: Milestone::Refunded, ..sample_scan() };
         assert!(
@@ -414,12 +412,12 @@ mod tests {
         let pickup = json!({"shippingAddress": null, "phone": "+972545550199"});
         assert!(matches!(
             parse_response(&unclear, response_body(&pickup)).unwrap(),
-            ParsedOrder::Suppressed(event, SkipReason::PickupFulfilled) if event.milestone == Milestone::Delivered
+            ParsedOrder::Suppressed(event, OrderSkipReason::PickupFulfilled) if event.milestone == Milestone::Delivered
         ));
         let download = json!({"shippingAddress": null, "shippingLine": null});
         assert_eq!(
             parse_response(&unclear, response_body(&download)).unwrap(),
-            ParsedOrder::Skipped(SkipReason::NothingToShip)
+            ParsedOrder::Skipped(OrderSkipReason::NothingToShip)
         );
     }
 
@@ -473,10 +471,10 @@ mod tests {
         }
         for body in [json!({"data": {"order": null}}), json!({"data": null}), json!({})] {
             let parsed = parse_response(&sample_scan(), body.to_string()).unwrap();
-            assert_eq!(parsed, ParsedOrder::Skipped(SkipReason::OrderNotFound), "{body}");
+            assert_eq!(parsed, ParsedOrder::Skipped(OrderSkipReason::OrderNotFound), "{body}");
         }
         let withheld = json!({"email": null, "customer": null, "shippingAddress": null});
         let withheld = expect_event(parse_response(&sample_scan(), response_body(&withheld)).unwrap());
-        assert_eq!(withheld.contact.require_phone(), Err(SkipReason::PersonalDataRedacted));
+        assert_eq!(withheld.contact.require_phone(), Err(OrderSkipReason::PersonalDataRedacted));
     }
 }

@@ -13,26 +13,26 @@ use tellonce_core::{
 
 use crate::{
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder},
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 
 pub(crate) fn parse_delivery(
     delivery: &OrderDelivery<'_>,
     fields: &OrderFields,
     events: &BTreeMap<String, Milestone>,
-) -> Result<ParsedOrder, SkipReason> {
-    let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
+) -> Result<ParsedOrder, OrderSkipReason> {
+    let document = json::parse_document(delivery.body).map_err(OrderSkipReason::NotUnderstood)?;
     let value_at = |pointer: &JsonPointer| document.at_pointer(pointer.as_str());
     let optional_value = |pointer: &Option<JsonPointer>| pointer.as_ref().map(value_at).unwrap_or_default();
     let required_string = |pointer: &JsonPointer| {
-        value_at(pointer).owned_text().ok_or_else(|| SkipReason::missing_field(pointer.as_str()))
+        value_at(pointer).owned_text().ok_or_else(|| OrderSkipReason::missing_field(pointer.as_str()))
     };
 
     let event = required_string(&fields.event)?;
-    let milestone = *events.get(&event).ok_or_else(|| SkipReason::EventNotMapped(LogLabel::new(&event)))?;
+    let milestone = *events.get(&event).ok_or_else(|| OrderSkipReason::EventNotMapped(LogLabel::new(&event)))?;
     let order_id = required_string(&fields.order_id)?;
     if optional_value(&fields.test).is_true() {
-        return Err(SkipReason::TestOrder);
+        return Err(OrderSkipReason::TestOrder);
     }
     let (phone, phone_problem) = delivery.first_usable_phone([PhoneCandidate {
         phone: value_at(&fields.phone),

@@ -12,11 +12,11 @@ use tellonce_core::client_config::StoreKind;
 
 use crate::{
     order_event::{OrderDelivery, ParsedOrder},
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 
 /// Parses a delivery with the parser of its store's kind.
-pub(crate) fn parse_delivery(kind: &StoreKind, delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+pub(crate) fn parse_delivery(kind: &StoreKind, delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     match kind {
         StoreKind::Shopify(_) => shopify::parse_delivery(delivery),
         StoreKind::WooCommerce(store) => woocommerce::parse_delivery(delivery, &store.statuses),

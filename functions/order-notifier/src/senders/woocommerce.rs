@@ -24,7 +24,7 @@ use tellonce_core::{
 use crate::{
     amount::Amount,
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder},
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 
 /// Parses a delivery by its topic (`X-WC-Webhook-Topic`). `statuses` maps an order status to its
@@ -32,15 +32,15 @@ use crate::{
 pub(crate) fn parse_delivery(
     delivery: &OrderDelivery<'_>,
     statuses: &BTreeMap<String, Milestone>,
-) -> Result<ParsedOrder, SkipReason> {
+) -> Result<ParsedOrder, OrderSkipReason> {
     match delivery.topic {
         Some("order.created" | "order.updated" | "order.restored") => parse_order(delivery, statuses),
-        Some("order.deleted") => Err(SkipReason::Deleted),
-        Some(action) if action.starts_with("action.") => Err(SkipReason::ActionHook),
-        Some(other) => Err(SkipReason::UnknownTopic(LogLabel::new(other))),
+        Some("order.deleted") => Err(OrderSkipReason::Deleted),
+        Some(action) if action.starts_with("action.") => Err(OrderSkipReason::ActionHook),
+        Some(other) => Err(OrderSkipReason::UnknownTopic(LogLabel::new(other))),
         // `WooCommerce` sends this when the webhook is saved, without its usual headers.
-        None if delivery.body.starts_with(b"webhook_id=") => Err(SkipReason::Ping),
-        None => Err(SkipReason::NotUnderstood(JsonError::NoTopic)),
+        None if delivery.body.starts_with(b"webhook_id=") => Err(OrderSkipReason::Ping),
+        None => Err(OrderSkipReason::NotUnderstood(JsonError::NoTopic)),
     }
 }
 
@@ -123,16 +123,16 @@ const MAX_ORDER_AGE: SignedDuration = SignedDuration::from_hours(60 * 24);
 fn parse_order(
     delivery: &OrderDelivery<'_>,
     statuses: &BTreeMap<String, Milestone>,
-) -> Result<ParsedOrder, SkipReason> {
-    let order: WooOrder<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
-    let order_id = order.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
-    let status = order.status.text().ok_or_else(|| SkipReason::missing_field("/status"))?;
+) -> Result<ParsedOrder, OrderSkipReason> {
+    let order: WooOrder<'_> = json::parse_object(delivery.body).map_err(OrderSkipReason::NotUnderstood)?;
+    let order_id = order.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
+    let status = order.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);
     let milestone = match (statuses.get(slug), slug) {
         (Some(milestone), _) => *milestone,
-        (None, "checkout-draft" | "auto-draft") => return Err(SkipReason::Draft),
-        (None, "trash") => return Err(SkipReason::Deleted),
-        (None, other) => return Err(SkipReason::StatusNotMapped(LogLabel::new(other))),
+        (None, "checkout-draft" | "auto-draft") => return Err(OrderSkipReason::Draft),
+        (None, "trash") => return Err(OrderSkipReason::Deleted),
+        (None, other) => return Err(OrderSkipReason::StatusNotMapped(LogLabel::new(other))),
     };
     // The milestone's own time if the order stores one, else the time of the change that caused
     // this delivery.
@@ -146,7 +146,7 @@ fn parse_order(
     let is_old =
         order.date_created_gmt.as_utc_time().is_some_and(|placed| placed < delivery.received_at - MAX_ORDER_AGE);
     if own_time.is_none() && is_old {
-        return Err(SkipReason::OldOrder);
+        return Err(OrderSkipReason::OldOrder);
     }
     let mut values = order.build_values();
     if milestone == Milestone::Refunded
@@ -335,14 +335,17 @@ mod tests {
         assert_eq!(contact.name.as_deref(), Some("Omer"));
         let landline = json!({"billing": {"phone": "03-5550123", "country": "IL"}, "shipping": []});
         let contact = expect_event(parse_changed("order_created.processing", &landline)).contact;
-        assert_eq!(contact.require_phone(), Err(SkipReason::PhoneUnusable(PhoneError::NotMobile)));
+        assert_eq!(contact.require_phone(), Err(OrderSkipReason::PhoneUnusable(PhoneError::NotMobile)));
     }
 
     #[test]
     fn an_erased_customer_has_no_name_and_no_phone() {
         let erased = json!({"billing": {"first_name": "[deleted]", "last_name": "[deleted]", "phone": "0000000000"}, "shipping": []});
         let contact = expect_event(parse_changed("order_created.processing", &erased)).contact;
-        assert_eq!((contact.name.as_deref(), contact.require_phone()), (None, Err(SkipReason::PersonalDataRedacted)));
+        assert_eq!(
+            (contact.name.as_deref(), contact.require_phone()),
+            (None, Err(OrderSkipReason::PersonalDataRedacted))
+        );
     }
 
     #[test]

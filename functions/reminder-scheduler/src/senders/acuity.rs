@@ -16,16 +16,16 @@ use url::form_urlencoded;
 use super::calendar_context::{BookingDelivery, BookingDetails, CalendarContext, ReportedAppointment, ReportedPerson};
 use crate::{
     booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
-    booking_outcome::SkipReason,
+    booking_outcome::BookingSkipReason,
 };
 
 /// Parses a delivery, which is a form.
-pub(crate) fn parse_acuity(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
+pub(crate) fn parse_acuity(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, BookingSkipReason> {
     let field = |name: &str| {
         let mut fields = form_urlencoded::parse(delivery.body);
         fields.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.into_owned())
     };
-    let action = field("action").ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
+    let action = field("action").ok_or(BookingSkipReason::NotUnderstood(JsonError::NoTopic))?;
     // Webhooks that were created through the API have the prefix `appointment.`.
     let kind = match action.strip_prefix("appointment.").unwrap_or(&action) {
         "scheduled" => BookingEventKind::Created,
@@ -33,9 +33,9 @@ pub(crate) fn parse_acuity(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         "canceled" => BookingEventKind::Cancelled,
         // Acuity sends this with each of the others, and for changes that do not matter here.
         "changed" => BookingEventKind::Changed,
-        _ => return Err(SkipReason::UnknownEvent(LogLabel::new(&action))),
+        _ => return Err(BookingSkipReason::UnknownEvent(LogLabel::new(&action))),
     };
-    let appointment_id = field("id").ok_or_else(|| SkipReason::missing_field("id"))?;
+    let appointment_id = field("id").ok_or_else(|| BookingSkipReason::missing_field("id"))?;
     Ok(ParsedBooking::NeedsLookup(LookupRequest::Acuity { appointment_id, kind }))
 }
 
@@ -68,11 +68,11 @@ pub(crate) fn complete_acuity_booking(
     kind: BookingEventKind,
     body: Option<&[u8]>,
     asked_at: Timestamp,
-) -> Result<Booking, SkipReason> {
+) -> Result<Booking, BookingSkipReason> {
     let appointment =
-        body.map(json::parse_object::<AcuityAppointment<'_>>).transpose().map_err(SkipReason::NotUnderstood)?;
+        body.map(json::parse_object::<AcuityAppointment<'_>>).transpose().map_err(BookingSkipReason::NotUnderstood)?;
     if appointment.as_ref().is_some_and(|found| found.id.text().is_none_or(|id| id != appointment_id)) {
-        return Err(SkipReason::missing_field("/id"));
+        return Err(BookingSkipReason::missing_field("/id"));
     }
     // The delivery may be out of date. The looked-up appointment counts.
     let (kind, appointment_status) = match (&appointment, kind) {

@@ -24,7 +24,7 @@ use tellonce_core::{
 use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson};
 use crate::{
     booking::{Booking, BookingEventKind, ParsedBooking},
-    booking_outcome::SkipReason,
+    booking_outcome::BookingSkipReason,
 };
 
 #[derive(Default, Deserialize)]
@@ -87,19 +87,19 @@ struct CalcomLanguage<'a> {
 }
 
 /// Parses a delivery.
-pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
-    let envelope: CalcomWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
-    let event = envelope.trigger_event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
+pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, BookingSkipReason> {
+    let envelope: CalcomWebhook<'_> = json::parse_object(delivery.body).map_err(BookingSkipReason::NotUnderstood)?;
+    let event = envelope.trigger_event.text().ok_or(BookingSkipReason::NotUnderstood(JsonError::NoTopic))?;
     let (kind, appointment_status) = match &*event {
         "BOOKING_CREATED" => (BookingEventKind::Created, AppointmentStatus::Booked),
         "BOOKING_REQUESTED" => (BookingEventKind::Created, AppointmentStatus::Unconfirmed),
         "BOOKING_RESCHEDULED" => (BookingEventKind::Rescheduled, AppointmentStatus::Booked),
         "BOOKING_CANCELLED" | "BOOKING_REJECTED" => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
-        "PING" => return Err(SkipReason::Ping),
-        other => return Err(SkipReason::UnknownEvent(LogLabel::new(other))),
+        "PING" => return Err(BookingSkipReason::Ping),
+        other => return Err(BookingSkipReason::UnknownEvent(LogLabel::new(other))),
     };
     let payload: CalcomPayload<'_> =
-        envelope.payload.deserialize_as().ok_or_else(|| SkipReason::missing_field("/payload"))?;
+        envelope.payload.deserialize_as().ok_or_else(|| BookingSkipReason::missing_field("/payload"))?;
     let (kind, appointment_status) = match payload.status.text().unwrap_or_default().to_ascii_uppercase().as_str() {
         "CANCELLED" | "REJECTED" => (BookingEventKind::Cancelled, AppointmentStatus::Cancelled),
         "PENDING" | "AWAITING_HOST" if appointment_status == AppointmentStatus::Booked => {
@@ -107,7 +107,7 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         }
         _ => (kind, appointment_status),
     };
-    let uid = payload.uid.owned_text().ok_or_else(|| SkipReason::missing_field("/payload/uid"))?;
+    let uid = payload.uid.owned_text().ok_or_else(|| BookingSkipReason::missing_field("/payload/uid"))?;
     // When the organiser moves a booking with seats, the booking keeps its uid.
     let previous =
         payload.reschedule_uid.owned_text().filter(|previous| *previous != uid && !appointment_status.is_over());
@@ -119,8 +119,8 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         let BookingDetails { details, unreachable_reason } =
             delivery.context.build_details(appointment_status, payload.to_reported(people), "/payload/startTime")?;
         let unreachable_reason = match unreachable_reason {
-            Some(SkipReason::NoPhone) if kind == BookingEventKind::Rescheduled && seat.is_some() => {
-                Some(SkipReason::PhoneNotRepeated)
+            Some(BookingSkipReason::NoPhone) if kind == BookingEventKind::Rescheduled && seat.is_some() => {
+                Some(BookingSkipReason::PhoneNotRepeated)
             }
             other => other,
         };
@@ -138,7 +138,7 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         });
     }
     if new.is_empty() {
-        return Err(SkipReason::missing_field("/payload/attendees"));
+        return Err(BookingSkipReason::missing_field("/payload/attendees"));
     }
     old.append(&mut new);
     Ok(ParsedBooking::Bookings(old))
@@ -292,7 +292,7 @@ mod tests {
             json!({"responses": {"location": {"value": {"value": "attendeeInPerson", "optionValue": "0545550199"}}}});
         assert_eq!(
             expect_booking(read_changed("booking_created", &at_home)).unreachable_reason,
-            Some(SkipReason::NoPhone)
+            Some(BookingSkipReason::NoPhone)
         );
         let reminder = json!({"responses": {}, "smsReminderNumber": "+972585550142"});
         assert_eq!(only_phone(&expect_booking(read_changed("booking_created", &reminder))), "+972585550142");
@@ -301,7 +301,7 @@ mod tests {
         let landline = json!({"responses": form_responses("Maya", "03-5550123")});
         assert_eq!(
             expect_booking(read_changed("booking_created", &landline)).unreachable_reason,
-            Some(SkipReason::PhoneUnusable(PhoneError::NotMobile))
+            Some(BookingSkipReason::PhoneUnusable(PhoneError::NotMobile))
         );
     }
 
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!((only_phone(maya), maya.previous_id.as_ref()), ("+972545550199", Some(&old_maya.id)));
         assert_eq!(
             (dana.unreachable_reason.as_ref(), dana.previous_id.as_ref()),
-            (Some(&SkipReason::PhoneNotRepeated), Some(&old_dana.id))
+            (Some(&BookingSkipReason::PhoneNotRepeated), Some(&old_dana.id))
         );
     }
 
@@ -362,7 +362,7 @@ mod tests {
         });
         let moved = expect_booking(read_changed("booking_rescheduled", &same));
         assert_eq!((moved.status, moved.previous_id), (AppointmentStatus::Booked, None));
-        assert_eq!(moved.unreachable_reason, Some(SkipReason::PhoneNotRepeated));
+        assert_eq!(moved.unreachable_reason, Some(BookingSkipReason::PhoneNotRepeated));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tellonce_core::{
     contact::{self, PhoneCandidate},
 };
 
-use crate::booking_outcome::SkipReason;
+use crate::booking_outcome::BookingSkipReason;
 
 /// A delivery and what is needed to parse it.
 #[derive(Clone, Copy)]
@@ -62,13 +62,13 @@ pub(super) struct BookingDetails {
     /// Missing only if the appointment ended.
     pub(super) details: Option<AppointmentDetails>,
     /// Why no attendee can be messaged.
-    pub(super) unreachable_reason: Option<SkipReason>,
+    pub(super) unreachable_reason: Option<BookingSkipReason>,
 }
 
 /// The attendees who can be messaged. If there are none, the reason.
 pub(super) struct ReachableAttendees {
     pub(super) attendees: Vec<Attendee>,
-    pub(super) unreachable_reason: Option<SkipReason>,
+    pub(super) unreachable_reason: Option<BookingSkipReason>,
 }
 
 impl CalendarContext<'_> {
@@ -89,12 +89,12 @@ impl CalendarContext<'_> {
         status: AppointmentStatus,
         reported: ReportedAppointment<'_>,
         start_pointer: &str,
-    ) -> Result<BookingDetails, SkipReason> {
+    ) -> Result<BookingDetails, BookingSkipReason> {
         let Some(start) = reported.start else {
             return if status.is_over() {
                 Ok(BookingDetails { details: None, unreachable_reason: None })
             } else {
-                Err(SkipReason::missing_field(start_pointer))
+                Err(BookingSkipReason::missing_field(start_pointer))
             };
         };
         let ReachableAttendees { attendees, unreachable_reason } = self.reachable_attendees(reported.attendees);
@@ -124,7 +124,7 @@ impl CalendarContext<'_> {
             }
         }
         let unreachable_reason =
-            attendees.is_empty().then(|| problem.map_or(SkipReason::NoPhone, SkipReason::PhoneUnusable));
+            attendees.is_empty().then(|| problem.map_or(BookingSkipReason::NoPhone, BookingSkipReason::PhoneUnusable));
         ReachableAttendees { attendees, unreachable_reason }
     }
 }

@@ -17,7 +17,7 @@ use tellonce_core::{
 use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson};
 use crate::{
     booking::{Booking, BookingEventKind, ParsedBooking},
-    booking_outcome::SkipReason,
+    booking_outcome::BookingSkipReason,
 };
 
 #[derive(Default, Deserialize)]
@@ -79,15 +79,15 @@ struct CalendlyLocation<'a> {
 pub(crate) fn parse_calendly(
     delivery: &BookingDelivery<'_>,
     phone_question: Option<&str>,
-) -> Result<ParsedBooking, SkipReason> {
-    let envelope: CalendlyWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
-    let event = envelope.event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
+) -> Result<ParsedBooking, BookingSkipReason> {
+    let envelope: CalendlyWebhook<'_> = json::parse_object(delivery.body).map_err(BookingSkipReason::NotUnderstood)?;
+    let event = envelope.event.text().ok_or(BookingSkipReason::NotUnderstood(JsonError::NoTopic))?;
     if !matches!(&*event, "invitee.created" | "invitee.canceled") {
-        return Err(SkipReason::UnknownEvent(LogLabel::new(&event)));
+        return Err(BookingSkipReason::UnknownEvent(LogLabel::new(&event)));
     }
     let invitee: CalendlyInvitee<'_> =
-        envelope.payload.deserialize_as().ok_or_else(|| SkipReason::missing_field("/payload"))?;
-    let id = invitee.uri.owned_text().ok_or_else(|| SkipReason::missing_field("/payload/uri"))?;
+        envelope.payload.deserialize_as().ok_or_else(|| BookingSkipReason::missing_field("/payload"))?;
+    let id = invitee.uri.owned_text().ok_or_else(|| BookingSkipReason::missing_field("/payload/uri"))?;
     let occurred_at = delivery.event_time(envelope.created_at.as_time());
     let ends = event == "invitee.canceled" || invitee.status.text().is_some_and(|status| status == "canceled");
     let previous_id = invitee.old_invitee.owned_text().filter(|old| !ends && *old != id);
@@ -174,7 +174,7 @@ mod tests {
         .unwrap();
         body["payload"]["text_reminder_number"] = json!(null);
         let booked = expect_booking(parse_as("intro", body.to_string()));
-        assert_eq!(booked.unreachable_reason, Some(SkipReason::NoPhone), "the host's own number");
+        assert_eq!(booked.unreachable_reason, Some(BookingSkipReason::NoPhone), "the host's own number");
         assert_eq!(booked.details.unwrap().place, None);
     }
 

@@ -14,7 +14,7 @@ use tellonce_core::{
 use super::calendar_context::{BookingDelivery, BookingDetails, ReportedAppointment, ReportedPerson, canonical_zone};
 use crate::{
     booking::{Booking, BookingEventKind, ParsedBooking},
-    booking_outcome::SkipReason,
+    booking_outcome::BookingSkipReason,
 };
 
 /// Parses a delivery. `statuses` maps the sender's status to the status of the appointment.
@@ -22,12 +22,13 @@ pub(crate) fn parse_custom(
     delivery: &BookingDelivery<'_>,
     fields: &BookingFields,
     statuses: &BTreeMap<String, BookingStatus>,
-) -> Result<ParsedBooking, SkipReason> {
-    let document = json::parse_document(delivery.body).map_err(SkipReason::NotUnderstood)?;
+) -> Result<ParsedBooking, BookingSkipReason> {
+    let document = json::parse_document(delivery.body).map_err(BookingSkipReason::NotUnderstood)?;
     let at = |pointer: &JsonPointer| document.at_pointer(pointer.as_str());
     let optional = |pointer: &Option<JsonPointer>| pointer.as_ref().map(at).unwrap_or_default();
-    let required =
-        |pointer: &JsonPointer| at(pointer).owned_text().ok_or_else(|| SkipReason::missing_field(pointer.as_str()));
+    let required = |pointer: &JsonPointer| {
+        at(pointer).owned_text().ok_or_else(|| BookingSkipReason::missing_field(pointer.as_str()))
+    };
 
     let id = required(&fields.id)?;
     let appointment_status = match &fields.status {
@@ -38,7 +39,7 @@ pub(crate) fn parse_custom(
                 Some(BookingStatus::Booked) => AppointmentStatus::Booked,
                 Some(BookingStatus::Unconfirmed) => AppointmentStatus::Unconfirmed,
                 Some(BookingStatus::Cancelled) => AppointmentStatus::Cancelled,
-                None => return Err(SkipReason::StatusNotMapped(LogLabel::new(&status))),
+                None => return Err(BookingSkipReason::StatusNotMapped(LogLabel::new(&status))),
             }
         }
     };
@@ -180,6 +181,6 @@ mod tests {
         let booked = expect_booking(read_changed(&american));
         assert_eq!(crate::samples::only_phone(&booked), "+12025550123");
         let no_customer = expect_booking(read_changed(&json!({"customer": null})));
-        assert_eq!(no_customer.unreachable_reason, Some(SkipReason::NoPhone));
+        assert_eq!(no_customer.unreachable_reason, Some(BookingSkipReason::NoPhone));
     }
 }

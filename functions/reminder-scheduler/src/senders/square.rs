@@ -18,7 +18,7 @@ use super::calendar_context::{
 };
 use crate::{
     booking::{Booking, BookingEventKind, LookupRequest, ParsedBooking},
-    booking_outcome::SkipReason,
+    booking_outcome::BookingSkipReason,
 };
 
 #[derive(Default, Deserialize)]
@@ -44,15 +44,15 @@ struct SquareBooking<'a> {
 }
 
 /// Parses a delivery.
-pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, SkipReason> {
-    let envelope: SquareWebhook<'_> = json::parse_object(delivery.body).map_err(SkipReason::NotUnderstood)?;
-    let event = envelope.event.text().ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
+pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, BookingSkipReason> {
+    let envelope: SquareWebhook<'_> = json::parse_object(delivery.body).map_err(BookingSkipReason::NotUnderstood)?;
+    let event = envelope.event.text().ok_or(BookingSkipReason::NotUnderstood(JsonError::NoTopic))?;
     let kind = match &*event {
         "booking.created" => BookingEventKind::Created,
         "booking.updated" => BookingEventKind::Changed,
-        other => return Err(SkipReason::UnknownEvent(LogLabel::new(other))),
+        other => return Err(BookingSkipReason::UnknownEvent(LogLabel::new(other))),
     };
-    let missing = |name: &str| SkipReason::missing_field(&format!("/data/object/booking{name}"));
+    let missing = |name: &str| BookingSkipReason::missing_field(&format!("/data/object/booking{name}"));
     let appointment: SquareBooking<'_> =
         envelope.data.at_pointer("/object/booking").deserialize_as().ok_or_else(|| missing(""))?;
     let id = appointment.id.owned_text().ok_or_else(|| missing("/id"))?;
@@ -63,7 +63,7 @@ pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         "CANCELLED_BY_CUSTOMER" | "CANCELLED_BY_SELLER" | "DECLINED" | "NO_SHOW" => {
             (BookingEventKind::Cancelled, AppointmentStatus::Cancelled)
         }
-        other => return Err(SkipReason::StatusNotMapped(LogLabel::new(other))),
+        other => return Err(BookingSkipReason::StatusNotMapped(LogLabel::new(other))),
     };
     let reported = ReportedAppointment { start: appointment.start_at.as_time(), ..ReportedAppointment::default() };
     let BookingDetails { details, unreachable_reason } =
@@ -106,7 +106,7 @@ pub(crate) fn complete_square_booking(
     body: Option<&[u8]>,
 ) -> Booking {
     let Some(body) = body else {
-        booking.unreachable_reason = Some(SkipReason::CustomerNotFound);
+        booking.unreachable_reason = Some(BookingSkipReason::CustomerNotFound);
         return booking;
     };
     // The facts about the appointment count, whatever the lookup of its customer gave.
@@ -114,7 +114,7 @@ pub(crate) fn complete_square_booking(
         .ok()
         .and_then(|document| document.at_pointer("/customer").deserialize_as::<SquareCustomer<'_>>());
     let Some(customer) = customer else {
-        booking.unreachable_reason = Some(SkipReason::LookupFailed);
+        booking.unreachable_reason = Some(BookingSkipReason::LookupFailed);
         return booking;
     };
     let person = ReportedPerson {
@@ -180,7 +180,7 @@ mod tests {
         let no_customer = expect_booking(read_changed(&json!({"customer_id": null})));
         assert_eq!(
             (no_customer.status, no_customer.unreachable_reason),
-            (AppointmentStatus::Booked, Some(SkipReason::NoPhone))
+            (AppointmentStatus::Booked, Some(BookingSkipReason::NoPhone))
         );
     }
 

@@ -64,7 +64,7 @@ impl StreamFixture {
         Arc::new(StreamReader::new(mapping, child::FUNCTION_NAME, shared).unwrap())
     }
 
-    /// What was handled, once it is so much (or will never be).
+    /// Waits for `count` handled lines. Returns what was handled if they do not come.
     async fn wait_for_handled(&self, count: usize) -> Vec<String> {
         let mut handled = Vec::new();
         for _ in 0..1000 {

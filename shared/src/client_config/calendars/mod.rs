@@ -1,5 +1,5 @@
-//! Calendars and booking systems: where appointments come from. Each kind has a file, which says
-//! all that is special about it.
+//! Calendars and booking systems: where appointments come from. Each kind has a file with its
+//! facts.
 
 mod acuity;
 mod calcom;
@@ -75,12 +75,12 @@ pub enum CalendarKind {
     Ics(FeedRule),
 }
 
-/// What is special about a kind of calendar.
+/// The facts of a kind of calendar.
 #[derive(Debug)]
 pub struct CalendarFacts {
     /// The name in `client.toml`.
     pub name: &'static str,
-    /// What people call it.
+    /// The name for people.
     pub label: &'static str,
     /// The settings that not every kind has.
     pub settings: &'static [KindSetting],
@@ -96,13 +96,13 @@ pub struct CalendarFacts {
 }
 
 impl CalendarFacts {
-    /// Those of all kinds, in the order of the documentation.
+    /// The facts of all kinds, in the order of the documentation.
     pub const ALL: [&'static Self; 6] =
         [&calcom::FACTS, &calendly::FACTS, &acuity::FACTS, &square::FACTS, &custom::FACTS, &ics::FACTS];
 }
 
 impl CalendarKind {
-    /// What is special about it.
+    /// The facts of this kind.
     pub const fn facts(&self) -> &'static CalendarFacts {
         match self {
             Self::CalCom => &calcom::FACTS,

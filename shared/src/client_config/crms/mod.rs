@@ -58,12 +58,12 @@ pub enum CrmKind {
     Webhook(WebhookCrm),
 }
 
-/// What is special about a kind of CRM.
+/// The facts of a kind of CRM.
 #[derive(Debug)]
 pub struct CrmFacts {
     /// The name in `client.toml`.
     pub name: &'static str,
-    /// What people call it.
+    /// The name for people.
     pub label: &'static str,
     /// The settings that not every kind has.
     pub settings: &'static [KindSetting],
@@ -80,13 +80,13 @@ pub struct CrmFacts {
 }
 
 impl CrmFacts {
-    /// Those of all kinds, in the order of the documentation.
+    /// The facts of all kinds, in the order of the documentation.
     pub const ALL: [&'static Self; 5] =
         [&hubspot::FACTS, &pipedrive::FACTS, &zoho::FACTS, &google_sheets::FACTS, &webhook::FACTS];
 }
 
 impl CrmKind {
-    /// What is special about it.
+    /// The facts of this kind.
     pub const fn facts(&self) -> &'static CrmFacts {
         match self {
             Self::HubSpot(_) => &hubspot::FACTS,

@@ -1,5 +1,5 @@
-//! Forms: the sources of leads, their consent, and their first touch. Each kind has a file, which
-//! says all that is special about it.
+//! Forms: the sources of leads, their consent, and their first touch. Each kind has a file with
+//! its facts.
 //!
 //! Main types: [`FormConfig`], [`FormKind`], [`FormFacts`], [`ConsentRule`], [`RepeatRule`],
 //! [`LeadLimit`].
@@ -104,7 +104,7 @@ impl FormConfig {
         }
     }
 
-    /// What its proof means for its client.
+    /// What the agency must know about its deliveries: secret, repeats, samples.
     pub fn sender(&self) -> SenderFacts {
         let facts = self.kind.facts();
         let secret = match (&self.verify, facts.own_proof) {
@@ -179,7 +179,7 @@ impl FormKind {
         Self::Web,
     ];
 
-    /// What is special about it.
+    /// The facts of this kind.
     pub const fn facts(self) -> &'static FormFacts {
         match self {
             Self::Typeform => &typeform::FACTS,
@@ -198,13 +198,13 @@ impl FormKind {
     }
 }
 
-/// What is special about a kind of form.
+/// The facts of a kind of form.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "a table of independent yes-or-no facts")]
 pub struct FormFacts {
     /// The name in `client.toml`.
     pub name: &'static str,
-    /// What people call it.
+    /// The name for people.
     pub label: &'static str,
     /// The settings that not every kind has.
     pub settings: &'static [KindSetting],

@@ -1,4 +1,4 @@
-//! Stores: senders of order events. Each kind has a file, which says all that is special about it.
+//! Stores: senders of order events. Each kind has a file with its facts.
 
 mod custom;
 mod shopify;
@@ -57,18 +57,18 @@ pub enum StoreKind {
     Custom(CustomStore),
 }
 
-/// What is special about a kind of store.
+/// The facts of a kind of store.
 #[derive(Debug)]
 pub struct StoreFacts {
     /// The name in `client.toml`.
     pub name: &'static str,
-    /// What people call it.
+    /// The name for people.
     pub label: &'static str,
     /// The settings that not every kind has.
     pub settings: &'static [KindSetting],
     /// The setting that two stores have in common only if they are the same shop.
     pub account_setting: Option<&'static str>,
-    /// What looks orders up in its API.
+    /// The credential for lookups in its API, if it has one.
     pub api_secret: Option<SecretFacts>,
     /// Which bodies it posts.
     pub body: BodyTypes,
@@ -76,12 +76,12 @@ pub struct StoreFacts {
 }
 
 impl StoreFacts {
-    /// Those of all kinds, in the order of the documentation.
+    /// The facts of all kinds, in the order of the documentation.
     pub const ALL: [&'static Self; 3] = [&shopify::FACTS, &woocommerce::FACTS, &custom::FACTS];
 }
 
 impl StoreKind {
-    /// What is special about it.
+    /// The facts of this kind.
     pub const fn facts(&self) -> &'static StoreFacts {
         match self {
             Self::Shopify(_) => &shopify::FACTS,
@@ -90,7 +90,7 @@ impl StoreKind {
         }
     }
 
-    /// What its proof means for its client.
+    /// What the agency must know about its deliveries: secret, repeats, samples.
     pub const fn sender(&self) -> SenderFacts {
         match self {
             Self::Shopify(_) => shopify::SENDER,

@@ -57,9 +57,21 @@ impl ShopifyStore {
     }
 }
 
-/// Invoices are no webhook of Shopify's.
+/// The milestones that Shopify reports. It has no webhook for invoices.
 pub(super) fn reportable_milestones() -> Vec<Milestone> {
-    Milestone::ALL.into_iter().filter(|it| *it != Milestone::Invoice).collect()
+    let is_reported = |milestone: &Milestone| match milestone {
+        Milestone::Received
+        | Milestone::Paid
+        | Milestone::Ready
+        | Milestone::Shipped
+        | Milestone::OutForDelivery
+        | Milestone::DeliveryChanged
+        | Milestone::Delivered
+        | Milestone::Cancelled
+        | Milestone::Refunded => true,
+        Milestone::Invoice => false,
+    };
+    Milestone::ALL.into_iter().filter(is_reported).collect()
 }
 
 fn check_domain(domain: &str) -> Option<SettingProblem> {

@@ -1,5 +1,4 @@
-//! Targets: where the team is called. Each kind has a file, which says all that is special about
-//! it.
+//! Targets: where the team receives alerts. Each kind has a file with its facts.
 
 mod email;
 mod slack;
@@ -42,12 +41,12 @@ pub enum TargetKind {
     Webhook(WebhookTarget),
 }
 
-/// What is special about a kind of target.
+/// The facts of a kind of target.
 #[derive(Debug)]
 pub struct TargetFacts {
     /// The name in `client.toml`.
     pub name: &'static str,
-    /// What people call it.
+    /// The name for people.
     pub label: &'static str,
     /// The settings that not every kind has.
     pub settings: &'static [KindSetting],
@@ -59,12 +58,12 @@ pub struct TargetFacts {
 }
 
 impl TargetFacts {
-    /// Those of all kinds, in the order of the documentation.
+    /// The facts of all kinds, in the order of the documentation.
     pub const ALL: [&'static Self; 5] = [&slack::FACTS, &teams::FACTS, &email::FACTS, &sns::FACTS, &webhook::FACTS];
 }
 
 impl TargetKind {
-    /// What is special about it.
+    /// The facts of this kind.
     pub const fn facts(&self) -> &'static TargetFacts {
         match self {
             Self::Slack => &slack::FACTS,

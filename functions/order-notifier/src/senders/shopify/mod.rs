@@ -17,15 +17,15 @@ use tellonce_core::{client_config::Milestone, json::JsonError, telemetry::LogLab
 use self::order::FulfillmentExtent;
 use crate::{
     order_event::{OrderDelivery, ParsedOrder},
-    order_outcome::{PrivacyRequest, SkipReason},
+    order_outcome::{OrderSkipReason, PrivacyRequest},
 };
 
 /// Parses a delivery by its topic (`X-Shopify-Topic`).
-pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
-    let topic = delivery.topic.ok_or(SkipReason::NotUnderstood(JsonError::NoTopic))?;
+pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
+    let topic = delivery.topic.ok_or(OrderSkipReason::NotUnderstood(JsonError::NoTopic))?;
     // "Send test notification" sends these, and their samples look real.
     if delivery.find_header("x-shopify-test").is_some_and(|test| test.eq_ignore_ascii_case("true")) {
-        return Err(SkipReason::TestOrder);
+        return Err(OrderSkipReason::TestOrder);
     }
     match topic {
         "orders/create" => order::parse_order(delivery, Milestone::Received),
@@ -33,18 +33,18 @@ pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder
         "orders/partially_fulfilled" => order::parse_shipped_order(delivery, FulfillmentExtent::Partial),
         "orders/fulfilled" => order::parse_shipped_order(delivery, FulfillmentExtent::Full),
         "orders/cancelled" => order::parse_order(delivery, Milestone::Cancelled),
-        "orders/updated" => Err(SkipReason::UpdateWithoutTransition),
-        "orders/delete" => Err(SkipReason::Deleted),
+        "orders/updated" => Err(OrderSkipReason::UpdateWithoutTransition),
+        "orders/delete" => Err(OrderSkipReason::Deleted),
         "fulfillments/create" => parcel::parse_created_fulfillment(delivery),
         "fulfillments/update" => parcel::parse_updated_fulfillment(delivery),
         "fulfillment_events/create" => parcel::parse_scan(delivery),
         "fulfillment_orders/line_items_prepared_for_pickup" => parcel::parse_prepared_pickup(delivery),
         "refunds/create" => refund::parse_refund(delivery),
-        "customers/redact" => Err(SkipReason::PrivacyRequest(PrivacyRequest::CustomerRedact)),
-        "customers/data_request" => Err(SkipReason::PrivacyRequest(PrivacyRequest::CustomerDataRequest)),
-        "shop/redact" => Err(SkipReason::PrivacyRequest(PrivacyRequest::ShopRedact)),
-        draft if draft.starts_with("draft_orders/") => Err(SkipReason::Draft),
-        other => Err(SkipReason::UnknownTopic(LogLabel::new(other))),
+        "customers/redact" => Err(OrderSkipReason::PrivacyRequest(PrivacyRequest::CustomerRedact)),
+        "customers/data_request" => Err(OrderSkipReason::PrivacyRequest(PrivacyRequest::CustomerDataRequest)),
+        "shop/redact" => Err(OrderSkipReason::PrivacyRequest(PrivacyRequest::ShopRedact)),
+        draft if draft.starts_with("draft_orders/") => Err(OrderSkipReason::Draft),
+        other => Err(OrderSkipReason::UnknownTopic(LogLabel::new(other))),
     }
 }
 

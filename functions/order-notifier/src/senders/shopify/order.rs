@@ -11,7 +11,7 @@ use tellonce_core::{
 use super::{address::ShopifyAddress, parcel::ShopifyFulfillment};
 use crate::{
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, insert_some},
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 
 /// The parts of the order resource that are used.
@@ -90,7 +90,7 @@ struct ShopifyShippingLine<'a> {
 /// The body contains the times of creation and cancellation, but not of payment and fulfilment. For
 /// those the event's time is the body's last change, because that change made Shopify send the
 /// delivery.
-pub(super) fn parse_order(delivery: &OrderDelivery<'_>, milestone: Milestone) -> Result<ParsedOrder, SkipReason> {
+pub(super) fn parse_order(delivery: &OrderDelivery<'_>, milestone: Milestone) -> Result<ParsedOrder, OrderSkipReason> {
     let order: ShopifyOrder<'_> = delivery.parse_body()?;
     let at = match milestone {
         Milestone::Received => order.created_at.as_time(),
@@ -111,7 +111,7 @@ pub(super) enum FulfillmentExtent {
 pub(super) fn parse_shipped_order(
     delivery: &OrderDelivery<'_>,
     extent: FulfillmentExtent,
-) -> Result<ParsedOrder, SkipReason> {
+) -> Result<ParsedOrder, OrderSkipReason> {
     let order: ShopifyOrder<'_> = delivery.parse_body()?;
     let mut event = order.build_event(delivery, Milestone::Shipped, order.updated_at.as_time())?;
     let newest = order
@@ -127,22 +127,22 @@ pub(super) fn parse_shipped_order(
     }
     let tracked = newest.is_some_and(ShopifyFulfillment::is_tracked);
     if newest.is_some_and(ShopifyFulfillment::is_not_shippable) {
-        return Err(SkipReason::NothingToShip);
+        return Err(OrderSkipReason::NothingToShip);
     }
     if order.shipping_address.is_some() || tracked {
         return Ok(ParsedOrder::Event(Box::new(event)));
     }
     if order.pickup_location().is_none() {
-        return Err(SkipReason::NothingToShip);
+        return Err(OrderSkipReason::NothingToShip);
     }
     match extent {
         // Staff fulfil a pickup order when the customer takes it. A "ready" message must not
         // follow, and "shipped" was never true.
         FulfillmentExtent::Full => {
             event.milestone = Milestone::Delivered;
-            Ok(ParsedOrder::Suppressed(Box::new(event), SkipReason::PickupFulfilled))
+            Ok(ParsedOrder::Suppressed(Box::new(event), OrderSkipReason::PickupFulfilled))
         }
-        FulfillmentExtent::Partial => Err(SkipReason::PickupFulfilled),
+        FulfillmentExtent::Partial => Err(OrderSkipReason::PickupFulfilled),
     }
 }
 
@@ -152,20 +152,20 @@ impl ShopifyOrder<'_> {
         delivery: &OrderDelivery<'_>,
         milestone: Milestone,
         at: Option<Timestamp>,
-    ) -> Result<OrderEvent, SkipReason> {
-        let order_id = self.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
+    ) -> Result<OrderEvent, OrderSkipReason> {
+        let order_id = self.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
         if self.test.is_true() {
-            return Err(SkipReason::TestOrder);
+            return Err(OrderSkipReason::TestOrder);
         }
         // The body shows the order at the time of the webhook, so the order was cancelled before
         // the delivery was sent.
         if milestone != Milestone::Cancelled && self.cancelled_at.text().is_some() {
-            return Err(SkipReason::StaleTransition);
+            return Err(OrderSkipReason::StaleTransition);
         }
         let contact = self.build_contact(delivery);
         let at_the_counter = self.customer.is_none() && self.source_name.text().is_some_and(|source| source == "pos");
         if at_the_counter && contact.phone.is_none() && contact.phone_problem.is_none() {
-            return Err(SkipReason::PosWithoutCustomer);
+            return Err(OrderSkipReason::PosWithoutCustomer);
         }
         Ok(OrderEvent {
             milestone,
@@ -269,7 +269,7 @@ mod tests {
         });
         let left_none =
             expect_event(parse_as("shop", Some("orders/create"), changed_sample("orders_create", &without_numbers)));
-        assert_eq!(left_none.contact.require_phone(), Err(SkipReason::NoPhone));
+        assert_eq!(left_none.contact.require_phone(), Err(OrderSkipReason::NoPhone));
 
         let mut withheld = without_numbers;
         for (name, value) in [
@@ -281,7 +281,7 @@ mod tests {
         }
         let withheld =
             expect_event(parse_as("shop", Some("orders/create"), changed_sample("orders_create", &withheld)));
-        assert_eq!(withheld.contact.require_phone(), Err(SkipReason::PersonalDataRedacted));
+        assert_eq!(withheld.contact.require_phone(), Err(OrderSkipReason::PersonalDataRedacted));
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
 
         let neither = json!({"shipping_address": {"phone": "555-555-SHIP", "country_code": "US"}, "billing_address": {"phone": "*2700"}});
         let neither = expect_event(parse_as("shop", Some("orders/create"), changed_sample("orders_create", &neither)));
-        assert_eq!(neither.contact.require_phone(), Err(SkipReason::PhoneUnusable(PhoneError::Letters)));
+        assert_eq!(neither.contact.require_phone(), Err(OrderSkipReason::PhoneUnusable(PhoneError::Letters)));
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         let picked_up =
             changed_sample("orders_create.pickup", &json!({"fulfillments": [{"id": 9, "status": "success"}]}));
         match parse_as("shop", Some("orders/fulfilled"), &picked_up) {
-            ParsedOrder::Suppressed(event, SkipReason::PickupFulfilled) => {
+            ParsedOrder::Suppressed(event, OrderSkipReason::PickupFulfilled) => {
                 assert_eq!(event.milestone, Milestone::Delivered);
             }
             other => panic!("{other:?}"),

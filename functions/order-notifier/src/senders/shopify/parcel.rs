@@ -15,7 +15,7 @@ use crate::{
         CustomerContact, EventValues, OrderDelivery, OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent,
         insert_some,
     },
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 
 /// The fulfilment resource, alone or within an order.
@@ -53,9 +53,9 @@ struct ShopifyLineItem<'a> {
 impl ShopifyFulfillment<'_> {
     /// Why the fulfilment is not a parcel on its way, if its status excludes that. The status is
     /// nullable, so a missing one counts as a success.
-    pub(super) fn failure_reason(&self) -> Option<SkipReason> {
+    pub(super) fn failure_reason(&self) -> Option<OrderSkipReason> {
         let status = self.status.text()?;
-        (status != "success").then(|| SkipReason::FulfillmentNotSuccessful(LogLabel::new(&status)))
+        (status != "success").then(|| OrderSkipReason::FulfillmentNotSuccessful(LogLabel::new(&status)))
     }
 
     pub(super) fn tracking_values(&self) -> EventValues {
@@ -89,9 +89,9 @@ fn build_parcel_event(
     fulfillment: &ShopifyFulfillment<'_>,
     milestone: Milestone,
     at: Option<Timestamp>,
-) -> Result<PartialOrderEvent, SkipReason> {
-    let order = fulfillment.order_id.owned_text().ok_or_else(|| SkipReason::missing_field("/order_id"))?;
-    let parcel = fulfillment.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
+) -> Result<PartialOrderEvent, OrderSkipReason> {
+    let order = fulfillment.order_id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/order_id"))?;
+    let parcel = fulfillment.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
     let destination = fulfillment.destination.unwrap_or_default();
     let (phone, phone_problem) =
         delivery.first_usable_phone([PhoneCandidate { phone: destination.phone, country: destination.country_code }]);
@@ -121,13 +121,13 @@ fn build_parcel_event(
     })
 }
 
-pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
     }
     if fulfillment.is_not_shippable() {
-        return Err(SkipReason::NothingToShip);
+        return Err(OrderSkipReason::NothingToShip);
     }
     let mut event = build_parcel_event(delivery, &fulfillment, Milestone::Shipped, fulfillment.created_at.as_time())?;
     // Staff also fulfil a pickup order, without a destination.
@@ -135,7 +135,7 @@ pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
     Ok(event.into_parsed())
 }
 
-pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
@@ -146,7 +146,7 @@ pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
         Some("delivered") => Milestone::Delivered,
         // Other statuses have events of their own in `fulfillment_events/create`, with a time and
         // an id.
-        other => return Err(SkipReason::ShipmentStatusIgnored(LogLabel::new(other.unwrap_or("none")))),
+        other => return Err(OrderSkipReason::ShipmentStatusIgnored(LogLabel::new(other.unwrap_or("none")))),
     };
     Ok(build_parcel_event(delivery, &fulfillment, milestone, fulfillment.updated_at.as_time())?.into_parsed())
 }
@@ -186,25 +186,25 @@ struct ShopifyScan<'a> {
     estimated_delivery_at: RawJson<'a>,
 }
 
-pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let scan: ShopifyScan<'_> = delivery.parse_body()?;
-    let status = scan.status.text().ok_or_else(|| SkipReason::missing_field("/status"))?.to_ascii_lowercase();
+    let status = scan.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?.to_ascii_lowercase();
     let milestone = match status.as_str() {
         "out_for_delivery" => Milestone::OutForDelivery,
         "delivered" | "picked_up" => Milestone::Delivered,
         "ready_for_pickup" => Milestone::Ready,
         "attempted_delivery" | "delayed" => Milestone::DeliveryChanged,
         // carrier_picked_up, confirmed, failure, in_transit, label_printed, label_purchased
-        other => return Err(SkipReason::ShipmentStatusIgnored(LogLabel::new(other))),
+        other => return Err(OrderSkipReason::ShipmentStatusIgnored(LogLabel::new(other))),
     };
-    let order = scan.order_id.owned_text().ok_or_else(|| SkipReason::missing_field("/order_id"))?;
+    let order = scan.order_id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/order_id"))?;
     let parcel = scan.fulfillment_id.owned_text();
     let mut values = EventValues::new();
     // A delivery attempt or a delay may happen to a parcel more than once. Other scans happen once.
     let instance = if milestone == Milestone::DeliveryChanged {
         insert_some(&mut values, "delivery_to", scan.estimated_delivery_at.owned_text());
         values.insert("delivery_status".to_owned(), status);
-        Some(scan.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?)
+        Some(scan.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?)
     } else {
         parcel.clone()
     };
@@ -241,7 +241,7 @@ const FULFILLMENT_ORDER_GID_PREFIX: &str = "gid://shopify/FulfillmentOrder/";
 
 /// Staff pressed "ready for pickup". The body contains only the fulfillment order and no time, so
 /// Shopify's time of the delivery is used.
-pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let prepared = delivery.parse_body::<ShopifyPickupPrepared<'_>>()?.fulfillment_order.unwrap_or_default();
     let gid = prepared
         .id
@@ -257,11 +257,11 @@ pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<Pars
             gid.strip_prefix(FULFILLMENT_ORDER_GID_PREFIX)
                 .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
         })
-        .ok_or_else(|| SkipReason::missing_field("/fulfillment_order/id"))?;
+        .ok_or_else(|| OrderSkipReason::missing_field("/fulfillment_order/id"))?;
     if let Some(status) = prepared.status.text().map(|status| status.to_ascii_lowercase())
         && matches!(status.as_str(), "cancelled" | "closed" | "incomplete")
     {
-        return Err(SkipReason::FulfillmentNotSuccessful(LogLabel::new(&status)));
+        return Err(OrderSkipReason::FulfillmentNotSuccessful(LogLabel::new(&status)));
     }
     let triggered = delivery.find_header("x-shopify-triggered-at").and_then(|at| at.parse().ok());
     Ok(ParsedOrder::NeedsLookup(Box::new(PartialOrderEvent {

@@ -8,7 +8,7 @@ use crate::{
     order_event::{
         CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, insert_some,
     },
-    order_outcome::SkipReason,
+    order_outcome::OrderSkipReason,
 };
 use tellonce_core::json::{self, RawJson};
 
@@ -36,10 +36,10 @@ struct ShopifyTransaction<'a> {
     currency: RawJson<'a>,
 }
 
-pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, SkipReason> {
+pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let refund: ShopifyRefund<'_> = delivery.parse_body()?;
-    let id = refund.id.owned_text().ok_or_else(|| SkipReason::missing_field("/id"))?;
-    let order = refund.order_id.owned_text().ok_or_else(|| SkipReason::missing_field("/order_id"))?;
+    let id = refund.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
+    let order = refund.order_id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/order_id"))?;
     let equals = |raw: RawJson<'_>, what: &str| raw.text().is_some_and(|text| text.eq_ignore_ascii_case(what));
     let successful: Vec<&ShopifyTransaction<'_>> = refund
         .transactions
@@ -47,14 +47,14 @@ pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, 
         .filter(|transaction| equals(transaction.kind, "refund") && equals(transaction.status, "success"))
         .collect();
     if !successful.is_empty() && successful.iter().all(|transaction| transaction.test.is_true()) {
-        return Err(SkipReason::TestOrder);
+        return Err(OrderSkipReason::TestOrder);
     }
     let sum = successful.iter().try_fold(Amount::default(), |sum, transaction| {
         sum.checked_add(transaction.amount.text().and_then(|amount| amount.parse().ok())?)
     });
-    let amount = sum.ok_or_else(|| SkipReason::missing_field("/transactions/*/amount"))?;
+    let amount = sum.ok_or_else(|| OrderSkipReason::missing_field("/transactions/*/amount"))?;
     if !amount.is_positive() {
-        return Err(SkipReason::RefundWithoutMoney);
+        return Err(OrderSkipReason::RefundWithoutMoney);
     }
     let mut values = EventValues::new();
     let currency = successful.first().and_then(|first| first.currency.owned_text());
