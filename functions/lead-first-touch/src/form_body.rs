@@ -19,7 +19,7 @@ use tellonce_core::{
 use url::form_urlencoded;
 
 use crate::{
-    facts,
+    field_search,
     lead::LeadDelivery,
     lead_outcome::LeadSkipReason,
     submission::{MAX_FIELDS, SubmittedField, field_values},
@@ -103,7 +103,7 @@ fn to_dotted_path(name: &str) -> Option<String> {
 /// The pairs of an urlencoded body.
 ///
 /// A `+` that the sender did not escape arrives as a space. The space before a number is kept here,
-/// so that [`facts`] can restore the plus.
+/// so that [`field_search`] can restore the plus.
 fn parse_urlencoded(body: &[u8]) -> Vec<(String, String)> {
     let pairs = form_urlencoded::parse(body).take(MAX_FIELDS);
     pairs.map(|(name, value)| (name.into_owned(), value.trim_end().to_owned())).collect()
@@ -157,7 +157,7 @@ impl FieldCollector<'_> {
                 let Some(members) = element.object_members() else { continue };
                 if self
                     .single_lead_form
-                    .is_some_and(|form| members.iter().any(|(name, _)| facts::is_phone_field(form, name)))
+                    .is_some_and(|form| members.iter().any(|(name, _)| field_search::is_phone_field(form, name)))
                 {
                     return Err(LeadSkipReason::List);
                 }

@@ -16,8 +16,10 @@
 //! [`Dispatcher`]: tellonce_core::dispatch::Dispatcher
 
 pub mod facts;
+mod field_search;
 mod form_body;
 pub mod lead;
+mod lead_fact;
 mod lead_flow;
 mod lead_outcome;
 pub mod lead_parser;

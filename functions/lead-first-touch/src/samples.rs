@@ -1,5 +1,7 @@
 //! Parses every sample delivery of `events/leads` and compares it with the facts of its manifest.
 //! Also parses corrupted samples.
+//!
+//! Long because it compares every sender of leads with its manifest.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

@@ -15,6 +15,8 @@
 //!    the appointment was booked inside the slot.
 //! 4. None is missing that was due while the line was up.
 //! 5. No two messages share a key.
+//!
+//! Long because the oracle stands beside the histories that it checks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

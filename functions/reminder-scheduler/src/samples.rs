@@ -1,5 +1,7 @@
 //! Every sample delivery of `events/bookings`, verified, parsed and compared with the facts of its
 //! manifest, and corrupted samples. Feeds (`ics`) have separate tests.
+//!
+//! Long because it compares every booking system with its manifest.
 
 use std::{collections::BTreeMap, ops::Deref, sync::LazyLock};
 

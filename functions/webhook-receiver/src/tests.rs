@@ -1,5 +1,7 @@
 //! Tests of the response to a request, without effects: recorded deliveries and their faulty
 //! variants.
+//!
+//! Long because it shows every answer of the receiver once.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;

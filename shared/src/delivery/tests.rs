@@ -1,4 +1,6 @@
 //! Proofs of all senders: published vectors, recorded deliveries, and requests of strangers.
+//!
+//! Long because it shows the proof of every sender once.
 
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};

@@ -1,5 +1,7 @@
 //! Tests of whole feeds: the sample, every relevant feature of the format, and truncated or hostile
 //! bodies.
+//!
+//! Long because it shows every feature of the format once.
 
 use std::{collections::BTreeMap, time::Instant};
 

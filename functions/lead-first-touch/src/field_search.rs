@@ -1,0 +1,327 @@
+//! Finds the facts of a submission among its fields, by the client's names or by usual ones.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use tellonce_core::{
+    client_config::{ConsentRule, FormConfig, FormKind, NO_ANSWERS, YES_ANSWERS},
+    contact::{self, Phone},
+    hash::sha256_hex,
+    telemetry::LogLabel,
+};
+
+use crate::{
+    lead::LeadDelivery,
+    lead_fact::{FactSource, LeadFact, NEUTRAL_PARENTS, usual_names},
+    lead_outcome::LeadSkipReason,
+    submission::SubmittedField,
+};
+
+/// The most numbers that are tried.
+const MAX_NUMBERS: usize = 10;
+/// The fewest digits of a phone number in a field that may hold something else.
+const MIN_PHONE_DIGITS: usize = 7;
+
+/// The fields of a submission and the configuration that says how to search them.
+pub(crate) struct FieldSearch<'a> {
+    pub(crate) form: &'a FormConfig,
+    pub(crate) fields: &'a [SubmittedField],
+}
+
+impl<'a> FieldSearch<'a> {
+    /// The fields with this name.
+    fn fields_named(&self, name: &str) -> impl Iterator<Item = &'a SubmittedField> {
+        self.fields.iter().filter(move |field| field.names.iter().any(|known| is_same_text(known, name)))
+    }
+
+    /// The answers that may be this fact, the most likely first, each with the name that matched.
+    /// Only the configured field counts if there is one, else the fields with usual names.
+    fn find_values(&self, fact: LeadFact) -> Vec<(&'a str, &'a str)> {
+        if let Some(name) = fact.configured_field(&self.form.fields) {
+            return self.values_named(name);
+        }
+        let rank = |name: &'a String| Some((name_rank(fact, name)?, name.as_str()));
+        let ranked = self.fields.iter().filter_map(|field| Some((field.names.iter().filter_map(rank).min()?, field)));
+        let mut answers: Vec<_> = ranked
+            .flat_map(|((rank, name), field)| field.values.iter().map(move |answer| (rank, answer.as_str(), name)))
+            .collect();
+        answers.retain(|(rank, answer, _)| !may_be_checkbox(usual_names(fact)[*rank]) || has_phone_digits(answer));
+        answers.sort_by_key(|(rank, ..)| *rank);
+        answers.into_iter().map(|(_, answer, name)| (answer, name)).collect()
+    }
+
+    /// The answers in the fields with this name, each with the field's own spelling.
+    fn values_named(&self, name: &str) -> Vec<(&'a str, &'a str)> {
+        let spelled_name =
+            |field: &'a SubmittedField| field.names.iter().find(|known| is_same_text(known, name)).map(String::as_str);
+        let fields = self.fields.iter().filter_map(|field| Some((field, spelled_name(field)?)));
+        fields.flat_map(|(field, name)| field.values.iter().map(move |answer| (answer.as_str(), name))).collect()
+    }
+
+    fn first_value(&self, fact: LeadFact) -> Option<(&'a str, &'a str)> {
+        self.find_values(fact).first().map(|(answer, field)| (answer.trim(), *field))
+    }
+
+    pub(crate) fn is_test(&self) -> bool {
+        let test = self.form.fields.test.as_deref();
+        test.is_some_and(|name| {
+            self.fields_named(name).flat_map(|field| &field.values).any(|answer| is_one_of(&YES_ANSWERS, answer))
+        })
+    }
+
+    /// The source of the consent, as it is stored, and where it was found.
+    pub(crate) fn find_consent(&self) -> (Result<String, LeadSkipReason>, Option<FactSource>) {
+        let ConsentRule::Field { field: name, accepts } = &self.form.consent else {
+            return (Ok("stated on the form".to_owned()), Some(FactSource::Form));
+        };
+        let consent_source = self.fields_named(name).next().map(|_| FactSource::from_field(name));
+        let answers = self.values_named(name);
+        if answers.iter().any(|(answer, _)| is_one_of(&YES_ANSWERS, answer) || is_one_of(accepts, answer)) {
+            return (Ok(format!("field {name}")), consent_source);
+        }
+        // If fields exist below this name, the configured name is too short.
+        let group_prefix = format!("{}.", trim_lowercase(name));
+        let is_group = self
+            .fields
+            .iter()
+            .flat_map(|field| &field.names)
+            .any(|known| trim_lowercase(known).starts_with(&group_prefix));
+        if consent_source.is_none() && !is_group && self.form.kind.facts().posts_unchecked_boxes {
+            (Err(LeadSkipReason::ConsentFieldMissing), consent_source)
+        } else if answers.iter().all(|(answer, _)| is_one_of(&NO_ANSWERS, answer)) && !is_group {
+            (Err(LeadSkipReason::NoConsent), consent_source)
+        } else {
+            (Err(LeadSkipReason::ConsentUnclear), consent_source)
+        }
+    }
+
+    /// The number to message and its field, or the first candidate.
+    pub(crate) fn find_phone(&self, delivery: &LeadDelivery<'_>) -> (Result<Phone, LeadSkipReason>, Option<&'a str>) {
+        let configured = self.form.fields.phone.is_some();
+        let known = self.fields.iter().filter(|field| field.is_telephone && !configured);
+        let known = known.flat_map(|field| field.values.iter().map(|answer| (answer.as_str(), field.primary_name())));
+        let answers: Vec<(&str, &str)> = known.chain(self.find_values(LeadFact::Phone)).take(MAX_NUMBERS).collect();
+        let country_hint = self.find_country_hint();
+        let mut problem = None;
+        let mut usable: Vec<(Phone, &str)> = Vec::new();
+        for (answer, field) in &answers {
+            let with_hint = |number: String| match country_hint.as_ref() {
+                Some(CountryHint::Country(code)) => (number, Some(code.clone())),
+                Some(CountryHint::CallingCode(code)) => (add_calling_code(&number, code), None),
+                None => (number, None),
+            };
+            let rule = delivery.config.phones;
+            let mut candidates = Vec::new();
+            for candidate in number_candidates(answer).map(with_hint) {
+                match contact::first_usable_phone_text([candidate], default_country(delivery), rule) {
+                    (Some(phone), _) => candidates.push(phone),
+                    (None, why) => problem = problem.or(why),
+                }
+            }
+            // A typed space is more common than a lost plus: of two interpretations, use the one
+            // with an allowed country.
+            let is_expected = |phone: &Phone| check_country(delivery, phone.clone()).is_ok();
+            if let Some(phone) = candidates.iter().find(|phone| is_expected(phone)).or(candidates.first()) {
+                usable.push((phone.clone(), field));
+            }
+        }
+        let Some((phone, field)) = usable.first().cloned() else {
+            let reason = problem.map_or(LeadSkipReason::NoPhone, LeadSkipReason::PhoneUnusable);
+            return (Err(reason), answers.first().map(|(_, field)| *field));
+        };
+        let is_one_person = matches!(delivery.form.kind, FormKind::GoogleAds | FormKind::HubSpot | FormKind::Meta);
+        if !configured && !is_one_person && self.may_be_two_people(&usable) {
+            return (Err(LeadSkipReason::PhoneUnclear), Some(field));
+        }
+        (Ok(phone), Some(field))
+    }
+
+    /// Whether one of the numbers may belong to a person who did not consent: a second telephone
+    /// field (such as an emergency contact), or a number beside another person's name in the body.
+    fn may_be_two_people(&self, usable: &[(Phone, &str)]) -> bool {
+        let digits = |answer: &String| answer.chars().filter(char::is_ascii_digit).collect::<String>();
+        let telephones = self.fields.iter().filter(|field| field.is_telephone).flat_map(|field| &field.values);
+        let telephones: BTreeSet<String> = telephones.map(digits).filter(|digits| !digits.is_empty()).collect();
+        let parent_path = |field: &str| field.rsplit_once('.').map(|(around, _)| trim_lowercase(around));
+        let (phone, field) = &usable[0];
+        telephones.len() > 1
+            || usable
+                .iter()
+                .any(|(other, other_field)| other != phone && parent_path(other_field) != parent_path(field))
+    }
+
+    /// What the submission says about the number's country.
+    fn find_country_hint(&self) -> Option<CountryHint> {
+        self.find_values(LeadFact::Country).into_iter().find_map(|(code, _)| {
+            let code = code.trim();
+            let digits = code.trim_start_matches('+');
+            if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+                Some(CountryHint::Country(code.to_owned()))
+            } else if matches!(digits.len(), 1..=3) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                Some(CountryHint::CallingCode(digits.to_owned()))
+            } else {
+                None // a name such as `Germany`
+            }
+        })
+    }
+
+    /// The full name, or the parts that exist, and where it was found. A configured part comes
+    /// first.
+    pub(crate) fn find_name(&self) -> Option<(String, String)> {
+        let fields = &self.form.fields;
+        let (first, last) = (self.first_value(LeadFact::FirstName), self.first_value(LeadFact::LastName));
+        let parts: Vec<_> = [first, last].into_iter().flatten().collect();
+        let joined = |parts: Vec<&str>, between: &str| parts.join(between);
+        let parts = (
+            joined(parts.iter().map(|(part, _)| *part).collect(), " "),
+            joined(parts.iter().map(|(_, field)| *field).collect(), " + "),
+        );
+        let parts_count =
+            (first.is_some() && last.is_some()) || fields.first_name.is_some() || fields.last_name.is_some();
+        let whole = self.first_value(LeadFact::Name).map(|(name, field)| (name.to_owned(), field.to_owned()));
+        let (likelier, otherwise) = if fields.name.is_none() && parts_count && !parts.0.is_empty() {
+            (Some(parts), whole)
+        } else {
+            (whole, Some(parts))
+        };
+        likelier.or(otherwise).filter(|(name, _)| !name.is_empty())
+    }
+
+    /// The language, if it is a language tag. `Hebrew` is not a tag.
+    pub(crate) fn find_language(&self) -> Option<(String, &'a str)> {
+        let is_tag = |answer: &str| {
+            let mut parts = answer.split(['-', '_']);
+            let language = parts.next().is_some_and(|part| matches!(part.len(), 2 | 3));
+            language
+                && answer
+                    .split(['-', '_'])
+                    .all(|part| matches!(part.len(), 2..=8) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        };
+        let answers = self.find_values(LeadFact::Language).into_iter().map(|(answer, field)| (answer.trim(), field));
+        answers.map(|(answer, field)| (answer.to_owned(), field)).find(|(answer, _)| is_tag(answer))
+    }
+
+    /// The option that the lead chose, in the client's spelling.
+    pub(crate) fn find_choice(&self) -> Option<(String, &'a str)> {
+        let rule = self.form.choice.as_ref()?;
+        let chosen = |answer: &str| rule.of.iter().find(|of| is_same_text(of, answer)).cloned();
+        self.values_named(&rule.field).into_iter().find_map(|(answer, field)| Some((chosen(answer)?, field)))
+    }
+
+    /// The sender's id of the submission. Plugins that store no entries post `0`, which is not an
+    /// id. An e-mail address or a number is personal data and must not enter rows and logs.
+    pub(crate) fn find_id(&self) -> Option<(String, &'a str)> {
+        let (id, field) = self.first_value(LeadFact::Id).filter(|(id, _)| *id != "0")?;
+        let is_personal = id.contains('@') || id.starts_with('+');
+        Some((if is_personal { format!("derived:{}", sha256_hex(id.as_bytes(), 16)) } else { id.to_owned() }, field))
+    }
+
+    pub(crate) fn find_form_id(&self) -> Option<(String, &'a str)> {
+        self.first_value(LeadFact::FormId).map(|(id, field)| (id.to_owned(), field))
+    }
+
+    pub(crate) fn find_submitted_at(&self) -> Option<(Timestamp, &'a str)> {
+        let mut answers = self.find_values(LeadFact::SubmittedAt).into_iter();
+        answers.find_map(|(answer, field)| Some((answer.trim().parse().ok()?, field)))
+    }
+}
+
+/// What a submission says about a number's country.
+enum CountryHint {
+    /// A country, ISO 3166-1 alpha-2.
+    Country(String),
+    /// A calling code.
+    CallingCode(String),
+}
+
+/// Adds the calling code to a number that has none.
+fn add_calling_code(number: &str, code: &str) -> String {
+    if number.starts_with('+') || number.starts_with("00") {
+        return number.to_owned();
+    }
+    let national = number.strip_prefix(code).filter(|rest| rest.len() >= MIN_PHONE_DIGITS).unwrap_or(number);
+    format!("+{code}{}", national.strip_prefix('0').unwrap_or(national))
+}
+
+/// The numbers that an answer may mean, the most likely first. An unescaped `+` arrives as a space
+/// before the number, but the lead may also have typed a space.
+fn number_candidates(answer: &str) -> impl Iterator<Item = String> + use<> {
+    let bare = answer.trim();
+    let lost_plus = answer.starts_with(' ') && bare.starts_with(|c: char| matches!(c, '1'..='9'));
+    let restored = lost_plus.then(|| format!("+{bare}"));
+    restored.into_iter().chain([bare.to_owned()])
+}
+
+/// How likely a field with this name holds the fact. A lower rank is more likely.
+fn name_rank(fact: LeadFact, name: &str) -> Option<usize> {
+    let at = |name: &str| {
+        let name = squash_name(name);
+        usual_names(fact).iter().position(|known| matches_squashed(known, &name))
+    };
+    let is_neutral = |step: &str| {
+        let step = squash_name(step);
+        NEUTRAL_PARENTS.iter().any(|known| matches_squashed(known, &step))
+    };
+    at(name).or_else(|| {
+        let (around, last) = name.rsplit_once('.')?;
+        at(last).filter(|_| around.split('.').all(is_neutral))
+    })
+}
+
+/// The name without case, spaces and punctuation.
+fn squash_name(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a name of the tables above, which are in lower case, equals a squashed name.
+fn matches_squashed(known: &str, name: &str) -> bool {
+    known.chars().filter(|c| c.is_alphanumeric()).eq(name.chars())
+}
+
+/// Whether fields with this name are often checkboxes.
+fn may_be_checkbox(name: &str) -> bool {
+    ["whatsapp", "וואטסאפ"].iter().any(|what| name.contains(what))
+}
+
+fn has_phone_digits(answer: &str) -> bool {
+    answer.chars().filter(|c| c.is_numeric()).count() >= MIN_PHONE_DIGITS
+}
+
+fn trim_lowercase(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
+/// Whether two texts are equal without case and surrounding spaces.
+fn is_same_text(one: &str, other: &str) -> bool {
+    trim_lowercase(one) == trim_lowercase(other)
+}
+
+fn is_one_of(known: &[impl AsRef<str>], answer: &str) -> bool {
+    known.iter().any(|known| is_same_text(known.as_ref(), answer))
+}
+
+/// Returns the number if the form greets numbers of its country.
+pub(crate) fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, LeadSkipReason> {
+    let is_expected = match &*delivery.form.countries {
+        [] => phone.is_of_country(default_country(delivery)),
+        countries => countries.iter().any(|country| phone.is_of_country(country)),
+    };
+    if is_expected {
+        Ok(phone)
+    } else {
+        Err(LeadSkipReason::CountryNotAllowed(LogLabel::new(phone.country_code().as_deref().unwrap_or("unknown"))))
+    }
+}
+
+/// The country for numbers without a country code.
+fn default_country<'a>(delivery: &LeadDelivery<'a>) -> &'a str {
+    delivery.form.country.as_deref().unwrap_or(&delivery.config.country)
+}
+
+/// Whether the member of an object with this name holds a phone number.
+pub(crate) fn is_phone_field(form: &FormConfig, name: &str) -> bool {
+    let configured = form.fields.phone.as_deref().map(|path| path.rsplit_once('.').map_or(path, |(_, last)| last));
+    let known =
+        name_rank(LeadFact::Phone, name).is_some_and(|rank| !may_be_checkbox(usual_names(LeadFact::Phone)[rank]));
+    known || configured.is_some_and(|last| is_same_text(last, name))
+}

@@ -1,0 +1,294 @@
+//! The changes of a feed: [`compare_feed`] compares a read with the last accepted one. Pure.
+//!
+//! Main types: [`FeedVerdict`], [`FeedChanges`], [`SuspectRead`].
+//!
+//! A feed contains the current state, so a removed event counts as cancelled. That makes a feed
+//! dangerous that lost its events by mistake: a broken export, another calendar under the same
+//! address, or a calendar that is shared without its details. Such a read is suspect: all or most
+//! upcoming occurrences are missing or lost their attendee. Of a suspect read only the moves and
+//! cancellations of remaining events count. The rest stays as it was until an operator sets
+//! `accept_next_read`.
+//!
+//! Promises:
+//!
+//! - An unchanged occurrence is not reported again.
+//! - An event that could not be parsed, or begins after the window, does not count as removed.
+//! - After an interruption at any point, the next read repeats the missing reports, whatever it
+//!   contains. Every occurrence is saved before its report ([`FeedChanges::pending`]).
+//! - An event without an attendee who can be messaged is reported only if it had one before.
+
+use std::{cmp::Reverse, collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use tellonce_core::{
+    appointment::{AppointmentDetails, AppointmentReport, AppointmentStatus},
+    client_config::CalendarConfig,
+    feed::{FactsFingerprint, FeedSnapshot, KnownOccurrence},
+    ledger::IdempotencyKey,
+};
+
+use super::occurrence::{FeedOccurrence, ParsedFeed, TimeWindow};
+
+/// Fewer upcoming occurrences than this may lose most of them for good reason, such as two of three
+/// that were cancelled today.
+const MIN_UPCOMING_TO_SUSPECT: usize = 4;
+
+/// The calendar of a feed.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedOrigin<'a> {
+    /// Its name in `client.toml`.
+    pub name: &'a str,
+    /// Its configuration.
+    pub calendar: &'a CalendarConfig,
+}
+
+/// The result of comparing a read with the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedVerdict {
+    /// The read is accepted.
+    Changes(FeedChanges),
+    /// The read is suspect. The changes of the remaining events still count.
+    Suspect(SuspectRead, FeedChanges),
+}
+
+/// The reports of a read, and the snapshot to save before them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedChanges {
+    /// The known occurrences to save before the first report is applied.
+    pub pending: BTreeMap<String, KnownOccurrence>,
+    /// The reports, in the order in which they must be applied: cancelled occurrences first, then
+    /// by start.
+    pub changes: Vec<FeedChange>,
+}
+
+/// The report of one changed occurrence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedChange {
+    /// The occurrence's id.
+    pub id: String,
+    /// The report.
+    pub report: AppointmentReport,
+    /// What to save once the report is applied. `None` if the occurrence was removed.
+    pub next_known: Option<KnownOccurrence>,
+}
+
+impl FeedChange {
+    /// Saves that the report was applied.
+    pub fn record_reported(self, occurrences: &mut BTreeMap<String, KnownOccurrence>) {
+        match self.next_known {
+            Some(known) => occurrences.insert(self.id, known),
+            None => occurrences.remove(&self.id),
+        };
+    }
+}
+
+/// Why a read is suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SuspectRead {
+    /// The number of known occurrences that are upcoming.
+    pub upcoming: usize,
+    /// How many of them are missing or lost their attendee.
+    pub missing: usize,
+}
+
+impl fmt::Display for SuspectRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { upcoming, missing } = self;
+        write!(
+            f,
+            "{missing} of {upcoming} upcoming appointments left the feed or lost their attendee; they stay unchanged \
+             until an operator sets `accept_next_read`"
+        )
+    }
+}
+
+/// The known occurrences that a read does not contain.
+struct MissingOccurrences<'s> {
+    /// Those that the read cannot show: their event could not be parsed, or they begin after the
+    /// window.
+    unverifiable: BTreeMap<String, KnownOccurrence>,
+    /// Those that were removed.
+    removed: Vec<(&'s String, &'s KnownOccurrence)>,
+    /// The numbers of upcoming and of missing occurrences.
+    counts: SuspectRead,
+}
+
+/// Compares a read with the snapshot. `now` is when the feed was requested.
+pub fn compare_feed(
+    snapshot: &FeedSnapshot,
+    feed: &ParsedFeed,
+    origin: FeedOrigin<'_>,
+    window: TimeWindow,
+    now: Timestamp,
+) -> FeedVerdict {
+    let MissingOccurrences { unverifiable, removed, counts } = find_missing(snapshot, feed, window, now);
+    if is_suspect(&counts, feed) && !snapshot.accept_next_read {
+        return FeedVerdict::Suspect(counts, origin.changes_of_remaining(snapshot, feed, now));
+    }
+    let mut pending = unverifiable;
+    let mut changes = Vec::new();
+    for (id, known) in removed {
+        pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
+        let report = origin.build_report(id, AppointmentStatus::Cancelled, None, now);
+        changes.push(FeedChange { id: id.clone(), report, next_known: None });
+    }
+    for (id, occurrence) in &feed.occurrences {
+        let known = snapshot.occurrences.get(id);
+        match known {
+            Some(known) if !is_changed(occurrence, Some(known)) => {
+                pending.insert(id.clone(), known_after_report(occurrence));
+            }
+            // An unknown event without an attendee or in the past is not reported.
+            None if occurrence.attendee.is_err() || occurrence.start <= now => {}
+            _ => {
+                let (in_progress, change) = origin.build_change(id, occurrence, known, now);
+                pending.insert(id.clone(), in_progress);
+                changes.push(change);
+            }
+        }
+    }
+    changes.sort_by_key(|change| {
+        (Reverse(change.report.status == AppointmentStatus::Cancelled), change.next_known.map(|next| next.start))
+    });
+    FeedVerdict::Changes(FeedChanges { pending, changes })
+}
+
+/// Finds the known occurrences that a read does not contain, and counts those that lost their
+/// attendee.
+fn find_missing<'s>(
+    snapshot: &'s FeedSnapshot,
+    feed: &ParsedFeed,
+    window: TimeWindow,
+    now: Timestamp,
+) -> MissingOccurrences<'s> {
+    let mut unverifiable = BTreeMap::new();
+    let mut removed = Vec::new();
+    let (mut upcoming, mut without_attendee) = (0, 0);
+    for (id, known) in &snapshot.occurrences {
+        let found = feed.occurrences.get(id);
+        let is_present = found.is_some();
+        let is_verifiable = !feed.is_unparsed(id) && known.start < window.until;
+        if known.start > now && !known.cancelled && (is_present || is_verifiable) {
+            upcoming += 1;
+            without_attendee += usize::from(found.is_some_and(|it| is_changed(it, Some(known)) && has_no_attendee(it)));
+        }
+        if is_present {
+            continue;
+        }
+        if !is_verifiable {
+            unverifiable.insert(id.clone(), *known);
+        } else if known.start > now && !(known.cancelled && known.fingerprint.is_some()) {
+            removed.push((id, known));
+        }
+    }
+    let missing = without_attendee + removed.iter().filter(|(_, known)| !known.cancelled).count();
+    MissingOccurrences { unverifiable, removed, counts: SuspectRead { upcoming, missing } }
+}
+
+/// Whether a read lost too much at once.
+fn is_suspect(counts: &SuspectRead, feed: &ParsedFeed) -> bool {
+    let SuspectRead { upcoming, missing } = *counts;
+    let nothing_left = feed.event_count == 0 && upcoming > 0;
+    let all_missing = upcoming > 1 && missing == upcoming;
+    let most_missing = upcoming >= MIN_UPCOMING_TO_SUSPECT && missing * 2 > upcoming;
+    nothing_left || all_missing || most_missing
+}
+
+/// What the snapshot contains of an occurrence after its report.
+fn known_after_report(occurrence: &FeedOccurrence) -> KnownOccurrence {
+    let cancelled = occurrence.status == AppointmentStatus::Cancelled;
+    KnownOccurrence { start: occurrence.start, fingerprint: Some(compute_fingerprint(occurrence)), cancelled }
+}
+
+/// Whether an occurrence differs from its last report.
+fn is_changed(occurrence: &FeedOccurrence, known: Option<&KnownOccurrence>) -> bool {
+    known.is_none_or(|known| known.fingerprint != Some(compute_fingerprint(occurrence)))
+}
+
+/// Whether an occurrence takes place and has no attendee who can be messaged.
+fn has_no_attendee(occurrence: &FeedOccurrence) -> bool {
+    occurrence.attendee.is_err() && occurrence.status != AppointmentStatus::Cancelled
+}
+
+impl FeedOrigin<'_> {
+    /// The changes of the known occurrences that a suspect read still contains with an attendee.
+    fn changes_of_remaining(&self, snapshot: &FeedSnapshot, feed: &ParsedFeed, now: Timestamp) -> FeedChanges {
+        let mut remaining = FeedChanges { pending: snapshot.occurrences.clone(), changes: Vec::new() };
+        for (id, occurrence) in &feed.occurrences {
+            if let Some(known) = snapshot.occurrences.get(id)
+                && is_changed(occurrence, Some(known))
+                && !has_no_attendee(occurrence)
+            {
+                let (in_progress, change) = self.build_change(id, occurrence, Some(known), now);
+                remaining.pending.insert(id.clone(), in_progress);
+                remaining.changes.push(change);
+            }
+        }
+        remaining
+    }
+
+    /// What the snapshot contains of an occurrence while it is being reported, and the report.
+    fn build_change(
+        &self,
+        id: &str,
+        occurrence: &FeedOccurrence,
+        known: Option<&KnownOccurrence>,
+        now: Timestamp,
+    ) -> (KnownOccurrence, FeedChange) {
+        let next_known = known_after_report(occurrence);
+        // After an interruption the occurrence still counts as upcoming if it was upcoming before.
+        // So the next read searches for it in and outside the window.
+        let start = known.map_or(next_known.start, |known| known.start.max(next_known.start));
+        let in_progress =
+            KnownOccurrence { start, fingerprint: None, cancelled: known.is_some_and(|known| known.cancelled) };
+        let report = self.build_report(id, occurrence.status, Some(build_details(occurrence)), now);
+        (in_progress, FeedChange { id: id.to_owned(), report, next_known: Some(next_known) })
+    }
+
+    fn build_report(
+        &self,
+        id: &str,
+        status: AppointmentStatus,
+        details: Option<AppointmentDetails>,
+        now: Timestamp,
+    ) -> AppointmentReport {
+        AppointmentReport {
+            subject: IdempotencyKey::appointment_subject(self.calendar.id_scope(), id),
+            calendar: self.name.to_owned(),
+            line: self.calendar.line.clone(),
+            status,
+            details,
+            as_of: now,
+            delivery: format!("feed:{}", self.name),
+            attendees_unchanged: false,
+            previous: None,
+        }
+    }
+}
+
+fn build_details(occurrence: &FeedOccurrence) -> AppointmentDetails {
+    AppointmentDetails {
+        start: occurrence.start,
+        zone: occurrence.zone.clone(),
+        attendees: occurrence.attendee.iter().cloned().collect(),
+        title: occurrence.title.clone(),
+        place: occurrence.place.clone(),
+    }
+}
+
+/// The fingerprint of all facts in the report of an occurrence.
+fn compute_fingerprint(occurrence: &FeedOccurrence) -> FactsFingerprint {
+    let attendee = occurrence.attendee.as_ref().ok();
+    FactsFingerprint::of_facts(&[
+        Some(occurrence.status.name()),
+        Some(&occurrence.start.to_string()),
+        Some(&occurrence.zone),
+        attendee.map(|attendee| attendee.phone.expose()),
+        attendee.and_then(|attendee| attendee.name.as_deref()),
+        occurrence.title.as_deref(),
+        occurrence.place.as_deref(),
+    ])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,388 @@
+//! Two reads of a feed, and the changes between them.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use tellonce_core::{
+    appointment::{Appointment, Attendee, AttendeeEntry, ReportResult},
+    client_config::ClientConfig,
+    contact::{Phone, PhoneError},
+};
+
+use super::*;
+use crate::feed::{
+    parse_error::IcsEventError,
+    tests::{event_ics, feed_config, parse_events, parse_window},
+};
+
+fn at_hour(hour: i64) -> Timestamp {
+    "2026-11-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hour)
+}
+
+fn window_around(hour: i64) -> TimeWindow {
+    TimeWindow { from: at_hour(hour - 24), until: at_hour(hour + 24 * 16) }
+}
+
+/// Compares a read like a poll that has time for `max_reports` reports.
+fn read_feed_with_suspect(
+    config: &ClientConfig,
+    snapshot: &mut FeedSnapshot,
+    feed: &ParsedFeed,
+    hour: i64,
+    max_reports: usize,
+) -> (Vec<AppointmentReport>, Option<SuspectRead>) {
+    let origin = FeedOrigin { name: "clinic", calendar: &config.calendars["clinic"] };
+    let (suspect, FeedChanges { pending, changes }) =
+        match compare_feed(snapshot, feed, origin, window_around(hour), at_hour(hour)) {
+            FeedVerdict::Suspect(suspect, changes) => (Some(suspect), changes),
+            FeedVerdict::Changes(changes) => (None, changes),
+        };
+    snapshot.occurrences = pending;
+    snapshot.accept_next_read &= suspect.is_some();
+    let mut reports = Vec::new();
+    for change in changes.into_iter().take(max_reports) {
+        reports.push(change.report.clone());
+        change.record_reported(&mut snapshot.occurrences);
+    }
+    (reports, suspect)
+}
+
+/// Like [`read_feed_with_suspect`], for reads without changes of remaining events.
+fn read_trusted_feed(
+    config: &ClientConfig,
+    snapshot: &mut FeedSnapshot,
+    feed: &ParsedFeed,
+    hour: i64,
+    max_reports: usize,
+) -> Result<Vec<AppointmentReport>, SuspectRead> {
+    let (reports, suspect) = read_feed_with_suspect(config, snapshot, feed, hour, max_reports);
+    match suspect {
+        Some(suspect) => {
+            assert_eq!(reports, vec![]);
+            Err(suspect)
+        }
+        None => Ok(reports),
+    }
+}
+
+fn describe_reports(reports: &[AppointmentReport]) -> Vec<String> {
+    reports.iter().map(|report| format!("{} {}", report.subject, report.status.name())).collect()
+}
+
+fn feed_of_days(ids: std::ops::Range<i64>) -> ParsedFeed {
+    let events: String = ids
+        .map(|day| {
+            event_ics(&format!("d{day}"), &format!("DTSTART:{}", at_hour(day * 24 + 8).strftime("%Y%m%dT%H%M%SZ")))
+        })
+        .collect();
+    parse_events(&events, window_around(0))
+}
+
+#[test]
+fn new_moved_cancelled_and_missing_events_are_reported_once() {
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    let first = read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..4), 0, 9).unwrap();
+    assert_eq!(describe_reports(&first), ["appointment:d1 booked", "appointment:d2 booked", "appointment:d3 booked"]);
+    let report = &first[0];
+    assert_eq!((report.as_of, report.delivery.as_str(), report.line.as_str()), (at_hour(0), "feed:clinic", "main"));
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..4), 1, 9), Ok(vec![]));
+    let mut changed = feed_of_days(1..3);
+    changed.occurrences.get_mut("d1").unwrap().start = at_hour(40);
+    changed.occurrences.get_mut("d2").unwrap().status = AppointmentStatus::Cancelled;
+    let second = read_trusted_feed(&config, &mut snapshot, &changed, 2, 9).unwrap();
+    assert_eq!(
+        describe_reports(&second),
+        ["appointment:d3 cancelled", "appointment:d2 cancelled", "appointment:d1 booked"]
+    );
+    assert_eq!(second[2].details.as_ref().unwrap().start, at_hour(40));
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &changed, 3, 9), Ok(vec![]));
+    assert_eq!(snapshot.occurrences.keys().collect::<Vec<_>>(), ["d1", "d2"]);
+    // A cancelled event that is removed was already reported. One that returns is booked.
+    assert_eq!(
+        describe_reports(&read_trusted_feed(&config, &mut snapshot, &feed_of_days(3..4), 4, 9).unwrap()),
+        ["appointment:d1 cancelled", "appointment:d3 booked"]
+    );
+}
+
+#[test]
+fn events_that_left_the_window_are_forgotten_and_events_beyond_it_stay_remembered() {
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..4), 0, 9).unwrap();
+    let far = KnownOccurrence { start: at_hour(24 * 60), fingerprint: None, cancelled: false };
+    snapshot.occurrences.insert("far".to_owned(), far);
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(3..4), 24 * 2 + 9, 9), Ok(vec![]));
+    assert_eq!(snapshot.occurrences.keys().collect::<Vec<_>>(), ["d3", "far"]);
+}
+
+#[test]
+fn a_read_that_lost_most_or_all_events_changes_nothing_until_it_is_accepted() {
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    let mut shrunk = feed_of_days(3..4);
+    shrunk.occurrences.extend(feed_of_days(7..9).occurrences);
+    read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..7), 0, 9).unwrap();
+    let before = snapshot.clone();
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &shrunk, 1, 9), Err(SuspectRead { upcoming: 6, missing: 5 }));
+    assert_eq!(
+        read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 1, 9),
+        Err(SuspectRead { upcoming: 6, missing: 6 })
+    );
+    assert_eq!(snapshot, before);
+    let half = read_trusted_feed(&config, &mut snapshot.clone(), &feed_of_days(1..4), 1, 9).unwrap();
+    assert_eq!(half.len(), 3, "half of the events may be removed");
+    snapshot.accept_next_read = true;
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 1, 9).unwrap().len(), 6);
+    assert!(snapshot.occurrences.is_empty());
+    // Two of three events may be removed. An empty feed is suspect even after a single event.
+    read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..4), 2, 9).unwrap();
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..2), 3, 9).unwrap().len(), 2);
+    assert_eq!(
+        read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 4, 9),
+        Err(SuspectRead { upcoming: 1, missing: 1 })
+    );
+    // Without upcoming events no read is suspect.
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 24 * 2, 9), Ok(vec![]));
+}
+
+#[test]
+fn a_read_that_lost_all_attendees_or_most_events_is_suspect_and_the_remaining_events_still_count() {
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..6), 0, 9).unwrap();
+    let mut without_attendees = feed_of_days(1..6);
+    for occurrence in without_attendees.occurrences.values_mut() {
+        occurrence.attendee = Err(PhoneError::Empty);
+    }
+    assert_eq!(
+        read_trusted_feed(&config, &mut snapshot, &without_attendees, 1, 9),
+        Err(SuspectRead { upcoming: 5, missing: 5 })
+    );
+    let mut halved = feed_of_days(1..3);
+    halved.occurrences.get_mut("d1").unwrap().start = at_hour(40);
+    halved.occurrences.get_mut("d2").unwrap().status = AppointmentStatus::Cancelled;
+    let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot, &halved, 2, 9);
+    assert_eq!(suspect, Some(SuspectRead { upcoming: 5, missing: 3 }));
+    assert_eq!(describe_reports(&reports), ["appointment:d1 booked", "appointment:d2 cancelled"]);
+    assert_eq!(snapshot.occurrences.len(), 5);
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &halved, 3, 9), Err(SuspectRead { upcoming: 4, missing: 3 }));
+
+    let mut few = FeedSnapshot::default();
+    read_trusted_feed(&config, &mut few, &feed_of_days(1..4), 0, 9).unwrap();
+    let unrelated = feed_of_days(9..10);
+    assert_eq!(read_trusted_feed(&config, &mut few, &unrelated, 1, 9), Err(SuspectRead { upcoming: 3, missing: 3 }));
+}
+
+#[test]
+fn events_that_are_not_understood_stay_unchanged_and_are_not_counted() {
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..7), 0, 9).unwrap();
+    let mut broken = feed_of_days(1..2);
+    broken.unparsed_events.extend((2..7).map(|day| (format!("d{day}"), IcsEventError::InvalidRule)));
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &broken, 1, 9), Ok(vec![]));
+    assert_eq!(snapshot.occurrences.len(), 6);
+}
+
+#[test]
+fn an_event_without_an_attendee_is_reported_only_if_it_had_one_before() {
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    let mut without_attendees = feed_of_days(1..3);
+    without_attendees.occurrences.get_mut("d2").unwrap().attendee = Err(PhoneError::Empty);
+    assert_eq!(
+        describe_reports(&read_trusted_feed(&config, &mut snapshot, &without_attendees, 0, 9).unwrap()),
+        ["appointment:d1 booked"]
+    );
+    without_attendees.occurrences.get_mut("d1").unwrap().attendee = Err(PhoneError::Empty);
+    let gone = read_trusted_feed(&config, &mut snapshot, &without_attendees, 1, 9).unwrap();
+    assert!(gone.len() == 1 && gone[0].details.as_ref().unwrap().attendees.is_empty());
+    assert_eq!(read_trusted_feed(&config, &mut snapshot, &without_attendees, 2, 9), Ok(vec![]));
+    // An event that began before its first read is not reported.
+    assert_eq!(read_trusted_feed(&config, &mut FeedSnapshot::default(), &feed_of_days(0..1), 9, 9), Ok(vec![]));
+}
+
+#[test]
+fn an_appointments_subject_contains_its_calendars_id_scope() {
+    let config = feed_config();
+    let origin = FeedOrigin { name: "abroad", calendar: &config.calendars["abroad"] };
+    let verdict = compare_feed(
+        &FeedSnapshot::default(),
+        &feed_of_days(1..2),
+        origin,
+        parse_window("2026-11-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        at_hour(0),
+    );
+    let FeedVerdict::Changes(changes) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(changes.changes[0].report.subject, "appointment:abroad..d1");
+}
+
+/// A change of one appointment, or of the clock, before the next read.
+#[derive(Debug, Clone, Copy)]
+enum FeedStep {
+    Write { id: usize, day: i64, status: AppointmentStatus, phone: Option<usize> },
+    Delete { id: usize },
+    Damage { id: usize, damaged: bool },
+    Wait { hours: i64 },
+}
+
+fn any_step() -> impl Strategy<Value = FeedStep> {
+    let status = prop::sample::select(vec![
+        AppointmentStatus::Booked,
+        AppointmentStatus::Booked,
+        AppointmentStatus::Unconfirmed,
+        AppointmentStatus::Cancelled,
+    ]);
+    prop_oneof![
+        6 => (0usize..8, -1i64..30, status, prop::option::weighted(0.8, 0usize..2))
+            .prop_map(|(id, day, status, phone)| FeedStep::Write { id, day, status, phone }),
+        3 => (0usize..8).prop_map(|id| FeedStep::Delete { id }),
+        1 => (0usize..8, any::<bool>()).prop_map(|(id, damaged)| FeedStep::Damage { id, damaged }),
+        2 => (1i64..100).prop_map(|hours| FeedStep::Wait { hours }),
+    ]
+}
+
+#[derive(Default)]
+struct FeedModel {
+    actual: BTreeMap<String, FeedOccurrence>,
+    damaged_events: BTreeMap<String, IcsEventError>,
+    hour: i64,
+}
+
+impl FeedModel {
+    fn apply_step(&mut self, step: FeedStep) {
+        match step {
+            FeedStep::Write { id, day, status, phone } => {
+                let phone = phone.map(|which| Phone::from_e164(["+972545550199", "+972525550101"][which]).unwrap());
+                let attendee = phone.map(|phone| Attendee { phone, name: None, locale: None, zone: None });
+                let start = at_hour(self.hour / 24 * 24 + day * 24 + 10);
+                let zone = "Asia/Jerusalem".to_owned();
+                let attendee = attendee.ok_or(PhoneError::Empty);
+                let occurrence = FeedOccurrence { start, zone, status, attendee, title: None, place: None };
+                self.actual.insert(format!("e{id}"), occurrence);
+            }
+            FeedStep::Delete { id } => drop(self.actual.remove(&format!("e{id}"))),
+            FeedStep::Damage { id, damaged: true } => {
+                drop(self.damaged_events.insert(format!("e{id}"), IcsEventError::InvalidRule));
+            }
+            FeedStep::Damage { id, damaged: false } => drop(self.damaged_events.remove(&format!("e{id}"))),
+            FeedStep::Wait { hours } => self.hour += hours,
+        }
+    }
+
+    /// The feed as [`crate::feed::ics::parse_feed`] would parse it.
+    fn build_feed(&self, snapshot: &FeedSnapshot) -> ParsedFeed {
+        let (window, now) = (window_around(self.hour), at_hour(self.hour));
+        let is_upcoming = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > now);
+        let mut occurrences = self.actual.clone();
+        occurrences
+            .retain(|id, it| !self.damaged_events.contains_key(id) && (window.contains(it.start) || is_upcoming(id)));
+        ParsedFeed { occurrences, event_count: self.actual.len(), unparsed_events: self.damaged_events.clone() }
+    }
+}
+
+/// A suspect read reports only changes of events that remain in the feed.
+fn check_suspect_reports(reports: &[AppointmentReport]) -> Result<(), TestCaseError> {
+    for report in reports {
+        let details = report.details.as_ref();
+        let has_attendee = details.is_some_and(|details| !details.attendees.is_empty());
+        prop_assert!(has_attendee || report.status == AppointmentStatus::Cancelled, "{report:?}");
+        prop_assert!(details.is_some(), "{report:?} is about a removed event");
+    }
+    Ok(())
+}
+
+impl FeedModel {
+    /// Every upcoming event in the window has the right header.
+    fn check_actual_events(&self, headers: &BTreeMap<String, Appointment>) -> Result<(), TestCaseError> {
+        let (now, window) = (at_hour(self.hour), window_around(self.hour));
+        for (id, occurrence) in &self.actual {
+            if self.damaged_events.contains_key(id) || occurrence.start <= now || !window.contains(occurrence.start) {
+                continue;
+            }
+            let header = headers.get(&format!("appointment:{id}"));
+            let Ok(attendee) = &occurrence.attendee else {
+                let is_reminded = header.is_some_and(|header| {
+                    let has_attendee = header.attendees.iter().any(|seat| seat.attending);
+                    header.start > now && header.status != AppointmentStatus::Cancelled && has_attendee
+                });
+                prop_assert!(!is_reminded, "{id}");
+                continue;
+            };
+            let header = header.unwrap();
+            prop_assert_eq!((header.status, header.start), (occurrence.status, occurrence.start));
+            let is_right = |seat: &AttendeeEntry| seat.attending == (seat.attendee.phone == attendee.phone);
+            prop_assert!(header.attendees.iter().all(is_right));
+        }
+        Ok(())
+    }
+
+    /// Every header with upcoming reminders belongs to a booked event.
+    fn check_reminded_headers(&self, headers: &BTreeMap<String, Appointment>) -> Result<(), TestCaseError> {
+        let (now, window) = (at_hour(self.hour), window_around(self.hour));
+        for (subject, header) in headers {
+            let id = subject.strip_prefix("appointment:").unwrap();
+            // An occurrence after the window is searched for when the window reaches it.
+            let is_in_window = header.start > now && header.start < window.until;
+            let is_reminded = is_in_window
+                && header.status == AppointmentStatus::Booked
+                && header.attendees.iter().any(|seat| seat.attending);
+            if is_reminded && !self.damaged_events.contains_key(id) {
+                let is_booked =
+                    |it: &FeedOccurrence| it.start == header.start && it.status == AppointmentStatus::Booked;
+                prop_assert!(self.actual.get(id).is_some_and(is_booked), "{id}");
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn known_appointments_converge_to_the_feed_whatever_happens(
+        reads in prop::collection::vec((prop::collection::vec(any_step(), 0..6), 0usize..12, any::<bool>()), 1..25),
+    ) {
+        let config = feed_config();
+        let (mut model, mut snapshot) = (FeedModel::default(), FeedSnapshot::default());
+        let mut headers: BTreeMap<String, Appointment> = BTreeMap::new();
+        for (steps, max_reports, accept_next_read) in reads {
+            for step in steps {
+                model.apply_step(step);
+            }
+            // Each read is later than the one before.
+            model.hour += 1;
+            snapshot.accept_next_read = accept_next_read;
+            let before = snapshot.clone();
+            let feed = model.build_feed(&snapshot);
+            let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot, &feed, model.hour, max_reports);
+            for report in &reports {
+                prop_assert_eq!(report.as_of, at_hour(model.hour));
+                if let ReportResult::Updated(header) = Appointment::apply_report(headers.get(&report.subject), report, at_hour(model.hour)) {
+                    headers.insert(report.subject.clone(), *header);
+                }
+            }
+            if suspect.is_some() {
+                prop_assert!(!accept_next_read);
+                prop_assert!(snapshot.occurrences.keys().eq(before.occurrences.keys()), "a suspect read forgets nothing");
+                check_suspect_reports(&reports)?;
+                continue;
+            }
+            let span = at_hour(model.hour)..window_around(model.hour).until;
+            // An occurrence after the window cannot be missing, but it may be present.
+            let verifiable = before.occurrences.iter().filter(|(id, known)| {
+                let seen = feed.occurrences.contains_key(*id);
+                let is_upcoming = span.start < known.start && !known.cancelled;
+                is_upcoming && (seen || (known.start < span.end && !feed.is_unparsed(id)))
+            });
+            let (mut upcoming, mut removed) = (0, 0);
+            for (id, _) in verifiable {
+                let subject = IdempotencyKey::appointment_subject("main", id);
+                upcoming += 1;
+                removed += reports.iter().filter(|report| report.subject == subject && report.details.is_none()).count();
+            }
+            prop_assert!(accept_next_read || upcoming < MIN_UPCOMING_TO_SUSPECT || removed * 2 <= upcoming, "{removed} of {upcoming}");
+            if snapshot.occurrences.values().any(|known| known.fingerprint.is_none()) {
+                continue; // The time was up before all reports were applied.
+            }
+            prop_assert_eq!(read_trusted_feed(&config, &mut snapshot.clone(), &feed, model.hour, 99), Ok(vec![]), "the same feed reports nothing again");
+            model.check_actual_events(&headers)?;
+            model.check_reminded_headers(&headers)?;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Reports in every order, and what each does to the header.
+
+use jiff::SignedDuration;
+
+use super::*;
+
+fn at_hour(hour: i64) -> Timestamp {
+    "2026-11-20T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hour)
+}
+
+fn build_attendee(phone: &str) -> Attendee {
+    Attendee { phone: Phone::from_e164(phone).unwrap(), name: Some("Noa".into()), locale: None, zone: None }
+}
+
+fn build_report(standing: AppointmentStatus, start: Option<i64>, as_of: i64, phones: &[&str]) -> AppointmentReport {
+    AppointmentReport {
+        subject: "appointment:88".into(),
+        calendar: "clinic".into(),
+        line: "main".into(),
+        status: standing,
+        details: start.map(|start| AppointmentDetails {
+            start: at_hour(start),
+            zone: "Asia/Jerusalem".into(),
+            attendees: phones.iter().map(|phone| build_attendee(phone)).collect(),
+            title: None,
+            place: None,
+        }),
+        as_of: at_hour(as_of),
+        attendees_unchanged: false,
+        delivery: "clinic#1".into(),
+        previous: None,
+    }
+}
+
+fn expect_updated(learned: ReportResult) -> Appointment {
+    match learned {
+        ReportResult::Updated(appointment) => *appointment,
+        other => panic!("{other:?}"),
+    }
+}
+
+const NOA: &str = "+972545550199";
+const ADI: &str = "+972525550101";
+
+#[test]
+fn the_later_of_two_reports_counts_in_either_order() {
+    let booked = build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]);
+    let moved = build_report(AppointmentStatus::Booked, Some(72), 2, &[NOA]);
+    let first = expect_updated(Appointment::apply_report(None, &booked, at_hour(3)));
+    let after = expect_updated(Appointment::apply_report(Some(&first), &moved, at_hour(3)));
+    assert_eq!((after.start, after.generation, after.version, after.booked_at), (at_hour(72), 2, 2, at_hour(2)));
+    let moved_first = expect_updated(Appointment::apply_report(None, &moved, at_hour(3)));
+    assert_eq!(Appointment::apply_report(Some(&moved_first), &booked, at_hour(3)), ReportResult::Stale);
+}
+
+#[test]
+fn a_cancellation_that_arrives_first_is_not_undone_by_the_earlier_booking() {
+    let cancelled = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Cancelled, None, 2, &[]),
+        at_hour(3),
+    ));
+    assert_eq!(
+        Appointment::apply_report(
+            Some(&cancelled),
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+            at_hour(3)
+        ),
+        ReportResult::Stale
+    );
+    assert_eq!(
+        Appointment::apply_report(
+            Some(&cancelled),
+            &build_report(AppointmentStatus::Booked, Some(48), 2, &[NOA]),
+            at_hour(3)
+        ),
+        ReportResult::Stale
+    );
+    let again = expect_updated(Appointment::apply_report(
+        Some(&cancelled),
+        &build_report(AppointmentStatus::Booked, Some(48), 3, &[NOA]),
+        at_hour(3),
+    ));
+    assert_eq!((again.status, again.booked_at), (AppointmentStatus::Booked, at_hour(3)));
+}
+
+#[test]
+fn a_repeat_changes_nothing_and_a_newer_repeat_updates_only_its_time() {
+    let first = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+        at_hour(3),
+    ));
+    assert_eq!(
+        Appointment::apply_report(
+            Some(&first),
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+            at_hour(4)
+        ),
+        ReportResult::Unchanged
+    );
+    let later = expect_updated(Appointment::apply_report(
+        Some(&first),
+        &build_report(AppointmentStatus::Booked, Some(48), 2, &[NOA]),
+        at_hour(4),
+    ));
+    assert_eq!((later.generation, later.booked_at, later.as_of), (1, at_hour(1), at_hour(2)));
+}
+
+#[test]
+fn an_attendee_retains_its_number_when_others_come_and_go() {
+    let two = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA, ADI]),
+        at_hour(3),
+    ));
+    let one = expect_updated(Appointment::apply_report(
+        Some(&two),
+        &build_report(AppointmentStatus::Booked, Some(48), 2, &[ADI]),
+        at_hour(3),
+    ));
+    assert_eq!(one.attendees.iter().map(|entry| entry.attending).collect::<Vec<_>>(), [false, true]);
+    assert_eq!((one.attendees[1].attendee.phone.expose(), one.generation), (ADI, 2));
+}
+
+fn with_reminder_opened(appointment: &Appointment, attendee: usize) -> Appointment {
+    let stage_outcome =
+        StageOutcome { stage: "24h".into(), start: appointment.start, attendee, outcome: ReminderOutcome::Opened };
+    Appointment { stage_outcomes: vec![stage_outcome], ..appointment.clone() }
+}
+
+#[test]
+fn a_reminder_sent_under_the_older_id_counts_for_the_same_person_at_any_number() {
+    let older = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA, ADI]),
+        at_hour(3),
+    ));
+    let older = with_reminder_opened(&older, 1);
+    let continuing = AppointmentReport {
+        previous: Some(Box::new(older.clone())),
+        ..build_report(AppointmentStatus::Booked, Some(48), 2, &[ADI, NOA])
+    };
+    let new = expect_updated(Appointment::apply_report(None, &continuing, at_hour(3)));
+    let stage_outcome = &new.stage_outcomes[0];
+    assert_eq!(new.attendees[stage_outcome.attendee].attendee.phone.expose(), ADI);
+    assert!(new.attendees.iter().all(|entry| entry.attending), "{new:?}");
+    // The report leaves out the attendees, so the known attendees stay.
+    let same =
+        AppointmentReport { attendees_unchanged: true, ..build_report(AppointmentStatus::Booked, Some(72), 2, &[]) };
+    let same = AppointmentReport { previous: Some(Box::new(older)), ..same };
+    let new = expect_updated(Appointment::apply_report(None, &same, at_hour(3)));
+    assert_eq!(new.attendees.iter().filter(|entry| entry.attending).count(), 2);
+}
+
+#[test]
+fn a_reminder_sent_under_the_older_id_counts_even_when_the_report_is_late() {
+    let older = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+        at_hour(3),
+    ));
+    let older = with_reminder_opened(&older, 0);
+    let newer = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Cancelled, None, 9, &[]),
+        at_hour(9),
+    ));
+    let continuing = AppointmentReport {
+        previous: Some(Box::new(older)),
+        ..build_report(AppointmentStatus::Booked, Some(72), 2, &[NOA])
+    };
+    let after = expect_updated(Appointment::apply_report(Some(&newer), &continuing, at_hour(9)));
+    assert_eq!((after.status, after.stage_outcomes.len()), (AppointmentStatus::Cancelled, 1));
+    assert_eq!(
+        Appointment::apply_report(Some(&after), &continuing, at_hour(9)),
+        ReportResult::Stale,
+        "the second report changes nothing"
+    );
+}
+
+#[test]
+fn an_outcome_has_the_same_name_in_the_table_and_in_logs() {
+    for outcome in [
+        ReminderOutcome::Opened,
+        ReminderOutcome::Skipped,
+        ReminderOutcome::Missed,
+        ReminderOutcome::NoTime,
+        ReminderOutcome::OptedOut,
+        ReminderOutcome::Dropped,
+    ] {
+        assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+    }
+}
+
+#[test]
+fn a_reminder_skipped_for_lack_of_time_is_planned_again_when_the_same_start_is_rebooked() {
+    let with_outcome = |outcome| {
+        let mut known = expect_updated(Appointment::apply_report(
+            None,
+            &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+            at_hour(3),
+        ));
+        known.stage_outcomes.push(StageOutcome { stage: "24h".into(), start: at_hour(48), attendee: 0, outcome });
+        known
+    };
+    for (outcome, stays) in [
+        (ReminderOutcome::Opened, 1),
+        (ReminderOutcome::Dropped, 1),
+        (ReminderOutcome::NoTime, 0),
+        (ReminderOutcome::Skipped, 0),
+    ] {
+        let known = with_outcome(outcome);
+        let off = expect_updated(Appointment::apply_report(
+            Some(&known),
+            &build_report(AppointmentStatus::Cancelled, None, 2, &[]),
+            at_hour(4),
+        ));
+        let on = expect_updated(Appointment::apply_report(
+            Some(&off),
+            &build_report(AppointmentStatus::Booked, Some(48), 3, &[NOA]),
+            at_hour(5),
+        ));
+        assert_eq!(on.stage_outcomes.len(), stays, "{outcome:?}");
+        let continuing = AppointmentReport {
+            previous: Some(Box::new(known)),
+            ..build_report(AppointmentStatus::Booked, Some(48), 3, &[NOA])
+        };
+        assert_eq!(
+            expect_updated(Appointment::apply_report(None, &continuing, at_hour(5))).stage_outcomes.len(),
+            stays,
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn the_first_report_of_attendees_counts_even_when_it_is_late() {
+    let without_attendees =
+        AppointmentReport { attendees_unchanged: true, ..build_report(AppointmentStatus::Booked, Some(72), 2, &[]) };
+    let moved = expect_updated(Appointment::apply_report(None, &without_attendees, at_hour(3)));
+    let booked = expect_updated(Appointment::apply_report(
+        Some(&moved),
+        &build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]),
+        at_hour(3),
+    ));
+    assert_eq!((booked.start, booked.attendees.len(), booked.generation), (at_hour(72), 1, 2));
+}
+
+#[test]
+fn debug_output_shows_no_personal_data() {
+    let mut report = build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]);
+    let details = report.details.as_mut().unwrap();
+    details.title = Some("Call Noa on 0545550199".into());
+    details.place = Some("545550199".into());
+    details.attendees[0].locale = Some("+972545550199".into());
+    let appointment = expect_updated(Appointment::apply_report(None, &report, at_hour(3)));
+    let debug_text = format!("{report:?} {appointment:?}");
+    assert!(!debug_text.contains("545550199") && !debug_text.contains("Noa"), "{debug_text}");
+}
