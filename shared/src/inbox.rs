@@ -13,7 +13,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Mutex, PoisonError},
 };
@@ -309,7 +309,7 @@ pub struct InboxItem {
     /// The topic that the sender gives.
     pub topic: Option<String>,
     /// The stored headers.
-    pub headers: std::collections::BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// The raw bytes that were verified.
     pub body: Vec<u8>,
     /// When it was accepted.
@@ -350,6 +350,11 @@ impl InboxItem {
             received_at,
         })
     }
+}
+
+/// The value of a stored header by its name, in upper or lower case.
+pub fn find_header<'a>(headers: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 #[derive(Deserialize)]

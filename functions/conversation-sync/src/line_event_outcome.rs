@@ -21,10 +21,7 @@ pub(crate) enum LineEventOutcome {
 
 impl LineEventOutcome {
     const fn code(&self) -> &'static str {
-        match self {
-            Self::LineRemoved | Self::NotUnderstood(_) | Self::ItemsNotUnderstood(_) => "quarantined",
-            Self::Skipped(_) => "skipped",
-        }
+        if self.needs_attention() { "quarantined" } else { "skipped" }
     }
 
     /// Whether an operator should act.

@@ -107,7 +107,8 @@ pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
         return Err(LeadSkipReason::Test);
     }
     let source = facts.consent?;
-    let phone = check_country(delivery, facts.phone?)?;
+    let phone = facts.phone?;
+    check_country(delivery, &phone)?;
     let submitted_at = facts.submitted_at.unwrap_or(delivery.received_at).min(delivery.received_at);
     let name = facts.name;
     Ok(Lead {
@@ -127,11 +128,11 @@ pub(crate) fn is_expected_form(form: &FormConfig, id: Option<&str>) -> bool {
     form.form_ids.is_empty() || id.is_some_and(|id| form.form_ids.iter().any(|form_id| form_id == id))
 }
 
-/// Returns the submission if [`is_expected_form`] accepts its form.
-pub(crate) fn check_form(form: &FormConfig, submission: LeadSubmission) -> Result<LeadSubmission, LeadSkipReason> {
+/// Why the submission is not accepted, if [`is_expected_form`] rejects its form.
+pub(crate) fn check_form(form: &FormConfig, submission: &LeadSubmission) -> Result<(), LeadSkipReason> {
     let search = FieldSearch { form, fields: &submission.fields };
     let id = submission.form_id.clone().or_else(|| Some(search.find_form_id()?.0));
-    if is_expected_form(form, id.as_deref()) { Ok(submission) } else { Err(LeadSkipReason::OtherForm) }
+    if is_expected_form(form, id.as_deref()) { Ok(()) } else { Err(LeadSkipReason::OtherForm) }
 }
 
 /// Derives an id from form, number, name and minute. The same submission within a minute gets the

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use tellonce_core::{
-    client_config::{ConsentRule, FormConfig, FormKind, NO_ANSWERS, YES_ANSWERS},
+    client_config::{ConsentRule, FormConfig, NO_ANSWERS, YES_ANSWERS},
     contact::{self, Phone},
     hash::sha256_hex,
     telemetry::LogLabel,
@@ -120,8 +120,8 @@ impl<'a> FieldSearch<'a> {
             }
             // A typed space is more common than a lost plus: of two interpretations, use the one
             // with an allowed country.
-            let is_expected = |phone: &Phone| check_country(delivery, phone.clone()).is_ok();
-            if let Some(phone) = candidates.iter().find(|phone| is_expected(phone)).or(candidates.first()) {
+            let expected = candidates.iter().find(|phone| is_expected_country(delivery, phone));
+            if let Some(phone) = expected.or(candidates.first()) {
                 usable.push((phone.clone(), field));
             }
         }
@@ -129,7 +129,7 @@ impl<'a> FieldSearch<'a> {
             let reason = problem.map_or(LeadSkipReason::NoPhone, LeadSkipReason::PhoneUnusable);
             return (Err(reason), answers.first().map(|(_, field)| *field));
         };
-        let is_one_person = matches!(delivery.form.kind, FormKind::GoogleAds | FormKind::HubSpot | FormKind::Meta);
+        let is_one_person = delivery.form.kind.facts().submits_one_person;
         if !configured && !is_one_person && self.may_be_two_people(&usable) {
             return (Err(LeadSkipReason::PhoneUnclear), Some(field));
         }
@@ -300,14 +300,18 @@ fn is_one_of(known: &[impl AsRef<str>], answer: &str) -> bool {
     known.iter().any(|known| is_same_text(known.as_ref(), answer))
 }
 
-/// Returns the number if the form greets numbers of its country.
-pub(crate) fn check_country(delivery: &LeadDelivery<'_>, phone: Phone) -> Result<Phone, LeadSkipReason> {
-    let is_expected = match &*delivery.form.countries {
+/// Whether the form greets numbers of this number's country.
+fn is_expected_country(delivery: &LeadDelivery<'_>, phone: &Phone) -> bool {
+    match &*delivery.form.countries {
         [] => phone.is_of_country(default_country(delivery)),
         countries => countries.iter().any(|country| phone.is_of_country(country)),
-    };
-    if is_expected {
-        Ok(phone)
+    }
+}
+
+/// Why the form does not greet this number, if [`is_expected_country`] rejects its country.
+pub(crate) fn check_country(delivery: &LeadDelivery<'_>, phone: &Phone) -> Result<(), LeadSkipReason> {
+    if is_expected_country(delivery, phone) {
+        Ok(())
     } else {
         Err(LeadSkipReason::CountryNotAllowed(LogLabel::new(phone.country_code().as_deref().unwrap_or("unknown"))))
     }

@@ -14,6 +14,7 @@ use futures::{FutureExt as _, stream};
 use multer::Multipart;
 use tellonce_core::{
     client_config::FormConfig,
+    inbox,
     json::{self, RawJson},
 };
 use url::form_urlencoded;
@@ -38,8 +39,7 @@ pub(crate) enum FormBody<'a> {
 
 /// Parses the body of a delivery.
 pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>, LeadSkipReason> {
-    let content_type = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let content_type = content_type.map_or("", |(_, value)| value.as_str());
+    let content_type = inbox::find_header(delivery.headers, "content-type").unwrap_or_default();
     let is = |kind: &str| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
     if is("multipart/") {
         return parse_multipart(content_type, delivery.body).map(FormBody::Pairs);

@@ -12,7 +12,7 @@ use tellonce_core::{
     client_config::Milestone,
     clock,
     contact::{self, Phone, PhoneCandidate, PhoneError, PhoneRule},
-    json,
+    inbox, json,
 };
 
 use crate::order_outcome::OrderSkipReason;
@@ -48,6 +48,12 @@ impl OrderEvent {
     /// The event's name for people: `order.ready`.
     pub fn event_name(&self) -> String {
         format!("order.{}", self.milestone.name())
+    }
+
+    /// Whether its language can only come from the ledger. A parcel's delivery contains no
+    /// language, and a customer who got Hebrew messages must not get an English one.
+    pub fn needs_known_language(&self) -> bool {
+        self.parcel.is_some() && self.contact.locale.is_none()
     }
 
     /// Fills missing data from what is known of the order. A parcel's scan reports neither language
@@ -223,9 +229,9 @@ impl<'a> OrderDelivery<'a> {
         json::parse_object(self.body).map_err(OrderSkipReason::NotUnderstood)
     }
 
-    /// A header by its lower-case name.
+    /// As [`inbox::find_header`], in this delivery.
     pub(crate) fn find_header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        inbox::find_header(self.headers, name)
     }
 
     /// The time of an event: the time that the sender reports, or the time of receipt if the sender

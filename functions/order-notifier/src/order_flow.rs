@@ -7,7 +7,7 @@ use tellonce_core::{
     dispatch::{DispatchError, DispatchResult, Invocation},
     fault::{ClassifyFault, Fault},
     inbox::InboxItem,
-    ledger::{IdempotencyKey, LedgerError, LedgerRow},
+    ledger::{IdempotencyKey, LedgerError},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
 };
@@ -67,18 +67,16 @@ impl OrderNotifier {
             parse_order_event(store, config, entry.topic.as_deref(), &entry.headers, &entry.body, entry.received_at);
         let parsed = match first_parse {
             ParsedOrder::NeedsLookup(partial) => self.complete_event(&entry.sender, store, &partial, now).await?,
+            ParsedOrder::Event(mut event) if event.needs_known_language() => {
+                self.find_known_order(store, &event.order_id, event.milestone, event.parcel.as_deref())
+                    .await?
+                    .fill_missing(&mut event);
+                ParsedOrder::Event(event)
+            }
             complete => complete,
         };
         match parsed {
-            ParsedOrder::Event(mut event) => {
-                // A parcel's delivery contains no language. A customer who got Hebrew messages must
-                // not get an English one.
-                if event.parcel.is_some() && event.contact.locale.is_none() {
-                    let history = self.read_history(store, &event.order_id, event.milestone).await?;
-                    KnownOrder::from_history(&history, event.parcel.as_deref()).fill_missing(&mut event);
-                }
-                self.dispatch_event(invocation, entry, store, &event, now).await
-            }
+            ParsedOrder::Event(event) => self.dispatch_event(invocation, entry, store, &event, now).await,
             ParsedOrder::Suppressed(event, reason) => {
                 let outcome = OrderOutcome::Skipped(reason);
                 let message = build_suppressed_message(store, &event, outcome.clone(), &entry.id, now);
@@ -119,16 +117,16 @@ impl OrderNotifier {
         }))
     }
 
-    async fn read_history(
+    async fn find_known_order(
         &self,
         store: &StoreConfig,
         order_id: &str,
         milestone: Milestone,
-    ) -> Result<Vec<LedgerRow>, LedgerError> {
-        self.dispatcher
-            .ledger
-            .read_history(IdempotencyKey::for_order(store.id_scope(), order_id, milestone).subject())
-            .await
+        parcel: Option<&str>,
+    ) -> Result<KnownOrder, LedgerError> {
+        let key = IdempotencyKey::for_order(store.id_scope(), order_id, milestone);
+        let history = self.dispatcher.ledger.read_history(key.subject()).await?;
+        Ok(KnownOrder::from_history(&history, parcel))
     }
 
     /// Completes an event from the ledger if it knows the order, else from the store.
@@ -140,17 +138,15 @@ impl OrderNotifier {
         now: Timestamp,
     ) -> Result<ParsedOrder, OrderError> {
         let config = &self.dispatcher.config;
-        if let Some(order_id) = partial.order.id() {
-            let known = KnownOrder::from_history(
-                &self.read_history(store, order_id, partial.milestone).await?,
-                partial.parcel.as_deref(),
-            );
-            if let Some(mut event) =
-                lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref())
-            {
-                known.fill_missing(&mut event);
-                return Ok(ParsedOrder::Event(Box::new(event)));
+        let known = match partial.order.id() {
+            Some(order_id) => {
+                self.find_known_order(store, order_id, partial.milestone, partial.parcel.as_deref()).await?
             }
+            None => KnownOrder::default(),
+        };
+        if let Some(mut event) = lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
+            known.fill_missing(&mut event);
+            return Ok(ParsedOrder::Event(Box::new(event)));
         }
         let not_configured = ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured);
         let StoreKind::Shopify(shop) = &store.kind else { return Ok(not_configured) };
@@ -164,13 +160,18 @@ impl OrderNotifier {
         };
         let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{}", shop.shop_domain));
         let query = lookup::build_order_query(partial);
-        let send_query = async |token: &Secret| {
-            Ok(lookup::send_order_query(&self.http, &base_url, token.expose(), lookup::API_VERSION, &query).await?)
-        };
+        let send_query =
+            async |token: &Secret| Ok(lookup::send_order_query(&self.http, &base_url, token.expose(), &query).await?);
         let is_refused =
             |error: &OrderError| matches!(error, OrderError::Lookup(OrderLookupError::TokenRefused { .. }));
         let response =
             self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query).await?;
-        Ok(lookup::parse_order_response(partial, &response, store, config)?)
+        let mut parsed = lookup::parse_order_response(partial, &response, store, config)?;
+        if let ParsedOrder::Event(event) = &mut parsed
+            && event.needs_known_language()
+        {
+            known.fill_missing(event);
+        }
+        Ok(parsed)
     }
 }

@@ -53,17 +53,18 @@ pub struct Booking {
 }
 
 impl Booking {
-    /// An id that no longer takes place, because the appointment continues under another id.
-    pub(crate) fn new_moved_away(id: String, occurred_at: Timestamp) -> Self {
-        Self {
+    /// The report about [`Self::previous_id`]. That id no longer takes place, because the
+    /// appointment continues under this one.
+    pub(crate) fn moved_away_previous(&self) -> Option<Self> {
+        self.previous_id.clone().map(|id| Self {
             kind: BookingEventKind::MovedAway,
             id,
             status: AppointmentStatus::Moved,
             details: None,
-            occurred_at,
+            occurred_at: self.occurred_at,
             previous_id: None,
             unreachable_reason: None,
-        }
+        })
     }
 
     /// Converts the booking to a report for the appointment header.
@@ -94,8 +95,9 @@ impl Booking {
     }
 }
 
-/// What happened to an appointment, in the sender's view. Decides nothing: [`Booking::status`]
-/// does.
+/// What happened to an appointment, in the sender's view. [`Booking::status`] decides whether it
+/// takes place. The kind decides what a missing lookup or number means: a cancellation needs no
+/// lookup ([`LookupRequest::booking_without_lookup`]), and a moved seat keeps its known number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BookingEventKind {
     /// A customer booked or requested it.

@@ -112,12 +112,7 @@ impl ReminderScheduler {
                 Ok(ParsedBooking::Bookings(vec![booking]))
             }
             Some(booking) if is_final => {
-                tracing::error!(
-                    delivery.id = entry.id,
-                    "lookup for delivery {} failed: {}",
-                    entry.id,
-                    error_chain(&error)
-                );
+                log_failed_lookup(entry, &error);
                 Ok(ParsedBooking::Bookings(vec![booking]))
             }
             // The new time counts from now on. The attendees are looked up when the delivery is
@@ -127,12 +122,7 @@ impl ReminderScheduler {
                 Err(error)
             }
             None if is_not_configured => {
-                tracing::error!(
-                    delivery.id = entry.id,
-                    "lookup for delivery {} failed: {}",
-                    entry.id,
-                    error_chain(&error)
-                );
+                log_failed_lookup(entry, &error);
                 Ok(ParsedBooking::Skipped(BookingSkipReason::LookupNotConfigured))
             }
             None => Err(error),
@@ -194,4 +184,8 @@ impl ReminderScheduler {
         }
         Ok(outcome)
     }
+}
+
+fn log_failed_lookup(entry: &InboxItem, error: &BookingError) {
+    tracing::error!(delivery.id = entry.id, "lookup for delivery {} failed: {}", entry.id, error_chain(error));
 }

@@ -129,32 +129,28 @@ impl ReminderScheduler {
         // Useless messages come first: they cost a write and no slot, whatever state the line is
         // in. Then the most useful first, and among equals the one that becomes useless soonest.
         due.sort_by_key(|due| (due.useful_until > now, Reverse(due.priority), due.useful_until));
-        let mut slots = SendSlots::for_messages(due.len());
+        let due_count = due.len();
+        let mut slots = SendSlots::for_messages(due_count);
         let mut line_takes_more = true;
-        for (index, next) in due.iter().enumerate() {
-            let is_useless = next.useful_until <= now;
+        for (index, DueItem { key, kind, useful_until, .. }) in due.into_iter().enumerate() {
+            let is_useless = useful_until <= now;
             if !invocation.has_time_for_send() || (!line_takes_more && !is_useless) {
-                sweep.due += due.len() - index;
-                sweep.deferred += due.len() - index;
+                sweep.due += due_count - index;
+                sweep.deferred += due_count - index;
                 return false;
             }
-            let takes_more = match &next.kind {
+            let takes_more = match kind {
                 DueKind::Message => {
-                    self.resume_message(invocation, &mut slots, next).await.map(|result| sweep.count_result(&result))
+                    self.resume_message(invocation, &mut slots, &key).await.map(|result| sweep.count_result(&result))
                 }
                 DueKind::Appointment(appointment) => {
-                    self.send_due_reminders(invocation, &mut slots, appointment.as_ref().clone(), sweep).await
+                    self.send_due_reminders(invocation, &mut slots, *appointment, sweep).await
                 }
             };
             match takes_more {
                 Ok(more) => line_takes_more &= more,
                 Err(error) => {
-                    tracing::error!(
-                        message.key = %next.key,
-                        "could not process {}: {}",
-                        next.key,
-                        error_chain(&error)
-                    );
+                    tracing::error!(message.key = %key, "could not process {key}: {}", error_chain(&error));
                     sweep.due += 1;
                     sweep.failed += 1;
                 }
@@ -167,11 +163,11 @@ impl ReminderScheduler {
         &self,
         invocation: &Invocation,
         slots: &mut SendSlots,
-        due: &DueItem,
+        key: &IdempotencyKey,
     ) -> Result<DispatchResult, DispatchError> {
-        match self.dispatcher.ledger.read_row(&due.key).await? {
+        match self.dispatcher.ledger.read_row(key).await? {
             Some(row) => self.dispatcher.resume_message(invocation, slots, row).await,
-            None => Ok(DispatchResult::Ended(due.key.clone(), MessageState::Expired)),
+            None => Ok(DispatchResult::Ended(key.clone(), MessageState::Expired)),
         }
     }
 

@@ -249,13 +249,8 @@ impl ApiClient<'_> {
         Ok(local_url)
     }
 
-    /// Makes a call when the rate limit allows it. A non-2xx status is an error: see
-    /// [`Self::error_for_status`].
-    pub async fn send_request(&self, request: RequestBuilder) -> Result<ApiResponse, ApiError> {
-        self.send_with_fallback(request, |status, _| Err(self.error_for_status(status))).await
-    }
-
-    /// The same, but `map_error_response` decides what a non-2xx response means, except for a 429.
+    /// Makes a call when the rate limit allows it. `map_error_response` decides what a non-2xx
+    /// response means, except for a 429. For most statuses it uses [`Self::error_for_status`].
     pub async fn send_with_fallback(
         &self,
         request: RequestBuilder,

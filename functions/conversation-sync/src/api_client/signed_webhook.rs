@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url, header::CONTENT_TYPE};
 use ring::hmac;
 use tellonce_core::secret::Secret;
 
-use crate::api_client::{ApiClient, ApiError, ApiResponse, INVALID_URL, address_guard};
+use crate::api_client::{ApiClient, ApiError, INVALID_URL, address_guard};
 
 /// The shortest signing key, in bytes: the same that webhook-receiver requires of senders.
 const MIN_KEY_BYTES: usize = 16;
@@ -28,7 +28,7 @@ pub(crate) async fn post_signed(
     secret: &Secret,
     body: &[u8],
     now: Timestamp,
-) -> Result<ApiResponse, ApiError> {
+) -> Result<(), ApiError> {
     let stamp = now.as_second().to_string();
     let signature = build_signatures(secret, id, &stamp, body).ok_or_else(|| ApiError::MalformedSecret {
         secret: api_client.secret_name.to_owned(),
@@ -55,7 +55,7 @@ pub(crate) async fn post_signed(
             (_, error) => error,
         })
     });
-    response.await.map_err(address_guard::map_resolver_error)
+    response.await.map(drop).map_err(address_guard::map_resolver_error)
 }
 
 /// The signatures with each secret, for one header. None if a secret is unusable.

@@ -40,7 +40,7 @@ pub(super) async fn create_entry(
     item: &CrmEntry,
     now: Timestamp,
 ) -> Result<(), ApiError> {
-    post_signed(api_client, url, &event_id(item), secret, &build_event(item), now).await.map(drop)
+    post_signed(api_client, url, &event_id(item), secret, &build_event(item), now).await
 }
 
 /// The id of a message's event. The reference may contain characters that a header must not, and a

@@ -48,13 +48,15 @@ impl PersonIds {
         if let Some(id) = self.lock_cache().get(key) {
             return Some(id.clone());
         }
-        match self.store.get_record::<CrmPerson>(key).await {
-            Ok(stored) => stored.map(|stored| stored.value.id),
+        let id = match self.store.get_record::<CrmPerson>(key).await {
+            Ok(stored) => stored?.value.id,
             Err(error) => {
                 tracing::warn!("could not read person {key}: {}", error_chain(&error));
-                None
+                return None;
             }
-        }
+        };
+        self.remember(key, &id);
+        Some(id)
     }
 
     pub(super) async fn save(&self, key: &ItemKey, id: &str, now: Timestamp) {
@@ -62,6 +64,10 @@ impl PersonIds {
         if let Err(error) = self.store.update_record(key, write).await {
             tracing::warn!("could not save person {key}: {}", error_chain(&error));
         }
+        self.remember(key, id);
+    }
+
+    fn remember(&self, key: &ItemKey, id: &str) {
         let mut cache = self.lock_cache();
         if cache.len() >= MAX_CACHED_PEOPLE {
             cache.clear();

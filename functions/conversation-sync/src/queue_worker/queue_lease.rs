@@ -72,16 +72,6 @@ pub enum LeaseAttempt {
     Taken,
 }
 
-impl LeaseAttempt {
-    /// The lease, if it was acquired.
-    pub fn acquired(self) -> Option<QueueLease> {
-        match self {
-            Self::Acquired(lease) => Some(lease),
-            Self::Paused | Self::Taken => None,
-        }
-    }
-}
-
 impl QueueLease {
     /// Acquires the queue if it is free and not paused. `before` is its row.
     pub fn acquire(before: Option<&Self>, owner: &str, lease_until: Timestamp, now: Timestamp) -> LeaseAttempt {
@@ -158,6 +148,15 @@ impl FailureStreak {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl LeaseAttempt {
+        fn acquired(self) -> Option<QueueLease> {
+            match self {
+                Self::Acquired(lease) => Some(lease),
+                Self::Paused | Self::Taken => None,
+            }
+        }
+    }
 
     fn at_second(second: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)

@@ -29,8 +29,7 @@ pub(super) async fn post_to_webhook(
         expected: "set; store the signing key, like `whsec_…`",
     })?;
     let body = notification.render_within(MAX_BODY_BYTES, build_body);
-    post_signed(&target.api_client, url, &notification.id, secret, body.as_bytes(), now).await?;
-    Ok(())
+    post_signed(&target.api_client, url, &notification.id, secret, body.as_bytes(), now).await
 }
 
 /// The members of [`Notification`] as JSON, with foreign names and texts as one visible line each.

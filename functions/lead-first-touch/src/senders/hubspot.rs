@@ -82,23 +82,21 @@ fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Resu
 /// The contact's id is not the submission's id. A contact who submits a form again next year is the
 /// same contact and a new lead.
 fn parse_contact(delivery: &LeadDelivery<'_>, document: RawJson<'_>) -> Result<LeadSubmission, LeadSkipReason> {
-    let properties = document.at_pointer("/properties").object_members();
-    let fields = match &properties {
-        Some(_) => Vec::new(),
+    let fields = match document.at_pointer("/properties").object_members() {
+        Some(properties) => properties.into_iter().map(|(name, value)| parse_property(name, value)).collect(),
         None => form_body::parse_single_lead(document, delivery.form)?,
     };
-    let submission = LeadSubmission { fields, ..LeadSubmission::default() };
-    let submission = properties.into_iter().flatten().fold(submission, |mut submission, (name, value)| {
-        let values = if value.object_members().is_some() {
-            field_values(value.at_pointer("/value"))
-        } else {
-            field_values(value)
-        };
-        let path = format!("properties.{name}");
-        submission.fields.push(SubmittedField::new([Cow::Owned(name), Cow::Owned(path)], values));
-        submission
-    });
-    if submission.fields.is_empty() { Err(LeadSkipReason::missing_field("/properties")) } else { Ok(submission) }
+    if fields.is_empty() {
+        return Err(LeadSkipReason::missing_field("/properties"));
+    }
+    Ok(LeadSubmission { fields, ..LeadSubmission::default() })
+}
+
+/// A property with its value, or with its history.
+fn parse_property(name: String, value: RawJson<'_>) -> SubmittedField {
+    let value = if value.object_members().is_some() { value.at_pointer("/value") } else { value };
+    let path = format!("properties.{name}");
+    SubmittedField::new([Cow::Owned(name), Cow::Owned(path)], field_values(value))
 }
 
 /// Parses the contact in the lookup response.

@@ -10,7 +10,7 @@ use tellonce_core::{
 /// The version of the Admin API that the query is written for. Shopify keeps a version for at least
 /// twelve months and then answers with its oldest version. Version 2026-10 works until October
 /// 2027. (<https://shopify.dev/docs/api/usage/versioning>)
-pub const API_VERSION: &str = "2026-10";
+pub(super) const API_VERSION: &str = "2026-10";
 
 /// More than the largest possible response to the query.
 pub(super) const MAX_RESPONSE_BYTES: usize = 256 * 1024;

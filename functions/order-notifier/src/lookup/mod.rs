@@ -18,11 +18,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tellonce_core::http_body;
 
-use self::error::MAX_RESPONSE_BYTES;
-pub use self::{
-    error::{API_VERSION, OrderLookupError},
-    order_response::parse_order_response,
-};
+use self::error::{API_VERSION, MAX_RESPONSE_BYTES};
+pub use self::{error::OrderLookupError, order_response::parse_order_response};
 use crate::order_event::{CustomerContact, OrderEvent, OrderReference, PartialOrderEvent};
 
 /// A response takes well below a second. The function must not wait for a store that hangs.
@@ -74,10 +71,9 @@ pub async fn send_order_query(
     http: &reqwest::Client,
     base_url: &str,
     token: &str,
-    api_version: &str,
     query: &OrderQuery,
 ) -> Result<Vec<u8>, OrderLookupError> {
-    let url = format!("{}/admin/api/{api_version}/graphql.json", base_url.trim_end_matches('/'));
+    let url = format!("{}/admin/api/{API_VERSION}/graphql.json", base_url.trim_end_matches('/'));
     let response = http
         .post(url)
         .header("X-Shopify-Access-Token", token)
@@ -203,10 +199,8 @@ mod tests {
         let base = format!("{}/", fake_api.base_url().unwrap());
         let query = build_order_query(&sample_scan());
         let http_reply = http_response("200 OK", &response_body(&json!({})));
-        let (request, result) = tokio::join!(
-            fake_api.reply_once(&http_reply),
-            send_order_query(&http, &base, "shpat_test", API_VERSION, &query)
-        );
+        let (request, result) =
+            tokio::join!(fake_api.reply_once(&http_reply), send_order_query(&http, &base, "shpat_test", &query));
         let request = request.unwrap();
         assert!(request.starts_with("POST /admin/api/2026-10/graphql.json HTTP/1.1\r\n"), "{request}");
         assert!(request.to_lowercase().contains("x-shopify-access-token: shpat_test\r\n"), "{request}");
@@ -230,16 +224,14 @@ mod tests {
             ("200 OK", &too_long, Fault::Permanent, "bytes"),
         ] {
             let http_reply = http_response(head, body);
-            let (_, result) = tokio::join!(
-                fake_api.reply_once(&http_reply),
-                send_order_query(&http, &base, "shpat_x", API_VERSION, &query)
-            );
+            let (_, result) =
+                tokio::join!(fake_api.reply_once(&http_reply), send_order_query(&http, &base, "shpat_x", &query));
             let error = result.unwrap_err();
             assert_eq!(error.fault(), fault, "{head}");
             assert!(error.to_string().contains(expected_text), "{head}: {error}");
         }
         drop(fake_api);
-        let error = send_order_query(&http, &base, "shpat_secret", API_VERSION, &query).await.unwrap_err();
+        let error = send_order_query(&http, &base, "shpat_secret", &query).await.unwrap_err();
         assert_eq!(error.fault(), Fault::Transient);
         let error_text = tellonce_core::fault::error_chain(&error);
         assert!(!error_text.contains("127.0.0.1") || !error_text.contains("graphql"), "{error_text}");

@@ -1,17 +1,15 @@
 //! Parses the store's response and completes the event with it.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use tellonce_core::{
     client_config::{ClientConfig, Milestone, StoreConfig},
-    contact::{PhoneCandidate, build_full_name},
+    contact::{self, PhoneCandidate, PhoneRule, build_full_name},
     json::{self, JsonError, RawJson},
 };
 
 use super::error::OrderLookupError;
 use crate::{
-    order_event::{CustomerContact, OrderDelivery, OrderEvent, ParsedOrder, PartialOrderEvent},
+    order_event::{CustomerContact, OrderEvent, ParsedOrder, PartialOrderEvent},
     order_outcome::OrderSkipReason,
 };
 
@@ -187,17 +185,8 @@ pub fn parse_order_response(
     if order.test.is_true() {
         return Ok(ParsedOrder::Skipped(OrderSkipReason::TestOrder));
     }
-    let no_body = BTreeMap::new();
     let country = store.country.as_deref().unwrap_or(&config.country);
-    let delivery = OrderDelivery {
-        topic: None,
-        headers: &no_body,
-        body: &[],
-        received_at: event.occurred_at,
-        country,
-        phone_rule: config.phones,
-    };
-    let mut found = order.build_contact(&delivery);
+    let mut found = order.build_contact(country, config.phones);
     // A partial response omits the fields that the token may not read. It is useful only if a
     // number is known.
     if found.phone.is_none()
@@ -232,17 +221,18 @@ pub fn parse_order_response(
 }
 
 impl GraphqlOrder<'_> {
-    fn build_contact(&self, delivery: &OrderDelivery<'_>) -> CustomerContact {
+    fn build_contact(&self, country: &str, rule: PhoneRule) -> CustomerContact {
         let shipping = self.shipping_address.unwrap_or_default();
         let billing = self.billing_address.unwrap_or_default();
         let customer = self.customer.as_ref();
         let default_phone = customer.and_then(|customer| customer.default_phone_number.as_ref());
-        let (phone, phone_problem) = delivery.first_usable_phone([
+        let candidates = [
             self.phone.into(),
             PhoneCandidate { phone: shipping.phone, country: shipping.country_code_v2 },
             default_phone.map(|own| own.phone_number).unwrap_or_default().into(),
             PhoneCandidate { phone: billing.phone, country: billing.country_code_v2 },
-        ]);
+        ];
+        let (phone, phone_problem) = contact::first_usable_phone(candidates, country, rule);
         let name = customer
             .and_then(|customer| build_full_name(customer.first_name, customer.last_name))
             .or_else(|| shipping.name.owned_text())

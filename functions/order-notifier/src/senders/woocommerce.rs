@@ -124,7 +124,7 @@ fn parse_order(
     delivery: &OrderDelivery<'_>,
     statuses: &BTreeMap<String, Milestone>,
 ) -> Result<ParsedOrder, OrderSkipReason> {
-    let order: WooOrder<'_> = json::parse_object(delivery.body).map_err(OrderSkipReason::NotUnderstood)?;
+    let order: WooOrder<'_> = delivery.parse_body()?;
     let order_id = order.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
     let status = order.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);

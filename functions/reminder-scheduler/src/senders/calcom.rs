@@ -125,17 +125,17 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
             other => other,
         };
         let appointment_id = |uid: &str| seat.as_ref().map_or_else(|| uid.to_owned(), |seat| format!("{uid}.{seat}"));
-        let previous_id = previous.as_deref().map(appointment_id);
-        old.extend(previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at)));
-        new.push(Booking {
+        let booking = Booking {
             kind,
             id: appointment_id(&uid),
             status: appointment_status,
             details,
             occurred_at,
-            previous_id,
+            previous_id: previous.as_deref().map(appointment_id),
             unreachable_reason,
-        });
+        };
+        old.extend(booking.moved_away_previous());
+        new.push(booking);
     }
     if new.is_empty() {
         return Err(BookingSkipReason::missing_field("/payload/attendees"));

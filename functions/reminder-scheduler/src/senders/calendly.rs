@@ -100,9 +100,8 @@ pub(crate) fn parse_calendly(
     let reported = invitee.to_reported(phone_question);
     let BookingDetails { details, unreachable_reason } =
         delivery.context.build_details(appointment_status, reported, "/payload/scheduled_event/start_time")?;
-    let old = previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at));
     let new = Booking { kind, id, status: appointment_status, details, occurred_at, previous_id, unreachable_reason };
-    Ok(ParsedBooking::Bookings(old.into_iter().chain([new]).collect()))
+    Ok(ParsedBooking::Bookings(new.moved_away_previous().into_iter().chain([new]).collect()))
 }
 
 impl<'a> CalendlyInvitee<'a> {

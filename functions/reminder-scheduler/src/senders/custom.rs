@@ -66,9 +66,8 @@ pub(crate) fn parse_custom(
     let BookingDetails { details, unreachable_reason } =
         delivery.context.build_details(appointment_status, reported, fields.start.as_str())?;
     let occurred_at = delivery.event_time(optional(&fields.occurred_at).as_time());
-    let old = previous_id.clone().map(|id| Booking::new_moved_away(id, occurred_at));
     let new = Booking { kind, id, status: appointment_status, details, occurred_at, previous_id, unreachable_reason };
-    Ok(ParsedBooking::Bookings(old.into_iter().chain([new]).collect()))
+    Ok(ParsedBooking::Bookings(new.moved_away_previous().into_iter().chain([new]).collect()))
 }
 
 /// The start: RFC 3339, or a local time without an offset in the zone beside it. A local time that

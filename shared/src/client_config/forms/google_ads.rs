@@ -16,6 +16,7 @@ pub(super) static FACTS: FormFacts = FormFacts {
         ),
     }),
     supports_headers: false,
+    submits_one_person: true,
     reads_reply: true,
     body: BodyTypes::JSON,
     repeats: Some(RepeatWindow { days: 7, reason: "Google does not say for how long it repeats" }),

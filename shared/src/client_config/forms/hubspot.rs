@@ -28,6 +28,7 @@ pub(super) static FACTS: FormFacts = FormFacts {
     posts_unchecked_boxes: true,
     posts_for_many_forms: true,
     posts_contacts: true,
+    submits_one_person: true,
     names_its_form: false,
     body: BodyTypes::JSON,
     repeats: Some(RepeatWindow { days: 4, reason: "HubSpot repeats for up to 3 days" }),

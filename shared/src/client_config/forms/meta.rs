@@ -28,6 +28,7 @@ pub(super) static FACTS: FormFacts = FormFacts {
     supports_headers: false,
     posts_unchecked_boxes: true,
     posts_for_many_forms: true,
+    submits_one_person: true,
     body: BodyTypes::JSON,
     repeats: Some(RepeatWindow { days: 2, reason: "Meta repeats for up to 36 hours" }),
     samples: "meta",

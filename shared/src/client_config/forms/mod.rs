@@ -223,6 +223,9 @@ pub struct FormFacts {
     pub posts_for_many_forms: bool,
     /// Whether it posts contacts, who need not have filled in a form.
     pub posts_contacts: bool,
+    /// Whether each submission is about one person. Then further telephone fields are that person's
+    /// too.
+    pub submits_one_person: bool,
     /// Whether each submission names its form, without being configured to.
     pub names_its_form: bool,
     /// Whether fields are named by numbers, which say nothing of what is in them.
@@ -250,6 +253,7 @@ impl FormFacts {
         posts_unchecked_boxes: false,
         posts_for_many_forms: false,
         posts_contacts: false,
+        submits_one_person: false,
         names_its_form: true,
         numbers_its_fields: false,
         reads_reply: false,

@@ -12,8 +12,7 @@ use tellonce_core::{
 use super::address::ShopifyAddress;
 use crate::{
     order_event::{
-        CustomerContact, EventValues, OrderDelivery, OrderEvent, OrderReference, ParsedOrder, PartialOrderEvent,
-        insert_some,
+        CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, insert_some,
     },
     order_outcome::OrderSkipReason,
 };
@@ -156,16 +155,7 @@ impl PartialOrderEvent {
     fn into_parsed(self) -> ParsedOrder {
         match self.order.id().map(str::to_owned) {
             Some(order_id) if self.is_certain && self.contact.phone.is_some() => {
-                ParsedOrder::Event(Box::new(OrderEvent {
-                    milestone: self.milestone,
-                    order_id,
-                    order_number: self.order_number,
-                    parcel: self.parcel,
-                    instance: self.instance,
-                    occurred_at: self.occurred_at,
-                    contact: self.contact,
-                    values: self.values,
-                }))
+                ParsedOrder::Event(Box::new(self.complete_with(order_id, &CustomerContact::default(), None)))
             }
             _ => ParsedOrder::NeedsLookup(Box::new(self)),
         }

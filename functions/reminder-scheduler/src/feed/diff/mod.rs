@@ -135,7 +135,7 @@ pub fn compare_feed(
     for (id, occurrence) in &feed.occurrences {
         let known = snapshot.occurrences.get(id);
         match known {
-            Some(known) if !is_changed(occurrence, Some(known)) => {
+            Some(known) if !is_changed(occurrence, known) => {
                 pending.insert(id.clone(), known_after_report(occurrence));
             }
             // An unknown event without an attendee or in the past is not reported.
@@ -170,7 +170,7 @@ fn find_missing<'s>(
         let is_verifiable = !feed.is_unparsed(id) && known.start < window.until;
         if known.start > now && !known.cancelled && (is_present || is_verifiable) {
             upcoming += 1;
-            without_attendee += usize::from(found.is_some_and(|it| is_changed(it, Some(known)) && has_no_attendee(it)));
+            without_attendee += usize::from(found.is_some_and(|it| has_no_attendee(it) && is_changed(it, known)));
         }
         if is_present {
             continue;
@@ -201,8 +201,8 @@ fn known_after_report(occurrence: &FeedOccurrence) -> KnownOccurrence {
 }
 
 /// Whether an occurrence differs from its last report.
-fn is_changed(occurrence: &FeedOccurrence, known: Option<&KnownOccurrence>) -> bool {
-    known.is_none_or(|known| known.fingerprint != Some(compute_fingerprint(occurrence)))
+fn is_changed(occurrence: &FeedOccurrence, known: &KnownOccurrence) -> bool {
+    known.fingerprint != Some(compute_fingerprint(occurrence))
 }
 
 /// Whether an occurrence takes place and has no attendee who can be messaged.
@@ -216,7 +216,7 @@ impl FeedOrigin<'_> {
         let mut remaining = FeedChanges { pending: snapshot.occurrences.clone(), changes: Vec::new() };
         for (id, occurrence) in &feed.occurrences {
             if let Some(known) = snapshot.occurrences.get(id)
-                && is_changed(occurrence, Some(known))
+                && is_changed(occurrence, known)
                 && !has_no_attendee(occurrence)
             {
                 let (in_progress, change) = self.build_change(id, occurrence, Some(known), now);
