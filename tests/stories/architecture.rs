@@ -9,14 +9,7 @@ use std::{
 
 use tellonce_stack::template::SamTemplate;
 
-use crate::sources::{package_folders, rust_files, workspace_root};
-
-/// The code of a file, without comments and tests.
-pub(super) fn code_without_tests(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
-}
+use crate::sources::{code_without_tests, package_folders, rust_files, workspace_root};
 
 /// The packages of the workspace that each package may use. A function uses `shared` alone.
 fn allowed_packages(folder: &str) -> &'static [&'static str] {

@@ -1,8 +1,8 @@
 //! The sizes that CONTRIBUTING.md allows: of functions, files and comment lines.
 
-use std::{collections::BTreeMap, fs, slice};
+use std::slice;
 
-use crate::sources::{package_folders, read_crates, rust_files, workspace_root};
+use crate::sources::{read_crates, source_texts};
 
 const FUNCTION_LINES: usize = 60;
 const FILE_LINES: usize = 500;
@@ -14,16 +14,6 @@ const REASON: &str = "Long because";
 const LONG_FUNCTIONS: usize = 9;
 /// Files without a reason that may be longer.
 const LONG_FILES: usize = 0;
-
-/// Path and text of every Rust file of the workspace.
-fn source_texts() -> BTreeMap<String, String> {
-    let files = package_folders().into_iter().flat_map(|folder| rust_files(&workspace_root().join(folder)));
-    let texts = files.map(|file| {
-        let path = file.strip_prefix(workspace_root()).unwrap().display().to_string();
-        (path, fs::read_to_string(file).unwrap())
-    });
-    texts.collect()
-}
 
 fn assert_at_most(limit: usize, found: &[String], what: &str) {
     assert!(found.len() <= limit, "{what}: {} of at most {limit}\n{}", found.len(), found.join("\n"));

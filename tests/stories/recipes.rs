@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::{
-    architecture::code_without_tests,
-    sources::{rust_files, workspace_root},
-};
+use crate::sources::{code_without_tests, rust_files, workspace_root};
 
 /// The Rust files whose code contains one of these words, and those named after one. Tests and the
 /// sample code of `local/` do not count: the console and the benchmark show a selection of the

@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crate::{
-    architecture::code_without_tests,
-    sources::{rust_files, workspace_root},
-};
+use crate::sources::{code_without_tests, rust_files, workspace_root};
 
 /// The files that define codes besides `functions/*/src/*_outcome.rs`.
 const SHARED_CODES: [&str; 2] = ["shared/src/wording/mod.rs", "shared/src/provider/message.rs"];

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -78,6 +79,44 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// Path and text of every Rust file of the workspace.
+pub(crate) fn source_texts() -> BTreeMap<String, String> {
+    let files = package_folders().into_iter().flat_map(|folder| rust_files(&workspace_root().join(folder)));
+    let texts = files.map(|file| {
+        let path = file.strip_prefix(workspace_root()).unwrap().display().to_string();
+        (path, fs::read_to_string(file).unwrap())
+    });
+    texts.collect()
+}
+
+/// The code of a file, without comments and tests.
+pub(crate) fn code_without_tests(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of each item under `#[cfg(test)]`, from the attribute to the item's end.
+pub(crate) fn test_item_lines(code: TokenStream) -> Vec<RangeInclusive<usize>> {
+    let tokens: Vec<TokenTree> = code.into_iter().collect();
+    let mut lines = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let rest = &tokens[at..];
+        at += if is_test_attribute(rest) {
+            let length = 2 + item_length(&rest[2..]);
+            lines.push(rest[0].span().start().line..=rest[length - 1].span().end().line);
+            length
+        } else {
+            if let TokenTree::Group(group) = &rest[0] {
+                lines.extend(test_item_lines(group.stream()));
+            }
+            1
+        };
+    }
+    lines
 }
 
 /// Every crate of the workspace.
@@ -176,11 +215,7 @@ impl Module {
         while at < tokens.len() {
             let rest = &tokens[at..];
             at += match rest {
-                [TokenTree::Punct(hash), TokenTree::Group(attribute), ..]
-                    if hash.as_char() == '#' && attribute.stream().to_string().replace(' ', "") == "cfg(test)" =>
-                {
-                    2 + item_length(&rest[2..])
-                }
+                _ if is_test_attribute(rest) => 2 + item_length(&rest[2..]),
                 [TokenTree::Group(group), ..] => {
                     children.extend(self.read_tokens(group.stream()));
                     1
@@ -290,6 +325,16 @@ fn read_path(tokens: &[TokenTree]) -> Vec<String> {
         };
     }
     path
+}
+
+/// Whether the tokens start with `#[cfg(test)]`.
+fn is_test_attribute(tokens: &[TokenTree]) -> bool {
+    match tokens {
+        [hash, TokenTree::Group(attribute), ..] => {
+            is(hash, '#') && attribute.stream().to_string().replace(' ', "") == "cfg(test)"
+        }
+        _ => false,
+    }
 }
 
 /// The number of tokens of the item or statement at the start, its further attributes included.

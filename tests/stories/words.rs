@@ -9,11 +9,13 @@ use std::{
     fmt::Write as _,
     fs,
     iter::Peekable,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     vec::IntoIter,
 };
 
-const RUST_FOLDERS: [&str; 5] = ["functions", "shared", "local", "cli", "tests"];
+use crate::sources::{source_texts, test_item_lines, workspace_root};
+
 /// The doc comments in this folder are the help of the command line.
 const CLI_SOURCES: &str = "cli/src/";
 /// The literals in these folders are output of the command line and of the console.
@@ -23,10 +25,6 @@ const LOG_MACROS: [&str; 5] = ["error!", "warn!", "info!", "debug!", "trace!"];
 /// Folders at any depth that hold no files of the project.
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", ".aws-sam", "node_modules"];
 
-fn workspace_root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
 /// The lines of a block of docs/style.md that is fenced as `text <name>`.
 fn style_list(name: &str) -> Vec<String> {
     let style = fs::read_to_string(workspace_root().join("docs/style.md")).unwrap();
@@ -35,15 +33,15 @@ fn style_list(name: &str) -> Vec<String> {
     block.lines().map(str::to_owned).collect()
 }
 
-fn collect_files(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+fn collect_documents(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() {
             if !SKIPPED_FOLDERS.contains(&name) {
-                collect_files(&path, extension, files);
+                collect_documents(&path, files);
             }
-        } else if path.extension().is_some_and(|found| found == extension) {
+        } else if path.extension().is_some_and(|kind| kind == "md") {
             files.push(path);
         }
     }
@@ -177,6 +175,8 @@ struct RustReader {
     contexts: Vec<Context>,
     /// An attribute announced a test function.
     test_follows: bool,
+    /// The lines of the items under `#[cfg(test)]`.
+    test_items: Vec<RangeInclusive<usize>>,
     has_help: bool,
     has_output: bool,
     passages: Vec<Passage>,
@@ -186,22 +186,24 @@ impl RustReader {
     fn read(file: &str, source: &str) -> Vec<Passage> {
         let is_tests = file.contains("/tests/") || file.ends_with("/tests.rs");
         let has_output = OUTPUT_SOURCES.iter().any(|folder| file.starts_with(folder)) && !is_tests;
-        let mut reader = Self { has_help: file.starts_with(CLI_SOURCES), has_output, ..Self::default() };
+        let test_items = test_item_lines(source.parse().unwrap_or_else(|e| panic!("{file}: {e}")));
+        let has_help = file.starts_with(CLI_SOURCES);
+        let mut reader = Self { test_items, has_help, has_output, ..Self::default() };
         let mut characters = numbered_characters(source);
         while let Some((c, line)) = characters.next() {
             match c {
                 '/' if next_is(&mut characters, '/') => {
                     let comment = read_line(&mut characters);
-                    if comment.text.starts_with("//") && reader.has_help && !reader.in_tests() {
+                    if comment.text.starts_with("//") && reader.has_help && !reader.is_in_tests(line) {
                         reader.passages.push(comment);
                     }
                 }
                 '/' if next_is(&mut characters, '*') => skip_block_comment(&mut characters),
                 '"' => {
                     let literal = read_string(&mut characters, '"');
-                    reader.add_literal(literal);
+                    reader.add_literal(literal, line);
                 }
-                'r' if !reader.in_identifier() => reader.read_after_r(&mut characters),
+                'r' if !reader.in_identifier() => reader.read_after_r(&mut characters, line),
                 '\'' => skip_character(&mut characters),
                 c => reader.add_code(c, line),
             }
@@ -215,7 +217,7 @@ impl RustReader {
     }
 
     /// Reads a raw string, or only the letter if none follows.
-    fn read_after_r(&mut self, characters: &mut Characters) {
+    fn read_after_r(&mut self, characters: &mut Characters, line: usize) {
         self.code.push('r');
         let mut hashes = 0;
         while next_is(characters, '#') {
@@ -225,7 +227,7 @@ impl RustReader {
         if next_is(characters, '"') {
             characters.next();
             let literal = read_raw_string(characters, hashes);
-            self.add_literal(literal);
+            self.add_literal(literal, line);
         }
     }
 
@@ -256,15 +258,15 @@ impl RustReader {
         }
     }
 
-    fn add_literal(&mut self, literal: Passage) {
+    fn add_literal(&mut self, literal: Passage, line: usize) {
         self.code.push_str("\"\"");
-        if self.contexts.last() == Some(&Context::Message) || (self.has_output && !self.in_tests()) {
+        if self.contexts.last() == Some(&Context::Message) || (self.has_output && !self.is_in_tests(line)) {
             self.passages.push(literal);
         }
     }
 
-    fn in_tests(&self) -> bool {
-        self.code.contains("#[cfg(test)]")
+    fn is_in_tests(&self, line: usize) -> bool {
+        self.test_items.iter().any(|lines| lines.contains(&line))
     }
 }
 
@@ -351,17 +353,13 @@ fn all_passages() -> Vec<(String, Passage)> {
     };
     let mut passages = Vec::new();
     let mut documents = Vec::new();
-    collect_files(&root, "md", &mut documents);
+    collect_documents(&root, &mut documents);
     for (file, text) in documents.iter().map(|path| read(path)) {
         if !exempt.contains(&file) {
             passages.push((file, page_text(&text, 1)));
         }
     }
-    let mut sources = Vec::new();
-    for folder in RUST_FOLDERS {
-        collect_files(&root.join(folder), "rs", &mut sources);
-    }
-    for (file, text) in sources.iter().map(|path| read(path)) {
+    for (file, text) in source_texts() {
         passages.extend(RustReader::read(&file, &text).into_iter().map(|passage| (file.clone(), passage)));
     }
     let (file, text) = read(&root.join(CONSOLE_PAGE));
@@ -410,6 +408,23 @@ fn the_reader_finds_errors_log_lines_and_test_names_and_nothing_else() {
     assert_eq!(texts("shared/src/lib.rs"), ["first {}, {0}", "second", "third \"quoted\" and more", "a test name"],);
     let cli = texts("cli/src/main.rs");
     assert!(cli.contains(&"nor \" this".to_owned()) && cli.contains(&"// doc comment".to_owned()), "{cli:?}");
+    let source = r#"
+        #[cfg(test)]
+        const SKIPPED: [&str; 1] = ["constant"];
+        fn first() { call("after a constant"); }
+        #[cfg(test)]
+        mod skipped {
+            fn inner() { call("module"); }
+        }
+        fn second() {
+            call("after a module");
+            #[cfg(test)]
+            call("statement");
+        }
+    "#;
+    let console: Vec<String> =
+        RustReader::read("local/console/src/lib.rs", source).into_iter().map(|passage| passage.text).collect();
+    assert_eq!(console, ["after a constant", "after a module"]);
     let script = "<p>One</p><script>a = `two ${b('three')} four`; // no\n</script><p>five</p>";
     let page: Vec<String> = page_passages(script).into_iter().map(|passage| passage.text).collect();
     assert_eq!(page, ["<p>one</p>", "three", "two … four", "</script><p>five</p>"]);

@@ -2,13 +2,15 @@
 //!
 //! Long because each kind of sender has a helper that posts its deliveries.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tellonce_fakes::ezw::PhoneMessage;
 use tellonce_samples::{SenderProof, WebhookPost};
 use tellonce_stack::{LocalStack, StackOptions};
+
+use crate::sources::workspace_root;
 
 /// Secret of the Shopify store of [`CLIENT_TOML`].
 pub(crate) const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
@@ -306,9 +308,11 @@ impl World {
             secrets[format!("tellonce/story/{name}")] = json!(value);
         }
         std::fs::write(client_folder.path().join("secrets.json"), secrets.to_string()).unwrap();
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-        let options =
-            StackOptions { client: client_folder.path().to_owned(), env: setup.env, ..StackOptions::new(root) };
+        let options = StackOptions {
+            client: client_folder.path().to_owned(),
+            env: setup.env,
+            ..StackOptions::new(workspace_root())
+        };
         let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();
         stack.ezw().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
@@ -382,22 +386,7 @@ impl World {
 
     /// All items of a table, by its logical id in the template.
     pub(crate) fn table_items(&self, logical_id: &str) -> Vec<Value> {
-        let table = self.table_name(logical_id);
-        let mut items = Vec::new();
-        let mut from = Value::Null;
-        loop {
-            let mut request = json!({ "TableName": table });
-            if !from.is_null() {
-                request["ExclusiveStartKey"] = from;
-            }
-            let page_response = self.stack.dynamo().call_operation("Scan", &request).unwrap();
-            let page = page_response["Items"].as_array().cloned().unwrap_or_default();
-            items.extend(page.iter().map(|item| tellonce_stack::dynamo::to_plain_item(item).unwrap()));
-            match page_response.get("LastEvaluatedKey") {
-                Some(key) if !key.is_null() => from = key.clone(),
-                _ => return items,
-            }
-        }
+        self.stack.dynamo().scan_items(&self.table_name(logical_id)).unwrap()
     }
 
     /// The name of a table, by its logical id in the template.

@@ -6,13 +6,13 @@ use super::{
     FindingCollector, client,
     id_scopes::{self, IdScopeTable, SenderIdScope},
     kind_settings::{check_accounts, check_kind_settings},
+    names::{add_shared_name, check_name, check_shown_name, suggest_name},
     reminders,
     stores::{check_pointer, check_scheme},
-    suggest_name,
 };
 use tellonce_core::client_config::{
     BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomCalendar, FeedRule, FeedTextRule, JsonPointer,
-    TimeSpan, is_plain_name,
+    TimeSpan,
 };
 
 /// The shortest and the longest interval of a feed, in minutes: the interval of the schedule, and a
@@ -26,22 +26,9 @@ const EVENT_FIELDS: [&str; 3] = ["summary", "description", "location"];
 pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     for (name, calendar) in &config.calendars {
         let at = |field: &'static str| ["calendars", name.as_str(), field];
-        if !is_plain_name(name, 40) {
-            findings.add_error(
-                &["calendars", name],
-                format!("`{name}` cannot be the name of a calendar: it becomes part of its URL and of a secret's name"),
-                "use lower-case letters, digits, `-` and `_`, at most 40",
-            );
-        }
+        check_name(["calendars", name], "a calendar", "its URL and of a secret's name", findings);
         if config.stores.contains_key(name) {
-            findings.add_error(
-                &["calendars", name],
-                format!(
-                    "there is a store `{name}` too: both would be verified with the secret {}",
-                    config.webhook_secret_name(name)
-                ),
-                "give one of them another name",
-            );
+            add_shared_name(config, ["calendars", name], "store", findings);
         }
         client::check_line_exists(config, &calendar.line, &at("line"), findings);
         if let Some(country) = &calendar.country {
@@ -50,10 +37,7 @@ pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingColle
         if let Some(zone) = &calendar.time_zone {
             client::check_time_zone(zone, &at("time_zone"), findings);
         }
-        if calendar.name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
-            let remedy = "write it, or remove it: the client's name is used then";
-            findings.add_error(&at("name"), "the calendar's name is empty", remedy);
-        }
+        check_shown_name(["calendars", name], "calendar", calendar.name.as_deref(), findings);
         if let Some(repeats) = calendar.kind.sender().and_then(|sender| sender.repeats) {
             client::check_inbox_retention(config, repeats, &format!("the calendar `{name}`"), findings);
         }

@@ -1,7 +1,6 @@
 //! The client itself: names, country, time zone, languages, quiet hours and retention.
 
 use jiff::tz::TimeZone;
-use url::Url;
 
 use super::{FindingCollector, nearest_name, suggest_name};
 use tellonce_core::{
@@ -127,35 +126,6 @@ pub(super) fn check_inbox_retention(
             &["retention", "inbox_days"],
             format!("the inbox forgets too soon for {sender}: {reason}"),
             format!("write at least {days}; 30 is usual"),
-        );
-    }
-}
-
-/// Checks the registered address of a sender that signs it with every delivery. It ends in
-/// `ending`.
-pub(super) fn check_registered_address(
-    address: &str,
-    sender: &str,
-    ending: &str,
-    path: &[&str],
-    findings: &mut FindingCollector<'_>,
-) {
-    let url = Url::parse(address).ok().filter(|url| url.scheme() == "https" && url.has_host());
-    let Some(url) = url else {
-        findings.add_error(
-            path,
-            format!("`{address}` is not a URL that {sender} posts to, and {sender} signs it with every delivery"),
-            format!(
-                "copy it from the webhook subscription at {sender} character by character; it begins with https://"
-            ),
-        );
-        return;
-    };
-    if !url.path().ends_with(ending) {
-        findings.add_warning(
-            path,
-            format!("deliveries are accepted at {ending}, and this URL ends differently"),
-            format!("correct it here and at {sender}, unless a proxy rewrites the path"),
         );
     }
 }

@@ -2,14 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::{FindingCollector, kind_settings::check_kind_settings, line_list};
+use super::{FindingCollector, kind_settings::check_kind_settings, line_list, names::check_name};
 use tellonce_core::client_config::{ClientConfig, CrmConfig};
 
 /// Possible requests per minute.
 const REQUESTS_RANGE: RangeInclusive<u32> = 1..=6000;
 pub(super) fn check_crm(config: &ClientConfig, name: &str, crm: &CrmConfig, findings: &mut FindingCollector<'_>) {
     let at = |field: &'static str| ["crms", name, field];
-    line_list::check_name("crms", name, "a CRM", findings);
+    check_name(["crms", name], "a CRM", "the names of secrets and keys", findings);
     line_list::check_line_list(config, &crm.lines, &at("lines"), findings);
     check_request_rate(crm, &at("requests_per_minute"), findings);
     let facts = crm.kind.facts();

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::{FindingCollector, line_list, suggest_name, texts, words};
+use super::{
+    FindingCollector, line_list,
+    names::{check_name, suggest_name},
+    texts, words,
+};
 use tellonce_core::{
     client_config::{AcknowledgementRule, ClientConfig, EscalationRule, EscalationTrigger, Milestone, TimeSpan},
     wording::TemplateTopic,
@@ -22,7 +26,7 @@ pub(super) fn check_escalation(
     findings: &mut FindingCollector<'_>,
 ) {
     let at = |field: &'static str| ["escalations", name, field];
-    line_list::check_name("escalations", name, "an escalation", findings);
+    check_name(["escalations", name], "an escalation", "the names of secrets and keys", findings);
     line_list::check_line_list(config, &escalation.lines, &at("lines"), findings);
     check_targets(config, escalation, &at("to"), findings);
     if escalation.cooldown.0 > MAX_COOLDOWN {

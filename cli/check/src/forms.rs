@@ -9,13 +9,14 @@ use super::{
     id_scopes::{self, IdScopeTable, SenderIdScope},
     kind_settings::check_kind_settings,
     messages::{self, LatenessRule},
+    names::{add_shared_name, check_name, check_shown_name, suggest_name},
     stores::check_header_name,
-    suggest_name, texts,
+    texts,
 };
 use tellonce_core::{
     client_config::{
         ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormScheme, LeadLimit, NO_ANSWERS, RepeatScope,
-        TimeSpan, is_plain_name,
+        TimeSpan,
     },
     wording::{self, TemplateTopic},
 };
@@ -36,7 +37,7 @@ const FIRST_TOUCH_LATENESS: LatenessRule = LatenessRule {
 
 pub(super) fn check_forms(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     for (name, form) in &config.forms {
-        check_name(config, name, form, findings);
+        check_names(config, name, form, findings);
         check_proof(config, name, form, findings);
         check_fields(name, form, findings);
         let at = |field: &'static str| ["forms", name.as_str(), field];
@@ -49,29 +50,13 @@ pub(super) fn check_forms(config: &ClientConfig, findings: &mut FindingCollector
     id_scopes::check_id_scopes(&id_scope_table(config), findings);
 }
 
-fn check_name(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
-    if !is_plain_name(name, 40) {
-        findings.add_error(
-            &["forms", name],
-            format!("`{name}` cannot be the name of a form: it becomes part of its URL and of a secret's name"),
-            "use lower-case letters, digits, `-` and `_`, at most 40",
-        );
-    }
+fn check_names(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
+    check_name(["forms", name], "a form", "its URL and of a secret's name", findings);
     let others = [("store", config.stores.contains_key(name)), ("calendar", config.calendars.contains_key(name))];
     for (other, _) in others.iter().filter(|(_, there)| *there) {
-        findings.add_error(
-            &["forms", name],
-            format!(
-                "there is a {other} `{name}` too: both would be verified with the secret {}",
-                config.webhook_secret_name(name)
-            ),
-            "give one of them another name",
-        );
+        add_shared_name(config, ["forms", name], other, findings);
     }
-    if form.name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
-        let remedy = "write it, or remove it: the client's name is used then";
-        findings.add_error(&["forms", name, "name"], "the form's name is empty", remedy);
-    }
+    check_shown_name(["forms", name], "form", form.name.as_deref(), findings);
 }
 
 /// Checks the proof of deliveries, and that the inbox recognises their repeats.

@@ -7,8 +7,9 @@ use tellonce_core::{
     client_config::{KindSetting, SettingProblem, SettingRule},
     public_address::parse_public_address,
 };
+use url::Url;
 
-use super::{FindingCollector, client};
+use super::FindingCollector;
 
 /// Parameters of an address that usually hold a secret.
 const SECRET_PARAMETERS: [&str; 9] =
@@ -30,7 +31,7 @@ pub(super) fn check_kind_settings(
             (SettingRule::Text(check), Some(text)) => add_problem(&path, check(text), findings),
             (SettingRule::RegisteredAddress, Some(address)) => {
                 let route = if section == "forms" { "leads" } else { "bookings" };
-                client::check_registered_address(address, label, &format!("/{route}/{owner}"), &path, findings);
+                check_registered_address(address, label, &format!("/{route}/{owner}"), &path, findings);
             }
             (SettingRule::PublicAddress, Some(address)) => check_public_address(address, &path, findings),
             (SettingRule::Table { when_empty, check_key }, None) => {
@@ -50,6 +51,35 @@ pub(super) fn check_kind_settings(
 fn add_problem(path: &[&str], found: Option<SettingProblem>, findings: &mut FindingCollector<'_>) {
     if let Some(SettingProblem { problem, remedy }) = found {
         findings.add_error(path, problem, remedy);
+    }
+}
+
+/// Checks the registered address of a sender that signs it with every delivery. It ends in
+/// `ending`.
+fn check_registered_address(
+    address: &str,
+    sender: &str,
+    ending: &str,
+    path: &[&str],
+    findings: &mut FindingCollector<'_>,
+) {
+    let url = Url::parse(address).ok().filter(|url| url.scheme() == "https" && url.has_host());
+    let Some(url) = url else {
+        findings.add_error(
+            path,
+            format!("`{address}` is not a URL that {sender} posts to, and {sender} signs it with every delivery"),
+            format!(
+                "copy it from the webhook subscription at {sender} character by character; it begins with https://"
+            ),
+        );
+        return;
+    };
+    if !url.path().ends_with(ending) {
+        findings.add_warning(
+            path,
+            format!("deliveries are accepted at {ending}, and this URL ends differently"),
+            format!("correct it here and at {sender}, unless a proxy rewrites the path"),
+        );
     }
 }
 

@@ -1,21 +1,10 @@
-//! What CRMs, targets and escalations have in common: their names, and the lines that they are for.
+//! The lines that a CRM or an escalation is for.
 
 use std::collections::BTreeSet;
 
-use tellonce_core::client_config::{ClientConfig, is_plain_name};
+use tellonce_core::client_config::ClientConfig;
 
 use super::{FindingCollector, client};
-
-/// Reports a name that cannot be part of secrets and keys.
-pub(super) fn check_name(table: &str, name: &str, what: &str, findings: &mut FindingCollector<'_>) {
-    if !is_plain_name(name, 40) {
-        findings.add_error(
-            &[table, name],
-            format!("`{name}` cannot be the name of {what}: it becomes part of the names of secrets and keys"),
-            "use lower-case letters, digits, `-` and `_`, at most 40",
-        );
-    }
-}
 
 /// Checks a list of lines: each exists, has `events = true`, and is listed once.
 pub(super) fn check_line_list(

@@ -1,8 +1,8 @@
 //! The lines: ids, rate limits, and how documents are sent.
 
-use super::FindingCollector;
+use super::{FindingCollector, names::check_name};
 use tellonce_core::{
-    client_config::{ClientConfig, MediaMode, is_plain_name},
+    client_config::{ClientConfig, MediaMode},
     provider::{PROVIDER, SendRoute},
 };
 
@@ -14,13 +14,7 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
     }
     for (name, line) in &config.lines {
         let at = |field: &'static str| ["lines", name.as_str(), field];
-        if !is_plain_name(name, 40) {
-            findings.add_error(
-                &["lines", name],
-                format!("`{name}` cannot be the name of a line: it becomes part of a secret's name"),
-                "use lower-case letters, digits, `-` and `_`, at most 40",
-            );
-        }
+        check_name(["lines", name], "a line", "a secret's name", findings);
         if line.line_id.trim().is_empty() || line.line_id.trim() != line.line_id {
             let remedy = format!("copy the line's id from {}; {}", provider.name, provider.line_id_source);
             findings.add_error(&at("line_id"), "the line's id is empty or has spaces around it", remedy);

@@ -1,3 +1,56 @@
+//! The names of tables, and suggestions for unknown names.
+
+use tellonce_core::client_config::{ClientConfig, is_plain_name};
+
+use super::FindingCollector;
+
+/// The longest name of a table.
+const MAX_NAME_LENGTH: usize = 40;
+
+/// Reports the name of a table that cannot be part of other names. `kind` is the word for the
+/// table, with its article, and `place` is the text that the name is part of.
+pub(super) fn check_name(path: [&str; 2], kind: &str, place: &str, findings: &mut FindingCollector<'_>) {
+    let [_, name] = path;
+    if !is_plain_name(name, MAX_NAME_LENGTH) {
+        findings.add_error(
+            &path,
+            format!("`{name}` cannot be the name of {kind}: it becomes part of {place}"),
+            "use lower-case letters, digits, `-` and `_`, at most 40",
+        );
+    }
+}
+
+/// Reports an empty name for customers. `sender` is the word for the table: `store`.
+pub(super) fn check_shown_name(
+    path: [&str; 2],
+    sender: &str,
+    shown: Option<&str>,
+    findings: &mut FindingCollector<'_>,
+) {
+    if shown.is_some_and(|shown| shown.trim().is_empty()) {
+        let remedy = "write it, or remove it: the client's name is used then";
+        findings.add_error(&[path[0], path[1], "name"], format!("the {sender}'s name is empty"), remedy);
+    }
+}
+
+/// Reports that a sender of another kind, `other`, has the same name.
+pub(super) fn add_shared_name(
+    config: &ClientConfig,
+    path: [&str; 2],
+    other: &str,
+    findings: &mut FindingCollector<'_>,
+) {
+    let [_, name] = path;
+    findings.add_error(
+        &path,
+        format!(
+            "there is a {other} `{name}` too: both would be verified with the secret {}",
+            config.webhook_secret_name(name)
+        ),
+        "give one of them another name",
+    );
+}
+
 /// The known name that is most similar to a mistyped one, if any is similar.
 pub(crate) fn nearest_name<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();

@@ -4,30 +4,21 @@ use super::{
     FindingCollector, client,
     id_scopes::{self, IdScopeTable, SenderIdScope},
     kind_settings::{check_accounts, check_kind_settings},
-    suggest_name,
+    names::{check_name, check_shown_name, suggest_name},
 };
 use tellonce_core::{
-    client_config::{ClientConfig, CustomScheme, CustomStore, JsonPointer, OrderFields, StoreKind, is_plain_name},
+    client_config::{ClientConfig, CustomScheme, CustomStore, JsonPointer, OrderFields, StoreKind},
     wording::TemplateTopic,
 };
 
 pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     for (name, store) in &config.stores {
-        if !is_plain_name(name, 40) {
-            findings.add_error(
-                &["stores", name],
-                format!("`{name}` cannot be the name of a store: it becomes part of its URL and of a secret's name"),
-                "use lower-case letters, digits, `-` and `_`, at most 40",
-            );
-        }
+        check_name(["stores", name], "a store", "its URL and of a secret's name", findings);
         client::check_line_exists(config, &store.line, &["stores", name, "line"], findings);
         if let Some(country) = &store.country {
             client::check_country(country, &["stores", name, "country"], findings);
         }
-        if store.name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
-            let remedy = "write it, or remove it: the client's name is used then";
-            findings.add_error(&["stores", name, "name"], "the store's name is empty", remedy);
-        }
+        check_shown_name(["stores", name], "store", store.name.as_deref(), findings);
         if let Some(repeats) = store.kind.sender().repeats {
             client::check_inbox_retention(config, repeats, &format!("the store `{name}`"), findings);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{FindingCollector, kind_settings::check_kind_settings, line_list};
+use super::{FindingCollector, kind_settings::check_kind_settings, names::check_name};
 use tellonce_core::client_config::{ClientConfig, TargetConfig, TargetKind};
 
 /// Most recipients of one message in SES:
@@ -16,7 +16,7 @@ pub(super) fn check_target(
     findings: &mut FindingCollector<'_>,
 ) {
     let at = |field: &'static str| ["targets", name, field];
-    line_list::check_name("targets", name, "a target", findings);
+    check_name(["targets", name], "a target", "the names of secrets and keys", findings);
     if !config.escalations.values().any(|escalation| escalation.to.iter().any(|to| to == name)) {
         let remedy = "name it in an escalation's `to`, or remove it";
         findings.add_warning(&["targets", name], "no escalation alerts this target", remedy);

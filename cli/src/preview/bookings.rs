@@ -27,8 +27,9 @@ use tellonce_core::{
 use super::{
     cases::RecordedDelivery,
     in_memory_ledger::InMemoryLedger,
-    inbound_route::InboundRoute,
+    inbound_route::{InboundRoute, stored_headers},
     report::{AppointmentPreview, DeliveryPreview, EventPreview, MessagePreview, SkippedReminder, describe_outcome},
+    simulator::DeliverySimulator,
 };
 
 /// The known appointments, with their sent and skipped reminders.
@@ -162,9 +163,10 @@ impl<'a> BookingSimulator<'a> {
         let tracker = AppointmentTracker::new(inbound.config);
         Self { inbound, calendar, tracker, inbox_keys: Vec::new() }
     }
+}
 
-    /// Verifies one delivery, files it, reads it and applies it to its appointment.
-    pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
+impl<'a> DeliverySimulator<'a> for BookingSimulator<'a> {
+    fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
         self.tracker.advance_to(now);
         match self.inbound.accept_delivery(case, now) {
             Ok((verified, id, shown)) => {
@@ -178,15 +180,16 @@ impl<'a> BookingSimulator<'a> {
         }
     }
 
-    /// Sends all reminders and adds the results to their deliveries.
-    pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
+    fn finish(mut self, shown: &mut [DeliveryPreview]) {
         self.tracker.advance_to(Timestamp::MAX);
         for (delivery, id) in shown.iter_mut().zip(&self.inbox_keys) {
             let Some(id) = id else { continue };
             (delivery.messages, delivery.skipped_reminders) = self.tracker.take_for_delivery(id);
         }
     }
+}
 
+impl BookingSimulator<'_> {
     fn process_delivery(
         &mut self,
         delivery: &Verified<'_>,
@@ -194,7 +197,7 @@ impl<'a> BookingSimulator<'a> {
         now: Timestamp,
         shown: DeliveryPreview,
     ) -> DeliveryPreview {
-        let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let headers = stored_headers(delivery);
         let parsed = match parse_booking(self.calendar, self.inbound.config, &headers, delivery.body, now) {
             ParsedBooking::NeedsLookup(what) => {
                 let Some(answer) = self.find_lookup_response(&what) else {
@@ -270,17 +273,14 @@ impl<'a> BookingSimulator<'a> {
 }
 
 fn preview_booking(booking: &Booking) -> AppointmentPreview {
-    let details = booking.details.as_ref();
     AppointmentPreview {
-        kind: booking.kind.name(),
-        id: booking.id.clone(),
-        status: booking.status.name(),
-        occurred_at: booking.occurred_at,
-        start: details.map(|details| details.start),
-        time_zone: details.map(|details| details.zone.clone()),
         previous_id: booking.previous_id.clone(),
-        phones: details.map_or_else(Vec::new, |details| {
-            details.attendees.iter().map(|attendee| attendee.phone.to_string()).collect()
-        }),
+        ..AppointmentPreview::new(
+            booking.kind.name(),
+            &booking.id,
+            booking.status,
+            booking.occurred_at,
+            booking.details.as_ref(),
+        )
     }
 }

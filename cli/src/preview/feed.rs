@@ -141,17 +141,5 @@ impl FeedPreview<'_> {
 }
 
 fn preview_report(id: &str, report: &AppointmentReport) -> AppointmentPreview {
-    let details = report.details.as_ref();
-    AppointmentPreview {
-        kind: "appointment.in-feed",
-        id: id.to_owned(),
-        status: report.status.name(),
-        occurred_at: report.as_of,
-        start: details.map(|details| details.start),
-        time_zone: details.map(|details| details.zone.clone()),
-        previous_id: None,
-        phones: details.map_or_else(Vec::new, |details| {
-            details.attendees.iter().map(|attendee| attendee.phone.to_string()).collect()
-        }),
-    }
+    AppointmentPreview::new("appointment.in-feed", id, report.status, report.as_of, report.details.as_ref())
 }

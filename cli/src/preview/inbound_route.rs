@@ -20,14 +20,24 @@ pub(super) struct InboundRoute<'a> {
     pub(super) config: &'a ClientConfig,
     /// Store, calendar or form.
     pub(super) sender_name: &'a str,
-    pub(super) route: &'a str,
-    pub(super) secrets: &'a [Secret],
+    route: &'a str,
+    secrets: Vec<Secret>,
     pub(super) lookups: Vec<(Vec<u8>, Value)>,
     /// Bodies by the delivery's id in the inbox.
-    pub(super) inbox: BTreeMap<String, Vec<Vec<u8>>>,
+    inbox: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 impl<'a> InboundRoute<'a> {
+    pub(super) fn new(
+        config: &'a ClientConfig,
+        sender_name: &'a str,
+        route: &'a str,
+        secrets: Vec<Secret>,
+        lookups: Vec<(Vec<u8>, Value)>,
+    ) -> Self {
+        Self { config, sender_name, route, secrets, lookups, inbox: BTreeMap::new() }
+    }
+
     /// Returns the verified delivery with its id in the inbox. Returns the final preview if the
     /// delivery is refused, a ping or a duplicate.
     pub(super) fn accept_delivery(
@@ -36,24 +46,18 @@ impl<'a> InboundRoute<'a> {
         now: Timestamp,
     ) -> Result<(Verified<'a>, String, DeliveryPreview), Box<DeliveryPreview>> {
         let shown = DeliveryPreview { case: case.name.clone(), status: 200, ..DeliveryPreview::default() };
-        let verified = match verify_request(
-            self.config,
-            &Method::POST,
-            self.route,
-            &case.headers,
-            &case.body,
-            self.secrets,
-            now,
-        ) {
-            Ok(VerificationOutcome::Verified(verified)) => verified,
-            Ok(VerificationOutcome::Ping) => {
-                return Err(Box::new(DeliveryPreview { skip_reason: Some("ping".to_owned()), ..shown }));
-            }
-            Err(reason) => {
-                let refused = Some(explain_refusal(&reason, case, now));
-                return Err(Box::new(DeliveryPreview { status: reason.http_status(), refused, ..shown }));
-            }
-        };
+        let verified =
+            match verify_request(self.config, &Method::POST, self.route, &case.headers, &case.body, &self.secrets, now)
+            {
+                Ok(VerificationOutcome::Verified(verified)) => verified,
+                Ok(VerificationOutcome::Ping) => {
+                    return Err(Box::new(DeliveryPreview { skip_reason: Some("ping".to_owned()), ..shown }));
+                }
+                Err(reason) => {
+                    let refused = Some(explain_refusal(&reason, case, now));
+                    return Err(Box::new(DeliveryPreview { status: reason.http_status(), refused, ..shown }));
+                }
+            };
         let shown = DeliveryPreview { verified: true, delivery_id: Some(verified.delivery_id.clone()), ..shown };
         let id = build_item_id(verified.sender, &verified.delivery_id);
         // The same delivery id with another body is a new delivery.
@@ -65,6 +69,11 @@ impl<'a> InboundRoute<'a> {
         bodies.push(verified.body.to_owned());
         Ok((verified, id, shown))
     }
+}
+
+/// The headers of a delivery as the inbox stores them.
+pub(super) fn stored_headers(delivery: &Verified<'_>) -> BTreeMap<String, String> {
+    delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 /// Why a delivery was refused, with a hint if the recording is the likely cause.

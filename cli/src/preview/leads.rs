@@ -25,10 +25,11 @@ use tellonce_core::{
 use super::{
     cases::RecordedDelivery,
     in_memory_ledger::InMemoryLedger,
-    inbound_route::InboundRoute,
+    inbound_route::{InboundRoute, stored_headers},
     report::{
         DeliveryPreview, EventPreview, FactPreview, LeadFactsPreview, LeadPreview, LeadsPreview, describe_outcome,
     },
+    simulator::DeliverySimulator,
 };
 
 pub(super) struct LeadSimulator<'a> {
@@ -47,9 +48,10 @@ impl<'a> LeadSimulator<'a> {
         let ledger = InMemoryLedger::new(inbound.config);
         Self { inbound, form, ledger, burst_window: (0, 0), held: false, keys: Vec::new() }
     }
+}
 
-    /// Verifies one delivery, files it, reads it and greets its leads.
-    pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
+impl<'a> DeliverySimulator<'a> for LeadSimulator<'a> {
+    fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
         self.ledger.advance_to(now);
         self.keys.push(Vec::new());
         match self.inbound.accept_delivery(case, now) {
@@ -58,8 +60,7 @@ impl<'a> LeadSimulator<'a> {
         }
     }
 
-    /// Sends all waiting messages and adds the results to their deliveries.
-    pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
+    fn finish(mut self, shown: &mut [DeliveryPreview]) {
         self.ledger.advance_to(Timestamp::MAX);
         for (delivery, keys) in shown.iter_mut().zip(&self.keys) {
             for result in keys.iter().filter_map(|key| self.ledger.final_result(key)) {
@@ -70,7 +71,9 @@ impl<'a> LeadSimulator<'a> {
             }
         }
     }
+}
 
+impl LeadSimulator<'_> {
     fn process_delivery(
         &mut self,
         delivery: &Verified<'_>,
@@ -78,7 +81,7 @@ impl<'a> LeadSimulator<'a> {
         now: Timestamp,
         mut shown: DeliveryPreview,
     ) -> DeliveryPreview {
-        let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let headers = stored_headers(delivery);
         let (name, form, config) = (self.inbound.sender_name, self.form, self.inbound.config);
         let delivery =
             LeadDelivery { form_name: name, form, config, headers: &headers, body: delivery.body, received_at: now };

@@ -21,11 +21,9 @@ mod inbound_route;
 mod leads;
 mod orders;
 mod report;
+mod simulator;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use http::Method;
@@ -43,6 +41,7 @@ use crate::{command_output::CommandOutput, secrets::SecretsFile};
 use cases::RecordedDelivery;
 use inbound_route::InboundRoute;
 use report::DeliveryPreview;
+use simulator::simulate_deliveries;
 
 #[derive(clap::Args)]
 pub(crate) struct PreviewArguments {
@@ -122,12 +121,33 @@ fn preview_deliveries(
     let times = resolve_times(&arguments.now, cases.len())?;
     let sender = route_request(config, &Method::POST, &arguments.route)
         .map_err(|_| unknown_route_error(config, &arguments.route))?;
-    if sender.kind == SenderKind::Line {
-        bail!(LINES_NOT_PREVIEWED);
-    }
+    let inbound = || open_route(arguments, config, sender.name);
+    Ok(match sender.kind {
+        SenderKind::Store => {
+            let simulator = orders::OrderSimulator::new(inbound()?, &config.stores[sender.name]);
+            simulate_deliveries(simulator, cases, &times)
+        }
+        SenderKind::Calendar => {
+            let simulator = bookings::BookingSimulator::new(inbound()?, &config.calendars[sender.name]);
+            simulate_deliveries(simulator, cases, &times)
+        }
+        SenderKind::Form => {
+            let simulator = leads::LeadSimulator::new(inbound()?, &config.forms[sender.name]);
+            simulate_deliveries(simulator, cases, &times)
+        }
+        SenderKind::Line => bail!(LINES_NOT_PREVIEWED),
+    })
+}
+
+/// The route of a sender, with its secrets and the responses to its lookups.
+fn open_route<'a>(
+    arguments: &'a PreviewArguments,
+    config: &'a ClientConfig,
+    sender_name: &'a str,
+) -> anyhow::Result<InboundRoute<'a>> {
     let usual = arguments.client.join("secrets.json");
     let file = arguments.secrets.as_deref().unwrap_or(&usual);
-    let secret_name = config.webhook_secret_name(sender.name);
+    let secret_name = config.webhook_secret_name(sender_name);
     // The route may end in a secret.
     let shown_route = mask_route_secret(&arguments.route);
     let secrets = SecretsFile::read(file)?;
@@ -138,33 +158,7 @@ fn preview_deliveries(
         )
     })?;
     let lookups = arguments.lookup.iter().map(|file| read_lookup_file(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let inbox = BTreeMap::new();
-    let inbound = InboundRoute { config, sender_name: sender.name, route: &arguments.route, secrets, lookups, inbox };
-    let timed_cases = cases.iter().zip(&times);
-    Ok(match sender.kind {
-        SenderKind::Store => {
-            let mut simulator = orders::OrderSimulator::new(inbound, &config.stores[sender.name]);
-            let mut previews: Vec<DeliveryPreview> =
-                timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
-            simulator.finish(&mut previews);
-            previews
-        }
-        SenderKind::Calendar => {
-            let mut simulator = bookings::BookingSimulator::new(inbound, &config.calendars[sender.name]);
-            let mut previews: Vec<DeliveryPreview> =
-                timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
-            simulator.finish(&mut previews);
-            previews
-        }
-        SenderKind::Line => bail!(LINES_NOT_PREVIEWED),
-        SenderKind::Form => {
-            let mut simulator = leads::LeadSimulator::new(inbound, &config.forms[sender.name]);
-            let mut previews: Vec<DeliveryPreview> =
-                timed_cases.map(|(case, now)| simulator.simulate_delivery(case, *now)).collect();
-            simulator.finish(&mut previews);
-            previews
-        }
-    })
+    Ok(InboundRoute::new(config, sender_name, &arguments.route, secrets.to_vec(), lookups))
 }
 
 /// The calendar of a route. A feed has a route here although it receives no webhooks.

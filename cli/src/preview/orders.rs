@@ -20,13 +20,14 @@ use tellonce_core::{
 use super::{
     cases::RecordedDelivery,
     in_memory_ledger::InMemoryLedger,
-    inbound_route::InboundRoute,
+    inbound_route::{InboundRoute, stored_headers},
     report::{DeliveryPreview, EventPreview, OrderPreview, describe_outcome},
+    simulator::DeliverySimulator,
 };
 
 pub(super) struct OrderSimulator<'a> {
-    pub(super) inbound: InboundRoute<'a>,
-    pub(super) store: &'a StoreConfig,
+    inbound: InboundRoute<'a>,
+    store: &'a StoreConfig,
     ledger: InMemoryLedger<'a>,
 }
 
@@ -35,9 +36,10 @@ impl<'a> OrderSimulator<'a> {
         let ledger = InMemoryLedger::new(inbound.config);
         Self { inbound, store, ledger }
     }
+}
 
-    /// Verifies one delivery, files it, reads it and dispatches its message.
-    pub(super) fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
+impl<'a> DeliverySimulator<'a> for OrderSimulator<'a> {
+    fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview {
         self.ledger.advance_to(now);
         match self.inbound.accept_delivery(case, now) {
             Ok((verified, id, shown)) => self.process_delivery(&verified, &id, now, shown),
@@ -45,14 +47,15 @@ impl<'a> OrderSimulator<'a> {
         }
     }
 
-    /// Sends all waiting messages and adds the results to their deliveries.
-    pub(super) fn finish(mut self, shown: &mut [DeliveryPreview]) {
+    fn finish(mut self, shown: &mut [DeliveryPreview]) {
         self.ledger.advance_to(Timestamp::MAX);
         for delivery in shown {
             self.add_final_result(delivery);
         }
     }
+}
 
+impl OrderSimulator<'_> {
     fn process_delivery(
         &mut self,
         delivery: &Verified<'_>,
@@ -60,7 +63,7 @@ impl<'a> OrderSimulator<'a> {
         now: Timestamp,
         shown: DeliveryPreview,
     ) -> DeliveryPreview {
-        let headers = delivery.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let headers = stored_headers(delivery);
         let parsed =
             parse_order_event(self.store, self.inbound.config, delivery.topic.as_deref(), &headers, delivery.body, now);
         let (parsed, partial) = match parsed {
@@ -76,7 +79,7 @@ impl<'a> OrderSimulator<'a> {
         };
         match parsed {
             ParsedOrder::Event(mut event) => {
-                if event.parcel.is_some() && event.contact.locale.is_none() {
+                if partial.is_none() && event.needs_known_language() {
                     self.find_known_order(&event.order_id, event.milestone, event.parcel.as_deref())
                         .fill_missing(&mut event);
                 }
@@ -139,12 +142,12 @@ impl<'a> OrderSimulator<'a> {
     ///
     /// Returns the reason if neither has the missing values.
     fn complete_event(&self, partial: &PartialOrderEvent) -> Result<ParsedOrder, String> {
-        if let Some(order_id) = partial.order.id() {
-            let known = self.find_known_order(order_id, partial.milestone, partial.parcel.as_deref());
-            if let Some(mut event) = complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
-                known.fill_missing(&mut event);
-                return Ok(ParsedOrder::Event(Box::new(event)));
-            }
+        let known = partial.order.id().map_or_else(KnownOrder::default, |order_id| {
+            self.find_known_order(order_id, partial.milestone, partial.parcel.as_deref())
+        });
+        if let Some(mut event) = complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
+            known.fill_missing(&mut event);
+            return Ok(ParsedOrder::Event(Box::new(event)));
         }
         let Some((answer, _)) = self.inbound.lookups.iter().find(|(_, answer)| is_response_for(answer, &partial.order))
         else {
@@ -157,8 +160,14 @@ impl<'a> OrderSimulator<'a> {
                 }
             ));
         };
-        parse_order_response(partial, answer, self.store, self.inbound.config)
-            .map_err(|error| format!("lookup-failed: {}", error_chain(&error)))
+        let mut parsed = parse_order_response(partial, answer, self.store, self.inbound.config)
+            .map_err(|error| format!("lookup-failed: {}", error_chain(&error)))?;
+        if let ParsedOrder::Event(event) = &mut parsed
+            && event.needs_known_language()
+        {
+            known.fill_missing(event);
+        }
+        Ok(parsed)
     }
 
     fn add_final_result(&self, shown: &mut DeliveryPreview) {

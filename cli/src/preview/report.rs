@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
+    appointment::{AppointmentDetails, AppointmentStatus},
     inbox::DeliveryOutcome,
     ledger::{IdempotencyKey, LedgerRow},
     provider::Payload,
@@ -81,6 +82,30 @@ pub(super) struct AppointmentPreview {
     pub(super) previous_id: Option<String>,
     /// Masked.
     pub(super) phones: Vec<String>,
+}
+
+impl AppointmentPreview {
+    /// An appointment that continues no other one.
+    pub(super) fn new(
+        kind: &'static str,
+        id: &str,
+        status: AppointmentStatus,
+        occurred_at: Timestamp,
+        details: Option<&AppointmentDetails>,
+    ) -> Self {
+        Self {
+            kind,
+            id: id.to_owned(),
+            status: status.name(),
+            occurred_at,
+            start: details.map(|details| details.start),
+            time_zone: details.map(|details| details.zone.clone()),
+            previous_id: None,
+            phones: details.map_or_else(Vec::new, |details| {
+                details.attendees.iter().map(|attendee| attendee.phone.to_string()).collect()
+            }),
+        }
+    }
 }
 
 /// A reminder that would not be sent.

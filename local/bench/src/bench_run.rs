@@ -260,41 +260,38 @@ impl BenchRun {
     }
 
     /// Has the receiver store new deliveries and returns the items of the inbox's stream.
+    async fn file_many(
+        &self,
+        count: usize,
+        inbox: &str,
+        build: impl Fn() -> anyhow::Result<BenchDelivery>,
+    ) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.file_and_read_item(&build()?, inbox).await?);
+        }
+        Ok(items)
+    }
+
     async fn file_deliveries(&self, count: usize) -> anyhow::Result<Vec<Value>> {
-        let mut items = Vec::with_capacity(count);
-        for _ in 0..count {
-            items.push(self.file_and_read_item(&self.build_delivery()?, &self.inbox).await?);
-        }
-        Ok(items)
+        self.file_many(count, &self.inbox, || self.build_delivery()).await
     }
 
-    /// As [`Self::file_deliveries`], with new appointments that begin `ahead` from now.
+    /// Files new appointments that begin `ahead` from now.
     async fn file_bookings(&self, count: usize, ahead: SignedDuration) -> anyhow::Result<Vec<Value>> {
-        let mut items = Vec::with_capacity(count);
-        for _ in 0..count {
-            items.push(self.file_and_read_item(&self.build_booking(ahead)?, &self.booking_inbox).await?);
-        }
-        Ok(items)
+        self.file_many(count, &self.booking_inbox, || self.build_booking(ahead)).await
     }
 
-    /// As [`Self::file_deliveries`], with submissions of new leads.
+    /// Files submissions of new leads.
     async fn file_leads(&self, count: usize) -> anyhow::Result<Vec<Value>> {
-        let mut items = Vec::with_capacity(count);
-        for _ in 0..count {
-            let submission = self.site.build_submission(self.stack.clock().now_ms())?;
-            items.push(self.file_and_read_item(&submission, &self.lead_inbox).await?);
-        }
-        Ok(items)
+        let build = || self.site.build_submission(self.stack.clock().now_ms());
+        self.file_many(count, &self.lead_inbox, build).await
     }
 
-    /// As [`Self::file_deliveries`], with messages of customers who have written before.
+    /// Files messages of customers who have written before.
     async fn file_line_messages(&self, count: usize) -> anyhow::Result<Vec<Value>> {
-        let mut items = Vec::with_capacity(count);
-        for _ in 0..count {
-            let message = self.line.build_message(0, self.stack.clock().now_ms())?;
-            items.push(self.file_and_read_item(&message, &self.line_inbox).await?);
-        }
-        Ok(items)
+        let build = || self.line.build_message(0, self.stack.clock().now_ms());
+        self.file_many(count, &self.line_inbox, build).await
     }
 
     fn build_booking(&self, ahead: SignedDuration) -> anyhow::Result<BenchDelivery> {

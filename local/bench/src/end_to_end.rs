@@ -12,9 +12,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tellonce_fakes::system_now_ms;
-use tellonce_stack::dynamo::to_plain_item;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use crate::{
@@ -207,16 +206,6 @@ pub(crate) fn milliseconds_between(from_ms: i64, to_ms: i64) -> f64 {
 fn scan_ledger(bench_run: &BenchRun) -> anyhow::Result<Vec<Value>> {
     let functions = &bench_run.stack.template().functions;
     let table = functions.iter().find_map(|function| function.env.get("LEDGER_TABLE"));
-    let mut request = json!({"TableName": table.context("no function of the template has LEDGER_TABLE")?});
-    let mut rows = Vec::new();
-    loop {
-        let mut page = bench_run.stack.dynamo().call_operation("Scan", &request)?;
-        for item in page["Items"].as_array().into_iter().flatten() {
-            rows.push(to_plain_item(item)?);
-        }
-        match page["LastEvaluatedKey"].take() {
-            Value::Null => return Ok(rows),
-            key => request["ExclusiveStartKey"] = key,
-        }
-    }
+    let table = table.context("no function of the template has LEDGER_TABLE")?;
+    bench_run.stack.dynamo().scan_items(table)
 }

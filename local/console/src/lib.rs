@@ -13,6 +13,7 @@ mod console_state;
 mod conversations;
 pub mod leads;
 mod sample_cases;
+mod sample_values;
 pub mod samples;
 mod state_view;
 #[cfg(test)]

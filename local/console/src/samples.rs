@@ -5,14 +5,7 @@
 //! accident. The receiver accepts a sample if the client's stores have the configuration that the
 //! samples expect.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -21,7 +14,10 @@ use tellonce_core::client_config::{ClientConfig, DeliveryProof};
 use tellonce_samples::WebhookPost;
 
 pub use super::sample_cases::ConsoleSample;
-use super::sample_cases::{self, SampleSender, SampleTarget};
+use super::{
+    sample_cases::{self, SampleSender, SampleTarget},
+    sample_values::UniqueNumbers,
+};
 
 /// Longer than the gateway itself waits for a function.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -69,7 +65,7 @@ impl SampleTargets {
 /// Builds deliveries. Remembers the last one for "again" and "the same order".
 #[derive(Default)]
 pub struct OrderSampleFactory {
-    last_number: AtomicI64,
+    numbers: UniqueNumbers,
     orders: Mutex<BTreeMap<SampleSender, i64>>,
     last_delivery: Mutex<Option<WebhookPost>>,
 }
@@ -110,7 +106,7 @@ impl OrderSampleFactory {
                 target.secret = format!("{}AAAA", target.secret.trim_end_matches('='));
                 let delivery = recording.build_delivery(
                     &target,
-                    self.next_number(now_ms),
+                    self.numbers.next(now_ms),
                     Timestamp::from_millisecond(now_ms)?,
                     None,
                 )?;
@@ -139,7 +135,7 @@ impl OrderSampleFactory {
         let order = {
             let mut orders = tellonce_fakes::lock_mutex(&self.orders);
             let known = orders.get(&sender).copied().filter(|_| same_order);
-            let order = known.unwrap_or_else(|| self.next_number(now_ms));
+            let order = known.unwrap_or_else(|| self.numbers.next(now_ms));
             orders.insert(sender, order);
             order
         };
@@ -166,16 +162,6 @@ impl OrderSampleFactory {
             deliveries,
             at_once: case == ConsoleSample::WooStorm,
         })
-    }
-
-    /// A unique number: the time in milliseconds, or one more than the last number.
-    fn next_number(&self, now_ms: i64) -> i64 {
-        let next = |last: i64| now_ms.max(last + 1);
-        let last = self
-            .last_number
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)))
-            .unwrap_or_else(|last| last);
-        next(last)
     }
 }
 
@@ -250,26 +236,15 @@ pub async fn post_batch(http: &reqwest::Client, gateway_url: &str, batch: Delive
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use serde_json::{Value, json};
     use tellonce_core::delivery::Refusal;
 
     use tellonce_fakes::shopify;
 
     use super::*;
-    use crate::test_host::verify_post;
+    use crate::test_host::{demo_config, verify_post};
 
     const NOW_MS: i64 = 1_900_000_000_123;
-
-    fn workspace_root() -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-    }
-
-    fn demo_config() -> ClientConfig {
-        let text = std::fs::read_to_string(workspace_root().join("clients/demo/client.toml")).expect("the demo client");
-        ClientConfig::parse(&text).expect("a usable configuration")
-    }
 
     fn test_secret(name: &str) -> Option<String> {
         let value = match name.rsplit('/').next()? {

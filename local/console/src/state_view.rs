@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
 use axum::{
     Json,
     extract::{Query, State},
@@ -28,7 +27,6 @@ use super::{
     leads::{can_flag_tests, can_post_leads, can_withhold_consent},
     samples::{ConsoleSample, SampleTargets},
 };
-use tellonce_stack::dynamo::{EmbeddedDynamo, to_plain_item};
 
 /// The newest items of each kind are shown.
 const MAX_DELIVERIES: usize = 200;
@@ -52,7 +50,7 @@ impl ConsoleState {
             let dynamo = self.stack.dynamo();
             let mut deliveries = Vec::new();
             for inbox in self.inbox_table_names() {
-                deliveries.extend(scan_table(dynamo, inbox)?.into_iter().map(|mut delivery| {
+                deliveries.extend(dynamo.scan_items(inbox)?.into_iter().map(|mut delivery| {
                     delivery["inbox"] = json!(inbox);
                     delivery
                 }));
@@ -63,7 +61,7 @@ impl ConsoleState {
                     delivery["stored_bytes"] = json!(body.len() / 4 * 3);
                 }
             }
-            let mut rows = scan_table(dynamo, &self.table_name("Ledger")?)?;
+            let mut rows = dynamo.scan_items(&self.table_name("Ledger")?)?;
             sort_newest_first(&mut deliveries, "received_at");
             sort_newest_first(&mut rows, "updated_at");
             *tables = TableCache { write_count: Some(writes), deliveries: Arc::new(deliveries), rows: Arc::new(rows) };
@@ -146,7 +144,6 @@ impl ConsoleState {
                 "line_id": line.line_id,
                 "health": settings.health_of_line(&line.line_id),
                 "stopped": row.is_some_and(|row| row.get("stopped").is_some()),
-                "can_stop": true,
                 "row": row,
             })
         };
@@ -286,23 +283,6 @@ fn render_appointment(row: &Value) -> Option<Value> {
 /// The next due time after `now_ms`, in unix milliseconds.
 pub(super) fn find_next_due(rows: &[Value], now_ms: i64) -> Option<i64> {
     rows.iter().filter_map(|row| row["due_at"].as_i64()).filter(|due| *due > now_ms).min()
-}
-
-/// All items of a table as plain JSON. Not counted among the functions' requests.
-fn scan_table(dynamo: &EmbeddedDynamo, table: &str) -> anyhow::Result<Vec<Value>> {
-    let mut items = Vec::new();
-    let mut request = json!({"TableName": table});
-    loop {
-        let mut page =
-            dynamo.call_operation("Scan", &request).with_context(|| format!("could not read the table {table}"))?;
-        for item in page["Items"].as_array().into_iter().flatten() {
-            items.push(to_plain_item(item)?);
-        }
-        match page["LastEvaluatedKey"].take() {
-            Value::Null => return Ok(items),
-            key => request["ExclusiveStartKey"] = key,
-        }
-    }
 }
 
 fn sort_newest_first(items: &mut [Value], by: &str) {

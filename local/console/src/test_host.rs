@@ -1,13 +1,31 @@
-//! A host of fakes for tests without a stack, and what the receiver does with a sample.
+//! A host of fakes for tests without a stack, the demo client, and what the receiver does with a
+//! sample.
+
+use std::path::Path;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tellonce_core::{
-    client_config::DeliveryProof,
+    client_config::{ClientConfig, DeliveryProof},
     delivery::{Refusal, Unverified, VerificationOutcome, verify_delivery},
     secret::Secret,
 };
 use tellonce_fakes::FakeHost;
 use tellonce_samples::{WebhookPost, build_header_map};
+
+/// The `client.toml` of the demo client.
+pub(crate) fn demo_config_text() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clients/demo/client.toml");
+    std::fs::read_to_string(path).unwrap()
+}
+
+pub(crate) fn demo_config() -> ClientConfig {
+    ClientConfig::parse(&demo_config_text()).unwrap()
+}
+
+pub(crate) fn body_json(delivery: &WebhookPost) -> Value {
+    serde_json::from_slice(&delivery.body).unwrap()
+}
 
 /// Verifies a sample as the receiver does. Returns its delivery id.
 pub(crate) fn verify_post(

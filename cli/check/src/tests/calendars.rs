@@ -80,16 +80,7 @@ fn a_client_of_calendars_alone_has_no_findings() {
 
 #[test]
 fn stores_and_calendars_do_not_require_each_other() {
-    let both = format!("{}{}", super::GOOD, &GOOD[GOOD.find("[calendars.clinic]").unwrap()..]);
-    assert_eq!(list_findings(&both), Vec::<String>::new());
-    let message = "[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[calendars.clinic]";
-    FILE.assert_one_finding(
-        "[calendars.clinic]",
-        message,
-        "[messages.ready]",
-        "warning",
-        &["no store ever reports `ready`"],
-    );
+    FILE.assert_independent_of_stores("[calendars.clinic]");
 }
 
 #[test]

@@ -70,16 +70,7 @@ fn a_client_of_forms_alone_has_no_findings() {
 
 #[test]
 fn stores_and_forms_do_not_require_each_other() {
-    let both = format!("{}{}", super::GOOD, &GOOD[GOOD.find("[forms.website]").unwrap()..]);
-    assert_eq!(list_findings(&both), Vec::<String>::new());
-    let message = "[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n[forms.website]";
-    FILE.assert_one_finding(
-        "[forms.website]",
-        message,
-        "[messages.ready]",
-        "warning",
-        &["no store ever reports `ready`"],
-    );
+    FILE.assert_independent_of_stores("[forms.website]");
 }
 
 #[test]

@@ -62,9 +62,12 @@ total = "/total"
 
 /// The findings after one edit of a good file, each as `line severity problem → remedy`.
 fn findings_after(from: &str, to: &str) -> Vec<String> {
-    let good = format!("{GOOD}{WOO}{ERP}");
+    list_findings(&edit(&format!("{GOOD}{WOO}{ERP}"), from, to))
+}
+
+fn edit(good: &str, from: &str, to: &str) -> String {
     assert!(good.contains(from), "nothing to edit: {from}");
-    list_findings(&good.replacen(from, to, 1))
+    good.replacen(from, to, 1)
 }
 
 fn list_findings(text: &str) -> Vec<String> {
@@ -77,9 +80,13 @@ fn list_findings(text: &str) -> Vec<String> {
 
 /// Asserts that one edit has one finding, which begins with `begins` and contains all of `holds`.
 fn assert_one_finding(from: &str, to: &str, begins: &str, holds: &[&str]) {
-    let found = findings_after(from, to);
+    assert_one_of(&findings_after(from, to), begins, holds);
+}
+
+/// Asserts that there is one finding, which begins with `begins` and contains all of `holds`.
+fn assert_one_of(found: &[String], begins: &str, holds: &[&str]) {
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].starts_with(begins), "{found:#?}");
+    assert!(found[0].starts_with(begins), "not {begins}: {found:#?}");
     for words in holds {
         assert!(found[0].contains(words), "`{words}` is not in {found:#?}");
     }
@@ -90,8 +97,7 @@ struct BaseFile(&'static str);
 
 impl BaseFile {
     fn edit(&self, from: &str, to: &str) -> String {
-        assert!(self.0.contains(from), "nothing to edit: {from}");
-        self.0.replacen(from, to, 1)
+        edit(self.0, from, to)
     }
 
     /// The findings after one edit, each without its line: `severity problem → remedy`.
@@ -103,13 +109,18 @@ impl BaseFile {
     /// severity and all of `holds`.
     fn assert_one_finding(&self, from: &str, to: &str, place: &str, severity: &str, holds: &[&str]) {
         let text = self.edit(from, to);
-        let found = list_findings(&text);
-        assert_eq!(found.len(), 1, "{found:#?}");
         let line = text.lines().position(|line| line.contains(place)).unwrap() + 1;
-        assert!(found[0].starts_with(&format!("{line} {severity} ")), "not {line} {severity}: {found:#?}");
-        for words in holds {
-            assert!(found[0].contains(words), "`{words}` is not in {found:#?}");
-        }
+        assert_one_of(&list_findings(&text), &format!("{line} {severity} "), holds);
+    }
+
+    /// Asserts that the tables from `table` on may stand beside stores, and that a message without
+    /// a store has a finding.
+    fn assert_independent_of_stores(&self, table: &str) {
+        let both = format!("{GOOD}{}", &self.0[self.0.find(table).unwrap()..]);
+        assert_eq!(list_findings(&both), Vec::<String>::new());
+        let message = format!("[messages.ready]\nuseful_for = \"2d\"\ntext.he = \"א\"\ntext.en = \"a\"\n\n{table}");
+        let holds = ["no store ever reports `ready`"];
+        self.assert_one_finding(table, &message, "[messages.ready]", "warning", &holds);
     }
 }
 

@@ -16,7 +16,7 @@ use tellonce_core::client_config::{
     JsonPointer,
 };
 
-use super::samples::DeliveryBatch;
+use super::{sample_values::read_webhook_secret, samples::DeliveryBatch};
 use tellonce_fakes::calendars::{FakeAcuityAppointment, FakeCalendars, FakeFeedEvent, FakeSquareCustomer};
 use tellonce_samples::{SenderProof, WebhookPost, put_at_pointer, random_hex, replace_all};
 
@@ -47,6 +47,12 @@ pub struct BookingSampleContext<'a> {
     pub secret: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// The fakes that functions ask for appointments.
     pub calendars: &'a FakeCalendars,
+}
+
+impl BookingSampleContext<'_> {
+    fn read_webhook_secret(&self, calendar: &str) -> anyhow::Result<String> {
+        read_webhook_secret(self.config, self.secret, calendar)
+    }
 }
 
 /// The current appointment of a calendar.
@@ -140,7 +146,7 @@ pub fn build_push(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Res
     let number = rand::rng().random_range(10..1_000_000_000).to_string();
     let push = WebhookPost::from_sample("bookings/google_calendar/push_exists", format!("/bookings/{name}"));
     let push = push.with_header("x-goog-message-number", Some(&number));
-    Ok(Some(push.sign(SenderProof::GoogleChannel, &read_webhook_secret(context, name)?)?))
+    Ok(Some(push.sign(SenderProof::GoogleChannel, &context.read_webhook_secret(name)?)?))
 }
 
 impl SimulatedBookingChange<'_> {
@@ -221,14 +227,14 @@ impl SimulatedBookingChange<'_> {
                 ("\"2026-11-24T09:00:00Z\"", &time(before.start + APPOINTMENT_LENGTH)),
             ],
         );
-        Ok(vec![delivery.sign(SenderProof::CalCom, &read_webhook_secret(context, self.name)?)?])
+        Ok(vec![delivery.sign(SenderProof::CalCom, &context.read_webhook_secret(self.name)?)?])
     }
 
     /// A move is two deliveries, in any order.
     fn build_calendly_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<WebhookPost>> {
         let (before, after) = (self.previous_booking(), self.after);
         let time = |at: Timestamp| at.strftime("%FT%T%.6fZ").to_string();
-        let secret = read_webhook_secret(context, self.name)?;
+        let secret = context.read_webhook_secret(self.name)?;
         let build_one = |case: &str, then: &str, recorded_start: &str, start: Timestamp| {
             let (day, _) = recorded_start.split_once('T').unwrap_or((recorded_start, ""));
             // Calendly's ids of the event and of the invitee, EV… and IN…, end alike here.
@@ -286,7 +292,7 @@ impl SimulatedBookingChange<'_> {
             BookingAction::Move => "acuity/rescheduled",
             BookingAction::Cancel => "acuity/canceled",
         };
-        let secret = read_webhook_secret(context, self.name)?;
+        let secret = context.read_webhook_secret(self.name)?;
         let signed =
             |case| self.rewrite_recording(case, &[("1126438001", &self.after.id)]).sign(SenderProof::Acuity, &secret);
         Ok(vec![signed(case)?, signed("acuity/changed")?])
@@ -324,7 +330,7 @@ impl SimulatedBookingChange<'_> {
         );
         let sent_at = self.now.strftime("%FT%TZ").to_string();
         let delivery = delivery.with_header("square-initial-delivery-timestamp", Some(&sent_at));
-        let secret = read_webhook_secret(context, self.name)?;
+        let secret = context.read_webhook_secret(self.name)?;
         Ok(vec![delivery.sign(SenderProof::Square { notification_url }, &secret)?])
     }
 
@@ -366,7 +372,7 @@ impl SimulatedBookingChange<'_> {
             CustomScheme::StandardWebhooks => SenderProof::StandardWebhooks { id: &id, at: self.now },
             CustomScheme::StaticHeader { header } => SenderProof::StaticHeader { header },
         };
-        Ok(vec![delivery.sign(proof, &read_webhook_secret(context, self.name)?)?])
+        Ok(vec![delivery.sign(proof, &context.read_webhook_secret(self.name)?)?])
     }
 
     /// Writes the event into the feed, with the number and the name where the client's settings
@@ -409,11 +415,6 @@ pub fn feed_file_name(context: &BookingSampleContext<'_>, name: &str) -> anyhow:
     let address: url::Url = address.parse().with_context(|| format!("the secret {secret} is not an address"))?;
     let last = address.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
     Ok(last.to_owned())
-}
-
-fn read_webhook_secret(context: &BookingSampleContext<'_>, name: &str) -> anyhow::Result<String> {
-    let secret = context.config.webhook_secret_name(name);
-    (context.secret)(&secret).with_context(|| format!("the secret {secret} is missing"))
 }
 
 /// A new id in the format of the sender.

@@ -1,16 +1,11 @@
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tellonce_core::delivery::Refusal;
 
 use super::*;
 use tellonce_fakes::services::FakeServices;
 
-use crate::test_host::{IdleHost, verify_post};
-
-fn demo_config() -> ClientConfig {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../clients/demo/client.toml");
-    ClientConfig::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
+use crate::test_host::{IdleHost, body_json, demo_config, verify_post};
 
 fn test_secret(name: &str) -> Option<String> {
     Some(match name.rsplit('/').next()? {
@@ -66,10 +61,6 @@ impl BookingSampleFixture {
         let mut calendars = self.config.calendars.iter();
         calendars.find(|(_, calendar)| calendar.kind.facts().name == kind).unwrap().0.clone()
     }
-}
-
-fn body_json(delivery: &WebhookPost) -> Value {
-    serde_json::from_slice(&delivery.body).unwrap()
 }
 
 const TUESDAY: &str = "2026-11-24T08:30:00Z";

@@ -13,7 +13,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tellonce_core::client_config::{ClientConfig, ConsentRule, FormConfig, FormKind, FormScheme};
 
-use super::samples::DeliveryBatch;
+use super::{
+    sample_values::{UniqueNumbers, read_webhook_secret},
+    samples::DeliveryBatch,
+};
 use payloads::SubmissionPayload;
 use tellonce_fakes::leads::FakeLeadApis;
 use tellonce_samples::{SenderProof, WebhookPost};
@@ -72,7 +75,7 @@ pub struct LeadSampleFactory(Mutex<LeadSampleState>);
 
 #[derive(Default)]
 struct LeadSampleState {
-    last_number: i64,
+    numbers: UniqueNumbers,
     submissions: BTreeMap<String, SubmittedLead>,
 }
 
@@ -116,7 +119,7 @@ impl LeadSampleFactory {
                 phone,
                 has_consent: agrees,
                 is_test: test,
-                number: self.next_number(now),
+                number: tellonce_fakes::lock_mutex(&self.0).numbers.next(now.as_millisecond()),
                 now,
             };
             let payload = submission.build_payload()?;
@@ -171,13 +174,6 @@ impl LeadSampleFactory {
     /// Whether the form has a submission in this run.
     pub fn has_submission(&self, name: &str) -> bool {
         tellonce_fakes::lock_mutex(&self.0).submissions.contains_key(name)
-    }
-
-    /// A unique number: the time in milliseconds, or one more than the last number.
-    fn next_number(&self, now: Timestamp) -> i64 {
-        let mut state = tellonce_fakes::lock_mutex(&self.0);
-        state.last_number = now.as_millisecond().max(state.last_number + 1);
-        state.last_number
     }
 }
 
@@ -241,12 +237,7 @@ fn sign_delivery(
             | FormKind::Web => bail!("a {} form signs no deliveries", form.kind),
         },
     };
-    payload.post.clone().sign(proof, &read_webhook_secret(context, name)?)
-}
-
-fn read_webhook_secret(context: &LeadSampleContext<'_>, name: &str) -> anyhow::Result<String> {
-    let secret = context.config.webhook_secret_name(name);
-    (context.secret)(&secret).with_context(|| format!("the secret {secret} is missing"))
+    payload.post.clone().sign(proof, &read_webhook_secret(context.config, context.secret, name)?)
 }
 
 #[cfg(test)]

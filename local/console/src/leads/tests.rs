@@ -1,19 +1,14 @@
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tellonce_core::delivery::Refusal;
 
 use super::*;
 use tellonce_fakes::services::FakeServices;
 
-use crate::test_host::{IdleHost, verify_post};
+use crate::test_host::{IdleHost, body_json, demo_config_text, verify_post};
 
 const PHONE: &str = "052-555-0101";
-
-fn demo_config_text() -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../clients/demo/client.toml");
-    std::fs::read_to_string(path).unwrap()
-}
 
 fn test_secret(name: &str) -> Option<String> {
     Some(format!("test-secret-of-{}", name.rsplit('/').next()?))
@@ -59,10 +54,6 @@ impl LeadSampleFixture {
         let proof = self.config.forms[name].proof().with_path_secret(at).unwrap();
         verify_post(delivery, proof, test_secret(&self.config.webhook_secret_name(name)), test_now())
     }
-}
-
-fn body_json(delivery: &WebhookPost) -> Value {
-    serde_json::from_slice(&delivery.body).unwrap()
 }
 
 #[test]

@@ -185,10 +185,10 @@ pub async fn route_feed_requests(
     let (name, headers) = (name.to_owned(), request.headers().clone());
     let build_reply = || match calendars.read_feed(&name) {
         Ok(Some(text)) => feed::feed_reply(&text, &headers),
-        Ok(None) => FakeReply { status: StatusCode::NOT_FOUND, headers: Vec::new(), body: Vec::new() },
+        Ok(None) => FakeReply::empty(StatusCode::NOT_FOUND),
         Err(e) => {
             tracing::warn!("{e:#}");
-            FakeReply { status: StatusCode::INTERNAL_SERVER_ERROR, headers: Vec::new(), body: Vec::new() }
+            FakeReply::empty(StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
     calendars.services.serve_reply(FakeService::Feed, build_reply).await

@@ -34,7 +34,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tellonce_core::client_config::{CrmKind, GoogleSheetsCrm, WebhookCrm};
 
-use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage};
+use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_path_of};
 
 pub use records::{FakeCrmEntry, FakeCrmPerson};
 
@@ -62,7 +62,7 @@ impl FakeCrmAccount {
 
     /// Whether it is an address of the CRM's own, at this path.
     fn is_webhook_at(&self, path: &str) -> bool {
-        matches!(&self.kind, CrmKind::Webhook(WebhookCrm { url }) if url::Url::parse(url).is_ok_and(|url| url.path() == path))
+        matches!(&self.kind, CrmKind::Webhook(WebhookCrm { url }) if is_path_of(url, path))
     }
 }
 
@@ -127,11 +127,6 @@ impl FakeCrms {
     /// Deletes a person, as a user of the CRM would. The entries of that person stay.
     pub fn remove_person(&self, crm: &str, id: &str) -> anyhow::Result<()> {
         self.records.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
-    }
-
-    /// Removes all records of a CRM.
-    pub fn clear_crm(&self, crm: &str) -> anyhow::Result<()> {
-        self.records.change(|books| drop(books.remove(crm)))
     }
 
     /// Sets for how many milliseconds a search does not find a new person. The default is zero.
@@ -213,11 +208,8 @@ impl FakeCrms {
                 }
             }
             _ => {
-                let signed = |secret: &str| crate::services::is_signed(request, secret, now_ms.div_euclid(1000));
                 let mut own = self.accounts.iter().filter(|account| account.is_webhook_at(&request.path));
-                match own.find(|account| {
-                    self.services.host().secret_value(&account.secret).is_some_and(|secret| signed(&secret))
-                }) {
+                match own.find(|account| self.services.is_signed_with(request, &account.secret)) {
                     Some(crm) => {
                         self.with_records(request, crm, |records| webhook::reply_to_request(request, records, now_ms))
                     }

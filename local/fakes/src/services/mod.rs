@@ -26,15 +26,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use url::Url;
 
 use crate::{FakeHost, server::ConnectionAbort};
 
 pub use faults::FakeFault;
 pub(crate) use request::FakeRequest;
 pub use service::FakeService;
-pub(crate) use signature::is_signed;
 
 use faults::FakeFaults;
+use signature::is_signed;
 
 /// `Retry-After` of a throttled call, in seconds. Zero, because functions really wait and a test
 /// makes thousands of calls.
@@ -135,6 +136,12 @@ impl FakeServices {
         })
     }
 
+    /// Whether a call is signed with the current value of this secret.
+    pub(crate) fn is_signed_with(&self, request: &FakeRequest, secret_name: &str) -> bool {
+        let now_s = self.host.now_ms().div_euclid(1000);
+        self.host.secret_value(secret_name).is_some_and(|secret| is_signed(request, &secret, now_s))
+    }
+
     fn count_reply(&self, service: FakeService, status: u16) {
         *crate::lock_mutex(&self.reply_counts).entry(service).or_default().entry(status).or_default() += 1;
     }
@@ -200,6 +207,11 @@ pub async fn abort_dropped_replies(
         std::future::pending::<()>().await;
     }
     response
+}
+
+/// Whether an address has this path.
+pub(crate) fn is_path_of(url: &str, path: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.path() == path)
 }
 
 /// A reply before it is sent.

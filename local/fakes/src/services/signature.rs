@@ -10,7 +10,7 @@ const TOLERANCE_S: i64 = 300;
 
 /// Whether a call is signed with this secret (`whsec_…`) and its time is near `now_s` (unix
 /// seconds).
-pub(crate) fn is_signed(request: &FakeRequest, secret: &str, now_s: i64) -> bool {
+pub(super) fn is_signed(request: &FakeRequest, secret: &str, now_s: i64) -> bool {
     let (Some(id), Some(at), Some(signatures)) =
         (request.header("webhook-id"), request.header("webhook-timestamp"), request.header("webhook-signature"))
     else {

@@ -24,7 +24,7 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tellonce_core::client_config::TargetKind;
 
-use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_signed};
+use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage};
 
 pub use target::FakeTeamTarget;
 
@@ -63,11 +63,6 @@ impl FakeTeam {
         services: Arc<FakeServices>,
     ) -> anyhow::Result<Self> {
         Ok(Self { targets: accounts, alerts: FakeStorage::open(file)?, services })
-    }
-
-    /// Names of the client's targets.
-    pub fn target_names(&self) -> Vec<&str> {
-        self.targets.iter().map(|account| account.name.as_str()).collect()
     }
 
     /// All alerts, oldest first.
@@ -138,14 +133,8 @@ impl FakeTeam {
     }
 
     fn receive_signed_alert(&self, request: &FakeRequest) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
-        let now_s = self.services.host().now_ms().div_euclid(1000);
         let is_own = |account: &&FakeTeamTarget| {
-            account.is_webhook_at(&request.path)
-                && self
-                    .services
-                    .host()
-                    .secret_value(&account.secret)
-                    .is_some_and(|secret| is_signed(request, &secret, now_s))
+            account.is_webhook_at(&request.path) && self.services.is_signed_with(request, &account.secret)
         };
         let target = self.targets.iter().find(is_own).ok_or_else(|| FakeReply::empty(StatusCode::UNAUTHORIZED))?;
         let id = request.header("webhook-id").map(str::to_owned);

@@ -2,6 +2,8 @@
 
 use tellonce_core::client_config::{TargetKind, WebhookTarget};
 
+use crate::services::is_path_of;
+
 /// A target of the client, with what its fake needs.
 #[derive(Debug, Clone)]
 pub struct FakeTeamTarget {
@@ -16,7 +18,7 @@ pub struct FakeTeamTarget {
 impl FakeTeamTarget {
     /// Whether it is an address of the team's own, at this path.
     pub(super) fn is_webhook_at(&self, path: &str) -> bool {
-        matches!(&self.kind, TargetKind::Webhook(WebhookTarget { url }) if url::Url::parse(url).is_ok_and(|url| url.path() == path))
+        matches!(&self.kind, TargetKind::Webhook(WebhookTarget { url }) if is_path_of(url, path))
     }
 }
 

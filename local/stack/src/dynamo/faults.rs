@@ -1,6 +1,6 @@
 //! Faults between a function and its table, on demand.
 
-use std::{sync::Mutex, time::Duration};
+use std::sync::Mutex;
 
 use http::StatusCode;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -18,8 +18,6 @@ pub enum DynamoFault {
     /// The request takes effect and the response is `InternalServerError`, HTTP 500: the outcome is
     /// unknown.
     LoseResponse,
-    /// The request is delayed by this duration.
-    Delay(Duration),
 }
 
 impl DynamoFault {
@@ -35,7 +33,7 @@ impl DynamoFault {
                 "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
                 "The level of configured provisioned throughput for the table was exceeded.",
             ),
-            Self::Outage | Self::LoseResponse | Self::Delay(_) => (
+            Self::Outage | Self::LoseResponse => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "com.amazonaws.dynamodb.v20120810#InternalServerError",
                 "The request processing has failed because of an unknown error, exception or failure.",
@@ -52,8 +50,6 @@ pub enum FaultFrequency {
     Next(u32),
     /// This share of the requests, 0 to 1.
     Fraction(f64),
-    /// All requests.
-    Always,
 }
 
 /// A fault with the requests it applies to.
@@ -82,7 +78,6 @@ impl Default for DynamoFaults {
 /// The faults of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FaultPlan {
-    pub(super) delay: Option<Duration>,
     pub(super) refuse: Option<DynamoFault>,
     pub(super) lose_response: Option<DynamoFault>,
 }
@@ -114,16 +109,6 @@ impl DynamoFaults {
         });
     }
 
-    /// Delays every request by this duration until [`Self::clear`].
-    pub fn delay_requests(&self, by: Duration) {
-        self.inject_rule(FaultRule {
-            operation: None,
-            table: None,
-            fault: DynamoFault::Delay(by),
-            frequency: FaultFrequency::Always,
-        });
-    }
-
     /// Removes all rules.
     pub fn clear(&self) {
         tellonce_fakes::lock_mutex(&self.0).0.clear();
@@ -150,11 +135,9 @@ impl DynamoFaults {
                     true
                 }),
                 FaultFrequency::Fraction(share) => random.random_bool(*share),
-                FaultFrequency::Always => true,
             };
             if hit {
                 match rule.fault {
-                    DynamoFault::Delay(by) => plan.delay = Some(plan.delay.unwrap_or_default() + by),
                     DynamoFault::LoseResponse => plan.lose_response = Some(rule.fault),
                     DynamoFault::Throttle | DynamoFault::ThroughputExceeded | DynamoFault::Outage => {
                         plan.refuse = Some(rule.fault);

@@ -132,6 +132,23 @@ impl EmbeddedDynamo {
         run_operation(&self.db, operation, request.clone())
     }
 
+    /// All items of a table as plain JSON. Not counted.
+    pub fn scan_items(&self, table: &str) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut request = json!({"TableName": table});
+        loop {
+            let mut page =
+                self.call_operation("Scan", &request).with_context(|| format!("could not read the table {table}"))?;
+            for item in page["Items"].as_array().into_iter().flatten() {
+                items.push(to_plain_item(item)?);
+            }
+            match page["LastEvaluatedKey"].take() {
+                Value::Null => return Ok(items),
+                key => request["ExclusiveStartKey"] = key,
+            }
+        }
+    }
+
     /// A number that changes with every write.
     pub fn write_count(&self) -> u64 {
         *self.writes.borrow()
@@ -159,9 +176,6 @@ impl EmbeddedDynamo {
         };
         let table = request_tables(&operation, &request);
         let plan = self.faults.plan_request(&operation, &table);
-        if let Some(delay) = plan.delay {
-            tokio::time::sleep(delay).await;
-        }
         if let Some(fault) = plan.refuse {
             let (status, answer) = fault.error_response();
             self.counters.record_failure(&operation, &table, body.len(), answer["__type"].as_str().unwrap_or_default());

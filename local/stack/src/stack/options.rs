@@ -40,7 +40,7 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
-    /// Options for a test: nothing kept, any free ports, no schedules, no console, the demo client.
+    /// Options for a test: nothing kept, any free ports, no schedules, the demo client.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         Self {
