@@ -641,7 +641,7 @@ fn a_number_that_may_be_another_persons_is_not_used() {
     assert_eq!(
         code("wpforms", shop.to_string()),
         "+972545550199",
-        "`shop` often describes the client, so it is no other person"
+        "`shop` often describes the client, so it does not name another person"
     );
 }
 

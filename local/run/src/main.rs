@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use tellonce_fakes::ezw;
 use tellonce_stack::{LocalStack, StackOptions, build};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
@@ -38,7 +39,7 @@ struct LocalArguments {
     #[arg(long, default_value_t = 8787)]
     port: u16,
     /// Port of the fake EZWhatsApp.
-    #[arg(long, value_name = "PORT", default_value_t = 3010)]
+    #[arg(long, value_name = "PORT", default_value_t = ezw::DEFAULT_PORT)]
     ezw_port: u16,
     /// Folder for the state between runs [default: .local in the project's folder].
     #[arg(long, value_name = "DIR")]
@@ -119,7 +120,7 @@ fn render_welcome(stack: &LocalStack) -> String {
          \x20 console    {url}/\n\
          \x20 EZWhatsApp {ezw} (fake)\n\
          \x20 logs       {logs}\n\n\
-         Try: curl -i {url}/stores/shop -d '{{}}'   (unsigned, so the response is 401)\n\n\
+         Try: curl -i {url}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
          Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),
