@@ -139,7 +139,7 @@ def make_secrets(cloud):
     return current
 
 
-def deploy(cloud, folder, build, architecture, ezw, fakes):
+def deploy(cloud, folder, build, architecture, provider_url, fakes):
     """Runs `sam deploy` with the built template, as an agency does. Returns the stack's outputs."""
     cloud.client("s3").create_bucket(
         Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
@@ -149,7 +149,7 @@ def deploy(cloud, folder, build, architecture, ezw, fakes):
         "Architecture": architecture,
         "ProtectTables": "false",
         "LogLevel": "debug",
-        "EzwBaseUrl": ezw,
+        "ProviderBaseUrl": provider_url,
         "CalendarBaseUrl": fakes,
         "LeadBaseUrl": fakes,
         "CrmBaseUrl": fakes,
@@ -451,8 +451,8 @@ def main():
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tellonce-emulator-")))
         cloud = Cloud(free_port())
-        ezw_port, local_port = free_port(), free_port()
-        ezw = f"http://127.0.0.1:{ezw_port}"
+        provider_port, local_port = free_port(), free_port()
+        provider_url = f"http://127.0.0.1:{provider_port}"
 
         announce("start the emulator, with IAM enforced, and the fake EZWhatsApp")
         emulator = {
@@ -472,19 +472,19 @@ def main():
         # functions are not used here.
         fake = [
             str(ROOT / "target" / "debug" / "local"), "--no-build", "--state", str(folder / "local"),
-            "--port", str(local_port), "--ezw-port", str(ezw_port),
+            "--port", str(local_port), "--provider-port", str(provider_port),
         ]
         stack.enter_context(running("the local stack", fake, dict(os.environ), folder / "local.log"))
         wait_for("MiniStack", lambda: http("GET", f"{cloud.endpoint}/_ministack/health")[0] == 200, 60)
-        wait_for("the fake EZWhatsApp", lambda: http("GET", f"{ezw}/_fake/state")[0] == 200, 30)
+        wait_for("the fake EZWhatsApp", lambda: http("GET", f"{provider_url}/_fake/state")[0] == 200, 30)
 
         def sent_messages():
-            state = json.loads(http("GET", f"{ezw}/_fake/state")[1])
+            state = json.loads(http("GET", f"{provider_url}/_fake/state")[1])
             return [message for message in state["messages"] if message["direction"] == "to_customer"]
 
         announce("create the demo client's secrets and deploy the template")
         values = make_secrets(cloud)
-        outputs = deploy(cloud, folder, arguments.build, arguments.architecture, ezw, f"http://127.0.0.1:{local_port}")
+        outputs = deploy(cloud, folder, arguments.build, arguments.architecture, provider_url, f"http://127.0.0.1:{local_port}")
         ids = resources(cloud)
         functions = [ids[name] for name in ("WebhookReceiver", "OrderNotifier", "ReminderScheduler", "LeadFirstTouch", "ConversationSync")]
         mount_layers(cloud, folder, functions)

@@ -11,7 +11,7 @@ async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
     world.deliver(world.shopify_post("orders/paid", "d-0", &world.shopify_order(1000, PHONE))).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
-    world.stack.ezw().reset_counters();
+    world.stack.provider().reset_counters();
     world.stack.secrets().reset_requests();
 
     let paid = world.shopify_post("orders/paid", "d-1", &world.shopify_order(1001, PHONE));
@@ -28,7 +28,7 @@ async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
     assert_eq!(requests_of("UpdateItem", "Ledger"), 1, "the line's rate: {used:?}");
     let all: u64 = used.values().map(|usage| usage.requests).sum();
     assert_eq!(all, 5, "no other request: {used:?}");
-    let requests = world.stack.ezw().counters().requests;
+    let requests = world.stack.provider().counters().requests;
     assert_eq!(requests.values().sum::<u64>(), 1, "one send, no health request: {requests:?}");
     assert_eq!(world.stack.secrets().total_request_count(), 0);
     let units = counters.operation_usage("PutItem", &world.table_name("Ledger")).units;

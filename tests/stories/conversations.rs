@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde_json::{Value, json};
 use tellonce_fakes::{
-    ezw::{PhoneMessageDirection, SendFault},
+    provider::{PhoneMessageDirection, SendFault},
     services::{FakeFault, FakeService},
 };
 use tellonce_samples::{SenderProof, WebhookPost};
@@ -122,10 +122,14 @@ async fn start_world(tail: &[&str]) -> World {
 /// cause further events.
 async fn settle_line_events(world: &World) {
     loop {
-        let delivered = world.stack.ezw().wait_for(Duration::from_mins(1), |ezw| ezw.pending_deliveries() == 0).await;
+        let delivered = world
+            .stack
+            .provider()
+            .wait_for(Duration::from_mins(1), |provider| provider.pending_deliveries() == 0)
+            .await;
         assert!(delivered, "the receiver does not accept the fake's line events");
         world.settle().await;
-        if world.stack.ezw().pending_deliveries() == 0 {
+        if world.stack.provider().pending_deliveries() == 0 {
             return;
         }
     }
@@ -161,7 +165,7 @@ fn notified_targets(world: &World) -> Vec<String> {
 }
 
 fn write_from_phone(world: &World, phone: &str, text: &str) {
-    world.stack.ezw().write_from_phone(phone, text, "line_story").unwrap();
+    world.stack.provider().write_from_phone(phone, text, "line_story").unwrap();
 }
 
 /// A delivery of the line, as it is posted.
@@ -187,11 +191,11 @@ async fn every_message_is_in_every_crm_once_regardless_of_its_author() {
     let world = start_world(&[CRMS_TOML]).await;
     write_from_phone(&world, NOA_PHONE, "Hello, is my order ready?");
     world.deliver(world.erp_post("erp-1", "ready", "1001", ADI_PHONE)).await;
-    world.stack.ezw().reply_as_team(NOA_PHONE, "Yes, come by!", "line_story").unwrap();
+    world.stack.provider().reply_as_team(NOA_PHONE, "Yes, come by!", "line_story").unwrap();
     settle_line_events(&world).await;
     assert_eq!(world.messages().len(), 3);
     assert_each_message_once(&world, &ALL_CRM_NAMES);
-    // Repeat the message in other deliveries, as EZWhatsApp may do.
+    // Repeat the message in other deliveries, as the provider may do.
     let at = world.now().as_second();
     let id = world.messages()[0].provider_id.clone();
     for delivery in ["again-1", "again-2", "again-2"] {
@@ -215,7 +219,7 @@ async fn every_message_is_in_every_crm_once_regardless_of_its_author() {
 async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
     for own_ids in [false, true] {
         let world = start_world(&[]).await;
-        world.stack.ezw().change_settings(|settings| settings.separate_provider_ids = own_ids).unwrap();
+        world.stack.provider().change_settings(|settings| settings.separate_provider_ids = own_ids).unwrap();
         world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
         settle_line_events(&world).await;
         let row = world.message_rows()["order:1001:ready"].clone();
@@ -225,7 +229,7 @@ async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
             "{own_ids}"
         );
         assert_eq!(row["message_id"].as_str(), Some(world.messages()[0].provider_id.as_str()));
-        world.stack.ezw().read_messages(NOA_PHONE).unwrap();
+        world.stack.provider().read_messages(NOA_PHONE).unwrap();
         settle_line_events(&world).await;
         assert_eq!(world.message_rows()["order:1001:ready"]["delivery_status"], "read", "{own_ids}");
         let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
@@ -242,8 +246,8 @@ async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     let world = start_world(&[]).await;
-    let ezw = world.stack.ezw();
-    ezw.fail_next(1, SendFault::DropAfterAccept);
+    let provider = world.stack.provider();
+    provider.fail_next(1, SendFault::DropAfterAccept);
     assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
@@ -255,18 +259,18 @@ async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     assert!(row.get("due_at").is_none(), "no retry is due");
     world.advance_time(SignedDuration::from_mins(5));
     world.tick().await;
-    assert_eq!((ezw.messages().len(), ezw.counters().repeats), (1, 0));
+    assert_eq!((provider.messages().len(), provider.counters().repeats), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
     let world = start_world(&[TEAM_TOML]).await;
-    let ezw = world.stack.ezw();
-    ezw.set_silent(NOA_PHONE, true).unwrap();
+    let provider = world.stack.provider();
+    provider.set_silent(NOA_PHONE, true).unwrap();
     world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
     settle_line_events(&world).await;
-    ezw.report_status(&ezw.messages()[0].id, "failed").unwrap();
-    ezw.report_status(&ezw.messages()[0].id, "failed").unwrap();
+    provider.report_status(&provider.messages()[0].id, "failed").unwrap();
+    provider.report_status(&provider.messages()[0].id, "failed").unwrap();
     settle_line_events(&world).await;
     let row = world.message_rows()["order:1001:ready"].clone();
     assert_eq!((row["failed"].as_bool(), row["delivery_status"].as_str()), (Some(true), None), "{row}");
@@ -279,7 +283,7 @@ async fn an_undelivered_message_alerts_the_team_and_names_its_subject() {
     let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
     assert_eq!(logs.matches("\"messages_failed\":").count(), 1);
     // The message arrives later, and the row records it.
-    ezw.report_status(&ezw.messages()[0].id, "delivered").unwrap();
+    provider.report_status(&provider.messages()[0].id, "delivered").unwrap();
     settle_line_events(&world).await;
     assert_eq!(world.message_rows()["order:1001:ready"]["delivery_status"], "delivered");
 }
@@ -302,7 +306,7 @@ async fn an_urgent_message_alerts_every_target_once_per_cooldown_and_is_acknowle
     assert_eq!(acknowledgements, 1);
     let key = world.messages().into_iter().find(|message| message.body.starts_with("Thanks")).unwrap().key.unwrap();
     assert!(key.starts_with("webhook-reply:"), "{key}");
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
     // The same message in another delivery has no effect.
     let first = world.messages().into_iter().find(|message| message.body.contains("URGENT")).unwrap();
     let mut again = message_body(&first.provider_id, &first.body, first.queued_at / 1000);
@@ -327,12 +331,12 @@ async fn an_urgent_message_alerts_every_target_once_per_cooldown_and_is_acknowle
         world.texts_on_phone(ADI_PHONE)
     );
     // A message of the line itself alerts no target.
-    world.stack.ezw().reply_as_team(NOA_PHONE, "This is not urgent", "line_story").unwrap();
+    world.stack.provider().reply_as_team(NOA_PHONE, "This is not urgent", "line_story").unwrap();
     settle_line_events(&world).await;
     assert_eq!(notified_targets(&world).len(), 10);
     // The cooldown has passed, by the functions' clock and by the fake's.
     world.advance_time(SignedDuration::from_hours(4));
-    world.stack.ezw().change_settings(|settings| settings.clock_offset_ms = 4 * 3_600_000).unwrap();
+    world.stack.provider().change_settings(|settings| settings.clock_offset_ms = 4 * 3_600_000).unwrap();
     write_from_phone(&world, NOA_PHONE, "urgent again");
     settle_line_events(&world).await;
     assert_eq!(notified_targets(&world).iter().filter(|target| *target == "slack").count(), 3);
@@ -345,7 +349,7 @@ async fn an_unanswered_customer_alerts_the_team_unless_the_team_replies() {
     write_from_phone(&world, ADI_PHONE, "Hello?");
     settle_line_events(&world).await;
     world.advance_time(SignedDuration::from_mins(5));
-    world.stack.ezw().reply_as_team(ADI_PHONE, "Hello Adi!", "line_story").unwrap();
+    world.stack.provider().reply_as_team(ADI_PHONE, "Hello Adi!", "line_story").unwrap();
     // An order update is not an answer.
     world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
     settle_line_events(&world).await;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_core::{contact::Phone, ledger::contact_subject};
 use tellonce_fakes::{
-    ezw::{HealthPreset, SendFault},
+    provider::{HealthPreset, SendFault},
     services::{FakeFault, FakeService},
 };
 use tellonce_samples::WebhookPost;
@@ -122,7 +122,7 @@ async fn a_lead_is_greeted_once_and_its_consent_is_recorded() {
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     assert_eq!(lead_outcomes(&world), ["already-known"]);
     assert_eq!(lead_outcome_texts(&world), ["lead:abc:first-touch is accepted in the ledger"]);
-    assert_eq!(world.stack.ezw().counters().wakeups, 0);
+    assert_eq!(world.stack.provider().counters().wakeups, 0);
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn in_quiet_hours_a_lead_waits_until_morning_but_not_past_its_usefulness()
 #[tokio::test]
 async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
     let world = start_world("", WorldSetup::default()).await;
-    world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     world.deliver(lead_post("site", "1", NOA_PHONE)).await;
     world.deliver(lead_post("site", "2", ADI_PHONE)).await;
     assert_eq!(
@@ -256,7 +256,7 @@ async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
         ("held".into(), "held".into())
     );
     record_opt_out(&world, ADI_PHONE);
-    world.stack.ezw().set_health(None, HealthPreset::Good).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_hours(1));
     world.tick().await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (1, 0));
@@ -310,8 +310,8 @@ async fn killed_functions_and_lost_responses_neither_lose_nor_repeat_a_greeting(
         assert_eq!(world.post(lead_post("site", &format!("k{number}"), &format!("+9725255502{number:02}"))).await, 200);
         match number {
             3 | 8 => drop(world.stack.kill_function("lead-first-touch").await),
-            5 => world.stack.ezw().fail_next(1, SendFault::DropAfterAccept),
-            7 => world.stack.ezw().fail_next(1, SendFault::ServerErrorAfterAccept),
+            5 => world.stack.provider().fail_next(1, SendFault::DropAfterAccept),
+            7 => world.stack.provider().fail_next(1, SendFault::ServerErrorAfterAccept),
             _ => {}
         }
     }
@@ -328,7 +328,7 @@ async fn killed_functions_and_lost_responses_neither_lose_nor_repeat_a_greeting(
             world.message_state(&format!("lead:k{number}:first-touch"))
         );
     }
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
 }
 
 #[tokio::test]
@@ -337,7 +337,7 @@ async fn a_greeting_costs_four_writes_and_no_read() {
     world.deliver(lead_post("site", "0", ADI_PHONE)).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();
-    world.stack.ezw().reset_counters();
+    world.stack.provider().reset_counters();
     world.stack.secrets().reset_requests();
     assert_eq!(world.post(lead_post("site", "1", NOA_PHONE)).await, 200);
     let inbox = counters.operation_usage("PutItem", &world.table_name("LeadInbox"));
@@ -350,7 +350,7 @@ async fn a_greeting_costs_four_writes_and_no_read() {
     assert_eq!(requests_of("UpdateItem", "Ledger"), 2, "the form's count, and the line's rate: {used:?}");
     assert_eq!(requests_of("PutItem", "Ledger"), 1, "the settlement: {used:?}");
     assert_eq!(requests_of("GetItem", "Ledger") + requests_of("Query", "Ledger"), 0, "no read: {used:?}");
-    let requests = world.stack.ezw().counters().requests;
+    let requests = world.stack.provider().counters().requests;
     assert_eq!(requests.values().sum::<u64>(), 1, "one send, no health request: {requests:?}");
     assert_eq!(world.stack.secrets().total_request_count(), 0);
 }
@@ -596,7 +596,7 @@ async fn logs_reasons_and_outcomes_hold_no_lead_data() {
     ] {
         world.deliver(post).await;
     }
-    world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     world.advance_time(SignedDuration::from_hours(8 * 24));
     world.deliver(lead_post("site", "3", NOA_PHONE)).await;
     world.tick().await;

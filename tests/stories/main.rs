@@ -1,5 +1,5 @@
 //! Stories: tests of the whole system. They run the real function binaries as processes, against
-//! the embedded `DynamoDB` and the fake `EZWhatsApp`.
+//! the embedded `DynamoDB` and the fake provider.
 //!
 //! A story starts a [`world::World`], posts deliveries as a sender would, lets time pass, and
 //! checks the customer's phone and the ledger. A story does not sleep: it moves the functions'

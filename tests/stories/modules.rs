@@ -30,21 +30,6 @@ const KIND_FOLDERS: [(&str, &str); 7] = [
     ("shared/src/lib.rs", "client_config::targets"),
 ];
 
-/// Circles that are left to untie: crate, folder, and the only modules that may be in circles.
-const KNOWN_CIRCLES: [(&str, &str, &[&str]); 9] = [
-    ("functions/conversation-sync/src/lib.rs", "", &["alert", "conversation", "message_record", "task"]),
-    // Parts of the dispatcher are in files of their own.
-    ("shared/src/lib.rs", "dispatch", &["driver", "line_access", FOLDER_FILE, "send_slots"]),
-    // In all others, the main types are in `mod.rs` or `lib.rs`, and the modules below use them.
-    ("functions/conversation-sync/src/lib.rs", "queue_worker", &[FOLDER_FILE, "queue_run"]),
-    ("functions/lead-first-touch/src/lib.rs", "", &[FOLDER_FILE, "operator"]),
-    ("functions/reminder-scheduler/src/lib.rs", "", &[FOLDER_FILE, "sweep_flow"]),
-    ("local/console/src/lib.rs", "leads", &[FOLDER_FILE, "payloads"]),
-    ("shared/src/lib.rs", "contact", &["dialled_number", FOLDER_FILE, "numbering_plan"]),
-    ("shared/src/lib.rs", "delivery", &[FOLDER_FILE, "proof_schemes"]),
-    ("shared/src/lib.rs", "provider", &["client", "ezwhatsapp", "message", FOLDER_FILE, "registration"]),
-];
-
 /// The arrows within each folder of a crate.
 fn arrows_of(source: &CrateSource) -> BTreeMap<ModulePath, Arrows> {
     let mut arrows: BTreeMap<ModulePath, Arrows> = BTreeMap::new();
@@ -95,9 +80,7 @@ fn no_two_modules_use_each_other_in_a_circle() {
             if KIND_FOLDERS.contains(&(source.root.as_str(), folder.as_str())) {
                 continue;
             }
-            let known = KNOWN_CIRCLES.iter().find(|(root, known, _)| *root == source.root && *known == folder);
-            let known = known.map_or(&[] as &[&str], |(_, _, nodes)| nodes);
-            for node in nodes_in_circles(&arrows).into_iter().filter(|node| !known.contains(node)) {
+            for node in nodes_in_circles(&arrows) {
                 writeln!(report, "{} {folder}: {node} uses {:?}", source.root, arrows[node]).unwrap();
             }
         }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tellonce_fakes::ezw::SendFault;
+use tellonce_fakes::provider::SendFault;
 
 use crate::world::{ERP_SECRET, World};
 
@@ -104,7 +104,7 @@ async fn an_order_paid_after_its_cancellation_needs_a_human() {
 #[tokio::test]
 async fn a_timed_out_send_that_did_arrive_is_one_message() {
     let world = World::start().await;
-    world.stack.ezw().fail_next(1, SendFault::TimeoutAfterAccept { reply_after_ms: None });
+    world.stack.provider().fail_next(1, SendFault::TimeoutAfterAccept { reply_after_ms: None });
     world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1005, PHONE))).await;
     assert_eq!(world.message_state("order:1005:paid"), "unknown");
     world.tick().await;
@@ -113,38 +113,39 @@ async fn a_timed_out_send_that_did_arrive_is_one_message() {
     world.tick().await;
     assert_eq!(world.message_state("order:1005:paid"), "accepted");
     assert_eq!(world.texts_on_phone(PHONE), ["Order #1005: paid."]);
-    let counters = world.stack.ezw().counters();
+    let counters = world.stack.provider().counters();
     assert_eq!((counters.repeats, counters.key_conflicts, counters.missing_key), (1, 0, 0));
 }
 
 #[tokio::test]
 async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeats_nothing() {
     let world = World::start().await;
-    world.stack.ezw().set_latency(std::time::Duration::from_secs(2)).unwrap();
+    world.stack.provider().set_latency(std::time::Duration::from_secs(2)).unwrap();
     let post = world.shopify_post("orders/paid", "d-1", &world.shopify_order(1006, PHONE));
     assert_eq!(world.post(post).await, 200);
-    let send_started = |ezw: &tellonce_fakes::ezw::FakeEzw| {
-        ezw.counters().requests.keys().any(|request| request.contains("/messages/text")) || ezw.counters().queued > 0
+    let send_started = |provider: &tellonce_fakes::provider::FakeProvider| {
+        provider.counters().requests.keys().any(|request| request.contains("/messages/text"))
+            || provider.counters().queued > 0
     };
-    let submitted = world.stack.ezw().wait_for(std::time::Duration::from_secs(20), send_started).await;
+    let submitted = world.stack.provider().wait_for(std::time::Duration::from_secs(20), send_started).await;
     assert!(submitted, "no send began");
     assert_eq!(world.message_state("order:1006:paid"), "claimed");
     assert!(world.stack.kill_function("order-notifier").await >= 1);
-    world.stack.ezw().set_latency(std::time::Duration::ZERO).unwrap();
+    world.stack.provider().set_latency(std::time::Duration::ZERO).unwrap();
     world.settle().await;
     assert_eq!(world.message_state("order:1006:paid"), "claimed", "its lease has not ended");
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     assert_eq!(world.message_state("order:1006:paid"), "accepted");
     assert_eq!(world.texts_on_phone(PHONE), ["Order #1006: paid."]);
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
 }
 
 #[tokio::test]
 async fn rotating_a_line_token_between_messages_loses_nothing() {
     let world = World::start().await;
     world.deliver(world.erp_post("m-1", "ready", "SO-1", PHONE)).await;
-    world.stack.ezw().set_tokens([("ezw_line_story2".to_owned(), "line_story".to_owned())].into());
+    world.stack.provider().set_tokens([("ezw_line_story2".to_owned(), "line_story".to_owned())].into());
     world.stack.secrets().rotate("tellonce/story/lines/main", "ezw_line_story2");
     world.deliver(world.erp_post("m-2", "ready", "SO-2", PHONE)).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Amit, order SO-1: ready.", "Amit, order SO-2: ready."]);

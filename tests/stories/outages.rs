@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tellonce_fakes::ezw::{HealthPreset, SendFault};
+use tellonce_fakes::provider::{HealthPreset, SendFault};
 
 use crate::world::{World, WorldSetup};
 
@@ -12,8 +12,8 @@ const PHONE: &str = "+972545550199";
 async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_useful_first() {
     // Two messages a second.
     let world = World::start_with(WorldSetup { messages_per_minute: Some(120), ..WorldSetup::default() }).await;
-    let ezw = world.stack.ezw();
-    ezw.set_health(None, HealthPreset::Qr).unwrap();
+    let provider = world.stack.provider();
+    provider.set_health(None, HealthPreset::Qr).unwrap();
     world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1, PHONE))).await;
     world.deliver(world.erp_post("m-2", "late", "2", PHONE)).await;
     world.deliver(world.erp_post("m-3", "ready", "3", PHONE)).await;
@@ -23,12 +23,12 @@ async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_usefu
     for key in ["order:1:paid", "order:2:out-for-delivery", "order:3:ready", "order:4:received", "order:4:paid"] {
         assert_eq!(world.message_state(key), "held", "{key}");
     }
-    let line_requests = ezw.counters().requests.values().sum::<u64>();
+    let line_requests = provider.counters().requests.values().sum::<u64>();
     assert_eq!(
         line_requests,
         1,
         "one health request, then no request while the line is down: {:?}",
-        ezw.counters().requests
+        provider.counters().requests
     );
 
     world.advance_time(SignedDuration::from_hours(3));
@@ -39,7 +39,7 @@ async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_usefu
     let attempts = world.message_rows().values().map(|row| row["attempts"].as_i64().unwrap_or(0)).sum::<i64>();
     assert_eq!(attempts, 0, "waiting burns no attempts");
 
-    ezw.set_health(None, HealthPreset::Good).unwrap();
+    provider.set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_mins(2));
     let drain_started_at = world.now().as_millisecond() - world.stack.clock().offset_ms();
     let sweep = world.tick().await;
@@ -55,7 +55,7 @@ async fn after_a_three_hour_outage_the_rest_drains_at_the_line_s_rate_most_usefu
     for (earliest, time) in (0..).step_by(500).zip(&times) {
         assert!(*time >= earliest, "faster than two a second: {times:?}");
     }
-    assert_eq!(ezw.counters().wakeups, 0);
+    assert_eq!(provider.counters().wakeups, 0);
 }
 
 #[tokio::test]
@@ -63,19 +63,19 @@ async fn messages_are_sent_only_while_the_line_is_healthy() {
     let world = World::start().await;
     let presets = HealthPreset::ALL.into_iter().filter(|preset| *preset != HealthPreset::Good);
     for (number, preset) in presets.enumerate() {
-        world.stack.ezw().set_health(None, preset).unwrap();
+        world.stack.provider().set_health(None, preset).unwrap();
         // By then, the cached health of the line is out of date.
         world.advance_time(SignedDuration::from_mins(2));
         world.deliver(world.erp_post(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
         assert_eq!(world.message_state(&format!("order:{number}:ready")), "held", "{preset:?}");
     }
-    assert_eq!(world.stack.ezw().counters().queued, 0);
+    assert_eq!(world.stack.provider().counters().queued, 0);
 }
 
 #[tokio::test]
 async fn a_line_that_answers_429_gets_no_request_until_its_retry_time() {
     let world = World::start().await;
-    world.stack.ezw().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(600) });
+    world.stack.provider().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(600) });
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
     assert_eq!(
@@ -93,11 +93,11 @@ async fn a_line_that_answers_429_gets_no_request_until_its_retry_time() {
 #[tokio::test]
 async fn a_refused_token_opens_the_breaker_and_loses_nothing() {
     let world = World::start().await;
-    world.stack.ezw().set_tokens([("ezw_line_other".to_owned(), "line_story".to_owned())].into());
+    world.stack.provider().set_tokens([("ezw_line_other".to_owned(), "line_story".to_owned())].into());
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
-    let unauthorized = world.stack.ezw().counters().unauthorized;
+    let unauthorized = world.stack.provider().counters().unauthorized;
     world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
-    assert_eq!(world.stack.ezw().counters().unauthorized, unauthorized, "the breaker is open");
+    assert_eq!(world.stack.provider().counters().unauthorized, unauthorized, "the breaker is open");
     assert!(world.message_rows()["order:2:ready"]["reason"].as_str().unwrap().contains("token"));
     world.stack.secrets().rotate("tellonce/story/lines/main", "ezw_line_other");
     world.advance_time(SignedDuration::from_mins(16));
@@ -123,7 +123,7 @@ async fn the_kill_switch_stops_a_line_and_keeps_waiting_messages() {
     world.tick().await;
     assert_eq!(world.message_state("order:1:ready"), "held");
     assert!(world.message_rows()["order:1:ready"]["reason"].as_str().unwrap().contains("kill switch"));
-    assert_eq!(world.stack.ezw().counters().requests.len(), 0, "no health request either");
+    assert_eq!(world.stack.provider().counters().requests.len(), 0, "no health request either");
     update_kill_switch("REMOVE stopped");
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
@@ -133,15 +133,15 @@ async fn the_kill_switch_stops_a_line_and_keeps_waiting_messages() {
 #[tokio::test]
 async fn waiting_messages_can_be_dropped_before_a_line_resumes() {
     let world = World::start().await;
-    let ezw = world.stack.ezw();
-    ezw.set_health(None, HealthPreset::Qr).unwrap();
+    let provider = world.stack.provider();
+    provider.set_health(None, HealthPreset::Qr).unwrap();
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     world.advance_time(SignedDuration::from_mins(5));
     let line = json!({ "subject": { "S": "line:main" }, "stage": { "S": "state" } });
     let request = json!({ "TableName": world.table_name("Ledger"), "Key": line, "UpdateExpression": "SET drop_before = :now",
         "ExpressionAttributeValues": { ":now": { "N": world.now().as_millisecond().to_string() } } });
     world.stack.dynamo().call_operation("UpdateItem", &request).unwrap();
-    ezw.set_health(None, HealthPreset::Good).unwrap();
+    provider.set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_mins(1));
     world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
     world.tick().await;
@@ -152,34 +152,35 @@ async fn waiting_messages_can_be_dropped_before_a_line_resumes() {
 #[tokio::test]
 async fn a_killed_sweep_is_completed_by_a_later_one() {
     let world = World::start().await;
-    let ezw = world.stack.ezw();
-    ezw.set_health(None, HealthPreset::Qr).unwrap();
+    let provider = world.stack.provider();
+    provider.set_health(None, HealthPreset::Qr).unwrap();
     for number in 1..=3 {
         world.deliver(world.erp_post(&format!("m-{number}"), "ready", &number.to_string(), PHONE)).await;
     }
-    ezw.set_health(None, HealthPreset::Good).unwrap();
-    ezw.set_latency(std::time::Duration::from_secs(1)).unwrap();
+    provider.set_health(None, HealthPreset::Good).unwrap();
+    provider.set_latency(std::time::Duration::from_secs(1)).unwrap();
     world.advance_time(SignedDuration::from_mins(2));
     let (swept, ()) = tokio::join!(world.stack.tick_messages(), async {
-        let sending =
-            |ezw: &tellonce_fakes::ezw::FakeEzw| ezw.counters().requests.keys().any(|path| path.contains("/text"));
-        assert!(world.stack.ezw().wait_for(std::time::Duration::from_secs(20), sending).await);
+        let sending = |provider: &tellonce_fakes::provider::FakeProvider| {
+            provider.counters().requests.keys().any(|path| path.contains("/text"))
+        };
+        assert!(world.stack.provider().wait_for(std::time::Duration::from_secs(20), sending).await);
         world.stack.kill_function("reminder-scheduler").await;
     });
     assert!(swept.is_err(), "the sweep was killed");
-    ezw.set_latency(std::time::Duration::ZERO).unwrap();
+    provider.set_latency(std::time::Duration::ZERO).unwrap();
     world.advance_time(SignedDuration::from_mins(3));
     world.tick().await;
     let mut texts = world.texts_on_phone(PHONE);
     texts.sort();
     assert_eq!(texts, ["Amit, order 1: ready.", "Amit, order 2: ready.", "Amit, order 3: ready."]);
-    assert_eq!(ezw.max_messages_per_key(), 1);
+    assert_eq!(provider.max_messages_per_key(), 1);
 }
 
 #[tokio::test]
 async fn an_outcome_that_stays_unknown_needs_a_human() {
     let world = World::start().await;
-    world.stack.ezw().fail_fraction(1.0, SendFault::ServerErrorBeforeAccept, 1).unwrap();
+    world.stack.provider().fail_fraction(1.0, SendFault::ServerErrorBeforeAccept, 1).unwrap();
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     for _ in 0..8 {
         world.advance_time(SignedDuration::from_mins(40));
@@ -187,7 +188,7 @@ async fn an_outcome_that_stays_unknown_needs_a_human() {
     }
     assert_eq!(world.message_state("order:1:ready"), "needs-human");
     assert_eq!(world.message_rows()["order:1:ready"]["attempts"], 5);
-    world.stack.ezw().heal().unwrap();
+    world.stack.provider().heal().unwrap();
     world.advance_time(SignedDuration::from_mins(20));
     world.tick().await;
     assert_eq!(world.messages().len(), 0, "a message that needs a human is not sent automatically");

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_fakes::{
     calendars::{FakeAcuityAppointment, FakeFeedEvent},
-    ezw::{HealthPreset, SendFault},
+    provider::{HealthPreset, SendFault},
     services::{FakeFault, FakeService},
 };
 
@@ -20,7 +20,7 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
         ..Default::default()
     })
     .await;
-    let ezw = world.stack.ezw();
+    let provider = world.stack.provider();
     world.deliver(world.shopify_post("orders/paid", "d-1", &world.shopify_order(1, "+972545550199"))).await;
     world.deliver(world.shopify_post("orders/paid", "d-2", &world.shopify_order(2, "not a number 0545550188"))).await;
     world.deliver(world.woocommerce_post("w-1", 3, "completed", "052-555-0101")).await;
@@ -31,13 +31,13 @@ async fn logs_and_metrics_hold_neither_people_nor_secrets() {
                 .with_header("X-Shopify-Hmac-Sha256", Some("d3Jvbmc=")),
         )
         .await;
-    ezw.fail_next(1, SendFault::ServerErrorAfterAccept);
+    provider.fail_next(1, SendFault::ServerErrorAfterAccept);
     world.deliver(world.erp_post("m-1", "ready", "5", "+972585550142")).await;
-    ezw.fail_next(1, SendFault::DropBeforeAccept);
+    provider.fail_next(1, SendFault::DropBeforeAccept);
     world.deliver(world.erp_post("m-2", "ready", "6", "+972585550142")).await;
-    ezw.set_tokens([("ezw_line_else".to_owned(), "line_story".to_owned())].into());
+    provider.set_tokens([("ezw_line_else".to_owned(), "line_story".to_owned())].into());
     world.deliver(world.erp_post("m-3", "ready", "7", "+972585550142")).await;
-    ezw.set_health(None, HealthPreset::UnknownStrings).unwrap();
+    provider.set_health(None, HealthPreset::UnknownStrings).unwrap();
     world.tick().await;
     let mut odd = world.shopify_order(8, "+972545550199");
     odd["id"] = json!({ "secret name": "Noa Levi" });
@@ -118,7 +118,7 @@ async fn logs_reasons_and_outcomes_hold_no_appointment_data() {
     }
     world.advance_time(SignedDuration::from_mins(6));
     world.stack.poll_feeds().await.unwrap();
-    world.stack.ezw().fail_next(1, SendFault::DropAfterAccept);
+    world.stack.provider().fail_next(1, SendFault::DropAfterAccept);
     for _ in 0..3 {
         world.advance_time(SignedDuration::from_hours(2));
         world.tick().await;

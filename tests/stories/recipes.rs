@@ -9,14 +9,17 @@ use crate::sources::{code_without_tests, rust_files, workspace_root};
 /// sample code of `local/` do not count: the console and the benchmark show a selection of the
 /// demo's kinds.
 fn files_with(words: &[&str]) -> BTreeSet<String> {
+    files_below(&["cli", "functions", "shared", "local/fakes", "local/stack"], words)
+}
+
+fn files_below(folders: &[&str], words: &[&str]) -> BTreeSet<String> {
     let root = workspace_root();
-    let folders = ["cli", "functions", "shared", "local/fakes", "local/stack"];
     let mentions = |path: &Path| {
         let code = code_without_tests(path).to_lowercase();
         words.iter().any(|word| code.contains(word) || path.ends_with(format!("{word}.rs")))
     };
     let is_test = |path: &str| path.contains("/tests") || path.ends_with("/samples.rs");
-    let files = folders.into_iter().flat_map(|folder| rust_files(&root.join(folder))).filter(|path| mentions(path));
+    let files = folders.iter().flat_map(|folder| rust_files(&root.join(folder))).filter(|path| mentions(path));
     let relative = files.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
     relative.filter(|path| !is_test(path)).collect()
 }
@@ -42,4 +45,16 @@ fn a_store_kind_is_in_the_files_of_its_recipe_and_no_others() {
 #[test]
 fn a_crm_is_in_the_files_of_its_recipe_and_no_others() {
     assert_eq!(files_with(&["pipedrive"]), recipe_files("Add a CRM", "pipedrive"));
+}
+
+#[test]
+fn the_provider_is_named_only_in_the_files_of_its_recipe() {
+    let section = fs::read_to_string(workspace_root().join("CONTRIBUTING.md")).unwrap();
+    let section = section.split("\n### Add a WhatsApp provider\n\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let listed = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: Vec<String> = listed.map(|path| path.replace("<provider>", "ezwhatsapp")).collect();
+    let named = files_below(&["cli", "functions", "local", "shared"], &["ezw"]);
+    assert!(named.iter().any(|path| path.starts_with("shared/src/provider/ezwhatsapp/")), "{named:?}");
+    let elsewhere = named.iter().filter(|path| !listed.iter().any(|place| path.starts_with(place)));
+    assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use tellonce_core::{contact::Phone, ledger::contact_subject};
-use tellonce_fakes::ezw::{HealthPreset, SendFault};
+use tellonce_fakes::provider::{HealthPreset, SendFault};
 use tellonce_samples::WebhookPost;
 
 use crate::world::{CRM_SECRET, World, WorldSetup};
@@ -88,7 +88,7 @@ async fn an_appointment_is_reminded_at_its_stages_and_at_no_other_time() {
     assert_eq!(world.message_state("appointment:88:2h"), "accepted");
     let header = appointment_header(&world, "88");
     assert_eq!(header["due_at"], Value::Null, "no reminder is left: {header}");
-    assert_eq!(world.stack.ezw().counters().wakeups, 0);
+    assert_eq!(world.stack.provider().counters().wakeups, 0);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_moved_appointment_is_reminded_at_its_new_time_only_with_its_own_key_i
     assert_eq!(world.texts_on_phone(NOA_PHONE)[1], format!("Noa, tomorrow at {}.", third.local_start_time()));
     advance_to_hours_before(&world, third.start, 2).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 3);
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn an_outage_that_spans_two_stages_drops_only_the_older_one() {
     let later = CrmBooking { phone: ADI_PHONE, ..CrmBooking::new(&world, "89", 60) };
     booking.deliver(&world, "m-1").await;
     later.deliver(&world, "m-2").await;
-    world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     advance_to_hours_before(&world, booking.start, 24).await;
     advance_to_hours_before(&world, later.start, 24).await;
     assert_eq!(world.messages().len(), 0);
@@ -206,7 +206,7 @@ async fn an_outage_that_spans_two_stages_drops_only_the_older_one() {
     );
 
     advance_to_hours_before(&world, booking.start, 1).await;
-    world.stack.ezw().set_health(None, HealthPreset::Good).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     // One hour before the start, "tomorrow" is not true any more. The other reminder is late but
@@ -223,10 +223,10 @@ async fn an_outage_that_spans_two_stages_drops_only_the_older_one() {
     // An appointment that has passed when the line recovers is not reminded.
     let third = CrmBooking::new(&world, "90", 30);
     third.deliver(&world, "m-3").await;
-    world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     advance_to_hours_before(&world, third.start, 24).await;
     advance_to_hours_before(&world, third.start, -1).await;
-    world.stack.ezw().set_health(None, HealthPreset::Good).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
@@ -242,10 +242,10 @@ async fn a_waiting_reminder_is_dropped_if_its_appointment_moves_and_sent_if_only
     unmoved.deliver(&world, "m-2").await;
     // The line answers the sends with 429, so both rows are open and wait.
     let too_many_requests = SendFault::TooManyRequests { retry_after_s: Some(600) };
-    world.stack.ezw().fail_next(1, too_many_requests);
+    world.stack.provider().fail_next(1, too_many_requests);
     advance_to_hours_before(&world, moved.start, 24).await;
     world.advance_time(SignedDuration::from_mins(11));
-    world.stack.ezw().fail_next(1, too_many_requests);
+    world.stack.provider().fail_next(1, too_many_requests);
     world.tick().await;
     let waiting: Vec<_> = ["88", "89"].iter().map(|id| world.message_state(&format!("appointment:{id}:24h"))).collect();
     assert!(waiting.contains(&"held".to_owned()), "{waiting:?}");
@@ -269,7 +269,7 @@ async fn a_waiting_reminder_is_dropped_if_its_appointment_moves_and_sent_if_only
 
     let third = CrmBooking { id: "90", phone, ..CrmBooking::new(&world, "90", 30) };
     third.deliver(&world, "m-4").await;
-    world.stack.ezw().fail_next(1, too_many_requests);
+    world.stack.provider().fail_next(1, too_many_requests);
     advance_to_hours_before(&world, third.start, 24).await;
     assert_eq!(world.message_state("appointment:90:24h"), "held");
     let elsewhere = CrmBooking {
@@ -291,14 +291,14 @@ async fn a_lost_response_is_retried_under_the_same_key_and_reminds_once() {
     let world = World::start().await;
     let booking = CrmBooking::new(&world, "88", 48);
     booking.deliver(&world, "m-1").await;
-    world.stack.ezw().fail_next(1, SendFault::DropAfterAccept);
+    world.stack.provider().fail_next(1, SendFault::DropAfterAccept);
     advance_to_hours_before(&world, booking.start, 24).await;
     assert_eq!(world.message_state("appointment:88:24h"), "unknown");
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     assert_eq!(world.message_state("appointment:88:24h"), "accepted");
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
 }
 
 #[tokio::test]
@@ -319,7 +319,7 @@ async fn an_opted_out_customer_is_not_reminded_and_waiting_reminders_are_dropped
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (0, 1));
     assert_eq!(appointment_header(&world, "88")["stage_outcomes"][0]["outcome"], "opted-out");
     // The next reminder already waits when the customer opts out.
-    world.stack.ezw().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(300) });
+    world.stack.provider().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(300) });
     advance_to_hours_before(&world, booking.start, 2).await;
     opt_out(ADI_PHONE);
     world.advance_time(SignedDuration::from_mins(6));
@@ -352,7 +352,7 @@ async fn a_sweep_that_is_killed_in_the_middle_of_a_send_reminds_once() {
     world.advance_time(
         (booking.start - SignedDuration::from_hours(24)).duration_since(world.now()) + SignedDuration::from_secs(10),
     );
-    world.stack.ezw().set_latency(std::time::Duration::from_secs(3)).unwrap();
+    world.stack.provider().set_latency(std::time::Duration::from_secs(3)).unwrap();
     let sweep = tokio::spawn({
         let stack = world.stack.clone();
         async move { stack.tick_messages().await }
@@ -367,7 +367,7 @@ async fn a_sweep_that_is_killed_in_the_middle_of_a_send_reminds_once() {
     assert_eq!(world.message_state("appointment:88:24h"), "claimed");
     world.stack.kill_function("reminder-scheduler").await;
     assert!(sweep.await.unwrap().is_err(), "the sweep was killed");
-    world.stack.ezw().set_latency(std::time::Duration::ZERO).unwrap();
+    world.stack.provider().set_latency(std::time::Duration::ZERO).unwrap();
     // The claim's lease ends with the function's deadline.
     world.advance_time(SignedDuration::from_mins(3));
     world.tick().await;
@@ -378,7 +378,7 @@ async fn a_sweep_that_is_killed_in_the_middle_of_a_send_reminds_once() {
         world.message_rows().get("appointment:88:24h")
     );
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
 }
 
 #[tokio::test]
@@ -399,7 +399,7 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
     world.advance_time((booking.start - SignedDuration::from_hours(24)).duration_since(world.now()));
     // The line's health is requested again if it is older than half a minute.
     counters.reset();
-    world.stack.ezw().reset_counters();
+    world.stack.provider().reset_counters();
     world.tick().await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2);
     let used = counters.snapshot();
@@ -444,7 +444,7 @@ async fn ten_thousand_due_reminders_go_out_at_the_configured_rate_over_several_s
     println!("{REMINDERS} reminders in {} sweeps, {requests} requests: {used:?}", sweeps.len());
     assert!(requests <= 3 * u64::from(REMINDERS), "{requests} requests");
     assert_eq!(world.messages().len(), usize::try_from(REMINDERS).unwrap());
-    assert_eq!(world.stack.ezw().max_messages_per_key(), 1);
+    assert_eq!(world.stack.provider().max_messages_per_key(), 1);
     // Slots are reserved for six seconds at a time, so after a delay several may be used at once.
     let times: Vec<i64> = world.messages().iter().map(|message| message.queued_at).collect();
     let least_ms =
@@ -479,12 +479,12 @@ async fn a_reminder_whose_send_failed_is_not_sent_after_the_appointment_began() 
     let booking = CrmBooking::new(&world, "88", 48);
     booking.deliver(&world, "m-1").await;
     // The send fails, and then the line is down until the appointment is over.
-    world.stack.ezw().fail_next(1, SendFault::DropBeforeAccept);
+    world.stack.provider().fail_next(1, SendFault::DropBeforeAccept);
     advance_to_hours_before(&world, booking.start, 2).await;
     assert_ne!(world.message_state("appointment:88:2h"), "accepted");
-    world.stack.ezw().set_health(None, HealthPreset::Qr).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     advance_to_hours_before(&world, booking.start, -1).await;
-    world.stack.ezw().set_health(None, HealthPreset::Good).unwrap();
+    world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     assert_eq!(world.messages().len(), 0);

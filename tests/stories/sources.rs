@@ -94,8 +94,9 @@ pub(crate) fn source_texts() -> BTreeMap<String, String> {
 /// The code of a file, without comments and tests.
 pub(crate) fn code_without_tests(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    let tests = test_item_lines(text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+    let code = (1..).zip(text.lines()).filter(|(line, _)| !tests.iter().any(|test| test.contains(line)));
+    code.map(|(_, line)| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// The lines of each item under `#[cfg(test)]`, from the attribute to the item's end.
@@ -216,6 +217,8 @@ impl Module {
             let rest = &tokens[at..];
             at += match rest {
                 _ if is_test_attribute(rest) => 2 + item_length(&rest[2..]),
+                // A visibility uses nothing.
+                [word, TokenTree::Group(scope), ..] if is_word(word, &["pub"]) && begins_with_in(scope.stream()) => 2,
                 [TokenTree::Group(group), ..] => {
                     children.extend(self.read_tokens(group.stream()));
                     1
@@ -311,6 +314,10 @@ fn before_is_pub(tokens: &[TokenTree]) -> bool {
         [.., word, TokenTree::Group(scope)] => scope.delimiter() == Delimiter::Parenthesis && is_word(word, &["pub"]),
         _ => false,
     }
+}
+
+fn begins_with_in(code: TokenStream) -> bool {
+    code.into_iter().next().is_some_and(|token| is_word(&token, &["in"]))
 }
 
 /// The names of a path, `a::b::c`, at the start of the tokens.

@@ -9,7 +9,7 @@ use std::{
 use futures::stream::StreamExt;
 use jiff::SignedDuration;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use tellonce_fakes::ezw::SendFault;
+use tellonce_fakes::provider::SendFault;
 use tellonce_samples::WebhookPost;
 use tellonce_stack::dynamo::{FaultFrequency, FaultRule};
 
@@ -59,7 +59,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     }
     posts.shuffle(&mut random);
 
-    let ezw = world.stack.ezw();
+    let provider = world.stack.provider();
     world.stack.dynamo().faults().throttle_fraction(0.05);
     let faults = [
         SendFault::DropAfterAccept,
@@ -71,11 +71,11 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     // A store repeats a delivery that was not answered 2xx.
     let mut unavailable_count = 0;
     for (part, chunk) in posts.chunks(DELIVERIES / 4).enumerate() {
-        ezw.fail_fraction(0.05, faults[part], random.random()).unwrap();
+        provider.fail_fraction(0.05, faults[part], random.random()).unwrap();
         // In the second part two sends time out, and a burst of throttling outlasts the SDK's
         // retries.
         if part == 1 {
-            ezw.fail_next(2, SendFault::TimeoutAfterAccept { reply_after_ms: None });
+            provider.fail_next(2, SendFault::TimeoutAfterAccept { reply_after_ms: None });
             world.stack.dynamo().faults().inject_rule(FaultRule {
                 operation: Some("PutItem".to_owned()),
                 table: Some(world.table_name("StoreInbox")),
@@ -136,7 +136,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
             lost.push(id);
         }
     }
-    let per_key = ezw.messages_per_key();
+    let per_key = provider.messages_per_key();
     let duplicates: Vec<_> = per_key.iter().filter(|(_, count)| **count > 1).collect();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows.values() {
@@ -152,10 +152,10 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         .filter(|(_, row)| row["state"] != "accepted" && !row["reason"].is_string())
         .map(|(key, _)| key)
         .collect();
-    let counters = ezw.counters();
+    let counters = provider.counters();
     println!(
         "{} posts of {event_count} events, {unavailable_count} answered 503 and repeated; {} deliveries filed; ledger: {states:?}; \
-         {} messages queued at EZWhatsApp, {} sends repeated under their key, faults {:?}; {ticks} sweeps; \
+         {} messages queued at the provider, {} sends repeated under their key, faults {:?}; {ticks} sweeps; \
          {} duplicates, {} lost",
         posts.len(),
         items.len(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tellonce_fakes::ezw::PhoneMessage;
+use tellonce_fakes::provider::PhoneMessage;
 use tellonce_samples::{SenderProof, WebhookPost};
 use tellonce_stack::{LocalStack, StackOptions};
 
@@ -314,7 +314,7 @@ impl World {
             ..StackOptions::new(workspace_root())
         };
         let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();
-        stack.ezw().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
+        stack.provider().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
         Self { stack, http, _client_folder: client_folder }
     }
@@ -376,12 +376,12 @@ impl World {
 
     /// The texts on a customer's phone, in order of arrival.
     pub(crate) fn texts_on_phone(&self, phone: &str) -> Vec<String> {
-        self.stack.ezw().phone_messages(phone).into_iter().map(|message| message.body).collect()
+        self.stack.provider().phone_messages(phone).into_iter().map(|message| message.body).collect()
     }
 
     /// The messages of all phones, in order of arrival.
     pub(crate) fn messages(&self) -> Vec<PhoneMessage> {
-        self.stack.ezw().messages()
+        self.stack.provider().messages()
     }
 
     /// All items of a table, by its logical id in the template.

@@ -16,11 +16,9 @@ const STANDARD_WEBHOOKS_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Why a value cannot work for its purpose.
 pub(super) fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
     match its_use {
-        SecretPurpose::LineToken if !value.starts_with(PROVIDER.facts().token_prefix) => Some((
-            Severity::Error,
-            "is not a line token, which begins with ezw_line_",
-            "create a token for this line in EZWhatsApp; a workspace login is not for servers",
-        )),
+        SecretPurpose::LineToken if !value.starts_with(PROVIDER.facts().token_prefix) => {
+            Some((Severity::Error, "is not a line token", PROVIDER.facts().token_advice))
+        }
         SecretPurpose::StandardWebhooks => check_standard_webhooks_key(value),
         SecretPurpose::WebhookSecret if value.len() < MIN_SECRET_LENGTH => Some((
             Severity::Error,

@@ -263,10 +263,10 @@ fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) ->
             "nothing was registered. Wait a minute and repeat the command".to_owned()
         }
         RegistrationError::Refused { .. } => "nothing was registered. Check --base-url".to_owned(),
-        RegistrationError::Unreachable(_) => {
+        RegistrationError::Unreachable { .. } => {
             format!("nothing was registered. Repeat the command when {PROVIDER_NAME} is reachable")
         }
-        RegistrationError::NoResponse(_) | RegistrationError::ServerError { .. } => {
+        RegistrationError::NoResponse { .. } | RegistrationError::ServerError { .. } => {
             format!(
                 "the outcome is unknown. Check {PROVIDER_NAME}'s list of the line's webhooks first; if the address is not listed, \
              repeat the command with --again"
@@ -303,11 +303,17 @@ mod tests {
 
     #[test]
     fn a_token_leaves_this_machine_only_over_https() {
-        for good in ["https://app.ezw.solutions", "http://127.0.0.1:3010", "http://localhost:3010/", "http://[::1]:1"] {
+        for good in
+            ["https://app.provider.solutions", "http://127.0.0.1:3010", "http://localhost:3010/", "http://[::1]:1"]
+        {
             assert!(registration_endpoint(good).unwrap().path() == "/api/v1/webhooks", "{good}");
         }
-        for bad in ["http://app.ezw.solutions", "http://10.0.0.1", "app.ezw.solutions", "http://localhost.example.com"]
-        {
+        for bad in [
+            "http://app.provider.solutions",
+            "http://10.0.0.1",
+            "app.provider.solutions",
+            "http://localhost.example.com",
+        ] {
             assert!(registration_endpoint(bad).is_err(), "{bad}");
         }
     }

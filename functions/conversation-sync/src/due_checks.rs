@@ -11,7 +11,8 @@ use tellonce_core::{
 use crate::{
     alert::AlertSender,
     conversation::CONVERSATION_QUEUE,
-    message_record::{RECORD_QUEUE, reconcile::Reconciler},
+    message_record::RECORD_QUEUE,
+    reconcile::Reconciler,
     record_store::{ItemKey, RecordStore, RecordStoreError},
     sync_error::SyncError,
 };

@@ -4,7 +4,7 @@
 //! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
 //! command. `line_event_flow` takes each delivery through: [`line_event_parser`] parses it,
 //! [`message_record`] joins statuses to ledger rows, [`conversation`] keeps who waits, and
-//! [`alert::escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM
+//! [`escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM
 //! and each target. [`queue_worker`] delivers the tasks: right after the batch, and every minute
 //! what is still due.
 //!
@@ -16,18 +16,23 @@
 //! The provider stays the source of truth: this function writes no owner and no assignment, and
 //! keeps of a conversation only what a notification needs.
 
+mod acknowledgement;
 pub mod alert;
 pub mod api_client;
 pub mod conversation;
 pub mod crm;
 mod due_checks;
+pub mod escalation_rules;
 pub mod line_event;
 mod line_event_flow;
 mod line_event_outcome;
 pub mod line_event_parser;
 pub mod message_record;
+pub mod notification;
 pub mod operator;
+mod opt_out;
 pub mod queue_worker;
+mod reconcile;
 pub mod record_store;
 mod sync_error;
 pub mod target;
@@ -42,7 +47,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::{Dispatcher, Invocation, InvocationKind},
     inbox::Inbox,
     telemetry,
 };
@@ -50,9 +55,9 @@ use tellonce_core::{
 use alert::AlertSender;
 use due_checks::DueChecks;
 use line_event_flow::LineEventFlow;
-use message_record::reconcile::Reconciler;
 use operator::{CommandResult, OperatorTools, SyncCommand, SyncOperatorError};
 use queue_worker::{QueueWorker, RunBudget};
+use reconcile::Reconciler;
 use record_store::{RecordStore, RecordStoreError};
 use task::new_tasks::NewTasks;
 
@@ -95,7 +100,12 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let sync = &sync;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let invocation = Invocation::new(&event.context.request_id, deadline, false, sync.dispatcher.clock.now());
+        let invocation = Invocation::new(
+            &event.context.request_id,
+            deadline,
+            InvocationKind::Deliveries,
+            sync.dispatcher.clock.now(),
+        );
         let payload = event.payload.get();
         Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(payload) {
             SyncResponse::Batch(Box::pin(sync.process_batch(&invocation, batch)).await)

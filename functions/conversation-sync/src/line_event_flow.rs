@@ -15,21 +15,16 @@ use tellonce_core::{
 };
 
 use crate::{
-    alert::{
-        Alert, AlertSender,
-        escalation_rules::{self, RuleContext},
-    },
-    conversation::{
-        Conversation,
-        acknowledgement::{self, PendingAcknowledgement},
-        opt_out,
-        received_message::ReceivedMessage,
-        sent_history,
-    },
+    acknowledgement::{self, PendingAcknowledgement},
+    alert::{Alert, AlertSender},
+    conversation::{Conversation, received_message::ReceivedMessage, sent_history},
+    escalation_rules::{self, RuleContext},
     line_event::{LineMessage, MessageDirection, ParsedLineEvent},
     line_event_outcome::LineEventOutcome,
     line_event_parser::parse_line_event,
-    message_record::{MessageAuthor, reconcile::Reconciler},
+    message_record::MessageAuthor,
+    opt_out,
+    reconcile::Reconciler,
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::{StepErrors, SyncError},
     task::{crm_tasks, new_tasks::NewTasks},

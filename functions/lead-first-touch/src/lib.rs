@@ -39,13 +39,13 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::{Dispatcher, Invocation, InvocationKind},
     inbox::Inbox,
     telemetry,
 };
 
 use lookup::LeadLookupClient;
-use operator::{LeadCommand, OperatorSummary};
+use operator::{LeadCommand, OperatorSummary, OperatorTools};
 
 pub use lead_flow::LeadError;
 pub use lead_outcome::{LeadOutcome, LeadSkipReason};
@@ -79,10 +79,16 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let greeter = &greeter;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let invocation = Invocation::new(&event.context.request_id, deadline, false, greeter.dispatcher.clock.now());
+        let invocation = Invocation::new(
+            &event.context.request_id,
+            deadline,
+            InvocationKind::Deliveries,
+            greeter.dispatcher.clock.now(),
+        );
         // A batch of the stream never parses as a command, whatever its deliveries contain.
         Ok::<_, lambda_runtime::Error>(if let Ok(command) = serde_json::from_str::<LeadCommand>(event.payload.get()) {
-            GreeterResponse::Operator(greeter.run_operator_command(command, deadline).await?)
+            let tools = OperatorTools { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
+            GreeterResponse::Operator(tools.run_command(command, deadline).await?)
         } else {
             let batch = serde_json::from_str(event.payload.get())?;
             GreeterResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)

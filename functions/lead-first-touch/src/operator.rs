@@ -11,9 +11,14 @@
 //! After a release or a drop, the form greets new leads again.
 
 use serde::{Deserialize, Serialize};
-use tellonce_core::{clock::Deadline, inbox::InboxError, ledger::LedgerError};
+use tellonce_core::{
+    clock::Deadline,
+    dispatch::Dispatcher,
+    inbox::{Inbox, InboxError},
+    ledger::LedgerError,
+};
 
-use crate::{LeadGreeter, lead_outcome::LeadOutcome};
+use crate::lead_outcome::LeadOutcome;
 
 /// With less time left than this, no further page of the inbox is read.
 const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -63,9 +68,15 @@ pub enum LeadOperatorError {
     Inbox(#[from] InboxError),
 }
 
-impl LeadGreeter {
-    /// Runs the command of an operator.
-    pub(crate) async fn run_operator_command(
+/// What operator commands may touch.
+pub(crate) struct OperatorTools<'a> {
+    pub(crate) dispatcher: &'a Dispatcher,
+    pub(crate) inbox: &'a Inbox,
+}
+
+impl OperatorTools<'_> {
+    /// Runs a command.
+    pub(crate) async fn run_command(
         &self,
         command: LeadCommand,
         deadline: Deadline,

@@ -29,7 +29,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::{Dispatcher, Invocation, InvocationKind},
     inbox::Inbox,
     telemetry,
 };
@@ -58,7 +58,12 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let notifier = &notifier;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let invocation = Invocation::new(&event.context.request_id, deadline, false, notifier.dispatcher.clock.now());
+        let invocation = Invocation::new(
+            &event.context.request_id,
+            deadline,
+            InvocationKind::Deliveries,
+            notifier.dispatcher.clock.now(),
+        );
         Ok::<_, lambda_runtime::Error>(notifier.process_batch(&invocation, event.payload).await)
     }))
     .await

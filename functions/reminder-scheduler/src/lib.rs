@@ -7,7 +7,7 @@
 //!    header.
 //! 2. The feed schedule. [`feed`] reads the calendars that post nothing. Changes go into the same
 //!    headers.
-//! 3. The minute schedule. [`ReminderScheduler::sweep_all_lines`] processes all lines concurrently.
+//! 3. The minute schedule. `sweep_flow` processes all lines concurrently.
 //!    It plans the reminders that are due from what is known *at that moment*. It sends them
 //!    together with the messages that waited, most useful first, at the line's rate. A sweep of a
 //!    line ends when nothing is due, the line is blocked, or the time is up.
@@ -26,6 +26,7 @@
 //!
 //! Not covered: replies of customers. The client's team reads them.
 
+mod appointment_log;
 pub mod booking;
 mod booking_flow;
 pub mod booking_outcome;
@@ -53,7 +54,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::{Dispatcher, Invocation, InvocationKind},
     feed::FeedStore,
     inbox::Inbox,
     telemetry,
@@ -61,6 +62,7 @@ use tellonce_core::{
 
 use feed::PollSummary;
 use lookup::BookingLookupClient;
+use sweep_flow::SweepFlow;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
@@ -135,7 +137,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let now = scheduler.dispatcher.clock.now();
-        let invocation = Invocation::new(&event.context.request_id, deadline, true, now);
+        let invocation = Invocation::new(&event.context.request_id, deadline, InvocationKind::Sweep, now);
+        let sweep = SweepFlow { dispatcher: &scheduler.dispatcher };
         // Boxed, because each of these futures is already deep for the compiler to lay out.
         Ok::<_, lambda_runtime::Error>(match WakeEvent::from_payload(event.payload.get())? {
             WakeEvent::Bookings(batch) => {
@@ -145,7 +148,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
                 let summary = Box::pin(scheduler.poll_feeds(None, deadline)).await;
                 SchedulerResponse::Feeds(summary)
             }
-            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(scheduler.sweep_all_lines(&invocation)).await?),
+            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(sweep.sweep_all_lines(&invocation)).await?),
         })
     }))
     .await

@@ -1,10 +1,10 @@
 //! The sweep: every minute, all messages and reminders that are due are sent, most useful first.
 //!
-//! Flow: [`ReminderScheduler::sweep_all_lines`] sweeps all lines concurrently. For each line it
+//! Flow: [`SweepFlow::sweep_all_lines`] sweeps all lines concurrently. For each line it
 //! lists what is due. It resumes waiting messages, and plans and sends the reminders of due
 //! appointments.
 //!
-//! Main type: [`SweepSummary`].
+//! Main types: [`SweepFlow`], [`SweepSummary`].
 
 use std::{cmp::Reverse, collections::HashSet};
 
@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
     appointment::{Appointment, HEADER_STAGE, ReminderOutcome},
-    dispatch::{DispatchError, DispatchResult, Invocation, ReminderDispatchResult, SendSlots},
+    dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation, ReminderDispatchResult, SendSlots},
     fault::error_chain,
     ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
 };
 
 use crate::{
-    ReminderScheduler,
+    appointment_log::log_outcomes,
     plan::{self, DueReminder, ReminderPlan},
 };
 
@@ -85,9 +85,14 @@ impl SweepSummary {
     }
 }
 
-impl ReminderScheduler {
+/// What a sweep may touch.
+pub(crate) struct SweepFlow<'a> {
+    pub(crate) dispatcher: &'a Dispatcher,
+}
+
+impl SweepFlow<'_> {
     /// Sweeps all lines concurrently, because each line has a separate rate.
-    pub async fn sweep_all_lines(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
+    pub(crate) async fn sweep_all_lines(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
         let lines = self.dispatcher.config.lines.keys().map(|line| self.sweep_line(invocation, line));
         let mut sweep = SweepSummary::default();
         for line in futures::future::join_all(lines).await {
@@ -215,7 +220,7 @@ impl ReminderScheduler {
         let opened = self.with_outcome(known, plan, reminder, ReminderOutcome::Opened, now);
         match self.dispatcher.dispatch_reminder(invocation, slots, &message, known, &opened).await? {
             ReminderDispatchResult::Opened(result) => {
-                self.log_outcomes(known, &opened);
+                log_outcomes(&self.dispatcher.config, known, &opened);
                 let takes_more = sweep.count_result(&result);
                 Ok(if takes_more { ReminderStep::Advanced(Box::new(opened)) } else { ReminderStep::LineBlocked })
             }
@@ -287,7 +292,7 @@ impl ReminderScheduler {
     ) -> Result<SaveOutcome<Appointment>, DispatchError> {
         let outcome = self.dispatcher.ledger.save_appointment(Some(before), after).await?;
         if outcome == SaveOutcome::Saved {
-            self.log_outcomes(before, after);
+            log_outcomes(&self.dispatcher.config, before, after);
         }
         Ok(outcome)
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tellonce_core::client_config::ClientConfig;
-use tellonce_fakes::{ezw::HealthPreset, services::FakeService};
+use tellonce_fakes::{provider::HealthPreset, services::FakeService};
 use tellonce_stack::{LocalStack, StackOptions};
 use tokio::time::Instant;
 
@@ -323,13 +323,13 @@ impl BenchRun {
     async fn make_messages_due(&self) -> anyhow::Result<()> {
         // No function may have the good health of the line in its cache.
         self.advance_half_a_minute()?;
-        self.stack.ezw().set_health(None, HealthPreset::Qr)?;
-        let before = self.stack.ezw().counters().queued;
+        self.stack.provider().set_health(None, HealthPreset::Qr)?;
+        let before = self.stack.provider().counters().queued;
         let items = self.file_deliveries(DUE_MESSAGES).await?;
         let response = self.stack.invoke(NOTIFIER, &build_stream_event(items)).await?;
         ensure!(response["batchItemFailures"] == json!([]), "the notifier could not hold the messages: {response}");
-        ensure!(self.stack.ezw().counters().queued == before, "the notifier sent although the line was down");
-        self.stack.ezw().set_health(None, HealthPreset::Good)?;
+        ensure!(self.stack.provider().counters().queued == before, "the notifier sent although the line was down");
+        self.stack.provider().set_health(None, HealthPreset::Good)?;
         self.stack.clock().advance(A_MINUTE).map(drop)
     }
 }

@@ -33,7 +33,7 @@ pub(crate) const DYNAMO_MS: f64 = 4.0;
 /// A request to Secrets Manager within the region, in milliseconds.
 pub(crate) const SECRETS_MS: f64 = 15.0;
 /// A request to the provider over the internet, in milliseconds.
-pub(crate) const EZW_MS: f64 = 120.0;
+pub(crate) const PROVIDER_MS: f64 = 120.0;
 /// What Lambda itself logs about an invocation (start, end, report), in bytes.
 pub(crate) const PLATFORM_LOG_BYTES: f64 = 700.0;
 /// Memory that buys one whole processor, in MB:
@@ -51,7 +51,7 @@ pub(crate) struct EventLoad {
     pub(crate) write_units: f64,
     pub(crate) read_units: f64,
     pub(crate) secrets: f64,
-    pub(crate) ezw: f64,
+    pub(crate) provider: f64,
     pub(crate) log_bytes: f64,
     /// Initialisation, in milliseconds. Lambda gives it a whole processor and bills it.
     pub(crate) init_ms: f64,
@@ -77,7 +77,8 @@ impl EventLoad {
     /// How long an event is billed in the cloud, in milliseconds, without its share of cold starts.
     pub(crate) fn duration_ms(&self) -> f64 {
         let cpu_share = (self.memory_mb / MB_PER_CPU).min(1.0);
-        (self.cpu_ms / cpu_share + self.dynamo * DYNAMO_MS + self.secrets * SECRETS_MS + self.ezw * EZW_MS).ceil()
+        (self.cpu_ms / cpu_share + self.dynamo * DYNAMO_MS + self.secrets * SECRETS_MS + self.provider * PROVIDER_MS)
+            .ceil()
     }
 
     pub(crate) fn compute_cost(&self) -> CostBreakdown {
@@ -126,7 +127,7 @@ mod tests {
         write_units: 2.0,
         read_units: 0.0,
         secrets: 0.0,
-        ezw: 0.0,
+        provider: 0.0,
         log_bytes: 300.0,
         init_ms: 5.0,
         secrets_at_start: 4.0,

@@ -18,6 +18,7 @@ use tellonce_core::{
         BookingFields, BookingStatus, CalendarKind, ClientConfig, CustomCalendar, CustomScheme, FormScheme, StoreKind,
     },
     inbox::build_item_id,
+    provider::PROVIDER,
 };
 use tellonce_samples::{SenderProof, WebhookPost, build_header_map, put_at_pointer};
 use tellonce_stack::{gateway::build_event, template::HttpRoute};
@@ -112,7 +113,9 @@ impl BenchLine {
         }]});
         let proof = SenderProof::Line { line_id: &self.id, event: "messages.post", delivery_id: &id };
         let post = WebhookPost::new(format!("/lines/{}", self.name), "application/json", body.to_string());
-        let post = post.with_header("x-ezw-webhook-id", Some("bench")).sign(proof, &self.secret)?;
+        let post = post
+            .with_header(PROVIDER.facts().line_event_headers.webhook_id, Some("bench"))
+            .sign(proof, &self.secret)?;
         Ok(BenchDelivery { id, post, at_ms })
     }
 

@@ -93,7 +93,7 @@ pub(crate) async fn measure_end_to_end(
 ) -> anyhow::Result<EndToEndTimes> {
     let bench_run = BenchRun::start("end to end", root, binaries, StreamMode::On, LineEventMode::Off).await?;
     if let TrafficKind::Leads { latency_ms: answer_ms } = traffic {
-        bench_run.stack.ezw().set_latency(Duration::from_millis(answer_ms))?;
+        bench_run.stack.provider().set_latency(Duration::from_millis(answer_ms))?;
     }
     let result = send_all(&bench_run, traffic, rate, seconds).await;
     bench_run.stack.shutdown().await;
@@ -175,7 +175,7 @@ fn join_times(
     rate: u32,
     accepted: &BTreeMap<String, (f64, i64)>,
 ) -> anyhow::Result<EndToEndTimes> {
-    let messages = bench_run.stack.ezw().messages();
+    let messages = bench_run.stack.provider().messages();
     let queued: BTreeMap<&str, i64> =
         messages.iter().filter_map(|message| Some((message.key.as_deref()?, message.queued_at))).collect();
     let mut all =

@@ -35,6 +35,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
+use tellonce_core::provider::PROVIDER_NAME;
 
 use bench_run::{BenchRun, StreamMode};
 use end_to_end::TrafficKind;
@@ -241,9 +242,12 @@ async fn measure_traffic(
     }
     if arguments.includes(BenchPart::Leads) {
         let (traffic, seconds) = (TrafficKind::Leads { latency_ms: 50 }, if arguments.quick { 5 } else { 60 });
-        eprintln!("leads: {} a second for {seconds} s, EZWhatsApp responds in 50 ms", arguments.leads);
+        eprintln!("leads: {} a second for {seconds} s, {PROVIDER_NAME} responds in 50 ms", arguments.leads);
         let result = end_to_end::measure_end_to_end(root, binaries, traffic, arguments.leads, seconds).await?;
-        print_section("From lead to first touch, EZWhatsApp responds in 50 ms", &report::render_end_to_end(&result))?;
+        print_section(
+            &format!("From lead to first touch, {PROVIDER_NAME} responds in 50 ms"),
+            &report::render_end_to_end(&result),
+        )?;
     }
     if arguments.includes(BenchPart::Lines) {
         eprintln!("line events: {} a second, while CRMs respond and while they hang", arguments.line_events);

@@ -147,7 +147,7 @@ pub(crate) fn render_sizes(sizes: &BTreeMap<&str, BinarySize>) -> String {
 /// Requests per event, for first events (including initialisation) and warm ones.
 pub(crate) fn render_requests(bench_runs: &[BenchRun], measured: &BenchMeasurements) -> String {
     let mut text = String::from(
-        "| | event | DynamoDB | of these refused | write units | read units | Secrets Manager | EZWhatsApp health | sends \
+        "| | event | DynamoDB | of these refused | write units | read units | Secrets Manager | health requests | sends \
          | CRMs and team |\n\
          |---|---|---|---:|---:|---:|---:|---:|---:|---|\n",
     );
@@ -197,7 +197,7 @@ pub(crate) fn render_end_to_end(result: &EndToEndTimes) -> String {
     for (name, values) in [
         ("delivery → 2xx at the sender", &result.acknowledged_ms),
         (&*format!("2xx → {function} has claimed it"), &result.waited_ms),
-        ("2xx → message at EZWhatsApp", &result.sent_ms),
+        ("2xx → message at the provider", &result.sent_ms),
     ] {
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| format_number(percentile(values, share)));
         push_row(&mut text, name, &[p50, p95, p99]);
@@ -288,7 +288,7 @@ fn build_load(bench_run: &BenchRun, job: BenchJob, figures: &JobFigures) -> Even
         write_units: usage.per_event(usage.write_units),
         read_units: usage.per_event(usage.read_units),
         secrets: usage.per_event(u64_to_f64(usage.secret_requests)),
-        ezw: usage.per_event(u64_to_f64(usage.health_requests + usage.sends)),
+        provider: usage.per_event(u64_to_f64(usage.health_requests + usage.sends)),
         log_bytes: figures.log_bytes_per_event(),
         init_ms: median(&figures.init_ms),
         secrets_at_start: figures.first_usage.per_event(u64_to_f64(figures.first_usage.secret_requests)),
@@ -334,7 +334,7 @@ fn render_assumptions(bench_run: &BenchRun) -> String {
          per million write units, {} per million read units; HTTP API {} per million; Secrets Manager {} per million calls, \
          {} per secret and month; logs {} per GB); {} MB, of which {} make a processor, for every event (Lambda allows \
          short bursts, so its bill is lower); {:.0} % cold; in the cloud {} ms for a request to DynamoDB, {} ms to Secrets \
-         Manager, {} ms to EZWhatsApp, one after the other; {} bytes of Lambda's own log lines per event.\n",
+         Manager, {} ms to the provider, one after the other; {} bytes of Lambda's own log lines per event.\n",
         cost::LAMBDA_GB_SECOND,
         cost::LAMBDA_REQUESTS,
         cost::WRITE_UNITS,
@@ -348,7 +348,7 @@ fn render_assumptions(bench_run: &BenchRun) -> String {
         100.0 * cost::COLD_SHARE,
         cost::DYNAMO_MS,
         cost::SECRETS_MS,
-        cost::EZW_MS,
+        cost::PROVIDER_MS,
         cost::PLATFORM_LOG_BYTES,
     )
 }

@@ -38,7 +38,7 @@ impl RequestUsage {
     pub(crate) fn reset_counters(stack: &LocalStack) {
         stack.dynamo().counters().reset();
         stack.secrets().reset_requests();
-        stack.ezw().reset_counters();
+        stack.provider().reset_counters();
         stack.fakes().reset_counts();
     }
 
@@ -56,7 +56,7 @@ impl RequestUsage {
             *usage.dynamo.entry(operation).or_default() += used.requests;
             usage.refused += used.errors.values().sum::<u64>();
         }
-        for (request, times) in stack.ezw().counters().requests {
+        for (request, times) in stack.provider().counters().requests {
             if request.starts_with("GET ") {
                 usage.health_requests += times;
             } else {

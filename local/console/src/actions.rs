@@ -14,7 +14,8 @@ use super::{
     samples::{self, ConsoleSample, DeliveryBatch},
     state_view,
 };
-use tellonce_fakes::ezw::{HealthPreset, SendFault};
+use tellonce_core::provider::PROVIDER_NAME;
+use tellonce_fakes::provider::{HealthPreset, SendFault};
 use tellonce_stack::LocalStack;
 
 /// The function that greets leads.
@@ -234,7 +235,7 @@ pub(super) async fn change_line(State(console): SharedConsole, Json(request): Js
         return Err(ConsoleError::bad_request(format!("This client has no line {}.", request.line)));
     };
     if let Some(preset) = request.health {
-        console.stack.ezw().set_health(Some(&line.line_id), preset)?;
+        console.stack.provider().set_health(Some(&line.line_id), preset)?;
         return reply_with_message(if preset == HealthPreset::Good {
             "The line is back. Waiting messages are sent within two minutes, at the line’s rate; “+1 min” moves the clock there"
         } else {
@@ -278,16 +279,16 @@ enum SendFaultKind {
 }
 
 pub(super) async fn set_fault(State(console): SharedConsole, Json(request): Json<FaultRequest>) -> ConsoleResponse {
-    let ezw = console.stack.ezw();
-    ezw.heal()?;
-    let Some(kind) = request.kind else { return reply_with_message("EZWhatsApp responds as usual") };
+    let provider = console.stack.provider();
+    provider.heal()?;
+    let Some(kind) = request.kind else { return reply_with_message(format!("{PROVIDER_NAME} responds as usual")) };
     let fault = match kind {
         SendFaultKind::TooManyRequests => SendFault::TooManyRequests { retry_after_s: Some(RETRY_AFTER_S) },
         SendFaultKind::TimeoutAfterAccept => SendFault::TimeoutAfterAccept { reply_after_ms: None },
         SendFaultKind::ServerErrorBeforeAccept => SendFault::ServerErrorBeforeAccept,
         SendFaultKind::DropBeforeAccept => SendFault::DropBeforeAccept,
     };
-    ezw.fail_fraction(1.0, fault, 0)?;
+    provider.fail_fraction(1.0, fault, 0)?;
     reply_with_message("Every send has this fault until you switch it off")
 }
 
@@ -303,7 +304,7 @@ pub(super) async fn write_from_phone(
     Json(written): Json<PhoneTextRequest>,
 ) -> ConsoleResponse {
     console.sync_fake_clock()?;
-    console.stack.ezw().write_from_phone(&written.from, &written.text, &written.line)?;
+    console.stack.provider().write_from_phone(&written.from, &written.text, &written.line)?;
     reply_with_message("The customer wrote to the line")
 }
 

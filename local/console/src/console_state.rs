@@ -52,7 +52,7 @@ impl ConsoleState {
     pub(super) fn new(stack: Arc<LocalStack>) -> Self {
         Self {
             client: read_client_config(&stack).map_err(|error| format!("{error:#}")),
-            http: stack.ezw().http().clone(),
+            http: stack.provider().http().clone(),
             stack,
             order_samples: OrderSampleFactory::default(),
             booking_samples: BookingSampleFactory::default(),
@@ -69,10 +69,10 @@ impl ConsoleState {
     /// Sets the clock of the fake provider to the stack's clock.
     pub(super) fn sync_fake_clock(&self) -> anyhow::Result<()> {
         let offset = self.stack.clock().offset_ms();
-        if self.stack.ezw().settings().clock_offset_ms == offset {
+        if self.stack.provider().settings().clock_offset_ms == offset {
             return Ok(());
         }
-        self.stack.ezw().change_settings(|settings| settings.clock_offset_ms = offset)
+        self.stack.provider().change_settings(|settings| settings.clock_offset_ms = offset)
     }
 
     pub(super) fn table_name(&self, id: &str) -> anyhow::Result<String> {

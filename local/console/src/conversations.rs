@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::console_state::{ConsoleError, ConsoleResponse, ConsoleState, SharedConsole, reply_with_message};
+use tellonce_core::provider::PROVIDER_NAME;
 use tellonce_fakes::{
     crms::FakeCrmEntry,
-    ezw::{PhoneMessage, PhoneMessageDirection},
+    provider::{PhoneMessage, PhoneMessageDirection},
     team::TeamAlert,
 };
 
@@ -104,7 +105,7 @@ impl ConsoleState {
         let crms: Vec<(String, Vec<FakeCrmEntry>)> =
             crms.names_and_services().into_iter().map(|(name, _)| (name.to_owned(), crms.entries(name))).collect();
         let mut alerts = self.stack.team().alerts();
-        let (messages, silent) = (self.stack.ezw().messages(), self.stack.ezw().silent_contacts());
+        let (messages, silent) = (self.stack.provider().messages(), self.stack.provider().silent_contacts());
         let sources =
             ConversationSources { messages: &messages, lines: &lines, crms: &crms, alerts: &alerts, silent: &silent };
         let conversations = sources.build_conversations();
@@ -155,7 +156,7 @@ pub(super) async fn act_in_conversation(
     Json(wanted): Json<ConversationRequest>,
 ) -> ConsoleResponse {
     console.sync_fake_clock()?;
-    let (ezw, ConversationRequest { action, contact, line, text }) = (console.stack.ezw(), wanted);
+    let (provider, ConversationRequest { action, contact, line, text }) = (console.stack.provider(), wanted);
     let digits = contact.strip_prefix('+').unwrap_or_default();
     if !(7..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ConsoleError::bad_request("Write the number with its country code, like +972525550101."));
@@ -165,34 +166,38 @@ pub(super) async fn act_in_conversation(
     }
     match action {
         ConversationAction::Write => {
-            ezw.write_from_phone(&contact, &text, &line)?;
+            provider.write_from_phone(&contact, &text, &line)?;
             reply_with_message("The customer wrote to the line")
         }
         ConversationAction::TeamReply => {
-            ezw.reply_as_team(&contact, &text, &line)?;
-            reply_with_message("The team replied in EZWhatsApp")
+            provider.reply_as_team(&contact, &text, &line)?;
+            reply_with_message(format!("The team replied in {PROVIDER_NAME}"))
         }
         ConversationAction::Picture => {
-            let picture =
-                tellonce_fakes::ezw::InboundPhoneMessage { from: contact, text, kind: "image".to_owned(), group: None };
-            ezw.write_message(picture, &line)?;
+            let picture = tellonce_fakes::provider::InboundPhoneMessage {
+                from: contact,
+                text,
+                kind: "image".to_owned(),
+                group: None,
+            };
+            provider.write_message(picture, &line)?;
             reply_with_message("The customer sent a picture")
         }
-        ConversationAction::Read => reply_with_message(match ezw.read_messages(&contact)? {
+        ConversationAction::Read => reply_with_message(match provider.read_messages(&contact)? {
             0 => "This customer has no unread message".to_owned(),
             1 => "The customer read one message".to_owned(),
             read => format!("The customer read {read} messages"),
         }),
         ConversationAction::PhoneOff => {
-            ezw.set_silent(&contact, true)?;
+            provider.set_silent(&contact, true)?;
             reply_with_message("The customer’s phone is off: messages wait, and no delivery status is reported")
         }
         ConversationAction::PhoneOn => {
-            ezw.set_silent(&contact, false)?;
+            provider.set_silent(&contact, false)?;
             reply_with_message("The customer’s phone is on again and receives the waiting messages")
         }
         ConversationAction::Fail => {
-            let messages = ezw.messages();
+            let messages = provider.messages();
             let is_meant = |message: &&PhoneMessage| {
                 message.contact == contact
                     && message.line == line
@@ -201,7 +206,7 @@ pub(super) async fn act_in_conversation(
             let Some(last) = messages.iter().rfind(is_meant) else {
                 return Err(ConsoleError::bad_request("This customer has no message yet."));
             };
-            ezw.report_status(&last.id, "failed")?;
+            provider.report_status(&last.id, "failed")?;
             reply_with_message("The last message to this customer failed")
         }
     }

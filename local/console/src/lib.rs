@@ -29,12 +29,15 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
+use tellonce_core::provider::PROVIDER_NAME;
 use tellonce_fakes::server::has_local_host;
 use tellonce_stack::LocalStack;
 
 use console_state::{ConsoleError, ConsoleState};
 
 const PAGE: &str = include_str!("page.html");
+/// Stands in the page where it names the provider.
+const PROVIDER_PLACEHOLDER: &str = "%PROVIDER%";
 /// The page contains its styles and its script, and sends requests only to this machine.
 const PAGE_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -79,8 +82,8 @@ async fn require_local_host(request: Request, next: Next) -> Response {
     response
 }
 
-async fn serve_page() -> Html<&'static str> {
-    Html(PAGE)
+async fn serve_page() -> Html<String> {
+    Html(PAGE.replace(PROVIDER_PLACEHOLDER, PROVIDER_NAME))
 }
 
 #[cfg(test)]
@@ -92,7 +95,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
         let addr = listener.local_addr().expect("address");
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let fake = tellonce_fakes::ezw::FakeEzw::start(0, None).await.expect("starts");
+        let fake = tellonce_fakes::provider::FakeProvider::start(0, None).await.expect("starts");
         let request = fake.http().get(format!("http://{addr}/")).header("host", host);
         request.send().await.expect("answer").status().as_u16()
     }
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_page_knows_every_health_preset() {
-        for preset in tellonce_fakes::ezw::HealthPreset::ALL {
+        for preset in tellonce_fakes::provider::HealthPreset::ALL {
             let name = serde_json::to_value(preset).expect("a name");
             assert!(PAGE.contains(&format!("{}: [\"", name.as_str().expect("text"))), "{name}");
         }

@@ -134,7 +134,7 @@ impl ConsoleState {
     }
 
     fn render_lines(&self, rows: &[Value]) -> Vec<Value> {
-        let settings = self.stack.ezw().settings();
+        let settings = self.stack.provider().settings();
         let Ok(client) = &self.client else { return Vec::new() };
         let line = |(name, line): (&String, &tellonce_core::client_config::LineConfig)| {
             let subject = format!("line:{name}");
@@ -179,8 +179,8 @@ impl ConsoleState {
     fn render_state(&self) -> anyhow::Result<Value> {
         self.sync_fake_clock()?;
         let (deliveries, rows) = self.read_tables()?;
-        let mut ezw = self.stack.ezw().state_json();
-        let mut messages = match ezw.as_object_mut().and_then(|ezw| ezw.remove("messages")) {
+        let mut provider = self.stack.provider().state_json();
+        let mut messages = match provider.as_object_mut().and_then(|provider| provider.remove("messages")) {
             Some(Value::Array(messages)) => messages,
             _ => Vec::new(),
         };
@@ -229,7 +229,7 @@ impl ConsoleState {
             "rows": message_rows.take(MAX_ROWS).collect::<Vec<_>>(),
             "messages": messages,
             "conversations": self.render_conversations(),
-            "ezw": ezw,
+            "provider": provider,
             "functions": self.render_functions(),
             "failures": failures,
             "requests": {"dynamo": dynamo, "secrets": self.stack.secrets().total_request_count()},

@@ -1,6 +1,6 @@
 //! Fakes of the services that tellonce calls, for `cargo run` and for tests. Never deployed.
 //!
-//! Main types: [`ezw::FakeEzw`] is EZWhatsApp and the customer's phone.
+//! Main types: [`provider::FakeProvider`] is EZWhatsApp and the customer's phone.
 //! [`calendars::FakeCalendars`], [`leads::FakeLeadApis`], [`crms::FakeCrms`], [`team::FakeTeam`]
 //! and [`shopify`] answer the calls of functions. [`services::FakeServices`] has what these share:
 //! accounts, counters, faults. [`server`] has the HTTP server. [`FakeHost`] gives them the time and
@@ -10,9 +10,9 @@
 
 pub mod calendars;
 pub mod crms;
-pub mod ezw;
 mod host;
 pub mod leads;
+pub mod provider;
 pub mod server;
 pub mod services;
 pub mod shopify;

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tellonce_console::samples::{self, ConsoleSample, OrderSampleFactory, SampleTargets};
 use tellonce_core::client_config::ClientConfig;
-use tellonce_fakes::ezw::HealthPreset;
+use tellonce_fakes::provider::HealthPreset;
 use tellonce_stack::LocalStack;
 
 /// The keys and their effects.
@@ -39,15 +39,15 @@ impl KeyboardCommands {
         let case = case.or_else(|| READY_SAMPLES.into_iter().find(|case| targets.has_store_for(*case)));
         let case = case.context("this client has no store with a known secret for a sample")?;
         let batch = self.samples.build_batch(case, &targets, false, stack.clock().now_ms())?;
-        Ok(samples::post_batch(stack.ezw().http(), &stack.gateway_url(), batch).await.to_sentence())
+        Ok(samples::post_batch(stack.provider().http(), &stack.gateway_url(), batch).await.to_sentence())
     }
 }
 
 fn toggle_lines(stack: &LocalStack) -> anyhow::Result<String> {
-    let (ezw, lines) = (stack.ezw(), stack.ezw().line_ids());
-    let up = lines.iter().any(|line| ezw.settings().health_of_line(line) == HealthPreset::Good);
+    let (provider, lines) = (stack.provider(), stack.provider().line_ids());
+    let up = lines.iter().any(|line| provider.settings().health_of_line(line) == HealthPreset::Good);
     for line in &lines {
-        ezw.set_health(Some(line), if up { HealthPreset::Qr } else { HealthPreset::Good })?;
+        provider.set_health(Some(line), if up { HealthPreset::Qr } else { HealthPreset::Good })?;
     }
     Ok(if up {
         "The line is down: its phone must be linked again. Messages are held."

@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use tellonce_fakes::ezw;
+use tellonce_core::provider::PROVIDER_NAME;
+use tellonce_fakes::provider;
 use tellonce_stack::{LocalStack, StackOptions, build};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
@@ -21,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use keyboard::{KEYS_HELP, KeyboardCommands};
 
-/// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake EZWhatsApp
+/// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake provider
 /// and a web console.
 #[derive(Debug, Parser)]
 #[command(name = "local", version)]
@@ -38,9 +39,9 @@ struct LocalArguments {
     /// Port of the webhook endpoints and the console.
     #[arg(long, default_value_t = 8787)]
     port: u16,
-    /// Port of the fake EZWhatsApp.
-    #[arg(long, value_name = "PORT", default_value_t = ezw::DEFAULT_PORT)]
-    ezw_port: u16,
+    /// Port of the fake provider.
+    #[arg(long, value_name = "PORT", default_value_t = provider::DEFAULT_PORT)]
+    provider_port: u16,
     /// Folder for the state between runs [default: .local in the project's folder].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -90,7 +91,7 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
         fresh: arguments.fresh,
         gateway_port: arguments.port,
-        ezw_port: arguments.ezw_port,
+        provider_port: arguments.provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)
     };
@@ -118,13 +119,13 @@ fn render_welcome(stack: &LocalStack) -> String {
         "\nRunning client `{client}` on this machine\n\n\
          {routes}\n\
          \x20 console    {url}/\n\
-         \x20 EZWhatsApp {ezw} (fake)\n\
+         \x20 {PROVIDER_NAME} {provider} (fake)\n\
          \x20 logs       {logs}\n\n\
          Try: curl -i {url}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
          Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),
-        ezw = stack.ezw().base_url(),
+        provider = stack.provider().base_url(),
         logs = stack.logs_folder().display(),
     )
 }

@@ -185,7 +185,7 @@ impl Default for Retention {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LineConfig {
-    /// The line's id in EZWhatsApp, as the header `X-EZW-Line-Id` carries it.
+    /// The provider's id of the line. Where to find it: `docs/ezwhatsapp.md`.
     pub line_id: String,
     /// The rate limit of the line, in messages a minute: 1 to 60, default 20. It holds for all
     /// functions together. The provider publishes no limit; 20 is cautious.

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::PhoneError;
+use super::phone_rule::PhoneError;
 
 /// The digits of one number, as dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]

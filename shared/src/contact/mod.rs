@@ -35,86 +35,24 @@
 mod customer_fields;
 mod dialled_number;
 mod numbering_plan;
+mod phone_rule;
 
 use std::fmt;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 pub use self::customer_fields::{PhoneCandidate, build_full_name, first_usable_phone, first_usable_phone_text};
-
-/// Which phone numbers may be messaged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhoneRule {
-    /// A possible number; in Israel it must look like a mobile. Accepts `+972501234567`, the
-    /// example number of the provider's guides, which the numbering plan lists as unassigned.
-    #[default]
-    Possible,
-    /// Only numbers that the numbering plan of their country lists as assigned.
-    Valid,
-}
+pub use self::phone_rule::{PhoneError, PhoneRule};
 
 /// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and
 /// [`fmt::Display`] show only its country and its last digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Phone(Box<str>);
 
-/// Why a text is not a phone number that may be messaged. Never repeats the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum PhoneError {
-    /// The text has no digits.
-    #[error("the phone number is empty")]
-    Empty,
-    /// Letters, such as a vanity number or a remark.
-    #[error("the number contains letters")]
-    Letters,
-    /// More than one number.
-    #[error("the text holds two numbers")]
-    TwoNumbers,
-    /// A number behind a switchboard.
-    #[error("the number has an extension")]
-    Extension,
-    /// A number that works only from some phones, such as `*2700`.
-    #[error("the number is a short code")]
-    ShortCode,
-    /// No number of the country has this length, or the text has characters that no number has.
-    #[error("the number is not a possible phone number")]
-    NotPossible,
-    /// A landline, a `VoIP` or a service number.
-    #[error("the number is not a mobile number")]
-    NotMobile,
-    /// The numbering plan does not list the number, and the client requires that
-    /// ([`PhoneRule::Valid`]).
-    #[error("the numbering plan of its country does not list the number")]
-    NotValid,
-    /// The number has no country prefix, and its country is not known.
-    #[error("the number has no country prefix, and its country is unknown")]
-    UnknownCountry,
-}
-
-impl PhoneError {
-    /// A stable name for records and metrics.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Letters => "letters",
-            Self::TwoNumbers => "two-numbers",
-            Self::Extension => "extension",
-            Self::ShortCode => "short-code",
-            Self::NotPossible => "not-possible",
-            Self::NotMobile => "not-mobile",
-            Self::NotValid => "not-valid",
-            Self::UnknownCountry => "unknown-country",
-        }
-    }
-}
-
 impl Phone {
     /// Parses a number as people write it. `country` (ISO 3166-1 alpha-2) is the country of a
     /// number without a country prefix.
     pub fn parse(raw: &str, country: &str, rule: PhoneRule) -> Result<Self, PhoneError> {
-        numbering_plan::resolve_phone(&dialled_number::parse_dialled_number(raw)?, country, rule)
+        let dialled = dialled_number::parse_dialled_number(raw)?;
+        Self::from_e164(&numbering_plan::resolve_number(&dialled, country, rule)?)
     }
 
     /// Restores a stored number: `+` and 7 to 15 digits. [`Self::parse`] has checked the rest.

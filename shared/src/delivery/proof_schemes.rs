@@ -7,7 +7,10 @@ use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use ring::hmac;
 
-use super::{Refusal, Unverified, Verified};
+use super::{
+    refusal::Refusal,
+    request::{Unverified, Verified},
+};
 use crate::{
     client_config::{
         DeliveryIdSource, FallbackId, JsonPointer, SignatureEncoding, SignatureScheme, SignedPart, SignedTimestamp,

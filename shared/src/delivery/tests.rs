@@ -10,6 +10,8 @@ use tellonce_samples::{
     SenderProof, WebhookPost, build_header_map, read_sample_json, sample_deliveries, sign_base64, sign_hex,
 };
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::client_config::{
     AcuityCalendar, CalendarKind, FallbackId, FormConfig, FormKind, JsonPointer, ShopifyStore, SquareCalendar,

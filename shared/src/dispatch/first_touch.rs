@@ -23,7 +23,7 @@ impl Dispatcher {
         form: &str,
         rules: GreetingRules,
     ) -> Result<FirstTouchDispatchResult, DispatchError> {
-        self.find_line(&message.line, &message.key)?;
+        self.line_tools().find_line(&message.line, &message.key)?;
         let slots = &mut SendSlots::for_messages(1);
         let contact = self.contact_subject(message.to.as_ref());
         let mut step = GreetingOpening::begin(&self.driver(invocation), message, form, rules);

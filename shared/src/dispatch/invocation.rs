@@ -16,17 +16,31 @@ pub struct Invocation {
     pub owner: ClaimOwner,
     /// When it must have ended.
     pub deadline: Deadline,
-    /// Whether to request health of lines that are known to be down. The sweep finds out that way
-    /// that they are back.
-    pub probe_down_lines: bool,
+    /// What it works on.
+    pub kind: InvocationKind,
+}
+
+/// What an invocation works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvocationKind {
+    /// New deliveries. Lines that are known to be down are left alone.
+    Deliveries,
+    /// Everything that is due. The health of lines that are known to be down is requested, which
+    /// finds out that they are back.
+    Sweep,
 }
 
 impl Invocation {
     /// An invocation with the id that Lambda gives. Lambda repeats the id when it retries an
     /// invocation, so the time is part of the owner.
-    pub fn new(request_id: &str, deadline: Deadline, probe_down_lines: bool, now: Timestamp) -> Self {
+    pub fn new(request_id: &str, deadline: Deadline, kind: InvocationKind, now: Timestamp) -> Self {
         let owner = ClaimOwner(format!("{request_id}@{}", now.as_microsecond()));
-        Self { owner, deadline, probe_down_lines }
+        Self { owner, deadline, kind }
+    }
+
+    /// Whether it sends everything that is due.
+    pub fn is_sweep(&self) -> bool {
+        self.kind == InvocationKind::Sweep
     }
 
     /// Whether there is time for one more send.

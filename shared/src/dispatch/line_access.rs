@@ -1,43 +1,21 @@
 //! The access to a line that a send needs: its token and its good health. Opens the line's breaker
 //! when the token is refused.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DispatchError, DispatchEvent, Dispatcher, Invocation, LineOpening, LineUnavailable};
+use super::{DispatchError, Invocation, LineOpening, LineUnavailable, line_tools::LineTools};
 use crate::{
     fault::error_chain,
     ledger::{IdempotencyKey, LedgerRow},
     line::LineBlocked,
-    provider::{LineHealth, PROVIDER, SendOutcome},
+    provider::{LineHealth, PROVIDER_NAME, SendOutcome},
     secret::Secret,
     telemetry::{self, Metric},
 };
 
-/// The good health of lines that this process has requested, by the line's name.
-#[derive(Debug, Default)]
-pub(super) struct HealthCache(Mutex<HashMap<String, (Timestamp, String)>>);
-
-impl HealthCache {
-    /// Summary of a line's good health, at most
-    /// [`crate::provider::ProviderFacts::health_valid_seconds`] old.
-    fn get(&self, line: &str, now: Timestamp) -> Option<String> {
-        let valid = SignedDuration::from_secs(PROVIDER.facts().health_valid_seconds);
-        self.lock().get(line).filter(|(at, _)| now.duration_since(*at) < valid).map(|(_, summary)| summary.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A line that may be used now.
 pub(super) struct LineAccess<'a> {
-    dispatcher: &'a Dispatcher,
+    tools: LineTools<'a>,
     line: &'a str,
     token: Secret,
     /// Whether the token was fetched again a moment ago.
@@ -46,15 +24,15 @@ pub(super) struct LineAccess<'a> {
     health: String,
 }
 
-impl Dispatcher {
+impl<'a> LineTools<'a> {
     /// Token and good health of a line. `recent_health` is the line's good health from its row.
     pub(super) async fn open_line(
-        &self,
+        self,
         invocation: &Invocation,
         line: &str,
         key: &IdempotencyKey,
         recent_health: Option<String>,
-    ) -> Result<LineOpening<LineAccess<'_>>, DispatchError> {
+    ) -> Result<LineOpening<LineAccess<'a>>, DispatchError> {
         let (line, _) = self.find_line(line, key)?;
         let now = self.clock.now();
         let out_of_time = || {
@@ -71,7 +49,7 @@ impl Dispatcher {
                 return Ok(LineOpening::Unavailable(LineUnavailable { until, reason: error.to_string() }));
             }
         };
-        let mut access = LineAccess { dispatcher: self, line, token, is_token_fresh: false, health: String::new() };
+        let mut access = LineAccess { tools: self, line, token, is_token_fresh: false, health: String::new() };
         match self.healthy_lines.get(line, now).or(recent_health) {
             Some(health) => access.health = health,
             None => {
@@ -83,23 +61,18 @@ impl Dispatcher {
         Ok(if invocation.has_time_to_submit() { LineOpening::Open(access) } else { out_of_time() })
     }
 
-    /// Delays the next slot of a row's line, because the provider asked for that.
-    pub(super) async fn delay_line<L>(
-        &self,
-        row: LedgerRow,
-        until: Timestamp,
-    ) -> Result<DispatchEvent<L>, DispatchError> {
+    /// Delays the next slot of a line, because the provider asked for that.
+    pub(super) async fn delay_line(self, line: &str, until: Timestamp) -> Result<LineUnavailable, DispatchError> {
         let now = self.clock.now();
         if until.duration_since(now) > SignedDuration::from_mins(10) {
             telemetry::count_metric(&self.config.client, Metric::LineUnsendable, now);
         }
-        self.line_state.delay_next_slot(&row.line, until).await?;
-        let reason = format!("{} asked to send more slowly", PROVIDER.facts().name);
-        Ok(DispatchEvent::LineBlocked(row, LineUnavailable { until, reason }))
+        self.line_state.delay_next_slot(line, until).await?;
+        Ok(LineUnavailable { until, reason: format!("{PROVIDER_NAME} asked to send more slowly") })
     }
 
     /// Opens the breaker of a line whose token was refused.
-    pub(super) async fn block_unauthorized_line(&self, line: &str) -> Result<LineUnavailable, DispatchError> {
+    pub(super) async fn block_unauthorized_line(self, line: &str) -> Result<LineUnavailable, DispatchError> {
         let now = self.clock.now();
         telemetry::count_metric(&self.config.client, Metric::LineUnauthorized, now);
         Ok(self.line_state.open_breaker(line, now).await?.into())
@@ -113,7 +86,7 @@ impl LineAccess<'_> {
             return Ok(SendOutcome::Refused("the message has no payload".to_owned()));
         };
         tracing::info!(message.key = %row.key, line.name = self.line, line.health = self.health, "checked line {}: sendable", self.line);
-        let Dispatcher { provider, healthy_lines, line_state, clock, .. } = self.dispatcher;
+        let LineTools { provider, healthy_lines, line_state, clock, .. } = self.tools;
         let key = row.key.to_string();
         let mut outcome = provider.send_payload(&self.token, &key, payload).await;
         // The token may have been rotated. Nothing was sent, so a newer token is tried at once.
@@ -130,7 +103,7 @@ impl LineAccess<'_> {
     /// Requests the line's health, again with a newer token if the token is refused. Returns why
     /// the line may not be used if its health is not good.
     async fn check_health(&mut self, now: Timestamp) -> Result<Option<LineUnavailable>, DispatchError> {
-        let dispatcher = self.dispatcher;
+        let tools = self.tools;
         loop {
             let health = self.request_health(now).await?;
             if health.sendable {
@@ -138,19 +111,19 @@ impl LineAccess<'_> {
                 return Ok(None);
             }
             if !health.token_refused {
-                telemetry::count_metric(&dispatcher.config.client, Metric::LineUnsendable, now);
+                telemetry::count_metric(&tools.config.client, Metric::LineUnsendable, now);
                 let until = now + SignedDuration::from_secs(60);
                 return Ok(Some(LineBlocked::Down { until, health: health.summary }.into()));
             }
             if self.is_token_fresh || !self.refetch_token(now).await {
-                return Ok(Some(dispatcher.block_unauthorized_line(self.line).await?));
+                return Ok(Some(tools.block_unauthorized_line(self.line).await?));
             }
         }
     }
 
     /// Requests the line's health once and records it.
     async fn request_health(&self, now: Timestamp) -> Result<LineHealth, DispatchError> {
-        let Dispatcher { provider, healthy_lines, line_state, .. } = self.dispatcher;
+        let LineTools { provider, healthy_lines, line_state, .. } = self.tools;
         let health = provider.get_health(self.line, &self.token).await;
         if !health.token_refused {
             line_state.record_health(self.line, &health, now).await?;
@@ -166,7 +139,7 @@ impl LineAccess<'_> {
     /// Reads the token again. Returns whether it is another one.
     async fn refetch_token(&mut self, now: Timestamp) -> bool {
         self.is_token_fresh = true;
-        let Dispatcher { config, secrets, .. } = self.dispatcher;
+        let LineTools { config, secrets, .. } = self.tools;
         match secrets.refetch(&config.line_secret_name(self.line), now).await {
             Ok(Some(token)) => {
                 self.token = token;

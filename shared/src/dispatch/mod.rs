@@ -28,11 +28,13 @@
 //! and the line's health is good. Every outcome after the claim is recorded, or the sweep finds the
 //! row when the lease ends. Does **not** cover what a message says or when it becomes useful.
 
+mod dispatch_error;
 mod dispatch_result;
 mod driver;
 mod first_touch;
 mod invocation;
 mod line_access;
+mod line_tools;
 #[cfg(test)]
 mod model;
 mod reminders;
@@ -42,57 +44,25 @@ use std::collections::BTreeSet;
 
 use crate::{
     bootstrap::{self, AwsClients, StartError},
-    client_config::{ClientConfig, LineConfig},
+    client_config::ClientConfig,
     clock::Clock,
-    fault::{ClassifyFault, Fault},
-    ledger::{IdempotencyKey, Ledger, LedgerError, LedgerRow, MessageState, OutboundMessage},
-    line::{LineState, LineStateError, SlotReservation},
+    ledger::{Ledger, LedgerError, LedgerRow, MessageState, OutboundMessage},
+    line::{LineState, SlotReservation},
     provider::ProviderClient,
     secret::SecretStore,
     telemetry::{self, Measurement, Metric},
 };
-use line_access::{HealthCache, LineAccess};
+use line_access::LineAccess;
+use line_tools::{HealthCache, LineTools};
 
+pub use dispatch_error::DispatchError;
 pub use dispatch_result::{DispatchResult, FirstTouchDispatchResult, ReminderDispatchResult};
 pub use driver::{
     DispatchEvent, GreetingOpening, GreetingRules, LineOpening, LineUnavailable, MessageDriver, NextStep,
     OpenGreetingStep, OpenReminderStep, ReminderClaim, ReminderOpening, RowWrite,
 };
-pub use invocation::Invocation;
+pub use invocation::{Invocation, InvocationKind};
 pub use send_slots::SendSlots;
-
-/// Dispatching failed in the middle. The sweep finds a claimed row when its lease ends.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// The ledger failed.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The line's row could not be read or written.
-    #[error(transparent)]
-    LineState(#[from] LineStateError),
-    /// Other invocations kept writing the same row.
-    #[error("could not update message {0}: too many conflicting writes")]
-    TooManyConflicts(IdempotencyKey),
-    /// The ledger names a line that the configuration does not know.
-    #[error("message {key} is for the line `{line}`, which is not configured; add [lines.{line}] and deploy")]
-    UnknownLine {
-        /// Its key.
-        key: IdempotencyKey,
-        /// The line.
-        line: String,
-    },
-}
-
-impl ClassifyFault for DispatchError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Ledger(error) => error.fault(),
-            Self::LineState(error) => error.fault(),
-            Self::TooManyConflicts(_) => Fault::Transient,
-            Self::UnknownLine { .. } => Fault::Permanent,
-        }
-    }
-}
 
 /// What a function needs to send messages.
 pub struct Dispatcher {
@@ -118,7 +88,7 @@ impl Dispatcher {
         Ok(Self {
             ledger: Ledger::new(db.clone(), table.clone(), config.client.clone(), config.retention.ledger_days),
             line_state: LineState::new(db, table),
-            provider: ProviderClient::new(http, &bootstrap::require_variable("EZW_BASE_URL")?),
+            provider: ProviderClient::new(http, &bootstrap::require_variable("PROVIDER_BASE_URL")?),
             secrets: SecretStore::new(aws.secrets_manager()),
             clock: Clock::from_environment(),
             config,
@@ -143,7 +113,7 @@ impl Dispatcher {
         invocation: &Invocation,
         message: OutboundMessage,
     ) -> Result<DispatchResult, DispatchError> {
-        self.find_line(&message.line, &message.key)?;
+        self.line_tools().find_line(&message.line, &message.key)?;
         let row = self.driver(invocation).build_row(&message);
         let open = NextStep::Open { row, has_instance_key: false };
         self.execute_steps(invocation, &mut SendSlots::for_messages(1), open).await
@@ -156,9 +126,15 @@ impl Dispatcher {
         slots: &mut SendSlots,
         row: LedgerRow,
     ) -> Result<DispatchResult, DispatchError> {
-        self.find_line(&row.line, &row.key)?;
+        self.line_tools().find_line(&row.line, &row.key)?;
         let first = self.driver(invocation).next_step(DispatchEvent::Due(row));
         self.execute_steps(invocation, slots, first).await
+    }
+
+    /// What the access to lines may touch.
+    fn line_tools(&self) -> LineTools<'_> {
+        let Self { config, secrets, clock, line_state, provider, healthy_lines, .. } = self;
+        LineTools { config, secrets, clock, line_state, provider, healthy_lines }
     }
 
     /// The driver of an invocation, for one decision.
@@ -204,16 +180,19 @@ impl Dispatcher {
                 }
                 NextStep::Recheck { row, recent_health } => self.recheck_row(row, recent_health).await?,
                 NextStep::OpenLine { row, recent_health } => {
-                    let opening = self.open_line(invocation, &row.line, &row.key, recent_health).await?;
+                    let opening = self.line_tools().open_line(invocation, &row.line, &row.key, recent_health).await?;
                     DispatchEvent::LineOpened(row, opening)
                 }
                 NextStep::Submit(row, access) => {
                     let outcome = access.send_row(&row).await?;
                     DispatchEvent::Sent(row, outcome)
                 }
-                NextStep::DelayLine(row, until) => self.delay_line(row, until).await?,
+                NextStep::DelayLine(row, until) => {
+                    let unavailable = self.line_tools().delay_line(&row.line, until).await?;
+                    DispatchEvent::LineBlocked(row, unavailable)
+                }
                 NextStep::BlockLine(row) => {
-                    let unavailable = self.block_unauthorized_line(&row.line).await?;
+                    let unavailable = self.line_tools().block_unauthorized_line(&row.line).await?;
                     DispatchEvent::LineBlocked(row, unavailable)
                 }
                 NextStep::Recorded { row, is_line_blocked } => {
@@ -236,12 +215,14 @@ impl Dispatcher {
         row: &LedgerRow,
         early_slot: &mut Option<Result<SlotReservation, DispatchError>>,
     ) -> Result<Vec<LedgerRow>, DispatchError> {
-        if invocation.probe_down_lines {
+        if invocation.is_sweep() {
             // A message that waited is often superseded by now. Do not use up a slot for it.
             return Ok(self.read_rows_of_subject(row).await?);
         }
-        let (history, slot) =
-            tokio::join!(self.read_rows_of_subject(row), self.reserve_slot(invocation, slots, &row.line, &row.key));
+        let (history, slot) = tokio::join!(
+            self.read_rows_of_subject(row),
+            self.line_tools().reserve_slot(invocation, slots, &row.line, &row.key)
+        );
         *early_slot = Some(slot);
         Ok(history?)
     }
@@ -257,7 +238,7 @@ impl Dispatcher {
     ) -> Result<SlotReservation, DispatchError> {
         let slot = match early_slot {
             Some(slot) => slot?,
-            None => self.reserve_slot(invocation, slots, &row.line, &row.key).await?,
+            None => self.line_tools().reserve_slot(invocation, slots, &row.line, &row.key).await?,
         };
         if !row.is_reminder() {
             slots.spend_slot();
@@ -279,13 +260,6 @@ impl Dispatcher {
     /// All rows of a message's subject. A lead has only its first touch, so nothing is read.
     async fn read_rows_of_subject(&self, row: &LedgerRow) -> Result<Vec<LedgerRow>, LedgerError> {
         if row.key.is_first_touch() { Ok(Vec::new()) } else { self.ledger.read_history(row.key.subject()).await }
-    }
-
-    /// The line of a name. Checked before every claim, so that no row is claimed for a removed
-    /// line.
-    fn find_line(&self, name: &str, key: &IdempotencyKey) -> Result<(&str, &LineConfig), DispatchError> {
-        let line = self.config.lines.get_key_value(name).map(|(name, line)| (name.as_str(), line));
-        line.ok_or_else(|| DispatchError::UnknownLine { key: key.clone(), line: name.to_owned() })
     }
 
     fn count_conflict(&self, result: DispatchResult) -> DispatchResult {

@@ -22,16 +22,16 @@ impl Dispatcher {
         after: &Appointment,
     ) -> Result<ReminderDispatchResult, DispatchError> {
         let (line, key) = (&message.line, &message.key);
-        self.find_line(line, key)?;
+        self.line_tools().find_line(line, key)?;
         let opening = ReminderOpening { message, before, after };
         let mut step = opening.begin(&self.driver(invocation));
         loop {
             step = match step {
                 OpenReminderStep::ReserveSlot => {
-                    opening.follow_slot(self.reserve_slot(invocation, slots, line, key).await?)
+                    opening.follow_slot(self.line_tools().reserve_slot(invocation, slots, line, key).await?)
                 }
                 OpenReminderStep::OpenLine(recent_health) => {
-                    let access = self.open_line(invocation, line, key, recent_health).await?;
+                    let access = self.line_tools().open_line(invocation, line, key, recent_health).await?;
                     opening.follow_line(&self.driver(invocation), access)
                 }
                 OpenReminderStep::Open(row, access) => {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DispatchError, Dispatcher, Invocation, invocation::MIN_TIME_FOR_SEND};
+use super::{DispatchError, Invocation, invocation::MIN_TIME_FOR_SEND, line_tools::LineTools};
 use crate::{
     ledger::IdempotencyKey,
     line::{LineBlocked, SlotReservation, slot_interval},
@@ -39,11 +39,11 @@ impl SendSlots {
     }
 }
 
-impl Dispatcher {
+impl LineTools<'_> {
     /// Reserves a slot of the line, and waits if the next one is near. It stays in front of `slots`
     /// until it is spent.
     pub(super) async fn reserve_slot(
-        &self,
+        self,
         invocation: &Invocation,
         slots: &mut SendSlots,
         line: &str,
@@ -63,7 +63,7 @@ impl Dispatcher {
                     let count = u32::try_from(slots.messages_left).unwrap_or(u32::MAX).clamp(1, ahead);
                     match self
                         .line_state
-                        .reserve_slots(line, messages_per_minute, count, invocation.probe_down_lines, now)
+                        .reserve_slots(line, messages_per_minute, count, invocation.is_sweep(), now)
                         .await?
                     {
                         SlotReservation::Granted { recent_health: known_good, drop_before } => {
@@ -80,7 +80,7 @@ impl Dispatcher {
                 }
             };
             let wait = until.duration_since(now);
-            let will_wait = invocation.probe_down_lines || wait <= MAX_SLOT_WAIT;
+            let will_wait = invocation.is_sweep() || wait <= MAX_SLOT_WAIT;
             let wait = Duration::try_from(wait).unwrap_or_default();
             if !will_wait || invocation.deadline.remaining() < wait + MIN_TIME_FOR_SEND {
                 return Ok(SlotReservation::Blocked(LineBlocked::RateLimited { until }));

@@ -28,6 +28,8 @@ pub struct ProviderFacts {
     pub unknown_outcome: UnknownOutcomeRules,
     /// The headers of a line event.
     pub line_event_headers: LineEventHeaders,
+    /// How an operator gets a token of a line, as an imperative sentence without a full stop.
+    pub token_advice: &'static str,
     /// Where an operator finds the id of a line, as the end of a sentence.
     pub line_id_source: &'static str,
 }

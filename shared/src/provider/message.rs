@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::PROVIDER;
 use crate::contact::Phone;
 
 /// A message with all values filled in.
@@ -14,19 +13,6 @@ pub struct RenderedMessage {
     pub button: Option<(String, String)>,
     /// URL of a document to send as an attachment. Only with `media = "attachment-experimental"`.
     pub document: Option<String>,
-}
-
-impl RenderedMessage {
-    /// The payload of a message to a phone number.
-    pub fn build_payload(&self, to: &Phone) -> Result<Payload, MessageRejected> {
-        PROVIDER.build_payload(self, Recipient::Phone(to))
-    }
-
-    /// The payload of a reply in a conversation that the line reported. The id of a conversation
-    /// addresses the reply better than a number does. A reply has no document.
-    pub fn build_payload_in_conversation(&self, conversation: &str) -> Result<Payload, MessageRejected> {
-        PROVIDER.build_payload(self, Recipient::Conversation(conversation))
-    }
 }
 
 /// Where a message goes.
@@ -79,16 +65,6 @@ pub enum SendRoute {
 
 impl SendRoute {
     pub(super) const ALL: [Self; 2] = [Self::Text, Self::Media];
-
-    /// The path below the API's base.
-    pub const fn path(self) -> &'static str {
-        PROVIDER.route_path(self)
-    }
-
-    /// The route of a path.
-    pub fn from_path(path: &str) -> Option<Self> {
-        PROVIDER.route_from_path(path)
-    }
 }
 
 /// The exact bytes of a request. Written before the first submit and never changed after it.
@@ -98,13 +74,6 @@ pub struct Payload {
     pub route: SendRoute,
     /// The JSON body.
     pub body: String,
-}
-
-impl Payload {
-    /// The fields of the body.
-    pub fn contents(&self) -> PayloadContents {
-        PROVIDER.parse_payload(self)
-    }
 }
 
 impl fmt::Debug for Payload {

@@ -20,17 +20,20 @@ mod facts;
 mod line_event;
 mod message;
 mod registration;
+mod response;
 
 use reqwest::Client;
 use url::Url;
 
-pub use client::{LineHealth, ProviderClient, SendOutcome};
+pub use client::ProviderClient;
 pub use facts::{LineEventHeaders, ProviderFacts, UnknownOutcomeRules};
 pub use line_event::{LineEventBody, LineEventItem, LineEventKind};
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
 pub use registration::{RegistrationError, RegistrationRefusal, WebhookRegistration};
+pub use response::{LineHealth, SendOutcome};
 
 use crate::{
+    contact::Phone,
     json::{JsonError, RawJson},
     secret::Secret,
 };
@@ -128,5 +131,37 @@ impl Provider {
         match self {
             Self::EzWhatsApp => ezwhatsapp::webhook_registration::register(http, endpoint, token, target_url).await,
         }
+    }
+}
+
+impl RenderedMessage {
+    /// The payload of a message to a phone number.
+    pub fn build_payload(&self, to: &Phone) -> Result<Payload, MessageRejected> {
+        PROVIDER.build_payload(self, Recipient::Phone(to))
+    }
+
+    /// The payload of a reply in a conversation that the line reported. The id of a conversation
+    /// addresses the reply better than a number does. A reply has no document.
+    pub fn build_payload_in_conversation(&self, conversation: &str) -> Result<Payload, MessageRejected> {
+        PROVIDER.build_payload(self, Recipient::Conversation(conversation))
+    }
+}
+
+impl SendRoute {
+    /// The path below the API's base.
+    pub const fn path(self) -> &'static str {
+        PROVIDER.route_path(self)
+    }
+
+    /// The route of a path.
+    pub fn from_path(path: &str) -> Option<Self> {
+        PROVIDER.route_from_path(path)
+    }
+}
+
+impl Payload {
+    /// The fields of the body.
+    pub fn contents(&self) -> PayloadContents {
+        PROVIDER.parse_payload(self)
     }
 }

@@ -1,7 +1,5 @@
 //! Registering a webhook: the outcome of the one call.
 
-use super::PROVIDER;
-
 /// A webhook that is registered.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WebhookRegistration {
@@ -13,20 +11,34 @@ pub struct WebhookRegistration {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
     /// The request never left this process.
-    #[error("{} could not be reached", PROVIDER.facts().name)]
-    Unreachable(#[source] reqwest::Error),
+    #[error("{provider} could not be reached")]
+    Unreachable {
+        /// The provider's name.
+        provider: &'static str,
+        /// Why.
+        source: reqwest::Error,
+    },
     /// No response: the webhook may be registered.
-    #[error("{} did not answer", PROVIDER.facts().name)]
-    NoResponse(#[source] reqwest::Error),
+    #[error("{provider} did not answer")]
+    NoResponse {
+        /// The provider's name.
+        provider: &'static str,
+        /// Why.
+        source: reqwest::Error,
+    },
     /// An error of the provider: the webhook may be registered.
-    #[error("{} has trouble (HTTP {status})", PROVIDER.facts().name)]
+    #[error("{provider} has trouble (HTTP {status})")]
     ServerError {
+        /// The provider's name.
+        provider: &'static str,
         /// HTTP status.
         status: u16,
     },
     /// The registration was refused.
-    #[error("{} refuses it (HTTP {status}{})", PROVIDER.facts().name, code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
+    #[error("{provider} refuses it (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
     Refused {
+        /// The provider's name.
+        provider: &'static str,
         /// HTTP status.
         status: u16,
         /// The provider's code for the reason, if it is a single word and not free text.
@@ -53,8 +65,8 @@ impl RegistrationError {
     /// Whether the webhook may be registered although the call failed.
     pub fn may_have_registered(&self) -> bool {
         match self {
-            Self::NoResponse(_) | Self::ServerError { .. } => true,
-            Self::Unreachable(_) | Self::Refused { .. } => false,
+            Self::NoResponse { .. } | Self::ServerError { .. } => true,
+            Self::Unreachable { .. } | Self::Refused { .. } => false,
         }
     }
 }

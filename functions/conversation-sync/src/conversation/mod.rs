@@ -6,8 +6,6 @@
 //!
 //! Main types: [`Conversation`], [`MessageRef`], [`OverdueAlert`].
 
-pub(crate) mod acknowledgement;
-pub(crate) mod opt_out;
 pub(crate) mod received_message;
 pub(crate) mod sent_history;
 
@@ -22,8 +20,8 @@ use tellonce_core::{
 };
 
 use crate::{
-    alert::notification::QuotedMessage,
     line_event::{LineMessage, MessageDirection},
+    notification::QuotedMessage,
     record_store::{ItemKey, Persisted, days_after},
 };
 

@@ -9,8 +9,6 @@
 //! was sent to the same customer with the same text at about the same time, if there is only one.
 //! Such a link is marked *weak*. A missing status never triggers anything.
 
-pub(crate) mod reconcile;
-
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};

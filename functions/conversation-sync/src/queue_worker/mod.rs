@@ -15,87 +15,39 @@
 //! - Owners and assignments in the client's systems stay untouched.
 
 mod crm_delivery;
+mod destination;
 mod person_ids;
 pub mod queue_lease;
 mod queue_run;
+mod run_budget;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 use tellonce_core::{
-    bootstrap::{self, AwsClients},
+    bootstrap::AwsClients,
     client_config::{ClientConfig, CrmConfig, TargetConfig},
-    clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::Dispatcher,
     fault::error_chain,
     telemetry::{self, Metric},
 };
 
-use self::{person_ids::PersonIds, queue_run::QueueRun};
+use destination::{Destination, DestinationConnections};
+use queue_run::{QueueRun, TASKS_PER_QUERY};
+pub use run_budget::RunBudget;
+
 use crate::{
     api_client::RateLimiter,
-    crm::AccessTokenStore,
     queue_worker::queue_lease::{LeaseAttempt, QueueLease, RunEnd},
     record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
     task::{crm_queue_name, new_tasks::NewTasks, target_queue_name},
 };
 
-/// With less time left than this no task is started: most tasks take at most three calls.
-const MIN_TIME_PER_TASK: Duration = Duration::from_secs(35);
-/// The most due tasks of one query.
-const TASKS_PER_QUERY: i32 = 50;
-
 /// Delivers tasks to CRMs and targets.
 pub struct QueueWorker {
-    store: RecordStore,
-    http: reqwest::Client,
-    aws: AwsClients,
-    /// Replaces the origins of CRMs in local runs and tests.
-    crm_base_url: Option<String>,
-    /// Replaces the origins of targets in local runs and tests.
-    target_base_url: Option<String>,
-    access_tokens: AccessTokenStore,
+    connections: DestinationConnections,
     /// Every queue of the client, with the rate limiter of its calls.
     rate_limiters: BTreeMap<String, RateLimiter>,
-    person_ids: PersonIds,
-}
-
-/// How long and on what one invocation may work.
-#[derive(Debug)]
-pub struct RunBudget<'a> {
-    /// The owner of leases and claims, and its deadline.
-    pub invocation: &'a Invocation,
-    /// When to start no further task: a slow CRM must not delay a batch of the stream.
-    pub stop_at: Deadline,
-    /// Whether to deliver all due tasks, or only those of this invocation.
-    pub include_due_tasks: bool,
-}
-
-impl RunBudget<'_> {
-    fn has_time(&self) -> bool {
-        self.invocation.deadline.remaining() > MIN_TIME_PER_TASK && !self.stop_at.remaining().is_zero()
-    }
-
-    fn lease_owner(&self) -> &str {
-        &self.invocation.owner.0
-    }
-}
-
-/// The receiver of a queue's tasks, with its name in `client.toml`.
-enum Destination<'a> {
-    Crm(&'a str, &'a CrmConfig),
-    Target(&'a str, &'a TargetConfig),
-}
-
-impl<'a> Destination<'a> {
-    /// None for a queue whose CRM or target is no longer configured.
-    fn of_queue(config: &'a ClientConfig, queue: &str) -> Option<Self> {
-        match queue.split_once(':')? {
-            ("crm", name) => config.crms.get_key_value(name).map(|(name, crm)| Self::Crm(name, crm)),
-            ("target", name) => config.targets.get_key_value(name).map(|(name, target)| Self::Target(name, target)),
-            _ => None,
-        }
-    }
 }
 
 impl QueueWorker {
@@ -117,16 +69,7 @@ impl QueueWorker {
         };
         let rate_limiters =
             config.crms.iter().map(crm_rate_limiter).chain(config.targets.iter().map(target_rate_limiter)).collect();
-        Self {
-            person_ids: PersonIds::new(store.clone()),
-            store,
-            http,
-            aws: aws.clone(),
-            crm_base_url: bootstrap::read_variable("CRM_BASE_URL"),
-            target_base_url: bootstrap::read_variable("TARGET_BASE_URL"),
-            access_tokens: AccessTokenStore::new(aws.dynamodb(), ledger_table),
-            rate_limiters,
-        }
+        Self { connections: DestinationConnections::from_environment(http, aws, store, ledger_table), rate_limiters }
     }
 
     /// Every queue of the client.
@@ -167,7 +110,7 @@ impl QueueWorker {
         };
         let mut next = new_tasks;
         if budget.include_due_tasks {
-            let due = self.store.list_due(queue, clock.now(), TASKS_PER_QUERY).await?;
+            let due = self.connections.store.list_due(queue, clock.now(), TASKS_PER_QUERY).await?;
             next.extend(due.into_iter().filter(|key| !next.contains(key)).collect::<Vec<_>>());
         }
         if next.is_empty() {
@@ -184,7 +127,7 @@ impl QueueWorker {
             LeaseAttempt::Acquired(lease) => RecordUpdate::write(lease.clone(), LeaseAttempt::Acquired(lease)),
             refused => RecordUpdate::keep(refused),
         };
-        let lease = match self.store.update_record(&lease_key, acquire).await? {
+        let lease = match self.connections.store.update_record(&lease_key, acquire).await? {
             LeaseAttempt::Acquired(lease) => lease,
             LeaseAttempt::Paused => {
                 telemetry::count_metric(&config.client, Metric::CrmUnavailable, now);
@@ -195,7 +138,7 @@ impl QueueWorker {
         if let Some(next_call_at) = lease.next_call_at {
             rate_limiter.pause_for(Duration::try_from(next_call_at.duration_since(now)).unwrap_or_default());
         }
-        let run = QueueRun { worker: self, dispatcher, queue, rate_limiter, destination };
+        let run = QueueRun { connections: &self.connections, dispatcher, queue, rate_limiter, destination };
         let result = run.work_tasks(next, budget).await;
         let run_end = result.as_ref().map_or(RunEnd::Idle, Clone::clone);
         run.report_run_end(&run_end);
@@ -207,7 +150,7 @@ impl QueueWorker {
             Some(released) => RecordUpdate::write(released, ()),
             None => RecordUpdate::keep(()),
         };
-        self.store.update_record(&lease_key, release).await?;
+        self.connections.store.update_record(&lease_key, release).await?;
         result.map(drop)
     }
 }

@@ -10,7 +10,11 @@ use tellonce_core::{
     telemetry::{self, Metric},
 };
 
-use super::{Destination, QueueWorker, RunBudget, TASKS_PER_QUERY, crm_delivery::CrmDelivery};
+use super::{
+    crm_delivery::CrmDelivery,
+    destination::{Destination, DestinationConnections},
+    run_budget::RunBudget,
+};
 use crate::{
     api_client::{ApiClient, ApiError, RateLimiter},
     crm::CrmClient,
@@ -19,6 +23,9 @@ use crate::{
     target::TargetClient,
     task::{AttemptOutcome, QueueTask, TaskContent, TaskState},
 };
+
+/// The most due tasks of one query.
+pub(super) const TASKS_PER_QUERY: i32 = 50;
 
 /// A task is given up this long before the function's deadline, so that its row can be settled.
 const SETTLE_RESERVE: Duration = Duration::from_secs(5);
@@ -29,7 +36,7 @@ const MAX_INLINE_WAIT: Duration = Duration::from_secs(12);
 
 /// One run over a queue.
 pub(super) struct QueueRun<'a> {
-    pub(super) worker: &'a QueueWorker,
+    pub(super) connections: &'a DestinationConnections,
     pub(super) dispatcher: &'a Dispatcher,
     pub(super) queue: &'a str,
     pub(super) rate_limiter: &'a RateLimiter,
@@ -114,7 +121,7 @@ impl QueueRun<'_> {
             if !budget.include_due_tasks || !has_progress {
                 return Ok(run.run_end);
             }
-            keys = self.worker.store.list_due(self.queue, self.current_time(), TASKS_PER_QUERY).await?;
+            keys = self.connections.store.list_due(self.queue, self.current_time(), TASKS_PER_QUERY).await?;
             if keys.is_empty() {
                 return Ok(run.run_end);
             }
@@ -166,7 +173,7 @@ impl QueueRun<'_> {
         credential: &RunCredential,
         budget: &RunBudget<'_>,
     ) -> Result<TaskAttempt, RecordStoreError> {
-        let store = &self.worker.store;
+        let store = &self.connections.store;
         let Some(before) = store.get_record::<QueueTask>(key).await? else { return Ok(TaskAttempt::NotAttempted) };
         let now = self.current_time();
         let Ok(claimed) = before.value.claim(budget.lease_owner(), budget.invocation.lease_until(now), now) else {
@@ -215,7 +222,7 @@ impl QueueRun<'_> {
         } else if next.state == TaskState::Waiting && next.attempts >= ATTEMPTS_BEFORE_METRIC {
             telemetry::count_metric(client, Metric::CrmUnavailable, now);
         }
-        if self.worker.store.put_record(key, next, Some(claimed)).await?.is_none() {
+        if self.connections.store.put_record(key, next, Some(claimed)).await?.is_none() {
             // The claim ended before the call did. The next owner asks the receiver first.
             tracing::warn!(task.id = %key, "lost the claim of task {key} to another invocation");
         }
@@ -223,23 +230,23 @@ impl QueueRun<'_> {
     }
 
     async fn deliver_task(&self, task: &QueueTask, credential: &RunCredential) -> Result<AttemptOutcome, ApiError> {
-        let worker = self.worker;
+        let connections = self.connections;
         let secret_name = credential.secret_name.as_deref().unwrap_or_default();
         let api_client =
-            |base_url| ApiClient { http: &worker.http, base_url, rate_limiter: self.rate_limiter, secret_name };
+            |base_url| ApiClient { http: &connections.http, base_url, rate_limiter: self.rate_limiter, secret_name };
         match (&self.destination, &task.content) {
             (Destination::Crm(name, crm), TaskContent::Entry(entry)) => {
                 let client = CrmClient {
                     name,
                     kind: &crm.kind,
-                    api_client: api_client(worker.crm_base_url.as_deref()),
+                    api_client: api_client(connections.crm_base_url.as_deref()),
                     credential: credential.value.clone().unwrap_or_else(|| Secret::new("")),
-                    access_tokens: &worker.access_tokens,
+                    access_tokens: &connections.access_tokens,
                 };
                 let delivery = CrmDelivery {
                     client,
                     queue: self.queue,
-                    person_ids: &worker.person_ids,
+                    person_ids: &connections.person_ids,
                     ledger: &self.dispatcher.ledger,
                     clock: &self.dispatcher.clock,
                     may_have_arrived: task.may_have_arrived,
@@ -249,9 +256,9 @@ impl QueueRun<'_> {
             (Destination::Target(_, target), TaskContent::Notification(notification)) => {
                 let client = TargetClient {
                     kind: &target.kind,
-                    api_client: api_client(worker.target_base_url.as_deref()),
+                    api_client: api_client(connections.target_base_url.as_deref()),
                     credential: credential.value.clone(),
-                    aws: &worker.aws,
+                    aws: &connections.aws,
                 };
                 let mut notification = notification.clone();
                 notification.may_be_repeat = task.may_have_arrived;

@@ -9,8 +9,8 @@ use tellonce_core::hash::sha256_hex;
 
 use super::{TargetClient, aws_errors};
 use crate::{
-    alert::notification::{Notification, clean_line},
     api_client::ApiError,
+    notification::{Notification, clean_line},
 };
 
 /// The longest subject, in characters: the list of a mail program shows fewer.
@@ -66,9 +66,7 @@ mod tests {
         super::tests::{assert_error, send_with_reply},
         *,
     };
-    use crate::alert::notification::tests::{
-        HOSTILE_TEXT, hebrew_notification, hostile_notification, sample_notification,
-    };
+    use crate::notification::tests::{HOSTILE_TEXT, hebrew_notification, hostile_notification, sample_notification};
 
     fn email_target() -> TargetKind {
         let to = ["a@team.example", "b@team.example"].map(str::to_owned).to_vec();

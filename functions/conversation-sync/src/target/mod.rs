@@ -21,8 +21,8 @@ use reqwest::Url;
 use tellonce_core::{bootstrap::AwsClients, client_config::TargetKind, secret::Secret};
 
 use crate::{
-    alert::notification::Notification,
     api_client::{ApiClient, ApiError},
+    notification::Notification,
 };
 
 /// One target of the client.

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{TargetClient, parse_reason_code};
-use crate::{alert::notification::Notification, api_client::ApiError};
+use crate::{api_client::ApiError, notification::Notification};
 
 /// The hosts of webhooks; the second is `GovSlack`'s.
 const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
@@ -66,7 +66,7 @@ mod tests {
         super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::alert::notification::tests::{
+    use crate::notification::tests::{
         bare_notification, hebrew_notification, hostile_notification, sample_notification,
     };
 

@@ -6,7 +6,7 @@
 use tellonce_core::{contact::Phone, hash::sha256_hex};
 
 use super::{TargetClient, aws_errors};
-use crate::{alert::notification::Notification, api_client::ApiError};
+use crate::{api_client::ApiError, notification::Notification};
 
 /// The longest message that a topic accepts by default, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -65,7 +65,7 @@ mod tests {
         super::tests::{assert_error, send_with_reply},
         *,
     };
-    use crate::alert::notification::tests::{hostile_notification, sample_notification};
+    use crate::notification::tests::{hostile_notification, sample_notification};
 
     fn topic_target(name: &str) -> TargetKind {
         TargetKind::Sns(SnsTarget { topic_arn: format!("arn:aws:sns:eu-west-1:123456789012:{name}") })

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{TargetClient, parse_reason_code};
 use crate::{
-    alert::notification::{Notification, NotificationText},
     api_client::ApiError,
+    notification::{Notification, NotificationText},
 };
 
 /// Endings of the hosts of workflows: the new ones, and the former ones of Logic Apps.
@@ -107,7 +107,7 @@ mod tests {
         super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::alert::notification::tests::{
+    use crate::notification::tests::{
         HOSTILE_TEXT, bare_notification, hebrew_notification, hostile_notification, sample_notification,
     };
 
@@ -153,7 +153,7 @@ mod tests {
     async fn a_card_stays_within_the_teams_limit() {
         let mut long = sample_notification();
         let message =
-            crate::alert::notification::QuotedMessage { text: Some("\"א".repeat(2_000)), ..long.messages[1].clone() };
+            crate::notification::QuotedMessage { text: Some("\"א".repeat(2_000)), ..long.messages[1].clone() };
         long.messages = vec![message; 30];
         let (request, result) =
             send_with_reply(&TargetKind::Teams, Some(TEAMS_URL), &long, &http_response("202 Accepted", "")).await;

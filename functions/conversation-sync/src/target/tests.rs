@@ -10,8 +10,8 @@ use tellonce_core::{
 
 use super::{TargetClient, parse_reason_code};
 use crate::{
-    alert::notification::{Notification, tests::sample_notification},
     api_client::{ApiClient, ApiError, RateLimiter},
+    notification::{Notification, tests::sample_notification},
 };
 
 /// Calls a target at this address.

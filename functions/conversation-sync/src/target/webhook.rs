@@ -10,8 +10,8 @@ use tellonce_core::contact::Phone;
 
 use super::TargetClient;
 use crate::{
-    alert::notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
     api_client::{ApiError, signed_webhook::post_signed},
+    notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
 };
 
 /// The largest body, in bytes: the specification advises to stay below 20 kB.
@@ -79,7 +79,7 @@ mod tests {
         super::tests::{assert_error, send_to_unreachable, send_with_reply},
         *,
     };
-    use crate::alert::notification::tests::{
+    use crate::notification::tests::{
         bare_notification, hebrew_notification, hostile_notification, sample_notification,
     };
 

@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    alert::notification::Notification,
     crm::CrmEntry,
+    notification::Notification,
     record_store::{Persisted, days_after},
 };
 

@@ -5,6 +5,7 @@
 //! accepts the deliveries, and lead-first-touch finds the fields, for any client with such a form.
 
 mod payloads;
+mod submission;
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -18,11 +19,9 @@ use super::{
     samples::DeliveryBatch,
 };
 use payloads::SubmissionPayload;
-use tellonce_fakes::leads::FakeLeadApis;
+use submission::{SimulatedSubmission, is_event_subscription};
 use tellonce_samples::{SenderProof, WebhookPost};
 
-/// The name in all submissions.
-const PERSON: (&str, &str) = ("Noa", "Levi");
 /// Submissions of one crowd.
 const CROWD_SIZE: usize = 200;
 /// A flood has this many leads more than the form's `burst`.
@@ -31,6 +30,8 @@ const FLOOD_EXCESS: u32 = 5;
 const MAX_FLOOD: u32 = 500;
 /// How many last digits differ between the numbers of a flood.
 const VARIED_DIGITS: usize = 4;
+
+pub use submission::LeadSampleContext;
 
 /// An action on a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,16 +53,6 @@ pub enum LeadAction {
     Flood,
 }
 
-/// The forms of a client, with the secrets to sign for them.
-pub struct LeadSampleContext<'a> {
-    /// The client's configuration.
-    pub config: &'a ClientConfig,
-    /// The value of a secret by its full name.
-    pub secret: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// The fakes that functions ask for leads.
-    pub leads: &'a FakeLeadApis,
-}
-
 /// The last submission of a form.
 #[derive(Clone)]
 struct SubmittedLead {
@@ -77,19 +68,6 @@ pub struct LeadSampleFactory(Mutex<LeadSampleState>);
 struct LeadSampleState {
     numbers: UniqueNumbers,
     submissions: BTreeMap<String, SubmittedLead>,
-}
-
-/// One submission.
-struct SimulatedSubmission<'a> {
-    context: &'a LeadSampleContext<'a>,
-    name: &'a str,
-    form: &'a FormConfig,
-    phone: &'a str,
-    has_consent: bool,
-    is_test: bool,
-    /// Unique.
-    number: i64,
-    now: Timestamp,
 }
 
 impl LeadSampleFactory {
@@ -191,11 +169,6 @@ pub fn can_flag_tests(form: &FormConfig) -> bool {
 /// Whether a person can submit this form without consent.
 pub fn can_withhold_consent(form: &FormConfig) -> bool {
     matches!(form.consent, ConsentRule::Field { .. })
-}
-
-/// Whether `HubSpot` posts an event of an app's subscription, and not a contact.
-fn is_event_subscription(form: &FormConfig) -> bool {
-    form.kind == FormKind::HubSpot && form.verify == FormScheme::Signature
 }
 
 /// Numbers like this one with other last digits.

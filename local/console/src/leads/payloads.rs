@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tellonce_core::client_config::{ConsentRule, FormFields, FormKind};
 use url::form_urlencoded;
 
-use super::{PERSON, SimulatedSubmission, is_event_subscription};
+use super::submission::{PERSON, SimulatedSubmission, is_event_subscription};
 use tellonce_fakes::leads::{FakeHubspotContact, FakeMetaLead};
 use tellonce_samples::{
     WebhookPost, put_at_pointer, random_hex, read_sample, read_sample_json, read_sample_text, replace_all,

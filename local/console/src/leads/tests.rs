@@ -4,6 +4,7 @@ use serde_json::json;
 use tellonce_core::delivery::Refusal;
 
 use super::*;
+use tellonce_fakes::leads::FakeLeadApis;
 use tellonce_fakes::services::FakeServices;
 
 use crate::test_host::{IdleHost, body_json, demo_config_text, verify_post};

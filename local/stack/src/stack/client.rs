@@ -131,7 +131,7 @@ pub(super) fn build_parameters(options: &StackOptions, client: &StackClient) -> 
 pub(super) struct StackEndpoints {
     pub(super) dynamo_url: String,
     pub(super) secrets_url: String,
-    pub(super) ezw_url: String,
+    pub(super) provider_url: String,
     pub(super) gateway_url: String,
     pub(super) clock: PathBuf,
 }
@@ -152,7 +152,7 @@ pub(super) fn build_environment(
     // Set only where the template sets them: a function without the variable does not call the
     // service.
     for (name, url) in [
-        ("EZW_BASE_URL", &surroundings.ezw_url),
+        ("PROVIDER_BASE_URL", &surroundings.provider_url),
         ("SHOPIFY_BASE_URL", &surroundings.gateway_url),
         ("CALENDAR_BASE_URL", &surroundings.gateway_url),
         ("LEAD_BASE_URL", &surroundings.gateway_url),

@@ -17,8 +17,8 @@ use axum::Router;
 use bytes::Bytes;
 use serde_json::Value;
 use tellonce_fakes::{
-    calendars::FakeCalendars, crms::FakeCrms, ezw::FakeEzw, leads::FakeLeadApis, server, services::FakeServices,
-    shopify, team::FakeTeam,
+    calendars::FakeCalendars, crms::FakeCrms, leads::FakeLeadApis, provider::FakeProvider, server,
+    services::FakeServices, shopify, team::FakeTeam,
 };
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
@@ -38,7 +38,7 @@ pub use options::StackOptions;
 
 use client::{StackClient, StackEndpoints, build_parameters};
 use parts::{
-    list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_ezw,
+    list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_provider,
     tables_with_read_streams,
 };
 use stack_fakes::StackFakes;
@@ -63,7 +63,7 @@ pub struct LocalStack {
     dynamo: Arc<EmbeddedDynamo>,
     secrets: Arc<FakeSecretsManager>,
     clock: Arc<LocalClock>,
-    ezw: FakeEzw,
+    provider: FakeProvider,
     fakes: StackFakes,
     readers: Vec<Arc<StreamReader>>,
     failures: Arc<FailureLog>,
@@ -95,7 +95,7 @@ impl LocalStack {
         let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, clock.clone())?);
         let dynamo = Arc::new(EmbeddedDynamo::open(state.persistent_path("dynamo.db").as_deref(), clock.clone())?);
         dynamo.create_tables(&tables_with_read_streams(&template))?;
-        let ezw = start_fake_ezw(&options, &state, &client, &secrets).await?;
+        let provider = start_fake_provider(&options, &state, &client, &secrets).await?;
         let fakes = StackFakes::open(&options, &state, &client, &secrets, &clock)?;
 
         let (mut tasks, any) = (Vec::new(), 0);
@@ -104,7 +104,7 @@ impl LocalStack {
         let endpoints = StackEndpoints {
             dynamo_url: serve_router(dynamo.clone().build_router(), dynamo_listener, &mut tasks)?,
             secrets_url: serve_router(secrets.clone().build_router(), secrets_listener, &mut tasks)?,
-            ezw_url: ezw.base_url(),
+            provider_url: provider.base_url(),
             gateway_url: format!("http://{gateway_addr}"),
             clock: clock.path().to_owned(),
         };
@@ -129,7 +129,7 @@ impl LocalStack {
             dynamo,
             secrets,
             clock,
-            ezw,
+            provider,
             fakes,
             failures,
             state,
@@ -144,7 +144,7 @@ impl LocalStack {
     fn register_line_webhooks(&self) -> anyhow::Result<()> {
         if self.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
             for (line, path) in self.client.line_webhook_paths(|name| self.secrets.current_value(name)) {
-                self.ezw.ensure_webhook(&line, &format!("{}{path}", self.gateway_url()))?;
+                self.provider.ensure_webhook(&line, &format!("{}{path}", self.gateway_url()))?;
             }
         }
         Ok(())
@@ -183,8 +183,8 @@ impl LocalStack {
     }
 
     /// The fake provider.
-    pub fn ezw(&self) -> &FakeEzw {
-        &self.ezw
+    pub fn provider(&self) -> &FakeProvider {
+        &self.provider
     }
 
     /// Faults and counters of the fakes, except the provider's.

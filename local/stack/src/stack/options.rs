@@ -23,7 +23,7 @@ pub struct StackOptions {
     /// Port of the gateway and the console; 0: any.
     pub gateway_port: u16,
     /// Port of the fake provider; 0: any.
-    pub ezw_port: u16,
+    pub provider_port: u16,
     /// Whether schedules run. Without them, `LocalStack::tick_messages` and
     /// `LocalStack::tick_conversations` invoke their functions.
     pub run_schedules: bool,
@@ -51,7 +51,7 @@ impl StackOptions {
             state: None,
             fresh: false,
             gateway_port: 0,
-            ezw_port: 0,
+            provider_port: 0,
             run_schedules: false,
             binaries: None,
             max_instances: 4,

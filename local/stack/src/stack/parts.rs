@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use axum::Router;
-use tellonce_fakes::{ezw::FakeEzw, server};
+use tellonce_fakes::{provider::FakeProvider, server};
 use tokio::{net::TcpListener, task::AbortHandle};
 
 use super::{
@@ -88,22 +88,22 @@ pub(super) fn serve_router(
 }
 
 /// Starts the fake provider with the client's lines: their tokens from the secrets and their ids.
-pub(super) async fn start_fake_ezw(
+pub(super) async fn start_fake_provider(
     options: &StackOptions,
     state: &StateFolder,
     client: &StackClient,
     secrets: &FakeSecretsManager,
-) -> anyhow::Result<FakeEzw> {
-    let ezw = FakeEzw::start(options.ezw_port, state.persistent_folder()).await?;
+) -> anyhow::Result<FakeProvider> {
+    let provider = FakeProvider::start(options.provider_port, state.persistent_folder()).await?;
     if options.fresh {
-        ezw.reset_state()?;
+        provider.reset_state()?;
     }
     let tokens = client.lines.iter().filter_map(|(name, line)| {
         let token = secrets.current_value(&format!("tellonce/{}/lines/{name}", client.id))?;
         Some((token, line.line_id.clone()))
     });
-    ezw.set_tokens(tokens.collect());
-    Ok(ezw)
+    provider.set_tokens(tokens.collect());
+    Ok(provider)
 }
 
 /// The tables of a template, without the streams that no function reads.

@@ -15,7 +15,7 @@ Resources:
     Properties:
       Timeout: 5
       Environment:
-        Variables: {CLIENT_CONFIG: /opt/client.toml, EZW_BASE_URL: "https://elsewhere.example", LEAD_BASE_URL: "", CRM_BASE_URL: "", TABLE: !Ref Inbox, OWN: "1"}
+        Variables: {CLIENT_CONFIG: /opt/client.toml, PROVIDER_BASE_URL: "https://elsewhere.example", LEAD_BASE_URL: "", CRM_BASE_URL: "", TABLE: !Ref Inbox, OWN: "1"}
       Events:
         Order: {Type: HttpApi, Properties: {Path: "/orders/{order}", Method: POST}}
         Line: {Type: HttpApi, Properties: {Path: "/lines/{line}/{secret}", Method: POST}}
@@ -60,7 +60,7 @@ fn put_item(stack: &LocalStack, id: &str, what: &str) {
 }
 
 async fn post_json(stack: &LocalStack, path: &str, body: &'static str) -> (u16, Value) {
-    let request = stack.ezw().http().post(format!("{}{path}", stack.gateway_url())).body(body);
+    let request = stack.provider().http().post(format!("{}{path}", stack.gateway_url())).body(body);
     let response = request.header("content-type", "application/json").send().await.unwrap();
     (response.status().as_u16(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
 }
@@ -75,7 +75,7 @@ async fn a_request_reaches_the_function_with_this_machine_around_it() {
     let env = &answer["env"];
     let client = dir.path().canonicalize().unwrap().join("clients/demo/client.toml");
     assert_eq!(env["CLIENT_CONFIG"], client.to_str().unwrap());
-    assert_eq!(env["EZW_BASE_URL"], stack.ezw().base_url());
+    assert_eq!(env["PROVIDER_BASE_URL"], stack.provider().base_url());
     assert_eq!(env["LEAD_BASE_URL"], stack.gateway_url());
     assert_eq!(env["CRM_BASE_URL"], stack.gateway_url());
     assert_eq!(
@@ -87,7 +87,7 @@ async fn a_request_reaches_the_function_with_this_machine_around_it() {
     assert_eq!(env["TELLONCE_CLOCK"], stack.clock().path().to_str().unwrap());
     assert!(env["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     assert_eq!(post_json(&stack, "/orders", "{}").await, (404, json!({"message": "Not Found"})));
-    assert_eq!(stack.ezw().line_ids(), ["line_1"]);
+    assert_eq!(stack.provider().line_ids(), ["line_1"]);
     stack.shutdown().await;
 }
 
@@ -102,7 +102,7 @@ async fn a_request_for_a_lead_needs_the_secret_of_the_form() {
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
     let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let status = async |path: &str, token: &str| {
-        let request = stack.ezw().http().get(format!("{}{path}", stack.gateway_url())).bearer_auth(token);
+        let request = stack.provider().http().get(format!("{}{path}", stack.gateway_url())).bearer_auth(token);
         let response: Value = request.send().await.unwrap().json().await.unwrap();
         response["error"]["code"].as_u64().map_or_else(|| response["category"].to_string(), |code| code.to_string())
     };
@@ -127,7 +127,8 @@ async fn the_fakes_for_crms_and_the_team_respond_before_the_gateway() {
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
     let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let contacts = format!("{}/crm/v3/objects/contacts", stack.gateway_url());
-    let made = stack.ezw().http().post(&contacts).bearer_auth("hub-token").body(r#"{"properties": {"phone": "1"}}"#);
+    let made =
+        stack.provider().http().post(&contacts).bearer_auth("hub-token").body(r#"{"properties": {"phone": "1"}}"#);
     assert_eq!(made.send().await.unwrap().status(), 201);
     assert_eq!((stack.crms().names_and_services().len(), stack.crms().people("hub").len()), (1, 1));
     assert_eq!(post_json(&stack, "/services/a/b", "{\"text\": \"Noa waits\"}").await.0, 200);
@@ -137,10 +138,10 @@ async fn the_fakes_for_crms_and_the_team_respond_before_the_gateway() {
         tellonce_fakes::services::FakeFault::DroppedAfter,
         1,
     );
-    let cut = stack.ezw().http().post(format!("{}/services/a/b", stack.gateway_url())).body("{\"text\": \"x\"}");
+    let cut = stack.provider().http().post(format!("{}/services/a/b", stack.gateway_url())).body("{\"text\": \"x\"}");
     assert!(cut.send().await.is_err());
     assert_eq!(stack.team().alerts().len(), 2);
-    assert!(stack.ezw().webhooks().is_empty(), "no line takes events");
+    assert!(stack.provider().webhooks().is_empty(), "no line takes events");
     stack.shutdown().await;
 }
 
@@ -154,14 +155,15 @@ async fn a_line_with_events_has_a_webhook_and_its_messages_reach_the_function() 
     let secrets = r#"{"tellonce/demo/lines/main": "token", "tellonce/demo/webhooks/main/line": "hush"}"#;
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
     let stack = LocalStack::start(test_options(&dir)).await.unwrap();
-    let webhooks = stack.ezw().webhooks();
+    let webhooks = stack.provider().webhooks();
     assert_eq!(webhooks.len(), 1);
     assert_eq!(
         (webhooks[0].line_id.as_str(), &webhooks[0].target_url),
         ("line_1", &format!("{}/lines/main/hush", stack.gateway_url()))
     );
-    stack.ezw().write_from_phone("+972501234567", "Hi", "line_1").unwrap();
-    let arrived = stack.ezw().wait_for(Duration::from_secs(5), |ezw| ezw.webhook_attempts().len() == 2).await;
+    stack.provider().write_from_phone("+972501234567", "Hi", "line_1").unwrap();
+    let arrived =
+        stack.provider().wait_for(Duration::from_secs(5), |provider| provider.webhook_attempts().len() == 2).await;
     assert!(arrived && stack.invocation_counts(child::FUNCTION_NAME).started >= 2);
     stack.shutdown().await;
 }

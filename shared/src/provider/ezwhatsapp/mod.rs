@@ -52,5 +52,7 @@ pub(super) const FACTS: ProviderFacts = ProviderFacts {
         line_id: "x-ezw-line-id",
         webhook_id: "x-ezw-webhook-id",
     },
+    token_advice: "create a token for this line in EZWhatsApp, which begins with ezw_line_; a workspace login is not for \
+                   servers",
     line_id_source: "its webhooks carry it as X-EZW-Line-Id",
 };

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
+use super::FACTS;
 use crate::{
     http_body,
     provider::{RegistrationError, RegistrationRefusal, WebhookRegistration},
@@ -71,9 +72,9 @@ pub(in crate::provider) async fn register(
     let response = request.send().await.map_err(|error| {
         let error = error.without_url();
         if error.is_connect() || error.is_builder() {
-            RegistrationError::Unreachable(error)
+            RegistrationError::Unreachable { provider: FACTS.name, source: error }
         } else {
-            RegistrationError::NoResponse(error)
+            RegistrationError::NoResponse { provider: FACTS.name, source: error }
         }
     })?;
     let status = response.status();
@@ -91,7 +92,7 @@ fn interpret_response(status: StatusCode, reply: &Value) -> Result<WebhookRegist
     };
     match status.as_u16() {
         200..=299 => Ok(WebhookRegistration { id: ID_POINTERS.iter().find_map(|at| extract_id(reply.pointer(at)?)) }),
-        408 | 500..=599 => Err(RegistrationError::ServerError { status: status.as_u16() }),
+        408 | 500..=599 => Err(RegistrationError::ServerError { provider: FACTS.name, status: status.as_u16() }),
         status => {
             let refusal = match status {
                 400 => RegistrationRefusal::Address,
@@ -99,7 +100,7 @@ fn interpret_response(status: StatusCode, reply: &Value) -> Result<WebhookRegist
                 429 => RegistrationRefusal::RateLimited,
                 _ => RegistrationRefusal::Other,
             };
-            Err(RegistrationError::Refused { status, code: code(), refusal })
+            Err(RegistrationError::Refused { provider: FACTS.name, status, code: code(), refusal })
         }
     }
 }

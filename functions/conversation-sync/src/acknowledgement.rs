@@ -10,9 +10,11 @@ use tellonce_core::{
 };
 
 use crate::{
-    alert::{Alert, escalation_rules},
-    conversation::{Conversation, MessageRef, opt_out::is_opt_out, received_message::ReceivedMessage},
+    alert::Alert,
+    conversation::{Conversation, MessageRef, received_message::ReceivedMessage},
+    escalation_rules,
     line_event::MessageDirection,
+    opt_out::is_opt_out,
     sync_error::SyncError,
 };
 

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::lock_mutex;
 
 use super::{
-    records::{EzwWebhook, InboundPhoneMessage, PhoneMessage},
+    records::{InboundPhoneMessage, PhoneMessage, RegisteredWebhook},
     settings::{FakeSettings, HealthPreset},
     state::{FakeState, READ, SendDecision, WebhookQueue},
-    validate::{self, EzwTextRequest, WebhookRequest},
+    validate::{self, TextRequest, WebhookRequest},
     webhook_delivery::start_delivery_task,
     webhook_events::{self, QueuedWebhookEvent},
 };
@@ -64,7 +64,7 @@ impl FakeCore {
         line: &str,
         key: &str,
         bytes: &[u8],
-        text: EzwTextRequest,
+        text: TextRequest,
     ) -> anyhow::Result<SendDecision> {
         let mut state = self.lock_state();
         let sent = state.decide_send(line, key, bytes, text)?;
@@ -151,13 +151,13 @@ impl FakeCore {
         self: &Arc<Self>,
         line: &str,
         request: WebhookRequest,
-    ) -> anyhow::Result<EzwWebhook> {
+    ) -> anyhow::Result<RegisteredWebhook> {
         let webhook = self.lock_state().new_webhook(line, request)?;
         self.start_webhook(webhook.clone());
         Ok(webhook)
     }
 
-    pub(super) fn ensure_webhook(self: &Arc<Self>, line: &str, target_url: &str) -> anyhow::Result<EzwWebhook> {
+    pub(super) fn ensure_webhook(self: &Arc<Self>, line: &str, target_url: &str) -> anyhow::Result<RegisteredWebhook> {
         let target_path = webhook_events::local_target_path(target_url);
         let is_ours = |hook: &WebhookQueue| {
             hook.webhook.line_id == line && webhook_events::local_target_path(&hook.webhook.target_url) == target_path
@@ -180,7 +180,7 @@ impl FakeCore {
         Ok(redirected)
     }
 
-    pub(super) fn start_webhook(self: &Arc<Self>, webhook: EzwWebhook) {
+    pub(super) fn start_webhook(self: &Arc<Self>, webhook: RegisteredWebhook) {
         let queue = start_delivery_task(&self.state, &self.http, webhook.clone());
         self.lock_state().webhooks.push(WebhookQueue { webhook, queue });
     }

@@ -85,7 +85,7 @@ pub struct InboundPhoneMessage {
 /// A registered webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EzwWebhook {
+pub struct RegisteredWebhook {
     /// Sent as `X-EZW-Webhook-Id`.
     pub id: String,
     /// The line of the token that registered it. Sent as `X-EZW-Line-Id`.

@@ -40,10 +40,10 @@ async fn a_customer_reads_arrived_messages_once() {
 async fn a_silent_phone_receives_everything_when_it_is_on_again() {
     let dir = tempfile::tempdir().expect("folder");
     {
-        let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
+        let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts");
         fake.set_silent(PHONE, true).expect("silent");
     }
-    let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts again");
+    let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts again");
     assert_eq!(fake.state_json()["silent"], json!([PHONE]), "the phone is still off");
 
     let (fake, caller, target) = start_with_webhook(|_| {}).await;
@@ -123,19 +123,19 @@ async fn the_stack_s_own_webhook_is_registered_once_and_follows_its_port() {
     let (first, second) = (TestWebhookTarget::default(), TestWebhookTarget::default());
     let (here, there) = (first.start().await, second.start().await);
     {
-        let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
+        let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts");
         let one = fake.ensure_webhook("line_demo", &here).expect("registered");
         assert_eq!(fake.ensure_webhook("line_demo", &here).expect("known"), one);
         assert_ne!(fake.ensure_webhook("line_other", &here).expect("another line").id, one.id);
     }
-    let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts again");
+    let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts again");
     fake.ensure_webhook("line_demo", &there).expect("directed");
     let targets: Vec<String> = fake.webhooks().into_iter().map(|webhook| webhook.target_url).collect();
     assert_eq!(targets, [here.clone(), there.clone()]);
     fake.write_from_phone(PHONE, "Hi", "line_demo").expect("written");
     assert!(fake.wait_for(SOON, |_| second.received_deliveries().len() == 2).await);
     assert!(first.received_deliveries().is_empty());
-    let again = FakeEzw::start(0, Some(dir.path())).await.expect("starts once more");
+    let again = FakeProvider::start(0, Some(dir.path())).await.expect("starts once more");
     assert_eq!(again.webhooks().len(), 2, "one webhook of each line");
     let foreign = json!({"targetUrl": "https://agency.example.com/hook"});
     again.register_webhook("line_demo", &foreign).expect("registered");

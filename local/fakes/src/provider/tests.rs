@@ -25,15 +25,15 @@ use super::*;
 pub(super) const PHONE: &str = "+972501234567";
 pub(super) const SOON: Duration = Duration::from_secs(5);
 
-pub(super) struct EzwTestClient {
+pub(super) struct FakeProviderClient {
     http: Client,
     base: String,
     /// How long it waits for the response to a send.
     timeout: Duration,
 }
 
-impl EzwTestClient {
-    fn for_fake(fake: &FakeEzw) -> Self {
+impl FakeProviderClient {
+    fn for_fake(fake: &FakeProvider) -> Self {
         Self { http: fake.http().clone(), base: fake.base_url(), timeout: Duration::from_millis(400) }
     }
 
@@ -63,9 +63,9 @@ impl EzwTestClient {
     }
 }
 
-async fn start_fake() -> (FakeEzw, EzwTestClient) {
-    let fake = FakeEzw::start(0, None).await.expect("starts");
-    let caller = EzwTestClient::for_fake(&fake);
+async fn start_fake() -> (FakeProvider, FakeProviderClient) {
+    let fake = FakeProvider::start(0, None).await.expect("starts");
+    let caller = FakeProviderClient::for_fake(&fake);
     (fake, caller)
 }
 
@@ -401,7 +401,7 @@ async fn a_message_queued_while_a_line_is_down_arrives_late_and_is_counted() {
 #[tokio::test]
 async fn a_hundred_racing_repeats_queue_one_message() {
     let (fake, _) = start_fake().await;
-    let caller = Arc::new(EzwTestClient { timeout: SOON, ..EzwTestClient::for_fake(&fake) });
+    let caller = Arc::new(FakeProviderClient { timeout: SOON, ..FakeProviderClient::for_fake(&fake) });
     let racers: Vec<_> = (0..100)
         .map(|_| {
             let caller = Arc::clone(&caller);
@@ -420,7 +420,7 @@ async fn a_hundred_racing_repeats_queue_one_message() {
 async fn a_key_is_queued_at_most_once_despite_faults_and_repeats() {
     for seed in 0..5 {
         let (fake, caller) = start_fake().await;
-        let caller = EzwTestClient { timeout: Duration::from_millis(40), ..caller };
+        let caller = FakeProviderClient { timeout: Duration::from_millis(40), ..caller };
         let mut rng = StdRng::seed_from_u64(seed);
         let faults = [
             SendFault::TimeoutAfterAccept { reply_after_ms: Some(1) },
@@ -466,8 +466,8 @@ async fn a_key_is_queued_at_most_once_despite_faults_and_repeats() {
 #[tokio::test]
 async fn messages_keys_settings_and_webhooks_survive_a_restart_but_tokens_are_not_written() {
     let dir = tempfile::tempdir().expect("folder");
-    let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
-    let caller = EzwTestClient::for_fake(&fake);
+    let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts");
+    let caller = FakeProviderClient::for_fake(&fake);
     fake.set_tokens(BTreeMap::from([("ezw_line_demo".into(), "line_demo".into())]));
     fake.change_settings(|settings| settings.accepted_body = AcceptedBody::NestedData).expect("set");
     fake.change_settings(|settings| settings.webhooks.allow_local_targets = true).expect("set");
@@ -478,41 +478,41 @@ async fn messages_keys_settings_and_webhooks_survive_a_restart_but_tokens_are_no
     // A forgotten handle imitates a killed process.
     std::mem::forget(fake);
 
-    let again = FakeEzw::start(0, Some(dir.path())).await.expect("starts again");
+    let again = FakeProvider::start(0, Some(dir.path())).await.expect("starts again");
     assert_eq!((again.messages(), again.settings(), again.webhooks()), before);
-    let caller = EzwTestClient::for_fake(&again);
+    let caller = FakeProviderClient::for_fake(&again);
     assert_eq!(response_json(caller.send_text("k", &text_to_phone("x")).await.expect("answer")).await, first);
     assert_eq!(caller.send_text("k", &text_to_phone("y")).await.expect("answer").status(), 422);
     assert_eq!(again.max_messages_per_key(), 1);
-    let written = std::fs::read_to_string(dir.path().join("fake-ezw.jsonl")).expect("journal");
+    let written = std::fs::read_to_string(dir.path().join("fake-provider.jsonl")).expect("journal");
     assert!(!written.contains("ezw_line_"));
 
     again.reset_state().expect("wiped");
     assert!(again.messages().is_empty() && again.webhooks().is_empty());
     assert_eq!(again.settings(), FakeSettings::default());
     assert_eq!(caller.send_text("k", &text_to_phone("y")).await.expect("answer").status(), 202);
-    let third = FakeEzw::start(0, Some(dir.path())).await.expect("starts once more");
+    let third = FakeProvider::start(0, Some(dir.path())).await.expect("starts once more");
     assert_eq!(third.messages().len(), 1);
 }
 
 #[tokio::test]
 async fn a_truncated_last_journal_line_is_dropped_and_other_damage_is_an_error() {
     let dir = tempfile::tempdir().expect("folder");
-    let path = dir.path().join("fake-ezw.jsonl");
+    let path = dir.path().join("fake-provider.jsonl");
     {
-        let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
-        EzwTestClient::for_fake(&fake).send_text("k", &text_to_phone("x")).await.expect("answer");
+        let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts");
+        FakeProviderClient::for_fake(&fake).send_text("k", &text_to_phone("x")).await.expect("answer");
     }
     let whole = std::fs::read_to_string(&path).expect("journal");
     std::fs::write(&path, format!("{whole}{{\"message\":{{\"mess")).expect("written");
-    let fake = FakeEzw::start(0, Some(dir.path())).await.expect("starts");
+    let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts");
     assert_eq!(fake.messages().len(), 1);
-    EzwTestClient::for_fake(&fake).send_text("k2", &text_to_phone("x")).await.expect("answer");
+    FakeProviderClient::for_fake(&fake).send_text("k2", &text_to_phone("x")).await.expect("answer");
     drop(fake);
-    assert_eq!(FakeEzw::start(0, Some(dir.path())).await.expect("starts").messages().len(), 2);
+    assert_eq!(FakeProvider::start(0, Some(dir.path())).await.expect("starts").messages().len(), 2);
 
     std::fs::write(&path, format!("nonsense\n{whole}")).expect("written");
-    let error = FakeEzw::start(0, Some(dir.path())).await.expect_err("damaged");
+    let error = FakeProvider::start(0, Some(dir.path())).await.expect_err("damaged");
     assert!(error.to_string().contains("line 1"), "{error}");
 }
 
@@ -605,7 +605,7 @@ impl TestWebhookTarget {
 
 pub(super) async fn start_with_webhook(
     switches: impl FnOnce(&mut WebhookSettings),
-) -> (FakeEzw, EzwTestClient, TestWebhookTarget) {
+) -> (FakeProvider, FakeProviderClient, TestWebhookTarget) {
     let (fake, caller) = start_fake().await;
     let target = TestWebhookTarget::default();
     let url = target.start().await;

@@ -10,10 +10,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     journal::{FakeJournal, JournalEntry},
     records::{
-        EzwWebhook, FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, WebhookAttempt, text_kind,
+        FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, RegisteredWebhook, WebhookAttempt,
+        text_kind,
     },
     settings::{FakeSettings, FaultShare, SendFault},
-    validate::{EzwTextRequest, TextRecipient, WebhookRequest},
+    validate::{TextRecipient, TextRequest, WebhookRequest},
     webhook_events::QueuedWebhookEvent,
 };
 
@@ -52,7 +53,7 @@ struct UsedKey {
 }
 
 pub(super) struct WebhookQueue {
-    pub(super) webhook: EzwWebhook,
+    pub(super) webhook: RegisteredWebhook,
     pub(super) queue: UnboundedSender<QueuedWebhookEvent>,
 }
 
@@ -101,7 +102,7 @@ fn derive_conversation_id(line: &str, contact: &str) -> String {
 
 impl FakeState {
     /// The state that the journal describes. The returned webhooks have no queue yet.
-    pub(super) fn new(journal: Option<(FakeJournal, Vec<JournalEntry>)>) -> (Self, Vec<EzwWebhook>) {
+    pub(super) fn new(journal: Option<(FakeJournal, Vec<JournalEntry>)>) -> (Self, Vec<RegisteredWebhook>) {
         let mut state = Self {
             tokens: default_tokens(),
             settings: FakeSettings::default(),
@@ -126,7 +127,7 @@ impl FakeState {
         (state, webhooks)
     }
 
-    fn apply_entry(&mut self, entry: JournalEntry, webhooks: &mut Vec<EzwWebhook>) {
+    fn apply_entry(&mut self, entry: JournalEntry, webhooks: &mut Vec<RegisteredWebhook>) {
         match entry {
             JournalEntry::Message { message, fingerprint } => self.insert_message(*message, fingerprint),
             JournalEntry::Observed { id, at } => {
@@ -222,7 +223,7 @@ impl FakeState {
         line: &str,
         key: &str,
         bytes: &[u8],
-        text: EzwTextRequest,
+        text: TextRequest,
     ) -> anyhow::Result<SendDecision> {
         let body_hash = compute_fingerprint(bytes);
         let used = self.keys.get(&(line.to_owned(), key.to_owned()));
@@ -258,7 +259,7 @@ impl FakeState {
         line: &str,
         key: &str,
         body_hash: String,
-        text: EzwTextRequest,
+        text: TextRequest,
         fault: Option<SendFault>,
     ) -> anyhow::Result<String> {
         let id = new_id("queued");
@@ -453,8 +454,8 @@ impl FakeState {
         Ok(message.clone())
     }
 
-    pub(super) fn new_webhook(&mut self, line: &str, request: WebhookRequest) -> anyhow::Result<EzwWebhook> {
-        let webhook = EzwWebhook {
+    pub(super) fn new_webhook(&mut self, line: &str, request: WebhookRequest) -> anyhow::Result<RegisteredWebhook> {
+        let webhook = RegisteredWebhook {
             id: new_id("webhook"),
             line_id: line.to_owned(),
             target_url: request.target_url,
@@ -468,8 +469,12 @@ impl FakeState {
     }
 
     /// Redirects a webhook to another address, as an operator would in EZWhatsApp's workspace.
-    pub(super) fn redirect_webhook(&mut self, webhook: &EzwWebhook, target_url: &str) -> anyhow::Result<EzwWebhook> {
-        let webhook = EzwWebhook { target_url: target_url.to_owned(), ..webhook.clone() };
+    pub(super) fn redirect_webhook(
+        &mut self,
+        webhook: &RegisteredWebhook,
+        target_url: &str,
+    ) -> anyhow::Result<RegisteredWebhook> {
+        let webhook = RegisteredWebhook { target_url: target_url.to_owned(), ..webhook.clone() };
         self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;
         Ok(webhook)
     }

@@ -3,7 +3,7 @@
 use tellonce_core::{client_config::ClientConfig, ledger::Ledger};
 
 use crate::{
-    alert::escalation_rules,
+    escalation_rules,
     line_event::{LineMessage, MessageDirection},
     sync_error::SyncError,
 };

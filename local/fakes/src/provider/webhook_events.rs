@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    records::{EzwWebhook, PhoneMessage, PhoneMessageDirection, TEXT},
+    records::{PhoneMessage, PhoneMessageDirection, RegisteredWebhook, TEXT},
     settings::WebhookSettings,
 };
 
@@ -98,6 +98,6 @@ pub(super) fn local_target_path(target_url: &str) -> Option<String> {
 }
 
 /// Whether a webhook of this line receives this event.
-pub(super) fn wants_event(webhook: &EzwWebhook, line: &str, raised: &QueuedWebhookEvent) -> bool {
+pub(super) fn wants_event(webhook: &RegisteredWebhook, line: &str, raised: &QueuedWebhookEvent) -> bool {
     webhook.enabled && webhook.line_id == line && webhook.events.iter().any(|event| event == raised.event)
 }

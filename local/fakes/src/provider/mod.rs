@@ -7,7 +7,7 @@
 //! may differ from everything invented.
 //!
 //! The fake is also the customer's phone. It keeps every queued message with its key, so that a
-//! test can assert that no key was sent twice ([`FakeEzw::max_messages_per_key`]).
+//! test can assert that no key was sent twice ([`FakeProvider::max_messages_per_key`]).
 //!
 //! A key is queued at most once per line under every fault. With a state folder, queued messages
 //! survive `kill -9`. The fake does not imitate EZWhatsApp's timing, limits or ids.
@@ -41,7 +41,9 @@ use tokio::task::JoinHandle;
 
 use crate::server::{bind_port, serve_router};
 
-pub use records::{EzwWebhook, FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, WebhookAttempt};
+pub use records::{
+    FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, RegisteredWebhook, WebhookAttempt,
+};
 pub use settings::{
     AcceptedBody, ErrorEnvelope, FakeSettings, FaultShare, HealthPreset, KeyConflictResponse, RepeatResponse,
     SendFault, WebhookSettings,
@@ -58,7 +60,7 @@ pub const DEFAULT_PORT: u16 = 3010;
 
 /// A running fake. Clones share it, and it stops with the last of them.
 #[derive(Clone, Debug)]
-pub struct FakeEzw {
+pub struct FakeProvider {
     core: Arc<FakeCore>,
     server: Arc<FakeServer>,
 }
@@ -75,7 +77,7 @@ impl Drop for FakeServer {
     }
 }
 
-impl FakeEzw {
+impl FakeProvider {
     /// Starts the fake on 127.0.0.1 (`port` 0: any free port). With a state folder it continues
     /// where the last run ended. Without one, its state is lost when it stops.
     #[expect(clippy::unused_async, reason = "async on purpose: it needs a runtime to serve on")]
@@ -87,7 +89,7 @@ impl FakeEzw {
         for webhook in webhooks {
             shared.start_webhook(webhook);
         }
-        let listener = bind_port(port, "the fake EZWhatsApp", "--ezw-port")?;
+        let listener = bind_port(port, "the fake EZWhatsApp", "--provider-port")?;
         let addr = listener.local_addr()?;
         let app = Router::new()
             .merge(api::build_router(&shared))
@@ -97,7 +99,7 @@ impl FakeEzw {
         Ok(Self { core: shared, server: Arc::new(FakeServer { addr, task }) })
     }
 
-    /// `http://127.0.0.1:{port}`, the value of `EZW_BASE_URL`.
+    /// `http://127.0.0.1:{port}`, the value of `PROVIDER_BASE_URL`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.server.addr)
     }
@@ -139,7 +141,7 @@ impl FakeEzw {
     }
 
     /// Fails a share of all sends (0.0 to 1.0) with `fault`, after the sends of
-    /// [`FakeEzw::fail_next`].
+    /// [`FakeProvider::fail_next`].
     pub fn fail_fraction(&self, probability: f64, fault: SendFault, seed: u64) -> anyhow::Result<()> {
         self.change_settings(|settings| settings.fault_share = Some(FaultShare { probability, fault, seed }))
     }
@@ -174,7 +176,7 @@ impl FakeEzw {
         self.core.lock_state().messages_per_key()
     }
 
-    /// The largest value of [`FakeEzw::messages_per_key`]. Zero if nothing was queued.
+    /// The largest value of [`FakeProvider::messages_per_key`]. Zero if nothing was queued.
     pub fn max_messages_per_key(&self) -> usize {
         self.messages_per_key().into_values().max().unwrap_or(0)
     }
@@ -191,14 +193,14 @@ impl FakeEzw {
 
     /// Registers a webhook as `POST /api/v1/webhooks` does, with the same refusals. `body` is its
     /// JSON.
-    pub fn register_webhook(&self, line: &str, body: &Value) -> anyhow::Result<EzwWebhook> {
+    pub fn register_webhook(&self, line: &str, body: &Value) -> anyhow::Result<RegisteredWebhook> {
         let allow_local = self.core.lock_state().settings.webhooks.allow_local_targets;
         let request = validate::parse_webhook(body.to_string().as_bytes(), allow_local).map_err(anyhow::Error::msg)?;
         self.core.register_webhook(line, request)
     }
 
     /// Registered webhooks, oldest first.
-    pub fn webhooks(&self) -> Vec<EzwWebhook> {
+    pub fn webhooks(&self) -> Vec<RegisteredWebhook> {
         self.core.lock_state().webhooks.iter().map(|hook| hook.webhook.clone()).collect()
     }
 
@@ -210,7 +212,7 @@ impl FakeEzw {
     /// Registers the stack's own webhook of a line once. A webhook that posts to the same path on
     /// this machine, with another port or secret, is redirected. Addresses on this machine are
     /// accepted with any settings.
-    pub fn ensure_webhook(&self, line: &str, target_url: &str) -> anyhow::Result<EzwWebhook> {
+    pub fn ensure_webhook(&self, line: &str, target_url: &str) -> anyhow::Result<RegisteredWebhook> {
         self.core.ensure_webhook(line, target_url)
     }
 

@@ -17,7 +17,7 @@ use crate::server::ConnectionAbort;
 
 use super::{
     fake_core::FakeCore,
-    records::EzwWebhook,
+    records::RegisteredWebhook,
     settings::{AcceptedBody, ErrorEnvelope, KeyConflictResponse, RepeatResponse, SendFault},
     state::SendDecision,
     validate,
@@ -296,7 +296,7 @@ async fn list_webhooks(State(shared): State<Arc<FakeCore>>, headers: HeaderMap) 
     json_response(StatusCode::OK, &json!({"webhooks": hooks, "guess": "this route is not documented by EZWhatsApp"}))
 }
 
-fn webhook_json(webhook: &EzwWebhook) -> Value {
+fn webhook_json(webhook: &RegisteredWebhook) -> Value {
     json!({
         "id": webhook.id, "lineId": webhook.line_id, "targetUrl": webhook.target_url, "events": webhook.events,
         "payloadFormat": webhook.payload_format, "enabled": webhook.enabled, "persistent": webhook.persistent

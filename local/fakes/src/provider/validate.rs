@@ -33,14 +33,14 @@ pub(super) enum TextRecipient {
 
 /// A valid `POST /api/v1/messages/text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EzwTextRequest {
+pub(super) struct TextRequest {
     pub(super) recipient: TextRecipient,
     pub(super) body: String,
     pub(super) button: Option<PhoneButton>,
 }
 
 /// Parses a send; the error describes the problem.
-pub(super) fn parse_text(bytes: &[u8]) -> Result<EzwTextRequest, &'static str> {
+pub(super) fn parse_text(bytes: &[u8]) -> Result<TextRequest, &'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Err("the body is not a JSON object") };
     let recipient = match (non_null(fields.get("to")), non_null(fields.get("conversationId"))) {
         (Some(Value::String(to)), None) if is_phone(to) => TextRecipient::Phone(to.clone()),
@@ -59,7 +59,7 @@ pub(super) fn parse_text(bytes: &[u8]) -> Result<EzwTextRequest, &'static str> {
         _ => return Err("body is required and must be a string"),
     };
     let button = non_null(fields.get("ctaUrlButton")).map(parse_button).transpose()?;
-    Ok(EzwTextRequest { recipient, body, button })
+    Ok(TextRequest { recipient, body, button })
 }
 
 fn non_null(value: Option<&Value>) -> Option<&Value> {
@@ -187,7 +187,7 @@ mod tests {
         let button = PhoneButton { display_text: "Open".into(), url: "https://shop.example.com/o/1".into() };
         assert_eq!(
             read,
-            Ok(EzwTextRequest {
+            Ok(TextRequest {
                 recipient: TextRecipient::Phone("+972501234567".into()),
                 body: "Your order is ready".into(),
                 button: Some(button)

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::lock_mutex;
 
 use super::{
-    records::{EzwWebhook, WebhookAttempt},
+    records::{RegisteredWebhook, WebhookAttempt},
     settings::WebhookSettings,
     state::{FakeState, new_id},
     webhook_events::QueuedWebhookEvent,
@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn start_delivery_task(
     state: &Arc<Mutex<FakeState>>,
     http: &reqwest::Client,
-    webhook: EzwWebhook,
+    webhook: RegisteredWebhook,
 ) -> UnboundedSender<QueuedWebhookEvent> {
     let (queue, receiver) = unbounded_channel();
     tokio::spawn(deliver_events(Arc::downgrade(state), http.clone(), webhook, receiver));
@@ -37,7 +37,7 @@ pub(super) fn start_delivery_task(
 async fn deliver_events(
     state: Weak<Mutex<FakeState>>,
     http: reqwest::Client,
-    webhook: EzwWebhook,
+    webhook: RegisteredWebhook,
     mut queue: UnboundedReceiver<QueuedWebhookEvent>,
 ) {
     while let Some(first) = queue.recv().await {
@@ -60,7 +60,7 @@ async fn deliver_events(
                 tokio::time::sleep(Duration::from_millis(settings.delay_ms)).await;
             }
             let Some(state) = state.upgrade() else { return };
-            let delivery = EzwWebhookDelivery {
+            let delivery = SignedWebhookDelivery {
                 id: new_id("delivery"),
                 event,
                 body: build_payload(event, items, settings.whapi_event_object).to_string(),
@@ -101,17 +101,17 @@ fn build_payload(event: &str, items: Vec<Value>, event_object: bool) -> Value {
     Value::Object(body)
 }
 
-struct EzwWebhookDelivery {
+struct SignedWebhookDelivery {
     id: String,
     event: &'static str,
     body: String,
-    webhook: EzwWebhook,
+    webhook: RegisteredWebhook,
 }
 
 async fn retry_delivery(
     state: Weak<Mutex<FakeState>>,
     http: reqwest::Client,
-    delivery: EzwWebhookDelivery,
+    delivery: SignedWebhookDelivery,
     settings: WebhookSettings,
 ) {
     for number in 2..=settings.attempts {
@@ -127,7 +127,7 @@ async fn retry_delivery(
 async fn attempt_delivery(
     state: &Mutex<FakeState>,
     http: &reqwest::Client,
-    delivery: &EzwWebhookDelivery,
+    delivery: &SignedWebhookDelivery,
     number: u32,
 ) -> bool {
     let response = http

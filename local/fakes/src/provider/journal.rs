@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{EzwWebhook, FakeSettings, PhoneMessage};
+use super::{FakeSettings, PhoneMessage, RegisteredWebhook};
 
 /// One change of the fake's state.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub(super) enum JournalEntry {
     /// The settings after a change.
     Settings(Box<FakeSettings>),
     /// A webhook was registered or redirected.
-    Webhook(EzwWebhook),
+    Webhook(RegisteredWebhook),
 }
 
 #[derive(Debug)]
@@ -42,10 +42,10 @@ pub(super) struct FakeJournal {
 }
 
 impl FakeJournal {
-    /// Opens or creates `fake-ezw.jsonl` in `dir` and reads its entries.
+    /// Opens or creates `fake-provider.jsonl` in `dir` and reads its entries.
     pub(super) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<JournalEntry>)> {
         std::fs::create_dir_all(dir).with_context(|| format!("could not create the state folder {}", dir.display()))?;
-        let path = dir.join("fake-ezw.jsonl");
+        let path = dir.join("fake-provider.jsonl");
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)

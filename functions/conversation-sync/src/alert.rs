@@ -5,9 +5,6 @@
 //! created. Their keys come out the same every time, so a repeated run creates no second
 //! notification.
 
-pub mod escalation_rules;
-pub mod notification;
-
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::ClientConfig,
@@ -18,12 +15,10 @@ use tellonce_core::{
 };
 
 use crate::{
-    alert::{
-        escalation_rules::RuleContext,
-        notification::{Notification, SentMessage},
-    },
-    conversation::{Conversation, MessageRef, received_message::ReceivedMessage, sent_history},
+    conversation::{Conversation, MessageRef, OverdueAlert, received_message::ReceivedMessage, sent_history},
+    escalation_rules::{self, RuleContext},
     message_record::{self, MessageRecord},
+    notification::{Notification, SentMessage},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::SyncError,
     task::{QueueTask, TaskContent, new_tasks::NewTasks, target_queue_name},
@@ -186,12 +181,8 @@ fn raise_overdue_alerts(conversation: &mut Conversation, config: &ClientConfig, 
     let minutes = now.duration_since(since).as_mins().max(1);
     let unit = if minutes == 1 { "minute" } else { "minutes" };
     let reason = format!("has waited for an answer for {minutes} {unit}");
-    let to_alert = |due: crate::conversation::OverdueAlert| Alert {
-        escalation: due.escalation,
-        reason: reason.clone(),
-        trigger: due.trigger,
-        since,
-    };
+    let to_alert =
+        |due: OverdueAlert| Alert { escalation: due.escalation, reason: reason.clone(), trigger: due.trigger, since };
     due.into_iter().map(to_alert).collect()
 }
 
