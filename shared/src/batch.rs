@@ -80,15 +80,15 @@ pub struct BatchProcessor<'a> {
 }
 
 impl BatchProcessor<'_> {
-    /// Processes a batch, `at_once` deliveries in parallel, as long as there is time. Returns the
-    /// records to repeat.
+    /// Processes a batch, `max_concurrent` deliveries in parallel, as long as there is time.
+    /// Returns the records to repeat.
     ///
     /// `process` returns the outcome to record with a delivery, if any. Deliveries may run in
     /// parallel only if none depends on the outcome of another one.
     pub async fn process_batch<O: Into<DeliveryOutcome>, E: ClassifyFault>(
         &self,
         event: StreamEvent,
-        at_once: usize,
+        max_concurrent: usize,
         has_time: impl Fn() -> bool,
         process: impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> BatchFailures {
@@ -99,7 +99,7 @@ impl BatchProcessor<'_> {
             (retry, record.dynamodb)
         });
         let mut failures = BatchFailures::default();
-        let mut done = futures::stream::iter(each).buffered(at_once.max(1));
+        let mut done = futures::stream::iter(each).buffered(max_concurrent.max(1));
         while let Some((retry, record)) = done.next().await {
             if retry {
                 failures.add_record(record);
@@ -115,8 +115,8 @@ impl BatchProcessor<'_> {
         process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> bool {
         let Some(image) = &record.new_image else { return false };
-        let entry = match InboxItem::from_image(image.get()) {
-            Ok(entry) => entry,
+        let delivery = match InboxItem::from_image(image.get()) {
+            Ok(delivery) => delivery,
             // An item that does not parse has no place for an outcome, and a repeat would not help.
             Err(error) => {
                 telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, self.clock.now());
@@ -130,12 +130,12 @@ impl BatchProcessor<'_> {
             }
         };
         let now = self.clock.now();
-        let outcome = match process(&entry).await {
+        let outcome = match process(&delivery).await {
             Err(error) if error.fault() == Fault::Permanent => {
                 tracing::error!(
-                    delivery.id = entry.id,
+                    delivery.id = delivery.id,
                     "could not process delivery {}: {}",
-                    entry.id,
+                    delivery.id,
                     error_chain(&error)
                 );
                 telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, now);
@@ -146,31 +146,31 @@ impl BatchProcessor<'_> {
         let retry_reason = match outcome {
             Ok(None) => None,
             Ok(Some(outcome)) => {
-                self.record_outcome(&entry, &outcome, now).await.err().map(|error| error_chain(&error))
+                self.record_outcome(&delivery, &outcome, now).await.err().map(|error| error_chain(&error))
             }
             Err(error) => Some(error_chain(&error)),
         };
         if let Some(why) = &retry_reason {
-            tracing::warn!(delivery.id = entry.id, "delivery {} will be retried: {why}", entry.id);
+            tracing::warn!(delivery.id = delivery.id, "delivery {} will be retried: {why}", delivery.id);
         }
         retry_reason.is_some()
     }
 
     async fn record_outcome(
         &self,
-        entry: &InboxItem,
+        delivery: &InboxItem,
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<(), InboxError> {
         tracing::info!(
-            delivery.id = entry.id,
+            delivery.id = delivery.id,
             delivery.outcome = outcome.code,
             delivery.outcome_text = outcome.text,
             "recorded outcome {} of delivery {}",
             outcome.code,
-            entry.id
+            delivery.id
         );
-        self.inbox.record_outcome(&entry.id, outcome, now).await
+        self.inbox.record_outcome(&delivery.id, outcome, now).await
     }
 }
 

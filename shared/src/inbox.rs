@@ -55,7 +55,7 @@ const MAX_COMPRESSED_BYTES: usize = 380 * 1024;
 pub enum InboxError {
     /// The write failed.
     #[error("the delivery could not be stored in the inbox")]
-    File(#[source] Box<SdkError<PutItemError>>),
+    Store(#[source] Box<SdkError<PutItemError>>),
     /// The outcome could not be written.
     #[error("the outcome of a delivery could not be recorded")]
     Record(#[source] Box<SdkError<UpdateItemError>>),
@@ -70,7 +70,7 @@ pub enum InboxError {
 impl ClassifyFault for InboxError {
     fn fault(&self) -> Fault {
         match self {
-            Self::File(_) | Self::Record(_) | Self::Scan(_) => Fault::Transient,
+            Self::Store(_) | Self::Record(_) | Self::Scan(_) => Fault::Transient,
             Self::TooLarge(_) => Fault::Permanent,
         }
     }
@@ -78,7 +78,7 @@ impl ClassifyFault for InboxError {
 
 /// The outcome of storing a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileOutcome {
+pub enum StoreOutcome {
     /// The delivery is new.
     New,
     /// The delivery was already stored.
@@ -156,25 +156,25 @@ impl Inbox {
     ///
     /// A delivery id that arrives again with *another* body is a new delivery. It is stored next to
     /// the first, under its id and body hash. The ledger prevents that a message is sent twice.
-    pub async fn file_delivery(&self, delivery: &Verified<'_>, now: Timestamp) -> Result<FileOutcome, InboxError> {
+    pub async fn store_delivery(&self, delivery: &Verified<'_>, now: Timestamp) -> Result<StoreOutcome, InboxError> {
         let compressed = self.compressor.compress_body(delivery.body);
         if compressed.len() > MAX_COMPRESSED_BYTES {
             return Err(InboxError::TooLarge(compressed.len()));
         }
         let id = build_item_id(delivery.sender, &delivery.delivery_id);
         let Some(before) = self.put_delivery(&id, delivery, compressed.clone(), now).await? else {
-            return Ok(FileOutcome::New);
+            return Ok(StoreOutcome::New);
         };
         if ItemReader(&before).bytes("body").is_none_or(|body| body == compressed) {
-            return Ok(FileOutcome::Duplicate);
+            return Ok(StoreOutcome::Duplicate);
         }
         tracing::warn!(delivery.id = id, "stored delivery {id} again: it arrived with another body");
         let hash = ring::digest::digest(&ring::digest::SHA256, delivery.body);
         let id = format!("{id}~{}", &BASE64.encode(hash)[..22]);
         Ok(if self.put_delivery(&id, delivery, compressed, now).await?.is_none() {
-            FileOutcome::New
+            StoreOutcome::New
         } else {
-            FileOutcome::Duplicate
+            StoreOutcome::Duplicate
         })
     }
 
@@ -208,7 +208,7 @@ impl Inbox {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     Ok(Some(refused.item().cloned().unwrap_or_default()))
                 }
-                _ => Err(InboxError::File(Box::new(error))),
+                _ => Err(InboxError::Store(Box::new(error))),
             },
         }
     }

@@ -56,11 +56,11 @@ pub enum Metric {
     /// A message that was accepted could not be delivered.
     MessagesFailed,
     /// A CRM or a target refused the credential.
-    CrmUnauthorized,
+    DestinationUnauthorized,
     /// A CRM or a target is unavailable. Its tasks wait.
-    CrmUnavailable,
+    DestinationUnavailable,
     /// A CRM or a target refused a task for good.
-    EntriesRefused,
+    TasksRefused,
 }
 
 impl Metric {
@@ -83,9 +83,9 @@ impl Metric {
             Self::LeadsHeld => "leads_held",
             Self::LeadsEscalated => "leads_escalated",
             Self::MessagesFailed => "messages_failed",
-            Self::CrmUnauthorized => "destination_unauthorized",
-            Self::CrmUnavailable => "destination_unavailable",
-            Self::EntriesRefused => "tasks_refused",
+            Self::DestinationUnauthorized => "destination_unauthorized",
+            Self::DestinationUnavailable => "destination_unavailable",
+            Self::TasksRefused => "tasks_refused",
         }
     }
 }

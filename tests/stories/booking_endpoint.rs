@@ -1,4 +1,4 @@
-//! The endpoint for bookings: each delivery of a calendar gets the right status and is filed once
+//! The endpoint for bookings: each delivery of a calendar gets the right status and is stored once
 //! or not at all.
 
 use std::collections::BTreeSet;

@@ -51,7 +51,7 @@ async fn a_repeated_event_costs_a_refused_write_and_its_reason() {
     world.deliver(world.woocommerce_post("b", 1, "completed", PHONE)).await;
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 3, "filed, refused by the ledger, reason recorded: {used:?}");
+    assert_eq!(all, 3, "stored, refused by the ledger, reason recorded: {used:?}");
 }
 
 #[tokio::test]

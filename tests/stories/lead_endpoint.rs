@@ -1,4 +1,4 @@
-//! The endpoint for leads: each delivery of a form gets the right status and is filed once or not
+//! The endpoint for leads: each delivery of a form gets the right status and is stored once or not
 //! at all.
 //!
 //! Long because it lists every sender of leads with its faults.

@@ -136,7 +136,10 @@ async fn the_same_person_is_greeted_again_on_any_form_only_after_the_window() {
     let reason = world.message_rows()["lead:2:first-touch"]["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("already-greeted") && reason.ends_with("lead:landing..1"), "{reason}");
     assert_eq!(lead_outcomes(&world), ["already-greeted"]);
-    assert_eq!(lead_outcome_texts(&world), ["lead:2:first-touch names the earlier lead"]);
+    assert_eq!(
+        lead_outcome_texts(&world),
+        ["the number was greeted before; row lead:2:first-touch names the earlier lead"]
+    );
     assert_eq!(count_logged(&world, "\"leads_escalated\":1"), 1, "the team is alerted");
     world.advance_time(SignedDuration::from_hours(6 * 24));
     world.deliver(lead_post("site", "3", NOA_PHONE)).await;
@@ -211,7 +214,7 @@ async fn leads_that_may_not_be_greeted_record_a_reason() {
         (json!("hello"), "not-understood"),
     ];
     for (body, code) in &cases {
-        assert_eq!(world.post(submission_post("site", body)).await, 200, "any content is filed: {body}");
+        assert_eq!(world.post(submission_post("site", body)).await, 200, "any content is stored: {body}");
         world.settle().await;
         let all = lead_outcomes(&world);
         assert!(all.iter().any(|outcome| outcome == code), "{code}: {all:?}");

@@ -43,6 +43,11 @@ fn a_store_kind_is_in_the_files_of_its_recipe_and_no_others() {
 }
 
 #[test]
+fn a_milestone_is_in_the_files_of_its_recipe_and_no_others() {
+    assert_eq!(files_with(&["deliverychanged"]), recipe_files("Add a milestone", ""));
+}
+
+#[test]
 fn a_crm_is_in_the_files_of_its_recipe_and_no_others() {
     assert_eq!(files_with(&["pipedrive"]), recipe_files("Add a CRM", "pipedrive"));
 }
@@ -55,6 +60,9 @@ fn the_provider_is_named_only_in_the_files_of_its_recipe() {
     let listed: Vec<String> = listed.map(|path| path.replace("<provider>", "ezwhatsapp")).collect();
     let named = files_below(&["cli", "functions", "local", "shared"], &["ezw"]);
     assert!(named.iter().any(|path| path.starts_with("shared/src/provider/ezwhatsapp/")), "{named:?}");
+    for place in &listed {
+        assert!(named.iter().any(|path| path.starts_with(place)) || place.starts_with("docs/"), "{place}");
+    }
     let elsewhere = named.iter().filter(|path| !listed.iter().any(|place| path.starts_with(place)));
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -393,7 +393,7 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
     booking.deliver(&world, "m-1").await;
     let used = counters.snapshot();
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 3, "filed, header read and header written: {used:?}");
+    assert_eq!(all, 3, "stored, header read and header written: {used:?}");
 
     advance_to_hours_before(&world, warm.start, 24).await;
     world.advance_time((booking.start - SignedDuration::from_hours(24)).duration_since(world.now()));

@@ -154,7 +154,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         .collect();
     let counters = provider.counters();
     println!(
-        "{} posts of {event_count} events, {unavailable_count} answered 503 and repeated; {} deliveries filed; ledger: {states:?}; \
+        "{} posts of {event_count} events, {unavailable_count} answered 503 and repeated; {} deliveries stored; ledger: {states:?}; \
          {} messages queued at the provider, {} sends repeated under their key, faults {:?}; {ticks} sweeps; \
          {} duplicates, {} lost",
         posts.len(),
@@ -165,7 +165,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         duplicates.len(),
         lost.len(),
     );
-    assert_eq!(items.len(), event_count, "each event is filed once");
+    assert_eq!(items.len(), event_count, "each event is stored once");
     assert_eq!(rows.len(), event_count, "each event has its row");
     assert!(lost.is_empty(), "lost: {lost:?}");
     assert!(duplicates.is_empty(), "sent twice: {duplicates:?}");

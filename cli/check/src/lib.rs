@@ -2,7 +2,7 @@
 //! remedy.
 //!
 //! [`check_file`] takes a file as typed: a part that does not parse becomes a [`Finding`], and the
-//! rest is still checked. [`check_config`] takes a file that parsed. Both read the file exactly as
+//! rest is still checked. It reads the file exactly as
 //! the functions do. They render every text with the same code ([`tellonce_core::wording`],
 //! [`tellonce_core::provider::RenderedMessage`]). [`list_needed_secrets`] lists the secrets that a
 //! client needs.
@@ -67,18 +67,6 @@ pub fn check_file(text: &str) -> CheckReport {
         check_sections(config, &mut findings);
     }
     CheckReport { config: rest.filter(|_| !findings.wrong_shape), findings: findings.into_sorted() }
-}
-
-/// Checks a parsed file against its own text.
-pub fn check_config(text: &str, config: &ClientConfig) -> Vec<Finding> {
-    let source = match ConfigSource::parse(text) {
-        Ok(source) => source,
-        Err(error) => return vec![shape::build_syntax_finding(text, &error)],
-    };
-    let mut findings = FindingCollector::new(&source);
-    boundaries::check_boundaries(&mut findings);
-    check_sections(config, &mut findings);
-    findings.into_sorted()
 }
 
 fn check_sections(config: &ClientConfig, findings: &mut FindingCollector<'_>) {

@@ -154,7 +154,7 @@ pub(super) struct BookingSimulator<'a> {
     inbound: InboundRoute<'a>,
     calendar: &'a CalendarConfig,
     tracker: AppointmentTracker<'a>,
-    /// The id in the inbox of each delivery, in order; none if it was not filed.
+    /// The id in the inbox of each delivery, in order; none if it was not stored.
     inbox_keys: Vec<Option<String>>,
 }
 

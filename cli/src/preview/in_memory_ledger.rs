@@ -12,8 +12,8 @@ use tellonce_core::{
     client_config::ClientConfig,
     contact::Phone,
     dispatch::{
-        DispatchEvent, DispatchResult, FirstTouchDispatchResult, GreetingOpening, GreetingRules, LineOpening,
-        MessageDriver, NextStep, OpenGreetingStep, OpenReminderStep, ReminderDispatchResult, ReminderOpening,
+        DispatchEvent, DispatchResult, GreetingOpening, GreetingResult, GreetingRules, LineOpening, MessageDriver,
+        NextStep, OpenGreetingStep, OpenReminderStep, ReminderDispatchResult, ReminderOpening,
     },
     greeting::GreetingHistory,
     ledger::{
@@ -65,13 +65,13 @@ impl<'a> InMemoryLedger<'a> {
     }
 
     /// Greets a number, unless its greetings forbid it.
-    pub(super) fn dispatch_first_touch(
+    pub(super) fn dispatch_greeting(
         &mut self,
         message: &OutboundMessage,
         form: &str,
         rules: GreetingRules,
         now: Timestamp,
-    ) -> FirstTouchDispatchResult {
+    ) -> GreetingResult {
         let number = message.to.as_ref().map_or("", Phone::expose).to_owned();
         let mut step = GreetingOpening::begin(&self.driver(now), message, form, rules);
         loop {
@@ -81,7 +81,7 @@ impl<'a> InMemoryLedger<'a> {
                     let outcome = match self.rows.get(&opening.row.key) {
                         Some(there) => ClaimOutcome::RowChanged(Some(Box::new(there.clone()))),
                         None if known.version != opening.history.version => {
-                            ClaimOutcome::HeaderChanged(Some(Box::new(known)))
+                            ClaimOutcome::DependencyChanged(Some(Box::new(known)))
                         }
                         None => ClaimOutcome::Claimed,
                     };
@@ -98,13 +98,13 @@ impl<'a> InMemoryLedger<'a> {
                 OpenGreetingStep::Suppress(row, result) => {
                     return match self.execute_steps(NextStep::Open { row, has_instance_key: false }, now) {
                         DispatchResult::RecordedOnly(_) => result,
-                        repeated => FirstTouchDispatchResult::Dispatched(repeated),
+                        repeated => GreetingResult::Dispatched(repeated),
                     };
                 }
                 OpenGreetingStep::Dispatch(step) => {
-                    return FirstTouchDispatchResult::Dispatched(self.execute_steps(step, now));
+                    return GreetingResult::Dispatched(self.execute_steps(step, now));
                 }
-                OpenGreetingStep::OptedOut => return FirstTouchDispatchResult::OptedOut,
+                OpenGreetingStep::OptedOut => return GreetingResult::OptedOut,
             }
         }
     }

@@ -11,13 +11,13 @@ use lead_first_touch::{
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
     lead_parser::{find_facts, find_facts_in_response, parse_lead, parse_lead_response},
     lookup::build_lookup_url,
-    plan::plan_first_touch,
+    plan::plan_greeting,
 };
 use serde_json::Value;
 use tellonce_core::{
     client_config::{FormConfig, RepeatAction},
     delivery::Verified,
-    dispatch::{DispatchResult, FirstTouchDispatchResult, GreetingRules},
+    dispatch::{DispatchResult, GreetingResult, GreetingRules},
     greeting::{Admission, LeadRate},
     ledger::{IdempotencyKey, OutboundMessage},
 };
@@ -145,7 +145,7 @@ impl LeadSimulator<'_> {
         shown: &mut DeliveryPreview,
     ) -> LeadPreview {
         let described = facts.map(|facts| describe_facts(self.form, &facts, Some(lead), now)).unwrap_or_default();
-        let message = match plan_first_touch(self.inbound.config, self.form, lead, id, now) {
+        let message = match plan_greeting(self.inbound.config, self.form, lead, id, now) {
             Ok(message) => message,
             Err(outcome) => {
                 append_reason(&mut shown.skip_reason, describe_outcome(outcome));
@@ -178,17 +178,13 @@ impl LeadSimulator<'_> {
     fn greet_once(&mut self, message: &OutboundMessage, now: Timestamp) -> Option<String> {
         let FormConfig { repeat, per_phone, .. } = *self.form;
         let rules = GreetingRules { repeat, per_phone };
-        let escalation = match self.ledger.dispatch_first_touch(message, self.inbound.sender_name, rules, now) {
-            FirstTouchDispatchResult::Dispatched(
+        let escalation = match self.ledger.dispatch_greeting(message, self.inbound.sender_name, rules, now) {
+            GreetingResult::Dispatched(
                 DispatchResult::AlreadyKnown(key, state) | DispatchResult::PayloadConflict(key, state),
             ) => return Some(format!("already-known: {key} is {} in the ledger", state.name())),
-            FirstTouchDispatchResult::Dispatched(_) => return None,
-            FirstTouchDispatchResult::AlreadyGreeted if repeat.then == RepeatAction::Escalate => {
-                "; the team is alerted"
-            }
-            FirstTouchDispatchResult::AlreadyGreeted
-            | FirstTouchDispatchResult::LimitReached
-            | FirstTouchDispatchResult::OptedOut => "",
+            GreetingResult::Dispatched(_) => return None,
+            GreetingResult::AlreadyGreeted if repeat.then == RepeatAction::Escalate => "; the team is alerted",
+            GreetingResult::AlreadyGreeted | GreetingResult::LimitReached | GreetingResult::OptedOut => "",
         };
         let reason = self.ledger.final_result(&message.key)?.err()?;
         Some(format!("{reason}{escalation}"))

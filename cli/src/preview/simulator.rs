@@ -6,7 +6,7 @@ use super::{cases::RecordedDelivery, report::DeliveryPreview};
 
 /// Runs the deliveries of one sender through the function that owns them.
 pub(super) trait DeliverySimulator<'a> {
-    /// Verifies one delivery, files it, reads it and applies it.
+    /// Verifies one delivery, stores it, reads it and applies it.
     fn simulate_delivery(&mut self, case: &'a RecordedDelivery, now: Timestamp) -> DeliveryPreview;
 
     /// Sends all waiting messages and adds the results to their deliveries.

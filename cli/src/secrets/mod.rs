@@ -66,21 +66,21 @@ impl SecretsFile {
             findings.push(Finding { severity, line, problem: what, remedy: remedy.to_owned() });
         };
         let needed = list_needed_secrets(config);
-        for NeededSecret { name, description: what, purpose: its_use } in &needed {
+        for NeededSecret { name, description: what, purpose } in &needed {
             let line = self.line_of(name);
             match self.values.get(name) {
-                None if *its_use == SecretPurpose::StoreApi => {
+                None if *purpose == SecretPurpose::StoreApi => {
                     let what =
                         format!("`{name}` is missing: pickups and parcel scans of unknown orders send no message");
                     add(Severity::Warning, 1, what, "if the store reports either, add a token of its Admin API");
                 }
-                None if *its_use == SecretPurpose::ContactApi => {
+                None if *purpose == SecretPurpose::ContactApi => {
                     let what = format!("`{name}` is missing: contacts that HubSpot posts as ids are not greeted");
                     add(Severity::Warning, 1, what, "add a private app's token, unless a workflow posts the contacts");
                 }
                 None => add(Severity::Error, 1, format!("`{name}` is missing"), &format!("add it: {what}")),
                 Some(versions) => {
-                    for problem in versions.iter().filter_map(|value| find_problem(*its_use, value.expose())) {
+                    for problem in versions.iter().filter_map(|value| find_problem(*purpose, value.expose())) {
                         add(problem.0, line, format!("`{name}` {}", problem.1), problem.2);
                     }
                 }

@@ -14,8 +14,8 @@ const MIN_PATH_SECRET_LENGTH: usize = 32;
 const STANDARD_WEBHOOKS_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Why a value cannot work for its purpose.
-pub(super) fn find_problem(its_use: SecretPurpose, value: &str) -> Option<SecretProblem> {
-    match its_use {
+pub(super) fn find_problem(purpose: SecretPurpose, value: &str) -> Option<SecretProblem> {
+    match purpose {
         SecretPurpose::LineToken if !value.starts_with(PROVIDER.facts().token_prefix) => {
             Some((Severity::Error, "is not a line token", PROVIDER.facts().token_advice))
         }

@@ -1,10 +1,10 @@
-//! conversation-sync: brings what a line reports into the client's CRMs, and alerts the team when a
-//! customer needs a person.
+//! conversation-sync: copies the messages of a line into the client's CRMs, and alerts the team
+//! when a customer needs a person.
 //!
 //! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
 //! command. `line_event_flow` takes each delivery through: [`line_event_parser`] parses it,
-//! [`message_record`] joins statuses to ledger rows, [`conversation`] keeps who waits, and
-//! [`escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM
+//! [`message_record`] joins statuses to ledger rows, [`conversation`] stores which customer waits,
+//! and //! [`escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM
 //! and each target. [`queue_worker`] delivers the tasks: right after the batch, and every minute
 //! what is still due.
 //!
@@ -55,7 +55,7 @@ use tellonce_core::{
 use alert::AlertSender;
 use due_checks::DueChecks;
 use line_event_flow::LineEventFlow;
-use operator::{CommandResult, OperatorTools, SyncCommand, SyncOperatorError};
+use operator::{CommandResult, SyncCommand, SyncOperator, SyncOperatorError};
 use queue_worker::{QueueWorker, RunBudget};
 use reconcile::Reconciler;
 use record_store::{RecordStore, RecordStoreError};
@@ -116,7 +116,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             // An operator wrote it, perhaps with a typing error.
             let command =
                 serde_json::from_str::<SyncCommand>(payload).map_err(|_| SyncOperatorError::UnknownCommand)?;
-            SyncResponse::Command(sync.operator_tools().run_command(&command).await?)
+            SyncResponse::Command(sync.operator().run_command(&command).await?)
         })
     }))
     .await
@@ -188,8 +188,8 @@ impl ConversationSync {
         Reconciler { config, ledger, clock, store: &self.store, alerts }
     }
 
-    fn operator_tools(&self) -> OperatorTools<'_> {
+    fn operator(&self) -> SyncOperator<'_> {
         let Dispatcher { ledger, clock, .. } = &self.dispatcher;
-        OperatorTools { ledger, clock, store: &self.store, queue_names: self.queue_worker.queue_names().collect() }
+        SyncOperator { ledger, clock, store: &self.store, queue_names: self.queue_worker.queue_names().collect() }
     }
 }

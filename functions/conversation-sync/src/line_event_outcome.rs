@@ -1,4 +1,4 @@
-//! The outcome of a line's delivery of which not everything could be used.
+//! The outcome of a line event that was not used completely.
 
 use tellonce_core::{inbox::DeliveryOutcome, json::JsonError};
 

@@ -134,7 +134,7 @@ fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessag
     let text = fields.texts.into_iter().find_map(RawJson::owned_text);
     let text = text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
     let missing_author = LineEventSkipReason::Unreadable("message without an author");
-    // Taken for a customer's message, our own would get a reply.
+    // If our own message counted as a customer's, tellonce would reply to itself.
     let direction = match fields.from_me.text().as_deref() {
         Some("true" | "1") => MessageDirection::Out,
         Some("false" | "0") => MessageDirection::In,
@@ -162,8 +162,8 @@ fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusRepor
         PROVIDER.parse_line_event_item(item).ok_or(LineEventSkipReason::Unreadable("status that is not an object"))?;
     let id = parse_id(&fields)?;
     let word = fields.status.owned_text().ok_or(LineEventSkipReason::Unreadable("status without a value"))?;
-    let delivery_status = DeliveryStatus::from_status(&word.to_ascii_lowercase())
-        .ok_or(LineEventSkipReason::Irrelevant("unknown status"))?;
+    let delivery_status =
+        DeliveryStatus::from_status(&word).ok_or(LineEventSkipReason::Irrelevant("unknown status"))?;
     Ok(StatusReport { message_id: id, delivery_status, reported_at: parse_time(fields.timestamp, received_at) })
 }
 

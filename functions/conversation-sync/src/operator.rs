@@ -74,7 +74,7 @@ pub enum SyncOperatorError {
 }
 
 /// What operator commands may touch.
-pub(crate) struct OperatorTools<'a> {
+pub(crate) struct SyncOperator<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
@@ -82,7 +82,7 @@ pub(crate) struct OperatorTools<'a> {
     pub(crate) queue_names: Vec<&'a str>,
 }
 
-impl OperatorTools<'_> {
+impl SyncOperator<'_> {
     /// Runs a command.
     pub(crate) async fn run_command(&self, command: &SyncCommand) -> Result<CommandResult, SyncOperatorError> {
         match command {

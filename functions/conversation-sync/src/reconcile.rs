@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often a record or a row is read again after another writer was faster.
-const MAX_WRITE_ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// Joins message records to ledger rows.
 pub(crate) struct Reconciler<'a> {
@@ -94,7 +94,7 @@ impl Reconciler<'_> {
         is_scheduled: bool,
     ) -> Result<MessageRecord, SyncError> {
         // Another invocation may add to the record meanwhile.
-        for _ in 0..MAX_WRITE_ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let found = self.find_ledger_row(&record).await?;
             let applied = match &found {
                 LedgerMatch::Row { row, .. } => self.apply_report((**row).clone(), &record).await?,
@@ -159,7 +159,7 @@ impl Reconciler<'_> {
         record: &MessageRecord,
     ) -> Result<Option<DeliveryStatus>, SyncError> {
         let seen_at = record.observed.as_ref().map(|seen| seen.sent_at);
-        for _ in 0..MAX_WRITE_ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let now = self.clock.now();
             let at = record.arrived_at.or(record.delivery_status_at).or(seen_at).unwrap_or(now);
             let change = RowChange::StatusReported {

@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::{FormConfig, LeadLimit, RepeatAction, TimeSpan},
-    dispatch::{DispatchError, DispatchResult, FirstTouchDispatchResult, GreetingRules, Invocation},
+    dispatch::{DispatchError, DispatchResult, GreetingResult, GreetingRules, Invocation},
     fault::{ClassifyFault, Fault, error_chain},
     greeting::Admission,
     inbox::{DeliveryOutcome, InboxError, InboxItem},
@@ -16,11 +16,11 @@ use tellonce_core::{
 };
 
 use crate::{
-    LeadGreeter,
+    LeadFirstTouch,
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
     lead_outcome::{LeadOutcome, LeadSkipReason},
     lead_parser::{parse_lead, parse_lead_response},
-    plan::plan_first_touch,
+    plan::plan_greeting,
 };
 
 /// The most leads of one delivery that are looked up concurrently.
@@ -69,31 +69,31 @@ enum LookedUpLead {
     Skipped(LeadSkipReason),
 }
 
-impl LeadGreeter {
+impl LeadFirstTouch {
     /// Processes one delivery and returns its outcome, or `None` if the ledger's rows explain it.
     /// After an error the delivery is retried, unless the error is permanent.
     pub(crate) async fn process_delivery(
         &self,
         invocation: &Invocation,
-        entry: &InboxItem,
+        delivery: &InboxItem,
     ) -> Result<Option<DeliveryOutcome>, LeadError> {
         let config = &self.dispatcher.config;
-        let Some((name, form)) = config.forms.get_key_value(&entry.sender) else {
+        let Some((name, form)) = config.forms.get_key_value(&delivery.sender) else {
             return Ok(Some(LeadOutcome::FormRemoved.into()));
         };
-        let (headers, body, received_at) = (&entry.headers, entry.body.as_slice(), entry.received_at);
-        let delivery = LeadDelivery { form_name: name, form, config, headers, body, received_at };
-        let outcomes = match parse_lead(&delivery) {
-            ParsedLead::Lead(lead) => Vec::from_iter(self.greet_lead(invocation, entry, form, &lead).await?),
+        let (headers, body, received_at) = (&delivery.headers, delivery.body.as_slice(), delivery.received_at);
+        let lead_delivery = LeadDelivery { form_name: name, form, config, headers, body, received_at };
+        let outcomes = match parse_lead(&lead_delivery) {
+            ParsedLead::Lead(lead) => Vec::from_iter(self.greet_lead(invocation, delivery, form, &lead).await?),
             ParsedLead::NeedsLookup(references) => {
-                self.greet_referenced_leads(invocation, entry, &delivery, &references).await?
+                self.greet_referenced_leads(invocation, delivery, &lead_delivery, &references).await?
             }
-            ParsedLead::Skipped(reason) => vec![self.record_skip(entry, reason)],
+            ParsedLead::Skipped(reason) => vec![self.record_skip(delivery, reason)],
         };
         let is_held = outcomes.contains(&LeadOutcome::HeldForReview);
         let outcome = LeadOutcome::merge_outcomes(outcomes);
         match outcome.as_ref().filter(|_| is_held) {
-            Some(held) => self.record_held(entry, held).await.map(|()| None),
+            Some(held) => self.record_held(delivery, held).await.map(|()| None),
             None => Ok(outcome),
         }
     }
@@ -102,17 +102,17 @@ impl LeadGreeter {
     async fn greet_referenced_leads(
         &self,
         invocation: &Invocation,
-        entry: &InboxItem,
-        delivery: &LeadDelivery<'_>,
+        delivery: &InboxItem,
+        lead_delivery: &LeadDelivery<'_>,
         references: &[LeadReference],
     ) -> Result<Vec<LeadOutcome>, LeadError> {
         let greetings = references.iter().map(async |reference| {
             if !invocation.has_time_for_send() {
                 return Err(LeadError::OutOfTime);
             }
-            match self.look_up_lead(delivery, reference).await? {
-                LookedUpLead::Lead(lead) => self.greet_lead(invocation, entry, delivery.form, &lead).await,
-                LookedUpLead::Skipped(reason) => Ok(Some(self.record_skip(entry, reason))),
+            match self.look_up_lead(lead_delivery, reference).await? {
+                LookedUpLead::Lead(lead) => self.greet_lead(invocation, delivery, lead_delivery.form, &lead).await,
+                LookedUpLead::Skipped(reason) => Ok(Some(self.record_skip(delivery, reason))),
             }
         });
         let (mut outcomes, mut retry_error) = (Vec::new(), None);
@@ -122,9 +122,9 @@ impl LeadGreeter {
                 Ok(outcome) => outcomes.extend(outcome),
                 Err(error) if error.fault() == Fault::Permanent => {
                     tracing::error!(
-                        delivery.id = entry.id,
+                        delivery.id = delivery.id,
                         "could not greet a lead of delivery {}: {}",
-                        entry.id,
+                        delivery.id,
                         error_chain(&error)
                     );
                     let now = self.dispatcher.clock.now();
@@ -140,16 +140,16 @@ impl LeadGreeter {
 
     /// Records that a delivery waits for an operator. If the operator decided meanwhile, the
     /// decision applies at once, because the command could not find this delivery.
-    async fn record_held(&self, entry: &InboxItem, outcome: &DeliveryOutcome) -> Result<(), LeadError> {
+    async fn record_held(&self, delivery: &InboxItem, outcome: &DeliveryOutcome) -> Result<(), LeadError> {
         let now = self.dispatcher.clock.now();
         let held = LeadOutcome::HeldForReview.code();
-        self.inbox.record_outcome(&entry.id, outcome, now).await?;
-        match self.dispatcher.ledger.read_lead_rate(&entry.sender).await?.operator_decision(entry.received_at) {
+        self.inbox.record_outcome(&delivery.id, outcome, now).await?;
+        match self.dispatcher.ledger.read_lead_rate(&delivery.sender).await?.operator_decision(delivery.received_at) {
             Some(Admission::Dropped) => {
-                self.inbox.replace_outcome(&entry.id, held, &LeadOutcome::Dropped.into(), now).await?;
+                self.inbox.replace_outcome(&delivery.id, held, &LeadOutcome::Dropped.into(), now).await?;
             }
             Some(_) => {
-                self.inbox.replay_delivery(&entry.id, held).await?;
+                self.inbox.replay_delivery(&delivery.id, held).await?;
             }
             None => {}
         }
@@ -160,28 +160,28 @@ impl LeadGreeter {
     async fn greet_lead(
         &self,
         invocation: &Invocation,
-        entry: &InboxItem,
+        delivery: &InboxItem,
         form: &FormConfig,
         lead: &Lead,
     ) -> Result<Option<LeadOutcome>, LeadError> {
-        let (dispatcher, name) = (&self.dispatcher, entry.sender.as_str());
+        let (dispatcher, name) = (&self.dispatcher, delivery.sender.as_str());
         let client = &dispatcher.config.client;
         let now = dispatcher.clock.now();
-        let mut message = match plan_first_touch(&dispatcher.config, form, lead, &entry.id, now) {
+        let mut message = match plan_greeting(&dispatcher.config, form, lead, &delivery.id, now) {
             Ok(message) => message,
             Err(not_sent) => {
                 tracing::error!(
-                    delivery.id = entry.id,
+                    delivery.id = delivery.id,
                     form.name = name,
                     "could not build the first touch for delivery {}: {not_sent}",
-                    entry.id
+                    delivery.id
                 );
                 telemetry::count_metric(client, Metric::DeliveriesQuarantined, now);
                 return Ok(Some(not_sent));
             }
         };
-        let lead_rate = dispatcher.ledger.count_lead(name, form.burst, entry.received_at, now).await?;
-        let admission = lead_rate.decide_admission(form.burst, entry.received_at);
+        let lead_rate = dispatcher.ledger.count_lead(name, form.burst, delivery.received_at, now).await?;
+        let admission = lead_rate.decide_admission(form.burst, delivery.received_at);
         match admission {
             Admission::Admitted => {}
             Admission::Released(at) => message.released_at = Some(at),
@@ -201,11 +201,11 @@ impl LeadGreeter {
             }
         }
         let rules = GreetingRules { repeat: form.repeat, per_phone: form.per_phone };
-        let greeted = dispatcher.dispatch_first_touch(invocation, &message, name, rules).await?;
+        let greeted = dispatcher.dispatch_greeting(invocation, &message, name, rules).await?;
         let is_repeat = matches!(
             greeted,
-            FirstTouchDispatchResult::AlreadyGreeted
-                | FirstTouchDispatchResult::Dispatched(
+            GreetingResult::AlreadyGreeted
+                | GreetingResult::Dispatched(
                     DispatchResult::AlreadyKnown(_, MessageState::Suppressed)
                         | DispatchResult::PayloadConflict(_, MessageState::Suppressed)
                 )
@@ -214,7 +214,7 @@ impl LeadGreeter {
             telemetry::count_metric(client, Metric::LeadsEscalated, now);
         }
         Ok(match greeted {
-            FirstTouchDispatchResult::Dispatched(
+            GreetingResult::Dispatched(
                 DispatchResult::AlreadyKnown(key, state) | DispatchResult::PayloadConflict(key, state),
             ) => {
                 if matches!(admission, Admission::Admitted | Admission::Held) {
@@ -222,22 +222,22 @@ impl LeadGreeter {
                 }
                 Some(LeadOutcome::AlreadyKnown(key, state))
             }
-            FirstTouchDispatchResult::Dispatched(_) => None,
-            FirstTouchDispatchResult::AlreadyGreeted => Some(LeadOutcome::AlreadyGreeted(message.key)),
-            FirstTouchDispatchResult::LimitReached => Some(LeadOutcome::TooOften(message.key)),
-            FirstTouchDispatchResult::OptedOut => Some(LeadOutcome::OptedOut),
+            GreetingResult::Dispatched(_) => None,
+            GreetingResult::AlreadyGreeted => Some(LeadOutcome::AlreadyGreeted(message.key)),
+            GreetingResult::LimitReached => Some(LeadOutcome::TooOften(message.key)),
+            GreetingResult::OptedOut => Some(LeadOutcome::OptedOut),
         })
     }
 
     /// Looks up a lead that a delivery only names.
     async fn look_up_lead(
         &self,
-        delivery: &LeadDelivery<'_>,
+        lead_delivery: &LeadDelivery<'_>,
         reference: &LeadReference,
     ) -> Result<LookedUpLead, LeadError> {
-        let error = match self.request_lead(delivery, reference).await {
+        let error = match self.request_lead(lead_delivery, reference).await {
             Ok(LookupResponse::Found(body)) => {
-                return Ok(match parse_lead_response(delivery, reference, &body) {
+                return Ok(match parse_lead_response(lead_delivery, reference, &body) {
                     Ok(lead) => LookedUpLead::Lead(Box::new(lead)),
                     Err(reason) => LookedUpLead::Skipped(reason),
                 });
@@ -254,20 +254,20 @@ impl LeadGreeter {
             other if other.fault() == Fault::Permanent => LeadSkipReason::LookupFailed,
             _ => return Err(error),
         };
-        tracing::error!(form.name = delivery.form_name, "skipped a lead: {}", error_chain(&error));
+        tracing::error!(form.name = lead_delivery.form_name, "skipped a lead: {}", error_chain(&error));
         Ok(LookedUpLead::Skipped(reason))
     }
 
     async fn request_lead(
         &self,
-        delivery: &LeadDelivery<'_>,
+        lead_delivery: &LeadDelivery<'_>,
         reference: &LeadReference,
     ) -> Result<LookupResponse, LeadError> {
-        let secret_name = self.dispatcher.config.form_secret_name(delivery.form_name);
+        let secret_name = self.dispatcher.config.form_secret_name(lead_delivery.form_name);
         let now: Timestamp = self.dispatcher.clock.now();
         let credential = self.dispatcher.secrets.get_current(&secret_name, now).await?;
         let request_with = async |credential: &Secret| {
-            Ok(self.lookup_client.send_request(delivery.form, reference, credential, &secret_name).await?)
+            Ok(self.lookup_client.send_request(lead_delivery.form, reference, credential, &secret_name).await?)
         };
         let is_refused =
             |error: &LeadError| matches!(error, LeadError::Lookup(SenderApiError::CredentialRefused { .. }));
@@ -275,9 +275,9 @@ impl LeadGreeter {
     }
 
     /// Logs and counts a skipped lead if an operator should act.
-    fn record_skip(&self, entry: &InboxItem, reason: LeadSkipReason) -> LeadOutcome {
+    fn record_skip(&self, delivery: &InboxItem, reason: LeadSkipReason) -> LeadOutcome {
         if reason.needs_attention() {
-            tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
+            tracing::warn!(delivery.id = delivery.id, "skipped delivery {}: {reason}", delivery.id);
             telemetry::count_metric(
                 &self.dispatcher.config.client,
                 Metric::DeliveriesQuarantined,

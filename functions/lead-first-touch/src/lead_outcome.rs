@@ -35,10 +35,10 @@ pub enum LeadOutcome {
     #[error("{0} is {state} in the ledger", state = .1.name())]
     AlreadyKnown(IdempotencyKey, MessageState),
     /// The number was greeted for an earlier lead. The row of this key names that lead.
-    #[error("{0} names the earlier lead")]
+    #[error("the number was greeted before; row {0} names the earlier lead")]
     AlreadyGreeted(IdempotencyKey),
     /// As many forms as allowed have greeted the number. The row of this key has the count.
-    #[error("{0} has the number of greetings")]
+    #[error("the number reached its limit of greetings; row {0} gives the count")]
     TooOften(IdempotencyKey),
     /// The lead opted out.
     #[error("the lead asked not to be messaged")]

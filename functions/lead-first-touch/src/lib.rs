@@ -45,7 +45,7 @@ use tellonce_core::{
 };
 
 use lookup::LeadLookupClient;
-use operator::{LeadCommand, OperatorSummary, OperatorTools};
+use operator::{LeadCommand, LeadOperator, OperatorSummary};
 
 pub use lead_flow::LeadError;
 pub use lead_outcome::{LeadOutcome, LeadSkipReason};
@@ -57,13 +57,13 @@ const MAX_CONCURRENT_DELIVERIES: usize = 10;
 /// The response of an invocation.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum GreeterResponse {
+enum FirstTouchResponse {
     Batch(BatchFailures),
     Operator(OperatorSummary),
 }
 
 /// The function's configuration and connections.
-pub struct LeadGreeter {
+pub struct LeadFirstTouch {
     /// Sends messages.
     pub dispatcher: Dispatcher,
     /// Holds deliveries and their outcomes.
@@ -75,7 +75,7 @@ pub struct LeadGreeter {
 /// Runs the function until Lambda ends it.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     telemetry::start_logging();
-    let greeter = LeadGreeter::from_environment().await?;
+    let greeter = LeadFirstTouch::from_environment().await?;
     let greeter = &greeter;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
@@ -87,17 +87,17 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         );
         // A batch of the stream never parses as a command, whatever its deliveries contain.
         Ok::<_, lambda_runtime::Error>(if let Ok(command) = serde_json::from_str::<LeadCommand>(event.payload.get()) {
-            let tools = OperatorTools { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
-            GreeterResponse::Operator(tools.run_command(command, deadline).await?)
+            let tools = LeadOperator { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
+            FirstTouchResponse::Operator(tools.run_command(command, deadline).await?)
         } else {
             let batch = serde_json::from_str(event.payload.get())?;
-            GreeterResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
+            FirstTouchResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
         })
     }))
     .await
 }
 
-impl LeadGreeter {
+impl LeadFirstTouch {
     /// Prepares everything before the first batch: configuration, connections and line tokens.
     async fn from_environment() -> Result<Self, StartError> {
         let config = bootstrap::load_client_config()?;

@@ -69,12 +69,12 @@ pub enum LeadOperatorError {
 }
 
 /// What operator commands may touch.
-pub(crate) struct OperatorTools<'a> {
+pub(crate) struct LeadOperator<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) inbox: &'a Inbox,
 }
 
-impl OperatorTools<'_> {
+impl LeadOperator<'_> {
     /// Runs a command.
     pub(crate) async fn run_command(
         &self,

@@ -18,7 +18,7 @@ const DEFAULT_PRIORITY: u8 = 85;
 const MAX_NAME_BYTES: usize = 512;
 
 /// Builds the first touch of a lead. `delivery` is the key of its delivery in the inbox.
-pub fn plan_first_touch(
+pub fn plan_greeting(
     config: &ClientConfig,
     form: &FormConfig,
     lead: &Lead,
@@ -38,7 +38,7 @@ pub fn plan_first_touch(
     let message = wording::build_message(rule.templates(), choose_language(config, form, lead), &values, media)?;
     let ignores_quiet_hours = rule.quiet_hours == QuietHoursRule::Ignore;
     Ok(OutboundMessage {
-        key: IdempotencyKey::for_first_touch(form.id_scope(), &lead.id),
+        key: IdempotencyKey::for_greeting(form.id_scope(), &lead.id),
         precedence: Precedence::independent(),
         instance: None,
         generation: None,
@@ -131,7 +131,7 @@ first_touch.text.de = "Hallo {{ business_name }}"
 
     fn plan_message(client: &str, lead: &Lead, now: &str) -> OutboundMessage {
         let config = ClientConfig::parse(client).unwrap();
-        plan_first_touch(&config, &config.forms["site"], lead, "site#1", now.parse().unwrap()).unwrap()
+        plan_greeting(&config, &config.forms["site"], lead, "site#1", now.parse().unwrap()).unwrap()
     }
 
     fn planned_text(client: &str, lead: &Lead) -> String {

@@ -56,17 +56,23 @@ impl OrderNotifier {
     pub async fn process_delivery(
         &self,
         invocation: &Invocation,
-        entry: &InboxItem,
+        delivery: &InboxItem,
     ) -> Result<Option<OrderOutcome>, OrderError> {
         let now = self.dispatcher.clock.now();
         let config = &self.dispatcher.config;
-        let Some(store) = config.stores.get(&entry.sender) else {
+        let Some(store) = config.stores.get(&delivery.sender) else {
             return Ok(Some(OrderOutcome::StoreRemoved));
         };
-        let first_parse =
-            parse_order_event(store, config, entry.topic.as_deref(), &entry.headers, &entry.body, entry.received_at);
+        let first_parse = parse_order_event(
+            store,
+            config,
+            delivery.topic.as_deref(),
+            &delivery.headers,
+            &delivery.body,
+            delivery.received_at,
+        );
         let parsed = match first_parse {
-            ParsedOrder::NeedsLookup(partial) => self.complete_event(&entry.sender, store, &partial, now).await?,
+            ParsedOrder::NeedsLookup(partial) => self.complete_event(&delivery.sender, store, &partial, now).await?,
             ParsedOrder::Event(mut event) if event.needs_known_language() => {
                 self.find_known_order(store, &event.order_id, event.milestone, event.parcel.as_deref())
                     .await?
@@ -76,10 +82,10 @@ impl OrderNotifier {
             complete => complete,
         };
         match parsed {
-            ParsedOrder::Event(event) => self.dispatch_event(invocation, entry, store, &event, now).await,
+            ParsedOrder::Event(event) => self.dispatch_event(invocation, delivery, store, &event, now).await,
             ParsedOrder::Suppressed(event, reason) => {
                 let outcome = OrderOutcome::Skipped(reason);
-                let message = build_suppressed_message(store, &event, outcome.clone(), &entry.id, now);
+                let message = build_suppressed_message(store, &event, outcome.clone(), &delivery.id, now);
                 self.dispatcher.dispatch(invocation, message).await?;
                 Ok(Some(outcome))
             }
@@ -87,7 +93,7 @@ impl OrderNotifier {
             ParsedOrder::NeedsLookup(_) => Ok(Some(OrderOutcome::Skipped(OrderSkipReason::OrderNotFound))),
             ParsedOrder::Skipped(reason) => {
                 if reason.needs_attention() {
-                    tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
+                    tracing::warn!(delivery.id = delivery.id, "skipped delivery {}: {reason}", delivery.id);
                     telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, now);
                 }
                 Ok(Some(OrderOutcome::Skipped(reason)))
@@ -98,13 +104,13 @@ impl OrderNotifier {
     async fn dispatch_event(
         &self,
         invocation: &Invocation,
-        entry: &InboxItem,
+        delivery: &InboxItem,
         store: &StoreConfig,
         event: &OrderEvent,
         now: Timestamp,
     ) -> Result<Option<OrderOutcome>, OrderError> {
         let PlannedOrderMessage { message, not_sent } =
-            plan_order_message(&self.dispatcher.config, &entry.sender, store, event, &entry.id, now);
+            plan_order_message(&self.dispatcher.config, &delivery.sender, store, event, &delivery.id, now);
         let result = self.dispatcher.dispatch(invocation, message).await?;
         Ok(not_sent.or(match result {
             DispatchResult::AlreadyKnown(key, state) => Some(OrderOutcome::AlreadyKnown(key, state)),

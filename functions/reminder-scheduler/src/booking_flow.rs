@@ -55,27 +55,27 @@ impl ReminderScheduler {
     /// error is permanent.
     pub(crate) async fn process_delivery(
         &self,
-        entry: &InboxItem,
+        delivery: &InboxItem,
         deadline: Deadline,
     ) -> Result<Option<BookingOutcome>, BookingError> {
         let config = &self.dispatcher.config;
-        let Some(calendar) = config.calendars.get(&entry.sender) else {
+        let Some(calendar) = config.calendars.get(&delivery.sender) else {
             return Ok(Some(BookingOutcome::CalendarRemoved));
         };
-        let parsed = match parse_booking(calendar, config, &entry.headers, &entry.body, entry.received_at) {
-            ParsedBooking::NeedsLookup(request) => self.look_up_booking(entry, calendar, request).await?,
+        let parsed = match parse_booking(calendar, config, &delivery.headers, &delivery.body, delivery.received_at) {
+            ParsedBooking::NeedsLookup(request) => self.look_up_booking(delivery, calendar, request).await?,
             complete => complete,
         };
         match parsed {
-            ParsedBooking::Bookings(bookings) => self.apply_bookings(entry, calendar, bookings).await,
+            ParsedBooking::Bookings(bookings) => self.apply_bookings(delivery, calendar, bookings).await,
             ParsedBooking::SyncFeed => {
-                Ok(Some(self.poll_pushed_feed(&entry.sender, entry.received_at, deadline).await))
+                Ok(Some(self.poll_pushed_feed(&delivery.sender, delivery.received_at, deadline).await))
             }
             // A lookup always completes or skips the booking.
             ParsedBooking::NeedsLookup(_) => Ok(None),
             ParsedBooking::Skipped(reason) => {
                 if reason.needs_attention() {
-                    tracing::warn!(delivery.id = entry.id, "skipped delivery {}: {reason}", entry.id);
+                    tracing::warn!(delivery.id = delivery.id, "skipped delivery {}: {reason}", delivery.id);
                     telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, self.dispatcher.clock.now());
                 }
                 Ok(Some(BookingOutcome::Skipped(reason)))
@@ -87,11 +87,11 @@ impl ReminderScheduler {
     /// count.
     async fn look_up_booking(
         &self,
-        entry: &InboxItem,
+        delivery: &InboxItem,
         calendar: &CalendarConfig,
         request: LookupRequest,
     ) -> Result<ParsedBooking, BookingError> {
-        let error = match self.request_lookup(&entry.sender, calendar, &request).await {
+        let error = match self.request_lookup(&delivery.sender, calendar, &request).await {
             Ok((response, asked_at)) => {
                 return Ok(parse_booking_response(request, &response, asked_at, calendar, &self.dispatcher.config));
             }
@@ -106,23 +106,23 @@ impl ReminderScheduler {
         let reason =
             if is_not_configured { BookingSkipReason::LookupNotConfigured } else { BookingSkipReason::LookupFailed };
         let is_final = is_not_configured || error.fault() == Fault::Permanent;
-        match request.booking_without_lookup(reason, entry.received_at) {
+        match request.booking_without_lookup(reason, delivery.received_at) {
             // A cancelled appointment needs no lookup.
             Some(booking) if booking.status == AppointmentStatus::Cancelled => {
                 Ok(ParsedBooking::Bookings(vec![booking]))
             }
             Some(booking) if is_final => {
-                log_failed_lookup(entry, &error);
+                log_failed_lookup(delivery, &error);
                 Ok(ParsedBooking::Bookings(vec![booking]))
             }
             // The new time counts from now on. The attendees are looked up when the delivery is
             // retried.
             Some(booking) => {
-                self.apply_bookings(entry, calendar, vec![booking]).await?;
+                self.apply_bookings(delivery, calendar, vec![booking]).await?;
                 Err(error)
             }
             None if is_not_configured => {
-                log_failed_lookup(entry, &error);
+                log_failed_lookup(delivery, &error);
                 Ok(ParsedBooking::Skipped(BookingSkipReason::LookupNotConfigured))
             }
             None => Err(error),
@@ -156,7 +156,7 @@ impl ReminderScheduler {
     /// Applies the reports of a delivery to the headers, in their order.
     async fn apply_bookings(
         &self,
-        entry: &InboxItem,
+        delivery: &InboxItem,
         calendar: &CalendarConfig,
         bookings: Vec<Booking>,
     ) -> Result<Option<BookingOutcome>, BookingError> {
@@ -179,13 +179,13 @@ impl ReminderScheduler {
                 }
                 outcome = Some(BookingOutcome::Skipped(reason.clone()));
             }
-            let report = booking.to_report(&entry.sender, calendar, &entry.id, previous);
+            let report = booking.to_report(&delivery.sender, calendar, &delivery.id, previous);
             outcome = outcome.or(BookingOutcome::from_report(&self.apply_report(&report).await?));
         }
         Ok(outcome)
     }
 }
 
-fn log_failed_lookup(entry: &InboxItem, error: &BookingError) {
-    tracing::error!(delivery.id = entry.id, "lookup for delivery {} failed: {}", entry.id, error_chain(error));
+fn log_failed_lookup(delivery: &InboxItem, error: &BookingError) {
+    tracing::error!(delivery.id = delivery.id, "lookup for delivery {} failed: {}", delivery.id, error_chain(error));
 }

@@ -9,13 +9,13 @@ use tellonce_core::{
 use crate::{ReminderScheduler, appointment_log::log_appointment, plan::with_schedule};
 
 /// How often a report is applied again when other writers change the header at the same time.
-const MAX_WRITE_ATTEMPTS: usize = 8;
+const MAX_ATTEMPTS: usize = 8;
 
 impl ReminderScheduler {
     /// Applies a report to the header. Retries if another writer changes the header meanwhile.
     pub(crate) async fn apply_report(&self, report: &AppointmentReport) -> Result<ReportResult, LedgerError> {
         let mut known = self.dispatcher.ledger.read_appointment(&report.subject).await?;
-        for _ in 0..MAX_WRITE_ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let now = self.dispatcher.clock.now();
             let updated = match Appointment::apply_report(known.as_ref(), report, now) {
                 ReportResult::Updated(updated) => updated,

@@ -26,7 +26,7 @@ use crate::{
 /// usefulness.
 const MAX_DUE_PER_QUERY: i32 = 10_000;
 /// How often a header that other writers change is read again before the next sweep takes over.
-const MAX_HEADER_CONFLICTS: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 
 /// What one sweep did on all lines.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -186,7 +186,7 @@ impl SweepFlow<'_> {
         sweep: &mut SweepSummary,
     ) -> Result<bool, DispatchError> {
         let mut conflicts = 0;
-        while conflicts < MAX_HEADER_CONFLICTS {
+        while conflicts < MAX_ATTEMPTS {
             match self.send_next_reminder(invocation, slots, &known, sweep).await? {
                 ReminderStep::Done => return Ok(true),
                 ReminderStep::LineBlocked => return Ok(false),

@@ -84,7 +84,7 @@ pub enum ReceiveError {
     #[error("could not read the secret of this sender")]
     Secret(#[from] SecretError),
     /// The inbox failed.
-    #[error("could not file the delivery")]
+    #[error("could not store the delivery")]
     Inbox(#[from] InboxError),
 }
 
@@ -112,7 +112,7 @@ impl ReceiveError {
                 | Refusal::KeyMissing(_)
                 | Refusal::TimestampOutOfRange { .. } => 401,
             },
-            Self::Secret(_) | Self::Inbox(InboxError::File(_) | InboxError::Record(_) | InboxError::Scan(_)) => 503,
+            Self::Secret(_) | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_)) => 503,
         }
     }
 
@@ -121,7 +121,7 @@ impl ReceiveError {
         match self {
             Self::Inbox(InboxError::TooLarge(_)) => "the body is too large".to_owned(),
             Self::Secret(_)
-            | Self::Inbox(InboxError::File(_) | InboxError::Record(_) | InboxError::Scan(_))
+            | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_))
             | Self::Refused(Refusal::SecretUnusable(_)) => "temporarily unavailable; please retry".to_owned(),
             Self::Refused(Refusal::WrongAddress) => Self::UnknownRoute.to_string(),
             Self::UnknownRoute

@@ -1,11 +1,11 @@
-//! webhook-receiver verifies a delivery, files it in the inbox unless it is already there, and
+//! webhook-receiver verifies a delivery, stores it in the inbox unless it is already there, and
 //! responds.
 //!
 //! Flow: [`WebhookReceiver::receive_request`] takes a request. [`route_request`] finds its
 //! [`WebhookSender`]. The proof is verified over the raw bytes with each valid secret, as
-//! [`verify_request`] does without effects. The inbox of the sender's kind files the delivery.
+//! [`verify_request`] does without effects. The inbox of the sender's kind stores the delivery.
 //! [`AcceptedReply`] and [`ReceiveError`] become HTTP. A handshake of Meta is answered and not
-//! filed.
+//! stored.
 //!
 //! A 2xx response is sent only after the write succeeded. A refused request leaves a log line with
 //! its reason and without its path or query. No request causes a panic.

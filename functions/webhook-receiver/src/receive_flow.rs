@@ -1,4 +1,4 @@
-//! The flow of one request: find its sender, verify it, file the delivery in the sender's inbox.
+//! The flow of one request: find its sender, verify it, store the delivery in the sender's inbox.
 
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use tellonce_core::{
     client_config::ClientConfig,
     delivery::{self, Refusal, Unverified, VerificationOutcome, verify_delivery},
     fault::error_chain,
-    inbox::FileOutcome,
+    inbox::StoreOutcome,
     secret::Secret,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiveOutcome {
     /// The delivery is in the inbox.
-    Filed(FileOutcome),
+    Stored(StoreOutcome),
     /// The request was only a ping.
     Ping,
     /// The handshake presented the right token.
@@ -31,7 +31,7 @@ pub enum ReceiveOutcome {
 }
 
 impl WebhookReceiver {
-    /// Verifies and files a request, and logs a refusal.
+    /// Verifies and stores a request, and logs a refusal.
     pub async fn receive_request(&self, request: &Request) -> Result<AcceptedReply, ReceiveError> {
         let now = self.clock.now();
         let sender = find_sender(&self.config, request.uri().path());
@@ -110,7 +110,7 @@ impl WebhookReceiver {
                     SenderKind::Form => &self.lead_inbox,
                     SenderKind::Line => &self.line_inbox,
                 };
-                Ok(ReceiveOutcome::Filed(inbox.file_delivery(&delivery, now).await?))
+                Ok(ReceiveOutcome::Stored(inbox.store_delivery(&delivery, now).await?))
             }
         }
     }
@@ -156,7 +156,7 @@ impl WebhookReceiver {
 }
 
 /// Verifies a request without effects, for previews: finds its sender and checks its proof with
-/// these secrets. [`WebhookReceiver::receive_request`] does the same and files the delivery. A
+/// these secrets. [`WebhookReceiver::receive_request`] does the same and stores the delivery. A
 /// handshake is refused.
 pub fn verify_request<'a>(
     config: &'a ClientConfig,
@@ -170,7 +170,7 @@ pub fn verify_request<'a>(
     let sender = route_request(config, method, path)?;
     check_body(sender, headers, body)?;
     let unverified = Unverified { headers, body };
-    let mut refusal = Refusal::SecretUnusable("known");
+    let mut refusal = Refusal::SecretUnusable("no secret is stored");
     for secret in secrets {
         match verify_delivery(sender.name, sender.proof, secret, unverified, now) {
             Err(reason) if reason.depends_on_secret() => refusal = reason,

@@ -180,11 +180,11 @@ impl BenchRun {
             }
             BenchJob::Duplicate => {
                 let delivery = self.build_delivery()?;
-                self.file_delivery(&delivery).await?;
+                self.store_delivery(&delivery).await?;
                 Ok(same(&delivery.to_gateway_event()?))
             }
             BenchJob::Message => {
-                let items = self.file_deliveries(count).await?;
+                let items = self.store_deliveries(count).await?;
                 Ok(items.into_iter().map(|item| build_stream_event([item]).to_string().into()).collect())
             }
             BenchJob::Booking => {
@@ -245,7 +245,7 @@ impl BenchRun {
 
     /// An item of the inbox as the receiver writes it.
     pub(crate) async fn file_one_delivery(&self) -> anyhow::Result<Value> {
-        self.file_deliveries(1).await?.pop().context("the receiver filed no delivery")
+        self.store_deliveries(1).await?.pop().context("the receiver stored no delivery")
     }
 
     /// Name of the inbox table.
@@ -253,14 +253,14 @@ impl BenchRun {
         &self.inbox
     }
 
-    async fn file_delivery(&self, delivery: &BenchDelivery) -> anyhow::Result<()> {
+    async fn store_delivery(&self, delivery: &BenchDelivery) -> anyhow::Result<()> {
         let response = self.stack.invoke(RECEIVER, &delivery.to_gateway_event()?).await?;
         ensure!(response["statusCode"] == 200, "the receiver refused a delivery: {response}");
         Ok(())
     }
 
     /// Has the receiver store new deliveries and returns the items of the inbox's stream.
-    async fn file_many(
+    async fn store_many(
         &self,
         count: usize,
         inbox: &str,
@@ -273,25 +273,25 @@ impl BenchRun {
         Ok(items)
     }
 
-    async fn file_deliveries(&self, count: usize) -> anyhow::Result<Vec<Value>> {
-        self.file_many(count, &self.inbox, || self.build_delivery()).await
+    async fn store_deliveries(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        self.store_many(count, &self.inbox, || self.build_delivery()).await
     }
 
     /// Files new appointments that begin `ahead` from now.
     async fn file_bookings(&self, count: usize, ahead: SignedDuration) -> anyhow::Result<Vec<Value>> {
-        self.file_many(count, &self.booking_inbox, || self.build_booking(ahead)).await
+        self.store_many(count, &self.booking_inbox, || self.build_booking(ahead)).await
     }
 
     /// Files submissions of new leads.
     async fn file_leads(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let build = || self.site.build_submission(self.stack.clock().now_ms());
-        self.file_many(count, &self.lead_inbox, build).await
+        self.store_many(count, &self.lead_inbox, build).await
     }
 
     /// Files messages of customers who have written before.
     async fn file_line_messages(&self, count: usize) -> anyhow::Result<Vec<Value>> {
         let build = || self.line.build_message(0, self.stack.clock().now_ms());
-        self.file_many(count, &self.line_inbox, build).await
+        self.store_many(count, &self.line_inbox, build).await
     }
 
     fn build_booking(&self, ahead: SignedDuration) -> anyhow::Result<BenchDelivery> {
@@ -300,7 +300,7 @@ impl BenchRun {
     }
 
     async fn file_and_read_item(&self, delivery: &BenchDelivery, inbox: &str) -> anyhow::Result<Value> {
-        self.file_delivery(delivery).await?;
+        self.store_delivery(delivery).await?;
         let key = json!({"id": {"S": delivery.inbox_key()}});
         let mut found = self.stack.dynamo().call_operation("GetItem", &json!({"TableName": inbox, "Key": key}))?;
         let item = found["Item"].take();
@@ -325,7 +325,7 @@ impl BenchRun {
         self.advance_half_a_minute()?;
         self.stack.provider().set_health(None, HealthPreset::Qr)?;
         let before = self.stack.provider().counters().queued;
-        let items = self.file_deliveries(DUE_MESSAGES).await?;
+        let items = self.store_deliveries(DUE_MESSAGES).await?;
         let response = self.stack.invoke(NOTIFIER, &build_stream_event(items)).await?;
         ensure!(response["batchItemFailures"] == json!([]), "the notifier could not hold the messages: {response}");
         ensure!(self.stack.provider().counters().queued == before, "the notifier sent although the line was down");

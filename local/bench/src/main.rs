@@ -210,7 +210,7 @@ fn print_measurements(
     measured: &BenchMeasurements,
     effort: BenchEffort,
 ) -> anyhow::Result<()> {
-    let note = "Cold: start of the process to its first answer. Init is taken in processes of their own, the first event \
+    let note = "Cold: start of the process to its first response. Init is taken in processes of their own, the first event \
                 is the rest. Warm: one event after the other in one process.";
     print_section(
         "Times",

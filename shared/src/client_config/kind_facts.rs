@@ -25,7 +25,7 @@ impl KindSetting {
 /// What the value of a setting must look like. `tellonce check` applies it.
 #[derive(Debug, Clone, Copy)]
 pub enum SettingRule {
-    /// Its type says enough, or a check of its own looks at it.
+    /// No rule: the type is enough, or another check reads the setting.
     Any,
     /// A text.
     Text(fn(&str) -> Option<SettingProblem>),
@@ -116,10 +116,10 @@ pub enum SecretPurpose {
     CalendarApi,
     /// The address of a feed.
     FeedAddress,
-    /// Looks up leads of which Meta posts only the id.
+    /// Looks up a lead, because Meta posts only its id.
     LeadApi,
-    /// Looks up contacts of which HubSpot posts only the id. May be missing, because a workflow
-    /// posts whole contacts.
+    /// Looks up a contact if HubSpot posts only its id. May be missing, because a workflow posts
+    /// whole contacts.
     ContactApi,
     /// Writes to a CRM that accepts a plain token.
     CrmToken,
@@ -155,7 +155,7 @@ pub struct RepeatWindow {
 }
 
 impl RepeatWindow {
-    /// The schedule that those who sign as Standard Webhooks repeat by.
+    /// The retry schedule of Standard Webhooks senders.
     pub(super) const STANDARD_WEBHOOKS: Self =
         Self { days: 4, reason: "the retry schedule of Standard Webhooks ends after 76 hours" };
     /// The repeats of Zapier, Make, n8n and a client's own code.

@@ -89,17 +89,17 @@ impl fmt::Debug for PathSecret<'_> {
 pub struct SignatureScheme {
     /// The header that holds the signature.
     pub header: &'static str,
-    /// What stands before the signature.
+    /// The text before the signature.
     pub prefix: &'static str,
-    /// How the signature is written.
+    /// The encoding of the signature.
     pub encoding: SignatureEncoding,
     /// Whether the stored secret is decoded from HTML entities before it signs.
     pub decodes_key: bool,
-    /// What is signed, in this order.
+    /// The signed parts, in this order.
     pub signed: &'static [SignedPart],
     /// The header with the time of the signature, if that is signed.
     pub timestamp: Option<SignedTimestamp>,
-    /// What a delivery is like for which no secret is set.
+    /// How to recognise a delivery from a sender without a secret.
     pub unsigned: Option<UnsignedMark>,
     /// The unsigned request by which a sender tries an address.
     pub ping: Option<UnsignedPing>,

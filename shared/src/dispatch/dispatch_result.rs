@@ -26,7 +26,7 @@ pub enum DispatchResult {
 
 /// The outcome of a greeting, for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FirstTouchDispatchResult {
+pub enum GreetingResult {
     /// Its row is in the ledger, with this outcome.
     Dispatched(DispatchResult),
     /// The contact was already greeted, and nothing is sent. The row names the lead.

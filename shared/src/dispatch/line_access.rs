@@ -8,7 +8,7 @@ use crate::{
     fault::error_chain,
     ledger::{IdempotencyKey, LedgerRow},
     line::LineBlocked,
-    provider::{LineHealth, PROVIDER_NAME, SendOutcome},
+    provider::{LineHealth, PROVIDER, PROVIDER_NAME, SendOutcome},
     secret::Secret,
     telemetry::{self, Metric},
 };
@@ -112,7 +112,7 @@ impl LineAccess<'_> {
             }
             if !health.token_refused {
                 telemetry::count_metric(&tools.config.client, Metric::LineUnsendable, now);
-                let until = now + SignedDuration::from_secs(60);
+                let until = now + SignedDuration::from_secs(PROVIDER.facts().down_recheck_seconds);
                 return Ok(Some(LineBlocked::Down { until, health: health.summary }.into()));
             }
             if self.is_token_fresh || !self.refetch_token(now).await {

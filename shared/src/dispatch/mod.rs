@@ -6,7 +6,7 @@
 //!
 //! All functions that send use this module: order-notifier with order updates
 //! ([`Dispatcher::dispatch`]), lead-first-touch with greetings
-//! ([`Dispatcher::dispatch_first_touch`]), reminder-scheduler with reminders
+//! ([`Dispatcher::dispatch_greeting`]), reminder-scheduler with reminders
 //! ([`Dispatcher::dispatch_reminder`]) and with messages that waited
 //! ([`Dispatcher::resume_message`]).
 //!
@@ -31,7 +31,7 @@
 mod dispatch_error;
 mod dispatch_result;
 mod driver;
-mod first_touch;
+mod greetings;
 mod invocation;
 mod line_access;
 mod line_tools;
@@ -56,7 +56,7 @@ use line_access::LineAccess;
 use line_tools::{HealthCache, LineTools};
 
 pub use dispatch_error::DispatchError;
-pub use dispatch_result::{DispatchResult, FirstTouchDispatchResult, ReminderDispatchResult};
+pub use dispatch_result::{DispatchResult, GreetingResult, ReminderDispatchResult};
 pub use driver::{
     DispatchEvent, GreetingOpening, GreetingRules, LineOpening, LineUnavailable, MessageDriver, NextStep,
     OpenGreetingStep, OpenReminderStep, ReminderClaim, ReminderOpening, RowWrite,
@@ -259,7 +259,7 @@ impl Dispatcher {
 
     /// All rows of a message's subject. A lead has only its first touch, so nothing is read.
     async fn read_rows_of_subject(&self, row: &LedgerRow) -> Result<Vec<LedgerRow>, LedgerError> {
-        if row.key.is_first_touch() { Ok(Vec::new()) } else { self.ledger.read_history(row.key.subject()).await }
+        if row.key.is_greeting() { Ok(Vec::new()) } else { self.ledger.read_history(row.key.subject()).await }
     }
 
     fn count_conflict(&self, result: DispatchResult) -> DispatchResult {
@@ -286,7 +286,7 @@ impl Dispatcher {
         if let Some(metric) = metric {
             telemetry::count_metric(&self.config.client, metric, row.updated_at);
         }
-        if row.key.is_first_touch() && row.state == MessageState::Accepted {
+        if row.key.is_greeting() && row.state == MessageState::Accepted {
             telemetry::record_measurement(
                 &self.config.client,
                 Measurement::FirstTouchSeconds,

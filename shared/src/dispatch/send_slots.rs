@@ -21,20 +21,20 @@ const RESERVE_AHEAD_SECONDS: u32 = 6;
 #[derive(Debug)]
 pub struct SendSlots {
     messages_left: usize,
-    held: VecDeque<Timestamp>,
-    known_good: Option<String>,
+    reserved: VecDeque<Timestamp>,
+    recent_health: Option<String>,
     drop_before: Option<Timestamp>,
 }
 
 impl SendSlots {
     /// Slots for so many messages.
     pub fn for_messages(messages_left: usize) -> Self {
-        Self { messages_left, held: VecDeque::new(), known_good: None, drop_before: None }
+        Self { messages_left, reserved: VecDeque::new(), recent_health: None, drop_before: None }
     }
 
     /// Removes the slot in front, because it was used.
     pub(super) fn spend_slot(&mut self) {
-        self.held.pop_front();
+        self.reserved.pop_front();
         self.messages_left = self.messages_left.saturating_sub(1);
     }
 }
@@ -52,10 +52,10 @@ impl LineTools<'_> {
         let messages_per_minute = self.find_line(line, key)?.1.messages_per_minute;
         loop {
             let now = self.clock.now();
-            let until = match slots.held.front() {
+            let until = match slots.reserved.front() {
                 Some(slot) if *slot <= now => {
-                    let (known_good, drop_before) = (slots.known_good.take(), slots.drop_before);
-                    return Ok(SlotReservation::Granted { recent_health: known_good, drop_before });
+                    let (recent_health, drop_before) = (slots.recent_health.take(), slots.drop_before);
+                    return Ok(SlotReservation::Granted { recent_health, drop_before });
                 }
                 Some(slot) => *slot,
                 None => {
@@ -66,10 +66,10 @@ impl LineTools<'_> {
                         .reserve_slots(line, messages_per_minute, count, invocation.is_sweep(), now)
                         .await?
                     {
-                        SlotReservation::Granted { recent_health: known_good, drop_before } => {
-                            (slots.known_good, slots.drop_before) = (known_good, drop_before);
+                        SlotReservation::Granted { recent_health, drop_before } => {
+                            (slots.recent_health, slots.drop_before) = (recent_health, drop_before);
                             let step = slot_interval(messages_per_minute);
-                            slots.held = std::iter::successors(Some(now), |slot| slot.checked_add(step).ok())
+                            slots.reserved = std::iter::successors(Some(now), |slot| slot.checked_add(step).ok())
                                 .take(usize::try_from(count).unwrap_or(1))
                                 .collect();
                             continue;

@@ -36,7 +36,7 @@ pub enum ClaimOutcome<H> {
     /// The contact has opted out.
     OptedOut,
     /// The item that it depends on has changed; `None` if it is gone.
-    HeaderChanged(Option<Box<H>>),
+    DependencyChanged(Option<Box<H>>),
     /// The row has changed; `None` if it is gone.
     RowChanged(Option<Box<LedgerRow>>),
 }
@@ -49,7 +49,7 @@ enum FailedCondition {
 }
 
 /// Attempts of a claim that conflicts with other writes to the same rows.
-const MAX_TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 impl Ledger {
     /// Opens a reminder's row and records in the header that it was opened.
@@ -115,9 +115,9 @@ impl Ledger {
         }
         Ok(match failed.first() {
             None => ClaimOutcome::Claimed,
-            Some(FailedCondition::Header(item)) => {
-                ClaimOutcome::HeaderChanged(item.as_ref().map(greeting_history::from_item).transpose()?.map(Box::new))
-            }
+            Some(FailedCondition::Header(item)) => ClaimOutcome::DependencyChanged(
+                item.as_ref().map(greeting_history::from_item).transpose()?.map(Box::new),
+            ),
             Some(FailedCondition::Row(_)) => ClaimOutcome::RowChanged(None),
             Some(FailedCondition::Contact) => ClaimOutcome::OptedOut,
         })
@@ -187,7 +187,7 @@ impl Ledger {
         let contact = TransactWriteItem::builder().condition_check(contact).build();
         let with_header = head.is_some();
         let items: Vec<TransactWriteItem> = [row, contact].into_iter().chain(head).collect();
-        for attempt in 0..MAX_TRIES {
+        for attempt in 0..MAX_ATTEMPTS {
             // The SDK gives each call its own token and repeats the token when a response is lost,
             // so a repeated call never conflicts with its own write.
             let call = self.db.transact_write_items().set_transact_items(Some(items.clone()));
@@ -252,7 +252,7 @@ fn to_reminder_claim(failed: &[FailedCondition]) -> Result<ClaimOutcome<Appointm
     Ok(match failed.first() {
         None => ClaimOutcome::Claimed,
         Some(FailedCondition::Header(item)) => {
-            ClaimOutcome::HeaderChanged(item.as_ref().map(appointment_header::from_item).transpose()?.map(Box::new))
+            ClaimOutcome::DependencyChanged(item.as_ref().map(appointment_header::from_item).transpose()?.map(Box::new))
         }
         Some(FailedCondition::Row(item)) => {
             ClaimOutcome::RowChanged(item.as_ref().map(from_item).transpose()?.map(Box::new))

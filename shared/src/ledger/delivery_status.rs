@@ -1,14 +1,13 @@
 //! Delivery status of a message, combined from reports in any order.
 //!
-//! The provider documents only `delivered`. The other words and their order are those of the
-//! interface that it imitates (`docs/ezwhatsapp.md`).
-//!
 //! Promises: reports arrive at least once and in any order, and combine to the same status. No
 //! report takes anything back.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::provider::{PROVIDER, ReportedStatus};
 
 /// How far a message got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,13 +57,18 @@ pub struct DeliveryStatus {
 }
 
 impl DeliveryStatus {
-    /// The status of one report; `None` for an unknown word.
-    pub fn from_status(status: &str) -> Option<Self> {
-        match status {
-            "failed" => Some(Self { failed: true, ..Self::default() }),
-            "deleted" => Some(Self { deleted: true, ..Self::default() }),
-            _ => Some(Self { reached: Some(DeliveryProgress::from_name(status)?), ..Self::default() }),
-        }
+    /// The status of one report, by the provider's word; `None` for an unknown word.
+    pub fn from_status(word: &str) -> Option<Self> {
+        let reached = match PROVIDER.parse_status(word)? {
+            ReportedStatus::Failed => return Some(Self { failed: true, ..Self::default() }),
+            ReportedStatus::Deleted => return Some(Self { deleted: true, ..Self::default() }),
+            ReportedStatus::Pending => DeliveryProgress::Pending,
+            ReportedStatus::Sent => DeliveryProgress::Sent,
+            ReportedStatus::Delivered => DeliveryProgress::Delivered,
+            ReportedStatus::Read => DeliveryProgress::Read,
+            ReportedStatus::Played => DeliveryProgress::Played,
+        };
+        Some(Self { reached: Some(reached), ..Self::default() })
     }
 
     /// Combines two statuses.

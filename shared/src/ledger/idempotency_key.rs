@@ -53,7 +53,7 @@ impl IdempotencyKey {
     }
 
     /// The key of a lead's first touch. `id_scope` and `id` as for orders.
-    pub fn for_first_touch(id_scope: &str, lead_id: &str) -> Self {
+    pub fn for_greeting(id_scope: &str, lead_id: &str) -> Self {
         Self::for_lead_subject(&build_subject(LEAD_KIND, id_scope, lead_id))
     }
 
@@ -79,7 +79,7 @@ impl IdempotencyKey {
     }
 
     /// Whether this is a first touch. The opt-out is checked before a first touch is sent.
-    pub fn is_first_touch(&self) -> bool {
+    pub fn is_greeting(&self) -> bool {
         self.subject.strip_prefix(LEAD_KIND).is_some_and(|rest| rest.starts_with(':'))
     }
 
@@ -195,11 +195,11 @@ mod tests {
 
     #[test]
     fn first_touches_have_the_keys_of_the_guides() {
-        let key = IdempotencyKey::for_first_touch("main", "abc");
+        let key = IdempotencyKey::for_greeting("main", "abc");
         assert_eq!(key.to_string(), "lead:abc:first-touch");
-        assert_eq!(IdempotencyKey::for_first_touch("gravity", "88").to_string(), "lead:gravity..88:first-touch");
-        assert!(key.is_first_touch() && !IdempotencyKey::for_order("main", "lead:1", Milestone::Paid).is_first_touch());
-        assert!(IdempotencyKey::for_first_touch(&"x".repeat(40), &"x".repeat(300)).to_string().len() <= MAX_KEY_LENGTH);
+        assert_eq!(IdempotencyKey::for_greeting("gravity", "88").to_string(), "lead:gravity..88:first-touch");
+        assert!(key.is_greeting() && !IdempotencyKey::for_order("main", "lead:1", Milestone::Paid).is_greeting());
+        assert!(IdempotencyKey::for_greeting(&"x".repeat(40), &"x".repeat(300)).to_string().len() <= MAX_KEY_LENGTH);
     }
 
     #[test]
@@ -213,14 +213,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_is_short_and_uses_only_the_allowed_characters(id_scope in ".{1,40}", id in ".{0,300}", instance in ".{0,100}", which in 0usize..10) {
+        fn every_key_is_short_and_uses_only_the_allowed_characters(id_scope in ".{1,40}", id in ".{0,300}", instance in ".{0,100}", which in 0..Milestone::ALL.len()) {
             let key = IdempotencyKey::for_order(&id_scope, &id, Milestone::ALL[which]).with_instance(&instance).to_string();
             prop_assert!(key.len() <= MAX_KEY_LENGTH, "{} characters", key.len());
             prop_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-".contains(&b)));
         }
 
         #[test]
-        fn two_events_never_share_a_key(facts in prop::collection::hash_set(("(main|a|b|a..b)", "[a1.:#-]{0,6}", prop::option::of("[a1.-]{1,4}"), 0usize..10), 2..40)) {
+        fn two_events_never_share_a_key(facts in prop::collection::hash_set(("(main|a|b|a..b)", "[a1.:#-]{0,6}", prop::option::of("[a1.-]{1,4}"), 0..Milestone::ALL.len()), 2..40)) {
             let mut seen = HashMap::new();
             for fact in facts {
                 let (id_scope, id, instance, which) = &fact;

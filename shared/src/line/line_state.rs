@@ -109,7 +109,11 @@ impl LineBlocked {
 
 /// The time between two slots of a line.
 pub fn slot_interval(messages_per_minute: u32) -> SignedDuration {
-    SignedDuration::from_millis(60_000 / i64::from(messages_per_minute.max(1)))
+    SignedDuration::from_millis(slot_millis(messages_per_minute))
+}
+
+fn slot_millis(messages_per_minute: u32) -> i64 {
+    60_000 / i64::from(messages_per_minute.max(1))
 }
 
 /// The rows of all lines of a client.
@@ -136,7 +140,7 @@ impl LineState {
         probe_down_lines: bool,
         now: Timestamp,
     ) -> Result<SlotReservation, LineStateError> {
-        let slot = now.unix_millis() + 60_000 / i64::from(messages_per_minute.max(1)) * i64::from(count.max(1));
+        let slot = now.unix_millis() + slot_millis(messages_per_minute) * i64::from(count.max(1));
         let down = if probe_down_lines { "" } else { " AND (attribute_not_exists(down_until) OR down_until <= :now)" };
         let answer = self
             .update_line_item(line)

@@ -13,6 +13,25 @@ pub enum LineEventKind {
     Chats,
 }
 
+/// What a status reports of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportedStatus {
+    /// Not yet accepted by `WhatsApp`.
+    Pending,
+    /// Accepted by `WhatsApp`.
+    Sent,
+    /// On the phone.
+    Delivered,
+    /// Opened.
+    Read,
+    /// A voice message that was played.
+    Played,
+    /// Not delivered.
+    Failed,
+    /// Deleted from the conversation.
+    Deleted,
+}
+
 /// The body of a line event.
 #[derive(Clone)]
 pub struct LineEventBody<'a> {

@@ -10,9 +10,9 @@
 //! one folder below it and one arm of [`Provider`]. The provider is known at compile time, so there
 //! is no trait.
 //!
-//! Promises: no code outside the provider's folder knows a path, a field, a header or a limit of
-//! its API. Does **not** cover the variable that holds the base URL (`dispatch` reads it), and does
-//! not decide when a message is sent.
+//! Promises: no code outside this module knows a path, a field, a header or a limit of its API.
+//! Does **not** cover the variable that holds the base URL (`dispatch` reads it), and does not
+//! decide when a message is sent.
 
 mod client;
 mod ezwhatsapp;
@@ -27,7 +27,7 @@ use url::Url;
 
 pub use client::ProviderClient;
 pub use facts::{LineEventHeaders, ProviderFacts, UnknownOutcomeRules};
-pub use line_event::{LineEventBody, LineEventItem, LineEventKind};
+pub use line_event::{LineEventBody, LineEventItem, LineEventKind, ReportedStatus};
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
 pub use registration::{RegistrationError, RegistrationRefusal, WebhookRegistration};
 pub use response::{LineHealth, SendOutcome};
@@ -102,6 +102,13 @@ impl Provider {
     pub fn parse_line_event_item(self, item: RawJson<'_>) -> Option<LineEventItem<'_>> {
         match self {
             Self::EzWhatsApp => ezwhatsapp::line_event::parse_item(item),
+        }
+    }
+
+    /// The status that a word reports, in any case; `None` for an unknown word.
+    pub fn parse_status(self, word: &str) -> Option<ReportedStatus> {
+        match self {
+            Self::EzWhatsApp => ezwhatsapp::line_event::parse_status(word),
         }
     }
 

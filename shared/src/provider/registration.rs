@@ -27,7 +27,7 @@ pub enum RegistrationError {
         source: reqwest::Error,
     },
     /// An error of the provider: the webhook may be registered.
-    #[error("{provider} has trouble (HTTP {status})")]
+    #[error("{provider} failed (HTTP {status})")]
     ServerError {
         /// The provider's name.
         provider: &'static str,
@@ -35,7 +35,7 @@ pub enum RegistrationError {
         status: u16,
     },
     /// The registration was refused.
-    #[error("{provider} refuses it (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
+    #[error("{provider} refused the registration (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
     Refused {
         /// The provider's name.
         provider: &'static str,

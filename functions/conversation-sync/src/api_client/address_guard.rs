@@ -52,7 +52,7 @@ pub(crate) fn map_resolver_error(error: ApiError) -> ApiError {
 }
 
 /// Resolves names as the machine does, and refuses names with an address outside the public
-/// internet. One such address is enough: an honest name has none.
+/// internet. A name with one such address is refused.
 struct PublicResolver;
 
 #[derive(Debug, thiserror::Error)]

@@ -45,15 +45,15 @@ pub enum ApiError {
     /// No response from an AWS service: the call may have taken effect.
     #[error("no response")]
     AwsNoResponse(#[source] Box<dyn Error + Send + Sync>),
-    /// The receiver asks to wait; the call had no effect.
+    /// The destination asks to wait; the call had no effect.
     #[error("asked to retry later (HTTP {status})")]
     Throttled {
         /// HTTP status.
         status: u16,
-        /// How long to wait, if the receiver states it.
+        /// How long to wait, if the destination states it.
         retry_after: Option<SignedDuration>,
     },
-    /// The receiver failed: the call may have taken effect.
+    /// The destination failed: the call may have taken effect.
     #[error("server error (HTTP {status})")]
     ServerError {
         /// HTTP status.
@@ -67,21 +67,21 @@ pub enum ApiError {
         /// The name of the credential's secret.
         secret: String,
     },
-    /// The receiver blocks all our calls until an operator changes something: the role has no
-    /// right, or the receiver is switched off. The call had no effect.
+    /// The destination blocks all our calls until an operator changes something: the role has no
+    /// right, or the destination is switched off. The call had no effect.
     #[error("all calls are blocked (HTTP {status}, {code})")]
     Blocked {
         /// HTTP status.
         status: u16,
-        /// The receiver's reason code.
+        /// The destination's reason code.
         code: String,
     },
-    /// The receiver refuses this call for good; it had no effect.
+    /// The destination refuses this call for good; it had no effect.
     #[error("request refused (HTTP {status}{})", code.as_deref().map(|code| format!(", {code}")).unwrap_or_default())]
     Refused {
         /// HTTP status.
         status: u16,
-        /// The receiver's reason code, if it is one word and not free text.
+        /// The destination's reason code, if it is one word and not free text.
         code: Option<String>,
     },
     /// The record that the call is about was deleted.

@@ -1,6 +1,6 @@
 //! Posts signed as Standard Webhooks specifies, for CRMs and targets with an address of the client.
 //!
-//! The receiver recognises a repeat by `webhook-id`, which is the same for each attempt.
+//! The destination recognises a repeat by `webhook-id`, which is the same for each attempt.
 //! Source: github.com/standard-webhooks/standard-webhooks, `spec/standard-webhooks.md`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -19,7 +19,7 @@ const MIN_KEY_BYTES: usize = 16;
 /// local runs and tests may be anywhere.
 ///
 /// `id` is the event's id: the same for each attempt, visible ASCII, without a dot. Redirects are
-/// not followed. A 410 means that the receiver is closed for good, and is [`ApiError::Refused`].
+/// not followed. A 410 means that the destination is closed for good, and is [`ApiError::Refused`].
 /// After every other non-2xx status the standard asks to retry.
 pub(crate) async fn post_signed(
     api_client: &ApiClient<'_>,

@@ -21,46 +21,46 @@ const MAX_CODE_CHARS: usize = 60;
 
 /// A message's text as far as it fits, without control characters such as NUL, which some systems
 /// refuse.
-pub(super) fn printable_text(item: &CrmEntry) -> Option<String> {
-    let written = item.text.as_deref()?.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+pub(super) fn printable_text(entry: &CrmEntry) -> Option<String> {
+    let written = entry.text.as_deref()?.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     Some(written.take(MAX_TEXT_CHARS).collect())
 }
 
 /// An entry as plain text.
-pub(super) fn render_plain(item: &CrmEntry) -> String {
-    let author = match item.direction {
+pub(super) fn render_plain(entry: &CrmEntry) -> String {
+    let author = match entry.direction {
         MessageDirection::In => "Customer",
         MessageDirection::Out => "Us",
     };
-    let message_text = printable_text(item).unwrap_or_else(|| format!("({})", item.kind));
-    let conversation = item.conversation_id.as_ref().map(|id| format!(", conversation {id}")).unwrap_or_default();
-    let CrmEntry { kind, sent_at: at, line, phone, .. } = item;
+    let message_text = printable_text(entry).unwrap_or_else(|| format!("({})", entry.kind));
+    let conversation = entry.conversation_id.as_ref().map(|id| format!(", conversation {id}")).unwrap_or_default();
+    let CrmEntry { kind, sent_at: at, line, phone, .. } = entry;
     format!(
         "{author}: {message_text}\nWhatsApp {kind}, {at}, line {line}{conversation}, {}\n{}",
         phone.expose(),
-        reference_tag(item)
+        reference_tag(entry)
     )
 }
 
 /// An entry as HTML. Markup in the message stays text.
-pub(super) fn render_html(item: &CrmEntry) -> String {
-    html_escape::encode_text(&render_plain(item)).replace('\n', "<br>")
+pub(super) fn render_html(entry: &CrmEntry) -> String {
+    html_escape::encode_text(&render_plain(entry)).replace('\n', "<br>")
 }
 
 /// The last line of an entry.
-fn reference_tag(item: &CrmEntry) -> String {
-    format!("[tellonce {}]", item.reference)
+fn reference_tag(entry: &CrmEntry) -> String {
+    format!("[tellonce {}]", entry.reference)
 }
 
 /// Whether content that the CRM returns is the entry of this message. Systems wrap content in their
 /// own markup, escape it or not, and change white space.
-pub(super) fn is_entry_of(content: &str, item: &CrmEntry) -> bool {
+pub(super) fn is_entry_of(content: &str, entry: &CrmEntry) -> bool {
     let mut content = content.trim_end();
     while let Some(tag_start) = content.strip_suffix('>').and_then(|rest| rest.rfind('<')) {
         content = content[..tag_start].trim_end();
     }
     let one_space = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let expected_tag = one_space(&reference_tag(item));
+    let expected_tag = one_space(&reference_tag(entry));
     let ends_with_tag = |content: Cow<'_, str>| one_space(&content).ends_with(&expected_tag);
     ends_with_tag(Cow::Borrowed(content)) || ends_with_tag(html_escape::decode_html_entities(content))
 }
@@ -130,14 +130,14 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn an_entry_is_found_by_its_reference_and_no_other_is_whatever_the_text(text in ".{0,200}", tail in "[<>&;\\]\\[/a-z\n ]{0,40}") {
-            let item = sample_entry(&format!("{text}{tail}"));
-            let other = CrmEntry { reference: "shop:wamid.other".to_owned(), ..item.clone() };
-            for content in [render_plain(&item), render_html(&item), format!("<div><p>{}</p>\n</div> ", render_html(&item))] {
-                prop_assert!(is_entry_of(&content, &item), "{}", content);
+            let entry = sample_entry(&format!("{text}{tail}"));
+            let other = CrmEntry { reference: "shop:wamid.other".to_owned(), ..entry.clone() };
+            for content in [render_plain(&entry), render_html(&entry), format!("<div><p>{}</p>\n</div> ", render_html(&entry))] {
+                prop_assert!(is_entry_of(&content, &entry), "{}", content);
                 prop_assert!(!is_entry_of(&content, &other));
                 let body = serde_json::json!({ "content": content }).to_string();
                 let back: serde_json::Value = serde_json::from_str(&body).unwrap();
-                prop_assert!(is_entry_of(back["content"].as_str().unwrap(), &item));
+                prop_assert!(is_entry_of(back["content"].as_str().unwrap(), &entry));
             }
         }
     }

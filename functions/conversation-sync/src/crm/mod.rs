@@ -6,7 +6,7 @@
 //!
 //! No CRM has an idempotency key. So each can be searched for an entry (`find_entry`) by the
 //! [reference](CrmEntry::reference) in it. The search runs when an earlier attempt may have
-//! arrived. A webhook's receiver cannot be searched: it receives the same id again, by which
+//! arrived. A webhook's destination cannot be searched: it receives the same id again, by which
 //! Standard Webhooks lets it recognise a repeat. No client writes an owner or an assignment.
 //!
 //! Not promised: that a number never gets two persons. Some systems find a new person only moments
@@ -90,16 +90,16 @@ impl CrmClient<'_> {
     pub async fn find_entry(
         &self,
         person: Option<&str>,
-        item: &CrmEntry,
+        entry: &CrmEntry,
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot(_) => self.build_hubspot().find_entry(require_person(person)?, item).await,
+            CrmKind::HubSpot(_) => self.build_hubspot().find_entry(require_person(person)?, entry).await,
             CrmKind::Pipedrive(settings) => {
-                self.build_pipedrive(settings).find_entry(require_person(person)?, item).await
+                self.build_pipedrive(settings).find_entry(require_person(person)?, entry).await
             }
-            CrmKind::Zoho(settings) => self.build_zoho(settings).find_entry(require_person(person)?, item, now).await,
-            CrmKind::GoogleSheets(settings) => self.build_sheets(settings).find_entry(item, now).await,
+            CrmKind::Zoho(settings) => self.build_zoho(settings).find_entry(require_person(person)?, entry, now).await,
+            CrmKind::GoogleSheets(settings) => self.build_sheets(settings).find_entry(entry, now).await,
             CrmKind::Webhook(_) => Ok(None),
         }
     }
@@ -108,20 +108,22 @@ impl CrmClient<'_> {
     pub async fn create_entry(
         &self,
         person: Option<&str>,
-        item: &CrmEntry,
+        entry: &CrmEntry,
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
         match self.kind {
-            CrmKind::HubSpot(_) => self.build_hubspot().create_entry(require_person(person)?, item).await.map(Some),
+            CrmKind::HubSpot(_) => self.build_hubspot().create_entry(require_person(person)?, entry).await.map(Some),
             CrmKind::Pipedrive(settings) => {
-                self.build_pipedrive(settings).create_entry(require_person(person)?, item).await.map(Some)
+                self.build_pipedrive(settings).create_entry(require_person(person)?, entry).await.map(Some)
             }
             CrmKind::Zoho(settings) => {
-                self.build_zoho(settings).create_entry(require_person(person)?, item, now).await.map(Some)
+                self.build_zoho(settings).create_entry(require_person(person)?, entry, now).await.map(Some)
             }
-            CrmKind::GoogleSheets(settings) => self.build_sheets(settings).create_entry(item, now).await.map(Some),
+            CrmKind::GoogleSheets(settings) => self.build_sheets(settings).create_entry(entry, now).await.map(Some),
             CrmKind::Webhook(settings) => {
-                webhook::create_entry(&self.api_client, &settings.url, &self.credential, item, now).await.map(|()| None)
+                webhook::create_entry(&self.api_client, &settings.url, &self.credential, entry, now)
+                    .await
+                    .map(|()| None)
             }
         }
     }

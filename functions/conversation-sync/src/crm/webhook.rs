@@ -1,6 +1,6 @@
 //! Posts a message to an address of the client, signed as Standard Webhooks specifies.
 //!
-//! The receiver recognises a repeat by `webhook-id`, which is the same for each attempt of a
+//! The destination recognises a repeat by `webhook-id`, which is the same for each attempt of a
 //! message. See [`crate::api_client::signed_webhook`].
 
 use jiff::Timestamp;
@@ -37,31 +37,31 @@ pub(super) async fn create_entry(
     api_client: &ApiClient<'_>,
     url: &str,
     secret: &Secret,
-    item: &CrmEntry,
+    entry: &CrmEntry,
     now: Timestamp,
 ) -> Result<(), ApiError> {
-    post_signed(api_client, url, &event_id(item), secret, &build_event(item), now).await
+    post_signed(api_client, url, &event_id(entry), secret, &build_event(entry), now).await
 }
 
 /// The id of a message's event. The reference may contain characters that a header must not, and a
 /// dot would end the id early.
-fn event_id(item: &CrmEntry) -> String {
-    format!("msg_{}", sha256_hex(item.reference.as_bytes(), 16))
+fn event_id(entry: &CrmEntry) -> String {
+    format!("msg_{}", sha256_hex(entry.reference.as_bytes(), 16))
 }
 
-fn build_event(item: &CrmEntry) -> Vec<u8> {
+fn build_event(entry: &CrmEntry) -> Vec<u8> {
     let event = CrmWebhookEvent {
         r#type: "conversation.message",
-        timestamp: item.sent_at,
+        timestamp: entry.sent_at,
         data: CrmWebhookData {
-            reference: &item.reference,
-            line: &item.line,
-            conversation_id: item.conversation_id.as_deref(),
-            phone: Phone::expose(&item.phone),
-            name: item.name.as_deref(),
-            direction: item.direction.name(),
-            kind: &item.kind,
-            text: item.text.as_deref(),
+            reference: &entry.reference,
+            line: &entry.line,
+            conversation_id: entry.conversation_id.as_deref(),
+            phone: Phone::expose(&entry.phone),
+            name: entry.name.as_deref(),
+            direction: entry.direction.name(),
+            kind: &entry.kind,
+            text: entry.text.as_deref(),
         },
     };
     // Made of strings, so serialization cannot fail.
@@ -96,14 +96,14 @@ mod tests {
         let fixture = CrmClientFixture::start().await;
         let kind = webhook_kind();
         let client = fixture.build_client(&kind, &format!("{SIGNING_SECRET} {OLDER_SIGNING_SECRET}"));
-        let item = sample_entry("Hello");
+        let entry = sample_entry("Hello");
         let (first, done) =
-            fixture.serve_replies(&[ok_reply(&json!({}))], client.create_entry(None, &item, test_now())).await;
+            fixture.serve_replies(&[ok_reply(&json!({}))], client.create_entry(None, &entry, test_now())).await;
         assert_eq!(done.unwrap(), None);
-        assert_eq!(client.find_entry(None, &item, test_now()).await.unwrap(), None, "a webhook cannot be searched");
+        assert_eq!(client.find_entry(None, &entry, test_now()).await.unwrap(), None, "a webhook cannot be searched");
         let later = test_now() + jiff::SignedDuration::from_secs(60);
         let replies = [http_response("204 No Content", "")];
-        let (second, done) = fixture.serve_replies(&replies, client.create_entry(None, &item, later)).await;
+        let (second, done) = fixture.serve_replies(&replies, client.create_entry(None, &entry, later)).await;
         assert!(done.is_ok());
         let header = |request: &str, name: &str| {
             let head = request_head(request);
@@ -112,8 +112,8 @@ mod tests {
         assert_eq!(request_line(&first[0]), "POST /in/hunter2?a=b");
         assert_eq!(header(&first[0], "webhook-id"), header(&second[0], "webhook-id"));
         assert_ne!(header(&first[0], "webhook-timestamp"), header(&second[0], "webhook-timestamp"));
-        let (stamp, id) = (test_now().as_second().to_string(), event_id(&item));
-        let one = |secret: &str| build_signatures(&Secret::new(secret), &id, &stamp, &build_event(&item)).unwrap();
+        let (stamp, id) = (test_now().as_second().to_string(), event_id(&entry));
+        let one = |secret: &str| build_signatures(&Secret::new(secret), &id, &stamp, &build_event(&entry)).unwrap();
         assert_eq!(
             header(&first[0], "webhook-signature"),
             format!("{} {}", one(SIGNING_SECRET), one(OLDER_SIGNING_SECRET))
@@ -132,7 +132,7 @@ mod tests {
         let fixture = CrmClientFixture::start().await;
         let kind = webhook_kind();
         let client = fixture.build_client(&kind, SIGNING_SECRET);
-        let item = sample_entry("Hello");
+        let entry = sample_entry("Hello");
         for (head, fault, expected) in [
             ("410 Gone", Fault::Permanent, "(HTTP 410, gone)"),
             ("302 Found\r\nlocation: http://169.254.169.254/", Fault::Transient, "redirects"),
@@ -143,7 +143,7 @@ mod tests {
             ("500 Internal Server Error", Fault::Ambiguous, "500"),
         ] {
             let (_, entry) = fixture
-                .serve_replies(&[http_response(head, "hunter2")], client.create_entry(None, &item, test_now()))
+                .serve_replies(&[http_response(head, "hunter2")], client.create_entry(None, &entry, test_now()))
                 .await;
             let error = entry.unwrap_err();
             assert_eq!(error.fault(), fault, "{head}");
@@ -151,7 +151,7 @@ mod tests {
             assert_reveals_nothing(&error);
         }
         let (_, lost) =
-            fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(None, &item, test_now())).await;
+            fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(None, &entry, test_now())).await;
         assert_eq!(lost.unwrap_err().fault(), Fault::Ambiguous);
     }
 
@@ -187,11 +187,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_body_is_json_with_the_written_text_whatever_it_is(text in ".*", reference in ".{1,60}") {
-            let item = CrmEntry { reference, ..sample_entry(&text) };
-            let read: serde_json::Value = serde_json::from_slice(&build_event(&item)).unwrap();
+            let entry = CrmEntry { reference, ..sample_entry(&text) };
+            let read: serde_json::Value = serde_json::from_slice(&build_event(&entry)).unwrap();
             prop_assert_eq!(read["data"]["text"].as_str(), Some(text.as_str()));
-            prop_assert_eq!(read["data"]["reference"].as_str(), Some(item.reference.as_str()));
-            prop_assert!(event_id(&item).bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+            prop_assert_eq!(read["data"]["reference"].as_str(), Some(entry.reference.as_str()));
+            prop_assert!(event_id(&entry).bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         }
     }
 }

@@ -8,7 +8,7 @@ use tellonce_core::{
 use super::person_ids::PersonIds;
 use crate::{crm::AccessTokenStore, record_store::RecordStore};
 
-/// The receiver of a queue's tasks, with its name in `client.toml`.
+/// The destination of a queue's tasks, with its name in `client.toml`.
 pub(super) enum Destination<'a> {
     Crm(&'a str, &'a CrmConfig),
     Target(&'a str, &'a TargetConfig),

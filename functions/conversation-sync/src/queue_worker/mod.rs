@@ -6,16 +6,16 @@
 //! ```
 //!
 //! Flow: [`QueueWorker::work_queues`] works queues side by side. `queue_run` works the tasks of one
-//! queue, `crm_delivery` writes an entry with its person, and `person_ids` keeps the ids of
+//! queue, `entry_writer` writes an entry with its person, and `person_ids` keeps the ids of
 //! persons.
 //!
 //! Promises:
-//! - A task takes effect once, as far as the receiver can be asked or recognises a repeat.
+//! - A task takes effect once, as far as the destination can be asked or recognises a repeat.
 //! - A CRM that fails loses nothing, and a CRM that hangs delays no other.
 //! - Owners and assignments in the client's systems stay untouched.
 
-mod crm_delivery;
 mod destination;
+mod entry_writer;
 mod person_ids;
 pub mod queue_lease;
 mod queue_run;
@@ -130,7 +130,7 @@ impl QueueWorker {
         let lease = match self.connections.store.update_record(&lease_key, acquire).await? {
             LeaseAttempt::Acquired(lease) => lease,
             LeaseAttempt::Paused => {
-                telemetry::count_metric(&config.client, Metric::CrmUnavailable, now);
+                telemetry::count_metric(&config.client, Metric::DestinationUnavailable, now);
                 return Ok(());
             }
             LeaseAttempt::Taken => return Ok(()),

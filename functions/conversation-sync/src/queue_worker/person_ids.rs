@@ -16,7 +16,7 @@ const MAX_CACHED_PEOPLE: usize = 5_000;
 /// How long an id is kept after it was last written.
 const PERSON_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// The ids of persons. Trouble with the table costs one more call to the CRM, and no entry.
+/// The ids of persons. If the table fails, the CRM is asked once more. No entry is lost.
 pub(super) struct PersonIds {
     store: RecordStore,
     cache: Mutex<HashMap<ItemKey, String>>,

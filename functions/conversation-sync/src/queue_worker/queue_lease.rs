@@ -29,7 +29,7 @@ const LEASE_ROW_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400)
 pub struct QueueLease {
     /// The lease's owner, and when the lease ends.
     pub holder: Option<(String, Timestamp)>,
-    /// No call before then: the receiver failed, or asked to wait.
+    /// No call before then: the destination failed, or asked to wait.
     pub paused_until: Option<Timestamp>,
     /// Why it is paused.
     pub reason: Option<String>,
@@ -44,15 +44,15 @@ pub struct QueueLease {
 /// How a run over a queue ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnd {
-    /// The receiver works.
+    /// The destination works.
     Working,
     /// No task was attempted.
     Idle,
-    /// The receiver fails.
+    /// The destination fails.
     Failing {
         /// Whether it worked earlier in this run.
         worked_before: bool,
-        /// When to call again, if the receiver states it.
+        /// When to call again, if the destination states it.
         not_before: Option<Timestamp>,
         /// Whether an operator must store another credential.
         needs_credential: bool,

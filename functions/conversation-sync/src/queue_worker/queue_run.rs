@@ -11,8 +11,8 @@ use tellonce_core::{
 };
 
 use super::{
-    crm_delivery::CrmDelivery,
     destination::{Destination, DestinationConnections},
+    entry_writer::EntryWriter,
     run_budget::RunBudget,
 };
 use crate::{
@@ -218,12 +218,12 @@ impl QueueRun<'_> {
         );
         let client = &self.dispatcher.config.client;
         if next.state == TaskState::Refused {
-            telemetry::count_metric(client, Metric::EntriesRefused, now);
+            telemetry::count_metric(client, Metric::TasksRefused, now);
         } else if next.state == TaskState::Waiting && next.attempts >= ATTEMPTS_BEFORE_METRIC {
-            telemetry::count_metric(client, Metric::CrmUnavailable, now);
+            telemetry::count_metric(client, Metric::DestinationUnavailable, now);
         }
         if self.connections.store.put_record(key, next, Some(claimed)).await?.is_none() {
-            // The claim ended before the call did. The next owner asks the receiver first.
+            // The claim ended before the call did. The next owner asks the destination first.
             tracing::warn!(task.id = %key, "lost the claim of task {key} to another invocation");
         }
         Ok(())
@@ -243,7 +243,7 @@ impl QueueRun<'_> {
                     credential: credential.value.clone().unwrap_or_else(|| Secret::new("")),
                     access_tokens: &connections.access_tokens,
                 };
-                let delivery = CrmDelivery {
+                let delivery = EntryWriter {
                     client,
                     queue: self.queue,
                     person_ids: &connections.person_ids,
@@ -274,7 +274,8 @@ impl QueueRun<'_> {
     /// Counts and logs a run that ended with a failing receiver.
     pub(super) fn report_run_end(&self, run_end: &RunEnd) {
         if let RunEnd::Failing { needs_credential, reason, .. } = run_end {
-            let metric = if *needs_credential { Metric::CrmUnauthorized } else { Metric::CrmUnavailable };
+            let metric =
+                if *needs_credential { Metric::DestinationUnauthorized } else { Metric::DestinationUnavailable };
             telemetry::count_metric(&self.dispatcher.config.client, metric, self.current_time());
             tracing::warn!(queue.name = self.queue, "paused queue {}: {reason}", self.queue);
         }

@@ -2,7 +2,7 @@
 //!
 //! Facts:
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
-//! The receiver recognises a repeat by its `webhook-id`, which is the notification's id.
+//! The destination recognises a repeat by its `webhook-id`, which is the notification's id.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_stays_within_the_size_that_receivers_expect() {
+    fn a_body_stays_within_the_size_that_destinations_expect() {
         let mut long = sample_notification();
         long.messages[0].text = Some("\"".repeat(30_000));
         let body = long.render_within(MAX_BODY_BYTES, build_body);

@@ -73,26 +73,26 @@ pub enum TaskState {
     Waiting,
     /// An owner works on it, until it is due.
     Claimed,
-    /// The receiver has it.
+    /// The destination has it.
     Done,
-    /// The receiver refused it. An operator must find out why.
+    /// The destination refused it. An operator must find out why.
     Refused,
-    /// The receiver does not need it.
+    /// The destination does not need it.
     Skipped,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// The receiver has it, under this id if it gives ids.
+    /// The destination has it, under this id if it gives ids.
     Done(Option<String>),
-    /// The receiver does not need it, for this reason.
+    /// The destination does not need it, for this reason.
     Skipped(&'static str),
-    /// The receiver refused it for good.
+    /// The destination refused it for good.
     Refused(String),
     /// It failed for now.
     RetryLater {
-        /// When to retry, if the receiver states it.
+        /// When to retry, if the destination states it.
         not_before: Option<Timestamp>,
         /// Whether it may have arrived nevertheless.
         may_have_arrived: bool,

@@ -102,7 +102,7 @@ struct FeedSource<'a> {
     rule: &'a FeedRule,
 }
 
-/// The window that matters now: from a day ago to two weeks beyond the earliest reminder.
+/// The window that matters now: from a day ago to two weeks beyond the longest lead time.
 pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
     let lead = calendar.reminders.keys().map(ReminderStage::lead_time).max().unwrap_or_default();
     TimeWindow {

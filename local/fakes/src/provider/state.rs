@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use anyhow::Context;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use ring::digest;
+use tellonce_core::hash::sha256_hex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -74,19 +74,6 @@ pub(super) struct FakeState {
     journal: Option<FakeJournal>,
 }
 
-/// Lower-case hex of SHA-256.
-pub(super) fn compute_fingerprint(bytes: &[u8]) -> String {
-    to_hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        text
-    })
-}
-
 pub(super) fn new_id(prefix: &str) -> String {
     format!("{prefix}_{:016x}", rand::rng().random::<u64>())
 }
@@ -97,7 +84,7 @@ pub(super) fn default_tokens() -> BTreeMap<String, String> {
 
 /// An invented id, stable per line and contact. It contains no data of either.
 fn derive_conversation_id(line: &str, contact: &str) -> String {
-    format!("conv_{}", &compute_fingerprint(format!("{line}\n{contact}").as_bytes())[..16])
+    format!("conv_{}", sha256_hex(format!("{line}\n{contact}").as_bytes(), 8))
 }
 
 impl FakeState {
@@ -225,7 +212,7 @@ impl FakeState {
         bytes: &[u8],
         text: TextRequest,
     ) -> anyhow::Result<SendDecision> {
-        let body_hash = compute_fingerprint(bytes);
+        let body_hash = sha256_hex(bytes, 32);
         let used = self.keys.get(&(line.to_owned(), key.to_owned()));
         if used.is_some_and(|used| used.fingerprint != body_hash) {
             self.counters.key_conflicts += 1;

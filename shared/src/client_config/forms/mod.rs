@@ -97,7 +97,8 @@ impl FormConfig {
                 DeliveryProof::Signature { scheme, binding }
             }
             (FormScheme::Signature, Some(own)) => own.proof,
-            // Without a proof of its own no file loads that asks for it. Nothing would pass.
+            // A kind without its own proof cannot ask for `signature`: such a file does not load.
+            // The empty secret refuses every delivery.
             (FormScheme::SecretPath, _) | (FormScheme::Signature, None) => {
                 DeliveryProof::SecretPath(PathSecret::default())
             }

@@ -9,7 +9,7 @@
 //! order. So these three never differ. Does **not** decide what follows from a [`RowChange`]
 //! ([`apply_change()`]) or from the history ([`decide_message()`]).
 
-mod first_touch;
+mod greeting;
 mod reminder;
 mod step;
 
@@ -28,7 +28,7 @@ use crate::{
     provider::{PROVIDER, SendOutcome},
 };
 
-pub use first_touch::{GreetingOpening, GreetingRules, OpenGreetingStep};
+pub use greeting::{GreetingOpening, GreetingRules, OpenGreetingStep};
 pub use reminder::{OpenReminderStep, ReminderOpening};
 pub(super) use step::WritePurpose;
 pub use step::{DispatchEvent, LineOpening, LineUnavailable, NextStep, ReminderClaim, RowWrite};
@@ -169,7 +169,7 @@ impl MessageDriver<'_> {
                 return NextStep::Done(DispatchResult::Waiting(row.key, row.state));
             }
         };
-        let is_greeting = row.key.is_first_touch() && after.state == MessageState::Claimed;
+        let is_greeting = row.key.is_greeting() && after.state == MessageState::Claimed;
         let write = Box::new(RowWrite { before: row, after, purpose });
         if is_greeting { NextStep::ClaimGreeting(write) } else { NextStep::Save(write) }
     }
@@ -226,7 +226,7 @@ impl MessageDriver<'_> {
         match outcome {
             ClaimOutcome::Claimed => self.check_row(write.after),
             ClaimOutcome::RowChanged(Some(now)) => NextStep::Done(DispatchResult::Waiting(now.key, now.state)),
-            ClaimOutcome::RowChanged(None) | ClaimOutcome::HeaderChanged(_) => {
+            ClaimOutcome::RowChanged(None) | ClaimOutcome::DependencyChanged(_) => {
                 NextStep::Done(DispatchResult::Ended(write.before.key, MessageState::Expired))
             }
             ClaimOutcome::OptedOut => {
@@ -246,14 +246,14 @@ impl MessageDriver<'_> {
             ClaimOutcome::RowChanged(None) => NextStep::Done(DispatchResult::Ended(before.key, MessageState::Expired)),
             ClaimOutcome::OptedOut => self.claim(before, WritePurpose::Record(self.supersede(OPTED_OUT_REASON))),
             // The header was written again, and the reminder may still be true.
-            ClaimOutcome::HeaderChanged(Some(known)) if reminder_is_true(&before, &known) => {
+            ClaimOutcome::DependencyChanged(Some(known)) if reminder_is_true(&before, &known) => {
                 if is_retry {
                     return NextStep::GiveUp(before.key);
                 }
                 before.generation = Some(known.generation);
                 self.claim_reminder(before, access, true)
             }
-            ClaimOutcome::HeaderChanged(_) => {
+            ClaimOutcome::DependencyChanged(_) => {
                 let change = self.supersede("the appointment was moved or cancelled before the reminder was due");
                 self.claim(before, WritePurpose::Record(change))
             }

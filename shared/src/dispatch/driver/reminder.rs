@@ -101,7 +101,7 @@ impl ReminderOpening<'_> {
             ClaimOutcome::OptedOut => {
                 OpenReminderStep::Done(ReminderDispatchResult::Skipped(ReminderOutcome::OptedOut))
             }
-            ClaimOutcome::HeaderChanged(now) => OpenReminderStep::Done(ReminderDispatchResult::HeaderChanged(now)),
+            ClaimOutcome::DependencyChanged(now) => OpenReminderStep::Done(ReminderDispatchResult::HeaderChanged(now)),
             // The row exists although the header does not record it. It was opened before and is
             // not sent again.
             ClaimOutcome::RowChanged(Some(there)) => {

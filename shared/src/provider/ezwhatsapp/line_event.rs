@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     json::{self, JsonError, RawJson},
-    provider::{LineEventBody, LineEventItem, LineEventKind},
+    provider::{LineEventBody, LineEventItem, LineEventKind, ReportedStatus},
 };
 
 /// Ends of chat ids that belong to groups, channels and lists.
@@ -91,4 +91,19 @@ pub(in crate::provider) fn parse_item(item: RawJson<'_>) -> Option<LineEventItem
         texts: [item.text.at_pointer("/body"), item.body, item.text],
         status: item.status,
     })
+}
+
+/// The meaning of a status word. Only `delivered` is documented. The others are those of whapi, the
+/// interface that `EZWhatsApp` imitates (`docs/ezwhatsapp.md`).
+pub(in crate::provider) fn parse_status(word: &str) -> Option<ReportedStatus> {
+    let known = [
+        ("pending", ReportedStatus::Pending),
+        ("sent", ReportedStatus::Sent),
+        ("delivered", ReportedStatus::Delivered),
+        ("read", ReportedStatus::Read),
+        ("played", ReportedStatus::Played),
+        ("failed", ReportedStatus::Failed),
+        ("deleted", ReportedStatus::Deleted),
+    ];
+    known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, status)| status)
 }

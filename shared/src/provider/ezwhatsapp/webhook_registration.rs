@@ -151,8 +151,14 @@ mod tests {
     #[test]
     fn a_reason_is_shown_only_if_it_is_a_word() {
         let error_text = |answer| interpret_status(400, &answer).unwrap_err().to_string();
-        assert_eq!(error_text(json!({"error": {"code": "bad_url"}})), "EZWhatsApp refuses it (HTTP 400, bad_url)");
-        assert_eq!(error_text(json!({"error": "bad_url"})), "EZWhatsApp refuses it (HTTP 400, bad_url)");
-        assert_eq!(error_text(json!({"code": "at https://a.example/s3cret"})), "EZWhatsApp refuses it (HTTP 400)");
+        assert_eq!(
+            error_text(json!({"error": {"code": "bad_url"}})),
+            "EZWhatsApp refused the registration (HTTP 400, bad_url)"
+        );
+        assert_eq!(error_text(json!({"error": "bad_url"})), "EZWhatsApp refused the registration (HTTP 400, bad_url)");
+        assert_eq!(
+            error_text(json!({"code": "at https://a.example/s3cret"})),
+            "EZWhatsApp refused the registration (HTTP 400)"
+        );
     }
 }

@@ -116,7 +116,7 @@ impl HubSpotClient<'_> {
     /// Reads all communications of the contact, the newest first. A search would be one call, but
     /// finds a communication only some time after it was written. Lists of associations have no
     /// documented lag.
-    pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
+    pub(super) async fn find_entry(&self, person: &str, entry: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut ids = self.list_communications(person).await?;
         ids.sort_by(|one, other| compare_ids(other, one));
         ids.dedup();
@@ -126,14 +126,14 @@ impl HubSpotClient<'_> {
             let reply = self.post_json(&["communications", "batch", "read"], &body).await?;
             let errors = BatchErrors::from_response(&reply);
             let page: HubSpotPage<'_> = reply.parse_json()?;
-            let ours = |entry: &&RawJson<'_>| {
-                entry
+            let ours = |communication: &&RawJson<'_>| {
+                communication
                     .at_pointer("/properties/hs_communication_body")
                     .text()
-                    .is_some_and(|content| is_entry_of(&content, item))
+                    .is_some_and(|content| is_entry_of(&content, entry))
             };
-            if let Some(entry) = page.results.iter().find(ours) {
-                return Ok(entry.at_pointer("/id").owned_text());
+            if let Some(communication) = page.results.iter().find(ours) {
+                return Ok(communication.at_pointer("/id").owned_text());
             }
             // A communication that could not be read may be this one, unless it was deleted.
             if errors == BatchErrors::Unreadable {
@@ -171,15 +171,15 @@ impl HubSpotClient<'_> {
 
     /// The reference calls the body text, but `HubSpot`'s pages render it as rich text. So it is
     /// escaped.
-    pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
+    pub(super) async fn create_entry(&self, person: &str, entry: &CrmEntry) -> Result<String, ApiError> {
         let types =
             json!([{ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": COMMUNICATION_TO_CONTACT }]);
         let body = json!({
             "properties": {
                 "hs_communication_channel_type": "WHATS_APP",
                 "hs_communication_logged_from": "CRM",
-                "hs_communication_body": render_html(item),
-                "hs_timestamp": item.sent_at,
+                "hs_communication_body": render_html(entry),
+                "hs_timestamp": entry.sent_at,
             },
             "associations": [{ "to": { "id": person }, "types": types }],
         });

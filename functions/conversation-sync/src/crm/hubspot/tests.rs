@@ -132,8 +132,8 @@ async fn an_entry_is_searched_on_all_pages_and_the_newest_is_read_first() {
     let ours = json!({ "results": [entry("7", &format!("<p>{}</p>", render_html(&sample_entry("Hello"))))] });
     let replies =
         [ok_reply(&first), ok_reply(&second), http_response("207 Multi-Status", &others.to_string()), ok_reply(&ours)];
-    let item = sample_entry("Hello");
-    let (requests, found) = fixture.serve_replies(&replies, client.find_entry(Some("512"), &item, test_now())).await;
+    let entry = sample_entry("Hello");
+    let (requests, found) = fixture.serve_replies(&replies, client.find_entry(Some("512"), &entry, test_now())).await;
     assert_eq!(found.unwrap().as_deref(), Some("7"));
     assert_eq!(request_line(&requests[0]), "GET /crm/v4/objects/contacts/512/associations/communications?limit=500");
     assert!(request_line(&requests[1]).ends_with("?limit=500&after=MzA%3D"));
@@ -145,13 +145,13 @@ async fn an_entry_is_searched_on_all_pages_and_the_newest_is_read_first() {
     );
 
     let (_, none) = fixture
-        .serve_replies(&[ok_reply(&json!({ "results": [] }))], client.find_entry(Some("512"), &item, test_now()))
+        .serve_replies(&[ok_reply(&json!({ "results": [] }))], client.find_entry(Some("512"), &entry, test_now()))
         .await;
     assert_eq!(none.unwrap(), None);
     // The unread communication may be ours.
     let unread = json!({ "results": [], "errors": [{ "category": "INTERNAL_ERROR" }] });
     let replies = [ok_reply(&second), http_response("207 Multi-Status", &unread.to_string())];
-    let (_, unknown) = fixture.serve_replies(&replies, client.find_entry(Some("512"), &item, test_now())).await;
+    let (_, unknown) = fixture.serve_replies(&replies, client.find_entry(Some("512"), &entry, test_now())).await;
     assert_eq!(unknown.unwrap_err().fault(), Fault::Ambiguous);
 }
 
@@ -159,7 +159,7 @@ async fn an_entry_is_searched_on_all_pages_and_the_newest_is_read_first() {
 async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let fixture = CrmClientFixture::start().await;
     let client = fixture.build_client(&HUBSPOT_KIND, "hunter2");
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     for (head, body, fault) in [
         ("429 Too Many Requests\r\nretry-after: 10", r#"{"policyName":"TEN_SECONDLY_ROLLING"}"#, Fault::Transient),
         ("401 Unauthorized", "hunter2", Fault::Transient),
@@ -172,7 +172,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         ("400 Bad Request", r#"{"category":"VALIDATION_ERROR","message":"Noa"}"#, Fault::Permanent),
     ] {
         let (_, entry) = fixture
-            .serve_replies(&[http_response(head, body)], client.create_entry(Some("512"), &item, test_now()))
+            .serve_replies(&[http_response(head, body)], client.create_entry(Some("512"), &entry, test_now()))
             .await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head}");
@@ -182,7 +182,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         }
     }
     let (_, lost) =
-        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("512"), &item, test_now())).await;
+        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("512"), &entry, test_now())).await;
     let lost = lost.unwrap_err();
     assert_eq!(lost.fault(), Fault::Ambiguous);
     assert_reveals_nothing(&lost);
@@ -190,7 +190,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let unreachable_client =
         ApiClient { http: &http, base_url: Some(&base), rate_limiter: &rate_limiter, secret_name: SECRET_NAME };
     let error = HubSpotClient { api_client: &unreachable_client, token: &Secret::new("hunter2") }
-        .create_entry("512", &item)
+        .create_entry("512", &entry)
         .await
         .unwrap_err();
     assert_eq!(error.fault(), Fault::Transient);

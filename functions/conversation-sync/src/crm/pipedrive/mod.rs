@@ -80,7 +80,7 @@ impl PipedriveClient<'_> {
     }
 
     /// Searches the person's notes, the newest first.
-    pub(super) async fn find_entry(&self, person: &str, item: &CrmEntry) -> Result<Option<String>, ApiError> {
+    pub(super) async fn find_entry(&self, person: &str, entry: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut start = "0".to_owned();
         for _ in 0..MAX_PAGES {
             let mut address = self.build_url(&["api", "v1", "notes"])?;
@@ -94,7 +94,7 @@ impl PipedriveClient<'_> {
             let response = Self::parse_response(&reply)?;
             let notes = response.data.list_elements().unwrap_or_default();
             let ours = |note: &&RawJson<'_>| {
-                note.at_pointer("/content").text().is_some_and(|content| is_entry_of(&content, item))
+                note.at_pointer("/content").text().is_some_and(|content| is_entry_of(&content, entry))
             };
             if let Some(note) = notes.iter().find(ours) {
                 return Ok(note.at_pointer("/id").owned_text());
@@ -108,14 +108,14 @@ impl PipedriveClient<'_> {
         Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry) -> Result<String, ApiError> {
+    pub(super) async fn create_entry(&self, person: &str, entry: &CrmEntry) -> Result<String, ApiError> {
         // Pipedrive requires a number here. Another id is not Pipedrive's, and is searched again.
         let person: u64 = person.parse().map_err(|_| ApiError::Gone)?;
         let body = json!({
-            "content": render_html(item),
+            "content": render_html(entry),
             "person_id": person,
             // UTC, and without a zone.
-            "add_time": item.sent_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            "add_time": entry.sent_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         });
         let address = self.build_url(&["api", "v1", "notes"])?;
         Self::parse_created_id(&self.send_request(self.build_request(Method::POST, address).json(&body)).await?)

@@ -90,22 +90,22 @@ async fn an_entry_is_searched_on_all_pages() {
     let fixture = CrmClientFixture::start().await;
     let kind = pipedrive_kind(UnknownContactRule::Create);
     let client = fixture.build_client(&kind, "t");
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     let page = |notes: Value, more: Value| json!({ "success": true, "data": notes, "additional_data": { "pagination": more } });
     let first = page(
         json!([{ "id": 80, "content": "Hello" }, { "id": 79, "content": null }]),
         json!({ "start": 0, "limit": 50, "more_items_in_collection": true, "next_start": 50 }),
     );
     let last = json!({ "start": 50, "limit": 50, "more_items_in_collection": false });
-    let second = page(json!([{ "id": 12, "content": format!("<div>{}</div>", render_html(&item)) }]), last.clone());
+    let second = page(json!([{ "id": 12, "content": format!("<div>{}</div>", render_html(&entry)) }]), last.clone());
     let (requests, found) = fixture
-        .serve_replies(&[ok_reply(&first), ok_reply(&second)], client.find_entry(Some("9"), &item, test_now()))
+        .serve_replies(&[ok_reply(&first), ok_reply(&second)], client.find_entry(Some("9"), &entry, test_now()))
         .await;
     assert_eq!(found.unwrap().as_deref(), Some("12"));
     assert_eq!(request_line(&requests[0]), "GET /api/v1/notes?person_id=9&sort=add_time+DESC&start=0&limit=50");
     assert!(request_line(&requests[1]).contains("&start=50&"));
     let none = [ok_reply(&first), ok_reply(&page(Value::Null, last))];
-    let (_, none) = fixture.serve_replies(&none, client.find_entry(Some("9"), &item, test_now())).await;
+    let (_, none) = fixture.serve_replies(&none, client.find_entry(Some("9"), &entry, test_now())).await;
     assert_eq!(none.unwrap(), None);
 }
 
@@ -114,7 +114,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let fixture = CrmClientFixture::start().await;
     let kind = pipedrive_kind(UnknownContactRule::Create);
     let client = fixture.build_client(&kind, "hunter2");
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     for (head, body, fault, expected) in [
         ("429 Too Many Requests\r\nretry-after: 2", "", Fault::Transient, "retry later"),
         ("403 Forbidden", "<html>hunter2</html>", Fault::Transient, "retry later"),
@@ -132,7 +132,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         ),
     ] {
         let (_, entry) = fixture
-            .serve_replies(&[http_response(head, body)], client.create_entry(Some("9"), &item, test_now()))
+            .serve_replies(&[http_response(head, body)], client.create_entry(Some("9"), &entry, test_now()))
             .await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head}");
@@ -140,7 +140,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         assert_reveals_nothing(&error);
     }
     let (_, lost) =
-        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("9"), &item, test_now())).await;
+        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("9"), &entry, test_now())).await;
     assert_eq!(lost.unwrap_err().fault(), Fault::Ambiguous);
 }
 

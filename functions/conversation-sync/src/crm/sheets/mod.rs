@@ -85,7 +85,7 @@ impl SheetsClient<'_> {
     /// Searches the first column. Rows are appended where the table at the sheet's top ends, so a
     /// part that is not full is the last. The reference is the row's id: its number changes with
     /// sorting.
-    pub(super) async fn find_entry(&self, item: &CrmEntry, now: Timestamp) -> Result<Option<String>, ApiError> {
+    pub(super) async fn find_entry(&self, entry: &CrmEntry, now: Timestamp) -> Result<Option<String>, ApiError> {
         for part in 0..MAX_PAGES {
             let first = part * ROWS_PER_READ + 1;
             let range = self.build_range(&format!("A{first}:A{}", first + ROWS_PER_READ - 1));
@@ -98,8 +98,8 @@ impl SheetsClient<'_> {
             };
             let column: SheetColumn<'_> = reply.parse_json()?;
             let cells = column.values.at_pointer("/0").list_elements().unwrap_or_default();
-            if cells.iter().any(|cell| cell.text().is_some_and(|cell| cell == item.reference.trim())) {
-                return Ok(Some(item.reference.clone()));
+            if cells.iter().any(|cell| cell.text().is_some_and(|cell| cell == entry.reference.trim())) {
+                return Ok(Some(entry.reference.clone()));
             }
             if cells.len() < ROWS_PER_READ {
                 return Ok(None);
@@ -108,17 +108,17 @@ impl SheetsClient<'_> {
         Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn create_entry(&self, item: &CrmEntry, now: Timestamp) -> Result<String, ApiError> {
+    pub(super) async fn create_entry(&self, entry: &CrmEntry, now: Timestamp) -> Result<String, ApiError> {
         let row = json!([
-            item.reference,
-            item.sent_at.to_string(),
-            item.line,
-            item.conversation_id.as_deref().unwrap_or_default(),
-            item.phone.expose(),
-            item.name.as_deref().unwrap_or_default(),
-            item.direction.name(),
-            item.kind,
-            printable_text(item).unwrap_or_default(),
+            entry.reference,
+            entry.sent_at.to_string(),
+            entry.line,
+            entry.conversation_id.as_deref().unwrap_or_default(),
+            entry.phone.expose(),
+            entry.name.as_deref().unwrap_or_default(),
+            entry.direction.name(),
+            entry.kind,
+            printable_text(entry).unwrap_or_default(),
         ]);
         let body = json!({ "majorDimension": "ROWS", "values": [row] });
         let query = [("valueInputOption", "RAW"), ("insertDataOption", "INSERT_ROWS")];
@@ -126,7 +126,7 @@ impl SheetsClient<'_> {
         let reply = self.send_request(now, || self.api_client.http.post(address.clone()).json(&body)).await?;
         let appended: SheetsAppendResponse<'_> = reply.parse_json()?;
         match appended.updates.at_pointer("/updatedRows").text().as_deref() {
-            Some("1") => Ok(item.reference.clone()),
+            Some("1") => Ok(entry.reference.clone()),
             _ => Err(ApiError::UnexpectedResponse { status: reply.status }),
         }
     }

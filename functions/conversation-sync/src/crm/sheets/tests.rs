@@ -111,11 +111,11 @@ async fn a_row_is_searched_by_its_reference_in_all_parts_of_the_first_column() {
     let fixture = CrmClientFixture::start().await;
     let kind = sheets_kind();
     let client = fixture.build_client(&kind, &service_account(TOKEN_URI));
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     let column = |cells: Vec<&str>| ok_reply(&json!({ "range": "x", "majorDimension": "COLUMNS", "values": [cells] }));
     let full = || column(vec!["shop:other"; ROWS_PER_READ]);
     let replies = [token_reply("ya29.a"), full(), column(vec!["", "shop:wamid.HBgL+/==", "shop:other"])];
-    let (requests, found) = fixture.serve_replies(&replies, client.find_entry(None, &item, test_now())).await;
+    let (requests, found) = fixture.serve_replies(&replies, client.find_entry(None, &entry, test_now())).await;
     assert_eq!(found.unwrap().as_deref(), Some("shop:wamid.HBgL+/=="));
     assert_eq!(
         request_line(&requests[1]),
@@ -128,7 +128,7 @@ async fn a_row_is_searched_by_its_reference_in_all_parts_of_the_first_column() {
         vec![column(vec!["shop:wamid.HBgL+/==2"])],
         vec![full(), http_response("400 Bad Request", beyond)],
     ] {
-        let (_, none) = fixture.serve_replies(&replies, client.find_entry(None, &item, test_now())).await;
+        let (_, none) = fixture.serve_replies(&replies, client.find_entry(None, &entry, test_now())).await;
         assert_eq!(none.unwrap(), None);
     }
 }
@@ -138,7 +138,7 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     let fixture = CrmClientFixture::start().await;
     let kind = sheets_kind();
     let client = fixture.build_client(&kind, &service_account(TOKEN_URI));
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     let mut first = vec![token_reply("ya29.hunter2")];
     let error = |status: &str, message: &str| json!({ "error": { "status": status, "message": message } });
     let old_quota =
@@ -161,14 +161,14 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
         ("200 OK", json!({ "updates": {} }), Fault::Ambiguous, "unexpected response"),
     ] {
         let replies: Vec<_> = first.drain(..).chain([http_response(head, &reply_json.to_string())]).collect();
-        let (_, entry) = fixture.serve_replies(&replies, client.create_entry(None, &item, test_now())).await;
+        let (_, entry) = fixture.serve_replies(&replies, client.create_entry(None, &entry, test_now())).await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head} {reply_json}");
         assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =
-        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(None, &item, test_now())).await;
+        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(None, &entry, test_now())).await;
     assert_eq!(lost.unwrap_err().fault(), Fault::Ambiguous);
 }
 

@@ -148,7 +148,7 @@ impl ZohoClient<'_> {
     pub(super) async fn find_entry(
         &self,
         person: &str,
-        item: &CrmEntry,
+        entry: &CrmEntry,
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
         for page in 1..=MAX_PAGES {
@@ -159,7 +159,7 @@ impl ZohoClient<'_> {
             let Some(response) = parse_response(&reply)? else { return Ok(None) };
             let notes = response.data.list_elements().unwrap_or_default();
             let ours = |note: &&RawJson<'_>| {
-                note.at_pointer("/Note_Content").text().is_some_and(|content| is_entry_of(&content, item))
+                note.at_pointer("/Note_Content").text().is_some_and(|content| is_entry_of(&content, entry))
             };
             if let Some(note) = notes.iter().find(ours) {
                 return Ok(note.at_pointer("/id").owned_text());
@@ -171,8 +171,13 @@ impl ZohoClient<'_> {
         Err(ApiError::UnexpectedResponse { status: 200 })
     }
 
-    pub(super) async fn create_entry(&self, person: &str, item: &CrmEntry, now: Timestamp) -> Result<String, ApiError> {
-        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(item) }] });
+    pub(super) async fn create_entry(
+        &self,
+        person: &str,
+        entry: &CrmEntry,
+        now: Timestamp,
+    ) -> Result<String, ApiError> {
+        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(entry) }] });
         parse_written_id(
             &self.send_request(Method::POST, &[self.module_name(), person, "Notes"], &[], Some(&body), now).await?,
         )

@@ -88,7 +88,7 @@ async fn an_unknown_person_is_upserted_by_mobile_with_the_minimum_fields() {
 async fn each_row_has_its_own_result_whatever_the_status() {
     let fixture = CrmClientFixture::start().await;
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     let mut first = vec![token_reply("access-1")];
     for (head, reply_json, fault, expected) in [
         (
@@ -114,14 +114,14 @@ async fn each_row_has_its_own_result_whatever_the_status() {
         ("200 OK", row_json("SUCCESS", &json!({})), Fault::Ambiguous, "unexpected response"),
     ] {
         let replies: Vec<_> = first.drain(..).chain([http_response(head, &reply_json.to_string())]).collect();
-        let (_, entry) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &item, test_now())).await;
+        let (_, entry) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &entry, test_now())).await;
         let error = entry.unwrap_err();
         assert_eq!(error.fault(), fault, "{head} {reply_json}");
         assert!(error.to_string().contains(expected), "{head}: {error}");
         assert_reveals_nothing(&error);
     }
     let (_, lost) =
-        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("7"), &item, test_now())).await;
+        fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("7"), &entry, test_now())).await;
     assert_eq!(lost.unwrap_err().fault(), Fault::Ambiguous);
     let duplicate = row_json("DUPLICATE_DATA", &json!({ "api_name": "Mobile", "duplicate_record": { "id": "41" } }));
     let replies = [http_response("204 No Content", ""), http_response("202 Accepted", &duplicate.to_string())];
@@ -134,28 +134,28 @@ async fn each_row_has_its_own_result_whatever_the_status() {
 async fn an_entry_is_a_note_and_is_searched_on_all_pages() {
     let fixture = CrmClientFixture::start().await;
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
-    let item = sample_entry("<b>Hello</b>");
+    let entry = sample_entry("<b>Hello</b>");
     let replies = [
         token_reply("access-1"),
         http_response("201 Created", &row_json("SUCCESS", &json!({ "id": "99" })).to_string()),
     ];
-    let (requests, entry) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &item, test_now())).await;
-    assert_eq!(entry.unwrap().as_deref(), Some("99"));
+    let (requests, created) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &entry, test_now())).await;
+    assert_eq!(created.unwrap().as_deref(), Some("99"));
     assert_eq!(request_line(&requests[1]), "POST /crm/v8/Leads/7/Notes");
     assert_eq!(
         request_body(&requests[1]),
-        json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(&item) }] })
+        json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(&entry) }] })
     );
     let first = json!({ "data": [{ "id": "1", "Note_Content": "Hello" }], "info": { "more_records": true } });
     let second =
-        json!({ "data": [{ "id": "2", "Note_Content": render_plain(&item) }], "info": { "more_records": false } });
+        json!({ "data": [{ "id": "2", "Note_Content": render_plain(&entry) }], "info": { "more_records": false } });
     let (requests, found) = fixture
-        .serve_replies(&[ok_reply(&first), ok_reply(&second)], client.find_entry(Some("7"), &item, test_now()))
+        .serve_replies(&[ok_reply(&first), ok_reply(&second)], client.find_entry(Some("7"), &entry, test_now()))
         .await;
     assert_eq!(found.unwrap().as_deref(), Some("2"));
     assert_eq!(request_line(&requests[0]), "GET /crm/v8/Leads/7/Notes?fields=Note_Content&page=1&per_page=50");
     let (_, none) = fixture
-        .serve_replies(&[http_response("204 No Content", "")], client.find_entry(Some("7"), &item, test_now()))
+        .serve_replies(&[http_response("204 No Content", "")], client.find_entry(Some("7"), &entry, test_now()))
         .await;
     assert_eq!(none.unwrap(), None);
 }
@@ -164,17 +164,17 @@ async fn an_entry_is_a_note_and_is_searched_on_all_pages() {
 async fn a_refused_token_is_replaced_once_and_a_young_one_is_not() {
     let fixture = CrmClientFixture::start().await;
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
-    let item = sample_entry("Hello");
+    let entry = sample_entry("Hello");
     let refused = http_response("401 Unauthorized", r#"{"code":"INVALID_TOKEN","details":{},"status":"error"}"#);
     let made = http_response("201 Created", &row_json("SUCCESS", &json!({ "id": "99" })).to_string());
     let replies = [token_reply("access-1"), made.clone()];
-    fixture.serve_replies(&replies, client.create_entry(Some("7"), &item, test_now())).await.1.unwrap();
+    fixture.serve_replies(&replies, client.create_entry(Some("7"), &entry, test_now())).await.1.unwrap();
     let later = test_now() + SignedDuration::from_mins(5);
     let replies = [refused.clone(), token_reply("access-2"), made];
-    let (requests, entry) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &item, later)).await;
-    assert!(entry.is_ok());
+    let (requests, created) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &entry, later)).await;
+    assert!(created.is_ok());
     assert!(request_head(&requests[0]).contains("access-1") && request_head(&requests[2]).contains("access-2"));
-    let (_, entry) = fixture.serve_replies(&[refused], client.create_entry(Some("7"), &item, later)).await;
+    let (_, entry) = fixture.serve_replies(&[refused], client.create_entry(Some("7"), &entry, later)).await;
     let error = entry.unwrap_err();
     assert!(error.is_system_wide() && matches!(error, ApiError::CredentialRejected { status: 401, .. }));
     assert_reveals_nothing(&error);

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    DispatchError, DispatchResult, Dispatcher, FirstTouchDispatchResult, GreetingOpening, GreetingRules, Invocation,
-    NextStep, OpenGreetingStep, RowWrite, SendSlots,
+    DispatchError, DispatchResult, Dispatcher, GreetingOpening, GreetingResult, GreetingRules, Invocation, NextStep,
+    OpenGreetingStep, RowWrite, SendSlots,
 };
 use crate::{
     contact::Phone,
@@ -16,13 +16,13 @@ impl Dispatcher {
     /// Sends a greeting, once. One transaction opens the lead's row and records the greeting. It
     /// fails if the contact was greeted meanwhile or has opted out. `form` is the form's name.
     /// `message` has a payload and a number.
-    pub async fn dispatch_first_touch(
+    pub async fn dispatch_greeting(
         &self,
         invocation: &Invocation,
         message: &OutboundMessage,
         form: &str,
         rules: GreetingRules,
-    ) -> Result<FirstTouchDispatchResult, DispatchError> {
+    ) -> Result<GreetingResult, DispatchError> {
         self.line_tools().find_line(&message.line, &message.key)?;
         let slots = &mut SendSlots::for_messages(1);
         let contact = self.contact_subject(message.to.as_ref());
@@ -42,14 +42,14 @@ impl Dispatcher {
                     let open = NextStep::Open { row, has_instance_key: false };
                     return Ok(match self.execute_steps(invocation, slots, open).await? {
                         DispatchResult::RecordedOnly(_) => result,
-                        repeated => FirstTouchDispatchResult::Dispatched(repeated),
+                        repeated => GreetingResult::Dispatched(repeated),
                     });
                 }
                 OpenGreetingStep::Dispatch(step) => {
                     let result = self.execute_steps(invocation, slots, step).await?;
-                    return Ok(FirstTouchDispatchResult::Dispatched(result));
+                    return Ok(GreetingResult::Dispatched(result));
                 }
-                OpenGreetingStep::OptedOut => return Ok(FirstTouchDispatchResult::OptedOut),
+                OpenGreetingStep::OptedOut => return Ok(GreetingResult::OptedOut),
             }
         }
     }
@@ -66,12 +66,12 @@ impl Dispatcher {
     /// The subject of a contact's opt-out. A message without a number has a subject that is never
     /// opted out.
     pub(super) fn contact_subject(&self, phone: Option<&Phone>) -> String {
-        phone.map_or_else(|| "contact:nobody".to_owned(), |phone| self.ledger.contact_subject(phone))
+        phone.map_or_else(|| "contact:none".to_owned(), |phone| self.ledger.contact_subject(phone))
     }
 
     /// Whether the contact of a greeting has opted out.
     pub(super) async fn has_opted_out(&self, row: &LedgerRow) -> Result<bool, DispatchError> {
-        Ok(row.key.is_first_touch() && self.ledger.has_opted_out(&self.contact_subject(row.to.as_ref())).await?)
+        Ok(row.key.is_greeting() && self.ledger.has_opted_out(&self.contact_subject(row.to.as_ref())).await?)
     }
 
     /// How long a lead has waited for an accepted greeting, in seconds: from the submission, from

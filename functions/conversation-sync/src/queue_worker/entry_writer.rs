@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What the delivery of an entry may touch.
-pub(super) struct CrmDelivery<'a> {
+pub(super) struct EntryWriter<'a> {
     pub(super) client: CrmClient<'a>,
     pub(super) queue: &'a str,
     pub(super) person_ids: &'a PersonIds,
@@ -21,7 +21,7 @@ pub(super) struct CrmDelivery<'a> {
     pub(super) may_have_arrived: bool,
 }
 
-impl CrmDelivery<'_> {
+impl EntryWriter<'_> {
     pub(super) async fn deliver_entry(&self, entry: &CrmEntry) -> Result<AttemptOutcome, ApiError> {
         if !self.client.kind.facts().has_people {
             return self.write_entry(None, entry).await.map(AttemptOutcome::Done);

@@ -3,13 +3,13 @@
 use super::{MessageDriver, NextStep};
 use crate::{
     client_config::{LeadLimit, RepeatRule},
-    dispatch::{DispatchResult, FirstTouchDispatchResult},
+    dispatch::{DispatchResult, GreetingResult},
     greeting::{Greeting, GreetingDecision, GreetingHistory},
     ledger::{ClaimOutcome, LedgerRow, MessageState, OutboundMessage},
 };
 
 /// Attempts when other invocations write the contact's greetings at the same time.
-const MAX_TRIES: u8 = 8;
+const MAX_ATTEMPTS: u8 = 8;
 
 /// Rules for a contact who was greeted before.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub enum OpenGreetingStep<'a, L> {
     /// Open the row and write these greetings over the known ones, in one transaction.
     Open(GreetingOpening<'a>, GreetingHistory),
     /// Open a row that says why the lead is not greeted. This is the result if the row is new.
-    Suppress(LedgerRow, FirstTouchDispatchResult),
+    Suppress(LedgerRow, GreetingResult),
     /// Dispatch the greeting like any other message.
     Dispatch(NextStep<L>),
     /// Nothing: the contact has opted out.
@@ -60,7 +60,7 @@ impl<'a> GreetingOpening<'a> {
         // If this function crashes, a repeated delivery may stop earlier, because its form may be
         // held by then.
         row.due_at = row.due_at.or(row.lease_until);
-        Self { row, history: GreetingHistory::default(), form, rules, tries_left: MAX_TRIES }.decide(driver)
+        Self { row, history: GreetingHistory::default(), form, rules, tries_left: MAX_ATTEMPTS }.decide(driver)
     }
 
     fn decide<L>(mut self, driver: &MessageDriver<'_>) -> OpenGreetingStep<'a, L> {
@@ -75,7 +75,7 @@ impl<'a> GreetingOpening<'a> {
             GreetingDecision::Repeat(before) => OpenGreetingStep::ReadRow(self, before),
             GreetingDecision::TooOften(limit) => {
                 let reason = format!("too-often: this number was greeted {} times already", limit.leads);
-                self.suppress(reason, FirstTouchDispatchResult::LimitReached)
+                self.suppress(reason, GreetingResult::LimitReached)
             }
         }
     }
@@ -100,7 +100,7 @@ impl<'a> GreetingOpening<'a> {
                 self.decide(driver)
             }
             // A row outlives every window, so a missing row does not undo the greeting.
-            Some(_) | None => self.suppress(before.already_greeted_reason(), FirstTouchDispatchResult::AlreadyGreeted),
+            Some(_) | None => self.suppress(before.already_greeted_reason(), GreetingResult::AlreadyGreeted),
         }
     }
 
@@ -114,7 +114,7 @@ impl<'a> GreetingOpening<'a> {
             ClaimOutcome::Claimed => OpenGreetingStep::Dispatch(driver.begin_row(self.row)),
             ClaimOutcome::OptedOut => OpenGreetingStep::OptedOut,
             ClaimOutcome::RowChanged(Some(there)) => self.repeat(driver, *there),
-            ClaimOutcome::HeaderChanged(now) => {
+            ClaimOutcome::DependencyChanged(now) => {
                 self.history = now.map(|now| *now).unwrap_or_default();
                 self.decide(driver)
             }
@@ -126,7 +126,7 @@ impl<'a> GreetingOpening<'a> {
         OpenGreetingStep::Dispatch(driver.repeat_message(before, &self.row))
     }
 
-    fn suppress<L>(self, reason: String, result: FirstTouchDispatchResult) -> OpenGreetingStep<'a, L> {
+    fn suppress<L>(self, reason: String, result: GreetingResult) -> OpenGreetingStep<'a, L> {
         let row = LedgerRow {
             state: MessageState::Suppressed,
             payload: None,
