@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     clock::Clock,
-    fault::{ClassifyFault, Fault, error_chain},
+    fault::{ClassifyFault, Fault, catch_panic, error_chain},
     inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem},
     telemetry::{self, Metric},
 };
@@ -95,7 +95,7 @@ impl BatchProcessor<'_> {
         let (has_time, process) = (&has_time, &process);
         let each = event.records.into_iter().map(|record| async move {
             // Lambda repeats everything from the first failure on.
-            let retry = !has_time() || self.process_record(&record.dynamodb, process).await;
+            let retry = !has_time() || self.process_safely(&record.dynamodb, process).await;
             (retry, record.dynamodb)
         });
         let mut failures = BatchFailures::default();
@@ -106,6 +106,22 @@ impl BatchProcessor<'_> {
             }
         }
         failures
+    }
+
+    /// Processes one record. Returns whether Lambda must repeat it. A record that panics outside
+    /// `process` has no place for an outcome, like one that does not parse.
+    async fn process_safely<O: Into<DeliveryOutcome>, E: ClassifyFault>(
+        &self,
+        record: &StreamChange,
+        process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
+    ) -> bool {
+        match catch_panic(self.process_record(record, process)).await {
+            Ok(retry) => retry,
+            Err(panicked) => {
+                self.report_skipped(record, &panicked);
+                false
+            }
+        }
     }
 
     /// Processes one delivery. Returns whether Lambda must repeat it.
@@ -119,29 +135,15 @@ impl BatchProcessor<'_> {
             Ok(delivery) => delivery,
             // An item that does not parse has no place for an outcome, and a repeat would not help.
             Err(error) => {
-                telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, self.clock.now());
-                tracing::error!(
-                    record.sequence_number = record.sequence_number,
-                    "skipped inbox record {}: {}",
-                    record.sequence_number,
-                    error_chain(&error)
-                );
+                self.report_skipped(record, &error);
                 return false;
             }
         };
         let now = self.clock.now();
-        let outcome = match process(&delivery).await {
-            Err(error) if error.fault() == Fault::Permanent => {
-                tracing::error!(
-                    delivery.id = delivery.id,
-                    "could not process delivery {}: {}",
-                    delivery.id,
-                    error_chain(&error)
-                );
-                telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, now);
-                Ok(Some(DeliveryOutcome::failed(&error)))
-            }
-            processed => processed.map(|outcome| outcome.map(Into::into)),
+        let outcome = match catch_panic(process(&delivery)).await {
+            Err(panicked) => Ok(Some(self.quarantine(&delivery, &panicked, now))),
+            Ok(Err(error)) if error.fault() == Fault::Permanent => Ok(Some(self.quarantine(&delivery, &error, now))),
+            Ok(processed) => processed.map(|outcome| outcome.map(Into::into)),
         };
         let retry_reason = match outcome {
             Ok(None) => None,
@@ -154,6 +156,25 @@ impl BatchProcessor<'_> {
             tracing::warn!(delivery.id = delivery.id, "delivery {} will be retried: {why}", delivery.id);
         }
         retry_reason.is_some()
+    }
+
+    /// Counts a record that is skipped, because a repeat would not help.
+    fn report_skipped(&self, record: &StreamChange, error: &dyn std::error::Error) {
+        telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, self.clock.now());
+        tracing::error!(
+            record.sequence_number = record.sequence_number,
+            "skipped inbox record {}: {}",
+            record.sequence_number,
+            error_chain(error)
+        );
+    }
+
+    /// Counts a delivery that can never be processed. Returns its outcome.
+    fn quarantine(&self, delivery: &InboxItem, error: &dyn std::error::Error, now: Timestamp) -> DeliveryOutcome {
+        let id = &delivery.id;
+        tracing::error!(delivery.id = id, "could not process delivery {id}: {}", error_chain(error));
+        telemetry::count_metric(self.client, Metric::DeliveriesQuarantined, now);
+        DeliveryOutcome::failed(error)
     }
 
     async fn record_outcome(
@@ -176,7 +197,17 @@ impl BatchProcessor<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    use loopback::{FakeApi, http_response};
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::{
+        bootstrap::{AwsClients, build_http_client},
+        fault::Panicked,
+    };
 
     #[test]
     fn failures_are_serialized_as_lambda_expects_them() {
@@ -184,5 +215,44 @@ mod tests {
         assert_eq!(serde_json::to_string(&failures).unwrap(), r#"{"batchItemFailures":[]}"#);
         failures.add_record(StreamChange { sequence_number: "42".into(), new_image: None });
         assert_eq!(serde_json::to_string(&failures).unwrap(), r#"{"batchItemFailures":[{"itemIdentifier":"42"}]}"#);
+    }
+
+    fn sample_record(number: u8) -> Value {
+        let body = BASE64.encode(miniz_oxide::deflate::compress_to_vec(b"{}", 1));
+        json!({"dynamodb": {"SequenceNumber": number.to_string(), "NewImage": {
+            "id": {"S": format!("shop#d-{number}")},
+            "sender": {"S": "shop"},
+            "received_at": {"N": "1796000000000"},
+            "body": {"B": body},
+        }}})
+    }
+
+    #[tokio::test]
+    async fn a_record_that_panics_gets_an_outcome_and_stops_no_other_record() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let (url, clock) = (fake_api.base_url().unwrap(), Clock::from_environment());
+        let read = |name: &'static str| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "AWS_ENDPOINT_URL" => Some(url.clone()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+            _ => None,
+        };
+        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
+        let batch = BatchProcessor { inbox: &inbox, client: "demo", clock: &clock };
+        let event = serde_json::from_value(json!({"Records": [sample_record(1), sample_record(2)]})).unwrap();
+        let seen = Mutex::new(Vec::new());
+        let process = async |delivery: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
+            seen.lock().unwrap().push(delivery.id.clone());
+            assert_ne!(delivery.id, "shop#d-1", "a bug");
+            Ok(None)
+        };
+        let reply = http_response("200 OK\r\ncontent-type: application/x-amz-json-1.0", "{}");
+        let (failures, written) =
+            tokio::join!(batch.process_batch(event, 1, || true, process), fake_api.reply_once(&reply));
+        assert_eq!(failures, BatchFailures::default());
+        assert_eq!(*seen.lock().unwrap(), ["shop#d-1", "shop#d-2"]);
+        let written = written.unwrap();
+        assert!(written.contains("shop#d-1") && written.contains("failed") && written.contains("a bug in tellonce"));
     }
 }

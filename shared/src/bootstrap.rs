@@ -292,12 +292,22 @@ fn to_connector_error(error: reqwest::Error) -> ConnectorError {
     if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }
 
+/// Logs where code panics. The message is left out: it may contain text that a customer or a
+/// stranger wrote, such as the string that was cut inside a character.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(panic.location = place, "panicked at {place}, which is a bug in tellonce");
+    }));
+}
+
 /// Runs a function on the current thread. `main` calls only this.
 pub fn run_function<F, E>(function: F) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
     E: From<StartError>,
 {
+    log_panics();
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::from)?.block_on(function)
 }
 

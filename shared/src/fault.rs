@@ -1,4 +1,9 @@
-//! Whether an error may be retried. Every error of the workspace implements [`ClassifyFault`].
+//! Whether an error may be retried, and panics as errors. Every error of the workspace implements
+//! [`ClassifyFault`].
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use futures::FutureExt as _;
 
 /// What an error means for the next step of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,26 @@ pub trait ClassifyFault: std::error::Error {
     fn fault(&self) -> Fault;
 }
 
+/// Code panicked, which is a bug of tellonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a bug in tellonce stopped this step; the log line of the panic names the place")]
+pub struct Panicked;
+
+impl ClassifyFault for Panicked {
+    fn fault(&self) -> Fault {
+        Fault::Permanent
+    }
+}
+
+/// Runs work that must not end the process: one request, one record, one row.
+///
+/// After a panic nothing of the work is used any more. State that others share is in tables, and in
+/// caches whose locks ignore a panic, because each write to them is complete by itself.
+pub async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    // The panic's message may contain received text. The panic hook has logged the place.
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_message| Panicked)
+}
+
 /// An error with its causes, `outer: innermost`, for one log line.
 ///
 /// No error text holds personal data or secrets, so the whole chain may be logged.
@@ -30,4 +55,19 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_without_its_message() {
+        assert_eq!(catch_panic(async { 7 }).await, Ok(7));
+        let text = String::from("אבג secret");
+        // Slicing inside a character panics with the text in the message.
+        let caught = catch_panic(async { text[1..].len() }).await;
+        assert_eq!(caught, Err(Panicked));
+        assert!(!caught.unwrap_err().to_string().contains("secret"));
+    }
 }

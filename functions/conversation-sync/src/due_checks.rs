@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use tellonce_core::{
     clock::{Clock, Deadline},
-    fault::error_chain,
+    fault::{catch_panic, error_chain},
 };
 
 use crate::{
@@ -58,9 +58,12 @@ impl DueChecks<'_> {
                 break;
             }
             let each = futures::stream::iter(new).for_each_concurrent(CONCURRENT_CHECKS, |key| async move {
-                if let Err(error) = process(&key).await {
-                    tracing::error!(row.key = %key, "could not check row {key}: {}", error_chain(&error));
-                }
+                let failure = match catch_panic(process(&key)).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error_chain(&error),
+                    Err(panicked) => panicked.to_string(),
+                };
+                tracing::error!(row.key = %key, "could not check row {key}: {failure}");
             });
             each.await;
         }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tellonce_core::{
     appointment::{Appointment, HEADER_STAGE, ReminderOutcome},
     dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation, ReminderDispatchResult, SendSlots},
-    fault::error_chain,
+    fault::{catch_panic, error_chain},
     ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
 };
 
@@ -144,22 +144,28 @@ impl SweepFlow<'_> {
                 sweep.deferred += due_count - index;
                 return false;
             }
-            let takes_more = match kind {
-                DueKind::Message => {
-                    self.resume_message(invocation, &mut slots, &key).await.map(|result| sweep.count_result(&result))
-                }
-                DueKind::Appointment(appointment) => {
-                    self.send_due_reminders(invocation, &mut slots, *appointment, sweep).await
+            let process = async {
+                match kind {
+                    DueKind::Message => self
+                        .resume_message(invocation, &mut slots, &key)
+                        .await
+                        .map(|result| sweep.count_result(&result)),
+                    DueKind::Appointment(appointment) => {
+                        self.send_due_reminders(invocation, &mut slots, *appointment, sweep).await
+                    }
                 }
             };
-            match takes_more {
-                Ok(more) => line_takes_more &= more,
-                Err(error) => {
-                    tracing::error!(message.key = %key, "could not process {key}: {}", error_chain(&error));
-                    sweep.due += 1;
-                    sweep.failed += 1;
+            let failure = match catch_panic(Box::pin(process)).await {
+                Ok(Ok(more)) => {
+                    line_takes_more &= more;
+                    continue;
                 }
-            }
+                Ok(Err(error)) => error_chain(&error),
+                Err(panicked) => panicked.to_string(),
+            };
+            tracing::error!(message.key = %key, "could not process {key}: {failure}");
+            sweep.due += 1;
+            sweep.failed += 1;
         }
         line_takes_more
     }

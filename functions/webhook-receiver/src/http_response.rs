@@ -2,9 +2,14 @@
 
 use http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
-use tellonce_core::{delivery::Refusal, fault::ClassifyFault, inbox::InboxError, secret::SecretError};
+use tellonce_core::{
+    delivery::Refusal,
+    fault::{ClassifyFault, Panicked},
+    inbox::InboxError,
+    secret::SecretError,
+};
 
-use crate::sender::WebhookSender;
+use crate::{gateway_event::MalformedEvent, sender::WebhookSender};
 
 /// The reply to an accepted request. Its status is always 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,12 @@ fn text_response(content_type: HeaderValue, text: String) -> Response<Body> {
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
+    /// The event is not an HTTP request.
+    #[error(transparent)]
+    Malformed(#[from] MalformedEvent),
+    /// Code panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The path is unknown: no store, calendar, form or line of this name is configured.
     #[error("no sender is configured for this path")]
     UnknownRoute,
@@ -93,7 +104,8 @@ impl ReceiveError {
     pub fn http_status(&self) -> u16 {
         match self {
             Self::UnknownRoute => 404,
-            Self::InvalidHandshake => 400,
+            Self::InvalidHandshake | Self::Malformed(_) => 400,
+            Self::Panicked(_) => 500,
             Self::WrongVerifyToken => 403,
             Self::MethodNotAllowed { .. } => 405,
             Self::BodyTooLarge { .. } | Self::Inbox(InboxError::TooLarge(_)) => 413,
@@ -121,10 +133,12 @@ impl ReceiveError {
         match self {
             Self::Inbox(InboxError::TooLarge(_)) => "the body is too large".to_owned(),
             Self::Secret(_)
+            | Self::Panicked(_)
             | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_))
             | Self::Refused(Refusal::SecretUnusable(_)) => "temporarily unavailable; please retry".to_owned(),
             Self::Refused(Refusal::WrongAddress) => Self::UnknownRoute.to_string(),
             Self::UnknownRoute
+            | Self::Malformed(_)
             | Self::MethodNotAllowed { .. }
             | Self::InvalidHandshake
             | Self::WrongVerifyToken
@@ -147,8 +161,9 @@ impl ReceiveError {
     pub fn needs_operator(&self) -> bool {
         match self {
             Self::Secret(error) => matches!(error.fault(), tellonce_core::fault::Fault::Transient),
-            Self::Inbox(_) | Self::Refused(Refusal::SecretUnusable(_)) => true,
+            Self::Inbox(_) | Self::Panicked(_) | Self::Refused(Refusal::SecretUnusable(_)) => true,
             Self::UnknownRoute
+            | Self::Malformed(_)
             | Self::MethodNotAllowed { .. }
             | Self::InvalidHandshake
             | Self::WrongVerifyToken

@@ -7,12 +7,14 @@
 //! [`AcceptedReply`] and [`ReceiveError`] become HTTP. A handshake of Meta is answered and not
 //! stored.
 //!
-//! A 2xx response is sent only after the write succeeded. A refused request leaves a log line with
-//! its reason and without its path or query. No request causes a panic.
+//! A malformed event gets 400: `lambda_http` would panic on some of them, so `gateway_event` parses
+//! the event first. A 2xx response is sent only after the write succeeded. A refused request leaves
+//! a log line with its reason and without its path or query. No request causes a panic.
 //!
 //! Not covered: the content of deliveries. The function that the inbox's stream wakes parses it.
 //! The body of a verified delivery may be anything.
 
+mod gateway_event;
 mod handshake;
 mod http_response;
 mod receive_flow;
@@ -24,16 +26,19 @@ mod tests;
 
 use std::convert::Infallible;
 
-use lambda_http::{Request, service_fn};
+use lambda_http::{LambdaEvent, aws_lambda_events::apigw::ApiGatewayV2httpResponse, lambda_runtime, service_fn};
+use serde_json::value::RawValue;
 use tellonce_core::{
     bootstrap::{self, AwsClients, StartError},
     client_config::ClientConfig,
     clock::Clock,
+    fault::catch_panic,
     inbox::Inbox,
     secret::SecretStore,
     telemetry,
 };
 
+pub use gateway_event::MalformedEvent;
 pub use http_response::{AcceptedReply, ReceiveError};
 pub use receive_flow::{ReceiveOutcome, verify_request};
 pub use routing::route_request;
@@ -55,13 +60,30 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     telemetry::start_logging();
     let receiver = WebhookReceiver::from_environment().await?;
     let receiver = &receiver;
-    lambda_http::run(service_fn(move |request: Request| async move {
-        Ok::<_, Infallible>(http_response::build_response(receiver.receive_request(&request).await))
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+        Ok::<_, Infallible>(receiver.receive_event(event.payload.get()).await)
     }))
     .await
 }
 
 impl WebhookReceiver {
+    /// Receives the event of an invocation. No event ends the process: a malformed one gets 400,
+    /// and a bug of tellonce gets 500.
+    async fn receive_event(&self, payload: &str) -> ApiGatewayV2httpResponse {
+        let receive = async {
+            match gateway_event::parse_request(payload) {
+                Ok(request) => self.receive_request(&request).await,
+                Err(malformed) => {
+                    tracing::warn!("refused a malformed request: {malformed}");
+                    Err(malformed.into())
+                }
+            }
+        };
+        // Boxed, because the future is already deep for the compiler to lay out.
+        let outcome = catch_panic(Box::pin(receive)).await.unwrap_or_else(|panicked| Err(panicked.into()));
+        gateway_event::build_gateway_response(http_response::build_response(outcome))
+    }
+
     /// Prepares everything before the first request: configuration, connections and secrets.
     async fn from_environment() -> Result<Self, StartError> {
         let config = bootstrap::load_client_config()?;

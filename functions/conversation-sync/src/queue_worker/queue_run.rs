@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tellonce_core::{
     dispatch::Dispatcher,
-    fault::{ClassifyFault as _, Fault, error_chain},
+    fault::{ClassifyFault as _, Fault, catch_panic, error_chain},
     secret::Secret,
     telemetry::{self, Metric},
 };
@@ -95,11 +95,16 @@ impl QueueRun<'_> {
                 if !budget.has_time() {
                     return Ok(run.run_end);
                 }
-                let attempt = match self.work_task(&key, &run.credential, budget).await {
+                // A row that fails does not stop the others.
+                let attempt = match catch_panic(self.work_task(&key, &run.credential, budget)).await {
+                    Ok(Ok(attempt)) => Ok(attempt),
+                    Ok(Err(error)) => Err(error_chain(&error)),
+                    Err(panicked) => Err(panicked.to_string()),
+                };
+                let attempt = match attempt {
                     Ok(attempt) => attempt,
-                    // A row that fails does not stop the others.
-                    Err(error) => {
-                        tracing::error!(task.id = %key, "could not work task {key}: {}", error_chain(&error));
+                    Err(failure) => {
+                        tracing::error!(task.id = %key, "could not work task {key}: {failure}");
                         continue;
                     }
                 };

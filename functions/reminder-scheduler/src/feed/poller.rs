@@ -13,7 +13,7 @@ use tellonce_core::{
     appointment::AppointmentReport,
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule, ReminderStage},
     clock::{Clock, Deadline},
-    fault::{ClassifyFault, Fault, error_chain},
+    fault::{ClassifyFault, Fault, catch_panic, error_chain},
     feed::{FeedSnapshot, FeedStore, FeedStoreError, KnownOccurrence},
     ledger::IdempotencyKey,
     secret::{Secret, SecretStore},
@@ -163,15 +163,14 @@ impl FeedPoller<'_> {
                 summary.deferred += summary.due - number;
                 break;
             }
-            if let Err(error) = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary).await {
-                tracing::error!(
-                    calendar.name = source.name,
-                    "could not load or save the snapshot of feed {}: {}",
-                    source.name,
-                    error_chain(&error)
-                );
-                summary.failed += 1;
-            }
+            let failure =
+                match catch_panic(self.read_feed(source, snapshot, deadline, &apply_report, &mut summary)).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => format!("could not load or save its snapshot: {}", error_chain(&error)),
+                    Err(panicked) => panicked.to_string(),
+                };
+            tracing::error!(calendar.name = source.name, "could not read feed {}: {failure}", source.name);
+            summary.failed += 1;
         }
         summary
     }
