@@ -178,6 +178,40 @@ async fn a_killed_sweep_is_completed_by_a_later_one() {
 }
 
 #[tokio::test]
+async fn one_send_without_a_response_does_not_end_a_sweep_and_two_in_a_row_do() {
+    let world = World::start().await;
+    let provider = world.stack.provider();
+    provider.set_health(None, HealthPreset::Qr).unwrap();
+    for order in 1..=12 {
+        world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
+    }
+    provider.set_health(None, HealthPreset::Good).unwrap();
+    world.advance_time(SignedDuration::from_mins(2));
+    provider.fail_next(1, SendFault::ServerErrorBeforeAccept);
+    world.tick().await;
+    assert_eq!(world.messages().len(), 11, "all but the one without a response");
+    // The same key settles the unknown outcome.
+    world.advance_time(SignedDuration::from_mins(2));
+    world.tick().await;
+    assert_eq!(world.messages().len(), 12);
+
+    provider.set_health(None, HealthPreset::Qr).unwrap();
+    world.advance_time(SignedDuration::from_mins(1));
+    for order in 13..=18 {
+        world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
+    }
+    provider.set_health(None, HealthPreset::Good).unwrap();
+    world.advance_time(SignedDuration::from_mins(2));
+    provider.fail_next(2, SendFault::ServerErrorBeforeAccept);
+    world.tick().await;
+    assert_eq!(world.messages().len(), 12, "the sweep ended after two");
+    world.advance_time(SignedDuration::from_mins(5));
+    world.tick().await;
+    assert_eq!(world.messages().len(), 18);
+    assert_eq!(provider.max_messages_per_key(), 1);
+}
+
+#[tokio::test]
 async fn an_outcome_that_stays_unknown_needs_a_human() {
     let world = World::start().await;
     world.stack.provider().fail_fraction(1.0, SendFault::ServerErrorBeforeAccept, 1).unwrap();

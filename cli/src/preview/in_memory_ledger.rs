@@ -197,7 +197,7 @@ impl<'a> InMemoryLedger<'a> {
                 }
                 NextStep::OpenLine { row, .. } => DispatchEvent::LineOpened(row, LineOpening::Open(())),
                 NextStep::Submit(row, ()) => DispatchEvent::Sent(row, SendOutcome::Accepted { provider_id: None }),
-                NextStep::Recorded { row, is_line_blocked } => return DispatchResult::of_row(row, is_line_blocked),
+                NextStep::Recorded { row, line } => return DispatchResult::of_row(row, line),
                 NextStep::Done(result) => return result,
                 // The line accepts every message, and there is no other worker.
                 NextStep::DelayLine(row, _) | NextStep::BlockLine(row) => {

@@ -124,6 +124,7 @@ impl OrderSimulator<'_> {
             | DispatchResult::RecordedOnly(key)
             | DispatchResult::Waiting(key, _)
             | DispatchResult::LineBlocked(key, _)
+            | DispatchResult::Unanswered(key, _)
             | DispatchResult::Ended(key, _) => return DeliveryPreview { key: Some(key), ..shown },
         };
         let unsent = message.content.unsent_reason().map(str::to_owned);

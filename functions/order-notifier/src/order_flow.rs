@@ -118,6 +118,7 @@ impl OrderNotifier {
             DispatchResult::Accepted(_)
             | DispatchResult::Waiting(..)
             | DispatchResult::LineBlocked(..)
+            | DispatchResult::Unanswered(..)
             | DispatchResult::Ended(..)
             | DispatchResult::RecordedOnly(_) => None,
         }))

@@ -28,6 +28,9 @@ const MAX_DUE_PER_QUERY: i32 = 10_000;
 /// How often a header that other writers change is read again before the next sweep takes over.
 const MAX_ATTEMPTS: usize = 5;
 
+/// After so many sends in a row without a usable response, the sweep of a line ends.
+const MAX_UNANSWERED_IN_A_ROW: u32 = 2;
+
 /// What one sweep did on all lines.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SweepSummary {
@@ -66,20 +69,41 @@ impl SweepSummary {
         self.deferred += other.deferred;
         self.failed += other.failed;
     }
+}
 
+/// The sweep of one line so far.
+#[derive(Default)]
+struct LineSweep {
+    summary: SweepSummary,
+    unanswered_in_a_row: u32,
+}
+
+impl LineSweep {
     /// Counts one due message. Returns whether its line takes more.
+    ///
+    /// One send without a usable response says little about the line: the next message requests
+    /// fresh health first. After two in a row the provider is in trouble, and each further send
+    /// would leave one more message of unknown outcome.
     fn count_result(&mut self, result: &DispatchResult) -> bool {
-        self.due += 1;
+        self.summary.due += 1;
         match result {
-            DispatchResult::Accepted(_) => self.accepted += 1,
-            DispatchResult::Ended(..) | DispatchResult::RecordedOnly(_) => self.ended += 1,
-            DispatchResult::Waiting(..) => self.waiting += 1,
+            DispatchResult::Accepted(_) => {
+                self.summary.accepted += 1;
+                self.unanswered_in_a_row = 0;
+            }
+            DispatchResult::Ended(..) | DispatchResult::RecordedOnly(_) => self.summary.ended += 1,
+            DispatchResult::Waiting(..) => self.summary.waiting += 1,
+            DispatchResult::Unanswered(..) => {
+                self.summary.waiting += 1;
+                self.unanswered_in_a_row += 1;
+                return self.unanswered_in_a_row < MAX_UNANSWERED_IN_A_ROW;
+            }
             DispatchResult::LineBlocked(..) => {
-                self.waiting += 1;
+                self.summary.waiting += 1;
                 return false;
             }
             // The index lags behind the table, so this one was not due.
-            DispatchResult::AlreadyKnown(..) | DispatchResult::PayloadConflict(..) => self.due -= 1,
+            DispatchResult::AlreadyKnown(..) | DispatchResult::PayloadConflict(..) => self.summary.due -= 1,
         }
         true
     }
@@ -113,7 +137,7 @@ impl SweepFlow<'_> {
     }
 
     async fn sweep_line(&self, invocation: &Invocation, line: &str) -> Result<SweepSummary, DispatchError> {
-        let mut sweep = SweepSummary::default();
+        let mut sweep = LineSweep::default();
         let mut seen = HashSet::new();
         loop {
             let due = self.dispatcher.ledger.list_due(line, self.dispatcher.clock.now(), MAX_DUE_PER_QUERY).await?;
@@ -123,13 +147,13 @@ impl SweepFlow<'_> {
             let nothing_new = fresh.is_empty();
             let more = self.process_due(invocation, fresh, &mut sweep).await;
             if is_last_batch || nothing_new || !more {
-                return Ok(sweep);
+                return Ok(sweep.summary);
             }
         }
     }
 
     /// Processes what is due on a line. Returns whether time is left and the line takes more.
-    async fn process_due(&self, invocation: &Invocation, mut due: Vec<DueItem>, sweep: &mut SweepSummary) -> bool {
+    async fn process_due(&self, invocation: &Invocation, mut due: Vec<DueItem>, sweep: &mut LineSweep) -> bool {
         let now = self.dispatcher.clock.now();
         // Useless messages come first: they cost a write and no slot, whatever state the line is
         // in. Then the most useful first, and among equals the one that becomes useless soonest.
@@ -140,8 +164,8 @@ impl SweepFlow<'_> {
         for (index, DueItem { key, kind, useful_until, .. }) in due.into_iter().enumerate() {
             let is_useless = useful_until <= now;
             if !invocation.has_time_for_send() || (!line_takes_more && !is_useless) {
-                sweep.due += due_count - index;
-                sweep.deferred += due_count - index;
+                sweep.summary.due += due_count - index;
+                sweep.summary.deferred += due_count - index;
                 return false;
             }
             let process = async {
@@ -164,8 +188,8 @@ impl SweepFlow<'_> {
                 Err(panicked) => panicked.to_string(),
             };
             tracing::error!(message.key = %key, "could not process {key}: {failure}");
-            sweep.due += 1;
-            sweep.failed += 1;
+            sweep.summary.due += 1;
+            sweep.summary.failed += 1;
         }
         line_takes_more
     }
@@ -189,7 +213,7 @@ impl SweepFlow<'_> {
         invocation: &Invocation,
         slots: &mut SendSlots,
         mut known: Appointment,
-        sweep: &mut SweepSummary,
+        sweep: &mut LineSweep,
     ) -> Result<bool, DispatchError> {
         let mut conflicts = 0;
         while conflicts < MAX_ATTEMPTS {
@@ -212,7 +236,7 @@ impl SweepFlow<'_> {
         invocation: &Invocation,
         slots: &mut SendSlots,
         known: &Appointment,
-        sweep: &mut SweepSummary,
+        sweep: &mut LineSweep,
     ) -> Result<ReminderStep, DispatchError> {
         let config = &self.dispatcher.config;
         let now = self.dispatcher.clock.now();
@@ -237,13 +261,13 @@ impl SweepFlow<'_> {
                     "postponed reminder of {}: {reason}",
                     known.subject
                 );
-                sweep.due += 1;
-                sweep.waiting += 1;
+                sweep.summary.due += 1;
+                sweep.summary.waiting += 1;
                 Ok(ReminderStep::LineBlocked)
             }
             ReminderDispatchResult::Skipped(outcome) => {
-                sweep.due += 1;
-                sweep.ended += 1;
+                sweep.summary.due += 1;
+                sweep.summary.ended += 1;
                 let after = self.with_outcome(known, plan, reminder, outcome, now);
                 Ok(match self.write_header(known, &after).await? {
                     SaveOutcome::Saved => ReminderStep::Advanced(Box::new(after)),

@@ -14,6 +14,9 @@ pub enum DispatchResult {
     Waiting(IdempotencyKey, MessageState),
     /// It waits because its line is blocked. The next message for this line would wait as well.
     LineBlocked(IdempotencyKey, MessageState),
+    /// It waits because its send got no usable response. The next message for this line may well be
+    /// accepted.
+    Unanswered(IdempotencyKey, MessageState),
     /// It will not be sent. The row holds the reason.
     Ended(IdempotencyKey, MessageState),
     /// It was already in the ledger.
@@ -22,6 +25,17 @@ pub enum DispatchResult {
     PayloadConflict(IdempotencyKey, MessageState),
     /// It is recorded and not sent.
     RecordedOnly(IdempotencyKey),
+}
+
+/// What a line does after a message, as far as the message shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LineCondition {
+    /// It takes messages.
+    Open,
+    /// A send got no usable response.
+    Unanswered,
+    /// It takes no messages.
+    Blocked,
 }
 
 /// The outcome of a greeting, for now.
@@ -55,18 +69,23 @@ pub enum ReminderDispatchResult {
 }
 
 impl DispatchResult {
-    /// The outcome of a row that was written. `is_line_blocked`: it waits for its line, if it
-    /// waits.
-    pub fn of_row(row: LedgerRow, is_line_blocked: bool) -> Self {
-        match row.state {
-            MessageState::Accepted => Self::Accepted(row.key),
-            MessageState::Suppressed | MessageState::Incomplete => Self::RecordedOnly(row.key),
-            MessageState::Held | MessageState::Claimed | MessageState::Unknown if is_line_blocked => {
-                Self::LineBlocked(row.key, row.state)
+    /// The outcome of a row that was written. `line` counts if the row waits.
+    pub fn of_row(row: LedgerRow, line: LineCondition) -> Self {
+        match (row.state, line) {
+            (MessageState::Accepted, _) => Self::Accepted(row.key),
+            (MessageState::Suppressed | MessageState::Incomplete, _) => Self::RecordedOnly(row.key),
+            (
+                MessageState::Refused | MessageState::Superseded | MessageState::Expired | MessageState::NeedsHuman,
+                _,
+            ) => Self::Ended(row.key, row.state),
+            (MessageState::Held | MessageState::Claimed | MessageState::Unknown, LineCondition::Open) => {
+                Self::Waiting(row.key, row.state)
             }
-            MessageState::Held | MessageState::Claimed | MessageState::Unknown => Self::Waiting(row.key, row.state),
-            MessageState::Refused | MessageState::Superseded | MessageState::Expired | MessageState::NeedsHuman => {
-                Self::Ended(row.key, row.state)
+            (MessageState::Held | MessageState::Claimed | MessageState::Unknown, LineCondition::Unanswered) => {
+                Self::Unanswered(row.key, row.state)
+            }
+            (MessageState::Held | MessageState::Claimed | MessageState::Unknown, LineCondition::Blocked) => {
+                Self::LineBlocked(row.key, row.state)
             }
         }
     }

@@ -56,7 +56,7 @@ use line_access::LineAccess;
 use line_tools::{HealthCache, LineTools};
 
 pub use dispatch_error::DispatchError;
-pub use dispatch_result::{DispatchResult, GreetingResult, ReminderDispatchResult};
+pub use dispatch_result::{DispatchResult, GreetingResult, LineCondition, ReminderDispatchResult};
 pub use driver::{
     DispatchEvent, GreetingOpening, GreetingRules, LineOpening, LineUnavailable, MessageDriver, NextStep,
     OpenGreetingStep, OpenReminderStep, ReminderClaim, ReminderOpening, RowWrite,
@@ -195,9 +195,9 @@ impl Dispatcher {
                     let unavailable = self.line_tools().block_unauthorized_line(&row.line).await?;
                     DispatchEvent::LineBlocked(row, unavailable)
                 }
-                NextStep::Recorded { row, is_line_blocked } => {
+                NextStep::Recorded { row, line } => {
                     self.report_row(&row);
-                    return Ok(DispatchResult::of_row(row, is_line_blocked));
+                    return Ok(DispatchResult::of_row(row, line));
                 }
                 NextStep::Done(result) => return Ok(self.count_conflict(result)),
                 NextStep::GiveUp(key) => return Err(DispatchError::TooManyConflicts(key)),

@@ -15,7 +15,7 @@ mod step;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::DispatchResult;
+use super::dispatch_result::{DispatchResult, LineCondition};
 use crate::{
     appointment::Appointment,
     client_config::ClientConfig,
@@ -112,7 +112,7 @@ impl MessageDriver<'_> {
             MessageState::Suppressed | MessageState::Incomplete => {
                 NextStep::Done(DispatchResult::RecordedOnly(row.key))
             }
-            _ => NextStep::Recorded { row, is_line_blocked: false },
+            _ => NextStep::Recorded { row, line: LineCondition::Open },
         }
     }
 
@@ -195,7 +195,7 @@ impl MessageDriver<'_> {
             (WritePurpose::Send, SaveOutcome::Saved) if is_claimed => self.check_row(after),
             (WritePurpose::Record(change), SaveOutcome::Saved) if is_claimed => self.settle(after, change),
             (WritePurpose::Send | WritePurpose::Record(_), SaveOutcome::Saved) => {
-                NextStep::Recorded { row: after, is_line_blocked: false }
+                NextStep::Recorded { row: after, line: LineCondition::Open }
             }
             // Another function was faster and handles it.
             (WritePurpose::Send | WritePurpose::Record(_), SaveOutcome::Overtaken(now)) => {
@@ -206,13 +206,11 @@ impl MessageDriver<'_> {
             (WritePurpose::Complete, SaveOutcome::Overtaken(now)) => {
                 NextStep::Done(DispatchResult::AlreadyKnown(now.key, now.state))
             }
-            (WritePurpose::Settle { is_line_blocked, .. }, SaveOutcome::Saved) => {
-                NextStep::Recorded { row: after, is_line_blocked }
-            }
+            (WritePurpose::Settle { line, .. }, SaveOutcome::Saved) => NextStep::Recorded { row: after, line },
             (WritePurpose::Complete, SaveOutcome::Gone)
             | (WritePurpose::Settle { retries_left: 0, .. }, SaveOutcome::Overtaken(_)) => NextStep::GiveUp(before.key),
-            (WritePurpose::Settle { change, is_line_blocked, retries_left }, SaveOutcome::Overtaken(now)) => {
-                self.settle_again(*now, change, is_line_blocked, retries_left - 1)
+            (WritePurpose::Settle { change, line, retries_left }, SaveOutcome::Overtaken(now)) => {
+                self.settle_again(*now, change, line, retries_left - 1)
             }
             (_, SaveOutcome::Gone) => NextStep::Done(DispatchResult::Ended(before.key, MessageState::Expired)),
         }
@@ -307,24 +305,28 @@ impl MessageDriver<'_> {
             SendOutcome::Unauthorized => NextStep::BlockLine(row),
             SendOutcome::NotSent(reason) => {
                 let until = self.now + SignedDuration::from_mins(NOT_SENT_RETRY_MINUTES);
-                self.hold_for_line(row, LineUnavailable { until, reason })
+                self.hold_row(row, LineUnavailable { until, reason }, LineCondition::Unanswered)
             }
             SendOutcome::Unknown(reason) => {
                 let retry_at = self.now + PROVIDER.facts().unknown_outcome.retry_delay(row.attempts);
                 let change = RowChange::OutcomeUnknown { owner, retry_at, reason };
-                self.settle_again(row, change, true, MAX_SETTLE_RETRIES)
+                self.settle_again(row, change, LineCondition::Unanswered, MAX_SETTLE_RETRIES)
             }
         }
     }
 
     fn hold_for_line<L>(&self, row: LedgerRow, unavailable: LineUnavailable) -> NextStep<L> {
+        self.hold_row(row, unavailable, LineCondition::Blocked)
+    }
+
+    fn hold_row<L>(&self, row: LedgerRow, unavailable: LineUnavailable, line: LineCondition) -> NextStep<L> {
         let LineUnavailable { until, reason } = unavailable;
         let change = RowChange::Hold { owner: self.owner.clone(), until, reason };
-        self.settle_again(row, change, true, MAX_SETTLE_RETRIES)
+        self.settle_again(row, change, line, MAX_SETTLE_RETRIES)
     }
 
     fn settle<L>(&self, row: LedgerRow, change: RowChange) -> NextStep<L> {
-        self.settle_again(row, change, false, MAX_SETTLE_RETRIES)
+        self.settle_again(row, change, LineCondition::Open, MAX_SETTLE_RETRIES)
     }
 
     /// Applies a change to a row, or to the row that replaced it meanwhile, as long as the change
@@ -333,12 +335,12 @@ impl MessageDriver<'_> {
         &self,
         before: LedgerRow,
         change: RowChange,
-        is_line_blocked: bool,
+        line: LineCondition,
         retries_left: u8,
     ) -> NextStep<L> {
         match apply_change(&before, &change, self.now) {
             Ok(after) => {
-                let purpose = WritePurpose::Settle { change, is_line_blocked, retries_left };
+                let purpose = WritePurpose::Settle { change, line, retries_left };
                 NextStep::Save(Box::new(RowWrite { before, after, purpose }))
             }
             // Another invocation holds it, or it is settled. That write stands.

@@ -4,7 +4,7 @@
 use super::{LineOpening, MessageDriver, NextStep};
 use crate::{
     appointment::{Appointment, ReminderOutcome},
-    dispatch::{DispatchResult, ReminderDispatchResult},
+    dispatch::dispatch_result::{DispatchResult, LineCondition, ReminderDispatchResult},
     ledger::{ClaimOutcome, LedgerRow, MessageState, OutboundMessage, SaveOutcome},
     line::SlotReservation,
 };
@@ -96,7 +96,7 @@ impl ReminderOpening<'_> {
         match outcome {
             ClaimOutcome::Claimed => OpenReminderStep::Dispatch(match access {
                 Some(access) if row.state == MessageState::Claimed => NextStep::Submit(row, access),
-                _ => NextStep::Recorded { row, is_line_blocked: false },
+                _ => NextStep::Recorded { row, line: LineCondition::Open },
             }),
             ClaimOutcome::OptedOut => {
                 OpenReminderStep::Done(ReminderDispatchResult::Skipped(ReminderOutcome::OptedOut))

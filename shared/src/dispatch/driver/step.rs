@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     appointment::Appointment,
-    dispatch::DispatchResult,
+    dispatch::dispatch_result::{DispatchResult, LineCondition},
     greeting::GreetingHistory,
     ledger::{ClaimOutcome, IdempotencyKey, LedgerRow, OpenOutcome, RowChange, SaveOutcome},
     line::{LineBlocked, SlotReservation},
@@ -66,8 +66,8 @@ pub enum NextStep<L> {
     Recorded {
         /// The row.
         row: LedgerRow,
-        /// Whether it waits for its line, if it waits.
-        is_line_blocked: bool,
+        /// What its line does, if the row waits.
+        line: LineCondition,
     },
     /// Nothing. This is the result.
     Done(DispatchResult),
@@ -131,7 +131,7 @@ pub(in crate::dispatch) enum WritePurpose {
     /// To replace an incomplete row.
     Complete,
     /// To record a change.
-    Settle { change: RowChange, is_line_blocked: bool, retries_left: u8 },
+    Settle { change: RowChange, line: LineCondition, retries_left: u8 },
 }
 
 /// The claim of a reminder's row, directly before its send.
