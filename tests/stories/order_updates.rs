@@ -118,6 +118,25 @@ async fn a_timed_out_send_that_did_arrive_is_one_message() {
 }
 
 #[tokio::test]
+async fn a_newer_message_waits_until_an_older_one_can_no_longer_be_accepted_late() {
+    let world = World::start().await;
+    let provider = world.stack.provider();
+    provider.fail_next(1, SendFault::AcceptLate { after_ms: 1500 });
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    assert_eq!(world.message_state("order:1:ready"), "unknown");
+    world.deliver(world.erp_post("m-2", "late", "1", PHONE)).await;
+    assert_eq!(world.message_state("order:1:out-for-delivery"), "held");
+    let reason = world.message_rows()["order:1:out-for-delivery"]["reason"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "`ready` is in flight and comes first");
+    let arrived = provider.wait_for(std::time::Duration::from_secs(20), |fake| fake.counters().queued == 1).await;
+    assert!(arrived, "the late message was not accepted");
+    world.advance_time(SignedDuration::from_secs(61));
+    world.tick().await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready.", "Order 1: today."]);
+    assert_eq!(provider.max_messages_per_key(), 1);
+}
+
+#[tokio::test]
 async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeats_nothing() {
     let world = World::start().await;
     world.stack.provider().set_latency(std::time::Duration::from_secs(2)).unwrap();

@@ -66,11 +66,12 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         SendFault::ServerErrorAfterAccept,
         SendFault::ServerErrorBeforeAccept,
         SendFault::TooManyRequests { retry_after_s: Some(1) },
+        SendFault::AcceptLate { after_ms: 300 },
     ];
 
     // A store repeats a delivery that was not answered 2xx.
     let mut unavailable_count = 0;
-    for (part, chunk) in posts.chunks(DELIVERIES / 4).enumerate() {
+    for (part, chunk) in posts.chunks(posts.len().div_ceil(faults.len())).enumerate() {
         provider.fail_fraction(0.05, faults[part], random.random()).unwrap();
         // In the second part two sends time out, and a burst of throttling outlasts the SDK's
         // retries.

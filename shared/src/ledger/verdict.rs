@@ -3,7 +3,7 @@
 //! Promises: two invocations that claim two messages of one order at the same time never send both
 //! in the wrong order. Both write their claim *before* they read the history, so at least one sees
 //! the other's claim. The older message is superseded, or the newer one waits until the older one
-//! is settled.
+//! is settled. It also waits for an older message without a response, which may be accepted late.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use super::{
     row::{ClaimOwner, LedgerRow, MessageState},
     transition::RowChange,
 };
-use crate::client_config::Milestone;
+use crate::{client_config::Milestone, provider::PROVIDER};
 
 const CANCELLED_RANK: u8 = Milestone::Cancelled.precedence_ranks().0;
 
@@ -33,9 +33,10 @@ pub enum MessageVerdict {
     },
     /// It is no longer useful.
     Expired,
-    /// An older message of the same subject is being sent and must come first.
+    /// An older message of the same subject is being sent, or may still be accepted. It must come
+    /// first.
     Wait {
-        /// When the lease of the older message ends.
+        /// When the lease of the older message ends, or when it can no longer be accepted.
         until: Timestamp,
         /// The stage of the older message.
         stage: String,
@@ -58,7 +59,7 @@ impl MessageVerdict {
             },
             Self::Expired => RowChange::Expire { owner: Some(owner) },
             Self::Wait { until, stage } => {
-                RowChange::Hold { owner, until, reason: format!("`{stage}` is being sent and comes first") }
+                RowChange::Hold { owner, until, reason: format!("`{stage}` is in flight and comes first") }
             }
         })
     }
@@ -80,13 +81,30 @@ pub fn decide_message(row: &LedgerRow, history: &[LedgerRow], now: Timestamp) ->
             MessageVerdict::Superseded { stage: because }
         };
     }
-    let being_sent = others()
-        .filter(|other| other.state == MessageState::Claimed && row_supersedes(row, other))
-        .filter_map(|other| other.lease_until.filter(|lease| now < *lease).map(|lease| (lease, other)))
-        .max_by_key(|(lease, _)| *lease);
-    match being_sent {
+    let in_flight = others()
+        .filter(|other| row_supersedes(row, other))
+        .filter_map(|other| Some((in_flight_until(other).filter(|until| now < *until)?, other)))
+        .max_by_key(|(until, _)| *until);
+    match in_flight {
         Some((until, other)) => MessageVerdict::Wait { until, stage: other.key.stage().to_owned() },
         None => MessageVerdict::Send,
+    }
+}
+
+/// Until when a message may still reach the phone without a further submit. A message of unknown
+/// outcome may be accepted late, and would then contradict a newer message that is there already.
+fn in_flight_until(row: &LedgerRow) -> Option<Timestamp> {
+    match row.state {
+        MessageState::Claimed => row.lease_until,
+        MessageState::Unknown => row.updated_at.checked_add(PROVIDER.facts().late_acceptance).ok(),
+        MessageState::Held
+        | MessageState::Accepted
+        | MessageState::Refused
+        | MessageState::Superseded
+        | MessageState::Expired
+        | MessageState::Suppressed
+        | MessageState::Incomplete
+        | MessageState::NeedsHuman => None,
     }
 }
 
@@ -125,6 +143,21 @@ mod tests {
             due_at: None,
             ..waiting_row()
         }
+    }
+
+    #[test]
+    fn a_newer_message_waits_while_an_older_one_may_still_be_accepted() {
+        let unknown =
+            LedgerRow { updated_at: at_minute(10), ..build_row(Milestone::Received, None, 1, MessageState::Unknown) };
+        let paid = build_row(Milestone::Paid, None, 2, MessageState::Claimed);
+        let history = [unknown.clone(), paid.clone()];
+        let until = at_minute(11);
+        let before = until - SignedDuration::from_secs(1);
+        assert_eq!(decide_message(&paid, &history, before), MessageVerdict::Wait { until, stage: "received".into() });
+        assert_eq!(decide_message(&paid, &history, until), MessageVerdict::Send);
+        // A message that does not contradict it need not wait.
+        let invoice = build_row(Milestone::Invoice, None, 2, MessageState::Claimed);
+        assert_eq!(decide_message(&invoice, &history, before), MessageVerdict::Send);
     }
 
     #[test]

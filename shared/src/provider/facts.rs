@@ -24,6 +24,8 @@ pub struct ProviderFacts {
     /// How long a line that could not send is left alone before the next health request, in
     /// seconds.
     pub down_recheck_seconds: i64,
+    /// How long after a submit without a response the message may still be accepted.
+    pub late_acceptance: SignedDuration,
     /// When a submit of unknown outcome is repeated.
     pub unknown_outcome: UnknownOutcomeRules,
     /// The headers of a line event.

@@ -153,7 +153,7 @@ async fn send_text(
             return error_response(&shared, StatusCode::BAD_REQUEST, "invalid_channel_message", reason);
         }
     };
-    let sent = match shared.decide_send(&line, key, &bytes, text) {
+    let sent = match shared.decide_send(&line, key, &bytes, text.clone()) {
         Ok(sent) => sent,
         Err(error) => {
             tracing::error!(%error, "the fake EZWhatsApp refused a message because it could not write its journal");
@@ -165,6 +165,15 @@ async fn send_text(
             );
         }
     };
+    if let SendDecision::NotQueued(SendFault::AcceptLate { after_ms }) = sent {
+        let (shared, key) = (Arc::clone(&shared), key.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            if let Err(error) = shared.decide_send(&line, &key, &bytes, text) {
+                tracing::error!(%error, "the fake provider lost a late message: it could not write its journal");
+            }
+        });
+    }
     respond_to_send(&shared, &connection, sent).await
 }
 
@@ -207,7 +216,8 @@ async fn respond_with_fault(shared: &FakeCore, connection: &ConnectionAbort, fau
         }
         SendFault::TimeoutAfterAccept { .. }
         | SendFault::ServerErrorBeforeAccept
-        | SendFault::ServerErrorAfterAccept => {
+        | SendFault::ServerErrorAfterAccept
+        | SendFault::AcceptLate { .. } => {
             error_response(shared, StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "invented: internal error")
         }
     }

@@ -110,6 +110,11 @@ pub enum SendFault {
     ServerErrorBeforeAccept,
     /// 500, although the message is queued.
     ServerErrorAfterAccept,
+    /// 500, and the message is queued later.
+    AcceptLate {
+        /// Milliseconds of real time until it is queued.
+        after_ms: u64,
+    },
 }
 
 impl SendFault {
@@ -122,6 +127,7 @@ impl SendFault {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ServerErrorBeforeAccept => "server_error_before_accept",
             Self::ServerErrorAfterAccept => "server_error_after_accept",
+            Self::AcceptLate { .. } => "accept_late",
         }
     }
 }

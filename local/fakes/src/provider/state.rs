@@ -225,7 +225,8 @@ impl FakeState {
             match fault {
                 SendFault::DropBeforeAccept
                 | SendFault::TooManyRequests { .. }
-                | SendFault::ServerErrorBeforeAccept => {
+                | SendFault::ServerErrorBeforeAccept
+                | SendFault::AcceptLate { .. } => {
                     return Ok(SendDecision::NotQueued(fault));
                 }
                 SendFault::TimeoutAfterAccept { .. }
