@@ -244,6 +244,31 @@ async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_superseded_message_that_arrived_nevertheless_is_confirmed_by_the_line_s_event() {
+    let world = start_world(&[]).await;
+    let provider = world.stack.provider();
+    provider.fail_next(1, SendFault::AcceptLate { after_ms: 4000 });
+    assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
+    world.settle().await;
+    assert_eq!(world.post(world.erp_post("erp-2", "late", "1001", NOA_PHONE)).await, 200);
+    world.settle().await;
+    world.advance_time(SignedDuration::from_secs(61));
+    world.tick().await;
+    assert_eq!(world.message_state("order:1001:ready"), "superseded");
+    let arrived = provider.wait_for(Duration::from_secs(20), |fake| fake.counters().queued == 2).await;
+    assert!(arrived, "the late message was not accepted");
+    settle_line_events(&world).await;
+    let row = world.message_rows()["order:1001:ready"].clone();
+    assert_eq!(
+        (row["state"].as_str(), row["delivery_status"].as_str()),
+        (Some("accepted"), Some("delivered")),
+        "{row}"
+    );
+    assert!(row["reason"].as_str().unwrap().starts_with("the message counted as superseded until"), "{row}");
+    assert_eq!(provider.max_messages_per_key(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     let world = start_world(&[]).await;
     let provider = world.stack.provider();

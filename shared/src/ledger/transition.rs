@@ -8,7 +8,7 @@
 //!   same key, or a person decides.
 //!
 //! **Exception:** a message that was observed on the line becomes accepted, even if it needed a
-//! person.
+//! person or was superseded.
 //!
 //! Does **not** decide *when* a message is sent: [`super::decide_message()`] does. The model
 //! checker in `dispatch` walks every interleaving of two senders, crashes and lost responses
@@ -255,6 +255,10 @@ fn apply_status_report(
         }
         MessageState::NeedsHuman if row.may_have_arrived() => {
             next.reason = Some("the message needed a person until it was observed on the line".to_owned());
+        }
+        // It was superseded after a submit without a response, which arrived.
+        MessageState::Superseded if row.may_have_arrived() => {
+            next.reason = Some("the message counted as superseded until it was observed on the line".to_owned());
         }
         MessageState::Claimed => return Err(TransitionRefused::HeldByAnother),
         MessageState::Held

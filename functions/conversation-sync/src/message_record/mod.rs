@@ -328,7 +328,7 @@ pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows:
 fn assumed_sent_at(row: &LedgerRow) -> Option<Timestamp> {
     match row.state {
         MessageState::Accepted => row.accepted_at.or(Some(row.updated_at)),
-        MessageState::Unknown | MessageState::NeedsHuman if row.may_have_arrived() => {
+        MessageState::Unknown | MessageState::NeedsHuman | MessageState::Superseded if row.may_have_arrived() => {
             row.first_attempt_at.or(Some(row.updated_at))
         }
         MessageState::Claimed => Some(row.updated_at),
