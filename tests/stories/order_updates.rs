@@ -20,6 +20,24 @@ async fn a_repeated_delivery_sends_one_message() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_signed_order_under_another_topic_sends_nothing() {
+    let world = World::start().await;
+    let mut order = world.shopify_order(1003, PHONE);
+    order["financial_status"] = json!("pending");
+    world.deliver(world.shopify_post("orders/create", "d-1", &order)).await;
+    for (id, topic) in [
+        ("d-2", "orders/paid"),
+        ("d-3", "orders/partially_fulfilled"),
+        ("d-4", "orders/fulfilled"),
+        ("d-5", "orders/cancelled"),
+    ] {
+        world.deliver(world.shopify_post(topic, id, &order)).await;
+        assert_eq!(world.delivery_outcome(&format!("shop#{id}")).as_deref(), Some("topic-contradicts-body"), "{topic}");
+    }
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1003: received."]);
+}
+
+#[tokio::test]
 async fn one_event_on_several_topics_sends_one_message() {
     let world = World::start().await;
     let mut order = world.shopify_order(1002, PHONE);

@@ -115,6 +115,9 @@ pub enum OrderSkipReason {
     /// The fulfilment failed or is not complete.
     #[error("fulfilment with status `{0}` is not a shipment")]
     FulfillmentNotSuccessful(LogLabel),
+    /// A member of the signed body contradicts the topic, which Shopify does not sign.
+    #[error("the topic contradicts `{0}` in the signed body, or the webhook leaves `{0}` out")]
+    TopicContradictsBody(&'static str),
     /// The order was already cancelled when the delivery was sent.
     #[error("the order was cancelled before this delivery was sent")]
     StaleTransition,
@@ -164,6 +167,7 @@ impl OrderSkipReason {
             Self::NothingToShip => "nothing-to-ship",
             Self::ShipmentStatusIgnored(_) => "shipment-status-not-announced",
             Self::FulfillmentNotSuccessful(_) => "fulfillment-not-successful",
+            Self::TopicContradictsBody(_) => "topic-contradicts-body",
             Self::StaleTransition => "stale-transition",
             Self::OldOrder => "old-order",
             Self::RefundWithoutMoney => "refund-without-money",
@@ -180,6 +184,7 @@ impl OrderSkipReason {
             Self::PersonalDataRedacted
             | Self::NotUnderstood(_)
             | Self::PrivacyRequest(_)
+            | Self::TopicContradictsBody(_)
             | Self::LookupNotConfigured => true,
             Self::TestOrder
             | Self::Draft

@@ -27,6 +27,8 @@ struct ShopifyOrder<'a> {
     updated_at: RawJson<'a>,
     cancelled_at: RawJson<'a>,
     cancel_reason: RawJson<'a>,
+    financial_status: RawJson<'a>,
+    fulfillment_status: RawJson<'a>,
     customer_locale: RawJson<'a>,
     currency: RawJson<'a>,
     total_price: RawJson<'a>,
@@ -98,7 +100,16 @@ pub(super) fn parse_order(delivery: &OrderDelivery<'_>, milestone: Milestone) ->
         _ => order.updated_at.as_time(),
     };
     let event = order.build_event(delivery, milestone, at)?;
+    order.check_milestone(milestone)?;
     Ok(ParsedOrder::Event(Box::new(event)))
+}
+
+/// Requires that a member of the body has one of the values that its topic implies.
+fn require_status(member: &'static str, status: RawJson<'_>, fits: &[&str]) -> Result<(), OrderSkipReason> {
+    match status.text() {
+        Some(status) if fits.contains(&&*status) => Ok(()),
+        _ => Err(OrderSkipReason::TopicContradictsBody(member)),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,6 +125,7 @@ pub(super) fn parse_shipped_order(
 ) -> Result<ParsedOrder, OrderSkipReason> {
     let order: ShopifyOrder<'_> = delivery.parse_body()?;
     let mut event = order.build_event(delivery, Milestone::Shipped, order.updated_at.as_time())?;
+    order.check_extent(extent)?;
     let newest = order
         .fulfillments
         .iter()
@@ -147,6 +159,32 @@ pub(super) fn parse_shipped_order(
 }
 
 impl ShopifyOrder<'_> {
+    /// Checks that the body agrees with a topic. Shopify signs the body and not the topic, so a
+    /// copy of a signed body could name any topic.
+    fn check_milestone(&self, milestone: Milestone) -> Result<(), OrderSkipReason> {
+        match milestone {
+            Milestone::Cancelled if self.cancelled_at.as_time().is_none() => {
+                Err(OrderSkipReason::TopicContradictsBody("cancelled_at"))
+            }
+            // A body shows the order when it was sent. By then some of the money may be refunded.
+            Milestone::Paid => {
+                require_status("financial_status", self.financial_status, &["paid", "partially_refunded", "refunded"])
+            }
+            // An order may be created unpaid or paid.
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the body agrees with a topic about a fulfilment.
+    fn check_extent(&self, extent: FulfillmentExtent) -> Result<(), OrderSkipReason> {
+        let fits: &[&str] = match extent {
+            FulfillmentExtent::Full => &["fulfilled"],
+            // The rest may have been fulfilled meanwhile.
+            FulfillmentExtent::Partial => &["partial", "fulfilled"],
+        };
+        require_status("fulfillment_status", self.fulfillment_status, fits)
+    }
+
     fn build_event(
         &self,
         delivery: &OrderDelivery<'_>,
@@ -261,6 +299,36 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_the_signed_body_contradicts_yields_no_event() {
+        for (case, fits) in [
+            ("orders_create", &["orders/create"][..]),
+            ("orders_create.pickup", &["orders/create", "orders/paid"]),
+            ("orders_paid", &["orders/create", "orders/paid"]),
+            ("orders_cancelled", &["orders/cancelled"]),
+            ("orders_fulfilled", &["orders/create", "orders/paid", "orders/partially_fulfilled", "orders/fulfilled"]),
+        ] {
+            for topic in
+                ["orders/create", "orders/paid", "orders/partially_fulfilled", "orders/fulfilled", "orders/cancelled"]
+            {
+                match parse_as("shop", Some(topic), changed_sample(case, &json!({}))) {
+                    ParsedOrder::Skipped(reason) if !fits.contains(&topic) => {
+                        let code = reason.code();
+                        assert!(
+                            matches!(code, "topic-contradicts-body" | "stale-transition"),
+                            "{case} {topic}: {code}"
+                        );
+                    }
+                    ParsedOrder::Event(_) | ParsedOrder::Suppressed(..) if fits.contains(&topic) => {}
+                    other => panic!("{case} {topic}: {other:?}"),
+                }
+            }
+        }
+        // A subscription that leaves the member out cannot be checked.
+        let without = json!({"financial_status": null});
+        assert_eq!(skip_code_of_changed("orders/paid", "orders_paid", &without), "topic-contradicts-body");
+    }
+
+    #[test]
     fn withheld_personal_data_is_distinguished_from_a_customer_without_a_number() {
         let without_numbers = json!({
             "phone": null,
@@ -336,8 +404,10 @@ mod tests {
 
     #[test]
     fn a_picked_up_order_is_recorded_and_not_sent() {
-        let picked_up =
-            changed_sample("orders_create.pickup", &json!({"fulfillments": [{"id": 9, "status": "success"}]}));
+        let picked_up = changed_sample(
+            "orders_create.pickup",
+            &json!({"fulfillments": [{"id": 9, "status": "success"}], "fulfillment_status": "fulfilled"}),
+        );
         match parse_as("shop", Some("orders/fulfilled"), &picked_up) {
             ParsedOrder::Suppressed(event, OrderSkipReason::PickupFulfilled) => {
                 assert_eq!(event.milestone, Milestone::Delivered);
@@ -348,7 +418,7 @@ mod tests {
             expect_skip_code(parse_as("shop", Some("orders/partially_fulfilled"), &picked_up)),
             "pickup-fulfilled"
         );
-        let download = json!({"shipping_lines": [], "fulfillments": [{"id": 9, "status": "success"}]});
+        let download = json!({"shipping_lines": [], "fulfillments": [{"id": 9, "status": "success"}], "fulfillment_status": "fulfilled"});
         assert_eq!(skip_code_of_changed("orders/fulfilled", "orders_create.pickup", &download), "nothing-to-ship");
         let gift_card = json!({"fulfillments": [{"id": 9, "line_items": [{"requires_shipping": false}]}]});
         assert_eq!(skip_code_of_changed("orders/fulfilled", "orders_fulfilled", &gift_card), "nothing-to-ship");
