@@ -192,7 +192,7 @@ fn invalid_arguments_are_refused_before_anything_is_shown() {
     }
     insta::assert_snapshot!(all);
     let output =
-        run_tellonce(&build_arguments(folder.path().to_str().unwrap(), "http://app.provider.solutions", &["--yes"]));
+        run_tellonce(&build_arguments(folder.path().to_str().unwrap(), "http://app.ezw.solutions", &["--yes"]));
     assert!(output.code == 1 && output.stderr.contains("the call carries the line's token"), "{}", output.stderr);
 }
 

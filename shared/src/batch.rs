@@ -95,7 +95,14 @@ impl BatchProcessor<'_> {
         let (has_time, process) = (&has_time, &process);
         let each = event.records.into_iter().map(|record| async move {
             // Lambda repeats everything from the first failure on.
-            let retry = !has_time() || self.process_safely(&record.dynamodb, process).await;
+            let retry = !has_time()
+                || catch_panic(self.process_record(&record.dynamodb, process)).await.unwrap_or_else(
+                    // It panicked outside `process`, so it has no place for an outcome.
+                    |panicked| {
+                        self.report_skipped(&record.dynamodb, &panicked);
+                        false
+                    },
+                );
             (retry, record.dynamodb)
         });
         let mut failures = BatchFailures::default();
@@ -106,22 +113,6 @@ impl BatchProcessor<'_> {
             }
         }
         failures
-    }
-
-    /// Processes one record. Returns whether Lambda must repeat it. A record that panics outside
-    /// `process` has no place for an outcome, like one that does not parse.
-    async fn process_safely<O: Into<DeliveryOutcome>, E: ClassifyFault>(
-        &self,
-        record: &StreamChange,
-        process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
-    ) -> bool {
-        match catch_panic(self.process_record(record, process)).await {
-            Ok(retry) => retry,
-            Err(panicked) => {
-                self.report_skipped(record, &panicked);
-                false
-            }
-        }
     }
 
     /// Processes one delivery. Returns whether Lambda must repeat it.

@@ -43,6 +43,14 @@ pub async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panicked
     AssertUnwindSafe(work).catch_unwind().await.map_err(|_message| Panicked)
 }
 
+/// Runs work that may fail and must not end the process. Returns why it failed, for a log line.
+pub async fn catch_failure<T, E: std::error::Error>(work: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match catch_panic(work).await {
+        Ok(result) => result.map_err(|error| error_chain(&error)),
+        Err(panicked) => Err(panicked.to_string()),
+    }
+}
+
 /// An error with its causes, `outer: innermost`, for one log line.
 ///
 /// No error text holds personal data or secrets, so the whole chain may be logged.
@@ -69,5 +77,14 @@ mod tests {
         let caught = catch_panic(async { text[1..].len() }).await;
         assert_eq!(caught, Err(Panicked));
         assert!(!caught.unwrap_err().to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_and_a_panic_are_each_one_text() {
+        assert_eq!(catch_failure(async { Ok::<_, Panicked>(7) }).await, Ok(7));
+        let failed = catch_failure(async { Err::<(), _>("x".parse::<u8>().unwrap_err()) }).await;
+        assert_eq!(failed, Err("invalid digit found in string".to_owned()));
+        let panicked = catch_failure(async { Ok::<_, Panicked>([7][usize::from(failed.is_err())]) }).await;
+        assert_eq!(panicked, Err(Panicked.to_string()));
     }
 }

@@ -215,6 +215,17 @@ async fn every_message_is_in_every_crm_once_regardless_of_its_author() {
     assert!(world.stack.failures().is_empty());
 }
 
+/// The row of a message that was accepted and is on the phone.
+fn delivered_row(world: &World, key: &str) -> Value {
+    let row = world.message_rows()[key].clone();
+    assert_eq!(
+        (row["state"].as_str(), row["delivery_status"].as_str()),
+        (Some("accepted"), Some("delivered")),
+        "{row}"
+    );
+    row
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
     for own_ids in [false, true] {
@@ -222,12 +233,7 @@ async fn delivery_status_is_tracked_whichever_message_id_the_line_reports() {
         world.stack.provider().change_settings(|settings| settings.separate_provider_ids = own_ids).unwrap();
         world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
         settle_line_events(&world).await;
-        let row = world.message_rows()["order:1001:ready"].clone();
-        assert_eq!(
-            (row["state"].as_str(), row["delivery_status"].as_str()),
-            (Some("accepted"), Some("delivered")),
-            "{own_ids}"
-        );
+        let row = delivered_row(&world, "order:1001:ready");
         assert_eq!(row["message_id"].as_str(), Some(world.messages()[0].provider_id.as_str()));
         world.stack.provider().read_messages(NOA_PHONE).unwrap();
         settle_line_events(&world).await;
@@ -258,12 +264,7 @@ async fn a_superseded_message_that_arrived_nevertheless_is_confirmed_by_the_line
     let arrived = provider.wait_for(Duration::from_secs(20), |fake| fake.counters().queued == 2).await;
     assert!(arrived, "the late message was not accepted");
     settle_line_events(&world).await;
-    let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!(
-        (row["state"].as_str(), row["delivery_status"].as_str()),
-        (Some("accepted"), Some("delivered")),
-        "{row}"
-    );
+    let row = delivered_row(&world, "order:1001:ready");
     assert!(row["reason"].as_str().unwrap().starts_with("the message counted as superseded until"), "{row}");
     assert_eq!(provider.max_messages_per_key(), 1);
 }
@@ -275,12 +276,7 @@ async fn a_send_with_a_lost_response_is_confirmed_by_the_line_s_event() {
     provider.fail_next(1, SendFault::DropAfterAccept);
     assert_eq!(world.post(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await, 200);
     settle_line_events(&world).await;
-    let row = world.message_rows()["order:1001:ready"].clone();
-    assert_eq!(
-        (row["state"].as_str(), row["delivery_status"].as_str()),
-        (Some("accepted"), Some("delivered")),
-        "{row}"
-    );
+    let row = delivered_row(&world, "order:1001:ready");
     assert!(row.get("due_at").is_none(), "no retry is due");
     world.advance_time(SignedDuration::from_mins(5));
     world.tick().await;

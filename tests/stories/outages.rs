@@ -1,5 +1,7 @@
 //! Outages of the line, of the inbox and of the ledger delay messages and lose none.
 
+use std::ops::RangeInclusive;
+
 use jiff::SignedDuration;
 use serde_json::json;
 use tellonce_fakes::provider::{HealthPreset, SendFault};
@@ -181,12 +183,17 @@ async fn a_killed_sweep_is_completed_by_a_later_one() {
 async fn one_send_without_a_response_does_not_end_a_sweep_and_two_in_a_row_do() {
     let world = World::start().await;
     let provider = world.stack.provider();
-    provider.set_health(None, HealthPreset::Qr).unwrap();
-    for order in 1..=12 {
-        world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
-    }
-    provider.set_health(None, HealthPreset::Good).unwrap();
-    world.advance_time(SignedDuration::from_mins(2));
+    let hold_orders = async |orders: RangeInclusive<u32>| {
+        provider.set_health(None, HealthPreset::Qr).unwrap();
+        // By then no earlier good health counts.
+        world.advance_time(SignedDuration::from_mins(1));
+        for order in orders {
+            world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
+        }
+        provider.set_health(None, HealthPreset::Good).unwrap();
+        world.advance_time(SignedDuration::from_mins(2));
+    };
+    hold_orders(1..=12).await;
     provider.fail_next(1, SendFault::ServerErrorBeforeAccept);
     world.tick().await;
     assert_eq!(world.messages().len(), 11, "all but the one without a response");
@@ -195,13 +202,7 @@ async fn one_send_without_a_response_does_not_end_a_sweep_and_two_in_a_row_do() 
     world.tick().await;
     assert_eq!(world.messages().len(), 12);
 
-    provider.set_health(None, HealthPreset::Qr).unwrap();
-    world.advance_time(SignedDuration::from_mins(1));
-    for order in 13..=18 {
-        world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
-    }
-    provider.set_health(None, HealthPreset::Good).unwrap();
-    world.advance_time(SignedDuration::from_mins(2));
+    hold_orders(13..=18).await;
     provider.fail_next(2, SendFault::ServerErrorBeforeAccept);
     world.tick().await;
     assert_eq!(world.messages().len(), 12, "the sweep ended after two");

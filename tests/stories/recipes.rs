@@ -24,16 +24,19 @@ fn files_below(folders: &[&str], words: &[&str]) -> BTreeSet<String> {
     relative.filter(|path| !is_test(path)).collect()
 }
 
-/// The Rust files in the first table of a recipe, for this kind.
-fn recipe_files(title: &str, kind: &str) -> BTreeSet<String> {
+/// The paths in the first table of a recipe, for this kind or provider.
+fn recipe_paths(title: &str, kind: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(workspace_root().join("CONTRIBUTING.md")).unwrap();
     let section = text.split(&format!("\n### {title}\n\n")).nth(1).unwrap();
     let table = section.lines().take_while(|line| line.starts_with('|'));
-    let files = table.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    files
-        .filter(|file| Path::new(file).extension().is_some_and(|kind| kind == "rs"))
-        .map(|file| file.replace("<kind>", kind))
-        .collect()
+    let paths = table.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    paths.map(|path| path.replace("<kind>", kind).replace("<provider>", kind)).collect()
+}
+
+/// The Rust files among them.
+fn recipe_files(title: &str, kind: &str) -> BTreeSet<String> {
+    let paths = recipe_paths(title, kind).into_iter();
+    paths.filter(|path| Path::new(path).extension().is_some_and(|kind| kind == "rs")).collect()
 }
 
 #[test]
@@ -54,10 +57,7 @@ fn a_crm_is_in_the_files_of_its_recipe_and_no_others() {
 
 #[test]
 fn the_provider_is_named_only_in_the_files_of_its_recipe() {
-    let section = fs::read_to_string(workspace_root().join("CONTRIBUTING.md")).unwrap();
-    let section = section.split("\n### Add a WhatsApp provider\n\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let listed = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let listed: Vec<String> = listed.map(|path| path.replace("<provider>", "ezwhatsapp")).collect();
+    let listed = recipe_paths("Add a WhatsApp provider", "ezwhatsapp");
     let named = files_below(&["cli", "functions", "local", "shared"], &["ezw"]);
     assert!(named.iter().any(|path| path.starts_with("shared/src/provider/ezwhatsapp/")), "{named:?}");
     for place in &listed {

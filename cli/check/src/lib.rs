@@ -2,10 +2,9 @@
 //! remedy.
 //!
 //! [`check_file`] takes a file as typed: a part that does not parse becomes a [`Finding`], and the
-//! rest is still checked. It reads the file exactly as
-//! the functions do. They render every text with the same code ([`tellonce_core::wording`],
-//! [`tellonce_core::provider::RenderedMessage`]). [`list_needed_secrets`] lists the secrets that a
-//! client needs.
+//! rest is still checked. It reads the file as the functions do, and renders every text with their
+//! code ([`tellonce_core::wording`], [`tellonce_core::provider::RenderedMessage`]).
+//! [`list_needed_secrets`] lists the secrets that a client needs.
 //!
 //! A file without errors loads, each of its texts can be rendered when every value is known, and it
 //! has no refused setting (`docs/boundaries.md`). The check does not know whether the secrets

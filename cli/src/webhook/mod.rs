@@ -303,17 +303,11 @@ mod tests {
 
     #[test]
     fn a_token_leaves_this_machine_only_over_https() {
-        for good in
-            ["https://app.provider.solutions", "http://127.0.0.1:3010", "http://localhost:3010/", "http://[::1]:1"]
-        {
+        for good in ["https://app.ezw.solutions", "http://127.0.0.1:3010", "http://localhost:3010/", "http://[::1]:1"] {
             assert!(registration_endpoint(good).unwrap().path() == "/api/v1/webhooks", "{good}");
         }
-        for bad in [
-            "http://app.provider.solutions",
-            "http://10.0.0.1",
-            "app.provider.solutions",
-            "http://localhost.example.com",
-        ] {
+        for bad in ["http://app.ezw.solutions", "http://10.0.0.1", "app.ezw.solutions", "http://localhost.example.com"]
+        {
             assert!(registration_endpoint(bad).is_err(), "{bad}");
         }
     }

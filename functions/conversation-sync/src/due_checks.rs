@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use tellonce_core::{
     clock::{Clock, Deadline},
-    fault::{catch_panic, error_chain},
+    fault::catch_failure,
 };
 
 use crate::{
@@ -58,12 +58,9 @@ impl DueChecks<'_> {
                 break;
             }
             let each = futures::stream::iter(new).for_each_concurrent(CONCURRENT_CHECKS, |key| async move {
-                let failure = match catch_panic(process(&key)).await {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => error_chain(&error),
-                    Err(panicked) => panicked.to_string(),
-                };
-                tracing::error!(row.key = %key, "could not check row {key}: {failure}");
+                if let Err(failure) = catch_failure(process(&key)).await {
+                    tracing::error!(row.key = %key, "could not check row {key}: {failure}");
+                }
             });
             each.await;
         }

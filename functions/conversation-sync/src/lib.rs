@@ -4,8 +4,8 @@
 //! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
 //! command. `line_event_flow` takes each delivery through: [`line_event_parser`] parses it,
 //! [`message_record`] joins statuses to ledger rows, [`conversation`] stores which customer waits,
-//! and //! [`escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM
-//! and each target. [`queue_worker`] delivers the tasks: right after the batch, and every minute
+//! and [`escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM and
+//! each target. [`queue_worker`] delivers the tasks: right after the batch, and every minute
 //! what is still due.
 //!
 //! Promises:
@@ -47,7 +47,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation, InvocationKind},
+    dispatch::{Dispatcher, Invocation},
     inbox::Inbox,
     telemetry,
 };
@@ -100,12 +100,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let sync = &sync;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let invocation = Invocation::new(
-            &event.context.request_id,
-            deadline,
-            InvocationKind::Deliveries,
-            sync.dispatcher.clock.now(),
-        );
+        let now = sync.dispatcher.clock.now();
+        let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
         let payload = event.payload.get();
         Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(payload) {
             SyncResponse::Batch(Box::pin(sync.process_batch(&invocation, batch)).await)

@@ -39,7 +39,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation, InvocationKind},
+    dispatch::{Dispatcher, Invocation},
     inbox::Inbox,
     telemetry,
 };
@@ -79,16 +79,12 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let greeter = &greeter;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let invocation = Invocation::new(
-            &event.context.request_id,
-            deadline,
-            InvocationKind::Deliveries,
-            greeter.dispatcher.clock.now(),
-        );
+        let now = greeter.dispatcher.clock.now();
+        let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
         // A batch of the stream never parses as a command, whatever its deliveries contain.
         Ok::<_, lambda_runtime::Error>(if let Ok(command) = serde_json::from_str::<LeadCommand>(event.payload.get()) {
-            let tools = LeadOperator { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
-            FirstTouchResponse::Operator(tools.run_command(command, deadline).await?)
+            let operator = LeadOperator { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
+            FirstTouchResponse::Operator(operator.run_command(command, deadline).await?)
         } else {
             let batch = serde_json::from_str(event.payload.get())?;
             FirstTouchResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)

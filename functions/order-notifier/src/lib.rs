@@ -29,7 +29,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation, InvocationKind},
+    dispatch::{Dispatcher, Invocation},
     inbox::Inbox,
     telemetry,
 };
@@ -58,12 +58,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let notifier = &notifier;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let invocation = Invocation::new(
-            &event.context.request_id,
-            deadline,
-            InvocationKind::Deliveries,
-            notifier.dispatcher.clock.now(),
-        );
+        let now = notifier.dispatcher.clock.now();
+        let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
         Ok::<_, lambda_runtime::Error>(notifier.process_batch(&invocation, event.payload).await)
     }))
     .await

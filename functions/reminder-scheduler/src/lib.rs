@@ -7,10 +7,10 @@
 //!    header.
 //! 2. The feed schedule. [`feed`] reads the calendars that post nothing. Changes go into the same
 //!    headers.
-//! 3. The minute schedule. `sweep_flow` processes all lines concurrently.
-//!    It plans the reminders that are due from what is known *at that moment*. It sends them
-//!    together with the messages that waited, most useful first, at the line's rate. A sweep of a
-//!    line ends when nothing is due, the line is blocked, or the time is up.
+//! 3. The minute schedule. `sweep_flow` processes all lines concurrently. It plans the reminders
+//!    that are due from what is known *at that moment*. It sends them together with the messages
+//!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
+//!    due, the line is blocked, or the time is up.
 //!
 //! [`plan_reminders`](plan::plan_reminders) decides which reminder is due when. It is pure.
 //!
@@ -54,7 +54,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation, InvocationKind},
+    dispatch::{Dispatcher, Invocation},
     feed::FeedStore,
     inbox::Inbox,
     telemetry,
@@ -137,7 +137,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let now = scheduler.dispatcher.clock.now();
-        let invocation = Invocation::new(&event.context.request_id, deadline, InvocationKind::Sweep, now);
+        let invocation = Invocation::for_sweep(&event.context.request_id, deadline, now);
         let sweep = SweepFlow { dispatcher: &scheduler.dispatcher };
         // Boxed, because each of these futures is already deep for the compiler to lay out.
         Ok::<_, lambda_runtime::Error>(match WakeEvent::from_payload(event.payload.get())? {

@@ -1,8 +1,7 @@
 //! The sweep: every minute, all messages and reminders that are due are sent, most useful first.
 //!
-//! Flow: [`SweepFlow::sweep_all_lines`] sweeps all lines concurrently. For each line it
-//! lists what is due. It resumes waiting messages, and plans and sends the reminders of due
-//! appointments.
+//! Flow: [`SweepFlow::sweep_all_lines`] sweeps all lines concurrently. For each line it lists what
+//! is due. It resumes waiting messages, and plans and sends the reminders of due appointments.
 //!
 //! Main types: [`SweepFlow`], [`SweepSummary`].
 
@@ -13,7 +12,7 @@ use serde::Serialize;
 use tellonce_core::{
     appointment::{Appointment, HEADER_STAGE, ReminderOutcome},
     dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation, ReminderDispatchResult, SendSlots},
-    fault::{catch_panic, error_chain},
+    fault::catch_failure,
     ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
 };
 
@@ -179,17 +178,14 @@ impl SweepFlow<'_> {
                     }
                 }
             };
-            let failure = match catch_panic(Box::pin(process)).await {
-                Ok(Ok(more)) => {
-                    line_takes_more &= more;
-                    continue;
+            match catch_failure(Box::pin(process)).await {
+                Ok(more) => line_takes_more &= more,
+                Err(failure) => {
+                    tracing::error!(message.key = %key, "could not process {key}: {failure}");
+                    sweep.summary.due += 1;
+                    sweep.summary.failed += 1;
                 }
-                Ok(Err(error)) => error_chain(&error),
-                Err(panicked) => panicked.to_string(),
-            };
-            tracing::error!(message.key = %key, "could not process {key}: {failure}");
-            sweep.summary.due += 1;
-            sweep.summary.failed += 1;
+            }
         }
         line_takes_more
     }

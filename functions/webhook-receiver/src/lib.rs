@@ -4,8 +4,8 @@
 //! Flow: [`WebhookReceiver::receive_request`] takes a request. [`route_request`] finds its
 //! [`WebhookSender`]. The proof is verified over the raw bytes with each valid secret, as
 //! [`verify_request`] does without effects. The inbox of the sender's kind stores the delivery.
-//! [`AcceptedReply`] and [`ReceiveError`] become HTTP. A handshake of Meta is answered and not
-//! stored.
+//! [`AcceptedReply`] and [`ReceiveError`] become HTTP. A handshake of Meta gets its response and
+//! is not stored.
 //!
 //! A malformed event gets 400: `lambda_http` would panic on some of them, so `gateway_event` parses
 //! the event first. A 2xx response is sent only after the write succeeded. A refused request leaves

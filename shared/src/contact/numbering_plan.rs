@@ -248,7 +248,7 @@ mod tests {
             let number = dialled_locally(&format!("0{rest}"));
             prop_assert!(resolve_number(&number, "IL", PhoneRule::Possible).is_err());
             if let Ok(phone) = resolve_with_library(&number, "IL", PhoneRule::Valid) {
-                prop_assert!(false, "the library accepts {} as a valid mobile", &phone);
+                prop_assert!(false, "the library accepts {phone} as a valid mobile");
             }
         }
     }

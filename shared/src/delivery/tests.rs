@@ -2,6 +2,8 @@
 //!
 //! Long because it shows the proof of every sender once.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -9,8 +11,6 @@ use serde_json::Value;
 use tellonce_samples::{
     SenderProof, WebhookPost, build_header_map, read_sample_json, sample_deliveries, sign_base64, sign_hex,
 };
-
-use std::collections::BTreeMap;
 
 use super::*;
 use crate::client_config::{

@@ -71,22 +71,17 @@ pub enum ReminderDispatchResult {
 impl DispatchResult {
     /// The outcome of a row that was written. `line` counts if the row waits.
     pub fn of_row(row: LedgerRow, line: LineCondition) -> Self {
-        match (row.state, line) {
-            (MessageState::Accepted, _) => Self::Accepted(row.key),
-            (MessageState::Suppressed | MessageState::Incomplete, _) => Self::RecordedOnly(row.key),
-            (
-                MessageState::Refused | MessageState::Superseded | MessageState::Expired | MessageState::NeedsHuman,
-                _,
-            ) => Self::Ended(row.key, row.state),
-            (MessageState::Held | MessageState::Claimed | MessageState::Unknown, LineCondition::Open) => {
-                Self::Waiting(row.key, row.state)
+        match row.state {
+            MessageState::Accepted => Self::Accepted(row.key),
+            MessageState::Suppressed | MessageState::Incomplete => Self::RecordedOnly(row.key),
+            MessageState::Refused | MessageState::Superseded | MessageState::Expired | MessageState::NeedsHuman => {
+                Self::Ended(row.key, row.state)
             }
-            (MessageState::Held | MessageState::Claimed | MessageState::Unknown, LineCondition::Unanswered) => {
-                Self::Unanswered(row.key, row.state)
-            }
-            (MessageState::Held | MessageState::Claimed | MessageState::Unknown, LineCondition::Blocked) => {
-                Self::LineBlocked(row.key, row.state)
-            }
+            MessageState::Held | MessageState::Claimed | MessageState::Unknown => match line {
+                LineCondition::Open => Self::Waiting(row.key, row.state),
+                LineCondition::Unanswered => Self::Unanswered(row.key, row.state),
+                LineCondition::Blocked => Self::LineBlocked(row.key, row.state),
+            },
         }
     }
 }

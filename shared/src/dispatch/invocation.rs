@@ -16,31 +16,31 @@ pub struct Invocation {
     pub owner: ClaimOwner,
     /// When it must have ended.
     pub deadline: Deadline,
-    /// What it works on.
-    pub kind: InvocationKind,
-}
-
-/// What an invocation works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InvocationKind {
-    /// New deliveries. Lines that are known to be down are left alone.
-    Deliveries,
-    /// Everything that is due. The health of lines that are known to be down is requested, which
-    /// finds out that they are back.
-    Sweep,
+    is_sweep: bool,
 }
 
 impl Invocation {
-    /// An invocation with the id that Lambda gives. Lambda repeats the id when it retries an
-    /// invocation, so the time is part of the owner.
-    pub fn new(request_id: &str, deadline: Deadline, kind: InvocationKind, now: Timestamp) -> Self {
+    /// An invocation for new deliveries. Lines that are known to be down are left alone.
+    /// `request_id` is the id that Lambda gives.
+    pub fn for_deliveries(request_id: &str, deadline: Deadline, now: Timestamp) -> Self {
+        Self::new(request_id, deadline, false, now)
+    }
+
+    /// An invocation for everything that is due. It requests the health of lines that are known to
+    /// be down, which finds out that they are back.
+    pub fn for_sweep(request_id: &str, deadline: Deadline, now: Timestamp) -> Self {
+        Self::new(request_id, deadline, true, now)
+    }
+
+    /// Lambda repeats the id when it retries an invocation, so the time is part of the owner.
+    fn new(request_id: &str, deadline: Deadline, is_sweep: bool, now: Timestamp) -> Self {
         let owner = ClaimOwner(format!("{request_id}@{}", now.as_microsecond()));
-        Self { owner, deadline, kind }
+        Self { owner, deadline, is_sweep }
     }
 
     /// Whether it sends everything that is due.
     pub fn is_sweep(&self) -> bool {
-        self.kind == InvocationKind::Sweep
+        self.is_sweep
     }
 
     /// Whether there is time for one more send.

@@ -61,7 +61,7 @@ pub use driver::{
     DispatchEvent, GreetingOpening, GreetingRules, LineOpening, LineUnavailable, MessageDriver, NextStep,
     OpenGreetingStep, OpenReminderStep, ReminderClaim, ReminderOpening, RowWrite,
 };
-pub use invocation::{Invocation, InvocationKind};
+pub use invocation::Invocation;
 pub use send_slots::SendSlots;
 
 /// What a function needs to send messages.

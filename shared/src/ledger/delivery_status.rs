@@ -7,43 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{PROVIDER, ReportedStatus};
-
-/// How far a message got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryProgress {
-    /// Not yet accepted by `WhatsApp`.
-    Pending,
-    /// Accepted by `WhatsApp`.
-    Sent,
-    /// On the phone.
-    Delivered,
-    /// Opened.
-    Read,
-    /// A voice message that was played.
-    Played,
-}
-
-impl DeliveryProgress {
-    const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Delivered, Self::Read, Self::Played];
-
-    /// The name in reports, in the table and in the console.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-            Self::Played => "played",
-        }
-    }
-
-    /// The progress of a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reached| reached.name() == name)
-    }
-}
+use crate::provider::{DeliveryProgress, PROVIDER, ReportedStatus};
 
 /// All reports of a message, combined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,16 +23,11 @@ pub struct DeliveryStatus {
 impl DeliveryStatus {
     /// The status of one report, by the provider's word; `None` for an unknown word.
     pub fn from_status(word: &str) -> Option<Self> {
-        let reached = match PROVIDER.parse_status(word)? {
-            ReportedStatus::Failed => return Some(Self { failed: true, ..Self::default() }),
-            ReportedStatus::Deleted => return Some(Self { deleted: true, ..Self::default() }),
-            ReportedStatus::Pending => DeliveryProgress::Pending,
-            ReportedStatus::Sent => DeliveryProgress::Sent,
-            ReportedStatus::Delivered => DeliveryProgress::Delivered,
-            ReportedStatus::Read => DeliveryProgress::Read,
-            ReportedStatus::Played => DeliveryProgress::Played,
-        };
-        Some(Self { reached: Some(reached), ..Self::default() })
+        Some(match PROVIDER.parse_status(word)? {
+            ReportedStatus::Reached(progress) => Self { reached: Some(progress), ..Self::default() },
+            ReportedStatus::Failed => Self { failed: true, ..Self::default() },
+            ReportedStatus::Deleted => Self { deleted: true, ..Self::default() },
+        })
     }
 
     /// Combines two statuses.

@@ -3,7 +3,7 @@
 //! Attribute names are part of the table's contract: console, indexes and alarms use them.
 
 use super::{
-    delivery_status::{DeliveryProgress, DeliveryStatus},
+    delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
 };
@@ -11,7 +11,7 @@ use crate::{
     attributes::{Item, ItemReader, ItemWriter},
     client_config::Precedence,
     contact::Phone,
-    provider::{Payload, SendRoute},
+    provider::{DeliveryProgress, Payload, SendRoute},
 };
 
 /// An item of the ledger lacks a required attribute, or the attribute does not parse.

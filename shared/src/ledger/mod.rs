@@ -30,7 +30,7 @@ mod verdict;
 
 pub use claim::ClaimOutcome;
 pub use contact_subject::contact_subject;
-pub use delivery_status::{DeliveryProgress, DeliveryStatus};
+pub use delivery_status::DeliveryStatus;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON};
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The ledger's table.
 //!
-//! Promises: a row is written only over the version that was read. If the SDK loses the
-//! response of a write and repeats the write, that counts as one success. Does **not** decide
-//! anything about messages.
+//! Promises: a row is written only over the version that was read. If the SDK loses the response of
+//! a write and repeats the write, that counts as one success. Does **not** decide anything about
+//! messages.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,7 @@
 //! The shape of a line event: which fields a delivery has, before anything decides what they mean.
 
+use serde::{Deserialize, Serialize};
+
 use crate::json::RawJson;
 
 /// The kind of a line event.
@@ -16,6 +18,18 @@ pub enum LineEventKind {
 /// What a status reports of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportedStatus {
+    /// It got so far.
+    Reached(DeliveryProgress),
+    /// It was not delivered.
+    Failed,
+    /// It was deleted from the conversation.
+    Deleted,
+}
+
+/// How far a message got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryProgress {
     /// Not yet accepted by `WhatsApp`.
     Pending,
     /// Accepted by `WhatsApp`.
@@ -26,10 +40,26 @@ pub enum ReportedStatus {
     Read,
     /// A voice message that was played.
     Played,
-    /// Not delivered.
-    Failed,
-    /// Deleted from the conversation.
-    Deleted,
+}
+
+impl DeliveryProgress {
+    const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Delivered, Self::Read, Self::Played];
+
+    /// The name in reports, in the table and in the console.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+        }
+    }
+
+    /// The progress of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reached| reached.name() == name)
+    }
 }
 
 /// The body of a line event.

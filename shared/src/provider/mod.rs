@@ -27,7 +27,7 @@ use url::Url;
 
 pub use client::ProviderClient;
 pub use facts::{LineEventHeaders, ProviderFacts, UnknownOutcomeRules};
-pub use line_event::{LineEventBody, LineEventItem, LineEventKind, ReportedStatus};
+pub use line_event::{DeliveryProgress, LineEventBody, LineEventItem, LineEventKind, ReportedStatus};
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
 pub use registration::{RegistrationError, RegistrationRefusal, WebhookRegistration};
 pub use response::{LineHealth, SendOutcome};

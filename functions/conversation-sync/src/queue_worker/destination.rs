@@ -15,7 +15,7 @@ pub(super) enum Destination<'a> {
 }
 
 impl<'a> Destination<'a> {
-    /// None for a queue whose CRM or target is no longer configured.
+    /// None for a queue whose CRM or target was removed from the configuration.
     pub(super) fn of_queue(config: &'a ClientConfig, queue: &str) -> Option<Self> {
         match queue.split_once(':')? {
             ("crm", name) => config.crms.get_key_value(name).map(|(name, crm)| Self::Crm(name, crm)),

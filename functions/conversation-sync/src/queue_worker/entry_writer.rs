@@ -10,7 +10,7 @@ use crate::{
     task::AttemptOutcome,
 };
 
-/// What the delivery of an entry may touch.
+/// What the writing of an entry may touch.
 pub(super) struct EntryWriter<'a> {
     pub(super) client: CrmClient<'a>,
     pub(super) queue: &'a str,

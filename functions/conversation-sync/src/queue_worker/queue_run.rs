@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tellonce_core::{
     dispatch::Dispatcher,
-    fault::{ClassifyFault as _, Fault, catch_panic, error_chain},
+    fault::{ClassifyFault as _, Fault, catch_failure, error_chain},
     secret::Secret,
     telemetry::{self, Metric},
 };
@@ -96,12 +96,7 @@ impl QueueRun<'_> {
                     return Ok(run.run_end);
                 }
                 // A row that fails does not stop the others.
-                let attempt = match catch_panic(self.work_task(&key, &run.credential, budget)).await {
-                    Ok(Ok(attempt)) => Ok(attempt),
-                    Ok(Err(error)) => Err(error_chain(&error)),
-                    Err(panicked) => Err(panicked.to_string()),
-                };
-                let attempt = match attempt {
+                let attempt = match catch_failure(self.work_task(&key, &run.credential, budget)).await {
                     Ok(attempt) => attempt,
                     Err(failure) => {
                         tracing::error!(task.id = %key, "could not work task {key}: {failure}");
@@ -248,7 +243,7 @@ impl QueueRun<'_> {
                     credential: credential.value.clone().unwrap_or_else(|| Secret::new("")),
                     access_tokens: &connections.access_tokens,
                 };
-                let delivery = EntryWriter {
+                let writer = EntryWriter {
                     client,
                     queue: self.queue,
                     person_ids: &connections.person_ids,
@@ -256,7 +251,7 @@ impl QueueRun<'_> {
                     clock: &self.dispatcher.clock,
                     may_have_arrived: task.may_have_arrived,
                 };
-                delivery.deliver_entry(entry).await
+                writer.deliver_entry(entry).await
             }
             (Destination::Target(_, target), TaskContent::Notification(notification)) => {
                 let client = TargetClient {

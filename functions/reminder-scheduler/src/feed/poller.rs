@@ -13,7 +13,7 @@ use tellonce_core::{
     appointment::AppointmentReport,
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule, ReminderStage},
     clock::{Clock, Deadline},
-    fault::{ClassifyFault, Fault, catch_panic, error_chain},
+    fault::{ClassifyFault, Fault, catch_failure, error_chain},
     feed::{FeedSnapshot, FeedStore, FeedStoreError, KnownOccurrence},
     ledger::IdempotencyKey,
     secret::{Secret, SecretStore},
@@ -163,14 +163,11 @@ impl FeedPoller<'_> {
                 summary.deferred += summary.due - number;
                 break;
             }
-            let failure =
-                match catch_panic(self.read_feed(source, snapshot, deadline, &apply_report, &mut summary)).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(error)) => format!("could not load or save its snapshot: {}", error_chain(&error)),
-                    Err(panicked) => panicked.to_string(),
-                };
-            tracing::error!(calendar.name = source.name, "could not read feed {}: {failure}", source.name);
-            summary.failed += 1;
+            let read = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary);
+            if let Err(failure) = catch_failure(read).await {
+                tracing::error!(calendar.name = source.name, "could not read feed {}: {failure}", source.name);
+                summary.failed += 1;
+            }
         }
         summary
     }

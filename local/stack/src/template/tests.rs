@@ -6,7 +6,7 @@ Transform: AWS::Serverless-2016-10-31
 Parameters:
   Client: {Type: String}
   ClientDir: {Type: String, Default: clients/demo}
-  ProviderBaseUrl: {Type: String, Default: "https://app.provider.solutions"}
+  ProviderBaseUrl: {Type: String, Default: "https://app.ezw.solutions"}
   LogLevel: {Type: String, Default: info}
   NotifierTimeout: {Type: Number, Default: 30}
 Conditions:

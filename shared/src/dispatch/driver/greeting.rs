@@ -3,7 +3,7 @@
 use super::{MessageDriver, NextStep};
 use crate::{
     client_config::{LeadLimit, RepeatRule},
-    dispatch::{DispatchResult, GreetingResult},
+    dispatch::dispatch_result::{DispatchResult, GreetingResult},
     greeting::{Greeting, GreetingDecision, GreetingHistory},
     ledger::{ClaimOutcome, LedgerRow, MessageState, OutboundMessage},
 };

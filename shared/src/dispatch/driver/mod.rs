@@ -95,7 +95,9 @@ impl MessageDriver<'_> {
             DispatchEvent::LineOpened(row, LineOpening::Open(access)) => NextStep::Submit(row, access),
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(_)) if row.is_reminder() => postpone_reminder(row),
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(unavailable))
-            | DispatchEvent::LineBlocked(row, unavailable) => self.hold_for_line(row, unavailable),
+            | DispatchEvent::LineBlocked(row, unavailable) => {
+                self.hold_for_line(row, unavailable, LineCondition::Blocked)
+            }
             DispatchEvent::Sent(row, outcome) => self.follow_submit(row, outcome),
         }
     }
@@ -270,7 +272,9 @@ impl MessageDriver<'_> {
         let (recent_health, drop_before) = match slot {
             SlotReservation::Granted { recent_health, drop_before } => (recent_health, drop_before),
             SlotReservation::Blocked(_) if row.is_reminder() => return postpone_reminder(row),
-            SlotReservation::Blocked(blocked) => return self.hold_for_line(row, blocked.into()),
+            SlotReservation::Blocked(blocked) => {
+                return self.hold_for_line(row, blocked.into(), LineCondition::Blocked);
+            }
         };
         if drop_before.is_some_and(|before| row.created_at < before) {
             let change = self.supersede(DROPPED_REASON);
@@ -305,7 +309,7 @@ impl MessageDriver<'_> {
             SendOutcome::Unauthorized => NextStep::BlockLine(row),
             SendOutcome::NotSent(reason) => {
                 let until = self.now + SignedDuration::from_mins(NOT_SENT_RETRY_MINUTES);
-                self.hold_row(row, LineUnavailable { until, reason }, LineCondition::Unanswered)
+                self.hold_for_line(row, LineUnavailable { until, reason }, LineCondition::Unanswered)
             }
             SendOutcome::Unknown(reason) => {
                 let retry_at = self.now + PROVIDER.facts().unknown_outcome.retry_delay(row.attempts);
@@ -315,11 +319,7 @@ impl MessageDriver<'_> {
         }
     }
 
-    fn hold_for_line<L>(&self, row: LedgerRow, unavailable: LineUnavailable) -> NextStep<L> {
-        self.hold_row(row, unavailable, LineCondition::Blocked)
-    }
-
-    fn hold_row<L>(&self, row: LedgerRow, unavailable: LineUnavailable, line: LineCondition) -> NextStep<L> {
+    fn hold_for_line<L>(&self, row: LedgerRow, unavailable: LineUnavailable, line: LineCondition) -> NextStep<L> {
         let LineUnavailable { until, reason } = unavailable;
         let change = RowChange::Hold { owner: self.owner.clone(), until, reason };
         self.settle_again(row, change, line, MAX_SETTLE_RETRIES)

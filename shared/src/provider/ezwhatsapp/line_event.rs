@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     json::{self, JsonError, RawJson},
-    provider::{LineEventBody, LineEventItem, LineEventKind, ReportedStatus},
+    provider::{DeliveryProgress, LineEventBody, LineEventItem, LineEventKind, ReportedStatus},
 };
 
 /// Ends of chat ids that belong to groups, channels and lists.
@@ -97,11 +97,11 @@ pub(in crate::provider) fn parse_item(item: RawJson<'_>) -> Option<LineEventItem
 /// interface that `EZWhatsApp` imitates (`docs/ezwhatsapp.md`).
 pub(in crate::provider) fn parse_status(word: &str) -> Option<ReportedStatus> {
     let known = [
-        ("pending", ReportedStatus::Pending),
-        ("sent", ReportedStatus::Sent),
-        ("delivered", ReportedStatus::Delivered),
-        ("read", ReportedStatus::Read),
-        ("played", ReportedStatus::Played),
+        ("pending", ReportedStatus::Reached(DeliveryProgress::Pending)),
+        ("sent", ReportedStatus::Reached(DeliveryProgress::Sent)),
+        ("delivered", ReportedStatus::Reached(DeliveryProgress::Delivered)),
+        ("read", ReportedStatus::Reached(DeliveryProgress::Read)),
+        ("played", ReportedStatus::Reached(DeliveryProgress::Played)),
         ("failed", ReportedStatus::Failed),
         ("deleted", ReportedStatus::Deleted),
     ];

@@ -33,8 +33,7 @@ pub(super) const FACTS: ProviderFacts = ProviderFacts {
     health_valid_seconds: 30,
     // reminder-scheduler asks once a minute.
     down_recheck_seconds: 60,
-    // Not published. Requests were seen to take some seconds longer than `send_timeout`; a minute
-    // leaves room (U5 in `docs/ezwhatsapp.md`).
+    // Not published. A minute is cautious: six times `send_timeout` (U5 in `docs/ezwhatsapp.md`).
     late_acceptance: SignedDuration::from_mins(1),
     unknown_outcome: UnknownOutcomeRules {
         // No advice is published; five is cautious.

@@ -162,17 +162,16 @@ impl ShopifyOrder<'_> {
     /// Checks that the body agrees with a topic. Shopify signs the body and not the topic, so a
     /// copy of a signed body could name any topic.
     fn check_milestone(&self, milestone: Milestone) -> Result<(), OrderSkipReason> {
-        match milestone {
-            Milestone::Cancelled if self.cancelled_at.as_time().is_none() => {
-                Err(OrderSkipReason::TopicContradictsBody("cancelled_at"))
-            }
-            // A body shows the order when it was sent. By then some of the money may be refunded.
-            Milestone::Paid => {
-                require_status("financial_status", self.financial_status, &["paid", "partially_refunded", "refunded"])
-            }
-            // An order may be created unpaid or paid.
-            _ => Ok(()),
+        if milestone == Milestone::Cancelled && self.cancelled_at.as_time().is_none() {
+            return Err(OrderSkipReason::TopicContradictsBody("cancelled_at"));
         }
+        // An order may be created unpaid or paid. A body shows the order when it was sent: by then
+        // some of the money may be refunded.
+        if milestone == Milestone::Paid {
+            let fits = ["paid", "partially_refunded", "refunded"];
+            return require_status("financial_status", self.financial_status, &fits);
+        }
+        Ok(())
     }
 
     /// Checks that the body agrees with a topic about a fulfilment.
