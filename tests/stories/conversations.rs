@@ -440,6 +440,41 @@ async fn a_crm_that_is_down_for_a_day_delays_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alert_and_an_opt_out_wait_for_no_slow_crm() {
+    let slow_crms = [FakeService::Crm("hubspot"), FakeService::Crm("pipedrive"), FakeService::Crm("zoho")];
+    let world = start_world(&[CRMS_TOML, TEAM_TOML, "[opt_out]\nen = [\"stop\"]\n"]).await;
+    for crm in slow_crms {
+        world.stack.fakes().set_delay(crm, Duration::from_secs(1));
+    }
+    for number in 0..30 {
+        write_from_phone(&world, ADI_PHONE, &format!("message {number}"));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let written_at = Instant::now();
+    write_from_phone(&world, NOA_PHONE, "urgent, please call");
+    write_from_phone(&world, ADI_PHONE, "stop");
+    let has_opt_out = || world.table_items("Ledger").iter().any(|row| row.get("opted_out_at").is_some());
+    while notified_targets(&world).len() < 5 || !has_opt_out() {
+        assert!(written_at.elapsed() < Duration::from_secs(30), "{:?}", notified_targets(&world));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("alert and opt-out under three CRMs at 1 s: {} ms after the webhook", written_at.elapsed().as_millis());
+    // The entries are still on their way, so nothing waited for them.
+    let entries: usize = entry_counts(&world, "hub").values().sum();
+    assert!(entries < 32, "the CRM was too fast to show anything");
+    for crm in slow_crms {
+        world.stack.fakes().set_delay(crm, Duration::ZERO);
+    }
+    settle_line_events(&world).await;
+    for _ in 0..3 {
+        world.advance_time(SignedDuration::from_mins(1));
+        world.tick_conversations().await;
+    }
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
+    assert!(world.stack.failures().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_credential_is_logged_and_its_tasks_wait_for_a_valid_one() {
     let world = start_world(&[CRMS_TOML]).await;
     world.stack.fakes().fail_next(FakeService::Crm("hubspot"), FakeFault::Status(401), 1);

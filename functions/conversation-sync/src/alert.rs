@@ -21,7 +21,7 @@ use crate::{
     notification::{Notification, SentMessage},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::SyncError,
-    task::{QueueTask, TaskContent, new_tasks::NewTasks, target_queue_name},
+    task::{QueueTask, TaskContent, target_queue_name},
 };
 
 /// One reason to alert the team.
@@ -42,7 +42,6 @@ pub(crate) struct AlertSender<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
-    pub(crate) new_tasks: &'a NewTasks<'a>,
 }
 
 /// A conversation after alerts were raised in it.
@@ -168,7 +167,7 @@ impl AlertSender<'_> {
                 let content = TaskContent::Notification(Box::new(notification));
                 let retention_days = retention_days(self.config);
                 let task = QueueTask::new(target_queue_name(target), content, retention_days, self.clock.now());
-                self.new_tasks.create_task(key, task).await?;
+                self.store.put_record(&key, task, None).await?;
             }
         }
         Ok(())

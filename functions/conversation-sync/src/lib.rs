@@ -1,12 +1,13 @@
 //! conversation-sync: copies the messages of a line into the client's CRMs, and alerts the team
 //! when a customer needs a person.
 //!
-//! Flow: [`run`] receives a batch of the line inbox's stream, the clock's event, or an operator's
-//! command. `line_event_flow` takes each delivery through: [`line_event_parser`] parses it,
-//! [`message_record`] joins statuses to ledger rows, [`conversation`] stores which customer waits,
-//! and [`escalation_rules`] choose the alerts. One [`task::QueueTask`] is created for each CRM and
-//! each target. [`queue_worker`] delivers the tasks: right after the batch, and every minute
-//! what is still due.
+//! Flow: [`run`] receives a batch of the line inbox's stream, a batch of new tasks from the
+//! ledger's stream, the clock's event, or an operator's command. `line_event_flow` takes each
+//! delivery through: [`line_event_parser`] parses it, [`message_record`] joins statuses to ledger
+//! rows, [`conversation`] stores which customer waits, and [`escalation_rules`] choose the alerts.
+//! One [`task::QueueTask`] is created for each CRM and each target. [`queue_worker`] delivers the
+//! tasks: as soon as the ledger's stream reports them, and every minute what is still due. Line
+//! events call no CRM and no target, so they never wait for one.
 //!
 //! Promises:
 //! - A message becomes one entry in each CRM, however often the line reports it.
@@ -59,11 +60,12 @@ use operator::{CommandResult, SyncCommand, SyncOperator, SyncOperatorError};
 use queue_worker::{QueueWorker, RunBudget};
 use reconcile::Reconciler;
 use record_store::{RecordStore, RecordStoreError};
-use task::new_tasks::NewTasks;
+use task::created_tasks::CreatedTasks;
 
 /// Deliveries in progress at the same time. Those that meet at one row repeat their change.
 const CONCURRENT_DELIVERIES: usize = 4;
-/// How long a batch of the stream waits for CRMs and targets. The clock delivers the rest.
+/// How long a batch of new tasks works on a queue: a slow CRM must not delay the others. The clock
+/// delivers the rest.
 const QUEUE_TIME_PER_BATCH: Duration = Duration::from_secs(5);
 /// How long the clock checks records and conversations before it works the queues.
 const DUE_CHECK_TIME: Duration = Duration::from_secs(30);
@@ -104,7 +106,10 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
         let payload = event.payload.get();
         Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(payload) {
-            SyncResponse::Batch(Box::pin(sync.process_batch(&invocation, batch)).await)
+            SyncResponse::Batch(match CreatedTasks::from_batch(&batch) {
+                Some(created) => Box::pin(sync.deliver_tasks(&invocation, &created)).await,
+                None => Box::pin(sync.process_batch(&invocation, batch)).await,
+            })
         } else if serde_json::from_str::<ScheduleEvent>(payload).is_ok_and(|tick| tick.source == EVENTBRIDGE_SOURCE) {
             Box::pin(sync.run_scheduled(&invocation)).await?;
             SyncResponse::Scheduled
@@ -135,16 +140,14 @@ impl ConversationSync {
         Ok(Self { dispatcher, inbox, store, queue_worker })
     }
 
-    /// Processes a batch, then delivers the tasks it created. Returns the deliveries to retry.
+    /// Processes a batch of line events. Returns the deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
-        let new_tasks = NewTasks::new(&self.store);
-        let alerts = self.alert_sender(&new_tasks);
+        let alerts = self.alert_sender();
         let reconciler = self.reconciler(&alerts);
         let flow = LineEventFlow {
             dispatcher: &self.dispatcher,
             invocation,
             store: &self.store,
-            new_tasks: &new_tasks,
             alerts: &alerts,
             reconciler: &reconciler,
         };
@@ -154,29 +157,32 @@ impl ConversationSync {
             clock: &self.dispatcher.clock,
         };
         let process = async |item: &_| flow.process_delivery(item).await;
-        let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await;
+        batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await
+    }
+
+    /// Delivers new tasks. Reports no failure: a task that is not delivered stays due.
+    async fn deliver_tasks(&self, invocation: &Invocation, created: &CreatedTasks) -> BatchFailures {
         let stop_at = Deadline::from_now(QUEUE_TIME_PER_BATCH);
         let budget = RunBudget { invocation, stop_at, include_due_tasks: false };
-        self.queue_worker.work_queues(&self.dispatcher, &new_tasks, &budget).await;
-        failures
+        self.queue_worker.work_queues(&self.dispatcher, created, &budget).await;
+        BatchFailures::default()
     }
 
     /// Checks the records and conversations that are due, then delivers all tasks that are due.
     async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
-        let new_tasks = NewTasks::new(&self.store);
-        let alerts = self.alert_sender(&new_tasks);
+        let alerts = self.alert_sender();
         let reconciler = self.reconciler(&alerts);
         let due_checks =
             DueChecks { clock: &self.dispatcher.clock, store: &self.store, alerts: &alerts, reconciler: &reconciler };
         let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
         let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true };
-        self.queue_worker.work_queues(&self.dispatcher, &new_tasks, &budget).await;
+        self.queue_worker.work_queues(&self.dispatcher, &CreatedTasks::default(), &budget).await;
         checked
     }
 
-    fn alert_sender<'a>(&'a self, new_tasks: &'a NewTasks<'a>) -> AlertSender<'a> {
+    fn alert_sender(&self) -> AlertSender<'_> {
         let Dispatcher { config, ledger, clock, .. } = &self.dispatcher;
-        AlertSender { config, ledger, clock, store: &self.store, new_tasks }
+        AlertSender { config, ledger, clock, store: &self.store }
     }
 
     fn reconciler<'a>(&'a self, alerts: &'a AlertSender<'a>) -> Reconciler<'a> {

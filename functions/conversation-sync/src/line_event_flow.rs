@@ -27,7 +27,7 @@ use crate::{
     reconcile::Reconciler,
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::{StepErrors, SyncError},
-    task::{crm_tasks, new_tasks::NewTasks},
+    task::crm_tasks,
 };
 
 /// What the processing of a delivery may touch.
@@ -35,7 +35,6 @@ pub(crate) struct LineEventFlow<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) invocation: &'a Invocation,
     pub(crate) store: &'a RecordStore,
-    pub(crate) new_tasks: &'a NewTasks<'a>,
     pub(crate) alerts: &'a AlertSender<'a>,
     pub(crate) reconciler: &'a Reconciler<'a>,
 }
@@ -118,7 +117,7 @@ impl LineEventFlow<'_> {
         // person for it.
         if let Some(phone) = &message.phone {
             let (name, now) = (name.as_deref(), clock.now());
-            let created = crm_tasks::create_crm_tasks(config, self.new_tasks, line, &message, phone, name, now).await;
+            let created = crm_tasks::create_crm_tasks(config, self.store, line, &message, phone, name, now).await;
             errors.collect(created.map_err(SyncError::from));
         }
         errors.into_result()

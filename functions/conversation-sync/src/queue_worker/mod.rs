@@ -40,7 +40,7 @@ use crate::{
     api_client::RateLimiter,
     queue_worker::queue_lease::{LeaseAttempt, QueueLease, RunEnd},
     record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
-    task::{crm_queue_name, new_tasks::NewTasks, target_queue_name},
+    task::{created_tasks::CreatedTasks, crm_queue_name, target_queue_name},
 };
 
 /// Delivers tasks to CRMs and targets.
@@ -78,13 +78,13 @@ impl QueueWorker {
     }
 
     /// Works queues side by side: those with new tasks, or all of them if due tasks are included.
-    pub async fn work_queues(&self, dispatcher: &Dispatcher, new_tasks: &NewTasks<'_>, budget: &RunBudget<'_>) {
+    pub async fn work_queues(&self, dispatcher: &Dispatcher, created: &CreatedTasks, budget: &RunBudget<'_>) {
         let each = self.queue_names().map(|queue| async move {
-            let new_tasks = new_tasks.list_for_queue(queue);
+            let new_tasks = created.list_for_queue(queue);
             if !budget.include_due_tasks && new_tasks.is_empty() {
                 return;
             }
-            // The tasks stay in the queue, so the batch of the stream need not fail.
+            // The tasks stay in the queue: the next minute delivers them.
             if let Err(error) = self.work_queue(dispatcher, queue, new_tasks, budget).await {
                 tracing::error!(queue.name = queue, "could not work queue {queue}: {}", error_chain(&error));
             }

@@ -7,14 +7,14 @@ use crate::{
     crm::CrmEntry,
     line_event::LineMessage,
     message_record::message_subject,
-    record_store::{ItemKey, RecordStoreError, retention_days},
-    task::{QueueTask, TaskContent, crm_queue_name, new_tasks::NewTasks},
+    record_store::{ItemKey, RecordStore, RecordStoreError, retention_days},
+    task::{QueueTask, TaskContent, crm_queue_name},
 };
 
 /// Creates one task for each CRM that covers the line. A repeated call creates nothing new.
 pub(crate) async fn create_crm_tasks(
     config: &ClientConfig,
-    new_tasks: &NewTasks<'_>,
+    store: &RecordStore,
     line: &str,
     message: &LineMessage,
     phone: &Phone,
@@ -35,7 +35,8 @@ pub(crate) async fn create_crm_tasks(
         };
         let key = ItemKey::new(message_subject(line, &message.message_id), format!("crm-{crm}"));
         let content = TaskContent::Entry(Box::new(entry));
-        new_tasks.create_task(key, QueueTask::new(crm_queue_name(crm), content, retention_days(config), now)).await?;
+        let task = QueueTask::new(crm_queue_name(crm), content, retention_days(config), now);
+        store.put_record(&key, task, None).await?;
     }
     Ok(())
 }

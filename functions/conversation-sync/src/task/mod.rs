@@ -7,8 +7,8 @@
 //! - A task that is done or skipped stays so. A refused task waits in a separate queue until an
 //!   operator retries it.
 
+pub mod created_tasks;
 pub(crate) mod crm_tasks;
-pub mod new_tasks;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,9 @@
 //! Faults of a fake service, and which requests they hit.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -36,6 +39,7 @@ pub(super) struct FakeFaults {
     next: BTreeMap<FakeService, VecDeque<(FakeFault, u32)>>,
     shares: BTreeMap<FakeService, (f64, StdRng)>,
     hanging: BTreeSet<FakeService>,
+    delays: BTreeMap<FakeService, Duration>,
 }
 
 impl FakeFaults {
@@ -55,6 +59,14 @@ impl FakeFaults {
         } else {
             self.hanging.remove(&service);
         }
+    }
+
+    pub(super) fn set_delay(&mut self, service: FakeService, delay: Duration) {
+        self.delays.insert(service, delay);
+    }
+
+    pub(super) fn delay(&self, service: FakeService) -> Duration {
+        self.delays.get(&service).copied().unwrap_or_default()
     }
 
     /// The fault of the next request.

@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -93,6 +94,11 @@ impl FakeServices {
         crate::lock_mutex(&self.faults).set_hanging(service, hangs);
     }
 
+    /// Makes a service take so long for each request, before the request has an effect.
+    pub fn set_delay(&self, service: FakeService, delay: Duration) {
+        crate::lock_mutex(&self.faults).set_delay(service, delay);
+    }
+
     /// Removes all faults.
     pub fn heal(&self) {
         *crate::lock_mutex(&self.faults) = FakeFaults::default();
@@ -148,7 +154,13 @@ impl FakeServices {
 
     /// Sends a reply, or applies the current fault. `build_reply` has the request's effect.
     pub(crate) async fn serve_reply(&self, service: FakeService, build_reply: impl FnOnce() -> FakeReply) -> Response {
-        let fault = crate::lock_mutex(&self.faults).draw_fault(service);
+        let (fault, delay) = {
+            let mut faults = crate::lock_mutex(&self.faults);
+            (faults.draw_fault(service), faults.delay(service))
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let reply = match fault {
             None => build_reply(),
             Some(FakeFault::Hang) => {

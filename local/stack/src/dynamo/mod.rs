@@ -10,7 +10,11 @@
 mod counters;
 mod faults;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use axum::{
@@ -35,6 +39,15 @@ use crate::{clock::LocalClock, template::TemplateTable};
 /// Largest request body DynamoDB takes.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// Indexes of the engine's stream records. Without them the engine reads all records of a stream
+/// for every write and every read of it, so a stack would get slower with each message. The
+/// expressions are those of the engine's queries.
+const STREAM_INDEXES: &str = "
+    CREATE INDEX IF NOT EXISTS stream_records_by_number
+        ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+    CREATE INDEX IF NOT EXISTS stream_records_by_shard
+        ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));";
+
 /// The database of a stack: engine, counters, faults.
 pub struct EmbeddedDynamo {
     db: Database,
@@ -51,10 +64,16 @@ impl EmbeddedDynamo {
     /// system's clock.
     pub fn open(file: Option<&Path>, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
         let db = match file {
-            None => Database::memory_with_clock(clock)?,
+            None => {
+                let db = Database::memory_with_clock(clock)?;
+                let folder = tempfile::tempdir()?;
+                db.restore_from(path_text(&create_indexed_database(folder.path())?)?)?;
+                db
+            }
             Some(path) => {
-                let text = path.to_str().context("the state directory's path is not UTF-8")?;
+                let text = path_text(path)?;
                 let db = Database::new(text).with_context(|| format!("could not open {}", path.display()))?;
+                index_stream_records(path)?;
                 // Leaving bulk loading is the engine's only public switch to synchronous = NORMAL.
                 db.enable_bulk_loading()?;
                 db.disable_bulk_loading()?;
@@ -211,6 +230,24 @@ impl EmbeddedDynamo {
             }
         }
     }
+}
+
+fn path_text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("the state directory's path is not UTF-8")
+}
+
+/// Creates an empty database with indexes, for a database in memory, which only the engine opens.
+fn create_indexed_database(folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("empty.db");
+    drop(Database::new(path_text(&path)?)?);
+    index_stream_records(&path)?;
+    Ok(path)
+}
+
+fn index_stream_records(path: &Path) -> anyhow::Result<()> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.execute_batch(STREAM_INDEXES).context("could not index the streams of the database")
 }
 
 impl std::fmt::Debug for EmbeddedDynamo {

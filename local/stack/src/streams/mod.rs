@@ -41,6 +41,9 @@ use batch::{BatchFailure, BatchProgress, sequence_number};
 const PAGE_SIZE: usize = 100;
 /// Interval at which a reader checks the stream without a signal.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
+/// The shortest time between two reads that find nothing. Each write to a table wakes its readers,
+/// and most filters pass few of them.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Pauses between retries of a batch: each is twice as long as the one before, up to a limit.
 #[derive(Debug, Clone, Copy)]
@@ -157,8 +160,12 @@ impl StreamReader {
         let mut writes = self.dynamo.watch_writes();
         loop {
             writes.mark_unchanged();
+            let read_at = tokio::time::Instant::now();
             match self.clone().read_page().await {
-                Ok(0) => drop(tokio::time::timeout(IDLE_WAIT, writes.changed()).await),
+                Ok(0) => {
+                    drop(tokio::time::timeout(IDLE_WAIT, writes.changed()).await);
+                    tokio::time::sleep_until(read_at + MIN_READ_INTERVAL).await;
+                }
                 Ok(_) => {}
                 Err(e) => {
                     tracing::warn!("{}: {e:#}", self.mapping.id);

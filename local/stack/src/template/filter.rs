@@ -25,6 +25,7 @@ enum PatternNode {
 #[derive(Debug, Clone, PartialEq)]
 enum PatternMatcher {
     Equals(Value),
+    Prefix(String),
     Exists(bool),
 }
 
@@ -58,8 +59,8 @@ fn parse_node(pattern: &Value, path: &str) -> anyhow::Result<PatternNode> {
                 .iter()
                 .any(|image| path.strip_prefix(image).is_some_and(|rest| !rest.contains('/')));
             ensure!(
-                !(above_leaf && any.iter().any(|m| matches!(m, PatternMatcher::Exists(_)))),
-                "`exists` at {path} would never see the attribute, only its type inside it (say, {path}/S)"
+                !(above_leaf && any.iter().any(|m| !matches!(m, PatternMatcher::Equals(_)))),
+                "a matcher at {path} would never see the attribute, only its type inside it (say, {path}/S)"
             );
             Ok(PatternNode::AnyMatcher(any))
         }
@@ -75,6 +76,7 @@ fn parse_matcher(matcher: &Value) -> anyhow::Result<PatternMatcher> {
     let mut fields = fields.iter();
     match (fields.next(), fields.next()) {
         (Some((name, Value::Bool(wanted))), None) if name == "exists" => Ok(PatternMatcher::Exists(*wanted)),
+        (Some((name, Value::String(prefix))), None) if name == "prefix" => Ok(PatternMatcher::Prefix(prefix.clone())),
         _ => bail!("the local stack cannot match {matcher} in a filter pattern"),
     }
 }
@@ -96,8 +98,17 @@ fn matcher_matches(matcher: &PatternMatcher, value: Option<&Value>) -> bool {
             Some(Value::Object(_)) | None => false,
             Some(leaf) => leaf == wanted,
         },
+        PatternMatcher::Prefix(prefix) => match value {
+            Some(Value::Array(items)) => items.iter().any(|item| starts_with(item, prefix)),
+            Some(leaf) => starts_with(leaf, prefix),
+            None => false,
+        },
         PatternMatcher::Exists(wanted) => value.is_some_and(|value| !value.is_object()) == *wanted,
     }
+}
+
+fn starts_with(value: &Value, prefix: &str) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -142,8 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_matches_texts_that_start_with_it() {
+        let pattern =
+            FilterPattern::parse(&json!({"dynamodb": {"NewImage": {"due_queue": {"S": [{"prefix": "crm:"}]}}}}));
+        let pattern = pattern.unwrap();
+        let image = |image: Value| json!({"dynamodb": {"NewImage": image}});
+        assert!(pattern.matches(&image(json!({"due_queue": {"S": "crm:hub"}}))));
+        assert!(!pattern.matches(&image(json!({"due_queue": {"S": "target:desk"}}))));
+        assert!(!pattern.matches(&image(json!({"due_queue": {"N": "1"}, "stage": {"S": "crm:hub"}}))));
+    }
+
+    #[test]
     fn a_matcher_the_stack_does_not_know_is_refused() {
-        for matcher in [json!({"numeric": [">", 1]}), json!({"prefix": "x"}), json!({"anything-but": ["x"]})] {
+        for matcher in [json!({"numeric": [">", 1]}), json!({"suffix": "x"}), json!({"anything-but": ["x"]})] {
             assert!(FilterPattern::parse(&json!({"a": [matcher]})).is_err(), "{matcher}");
         }
         assert!(FilterPattern::parse(&json!({"$or": [{"a": ["b"]}]})).is_err());

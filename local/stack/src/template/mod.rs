@@ -254,6 +254,8 @@ impl StreamMapping {
                 "FilterCriteria",
                 "BisectBatchOnFunctionError",
                 "MaximumRetryAttempts",
+                // Records never age out locally.
+                "MaximumRecordAgeInSeconds",
                 "FunctionResponseTypes",
                 "DestinationConfig",
             ],
