@@ -72,6 +72,9 @@ pub enum StartError {
     /// The HTTP client could not be built.
     #[error("could not build the HTTP client")]
     Http(#[from] reqwest::Error),
+    /// The ledger could not be reached.
+    #[error("could not connect to the ledger's table")]
+    Ledger(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The async runtime could not be built.
     #[error("could not start the async runtime")]
     Runtime(#[from] std::io::Error),

@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod line;
 pub mod lookup;
 pub mod provider;
+pub mod pseudonym;
 pub mod public_address;
 pub mod secret;
 pub mod telemetry;

@@ -4,7 +4,6 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tellonce_core::{contact::Phone, ledger::contact_subject};
 use tellonce_fakes::{
     provider::{HealthPreset, SendFault},
     services::{FakeFault, FakeService},
@@ -96,13 +95,8 @@ fn count_logged(world: &World, needle: &str) -> usize {
     world.stack.log_lines("lead-first-touch").iter().filter(|line| line.text.contains(needle)).count()
 }
 
-fn record_opt_out(world: &World, phone: &str) {
-    let phone = Phone::from_e164(phone).unwrap();
-    let item = json!({
-        "subject": { "S": contact_subject("story", &phone) }, "stage": { "S": "state" }, "opted_out_at": { "N": "1" },
-    });
-    let request = json!({ "TableName": world.table_name("Ledger"), "Item": item });
-    world.stack.dynamo().call_operation("PutItem", &request).unwrap();
+async fn record_opt_out(world: &World, phone: &str) {
+    world.stack.invoke("conversation-sync", &json!({ "opt_out": phone })).await.unwrap();
 }
 
 #[tokio::test]
@@ -219,7 +213,7 @@ async fn leads_that_may_not_be_greeted_record_a_reason() {
         let all = lead_outcomes(&world);
         assert!(all.iter().any(|outcome| outcome == code), "{code}: {all:?}");
     }
-    record_opt_out(&world, NOA_PHONE);
+    record_opt_out(&world, NOA_PHONE).await;
     world.deliver(lead_post("site", "9", NOA_PHONE)).await;
     assert!(lead_outcomes(&world).iter().any(|outcome| outcome == "opted-out"), "{:?}", lead_outcomes(&world));
     assert_eq!(world.messages().len(), 0);
@@ -258,7 +252,7 @@ async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
         (world.message_state("lead:1:first-touch"), world.message_state("lead:2:first-touch")),
         ("held".into(), "held".into())
     );
-    record_opt_out(&world, ADI_PHONE);
+    record_opt_out(&world, ADI_PHONE).await;
     world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_hours(1));
     world.tick().await;

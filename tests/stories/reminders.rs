@@ -4,7 +4,6 @@
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
-use tellonce_core::{contact::Phone, ledger::contact_subject};
 use tellonce_fakes::provider::{HealthPreset, SendFault};
 use tellonce_samples::WebhookPost;
 
@@ -304,24 +303,21 @@ async fn a_lost_response_is_retried_under_the_same_key_and_reminds_once() {
 #[tokio::test]
 async fn an_opted_out_customer_is_not_reminded_and_waiting_reminders_are_dropped() {
     let world = World::start().await;
-    let opt_out = |phone: &str| {
-        let subject = contact_subject("story", &Phone::from_e164(phone).unwrap());
-        let item = json!({ "subject": {"S": subject}, "stage": {"S": "state"}, "opted_out_at": {"N": world.now().as_millisecond().to_string()} });
-        let put = json!({ "TableName": world.table_name("Ledger"), "Item": item });
-        world.stack.dynamo().call_operation("PutItem", &put).unwrap();
+    let opt_out = async |phone: &str| {
+        world.stack.invoke("conversation-sync", &json!({ "opt_out": phone })).await.unwrap();
     };
     let booking = CrmBooking::new(&world, "88", 48);
     booking.deliver(&world, "m-1").await;
     let other = CrmBooking { phone: ADI_PHONE, ..CrmBooking::new(&world, "89", 48) };
     other.deliver(&world, "m-2").await;
-    opt_out(NOA_PHONE);
+    opt_out(NOA_PHONE).await;
     advance_to_hours_before(&world, booking.start, 24).await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (0, 1));
     assert_eq!(appointment_header(&world, "88")["stage_outcomes"][0]["outcome"], "opted-out");
     // The next reminder already waits when the customer opts out.
     world.stack.provider().fail_next(1, SendFault::TooManyRequests { retry_after_s: Some(300) });
     advance_to_hours_before(&world, booking.start, 2).await;
-    opt_out(ADI_PHONE);
+    opt_out(ADI_PHONE).await;
     world.advance_time(SignedDuration::from_mins(6));
     world.tick().await;
     assert_eq!(world.texts_on_phone(ADI_PHONE).len(), 1);

@@ -20,6 +20,7 @@ use tellonce_core::{
     dispatch::{DispatchResult, GreetingResult, GreetingRules},
     greeting::{Admission, LeadRate},
     ledger::{IdempotencyKey, OutboundMessage},
+    pseudonym::PseudonymKey,
 };
 
 use super::{
@@ -83,8 +84,10 @@ impl LeadSimulator<'_> {
     ) -> DeliveryPreview {
         let headers = stored_headers(delivery);
         let (name, form, config) = (self.inbound.sender_name, self.form, self.inbound.config);
+        // A preview stores nothing, so its ids need no secret key.
+        let pseudonyms = PseudonymKey::from_bytes(&[0; 32]);
         let delivery =
-            LeadDelivery { form_name: name, form, config, headers: &headers, body: delivery.body, received_at: now };
+            LeadDelivery { form_name: name, form, config, pseudonyms: &pseudonyms, headers: &headers, body: delivery.body, received_at: now };
         let facts = find_facts(&delivery);
         let leads = match parse_lead(&delivery) {
             ParsedLead::Lead(lead) => vec![self.plan_greeting(&lead, facts, id, now, &mut shown)],

@@ -39,7 +39,7 @@ mod sync_error;
 pub mod target;
 pub mod task;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
@@ -135,8 +135,7 @@ impl ConversationSync {
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
         let store = RecordStore::new(aws.dynamodb(), ledger_table.clone());
         let queue_worker = QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table);
-        let dispatcher = Dispatcher::from_environment(config, http, &aws)?;
-        aws.preconnect_dynamodb().await;
+        let dispatcher = Dispatcher::from_environment(config, http, &aws, |_| BTreeSet::new()).await?;
         Ok(Self { dispatcher, inbox, store, queue_worker })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! | command | effect |
 //! | --- | --- |
+//! | `{"contact": "+972545550199"}` | returns the subject of the customer's rows |
 //! | `{"opt_in": "+972545550199"}` | removes the customer's opt-out |
 //! | `{"opt_out": "+972545550199"}` | records an opt-out |
 //! | `{"retry": "crm:hubspot"}` | lets all refused tasks of a CRM or target wait again |
@@ -27,6 +28,8 @@ const TASKS_PER_RETRY: i32 = 500;
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SyncCommand {
+    /// Returns the subject of a customer's rows.
+    Contact(String),
     /// Removes a customer's opt-out.
     OptIn(String),
     /// Records a customer's opt-out.
@@ -39,6 +42,11 @@ pub enum SyncCommand {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum CommandResult {
+    /// Of `contact`.
+    Contact {
+        /// The subject: `contact:{pseudonym}`.
+        contact: String,
+    },
     /// Of `opt_in` and `opt_out`.
     OptOutChange {
         /// Whether the opt-out changed.
@@ -57,7 +65,10 @@ pub enum CommandResult {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncOperatorError {
     /// Not a known command.
-    #[error("unknown command: use {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}} or {{\"retry\": \"crm:…\"}}")]
+    #[error(
+        "unknown command: use {{\"contact\": \"+972…\"}}, {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}} \
+         or {{\"retry\": \"crm:…\"}}"
+    )]
     UnknownCommand,
     /// Not a phone number.
     #[error("invalid phone number: {0}; write it with its country code, like +972545550199")]
@@ -86,6 +97,9 @@ impl SyncOperator<'_> {
     /// Runs a command.
     pub(crate) async fn run_command(&self, command: &SyncCommand) -> Result<CommandResult, SyncOperatorError> {
         match command {
+            SyncCommand::Contact(phone) => {
+                Ok(CommandResult::Contact { contact: self.ledger.contact_subject(&Phone::from_e164(phone)?) })
+            }
             SyncCommand::OptIn(phone) => self.set_opt_out(phone, false).await,
             SyncCommand::OptOut(phone) => self.set_opt_out(phone, true).await,
             SyncCommand::Retry(queue) => self.retry_refused_tasks(queue).await,

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tellonce_core::{client_config::FormConfig, contact::Phone, hash::sha256_hex, ledger::Consent};
+use tellonce_core::{client_config::FormConfig, contact::Phone, ledger::Consent};
 
 use crate::{
     field_search::{FieldSearch, check_country},
@@ -57,7 +57,7 @@ pub struct LeadFacts {
 impl LeadFacts {
     /// Finds the facts of a submission.
     pub(crate) fn from_submission(delivery: &LeadDelivery<'_>, submission: &LeadSubmission) -> Self {
-        let search = FieldSearch { form: delivery.form, fields: &submission.fields };
+        let search = FieldSearch { form: delivery.form, fields: &submission.fields, pseudonyms: delivery.pseudonyms };
         let mut sources = BTreeMap::new();
         let mut record_source =
             |fact: &'static str, source: Option<FactSource>| drop(source.map(|place| sources.insert(fact, place)));
@@ -129,17 +129,19 @@ pub(crate) fn is_expected_form(form: &FormConfig, id: Option<&str>) -> bool {
 }
 
 /// Why the submission is not accepted, if [`is_expected_form`] rejects its form.
-pub(crate) fn check_form(form: &FormConfig, submission: &LeadSubmission) -> Result<(), LeadSkipReason> {
-    let search = FieldSearch { form, fields: &submission.fields };
+pub(crate) fn check_form(delivery: &LeadDelivery<'_>, submission: &LeadSubmission) -> Result<(), LeadSkipReason> {
+    let LeadDelivery { form, pseudonyms, .. } = *delivery;
+    let search = FieldSearch { form, fields: &submission.fields, pseudonyms };
     let id = submission.form_id.clone().or_else(|| Some(search.find_form_id()?.0));
     if is_expected_form(form, id.as_deref()) { Ok(()) } else { Err(LeadSkipReason::OtherForm) }
 }
 
 /// Derives an id from form, number, name and minute. The same submission within a minute gets the
-/// same id. The colon keeps a derived id apart from the sender's ids.
+/// same id. The colon keeps a derived id apart from the sender's ids. The id is a pseudonym, because
+/// ids are logged.
 fn derive_id(delivery: &LeadDelivery<'_>, phone: &Phone, name: Option<&str>) -> String {
     let minute = delivery.received_at.as_second().div_euclid(60);
     // The name comes last because it may contain anything.
     let content = format!("{}\0{}\0{minute}\0{}", delivery.form_name, phone.expose(), name.unwrap_or_default());
-    format!("derived:{}", sha256_hex(content.as_bytes(), 16))
+    format!("derived:{}", delivery.pseudonyms.pseudonym(content.as_bytes()))
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tellonce_core::{
     client_config::{ConsentRule, FormConfig, NO_ANSWERS, YES_ANSWERS},
     contact::{self, Phone},
-    hash::sha256_hex,
+    pseudonym::PseudonymKey,
     telemetry::LogLabel,
 };
 
@@ -26,6 +26,7 @@ const MIN_PHONE_DIGITS: usize = 7;
 pub(crate) struct FieldSearch<'a> {
     pub(crate) form: &'a FormConfig,
     pub(crate) fields: &'a [SubmittedField],
+    pub(crate) pseudonyms: &'a PseudonymKey,
 }
 
 impl<'a> FieldSearch<'a> {
@@ -213,7 +214,7 @@ impl<'a> FieldSearch<'a> {
     pub(crate) fn find_id(&self) -> Option<(String, &'a str)> {
         let (id, field) = self.first_value(LeadFact::Id).filter(|(id, _)| *id != "0")?;
         let is_personal = id.contains('@') || id.starts_with('+');
-        Some((if is_personal { format!("derived:{}", sha256_hex(id.as_bytes(), 16)) } else { id.to_owned() }, field))
+        Some((if is_personal { format!("derived:{}", self.pseudonyms.pseudonym(id.as_bytes())) } else { id.to_owned() }, field))
     }
 
     pub(crate) fn find_form_id(&self) -> Option<(String, &'a str)> {

@@ -8,6 +8,7 @@ use tellonce_core::{
     client_config::{ClientConfig, FormConfig},
     contact::Phone,
     ledger::Consent,
+    pseudonym::PseudonymKey,
 };
 
 use crate::lead_outcome::LeadSkipReason;
@@ -72,6 +73,8 @@ pub struct LeadDelivery<'a> {
     pub form: &'a FormConfig,
     /// The client's configuration.
     pub config: &'a ClientConfig,
+    /// Makes the ids that are derived from personal values.
+    pub pseudonyms: &'a PseudonymKey,
     /// The headers that the inbox stored.
     pub headers: &'a BTreeMap<String, String>,
     /// The raw body.

@@ -82,7 +82,8 @@ impl LeadFirstTouch {
             return Ok(Some(LeadOutcome::FormRemoved.into()));
         };
         let (headers, body, received_at) = (&delivery.headers, delivery.body.as_slice(), delivery.received_at);
-        let lead_delivery = LeadDelivery { form_name: name, form, config, headers, body, received_at };
+        let pseudonyms = self.dispatcher.ledger.pseudonyms();
+        let lead_delivery = LeadDelivery { form_name: name, form, config, pseudonyms, headers, body, received_at };
         let outcomes = match parse_lead(&lead_delivery) {
             ParsedLead::Lead(lead) => Vec::from_iter(self.greet_lead(invocation, delivery, form, &lead).await?),
             ParsedLead::NeedsLookup(references) => {

@@ -20,7 +20,7 @@ pub fn parse_lead(delivery: &LeadDelivery<'_>) -> ParsedLead {
     let parsed = parse_content(delivery).and_then(|content| match content {
         DeliveryContent::References(references) => Ok(ParsedLead::NeedsLookup(references)),
         DeliveryContent::Submission(submission) => {
-            facts::check_form(delivery.form, &submission)?;
+            facts::check_form(delivery, &submission)?;
             facts::build_lead(delivery, &submission).map(Box::new).map(ParsedLead::Lead)
         }
     });
@@ -38,7 +38,7 @@ pub fn parse_lead_response(
     // The delivery already passed the form check. If the response names a form too, it must pass as
     // well.
     if submission.form_id.is_some() {
-        facts::check_form(delivery.form, &submission)?;
+        facts::check_form(delivery, &submission)?;
     }
     facts::build_lead(delivery, &submission)
 }

@@ -102,11 +102,9 @@ impl LeadFirstTouch {
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
         let lookup_client = LeadLookupClient::new(http.clone(), bootstrap::read_variable("LEAD_BASE_URL"));
-        let dispatcher = Dispatcher::from_environment(config, http, &aws)?;
-        let greeter = Self { dispatcher, inbox, lookup_client };
-        let forms = greeter.dispatcher.config.forms.values().map(|form| form.line.as_str());
-        tokio::join!(greeter.dispatcher.prefetch_line_tokens(forms), aws.preconnect_dynamodb());
-        Ok(greeter)
+        let find_lines = |config: &ClientConfig| config.forms.values().map(|form| form.line.as_str()).collect();
+        let dispatcher = Dispatcher::from_environment(config, http, &aws, find_lines).await?;
+        Ok(Self { dispatcher, inbox, lookup_client })
     }
 
     /// Processes a batch and returns the deliveries to retry.

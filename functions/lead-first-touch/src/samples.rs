@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tellonce_core::{client_config::ClientConfig, inbox::DeliveryOutcome};
+use tellonce_core::{client_config::ClientConfig, inbox::DeliveryOutcome, pseudonym::PseudonymKey};
 
 use crate::{
     facts::{FactSource, LeadFact, LeadFacts, usual_names},
@@ -157,10 +157,12 @@ pub(crate) fn received_at() -> Timestamp {
 /// A delivery without headers.
 pub(crate) fn build_delivery<'a>(config: &'a ClientConfig, form: &'a str, body: &'a [u8]) -> LeadDelivery<'a> {
     static NONE: BTreeMap<String, String> = BTreeMap::new();
+    static PSEUDONYMS: LazyLock<PseudonymKey> = LazyLock::new(|| PseudonymKey::from_bytes(&[7; 32]));
     LeadDelivery {
         form_name: form,
         form: &config.forms[form],
         config,
+        pseudonyms: &PSEUDONYMS,
         headers: &NONE,
         body,
         received_at: received_at(),

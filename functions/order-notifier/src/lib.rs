@@ -73,11 +73,9 @@ impl OrderNotifier {
         let aws = AwsClients::from_environment(&http)?;
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("STORE_INBOX_TABLE")?, config.retention.inbox_days);
-        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws)?;
-        let notifier = Self { dispatcher, inbox, http, shopify_base_url: bootstrap::read_variable("SHOPIFY_BASE_URL") };
-        let stores = notifier.dispatcher.config.stores.values().map(|store| store.line.as_str());
-        tokio::join!(notifier.dispatcher.prefetch_line_tokens(stores), aws.preconnect_dynamodb());
-        Ok(notifier)
+        let find_lines = |config: &ClientConfig| config.stores.values().map(|store| store.line.as_str()).collect();
+        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_lines).await?;
+        Ok(Self { dispatcher, inbox, http, shopify_base_url: bootstrap::read_variable("SHOPIFY_BASE_URL") })
     }
 
     /// Processes a batch and returns the deliveries to retry.

@@ -132,7 +132,7 @@ enum SchedulerResponse {
 /// Runs the function until Lambda ends it.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     telemetry::start_logging();
-    let scheduler = ReminderScheduler::from_environment()?;
+    let scheduler = ReminderScheduler::from_environment().await?;
     let scheduler = &scheduler;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
@@ -156,7 +156,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
 
 impl ReminderScheduler {
     /// Prepares everything before the first event: configuration and connections.
-    fn from_environment() -> Result<Self, StartError> {
+    async fn from_environment() -> Result<Self, StartError> {
         let config = bootstrap::load_client_config()?;
         let http = bootstrap::build_http_client()?;
         let aws = AwsClients::from_environment(&http)?;
@@ -165,7 +165,7 @@ impl ReminderScheduler {
             bootstrap::require_variable("BOOKING_INBOX_TABLE")?,
             config.retention.inbox_days,
         );
-        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws)?;
+        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, |_| BTreeSet::new()).await?;
         let calendar_base_url = bootstrap::read_variable("CALENDAR_BASE_URL");
         let lookup_client = BookingLookupClient::new(http.clone(), calendar_base_url.clone());
         let feed_store = FeedStore::new(aws.dynamodb(), bootstrap::require_variable("LEDGER_TABLE")?);

@@ -42,10 +42,13 @@ mod send_slots;
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use crate::{
     bootstrap::{self, AwsClients, StartError},
     client_config::ClientConfig,
     clock::Clock,
+    fault::error_chain,
     ledger::{Ledger, LedgerError, LedgerRow, MessageState, OutboundMessage},
     line::{LineState, SlotReservation},
     provider::ProviderClient,
@@ -82,29 +85,28 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A dispatcher of a client. The ledger's table and the provider's base URL come from the
     /// environment.
-    pub fn from_environment(config: ClientConfig, http: reqwest::Client, aws: &AwsClients) -> Result<Self, StartError> {
+    ///
+    /// Also does what the first message would wait for, because initialisation runs at full speed:
+    /// it connects to the ledger and reads the tokens of the lines that `find_lines` names. A token
+    /// that is missing now is read again when a message needs it.
+    pub async fn from_environment(
+        config: ClientConfig,
+        http: reqwest::Client,
+        aws: &AwsClients,
+        find_lines: fn(&ClientConfig) -> BTreeSet<&str>,
+    ) -> Result<Self, StartError> {
         let db = aws.dynamodb();
         let table = bootstrap::require_variable("LEDGER_TABLE")?;
-        Ok(Self {
-            ledger: Ledger::new(db.clone(), table.clone(), config.client.clone(), config.retention.ledger_days),
-            line_state: LineState::new(db, table),
-            provider: ProviderClient::new(http, &bootstrap::require_variable("PROVIDER_BASE_URL")?),
-            secrets: SecretStore::new(aws.secrets_manager()),
-            clock: Clock::from_environment(),
-            config,
-            healthy_lines: HealthCache::default(),
-        })
-    }
-
-    /// Reads the tokens of these lines during initialisation, which runs at full speed. A token
-    /// that is missing now is read again when a message needs it.
-    pub async fn prefetch_line_tokens(&self, lines: impl Iterator<Item = &str>) {
-        let now = self.clock.now();
-        for line in lines.collect::<BTreeSet<_>>() {
-            if let Err(error) = self.secrets.get_current(&self.config.line_secret_name(line), now).await {
-                tracing::warn!(line.name = line, "{}", crate::fault::error_chain(&error));
-            }
-        }
+        let provider = ProviderClient::new(http, &bootstrap::require_variable("PROVIDER_BASE_URL")?);
+        let secrets = SecretStore::new(aws.secrets_manager());
+        let clock = Clock::from_environment();
+        let (ledger, ()) = tokio::join!(
+            Ledger::connect(db.clone(), table.clone(), config.retention.ledger_days),
+            prefetch_line_tokens(&config, &secrets, clock.now(), find_lines(&config))
+        );
+        let ledger = ledger.map_err(|error| StartError::Ledger(Box::new(error)))?;
+        let line_state = LineState::new(db, table);
+        Ok(Self { config, ledger, secrets, clock, line_state, provider, healthy_lines: HealthCache::default() })
     }
 
     /// Sends a message, once.
@@ -303,5 +305,13 @@ impl Dispatcher {
             line.name = row.line,
             "recorded message {} as {}", row.key, row.state.name()
         );
+    }
+}
+
+async fn prefetch_line_tokens(config: &ClientConfig, secrets: &SecretStore, now: Timestamp, lines: BTreeSet<&str>) {
+    for line in lines {
+        if let Err(error) = secrets.get_current(&config.line_secret_name(line), now).await {
+            tracing::warn!(line.name = line, "{}", error_chain(&error));
+        }
     }
 }

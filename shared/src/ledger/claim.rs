@@ -55,7 +55,7 @@ impl Ledger {
     /// Opens a reminder's row and records in the header that it was opened.
     ///
     /// Conditions: the header is still `before`, no row of this key exists, and `contact` (see
-    /// `super::contact_subject`) has not opted out.
+    /// `Ledger::contact_subject`) has not opted out.
     pub async fn open_reminder(
         &self,
         row: &LedgerRow,
@@ -92,7 +92,7 @@ impl Ledger {
     /// Opens a greeting's row and records the greeting with the contact.
     ///
     /// Conditions: the contact's greetings are still `before`, no row of this key exists, and
-    /// `contact` (see `super::contact_subject`) has not opted out.
+    /// `contact` (see `Ledger::contact_subject`) has not opted out.
     pub async fn open_greeting(
         &self,
         row: &LedgerRow,

@@ -13,7 +13,7 @@ use crate::{
     greeting::{GreetingHistory, MAX_WINDOW},
 };
 
-/// Stage of the item that holds the greetings of a `contact:{hash}`.
+/// Stage of the item that holds the greetings of a `contact:{pseudonym}`.
 const GREETINGS_STAGE: &str = "greetings";
 
 /// The item of a contact's greetings. The table deletes it when no window reaches it.
@@ -41,7 +41,7 @@ pub(super) fn from_item(item: &Item) -> Result<GreetingHistory, LedgerItemError>
 }
 
 impl Ledger {
-    /// Whether a contact (see `super::contact_subject`) has opted out.
+    /// Whether a contact (see `Ledger::contact_subject`) has opted out.
     pub async fn has_opted_out(&self, contact: &str) -> Result<bool, LedgerError> {
         Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
     }

@@ -15,13 +15,13 @@
 
 mod appointment_header;
 mod claim;
-mod contact_subject;
 mod delivery_status;
 mod greeting_history;
 mod idempotency_key;
 mod item;
 mod lead_rate;
 mod outbound_message;
+mod pseudonym_key;
 mod row;
 mod sent_messages;
 mod table;
@@ -29,7 +29,6 @@ mod transition;
 mod verdict;
 
 pub use claim::ClaimOutcome;
-pub use contact_subject::contact_subject;
 pub use delivery_status::DeliveryStatus;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON};

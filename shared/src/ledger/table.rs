@@ -19,9 +19,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     appointment_header,
-    contact_subject::contact_subject,
     idempotency_key::IdempotencyKey,
     item::{LedgerItemError, from_item, to_item},
+    pseudonym_key,
     row::LedgerRow,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     clock::{UnixMillis, from_millis},
     contact::Phone,
     fault::{ClassifyFault, Fault},
+    pseudonym::PseudonymKey,
 };
 
 /// The ledger failed.
@@ -53,6 +54,9 @@ pub enum LedgerError {
     /// A count of leads or an opt-out could not be written.
     #[error("the ledger could not be written")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
+    /// The system has no random numbers for a new pseudonym key.
+    #[error("could not create the pseudonym key: the system has no random numbers")]
+    NoRandomNumbers,
     /// A row is damaged.
     #[error(transparent)]
     InvalidItem(#[from] LedgerItemError),
@@ -68,7 +72,8 @@ impl ClassifyFault for LedgerError {
             | Self::TooManyConflicts
             | Self::Query(_)
             | Self::Get(_)
-            | Self::Update(_) => Fault::Transient,
+            | Self::Update(_)
+            | Self::NoRandomNumbers => Fault::Transient,
             Self::InvalidItem(_) => Fault::Permanent,
         }
     }
@@ -156,20 +161,26 @@ impl WriteCondition {
 pub struct Ledger {
     pub(super) db: Client,
     pub(super) table: String,
-    client: String,
+    pseudonyms: PseudonymKey,
     retention_days: u16,
 }
 
 impl Ledger {
-    /// The ledger of a client in a table.
-    pub fn new(db: Client, table: String, client: String, retention_days: u16) -> Self {
-        Self { db, table, client, retention_days }
+    /// The ledger in a table, with the client's pseudonym key, which is read or created.
+    pub async fn connect(db: Client, table: String, retention_days: u16) -> Result<Self, LedgerError> {
+        let pseudonyms = pseudonym_key::load_or_create(&db, &table).await?;
+        Ok(Self { db, table, pseudonyms, retention_days })
+    }
+
+    /// The key that turns personal values into pseudonyms.
+    pub fn pseudonyms(&self) -> &PseudonymKey {
+        &self.pseudonyms
     }
 
     /// The subject of a contact's opt-out and greetings, also the key in the index of messages by
     /// contact.
     pub fn contact_subject(&self, phone: &Phone) -> String {
-        contact_subject(&self.client, phone)
+        self.pseudonyms.contact_subject(phone)
     }
 
     /// The item of a row.
@@ -362,7 +373,7 @@ fn is_header(item: &Item) -> bool {
 }
 
 /// The item that failed the condition of a write; `None` if the write succeeded.
-fn find_conflicting_item(
+pub(super) fn find_conflicting_item(
     answer: Result<aws_sdk_dynamodb::operation::put_item::PutItemOutput, SdkError<PutItemError>>,
 ) -> Result<Option<Item>, LedgerError> {
     match answer {
