@@ -59,18 +59,24 @@ pub enum SecretError {
     Missing {
         /// Its name.
         name: String,
+        /// Whether this is the answer to an earlier read.
+        remembered: bool,
     },
     /// The role may not read it.
     #[error("this function's role may not read the secret {name}; add it to the role in template.yaml")]
     Forbidden {
         /// Its name.
         name: String,
+        /// As of `Missing`.
+        remembered: bool,
     },
     /// It holds bytes or nothing instead of text.
     #[error("the secret {name} holds no text; store it as a plain SecretString")]
     Empty {
         /// Its name.
         name: String,
+        /// As of `Missing`.
+        remembered: bool,
     },
     /// Secrets Manager did not respond.
     #[error("could not read the secret {name} from Secrets Manager")]
@@ -91,6 +97,29 @@ impl ClassifyFault for SecretError {
             Self::Missing { .. } | Self::Forbidden { .. } | Self::Empty { .. } | Self::Unavailable { .. } => {
                 Fault::Transient
             }
+        }
+    }
+}
+
+impl SecretError {
+    /// Whether this is the answer to an earlier read, which was logged then.
+    pub fn is_remembered(&self) -> bool {
+        match self {
+            Self::Missing { remembered, .. } | Self::Forbidden { remembered, .. } | Self::Empty { remembered, .. } => {
+                *remembered
+            }
+            Self::Unavailable { .. } => false,
+        }
+    }
+
+    /// The same error for a caller that asks again. None for a failure that the next read may not
+    /// have.
+    fn to_remembered(&self) -> Option<Self> {
+        match self {
+            Self::Missing { name, .. } => Some(Self::Missing { name: name.clone(), remembered: true }),
+            Self::Forbidden { name, .. } => Some(Self::Forbidden { name: name.clone(), remembered: true }),
+            Self::Empty { name, .. } => Some(Self::Empty { name: name.clone(), remembered: true }),
+            Self::Unavailable { .. } => None,
         }
     }
 }
@@ -116,15 +145,18 @@ enum PreviousSecret {
 pub struct SecretStore {
     client: Client,
     cache: Mutex<HashMap<String, CachedSecret>>,
+    /// Secrets that have no usable value, and when that was read.
+    unusable: Mutex<HashMap<String, (SecretError, Timestamp)>>,
 }
 
 impl SecretStore {
     /// A store that reads with this client.
     pub fn new(client: Client) -> Self {
-        Self { client, cache: Mutex::default() }
+        Self { client, cache: Mutex::default(), unusable: Mutex::default() }
     }
 
-    /// The value of a secret, at most [`CACHE_SECONDS`] old.
+    /// The value of a secret, at most [`CACHE_SECONDS`] old. That it has none is remembered for
+    /// [`REFETCH_SECONDS`], because strangers may decide how often it is needed.
     pub async fn get_current(&self, name: &str, now: Timestamp) -> Result<Secret, SecretError> {
         match self.find_cached(name) {
             Some(cached) if age_seconds(&cached, now) < CACHE_SECONDS => Ok(cached.current),
@@ -136,7 +168,10 @@ impl SecretStore {
                 }
                 fetched => Ok(fetched?.current),
             },
-            None => Ok(self.fetch_current(name, now).await?.current),
+            None => match self.find_unusable(name, now) {
+                Some(error) => Err(error),
+                None => Ok(self.fetch_current(name, now).await?.current),
+            },
         }
     }
 
@@ -211,8 +246,27 @@ impl SecretStore {
         self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn lock_unusable(&self) -> std::sync::MutexGuard<'_, HashMap<String, (SecretError, Timestamp)>> {
+        self.unusable.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn find_unusable(&self, name: &str, now: Timestamp) -> Option<SecretError> {
+        let unusable = self.lock_unusable();
+        let (error, read_at) = unusable.get(name)?;
+        (now.duration_since(*read_at).as_secs() < REFETCH_SECONDS).then(|| error.to_remembered()).flatten()
+    }
+
     async fn fetch_current(&self, name: &str, now: Timestamp) -> Result<CachedSecret, SecretError> {
-        let (current, rotated_at) = self.fetch_version(name, "AWSCURRENT").await?;
+        let (current, rotated_at) = match self.fetch_version(name, "AWSCURRENT").await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                if let Some(remembered) = error.to_remembered() {
+                    self.lock_unusable().insert(name.to_owned(), (remembered, now));
+                }
+                return Err(error);
+            }
+        };
+        self.lock_unusable().remove(name);
         let cached = CachedSecret { current, rotated_at, fetched_at: now, previous: PreviousSecret::NotFetched };
         self.lock_cache().insert(name.to_owned(), cached.clone());
         Ok(cached)
@@ -223,15 +277,15 @@ impl SecretStore {
         let answer = self.client.get_secret_value().secret_id(name).version_stage(stage).send().await;
         let answer = answer.map_err(|error| match error.as_service_error() {
             Some(service) if service.is_resource_not_found_exception() || service.is_invalid_request_exception() => {
-                SecretError::Missing { name: owned() }
+                SecretError::Missing { name: owned(), remembered: false }
             }
             Some(service) if service.meta().code() == Some("AccessDeniedException") => {
-                SecretError::Forbidden { name: owned() }
+                SecretError::Forbidden { name: owned(), remembered: false }
             }
             _ => SecretError::Unavailable { name: owned(), source: Box::new(error) },
         })?;
         let value = answer.secret_string().filter(|text| !text.trim().is_empty());
-        let value = value.ok_or_else(|| SecretError::Empty { name: owned() })?;
+        let value = value.ok_or_else(|| SecretError::Empty { name: owned(), remembered: false })?;
         let rotated_at = answer.created_date().and_then(|at| Timestamp::from_second(at.secs()).ok());
         Ok((Secret::new(value), rotated_at))
     }

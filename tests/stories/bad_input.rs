@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tellonce_core::inbox::MAX_BODY_BYTES;
 use tellonce_samples::{SenderProof, WebhookPost};
 
-use crate::world::{SHOPIFY_SECRET, World, ZAP_HEADER_SECRET};
+use crate::world::{ERP_SECRET, SHOPIFY_SECRET, World, ZAP_HEADER_SECRET};
 
 const PHONE: &str = "+972545550199";
 
@@ -60,6 +60,44 @@ async fn unverifiable_deliveries_are_refused_with_their_status() {
     assert_eq!(world.post(woocommerce_ping()).await, 200);
     world.settle().await;
     assert_eq!(world.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_missing_secret_costs_one_read_and_one_error_however_often_strangers_post() {
+    const SECRET_NAME: &str = "tellonce/story/webhooks/erp";
+    let world = World::start().await;
+    world.stack.secrets().remove(SECRET_NAME);
+    world.stack.kill_function("webhook-receiver").await;
+    world.stack.secrets().reset_requests();
+    for number in 0..20 {
+        let unsigned = world.erp_post(&format!("m-{number}"), "ready", "SO-1", PHONE);
+        assert_eq!(world.post(unsigned.with_header("webhook-signature", None)).await, 503);
+    }
+    // One read at the start of the function.
+    assert_eq!(world.stack.secrets().request_count(SECRET_NAME), 1);
+    let logs = world.stack.log_lines("webhook-receiver");
+    let errors = logs.iter().filter(|line| line.text.contains("\"ERROR\"") && line.text.contains(SECRET_NAME)).count();
+    assert!(errors <= 1, "{errors} errors");
+    // A secret that is stored is found within half a minute.
+    world.stack.secrets().rotate(SECRET_NAME, ERP_SECRET);
+    world.advance_time(jiff::SignedDuration::from_secs(31));
+    assert_eq!(world.post(world.erp_post("m-30", "ready", "SO-1", PHONE)).await, 200);
+    world.settle().await;
+    assert_eq!(world.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_leaked_secret_is_cut_off_when_the_new_one_is_stored_twice_and_the_receiver_restarts() {
+    const SECRET_NAME: &str = "tellonce/story/webhooks/erp";
+    const NEW_SECRET: &str = "whsec_c3RvcmllcyBvZiBhIG5ldyBzZWNyZXQsIDAwMDE=";
+    let world = World::start().await;
+    world.stack.secrets().rotate(SECRET_NAME, NEW_SECRET);
+    let signed_with = |secret: &str, id: &str| world.erp_post_with_secret(secret, id, "ready", "SO-1", PHONE);
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-1")).await, 200, "an ordinary rotation keeps it for a day");
+    world.stack.secrets().rotate(SECRET_NAME, NEW_SECRET);
+    world.stack.kill_function("webhook-receiver").await;
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-2")).await, 401);
+    assert_eq!(world.post(signed_with(NEW_SECRET, "m-3")).await, 200);
 }
 
 fn woocommerce_ping() -> WebhookPost {

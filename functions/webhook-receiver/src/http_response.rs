@@ -160,7 +160,8 @@ impl ReceiveError {
     /// Whether an operator must act.
     pub fn needs_operator(&self) -> bool {
         match self {
-            Self::Secret(error) => matches!(error.fault(), tellonce_core::fault::Fault::Transient),
+            // A remembered error was logged when the secret was read.
+            Self::Secret(error) => !error.is_remembered(),
             Self::Inbox(_) | Self::Panicked(_) | Self::Refused(Refusal::SecretUnusable(_)) => true,
             Self::UnknownRoute
             | Self::Malformed(_)
