@@ -171,6 +171,11 @@ async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeat
     world.stack.provider().set_latency(std::time::Duration::ZERO).unwrap();
     world.settle().await;
     assert_eq!(world.message_state("order:1006:paid"), "claimed", "its lease has not ended");
+    // Another delivery of the same fact gets its outcome while the first one is in flight.
+    let again = world.shopify_post("orders/paid", "d-2", &world.shopify_order(1006, PHONE));
+    assert_eq!(world.post(again).await, 200);
+    world.settle().await;
+    assert_eq!(world.delivery_outcome("shop#d-2").as_deref(), Some("already-known"));
     world.advance_time(SignedDuration::from_mins(2));
     world.tick().await;
     assert_eq!(world.message_state("order:1006:paid"), "accepted");

@@ -69,6 +69,19 @@ pub enum ReminderDispatchResult {
 }
 
 impl DispatchResult {
+    /// The row that another invocation holds now, or has handled meanwhile, becomes a row that was
+    /// already in the ledger. For a message that this invocation wanted to open: a delivery that
+    /// repeats a fact in flight gets the same outcome as a later one.
+    #[must_use]
+    pub fn in_flight_as_known(self) -> Self {
+        match self {
+            Self::Waiting(key, state) if !matches!(state, MessageState::Held | MessageState::Unknown) => {
+                Self::AlreadyKnown(key, state)
+            }
+            other => other,
+        }
+    }
+
     /// The outcome of a row that was written. `line` counts if the row waits.
     pub fn of_row(row: LedgerRow, line: LineCondition) -> Self {
         match row.state {

@@ -40,13 +40,13 @@ impl Dispatcher {
                 }
                 OpenGreetingStep::Suppress(row, result) => {
                     let open = NextStep::Open { row, has_instance_key: false };
-                    return Ok(match self.execute_steps(invocation, slots, open).await? {
+                    return Ok(match self.execute_steps(invocation, slots, open).await?.in_flight_as_known() {
                         DispatchResult::RecordedOnly(_) => result,
                         repeated => GreetingResult::Dispatched(repeated),
                     });
                 }
                 OpenGreetingStep::Dispatch(step) => {
-                    let result = self.execute_steps(invocation, slots, step).await?;
+                    let result = self.execute_steps(invocation, slots, step).await?.in_flight_as_known();
                     return Ok(GreetingResult::Dispatched(result));
                 }
                 OpenGreetingStep::OptedOut => return Ok(GreetingResult::OptedOut),

@@ -118,7 +118,7 @@ impl Dispatcher {
         self.line_tools().find_line(&message.line, &message.key)?;
         let row = self.driver(invocation).build_row(&message);
         let open = NextStep::Open { row, has_instance_key: false };
-        self.execute_steps(invocation, &mut SendSlots::for_messages(1), open).await
+        Ok(self.execute_steps(invocation, &mut SendSlots::for_messages(1), open).await?.in_flight_as_known())
     }
 
     /// Resumes a message that waited.
