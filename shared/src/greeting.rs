@@ -12,7 +12,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::client_config::{LeadLimit, RepeatRule, RepeatScope, TimeSpan};
+use crate::client_config::{FormLimits, LeadLimit, RepeatRule, RepeatScope, TimeSpan};
 
 /// How long greetings are stored. No window may be longer.
 pub const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -86,8 +86,10 @@ impl GreetingHistory {
 /// The leads of a form, and the operators' decisions about them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeadRate {
-    /// Leads in this window, including the lead to decide about.
+    /// Leads in the window of `burst`, including the lead to decide about.
     pub leads: u32,
+    /// Leads in the window of `sustained`, including the lead to decide about.
+    pub sustained_leads: u32,
     /// Since when the form is held.
     pub held_since: Option<Timestamp>,
     /// When an operator last released the held leads.
@@ -118,11 +120,20 @@ impl LeadRate {
     }
 
     /// Decides about a lead that is counted and was received then.
-    pub fn decide_admission(&self, limit: LeadLimit, received_at: Timestamp) -> Admission {
+    pub fn decide_admission(&self, limits: FormLimits, received_at: Timestamp) -> Admission {
         match self.operator_decision(received_at) {
             Some(admission) => admission,
-            None if self.held_since.is_none() && self.leads <= limit.leads => Admission::Admitted,
+            None if self.held_since.is_none() && self.exceeded_limit(limits).is_none() => Admission::Admitted,
             None => Admission::Held,
+        }
+    }
+
+    /// The limit that the leads exceed, if any.
+    pub fn exceeded_limit(&self, limits: FormLimits) -> Option<LeadLimit> {
+        if self.leads > limits.burst.leads {
+            Some(limits.burst)
+        } else {
+            (self.sustained_leads > limits.sustained.leads).then_some(limits.sustained)
         }
     }
 
@@ -215,10 +226,15 @@ mod tests {
 
     #[test]
     fn a_form_admits_leads_up_to_its_limit_and_holds_further_ones_until_an_operator_decides() {
-        let limit = lead_limit(30, 1);
+        let limit = FormLimits { burst: lead_limit(30, 1), sustained: lead_limit(200, 24) };
         let lead_rate = |leads, held_since| LeadRate { leads, held_since, ..LeadRate::default() };
         assert_eq!(lead_rate(30, None).decide_admission(limit, at_hour(1)), Admission::Admitted);
         assert_eq!(lead_rate(31, None).decide_admission(limit, at_hour(1)), Admission::Held);
+        // A slow flood stays below the short limit, and exceeds the long one.
+        let slow = |sustained_leads| LeadRate { sustained_leads, ..lead_rate(29, None) };
+        assert_eq!(slow(200).decide_admission(limit, at_hour(1)), Admission::Admitted);
+        assert_eq!(slow(201).decide_admission(limit, at_hour(1)), Admission::Held);
+        assert_eq!(slow(201).exceeded_limit(limit), Some(limit.sustained));
         assert_eq!(lead_rate(1, Some(at_hour(1))).decide_admission(limit, at_hour(2)), Admission::Held);
         let again = LeadRate { released_at: Some(at_hour(5)), ..lead_rate(31, Some(at_hour(6))) };
         assert_eq!(

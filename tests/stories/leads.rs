@@ -74,6 +74,20 @@ fn submission_post(form: &str, body: &Value) -> WebhookPost {
     }
 }
 
+/// The key of a lead whose id came from a field: it ends in a pseudonym of the number.
+fn lead_key(world: &World, id: &str) -> String {
+    let start = format!("lead:{id}-");
+    world.message_rows().into_keys().find(|key| key.starts_with(&start)).unwrap_or_else(|| format!("{start}absent"))
+}
+
+fn lead_row(world: &World, id: &str) -> Value {
+    world.message_rows().remove(&lead_key(world, id)).unwrap()
+}
+
+fn lead_state(world: &World, id: &str) -> String {
+    world.message_state(&lead_key(world, id))
+}
+
 /// The codes of all recorded outcomes, sorted. Leads without an outcome are not included.
 fn lead_outcomes(world: &World) -> Vec<String> {
     lead_attributes(world, "outcome")
@@ -104,7 +118,7 @@ async fn a_lead_is_greeted_once_and_its_consent_is_recorded() {
     let world = start_world("", WorldSetup::default()).await;
     world.deliver(lead_post("site", "abc", NOA_PHONE)).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), ["Noa, thanks for writing to Story Shop."]);
-    let row = world.message_rows().remove("lead:abc:first-touch").unwrap();
+    let row = lead_row(&world, "abc");
     assert_eq!((row["state"].as_str(), row["consent"].as_str()), (Some("accepted"), Some("field consent")));
     let consented_at = jiff::Timestamp::from_millisecond(row["consent_at"].as_i64().unwrap()).unwrap();
     assert!(consented_at.to_string().starts_with("20"), "{row}");
@@ -115,7 +129,7 @@ async fn a_lead_is_greeted_once_and_its_consent_is_recorded() {
     world.deliver(lead_post("site", "abc", NOA_PHONE)).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     assert_eq!(lead_outcomes(&world), ["already-known"]);
-    assert_eq!(lead_outcome_texts(&world), ["lead:abc:first-touch is accepted in the ledger"]);
+    assert_eq!(lead_outcome_texts(&world), [format!("{} is accepted in the ledger", lead_key(&world, "abc"))]);
     assert_eq!(world.stack.provider().counters().wakeups, 0);
 }
 
@@ -126,13 +140,13 @@ async fn the_same_person_is_greeted_again_on_any_form_only_after_the_window() {
     world.advance_time(SignedDuration::from_hours(24));
     world.deliver(lead_post("site", "2", "054-555-0199")).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), ["Landed."]);
-    assert_eq!(world.message_state("lead:2:first-touch"), "suppressed");
-    let reason = world.message_rows()["lead:2:first-touch"]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.starts_with("already-greeted") && reason.ends_with("lead:landing..1"), "{reason}");
+    assert_eq!(lead_state(&world, "2"), "suppressed");
+    let reason = lead_row(&world, "2")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("already-greeted") && reason.contains("lead:landing..1-"), "{reason}");
     assert_eq!(lead_outcomes(&world), ["already-greeted"]);
     assert_eq!(
         lead_outcome_texts(&world),
-        ["the number was greeted before; row lead:2:first-touch names the earlier lead"]
+        [format!("the number was greeted before; row {} names the earlier lead", lead_key(&world, "2"))]
     );
     assert_eq!(count_logged(&world, "\"leads_escalated\":1"), 1, "the team is alerted");
     world.advance_time(SignedDuration::from_hours(6 * 24));
@@ -226,20 +240,20 @@ async fn in_quiet_hours_a_lead_waits_until_morning_but_not_past_its_usefulness()
     let world = start_world("", setup).await;
     world.deliver(lead_post("site", "1", NOA_PHONE)).await;
     assert_eq!(
-        (world.texts_on_phone(NOA_PHONE).len(), world.message_state("lead:1:first-touch").as_str()),
+        (world.texts_on_phone(NOA_PHONE).len(), lead_state(&world, "1").as_str()),
         (0, "held")
     );
     world.deliver(lead_post("site", "2", NOA_PHONE)).await;
-    assert_eq!(world.message_state("lead:2:first-touch"), "suppressed", "one greeting is enough");
+    assert_eq!(lead_state(&world, "2"), "suppressed", "one greeting is enough");
     world.advance_time(SignedDuration::from_hours(13));
     world.tick().await;
     assert_eq!(
-        (world.texts_on_phone(NOA_PHONE).len(), world.message_state("lead:1:first-touch").as_str()),
+        (world.texts_on_phone(NOA_PHONE).len(), lead_state(&world, "1").as_str()),
         (0, "expired")
     );
     // A greeting that was never sent does not block the next one.
     world.deliver(lead_post("site", "3", NOA_PHONE)).await;
-    assert_eq!(world.message_state("lead:3:first-touch"), "held");
+    assert_eq!(lead_state(&world, "3"), "held");
 }
 
 #[tokio::test]
@@ -249,7 +263,7 @@ async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
     world.deliver(lead_post("site", "1", NOA_PHONE)).await;
     world.deliver(lead_post("site", "2", ADI_PHONE)).await;
     assert_eq!(
-        (world.message_state("lead:1:first-touch"), world.message_state("lead:2:first-touch")),
+        (lead_state(&world, "1"), lead_state(&world, "2")),
         ("held".into(), "held".into())
     );
     record_opt_out(&world, ADI_PHONE).await;
@@ -257,7 +271,7 @@ async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
     world.advance_time(SignedDuration::from_hours(1));
     world.tick().await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), world.texts_on_phone(ADI_PHONE).len()), (1, 0));
-    assert_eq!(world.message_state("lead:2:first-touch"), "superseded");
+    assert_eq!(lead_state(&world, "2"), "superseded");
     let waited =
         world.stack.log_lines("reminder-scheduler").into_iter().find(|line| line.text.contains("first_touch_seconds"));
     let waited: Value = serde_json::from_str(&waited.unwrap().text).unwrap();
@@ -301,6 +315,34 @@ async fn a_flood_of_leads_is_held_until_an_operator_reviews_it() {
 }
 
 #[tokio::test]
+async fn a_slow_flood_of_leads_is_held_by_the_longer_window() {
+    let sustained = "sustained = { leads = 5, within = \"24h\" }";
+    let world = start_world_with_landing("", sustained, WorldSetup::default()).await;
+    // Two an hour stay below `burst`, which allows three.
+    for number in 0..8 {
+        world.deliver(lead_post("landing", &format!("slow-{number}"), &format!("+97254555{:04}", 3000 + number))).await;
+        if number % 2 == 1 {
+            world.advance_time(SignedDuration::from_mins(61));
+        }
+    }
+    assert_eq!(world.messages().len(), 5, "{:?}", lead_outcomes(&world));
+    assert_eq!(lead_outcomes(&world), ["held-for-review"; 3]);
+}
+
+#[tokio::test]
+async fn a_visitor_who_invents_a_lead_id_silences_nobody_else() {
+    let world = start_world("", WorldSetup::default()).await;
+    world.deliver(lead_post("site", "1001", ADI_PHONE)).await;
+    world.deliver(lead_post("site", "1001", NOA_PHONE)).await;
+    assert_eq!((world.texts_on_phone(ADI_PHONE).len(), world.texts_on_phone(NOA_PHONE).len()), (1, 1));
+    // The same submission posted again is still one lead.
+    let again = submission_post("site", &json!({ "leadId": "1001", "phone": NOA_PHONE, "consent": true, "again": 1 }));
+    world.deliver(again).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
+    assert_eq!(lead_outcomes(&world), ["already-known"]);
+}
+
+#[tokio::test]
 async fn killed_functions_and_lost_responses_neither_lose_nor_repeat_a_greeting() {
     let world = start_world("", WorldSetup::default()).await;
     for number in 0..12 {
@@ -322,7 +364,7 @@ async fn killed_functions_and_lost_responses_neither_lose_nor_repeat_a_greeting(
             world.texts_on_phone(&format!("+9725255502{number:02}")).len(),
             1,
             "{number}: {}",
-            world.message_state(&format!("lead:k{number}:first-touch"))
+            lead_state(&world, &format!("k{number}"))
         );
     }
     assert_eq!(world.stack.provider().max_messages_per_key(), 1);

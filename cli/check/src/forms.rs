@@ -15,8 +15,8 @@ use super::{
 };
 use tellonce_core::{
     client_config::{
-        ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormScheme, LeadLimit, NO_ANSWERS, RepeatScope,
-        TimeSpan,
+        ChoiceRule, ClientConfig, ConsentRule, FormConfig, FormFields, FormLimits, FormScheme, LeadLimit, NO_ANSWERS,
+        RepeatScope, TimeSpan,
     },
     wording::{self, TemplateTopic},
 };
@@ -241,7 +241,14 @@ fn check_consent(form: &FormConfig, at: &[&str], findings: &mut FindingCollector
 /// Checks how often a number is greeted, and how many leads are greeted before an operator decides.
 fn check_limits(config: &ClientConfig, name: &str, form: &FormConfig, findings: &mut FindingCollector<'_>) {
     check_limit(form.per_phone, &["forms", name, "per_phone"], findings);
-    check_limit(form.burst, &["forms", name, "burst"], findings);
+    let FormLimits { burst, sustained } = form.limits;
+    check_limit(burst, &["forms", name, "burst"], findings);
+    check_limit(sustained, &["forms", name, "sustained"], findings);
+    let at = ["forms", name, "sustained"];
+    if findings.source.has_key(&at) && sustained.within <= burst.within {
+        let what = "the window of `sustained` is not longer than that of `burst`";
+        findings.add_warning(&at, what, "write a longer window, such as { leads = 200, within = \"24h\" }");
+    }
     let path = ["forms", name, "repeat", "within"];
     let TimeSpan(within) = form.repeat.within;
     if !REPEAT_WINDOW_RANGE.contains(&within) {

@@ -37,8 +37,8 @@ pub(super) struct LeadSimulator<'a> {
     inbound: InboundRoute<'a>,
     form: &'a FormConfig,
     ledger: InMemoryLedger<'a>,
-    /// Start of the current window, and the leads in it.
-    burst_window: (i64, u32),
+    /// Starts of the current windows of `burst` and `sustained`, and the leads in them.
+    windows: [(i64, u32); 2],
     held: bool,
     /// Idempotency keys of each delivery's messages.
     keys: Vec<Vec<IdempotencyKey>>,
@@ -47,7 +47,7 @@ pub(super) struct LeadSimulator<'a> {
 impl<'a> LeadSimulator<'a> {
     pub(super) fn new(inbound: InboundRoute<'a>, form: &'a FormConfig) -> Self {
         let ledger = InMemoryLedger::new(inbound.config);
-        Self { inbound, form, ledger, burst_window: (0, 0), held: false, keys: Vec::new() }
+        Self { inbound, form, ledger, windows: [(0, 0); 2], held: false, keys: Vec::new() }
     }
 }
 
@@ -155,7 +155,7 @@ impl LeadSimulator<'_> {
                 return described;
             }
         };
-        if self.count_toward_burst(now) {
+        if self.count_lead(now) {
             let because =
                 "held-for-review: the form received too many leads; they wait until an operator releases them";
             append_reason(&mut shown.skip_reason, because.to_owned());
@@ -168,12 +168,15 @@ impl LeadSimulator<'_> {
     }
 
     /// Counts a lead and returns whether the form is held for review.
-    fn count_toward_burst(&mut self, now: Timestamp) -> bool {
-        let limit = self.form.burst;
-        let window = LeadRate::window_start(limit, now);
-        let leads = if self.burst_window.0 == window { self.burst_window.1 + 1 } else { 1 };
-        self.burst_window = (window, leads);
-        self.held |= LeadRate { leads, ..LeadRate::default() }.decide_admission(limit, now) == Admission::Held;
+    fn count_lead(&mut self, now: Timestamp) -> bool {
+        let limits = self.form.limits;
+        for (window, limit) in self.windows.iter_mut().zip([limits.burst, limits.sustained]) {
+            let start = LeadRate::window_start(limit, now);
+            *window = (start, if window.0 == start { window.1 + 1 } else { 1 });
+        }
+        let [(_, leads), (_, sustained_leads)] = self.windows;
+        let lead_rate = LeadRate { leads, sustained_leads, ..LeadRate::default() };
+        self.held |= lead_rate.decide_admission(limits, now) == Admission::Held;
         self.held
     }
 

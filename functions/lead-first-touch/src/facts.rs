@@ -111,8 +111,14 @@ pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
     check_country(delivery, &phone)?;
     let submitted_at = facts.submitted_at.unwrap_or(delivery.received_at).min(delivery.received_at);
     let name = facts.name;
+    let id_source = facts.sources.get(LeadFact::Id.config_name());
+    let id = match facts.id {
+        Some(id) if id_source == Some(&FactSource::Sender) => id,
+        Some(id) => scope_id(delivery, &id, &phone),
+        None => derive_id(delivery, &phone, name.as_deref()),
+    };
     Ok(Lead {
-        id: facts.id.unwrap_or_else(|| derive_id(delivery, &phone, name.as_deref())),
+        id,
         phone,
         locale: facts.locale,
         choice: facts.choice,
@@ -134,6 +140,13 @@ pub(crate) fn check_form(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
     let search = FieldSearch { form, fields: &submission.fields, pseudonyms };
     let id = submission.form_id.clone().or_else(|| Some(search.find_form_id()?.0));
     if is_expected_form(form, id.as_deref()) { Ok(()) } else { Err(LeadSkipReason::OtherForm) }
+}
+
+/// Scopes an id from a field to its number. A visitor can write any id into a field, and must not
+/// take the id of another lead.
+fn scope_id(delivery: &LeadDelivery<'_>, id: &str, phone: &Phone) -> String {
+    let pseudonym = delivery.pseudonyms.pseudonym(phone.expose().as_bytes());
+    format!("{id}-{}", pseudonym.get(..16).unwrap_or(&pseudonym))
 }
 
 /// Derives an id from form, number, name and minute. The same submission within a minute gets the

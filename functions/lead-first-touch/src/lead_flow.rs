@@ -181,8 +181,8 @@ impl LeadFirstTouch {
                 return Ok(Some(not_sent));
             }
         };
-        let lead_rate = dispatcher.ledger.count_lead(name, form.burst, delivery.received_at, now).await?;
-        let admission = lead_rate.decide_admission(form.burst, delivery.received_at);
+        let lead_rate = dispatcher.ledger.count_lead(name, form.limits, delivery.received_at, now).await?;
+        let admission = lead_rate.decide_admission(form.limits, delivery.received_at);
         match admission {
             Admission::Admitted => {}
             Admission::Released(at) => message.released_at = Some(at),
@@ -191,7 +191,8 @@ impl LeadFirstTouch {
             Admission::Held if dispatcher.ledger.read_row(&message.key).await?.is_some() => {}
             Admission::Held => {
                 if lead_rate.held_since.is_none() && dispatcher.ledger.hold_form(name, now).await? {
-                    let LeadLimit { leads, within: TimeSpan(within) } = form.burst;
+                    let exceeded = lead_rate.exceeded_limit(form.limits).unwrap_or(form.limits.burst);
+                    let LeadLimit { leads, within: TimeSpan(within) } = exceeded;
                     tracing::error!(
                         form.name = name,
                         "held the leads of form {name}: more than {leads} leads in {within:#}; release or drop them"
@@ -219,7 +220,7 @@ impl LeadFirstTouch {
                 DispatchResult::AlreadyKnown(key, state) | DispatchResult::PayloadConflict(key, state),
             ) => {
                 if matches!(admission, Admission::Admitted | Admission::Held) {
-                    dispatcher.ledger.uncount_lead(name, form.burst, now).await?;
+                    dispatcher.ledger.uncount_lead(name, form.limits, now).await?;
                 }
                 Some(LeadOutcome::AlreadyKnown(key, state))
             }

@@ -102,7 +102,7 @@ impl ConsoleState {
                 "has_submission": self.lead_samples.has_submission(name),
                 "can_flag_tests": can_flag_tests(form),
                 "can_withhold_consent": can_withhold_consent(form),
-                "burst": form.burst.leads,
+                "burst": form.limits.burst.leads,
                 "held_since": row.and_then(|row| row["held_since"].as_i64()),
                 "waiting": deliveries.iter().filter(|delivery| is_held_for_review(delivery, name)).count(),
             })

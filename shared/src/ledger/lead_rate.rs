@@ -2,7 +2,8 @@
 //! [`crate::greeting`].
 
 use aws_sdk_dynamodb::{
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    error::SdkError,
+    operation::update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
     types::{AttributeValue as Value, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
@@ -11,53 +12,104 @@ use super::{Ledger, LedgerError};
 use crate::{
     appointment::HEADER_STAGE,
     attributes::{Item, ItemReader},
-    client_config::LeadLimit,
+    client_config::FormLimits,
     clock::UnixMillis,
     greeting::LeadRate,
 };
 
+/// A window of a form's counter: the attributes of its start and its count.
+#[derive(Clone, Copy)]
+struct WindowAttributes {
+    start: &'static str,
+    leads: &'static str,
+}
+
+const BURST: WindowAttributes = WindowAttributes { start: "window", leads: "leads" };
+const SUSTAINED: WindowAttributes = WindowAttributes { start: "sustained_window", leads: "sustained_leads" };
+
+/// A counter at one moment: the window and its start then.
+struct OpenWindow {
+    attributes: WindowAttributes,
+    start: i64,
+}
+
+fn open_windows(limits: FormLimits, now: Timestamp) -> [OpenWindow; 2] {
+    let open = |attributes, limit| OpenWindow { attributes, start: LeadRate::window_start(limit, now) };
+    [open(BURST, limits.burst), open(SUSTAINED, limits.sustained)]
+}
+
+impl OpenWindow {
+    /// Whether the item counts this window, or a newer one that another invocation's clock began.
+    fn is_counted_in(&self, item: &Item) -> bool {
+        ItemReader(item).number::<i64>(self.attributes.start).is_some_and(|start| self.start <= start)
+    }
+}
+
 impl Ledger {
-    /// Counts a lead of a form and returns the count. A lead that an operator has decided about is
+    /// Counts a lead of a form and returns the counts. A lead that an operator has decided about is
     /// not counted again. [`Self::uncount_lead`] takes a lead back that turns out to be known.
     pub async fn count_lead(
         &self,
         form: &str,
-        limit: LeadLimit,
+        limits: FormLimits,
         received_at: Timestamp,
         now: Timestamp,
     ) -> Result<LeadRate, LedgerError> {
-        let window = LeadRate::window_start(limit, now);
-        let count = |expression: &str, condition: &str| {
-            self.update_form_item(form)
-                .update_expression(expression)
-                .condition_expression(format!(
-                    "{condition} AND (attribute_not_exists(released_at) OR released_at < :received) \
-                     AND (attribute_not_exists(dropped_at) OR dropped_at < :received)"
-                ))
-                .expression_attribute_names("#window", "window")
-                .expression_attribute_values(":window", Value::N(window.to_string()))
-                .expression_attribute_values(":one", Value::N("1".to_owned()))
-                .expression_attribute_values(":received", Value::N(received_at.unix_millis().to_string()))
-                .return_values(ReturnValue::AllNew)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .send()
-        };
-        let mut known = LeadRate::default();
-        // Twice, because two leads may begin a window at the same time.
-        for _ in 0..2 {
-            for (expression, condition) in [
-                ("ADD leads :one", "#window = :window"),
-                ("SET #window = :window, leads = :one", "(attribute_not_exists(#window) OR #window < :window)"),
-            ] {
-                known = match read_form_update(count(expression, condition).await)? {
-                    FormUpdate::Written(lead_rate) => return Ok(lead_rate),
-                    FormUpdate::Unchanged(there) if there.operator_decision(received_at).is_some() => return Ok(there),
-                    FormUpdate::Unchanged(there) => there,
-                };
+        let windows = open_windows(limits, now);
+        // Most leads are not the first of a window.
+        let mut is_counted = [true; 2];
+        // Two leads may begin a window at the same time.
+        for _ in 0..3 {
+            match read_form_update(self.add_lead(form, &windows, is_counted, received_at).await)? {
+                FormUpdate::Written(lead_rate) => return Ok(lead_rate),
+                FormUpdate::Unchanged(there) => {
+                    let known = lead_rate_from_item(&there);
+                    if known.operator_decision(received_at).is_some() {
+                        return Ok(known);
+                    }
+                    is_counted = [0, 1].map(|index| windows[index].is_counted_in(&there));
+                }
             }
         }
-        // Another invocation's clock has begun a newer window. This lead counts there.
-        Ok(known)
+        Err(LedgerError::TooManyConflicts)
+    }
+
+    async fn add_lead(
+        &self,
+        form: &str,
+        windows: &[OpenWindow; 2],
+        is_counted: [bool; 2],
+        received_at: Timestamp,
+    ) -> FormUpdateResult {
+        let (mut set, mut add, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut update = self.update_form_item(form);
+        for (index, (window, is_counted)) in windows.iter().zip(is_counted).enumerate() {
+            let WindowAttributes { start, leads } = window.attributes;
+            let (name, value) = (format!("#start{index}"), format!(":start{index}"));
+            if is_counted {
+                add.push(format!("{leads} :one"));
+                conditions.push(format!("{name} >= {value}"));
+            } else {
+                set.push(format!("{name} = {value}, {leads} = :one"));
+                conditions.push(format!("(attribute_not_exists({name}) OR {name} < {value})"));
+            }
+            update = update
+                .expression_attribute_names(name, start)
+                .expression_attribute_values(value, Value::N(window.start.to_string()));
+        }
+        for decision in ["released_at", "dropped_at"] {
+            conditions.push(format!("(attribute_not_exists({decision}) OR {decision} < :received)"));
+        }
+        let clause = |word: &str, parts: &[String]| if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) };
+        update
+            .update_expression(format!("{}{}", clause("SET", &set), clause("ADD", &add)))
+            .condition_expression(conditions.join(" AND "))
+            .expression_attribute_values(":one", Value::N("1".to_owned()))
+            .expression_attribute_values(":received", Value::N(received_at.unix_millis().to_string()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await
     }
 
     /// Holds a form: its leads are not greeted from now on. Returns whether that changed anything.
@@ -71,16 +123,41 @@ impl Ledger {
     }
 
     /// Takes back the count of a lead at `counted_at`, because the lead had been counted before.
-    pub async fn uncount_lead(&self, form: &str, limit: LeadLimit, counted_at: Timestamp) -> Result<(), LedgerError> {
-        let update = self
-            .update_form_item(form)
-            .update_expression("ADD leads :less")
-            .condition_expression("#window = :window AND leads > :none")
-            .expression_attribute_names("#window", "window")
-            .expression_attribute_values(":window", Value::N(LeadRate::window_start(limit, counted_at).to_string()))
+    pub async fn uncount_lead(
+        &self,
+        form: &str,
+        limits: FormLimits,
+        counted_at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let [burst, sustained] = open_windows(limits, counted_at);
+        let both = self.subtract_lead(form, &[&burst, &sustained]).await;
+        if let FormUpdate::Unchanged(_) = read_form_update(both)? {
+            // One window may have ended since.
+            for window in [&burst, &sustained] {
+                read_form_update(self.subtract_lead(form, &[window]).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn subtract_lead(&self, form: &str, windows: &[&OpenWindow]) -> FormUpdateResult {
+        let (mut add, mut conditions, mut update) = (Vec::new(), Vec::new(), self.update_form_item(form));
+        for (index, window) in windows.iter().enumerate() {
+            let WindowAttributes { start, leads } = window.attributes;
+            let (name, value) = (format!("#start{index}"), format!(":start{index}"));
+            add.push(format!("{leads} :less"));
+            conditions.push(format!("{name} = {value} AND {leads} > :none"));
+            update = update
+                .expression_attribute_names(name, start)
+                .expression_attribute_values(value, Value::N(window.start.to_string()));
+        }
+        update
+            .update_expression(format!("ADD {}", add.join(", ")))
+            .condition_expression(conditions.join(" AND "))
             .expression_attribute_values(":less", Value::N("-1".to_owned()))
-            .expression_attribute_values(":none", Value::N("0".to_owned()));
-        read_form_update(update.send().await).map(drop)
+            .expression_attribute_values(":none", Value::N("0".to_owned()))
+            .send()
+            .await
     }
 
     /// Resumes a held form. Leads received until now are greeted if `greet`, else dropped. A form
@@ -89,7 +166,7 @@ impl Ledger {
         let decision = if greet { "released_at" } else { "dropped_at" };
         let update = self
             .update_form_item(form)
-            .update_expression(format!("SET {decision} = :now REMOVE held_since, #window, leads"))
+            .update_expression(format!("SET {decision} = :now REMOVE held_since, #window, leads, sustained_window, sustained_leads"))
             .condition_expression("attribute_exists(held_since)")
             .expression_attribute_names("#window", "window")
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));
@@ -124,20 +201,18 @@ enum FormUpdate {
     /// The item is updated, to this.
     Written(LeadRate),
     /// The condition did not hold for this item.
-    Unchanged(LeadRate),
+    Unchanged(Item),
 }
 
-fn read_form_update(
-    answer: Result<
-        aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
-        aws_sdk_dynamodb::error::SdkError<UpdateItemError>,
-    >,
-) -> Result<FormUpdate, LedgerError> {
+/// The answer to an update of a form's item.
+type FormUpdateResult = Result<UpdateItemOutput, SdkError<UpdateItemError>>;
+
+fn read_form_update(answer: FormUpdateResult) -> Result<FormUpdate, LedgerError> {
     match answer {
         Ok(answer) => Ok(FormUpdate::Written(answer.attributes().map(lead_rate_from_item).unwrap_or_default())),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                Ok(FormUpdate::Unchanged(refused.item().map(lead_rate_from_item).unwrap_or_default()))
+                Ok(FormUpdate::Unchanged(refused.item().cloned().unwrap_or_default()))
             }
             _ => Err(LedgerError::Update(Box::new(error))),
         },
@@ -147,7 +222,8 @@ fn read_form_update(
 fn lead_rate_from_item(item: &Item) -> LeadRate {
     let item = ItemReader(item);
     LeadRate {
-        leads: item.number("leads").unwrap_or(0),
+        leads: item.number(BURST.leads).unwrap_or(0),
+        sustained_leads: item.number(SUSTAINED.leads).unwrap_or(0),
         held_since: item.time("held_since"),
         released_at: item.time("released_at"),
         dropped_at: item.time("dropped_at"),

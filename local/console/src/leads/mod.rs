@@ -135,11 +135,11 @@ impl LeadSampleFactory {
                 (all, format!("{CROWD_SIZE} submissions of one number at {name}"))
             }
             LeadAction::Flood => {
-                let leads = form.burst.leads + FLOOD_EXCESS;
+                let leads = form.limits.burst.leads + FLOOD_EXCESS;
                 ensure!(
                     leads <= MAX_FLOOD,
                     "{name} accepts {} leads, which is too many to try a flood; lower its `burst`",
-                    form.burst.leads
+                    form.limits.burst.leads
                 );
                 let numbers = vary_last_digits(phone, leads)?;
                 let all = numbers.iter().map(|phone| submit(phone, true, false)).collect::<anyhow::Result<_>>()?;

@@ -31,7 +31,7 @@ use super::{
 };
 
 pub use self::rules::{
-    ChoiceRule, ConsentRule, FormFields, LeadLimit, NO_ANSWERS, RepeatAction, RepeatRule, RepeatScope, YES_ANSWERS,
+    ChoiceRule, ConsentRule, FormFields, FormLimits, LeadLimit, NO_ANSWERS, RepeatAction, RepeatRule, RepeatScope, YES_ANSWERS,
 };
 
 /// A form that collects leads. Its proof is checked with the secret
@@ -70,8 +70,8 @@ pub struct FormConfig {
     pub repeat: RepeatRule,
     /// How often one number is greeted, over all forms.
     pub per_phone: LeadLimit,
-    /// The form is held when it receives more leads than this.
-    pub burst: LeadLimit,
+    /// The form is held when it receives more leads than these.
+    pub limits: FormLimits,
     /// The message that answers a lead.
     pub first_touch: MessageRule,
     /// HubSpot: the address exactly as registered there, which HubSpot signs with every delivery.
@@ -300,8 +300,6 @@ pub enum FormScheme {
 /// How often one number is greeted without `per_phone`. It matters only with [`RepeatScope::Form`],
 /// where each form greets separately.
 const DEFAULT_PER_PHONE_LIMIT: LeadLimit = LeadLimit { leads: 3, within: TimeSpan(SignedDuration::from_hours(24)) };
-/// When a form is held without `burst`. More leads are an attack or an import, not a good day.
-const DEFAULT_BURST_LIMIT: LeadLimit = LeadLimit { leads: 30, within: TimeSpan(SignedDuration::from_mins(10)) };
 
 /// A form in `client.toml`: one flat table for all kinds.
 #[derive(Deserialize, JsonSchema)]
@@ -349,6 +347,9 @@ struct FormTable {
     /// More leads than this hold the form: no lead is greeted until an operator decides. Default:
     /// 30 leads in 10 minutes.
     burst: Option<LeadLimit>,
+    /// The same for a longer window, because a slow flood stays below `burst`. Default: 200 leads in
+    /// 24 hours, or as many as a larger `burst` allows.
+    sustained: Option<LeadLimit>,
     /// The one message that answers a lead. It cannot have `button` and `document`.
     first_touch: MessageRule,
     /// `hubspot`, required if HubSpot signs: the address exactly as registered there. It ends in
@@ -412,7 +413,7 @@ impl TryFrom<FormTable> for FormConfig {
             choice: table.choice,
             repeat: table.repeat,
             per_phone: table.per_phone.unwrap_or(DEFAULT_PER_PHONE_LIMIT),
-            burst: table.burst.unwrap_or(DEFAULT_BURST_LIMIT),
+            limits: FormLimits::with_defaults(table.burst, table.sustained),
             first_touch: table.first_touch,
             notification_url: table.notification_url,
         })

@@ -155,6 +155,32 @@ pub struct LeadLimit {
     pub within: TimeSpan,
 }
 
+/// More leads than these hold a form: a short window for a sudden flood, and a long one for a slow
+/// flood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormLimits {
+    /// The short window.
+    pub burst: LeadLimit,
+    /// The long window.
+    pub sustained: LeadLimit,
+}
+
+impl FormLimits {
+    /// More leads are an attack or an import, not a good day.
+    const DEFAULT_BURST: LeadLimit = LeadLimit { leads: 30, within: TimeSpan(SignedDuration::from_mins(10)) };
+    const DEFAULT_SUSTAINED: LeadLimit = LeadLimit { leads: 200, within: TimeSpan(SignedDuration::from_hours(24)) };
+
+    /// The limits of a form. Without `sustained`, the long window admits what `burst` admits.
+    pub fn with_defaults(burst: Option<LeadLimit>, sustained: Option<LeadLimit>) -> Self {
+        let burst = burst.unwrap_or(Self::DEFAULT_BURST);
+        let sustained = sustained.unwrap_or(LeadLimit {
+            leads: Self::DEFAULT_SUSTAINED.leads.max(burst.leads),
+            within: Self::DEFAULT_SUSTAINED.within.max(burst.within),
+        });
+        Self { burst, sustained }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
