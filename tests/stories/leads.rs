@@ -330,6 +330,33 @@ async fn a_slow_flood_of_leads_is_held_by_the_longer_window() {
 }
 
 #[tokio::test]
+async fn a_line_writes_to_few_new_people_a_day_and_still_to_those_it_knows() {
+    let setup = WorldSetup { first_contacts_per_day: Some(3), line_events: true, ..WorldSetup::default() };
+    let world = start_world("", setup).await;
+    for number in 0..5 {
+        world.deliver(lead_post("site", &format!("new-{number}"), &format!("+97254555{:04}", 4000 + number))).await;
+    }
+    assert_eq!(world.messages().len(), 3);
+    assert_eq!(lead_state(&world, "new-4"), "held");
+    assert!(lead_row(&world, "new-4")["reason"].as_str().unwrap().contains("`first_contacts_per_day`"));
+    assert_eq!(count_logged(&world, "\"leads_held\":1"), 2, "the metric of the alarm");
+    // A stranger's order and appointment are held, too, and stop no other message.
+    world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
+    assert_eq!(world.message_state("order:1001:ready"), "held");
+    // Those who got a message before, or wrote themselves, are no strangers.
+    world.deliver(world.erp_post("erp-2", "ready", "1002", "+972545554000")).await;
+    world.stack.provider().write_from_phone(ADI_PHONE, "hello", "line_story").unwrap();
+    world.settle().await;
+    world.deliver(world.erp_post("erp-3", "ready", "1003", ADI_PHONE)).await;
+    assert_eq!(world.message_state("order:1002:ready"), "accepted");
+    assert_eq!(world.message_state("order:1003:ready"), "accepted");
+    // The next day has its own limit.
+    world.advance_time(SignedDuration::from_hours(24));
+    world.tick().await;
+    assert_eq!(world.message_state("order:1001:ready"), "accepted");
+}
+
+#[tokio::test]
 async fn a_visitor_who_invents_a_lead_id_silences_nobody_else() {
     let world = start_world("", WorldSetup::default()).await;
     world.deliver(lead_post("site", "1001", ADI_PHONE)).await;

@@ -75,6 +75,7 @@ languages = ["en", "he"]
 [lines.main]
 line_id = "line_story"
 messages_per_minute = RATE
+first_contacts_per_day = CONTACTS
 events = EVENTS
 
 [stores.shop]
@@ -241,6 +242,8 @@ pub(crate) struct World {
 pub(crate) struct WorldSetup {
     /// Default: a limit so high that it has no effect.
     pub(crate) messages_per_minute: Option<u32>,
+    /// Default: a limit so high that it has no effect.
+    pub(crate) first_contacts_per_day: Option<u32>,
     /// Added to the end of the configuration.
     pub(crate) extra_toml: &'static str,
     /// From and to. Default: none.
@@ -269,11 +272,12 @@ impl World {
             append_forms(&append_calendars(CLIENT_TOML)),
             setup.extra_toml
         );
-        std::fs::write(
-            client_folder.path().join("client.toml"),
-            config.replace("RATE", &messages_per_minute).replace("EVENTS", &setup.line_events.to_string()),
-        )
-        .unwrap();
+        let first_contacts_per_day = setup.first_contacts_per_day.unwrap_or(100_000).to_string();
+        let config = config
+            .replace("RATE", &messages_per_minute)
+            .replace("CONTACTS", &first_contacts_per_day)
+            .replace("EVENTS", &setup.line_events.to_string());
+        std::fs::write(client_folder.path().join("client.toml"), config).unwrap();
         let mut secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,
             "tellonce/story/webhooks/woo": WOO_SECRET,

@@ -28,6 +28,10 @@ pub(super) fn check_lines(config: &ClientConfig, findings: &mut FindingCollector
             );
         }
         check_rate(name, line.messages_per_minute, findings);
+        if !(1..=100_000).contains(&line.first_contacts_per_day) {
+            let what = format!("a line cannot write to {} new people a day", line.first_contacts_per_day);
+            findings.add_error(&at("first_contacts_per_day"), what, "write 1 to 100000; the default is 250");
+        }
         if line.media == MediaMode::AttachmentExperimental {
             findings.add_warning(
                 &at("media"),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tellonce_core::{
     contact::Phone,
     dispatch::{Dispatcher, Invocation},
+    fault::error_chain,
     inbox::InboxItem,
     ledger::LedgerRow,
     telemetry::{self, Metric},
@@ -145,6 +146,9 @@ impl LineEventFlow<'_> {
         if sent_rows.is_none() && (is_new || !alerts.is_empty()) {
             sent_rows = Some(sent_history::try_load_sent_rows(ledger, message.phone.as_ref(), clock.now()).await);
         }
+        if let (true, MessageDirection::In, Some(phone)) = (is_new, message.direction, &message.phone) {
+            self.record_first_contact(phone, now).await;
+        }
         let sent_rows = sent_rows.unwrap_or_default();
         self.complete_name(key, &mut conversation, &sent_rows).await?;
         self.alerts.create_notifications(&key.subject, &conversation, &alerts, &sent_rows).await?;
@@ -186,6 +190,15 @@ impl LineEventFlow<'_> {
             acknowledgement,
             is_new,
         })
+    }
+
+    /// Records that a customer wrote, so that a message to them is no first contact of the line. If
+    /// this fails, they count as one.
+    async fn record_first_contact(&self, phone: &Phone, now: Timestamp) {
+        let ledger = &self.dispatcher.ledger;
+        if let Err(error) = ledger.record_first_contact(&ledger.contact_subject(phone), now).await {
+            tracing::warn!("could not record a customer's first contact: {}", error_chain(&error));
+        }
     }
 
     /// Takes the customer's name from the ledger if the conversation has none.

@@ -25,7 +25,7 @@ pub(crate) fn remove_limits(client: &str, events: LineEventMode) -> String {
         format!("requests_per_minute = {UNLIMITED_PER_MINUTE}"),
     );
     let is_limit =
-        |line: &str| ["messages_per_minute", "requests_per_minute"].iter().any(|name| line.starts_with(name));
+        |line: &str| ["messages_per_minute", "first_contacts_per_day", "requests_per_minute"].iter().any(|name| line.starts_with(name));
     let mut lines = Vec::new();
     for line in client.lines().filter(|line| !is_limit(line.trim_start())) {
         if line == "events = true" && events == LineEventMode::Off {

@@ -191,6 +191,11 @@ pub struct LineConfig {
     /// functions together. The provider publishes no limit; 20 is cautious.
     #[serde(default = "default_messages_per_minute")]
     pub messages_per_minute: u32,
+    /// To how many new people the line may write on one day: 1 to 100,000, default 250. New is who
+    /// never wrote to a line of the client and got no message from one. Further ones are held until
+    /// the next day.
+    #[serde(default = "default_first_contacts_per_day")]
+    pub first_contacts_per_day: u32,
     /// How documents, such as invoices, are sent. Default: `link`.
     #[serde(default)]
     pub media: MediaMode,
@@ -202,6 +207,12 @@ pub struct LineConfig {
 
 fn default_messages_per_minute() -> u32 {
     PROVIDER.facts().default_messages_per_minute
+}
+
+/// The provider publishes no limit. WhatsApp lets a new business account begin 250 conversations in
+/// 24 hours (developers.facebook.com, "Messaging limits").
+fn default_first_contacts_per_day() -> u32 {
+    250
 }
 
 /// How a document is sent.

@@ -31,6 +31,7 @@
 mod dispatch_error;
 mod dispatch_result;
 mod driver;
+mod first_contacts;
 mod greetings;
 mod invocation;
 mod line_access;
@@ -154,6 +155,8 @@ impl Dispatcher {
         mut step: NextStep<LineAccess<'a>>,
     ) -> Result<DispatchResult, DispatchError> {
         let mut early_slot = None;
+        // Whether the subject's history shows that the customer got an earlier message.
+        let mut knows_customer = false;
         loop {
             let event = match step {
                 NextStep::Open { row, has_instance_key } => {
@@ -174,6 +177,8 @@ impl Dispatcher {
                 }
                 NextStep::ReadHistory { row, read_at } => {
                     let history = self.read_history(invocation, slots, &row, &mut early_slot).await?;
+                    knows_customer =
+                        history.iter().any(|before| before.to == row.to && before.state == MessageState::Accepted);
                     DispatchEvent::HistoryRead(row, read_at, history)
                 }
                 NextStep::ReserveSlot { row, read_at } => {
@@ -183,6 +188,8 @@ impl Dispatcher {
                 NextStep::Recheck { row, recent_health } => self.recheck_row(row, recent_health).await?,
                 NextStep::OpenLine { row, recent_health } => {
                     let opening = self.line_tools().open_line(invocation, &row.line, &row.key, recent_health).await?;
+                    let stranger = row.to.as_ref().filter(|_| !knows_customer);
+                    let opening = self.limit_first_contacts(opening, &row.line, stranger).await?;
                     DispatchEvent::LineOpened(row, opening)
                 }
                 NextStep::Submit(row, access) => {

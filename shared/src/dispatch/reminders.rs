@@ -32,6 +32,7 @@ impl Dispatcher {
                 }
                 OpenReminderStep::OpenLine(recent_health) => {
                     let access = self.line_tools().open_line(invocation, line, key, recent_health).await?;
+                    let access = self.limit_first_contacts(access, line, message.to.as_ref()).await?;
                     opening.follow_line(&self.driver(invocation), access)
                 }
                 OpenReminderStep::Open(row, access) => {

@@ -1,4 +1,4 @@
-//! Greetings and opt-outs of one contact, as items of the table.
+//! Greetings of one contact, and its state: opt-out and first contact. Items of the table.
 //!
 //! The two are separate items, because an opt-out must outlive every window of greetings.
 
@@ -46,21 +46,32 @@ impl Ledger {
         Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
     }
 
+    /// Whether tellonce has written to a contact before, or the contact to a line.
+    pub async fn had_first_contact(&self, contact: &str) -> Result<bool, LedgerError> {
+        Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("first_contact_at")))
+    }
+
+    /// Records when tellonce first wrote to a contact, or the contact to a line.
+    pub async fn record_first_contact(&self, contact: &str, at: Timestamp) -> Result<(), LedgerError> {
+        let condition = "attribute_not_exists(first_contact_at)";
+        self.update_contact(contact, "SET first_contact_at = :at", condition, at).await.map(drop)
+    }
+
     /// Records that a contact opted out at that time. Returns whether that changed anything: it
     /// does not if the contact has opted out already, or has [opted in](Self::opt_in) since.
     pub async fn opt_out(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition =
             "attribute_not_exists(opted_out_at) AND (attribute_not_exists(opted_in_at) OR opted_in_at < :at)";
-        self.update_opt_out(contact, "SET opted_out_at = :at", condition, at).await
+        self.update_contact(contact, "SET opted_out_at = :at", condition, at).await
     }
 
     /// Removes an opt-out. Returns whether there was one.
     pub async fn opt_in(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition = "attribute_exists(opted_out_at)";
-        self.update_opt_out(contact, "SET opted_in_at = :at REMOVE opted_out_at", condition, at).await
+        self.update_contact(contact, "SET opted_in_at = :at REMOVE opted_out_at", condition, at).await
     }
 
-    async fn update_opt_out(
+    async fn update_contact(
         &self,
         contact: &str,
         expression: &str,

@@ -176,6 +176,49 @@ impl LineState {
         }
     }
 
+    /// Counts a first contact of a line on this day of the client, `2026-11-29`. Returns whether it
+    /// is within the limit; else nothing is counted.
+    pub async fn count_first_contact(&self, line: &str, day: &str, limit: u32) -> Result<bool, LineStateError> {
+        // Most first contacts are not the first of a day.
+        for (expression, condition) in [
+            ("ADD first_contacts :one", "first_contact_day = :day AND first_contacts < :limit"),
+            (
+                "SET first_contact_day = :day, first_contacts = :one",
+                "(attribute_not_exists(first_contact_day) OR first_contact_day <> :day) AND :one <= :limit",
+            ),
+            // Another invocation began the day meanwhile.
+            ("ADD first_contacts :one", "first_contact_day = :day AND first_contacts < :limit"),
+        ] {
+            let counted = self
+                .update_line_item(line)
+                .update_expression(expression)
+                .condition_expression(condition)
+                .expression_attribute_values(":day", text_value(day))
+                .expression_attribute_values(":one", number_value(1))
+                .expression_attribute_values(":limit", number_value(limit))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send()
+                .await;
+            match counted {
+                Ok(_) => return Ok(true),
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                        let day_is_full = refused.item().is_some_and(|row| {
+                            let row = ItemReader(row);
+                            row.text("first_contact_day") == Some(day)
+                                && row.number::<u32>("first_contacts").is_some_and(|count| count >= limit)
+                        });
+                        if day_is_full {
+                            return Ok(false);
+                        }
+                    }
+                    _ => return Err(LineStateError { line: line.to_owned(), source: Box::new(error) }),
+                },
+            }
+        }
+        Ok(false)
+    }
+
     /// Records the health of a line.
     pub async fn record_health(&self, line: &str, health: &LineHealth, now: Timestamp) -> Result<(), LineStateError> {
         let (expression, until) = if health.sendable {

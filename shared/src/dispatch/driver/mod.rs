@@ -94,6 +94,13 @@ impl MessageDriver<'_> {
             }
             DispatchEvent::LineOpened(row, LineOpening::Open(access)) => NextStep::Submit(row, access),
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(_)) if row.is_reminder() => postpone_reminder(row),
+            DispatchEvent::LineOpened(row, LineOpening::Held(held)) if row.is_reminder() => {
+                let change = self.hold_until(held);
+                self.claim(row, WritePurpose::Record(change))
+            }
+            DispatchEvent::LineOpened(row, LineOpening::Held(held)) => {
+                self.hold_for_line(row, held, LineCondition::Open)
+            }
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(unavailable))
             | DispatchEvent::LineBlocked(row, unavailable) => {
                 self.hold_for_line(row, unavailable, LineCondition::Blocked)
@@ -320,9 +327,11 @@ impl MessageDriver<'_> {
     }
 
     fn hold_for_line<L>(&self, row: LedgerRow, unavailable: LineUnavailable, line: LineCondition) -> NextStep<L> {
-        let LineUnavailable { until, reason } = unavailable;
-        let change = RowChange::Hold { owner: self.owner.clone(), until, reason };
-        self.settle_again(row, change, line, MAX_SETTLE_RETRIES)
+        self.settle_again(row, self.hold_until(unavailable), line, MAX_SETTLE_RETRIES)
+    }
+
+    fn hold_until(&self, LineUnavailable { until, reason }: LineUnavailable) -> RowChange {
+        RowChange::Hold { owner: self.owner.clone(), until, reason }
     }
 
     fn settle<L>(&self, row: LedgerRow, change: RowChange) -> NextStep<L> {

@@ -1,7 +1,7 @@
 //! How a reminder gets its row: slot and health come first, and the claim is the last step before
 //! the send.
 
-use super::{LineOpening, MessageDriver, NextStep};
+use super::{LineOpening, LineUnavailable, MessageDriver, NextStep};
 use crate::{
     appointment::{Appointment, ReminderOutcome},
     dispatch::dispatch_result::{DispatchResult, LineCondition, ReminderDispatchResult},
@@ -64,6 +64,7 @@ impl ReminderOpening<'_> {
     pub fn follow_line<L>(&self, driver: &MessageDriver<'_>, opening: LineOpening<L>) -> OpenReminderStep<L> {
         let access = match opening {
             LineOpening::Open(access) => access,
+            LineOpening::Held(held) => return self.open_held_row(driver, held),
             LineOpening::Unavailable(unavailable) => {
                 return OpenReminderStep::Done(ReminderDispatchResult::LineBlocked { reason: unavailable.reason });
             }
@@ -85,6 +86,19 @@ impl ReminderOpening<'_> {
         // crashes, only the sweep finds the claim.
         row.due_at = row.due_at.or(row.lease_until);
         OpenReminderStep::Open(row, access)
+    }
+
+    /// Opens a row that waits: the header would find the reminder due again every minute.
+    fn open_held_row<L>(&self, driver: &MessageDriver<'_>, held: LineUnavailable) -> OpenReminderStep<L> {
+        let row = LedgerRow {
+            state: MessageState::Held,
+            owner: None,
+            lease_until: None,
+            due_at: Some(held.until),
+            reason: Some(held.reason),
+            ..driver.build_row(self.message)
+        };
+        OpenReminderStep::Open(row, None)
     }
 
     /// The step after [`OpenReminderStep::Open`].

@@ -152,6 +152,8 @@ pub enum LineOpening<L> {
     Open(L),
     /// It may not.
     Unavailable(LineUnavailable),
+    /// Not to this customer. Others may be written to.
+    Held(LineUnavailable),
 }
 
 /// A line that may not be used now.
