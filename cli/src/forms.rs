@@ -74,8 +74,8 @@ fn describe_greetings(config: &ClientConfig, form: &FormConfig) -> String {
         "numbers of {}, greeted once in {} {across}{escalation}; held after {} leads in {}{ids}",
         countries.join(", "),
         format_span(form.repeat.within),
-        form.burst.leads,
-        format_span(form.burst.within)
+        form.limits.burst.leads,
+        format_span(form.limits.burst.within)
     )
 }
 

@@ -750,7 +750,9 @@ to = ["desk"]
     }
     assert_eq!(team_notifications(&world).len(), urgent.len(), "one alert for each conversation");
     assert!(queued_tasks(&world).iter().all(|(_, state)| state == "done"));
-    assert!(world.stack.failures().is_empty() && world.stack.crms().owner_assignments() == 0);
+    // A killed function gives new tasks up without a retry, because they stay due.
+    assert!(world.stack.failures().iter().all(|batch| batch.queue.is_none()));
+    assert_eq!(world.stack.crms().owner_assignments(), 0);
 
     let call_counts: Vec<String> = crm_fakes
         .iter()

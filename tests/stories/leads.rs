@@ -239,18 +239,12 @@ async fn in_quiet_hours_a_lead_waits_until_morning_but_not_past_its_usefulness()
     let setup = WorldSetup { quiet_hours: Some(("00:00", "23:59")), ..WorldSetup::default() };
     let world = start_world("", setup).await;
     world.deliver(lead_post("site", "1", NOA_PHONE)).await;
-    assert_eq!(
-        (world.texts_on_phone(NOA_PHONE).len(), lead_state(&world, "1").as_str()),
-        (0, "held")
-    );
+    assert_eq!((world.texts_on_phone(NOA_PHONE).len(), lead_state(&world, "1").as_str()), (0, "held"));
     world.deliver(lead_post("site", "2", NOA_PHONE)).await;
     assert_eq!(lead_state(&world, "2"), "suppressed", "one greeting is enough");
     world.advance_time(SignedDuration::from_hours(13));
     world.tick().await;
-    assert_eq!(
-        (world.texts_on_phone(NOA_PHONE).len(), lead_state(&world, "1").as_str()),
-        (0, "expired")
-    );
+    assert_eq!((world.texts_on_phone(NOA_PHONE).len(), lead_state(&world, "1").as_str()), (0, "expired"));
     // A greeting that was never sent does not block the next one.
     world.deliver(lead_post("site", "3", NOA_PHONE)).await;
     assert_eq!(lead_state(&world, "3"), "held");
@@ -262,10 +256,7 @@ async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
     world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     world.deliver(lead_post("site", "1", NOA_PHONE)).await;
     world.deliver(lead_post("site", "2", ADI_PHONE)).await;
-    assert_eq!(
-        (lead_state(&world, "1"), lead_state(&world, "2")),
-        ("held".into(), "held".into())
-    );
+    assert_eq!((lead_state(&world, "1"), lead_state(&world, "2")), ("held".into(), "held".into()));
     record_opt_out(&world, ADI_PHONE).await;
     world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
     world.advance_time(SignedDuration::from_hours(1));

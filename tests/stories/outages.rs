@@ -1,6 +1,6 @@
 //! Outages of the line, of the inbox and of the ledger delay messages and lose none.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Instant};
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -210,6 +210,32 @@ async fn one_send_without_a_response_does_not_end_a_sweep_and_two_in_a_row_do() 
     world.tick().await;
     assert_eq!(world.messages().len(), 18);
     assert_eq!(provider.max_messages_per_key(), 1);
+}
+
+#[tokio::test]
+async fn held_messages_drain_at_the_line_s_rate_although_some_sends_fail() {
+    const HELD: u32 = 300;
+    const PER_MINUTE: u32 = 1500;
+    let world = World::start_with(WorldSetup { messages_per_minute: Some(PER_MINUTE), ..WorldSetup::default() }).await;
+    let provider = world.stack.provider();
+    provider.set_health(None, HealthPreset::Qr).unwrap();
+    for order in 0..HELD {
+        world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
+    }
+    provider.set_health(None, HealthPreset::Good).unwrap();
+    world.advance_time(SignedDuration::from_mins(2));
+    // Two in a hundred, never two in a row with this seed.
+    provider.fail_fraction(0.02, SendFault::ServerErrorBeforeAccept, 3).unwrap();
+    let begun = Instant::now();
+    world.tick().await;
+    let (sent, elapsed) = (world.messages().len(), begun.elapsed());
+    let per_minute = 60.0 * f64::from(u32::try_from(sent).unwrap()) / elapsed.as_secs_f64();
+    println!("{sent} of {HELD} in {elapsed:.1?}: {:.0} % of the line's rate", 100.0 * per_minute / f64::from(PER_MINUTE));
+    assert!((270..300).contains(&sent), "{sent} of {HELD} went out in one sweep");
+    provider.heal().unwrap();
+    world.advance_time(SignedDuration::from_mins(5));
+    world.tick().await;
+    assert_eq!((world.messages().len(), provider.max_messages_per_key()), (300, 1));
 }
 
 #[tokio::test]

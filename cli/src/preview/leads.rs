@@ -86,8 +86,15 @@ impl LeadSimulator<'_> {
         let (name, form, config) = (self.inbound.sender_name, self.form, self.inbound.config);
         // A preview stores nothing, so its ids need no secret key.
         let pseudonyms = PseudonymKey::from_bytes(&[0; 32]);
-        let delivery =
-            LeadDelivery { form_name: name, form, config, pseudonyms: &pseudonyms, headers: &headers, body: delivery.body, received_at: now };
+        let delivery = LeadDelivery {
+            form_name: name,
+            form,
+            config,
+            pseudonyms: &pseudonyms,
+            headers: &headers,
+            body: delivery.body,
+            received_at: now,
+        };
         let facts = find_facts(&delivery);
         let leads = match parse_lead(&delivery) {
             ParsedLead::Lead(lead) => vec![self.plan_greeting(&lead, facts, id, now, &mut shown)],

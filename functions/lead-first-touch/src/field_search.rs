@@ -214,7 +214,10 @@ impl<'a> FieldSearch<'a> {
     pub(crate) fn find_id(&self) -> Option<(String, &'a str)> {
         let (id, field) = self.first_value(LeadFact::Id).filter(|(id, _)| *id != "0")?;
         let is_personal = id.contains('@') || id.starts_with('+');
-        Some((if is_personal { format!("derived:{}", self.pseudonyms.pseudonym(id.as_bytes())) } else { id.to_owned() }, field))
+        Some((
+            if is_personal { format!("derived:{}", self.pseudonyms.pseudonym(id.as_bytes())) } else { id.to_owned() },
+            field,
+        ))
     }
 
     pub(crate) fn find_form_id(&self) -> Option<(String, &'a str)> {

@@ -32,12 +32,15 @@ mod submission;
 #[cfg(test)]
 mod samples;
 
+use std::collections::BTreeSet;
+
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
+    client_config::ClientConfig,
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
     inbox::Inbox,
@@ -102,8 +105,7 @@ impl LeadFirstTouch {
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
         let lookup_client = LeadLookupClient::new(http.clone(), bootstrap::read_variable("LEAD_BASE_URL"));
-        let find_lines = |config: &ClientConfig| config.forms.values().map(|form| form.line.as_str()).collect();
-        let dispatcher = Dispatcher::from_environment(config, http, &aws, find_lines).await?;
+        let dispatcher = Dispatcher::from_environment(config, http, &aws, find_form_lines).await?;
         Ok(Self { dispatcher, inbox, lookup_client })
     }
 
@@ -123,4 +125,9 @@ impl LeadFirstTouch {
         )
         .await
     }
+}
+
+/// The lines that a client's forms use.
+fn find_form_lines(config: &ClientConfig) -> BTreeSet<&str> {
+    config.forms.values().map(|form| form.line.as_str()).collect()
 }

@@ -24,10 +24,13 @@ mod senders;
 #[cfg(test)]
 mod samples;
 
+use std::collections::BTreeSet;
+
 use lambda_runtime::{LambdaEvent, service_fn};
 use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
+    client_config::ClientConfig,
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
     inbox::Inbox,
@@ -73,8 +76,7 @@ impl OrderNotifier {
         let aws = AwsClients::from_environment(&http)?;
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("STORE_INBOX_TABLE")?, config.retention.inbox_days);
-        let find_lines = |config: &ClientConfig| config.stores.values().map(|store| store.line.as_str()).collect();
-        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_lines).await?;
+        let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_store_lines).await?;
         Ok(Self { dispatcher, inbox, http, shopify_base_url: bootstrap::read_variable("SHOPIFY_BASE_URL") })
     }
 
@@ -88,4 +90,9 @@ impl OrderNotifier {
         // Each lookup and each send checks the remaining time.
         work.process_batch(event, 1, || true, async |entry| self.process_delivery(invocation, entry).await).await
     }
+}
+
+/// The lines that a client's stores use.
+fn find_store_lines(config: &ClientConfig) -> BTreeSet<&str> {
+    config.stores.values().map(|store| store.line.as_str()).collect()
 }

@@ -44,7 +44,11 @@ mod random_histories;
 #[cfg(test)]
 mod samples;
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};

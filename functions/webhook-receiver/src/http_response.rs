@@ -2,12 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
-use tellonce_core::{
-    delivery::Refusal,
-    fault::{ClassifyFault, Panicked},
-    inbox::InboxError,
-    secret::SecretError,
-};
+use tellonce_core::{delivery::Refusal, fault::Panicked, inbox::InboxError, secret::SecretError};
 
 use crate::{gateway_event::MalformedEvent, sender::WebhookSender};
 

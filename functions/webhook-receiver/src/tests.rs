@@ -649,7 +649,10 @@ fn an_internal_fault_is_not_explained_and_may_be_retried() {
     let again = (503, "temporarily unavailable; please retry".to_owned());
     assert_eq!(PostedRequest { secrets: Vec::new(), ..calcom_request() }.expect_refusal(), again);
     assert_eq!(PostedRequest { secrets: vec![Secret::new("")], ..calendly_request() }.expect_refusal(), again);
-    let missing = ReceiveError::from(SecretError::Missing { name: "tellonce/clinic/webhooks/shop".to_owned(), remembered: false });
+    let missing = ReceiveError::from(SecretError::Missing {
+        name: "tellonce/clinic/webhooks/shop".to_owned(),
+        remembered: false,
+    });
     assert_eq!((missing.http_status(), missing.public_message()), again);
     assert!(missing.needs_operator());
     // A body that is too large stays too large, so a retry does not help.

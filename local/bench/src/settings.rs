@@ -24,8 +24,11 @@ pub(crate) fn remove_limits(client: &str, events: LineEventMode) -> String {
         format!("messages_per_minute = {UNLIMITED_PER_MINUTE}"),
         format!("requests_per_minute = {UNLIMITED_PER_MINUTE}"),
     );
-    let is_limit =
-        |line: &str| ["messages_per_minute", "first_contacts_per_day", "requests_per_minute"].iter().any(|name| line.starts_with(name));
+    let is_limit = |line: &str| {
+        ["messages_per_minute", "first_contacts_per_day", "requests_per_minute"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
     let mut lines = Vec::new();
     for line in client.lines().filter(|line| !is_limit(line.trim_start())) {
         if line == "events = true" && events == LineEventMode::Off {
@@ -34,6 +37,7 @@ pub(crate) fn remove_limits(client: &str, events: LineEventMode) -> String {
         lines.push(line);
         if line.starts_with("[lines.") {
             lines.push(&line_rate);
+            lines.push("first_contacts_per_day = 100000");
         } else if line.starts_with("[crms.") {
             lines.push(&crm_rate);
         } else if line == "[forms.website]" {
@@ -87,7 +91,7 @@ mod tests {
         let text = include_str!("../../../clients/demo/client.toml");
         let config = ClientConfig::parse(&remove_limits(text, LineEventMode::On)).unwrap();
         assert!(config.lines.values().all(|line| line.messages_per_minute == UNLIMITED_PER_MINUTE));
-        assert_eq!(config.forms["website"].burst.leads, 100_000);
+        assert_eq!(config.forms["website"].limits.burst.leads, 100_000);
         assert!(config.crms.values().all(|crm| crm.requests_per_minute == Some(UNLIMITED_PER_MINUTE)));
         let whole = ClientConfig::parse(text).unwrap();
         assert_eq!((config.stores.len(), config.crms.len()), (whole.stores.len(), whole.crms.len()));

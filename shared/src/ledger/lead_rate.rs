@@ -100,7 +100,9 @@ impl Ledger {
         for decision in ["released_at", "dropped_at"] {
             conditions.push(format!("(attribute_not_exists({decision}) OR {decision} < :received)"));
         }
-        let clause = |word: &str, parts: &[String]| if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) };
+        let clause = |word: &str, parts: &[String]| {
+            if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) }
+        };
         update
             .update_expression(format!("{}{}", clause("SET", &set), clause("ADD", &add)))
             .condition_expression(conditions.join(" AND "))
@@ -123,12 +125,7 @@ impl Ledger {
     }
 
     /// Takes back the count of a lead at `counted_at`, because the lead had been counted before.
-    pub async fn uncount_lead(
-        &self,
-        form: &str,
-        limits: FormLimits,
-        counted_at: Timestamp,
-    ) -> Result<(), LedgerError> {
+    pub async fn uncount_lead(&self, form: &str, limits: FormLimits, counted_at: Timestamp) -> Result<(), LedgerError> {
         let [burst, sustained] = open_windows(limits, counted_at);
         let both = self.subtract_lead(form, &[&burst, &sustained]).await;
         if let FormUpdate::Unchanged(_) = read_form_update(both)? {
@@ -166,7 +163,9 @@ impl Ledger {
         let decision = if greet { "released_at" } else { "dropped_at" };
         let update = self
             .update_form_item(form)
-            .update_expression(format!("SET {decision} = :now REMOVE held_since, #window, leads, sustained_window, sustained_leads"))
+            .update_expression(format!(
+                "SET {decision} = :now REMOVE held_since, #window, leads, sustained_window, sustained_leads"
+            ))
             .condition_expression("attribute_exists(held_since)")
             .expression_attribute_names("#window", "window")
             .expression_attribute_values(":now", Value::N(now.unix_millis().to_string()));

@@ -31,7 +31,8 @@ use super::{
 };
 
 pub use self::rules::{
-    ChoiceRule, ConsentRule, FormFields, FormLimits, LeadLimit, NO_ANSWERS, RepeatAction, RepeatRule, RepeatScope, YES_ANSWERS,
+    ChoiceRule, ConsentRule, FormFields, FormLimits, LeadLimit, NO_ANSWERS, RepeatAction, RepeatRule, RepeatScope,
+    YES_ANSWERS,
 };
 
 /// A form that collects leads. Its proof is checked with the secret
