@@ -14,24 +14,24 @@ use crate::{
     world::World,
 };
 
-const NOA_PHONE: &str = "+972545550199";
-const ADI_PHONE: &str = "+972525550101";
+pub(crate) const NOA_PHONE: &str = "+972545550199";
+pub(crate) const ADI_PHONE: &str = "+972525550101";
 
 /// The time in `hours` hours, rounded down to the minute.
-fn whole_minute_in_hours(world: &World, hours: i64) -> Timestamp {
+pub(crate) fn whole_minute_in_hours(world: &World, hours: i64) -> Timestamp {
     let at = world.now() + SignedDuration::from_hours(hours);
     Timestamp::from_second(at.as_second().div_euclid(60) * 60).unwrap()
 }
 
 /// Lets time pass until a day before a start, then runs the minute schedule.
-async fn advance_to_day_before(world: &World, start: Timestamp) {
+pub(crate) async fn advance_to_day_before(world: &World, start: Timestamp) {
     let at = start - SignedDuration::from_hours(24) + SignedDuration::from_secs(30);
     world.advance_time(at.duration_since(world.now()));
     world.tick().await;
 }
 
 /// A recorded delivery with other values at these JSON pointers.
-fn recorded_body_with(file: &str, changes: &[(&str, Value)]) -> Vec<u8> {
+pub(crate) fn recorded_body_with(file: &str, changes: &[(&str, Value)]) -> Vec<u8> {
     let mut body: Value = serde_json::from_slice(&recorded_body(file)).unwrap();
     for (pointer, value) in changes {
         *body.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} in {file}")) = value.clone();
@@ -149,7 +149,7 @@ async fn a_square_customer_is_looked_up() {
     assert!(world.texts_on_phone(ADI_PHONE)[0].starts_with("Adi, tomorrow at"));
 }
 
-fn diary_event(world: &World, uid: &str, start: Timestamp, phone: &str) -> FakeFeedEvent {
+pub(crate) fn diary_event(world: &World, uid: &str, start: Timestamp, phone: &str) -> FakeFeedEvent {
     let texts = [("summary", "Haircut".to_owned()), ("description", format!("Name: Noa\nPhone: {phone}"))];
     FakeFeedEvent {
         uid: uid.to_owned(),

@@ -367,6 +367,27 @@ fn texts_of_reminders_know_the_appointment_and_not_the_order() {
 }
 
 #[test]
+fn organizers_and_the_limit_of_new_appointments_are_checked() {
+    let with = |more: &str| format!("poll_every = \"15m\"\n{more}");
+    let organizers = |list: &str| with(&format!("organizers = [{list}]"));
+    let good = organizers("\"anna@gmail.com\", \"@clinic.example\"");
+    assert!(FILE.findings_after("poll_every = \"15m\"", &good).is_empty());
+    FILE.assert_one_finding(
+        "poll_every = \"15m\"",
+        &organizers("\"@Gmail.com\""),
+        "organizers",
+        "error",
+        &["every person can have an address at `@gmail.com`", "whole addresses"],
+    );
+    let wrong = FILE.findings_after("poll_every = \"15m\"", &organizers("\"clinic.example\""));
+    assert!(wrong[0].contains("`clinic.example` is not an organizer"), "{wrong:#?}");
+    for count in ["0", "5001"] {
+        let limit = format!("new_per_day = {count}");
+        FILE.assert_one_finding("poll_every = \"15m\"", &with(&limit), &limit, "error", &["1 to 5000", "200 is usual"]);
+    }
+}
+
+#[test]
 fn replies_are_not_interpreted() {
     for setting in ["on_reply", "confirm_words", "keywords", "rsvp", "cancel-words"] {
         let asked = format!("kind = \"calcom\"\n{setting} = \"yes\"");

@@ -11,18 +11,24 @@ use calcard::{
         ICalendarRecurrenceRule, ICalendarValue,
     },
 };
+use jiff::civil::Date;
 use tellonce_core::{
     appointment::AppointmentStatus,
     client_config::{FeedRule, FeedTextRule},
 };
 
-use super::{ics_time::IcsTime, parse_error::IcsEventError, recurrence_rule, text_lines};
+use super::{
+    ics_time::IcsTime,
+    organizer::{CalendarOwner, ForeignEvent},
+    parse_error::IcsEventError,
+    recurrence_rule, text_lines,
+};
 
 /// The longest accepted `UID`, in bytes. Those of real calendars have some dozens.
 const MAX_UID_BYTES: usize = 1000;
 
 /// The properties that are always parsed. The client's rules name further ones.
-const READ_PROPERTIES: [&str; 14] = [
+const READ_PROPERTIES: [&str; 17] = [
     "UID",
     "RECURRENCE-ID",
     "DTSTART",
@@ -36,11 +42,17 @@ const READ_PROPERTIES: [&str; 14] = [
     "LAST-MODIFIED",
     "SUMMARY",
     "LOCATION",
+    "ORGANIZER",
+    "ATTENDEE",
     ALL_DAY_PROPERTY,
+    BUSY_STATUS_PROPERTY,
 ];
 
 /// Exchange writes a whole-day event from midnight to midnight and marks it with this property.
 const ALL_DAY_PROPERTY: &str = "X-MICROSOFT-CDO-ALLDAYEVENT";
+/// A published calendar of Outlook names no organizers. An invitation that its owner has not
+/// accepted is `TENTATIVE` here.
+const BUSY_STATUS_PROPERTY: &str = "X-MICROSOFT-CDO-BUSYSTATUS";
 
 /// Orders copies of one event, of which the greatest counts: `SEQUENCE`, then `DTSTAMP`, then
 /// `LAST-MODIFIED`, then the position in the body.
@@ -72,49 +84,71 @@ pub(super) struct EventTexts {
     pub(super) place: Option<String>,
 }
 
-/// An event that could not be parsed.
-pub(super) struct UnparsedEvent {
-    /// The `UID`, if the event has a usable one.
-    pub(super) uid: Option<String>,
-    pub(super) error: IcsEventError,
-}
-
-impl UnparsedEvent {
-    const WITHOUT_UID: Self = Self { uid: None, error: IcsEventError::InvalidUid };
+/// An event that is not read further.
+pub(super) enum SkippedEvent {
+    /// It has no usable `UID`.
+    WithoutUid,
+    /// It could not be parsed.
+    Unparsed {
+        /// The `UID`.
+        uid: String,
+        error: IcsEventError,
+    },
+    /// The client did not make it.
+    Foreign {
+        /// The `UID`.
+        uid: String,
+        event: ForeignEvent,
+    },
 }
 
 /// Parses the events of a client.
 pub(super) struct EventParser<'a> {
     phone: &'a FeedTextRule,
     person: Option<&'a FeedTextRule>,
+    owner: CalendarOwner<'a>,
+    /// An event that does not recur and begins before this day is over.
+    first_day: Date,
 }
 
 impl<'a> EventParser<'a> {
-    pub(super) fn new(rule: &'a FeedRule) -> Self {
-        Self { phone: &rule.phone, person: rule.person.as_ref() }
+    pub(super) fn new(rule: &'a FeedRule, owner: CalendarOwner<'a>, first_day: Date) -> Self {
+        Self { phone: &rule.phone, person: rule.person.as_ref(), owner, first_day }
     }
 
     /// Whether a property is parsed.
-    pub(super) fn reads_property(&self, name: &str) -> bool {
-        let fields = [Some(self.phone), self.person].into_iter().flatten().map(|rule| rule.field.as_str());
+    pub(super) fn reads_property(rule: &FeedRule, name: &str) -> bool {
+        let fields = [Some(&rule.phone), rule.person.as_ref()].into_iter().flatten().map(|rule| rule.field.as_str());
         READ_PROPERTIES.into_iter().chain(fields).any(|property| property.eq_ignore_ascii_case(name))
     }
 
     /// Parses the lines of one event. `number` is its position in the body.
-    pub(super) fn parse_event(&self, lines: &[&str], number: usize) -> Result<IcsEvent, UnparsedEvent> {
+    pub(super) fn parse_event(&self, lines: &[&str], number: usize) -> Result<IcsEvent, SkippedEvent> {
         let text = format!("BEGIN:VEVENT\n{}\nEND:VEVENT\n", lines.join("\n"));
         let Entry::ICalendar(parsed) = Parser::new(&text).entry() else {
-            return Err(UnparsedEvent::WITHOUT_UID);
+            return Err(SkippedEvent::WithoutUid);
         };
         let component = parsed.components.into_iter().next().unwrap_or_default();
         let uid = component.uid().map(str::trim).filter(|uid| (1..=MAX_UID_BYTES).contains(&uid.len()));
-        let Some(uid) = uid.map(str::to_owned) else { return Err(UnparsedEvent::WITHOUT_UID) };
+        let Some(uid) = uid.map(str::to_owned) else { return Err(SkippedEvent::WithoutUid) };
         let rules = lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
-        rules
+        let event = rules
             .map(|line| text_lines::property_value(line))
             .try_for_each(recurrence_rule::validate_rule)
-            .and_then(|()| self.build_event(uid.clone(), &component, number))
-            .map_err(|error| UnparsedEvent { uid: Some(uid), error })
+            .and_then(|()| self.build_event(uid.clone(), &component, number));
+        if let Some(organizer) = self.owner.find_foreign_organizer(&component) {
+            let looks_like_appointment = event.is_ok_and(|event| self.looks_like_appointment(&event));
+            return Err(SkippedEvent::Foreign { uid, event: ForeignEvent { organizer, looks_like_appointment } });
+        }
+        event.map_err(|error| SkippedEvent::Unparsed { uid, error })
+    }
+
+    fn looks_like_appointment(&self, event: &IcsEvent) -> bool {
+        let is_over = |start: &IcsTime| match start {
+            IcsTime::Day(_) => true,
+            IcsTime::Time { local, .. } => event.rules.is_empty() && local.date() < self.first_day,
+        };
+        event.texts.phone.is_some() && event.start.as_ref().is_none_or(|start| !is_over(start))
     }
 
     fn build_event(
@@ -139,8 +173,13 @@ impl<'a> EventParser<'a> {
             event.read_property(entry)?;
             self.select_texts(&mut event.texts, entry);
         }
-        if let (true, Some(IcsTime::Time { local, .. })) = (is_all_day(component), &event.start) {
+        let is_marked = |marker, value| is_marked(component, marker, value);
+        if let (true, Some(IcsTime::Time { local, .. })) = (is_marked(ALL_DAY_PROPERTY, "TRUE"), &event.start) {
             event.start = Some(IcsTime::Day(local.date()));
+        }
+        let is_unanswered = is_marked(BUSY_STATUS_PROPERTY, "TENTATIVE") || self.owner.has_not_accepted(component);
+        if is_unanswered && event.status == AppointmentStatus::Booked {
+            event.status = AppointmentStatus::Unconfirmed;
         }
         Ok(event)
     }
@@ -192,11 +231,11 @@ impl IcsEvent {
     }
 }
 
-/// Whether Exchange marks the event as a whole day.
-fn is_all_day(component: &ICalendarComponent) -> bool {
-    let is_marker = |entry: &&ICalendarEntry| matches!(&entry.name, ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(ALL_DAY_PROPERTY));
+/// Whether a property of Exchange has this value. Of several, the last counts.
+fn is_marked(component: &ICalendarComponent, property: &str, value: &str) -> bool {
+    let is_marker = |entry: &&ICalendarEntry| matches!(&entry.name, ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(property));
     let marker = component.entries.iter().rfind(is_marker);
-    marker.is_some_and(|entry| property_text(entry).eq_ignore_ascii_case("TRUE"))
+    marker.is_some_and(|entry| property_text(entry).eq_ignore_ascii_case(value))
 }
 
 fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime, IcsEventError> {

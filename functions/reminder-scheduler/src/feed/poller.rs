@@ -24,7 +24,7 @@ use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
     fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedFetchError, FeedResponse, fetch_feed},
     ics,
-    occurrence::{ParsedFeed, TimeWindow},
+    occurrence::{FeedScope, ParsedFeed, TimeWindow},
 };
 
 /// The least time that must remain to start another feed: the fetch timeout, and time to parse and
@@ -44,7 +44,7 @@ const WINDOW_PAST: SignedDuration = SignedDuration::from_hours(24);
 /// without a missed reminder.
 const WINDOW_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// The longest stored problem, in characters.
-const MAX_PROBLEM_CHARS: usize = 300;
+const MAX_PROBLEM_CHARS: usize = 600;
 
 /// Reads feeds and hands on their changes.
 #[derive(Clone, Copy)]
@@ -76,6 +76,8 @@ pub struct PollSummary {
     pub reports: usize,
     /// Feeds that lost too much at once.
     pub suspect: usize,
+    /// New appointments that wait, because their feed has too many at once.
+    pub waiting: usize,
     /// Feeds that could not be fetched or parsed.
     pub unreadable: usize,
     /// Feeds that were not read, or not read to the end, because the time was up.
@@ -200,30 +202,37 @@ impl FeedPoller<'_> {
     ) -> Result<(), FeedStoreError> {
         let asked_at = self.clock.now();
         let fetch_deadline = Deadline::from_now(FETCH_TIMEOUT.min(deadline.remaining()));
-        let (body, validators) = match self.fetch_source(source.name, &snapshot, asked_at, fetch_deadline).await {
-            Ok(FeedResponse::Body { body, validators }) => (body, validators),
+        let (body, validators, calendar_id) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await
+        {
+            Ok(FeedResponse::Body { body, validators, calendar_id }) => (body, validators, calendar_id),
             Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,
             Err(error) => return self.record_unreadable(source, snapshot, &error, asked_at, summary).await,
         };
-        let window = build_window(source.calendar, asked_at);
+        let FeedSource { calendar, rule, .. } = source;
+        let window = build_window(calendar, asked_at);
         // Outside the window only upcoming occurrences are searched for, so that past ones are
         // forgotten.
-        let is_upcoming = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
-        let feed = match ics::parse_feed(&body, source.rule, source.calendar, self.config, window, &is_upcoming) {
+        let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
+        let (config, calendar_id) = (self.config, calendar_id.as_deref());
+        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id };
+        let feed = match ics::parse_feed(&body, scope) {
             Ok(feed) => feed,
             Err(error) => return self.record_unreadable(source, snapshot, &error.into(), asked_at, summary).await,
         };
         drop(body);
         snapshot.polled_at = Some(asked_at);
         (snapshot.failures, snapshot.failing_since) = (0, None);
-        let origin = FeedOrigin { name: source.name, calendar: source.calendar };
-        let (suspect, FeedChanges { pending, changes }) = match compare_feed(&snapshot, &feed, origin, window, asked_at)
-        {
+        let origin = FeedOrigin { name: source.name, calendar, rule };
+        let (suspect, changes) = match compare_feed(&snapshot, &feed, origin, window, asked_at) {
             FeedVerdict::Changes(changes) => (None, changes),
             FeedVerdict::Suspect(suspect, changes) => (Some(suspect), changes),
         };
-        if let Some(suspect) = &suspect {
-            self.mark_suspect(source, &mut snapshot, suspect, asked_at);
+        let FeedChanges { pending, changes, new_count, waiting_count } = changes;
+        snapshot.count_new(new_count, asked_at);
+        snapshot.problem = self.describe_problems(source, &feed, suspect.as_ref(), waiting_count, asked_at);
+        summary.waiting += waiting_count;
+        if suspect.is_some() {
+            snapshot.suspect_since.get_or_insert(asked_at);
         }
         snapshot.occurrences = pending;
         if !changes.is_empty() {
@@ -242,7 +251,11 @@ impl FeedPoller<'_> {
         } else if suspect.is_some() {
             summary.suspect += 1;
         } else {
-            accept_read(source, &mut snapshot, &feed, validators, asked_at);
+            accept_read(&mut snapshot, validators, asked_at);
+            if waiting_count > 0 {
+                // The same body has more to report later.
+                snapshot.address = None;
+            }
             summary.read += 1;
         }
         self.feed_store.save(source.name, &mut snapshot).await
@@ -250,15 +263,17 @@ impl FeedPoller<'_> {
 
     async fn fetch_source(
         &self,
-        name: &str,
+        source: FeedSource<'_>,
         snapshot: &FeedSnapshot,
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<FeedResponse, FeedFetchError> {
-        let secret_name = self.config.calendar_secret_name(name);
+        let secret_name = self.config.calendar_secret_name(source.name);
+        let settings = self.read_settings(source);
         let address = self.secrets.get_current(&secret_name, now).await?;
         let fetch_with = async |address: &Secret| {
-            let feed_address = FeedAddress { address, secret_name: &secret_name, base_url: self.base_url };
+            let secret_name = &secret_name;
+            let feed_address = FeedAddress { address, secret_name, base_url: self.base_url, settings: &settings };
             fetch_feed(self.http, feed_address, snapshot, now, deadline).await
         };
         // The client may have reset the address and stored the new one since.
@@ -266,6 +281,13 @@ impl FeedPoller<'_> {
             matches!(error, FeedFetchError::Refused { .. } | FeedFetchError::InvalidAddress { .. })
         };
         self.secrets.retry_with_newer(&secret_name, &address, now, is_refused, fetch_with).await
+    }
+
+    /// The settings that a read depends on, for comparison.
+    fn read_settings(&self, source: FeedSource<'_>) -> String {
+        let FeedSource { calendar, rule, .. } = source;
+        let ClientConfig { country, time_zone, phones, .. } = self.config;
+        format!("{rule:?} {:?} {:?} {country} {time_zone} {phones:?}", calendar.country, calendar.time_zone)
     }
 
     /// Passes the changes on, one by one, and saves each applied one in `occurrences`.
@@ -346,28 +368,50 @@ impl FeedPoller<'_> {
         Ok(())
     }
 
-    /// Marks a snapshot as suspect, in memory.
-    fn mark_suspect(&self, source: FeedSource<'_>, snapshot: &mut FeedSnapshot, suspect: &SuspectRead, now: Timestamp) {
-        tracing::warn!(calendar.name = source.name, "marked feed {} as suspect: {suspect}", source.name);
-        telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
-        snapshot.suspect_since.get_or_insert(now);
-        snapshot.problem = Some(suspect.to_string());
+    /// Logs and counts what an operator should know of a read, and describes it for the row.
+    fn describe_problems(
+        &self,
+        source: FeedSource<'_>,
+        feed: &ParsedFeed,
+        suspect: Option<&SuspectRead>,
+        waiting_count: usize,
+        now: Timestamp,
+    ) -> Option<String> {
+        let name = source.name;
+        let mut problems = Vec::new();
+        if let Some(suspect) = suspect {
+            tracing::warn!(calendar.name = name, "marked feed {name} as suspect: {suspect}");
+            problems.push(suspect.to_string());
+        }
+        if waiting_count > 0 {
+            tracing::warn!(calendar.name = name, "postponed {waiting_count} new appointments of feed {name}");
+            problems.push(format!(
+                "{waiting_count} new appointments wait, because a day has more than `new_per_day` allows; set \
+                 `accept_next_read` if they are right"
+            ));
+        }
+        if !problems.is_empty() {
+            telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
+        }
+        let foreign_count = feed.foreign_appointment_count();
+        if foreign_count > 0 {
+            tracing::warn!(calendar.name = name, "skipped {foreign_count} events of other organizers in feed {name}");
+            problems.push(format!(
+                "{foreign_count} events with a phone number have another organizer; if they are appointments of the \
+                 client, list their organizer in `organizers`"
+            ));
+        }
+        problems.extend(describe_unparsed(source, feed));
+        Some(problems.join("; ").chars().take(MAX_PROBLEM_CHARS).collect()).filter(|text: &String| !text.is_empty())
     }
 }
 
 /// Marks a read as accepted in its snapshot, in memory.
-fn accept_read(
-    source: FeedSource<'_>,
-    snapshot: &mut FeedSnapshot,
-    feed: &ParsedFeed,
-    validators: CacheValidators,
-    now: Timestamp,
-) {
+fn accept_read(snapshot: &mut FeedSnapshot, validators: CacheValidators, now: Timestamp) {
     validators.save_to(snapshot);
     snapshot.read_at = Some(now);
     snapshot.suspect_since = None;
     snapshot.accept_next_read = false;
-    snapshot.problem = describe_unparsed(source, feed);
 }
 
 /// Logs the events that could not be parsed, and describes them for people.

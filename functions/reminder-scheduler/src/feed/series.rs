@@ -11,14 +11,14 @@ use jiff::{
 };
 use tellonce_core::{
     appointment::Attendee,
-    client_config::{CalendarConfig, ClientConfig},
+    client_config::ClientConfig,
     contact::{Phone, PhoneError},
 };
 
 use super::{
     event::IcsEvent,
     ics_time::{IcsTime, IcsTimeZone},
-    occurrence::{FeedOccurrence, TimeWindow},
+    occurrence::{FeedOccurrence, FeedScope, TimeWindow},
     parse_error::IcsEventError,
     recurrence_rule::{self, RuleBudget},
     text_lines::FeedLines,
@@ -73,13 +73,8 @@ struct FollowingException<'e> {
 }
 
 impl<'a> SeriesReader<'a> {
-    pub(super) fn new(
-        lines: &'a FeedLines<'a>,
-        calendar: &'a CalendarConfig,
-        config: &'a ClientConfig,
-        window: TimeWindow,
-        is_known: &'a dyn Fn(&str) -> bool,
-    ) -> Self {
+    pub(super) fn new(lines: &'a FeedLines<'a>, scope: FeedScope<'a>) -> Self {
+        let FeedScope { calendar, config, window, is_known, .. } = scope;
         let place_zone = |name: &str| {
             zone::find_known_zone(name).map(EventZone::from_time_zone).filter(|zone| zone.iana_place.is_some())
         };

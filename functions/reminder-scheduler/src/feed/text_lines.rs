@@ -20,6 +20,8 @@ pub(super) struct FeedLines<'a> {
     pub(super) zones: Vec<Vec<&'a str>>,
     /// The zone of the whole calendar: `X-WR-TIMEZONE`, written by Google, Apple and Outlook.
     pub(super) calendar_zone: Option<&'a str>,
+    /// What the calendar is called: `X-WR-CALNAME`, written by the same.
+    pub(super) calendar_name: Option<&'a str>,
 }
 
 /// The unfolded text of a body. Lines are folded at any byte, also inside a character, so unfolding
@@ -72,6 +74,7 @@ pub(super) fn split_components(text: &str, is_read: impl Fn(&str) -> bool) -> Re
             0 => return Err(FeedParseError::NotCalendar),
             1 if is_same(name, "BEGIN") && !is_same(open[0], "VCALENDAR") => return Err(FeedParseError::NotCalendar),
             1 if is_same(name, "X-WR-TIMEZONE") => lines.calendar_zone = Some(property_value(line)),
+            1 if is_same(name, "X-WR-CALNAME") => lines.calendar_name = Some(property_value(line)),
             2 if is_same(name, "BEGIN") && is_same(inside, "VEVENT") => {
                 if lines.events.len() == MAX_EVENTS {
                     return Err(FeedParseError::TooManyEvents(MAX_EVENTS));

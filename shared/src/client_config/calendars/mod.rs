@@ -22,7 +22,7 @@ pub use self::{
     acuity::AcuityCalendar,
     calendly::CalendlyCalendar,
     custom::{BookingFields, BookingStatus, CustomCalendar},
-    ics::{FeedRule, FeedTextRule},
+    ics::{FeedRule, FeedTextRule, OrganizerRule},
     square::SquareCalendar,
 };
 
@@ -189,6 +189,13 @@ struct CalendarTable {
     /// `ics`: Google Calendar posts to `/bookings/<name>` after a change, and the feed is read at
     /// once. Default: `false`.
     google_push: Option<bool>,
+    /// `ics`: organizers that are the client's own, besides the calendar's owner: addresses, or
+    /// `"@clinic.example"` for a domain. An event of any other organizer is an invitation and not
+    /// an appointment. Default: none.
+    organizers: Option<Vec<OrganizerRule>>,
+    /// `ics`: how many appointments may become known within a day after the first read, 1 to 5000.
+    /// Further ones wait for the next day, or for an operator. Default: 200.
+    new_per_day: Option<u32>,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -225,6 +232,8 @@ impl TryFrom<CalendarTable> for CalendarConfig {
             ("phone", table.phone.is_some()),
             ("person", table.person.is_some()),
             ("google_push", table.google_push.is_some()),
+            ("organizers", table.organizers.is_some()),
+            ("new_per_day", table.new_per_day.is_some()),
         ];
         let (line, reminders) = (std::mem::take(&mut table.line), std::mem::take(&mut table.reminders));
         let (name, id_scope) = (table.name.take(), table.id_scope.take());
