@@ -81,10 +81,18 @@ pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingColle
 }
 
 fn check_custom(name: &str, calendar: &CustomCalendar, findings: &mut FindingCollector<'_>) {
-    let CustomCalendar { verify, fields, statuses } = calendar;
+    let CustomCalendar { verify, fields, statuses, own_texts } = calendar;
     check_scheme(verify, &["calendars", name, "verify"], findings);
     for (field, pointer) in named_pointers(fields) {
         check_pointer(pointer, &["calendars", name, "fields", field], findings);
+    }
+    let unused = [("title", &fields.title), ("place", &fields.place)].into_iter().filter(|(_, field)| field.is_some());
+    for (field, _) in unused.filter(|_| !own_texts) {
+        findings.add_warning(
+            &["calendars", name, "fields", field],
+            format!("without own_texts = true this field has no effect, because a customer may type the {field}"),
+            "write own_texts = true if only the client writes it, or remove the field",
+        );
     }
     let path = ["calendars", name, "statuses"];
     let has_status = |wanted| statuses.values().any(|status| *status == wanted);

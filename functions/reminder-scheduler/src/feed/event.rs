@@ -106,6 +106,7 @@ pub(super) enum SkippedEvent {
 pub(super) struct EventParser<'a> {
     phone: &'a FeedTextRule,
     person: Option<&'a FeedTextRule>,
+    own_texts: bool,
     owner: CalendarOwner<'a>,
     /// An event that does not recur and begins before this day is over.
     first_day: Date,
@@ -113,7 +114,8 @@ pub(super) struct EventParser<'a> {
 
 impl<'a> EventParser<'a> {
     pub(super) fn new(rule: &'a FeedRule, owner: CalendarOwner<'a>, first_day: Date) -> Self {
-        Self { phone: &rule.phone, person: rule.person.as_ref(), owner, first_day }
+        let FeedRule { phone, person, own_texts, .. } = rule;
+        Self { phone, person: person.as_ref(), own_texts: *own_texts, owner, first_day }
     }
 
     /// Whether a property is parsed.
@@ -172,6 +174,9 @@ impl<'a> EventParser<'a> {
         for entry in &component.entries {
             event.read_property(entry)?;
             self.select_texts(&mut event.texts, entry);
+        }
+        if !self.own_texts {
+            (event.texts.title, event.texts.place) = (None, None);
         }
         let is_marked = |marker, value| is_marked(component, marker, value);
         if let (true, Some(IcsTime::Time { local, .. })) = (is_marked(ALL_DAY_PROPERTY, "TRUE"), &event.start) {

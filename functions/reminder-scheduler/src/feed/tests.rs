@@ -33,6 +33,7 @@ line_id = "line-1"
 [calendars.clinic]
 kind = "ics"
 line = "main"
+own_texts = true
 phone = { field = "description", after = ["Phone:", "Phone", "tel:"] }
 person = { field = "summary", after = [" - "] }
 
@@ -827,6 +828,17 @@ fn a_web_address_is_not_a_place() {
     let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'@' { 0xe9 } else { byte }).collect();
     let feed = parse_as("clinic", &latin, winter_window(), &[]).unwrap();
     assert_eq!((feed.occurrences["a"].title.clone(), feed.occurrences["a"].place.as_deref()), (None, Some("Rue")));
+}
+
+#[test]
+fn an_event_has_title_and_place_only_if_the_client_writes_them() {
+    let lines = "SUMMARY:Call the bank|LOCATION:Herzl 12";
+    let texts = |calendar: &str| {
+        let occurrence = read_of_anna(calendar, lines, None).occurrences.remove("a").unwrap();
+        (occurrence.title, occurrence.place)
+    };
+    assert_eq!(texts("clinic"), (Some("Call the bank".to_owned()), Some("Herzl 12".to_owned())));
+    assert_eq!(texts("team"), (None, None));
 }
 
 #[test]

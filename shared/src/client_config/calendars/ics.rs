@@ -25,6 +25,8 @@ pub struct FeedRule {
     /// Organizers that are the client's own, besides the calendar's owner. An event of any other
     /// organizer is an invitation of a stranger and not an appointment.
     pub organizers: Vec<OrganizerRule>,
+    /// Whether the client itself writes titles and places of events. Otherwise texts have neither.
+    pub own_texts: bool,
     /// How many appointments may become known within a day after the first read: 1 to 5000. Further
     /// ones wait.
     pub new_per_day: u32,
@@ -97,6 +99,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
         KindSetting::optional("google_push", SettingRule::Any),
         KindSetting::optional("organizers", SettingRule::Any),
         KindSetting::optional("new_per_day", SettingRule::Any),
+        KindSetting::optional("own_texts", SettingRule::Any),
     ],
     account_setting: None,
     credential: Some(SecretFacts::new(
@@ -114,6 +117,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
             google_push: table.google_push.unwrap_or(false),
             organizers: table.organizers.unwrap_or_default(),
             new_per_day: table.new_per_day.unwrap_or(DEFAULT_NEW_PER_DAY),
+            own_texts: table.own_texts.unwrap_or(false),
         }))
     },
 };
