@@ -19,13 +19,16 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{get_item::GetItemError, update_item::UpdateItemError},
+    operation::{
+        get_item::GetItemError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, number_value, text_value},
+    attributes::{Item, ItemReader, ItemWriter, number_value, text_value, time_value},
     fault::{ClassifyFault, Fault},
 };
 
@@ -104,6 +107,10 @@ pub struct FeedSnapshot {
     pub failing_since: Option<Timestamp>,
     /// What failed, for people. Holds no content of the feed and no address.
     pub problem: Option<String>,
+    /// When a read last began ([`FeedStore::mark_read`]).
+    pub tried_at: Option<Timestamp>,
+    /// How many reads in a row began without a result: they ended the function.
+    pub unfinished_reads: u32,
     /// When the count of new appointments began.
     pub new_since: Option<Timestamp>,
     /// How many appointments became known since then.
@@ -196,15 +203,48 @@ impl FeedStore {
         }
     }
 
-    /// Saves a snapshot, unless another invocation wrote the row since it was loaded.
-    pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
-        let mut item = snapshot.to_item()?;
-        let mut update = self
-            .db
+    /// Records that a read begins, before anything of the feed is in memory: a feed that ends the
+    /// function must not be the first again. `problem` describes an earlier read without a result.
+    pub async fn mark_read(&self, calendar: &str, now: Timestamp, problem: Option<&str>) -> Result<(), FeedStoreError> {
+        let set_problem = if problem.is_some() { ", problem = :problem" } else { "" };
+        let update = self
+            .update_row(calendar)
+            .update_expression(format!("SET tried_at = :now{set_problem} ADD unfinished_reads :one"))
+            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":one", number_value(1));
+        let update = match problem {
+            Some(problem) => update.expression_attribute_values(":problem", text_value(problem)),
+            None => update,
+        };
+        update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
+    }
+
+    /// Records why the result of a read could not be saved. The occurrences stay as they were.
+    pub async fn record_failure(&self, calendar: &str, now: Timestamp, problem: &str) -> Result<(), FeedStoreError> {
+        let update = self
+            .update_row(calendar)
+            .update_expression(
+                "SET problem = :problem, polled_at = :now, failing_since = if_not_exists(failing_since, :now) \
+                 REMOVE unfinished_reads ADD failures :one",
+            )
+            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":one", number_value(1))
+            .expression_attribute_values(":problem", text_value(problem));
+        update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
+    }
+
+    fn update_row(&self, calendar: &str) -> UpdateItemFluentBuilder {
+        self.db
             .update_item()
             .table_name(&self.table)
             .key("subject", text_value(feed_subject(calendar)))
-            .key("stage", text_value(FEED_STAGE));
+            .key("stage", text_value(FEED_STAGE))
+    }
+
+    /// Saves a snapshot, unless another invocation wrote the row since it was loaded.
+    pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
+        let mut item = snapshot.to_item()?;
+        let mut update = self.update_row(calendar);
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for (number, name) in ATTRIBUTES.into_iter().enumerate() {
             match item.remove(name) {
@@ -248,7 +288,7 @@ impl FeedStore {
 const FEED_STAGE: &str = "state";
 
 /// The attributes that a write sets or removes.
-const ATTRIBUTES: [&str; 13] = [
+const ATTRIBUTES: [&str; 14] = [
     "version",
     "occurrences",
     "etag",
@@ -262,6 +302,8 @@ const ATTRIBUTES: [&str; 13] = [
     "problem",
     "new_since",
     "new_count",
+    // Never set here, and so always removed.
+    "unfinished_reads",
 ];
 
 fn feed_subject(calendar: &str) -> String {
@@ -330,6 +372,8 @@ impl FeedSnapshot {
             failures: read_intact(item, "failures", ItemReader::number)?.unwrap_or(0),
             failing_since: time("failing_since")?,
             problem: item.owned("problem"),
+            tried_at: time("tried_at")?,
+            unfinished_reads: read_intact(item, "unfinished_reads", ItemReader::number)?.unwrap_or(0),
             new_since: time("new_since")?,
             new_count: read_intact(item, "new_count", ItemReader::number)?.unwrap_or(0),
         })
@@ -400,6 +444,8 @@ mod tests {
                 failures,
                 failing_since: times[3].map(at_second),
                 problem: texts[2].clone(),
+                tried_at: None,
+                unfinished_reads: 0,
                 new_since: times[4].map(at_second),
                 new_count,
             };

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tellonce_core::hash::sha256_hex;
 use tellonce_fakes::calendars::FakeFeedEvent;
 
 use crate::{
@@ -62,7 +63,6 @@ async fn an_invitation_of_a_stranger_sends_nothing_to_the_number_in_it() {
     for feed in ["diary.ics", "anna.ics"] {
         let invitation = invite("eve", "052-555-0101", "mailto:eve@evil.example");
         fake_calendars.put_event(feed, invitation).unwrap();
-        // Eve also invites to an event with the UID of an earlier one.
         fake_calendars.put_event(feed, diary_event(&world, "plain", start, "054-555-0199")).unwrap();
     }
     fake_calendars.put_event("anna.ics", invite("own", "054-555-0142", "mailto:Anna@clinic.example")).unwrap();
@@ -72,7 +72,7 @@ async fn an_invitation_of_a_stranger_sends_nothing_to_the_number_in_it() {
     for feed in ["diary", "anna"] {
         let problem = feed_problem(&world, feed);
         assert!(problem.starts_with("1 events with a phone number have another organizer"), "{problem}");
-        assert!(problem.contains("`organizers`") && !problem.contains("eve"), "{problem}");
+        assert!(problem.contains("`organizers`") && !problem.contains("eve@"), "{problem}");
     }
     advance_to_day_before(&world, start).await;
     assert_eq!(world.texts_on_phone(ADI_PHONE).len(), 0, "the victim");
@@ -145,6 +145,76 @@ async fn a_flood_of_new_appointments_waits_until_an_operator_accepts_it() {
     let polled = poll_later(&world).await;
     assert_eq!((&polled["reports"], headers(&world)), (&json!(33), 40), "{polled}");
     assert_eq!(feed_problem(&world, "anna"), "");
+}
+
+#[tokio::test]
+async fn a_hostile_event_costs_only_itself_and_a_hostile_feed_no_other_feed() {
+    let world = start_world_of_anna().await;
+    let fake_calendars = world.stack.calendars();
+    let start = whole_minute_in_hours(&world, 50);
+    let good = diary_event(&world, "good", start, "054-555-0199");
+    fake_calendars.put_event("diary.ics", diary_event(&world, "other", start, "052-555-0142")).unwrap();
+    // One event with a million dates.
+    let dates = "20261124,".repeat(900_000);
+    let hostile = with_property(diary_event(&world, "bad", start, "052-555-0101"), "exdate", "20261124");
+    fake_calendars.put_event("anna.ics", hostile).unwrap();
+    fake_calendars.put_event("anna.ics", good.clone()).unwrap();
+    let text = fake_calendars.read_feed("anna.ics").unwrap().unwrap();
+    fake_calendars.override_feed("anna.ics", &text.replace("EXDATE:20261124", &format!("EXDATE:{dates}20261124")));
+    let polled = world.stack.poll_feeds().await.unwrap();
+    assert_eq!((&polled["reports"], &polled["unreadable"]), (&json!(2), &json!(0)), "{polled}");
+    assert!(feed_problem(&world, "anna").contains("larger than an appointment can be"));
+
+    // A feed whose snapshot fits no row. The other feed is read all the same.
+    let mut random = String::new();
+    let events = (0..900).map(|number| {
+        let uid: String = (0..15).map(|part| sha256_hex(format!("{number} {part}").as_bytes(), 32)).collect();
+        format!(
+            "BEGIN:VEVENT\r\nUID:{uid}\r\nDTSTART:{}\r\nDESCRIPTION:Phone: 054-555-0199\r\nEND:VEVENT\r\n",
+            start.strftime("%Y%m%dT%H%M%SZ")
+        )
+    });
+    random.extend(events);
+    accept_next_read(&world, "anna");
+    fake_calendars.override_feed("anna.ics", &format!("BEGIN:VCALENDAR\r\n{random}END:VCALENDAR\r\n"));
+    fake_calendars.put_event("diary.ics", good).unwrap();
+    let polled = poll_later(&world).await;
+    assert_eq!((&polled["failed"], &polled["read"], &polled["reports"]), (&json!(1), &json!(1), &json!(1)), "{polled}");
+    let problem = feed_problem(&world, "anna");
+    assert!(problem.contains("too many occurrences for a row"), "{problem}");
+    let counted = |metric: &str| {
+        world.stack.log_lines("reminder-scheduler").iter().filter(|line| line.text.contains(metric)).count()
+    };
+    assert_eq!(counted("\"feed_unreadable\":1"), 1, "the metric of the alarm");
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2, "both good events");
+}
+
+#[tokio::test]
+async fn a_feed_that_ended_the_function_is_named_and_read_less_often() {
+    let world = start_world_of_anna().await;
+    let start = whole_minute_in_hours(&world, 50);
+    for feed in ["anna.ics", "diary.ics"] {
+        world.stack.calendars().put_event(feed, diary_event(&world, "one", start, "054-555-0199")).unwrap();
+    }
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["read"], 2);
+    assert_eq!(feed_row(&world, "anna").get("unfinished_reads"), None, "the read has a result");
+    // A read begins and ends the function.
+    let update = json!({
+        "TableName": world.table_name("Ledger"), "Key": { "subject": {"S": "feed:anna"}, "stage": {"S": "state"} },
+        "UpdateExpression": "SET tried_at = :now ADD unfinished_reads :one",
+        "ExpressionAttributeValues": {
+            ":now": {"N": world.now().as_millisecond().to_string()}, ":one": {"N": "1"},
+        },
+    });
+    world.stack.dynamo().call_operation("UpdateItem", &update).unwrap();
+    world.advance_time(SignedDuration::from_mins(3));
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["due"], 0);
+    let polled = poll_later(&world).await;
+    assert_eq!(polled["due"], 2, "{polled}");
+    let logged = |text: &str| world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains(text));
+    assert!(logged("the last 1 reads of feed anna ended the function") && logged("\"feed_unreadable\":1"));
+    assert_eq!(feed_row(&world, "anna").get("unfinished_reads"), None);
 }
 
 /// An operator accepts the next read of a feed.

@@ -90,7 +90,7 @@ impl FeedPreview<'_> {
         let is_known = |id: &str| self.snapshot.occurrences.contains_key(id);
         let Self { rule, calendar, config, .. } = *self;
         let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id: None };
-        let feed = match ics::parse_feed(body, scope) {
+        let feed = match ics::parse_feed(body.to_vec(), scope) {
             Ok(feed) => feed,
             Err(error) => return self.remark(case, format!("unreadable: {error}; no appointment changes")),
         };
@@ -107,10 +107,10 @@ impl FeedPreview<'_> {
                 ),
             );
         }
-        for (id, occurrence) in &feed.occurrences {
-            if let Err(problem) = &occurrence.attendee {
-                self.remark(case, format!("no-recipient: {id} at {}: {problem}", occurrence.start));
-            }
+        let known = feed.occurrences.iter().filter_map(|(id, it)| Some((id, &it.start, it.attendee.as_ref().err()?)));
+        let unknown = feed.unreachable.iter().map(|(id, (start, problem))| (id, start, problem));
+        for (id, start, problem) in known.chain(unknown) {
+            self.remark(case, format!("no-recipient: {id} at {start}: {problem}"));
         }
         let origin = FeedOrigin { name: self.name, calendar: self.calendar, rule: self.rule };
         let changes = match compare_feed(&self.snapshot, &feed, origin, window, now) {

@@ -24,6 +24,14 @@ use super::{
     recurrence_rule, text_lines,
 };
 
+/// The most further and excluded dates of all events with one `UID`: years of weekly exceptions.
+pub(super) const MAX_DATES: usize = 2_000;
+/// The longest accepted name of a zone, in bytes. Each date has a copy.
+const MAX_ZONE_NAME_BYTES: usize = 255;
+/// The longest text that is kept, in characters: as much as an appointment keeps. Each occurrence
+/// has a copy.
+const MAX_TEXT_CHARS: usize = 200;
+
 /// The longest accepted `UID`, in bytes. Those of real calendars have some dozens.
 const MAX_UID_BYTES: usize = 1000;
 
@@ -60,7 +68,6 @@ type EventRank = (i64, Option<i64>, Option<i64>, usize);
 
 /// One event.
 pub(super) struct IcsEvent {
-    pub(super) uid: String,
     /// The slot of its series that this event replaces.
     pub(super) recurrence_slot: Option<IcsTime>,
     /// Whether it also applies to all later slots (`RANGE=THISANDFUTURE`).
@@ -84,22 +91,18 @@ pub(super) struct EventTexts {
     pub(super) place: Option<String>,
 }
 
+impl From<IcsEventError> for SkippedEvent {
+    fn from(error: IcsEventError) -> Self {
+        Self::Unparsed(error)
+    }
+}
+
 /// An event that is not read further.
 pub(super) enum SkippedEvent {
-    /// It has no usable `UID`.
-    WithoutUid,
     /// It could not be parsed.
-    Unparsed {
-        /// The `UID`.
-        uid: String,
-        error: IcsEventError,
-    },
+    Unparsed(IcsEventError),
     /// The client did not make it.
-    Foreign {
-        /// The `UID`.
-        uid: String,
-        event: ForeignEvent,
-    },
+    Foreign(ForeignEvent),
 }
 
 /// Parses the events of a client.
@@ -124,25 +127,26 @@ impl<'a> EventParser<'a> {
         READ_PROPERTIES.into_iter().chain(fields).any(|property| property.eq_ignore_ascii_case(name))
     }
 
-    /// Parses the lines of one event. `number` is its position in the body.
-    pub(super) fn parse_event(&self, lines: &[&str], number: usize) -> Result<IcsEvent, SkippedEvent> {
-        let text = format!("BEGIN:VEVENT\n{}\nEND:VEVENT\n", lines.join("\n"));
-        let Entry::ICalendar(parsed) = Parser::new(&text).entry() else {
-            return Err(SkippedEvent::WithoutUid);
-        };
-        let component = parsed.components.into_iter().next().unwrap_or_default();
+    /// The `UID` in the lines of an event, if it is usable.
+    pub(super) fn parse_uid(lines: &str) -> Option<String> {
+        let component = parse_component(lines)?;
         let uid = component.uid().map(str::trim).filter(|uid| (1..=MAX_UID_BYTES).contains(&uid.len()));
-        let Some(uid) = uid.map(str::to_owned) else { return Err(SkippedEvent::WithoutUid) };
-        let rules = lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
+        uid.map(str::to_owned)
+    }
+
+    /// Parses the lines of one event. `number` is its position in the body.
+    pub(super) fn parse_event(&self, lines: &str, number: usize) -> Result<IcsEvent, SkippedEvent> {
+        let component = parse_component(lines).ok_or(SkippedEvent::Unparsed(IcsEventError::InvalidUid))?;
+        let rules = lines.lines().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
         let event = rules
-            .map(|line| text_lines::property_value(line))
+            .map(text_lines::property_value)
             .try_for_each(recurrence_rule::validate_rule)
-            .and_then(|()| self.build_event(uid.clone(), &component, number));
+            .and_then(|()| self.build_event(&component, number));
         if let Some(organizer) = self.owner.find_foreign_organizer(&component) {
             let looks_like_appointment = event.is_ok_and(|event| self.looks_like_appointment(&event));
-            return Err(SkippedEvent::Foreign { uid, event: ForeignEvent { organizer, looks_like_appointment } });
+            return Err(SkippedEvent::Foreign(ForeignEvent { organizer, looks_like_appointment }));
         }
-        event.map_err(|error| SkippedEvent::Unparsed { uid, error })
+        event.map_err(SkippedEvent::Unparsed)
     }
 
     fn looks_like_appointment(&self, event: &IcsEvent) -> bool {
@@ -153,14 +157,8 @@ impl<'a> EventParser<'a> {
         event.texts.phone.is_some() && event.start.as_ref().is_none_or(|start| !is_over(start))
     }
 
-    fn build_event(
-        &self,
-        uid: String,
-        component: &ICalendarComponent,
-        number: usize,
-    ) -> Result<IcsEvent, IcsEventError> {
+    fn build_event(&self, component: &ICalendarComponent, number: usize) -> Result<IcsEvent, IcsEventError> {
         let mut event = IcsEvent {
-            uid,
             recurrence_slot: None,
             applies_to_following: false,
             start: None,
@@ -193,7 +191,8 @@ impl<'a> EventParser<'a> {
     fn select_texts(&self, texts: &mut EventTexts, entry: &ICalendarEntry) {
         let matches = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
         if matches(self.phone) && texts.phone.is_none() {
-            texts.phone = extract_value(self.phone, &property_text(entry));
+            // A longer text is not a number.
+            texts.phone = extract_value(self.phone, &property_text(entry)).filter(|text| text.len() <= MAX_TEXT_CHARS);
         }
         if let Some(rule) = self.person.filter(|rule| matches(rule) && texts.person.is_none()) {
             texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);
@@ -201,7 +200,20 @@ impl<'a> EventParser<'a> {
     }
 }
 
+fn parse_component(lines: &str) -> Option<ICalendarComponent> {
+    let text = format!("BEGIN:VEVENT\n{lines}END:VEVENT\n");
+    match Parser::new(&text).entry() {
+        Entry::ICalendar(parsed) => parsed.components.into_iter().next(),
+        _ => None,
+    }
+}
+
 impl IcsEvent {
+    /// How many further and excluded dates it names.
+    pub(super) fn date_count(&self) -> usize {
+        self.extra_times.len() + self.excluded_times.len()
+    }
+
     /// Reads one of the properties that are always parsed.
     fn read_property(&mut self, entry: &ICalendarEntry) -> Result<(), IcsEventError> {
         let first = entry.values.first();
@@ -249,6 +261,9 @@ fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime,
 
 fn parse_times(entry: &ICalendarEntry, property: &'static str) -> Result<Vec<IcsTime>, IcsEventError> {
     let zone = entry.tz_id();
+    if entry.values.len() > MAX_DATES || zone.is_some_and(|zone| zone.len() > MAX_ZONE_NAME_BYTES) {
+        return Err(IcsEventError::OverBudget);
+    }
     let moment = |value: &ICalendarValue| match value {
         ICalendarValue::PartialDateTime(written) => IcsTime::from_written(written, zone),
         ICalendarValue::Period(ICalendarPeriod::Range { start, .. } | ICalendarPeriod::Duration { start, .. }) => {
@@ -279,7 +294,8 @@ fn property_text(entry: &ICalendarEntry) -> String {
 /// A text on one line. `None` if it is empty or contains bytes that were not UTF-8.
 fn clean_text(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    Some(words.join(" ")).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
+    let text: String = words.join(" ").chars().take(MAX_TEXT_CHARS).collect();
+    Some(text).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
 }
 
 /// The value that a rule selects in a text. Descriptions from Google's or Microsoft's calendars are

@@ -27,6 +27,8 @@ mod event;
 mod fetch;
 pub mod ics;
 mod ics_time;
+#[cfg(test)]
+mod memory;
 mod occurrence;
 mod organizer;
 mod parse_error;

@@ -48,14 +48,17 @@ pub struct FeedScope<'a> {
 }
 
 /// The content of a feed within a window.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedFeed {
-    /// Every occurrence that begins in the window, by its id.
+    /// Every occurrence that begins in the window and has an attendee or is known, by its id.
     pub occurrences: BTreeMap<String, FeedOccurrence>,
     /// The number of events in the body, inside and outside the window.
     pub event_count: usize,
     /// The `UID`s of events that could not be parsed, and why. Their occurrences are unknown.
     pub unparsed_events: BTreeMap<String, IcsEventError>,
+    /// Some of the unknown occurrences in the window without an attendee who can be messaged, by
+    /// their id: when each begins, and why it has none.
+    pub unreachable: BTreeMap<String, (Timestamp, PhoneError)>,
     /// The `UID`s of events that the client did not make. They have no occurrences.
     pub foreign_events: BTreeMap<String, ForeignEvent>,
 }

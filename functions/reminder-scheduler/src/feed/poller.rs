@@ -1,5 +1,7 @@
 //! Polling: which feeds are due, and one read of each.
 //!
+//! Long because one read is one story, from its mark to the saved snapshot.
+//!
 //! Flow: load the snapshot, fetch the feed, parse it ([`super::ics`]), compare it
 //! ([`diff`](super::diff)), hand on the reports, save the snapshot.
 //!
@@ -25,6 +27,7 @@ use super::{
     fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedFetchError, FeedResponse, fetch_feed},
     ics,
     occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    parse_error::FeedParseError,
 };
 
 /// The least time that must remain to start another feed: the fetch timeout, and time to parse and
@@ -104,6 +107,14 @@ struct FeedSource<'a> {
     rule: &'a FeedRule,
 }
 
+impl FeedSource<'_> {
+    fn compare(self, snapshot: &FeedSnapshot, feed: &ParsedFeed, asked_at: Timestamp) -> FeedVerdict {
+        let Self { name, calendar, rule } = self;
+        let origin = FeedOrigin { name, calendar, rule };
+        compare_feed(snapshot, feed, origin, build_window(calendar, asked_at), asked_at)
+    }
+}
+
 /// The window that matters now: from a day ago to two weeks beyond the longest lead time.
 pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
     let lead = calendar.reminders.keys().map(ReminderStage::lead_time).max().unwrap_or_default();
@@ -114,17 +125,15 @@ pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
 }
 
 fn is_due(snapshot: &FeedSnapshot, rule: &FeedRule, now: Timestamp) -> bool {
-    let interval = if snapshot.failures > 0 || snapshot.suspect_since.is_some() {
-        rule.poll_every.0.min(FAILING_POLL_INTERVAL)
-    } else {
-        rule.poll_every.0
-    };
-    snapshot.polled_at.is_none_or(|polled_at| now.duration_since(polled_at) >= interval - DUE_TOLERANCE)
+    let is_failing = snapshot.failures > 0 || snapshot.suspect_since.is_some() || snapshot.unfinished_reads > 0;
+    let interval = if is_failing { rule.poll_every.0.min(FAILING_POLL_INTERVAL) } else { rule.poll_every.0 };
+    let last = if snapshot.unfinished_reads > 0 { snapshot.tried_at } else { snapshot.polled_at };
+    last.is_none_or(|last| now.duration_since(last) >= interval - DUE_TOLERANCE)
 }
 
 impl FeedPoller<'_> {
-    /// Reads every feed that is due, or `only` one, due or not. The feed that waited longest comes
-    /// first.
+    /// Reads every feed that is due, or `only` one, due or not. The feed whose last read began
+    /// longest ago comes first, whatever became of that read.
     ///
     /// Each change is passed to `apply_report` and saved in the snapshot when it was applied. A
     /// change that was not applied, because of an error or because the time was up, is passed on by
@@ -149,16 +158,12 @@ impl FeedPoller<'_> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(
-                        calendar.name = name,
-                        "could not load the snapshot of feed {name}: {}",
-                        error_chain(&error)
-                    );
+                    self.record_failure(name, &error_chain(&error), now).await;
                     summary.failed += 1;
                 }
             }
         }
-        due.sort_by_key(|(_, snapshot)| snapshot.polled_at);
+        due.sort_by_key(|(_, snapshot)| snapshot.tried_at);
         summary.due = due.len();
         for (number, (source, snapshot)) in due.into_iter().enumerate() {
             if deadline.remaining() < MIN_TIME_FOR_FEED {
@@ -167,7 +172,7 @@ impl FeedPoller<'_> {
             }
             let read = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary);
             if let Err(failure) = catch_failure(read).await {
-                tracing::error!(calendar.name = source.name, "could not read feed {}: {failure}", source.name);
+                self.record_failure(source.name, &failure, self.clock.now()).await;
                 summary.failed += 1;
             }
         }
@@ -182,6 +187,7 @@ impl FeedPoller<'_> {
         apply_report: &impl AsyncFn(AppointmentReport) -> Result<(), E>,
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
+        self.mark_read(source.name, &snapshot).await?;
         let mut outcome = self.read_feed_once(source, snapshot, deadline, apply_report, summary).await;
         for _ in 1..MAX_READ_ATTEMPTS {
             // The other read may be older than the change that this read is for.
@@ -190,6 +196,29 @@ impl FeedPoller<'_> {
             outcome = self.read_feed_once(source, snapshot, deadline, apply_report, summary).await;
         }
         outcome
+    }
+
+    /// Records that a read begins. Logs and counts an earlier one that ended the function.
+    async fn mark_read(&self, name: &str, snapshot: &FeedSnapshot) -> Result<(), FeedStoreError> {
+        let now = self.clock.now();
+        let problem = (snapshot.unfinished_reads > 0).then(|| {
+            let count = snapshot.unfinished_reads;
+            tracing::error!(calendar.name = name, "the last {count} reads of feed {name} ended the function");
+            telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
+            format!("the last {count} reads ended the function, for want of memory or time; let the feed contain less")
+        });
+        self.feed_store.mark_read(name, now, problem.as_deref()).await
+    }
+
+    /// Logs and counts a read whose result could not be saved, and describes it in the feed's row.
+    async fn record_failure(&self, name: &str, problem: &str, now: Timestamp) {
+        tracing::error!(calendar.name = name, "could not read feed {name}: {problem}");
+        telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
+        let problem: String = problem.chars().take(MAX_PROBLEM_CHARS).collect();
+        if let Err(error) = self.feed_store.record_failure(name, now, &problem).await {
+            let error = error_chain(&error);
+            tracing::error!(calendar.name = name, "could not record the failure of feed {name}: {error}");
+        }
     }
 
     async fn read_feed_once<E: ClassifyFault>(
@@ -208,22 +237,13 @@ impl FeedPoller<'_> {
             Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,
             Err(error) => return self.record_unreadable(source, snapshot, &error, asked_at, summary).await,
         };
-        let FeedSource { calendar, rule, .. } = source;
-        let window = build_window(calendar, asked_at);
-        // Outside the window only upcoming occurrences are searched for, so that past ones are
-        // forgotten.
-        let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
-        let (config, calendar_id) = (self.config, calendar_id.as_deref());
-        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id };
-        let feed = match ics::parse_feed(&body, scope) {
+        let feed = match self.parse_body(source, body, calendar_id.as_deref(), &snapshot, asked_at) {
             Ok(feed) => feed,
             Err(error) => return self.record_unreadable(source, snapshot, &error.into(), asked_at, summary).await,
         };
-        drop(body);
         snapshot.polled_at = Some(asked_at);
         (snapshot.failures, snapshot.failing_since) = (0, None);
-        let origin = FeedOrigin { name: source.name, calendar, rule };
-        let (suspect, changes) = match compare_feed(&snapshot, &feed, origin, window, asked_at) {
+        let (suspect, changes) = match source.compare(&snapshot, &feed, asked_at) {
             FeedVerdict::Changes(changes) => (None, changes),
             FeedVerdict::Suspect(suspect, changes) => (Some(suspect), changes),
         };
@@ -259,6 +279,23 @@ impl FeedPoller<'_> {
             summary.read += 1;
         }
         self.feed_store.save(source.name, &mut snapshot).await
+    }
+
+    fn parse_body(
+        &self,
+        source: FeedSource<'_>,
+        body: Vec<u8>,
+        calendar_id: Option<&str>,
+        snapshot: &FeedSnapshot,
+        asked_at: Timestamp,
+    ) -> Result<ParsedFeed, FeedParseError> {
+        let FeedSource { calendar, rule, .. } = source;
+        let window = build_window(calendar, asked_at);
+        // Outside the window only upcoming occurrences are searched for, so that past ones are
+        // forgotten.
+        let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
+        let config = self.config;
+        ics::parse_feed(body, FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
     }
 
     async fn fetch_source(
@@ -463,6 +500,13 @@ mod tests {
             is_due(&FeedSnapshot { failures: 1, ..polled_ago(900) }, &daily, now),
             "a failing feed is polled sooner"
         );
+        // A read that ended the function counts as a failing one, whenever the last result was.
+        let unfinished = |minutes| FeedSnapshot {
+            tried_at: Some(now - SignedDuration::from_mins(minutes)),
+            unfinished_reads: 1,
+            ..polled_ago(86_400)
+        };
+        assert!(is_due(&unfinished(15), &daily, now) && !is_due(&unfinished(5), &daily, now));
         assert!(is_due(&polled_ago(15 * 60), rule, now) && is_due(&polled_ago(14 * 60), rule, now));
         assert!(!is_due(&polled_ago(14 * 60 - 1), rule, now));
     }

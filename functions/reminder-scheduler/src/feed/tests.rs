@@ -93,7 +93,7 @@ fn parse_with(
 ) -> Result<ParsedFeed, FeedParseError> {
     let is_known = |id: &str| known.contains(&id);
     let rule = feed_rule(calendar);
-    parse_feed(body, FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
+    parse_feed(body.to_vec(), FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
 }
 
 pub(super) fn calendar_ics(events: &str) -> String {
@@ -282,7 +282,7 @@ fn a_private_zone_is_read_by_its_iana_name_or_its_dates_or_not_at_all() {
 fn the_default_zone_is_the_calendars_setting_then_the_feeds_then_the_clients() {
     let body = |shown: &str| calendar_ics(&format!("{shown}{}", event_ics("a", "DTSTART:20261124T103000")));
     let read = |calendar: &str, shown: &str| {
-        let feed = parse_as(calendar, body(shown).as_bytes(), winter_window(), &[]).unwrap();
+        let feed = parse_as(calendar, body(shown).as_bytes(), winter_window(), &["a"]).unwrap();
         (feed.occurrences["a"].start.strftime("%H:%M").to_string(), feed.occurrences["a"].zone.clone())
     };
     assert_eq!(read("abroad", "X-WR-TIMEZONE:Europe/Rome\n"), ("15:30".into(), "America/New_York".into()));
@@ -291,7 +291,7 @@ fn the_default_zone_is_the_calendars_setting_then_the_feeds_then_the_clients() {
     assert_eq!(read("clinic", ""), ("08:30".into(), "Asia/Jerusalem".into()));
     // An event's zone determines the moment. The client's configuration determines the place.
     let abroad = calendar_ics(&event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261124T103000"));
-    let abroad = parse_as("abroad", abroad.as_bytes(), winter_window(), &[]).unwrap();
+    let abroad = parse_as("abroad", abroad.as_bytes(), winter_window(), &["a"]).unwrap();
     assert_eq!(abroad.occurrences["a"].start.to_string(), "2026-11-24T08:30:00Z");
     assert_eq!(abroad.occurrences["a"].zone, "America/New_York");
 }
@@ -708,7 +708,7 @@ fn a_window_far_from_the_start_sees_the_same_series() {
         "FREQ=DAILY;INTERVAL=3",
         "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH,SU;WKST=SU",
         "FREQ=WEEKLY;INTERVAL=5;BYDAY=FR;WKST=TH",
-        "FREQ=HOURLY;INTERVAL=7",
+        "FREQ=HOURLY;INTERVAL=23",
         "FREQ=MONTHLY;BYDAY=2WE",
         "FREQ=YEARLY;BYMONTH=5;BYDAY=-1SU",
         "FREQ=DAILY;BYDAY=MO,TU;BYMONTH=5",
@@ -784,7 +784,7 @@ fn an_exception_that_is_not_understood_makes_its_series_unknown() {
 fn only_the_clients_rule_decides_which_number_is_messaged() {
     let body = |lines: &str| format!("BEGIN:VEVENT\nUID:a\nDTSTART:20261124T083000Z\n{lines}\nEND:VEVENT\n");
     let read = |calendar_name: &str, lines: &str| {
-        let feed = parse_as(calendar_name, calendar_ics(&body(lines)).as_bytes(), winter_window(), &[]).unwrap();
+        let feed = parse_as(calendar_name, calendar_ics(&body(lines)).as_bytes(), winter_window(), &["a"]).unwrap();
         let attendee = feed.occurrences["a"].attendee.clone();
         attendee.map(|attendee| (attendee.phone.expose().to_owned(), attendee.name))
     };
@@ -828,6 +828,57 @@ fn a_web_address_is_not_a_place() {
     let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'@' { 0xe9 } else { byte }).collect();
     let feed = parse_as("clinic", &latin, winter_window(), &[]).unwrap();
     assert_eq!((feed.occurrences["a"].title.clone(), feed.occurrences["a"].place.as_deref()), (None, Some("Rue")));
+}
+
+#[test]
+fn one_event_cannot_use_up_the_limits_of_a_feed() {
+    let good = event_ics("good", "DTSTART:20261124T083000Z");
+    let rules = |count: usize, rule: &str| vec![format!("RRULE:{rule}"); count].join("|");
+    let dates = (0..2_001).map(|day| (date(2026, 1, 1) + day.days()).strftime("%Y%m%dT080000Z").to_string());
+    let dates: Vec<String> = dates.collect();
+    for lines in [
+        "RRULE:FREQ=HOURLY;BYMINUTE=0,15,30,45".to_owned(),
+        rules(60, "FREQ=DAILY;COUNT=16000"),
+        rules(21, "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6"),
+        format!("RDATE:{}", dates.join(",")),
+        format!("EXDATE:{}|EXDATE:{}", dates[..1_001].join(","), dates[1_001..].join(",")),
+        format!("SUMMARY:{}", "x".repeat(70_000)),
+    ] {
+        let hostile = event_ics("a", &format!("DTSTART:19900101T103000Z|{lines}"));
+        let feed = parse_events(&(hostile + &good), winter_window());
+        assert_eq!(feed.unparsed_events.get("a"), Some(&IcsEventError::OverBudget), "{}", &lines[..40]);
+        assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["good"]);
+    }
+    let exceptions: String = (0..300)
+        .map(|n| {
+            event_ics(
+                "a",
+                &format!("RECURRENCE-ID:20261124T{:02}{:02}00Z|SUMMARY:{}", n / 60, n % 60, "x".repeat(2_000)),
+            )
+        })
+        .collect();
+    let feed = parse_events(&(exceptions + &good), winter_window());
+    assert_eq!(feed.unparsed_events.get("a"), Some(&IcsEventError::OverBudget), "many events with one UID");
+}
+
+#[test]
+fn occurrences_without_a_phone_number_do_not_count() {
+    let without_phone = |n: u32| {
+        event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=DAILY").replace("Phone: 054-555-0199", "Lunch")
+    };
+    let body: String = (0..200).map(without_phone).collect();
+    let feed = parse_events(&(body + &event_ics("good", "DTSTART:20261124T083000Z")), winter_window());
+    assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(feed.unreachable.len(), 100, "some are kept for people");
+}
+
+#[test]
+fn series_that_ended_cost_nothing() {
+    let ended =
+        |n: u32| event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=WEEKLY;UNTIL=20210101T000000Z");
+    let body: String = (0..100).map(ended).collect();
+    let feed = parse_events(&(body + &event_ics("good", "DTSTART:20261124T083000Z")), winter_window());
+    assert_eq!((feed.occurrences.len(), feed.unparsed_events.len()), (1, 0));
 }
 
 #[test]

@@ -326,7 +326,7 @@ impl FeedModel {
         occurrences
             .retain(|id, it| !self.damaged_events.contains_key(id) && (window.contains(it.start) || is_upcoming(id)));
         let (event_count, unparsed_events) = (self.actual.len(), self.damaged_events.clone());
-        ParsedFeed { occurrences, event_count, unparsed_events, foreign_events: BTreeMap::new() }
+        ParsedFeed { occurrences, event_count, unparsed_events, ..ParsedFeed::default() }
     }
 }
 
