@@ -19,13 +19,16 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{get_item::GetItemError, update_item::UpdateItemError},
+    operation::{
+        get_item::GetItemError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, number_value, text_value},
+    attributes::{Item, ItemReader, ItemWriter, number_value, text_value, time_value},
     fault::{ClassifyFault, Fault},
 };
 
@@ -87,7 +90,8 @@ pub struct FeedSnapshot {
     pub etag: Option<String>,
     /// The `Last-Modified` of the last accepted read.
     pub last_modified: Option<String>,
-    /// A hash of the address to which these two headers belong.
+    /// A hash of the address, and of the settings that a read depends on, to which these two
+    /// headers belong.
     pub address: Option<FactsFingerprint>,
     /// When the feed was last requested, with any result.
     pub polled_at: Option<Timestamp>,
@@ -103,6 +107,34 @@ pub struct FeedSnapshot {
     pub failing_since: Option<Timestamp>,
     /// What failed, for people. Holds no content of the feed and no address.
     pub problem: Option<String>,
+    /// When a read last began ([`FeedStore::mark_read`]).
+    pub tried_at: Option<Timestamp>,
+    /// How many reads in a row began without a result: they ended the function.
+    pub unfinished_reads: u32,
+    /// When the count of new appointments began.
+    pub new_since: Option<Timestamp>,
+    /// How many appointments became known since then.
+    pub new_count: u32,
+}
+
+/// How long new appointments are counted.
+const NEW_COUNT_PERIOD: SignedDuration = SignedDuration::from_hours(24);
+
+impl FeedSnapshot {
+    /// How many appointments became known in the current period.
+    pub fn recent_new_count(&self, now: Timestamp) -> u32 {
+        let is_current = self.new_since.is_some_and(|since| now.duration_since(since) < NEW_COUNT_PERIOD);
+        if is_current { self.new_count } else { 0 }
+    }
+
+    /// Counts appointments that became known.
+    pub fn count_new(&mut self, new: u32, now: Timestamp) {
+        let before = self.recent_new_count(now);
+        if before == 0 && new > 0 {
+            self.new_since = Some(now);
+        }
+        self.new_count = before.saturating_add(new);
+    }
 }
 
 /// A feed's row could not be read or written.
@@ -171,15 +203,48 @@ impl FeedStore {
         }
     }
 
-    /// Saves a snapshot, unless another invocation wrote the row since it was loaded.
-    pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
-        let mut item = snapshot.to_item()?;
-        let mut update = self
-            .db
+    /// Records that a read begins, before anything of the feed is in memory: a feed that ends the
+    /// function must not be the first again. `problem` describes an earlier read without a result.
+    pub async fn mark_read(&self, calendar: &str, now: Timestamp, problem: Option<&str>) -> Result<(), FeedStoreError> {
+        let set_problem = if problem.is_some() { ", problem = :problem" } else { "" };
+        let update = self
+            .update_row(calendar)
+            .update_expression(format!("SET tried_at = :now{set_problem} ADD unfinished_reads :one"))
+            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":one", number_value(1));
+        let update = match problem {
+            Some(problem) => update.expression_attribute_values(":problem", text_value(problem)),
+            None => update,
+        };
+        update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
+    }
+
+    /// Records why the result of a read could not be saved. The occurrences stay as they were.
+    pub async fn record_failure(&self, calendar: &str, now: Timestamp, problem: &str) -> Result<(), FeedStoreError> {
+        let update = self
+            .update_row(calendar)
+            .update_expression(
+                "SET problem = :problem, polled_at = :now, failing_since = if_not_exists(failing_since, :now) \
+                 REMOVE unfinished_reads ADD failures :one",
+            )
+            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":one", number_value(1))
+            .expression_attribute_values(":problem", text_value(problem));
+        update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
+    }
+
+    fn update_row(&self, calendar: &str) -> UpdateItemFluentBuilder {
+        self.db
             .update_item()
             .table_name(&self.table)
             .key("subject", text_value(feed_subject(calendar)))
-            .key("stage", text_value(FEED_STAGE));
+            .key("stage", text_value(FEED_STAGE))
+    }
+
+    /// Saves a snapshot, unless another invocation wrote the row since it was loaded.
+    pub async fn save(&self, calendar: &str, snapshot: &mut FeedSnapshot) -> Result<(), FeedStoreError> {
+        let mut item = snapshot.to_item()?;
+        let mut update = self.update_row(calendar);
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for (number, name) in ATTRIBUTES.into_iter().enumerate() {
             match item.remove(name) {
@@ -223,7 +288,7 @@ impl FeedStore {
 const FEED_STAGE: &str = "state";
 
 /// The attributes that a write sets or removes.
-const ATTRIBUTES: [&str; 11] = [
+const ATTRIBUTES: [&str; 14] = [
     "version",
     "occurrences",
     "etag",
@@ -235,6 +300,10 @@ const ATTRIBUTES: [&str; 11] = [
     "failures",
     "failing_since",
     "problem",
+    "new_since",
+    "new_count",
+    // Never set here, and so always removed.
+    "unfinished_reads",
 ];
 
 fn feed_subject(calendar: &str) -> String {
@@ -274,6 +343,10 @@ impl FeedSnapshot {
         }
         item.optional_time("failing_since", self.failing_since);
         item.optional_text("problem", self.problem.as_deref());
+        item.optional_time("new_since", self.new_since);
+        if self.new_count > 0 {
+            item.number("new_count", self.new_count);
+        }
         Ok(item.into_item())
     }
 
@@ -299,6 +372,10 @@ impl FeedSnapshot {
             failures: read_intact(item, "failures", ItemReader::number)?.unwrap_or(0),
             failing_since: time("failing_since")?,
             problem: item.owned("problem"),
+            tried_at: time("tried_at")?,
+            unfinished_reads: read_intact(item, "unfinished_reads", ItemReader::number)?.unwrap_or(0),
+            new_since: time("new_since")?,
+            new_count: read_intact(item, "new_count", ItemReader::number)?.unwrap_or(0),
         })
     }
 }
@@ -345,9 +422,9 @@ mod tests {
         fn a_snapshot_reads_back_as_it_was_written(
             occurrences in prop::collection::btree_map(".{0,40}", (0i64..4_000_000_000, any::<Option<u64>>(), any::<bool>()), 0..30),
             texts in prop::collection::vec(prop::option::of("[ -~]{1,40}"), 3),
-            times in prop::collection::vec(prop::option::of(0i64..4_000_000_000), 4),
+            times in prop::collection::vec(prop::option::of(0i64..4_000_000_000), 5),
             address in any::<Option<u64>>(),
-            failures in any::<u32>(),
+            (failures, new_count) in any::<(u32, u32)>(),
         ) {
             let snapshot = FeedSnapshot {
                 row: LoadedFeedRow { version: 8, accept_next_read: false },
@@ -367,6 +444,10 @@ mod tests {
                 failures,
                 failing_since: times[3].map(at_second),
                 problem: texts[2].clone(),
+                tried_at: None,
+                unfinished_reads: 0,
+                new_since: times[4].map(at_second),
+                new_count,
             };
             let read = FeedSnapshot::from_item(&snapshot.to_item().unwrap()).unwrap();
             prop_assert_eq!(read, FeedSnapshot { row: LoadedFeedRow { version: 9, accept_next_read: false }, ..snapshot });
@@ -394,6 +475,19 @@ mod tests {
         });
         let snapshot = FeedSnapshot { occurrences: occurrences.collect(), ..FeedSnapshot::default() };
         assert!(snapshot.to_item().is_ok());
+    }
+
+    #[test]
+    fn new_appointments_are_counted_for_a_day_from_the_first() {
+        let mut snapshot = FeedSnapshot::default();
+        snapshot.count_new(2, at_second(0));
+        snapshot.count_new(3, at_second(86_399));
+        assert_eq!(
+            (snapshot.recent_new_count(at_second(86_399)), snapshot.recent_new_count(at_second(86_400))),
+            (5, 0)
+        );
+        snapshot.count_new(1, at_second(86_400));
+        assert_eq!((snapshot.new_since, snapshot.new_count), (Some(at_second(86_400)), 1));
     }
 
     #[test]

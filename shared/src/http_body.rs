@@ -11,8 +11,13 @@ pub async fn read_body_up_to(limit: usize, mut response: Response) -> Result<Opt
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
+        let needed = body.len() + chunk.len();
+        if needed > limit {
             return Ok(None);
+        }
+        if needed > body.capacity() {
+            // Doubled, but never more than the limit: a function has little memory.
+            body.reserve_exact((2 * body.capacity()).clamp(needed, limit) - body.len());
         }
         body.extend_from_slice(&chunk);
     }

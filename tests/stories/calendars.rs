@@ -11,27 +11,27 @@ use tellonce_fakes::{
 
 use crate::{
     booking_endpoint::{acuity_post, calcom_post, calendly_post, google_push, recorded_body, square_post},
-    world::World,
+    world::{World, WorldSetup},
 };
 
-const NOA_PHONE: &str = "+972545550199";
-const ADI_PHONE: &str = "+972525550101";
+pub(crate) const NOA_PHONE: &str = "+972545550199";
+pub(crate) const ADI_PHONE: &str = "+972525550101";
 
 /// The time in `hours` hours, rounded down to the minute.
-fn whole_minute_in_hours(world: &World, hours: i64) -> Timestamp {
+pub(crate) fn whole_minute_in_hours(world: &World, hours: i64) -> Timestamp {
     let at = world.now() + SignedDuration::from_hours(hours);
     Timestamp::from_second(at.as_second().div_euclid(60) * 60).unwrap()
 }
 
 /// Lets time pass until a day before a start, then runs the minute schedule.
-async fn advance_to_day_before(world: &World, start: Timestamp) {
+pub(crate) async fn advance_to_day_before(world: &World, start: Timestamp) {
     let at = start - SignedDuration::from_hours(24) + SignedDuration::from_secs(30);
     world.advance_time(at.duration_since(world.now()));
     world.tick().await;
 }
 
 /// A recorded delivery with other values at these JSON pointers.
-fn recorded_body_with(file: &str, changes: &[(&str, Value)]) -> Vec<u8> {
+pub(crate) fn recorded_body_with(file: &str, changes: &[(&str, Value)]) -> Vec<u8> {
     let mut body: Value = serde_json::from_slice(&recorded_body(file)).unwrap();
     for (pointer, value) in changes {
         *body.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} in {file}")) = value.clone();
@@ -71,6 +71,44 @@ async fn a_booking_of_calcom_that_moves_to_a_new_id_is_reminded_at_its_new_time_
     world.advance_time(second.duration_since(world.now()) - SignedDuration::from_hours(2));
     world.tick().await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1, "no reminder after the cancellation");
+}
+
+#[tokio::test]
+async fn a_location_that_a_visitor_of_calcom_types_is_never_sent() {
+    let text = "{{ time }}{% if title %} {{ title }}{% endif %}{% if place %} at {{ place }}{% endif %}";
+    let reminder = |calendar: &str| {
+        format!("[calendars.{calendar}.reminders.\"3h\"]\ntext = {{ en = \"{text}\", he = \"{text}\" }}\n")
+    };
+    let extra_toml = (reminder("clinic") + &reminder("diary")).leak();
+    let words = "Call +972 2-555-0123 urgently about your bank card";
+    for (kind, typed, location, place) in [
+        (words, "", words, None),
+        ("attendeeInPerson", words, words, None),
+        ("inPerson", words, words, None),
+        ("inPerson", "", "Herzl 12, Haifa", Some("Herzl 12, Haifa")),
+    ] {
+        let world = World::start_with(WorldSetup { extra_toml, ..WorldSetup::default() }).await;
+        let start = whole_minute_in_hours(&world, 20);
+        let changes = [
+            ("/createdAt", json!(world.now().to_string())),
+            ("/payload/startTime", json!(start.to_string())),
+            ("/payload/location", json!(location)),
+            ("/payload/responses/location/value", json!({"value": kind, "optionValue": typed})),
+        ];
+        world.deliver(calcom_post(recorded_body_with("calcom/booking_created.json", &changes))).await;
+        // The same words in an event of the feed.
+        let mut event = diary_event(&world, "one", start, "052-555-0101");
+        event.texts.insert("location".to_owned(), words.to_owned());
+        world.stack.calendars().put_event("diary.ics", event).unwrap();
+        world.stack.poll_feeds().await.unwrap();
+        world.advance_time(start.duration_since(world.now()) - SignedDuration::from_hours(3));
+        world.tick().await;
+        let texts = [world.texts_on_phone(NOA_PHONE), world.texts_on_phone(ADI_PHONE)].concat();
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("bank card") || text.contains("Haircut")), "{texts:?}");
+        let sent_place = world.texts_on_phone(NOA_PHONE)[0].split_once(" at ").map(|(_, place)| place.to_owned());
+        assert_eq!(sent_place.as_deref(), place, "{texts:?}");
+    }
 }
 
 #[tokio::test]
@@ -149,7 +187,7 @@ async fn a_square_customer_is_looked_up() {
     assert!(world.texts_on_phone(ADI_PHONE)[0].starts_with("Adi, tomorrow at"));
 }
 
-fn diary_event(world: &World, uid: &str, start: Timestamp, phone: &str) -> FakeFeedEvent {
+pub(crate) fn diary_event(world: &World, uid: &str, start: Timestamp, phone: &str) -> FakeFeedEvent {
     let texts = [("summary", "Haircut".to_owned()), ("description", format!("Name: Noa\nPhone: {phone}"))];
     FakeFeedEvent {
         uid: uid.to_owned(),

@@ -492,6 +492,30 @@ async fn a_reminder_whose_send_failed_is_not_sent_after_the_appointment_began() 
 }
 
 #[tokio::test]
+async fn a_number_that_is_booked_again_and_again_gets_three_reminders_of_a_stage_a_day() {
+    let world = World::start().await;
+    let ids = ["b0", "b1", "b2", "b3", "b4", "b5"];
+    for (minute, id) in ids.into_iter().enumerate() {
+        let mut booking = CrmBooking::new(&world, id, 40);
+        booking.start += SignedDuration::from_mins(i64::try_from(minute).unwrap());
+        booking.deliver(&world, id).await;
+    }
+    let last = CrmBooking::new(&world, "last", 40).start + SignedDuration::from_mins(6);
+    advance_to_hours_before(&world, last, 24).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 3, "a victim gets three");
+    let outcomes: Vec<String> = ids
+        .iter()
+        .map(|id| appointment_header(&world, id)["stage_outcomes"][0]["outcome"].as_str().unwrap().to_owned())
+        .collect();
+    let count = |outcome: &str| outcomes.iter().filter(|it| *it == outcome).count();
+    assert_eq!((count("opened"), count("limit-reached")), (3, 3), "{outcomes:?}");
+    // The next stage has a count of its own.
+    advance_to_hours_before(&world, last, 2).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 6);
+    assert_eq!(world.stack.failures().len(), 0);
+}
+
+#[tokio::test]
 async fn an_incomplete_reminder_records_its_reason_in_the_ledger_and_a_metric() {
     let text = "[calendars.crm.reminders.\"3h\"]\ntext = { en = \"At {{ place }}.\", he = \"ב{{ place }}.\" }\n";
     let world = World::start_with(WorldSetup { extra_toml: text, ..WorldSetup::default() }).await;

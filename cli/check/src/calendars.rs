@@ -19,6 +19,28 @@ use tellonce_core::client_config::{
 /// day.
 const MIN_POLL_MINUTES: i64 = 5;
 const MAX_POLL_MINUTES: i64 = 24 * 60;
+/// The most appointments that a feed can hold, and so the highest `new_per_day`.
+const MAX_NEW_PER_DAY: u32 = 5000;
+
+/// Domains where every person can have an address.
+const PUBLIC_MAIL_DOMAINS: [&str; 16] = [
+    "@gmail.com",
+    "@googlemail.com",
+    "@outlook.com",
+    "@hotmail.com",
+    "@live.com",
+    "@msn.com",
+    "@yahoo.com",
+    "@icloud.com",
+    "@me.com",
+    "@mac.com",
+    "@aol.com",
+    "@gmx.com",
+    "@gmx.net",
+    "@proton.me",
+    "@walla.co.il",
+    "@walla.com",
+];
 
 /// The standard fields of an event that a value can be in.
 const EVENT_FIELDS: [&str; 3] = ["summary", "description", "location"];
@@ -59,10 +81,18 @@ pub(super) fn check_calendars(config: &ClientConfig, findings: &mut FindingColle
 }
 
 fn check_custom(name: &str, calendar: &CustomCalendar, findings: &mut FindingCollector<'_>) {
-    let CustomCalendar { verify, fields, statuses } = calendar;
+    let CustomCalendar { verify, fields, statuses, own_texts } = calendar;
     check_scheme(verify, &["calendars", name, "verify"], findings);
     for (field, pointer) in named_pointers(fields) {
         check_pointer(pointer, &["calendars", name, "fields", field], findings);
+    }
+    let unused = [("title", &fields.title), ("place", &fields.place)].into_iter().filter(|(_, field)| field.is_some());
+    for (field, _) in unused.filter(|_| !own_texts) {
+        findings.add_warning(
+            &["calendars", name, "fields", field],
+            format!("without own_texts = true this field has no effect, because a customer may type the {field}"),
+            "write own_texts = true if only the client writes it, or remove the field",
+        );
     }
     let path = ["calendars", name, "statuses"];
     let has_status = |wanted| statuses.values().any(|status| *status == wanted);
@@ -126,6 +156,16 @@ fn check_ics(name: &str, feed: &FeedRule, findings: &mut FindingCollector<'_>) {
             "the interval of a feed must be five minutes to one day",
             remedy,
         );
+    }
+    if !(1..=MAX_NEW_PER_DAY).contains(&feed.new_per_day) {
+        let what = format!("the new appointments of a day must be 1 to {MAX_NEW_PER_DAY}");
+        let remedy = "write the number of the best day of a year; 200 is usual";
+        findings.add_error(&["calendars", name, "new_per_day"], what, remedy);
+    }
+    for public in feed.organizers.iter().filter(|rule| PUBLIC_MAIL_DOMAINS.contains(&rule.as_str())) {
+        let what = format!("every person can have an address at `{}`, and could make appointments", public.as_str());
+        let remedy = "write the whole addresses of the client's people";
+        findings.add_error(&["calendars", name, "organizers"], what, remedy);
     }
     check_text_rule(&feed.phone, &["calendars", name, "phone"], findings);
     if let Some(person) = &feed.person {

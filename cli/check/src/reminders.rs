@@ -2,12 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
-use super::{FindingCollector, texts};
+use super::{FindingCollector, Severity, texts};
 use tellonce_core::{
     client_config::{
-        CalendarConfig, ClientConfig, QuietHours, QuietHoursRule, ReminderRule, ReminderStage, is_plain_name,
+        AppointmentTexts, CalendarConfig, CalendarKind, ClientConfig, QuietHours, QuietHoursRule, ReminderRule,
+        ReminderStage, is_plain_name,
     },
-    wording::TemplateTopic,
+    wording::{self, TemplateTopic},
 };
 
 /// The longest name of a stage that is unchanged in keys.
@@ -37,6 +38,7 @@ pub(super) fn check_reminders(
         check_quiet_hours(config, stage, rule, &at, findings);
         texts::check_priority(rule.priority, &at, findings);
         texts::check_templates(config, TemplateTopic::Appointment, &at, rule.templates(), findings);
+        check_appointment_texts(calendar, rule, &at, findings);
     }
     check_duplicates(config, name, calendar, findings);
 }
@@ -103,6 +105,38 @@ fn check_quiet_hours(
 fn is_quiet(hours: QuietHours, time: civil::Time) -> bool {
     let (from, to) = (hours.from.0, hours.to.0);
     if from <= to { from <= time && time < to } else { time >= from || time < to }
+}
+
+/// Reports texts that use a title or a place, if no appointment of the calendar has one.
+fn check_appointment_texts(
+    calendar: &CalendarConfig,
+    rule: &ReminderRule,
+    at: &[&str],
+    findings: &mut FindingCollector<'_>,
+) {
+    let AppointmentTexts { title, place } = calendar.kind.appointment_texts();
+    let missing: Vec<&str> =
+        [("title", title), ("place", place), ("place_url", place)].iter().filter(|it| !it.1).map(|it| it.0).collect();
+    let remedy = match &calendar.kind {
+        CalendarKind::Custom(_) => {
+            "write own_texts = true and name the field in `fields`, if the client writes it and no customer; or remove it"
+        }
+        CalendarKind::Ics(_) => "write own_texts = true if the client writes all events of the feed; or remove it",
+        _ => "remove it",
+    };
+    for (language, text) in rule.templates().text {
+        let path = [at, &["text", language]].concat();
+        let used = wording::used_variable_names(text).unwrap_or_default();
+        for name in missing.iter().filter(|name| used.iter().any(|used| used == *name)) {
+            let line = texts::line_of_name(text, name, &path, findings);
+            let what = format!("no appointment of this calendar has a `{name}`");
+            findings.add_finding(Severity::Warning, line, what, remedy.to_owned());
+        }
+    }
+    if rule.templates().button.is_some_and(|button| missing.contains(&button.url.as_str())) {
+        let what = "no appointment of this calendar has a `place_url`, so this button is never shown";
+        findings.add_warning(&[at, &["button"]].concat(), what, remedy);
+    }
 }
 
 /// Reports two stages with the same key or the same time.

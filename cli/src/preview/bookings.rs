@@ -81,7 +81,10 @@ impl<'a> AppointmentTracker<'a> {
                 ReminderOutcome::NoTime => {
                     "quiet hours leave no time for it, or a reminder nearer to the start is due at the same time"
                 }
-                ReminderOutcome::Opened | ReminderOutcome::OptedOut | ReminderOutcome::Dropped => continue,
+                ReminderOutcome::Opened
+                | ReminderOutcome::OptedOut
+                | ReminderOutcome::Dropped
+                | ReminderOutcome::LimitReached => continue,
             };
             let idempotency_key = IdempotencyKey::for_reminder(&appointment.subject, &outcome_entry.stage).to_string();
             let skipped = SkippedReminder { idempotency_key, start: outcome_entry.start, reason };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reminder_scheduler::feed::{
-    build_window,
+    FeedScope, build_window,
     diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
     ics,
 };
@@ -87,27 +87,47 @@ impl FeedPreview<'_> {
     fn apply_read(&mut self, case: &str, body: &[u8], now: Timestamp) {
         self.tracker.advance_to(now);
         let window = build_window(self.calendar, now);
-        let known = |id: &str| self.snapshot.occurrences.contains_key(id);
-        let feed = match ics::parse_feed(body, self.rule, self.calendar, self.config, window, &known) {
+        let is_known = |id: &str| self.snapshot.occurrences.contains_key(id);
+        let Self { rule, calendar, config, .. } = *self;
+        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id: None };
+        let feed = match ics::parse_feed(body.to_vec(), scope) {
             Ok(feed) => feed,
             Err(error) => return self.remark(case, format!("unreadable: {error}; no appointment changes")),
         };
         for (uid, error) in &feed.unparsed_events {
             self.remark(case, format!("not-understood: {uid}: {error}"));
         }
-        for (id, occurrence) in &feed.occurrences {
-            if let Err(problem) = &occurrence.attendee {
-                self.remark(case, format!("no-recipient: {id} at {}: {problem}", occurrence.start));
-            }
+        for (uid, event) in feed.foreign_events.iter().filter(|(_, event)| event.looks_like_appointment) {
+            self.remark(
+                case,
+                format!(
+                    "foreign-organizer: {uid}: its organizer is {}; if that is the client, list the address in \
+                     `organizers`",
+                    event.organizer.expose()
+                ),
+            );
         }
-        let origin = FeedOrigin { name: self.name, calendar: self.calendar };
-        let FeedChanges { pending, changes } = match compare_feed(&self.snapshot, &feed, origin, window, now) {
-            FeedVerdict::Changes(changes) => changes,
+        let known = feed.occurrences.iter().filter_map(|(id, it)| Some((id, &it.start, it.attendee.as_ref().err()?)));
+        let unknown = feed.unreachable.iter().map(|(id, (start, problem))| (id, start, problem));
+        for (id, start, problem) in known.chain(unknown) {
+            self.remark(case, format!("no-recipient: {id} at {start}: {problem}"));
+        }
+        let origin = FeedOrigin { name: self.name, calendar: self.calendar, rule: self.rule };
+        let changes = match compare_feed(&self.snapshot, &feed, origin, window, now) {
+            FeedVerdict::Changes(changes) => {
+                self.snapshot.read_at = Some(now);
+                changes
+            }
             FeedVerdict::Suspect(reason, changes) => {
                 self.remark(case, format!("suspect: {reason}"));
                 changes
             }
         };
+        let FeedChanges { pending, changes, new_count, waiting_count } = changes;
+        if waiting_count > 0 {
+            self.remark(case, format!("waiting: {waiting_count} new appointments, more than `new_per_day` allows"));
+        }
+        self.snapshot.count_new(new_count, now);
         self.snapshot.occurrences = pending;
         for change in changes {
             self.tracker.apply_report(&change.report, now);

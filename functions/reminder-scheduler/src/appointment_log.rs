@@ -42,6 +42,14 @@ pub(crate) fn log_outcomes(config: &ClientConfig, before: &Appointment, after: &
         if stage_outcome.outcome == ReminderOutcome::Missed {
             telemetry::count_metric(&config.client, Metric::MessagesExpired, after.updated_at);
         }
+        if stage_outcome.outcome == ReminderOutcome::LimitReached {
+            tracing::warn!(
+                appointment.key = after.subject,
+                "sent no reminder {} of {}: its number has reached the limit of a day",
+                stage_outcome.stage,
+                after.subject
+            );
+        }
         tracing::info!(
             appointment.key = after.subject,
             appointment.start = %stage_outcome.start,

@@ -36,7 +36,7 @@ pub fn parse_booking(
         CalendarKind::Calendly(calendly) => parse_calendly(&delivery, calendly.phone_question.as_deref()),
         CalendarKind::Acuity(_) => parse_acuity(&delivery),
         CalendarKind::Square(_) => parse_square(&delivery),
-        CalendarKind::Custom(custom) => parse_custom(&delivery, &custom.fields, &custom.statuses),
+        CalendarKind::Custom(custom) => parse_custom(&delivery, custom),
         CalendarKind::Ics(_) => parse_google_push(&delivery),
     };
     parsed.unwrap_or_else(ParsedBooking::Skipped)

@@ -62,6 +62,7 @@ google_push = true
 [calendars.crm]
 kind = "custom"
 line = "main"
+own_texts = true
 verify = { scheme = "standard-webhooks" }
 statuses = { confirmed = "booked", requested = "unconfirmed", cancelled = "cancelled" }
 [calendars.crm.fields]

@@ -185,9 +185,9 @@ impl BenchCalendar {
     /// value by its name.
     pub(crate) fn from_config(config: &ClientConfig, secret: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let found = config.calendars.iter().find_map(|(name, calendar)| match &calendar.kind {
-            CalendarKind::Custom(CustomCalendar { verify: CustomScheme::StandardWebhooks, fields, statuses }) => {
-                Some((name, calendar, fields, statuses))
-            }
+            CalendarKind::Custom(CustomCalendar {
+                verify: CustomScheme::StandardWebhooks, fields, statuses, ..
+            }) => Some((name, calendar, fields, statuses)),
             _ => None,
         });
         let (name, calendar, fields, statuses) =

@@ -99,6 +99,8 @@ pub enum ReminderOutcome {
     OptedOut,
     /// An operator dropped all messages that waited for the line.
     Dropped,
+    /// The number received as many reminders of this stage on this day as one number may.
+    LimitReached,
 }
 
 impl ReminderOutcome {
@@ -111,6 +113,7 @@ impl ReminderOutcome {
             Self::NoTime => "no-time",
             Self::OptedOut => "opted-out",
             Self::Dropped => "dropped",
+            Self::LimitReached => "limit-reached",
         }
     }
 
@@ -118,7 +121,7 @@ impl ReminderOutcome {
     /// be sent. The others depend on the time of the booking and are decided again.
     pub const fn is_final(self) -> bool {
         match self {
-            Self::Opened | Self::OptedOut | Self::Dropped => true,
+            Self::Opened | Self::OptedOut | Self::Dropped | Self::LimitReached => true,
             Self::Skipped | Self::Missed | Self::NoTime => false,
         }
     }

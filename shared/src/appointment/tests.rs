@@ -188,6 +188,7 @@ fn an_outcome_has_the_same_name_in_the_table_and_in_logs() {
         ReminderOutcome::NoTime,
         ReminderOutcome::OptedOut,
         ReminderOutcome::Dropped,
+        ReminderOutcome::LimitReached,
     ] {
         assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
     }

@@ -4,9 +4,11 @@ use super::{
     DispatchError, Dispatcher, Invocation, OpenReminderStep, ReminderDispatchResult, ReminderOpening, RowWrite,
     SendSlots,
 };
+use jiff::tz::TimeZone;
+
 use crate::{
-    appointment::Appointment,
-    ledger::{ClaimOutcome, OutboundMessage},
+    appointment::{Appointment, ReminderOutcome, StageOutcome},
+    ledger::{ClaimOutcome, OutboundMessage, ReminderDay},
 };
 
 impl Dispatcher {
@@ -37,7 +39,10 @@ impl Dispatcher {
                 }
                 OpenReminderStep::Open(row, access) => {
                     let contact = self.contact_subject(row.to.as_ref());
-                    let outcome = self.ledger.open_reminder(&row, before, after, &contact).await?;
+                    // A reminder without a payload is only recorded.
+                    let counted = access.is_some().then(|| self.reminder_day(before, after));
+                    let headers = (before, after);
+                    let outcome = self.ledger.open_reminder(&row, headers, &contact, counted.as_ref()).await?;
                     if access.is_some() && outcome == ClaimOutcome::Claimed {
                         slots.spend_slot();
                     }
@@ -54,6 +59,17 @@ impl Dispatcher {
                 OpenReminderStep::Done(result) => return Ok(result),
             }
         }
+    }
+
+    /// The day and the stage of the reminder that `after` records as opened.
+    fn reminder_day(&self, before: &Appointment, after: &Appointment) -> ReminderDay {
+        let now = self.clock.now();
+        let is_new = |outcome: &&StageOutcome| {
+            outcome.outcome == ReminderOutcome::Opened && !before.stage_outcomes.contains(outcome)
+        };
+        let stage = after.stage_outcomes.iter().find(is_new).map(|outcome| outcome.stage.clone()).unwrap_or_default();
+        let zone = self.config.zone_or_default(None).unwrap_or(TimeZone::UTC);
+        ReminderDay { stage, day: zone.to_datetime(now).date(), now }
     }
 
     /// Claims a reminder that has a row. The claim uses up the slot.

@@ -2,7 +2,7 @@
 //!
 //! A reminder is true only while its appointment's header is unchanged. A greeting is the first one
 //! only while no other greeting of the contact is recorded. Both are sent only while the contact
-//! has not opted out.
+//! has not opted out. A reminder also counts for its number, up to a limit a day.
 //!
 //! Promises: the write that claims a message checks all of that. No change or second greeting can
 //! slip in between, and no further read is needed.
@@ -11,9 +11,11 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue as Value, CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem, builders::PutBuilder,
+        TransactWriteItem, Update,
+        builders::{PutBuilder, UpdateBuilder},
     },
 };
+use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use super::{
     appointment_header, greeting_history,
@@ -35,6 +37,8 @@ pub enum ClaimOutcome<H> {
     Claimed,
     /// The contact has opted out.
     OptedOut,
+    /// The contact has as many reminders of this stage and day as one number may.
+    LimitReached,
     /// The item that it depends on has changed; `None` if it is gone.
     DependencyChanged(Option<Box<H>>),
     /// The row has changed; `None` if it is gone.
@@ -46,6 +50,24 @@ enum FailedCondition {
     Row(Option<Item>),
     Header(Option<Item>),
     Contact,
+    Limit,
+}
+
+/// The most reminders of one stage that one number receives in a day. More appointments of one
+/// person on one day are unlikely, and a stranger may book a victim's number again and again.
+const MAX_REMINDERS_PER_DAY: u32 = 3;
+/// How long the count of a day is stored: longer than a day in any zone.
+const REMINDER_COUNT_RETENTION: SignedDuration = SignedDuration::from_hours(3 * 24);
+
+/// The day and the stage in which a reminder counts for its number.
+#[derive(Debug, Clone)]
+pub struct ReminderDay {
+    /// The name of the stage, as in keys.
+    pub stage: String,
+    /// The day of the client.
+    pub day: Date,
+    /// The current time.
+    pub now: Timestamp,
 }
 
 /// Attempts of a claim that conflicts with other writes to the same rows.
@@ -55,20 +77,23 @@ impl Ledger {
     /// Opens a reminder's row and records in the header that it was opened.
     ///
     /// Conditions: the header is still `before`, no row of this key exists, and `contact` (see
-    /// `Ledger::contact_subject`) has not opted out.
+    /// `Ledger::contact_subject`) has not opted out. If the reminder is `counted`, the number has
+    /// fewer reminders of this stage and day than one number may.
     pub async fn open_reminder(
         &self,
         row: &LedgerRow,
-        before: &Appointment,
-        after: &Appointment,
+        (before, after): (&Appointment, &Appointment),
         contact: &str,
+        counted: Option<&ReminderDay>,
     ) -> Result<ClaimOutcome<Appointment>, LedgerError> {
         let put = self.build_put(self.row_to_item(row)).condition_expression(IF_NEW);
         let head = put_if_unchanged(
             self.build_put(self.header_to_item(after)),
             WriteCondition::version_unchanged(before.version),
         );
-        to_reminder_claim(&self.write_transaction(put, Some(HeaderWrite::Put(head)), contact).await?)
+        let head = Some(HeaderWrite::Put(head));
+        let count = counted.map(|counted| self.build_reminder_count(contact, counted));
+        to_reminder_claim(&self.write_transaction(put, head, contact, count).await?)
     }
 
     /// Claims a reminder's row again.
@@ -86,7 +111,7 @@ impl Ledger {
         let head = self
             .build_condition_check(after.key.subject(), "generation = :generation")
             .expression_attribute_values(":generation", Value::N(generation.to_string()));
-        to_reminder_claim(&self.write_transaction(put, Some(HeaderWrite::Check(head)), contact).await?)
+        to_reminder_claim(&self.write_transaction(put, Some(HeaderWrite::Check(head)), contact, None).await?)
     }
 
     /// Opens a greeting's row and records the greeting with the contact.
@@ -106,7 +131,7 @@ impl Ledger {
             0 => head.condition_expression(IF_NEW),
             version => put_if_unchanged(head, WriteCondition::version_unchanged(version)),
         };
-        let failed = self.write_transaction(put, Some(HeaderWrite::Put(head)), contact).await?;
+        let failed = self.write_transaction(put, Some(HeaderWrite::Put(head)), contact, None).await?;
         // A lead that has a row has recorded its greeting, too. Its row says what happened.
         if let Some(Some(row)) =
             failed.iter().find_map(|refused| if let FailedCondition::Row(row) = refused { Some(row) } else { None })
@@ -119,7 +144,7 @@ impl Ledger {
                 item.as_ref().map(greeting_history::from_item).transpose()?.map(Box::new),
             ),
             Some(FailedCondition::Row(_)) => ClaimOutcome::RowChanged(None),
-            Some(FailedCondition::Contact) => ClaimOutcome::OptedOut,
+            Some(FailedCondition::Contact | FailedCondition::Limit) => ClaimOutcome::OptedOut,
         })
     }
 
@@ -133,12 +158,14 @@ impl Ledger {
         contact: &str,
     ) -> Result<ClaimOutcome<GreetingHistory>, LedgerError> {
         let put = put_if_unchanged(self.build_put(self.row_to_item(after)), WriteCondition::row_unchanged(before));
-        Ok(match self.write_transaction(put, None, contact).await?.first() {
+        Ok(match self.write_transaction(put, None, contact, None).await?.first() {
             None => ClaimOutcome::Claimed,
             Some(FailedCondition::Row(item)) => {
                 ClaimOutcome::RowChanged(item.as_ref().map(from_item).transpose()?.map(Box::new))
             }
-            Some(FailedCondition::Header(_) | FailedCondition::Contact) => ClaimOutcome::OptedOut,
+            Some(FailedCondition::Header(_) | FailedCondition::Contact | FailedCondition::Limit) => {
+                ClaimOutcome::OptedOut
+            }
         })
     }
 
@@ -162,13 +189,30 @@ impl Ledger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
+    /// Counts a reminder of a number. The item has no personal data, and the table deletes it.
+    fn build_reminder_count(&self, contact: &str, counted: &ReminderDay) -> UpdateBuilder {
+        let ReminderDay { stage, day, now } = counted;
+        let ttl = now.as_second() + REMINDER_COUNT_RETENTION.as_secs();
+        Update::builder()
+            .table_name(&self.table)
+            .key("subject", Value::S(contact.to_owned()))
+            .key("stage", Value::S(format!("reminders-{stage}-{day}")))
+            .update_expression("SET #ttl = :ttl ADD reminders :one")
+            .condition_expression("attribute_not_exists(reminders) OR reminders < :most")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":ttl", Value::N(ttl.to_string()))
+            .expression_attribute_values(":one", Value::N("1".to_owned()))
+            .expression_attribute_values(":most", Value::N(MAX_REMINDERS_PER_DAY.to_string()))
+    }
+
     /// Writes a row and what it depends on. Returns the conditions that did not hold, the header's
-    /// first.
+    /// first. `count` needs a header.
     async fn write_transaction(
         &self,
         row: PutBuilder,
         head: Option<HeaderWrite>,
         contact: &str,
+        count: Option<UpdateBuilder>,
     ) -> Result<Vec<FailedCondition>, LedgerError> {
         let incomplete =
             |error| LedgerError::Transact(Box::new(aws_sdk_dynamodb::error::SdkError::construction_failure(error)));
@@ -185,8 +229,12 @@ impl Ledger {
         let contact =
             self.build_condition_check(contact, "attribute_not_exists(opted_out_at)").build().map_err(incomplete)?;
         let contact = TransactWriteItem::builder().condition_check(contact).build();
+        let count = match count {
+            Some(count) => Some(TransactWriteItem::builder().update(count.build().map_err(incomplete)?).build()),
+            None => None,
+        };
         let with_header = head.is_some();
-        let items: Vec<TransactWriteItem> = [row, contact].into_iter().chain(head).collect();
+        let items: Vec<TransactWriteItem> = [row, contact].into_iter().chain(head).chain(count).collect();
         for attempt in 0..MAX_ATTEMPTS {
             // The SDK gives each call its own token and repeats the token when a response is lost,
             // so a repeated call never conflicts with its own write.
@@ -233,8 +281,8 @@ enum HeaderWrite {
     Check(aws_sdk_dynamodb::types::builders::ConditionCheckBuilder),
 }
 
-/// The conditions that did not hold: header, row, contact. The transaction's order is row, contact,
-/// header.
+/// The conditions that did not hold: header, row, contact, limit. The transaction's order is row,
+/// contact, header, limit.
 fn find_failed_conditions(reasons: &[CancellationReason], with_header: bool) -> Vec<FailedCondition> {
     let failed_item = |index: usize| {
         let reason: &CancellationReason = reasons.get(index)?;
@@ -244,7 +292,8 @@ fn find_failed_conditions(reasons: &[CancellationReason], with_header: bool) -> 
     let header = if with_header { failed_item(2).map(FailedCondition::Header) } else { None };
     let row = failed_item(0).map(FailedCondition::Row);
     let contact = failed_item(1).map(|_| FailedCondition::Contact);
-    header.into_iter().chain(row).chain(contact).collect()
+    let limit = failed_item(3).map(|_| FailedCondition::Limit);
+    header.into_iter().chain(row).chain(contact).chain(limit).collect()
 }
 
 /// The outcome of a reminder's claim.
@@ -258,5 +307,6 @@ fn to_reminder_claim(failed: &[FailedCondition]) -> Result<ClaimOutcome<Appointm
             ClaimOutcome::RowChanged(item.as_ref().map(from_item).transpose()?.map(Box::new))
         }
         Some(FailedCondition::Contact) => ClaimOutcome::OptedOut,
+        Some(FailedCondition::Limit) => ClaimOutcome::LimitReached,
     })
 }

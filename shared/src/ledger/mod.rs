@@ -28,7 +28,7 @@ mod table;
 mod transition;
 mod verdict;
 
-pub use claim::ClaimOutcome;
+pub use claim::{ClaimOutcome, ReminderDay};
 pub use delivery_status::DeliveryStatus;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON};

@@ -367,6 +367,63 @@ fn texts_of_reminders_know_the_appointment_and_not_the_order() {
 }
 
 #[test]
+fn organizers_and_the_limit_of_new_appointments_are_checked() {
+    let with = |more: &str| format!("poll_every = \"15m\"\n{more}");
+    let organizers = |list: &str| with(&format!("organizers = [{list}]"));
+    let good = organizers("\"anna@gmail.com\", \"@clinic.example\"");
+    assert!(FILE.findings_after("poll_every = \"15m\"", &good).is_empty());
+    FILE.assert_one_finding(
+        "poll_every = \"15m\"",
+        &organizers("\"@Gmail.com\""),
+        "organizers",
+        "error",
+        &["every person can have an address at `@gmail.com`", "whole addresses"],
+    );
+    let wrong = FILE.findings_after("poll_every = \"15m\"", &organizers("\"clinic.example\""));
+    assert!(wrong[0].contains("`clinic.example` is not an organizer"), "{wrong:#?}");
+    for count in ["0", "5001"] {
+        let limit = format!("new_per_day = {count}");
+        FILE.assert_one_finding("poll_every = \"15m\"", &with(&limit), &limit, "error", &["1 to 5000", "200 is usual"]);
+    }
+}
+
+#[test]
+fn a_text_uses_a_title_or_a_place_only_if_the_client_writes_it() {
+    let with_place = "text = { he = \"ב-{{ time }}{% if place %} {{ place }}{% endif %}\", en = \"At {{ time }}\" }";
+    let text = "text = { he = \"ב-{{ time }}\", en = \"At {{ time }}\" }";
+    for (calendar, remedy) in
+        [("diary", "own_texts = true"), ("crm", "own_texts = true and name the field"), ("salon", "remove it")]
+    {
+        let (before, own) = GOOD.split_at(GOOD.find(&format!("[calendars.{calendar}]")).unwrap());
+        let edited = own.replacen(text, with_place, 1);
+        let found = list_findings(&format!("{before}{edited}"));
+        let what = "no appointment of this calendar has a `place`";
+        assert!(found.len() == 1 && found[0].contains(what) && found[0].contains(remedy), "{calendar}: {found:#?}");
+        let own_texts = match calendar {
+            "diary" => edited.replacen("poll_every", "own_texts = true\npoll_every", 1),
+            "crm" => edited.replacen("verify", "own_texts = true\nverify", 1).replacen(
+                "fields = { ",
+                "fields = { place = \"/place\", ",
+                1,
+            ),
+            _ => continue,
+        };
+        assert_eq!(list_findings(&format!("{before}{own_texts}")), Vec::<String>::new(), "{calendar}");
+    }
+    FILE.assert_one_finding(
+        "fields = { ",
+        "fields = { place = \"/place\", ",
+        "fields = {",
+        "warning",
+        &["without own_texts = true this field has no effect", "customer may type the place"],
+    );
+    assert!(
+        FILE.findings_after("user_id = \"12345\"", "user_id = \"12345\"\nown_texts = true")[0]
+            .contains("`own_texts` is not a setting of an acuity calendar")
+    );
+}
+
+#[test]
 fn replies_are_not_interpreted() {
     for setting in ["on_reply", "confirm_words", "keywords", "rsvp", "cancel-words"] {
         let asked = format!("kind = \"calcom\"\n{setting} = \"yes\"");

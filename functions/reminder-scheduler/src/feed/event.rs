@@ -11,18 +11,32 @@ use calcard::{
         ICalendarRecurrenceRule, ICalendarValue,
     },
 };
+use jiff::civil::Date;
 use tellonce_core::{
     appointment::AppointmentStatus,
     client_config::{FeedRule, FeedTextRule},
 };
 
-use super::{ics_time::IcsTime, parse_error::IcsEventError, recurrence_rule, text_lines};
+use super::{
+    ics_time::IcsTime,
+    organizer::{CalendarOwner, ForeignEvent},
+    parse_error::IcsEventError,
+    recurrence_rule, text_lines,
+};
+
+/// The most further and excluded dates of all events with one `UID`: years of weekly exceptions.
+pub(super) const MAX_DATES: usize = 2_000;
+/// The longest accepted name of a zone, in bytes. Each date has a copy.
+const MAX_ZONE_NAME_BYTES: usize = 255;
+/// The longest text that is kept, in characters: as much as an appointment keeps. Each occurrence
+/// has a copy.
+const MAX_TEXT_CHARS: usize = 200;
 
 /// The longest accepted `UID`, in bytes. Those of real calendars have some dozens.
 const MAX_UID_BYTES: usize = 1000;
 
 /// The properties that are always parsed. The client's rules name further ones.
-const READ_PROPERTIES: [&str; 14] = [
+const READ_PROPERTIES: [&str; 17] = [
     "UID",
     "RECURRENCE-ID",
     "DTSTART",
@@ -36,11 +50,17 @@ const READ_PROPERTIES: [&str; 14] = [
     "LAST-MODIFIED",
     "SUMMARY",
     "LOCATION",
+    "ORGANIZER",
+    "ATTENDEE",
     ALL_DAY_PROPERTY,
+    BUSY_STATUS_PROPERTY,
 ];
 
 /// Exchange writes a whole-day event from midnight to midnight and marks it with this property.
 const ALL_DAY_PROPERTY: &str = "X-MICROSOFT-CDO-ALLDAYEVENT";
+/// A published calendar of Outlook names no organizers. An invitation that its owner has not
+/// accepted is `TENTATIVE` here.
+const BUSY_STATUS_PROPERTY: &str = "X-MICROSOFT-CDO-BUSYSTATUS";
 
 /// Orders copies of one event, of which the greatest counts: `SEQUENCE`, then `DTSTAMP`, then
 /// `LAST-MODIFIED`, then the position in the body.
@@ -48,7 +68,6 @@ type EventRank = (i64, Option<i64>, Option<i64>, usize);
 
 /// One event.
 pub(super) struct IcsEvent {
-    pub(super) uid: String,
     /// The slot of its series that this event replaces.
     pub(super) recurrence_slot: Option<IcsTime>,
     /// Whether it also applies to all later slots (`RANGE=THISANDFUTURE`).
@@ -72,59 +91,74 @@ pub(super) struct EventTexts {
     pub(super) place: Option<String>,
 }
 
-/// An event that could not be parsed.
-pub(super) struct UnparsedEvent {
-    /// The `UID`, if the event has a usable one.
-    pub(super) uid: Option<String>,
-    pub(super) error: IcsEventError,
+impl From<IcsEventError> for SkippedEvent {
+    fn from(error: IcsEventError) -> Self {
+        Self::Unparsed(error)
+    }
 }
 
-impl UnparsedEvent {
-    const WITHOUT_UID: Self = Self { uid: None, error: IcsEventError::InvalidUid };
+/// An event that is not read further.
+pub(super) enum SkippedEvent {
+    /// It could not be parsed.
+    Unparsed(IcsEventError),
+    /// The client did not make it.
+    Foreign(ForeignEvent),
 }
 
 /// Parses the events of a client.
 pub(super) struct EventParser<'a> {
     phone: &'a FeedTextRule,
     person: Option<&'a FeedTextRule>,
+    own_texts: bool,
+    owner: CalendarOwner<'a>,
+    /// An event that does not recur and begins before this day is over.
+    first_day: Date,
 }
 
 impl<'a> EventParser<'a> {
-    pub(super) fn new(rule: &'a FeedRule) -> Self {
-        Self { phone: &rule.phone, person: rule.person.as_ref() }
+    pub(super) fn new(rule: &'a FeedRule, owner: CalendarOwner<'a>, first_day: Date) -> Self {
+        let FeedRule { phone, person, own_texts, .. } = rule;
+        Self { phone, person: person.as_ref(), own_texts: *own_texts, owner, first_day }
     }
 
     /// Whether a property is parsed.
-    pub(super) fn reads_property(&self, name: &str) -> bool {
-        let fields = [Some(self.phone), self.person].into_iter().flatten().map(|rule| rule.field.as_str());
+    pub(super) fn reads_property(rule: &FeedRule, name: &str) -> bool {
+        let fields = [Some(&rule.phone), rule.person.as_ref()].into_iter().flatten().map(|rule| rule.field.as_str());
         READ_PROPERTIES.into_iter().chain(fields).any(|property| property.eq_ignore_ascii_case(name))
     }
 
-    /// Parses the lines of one event. `number` is its position in the body.
-    pub(super) fn parse_event(&self, lines: &[&str], number: usize) -> Result<IcsEvent, UnparsedEvent> {
-        let text = format!("BEGIN:VEVENT\n{}\nEND:VEVENT\n", lines.join("\n"));
-        let Entry::ICalendar(parsed) = Parser::new(&text).entry() else {
-            return Err(UnparsedEvent::WITHOUT_UID);
-        };
-        let component = parsed.components.into_iter().next().unwrap_or_default();
+    /// The `UID` in the lines of an event, if it is usable.
+    pub(super) fn parse_uid(lines: &str) -> Option<String> {
+        let component = parse_component(lines)?;
         let uid = component.uid().map(str::trim).filter(|uid| (1..=MAX_UID_BYTES).contains(&uid.len()));
-        let Some(uid) = uid.map(str::to_owned) else { return Err(UnparsedEvent::WITHOUT_UID) };
-        let rules = lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
-        rules
-            .map(|line| text_lines::property_value(line))
-            .try_for_each(recurrence_rule::validate_rule)
-            .and_then(|()| self.build_event(uid.clone(), &component, number))
-            .map_err(|error| UnparsedEvent { uid: Some(uid), error })
+        uid.map(str::to_owned)
     }
 
-    fn build_event(
-        &self,
-        uid: String,
-        component: &ICalendarComponent,
-        number: usize,
-    ) -> Result<IcsEvent, IcsEventError> {
+    /// Parses the lines of one event. `number` is its position in the body.
+    pub(super) fn parse_event(&self, lines: &str, number: usize) -> Result<IcsEvent, SkippedEvent> {
+        let component = parse_component(lines).ok_or(SkippedEvent::Unparsed(IcsEventError::InvalidUid))?;
+        let rules = lines.lines().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
+        let event = rules
+            .map(text_lines::property_value)
+            .try_for_each(recurrence_rule::validate_rule)
+            .and_then(|()| self.build_event(&component, number));
+        if let Some(organizer) = self.owner.find_foreign_organizer(&component) {
+            let looks_like_appointment = event.is_ok_and(|event| self.looks_like_appointment(&event));
+            return Err(SkippedEvent::Foreign(ForeignEvent { organizer, looks_like_appointment }));
+        }
+        event.map_err(SkippedEvent::Unparsed)
+    }
+
+    fn looks_like_appointment(&self, event: &IcsEvent) -> bool {
+        let is_over = |start: &IcsTime| match start {
+            IcsTime::Day(_) => true,
+            IcsTime::Time { local, .. } => event.rules.is_empty() && local.date() < self.first_day,
+        };
+        event.texts.phone.is_some() && event.start.as_ref().is_none_or(|start| !is_over(start))
+    }
+
+    fn build_event(&self, component: &ICalendarComponent, number: usize) -> Result<IcsEvent, IcsEventError> {
         let mut event = IcsEvent {
-            uid,
             recurrence_slot: None,
             applies_to_following: false,
             start: None,
@@ -139,8 +173,16 @@ impl<'a> EventParser<'a> {
             event.read_property(entry)?;
             self.select_texts(&mut event.texts, entry);
         }
-        if let (true, Some(IcsTime::Time { local, .. })) = (is_all_day(component), &event.start) {
+        if !self.own_texts {
+            (event.texts.title, event.texts.place) = (None, None);
+        }
+        let is_marked = |marker, value| is_marked(component, marker, value);
+        if let (true, Some(IcsTime::Time { local, .. })) = (is_marked(ALL_DAY_PROPERTY, "TRUE"), &event.start) {
             event.start = Some(IcsTime::Day(local.date()));
+        }
+        let is_unanswered = is_marked(BUSY_STATUS_PROPERTY, "TENTATIVE") || self.owner.has_not_accepted(component);
+        if is_unanswered && event.status == AppointmentStatus::Booked {
+            event.status = AppointmentStatus::Unconfirmed;
         }
         Ok(event)
     }
@@ -149,7 +191,8 @@ impl<'a> EventParser<'a> {
     fn select_texts(&self, texts: &mut EventTexts, entry: &ICalendarEntry) {
         let matches = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
         if matches(self.phone) && texts.phone.is_none() {
-            texts.phone = extract_value(self.phone, &property_text(entry));
+            // A longer text is not a number.
+            texts.phone = extract_value(self.phone, &property_text(entry)).filter(|text| text.len() <= MAX_TEXT_CHARS);
         }
         if let Some(rule) = self.person.filter(|rule| matches(rule) && texts.person.is_none()) {
             texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);
@@ -157,7 +200,20 @@ impl<'a> EventParser<'a> {
     }
 }
 
+fn parse_component(lines: &str) -> Option<ICalendarComponent> {
+    let text = format!("BEGIN:VEVENT\n{lines}END:VEVENT\n");
+    match Parser::new(&text).entry() {
+        Entry::ICalendar(parsed) => parsed.components.into_iter().next(),
+        _ => None,
+    }
+}
+
 impl IcsEvent {
+    /// How many further and excluded dates it names.
+    pub(super) fn date_count(&self) -> usize {
+        self.extra_times.len() + self.excluded_times.len()
+    }
+
     /// Reads one of the properties that are always parsed.
     fn read_property(&mut self, entry: &ICalendarEntry) -> Result<(), IcsEventError> {
         let first = entry.values.first();
@@ -192,11 +248,11 @@ impl IcsEvent {
     }
 }
 
-/// Whether Exchange marks the event as a whole day.
-fn is_all_day(component: &ICalendarComponent) -> bool {
-    let is_marker = |entry: &&ICalendarEntry| matches!(&entry.name, ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(ALL_DAY_PROPERTY));
+/// Whether a property of Exchange has this value. Of several, the last counts.
+fn is_marked(component: &ICalendarComponent, property: &str, value: &str) -> bool {
+    let is_marker = |entry: &&ICalendarEntry| matches!(&entry.name, ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(property));
     let marker = component.entries.iter().rfind(is_marker);
-    marker.is_some_and(|entry| property_text(entry).eq_ignore_ascii_case("TRUE"))
+    marker.is_some_and(|entry| property_text(entry).eq_ignore_ascii_case(value))
 }
 
 fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime, IcsEventError> {
@@ -205,6 +261,9 @@ fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime,
 
 fn parse_times(entry: &ICalendarEntry, property: &'static str) -> Result<Vec<IcsTime>, IcsEventError> {
     let zone = entry.tz_id();
+    if entry.values.len() > MAX_DATES || zone.is_some_and(|zone| zone.len() > MAX_ZONE_NAME_BYTES) {
+        return Err(IcsEventError::OverBudget);
+    }
     let moment = |value: &ICalendarValue| match value {
         ICalendarValue::PartialDateTime(written) => IcsTime::from_written(written, zone),
         ICalendarValue::Period(ICalendarPeriod::Range { start, .. } | ICalendarPeriod::Duration { start, .. }) => {
@@ -235,7 +294,8 @@ fn property_text(entry: &ICalendarEntry) -> String {
 /// A text on one line. `None` if it is empty or contains bytes that were not UTF-8.
 fn clean_text(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    Some(words.join(" ")).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
+    let text: String = words.join(" ").chars().take(MAX_TEXT_CHARS).collect();
+    Some(text).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
 }
 
 /// The value that a rule selects in a text. Descriptions from Google's or Microsoft's calendars are

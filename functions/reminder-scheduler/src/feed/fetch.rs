@@ -96,6 +96,8 @@ pub(super) enum FeedResponse {
         body: Vec<u8>,
         /// The validators for the next request.
         validators: CacheValidators,
+        /// The calendar's id, if the address names it.
+        calendar_id: Option<String>,
     },
 }
 
@@ -141,6 +143,9 @@ pub(super) struct FeedAddress<'a> {
     pub(super) secret_name: &'a str,
     /// Replaces the origin of the address in local runs and tests.
     pub(super) base_url: Option<&'a str>,
+    /// The settings that a read depends on. After a change of them, the response "not modified" is
+    /// not acceptable.
+    pub(super) settings: &'a str,
 }
 
 /// Fetches a feed.
@@ -151,10 +156,11 @@ pub(super) async fn fetch_feed(
     now: Timestamp,
     deadline: Deadline,
 ) -> Result<FeedResponse, FeedFetchError> {
-    let FeedAddress { address, secret_name, base_url } = feed_address;
+    let FeedAddress { address, secret_name, base_url, settings } = feed_address;
     let mut url = resolve_url(address, base_url)
         .ok_or_else(|| FeedFetchError::InvalidAddress { secret: secret_name.to_owned() })?;
-    let fingerprint = FactsFingerprint::of_facts(&[Some(url.as_str())]);
+    let calendar_id = find_calendar_id(&url);
+    let fingerprint = FactsFingerprint::of_facts(&[Some(url.as_str()), Some(settings)]);
     let conditional = can_be_unchanged(snapshot, fingerprint, now);
     for _ in 0..=MAX_REDIRECTS {
         let mut request = http
@@ -173,7 +179,7 @@ pub(super) async fn fetch_feed(
         match response.status().as_u16() {
             200 => {
                 let validators = CacheValidators::from_headers(response.headers(), fingerprint);
-                return Ok(FeedResponse::Body { body: read_body(response).await?, validators });
+                return Ok(FeedResponse::Body { body: read_body(response).await?, validators, calendar_id });
             }
             304 if conditional => return Ok(FeedResponse::Unchanged),
             status @ (301 | 302 | 303 | 307 | 308) => {
@@ -218,6 +224,13 @@ fn resolve_url(address: &Secret, base_url: Option<&str>) -> Option<Url> {
         return Some(replaced);
     }
     is_allowed_url(&url, None).then_some(url)
+}
+
+/// The part of a path that is an e-mail address: Google's addresses of feeds contain the id of the
+/// calendar, `/calendar/ical/anna%40clinic.example/private-…/basic.ics`.
+fn find_calendar_id(url: &Url) -> Option<String> {
+    let mut parts = url.path_segments()?.map(|part| part.replace("%40", "@"));
+    parts.find(|part| part.contains('@'))
 }
 
 /// Whether a URL may be requested: over https, or at the origin that replaces the real one.
@@ -302,7 +315,22 @@ mod tests {
     const ADDRESS: &str = "webcal://calendar.example.com/private-hunter2/basic.ics?k=hunter2";
 
     fn feed_address<'a>(address: &'a Secret, base_url: &'a str) -> FeedAddress<'a> {
-        FeedAddress { address, secret_name: "tellonce/demo/calendars/diary", base_url: Some(base_url) }
+        let secret_name = "tellonce/demo/calendars/diary";
+        FeedAddress { address, secret_name, base_url: Some(base_url), settings: "a" }
+    }
+
+    #[test]
+    fn the_id_of_a_google_calendar_is_part_of_its_address() {
+        let id = |url: &str| find_calendar_id(&Url::parse(url).unwrap());
+        let google = "https://calendar.google.com/calendar/ical";
+        for (path, expected) in [
+            ("anna%40clinic.example/private-1/basic.ics", Some("anna@clinic.example")),
+            ("anna@clinic.example/private-1/basic.ics", Some("anna@clinic.example")),
+            ("c_1ab%40group.calendar.google.com/private-1/basic.ics", Some("c_1ab@group.calendar.google.com")),
+            ("private-1/basic.ics?owner=anna%40clinic.example", None),
+        ] {
+            assert_eq!(id(&format!("{google}/{path}")).as_deref(), expected, "{path}");
+        }
     }
 
     async fn fetch_from(
@@ -327,18 +355,21 @@ mod tests {
             "200 OK\r\nETag: \"feed-1\"\r\nLast-Modified: Fri, 20 Nov 2026 00:00:00 GMT",
             "BEGIN:VCALENDAR",
         );
-        let replies = [first, http_response("304 Not Modified", "")];
+        let replies = [first.clone(), http_response("304 Not Modified", ""), first];
         let mut snapshot = FeedSnapshot { read_at: Some(at_hour(0)), ..FeedSnapshot::default() };
         let fetch_twice = async {
             let feed = feed_address(&address, &base);
             let response = fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap();
-            let FeedResponse::Body { body, validators } = response else { panic!("{response:?}") };
+            let FeedResponse::Body { body, validators, .. } = response else { panic!("{response:?}") };
             assert_eq!(body, b"BEGIN:VCALENDAR");
             validators.save_to(&mut snapshot);
-            fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap()
+            let second = fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap();
+            let changed = FeedAddress { settings: "b", ..feed };
+            (second, fetch_feed(&http, changed, &snapshot, at_hour(1), deadline).await.unwrap())
         };
-        let (requests, second) = tokio::join!(serve_responses(&api, &replies), fetch_twice);
+        let (requests, (second, third)) = tokio::join!(serve_responses(&api, &replies), fetch_twice);
         assert_eq!(second, FeedResponse::Unchanged);
+        assert!(matches!(third, FeedResponse::Body { .. }) && !requests[2].contains("if-none-match"), "new settings");
         assert!(requests[0].starts_with("get /private-hunter2/basic.ics?k=hunter2 http/1.1\r\n"), "{}", requests[0]);
         assert!(!requests[0].contains("if-none-match") && !requests[0].contains("if-modified-since"));
         assert!(requests[1].contains("if-none-match: \"feed-1\"\r\n"), "{}", requests[1]);

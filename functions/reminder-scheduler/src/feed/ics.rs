@@ -3,8 +3,8 @@
 //!
 //! Flow:
 //!
-//! 1. `text_lines` unfolds, decodes and splits the body.
-//! 2. `event` parses each event.
+//! 1. `text_lines` unfolds the body and finds its events.
+//! 2. `event` parses the events, one `UID` at a time.
 //! 3. `series` makes the occurrences of all events with one `UID`. They are a series with its
 //!    exceptions, or copies of which the newest counts.
 //! 4. `recurrence_rule` names the local times of a series, and `zone` turns them into moments.
@@ -16,77 +16,142 @@
 //! Promises:
 //!
 //! - Every body gives a result, quickly.
+//! - Its memory is bounded: the body, the `UID`s, the result, and the events of one `UID`.
+//! - One `UID` cannot use up the limits of a feed.
 //! - An event that could not be parsed does not affect the others. Its `UID` is reported, so that
 //!   the comparison does not treat it as removed.
 //! - A whole-day event is not an occurrence.
 //! - Only the fields that the client's rules name contain phone numbers and names.
 //!
-//! Not promised: that an event is an appointment.
+//! - An event that the client did not make is not expanded. It makes all events of its `UID`
+//!   foreign.
+//!
+//! Not promised: that an event of the client is an appointment.
 
 use std::collections::BTreeMap;
 
-use tellonce_core::client_config::{CalendarConfig, ClientConfig, FeedRule};
+use jiff::{SignedDuration, civil::Date, tz::Offset};
+use tellonce_core::client_config::FeedRule;
 
 use super::{
-    event::{EventParser, IcsEvent, UnparsedEvent},
-    occurrence::{ParsedFeed, TimeWindow},
-    parse_error::{FeedParseError, MAX_BODY_BYTES, MAX_OCCURRENCES},
+    event::{EventParser, IcsEvent, MAX_DATES, SkippedEvent},
+    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    organizer::{CalendarOwner, ForeignEvent},
+    parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES, MAX_OCCURRENCES},
     series::SeriesReader,
-    text_lines,
+    text_lines::{self, FeedOutline},
 };
+
+/// The most text of all events with one `UID`, in bytes of their kept lines: a series with hundreds
+/// of exceptions.
+const MAX_UID_BYTES: usize = 512 * 1024;
 
 /// Parses a body. The result also contains occurrences outside the window whose id is known: they
 /// were moved out of it.
-pub fn parse_feed(
-    body: &[u8],
-    rule: &FeedRule,
-    calendar: &CalendarConfig,
-    config: &ClientConfig,
-    window: TimeWindow,
-    is_known: &dyn Fn(&str) -> bool,
-) -> Result<ParsedFeed, FeedParseError> {
+pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, FeedParseError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(FeedParseError::TooLarge);
     }
     let text = text_lines::unfold_lines(body);
-    let parser = EventParser::new(rule);
-    let lines = text_lines::split_components(&text, |name| parser.reads_property(name))?;
-    let mut by_uid = BTreeMap::<String, Vec<IcsEvent>>::new();
-    let mut unparsed_events = BTreeMap::new();
-    let mut first_error = None;
-    for (number, lines) in lines.events.iter().enumerate() {
-        match parser.parse_event(lines, number) {
-            Ok(event) => by_uid.entry(event.uid.clone()).or_default().push(event),
-            Err(UnparsedEvent { uid, error }) => {
-                first_error.get_or_insert_with(|| error.clone());
-                unparsed_events.extend(uid.map(|uid| (uid, error)));
-            }
-        }
-    }
-    let mut reader = SeriesReader::new(&lines, calendar, config, window, is_known);
-    let mut occurrences = BTreeMap::new();
+    let outline = text_lines::outline_components(&text)?;
+    let owner = CalendarOwner::new(&scope.rule.organizers, [scope.calendar_id, outline.calendar_name.as_deref()]);
+    let parser = EventParser::new(scope.rule, owner, first_day(scope.window));
+    let body = FeedBody { text: &text, outline: &outline, rule: scope.rule };
+    let mut reader = SeriesReader::new(&text, &outline, scope);
+    let mut feed = ParsedFeed { event_count: outline.events.len(), ..ParsedFeed::default() };
+    let (by_uid, mut first_error) = body.group_events();
     let mut parsed_count = 0;
-    for (uid, events) in by_uid {
-        if unparsed_events.contains_key(&uid) {
-            continue;
-        }
-        match reader.expand_series(&uid, events) {
+    // One UID at a time, so that only its events are in memory.
+    for (uid, numbers) in by_uid {
+        let expanded = body.parse_events(&parser, &numbers).and_then(|events| Ok(reader.expand_series(&uid, events)?));
+        match expanded {
             Ok(found) => {
                 parsed_count += 1;
-                occurrences.extend(found);
+                feed.occurrences.extend(found);
             }
-            Err(error) => {
+            Err(SkippedEvent::Unparsed(error)) => {
                 first_error.get_or_insert_with(|| error.clone());
-                unparsed_events.insert(uid, error);
+                feed.unparsed_events.insert(uid, error);
             }
+            Err(SkippedEvent::Foreign(event)) => drop(feed.foreign_events.insert(uid, event)),
         }
-        reader.budget.check_limits()?;
-        if occurrences.len() > MAX_OCCURRENCES {
+        reader.check_limits()?;
+        if feed.occurrences.len() > MAX_OCCURRENCES {
             return Err(FeedParseError::TooManyOccurrences);
         }
     }
+    feed.unreachable = reader.unreachable;
     match first_error {
-        Some(error) if parsed_count == 0 => Err(FeedParseError::NoEventParsed(lines.events.len(), error)),
-        _ => Ok(ParsedFeed { occurrences, event_count: lines.events.len(), unparsed_events }),
+        Some(error) if parsed_count == 0 => Err(FeedParseError::NoEventParsed(feed.event_count, error)),
+        _ => Ok(feed),
     }
+}
+
+/// An unfolded body and its parts.
+#[derive(Clone, Copy)]
+struct FeedBody<'a> {
+    text: &'a [u8],
+    outline: &'a FeedOutline,
+    rule: &'a FeedRule,
+}
+
+impl FeedBody<'_> {
+    /// The numbers of the events with each `UID`, and the first problem of an event without one.
+    fn group_events(self) -> (BTreeMap<String, Vec<u32>>, Option<IcsEventError>) {
+        let (mut by_uid, mut first_error) = (BTreeMap::<String, Vec<u32>>::new(), None);
+        for (number, event) in (0_u32..).zip(&self.outline.events) {
+            let is_uid = |name: &str| name.eq_ignore_ascii_case("UID");
+            let lines = text_lines::read_event_lines(self.text, event.clone(), is_uid);
+            match lines.map(|lines| EventParser::parse_uid(&lines)) {
+                Ok(Some(uid)) => by_uid.entry(uid).or_default().push(number),
+                Ok(None) => drop(first_error.get_or_insert(IcsEventError::InvalidUid)),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        (by_uid, first_error)
+    }
+
+    /// Parses the events with these numbers, which have one `UID`. A foreign event decides for all
+    /// of them, then one that could not be parsed.
+    fn parse_events(self, parser: &EventParser<'_>, numbers: &[u32]) -> Result<Vec<IcsEvent>, SkippedEvent> {
+        let is_read = |name: &str| EventParser::reads_property(self.rule, name);
+        let (mut events, mut first_error, mut foreign) = (Vec::new(), None, None::<ForeignEvent>);
+        let (mut bytes, mut dates) = (0, 0);
+        for number in numbers {
+            let range = usize::try_from(*number).ok().and_then(|number| self.outline.events.get(number));
+            let Some(range) = range else { continue };
+            let parsed = text_lines::read_event_lines(self.text, range.clone(), is_read)
+                .map_err(SkippedEvent::Unparsed)
+                .and_then(|lines| {
+                    bytes += lines.len();
+                    parser.parse_event(&lines, range.start)
+                });
+            match parsed {
+                Ok(event) => {
+                    dates += event.date_count();
+                    events.push(event);
+                }
+                Err(SkippedEvent::Unparsed(error)) => drop(first_error.get_or_insert(error)),
+                Err(SkippedEvent::Foreign(event)) => {
+                    let looks_like_appointment = event.looks_like_appointment;
+                    foreign.get_or_insert(event).looks_like_appointment |= looks_like_appointment;
+                }
+            }
+            if bytes > MAX_UID_BYTES || dates > MAX_DATES {
+                first_error.get_or_insert(IcsEventError::OverBudget);
+                break;
+            }
+        }
+        match (foreign, first_error) {
+            (Some(event), _) => Err(SkippedEvent::Foreign(event)),
+            (None, Some(error)) => Err(SkippedEvent::Unparsed(error)),
+            (None, None) => Ok(events),
+        }
+    }
+}
+
+/// The earliest day, in any zone, with an occurrence in the window.
+fn first_day(window: TimeWindow) -> Date {
+    let day_before = window.from.checked_sub(SignedDuration::from_hours(24)).unwrap_or(window.from);
+    Offset::UTC.to_datetime(day_before).date()
 }

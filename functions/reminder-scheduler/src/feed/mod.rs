@@ -14,6 +14,8 @@
 //!
 //! - A feed that could not be fetched or parsed, or is suspect, cancels nothing. The reason is
 //!   stored and counted.
+//! - An event that the client did not make is not an appointment.
+//! - A feed cannot make more new appointments in a day than the client allows.
 //! - A crash at any point only repeats reports.
 //! - If two readers read one feed at the same time, the later read counts.
 //!
@@ -25,7 +27,10 @@ mod event;
 mod fetch;
 pub mod ics;
 mod ics_time;
+#[cfg(test)]
+mod memory;
 mod occurrence;
+mod organizer;
 mod parse_error;
 mod poller;
 mod recurrence_rule;
@@ -36,6 +41,7 @@ mod text_lines;
 mod zone;
 
 pub use fetch::FeedFetchError;
-pub use occurrence::{FeedOccurrence, ParsedFeed, TimeWindow};
+pub use occurrence::{FeedOccurrence, FeedScope, ParsedFeed, TimeWindow};
+pub use organizer::{ForeignEvent, OrganizerAddress};
 pub use parse_error::{FeedParseError, IcsEventError};
 pub use poller::{FeedPoller, PollSummary, build_window};

@@ -57,4 +57,8 @@ pub enum IcsEventError {
     /// The event recurs by the minute or more often.
     #[error("event recurs too often for an appointment")]
     TooOften,
+    /// The event, with all events of its `UID`, has more text, dates or occurrences than any
+    /// appointment.
+    #[error("event is larger than an appointment can be")]
+    OverBudget,
 }

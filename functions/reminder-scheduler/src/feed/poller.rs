@@ -1,5 +1,7 @@
 //! Polling: which feeds are due, and one read of each.
 //!
+//! Long because one read is one story, from its mark to the saved snapshot.
+//!
 //! Flow: load the snapshot, fetch the feed, parse it ([`super::ics`]), compare it
 //! ([`diff`](super::diff)), hand on the reports, save the snapshot.
 //!
@@ -24,7 +26,8 @@ use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
     fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedFetchError, FeedResponse, fetch_feed},
     ics,
-    occurrence::{ParsedFeed, TimeWindow},
+    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    parse_error::FeedParseError,
 };
 
 /// The least time that must remain to start another feed: the fetch timeout, and time to parse and
@@ -44,7 +47,7 @@ const WINDOW_PAST: SignedDuration = SignedDuration::from_hours(24);
 /// without a missed reminder.
 const WINDOW_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// The longest stored problem, in characters.
-const MAX_PROBLEM_CHARS: usize = 300;
+const MAX_PROBLEM_CHARS: usize = 600;
 
 /// Reads feeds and hands on their changes.
 #[derive(Clone, Copy)]
@@ -76,6 +79,8 @@ pub struct PollSummary {
     pub reports: usize,
     /// Feeds that lost too much at once.
     pub suspect: usize,
+    /// New appointments that wait, because their feed has too many at once.
+    pub waiting: usize,
     /// Feeds that could not be fetched or parsed.
     pub unreadable: usize,
     /// Feeds that were not read, or not read to the end, because the time was up.
@@ -102,6 +107,14 @@ struct FeedSource<'a> {
     rule: &'a FeedRule,
 }
 
+impl FeedSource<'_> {
+    fn compare(self, snapshot: &FeedSnapshot, feed: &ParsedFeed, asked_at: Timestamp) -> FeedVerdict {
+        let Self { name, calendar, rule } = self;
+        let origin = FeedOrigin { name, calendar, rule };
+        compare_feed(snapshot, feed, origin, build_window(calendar, asked_at), asked_at)
+    }
+}
+
 /// The window that matters now: from a day ago to two weeks beyond the longest lead time.
 pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
     let lead = calendar.reminders.keys().map(ReminderStage::lead_time).max().unwrap_or_default();
@@ -112,17 +125,15 @@ pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
 }
 
 fn is_due(snapshot: &FeedSnapshot, rule: &FeedRule, now: Timestamp) -> bool {
-    let interval = if snapshot.failures > 0 || snapshot.suspect_since.is_some() {
-        rule.poll_every.0.min(FAILING_POLL_INTERVAL)
-    } else {
-        rule.poll_every.0
-    };
-    snapshot.polled_at.is_none_or(|polled_at| now.duration_since(polled_at) >= interval - DUE_TOLERANCE)
+    let is_failing = snapshot.failures > 0 || snapshot.suspect_since.is_some() || snapshot.unfinished_reads > 0;
+    let interval = if is_failing { rule.poll_every.0.min(FAILING_POLL_INTERVAL) } else { rule.poll_every.0 };
+    let last = if snapshot.unfinished_reads > 0 { snapshot.tried_at } else { snapshot.polled_at };
+    last.is_none_or(|last| now.duration_since(last) >= interval - DUE_TOLERANCE)
 }
 
 impl FeedPoller<'_> {
-    /// Reads every feed that is due, or `only` one, due or not. The feed that waited longest comes
-    /// first.
+    /// Reads every feed that is due, or `only` one, due or not. The feed whose last read began
+    /// longest ago comes first, whatever became of that read.
     ///
     /// Each change is passed to `apply_report` and saved in the snapshot when it was applied. A
     /// change that was not applied, because of an error or because the time was up, is passed on by
@@ -147,16 +158,12 @@ impl FeedPoller<'_> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(
-                        calendar.name = name,
-                        "could not load the snapshot of feed {name}: {}",
-                        error_chain(&error)
-                    );
+                    self.record_failure(name, &error_chain(&error), now).await;
                     summary.failed += 1;
                 }
             }
         }
-        due.sort_by_key(|(_, snapshot)| snapshot.polled_at);
+        due.sort_by_key(|(_, snapshot)| snapshot.tried_at);
         summary.due = due.len();
         for (number, (source, snapshot)) in due.into_iter().enumerate() {
             if deadline.remaining() < MIN_TIME_FOR_FEED {
@@ -165,7 +172,7 @@ impl FeedPoller<'_> {
             }
             let read = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary);
             if let Err(failure) = catch_failure(read).await {
-                tracing::error!(calendar.name = source.name, "could not read feed {}: {failure}", source.name);
+                self.record_failure(source.name, &failure, self.clock.now()).await;
                 summary.failed += 1;
             }
         }
@@ -180,6 +187,7 @@ impl FeedPoller<'_> {
         apply_report: &impl AsyncFn(AppointmentReport) -> Result<(), E>,
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
+        self.mark_read(source.name, &snapshot).await?;
         let mut outcome = self.read_feed_once(source, snapshot, deadline, apply_report, summary).await;
         for _ in 1..MAX_READ_ATTEMPTS {
             // The other read may be older than the change that this read is for.
@@ -188,6 +196,29 @@ impl FeedPoller<'_> {
             outcome = self.read_feed_once(source, snapshot, deadline, apply_report, summary).await;
         }
         outcome
+    }
+
+    /// Records that a read begins. Logs and counts an earlier one that ended the function.
+    async fn mark_read(&self, name: &str, snapshot: &FeedSnapshot) -> Result<(), FeedStoreError> {
+        let now = self.clock.now();
+        let problem = (snapshot.unfinished_reads > 0).then(|| {
+            let count = snapshot.unfinished_reads;
+            tracing::error!(calendar.name = name, "the last {count} reads of feed {name} ended the function");
+            telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
+            format!("the last {count} reads ended the function, for want of memory or time; let the feed contain less")
+        });
+        self.feed_store.mark_read(name, now, problem.as_deref()).await
+    }
+
+    /// Logs and counts a read whose result could not be saved, and describes it in the feed's row.
+    async fn record_failure(&self, name: &str, problem: &str, now: Timestamp) {
+        tracing::error!(calendar.name = name, "could not read feed {name}: {problem}");
+        telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
+        let problem: String = problem.chars().take(MAX_PROBLEM_CHARS).collect();
+        if let Err(error) = self.feed_store.record_failure(name, now, &problem).await {
+            let error = error_chain(&error);
+            tracing::error!(calendar.name = name, "could not record the failure of feed {name}: {error}");
+        }
     }
 
     async fn read_feed_once<E: ClassifyFault>(
@@ -200,30 +231,28 @@ impl FeedPoller<'_> {
     ) -> Result<(), FeedStoreError> {
         let asked_at = self.clock.now();
         let fetch_deadline = Deadline::from_now(FETCH_TIMEOUT.min(deadline.remaining()));
-        let (body, validators) = match self.fetch_source(source.name, &snapshot, asked_at, fetch_deadline).await {
-            Ok(FeedResponse::Body { body, validators }) => (body, validators),
+        let (body, validators, calendar_id) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await
+        {
+            Ok(FeedResponse::Body { body, validators, calendar_id }) => (body, validators, calendar_id),
             Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,
             Err(error) => return self.record_unreadable(source, snapshot, &error, asked_at, summary).await,
         };
-        let window = build_window(source.calendar, asked_at);
-        // Outside the window only upcoming occurrences are searched for, so that past ones are
-        // forgotten.
-        let is_upcoming = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
-        let feed = match ics::parse_feed(&body, source.rule, source.calendar, self.config, window, &is_upcoming) {
+        let feed = match self.parse_body(source, body, calendar_id.as_deref(), &snapshot, asked_at) {
             Ok(feed) => feed,
             Err(error) => return self.record_unreadable(source, snapshot, &error.into(), asked_at, summary).await,
         };
-        drop(body);
         snapshot.polled_at = Some(asked_at);
         (snapshot.failures, snapshot.failing_since) = (0, None);
-        let origin = FeedOrigin { name: source.name, calendar: source.calendar };
-        let (suspect, FeedChanges { pending, changes }) = match compare_feed(&snapshot, &feed, origin, window, asked_at)
-        {
+        let (suspect, changes) = match source.compare(&snapshot, &feed, asked_at) {
             FeedVerdict::Changes(changes) => (None, changes),
             FeedVerdict::Suspect(suspect, changes) => (Some(suspect), changes),
         };
-        if let Some(suspect) = &suspect {
-            self.mark_suspect(source, &mut snapshot, suspect, asked_at);
+        let FeedChanges { pending, changes, new_count, waiting_count } = changes;
+        snapshot.count_new(new_count, asked_at);
+        snapshot.problem = self.describe_problems(source, &feed, suspect.as_ref(), waiting_count, asked_at);
+        summary.waiting += waiting_count;
+        if suspect.is_some() {
+            snapshot.suspect_since.get_or_insert(asked_at);
         }
         snapshot.occurrences = pending;
         if !changes.is_empty() {
@@ -242,23 +271,46 @@ impl FeedPoller<'_> {
         } else if suspect.is_some() {
             summary.suspect += 1;
         } else {
-            accept_read(source, &mut snapshot, &feed, validators, asked_at);
+            accept_read(&mut snapshot, validators, asked_at);
+            if waiting_count > 0 {
+                // The same body has more to report later.
+                snapshot.address = None;
+            }
             summary.read += 1;
         }
         self.feed_store.save(source.name, &mut snapshot).await
     }
 
+    fn parse_body(
+        &self,
+        source: FeedSource<'_>,
+        body: Vec<u8>,
+        calendar_id: Option<&str>,
+        snapshot: &FeedSnapshot,
+        asked_at: Timestamp,
+    ) -> Result<ParsedFeed, FeedParseError> {
+        let FeedSource { calendar, rule, .. } = source;
+        let window = build_window(calendar, asked_at);
+        // Outside the window only upcoming occurrences are searched for, so that past ones are
+        // forgotten.
+        let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
+        let config = self.config;
+        ics::parse_feed(body, FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
+    }
+
     async fn fetch_source(
         &self,
-        name: &str,
+        source: FeedSource<'_>,
         snapshot: &FeedSnapshot,
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<FeedResponse, FeedFetchError> {
-        let secret_name = self.config.calendar_secret_name(name);
+        let secret_name = self.config.calendar_secret_name(source.name);
+        let settings = self.read_settings(source);
         let address = self.secrets.get_current(&secret_name, now).await?;
         let fetch_with = async |address: &Secret| {
-            let feed_address = FeedAddress { address, secret_name: &secret_name, base_url: self.base_url };
+            let secret_name = &secret_name;
+            let feed_address = FeedAddress { address, secret_name, base_url: self.base_url, settings: &settings };
             fetch_feed(self.http, feed_address, snapshot, now, deadline).await
         };
         // The client may have reset the address and stored the new one since.
@@ -266,6 +318,13 @@ impl FeedPoller<'_> {
             matches!(error, FeedFetchError::Refused { .. } | FeedFetchError::InvalidAddress { .. })
         };
         self.secrets.retry_with_newer(&secret_name, &address, now, is_refused, fetch_with).await
+    }
+
+    /// The settings that a read depends on, for comparison.
+    fn read_settings(&self, source: FeedSource<'_>) -> String {
+        let FeedSource { calendar, rule, .. } = source;
+        let ClientConfig { country, time_zone, phones, .. } = self.config;
+        format!("{rule:?} {:?} {:?} {country} {time_zone} {phones:?}", calendar.country, calendar.time_zone)
     }
 
     /// Passes the changes on, one by one, and saves each applied one in `occurrences`.
@@ -346,28 +405,50 @@ impl FeedPoller<'_> {
         Ok(())
     }
 
-    /// Marks a snapshot as suspect, in memory.
-    fn mark_suspect(&self, source: FeedSource<'_>, snapshot: &mut FeedSnapshot, suspect: &SuspectRead, now: Timestamp) {
-        tracing::warn!(calendar.name = source.name, "marked feed {} as suspect: {suspect}", source.name);
-        telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
-        snapshot.suspect_since.get_or_insert(now);
-        snapshot.problem = Some(suspect.to_string());
+    /// Logs and counts what an operator should know of a read, and describes it for the row.
+    fn describe_problems(
+        &self,
+        source: FeedSource<'_>,
+        feed: &ParsedFeed,
+        suspect: Option<&SuspectRead>,
+        waiting_count: usize,
+        now: Timestamp,
+    ) -> Option<String> {
+        let name = source.name;
+        let mut problems = Vec::new();
+        if let Some(suspect) = suspect {
+            tracing::warn!(calendar.name = name, "marked feed {name} as suspect: {suspect}");
+            problems.push(suspect.to_string());
+        }
+        if waiting_count > 0 {
+            tracing::warn!(calendar.name = name, "postponed {waiting_count} new appointments of feed {name}");
+            problems.push(format!(
+                "{waiting_count} new appointments wait, because a day has more than `new_per_day` allows; set \
+                 `accept_next_read` if they are right"
+            ));
+        }
+        if !problems.is_empty() {
+            telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
+        }
+        let foreign_count = feed.foreign_appointment_count();
+        if foreign_count > 0 {
+            tracing::warn!(calendar.name = name, "skipped {foreign_count} events of other organizers in feed {name}");
+            problems.push(format!(
+                "{foreign_count} events with a phone number have another organizer; if they are appointments of the \
+                 client, list their organizer in `organizers`"
+            ));
+        }
+        problems.extend(describe_unparsed(source, feed));
+        Some(problems.join("; ").chars().take(MAX_PROBLEM_CHARS).collect()).filter(|text: &String| !text.is_empty())
     }
 }
 
 /// Marks a read as accepted in its snapshot, in memory.
-fn accept_read(
-    source: FeedSource<'_>,
-    snapshot: &mut FeedSnapshot,
-    feed: &ParsedFeed,
-    validators: CacheValidators,
-    now: Timestamp,
-) {
+fn accept_read(snapshot: &mut FeedSnapshot, validators: CacheValidators, now: Timestamp) {
     validators.save_to(snapshot);
     snapshot.read_at = Some(now);
     snapshot.suspect_since = None;
     snapshot.accept_next_read = false;
-    snapshot.problem = describe_unparsed(source, feed);
 }
 
 /// Logs the events that could not be parsed, and describes them for people.
@@ -419,6 +500,13 @@ mod tests {
             is_due(&FeedSnapshot { failures: 1, ..polled_ago(900) }, &daily, now),
             "a failing feed is polled sooner"
         );
+        // A read that ended the function counts as a failing one, whenever the last result was.
+        let unfinished = |minutes| FeedSnapshot {
+            tried_at: Some(now - SignedDuration::from_mins(minutes)),
+            unfinished_reads: 1,
+            ..polled_ago(86_400)
+        };
+        assert!(is_due(&unfinished(15), &daily, now) && !is_due(&unfinished(5), &daily, now));
         assert!(is_due(&polled_ago(15 * 60), rule, now) && is_due(&polled_ago(14 * 60), rule, now));
         assert!(!is_due(&polled_ago(14 * 60 - 1), rule, now));
     }

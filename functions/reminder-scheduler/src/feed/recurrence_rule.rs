@@ -35,6 +35,10 @@ const MAX_FEED_TIMES: usize = 1_000_000;
 /// The most rules that may name no time up to the window's end, such as each 30th of February. The
 /// library searches for one until the year 10,000, which takes some hundredths of a second.
 const MAX_EMPTY_RULES: usize = 20;
+/// The most local times that the rules of one `UID`, or of one zone, may name.
+const MAX_UNIT_TIMES: usize = 2 * MAX_RULE_TIMES;
+/// The most rules of one `UID`, or of one zone, that may name no time.
+const MAX_UNIT_EMPTY_RULES: usize = 2;
 
 /// The numeric parts of a rule, with their ranges. Zero is never a valid position.
 const NUMERIC_PARTS: [(&str, RangeInclusive<i32>); 10] = [
@@ -55,12 +59,23 @@ const NUMERIC_PARTS: [(&str, RangeInclusive<i32>); 10] = [
 pub(super) struct RuleBudget {
     expanded_times: usize,
     empty_rules: usize,
+    /// The same numbers before the current `UID` or zone.
+    before_unit: (usize, usize),
 }
 
 impl RuleBudget {
-    fn count_times(&mut self, times: usize) {
+    /// Begins the next `UID` or zone.
+    pub(super) fn start_unit(&mut self) {
+        self.before_unit = (self.expanded_times, self.empty_rules);
+    }
+
+    fn count_times(&mut self, times: usize) -> Result<(), IcsEventError> {
         self.expanded_times += times;
         self.empty_rules += usize::from(times == 0);
+        let (times_before, empty_before) = self.before_unit;
+        let is_over = self.expanded_times - times_before > MAX_UNIT_TIMES
+            || self.empty_rules - empty_before > MAX_UNIT_EMPTY_RULES;
+        if is_over { Err(IcsEventError::OverBudget) } else { Ok(()) }
     }
 
     pub(super) fn check_limits(&self) -> Result<(), FeedParseError> {
@@ -130,11 +145,15 @@ pub(super) fn expand_rule(
         return Ok(Vec::new());
     }
     let near_start = if rule.count.is_some() { start } else { start_near_window(rule, start, from) };
+    if bound < near_start {
+        // The rule ended long before the window.
+        return Ok(vec![start]);
+    }
     let mut times = iterate_rule(rule, near_start, bound)?;
     if times.len() > MAX_RULE_TIMES {
         return Err(IcsEventError::TooOften);
     }
-    budget.count_times(times.len());
+    budget.count_times(times.len())?;
     if times.first() != Some(&start) {
         times.insert(0, start);
     }

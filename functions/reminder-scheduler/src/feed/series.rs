@@ -11,17 +11,17 @@ use jiff::{
 };
 use tellonce_core::{
     appointment::Attendee,
-    client_config::{CalendarConfig, ClientConfig},
+    client_config::ClientConfig,
     contact::{Phone, PhoneError},
 };
 
 use super::{
     event::IcsEvent,
     ics_time::{IcsTime, IcsTimeZone},
-    occurrence::{FeedOccurrence, TimeWindow},
-    parse_error::IcsEventError,
+    occurrence::{FeedOccurrence, FeedScope, TimeWindow},
+    parse_error::{FeedParseError, IcsEventError},
     recurrence_rule::{self, RuleBudget},
-    text_lines::FeedLines,
+    text_lines::FeedOutline,
     zone::{self, EventZone, FeedZones},
 };
 
@@ -43,8 +43,17 @@ pub(super) struct SeriesReader<'a> {
     is_known: &'a dyn Fn(&str) -> bool,
     /// The numbers that were parsed before. A series repeats its number, and parsing one is slow.
     phones: HashMap<String, Result<Phone, PhoneError>>,
-    pub(super) budget: RuleBudget,
+    budget: RuleBudget,
+    /// Some of the unknown occurrences without an attendee who can be messaged.
+    pub(super) unreachable: BTreeMap<String, (Timestamp, PhoneError)>,
 }
+
+/// The most numbers that are kept.
+const MAX_KEPT_PHONES: usize = 1_000;
+/// The most occurrences of one `UID`: ten a day for three months.
+const MAX_UID_OCCURRENCES: usize = 1_000;
+/// The most occurrences without an attendee that are kept, for people.
+const MAX_UNREACHABLE: usize = 100;
 
 /// A slot of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,30 +82,31 @@ struct FollowingException<'e> {
 }
 
 impl<'a> SeriesReader<'a> {
-    pub(super) fn new(
-        lines: &'a FeedLines<'a>,
-        calendar: &'a CalendarConfig,
-        config: &'a ClientConfig,
-        window: TimeWindow,
-        is_known: &'a dyn Fn(&str) -> bool,
-    ) -> Self {
+    pub(super) fn new(text: &'a [u8], outline: &FeedOutline, scope: FeedScope<'a>) -> Self {
+        let FeedScope { calendar, config, window, is_known, .. } = scope;
         let place_zone = |name: &str| {
             zone::find_known_zone(name).map(EventZone::from_time_zone).filter(|zone| zone.iana_place.is_some())
         };
         let configured = calendar.time_zone.as_deref().and_then(place_zone);
-        let base = configured.clone().or_else(|| lines.calendar_zone.and_then(place_zone));
+        let base = configured.clone().or_else(|| outline.calendar_zone.as_deref().and_then(place_zone));
         Self {
             country: calendar.country.as_deref().unwrap_or(&config.country),
             config,
             configured_zone: configured.and_then(|zone| zone.iana_place),
             default_zone: base
                 .unwrap_or_else(|| EventZone::from_time_zone(config.zone_or_default(None).unwrap_or(TimeZone::UTC))),
-            zones: FeedZones::new(&lines.zones),
+            zones: FeedZones::new(text, &outline.zones),
             window,
             is_known,
             phones: HashMap::new(),
             budget: RuleBudget::default(),
+            unreachable: BTreeMap::new(),
         }
+    }
+
+    /// Whether the rules of all events and zones so far are still within the limits of a feed.
+    pub(super) fn check_limits(&self) -> Result<(), FeedParseError> {
+        self.budget.check_limits().and_then(|()| self.zones.budget.check_limits())
     }
 
     /// The occurrences of all events with one `UID`, by their id.
@@ -105,6 +115,7 @@ impl<'a> SeriesReader<'a> {
         uid: &str,
         events: Vec<IcsEvent>,
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
+        self.budget.start_unit();
         let (master, exception_events) = split_master(events);
         // A slot or an exception without a zone has the zone of its series.
         let home = match master.as_ref().or(exception_events.first()).and_then(|event| event.start.as_ref()) {
@@ -178,8 +189,7 @@ impl<'a> SeriesReader<'a> {
     ) -> Result<(), IcsEventError> {
         if master.rules.is_empty() && master.extra_times.is_empty() {
             let at = zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-            self.insert_occurrence(found, uid.to_owned(), at, zone, master);
-            return Ok(());
+            return self.insert_occurrence(found, uid.to_owned(), at, zone, master);
         }
         for slot in self.collect_slots(master, start, zone, following)? {
             if exceptions.contains_key(&SeriesSlot::At(slot)) {
@@ -187,10 +197,10 @@ impl<'a> SeriesReader<'a> {
             }
             let id = SeriesSlot::At(slot).occurrence_id(uid);
             match following.iter().rev().find(|following| following.slot < slot) {
-                None => self.insert_occurrence(found, id, slot, zone, master),
+                None => self.insert_occurrence(found, id, slot, zone, master)?,
                 Some(FollowingException { event, zone_and_shift: Some((zone, shift)), .. }) => {
                     if let Some(at) = shift_slot(zone, slot, *shift) {
-                        self.insert_occurrence(found, id, at, zone, event);
+                        self.insert_occurrence(found, id, at, zone, event)?;
                     }
                 }
                 Some(FollowingException { zone_and_shift: None, .. }) => {}
@@ -219,12 +229,13 @@ impl<'a> SeriesReader<'a> {
                 (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => continue,
             };
             let at = at.ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-            self.insert_occurrence(found, slot.occurrence_id(uid), at, &zone, event);
+            self.insert_occurrence(found, slot.occurrence_id(uid), at, &zone, event)?;
         }
         Ok(())
     }
 
-    /// Inserts an occurrence if it is in the window or is already known.
+    /// Inserts an occurrence if it is known, or is in the window and has an attendee who can be
+    /// messaged. Others are not appointments and must not use up the limits.
     fn insert_occurrence(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
@@ -232,9 +243,20 @@ impl<'a> SeriesReader<'a> {
         start: Timestamp,
         zone: &EventZone,
         event: &IcsEvent,
-    ) {
-        if !self.window.contains(start) && !(self.is_known)(&id) {
-            return;
+    ) -> Result<(), IcsEventError> {
+        let is_known = (self.is_known)(&id);
+        if !self.window.contains(start) && !is_known {
+            return Ok(());
+        }
+        let attendee = self.parse_attendee(event);
+        if let (Err(problem), false) = (&attendee, is_known) {
+            if self.unreachable.len() < MAX_UNREACHABLE {
+                self.unreachable.insert(id, (start, *problem));
+            }
+            return Ok(());
+        }
+        if found.len() >= MAX_UID_OCCURRENCES {
+            return Err(IcsEventError::OverBudget);
         }
         let place =
             self.configured_zone.as_ref().or(zone.iana_place.as_ref()).or(self.default_zone.iana_place.as_ref());
@@ -242,15 +264,19 @@ impl<'a> SeriesReader<'a> {
             start,
             zone: place.unwrap_or(&self.config.time_zone).clone(),
             status: event.status,
-            attendee: self.parse_attendee(event),
+            attendee,
             title: event.texts.title.clone(),
             place: event.texts.place.clone(),
         };
         found.insert(id, occurrence);
+        Ok(())
     }
 
     fn parse_attendee(&mut self, event: &IcsEvent) -> Result<Attendee, PhoneError> {
         let raw = event.texts.phone.as_deref().ok_or(PhoneError::Empty)?;
+        if self.phones.len() >= MAX_KEPT_PHONES {
+            self.phones.clear();
+        }
         let parse = || Phone::parse(raw, self.country, self.config.phones);
         let phone = self.phones.entry(raw.to_owned()).or_insert_with(parse).clone();
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
@@ -365,7 +391,7 @@ impl<'a> SeriesReader<'a> {
                 let horizon = self.window.until.checked_add(MAX_SHIFT).unwrap_or(Timestamp::MAX);
                 let horizon = self.default_zone.to_local(horizon);
                 let unknown = || IcsEventError::UnknownZone(tellonce_core::telemetry::LogLabel::new(id));
-                self.zones.resolve_zone(id, horizon, &mut self.budget).ok_or_else(unknown)
+                self.zones.resolve_zone(id, horizon).ok_or_else(unknown)
             }
         }
     }

@@ -16,7 +16,7 @@ use tellonce_core::{
 
 use super::{
     ics::parse_feed,
-    occurrence::{ParsedFeed, TimeWindow},
+    occurrence::{FeedScope, ParsedFeed, TimeWindow},
     parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES},
 };
 
@@ -33,11 +33,19 @@ line_id = "line-1"
 [calendars.clinic]
 kind = "ics"
 line = "main"
+own_texts = true
 phone = { field = "description", after = ["Phone:", "Phone", "tel:"] }
 person = { field = "summary", after = [" - "] }
 
 [calendars.clinic.reminders."24h"]
 text.he = "x"
+
+[calendars.team]
+kind = "ics"
+line = "main"
+id_scope = "team"
+phone = { field = "description", after = ["Phone:"] }
+organizers = ["reception@clinic.example", "@branch.example"]
 
 [calendars.abroad]
 kind = "ics"
@@ -53,7 +61,7 @@ pub(super) fn feed_config() -> ClientConfig {
     ClientConfig::parse(CLIENT_TOML).unwrap()
 }
 
-fn feed_rule(calendar: &CalendarConfig) -> &FeedRule {
+pub(super) fn feed_rule(calendar: &CalendarConfig) -> &FeedRule {
     match &calendar.kind {
         CalendarKind::Ics(rule) => rule,
         other => panic!("{other:?}"),
@@ -72,7 +80,20 @@ pub(super) fn winter_window() -> TimeWindow {
 fn parse_as(calendar: &str, body: &[u8], window: TimeWindow, known: &[&str]) -> Result<ParsedFeed, FeedParseError> {
     let config = feed_config();
     let calendar = &config.calendars[calendar];
-    parse_feed(body, feed_rule(calendar), calendar, &config, window, &|id| known.contains(&id))
+    parse_with(&config, calendar, body, window, known, None)
+}
+
+fn parse_with(
+    config: &ClientConfig,
+    calendar: &CalendarConfig,
+    body: &[u8],
+    window: TimeWindow,
+    known: &[&str],
+    calendar_id: Option<&str>,
+) -> Result<ParsedFeed, FeedParseError> {
+    let is_known = |id: &str| known.contains(&id);
+    let rule = feed_rule(calendar);
+    parse_feed(body.to_vec(), FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
 }
 
 pub(super) fn calendar_ics(events: &str) -> String {
@@ -261,7 +282,7 @@ fn a_private_zone_is_read_by_its_iana_name_or_its_dates_or_not_at_all() {
 fn the_default_zone_is_the_calendars_setting_then_the_feeds_then_the_clients() {
     let body = |shown: &str| calendar_ics(&format!("{shown}{}", event_ics("a", "DTSTART:20261124T103000")));
     let read = |calendar: &str, shown: &str| {
-        let feed = parse_as(calendar, body(shown).as_bytes(), winter_window(), &[]).unwrap();
+        let feed = parse_as(calendar, body(shown).as_bytes(), winter_window(), &["a"]).unwrap();
         (feed.occurrences["a"].start.strftime("%H:%M").to_string(), feed.occurrences["a"].zone.clone())
     };
     assert_eq!(read("abroad", "X-WR-TIMEZONE:Europe/Rome\n"), ("15:30".into(), "America/New_York".into()));
@@ -270,7 +291,7 @@ fn the_default_zone_is_the_calendars_setting_then_the_feeds_then_the_clients() {
     assert_eq!(read("clinic", ""), ("08:30".into(), "Asia/Jerusalem".into()));
     // An event's zone determines the moment. The client's configuration determines the place.
     let abroad = calendar_ics(&event_ics("a", "DTSTART;TZID=Asia/Jerusalem:20261124T103000"));
-    let abroad = parse_as("abroad", abroad.as_bytes(), winter_window(), &[]).unwrap();
+    let abroad = parse_as("abroad", abroad.as_bytes(), winter_window(), &["a"]).unwrap();
     assert_eq!(abroad.occurrences["a"].start.to_string(), "2026-11-24T08:30:00Z");
     assert_eq!(abroad.occurrences["a"].zone, "America/New_York");
 }
@@ -308,6 +329,124 @@ fn the_status_decides_whether_an_event_takes_place() {
         let feed = parse_events(&event_ics("a", &format!("DTSTART:20261124T083000Z|{line}")), winter_window());
         assert_eq!(feed.occurrences["a"].status, status, "{line}");
     }
+}
+
+/// A feed of Anna's calendar with one event that has these lines.
+fn read_of_anna(calendar: &str, lines: &str, calendar_id: Option<&str>) -> ParsedFeed {
+    let config = feed_config();
+    let body = calendar_ics(&event_ics("a", &format!("DTSTART:20261124T083000Z|{lines}")));
+    parse_with(&config, &config.calendars[calendar], body.as_bytes(), winter_window(), &[], calendar_id).unwrap()
+}
+
+const ANNA: Option<&str> = Some("anna@clinic.example");
+
+#[test]
+fn an_invitation_of_another_organizer_is_not_an_appointment() {
+    for (calendar, organizer, is_own) in [
+        ("clinic", "ORGANIZER;CN=Anna:mailto:anna@clinic.example", true),
+        ("clinic", "ORGANIZER;CN=\"Dr: Anna\":MAILTO:Anna@Clinic.example", true),
+        ("clinic", "ORGANIZER;EMAIL=anna@clinic.example:/1234/principal/", true),
+        ("clinic", "ORGANIZER;CN=anna@clinic.example:mailto:eve@evil.example", false),
+        ("clinic", "ORGANIZER;EMAIL=anna@clinic.example:mailto:eve@evil.example", false),
+        ("clinic", "ORGANIZER;SENT-BY=\"mailto:anna@clinic.example\":mailto:eve@evil.example", false),
+        ("clinic", "ORGANIZER:mailto:reception@clinic.example", false),
+        ("clinic", "ORGANIZER:invalid:nomail", false),
+        ("clinic", "ORGANIZER:", false),
+        ("clinic", "ORGANIZER:mailto:anna@clinic.example|ORGANIZER:mailto:eve@evil.example", false),
+        ("team", "ORGANIZER:mailto:reception@clinic.example", true),
+        ("team", "ORGANIZER:mailto:dana@branch.example", true),
+        ("team", "ORGANIZER:mailto:eve@sub.branch.example", false),
+    ] {
+        let feed = read_of_anna(calendar, organizer, ANNA);
+        assert_eq!((feed.occurrences.len(), feed.is_foreign("a")), (usize::from(is_own), !is_own), "{organizer}");
+        assert!(feed.unparsed_events.is_empty());
+    }
+    let eve = read_of_anna("clinic", "ORGANIZER:mailto:eve@evil.example", ANNA);
+    assert_eq!(eve.foreign_events["a"].organizer.expose(), "eve@evil.example");
+    assert!(!format!("{eve:?}").contains("eve@") && eve.foreign_appointment_count() == 1, "{eve:?}");
+}
+
+#[test]
+fn the_owner_is_known_from_the_address_or_the_name_of_the_calendar_or_not_at_all() {
+    let invited = "ORGANIZER:mailto:anna@clinic.example";
+    assert_eq!(read_of_anna("clinic", invited, None).occurrences.len(), 0);
+    let named = |name: &str| {
+        let body = calendar_ics(&format!(
+            "X-WR-CALNAME:{name}\n{}",
+            event_ics("a", &format!("DTSTART:20261124T083000Z|{invited}"))
+        ));
+        parse_as("clinic", body.as_bytes(), winter_window(), &[]).unwrap().occurrences.len()
+    };
+    assert_eq!((named("Anna@clinic.example"), named("Anna"), named("eve@evil.example")), (1, 0, 0));
+    // Google writes no organizer into an event without guests.
+    assert_eq!(read_of_anna("clinic", "", None).occurrences.len(), 1);
+}
+
+#[test]
+fn an_invitation_that_the_owner_has_not_accepted_is_unconfirmed() {
+    let attendee = |address: &str, answer: &str| format!("ATTENDEE;CN=X;PARTSTAT={answer}:mailto:{address}");
+    let anna = |answer| attendee("anna@clinic.example", answer);
+    let status = |calendar: &str, lines: &[String]| {
+        let lines = format!("ORGANIZER:mailto:dana@branch.example|{}", lines.join("|"));
+        read_of_anna(calendar, &lines, ANNA).occurrences["a"].status
+    };
+    let (booked, unconfirmed) = (AppointmentStatus::Booked, AppointmentStatus::Unconfirmed);
+    for (answer, expected) in [
+        ("ACCEPTED", booked),
+        ("accepted", booked),
+        ("NEEDS-ACTION", unconfirmed),
+        ("DECLINED", unconfirmed),
+        ("TENTATIVE", unconfirmed),
+        ("DELEGATED", unconfirmed),
+        ("X-MAYBE", unconfirmed),
+    ] {
+        assert_eq!(status("team", &[anna(answer)]), expected, "{answer}");
+        // The customer's own answer does not count.
+        assert_eq!(status("team", &[attendee("noa@mail.example", answer), anna("ACCEPTED")]), booked, "{answer}");
+        let colleague = attendee("dana@branch.example", "ACCEPTED");
+        assert_eq!(status("team", &[anna(answer), colleague.clone()]), expected, "{answer}");
+        // Anna is not invited: one acceptance of a listed person is enough.
+        let other = attendee("reception@clinic.example", answer);
+        assert_eq!(status("team", std::slice::from_ref(&other)), expected, "{answer}");
+        assert_eq!(status("team", &[other, colleague]), booked, "{answer}");
+    }
+    assert_eq!(status("team", &["ATTENDEE:mailto:anna@clinic.example".to_owned()]), booked);
+    let declined = anna("DECLINED") + "|STATUS:CANCELLED";
+    assert_eq!(status("team", &[declined]), AppointmentStatus::Cancelled);
+    // Outlook publishes no organizers and marks what its owner has not accepted.
+    for (mark, expected) in [("TENTATIVE", unconfirmed), ("BUSY", booked), ("FREE", booked)] {
+        let feed = read_of_anna("clinic", &format!("X-MICROSOFT-CDO-BUSYSTATUS:{mark}"), None);
+        assert_eq!(feed.occurrences["a"].status, expected, "{mark}");
+    }
+}
+
+#[test]
+fn one_foreign_event_makes_all_events_of_its_uid_foreign() {
+    let own = event_ics("a", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY;COUNT=4");
+    let foreign = "ORGANIZER:mailto:eve@evil.example";
+    for second in [
+        format!("RECURRENCE-ID:20261109T070000Z|DTSTART:20261110T120000Z|{foreign}"),
+        format!("SEQUENCE:9|DTSTART:20261110T120000Z|{foreign}"),
+        format!("DTSTART:20261110T120000Z|RRULE:FREQ=DAILY|{foreign}"),
+        format!("DTSTART:never|{foreign}"),
+    ] {
+        let feed = parse_events(&(own.clone() + &event_ics("a", &second)), winter_window());
+        assert!(feed.occurrences.is_empty() && feed.unparsed_events.is_empty(), "{second}");
+        assert!(feed.is_foreign("a/20261109T070000Z") && !feed.is_foreign("b"), "{second}");
+    }
+}
+
+#[test]
+fn only_foreign_events_that_could_be_appointments_are_counted() {
+    let foreign = |uid: &str, lines: &str| event_ics(uid, &format!("ORGANIZER:mailto:eve@evil.example|{lines}"));
+    let without_phone = foreign("e", "DTSTART:20261124T083000Z").replace("Phone:", "Room:");
+    let body = foreign("a", "DTSTART:20261124T083000Z")
+        + &foreign("b", "DTSTART:20200101T083000Z|RRULE:FREQ=WEEKLY")
+        + &foreign("c", "DTSTART:20200101T083000Z")
+        + &foreign("d", "DTSTART;VALUE=DATE:20261124")
+        + &without_phone;
+    let feed = parse_events(&body, winter_window());
+    assert_eq!((feed.foreign_events.len(), feed.foreign_appointment_count()), (5, 2));
 }
 
 #[test]
@@ -569,7 +708,7 @@ fn a_window_far_from_the_start_sees_the_same_series() {
         "FREQ=DAILY;INTERVAL=3",
         "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH,SU;WKST=SU",
         "FREQ=WEEKLY;INTERVAL=5;BYDAY=FR;WKST=TH",
-        "FREQ=HOURLY;INTERVAL=7",
+        "FREQ=HOURLY;INTERVAL=23",
         "FREQ=MONTHLY;BYDAY=2WE",
         "FREQ=YEARLY;BYMONTH=5;BYDAY=-1SU",
         "FREQ=DAILY;BYDAY=MO,TU;BYMONTH=5",
@@ -645,7 +784,7 @@ fn an_exception_that_is_not_understood_makes_its_series_unknown() {
 fn only_the_clients_rule_decides_which_number_is_messaged() {
     let body = |lines: &str| format!("BEGIN:VEVENT\nUID:a\nDTSTART:20261124T083000Z\n{lines}\nEND:VEVENT\n");
     let read = |calendar_name: &str, lines: &str| {
-        let feed = parse_as(calendar_name, calendar_ics(&body(lines)).as_bytes(), winter_window(), &[]).unwrap();
+        let feed = parse_as(calendar_name, calendar_ics(&body(lines)).as_bytes(), winter_window(), &["a"]).unwrap();
         let attendee = feed.occurrences["a"].attendee.clone();
         attendee.map(|attendee| (attendee.phone.expose().to_owned(), attendee.name))
     };
@@ -689,6 +828,68 @@ fn a_web_address_is_not_a_place() {
     let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'@' { 0xe9 } else { byte }).collect();
     let feed = parse_as("clinic", &latin, winter_window(), &[]).unwrap();
     assert_eq!((feed.occurrences["a"].title.clone(), feed.occurrences["a"].place.as_deref()), (None, Some("Rue")));
+}
+
+#[test]
+fn one_event_cannot_use_up_the_limits_of_a_feed() {
+    let good = event_ics("good", "DTSTART:20261124T083000Z");
+    let rules = |count: usize, rule: &str| vec![format!("RRULE:{rule}"); count].join("|");
+    let dates = (0..2_001).map(|day| (date(2026, 1, 1) + day.days()).strftime("%Y%m%dT080000Z").to_string());
+    let dates: Vec<String> = dates.collect();
+    for lines in [
+        "RRULE:FREQ=HOURLY;BYMINUTE=0,15,30,45".to_owned(),
+        rules(60, "FREQ=DAILY;COUNT=16000"),
+        rules(21, "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6"),
+        format!("RDATE:{}", dates.join(",")),
+        format!("EXDATE:{}|EXDATE:{}", dates[..1_001].join(","), dates[1_001..].join(",")),
+        format!("SUMMARY:{}", "x".repeat(70_000)),
+    ] {
+        let hostile = event_ics("a", &format!("DTSTART:19900101T103000Z|{lines}"));
+        let feed = parse_events(&(hostile + &good), winter_window());
+        assert_eq!(feed.unparsed_events.get("a"), Some(&IcsEventError::OverBudget), "{}", &lines[..40]);
+        assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["good"]);
+    }
+    let exceptions: String = (0..300)
+        .map(|n| {
+            event_ics(
+                "a",
+                &format!("RECURRENCE-ID:20261124T{:02}{:02}00Z|SUMMARY:{}", n / 60, n % 60, "x".repeat(2_000)),
+            )
+        })
+        .collect();
+    let feed = parse_events(&(exceptions + &good), winter_window());
+    assert_eq!(feed.unparsed_events.get("a"), Some(&IcsEventError::OverBudget), "many events with one UID");
+}
+
+#[test]
+fn occurrences_without_a_phone_number_do_not_count() {
+    let without_phone = |n: u32| {
+        event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=DAILY").replace("Phone: 054-555-0199", "Lunch")
+    };
+    let body: String = (0..200).map(without_phone).collect();
+    let feed = parse_events(&(body + &event_ics("good", "DTSTART:20261124T083000Z")), winter_window());
+    assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(feed.unreachable.len(), 100, "some are kept for people");
+}
+
+#[test]
+fn series_that_ended_cost_nothing() {
+    let ended =
+        |n: u32| event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=WEEKLY;UNTIL=20210101T000000Z");
+    let body: String = (0..100).map(ended).collect();
+    let feed = parse_events(&(body + &event_ics("good", "DTSTART:20261124T083000Z")), winter_window());
+    assert_eq!((feed.occurrences.len(), feed.unparsed_events.len()), (1, 0));
+}
+
+#[test]
+fn an_event_has_title_and_place_only_if_the_client_writes_them() {
+    let lines = "SUMMARY:Call the bank|LOCATION:Herzl 12";
+    let texts = |calendar: &str| {
+        let occurrence = read_of_anna(calendar, lines, None).occurrences.remove("a").unwrap();
+        (occurrence.title, occurrence.place)
+    };
+    assert_eq!(texts("clinic"), (Some("Call the bank".to_owned()), Some("Herzl 12".to_owned())));
+    assert_eq!(texts("team"), (None, None));
 }
 
 #[test]

@@ -3,41 +3,60 @@
 //! Promise: a body that ends early, or whose components do not nest, is an error and never a
 //! shorter calendar.
 //!
-//! Of an event, only the requested properties are kept and no inner component: an alarm has a
+//! A function has little memory, and strangers can make a feed grow. So a body is unfolded in
+//! place, an event or a zone is only a range of it, and the lines of one event at a time become
+//! text. Of an event, only the requested properties are kept and no inner component: an alarm has a
 //! separate description, and attachments can be most of a body.
 
-use super::parse_error::FeedParseError;
+use std::ops::Range;
+
+use super::parse_error::{FeedParseError, IcsEventError};
 
 /// The most events in a feed. A busy practice has some ten thousand appointments a year.
 const MAX_EVENTS: usize = 50_000;
+/// The most `VTIMEZONE`s of one feed. The world has some four hundred zones.
+const MAX_ZONES: usize = 600;
+/// The deepest nesting of components. The standard has three levels.
+const MAX_DEPTH: usize = 16;
+/// The largest event or zone, in bytes of its kept lines. Long descriptions have some thousands.
+const MAX_COMPONENT_BYTES: usize = 64 * 1024;
+/// The longest name of a calendar or its zone, in bytes.
+const MAX_NAME_BYTES: usize = 255;
 
-/// The relevant text lines of a body.
+/// Where the relevant parts of an unfolded body are.
 #[derive(Debug, Default)]
-pub(super) struct FeedLines<'a> {
-    /// The lines of each event, without those of inner components.
-    pub(super) events: Vec<Vec<&'a str>>,
-    /// The lines of each time zone, with its inner components and their `BEGIN` and `END`.
-    pub(super) zones: Vec<Vec<&'a str>>,
+pub(super) struct FeedOutline {
+    /// The lines of each event, without its own `BEGIN` and `END`.
+    pub(super) events: Vec<Range<usize>>,
+    /// The lines of each time zone, with its own `BEGIN` and `END`.
+    pub(super) zones: Vec<Range<usize>>,
     /// The zone of the whole calendar: `X-WR-TIMEZONE`, written by Google, Apple and Outlook.
-    pub(super) calendar_zone: Option<&'a str>,
+    pub(super) calendar_zone: Option<String>,
+    /// What the calendar is called: `X-WR-CALNAME`, written by the same.
+    pub(super) calendar_name: Option<String>,
 }
 
-/// The unfolded text of a body. Lines are folded at any byte, also inside a character, so unfolding
-/// comes before decoding. Bytes that are not UTF-8 become U+FFFD.
-pub(super) fn unfold_lines(body: &[u8]) -> String {
-    let mut text = Vec::with_capacity(body.len());
-    let mut rest = body;
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let line = &rest[..end];
-        text.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
-        rest = &rest[end + 1..];
-        match rest.first() {
-            Some(b' ' | b'\t') => rest = &rest[1..],
-            _ => text.push(b'\n'),
+/// Unfolds a body in place. Lines are folded at any byte, also inside a character, so unfolding
+/// comes before decoding.
+pub(super) fn unfold_lines(mut body: Vec<u8>) -> Vec<u8> {
+    let (mut kept, mut at) = (0, 0);
+    while let Some(length) = body[at..].iter().position(|byte| *byte == b'\n') {
+        let line_end = at + length;
+        let text_end = if body[at..line_end].last() == Some(&b'\r') { line_end - 1 } else { line_end };
+        body.copy_within(at..text_end, kept);
+        kept += text_end - at;
+        at = line_end + 1;
+        if matches!(body.get(at), Some(b' ' | b'\t')) {
+            at += 1;
+        } else {
+            body[kept] = b'\n';
+            kept += 1;
         }
     }
-    text.extend_from_slice(rest);
-    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    body.copy_within(at.., kept);
+    kept += body.len() - at;
+    body.truncate(kept);
+    body
 }
 
 /// The property name of a text line, as written.
@@ -50,70 +69,146 @@ pub(super) fn property_value(line: &str) -> &str {
     line.split_once(':').map_or("", |(_, value)| value.trim())
 }
 
-/// Splits an unfolded text. `is_read` returns whether an event's property is kept, by its name.
-pub(super) fn split_components(text: &str, is_read: impl Fn(&str) -> bool) -> Result<FeedLines<'_>, FeedParseError> {
-    let is_same = |text: &str, name: &str| text.eq_ignore_ascii_case(name);
-    let mut lines = FeedLines::default();
-    let mut open: Vec<&str> = Vec::new();
+/// A content line, before it is decoded.
+#[derive(Clone, Copy)]
+struct RawLine<'a>(&'a [u8]);
+
+impl<'a> RawLine<'a> {
+    fn name(self) -> &'a [u8] {
+        self.0.split(|byte| matches!(byte, b':' | b';')).next().unwrap_or_default().trim_ascii()
+    }
+
+    fn value(self) -> &'a [u8] {
+        let colon = self.0.iter().position(|byte| *byte == b':');
+        colon.map_or(&[], |colon| self.0[colon + 1..].trim_ascii())
+    }
+
+    fn is_named(self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn has_value(self, value: &str) -> bool {
+        self.value().eq_ignore_ascii_case(value.as_bytes())
+    }
+
+    fn short_value(self) -> Option<String> {
+        let value = String::from_utf8_lossy(self.value()).into_owned();
+        (value.len() <= MAX_NAME_BYTES).then_some(value)
+    }
+}
+
+/// The lines of a part of the body that are not empty, each with where it begins and where the next
+/// one does.
+fn lines_of(text: &[u8], part: Range<usize>) -> impl Iterator<Item = (RawLine<'_>, Range<usize>)> {
+    let mut at = part.start;
+    text[part].split_inclusive(|byte| *byte == b'\n').filter_map(move |line| {
+        let place = at..at + line.len();
+        at = place.end;
+        let line = line.trim_ascii_end();
+        (!line.trim_ascii().is_empty()).then_some((RawLine(line), place))
+    })
+}
+
+/// Finds the components of an unfolded body.
+pub(super) fn outline_components(text: &[u8]) -> Result<FeedOutline, FeedParseError> {
+    let mut outline = FeedOutline::default();
+    let mut open: Vec<&[u8]> = Vec::new();
+    let mut begins_at = 0;
     let mut calendar_ended = false;
-    for line in text.trim_start_matches('\u{feff}').lines() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let name = property_name(line);
-        if is_same(name, "BEGIN") {
-            open.push(property_value(line));
+    let start = if text.starts_with("\u{feff}".as_bytes()) { "\u{feff}".len() } else { 0 };
+    for (line, place) in lines_of(text, start..text.len()) {
+        let (is_begin, is_end) = (line.is_named("BEGIN"), line.is_named("END"));
+        if is_begin {
+            open.push(line.value());
         }
         let inside = open.get(1).copied().unwrap_or_default();
+        let is_inside = |name: &str| inside.eq_ignore_ascii_case(name.as_bytes());
         match open.len() {
             // Text that a server appends after the end, such as a warning, is ignored.
-            0 if calendar_ended && !is_same(name, "END") => continue,
+            0 if calendar_ended && !is_end => continue,
             0 if calendar_ended => return Err(FeedParseError::Truncated),
             0 => return Err(FeedParseError::NotCalendar),
-            1 if is_same(name, "BEGIN") && !is_same(open[0], "VCALENDAR") => return Err(FeedParseError::NotCalendar),
-            1 if is_same(name, "X-WR-TIMEZONE") => lines.calendar_zone = Some(property_value(line)),
-            2 if is_same(name, "BEGIN") && is_same(inside, "VEVENT") => {
-                if lines.events.len() == MAX_EVENTS {
+            1 if is_begin && !line.has_value("VCALENDAR") => return Err(FeedParseError::NotCalendar),
+            1 if line.is_named("X-WR-TIMEZONE") => outline.calendar_zone = line.short_value(),
+            1 if line.is_named("X-WR-CALNAME") => outline.calendar_name = line.short_value(),
+            2 if is_begin => begins_at = place.start,
+            2 if is_end && is_inside("VEVENT") => {
+                if outline.events.len() == MAX_EVENTS {
                     return Err(FeedParseError::TooManyEvents(MAX_EVENTS));
                 }
-                lines.events.push(Vec::new());
+                let begin_line = text[begins_at..].iter().position(|byte| *byte == b'\n').unwrap_or_default() + 1;
+                outline.events.push(begins_at + begin_line..place.start);
             }
-            2 if is_same(inside, "VEVENT") && is_read(name) => {
-                if let Some(event) = lines.events.last_mut() {
-                    event.push(line);
-                }
+            2 if is_end && is_inside("VTIMEZONE") && outline.zones.len() < MAX_ZONES => {
+                outline.zones.push(begins_at..place.end);
             }
-            depth if is_same(inside, "VTIMEZONE") => {
-                if depth == 2 && is_same(name, "BEGIN") {
-                    lines.zones.push(Vec::new());
-                }
-                if let Some(zone) = lines.zones.last_mut() {
-                    zone.push(line);
-                }
-            }
+            depth if depth > MAX_DEPTH => return Err(FeedParseError::Truncated),
             _ => {}
         }
-        if is_same(name, "END") {
+        if is_end {
             match open.pop() {
-                Some(opened) if is_same(opened, property_value(line)) => calendar_ended |= open.is_empty(),
+                Some(opened) if opened.eq_ignore_ascii_case(line.value()) => calendar_ended |= open.is_empty(),
                 _ => return Err(FeedParseError::Truncated),
             }
         }
     }
     match (open.is_empty(), calendar_ended) {
-        (true, true) => Ok(lines),
+        (true, true) => Ok(outline),
         (true, false) => Err(FeedParseError::NotCalendar),
         (false, _) => Err(FeedParseError::Truncated),
     }
+}
+
+/// The requested lines of an event, without those of inner components. Bytes that are not UTF-8
+/// become U+FFFD. `is_read` returns whether a property is kept, by its name.
+pub(super) fn read_event_lines(
+    text: &[u8],
+    event: Range<usize>,
+    is_read: impl Fn(&str) -> bool,
+) -> Result<String, IcsEventError> {
+    let mut kept = String::new();
+    let mut depth = 0_usize;
+    for (line, _) in lines_of(text, event) {
+        if line.is_named("BEGIN") {
+            depth += 1;
+        } else if line.is_named("END") {
+            depth = depth.saturating_sub(1);
+        } else if depth == 0 && std::str::from_utf8(line.name()).is_ok_and(&is_read) {
+            push_line(&mut kept, line)?;
+        }
+    }
+    Ok(kept)
+}
+
+/// All lines of a zone.
+pub(super) fn read_zone_lines(text: &[u8], zone: Range<usize>) -> Option<String> {
+    let mut kept = String::new();
+    lines_of(text, zone).try_for_each(|(line, _)| push_line(&mut kept, line)).ok()?;
+    Some(kept)
+}
+
+fn push_line(kept: &mut String, line: RawLine<'_>) -> Result<(), IcsEventError> {
+    if kept.len() + line.0.len() > MAX_COMPONENT_BYTES {
+        return Err(IcsEventError::OverBudget);
+    }
+    kept.push_str(&String::from_utf8_lossy(line.0));
+    kept.push('\n');
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn unfold(body: &[u8]) -> String {
+        String::from_utf8_lossy(&unfold_lines(body.to_vec())).into_owned()
+    }
+
     fn event_lines(text: &str) -> Result<Vec<Vec<String>>, FeedParseError> {
-        let lines = split_components(text, |name| ["UID", "SUMMARY"].contains(&name))?;
-        Ok(lines.events.iter().map(|event| event.iter().map(|&line| line.to_owned()).collect()).collect())
+        let outline = outline_components(text.as_bytes())?;
+        let is_read = |name: &str| ["UID", "SUMMARY"].contains(&name);
+        let lines = |event: &Range<usize>| read_event_lines(text.as_bytes(), event.clone(), is_read).unwrap();
+        Ok(outline.events.iter().map(|event| lines(event).lines().map(str::to_owned).collect()).collect())
     }
 
     #[test]
@@ -122,10 +217,10 @@ mod tests {
         for cut in 0..=hebrew.len() {
             for fold in [&b"\r\n "[..], b"\n ", b"\r\n\t"] {
                 let body = [&hebrew[..cut], fold, &hebrew[cut..], b"\r\nUID:1"].concat();
-                assert_eq!(unfold_lines(&body), "SUMMARY:שלום\nUID:1", "{cut}");
+                assert_eq!(unfold(&body), "SUMMARY:שלום\nUID:1", "{cut}");
             }
         }
-        assert_eq!(unfold_lines(b"SUMMARY:\xf9\xec\nUID:1\n"), "SUMMARY:\u{fffd}\u{fffd}\nUID:1\n");
+        assert_eq!(unfold(b"SUMMARY:\xf9\xec\nUID:1\n"), "SUMMARY:\u{fffd}\u{fffd}\nUID:1\n");
     }
 
     #[test]
@@ -160,5 +255,17 @@ mod tests {
         ] {
             assert!(matches!(event_lines(crossed), Err(FeedParseError::Truncated)), "{crossed}");
         }
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_an_error_of_its_own_and_deep_nesting_one_of_the_body() {
+        let large = format!("UID:1\nSUMMARY:{}\n", "x".repeat(MAX_COMPONENT_BYTES));
+        assert_eq!(read_event_lines(large.as_bytes(), 0..large.len(), |_| true), Err(IcsEventError::OverBudget));
+        assert_eq!(read_event_lines(large.as_bytes(), 0..large.len(), |name| name == "UID"), Ok("UID:1\n".to_owned()));
+        let nested = |depth| {
+            let begin = "BEGIN:VCALENDAR\n".to_owned() + &"BEGIN:A\n".repeat(depth);
+            begin + &"END:A\n".repeat(depth) + "END:VCALENDAR\n"
+        };
+        assert!(event_lines(&nested(MAX_DEPTH - 1)).is_ok() && event_lines(&nested(MAX_DEPTH)).is_err());
     }
 }

@@ -10,7 +10,7 @@
 //! So a known zone follows today's rules, not those of the day when the feed's generator was
 //! written. Any other name is an unknown zone: a guess could be an hour or a day off.
 
-use std::{collections::HashMap, rc::Rc, str::FromStr};
+use std::{collections::HashMap, ops::Range, rc::Rc, str::FromStr};
 
 use calcard::{
     Entry, Parser,
@@ -28,9 +28,6 @@ use super::{
     recurrence_rule::{self, RuleBudget},
     text_lines,
 };
-
-/// The most `VTIMEZONE`s of one feed. The world has some four hundred zones.
-const MAX_PRIVATE_ZONES: usize = 600;
 
 /// A zone: its rules, and its IANA name if that names a place.
 #[derive(Debug, Clone)]
@@ -100,42 +97,52 @@ pub(super) fn find_known_zone(name: &str) -> Option<TimeZone> {
 
 /// The zones of one feed.
 pub(super) struct FeedZones<'a> {
-    /// The lines of the feed's own zones, by `TZID`.
-    private_zones: HashMap<&'a str, &'a [&'a str]>,
+    text: &'a [u8],
+    /// Where the feed's own zones are in its text, by `TZID`.
+    private_zones: HashMap<String, Range<usize>>,
     resolved: HashMap<String, Option<EventZone>>,
+    /// What the rules of zones have cost.
+    pub(super) budget: RuleBudget,
 }
 
+/// The most names of zones whose meaning is kept.
+const MAX_RESOLVED_ZONES: usize = 1_000;
+
 impl<'a> FeedZones<'a> {
-    pub(super) fn new(zones: &'a [Vec<&'a str>]) -> Self {
-        let id = |zone: &[&'a str]| {
-            zone.iter()
-                .find(|line| text_lines::property_name(line).eq_ignore_ascii_case("TZID"))
-                .map(|line| text_lines::property_value(line))
+    pub(super) fn new(text: &'a [u8], zones: &[Range<usize>]) -> Self {
+        let id = |zone: &Range<usize>| {
+            let lines = text_lines::read_zone_lines(text, zone.clone())?;
+            let line = lines.lines().find(|line| text_lines::property_name(line).eq_ignore_ascii_case("TZID"))?;
+            Some((text_lines::property_value(line).to_owned(), zone.clone()))
         };
-        let private_zones =
-            zones.iter().take(MAX_PRIVATE_ZONES).filter_map(|zone| Some((id(zone)?, zone.as_slice()))).collect();
-        Self { private_zones, resolved: HashMap::new() }
+        let private_zones = zones.iter().filter_map(id).collect();
+        Self { text, private_zones, resolved: HashMap::new(), budget: RuleBudget::default() }
     }
 
     /// The zone with this `TZID`. The rules of a private zone are expanded up to `until`.
-    pub(super) fn resolve_zone(&mut self, id: &str, until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
+    pub(super) fn resolve_zone(&mut self, id: &str, until: DateTime) -> Option<EventZone> {
         if let Some(found) = self.resolved.get(id) {
             return found.clone();
         }
-        let zone = find_known_zone(id)
-            .map(EventZone::from_time_zone)
-            .or_else(|| parse_private_zone(self.private_zones.get(id.trim())?, until, budget));
+        let zone = find_known_zone(id).map(EventZone::from_time_zone).or_else(|| {
+            let lines = text_lines::read_zone_lines(self.text, self.private_zones.get(id.trim())?.clone())?;
+            self.budget.start_unit();
+            parse_private_zone(&lines, until, &mut self.budget)
+        });
+        if self.resolved.len() >= MAX_RESOLVED_ZONES {
+            self.resolved.clear();
+        }
         self.resolved.insert(id.to_owned(), zone.clone());
         zone
     }
 }
 
 /// A zone from the feed's own description.
-fn parse_private_zone(lines: &[&str], until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
-    for line in lines.iter().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE")) {
+fn parse_private_zone(lines: &str, until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
+    for line in lines.lines().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE")) {
         recurrence_rule::validate_rule(text_lines::property_value(line)).ok()?;
     }
-    let Entry::ICalendar(zone) = Parser::new(&lines.join("\n")).entry() else { return None };
+    let Entry::ICalendar(zone) = Parser::new(lines).entry() else { return None };
     let iana_name = zone.components.first()?.entries.iter().find_map(|entry| match &entry.name {
         ICalendarProperty::Other(name) if name.eq_ignore_ascii_case("X-LIC-LOCATION") => {
             entry.values.first()?.as_text()

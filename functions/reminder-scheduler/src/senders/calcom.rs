@@ -13,6 +13,7 @@
 //! seats `packages/features/bookings/lib/handleSeats`.
 
 use serde::Deserialize;
+use serde_json::Value;
 use tellonce_core::{
     appointment::AppointmentStatus,
     contact::{PhoneCandidate, build_full_name},
@@ -200,8 +201,19 @@ impl<'a> CalcomPayload<'a> {
             // The booking's `title` names host and booker: "Consultation between Clinic and Maya
             // Bar".
             title: self.event_title.owned_text(),
-            place: self.location.owned_text(),
+            place: self.location.owned_text().filter(|_| self.has_host_location()),
         }
+    }
+
+    /// Whether the host set the location. For every other kind it is what the visitor typed, and a
+    /// visitor may also post words instead of a kind.
+    fn has_host_location(&self) -> bool {
+        let answer = self.responses.at_pointer("/location/value");
+        let is_host_kind = answer.at_pointer("/value").text().is_some_and(|kind| {
+            ["inPerson", "link", "userPhone", "conferencing"].contains(&&*kind) || kind.starts_with("integrations:")
+        });
+        let typed = answer.at_pointer("/optionValue").deserialize_as::<Value>();
+        is_host_kind && typed.is_none_or(|typed| typed == "")
     }
 }
 
@@ -216,7 +228,7 @@ impl CalcomAttendee<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
     use tellonce_core::contact::PhoneError;
 
     use super::*;
@@ -368,7 +380,9 @@ mod tests {
     #[test]
     fn a_place_is_a_physical_location() {
         let place = |location: Value| {
-            expect_booking(read_changed("booking_created", &json!({"location": location}))).details.unwrap().place
+            let responses = json!({"location": {"value": {"value": "inPerson", "optionValue": ""}}});
+            let members = json!({"location": location, "responses": responses});
+            expect_booking(read_changed("booking_created", &members)).details.unwrap().place
         };
         assert_eq!(place(json!("Herzl 12, Haifa")).as_deref(), Some("Herzl 12, Haifa"));
         for nowhere in [
@@ -387,6 +401,34 @@ mod tests {
             Some("Consultation"),
             "not the title with the names in it"
         );
+    }
+
+    #[test]
+    fn a_location_that_the_visitor_typed_is_not_a_place() {
+        let place = |answer: Value| {
+            let words = "Call +972 2-555-0123 urgently about your bank card";
+            let members = json!({"location": words, "responses": {"location": {"value": answer}}});
+            expect_booking(read_changed("booking_created", &members)).details.unwrap().place
+        };
+        let of_kind = |kind: &str| place(json!({"value": kind, "optionValue": ""}));
+        for host in ["inPerson", "link", "userPhone", "conferencing", "integrations:daily"] {
+            assert!(of_kind(host).is_some(), "{host}");
+            assert!(
+                place(json!({"value": host})).is_some() && place(json!({"value": host, "optionValue": null})).is_some()
+            );
+            for typed in [json!("Call me"), json!(["Call me"]), json!({"a": 1}), json!(5)] {
+                assert_eq!(place(json!({"value": host, "optionValue": typed})), None, "{host} {typed}");
+            }
+        }
+        let words = "Call +972 2-555-0123 urgently about your bank card";
+        for visitor in ["attendeeInPerson", "phone", "somewhereElse", words, "INPERSON", ""] {
+            assert_eq!(of_kind(visitor), None, "{visitor}");
+        }
+        for answer in [json!("inPerson"), json!(null), json!([])] {
+            assert_eq!(place(answer.clone()), None, "{answer}");
+        }
+        let without_answers = json!({"location": "Herzl 12, Haifa", "responses": {}});
+        assert_eq!(expect_booking(read_changed("booking_created", &without_answers)).details.unwrap().place, None);
     }
 
     #[test]

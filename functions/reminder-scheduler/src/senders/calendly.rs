@@ -110,6 +110,11 @@ impl<'a> CalendlyInvitee<'a> {
         let location = event.and_then(|event| event.location.as_ref());
         let is_outbound_call =
             |location: &&CalendlyLocation<'_>| location.kind.text().is_some_and(|kind| kind == "outbound_call");
+        // Of an `ask_invitee` the location is what the invitee typed, and of an `outbound_call` the
+        // invitee's number.
+        let is_set_by_host = |location: &&CalendlyLocation<'_>| {
+            location.kind.text().is_some_and(|kind| ["physical", "custom", "inbound_call"].contains(&&*kind))
+        };
         let answers = self.questions_and_answers.iter().filter(|answer| {
             answer.question.text().is_some_and(|question| phone_question.is_some_and(|phone| phone.trim() == question))
         });
@@ -130,7 +135,7 @@ impl<'a> CalendlyInvitee<'a> {
             zone: person.zone.clone(),
             attendees: vec![person],
             title: event.and_then(|event| event.name.owned_text()),
-            place: location.and_then(|location| location.location.owned_text()),
+            place: location.filter(is_set_by_host).and_then(|location| location.location.owned_text()),
         }
     }
 }
@@ -183,6 +188,20 @@ mod tests {
         let details =
             expect_booking(read_changed("invitee_created", "/payload/scheduled_event", &here)).details.unwrap();
         assert_eq!((details.place.as_deref(), details.title.as_deref()), (Some("Herzl 12, Haifa"), Some("Intro call")));
+    }
+
+    #[test]
+    fn a_place_that_the_invitee_typed_is_not_a_place() {
+        let place = |kind: Value| {
+            let location = json!({"location": {"type": kind, "location": "Call the bank now"}});
+            let invitee = read_changed("invitee_created", "/payload/scheduled_event", &location);
+            expect_booking(invitee).details.unwrap().place
+        };
+        assert_eq!(place(json!("custom")).as_deref(), Some("Call the bank now"), "the host's words");
+        for kind in [json!("ask_invitee"), json!("outbound_call"), json!("zoom_conference"), json!("new"), Value::Null]
+        {
+            assert_eq!(place(kind.clone()), None, "{kind}");
+        }
     }
 
     #[test]

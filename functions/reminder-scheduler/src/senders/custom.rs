@@ -1,11 +1,9 @@
 //! Any other sender of JSON. The client's configuration maps its fields and statuses.
 
-use std::collections::BTreeMap;
-
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use tellonce_core::{
     appointment::AppointmentStatus,
-    client_config::{BookingFields, BookingStatus, JsonPointer},
+    client_config::{BookingStatus, CustomCalendar, JsonPointer},
     contact::PhoneCandidate,
     json::{self, RawJson},
     telemetry::LogLabel,
@@ -17,12 +15,12 @@ use crate::{
     booking_outcome::BookingSkipReason,
 };
 
-/// Parses a delivery. `statuses` maps the sender's status to the status of the appointment.
+/// Parses a delivery. Title and place count only if the client itself writes them.
 pub(crate) fn parse_custom(
     delivery: &BookingDelivery<'_>,
-    fields: &BookingFields,
-    statuses: &BTreeMap<String, BookingStatus>,
+    calendar: &CustomCalendar,
 ) -> Result<ParsedBooking, BookingSkipReason> {
+    let CustomCalendar { fields, statuses, own_texts, .. } = calendar;
     let document = json::parse_document(delivery.body).map_err(BookingSkipReason::NotUnderstood)?;
     let at = |pointer: &JsonPointer| document.at_pointer(pointer.as_str());
     let optional = |pointer: &Option<JsonPointer>| pointer.as_ref().map(at).unwrap_or_default();
@@ -60,8 +58,8 @@ pub(crate) fn parse_custom(
             zone: None,
         }],
         zone,
-        title: optional(&fields.title).owned_text(),
-        place: optional(&fields.place).owned_text(),
+        title: optional(&fields.title).owned_text().filter(|_| *own_texts),
+        place: optional(&fields.place).owned_text().filter(|_| *own_texts),
     };
     let BookingDetails { details, unreachable_reason } =
         delivery.context.build_details(appointment_status, reported, fields.start.as_str())?;
@@ -97,9 +95,13 @@ fn parse_start(delivery: &BookingDelivery<'_>, raw_start: RawJson<'_>, zone: Opt
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use tellonce_core::client_config::CalendarKind;
 
     use super::*;
-    use crate::samples::{changed_sample, expect_booking, expect_bookings, expect_skip, parse_as, received_at};
+    use crate::samples::{
+        changed_sample, expect_booking, expect_bookings, expect_skip, parse_as, parse_with_config, received_at,
+        sample_config,
+    };
 
     fn read_changed(members: &Value) -> ParsedBooking {
         parse_as("crm", changed_sample("standardwebhooks", "appointment_booked", "/data", members))
@@ -176,6 +178,12 @@ mod tests {
     fn customer_and_place_are_read_from_the_configured_pointers() {
         let details = expect_booking(read_changed(&json!({"room": "https://meet.example/x"}))).details.unwrap();
         assert_eq!((details.title.as_deref(), details.place), (Some("Physiotherapy"), None));
+        let mut config = sample_config().clone();
+        let CalendarKind::Custom(crm) = &mut config.calendars.get_mut("crm").unwrap().kind else { panic!() };
+        crm.own_texts = false;
+        let body = changed_sample("standardwebhooks", "appointment_booked", "/data", &json!({"room": "Room 3"}));
+        let details = expect_booking(parse_with_config(&config, "crm", body)).details.unwrap();
+        assert_eq!((details.title, details.place), (None, None), "perhaps the words of a customer");
         let american = json!({"customer": {"phone": "(202) 555-0123", "country": "US"}});
         let booked = expect_booking(read_changed(&american));
         assert_eq!(crate::samples::only_phone(&booked), "+12025550123");

@@ -19,6 +19,8 @@ pub struct CustomCalendar {
     pub fields: Box<BookingFields>,
     /// The sender's statuses. A status that is not listed is recorded and changes nothing.
     pub statuses: BTreeMap<String, BookingStatus>,
+    /// Whether the client itself writes titles and places. Otherwise texts have neither.
+    pub own_texts: bool,
 }
 
 pub(super) static FACTS: CalendarFacts = CalendarFacts {
@@ -28,6 +30,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
         KindSetting::required("verify", SettingRule::Any),
         KindSetting::required("fields", SettingRule::Any),
         KindSetting::optional("statuses", SettingRule::Any),
+        KindSetting::optional("own_texts", SettingRule::Any),
     ],
     account_setting: None,
     credential: None,
@@ -38,6 +41,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
             verify: table.verify?,
             fields: table.fields?,
             statuses: table.statuses.unwrap_or_default(),
+            own_texts: table.own_texts.unwrap_or(false),
         }))
     },
 };
@@ -98,10 +102,10 @@ pub struct BookingFields {
     /// counts, because a repeat looks like a move back to an earlier time.
     #[serde(default)]
     pub delivery_id: Option<JsonPointer>,
-    /// What the appointment is about: `{{ title }}`.
+    /// What the appointment is about: `{{ title }}`. Counts only with `own_texts = true`.
     #[serde(default)]
     pub title: Option<JsonPointer>,
-    /// Where the appointment takes place: `{{ place }}`.
+    /// Where the appointment takes place: `{{ place }}`. Counts only with `own_texts = true`.
     #[serde(default)]
     pub place: Option<JsonPointer>,
 }

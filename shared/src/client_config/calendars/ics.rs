@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{
     super::{BodyTypes, KindSetting, SecretFacts, SecretPurpose, SenderFacts, SettingRule, TimeSpan},
@@ -22,6 +22,52 @@ pub struct FeedRule {
     /// Whether Google Calendar posts push notifications. After each of them the feed is read at
     /// once.
     pub google_push: bool,
+    /// Organizers that are the client's own, besides the calendar's owner. An event of any other
+    /// organizer is an invitation of a stranger and not an appointment.
+    pub organizers: Vec<OrganizerRule>,
+    /// Whether the client itself writes titles and places of events. Otherwise texts have neither.
+    pub own_texts: bool,
+    /// How many appointments may become known within a day after the first read: 1 to 5000. Further
+    /// ones wait.
+    pub new_per_day: u32,
+}
+
+/// An organizer that is the client's own: an e-mail address, or `@` and a domain. In lower case.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(transparent)]
+pub struct OrganizerRule(String);
+
+impl OrganizerRule {
+    /// Whether this address, in lower case, is meant. A subdomain is another domain.
+    pub fn matches(&self, address: &str) -> bool {
+        if self.is_domain() { address.ends_with(&self.0) } else { address == self.0 }
+    }
+
+    /// Whether it means every address of a domain.
+    pub fn is_domain(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
+    /// The rule in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for OrganizerRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_rule = text.split_once('@').is_some_and(|(_, domain)| {
+            domain.contains('.') && !domain.contains('@') && !text.contains(|c: char| c.is_whitespace() || c == ':')
+        });
+        if is_rule {
+            Ok(Self(text.to_lowercase()))
+        } else {
+            Err(de::Error::custom(format!(
+                "`{text}` is not an organizer; write an address, \"anna@clinic.example\", or a domain, \"@clinic.example\""
+            )))
+        }
+    }
 }
 
 /// Where a value stands in the text of a calendar event.
@@ -39,6 +85,9 @@ pub struct FeedTextRule {
 
 /// How often a feed is read without `poll_every`.
 const DEFAULT_POLL_MINUTES: i64 = 15;
+/// How many appointments may become known a day without `new_per_day`: more than the best day of a
+/// practice.
+const DEFAULT_NEW_PER_DAY: u32 = 200;
 
 pub(super) static FACTS: CalendarFacts = CalendarFacts {
     name: "ics",
@@ -48,6 +97,9 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
         KindSetting::required("phone", SettingRule::Any),
         KindSetting::optional("person", SettingRule::Any),
         KindSetting::optional("google_push", SettingRule::Any),
+        KindSetting::optional("organizers", SettingRule::Any),
+        KindSetting::optional("new_per_day", SettingRule::Any),
+        KindSetting::optional("own_texts", SettingRule::Any),
     ],
     account_setting: None,
     credential: Some(SecretFacts::new(
@@ -63,6 +115,9 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
             phone: table.phone?,
             person: table.person,
             google_push: table.google_push.unwrap_or(false),
+            organizers: table.organizers.unwrap_or_default(),
+            new_per_day: table.new_per_day.unwrap_or(DEFAULT_NEW_PER_DAY),
+            own_texts: table.own_texts.unwrap_or(false),
         }))
     },
 };
@@ -77,3 +132,28 @@ pub(super) const PUSH_SENDER: SenderFacts = SenderFacts {
     repeats: None,
     samples: "google_calendar",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Rules {
+        organizers: Vec<OrganizerRule>,
+    }
+
+    #[test]
+    fn an_organizer_is_an_address_or_all_addresses_of_one_domain() {
+        let rules: Rules = toml::from_str(r#"organizers = ["Anna@Clinic.example", "@clinic.example"]"#).unwrap();
+        let [address, domain] = rules.organizers.as_slice() else { panic!() };
+        assert!(address.matches("anna@clinic.example") && !address.matches("joanna@clinic.example"));
+        assert!(domain.matches("dana@clinic.example") && domain.is_domain() && !address.is_domain());
+        for foreign in ["dana@other.example", "dana@sub.clinic.example", "dana@clinic.example.evil.example", ""] {
+            assert!(!address.matches(foreign) && !domain.matches(foreign), "{foreign}");
+        }
+        for wrong in ["", "clinic.example", "@", "@clinic", "a@b@clinic.example", "mailto:a@clinic.example", "a b@c.d"]
+        {
+            assert!(toml::from_str::<Rules>(&format!("organizers = [\"{wrong}\"]")).is_err(), "{wrong}");
+        }
+    }
+}

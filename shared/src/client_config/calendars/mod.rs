@@ -22,7 +22,7 @@ pub use self::{
     acuity::AcuityCalendar,
     calendly::CalendlyCalendar,
     custom::{BookingFields, BookingStatus, CustomCalendar},
-    ics::{FeedRule, FeedTextRule},
+    ics::{FeedRule, FeedTextRule, OrganizerRule},
     square::SquareCalendar,
 };
 
@@ -75,6 +75,15 @@ pub enum CalendarKind {
     Ics(FeedRule),
 }
 
+/// Which texts the appointments of a calendar can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppointmentTexts {
+    /// What they are about: `{{ title }}`.
+    pub title: bool,
+    /// Where they take place: `{{ place }}` and `place_url`.
+    pub place: bool,
+}
+
 /// The facts of a kind of calendar.
 #[derive(Debug)]
 pub struct CalendarFacts {
@@ -123,6 +132,21 @@ impl CalendarKind {
             Self::Square(_) => Some(square::SENDER),
             Self::Custom(calendar) => Some(calendar.verify.sender()),
             Self::Ics(feed) => feed.google_push.then_some(ics::PUSH_SENDER),
+        }
+    }
+
+    /// Which texts its appointments can have. Only texts of the client count: what a customer types
+    /// never goes out over the client's line.
+    pub fn appointment_texts(&self) -> AppointmentTexts {
+        match self {
+            // Their hosts set the name of the event type, and places by the kind of location.
+            Self::CalCom | Self::Calendly(_) | Self::Acuity(_) => AppointmentTexts { title: true, place: true },
+            Self::Square(_) => AppointmentTexts { title: false, place: false },
+            Self::Custom(CustomCalendar { own_texts, fields, .. }) => AppointmentTexts {
+                title: *own_texts && fields.title.is_some(),
+                place: *own_texts && fields.place.is_some(),
+            },
+            Self::Ics(FeedRule { own_texts, .. }) => AppointmentTexts { title: *own_texts, place: *own_texts },
         }
     }
 
@@ -189,6 +213,16 @@ struct CalendarTable {
     /// `ics`: Google Calendar posts to `/bookings/<name>` after a change, and the feed is read at
     /// once. Default: `false`.
     google_push: Option<bool>,
+    /// `ics`: organizers that are the client's own, besides the calendar's owner: addresses, or
+    /// `"@clinic.example"` for a domain. An event of any other organizer is an invitation and not
+    /// an appointment. Default: none.
+    organizers: Option<Vec<OrganizerRule>>,
+    /// `ics`: how many appointments may become known within a day after the first read, 1 to 5000.
+    /// Further ones wait for the next day, or for an operator. Default: 200.
+    new_per_day: Option<u32>,
+    /// `custom`, `ics`: `true` if the client itself writes the titles and places of appointments.
+    /// Otherwise texts have neither, because a stranger may have written them. Default: `false`.
+    own_texts: Option<bool>,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -225,6 +259,9 @@ impl TryFrom<CalendarTable> for CalendarConfig {
             ("phone", table.phone.is_some()),
             ("person", table.person.is_some()),
             ("google_push", table.google_push.is_some()),
+            ("organizers", table.organizers.is_some()),
+            ("new_per_day", table.new_per_day.is_some()),
+            ("own_texts", table.own_texts.is_some()),
         ];
         let (line, reminders) = (std::mem::take(&mut table.line), std::mem::take(&mut table.reminders));
         let (name, id_scope) = (table.name.take(), table.id_scope.take());

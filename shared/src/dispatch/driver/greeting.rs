@@ -112,7 +112,8 @@ impl<'a> GreetingOpening<'a> {
     ) -> OpenGreetingStep<'a, L> {
         match outcome {
             ClaimOutcome::Claimed => OpenGreetingStep::Dispatch(driver.begin_row(self.row)),
-            ClaimOutcome::OptedOut => OpenGreetingStep::OptedOut,
+            // Only reminders are counted.
+            ClaimOutcome::OptedOut | ClaimOutcome::LimitReached => OpenGreetingStep::OptedOut,
             ClaimOutcome::RowChanged(Some(there)) => self.repeat(driver, *there),
             ClaimOutcome::DependencyChanged(now) => {
                 self.history = now.map(|now| *now).unwrap_or_default();

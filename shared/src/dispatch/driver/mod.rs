@@ -236,7 +236,7 @@ impl MessageDriver<'_> {
             ClaimOutcome::RowChanged(None) | ClaimOutcome::DependencyChanged(_) => {
                 NextStep::Done(DispatchResult::Ended(write.before.key, MessageState::Expired))
             }
-            ClaimOutcome::OptedOut => {
+            ClaimOutcome::OptedOut | ClaimOutcome::LimitReached => {
                 // Claimed like any other row, only to record the opt-out.
                 write.purpose = WritePurpose::Record(self.supersede(OPTED_OUT_REASON));
                 NextStep::Save(write)
@@ -251,7 +251,10 @@ impl MessageDriver<'_> {
             ClaimOutcome::Claimed => NextStep::Submit(after, access),
             ClaimOutcome::RowChanged(Some(now)) => NextStep::Done(DispatchResult::Waiting(now.key, now.state)),
             ClaimOutcome::RowChanged(None) => NextStep::Done(DispatchResult::Ended(before.key, MessageState::Expired)),
-            ClaimOutcome::OptedOut => self.claim(before, WritePurpose::Record(self.supersede(OPTED_OUT_REASON))),
+            // A row was counted when it was opened, so a limit is never reached here.
+            ClaimOutcome::OptedOut | ClaimOutcome::LimitReached => {
+                self.claim(before, WritePurpose::Record(self.supersede(OPTED_OUT_REASON)))
+            }
             // The header was written again, and the reminder may still be true.
             ClaimOutcome::DependencyChanged(Some(known)) if reminder_is_true(&before, &known) => {
                 if is_retry {

@@ -115,6 +115,9 @@ impl ReminderOpening<'_> {
             ClaimOutcome::OptedOut => {
                 OpenReminderStep::Done(ReminderDispatchResult::Skipped(ReminderOutcome::OptedOut))
             }
+            ClaimOutcome::LimitReached => {
+                OpenReminderStep::Done(ReminderDispatchResult::Skipped(ReminderOutcome::LimitReached))
+            }
             ClaimOutcome::DependencyChanged(now) => OpenReminderStep::Done(ReminderDispatchResult::HeaderChanged(now)),
             // The row exists although the header does not record it. It was opened before and is
             // not sent again.

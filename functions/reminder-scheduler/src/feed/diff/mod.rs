@@ -5,9 +5,13 @@
 //! A feed contains the current state, so a removed event counts as cancelled. That makes a feed
 //! dangerous that lost its events by mistake: a broken export, another calendar under the same
 //! address, or a calendar that is shared without its details. Such a read is suspect: all or most
-//! upcoming occurrences are missing or lost their attendee. Of a suspect read only the moves and
-//! cancellations of remaining events count. The rest stays as it was until an operator sets
-//! `accept_next_read`.
+//! upcoming occurrences are missing or lost their attendee. Of a suspect read only new events, and
+//! the moves and cancellations of remaining events, count. The rest stays as it was until an
+//! operator sets `accept_next_read`.
+//!
+//! The opposite is a flood: a public booking page lets strangers fill a calendar. So after the
+//! first read a feed may make `new_per_day` appointments a day. Further ones wait. They are not
+//! stored, so the next read finds them again.
 //!
 //! Promises:
 //!
@@ -16,13 +20,14 @@
 //! - After an interruption at any point, the next read repeats the missing reports, whatever it
 //!   contains. Every occurrence is saved before its report ([`FeedChanges::pending`]).
 //! - An event without an attendee who can be messaged is reported only if it had one before.
+//! - An event that the client did not make counts as cancelled, and does not make a read suspect.
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use tellonce_core::{
     appointment::{AppointmentDetails, AppointmentReport, AppointmentStatus},
-    client_config::CalendarConfig,
+    client_config::{CalendarConfig, FeedRule},
     feed::{FactsFingerprint, FeedSnapshot, KnownOccurrence},
     ledger::IdempotencyKey,
 };
@@ -40,6 +45,8 @@ pub struct FeedOrigin<'a> {
     pub name: &'a str,
     /// Its configuration.
     pub calendar: &'a CalendarConfig,
+    /// The rules of its feed.
+    pub rule: &'a FeedRule,
 }
 
 /// The result of comparing a read with the snapshot.
@@ -59,6 +66,10 @@ pub struct FeedChanges {
     /// The reports, in the order in which they must be applied: cancelled occurrences first, then
     /// by start.
     pub changes: Vec<FeedChange>,
+    /// How many appointments become known and count for the limit per day.
+    pub new_count: u32,
+    /// How many new appointments wait, because the limit is reached.
+    pub waiting_count: usize,
 }
 
 /// The report of one changed occurrence.
@@ -109,6 +120,8 @@ struct MissingOccurrences<'s> {
     unverifiable: BTreeMap<String, KnownOccurrence>,
     /// Those that were removed.
     removed: Vec<(&'s String, &'s KnownOccurrence)>,
+    /// Those whose event the client did not make.
+    foreign: Vec<(&'s String, &'s KnownOccurrence)>,
     /// The numbers of upcoming and of missing occurrences.
     counts: SuspectRead,
 }
@@ -121,36 +134,24 @@ pub fn compare_feed(
     window: TimeWindow,
     now: Timestamp,
 ) -> FeedVerdict {
-    let MissingOccurrences { unverifiable, removed, counts } = find_missing(snapshot, feed, window, now);
-    if is_suspect(&counts, feed) && !snapshot.accept_next_read {
-        return FeedVerdict::Suspect(counts, origin.changes_of_remaining(snapshot, feed, now));
-    }
-    let mut pending = unverifiable;
-    let mut changes = Vec::new();
-    for (id, known) in removed {
-        pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
+    let MissingOccurrences { unverifiable, removed, foreign, counts } = find_missing(snapshot, feed, window, now);
+    let is_suspect = is_suspect(&counts, feed) && !snapshot.accept_next_read;
+    let mut changes = if is_suspect {
+        origin.changes_of_remaining(snapshot, feed, now)
+    } else {
+        origin.changes_of_known(snapshot, feed, unverifiable, now)
+    };
+    let gone = foreign.into_iter().chain(if is_suspect { Vec::new() } else { removed });
+    for (id, known) in gone {
+        changes.pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
         let report = origin.build_report(id, AppointmentStatus::Cancelled, None, now);
-        changes.push(FeedChange { id: id.clone(), report, next_known: None });
+        changes.changes.push(FeedChange { id: id.clone(), report, next_known: None });
     }
-    for (id, occurrence) in &feed.occurrences {
-        let known = snapshot.occurrences.get(id);
-        match known {
-            Some(known) if !is_changed(occurrence, known) => {
-                pending.insert(id.clone(), known_after_report(occurrence));
-            }
-            // An unknown event without an attendee or in the past is not reported.
-            None if occurrence.attendee.is_err() || occurrence.start <= now => {}
-            _ => {
-                let (in_progress, change) = origin.build_change(id, occurrence, known, now);
-                pending.insert(id.clone(), in_progress);
-                changes.push(change);
-            }
-        }
-    }
-    changes.sort_by_key(|change| {
+    origin.add_new(&mut changes, snapshot, feed, now);
+    changes.changes.sort_by_key(|change| {
         (Reverse(change.report.status == AppointmentStatus::Cancelled), change.next_known.map(|next| next.start))
     });
-    FeedVerdict::Changes(FeedChanges { pending, changes })
+    if is_suspect { FeedVerdict::Suspect(counts, changes) } else { FeedVerdict::Changes(changes) }
 }
 
 /// Finds the known occurrences that a read does not contain, and counts those that lost their
@@ -162,11 +163,16 @@ fn find_missing<'s>(
     now: Timestamp,
 ) -> MissingOccurrences<'s> {
     let mut unverifiable = BTreeMap::new();
-    let mut removed = Vec::new();
+    let (mut removed, mut foreign) = (Vec::new(), Vec::new());
     let (mut upcoming, mut without_attendee) = (0, 0);
     for (id, known) in &snapshot.occurrences {
         let found = feed.occurrences.get(id);
         let is_present = found.is_some();
+        let is_reminded = known.start > now && !(known.cancelled && known.fingerprint.is_some());
+        if !is_present && feed.is_foreign(id) {
+            foreign.extend(is_reminded.then_some((id, known)));
+            continue;
+        }
         let is_verifiable = !feed.is_unparsed(id) && known.start < window.until;
         if known.start > now && !known.cancelled && (is_present || is_verifiable) {
             upcoming += 1;
@@ -177,12 +183,12 @@ fn find_missing<'s>(
         }
         if !is_verifiable {
             unverifiable.insert(id.clone(), *known);
-        } else if known.start > now && !(known.cancelled && known.fingerprint.is_some()) {
+        } else if is_reminded {
             removed.push((id, known));
         }
     }
     let missing = without_attendee + removed.iter().filter(|(_, known)| !known.cancelled).count();
-    MissingOccurrences { unverifiable, removed, counts: SuspectRead { upcoming, missing } }
+    MissingOccurrences { unverifiable, removed, foreign, counts: SuspectRead { upcoming, missing } }
 }
 
 /// Whether a read lost too much at once.
@@ -213,7 +219,7 @@ fn has_no_attendee(occurrence: &FeedOccurrence) -> bool {
 impl FeedOrigin<'_> {
     /// The changes of the known occurrences that a suspect read still contains with an attendee.
     fn changes_of_remaining(&self, snapshot: &FeedSnapshot, feed: &ParsedFeed, now: Timestamp) -> FeedChanges {
-        let mut remaining = FeedChanges { pending: snapshot.occurrences.clone(), changes: Vec::new() };
+        let mut remaining = FeedChanges { pending: snapshot.occurrences.clone(), ..FeedChanges::default() };
         for (id, occurrence) in &feed.occurrences {
             if let Some(known) = snapshot.occurrences.get(id)
                 && is_changed(occurrence, known)
@@ -225,6 +231,51 @@ impl FeedOrigin<'_> {
             }
         }
         remaining
+    }
+
+    /// The changes of the known occurrences that an accepted read contains.
+    fn changes_of_known(
+        &self,
+        snapshot: &FeedSnapshot,
+        feed: &ParsedFeed,
+        unverifiable: BTreeMap<String, KnownOccurrence>,
+        now: Timestamp,
+    ) -> FeedChanges {
+        let mut known_changes = FeedChanges { pending: unverifiable, ..FeedChanges::default() };
+        for (id, occurrence) in &feed.occurrences {
+            let Some(known) = snapshot.occurrences.get(id) else { continue };
+            if is_changed(occurrence, known) {
+                let (in_progress, change) = self.build_change(id, occurrence, Some(known), now);
+                known_changes.pending.insert(id.clone(), in_progress);
+                known_changes.changes.push(change);
+            } else {
+                known_changes.pending.insert(id.clone(), known_after_report(occurrence));
+            }
+        }
+        known_changes
+    }
+
+    /// Adds the new appointments up to the limit per day, the soonest first. The first read, and a
+    /// read that an operator accepts, has no limit.
+    fn add_new(&self, changes: &mut FeedChanges, snapshot: &FeedSnapshot, feed: &ParsedFeed, now: Timestamp) {
+        // An unknown event without an attendee or in the past is not reported.
+        let is_new = |(id, occurrence): &(&String, &FeedOccurrence)| {
+            !snapshot.occurrences.contains_key(*id) && occurrence.attendee.is_ok() && occurrence.start > now
+        };
+        let mut new: Vec<_> = feed.occurrences.iter().filter(is_new).collect();
+        if snapshot.read_at.is_some() && !snapshot.accept_next_read {
+            let left = self.rule.new_per_day.saturating_sub(snapshot.recent_new_count(now));
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            new.sort_by_key(|(_, occurrence)| occurrence.start);
+            changes.waiting_count = new.len().saturating_sub(left);
+            new.truncate(left);
+            changes.new_count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        }
+        for (id, occurrence) in new {
+            let (in_progress, change) = self.build_change(id, occurrence, None, now);
+            changes.pending.insert(id.clone(), in_progress);
+            changes.changes.push(change);
+        }
     }
 
     /// What the snapshot contains of an occurrence while it is being reported, and the report.

@@ -4,14 +4,14 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use tellonce_core::{
     appointment::{Appointment, Attendee, AttendeeEntry, ReportResult},
-    client_config::ClientConfig,
+    client_config::{CalendarKind, ClientConfig},
     contact::{Phone, PhoneError},
 };
 
 use super::*;
 use crate::feed::{
     parse_error::IcsEventError,
-    tests::{event_ics, feed_config, parse_events, parse_window},
+    tests::{event_ics, feed_config, feed_rule, parse_events, parse_window},
 };
 
 fn at_hour(hour: i64) -> Timestamp {
@@ -30,12 +30,14 @@ fn read_feed_with_suspect(
     hour: i64,
     max_reports: usize,
 ) -> (Vec<AppointmentReport>, Option<SuspectRead>) {
-    let origin = FeedOrigin { name: "clinic", calendar: &config.calendars["clinic"] };
-    let (suspect, FeedChanges { pending, changes }) =
+    let calendar = &config.calendars["clinic"];
+    let origin = FeedOrigin { name: "clinic", calendar, rule: feed_rule(calendar) };
+    let (suspect, FeedChanges { pending, changes, new_count, .. }) =
         match compare_feed(snapshot, feed, origin, window_around(hour), at_hour(hour)) {
             FeedVerdict::Suspect(suspect, changes) => (Some(suspect), changes),
             FeedVerdict::Changes(changes) => (None, changes),
         };
+    snapshot.count_new(new_count, at_hour(hour));
     snapshot.occurrences = pending;
     snapshot.accept_next_read &= suspect.is_some();
     let mut reports = Vec::new();
@@ -120,12 +122,15 @@ fn a_read_that_lost_most_or_all_events_changes_nothing_until_it_is_accepted() {
     shrunk.occurrences.extend(feed_of_days(7..9).occurrences);
     read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..7), 0, 9).unwrap();
     let before = snapshot.clone();
-    assert_eq!(read_trusted_feed(&config, &mut snapshot, &shrunk, 1, 9), Err(SuspectRead { upcoming: 6, missing: 5 }));
     assert_eq!(
         read_trusted_feed(&config, &mut snapshot, &feed_of_days(0..0), 1, 9),
         Err(SuspectRead { upcoming: 6, missing: 6 })
     );
     assert_eq!(snapshot, before);
+    // New events count meanwhile.
+    let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot.clone(), &shrunk, 1, 9);
+    assert_eq!(suspect, Some(SuspectRead { upcoming: 6, missing: 5 }));
+    assert_eq!(describe_reports(&reports), ["appointment:d7 booked", "appointment:d8 booked"]);
     let half = read_trusted_feed(&config, &mut snapshot.clone(), &feed_of_days(1..4), 1, 9).unwrap();
     assert_eq!(half.len(), 3, "half of the events may be removed");
     snapshot.accept_next_read = true;
@@ -159,14 +164,15 @@ fn a_read_that_lost_all_attendees_or_most_events_is_suspect_and_the_remaining_ev
     halved.occurrences.get_mut("d2").unwrap().status = AppointmentStatus::Cancelled;
     let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot, &halved, 2, 9);
     assert_eq!(suspect, Some(SuspectRead { upcoming: 5, missing: 3 }));
-    assert_eq!(describe_reports(&reports), ["appointment:d1 booked", "appointment:d2 cancelled"]);
+    assert_eq!(describe_reports(&reports), ["appointment:d2 cancelled", "appointment:d1 booked"]);
     assert_eq!(snapshot.occurrences.len(), 5);
     assert_eq!(read_trusted_feed(&config, &mut snapshot, &halved, 3, 9), Err(SuspectRead { upcoming: 4, missing: 3 }));
 
     let mut few = FeedSnapshot::default();
     read_trusted_feed(&config, &mut few, &feed_of_days(1..4), 0, 9).unwrap();
-    let unrelated = feed_of_days(9..10);
-    assert_eq!(read_trusted_feed(&config, &mut few, &unrelated, 1, 9), Err(SuspectRead { upcoming: 3, missing: 3 }));
+    let (reports, suspect) = read_feed_with_suspect(&config, &mut few, &feed_of_days(9..10), 1, 9);
+    assert_eq!(suspect, Some(SuspectRead { upcoming: 3, missing: 3 }));
+    assert_eq!(describe_reports(&reports), ["appointment:d9 booked"]);
 }
 
 #[test]
@@ -197,9 +203,57 @@ fn an_event_without_an_attendee_is_reported_only_if_it_had_one_before() {
 }
 
 #[test]
+fn an_event_that_becomes_foreign_is_cancelled_and_does_not_make_a_read_suspect() {
+    let foreign = |feed: &mut ParsedFeed, ids: std::ops::Range<i64>| {
+        for day in ids {
+            let organizer = format!("DTSTART:20261124T083000Z|ORGANIZER:mailto:eve{day}@evil.example");
+            let parsed = parse_events(&event_ics(&format!("d{day}"), &organizer), window_around(0));
+            feed.foreign_events.extend(parsed.foreign_events);
+        }
+    };
+    let (config, mut snapshot) = (feed_config(), FeedSnapshot::default());
+    read_trusted_feed(&config, &mut snapshot, &feed_of_days(1..6), 0, 9).unwrap();
+    let mut disowned = feed_of_days(5..6);
+    foreign(&mut disowned, 1..5);
+    let reports = read_trusted_feed(&config, &mut snapshot.clone(), &disowned, 1, 9).unwrap();
+    let cancelled = |ids: [i64; 4]| ids.map(|day| format!("appointment:d{day} cancelled"));
+    assert_eq!(describe_reports(&reports), cancelled([1, 2, 3, 4]));
+    // A suspect read cancels them too: they are in the feed.
+    let mut suspect_feed = feed_of_days(0..0);
+    foreign(&mut suspect_feed, 1..3);
+    let (reports, suspect) = read_feed_with_suspect(&config, &mut snapshot, &suspect_feed, 1, 9);
+    assert_eq!(suspect, Some(SuspectRead { upcoming: 3, missing: 3 }));
+    assert_eq!(describe_reports(&reports), cancelled([1, 2, 3, 4])[..2]);
+    assert_eq!(read_feed_with_suspect(&config, &mut snapshot, &suspect_feed, 2, 9).0, vec![], "once");
+    assert_eq!(snapshot.occurrences.keys().collect::<Vec<_>>(), ["d3", "d4", "d5"]);
+}
+
+#[test]
+fn new_appointments_beyond_the_limit_of_a_day_wait_for_the_next_day_or_an_operator() {
+    let mut config = feed_config();
+    let CalendarKind::Ics(rule) = &mut config.calendars.get_mut("clinic").unwrap().kind else { panic!() };
+    rule.new_per_day = 2;
+    let mut snapshot = FeedSnapshot::default();
+    let read = |snapshot: &mut FeedSnapshot, ids, hour| {
+        let reports = read_trusted_feed(&config, snapshot, &feed_of_days(ids), hour, 99).unwrap();
+        (snapshot.read_at, snapshot.accept_next_read) = (Some(at_hour(hour)), false);
+        describe_reports(&reports).join(" ").replace("appointment:", "").replace(" booked", "")
+    };
+    assert_eq!(read(&mut snapshot, 1..6, 0), "d1 d2 d3 d4 d5", "the first read has no limit");
+    assert_eq!(read(&mut snapshot, 1..7, 1), "d6");
+    assert_eq!(read(&mut snapshot, 1..10, 2), "d7", "the soonest");
+    assert_eq!(read(&mut snapshot, 1..10, 24), "");
+    assert_eq!(read(&mut snapshot.clone(), 1..10, 25), "d8 d9");
+    snapshot.accept_next_read = true;
+    assert_eq!(read(&mut snapshot, 1..12, 24), "d8 d9 d10 d11", "an operator decided");
+    assert_eq!(read(&mut snapshot, 1..13, 26), "d12");
+}
+
+#[test]
 fn an_appointments_subject_contains_its_calendars_id_scope() {
     let config = feed_config();
-    let origin = FeedOrigin { name: "abroad", calendar: &config.calendars["abroad"] };
+    let calendar = &config.calendars["abroad"];
+    let origin = FeedOrigin { name: "abroad", calendar, rule: feed_rule(calendar) };
     let verdict = compare_feed(
         &FeedSnapshot::default(),
         &feed_of_days(1..2),
@@ -271,7 +325,8 @@ impl FeedModel {
         let mut occurrences = self.actual.clone();
         occurrences
             .retain(|id, it| !self.damaged_events.contains_key(id) && (window.contains(it.start) || is_upcoming(id)));
-        ParsedFeed { occurrences, event_count: self.actual.len(), unparsed_events: self.damaged_events.clone() }
+        let (event_count, unparsed_events) = (self.actual.len(), self.damaged_events.clone());
+        ParsedFeed { occurrences, event_count, unparsed_events, ..ParsedFeed::default() }
     }
 }
 
@@ -359,7 +414,8 @@ proptest! {
             }
             if suspect.is_some() {
                 prop_assert!(!accept_next_read);
-                prop_assert!(snapshot.occurrences.keys().eq(before.occurrences.keys()), "a suspect read forgets nothing");
+                let remembers = |id: &String| snapshot.occurrences.contains_key(id);
+                prop_assert!(before.occurrences.keys().all(remembers), "a suspect read forgets nothing");
                 check_suspect_reports(&reports)?;
                 continue;
             }

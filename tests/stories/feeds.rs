@@ -1,0 +1,228 @@
+//! Feeds that strangers write into, or that are too large.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tellonce_core::hash::sha256_hex;
+use tellonce_fakes::calendars::FakeFeedEvent;
+
+use crate::{
+    calendars::{ADI_PHONE, NOA_PHONE, advance_to_day_before, diary_event, whole_minute_in_hours},
+    world::{World, WorldSetup},
+};
+
+/// A second feed, of a calendar whose owner is known from its address.
+const ANNA_TOML: &str = r#"
+[calendars.anna]
+kind = "ics"
+line = "main"
+id_scope = "anna"
+poll_every = "5m"
+phone = { field = "description", after = ["Phone:"] }
+organizers = ["@branch.example"]
+new_per_day = 2
+
+[calendars.anna.reminders."24h"]
+text = { en = "Tomorrow at {{ time }}.", he = "מחר בשעה {{ time }}." }
+"#;
+
+async fn start_world_of_anna() -> World {
+    let address = "https://calendar.example/ical/anna%40clinic.example/private-1/anna.ics";
+    let extra_secrets = vec![("calendars/anna", address.to_owned())];
+    World::start_with(WorldSetup { extra_toml: ANNA_TOML, extra_secrets, ..WorldSetup::default() }).await
+}
+
+/// The row of a feed.
+fn feed_row(world: &World, name: &str) -> Value {
+    world.message_rows()[&format!("feed:{name}:state")].clone()
+}
+
+fn feed_problem(world: &World, name: &str) -> String {
+    feed_row(world, name)["problem"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Lets the feeds become due and polls them.
+async fn poll_later(world: &World) -> Value {
+    world.advance_time(SignedDuration::from_mins(15));
+    world.stack.poll_feeds().await.unwrap()
+}
+
+fn with_property(mut event: FakeFeedEvent, name: &str, value: &str) -> FakeFeedEvent {
+    event.texts.insert(name.to_owned(), value.to_owned());
+    event
+}
+
+#[tokio::test]
+async fn an_invitation_of_a_stranger_sends_nothing_to_the_number_in_it() {
+    let world = start_world_of_anna().await;
+    let fake_calendars = world.stack.calendars();
+    let start = whole_minute_in_hours(&world, 50);
+    let invite = |uid: &str, phone: &str, organizer: &str| {
+        with_property(diary_event(&world, uid, start, phone), "organizer", organizer)
+    };
+    // Eve invites both calendars, and her event names the number of a victim.
+    for feed in ["diary.ics", "anna.ics"] {
+        let invitation = invite("eve", "052-555-0101", "mailto:eve@evil.example");
+        fake_calendars.put_event(feed, invitation).unwrap();
+        fake_calendars.put_event(feed, diary_event(&world, "plain", start, "054-555-0199")).unwrap();
+    }
+    fake_calendars.put_event("anna.ics", invite("own", "054-555-0142", "mailto:Anna@clinic.example")).unwrap();
+    fake_calendars.put_event("anna.ics", invite("branch", "054-555-0143", "mailto:dana@branch.example")).unwrap();
+    let polled = world.stack.poll_feeds().await.unwrap();
+    assert_eq!((&polled["read"], &polled["reports"]), (&json!(2), &json!(4)), "{polled}");
+    for feed in ["diary", "anna"] {
+        let problem = feed_problem(&world, feed);
+        assert!(problem.starts_with("1 events with a phone number have another organizer"), "{problem}");
+        assert!(problem.contains("`organizers`") && !problem.contains("eve@"), "{problem}");
+    }
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.texts_on_phone(ADI_PHONE).len(), 0, "the victim");
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2, "events without an organizer are the owner's");
+    assert_eq!(world.messages().len(), 4);
+    // An invitation that takes over a known event ends its reminders.
+    let taken = invite("own", "052-555-0101", "mailto:eve@evil.example");
+    fake_calendars.put_event("anna.ics", FakeFeedEvent { sequence: 1, ..taken }).unwrap();
+    poll_later(&world).await;
+    assert_eq!(world.message_rows()["appointment:anna..own:state"]["state"], "cancelled");
+}
+
+#[tokio::test]
+async fn an_invitation_that_the_owner_has_not_answered_is_reminded_after_it_is_accepted() {
+    let world = start_world_of_anna().await;
+    let fake_calendars = world.stack.calendars();
+    let start = whole_minute_in_hours(&world, 50);
+    let feed_with = |answer: &str| {
+        let local = start.strftime("%Y%m%dT%H%M%SZ");
+        let text = format!(
+            "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:visit\r\nDTSTART:{local}\r\n\
+             DESCRIPTION:Phone: 054-555-0199\r\nORGANIZER:mailto:dana@branch.example\r\n\
+             ATTENDEE;PARTSTAT={answer}:mailto:anna@clinic.example\r\n\
+             ATTENDEE;PARTSTAT=ACCEPTED:mailto:noa@mail.example\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+        );
+        fake_calendars.override_feed("anna.ics", &text);
+    };
+    for (answer, state) in [("NEEDS-ACTION", "unconfirmed"), ("DECLINED", "unconfirmed"), ("ACCEPTED", "booked")] {
+        feed_with(answer);
+        poll_later(&world).await;
+        assert_eq!(world.message_rows()["appointment:anna..visit:state"]["state"], state, "{answer}");
+    }
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
+    feed_with("DECLINED");
+    poll_later(&world).await;
+    assert_eq!(world.message_rows()["appointment:anna..visit:state"]["state"], "unconfirmed");
+}
+
+#[tokio::test]
+async fn a_flood_of_new_appointments_waits_until_an_operator_accepts_it() {
+    let world = start_world_of_anna().await;
+    let fake_calendars = world.stack.calendars();
+    let start = whole_minute_in_hours(&world, 80);
+    let put = |ids: std::ops::Range<u32>| {
+        for id in ids {
+            let event = diary_event(&world, &format!("e{id}"), start, &format!("052-555-01{id:02}"));
+            fake_calendars.put_event("anna.ics", event).unwrap();
+        }
+    };
+    put(0..5);
+    let polled = world.stack.poll_feeds().await.unwrap();
+    assert_eq!(polled["reports"], 5, "the first read has no limit: {polled}");
+    // A stranger books and books at a public page.
+    put(5..40);
+    let polled = poll_later(&world).await;
+    assert_eq!((&polled["reports"], &polled["waiting"]), (&json!(2), &json!(33)), "{polled}");
+    let problem = feed_problem(&world, "anna");
+    assert!(problem.contains("33 new appointments wait") && problem.contains("`new_per_day`"), "{problem}");
+    let headers =
+        |world: &World| world.message_rows().keys().filter(|key| key.starts_with("appointment:anna..")).count();
+    // No row is written for an appointment that waits, however often the feed is read.
+    let polled = poll_later(&world).await;
+    assert_eq!((&polled["reports"], headers(&world)), (&json!(0), 7), "{polled}");
+    let counted =
+        world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains("\"feed_suspect\":1"));
+    assert!(counted, "the metric of the alarm");
+
+    accept_next_read(&world, "anna");
+    let polled = poll_later(&world).await;
+    assert_eq!((&polled["reports"], headers(&world)), (&json!(33), 40), "{polled}");
+    assert_eq!(feed_problem(&world, "anna"), "");
+}
+
+#[tokio::test]
+async fn a_hostile_event_costs_only_itself_and_a_hostile_feed_no_other_feed() {
+    let world = start_world_of_anna().await;
+    let fake_calendars = world.stack.calendars();
+    let start = whole_minute_in_hours(&world, 50);
+    let good = diary_event(&world, "good", start, "054-555-0199");
+    fake_calendars.put_event("diary.ics", diary_event(&world, "other", start, "052-555-0142")).unwrap();
+    // One event with a million dates.
+    let dates = "20261124,".repeat(900_000);
+    let hostile = with_property(diary_event(&world, "bad", start, "052-555-0101"), "exdate", "20261124");
+    fake_calendars.put_event("anna.ics", hostile).unwrap();
+    fake_calendars.put_event("anna.ics", good.clone()).unwrap();
+    let text = fake_calendars.read_feed("anna.ics").unwrap().unwrap();
+    fake_calendars.override_feed("anna.ics", &text.replace("EXDATE:20261124", &format!("EXDATE:{dates}20261124")));
+    let polled = world.stack.poll_feeds().await.unwrap();
+    assert_eq!((&polled["reports"], &polled["unreadable"]), (&json!(2), &json!(0)), "{polled}");
+    assert!(feed_problem(&world, "anna").contains("larger than an appointment can be"));
+
+    // A feed whose snapshot fits no row. The other feed is read all the same.
+    let mut random = String::new();
+    let events = (0..900).map(|number| {
+        let uid: String = (0..15).map(|part| sha256_hex(format!("{number} {part}").as_bytes(), 32)).collect();
+        format!(
+            "BEGIN:VEVENT\r\nUID:{uid}\r\nDTSTART:{}\r\nDESCRIPTION:Phone: 054-555-0199\r\nEND:VEVENT\r\n",
+            start.strftime("%Y%m%dT%H%M%SZ")
+        )
+    });
+    random.extend(events);
+    accept_next_read(&world, "anna");
+    fake_calendars.override_feed("anna.ics", &format!("BEGIN:VCALENDAR\r\n{random}END:VCALENDAR\r\n"));
+    fake_calendars.put_event("diary.ics", good).unwrap();
+    let polled = poll_later(&world).await;
+    assert_eq!((&polled["failed"], &polled["read"], &polled["reports"]), (&json!(1), &json!(1), &json!(1)), "{polled}");
+    let problem = feed_problem(&world, "anna");
+    assert!(problem.contains("too many occurrences for a row"), "{problem}");
+    let counted = |metric: &str| {
+        world.stack.log_lines("reminder-scheduler").iter().filter(|line| line.text.contains(metric)).count()
+    };
+    assert_eq!(counted("\"feed_unreadable\":1"), 1, "the metric of the alarm");
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2, "both good events");
+}
+
+#[tokio::test]
+async fn a_feed_that_ended_the_function_is_named_and_read_less_often() {
+    let world = start_world_of_anna().await;
+    let start = whole_minute_in_hours(&world, 50);
+    for feed in ["anna.ics", "diary.ics"] {
+        world.stack.calendars().put_event(feed, diary_event(&world, "one", start, "054-555-0199")).unwrap();
+    }
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["read"], 2);
+    assert_eq!(feed_row(&world, "anna").get("unfinished_reads"), None, "the read has a result");
+    // A read begins and ends the function.
+    let update = json!({
+        "TableName": world.table_name("Ledger"), "Key": { "subject": {"S": "feed:anna"}, "stage": {"S": "state"} },
+        "UpdateExpression": "SET tried_at = :now ADD unfinished_reads :one",
+        "ExpressionAttributeValues": {
+            ":now": {"N": world.now().as_millisecond().to_string()}, ":one": {"N": "1"},
+        },
+    });
+    world.stack.dynamo().call_operation("UpdateItem", &update).unwrap();
+    world.advance_time(SignedDuration::from_mins(3));
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["due"], 0);
+    let polled = poll_later(&world).await;
+    assert_eq!(polled["due"], 2, "{polled}");
+    let logged = |text: &str| world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains(text));
+    assert!(logged("the last 1 reads of feed anna ended the function") && logged("\"feed_unreadable\":1"));
+    assert_eq!(feed_row(&world, "anna").get("unfinished_reads"), None);
+}
+
+/// An operator accepts the next read of a feed.
+fn accept_next_read(world: &World, feed: &str) {
+    let update = json!({
+        "TableName": world.table_name("Ledger"),
+        "Key": { "subject": {"S": format!("feed:{feed}")}, "stage": {"S": "state"} },
+        "UpdateExpression": "SET accept_next_read = :yes", "ExpressionAttributeValues": { ":yes": {"BOOL": true} },
+    });
+    world.stack.dynamo().call_operation("UpdateItem", &update).unwrap();
+}
