@@ -87,6 +87,33 @@ async fn twenty_woocommerce_updates_at_once_send_one_message() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn a_parcel_that_arrived_does_not_silence_the_change_of_another() {
+    for names_its_parcel in [true, false] {
+        let world = World::start().await;
+        let changed_parcel = if names_its_parcel { json!(2) } else { json!(null) };
+        let tuesday = "2026-11-24 09:00";
+        for (id, kind, parcel, moved_to) in [
+            ("m-1", "shipped", json!(1), json!(null)),
+            ("m-2", "shipped", json!(2), json!(null)),
+            ("m-3", "arrived", json!(1), json!(null)),
+            ("m-4", "moved", changed_parcel, json!(tuesday)),
+            ("m-5", "moved", json!(1), json!("2026-11-23 09:00")),
+        ] {
+            let body = json!({ "type": kind, "order": "1", "parcel": parcel, "phone": PHONE,
+                "at": world.now().to_string(), "moved_to": moved_to });
+            world.deliver(world.erp_post_with_body(ERP_SECRET, id, &body)).await;
+            world.advance_time(SignedDuration::from_mins(1));
+        }
+        let on_its_way = "Order 1: on its way.";
+        let comes = format!("Order 1: comes {tuesday}.");
+        assert_eq!(world.texts_on_phone(PHONE), [on_its_way, on_its_way, &comes], "{names_its_parcel}");
+        let superseded: Vec<_> =
+            world.message_rows().into_values().filter(|row| row["state"] == json!("superseded")).collect();
+        assert_eq!(superseded.len(), 1, "the change of the parcel that arrived is untrue: {superseded:?}");
+    }
+}
+
 async fn two_woocommerce_orders_of_one_second_with_one_delivery_id_are_both_sent() {
     let world = World::start().await;
     world.deliver(world.woocommerce_post("b4e60818a2b3c4d5e6f708192a3b4c5d", 1, "ready", "052-555-0101")).await;
