@@ -38,6 +38,20 @@ async fn a_copy_of_a_signed_order_under_another_topic_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_signed_refund_or_of_an_old_order_sends_nothing() {
+    let world = World::start().await;
+    let order = world.shopify_order(1003, PHONE);
+    let refund = json!({ "id": 5, "order_id": 1003, "created_at": world.now().to_string(), "refund_line_items": [],
+        "transactions": [{ "kind": "refund", "status": "success", "amount": "5.00", "currency": "ILS" }] });
+    world.deliver(world.shopify_post("fulfillments/create", "d-1", &refund)).await;
+    assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("topic-contradicts-body"));
+    world.advance_time(SignedDuration::from_hours(3 * 24 + 1));
+    world.deliver(world.shopify_post("orders/paid", "d-2", &order)).await;
+    assert_eq!(world.delivery_outcome("shop#d-2").as_deref(), Some("body-too-old"));
+    assert_eq!(world.messages(), []);
+}
+
+#[tokio::test]
 async fn one_event_on_several_topics_sends_one_message() {
     let world = World::start().await;
     let mut order = world.shopify_order(1002, PHONE);
