@@ -88,20 +88,6 @@ async fn every_parcel_of_an_order_sends_a_message() {
 }
 
 #[tokio::test]
-async fn twenty_woocommerce_updates_at_once_send_one_message() {
-    let world = World::start().await;
-    let posts =
-        (0..20).map(|n| world.post(world.woocommerce_post(&format!("{n:032}"), 7271, "completed", "052-555-0101")));
-    let statuses = futures::future::join_all(posts).await;
-    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
-    world.settle().await;
-    assert_eq!(world.texts_on_phone("+972525550101"), ["Order 7271: on its way."]);
-    let known = world.table_items("StoreInbox").iter().filter(|item| item["outcome"].is_string()).count();
-    assert_eq!(known, 19, "each of the other deliveries has its reason");
-}
-
-#[tokio::test]
-#[tokio::test]
 async fn a_parcel_that_arrived_does_not_silence_the_change_of_another() {
     for names_its_parcel in [true, false] {
         let world = World::start().await;
@@ -128,6 +114,20 @@ async fn a_parcel_that_arrived_does_not_silence_the_change_of_another() {
     }
 }
 
+#[tokio::test]
+async fn twenty_woocommerce_updates_at_once_send_one_message() {
+    let world = World::start().await;
+    let posts =
+        (0..20).map(|n| world.post(world.woocommerce_post(&format!("{n:032}"), 7271, "completed", "052-555-0101")));
+    let statuses = futures::future::join_all(posts).await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    world.settle().await;
+    assert_eq!(world.texts_on_phone("+972525550101"), ["Order 7271: on its way."]);
+    let known = world.table_items("StoreInbox").iter().filter(|item| item["outcome"].is_string()).count();
+    assert_eq!(known, 19, "each of the other deliveries has its reason");
+}
+
+#[tokio::test]
 async fn two_woocommerce_orders_of_one_second_with_one_delivery_id_are_both_sent() {
     let world = World::start().await;
     world.deliver(world.woocommerce_post("b4e60818a2b3c4d5e6f708192a3b4c5d", 1, "ready", "052-555-0101")).await;
@@ -217,6 +217,16 @@ async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeat
     assert_eq!(world.message_state("order:1006:paid"), "accepted");
     assert_eq!(world.texts_on_phone(PHONE), ["Order #1006: paid."]);
     assert_eq!(world.stack.provider().max_messages_per_key(), 1);
+}
+
+#[tokio::test]
+async fn a_name_reaches_the_phone_without_style_and_never_with_a_disguised_link() {
+    let world = World::start().await;
+    for (id, name) in [("1", "*Ｎｏａ*\u{200d} Levi"), ("2", "Win at evil。com"), ("3", "Win evil.\u{fe0f}com")] {
+        let body = json!({ "type": "ready", "order": id, "phone": PHONE, "name": name, "at": world.now().to_string() });
+        world.deliver(world.erp_post_with_body(ERP_SECRET, &format!("m-{id}"), &body)).await;
+    }
+    assert_eq!(world.texts_on_phone(PHONE), ["Noa, order 1: ready.", "order 2: ready.", "order 3: ready."]);
 }
 
 #[tokio::test]
