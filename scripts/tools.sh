@@ -9,15 +9,15 @@ export TELLONCE_TOOLS SAM_CLI_TELEMETRY=0
 export AWS_DEFAULT_REGION="${AWS_DEFAULT_REGION:-eu-central-1}"
 
 # tools_environment NAME REQUIREMENTS: a Python environment, installed again when its requirements
-# change.
+# change. Every package is pinned by its hash: scripts/pin-requirements writes the files.
 tools_environment() {
   local folder="$TELLONCE_TOOLS/$1" wanted="$2"
   if ! cmp -s "$wanted" "$folder/installed.txt"; then
-    echo "installing $(grep -cv '^#' "$wanted") tools into $folder"
+    echo "installing $(grep -c '^[^ #]*==' "$wanted") packages into $folder"
     rm -rf "$folder"
     mkdir -p "$TELLONCE_TOOLS"
     python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement "$wanted"
     cp "$wanted" "$folder/installed.txt"
   fi
 }

@@ -285,6 +285,28 @@ fn the_current_time_is_used_without_now() {
 }
 
 #[test]
+fn an_old_recording_of_shopify_names_the_time_that_it_passes_with() {
+    let arguments = [
+        "--client",
+        "clients/demo",
+        "--route",
+        "/stores/shop",
+        "--headers",
+        "events/stores/shopify/orders_paid.headers.txt",
+        "--body",
+        "events/stores/shopify/orders_paid.json",
+    ];
+    let deliveries = run_preview(&arguments);
+    let reason = deliveries[0]["skip_reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("body-too-old") && reason.contains("it passes with --now 2026-11-18T08:15:09Z"),
+        "{reason}"
+    );
+    let deliveries = run_preview(&[&arguments[..], &["--now", "2026-11-18T08:15:09Z"]].concat());
+    assert_eq!(deliveries[0]["skip_reason"], serde_json::Value::Null, "{deliveries:#?}");
+}
+
+#[test]
 fn an_appointment_that_is_moved_is_reminded_at_its_new_time_only() {
     let deliveries = preview_cases(
         "/bookings/clinic",

@@ -106,6 +106,11 @@ impl<'a> RawJson<'a> {
         self.owned_text().filter(|text| is_link(text))
     }
 
+    /// Whether there is a value other than null.
+    pub fn is_present(self) -> bool {
+        self.0.is_some_and(|value| value.get() != "null")
+    }
+
     /// Whether the value means yes: `true`, `yes` or `1`.
     pub fn is_true(self) -> bool {
         self.text()
@@ -152,7 +157,7 @@ impl<'a> RawJson<'a> {
                 reader.deserialize_any(PointerStep(&token)).ok().flatten()
             });
         }
-        Self(here.filter(|value| value.get() != "null"))
+        Self(here.filter(|_| Self(here).is_present()))
     }
 }
 

@@ -38,6 +38,20 @@ async fn a_copy_of_a_signed_order_under_another_topic_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_signed_refund_or_of_an_old_order_sends_nothing() {
+    let world = World::start().await;
+    let order = world.shopify_order(1003, PHONE);
+    let refund = json!({ "id": 5, "order_id": 1003, "created_at": world.now().to_string(), "refund_line_items": [],
+        "transactions": [{ "kind": "refund", "status": "success", "amount": "5.00", "currency": "ILS" }] });
+    world.deliver(world.shopify_post("fulfillments/create", "d-1", &refund)).await;
+    assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("topic-contradicts-body"));
+    world.advance_time(SignedDuration::from_hours(3 * 24 + 1));
+    world.deliver(world.shopify_post("orders/paid", "d-2", &order)).await;
+    assert_eq!(world.delivery_outcome("shop#d-2").as_deref(), Some("body-too-old"));
+    assert_eq!(world.messages(), []);
+}
+
+#[tokio::test]
 async fn one_event_on_several_topics_sends_one_message() {
     let world = World::start().await;
     let mut order = world.shopify_order(1002, PHONE);
@@ -71,6 +85,33 @@ async fn every_parcel_of_an_order_sends_a_message() {
     let keys: Vec<_> = world.message_rows().into_keys().collect();
     assert_eq!(keys, ["order:1003:shipped", "order:1003:shipped-72"]);
     assert_eq!(world.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_parcel_that_arrived_does_not_silence_the_change_of_another() {
+    for names_its_parcel in [true, false] {
+        let world = World::start().await;
+        let changed_parcel = if names_its_parcel { json!(2) } else { json!(null) };
+        let tuesday = "2026-11-24 09:00";
+        for (id, kind, parcel, moved_to) in [
+            ("m-1", "shipped", json!(1), json!(null)),
+            ("m-2", "shipped", json!(2), json!(null)),
+            ("m-3", "arrived", json!(1), json!(null)),
+            ("m-4", "moved", changed_parcel, json!(tuesday)),
+            ("m-5", "moved", json!(1), json!("2026-11-23 09:00")),
+        ] {
+            let body = json!({ "type": kind, "order": "1", "parcel": parcel, "phone": PHONE,
+                "at": world.now().to_string(), "moved_to": moved_to });
+            world.deliver(world.erp_post_with_body(ERP_SECRET, id, &body)).await;
+            world.advance_time(SignedDuration::from_mins(1));
+        }
+        let on_its_way = "Order 1: on its way.";
+        let comes = format!("Order 1: comes {tuesday}.");
+        assert_eq!(world.texts_on_phone(PHONE), [on_its_way, on_its_way, &comes], "{names_its_parcel}");
+        let superseded: Vec<_> =
+            world.message_rows().into_values().filter(|row| row["state"] == json!("superseded")).collect();
+        assert_eq!(superseded.len(), 1, "the change of the parcel that arrived is untrue: {superseded:?}");
+    }
 }
 
 #[tokio::test]
@@ -181,6 +222,16 @@ async fn a_function_that_is_killed_between_claim_and_settlement_loses_and_repeat
     assert_eq!(world.message_state("order:1006:paid"), "accepted");
     assert_eq!(world.texts_on_phone(PHONE), ["Order #1006: paid."]);
     assert_eq!(world.stack.provider().max_messages_per_key(), 1);
+}
+
+#[tokio::test]
+async fn a_name_reaches_the_phone_without_style_and_never_with_a_disguised_link() {
+    let world = World::start().await;
+    for (id, name) in [("1", "*Ｎｏａ*\u{200d} Levi"), ("2", "Win at evil。com"), ("3", "Win evil.\u{fe0f}com")] {
+        let body = json!({ "type": "ready", "order": id, "phone": PHONE, "name": name, "at": world.now().to_string() });
+        world.deliver(world.erp_post_with_body(ERP_SECRET, &format!("m-{id}"), &body)).await;
+    }
+    assert_eq!(world.texts_on_phone(PHONE), ["Noa, order 1: ready.", "order 2: ready.", "order 3: ready."]);
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The pages that operators look things up in list what the code has: codes of outcomes in
-//! docs/operations.md, fields of log lines in docs/logging.md.
+//! docs/operations.md, fields of log lines in docs/logging.md, crates in docs/dependencies.md.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use crate::sources::{code_without_tests, rust_files, workspace_root};
 
@@ -49,4 +52,55 @@ fn the_logging_page_lists_every_field_of_a_log_line() {
         }
     }
     assert_eq!(fields, listed_names("docs/logging.md", "Fields"));
+}
+
+fn read_toml(path: &str) -> toml::Table {
+    fs::read_to_string(workspace_root().join(path)).unwrap().parse().unwrap()
+}
+
+/// The crates of other projects that a deployed function uses directly.
+fn deployed_dependencies() -> BTreeSet<String> {
+    let functions = fs::read_dir(workspace_root().join("functions")).unwrap().map(|entry| entry.unwrap().file_name());
+    let functions = functions.map(|name| format!("functions/{}", name.to_string_lossy()));
+    let crates = functions.chain(["shared".to_owned()]).flat_map(|folder| {
+        let manifest = read_toml(&format!("{folder}/Cargo.toml"));
+        ["dependencies", "build-dependencies"]
+            .into_iter()
+            .filter_map(|table| Some(manifest.get(table)?.as_table()?.keys().cloned().collect::<Vec<_>>()))
+            .flatten()
+            .collect::<Vec<_>>()
+    });
+    crates.filter(|name| name != "tellonce-core").collect()
+}
+
+#[test]
+fn the_dependencies_page_lists_every_crate_of_the_functions_with_its_version() {
+    let deployed = deployed_dependencies();
+    assert!(deployed.len() > 30, "{deployed:?}");
+    assert_eq!(deployed, listed_names("docs/dependencies.md", "Direct dependencies"));
+
+    let lock = read_toml("Cargo.lock");
+    let mut locked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for package in lock["package"].as_array().unwrap() {
+        let version = package["version"].as_str().unwrap().split('+').next().unwrap();
+        locked.entry(package["name"].as_str().unwrap()).or_default().push(version);
+    }
+    let page = fs::read_to_string(workspace_root().join("docs/dependencies.md")).unwrap();
+    for name in &deployed {
+        let row = page.lines().find_map(|line| line.strip_prefix(&format!("| `{name}` | "))).unwrap();
+        let version = row.split(" |").next().unwrap();
+        assert!(locked[&**name].contains(&version), "{name} {version}: Cargo.lock has {:?}", locked[&**name]);
+    }
+}
+
+#[test]
+fn a_crate_is_pinned_exactly_if_the_dependencies_page_says_so() {
+    let manifest = read_toml("Cargo.toml");
+    let dependencies = manifest["workspace"]["dependencies"].as_table().unwrap();
+    let is_pinned = |entry: &toml::Value| {
+        let version = entry.as_str().or_else(|| entry.get("version")?.as_str());
+        version.is_some_and(|version| version.starts_with('='))
+    };
+    let pinned = dependencies.iter().filter(|(_, entry)| is_pinned(entry)).map(|(name, _)| name.clone());
+    assert_eq!(pinned.collect::<BTreeSet<_>>(), listed_names("docs/dependencies.md", "Pinned after a review"));
 }

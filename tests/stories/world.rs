@@ -96,15 +96,17 @@ kind = "custom"
 line = "main"
 id_scope = "main"
 verify = { scheme = "standard-webhooks" }
-events = { ready = "ready", late = "out-for-delivery", invoice = "invoice" }
+events = { ready = "ready", late = "out-for-delivery", invoice = "invoice", shipped = "shipped", arrived = "delivered", moved = "delivery-changed" }
 [stores.erp.fields]
 event = "/type"
 order_id = "/order"
 phone = "/phone"
 name = "/name"
 occurred_at = "/at"
+parcel = "/parcel"
 [stores.erp.fields.values]
 invoice_url = "/invoice"
+delivery_to = "/moved_to"
 
 [stores.zap]
 kind = "custom"
@@ -135,6 +137,9 @@ button = { url = "tracking_url", text = { en = "Track it", he = "מעקב" } }
 [messages.out-for-delivery]
 useful_for = "2h"
 text = { en = "Order {{ order_number }}: today.", he = "הזמנה {{ order_number }} היום." }
+[messages.delivery-changed]
+useful_for = "24h"
+text = { en = "Order {{ order_number }}: comes {{ delivery_to }}.", he = "הזמנה {{ order_number }} תגיע {{ delivery_to }}." }
 [messages.cancelled]
 useful_for = "48h"
 text = { en = "Order {{ order_number }}: cancelled.", he = "הזמנה {{ order_number }} בוטלה." }

@@ -72,6 +72,7 @@ fn check_custom(name: &str, store: &CustomStore, findings: &mut FindingCollector
 fn named_pointers(fields: &OrderFields) -> impl Iterator<Item = (&'static str, &JsonPointer)> {
     let optional = [
         ("delivery_id", &fields.delivery_id),
+        ("parcel", &fields.parcel),
         ("instance", &fields.instance),
         ("occurred_at", &fields.occurred_at),
         ("order_number", &fields.order_number),

@@ -101,7 +101,7 @@ impl OrderSimulator<'_> {
             }
             ParsedOrder::Skipped(because) => {
                 let event = partial.map(|partial| preview_partial_event(&partial));
-                DeliveryPreview { event, skip_reason: Some(describe_outcome(OrderOutcome::Skipped(because))), ..shown }
+                DeliveryPreview { event, skip_reason: Some(explain_skip(because)), ..shown }
             }
             // A lookup completes an event or ends it, so this is not reached.
             ParsedOrder::NeedsLookup(partial) => {
@@ -199,6 +199,15 @@ fn is_response_for(answer: &Value, order: &OrderReference) -> bool {
             answer.pointer("/data/fulfillmentOrder").is_some() && found_id.is_none_or(|found| found == *gid)
         }
     }
+}
+
+/// Why a delivery has no message, with a hint if the age of the recording is the cause.
+fn explain_skip(because: OrderSkipReason) -> String {
+    let hint = match &because {
+        OrderSkipReason::BodyTooOld(at) => format!("; it passes with --now {at}"),
+        _ => String::new(),
+    };
+    describe_outcome(OrderOutcome::Skipped(because)) + &hint
 }
 
 fn preview_order_event(event: &OrderEvent) -> EventPreview {

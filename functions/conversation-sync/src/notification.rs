@@ -10,7 +10,7 @@ use std::fmt;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use tellonce_core::{contact::Phone, provider::PROVIDER_NAME, wording::is_hidden_char};
+use tellonce_core::{contact::Phone, provider::PROVIDER_NAME, wording};
 
 use crate::{line_event::MessageDirection, record_store::e164};
 
@@ -133,7 +133,7 @@ impl Notification {
         if self.may_be_repeat {
             paragraphs.push(plain(vec!["Sent again: the first one may have arrived.".to_owned()]));
         }
-        let name = self.name.as_deref().map(field).filter(|name| !name.is_empty());
+        let name = self.name.as_deref().and_then(wording::clean_name);
         paragraphs.push(plain(vec![
             format!(
                 "Who: {}{}",
@@ -221,9 +221,7 @@ impl QuotedMessage {
 
 /// Foreign text as one line of visible characters, at most `max_chars`.
 pub fn clean_line(text: &str, max_chars: usize) -> String {
-    let visible: String =
-        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden_char(*c)).collect();
-    let line = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = wording::visible_line(text);
     if line.chars().count() <= max_chars {
         line
     } else {
@@ -276,6 +274,7 @@ impl ClientClock {
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
+    use tellonce_core::wording::is_hidden_char;
 
     use super::*;
 

@@ -28,7 +28,8 @@ pub fn plan_greeting(
     let rule = &form.first_touch;
     let mut values = TemplateValues::new();
     values.set("business_name", form.name.as_deref().unwrap_or(&config.name));
-    if let Some(name) = lead.name.as_deref().filter(|name| is_plain_name(name)) {
+    let name = lead.name.as_deref().and_then(wording::clean_name);
+    if let Some(name) = name.as_deref().filter(|name| is_plain_name(name)) {
         values.set_customer(name);
     }
     if let Some(choice) = &lead.choice {

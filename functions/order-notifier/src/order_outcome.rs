@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use tellonce_core::{
     client_config::Milestone,
     contact::PhoneError,
@@ -115,9 +116,12 @@ pub enum OrderSkipReason {
     /// The fulfilment failed or is not complete.
     #[error("fulfilment with status `{0}` is not a shipment")]
     FulfillmentNotSuccessful(LogLabel),
-    /// A member of the signed body contradicts the topic, which Shopify does not sign.
+    /// A member of the signed body contradicts the topic, which is not signed.
     #[error("the topic contradicts `{0}` in the signed body, or the webhook leaves `{0}` out")]
     TopicContradictsBody(&'static str),
+    /// The signed body is older than the store's repeats can be. Holds its newest time.
+    #[error("the signed body is of {0}, days before it arrived, so it may be a copy")]
+    BodyTooOld(Timestamp),
     /// The order was already cancelled when the delivery was sent.
     #[error("the order was cancelled before this delivery was sent")]
     StaleTransition,
@@ -168,6 +172,7 @@ impl OrderSkipReason {
             Self::ShipmentStatusIgnored(_) => "shipment-status-not-announced",
             Self::FulfillmentNotSuccessful(_) => "fulfillment-not-successful",
             Self::TopicContradictsBody(_) => "topic-contradicts-body",
+            Self::BodyTooOld(_) => "body-too-old",
             Self::StaleTransition => "stale-transition",
             Self::OldOrder => "old-order",
             Self::RefundWithoutMoney => "refund-without-money",
@@ -185,6 +190,7 @@ impl OrderSkipReason {
             | Self::NotUnderstood(_)
             | Self::PrivacyRequest(_)
             | Self::TopicContradictsBody(_)
+            | Self::BodyTooOld(_)
             | Self::LookupNotConfigured => true,
             Self::TestOrder
             | Self::Draft

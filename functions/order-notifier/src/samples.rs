@@ -41,7 +41,7 @@ statuses = { processing = "received", completed = "shipped", ready-for-pickup = 
 kind = "custom"
 line = "main"
 verify = { scheme = "standard-webhooks" }
-events = { "order.ready_for_pickup" = "ready", "order.delivery_changed" = "delivery-changed", "invoice.issued" = "invoice", "order.shipped" = "shipped" }
+events = { "order.ready_for_pickup" = "ready", "order.delivery_changed" = "delivery-changed", "invoice.issued" = "invoice", "order.shipped" = "shipped", "order.delivered" = "delivered", "order.paid" = "paid" }
 [stores.erp.fields]
 event = "/type"
 order_id = "/data/orderId"
@@ -51,7 +51,7 @@ phone = "/data/customer/phone"
 country = "/data/customer/country"
 name = "/data/customer/name"
 locale = "/data/customer/locale"
-instance = "/data/parcel"
+parcel = "/data/parcel"
 test = "/data/test"
 [stores.erp.fields.values]
 total = "/data/total"
@@ -88,8 +88,17 @@ pub(crate) fn received_at() -> Timestamp {
 
 /// Parses a body as a delivery to one of the client's stores.
 pub(crate) fn parse_as(store: &str, topic: Option<&str>, body: impl AsRef<[u8]>) -> ParsedOrder {
-    let config = sample_config();
-    parse_order_event(&config.stores[store], &config, topic, &BTreeMap::new(), body.as_ref(), received_at())
+    parse_with(&sample_config(), store, topic, body)
+}
+
+/// As [`parse_as`], for a store of any client.
+pub(crate) fn parse_with(
+    config: &ClientConfig,
+    store: &str,
+    topic: Option<&str>,
+    body: impl AsRef<[u8]>,
+) -> ParsedOrder {
+    parse_order_event(&config.stores[store], config, topic, &BTreeMap::new(), body.as_ref(), received_at())
 }
 
 pub(crate) fn expect_event(parsed: ParsedOrder) -> OrderEvent {

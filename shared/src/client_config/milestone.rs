@@ -133,7 +133,7 @@ impl Milestone {
 /// Which messages of a subject make which others untrue.
 ///
 /// **Invariant:** a message is not sent if the ledger knows another message of its subject whose
-/// `supersedes` is at least its `rank`. The exception: both are about different parcels.
+/// `supersedes` is at least its `rank`. The exception: both may be about different parcels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Precedence {
     /// How late in the life of the subject the message belongs.
@@ -162,16 +162,22 @@ impl Precedence {
 
     /// Whether a known message with precedence `other` makes this one untrue.
     pub fn is_superseded_by(&self, other: &Self) -> bool {
-        other.supersedes >= self.rank && !self.concerns_other_parcel_than(other)
+        other.supersedes >= self.rank && !self.may_concern_other_parcel_than(other)
     }
 
     /// Whether a later message with precedence `other` replaces this one.
     pub fn is_replaced_by_later(&self, other: &Self) -> bool {
-        self.latest_only && self.rank == other.rank && !self.concerns_other_parcel_than(other)
+        self.latest_only && self.rank == other.rank && !self.may_concern_other_parcel_than(other)
     }
 
-    fn concerns_other_parcel_than(&self, other: &Self) -> bool {
-        matches!((&self.parcel, &other.parcel), (Some(mine), Some(theirs)) if mine != theirs)
+    /// A change that names no parcel may be about any of them, so a fact about one parcel says
+    /// nothing about it. Every other message without a parcel is about the whole order.
+    fn may_concern_other_parcel_than(&self, other: &Self) -> bool {
+        match (&self.parcel, &other.parcel) {
+            (Some(mine), Some(theirs)) => mine != theirs,
+            (None, Some(_)) => self.latest_only,
+            (_, None) => false,
+        }
     }
 }
 
@@ -201,6 +207,33 @@ mod tests {
         assert!(!second.is_superseded_by(&Precedence::of_milestone(Milestone::Delivered, Some("1".into()))));
         assert!(second.is_superseded_by(&Precedence::of_milestone(Milestone::Delivered, Some("2".into()))));
         assert!(second.is_superseded_by(&precedence_of(Milestone::Cancelled)));
+    }
+
+    #[test]
+    fn a_fact_about_one_parcel_never_silences_another_parcel() {
+        for (milestone, known) in Milestone::ALL.into_iter().flat_map(|it| Milestone::ALL.map(|known| (it, known))) {
+            let message = Precedence::of_milestone(milestone, Some("2".into()));
+            let other = Precedence::of_milestone(known, Some("1".into()));
+            let silenced = message.is_superseded_by(&other) || message.is_replaced_by_later(&other);
+            assert!(!silenced, "{milestone:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_without_a_parcel_is_untrue_only_after_facts_about_the_whole_order() {
+        let change = precedence_of(Milestone::DeliveryChanged);
+        for parcel in Milestone::ALL.map(|milestone| Precedence::of_milestone(milestone, Some("1".into()))) {
+            assert!(!change.is_superseded_by(&parcel) && !change.is_replaced_by_later(&parcel), "{parcel:?}");
+        }
+        assert!(change.is_superseded_by(&precedence_of(Milestone::Delivered)));
+        assert!(change.is_superseded_by(&precedence_of(Milestone::Cancelled)));
+        assert!(change.is_replaced_by_later(&change));
+        // A fact about the whole order holds for each parcel, and a parcel proves the payment.
+        let of_parcel = Precedence::of_milestone(Milestone::DeliveryChanged, Some("1".into()));
+        assert!(of_parcel.is_superseded_by(&precedence_of(Milestone::Delivered)));
+        assert!(of_parcel.is_replaced_by_later(&change));
+        let shipped = Precedence::of_milestone(Milestone::Shipped, Some("1".into()));
+        assert!(precedence_of(Milestone::Paid).is_superseded_by(&shipped));
     }
 
     #[test]

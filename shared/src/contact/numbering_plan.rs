@@ -299,6 +299,26 @@ mod tests {
     }
 
     #[test]
+    fn a_port_to_another_language_agrees() {
+        let recorded: serde_json::Value = serde_json::from_str(include_str!("second_opinion.json")).unwrap();
+        let cases = recorded["cases"].as_array().unwrap();
+        assert!(cases.len() > 150, "{}", cases.len());
+        for case in cases {
+            let (text, country) = (case["text"].as_str().unwrap(), case["country"].as_str().unwrap());
+            let ours = parse_with_library(text, Some(country.parse().unwrap())).unwrap();
+            assert_eq!(ours.format_as(PhoneNumberFormat::E164), case["e164"].as_str().unwrap(), "{case}");
+            assert_eq!(ours.is_valid(), case["valid"].as_bool().unwrap(), "{case}");
+            let kind = match ours.get_type() {
+                PhoneNumberType::Mobile => "mobile",
+                PhoneNumberType::FixedLine => "fixed",
+                PhoneNumberType::FixedLineOrMobile => "either",
+                _ => "other",
+            };
+            assert_eq!(kind, case["kind"].as_str().unwrap(), "{case}");
+        }
+    }
+
+    #[test]
     fn the_calling_code_of_every_region_is_as_long_as_the_library_says() {
         for region in
             ["IL", "US", "RU", "GB", "FR", "DE", "ES", "PS", "AE", "AU", "JP", "EG", "ZA", "TR", "IN", "BR", "UA", "CY"]

@@ -6,23 +6,21 @@
 //!   whether there is a value.
 //!
 //! Values come from outside and are data, never markup:
-//! - Control and direction characters are removed, and lengths are limited.
+//! - [`clean_line`] and [`clean_name`] clean every text from outside. Lengths are limited.
 //! - A name that contains a link, an address or a number is dropped. Otherwise a form would let
 //!   strangers send their own text over the client's line.
 //! - For the same reason no other text that a lead types has a variable. `choice` holds only
 //!   answers that the client listed beforehand.
 
 mod dates;
+mod outside_text;
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use icu_properties::{
-    CodePointMapData,
-    props::{GeneralCategory, GeneralCategoryGroup},
-};
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
+pub use self::outside_text::{clean_line, clean_name, is_combining_mark, is_hidden_char, visible_line};
 use crate::{
     client_config::{AcknowledgementRule, MediaMode, MessageTemplates},
     provider::RenderedMessage,
@@ -343,57 +341,27 @@ impl TemplateValues {
     }
 }
 
+/// The longest text, in characters.
+const MAX_TEXT_CHARS: usize = 120;
+/// The longest link, in bytes.
+const MAX_LINK_BYTES: usize = 1024;
+
 /// The value in the form that its variable allows; `None` if it is unusable.
 fn clean_value(kind: VariableKind, value: &str) -> Option<String> {
-    let visible: String =
-        value.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_hidden_char(*c)).collect();
-    let value = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let limit = match kind {
-        VariableKind::Name => 40,
-        VariableKind::Text => 120,
-        VariableKind::Link => 1024,
-    };
-    if value.is_empty() {
-        return None;
-    }
     match kind {
-        VariableKind::Name if contains_contact_details(&value) => None,
-        VariableKind::Name | VariableKind::Text => {
-            Some(value.chars().take(limit).collect::<String>().trim_end().to_owned())
+        VariableKind::Name => clean_name(value),
+        VariableKind::Text => {
+            let text: String = clean_line(value).chars().take(MAX_TEXT_CHARS).collect();
+            Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
         }
+        // A link keeps its form: another normal form may lead elsewhere.
         VariableKind::Link => {
-            let url = url::Url::parse(&value).ok().filter(|url| url.scheme() == "https" && url.has_host())?;
-            (url.as_str().len() <= limit && url.username().is_empty() && url.password().is_none())
+            let visible: String = value.trim().chars().filter(|c| !is_hidden_char(*c)).collect();
+            let url = url::Url::parse(&visible).ok().filter(|url| url.scheme() == "https" && url.has_host())?;
+            (url.as_str().len() <= MAX_LINK_BYTES && url.username().is_empty() && url.password().is_none())
                 .then(|| url.as_str().to_owned())
         }
     }
-}
-
-/// Whether a character is a mark above, below or beside a letter. In scripts that write vowels as
-/// marks, it is part of a word.
-pub fn is_combining_mark(c: char) -> bool {
-    GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
-}
-
-/// Whether a character is invisible: a control, a format character, or a direction mark. The two
-/// joiners do not count, because Persian and emoji need them.
-pub fn is_hidden_char(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Whether a "name" contains a link, an address or a phone number.
-fn contains_contact_details(name: &str) -> bool {
-    let digits = name.chars().filter(|c| c.is_numeric()).count();
-    let domain = |word: &str| {
-        word.split('.').skip(1).any(|label| label.chars().take_while(|c| c.is_alphanumeric()).count() >= 2)
-    };
-    digits >= 5
-        || name.contains("://")
-        || name.to_ascii_lowercase().contains("www.")
-        || name.contains('@')
-        || name.contains('/')
-        || name.split(' ').any(domain)
 }
 
 fn template_environment() -> &'static Environment<'static> {

@@ -7,7 +7,10 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use jiff::Timestamp;
-use tellonce_core::contact::{Phone, PhoneRule};
+use tellonce_core::{
+    contact::{Phone, PhoneRule},
+    wording::is_hidden_char,
+};
 
 use super::CrmEntry;
 use crate::line_event::MessageDirection;
@@ -19,10 +22,10 @@ const MAX_TEXT_CHARS: usize = 10_000;
 /// The longest reason code that is kept, in characters.
 const MAX_CODE_CHARS: usize = 60;
 
-/// A message's text as far as it fits, without control characters such as NUL, which some systems
-/// refuse.
+/// A message's text as far as it fits, without invisible characters. Among them are controls such
+/// as NUL, which some systems refuse.
 pub(super) fn printable_text(entry: &CrmEntry) -> Option<String> {
-    let written = entry.text.as_deref()?.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+    let written = entry.text.as_deref()?.chars().filter(|c| !is_hidden_char(*c) || matches!(c, '\n' | '\t'));
     Some(written.take(MAX_TEXT_CHARS).collect())
 }
 
@@ -40,6 +43,25 @@ pub(super) fn render_plain(entry: &CrmEntry) -> String {
         phone.expose(),
         reference_tag(entry)
     )
+}
+
+/// An entry as plain text for a system that may show it as HTML and does not say whether it does.
+/// The brackets of tags become quotation marks that look like them.
+pub(super) fn render_without_tags(entry: &CrmEntry) -> String {
+    render_plain(entry).replace('<', "‹").replace('>', "›")
+}
+
+/// A text from outside as a cell that a spreadsheet shows and never runs, even after an export as
+/// CSV. Such a cell gets the mark that spreadsheets use for text, an apostrophe. Source: OWASP, CSV
+/// Injection.
+pub(super) fn inert_cell(text: &str) -> Cow<'_, str> {
+    let shown = text.trim_start_matches(|c: char| c.is_whitespace() || is_hidden_char(c));
+    let starts_formula = shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹢', '﹣', '﹦', '﹫', '−']);
+    if starts_formula || text.starts_with(['\t', '\r', '\n']) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// An entry as HTML. Markup in the message stays text.
@@ -180,6 +202,20 @@ pub(super) mod tests {
         );
         assert_eq!(printable_text(&sample_entry("a\0b\u{1b}\tc\n")).unwrap(), "ab\tc\n");
         assert_eq!(printable_text(&sample_entry(&"x".repeat(20_000))).unwrap().len(), MAX_TEXT_CHARS);
+    }
+
+    #[test]
+    fn no_cell_runs_and_no_note_has_a_tag() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\n=1", " =1", "＝1", "\u{200b}=1", "−1"] {
+            assert_eq!(inert_cell(text), format!("'{text}"));
+        }
+        for text in ["", "Hello", "1-2", "'=1", "שלום", "a\n=1"] {
+            assert_eq!(inert_cell(text), text);
+        }
+        let entry = sample_entry("<img src=x>");
+        let note = render_without_tags(&entry);
+        assert!(note.starts_with("Customer: ‹img src=x›\n") && is_entry_of(&note, &entry), "{note}");
+        assert_eq!(printable_text(&sample_entry("a\u{202e}b\u{e0041}c\u{feff}")).unwrap(), "abc");
     }
 
     #[test]

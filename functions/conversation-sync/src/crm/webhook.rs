@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{contact::Phone, hash::sha256_hex, secret::Secret};
 
-use super::CrmEntry;
+use super::{CrmEntry, entry::printable_text};
 use crate::api_client::{ApiClient, ApiError, signed_webhook::post_signed};
 
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct CrmWebhookData<'a> {
     direction: &'static str,
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
+    text: Option<String>,
 }
 
 pub(super) async fn create_entry(
@@ -61,7 +61,7 @@ fn build_event(entry: &CrmEntry) -> Vec<u8> {
             name: entry.name.as_deref(),
             direction: entry.direction.name(),
             kind: &entry.kind,
-            text: entry.text.as_deref(),
+            text: printable_text(entry),
         },
     };
     // Made of strings, so serialization cannot fail.
@@ -186,10 +186,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_is_json_with_the_written_text_whatever_it_is(text in ".*", reference in ".{1,60}") {
+        fn a_body_is_json_with_the_visible_text_whatever_it_is(text in ".*", reference in ".{1,60}") {
             let entry = CrmEntry { reference, ..sample_entry(&text) };
             let read: serde_json::Value = serde_json::from_slice(&build_event(&entry)).unwrap();
-            prop_assert_eq!(read["data"]["text"].as_str(), Some(text.as_str()));
+            let visible = printable_text(&entry);
+            prop_assert_eq!(read["data"]["text"].as_str(), visible.as_deref());
             prop_assert_eq!(read["data"]["reference"].as_str(), Some(entry.reference.as_str()));
             prop_assert!(event_id(&entry).bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         }

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use tellonce_core::contact::Phone;
+use tellonce_core::{contact::Phone, wording};
 
 use super::TargetClient;
 use crate::{
@@ -57,7 +57,7 @@ fn build_body(notification: &Notification) -> String {
             "conversation": notification.conversation_id.as_deref().map(field),
             "customer": {
                 "phone": notification.phone.as_ref().map(Phone::expose),
-                "name": notification.name.as_deref().map(field).filter(|name| !name.is_empty()),
+                "name": notification.name.as_deref().and_then(wording::clean_name),
             },
             "messages": notification.messages.iter().map(quote_json).collect::<Vec<_>>(),
             "sent": notification.sent_messages.iter().map(sent_json).collect::<Vec<_>>(),

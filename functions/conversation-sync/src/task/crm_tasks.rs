@@ -1,7 +1,7 @@
 //! Creates the entry of a message for each CRM.
 
 use jiff::Timestamp;
-use tellonce_core::{client_config::ClientConfig, contact::Phone, ledger::IdempotencyKey};
+use tellonce_core::{client_config::ClientConfig, contact::Phone, ledger::IdempotencyKey, wording};
 
 use crate::{
     crm::CrmEntry,
@@ -27,7 +27,7 @@ pub(crate) async fn create_crm_tasks(
             line: line.to_owned(),
             conversation_id: message.conversation_id.clone(),
             phone: phone.clone(),
-            name: name.map(str::to_owned),
+            name: name.and_then(wording::clean_name),
             direction: message.direction,
             kind: message.kind.clone(),
             sent_at: message.sent_at,

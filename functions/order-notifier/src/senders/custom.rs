@@ -48,14 +48,16 @@ pub(crate) fn parse_delivery(
         })
         .collect();
     let stated_time = optional_value(&fields.occurred_at).owned_text();
-    let instance = optional_value(&fields.instance)
-        .owned_text()
-        .or_else(|| derive_instance(milestone, &values, stated_time.as_deref()));
+    let stated_instance = optional_value(&fields.instance).owned_text();
+    let parcel =
+        find_parcel(milestone, fields, optional_value(&fields.parcel).owned_text(), stated_instance.as_deref());
+    let instance =
+        derive_instance(milestone, parcel.as_deref(), stated_instance.as_deref(), &values, stated_time.as_deref());
     Ok(ParsedOrder::Event(Box::new(OrderEvent {
         milestone,
         order_number: optional_value(&fields.order_number).owned_text().or_else(|| Some(order_id.clone())),
         order_id,
-        parcel: if is_parcel_milestone(milestone) { instance.clone() } else { None },
+        parcel,
         instance,
         occurred_at: delivery.event_time(optional_value(&fields.occurred_at).as_time()),
         contact: CustomerContact {
@@ -69,41 +71,55 @@ pub(crate) fn parse_delivery(
     })))
 }
 
-/// Derives the instance if the configuration has no pointer for it: for milestones that regularly
-/// happen twice, the value that then changes.
-///
-/// A delivery may be moved back to its earlier time, so the time of the move is part of the
-/// instance if the sender reports it.
-fn derive_instance(milestone: Milestone, values: &EventValues, stated_time: Option<&str>) -> Option<String> {
+/// The parcel that an event is about. A configuration may have no pointer for it. Then the instance
+/// is the parcel, except in a change, whose instance tells the changes of a parcel apart.
+fn find_parcel(
+    milestone: Milestone,
+    fields: &OrderFields,
+    stated_parcel: Option<String>,
+    stated_instance: Option<&str>,
+) -> Option<String> {
     match milestone {
-        Milestone::DeliveryChanged => {
-            let planned_time = values.get("delivery_to")?;
-            Some(stated_time.map_or_else(|| planned_time.clone(), |stated| format!("{planned_time} {stated}")))
+        Milestone::Ready | Milestone::Shipped | Milestone::OutForDelivery | Milestone::Delivered => {
+            if fields.parcel.is_some() { stated_parcel } else { stated_instance.map(str::to_owned) }
         }
-        Milestone::Invoice => values.get("invoice_id").cloned(),
-        Milestone::Received
-        | Milestone::Paid
-        | Milestone::Ready
-        | Milestone::Shipped
-        | Milestone::OutForDelivery
-        | Milestone::Delivered
-        | Milestone::Cancelled
-        | Milestone::Refunded => None,
+        Milestone::DeliveryChanged => stated_parcel,
+        Milestone::Received | Milestone::Paid | Milestone::Cancelled | Milestone::Refunded | Milestone::Invoice => None,
     }
 }
 
-/// Whether an instance of this milestone is a parcel, so that other parcels have a history of their
-/// own.
-fn is_parcel_milestone(milestone: Milestone) -> bool {
-    match milestone {
-        Milestone::Ready | Milestone::Shipped | Milestone::OutForDelivery | Milestone::Delivered => true,
-        Milestone::Received
-        | Milestone::Paid
-        | Milestone::DeliveryChanged
-        | Milestone::Cancelled
-        | Milestone::Refunded
-        | Milestone::Invoice => false,
-    }
+/// What tells the event apart from others of its milestone: its parcel, and the stated instance. A
+/// milestone that regularly happens twice defaults to the value that then changes.
+///
+/// A delivery may be moved back to its earlier time, so the time of the move is part of the
+/// instance if the sender reports it.
+fn derive_instance(
+    milestone: Milestone,
+    parcel: Option<&str>,
+    stated_instance: Option<&str>,
+    values: &EventValues,
+    stated_time: Option<&str>,
+) -> Option<String> {
+    let value_of = |name: &str| values.get(name).map(String::as_str);
+    let stated = stated_instance.filter(|stated| Some(*stated) != parcel);
+    let parts = match (stated, milestone) {
+        (Some(stated), _) => [parcel, Some(stated), None],
+        (None, Milestone::DeliveryChanged) => [parcel, value_of("delivery_to"), stated_time],
+        (None, Milestone::Invoice) => [value_of("invoice_id"), None, None],
+        (
+            None,
+            Milestone::Received
+            | Milestone::Paid
+            | Milestone::Ready
+            | Milestone::Shipped
+            | Milestone::OutForDelivery
+            | Milestone::Delivered
+            | Milestone::Cancelled
+            | Milestone::Refunded,
+        ) => [parcel, None, None],
+    };
+    let known: Vec<&str> = parts.into_iter().flatten().collect();
+    (!known.is_empty()).then(|| known.join(" "))
 }
 
 #[cfg(test)]
@@ -111,7 +127,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::{expect_event, parse_as, received_at};
+    use tellonce_core::client_config::StoreKind;
+
+    use crate::samples::{expect_event, parse_as, parse_with, received_at, sample_config};
 
     fn build_body(kind: &str, data: &Value) -> String {
         let mut data = data.clone();
@@ -153,12 +171,54 @@ mod tests {
     }
 
     #[test]
-    fn a_shipment_names_its_parcel_and_a_delivery_change_does_not() {
-        let shipped = expect_event(parse_as("erp", None, build_body("order.shipped", &json!({"parcel": 2}))));
-        assert_eq!((shipped.parcel.as_deref(), shipped.instance.as_deref()), (Some("2"), Some("2")));
-        let moved = json!({"delivery": {"to": "2026-11-21T09:00:00+02:00"}});
-        let moved = expect_event(parse_as("erp", None, build_body("order.delivery_changed", &moved)));
-        assert_eq!((moved.parcel, moved.instance.as_deref()), (None, Some("2026-11-21T09:00:00+02:00")));
+    fn every_event_of_a_parcel_names_it() {
+        for (kind, instance) in [
+            ("order.shipped", "2"),
+            ("order.delivered", "2"),
+            ("order.delivery_changed", "2 2026-11-24T09:00:00+02:00"),
+        ] {
+            let data = json!({"parcel": 2, "delivery": {"to": "2026-11-24T09:00:00+02:00"}});
+            let event = expect_event(parse_as("erp", None, build_body(kind, &data)));
+            assert_eq!((event.parcel.as_deref(), event.instance.as_deref()), (Some("2"), Some(instance)), "{kind}");
+        }
+        let paid = expect_event(parse_as("erp", None, build_body("order.paid", &json!({"parcel": 2}))));
+        assert_eq!((paid.parcel, paid.instance), (None, None));
+        let change = json!({"delivery": {"to": "2026-11-21T09:00:00+02:00"}});
+        let change = expect_event(parse_as("erp", None, build_body("order.delivery_changed", &change)));
+        assert_eq!((change.parcel, change.instance.as_deref()), (None, Some("2026-11-21T09:00:00+02:00")));
+    }
+
+    #[test]
+    fn an_instance_is_the_parcel_only_if_no_field_names_parcels() {
+        let pointer = |path: &str| serde_json::from_value::<JsonPointer>(json!(path)).ok();
+        let parse = |parcel: Option<JsonPointer>, instance: Option<JsonPointer>, kind: &str, data: &Value| {
+            let mut config = sample_config();
+            let store = config.stores.get_mut("erp").unwrap();
+            let StoreKind::Custom(custom) = &mut store.kind else { panic!("not a custom store") };
+            (custom.fields.parcel, custom.fields.instance) = (parcel, instance);
+            let body = build_body(kind, data);
+            let event = expect_event(parse_with(&config, "erp", None, body));
+            (event.parcel, event.instance)
+        };
+        let data = json!({"parcel": 2, "change": "c-7"});
+        let [two, both, change] = ["2", "2 c-7", "c-7"].map(|text| Some(text.to_owned()));
+        let (parcel, instance) = (|| pointer("/data/parcel"), || pointer("/data/change"));
+        assert_eq!(parse(None, parcel(), "order.shipped", &data), (two.clone(), two.clone()));
+        assert_eq!(parse(None, instance(), "order.delivery_changed", &data), (None, change));
+        assert_eq!(parse(parcel(), instance(), "order.delivery_changed", &data), (two.clone(), both.clone()));
+        assert_eq!(parse(parcel(), instance(), "order.shipped", &data), (two.clone(), both));
+        assert_eq!(parse(parcel(), parcel(), "order.shipped", &data), (two.clone(), two));
+        assert_eq!(parse(parcel(), None, "order.shipped", &json!({})), (None, None));
+    }
+
+    #[test]
+    fn two_changes_without_a_planned_time_differ_by_their_own_times() {
+        let change_at = |at: &str| {
+            let mut body: Value = serde_json::from_str(&build_body("order.delivery_changed", &json!({}))).unwrap();
+            body["timestamp"] = json!(at);
+            expect_event(parse_as("erp", None, body.to_string())).instance
+        };
+        assert_ne!(change_at("2026-11-20T09:00:00Z"), change_at("2026-11-20T10:00:00Z"));
     }
 
     #[test]

@@ -50,6 +50,8 @@ struct WooOrder<'a> {
     #[serde(borrow)]
     id: RawJson<'a>,
     number: RawJson<'a>,
+    order_key: RawJson<'a>,
+    billing_period: RawJson<'a>,
     status: RawJson<'a>,
     currency: RawJson<'a>,
     total: RawJson<'a>,
@@ -127,6 +129,7 @@ fn parse_order(
     let order: WooOrder<'_> = delivery.parse_body()?;
     let order_id = order.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
     let status = order.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?;
+    order.check_shape()?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);
     let milestone = match (statuses.get(slug), slug) {
         (Some(milestone), _) => *milestone,
@@ -167,6 +170,19 @@ fn parse_order(
 }
 
 impl WooOrder<'_> {
+    /// Checks that the body is an order. `WooCommerce` signs the body and not the topic, so a copy
+    /// of a signed body could name any topic. Products and coupons have a status and no customer.
+    /// A subscription of the plugin of that name is an order with a period.
+    fn check_shape(&self) -> Result<(), OrderSkipReason> {
+        if self.billing_period.is_present() {
+            return Err(OrderSkipReason::TopicContradictsBody("billing_period"));
+        }
+        if self.billing.is_none() && !self.order_key.is_present() {
+            return Err(OrderSkipReason::TopicContradictsBody("billing"));
+        }
+        Ok(())
+    }
+
     fn build_contact(&self, delivery: &OrderDelivery<'_>) -> CustomerContact {
         let addresses = [self.billing.as_ref(), self.shipping.as_ref()].into_iter().flatten();
         let candidates =
@@ -268,6 +284,25 @@ mod tests {
         match parsed {
             ParsedOrder::Skipped(reason) => reason.code(),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_signed_body_that_is_not_an_order_yields_no_event() {
+        let subscription = changed_sample(
+            "order_updated.cancelled",
+            &json!({"billing_period": "month", "billing_interval": "1", "status": "cancelled"}),
+        );
+        let product = json!({"id": 7, "name": "Mug", "status": "completed", "price": "59"}).to_string();
+        for (body, member) in [(subscription, "billing_period"), (product, "billing")] {
+            for topic in ["order.created", "order.updated", "order.restored"] {
+                match parse_as("woo", Some(topic), &body) {
+                    ParsedOrder::Skipped(reason) => {
+                        assert_eq!(reason, OrderSkipReason::TopicContradictsBody(member), "{topic}");
+                    }
+                    other => panic!("{topic}: {other:?}"),
+                }
+            }
         }
     }
 

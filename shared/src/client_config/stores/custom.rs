@@ -72,7 +72,11 @@ pub struct OrderFields {
     /// An id of the delivery. Default: the header `webhook-id`, else the hash of the body.
     #[serde(default)]
     pub delivery_id: Option<JsonPointer>,
-    /// What tells two events of one order and milestone apart: a parcel, a refund, an invoice, a
+    /// The id of the parcel that the event is about, in all events of a parcel: ready, shipped, out
+    /// for delivery, changed, delivered. Without it, `instance` is the parcel, except in changes.
+    #[serde(default)]
+    pub parcel: Option<JsonPointer>,
+    /// What tells two events of one order, parcel and milestone apart: a refund, an invoice, a
     /// change. Default: `delivery_to` for changed deliveries, `invoice_id` for invoices.
     #[serde(default)]
     pub instance: Option<JsonPointer>,

@@ -2,7 +2,7 @@
 //!
 //! The columns are reference, time (UTC), line, conversation, phone, name, direction, kind and
 //! text. Everything is written as it is (`RAW`): no customer text becomes a formula, and a number
-//! keeps its plus.
+//! keeps its plus. A text that would be a formula in an exported file gets an apostrophe.
 //!
 //! Sources: developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values
 //! (append, get), developers.google.com/identity/protocols/oauth2/service-account.
@@ -27,7 +27,7 @@ use tellonce_core::{
 use super::{
     CrmEntry, MAX_PAGES,
     access_tokens::{AccessToken, AccessTokenStore},
-    entry::{parse_reason_code, printable_text},
+    entry::{inert_cell, parse_reason_code, printable_text},
 };
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
@@ -113,12 +113,13 @@ impl SheetsClient<'_> {
             entry.reference,
             entry.sent_at.to_string(),
             entry.line,
-            entry.conversation_id.as_deref().unwrap_or_default(),
+            inert_cell(entry.conversation_id.as_deref().unwrap_or_default()),
+            // A verified number: its plus starts no formula that does anything.
             entry.phone.expose(),
-            entry.name.as_deref().unwrap_or_default(),
+            inert_cell(entry.name.as_deref().unwrap_or_default()),
             entry.direction.name(),
-            entry.kind,
-            printable_text(entry).unwrap_or_default(),
+            inert_cell(&entry.kind),
+            inert_cell(&printable_text(entry).unwrap_or_default()),
         ]);
         let body = json!({ "majorDimension": "ROWS", "values": [row] });
         let query = [("valueInputOption", "RAW"), ("insertDataOption", "INSERT_ROWS")];

@@ -42,7 +42,7 @@ fn appended_reply() -> String {
 }
 
 #[tokio::test]
-async fn a_row_is_appended_verbatim_so_that_nothing_becomes_a_formula() {
+async fn a_row_is_appended_so_that_nothing_becomes_a_formula() {
     let fixture = CrmClientFixture::start().await;
     let kind = sheets_kind();
     let client = fixture.build_client(&kind, &service_account(TOKEN_URI));
@@ -69,7 +69,7 @@ async fn a_row_is_appended_verbatim_so_that_nothing_becomes_a_formula() {
         "Noa Levi",
         "in",
         "text",
-        "=HYPERLINK(\"https://evil.example\")",
+        "'=HYPERLINK(\"https://evil.example\")",
     ]);
     assert_eq!(request_body(&requests[1]), json!({ "majorDimension": "ROWS", "values": [row] }));
 }

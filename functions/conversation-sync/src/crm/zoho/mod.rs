@@ -20,7 +20,7 @@ use tellonce_core::{
 use super::{
     CrmEntry, MAX_PAGES,
     access_tokens::{AccessToken, AccessTokenStore},
-    entry::{is_entry_of, is_same_number, parse_reason_code, pick_oldest, render_plain, split_name},
+    entry::{is_entry_of, is_same_number, parse_reason_code, pick_oldest, render_without_tags, split_name},
 };
 use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
@@ -177,7 +177,7 @@ impl ZohoClient<'_> {
         entry: &CrmEntry,
         now: Timestamp,
     ) -> Result<String, ApiError> {
-        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(entry) }] });
+        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_without_tags(entry) }] });
         parse_written_id(
             &self.send_request(Method::POST, &[self.module_name(), person, "Notes"], &[], Some(&body), now).await?,
         )

@@ -144,11 +144,10 @@ async fn an_entry_is_a_note_and_is_searched_on_all_pages() {
     assert_eq!(request_line(&requests[1]), "POST /crm/v8/Leads/7/Notes");
     assert_eq!(
         request_body(&requests[1]),
-        json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_plain(&entry) }] })
+        json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_without_tags(&entry) }] })
     );
     let first = json!({ "data": [{ "id": "1", "Note_Content": "Hello" }], "info": { "more_records": true } });
-    let second =
-        json!({ "data": [{ "id": "2", "Note_Content": render_plain(&entry) }], "info": { "more_records": false } });
+    let second = json!({ "data": [{ "id": "2", "Note_Content": render_without_tags(&entry) }], "info": { "more_records": false } });
     let (requests, found) = fixture
         .serve_replies(&[ok_reply(&first), ok_reply(&second)], client.find_entry(Some("7"), &entry, test_now()))
         .await;

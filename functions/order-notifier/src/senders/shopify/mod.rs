@@ -4,10 +4,15 @@
 //! (<https://shopify.dev/docs/api/webhooks>). The event's time differs by topic, because some
 //! bodies contain no time for their event. See [`order::parse_order`].
 //!
+//! Shopify signs the body and neither the topic nor the headers. A copy of a signed body could name
+//! any topic, at any time. So each parser requires the shape of its topic's body, and
+//! [`body_checks::check_signed_time`] requires that the body is young.
+//!
 //! A pickup is a guess: the body has no field for it. An order without a shipping address and with
 //! a shipping line counts as a pickup.
 
 mod address;
+mod body_checks;
 mod order;
 mod parcel;
 mod refund;
@@ -86,6 +91,94 @@ mod tests {
         assert_eq!(skip_code_of_changed("orders/create", "orders_create", &counter), "pos-without-customer");
     }
 
+    const ORDER_TOPICS: [&str; 5] =
+        ["orders/create", "orders/paid", "orders/partially_fulfilled", "orders/fulfilled", "orders/cancelled"];
+    const FULFILLMENT_TOPICS: [&str; 2] = ["fulfillments/create", "fulfillments/update"];
+    const SCAN_TOPIC: &str = "fulfillment_events/create";
+    const PICKUP_TOPIC: &str = "fulfillment_orders/line_items_prepared_for_pickup";
+    const REFUND_TOPIC: &str = "refunds/create";
+
+    fn all_topics() -> impl Iterator<Item = &'static str> {
+        ORDER_TOPICS.into_iter().chain(FULFILLMENT_TOPICS).chain([SCAN_TOPIC, PICKUP_TOPIC, REFUND_TOPIC])
+    }
+
+    fn assert_contradicts(topic: &str, body: &Value, what: &str) {
+        let code = expect_skip_code(parse_as("shop", Some(topic), body.to_string()));
+        // A body without the id that its topic needs is not understood.
+        assert!(matches!(code, "topic-contradicts-body" | "not-understood"), "{what} as {topic}: {code}");
+    }
+
+    #[test]
+    fn a_signed_body_fits_no_topic_of_another_resource() {
+        for (case, own) in [
+            ("orders_create", &ORDER_TOPICS[..]),
+            ("orders_create.pickup", &ORDER_TOPICS),
+            ("orders_paid", &ORDER_TOPICS),
+            ("orders_fulfilled", &ORDER_TOPICS),
+            ("orders_cancelled", &ORDER_TOPICS),
+            ("fulfillments_create", &FULFILLMENT_TOPICS),
+            ("fulfillments_update", &FULFILLMENT_TOPICS),
+            ("fulfillment_events_create.delivered", &[SCAN_TOPIC]),
+            ("fulfillment_events_create.out_for_delivery", &[SCAN_TOPIC]),
+            ("fulfillment_orders_line_items_prepared_for_pickup", &[PICKUP_TOPIC]),
+            ("refunds_create", &[REFUND_TOPIC]),
+            ("customers_redact", &[]),
+        ] {
+            for topic in all_topics().filter(|topic| !own.contains(topic)) {
+                assert_contradicts(topic, &sample_json("shopify", case), case);
+            }
+        }
+    }
+
+    #[test]
+    fn signed_bodies_that_no_topic_of_ours_has_yield_no_event() {
+        let at = "2026-11-20T10:00:00+02:00";
+        let transaction = json!({"id": 1, "order_id": 2, "kind": "sale", "status": "success", "amount": "59.00",
+            "gateway": "bogus", "created_at": at, "processed_at": at});
+        let draft = json!({"id": 1, "order_id": null, "name": "#D1", "status": "open", "created_at": at,
+            "updated_at": at, "invoice_url": "https://shop.example/1", "line_items": [{"id": 3}],
+            "customer": {"id": 1, "phone": "+972545550199"}});
+        let checkout = json!({"id": 1, "token": "t", "name": "#1", "created_at": at, "updated_at": at,
+            "abandoned_checkout_url": "https://shop.example/1", "phone": "+972545550199", "line_items": [{"id": 3}]});
+        let routed = json!({"fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/1", "status": "open"}});
+        let on_hold = json!({"fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/1", "status": "on_hold",
+            "delivery_method": {"method_type": "shipping"}}});
+        for body in [transaction, draft, checkout, routed, on_hold] {
+            for topic in all_topics() {
+                assert_contradicts(topic, &body, &body.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn a_signed_body_that_is_days_old_yields_no_event() {
+        let aged = |case: &str, members: &[&str], at: &str| {
+            let mut body = sample_json("shopify", case);
+            for member in members {
+                body[*member] = json!(at);
+            }
+            body.to_string()
+        };
+        for (topic, case, members) in [
+            ("orders/create", "orders_create", &["created_at", "updated_at"][..]),
+            ("orders/fulfilled", "orders_fulfilled", &["created_at", "updated_at"]),
+            ("orders/cancelled", "orders_cancelled", &["created_at", "updated_at"]),
+            ("fulfillments/create", "fulfillments_create", &["created_at", "updated_at"]),
+            ("fulfillments/update", "fulfillments_update", &["created_at", "updated_at"]),
+            (SCAN_TOPIC, "fulfillment_events_create.delivered", &["created_at", "updated_at", "happened_at"]),
+            (REFUND_TOPIC, "refunds_create", &["created_at", "processed_at"]),
+        ] {
+            let parse = |at: &str| parse_as("shop", Some(topic), aged(case, members, at));
+            assert_eq!(expect_skip_code(parse("2026-11-17T23:59:59Z")), "body-too-old", "{case}");
+            assert_eq!(expect_skip_code(parse("soon")), "topic-contradicts-body", "{case}: no time to check");
+            if let ParsedOrder::Skipped(reason) = parse("2026-11-18T00:00:00Z") {
+                assert_eq!(reason.code(), "shipment-status-not-announced", "{case}: just young enough");
+            }
+        }
+        let reported_late = aged("fulfillment_events_create.delivered", &["happened_at"], "2026-11-10T00:00:00Z");
+        assert!(!matches!(parse_as("shop", Some(SCAN_TOPIC), reported_late), ParsedOrder::Skipped(_)));
+    }
+
     #[test]
     fn ids_of_any_size_are_preserved_as_written() {
         for (id_text, expected_id) in [
@@ -93,8 +186,9 @@ mod tests {
             ("\"1.0E+6\"", "1.0E+6"),
             ("9007199254740993", "9007199254740993"),
         ] {
-            let body =
-                format!(r#"{{"id":{id_text},"phone":"+972545550199","created_at":"2026-11-18T10:15:02+02:00"}}"#);
+            let body = format!(
+                r#"{{"id":{id_text},"phone":"+972545550199","created_at":"2026-11-18T10:15:02+02:00","order_number":1}}"#
+            );
             assert_eq!(expect_event(parse_as("shop", Some("orders/create"), body)).order_id, expected_id);
         }
         assert_eq!(expect_skip_code(parse_as("shop", Some("orders/create"), r#"{"id":null}"#)), "not-understood");

@@ -8,7 +8,11 @@ use tellonce_core::{
     json::{self, RawJson},
 };
 
-use super::{address::ShopifyAddress, parcel::ShopifyFulfillment};
+use super::{
+    address::ShopifyAddress,
+    body_checks::{check_absent, check_signed_time},
+    parcel::ShopifyFulfillment,
+};
 use crate::{
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, insert_some},
     order_outcome::OrderSkipReason,
@@ -20,7 +24,9 @@ use crate::{
 struct ShopifyOrder<'a> {
     #[serde(borrow)]
     id: RawJson<'a>,
+    order_id: RawJson<'a>,
     name: RawJson<'a>,
+    order_number: RawJson<'a>,
     test: RawJson<'a>,
     source_name: RawJson<'a>,
     created_at: RawJson<'a>,
@@ -159,8 +165,18 @@ pub(super) fn parse_shipped_order(
 }
 
 impl ShopifyOrder<'_> {
-    /// Checks that the body agrees with a topic. Shopify signs the body and not the topic, so a
-    /// copy of a signed body could name any topic.
+    /// Checks that the body is an order, and young. Fulfilments, refunds and transactions name
+    /// their order. Drafts and checkouts have none of the members that only orders have.
+    fn check_shape(&self, delivery: &OrderDelivery<'_>) -> Result<(), OrderSkipReason> {
+        check_absent([("order_id", self.order_id)])?;
+        let only_in_orders = [self.financial_status, self.fulfillment_status, self.order_number, self.status_url];
+        if !only_in_orders.into_iter().any(RawJson::is_present) {
+            return Err(OrderSkipReason::TopicContradictsBody("financial_status"));
+        }
+        check_signed_time(delivery, [("updated_at", self.updated_at), ("created_at", self.created_at)])
+    }
+
+    /// Checks that the body agrees with a topic about a milestone.
     fn check_milestone(&self, milestone: Milestone) -> Result<(), OrderSkipReason> {
         if milestone == Milestone::Cancelled && self.cancelled_at.as_time().is_none() {
             return Err(OrderSkipReason::TopicContradictsBody("cancelled_at"));
@@ -191,6 +207,7 @@ impl ShopifyOrder<'_> {
         at: Option<Timestamp>,
     ) -> Result<OrderEvent, OrderSkipReason> {
         let order_id = self.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
+        self.check_shape(delivery)?;
         if self.test.is_true() {
             return Err(OrderSkipReason::TestOrder);
         }

@@ -9,7 +9,10 @@ use tellonce_core::{
     telemetry::LogLabel,
 };
 
-use super::address::ShopifyAddress;
+use super::{
+    address::ShopifyAddress,
+    body_checks::{check_absent, check_signed_time},
+};
 use crate::{
     order_event::{
         CustomerContact, EventValues, OrderDelivery, OrderReference, ParsedOrder, PartialOrderEvent, insert_some,
@@ -24,7 +27,11 @@ pub(super) struct ShopifyFulfillment<'a> {
     #[serde(borrow)]
     pub(super) id: RawJson<'a>,
     order_id: RawJson<'a>,
+    fulfillment_id: RawJson<'a>,
+    transactions: RawJson<'a>,
+    refund_line_items: RawJson<'a>,
     name: RawJson<'a>,
+    service: RawJson<'a>,
     status: RawJson<'a>,
     shipment_status: RawJson<'a>,
     pub(super) created_at: RawJson<'a>,
@@ -55,6 +62,24 @@ impl ShopifyFulfillment<'_> {
     pub(super) fn failure_reason(&self) -> Option<OrderSkipReason> {
         let status = self.status.text()?;
         (status != "success").then(|| OrderSkipReason::FulfillmentNotSuccessful(LogLabel::new(&status)))
+    }
+
+    /// Checks that the body of a topic is a fulfilment, and young. Scans, refunds, transactions and
+    /// returns name their order too.
+    fn check_shape(&self, delivery: &OrderDelivery<'_>) -> Result<(), OrderSkipReason> {
+        check_absent([
+            ("fulfillment_id", self.fulfillment_id),
+            ("transactions", self.transactions),
+            ("refund_line_items", self.refund_line_items),
+        ])?;
+        if !self.order_id.is_present() {
+            return Err(OrderSkipReason::TopicContradictsBody("order_id"));
+        }
+        if self.line_items.is_empty() && self.destination.is_none() && !self.service.is_present() && !self.is_tracked()
+        {
+            return Err(OrderSkipReason::TopicContradictsBody("line_items"));
+        }
+        check_signed_time(delivery, [("updated_at", self.updated_at), ("created_at", self.created_at)])
     }
 
     pub(super) fn tracking_values(&self) -> EventValues {
@@ -122,6 +147,7 @@ fn build_parcel_event(
 
 pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
+    fulfillment.check_shape(delivery)?;
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
     }
@@ -136,6 +162,7 @@ pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
 
 pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
+    fulfillment.check_shape(delivery)?;
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
     }
@@ -173,11 +200,13 @@ struct ShopifyScan<'a> {
     status: RawJson<'a>,
     happened_at: RawJson<'a>,
     created_at: RawJson<'a>,
+    updated_at: RawJson<'a>,
     estimated_delivery_at: RawJson<'a>,
 }
 
 pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let scan: ShopifyScan<'_> = delivery.parse_body()?;
+    let parcel = scan.fulfillment_id.owned_text().ok_or(OrderSkipReason::TopicContradictsBody("fulfillment_id"))?;
     let status = scan.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?.to_ascii_lowercase();
     let milestone = match status.as_str() {
         "out_for_delivery" => Milestone::OutForDelivery,
@@ -188,21 +217,25 @@ pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, Or
         other => return Err(OrderSkipReason::ShipmentStatusIgnored(LogLabel::new(other))),
     };
     let order = scan.order_id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/order_id"))?;
-    let parcel = scan.fulfillment_id.owned_text();
+    // A carrier may report a scan late, so the time of the report counts.
+    check_signed_time(
+        delivery,
+        [("updated_at", scan.updated_at), ("created_at", scan.created_at), ("happened_at", scan.happened_at)],
+    )?;
     let mut values = EventValues::new();
     // A delivery attempt or a delay may happen to a parcel more than once. Other scans happen once.
     let instance = if milestone == Milestone::DeliveryChanged {
         insert_some(&mut values, "delivery_to", scan.estimated_delivery_at.owned_text());
         values.insert("delivery_status".to_owned(), status);
-        Some(scan.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?)
+        scan.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?
     } else {
         parcel.clone()
     };
     Ok(ParsedOrder::NeedsLookup(Box::new(PartialOrderEvent {
         milestone,
         order: OrderReference::Id(order),
-        parcel,
-        instance,
+        parcel: Some(parcel),
+        instance: Some(instance),
         occurred_at: delivery.event_time(scan.happened_at.as_time().or_else(|| scan.created_at.as_time())),
         contact: CustomerContact::default(),
         order_number: None,
@@ -224,13 +257,23 @@ struct ShopifyFulfillmentOrder<'a> {
     #[serde(borrow)]
     id: RawJson<'a>,
     status: RawJson<'a>,
+    #[serde(deserialize_with = "json::deserialize_object_or_empty")]
+    delivery_method: Option<ShopifyDeliveryMethod<'a>>,
 }
 
 /// The prefix of a fulfillment order's global id.
 const FULFILLMENT_ORDER_GID_PREFIX: &str = "gid://shopify/FulfillmentOrder/";
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ShopifyDeliveryMethod<'a> {
+    #[serde(borrow)]
+    method_type: RawJson<'a>,
+}
+
 /// Staff pressed "ready for pickup". The body contains only the fulfillment order and no time, so
-/// Shopify's time of the delivery is used.
+/// Shopify's time of the delivery is used, and the body's age cannot be checked. Bodies of other
+/// topics about fulfillment orders lack the way of delivery.
 pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let prepared = delivery.parse_body::<ShopifyPickupPrepared<'_>>()?.fulfillment_order.unwrap_or_default();
     let gid = prepared
@@ -248,6 +291,10 @@ pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<Pars
                 .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
         })
         .ok_or_else(|| OrderSkipReason::missing_field("/fulfillment_order/id"))?;
+    let way = prepared.delivery_method.and_then(|method| method.method_type.text()).map(|way| way.to_ascii_lowercase());
+    if !matches!(way.as_deref(), Some("pick_up" | "pickup_point")) {
+        return Err(OrderSkipReason::TopicContradictsBody("delivery_method"));
+    }
     if let Some(status) = prepared.status.text().map(|status| status.to_ascii_lowercase())
         && matches!(status.as_str(), "cancelled" | "closed" | "incomplete")
     {
@@ -350,7 +397,8 @@ mod tests {
     #[test]
     fn only_an_open_fulfillment_order_with_a_valid_global_id_is_ready() {
         let read = |id: Value, status: &str| {
-            let body = json!({"fulfillment_order": {"id": id, "status": status}}).to_string();
+            let way = json!({"method_type": "pick_up"});
+            let body = json!({"fulfillment_order": {"id": id, "status": status, "delivery_method": way}}).to_string();
             parse_as("shop", Some("fulfillment_orders/line_items_prepared_for_pickup"), body)
         };
         assert_eq!(

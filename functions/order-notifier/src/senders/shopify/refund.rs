@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use tellonce_core::client_config::Milestone;
 
+use super::body_checks::check_signed_time;
 use crate::{
     amount::Amount,
     order_event::{
@@ -21,6 +22,7 @@ struct ShopifyRefund<'a> {
     order_id: RawJson<'a>,
     created_at: RawJson<'a>,
     processed_at: RawJson<'a>,
+    refund_line_items: RawJson<'a>,
     #[serde(deserialize_with = "json::deserialize_list_or_null")]
     transactions: Vec<ShopifyTransaction<'a>>,
 }
@@ -40,6 +42,10 @@ pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, 
     let refund: ShopifyRefund<'_> = delivery.parse_body()?;
     let id = refund.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
     let order = refund.order_id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/order_id"))?;
+    if refund.transactions.is_empty() && !refund.refund_line_items.is_present() {
+        return Err(OrderSkipReason::TopicContradictsBody("transactions"));
+    }
+    check_signed_time(delivery, [("created_at", refund.created_at), ("processed_at", refund.processed_at)])?;
     let equals = |raw: RawJson<'_>, what: &str| raw.text().is_some_and(|text| text.eq_ignore_ascii_case(what));
     let successful: Vec<&ShopifyTransaction<'_>> = refund
         .transactions
