@@ -20,6 +20,7 @@ mod conversations;
 mod figures;
 mod lead_endpoint;
 mod leads;
+mod local_access;
 mod lookups;
 mod modules;
 mod order_updates;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tellonce_fakes::provider::PhoneMessage;
+use tellonce_fakes::{provider::PhoneMessage, server::PublicHost};
 use tellonce_samples::{SenderProof, WebhookPost};
 use tellonce_stack::{LocalStack, StackOptions};
 
@@ -247,6 +247,8 @@ pub(crate) struct WorldSetup {
     pub(crate) quiet_hours: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
+    /// Host names of a tunnel.
+    pub(crate) public_hosts: Vec<&'static str>,
     /// Whether the line has events.
     pub(crate) line_events: bool,
     /// Added to the secrets, by their names after `tellonce/story/`.
@@ -311,6 +313,7 @@ impl World {
         let options = StackOptions {
             client: client_folder.path().to_owned(),
             env: setup.env,
+            public_hosts: setup.public_hosts.into_iter().map(|name| PublicHost::parse(name).unwrap()).collect(),
             ..StackOptions::new(workspace_root())
         };
         let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();

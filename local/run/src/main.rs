@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser;
 use tellonce_core::provider::PROVIDER_NAME;
-use tellonce_fakes::provider;
+use tellonce_fakes::{provider, server::PublicHost};
 use tellonce_stack::{LocalStack, StackOptions, build};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
@@ -39,6 +39,10 @@ struct LocalArguments {
     /// Port of the webhook endpoints and the console.
     #[arg(long, default_value_t = 8787)]
     port: u16,
+    /// Host name of a tunnel to --port, for webhooks of real senders. Repeat it for several names.
+    /// It reaches the webhook endpoints, and neither the console nor the fakes.
+    #[arg(long = "public-host", value_name = "NAME", value_parser = PublicHost::parse)]
+    public_hosts: Vec<PublicHost>,
     /// Port of the fake provider.
     #[arg(long, value_name = "PORT", default_value_t = provider::DEFAULT_PORT)]
     provider_port: u16,
@@ -91,6 +95,7 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
         fresh: arguments.fresh,
         gateway_port: arguments.port,
+        public_hosts: arguments.public_hosts,
         provider_port: arguments.provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)

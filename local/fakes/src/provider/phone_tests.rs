@@ -121,7 +121,7 @@ async fn the_phone_can_be_controlled_over_http() {
 async fn the_stack_s_own_webhook_is_registered_once_and_follows_its_port() {
     let dir = tempfile::tempdir().expect("folder");
     let (first, second) = (TestWebhookTarget::default(), TestWebhookTarget::default());
-    let (here, there) = (first.start().await, second.start().await);
+    let (here, there) = (first.start(), second.start());
     {
         let fake = FakeProvider::start(0, Some(dir.path())).await.expect("starts");
         let one = fake.ensure_webhook("line_demo", &here).expect("registered");

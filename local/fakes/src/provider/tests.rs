@@ -18,7 +18,6 @@ use axum::{
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::*;
 
@@ -573,11 +572,11 @@ struct TestWebhookTargetState {
 }
 
 impl TestWebhookTarget {
-    pub(super) async fn start(&self) -> String {
+    pub(super) fn start(&self) -> String {
         let app = Router::new().route("/hook", post(Self::receive_delivery)).with_state(self.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let listener = crate::server::bind_port(0, "a test", "").expect("port");
         let addr = listener.local_addr().expect("address");
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        crate::server::serve_router(app, listener, "a test");
         format!("http://{addr}/hook")
     }
 
@@ -608,7 +607,7 @@ pub(super) async fn start_with_webhook(
 ) -> (FakeProvider, FakeProviderClient, TestWebhookTarget) {
     let (fake, caller) = start_fake().await;
     let target = TestWebhookTarget::default();
-    let url = target.start().await;
+    let url = target.start();
     fake.change_settings(|settings| {
         settings.webhooks.allow_local_targets = true;
         settings.webhooks.redeliver_after_ms = 5;
@@ -689,7 +688,7 @@ async fn a_webhook_gets_only_its_events_and_only_while_enabled() {
     let (fake, caller, target) = start_with_webhook(|_| {}).await;
     let quiet = TestWebhookTarget::default();
     let narrow = TestWebhookTarget::default();
-    let (quiet_url, narrow_url) = (quiet.start().await, narrow.start().await);
+    let (quiet_url, narrow_url) = (quiet.start(), narrow.start());
     caller.register_webhook(&json!({"targetUrl": quiet_url, "enabled": false})).await;
     caller.register_webhook(&json!({"targetUrl": narrow_url, "events": ["statuses.post"]})).await;
     caller.send_text("k", &text_to_phone("x")).await.expect("answer");
