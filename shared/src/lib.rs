@@ -30,6 +30,7 @@ pub mod line;
 pub mod lookup;
 pub mod provider;
 pub mod public_address;
+pub mod public_client;
 pub mod secret;
 pub mod telemetry;
 pub mod wording;
