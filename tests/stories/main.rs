@@ -29,6 +29,7 @@ mod privacy;
 mod recipes;
 mod reference_pages;
 mod reminders;
+mod restarts;
 mod sources;
 mod storm;
 mod words;

@@ -2,7 +2,7 @@
 //!
 //! Long because each kind of sender has a helper that posts its deliveries.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -249,6 +249,10 @@ pub(crate) struct WorldSetup {
     pub(crate) env: BTreeMap<String, String>,
     /// Host names of a tunnel.
     pub(crate) public_hosts: Vec<&'static str>,
+    /// Folder for the state. Default: none is kept.
+    pub(crate) state: Option<PathBuf>,
+    /// Parameters of the template.
+    pub(crate) parameters: BTreeMap<String, String>,
     /// Whether the line has events.
     pub(crate) line_events: bool,
     /// Added to the secrets, by their names after `tellonce/story/`.
@@ -313,6 +317,8 @@ impl World {
         let options = StackOptions {
             client: client_folder.path().to_owned(),
             env: setup.env,
+            state: setup.state,
+            parameters: setup.parameters,
             public_hosts: setup.public_hosts.into_iter().map(|name| PublicHost::parse(name).unwrap()).collect(),
             ..StackOptions::new(workspace_root())
         };

@@ -16,15 +16,16 @@ mod sample_cases;
 mod sample_values;
 pub mod samples;
 mod state_view;
+mod tables_view;
 #[cfg(test)]
 mod test_host;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Router,
-    extract::Request,
-    http::{HeaderValue, header},
+    extract::{Request, State},
+    http::{HeaderValue, Method, header},
     middleware::{self, Next},
     response::{Html, Response},
     routing::{get, post},
@@ -43,6 +44,7 @@ const PAGE_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline
 
 /// The routes of the console: `GET /` and `/_console/*`. Sets no fallback.
 pub fn build_router(stack: Arc<LocalStack>) -> Router {
+    let console = Arc::new(ConsoleState::new(stack));
     Router::new()
         .route("/", get(serve_page))
         .route("/_console/state", get(state_view::get_state))
@@ -60,7 +62,17 @@ pub fn build_router(stack: Arc<LocalStack>) -> Router {
         .route("/_console/conversation", post(conversations::act_in_conversation))
         .route("/_console/replay", post(actions::replay_delivery))
         .route_layer(middleware::from_fn(set_security_headers))
-        .with_state(Arc::new(ConsoleState::new(stack)))
+        .route_layer(middleware::from_fn_with_state(console.clone(), count_action))
+        .with_state(console)
+}
+
+/// Counts the requests that may change what the page shows: before the change and after it.
+async fn count_action(State(console): State<Arc<ConsoleState>>, request: Request, next: Next) -> Response {
+    let is_action = request.method() != Method::GET;
+    console.action_count.fetch_add(u64::from(is_action), Ordering::SeqCst);
+    let response = next.run(request).await;
+    console.action_count.fetch_add(u64::from(is_action), Ordering::SeqCst);
+    response
 }
 
 async fn set_security_headers(request: Request, next: Next) -> Response {

@@ -142,6 +142,7 @@ impl LocalStack {
         });
         stack.register_line_webhooks()?;
         stack.start_tasks(listener, build_console(stack.clone()));
+        stack.provider.resume_deliveries()?;
         Ok(stack)
     }
 
@@ -298,6 +299,25 @@ impl LocalStack {
     }
 
     /// Invokes a function with any bytes and waits for its response.
+    /// A number that changes whenever something does that a console shows: items, requests,
+    /// messages, entries, alerts, invocations, log lines, failures, secrets, positions, the clock.
+    pub fn change_count(&self) -> u64 {
+        let counts = [
+            self.dynamo.change_position(),
+            self.dynamo.counters().change_count(),
+            self.secrets.change_count(),
+            self.provider.change_count(),
+            self.fakes.crms.change_count(),
+            self.fakes.team.change_count(),
+            self.functions.change_count(),
+            self.failures.batch_count(),
+            self.clock.change_count(),
+        ];
+        let moves = self.readers.iter().map(|reader| reader.change_count());
+        // Every one only goes up, so the sum changes with each of them.
+        counts.into_iter().chain(moves).fold(0, u64::wrapping_add)
+    }
+
     pub async fn invoke_bytes(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
         Ok(self.functions.invoke(function, payload).await?)
     }
