@@ -1,4 +1,5 @@
-//! Who reaches a local run: this machine, and a tunnel that the operator names. No web page.
+//! Who reaches a local run: this machine, and a tunnel that the operator names. No web page. And
+//! who reaches the webhook endpoints of a stack with an address segment.
 
 use reqwest::RequestBuilder;
 use serde_json::json;
@@ -82,4 +83,46 @@ async fn a_tunnel_reaches_the_webhook_endpoints_and_nothing_else() {
     assert_eq!(status_and_text(request).await.0, 421);
     let rewritten = http.get(format!("{gateway}/_console/state")).header("x-forwarded-host", tunnel);
     assert_eq!(status_and_text(rewritten).await.0, 404, "a tunnel that rewrites the host");
+}
+
+#[tokio::test]
+async fn an_address_without_the_segment_gets_404_and_reads_no_secret() {
+    let segment = "Zk3x-segment-of-this-story_1";
+    let parameters = [("AddressSegment".to_owned(), segment.to_owned())].into();
+    let setup = WorldSetup { parameters, line_events: true, ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    let below = |first: &str, id: &str| {
+        let mut post = world.erp_post(id, "ready", id, "+972525550101");
+        post.path = format!("{first}{}", post.path);
+        post
+    };
+    world.deliver(below(&format!("/{segment}"), "SO-1")).await;
+    assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
+    assert!(world.stack.webhook_url().ends_with(segment));
+
+    world.stack.secrets().reset_requests();
+    for first in ["", "/Zk3x-segment-of-this-story_2", "/$default"] {
+        assert_eq!(world.post(below(first, "SO-2")).await, 404, "{first}");
+    }
+    // As if an API without a stage of that name passed the request on.
+    let event = json!({
+        "version": "2.0", "routeKey": "POST /stores/{store}", "rawPath": "/stores/erp", "rawQueryString": "",
+        "headers": { "content-type": "application/json" }, "body": "{}", "isBase64Encoded": false,
+        "requestContext": {
+            "accountId": "1", "apiId": "x", "requestId": "r", "routeKey": "POST /stores/{store}", "stage": "$default",
+            "http": { "method": "POST", "path": "/stores/erp", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1" },
+            "time": "29/Nov/2026:00:00:00 +0000", "timeEpoch": 1_796_000_000_000_i64,
+        },
+    });
+    let response = world.stack.invoke("webhook-receiver", &event).await.unwrap();
+    assert_eq!(response["statusCode"], 404, "{response}");
+    assert_eq!(world.stack.secrets().total_request_count(), 0);
+    assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
+
+    // The line's webhook is registered with the segment, so its reports arrive.
+    let row = || world.message_rows().remove("order:SO-1:ready").unwrap();
+    world.stack.provider().reply_as_team("+972525550101", "Hello", "line_story").unwrap();
+    world.stack.provider().wait_for(std::time::Duration::from_secs(10), |fake| fake.pending_deliveries() == 0).await;
+    world.settle().await;
+    assert!(world.table_items("LineInbox").len() > 1, "{}", row());
 }

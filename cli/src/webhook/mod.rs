@@ -295,6 +295,8 @@ mod tests {
             ("https://api.example.com/lines", "https://api.example.com/lines/main/s3cret"),
             ("https://api.example.com/lines/", "https://api.example.com/lines/main/s3cret"),
             ("https://api.example.com:8443/prod/", "https://api.example.com:8443/prod/lines/main/s3cret"),
+            // With the address segment of a stack.
+            ("https://api.example.com/Zk3x-1/lines/", "https://api.example.com/Zk3x-1/lines/main/s3cret"),
         ] {
             assert_eq!(line_events_url(&parse_stack_url(given).unwrap(), "main", "s3cret").unwrap().as_str(), full);
         }

@@ -152,7 +152,7 @@ pub(super) async fn release_leads(
 }
 
 async fn post_and_report(console: &ConsoleState, batch: DeliveryBatch) -> ConsoleResponse {
-    let responses = samples::post_batch(&console.http, &console.stack.gateway_url(), batch).await;
+    let responses = samples::post_batch(&console.http, &console.stack.webhook_url(), batch).await;
     if responses.statuses.contains_key(&0) {
         return Err(ConsoleError::bad_request("The gateway did not respond. The terminal shows why."));
     }

@@ -43,6 +43,9 @@ struct LocalArguments {
     /// It reaches the webhook endpoints, and neither the console nor the fakes.
     #[arg(long = "public-host", value_name = "NAME", value_parser = PublicHost::parse)]
     public_hosts: Vec<PublicHost>,
+    /// Random first segment of the webhook endpoints, as the template's parameter `AddressSegment`.
+    #[arg(long, value_name = "SEGMENT")]
+    address_segment: Option<String>,
     /// Port of the fake provider.
     #[arg(long, value_name = "PORT", default_value_t = provider::DEFAULT_PORT)]
     provider_port: u16,
@@ -96,6 +99,11 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         fresh: arguments.fresh,
         gateway_port: arguments.port,
         public_hosts: arguments.public_hosts,
+        parameters: arguments
+            .address_segment
+            .map(|segment| ("AddressSegment".to_owned(), segment))
+            .into_iter()
+            .collect(),
         provider_port: arguments.provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)
@@ -114,11 +122,11 @@ fn print_line(text: &str) -> anyhow::Result<()> {
 }
 
 fn render_welcome(stack: &LocalStack) -> String {
-    let url = stack.gateway_url();
+    let (url, webhooks) = (stack.gateway_url(), stack.webhook_url());
     let routes: Vec<String> = stack
         .routes()
         .iter()
-        .map(|(route, function)| format!("  {:<5} {url}{}  →  {function}", route.method, route.path))
+        .map(|(route, function)| format!("  {:<5} {webhooks}{}  →  {function}", route.method, route.path))
         .collect();
     format!(
         "\nRunning client `{client}` on this machine\n\n\
@@ -126,7 +134,7 @@ fn render_welcome(stack: &LocalStack) -> String {
          \x20 console    {url}/\n\
          \x20 {PROVIDER_NAME} {provider} (fake)\n\
          \x20 logs       {logs}\n\n\
-         Try: curl -i {url}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
+         Try: curl -i {webhooks}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
          Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),

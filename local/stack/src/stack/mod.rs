@@ -150,7 +150,7 @@ impl LocalStack {
     fn register_line_webhooks(&self) -> anyhow::Result<()> {
         if self.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
             for (line, path) in self.client.line_webhook_paths(|name| self.secrets.current_value(name)) {
-                self.provider.ensure_webhook(&line, &format!("{}{path}", self.gateway_url()))?;
+                self.provider.ensure_webhook(&line, &format!("{}{path}", self.webhook_url()))?;
             }
         }
         Ok(())
@@ -183,6 +183,12 @@ impl LocalStack {
     /// `http://127.0.0.1:{port}` of the gateway and the console.
     pub fn gateway_url(&self) -> String {
         self.endpoints.gateway_url.clone()
+    }
+
+    /// What senders put before the path of a route: [`Self::gateway_url`], and the address segment
+    /// if there is one.
+    pub fn webhook_url(&self) -> String {
+        format!("{}{}", self.gateway_url(), self.gateway.address_prefix())
     }
 
     /// URLs of the servers that functions call: the gateway with the console and the fakes, the
@@ -293,12 +299,6 @@ impl LocalStack {
         self.readers.iter().map(|reader| reader.read_state()).collect()
     }
 
-    /// Invokes a function with any payload and waits for its response.
-    pub async fn invoke(&self, function: &str, payload: &Value) -> anyhow::Result<Value> {
-        Ok(self.functions.invoke_json(function, payload).await?)
-    }
-
-    /// Invokes a function with any bytes and waits for its response.
     /// A number that changes whenever something does that a console shows: items, requests,
     /// messages, entries, alerts, invocations, log lines, failures, secrets, positions, the clock.
     pub fn change_count(&self) -> u64 {
@@ -318,6 +318,12 @@ impl LocalStack {
         counts.into_iter().chain(moves).fold(0, u64::wrapping_add)
     }
 
+    /// Invokes a function with any payload and waits for its response.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> anyhow::Result<Value> {
+        Ok(self.functions.invoke_json(function, payload).await?)
+    }
+
+    /// Invokes a function with any bytes and waits for its response.
     pub async fn invoke_bytes(&self, function: &str, payload: Bytes) -> anyhow::Result<Bytes> {
         Ok(self.functions.invoke(function, payload).await?)
     }
