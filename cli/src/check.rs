@@ -11,7 +11,11 @@ use anyhow::Context as _;
 use tellonce_check::{CheckReport, Finding, NeededSecret, Severity, check_file, list_needed_secrets};
 use tellonce_core::client_config::ClientConfig;
 
-use crate::{command_output::CommandOutput, forms, secrets::SecretsFile};
+use crate::{
+    command_output::CommandOutput,
+    forms,
+    secrets::{SecretsFile, find_tracked_file},
+};
 
 /// Checks a client's folder. The output ends with a summary line.
 pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<CommandOutput> {
@@ -22,9 +26,13 @@ pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result
     let CheckReport { config, findings } = check_file(&text);
     let mut found: Vec<(PathBuf, Finding)> = findings.into_iter().map(|finding| (file.clone(), finding)).collect();
     found.extend(find_missing_files(folder, config.as_ref()));
-    if let (Some(config), Some(file)) = (&config, locate_secrets_file(folder, secrets)) {
-        let secrets = SecretsFile::read(&file)?;
-        found.extend(secrets.check(config).into_iter().map(|finding| (file.clone(), finding)));
+    let secrets_file = secrets.map_or_else(|| folder.join("secrets.json"), Path::to_owned);
+    found.extend(find_tracked_file(&secrets_file).map(|finding| (secrets_file.clone(), finding)));
+    if let Some(config) = &config
+        && (secrets.is_some() || secrets_file.is_file())
+    {
+        let checked = SecretsFile::read(&secrets_file)?.check(config);
+        found.extend(checked.into_iter().map(|finding| (secrets_file.clone(), finding)));
     }
     let mut text = String::new();
     for (file, Finding { severity, line, problem: what, remedy }) in &found {
@@ -83,11 +91,6 @@ fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(Path
         found.push((folder.join("client.toml"), finding));
     }
     found
-}
-
-fn locate_secrets_file(folder: &Path, chosen: Option<&Path>) -> Option<PathBuf> {
-    let usual = folder.join("secrets.json");
-    chosen.map(Path::to_owned).or_else(|| usual.is_file().then_some(usual))
 }
 
 /// Lists the secrets to create, as commands that read the value from the keyboard. The value is

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{copy_demo_client, repository_root, run_tellonce};
 
 #[test]
@@ -36,6 +38,19 @@ fn secrets_are_checked_and_never_shown() {
     assert!(!run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"), "{}", run.stdout);
     let out = run.stdout.replace(folder.path().to_str().unwrap(), "demo");
     insta::assert_snapshot!(out.split("\nSecrets of").next().unwrap());
+}
+
+#[test]
+fn a_secrets_file_in_git_is_an_error() {
+    let folder = copy_demo_client(&[]);
+    for arguments in [&["init", "--quiet"][..], &["add", "--force", "secrets.json"]] {
+        let git = Command::new("git").arg("-C").arg(folder.path()).args(arguments).output().unwrap();
+        assert!(git.status.success(), "{git:?}");
+    }
+    let run = run_tellonce(&["check", folder.path().to_str().unwrap()]);
+    assert_eq!(run.code, 1);
+    assert!(run.stdout.contains("secrets.json:1: error: secrets.json is in git"), "{}", run.stdout);
+    assert!(run.stdout.contains("git rm --cached"), "{}", run.stdout);
 }
 
 #[test]

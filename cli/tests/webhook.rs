@@ -5,7 +5,7 @@ mod common;
 
 use std::fmt::Write as _;
 
-use common::{CliRun, ClientFolder, copy_demo_client, run_tellonce};
+use common::{CliRun, ClientFolder, copy_demo_client, run_tellonce, run_tellonce_with_input};
 use loopback::{FakeApi, http_response};
 use serde_json::Value;
 
@@ -30,9 +30,13 @@ fn register_folder() -> ClientFolder {
     copy_demo_client(&[("client.toml", CLIENT), ("secrets.json", &secrets.to_string())])
 }
 
-fn build_arguments<'a>(folder: &'a str, base_url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+fn build_arguments<'a>(folder: &'a ClientFolder, base_url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let (folder, secrets) = (folder.path().to_str().unwrap(), folder.secrets_file().to_str().unwrap());
     let usual = ["webhook", "register", "--client", folder, "--base-url", base_url];
     let mut all = usual.to_vec();
+    if !more.contains(&"--secrets") {
+        all.extend(["--secrets", secrets]);
+    }
     for (name, value) in [("--line", "main"), ("--url", "https://api.example.com/lines/")] {
         if !more.contains(&name) {
             all.extend([name, value]);
@@ -66,8 +70,7 @@ fn first_attempt_time(folder: &ClientFolder) -> Option<String> {
 async fn run_with_response(folder: &ClientFolder, answer: &str, more: &[&str]) -> (String, CliRun, String) {
     let fake_api = FakeApi::start().await.unwrap();
     let base_url = fake_api.base_url().unwrap();
-    let all: Vec<String> =
-        build_arguments(folder.path().to_str().unwrap(), &base_url, more).iter().map(ToString::to_string).collect();
+    let all: Vec<String> = build_arguments(folder, &base_url, more).iter().map(ToString::to_string).collect();
     let run = tokio::task::spawn_blocking(move || run_tellonce(&all.iter().map(String::as_str).collect::<Vec<_>>()));
     let (request, output) = tokio::join!(fake_api.reply_once(answer), run);
     let output = output.unwrap();
@@ -77,7 +80,7 @@ async fn run_with_response(folder: &ClientFolder, answer: &str, more: &[&str]) -
 /// Runs the command without a server, because it must not make a call.
 fn run_without_server(folder: &ClientFolder, more: &[&str]) -> (String, CliRun) {
     let base_url = "http://127.0.0.1:9";
-    let output = run_tellonce(&build_arguments(folder.path().to_str().unwrap(), base_url, more));
+    let output = run_tellonce(&build_arguments(folder, base_url, more));
     (format_output(&output, folder, base_url), output)
 }
 
@@ -191,9 +194,35 @@ fn invalid_arguments_are_refused_before_anything_is_shown() {
         writeln!(all, "{} {}\n{}", more[0], more[1], output.stderr).unwrap();
     }
     insta::assert_snapshot!(all);
-    let output =
-        run_tellonce(&build_arguments(folder.path().to_str().unwrap(), "http://app.ezw.solutions", &["--yes"]));
+    let output = run_tellonce(&build_arguments(&folder, "http://app.ezw.solutions", &["--yes"]));
     assert!(output.code == 1 && output.stderr.contains("the call carries the line's token"), "{}", output.stderr);
+}
+
+#[test]
+fn the_source_of_the_token_is_always_named() {
+    let folder = register_folder();
+    let path = folder.path().to_str().unwrap();
+    let arguments =
+        ["webhook", "register", "--client", path, "--line", "main", "--url", "https://api.example.com", "--yes"];
+    let output = run_tellonce(&arguments);
+    assert!(output.code == 2 && output.stderr.contains("--secrets <FILE>"), "{}", output.stderr);
+    assert_eq!(read_registrations(&folder), None);
+}
+
+#[test]
+fn the_secrets_may_come_from_standard_input() {
+    let folder = register_folder();
+    let secrets = std::fs::read_to_string(folder.secrets_file()).unwrap();
+    let run = |input: &str| {
+        let arguments = build_arguments(&folder, "http://127.0.0.1:9", &["--secrets", "-", "--yes"]);
+        let output = run_tellonce_with_input(&arguments, input);
+        (format_output(&output, &folder, "http://127.0.0.1:9"), output)
+    };
+    let (shown, output) = run(&secrets);
+    assert!(output.stderr.contains("nothing was registered. Repeat the command"), "{shown}");
+    let (shown, output) = run("{}");
+    let problem = "in the secrets on standard input: `tellonce/demo/lines/main` is missing";
+    assert!(output.code == 1 && output.stdout.is_empty() && output.stderr.contains(problem), "{shown}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::client_config::ClientConfig;
+use crate::{client_config::ClientConfig, http_body};
 
 /// A function could not start.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,10 @@ fn prepare_http_client_builder() -> Result<reqwest::ClientBuilder, StartError> {
 const AWS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for an e-mail or an SNS message. It is sent once and takes longer.
 const AWS_SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest response of an AWS service that is read: more than a page of `DynamoDB` (1 MB) in
+/// JSON.
+const MAX_AWS_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 /// AWS clients that use the function's HTTP client.
 #[derive(Debug, Clone)]
@@ -284,7 +288,9 @@ impl HttpConnector for ReqwestConnector {
             let (mut parts, ()) = http::Response::new(()).into_parts();
             parts.status = response.status();
             parts.headers = response.headers().clone();
-            let body = response.bytes().await.map_err(to_connector_error)?;
+            let body =
+                http_body::read_body_up_to(MAX_AWS_RESPONSE_BYTES, response).await.map_err(to_connector_error)?;
+            let body = body.ok_or_else(|| ConnectorError::other("the response is too large".into(), None))?;
             HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body)))
                 .map_err(|e| ConnectorError::other(e.into(), None))
         })

@@ -31,6 +31,7 @@ pub mod lookup;
 pub mod provider;
 pub mod pseudonym;
 pub mod public_address;
+pub mod public_client;
 pub mod secret;
 pub mod telemetry;
 pub mod wording;

@@ -29,6 +29,9 @@ pub enum PublicAddressError {
     /// The host's name leads only to this machine or to this network.
     #[error("the host is a name of this machine or of an inner network")]
     InnerHost,
+    /// The host is an IP address outside the public internet.
+    #[error("the host is not on the public internet")]
+    NotPublic,
 }
 
 /// Parses an https address on the internet: no IP address, no name of an inner network, no user and
@@ -57,13 +60,18 @@ fn is_inner_host(name: &str) -> bool {
     !name.contains('.') || INNER_HOST_NAMES.iter().any(below_or_is)
 }
 
-/// Whether a host may be on the public internet: `false` for an IP address that is not, `true` for
-/// every name, because a name is not resolved here.
-pub fn may_be_public(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(_) => true,
-        Host::Ipv4(address) => is_public_v4(*address),
-        Host::Ipv6(address) => is_public_v6(*address),
+/// Checks an address before a call, as far as possible without resolving its host name: https, and
+/// no IP address outside the public internet. [`public_client`](crate::public_client) checks names.
+pub fn check_callable_url(url: &Url) -> Result<(), PublicAddressError> {
+    if url.scheme() != "https" {
+        return Err(PublicAddressError::NotHttps);
+    }
+    match url.host() {
+        None => Err(PublicAddressError::NoUrl),
+        Some(Host::Domain(_)) => Ok(()),
+        Some(Host::Ipv4(address)) if is_public_v4(address) => Ok(()),
+        Some(Host::Ipv6(address)) if is_public_v6(address) => Ok(()),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Err(PublicAddressError::NotPublic),
     }
 }
 
@@ -178,6 +186,27 @@ mod tests {
         ] {
             assert!(is_public_ip(outer.parse().unwrap()), "{outer}");
         }
+    }
+
+    #[test]
+    fn an_internal_address_in_a_url_is_detected_however_it_is_written() {
+        let check = |address: &str| check_callable_url(&Url::parse(address).unwrap());
+        for inner in [
+            "https://127.1/",
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://0177.0.0.1/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[fd00:ec2::254]/",
+            "https://169.254.169.254/latest/meta-data/",
+        ] {
+            assert_eq!(check(inner), Err(PublicAddressError::NotPublic), "{inner}");
+        }
+        for other in ["http://example.com/", "ftp://example.com/", "data:text/plain,x", "webcal://example.com/"] {
+            assert_eq!(check(other), Err(PublicAddressError::NotHttps), "{other}");
+        }
+        assert_eq!(check("https://hooks.example.com:8443/in"), Ok(()));
+        assert_eq!(check("https://1.1.1.1/"), Ok(()));
     }
 
     #[test]

@@ -106,6 +106,25 @@ fn the_template_has_every_function_with_every_variable_that_it_requires() {
 }
 
 #[test]
+fn every_response_of_another_system_is_read_up_to_a_size() {
+    // The parts of a form are in memory already: the receiver limits a delivery.
+    let exempt = "functions/lead-first-touch/src/form_body.rs";
+    for folder in package_folders().iter().filter(|folder| !folder.starts_with("local") && !folder.starts_with("tests"))
+    {
+        for path in rust_files(&workspace_root().join(folder).join("src")) {
+            let code: String = code_without_tests(&path).split_whitespace().collect();
+            for unlimited in [".bytes().await", ".text().await", ".json().await", ".bytes_stream("] {
+                assert!(
+                    path.ends_with(exempt) || !code.contains(unlimited),
+                    "{} reads a response without a limit: use http_body",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_public_function_may_not_read_a_line_token() {
     let role = role_text("WebhookReceiver");
     assert!(role.contains("webhooks/*"));

@@ -171,3 +171,39 @@ fn event_without_customer(world: &World) -> FakeFeedEvent {
         texts: [("summary".to_owned(), "Stocktaking".to_owned())].into(),
     }
 }
+
+/// Prints what a look costs on a full table.
+#[tokio::test]
+#[ignore = "a measurement, not a test: run it with --ignored --nocapture"]
+async fn a_look_costs_what_was_written_since_the_look_before() {
+    const ROWS: usize = 20_000;
+    let world = World::start().await;
+    let ledger = world.table_name("Ledger");
+    let put = |n: usize, state: &str| {
+        let text = "x".repeat(600);
+        let row = json!({
+            "subject": { "S": format!("order:{n}") }, "stage": { "S": "ready" }, "state": { "S": state },
+            "payload": { "S": text }, "updated_at": { "N": n.to_string() },
+        });
+        let request = json!({ "TableName": ledger, "Item": row });
+        world.stack.dynamo().call_operation("PutItem", &request).unwrap();
+    };
+    for n in 0..ROWS {
+        put(n, "accepted");
+    }
+    let scan = std::time::Instant::now();
+    world.stack.dynamo().scan_items(&ledger).unwrap();
+    println!("{ROWS} rows: reading all of them takes {:?}", scan.elapsed());
+    let mut version = String::new();
+    for what in ["the first look", "a look without a write", "a look after one write", "a look without a write"] {
+        if what.ends_with("one write") {
+            put(7, "refused");
+        }
+        let start = std::time::Instant::now();
+        let (status, _, text) = world.get_path(&format!("/_console/state?known_version={version}")).await;
+        println!("{what}: {:?}, HTTP {status}, {} kB", start.elapsed(), text.len() / 1024);
+        if let Ok(state) = serde_json::from_str::<Value>(&text) {
+            state["version"].as_str().unwrap().clone_into(&mut version);
+        }
+    }
+}

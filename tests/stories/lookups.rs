@@ -21,13 +21,13 @@ struct FakeShopify {
 
 impl FakeShopify {
     /// Starts the API. It repeats the last response.
-    async fn start(responses: Vec<(u16, Value)>) -> (Self, String) {
+    fn start(responses: Vec<(u16, Value)>) -> (Self, String) {
         let shop = Self { request_count: Arc::default(), responses: Arc::new(Mutex::new(responses)) };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tellonce_fakes::server::bind_port(0, "a test", "").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router =
             Router::new().route("/admin/api/{version}/graphql.json", post(serve_graphql)).with_state(shop.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        tellonce_fakes::server::serve_router(router, listener, "a test");
         (shop, url)
     }
 }
@@ -63,7 +63,7 @@ const PREPARED_TOPIC: &str = "fulfillment_orders/line_items_prepared_for_pickup"
 
 #[tokio::test]
 async fn ready_for_pickup_is_sent_after_one_lookup_at_the_store() {
-    let (shop, url) = FakeShopify::start(vec![(200, pickup_response())]).await;
+    let (shop, url) = FakeShopify::start(vec![(200, pickup_response())]);
     let world = start_world_with_shop(&url).await;
     world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
     world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
@@ -75,7 +75,7 @@ async fn ready_for_pickup_is_sent_after_one_lookup_at_the_store() {
 #[tokio::test]
 async fn a_store_that_is_busy_for_a_moment_delays_the_message() {
     let throttled = json!({ "errors": [{ "message": "Throttled", "extensions": { "code": "THROTTLED" } }] });
-    let (_, url) = FakeShopify::start(vec![(429, json!({})), (200, throttled), (200, pickup_response())]).await;
+    let (_, url) = FakeShopify::start(vec![(429, json!({})), (200, throttled), (200, pickup_response())]);
     let world = start_world_with_shop(&url).await;
     world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Dana, order #1050: ready."]);
@@ -83,7 +83,7 @@ async fn a_store_that_is_busy_for_a_moment_delays_the_message() {
 
 #[tokio::test]
 async fn an_order_unknown_to_the_store_records_a_reason() {
-    let (_, url) = FakeShopify::start(vec![(200, json!({ "data": { "fulfillmentOrder": null } }))]).await;
+    let (_, url) = FakeShopify::start(vec![(200, json!({ "data": { "fulfillmentOrder": null } }))]);
     let world = start_world_with_shop(&url).await;
     world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
     assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("order-not-found"));
@@ -92,7 +92,7 @@ async fn an_order_unknown_to_the_store_records_a_reason() {
 
 #[tokio::test]
 async fn a_parcel_scan_is_sent_to_the_phone_in_the_ledger_without_a_lookup() {
-    let (shop, url) = FakeShopify::start(vec![(500, json!({}))]).await;
+    let (shop, url) = FakeShopify::start(vec![(500, json!({}))]);
     let world = start_world_with_shop(&url).await;
     let mut order = world.shopify_order(1001, PHONE);
     order["customer_locale"] = json!("he");

@@ -2,11 +2,11 @@
 //!
 //! Long because each kind of sender has a helper that posts its deliveries.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tellonce_fakes::provider::PhoneMessage;
+use tellonce_fakes::{provider::PhoneMessage, server::PublicHost};
 use tellonce_samples::{SenderProof, WebhookPost};
 use tellonce_stack::{LocalStack, StackOptions};
 
@@ -255,6 +255,12 @@ pub(crate) struct WorldSetup {
     pub(crate) quiet_hours: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
+    /// Host names of a tunnel.
+    pub(crate) public_hosts: Vec<&'static str>,
+    /// Folder for the state. Default: none is kept.
+    pub(crate) state: Option<PathBuf>,
+    /// Parameters of the template.
+    pub(crate) parameters: BTreeMap<String, String>,
     /// Whether the line has events.
     pub(crate) line_events: bool,
     /// Added to the secrets, by their names after `tellonce/story/`.
@@ -320,6 +326,9 @@ impl World {
         let options = StackOptions {
             client: client_folder.path().to_owned(),
             env: setup.env,
+            state: setup.state,
+            parameters: setup.parameters,
+            public_hosts: setup.public_hosts.into_iter().map(|name| PublicHost::parse(name).unwrap()).collect(),
             ..StackOptions::new(workspace_root())
         };
         let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();

@@ -4,6 +4,7 @@
 //! values are only in Secrets Manager. No value is ever printed.
 
 mod credentials;
+mod git_tracking;
 mod problem;
 
 use std::{collections::BTreeMap, path::Path};
@@ -15,6 +16,8 @@ use tellonce_core::{
     client_config::{ClientConfig, SecretPurpose},
     secret::Secret,
 };
+
+pub(crate) use git_tracking::find_tracked_file;
 
 use problem::find_problem;
 
@@ -34,6 +37,13 @@ impl SecretsFile {
             format!("could not read the secrets file {}; choose one with --secrets FILE", path.display())
         })?;
         let values = parse_secrets(&text).with_context(|| format!("in the secrets file {}", path.display()))?;
+        Ok(Self { text, values })
+    }
+
+    /// Reads the same from standard input.
+    pub(crate) fn read_stdin() -> anyhow::Result<Self> {
+        let text = std::io::read_to_string(std::io::stdin()).context("could not read standard input")?;
+        let values = parse_secrets(&text).context("in the secrets on standard input")?;
         Ok(Self { text, values })
     }
 

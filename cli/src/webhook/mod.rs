@@ -3,8 +3,9 @@
 //! Main types: [`WebhookArguments`] name the line and the stack. [`RegistrationLog`] records the
 //! attempt before the call. [`PROVIDER`] makes the one call.
 //!
-//! Token and path secret come from one file of secrets and are never printed. Neither is an
-//! argument, because arguments stay in the shell's history.
+//! Token and path secret come from a file that the operator names, or from standard input, and are
+//! never printed. Neither is an argument, because arguments stay in the shell's history. No file is
+//! read by default, because a real token does not belong beside `client.toml`.
 //!
 //! The provider does not publish how it handles a second webhook for one address. So a call is
 //! never repeated automatically: if its outcome is unknown, the operator checks the provider's list
@@ -15,7 +16,7 @@ mod registration_log;
 use std::{
     fmt::Write as _,
     io::{BufRead as _, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -52,10 +53,10 @@ pub(crate) struct WebhookArguments {
     /// /lines/ at its end.
     #[arg(long, value_name = "URL")]
     url: String,
-    /// The file with the line's token and the secret of its address: a JSON object, full secret
-    /// name → "value" or {"current", "previous"}. Default: secrets.json in the client's folder.
+    /// The file with the line's token and the secret of its address, or - for standard input: a
+    /// JSON object, full secret name → "value" or {"current", "previous"}.
     #[arg(long, value_name = "FILE")]
-    secrets: Option<PathBuf>,
+    secrets: PathBuf,
     /// The address of the provider: https, or http for a fake on this machine.
     #[arg(long, value_name = "URL", default_value = PROVIDER.facts().base_url)]
     base_url: String,
@@ -78,13 +79,11 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     let line_id = find_event_line(&config, &arguments.line)?;
     let address = parse_stack_url(&arguments.url)?;
     let endpoint = registration_endpoint(&arguments.base_url)?;
-    let file = arguments.secrets.clone().unwrap_or_else(|| arguments.client.join("secrets.json"));
-    let secrets = SecretsFile::read(&file)?;
+    let (secrets, source) = read_secrets(&arguments.secrets)?;
     let (token_name, secret_name) =
         (config.line_secret_name(&arguments.line), config.line_webhook_secret_name(&arguments.line));
-    let in_file = || format!("in the secrets file {}", file.display());
-    let token = secrets.find_usable(&config, &token_name).with_context(in_file)?;
-    let secret = secrets.find_usable(&config, &secret_name).with_context(in_file)?;
+    let token = secrets.find_usable(&config, &token_name).with_context(|| format!("in {source}"))?;
+    let secret = secrets.find_usable(&config, &secret_name).with_context(|| format!("in {source}"))?;
     let host = format_host(&address);
     let mut log = RegistrationLog::read(&arguments.client)?;
     if let Some(entry) = log.latest_attempt(&arguments.line, &host).filter(|_| !arguments.again) {
@@ -125,6 +124,15 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
             bail!("{:#}\n  → {next}", anyhow!(error))
         }
     }
+}
+
+/// The secrets, and the name of their source.
+fn read_secrets(source: &Path) -> anyhow::Result<(SecretsFile, String)> {
+    Ok(if source == Path::new("-") {
+        (SecretsFile::read_stdin()?, "the secrets on standard input".to_owned())
+    } else {
+        (SecretsFile::read(source)?, format!("the secrets file {}", source.display()))
+    })
 }
 
 /// The id of a line with `events = true`.
@@ -287,6 +295,8 @@ mod tests {
             ("https://api.example.com/lines", "https://api.example.com/lines/main/s3cret"),
             ("https://api.example.com/lines/", "https://api.example.com/lines/main/s3cret"),
             ("https://api.example.com:8443/prod/", "https://api.example.com:8443/prod/lines/main/s3cret"),
+            // With the address segment of a stack.
+            ("https://api.example.com/Zk3x-1/lines/", "https://api.example.com/Zk3x-1/lines/main/s3cret"),
         ] {
             assert_eq!(line_events_url(&parse_stack_url(given).unwrap(), "main", "s3cret").unwrap().as_str(), full);
         }

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 pub(crate) struct CliRun {
@@ -18,8 +19,16 @@ pub(crate) fn repository_root() -> PathBuf {
 }
 
 pub(crate) fn run_tellonce(arguments: &[&str]) -> CliRun {
-    let run =
-        Command::new(env!("CARGO_BIN_EXE_tellonce")).args(arguments).current_dir(repository_root()).output().unwrap();
+    run_tellonce_with_input(arguments, "")
+}
+
+pub(crate) fn run_tellonce_with_input(arguments: &[&str], input: &str) -> CliRun {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tellonce"));
+    command.args(arguments).current_dir(repository_root());
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A process that does not read its input may have ended.
+    process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
+    let run = process.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     CliRun { stdout: text(run.stdout), stderr: text(run.stderr), code: run.status.code().unwrap() }
 }
@@ -27,12 +36,17 @@ pub(crate) fn run_tellonce(arguments: &[&str]) -> CliRun {
 /// A client's folder, deleted when dropped.
 pub(crate) struct ClientFolder {
     path: PathBuf,
+    secrets_file: PathBuf,
     _temp_dir: tempfile::TempDir,
 }
 
 impl ClientFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn secrets_file(&self) -> &Path {
+        &self.secrets_file
     }
 }
 
@@ -47,5 +61,5 @@ pub(crate) fn copy_demo_client(files: &[(&str, &str)]) -> ClientFolder {
     for (name, text) in files {
         std::fs::write(path.join(name), text).unwrap();
     }
-    ClientFolder { path, _temp_dir: temp_dir }
+    ClientFolder { secrets_file: path.join("secrets.json"), path, _temp_dir: temp_dir }
 }

@@ -118,6 +118,12 @@ mod tests {
     fn an_event_becomes_a_request_with_its_path_query_headers_and_body() {
         let request = parse_request(&sample_event().to_string()).unwrap();
         assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/stores/shop"));
+        // The path of a named stage begins with its name, whether or not the event's path does.
+        for path in ["/stage-1/stores/shop", "/stores/shop"] {
+            let mut event = sample_event();
+            (event["rawPath"], event["requestContext"]["stage"]) = (json!(path), json!("stage-1"));
+            assert_eq!(parse_request(&event.to_string()).unwrap().uri().path(), "/stage-1/stores/shop");
+        }
         assert_eq!(request.uri().query(), Some("a=1&b=%20"));
         assert_eq!(request.headers()["x-test"], "1");
         assert_eq!(request.body(), &Body::Text("{}".to_owned()));

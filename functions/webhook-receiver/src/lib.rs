@@ -1,7 +1,8 @@
 //! webhook-receiver verifies a delivery, stores it in the inbox unless it is already there, and
 //! responds.
 //!
-//! Flow: [`WebhookReceiver::receive_request`] takes a request. [`route_request`] finds its
+//! Flow: [`WebhookReceiver::receive_request`] takes a request. If the stack has an address segment,
+//! every other address gets 404 before a secret is read. [`route_request`] finds its
 //! [`WebhookSender`]. The proof is verified over the raw bytes with each valid secret, as
 //! [`verify_request`] does without effects. The inbox of the sender's kind stores the delivery.
 //! [`AcceptedReply`] and [`ReceiveError`] become HTTP. A handshake of Meta gets its response and
@@ -34,7 +35,7 @@ use tellonce_core::{
     clock::Clock,
     fault::catch_panic,
     inbox::Inbox,
-    secret::SecretStore,
+    secret::{Secret, SecretStore},
     telemetry,
 };
 
@@ -47,6 +48,8 @@ pub use sender::{SenderKind, WebhookSender};
 /// The function's configuration, secrets and inboxes, one inbox per consuming function.
 pub struct WebhookReceiver {
     pub(crate) config: ClientConfig,
+    /// The first segment of every address, if the stack has one.
+    pub(crate) address_segment: Option<Secret>,
     pub(crate) secrets: SecretStore,
     pub(crate) store_inbox: Inbox,
     pub(crate) booking_inbox: Inbox,
@@ -95,7 +98,9 @@ impl WebhookReceiver {
         let lead_inbox = Inbox::new(db.clone(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, retention_days);
         let line_inbox = Inbox::new(db, bootstrap::require_variable("LINE_INBOX_TABLE")?, retention_days);
         let clock = Clock::from_environment();
-        let receiver = Self { config, secrets, store_inbox, booking_inbox, lead_inbox, line_inbox, clock };
+        let address_segment = bootstrap::read_variable("ADDRESS_SEGMENT").map(Secret::new);
+        let receiver =
+            Self { config, address_segment, secrets, store_inbox, booking_inbox, lead_inbox, line_inbox, clock };
         tokio::join!(receiver.load_secrets(), aws.preconnect_dynamodb());
         Ok(receiver)
     }

@@ -15,7 +15,7 @@ use crate::{
     WebhookReceiver,
     handshake::MetaHandshake,
     http_response::{AcceptedReply, ReceiveError},
-    routing::{check_body, find_sender, route_request},
+    routing::{check_body, find_sender, remove_address_segment, route_request},
     sender::{SenderKind, WebhookSender},
 };
 
@@ -34,7 +34,8 @@ impl WebhookReceiver {
     /// Verifies and stores a request, and logs a refusal.
     pub async fn receive_request(&self, request: &Request) -> Result<AcceptedReply, ReceiveError> {
         let now = self.clock.now();
-        let sender = find_sender(&self.config, request.uri().path());
+        let path = remove_address_segment(self.address_segment.as_ref(), request.uri().path());
+        let sender = path.and_then(|path| find_sender(&self.config, path));
         // Only a configured name is logged, because a stranger chooses the path.
         let sender_name = sender.as_ref().ok().map(|sender| sender.name);
         let outcome = match sender {

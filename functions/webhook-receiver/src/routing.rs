@@ -1,7 +1,9 @@
 //! The routes: which sender a path belongs to, and which bodies that sender may post.
 
 use http::{HeaderMap, Method, header};
-use tellonce_core::{client_config::ClientConfig, inbox::MAX_BODY_BYTES};
+use tellonce_core::{
+    client_config::ClientConfig, delivery::verify_address_segment, inbox::MAX_BODY_BYTES, secret::Secret,
+};
 
 use crate::{
     http_response::ReceiveError,
@@ -20,6 +22,15 @@ pub fn route_request<'a>(
     } else {
         Err(ReceiveError::MethodNotAllowed { allows_get: sender.requires_handshake })
     }
+}
+
+/// A path without the first segment of the stack's addresses. A path with another first segment is
+/// unknown. Compares in constant time.
+pub(crate) fn remove_address_segment<'a>(segment: Option<&Secret>, path: &'a str) -> Result<&'a str, ReceiveError> {
+    let Some(segment) = segment else { return Ok(path) };
+    let given = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
+    verify_address_segment(given, segment).map_err(|_| ReceiveError::UnknownRoute)?;
+    Ok(&path[1 + given.len()..])
 }
 
 /// The sender that a path names.
@@ -78,4 +89,37 @@ pub(crate) fn check_body(sender: WebhookSender<'_>, headers: &HeaderMap, body: &
         || accepted.form && essence == "application/x-www-form-urlencoded"
         || accepted.multipart && essence == "multipart/form-data";
     if fits { Ok(()) } else { Err(ReceiveError::UnsupportedContentType(accepted.description)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_segment_of_the_stack_leads_on() {
+        let segment = Secret::new("Zk3-segment-of-the-story_1");
+        let remove = |path| remove_address_segment(Some(&segment), path);
+        for (path, rest) in [
+            ("/Zk3-segment-of-the-story_1/stores/shop", "/stores/shop"),
+            ("/Zk3-segment-of-the-story_1/lines/main/hush", "/lines/main/hush"),
+            ("/Zk3-segment-of-the-story_1//stores/shop", "//stores/shop"),
+            ("/Zk3-segment-of-the-story_1", ""),
+        ] {
+            assert_eq!(remove(path).unwrap(), rest, "{path}");
+        }
+        for path in [
+            "/stores/shop",
+            "/",
+            "",
+            "stores/shop",
+            "//Zk3-segment-of-the-story_1/stores/shop",
+            "/zk3-segment-of-the-story_1/stores/shop",
+            "/Zk3-segment-of-the-story_12/stores/shop",
+            "/stores/Zk3-segment-of-the-story_1/shop",
+            "/$default/stores/shop",
+        ] {
+            assert!(matches!(remove(path), Err(ReceiveError::UnknownRoute)), "{path}");
+        }
+        assert_eq!(remove_address_segment(None, "/stores/shop").unwrap(), "/stores/shop");
+    }
 }

@@ -12,7 +12,6 @@ use super::{
     console_state::{ConsoleError, ConsoleResponse, ConsoleState, DeliverySelector, SharedConsole, reply_with_message},
     leads,
     samples::{self, ConsoleSample, DeliveryBatch},
-    state_view,
 };
 use tellonce_core::provider::PROVIDER_NAME;
 use tellonce_fakes::provider::{HealthPreset, SendFault};
@@ -86,7 +85,7 @@ pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Jso
     };
     if request.accept_next_read {
         let update = json!({
-            "TableName": console.table_name("Ledger")?,
+            "TableName": console.tables.ledger,
             "Key": {"subject": {"S": format!("feed:{calendar}")}, "stage": {"S": "state"}},
             "UpdateExpression": "SET accept_next_read = :yes",
             "ExpressionAttributeValues": {":yes": {"BOOL": true}},
@@ -153,7 +152,7 @@ pub(super) async fn release_leads(
 }
 
 async fn post_and_report(console: &ConsoleState, batch: DeliveryBatch) -> ConsoleResponse {
-    let responses = samples::post_batch(&console.http, &console.stack.gateway_url(), batch).await;
+    let responses = samples::post_batch(&console.http, &console.stack.webhook_url(), batch).await;
     if responses.statuses.contains_key(&0) {
         return Err(ConsoleError::bad_request("The gateway did not respond. The terminal shows why."));
     }
@@ -180,9 +179,9 @@ pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Jso
             reply_with_message("The clock shows the real time again")
         }
         ClockRequest { to_next: true, .. } => {
-            let (_, rows) = console.read_tables()?;
             let now_ms = stack.clock().now_ms();
-            let Some(due) = state_view::find_next_due(&rows, now_ms) else {
+            let next_due = console.look_at_tables()?.next_due(now_ms);
+            let Some(due) = next_due else {
                 return Err(ConsoleError::bad_request("No message and no appointment has a due time."));
             };
             advance_clock(&console, Duration::from_millis(u64::try_from(due - now_ms).unwrap_or_default())).await
@@ -246,7 +245,7 @@ pub(super) async fn change_line(State(console): SharedConsole, Json(request): Js
         return Err(ConsoleError::bad_request("Choose what to change about the line."));
     };
     let mut update = json!({
-        "TableName": console.table_name("Ledger")?,
+        "TableName": console.tables.ledger,
         "Key": {"subject": {"S": format!("line:{}", request.line)}, "stage": {"S": "state"}},
         "UpdateExpression": "REMOVE stopped",
     });

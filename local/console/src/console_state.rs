@@ -1,10 +1,11 @@
 //! What the handlers of the console share: its state, its answers and its errors.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64};
 
 use anyhow::Context as _;
 use axum::{
     Json,
+    body::Bytes,
     extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -12,18 +13,19 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tellonce_core::client_config::ClientConfig;
-use tellonce_stack::{LocalStack, template::TemplateTable};
+use tellonce_stack::LocalStack;
 
 use crate::{
     bookings::BookingSampleFactory,
     leads::LeadSampleFactory,
     samples::{OrderSampleFactory, SampleTargets},
+    tables_view::{ShownTables, TablesView},
 };
 
 /// The inbox tables of stores, calendars and forms, by their ids in the template.
 const INBOXES: [&str; 3] = ["StoreInbox", "BookingInbox", LEAD_INBOX];
 /// The inbox table of forms.
-pub(super) const LEAD_INBOX: &str = "LeadInbox";
+const LEAD_INBOX: &str = "LeadInbox";
 
 /// The state that the console's handlers share.
 pub(super) struct ConsoleState {
@@ -34,30 +36,47 @@ pub(super) struct ConsoleState {
     pub(super) booking_samples: BookingSampleFactory,
     pub(super) lead_samples: LeadSampleFactory,
     pub(super) http: reqwest::Client,
-    pub(super) table_cache: Mutex<TableCache>,
+    pub(super) tables: ShownTables,
+    pub(super) view: Mutex<TablesView>,
+    pub(super) last_look: Mutex<LastLook>,
+    /// Requests that may have changed the samples.
+    pub(super) action_count: AtomicU64,
 }
 
 pub(super) type SharedConsole = State<Arc<ConsoleState>>;
 
-/// The content of the tables at a write count. Without it, a read every second would slow down the
-/// stack.
+/// The state that the page got last.
 #[derive(Default)]
-pub(super) struct TableCache {
-    pub(super) write_count: Option<u64>,
-    pub(super) deliveries: Arc<Vec<Value>>,
-    pub(super) rows: Arc<Vec<Value>>,
+pub(super) struct LastLook {
+    /// What the state depends on, at the time of the look.
+    pub(super) signature: Option<String>,
+    /// A hash of the state.
+    pub(super) version: String,
+    /// The state as JSON.
+    pub(super) text: Bytes,
 }
 
 impl ConsoleState {
     pub(super) fn new(stack: Arc<LocalStack>) -> Self {
+        let name = |id: &str| {
+            let table = stack.template().tables.iter().find(|table| table.id == id);
+            table.map(|table| table.name.clone()).unwrap_or_default()
+        };
         Self {
+            tables: ShownTables {
+                inboxes: INBOXES.map(name).to_vec(),
+                lead_inbox: name(LEAD_INBOX),
+                ledger: name("Ledger"),
+            },
             client: read_client_config(&stack).map_err(|error| format!("{error:#}")),
             http: stack.provider().http().clone(),
             stack,
             order_samples: OrderSampleFactory::default(),
             booking_samples: BookingSampleFactory::default(),
             lead_samples: LeadSampleFactory::default(),
-            table_cache: Mutex::default(),
+            view: Mutex::default(),
+            last_look: Mutex::default(),
+            action_count: AtomicU64::new(0),
         }
     }
 
@@ -75,15 +94,16 @@ impl ConsoleState {
         self.stack.provider().change_settings(|settings| settings.clock_offset_ms = offset)
     }
 
-    pub(super) fn table_name(&self, id: &str) -> anyhow::Result<String> {
-        let table = self.stack.template().tables.iter().find(|table| table.id == id);
-        Ok(table.with_context(|| format!("the template has no table {id}"))?.name.clone())
+    /// The tables as they are now.
+    pub(super) fn look_at_tables(&self) -> anyhow::Result<MutexGuard<'_, TablesView>> {
+        let mut view = tellonce_fakes::lock_mutex(&self.view);
+        view.follow(self.stack.dynamo(), &self.tables)?;
+        Ok(view)
     }
 
     /// Names of the inbox tables of stores, calendars and forms.
     pub(super) fn inbox_table_names(&self) -> impl Iterator<Item = &str> {
-        let inboxes = |table: &&TemplateTable| INBOXES.contains(&table.id.as_str());
-        self.stack.template().tables.iter().filter(inboxes).map(|table| table.name.as_str())
+        self.tables.inboxes.iter().map(String::as_str)
     }
 }
 

@@ -105,10 +105,12 @@ impl ConsoleState {
         let crms: Vec<(String, Vec<FakeCrmEntry>)> =
             crms.names_and_services().into_iter().map(|(name, _)| (name.to_owned(), crms.entries(name))).collect();
         let mut alerts = self.stack.team().alerts();
-        let (messages, silent) = (self.stack.provider().messages(), self.stack.provider().silent_contacts());
-        let sources =
-            ConversationSources { messages: &messages, lines: &lines, crms: &crms, alerts: &alerts, silent: &silent };
-        let conversations = sources.build_conversations();
+        let silent = self.stack.provider().silent_contacts();
+        let conversations = self.stack.provider().read_all_messages(|messages| {
+            let sources =
+                ConversationSources { messages, lines: &lines, crms: &crms, alerts: &alerts, silent: &silent };
+            sources.build_conversations()
+        });
         alerts.reverse();
         alerts.truncate(MAX_CONVERSATIONS);
         json!({"lines": lines, "all": conversations, "alerts": alerts})

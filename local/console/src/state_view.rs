@@ -1,31 +1,29 @@
 //! The state that the console shows, in one response, so that the page never mixes two moments.
 
 use std::{
-    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::atomic::Ordering,
 };
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Query, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tellonce_core::{
-    appointment::HEADER_STAGE,
     client_config::{CalendarConfig, FormConfig},
     inbox::InboxItem,
 };
 
 use super::{
-    console_state::{
-        ConsoleError, ConsoleResponse, ConsoleState, DeliveryQuery, LEAD_INBOX, SharedConsole, TableCache,
-    },
+    console_state::{ConsoleError, ConsoleResponse, ConsoleState, DeliveryQuery, LastLook, SharedConsole},
     leads::{can_flag_tests, can_post_leads, can_withhold_consent},
     samples::{ConsoleSample, SampleTargets},
+    tables_view::TablesView,
 };
 
 /// The newest items of each kind are shown.
@@ -34,67 +32,34 @@ const MAX_LEADS: usize = 300;
 const MAX_ROWS: usize = 400;
 const MAX_APPOINTMENTS: usize = 100;
 const MAX_MESSAGES: usize = 400;
-/// The code of the outcome of a lead whose form is held.
-const HELD_OUTCOME: &str = "held-for-review";
 /// Last lines of each function's log.
 const MAX_LOG_LINES: usize = 200;
 
-pub(super) type DeliveriesAndRows = (Arc<Vec<Value>>, Arc<Vec<Value>>);
-
 impl ConsoleState {
-    /// Deliveries and ledger rows, newest first.
-    pub(super) fn read_tables(&self) -> anyhow::Result<DeliveriesAndRows> {
-        let writes = self.stack.dynamo().write_count();
-        let mut tables = tellonce_fakes::lock_mutex(&self.table_cache);
-        if tables.write_count != Some(writes) {
-            let dynamo = self.stack.dynamo();
-            let mut deliveries = Vec::new();
-            for inbox in self.inbox_table_names() {
-                deliveries.extend(dynamo.scan_items(inbox)?.into_iter().map(|mut delivery| {
-                    delivery["inbox"] = json!(inbox);
-                    delivery
-                }));
-            }
-            for delivery in &mut deliveries {
-                // The body is large, and shown only on demand.
-                if let Some(Value::String(body)) = delivery.as_object_mut().and_then(|item| item.remove("body")) {
-                    delivery["stored_bytes"] = json!(body.len() / 4 * 3);
-                }
-            }
-            let mut rows = dynamo.scan_items(&self.table_name("Ledger")?)?;
-            sort_newest_first(&mut deliveries, "received_at");
-            sort_newest_first(&mut rows, "updated_at");
-            *tables = TableCache { write_count: Some(writes), deliveries: Arc::new(deliveries), rows: Arc::new(rows) };
-        }
-        Ok((tables.deliveries.clone(), tables.rows.clone()))
-    }
-
     /// The client's calendars, and the ledger rows of feeds.
-    fn render_calendars(&self, rows: &[Value]) -> Vec<Value> {
+    fn render_calendars(&self, view: &TablesView) -> Vec<Value> {
         let Ok(client) = &self.client else { return Vec::new() };
         let calendar = |(name, calendar): (&String, &CalendarConfig)| {
             let secret = |name: &str| self.stack.secrets().current_value(name).is_some();
             let ready = (calendar.kind.proof().is_none() || secret(&client.webhook_secret_name(name)))
                 && (calendar.kind.facts().credential.is_none() || secret(&client.calendar_secret_name(name)));
-            let subject = format!("feed:{name}");
             json!({
                 "name": name,
                 "kind": calendar.kind.facts().name,
                 "available": ready,
                 "current_start": self.booking_samples.current_start(name).map(jiff::Timestamp::as_millisecond),
-                "feed": rows.iter().find(|row| row["subject"] == subject.as_str()),
+                "feed": view.state_row(&self.tables, &format!("feed:{name}")),
             })
         };
         client.calendars.iter().map(calendar).collect()
     }
 
     /// The client's forms, with the number of leads that wait until an operator releases them.
-    fn render_forms(&self, deliveries: &[Value], rows: &[Value]) -> Vec<Value> {
+    fn render_forms(&self, view: &TablesView) -> Vec<Value> {
         let Ok(client) = &self.client else { return Vec::new() };
         let has_secret = |name: &str| self.stack.secrets().current_value(name).is_some();
         let form = |(name, form): (&String, &FormConfig)| {
-            let subject = format!("form:{name}");
-            let row = rows.iter().find(|row| row["subject"] == subject.as_str());
+            let row = view.state_row(&self.tables, &format!("form:{name}"));
             json!({
                 "name": name,
                 "kind": form.kind.facts().name,
@@ -104,25 +69,10 @@ impl ConsoleState {
                 "can_withhold_consent": can_withhold_consent(form),
                 "burst": form.limits.burst.leads,
                 "held_since": row.and_then(|row| row["held_since"].as_i64()),
-                "waiting": deliveries.iter().filter(|delivery| is_held_for_review(delivery, name)).count(),
+                "waiting": view.held_leads(name),
             })
         };
         client.forms.iter().map(form).collect()
-    }
-
-    /// The newest leads with their outcomes and messages.
-    fn render_leads(&self, deliveries: &[Value], rows: &[Value]) -> anyhow::Result<Vec<Value>> {
-        let inbox = self.table_name(LEAD_INBOX)?;
-        let of_forms = deliveries.iter().filter(|delivery| delivery["inbox"] == inbox.as_str());
-        let mut rows_of: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-        for row in rows.iter().filter(|row| is_message_row(row)) {
-            rows_of.entry(row["delivery"].as_str().unwrap_or_default()).or_default().push(row);
-        }
-        let rows_of = |delivery: &Value| rows_of.get(delivery["id"].as_str()?).map(Vec::as_slice);
-        Ok(of_forms
-            .take(MAX_LEADS)
-            .map(|delivery| render_lead(delivery, rows_of(delivery).unwrap_or_default()))
-            .collect())
     }
 
     /// Tomorrow at 10:30 in the client's time zone: the default time of a booking.
@@ -133,12 +83,11 @@ impl ConsoleState {
         Some(tomorrow.at(10, 30, 0, 0).strftime("%FT%H:%M").to_string())
     }
 
-    fn render_lines(&self, rows: &[Value]) -> Vec<Value> {
+    fn render_lines(&self, view: &TablesView) -> Vec<Value> {
         let settings = self.stack.provider().settings();
         let Ok(client) = &self.client else { return Vec::new() };
         let line = |(name, line): (&String, &tellonce_core::client_config::LineConfig)| {
-            let subject = format!("line:{name}");
-            let row = rows.iter().find(|row| row["subject"] == subject.as_str());
+            let row = view.state_row(&self.tables, &format!("line:{name}"));
             json!({
                 "name": name,
                 "line_id": line.line_id,
@@ -176,17 +125,39 @@ impl ConsoleState {
             .collect()
     }
 
-    fn render_state(&self) -> anyhow::Result<Value> {
+    /// What the state depends on, without the tables: it is the same as long as the state is.
+    fn read_signature(&self) -> anyhow::Result<String> {
+        let actions = self.action_count.load(Ordering::SeqCst);
+        let changes = self.stack.change_count();
+        // Both change as time passes.
+        let next_due = self.look_at_tables()?.next_due(self.stack.clock().now_ms());
+        Ok(format!("{actions} {changes} {next_due:?} {:?}", self.default_booking_time()))
+    }
+
+    /// The state and its version. Renders only if something changed since the last look.
+    fn look(&self, known_version: &str) -> anyhow::Result<Option<Bytes>> {
         self.sync_fake_clock()?;
-        let (deliveries, rows) = self.read_tables()?;
-        let mut provider = self.stack.provider().state_json();
-        let mut messages = match provider.as_object_mut().and_then(|provider| provider.remove("messages")) {
-            Some(Value::Array(messages)) => messages,
-            _ => Vec::new(),
-        };
-        messages.drain(..messages.len().saturating_sub(MAX_MESSAGES));
-        let message_rows = rows.iter().filter(|row| is_message_row(row));
-        let appointments = rows.iter().filter(|row| is_state_row(row)).filter_map(render_appointment);
+        let mut last = tellonce_fakes::lock_mutex(&self.last_look);
+        let signature = self.read_signature()?;
+        if last.signature.as_ref() != Some(&signature) {
+            let mut state = self.render_state()?;
+            let mut hasher = DefaultHasher::new();
+            state.to_string().hash(&mut hasher);
+            let version = format!("{:016x}", hasher.finish());
+            state["version"] = json!(version);
+            *last = LastLook { signature: Some(signature), version, text: state.to_string().into() };
+        }
+        Ok((last.version != known_version).then(|| last.text.clone()))
+    }
+
+    fn render_state(&self) -> anyhow::Result<Value> {
+        let view = &*self.look_at_tables()?;
+        let mut provider = self.stack.provider().overview_json(MAX_MESSAGES);
+        let messages = provider.as_object_mut().and_then(|provider| provider.remove("messages"));
+        let leads = view
+            .leads()
+            .take(MAX_LEADS)
+            .map(|lead| render_lead(lead, &view.rows_of_delivery(lead["id"].as_str().unwrap_or_default())));
         let failures: Vec<Value> = self
             .stack
             .failures()
@@ -214,19 +185,19 @@ impl ConsoleState {
             "problem": self.client.as_ref().err(),
             "gateway_url": self.stack.gateway_url(),
             "offset_ms": self.stack.clock().offset_ms(),
-            "lines": self.render_lines(&rows),
+            "lines": self.render_lines(view),
             // Tables whose streams have records that no function has processed.
             "unprocessed_tables": self.stack.stream_states()?.into_iter().filter(|state| !state.is_caught_up()).map(|state| state.table).collect::<Vec<_>>(),
             "samples": self.render_samples(),
-            "calendars": self.render_calendars(&rows),
-            "forms": self.render_forms(&deliveries, &rows),
-            "leads": self.render_leads(&deliveries, &rows)?,
+            "calendars": self.render_calendars(view),
+            "forms": self.render_forms(view),
+            "leads": leads.collect::<Vec<_>>(),
             "zone": self.client.as_ref().ok().map(|client| &client.time_zone),
             "default_start": self.default_booking_time(),
-            "appointments": appointments.take(MAX_APPOINTMENTS).collect::<Vec<_>>(),
-            "next_due": find_next_due(&rows, self.stack.clock().now_ms()),
-            "deliveries": deliveries.iter().take(MAX_DELIVERIES).collect::<Vec<_>>(),
-            "rows": message_rows.take(MAX_ROWS).collect::<Vec<_>>(),
+            "appointments": view.appointments().filter_map(render_appointment).take(MAX_APPOINTMENTS).collect::<Vec<_>>(),
+            "next_due": view.next_due(self.stack.clock().now_ms()),
+            "deliveries": view.deliveries().take(MAX_DELIVERIES).collect::<Vec<_>>(),
+            "rows": view.message_rows().take(MAX_ROWS).collect::<Vec<_>>(),
             "messages": messages,
             "conversations": self.render_conversations(),
             "provider": provider,
@@ -235,22 +206,6 @@ impl ConsoleState {
             "requests": {"dynamo": dynamo, "secrets": self.stack.secrets().total_request_count()},
         }))
     }
-}
-
-/// Whether a row holds the state of a line, an appointment, a feed, a form or a customer, and not a
-/// message.
-fn is_state_row(row: &Value) -> bool {
-    row["stage"] == HEADER_STAGE
-}
-
-/// Whether a row is a message. Only messages have a state: a row of greetings has none.
-fn is_message_row(row: &Value) -> bool {
-    !is_state_row(row) && row["state"].is_string()
-}
-
-/// Whether a delivery waits until an operator releases its form.
-fn is_held_for_review(delivery: &Value, form: &str) -> bool {
-    delivery["sender"] == form && delivery["outcome"] == HELD_OUTCOME
 }
 
 /// A lead's delivery with its messages, and for each the time from the submission until the
@@ -280,15 +235,6 @@ fn render_appointment(row: &Value) -> Option<Value> {
     Some(rendered)
 }
 
-/// The next due time after `now_ms`, in unix milliseconds.
-pub(super) fn find_next_due(rows: &[Value], now_ms: i64) -> Option<i64> {
-    rows.iter().filter_map(|row| row["due_at"].as_i64()).filter(|due| *due > now_ms).min()
-}
-
-fn sort_newest_first(items: &mut [Value], by: &str) {
-    items.sort_by_key(|item| std::cmp::Reverse(item[by].as_i64().unwrap_or(0)));
-}
-
 #[derive(Deserialize)]
 pub(super) struct StateQuery {
     #[serde(default)]
@@ -300,16 +246,11 @@ pub(super) async fn get_state(
     State(console): SharedConsole,
     Query(query): Query<StateQuery>,
 ) -> Result<Response, ConsoleError> {
-    let state = tokio::task::spawn_blocking(move || console.render_state()).await??;
-    let mut hasher = DefaultHasher::new();
-    state.to_string().hash(&mut hasher);
-    let version = format!("{:016x}", hasher.finish());
-    if version == query.known_version {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    let mut state = state;
-    state["version"] = json!(version);
-    Ok(Json(state).into_response())
+    let look = tokio::task::spawn_blocking(move || console.look(&query.known_version)).await??;
+    Ok(match look {
+        Some(state) => ([(header::CONTENT_TYPE, "application/json")], state).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// The raw body of one delivery, indented if it is JSON.
@@ -339,30 +280,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_appointment_header_is_rendered_and_is_not_a_message() {
+    fn an_appointment_header_is_rendered() {
         let row = json!({
             "subject": "appointment:88", "stage": "state", "version": 3, "due_at": 1_795_163_400_000_i64,
             "appointment": r#"{"status":"booked","start":"2026-11-21T08:30:00Z","zone":"Asia/Jerusalem","attendees":[]}"#,
         });
-        assert!(is_state_row(&row) && !is_state_row(&json!({"subject": "appointment:88", "stage": "24h"})));
         let shown = render_appointment(&row).expect("a header");
         assert_eq!((&shown["subject"], &shown["status"]), (&json!("appointment:88"), &json!("booked")));
         assert_eq!((&shown["version"], &shown["due_at"]), (&json!(3), &json!(1_795_163_400_000_i64)));
         for other in [json!({"subject": "line:main", "stage": "state"}), json!({"appointment": "no JSON"})] {
             assert!(render_appointment(&other).is_none(), "{other}");
         }
-    }
-
-    #[test]
-    fn contact_and_form_rows_are_not_messages() {
-        let greetings = json!({"subject": "contact:ab", "stage": "greetings", "version": 1, "greetings": "[]"});
-        let form = json!({"subject": "form:site", "stage": "state", "leads": 3, "held_since": 5});
-        let opt_out = json!({"subject": "contact:ab", "stage": "state", "opted_out_at": 1});
-        for row in [&greetings, &form, &opt_out] {
-            assert!(!is_message_row(row), "{row}");
-        }
-        assert_eq!(find_next_due(&[greetings, form, opt_out], 0), None);
-        assert!(is_message_row(&json!({"subject": "lead:1", "stage": "first-touch", "state": "suppressed"})));
     }
 
     #[test]
@@ -378,18 +306,5 @@ mod tests {
         let suppressed =
             json!({"state": "suppressed", "reason": "already-greeted: …", "occurred_at": 1, "updated_at": 9});
         assert_eq!(render_lead(&delivery, &[&suppressed])["messages"][0]["took_ms"], Value::Null);
-        let held = json!({"sender": "site", "outcome": "held-for-review", "outcome_text": "too many"});
-        assert!(
-            is_held_for_review(&held, "site")
-                && !is_held_for_review(&held, "other")
-                && !is_held_for_review(&delivery, "site")
-        );
-    }
-
-    #[test]
-    fn the_next_due_time_is_the_earliest_in_the_future() {
-        let rows = [json!({"due_at": 5}), json!({"due_at": 30}), json!({"due_at": 20}), json!({"stage": "state"})];
-        assert_eq!(find_next_due(&rows, 5), Some(20));
-        assert_eq!(find_next_due(&rows, 30), None);
     }
 }

@@ -3,14 +3,15 @@
 //! Main types: [`provider::FakeProvider`] is EZWhatsApp and the customer's phone.
 //! [`calendars::FakeCalendars`], [`leads::FakeLeadApis`], [`crms::FakeCrms`], [`team::FakeTeam`]
 //! and [`shopify`] answer the calls of functions. [`services::FakeServices`] has what these share:
-//! accounts, counters, faults. [`server`] has the HTTP server. [`FakeHost`] gives them the time and
-//! the secrets.
+//! accounts, counters, faults. [`server`] has the HTTP server, [`json_lines`] a file that survives
+//! a kill. [`FakeHost`] gives them the time and the secrets.
 //!
 //! Everything listens on 127.0.0.1 only.
 
 pub mod calendars;
 pub mod crms;
 mod host;
+pub mod json_lines;
 pub mod leads;
 pub mod provider;
 pub mod server;

@@ -39,7 +39,7 @@ impl KeyboardCommands {
         let case = case.or_else(|| READY_SAMPLES.into_iter().find(|case| targets.has_store_for(*case)));
         let case = case.context("this client has no store with a known secret for a sample")?;
         let batch = self.samples.build_batch(case, &targets, false, stack.clock().now_ms())?;
-        Ok(samples::post_batch(stack.provider().http(), &stack.gateway_url(), batch).await.to_sentence())
+        Ok(samples::post_batch(stack.provider().http(), &stack.webhook_url(), batch).await.to_sentence())
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser;
 use tellonce_core::provider::PROVIDER_NAME;
-use tellonce_fakes::provider;
+use tellonce_fakes::{provider, server::PublicHost};
 use tellonce_stack::{LocalStack, StackOptions, build};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
@@ -39,6 +39,13 @@ struct LocalArguments {
     /// Port of the webhook endpoints and the console.
     #[arg(long, default_value_t = 8787)]
     port: u16,
+    /// Host name of a tunnel to --port, for webhooks of real senders. Repeat it for several names.
+    /// It reaches the webhook endpoints, and neither the console nor the fakes.
+    #[arg(long = "public-host", value_name = "NAME", value_parser = PublicHost::parse)]
+    public_hosts: Vec<PublicHost>,
+    /// Random first segment of the webhook endpoints, as the template's parameter `AddressSegment`.
+    #[arg(long, value_name = "SEGMENT")]
+    address_segment: Option<String>,
     /// Port of the fake provider.
     #[arg(long, value_name = "PORT", default_value_t = provider::DEFAULT_PORT)]
     provider_port: u16,
@@ -91,6 +98,12 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
         fresh: arguments.fresh,
         gateway_port: arguments.port,
+        public_hosts: arguments.public_hosts,
+        parameters: arguments
+            .address_segment
+            .map(|segment| ("AddressSegment".to_owned(), segment))
+            .into_iter()
+            .collect(),
         provider_port: arguments.provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)
@@ -109,11 +122,11 @@ fn print_line(text: &str) -> anyhow::Result<()> {
 }
 
 fn render_welcome(stack: &LocalStack) -> String {
-    let url = stack.gateway_url();
+    let (url, webhooks) = (stack.gateway_url(), stack.webhook_url());
     let routes: Vec<String> = stack
         .routes()
         .iter()
-        .map(|(route, function)| format!("  {:<5} {url}{}  →  {function}", route.method, route.path))
+        .map(|(route, function)| format!("  {:<5} {webhooks}{}  →  {function}", route.method, route.path))
         .collect();
     format!(
         "\nRunning client `{client}` on this machine\n\n\
@@ -121,7 +134,7 @@ fn render_welcome(stack: &LocalStack) -> String {
          \x20 console    {url}/\n\
          \x20 {PROVIDER_NAME} {provider} (fake)\n\
          \x20 logs       {logs}\n\n\
-         Try: curl -i {url}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
+         Try: curl -i {webhooks}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
          Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),

@@ -9,7 +9,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,7 @@ use tellonce_fakes::{lock_mutex, replace_file, system_now_ms};
 pub struct LocalClock {
     path: PathBuf,
     offset_ms: Mutex<i64>,
+    changes: AtomicU64,
 }
 
 impl LocalClock {
@@ -35,7 +39,7 @@ impl LocalClock {
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
             Err(e) => return Err(e).with_context(|| format!("could not read {}", path.display())),
         };
-        let clock = Self { path: path.to_owned(), offset_ms: Mutex::new(offset_ms) };
+        let clock = Self { path: path.to_owned(), offset_ms: Mutex::new(offset_ms), changes: AtomicU64::new(0) };
         clock.set_offset_ms(offset_ms)?;
         Ok(clock)
     }
@@ -63,7 +67,13 @@ impl LocalClock {
         let mut held = lock_mutex(&self.offset_ms);
         replace_file(&self.path, offset_ms.to_string().as_bytes())?;
         *held = offset_ms;
+        self.changes.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// How often the offset was set.
+    pub(crate) fn change_count(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// The time of this clock, in unix milliseconds.

@@ -43,6 +43,8 @@ const TEXT_TYPES: [&str; 3] = ["application/json", "application/javascript", "ap
 #[derive(Debug)]
 pub(crate) struct HttpGateway {
     routes: Vec<(HttpRoute, String)>,
+    /// The stage, if its addresses begin with its name.
+    stage: Option<String>,
     functions: Arc<FunctionPool>,
     clock: Arc<LocalClock>,
 }
@@ -54,7 +56,12 @@ impl HttpGateway {
             .iter()
             .flat_map(|function| function.routes.iter().map(|route| (route.clone(), function.name.clone())))
             .collect();
-        Self { routes, functions, clock }
+        Self { routes, stage: template.address_segment.clone(), functions, clock }
+    }
+
+    /// What comes before the path of every route: nothing, or the stage.
+    pub(crate) fn address_prefix(&self) -> String {
+        self.stage.as_ref().map(|stage| format!("/{stage}")).unwrap_or_default()
     }
 
     /// Method and path of every route, and its function.
@@ -77,7 +84,7 @@ impl HttpGateway {
                 let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
                 gateway.serve_request(&route_path, parameters, request).await
             };
-            router = router.route(&path, any(handler));
+            router = router.route(&format!("{}{path}", self.address_prefix()), any(handler));
         }
         router.fallback(async || not_found())
     }
@@ -95,7 +102,10 @@ impl HttpGateway {
             }
             Err(_) => return json_message(StatusCode::BAD_REQUEST, "Bad Request"),
         };
-        let event = build_event(&parts, &body, route, &parameters, peer, self.clock.now_ms());
+        let mut event = build_event(&parts, &body, route, &parameters, peer, self.clock.now_ms());
+        if let Some(stage) = &self.stage {
+            event["requestContext"]["stage"] = json!(stage);
+        }
         self.invoke_function(function, &event).await
     }
 
@@ -282,7 +292,7 @@ mod tests {
     const PAYLOAD_ROUTE: &str = "/stores/{store}";
 
     /// A gateway without functions: a request that reaches a route fails with 500.
-    fn test_router(routes: &[(&str, &str)]) -> Router {
+    fn test_router(routes: &[(&str, &str)], stage: Option<&str>) -> Router {
         let setup = crate::functions::FunctionSetup {
             binaries: "/nowhere".as_ref(),
             directory: "/".as_ref(),
@@ -293,7 +303,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
         let routes = routes.iter().map(|(method, path)| (test_route(method, path), "absent".to_owned())).collect();
-        Arc::new(HttpGateway { routes, functions: Arc::new(functions), clock }).build_router()
+        let stage = stage.map(str::to_owned);
+        Arc::new(HttpGateway { routes, stage, functions: Arc::new(functions), clock }).build_router()
     }
 
     fn test_route(method: &str, path: &str) -> HttpRoute {
@@ -317,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn a_route_takes_its_method_and_one_segment_for_each_parameter() {
         let routes = [("POST", "/stores/{store}"), ("GET", "/leads/{form}"), ("POST", "/leads/{form}")];
-        let url = serve(test_router(&routes));
+        let url = serve(test_router(&routes, None));
         let reached = StatusCode::INTERNAL_SERVER_ERROR;
         for (method, path) in [("POST", "/stores/a%20b+c"), ("GET", "/leads/a"), ("POST", "/leads/a")] {
             assert_eq!(status_of(&url, method, path, Vec::new()).await, reached, "{method} {path}");
@@ -333,6 +344,18 @@ mod tests {
             ("HEAD", "/leads/a"),
         ] {
             assert_eq!(status_of(&url, method, path, Vec::new()).await, StatusCode::NOT_FOUND, "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_name_of_a_stage_begins_every_address() {
+        let url = serve(test_router(&[("POST", "/stores/{store}")], Some("stage-1")));
+        for (path, status) in [
+            ("/stage-1/stores/a", StatusCode::INTERNAL_SERVER_ERROR),
+            ("/stores/a", StatusCode::NOT_FOUND),
+            ("/stage-2/stores/a", StatusCode::NOT_FOUND),
+        ] {
+            assert_eq!(status_of(&url, "POST", path, Vec::new()).await, status, "{path}");
         }
     }
 
@@ -399,7 +422,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_above_the_limit_is_too_large() {
-        let url = serve(test_router(&[("POST", "/a")]));
+        let url = serve(test_router(&[("POST", "/a")], None));
         let status = status_of(&url, "POST", "/a", vec![b'a'; MAX_BODY_BYTES + 1]).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     }

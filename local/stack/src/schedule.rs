@@ -8,7 +8,10 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     ACCOUNT, REGION,
@@ -26,15 +29,23 @@ pub(crate) struct ScheduledFunction {
 }
 
 impl ScheduledFunction {
-    /// Invokes the function at every interval while the stack runs, first after one interval.
+    /// Invokes the function at every interval while the stack runs, first after one interval. As
+    /// EventBridge does, it does not wait for the end of the invocation before, and leaves out no
+    /// interval: an invocation without a free instance waits for one.
     pub(crate) async fn run_forever(self, functions: Arc<FunctionPool>, clock: Arc<LocalClock>) {
         let mut ticks = tokio::time::interval_at(Instant::now() + self.interval, self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        // Its invocations end with this task.
+        let mut running = JoinSet::new();
         loop {
             ticks.tick().await;
-            if let Err(e) = self.invoke(&functions, &clock).await {
-                tracing::warn!("{} ({}): {e}", self.function, self.id);
-            }
+            while running.try_join_next().is_some() {}
+            let (scheduled, functions, clock) = (self.clone(), functions.clone(), clock.clone());
+            running.spawn(async move {
+                if let Err(e) = scheduled.invoke(&functions, &clock).await {
+                    tracing::warn!("{} ({}): {e}", scheduled.function, scheduled.id);
+                }
+            });
         }
     }
 
@@ -63,6 +74,29 @@ fn build_schedule_event(id: &str, now_ms: i64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::functions::child::{self, FUNCTION_NAME};
+
+    #[tokio::test]
+    async fn an_invocation_that_outlasts_its_interval_delays_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        child::install_binary(dir.path(), FUNCTION_NAME);
+        let functions = child::create_pool(dir.path(), Duration::from_mins(2), 2);
+        let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
+        let scheduled = ScheduledFunction {
+            function: FUNCTION_NAME.to_owned(),
+            id: "Child/Often".to_owned(),
+            interval: Duration::from_millis(20),
+            input: Some(json!({ "do": "hang" })),
+        };
+        let task = tokio::spawn(scheduled.run_forever(functions.clone(), clock));
+        // The first two hang in the two instances, and the others wait for one.
+        while functions.invocation_counts(FUNCTION_NAME).started < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(functions.invocation_counts(FUNCTION_NAME).succeeded, 0);
+        task.abort();
+        functions.stop_all().await;
+    }
 
     #[test]
     fn the_event_is_that_of_a_schedule_rule() {

@@ -12,7 +12,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -35,6 +35,7 @@ pub struct FakeSecretsManager {
     values: Mutex<BTreeMap<String, StoredSecret>>,
     requests: Mutex<BTreeMap<String, u64>>,
     failures_left: AtomicU32,
+    changes: AtomicU64,
     clock: Arc<LocalClock>,
 }
 
@@ -76,7 +77,13 @@ impl FakeSecretsManager {
             })?;
             values.insert(name, StoredSecret { current, previous, created_ms, version: 1 });
         }
-        Ok(Self { values: Mutex::new(values), requests: Mutex::default(), failures_left: AtomicU32::new(0), clock })
+        Ok(Self {
+            values: Mutex::new(values),
+            requests: Mutex::default(),
+            failures_left: AtomicU32::new(0),
+            changes: AtomicU64::new(0),
+            clock,
+        })
     }
 
     /// The current value of a secret.
@@ -101,11 +108,22 @@ impl FakeSecretsManager {
             version: old.map_or(1, |secret| secret.version + 1),
         };
         values.insert(name.to_owned(), secret);
+        self.count_change();
+    }
+
+    fn count_change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often a secret was requested or changed.
+    pub(crate) fn change_count(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Removes a secret.
     pub fn remove(&self, name: &str) {
         tellonce_fakes::lock_mutex(&self.values).remove(name);
+        self.count_change();
     }
 
     /// Makes the next `n` requests fail with `InternalServiceError` (HTTP 500), as in an outage.
@@ -126,6 +144,7 @@ impl FakeSecretsManager {
     /// Resets the counts.
     pub fn reset_requests(&self) {
         tellonce_fakes::lock_mutex(&self.requests).clear();
+        self.count_change();
     }
 
     /// The HTTP endpoint.
@@ -139,6 +158,7 @@ impl FakeSecretsManager {
             return error_reply("InvalidParameterException", "SecretId is missing");
         };
         *tellonce_fakes::lock_mutex(&self.requests).entry(id.to_owned()).or_default() += 1;
+        self.count_change();
         if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             let body = json!({"__type": "InternalServiceError", "Message": "An error occurred on the server side."});
             return (StatusCode::INTERNAL_SERVER_ERROR, body);

@@ -80,6 +80,11 @@ pub fn verify_delivery<'a>(
     Ok(VerificationOutcome::Verified(verified))
 }
 
+/// Checks the random first segment of an address, in constant time.
+pub fn verify_address_segment(given: &str, segment: &Secret) -> Result<(), Refusal> {
+    proof_schemes::require_secret(given, segment)
+}
+
 /// Checks the token of a handshake. Meta sends the token to an address before it posts deliveries
 /// there.
 pub fn verify_handshake(token: &str, secret: &Secret) -> Result<(), Refusal> {

@@ -3,20 +3,24 @@
 //! Main types: [`FeedFetchError`], [`FeedResponse`], [`CacheValidators`].
 //!
 //! Promise: the address is a secret, because it gives access to the calendar. It appears in no
-//! error, no log and no `Debug` text. It is sent over https only, on redirects too. The only
-//! exception is the origin in `CALENDAR_BASE_URL`, for local runs and tests.
+//! error, no log and no `Debug` text. The address and every redirect are https and lead into the
+//! public internet. The only exception is the origin in `CALENDAR_BASE_URL`, for local runs and
+//! tests.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
-    Response, Url,
+    Client, Response, Url,
     header::{ACCEPT, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT},
 };
 use tellonce_core::{
+    bootstrap::StartError,
     clock::Deadline,
     fault::{ClassifyFault, Fault},
     feed::{FactsFingerprint, FeedSnapshot},
+    public_address::{PublicAddressError, check_callable_url},
+    public_client,
     secret::{Secret, SecretError},
 };
 
@@ -66,6 +70,12 @@ pub enum FeedFetchError {
     /// The host redirects to where the address would be sent unencrypted.
     #[error("host of the feed redirected to an address that is not https")]
     InsecureRedirect,
+    /// The address, or one that the host redirects to, is in an inner network.
+    #[error("address of the feed, or of its redirect, is not on the public internet")]
+    NotPublic,
+    /// The HTTP client for public addresses could not be built.
+    #[error(transparent)]
+    Client(#[from] StartError),
     /// The body could not be parsed.
     #[error("could not parse the feed")]
     Parse(#[from] FeedParseError),
@@ -75,11 +85,12 @@ impl ClassifyFault for FeedFetchError {
     fn fault(&self) -> Fault {
         match self {
             // A GET changes nothing, so a request with an unknown outcome may be repeated.
-            Self::Secret(_) | Self::Unreachable(_) | Self::Unavailable { .. } => Fault::Transient,
+            Self::Secret(_) | Self::Client(_) | Self::Unreachable(_) | Self::Unavailable { .. } => Fault::Transient,
             Self::InvalidAddress { .. }
             | Self::Refused { .. }
             | Self::TooManyRedirects
             | Self::InsecureRedirect
+            | Self::NotPublic
             | Self::Parse(_) => Fault::Permanent,
         }
     }
@@ -150,7 +161,7 @@ pub(super) struct FeedAddress<'a> {
 
 /// Fetches a feed.
 pub(super) async fn fetch_feed(
-    http: &reqwest::Client,
+    http: &Client,
     feed_address: FeedAddress<'_>,
     snapshot: &FeedSnapshot,
     now: Timestamp,
@@ -163,7 +174,7 @@ pub(super) async fn fetch_feed(
     let fingerprint = FactsFingerprint::of_facts(&[Some(url.as_str()), Some(settings)]);
     let conditional = can_be_unchanged(snapshot, fingerprint, now);
     for _ in 0..=MAX_REDIRECTS {
-        let mut request = http
+        let mut request = choose_client(http, &url, base_url)?
             .get(url.clone())
             .timeout(deadline.remaining())
             .header(ACCEPT, "text/calendar, */*;q=0.5")
@@ -185,9 +196,6 @@ pub(super) async fn fetch_feed(
             status @ (301 | 302 | 303 | 307 | 308) => {
                 let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
                 let to = location.and_then(|to| url.join(to).ok()).ok_or(FeedFetchError::Refused { status })?;
-                if !is_allowed_url(&to, base_url) {
-                    return Err(FeedFetchError::InsecureRedirect);
-                }
                 url = to;
             }
             status @ (408 | 425 | 429 | 500..) => return Err(FeedFetchError::Unavailable { status }),
@@ -203,7 +211,23 @@ async fn read_body(response: Response) -> Result<Vec<u8>, FeedFetchError> {
 }
 
 fn unreachable_error(error: reqwest::Error) -> FeedFetchError {
+    if public_client::is_not_public(&error) {
+        return FeedFetchError::NotPublic;
+    }
     FeedFetchError::Unreachable(error.without_url())
+}
+
+/// The client for one request of a fetch: the first, or one after a redirect. `http` calls only the
+/// origin that replaces the real one.
+fn choose_client<'h>(http: &'h Client, url: &Url, base_url: Option<&str>) -> Result<&'h Client, FeedFetchError> {
+    if base_url.and_then(|base| Url::parse(base).ok()).is_some_and(|base| base.origin() == url.origin()) {
+        return Ok(http);
+    }
+    check_callable_url(url).map_err(|error| match error {
+        PublicAddressError::NotHttps => FeedFetchError::InsecureRedirect,
+        _ => FeedFetchError::NotPublic,
+    })?;
+    Ok(public_client::public_client()?)
 }
 
 /// The URL of a feed. `base_url` replaces the origin of the address.
@@ -223,7 +247,7 @@ fn resolve_url(address: &Secret, base_url: Option<&str>) -> Option<Url> {
         replaced.set_query(url.query());
         return Some(replaced);
     }
-    is_allowed_url(&url, None).then_some(url)
+    (url.scheme() == "https" && url.has_host()).then_some(url)
 }
 
 /// The part of a path that is an e-mail address: Google's addresses of feeds contain the id of the
@@ -231,12 +255,6 @@ fn resolve_url(address: &Secret, base_url: Option<&str>) -> Option<Url> {
 fn find_calendar_id(url: &Url) -> Option<String> {
     let mut parts = url.path_segments()?.map(|part| part.replace("%40", "@"));
     parts.find(|part| part.contains('@'))
-}
-
-/// Whether a URL may be requested: over https, or at the origin that replaces the real one.
-fn is_allowed_url(url: &Url, base_url: Option<&str>) -> bool {
-    let replaced = base_url.and_then(|base| Url::parse(base).ok()).is_some_and(|base| base.origin() == url.origin());
-    url.has_host() && (url.scheme() == "https" || replaced)
 }
 
 #[cfg(test)]
@@ -377,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn three_redirects_are_followed_but_none_to_an_insecure_address() {
+    async fn three_redirects_are_followed_but_none_to_an_insecure_or_inner_address() {
         let to = |place: &str| http_response(&format!("302 Found\r\nLocation: {place}"), "");
         let there = http_response("200 OK", "BEGIN:VCALENDAR");
         let (requests, fetched) = fetch_from(&FeedSnapshot::default(), &[to("/b"), to("c?d"), to("/e"), there]).await;
@@ -389,8 +407,36 @@ mod tests {
             let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[to(insecure)]).await;
             assert!(matches!(fetched, Err(FeedFetchError::InsecureRedirect)), "{insecure}");
         }
+        for inner in [
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://[::1]/",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://localhost:1/hunter2",
+        ] {
+            let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[to("/b"), to(inner)]).await;
+            let error = fetched.unwrap_err();
+            assert!(
+                matches!(error, FeedFetchError::NotPublic) && error.fault() == Fault::Permanent,
+                "{inner}: {error:?}"
+            );
+        }
         let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[http_response("301 Moved Permanently", "")]).await;
         assert!(matches!(fetched, Err(FeedFetchError::Refused { status: 301 })));
+    }
+
+    #[tokio::test]
+    async fn an_address_in_an_inner_network_is_never_called() {
+        let http = tellonce_core::bootstrap::build_http_client().unwrap();
+        for inner in
+            ["https://localhost:1/hunter2.ics", "webcal://10.0.0.1/hunter2.ics", "https://[fd00::1]/hunter2.ics"]
+        {
+            let address = Secret::new(inner);
+            let feed = FeedAddress { base_url: None, ..feed_address(&address, "") };
+            let deadline = Deadline::from_now(Duration::from_secs(5));
+            let error = fetch_feed(&http, feed, &FeedSnapshot::default(), at_hour(1), deadline).await.unwrap_err();
+            assert!(matches!(error, FeedFetchError::NotPublic), "{error:?}");
+        }
     }
 
     #[tokio::test]

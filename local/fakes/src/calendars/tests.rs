@@ -21,7 +21,7 @@ struct CalendarFixture {
     folder: tempfile::TempDir,
 }
 
-async fn start_fixture() -> CalendarFixture {
+fn start_fixture() -> CalendarFixture {
     let folder = tempfile::tempdir().unwrap();
     let host = Arc::new(TestHost::new(r#"{"acuity": "key", "square": "token"}"#));
     let account = |peer, user: &str, secret: &str| FakeAccount {
@@ -35,9 +35,9 @@ async fn start_fixture() -> CalendarFixture {
     let calendars = Arc::new(FakeCalendars::open(folder.path().join("feeds"), state_file, services.clone()).unwrap());
     let feeds = axum::middleware::from_fn_with_state(calendars.clone(), route_feed_requests);
     let app = calendars.clone().build_router().fallback(async || "another service").layer(feeds);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = crate::server::bind_port(0, "a test", "").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    crate::server::serve_router(app, listener, "a test");
     let http = tellonce_core::bootstrap::build_http_client().unwrap();
     CalendarFixture { calendars, services, host, url, http, folder }
 }
@@ -75,7 +75,7 @@ fn feed_event(uid: &str, start: &str) -> FakeFeedEvent {
 
 #[tokio::test]
 async fn acuity_returns_an_appointment_only_to_its_account() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let path = "/api/v1/appointments/11";
     let right = basic_auth("7", "key");
     assert_eq!(served.get_json(path, &right).await.0, 404);
@@ -99,7 +99,7 @@ async fn acuity_returns_an_appointment_only_to_its_account() {
 
 #[tokio::test]
 async fn square_returns_a_customer_only_to_its_account_and_current_token() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let path = "/v2/customers/EX2Q";
     assert_eq!(served.get_json(path, "Bearer token").await.0, 404);
     let customer = |phone: Option<&str>| FakeSquareCustomer {
@@ -120,7 +120,7 @@ async fn square_returns_a_customer_only_to_its_account_and_current_token() {
 
 #[tokio::test]
 async fn a_feed_serves_its_file_at_any_address_and_is_not_sent_twice() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     assert_eq!(served.get_text("/diary.ics", &[]).await.0, 404);
     let feeds = served.folder.path().join("feeds");
     std::fs::create_dir(&feeds).unwrap();
@@ -133,7 +133,7 @@ async fn a_feed_serves_its_file_at_any_address_and_is_not_sent_twice() {
     std::fs::write(feeds.join("diary.ics"), FILE.replace("by-hand", "by-hand-2")).unwrap();
     assert_eq!(served.get_text("/diary.ics", &[("if-none-match", etag)]).await.0, 200);
     assert_eq!(served.get_text("/somewhere", &[]).await.2, "another service");
-    assert_eq!(served.get_text("/diary.ics", &[("host", "elsewhere.example")]).await.2, "another service");
+    assert_eq!(served.get_text("/diary.ics", &[("host", "elsewhere.example")]).await.0, 421);
     std::fs::write(served.folder.path().join("clock.ics"), "outside").unwrap();
     for outside in ["/..%2fclock.ics", "/%2e%2e%2fclock.ics", "/..\\clock.ics", "/.ics"] {
         assert_ne!(served.get_text(outside, &[]).await.2, "outside", "{outside}");
@@ -142,7 +142,7 @@ async fn a_feed_serves_its_file_at_any_address_and_is_not_sent_twice() {
 
 #[tokio::test]
 async fn events_are_added_to_the_content_of_the_file() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     served.calendars.put_event("diary.ics", feed_event("one", "2026-11-24T08:30:00Z")).unwrap();
     let alone = served.calendars.read_feed("diary.ics").unwrap().unwrap();
     assert!(alone.starts_with("BEGIN:VCALENDAR\r\n") && alone.ends_with("END:VCALENDAR\r\n"));
@@ -170,7 +170,7 @@ async fn events_are_added_to_the_content_of_the_file() {
 
 #[tokio::test]
 async fn faults_occur_in_order_and_then_requests_succeed() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     served.calendars.override_feed("diary.ics", FILE);
     for (fault, times) in
         [(FakeFault::Status(503), 2), (FakeFault::EmptyBody, 1), (FakeFault::HalfBody, 1), (FakeFault::Hang, 1)]
@@ -204,7 +204,7 @@ async fn faults_occur_in_order_and_then_requests_succeed() {
 
 #[tokio::test]
 async fn stored_items_survive_a_restart() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let start = "2026-11-24T10:30:00Z".parse().unwrap();
     served.calendars.put_appointment(FakeAcuityAppointment::from_recording(11, start, "UTC")).unwrap();
     served.calendars.put_event("diary.ics", feed_event("one", "2026-11-24T08:30:00Z")).unwrap();

@@ -109,6 +109,11 @@ impl FakeCrms {
         self.records.lock().get(crm).map(|records| records.list_entries(&self.lines)).unwrap_or_default()
     }
 
+    /// How often the records of a CRM changed.
+    pub fn change_count(&self) -> u64 {
+        self.records.change_count()
+    }
+
     /// All people in a CRM, oldest first.
     pub fn people(&self, crm: &str) -> Vec<FakeCrmPerson> {
         self.records.lock().get(crm).map(|records| records.people.clone()).unwrap_or_default()

@@ -17,7 +17,7 @@ struct LeadFixture {
     folder: tempfile::TempDir,
 }
 
-async fn start_fixture() -> LeadFixture {
+fn start_fixture() -> LeadFixture {
     let folder = tempfile::tempdir().unwrap();
     let host = Arc::new(TestHost::new(r#"{"ads": "page", "crm": "app"}"#));
     let account = |peer, secret: &str| FakeAccount { service: peer, user_id: String::new(), secret: secret.to_owned() };
@@ -26,9 +26,9 @@ async fn start_fixture() -> LeadFixture {
     let leads = Arc::new(FakeLeadApis::open(Some(folder.path().join("leads.json")), services.clone()).unwrap());
     let first = axum::middleware::from_fn_with_state(leads.clone(), route_lead_requests);
     let app = Router::new().fallback(async || "another service").layer(first);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = crate::server::bind_port(0, "a test", "").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    crate::server::serve_router(app, listener, "a test");
     let http = tellonce_core::bootstrap::build_http_client().unwrap();
     LeadFixture { leads, services, host, url, http, folder }
 }
@@ -67,7 +67,7 @@ fn hubspot_contact() -> FakeHubspotContact {
 
 #[tokio::test]
 async fn graph_returns_a_lead_only_to_its_token() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let path = "/v26.0/444444444444000?fields=created_time%2Cfield_data%2Ccustom_disclaimer_responses";
     let (status, answer) = served.get_json(path, "page").await;
     assert_eq!((status, &answer["error"]["code"], &answer["error"]["error_subcode"]), (400, &json!(100), &json!(33)));
@@ -90,7 +90,7 @@ async fn graph_returns_a_lead_only_to_its_token() {
 
 #[tokio::test]
 async fn graph_returns_the_requested_fields_and_refuses_unknown_ones() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     served.leads.put_lead(meta_lead()).unwrap();
     let (_, answer) = served.get_json("/v26.0/444444444444000", "page").await;
     assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), ["created_time", "field_data", "id"]);
@@ -101,7 +101,7 @@ async fn graph_returns_the_requested_fields_and_refuses_unknown_ones() {
 
 #[tokio::test]
 async fn hubspot_returns_a_contact_only_to_its_current_token() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let path = "/crm/v3/objects/contacts/123?properties=phone%2Cmobilephone%2Cwhatsapp_ok";
     let (status, answer) = served.get_json(path, "app").await;
     assert_eq!((status, &answer["category"]), (404, &json!("OBJECT_NOT_FOUND")));
@@ -122,7 +122,7 @@ async fn hubspot_returns_a_contact_only_to_its_current_token() {
 
 #[tokio::test]
 async fn requests_for_other_paths_are_passed_on() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     for path in ["/stores/shop", "/v26.0", "/v26.0/1/leads", "/v26/1", "/versions.0/1", "/crm/v3/objects/contacts"] {
         assert_eq!(served.get_text(path, "page").await.1, "another service", "{path}");
     }
@@ -132,7 +132,7 @@ async fn requests_for_other_paths_are_passed_on() {
 
 #[tokio::test]
 async fn a_fault_affects_one_service_and_then_passes() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     served.leads.put_contact(hubspot_contact()).unwrap();
     served.services.fail_next(FakeService::Graph, FakeFault::Status(500), 1);
     served.services.fail_next(FakeService::HubSpot, FakeFault::HalfBody, 1);
@@ -149,7 +149,7 @@ async fn a_fault_affects_one_service_and_then_passes() {
 
 #[tokio::test]
 async fn stored_items_survive_a_restart() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     served.leads.put_lead(meta_lead()).unwrap();
     served.leads.put_contact(hubspot_contact()).unwrap();
     let again = FakeLeadApis::open(Some(served.folder.path().join("leads.json")), served.services.clone()).unwrap();

@@ -296,12 +296,7 @@ async fn list_webhooks(State(shared): State<Arc<FakeCore>>, headers: HeaderMap) 
         Err(refused) => return *refused,
     };
     let state = shared.lock_state();
-    let hooks: Vec<Value> = state
-        .webhooks
-        .iter()
-        .filter(|hook| hook.webhook.line_id == line)
-        .map(|hook| webhook_json(&hook.webhook))
-        .collect();
+    let hooks: Vec<Value> = state.webhooks.list().filter(|webhook| webhook.line_id == line).map(webhook_json).collect();
     drop(state);
     json_response(StatusCode::OK, &json!({"webhooks": hooks, "guess": "this route is not documented by EZWhatsApp"}))
 }

@@ -43,7 +43,7 @@ type ControlResponse = Result<Json<Value>, (StatusCode, Json<Value>)>;
 
 pub(super) fn build_router() -> Router<Arc<FakeCore>> {
     Router::new()
-        .route("/_fake/state", get(async |State(shared): State<Arc<FakeCore>>| Json(shared.render_state())))
+        .route("/_fake/state", get(get_state))
         .route("/_fake/settings", patch(patch_settings))
         .route("/_fake/health", post(set_health))
         .route("/_fake/fail", post(plan_faults).delete(clear_faults))
@@ -53,6 +53,12 @@ pub(super) fn build_router() -> Router<Arc<FakeCore>> {
         .route("/_fake/silent", post(set_silent))
         .route("/_fake/status", post(report_status))
         .route("/_fake/fresh", post(reset_state))
+}
+
+async fn get_state(State(shared): State<Arc<FakeCore>>) -> Json<Value> {
+    let mut state = shared.render_state(usize::MAX);
+    state["per_key"] = json!(shared.read_state().messages_per_key());
+    Json(state)
 }
 
 fn bad_request(message: &str) -> (StatusCode, Json<Value>) {

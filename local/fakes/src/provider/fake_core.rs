@@ -9,10 +9,10 @@ use crate::lock_mutex;
 use super::{
     records::{InboundPhoneMessage, PhoneMessage, RegisteredWebhook},
     settings::{FakeSettings, HealthPreset},
-    state::{FakeState, READ, SendDecision, WebhookQueue},
+    state::{FakeState, READ, SendDecision},
     validate::{self, TextRequest, WebhookRequest},
     webhook_delivery::start_delivery_task,
-    webhook_events::{self, QueuedWebhookEvent},
+    webhook_events,
 };
 
 pub(super) struct FakeCore {
@@ -32,6 +32,13 @@ impl FakeCore {
     }
 
     pub(super) fn lock_state(&self) -> MutexGuard<'_, FakeState> {
+        let mut state = self.read_state();
+        state.change_count += 1;
+        state
+    }
+
+    /// The state for a reader that changes nothing.
+    pub(super) fn read_state(&self) -> MutexGuard<'_, FakeState> {
         // A panic leaves the state valid: each change is one assignment or one push.
         lock_mutex(&self.state)
     }
@@ -74,40 +81,22 @@ impl FakeCore {
 
     /// Delivers waiting messages and raises their webhook events.
     fn deliver_waiting(state: &mut FakeState) -> anyhow::Result<()> {
-        for arrival in state.deliver_waiting()? {
-            let settings = state.settings.webhooks.clone();
-            if arrival.observed {
-                Self::queue_events(
-                    state,
-                    &arrival.message.line,
-                    webhook_events::build_message_events(&arrival.message, &settings),
-                );
-            }
-            if arrival.delivered {
-                for status in webhook_events::reported_statuses(&settings) {
-                    Self::apply_status(state, &arrival.message.id, status)?;
-                }
-            }
+        for (id, reaches_customer) in state.waiting_messages() {
+            let arrival = state.plan_arrival(&id, reaches_customer)?;
+            state.commit(arrival)?;
         }
         Ok(())
     }
 
-    fn apply_status(state: &mut FakeState, id: &str, status: &str) -> anyhow::Result<()> {
-        let message = state.set_status(id, status)?;
-        let event = webhook_events::build_status_event(&message, status, state.now_ms(), &state.settings.webhooks);
-        Self::queue_events(state, &message.line, vec![event]);
-        Ok(())
-    }
-
     pub(super) fn report_status(&self, id: &str, status: &str) -> anyhow::Result<()> {
-        Self::apply_status(&mut self.lock_state(), id, status)
+        let mut state = self.lock_state();
+        let report = state.plan_status(&state.find_message(id)?, status);
+        state.commit(report)
     }
 
     pub(super) fn write_message(&self, written: InboundPhoneMessage, line: &str) -> anyhow::Result<PhoneMessage> {
         let mut state = self.lock_state();
         let message = state.write_from_customer(written, line)?;
-        let events = webhook_events::build_message_events(&message, &state.settings.webhooks);
-        Self::queue_events(&mut state, line, events);
         // A customer who writes has switched the phone on.
         Self::deliver_waiting(&mut state)?;
         Ok(message)
@@ -124,7 +113,8 @@ impl FakeCore {
         let mut state = self.lock_state();
         let unread = state.unread_ids(contact);
         for id in &unread {
-            Self::apply_status(&mut state, id, READ)?;
+            let report = state.plan_status(&state.find_message(id)?, READ);
+            state.commit(report)?;
         }
         Ok(unread.len())
     }
@@ -135,34 +125,23 @@ impl FakeCore {
         Self::deliver_waiting(&mut state)
     }
 
-    fn queue_events(state: &mut FakeState, line: &str, events: Vec<QueuedWebhookEvent>) {
-        for event in events {
-            for hook in state.webhooks.iter().filter(|hook| webhook_events::wants_event(&hook.webhook, line, &event)) {
-                if hook.queue.send(event.clone()).is_ok() {
-                    state.pending_deliveries += 1;
-                } else {
-                    tracing::debug!(webhook = hook.webhook.id, "the sender of this webhook stopped");
-                }
-            }
-        }
-    }
-
     pub(super) fn register_webhook(
         self: &Arc<Self>,
         line: &str,
         request: WebhookRequest,
     ) -> anyhow::Result<RegisteredWebhook> {
-        let webhook = self.lock_state().new_webhook(line, request)?;
-        self.start_webhook(webhook.clone());
+        let mut state = self.lock_state();
+        let webhook = state.new_webhook(line, request)?;
+        self.start_missing_tasks(&mut state);
         Ok(webhook)
     }
 
     pub(super) fn ensure_webhook(self: &Arc<Self>, line: &str, target_url: &str) -> anyhow::Result<RegisteredWebhook> {
         let target_path = webhook_events::local_target_path(target_url);
-        let is_ours = |hook: &WebhookQueue| {
-            hook.webhook.line_id == line && webhook_events::local_target_path(&hook.webhook.target_url) == target_path
+        let is_ours = |webhook: &&RegisteredWebhook| {
+            webhook.line_id == line && webhook_events::local_target_path(&webhook.target_url) == target_path
         };
-        let known = self.lock_state().webhooks.iter().find(|hook| is_ours(hook)).map(|hook| hook.webhook.clone());
+        let known = self.lock_state().webhooks.list().find(is_ours).cloned();
         let Some(known) = known else {
             let body = json!({"targetUrl": target_url}).to_string();
             return self
@@ -171,22 +150,29 @@ impl FakeCore {
         if known.target_url == target_url {
             return Ok(known);
         }
-        let redirected = {
-            let mut state = self.lock_state();
-            state.webhooks.retain(|hook| hook.webhook.id != known.id);
-            state.redirect_webhook(&known, target_url)?
-        };
-        self.start_webhook(redirected.clone());
-        Ok(redirected)
+        self.lock_state().redirect_webhook(&known, target_url)
     }
 
-    pub(super) fn start_webhook(self: &Arc<Self>, webhook: RegisteredWebhook) {
-        let queue = start_delivery_task(&self.state, &self.http, webhook.clone());
-        self.lock_state().webhooks.push(WebhookQueue { webhook, queue });
+    pub(super) fn start_delivery_tasks(&self) {
+        self.start_missing_tasks(&mut self.lock_state());
     }
 
-    pub(super) fn render_state(&self) -> Value {
-        let state = self.lock_state();
+    fn start_missing_tasks(&self, state: &mut FakeState) {
+        state
+            .webhooks
+            .start_missing(|webhook| start_delivery_task(Arc::downgrade(&self.state), self.http.clone(), webhook));
+    }
+
+    pub(super) fn resume_deliveries(&self) -> anyhow::Result<()> {
+        let mut state = self.lock_state();
+        state.webhooks.queue_unposted();
+        Self::deliver_waiting(&mut state)
+    }
+
+    /// The newest `max_messages` messages, and all else.
+    pub(super) fn render_state(&self, max_messages: usize) -> Value {
+        let state = self.read_state();
+        let messages = &state.messages[state.messages.len().saturating_sub(max_messages)..];
         let planned: Vec<Value> =
             state.planned_faults().into_iter().map(|(left, fault)| json!({"left": left, "fault": fault})).collect();
         let mut lines: Vec<&String> = state.tokens.values().collect();
@@ -197,11 +183,10 @@ impl FakeCore {
             "settings": state.settings,
             "planned_faults": planned,
             "counters": state.counters,
-            "messages": state.messages,
+            "messages": messages,
             "silent": state.silent,
-            "webhooks": state.webhooks.iter().map(|hook| &hook.webhook).collect::<Vec<_>>(),
+            "webhooks": state.webhooks.list().collect::<Vec<_>>(),
             "webhook_attempts": state.attempts,
-            "per_key": state.messages_per_key(),
         })
     }
 }

@@ -10,7 +10,9 @@
 //! test can assert that no key was sent twice ([`FakeProvider::max_messages_per_key`]).
 //!
 //! A key is queued at most once per line under every fault. With a state folder, queued messages
-//! survive `kill -9`. The fake does not imitate EZWhatsApp's timing, limits or ids.
+//! survive `kill -9`, and so do webhook events that were not posted
+//! ([`FakeProvider::resume_deliveries`]). The fake does not imitate EZWhatsApp's timing, limits or
+//! ids.
 
 mod api;
 mod control;
@@ -26,6 +28,7 @@ mod tests;
 mod validate;
 mod webhook_delivery;
 mod webhook_events;
+mod webhook_queues;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,7 +39,7 @@ use std::{
 };
 
 use axum::Router;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::server::{bind_port, serve_router};
@@ -51,7 +54,7 @@ pub use settings::{
 pub use validate::PhoneButton;
 
 use fake_core::FakeCore;
-use journal::FakeJournal;
+use journal::open_journal;
 use records::TEXT;
 use state::FakeState;
 
@@ -82,13 +85,10 @@ impl FakeProvider {
     /// where the last run ended. Without one, its state is lost when it stops.
     #[expect(clippy::unused_async, reason = "async on purpose: it needs a runtime to serve on")]
     pub async fn start(port: u16, state_dir: Option<&Path>) -> anyhow::Result<Self> {
-        let journal = state_dir.map(FakeJournal::open).transpose()?;
-        let (state, webhooks) = FakeState::new(journal);
+        let state = FakeState::new(state_dir.map(open_journal).transpose()?);
         let http = tellonce_core::bootstrap::build_http_client()?;
         let shared = Arc::new(FakeCore::new(state, http));
-        for webhook in webhooks {
-            shared.start_webhook(webhook);
-        }
+        shared.start_delivery_tasks();
         let listener = bind_port(port, "the fake EZWhatsApp", "--provider-port")?;
         let addr = listener.local_addr()?;
         let app = Router::new()
@@ -111,7 +111,7 @@ impl FakeProvider {
 
     /// Ids of the lines that have a token.
     pub fn line_ids(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.core.lock_state().tokens.values().cloned().collect();
+        let mut lines: Vec<String> = self.core.read_state().tokens.values().cloned().collect();
         lines.sort();
         lines.dedup();
         lines
@@ -119,7 +119,7 @@ impl FakeProvider {
 
     /// The current settings.
     pub fn settings(&self) -> FakeSettings {
-        self.core.lock_state().settings.clone()
+        self.core.read_state().settings.clone()
     }
 
     /// Changes settings.
@@ -160,12 +160,12 @@ impl FakeProvider {
 
     /// All messages in both directions, oldest first.
     pub fn messages(&self) -> Vec<PhoneMessage> {
-        self.core.lock_state().messages.clone()
+        self.core.read_state().messages.clone()
     }
 
     /// The delivered messages on one customer's phone, oldest first.
     pub fn phone_messages(&self, contact: &str) -> Vec<PhoneMessage> {
-        let mut delivered: Vec<PhoneMessage> = self.core.lock_state().messages.clone();
+        let mut delivered: Vec<PhoneMessage> = self.core.read_state().messages.clone();
         delivered.retain(|message| message.contact == contact && message.delivered_at.is_some());
         delivered
     }
@@ -173,7 +173,7 @@ impl FakeProvider {
     /// How many messages to customers each idempotency key has, over all lines. No value may ever
     /// exceed one.
     pub fn messages_per_key(&self) -> BTreeMap<String, usize> {
-        self.core.lock_state().messages_per_key()
+        self.core.read_state().messages_per_key()
     }
 
     /// The largest value of [`FakeProvider::messages_per_key`]. Zero if nothing was queued.
@@ -183,7 +183,7 @@ impl FakeProvider {
 
     /// Requests and messages since the start, or since [`Self::reset_counters`].
     pub fn counters(&self) -> FakeCounters {
-        self.core.lock_state().counters.clone()
+        self.core.read_state().counters.clone()
     }
 
     /// Resets the counters.
@@ -201,12 +201,12 @@ impl FakeProvider {
 
     /// Registered webhooks, oldest first.
     pub fn webhooks(&self) -> Vec<RegisteredWebhook> {
-        self.core.lock_state().webhooks.iter().map(|hook| hook.webhook.clone()).collect()
+        self.core.read_state().webhooks.list().cloned().collect()
     }
 
     /// The latest attempts to reach webhook targets, oldest first.
     pub fn webhook_attempts(&self) -> Vec<WebhookAttempt> {
-        self.core.lock_state().attempts.iter().cloned().collect()
+        self.core.read_state().attempts.iter().cloned().collect()
     }
 
     /// Registers the stack's own webhook of a line once. A webhook that posts to the same path on
@@ -253,7 +253,7 @@ impl FakeProvider {
 
     /// Numbers whose phones are switched off.
     pub fn silent_contacts(&self) -> BTreeSet<String> {
-        self.core.lock_state().silent.clone()
+        self.core.read_state().silent.clone()
     }
 
     /// Removes messages, keys, webhooks, faults, counters and settings, in memory and on disk.
@@ -262,9 +262,16 @@ impl FakeProvider {
         self.core.lock_state().wipe()
     }
 
+    /// Continues what the last run left: delivers waiting messages, and posts the webhook events
+    /// that it raised and did not post, with the same delivery ids. Call it when the targets are
+    /// up.
+    pub fn resume_deliveries(&self) -> anyhow::Result<()> {
+        self.core.resume_deliveries()
+    }
+
     /// How many raised events their webhook targets have not received yet.
     pub fn pending_deliveries(&self) -> usize {
-        self.core.lock_state().pending_deliveries
+        self.core.read_state().webhooks.pending_count
     }
 
     /// The HTTP client of webhook deliveries, also for other callers that post to the loopback.
@@ -272,9 +279,22 @@ impl FakeProvider {
         &self.core.http
     }
 
-    /// The state for a console, as `GET /_fake/state` returns it.
-    pub fn state_json(&self) -> Value {
-        self.core.render_state()
+    /// The state for a console: as `GET /_fake/state` returns it, with the newest `max_messages`
+    /// messages, and the keys of more than one message in `repeated_keys`.
+    pub fn overview_json(&self, max_messages: usize) -> Value {
+        let mut state = self.core.render_state(max_messages);
+        state["repeated_keys"] = json!(self.core.read_state().repeated_keys());
+        state
+    }
+
+    /// Reads all messages in both directions, oldest first, without a copy.
+    pub fn read_all_messages<R>(&self, read: impl FnOnce(&[PhoneMessage]) -> R) -> R {
+        read(&self.core.read_state().messages)
+    }
+
+    /// A number that changes with every request and every change.
+    pub fn change_count(&self) -> u64 {
+        self.core.read_state().change_count
     }
 
     /// Waits until `condition` holds. Checks every 5 ms, and returns false after `within`.

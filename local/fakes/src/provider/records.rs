@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
 use super::validate::PhoneButton;
+
+/// A new id of the fake, e.g. `queued_…`.
+pub(super) fn new_id(prefix: &str) -> String {
+    format!("{prefix}_{:016x}", rand::rng().random::<u64>())
+}
 
 /// The kind of a message that is a plain text.
 pub(super) const TEXT: &str = "text";

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use crate::json_lines::JsonLines;
 use anyhow::Context;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tellonce_core::hash::sha256_hex;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    journal::{FakeJournal, JournalEntry},
+    journal::JournalEntry,
     records::{
         FakeCounters, InboundPhoneMessage, PhoneMessage, PhoneMessageDirection, RegisteredWebhook, WebhookAttempt,
-        text_kind,
+        new_id, text_kind,
     },
     settings::{FakeSettings, FaultShare, SendFault},
     validate::{TextRecipient, TextRequest, WebhookRequest},
-    webhook_events::QueuedWebhookEvent,
+    webhook_events::{self, WebhookEvent},
+    webhook_queues::WebhookQueues,
 };
 
 /// Webhook attempts kept for the console and for assertions.
@@ -25,16 +26,6 @@ const MAX_ATTEMPTS_STORED: usize = 500;
 pub(super) const FAILED: &str = "failed";
 /// The status of a message that the customer has read.
 pub(super) const READ: &str = "read";
-
-/// A message that reached another phone.
-#[derive(Debug)]
-pub(super) struct MessageProgress {
-    pub(super) message: PhoneMessage,
-    /// It has just reached the line's own phone.
-    pub(super) observed: bool,
-    /// It has just reached the customer's phone.
-    pub(super) delivered: bool,
-}
 
 /// The decision on one send.
 #[derive(Debug)]
@@ -52,30 +43,23 @@ struct UsedKey {
     message_id: String,
 }
 
-pub(super) struct WebhookQueue {
-    pub(super) webhook: RegisteredWebhook,
-    pub(super) queue: UnboundedSender<QueuedWebhookEvent>,
-}
-
 pub(super) struct FakeState {
     pub(super) tokens: BTreeMap<String, String>,
     pub(super) settings: FakeSettings,
     pub(super) messages: Vec<PhoneMessage>,
-    pub(super) webhooks: Vec<WebhookQueue>,
+    pub(super) webhooks: WebhookQueues,
     pub(super) attempts: VecDeque<WebhookAttempt>,
-    /// Deliveries that are not done yet.
-    pub(super) pending_deliveries: usize,
     pub(super) counters: FakeCounters,
+    /// Goes up with every change, and with every access that may change something.
+    pub(super) change_count: u64,
     planned_faults: VecDeque<(u32, SendFault)>,
     share_rng: Option<StdRng>,
     keys: HashMap<(String, String), UsedKey>,
+    /// Keys of more than one message on a line. Must stay empty.
+    repeated_keys: BTreeSet<String>,
     /// Numbers whose phones are switched off.
     pub(super) silent: BTreeSet<String>,
-    journal: Option<FakeJournal>,
-}
-
-pub(super) fn new_id(prefix: &str) -> String {
-    format!("{prefix}_{:016x}", rand::rng().random::<u64>())
+    journal: Option<JsonLines>,
 }
 
 pub(super) fn default_tokens() -> BTreeMap<String, String> {
@@ -88,33 +72,33 @@ fn derive_conversation_id(line: &str, contact: &str) -> String {
 }
 
 impl FakeState {
-    /// The state that the journal describes. The returned webhooks have no queue yet.
-    pub(super) fn new(journal: Option<(FakeJournal, Vec<JournalEntry>)>) -> (Self, Vec<RegisteredWebhook>) {
+    /// The state that the journal describes. Its webhooks have no delivery task yet.
+    pub(super) fn new(journal: Option<(JsonLines, Vec<JournalEntry>)>) -> Self {
         let mut state = Self {
             tokens: default_tokens(),
             settings: FakeSettings::default(),
             messages: Vec::new(),
-            webhooks: Vec::new(),
+            webhooks: WebhookQueues::default(),
             attempts: VecDeque::new(),
-            pending_deliveries: 0,
             counters: FakeCounters::default(),
+            change_count: 0,
             planned_faults: VecDeque::new(),
             share_rng: None,
             keys: HashMap::new(),
+            repeated_keys: BTreeSet::new(),
             silent: BTreeSet::new(),
             journal: None,
         };
-        let mut webhooks = Vec::new();
         if let Some((journal, entries)) = journal {
             for entry in entries {
-                state.apply_entry(entry, &mut webhooks);
+                state.apply_entry(entry);
             }
             state.journal = Some(journal);
         }
-        (state, webhooks)
+        state
     }
 
-    fn apply_entry(&mut self, entry: JournalEntry, webhooks: &mut Vec<RegisteredWebhook>) {
+    fn apply_entry(&mut self, entry: JournalEntry) {
         match entry {
             JournalEntry::Message { message, fingerprint } => self.insert_message(*message, fingerprint),
             JournalEntry::Observed { id, at } => {
@@ -136,24 +120,33 @@ impl FakeState {
             }
             JournalEntry::Settings(settings) => self.apply_settings(*settings),
             // The same id again means that the webhook was redirected.
-            JournalEntry::Webhook(webhook) => match webhooks.iter_mut().find(|known| known.id == webhook.id) {
-                Some(known) => *known = webhook,
-                None => webhooks.push(webhook),
-            },
+            JournalEntry::Webhook(webhook) => self.webhooks.put(webhook),
+            JournalEntry::Raised(event) => self.webhooks.raise(event),
+            JournalEntry::Posted { ids } => self.webhooks.remove_posted(&ids),
         }
     }
 
-    pub(super) fn record_entry(&mut self, entry: &JournalEntry) -> anyhow::Result<()> {
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.append(entry))
+    /// Makes a change: writes all of it to the journal, and then applies it. A change that is not
+    /// on disk has no effect.
+    pub(super) fn commit(&mut self, entries: Vec<JournalEntry>) -> anyhow::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            journal.append(&entries)?;
+        }
+        self.change_count += 1;
+        for entry in entries {
+            self.apply_entry(entry);
+        }
+        Ok(())
     }
 
     pub(super) fn wipe(&mut self) -> anyhow::Result<()> {
         if let Some(journal) = &mut self.journal {
-            journal.wipe()?;
+            journal.clear()?;
         }
         let tokens = std::mem::take(&mut self.tokens);
         let journal = self.journal.take();
-        *self = Self { tokens, journal, ..Self::new(None).0 };
+        let change_count = self.change_count + 1;
+        *self = Self { tokens, change_count, journal, ..Self::new(None) };
         Ok(())
     }
 
@@ -164,8 +157,7 @@ impl FakeState {
 
     pub(super) fn set_settings(&mut self, settings: FakeSettings) -> anyhow::Result<()> {
         if settings != self.settings {
-            self.record_entry(&JournalEntry::Settings(Box::new(settings.clone())))?;
-            self.apply_settings(settings);
+            self.commit(vec![JournalEntry::Settings(Box::new(settings))])?;
         }
         Ok(())
     }
@@ -279,7 +271,7 @@ impl FakeState {
             status: None,
             fault: fault.map(|fault| fault.name().to_owned()),
         };
-        self.add_message(message, Some(body_hash))?;
+        self.commit(vec![JournalEntry::Message { message: Box::new(message), fingerprint: Some(body_hash) }])?;
         self.counters.queued += 1;
         let health = self.settings.health_of_line(line);
         if health != super::HealthPreset::Good {
@@ -294,7 +286,7 @@ impl FakeState {
         written: InboundPhoneMessage,
         line: &str,
     ) -> anyhow::Result<PhoneMessage> {
-        self.set_silent(&written.from, false)?;
+        let mut entries = self.plan_silent(&written.from, false);
         let InboundPhoneMessage { from, text, kind, group } = written;
         let (id, now) = (new_id("inbound"), self.now_ms());
         let message = PhoneMessage {
@@ -315,7 +307,10 @@ impl FakeState {
             status: None,
             fault: None,
         };
-        self.add_message(message.clone(), None)?;
+        entries.push(JournalEntry::Message { message: Box::new(message.clone()), fingerprint: None });
+        let events = webhook_events::build_message_events(&message, &self.settings.webhooks);
+        entries.extend(self.plan_events(line, &events));
+        self.commit(entries)?;
         Ok(message)
     }
 
@@ -340,7 +335,7 @@ impl FakeState {
             status: None,
             fault: None,
         };
-        self.add_message(message, None)?;
+        self.commit(vec![JournalEntry::Message { message: Box::new(message), fingerprint: None }])?;
         Ok(id)
     }
 
@@ -354,11 +349,12 @@ impl FakeState {
 
     /// Switches a customer's phone off or on.
     pub(super) fn set_silent(&mut self, contact: &str, silent: bool) -> anyhow::Result<()> {
-        if self.silent.contains(contact) != silent {
-            self.record_entry(&JournalEntry::Silent { contact: contact.to_owned(), silent })?;
-            self.apply_silent(contact.to_owned(), silent);
-        }
-        Ok(())
+        self.commit(self.plan_silent(contact, silent))
+    }
+
+    fn plan_silent(&self, contact: &str, silent: bool) -> Vec<JournalEntry> {
+        let changes = self.silent.contains(contact) != silent;
+        changes.then(|| JournalEntry::Silent { contact: contact.to_owned(), silent }).into_iter().collect()
     }
 
     /// Ids of the messages that reached a customer and are unread.
@@ -372,20 +368,12 @@ impl FakeState {
         self.messages.iter().filter(is_unread).map(|message| message.id.clone()).collect()
     }
 
-    /// Writes the journal first: a message that is not on disk is not accepted.
-    fn add_message(&mut self, message: PhoneMessage, fingerprint: Option<String>) -> anyhow::Result<()> {
-        let entry = JournalEntry::Message { message: Box::new(message), fingerprint };
-        self.record_entry(&entry)?;
-        if let JournalEntry::Message { message, fingerprint } = entry {
-            self.insert_message(*message, fingerprint);
-        }
-        Ok(())
-    }
-
     fn insert_message(&mut self, message: PhoneMessage, fingerprint: Option<String>) {
         if let (Some(key), Some(fingerprint)) = (&message.key, fingerprint) {
             let used = UsedKey { fingerprint, message_id: message.id.clone() };
-            self.keys.insert((message.line.clone(), key.clone()), used);
+            if self.keys.insert((message.line.clone(), key.clone()), used).is_some() {
+                self.repeated_keys.insert(key.clone());
+            }
         }
         self.messages.push(message);
     }
@@ -399,11 +387,10 @@ impl FakeState {
         known.cloned().context("no message has this id")
     }
 
-    /// Delivers each waiting message as far as possible: to the line's phone unless the line is
-    /// down, and to the customer's phone unless it is off. A failed message stays. Returns the
-    /// progress, oldest first.
-    pub(super) fn deliver_waiting(&mut self) -> anyhow::Result<Vec<MessageProgress>> {
-        let now = self.now_ms();
+    /// Each message that can move on, oldest first, and whether it reaches the customer: to the
+    /// line's phone unless the line is down, and to the customer's phone unless it is off. A failed
+    /// message stays.
+    pub(super) fn waiting_messages(&self) -> Vec<(String, bool)> {
         let (settings, silent) = (&self.settings, &self.silent);
         let can_move = |message: &&PhoneMessage| {
             message.delivered_at.is_none()
@@ -411,35 +398,48 @@ impl FakeState {
                 && settings.health_of_line(&message.line).delivers_to_phone()
                 && (message.observed_at.is_none() || !silent.contains(&message.contact))
         };
-        let waiting: Vec<(String, bool)> = self
-            .messages
-            .iter()
-            .filter(can_move)
-            .map(|message| (message.id.clone(), !silent.contains(&message.contact)))
-            .collect();
-        let mut arrived = Vec::with_capacity(waiting.len());
-        for (id, delivered) in waiting {
-            self.record_entry(&if delivered {
-                JournalEntry::Delivered { id: id.clone(), at: now }
-            } else {
-                JournalEntry::Observed { id: id.clone(), at: now }
-            })?;
-            if let Some(message) = self.message_mut(&id) {
-                let observed = message.observed_at.is_none();
-                message.observed_at = message.observed_at.or(Some(now));
-                message.delivered_at = delivered.then_some(now);
-                arrived.push(MessageProgress { message: message.clone(), observed, delivered });
-            }
-        }
-        Ok(arrived)
+        let waiting = self.messages.iter().filter(can_move);
+        waiting.map(|message| (message.id.clone(), !silent.contains(&message.contact))).collect()
     }
 
-    pub(super) fn set_status(&mut self, id: &str, status: &str) -> anyhow::Result<PhoneMessage> {
-        self.message_mut(id).context("no message has this id")?;
-        self.record_entry(&JournalEntry::Status { id: id.to_owned(), status: status.to_owned() })?;
-        let message = self.message_mut(id).context("no message has this id")?;
-        message.status = Some(status.to_owned());
-        Ok(message.clone())
+    /// A waiting message moves on: the change and the events that follow.
+    pub(super) fn plan_arrival(&self, id: &str, reaches_customer: bool) -> anyhow::Result<Vec<JournalEntry>> {
+        let (now, id) = (self.now_ms(), id.to_owned());
+        let mut message = self.find_message(&id)?;
+        let is_new = message.observed_at.is_none();
+        message.observed_at = message.observed_at.or(Some(now));
+        let mut entries = vec![if reaches_customer {
+            JournalEntry::Delivered { id, at: now }
+        } else {
+            JournalEntry::Observed { id, at: now }
+        }];
+        if is_new {
+            let events = webhook_events::build_message_events(&message, &self.settings.webhooks);
+            entries.extend(self.plan_events(&message.line, &events));
+        }
+        if reaches_customer {
+            for status in webhook_events::reported_statuses(&self.settings.webhooks) {
+                entries.extend(self.plan_status(&message, status));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// A message gets a status: the change and the events that follow.
+    pub(super) fn plan_status(&self, message: &PhoneMessage, status: &str) -> Vec<JournalEntry> {
+        let mut entries = vec![JournalEntry::Status { id: message.id.clone(), status: status.to_owned() }];
+        let event = webhook_events::build_status_event(message, status, self.now_ms(), &self.settings.webhooks);
+        entries.extend(self.plan_events(&message.line, &[event]));
+        entries
+    }
+
+    fn plan_events(&self, line: &str, events: &[WebhookEvent]) -> impl Iterator<Item = JournalEntry> {
+        self.webhooks.plan_events(line, events).into_iter().map(JournalEntry::Raised)
+    }
+
+    /// Records that events were posted or given up. After a reset it records nothing.
+    pub(super) fn record_posted(&mut self, ids: Vec<String>) -> anyhow::Result<()> {
+        if self.webhooks.has_unposted(&ids) { self.commit(vec![JournalEntry::Posted { ids }]) } else { Ok(()) }
     }
 
     pub(super) fn new_webhook(&mut self, line: &str, request: WebhookRequest) -> anyhow::Result<RegisteredWebhook> {
@@ -452,7 +452,7 @@ impl FakeState {
             enabled: request.enabled,
             persistent: request.persistent,
         };
-        self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;
+        self.commit(vec![JournalEntry::Webhook(webhook.clone())])?;
         Ok(webhook)
     }
 
@@ -463,15 +463,20 @@ impl FakeState {
         target_url: &str,
     ) -> anyhow::Result<RegisteredWebhook> {
         let webhook = RegisteredWebhook { target_url: target_url.to_owned(), ..webhook.clone() };
-        self.record_entry(&JournalEntry::Webhook(webhook.clone()))?;
+        self.commit(vec![JournalEntry::Webhook(webhook.clone())])?;
         Ok(webhook)
     }
 
     pub(super) fn record_attempt(&mut self, attempt: WebhookAttempt) {
+        self.change_count += 1;
         if self.attempts.len() == MAX_ATTEMPTS_STORED {
             self.attempts.pop_front();
         }
         self.attempts.push_back(attempt);
+    }
+
+    pub(super) fn repeated_keys(&self) -> &BTreeSet<String> {
+        &self.repeated_keys
     }
 
     /// How many messages to customers each idempotency key has, over all lines.

@@ -18,7 +18,6 @@ use axum::{
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::*;
 
@@ -495,6 +494,75 @@ async fn messages_keys_settings_and_webhooks_survive_a_restart_but_tokens_are_no
     assert_eq!(third.messages().len(), 1);
 }
 
+/// Starts a fake that posts to `target_url` on a state folder, with the same webhook over restarts.
+async fn start_on_folder(dir: &Path, target_url: &str) -> FakeProvider {
+    let fake = FakeProvider::start(0, Some(dir)).await.expect("starts");
+    fake.ensure_webhook("line_demo", target_url).expect("registered");
+    fake.resume_deliveries().expect("resumed");
+    fake
+}
+
+fn received_ids(target: &TestWebhookTarget) -> Vec<String> {
+    let received = target.received_deliveries();
+    received.iter().map(|(headers, _)| headers["x-ezw-delivery-id"].to_str().expect("text").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn events_that_a_killed_fake_did_not_post_are_posted_once_by_the_next_one() {
+    let dir = tempfile::tempdir().expect("folder");
+    // Listens and answers nothing, so the first run posts nothing.
+    let silent = crate::server::bind_port(0, "a test", "").expect("port");
+    let fake = start_on_folder(dir.path(), &format!("http://{}/hook", silent.local_addr().expect("address"))).await;
+    for text in ["one", "two"] {
+        fake.write_from_phone(PHONE, text, "line_demo").expect("written");
+    }
+    assert_eq!(fake.pending_deliveries(), 4);
+    drop(fake);
+
+    let target = TestWebhookTarget::default();
+    let again = start_on_folder(dir.path(), &target.start()).await;
+    assert!(again.wait_for(SOON, |_| target.received_deliveries().len() == 4).await);
+    again.write_from_phone(PHONE, "three", "line_demo").expect("written");
+    assert!(
+        again.wait_for(SOON, |fake| target.received_deliveries().len() == 6 && fake.pending_deliveries() == 0).await
+    );
+    let texts: Vec<_> = target
+        .received_deliveries()
+        .iter()
+        .filter_map(|(_, body)| body["messages"][0]["body"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+    drop(again);
+
+    let third = start_on_folder(dir.path(), &target.start()).await;
+    assert_eq!(third.pending_deliveries(), 0, "every event is recorded as posted");
+    assert_eq!(received_ids(&target).into_iter().collect::<BTreeSet<_>>().len(), 6);
+}
+
+#[tokio::test]
+async fn an_event_without_a_recorded_response_is_posted_again_by_the_same_id() {
+    let dir = tempfile::tempdir().expect("folder");
+    let target = TestWebhookTarget::default();
+    let url = target.start();
+    let fake = start_on_folder(dir.path(), &url).await;
+    fake.write_from_phone(PHONE, "one", "line_demo").expect("written");
+    assert!(
+        fake.wait_for(SOON, |fake| target.received_deliveries().len() == 2 && fake.pending_deliveries() == 0).await
+    );
+    drop(fake);
+    // As if the kill had come before the responses were recorded.
+    let path = dir.path().join("fake-provider.jsonl");
+    let journal = std::fs::read_to_string(&path).expect("journal");
+    let kept: Vec<_> = journal.lines().filter(|line| !line.contains("\"posted\"")).collect();
+    assert_eq!(kept.len() + 2, journal.lines().count());
+    std::fs::write(&path, kept.join("\n") + "\n").expect("written");
+
+    let again = start_on_folder(dir.path(), &url).await;
+    assert!(again.wait_for(SOON, |_| target.received_deliveries().len() == 4).await);
+    let ids = received_ids(&target);
+    assert_eq!(ids[..2], ids[2..]);
+}
+
 #[tokio::test]
 async fn a_truncated_last_journal_line_is_dropped_and_other_damage_is_an_error() {
     let dir = tempfile::tempdir().expect("folder");
@@ -573,11 +641,11 @@ struct TestWebhookTargetState {
 }
 
 impl TestWebhookTarget {
-    pub(super) async fn start(&self) -> String {
+    pub(super) fn start(&self) -> String {
         let app = Router::new().route("/hook", post(Self::receive_delivery)).with_state(self.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let listener = crate::server::bind_port(0, "a test", "").expect("port");
         let addr = listener.local_addr().expect("address");
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        crate::server::serve_router(app, listener, "a test");
         format!("http://{addr}/hook")
     }
 
@@ -608,7 +676,7 @@ pub(super) async fn start_with_webhook(
 ) -> (FakeProvider, FakeProviderClient, TestWebhookTarget) {
     let (fake, caller) = start_fake().await;
     let target = TestWebhookTarget::default();
-    let url = target.start().await;
+    let url = target.start();
     fake.change_settings(|settings| {
         settings.webhooks.allow_local_targets = true;
         settings.webhooks.redeliver_after_ms = 5;
@@ -689,7 +757,7 @@ async fn a_webhook_gets_only_its_events_and_only_while_enabled() {
     let (fake, caller, target) = start_with_webhook(|_| {}).await;
     let quiet = TestWebhookTarget::default();
     let narrow = TestWebhookTarget::default();
-    let (quiet_url, narrow_url) = (quiet.start().await, narrow.start().await);
+    let (quiet_url, narrow_url) = (quiet.start(), narrow.start());
     caller.register_webhook(&json!({"targetUrl": quiet_url, "enabled": false})).await;
     caller.register_webhook(&json!({"targetUrl": narrow_url, "events": ["statuses.post"]})).await;
     caller.send_text("k", &text_to_phone("x")).await.expect("answer");

@@ -1,5 +1,6 @@
 //! The events that webhooks get, in EZWhatsApp's documented payloads.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -8,10 +9,21 @@ use super::{
     settings::WebhookSettings,
 };
 
-/// An event for a webhook.
+/// What happened, for all webhooks that ask for it.
 #[derive(Clone, Debug)]
-pub(super) struct QueuedWebhookEvent {
+pub(super) struct WebhookEvent {
     pub(super) event: &'static str,
+    pub(super) item: Value,
+}
+
+/// An event that one webhook has to get.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RaisedEvent {
+    /// The delivery id, also after a restart.
+    pub(super) id: String,
+    /// The webhook's id.
+    pub(super) webhook: String,
+    pub(super) event: String,
     pub(super) item: Value,
 }
 
@@ -20,7 +32,7 @@ pub(super) struct QueuedWebhookEvent {
 /// EZWhatsApp documents neither groups nor anything but texts. **Invented**, after whapi.cloud:
 /// `from` is the group of a group message, the author's number is beside it, and the format of a
 /// picture. <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>
-pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<QueuedWebhookEvent> {
+pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<WebhookEvent> {
     let from_me = message.direction == PhoneMessageDirection::ToCustomer;
     let chat = chat_id(message);
     let seconds = message.observed_at.unwrap_or(message.queued_at).div_euclid(1000);
@@ -52,10 +64,7 @@ pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSet
             }
         }
     }
-    vec![
-        QueuedWebhookEvent { event: "messages.post", item: post },
-        QueuedWebhookEvent { event: "chats.post", item: chats },
-    ]
+    vec![WebhookEvent { event: "messages.post", item: post }, WebhookEvent { event: "chats.post", item: chats }]
 }
 
 /// `statuses.post`.
@@ -64,11 +73,11 @@ pub(super) fn build_status_event(
     status: &str,
     now_ms: i64,
     settings: &WebhookSettings,
-) -> QueuedWebhookEvent {
+) -> WebhookEvent {
     let seconds = now_ms.div_euclid(1000);
     let timestamp = if settings.whapi_event_object { json!(seconds.to_string()) } else { json!(seconds) };
     let id = &message.provider_id;
-    QueuedWebhookEvent {
+    WebhookEvent {
         event: "statuses.post",
         item: json!({"id": id, "message_id": id, "status": status, "timestamp": timestamp}),
     }
@@ -98,6 +107,6 @@ pub(super) fn local_target_path(target_url: &str) -> Option<String> {
 }
 
 /// Whether a webhook of this line receives this event.
-pub(super) fn wants_event(webhook: &RegisteredWebhook, line: &str, raised: &QueuedWebhookEvent) -> bool {
+pub(super) fn wants_event(webhook: &RegisteredWebhook, line: &str, raised: &WebhookEvent) -> bool {
     webhook.enabled && webhook.line_id == line && webhook.events.iter().any(|event| event == raised.event)
 }

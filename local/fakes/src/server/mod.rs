@@ -2,34 +2,41 @@
 //!
 //! Main types: [`AbortableListener`] accepts connections that a handler can break through its
 //! [`ConnectionAbort`]. [`bind_port`] opens a listening socket on 127.0.0.1, [`serve_router`]
-//! serves a router on it.
+//! serves a router on it and refuses requests that do not name this machine.
+//! [`serve_public_router`] also serves some routes to the host name of a tunnel.
 
 mod abort;
+mod guard;
 mod ports;
 
 use axum::Router;
-use http::{HeaderMap, header};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use abort::{AbortableListener, AbortableStream, ConnectionAbort};
+pub use guard::{PublicHost, PublicRoutes};
 pub use ports::bind_port;
 
-/// Serves a router in a new task until that task is aborted.
+/// Serves a router to this machine, in a new task until that task is aborted.
 pub fn serve_router(router: Router, listener: TcpListener, name: &'static str) -> JoinHandle<()> {
+    serve_guarded(guard::guard_router(router, None), listener, name)
+}
+
+/// The same, and `public` to the hosts of a tunnel.
+pub fn serve_public_router(
+    router: Router,
+    public: PublicRoutes,
+    listener: TcpListener,
+    name: &'static str,
+) -> JoinHandle<()> {
+    serve_guarded(guard::guard_router(router, Some(public)), listener, name)
+}
+
+fn serve_guarded(router: Router, listener: TcpListener, name: &'static str) -> JoinHandle<()> {
     let service = router.into_make_service_with_connect_info::<ConnectionAbort>();
     tokio::spawn(async move {
+        #[expect(clippy::disallowed_methods, reason = "the one place that serves, behind the guard")]
         if let Err(error) = axum::serve(AbortableListener(listener), service).await {
             tracing::error!(%error, "{name} stopped");
         }
     })
-}
-
-/// Whether the `Host` header names this machine.
-///
-/// A web page can point its own DNS name at 127.0.0.1. A request with such a name does not come
-/// from the person at this machine.
-pub fn has_local_host(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
 }

@@ -12,7 +12,10 @@ mod signature;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -254,6 +257,7 @@ impl FakeReply {
 pub(crate) struct FakeStorage<T> {
     value: Mutex<T>,
     file: Option<PathBuf>,
+    changes: AtomicU64,
 }
 
 impl<T: Default + Serialize + DeserializeOwned> FakeStorage<T> {
@@ -267,16 +271,22 @@ impl<T: Default + Serialize + DeserializeOwned> FakeStorage<T> {
             Some((_, Err(e))) if e.kind() == std::io::ErrorKind::NotFound => T::default(),
             Some((file, Err(e))) => return Err(e).with_context(|| format!("could not read {}", file.display())),
         };
-        Ok(Self { value: Mutex::new(value), file })
+        Ok(Self { value: Mutex::new(value), file, changes: AtomicU64::new(0) })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         crate::lock_mutex(&self.value)
     }
 
+    /// How often the records were changed.
+    pub(crate) fn change_count(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> anyhow::Result<R> {
         let mut value = self.lock();
         let changed = change(&mut value);
+        self.changes.fetch_add(1, Ordering::SeqCst);
         if let Some(file) = &self.file {
             crate::replace_file(file, &serde_json::to_vec_pretty(&*value)?)?;
         }

@@ -65,6 +65,11 @@ impl FakeTeam {
         Ok(Self { targets: accounts, alerts: FakeStorage::open(file)?, services })
     }
 
+    /// How often the alerts changed.
+    pub fn change_count(&self) -> u64 {
+        self.alerts.change_count()
+    }
+
     /// All alerts, oldest first.
     pub fn alerts(&self) -> Vec<TeamAlert> {
         self.alerts.lock().clone()

@@ -21,7 +21,7 @@ struct TeamFixture {
     _folder: tempfile::TempDir,
 }
 
-async fn start_fixture() -> TeamFixture {
+fn start_fixture() -> TeamFixture {
     let folder = tempfile::tempdir().unwrap();
     let host = Arc::new(TestHost::new(SECRETS));
     let services = Arc::new(FakeServices::new(Vec::new(), host.clone()));
@@ -38,9 +38,9 @@ async fn start_fixture() -> TeamFixture {
     let team = Arc::new(FakeTeam::open(Some(folder.path().join("alerts.json")), accounts, services).unwrap());
     let app =
         Router::new().fallback(async || "another service").layer(from_fn_with_state(team.clone(), route_team_requests));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = crate::server::bind_port(0, "a test", "").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    crate::server::serve_router(app, listener, "a test");
     TeamFixture { team, host, url, http: tellonce_core::bootstrap::build_http_client().unwrap(), _folder: folder }
 }
 
@@ -67,7 +67,7 @@ fn signed_authorization(service: &str) -> String {
 
 #[tokio::test]
 async fn slack_accepts_a_text_only_at_its_secret_address() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let post = async |path: &str, body: &str| served.post_body(path, &[], body.to_owned()).await;
     assert_eq!(post("/services/T0/B0/secret", r#"{"text": "Noa waits"}"#).await, (200, "ok".to_owned()));
     assert_eq!(post("/services/T0/B0/other", r#"{"text": "x"}"#).await, (404, "no_service".to_owned()));
@@ -78,7 +78,7 @@ async fn slack_accepts_a_text_only_at_its_secret_address() {
 
 #[tokio::test]
 async fn teams_accepts_a_card_only_at_a_signed_address() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let path = "/powerautomate/workflows/1/triggers/manual/paths/invoke";
     let card = |kind: &str| {
         let content = json!({"type": kind, "body": [
@@ -98,7 +98,7 @@ async fn teams_accepts_a_card_only_at_a_signed_address() {
 
 #[tokio::test]
 async fn ses_accepts_an_email_from_the_client_with_a_one_line_subject() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let mail = |from: &str, subject: &str| {
         json!({
             "FromEmailAddress": from, "Destination": {"ToAddresses": ["team@example.com"]},
@@ -122,7 +122,7 @@ async fn ses_accepts_an_email_from_the_client_with_a_one_line_subject() {
 
 #[tokio::test]
 async fn sns_accepts_a_form_and_replies_in_xml() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let publish = |fields: &[(&str, &str)]| {
         let fields = [("Action", "Publish"), ("Version", "2010-03-31"), ("Message", "Noa waits")].iter().chain(fields);
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
@@ -151,7 +151,7 @@ async fn sns_accepts_a_form_and_replies_in_xml() {
 
 #[tokio::test]
 async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
-    let served = start_fixture().await;
+    let served = start_fixture();
     let (at, body) = (served.host.now_ms() / 1000, r#"{"type":"escalation"}"#);
     let secret = "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=";
     let signature = tellonce_samples::sign_standard_webhooks(secret, "n1", at, body.as_bytes()).unwrap();

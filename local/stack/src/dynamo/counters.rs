@@ -1,6 +1,12 @@
 //! Requests to the database: their number, their capacity and the refusals.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -38,17 +44,23 @@ pub struct OperationUsage {
 
 /// Usage by (operation, table).
 #[derive(Debug, Default)]
-pub struct OperationCounters(Mutex<BTreeMap<(String, String), OperationUsage>>);
+pub struct OperationCounters {
+    usage: Mutex<BTreeMap<(String, String), OperationUsage>>,
+    changes: AtomicU64,
+}
 
 impl OperationCounters {
     /// A copy of everything, by (operation, table).
     pub fn snapshot(&self) -> BTreeMap<(String, String), OperationUsage> {
-        tellonce_fakes::lock_mutex(&self.0).clone()
+        tellonce_fakes::lock_mutex(&self.usage).clone()
     }
 
     /// Usage of one operation on one table.
     pub fn operation_usage(&self, operation: &str, table: &str) -> OperationUsage {
-        tellonce_fakes::lock_mutex(&self.0).get(&(operation.to_owned(), table.to_owned())).cloned().unwrap_or_default()
+        tellonce_fakes::lock_mutex(&self.usage)
+            .get(&(operation.to_owned(), table.to_owned()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Requests that write, over all tables.
@@ -71,13 +83,19 @@ impl OperationCounters {
         self.sum_by_kind(CapacityKind::Read, |usage| usage.units)
     }
 
+    /// A number that changes with every count.
+    pub fn change_count(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
     /// Resets the counts.
     pub fn reset(&self) {
-        tellonce_fakes::lock_mutex(&self.0).clear();
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        tellonce_fakes::lock_mutex(&self.usage).clear();
     }
 
     fn sum_by_kind<T: std::iter::Sum>(&self, wanted: CapacityKind, value: impl Fn(&OperationUsage) -> T) -> T {
-        let held = tellonce_fakes::lock_mutex(&self.0);
+        let held = tellonce_fakes::lock_mutex(&self.usage);
         held.iter()
             .filter(|((operation, _), _)| capacity_kind(operation) == Some(wanted))
             .map(|(_, usage)| value(usage))
@@ -94,11 +112,12 @@ impl OperationCounters {
     }
 
     fn update_usage(&self, operation: &str, table: &str, bytes: usize, change: impl FnOnce(&mut OperationUsage)) {
-        let mut held = tellonce_fakes::lock_mutex(&self.0);
+        let mut held = tellonce_fakes::lock_mutex(&self.usage);
         let usage = held.entry((operation.to_owned(), table.to_owned())).or_default();
         usage.requests += 1;
         usage.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         change(usage);
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 

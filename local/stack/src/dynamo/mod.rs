@@ -7,6 +7,7 @@
 //! Durability: a file database runs with `synchronous = NORMAL`. It loses nothing if the process is
 //! killed. A power cut may lose the last writes.
 
+mod changes;
 mod counters;
 mod faults;
 
@@ -31,10 +32,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+pub use changes::{ItemKey, TableChanges};
 pub use counters::{OperationCounters, OperationUsage};
 pub use faults::{DynamoFault, DynamoFaults, FaultFrequency, FaultRule};
 
 use crate::{clock::LocalClock, template::TemplateTable};
+use changes::ChangeLog;
 
 /// Largest request body DynamoDB takes.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -53,6 +56,7 @@ pub struct EmbeddedDynamo {
     db: Database,
     counters: OperationCounters,
     faults: DynamoFaults,
+    changes: ChangeLog,
     /// Goes up with every write over HTTP and wakes the stream readers.
     writes: watch::Sender<u64>,
 }
@@ -84,6 +88,7 @@ impl EmbeddedDynamo {
             db,
             counters: OperationCounters::default(),
             faults: DynamoFaults::default(),
+            changes: ChangeLog::default(),
             writes: watch::Sender::new(0),
         })
     }
@@ -94,6 +99,7 @@ impl EmbeddedDynamo {
     /// migrate or to drop its data.
     pub fn create_tables(&self, tables: &[TemplateTable]) -> anyhow::Result<()> {
         for table in tables {
+            self.changes.add_table(&table.name, &table.definition);
             self.create_table(table).with_context(|| format!("table {}", table.name))?;
         }
         Ok(())
@@ -125,7 +131,8 @@ impl EmbeddedDynamo {
         Ok(())
     }
 
-    /// The engine. Operations on it are not counted and meet no faults.
+    /// The engine. Operations on it are not counted, meet no faults, and are not in
+    /// [`Self::changes_since`].
     pub fn db(&self) -> &Database {
         &self.db
     }
@@ -142,13 +149,41 @@ impl EmbeddedDynamo {
 
     /// Deletes expired items now and returns their number.
     pub fn sweep_ttl(&self) -> anyhow::Result<usize> {
-        Ok(self.db.sweep_ttl()?)
+        let expired = self.db.sweep_ttl()?;
+        if expired > 0 {
+            self.changes.forget();
+        }
+        Ok(expired)
     }
 
     /// Runs one operation with the JSON of DynamoDB's API, e.g. `call_operation("Scan", …)`. Not
     /// counted.
     pub fn call_operation(&self, operation: &str, request: &Value) -> Result<Value, DynoxideError> {
-        run_operation(&self.db, operation, request.clone())
+        self.apply_operation(operation, request.clone())
+    }
+
+    fn apply_operation(&self, operation: &str, request: Value) -> Result<Value, DynoxideError> {
+        let written = self.changes.list_written(operation, &request);
+        let answer = run_operation(&self.db, operation, request)?;
+        self.changes.add(written);
+        Ok(answer)
+    }
+
+    /// One item as plain JSON; `None` if it does not exist. Not counted.
+    pub fn find_item(&self, item: &ItemKey) -> anyhow::Result<Option<Value>> {
+        let request = json!({"TableName": item.table, "Key": item.key, "ConsistentRead": true});
+        let answer = self.call_operation("GetItem", &request)?;
+        answer.get("Item").filter(|found| found.is_object()).map(to_plain_item).transpose()
+    }
+
+    /// The position after the last change of any item. It changes with every write.
+    pub fn change_position(&self) -> u64 {
+        self.changes.position()
+    }
+
+    /// The items that changed since a position.
+    pub fn changes_since(&self, position: u64) -> TableChanges {
+        self.changes.changes_since(position)
     }
 
     /// All items of a table as plain JSON. Not counted.
@@ -166,11 +201,6 @@ impl EmbeddedDynamo {
                 key => request["ExclusiveStartKey"] = key,
             }
         }
-    }
-
-    /// A number that changes with every write.
-    pub fn write_count(&self) -> u64 {
-        *self.writes.borrow()
     }
 
     /// A receiver that changes with every write.
@@ -207,8 +237,8 @@ impl EmbeddedDynamo {
         {
             fields.insert("ReturnConsumedCapacity".to_owned(), json!("TOTAL"));
         }
-        let (engine, name) = (self.db.clone(), operation.clone());
-        let result = tokio::task::spawn_blocking(move || run_operation(&engine, &name, request)).await;
+        let (dynamo, name) = (self.clone(), operation.clone());
+        let result = tokio::task::spawn_blocking(move || dynamo.apply_operation(&name, request)).await;
         let result = result.unwrap_or_else(|e| Err(DynoxideError::InternalServerError(e.to_string())));
         match result {
             Ok(mut answer) => {

@@ -59,8 +59,9 @@ fn exchange_http(host: &str, request: &str) -> Option<(String, String)> {
 
 fn post_to_runtime_api(host: &str, path: &str, body: &str) {
     let length = body.len();
-    let head =
-        format!("POST /2018-06-01/runtime/{path} HTTP/1.1\r\nhost: l\r\nconnection: close\r\ncontent-length: {length}");
+    let head = format!(
+        "POST /2018-06-01/runtime/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}"
+    );
     let (response, _) = exchange_http(host, &format!("{head}\r\n\r\n{body}")).unwrap();
     assert!(response.contains("202"), "{response}");
 }
@@ -71,7 +72,7 @@ fn post_to_runtime_api(host: &str, path: &str, body: &str) {
 #[expect(clippy::disallowed_methods, reason = "this is a whole program, with an environment and time of its own")]
 fn acts_as_a_function() {
     let Ok(host) = std::env::var("AWS_LAMBDA_RUNTIME_API") else { return };
-    let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: l\r\nconnection: close\r\n\r\n";
+    let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     // The test harness has begun a line.
     println!();
     while let Some((head, body)) = exchange_http(&host, next) {

@@ -55,7 +55,7 @@ pub(super) struct FunctionInstance {
 impl FunctionInstance {
     pub(super) async fn start(recipe: &LaunchConfig, logs: &Arc<FunctionLog>) -> Result<Arc<Self>, InvokeError> {
         let unstartable = |e: anyhow::Error| InvokeError::Start(format!("{e:#}"));
-        let api = RuntimeApi::start().await.map_err(unstartable)?;
+        let api = RuntimeApi::start().map_err(unstartable)?;
         let mut command = Command::new(&recipe.binary);
         command
             .env_clear()

@@ -75,6 +75,11 @@ impl FunctionLog {
         inner.lines.push_back(line);
     }
 
+    /// Lines since the start of the stack.
+    pub(super) fn line_count(&self) -> u64 {
+        tellonce_fakes::lock_mutex(&self.state).lines_written
+    }
+
     pub(super) fn lines(&self) -> Vec<LogLine> {
         tellonce_fakes::lock_mutex(&self.state).lines.iter().cloned().collect()
     }

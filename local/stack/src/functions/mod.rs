@@ -172,6 +172,15 @@ impl FunctionPool {
         self.by_name.get(name).map(|function| function.invocation_counts()).unwrap_or_default()
     }
 
+    /// A number that changes with every step of an invocation and every log line.
+    pub(crate) fn change_count(&self) -> u64 {
+        let count = |function: &Arc<PooledFunction>| {
+            let InvocationCounts { started, succeeded, failed, cold_starts, .. } = function.invocation_counts();
+            started + succeeded + failed + cold_starts + function.logs.line_count()
+        };
+        self.by_name.values().map(count).sum()
+    }
+
     /// Invocations of all functions that run or wait now.
     pub fn running_invocations(&self) -> u64 {
         self.by_name.values().map(|function| function.invocation_counts().running).sum()

@@ -12,7 +12,7 @@
 //! Protocol: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
@@ -26,6 +26,7 @@ use axum::{
 use bytes::Bytes;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
+use tellonce_fakes::server;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::AbortHandle,
@@ -77,8 +78,8 @@ struct RuntimeState {
 }
 
 impl RuntimeApi {
-    pub(super) async fn start() -> anyhow::Result<Self> {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    pub(super) fn start() -> anyhow::Result<Self> {
+        let listener = server::bind_port(0, "a Runtime API endpoint", "")?;
         let addr = listener.local_addr()?;
         let (work, next) = mpsc::channel(1);
         let (phase_tx, phase) = watch::channel(RuntimePhase::Starting);
@@ -92,11 +93,7 @@ impl RuntimeApi {
             .route(&format!("{root}/init/error"), post(accept_init_error))
             .layer(DefaultBodyLimit::disable())
             .with_state(shared.clone());
-        let server = tokio::spawn(async move {
-            if let Err(e) = axum::serve(listener, router).await {
-                tracing::error!("a Runtime API endpoint stopped: {e}");
-            }
-        });
+        let server = server::serve_router(router, listener, "a Runtime API endpoint");
         Ok(Self { addr, phase, state: shared, work, server: server.abort_handle() })
     }
 

@@ -107,9 +107,24 @@ async fn after_the_stop_nothing_runs_and_nothing_starts() {
 }
 
 #[tokio::test]
+async fn a_web_page_takes_no_invocation_from_a_process() {
+    let api = runtime_api::RuntimeApi::start().unwrap();
+    let http = tellonce_core::bootstrap::build_http_client().unwrap();
+    let next = || http.get(format!("http://{}/2018-06-01/runtime/invocation/next", api.addr));
+    for (request, status) in [
+        (next().header("host", "rebound.example"), 421),
+        (next().header("origin", "https://page.example"), 403),
+        (next().header("sec-fetch-site", "cross-site"), 403),
+    ] {
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status);
+    }
+    assert_eq!(*api.phase.borrow(), runtime_api::RuntimePhase::Starting);
+}
+
+#[tokio::test]
 async fn a_process_ends_by_itself_when_its_endpoint_is_gone() {
     let (_dir, functions) = test_pool(Duration::from_secs(5), 1);
-    let api = runtime_api::RuntimeApi::start().await.unwrap();
+    let api = runtime_api::RuntimeApi::start().unwrap();
     let mut child = std::process::Command::new(functions.by_name[FUNCTION_NAME].launch_config.binary.clone())
         .env("AWS_LAMBDA_RUNTIME_API", api.addr.to_string())
         .stdout(std::process::Stdio::null())

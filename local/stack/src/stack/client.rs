@@ -128,6 +128,7 @@ pub(super) fn build_parameters(options: &StackOptions, client: &StackClient) -> 
 }
 
 /// The addresses of the servers around the functions.
+#[derive(Debug)]
 pub(super) struct StackEndpoints {
     pub(super) dynamo_url: String,
     pub(super) secrets_url: String,

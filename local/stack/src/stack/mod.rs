@@ -6,7 +6,6 @@ mod parts;
 mod stack_fakes;
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,8 +16,14 @@ use axum::Router;
 use bytes::Bytes;
 use serde_json::Value;
 use tellonce_fakes::{
-    calendars::FakeCalendars, crms::FakeCrms, leads::FakeLeadApis, provider::FakeProvider, server,
-    services::FakeServices, shopify, team::FakeTeam,
+    calendars::FakeCalendars,
+    crms::FakeCrms,
+    leads::FakeLeadApis,
+    provider::FakeProvider,
+    server::{self, PublicRoutes},
+    services::FakeServices,
+    shopify,
+    team::FakeTeam,
 };
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
@@ -57,7 +62,7 @@ pub struct LocalStack {
     options: StackOptions,
     client: StackClient,
     template: SamTemplate,
-    gateway_addr: SocketAddr,
+    endpoints: StackEndpoints,
     gateway: Arc<HttpGateway>,
     functions: Arc<FunctionPool>,
     dynamo: Arc<EmbeddedDynamo>,
@@ -124,7 +129,7 @@ impl LocalStack {
             options,
             client,
             template,
-            gateway_addr,
+            endpoints,
             functions,
             dynamo,
             secrets,
@@ -136,7 +141,8 @@ impl LocalStack {
             tasks: Mutex::new(tasks),
         });
         stack.register_line_webhooks()?;
-        stack.start_tasks(listener, build_console(stack.clone()))?;
+        stack.start_tasks(listener, build_console(stack.clone()));
+        stack.provider.resume_deliveries()?;
         Ok(stack)
     }
 
@@ -144,14 +150,14 @@ impl LocalStack {
     fn register_line_webhooks(&self) -> anyhow::Result<()> {
         if self.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
             for (line, path) in self.client.line_webhook_paths(|name| self.secrets.current_value(name)) {
-                self.provider.ensure_webhook(&line, &format!("{}{path}", self.gateway_url()))?;
+                self.provider.ensure_webhook(&line, &format!("{}{path}", self.webhook_url()))?;
             }
         }
         Ok(())
     }
 
     /// Starts the tasks that need the finished stack.
-    fn start_tasks(&self, listener: TcpListener, console: Router) -> anyhow::Result<()> {
+    fn start_tasks(&self, listener: TcpListener, console: Router) {
         let mut tasks = tellonce_fakes::lock_mutex(&self.tasks);
         for reader in &self.readers {
             tasks.push(tokio::spawn(reader.clone().run_forever()).abort_handle());
@@ -168,13 +174,28 @@ impl LocalStack {
             .merge(self.fakes.calendars.clone().build_router())
             .merge(shopify::build_router())
             .merge(self.gateway.clone().build_router());
-        serve_router(self.fakes.layer_before(router), listener, &mut tasks)?;
-        Ok(())
+        let public =
+            PublicRoutes { hosts: self.options.public_hosts.clone(), router: self.gateway.clone().build_router() };
+        let router = self.fakes.layer_before(router);
+        tasks.push(server::serve_public_router(router, public, listener, "the gateway").abort_handle());
     }
 
     /// `http://127.0.0.1:{port}` of the gateway and the console.
     pub fn gateway_url(&self) -> String {
-        format!("http://{}", self.gateway_addr)
+        self.endpoints.gateway_url.clone()
+    }
+
+    /// What senders put before the path of a route: [`Self::gateway_url`], and the address segment
+    /// if there is one.
+    pub fn webhook_url(&self) -> String {
+        format!("{}{}", self.gateway_url(), self.gateway.address_prefix())
+    }
+
+    /// URLs of the servers that functions call: the gateway with the console and the fakes, the
+    /// fake provider, `DynamoDB`, Secrets Manager.
+    pub fn server_urls(&self) -> [&str; 4] {
+        let StackEndpoints { gateway_url, provider_url, dynamo_url, secrets_url, .. } = &self.endpoints;
+        [gateway_url, provider_url, dynamo_url, secrets_url]
     }
 
     /// Method and path of every route, with the name of its function.
@@ -276,6 +297,25 @@ impl LocalStack {
     /// The reading position of each stream.
     pub fn stream_states(&self) -> anyhow::Result<Vec<MappingState>> {
         self.readers.iter().map(|reader| reader.read_state()).collect()
+    }
+
+    /// A number that changes whenever something does that a console shows: items, requests,
+    /// messages, entries, alerts, invocations, log lines, failures, secrets, positions, the clock.
+    pub fn change_count(&self) -> u64 {
+        let counts = [
+            self.dynamo.change_position(),
+            self.dynamo.counters().change_count(),
+            self.secrets.change_count(),
+            self.provider.change_count(),
+            self.fakes.crms.change_count(),
+            self.fakes.team.change_count(),
+            self.functions.change_count(),
+            self.failures.batch_count(),
+            self.clock.change_count(),
+        ];
+        let moves = self.readers.iter().map(|reader| reader.change_count());
+        // Every one only goes up, so the sum changes with each of them.
+        counts.into_iter().chain(moves).fold(0, u64::wrapping_add)
     }
 
     /// Invokes a function with any payload and waits for its response.

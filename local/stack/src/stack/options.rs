@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use tellonce_fakes::server::PublicHost;
+
 use crate::streams::RetryBackoff;
 
 /// Options for [`LocalStack::start`](super::LocalStack::start).
@@ -22,6 +24,9 @@ pub struct StackOptions {
     pub fresh: bool,
     /// Port of the gateway and the console; 0: any.
     pub gateway_port: u16,
+    /// Host names of a tunnel to the gateway's port. They reach the routes of the template, and
+    /// nothing else.
+    pub public_hosts: Vec<PublicHost>,
     /// Port of the fake provider; 0: any.
     pub provider_port: u16,
     /// Whether schedules run. Without them, `LocalStack::tick_messages` and
@@ -51,6 +56,7 @@ impl StackOptions {
             state: None,
             fresh: false,
             gateway_port: 0,
+            public_hosts: Vec::new(),
             provider_port: 0,
             run_schedules: false,
             binaries: None,

@@ -3,16 +3,11 @@
 //! The queue is in memory, and in a file of JSON lines if the stack has a state folder. It survives
 //! a restart, because a given-up record is the last trace of an accepted delivery.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::{path::Path, sync::Mutex};
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tellonce_fakes::json_lines::JsonLines;
 
 /// A batch that was given up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,36 +38,40 @@ pub struct FailedBatch {
 /// All batches that were given up.
 #[derive(Debug)]
 pub struct FailureLog {
-    file: Option<PathBuf>,
-    list: Mutex<Vec<FailedBatch>>,
+    held: Mutex<HeldBatches>,
+}
+
+#[derive(Debug)]
+struct HeldBatches {
+    file: Option<JsonLines>,
+    list: Vec<FailedBatch>,
 }
 
 impl FailureLog {
     pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
-        let mut list = Vec::new();
-        if let Some(path) = file.filter(|path| path.exists()) {
-            let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-            // A kill may cut a line short. Its batch is not done yet and is delivered again.
-            list.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
-        }
-        Ok(Self { file: file.map(Path::to_owned), list: Mutex::new(list) })
+        // A batch whose line was cut short is not done yet and is delivered again.
+        let held = match file.map(JsonLines::open).transpose()? {
+            Some((file, list)) => HeldBatches { file: Some(file), list },
+            None => HeldBatches { file: None, list: Vec::new() },
+        };
+        Ok(Self { held: Mutex::new(held) })
     }
 
     /// All batches, oldest first.
     pub fn list_batches(&self) -> Vec<FailedBatch> {
-        tellonce_fakes::lock_mutex(&self.list).clone()
+        tellonce_fakes::lock_mutex(&self.held).list.clone()
+    }
+
+    pub(crate) fn batch_count(&self) -> u64 {
+        tellonce_fakes::lock_mutex(&self.held).list.len() as u64
     }
 
     pub(super) fn add_batch(&self, failed: FailedBatch) -> anyhow::Result<()> {
-        let mut list = tellonce_fakes::lock_mutex(&self.list);
-        if let Some(path) = &self.file {
-            let mut line = serde_json::to_string(&failed)?;
-            line.push('\n');
-            let file = File::options().create(true).append(true).open(path);
-            file.and_then(|mut file| file.write_all(line.as_bytes()))
-                .with_context(|| format!("could not write {}", path.display()))?;
+        let mut held = tellonce_fakes::lock_mutex(&self.held);
+        if let Some(file) = &mut held.file {
+            file.append(std::slice::from_ref(&failed))?;
         }
-        list.push(failed);
+        held.list.push(failed);
         Ok(())
     }
 }

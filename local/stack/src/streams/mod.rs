@@ -15,7 +15,7 @@ mod position;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -100,6 +100,7 @@ pub(crate) struct StreamReader {
     shard: String,
     position: Mutex<String>,
     attempts: AtomicU32,
+    changes: AtomicU64,
     dynamo: Arc<EmbeddedDynamo>,
     functions: Arc<FunctionPool>,
     positions: Arc<StreamPositions>,
@@ -135,6 +136,7 @@ impl StreamReader {
             shard: shard_id,
             position: Mutex::new(position),
             attempts: AtomicU32::new(0),
+            changes: AtomicU64::new(0),
             dynamo,
             functions,
             positions,
@@ -153,6 +155,11 @@ impl StreamReader {
             end,
             attempts: self.attempts.load(Ordering::SeqCst),
         })
+    }
+
+    /// How often the position moved.
+    pub(crate) fn change_count(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Reads while the stack runs.
@@ -253,6 +260,7 @@ impl StreamReader {
 
     fn advance_position(&self, sequence_number: &str, store: bool) -> anyhow::Result<()> {
         sequence_number.clone_into(&mut tellonce_fakes::lock_mutex(&self.position));
+        self.changes.fetch_add(1, Ordering::SeqCst);
         if store { self.positions.set(&self.mapping.id, sequence_number) } else { Ok(()) }
     }
 

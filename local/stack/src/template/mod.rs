@@ -27,6 +27,8 @@ pub struct SamTemplate {
     pub functions: Vec<TemplateFunction>,
     /// DynamoDB tables.
     pub tables: Vec<TemplateTable>,
+    /// The stage of the HTTP API, unless it is the default one: the first segment of its addresses.
+    pub address_segment: Option<String>,
 }
 
 /// A function of the template.
@@ -106,6 +108,9 @@ pub struct TemplateSchedule {
     pub input: Option<Value>,
 }
 
+/// The stage whose addresses have no segment of their own.
+const DEFAULT_STAGE: &str = "$default";
+
 /// Resource types with wiring that the local stack does not know.
 const UNSUPPORTED_RESOURCES: [&str; 13] = [
     "AWS::Serverless::Api",
@@ -134,8 +139,14 @@ impl SamTemplate {
     pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let resolver = TemplateResolver::new(text, parameters)?;
         let globals = resolver.resolve_global_function()?;
-        let mut template = Self { functions: Vec::new(), tables: Vec::new() };
+        let mut template = Self { functions: Vec::new(), tables: Vec::new(), address_segment: None };
         for (id, kind) in resolver.list_resources()? {
+            if kind == "AWS::Serverless::HttpApi" {
+                let stage =
+                    resolver.resolve_properties(&id, &["StageName"]).with_context(|| format!("resource {id}"))?;
+                let stage = stage.get("StageName").and_then(Value::as_str).filter(|stage| *stage != DEFAULT_STAGE);
+                template.address_segment = stage.map(str::to_owned);
+            }
             let read = || -> anyhow::Result<(Option<TemplateFunction>, Option<TemplateTable>)> {
                 Ok(match kind.as_str() {
                     "AWS::Serverless::Function" => {

@@ -6,16 +6,19 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 
 use super::{FACTS, health::ReportedHealth, message::route_path};
 use crate::{
+    http_body,
     provider::{LineHealth, Payload, SendOutcome},
     secret::Secret,
 };
 
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest response that is read. The documented ones have less than 1 kB.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Requests a line's health with `wakeup=false`: `wakeup` defaults to true, and waking a line is a
 /// person's decision.
@@ -27,7 +30,7 @@ pub(in crate::provider) async fn get_health(http: &Client, base_url: &str, line:
     let health = match request.send().await {
         Ok(response) => {
             let status = response.status().as_u16();
-            ReportedHealth::parse_response(status, &response.bytes().await.unwrap_or_default())
+            ReportedHealth::parse_response(status, &read_body(response).await)
         }
         Err(_) => ReportedHealth::default(),
     };
@@ -71,8 +74,14 @@ pub(in crate::provider) async fn send_payload(
         .and_then(|value| value.trim().parse::<i64>().ok())
         .filter(|seconds| (0..=86_400).contains(seconds))
         .map(SignedDuration::from_secs);
-    let body = response.bytes().await.unwrap_or_default();
+    let body = read_body(response).await;
     parse_send_response(status, retry_after, &body)
+}
+
+/// The body, or nothing if it breaks off or is too large. The status decides; a missing body only
+/// loses the id or the reason, and a health without a body is not sendable.
+pub(super) async fn read_body(response: Response) -> Vec<u8> {
+    http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await.ok().flatten().unwrap_or_default()
 }
 
 fn parse_send_response(status: StatusCode, retry_after: Option<SignedDuration>, body: &[u8]) -> SendOutcome {
@@ -126,6 +135,8 @@ fn parse_provider_id(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use loopback::{FakeApi, http_response};
+
     use super::*;
 
     #[test]
@@ -146,6 +157,40 @@ mod tests {
         }
         for status in [408, 500, 502, 503, 504, 599] {
             assert!(matches!(of(status), SendOutcome::Unknown(_)));
+        }
+    }
+
+    /// Responses with bodies above the limit: one that states its length, and one that has no end.
+    fn oversized_responses(body: &str) -> [String; 2] {
+        let body = format!("{body}{}", " ".repeat(MAX_RESPONSE_BYTES));
+        [http_response("200 OK", &body), format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}")]
+    }
+
+    #[tokio::test]
+    async fn the_status_of_a_send_counts_even_if_its_body_is_too_large() {
+        let http = crate::bootstrap::build_http_client().unwrap();
+        let payload = Payload { route: crate::provider::SendRoute::Text, body: "{}".to_owned() };
+        let token = Secret::new("hunter2");
+        for response in oversized_responses(r#"{"id":"m1"}"#) {
+            let api = FakeApi::start().await.unwrap();
+            let base = api.base_url().unwrap();
+            let send = send_payload(&http, &base, &token, "order:1:ready", &payload);
+            let (_, outcome) = tokio::join!(api.reply_once(&response), send);
+            assert_eq!(outcome, SendOutcome::Accepted { provider_id: None });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_health_that_is_too_large_allows_no_send() {
+        let http = crate::bootstrap::build_http_client().unwrap();
+        let good = r#"{"health":{"status":{"code":4,"text":"AUTH"}},"line":{"lifecycleState":"connected","effectiveSendState":"sendable","sendable":true}}"#;
+        let [stated, endless] = oversized_responses(good);
+        for (response, can_send) in [(http_response("200 OK", good), true), (stated, false), (endless, false)] {
+            let api = FakeApi::start().await.unwrap();
+            let base = api.base_url().unwrap();
+            let token = Secret::new("hunter2");
+            let (_, health) = tokio::join!(api.reply_once(&response), get_health(&http, &base, "main", &token));
+            assert_eq!(health.sendable, can_send, "{health:?}");
         }
     }
 

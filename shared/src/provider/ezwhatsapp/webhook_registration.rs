@@ -11,9 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::FACTS;
+use super::{FACTS, api::read_body};
 use crate::{
-    http_body,
     provider::{RegistrationError, RegistrationRefusal, WebhookRegistration},
     secret::Secret,
 };
@@ -27,8 +26,6 @@ const PAYLOAD_FORMAT: &str = "whapi";
 /// Longest wait for a response. An operator waits, and a call that is given up leaves the outcome
 /// unknown.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Larger than any response to this call.
-const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 /// Where the webhook's id may be in the response. Its name is not published; these are tried in
 /// order.
 const ID_POINTERS: [&str; 6] = ["/id", "/webhookId", "/webhook_id", "/webhook/id", "/data/id", "/data/webhook/id"];
@@ -78,8 +75,7 @@ pub(in crate::provider) async fn register(
         }
     })?;
     let status = response.status();
-    // The status decides. A body that breaks off only loses the id or the reason.
-    let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await.ok().flatten().unwrap_or_default();
+    let body = read_body(response).await;
     let reply: Value = serde_json::from_slice(&body).unwrap_or_default();
     interpret_response(status, &reply)
 }
