@@ -230,7 +230,10 @@ async fn held_messages_drain_at_the_line_s_rate_although_some_sends_fail() {
     world.tick().await;
     let (sent, elapsed) = (world.messages().len(), begun.elapsed());
     let per_minute = 60.0 * f64::from(u32::try_from(sent).unwrap()) / elapsed.as_secs_f64();
-    println!("{sent} of {HELD} in {elapsed:.1?}: {:.0} % of the line's rate", 100.0 * per_minute / f64::from(PER_MINUTE));
+    println!(
+        "{sent} of {HELD} in {elapsed:.1?}: {:.0} % of the line's rate",
+        100.0 * per_minute / f64::from(PER_MINUTE)
+    );
     assert!((270..300).contains(&sent), "{sent} of {HELD} went out in one sweep");
     provider.heal().unwrap();
     world.advance_time(SignedDuration::from_mins(5));

@@ -1,5 +1,5 @@
-//! A thousand signed deliveries in random order, with duplicates, faults of every system and three
-//! killed functions.
+//! A thousand signed deliveries in random order, with duplicates, several parcels, invitations of
+//! strangers, faults of every system and three killed functions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,14 +9,19 @@ use std::{
 use futures::stream::StreamExt;
 use jiff::SignedDuration;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde_json::json;
 use tellonce_fakes::provider::SendFault;
 use tellonce_samples::WebhookPost;
 use tellonce_stack::dynamo::{FaultFrequency, FaultRule};
 
-use crate::world::World;
+use crate::{
+    calendars::{diary_event, whole_minute_in_hours},
+    world::{ERP_SECRET, World},
+};
 
 const DELIVERIES: usize = 1000;
 const DUPLICATES: usize = 300;
+const APPOINTMENTS: usize = 40;
 
 #[expect(clippy::too_many_lines, reason = "one story, from its first delivery to its figures")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +31,8 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::start().await;
 
-    // 700 events of 350 orders at three kinds of store, and 300 of them repeated.
+    // 700 events of 350 orders at three kinds of store, and 300 of them repeated. Half of the ERP's
+    // orders have two parcels.
     let mut posts: Vec<(String, WebhookPost)> = Vec::new();
     for number in 0..(DELIVERIES - DUPLICATES) {
         let order = number / 2;
@@ -46,9 +52,15 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
                     world.woocommerce_post(&id, order as u64, if later { "completed" } else { "processing" }, &phone);
                 (format!("woo#{id}"), post)
             }
-            _ => {
+            _ if order % 2 == 0 => {
                 let post = world.erp_post(&id, if later { "ready" } else { "late" }, &format!("SO-{order}"), &phone);
                 (format!("erp#{id}"), post)
+            }
+            _ => {
+                let (kind, parcel) = if later { ("moved", 2) } else { ("arrived", 1) };
+                let body = json!({ "type": kind, "order": format!("PARCELS-{order}"), "parcel": parcel, "phone": phone,
+                    "at": world.now().to_string(), "moved_to": (world.now() + SignedDuration::from_hours(48)).to_string() });
+                (format!("erp#{id}"), world.erp_post_with_body(ERP_SECRET, &id, &body))
             }
         });
     }
@@ -58,6 +70,17 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         posts.push(again);
     }
     posts.shuffle(&mut random);
+
+    // A calendar with appointments of the client, and as many invitations of strangers.
+    let start = whole_minute_in_hours(&world, 26);
+    for number in 0..APPOINTMENTS {
+        let own = diary_event(&world, &format!("own-{number}"), start, &format!("+97253555{number:04}"));
+        let mut invitation = diary_event(&world, &format!("invite-{number}"), start, &victim_phone(number));
+        invitation.texts.insert("organizer".to_owned(), "stranger@elsewhere.example".to_owned());
+        for event in [own, invitation] {
+            world.stack.calendars().put_event("diary.ics", event).unwrap();
+        }
+    }
 
     let provider = world.stack.provider();
     world.stack.dynamo().faults().throttle_fraction(0.05);
@@ -104,11 +127,12 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         world.stack.drain_within(Duration::from_mins(4)).await.unwrap();
     }
 
-    // Let time pass until no message waits.
+    // Let time pass until no message waits, and the reminders of a day before are due.
     let mut ticks = 0;
     loop {
+        drop(world.stack.poll_feeds().await);
         let waiting = world.message_rows().values().filter(|row| is_waiting(row["state"].as_str().unwrap())).count();
-        if waiting == 0 {
+        if waiting == 0 && world.now() > start - SignedDuration::from_hours(23) {
             break;
         }
         ticks += 1;
@@ -127,7 +151,16 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     }
     world.settle().await;
 
-    let rows = world.message_rows();
+    let (rows, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        world.message_rows().into_iter().partition(|(key, _)| key.starts_with("order:"));
+    let reminders = others.iter().filter(|(key, row)| key.ends_with(":24h") && row["state"] == "accepted").count();
+    assert_eq!(reminders, APPOINTMENTS, "each appointment of the client is reminded of: {:?}", others.keys());
+    let victims: Vec<_> =
+        (0..APPOINTMENTS).map(victim_phone).filter(|phone| !world.texts_on_phone(phone).is_empty()).collect();
+    assert!(victims.is_empty(), "a stranger chose whom the line writes to: {victims:?}");
+    let silenced_parcels: Vec<_> =
+        rows.iter().filter(|(key, row)| key.contains("PARCELS") && row["state"] == "superseded").collect();
+    assert!(silenced_parcels.is_empty(), "one parcel silenced another: {silenced_parcels:?}");
     let items = world.table_items("StoreInbox");
     let recorded_deliveries: BTreeSet<&str> = rows.values().filter_map(|row| row["delivery"].as_str()).collect();
     let mut lost = Vec::new();
@@ -175,6 +208,11 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     assert_eq!((counters.missing_key, counters.key_conflicts, counters.wakeups), (0, 0, 0));
     assert_eq!(world.stack.failures().len(), 0, "{:?}", world.stack.failures());
     assert!(states.get("accepted").copied().unwrap_or(0) > event_count / 2, "{states:?}");
+}
+
+/// A number that a stranger writes into an invitation.
+fn victim_phone(number: usize) -> String {
+    format!("+97250555{number:04}")
 }
 
 fn is_waiting(state: &str) -> bool {
