@@ -251,6 +251,26 @@ async fn in_quiet_hours_a_lead_waits_until_morning_but_not_past_its_usefulness()
 }
 
 #[tokio::test]
+async fn a_person_who_submits_again_is_greeted_although_the_first_greeting_would_expire_while_the_line_is_down() {
+    let world = start_world("", WorldSetup::default()).await;
+    let provider = world.stack.provider();
+    provider.set_health(None, HealthPreset::Qr).unwrap();
+    world.deliver(lead_post("site", "1", NOA_PHONE)).await;
+    world.advance_time(SignedDuration::from_hours(6));
+    world.deliver(lead_post("site", "2", NOA_PHONE)).await;
+    assert_eq!((lead_state(&world, "1"), lead_state(&world, "2")), ("superseded".into(), "held".into()));
+    assert!(lead_row(&world, "1")["reason"].as_str().unwrap().contains("lead:2-"));
+    // Twelve hours after the first submission its greeting would have expired.
+    world.advance_time(SignedDuration::from_hours(7));
+    provider.set_health(None, HealthPreset::Good).unwrap();
+    world.tick().await;
+    assert_eq!(lead_state(&world, "2"), "accepted");
+    // A third submission is a repeat, because a greeting was sent.
+    world.deliver(lead_post("site", "3", NOA_PHONE)).await;
+    assert_eq!((lead_state(&world, "3").as_str(), world.texts_on_phone(NOA_PHONE).len()), ("suppressed", 1));
+}
+
+#[tokio::test]
 async fn a_waiting_lead_is_greeted_unless_it_opts_out_meanwhile() {
     let world = start_world("", WorldSetup::default()).await;
     world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();

@@ -95,6 +95,10 @@ impl<'a> InMemoryLedger<'a> {
                     let row = self.rows.get(&IdempotencyKey::for_lead_subject(&before.lead)).cloned();
                     opening.follow_read(&self.driver(now), &before, row)
                 }
+                OpenGreetingStep::Replace(opening, before, write) => {
+                    self.store_row(write.after.clone());
+                    opening.follow_read(&self.driver(now), &before, Some(write.after))
+                }
                 OpenGreetingStep::Suppress(row, result) => {
                     return match self.execute_steps(NextStep::Open { row, has_instance_key: false }, now) {
                         DispatchResult::RecordedOnly(_) => result,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     contact::Phone,
     greeting::GreetingHistory,
-    ledger::{ClaimOutcome, IdempotencyKey, LedgerRow, OutboundMessage},
+    ledger::{ClaimOutcome, IdempotencyKey, LedgerRow, OutboundMessage, SaveOutcome},
 };
 
 impl Dispatcher {
@@ -35,6 +35,15 @@ impl Dispatcher {
                     opening.follow_open(&self.driver(invocation), outcome)
                 }
                 OpenGreetingStep::ReadRow(opening, before) => {
+                    let row = self.ledger.read_row(&IdempotencyKey::for_lead_subject(&before.lead)).await?;
+                    opening.follow_read(&self.driver(invocation), &before, row)
+                }
+                OpenGreetingStep::Replace(opening, before, write) => {
+                    // If another invocation was faster, its row says what becomes of the greeting.
+                    let saved = self.ledger.save(&write.before, &write.after).await?;
+                    if saved == SaveOutcome::Saved {
+                        self.report_row(&write.after);
+                    }
                     let row = self.ledger.read_row(&IdempotencyKey::for_lead_subject(&before.lead)).await?;
                     opening.follow_read(&self.driver(invocation), &before, row)
                 }

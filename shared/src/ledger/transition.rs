@@ -82,6 +82,11 @@ pub enum RowChange {
         /// What made it untrue.
         reason: String,
     },
+    /// A newer message takes its place while it waits. Nobody holds it.
+    Replace {
+        /// What takes its place.
+        reason: String,
+    },
     /// A phone reported a status of it, or it was observed on the line. So it was sent.
     StatusReported {
         /// The message's id on the line.
@@ -203,6 +208,15 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
             } else {
                 reason.clone()
             });
+        }
+        RowChange::Replace { reason } => {
+            // What may have arrived is not replaced: the person would get both.
+            if row.state == MessageState::Claimed || row.may_have_arrived() {
+                return Err(TransitionRefused::HeldByAnother);
+            }
+            release_claim(&mut next);
+            next.state = MessageState::Superseded;
+            next.reason = Some(reason.clone());
         }
         RowChange::Expire { owner } => return expire_row(row, next, owner.as_ref()),
         RowChange::StatusReported { message_id, delivery_status, at } => {
@@ -345,6 +359,7 @@ mod tests {
             1 => (any_owner(), reason()).prop_map(|(owner, reason)| RowChange::Refuse { owner, reason }),
             1 => (any_owner(), reason()).prop_map(|(owner, reason)| RowChange::Conflict { owner, reason }),
             1 => (any_owner(), reason()).prop_map(|(owner, reason)| RowChange::Supersede { owner, reason }),
+            1 => reason().prop_map(|reason| RowChange::Replace { reason }),
             1 => prop::option::of(any_owner()).prop_map(|owner| RowChange::Expire { owner }),
             1 => (prop::sample::select(&["sent", "delivered", "read", "failed"][..]), "[ab]", 0..2000i64).prop_map(
                 |(word, message_id, when)| {

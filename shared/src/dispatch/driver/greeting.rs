@@ -1,13 +1,18 @@
 //! How a greeting gets its row: the contact's greetings decide whether it is sent.
 
-use super::{MessageDriver, NextStep};
+use jiff::SignedDuration;
+
+use super::{MessageDriver, NextStep, RowWrite};
 use crate::{
-    client_config::{LeadLimit, RepeatRule},
+    client_config::{LeadLimit, RepeatAction, RepeatRule},
     dispatch::dispatch_result::{DispatchResult, GreetingResult},
     greeting::{Greeting, GreetingDecision, GreetingHistory},
     ledger::{ClaimOutcome, LedgerRow, MessageState, OutboundMessage},
 };
 
+/// A waiting greeting gives way to a newer lead that is useful for so much longer. A lead that is
+/// submitted twice in a row keeps its first greeting.
+const MIN_LONGER_USE: SignedDuration = SignedDuration::from_mins(1);
 /// Attempts when other invocations write the contact's greetings at the same time.
 const MAX_ATTEMPTS: u8 = 8;
 
@@ -37,6 +42,8 @@ pub struct GreetingOpening<'a> {
 pub enum OpenGreetingStep<'a, L> {
     /// Read the row of an earlier greeting.
     ReadRow(GreetingOpening<'a>, Greeting),
+    /// Write this change of an earlier greeting that waits, then read its row.
+    Replace(GreetingOpening<'a>, Greeting, Box<RowWrite>),
     /// Open the row and write these greetings over the known ones, in one transaction.
     Open(GreetingOpening<'a>, GreetingHistory),
     /// Open a row that says why the lead is not greeted. This is the result if the row is new.
@@ -99,9 +106,23 @@ impl<'a> GreetingOpening<'a> {
                 self.history = self.history.without_lead(&before.lead);
                 self.decide(driver)
             }
+            Some(there) if self.outlives(&there) => match driver.replace_waiting(there, self.row.key.subject()) {
+                Some(write) => OpenGreetingStep::Replace(self, before.clone(), Box::new(write)),
+                None => self.suppress(before.already_greeted_reason(), GreetingResult::AlreadyGreeted),
+            },
             // A row outlives every window, so a missing row does not undo the greeting.
             Some(_) | None => self.suppress(before.already_greeted_reason(), GreetingResult::AlreadyGreeted),
         }
+    }
+
+    /// Whether this lead should be greeted in place of an earlier one that still waits. Otherwise the
+    /// earlier greeting may expire, and the person hears nothing. A lead that asks twice and is
+    /// handled in person stays a repeat.
+    fn outlives(&self, waiting: &LedgerRow) -> bool {
+        waiting.state == MessageState::Held
+            && !waiting.may_have_arrived()
+            && self.rules.repeat.then == RepeatAction::Record
+            && self.row.useful_until.duration_since(waiting.useful_until) > MIN_LONGER_USE
     }
 
     /// The step after [`OpenGreetingStep::Open`].

@@ -365,6 +365,14 @@ impl MessageDriver<'_> {
         }
     }
 
+    /// The write by which a newer lead takes the place of a greeting that waits.
+    fn replace_waiting(&self, before: LedgerRow, by_lead: &str) -> Option<RowWrite> {
+        let reason = format!("the same person submitted {by_lead} later, which is greeted instead");
+        let change = RowChange::Replace { reason };
+        let after = apply_change(&before, &change, self.now).ok()?;
+        Some(RowWrite { before, after, purpose: WritePurpose::Record(change) })
+    }
+
     /// The change for a claimed row that its history does not allow to be sent.
     fn find_obstacle(&self, row: &LedgerRow, history: &[LedgerRow]) -> Option<RowChange> {
         decide_message(row, history, self.now).into_change(self.owner.clone())
