@@ -71,11 +71,13 @@ fn describe_greetings(config: &ClientConfig, form: &FormConfig) -> String {
     let ids =
         if form.form_ids.is_empty() { String::new() } else { format!("; only form ids {}", form.form_ids.join(", ")) };
     format!(
-        "numbers of {}, greeted once in {} {across}{escalation}; held after {} leads in {}{ids}",
+        "numbers of {}, greeted once in {} {across}{escalation}; held after {} leads in {} or {} in {}{ids}",
         countries.join(", "),
         format_span(form.repeat.within),
         form.limits.burst.leads,
-        format_span(form.limits.burst.within)
+        format_span(form.limits.burst.within),
+        form.limits.sustained.leads,
+        format_span(form.limits.sustained.within)
     )
 }
 

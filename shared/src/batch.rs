@@ -31,6 +31,9 @@ pub struct StreamEvent {
 /// One change of the table.
 #[derive(Debug, Deserialize)]
 pub struct StreamRecord {
+    /// The stream that the record is from.
+    #[serde(rename = "eventSourceARN", default)]
+    pub event_source_arn: String,
     /// The change.
     pub dynamodb: StreamChange,
 }

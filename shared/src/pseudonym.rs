@@ -1,7 +1,7 @@
 //! Pseudonyms: what keys, ids and logs hold in place of a personal value such as a phone number.
 //!
 //! A plain hash of a number is no protection, because all numbers can be tried within seconds. A
-//! pseudonym is made with a key of the client's own, so nobody without the key can try numbers.
+//! pseudonym is made with a key of the client's own. Without the key, numbers cannot be tried.
 
 use std::fmt;
 

@@ -49,7 +49,8 @@ pub enum Metric {
     FeedSuspect,
     /// A feed could not be fetched or read.
     FeedUnreadable,
-    /// A lead waits for an operator, because its form had too many.
+    /// A lead waits for an operator because its form had too many, or a message waits for the next
+    /// day because its line wrote to too many new people.
     LeadsHeld,
     /// A lead that was greeted before submitted again, and the client handles repeats in person.
     LeadsEscalated,

@@ -5,7 +5,7 @@ use crate::{booking_endpoint, world::World};
 const PHONE: &str = "+972545550199";
 
 #[tokio::test]
-async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
+async fn a_message_costs_three_writes_and_two_reads_besides_the_rate_limit() {
     let world = World::start().await;
     // Warm: the token and the line's health are cached.
     world.deliver(world.shopify_post("orders/paid", "d-0", &world.shopify_order(1000, PHONE))).await;
@@ -27,7 +27,8 @@ async fn a_message_costs_three_writes_and_one_read_besides_the_rate_limit() {
     assert_eq!(requests_of("Query", "Ledger"), 1, "the history: {used:?}");
     assert_eq!(requests_of("UpdateItem", "Ledger"), 1, "the line's rate: {used:?}");
     let all: u64 = used.values().map(|usage| usage.requests).sum();
-    assert_eq!(all, 5, "no other request: {used:?}");
+    assert_eq!(requests_of("GetItem", "Ledger"), 1, "whether the customer is new: {used:?}");
+    assert_eq!(all, 6, "no other request: {used:?}");
     let requests = world.stack.provider().counters().requests;
     assert_eq!(requests.values().sum::<u64>(), 1, "one send, no health request: {requests:?}");
     assert_eq!(world.stack.secrets().total_request_count(), 0);

@@ -368,7 +368,7 @@ async fn a_line_writes_to_few_new_people_a_day_and_still_to_those_it_knows() {
 }
 
 #[tokio::test]
-async fn a_visitor_who_invents_a_lead_id_silences_nobody_else() {
+async fn a_visitor_who_invents_a_lead_id_does_not_take_the_place_of_another_lead() {
     let world = start_world("", WorldSetup::default()).await;
     world.deliver(lead_post("site", "1001", ADI_PHONE)).await;
     world.deliver(lead_post("site", "1001", NOA_PHONE)).await;
@@ -409,7 +409,7 @@ async fn killed_functions_and_lost_responses_neither_lose_nor_repeat_a_greeting(
 }
 
 #[tokio::test]
-async fn a_greeting_costs_four_writes_and_no_read() {
+async fn a_greeting_of_a_new_person_costs_six_writes_and_one_read() {
     let world = start_world("", WorldSetup::default()).await;
     world.deliver(lead_post("site", "0", ADI_PHONE)).await;
     let counters = world.stack.dynamo().counters();
@@ -424,9 +424,11 @@ async fn a_greeting_costs_four_writes_and_no_read() {
     let requests_of = |operation: &str, table: &str| {
         used.get(&(operation.to_owned(), world.table_name(table))).map_or(0, |usage| usage.requests)
     };
-    assert_eq!(requests_of("UpdateItem", "Ledger"), 2, "the form's count, and the line's rate: {used:?}");
+    let updates = "the form's count, the line's rate, and the count and record of a first contact";
+    assert_eq!(requests_of("UpdateItem", "Ledger"), 4, "{updates}: {used:?}");
     assert_eq!(requests_of("PutItem", "Ledger"), 1, "the settlement: {used:?}");
-    assert_eq!(requests_of("GetItem", "Ledger") + requests_of("Query", "Ledger"), 0, "no read: {used:?}");
+    assert_eq!(requests_of("GetItem", "Ledger"), 1, "whether the person is new: {used:?}");
+    assert_eq!(requests_of("Query", "Ledger"), 0, "{used:?}");
     let requests = world.stack.provider().counters().requests;
     assert_eq!(requests.values().sum::<u64>(), 1, "one send, no health request: {requests:?}");
     assert_eq!(world.stack.secrets().total_request_count(), 0);

@@ -157,7 +157,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     assert_eq!(reminders, APPOINTMENTS, "each appointment of the client is reminded of: {:?}", others.keys());
     let victims: Vec<_> =
         (0..APPOINTMENTS).map(victim_phone).filter(|phone| !world.texts_on_phone(phone).is_empty()).collect();
-    assert!(victims.is_empty(), "a stranger chose whom the line writes to: {victims:?}");
+    assert!(victims.is_empty(), "a stranger chose the reader: {victims:?}");
     let silenced_parcels: Vec<_> =
         rows.iter().filter(|(key, row)| key.contains("PARCELS") && row["state"] == "superseded").collect();
     assert!(silenced_parcels.is_empty(), "one parcel silenced another: {silenced_parcels:?}");

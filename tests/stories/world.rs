@@ -416,7 +416,7 @@ impl World {
     /// All message rows of the ledger, by idempotency key.
     pub(crate) fn message_rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let other_kinds = ["line:", "message:", "conversation:", "crm:", "target:", "pseudonym-key"];
+        let other_kinds = ["line:", "message:", "conversation:", "crm:", "target:", "contact:", "pseudonym-key"];
         let is_other_kind = |row: &Value| other_kinds.iter().any(|kind| text(row, "subject").starts_with(kind));
         let rows = self.table_items("Ledger").into_iter().filter(|row| !is_other_kind(row));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()

@@ -243,8 +243,10 @@ fn check_limits(config: &ClientConfig, name: &str, form: &FormConfig, findings: 
     check_limit(form.per_phone, &["forms", name, "per_phone"], findings);
     let FormLimits { burst, sustained } = form.limits;
     check_limit(burst, &["forms", name, "burst"], findings);
-    check_limit(sustained, &["forms", name, "sustained"], findings);
     let at = ["forms", name, "sustained"];
+    if findings.source.has_key(&at) {
+        check_limit(sustained, &at, findings);
+    }
     if findings.source.has_key(&at) && sustained.within <= burst.within {
         let what = "the window of `sustained` is not longer than that of `burst`";
         findings.add_warning(&at, what, "write a longer window, such as { leads = 200, within = \"24h\" }");

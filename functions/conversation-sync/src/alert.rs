@@ -21,7 +21,7 @@ use crate::{
     notification::{Notification, SentMessage},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::SyncError,
-    task::{QueueTask, TaskContent, target_queue_name},
+    task::{QueueTask, TaskContent, created_tasks::CreatedTasks, target_queue_name},
 };
 
 /// One reason to alert the team.
@@ -42,6 +42,8 @@ pub(crate) struct AlertSender<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
+    /// Takes the notifications that it creates.
+    pub(crate) created: &'a CreatedTasks,
 }
 
 /// A conversation after alerts were raised in it.
@@ -166,8 +168,11 @@ impl AlertSender<'_> {
                 };
                 let content = TaskContent::Notification(Box::new(notification));
                 let retention_days = retention_days(self.config);
-                let task = QueueTask::new(target_queue_name(target), content, retention_days, self.clock.now());
-                self.store.put_record(&key, task, None).await?;
+                let queue = target_queue_name(target);
+                let task = QueueTask::new(queue.clone(), content, retention_days, self.clock.now());
+                if self.store.put_record(&key, task, None).await?.is_some() {
+                    self.created.add_task(queue, key);
+                }
             }
         }
         Ok(())

@@ -1,13 +1,13 @@
 //! conversation-sync: copies the messages of a line into the client's CRMs, and alerts the team
 //! when a customer needs a person.
 //!
-//! Flow: [`run`] receives a batch of the line inbox's stream, a batch of new tasks from the
+//! Flow: [`run`] receives a batch of the line inbox's stream, a batch of new entries from the
 //! ledger's stream, the clock's event, or an operator's command. `line_event_flow` takes each
 //! delivery through: [`line_event_parser`] parses it, [`message_record`] joins statuses to ledger
 //! rows, [`conversation`] stores which customer waits, and [`escalation_rules`] choose the alerts.
 //! One [`task::QueueTask`] is created for each CRM and each target. [`queue_worker`] delivers the
-//! tasks: as soon as the ledger's stream reports them, and every minute what is still due. Line
-//! events call no CRM and no target, so they never wait for one.
+//! tasks: alerts right after the batch, entries as soon as the ledger's stream reports them, and
+//! every minute what is still due. So an alert never waits for an entry.
 //!
 //! Promises:
 //! - A message becomes one entry in each CRM, however often the line reports it.
@@ -64,8 +64,8 @@ use task::created_tasks::CreatedTasks;
 
 /// Deliveries in progress at the same time. Those that meet at one row repeat their change.
 const CONCURRENT_DELIVERIES: usize = 4;
-/// How long a batch of new tasks works on a queue: a slow CRM must not delay the others. The clock
-/// delivers the rest.
+/// How long a batch works on its queues. After that it starts no further task, because a slow CRM
+/// or target must not delay the records behind it. The clock delivers the rest.
 const QUEUE_TIME_PER_BATCH: Duration = Duration::from_secs(5);
 /// How long the clock checks records and conversations before it works the queues.
 const DUE_CHECK_TIME: Duration = Duration::from_secs(30);
@@ -77,6 +77,7 @@ struct ConversationSync {
     dispatcher: Dispatcher,
     inbox: Inbox,
     store: RecordStore,
+    ledger_table: String,
     queue_worker: QueueWorker,
 }
 
@@ -106,8 +107,11 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
         let payload = event.payload.get();
         Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(payload) {
-            SyncResponse::Batch(match CreatedTasks::from_batch(&batch) {
-                Some(created) => Box::pin(sync.deliver_tasks(&invocation, &created)).await,
+            SyncResponse::Batch(match CreatedTasks::from_batch(&batch, &sync.ledger_table) {
+                Some(created) => {
+                    Box::pin(sync.deliver_tasks(&invocation, &created)).await;
+                    BatchFailures::default()
+                }
                 None => Box::pin(sync.process_batch(&invocation, batch)).await,
             })
         } else if serde_json::from_str::<ScheduleEvent>(payload).is_ok_and(|tick| tick.source == EVENTBRIDGE_SOURCE) {
@@ -134,14 +138,17 @@ impl ConversationSync {
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LINE_INBOX_TABLE")?, config.retention.inbox_days);
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
         let store = RecordStore::new(aws.dynamodb(), ledger_table.clone());
-        let queue_worker = QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table);
+        let queue_worker =
+            QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table.clone());
         let dispatcher = Dispatcher::from_environment(config, http, &aws, |_| BTreeSet::new()).await?;
-        Ok(Self { dispatcher, inbox, store, queue_worker })
+        Ok(Self { dispatcher, inbox, store, ledger_table, queue_worker })
     }
 
-    /// Processes a batch of line events. Returns the deliveries to retry.
+    /// Processes a batch of line events, then delivers the alerts that it raised. Returns the
+    /// deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
-        let alerts = self.alert_sender();
+        let created = CreatedTasks::default();
+        let alerts = self.alert_sender(&created);
         let reconciler = self.reconciler(&alerts);
         let flow = LineEventFlow {
             dispatcher: &self.dispatcher,
@@ -156,32 +163,34 @@ impl ConversationSync {
             clock: &self.dispatcher.clock,
         };
         let process = async |item: &_| flow.process_delivery(item).await;
-        batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await
+        let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await;
+        self.deliver_tasks(invocation, &created).await;
+        failures
     }
 
-    /// Delivers new tasks. Reports no failure: a task that is not delivered stays due.
-    async fn deliver_tasks(&self, invocation: &Invocation, created: &CreatedTasks) -> BatchFailures {
+    /// Delivers new tasks. A task that is not delivered stays due.
+    async fn deliver_tasks(&self, invocation: &Invocation, created: &CreatedTasks) {
         let stop_at = Deadline::from_now(QUEUE_TIME_PER_BATCH);
         let budget = RunBudget { invocation, stop_at, include_due_tasks: false };
         self.queue_worker.work_queues(&self.dispatcher, created, &budget).await;
-        BatchFailures::default()
     }
 
     /// Checks the records and conversations that are due, then delivers all tasks that are due.
     async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
-        let alerts = self.alert_sender();
+        let created = CreatedTasks::default();
+        let alerts = self.alert_sender(&created);
         let reconciler = self.reconciler(&alerts);
         let due_checks =
             DueChecks { clock: &self.dispatcher.clock, store: &self.store, alerts: &alerts, reconciler: &reconciler };
         let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
         let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true };
-        self.queue_worker.work_queues(&self.dispatcher, &CreatedTasks::default(), &budget).await;
+        self.queue_worker.work_queues(&self.dispatcher, &created, &budget).await;
         checked
     }
 
-    fn alert_sender(&self) -> AlertSender<'_> {
+    fn alert_sender<'a>(&'a self, created: &'a CreatedTasks) -> AlertSender<'a> {
         let Dispatcher { config, ledger, clock, .. } = &self.dispatcher;
-        AlertSender { config, ledger, clock, store: &self.store }
+        AlertSender { config, ledger, clock, store: &self.store, created }
     }
 
     fn reconciler<'a>(&'a self, alerts: &'a AlertSender<'a>) -> Reconciler<'a> {

@@ -3,7 +3,7 @@
 //! [`Notification::render_text`] is the one rendering for people. Each target sends it as plain
 //! text or as a card. [`Notification::render_within`] shortens it to a target's limit.
 //!
-//! Promises: a quoted message is one line, and no line holds a hidden character ([`clean_line`]).
+//! Promises: a quoted message is one line, and no line holds a hidden character ([`cut_visible_line`]).
 //! So a customer cannot write lines that look like ours. Each target escapes its own markup.
 
 use std::fmt;
@@ -127,7 +127,7 @@ impl Notification {
     /// Renders the notification for people.
     pub fn render_text(&self) -> NotificationText {
         let clock = ClientClock::for_notification(self);
-        let field = |text: &str| clean_line(text, MAX_FIELD_CHARS);
+        let field = |text: &str| cut_visible_line(text, MAX_FIELD_CHARS);
         let plain = |lines| TextParagraph { heading: None, lines };
         let mut paragraphs = Vec::new();
         if self.may_be_repeat {
@@ -199,7 +199,7 @@ impl Notification {
         }
         match self.messages.first_mut().and_then(|quoted| quoted.text.as_mut()) {
             Some(text) if text.chars().count() > 1 => {
-                *text = clean_line(text, text.chars().count() / 2);
+                *text = cut_visible_line(text, text.chars().count() / 2);
                 true
             }
             _ => false,
@@ -210,8 +210,8 @@ impl Notification {
 impl QuotedMessage {
     /// The message on one line.
     fn render_line(&self) -> String {
-        let kind = clean_line(&self.kind, MAX_FIELD_CHARS);
-        match self.text.as_deref().map(|text| clean_line(text, usize::MAX)).filter(|text| !text.is_empty()) {
+        let kind = cut_visible_line(&self.kind, MAX_FIELD_CHARS);
+        match self.text.as_deref().map(|text| cut_visible_line(text, usize::MAX)).filter(|text| !text.is_empty()) {
             Some(text) if kind == "text" => text,
             Some(text) => format!("{kind}: {text}"),
             None => format!("{kind}; open {PROVIDER_NAME} to see it"),
@@ -220,7 +220,7 @@ impl QuotedMessage {
 }
 
 /// Foreign text as one line of visible characters, at most `max_chars`.
-pub fn clean_line(text: &str, max_chars: usize) -> String {
+pub fn cut_visible_line(text: &str, max_chars: usize) -> String {
     let line = wording::visible_line(text);
     if line.chars().count() <= max_chars {
         line
@@ -403,7 +403,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn any_text_becomes_one_visible_line(text in "\\PC{0,40}|.{0,40}|[ \\u{202e}\\n\\r]{0,9}", most in 1..30usize) {
-            let line = clean_line(&text, most);
+            let line = cut_visible_line(&text, most);
             prop_assert!(line.chars().count() <= most);
             prop_assert!(!line.chars().any(|c| is_hidden_char(c) || (c.is_whitespace() && c != ' ')));
         }

@@ -150,8 +150,8 @@ fn scope_id(delivery: &LeadDelivery<'_>, id: &str, phone: &Phone) -> String {
 }
 
 /// Derives an id from form, number, name and minute. The same submission within a minute gets the
-/// same id. The colon keeps a derived id apart from the sender's ids. The id is a pseudonym, because
-/// ids are logged.
+/// same id. The colon keeps a derived id apart from the sender's ids. The id is a pseudonym,
+/// because ids are logged.
 fn derive_id(delivery: &LeadDelivery<'_>, phone: &Phone, name: Option<&str>) -> String {
     let minute = delivery.received_at.as_second().div_euclid(60);
     // The name comes last because it may contain anything.

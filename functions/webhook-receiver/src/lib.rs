@@ -116,7 +116,7 @@ impl WebhookReceiver {
         let secrets = senders.map(|name| (name, self.config.webhook_secret_name(name))).chain(lines);
         let reads = secrets.map(|(sender, secret)| async move {
             if let Err(error) = self.secrets.get_current(&secret, now).await {
-                tracing::warn!(sender.name = sender, "{}", tellonce_core::fault::error_chain(&error));
+                tracing::error!(sender.name = sender, "{}", tellonce_core::fault::error_chain(&error));
             }
         });
         futures::future::join_all(reads).await;

@@ -176,7 +176,8 @@ impl Precedence {
         match (&self.parcel, &other.parcel) {
             (Some(mine), Some(theirs)) => mine != theirs,
             (None, Some(_)) => self.latest_only,
-            (_, None) => false,
+            (Some(_), None) => other.latest_only,
+            (None, None) => false,
         }
     }
 }
@@ -231,7 +232,7 @@ mod tests {
         // A fact about the whole order holds for each parcel, and a parcel proves the payment.
         let of_parcel = Precedence::of_milestone(Milestone::DeliveryChanged, Some("1".into()));
         assert!(of_parcel.is_superseded_by(&precedence_of(Milestone::Delivered)));
-        assert!(of_parcel.is_replaced_by_later(&change));
+        assert!(!of_parcel.is_replaced_by_later(&change));
         let shipped = Precedence::of_milestone(Milestone::Shipped, Some("1".into()));
         assert!(precedence_of(Milestone::Paid).is_superseded_by(&shipped));
     }

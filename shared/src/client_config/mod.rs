@@ -31,7 +31,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -191,9 +191,9 @@ pub struct LineConfig {
     /// functions together. The provider publishes no limit; 20 is cautious.
     #[serde(default = "default_messages_per_minute")]
     pub messages_per_minute: u32,
-    /// To how many new people the line may write on one day: 1 to 100,000, default 250. New is who
-    /// never wrote to a line of the client and got no message from one. Further ones are held until
-    /// the next day.
+    /// To how many new people the line may write on one day of the client: 1 to 100,000, default
+    /// 250. A person is new who got no message from tellonce and never wrote to a line with
+    /// `events`. Further messages are held until the next day.
     #[serde(default = "default_first_contacts_per_day")]
     pub first_contacts_per_day: u32,
     /// How documents, such as invoices, are sent. Default: `link`.
@@ -309,6 +309,19 @@ impl ClientConfig {
         // `tellonce check` verifies the client's zone. If it is unknown all the same, there are no
         // quiet hours: a message at night is better than no message.
         zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
+    }
+
+    /// The client's date at this moment.
+    pub fn local_day(&self, now: Timestamp) -> Date {
+        self.zone_or_default(None).unwrap_or(TimeZone::UTC).to_datetime(now).date()
+    }
+
+    /// The start of the client's next day.
+    pub fn next_day_start(&self, now: Timestamp) -> Timestamp {
+        let zone = self.zone_or_default(None).unwrap_or(TimeZone::UTC);
+        let next_day = self.local_day(now).checked_add(1.day()).and_then(|date| date.to_zoned(zone));
+        // Only the last day that the calendar knows has no next day.
+        next_day.map_or(Timestamp::MAX, |start| start.timestamp())
     }
 
     /// The language for a customer's locale (`he-IL`, `en_US`): one of `languages`, or the first of

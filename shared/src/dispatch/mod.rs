@@ -177,8 +177,7 @@ impl Dispatcher {
                 }
                 NextStep::ReadHistory { row, read_at } => {
                     let history = self.read_history(invocation, slots, &row, &mut early_slot).await?;
-                    knows_customer =
-                        history.iter().any(|before| before.to == row.to && before.state == MessageState::Accepted);
+                    knows_customer = is_known_customer(&row, &history);
                     DispatchEvent::HistoryRead(row, read_at, history)
                 }
                 NextStep::ReserveSlot { row, read_at } => {
@@ -187,10 +186,7 @@ impl Dispatcher {
                 }
                 NextStep::Recheck { row, recent_health } => self.recheck_row(row, recent_health).await?,
                 NextStep::OpenLine { row, recent_health } => {
-                    let opening = self.line_tools().open_line(invocation, &row.line, &row.key, recent_health).await?;
-                    let stranger = row.to.as_ref().filter(|_| !knows_customer);
-                    let opening = self.limit_first_contacts(opening, &row.line, stranger).await?;
-                    DispatchEvent::LineOpened(row, opening)
+                    self.open_line(invocation, row, recent_health, knows_customer).await?
                 }
                 NextStep::Submit(row, access) => {
                     let outcome = access.send_row(&row).await?;
@@ -255,6 +251,21 @@ impl Dispatcher {
         Ok(slot)
     }
 
+    /// Opens the line for a row, unless its customer is new and the line has written to enough new
+    /// people today.
+    async fn open_line<'a>(
+        &'a self,
+        invocation: &Invocation,
+        row: LedgerRow,
+        recent_health: Option<String>,
+        knows_customer: bool,
+    ) -> Result<DispatchEvent<LineAccess<'a>>, DispatchError> {
+        let opening = self.line_tools().open_line(invocation, &row.line, &row.key, recent_health).await?;
+        let stranger = row.to.as_ref().filter(|_| !knows_customer);
+        let opening = self.limit_first_contacts(opening, &row.line, stranger).await?;
+        Ok(DispatchEvent::LineOpened(row, opening))
+    }
+
     /// Reads what may have changed while a claimed row waited for its slot.
     async fn recheck_row<L>(
         &self,
@@ -313,6 +324,11 @@ impl Dispatcher {
             "recorded message {} as {}", row.key, row.state.name()
         );
     }
+}
+
+/// Whether the history of a row's subject shows that its customer got an earlier message.
+fn is_known_customer(row: &LedgerRow, history: &[LedgerRow]) -> bool {
+    history.iter().any(|before| before.to == row.to && before.state == MessageState::Accepted)
 }
 
 async fn prefetch_line_tokens(config: &ClientConfig, secrets: &SecretStore, now: Timestamp, lines: BTreeSet<&str>) {

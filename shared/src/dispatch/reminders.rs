@@ -4,7 +4,6 @@ use super::{
     DispatchError, Dispatcher, Invocation, OpenReminderStep, ReminderDispatchResult, ReminderOpening, RowWrite,
     SendSlots,
 };
-use jiff::tz::TimeZone;
 
 use crate::{
     appointment::{Appointment, ReminderOutcome, StageOutcome},
@@ -34,13 +33,19 @@ impl Dispatcher {
                 }
                 OpenReminderStep::OpenLine(recent_health) => {
                     let access = self.line_tools().open_line(invocation, line, key, recent_health).await?;
-                    let access = self.limit_first_contacts(access, line, message.to.as_ref()).await?;
+                    // Who got an earlier reminder of the appointment is no new person.
+                    let was_reminded =
+                        before.stage_outcomes.iter().any(|stage| stage.outcome == ReminderOutcome::Opened);
+                    let stranger = message.to.as_ref().filter(|_| !was_reminded);
+                    let access = self.limit_first_contacts(access, line, stranger).await?;
                     opening.follow_line(&self.driver(invocation), access)
                 }
                 OpenReminderStep::Open(row, access) => {
                     let contact = self.contact_subject(row.to.as_ref());
-                    // A reminder without a payload is only recorded.
-                    let counted = access.is_some().then(|| self.reminder_day(before, after));
+                    // A reminder that is only recorded does not count. One that is held does: it is
+                    // sent later without another count.
+                    let is_sent = message.content.unsent_reason().is_none();
+                    let counted = is_sent.then(|| self.reminder_day(before, after));
                     let headers = (before, after);
                     let outcome = self.ledger.open_reminder(&row, headers, &contact, counted.as_ref()).await?;
                     if access.is_some() && outcome == ClaimOutcome::Claimed {
@@ -68,8 +73,7 @@ impl Dispatcher {
             outcome.outcome == ReminderOutcome::Opened && !before.stage_outcomes.contains(outcome)
         };
         let stage = after.stage_outcomes.iter().find(is_new).map(|outcome| outcome.stage.clone()).unwrap_or_default();
-        let zone = self.config.zone_or_default(None).unwrap_or(TimeZone::UTC);
-        ReminderDay { stage, day: zone.to_datetime(now).date(), now }
+        ReminderDay { stage, day: self.config.local_day(now), now }
     }
 
     /// Claims a reminder that has a row. The claim uses up the slot.

@@ -2,7 +2,11 @@
 //!
 //! The two are separate items, because an opt-out must outlive every window of greetings.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue as Value};
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
+    types::AttributeValue as Value,
+};
 use jiff::Timestamp;
 
 use super::{Ledger, LedgerError, item::LedgerItemError};
@@ -15,6 +19,15 @@ use crate::{
 
 /// Stage of the item that holds the greetings of a `contact:{pseudonym}`.
 const GREETINGS_STAGE: &str = "greetings";
+
+/// What is known of a contact, besides its greetings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContactState {
+    /// tellonce wrote to the contact before, or the contact to a line.
+    pub had_first_contact: bool,
+    /// The contact has opted out.
+    pub has_opted_out: bool,
+}
 
 /// The item of a contact's greetings. The table deletes it when no window reaches it.
 pub(super) fn to_item(contact: &str, history: &GreetingHistory, now: Timestamp) -> Item {
@@ -46,15 +59,37 @@ impl Ledger {
         Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))
     }
 
-    /// Whether tellonce has written to a contact before, or the contact to a line.
-    pub async fn had_first_contact(&self, contact: &str) -> Result<bool, LedgerError> {
-        Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("first_contact_at")))
+    /// What is known of a contact. The answer may be some moments old, for half the price.
+    pub async fn read_contact_state(&self, contact: &str) -> Result<ContactState, LedgerError> {
+        let get = self.db.get_item().table_name(&self.table).consistent_read(false);
+        let get = get.key("subject", Value::S(contact.to_owned())).key("stage", Value::S(HEADER_STAGE.to_owned()));
+        let answer = get.send().await.map_err(|error| LedgerError::Get(Box::new(error)))?;
+        let item = answer.item.unwrap_or_default();
+        Ok(ContactState {
+            had_first_contact: item.contains_key("first_contact_at"),
+            has_opted_out: item.contains_key("opted_out_at"),
+        })
     }
 
-    /// Records when tellonce first wrote to a contact, or the contact to a line.
+    /// Records when tellonce first wrote to a contact, or the contact to a line. The table forgets
+    /// it when it forgets messages of that time.
     pub async fn record_first_contact(&self, contact: &str, at: Timestamp) -> Result<(), LedgerError> {
-        let condition = "attribute_not_exists(first_contact_at)";
-        self.update_contact(contact, "SET first_contact_at = :at", condition, at).await.map(drop)
+        let expire_at = at.as_second() + i64::from(self.retention_days) * 86_400;
+        let update = self
+            .update_contact_item(contact, at)
+            .update_expression("SET first_contact_at = :at, #ttl = :ttl")
+            // An opt-out is never forgotten.
+            .condition_expression(
+                "attribute_not_exists(first_contact_at) AND attribute_not_exists(opted_out_at) \
+                 AND attribute_not_exists(opted_in_at)",
+            )
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":ttl", Value::N(expire_at.to_string()));
+        if !read_condition(update.send().await)? {
+            let condition = "attribute_not_exists(first_contact_at)";
+            self.update_contact(contact, "SET first_contact_at = :at", condition, at).await?;
+        }
+        Ok(())
     }
 
     /// Records that a contact opted out at that time. Returns whether that changed anything: it
@@ -62,13 +97,13 @@ impl Ledger {
     pub async fn opt_out(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition =
             "attribute_not_exists(opted_out_at) AND (attribute_not_exists(opted_in_at) OR opted_in_at < :at)";
-        self.update_contact(contact, "SET opted_out_at = :at", condition, at).await
+        self.update_contact(contact, "SET opted_out_at = :at REMOVE #ttl", condition, at).await
     }
 
     /// Removes an opt-out. Returns whether there was one.
     pub async fn opt_in(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition = "attribute_exists(opted_out_at)";
-        self.update_contact(contact, "SET opted_in_at = :at REMOVE opted_out_at", condition, at).await
+        self.update_contact(contact, "SET opted_in_at = :at REMOVE opted_out_at, #ttl", condition, at).await
     }
 
     async fn update_contact(
@@ -78,24 +113,33 @@ impl Ledger {
         condition: &str,
         at: Timestamp,
     ) -> Result<bool, LedgerError> {
-        let update = self
-            .db
+        let mut update =
+            self.update_contact_item(contact, at).update_expression(expression).condition_expression(condition);
+        if expression.contains("#ttl") {
+            update = update.expression_attribute_names("#ttl", "ttl");
+        }
+        read_condition(update.send().await)
+    }
+
+    /// An update of a contact's state, with its time as `:at`.
+    fn update_contact_item(&self, contact: &str, at: Timestamp) -> UpdateItemFluentBuilder {
+        self.db
             .update_item()
             .table_name(&self.table)
             .key("subject", Value::S(contact.to_owned()))
             .key("stage", Value::S(HEADER_STAGE.to_owned()))
-            .update_expression(expression)
-            .condition_expression(condition)
-            .expression_attribute_values(":at", Value::N(at.unix_millis().to_string()));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(LedgerError::Update(Box::new(error))),
+            .expression_attribute_values(":at", Value::N(at.unix_millis().to_string()))
+    }
+}
+
+/// Whether a conditional update was made. Its condition may not have held.
+fn read_condition(answer: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -> Result<bool, LedgerError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+            Ok(false)
         }
+        Err(error) => Err(LedgerError::Update(Box::new(error))),
     }
 }
 

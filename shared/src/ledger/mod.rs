@@ -30,6 +30,7 @@ mod verdict;
 
 pub use claim::{ClaimOutcome, ReminderDay};
 pub use delivery_status::DeliveryStatus;
+pub use greeting_history::ContactState;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use outbound_message::{Content, OutboundMessage, QUIET_HOURS_REASON};
 #[cfg(test)]

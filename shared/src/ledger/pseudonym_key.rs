@@ -1,14 +1,14 @@
 //! The client's pseudonym key, an item of the table.
 //!
-//! It is beside the rows that use it, because whoever can read the table can read the numbers, too.
-//! So it costs no secret, and a restored table has the right key.
+//! It is beside the rows that use it, because a reader of the table can read the numbers, too. So
+//! it costs no secret, and a restored table has the right key.
 
 use aws_sdk_dynamodb::{
     Client,
     types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
 };
 
-use super::{LedgerError, item::LedgerItemError, table::find_conflicting_item};
+use super::{Ledger, LedgerError, item::LedgerItemError, table::find_conflicting_item};
 use crate::{
     appointment::HEADER_STAGE,
     attributes::{Item, ItemReader, ItemWriter},
@@ -20,9 +20,17 @@ const SUBJECT: &str = "pseudonym-key";
 /// The attribute that holds the key.
 const KEY_ATTRIBUTE: &str = "key";
 
+impl Ledger {
+    /// The ledger in a table, with the client's pseudonym key, which is read or created.
+    pub async fn connect(db: Client, table: String, retention_days: u16) -> Result<Self, LedgerError> {
+        let pseudonyms = load_or_create(&db, &table).await?;
+        Ok(Self { db, table, pseudonyms, retention_days })
+    }
+}
+
 /// Reads the key, or creates it if the table is new. Of several functions that create it at the
 /// same time, one succeeds and the others take its key.
-pub(super) async fn load_or_create(db: &Client, table: &str) -> Result<PseudonymKey, LedgerError> {
+async fn load_or_create(db: &Client, table: &str) -> Result<PseudonymKey, LedgerError> {
     let get = db.get_item().table_name(table).consistent_read(true);
     let get = get.key("subject", Value::S(SUBJECT.to_owned())).key("stage", Value::S(HEADER_STAGE.to_owned()));
     let stored = get.send().await.map_err(|error| LedgerError::Get(Box::new(error)))?.item;

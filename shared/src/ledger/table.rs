@@ -21,7 +21,6 @@ use super::{
     appointment_header,
     idempotency_key::IdempotencyKey,
     item::{LedgerItemError, from_item, to_item},
-    pseudonym_key,
     row::LedgerRow,
 };
 use crate::{
@@ -161,17 +160,11 @@ impl WriteCondition {
 pub struct Ledger {
     pub(super) db: Client,
     pub(super) table: String,
-    pseudonyms: PseudonymKey,
-    retention_days: u16,
+    pub(super) pseudonyms: PseudonymKey,
+    pub(super) retention_days: u16,
 }
 
 impl Ledger {
-    /// The ledger in a table, with the client's pseudonym key, which is read or created.
-    pub async fn connect(db: Client, table: String, retention_days: u16) -> Result<Self, LedgerError> {
-        let pseudonyms = pseudonym_key::load_or_create(&db, &table).await?;
-        Ok(Self { db, table, pseudonyms, retention_days })
-    }
-
     /// The key that turns personal values into pseudonyms.
     pub fn pseudonyms(&self) -> &PseudonymKey {
         &self.pseudonyms

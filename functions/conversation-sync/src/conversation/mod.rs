@@ -160,7 +160,7 @@ impl Conversation {
         }
     }
 
-    /// The row's key: by the conversation's id, or by the customer's hash (`contact`) if the line
+    /// The row's key: by the conversation's id, or by the customer's pseudonym (`contact`) if the line
     /// gives no id.
     pub fn item_key(line: &str, id: Option<&str>, contact: Option<&str>) -> Option<ItemKey> {
         // No escaped id begins with a dot.

@@ -12,9 +12,9 @@ const MIN_TIME_PER_TASK: Duration = Duration::from_secs(35);
 pub struct RunBudget<'a> {
     /// The owner of leases and claims, and its deadline.
     pub invocation: &'a Invocation,
-    /// When to start no further task: a slow CRM must not delay the new tasks of others.
+    /// When to start no further task: a slow CRM or target must not delay the records behind it.
     pub stop_at: Deadline,
-    /// Whether to deliver all due tasks, or only those that the ledger's stream reported.
+    /// Whether to deliver all due tasks, or only new ones.
     pub include_due_tasks: bool,
 }
 

@@ -10,7 +10,7 @@ use tellonce_core::hash::sha256_hex;
 use super::{TargetClient, aws_errors};
 use crate::{
     api_client::ApiError,
-    notification::{Notification, clean_line},
+    notification::{Notification, cut_visible_line},
 };
 
 /// The longest subject, in characters: the list of a mail program shows fewer.
@@ -47,7 +47,7 @@ fn build_mail(notification: &Notification) -> Result<Message, aws_sdk_sesv2::err
     let body = notification.render_within(MAX_BODY_BYTES, |shorter| shorter.render_text().to_string());
     let id = sha256_hex(notification.id.as_bytes(), 16);
     Ok(Message::builder()
-        .subject(utf8(clean_line(&notification.render_text().headline, MAX_SUBJECT_CHARS))?)
+        .subject(utf8(cut_visible_line(&notification.render_text().headline, MAX_SUBJECT_CHARS))?)
         .body(Body::builder().text(utf8(body)?).build())
         .headers(MessageHeader::builder().name(NOTIFICATION_ID_HEADER).value(id).build()?)
         .build())

@@ -11,7 +11,7 @@ use tellonce_core::{contact::Phone, wording};
 use super::TargetClient;
 use crate::{
     api_client::{ApiError, signed_webhook::post_signed},
-    notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, clean_line},
+    notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, cut_visible_line},
 };
 
 /// The largest body, in bytes: the specification advises to stay below 20 kB.
@@ -34,13 +34,13 @@ pub(super) async fn post_to_webhook(
 
 /// The members of [`Notification`] as JSON, with foreign names and texts as one visible line each.
 fn build_body(notification: &Notification) -> String {
-    let field = |text: &str| clean_line(text, MAX_FIELD_CHARS);
+    let field = |text: &str| cut_visible_line(text, MAX_FIELD_CHARS);
     let quote_json = |quoted: &QuotedMessage| {
         json!({
             "direction": quoted.direction.name(),
             "at": quoted.sent_at,
             "kind": field(&quoted.kind),
-            "text": quoted.text.as_deref().map(|text| clean_line(text, usize::MAX)),
+            "text": quoted.text.as_deref().map(|text| cut_visible_line(text, usize::MAX)),
         })
     };
     let sent_json =

@@ -11,7 +11,7 @@ pub(crate) fn parse_submission(delivery: &LeadDelivery<'_>) -> Result<LeadSubmis
 
 #[cfg(test)]
 mod tests {
-    use crate::samples::{build_posted_form, expect_lead, expect_skip, parse_as, parse_posted_form};
+    use crate::samples::{build_posted_form, expect_lead, expect_skip, field_id, parse_as, parse_posted_form};
 
     const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -34,7 +34,7 @@ mod tests {
                      --b\r\nContent-Disposition: form-data; name=\"contact[phone]\"\r\n\r\n052-555-0101\r\n\
                      --b\r\nContent-Disposition: form-data; name=\"whatsapp_consent\"\r\n\r\non\r\n--b--\r\n";
         let multipart = expect_lead(parse_posted("multipart/form-data; boundary=b", parts));
-        assert_eq!((&*form.id, form.phone.expose()), ("7", "+972525550101"));
+        assert_eq!((field_id(&form), form.phone.expose()), ("7", "+972525550101"));
         assert_eq!((&json, &multipart), (&form, &form));
     }
 

@@ -192,7 +192,8 @@ impl<'a> EventParser<'a> {
         let matches = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
         if matches(self.phone) && texts.phone.is_none() {
             // A longer text is not a number.
-            texts.phone = extract_value(self.phone, &property_text(entry)).filter(|text| text.len() <= MAX_TEXT_CHARS);
+            texts.phone =
+                extract_value(self.phone, &property_text(entry)).filter(|text| text.chars().count() <= MAX_TEXT_CHARS);
         }
         if let Some(rule) = self.person.filter(|rule| matches(rule) && texts.person.is_none()) {
             texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);

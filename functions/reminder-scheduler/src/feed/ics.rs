@@ -22,7 +22,6 @@
 //!   the comparison does not treat it as removed.
 //! - A whole-day event is not an occurrence.
 //! - Only the fields that the client's rules name contain phone numbers and names.
-//!
 //! - An event that the client did not make is not expanded. It makes all events of its `UID`
 //!   foreign.
 //!

@@ -35,6 +35,8 @@ use super::{
 const MIN_TIME_FOR_FEED: Duration = Duration::from_secs(25);
 /// The least time that must remain to hand on another report.
 const MIN_TIME_FOR_REPORT: Duration = Duration::from_secs(4);
+/// A read that began longer ago has ended: the function's timeout is 75 s.
+const MAX_READ_TIME: SignedDuration = SignedDuration::from_secs(80);
 /// The schedule is not exact to the second: a feed that will be due within this time is due.
 const DUE_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// The longest interval for a feed that is unreadable or suspect, whatever its `poll_every`.
@@ -201,7 +203,9 @@ impl FeedPoller<'_> {
     /// Records that a read begins. Logs and counts an earlier one that ended the function.
     async fn mark_read(&self, name: &str, snapshot: &FeedSnapshot) -> Result<(), FeedStoreError> {
         let now = self.clock.now();
-        let problem = (snapshot.unfinished_reads > 0).then(|| {
+        // A read that began a moment ago may still run: a calendar pushes several changes at once.
+        let is_over = snapshot.tried_at.is_some_and(|at| now.duration_since(at) > MAX_READ_TIME);
+        let problem = (snapshot.unfinished_reads > 0 && is_over).then(|| {
             let count = snapshot.unfinished_reads;
             tracing::error!(calendar.name = name, "the last {count} reads of feed {name} ended the function");
             telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);

@@ -87,7 +87,10 @@ fn classify_request(method: &Method, headers: &HeaderMap, public: &[PublicHost])
     let forwarded = headers.get_all(FORWARDED_HOST).iter().flat_map(|value| value.to_str().unwrap_or("?").split(','));
     let names: Vec<String> =
         std::iter::once(host).chain(forwarded).map(|host| host_name(host.trim()).to_ascii_lowercase()).collect();
-    if names.iter().all(|name| is_this_machine(name)) {
+    // A tunnel may write `localhost` as the host. It does say that it forwards.
+    let is_forwarded =
+        headers.keys().any(|name| *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"));
+    if names.iter().all(|name| is_this_machine(name)) && (!is_forwarded || headers.contains_key(FORWARDED_HOST)) {
         return if is_foreign_page(method, headers, host) {
             RequestSource::ForeignPage
         } else {

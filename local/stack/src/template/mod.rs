@@ -11,7 +11,11 @@
 mod filter;
 mod resolve;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
@@ -169,6 +173,14 @@ impl SamTemplate {
                 "{}: table {} has no StreamSpecification",
                 stream.id,
                 stream.table
+            );
+        }
+        for function in &template.functions {
+            let tables: BTreeSet<&str> = function.streams.iter().map(|stream| stream.table.as_str()).collect();
+            ensure!(
+                tables.len() == function.streams.len(),
+                "{} has two mappings of one stream; Lambda refuses the second one",
+                function.id
             );
         }
         Ok(template)

@@ -348,8 +348,8 @@ struct FormTable {
     /// More leads than this hold the form: no lead is greeted until an operator decides. Default:
     /// 30 leads in 10 minutes.
     burst: Option<LeadLimit>,
-    /// The same for a longer window, because a slow flood stays below `burst`. Default: 200 leads in
-    /// 24 hours, or as many as a larger `burst` allows.
+    /// The same for a longer window, because a slow flood stays below `burst`. Default: 200 leads
+    /// in 24 hours, or as many as a larger `burst` allows.
     sustained: Option<LeadLimit>,
     /// The one message that answers a lead. It cannot have `button` and `document`.
     first_touch: MessageRule,

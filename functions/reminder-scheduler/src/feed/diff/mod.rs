@@ -141,7 +141,7 @@ pub fn compare_feed(
     } else {
         origin.changes_of_known(snapshot, feed, unverifiable, now)
     };
-    let gone = foreign.into_iter().chain(if is_suspect { Vec::new() } else { removed });
+    let gone = if is_suspect { Vec::new() } else { [foreign, removed].concat() };
     for (id, known) in gone {
         changes.pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
         let report = origin.build_report(id, AppointmentStatus::Cancelled, None, now);
@@ -170,6 +170,8 @@ fn find_missing<'s>(
         let is_present = found.is_some();
         let is_reminded = known.start > now && !(known.cancelled && known.fingerprint.is_some());
         if !is_present && feed.is_foreign(id) {
+            // Many at once are a wrong setting or a renamed calendar, not so many strangers.
+            upcoming += usize::from(is_reminded && !known.cancelled);
             foreign.extend(is_reminded.then_some((id, known)));
             continue;
         }
@@ -187,7 +189,8 @@ fn find_missing<'s>(
             removed.push((id, known));
         }
     }
-    let missing = without_attendee + removed.iter().filter(|(_, known)| !known.cancelled).count();
+    let gone = removed.iter().chain(&foreign);
+    let missing = without_attendee + gone.filter(|(_, known)| !known.cancelled).count();
     MissingOccurrences { unverifiable, removed, foreign, counts: SuspectRead { upcoming, missing } }
 }
 
