@@ -2,6 +2,8 @@
 //!
 //! Long because every way of a lead is a story of its own.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_fakes::{
@@ -356,7 +358,9 @@ async fn a_line_writes_to_few_new_people_a_day_and_still_to_those_it_knows() {
     assert_eq!(world.message_state("order:1001:ready"), "held");
     // Those who got a message before, or wrote themselves, are no strangers.
     world.deliver(world.erp_post("erp-2", "ready", "1002", "+972545554000")).await;
-    world.stack.provider().write_from_phone(ADI_PHONE, "hello", "line_story").unwrap();
+    let provider = world.stack.provider();
+    provider.write_from_phone(ADI_PHONE, "hello", "line_story").unwrap();
+    assert!(provider.wait_for(Duration::from_mins(1), |provider| provider.pending_deliveries() == 0).await);
     world.settle().await;
     world.deliver(world.erp_post("erp-3", "ready", "1003", ADI_PHONE)).await;
     assert_eq!(world.message_state("order:1002:ready"), "accepted");

@@ -438,7 +438,8 @@ async fn ten_thousand_due_reminders_go_out_at_the_configured_rate_over_several_s
     let used = counters.snapshot();
     let requests: u64 = used.values().map(|usage| usage.requests).sum();
     println!("{REMINDERS} reminders in {} sweeps, {requests} requests: {used:?}", sweeps.len());
-    // Each is a first contact: one read, its count and its record besides slot, claim and settlement.
+    // Each is a first contact: one read, its count and its record, besides slot, claim and
+    // settlement.
     assert!(requests <= 6 * u64::from(REMINDERS), "{requests} requests");
     assert_eq!(world.messages().len(), usize::try_from(REMINDERS).unwrap());
     assert_eq!(world.stack.provider().max_messages_per_key(), 1);

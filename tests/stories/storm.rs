@@ -131,7 +131,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     let mut ticks = 0;
     loop {
         drop(world.stack.poll_feeds().await);
-        let waiting = world.message_rows().values().filter(|row| is_waiting(row["state"].as_str().unwrap())).count();
+        let waiting = world.message_rows().values().filter(|row| row["state"].as_str().is_some_and(is_waiting)).count();
         if waiting == 0 && world.now() > start - SignedDuration::from_hours(23) {
             break;
         }

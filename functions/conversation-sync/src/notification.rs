@@ -3,7 +3,8 @@
 //! [`Notification::render_text`] is the one rendering for people. Each target sends it as plain
 //! text or as a card. [`Notification::render_within`] shortens it to a target's limit.
 //!
-//! Promises: a quoted message is one line, and no line holds a hidden character ([`cut_visible_line`]).
+//! Promises: a quoted message is one line, and no line holds a hidden character
+//! ([`cut_visible_line`]).
 //! So a customer cannot write lines that look like ours. Each target escapes its own markup.
 
 use std::fmt;

@@ -154,9 +154,7 @@ impl Dispatcher {
         slots: &mut SendSlots,
         mut step: NextStep<LineAccess<'a>>,
     ) -> Result<DispatchResult, DispatchError> {
-        let mut early_slot = None;
-        // Whether the subject's history shows that the customer got an earlier message.
-        let mut knows_customer = false;
+        let (mut early_slot, mut knows_customer) = (None, false);
         loop {
             let event = match step {
                 NextStep::Open { row, has_instance_key } => {

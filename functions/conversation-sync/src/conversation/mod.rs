@@ -160,8 +160,8 @@ impl Conversation {
         }
     }
 
-    /// The row's key: by the conversation's id, or by the customer's pseudonym (`contact`) if the line
-    /// gives no id.
+    /// The row's key: by the conversation's id, or by the customer's pseudonym (`contact`) if the
+    /// line gives no id.
     pub fn item_key(line: &str, id: Option<&str>, contact: Option<&str>) -> Option<ItemKey> {
         // No escaped id begins with a dot.
         let last = id.map(IdempotencyKey::escape_id).or_else(|| Some(format!(".p{}", contact?.rsplit(':').next()?)))?;

@@ -115,8 +115,8 @@ impl<'a> GreetingOpening<'a> {
         }
     }
 
-    /// Whether this lead should be greeted in place of an earlier one that still waits. Otherwise the
-    /// earlier greeting may expire, and the person gets none. A lead that asks twice and is
+    /// Whether this lead should be greeted in place of an earlier one that still waits. Otherwise
+    /// the earlier greeting may expire, and the person gets none. A lead that asks twice and is
     /// handled in person stays a repeat.
     fn outlives(&self, waiting: &LedgerRow) -> bool {
         waiting.state == MessageState::Held
