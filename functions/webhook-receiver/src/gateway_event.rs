@@ -33,7 +33,7 @@ pub enum MalformedEvent {
 }
 
 /// Parses the payload of an invocation (HTTP API, payload format 2.0).
-pub(super) fn parse_request(payload: &str) -> Result<Request, MalformedEvent> {
+pub fn parse_request(payload: &str) -> Result<Request, MalformedEvent> {
     let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload).map_err(|_| MalformedEvent::NotARequest)?;
     check_address(event.raw_path.as_deref().unwrap_or_default(), event.raw_query_string.as_deref())?;
     for name in &ADDRESS_HEADERS {

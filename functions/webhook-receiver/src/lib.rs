@@ -39,7 +39,7 @@ use tellonce_core::{
     telemetry,
 };
 
-pub use gateway_event::MalformedEvent;
+pub use gateway_event::{MalformedEvent, parse_request};
 pub use http_response::{AcceptedReply, ReceiveError};
 pub use receive_flow::{ReceiveOutcome, verify_request};
 pub use routing::route_request;
