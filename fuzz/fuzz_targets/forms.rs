@@ -9,7 +9,10 @@ use lead_first_touch::{
     lead_parser::{find_facts, parse_lead, parse_lead_response},
 };
 use libfuzzer_sys::fuzz_target;
-use tellonce_core::pseudonym::PseudonymKey;
+use tellonce_core::{
+    pseudonym::PseudonymKey,
+    wording::{clean_name, is_hidden_char},
+};
 use tellonce_fuzz::{CONFIG, NOW, assert_complete_number, choose};
 
 const CONTENT_TYPES: [&str; 5] = [
@@ -39,7 +42,9 @@ fuzz_target!(|input: &[u8]| {
     if let ParsedLead::Lead(lead) = parse_lead(&delivery) {
         assert_complete_number(&lead.phone);
         assert!(!lead.id.is_empty() && lead.submitted_at <= *NOW);
-        assert!(lead.name.is_none_or(|name| !name.chars().any(char::is_control)));
+        // A name goes out only as the cleaner leaves it.
+        let name = lead.name.as_deref().and_then(clean_name).unwrap_or_default();
+        assert!(!name.chars().any(|c| c.is_control() || is_hidden_char(c)));
     }
     drop(find_facts(&delivery));
     let reference = LeadReference { id: "444444444444000".to_owned(), created_at: None };
