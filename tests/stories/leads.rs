@@ -353,7 +353,7 @@ async fn a_line_writes_to_few_new_people_a_day_and_still_to_those_it_knows() {
     assert_eq!(lead_state(&world, "new-4"), "held");
     assert!(lead_row(&world, "new-4")["reason"].as_str().unwrap().contains("`first_contacts_per_day`"));
     assert_eq!(count_logged(&world, "\"leads_held\":1"), 2, "the metric of the alarm");
-    // A stranger's order and appointment are held, too, and stop no other message.
+    // A stranger's order is held, too, and stops no other message.
     world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
     assert_eq!(world.message_state("order:1001:ready"), "held");
     // Those who got a message before, or wrote themselves, are no strangers.

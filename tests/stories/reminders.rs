@@ -325,6 +325,30 @@ async fn an_opted_out_customer_is_not_reminded_and_waiting_reminders_are_dropped
 }
 
 #[tokio::test]
+async fn a_reminder_to_a_new_person_above_the_line_s_limit_is_held_and_stops_no_other() {
+    let setup = WorldSetup { first_contacts_per_day: Some(1), ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    let booking = CrmBooking::new(&world, "88", 48);
+    booking.deliver(&world, "m-1").await;
+    for (id, phone) in [("89", ADI_PHONE), ("90", NOA_PHONE)] {
+        CrmBooking { phone, ..CrmBooking::new(&world, id, 48) }.deliver(&world, &format!("m-{id}")).await;
+    }
+    advance_to_hours_before(&world, booking.start, 24).await;
+    let mut states = ["88", "89", "90"].map(|id| world.message_state(&format!("appointment:{id}:24h")));
+    states.sort();
+    let held = world.message_rows().into_values().find(|row| row["state"] == "held").unwrap();
+    assert!(held["reason"].as_str().unwrap().contains("`first_contacts_per_day`"), "{held}");
+    let reminded = [NOA_PHONE, ADI_PHONE].map(|phone| world.texts_on_phone(phone).len());
+    assert_eq!(reminded.iter().filter(|count| **count > 0).count(), 1, "one new person: {states:?}");
+    assert!(states.iter().filter(|state| *state == "held").count() < 3, "{states:?}");
+    // The next day has its own limit. What is held is sent as long as it is useful.
+    world.advance_time(SignedDuration::from_hours(20));
+    world.tick().await;
+    let waiting = world.message_rows().into_values().filter(|row| row["state"] == "held").count();
+    assert_eq!((waiting, world.stack.provider().max_messages_per_key()), (0, 1));
+}
+
+#[tokio::test]
 async fn quiet_hours_follow_the_local_time_and_delay_a_reminder_to_their_end() {
     let world = World::start_with(WorldSetup { quiet_hours: Some(("21:00", "08:00")), ..WorldSetup::default() }).await;
     // Two hours before 09:00 is within quiet hours.

@@ -12,7 +12,10 @@ use stateright::{Checker, Model, Property};
 use super::{DispatchEvent, LineOpening, LineUnavailable, MessageDriver, NextStep, driver::WritePurpose};
 use crate::{
     client_config::{ClientConfig, Milestone, Precedence},
-    ledger::{ClaimOwner, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, SaveOutcome, waiting_row},
+    ledger::{
+        ClaimOwner, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, RowChange, SaveOutcome, apply_change,
+        waiting_row,
+    },
     line::SlotReservation,
     provider::{PROVIDER, SendOutcome},
 };
@@ -84,6 +87,10 @@ enum ModelAction {
     NotSent(usize),
     RateLimited(usize),
     Refused(usize),
+    /// The line may not write to this customer today.
+    Held(usize),
+    /// A newer message takes the place of the row while it waits.
+    Replace,
     Crash(usize),
     AdvanceTime,
 }
@@ -154,6 +161,13 @@ impl SenderModel {
         Some(())
     }
 
+    fn hold(&self, state: &mut ModelState, which: usize) -> Option<()> {
+        let ModelSender { owner, step: NextStep::Submit(row, ()) } = state.senders[which].take()? else { return None };
+        let held = LineUnavailable { until: at_step(state.step + 1), reason: "first contacts".to_owned() };
+        self.proceed(state, which, owner, DispatchEvent::LineOpened(row, LineOpening::Held(held)));
+        Some(())
+    }
+
     fn check_history(&self, state: &mut ModelState, which: usize, history: Vec<LedgerRow>) -> Option<()> {
         let ModelSender { owner, step } = state.senders[which].take()?;
         let NextStep::ReadHistory { row, read_at } = step else { return None };
@@ -179,6 +193,10 @@ impl SenderModel {
             state.row = state.senders[which].as_ref().and_then(ModelSender::claimed_row).cloned();
         }
     }
+}
+
+fn replace() -> RowChange {
+    RowChange::Replace { reason: "a newer lead".to_owned() }
 }
 
 /// The row of an order that was cancelled.
@@ -212,6 +230,10 @@ impl Model for SenderModel {
         if state.step < LAST_STEP {
             actions.push(ModelAction::AdvanceTime);
         }
+        let replaced = |row: &LedgerRow| apply_change(row, &replace(), at_step(state.step)).is_ok();
+        if state.row.as_ref().is_some_and(replaced) {
+            actions.push(ModelAction::Replace);
+        }
         let is_due = state.row.as_ref().and_then(|row| row.due_at).is_some_and(|due| due <= at_step(state.step));
         for which in 0..2 {
             let Some(sender) = &state.senders[which] else {
@@ -232,6 +254,8 @@ impl Model for SenderModel {
                     ModelAction::NotSent(which),
                     ModelAction::RateLimited(which),
                     ModelAction::Refused(which),
+                    // Nothing is written between this answer and the submit.
+                    ModelAction::Held(which),
                 ]),
                 step => panic!("an order has no such step: {step:?}"),
             }
@@ -271,6 +295,11 @@ impl Model for SenderModel {
             }
             ModelAction::Refused(which) => {
                 self.submit(&mut state, which, false, SendOutcome::Refused("400".into()))?;
+            }
+            ModelAction::Held(which) => self.hold(&mut state, which)?,
+            ModelAction::Replace => {
+                let row = state.row.as_ref()?;
+                state.row = Some(apply_change(row, &replace(), at_step(state.step)).ok()?);
             }
         }
         // The time of a write decides nothing and would only multiply the states.
