@@ -376,8 +376,12 @@ def check_lead(cloud, api_id, token, sent_messages, outputs, ids):
         return http("POST", url, body, {**headers, "X-Webhook-Token": token})[0]
 
     def row(lead):
-        key = {"subject": {"S": f"lead:{FORM}..{lead}"}, "stage": {"S": "first-touch"}}
-        return cloud.client("dynamodb").get_item(TableName=outputs["LedgerTable"], Key=key).get("Item")
+        # The id is from a field, so the key ends in a pseudonym of the number.
+        found = cloud.client("dynamodb").scan(
+            TableName=outputs["LedgerTable"], FilterExpression="begins_with(subject, :start) AND stage = :stage",
+            ExpressionAttributeValues={":start": {"S": f"lead:{FORM}..{lead}-"}, ":stage": {"S": "first-touch"}},
+        )["Items"]
+        return found[0] if found else None
 
     def greetings():
         return [message for message in sent_messages() if message["key"].startswith("lead:")]

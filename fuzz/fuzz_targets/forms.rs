@@ -46,7 +46,10 @@ fuzz_target!(|input: &[u8]| {
         let name = lead.name.as_deref().and_then(clean_name).unwrap_or_default();
         assert!(!name.chars().any(|c| c.is_control() || is_hidden_char(c)));
     }
-    drop(find_facts(&delivery));
-    let reference = LeadReference { id: "444444444444000".to_owned(), created_at: None };
-    drop(parse_lead_response(&delivery, &reference, body));
+    // The other two readers do much of the same work, so half of the inputs skip them.
+    if input.first().is_some_and(|choice| choice % 2 == 1) {
+        drop(find_facts(&delivery));
+        let reference = LeadReference { id: "444444444444000".to_owned(), created_at: None };
+        drop(parse_lead_response(&delivery, &reference, body));
+    }
 });

@@ -102,7 +102,7 @@ impl FeedPreview<'_> {
                 case,
                 format!(
                     "foreign-organizer: {uid}: its organizer is {}; if that is the client, list the address in \
-                     `organizers`",
+                     `organizers` (not needed if the feed's own address contains it, which a preview does not know)",
                     event.organizer.expose()
                 ),
             );
