@@ -5,15 +5,24 @@
 //! Promises: a missing attribute and one of another type are read alike, as `None` or `false`.
 //! Times are milliseconds since 1970. Does **not** know which attributes an item needs.
 
-use std::{collections::HashMap, str::FromStr};
+use std::{borrow::Cow, collections::HashMap, str::FromStr};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as Value};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::clock::{UnixMillis, from_millis};
 
 /// An item of a table.
 pub type Item = HashMap<String, Value>;
+
+/// A text in `DynamoDB`'s JSON, as the records of a stream hold it.
+#[derive(Deserialize)]
+pub struct TextAttribute<'a> {
+    /// The text.
+    #[serde(rename = "S", borrow)]
+    pub s: Cow<'a, str>,
+}
 
 /// A text as an attribute.
 pub fn text_value(text: impl Into<String>) -> Value {

@@ -1,6 +1,6 @@
 //! Pseudonyms: what keys, ids and logs hold in place of a personal value such as a phone number.
 //!
-//! A plain hash of a number is no protection, because all numbers can be tried within seconds. A
+//! A plain hash of a number does not protect it, because all numbers can be tried within seconds. A
 //! pseudonym is made with a key of the client's own. Without the key, numbers cannot be tried.
 
 use std::fmt;

@@ -96,8 +96,8 @@ impl<'a> InMemoryLedger<'a> {
                     opening.follow_read(&self.driver(now), &before, row)
                 }
                 OpenGreetingStep::Replace(opening, before, write) => {
-                    self.store_row(write.after.clone());
-                    opening.follow_read(&self.driver(now), &before, Some(write.after))
+                    self.store_row(write.after);
+                    OpenGreetingStep::ReadRow(opening, before)
                 }
                 OpenGreetingStep::Suppress(row, result) => {
                     return match self.execute_steps(NextStep::Open { row, has_instance_key: false }, now) {

@@ -192,8 +192,8 @@ impl LineEventFlow<'_> {
         })
     }
 
-    /// Records that a customer wrote, so that a message to them is no first contact of the line. If
-    /// this fails, they count as one.
+    /// Records that a customer wrote, so that a message to them does not count as a first contact.
+    /// If this fails, it counts.
     async fn record_first_contact(&self, phone: &Phone, now: Timestamp) {
         let ledger = &self.dispatcher.ledger;
         if let Err(error) = ledger.record_first_contact(&ledger.contact_subject(phone), now).await {

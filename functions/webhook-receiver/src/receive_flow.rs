@@ -124,7 +124,7 @@ impl WebhookReceiver {
         now: Timestamp,
     ) -> Result<(), ReceiveError> {
         let secret_name = self.config.handshake_secret_name(sender.name);
-        let knows_token = |secret: &Secret| delivery::verify_handshake(handshake.token, secret);
+        let knows_token = |secret: &Secret| delivery::verify_shown_secret(handshake.token, secret);
         self.try_each_secret(&secret_name, now, knows_token).await.map_err(|reason| match reason {
             ReceiveError::Refused(Refusal::ProofMismatch) => ReceiveError::WrongVerifyToken,
             other => other,

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method, header};
 use tellonce_core::{
-    client_config::ClientConfig, delivery::verify_address_segment, inbox::MAX_BODY_BYTES, secret::Secret,
+    client_config::ClientConfig, delivery::verify_shown_secret, inbox::MAX_BODY_BYTES, secret::Secret,
 };
 
 use crate::{
@@ -29,7 +29,7 @@ pub fn route_request<'a>(
 pub(crate) fn remove_address_segment<'a>(segment: Option<&Secret>, path: &'a str) -> Result<&'a str, ReceiveError> {
     let Some(segment) = segment else { return Ok(path) };
     let given = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
-    verify_address_segment(given, segment).map_err(|_| ReceiveError::UnknownRoute)?;
+    verify_shown_secret(given, segment).map_err(|_| ReceiveError::UnknownRoute)?;
     Ok(&path[1 + given.len()..])
 }
 

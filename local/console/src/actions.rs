@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ pub(super) async fn change_booking(
 ) -> ConsoleResponse {
     let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
     let BookingRequest { calendar, action, start } = request;
-    let zone = client.zone_or_default(None).unwrap_or(TimeZone::UTC);
+    let zone = client.own_zone();
     let start = start.to_zoned(zone).map_err(|error| ConsoleError::bad_request(error.to_string()))?.timestamp();
     let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
     let secret = |name: &str| console.stack.secrets().current_value(name);

@@ -311,15 +311,19 @@ impl ClientConfig {
         zone.and_then(|name| TimeZone::get(name).ok()).or_else(|| TimeZone::get(&self.time_zone).ok())
     }
 
+    /// The client's zone. UTC if it is unknown, which `tellonce check` reports.
+    pub fn own_zone(&self) -> TimeZone {
+        self.zone_or_default(None).unwrap_or(TimeZone::UTC)
+    }
+
     /// The client's date at this moment.
     pub fn local_day(&self, now: Timestamp) -> Date {
-        self.zone_or_default(None).unwrap_or(TimeZone::UTC).to_datetime(now).date()
+        self.own_zone().to_datetime(now).date()
     }
 
     /// The start of the client's next day.
     pub fn next_day_start(&self, now: Timestamp) -> Timestamp {
-        let zone = self.zone_or_default(None).unwrap_or(TimeZone::UTC);
-        let next_day = self.local_day(now).checked_add(1.day()).and_then(|date| date.to_zoned(zone));
+        let next_day = self.local_day(now).checked_add(1.day()).and_then(|date| date.to_zoned(self.own_zone()));
         // Only the last day that the calendar knows has no next day.
         next_day.map_or(Timestamp::MAX, |start| start.timestamp())
     }

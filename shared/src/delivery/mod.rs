@@ -2,7 +2,7 @@
 //!
 //! Main types: [`Unverified`] is a request as it arrived; [`DeliveryProof`] is how its sender
 //! proves itself; [`verify_delivery`] is the only way to [`Verified`], which all later code takes;
-//! [`Refusal`] says why a delivery was not accepted. [`verify_handshake`] checks the request by
+//! [`Refusal`] says why a delivery was not accepted. [`verify_shown_secret`] checks the request by
 //! which a sender tests an address before it posts anything.
 //!
 //! Promises: a delivery is [`Verified`] only if its proof holds for its raw bytes. Secrets and
@@ -80,13 +80,9 @@ pub fn verify_delivery<'a>(
     Ok(VerificationOutcome::Verified(verified))
 }
 
-/// Checks the random first segment of an address, in constant time.
-pub fn verify_address_segment(given: &str, segment: &Secret) -> Result<(), Refusal> {
-    proof_schemes::require_secret(given, segment)
-}
-
-/// Checks the token of a handshake. Meta sends the token to an address before it posts deliveries
+/// Checks a secret that a request shows, in constant time: the random first segment of an address,
+/// or the token of a handshake. Meta sends that token to an address before it posts deliveries
 /// there.
-pub fn verify_handshake(token: &str, secret: &Secret) -> Result<(), Refusal> {
-    proof_schemes::require_secret(token, secret)
+pub fn verify_shown_secret(given: &str, secret: &Secret) -> Result<(), Refusal> {
+    proof_schemes::require_secret(given, secret)
 }

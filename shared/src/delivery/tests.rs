@@ -756,11 +756,11 @@ fn the_content_type_of_a_body_is_stored_unchanged_if_it_is_valid() {
 #[test]
 fn a_handshake_is_verified_by_its_token() {
     let secret = Secret::new(KEY);
-    assert_eq!(verify_handshake(KEY, &secret), Ok(()));
+    assert_eq!(verify_shown_secret(KEY, &secret), Ok(()));
     for wrong in ["", "nope", "a secret of the tests "] {
-        assert_eq!(verify_handshake(wrong, &secret), Err(Refusal::ProofMismatch), "{wrong}");
+        assert_eq!(verify_shown_secret(wrong, &secret), Err(Refusal::ProofMismatch), "{wrong}");
     }
-    assert_eq!(verify_handshake("", &Secret::new("")), Err(Refusal::SecretUnusable("not empty")));
+    assert_eq!(verify_shown_secret("", &Secret::new("")), Err(Refusal::SecretUnusable("not empty")));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The ceiling on first contacts: to how many people a line may write on one day who never wrote to
-//! it and to whom tellonce has not written before.
+//! The ceiling on first contacts: how many new people a line may write to on one day. A person is
+//! new without a message in either direction.
 //!
 //! Strangers can fill in public forms and book appointments with any number. A line that writes to
 //! many people who do not know it is reported and blocked, and then no customer gets a message.
@@ -15,24 +15,24 @@ impl Dispatcher {
     /// held until the next day.
     pub(super) async fn limit_first_contacts<L>(
         &self,
-        opening: LineOpening<L>,
+        access: L,
         line: &str,
-        phone: Option<&Phone>,
+        stranger: Option<&Phone>,
     ) -> Result<LineOpening<L>, DispatchError> {
-        let (LineOpening::Open(_), Some(phone)) = (&opening, phone) else { return Ok(opening) };
-        let Some(limit) = self.config.lines.get(line).map(|line| line.first_contacts_per_day) else {
-            return Ok(opening);
+        let (Some(phone), Some(config)) = (stranger, self.config.lines.get(line)) else {
+            return Ok(LineOpening::Open(access));
         };
+        let limit = config.first_contacts_per_day;
         let contact = self.ledger.contact_subject(phone);
         let state = self.ledger.read_contact_state(&contact).await?;
-        // The claim of a reminder or greeting refuses who has opted out: no message, no contact.
+        // The claim of a reminder or greeting refuses a person who has opted out.
         if state.had_first_contact || state.has_opted_out {
-            return Ok(opening);
+            return Ok(LineOpening::Open(access));
         }
         let now = self.clock.now();
         if self.line_state.count_first_contact(line, &self.config.local_day(now).to_string(), limit).await? {
             self.ledger.record_first_contact(&contact, now).await?;
-            return Ok(opening);
+            return Ok(LineOpening::Open(access));
         }
         telemetry::count_metric(&self.config.client, Metric::LeadsHeld, now);
         tracing::error!(line.name = line, "held a message: line {line} wrote to {limit} new people today");

@@ -40,12 +40,10 @@ impl Dispatcher {
                 }
                 OpenGreetingStep::Replace(opening, before, write) => {
                     // If another invocation was faster, its row says what becomes of the greeting.
-                    let saved = self.ledger.save(&write.before, &write.after).await?;
-                    if saved == SaveOutcome::Saved {
+                    if self.ledger.save(&write.before, &write.after).await? == SaveOutcome::Saved {
                         self.report_row(&write.after);
                     }
-                    let row = self.ledger.read_row(&IdempotencyKey::for_lead_subject(&before.lead)).await?;
-                    opening.follow_read(&self.driver(invocation), &before, row)
+                    OpenGreetingStep::ReadRow(opening, before)
                 }
                 OpenGreetingStep::Suppress(row, result) => {
                     let open = NextStep::Open { row, has_instance_key: false };

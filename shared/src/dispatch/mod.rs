@@ -49,8 +49,9 @@ use crate::{
     bootstrap::{self, AwsClients, StartError},
     client_config::ClientConfig,
     clock::Clock,
+    contact::Phone,
     fault::error_chain,
-    ledger::{Ledger, LedgerError, LedgerRow, MessageState, OutboundMessage},
+    ledger::{IdempotencyKey, Ledger, LedgerError, LedgerRow, MessageState, OutboundMessage},
     line::{LineState, SlotReservation},
     provider::ProviderClient,
     secret::SecretStore,
@@ -184,20 +185,16 @@ impl Dispatcher {
                 }
                 NextStep::Recheck { row, recent_health } => self.recheck_row(row, recent_health).await?,
                 NextStep::OpenLine { row, recent_health } => {
-                    self.open_line(invocation, row, recent_health, knows_customer).await?
+                    let stranger = row.to.as_ref().filter(|_| !knows_customer);
+                    let opening = self.open_line(invocation, &row.line, &row.key, recent_health, stranger).await?;
+                    DispatchEvent::LineOpened(row, opening)
                 }
                 NextStep::Submit(row, access) => {
                     let outcome = access.send_row(&row).await?;
                     DispatchEvent::Sent(row, outcome)
                 }
-                NextStep::DelayLine(row, until) => {
-                    let unavailable = self.line_tools().delay_line(&row.line, until).await?;
-                    DispatchEvent::LineBlocked(row, unavailable)
-                }
-                NextStep::BlockLine(row) => {
-                    let unavailable = self.line_tools().block_unauthorized_line(&row.line).await?;
-                    DispatchEvent::LineBlocked(row, unavailable)
-                }
+                NextStep::DelayLine(row, until) => self.block_line(row, Some(until)).await?,
+                NextStep::BlockLine(row) => self.block_line(row, None).await?,
                 NextStep::Recorded { row, line } => {
                     self.report_row(&row);
                     return Ok(DispatchResult::of_row(row, line));
@@ -249,19 +246,29 @@ impl Dispatcher {
         Ok(slot)
     }
 
-    /// Opens the line for a row, unless its customer is new and the line has written to enough new
-    /// people today.
+    /// Opens a line for a message. `stranger` is the customer, unless an earlier message is known.
     async fn open_line<'a>(
         &'a self,
         invocation: &Invocation,
-        row: LedgerRow,
+        line: &str,
+        key: &IdempotencyKey,
         recent_health: Option<String>,
-        knows_customer: bool,
-    ) -> Result<DispatchEvent<LineAccess<'a>>, DispatchError> {
-        let opening = self.line_tools().open_line(invocation, &row.line, &row.key, recent_health).await?;
-        let stranger = row.to.as_ref().filter(|_| !knows_customer);
-        let opening = self.limit_first_contacts(opening, &row.line, stranger).await?;
-        Ok(DispatchEvent::LineOpened(row, opening))
+        stranger: Option<&Phone>,
+    ) -> Result<LineOpening<LineAccess<'a>>, DispatchError> {
+        match self.line_tools().open_line(invocation, line, key, recent_health).await? {
+            LineOpening::Open(access) => self.limit_first_contacts(access, line, stranger).await,
+            blocked => Ok(blocked),
+        }
+    }
+
+    /// Blocks the line of a row: until a time that the provider asked for, or because its token was
+    /// refused.
+    async fn block_line<L>(&self, row: LedgerRow, until: Option<Timestamp>) -> Result<DispatchEvent<L>, DispatchError> {
+        let unavailable = match until {
+            Some(until) => self.line_tools().delay_line(&row.line, until).await?,
+            None => self.line_tools().block_unauthorized_line(&row.line).await?,
+        };
+        Ok(DispatchEvent::LineBlocked(row, unavailable))
     }
 
     /// Reads what may have changed while a claimed row waited for its slot.

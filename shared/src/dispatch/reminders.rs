@@ -32,12 +32,11 @@ impl Dispatcher {
                     opening.follow_slot(self.line_tools().reserve_slot(invocation, slots, line, key).await?)
                 }
                 OpenReminderStep::OpenLine(recent_health) => {
-                    let access = self.line_tools().open_line(invocation, line, key, recent_health).await?;
-                    // Who got an earlier reminder of the appointment is no new person.
+                    // A person who got an earlier reminder of the appointment is not new.
                     let was_reminded =
                         before.stage_outcomes.iter().any(|stage| stage.outcome == ReminderOutcome::Opened);
                     let stranger = message.to.as_ref().filter(|_| !was_reminded);
-                    let access = self.limit_first_contacts(access, line, stranger).await?;
+                    let access = self.open_line(invocation, line, key, recent_health, stranger).await?;
                     opening.follow_line(&self.driver(invocation), access)
                 }
                 OpenReminderStep::Open(row, access) => {

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use jiff::Timestamp;
 
-use super::{Ledger, LedgerError, item::LedgerItemError};
+use super::{Ledger, LedgerError, item::LedgerItemError, table::Consistency};
 use crate::{
     appointment::HEADER_STAGE,
     attributes::{Item, ItemReader, ItemWriter},
@@ -61,10 +61,7 @@ impl Ledger {
 
     /// What is known of a contact. The answer may be some moments old, for half the price.
     pub async fn read_contact_state(&self, contact: &str) -> Result<ContactState, LedgerError> {
-        let get = self.db.get_item().table_name(&self.table).consistent_read(false);
-        let get = get.key("subject", Value::S(contact.to_owned())).key("stage", Value::S(HEADER_STAGE.to_owned()));
-        let answer = get.send().await.map_err(|error| LedgerError::Get(Box::new(error)))?;
-        let item = answer.item.unwrap_or_default();
+        let item = self.get_item_with(contact, HEADER_STAGE, Consistency::Eventual).await?.unwrap_or_default();
         Ok(ContactState {
             had_first_contact: item.contains_key("first_contact_at"),
             has_opted_out: item.contains_key("opted_out_at"),
@@ -74,20 +71,18 @@ impl Ledger {
     /// Records when tellonce first wrote to a contact, or the contact to a line. The table forgets
     /// it when it forgets messages of that time.
     pub async fn record_first_contact(&self, contact: &str, at: Timestamp) -> Result<(), LedgerError> {
-        let expire_at = at.as_second() + i64::from(self.retention_days) * 86_400;
+        let is_first = "attribute_not_exists(first_contact_at)";
+        // An opt-out is never forgotten.
+        let no_opt_out = "attribute_not_exists(opted_out_at) AND attribute_not_exists(opted_in_at)";
         let update = self
             .update_contact_item(contact, at)
             .update_expression("SET first_contact_at = :at, #ttl = :ttl")
-            // An opt-out is never forgotten.
-            .condition_expression(
-                "attribute_not_exists(first_contact_at) AND attribute_not_exists(opted_out_at) \
-                 AND attribute_not_exists(opted_in_at)",
-            )
+            .condition_expression(format!("{is_first} AND {no_opt_out}"))
             .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":ttl", Value::N(expire_at.to_string()));
+            .expression_attribute_values(":ttl", Value::N(self.expiry_after(at).to_string()));
         if !read_condition(update.send().await)? {
-            let condition = "attribute_not_exists(first_contact_at)";
-            self.update_contact(contact, "SET first_contact_at = :at", condition, at).await?;
+            let update = self.update_contact_item(contact, at).update_expression("SET first_contact_at = :at");
+            read_condition(update.condition_expression(is_first).send().await)?;
         }
         Ok(())
     }
@@ -97,27 +92,24 @@ impl Ledger {
     pub async fn opt_out(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition =
             "attribute_not_exists(opted_out_at) AND (attribute_not_exists(opted_in_at) OR opted_in_at < :at)";
-        self.update_contact(contact, "SET opted_out_at = :at REMOVE #ttl", condition, at).await
+        self.update_opt_out(contact, "SET opted_out_at = :at REMOVE #ttl", condition, at).await
     }
 
     /// Removes an opt-out. Returns whether there was one.
     pub async fn opt_in(&self, contact: &str, at: Timestamp) -> Result<bool, LedgerError> {
         let condition = "attribute_exists(opted_out_at)";
-        self.update_contact(contact, "SET opted_in_at = :at REMOVE opted_out_at, #ttl", condition, at).await
+        self.update_opt_out(contact, "SET opted_in_at = :at REMOVE opted_out_at, #ttl", condition, at).await
     }
 
-    async fn update_contact(
+    async fn update_opt_out(
         &self,
         contact: &str,
         expression: &str,
         condition: &str,
         at: Timestamp,
     ) -> Result<bool, LedgerError> {
-        let mut update =
-            self.update_contact_item(contact, at).update_expression(expression).condition_expression(condition);
-        if expression.contains("#ttl") {
-            update = update.expression_attribute_names("#ttl", "ttl");
-        }
+        let update = self.update_contact_item(contact, at).update_expression(expression);
+        let update = update.condition_expression(condition).expression_attribute_names("#ttl", "ttl");
         read_condition(update.send().await)
     }
 

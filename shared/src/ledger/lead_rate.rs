@@ -43,6 +43,13 @@ impl OpenWindow {
     fn is_counted_in(&self, item: &Item) -> bool {
         ItemReader(item).number::<i64>(self.attributes.start).is_some_and(|start| self.start <= start)
     }
+
+    /// Gives an update the name and the value of the window's start.
+    fn bind_start(&self, update: UpdateItemFluentBuilder, name: &str, value: &str) -> UpdateItemFluentBuilder {
+        update
+            .expression_attribute_names(name, self.attributes.start)
+            .expression_attribute_values(value, Value::N(self.start.to_string()))
+    }
 }
 
 impl Ledger {
@@ -84,8 +91,8 @@ impl Ledger {
         let (mut set, mut add, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
         let mut update = self.update_form_item(form);
         for (index, (window, is_counted)) in windows.iter().zip(is_counted).enumerate() {
-            let WindowAttributes { start, leads } = window.attributes;
-            let (name, value) = (format!("#start{index}"), format!(":start{index}"));
+            let (leads, name, value) = (window.attributes.leads, format!("#start{index}"), format!(":start{index}"));
+            update = window.bind_start(update, &name, &value);
             if is_counted {
                 add.push(format!("{leads} :one"));
                 conditions.push(format!("{name} >= {value}"));
@@ -93,9 +100,6 @@ impl Ledger {
                 set.push(format!("{name} = {value}, {leads} = :one"));
                 conditions.push(format!("(attribute_not_exists({name}) OR {name} < {value})"));
             }
-            update = update
-                .expression_attribute_names(name, start)
-                .expression_attribute_values(value, Value::N(window.start.to_string()));
         }
         for decision in ["released_at", "dropped_at"] {
             conditions.push(format!("(attribute_not_exists({decision}) OR {decision} < :received)"));
@@ -140,13 +144,10 @@ impl Ledger {
     async fn subtract_lead(&self, form: &str, windows: &[&OpenWindow]) -> FormUpdateResult {
         let (mut add, mut conditions, mut update) = (Vec::new(), Vec::new(), self.update_form_item(form));
         for (index, window) in windows.iter().enumerate() {
-            let WindowAttributes { start, leads } = window.attributes;
-            let (name, value) = (format!("#start{index}"), format!(":start{index}"));
+            let (leads, name, value) = (window.attributes.leads, format!("#start{index}"), format!(":start{index}"));
+            update = window.bind_start(update, &name, &value);
             add.push(format!("{leads} :less"));
             conditions.push(format!("{name} = {value} AND {leads} > :none"));
-            update = update
-                .expression_attribute_names(name, start)
-                .expression_attribute_values(value, Value::N(window.start.to_string()));
         }
         update
             .update_expression(format!("ADD {}", add.join(", ")))

@@ -155,6 +155,15 @@ impl WriteCondition {
     }
 }
 
+/// How fresh a read is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consistency {
+    /// As of the last write.
+    Strong,
+    /// Perhaps some moments old, for half the price.
+    Eventual,
+}
+
 /// The ledger's table.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -176,9 +185,14 @@ impl Ledger {
         self.pseudonyms.contact_subject(phone)
     }
 
+    /// When the table forgets an item of this time, in seconds since 1970.
+    pub(super) fn expiry_after(&self, at: Timestamp) -> i64 {
+        at.as_second() + i64::from(self.retention_days) * 86_400
+    }
+
     /// The item of a row.
     pub(super) fn row_to_item(&self, row: &LedgerRow) -> Item {
-        let ttl = row.created_at.as_second() + i64::from(self.retention_days) * 86_400;
+        let ttl = self.expiry_after(row.created_at);
         let contact = row.to.as_ref().map(|phone| self.contact_subject(phone));
         to_item(row, contact.as_deref(), ttl)
     }
@@ -265,7 +279,7 @@ impl Ledger {
         // For a booking in the year 9999 the retention begins after two years.
         let latest = appointment.updated_at.saturating_add(SignedDuration::from_hours(24 * 365 * 2));
         let from = appointment.start.min(latest.unwrap_or(Timestamp::MAX)).max(appointment.updated_at);
-        appointment_header::to_item(appointment, from.as_second() + i64::from(self.retention_days) * 86_400)
+        appointment_header::to_item(appointment, self.expiry_after(from))
     }
 
     /// Reads all rows of a subject, consistently.
@@ -300,13 +314,22 @@ impl Ledger {
     }
 
     pub(super) async fn get_item(&self, subject: &str, stage: &str) -> Result<Option<Item>, LedgerError> {
+        self.get_item_with(subject, stage, Consistency::Strong).await
+    }
+
+    pub(super) async fn get_item_with(
+        &self,
+        subject: &str,
+        stage: &str,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, LedgerError> {
         let get = self
             .db
             .get_item()
             .table_name(&self.table)
             .key("subject", Value::S(subject.to_owned()))
             .key("stage", Value::S(stage.to_owned()))
-            .consistent_read(true);
+            .consistent_read(consistency == Consistency::Strong);
         get.send().await.map(|answer| answer.item).map_err(|error| LedgerError::Get(Box::new(error)))
     }
 

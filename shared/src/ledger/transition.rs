@@ -82,7 +82,7 @@ pub enum RowChange {
         /// What made it untrue.
         reason: String,
     },
-    /// A newer message takes its place while it waits. Nobody holds it.
+    /// A newer message takes its place while it waits without a claim.
     Replace {
         /// What takes its place.
         reason: String,

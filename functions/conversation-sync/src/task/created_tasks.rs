@@ -1,13 +1,12 @@
 //! The tasks that were just created: by this invocation, or as the ledger's stream reports them.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
 use serde::Deserialize;
-use tellonce_core::batch::StreamEvent;
+use tellonce_core::{attributes::TextAttribute, batch::StreamEvent};
 
 use crate::record_store::ItemKey;
 
@@ -19,17 +18,11 @@ pub struct CreatedTasks(Mutex<BTreeMap<String, Vec<ItemKey>>>);
 #[derive(Deserialize)]
 struct TaskImage<'a> {
     #[serde(borrow)]
-    subject: StringAttribute<'a>,
+    subject: TextAttribute<'a>,
     #[serde(borrow)]
-    stage: StringAttribute<'a>,
+    stage: TextAttribute<'a>,
     #[serde(borrow)]
-    due_queue: StringAttribute<'a>,
-}
-
-#[derive(Deserialize)]
-struct StringAttribute<'a> {
-    #[serde(rename = "S", borrow)]
-    s: Cow<'a, str>,
+    due_queue: TextAttribute<'a>,
 }
 
 impl CreatedTasks {

@@ -93,8 +93,7 @@ impl<'a> SeriesReader<'a> {
             country: calendar.country.as_deref().unwrap_or(&config.country),
             config,
             configured_zone: configured.and_then(|zone| zone.iana_place),
-            default_zone: base
-                .unwrap_or_else(|| EventZone::from_time_zone(config.zone_or_default(None).unwrap_or(TimeZone::UTC))),
+            default_zone: base.unwrap_or_else(|| EventZone::from_time_zone(config.own_zone())),
             zones: FeedZones::new(text, &outline.zones),
             window,
             is_known,
