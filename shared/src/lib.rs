@@ -11,6 +11,7 @@
 
 pub mod appointment;
 pub mod attributes;
+pub mod base_urls;
 pub mod batch;
 pub mod bootstrap;
 pub mod client_config;

@@ -120,7 +120,7 @@ async fn start_world(tail: &[&str]) -> World {
 
 /// Waits until no work is left. The fake delivers line events in the background, and a delivery may
 /// cause further events.
-async fn settle_line_events(world: &World) {
+pub(crate) async fn settle_line_events(world: &World) {
     loop {
         let delivered = world
             .stack
@@ -169,7 +169,7 @@ fn write_from_phone(world: &World, phone: &str, text: &str) {
 }
 
 /// A delivery of the line, as it is posted.
-fn line_event(delivery_id: &str, kind: &str, body: &Value) -> WebhookPost {
+pub(crate) fn line_event(delivery_id: &str, kind: &str, body: &Value) -> WebhookPost {
     let proof = SenderProof::Line { line_id: "line_story", event: kind, delivery_id };
     WebhookPost::new("/lines/main", "application/json", body.to_string())
         .with_header("X-EZW-Webhook-Id", Some("hook_1"))
@@ -177,7 +177,7 @@ fn line_event(delivery_id: &str, kind: &str, body: &Value) -> WebhookPost {
         .unwrap()
 }
 
-fn message_body(id: &str, text: &str, timestamp: i64) -> Value {
+pub(crate) fn message_body(id: &str, text: &str, timestamp: i64) -> Value {
     json!({"event": "messages.post", "messages": [{
         "id": id, "message_id": id, "chat_id": "c1", "from": "c1", "conversationId": "conv_noa",
         "contactPhoneNumber": NOA_PHONE, "from_me": false, "timestamp": timestamp, "type": "text", "text": {"body": text},

@@ -5,7 +5,10 @@ use reqwest::RequestBuilder;
 use serde_json::json;
 use tellonce_core::bootstrap;
 
-use crate::world::{LINE_TOKEN, World, WorldSetup};
+use crate::{
+    conversations::settle_line_events,
+    world::{LINE_TOKEN, World, WorldSetup},
+};
 
 async fn status_and_text(request: RequestBuilder) -> (u16, String) {
     let response = request.send().await.unwrap();
@@ -48,16 +51,17 @@ async fn a_web_page_of_another_origin_presses_no_button() {
     let world = World::start().await;
     let http = bootstrap::build_http_client().unwrap();
     let [gateway, provider, ..] = world.stack.server_urls();
-    for (base, path, body) in [
-        (gateway, "/_console/line", json!({ "line": "main", "health": "qr" })),
-        (gateway, "/_console/clock", json!({ "to_next": true })),
-        (provider, "/_fake/fresh", json!({})),
+    for (base, path, body, refusal) in [
+        (gateway, "/_console/line", json!({ "line": "main", "health": "qr" }), 404),
+        (gateway, "/_console/clock", json!({ "to_next": true }), 404),
+        (gateway, "/stores/shop", json!({}), 415),
+        (provider, "/_fake/fresh", json!({}), 403),
     ] {
         for origin in ["https://page.example", "null", "http://127.0.0.1:1"] {
             // A page may send JSON as text without asking the server first.
             let request = http.post(format!("{base}{path}")).header("origin", origin).body(body.to_string());
             let (status, text) = status_and_text(request.header("content-type", "text/plain")).await;
-            assert_eq!(status, 403, "{path} {origin}: {text}");
+            assert_eq!(status, refusal, "{path} {origin}: {text}");
         }
     }
     let own =
@@ -99,6 +103,7 @@ async fn an_address_without_the_segment_gets_404_and_reads_no_secret() {
     world.deliver(below(&format!("/{segment}"), "SO-1")).await;
     assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
     assert!(world.stack.webhook_url().ends_with(segment));
+    settle_line_events(&world).await;
 
     world.stack.secrets().reset_requests();
     for first in ["", "/Zk3x-segment-of-this-story_2", "/$default"] {

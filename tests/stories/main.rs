@@ -27,6 +27,7 @@ mod modules;
 mod order_updates;
 mod outages;
 mod privacy;
+mod real_systems;
 mod recipes;
 mod reference_pages;
 mod reminders;

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tellonce_fakes::{provider::PhoneMessage, server::PublicHost};
 use tellonce_samples::{SenderProof, WebhookPost};
-use tellonce_stack::{LocalStack, StackOptions};
+use tellonce_stack::{LocalStack, RealSystem, StackOptions};
 
 use crate::sources::workspace_root;
 
@@ -255,6 +255,8 @@ pub(crate) struct WorldSetup {
     pub(crate) quiet_hours: Option<(&'static str, &'static str)>,
     /// Added to the functions' environment.
     pub(crate) env: BTreeMap<String, String>,
+    /// Systems without a fake, as `--real` names them.
+    pub(crate) real_systems: Vec<String>,
     /// Host names of a tunnel.
     pub(crate) public_hosts: Vec<&'static str>,
     /// Folder for the state. Default: none is kept.
@@ -328,6 +330,7 @@ impl World {
             env: setup.env,
             state: setup.state,
             parameters: setup.parameters,
+            real_systems: setup.real_systems.iter().map(|text| RealSystem::parse(text).unwrap()).collect(),
             public_hosts: setup.public_hosts.into_iter().map(|name| PublicHost::parse(name).unwrap()).collect(),
             ..StackOptions::new(workspace_root())
         };

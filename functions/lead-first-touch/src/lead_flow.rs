@@ -269,7 +269,8 @@ impl LeadFirstTouch {
         let now: Timestamp = self.dispatcher.clock.now();
         let credential = self.dispatcher.secrets.get_current(&secret_name, now).await?;
         let request_with = async |credential: &Secret| {
-            Ok(self.lookup_client.send_request(lead_delivery.form, reference, credential, &secret_name).await?)
+            let LeadDelivery { form_name, form, .. } = lead_delivery;
+            Ok(self.lookup_client.send_request(form_name, form, reference, credential, &secret_name).await?)
         };
         let is_refused =
             |error: &LeadError| matches!(error, LeadError::Lookup(SenderApiError::CredentialRefused { .. }));

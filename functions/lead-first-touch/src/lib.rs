@@ -38,6 +38,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tellonce_core::{
+    base_urls::BaseUrls,
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     client_config::ClientConfig,
@@ -104,7 +105,7 @@ impl LeadFirstTouch {
         let aws = AwsClients::from_environment(&http)?;
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
-        let lookup_client = LeadLookupClient::new(http.clone(), bootstrap::read_variable("LEAD_BASE_URL"));
+        let lookup_client = LeadLookupClient::new(http.clone(), BaseUrls::from_variable("LEAD_BASE_URL"));
         let dispatcher = Dispatcher::from_environment(config, http, &aws, find_form_lines).await?;
         Ok(Self { dispatcher, inbox, lookup_client })
     }

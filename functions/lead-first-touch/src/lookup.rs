@@ -9,6 +9,7 @@
 
 use serde::Deserialize;
 use tellonce_core::{
+    base_urls::BaseUrls,
     client_config::{ConsentRule, FormConfig, FormFields, FormKind},
     json::{self, RawJson},
     lookup::{self, LookupResponse, ResponseCodes, SenderApiError},
@@ -50,26 +51,27 @@ const CONTACT_PROPERTIES: [&str; 11] = [
 #[derive(Debug, Clone)]
 pub struct LeadLookupClient {
     http: reqwest::Client,
-    base_url: Option<String>,
+    base_urls: BaseUrls,
 }
 
 impl LeadLookupClient {
-    /// Uses the function's HTTP client. `base_url` replaces the senders' origins in local runs and
-    /// tests.
-    pub fn new(http: reqwest::Client, base_url: Option<String>) -> Self {
-        Self { http, base_url }
+    /// Uses the function's HTTP client. `base_urls` replace the senders' origins in local runs
+    /// and tests.
+    pub fn new(http: reqwest::Client, base_urls: BaseUrls) -> Self {
+        Self { http, base_urls }
     }
 
-    /// Requests the lead that a delivery of this form names. `secret` is the name of the secret
-    /// that holds `credential`: the Page's token or the private app's token.
+    /// Requests the lead that a delivery of the form `name` names. `secret` is the name of the
+    /// secret that holds `credential`: the Page's token or the private app's token.
     pub async fn send_request(
         &self,
+        name: &str,
         form: &FormConfig,
         reference: &LeadReference,
         credential: &Secret,
         secret: &str,
     ) -> Result<LookupResponse, SenderApiError> {
-        let url = build_lookup_url(self.base_url.as_deref(), form, reference)?;
+        let url = build_lookup_url(self.base_urls.for_name(name), form, reference)?;
         let classify_refusal: RefusalClassifier =
             if form.kind == FormKind::HubSpot { classify_hubspot_refusal } else { classify_graph_refusal };
         let http_request = self.http.get(url).bearer_auth(credential.expose());
@@ -204,12 +206,12 @@ mod tests {
         let fake_api = FakeApi::start().await.unwrap();
         let client = LeadLookupClient::new(
             tellonce_core::bootstrap::build_http_client().unwrap(),
-            Some(fake_api.base_url().unwrap()),
+            BaseUrls::parse(&fake_api.base_url().unwrap()),
         );
         let reference = LeadReference { id: id.to_owned(), created_at: None };
         let credential = Secret::new("Token-1");
-        let (request, result) =
-            tokio::join!(fake_api.reply_once(http_reply), client.send_request(form, &reference, &credential, SECRET));
+        let sending = client.send_request("contact", form, &reference, &credential, SECRET);
+        let (request, result) = tokio::join!(fake_api.reply_once(http_reply), sending);
         (request.unwrap(), result)
     }
 
@@ -258,10 +260,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_sender_without_a_lookup_api_is_not_called() {
-        let client = LeadLookupClient::new(tellonce_core::bootstrap::build_http_client().unwrap(), None);
+        let client = LeadLookupClient::new(tellonce_core::bootstrap::build_http_client().unwrap(), BaseUrls::default());
         let reference = LeadReference { id: "1".to_owned(), created_at: None };
-        let result =
-            client.send_request(&build_form("tally", &json!({})), &reference, &Secret::new("Token-1"), SECRET).await;
+        let (form, credential) = (build_form("tally", &json!({})), Secret::new("Token-1"));
+        let result = client.send_request("contact", &form, &reference, &credential, SECRET).await;
         assert!(matches!(result, Err(SenderApiError::InvalidAddress)));
     }
 

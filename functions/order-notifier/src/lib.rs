@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use tellonce_core::{
+    base_urls::BaseUrls,
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     client_config::ClientConfig,
@@ -50,8 +51,8 @@ pub struct OrderNotifier {
     pub inbox: Inbox,
     /// Looks up orders in stores.
     pub http: reqwest::Client,
-    /// Replaces `https://{shop_domain}` in tests.
-    pub shopify_base_url: Option<String>,
+    /// Replaces `https://{shop_domain}` in local runs and tests, by store.
+    pub shopify_base_urls: BaseUrls,
 }
 
 /// Runs the function until Lambda ends it.
@@ -77,7 +78,7 @@ impl OrderNotifier {
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("STORE_INBOX_TABLE")?, config.retention.inbox_days);
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_store_lines).await?;
-        Ok(Self { dispatcher, inbox, http, shopify_base_url: bootstrap::read_variable("SHOPIFY_BASE_URL") })
+        Ok(Self { dispatcher, inbox, http, shopify_base_urls: BaseUrls::from_variable("SHOPIFY_BASE_URL") })
     }
 
     /// Processes a batch and returns the deliveries to retry.

@@ -165,7 +165,8 @@ impl OrderNotifier {
             }
             Err(error) => return Err(error.into()),
         };
-        let base_url = self.shopify_base_url.clone().unwrap_or_else(|| format!("https://{}", shop.shop_domain));
+        let base_url = self.shopify_base_urls.for_name(store_name).map(str::to_owned);
+        let base_url = base_url.unwrap_or_else(|| format!("https://{}", shop.shop_domain));
         let query = lookup::build_order_query(partial);
         let send_query =
             async |token: &Secret| Ok(lookup::send_order_query(&self.http, &base_url, token.expose(), &query).await?);

@@ -141,7 +141,7 @@ impl ReminderScheduler {
         let asked_at = self.dispatcher.clock.now();
         let credential = self.dispatcher.secrets.get_current(&secret_name, asked_at).await?;
         let request_with = async |credential: &Secret| {
-            Ok(self.lookup_client.send_request(calendar, request, credential, &secret_name).await?)
+            Ok(self.lookup_client.send_request(name, calendar, request, credential, &secret_name).await?)
         };
         let is_refused =
             |error: &BookingError| matches!(error, BookingError::Lookup(SenderApiError::CredentialRefused { .. }));

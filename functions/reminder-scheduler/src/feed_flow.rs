@@ -21,7 +21,7 @@ impl ReminderScheduler {
             secrets: &self.dispatcher.secrets,
             feed_store: &self.feed_store,
             clock: &self.dispatcher.clock,
-            base_url: self.calendar_base_url.as_deref(),
+            base_urls: &self.feed_base_urls,
         };
         poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await
     }

@@ -55,6 +55,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tellonce_core::{
+    base_urls::BaseUrls,
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
@@ -86,8 +87,8 @@ pub struct ReminderScheduler {
     /// Stores the feed snapshots.
     pub feed_store: FeedStore,
     pub(crate) http: reqwest::Client,
-    /// Replaces the origin of Acuity, Square and feed addresses in tests.
-    pub(crate) calendar_base_url: Option<String>,
+    /// Replaces the origins of feed addresses in local runs and tests.
+    pub(crate) feed_base_urls: BaseUrls,
     /// When a push last made this process poll a feed, by calendar.
     pub(crate) feeds_polled_at: Mutex<BTreeMap<String, Timestamp>>,
 }
@@ -170,8 +171,8 @@ impl ReminderScheduler {
             config.retention.inbox_days,
         );
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, |_| BTreeSet::new()).await?;
-        let calendar_base_url = bootstrap::read_variable("CALENDAR_BASE_URL");
-        let lookup_client = BookingLookupClient::new(http.clone(), calendar_base_url.clone());
+        let feed_base_urls = BaseUrls::from_variable("CALENDAR_BASE_URL");
+        let lookup_client = BookingLookupClient::new(http.clone(), feed_base_urls.clone());
         let feed_store = FeedStore::new(aws.dynamodb(), bootstrap::require_variable("LEDGER_TABLE")?);
         Ok(Self {
             dispatcher,
@@ -179,7 +180,7 @@ impl ReminderScheduler {
             lookup_client,
             feed_store,
             http,
-            calendar_base_url,
+            feed_base_urls,
             feeds_polled_at: Mutex::default(),
         })
     }

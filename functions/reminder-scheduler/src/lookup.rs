@@ -4,6 +4,7 @@
 //! [`crate::booking_parser`] parses the response.
 
 use tellonce_core::{
+    base_urls::BaseUrls,
     client_config::{CalendarConfig, CalendarKind},
     lookup::{self, LookupResponse, SenderApiError},
     secret::Secret,
@@ -23,26 +24,27 @@ const SQUARE_VERSION: &str = "2026-09-16";
 #[derive(Debug, Clone)]
 pub struct BookingLookupClient {
     http: reqwest::Client,
-    base_url: Option<String>,
+    base_urls: BaseUrls,
 }
 
 impl BookingLookupClient {
-    /// Creates a client that uses the function's HTTP client. `base_url` replaces the origins of
+    /// Creates a client that uses the function's HTTP client. `base_urls` replace the origins of
     /// the booking systems in local runs and tests.
-    pub fn new(http: reqwest::Client, base_url: Option<String>) -> Self {
-        Self { http, base_url }
+    pub fn new(http: reqwest::Client, base_urls: BaseUrls) -> Self {
+        Self { http, base_urls }
     }
 
-    /// Requests what a delivery of this calendar leaves out. `secret` is the name of the secret
-    /// that contains `credential`: Acuity's API key or Square's access token.
+    /// Requests what a delivery of the calendar `name` leaves out. `secret` is the name of the
+    /// secret that contains `credential`: Acuity's API key or Square's access token.
     pub async fn send_request(
         &self,
+        name: &str,
         calendar: &CalendarConfig,
         request: &LookupRequest,
         credential: &Secret,
         secret: &str,
     ) -> Result<LookupResponse, SenderApiError> {
-        let address = |origin, path: &[&str]| lookup::build_url(self.base_url.as_deref(), origin, path);
+        let address = |origin, path: &[&str]| lookup::build_url(self.base_urls.for_name(name), origin, path);
         let http_request = match request {
             LookupRequest::Acuity { appointment_id, .. } => {
                 let user = if let CalendarKind::Acuity(acuity) = &calendar.kind { acuity.user_id.as_str() } else { "" };
@@ -78,14 +80,14 @@ mod tests {
         let api = FakeApi::start().await.unwrap();
         let client = BookingLookupClient::new(
             tellonce_core::bootstrap::build_http_client().unwrap(),
-            Some(api.base_url().unwrap()),
+            BaseUrls::parse(&api.base_url().unwrap()),
         );
         let config = sample_config();
         let credential = Secret::new("key-1");
         let secret = config.calendar_secret_name(calendar);
         let (request, outcome) = tokio::join!(
             api.reply_once(http_reply),
-            client.send_request(&config.calendars[calendar], request, &credential, &secret)
+            client.send_request(calendar, &config.calendars[calendar], request, &credential, &secret)
         );
         (request.unwrap(), outcome)
     }

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use tellonce_core::provider::PROVIDER_NAME;
 use tellonce_fakes::{provider, server::PublicHost};
-use tellonce_stack::{LocalStack, StackOptions, build};
+use tellonce_stack::{LocalStack, RealSystem, StackOptions, build};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
     signal,
@@ -46,6 +46,11 @@ struct LocalArguments {
     /// Random first segment of the webhook endpoints, as the template's parameter `AddressSegment`.
     #[arg(long, value_name = "SEGMENT")]
     address_segment: Option<String>,
+    /// A system in client.toml to call itself, in place of its fake. Repeat it for several.
+    /// `crms.own=http://127.0.0.1:5678` replaces the origin of its address. `crms.hubspot` calls
+    /// the vendor's own API.
+    #[arg(long = "real", value_name = "SYSTEM", value_parser = RealSystem::parse)]
+    real_systems: Vec<RealSystem>,
     /// Port of the fake provider.
     #[arg(long, value_name = "PORT", default_value_t = provider::DEFAULT_PORT)]
     provider_port: u16,
@@ -104,6 +109,7 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
             .map(|segment| ("AddressSegment".to_owned(), segment))
             .into_iter()
             .collect(),
+        real_systems: arguments.real_systems,
         provider_port: arguments.provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)
@@ -128,17 +134,19 @@ fn render_welcome(stack: &LocalStack) -> String {
         .iter()
         .map(|(route, function)| format!("  {:<5} {webhooks}{}  →  {function}", route.method, route.path))
         .collect();
+    let real: Vec<String> = stack.real_systems().iter().map(|system| format!("\n  real       {system}")).collect();
     format!(
         "\nRunning client `{client}` on this machine\n\n\
          {routes}\n\
          \x20 console    {url}/\n\
          \x20 {PROVIDER_NAME} {provider} (fake)\n\
-         \x20 logs       {logs}\n\n\
+         \x20 logs       {logs}{real}\n\n\
          Try: curl -i {webhooks}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
          Keys, each followed by Enter: {KEYS_HELP}\n",
         client = stack.client_id(),
         routes = routes.join("\n"),
         provider = stack.provider().base_url(),
+        real = real.concat(),
         logs = stack.logs_folder().display(),
     )
 }

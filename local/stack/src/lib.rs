@@ -20,7 +20,7 @@ mod state;
 pub mod streams;
 pub mod template;
 
-pub use stack::{ConsoleBuilder, LocalStack, StackOptions};
+pub use stack::{ConsoleBuilder, LocalStack, RealSystem, StackOptions};
 pub use tellonce_fakes::REGION;
 
 /// The AWS account of the stack.

@@ -1,7 +1,8 @@
 //! The CRMs and targets that tasks are delivered to, and the connections to them.
 
 use tellonce_core::{
-    bootstrap::{self, AwsClients},
+    base_urls::BaseUrls,
+    bootstrap::AwsClients,
     client_config::{ClientConfig, CrmConfig, TargetConfig},
 };
 
@@ -30,10 +31,10 @@ pub(super) struct DestinationConnections {
     pub(super) store: RecordStore,
     pub(super) http: reqwest::Client,
     pub(super) aws: AwsClients,
-    /// Replaces the origins of CRMs in local runs and tests.
-    pub(super) crm_base_url: Option<String>,
-    /// Replaces the origins of targets in local runs and tests.
-    pub(super) target_base_url: Option<String>,
+    /// Replace the origins of CRMs in local runs and tests.
+    pub(super) crm_base_urls: BaseUrls,
+    /// Replace the origins of targets in local runs and tests.
+    pub(super) target_base_urls: BaseUrls,
     pub(super) access_tokens: AccessTokenStore,
     pub(super) person_ids: PersonIds,
 }
@@ -50,8 +51,8 @@ impl DestinationConnections {
             store,
             http,
             aws: aws.clone(),
-            crm_base_url: bootstrap::read_variable("CRM_BASE_URL"),
-            target_base_url: bootstrap::read_variable("TARGET_BASE_URL"),
+            crm_base_urls: BaseUrls::from_variable("CRM_BASE_URL"),
+            target_base_urls: BaseUrls::from_variable("TARGET_BASE_URL"),
             access_tokens: AccessTokenStore::new(aws.dynamodb(), ledger_table),
         }
     }

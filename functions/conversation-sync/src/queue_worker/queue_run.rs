@@ -239,7 +239,7 @@ impl QueueRun<'_> {
                 let client = CrmClient {
                     name,
                     kind: &crm.kind,
-                    api_client: api_client(connections.crm_base_url.as_deref()),
+                    api_client: api_client(connections.crm_base_urls.for_name(name)),
                     credential: credential.value.clone().unwrap_or_else(|| Secret::new("")),
                     access_tokens: &connections.access_tokens,
                 };
@@ -253,10 +253,10 @@ impl QueueRun<'_> {
                 };
                 writer.deliver_entry(entry).await
             }
-            (Destination::Target(_, target), TaskContent::Notification(notification)) => {
+            (Destination::Target(name, target), TaskContent::Notification(notification)) => {
                 let client = TargetClient {
                     kind: &target.kind,
-                    api_client: api_client(connections.target_base_url.as_deref()),
+                    api_client: api_client(connections.target_base_urls.for_name(name)),
                     credential: credential.value.clone(),
                     aws: &connections.aws,
                 };

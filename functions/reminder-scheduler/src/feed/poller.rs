@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tellonce_core::{
     appointment::AppointmentReport,
+    base_urls::BaseUrls,
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule, ReminderStage},
     clock::{Clock, Deadline},
     fault::{ClassifyFault, Fault, catch_failure, error_chain},
@@ -64,8 +65,8 @@ pub struct FeedPoller<'a> {
     pub feed_store: &'a FeedStore,
     /// The time of each read.
     pub clock: &'a Clock,
-    /// Replaces the origin of every feed's address in tests.
-    pub base_url: Option<&'a str>,
+    /// Replaces the origins of the feeds' addresses in local runs and tests.
+    pub base_urls: &'a BaseUrls,
 }
 
 /// The counts of one poll.
@@ -314,7 +315,8 @@ impl FeedPoller<'_> {
         let address = self.secrets.get_current(&secret_name, now).await?;
         let fetch_with = async |address: &Secret| {
             let secret_name = &secret_name;
-            let feed_address = FeedAddress { address, secret_name, base_url: self.base_url, settings: &settings };
+            let base_url = self.base_urls.for_name(source.name);
+            let feed_address = FeedAddress { address, secret_name, base_url, settings: &settings };
             fetch_feed(self.http, feed_address, snapshot, now, deadline).await
         };
         // The client may have reset the address and stored the new one since.

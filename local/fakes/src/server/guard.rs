@@ -2,7 +2,8 @@
 //!
 //! A web page can point its own DNS name at 127.0.0.1 and read what listens there, or post to
 //! 127.0.0.1 from its own origin. Both happen in the browser of the person at this machine. So a
-//! request has to name this machine, and a page of another origin gets nothing.
+//! request has to name this machine, and a page of another origin gets no more than the internet
+//! does: the webhook endpoints, if the server has any.
 //!
 //! Source of the `Sec-Fetch-*` headers: <https://www.w3.org/TR/fetch-metadata/>.
 
@@ -38,12 +39,12 @@ impl PublicHost {
     }
 }
 
-/// Routes that a request to a tunnel's host reaches.
+/// Routes that a request to a tunnel's host reaches, and a page of another origin.
 #[derive(Debug, Clone)]
 pub struct PublicRoutes {
     /// The names of the tunnel.
     pub hosts: Vec<PublicHost>,
-    /// The only routes behind these names.
+    /// The only routes behind these names and for these pages.
     pub router: Router,
 }
 
@@ -65,11 +66,14 @@ async fn check_request(State(public): State<Arc<Option<PublicRoutes>>>, request:
     let hosts = public.as_ref().as_ref().map_or(&[][..], |public| &public.hosts);
     match (classify_request(request.method(), request.headers(), hosts), public.as_ref()) {
         (RequestSource::ThisMachine, _) => next.run(request).await,
-        (RequestSource::PublicHost, Some(public)) => match public.router.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
-        (RequestSource::ForeignPage, _) => {
+        // Pages on the internet post to the webhook endpoints too, such as a website's own form.
+        (RequestSource::PublicHost | RequestSource::ForeignPage, Some(public)) => {
+            match public.router.clone().call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+        (RequestSource::ForeignPage, None) => {
             let text =
                 "a web page of another origin may not call the local stack; open the console at its own address\n";
             (StatusCode::FORBIDDEN, text).into_response()
@@ -236,6 +240,8 @@ mod tests {
         let servers =
             [serve_router(local(), plain, "a test"), serve_public_router(local(), public, tunnelled, "a test")];
         let [plain, tunnelled] = urls;
+        let page = http.post(format!("{tunnelled}/hooks")).header("origin", "https://page.example").send();
+        assert_eq!(page.await.unwrap().status(), StatusCode::OK, "a website's own form");
         for (url, host, path, status) in [
             (&plain, "localhost", "/console", 200),
             (&plain, "localhost", "/absent", 404),

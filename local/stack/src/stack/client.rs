@@ -5,16 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use tellonce_core::client_config::{CrmConfig, TargetConfig};
+use tellonce_core::client_config::{CrmConfig, TargetConfig, TargetKind};
 use tellonce_fakes::{
     crms::FakeCrmAccount,
     services::{FakeAccount, FakeService},
     team::FakeTeamTarget,
 };
 
-use super::StackOptions;
+use super::{
+    StackOptions,
+    real_systems::{RealSystem, SystemKind},
+};
 use crate::{ACCOUNT, REGION, template};
 
 /// Mount point of a client's layer in Lambda. On this machine it is the client's folder.
@@ -28,13 +31,15 @@ pub(super) struct StackClient {
     #[serde(default)]
     pub(super) lines: BTreeMap<String, ClientLine>,
     #[serde(default)]
-    calendars: BTreeMap<String, ClientCalendar>,
+    pub(super) stores: BTreeMap<String, ClientSender>,
     #[serde(default)]
-    forms: BTreeMap<String, ClientForm>,
+    pub(super) calendars: BTreeMap<String, ClientCalendar>,
     #[serde(default)]
-    crms: BTreeMap<String, CrmConfig>,
+    pub(super) forms: BTreeMap<String, ClientSender>,
     #[serde(default)]
-    targets: BTreeMap<String, TargetConfig>,
+    pub(super) crms: BTreeMap<String, CrmConfig>,
+    #[serde(default)]
+    pub(super) targets: BTreeMap<String, TargetConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -45,15 +50,16 @@ pub(super) struct ClientLine {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct ClientCalendar {
-    kind: String,
+pub(super) struct ClientCalendar {
+    pub(super) kind: String,
     #[serde(default)]
     user_id: String,
 }
 
+/// A store or a form.
 #[derive(Debug, Clone, Deserialize)]
-struct ClientForm {
-    kind: String,
+pub(super) struct ClientSender {
+    pub(super) kind: String,
 }
 
 impl StackClient {
@@ -68,7 +74,7 @@ impl StackClient {
             let secret = format!("tellonce/{}/calendars/{name}", self.id);
             Some(FakeAccount { service, user_id: calendar.user_id.clone(), secret })
         };
-        let form = |(name, form): (&String, &ClientForm)| {
+        let form = |(name, form): (&String, &ClientSender)| {
             let service = match form.kind.as_str() {
                 "meta" => FakeService::Graph,
                 "hubspot" => FakeService::HubSpot,
@@ -79,24 +85,24 @@ impl StackClient {
         self.calendars.iter().filter_map(calendar).chain(self.forms.iter().filter_map(form)).collect()
     }
 
-    /// The accounts of the fake CRMs.
-    pub(super) fn crm_accounts(&self) -> Vec<FakeCrmAccount> {
+    /// The accounts of the fake CRMs, for those that are not real.
+    pub(super) fn crm_accounts(&self, real: &[RealSystem]) -> Vec<FakeCrmAccount> {
         let account = |(name, crm): (&String, &CrmConfig)| FakeCrmAccount {
             name: name.clone(),
             kind: crm.kind.clone(),
             secret: format!("tellonce/{}/crms/{name}", self.id),
         };
-        self.crms.iter().map(account).collect()
+        self.crms.iter().filter(is_fake(SystemKind::Crm, real)).map(account).collect()
     }
 
-    /// The fake team targets.
-    pub(super) fn team_accounts(&self) -> Vec<FakeTeamTarget> {
+    /// The fake team targets, for those that are not real.
+    pub(super) fn team_accounts(&self, real: &[RealSystem]) -> Vec<FakeTeamTarget> {
         let account = |(name, target): (&String, &TargetConfig)| FakeTeamTarget {
             name: name.clone(),
             kind: target.kind.clone(),
             secret: format!("tellonce/{}/targets/{name}", self.id),
         };
-        self.targets.iter().map(account).collect()
+        self.targets.iter().filter(is_fake(SystemKind::Target, real)).map(account).collect()
     }
 
     /// Id and webhook path of each line with events, if the path's secret is known.
@@ -108,6 +114,48 @@ impl StackClient {
         };
         taking.filter_map(path).collect()
     }
+}
+
+impl StackClient {
+    /// Refuses a real system that the client does not have, or that no function calls by a URL.
+    pub(super) fn check_real_systems(&self, real: &[RealSystem]) -> anyhow::Result<()> {
+        let callable = self.list_callable_systems();
+        for system in real {
+            if !callable.iter().any(|(kind, name)| (*kind, *name) == (system.kind, system.name.as_str())) {
+                let names: Vec<_> = callable.iter().map(|(kind, name)| format!("{}.{name}", kind.table())).collect();
+                bail!(
+                    "`{}.{}` is not a system that this client's functions call by a URL; these are: {}",
+                    system.kind.table(),
+                    system.name,
+                    names.join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The systems that functions call by a URL. E-mail and SNS are services of AWS.
+    fn list_callable_systems(&self) -> Vec<(SystemKind, &str)> {
+        let of_kinds = |kind: &str, kinds: &[&str]| kinds.contains(&kind);
+        let stores = self.stores.iter().filter(|(_, store)| store.kind == "shopify");
+        let calendars =
+            self.calendars.iter().filter(|(_, calendar)| of_kinds(&calendar.kind, &["ics", "acuity", "square"]));
+        let forms = self.forms.iter().filter(|(_, form)| of_kinds(&form.kind, &["meta", "hubspot"]));
+        let is_url = |target: &TargetKind| !matches!(target, TargetKind::Email(_) | TargetKind::Sns(_));
+        let targets = self.targets.iter().filter(|(_, target)| is_url(&target.kind));
+        let mut systems: Vec<(SystemKind, &str)> = Vec::new();
+        systems.extend(stores.map(|(name, _)| (SystemKind::Store, name.as_str())));
+        systems.extend(calendars.map(|(name, _)| (SystemKind::Calendar, name.as_str())));
+        systems.extend(forms.map(|(name, _)| (SystemKind::Form, name.as_str())));
+        systems.extend(self.crms.keys().map(|name| (SystemKind::Crm, name.as_str())));
+        systems.extend(targets.map(|(name, _)| (SystemKind::Target, name.as_str())));
+        systems
+    }
+}
+
+/// Whether an entry of a table has a fake.
+fn is_fake<C>(kind: SystemKind, real: &[RealSystem]) -> impl Fn(&(&String, &C)) -> bool {
+    move |(name, _)| !real.iter().any(|system| system.kind == kind && system.name == **name)
 }
 
 /// Reads the settings from `client.toml` in a client's folder.
@@ -152,16 +200,14 @@ pub(super) fn build_environment(
     }
     // Set only where the template sets them: a function without the variable does not call the
     // service.
-    for (name, url) in [
-        ("PROVIDER_BASE_URL", &surroundings.provider_url),
-        ("SHOPIFY_BASE_URL", &surroundings.gateway_url),
-        ("CALENDAR_BASE_URL", &surroundings.gateway_url),
-        ("LEAD_BASE_URL", &surroundings.gateway_url),
-        ("CRM_BASE_URL", &surroundings.gateway_url),
-        ("TARGET_BASE_URL", &surroundings.gateway_url),
-    ] {
-        if let Some(value) = env.get_mut(name) {
-            value.clone_from(url);
+    if let Some(value) = env.get_mut("PROVIDER_BASE_URL") {
+        value.clone_from(&surroundings.provider_url);
+    }
+    for kind in SystemKind::ALL {
+        if let Some(value) = env.get_mut(kind.variable()) {
+            let real = options.real_systems.iter().filter(|system| system.kind == kind);
+            let items = std::iter::once(surroundings.gateway_url.clone()).chain(real.map(RealSystem::variable_item));
+            *value = items.collect::<Vec<_>>().join(" ");
         }
     }
     let memory = function.memory_mb.to_string();
@@ -194,4 +240,26 @@ pub(super) fn build_environment(
     }
     env.extend(options.env.clone());
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_that_no_function_calls_by_a_url_is_refused_with_the_names_of_those_that_are() {
+        let client: StackClient = toml::from_str(
+            "client = 'demo'\n[stores.woo]\nkind = 'woocommerce'\n[calendars.diary]\nkind = 'ics'\n[targets.pager]\nkind \
+             = 'webhook'\nurl = 'https://pager.example.com/'\n[targets.mail]\nkind = 'email'\nto = \
+             ['team@example.com']\nfrom = 'a@example.com'\n",
+        )
+        .unwrap();
+        let check = |text: &str| client.check_real_systems(&[RealSystem::parse(text).unwrap()]);
+        check("calendars.diary=http://127.0.0.1:5232").unwrap();
+        check("targets.pager").unwrap();
+        for refused in ["stores.woo", "targets.mail", "crms.own"] {
+            let error = check(refused).unwrap_err().to_string();
+            assert!(error.ends_with("these are: calendars.diary, targets.pager"), "{error}");
+        }
+    }
 }

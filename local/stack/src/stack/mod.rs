@@ -3,6 +3,7 @@
 mod client;
 mod options;
 mod parts;
+mod real_systems;
 mod stack_fakes;
 
 use std::{
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use options::StackOptions;
+pub use real_systems::RealSystem;
 
 use client::{StackClient, StackEndpoints, build_parameters};
 use parts::{
@@ -271,6 +273,11 @@ impl LocalStack {
     /// Id of the client in `client.toml`.
     pub fn client_id(&self) -> &str {
         &self.client.id
+    }
+
+    /// The systems that functions call themselves, without a fake.
+    pub fn real_systems(&self) -> &[RealSystem] {
+        &self.options.real_systems
     }
 
     /// Folder with a log file per function.

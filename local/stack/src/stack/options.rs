@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use tellonce_fakes::server::PublicHost;
 
+use super::RealSystem;
 use crate::streams::RetryBackoff;
 
 /// Options for [`LocalStack::start`](super::LocalStack::start).
@@ -29,6 +30,8 @@ pub struct StackOptions {
     pub public_hosts: Vec<PublicHost>,
     /// Port of the fake provider; 0: any.
     pub provider_port: u16,
+    /// Systems that functions call themselves. The others have fakes.
+    pub real_systems: Vec<RealSystem>,
     /// Whether schedules run. Without them, `LocalStack::tick_messages` and
     /// `LocalStack::tick_conversations` invoke their functions.
     pub run_schedules: bool,
@@ -58,6 +61,7 @@ impl StackOptions {
             gateway_port: 0,
             public_hosts: Vec::new(),
             provider_port: 0,
+            real_systems: Vec::new(),
             run_schedules: false,
             binaries: None,
             max_instances: 4,

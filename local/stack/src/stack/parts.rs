@@ -29,6 +29,7 @@ pub(super) fn read_client_folder(options: StackOptions) -> anyhow::Result<(Stack
     let client_folder =
         client_folder.with_context(|| format!("could not find the client {}", options.client.display()))?;
     let client = read_client(&client_folder)?;
+    client.check_real_systems(&options.real_systems)?;
     Ok((StackOptions { root, client: client_folder, ..options }, client))
 }
 

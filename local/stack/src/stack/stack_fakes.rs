@@ -62,8 +62,17 @@ impl StackFakes {
         Ok(Self {
             calendars: Arc::new(FakeCalendars::open(feeds, file("calendars.json"), services.clone())?),
             leads: Arc::new(FakeLeadApis::open(file("leads.json"), services.clone())?),
-            crms: Arc::new(FakeCrms::open(file("crms.json"), client.crm_accounts(), lines, services.clone())?),
-            team: Arc::new(FakeTeam::open(file("alerts.json"), client.team_accounts(), services.clone())?),
+            crms: Arc::new(FakeCrms::open(
+                file("crms.json"),
+                client.crm_accounts(&options.real_systems),
+                lines,
+                services.clone(),
+            )?),
+            team: Arc::new(FakeTeam::open(
+                file("alerts.json"),
+                client.team_accounts(&options.real_systems),
+                services.clone(),
+            )?),
             services,
         })
     }
