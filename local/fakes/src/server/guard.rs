@@ -2,7 +2,8 @@
 //!
 //! A web page can point its own DNS name at 127.0.0.1 and read what listens there, or post to
 //! 127.0.0.1 from its own origin. Both happen in the browser of the person at this machine. So a
-//! request has to name this machine, and a page of another origin gets nothing.
+//! request has to name this machine. A page of another origin reaches only the endpoints of forms,
+//! as every website does.
 //!
 //! Source of the `Sec-Fetch-*` headers: <https://www.w3.org/TR/fetch-metadata/>.
 
@@ -69,6 +70,13 @@ async fn check_request(State(public): State<Arc<Option<PublicRoutes>>>, request:
             Ok(response) => response,
             Err(never) => match never {},
         },
+        // A website's page posts its form to an endpoint. That is public, and checks each post.
+        (RequestSource::ForeignPage, Some(public)) if is_form_post(&request) => {
+            match public.router.clone().call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
         (RequestSource::ForeignPage, _) => {
             let text =
                 "a web page of another origin may not call the local stack; open the console at its own address\n";
@@ -99,6 +107,14 @@ fn classify_request(method: &Method, headers: &HeaderMap, public: &[PublicHost])
     }
     let is_known = |name: &String| is_this_machine(name) || public.iter().any(|PublicHost(known)| known == name);
     if names.iter().all(is_known) { RequestSource::PublicHost } else { RequestSource::ForeignHost }
+}
+
+/// Whether a request may be a page's form: a post to the endpoint of a form, which may stand behind
+/// the segment of the stack's addresses.
+fn is_form_post(request: &Request) -> bool {
+    let path = request.uri().path();
+    let behind_segment = path.get(1..).and_then(|path| path.split_once('/')).map_or("", |(_, path)| path);
+    request.method() == Method::POST && (path.starts_with("/leads/") || behind_segment.starts_with("leads/"))
 }
 
 /// Whether a browser sends the request for a page of another origin than `http://{host}`. A link to
