@@ -120,7 +120,7 @@ async fn start_world(tail: &[&str]) -> World {
 
 /// Waits until no work is left. The fake delivers line events in the background, and a delivery may
 /// cause further events.
-async fn settle_line_events(world: &World) {
+pub(crate) async fn settle_line_events(world: &World) {
     loop {
         let delivered = world
             .stack
