@@ -146,6 +146,18 @@ impl<'a> RawJson<'a> {
         self.deserialize_as()
     }
 
+    /// The elements of a list, also of one that PHP writes as an object: an array from which
+    /// elements were removed has numbers as keys (`{"0":…,"2":…}`). Its order is that of the
+    /// text. `None` for another value.
+    pub fn php_list_elements(self) -> Option<Vec<Self>> {
+        let is_index = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        self.list_elements().or_else(|| {
+            let members = self.object_members()?;
+            let is_list = !members.is_empty() && members.iter().all(|(name, _)| is_index(name));
+            is_list.then(|| members.into_iter().map(|(_, value)| value).collect())
+        })
+    }
+
     /// The value at a JSON pointer (RFC 6901). `null` counts as no value.
     #[must_use]
     pub fn at_pointer(self, pointer: &str) -> Self {
@@ -168,11 +180,19 @@ pub fn is_link(text: &str) -> bool {
         && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
-/// A list that may be null or missing.
+/// A list that may be null, missing, or written by PHP: see [`RawJson::php_list_elements`].
 pub fn deserialize_list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
+    let Some(raw) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(Vec::new()) };
+    if matches!(raw.get(), "null" | "{}" | "\"\"" | "false") {
+        return Ok(Vec::new());
+    }
+    let elements = RawJson(Some(raw)).php_list_elements();
+    let elements = elements.ok_or_else(|| de::Error::custom("the value is not a list"))?;
+    // The error of serde_json could quote the value.
+    let parsed = elements.into_iter().map(|element| serde_json::from_str(element.0.map_or("null", RawValue::get)));
+    parsed.collect::<Result<_, _>>().map_err(|_| de::Error::custom("an element has another shape"))
 }
 
 /// An object that may be null, missing, or an empty object as PHP writes it: `[]`, `""`, `false`.
@@ -319,6 +339,46 @@ mod tests {
                 && parse_raw("{}").list_elements().is_none()
                 && RawJson::default().object_members().is_none()
         );
+    }
+
+    #[test]
+    fn an_object_with_numbers_as_keys_is_a_list_of_php() {
+        let texts = |json: &str| {
+            let elements = parse_raw(json).php_list_elements()?;
+            Some(elements.into_iter().filter_map(RawJson::owned_text).collect::<Vec<_>>().join(","))
+        };
+        for (json, list) in [
+            (r#"["a","b"]"#, Some("a,b")),
+            (r#"{"0":"a","2":"b"}"#, Some("a,b")),
+            (r#"{"10":"a","9":"b"}"#, Some("a,b")),
+            ("[]", Some("")),
+            ("{}", None),
+            (r#"{"0":"a","x":"b"}"#, None),
+            (r#"{"":"a"}"#, None),
+            (r#"{"-1":"a"}"#, None),
+            ("\"a\"", None),
+        ] {
+            assert_eq!(texts(json).as_deref(), list, "{json}");
+        }
+        #[derive(Deserialize)]
+        struct Holder {
+            #[serde(default, deserialize_with = "deserialize_list_or_null")]
+            list: Vec<u8>,
+        }
+        let list = |json: &str| serde_json::from_str::<Holder>(json).map(|holder| holder.list).ok();
+        for (json, expected) in [
+            (r#"{"list":[1,2]}"#, Some(vec![1, 2])),
+            (r#"{"list":{"1":1,"7":2}}"#, Some(vec![1, 2])),
+            (r#"{"list":null}"#, Some(vec![])),
+            (r#"{"list":{}}"#, Some(vec![])),
+            (r#"{"list":false}"#, Some(vec![])),
+            ("{}", Some(vec![])),
+            (r#"{"list":{"a":1}}"#, None),
+            (r#"{"list":7}"#, None),
+            (r#"{"list":{"0":"x"}}"#, None),
+        ] {
+            assert_eq!(list(json), expected, "{json}");
+        }
     }
 
     #[test]

@@ -485,3 +485,72 @@ async fn logs_hold_neither_lead_data_nor_the_secret_in_an_address() {
         }
     }
 }
+
+/// Two forms whose page posts to them without a script: one has a page of its own.
+const BROWSER_FORMS_TOML: &str = r#"
+[forms.page]
+kind = "web"
+verify = { scheme = "secret-path" }
+line = "main"
+id_scope = "page"
+thanks_url = "https://www.story.example/thanks"
+consent = { field = "whatsapp_consent" }
+first_touch = { useful_for = "1d", text = { en = "{% if first_name %}{{ first_name }}, {% endif %}thank you.", he = "תודה." } }
+
+[forms.plain]
+kind = "web"
+verify = { scheme = "secret-path" }
+line = "main"
+id_scope = "plain"
+name = "Story <Shop>"
+language = "he"
+consent = { field = "whatsapp_consent" }
+first_touch = { useful_for = "1d", text = { en = "Thank you.", he = "{% if first_name %}{{ first_name }}, {% endif %}תודה." } }
+"#;
+
+const BROWSER_SECRET: &str = "story-browser_address-77c0d2b9ae41";
+
+/// What a browser posts.
+fn browser_post(form: &str, secret: &str, body: &[u8]) -> WebhookPost {
+    WebhookPost::new(format!("/leads/{form}"), URLENCODED, body)
+        .with_header("Accept", Some("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"))
+        .with_header("Sec-Fetch-Mode", Some("navigate"))
+        .with_header("Origin", Some("https://www.story.example"))
+        .sign(SenderProof::SecretPath, secret)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_browser_that_posts_a_form_gets_a_page_or_the_forms_own() {
+    let secrets = ["webhooks/page", "webhooks/plain"].map(|name| (name, BROWSER_SECRET.to_owned()));
+    let setup = WorldSetup { extra_toml: BROWSER_FORMS_TOML, extra_secrets: secrets.to_vec(), ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    let hebrew = read_sample("unusual/browser/form_in_windows-1255.form");
+    let (status, headers, text) = world.post_for_headers(browser_post("page", BROWSER_SECRET, &hebrew)).await;
+    assert_eq!(
+        (status, headers.get("location").map(String::as_str), &*text),
+        (303, Some("https://www.story.example/thanks"), "")
+    );
+    // The address of a request chooses nothing.
+    let mut elsewhere = browser_post("page", BROWSER_SECRET, b"phone=0525550102&thanks_url=https://evil.example/");
+    elsewhere.path.push_str("?thanks_url=https://evil.example/");
+    let (status, headers, _) = world.post_for_headers(elsewhere).await;
+    assert_eq!((status, &*headers["location"]), (303, "https://www.story.example/thanks"));
+    let latin = read_sample("unusual/browser/form_in_iso-8859-1.form");
+    let latin = String::from_utf8(latin).unwrap().replace("0406", "0407");
+    let (status, headers, text) = world.post_for_headers(browser_post("plain", BROWSER_SECRET, latin.as_bytes())).await;
+    assert_eq!((status, &*headers["content-type"]), (200, "text/html; charset=utf-8"));
+    assert!(text.contains("<h1>תודה</h1>") && text.contains("Story &lt;Shop&gt;"), "{text}");
+    assert!(!text.contains(BROWSER_SECRET) && headers["referrer-policy"] == "no-referrer", "{headers:?}");
+    // A refusal is a page, too, and tells a stranger nothing.
+    let (status, headers, text) = world.post_for_headers(browser_post("plain", "other", latin.as_bytes())).await;
+    assert_eq!((status, &*headers["content-type"]), (404, "text/html; charset=utf-8"));
+    assert!(text.contains("no sender is configured for this path"), "{text}");
+    // A script gets what it got before.
+    let script = browser_post("page", BROWSER_SECRET, b"phone=0525550103").with_header("Accept", Some("*/*"));
+    assert_eq!(world.post_for_response(script).await, (200, String::new()));
+    world.settle().await;
+    assert_eq!(world.texts_on_phone("+972545550406"), ["תודה."]);
+    assert_eq!(world.texts_on_phone("+972545550407"), ["José, תודה."]);
+    assert!(!format!("{:?}", world.message_rows()).contains(char::REPLACEMENT_CHARACTER));
+}

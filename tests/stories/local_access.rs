@@ -51,17 +51,16 @@ async fn a_web_page_of_another_origin_presses_no_button() {
     let world = World::start().await;
     let http = bootstrap::build_http_client().unwrap();
     let [gateway, provider, ..] = world.stack.server_urls();
-    for (base, path, body, refusal) in [
-        (gateway, "/_console/line", json!({ "line": "main", "health": "qr" }), 404),
-        (gateway, "/_console/clock", json!({ "to_next": true }), 404),
-        (gateway, "/stores/shop", json!({}), 415),
-        (provider, "/_fake/fresh", json!({}), 403),
+    for (base, path, body) in [
+        (gateway, "/_console/line", json!({ "line": "main", "health": "qr" })),
+        (gateway, "/_console/clock", json!({ "to_next": true })),
+        (provider, "/_fake/fresh", json!({})),
     ] {
         for origin in ["https://page.example", "null", "http://127.0.0.1:1"] {
             // A page may send JSON as text without asking the server first.
             let request = http.post(format!("{base}{path}")).header("origin", origin).body(body.to_string());
             let (status, text) = status_and_text(request.header("content-type", "text/plain")).await;
-            assert_eq!(status, refusal, "{path} {origin}: {text}");
+            assert_eq!(status, 403, "{path} {origin}: {text}");
         }
     }
     let own =

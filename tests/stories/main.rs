@@ -24,6 +24,7 @@ mod leads;
 mod local_access;
 mod lookups;
 mod modules;
+mod official_libraries;
 mod order_updates;
 mod outages;
 mod privacy;

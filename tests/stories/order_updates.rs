@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 use tellonce_fakes::provider::SendFault;
+use tellonce_samples::{SenderProof, WebhookPost};
 
 use crate::world::{ERP_SECRET, World};
 
@@ -85,6 +86,88 @@ async fn every_parcel_of_an_order_sends_a_message() {
     let keys: Vec<_> = world.message_rows().into_keys().collect();
     assert_eq!(keys, ["order:1003:shipped", "order:1003:shipped-72"]);
     assert_eq!(world.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_fulfillment_that_is_pending_first_sends_one_message_when_it_succeeds() {
+    let world = World::start().await;
+    let created = world.now().to_string();
+    let fulfillment = |status: &str, tracking: Option<&str>| {
+        json!({ "id": 81, "order_id": 1010, "status": status, "name": "#1010.1", "service": "far-warehouse",
+            "created_at": created, "updated_at": world.now().to_string(), "shipment_status": null,
+            "tracking_number": tracking, "line_items": [{ "requires_shipping": true }],
+            "destination": { "name": "Noa Levi", "phone": PHONE, "country_code": "IL" } })
+    };
+    world.deliver(world.shopify_post("fulfillments/create", "d-1", &fulfillment("pending", None))).await;
+    assert_eq!(world.messages(), []);
+    assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("fulfillment-not-successful"));
+    world.advance_time(SignedDuration::from_hours(3));
+    world.deliver(world.shopify_post("fulfillments/update", "d-2", &fulfillment("success", Some("RR1")))).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1010: on its way."]);
+    // A later change of the parcel is no news, and no conflict that an operator has to check.
+    world.deliver(world.shopify_post("fulfillments/update", "d-3", &fulfillment("success", Some("RR2")))).await;
+    world.deliver(world.shopify_post("fulfillments/update", "d-4", &fulfillment("cancelled", None))).await;
+    assert_eq!(world.texts_on_phone(PHONE).len(), 1);
+    assert_eq!(world.delivery_outcome("shop#d-3").as_deref(), Some("already-known"));
+    assert!(world.delivery_outcome_text("shop#d-3").unwrap().contains("this parcel"));
+    assert_eq!(world.delivery_outcome("shop#d-4").as_deref(), Some("fulfillment-not-successful"));
+    assert_eq!(world.message_rows().into_keys().collect::<Vec<_>>(), ["order:1010:shipped"]);
+}
+
+#[tokio::test]
+async fn an_imported_order_and_its_parcel_send_nothing_and_a_later_parcel_of_a_young_order_does() {
+    let world = World::start().await;
+    let ago = |hours: i64| (world.now() - SignedDuration::from_hours(hours)).to_string();
+    let mut order = world.shopify_order(1011, PHONE);
+    order["processed_at"] = json!(ago(7 * 24));
+    world.deliver(world.shopify_post("orders/create", "d-1", &order)).await;
+    world.deliver(world.shopify_post("orders/paid", "d-2", &order)).await;
+    let parcel = |id: u64| {
+        json!({ "id": id, "order_id": 1011, "status": "success", "name": "#1011.1", "tracking_number": "1",
+            "created_at": world.now().to_string(), "updated_at": world.now().to_string(),
+            "destination": { "name": "Noa Levi", "phone": PHONE, "country_code": "IL" } })
+    };
+    world.deliver(world.shopify_post("fulfillments/create", "d-3", &parcel(91))).await;
+    assert_eq!(world.messages(), []);
+    for delivery in ["shop#d-1", "shop#d-2", "shop#d-3"] {
+        assert_eq!(world.delivery_outcome(delivery).as_deref(), Some("imported-order"), "{delivery}");
+    }
+    world.advance_time(SignedDuration::from_hours(25));
+    world.deliver(world.shopify_post("fulfillments/create", "d-4", &parcel(92))).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Order #1011: on its way."]);
+}
+
+#[tokio::test]
+async fn a_marketplace_order_and_its_vendors_shares_send_one_message() {
+    let world = World::start().await;
+    // The shares may arrive first.
+    for (delivery, id, parent) in [("w-1", 92_011, 92_010), ("w-2", 92_010, 0), ("w-3", 92_012, 92_010)] {
+        world.deliver(world.woocommerce_order_post(delivery, id, parent, "052-555-0101")).await;
+    }
+    assert_eq!(world.texts_on_phone("+972525550101"), ["Order 92010: paid."]);
+    let outcomes: Vec<_> =
+        world.table_items("StoreInbox").iter().filter_map(|item| item["outcome"].as_str().map(str::to_owned)).collect();
+    assert_eq!(outcomes, ["part-of-order", "part-of-order"]);
+}
+
+#[tokio::test]
+async fn a_sender_that_signs_as_svix_is_verified_and_its_repeat_recognised() {
+    let world = World::start().await;
+    let post = world.erp_post("m-1", "ready", "SV-1", PHONE);
+    let body = post.body.clone();
+    let bare = |body: Vec<u8>| WebhookPost::new("/stores/erp", "application/json", body);
+    let svix = bare(body.clone()).sign(SenderProof::Svix { id: "m-1", at: world.now() }, ERP_SECRET).unwrap();
+    world.deliver(svix.clone()).await;
+    world.deliver(svix.clone()).await;
+    // The same delivery with the other headers is a repeat, too.
+    world.deliver(post.clone()).await;
+    assert_eq!(world.texts_on_phone(PHONE).len(), 1);
+    assert_eq!(world.table_items("StoreInbox").len(), 1);
+    let mixed = svix.clone().with_header("svix-id", None).with_header("webhook-id", Some("m-1"));
+    assert_eq!(world.post(mixed).await, 401);
+    let mut changed = body;
+    changed.push(b' ');
+    assert_eq!(world.post(svix.with_body(changed)).await, 401);
 }
 
 #[tokio::test]

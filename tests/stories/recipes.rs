@@ -18,7 +18,7 @@ fn files_below(folders: &[&str], words: &[&str]) -> BTreeSet<String> {
         let code = code_without_tests(path).to_lowercase();
         words.iter().any(|word| code.contains(word) || path.ends_with(format!("{word}.rs")))
     };
-    let is_test = |path: &str| path.contains("/tests") || path.ends_with("/samples.rs");
+    let is_test = |path: &str| path.contains("/tests") || path.ends_with("samples.rs");
     let files = folders.iter().flat_map(|folder| rust_files(&root.join(folder))).filter(|path| mentions(path));
     let relative = files.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
     relative.filter(|path| !is_test(path)).collect()

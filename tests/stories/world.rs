@@ -15,8 +15,8 @@ use crate::sources::workspace_root;
 /// Secret of the Shopify store of [`CLIENT_TOML`].
 pub(crate) const SHOPIFY_SECRET: &str = "story-shopify-secret-1";
 /// Secret of the `WooCommerce` store of [`CLIENT_TOML`]: with characters that `WordPress` would
-/// encode.
-pub(crate) const WOO_SECRET: &str = "story-woo-secret & <1>";
+/// encode, and with an entity that it does not decode.
+pub(crate) const WOO_SECRET: &str = "story-woo-secret & <1> &hearts;";
 /// Secret of the ERP of [`CLIENT_TOML`].
 pub(crate) const ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhbiBlcnAsIHNlY3JldCAwMQ==";
 /// Header value of the no-code sender of [`CLIENT_TOML`].
@@ -366,6 +366,18 @@ impl World {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Posts and returns status, headers and text of the response.
+    pub(crate) async fn post_for_headers(&self, post: WebhookPost) -> (u16, BTreeMap<String, String>, String) {
+        let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
+        for (name, value) in post.headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.unwrap();
+        let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap().to_owned();
+        let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        (response.status().as_u16(), headers, response.text().await.unwrap())
+    }
+
     /// Gets a path and returns status, content type and text of the response.
     pub(crate) async fn get_path(&self, path: &str) -> (u16, String, String) {
         let response = self.http.get(format!("{}{path}", self.stack.gateway_url())).send().await.unwrap();
@@ -485,6 +497,17 @@ impl World {
         WebhookPost::new("/stores/woo", "application/json", body.to_string())
             .with_header("X-WC-Webhook-Topic", Some("order.updated"))
             .with_header("X-WC-Webhook-ID", Some("7"))
+            .sign(SenderProof::WooCommerce { source: "https://story.example/", delivery_id }, WOO_SECRET)
+            .unwrap()
+    }
+
+    /// A `WooCommerce` delivery of a new, paid order, as a part of order `parent`; 0 is none.
+    pub(crate) fn woocommerce_order_post(&self, delivery_id: &str, id: u64, parent: u64, phone: &str) -> WebhookPost {
+        let post = self.woocommerce_post(delivery_id, id, "processing", phone);
+        let mut body: Value = serde_json::from_slice(&post.body).unwrap();
+        body["parent_id"] = json!(parent);
+        post.with_body(body.to_string())
+            .with_header("X-WC-Webhook-Topic", Some("order.created"))
             .sign(SenderProof::WooCommerce { source: "https://story.example/", delivery_id }, WOO_SECRET)
             .unwrap()
     }

@@ -77,6 +77,14 @@ fn check_proof(config: &ClientConfig, name: &str, form: &FormConfig, findings: &
         ),
         FormScheme::Signature | FormScheme::StandardWebhooks | FormScheme::SecretPath => {}
     }
+    let is_browsers = form.verify == FormScheme::SecretPath;
+    if form.thanks_url.is_some() && !is_browsers {
+        findings.add_warning(
+            &["forms", name, "thanks_url"],
+            "a browser sends no secret header and no signature, so only scripts can post this form",
+            "write verify = { scheme = \"secret-path\" }, or remove this and let the script show its page",
+        );
+    }
     check_kind_settings(["forms", name], facts.label, facts.settings, findings);
     if let Some(repeats) = form.sender().repeats {
         client::check_inbox_retention(config, repeats, &format!("the form `{name}`"), findings);

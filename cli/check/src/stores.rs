@@ -24,6 +24,7 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
         }
         let facts = store.kind.facts();
         check_kind_settings(["stores", name], facts.label, facts.settings, findings);
+        check_paid_statuses(name, &store.kind, findings);
         if let StoreKind::Custom(store) = &store.kind {
             check_custom(name, store, findings);
         }
@@ -40,6 +41,18 @@ pub(super) fn check_stores(config: &ClientConfig, findings: &mut FindingCollecto
     id_scopes::check_id_scopes(&id_scope_table(config), findings);
     let shops = config.stores.iter().map(|(name, store)| (name.as_str(), store.kind.facts().account_setting));
     check_accounts("stores", shops, |twin| format!("the store `{twin}` is the same shop"), findings);
+}
+
+/// Reports statuses that mean `paid` and never have a date of payment.
+fn check_paid_statuses(name: &str, kind: &StoreKind, findings: &mut FindingCollector<'_>) {
+    for status in kind.unpaid_statuses_as_paid() {
+        findings.add_warning(
+            &["stores", name, "statuses", status],
+            format!("an order with the status `{status}` is not paid, so `paid` is never sent for it"),
+            "map `processing`; an order gets it when the money is there, or at once with cash on delivery, \
+             which sends nothing until it is paid",
+        );
+    }
 }
 
 fn check_custom(name: &str, store: &CustomStore, findings: &mut FindingCollector<'_>) {

@@ -68,6 +68,11 @@ impl OrderSimulator<'_> {
             parse_order_event(self.store, self.inbound.config, delivery.topic.as_deref(), &headers, delivery.body, now);
         let (parsed, partial) = match parsed {
             ParsedOrder::NeedsLookup(partial) => (self.complete_event(&partial), Some(partial)),
+            ParsedOrder::Event(mut event) if event.needs_known_language() => {
+                let known = self.find_known_order(&event.order_id, event.milestone, event.parcel.as_deref());
+                known.fill_missing(&mut event);
+                (Ok(known.judge_event(event)), None)
+            }
             enough => (Ok(enough), None),
         };
         let parsed = match parsed {
@@ -78,11 +83,7 @@ impl OrderSimulator<'_> {
             }
         };
         match parsed {
-            ParsedOrder::Event(mut event) => {
-                if partial.is_none() && event.needs_known_language() {
-                    self.find_known_order(&event.order_id, event.milestone, event.parcel.as_deref())
-                        .fill_missing(&mut event);
-                }
+            ParsedOrder::Event(event) => {
                 let PlannedOrderMessage { message, .. } =
                     plan_order_message(self.inbound.config, self.inbound.sender_name, self.store, &event, id, now);
                 self.dispatch_message(
@@ -148,7 +149,7 @@ impl OrderSimulator<'_> {
         });
         if let Some(mut event) = complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
             known.fill_missing(&mut event);
-            return Ok(ParsedOrder::Event(Box::new(event)));
+            return Ok(known.judge_event(Box::new(event)));
         }
         let Some((answer, _)) = self.inbound.lookups.iter().find(|(_, answer)| is_response_for(answer, &partial.order))
         else {
@@ -161,14 +162,17 @@ impl OrderSimulator<'_> {
                 }
             ));
         };
-        let mut parsed = parse_order_response(partial, answer, self.store, self.inbound.config)
+        let parsed = parse_order_response(partial, answer, self.store, self.inbound.config)
             .map_err(|error| format!("lookup-failed: {}", error_chain(&error)))?;
-        if let ParsedOrder::Event(event) = &mut parsed
-            && event.needs_known_language()
-        {
-            known.fill_missing(event);
-        }
-        Ok(parsed)
+        Ok(match parsed {
+            ParsedOrder::Event(mut event) => {
+                if event.needs_known_language() {
+                    known.fill_missing(&mut event);
+                }
+                known.judge_event(event)
+            }
+            other => other,
+        })
     }
 
     fn add_final_result(&self, shown: &mut DeliveryPreview) {

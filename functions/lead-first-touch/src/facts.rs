@@ -38,6 +38,8 @@ pub struct LeadFacts {
     pub phone: Result<Phone, LeadSkipReason>,
     /// The lead's name.
     pub name: Option<String>,
+    /// Whether the lead's name cannot be read.
+    pub has_unreadable_name: bool,
     /// The language that the lead chose.
     pub locale: Option<String>,
     /// The option that the lead chose from the client's list.
@@ -86,7 +88,21 @@ impl LeadFacts {
         record_source(LeadFact::SubmittedAt.config_name(), source);
         let is_test = submission.is_test || search.is_test();
         let fields = submission.fields.iter().map(|field| field.names.clone()).collect();
-        Self { is_test, consent, phone, name, locale, choice, id, form_id, submitted_at, sources, fields }
+        let has_unreadable_name = search.has_unreadable_name();
+        Self {
+            is_test,
+            consent,
+            phone,
+            name,
+            has_unreadable_name,
+            locale,
+            choice,
+            id,
+            form_id,
+            submitted_at,
+            sources,
+            fields,
+        }
     }
 }
 
@@ -124,6 +140,7 @@ pub(crate) fn build_lead(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
         choice: facts.choice,
         consent: Consent { source, at: submitted_at },
         name,
+        has_unreadable_name: facts.has_unreadable_name,
         submitted_at,
     })
 }

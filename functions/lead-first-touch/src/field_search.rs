@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::{ConsentRule, FormConfig, NO_ANSWERS, YES_ANSWERS},
-    contact::{self, Phone},
+    contact::{self, Phone, PhoneError, PhoneRule},
     pseudonym::PseudonymKey,
     telemetry::LogLabel,
 };
@@ -106,15 +106,9 @@ impl<'a> FieldSearch<'a> {
         let mut problem = None;
         let mut usable: Vec<(Phone, &str)> = Vec::new();
         for (answer, field) in &answers {
-            let with_hint = |number: String| match country_hint.as_ref() {
-                Some(CountryHint::Country(code)) => (number, Some(code.clone())),
-                Some(CountryHint::CallingCode(code)) => (add_calling_code(&number, code), None),
-                None => (number, None),
-            };
-            let rule = delivery.config.phones;
             let mut candidates = Vec::new();
-            for candidate in number_candidates(answer).map(with_hint) {
-                match contact::first_usable_phone_text([candidate], default_country(delivery), rule) {
+            for number in number_candidates(answer) {
+                match parse_number(delivery, number, country_hint.as_ref()) {
                     (Some(phone), _) => candidates.push(phone),
                     (None, why) => problem = problem.or(why),
                 }
@@ -138,17 +132,12 @@ impl<'a> FieldSearch<'a> {
     }
 
     /// Whether one of the numbers may belong to a person who did not consent: a second telephone
-    /// field (such as an emergency contact), or a number beside another person's name in the body.
+    /// field (such as an emergency contact), or a second number in any field that may hold one.
     fn may_be_two_people(&self, usable: &[(Phone, &str)]) -> bool {
         let digits = |answer: &String| answer.chars().filter(char::is_ascii_digit).collect::<String>();
         let telephones = self.fields.iter().filter(|field| field.is_telephone).flat_map(|field| &field.values);
         let telephones: BTreeSet<String> = telephones.map(digits).filter(|digits| !digits.is_empty()).collect();
-        let parent_path = |field: &str| field.rsplit_once('.').map(|(around, _)| trim_lowercase(around));
-        let (phone, field) = &usable[0];
-        telephones.len() > 1
-            || usable
-                .iter()
-                .any(|(other, other_field)| other != phone && parent_path(other_field) != parent_path(field))
+        telephones.len() > 1 || usable.iter().any(|(other, _)| *other != usable[0].0)
     }
 
     /// What the submission says about the number's country.
@@ -169,6 +158,15 @@ impl<'a> FieldSearch<'a> {
     /// The full name, or the parts that exist, and where it was found. A configured part comes
     /// first.
     pub(crate) fn find_name(&self) -> Option<(String, String)> {
+        self.find_typed_name().filter(|(name, _)| is_readable(name))
+    }
+
+    /// Whether there is a name that cannot be read.
+    pub(crate) fn has_unreadable_name(&self) -> bool {
+        self.find_typed_name().is_some_and(|(name, _)| !is_readable(&name))
+    }
+
+    fn find_typed_name(&self) -> Option<(String, String)> {
         let fields = &self.form.fields;
         let (first, last) = (self.first_value(LeadFact::FirstName), self.first_value(LeadFact::LastName));
         let parts: Vec<_> = [first, last].into_iter().flatten().collect();
@@ -230,12 +228,43 @@ impl<'a> FieldSearch<'a> {
     }
 }
 
+/// Whether a text has no sign for lost bytes, and no control character that only a wrong charset
+/// yields.
+fn is_readable(text: &str) -> bool {
+    !text.chars().any(|c| matches!(c, char::REPLACEMENT_CHARACTER | '\u{80}'..='\u{9f}'))
+}
+
 /// What a submission says about a number's country.
 enum CountryHint {
     /// A country, ISO 3166-1 alpha-2.
     Country(String),
     /// A calling code.
     CallingCode(String),
+}
+
+/// The number in a text. A number that the plan of the stated country does not list may be one of
+/// the form's country, as [`contact::first_usable_phone_text`] says.
+fn parse_number(
+    delivery: &LeadDelivery<'_>,
+    number: String,
+    hint: Option<&CountryHint>,
+) -> (Option<Phone>, Option<PhoneError>) {
+    let (home, rule) = (delivery.country(), delivery.config.phones);
+    let parse = |number: String, country: Option<String>, rule| {
+        contact::first_usable_phone_text([(number, country)], home, rule)
+    };
+    match hint {
+        None => parse(number, None, rule),
+        Some(CountryHint::Country(code)) => parse(number, Some(code.clone()), rule),
+        Some(CountryHint::CallingCode(code)) => {
+            let with_code = add_calling_code(&number, code);
+            let listed = [with_code.clone(), number].map(|number| parse(number, None, PhoneRule::Valid).0);
+            match listed.into_iter().flatten().next() {
+                Some(phone) => (Some(phone), None),
+                None => parse(with_code, None, rule),
+            }
+        }
+    }
 }
 
 /// Adds the calling code to a number that has none.
@@ -307,7 +336,7 @@ fn is_one_of(known: &[impl AsRef<str>], answer: &str) -> bool {
 /// Whether the form greets numbers of this number's country.
 fn is_expected_country(delivery: &LeadDelivery<'_>, phone: &Phone) -> bool {
     match &*delivery.form.countries {
-        [] => phone.is_of_country(default_country(delivery)),
+        [] => phone.is_of_country(delivery.country()),
         countries => countries.iter().any(|country| phone.is_of_country(country)),
     }
 }
@@ -319,11 +348,6 @@ pub(crate) fn check_country(delivery: &LeadDelivery<'_>, phone: &Phone) -> Resul
     } else {
         Err(LeadSkipReason::CountryNotAllowed(LogLabel::new(phone.country_code().as_deref().unwrap_or("unknown"))))
     }
-}
-
-/// The country for numbers without a country code.
-fn default_country<'a>(delivery: &LeadDelivery<'a>) -> &'a str {
-    delivery.form.country.as_deref().unwrap_or(&delivery.config.country)
 }
 
 /// Whether the member of an object with this name holds a phone number.

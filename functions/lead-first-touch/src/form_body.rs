@@ -17,9 +17,9 @@ use tellonce_core::{
     inbox,
     json::{self, RawJson},
 };
-use url::form_urlencoded;
 
 use crate::{
+    charset::{self, RawField},
     field_search,
     lead::LeadDelivery,
     lead_outcome::LeadSkipReason,
@@ -42,13 +42,15 @@ pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>
     let content_type = inbox::find_header(delivery.headers, "content-type").unwrap_or_default();
     let is = |kind: &str| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
     if is("multipart/") {
-        return parse_multipart(content_type, delivery.body).map(FormBody::Pairs);
+        return parse_multipart(content_type, delivery).map(FormBody::Pairs);
     }
     let first_byte = delivery.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(delivery.body).trim_ascii_start().first();
     if matches!(first_byte, Some(b'{' | b'[')) || is("application/json") {
         return json::parse_document(delivery.body).map(FormBody::Json).map_err(LeadSkipReason::NotUnderstood);
     }
-    Ok(FormBody::Pairs(parse_urlencoded(delivery.body)))
+    let fields = parse_urlencoded(delivery.body);
+    let named = charset::find_charset(content_type);
+    Ok(FormBody::Pairs(charset::decode_fields(&fields, named, delivery.country())))
 }
 
 /// The fields of a body that is one object or one form. A list of objects that may be leads is
@@ -100,36 +102,78 @@ fn to_dotted_path(name: &str) -> Option<String> {
     Some(steps.collect::<Vec<_>>().join("."))
 }
 
-/// The pairs of an urlencoded body.
+/// The fields of an urlencoded body, in its bytes (URL Standard, "application/x-www-form-urlencoded
+/// parsing").
 ///
 /// A `+` that the sender did not escape arrives as a space. The space before a number is kept here,
 /// so that [`field_search`] can restore the plus.
-fn parse_urlencoded(body: &[u8]) -> Vec<(String, String)> {
-    let pairs = form_urlencoded::parse(body).take(MAX_FIELDS);
-    pairs.map(|(name, value)| (name.into_owned(), value.trim_end().to_owned())).collect()
+fn parse_urlencoded(body: &[u8]) -> Vec<RawField> {
+    let decode = |part: &[u8]| -> Vec<u8> {
+        let spaced: Vec<u8> = part.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+        percent_encoding::percent_decode(&spaced).collect()
+    };
+    let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).take(MAX_FIELDS);
+    pairs
+        .map(|pair| {
+            let mut parts = pair.splitn(2, |byte| *byte == b'=');
+            let [name, value] = [parts.next(), parts.next()].map(|part| decode(part.unwrap_or_default()));
+            RawField { name, value: value.trim_ascii_end().to_vec() }
+        })
+        .collect()
 }
 
 /// The pairs of a multipart body. Files are skipped.
-fn parse_multipart(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, LeadSkipReason> {
+fn parse_multipart(content_type: &str, delivery: &LeadDelivery<'_>) -> Result<Vec<(String, String)>, LeadSkipReason> {
+    let body = delivery.body;
     let not_understood = || LeadSkipReason::missing_field("the parts of the body");
     let boundary = multer::parse_boundary(content_type).map_err(|_| LeadSkipReason::missing_field("the boundary"))?;
     let body_stream = stream::iter([Ok::<_, Infallible>(body.to_vec())]);
     let mut parts = Multipart::new(body_stream, boundary);
     let read = async {
-        let mut pairs = Vec::new();
+        let (mut fields, mut named) = (Vec::new(), charset::find_charset(content_type).map(str::to_owned));
         while let Some(part) = parts.next_field().await? {
-            let name = part.name().map(str::to_owned);
-            if let (Some(name), None) = (name, part.file_name())
-                && pairs.len() < MAX_FIELDS
+            let header = |name: &str| part.headers().get(name).map(|value| value.as_bytes().to_vec());
+            let disposition = header("content-disposition").unwrap_or_default();
+            let is_file = ["filename", "filename*"].iter().any(|name| find_parameter(&disposition, name).is_some());
+            let own_type = header("content-type").and_then(|written| String::from_utf8(written).ok());
+            if let (Some(name), false) = (find_parameter(&disposition, "name"), is_file)
+                && fields.len() < MAX_FIELDS
             {
-                pairs.push((name, part.text().await?.trim().to_owned()));
+                named = own_type.as_deref().and_then(charset::find_charset).map(str::to_owned).or(named);
+                let value = part.bytes().await?.trim_ascii().to_vec();
+                fields.push(RawField { name: name.to_vec(), value });
             }
         }
-        Ok::<_, multer::Error>(pairs)
+        Ok::<_, multer::Error>(charset::decode_fields(&fields, named.as_deref(), delivery.country()))
     };
     // The whole body is in memory, so the future is ready at once. Only a body without an end would
     // wait for more. The error may quote a field name, which strangers choose.
     read.now_or_never().and_then(Result::ok).ok_or_else(not_understood)
+}
+
+/// A parameter of a `Content-Disposition`, in its bytes: a browser writes names in the charset of
+/// the page, and `"` as `%22` (HTML, "Multipart form data").
+fn find_parameter<'h>(header: &'h [u8], name: &str) -> Option<&'h [u8]> {
+    let mut rest = header;
+    while let Some(at) = rest.iter().position(|byte| *byte == b';') {
+        rest = rest[at + 1..].trim_ascii_start();
+        let start = rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()));
+        let value = rest.get(name.len()..).filter(|_| start).map(<[u8]>::trim_ascii_start);
+        let Some(value) = value.and_then(|value| value.strip_prefix(b"=")).map(<[u8]>::trim_ascii_start) else {
+            // A separator in a quoted text ends nothing.
+            let quoted = rest.iter().position(|byte| matches!(byte, b'"' | b';'));
+            if let Some(open) = quoted.filter(|open| rest[*open] == b'"') {
+                let close = rest[open + 1..].iter().position(|byte| *byte == b'"')?;
+                rest = &rest[open + 1 + close..];
+            }
+            continue;
+        };
+        return match value.strip_prefix(b"\"") {
+            Some(quoted) => quoted.iter().position(|byte| *byte == b'"').map(|end| &quoted[..end]),
+            None => value.split(|byte| matches!(byte, b';' | b' ')).next(),
+        };
+    }
+    None
 }
 
 /// The fields of a JSON value, collected recursively.
@@ -191,9 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn an_urlencoded_body_has_the_pairs_that_the_url_standard_says() {
+        for body in ["a=1&b=2", "&&a&=b&a=b=c&", "a+b=%2B+%zz%4", "%D7%90=%d7%91&a=%00", ""] {
+            let ours: Vec<(String, String)> = charset::decode_fields(&parse_urlencoded(body.as_bytes()), None, "IL");
+            let theirs: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+            assert_eq!(ours, theirs, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_found_in_its_bytes() {
+        let find = |header: &[u8], name: &str| find_parameter(header, name).map(<[u8]>::to_vec);
+        let header = b"form-data; name=\"\xf9\xed; filename=x\"; filename=\"a.txt\"";
+        assert_eq!(find(header, "name"), Some(b"\xf9\xed; filename=x".to_vec()));
+        assert_eq!(find(header, "filename"), Some(b"a.txt".to_vec()));
+        assert_eq!(find(b"form-data; Name = phone; x=y", "name"), Some(b"phone".to_vec()));
+        assert_eq!(find(b"form-data; name=\"a; filename=b\"", "filename"), None);
+        for broken in [&b"form-data"[..], b"form-data; name", b"form-data; name=\"a", b"; \"", b""] {
+            assert_eq!(find(broken, "name"), None, "{broken:?}");
+        }
+    }
+
+    #[test]
     fn an_endless_form_is_parsed_up_to_the_limits() {
         let body = "a=1&b=2&".repeat(MAX_FIELDS);
-        assert_eq!(merge_pairs(parse_urlencoded(body.as_bytes())).len(), 2);
+        assert_eq!(parse_urlencoded(body.as_bytes()).len(), MAX_FIELDS);
         let deep = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
         assert!(flatten_json(json::parse_document(deep.as_bytes()).unwrap()).is_empty());
         let wide = format!("[{}1]", "{\"a\":1},".repeat(MAX_FIELDS * 2));

@@ -24,6 +24,8 @@ pub struct Lead {
     pub phone: Phone,
     /// The lead's name.
     pub name: Option<String>,
+    /// Whether the lead's name arrived in bytes or signs that no charset explains.
+    pub has_unreadable_name: bool,
     /// The language that the lead chose: `he`, `en-GB`.
     pub locale: Option<String>,
     /// The option that the lead chose from the client's list.
@@ -81,4 +83,11 @@ pub struct LeadDelivery<'a> {
     pub body: &'a [u8],
     /// When the delivery was accepted.
     pub received_at: Timestamp,
+}
+
+impl<'a> LeadDelivery<'a> {
+    /// The country for numbers without a country code.
+    pub(crate) fn country(&self) -> &'a str {
+        self.form.country.as_deref().unwrap_or(&self.config.country)
+    }
 }

@@ -181,6 +181,14 @@ impl LeadFirstTouch {
                 return Ok(Some(not_sent));
             }
         };
+        if lead.has_unreadable_name {
+            let id = &delivery.id;
+            tracing::warn!(
+                delivery.id = id,
+                form.name = name,
+                "left the name out of the first touch for delivery {id}"
+            );
+        }
         let lead_rate = dispatcher.ledger.count_lead(name, form.limits, delivery.received_at, now).await?;
         let admission = lead_rate.decide_admission(form.limits, delivery.received_at);
         match admission {

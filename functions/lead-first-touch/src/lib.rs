@@ -15,6 +15,7 @@
 //!
 //! [`Dispatcher`]: tellonce_core::dispatch::Dispatcher
 
+mod charset;
 pub mod facts;
 mod field_search;
 mod form_body;
@@ -31,6 +32,8 @@ mod submission;
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod unusual_samples;
 
 use std::collections::BTreeSet;
 

@@ -123,6 +123,7 @@ first_touch.text.de = "Hallo {{ business_name }}"
             id: "88".into(),
             phone: Phone::from_e164(phone).unwrap(),
             name: Some("Dana Levi".into()),
+            has_unreadable_name: false,
             locale: None,
             choice: None,
             consent: Consent { source: "stated on the form".into(), at },

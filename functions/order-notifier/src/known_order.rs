@@ -2,9 +2,16 @@
 
 use std::cmp::Reverse;
 
-use tellonce_core::ledger::LedgerRow;
+use tellonce_core::{
+    client_config::Milestone,
+    ledger::{LedgerRow, MessageState},
+};
 
-use crate::order_event::{CustomerContact, EventValues, OrderEvent};
+use crate::{
+    order_event::{CustomerContact, EventValues, OrderEvent, ParsedOrder},
+    order_import::OrderImport,
+    order_outcome::OrderSkipReason,
+};
 
 /// What the ledger knows of an order.
 #[derive(Debug, Default)]
@@ -14,6 +21,10 @@ pub struct KnownOrder {
     /// The number that the customer knows.
     pub order_number: Option<String>,
     values: EventValues,
+    /// The order's import, if it was imported.
+    import: Option<OrderImport>,
+    /// Whether the shipment of the event's parcel has its message.
+    is_shipped: bool,
 }
 
 impl KnownOrder {
@@ -30,7 +41,20 @@ impl KnownOrder {
                 ..CustomerContact::default()
             },
             order_number: rows.iter().find_map(|row| row.context.order_number.clone()),
+            import: rows.iter().find_map(|row| find_import(row)),
+            is_shipped: of_parcel.clone().any(|row| is_shipment(row)),
             values: of_parcel.flat_map(|row| row.context.values.clone()).collect(),
+        }
+    }
+
+    /// Decides whether a complete event is news.
+    pub fn judge_event(&self, event: Box<OrderEvent>) -> ParsedOrder {
+        if self.import.is_some_and(|import| import.covers(event.milestone, event.occurred_at)) {
+            ParsedOrder::Suppressed(event, OrderSkipReason::ImportedOrder)
+        } else if event.is_repeated_by_changes && self.is_shipped {
+            ParsedOrder::Skipped(OrderSkipReason::ParcelAlreadyKnown)
+        } else {
+            ParsedOrder::Event(event)
         }
     }
 
@@ -41,4 +65,21 @@ impl KnownOrder {
             event.values.entry(name.clone()).or_insert_with(|| value.clone());
         }
     }
+}
+
+/// The import of an order, from the row that records it. That row has the time of the purchase.
+fn find_import(row: &LedgerRow) -> Option<OrderImport> {
+    let prefix = format!("{}: ", OrderSkipReason::ImportedOrder.code());
+    let is_import = row.state == MessageState::Suppressed
+        && row.key.stage() == Milestone::Received.name()
+        && row.reason.as_deref().is_some_and(|reason| reason.starts_with(&prefix));
+    is_import.then_some(OrderImport { purchased_at: row.occurred_at, imported_at: row.created_at })
+}
+
+/// Whether a row is the message about a shipment. A later report may complete an incomplete one.
+fn is_shipment(row: &LedgerRow) -> bool {
+    let shipped = Milestone::Shipped.name();
+    let of_shipment =
+        row.key.stage().strip_prefix(shipped).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    of_shipment && row.state != MessageState::Incomplete
 }

@@ -16,6 +16,7 @@ mod known_order;
 pub mod lookup;
 pub mod order_event;
 mod order_flow;
+mod order_import;
 mod order_outcome;
 pub mod order_parser;
 mod plan;
@@ -23,6 +24,8 @@ mod senders;
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod unusual_samples;
 
 use std::collections::BTreeSet;
 

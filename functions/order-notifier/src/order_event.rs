@@ -42,6 +42,8 @@ pub struct OrderEvent {
     /// Values for texts by variable name, for example `tracking_url`. They come only from the
     /// sender. None is empty, and every `…_url` begins with `https://`.
     pub values: EventValues,
+    /// Whether any change of the parcel reports it again. It counts only if no message reported it.
+    pub is_repeated_by_changes: bool,
 }
 
 impl OrderEvent {
@@ -166,6 +168,8 @@ pub struct PartialOrderEvent {
     /// Whether the milestone is certain. A fulfilment without destination and tracking may be a
     /// parcel or a pickup. Then only the store knows, and a contact from the ledger is not enough.
     pub is_certain: bool,
+    /// As in [`OrderEvent::is_repeated_by_changes`].
+    pub is_repeated_by_changes: bool,
 }
 
 impl PartialOrderEvent {
@@ -185,6 +189,7 @@ impl PartialOrderEvent {
             occurred_at: self.occurred_at,
             contact: self.contact,
             values: self.values,
+            is_repeated_by_changes: self.is_repeated_by_changes,
         };
         event.fill_missing_from(known, order_number);
         event

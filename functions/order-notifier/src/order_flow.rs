@@ -74,10 +74,10 @@ impl OrderNotifier {
         let parsed = match first_parse {
             ParsedOrder::NeedsLookup(partial) => self.complete_event(&delivery.sender, store, &partial, now).await?,
             ParsedOrder::Event(mut event) if event.needs_known_language() => {
-                self.find_known_order(store, &event.order_id, event.milestone, event.parcel.as_deref())
-                    .await?
-                    .fill_missing(&mut event);
-                ParsedOrder::Event(event)
+                let (order, parcel) = (&event.order_id, event.parcel.as_deref());
+                let known = self.find_known_order(store, order, event.milestone, parcel).await?;
+                known.fill_missing(&mut event);
+                known.judge_event(event)
             }
             complete => complete,
         };
@@ -153,7 +153,7 @@ impl OrderNotifier {
         };
         if let Some(mut event) = lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
             known.fill_missing(&mut event);
-            return Ok(ParsedOrder::Event(Box::new(event)));
+            return Ok(known.judge_event(Box::new(event)));
         }
         let not_configured = ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured);
         let StoreKind::Shopify(shop) = &store.kind else { return Ok(not_configured) };
@@ -174,12 +174,14 @@ impl OrderNotifier {
             |error: &OrderError| matches!(error, OrderError::Lookup(OrderLookupError::TokenRefused { .. }));
         let response =
             self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query).await?;
-        let mut parsed = lookup::parse_order_response(partial, &response, store, config)?;
-        if let ParsedOrder::Event(event) = &mut parsed
-            && event.needs_known_language()
-        {
-            known.fill_missing(event);
-        }
-        Ok(parsed)
+        Ok(match lookup::parse_order_response(partial, &response, store, config)? {
+            ParsedOrder::Event(mut event) => {
+                if event.needs_known_language() {
+                    known.fill_missing(&mut event);
+                }
+                known.judge_event(event)
+            }
+            other => other,
+        })
     }
 }

@@ -125,6 +125,18 @@ pub enum OrderSkipReason {
     /// The order was already cancelled when the delivery was sent.
     #[error("the order was cancelled before this delivery was sent")]
     StaleTransition,
+    /// An order of the past that was put into the store now.
+    #[error("the order was imported: it is older than its entry in the store")]
+    ImportedOrder,
+    /// The parcel has its message. A later change of the parcel is no news.
+    #[error("the message about this parcel is in the ledger already")]
+    ParcelAlreadyKnown,
+    /// The order is a part of another order: a vendor's share in a marketplace.
+    #[error("the order is a part of order {0}, which reports it")]
+    PartOfOrder(LogLabel),
+    /// The order has no date of payment: cash on delivery, a bank transfer that has not come.
+    #[error("the order has no date of payment, so it is not paid")]
+    NotPaid,
     /// An old order that was only edited. It reached its status before tellonce ran.
     #[error("the order is too old for a message")]
     OldOrder,
@@ -174,6 +186,10 @@ impl OrderSkipReason {
             Self::TopicContradictsBody(_) => "topic-contradicts-body",
             Self::BodyTooOld(_) => "body-too-old",
             Self::StaleTransition => "stale-transition",
+            Self::ImportedOrder => "imported-order",
+            Self::ParcelAlreadyKnown => "already-known",
+            Self::PartOfOrder(_) => "part-of-order",
+            Self::NotPaid => "not-paid",
             Self::OldOrder => "old-order",
             Self::RefundWithoutMoney => "refund-without-money",
             Self::Ping => "ping",
@@ -207,6 +223,10 @@ impl OrderSkipReason {
             | Self::ShipmentStatusIgnored(_)
             | Self::FulfillmentNotSuccessful(_)
             | Self::StaleTransition
+            | Self::ImportedOrder
+            | Self::ParcelAlreadyKnown
+            | Self::PartOfOrder(_)
+            | Self::NotPaid
             | Self::OldOrder
             | Self::RefundWithoutMoney
             | Self::Ping

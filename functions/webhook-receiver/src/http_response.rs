@@ -34,8 +34,7 @@ pub(super) fn build_response(outcome: Result<AcceptedReply, ReceiveError>) -> Re
         Err(reason) => {
             let mut response =
                 text_response(json, serde_json::json!({ "message": reason.public_message() }).to_string());
-            *response.status_mut() =
-                StatusCode::from_u16(reason.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            *response.status_mut() = reason.status_code();
             if let Some(allowed) = reason.allowed_methods() {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
@@ -121,6 +120,11 @@ impl ReceiveError {
             },
             Self::Secret(_) | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_)) => 503,
         }
+    }
+
+    /// The same as a type of HTTP.
+    pub(crate) fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The message to the sender: enough to correct the request, and nothing about the system.

@@ -6,7 +6,7 @@
 //! [`WebhookSender`]. The proof is verified over the raw bytes with each valid secret, as
 //! [`verify_request`] does without effects. The inbox of the sender's kind stores the delivery.
 //! [`AcceptedReply`] and [`ReceiveError`] become HTTP. A handshake of Meta gets its response and
-//! is not stored.
+//! is not stored. A person whose browser posts the form itself gets a page (`browser`).
 //!
 //! A malformed event gets 400: `lambda_http` would panic on some of them, so `gateway_event` parses
 //! the event first. A 2xx response is sent only after the write succeeded. A refused request leaves
@@ -15,6 +15,7 @@
 //! Not covered: the content of deliveries. The function that the inbox's stream wakes parses it.
 //! The body of a verified delivery may be anything.
 
+mod browser;
 mod gateway_event;
 mod handshake;
 mod http_response;
@@ -75,16 +76,20 @@ impl WebhookReceiver {
     async fn receive_event(&self, payload: &str) -> ApiGatewayV2httpResponse {
         let receive = async {
             match gateway_event::parse_request(payload) {
-                Ok(request) => self.receive_request(&request).await,
+                Ok(request) => {
+                    let reader = browser::find_reader(&self.config, self.address_segment.as_ref(), &request);
+                    browser::build_response(self.receive_request(&request).await, reader)
+                }
                 Err(malformed) => {
                     tracing::warn!("refused a malformed request: {malformed}");
-                    Err(malformed.into())
+                    http_response::build_response(Err(malformed.into()))
                 }
             }
         };
         // Boxed, because the future is already deep for the compiler to lay out.
-        let outcome = catch_panic(Box::pin(receive)).await.unwrap_or_else(|panicked| Err(panicked.into()));
-        gateway_event::build_gateway_response(http_response::build_response(outcome))
+        let response = catch_panic(Box::pin(receive)).await;
+        let response = response.unwrap_or_else(|panicked| http_response::build_response(Err(panicked.into())));
+        gateway_event::build_gateway_response(response)
     }
 
     /// Prepares everything before the first request: configuration, connections and secrets.

@@ -15,6 +15,7 @@ pub enum SenderProof<'a> {
     Shopify { shop_domain: &'a str, webhook_id: &'a str },
     WooCommerce { source: &'a str, delivery_id: &'a str },
     StandardWebhooks { id: &'a str, at: Timestamp },
+    Svix { id: &'a str, at: Timestamp },
     StaticHeader { header: &'a str },
     SecretPath,
     CalCom,
@@ -55,6 +56,11 @@ impl WebhookPost {
                 ("webhook-id", id.to_owned()),
                 ("webhook-timestamp", at.as_second().to_string()),
                 ("webhook-signature", sign_standard_webhooks(secret, id, at.as_second(), body)?),
+            ],
+            SenderProof::Svix { id, at } => vec![
+                ("svix-id", id.to_owned()),
+                ("svix-timestamp", at.as_second().to_string()),
+                ("svix-signature", sign_standard_webhooks(secret, id, at.as_second(), body)?),
             ],
             SenderProof::StaticHeader { header } => vec![(header, secret.to_owned())],
             SenderProof::SecretPath => {
@@ -161,6 +167,7 @@ mod tests {
             "standard-webhooks-v1" => {
                 SenderProof::StandardWebhooks { id: header("webhook-id"), at: seconds(header("webhook-timestamp")) }
             }
+            "svix" => SenderProof::Svix { id: header("svix-id"), at: seconds(header("svix-timestamp")) },
             "static-header" => SenderProof::StaticHeader { header: auth("header") },
             "calcom" => SenderProof::CalCom,
             "calendly" => {
@@ -206,6 +213,10 @@ mod tests {
             "leads/hubspot",
             "leads/wordpress",
             "leads/web",
+            "unusual/shopify",
+            "unusual/woocommerce",
+            "unusual/hubspot",
+            "unusual/svix",
         ] {
             for sample in sample_deliveries(folder).into_iter().filter(|sample| sample.facts["verify"] == true) {
                 let (path, headers) = (String::new(), sample.headers.clone());

@@ -93,7 +93,7 @@ pub struct SignatureScheme {
     pub prefix: &'static str,
     /// The encoding of the signature.
     pub encoding: SignatureEncoding,
-    /// Whether the stored secret is decoded from HTML entities before it signs.
+    /// Whether the entities of `&<>"'` in the stored secret are decoded before it signs.
     pub decodes_key: bool,
     /// The signed parts, in this order.
     pub signed: &'static [SignedPart],
@@ -214,7 +214,8 @@ pub enum DeliveryIdSource {
 #[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CustomScheme {
     /// A signature as in <https://www.standardwebhooks.com>, in the headers `webhook-id`,
-    /// `webhook-timestamp` and `webhook-signature`.
+    /// `webhook-timestamp` and `webhook-signature`, or `svix-id`, `svix-timestamp` and
+    /// `svix-signature`.
     StandardWebhooks,
     /// A secret value in a header, for senders that cannot sign.
     StaticHeader {

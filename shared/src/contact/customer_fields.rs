@@ -21,7 +21,8 @@ impl<'a> From<RawJson<'a>> for PhoneCandidate<'a> {
 }
 
 /// The first number that may be messaged. If there is none, the error of the first number that was
-/// given. `country` is the sender's default country.
+/// given. `country` is the sender's own country: of numbers without a country, and of numbers that
+/// the plan of their address does not list.
 pub fn first_usable_phone<'a>(
     candidates: impl IntoIterator<Item = PhoneCandidate<'a>>,
     country: &str,
@@ -41,8 +42,8 @@ pub fn first_usable_phone_text<T: AsRef<str>>(
     for (phone, given_country) in candidates {
         // Some senders write the name of the country. A name is not a code, so the sender's default
         // country is the better guess.
-        let country = given_country.as_ref().map(AsRef::as_ref).filter(|code| is_country_code(code)).unwrap_or(country);
-        match Phone::parse(phone.as_ref(), country, rule) {
+        let given = given_country.as_ref().map(AsRef::as_ref).filter(|code| is_country_code(code)).unwrap_or(country);
+        match Phone::parse_or_home(phone.as_ref(), given, country, rule) {
             Ok(phone) => return (Some(phone), None),
             Err(PhoneError::Empty) => {}
             Err(why) => problem = problem.or(Some(why)),

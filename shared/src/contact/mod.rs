@@ -7,7 +7,9 @@
 //! reads these digits by the numbering plan of a country.
 //!
 //! Promises: nothing is guessed. Two numbers in one field, an extension and letters are errors. A
-//! number without a country prefix is read by the plan of its own country only.
+//! number without a country prefix is read by the plan of its own country. If that plan does not
+//! list it, it may be a number of the sender's country. A number that neither plan lists, and that
+//! has no shape that this module knows, is an error.
 //!
 //! Does **not** promise that the number exists, that its owner uses `WhatsApp`, or that it is the
 //! customer's.
@@ -53,6 +55,13 @@ impl Phone {
     pub fn parse(raw: &str, country: &str, rule: PhoneRule) -> Result<Self, PhoneError> {
         let dialled = dialled_number::parse_dialled_number(raw)?;
         Self::from_e164(&numbering_plan::resolve_number(&dialled, country, rule)?)
+    }
+
+    /// As [`Self::parse`]. A number without a country prefix that the plan of `country` does not
+    /// list is read by the plan of `home`, the sender's country.
+    pub fn parse_or_home(raw: &str, country: &str, home: &str, rule: PhoneRule) -> Result<Self, PhoneError> {
+        let dialled = dialled_number::parse_dialled_number(raw)?;
+        Self::from_e164(&numbering_plan::resolve_number_or_home(&dialled, country, home, rule)?)
     }
 
     /// Restores a stored number: `+` and 7 to 15 digits. [`Self::parse`] has checked the rest.
@@ -210,6 +219,57 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_only_the_senders_country_lists_is_a_number_of_it() {
+        let parse = |raw: &str, country: &str, home: &str| {
+            Phone::parse_or_home(raw, country, home, PhoneRule::Possible).map(|phone| phone.expose().to_owned())
+        };
+        for raw in ["0545550199", "054-555-0199", "972545550199", "00972545550199", "+972545550199"] {
+            for country in ["US", "CA", "PS", "XX", "IL"] {
+                assert_eq!(parse(raw, country, "IL").as_deref(), Ok("+972545550199"), "{raw} in {country}");
+            }
+        }
+        // The plan of the address comes first.
+        assert_eq!(parse("2025550123", "US", "IL").as_deref(), Ok("+12025550123"));
+        assert_eq!(parse("07400123456", "GB", "DE").as_deref(), Ok("+447400123456"));
+        assert_eq!(parse("2025550123", "IL", "US").as_deref(), Ok("+12025550123"), "no trunk prefix in America");
+        for (raw, country, home, why) in [
+            // Landlines of Germany and France.
+            ("0545550199", "DE", "IL", PhoneError::NotMobile),
+            ("0545550199", "FR", "IL", PhoneError::NotMobile),
+            // A digit is missing. The rest looks like an Israeli number without its zero.
+            ("545550199", "US", "IL", PhoneError::NotPossible),
+            ("0545550199", "US", "US", PhoneError::NotValid),
+            ("0545550199", "US", "", PhoneError::NotValid),
+            ("+10545550199", "US", "IL", PhoneError::NotValid),
+            ("+1 (054) 555-0199", "IL", "IL", PhoneError::NotValid),
+            ("1545550199", "US", "IL", PhoneError::NotValid),
+        ] {
+            assert_eq!(parse(raw, country, home), Err(why), "{raw} in {country}, {home}");
+        }
+    }
+
+    #[test]
+    fn two_zeros_begin_a_number_abroad_wherever_they_are_dialled() {
+        for (raw, phone) in [
+            ("00972545550199", "+972545550199"),
+            ("009720545550199", "+972545550199"),
+            ("00447400123456", "+447400123456"),
+            ("0044 (0)7400 123456", "+447400123456"),
+            ("0012025550123", "+12025550123"),
+            ("004917139200123", "+4917139200123"),
+        ] {
+            for country in ["IL", "US", "GB", "DE", "AU", "BR", "JP", "XX"] {
+                assert_eq!(parse_to_e164(raw, country).as_deref(), Ok(phone), "{raw} in {country}");
+            }
+        }
+        for raw in ["00", "000000000", "0010545550199", "0000972545550199", "0099912345678"] {
+            for country in ["IL", "US", "DE"] {
+                assert!(parse_to_e164(raw, country).is_err(), "{raw} in {country}");
+            }
+        }
+    }
+
+    #[test]
     fn numbers_of_fiction_are_possible_and_some_of_them_not_valid() {
         for (number, valid) in [("+12025550123", true), ("+4917139200123", true), ("+447700900123", false)] {
             assert!(Phone::parse(number, "IL", PhoneRule::Possible).is_ok(), "{number}");
@@ -293,6 +353,17 @@ mod tests {
                     prop_assert!(Phone::from_e164(phone.expose()).is_ok());
                     prop_assert_eq!(&Phone::parse(phone.expose(), "", rule).unwrap(), &phone, "the number stays the same");
                 }
+            }
+        }
+
+        #[test]
+        fn a_number_without_a_country_prefix_is_never_invented(
+            raw in "0{0,2}[0-9]{6,13}",
+            country in "(IL|US|GB|DE|IT|AR|MX|BR|PS|NU|SM|FR|AU|JP|KR|RU|CA|AE|XX)",
+            home in "(IL|US|GB|DE|FR|AU|MX)",
+        ) {
+            if let Ok(phone) = Phone::parse_or_home(&raw, &country, &home, PhoneRule::Possible) {
+                prop_assert!(numbering_plan::is_listed_or_known(phone.expose()), "{} in {}, {}", raw, country, home);
             }
         }
 

@@ -29,7 +29,45 @@ const MOBILE_PREFIXES: [(&str, usize, Option<&str>); 12] = [
     ("97155", 12, Some("AE")),
 ];
 
+/// As [`resolve_number`], for a sender of the country `home`. People abroad write the number that
+/// they have at home. So a number that the plan of `country` does not list, and that is written as
+/// at home, is one of `home`.
+pub(super) fn resolve_number_or_home(
+    dialled: &DialledNumber,
+    country: &str,
+    home: &str,
+    rule: PhoneRule,
+) -> Result<String, PhoneError> {
+    let here = resolve_number(dialled, country, rule);
+    match here {
+        Err(why) if !dialled.international && !is_listed(dialled, country) && is_written_as_in(dialled, home) => {
+            resolve_number(dialled, home, rule).map_err(|_| why)
+        }
+        here => here,
+    }
+}
+
+/// Whether the plan of `country` lists the digits, as a number of any type.
+fn is_listed(dialled: &DialledNumber, country: &str) -> bool {
+    let region = normalize_country_code(country).parse::<Region>().ok();
+    region.is_some_and(|region| parse_with_library(&dialled.digits, Some(region)).is_ok_and(|number| number.is_valid()))
+}
+
+/// Whether the digits are written as at home: with the zero or the calling code of `country`, or in
+/// a country whose numbers have no such zero. Other digits may be a mistyped number of elsewhere.
+fn is_written_as_in(dialled: &DialledNumber, country: &str) -> bool {
+    let Ok(region) = normalize_country_code(country).parse::<Region>() else { return false };
+    let digits = &dialled.digits;
+    let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|code| code.to_string());
+    let parse = |digits: &str| parse_with_library(digits, Some(region)).ok();
+    let drops_a_zero = parse(&format!("0{digits}")) == parse(digits);
+    digits.starts_with('0') || code.is_some_and(|code| digits.starts_with(&code)) || !drops_a_zero
+}
+
 /// The number that the digits mean in `country`, in E.164, if it may be messaged.
+///
+/// A number without a country prefix is only a number of `country` if its plan lists it, or if it
+/// has the shape of a mobile that this module knows. Its length alone proves nothing.
 pub(super) fn resolve_number(dialled: &DialledNumber, country: &str, rule: PhoneRule) -> Result<String, PhoneError> {
     let country = normalize_country_code(country);
     if let Some(national) = israeli_national_digits(dialled, &country) {
@@ -45,7 +83,27 @@ pub(super) fn resolve_number(dialled: &DialledNumber, country: &str, rule: Phone
     {
         return Ok(phone);
     }
-    resolve_with_library(dialled, &country, rule)
+    let here = resolve_with_library(dialled, &country, rule);
+    // `00` begins a call abroad in most countries, and no number at home. People use it elsewhere
+    // too.
+    match (here, dialled.digits.strip_prefix("00")) {
+        (Err(why), Some(abroad)) if !dialled.international && !abroad.is_empty() => {
+            let abroad = DialledNumber { international: true, digits: abroad.to_owned() };
+            resolve_number(&abroad, &country, rule).ok().filter(|phone| is_listed_or_known(phone)).ok_or(why)
+        }
+        (here, _) => here,
+    }
+}
+
+/// Whether the plan of its country lists an E.164 number, or its shape is known.
+pub(super) fn is_listed_or_known(phone: &str) -> bool {
+    has_known_shape(phone) || parse_with_library(phone, None).is_ok_and(|number| number.is_valid())
+}
+
+/// Whether an E.164 number has the shape of a mobile that this module recognises.
+fn has_known_shape(phone: &str) -> bool {
+    let digits = phone.strip_prefix('+').unwrap_or(phone);
+    find_prefix_row(digits).is_some() || digits.strip_prefix("972").is_some_and(is_israeli_mobile)
 }
 
 /// The ISO code of a country. `UK` and `EL` are in use and are not ISO codes.
@@ -162,7 +220,7 @@ fn resolve_with_library(dialled: &DialledNumber, country: &str, rule: PhoneRule)
         | PhoneNumberType::FixedLineOrMobile
         | PhoneNumberType::VoIP
         | PhoneNumberType::PersonalNumber => {}
-        PhoneNumberType::Unknown if rule == PhoneRule::Possible => {}
+        PhoneNumberType::Unknown if rule == PhoneRule::Possible && is_as_dialled(dialled, &e164) => {}
         PhoneNumberType::Unknown => return Err(PhoneError::NotValid),
         PhoneNumberType::FixedLine
         | PhoneNumberType::TollFree
@@ -173,6 +231,14 @@ fn resolve_with_library(dialled: &DialledNumber, country: &str, rule: PhoneRule)
         | PhoneNumberType::VoiceMail => return Err(PhoneError::NotMobile),
     }
     Ok(e164.into_owned())
+}
+
+/// Whether a number that the plan does not list may count. A plan grows, so a number that was
+/// dialled with its calling code does. No number begins with a zero behind that code, except
+/// landlines.
+fn is_as_dialled(dialled: &DialledNumber, e164: &str) -> bool {
+    let national = &e164[1 + calling_code_len(&e164[1..])..];
+    has_known_shape(e164) || (dialled.international && !national.starts_with('0'))
 }
 
 fn parse_with_library(number: &str, region: Option<Region>) -> Result<PhoneNumber, PhoneError> {

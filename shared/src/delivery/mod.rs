@@ -14,6 +14,7 @@ mod refusal;
 mod request;
 #[cfg(test)]
 mod tests;
+mod wordpress_text;
 
 use jiff::Timestamp;
 

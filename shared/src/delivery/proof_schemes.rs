@@ -10,6 +10,7 @@ use ring::hmac;
 use super::{
     refusal::Refusal,
     request::{Unverified, Verified},
+    wordpress_text::decode_wordpress_text,
 };
 use crate::{
     client_config::{
@@ -66,7 +67,7 @@ pub(super) fn verify_signature<'a>(
     let signature = signature.ok_or(Refusal::HeaderMalformed(scheme.header))?;
     let stamp = scheme.timestamp.map(|timestamp| parse_millis_header(unverified, timestamp)).transpose()?;
     let secret_text = secret.expose();
-    let key = if scheme.decodes_key { html_escape::decode_html_entities(secret_text) } else { secret_text.into() };
+    let key = if scheme.decodes_key { decode_wordpress_text(secret_text) } else { secret_text.into() };
     let decoded_address = hubspot_signed_url(binding);
     let part = |part: &SignedPart| match part {
         SignedPart::Body => unverified.body,
@@ -123,6 +124,42 @@ fn parse_millis_header(unverified: Unverified<'_>, timestamp: SignedTimestamp) -
     Ok((stamp, millis.div_euclid(1000)))
 }
 
+/// The headers of a scheme: id, timestamp, signature.
+type SignatureHeaders = [&'static str; 3];
+
+/// The headers of Standard Webhooks, and those of Svix, which signs in the same way.
+///
+/// Source: `svix-webhooks` and `standard-webhooks`, the libraries; docs.svix.com, "Verifying
+/// payloads manually".
+const STANDARD_HEADERS: SignatureHeaders = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+const SVIX_HEADERS: SignatureHeaders = ["svix-id", "svix-timestamp", "svix-signature"];
+
+/// The headers that a delivery uses: one complete set, never parts of both. A delivery may have
+/// both sets if they say the same.
+fn choose_signature_headers(unverified: Unverified<'_>) -> Result<SignatureHeaders, Refusal> {
+    let count = |names: &SignatureHeaders| names.iter().filter(|name| unverified.headers.contains_key(**name)).count();
+    match (count(&STANDARD_HEADERS), count(&SVIX_HEADERS)) {
+        (3, 3) => {
+            for (name, other) in STANDARD_HEADERS.into_iter().zip(SVIX_HEADERS) {
+                if unverified.required_header(name)? != unverified.required_header(other)? {
+                    return Err(Refusal::HeaderMalformed(other));
+                }
+            }
+            Ok(STANDARD_HEADERS)
+        }
+        (3, _) => Ok(STANDARD_HEADERS),
+        (0, 3) => Ok(SVIX_HEADERS),
+        (0, 1..) => Err(first_missing(unverified, SVIX_HEADERS)),
+        _ => Err(first_missing(unverified, STANDARD_HEADERS)),
+    }
+}
+
+/// The first that is missing of the set that the sender began.
+fn first_missing(unverified: Unverified<'_>, names: SignatureHeaders) -> Refusal {
+    let missing = names.into_iter().find(|name| !unverified.headers.contains_key(*name));
+    Refusal::HeaderMissing(missing.unwrap_or(names[0]))
+}
+
 /// Standard Webhooks: `v1,<base64>` over `{id}.{timestamp}.{body}`. One header holds several
 /// signatures while a secret is rotated.
 ///
@@ -135,10 +172,11 @@ pub(super) fn verify_standard_webhooks<'a>(
     unverified: Unverified<'a>,
     now: Timestamp,
 ) -> Result<Verified<'a>, Refusal> {
-    let id = unverified.required_header("webhook-id")?;
-    let stamp = unverified.required_header("webhook-timestamp")?;
-    let signatures = unverified.required_header("webhook-signature")?;
-    let signed_at: i64 = stamp.parse().map_err(|_| Refusal::HeaderMalformed("webhook-timestamp"))?;
+    let [id_header, stamp_header, signature_header] = choose_signature_headers(unverified)?;
+    let id = unverified.required_header(id_header)?;
+    let stamp = unverified.required_header(stamp_header)?;
+    let signatures = unverified.required_header(signature_header)?;
+    let signed_at: i64 = stamp.parse().map_err(|_| Refusal::HeaderMalformed(stamp_header))?;
     let encoded = secret.expose().strip_prefix("whsec_").unwrap_or(secret.expose());
     let key = BASE64.decode(encoded).map_err(|_| Refusal::SecretUnusable("`whsec_` and base64"))?;
     if key.len() < 16 {

@@ -114,6 +114,68 @@ fn the_published_vectors_of_standard_webhooks_are_verified() {
 }
 
 #[test]
+fn the_published_vectors_are_verified_with_the_headers_of_svix_too() {
+    let vectors = published_vectors();
+    let vector = &vectors["vectors"][0];
+    let text = |name: &str| vector[name].as_str().unwrap();
+    let seconds = vector["timestamp"].as_i64().unwrap();
+    let (stamp, at) = (seconds.to_string(), Timestamp::from_second(seconds).unwrap());
+    let [id, signature] = ["id", "signature"].map(text);
+    let check = |pairs: &[(&str, &str)], body: &[u8]| {
+        let headers = build_header_map(pairs);
+        verify_at(DeliveryProof::StandardWebhooks, text("secret"), &headers, body, at).map(|outcome| match outcome {
+            VerificationOutcome::Verified(verified) => verified.delivery_id,
+            VerificationOutcome::Ping => panic!("a ping"),
+        })
+    };
+    let body = text("payload").as_bytes();
+    let svix = [("svix-id", id), ("svix-timestamp", &*stamp), ("svix-signature", signature)];
+    let standard = [("webhook-id", id), ("webhook-timestamp", &*stamp), ("webhook-signature", signature)];
+    assert_eq!(check(&svix, body).as_deref(), Ok(id));
+    assert_eq!(check(&svix, b"{}"), Err(Refusal::ProofMismatch));
+    assert_eq!(check(&[svix, standard].concat(), body).as_deref(), Ok(id));
+    // Two complete sets that differ, and parts of both.
+    let other_id = [svix[1], svix[2], ("svix-id", "msg_other")];
+    assert_eq!(check(&[standard, other_id].concat(), body), Err(Refusal::HeaderMalformed("svix-id")));
+    for (mixed, missing) in [
+        ([svix[0], standard[1], standard[2]], "webhook-id"),
+        ([standard[0], svix[1], svix[2]], "webhook-timestamp"),
+        ([svix[0], svix[1], standard[2]], "webhook-id"),
+    ] {
+        assert_eq!(check(&mixed, body), Err(Refusal::HeaderMissing(missing)), "{mixed:?}");
+    }
+    assert_eq!(check(&svix[..2], body), Err(Refusal::HeaderMissing("svix-signature")));
+    assert_eq!(check(&[], body), Err(Refusal::HeaderMissing("webhook-id")));
+    assert_eq!(check(&[standard.as_slice(), &svix[..1]].concat(), body).as_deref(), Ok(id));
+    let malformed = [svix[0], ("svix-timestamp", "soon"), svix[2]];
+    assert_eq!(check(&malformed, body), Err(Refusal::HeaderMalformed("svix-timestamp")));
+}
+
+#[test]
+fn the_secret_of_woocommerce_is_decoded_as_wordpress_does() {
+    let body = br#"{"id":1}"#;
+    for (stored, key) in [
+        ("plain", "plain"),
+        ("a &amp; b &lt;1&gt; &quot;2&quot; &#039;3&#39;", "a & b <1> \"2\" '3'"),
+        ("&#38;&#038;&#x26;&#X0026;&#60;&#062;&#0034;&#x22;&#x27;", "&&&&<>\"\"'"),
+        // Each entity once, from left to right.
+        ("&amp;lt;&amp;amp;", "&lt;&amp;"),
+        ("p&hearts;w-&apos;&eacute;&nbsp;&#x3c;&#8364;", "p&hearts;w-&apos;&eacute;&nbsp;&#x3c;&#8364;"),
+        ("&AMP;&Lt;&amp &; &#; &#x; & &&amp;", "&AMP;&Lt;&amp &; &#; &#x; & &&"),
+    ] {
+        let signature = sign_base64(key, body);
+        let headers = build_header_map(&[
+            ("X-WC-Webhook-Source", "https://shop.example/"),
+            ("X-WC-Webhook-Topic", "order.updated"),
+            ("X-WC-Webhook-Delivery-ID", "d"),
+            ("X-WC-Webhook-Signature", &signature),
+        ]);
+        let outcome = verify_at(woocommerce("https://shop.example/"), stored, &headers, body, test_now());
+        assert!(outcome.is_ok(), "{stored}: {outcome:?}");
+    }
+}
+
+#[test]
 fn the_published_vector_of_square_is_verified_for_its_url_only() {
     let vectors = published_vectors();
     let schemes = vectors["other_schemes"].as_array().unwrap();

@@ -74,6 +74,23 @@ fn stores_and_forms_do_not_require_each_other() {
 }
 
 #[test]
+fn a_page_after_the_form_is_an_https_address_of_a_form_that_a_browser_posts() {
+    const PAGE: &str = "thanks_url = \"https://www.acme.example/thanks\"";
+    let verify = "verify = { scheme = \"static-header\", header = \"X-Webhook-Token\" }";
+    FILE.assert_one_finding(
+        verify,
+        &format!("{verify}\n{PAGE}"),
+        PAGE,
+        "warning",
+        &["a browser sends no secret header"],
+    );
+    let by_browser = format!("verify = {{ scheme = \"secret-path\" }}\n{PAGE}");
+    assert_eq!(list_findings(&GOOD.replace(verify, &by_browser)), Vec::<String>::new());
+    let insecure = GOOD.replace(verify, &by_browser.replace("https", "http"));
+    assert!(list_findings(&insecure)[0].contains("is not an https address"));
+}
+
+#[test]
 fn a_form_has_a_unique_name_a_line_and_countries() {
     FILE.assert_one_finding(
         "[forms.typeform]",

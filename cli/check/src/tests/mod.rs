@@ -286,6 +286,8 @@ fn a_woocommerce_store_is_named_by_its_home_url_and_maps_plain_statuses() {
     assert_one_finding("processing = \"paid\"", "wc-processing = \"paid\"", "31 error", &["write `processing`"]);
     assert_one_finding("processing = \"paid\"", "\"Ready for pickup\" = \"ready\"", "31 error", &["slug"]);
     assert_one_finding("processing = \"paid\"", "processing = \"payed\"", "31 error", &["`payed`"]);
+    let unpaid = ["on-hold", "never sent"];
+    assert_one_finding("processing = \"paid\"", "on-hold = \"paid\"", "31 warning", &unpaid);
     let none = findings_after("processing = \"paid\"\nready-for-pickup = \"ready\"\n", "");
     assert!(none[0].contains("no order status is mapped to a milestone"), "{none:#?}");
 }

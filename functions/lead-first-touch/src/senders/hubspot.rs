@@ -23,6 +23,11 @@ use crate::{
 
 /// The values of `changeSource` for a contact that submitted a form.
 const FORM_SOURCES: [&str; 2] = ["FORM", "FORMS"];
+/// The event of a new contact.
+const CONTACT_CREATION: &str = "contact.creation";
+/// The id of contacts among the types of objects.
+const CONTACT_TYPE_ID: &str = "0-1";
+
 pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, LeadSkipReason> {
     let document = json::parse_document(delivery.body).map_err(LeadSkipReason::NotUnderstood)?;
     match document.list_elements() {
@@ -39,9 +44,25 @@ pub(crate) fn parse_delivery(delivery: &LeadDelivery<'_>) -> Result<DeliveryCont
 struct HubspotEvent<'a> {
     #[serde(borrow)]
     subscription_type: RawJson<'a>,
+    object_type_id: RawJson<'a>,
     change_source: RawJson<'a>,
     object_id: RawJson<'a>,
     occurred_at: RawJson<'a>,
+}
+
+impl HubspotEvent<'_> {
+    /// What happened to which kind of object. A subscription to all objects names the kind by an
+    /// id (developers.hubspot.com, "Object type IDs").
+    fn kind(&self) -> Option<Cow<'_, str>> {
+        let kind = self.subscription_type.text()?;
+        let Some(event) = kind.strip_prefix("object.") else { return Some(kind) };
+        let object = self.object_type_id.text().unwrap_or_default();
+        Some(if object == CONTACT_TYPE_ID {
+            format!("contact.{event}").into()
+        } else {
+            format!("{kind}:{object}").into()
+        })
+    }
 }
 
 /// The contacts in an app's events that a form created.
@@ -49,19 +70,19 @@ fn parse_references(delivery: &LeadDelivery<'_>, events: &[RawJson<'_>]) -> Resu
     let mut references: Vec<LeadReference> = Vec::new();
     let mut first_skip = None;
     for event in events {
-        let HubspotEvent { subscription_type, change_source, object_id, occurred_at } =
-            event.deserialize_as().unwrap_or_default();
+        let event: HubspotEvent<'_> = event.deserialize_as().unwrap_or_default();
+        let HubspotEvent { change_source, object_id, occurred_at, .. } = event;
         let source = change_source.text().unwrap_or_default();
-        let skip_reason = match (subscription_type.text().as_deref(), object_id.owned_text()) {
+        let skip_reason = match (event.kind().as_deref(), object_id.owned_text()) {
             // An element that is not an event means a list of something else.
             (None, _) => LeadSkipReason::List,
-            (Some("contact.creation"), _) if !FORM_SOURCES.contains(&&*source) => {
+            (Some(CONTACT_CREATION), _) if !FORM_SOURCES.contains(&&*source) => {
                 LeadSkipReason::NotFromAForm(LogLabel::new(&source))
             }
             // The event does not name the form.
-            (Some("contact.creation"), _) if !facts::is_expected_form(delivery.form, None) => LeadSkipReason::OtherForm,
-            (Some("contact.creation"), None) => LeadSkipReason::missing_field("/0/objectId"),
-            (Some("contact.creation"), Some(id)) => {
+            (Some(CONTACT_CREATION), _) if !facts::is_expected_form(delivery.form, None) => LeadSkipReason::OtherForm,
+            (Some(CONTACT_CREATION), None) => LeadSkipReason::missing_field("/0/objectId"),
+            (Some(CONTACT_CREATION), Some(id)) => {
                 if references.iter().all(|known| known.id != id) {
                     references.push(LeadReference {
                         id,
@@ -149,6 +170,34 @@ mod tests {
                 expect_skip(parse_as("hubspot", json!([event_json(124, "contact.creation", source)]).to_string()));
             assert_eq!(reason, LeadSkipReason::NotFromAForm(LogLabel::new(source)));
         }
+    }
+
+    #[test]
+    fn a_new_object_is_a_contact_only_if_its_type_says_so() {
+        let object = |id: u64, kind: &str, object_type: Value| {
+            let mut event = event_json(id, kind, "FORM");
+            event["objectTypeId"] = object_type;
+            event
+        };
+        let batch = json!([
+            object(1, "object.creation", json!("0-2")),
+            object(2, "object.creation", json!("0-1")),
+            object(3, "object.propertyChange", json!("0-1")),
+            object(4, "contact.creation", json!("0-1")),
+        ]);
+        let ParsedLead::NeedsLookup(references) = parse_as("hubspot", batch.to_string()) else { panic!() };
+        let ids: Vec<_> = references.iter().map(|reference| &*reference.id).collect();
+        assert_eq!(ids, ["2", "4"]);
+        for (kind, object_type, named) in [
+            ("object.creation", json!("0-2"), "object.creation:0-2"),
+            ("object.creation", Value::Null, "object.creation:"),
+            ("object.deletion", json!("0-1"), "contact.deletion"),
+        ] {
+            let reason = expect_skip(parse_as("hubspot", json!([object(1, kind, object_type)]).to_string()));
+            assert_eq!(reason, LeadSkipReason::UnknownEvent(LogLabel::new(named)), "{kind}");
+        }
+        let imported = json!([{"subscriptionType": "object.creation", "objectTypeId": "0-1", "objectId": 1, "changeSource": "IMPORT"}]);
+        assert_eq!(expect_skip(parse_as("hubspot", imported.to_string())).code(), "not-from-a-form");
     }
 
     #[test]

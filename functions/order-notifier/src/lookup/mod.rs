@@ -38,7 +38,7 @@ struct QueryVariables {
 }
 
 /// The fields of an order that [`parse_order_response`] reads.
-const ORDER_FIELDS: &str = "legacyResourceId name test cancelledAt phone email customerLocale statusPageUrl \
+const ORDER_FIELDS: &str = "legacyResourceId name test createdAt processedAt closedAt cancelledAt phone email customerLocale statusPageUrl \
     totalPriceSet { presentmentMoney { amount currencyCode } } \
     customer { firstName lastName defaultPhoneNumber { phoneNumber } } \
     shippingAddress { name phone countryCodeV2 } billingAddress { name phone countryCodeV2 } \

@@ -10,6 +10,7 @@ use tellonce_core::{
 use super::error::OrderLookupError;
 use crate::{
     order_event::{CustomerContact, OrderEvent, ParsedOrder, PartialOrderEvent},
+    order_import::OrderImport,
     order_outcome::OrderSkipReason,
 };
 
@@ -57,6 +58,9 @@ struct GraphqlOrder<'a> {
     legacy_resource_id: RawJson<'a>,
     name: RawJson<'a>,
     test: RawJson<'a>,
+    created_at: RawJson<'a>,
+    processed_at: RawJson<'a>,
+    closed_at: RawJson<'a>,
     cancelled_at: RawJson<'a>,
     phone: RawJson<'a>,
     email: RawJson<'a>,
@@ -217,10 +221,21 @@ pub fn parse_order_response(
             ParsedOrder::Skipped(OrderSkipReason::NothingToShip)
         });
     }
-    Ok(ParsedOrder::Event(Box::new(complete)))
+    Ok(order.judge_event(Box::new(complete)))
 }
 
 impl GraphqlOrder<'_> {
+    /// The event, unless the order was imported and this belongs to the import.
+    fn judge_event(&self, event: Box<OrderEvent>) -> ParsedOrder {
+        let happened_at = [self.processed_at, self.closed_at, self.cancelled_at].map(RawJson::as_time);
+        match OrderImport::from_times(happened_at, self.created_at.as_time()) {
+            Some(import) if import.covers(event.milestone, event.occurred_at) => {
+                ParsedOrder::Suppressed(event, OrderSkipReason::ImportedOrder)
+            }
+            _ => ParsedOrder::Event(event),
+        }
+    }
+
     fn build_contact(&self, country: &str, rule: PhoneRule) -> CustomerContact {
         let shipping = self.shipping_address.unwrap_or_default();
         let billing = self.billing_address.unwrap_or_default();

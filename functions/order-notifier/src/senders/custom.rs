@@ -68,6 +68,7 @@ pub(crate) fn parse_delivery(
             locale: optional_value(&fields.locale).owned_text(),
         },
         values,
+        is_repeated_by_changes: false,
     })))
 }
 

@@ -9,11 +9,13 @@
 //! Shape: `WooCommerce` REST API v1 to v3, orders; `class-wc-webhook.php` for the topics. Tracking
 //! comes from the plugins around `_wc_shipment_tracking_items` and not from core. The language is
 //! WPML's.
+//!
+//! Long because each rule of what an order's status proves has its cases below.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tellonce_core::{
     client_config::Milestone,
     contact::{PhoneCandidate, build_full_name},
@@ -49,6 +51,7 @@ pub(crate) fn parse_delivery(
 struct WooOrder<'a> {
     #[serde(borrow)]
     id: RawJson<'a>,
+    parent_id: RawJson<'a>,
     number: RawJson<'a>,
     order_key: RawJson<'a>,
     billing_period: RawJson<'a>,
@@ -57,14 +60,18 @@ struct WooOrder<'a> {
     total: RawJson<'a>,
     date_created_gmt: RawJson<'a>,
     date_modified_gmt: RawJson<'a>,
-    date_paid_gmt: RawJson<'a>,
+    payment_method: RawJson<'a>,
+    #[serde(deserialize_with = "deserialize_given")]
+    date_paid: Option<RawJson<'a>>,
+    #[serde(deserialize_with = "deserialize_given")]
+    date_paid_gmt: Option<RawJson<'a>>,
     date_completed_gmt: RawJson<'a>,
     #[serde(deserialize_with = "json::deserialize_object_or_empty")]
     billing: Option<WooAddress<'a>>,
     #[serde(deserialize_with = "json::deserialize_object_or_empty")]
     shipping: Option<WooAddress<'a>>,
-    #[serde(deserialize_with = "json::deserialize_list_or_null")]
-    shipping_lines: Vec<WooShippingLine<'a>>,
+    #[serde(deserialize_with = "deserialize_given_list")]
+    shipping_lines: Option<Vec<WooShippingLine<'a>>>,
     #[serde(deserialize_with = "json::deserialize_list_or_null")]
     meta_data: Vec<WooMeta<'a>>,
     #[serde(deserialize_with = "json::deserialize_list_or_null")]
@@ -77,6 +84,8 @@ struct WooAddress<'a> {
     #[serde(borrow)]
     first_name: RawJson<'a>,
     last_name: RawJson<'a>,
+    #[serde(deserialize_with = "deserialize_given")]
+    address_1: Option<RawJson<'a>>,
     phone: RawJson<'a>,
     country: RawJson<'a>,
 }
@@ -128,19 +137,20 @@ fn parse_order(
 ) -> Result<ParsedOrder, OrderSkipReason> {
     let order: WooOrder<'_> = delivery.parse_body()?;
     let order_id = order.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
+    if let Some(parent) = order.parent() {
+        return Err(OrderSkipReason::PartOfOrder(LogLabel::new(&parent)));
+    }
     let status = order.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?;
     order.check_shape()?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);
-    let milestone = match (statuses.get(slug), slug) {
-        (Some(milestone), _) => *milestone,
-        (None, "checkout-draft" | "auto-draft") => return Err(OrderSkipReason::Draft),
-        (None, "trash") => return Err(OrderSkipReason::Deleted),
-        (None, other) => return Err(OrderSkipReason::StatusNotMapped(LogLabel::new(other))),
-    };
+    let milestone = find_milestone(slug, statuses)?;
+    if milestone == Milestone::Paid && order.is_unpaid() {
+        return Err(OrderSkipReason::NotPaid);
+    }
     // The milestone's own time if the order stores one, else the time of the change that caused
     // this delivery.
     let own_time = match (milestone, slug) {
-        (Milestone::Paid, _) => order.date_paid_gmt.as_utc_time(),
+        (Milestone::Paid, _) => order.date_paid_gmt.and_then(RawJson::as_utc_time),
         (_, "completed") => order.date_completed_gmt.as_utc_time(),
         _ => None,
     };
@@ -157,7 +167,7 @@ fn parse_order(
     {
         values.insert("refund_amount".to_owned(), refunded);
     }
-    Ok(ParsedOrder::Event(Box::new(OrderEvent {
+    let event = Box::new(OrderEvent {
         milestone,
         order_number: order.number.owned_text().or_else(|| Some(order_id.clone())),
         order_id,
@@ -166,7 +176,55 @@ fn parse_order(
         occurred_at: delivery.event_time(own_time.or_else(|| order.date_modified_gmt.as_utc_time())),
         contact: order.build_contact(delivery),
         values,
-    })))
+        is_repeated_by_changes: false,
+    });
+    match (milestone, order.find_transport()) {
+        (Milestone::Shipped | Milestone::OutForDelivery, Transport::Nothing) => Err(OrderSkipReason::NothingToShip),
+        // The customer takes the order, so "on its way" was never true. A "ready" message must not
+        // follow.
+        (Milestone::Shipped | Milestone::OutForDelivery, Transport::Pickup) => {
+            let event = Box::new(OrderEvent { milestone: Milestone::Delivered, ..*event });
+            Ok(ParsedOrder::Suppressed(event, OrderSkipReason::PickupFulfilled))
+        }
+        _ => Ok(ParsedOrder::Event(event)),
+    }
+}
+
+/// The milestone of a status.
+fn find_milestone(slug: &str, statuses: &BTreeMap<String, Milestone>) -> Result<Milestone, OrderSkipReason> {
+    match (statuses.get(slug), slug) {
+        (Some(milestone), _) => Ok(*milestone),
+        (None, "checkout-draft" | "auto-draft") => Err(OrderSkipReason::Draft),
+        (None, "trash") => Err(OrderSkipReason::Deleted),
+        (None, other) => Err(OrderSkipReason::StatusNotMapped(LogLabel::new(other))),
+    }
+}
+
+/// How an order comes to its customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    /// A carrier brings it, or the body does not say.
+    Carrier,
+    /// The customer picks it up.
+    Pickup,
+    /// It has nothing to ship: downloads, services, vouchers.
+    Nothing,
+}
+
+/// The ids of the pickup methods: of the older and the newer checkout, and of a common plugin. An
+/// instance's number may follow.
+const PICKUP_METHODS: [&str; 4] = ["local_pickup", "legacy_local_pickup", "pickup_location", "local_pickup_plus"];
+
+/// A value, also null, that is `None` if its member is missing.
+fn deserialize_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawJson<'de>>, D::Error> {
+    RawJson::deserialize(deserializer).map(Some)
+}
+
+/// A list that is `None` if its member is missing.
+fn deserialize_given_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    json::deserialize_list_or_null(deserializer).map(Some)
 }
 
 impl WooOrder<'_> {
@@ -181,6 +239,48 @@ impl WooOrder<'_> {
             return Err(OrderSkipReason::TopicContradictsBody("billing"));
         }
         Ok(())
+    }
+
+    /// The order that this order is a part of. Marketplaces make one order for the customer and one
+    /// below it for each vendor. The customer knows only the first.
+    fn parent(&self) -> Option<Cow<'_, str>> {
+        self.parent_id.text().filter(|parent| parent != "0")
+    }
+
+    /// Whether the body says that the order is not paid. `WooCommerce` sets the date when it is:
+    /// for cash on delivery at completion, for a bank transfer when the shop confirms it. A body
+    /// without the member proves nothing, except for cash.
+    fn is_unpaid(&self) -> bool {
+        let has_date = [self.date_paid, self.date_paid_gmt].into_iter().flatten().any(|date| date.text().is_some());
+        let says_date = self.date_paid.is_some() || self.date_paid_gmt.is_some();
+        let is_cash = self.payment_method.text().is_some_and(|method| method == "cod");
+        !has_date && (says_date || is_cash)
+    }
+
+    /// How the order comes to its customer. `WooCommerce` gives an order with something to ship at
+    /// least one shipping line. An abbreviated body, without the lines or without an address,
+    /// proves nothing.
+    fn find_transport(&self) -> Transport {
+        let is_pickup = |line: &WooShippingLine<'_>| line.is_pickup();
+        let is_whole = self.shipping.as_ref().is_some_and(|shipping| shipping.address_1.is_some());
+        match self.shipping_lines.as_deref() {
+            _ if self.is_tracked() => Transport::Carrier,
+            Some([]) if is_whole => Transport::Nothing,
+            Some(lines) if !lines.is_empty() && lines.iter().all(is_pickup) => Transport::Pickup,
+            _ => Transport::Carrier,
+        }
+    }
+
+    /// The newest parcel of the tracking plugins.
+    fn find_tracking(&self) -> WooTrackingItem<'_> {
+        let items = find_meta(&self.meta_data, "_wc_shipment_tracking_items").and_then(RawJson::php_list_elements);
+        // The plugins append, so the last item is the newest.
+        items.and_then(|items| items.last()?.deserialize_as()).unwrap_or_default()
+    }
+
+    fn is_tracked(&self) -> bool {
+        let tracking = self.find_tracking();
+        tracking.tracking_number.text().is_some() || tracking.custom_tracking_link.text().is_some()
     }
 
     fn build_contact(&self, delivery: &OrderDelivery<'_>) -> CustomerContact {
@@ -201,14 +301,8 @@ impl WooOrder<'_> {
     }
 
     fn build_values(&self) -> EventValues {
-        let tracking = find_meta(&self.meta_data, "_wc_shipment_tracking_items")
-            .and_then(RawJson::deserialize_as::<Vec<WooTrackingItem<'_>>>)
-            // The plugins append, so the last item is the newest.
-            .and_then(|items| items.into_iter().next_back())
-            .unwrap_or_default();
-        let pickup = self.shipping_lines.iter().find(|line| {
-            line.method_id.text().is_some_and(|method| matches!(&*method, "local_pickup" | "pickup_location"))
-        });
+        let tracking = self.find_tracking();
+        let pickup = self.shipping_lines.iter().flatten().find(|line| line.is_pickup());
         let location = pickup.and_then(|line| {
             find_meta(&line.meta_data, "pickup_location")
                 .and_then(RawJson::owned_text)
@@ -238,6 +332,14 @@ impl WooOrder<'_> {
             sum.checked_add(refund.total.text().and_then(|total| total.parse::<Amount>().ok())?.abs())
         });
         sum.filter(|sum| sum.is_positive()).map(|sum| sum.to_string())
+    }
+}
+
+impl WooShippingLine<'_> {
+    fn is_pickup(&self) -> bool {
+        let method = self.method_id.text().unwrap_or_default();
+        let method = method.split_once(':').map_or(&*method, |(method, _)| method);
+        PICKUP_METHODS.contains(&method)
     }
 }
 
@@ -353,6 +455,90 @@ mod tests {
     }
 
     #[test]
+    fn an_order_is_paid_only_with_a_date_of_payment() {
+        let is_paid = |members: &Value| match parse_changed("order_created.processing", members) {
+            ParsedOrder::Event(event) => {
+                assert_eq!(event.milestone, Milestone::Paid);
+                true
+            }
+            ParsedOrder::Skipped(reason) => {
+                assert_eq!(reason.code(), "not-paid");
+                false
+            }
+            other => panic!("{other:?}"),
+        };
+        let date = "2026-11-18T08:20:11";
+        assert!(is_paid(&json!({"status": "paid", "date_paid": null, "date_paid_gmt": date})));
+        assert!(is_paid(&json!({"status": "paid", "date_paid": date, "date_paid_gmt": null})));
+        assert!(!is_paid(&json!({"status": "paid", "date_paid": null, "date_paid_gmt": null})));
+        assert!(!is_paid(&json!({"status": "paid", "date_paid": "", "date_paid_gmt": null, "payment_method": "bacs"})));
+        // An abbreviated body has no date at all.
+        let abbreviated = |method: &str| {
+            json!({"id": 7, "status": "paid", "payment_method": method, "billing": {"phone": "0545550199"}}).to_string()
+        };
+        let parse = |method: &str| parse_as("woo", Some("order.updated"), abbreviated(method));
+        assert_eq!(expect_event(parse("stripe")).milestone, Milestone::Paid);
+        assert_eq!(expect_skip_code(parse("cod")), "not-paid");
+    }
+
+    #[test]
+    fn an_order_is_on_its_way_only_if_a_carrier_brings_it() {
+        let code = |members: &Value| match parse_changed("order_updated.on_hold", members) {
+            ParsedOrder::Event(event) => event.milestone.name().to_owned(),
+            ParsedOrder::Suppressed(event, reason) => format!("{} {}", event.milestone.name(), reason.code()),
+            ParsedOrder::Skipped(reason) => reason.code().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let line = |method: &str| json!({"method_id": method, "method_title": "x", "meta_data": []});
+        let empty = json!({"first_name": "", "address_1": "", "city": "", "country": ""});
+        let tracked = json!([{"key": "_wc_shipment_tracking_items", "value": [{"tracking_number": "T1"}]}]);
+        for (lines, meta, expected) in [
+            (json!([line("flat_rate")]), json!([]), "shipped"),
+            (json!([line("local_pickup")]), json!([]), "delivered pickup-fulfilled"),
+            (json!([line("local_pickup:3")]), json!([]), "delivered pickup-fulfilled"),
+            (json!([line("pickup_location"), line("local_pickup_plus")]), json!([]), "delivered pickup-fulfilled"),
+            (json!([line("local_pickup"), line("flat_rate")]), json!([]), "shipped"),
+            (json!([line("local_pickup_points")]), json!([]), "shipped"),
+            (json!([line("local_pickup")]), tracked.clone(), "shipped"),
+            (json!([]), json!([]), "nothing-to-ship"),
+            (json!({}), json!([]), "nothing-to-ship"),
+            (json!([]), tracked, "shipped"),
+        ] {
+            let members = json!({"status": "completed", "shipping_lines": lines, "meta_data": meta, "shipping": empty});
+            assert_eq!(code(&members), expected, "{members}");
+        }
+        // An abbreviated body proves nothing.
+        let abbreviated = json!({"status": "completed", "shipping_lines": [], "shipping": {"country": "IL"}});
+        assert_eq!(code(&abbreviated), "shipped");
+        // A shop may map the status of a finished pickup itself.
+        let ready = json!({"status": "ready-for-pickup", "shipping_lines": [line("local_pickup")]});
+        assert_eq!(code(&ready), "ready");
+    }
+
+    #[test]
+    fn a_part_of_an_order_is_recorded_only() {
+        for (parent, is_part) in [
+            (json!(92010), true),
+            (json!("92010"), true),
+            (json!(0), false),
+            (json!("0"), false),
+            (json!(null), false),
+            (json!(""), false),
+        ] {
+            let parsed = parse_changed("order_created.processing", &json!({"parent_id": parent}));
+            match parsed {
+                ParsedOrder::Skipped(reason) => {
+                    assert!(is_part && reason.code() == "part-of-order", "{parent}: {reason}")
+                }
+                other => assert!(!is_part, "{parent}: {other:?}"),
+            }
+        }
+        // A refund is a part of its order, and has no status.
+        let refund = json!({"id": 93000, "parent_id": 92010, "amount": "10.00", "reason": "", "refunded_by": 1});
+        assert_eq!(expect_skip_code(parse_as("woo", Some("order.updated"), refund.to_string())), "part-of-order");
+    }
+
+    #[test]
     fn html_entities_in_text_are_decoded() {
         let escaped = json!({"billing": {"first_name": "D&#039;Arcy", "last_name": "Cohen &amp; Sons", "phone": "052-555-0101", "country": "IL"}});
         let person = expect_event(parse_changed("order_created.processing", &escaped));
@@ -406,7 +592,7 @@ mod tests {
         assert_eq!(tracked.values["tracking_number"], "12345678901");
         assert_eq!(tracked.values["tracking_company"], "israel-post");
         assert!(!tracked.values.contains_key("tracking_url"));
-        for odd in [json!("a:1:{}"), json!(null), json!({"0": {}}), json!([])] {
+        for odd in [json!("a:1:{}"), json!(null), json!({"0": {}}), json!({"x": {"tracking_number": "T"}}), json!([])] {
             let meta = json!({"meta_data": [{"key": "_wc_shipment_tracking_items", "value": odd}, {"key": null}]});
             let values = expect_event(parse_changed("order_updated.completed_tracking", &meta)).values;
             assert!(!values.contains_key("tracking_number"));

@@ -2,8 +2,8 @@
 //!
 //! A web page can point its own DNS name at 127.0.0.1 and read what listens there, or post to
 //! 127.0.0.1 from its own origin. Both happen in the browser of the person at this machine. So a
-//! request has to name this machine, and a page of another origin gets no more than the internet
-//! does: the webhook endpoints, if the server has any.
+//! request has to name this machine. A page of another origin reaches only the endpoints of forms,
+//! as every website does.
 //!
 //! Source of the `Sec-Fetch-*` headers: <https://www.w3.org/TR/fetch-metadata/>.
 
@@ -39,12 +39,12 @@ impl PublicHost {
     }
 }
 
-/// Routes that a request to a tunnel's host reaches, and a page of another origin.
+/// Routes that a request to a tunnel's host reaches.
 #[derive(Debug, Clone)]
 pub struct PublicRoutes {
     /// The names of the tunnel.
     pub hosts: Vec<PublicHost>,
-    /// The only routes behind these names and for these pages.
+    /// The only routes behind these names.
     pub router: Router,
 }
 
@@ -66,14 +66,18 @@ async fn check_request(State(public): State<Arc<Option<PublicRoutes>>>, request:
     let hosts = public.as_ref().as_ref().map_or(&[][..], |public| &public.hosts);
     match (classify_request(request.method(), request.headers(), hosts), public.as_ref()) {
         (RequestSource::ThisMachine, _) => next.run(request).await,
-        // Pages on the internet post to the webhook endpoints too, such as a website's own form.
-        (RequestSource::PublicHost | RequestSource::ForeignPage, Some(public)) => {
+        (RequestSource::PublicHost, Some(public)) => match public.router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        // A website's page posts its form to an endpoint. That is public, and checks each post.
+        (RequestSource::ForeignPage, Some(public)) if is_form_post(&request) => {
             match public.router.clone().call(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             }
         }
-        (RequestSource::ForeignPage, None) => {
+        (RequestSource::ForeignPage, _) => {
             let text =
                 "a web page of another origin may not call the local stack; open the console at its own address\n";
             (StatusCode::FORBIDDEN, text).into_response()
@@ -103,6 +107,14 @@ fn classify_request(method: &Method, headers: &HeaderMap, public: &[PublicHost])
     }
     let is_known = |name: &String| is_this_machine(name) || public.iter().any(|PublicHost(known)| known == name);
     if names.iter().all(is_known) { RequestSource::PublicHost } else { RequestSource::ForeignHost }
+}
+
+/// Whether a request may be a page's form: a post to the endpoint of a form, which may stand behind
+/// the segment of the stack's addresses.
+fn is_form_post(request: &Request) -> bool {
+    let path = request.uri().path();
+    let behind_segment = path.get(1..).and_then(|path| path.split_once('/')).map_or("", |(_, path)| path);
+    request.method() == Method::POST && (path.starts_with("/leads/") || behind_segment.starts_with("leads/"))
 }
 
 /// Whether a browser sends the request for a page of another origin than `http://{host}`. A link to
@@ -240,8 +252,6 @@ mod tests {
         let servers =
             [serve_router(local(), plain, "a test"), serve_public_router(local(), public, tunnelled, "a test")];
         let [plain, tunnelled] = urls;
-        let page = http.post(format!("{tunnelled}/hooks")).header("origin", "https://page.example").send();
-        assert_eq!(page.await.unwrap().status(), StatusCode::OK, "a website's own form");
         for (url, host, path, status) in [
             (&plain, "localhost", "/console", 200),
             (&plain, "localhost", "/absent", 404),

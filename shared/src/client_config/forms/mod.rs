@@ -77,6 +77,8 @@ pub struct FormConfig {
     pub first_touch: MessageRule,
     /// HubSpot: the address exactly as registered there, which HubSpot signs with every delivery.
     pub notification_url: Option<String>,
+    /// Where a person goes whose browser posts the form itself. An https address.
+    pub thanks_url: Option<String>,
 }
 
 impl FormConfig {
@@ -356,6 +358,9 @@ struct FormTable {
     /// `hubspot`, required if HubSpot signs: the address exactly as registered there. It ends in
     /// `/leads/<name>`.
     notification_url: Option<String>,
+    /// `web`: the page that a person sees after the form, if the browser posts it without a script:
+    /// an https address. Default: a short page of tellonce.
+    thanks_url: Option<String>,
 }
 
 impl TryFrom<FormTable> for FormConfig {
@@ -399,6 +404,7 @@ impl TryFrom<FormTable> for FormConfig {
             }
             _ => {}
         }
+        let thanks_url = table.thanks_url.map(|written| web::parse_thanks_url(kind, &written)).transpose()?;
         Ok(Self {
             kind,
             verify,
@@ -417,6 +423,7 @@ impl TryFrom<FormTable> for FormConfig {
             limits: FormLimits::with_defaults(table.burst, table.sustained),
             first_touch: table.first_touch,
             notification_url: table.notification_url,
+            thanks_url,
         })
     }
 }

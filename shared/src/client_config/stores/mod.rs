@@ -108,6 +108,14 @@ impl StoreKind {
         }
     }
 
+    /// The statuses that are mapped to `paid` although such an order waits for its payment.
+    pub fn unpaid_statuses_as_paid(&self) -> Vec<&str> {
+        match self {
+            Self::WooCommerce(store) => store.unpaid_statuses_as_paid().collect(),
+            Self::Shopify(_) | Self::Custom(_) => Vec::new(),
+        }
+    }
+
     /// The milestones that it can report.
     pub fn reportable_milestones(&self) -> Vec<Milestone> {
         match self {

@@ -55,7 +55,8 @@ pub(super) const SENDER: SenderFacts = SenderFacts {
     samples: "woocommerce",
 };
 
-/// Base64 of HMAC-SHA256 over the raw body. The secret is decoded from HTML entities before use.
+/// Base64 of HMAC-SHA256 over the raw body. Five signs in the secret are decoded from their HTML
+/// entities before use.
 ///
 /// `WooCommerce` makes its delivery id from the webhook's number and the second, so two orders of
 /// one second share it. The stored id therefore includes the body's hash. Source: woocommerce
@@ -74,6 +75,13 @@ static SIGNATURE: SignatureScheme = SignatureScheme {
 };
 
 impl WooCommerceStore {
+    /// The statuses that are mapped to `paid` although such an order waits for its payment.
+    pub(super) fn unpaid_statuses_as_paid(&self) -> impl Iterator<Item = &str> {
+        let is_unpaid = |status: &str| matches!(status, "pending" | "on-hold" | "failed");
+        let paid = self.statuses.iter().filter(|(_, milestone)| **milestone == Milestone::Paid);
+        paid.map(|(status, _)| status.as_str()).filter(move |status| is_unpaid(status))
+    }
+
     pub(super) fn proof(&self) -> DeliveryProof<'_> {
         DeliveryProof::Signature { scheme: &SIGNATURE, binding: &self.source }
     }

@@ -13,6 +13,7 @@
 
 mod address;
 mod body_checks;
+mod imports;
 mod order;
 mod parcel;
 mod refund;
@@ -200,7 +201,7 @@ mod tests {
         for (at, expected) in
             [("2026-11-21T00:09:00Z", "2026-11-21T00:09:00Z"), ("2126-11-18T10:15:02Z", "2026-11-21T00:00:00Z")]
         {
-            let created = changed_sample("orders_create", &json!({"created_at": at}));
+            let created = changed_sample("orders_create", &json!({"created_at": at, "processed_at": at}));
             assert_eq!(
                 expect_event(parse_as("shop", Some("orders/create"), created)).occurred_at,
                 expected.parse().unwrap()

@@ -11,10 +11,12 @@ use tellonce_core::{
 use super::{
     address::ShopifyAddress,
     body_checks::{check_absent, check_signed_time},
+    imports::{has_app_source, has_import_tag},
     parcel::ShopifyFulfillment,
 };
 use crate::{
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, insert_some},
+    order_import::OrderImport,
     order_outcome::OrderSkipReason,
 };
 
@@ -29,8 +31,11 @@ struct ShopifyOrder<'a> {
     order_number: RawJson<'a>,
     test: RawJson<'a>,
     source_name: RawJson<'a>,
+    tags: RawJson<'a>,
+    processed_at: RawJson<'a>,
     created_at: RawJson<'a>,
     updated_at: RawJson<'a>,
+    closed_at: RawJson<'a>,
     cancelled_at: RawJson<'a>,
     cancel_reason: RawJson<'a>,
     financial_status: RawJson<'a>,
@@ -107,7 +112,7 @@ pub(super) fn parse_order(delivery: &OrderDelivery<'_>, milestone: Milestone) ->
     };
     let event = order.build_event(delivery, milestone, at)?;
     order.check_milestone(milestone)?;
-    Ok(ParsedOrder::Event(Box::new(event)))
+    Ok(order.judge_event(event, delivery))
 }
 
 /// Requires that a member of the body has one of the values that its topic implies.
@@ -148,7 +153,7 @@ pub(super) fn parse_shipped_order(
         return Err(OrderSkipReason::NothingToShip);
     }
     if order.shipping_address.is_some() || tracked {
-        return Ok(ParsedOrder::Event(Box::new(event)));
+        return Ok(order.judge_event(event, delivery));
     }
     if order.pickup_location().is_none() {
         return Err(OrderSkipReason::NothingToShip);
@@ -230,7 +235,34 @@ impl ShopifyOrder<'_> {
             occurred_at: delivery.event_time(at),
             contact,
             values: self.build_values(),
+            is_repeated_by_changes: false,
         })
+    }
+
+    /// The event, unless the order was imported and this belongs to the import. The record of an
+    /// import has the time of the purchase, so the ledger knows how old the order is.
+    fn judge_event(&self, mut event: OrderEvent, delivery: &OrderDelivery<'_>) -> ParsedOrder {
+        match self.find_import(delivery) {
+            Some(import) if import.covers(event.milestone, event.occurred_at) => {
+                if event.milestone == Milestone::Received {
+                    event.occurred_at = import.purchased_at;
+                }
+                ParsedOrder::Suppressed(Box::new(event), OrderSkipReason::ImportedOrder)
+            }
+            _ => ParsedOrder::Event(Box::new(event)),
+        }
+    }
+
+    /// The import of an order of the past.
+    fn find_import(&self, delivery: &OrderDelivery<'_>) -> Option<OrderImport> {
+        // A time in the future says nothing.
+        let created_at = self.created_at.as_time().filter(|at| delivery.event_time(Some(*at)) == *at)?;
+        let closed_at = self.closed_at.as_time();
+        let happened_at = [self.processed_at.as_time(), closed_at, self.cancelled_at.as_time()];
+        let is_fulfilled = self.fulfillment_status.text().is_some_and(|status| status == "fulfilled");
+        let by_app = has_app_source(self.source_name) || has_import_tag(self.tags);
+        let at_creation = || OrderImport::at_creation(created_at, closed_at.filter(|_| is_fulfilled && by_app));
+        OrderImport::from_times(happened_at, Some(created_at)).or_else(at_creation)
     }
 
     fn build_contact(&self, delivery: &OrderDelivery<'_>) -> CustomerContact {

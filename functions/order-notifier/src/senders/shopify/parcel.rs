@@ -1,6 +1,6 @@
 //! Topics about a parcel or a pickup: fulfilments, carriers' scans, fulfillment orders.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tellonce_core::{
     client_config::Milestone,
@@ -142,7 +142,26 @@ fn build_parcel_event(
         }),
         values: fulfillment.tracking_values(),
         is_certain: true,
+        is_repeated_by_changes: false,
     })
+}
+
+/// The longest time for which a fulfilment is pending. An older one was only edited.
+const MAX_PENDING: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The event of a successful fulfilment: its parcel is on its way.
+fn parse_shipment(
+    delivery: &OrderDelivery<'_>,
+    fulfillment: &ShopifyFulfillment<'_>,
+    at: Option<Timestamp>,
+) -> Result<PartialOrderEvent, OrderSkipReason> {
+    if fulfillment.is_not_shippable() {
+        return Err(OrderSkipReason::NothingToShip);
+    }
+    let event = build_parcel_event(delivery, fulfillment, Milestone::Shipped, at)?;
+    // Staff also fulfil a pickup order, without a destination.
+    let is_certain = fulfillment.destination.is_some() || fulfillment.is_tracked();
+    Ok(PartialOrderEvent { is_certain, ..event })
 }
 
 pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
@@ -151,15 +170,12 @@ pub(super) fn parse_created_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
     if let Some(reason) = fulfillment.failure_reason() {
         return Err(reason);
     }
-    if fulfillment.is_not_shippable() {
-        return Err(OrderSkipReason::NothingToShip);
-    }
-    let mut event = build_parcel_event(delivery, &fulfillment, Milestone::Shipped, fulfillment.created_at.as_time())?;
-    // Staff also fulfil a pickup order, without a destination.
-    event.is_certain = fulfillment.destination.is_some() || fulfillment.is_tracked();
-    Ok(event.into_parsed())
+    Ok(parse_shipment(delivery, &fulfillment, fulfillment.created_at.as_time())?.into_parsed())
 }
 
+/// Parses a change of a fulfilment. A fulfilment may be pending first, so a change may be the only
+/// report of its success. Every later change shows the same, so the event is news only if no
+/// message reported the parcel.
 pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     let fulfillment: ShopifyFulfillment<'_> = delivery.parse_body()?;
     fulfillment.check_shape(delivery)?;
@@ -167,7 +183,17 @@ pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
         return Err(reason);
     }
     let status = fulfillment.shipment_status.text();
+    let (created_at, updated_at) = (fulfillment.created_at.as_time(), fulfillment.updated_at.as_time());
+    let was_pending = match (created_at, updated_at) {
+        (Some(created_at), Some(updated_at)) => updated_at.duration_since(created_at) <= MAX_PENDING,
+        _ => true,
+    };
     let milestone = match status.as_deref() {
+        // The carrier has not scanned the parcel.
+        None | Some("label_purchased" | "label_printed" | "confirmed") if was_pending => {
+            let event = parse_shipment(delivery, &fulfillment, updated_at)?;
+            return Ok(PartialOrderEvent { is_repeated_by_changes: true, ..event }.into_parsed());
+        }
         Some("out_for_delivery") => Milestone::OutForDelivery,
         Some("delivered") => Milestone::Delivered,
         // Other statuses have events of their own in `fulfillment_events/create`, with a time and
@@ -241,6 +267,7 @@ pub(super) fn parse_scan(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, Or
         order_number: None,
         values,
         is_certain: true,
+        is_repeated_by_changes: false,
     })))
 }
 
@@ -311,6 +338,7 @@ pub(super) fn parse_prepared_pickup(delivery: &OrderDelivery<'_>) -> Result<Pars
         order_number: None,
         values: EventValues::new(),
         is_certain: true,
+        is_repeated_by_changes: false,
     })))
 }
 
@@ -349,6 +377,27 @@ mod tests {
                 assert_eq!(code, "fulfillment-not-successful", "{topic} {status}");
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_a_successful_fulfillment_reports_a_parcel_that_no_scan_reported() {
+        let update = |members: &Value| {
+            parse_as("shop", Some("fulfillments/update"), changed_sample("fulfillments_update", members))
+        };
+        for status in [json!(null), json!("label_printed"), json!("confirmed")] {
+            let shipped = expect_event(update(&json!({"shipment_status": status})));
+            assert_eq!(shipped.milestone, Milestone::Shipped, "{status}");
+            assert!(shipped.is_repeated_by_changes, "{status}");
+        }
+        for members in [
+            json!({"shipment_status": "in_transit"}),
+            json!({"shipment_status": null, "created_at": "2026-11-12T09:30:00+02:00"}),
+        ] {
+            assert_eq!(expect_skip_code(update(&members)), "shipment-status-not-announced", "{members}");
+        }
+        let gift_card = json!({"shipment_status": null, "tracking_number": null, "tracking_numbers": [],
+            "tracking_url": null, "tracking_urls": [], "line_items": [{"requires_shipping": false}]});
+        assert_eq!(expect_skip_code(update(&gift_card)), "nothing-to-ship");
     }
 
     #[test]

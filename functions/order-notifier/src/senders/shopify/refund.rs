@@ -79,6 +79,7 @@ pub(super) fn parse_refund(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, 
         order_number: None,
         values,
         is_certain: true,
+        is_repeated_by_changes: false,
     })))
 }
 
