@@ -546,9 +546,20 @@ async fn a_browser_that_posts_a_form_gets_a_page_or_the_forms_own() {
     let (status, headers, text) = world.post_for_headers(browser_post("plain", "other", latin.as_bytes())).await;
     assert_eq!((status, &*headers["content-type"]), (404, "text/html; charset=utf-8"));
     assert!(text.contains("no sender is configured for this path"), "{text}");
-    // A script gets what it got before.
-    let script = browser_post("page", BROWSER_SECRET, b"phone=0525550103").with_header("Accept", Some("*/*"));
-    assert_eq!(world.post_for_response(script).await, (200, String::new()));
+    // A script of a page gets what a server gets, and its page may read it.
+    let script = |secret: &str, origin: Option<&str>| {
+        let post = browser_post("page", secret, b"phone=0525550103").with_header("Accept", Some("*/*"));
+        post.with_header("Sec-Fetch-Mode", Some("cors")).with_header("Origin", origin)
+    };
+    let page = Some("https://www.story.example");
+    for (secret, origin, status, readers) in
+        [(BROWSER_SECRET, page, 200, Some("*")), ("other", page, 404, Some("*")), (BROWSER_SECRET, None, 200, None)]
+    {
+        let (answered, headers, _) = world.post_for_headers(script(secret, origin)).await;
+        let readable_by = headers.get("access-control-allow-origin").map(String::as_str);
+        assert_eq!((answered, readable_by), (status, readers), "{origin:?}");
+        assert!(!headers.contains_key("location"), "{headers:?}");
+    }
     world.settle().await;
     assert_eq!(world.texts_on_phone("+972545550406"), ["תודה."]);
     assert_eq!(world.texts_on_phone("+972545550407"), ["José, תודה."]);

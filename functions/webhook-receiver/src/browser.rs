@@ -1,8 +1,10 @@
-//! The reply to a person whose browser posts a form itself, without a script.
+//! The reply to a browser that posts a form.
 //!
-//! Such a person sees what the receiver responds. So the reply is a page, or a redirect to the
-//! form's `thanks_url`. Nothing in the request chooses where the redirect leads or what the page
-//! says. Scripts and senders get the replies of [`crate::http_response`].
+//! If the browser posts the form itself, its person sees what the receiver responds. So the reply
+//! is a page, or a redirect to the form's `thanks_url`. Nothing in the request chooses where the
+//! redirect leads or what the page says. If a script posts, it gets the reply of
+//! [`crate::http_response`], and the browser lets a page of any site read it. That reply shows no
+//! more than every sender sees. Source: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lambda_http::{Body, Request, Response};
@@ -49,25 +51,38 @@ static PAGE_WORDS: [PageWords; 2] = [
     },
 ];
 
-/// The person behind a request; `None` if a script or another system posts.
-pub(crate) fn find_reader<'a>(
+/// What posts from a browser.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BrowserPost<'a> {
+    /// The browser itself, for a person.
+    Person(Reader<'a>),
+    /// A script of a page.
+    Script,
+}
+
+/// The browser behind a request; `None` if another system posts.
+pub(crate) fn find_browser<'a>(
     config: &'a ClientConfig,
     segment: Option<&Secret>,
     request: &Request,
-) -> Option<Reader<'a>> {
-    if !is_native_post(request.headers()) {
+) -> Option<BrowserPost<'a>> {
+    let is_native = is_native_post(request.headers());
+    if !is_native && !request.headers().contains_key(header::ORIGIN) {
         return None;
     }
     let path = remove_address_segment(segment, request.uri().path()).ok();
     let sender = path.and_then(|path| find_sender(config, path).ok()).filter(|sender| sender.kind == SenderKind::Form);
     let form = sender.and_then(|sender| config.forms.get(sender.name));
+    if !is_native {
+        return form.map(|_| BrowserPost::Script);
+    }
     let languages = form.and_then(|form| form.language.as_ref()).into_iter().chain(&config.languages);
     let words = languages.filter_map(|language| PAGE_WORDS.iter().find(|words| words.language == language)).next();
-    Some(Reader {
+    Some(BrowserPost::Person(Reader {
         words: words.unwrap_or(&PAGE_WORDS[0]),
         business: form.map(|form| form.name.as_deref().unwrap_or(&config.name)),
         thanks_url: form.and_then(|form| form.thanks_url.as_deref()),
-    })
+    }))
 }
 
 /// Whether a browser posts a form and will show the reply. A script asks for anything or for JSON,
@@ -82,18 +97,23 @@ fn is_native_post(headers: &HeaderMap) -> bool {
     wants_page && is_form && navigates
 }
 
-/// The response to a request. `reader` is the person who sees it, if there is one.
+/// The response to a request. `browser` is the browser that reads it, if there is one.
 pub(crate) fn build_response(
     outcome: Result<AcceptedReply, ReceiveError>,
-    reader: Option<Reader<'_>>,
+    browser: Option<BrowserPost<'_>>,
 ) -> Response<Body> {
-    match (reader, outcome) {
-        (Some(reader), Ok(AcceptedReply::Empty)) => reader.build_received(),
-        (Some(reader), Err(reason)) => {
+    match (browser, outcome) {
+        (Some(BrowserPost::Person(reader)), Ok(AcceptedReply::Empty)) => reader.build_received(),
+        (Some(BrowserPost::Person(reader)), Err(reason)) => {
             let mut response = reader.build_refused(&reason);
             if let Some(allowed) = reason.allowed_methods() {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
+            response
+        }
+        (Some(BrowserPost::Script), outcome) => {
+            let mut response = http_response::build_response(outcome);
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             response
         }
         (_, outcome) => http_response::build_response(outcome),

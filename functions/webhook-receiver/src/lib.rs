@@ -77,8 +77,8 @@ impl WebhookReceiver {
         let receive = async {
             match gateway_event::parse_request(payload) {
                 Ok(request) => {
-                    let reader = browser::find_reader(&self.config, self.address_segment.as_ref(), &request);
-                    browser::build_response(self.receive_request(&request).await, reader)
+                    let browser = browser::find_browser(&self.config, self.address_segment.as_ref(), &request);
+                    browser::build_response(self.receive_request(&request).await, browser)
                 }
                 Err(malformed) => {
                     tracing::warn!("refused a malformed request: {malformed}");
