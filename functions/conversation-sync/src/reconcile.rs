@@ -15,6 +15,7 @@ use tellonce_core::{
 use crate::{
     alert::AlertSender,
     conversation::{Conversation, sent_history},
+    lid_contact::LidContacts,
     line_event::{LineMessage, MessageDirection, StatusReport},
     message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
@@ -31,6 +32,7 @@ pub(crate) struct Reconciler<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
     pub(crate) alerts: &'a AlertSender<'a>,
+    pub(crate) lid_contacts: &'a LidContacts<'a>,
 }
 
 impl Reconciler<'_> {
@@ -97,7 +99,13 @@ impl Reconciler<'_> {
         for _ in 0..MAX_ATTEMPTS {
             let found = self.find_ledger_row(&record).await?;
             let applied = match &found {
-                LedgerMatch::Row { row, .. } => self.apply_report((**row).clone(), &record).await?,
+                LedgerMatch::Row { row, .. } => {
+                    // Our message to a number, in the chat of a private id.
+                    if let (Some(lid), Some(phone)) = (record.lid(), &row.to) {
+                        self.lid_contacts.learn_number(&lid, phone, row.created_at).await?;
+                    }
+                    self.apply_report((**row).clone(), &record).await?
+                }
                 LedgerMatch::Undecided | LedgerMatch::NoMatch => None,
             };
             let now = self.clock.now();
@@ -139,7 +147,8 @@ impl Reconciler<'_> {
         let Some(seen) = record.observed.as_ref().filter(|seen| seen.direction == MessageDirection::Out) else {
             return Ok(());
         };
-        let contact = seen.phone().map(|phone| self.ledger.contact_subject(&phone));
+        let by_number = seen.phone().map(|phone| self.ledger.contact_subject(&phone));
+        let contact = by_number.or_else(|| record.lid().map(|lid| self.ledger.lid_subject(&lid)));
         let key = Conversation::item_key(&record.line, seen.conversation_id.as_deref(), contact.as_deref());
         let Some(key) = key else { return Ok(()) };
         let note_reply = |before: Option<&Conversation>| {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tellonce_core::{
     client_config::Milestone,
     ledger::{ClaimOwner, Content, OutboundMessage, RowChange, apply_change},
-    provider::SendRoute,
+    provider::{ContentKind, SendRoute},
 };
 
 use super::*;
@@ -53,10 +53,14 @@ fn observed_message(id: &str, text: &str, second: i64) -> LineMessage {
         message_id: id.into(),
         conversation_id: Some("conv_1".into()),
         phone: Some(Phone::from_e164(PHONE).unwrap()),
+        lid: None,
         direction: MessageDirection::Out,
         sent_at: at_second(second),
+        content: ContentKind::Written,
         kind: "text".into(),
         text: Some(text.into()),
+        target: None,
+        is_history: false,
     }
 }
 
@@ -111,6 +115,7 @@ impl RecordModel {
                     message_id: "wamid_1".into(),
                     delivery_status: DeliveryStatus::from_status(word).unwrap(),
                     reported_at: at_second(4),
+                    lid: None,
                 };
                 self.record = record.with_status(&status);
             }
@@ -290,6 +295,7 @@ proptest! {
                 message_id: "wamid_1".into(),
                 delivery_status: DeliveryStatus::from_status(["sent", "delivered", "read", "failed"][which - 1]).unwrap(),
                 reported_at: at_second(i64::try_from(which).unwrap()),
+                lid: None,
             }),
         };
         let new = || MessageRecord::new("main", "wamid_1", 30, at_second(0));
