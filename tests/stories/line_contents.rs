@@ -42,9 +42,11 @@ acknowledge = { text = { en = "We are coming.", he = "באים." } }
 when = { unanswered = "15m" }
 to = ["desk"]
 "#;
-const OPT_OUT_TOML: &str = "[opt_out]\nen = [\"stop\"]\n[targets.desk]\nkind = \"webhook\"\n\
-    url = \"https://desk.example.com/calls\"\ntext = \"full\"\n[escalations.urgent]\n\
-    when = { words = { en = [\"urgent\"] } }\nto = [\"desk\"]\n";
+const OPT_OUT_TOML: &str = "[opt_out]\nen = [\"stop\"]\n[targets.slack]\nkind = \"slack\"\n\
+    text = \"full\"\n[escalations.urgent]\nwhen = { words = { en = [\"urgent\"] } }\nto = [\"slack\"]\n";
+
+/// Longer than `unanswered`, which starts when the next business hours begin.
+const UNANSWERED_TIME: SignedDuration = SignedDuration::from_hours(25);
 
 /// A message in Noa's chat. `change` overwrites members.
 fn chat_item(id: &str, at: impl Into<Value>, change: &Value) -> Value {
@@ -175,7 +177,7 @@ async fn history_after_relinking_alerts_no_team_and_opts_no_customer_out() {
         text_item("old-4", days_ago(400).as_second(), "urgent"),
     ];
     deliver_items(&world, "d-1", &items).await;
-    world.advance_time(SignedDuration::from_hours(1));
+    world.advance_time(UNANSWERED_TIME);
     world.tick_conversations().await;
     assert_eq!(team_notifications(&world), Vec::new());
     assert_eq!((world.messages().len(), opt_out_count(&world)), (0, 0));
@@ -188,7 +190,7 @@ async fn history_after_relinking_alerts_no_team_and_opts_no_customer_out() {
     // What the customer writes now counts, and is not the first message.
     deliver_items(&world, "d-2", &[text_item("new-1", world.now().as_second(), "This is urgent")]).await;
     assert_eq!(team_notifications(&world).len(), 2, "after hours, and a word");
-    world.advance_time(SignedDuration::from_hours(1));
+    world.advance_time(UNANSWERED_TIME);
     world.tick_conversations().await;
     assert_eq!(team_notifications(&world).len(), 3, "unanswered");
 }
@@ -197,8 +199,10 @@ async fn history_after_relinking_alerts_no_team_and_opts_no_customer_out() {
 async fn reactions_edits_deletions_notices_and_calls_alert_no_team() {
     let world = start_world(&[CRMS_TOML, STRICT_TEAM_TOML]).await;
     let now = world.now().as_second();
-    let action =
-        |id: &str, action: Value| chat_item(id, now, &json!({"type": "action", "action": action, "text": null}));
+    let action_at = |now: i64, id: &str, action: Value| {
+        chat_item(id, now, &json!({"type": "action", "action": action, "text": null}))
+    };
+    let action = |id: &str, action: Value| action_at(now, id, action);
     let events = [
         ("reaction", action("r1", json!({"type": "reaction", "target": "ours", "emoji": "👍"}))),
         ("deletion", action("r2", json!({"type": "delete", "target": "ours"}))),
@@ -212,7 +216,7 @@ async fn reactions_edits_deletions_notices_and_calls_alert_no_team() {
         deliver_items(&world, name, &[item]).await;
         assert_eq!(world.delivery_outcome(&format!("main#{name}")).as_deref(), Some("not-written"), "{name}");
     }
-    world.advance_time(SignedDuration::from_hours(1));
+    world.advance_time(UNANSWERED_TIME);
     world.tick_conversations().await;
     assert_eq!((team_notifications(&world), world.messages().len()), (Vec::new(), 0));
     let expected = ["r1", "r2", "r3", "r5", "r7"].map(|id| (format!("main:{id}"), 1));
@@ -224,9 +228,9 @@ async fn reactions_edits_deletions_notices_and_calls_alert_no_team() {
     assert_eq!(alerts, 2, "first message, after hours");
     let edited = json!({"type": "edit", "target": "m1", "edited_content": {"body": "Where is my order?"}});
     let deleted = json!({"type": "delete", "target": "m1"});
-    deliver_items(&world, "m-2", &[action("m2", edited)]).await;
-    deliver_items(&world, "m-3", &[action("m3", deleted)]).await;
-    world.advance_time(SignedDuration::from_hours(1));
+    deliver_items(&world, "m-2", &[action_at(now, "m2", edited)]).await;
+    deliver_items(&world, "m-3", &[action_at(now, "m3", deleted)]).await;
+    world.advance_time(UNANSWERED_TIME);
     world.tick_conversations().await;
     assert_eq!(team_notifications(&world).len(), alerts);
     assert!(world.stack.failures().is_empty());

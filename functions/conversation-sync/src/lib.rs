@@ -4,7 +4,8 @@
 //! Flow: [`run`] receives a batch of the line inbox's stream, a batch of new entries from the
 //! ledger's stream, the clock's event, or an operator's command. `line_event_flow` takes each
 //! delivery through: [`line_event_parser`] parses it, `lid_contact` finds the number behind a
-//! private id, [`message_record`] joins statuses to ledger rows, [`conversation`] stores which customer waits, and [`escalation_rules`] choose the alerts.
+//! private id, [`message_record`] joins statuses to ledger rows, [`conversation`] stores which
+//! customer waits, and [`escalation_rules`] choose the alerts.
 //! One [`task::QueueTask`] is created for each CRM and each target. [`queue_worker`] delivers the
 //! tasks: alerts right after the batch, entries as soon as the ledger's stream reports them, and
 //! every minute what is still due. So an alert never waits for an entry.

@@ -67,7 +67,8 @@ impl LineMessage {
         self.direction == MessageDirection::In && self.content == ContentKind::Written && !self.is_history
     }
 
-    /// Whether its text is what the customer means now. An edit replaces a text, so its words count.
+    /// Whether its text is what the customer means now. An edit replaces a text, so its words
+    /// count.
     pub fn has_current_text(&self) -> bool {
         let has_words = matches!(self.content, ContentKind::Written | ContentKind::Edit);
         self.direction == MessageDirection::In && has_words && !self.is_history

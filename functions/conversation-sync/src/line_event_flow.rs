@@ -89,7 +89,9 @@ impl LineEventFlow<'_> {
         }
         errors.into_result()?;
         let skipped = if has_unreadable_items { NoteKind::Unreadable } else { NoteKind::Irrelevant };
-        skip_reasons.into_iter().for_each(|reason| notes.add(skipped, reason));
+        for reason in skip_reasons {
+            notes.add(skipped, reason);
+        }
         if has_unreadable_times {
             notes.add(NoteKind::Irrelevant, "a time could not be read: the time of receipt counts");
         }

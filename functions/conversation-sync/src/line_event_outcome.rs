@@ -3,7 +3,7 @@
 use tellonce_core::{inbox::DeliveryOutcome, json::JsonError, provider::ContentKind};
 
 /// The code of deliveries that wait for the number of a private id.
-pub(crate) const NUMBER_UNKNOWN: &str = "number-unknown";
+pub(crate) const NUMBER_UNKNOWN: &str = NoteKind::NumberUnknown.code();
 
 /// What of a delivery was not used, and why. `Display` writes the explanation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ impl NoteKind {
     const fn code(self) -> &'static str {
         match self {
             Self::Unreadable => "quarantined",
-            Self::NumberUnknown => NUMBER_UNKNOWN,
+            Self::NumberUnknown => "number-unknown",
             Self::History => "history",
             Self::NotWritten => "not-written",
             Self::Irrelevant => "skipped",

@@ -6,6 +6,7 @@
 use tellonce_core::{
     client_config::ClientConfig,
     clock::Clock,
+    contact::Phone,
     ledger::{
         DeliveryStatus, IdempotencyKey, Ledger, LedgerRow, RowChange, SaveOutcome, TransitionRefused, apply_change,
     },
@@ -17,7 +18,7 @@ use crate::{
     conversation::{Conversation, sent_history},
     lid_contact::LidContacts,
     line_event::{LineMessage, MessageDirection, StatusReport},
-    message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord},
+    message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord, ObservedMessage},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::SyncError,
 };
@@ -137,9 +138,24 @@ impl Reconciler<'_> {
         }
         let rows_with_id = self.ledger.find_by_provider_id(&record.message_id).await?;
         let seen = record.observed.as_ref().filter(|_| rows_with_id.is_empty() && record.link == LedgerLink::Unknown);
-        let phone = seen.and_then(message_record::ObservedMessage::phone);
+        let phone = match seen {
+            Some(seen) => self.find_customer_number(record, seen).await?,
+            None => None,
+        };
         let sent_rows = sent_history::load_sent_rows(self.ledger, phone.as_ref(), self.clock.now()).await?;
-        Ok(message_record::find_match(record, &rows_with_id, &sent_rows))
+        Ok(message_record::find_match(record, &rows_with_id, &sent_rows, phone.as_ref()))
+    }
+
+    /// The number of the customer of a message. That of a private id may be known by now.
+    async fn find_customer_number(
+        &self,
+        record: &MessageRecord,
+        seen: &ObservedMessage,
+    ) -> Result<Option<Phone>, SyncError> {
+        match (seen.phone(), record.lid()) {
+            (None, Some(lid)) => self.lid_contacts.find_number(&lid).await,
+            (phone, _) => Ok(phone),
+        }
     }
 
     /// Records in the conversation that the team replied.

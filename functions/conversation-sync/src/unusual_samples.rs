@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use tellonce_core::{client_config::ClientConfig, contact::Phone};
+use tellonce_core::{client_config::ClientConfig, contact::Phone, provider::PROVIDER};
 use tellonce_samples::{SampleDelivery, assert_all_files_listed, sample_deliveries};
 
 use crate::{
@@ -53,7 +53,10 @@ fn received_at() -> Timestamp {
 }
 
 fn parse_sample(sample: &SampleDelivery) -> ParsedLineEvent {
-    let topic = sample.headers.iter().find(|(name, _)| name == "X-EZW-Webhook-Event").map(|(_, topic)| topic.as_str());
+    let header = PROVIDER.facts().line_event_headers.event;
+    let topic = sample.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
+    assert!(topic.is_some(), "{} names no event", sample.full_name());
+    let topic = topic.map(|(_, topic)| topic.as_str());
     parse_line_event(topic, &sample.body, received_at()).unwrap()
 }
 

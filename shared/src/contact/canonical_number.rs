@@ -4,13 +4,14 @@
 //!
 //! | country | one form | other form | why |
 //! | --- | --- | --- | --- |
-//! | Brazil | `+55 11 98765 4321` | `+55 11 8765 4321` | mobiles got a ninth digit; older accounts keep eight |
-//! | Mexico | `+52 55 1234 5678` | `+52 1 55 1234 5678` | the `1` of mobiles ended in 2019; accounts keep it |
-//! | Argentina | `+54 9 11 2345 6789` | `+54 11 2345 6789` | the `9` is dialled only from abroad |
+//! | Brazil | `+55 11 98765 4321` | `+55 11 8765 4321` | mobiles got a ninth digit |
+//! | Mexico | `+52 55 1234 5678` | `+52 1 55 1234 5678` | the `1` of mobiles ended in 2019 |
+//! | Argentina | `+54 9 11 2345 6789` | `+54 11 2345 6789` | only calls from abroad have the `9` |
 //!
-//! Both forms are one contact. So every key of a contact, and every comparison of two numbers, uses
-//! [`Phone::canonical`]: the first form of the table. The number that is messaged stays as it was
-//! given, because only one of the forms may reach the account.
+//! Accounts keep the form in which they were opened. Both forms are one contact. So every key of a
+//! contact, and every comparison of two numbers, uses [`Phone::canonical`]: the first form of the
+//! table. The number that is messaged stays as it was given, because only one of the forms may
+//! reach the account.
 
 use std::borrow::Cow;
 

@@ -200,7 +200,10 @@ proptest! {
             build_change("d1", ContentKind::Deletion, "m1", 6, None),
         ];
         let mut conversation = new_conversation();
-        order.iter().for_each(|index: &usize| conversation.add_message(&events[*index]));
+        for index in order {
+            let event: &LineMessage = &events[index];
+            conversation.add_message(event);
+        }
         let shown: Vec<_> = conversation.last_messages.iter().map(|known| (known.kind.as_str(), known.text.as_deref())).collect();
         prop_assert_eq!(shown, [("deleted", None), ("text", Some("edited"))]);
         prop_assert_eq!(conversation.waiting_since, Some(MessageRef::new("m2", at_minute(3))));

@@ -307,8 +307,13 @@ pub enum LedgerMatch {
 }
 
 /// Finds the ledger row of a record: among the rows with its id, else among the rows sent to its
-/// customer.
-pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows: &[LedgerRow]) -> LedgerMatch {
+/// customer, who has this number.
+pub fn find_match(
+    record: &MessageRecord,
+    rows_with_id: &[LedgerRow],
+    sent_rows: &[LedgerRow],
+    phone: Option<&Phone>,
+) -> LedgerMatch {
     let of_line = |row: &&LedgerRow| row.line == record.line;
     let mut strong = rows_with_id.iter().filter(of_line);
     match (strong.next(), strong.next()) {
@@ -320,10 +325,9 @@ pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows:
         return LedgerMatch::NoMatch;
     };
     let Some(text) = &observed.text else { return LedgerMatch::NoMatch };
-    let observed_phone = observed.phone();
-    let is_same_customer = |to: Option<&Phone>| match (to, &observed_phone) {
-        (Some(to), Some(observed)) => to.is_same_contact(observed),
-        (to, observed) => to.is_none() && observed.is_none(),
+    let is_same_customer = |to: Option<&Phone>| match (to, phone) {
+        (Some(to), Some(phone)) => to.is_same_contact(phone),
+        (to, phone) => to.is_none() && phone.is_none(),
     };
     let looks_alike = |row: &&LedgerRow| {
         row.payload.as_ref().is_some_and(|payload| has_text(payload, text))

@@ -4,6 +4,9 @@
 //! phone may also pass on the types of the libraries behind them. So a type is read as a word in
 //! the spellings of whapi, Baileys, `whatsapp-web.js` and the Cloud API. If the type is missing or
 //! not known, the members of the message decide.
+//!
+//! Long because the words of all types are listed beside the rules that read them, and each
+//! spelling is a test.
 
 use super::item_members::{ItemMembers, plain_name};
 use crate::{
@@ -241,8 +244,8 @@ const MAX_NAME_LENGTH: usize = 30;
 const MAX_WORD_LENGTH: usize = 200;
 
 /// What an item is.
-pub(super) fn parse_content(item: RawJson<'_>, members: &ItemMembers<'_>) -> LineContent {
-    let parts = MessageParts::of(item, members);
+pub(super) fn parse_content(members: &ItemMembers<'_>) -> LineContent {
+    let parts = MessageParts::of(members);
     let written_type = members.first(&TYPE_NAMES).owned_text();
     let word = written_type.as_deref().map(type_word).unwrap_or_default();
     let kind = parts.classify(&word);
@@ -308,48 +311,44 @@ fn classify_word(word: &str) -> Option<ContentKind> {
 }
 
 /// The item and the message inside it.
-struct MessageParts<'a> {
-    item: RawJson<'a>,
-    /// Baileys' message, unwrapped.
-    message: RawJson<'a>,
+struct MessageParts<'a, 'm> {
+    /// The members of the item.
+    item: &'m ItemMembers<'a>,
+    /// The members of Baileys' message, unwrapped.
+    message: ItemMembers<'a>,
     /// The members of both that are objects or texts, by the word of their type.
     members: Vec<(String, RawJson<'a>)>,
 }
 
-impl<'a> MessageParts<'a> {
-    fn of(item: RawJson<'a>, members: &ItemMembers<'a>) -> Self {
-        let places = ["/message", "/_data/message", "/data/message"];
-        let mut message =
-            places.iter().map(|place| item.at_pointer(place)).find(|value| value.is_present()).unwrap_or_default();
-        let mut message_members = ItemMembers::of(message).unwrap_or_default();
+impl<'a, 'm> MessageParts<'a, 'm> {
+    fn of(item: &'m ItemMembers<'a>) -> Self {
+        // `whatsapp-web.js` keeps the original beside its own form.
+        let original = ItemMembers::of(item.get("data")).unwrap_or_default();
+        let message = [item.get("message"), original.get("message")].into_iter().find_map(ItemMembers::of);
+        let mut message = message.unwrap_or_default();
         for _ in 0..MAX_WRAPPERS {
             let is_wrapper = |(name, _): &(&str, RawJson<'a>)| WRAPPERS.contains(&type_word(name).as_str());
-            let inner = message_members.iter().find(is_wrapper).map(|(_, value)| value.at_pointer("/message"));
-            let Some(inner) = inner.filter(|inner| inner.is_present()) else { break };
+            let inner = message.iter().find(is_wrapper).map(|(_, value)| value.at_pointer("/message"));
+            let Some(inner) = inner.and_then(ItemMembers::of) else { break };
             message = inner;
-            message_members = ItemMembers::of(message).unwrap_or_default();
         }
         // An edited message is wrapped, too, and says so.
-        let edited = message_members.get("editedmessage").at_pointer("/message");
-        if edited.at_pointer("/protocolMessage").is_present() {
+        let edited = ItemMembers::of(message.get("editedmessage").at_pointer("/message"));
+        if let Some(edited) = edited.filter(|edited| edited.get("protocolmessage").is_present()) {
             message = edited;
-            message_members = ItemMembers::of(message).unwrap_or_default();
         }
-        // `whatsapp-web.js` keeps the original beside its own form.
-        let original = ItemMembers::of(item.at_pointer("/_data")).unwrap_or_default();
-        let of_types = members.iter().chain(message_members.iter()).chain(original.iter());
+        let of_types = item.iter().chain(message.iter()).chain(original.iter());
         let members = of_types.filter(|(_, value)| value.is_present()).map(|(name, value)| (type_word(name), value));
-        Self { item, message, members: members.collect() }
+        let members = members.collect();
+        Self { item, message, members }
     }
 
     /// What the message is, by the word of its type, else by its members.
     fn classify(&self, word: &str) -> ContentKind {
         let detail = match word {
-            "action" => self.item.at_pointer("/action/type").owned_text(),
-            "system" => self.item.at_pointer("/system/type").owned_text(),
-            "unsupported" | "unknown" => {
-                ["/unsupported/type", "/subtype"].into_iter().find_map(|place| self.item.at_pointer(place).owned_text())
-            }
+            "action" => self.find(&["/action/type"]),
+            "system" => self.find(&["/system/type", "/subtype"]),
+            "unsupported" | "unknown" => self.find(&["/unsupported/type", "/subtype"]),
             "protocol" => self.find(&["/protocolMessage/type"]),
             _ => None,
         };
@@ -375,7 +374,7 @@ impl<'a> MessageParts<'a> {
 
     /// What the message is, by the members that it has.
     fn classify_members(&self) -> ContentKind {
-        let stub = self.item.at_pointer("/messageStubType").owned_text();
+        let stub = self.item.get("messagestubtype").owned_text();
         if let Some(stub) = stub.filter(|stub| stub != "0") {
             let is_call = CALL_STUBS.contains(&stub.as_str()) || plain_name(&stub).starts_with("call");
             return if is_call { ContentKind::Call } else { ContentKind::Notice };
@@ -457,8 +456,12 @@ impl<'a> MessageParts<'a> {
 
     /// The first text at one of these places, in the item or in the message.
     fn find(&self, places: &[&str]) -> Option<String> {
-        let roots = [self.item, self.message];
-        places.iter().find_map(|place| roots.into_iter().find_map(|root| visible_text(root.at_pointer(place))))
+        let text_at = |place: &&str| {
+            let (first, rest) = place[1..].split_at(place[1..].find('/').unwrap_or(place.len() - 1));
+            let name = plain_name(first);
+            [self.item, &self.message].into_iter().find_map(|root| visible_text(root.get(&name).at_pointer(rest)))
+        };
+        places.iter().find_map(text_at)
     }
 }
 
@@ -483,7 +486,7 @@ mod tests {
     fn parse(item: &Value) -> LineContent {
         let body = item.to_string();
         let raw = crate::json::parse_document(body.as_bytes()).unwrap();
-        parse_content(raw, &ItemMembers::of(raw).unwrap())
+        parse_content(&ItemMembers::of(raw).unwrap())
     }
 
     /// Kind, name and text of an item.
@@ -710,7 +713,9 @@ mod tests {
                 ],
             ),
         ] {
-            items.iter().for_each(|item| assert_kind(kind, item));
+            for item in items {
+                assert_kind(kind, &item);
+            }
         }
     }
 

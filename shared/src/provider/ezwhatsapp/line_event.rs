@@ -64,7 +64,7 @@ pub(in crate::provider) fn parse_item(item: RawJson<'_>) -> Option<LineEventItem
         contact: parse_contact(item, &members, from_me.unwrap_or(true)),
         from_me,
         timestamp: members.first(&TIME_NAMES),
-        content: parse_content(item, &members),
+        content: parse_content(&members),
         status: members.get("status"),
     })
 }
