@@ -71,12 +71,12 @@ async fn deliver_items(world: &World, delivery_id: &str, items: &[Value]) {
     settle_line_events(world).await;
 }
 
-/// Books Noa's appointment in three days. Returns its start.
-async fn book_appointment(world: &World) -> Timestamp {
+/// Books an appointment in three days. Returns its start.
+async fn book_appointment(world: &World, phone: &str) -> Timestamp {
     let start = world.now() + SignedDuration::from_hours(72);
     let start = Timestamp::from_second(start.as_second().div_euclid(60) * 60).unwrap();
     let body = json!({
-        "id": "88", "start": start.to_string(), "zone": "Asia/Jerusalem", "phone": NOA_PHONE, "name": "Noa Levi",
+        "id": "88", "start": start.to_string(), "zone": "Asia/Jerusalem", "phone": phone, "name": "Noa Levi",
         "locale": "en", "status": "booked", "previous": null, "at": world.now().to_string(),
     });
     world.deliver(world.standard_webhooks_post("/bookings/crm", CRM_SECRET, "m-1", &body)).await;
@@ -104,7 +104,7 @@ fn use_private_ids(world: &World) {
 async fn a_customer_behind_a_private_id_who_opts_out_is_not_reminded() {
     let world = start_world(&[CRMS_TOML, OPT_OUT_TOML]).await;
     use_private_ids(&world);
-    let start = book_appointment(&world).await;
+    let start = book_appointment(&world, NOA_PHONE).await;
     // Our own message shows which number the private id stands for.
     world.deliver(world.erp_post("erp-1", "ready", "1001", NOA_PHONE)).await;
     settle_line_events(&world).await;
@@ -131,7 +131,7 @@ async fn a_customer_behind_a_private_id_who_opts_out_is_not_reminded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opt_out_and_entries_wait_for_the_number_of_a_private_id() {
     let world = start_world(&[CRMS_TOML, OPT_OUT_TOML]).await;
-    let start = book_appointment(&world).await;
+    let start = book_appointment(&world, NOA_PHONE).await;
     let private = json!({
         "chat_id": NOA_LID, "from": NOA_LID, "contactPhoneNumber": "+235085806700321", "conversationId": "conv_lid",
     });
@@ -163,6 +163,34 @@ async fn an_opt_out_and_entries_wait_for_the_number_of_a_private_id() {
     assert_eq!(team_notifications(&world).len(), 1, "not alerted again");
     pass_all_reminders(&world, start).await;
     assert_eq!(world.texts_on_phone(NOA_PHONE), Vec::<String>::new(), "no reminder");
+    assert!(world.stack.failures().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_forms_of_a_number_are_one_customer_and_the_message_goes_to_the_given_one() {
+    const GIVEN_PHONE: &str = "+5511987654321";
+    const REPORTED_PHONE: &str = "+551187654321";
+    let world = start_world(&[CRMS_TOML, OPT_OUT_TOML]).await;
+    let start = book_appointment(&world, GIVEN_PHONE).await;
+    world.deliver(world.erp_post("erp-1", "ready", "1001", GIVEN_PHONE)).await;
+    settle_line_events(&world).await;
+    assert_eq!(world.texts_on_phone(GIVEN_PHONE).len(), 1);
+    let now = world.now().as_second();
+    let written = |id: &str, text: &str| {
+        let chat = format!("{}@s.whatsapp.net", &REPORTED_PHONE[1..]);
+        let mut item = text_item(id, now, text);
+        (item["chat_id"], item["from"], item["contactPhoneNumber"]) = (json!(chat), json!(chat), json!(REPORTED_PHONE));
+        item
+    };
+    deliver_items(&world, "d-1", &[written("m1", "This is urgent")]).await;
+    deliver_items(&world, "d-2", &[written("m2", "stop")]).await;
+    let alerts = team_notifications(&world);
+    assert!(alerts.len() == 1 && alerts[0].1.contains("order:1001:ready"), "{alerts:?}");
+    for crm in ["hub", "pipe", "zoho"] {
+        assert_eq!(world.stack.crms().people(crm).len(), 1, "{crm} has one customer");
+    }
+    pass_all_reminders(&world, start).await;
+    assert_eq!((opt_out_count(&world), world.messages().len()), (1, 1), "no reminder");
     assert!(world.stack.failures().is_empty());
 }
 

@@ -101,8 +101,8 @@ impl LineEventFlow<'_> {
     async fn process_message(&self, received: ReceivedMessage<'_>, notes: &mut EventNotes) -> Result<(), SyncError> {
         let Dispatcher { config, ledger, .. } = self.dispatcher;
         let line = received.line();
-        let mut message = received.message.clone();
-        let key = self.find_customer(line, &mut message).await?;
+        let (mut message, mut errors) = (received.message.clone(), StepErrors::default());
+        let key = self.find_customer(line, &mut message, &mut errors).await;
         // An opt-out comes before everything that may fail.
         if opt_out::asks_for_opt_out(config, &message)
             && !opt_out::apply_opt_out(ledger, self.lid_contacts, &message).await?
@@ -110,9 +110,9 @@ impl LineEventFlow<'_> {
             notes.add(NoteKind::NumberUnknown, "opt-out without a number: find out the number and opt it out");
         }
         note_content(config, &message, notes);
-        let mut errors = StepErrors::default();
         let author = match (message.direction, message.content) {
-            (MessageDirection::Out, ContentKind::Written) => {
+            // The line may report our own message without its text.
+            (MessageDirection::Out, ContentKind::Written | ContentKind::Empty | ContentKind::Unknown) => {
                 let recorded = self.reconciler.record_outbound_message(line, &message).await;
                 Some(errors.collect(recorded).unwrap_or(MessageAuthor::Unknown))
             }
@@ -138,12 +138,14 @@ impl LineEventFlow<'_> {
     }
 
     /// Finds the customer's number if the line gives a private id or none, and returns the key of
-    /// the conversation.
-    async fn find_customer(&self, line: &str, message: &mut LineMessage) -> Result<Option<ItemKey>, SyncError> {
-        let ledger = &self.dispatcher.ledger;
+    /// the conversation. If this fails, the message is processed as far as it can be.
+    async fn find_customer(&self, line: &str, message: &mut LineMessage, errors: &mut StepErrors) -> Option<ItemKey> {
+        let (ledger, lid_contacts) = (&self.dispatcher.ledger, self.lid_contacts);
         match (&message.lid, &message.phone) {
-            (Some(lid), Some(phone)) => self.lid_contacts.learn_number(lid, phone, message.sent_at).await?,
-            (Some(lid), None) => message.phone = self.lid_contacts.find_number(lid).await?,
+            (Some(lid), Some(phone)) => {
+                errors.collect(lid_contacts.learn_number(lid, phone, message.sent_at).await);
+            }
+            (Some(lid), None) => message.phone = errors.collect(lid_contacts.find_number(lid).await).flatten(),
             (None, _) => {}
         }
         let by_number = message.phone.as_ref().map(|phone| ledger.contact_subject(phone));
@@ -152,10 +154,10 @@ impl LineEventFlow<'_> {
         if let (None, Some(key)) = (&message.phone, &key) {
             message.phone = self.load_phone(key).await;
             if let (Some(lid), Some(phone)) = (&message.lid, &message.phone) {
-                self.lid_contacts.learn_number(lid, phone, message.sent_at).await?;
+                errors.collect(lid_contacts.learn_number(lid, phone, message.sent_at).await);
             }
         }
-        Ok(key)
+        key
     }
 
     /// Creates the entries of a message. Without a number a CRM has no person for it: then the
