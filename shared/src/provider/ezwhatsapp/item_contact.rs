@@ -70,6 +70,8 @@ const NUMBER_NAMES: [&str; 11] = [
     "participantpn",
     "recipientpn",
 ];
+/// The chat of the status messages that people publish. Source: whapi.
+const STORIES: &str = "stories";
 /// Where the members may be, besides the item itself.
 const PLACES: [&str; 8] = ["/key", "/contact", "/_data/key", "/_data/id", "/_data/Info", "/data/key", "/Info", "/info"];
 /// Where the author of a message may be.
@@ -120,6 +122,7 @@ impl FoundAddresses {
             Some(ChatAddress::Number(phone)) => self.phones.push(phone),
             Some(ChatAddress::Lid(lid)) => self.lids.push(lid),
             Some(ChatAddress::Group) => self.is_group |= name != "participant",
+            None if name == "chatid" && text.eq_ignore_ascii_case(STORIES) => self.is_group = true,
             None if NUMBER_NAMES.contains(&name) => self.phones.extend(parse_international(&text)),
             None if name.ends_with("lid") => self.lids.extend(Lid::from_digits(&text)),
             None => {}
@@ -238,6 +241,7 @@ mod tests {
 
     #[test]
     fn groups_are_groups_and_two_numbers_of_one_contact_do_not_contradict_each_other() {
+        assert!(parse(&json!({"chat_id": "stories", "from": "972545550199@s.whatsapp.net"}), false).is_group);
         for chat in ["120363025246125486@g.us", "status@broadcast", "120363@newsletter"] {
             assert!(parse(&json!({"chat_id": chat, "from": "972545550199@s.whatsapp.net"}), false).is_group, "{chat}");
             assert!(parse(&json!({"key": {"remoteJid": chat}}), false).is_group, "{chat}");

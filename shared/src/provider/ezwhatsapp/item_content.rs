@@ -379,8 +379,11 @@ impl<'a, 'm> MessageParts<'a, 'm> {
             let is_call = CALL_STUBS.contains(&stub.as_str()) || plain_name(&stub).starts_with("call");
             return if is_call { ContentKind::Call } else { ContentKind::Notice };
         }
-        if self.members.iter().any(|(name, _)| name == "protocol") {
-            return self.classify("protocol");
+        // Both say what they are.
+        for (word, place) in [("protocol", "/protocolMessage/type"), ("action", "/action/type")] {
+            if self.find(&[place]).is_some() {
+                return self.classify(word);
+            }
         }
         let is_content =
             |(name, value): &&(String, RawJson<'_>)| value.text().is_none() && !SIDE_MEMBERS.contains(&name.as_str());
@@ -737,6 +740,8 @@ mod tests {
         }
         assert_written("unknown", Some("Hi"), &json!({"body": "Hi"}));
         assert_written("text", Some("Hi"), &json!({"text": {"body": "Hi"}}));
+        assert_written("text", Some("Hi"), &json!({"text": {"body": "Hi"}, "protocol": "https", "action": {}}));
+        assert_kind(ContentKind::Reaction, &json!({"action": {"target": "m1", "type": "reaction", "emoji": "👍"}}));
     }
 
     #[test]
