@@ -11,7 +11,10 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 
-use crate::{contact::Phone, hash::encode_hex};
+use crate::{
+    contact::{Lid, Phone},
+    hash::encode_hex,
+};
 
 /// The length of a key, in bytes.
 pub const KEY_BYTES: usize = 32;
@@ -41,9 +44,14 @@ impl PseudonymKey {
     }
 
     /// `contact:{pseudonym}`, the partition key of a contact's opt-out (`opted_out_at`) and
-    /// greetings.
+    /// greetings. All forms of a number have the same one.
     pub fn contact_subject(&self, phone: &Phone) -> String {
-        format!("contact:{}", self.pseudonym(phone.expose().as_bytes()))
+        format!("contact:{}", self.pseudonym(phone.canonical().as_bytes()))
+    }
+
+    /// `lid:{pseudonym}`, the partition key of what is known of a private id of `WhatsApp`.
+    pub fn lid_subject(&self, lid: &Lid) -> String {
+        format!("lid:{}", self.pseudonym(lid.address().as_bytes()))
     }
 }
 
@@ -66,6 +74,10 @@ mod tests {
         assert_eq!(key.contact_subject(&phone), "contact:2587f82a097d8148eb646a6bd57d388b");
         let other = PseudonymKey::from_bytes(&[8; KEY_BYTES]);
         assert_ne!(other.contact_subject(&phone), key.contact_subject(&phone), "each client has its own");
+        let subject = |number: &str| key.contact_subject(&Phone::from_e164(number).unwrap());
+        assert_eq!(subject("+5511987654321"), subject("+551187654321"), "two forms of one number");
+        let lid = Lid::parse("235085806700321@lid").unwrap();
+        assert!(key.lid_subject(&lid).starts_with("lid:") && !key.lid_subject(&lid).contains("2350"));
         assert_ne!(PseudonymKey::generate_bytes(), PseudonymKey::generate_bytes());
         assert_eq!(format!("{key:?}"), "PseudonymKey(…)");
     }

@@ -26,7 +26,7 @@ const ADI_PHONE: &str = "+972525550101";
 const SIGNING_SECRET: &str = "whsec_c3Rvcmllcy1vZi1jb252ZXJzYXRpb25zLTAx";
 
 /// A CRM of each kind, with a rate limit that has no effect.
-const CRMS_TOML: &str = r#"
+pub(crate) const CRMS_TOML: &str = r#"
 [crms.hub]
 kind = "hubspot"
 requests_per_minute = 60000
@@ -107,7 +107,7 @@ fn crm_and_target_secrets() -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn start_world(tail: &[&str]) -> World {
+pub(crate) async fn start_world(tail: &[&str]) -> World {
     let tail = tail.concat();
     World::start_with(WorldSetup {
         extra_toml: tail.leak(),
@@ -136,7 +136,7 @@ pub(crate) async fn settle_line_events(world: &World) {
 }
 
 /// The number of entries of each message in a CRM.
-fn entry_counts(world: &World, crm: &str) -> BTreeMap<String, usize> {
+pub(crate) fn entry_counts(world: &World, crm: &str) -> BTreeMap<String, usize> {
     let mut entries = BTreeMap::new();
     for entry in world.stack.crms().entries(crm) {
         *entries.entry(entry.reference.unwrap_or_else(|| "no reference".to_owned())).or_default() += 1;
@@ -154,7 +154,7 @@ fn assert_each_message_once(world: &World, crms: &[&str]) {
     }
 }
 
-fn team_notifications(world: &World) -> Vec<(String, String)> {
+pub(crate) fn team_notifications(world: &World) -> Vec<(String, String)> {
     world.stack.team().alerts().into_iter().map(|notification| (notification.target, notification.text)).collect()
 }
 
@@ -164,7 +164,7 @@ fn notified_targets(world: &World) -> Vec<String> {
     targets
 }
 
-fn write_from_phone(world: &World, phone: &str, text: &str) {
+pub(crate) fn write_from_phone(world: &World, phone: &str, text: &str) {
     world.stack.provider().write_from_phone(phone, text, "line_story").unwrap();
 }
 

@@ -21,6 +21,7 @@ mod feeds;
 mod figures;
 mod lead_endpoint;
 mod leads;
+mod line_contents;
 mod local_access;
 mod lookups;
 mod modules;

@@ -13,7 +13,6 @@ use crate::{
     alert::Alert,
     conversation::{Conversation, MessageRef, received_message::ReceivedMessage},
     escalation_rules,
-    line_event::MessageDirection,
     opt_out::is_opt_out,
     sync_error::SyncError,
 };
@@ -40,8 +39,9 @@ pub(crate) fn plan_acknowledgement(
     alerts: &[Alert],
 ) -> Option<PendingAcknowledgement> {
     let message = received.message;
-    // Our own messages and opt-outs get none. Without a conversation there is no place for it.
-    if message.direction == MessageDirection::Out || message.conversation_id.is_none() || is_opt_out(config, message) {
+    // Our own messages, edits, history and opt-outs get none. Without a conversation there is no
+    // place for it.
+    if !message.is_customer_writing() || message.conversation_id.is_none() || is_opt_out(config, message) {
         return None;
     }
     let escalations = &config.escalations;

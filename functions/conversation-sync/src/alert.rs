@@ -160,6 +160,7 @@ impl AlertSender<'_> {
                     line: conversation.line.clone(),
                     conversation_id: conversation.id.clone(),
                     phone: conversation.phone(),
+                    lid: conversation.lid.clone(),
                     name: conversation.name.clone(),
                     since: alert.since,
                     messages: conversation.quote_messages(rule.text),

@@ -1,4 +1,5 @@
-//! The clock's checks: conversations in which a customer waits, and records without a ledger row.
+//! The clock's checks: conversations in which a customer waits, records without a ledger row, and
+//! private ids for whose number something waited.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,7 @@ use tellonce_core::{
 use crate::{
     alert::AlertSender,
     conversation::CONVERSATION_QUEUE,
+    lid_contact::LidContacts,
     message_record::RECORD_QUEUE,
     reconcile::Reconciler,
     record_store::{ItemKey, RecordStore, RecordStoreError},
@@ -28,6 +30,7 @@ pub(crate) struct DueChecks<'a> {
     pub(crate) store: &'a RecordStore,
     pub(crate) alerts: &'a AlertSender<'a>,
     pub(crate) reconciler: &'a Reconciler<'a>,
+    pub(crate) lid_contacts: &'a LidContacts<'a>,
 }
 
 impl DueChecks<'_> {
@@ -37,8 +40,12 @@ impl DueChecks<'_> {
         let conversations = self
             .process_due_rows(CONVERSATION_QUEUE, until, async |key| self.alerts.alert_for_waiting_customer(key).await);
         let conversations = conversations.await;
-        let records =
-            self.process_due_rows(RECORD_QUEUE, until, async |key| self.reconciler.reconcile_due_record(key).await);
+        let records = self.process_due_rows(RECORD_QUEUE, until, async |key| {
+            if LidContacts::owns_row(key) {
+                return self.lid_contacts.settle_due_row(key).await;
+            }
+            self.reconciler.reconcile_due_record(key).await
+        });
         records.await.and(conversations)
     }
 

@@ -8,10 +8,7 @@ use tellonce_core::{
     wording::is_combining_mark,
 };
 
-use crate::{
-    conversation::Conversation,
-    line_event::{LineMessage, MessageDirection},
-};
+use crate::{conversation::Conversation, line_event::LineMessage};
 
 /// Facts beside the conversation.
 #[derive(Debug, Default)]
@@ -45,10 +42,11 @@ pub fn find_triggered_escalations<'a>(
     context: &RuleContext<'_>,
     now: Timestamp,
 ) -> Vec<TriggeredEscalation<'a>> {
-    // A message of the line itself asks for no help.
-    if message.direction == MessageDirection::Out {
+    // A message of the line itself asks for no help, and neither does a reaction or an old message.
+    if !message.has_current_text() {
         return Vec::new();
     }
+    let is_written = message.is_customer_writing();
     let trigger_reason = |escalation: &EscalationRule| match &escalation.when {
         EscalationTrigger::Words(words) => {
             let text = message.text.as_deref()?;
@@ -58,6 +56,8 @@ pub fn find_triggered_escalations<'a>(
                 .any(|phrase| contains_phrase(text, phrase))
                 .then(|| "wrote one of the words that alert the team".to_owned())
         }
+        // An edit changes a message that was a first message or not when it arrived.
+        _ if !is_written => None,
         EscalationTrigger::FirstMessage => (conversation.first_message_id.as_deref()
             == Some(message.message_id.as_str()))
         .then(|| "wrote for the first time".to_owned()),

@@ -3,8 +3,9 @@
 //!
 //! Flow: [`run`] receives a batch of the line inbox's stream, a batch of new entries from the
 //! ledger's stream, the clock's event, or an operator's command. `line_event_flow` takes each
-//! delivery through: [`line_event_parser`] parses it, [`message_record`] joins statuses to ledger
-//! rows, [`conversation`] stores which customer waits, and [`escalation_rules`] choose the alerts.
+//! delivery through: [`line_event_parser`] parses it, `lid_contact` finds the number behind a
+//! private id, [`message_record`] joins statuses to ledger rows, [`conversation`] stores which
+//! customer waits, and [`escalation_rules`] choose the alerts.
 //! One [`task::QueueTask`] is created for each CRM and each target. [`queue_worker`] delivers the
 //! tasks: alerts right after the batch, entries as soon as the ledger's stream reports them, and
 //! every minute what is still due. So an alert never waits for an entry.
@@ -24,6 +25,7 @@ pub mod conversation;
 pub mod crm;
 mod due_checks;
 pub mod escalation_rules;
+mod lid_contact;
 pub mod line_event;
 mod line_event_flow;
 mod line_event_outcome;
@@ -38,6 +40,8 @@ pub mod record_store;
 mod sync_error;
 pub mod target;
 pub mod task;
+#[cfg(test)]
+mod unusual_samples;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -55,6 +59,7 @@ use tellonce_core::{
 
 use alert::AlertSender;
 use due_checks::DueChecks;
+use lid_contact::{KnownLids, LidContacts};
 use line_event_flow::LineEventFlow;
 use operator::{CommandResult, SyncCommand, SyncOperator, SyncOperatorError};
 use queue_worker::{QueueWorker, RunBudget};
@@ -79,6 +84,7 @@ struct ConversationSync {
     store: RecordStore,
     ledger_table: String,
     queue_worker: QueueWorker,
+    known_lids: KnownLids,
 }
 
 /// `EventBridge`'s event of every minute.
@@ -141,7 +147,7 @@ impl ConversationSync {
         let queue_worker =
             QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table.clone());
         let dispatcher = Dispatcher::from_environment(config, http, &aws, |_| BTreeSet::new()).await?;
-        Ok(Self { dispatcher, inbox, store, ledger_table, queue_worker })
+        Ok(Self { dispatcher, inbox, store, ledger_table, queue_worker, known_lids: KnownLids::default() })
     }
 
     /// Processes a batch of line events, then delivers the alerts that it raised. Returns the
@@ -149,13 +155,15 @@ impl ConversationSync {
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
         let created = CreatedTasks::default();
         let alerts = self.alert_sender(&created);
-        let reconciler = self.reconciler(&alerts);
+        let lid_contacts = self.lid_contacts();
+        let reconciler = self.reconciler(&alerts, &lid_contacts);
         let flow = LineEventFlow {
             dispatcher: &self.dispatcher,
             invocation,
             store: &self.store,
             alerts: &alerts,
             reconciler: &reconciler,
+            lid_contacts: &lid_contacts,
         };
         let batch = BatchProcessor {
             inbox: &self.inbox,
@@ -179,9 +187,14 @@ impl ConversationSync {
     async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
         let created = CreatedTasks::default();
         let alerts = self.alert_sender(&created);
-        let reconciler = self.reconciler(&alerts);
-        let due_checks =
-            DueChecks { clock: &self.dispatcher.clock, store: &self.store, alerts: &alerts, reconciler: &reconciler };
+        let lid_contacts = self.lid_contacts();
+        let due_checks = DueChecks {
+            clock: &self.dispatcher.clock,
+            store: &self.store,
+            alerts: &alerts,
+            reconciler: &self.reconciler(&alerts, &lid_contacts),
+            lid_contacts: &lid_contacts,
+        };
         let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
         let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true };
         self.queue_worker.work_queues(&self.dispatcher, &created, &budget).await;
@@ -193,9 +206,14 @@ impl ConversationSync {
         AlertSender { config, ledger, clock, store: &self.store, created }
     }
 
-    fn reconciler<'a>(&'a self, alerts: &'a AlertSender<'a>) -> Reconciler<'a> {
+    fn reconciler<'a>(&'a self, alerts: &'a AlertSender<'a>, lid_contacts: &'a LidContacts<'a>) -> Reconciler<'a> {
         let Dispatcher { config, ledger, clock, .. } = &self.dispatcher;
-        Reconciler { config, ledger, clock, store: &self.store, alerts }
+        Reconciler { config, ledger, clock, store: &self.store, alerts, lid_contacts }
+    }
+
+    fn lid_contacts(&self) -> LidContacts<'_> {
+        let Dispatcher { ledger, clock, .. } = &self.dispatcher;
+        LidContacts { ledger, clock, store: &self.store, inbox: &self.inbox, known: &self.known_lids }
     }
 
     fn operator(&self) -> SyncOperator<'_> {

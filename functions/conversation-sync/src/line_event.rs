@@ -4,9 +4,18 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tellonce_core::{contact::Phone, ledger::DeliveryStatus};
+use tellonce_core::{
+    contact::{Lid, Phone},
+    ledger::DeliveryStatus,
+    provider::ContentKind,
+};
+
+/// From this age on, at its arrival, a message is history: the line reports what was written before
+/// it was linked. Assumed: a linked phone that was offline catches up within a day, and a relinked
+/// one reports weeks or months.
+pub const HISTORY_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The content of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +28,8 @@ pub struct ParsedLineEvent {
     pub skip_reasons: Vec<&'static str>,
     /// Whether an item that should be readable is not.
     pub has_unreadable_items: bool,
+    /// Whether a time could not be read, so that the time of receipt counts.
+    pub has_unreadable_times: bool,
 }
 
 /// A message of a line.
@@ -30,14 +41,38 @@ pub struct LineMessage {
     pub conversation_id: Option<String>,
     /// The customer's number, if the line gives a valid one.
     pub phone: Option<Phone>,
+    /// The private id that `WhatsApp` has for the customer, if the line gives one.
+    pub lid: Option<Lid>,
     /// Who wrote.
     pub direction: MessageDirection,
     /// When it was written.
     pub sent_at: Timestamp,
-    /// `text`, `image`, …
+    /// What it is. Only [`ContentKind::Written`] is a message that a person wrote.
+    pub content: ContentKind,
+    /// One word for people: `text`, `image`, `reaction`, …
     pub kind: String,
-    /// The text, cut at 10,000 characters.
+    /// The text, cut at 10,000 characters: also a caption, the title of a tapped reply, the new
+    /// text of an edit, or the emoji of a reaction.
     pub text: Option<String>,
+    /// The id of the message that an edit, a deletion or a reaction is about.
+    pub target: Option<String>,
+    /// Whether it is [`HISTORY_AGE`] old or older at its arrival.
+    pub is_history: bool,
+}
+
+impl LineMessage {
+    /// Whether the customer writes it now. Only such a message is a first message, begins a wait or
+    /// gets an acknowledgement.
+    pub fn is_customer_writing(&self) -> bool {
+        self.direction == MessageDirection::In && self.content == ContentKind::Written && !self.is_history
+    }
+
+    /// Whether its text is what the customer means now. An edit replaces a text, so its words
+    /// count.
+    pub fn has_current_text(&self) -> bool {
+        let has_words = matches!(self.content, ContentKind::Written | ContentKind::Edit);
+        self.direction == MessageDirection::In && has_words && !self.is_history
+    }
 }
 
 impl fmt::Debug for LineMessage {
@@ -79,4 +114,6 @@ pub struct StatusReport {
     pub delivery_status: DeliveryStatus,
     /// When the message reached it.
     pub reported_at: Timestamp,
+    /// The private id of the recipient, if the line gives one.
+    pub lid: Option<Lid>,
 }

@@ -1,17 +1,24 @@
-//! The flow of one delivery of a line: parse it; apply an opt-out; record an outbound message; add
-//! the message to its conversation, with the alerts and the acknowledgement that follow; create the
-//! CRM tasks.
+//! The flow of one delivery of a line: parse it; find the customer's number; apply an opt-out;
+//! record an outbound message; add the message to its conversation, with the alerts and the
+//! acknowledgement that follow; create the CRM tasks.
+//!
+//! The content of a message decides what it may cause. Only what a customer writes now begins a
+//! wait and may be a first message. Reactions, edits, deletions, polls and calls are recorded in
+//! the CRMs; notices and empty texts only in the delivery's outcome. History is recorded with its
+//! own dates.
 //!
 //! Every step can be repeated: a delivery that failed half-way is processed again, and finds under
 //! the same keys what it wrote before.
 
 use jiff::Timestamp;
 use tellonce_core::{
+    client_config::ClientConfig,
     contact::Phone,
     dispatch::{Dispatcher, Invocation},
     fault::error_chain,
     inbox::InboxItem,
     ledger::LedgerRow,
+    provider::ContentKind,
     telemetry::{self, Metric},
 };
 
@@ -20,13 +27,14 @@ use crate::{
     alert::{Alert, AlertSender},
     conversation::{Conversation, received_message::ReceivedMessage, sent_history},
     escalation_rules::{self, RuleContext},
+    lid_contact::LidContacts,
     line_event::{LineMessage, MessageDirection, ParsedLineEvent},
-    line_event_outcome::LineEventOutcome,
+    line_event_outcome::{EventNotes, LineEventOutcome, NoteKind, describe_content},
     line_event_parser::parse_line_event,
     message_record::MessageAuthor,
     opt_out,
     reconcile::Reconciler,
-    record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
+    record_store::{ItemKey, RecordStore, RecordUpdate, days_after, retention_days},
     sync_error::{StepErrors, SyncError},
     task::crm_tasks,
 };
@@ -38,6 +46,7 @@ pub(crate) struct LineEventFlow<'a> {
     pub(crate) store: &'a RecordStore,
     pub(crate) alerts: &'a AlertSender<'a>,
     pub(crate) reconciler: &'a Reconciler<'a>,
+    pub(crate) lid_contacts: &'a LidContacts<'a>,
 }
 
 /// What a message changed in its conversation.
@@ -63,65 +72,143 @@ impl LineEventFlow<'_> {
         if !self.dispatcher.config.lines.contains_key(&delivery.sender) {
             return Ok(Some(LineEventOutcome::LineRemoved));
         }
-        let ParsedLineEvent { messages, status_reports, skip_reasons, has_unreadable_items } =
+        let ParsedLineEvent { messages, status_reports, skip_reasons, has_unreadable_items, has_unreadable_times } =
             match parse_line_event(delivery.topic.as_deref(), &delivery.body, delivery.received_at) {
                 Ok(parsed) => parsed,
                 Err(error) => return Ok(Some(LineEventOutcome::NotUnderstood(error))),
             };
         let is_sole_message = messages.len() == 1;
         // A message that fails does not stop the others.
-        let mut errors = StepErrors::default();
+        let (mut errors, mut notes) = (StepErrors::default(), EventNotes::default());
         for message in &messages {
-            errors.collect(self.process_message(delivery, message, is_sole_message).await);
+            let received = ReceivedMessage { delivery, message, is_sole_message };
+            errors.collect(self.process_message(received, &mut notes).await);
         }
         for status in &status_reports {
             errors.collect(self.reconciler.record_status_report(&delivery.sender, status).await);
         }
         errors.into_result()?;
-        Ok(match skip_reasons {
-            reasons if reasons.is_empty() => None,
-            reasons if has_unreadable_items => Some(LineEventOutcome::ItemsNotUnderstood(reasons)),
-            reasons => Some(LineEventOutcome::Skipped(reasons)),
-        })
+        let skipped = if has_unreadable_items { NoteKind::Unreadable } else { NoteKind::Irrelevant };
+        for reason in skip_reasons {
+            notes.add(skipped, reason);
+        }
+        if has_unreadable_times {
+            notes.add(NoteKind::Irrelevant, "a time could not be read: the time of receipt counts");
+        }
+        Ok(notes.into_outcome())
     }
 
-    async fn process_message(
-        &self,
-        delivery: &InboxItem,
-        message: &LineMessage,
-        is_sole_message: bool,
-    ) -> Result<(), SyncError> {
-        let Dispatcher { config, ledger, clock, .. } = self.dispatcher;
-        let line = delivery.sender.as_str();
-        let contact = message.phone.as_ref().map(|phone| ledger.contact_subject(phone));
-        let key = Conversation::item_key(line, message.conversation_id.as_deref(), contact.as_deref());
-        let mut message = message.clone();
-        if let (None, Some(key)) = (&message.phone, &key) {
-            message.phone = self.load_phone(key).await;
-        }
-        let received = ReceivedMessage { delivery, message: &message, is_sole_message };
+    async fn process_message(&self, received: ReceivedMessage<'_>, notes: &mut EventNotes) -> Result<(), SyncError> {
+        let Dispatcher { config, ledger, .. } = self.dispatcher;
+        let line = received.line();
+        let (mut message, mut errors) = (received.message.clone(), StepErrors::default());
+        let key = self.find_customer(line, &mut message, &mut errors).await;
         // An opt-out comes before everything that may fail.
-        opt_out::apply_opt_out(config, ledger, &message).await?;
-        let mut errors = StepErrors::default();
-        let author = match message.direction {
-            MessageDirection::In => None,
-            MessageDirection::Out => {
+        if opt_out::asks_for_opt_out(config, &message)
+            && !opt_out::apply_opt_out(ledger, self.lid_contacts, &message).await?
+        {
+            notes.add(NoteKind::NumberUnknown, "opt-out without a number: find out the number and opt it out");
+        }
+        note_content(config, &message, notes);
+        let author = match (message.direction, message.content) {
+            // The line may report our own message without its text.
+            (MessageDirection::Out, ContentKind::Written | ContentKind::Empty | ContentKind::Unknown) => {
                 let recorded = self.reconciler.record_outbound_message(line, &message).await;
                 Some(errors.collect(recorded).unwrap_or(MessageAuthor::Unknown))
             }
+            _ => None,
         };
-        let name = match &key {
-            Some(key) => errors.collect(self.update_conversation(received, key, author).await).flatten(),
-            None => None,
-        };
-        // CRMs receive the message even if its conversation fails. Without a number a CRM has no
-        // person for it.
-        if let Some(phone) = &message.phone {
-            let (name, now) = (name.as_deref(), clock.now());
-            let created = crm_tasks::create_crm_tasks(config, self.store, line, &message, phone, name, now).await;
-            errors.collect(created.map_err(SyncError::from));
+        // The ledger's row of our own message may have shown whose private id this is.
+        if let (MessageDirection::Out, None, Some(lid)) = (message.direction, &message.phone, &message.lid) {
+            message.phone = errors.collect(self.lid_contacts.find_number(lid).await).flatten();
         }
+        let received = ReceivedMessage { message: &message, ..received };
+        let name = match (&key, message.content) {
+            (Some(key), ContentKind::Written | ContentKind::Edit) => {
+                errors.collect(self.update_conversation(received, key, author).await).flatten()
+            }
+            (Some(key), ContentKind::Deletion) => {
+                errors.collect(self.change_conversation(received, key).await).flatten()
+            }
+            _ => None,
+        };
+        // CRMs receive the message even if its conversation fails.
+        errors.collect(self.create_crm_tasks(received, name.as_deref(), notes).await);
         errors.into_result()
+    }
+
+    /// Finds the customer's number if the line gives a private id or none, and returns the key of
+    /// the conversation. If this fails, the message is processed as far as it can be.
+    async fn find_customer(&self, line: &str, message: &mut LineMessage, errors: &mut StepErrors) -> Option<ItemKey> {
+        let (ledger, lid_contacts) = (&self.dispatcher.ledger, self.lid_contacts);
+        match (&message.lid, &message.phone) {
+            (Some(lid), Some(phone)) => {
+                errors.collect(lid_contacts.learn_number(lid, phone, message.sent_at).await);
+            }
+            (Some(lid), None) => message.phone = errors.collect(lid_contacts.find_number(lid).await).flatten(),
+            (None, _) => {}
+        }
+        let by_number = message.phone.as_ref().map(|phone| ledger.contact_subject(phone));
+        let contact = by_number.or_else(|| message.lid.as_ref().map(|lid| ledger.lid_subject(lid)));
+        let key = Conversation::item_key(line, message.conversation_id.as_deref(), contact.as_deref());
+        if let (None, Some(key)) = (&message.phone, &key) {
+            message.phone = self.load_phone(key).await;
+            if let (Some(lid), Some(phone)) = (&message.lid, &message.phone) {
+                errors.collect(lid_contacts.learn_number(lid, phone, message.sent_at).await);
+            }
+        }
+        key
+    }
+
+    /// Creates the entries of a message. Without a number a CRM has no person for it: then the
+    /// delivery waits until the number of the private id is known.
+    async fn create_crm_tasks(
+        &self,
+        received: ReceivedMessage<'_>,
+        name: Option<&str>,
+        notes: &mut EventNotes,
+    ) -> Result<(), SyncError> {
+        let (Dispatcher { config, clock, .. }, message) = (self.dispatcher, received.message);
+        let now = clock.now();
+        if matches!(message.content, ContentKind::Notice | ContentKind::Empty) {
+            return Ok(());
+        }
+        let Some(phone) = &message.phone else {
+            let Some(lid) = &message.lid else {
+                notes.add(NoteKind::NumberUnknown, "message without the customer's number: no CRM gets it");
+                return Ok(());
+            };
+            notes.add(
+                NoteKind::NumberUnknown,
+                "the line names the customer by a private id (lid), and its number is not known yet",
+            );
+            if config.crms.values().any(|crm| crm.covers_line(received.line())) {
+                self.lid_contacts.hold_delivery(lid, &received.delivery.id).await?;
+            }
+            return Ok(());
+        };
+        // A task of that age would be forgotten, and the message might be entered a second time.
+        if days_after(message.sent_at, retention_days(config)).is_none_or(|kept_until| kept_until <= now) {
+            notes.add(NoteKind::History, "message older than the retention of deliveries: no CRM gets it");
+            return Ok(());
+        }
+        Ok(crm_tasks::create_crm_tasks(config, self.store, received.line(), message, phone, name, now).await?)
+    }
+
+    /// Applies a deletion to its conversation, if there is one. Returns the customer's name.
+    async fn change_conversation(
+        &self,
+        received: ReceivedMessage<'_>,
+        key: &ItemKey,
+    ) -> Result<Option<String>, SyncError> {
+        let config = &self.dispatcher.config;
+        let apply_change = |before: Option<&Conversation>| {
+            let Some(mut next) = before.cloned() else { return RecordUpdate::keep(None) };
+            next.add_message(received.message);
+            next.check_at = next.next_check(config);
+            RecordUpdate::write_changed(before, next, |conversation| conversation.name)
+        };
+        Ok(self.store.update_record(key, apply_change).await?)
     }
 
     /// Adds a message to its conversation, with all that follows. Returns the customer's name.
@@ -134,7 +221,7 @@ impl LineEventFlow<'_> {
         let Dispatcher { config, ledger, clock, .. } = self.dispatcher;
         let (message, now) = (received.message, clock.now());
         let mut sent_rows = None;
-        if escalation_rules::needs_ledger(config, received.line()) && message.direction == MessageDirection::In {
+        if escalation_rules::needs_ledger(config, received.line()) && message.is_customer_writing() {
             sent_rows = Some(sent_history::load_sent_rows(ledger, message.phone.as_ref(), now).await?);
         }
         let known_rows = sent_rows.as_deref().unwrap_or_default();
@@ -146,7 +233,8 @@ impl LineEventFlow<'_> {
         if sent_rows.is_none() && (is_new || !alerts.is_empty()) {
             sent_rows = Some(sent_history::try_load_sent_rows(ledger, message.phone.as_ref(), clock.now()).await);
         }
-        if let (true, MessageDirection::In, Some(phone)) = (is_new, message.direction, &message.phone) {
+        let has_written = message.direction == MessageDirection::In && message.content == ContentKind::Written;
+        if let (true, true, Some(phone)) = (is_new, has_written, &message.phone) {
             self.record_first_contact(phone, now).await;
         }
         let sent_rows = sent_rows.unwrap_or_default();
@@ -177,8 +265,9 @@ impl LineEventFlow<'_> {
         next.add_message(message);
         match author {
             Some(MessageAuthor::Team) => next.note_team_reply(message.sent_at),
-            Some(MessageAuthor::Unknown) => next.note_possible_reply(now),
-            Some(MessageAuthor::Tellonce) | None => {}
+            // An old message is no reply to what the customer writes now.
+            Some(MessageAuthor::Unknown) if !message.is_history => next.note_possible_reply(now),
+            Some(MessageAuthor::Unknown | MessageAuthor::Tellonce) | None => {}
         }
         next.check_at = next.next_check(config);
         let alerts = self.alerts.raise_for_message(&mut next, received, context, now);
@@ -226,6 +315,19 @@ impl LineEventFlow<'_> {
             Ok(known) => known?.value.phone(),
             // An error of this row appears again in the step that needs the row.
             Err(_) => None,
+        }
+    }
+}
+
+/// Notes why a message is not the message of a customer who writes now.
+fn note_content(config: &ClientConfig, message: &LineMessage, notes: &mut EventNotes) {
+    if let Some(reason) = describe_content(message.content) {
+        notes.add(NoteKind::NotWritten, reason);
+    }
+    if message.is_history {
+        notes.add(NoteKind::History, "message older than a day: recorded, without an alert or an acknowledgement");
+        if message.direction == MessageDirection::In && opt_out::is_opt_out(config, message) {
+            notes.add(NoteKind::History, "opt-out older than a day: if it still holds, opt the number out");
         }
     }
 }

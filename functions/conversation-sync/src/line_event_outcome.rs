@@ -1,6 +1,9 @@
 //! The outcome of a line event that was not used completely.
 
-use tellonce_core::{inbox::DeliveryOutcome, json::JsonError};
+use tellonce_core::{inbox::DeliveryOutcome, json::JsonError, provider::ContentKind};
+
+/// The code of deliveries that wait for the number of a private id.
+pub(crate) const NUMBER_UNKNOWN: &str = NoteKind::NumberUnknown.code();
 
 /// What of a delivery was not used, and why. `Display` writes the explanation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,24 +14,24 @@ pub(crate) enum LineEventOutcome {
     /// The body does not have a documented shape.
     #[error("{0}")]
     NotUnderstood(JsonError),
-    /// Some items should be readable and are not.
-    #[error("skipped: {}", .0.join("; "))]
-    ItemsNotUnderstood(Vec<&'static str>),
-    /// tellonce does not handle some items.
-    #[error("{}", .0.join("; "))]
-    Skipped(Vec<&'static str>),
+    /// Some items were not used, or not as the message of a customer.
+    #[error("{}", .0.explanation())]
+    Noted(EventNotes),
 }
 
 impl LineEventOutcome {
     const fn code(&self) -> &'static str {
-        if self.needs_attention() { "quarantined" } else { "skipped" }
+        match self {
+            Self::LineRemoved | Self::NotUnderstood(_) => NoteKind::Unreadable.code(),
+            Self::Noted(notes) => notes.kind.code(),
+        }
     }
 
     /// Whether an operator should act.
-    pub(crate) const fn needs_attention(&self) -> bool {
+    pub(crate) fn needs_attention(&self) -> bool {
         match self {
-            Self::LineRemoved | Self::NotUnderstood(_) | Self::ItemsNotUnderstood(_) => true,
-            Self::Skipped(_) => false,
+            Self::LineRemoved | Self::NotUnderstood(_) => true,
+            Self::Noted(notes) => notes.kind == NoteKind::Unreadable,
         }
     }
 }
@@ -36,5 +39,102 @@ impl LineEventOutcome {
 impl From<LineEventOutcome> for DeliveryOutcome {
     fn from(outcome: LineEventOutcome) -> Self {
         Self::new(outcome.code(), outcome)
+    }
+}
+
+/// Why an item is noted. Of several in one delivery, the first in this order gives the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NoteKind {
+    /// It should be readable and is not.
+    Unreadable,
+    /// The customer's number is not known yet.
+    NumberUnknown,
+    /// It was written long before it arrived.
+    History,
+    /// It is a reaction, an edit, a notice or another event that no customer writes.
+    NotWritten,
+    /// tellonce does not handle it.
+    Irrelevant,
+}
+
+impl NoteKind {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Unreadable => "quarantined",
+            Self::NumberUnknown => "number-unknown",
+            Self::History => "history",
+            Self::NotWritten => "not-written",
+            Self::Irrelevant => "skipped",
+        }
+    }
+}
+
+/// The notes on the items of one delivery. They quote nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventNotes {
+    kind: NoteKind,
+    reasons: Vec<&'static str>,
+}
+
+impl Default for EventNotes {
+    fn default() -> Self {
+        Self { kind: NoteKind::Irrelevant, reasons: Vec::new() }
+    }
+}
+
+impl EventNotes {
+    /// Adds a note.
+    pub(crate) fn add(&mut self, kind: NoteKind, reason: &'static str) {
+        self.kind = self.kind.min(kind);
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    /// The outcome of the delivery; none if there is no note.
+    pub(crate) fn into_outcome(self) -> Option<LineEventOutcome> {
+        (!self.reasons.is_empty()).then_some(LineEventOutcome::Noted(self))
+    }
+
+    fn explanation(&self) -> String {
+        let reasons = self.reasons.join("; ");
+        if self.kind == NoteKind::Unreadable { format!("skipped: {reasons}") } else { reasons }
+    }
+}
+
+/// The note on a message that no customer writes; none for others.
+pub(crate) const fn describe_content(content: ContentKind) -> Option<&'static str> {
+    match content {
+        ContentKind::Written => None,
+        ContentKind::Edit => Some("edit: it changes the text of an earlier message"),
+        ContentKind::Deletion => Some("deletion of an earlier message"),
+        ContentKind::Reaction => Some("reaction to an earlier message"),
+        ContentKind::Poll => Some("poll, or a vote in one"),
+        ContentKind::Call => Some("call"),
+        ContentKind::Notice => Some("notice of WhatsApp"),
+        ContentKind::Empty => Some("text message without a text"),
+        ContentKind::Unknown => Some("unknown type without a text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_important_note_gives_the_code_and_every_note_is_explained() {
+        let mut notes = EventNotes::default();
+        assert_eq!(notes.clone().into_outcome(), None);
+        notes.add(NoteKind::Irrelevant, "chat summary");
+        notes.add(NoteKind::History, "old");
+        notes.add(NoteKind::NotWritten, "call");
+        notes.add(NoteKind::NotWritten, "call");
+        let outcome = notes.clone().into_outcome().unwrap();
+        assert!(!outcome.needs_attention());
+        assert_eq!(DeliveryOutcome::from(outcome), DeliveryOutcome::new("history", "chat summary; old; call"));
+        notes.add(NoteKind::Unreadable, "no id");
+        let outcome = notes.into_outcome().unwrap();
+        assert!(outcome.needs_attention());
+        assert_eq!(DeliveryOutcome::from(outcome).text, "skipped: chat summary; old; call; no id");
     }
 }

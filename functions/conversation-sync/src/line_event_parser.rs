@@ -4,18 +4,18 @@
 //! differs from the samples in details. So the parser accepts both: the event's name as text or as
 //! an object, times as numbers or as texts, members in either spelling. Two spellings that
 //! contradict each other make the item unreadable. The outcome beside the delivery names everything
-//! that was not used; the raw bytes stay there too.
+//! that was not used; the raw bytes stay there too. What a message is, and who its customer is,
+//! `tellonce_core::provider` reads.
 
 use jiff::Timestamp;
 use tellonce_core::{
     clock::choose_event_time,
-    contact::Phone,
     json::{JsonError, RawJson},
     ledger::DeliveryStatus,
     provider::{LineEventItem, LineEventKind, PROVIDER},
 };
 
-use crate::line_event::{LineMessage, MessageDirection, ParsedLineEvent, StatusReport};
+use crate::line_event::{HISTORY_AGE, LineMessage, MessageDirection, ParsedLineEvent, StatusReport};
 
 /// The longest id that is accepted, in bytes. The provider makes none that is longer.
 const MAX_ID_BYTES: usize = 256;
@@ -25,6 +25,8 @@ const MAX_TEXT_CHARS: usize = 10_000;
 /// Numbers from this on are milliseconds: as seconds they would lie in the year 5138, as
 /// milliseconds in 1973.
 const MILLISECONDS_THRESHOLD: i64 = 100_000_000_000;
+/// Numbers from this on are microseconds, by the same reason.
+const MICROSECONDS_THRESHOLD: i64 = 100_000_000_000_000;
 
 /// Parses a delivery. `topic` is the event that its header names.
 pub fn parse_line_event(
@@ -44,7 +46,10 @@ pub fn parse_line_event(
         Some(LineEventKind::Messages) => {
             for item in delivery.messages.list_elements().ok_or_else(|| JsonError::Missing("/messages".into()))? {
                 match parse_message(item, received_at) {
-                    Ok(message) => parsed.messages.push(message),
+                    Ok((message, has_time)) => {
+                        parsed.has_unreadable_times |= !has_time;
+                        parsed.messages.push(message);
+                    }
                     Err(reason) => parsed.skip_item(reason),
                 }
             }
@@ -95,12 +100,14 @@ impl ParsedLineEvent {
     }
 }
 
+/// Two spellings of one member have different values.
+const CONTRADICTION: LineEventSkipReason =
+    LineEventSkipReason::Unreadable("two spellings of one member contradict each other");
+
 /// The value of a member that has two spellings.
 fn merge_spellings((one, other): (RawJson<'_>, RawJson<'_>)) -> Result<Option<String>, LineEventSkipReason> {
     match (one.owned_text(), other.owned_text()) {
-        (Some(one), Some(other)) if one != other => {
-            Err(LineEventSkipReason::Unreadable("two spellings of one member contradict each other"))
-        }
+        (Some(one), Some(other)) if one != other => Err(CONTRADICTION),
         (one, other) => Ok(one.or(other)),
     }
 }
@@ -110,51 +117,79 @@ fn parse_id(item: &LineEventItem<'_>) -> Result<String, LineEventSkipReason> {
     id.filter(|id| id.len() <= MAX_ID_BYTES).ok_or(LineEventSkipReason::Unreadable("message without a usable id"))
 }
 
-fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> Timestamp {
-    let reported = written.text().and_then(|text| {
-        let number: i64 = text.split('.').next()?.parse().ok()?;
-        if number >= MILLISECONDS_THRESHOLD {
-            Timestamp::from_millisecond(number)
-        } else {
-            Timestamp::from_second(number)
-        }
-        .ok()
-    });
-    choose_event_time(reported.filter(|at| at.as_second() > 0), received_at)
+/// The time of an item, and whether it could be read if it was given. A time that could not be read
+/// becomes the time of receipt.
+fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> (Timestamp, bool) {
+    let number = parse_number(written);
+    let reported = match number {
+        Some(number) => parse_unix_time(number).filter(|at| at.as_second() > 0),
+        None => written.as_utc_time(),
+    };
+    // A number that is no time, such as 0, stands for a missing one.
+    let is_readable = reported.is_some() || number.is_some() || !written.is_present();
+    (choose_event_time(reported, received_at), is_readable)
 }
 
-fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<LineMessage, LineEventSkipReason> {
+/// A whole number, also as text, with a fraction, or as the two halves that protobuf's JavaScript
+/// writes.
+fn parse_number(written: RawJson<'_>) -> Option<i64> {
+    if let Some(text) = written.text() {
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        return whole.parse().ok().filter(|_| fraction.bytes().all(|byte| byte.is_ascii_digit()));
+    }
+    let half = |name: &str| written.at_pointer(name).text()?.parse::<i64>().ok();
+    let low = u32::try_from(half("/low")? & 0xffff_ffff).ok()?;
+    half("/high").unwrap_or(0).checked_mul(1 << 32)?.checked_add(i64::from(low))
+}
+
+fn parse_unix_time(number: i64) -> Option<Timestamp> {
+    let time = if number >= MICROSECONDS_THRESHOLD {
+        Timestamp::from_microsecond(number)
+    } else if number >= MILLISECONDS_THRESHOLD {
+        Timestamp::from_millisecond(number)
+    } else {
+        Timestamp::from_second(number)
+    };
+    time.ok()
+}
+
+/// A message, and whether its time could be read.
+fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<(LineMessage, bool), LineEventSkipReason> {
     let fields =
         PROVIDER.parse_line_event_item(item).ok_or(LineEventSkipReason::Unreadable("message that is not an object"))?;
     let id = parse_id(&fields)?;
-    if fields.is_group {
+    if fields.contact.is_group {
         return Err(LineEventSkipReason::Irrelevant("message of a group, channel or list"));
     }
-    let phone = merge_spellings(fields.phone)?;
-    let text = fields.texts.into_iter().find_map(RawJson::owned_text);
-    let text = text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
-    let missing_author = LineEventSkipReason::Unreadable("message without an author");
+    if fields.contact.is_contradictory {
+        return Err(CONTRADICTION);
+    }
+    let text = fields.content.text.map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
     // If our own message counted as a customer's, tellonce would reply to itself.
-    let direction = match fields.from_me.text().as_deref() {
-        Some("true" | "1") => MessageDirection::Out,
-        Some("false" | "0") => MessageDirection::In,
-        _ => return Err(missing_author),
+    let direction = match fields.from_me {
+        Some(true) => MessageDirection::Out,
+        Some(false) => MessageDirection::In,
+        None => return Err(LineEventSkipReason::Unreadable("message without an author")),
     };
-    Ok(LineMessage {
-        message_id: id,
+    let (sent_at, has_time) = parse_time(fields.timestamp, received_at);
+    let target = fields.content.target.filter(|target| target.len() <= MAX_ID_BYTES);
+    // An edit may have the id of its message, and is an entry of its own.
+    let entry_id = format!("{id}:{}:{}", fields.content.kind.name(), sent_at.as_second());
+    let is_same_id = target.as_ref() == Some(&id) && entry_id.len() <= MAX_ID_BYTES;
+    let message = LineMessage {
+        message_id: if is_same_id { entry_id } else { id },
         conversation_id: merge_spellings(fields.conversation)?.filter(|id| id.len() <= MAX_ID_BYTES),
-        phone: phone.and_then(|phone| Phone::from_e164(&phone).ok()),
+        phone: fields.contact.phone,
+        lid: fields.contact.lid,
         direction,
-        sent_at: parse_time(fields.timestamp, received_at),
-        kind: parse_kind(fields.kind),
+        sent_at,
+        content: fields.content.kind,
+        kind: fields.content.name,
         text,
-    })
-}
-
-/// The kind of a message as one short word.
-fn parse_kind(written: RawJson<'_>) -> String {
-    let plain = |kind: &String| kind.len() <= 30 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    written.owned_text().filter(plain).unwrap_or_else(|| "unknown".to_owned())
+        target,
+        is_history: received_at.duration_since(sent_at) >= HISTORY_AGE,
+    };
+    Ok((message, has_time))
 }
 
 fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusReport, LineEventSkipReason> {
@@ -164,7 +199,8 @@ fn parse_status(item: RawJson<'_>, received_at: Timestamp) -> Result<StatusRepor
     let word = fields.status.owned_text().ok_or(LineEventSkipReason::Unreadable("status without a value"))?;
     let delivery_status =
         DeliveryStatus::from_status(&word).ok_or(LineEventSkipReason::Irrelevant("unknown status"))?;
-    Ok(StatusReport { message_id: id, delivery_status, reported_at: parse_time(fields.timestamp, received_at) })
+    let (reported_at, _) = parse_time(fields.timestamp, received_at);
+    Ok(StatusReport { message_id: id, delivery_status, reported_at, lid: fields.contact.lid })
 }
 
 #[cfg(test)]
@@ -252,6 +288,11 @@ mod tests {
             item["contact_phone_number"] = json!("972501234567");
         });
         assert_eq!(bare.messages[0].phone, None, "a number needs its plus");
+        let edit = parse_changed_message(|item| {
+            item["type"] = json!("edit");
+            item["edit"] = json!({"original_message_id": "wamid_1", "message": {"text": {"body": "New"}}});
+        });
+        assert_eq!(edit.messages[0].message_id, "wamid_1:edit:1778580000", "an entry of its own");
         assert!(
             parse_json_event("messages.post", &json!({"event": "statuses.post", "statuses": []})).has_unreadable_items
         );
@@ -262,10 +303,44 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_read_as_seconds_milliseconds_microseconds_or_text() {
+        for written in [
+            json!(1_778_580_000),
+            json!("1778580000"),
+            json!("1778580000.25"),
+            json!(1_778_580_000_000_i64),
+            json!(1_778_580_000_000_000_i64),
+            json!("2026-05-12T10:00:00Z"),
+            json!("2026-05-12T10:00:00.000Z"),
+            json!("2026-05-12T12:00:00+02:00"),
+            json!("2026-05-12T10:00:00"),
+            json!({"low": 1_778_580_000, "high": 0, "unsigned": true}),
+        ] {
+            let parsed = parse_changed_message(|item| item["timestamp"] = written.clone());
+            assert_eq!(parsed.messages[0].sent_at.as_second(), 1_778_580_000, "{written}");
+            assert!(!parsed.has_unreadable_times && parsed.messages[0].is_history, "{written}");
+        }
+        let high = json!({"low": -1_i64, "high": 0, "unsigned": true});
+        let parsed = parse_changed_message(|item| item["timestamp"] = high);
+        assert_eq!(parsed.messages[0].sent_at, received_time(), "in the future");
+    }
+
+    #[test]
+    fn a_message_is_history_from_a_day_on() {
+        let is_history = |hours: i64| {
+            let at = (received_time() - jiff::SignedDuration::from_hours(hours)).as_second();
+            parse_changed_message(|item| item["timestamp"] = json!(at)).messages[0].is_history
+        };
+        assert!(!is_history(0) && !is_history(23) && is_history(24) && is_history(24 * 400));
+    }
+
+    #[test]
     fn a_future_or_invalid_time_becomes_the_time_of_receipt() {
         for written in [json!(99_999_999_999_i64), json!(-1), json!(0), json!("soon"), json!({}), Value::Null] {
             let parsed = parse_changed_message(|item| item["timestamp"] = written.clone());
             assert_eq!(parsed.messages[0].sent_at, received_time(), "{written}");
+            let is_other = written.is_string() || written.is_object();
+            assert_eq!(parsed.has_unreadable_times, is_other, "{written}");
         }
     }
 

@@ -35,6 +35,10 @@ pub struct Notification {
     /// The customer's number, if it is known.
     #[serde(with = "e164::option")]
     pub phone: Option<Phone>,
+    /// The private id that `WhatsApp` has for a customer whose number is not known:
+    /// `235085806700321@lid`.
+    #[serde(default)]
+    pub lid: Option<String>,
     /// The customer's name, if it is known.
     pub name: Option<String>,
     /// When the customer's situation began.
@@ -121,6 +125,8 @@ impl fmt::Display for NotificationText {
     }
 }
 
+/// The kind of a message that its author deleted. There is nothing to see in the conversation.
+pub const DELETED_KIND: &str = "deleted";
 /// The longest key, name or reason, in characters.
 pub const MAX_FIELD_CHARS: usize = 200;
 
@@ -136,11 +142,7 @@ impl Notification {
         }
         let name = self.name.as_deref().and_then(wording::clean_name);
         paragraphs.push(plain(vec![
-            format!(
-                "Who: {}{}",
-                self.phone.as_ref().map_or("number not known", Phone::expose),
-                name.map(|name| format!(", {name}")).unwrap_or_default()
-            ),
+            format!("Who: {}{}", self.describe_customer(), name.map(|name| format!(", {name}")).unwrap_or_default()),
             format!("Since: {} ({})", clock.format_time(self.since), clock.name),
             format!("Line: {}, {}", field(&self.line), field(&self.business_name)),
         ]));
@@ -174,6 +176,15 @@ impl Notification {
         NotificationText {
             headline: format!("{}: a customer {}", field(&self.escalation), field(&self.reason)),
             paragraphs,
+        }
+    }
+
+    /// The customer's number, else the private id.
+    fn describe_customer(&self) -> String {
+        match (&self.phone, &self.lid) {
+            (Some(phone), _) => phone.expose().to_owned(),
+            (None, Some(lid)) => format!("number not known, WhatsApp id {}", cut_visible_line(lid, MAX_FIELD_CHARS)),
+            (None, None) => "number not known".to_owned(),
         }
     }
 
@@ -215,6 +226,7 @@ impl QuotedMessage {
         match self.text.as_deref().map(|text| cut_visible_line(text, usize::MAX)).filter(|text| !text.is_empty()) {
             Some(text) if kind == "text" => text,
             Some(text) => format!("{kind}: {text}"),
+            None if kind == DELETED_KIND => kind,
             None => format!("{kind}; open {PROVIDER_NAME} to see it"),
         }
     }
@@ -298,6 +310,7 @@ pub(crate) mod tests {
             line: "main".to_owned(),
             conversation_id: Some("conv_01".to_owned()),
             phone: Some(Phone::from_e164("+972545550199").unwrap()),
+            lid: None,
             name: Some("Noa Levi".to_owned()),
             since: parse_time("2026-11-19T10:05:00Z"),
             messages: vec![
@@ -370,6 +383,19 @@ pub(crate) mod tests {
         insta::assert_snapshot!("plain_usual", sample_notification().render_text());
         insta::assert_snapshot!("plain_hebrew_pictures_and_sent_again", hebrew_notification().render_text());
         insta::assert_snapshot!("plain_without_text_and_name", bare_notification().render_text());
+    }
+
+    #[test]
+    fn a_customer_without_a_number_is_shown_by_the_private_id_and_a_deleted_message_as_deleted() {
+        let deleted = QuotedMessage {
+            kind: DELETED_KIND.to_owned(),
+            ..quoted_message(MessageDirection::In, "2026-11-19T10:05:00Z", None)
+        };
+        let lid = Some("235085806700321@lid".to_owned());
+        let shown = Notification { phone: None, lid, messages: vec![deleted], ..sample_notification() };
+        let text = shown.render_text().to_string();
+        assert!(text.contains("Who: number not known, WhatsApp id 235085806700321@lid, Noa Levi\n"), "{text}");
+        assert!(text.contains("customer: deleted\n"), "{text}");
     }
 
     #[test]

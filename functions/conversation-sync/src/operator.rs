@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
     clock::Clock,
-    contact::{Phone, PhoneError},
+    contact::{Lid, Phone, PhoneError},
     fault::error_chain,
     ledger::{Ledger, LedgerError},
 };
@@ -98,7 +98,11 @@ impl SyncOperator<'_> {
     pub(crate) async fn run_command(&self, command: &SyncCommand) -> Result<CommandResult, SyncOperatorError> {
         match command {
             SyncCommand::Contact(phone) => {
-                Ok(CommandResult::Contact { contact: self.ledger.contact_subject(&Phone::from_e164(phone)?) })
+                let contact = match Lid::parse(phone) {
+                    Some(lid) => self.ledger.lid_subject(&lid),
+                    None => self.ledger.contact_subject(&Phone::from_e164(phone)?),
+                };
+                Ok(CommandResult::Contact { contact })
             }
             SyncCommand::OptIn(phone) => self.set_opt_out(phone, false).await,
             SyncCommand::OptOut(phone) => self.set_opt_out(phone, true).await,

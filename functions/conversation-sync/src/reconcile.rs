@@ -6,6 +6,7 @@
 use tellonce_core::{
     client_config::ClientConfig,
     clock::Clock,
+    contact::Phone,
     ledger::{
         DeliveryStatus, IdempotencyKey, Ledger, LedgerRow, RowChange, SaveOutcome, TransitionRefused, apply_change,
     },
@@ -15,8 +16,9 @@ use tellonce_core::{
 use crate::{
     alert::AlertSender,
     conversation::{Conversation, sent_history},
+    lid_contact::LidContacts,
     line_event::{LineMessage, MessageDirection, StatusReport},
-    message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord},
+    message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord, ObservedMessage},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::SyncError,
 };
@@ -31,6 +33,7 @@ pub(crate) struct Reconciler<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
     pub(crate) alerts: &'a AlertSender<'a>,
+    pub(crate) lid_contacts: &'a LidContacts<'a>,
 }
 
 impl Reconciler<'_> {
@@ -97,7 +100,13 @@ impl Reconciler<'_> {
         for _ in 0..MAX_ATTEMPTS {
             let found = self.find_ledger_row(&record).await?;
             let applied = match &found {
-                LedgerMatch::Row { row, .. } => self.apply_report((**row).clone(), &record).await?,
+                LedgerMatch::Row { row, .. } => {
+                    // Our message to a number, in the chat of a private id.
+                    if let (Some(lid), Some(phone)) = (record.lid(), &row.to) {
+                        self.lid_contacts.learn_number(&lid, phone, row.created_at).await?;
+                    }
+                    self.apply_report((**row).clone(), &record).await?
+                }
                 LedgerMatch::Undecided | LedgerMatch::NoMatch => None,
             };
             let now = self.clock.now();
@@ -129,9 +138,24 @@ impl Reconciler<'_> {
         }
         let rows_with_id = self.ledger.find_by_provider_id(&record.message_id).await?;
         let seen = record.observed.as_ref().filter(|_| rows_with_id.is_empty() && record.link == LedgerLink::Unknown);
-        let phone = seen.and_then(message_record::ObservedMessage::phone);
+        let phone = match seen {
+            Some(seen) => self.find_customer_number(record, seen).await?,
+            None => None,
+        };
         let sent_rows = sent_history::load_sent_rows(self.ledger, phone.as_ref(), self.clock.now()).await?;
-        Ok(message_record::find_match(record, &rows_with_id, &sent_rows))
+        Ok(message_record::find_match(record, &rows_with_id, &sent_rows, phone.as_ref()))
+    }
+
+    /// The number of the customer of a message. That of a private id may be known by now.
+    async fn find_customer_number(
+        &self,
+        record: &MessageRecord,
+        seen: &ObservedMessage,
+    ) -> Result<Option<Phone>, SyncError> {
+        match (seen.phone(), record.lid()) {
+            (None, Some(lid)) => self.lid_contacts.find_number(&lid).await,
+            (phone, _) => Ok(phone),
+        }
     }
 
     /// Records in the conversation that the team replied.
@@ -139,7 +163,8 @@ impl Reconciler<'_> {
         let Some(seen) = record.observed.as_ref().filter(|seen| seen.direction == MessageDirection::Out) else {
             return Ok(());
         };
-        let contact = seen.phone().map(|phone| self.ledger.contact_subject(&phone));
+        let by_number = seen.phone().map(|phone| self.ledger.contact_subject(&phone));
+        let contact = by_number.or_else(|| record.lid().map(|lid| self.ledger.lid_subject(&lid)));
         let key = Conversation::item_key(&record.line, seen.conversation_id.as_deref(), contact.as_deref());
         let Some(key) = key else { return Ok(()) };
         let note_reply = |before: Option<&Conversation>| {

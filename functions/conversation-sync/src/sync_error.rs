@@ -3,6 +3,7 @@
 use tellonce_core::{
     dispatch::DispatchError,
     fault::{ClassifyFault, Fault},
+    inbox::InboxError,
     ledger::LedgerError,
 };
 
@@ -17,6 +18,8 @@ pub(crate) enum SyncError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
 }
 
 impl ClassifyFault for SyncError {
@@ -25,6 +28,7 @@ impl ClassifyFault for SyncError {
             Self::Store(error) => error.fault(),
             Self::Ledger(error) => error.fault(),
             Self::Dispatch(error) => error.fault(),
+            Self::Inbox(error) => error.fault(),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     appointment::{Appointment, HEADER_STAGE},
     attributes::{Item, ItemReader},
     clock::{UnixMillis, from_millis},
-    contact::Phone,
+    contact::{Lid, Phone},
     fault::{ClassifyFault, Fault},
     pseudonym::PseudonymKey,
 };
@@ -183,6 +183,11 @@ impl Ledger {
     /// contact.
     pub fn contact_subject(&self, phone: &Phone) -> String {
         self.pseudonyms.contact_subject(phone)
+    }
+
+    /// The subject of what is known of a private id of `WhatsApp`.
+    pub fn lid_subject(&self, lid: &Lid) -> String {
+        self.pseudonyms.lid_subject(lid)
     }
 
     /// When the table forgets an item of this time, in seconds since 1970.

@@ -27,7 +27,10 @@ use url::Url;
 
 pub use client::ProviderClient;
 pub use facts::{LineEventHeaders, ProviderFacts, UnknownOutcomeRules};
-pub use line_event::{DeliveryProgress, LineEventBody, LineEventItem, LineEventKind, ReportedStatus};
+pub use line_event::{
+    ContentKind, DeliveryProgress, LineContact, LineContent, LineEventBody, LineEventItem, LineEventKind,
+    ReportedStatus,
+};
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
 pub use registration::{RegistrationError, RegistrationRefusal, WebhookRegistration};
 pub use response::{LineHealth, SendOutcome};

@@ -15,13 +15,14 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
     client_config::{ClientConfig, EscalationRule, EscalationTrigger, TextDetail, TimeSpan},
-    contact::Phone,
+    contact::{Lid, Phone},
     ledger::IdempotencyKey,
+    provider::ContentKind,
 };
 
 use crate::{
     line_event::{LineMessage, MessageDirection},
-    notification::QuotedMessage,
+    notification::{DELETED_KIND, QuotedMessage},
     record_store::{ItemKey, Persisted, days_after},
 };
 
@@ -45,12 +46,18 @@ pub struct Conversation {
     pub id: Option<String>,
     /// The customer's number, E.164.
     pub phone: Option<String>,
+    /// The private id that `WhatsApp` has for the customer: `235085806700321@lid`.
+    #[serde(default)]
+    pub lid: Option<String>,
     /// The customer's name, from the ledger.
     pub name: Option<String>,
     /// The customer's first message that tellonce received.
     pub first_message_id: Option<String>,
     /// The last messages, oldest first.
     pub last_messages: Vec<ConversationMessage>,
+    /// Edits and deletions of messages, the newest last. They may arrive before their message.
+    #[serde(default)]
+    pub changes: Vec<MessageChange>,
     /// The message that began the customer's present wait.
     pub waiting_since: Option<MessageRef>,
     /// The time of the team's last reply.
@@ -105,6 +112,19 @@ struct PendingAlert {
     at: Timestamp,
 }
 
+/// An edit or a deletion of a message.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageChange {
+    /// The provider's id of the message that changed.
+    pub message_id: String,
+    /// When it changed.
+    pub at: Timestamp,
+    /// The first 500 characters of the new text. None after a deletion.
+    pub text: Option<String>,
+    /// Whether the message was deleted.
+    pub is_deletion: bool,
+}
+
 /// One of the last messages.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationMessage {
@@ -130,6 +150,15 @@ impl fmt::Debug for Conversation {
     }
 }
 
+impl fmt::Debug for MessageChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageChange")
+            .field("message_id", &self.message_id)
+            .field("is_deletion", &self.is_deletion)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for ConversationMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConversationMessage")
@@ -146,9 +175,11 @@ impl Conversation {
             line: line.to_owned(),
             id: id.map(str::to_owned),
             phone: phone.map(str::to_owned),
+            lid: None,
             name: None,
             first_message_id: None,
             last_messages: Vec::new(),
+            changes: Vec::new(),
             waiting_since: None,
             team_replied_at: None,
             author_unknown_until: None,
@@ -160,8 +191,8 @@ impl Conversation {
         }
     }
 
-    /// The row's key: by the conversation's id, or by the customer's pseudonym (`contact`) if the
-    /// line gives no id.
+    /// The row's key: by the conversation's id, or by the pseudonym of the customer's number or
+    /// private id (`contact`) if the line gives no id.
     pub fn item_key(line: &str, id: Option<&str>, contact: Option<&str>) -> Option<ItemKey> {
         // No escaped id begins with a dot.
         let last = id.map(IdempotencyKey::escape_id).or_else(|| Some(format!(".p{}", contact?.rsplit(':').next()?)))?;
@@ -173,35 +204,92 @@ impl Conversation {
         Phone::from_e164(self.phone.as_deref()?).ok()
     }
 
-    /// Adds a message. A known message changes nothing.
+    /// Adds a message, or what an edit or a deletion changes. A known message changes nothing.
     pub fn add_message(&mut self, message: &LineMessage) {
         self.id = self.id.take().or_else(|| message.conversation_id.clone());
         self.phone = self.phone.take().or_else(|| message.phone.as_ref().map(|phone| phone.expose().to_owned()));
+        self.lid = message.lid.as_ref().map(Lid::address).or_else(|| self.lid.take());
         self.last_activity_at = self.last_activity_at.max(message.sent_at);
+        match message.content {
+            ContentKind::Written => self.add_written_message(message),
+            ContentKind::Edit => self.add_change(message, false),
+            ContentKind::Deletion => self.add_change(message, true),
+            ContentKind::Reaction
+            | ContentKind::Poll
+            | ContentKind::Call
+            | ContentKind::Notice
+            | ContentKind::Empty
+            | ContentKind::Unknown => {}
+        }
+    }
+
+    fn add_written_message(&mut self, message: &LineMessage) {
         if message.direction == MessageDirection::In {
             self.first_message_id.get_or_insert_with(|| message.message_id.clone());
             let unanswered = self.team_replied_at.is_none_or(|answered| answered < message.sent_at);
-            if unanswered && self.waiting_since.as_ref().is_none_or(|waiting| message.sent_at < waiting.at) {
+            let is_earliest = self.waiting_since.as_ref().is_none_or(|waiting| message.sent_at < waiting.at);
+            if unanswered && is_earliest && !message.is_history && !self.is_deleted(&message.message_id) {
                 self.waiting_since = Some(MessageRef::new(&message.message_id, message.sent_at));
             }
         }
         if self.last_messages.iter().any(|known| known.id == message.message_id) {
             return;
         }
-        let text = message.text.as_ref().map(|text| text.chars().take(MAX_TEXT_CHARS).collect());
-        let entry = ConversationMessage {
+        let mut entry = ConversationMessage {
             id: message.message_id.clone(),
             direction: message.direction,
             sent_at: message.sent_at,
             kind: message.kind.clone(),
-            text,
+            text: message.text.as_deref().map(cut_text),
         };
+        for change in self.changes.iter().filter(|change| change.message_id == message.message_id) {
+            entry.apply_change(change);
+        }
         let position =
             self.last_messages.partition_point(|other| (other.sent_at, &other.id) <= (entry.sent_at, &entry.id));
         self.last_messages.insert(position, entry);
         if self.last_messages.len() > MAX_LAST_MESSAGES {
             self.last_messages.remove(0);
         }
+    }
+
+    /// Adds an edit or a deletion, and applies it to its message. Changes count in the order in
+    /// which they were made, and nothing follows a deletion.
+    fn add_change(&mut self, message: &LineMessage, is_deletion: bool) {
+        let Some(target) = &message.target else { return };
+        let change = MessageChange {
+            message_id: target.clone(),
+            at: message.sent_at,
+            text: message.text.as_deref().map(cut_text).filter(|_| !is_deletion),
+            is_deletion,
+        };
+        if self.changes.contains(&change) {
+            return;
+        }
+        let position =
+            self.changes.partition_point(|other| (other.is_deletion, other.at) <= (change.is_deletion, change.at));
+        self.changes.insert(position, change);
+        if self.changes.len() > MAX_LAST_MESSAGES {
+            self.changes.remove(0);
+        }
+        if let Some(entry) = self.last_messages.iter_mut().find(|known| known.id == *target) {
+            for change in self.changes.iter().filter(|change| change.message_id == *target) {
+                entry.apply_change(change);
+            }
+        }
+        // A deleted message waits for no answer. The next one may.
+        if is_deletion && self.waiting_since.as_ref().is_some_and(|waiting| waiting.message_id == *target) {
+            let since = self.waiting_since.as_ref().map(|waiting| waiting.at);
+            let still_waits = |known: &&ConversationMessage| {
+                known.direction == MessageDirection::In && !known.is_deleted() && Some(known.sent_at) >= since
+            };
+            let next = self.last_messages.iter().find(still_waits);
+            self.waiting_since = next.map(|message| MessageRef::new(&message.id, message.sent_at));
+        }
+    }
+
+    fn is_deleted(&self, message_id: &str) -> bool {
+        self.changes.iter().any(|change| change.is_deletion && change.message_id == message_id)
     }
 
     /// Notes an outbound message whose author is not known yet.
@@ -221,8 +309,10 @@ impl Conversation {
                     || alerted_message_ids.get(name) == Some(message)
             });
             // What the customer wrote after the reply still waits.
-            let after =
-                self.last_messages.iter().find(|known| known.direction == MessageDirection::In && known.sent_at > at);
+            let still_waits = |known: &&ConversationMessage| {
+                known.direction == MessageDirection::In && !known.is_deleted() && known.sent_at > at
+            };
+            let after = self.last_messages.iter().find(still_waits);
             self.waiting_since = after.map(|message| MessageRef::new(&message.id, message.sent_at));
         }
     }
@@ -296,6 +386,25 @@ impl Conversation {
         };
         self.last_messages.iter().map(quote).collect()
     }
+}
+
+impl ConversationMessage {
+    fn apply_change(&mut self, change: &MessageChange) {
+        if change.is_deletion {
+            DELETED_KIND.clone_into(&mut self.kind);
+            self.text = None;
+        } else if change.text.is_some() && !self.is_deleted() {
+            self.text.clone_from(&change.text);
+        }
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.kind == DELETED_KIND
+    }
+}
+
+fn cut_text(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 /// The first moment from `at` on within business hours; `at` itself if none are configured.

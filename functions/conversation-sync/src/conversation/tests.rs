@@ -34,10 +34,14 @@ fn build_message(id: &str, direction: MessageDirection, minute: i64) -> LineMess
         message_id: id.into(),
         conversation_id: Some("conv_1".into()),
         phone: None,
+        lid: None,
         direction,
         sent_at: at_minute(minute),
+        content: ContentKind::Written,
         kind: "text".into(),
         text: Some(format!("text of {id}")),
+        target: None,
+        is_history: false,
     }
 }
 
@@ -131,7 +135,80 @@ fn a_conversation_without_an_id_is_keyed_by_its_customer() {
     assert_eq!(subject_for(None, None), None);
 }
 
+fn build_change(id: &str, content: ContentKind, target: &str, minute: i64, text: Option<&str>) -> LineMessage {
+    LineMessage {
+        content,
+        target: Some(target.to_owned()),
+        text: text.map(str::to_owned),
+        ..build_message(id, MessageDirection::In, minute)
+    }
+}
+
+#[test]
+fn an_edit_changes_the_text_of_its_message_and_neither_begins_nor_ends_a_wait() {
+    let mut conversation = new_conversation();
+    conversation.add_message(&build_message("m1", MessageDirection::In, 0));
+    conversation.add_message(&build_change("e2", ContentKind::Edit, "m1", 2, Some("second")));
+    conversation.add_message(&build_change("e1", ContentKind::Edit, "m1", 1, Some("first")));
+    assert_eq!(conversation.last_messages.len(), 1);
+    assert_eq!(conversation.last_messages[0].text.as_deref(), Some("second"), "the newest edit counts");
+    assert_eq!(conversation.waiting_since, Some(MessageRef::new("m1", at_minute(0))));
+    assert_eq!(conversation.first_message_id.as_deref(), Some("m1"));
+}
+
+#[test]
+fn a_deleted_message_waits_for_no_answer_and_the_next_one_does() {
+    let mut conversation = new_conversation();
+    conversation.add_message(&build_message("m1", MessageDirection::In, 0));
+    conversation.add_message(&build_change("d1", ContentKind::Deletion, "m1", 1, None));
+    assert_eq!((conversation.waiting_since.clone(), conversation.last_messages[0].kind.as_str()), (None, "deleted"));
+    let mut conversation = new_conversation();
+    conversation.add_message(&build_message("m1", MessageDirection::In, 0));
+    conversation.add_message(&build_message("m2", MessageDirection::In, 5));
+    conversation.add_message(&build_change("d1", ContentKind::Deletion, "m1", 6, None));
+    assert_eq!(conversation.waiting_since, Some(MessageRef::new("m2", at_minute(5))));
+}
+
+#[test]
+fn other_events_and_history_begin_no_wait() {
+    let mut conversation = new_conversation();
+    for content in [
+        ContentKind::Reaction,
+        ContentKind::Poll,
+        ContentKind::Call,
+        ContentKind::Notice,
+        ContentKind::Empty,
+        ContentKind::Unknown,
+    ] {
+        conversation.add_message(&LineMessage { content, ..build_message("x", MessageDirection::In, 0) });
+    }
+    assert!(conversation.last_messages.is_empty() && conversation.first_message_id.is_none());
+    let old = LineMessage { is_history: true, ..build_message("h1", MessageDirection::In, -60 * 48) };
+    conversation.add_message(&old);
+    assert!(conversation.waiting_since.is_none() && conversation.next_check(&test_config()).is_none());
+    assert_eq!(conversation.last_messages[0].sent_at, at_minute(-60 * 48), "with its own date");
+}
+
 proptest! {
+    #[test]
+    fn edits_and_deletions_in_any_order_make_the_same_conversation(order in Just(vec![0, 1, 2, 3, 4]).prop_shuffle()) {
+        let events = [
+            build_message("m1", MessageDirection::In, 0),
+            build_message("m2", MessageDirection::In, 3),
+            build_change("e1", ContentKind::Edit, "m2", 4, Some("edited")),
+            build_change("e2", ContentKind::Edit, "m1", 5, Some("never shown")),
+            build_change("d1", ContentKind::Deletion, "m1", 6, None),
+        ];
+        let mut conversation = new_conversation();
+        for index in order {
+            let event: &LineMessage = &events[index];
+            conversation.add_message(event);
+        }
+        let shown: Vec<_> = conversation.last_messages.iter().map(|known| (known.kind.as_str(), known.text.as_deref())).collect();
+        prop_assert_eq!(shown, [("deleted", None), ("text", Some("edited"))]);
+        prop_assert_eq!(conversation.waiting_since, Some(MessageRef::new("m2", at_minute(3))));
+    }
+
     #[test]
     fn messages_in_any_order_and_any_number_of_times_make_the_same_conversation(
         mut received in prop::collection::vec((0..9usize, any::<bool>()), 0..20),

@@ -93,7 +93,9 @@ pub(super) fn is_same_number(typed: &str, phone: &Phone) -> bool {
     let digits = || typed.chars().filter(char::is_ascii_digit);
     // A landline may have `WhatsApp` too, but `PhoneRule::Mobile` would reject it.
     digits().eq(phone.expose().chars().skip(1))
-        || Phone::parse(typed, &country, PhoneRule::Possible).is_ok_and(|meant| meant == *phone)
+        || Phone::parse(typed, &country, PhoneRule::Possible).is_ok_and(|meant| meant.is_same_contact(phone))
+        // Both forms of a number are one person, also the form that numbering plans do not list.
+        || phone.other_form().is_some_and(|other| digits().eq(other.expose().chars().skip(1)))
 }
 
 /// Splits a full name before its last word into first and last name.
@@ -227,6 +229,11 @@ pub(super) mod tests {
         for typed in ["", "+1 545550199", "054-5550198", "054-5550199 / 052-5550101", "5550199"] {
             assert!(!is_same_number(typed, &phone), "{typed}");
         }
+        let sao_paulo = Phone::from_e164("+551187654321").unwrap();
+        assert!(is_same_number("(11) 98765-4321", &sao_paulo) && is_same_number("+55 11 98765-4321", &sao_paulo));
+        assert!(!is_same_number("+55 11 98765-4322", &sao_paulo));
+        let mexico = Phone::from_e164("+525512345678").unwrap();
+        assert!(is_same_number("+52 1 55 1234 5678", &mexico) && is_same_number("55 1234 5678", &mexico));
         assert!(is_same_number("+972 3-555-0123", &Phone::from_e164("+97235550123").unwrap()), "a landline");
     }
 

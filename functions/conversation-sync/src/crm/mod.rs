@@ -70,12 +70,13 @@ impl CrmClient<'_> {
         match self.kind {
             CrmKind::HubSpot(settings) => {
                 let hubspot = self.build_hubspot();
-                let found = hubspot.find_person(phone).await?;
+                let found = find_in_either_form(phone, async |phone: &Phone| hubspot.find_person(phone).await).await?;
                 or_create(found, settings.unknown, async || hubspot.create_person(phone, name).await).await
             }
             CrmKind::Pipedrive(settings) => {
                 let pipedrive = self.build_pipedrive(settings);
-                let found = pipedrive.find_person(phone).await?;
+                let found =
+                    find_in_either_form(phone, async |phone: &Phone| pipedrive.find_person(phone).await).await?;
                 or_create(found, settings.unknown, async || pipedrive.create_person(phone, name).await).await
             }
             CrmKind::Zoho(settings) => {
@@ -149,6 +150,17 @@ impl CrmClient<'_> {
     }
 }
 
+/// The person with a number, or with its other form.
+async fn find_in_either_form(
+    phone: &Phone,
+    find: impl AsyncFn(&Phone) -> Result<Option<String>, ApiError>,
+) -> Result<Option<String>, ApiError> {
+    match (find(phone).await?, phone.other_form()) {
+        (None, Some(other)) => find(&other).await,
+        (found, _) => Ok(found),
+    }
+}
+
 /// The person that was found, or a new one if `unknown` is `create`.
 async fn or_create(
     found: Option<String>,
@@ -194,5 +206,25 @@ pub struct CrmEntry {
 impl fmt::Debug for CrmEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CrmEntry").field("reference", &self.reference).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_person_is_found_by_either_form_of_a_number_and_others_cost_one_search() {
+        let searched = std::sync::Mutex::new(Vec::new());
+        let find = async |phone: &Phone| {
+            searched.lock().unwrap().push(phone.expose().to_owned());
+            Ok((phone.expose() == "+5511987654321").then(|| "7".to_owned()))
+        };
+        for (number, found) in [("+551187654321", Some("7")), ("+5511987654321", Some("7")), ("+972545550199", None)] {
+            let person = find_in_either_form(&Phone::from_e164(number).unwrap(), find).await.unwrap();
+            assert_eq!(person.as_deref(), found, "{number}");
+        }
+        let expected = ["+551187654321", "+5511987654321", "+5511987654321", "+972545550199"];
+        assert_eq!(*searched.lock().unwrap(), expected);
     }
 }

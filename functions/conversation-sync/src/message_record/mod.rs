@@ -14,7 +14,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
-    contact::Phone,
+    contact::{Lid, Phone},
     hash::sha256_hex,
     ledger::{DeliveryStatus, IdempotencyKey, LedgerRow, MessageState},
     provider::Payload,
@@ -51,6 +51,9 @@ pub struct MessageRecord {
     pub observed: Option<ObservedMessage>,
     /// The combined status reports.
     pub delivery_status: DeliveryStatus,
+    /// The private id of the customer, if a report gave one: `235085806700321@lid`.
+    #[serde(default)]
+    pub lid: Option<String>,
     /// The time of the latest report.
     pub delivery_status_at: Option<Timestamp>,
     /// The earliest reported time of arrival on a phone.
@@ -139,6 +142,7 @@ impl MessageRecord {
             message_id: message_id.to_owned(),
             observed: None,
             delivery_status: DeliveryStatus::default(),
+            lid: None,
             delivery_status_at: None,
             arrived_at: None,
             link: LedgerLink::Unknown,
@@ -170,6 +174,7 @@ impl MessageRecord {
                 text: message.text.clone(),
             });
         }
+        self.lid = self.lid.take().or_else(|| message.lid.as_ref().map(Lid::address));
         if message.direction == MessageDirection::In {
             self.link = LedgerLink::Foreign;
         }
@@ -180,12 +185,18 @@ impl MessageRecord {
     #[must_use]
     pub fn with_status(mut self, status_report: &StatusReport) -> Self {
         self.delivery_status = self.delivery_status.combine_with(status_report.delivery_status);
+        self.lid = self.lid.take().or_else(|| status_report.lid.as_ref().map(Lid::address));
         self.delivery_status_at = self.delivery_status_at.max(Some(status_report.reported_at));
         if status_report.delivery_status.has_arrived() {
             self.arrived_at =
                 Some(self.arrived_at.map_or(status_report.reported_at, |at| at.min(status_report.reported_at)));
         }
         self
+    }
+
+    /// The private id of the customer.
+    pub fn lid(&self) -> Option<Lid> {
+        Lid::parse(self.lid.as_deref()?)
     }
 
     /// Whether the ledger must be searched or updated.
@@ -296,8 +307,13 @@ pub enum LedgerMatch {
 }
 
 /// Finds the ledger row of a record: among the rows with its id, else among the rows sent to its
-/// customer.
-pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows: &[LedgerRow]) -> LedgerMatch {
+/// customer, who has this number.
+pub fn find_match(
+    record: &MessageRecord,
+    rows_with_id: &[LedgerRow],
+    sent_rows: &[LedgerRow],
+    phone: Option<&Phone>,
+) -> LedgerMatch {
     let of_line = |row: &&LedgerRow| row.line == record.line;
     let mut strong = rows_with_id.iter().filter(of_line);
     match (strong.next(), strong.next()) {
@@ -309,10 +325,14 @@ pub fn find_match(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows:
         return LedgerMatch::NoMatch;
     };
     let Some(text) = &observed.text else { return LedgerMatch::NoMatch };
+    let is_same_customer = |to: Option<&Phone>| match (to, phone) {
+        (Some(to), Some(phone)) => to.is_same_contact(phone),
+        (to, phone) => to.is_none() && phone.is_none(),
+    };
     let looks_alike = |row: &&LedgerRow| {
         row.payload.as_ref().is_some_and(|payload| has_text(payload, text))
             && row.message_id.as_ref().is_none_or(|id| *id == record.message_id)
-            && row.to.as_ref().map(Phone::expose) == observed.phone.as_deref()
+            && is_same_customer(row.to.as_ref())
             && assumed_sent_at(row).is_some_and(|at| at.duration_since(observed.sent_at).abs() <= SEND_MATCH_WINDOW)
     };
     let mut weak = sent_rows.iter().filter(of_line).filter(looks_alike);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tellonce_core::{
     client_config::Milestone,
     ledger::{ClaimOwner, Content, OutboundMessage, RowChange, apply_change},
-    provider::SendRoute,
+    provider::{ContentKind, SendRoute},
 };
 
 use super::*;
@@ -53,11 +53,21 @@ fn observed_message(id: &str, text: &str, second: i64) -> LineMessage {
         message_id: id.into(),
         conversation_id: Some("conv_1".into()),
         phone: Some(Phone::from_e164(PHONE).unwrap()),
+        lid: None,
         direction: MessageDirection::Out,
         sent_at: at_second(second),
+        content: ContentKind::Written,
         kind: "text".into(),
         text: Some(text.into()),
+        target: None,
+        is_history: false,
     }
+}
+
+/// Finds the row of a record whose message names the customer's number.
+fn match_record(record: &MessageRecord, rows_with_id: &[LedgerRow], sent_rows: &[LedgerRow]) -> LedgerMatch {
+    let phone = record.observed.as_ref().and_then(ObservedMessage::phone);
+    find_match(record, rows_with_id, sent_rows, phone.as_ref())
 }
 
 /// An event of one message.
@@ -111,6 +121,7 @@ impl RecordModel {
                     message_id: "wamid_1".into(),
                     delivery_status: DeliveryStatus::from_status(word).unwrap(),
                     reported_at: at_second(4),
+                    lid: None,
                 };
                 self.record = record.with_status(&status);
             }
@@ -127,7 +138,7 @@ impl RecordModel {
         let rows_with_id = if row.provider_id.as_deref() == Some("wamid_1") { vec![row.clone()] } else { Vec::new() };
         let found = match self.record.ledger_key() {
             Some(_) => LedgerMatch::Row { row: Box::new(row.clone()), weak: !self.same_id },
-            None => find_match(&self.record, &rows_with_id, std::slice::from_ref(&row)),
+            None => match_record(&self.record, &rows_with_id, std::slice::from_ref(&row)),
         };
         let mut applied_status = None;
         if let LedgerMatch::Row { .. } = &found {
@@ -183,7 +194,7 @@ fn an_unknown_outcome_is_resolved_once_the_message_is_observed_on_the_line() {
     let row = apply_change(&claimed_row("1001", TEXT), &lost, at_second(2)).unwrap();
     let record = MessageRecord::new("main", "wamid_1", 30, at_second(3))
         .with_message(&observed_message("wamid_1", TEXT, 3), at_second(3));
-    let LedgerMatch::Row { row: found, weak: true } = find_match(&record, &[], std::slice::from_ref(&row)) else {
+    let LedgerMatch::Row { row: found, weak: true } = match_record(&record, &[], std::slice::from_ref(&row)) else {
         panic!()
     };
     let change = RowChange::StatusReported {
@@ -204,15 +215,34 @@ fn two_messages_that_look_alike_are_not_linked_and_one_with_its_own_id_is_not_li
     let (one, two) = (accept(&claimed_row("1", TEXT), "q1"), accept(&claimed_row("2", TEXT), "q2"));
     let record = MessageRecord::new("main", "wamid_1", 30, at_second(3))
         .with_message(&observed_message("wamid_1", TEXT, 3), at_second(3));
-    assert_eq!(find_match(&record, &[], &[one.clone(), two.clone()]), LedgerMatch::Undecided);
+    assert_eq!(match_record(&record, &[], &[one.clone(), two.clone()]), LedgerMatch::Undecided);
     let observation = RowChange::StatusReported {
         message_id: "wamid_0".into(),
         delivery_status: DeliveryStatus::default(),
         at: at_second(3),
     };
     let one = apply_change(&one, &observation, at_second(3)).unwrap();
-    let LedgerMatch::Row { row, weak: true } = find_match(&record, &[], &[one, two]) else { panic!() };
+    let LedgerMatch::Row { row, weak: true } = match_record(&record, &[], &[one, two]) else { panic!() };
     assert_eq!(row.key.subject(), "order:2");
+}
+
+#[test]
+fn the_other_form_of_a_number_and_the_number_of_a_private_id_make_a_link() {
+    let accept = RowChange::Accept { owner: test_owner(), provider_id: None };
+    let mut row = apply_change(&claimed_row("1", TEXT), &accept, at_second(2)).unwrap();
+    row.to = Some(Phone::from_e164("+5511987654321").unwrap());
+    let record_of = |message: LineMessage| {
+        MessageRecord::new("main", "wamid_1", 30, at_second(3)).with_message(&message, at_second(3))
+    };
+    let reported = Some(Phone::from_e164("+551187654321").unwrap());
+    let record = record_of(LineMessage { phone: reported.clone(), ..observed_message("wamid_1", TEXT, 3) });
+    assert!(matches!(match_record(&record, &[], std::slice::from_ref(&row)), LedgerMatch::Row { weak: true, .. }));
+    let lid = Lid::parse("235085806700321@lid");
+    let record = record_of(LineMessage { phone: None, lid: lid.clone(), ..observed_message("wamid_1", TEXT, 3) });
+    assert_eq!(record.lid(), lid);
+    assert_eq!(match_record(&record, &[], std::slice::from_ref(&row)), LedgerMatch::NoMatch, "no number yet");
+    let found = find_match(&record, &[], std::slice::from_ref(&row), reported.as_ref());
+    assert!(matches!(found, LedgerMatch::Row { weak: true, .. }));
 }
 
 #[test]
@@ -221,7 +251,7 @@ fn a_different_text_time_line_or_number_makes_no_link() {
     let row = apply_change(&claimed_row("1", TEXT), &accept, at_second(2)).unwrap();
     let match_of = |message: LineMessage, line: &str| {
         let record = MessageRecord::new(line, "wamid_1", 30, at_second(3)).with_message(&message, at_second(3));
-        find_match(&record, &[], std::slice::from_ref(&row))
+        match_record(&record, &[], std::slice::from_ref(&row))
     };
     assert!(matches!(match_of(observed_message("wamid_1", TEXT, 3), "main"), LedgerMatch::Row { .. }));
     assert_eq!(match_of(observed_message("wamid_1", TEXT, 3), "other"), LedgerMatch::NoMatch);
@@ -261,7 +291,7 @@ fn an_overtaken_lookup_undoes_no_link() {
     let row = apply_change(&claimed_row("1", TEXT), &accept, at_second(2)).unwrap();
     let record = MessageRecord::new("main", "wamid_1", 30, at_second(0))
         .with_message(&observed_message("wamid_1", TEXT, 3), at_second(0));
-    let found = find_match(&record, &[], std::slice::from_ref(&row));
+    let found = match_record(&record, &[], std::slice::from_ref(&row));
     let linked = record.with_lookup(&found, Some(DeliveryStatus::default()), false, at_second(1));
     let after = linked.clone().with_lookup(&LedgerMatch::NoMatch, None, true, at_second(600));
     assert_eq!(after.link, linked.link);
@@ -290,6 +320,7 @@ proptest! {
                 message_id: "wamid_1".into(),
                 delivery_status: DeliveryStatus::from_status(["sent", "delivered", "read", "failed"][which - 1]).unwrap(),
                 reported_at: at_second(i64::try_from(which).unwrap()),
+                lid: None,
             }),
         };
         let new = || MessageRecord::new("main", "wamid_1", 30, at_second(0));

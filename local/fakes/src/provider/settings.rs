@@ -223,6 +223,9 @@ pub struct WebhookSettings {
     pub unknown_status: bool,
     /// Leave out `conversationId` and `conversation_id`.
     pub omit_conversation_id: bool,
+    /// Name customers by a private id (`…@lid`) in place of their number, and repeat its digits as
+    /// `contactPhoneNumber`. **Invented**, after reports about linked lines.
+    pub private_ids: bool,
     /// Use whapi.cloud's own format: `event` as an object, and status timestamps as strings.
     pub whapi_event_object: bool,
     /// How long deliveries are collected for `reorder` and `batch`, in milliseconds.
@@ -246,6 +249,7 @@ impl Default for WebhookSettings {
             delay_ms: 0,
             unknown_status: false,
             omit_conversation_id: false,
+            private_ids: false,
             whapi_event_object: false,
             gather_ms: 150,
             redeliver_after_ms: 200,

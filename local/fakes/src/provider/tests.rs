@@ -811,6 +811,18 @@ async fn deliveries_can_be_duplicated_batched_reordered_and_delayed() {
 }
 
 #[tokio::test]
+async fn a_line_may_name_customers_by_a_private_id() {
+    let (fake, caller, target) = start_with_webhook(|hooks| hooks.private_ids = true).await;
+    caller.send_text("k", &text_to_phone("x")).await.expect("answer");
+    assert!(fake.wait_for(SOON, |_| !target.received_deliveries().is_empty()).await);
+    let item = &target.received_deliveries()[0].1["messages"][0];
+    let id = webhook_events::private_id_of(PHONE);
+    assert_eq!(item["chat_id"], format!("{id}@lid"));
+    assert_eq!(item["contactPhoneNumber"], format!("+{id}"));
+    assert!(id.len() == 15 && !item.to_string().contains(&PHONE[1..]), "{item}");
+}
+
+#[tokio::test]
 async fn payload_variants_can_be_switched_on() {
     let (fake, caller, target) = start_with_webhook(|hooks| {
         hooks.unknown_status = true;

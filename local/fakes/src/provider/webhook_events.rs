@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tellonce_core::hash::sha256_hex;
 use url::Url;
 
 use super::{
@@ -34,13 +35,15 @@ pub(super) struct RaisedEvent {
 /// picture. <https://support.whapi.cloud/help-desk/receiving/webhooks/incoming-webhooks-format>
 pub(super) fn build_message_events(message: &PhoneMessage, settings: &WebhookSettings) -> Vec<WebhookEvent> {
     let from_me = message.direction == PhoneMessageDirection::ToCustomer;
-    let chat = chat_id(message);
+    let private_id = settings.private_ids.then(|| private_id_of(&message.contact));
+    let chat = chat_id(message, private_id.as_deref());
+    let contact = private_id.map_or_else(|| message.contact.clone(), |id| format!("+{id}"));
     let seconds = message.observed_at.unwrap_or(message.queued_at).div_euclid(1000);
     let (id, kind) = (&message.provider_id, &message.kind);
     let mut post = json!({
         "id": id, "message_id": id, "chat_id": chat, "from": chat,
         "conversationId": message.conversation_id, "conversation_id": message.conversation_id,
-        "contactPhoneNumber": message.contact, "contact_phone_number": message.contact,
+        "contactPhoneNumber": contact, "contact_phone_number": contact,
         "from_me": from_me, "timestamp": seconds, "type": kind
     });
     let mut last = json!({"id": id, "type": kind, "from_me": from_me});
@@ -92,11 +95,19 @@ pub(super) fn reported_statuses(settings: &WebhookSettings) -> Vec<&'static str>
         .collect()
 }
 
-fn chat_id(message: &PhoneMessage) -> String {
-    match &message.group {
-        Some(group) => format!("{group}@g.us"),
-        None => format!("{}@s.whatsapp.net", message.contact.trim_start_matches('+')),
+fn chat_id(message: &PhoneMessage, private_id: Option<&str>) -> String {
+    match (&message.group, private_id) {
+        (Some(group), _) => format!("{group}@g.us"),
+        (None, Some(id)) => format!("{id}@lid"),
+        (None, None) => format!("{}@s.whatsapp.net", message.contact.trim_start_matches('+')),
     }
+}
+
+/// The private id of a customer: 15 digits that stay the same and do not show the number.
+pub(super) fn private_id_of(contact: &str) -> String {
+    let hash = sha256_hex(contact.as_bytes(), 6);
+    let number = u64::from_str_radix(&hash, 16).unwrap_or_default();
+    format!("2{:014}", number % 100_000_000_000_000)
 }
 
 /// The path of an address on this machine, without its last segment, the secret. `None` for any

@@ -6,13 +6,11 @@
 
 use serde::Deserialize;
 
+use super::{item_contact::parse_contact, item_content::parse_content, item_members::ItemMembers};
 use crate::{
     json::{self, JsonError, RawJson},
     provider::{DeliveryProgress, LineEventBody, LineEventItem, LineEventKind, ReportedStatus},
 };
-
-/// Ends of chat ids that belong to groups, channels and lists.
-const GROUP_CHAT_SUFFIXES: [&str; 3] = ["@g.us", "@newsletter", "@broadcast"];
 
 #[derive(Deserialize)]
 struct Delivery<'a> {
@@ -26,35 +24,10 @@ struct Delivery<'a> {
     chats: RawJson<'a>,
 }
 
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, default)]
-    id: RawJson<'a>,
-    #[serde(borrow, default)]
-    message_id: RawJson<'a>,
-    #[serde(borrow, default)]
-    chat_id: RawJson<'a>,
-    #[serde(borrow, default, rename = "conversationId")]
-    conversation: RawJson<'a>,
-    #[serde(borrow, default, rename = "conversation_id")]
-    conversation_snake: RawJson<'a>,
-    #[serde(borrow, default, rename = "contactPhoneNumber")]
-    phone: RawJson<'a>,
-    #[serde(borrow, default, rename = "contact_phone_number")]
-    phone_snake: RawJson<'a>,
-    #[serde(borrow, default)]
-    from_me: RawJson<'a>,
-    #[serde(borrow, default)]
-    timestamp: RawJson<'a>,
-    #[serde(borrow, default, rename = "type")]
-    kind: RawJson<'a>,
-    #[serde(borrow, default)]
-    text: RawJson<'a>,
-    #[serde(borrow, default)]
-    body: RawJson<'a>,
-    #[serde(borrow, default)]
-    status: RawJson<'a>,
-}
+/// The members that hold the time of a message.
+const TIME_NAMES: [&str; 4] = ["timestamp", "messagetimestamp", "sentat", "t"];
+/// Where `key` may be, with the id and the author of a message in Baileys' form.
+const KEY_PLACES: [&str; 4] = ["/key", "/_data/key", "/_data/id", "/data/key"];
 
 pub(in crate::provider) fn parse_body(body: &[u8]) -> Result<LineEventBody<'_>, JsonError> {
     let delivery: Delivery<'_> = json::parse_object(body)?;
@@ -78,19 +51,30 @@ pub(in crate::provider) fn kind_of(name: &str) -> Option<LineEventKind> {
 }
 
 pub(in crate::provider) fn parse_item(item: RawJson<'_>) -> Option<LineEventItem<'_>> {
-    let item: Item<'_> = item.deserialize_as()?;
-    let is_group = |chat: &str| GROUP_CHAT_SUFFIXES.iter().any(|end| chat.ends_with(end));
+    let members = ItemMembers::of(item)?;
+    let in_key = |name: &'static str| KEY_PLACES.iter().map(move |place| item.at_pointer(place).at_pointer(name));
+    let from_me = std::iter::once(members.get("fromme")).chain(in_key("/fromMe")).find_map(parse_flag);
+    let id = (members.get("id"), members.get("messageid"));
+    let has_id = id.0.text().is_some() || id.1.text().is_some();
+    let key_id = || in_key("/id").find(|id| id.text().is_some()).unwrap_or_default();
     Some(LineEventItem {
-        id: (item.id, item.message_id),
-        conversation: (item.conversation, item.conversation_snake),
-        phone: (item.phone, item.phone_snake),
-        is_group: item.chat_id.text().is_some_and(|chat| is_group(&chat)),
-        from_me: item.from_me,
-        timestamp: item.timestamp,
-        kind: item.kind,
-        texts: [item.text.at_pointer("/body"), item.body, item.text],
-        status: item.status,
+        id: if has_id { id } else { (key_id(), RawJson::default()) },
+        conversation: members.spellings("conversationid"),
+        // A status is about a message of the line.
+        contact: parse_contact(item, &members, from_me.unwrap_or(true)),
+        from_me,
+        timestamp: members.first(&TIME_NAMES),
+        content: parse_content(&members),
+        status: members.get("status"),
     })
+}
+
+fn parse_flag(value: RawJson<'_>) -> Option<bool> {
+    match value.text().as_deref()? {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
 }
 
 /// The meaning of a status word. Only `delivered` is documented. The others are those of whapi, the

@@ -1,13 +1,17 @@
 //! `EZWhatsApp`. Facts and their sources: `docs/ezwhatsapp.md`.
 //!
 //! Main types: [`FACTS`]; `message` (text and media requests), `api` (sends), `health` (the gate
-//! before every send), `line_event` (webhook deliveries), `webhook_registration`.
+//! before every send), `line_event` (webhook deliveries, with `item_contact` and `item_content`),
+//! `webhook_registration`.
 //!
 //! Promises: a fact that `EZWhatsApp` does not publish is a constant here, with its reason. Does
 //! **not** promise that `EZWhatsApp` honours its idempotency key.
 
 pub(super) mod api;
 mod health;
+mod item_contact;
+mod item_content;
+mod item_members;
 pub(super) mod line_event;
 pub(super) mod message;
 pub(super) mod webhook_registration;
