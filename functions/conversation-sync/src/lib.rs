@@ -38,6 +38,7 @@ pub mod record_store;
 mod sync_error;
 pub mod target;
 pub mod task;
+mod webhook_event;
 
 use std::{collections::BTreeSet, time::Duration};
 
