@@ -410,6 +410,90 @@ async fn a_customer_who_writes_about_a_cancelled_order_alerts_the_team() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn odd_and_long_texts_become_requests_that_every_vendor_describes() {
+    let world = start_world(&[CRMS_TOML, TEAM_TOML]).await;
+    let long_name = "Noa".repeat(60);
+    let texts = [
+        "urgent <script>alert(1)</script> & \"quoted\" 'single' [tellonce main:x]".to_owned(),
+        "urgent =HYPERLINK(\"https://evil.example\") <!channel> <@U1> **b**".to_owned(),
+        format!("דחוף {} urgent", "\u{202e}\u{0}\r\n\t\u{2028}😀".repeat(50)),
+        format!("urgent {}", "\"<&>א".repeat(800)),
+    ];
+    let at = world.now().as_second();
+    for (number, text) in texts.iter().enumerate() {
+        let mut body = message_body(&format!("odd_{number}"), text, at);
+        body["messages"][0]["conversationId"] = json!(format!("conv_odd_{number}"));
+        body["messages"][0]["contactPhoneNumber"] = json!(format!("+97254555{:04}", 2000 + number));
+        body["messages"][0]["from_name"] = json!(long_name);
+        world.deliver(line_event(&format!("odd-{number}"), "messages.post", &body)).await;
+    }
+    settle_line_events(&world).await;
+    for crm in ALL_CRM_NAMES {
+        let entries = entry_counts(&world, crm);
+        assert!((0..texts.len()).all(|number| entries[&format!("main:odd_{number}")] == 1), "{crm}: {entries:?}");
+    }
+    assert_eq!(notified_targets(&world).len(), 5 * texts.len());
+    assert_eq!(world.stack.fakes().violations(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_whose_response_was_lost_is_found_although_zoho_s_search_lags() {
+    let world = start_world(&[CRMS_TOML]).await;
+    let fakes = world.stack.fakes();
+    world.stack.crms().set_search_lag(60_000);
+    // Sign in, search, query: these get through. The insert does, too, and its response does not.
+    let zoho = FakeService::Crm("zoho");
+    fakes.spare_next(zoho, 3);
+    fakes.fail_next(zoho, FakeFault::DroppedAfter, 1);
+    write_from_phone(&world, NOA_PHONE, "Hello");
+    write_from_phone(&world, NOA_PHONE, "Are you there?");
+    settle_line_events(&world).await;
+    for _ in 0..3 {
+        world.advance_time(SignedDuration::from_secs(15));
+        world.tick_conversations().await;
+    }
+    assert_eq!(world.stack.crms().people("zoho").len(), 1, "{:?}", fakes.replies_by_status(zoho));
+    assert_each_message_once(&world, &["zoho"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_that_was_deleted_in_a_crm_is_made_again_and_no_entry_is_refused() {
+    let world = start_world(&[CRMS_TOML]).await;
+    write_from_phone(&world, NOA_PHONE, "Hello");
+    settle_line_events(&world).await;
+    let crms = world.stack.crms();
+    let first: Vec<String> = ["hub", "pipe", "zoho"].map(|crm| crms.people(crm)[0].id.clone()).to_vec();
+    for (crm, id) in ["hub", "pipe", "zoho"].into_iter().zip(&first) {
+        crms.remove_person(crm, id).unwrap();
+    }
+    write_from_phone(&world, NOA_PHONE, "Are you there?");
+    settle_line_events(&world).await;
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
+    for (crm, id) in ["hub", "pipe", "zoho"].into_iter().zip(&first) {
+        let people = crms.people(crm);
+        assert!(people.len() == 1 && people[0].id != *id, "{crm}: {people:?}");
+        assert_eq!(crms.entries(crm)[1].person.as_ref(), Some(&people[0].id), "{crm}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_costs_each_crm_one_request_and_a_new_customer_up_to_three_more() {
+    let world = start_world(&[CRMS_TOML]).await;
+    let fakes = world.stack.fakes();
+    let crms = ["hubspot", "pipedrive", "zoho", "google-sheets", "webhook"];
+    let count_requests = async |phone: &str| {
+        fakes.reset_counts();
+        write_from_phone(&world, phone, "Hello");
+        settle_line_events(&world).await;
+        crms.map(|crm| fakes.request_count(FakeService::Crm(crm)))
+    };
+    // Search, make, write. Zoho is also queried before it makes a lead. Zoho and Google sign in.
+    assert_eq!(count_requests(NOA_PHONE).await, [3, 3, 5, 2, 1]);
+    assert_eq!(count_requests(ADI_PHONE).await, [3, 3, 4, 1, 1]);
+    assert_eq!(count_requests(NOA_PHONE).await, [1; 5], "the customer is known");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crm_that_is_down_for_a_day_delays_and_loses_nothing() {
     let world = start_world(&[CRMS_TOML]).await;
     let fakes = world.stack.fakes();
@@ -760,6 +844,7 @@ to = ["desk"]
     // A killed function gives new tasks up without a retry, because they stay due.
     assert!(world.stack.failures().iter().all(|batch| batch.queue.is_none()));
     assert_eq!(world.stack.crms().owner_assignments(), 0);
+    assert_eq!(fakes.violations(), [], "every request is as its vendor describes it");
 
     let call_counts: Vec<String> = crm_fakes
         .iter()
@@ -767,7 +852,7 @@ to = ["desk"]
             let status_counts = fakes.replies_by_status(*peer);
             let failed: u64 =
                 status_counts.iter().filter(|(status, _)| !(200..300).contains(*status)).map(|(_, n)| n).sum();
-            format!("{peer:?} {} calls, {failed} failed", fakes.request_count(*peer))
+            format!("{peer:?} {} calls as described, {failed} failed", fakes.request_count(*peer))
         })
         .collect();
     println!(

@@ -242,6 +242,16 @@ pub(crate) struct World {
     _client_folder: tempfile::TempDir,
 }
 
+/// A story fails if a vendor would refuse one of its requests, whatever the story is about.
+impl Drop for World {
+    fn drop(&mut self) {
+        let violations: Vec<String> = self.stack.fakes().violations().iter().map(ToString::to_string).collect();
+        if !std::thread::panicking() {
+            assert!(violations.is_empty(), "requests contradict the vendors' descriptions: {violations:#?}");
+        }
+    }
+}
+
 /// How a world differs from the default one.
 #[derive(Default)]
 pub(crate) struct WorldSetup {

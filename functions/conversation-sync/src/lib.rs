@@ -42,6 +42,7 @@ pub mod target;
 pub mod task;
 #[cfg(test)]
 mod unusual_samples;
+mod webhook_event;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -4,34 +4,13 @@
 //! message. See [`crate::api_client::signed_webhook`].
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tellonce_core::{contact::Phone, hash::sha256_hex, secret::Secret};
 
 use super::{CrmEntry, entry::printable_text};
-use crate::api_client::{ApiClient, ApiError, signed_webhook::post_signed};
-
-#[derive(Serialize)]
-struct CrmWebhookEvent<'a> {
-    r#type: &'static str,
-    timestamp: Timestamp,
-    data: CrmWebhookData<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CrmWebhookData<'a> {
-    reference: &'a str,
-    line: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_id: Option<&'a str>,
-    phone: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    direction: &'static str,
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-}
+use crate::{
+    api_client::{ApiClient, ApiError, signed_webhook::post_signed},
+    webhook_event::{EventCustomer, EventMessage, MessageEventData, WebhookEvent},
+};
 
 pub(super) async fn create_entry(
     api_client: &ApiClient<'_>,
@@ -50,18 +29,20 @@ fn event_id(entry: &CrmEntry) -> String {
 }
 
 fn build_event(entry: &CrmEntry) -> Vec<u8> {
-    let event = CrmWebhookEvent {
+    let event = WebhookEvent {
         r#type: "conversation.message",
         timestamp: entry.sent_at,
-        data: CrmWebhookData {
-            reference: &entry.reference,
+        data: MessageEventData {
+            id: &entry.reference,
             line: &entry.line,
             conversation_id: entry.conversation_id.as_deref(),
-            phone: Phone::expose(&entry.phone),
-            name: entry.name.as_deref(),
-            direction: entry.direction.name(),
-            kind: &entry.kind,
-            text: printable_text(entry),
+            customer: EventCustomer { phone: Some(Phone::expose(&entry.phone)), name: entry.name.clone() },
+            message: EventMessage {
+                direction: entry.direction.name(),
+                kind: entry.kind.clone(),
+                sent_at: entry.sent_at,
+                text: printable_text(entry),
+            },
         },
     };
     // Made of strings, so serialization cannot fail.
@@ -121,8 +102,9 @@ mod tests {
         assert_eq!(
             request_body(&first[0]),
             json!({ "type": "conversation.message", "timestamp": "2026-11-19T10:00:00Z", "data": {
-                "reference": "shop:wamid.HBgL+/==", "line": "shop", "conversationId": "conv-1", "phone": "+972545550199",
-                "name": "Noa Levi", "direction": "in", "kind": "text", "text": "Hello",
+                "id": "shop:wamid.HBgL+/==", "line": "shop", "conversation_id": "conv-1",
+                "customer": { "phone": "+972545550199", "name": "Noa Levi" },
+                "message": { "direction": "in", "kind": "text", "sent_at": "2026-11-19T10:00:00Z", "text": "Hello" },
             } })
         );
     }
@@ -190,8 +172,8 @@ mod tests {
             let entry = CrmEntry { reference, ..sample_entry(&text) };
             let read: serde_json::Value = serde_json::from_slice(&build_event(&entry)).unwrap();
             let visible = printable_text(&entry);
-            prop_assert_eq!(read["data"]["text"].as_str(), visible.as_deref());
-            prop_assert_eq!(read["data"]["reference"].as_str(), Some(entry.reference.as_str()));
+            prop_assert_eq!(read["data"]["message"]["text"].as_str(), visible.as_deref());
+            prop_assert_eq!(read["data"]["id"].as_str(), Some(entry.reference.as_str()));
             prop_assert!(event_id(&entry).bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         }
     }

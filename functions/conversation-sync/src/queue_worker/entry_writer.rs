@@ -32,10 +32,13 @@ impl EntryWriter<'_> {
         let account = format!("{:?} {}", self.client.kind, self.client.credential.expose());
         let account = sha256_hex(account.as_bytes(), 4);
         let key = ItemKey::new(contact, format!("{}-{account}", self.queue));
+        let mut refusal = None;
         if let Some(person) = self.person_ids.load(&key).await {
             match self.write_entry(Some(&person), entry).await {
-                // A user of the CRM deleted or merged the person.
+                // A user of the CRM deleted or merged the person. Some CRMs refuse the entry then,
+                // with a code that they use for wrong requests, too.
                 Err(ApiError::Gone) => {}
+                Err(error @ ApiError::Refused { .. }) => refusal = Some((person, error)),
                 result => return result.map(AttemptOutcome::Done),
             }
         }
@@ -43,6 +46,9 @@ impl EntryWriter<'_> {
         let Some(person) = self.client.find_or_create_person(&entry.phone, entry.name.as_deref(), now).await? else {
             return Ok(AttemptOutcome::Skipped("the CRM has no person with this number, and `unknown` is `skip`"));
         };
+        if let Some((_, error)) = refusal.filter(|(refused, _)| *refused == person) {
+            return Err(error);
+        }
         self.person_ids.save(&key, &person, now).await;
         self.write_entry(Some(&person), entry).await.map(AttemptOutcome::Done)
     }

@@ -5,13 +5,13 @@
 //! The destination recognises a repeat by its `webhook-id`, which is the notification's id.
 
 use jiff::Timestamp;
-use serde_json::json;
 use tellonce_core::{contact::Phone, wording};
 
 use super::TargetClient;
 use crate::{
     api_client::{ApiError, signed_webhook::post_signed},
     notification::{MAX_FIELD_CHARS, Notification, QuotedMessage, SentMessage, cut_visible_line},
+    webhook_event::{AlertEventData, EventCustomer, EventMessage, EventSentMessage, WebhookEvent},
 };
 
 /// The largest body, in bytes: the specification advises to stay below 20 kB.
@@ -35,36 +35,38 @@ pub(super) async fn post_to_webhook(
 /// The members of [`Notification`] as JSON, with foreign names and texts as one visible line each.
 fn build_body(notification: &Notification) -> String {
     let field = |text: &str| cut_visible_line(text, MAX_FIELD_CHARS);
-    let quote_json = |quoted: &QuotedMessage| {
-        json!({
-            "direction": quoted.direction.name(),
-            "at": quoted.sent_at,
-            "kind": field(&quoted.kind),
-            "text": quoted.text.as_deref().map(|text| cut_visible_line(text, usize::MAX)),
-        })
+    let message = |quoted: &QuotedMessage| EventMessage {
+        direction: quoted.direction.name(),
+        kind: field(&quoted.kind),
+        sent_at: quoted.sent_at,
+        text: quoted.text.as_deref().map(|text| cut_visible_line(text, usize::MAX)),
     };
-    let sent_json =
-        |sent: &SentMessage| json!({ "key": field(&sent.key), "at": sent.updated_at, "state": field(&sent.state) });
-    json!({
-        "type": "conversation.escalation",
-        "timestamp": notification.since,
-        "data": {
-            "id": notification.id,
-            "escalation": notification.escalation,
-            "reason": field(&notification.reason),
-            "business_name": notification.business_name,
-            "line": notification.line,
-            "conversation": notification.conversation_id.as_deref().map(field),
-            "customer": {
-                "phone": notification.phone.as_ref().map(Phone::expose),
-                "name": notification.name.as_deref().and_then(wording::clean_name),
+    let sent_message = |sent: &SentMessage| EventSentMessage {
+        key: field(&sent.key),
+        state: field(&sent.state),
+        updated_at: sent.updated_at,
+    };
+    let event = WebhookEvent {
+        r#type: "conversation.alert",
+        timestamp: notification.since,
+        data: AlertEventData {
+            id: &notification.id,
+            line: &notification.line,
+            conversation_id: notification.conversation_id.as_deref().map(field),
+            customer: EventCustomer {
+                phone: notification.phone.as_ref().map(Phone::expose),
+                name: notification.name.as_deref().and_then(wording::clean_name),
             },
-            "messages": notification.messages.iter().map(quote_json).collect::<Vec<_>>(),
-            "sent": notification.sent_messages.iter().map(sent_json).collect::<Vec<_>>(),
-            "repeated": notification.may_be_repeat,
+            messages: notification.messages.iter().map(message).collect(),
+            escalation: &notification.escalation,
+            reason: field(&notification.reason),
+            business_name: &notification.business_name,
+            sent_messages: notification.sent_messages.iter().map(sent_message).collect(),
+            may_be_repeat: notification.may_be_repeat,
         },
-    })
-    .to_string()
+    };
+    // Made of strings, so serialization cannot fail.
+    serde_json::to_string(&event).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The responses of `HubSpot` as a CRM.
 //!
-//! Shapes: <https://developers.hubspot.com/docs/api-reference/search/guide>,
+//! `services/descriptions/hubspot.json` has the shapes. Behaviour:
+//! <https://developers.hubspot.com/docs/api-reference/search/guide>,
 //! <https://developers.hubspot.com/docs/api-reference/crm-communications-v3/guide>,
 //! <https://developers.hubspot.com/docs/api-reference/crm-associations-v4/guide>.
 
@@ -10,11 +11,10 @@ use serde_json::{Map, Value, json};
 use super::records::{FakeCrmPerson, FakeCrmRecords, FakeCrmStoredEntry};
 use crate::services::{FakeReply, FakeRequest};
 
-/// Most results of one page of a search, and most results of one batch.
-const LARGEST_PAGE: usize = 200;
-const LARGEST_BATCH: usize = 100;
-/// Most associations of one page.
-const LARGEST_LIST: usize = 500;
+/// Most results of one search, on all its pages.
+const LARGEST_SEARCH: usize = 10_000;
+/// The associations of a page, unless the request says how many.
+const DEFAULT_LIST: usize = 500;
 /// The association type between a communication and a contact, the same in both directions.
 const TO_CONTACT: u64 = 81;
 const TO_COMMUNICATION: u64 = 82;
@@ -53,7 +53,7 @@ fn error_reply(status: StatusCode, category: &str, message: &str) -> FakeReply {
     FakeReply::json(status, &error_body(category, message))
 }
 
-fn validation_error(message: &str) -> FakeReply {
+pub(super) fn validation_error(message: &str) -> FakeReply {
     error_reply(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message)
 }
 
@@ -90,11 +90,11 @@ fn wanted_properties(body: &Value) -> Vec<&str> {
 
 fn search_contacts(body: &Value, records: &FakeCrmRecords, found_until: i64) -> FakeReply {
     let limit = body["limit"].as_u64().map_or(10, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    if limit > LARGEST_PAGE {
-        return validation_error("limit must be at most 200");
-    }
     let groups = body["filterGroups"].as_array().map(Vec::as_slice).unwrap_or_default();
     let after: usize = body["after"].as_str().and_then(|after| after.parse().ok()).unwrap_or_default();
+    if after + limit > LARGEST_SEARCH {
+        return validation_error("a search has at most 10,000 results");
+    }
     let mut found = Vec::new();
     for person in records.people.iter().filter(|person| person.created_ms <= found_until) {
         match groups.iter().try_fold(false, |any, group| Ok(any || matches_filters(group, person)?)) {
@@ -119,10 +119,8 @@ fn search_contacts(body: &Value, records: &FakeCrmRecords, found_until: i64) -> 
 
 /// Whether a contact matches all filters of a group.
 fn matches_filters(group: &Value, person: &FakeCrmPerson) -> Result<bool, &'static str> {
-    let Some(filters) = group["filters"].as_array() else { return Err("a filter group has no filters") };
-    filters.iter().try_fold(true, |all, filter| {
-        let Some(name) = filter["propertyName"].as_str() else { return Err("a filter has no propertyName") };
-        let has = property_value(person, name);
+    group["filters"].as_array().into_iter().flatten().try_fold(true, |all, filter| {
+        let has = property_value(person, filter["propertyName"].as_str().unwrap_or_default());
         let holds = match filter["operator"].as_str() {
             Some("EQ") => filter["value"].as_str().is_some_and(|value| has.as_deref() == Some(value)),
             Some("IN") => {
@@ -153,47 +151,29 @@ fn national_digits(phone: &str) -> String {
 }
 
 fn create_contact(body: &Value, records: &mut FakeCrmRecords, now_ms: i64) -> FakeReply {
-    let Some(fields) = body["properties"].as_object().filter(|fields| !fields.is_empty()) else {
-        return validation_error("properties are required");
-    };
-    let email = fields.get("email").filter(|email| email.is_string());
-    if let Some(known) = email.and_then(|email| records.people.iter().find(|person| person.fields["email"] == *email)) {
+    let fields = &body["properties"];
+    let same_email = |person: &&FakeCrmPerson| fields["email"].is_string() && person.fields["email"] == fields["email"];
+    if let Some(known) = records.people.iter().find(same_email) {
         let message = format!("Contact already exists. Existing ID: {}", known.id);
         return error_reply(StatusCode::CONFLICT, "CONFLICT", &message);
     }
-    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    let names: Vec<&str> = fields.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
     let person = records.add_person(body["properties"].clone(), now_ms);
     FakeReply::json(StatusCode::CREATED, &object_json(&person.id, &person.fields, now_ms, &names))
 }
 
 fn create_communication(body: &Value, records: &mut FakeCrmRecords, now_ms: i64) -> FakeReply {
     let fields = &body["properties"];
-    if fields["hs_communication_channel_type"] != "WHATS_APP" || fields["hs_communication_logged_from"] != "CRM" {
-        return validation_error(
-            "hs_communication_channel_type must be WHATS_APP and hs_communication_logged_from CRM",
-        );
-    }
-    let at = &fields["hs_timestamp"];
-    if at.as_i64().is_none()
-        && at.as_str().is_none_or(|at| at.parse::<jiff::Timestamp>().is_err() && at.parse::<i64>().is_err())
-    {
-        return validation_error("hs_timestamp must be a time");
-    }
     let mut contact = None;
     for association in body["associations"].as_array().into_iter().flatten() {
-        let kind = &association["types"][0];
-        let id = &association["to"]["id"];
-        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-        if kind["associationCategory"] != "HUBSPOT_DEFINED" || kind["associationTypeId"] != TO_CONTACT {
-            return validation_error("the association type does not belong to a communication and a contact");
-        }
-        if records.find_person(&id).is_none() {
+        let id = association["to"]["id"].as_str().unwrap_or_default();
+        if association["types"][0]["associationTypeId"] != TO_CONTACT || records.find_person(id).is_none() {
             return validation_error("one of the associated objects does not exist");
         }
         contact = Some(id);
     }
     let names: Vec<&str> = fields.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
-    let FakeCrmStoredEntry { id, .. } = records.add_entry(contact.as_deref(), fields.clone(), now_ms);
+    let FakeCrmStoredEntry { id, .. } = records.add_entry(contact, fields.clone(), now_ms);
     FakeReply::json(StatusCode::CREATED, &object_json(id, fields, now_ms, &names))
 }
 
@@ -201,10 +181,9 @@ fn list_associations(request: &FakeRequest, id: &str, records: &FakeCrmRecords) 
     if records.find_person(id).is_none() {
         return error_reply(StatusCode::NOT_FOUND, "OBJECT_NOT_FOUND", "Object not found.");
     }
-    let (after, limit) =
-        (request.query_number("after", 0), request.query_number("limit", LARGEST_LIST).clamp(1, LARGEST_LIST));
+    let (after, limit) = (request.query_number("after", 0), request.query_number("limit", DEFAULT_LIST));
     let kind = json!([{"category": "HUBSPOT_DEFINED", "typeId": TO_COMMUNICATION, "label": null}]);
-    let all: Vec<u64> = records.entries_about(id).filter_map(|written| written.id.parse().ok()).collect();
+    let all: Vec<&str> = records.entries_about(id).map(|written| written.id.as_str()).collect();
     let page = all.iter().skip(after).take(limit);
     let page: Vec<Value> = page.map(|id| json!({"toObjectId": id, "associationTypes": kind})).collect();
     let mut response = json!({"results": page});
@@ -218,9 +197,6 @@ fn list_associations(request: &FakeRequest, id: &str, records: &FakeCrmRecords) 
 
 fn read_batch(body: &Value, records: &FakeCrmRecords) -> FakeReply {
     let inputs = body["inputs"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if inputs.is_empty() || inputs.len() > LARGEST_BATCH {
-        return validation_error("a batch holds 1 to 100 inputs");
-    }
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     for id in inputs.iter().filter_map(|input| input["id"].as_str()) {
         match records.entries.iter().find(|written| written.id == id) {
@@ -237,6 +213,8 @@ fn read_batch(body: &Value, records: &FakeCrmRecords) -> FakeReply {
     }
     let mut error = error_body("OBJECT_NOT_FOUND", "Could not get some objects, they may be deleted or not exist.");
     error["context"] = json!({"ids": missing});
+    error["errors"] = json!([]);
+    error["links"] = json!({});
     response["numErrors"] = json!(1);
     response["errors"] = json!([error]);
     FakeReply::json(StatusCode::MULTI_STATUS, &response)

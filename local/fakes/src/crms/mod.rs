@@ -4,9 +4,9 @@
 //! of a call selects the CRM. One file per kind has its responses. `tokens` mints the access tokens
 //! of Zoho and Google. [`crate::services`] has what all fakes share and makes them fail.
 //!
-//! Responses and refusals have the documented shapes of the real services. An entry exists twice
-//! only if it was written twice. Not imitated: call budgets, scopes, fields and modules that
-//! functions do not use.
+//! Each request and each response is checked by the vendor's own description. A request that
+//! contradicts it gets the vendor's 400 and has no effect. An entry exists twice only if it was
+//! written twice. Not imitated: call budgets, scopes, fields and modules that functions do not use.
 
 mod hubspot;
 mod pipedrive;
@@ -34,7 +34,9 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tellonce_core::client_config::{CrmKind, GoogleSheetsCrm, WebhookCrm};
 
-use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_path_of};
+use crate::services::{
+    DescriptionViolation, FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage, is_path_of,
+};
 
 pub use records::{FakeCrmEntry, FakeCrmPerson};
 
@@ -136,7 +138,7 @@ impl FakeCrms {
 
     /// Sets for how many milliseconds a search does not find a new person. The default is zero.
     ///
-    /// The real HubSpot and Pipedrive have such a lag.
+    /// The real HubSpot, Pipedrive and Zoho have such a lag.
     pub fn set_search_lag(&self, ms: i64) {
         self.search_lag_ms.store(ms, Ordering::SeqCst);
     }
@@ -174,52 +176,59 @@ impl FakeCrms {
         }
     }
 
-    fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
+    fn reply_to_request(
+        &self,
+        service: FakeService,
+        request: &FakeRequest,
+        violation: Option<&DescriptionViolation>,
+    ) -> FakeReply {
         if names_owner(&request.json_body()) {
             self.owner_assignments.fetch_add(1, Ordering::SeqCst);
         }
         let now_ms = self.services.host().now_ms();
         let found_until = now_ms.saturating_sub(self.search_lag_ms.load(Ordering::SeqCst));
+        let refuse_grant = |violation: &DescriptionViolation| {
+            FakeReply::json(StatusCode::BAD_REQUEST, &sheets::invalid_grant_body(&violation.to_string()))
+        };
+        match (service, request.path.as_str()) {
+            (FakeService::Crm("zoho"), "/oauth/v2/token") => {
+                return violation.map_or_else(|| self.grant_zoho_token(request, now_ms), refuse_grant);
+            }
+            (FakeService::Crm("google-sheets"), "/token") => {
+                return violation.map_or_else(|| self.grant_google_token(request, now_ms), refuse_grant);
+            }
+            _ => {}
+        }
+        let Some(crm) = self.find_account(service, request, now_ms) else { return unauthorized_reply(service) };
+        if let Some(violation) = violation {
+            return refuse_request(service, violation);
+        }
         match service {
-            FakeService::Crm("hubspot") => match self.find_by_secret(service, request.credential("Bearer")) {
-                Some(crm) => self.with_records(request, crm, |records| {
-                    hubspot::reply_to_request(request, records, now_ms, found_until)
-                }),
-                None => FakeReply::json(StatusCode::UNAUTHORIZED, &hubspot::unauthorized_body()),
-            },
-            FakeService::Crm("pipedrive") => {
-                let given = request.header("x-api-token").or_else(|| request.credential("Bearer"));
-                match self.find_by_secret(service, given) {
-                    Some(crm) => self.with_records(request, crm, |records| {
-                        pipedrive::reply_to_request(request, records, now_ms, found_until)
-                    }),
-                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &pipedrive::unauthorized_body()),
-                }
-            }
-            FakeService::Crm("zoho") if request.path == "/oauth/v2/token" => self.grant_zoho_token(request, now_ms),
+            FakeService::Crm("hubspot") => self
+                .with_records(request, crm, |records| hubspot::reply_to_request(request, records, now_ms, found_until)),
+            FakeService::Crm("pipedrive") => self.with_records(request, crm, |records| {
+                pipedrive::reply_to_request(request, records, now_ms, found_until)
+            }),
             FakeService::Crm("zoho") => {
-                match self.find_by_token(FakeService::Crm("zoho"), request.credential("Zoho-oauthtoken"), now_ms) {
-                    Some(crm) => {
-                        self.with_records(request, crm, |records| zoho::reply_to_request(request, records, now_ms))
-                    }
-                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &zoho::unauthorized_body()),
-                }
+                self.with_records(request, crm, |records| zoho::reply_to_request(request, records, now_ms, found_until))
             }
-            FakeService::Crm("google-sheets") if request.path == "/token" => self.grant_google_token(request, now_ms),
-            FakeService::Crm("google-sheets") => {
-                match self.find_by_token(FakeService::Crm("google-sheets"), request.credential("Bearer"), now_ms) {
-                    Some(holder) => self.reply_to_sheet_request(request, holder, now_ms),
-                    None => FakeReply::json(StatusCode::UNAUTHORIZED, &sheets::unauthorized_body()),
-                }
+            FakeService::Crm("google-sheets") => self.reply_to_sheet_request(request, crm, now_ms),
+            _ => self.with_records(request, crm, |records| webhook::reply_to_request(request, records, now_ms)),
+        }
+    }
+
+    /// The CRM that accepts the credential of a request.
+    fn find_account(&self, service: FakeService, request: &FakeRequest, now_ms: i64) -> Option<&FakeCrmAccount> {
+        match service {
+            FakeService::Crm("hubspot") => self.find_by_secret(service, request.credential("Bearer")),
+            FakeService::Crm("pipedrive") => {
+                self.find_by_secret(service, request.header("x-api-token").or_else(|| request.credential("Bearer")))
             }
+            FakeService::Crm("zoho") => self.find_by_token(service, request.credential("Zoho-oauthtoken"), now_ms),
+            FakeService::Crm("google-sheets") => self.find_by_token(service, request.credential("Bearer"), now_ms),
             _ => {
                 let mut own = self.accounts.iter().filter(|account| account.is_webhook_at(&request.path));
-                match own.find(|account| self.services.is_signed_with(request, &account.secret)) {
-                    Some(crm) => {
-                        self.with_records(request, crm, |records| webhook::reply_to_request(request, records, now_ms))
-                    }
-                    None => FakeReply::empty(StatusCode::UNAUTHORIZED),
-                }
+                own.find(|account| self.services.is_signed_with(request, &account.secret))
             }
         }
     }
@@ -303,6 +312,28 @@ impl FakeCrms {
     }
 }
 
+fn unauthorized_reply(service: FakeService) -> FakeReply {
+    let body = match service {
+        FakeService::Crm("hubspot") => hubspot::unauthorized_body(),
+        FakeService::Crm("pipedrive") => pipedrive::unauthorized_body(),
+        FakeService::Crm("zoho") => zoho::unauthorized_body(),
+        FakeService::Crm("google-sheets") => sheets::unauthorized_body(),
+        _ => return FakeReply::empty(StatusCode::UNAUTHORIZED),
+    };
+    FakeReply::json(StatusCode::UNAUTHORIZED, &body)
+}
+
+/// The refusal of a request that contradicts the description, in the vendor's shape.
+fn refuse_request(service: FakeService, violation: &DescriptionViolation) -> FakeReply {
+    match service {
+        FakeService::Crm("hubspot") => hubspot::validation_error(&violation.to_string()),
+        FakeService::Crm("pipedrive") => pipedrive::error_reply(StatusCode::BAD_REQUEST, &violation.to_string()),
+        FakeService::Crm("zoho") => zoho::refuse_request(violation),
+        FakeService::Crm("google-sheets") => sheets::invalid_argument(&violation.to_string()),
+        _ => FakeReply::empty(StatusCode::BAD_REQUEST),
+    }
+}
+
 fn names_owner(value: &Value) -> bool {
     match value {
         Value::Object(fields) => {
@@ -319,7 +350,8 @@ pub async fn route_crm_requests(State(crms): State<Arc<FakeCrms>>, request: Requ
         return next.run(request).await;
     };
     let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };
-    crms.services.serve_reply(service, || crms.reply_to_request(service, &request)).await
+    let build_reply = |violation: Option<&_>| crms.reply_to_request(service, &request, violation);
+    crms.services.serve_described(service, &request, build_reply).await
 }
 
 #[cfg(test)]

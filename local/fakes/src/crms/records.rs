@@ -122,14 +122,14 @@ fn collect_texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// The reference in an entry. A field named `reference` wins, then a cell that contains only a
+/// The reference in an entry. The id of an event wins, then a cell that contains only a
 /// reference, then the last word that is a reference. A customer can write a similar word, but the
 /// function's own reference comes after the customer's text.
 fn find_reference(fields: &Value, lines: &[String]) -> Option<String> {
     let is_one = |word: &str| {
         word.split_once(':').is_some_and(|(line, message)| !message.is_empty() && lines.iter().any(|name| name == line))
     };
-    if let Some(named) = fields.pointer("/data/reference").and_then(Value::as_str) {
+    if let Some(named) = fields.pointer("/data/id").and_then(Value::as_str) {
         return Some(named.to_owned());
     }
     let texts = collect_texts(fields);
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(of(json!({"body": "main:mine main:ours"})).as_deref(), Some("main:ours"));
         assert_eq!(of(json!({"content": "a &lt; b main:x&#x2F;y"})).as_deref(), Some("main:x/y"));
         assert_eq!(of(json!(["main:a", "see main:b"])).as_deref(), Some("main:a"));
-        assert_eq!(of(json!({"data": {"reference": "main:a", "text": "main:b"}})).as_deref(), Some("main:a"));
+        assert_eq!(of(json!({"data": {"id": "main:a", "text": "main:b"}})).as_deref(), Some("main:a"));
         assert_eq!(of(json!({"body": "at 10:30, other:a main:"})), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The responses of Google's token endpoint and of Google Sheets.
 //!
-//! Shapes: <https://developers.google.com/identity/protocols/oauth2/service-account>,
+//! `services/descriptions/google_sheets.json` has the shapes. Behaviour:
+//! <https://developers.google.com/identity/protocols/oauth2/service-account>,
 //! <https://developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values/append>,
 //! <https://developers.google.com/workspace/sheets/api/reference/rest/v4/spreadsheets.values/get>.
 
@@ -89,7 +90,7 @@ pub(super) fn unauthorized_body() -> Value {
     error_body(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
 }
 
-fn invalid_argument(message: &str) -> FakeReply {
+pub(super) fn invalid_argument(message: &str) -> FakeReply {
     FakeReply::json(StatusCode::BAD_REQUEST, &error_body(400, "INVALID_ARGUMENT", message))
 }
 
@@ -181,13 +182,6 @@ impl SheetRequest {
         }
         let body = request.json_body();
         let rows = body["values"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if rows.is_empty()
-            || rows
-                .iter()
-                .any(|row| row.as_array().is_none_or(|row| row.iter().any(|cell| cell.is_object() || cell.is_array())))
-        {
-            return invalid_argument("Invalid values: rows of plain cells are needed");
-        }
         let first = records.entries.len() + 1;
         for row in rows {
             records.add_entry(None, row.clone(), now_ms);

@@ -1,3 +1,7 @@
+//! The fake CRMs over HTTP, as functions call them.
+//!
+//! Long because every kind of CRM has answers of its own.
+
 use std::time::Duration;
 
 use axum::{
@@ -105,8 +109,12 @@ fn search_body(phone: &str, national: &str) -> Value {
         |name: &str, value: &str| json!({"filters": [{"propertyName": name, "operator": "EQ", "value": value}]});
     json!({
         "filterGroups": [filter("hs_searchable_calculated_phone_number", national), filter("mobilephone", phone)],
-        "properties": ["phone", "mobilephone"], "limit": 1,
+        "properties": ["phone", "mobilephone"], "sorts": [], "limit": 1, "after": "0",
     })
+}
+
+fn contact_body(properties: Value) -> Value {
+    json!({"properties": properties, "associations": []})
 }
 
 fn communication_body(contact: &Value, reference: &str) -> Value {
@@ -130,7 +138,7 @@ async fn hubspot_finds_a_number_in_any_filter_group_by_pages_and_after_its_searc
     served.crms.put_person("hubspot", json!({"phone": "054-555-0199"})).unwrap();
     served.crms.set_search_lag(60_000);
     let made =
-        served.post_json("/crm/v3/objects/contacts", HUBSPOT, &json!({"properties": {"mobilephone": PHONE}})).await;
+        served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body(json!({"mobilephone": PHONE}))).await;
     assert_eq!((made.0, &made.1["properties"]["mobilephone"]), (201, &json!(PHONE)));
     let (_, page) = served.post_json(path, HUBSPOT, &search).await;
     assert_eq!((&page["total"], &page["results"][0]["properties"]["phone"]), (&json!(1), &json!("054-555-0199")));
@@ -141,11 +149,13 @@ async fn hubspot_finds_a_number_in_any_filter_group_by_pages_and_after_its_searc
     next["after"] = json!("1");
     let (_, page) = served.post_json(path, HUBSPOT, &next).await;
     assert_eq!((&page["results"][0]["id"], page.get("paging")), (&made.1["id"], None));
-    for wrong in
-        [json!({"limit": 201}), json!({"filterGroups": [{"filters": [{"propertyName": "a", "operator": "LIKE"}]}]})]
-    {
-        assert_eq!(served.post_json(path, HUBSPOT, &wrong).await.0, 400, "{wrong}");
-    }
+    next["after"] = json!("10000");
+    assert_eq!(served.post_json(path, HUBSPOT, &next).await.0, 400, "a search has 10,000 results");
+    assert_eq!(served.services.violations(), []);
+    next["limit"] = json!(201);
+    let (status, refusal) = served.post_json(path, HUBSPOT, &next).await;
+    assert_eq!((status, &refusal["category"]), (400, &json!("VALIDATION_ERROR")));
+    assert!(refusal["message"].as_str().unwrap().contains("/body/limit"), "{refusal}");
     assert_eq!(
         served.post_json(path, "Bearer second-token", &search).await.1["total"],
         0,
@@ -160,7 +170,7 @@ async fn hubspot_stores_communications_with_their_contact_and_lists_them_in_page
     let served = start_fixture().await;
     let path = "/crm/v3/objects/communications";
     let (_, contact) =
-        served.post_json("/crm/v3/objects/contacts", HUBSPOT, &json!({"properties": {"phone": PHONE}})).await;
+        served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body(json!({"phone": PHONE}))).await;
     for number in 0..3 {
         let body = communication_body(&contact["id"], &format!("main:wamid_{number}"));
         assert_eq!(served.post_json(path, HUBSPOT, &body).await.0, 201);
@@ -173,17 +183,20 @@ async fn hubspot_stores_communications_with_their_contact_and_lists_them_in_page
     let after = first["paging"]["next"]["after"].as_str().unwrap();
     let (_, rest) = served.get_json(&format!("{list}?limit=2&after={after}"), HUBSPOT).await;
     assert_eq!((rest["results"].as_array().unwrap().len(), rest.get("paging")), (1, None));
-    let id = rest["results"][0]["toObjectId"].as_u64().unwrap().to_string();
-    let batch = json!({"properties": ["hs_communication_body"], "inputs": [{"id": id}]});
+    let id = rest["results"][0]["toObjectId"].as_str().unwrap();
+    let batch_body =
+        |ids: Value| json!({"properties": ["hs_communication_body"], "propertiesWithHistory": [], "inputs": ids});
+    let batch = batch_body(json!([{"id": id}]));
     let (status, read) = served.post_json(&format!("{path}/batch/read"), HUBSPOT, &batch).await;
     let body = &read["results"][0]["properties"]["hs_communication_body"];
     assert_eq!((status, body), (200, &json!("Hello<br>main:wamid_2")));
-    let gone = json!({"inputs": [{"id": id}, {"id": "7"}]});
+    let gone = batch_body(json!([{"id": id}, {"id": "7"}]));
     assert_eq!(served.post_json(&format!("{path}/batch/read"), HUBSPOT, &gone).await.0, 207);
+    assert_eq!(served.post_json(path, HUBSPOT, &communication_body(&json!("7"), "main:x")).await.0, 400);
+    assert_eq!(served.services.violations(), []);
     let mut wrong = communication_body(&contact["id"], "main:x");
     wrong["associations"][0]["types"][0]["associationTypeId"] = json!(202);
     assert_eq!(served.post_json(path, HUBSPOT, &wrong).await.0, 400);
-    assert_eq!(served.post_json(path, HUBSPOT, &communication_body(&json!("7"), "main:x")).await.0, 400);
     assert_eq!((served.crms.entries("hubspot").len(), served.crms.owner_assignments()), (3, 0));
     wrong["properties"]["hubspot_owner_id"] = json!("1");
     served.post_json(path, HUBSPOT, &wrong).await;
@@ -216,7 +229,9 @@ async fn pipedrive_searches_digits_and_pages_notes() {
     assert_eq!(found("45550198").await, Vec::<Value>::new());
     assert_eq!(found("45550199&exact_match=true").await, Vec::<Value>::new());
     assert_eq!(get("/api/v2/persons/search?fields=phone&term=4").await.0, 400);
-    assert_eq!(post("/api/v2/persons", json!({"phones": []})).await.0, 400);
+    let (status, refusal) = post("/api/v2/persons", json!({"phones": []})).await;
+    assert_eq!((status, &refusal["success"]), (400, &json!(false)));
+    assert!(refusal["error"].as_str().unwrap().contains("/body/name: is required"), "{refusal}");
     let notes = format!("/api/v1/notes?person_id={id}&limit=2");
     assert_eq!(get(&notes).await.1["data"], Value::Null);
     for number in 0..3 {
@@ -261,37 +276,72 @@ async fn zoho_mints_tokens_for_its_own_credential_and_not_too_many() {
 }
 
 #[tokio::test]
-async fn zoho_upserts_by_the_given_fields_and_reports_each_row() {
+async fn zoho_inserts_records_and_finds_a_new_one_at_once_only_by_a_query() {
     let served = start_fixture().await;
     let (_, token) = request_zoho_token(&served).await;
     let token = format!("Zoho-oauthtoken {}", token["access_token"].as_str().unwrap());
-    let upsert = |rows: Value| json!({"data": rows, "duplicate_check_fields": ["Mobile"], "trigger": []});
     let row = json!({"Last_Name": "Levi", "Company": "-", "Mobile": PHONE});
-    let path = "/crm/v8/Leads/upsert";
-    let (status, made) = served.post_json(path, &token, &upsert(json!([row, {"Mobile": "+972"}]))).await;
+    let insert = json!({"data": [row, {"Last_Name": "Levi", "Mobile": "+972"}], "trigger": []});
+    served.crms.set_search_lag(60_000);
+    let (status, made) = served.post_json("/crm/v8/Leads", &token, &insert).await;
     assert_eq!(
         (status, &made["data"][0]["action"], &made["data"][1]["code"]),
-        (207, &json!("insert"), &json!("MANDATORY_NOT_FOUND"))
+        (202, &json!("insert"), &json!("MANDATORY_NOT_FOUND"))
     );
-    let (status, same) = served.post_json(path, &token, &upsert(json!([row]))).await;
-    assert_eq!(
-        (status, &same["data"][0]["action"], &same["data"][0]["duplicate_field"]),
-        (200, &json!("update"), &json!("Mobile"))
-    );
-    assert_eq!(same["data"][0]["details"]["id"], made["data"][0]["details"]["id"]);
-    assert_eq!(served.post_json(path, &token, &upsert(json!([{"Mobile": "+1"}]))).await.0, 400);
-    let id = same["data"][0]["details"]["id"].as_str().unwrap();
-    let (_, found) = served
-        .get_json("/crm/v8/Leads/search?criteria=((Mobile:equals:%2B972545550199)or(Phone:equals:%2B1))", &token)
-        .await;
-    assert_eq!((&found["data"][0]["id"], &found["info"]["more_records"]), (&json!(id), &json!(false)));
-    assert_eq!(served.get_json("/crm/v8/Contacts/search?phone=972545550199", &token).await.0, 204, "another module");
+    let search = "/crm/v8/Leads/search?phone=972545550199&fields=Created_Time,Mobile";
+    assert_eq!(served.get_json(search, &token).await.0, 204, "the search lags");
+    let query = |module: &str| {
+        let query = format!("select id, Mobile from {module} where Mobile = '{PHONE}' or Phone = '{PHONE}' limit 200");
+        json!({ "select_query": query })
+    };
+    let (status, found) = served.post_json("/crm/v8/coql", &token, &query("Leads")).await;
+    assert_eq!((status, &found["data"][0]["id"]), (200, &made["data"][0]["details"]["id"]));
+    assert_eq!(served.post_json("/crm/v8/coql", &token, &query("Contacts")).await.0, 204, "another module");
+    let odd = json!({"select_query": "select id from Leads where Mobile like '%199'"});
+    assert_eq!(served.post_json("/crm/v8/coql", &token, &odd).await.1["code"], "SYNTAX_ERROR");
+    served.host.advance(Duration::from_secs(61));
+    let (_, found) = served.get_json(search, &token).await;
+    assert_eq!((&found["data"][0]["Mobile"], &found["info"]["more_records"]), (&json!(PHONE), &json!(false)));
+    let far = format!("{search}&page=11");
+    assert_eq!(served.get_json(&far, &token).await.1["code"], "DISCRETE_PAGINATION_LIMIT_EXCEEDED");
+    assert_eq!(served.services.violations(), []);
+}
+
+#[tokio::test]
+async fn zoho_checks_for_duplicates_only_by_a_unique_field() {
+    let served = start_fixture().await;
+    let (_, token) = request_zoho_token(&served).await;
+    let token = format!("Zoho-oauthtoken {}", token["access_token"].as_str().unwrap());
+    let row = json!({"Last_Name": "Levi", "Company": "-", "Mobile": PHONE, "Email": "noa@example.com"});
+    let upsert = |field: &str| json!({"data": [row], "duplicate_check_fields": [field], "trigger": []});
+    let path = "/crm/v8/Leads/upsert";
+    assert_eq!(served.post_json(path, &token, &upsert("Email")).await.1["data"][0]["action"], "insert");
+    assert_eq!(served.post_json(path, &token, &upsert("Email")).await.1["data"][0]["action"], "update");
+    let (status, refusal) = served.post_json("/crm/v8/Leads", &token, &json!({"data": [row]})).await;
+    assert_eq!((status, &refusal["data"][0]["code"]), (202, &json!("DUPLICATE_DATA")));
+    assert_eq!(served.services.violations(), []);
+    let (status, refusal) = served.post_json(path, &token, &upsert("Mobile")).await;
+    assert_eq!((status, &refusal["code"]), (400, &json!("INVALID_DATA")));
+    assert_eq!(refusal["details"]["json_path"], "$.duplicate_check_fields[0]");
+    assert_eq!(served.crms.people("zoho").len(), 1);
+}
+
+#[tokio::test]
+async fn zoho_writes_notes_on_a_parent_and_lists_them_in_pages() {
+    let served = start_fixture().await;
+    let (_, token) = request_zoho_token(&served).await;
+    let token = format!("Zoho-oauthtoken {}", token["access_token"].as_str().unwrap());
+    let id = served.crms.put_person("zoho", json!({"Last_Name": "Levi", "Mobile": PHONE})).unwrap();
     let notes = format!("/crm/v8/Leads/{id}/Notes");
     let fields = format!("{notes}?fields=Note_Content&per_page=2");
     assert_eq!(served.get_json(&fields, &token).await.0, 204);
+    let note = |parent: &str, text: &str| {
+        let parent = json!({"module": {"api_name": "Leads"}, "id": parent});
+        json!({"data": [{"Note_Title": "WhatsApp", "Note_Content": text, "Parent_Id": parent}]})
+    };
     for number in 0..3 {
-        let note = json!({"data": [{"Note_Title": "WhatsApp", "Note_Content": format!("Hi main:{number}")}]});
-        assert_eq!(served.post_json(&notes, &token, &note).await.0, 201);
+        let note = note(&id, &format!("Hi main:{number}"));
+        assert_eq!(served.post_json("/crm/v8/Notes", &token, &note).await.0, 201);
     }
     let (_, first) = served.get_json(&fields, &token).await;
     assert_eq!(
@@ -300,11 +350,14 @@ async fn zoho_upserts_by_the_given_fields_and_reports_each_row() {
     );
     let (_, rest) = served.get_json(&format!("{fields}&page=2"), &token).await;
     assert_eq!((&rest["info"]["count"], &rest["info"]["more_records"]), (&json!(1), &json!(false)));
+    let (status, refusal) = served.post_json("/crm/v8/Notes", &token, &note("7", "x")).await;
+    assert_eq!((status, &refusal["data"][0]["details"]["api_name"]), (202, &json!("Parent_Id")));
+    assert_eq!(served.services.violations(), []);
     assert_eq!(served.get_json(&notes, &token).await.1["code"], "REQUIRED_PARAM_MISSING");
-    assert_eq!(
-        served.post_json("/crm/v8/Leads/7/Notes", &token, &json!({"data": [{"Note_Content": "x"}]})).await.0,
-        400
-    );
+    let orphan = json!({"data": [{"Note_Content": "x"}]});
+    let (status, refusal) = served.post_json("/crm/v8/Notes", &token, &orphan).await;
+    assert_eq!((status, &refusal["code"]), (400, &json!("MANDATORY_NOT_FOUND")));
+    assert_eq!(refusal["details"]["json_path"], "$.data[0].Parent_Id");
 }
 
 /// A claim for a token, signed with the demo's key.
@@ -370,6 +423,7 @@ async fn a_sheet_accepts_raw_rows_and_returns_a_column_of_them() {
     let rows = served.get_json("/v4/spreadsheets/1Demo/values/Log!A2:D", &token).await.1;
     assert_eq!(rows["values"], json!([["=HYPERLINK(1)", "main:1", "", "7"]]));
     assert_eq!(served.crms.entries("sheet")[1].reference.as_deref(), Some("main:1"));
+    assert_eq!(served.services.violations(), []);
     let computed = append.replace("RAW", "USER_ENTERED");
     assert_eq!(served.post_json(&computed, &token, &json!({"values": [["x"]]})).await.0, 400);
     assert_eq!(served.post_json(&append.replace("1Demo", "2Demo"), &token, &json!({"values": [["x"]]})).await.0, 404);
@@ -383,16 +437,27 @@ async fn a_sheet_accepts_raw_rows_and_returns_a_column_of_them() {
 #[tokio::test]
 async fn a_webhook_accepts_a_signed_call_once_and_counts_its_repeats() {
     let served = start_fixture().await;
-    let call = async |id: &str, secret: &str| {
-        let (body, at) = (r#"{"data":{"reference":"main:1","text":"Hi"}}"#, served.host.now_ms() / 1000);
+    let body = json!({"type": "conversation.message", "timestamp": "2026-11-19T10:00:00Z", "data": {
+        "id": "main:1", "line": "main", "conversation_id": null, "customer": {"phone": PHONE, "name": null},
+        "message": {"direction": "in", "kind": "text", "sent_at": "2026-11-19T10:00:00Z", "text": "Hi"},
+    }});
+    let call = async |id: &str, secret: &str, body: &Value| {
+        let (body, at) = (body.to_string(), served.host.now_ms() / 1000);
         let signature = tellonce_samples::sign_standard_webhooks(secret, id, at, body.as_bytes()).unwrap();
         let request = served.http.post(format!("{}/hooks/whatsapp", served.url)).body(body);
-        let request = request.header("webhook-id", id).header("webhook-timestamp", at);
+        let request =
+            request.header("content-type", "application/json").header("webhook-id", id).header("webhook-timestamp", at);
         served.send_request(request.header("webhook-signature", signature)).await.0
     };
     let secret = served.host.secret_value("tellonce/demo/crms/own").unwrap();
-    assert_eq!(call("one", "AAAA").await, 401);
-    assert_eq!([call("one", &secret).await, call("one", &secret).await, call("two", &secret).await], [204; 3]);
+    assert_eq!(call("one", "AAAA", &body).await, 401);
+    assert_eq!(
+        [call("one", &secret, &body).await, call("one", &secret, &body).await, call("two", &secret, &body).await],
+        [204; 3]
+    );
+    let mut wrong = body.clone();
+    wrong["data"]["conversationId"] = json!("conv_1");
+    assert_eq!((call("three", &secret, &wrong).await, served.services.violations().len()), (400, 1));
     let entries = served.crms.entries("own");
     assert_eq!(
         entries.iter().map(|entry| (entry.id.as_str(), entry.repeats)).collect::<Vec<_>>(),
@@ -406,7 +471,7 @@ async fn a_webhook_accepts_a_signed_call_once_and_counts_its_repeats() {
 async fn a_fault_occurs_before_the_effect_or_after_it() {
     let served = start_fixture().await;
     let path = "/crm/v3/objects/contacts";
-    let body = json!({"properties": {"phone": PHONE}});
+    let body = contact_body(json!({"phone": PHONE}));
     let known = || served.crms.people("hubspot").len();
     served.services.fail_next(FakeService::Crm("hubspot"), FakeFault::Status(503), 1);
     assert_eq!((served.post_json(path, HUBSPOT, &body).await.0, known()), (503, 0));
@@ -439,7 +504,7 @@ async fn unknown_requests_are_passed_on_and_written_entries_survive_a_restart() 
         served.build_request(Method::GET, "/crm/v3/objects/contacts/1", "").send().await.unwrap().text().await.unwrap(),
         "another service"
     );
-    served.post_json("/crm/v3/objects/contacts", HUBSPOT, &json!({"properties": {"phone": PHONE}})).await;
+    served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body(json!({"phone": PHONE}))).await;
     let state_file = Some(served.folder.path().join("crms.json"));
     let again = FakeCrms::open(state_file, demo_accounts(), vec!["main".to_owned()], served.services.clone()).unwrap();
     assert_eq!((again.people("hubspot").len(), again.people("hubspot")), (1, served.crms.people("hubspot")));

@@ -36,14 +36,15 @@ impl FakeFault {
 /// The planned faults.
 #[derive(Debug, Default)]
 pub(super) struct FakeFaults {
-    next: BTreeMap<FakeService, VecDeque<(FakeFault, u32)>>,
+    /// No fault: the request gets through.
+    next: BTreeMap<FakeService, VecDeque<(Option<FakeFault>, u32)>>,
     shares: BTreeMap<FakeService, (f64, StdRng)>,
     hanging: BTreeSet<FakeService>,
     delays: BTreeMap<FakeService, Duration>,
 }
 
 impl FakeFaults {
-    pub(super) fn plan_faults(&mut self, service: FakeService, fault: FakeFault, times: u32) {
+    pub(super) fn plan_faults(&mut self, service: FakeService, fault: Option<FakeFault>, times: u32) {
         if times > 0 {
             self.next.entry(service).or_default().push_back((fault, times));
         }
@@ -82,7 +83,7 @@ impl FakeFaults {
             if *left == 0 {
                 planned.pop_front();
             }
-            return Some(fault);
+            return fault;
         }
         let (probability, rng) = self.shares.get_mut(&service)?;
         let strikes = rng.random::<f64>() < *probability;
@@ -113,7 +114,8 @@ mod tests {
     #[test]
     fn a_service_hangs_until_released_and_its_planned_faults_wait() {
         let mut faults = FakeFaults::default();
-        faults.plan_faults(FakeService::Target("slack"), FakeFault::Throttled, 1);
+        faults.plan_faults(FakeService::Target("slack"), None, 1);
+        faults.plan_faults(FakeService::Target("slack"), Some(FakeFault::Throttled), 1);
         faults.set_hanging(FakeService::Target("slack"), true);
         assert_eq!(
             [faults.draw_fault(FakeService::Target("slack")), faults.draw_fault(FakeService::Target("slack"))],
@@ -121,9 +123,7 @@ mod tests {
         );
         assert_eq!(faults.draw_fault(FakeService::Target("teams")), None);
         faults.set_hanging(FakeService::Target("slack"), false);
-        assert_eq!(
-            [faults.draw_fault(FakeService::Target("slack")), faults.draw_fault(FakeService::Target("slack"))],
-            [Some(FakeFault::Throttled), None]
-        );
+        let drawn = [(); 3].map(|()| faults.draw_fault(FakeService::Target("slack")));
+        assert_eq!(drawn, [None, Some(FakeFault::Throttled), None]);
     }
 }

@@ -1,9 +1,11 @@
 //! Shared by the fakes of [`crate::calendars`], [`crate::leads`], [`crate::crms`] and
 //! [`crate::team`].
 //!
-//! Main types: [`FakeServices`] checks credentials as the real services do, counts requests and
-//! makes a service fail by a [`FakeFault`]. `FakeStorage` keeps the records of a fake.
+//! Main types: [`FakeServices`] checks credentials as the real services do, counts requests, makes
+//! a service fail by a [`FakeFault`], and checks each request by the vendor's own description
+//! (`descriptions`). `FakeStorage` keeps the records of a fake.
 
+mod descriptions;
 mod faults;
 mod request;
 mod service;
@@ -34,6 +36,7 @@ use url::Url;
 
 use crate::{FakeHost, server::ConnectionAbort};
 
+pub use descriptions::DescriptionViolation;
 pub use faults::FakeFault;
 pub(crate) use request::FakeRequest;
 pub use service::FakeService;
@@ -61,6 +64,7 @@ pub struct FakeAccount {
 pub struct FakeServices {
     faults: Mutex<FakeFaults>,
     reply_counts: Mutex<BTreeMap<FakeService, BTreeMap<u16, u64>>>,
+    violations: Mutex<Vec<DescriptionViolation>>,
     accounts: Vec<FakeAccount>,
     host: Arc<dyn FakeHost>,
 }
@@ -69,7 +73,7 @@ impl FakeServices {
     /// `accounts` are those of calendars and of senders of leads. CRMs and team targets add their
     /// own.
     pub fn new(accounts: Vec<FakeAccount>, host: Arc<dyn FakeHost>) -> Self {
-        Self { faults: Mutex::default(), reply_counts: Mutex::default(), accounts, host }
+        Self { faults: Mutex::default(), reply_counts: Mutex::default(), violations: Mutex::default(), accounts, host }
     }
 
     /// The clock and the secrets.
@@ -79,7 +83,12 @@ impl FakeServices {
 
     /// Makes the next `times` requests to a service fail. Planned faults queue up.
     pub fn fail_next(&self, service: FakeService, fault: FakeFault, times: u32) {
-        crate::lock_mutex(&self.faults).plan_faults(service, fault, times);
+        crate::lock_mutex(&self.faults).plan_faults(service, Some(fault), times);
+    }
+
+    /// Lets the next `times` requests to a service through. Faults planned after this come later.
+    pub fn spare_next(&self, service: FakeService, times: u32) {
+        crate::lock_mutex(&self.faults).plan_faults(service, None, times);
     }
 
     /// Makes a share (0.0 to 1.0) of the requests to a service fail, after those of
@@ -125,6 +134,38 @@ impl FakeServices {
     /// Resets the counts.
     pub fn reset_counts(&self) {
         crate::lock_mutex(&self.reply_counts).clear();
+    }
+
+    /// The requests, and the fakes' own replies, that contradict the vendors' descriptions, since
+    /// the start. Must stay empty.
+    pub fn violations(&self) -> Vec<DescriptionViolation> {
+        crate::lock_mutex(&self.violations).clone()
+    }
+
+    fn record_check(&self, checked: Result<(), DescriptionViolation>) -> Option<DescriptionViolation> {
+        let violation = checked.err()?;
+        tracing::error!("contradicts the vendor's description: {violation}");
+        crate::lock_mutex(&self.violations).push(violation.clone());
+        Some(violation)
+    }
+
+    /// Sends a reply like [`Self::serve_reply`]. Before that, the request is checked by the
+    /// description of its service. `build_reply` gets what contradicts it, and refuses the request
+    /// as the vendor does. The reply is checked, too.
+    pub(crate) async fn serve_described(
+        &self,
+        service: FakeService,
+        request: &FakeRequest,
+        build_reply: impl FnOnce(Option<&DescriptionViolation>) -> FakeReply,
+    ) -> Response {
+        // A planned fault must not hide a wrong request.
+        let violation = self.record_check(descriptions::check_request(service, request));
+        let build_checked = || {
+            let reply = build_reply(violation.as_ref());
+            self.record_check(descriptions::check_reply(service, request, reply.status, &reply.body));
+            reply
+        };
+        self.serve_reply(service, build_checked).await
     }
 
     /// Whether a request has the credential of an account.

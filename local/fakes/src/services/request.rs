@@ -62,7 +62,17 @@ impl FakeRequest {
 
     /// A field of a form body.
     pub(crate) fn form_value(&self, name: &str) -> Option<String> {
-        parse_pairs(&self.body).into_iter().find_map(|(known, value)| (known == name).then_some(value))
+        self.form_fields().into_iter().find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// All fields of a form body, in their order.
+    pub(crate) fn form_fields(&self) -> Vec<(String, String)> {
+        parse_pairs(&self.body)
+    }
+
+    /// All query parameters, in their order.
+    pub(crate) fn query(&self) -> &[(String, String)] {
+        &self.query
     }
 }
 

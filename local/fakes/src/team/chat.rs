@@ -1,14 +1,15 @@
 //! The responses of Slack and Teams at the address of an incoming webhook.
 //!
-//! Shapes: <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
+//! `services/descriptions/slack.json` and `teams.json` have the shapes. Behaviour:
+//! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
 //! <https://support.microsoft.com/en-us/office/create-incoming-webhooks-with-workflows-for-microsoft-teams-8ae491c7-0394-4861-ba59-055e33f75498>.
 
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::ReceivedAlert;
-use crate::services::{FakeReply, FakeRequest};
+use crate::services::{DescriptionViolation, FakeReply, FakeRequest};
 
 /// The largest message that a workflow accepts, in bytes:
 /// <https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>.
@@ -29,12 +30,13 @@ fn text_reply(status: StatusCode, text: &str) -> FakeReply {
 pub(super) fn receive_slack(
     request: &FakeRequest,
     target: Option<&str>,
+    violation: Option<&DescriptionViolation>,
 ) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
     let target = target.ok_or_else(|| text_reply(StatusCode::NOT_FOUND, "no_service"))?;
-    let body = request.json_body();
-    if !body.is_object() {
+    if violation.is_some() {
         return Err(text_reply(StatusCode::BAD_REQUEST, "invalid_payload"));
     }
+    let body = request.json_body();
     let Some(text) = body["text"].as_str().filter(|text| !text.is_empty()) else {
         return Err(text_reply(StatusCode::BAD_REQUEST, "no_text"));
     };
@@ -46,18 +48,17 @@ pub(super) fn receive_slack(
 pub(super) fn receive_teams(
     request: &FakeRequest,
     target: Option<&str>,
+    violation: Option<&DescriptionViolation>,
 ) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
     let target = target.ok_or_else(|| FakeReply::empty(StatusCode::UNAUTHORIZED))?;
     if request.body.len() > LARGEST_CARD {
         return Err(FakeReply::empty(StatusCode::PAYLOAD_TOO_LARGE));
     }
-    let body = request.json_body();
-    let attachment = &body["attachments"][0];
-    let is_card = attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
-        && attachment["content"]["type"] == "AdaptiveCard";
-    if body["type"] != "message" || !is_card {
-        return Err(FakeReply::empty(StatusCode::BAD_REQUEST));
+    if let Some(violation) = violation {
+        let error = json!({"error": {"code": "TriggerInputSchemaMismatch", "message": violation.to_string()}});
+        return Err(FakeReply::json(StatusCode::BAD_REQUEST, &error));
     }
+    let attachment = &request.json_body()["attachments"][0];
     let mut texts = Vec::new();
     collect_texts(&attachment["content"]["body"], &mut texts);
     let alert = ReceivedAlert { target: target.to_owned(), id: None, subject: None, text: texts.join("\n") };

@@ -5,8 +5,9 @@
 //! with the text that the team reads. [`crate::services`] has what all fakes share and makes them
 //! fail.
 //!
-//! Responses and refusals have the documented shapes of the real services. Every accepted call is
-//! recorded as an alert. Only the signed address and a FIFO topic of SNS recognise a repeat. Not
+//! Each call to Slack, to Teams and to the signed address is checked by a description of it. A call
+//! that contradicts the description gets the real service's 400. Every accepted call is recorded as
+//! an alert. Only the signed address and a FIFO topic of SNS recognise a repeat. Not
 //! imitated: rate limits, verified identities of SES, and AWS signatures beyond their form.
 
 mod aws;
@@ -24,7 +25,7 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tellonce_core::client_config::TargetKind;
 
-use crate::services::{FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage};
+use crate::services::{DescriptionViolation, FakeReply, FakeRequest, FakeService, FakeServices, FakeStorage};
 
 pub use target::FakeTeamTarget;
 
@@ -101,13 +102,22 @@ impl FakeTeam {
         }
     }
 
-    fn reply_to_request(&self, service: FakeService, request: &FakeRequest) -> FakeReply {
+    fn reply_to_request(
+        &self,
+        service: FakeService,
+        request: &FakeRequest,
+        violation: Option<&DescriptionViolation>,
+    ) -> FakeReply {
         let received = match service {
-            FakeService::Target("slack") => self.receive_at_address(&TargetKind::Slack, request, chat::receive_slack),
-            FakeService::Target("teams") => self.receive_at_address(&TargetKind::Teams, request, chat::receive_teams),
+            FakeService::Target("slack") => self.receive_at_address(&TargetKind::Slack, request, |request, target| {
+                chat::receive_slack(request, target, violation)
+            }),
+            FakeService::Target("teams") => self.receive_at_address(&TargetKind::Teams, request, |request, target| {
+                chat::receive_teams(request, target, violation)
+            }),
             FakeService::Target("email") => aws::receive_email(request, &self.targets),
             FakeService::Target("sns") => aws::receive_publish(request, &self.targets),
-            _ => self.receive_signed_alert(request),
+            _ => self.receive_signed_alert(request, violation),
         };
         let (alert, reply) = match received {
             Ok(taken) => taken,
@@ -137,11 +147,18 @@ impl FakeTeam {
         parse_alert(request, self.targets.iter().find(is_here).map(|account| account.name.as_str()))
     }
 
-    fn receive_signed_alert(&self, request: &FakeRequest) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
+    fn receive_signed_alert(
+        &self,
+        request: &FakeRequest,
+        violation: Option<&DescriptionViolation>,
+    ) -> Result<(ReceivedAlert, FakeReply), FakeReply> {
         let is_own = |account: &&FakeTeamTarget| {
             account.is_webhook_at(&request.path) && self.services.is_signed_with(request, &account.secret)
         };
         let target = self.targets.iter().find(is_own).ok_or_else(|| FakeReply::empty(StatusCode::UNAUTHORIZED))?;
+        if violation.is_some() {
+            return Err(FakeReply::empty(StatusCode::BAD_REQUEST));
+        }
         let id = request.header("webhook-id").map(str::to_owned);
         let text = String::from_utf8_lossy(&request.body).into_owned();
         let alert = ReceivedAlert { target: target.name.clone(), id, subject: None, text };
@@ -163,7 +180,8 @@ fn record_alert(alerts: &mut Vec<TeamAlert>, alert: ReceivedAlert, at_ms: i64) {
 pub async fn route_team_requests(State(team): State<Arc<FakeTeam>>, request: Request, next: Next) -> Response {
     let Some(service) = team.recognize_service(&request) else { return next.run(request).await };
     let Some(request) = FakeRequest::from_http(request).await else { return StatusCode::BAD_REQUEST.into_response() };
-    team.services.serve_reply(service, || team.reply_to_request(service, &request)).await
+    let build_reply = |violation: Option<&_>| team.reply_to_request(service, &request, violation);
+    team.services.serve_described(service, &request, build_reply).await
 }
 
 #[cfg(test)]

@@ -68,11 +68,14 @@ fn signed_authorization(service: &str) -> String {
 #[tokio::test]
 async fn slack_accepts_a_text_only_at_its_secret_address() {
     let served = start_fixture();
-    let post = async |path: &str, body: &str| served.post_body(path, &[], body.to_owned()).await;
+    let json_type = [("content-type", "application/json")];
+    let post = async |path: &str, body: &str| served.post_body(path, &json_type, body.to_owned()).await;
     assert_eq!(post("/services/T0/B0/secret", r#"{"text": "Noa waits"}"#).await, (200, "ok".to_owned()));
     assert_eq!(post("/services/T0/B0/other", r#"{"text": "x"}"#).await, (404, "no_service".to_owned()));
     assert_eq!(post("/services/T0/B0/secret", "text").await, (400, "invalid_payload".to_owned()));
-    assert_eq!(post("/services/T0/B0/secret", "{}").await, (400, "no_text".to_owned()));
+    assert_eq!(post("/services/T0/B0/secret", "{}").await, (400, "invalid_payload".to_owned()));
+    let blocks = r#"{"blocks": [{"type": "divider"}]}"#;
+    assert_eq!(post("/services/T0/B0/secret", blocks).await, (400, "no_text".to_owned()));
     assert_eq!(served.received_texts(), [("slack".to_owned(), "Noa waits".to_owned())]);
 }
 
@@ -81,14 +84,17 @@ async fn teams_accepts_a_card_only_at_a_signed_address() {
     let served = start_fixture();
     let path = "/powerautomate/workflows/1/triggers/manual/paths/invoke";
     let card = |kind: &str| {
-        let content = json!({"type": kind, "body": [
+        let content = json!({"type": kind, "version": "1.2", "body": [
             {"type": "TextBlock", "text": "Noa waits"},
             {"type": "FactSet", "facts": [{"title": "Line", "value": "main"}]},
         ]});
         let attachment = json!({"contentType": "application/vnd.microsoft.card.adaptive", "content": content});
         json!({"type": "message", "attachments": [attachment]}).to_string()
     };
-    let post = async |query: &str, body: String| served.post_body(&format!("{path}?{query}"), &[], body).await.0;
+    let post = async |query: &str, body: String| {
+        let json_type = [("content-type", "application/json")];
+        served.post_body(&format!("{path}?{query}"), &json_type, body).await.0
+    };
     assert_eq!(post("api-version=1&sig=a%2Bb", card("AdaptiveCard")).await, 202);
     assert_eq!(post("api-version=1&sig=other", card("AdaptiveCard")).await, 401);
     assert_eq!(post("sig=a%2Bb", card("MessageCard")).await, 400);
@@ -152,13 +158,24 @@ async fn sns_accepts_a_form_and_replies_in_xml() {
 #[tokio::test]
 async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
     let served = start_fixture();
-    let (at, body) = (served.host.now_ms() / 1000, r#"{"type":"escalation"}"#);
+    let at = served.host.now_ms() / 1000;
+    let body = json!({"type": "conversation.alert", "timestamp": "2026-11-19T10:05:00Z", "data": {
+        "id": "n1", "line": "main", "conversation_id": "conv_01", "customer": {"phone": null, "name": "Noa"},
+        "messages": [], "escalation": "urgent", "reason": "wrote one of the words", "business_name": "Demo",
+        "sent_messages": [], "may_be_repeat": false,
+    }});
+    let body = body.to_string();
     let secret = "whsec_c3RhbmRhcmQtd2ViaG9va3MtdGVzdC1zZWNyZXQtMDE=";
     let signature = tellonce_samples::sign_standard_webhooks(secret, "n1", at, body.as_bytes()).unwrap();
     let at = at.to_string();
-    let headers = [("webhook-id", "n1"), ("webhook-timestamp", at.as_str()), ("webhook-signature", &signature)];
+    let headers = [
+        ("content-type", "application/json"),
+        ("webhook-id", "n1"),
+        ("webhook-timestamp", at.as_str()),
+        ("webhook-signature", &signature),
+    ];
     for _ in 0..2 {
-        assert_eq!(served.post_body("/hooks/pager", &headers, body.to_owned()).await.0, 204);
+        assert_eq!(served.post_body("/hooks/pager", &headers, body.clone()).await.0, 204);
     }
     assert_eq!(served.post_body("/hooks/pager", &headers, "{}".to_owned()).await.0, 401);
     let alerts = served.team.alerts();

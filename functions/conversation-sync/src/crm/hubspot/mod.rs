@@ -1,8 +1,10 @@
 //! `HubSpot`: a `WhatsApp` communication on the contact.
 //!
 //! Sources: developers.hubspot.com/docs/api/crm/contacts, …/crm/search, …/crm/communications,
-//! …/crm/associations (v4), and the API's published specification
-//! (github.com/HubSpot/HubSpot-public-api-spec-collection).
+//! …/crm/associations (v4), HubSpot's own client (`@hubspot/api-client`), and the API's published
+//! specification (github.com/HubSpot/HubSpot-public-api-spec-collection).
+//!
+//! The token needs the scopes `crm.objects.contacts.read` and `crm.objects.contacts.write`.
 
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
@@ -20,6 +22,10 @@ const API_ORIGIN: &str = "https://api.hubapi.com";
 const COMMUNICATION_TO_CONTACT: u16 = 81;
 /// The contacts on a page of a search.
 const CONTACTS_PER_PAGE: u16 = 100;
+/// The pages of a search. `HubSpot` gives 10,000 results of a search, the oldest contacts first.
+const MAX_SEARCH_PAGES: u16 = 100;
+/// The cursor of a search's first page.
+const FIRST_PAGE: &str = "0";
 /// The associations on a page: the maximum.
 const ASSOCIATIONS_PER_PAGE: &str = "500";
 /// The communications of one read. A hundred are allowed; half stay below our size limit.
@@ -67,13 +73,16 @@ impl HubSpotClient<'_> {
         let filters: Vec<_> = filters
             .map(|(property, value)| json!({ "filters": [{ "propertyName": property, "operator": "EQ", "value": value }] }))
             .collect();
+        // The specification requires all five members, though HubSpot's own client leaves some out.
         let mut body = json!({
             "filterGroups": filters,
             "properties": ["createdate", "phone", "mobilephone"],
+            "sorts": [],
             "limit": CONTACTS_PER_PAGE,
+            "after": FIRST_PAGE,
         });
         let mut hits = Vec::new();
-        for _ in 0..MAX_PAGES {
+        for _ in 0..MAX_SEARCH_PAGES {
             let reply = self.post_json(&["contacts", "search"], &body).await?;
             let page: HubSpotPage<'_> = reply.parse_json()?;
             hits.extend(page.results.iter().filter_map(|contact| {
@@ -83,10 +92,10 @@ impl HubSpotClient<'_> {
                 let since = contact.at_pointer("/properties/createdate").as_time();
                 contact.at_pointer("/id").owned_text().filter(|_| is_theirs).map(|id| (since, id))
             }));
-            let Some(after) = page.next_cursor() else { return Ok(pick_oldest(hits)) };
+            let Some(after) = page.next_cursor() else { break };
             body["after"] = after.into();
         }
-        Err(ApiError::UnexpectedResponse { status: 200 })
+        Ok(pick_oldest(hits))
     }
 
     pub(super) async fn create_person(&self, phone: &Phone, name: Option<&str>) -> Result<String, ApiError> {
@@ -99,7 +108,8 @@ impl HubSpotClient<'_> {
                 properties["lastname"] = last.into();
             }
         }
-        let request = self.build_request(&["contacts"])?.json(&json!({ "properties": properties }));
+        let body = json!({ "properties": properties, "associations": [] });
+        let request = self.build_request(&["contacts"])?.json(&body);
         let reply = self.api_client.send_with_fallback(request, |status, body| {
             if status == StatusCode::CONFLICT && parse_existing_id(body).is_some() {
                 return Ok(ApiResponse { status: status.as_u16(), body: body.to_vec() });
@@ -122,7 +132,11 @@ impl HubSpotClient<'_> {
         ids.dedup();
         for ids in ids.chunks(BODIES_PER_READ) {
             let inputs: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-            let body = json!({ "inputs": inputs, "properties": ["hs_communication_body"] });
+            let body = json!({
+                "inputs": inputs,
+                "properties": ["hs_communication_body"],
+                "propertiesWithHistory": [],
+            });
             let reply = self.post_json(&["communications", "batch", "read"], &body).await?;
             let errors = BatchErrors::from_response(&reply);
             let page: HubSpotPage<'_> = reply.parse_json()?;
@@ -179,7 +193,8 @@ impl HubSpotClient<'_> {
                 "hs_communication_channel_type": "WHATS_APP",
                 "hs_communication_logged_from": "CRM",
                 "hs_communication_body": render_html(entry),
-                "hs_timestamp": entry.sent_at,
+                // HubSpot knows no more than milliseconds.
+                "hs_timestamp": entry.sent_at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
             },
             "associations": [{ "to": { "id": person }, "types": types }],
         });

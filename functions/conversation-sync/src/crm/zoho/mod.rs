@@ -1,9 +1,16 @@
 //! Zoho CRM: a note on the lead or contact.
 //!
-//! The credential needs the scopes `ZohoCRM.modules.ALL` and `ZohoSearch.securesearch.READ`.
+//! The credential needs the scopes `ZohoCRM.modules.ALL`, `ZohoCRM.coql.READ` and
+//! `ZohoSearch.securesearch.READ`.
+//!
+//! A phone number is not a unique field, so Zoho refuses it in `duplicate_check_fields`. Therefore
+//! a person is looked up, and inserted if no record is found. The search finds a new record only
+//! after a while. So before an insert the records are also queried (COQL) for the number as
+//! tellonce writes it. A record whose response was lost is found by that.
 //!
 //! Sources: zoho.com/crm/developer/docs/api/v8: multi-dc.html, search-records.html,
-//! upsert-records.html, create-notes.html, get-notes.html, status-codes.html;
+//! COQL-Overview.html, insert-records.html, create-notes.html, get-notes.html, status-codes.html;
+//! Zoho's own OpenAPI (github.com/zoho/crm-oas, v8.0);
 //! zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +25,7 @@ use tellonce_core::{
 };
 
 use super::{
-    CrmEntry, MAX_PAGES,
+    CrmEntry,
     access_tokens::{AccessToken, AccessTokenStore},
     entry::{is_entry_of, is_same_number, parse_reason_code, pick_oldest, render_without_tags, split_name},
 };
@@ -26,6 +33,8 @@ use crate::api_client::{ApiClient, ApiError, ApiResponse};
 
 /// The records or notes on a page. 200 are allowed; a quarter stays below our size limit.
 const RECORDS_PER_PAGE: &str = "50";
+/// The pages that Zoho gives by number: 2,000 records.
+const NUMBERED_PAGES: u32 = 40;
 /// The longest first and last name of a record, in characters.
 const MAX_FIRST_NAME_CHARS: usize = 40;
 const MAX_LAST_NAME_CHARS: usize = 80;
@@ -90,7 +99,10 @@ impl ZohoClient<'_> {
         name: Option<&str>,
         now: Timestamp,
     ) -> Result<String, ApiError> {
-        match self.find_person(phone, now).await? {
+        if let Some(id) = self.search_person(phone, now).await? {
+            return Ok(id);
+        }
+        match self.query_person(phone, now).await? {
             Some(id) => Ok(id),
             None => self.create_person(phone, name, now).await,
         }
@@ -98,9 +110,9 @@ impl ZohoClient<'_> {
 
     /// The record with this number in one of its phone fields; of several the oldest. Zoho compares
     /// the number as typed, so it does not find a number in another notation.
-    async fn find_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, ApiError> {
+    async fn search_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, ApiError> {
         let mut hits = Vec::new();
-        for page in 1..=MAX_PAGES {
+        for page in 1..=NUMBERED_PAGES {
             let page = page.to_string();
             let query = [
                 ("phone", phone.expose()),
@@ -110,13 +122,7 @@ impl ZohoClient<'_> {
             ];
             let reply = self.send_request(Method::GET, &[self.module_name(), "search"], &query, None, now).await?;
             let Some(response) = parse_response(&reply)? else { break };
-            for record in response.data.list_elements().unwrap_or_default() {
-                let typed = ["/Mobile", "/Phone"].map(|field| record.at_pointer(field).text());
-                if typed.into_iter().flatten().any(|typed| is_same_number(&typed, phone)) {
-                    let since = record.at_pointer("/Created_Time").as_time();
-                    hits.extend(record.at_pointer("/id").owned_text().map(|id| (since, id)));
-                }
-            }
+            hits.extend(list_records_of(&response, phone));
             if !response.info.at_pointer("/more_records").is_true() {
                 break;
             }
@@ -124,9 +130,23 @@ impl ZohoClient<'_> {
         Ok(pick_oldest(hits))
     }
 
-    /// Upserts the record by its number, because a search finds a new record only after a while. If
-    /// another writer creates a record of this number in that time, the upsert overwrites its name.
-    /// Zoho offers nothing narrower.
+    /// The oldest record with the number exactly as tellonce writes it. Zoho answers from the
+    /// records themselves, so it finds one that was inserted a moment ago.
+    async fn query_person(&self, phone: &Phone, now: Timestamp) -> Result<Option<String>, ApiError> {
+        // A plus and digits, so that nothing in it ends the text.
+        let number = phone.expose();
+        let query = format!(
+            "select id, Created_Time, Mobile, Phone from {} where Mobile = '{number}' or Phone = '{number}' limit 200",
+            self.module_name()
+        );
+        let body = json!({ "select_query": query });
+        let reply = self.send_request(Method::POST, &["coql"], &[], Some(&body), now).await?;
+        let response = parse_response(&reply)?;
+        Ok(pick_oldest(response.map(|response| list_records_of(&response, phone)).unwrap_or_default()))
+    }
+
+    /// Inserts a record. If a field of the client's own must be unique and has the same value in
+    /// another record, Zoho names that record, and it is taken.
     async fn create_person(&self, phone: &Phone, name: Option<&str>, now: Timestamp) -> Result<String, ApiError> {
         let name = name.map(str::trim).filter(|name| !name.is_empty());
         let (first, last) = split_name(name.unwrap_or(phone.expose()));
@@ -139,19 +159,20 @@ impl ZohoClient<'_> {
             record["Company"] = UNKNOWN_COMPANY.into();
         }
         // No trigger: the client's workflows are meant for leads of other sources.
-        let body = json!({ "data": [record], "duplicate_check_fields": ["Mobile"], "trigger": [] });
-        let reply = self.send_request(Method::POST, &[self.module_name(), "upsert"], &[], Some(&body), now).await?;
+        let body = json!({ "data": [record], "trigger": [] });
+        let reply = self.send_request(Method::POST, &[self.module_name()], &[], Some(&body), now).await?;
         parse_written_id(&reply)
     }
 
-    /// Searches the record's notes.
+    /// Searches the record's notes, which Zoho lists from the newest on. An entry in doubt is a new
+    /// one, so it is among those that have a page.
     pub(super) async fn find_entry(
         &self,
         person: &str,
         entry: &CrmEntry,
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
-        for page in 1..=MAX_PAGES {
+        for page in 1..=NUMBERED_PAGES {
             let page = page.to_string();
             let query = [("fields", "Note_Content"), ("page", &page), ("per_page", RECORDS_PER_PAGE)];
             let reply =
@@ -165,10 +186,10 @@ impl ZohoClient<'_> {
                 return Ok(note.at_pointer("/id").owned_text());
             }
             if !response.info.at_pointer("/more_records").is_true() {
-                return Ok(None);
+                break;
             }
         }
-        Err(ApiError::UnexpectedResponse { status: 200 })
+        Ok(None)
     }
 
     pub(super) async fn create_entry(
@@ -177,10 +198,12 @@ impl ZohoClient<'_> {
         entry: &CrmEntry,
         now: Timestamp,
     ) -> Result<String, ApiError> {
-        let body = json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_without_tags(entry) }] });
-        parse_written_id(
-            &self.send_request(Method::POST, &[self.module_name(), person, "Notes"], &[], Some(&body), now).await?,
-        )
+        let body = json!({ "data": [{
+            "Note_Title": "WhatsApp",
+            "Note_Content": render_without_tags(entry),
+            "Parent_Id": { "module": { "api_name": self.module_name() }, "id": person },
+        }] });
+        parse_written_id(&self.send_request(Method::POST, &["Notes"], &[], Some(&body), now).await?)
     }
 
     const fn module_name(&self) -> &'static str {
@@ -280,14 +303,12 @@ impl ZohoClient<'_> {
     fn map_error_response(&self, status: StatusCode, body: &[u8]) -> ApiError {
         let body = tellonce_core::json::parse_document(body).unwrap_or_default();
         let row = body.at_pointer("/data/0");
-        let field = |name: &str| body.at_pointer(name).text().or_else(|| row.at_pointer(name).text());
-        let (word, message) = (field("/code"), field("/message").unwrap_or_default());
+        let word = [body, row].into_iter().find_map(|answer| answer.at_pointer("/code").text());
         match (status.as_u16(), word.as_deref(), self.api_client.error_for_status(status)) {
             (status, Some("LIMIT_EXCEEDED" | "TOO_MANY_REQUESTS"), _) => {
                 ApiError::Throttled { status, retry_after: None }
             }
-            // A note on a deleted record: Zoho has no separate code for it.
-            (_, Some("INVALID_DATA"), _) if message.contains("related id") => ApiError::Gone,
+            _ if is_about_parent(body) || is_about_parent(row) => ApiError::Gone,
             (_, _, ApiError::Refused { status, .. }) => ApiError::Refused { status, code: parse_reason_code(word) },
             (.., error) => error,
         }
@@ -297,6 +318,27 @@ impl ZohoClient<'_> {
 /// The body of a 2xx; none for 204, Zoho's status for an empty result.
 fn parse_response(reply: &ApiResponse) -> Result<Option<ZohoResponse<'_>>, ApiError> {
     if reply.status == StatusCode::NO_CONTENT.as_u16() { Ok(None) } else { reply.parse_json().map(Some) }
+}
+
+/// The records of a page that have this number, with the time of their creation.
+fn list_records_of(response: &ZohoResponse<'_>, phone: &Phone) -> Vec<(Option<Timestamp>, String)> {
+    let of_person = |record: &RawJson<'_>| {
+        let typed = ["/Mobile", "/Phone"].map(|field| record.at_pointer(field).text());
+        let is_theirs = typed.into_iter().flatten().any(|typed| is_same_number(&typed, phone));
+        let since = record.at_pointer("/Created_Time").as_time();
+        record.at_pointer("/id").owned_text().filter(|_| is_theirs).map(|id| (since, id))
+    };
+    response.data.list_elements().unwrap_or_default().iter().filter_map(of_person).collect()
+}
+
+/// Whether an error or a row's result says that the record of a note does not exist. Zoho has no
+/// separate code for it.
+fn is_about_parent(answer: RawJson<'_>) -> bool {
+    let has = |pointer: &str, part: &str| answer.at_pointer(pointer).text().is_some_and(|text| text.contains(part));
+    has("/code", "INVALID_DATA")
+        && (has("/message", "related id")
+            || has("/details/api_name", "Parent_Id")
+            || has("/details/json_path", "Parent_Id"))
 }
 
 /// The id of the written record. Each row has its own result, whatever the status.
@@ -316,6 +358,7 @@ fn parse_written_id(reply: &ApiResponse) -> Result<String, ApiError> {
                 .next()
                 .ok_or(ApiError::Refused { status: reply.status, code: parse_reason_code(Some(word)) })
         }
+        _ if is_about_parent(row) => Err(ApiError::Gone),
         _ => Err(ApiError::Refused { status: reply.status, code: parse_reason_code(Some(word)) }),
     }
 }

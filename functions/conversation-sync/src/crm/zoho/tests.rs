@@ -53,35 +53,74 @@ async fn the_oldest_record_with_the_number_is_taken_from_all_pages_and_left_as_i
 }
 
 #[tokio::test]
-async fn an_unknown_person_is_upserted_by_mobile_with_the_minimum_fields() {
+async fn an_unknown_person_is_searched_queried_and_then_inserted_with_the_minimum_fields() {
     let fixture = CrmClientFixture::start().await;
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
     let not_found = http_response("204 No Content", "");
-    let made = ok_reply(&row_json("SUCCESS", &json!({ "id": "3652397000009851001" })));
-    let replies = [token_reply("access-1"), not_found.clone(), made.clone()];
+    let row = row_json("SUCCESS", &json!({ "id": "3652397000009851001" }));
+    let made = http_response("201 Created", &row.to_string());
+    let replies = [token_reply("access-1"), not_found.clone(), not_found.clone(), made.clone()];
     let (requests, person) = fixture
         .serve_replies(&replies, client.find_or_create_person(&test_phone(), Some("Noa Levi"), test_now()))
         .await;
     assert_eq!(person.unwrap().as_deref(), Some("3652397000009851001"));
-    assert_eq!(request_line(&requests[2]), "POST /crm/v8/Leads/upsert");
+    assert_eq!(request_line(&requests[2]), "POST /crm/v8/coql");
+    let query = "select id, Created_Time, Mobile, Phone from Leads \
+                 where Mobile = '+972545550199' or Phone = '+972545550199' limit 200";
+    assert_eq!(request_body(&requests[2]), json!({ "select_query": query }));
+    assert_eq!(request_line(&requests[3]), "POST /crm/v8/Leads");
     assert_eq!(
-        request_body(&requests[2]),
+        request_body(&requests[3]),
         json!({
             "data": [{ "Last_Name": "Levi", "First_Name": "Noa", "Company": "-", "Mobile": "+972545550199" }],
-            "duplicate_check_fields": ["Mobile"],
             "trigger": [],
         })
     );
     let contacts = CrmKind::Zoho(ZohoCrm { data_centre: DataCentre::Ca, module: ZohoModule::Contacts });
     let client = fixture.build_client(&contacts, CREDENTIAL);
+    let replies = [not_found.clone(), not_found, made];
     let (requests, person) =
-        fixture.serve_replies(&[not_found, made], client.find_or_create_person(&test_phone(), None, test_now())).await;
+        fixture.serve_replies(&replies, client.find_or_create_person(&test_phone(), None, test_now())).await;
     assert!(person.is_ok());
-    assert_eq!(request_line(&requests[1]), "POST /crm/v8/Contacts/upsert");
+    assert_eq!(request_line(&requests[2]), "POST /crm/v8/Contacts");
     assert_eq!(
-        request_body(&requests[1])["data"],
+        request_body(&requests[2])["data"],
         json!([{ "Last_Name": "+972545550199", "Mobile": "+972545550199" }])
     );
+}
+
+#[tokio::test]
+async fn a_record_that_only_the_query_finds_is_not_inserted_again() {
+    let fixture = CrmClientFixture::start().await;
+    let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
+    let record = |id: &str, created: &str| json!({ "id": id, "Created_Time": created, "Mobile": "+972545550199" });
+    let found = json!({ "data": [
+        record("12", "2026-11-19T12:00:04+02:00"), record("11", "2026-11-19T12:00:03+02:00"),
+        json!({ "id": "1", "Mobile": "+972525550101" }),
+    ], "info": { "count": 3, "more_records": false } });
+    let replies = [token_reply("access-1"), http_response("204 No Content", ""), ok_reply(&found)];
+    let (_, person) =
+        fixture.serve_replies(&replies, client.find_or_create_person(&test_phone(), None, test_now())).await;
+    assert_eq!(person.unwrap().as_deref(), Some("11"));
+}
+
+#[tokio::test]
+async fn no_page_is_requested_that_zoho_gives_only_for_a_token() {
+    let fixture = CrmClientFixture::start().await;
+    let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
+    let page = |row: Value| ok_reply(&json!({ "data": [row], "info": { "more_records": true } }));
+    let person = json!({ "id": "7", "Mobile": "+972545550199" });
+    let replies: Vec<String> =
+        std::iter::once(token_reply("access-1")).chain((0..40).map(|_| page(person.clone()))).collect();
+    let (requests, found) =
+        fixture.serve_replies(&replies, client.find_or_create_person(&test_phone(), None, test_now())).await;
+    assert_eq!(found.unwrap().as_deref(), Some("7"));
+    assert!(request_line(&requests[40]).ends_with("&page=40&per_page=50"));
+    let note = json!({ "id": "1", "Note_Content": "Hello" });
+    let replies: Vec<String> = (0..40).map(|_| page(note.clone())).collect();
+    let (_, found) =
+        fixture.serve_replies(&replies, client.find_entry(Some("7"), &sample_entry("Hello"), test_now())).await;
+    assert_eq!(found.unwrap(), None);
 }
 
 #[tokio::test]
@@ -98,6 +137,18 @@ async fn each_row_has_its_own_result_whatever_the_status() {
             "MANDATORY_NOT_FOUND",
         ),
         ("202 Accepted", row_json("INVALID_DATA", &json!({})), Fault::Permanent, "INVALID_DATA"),
+        (
+            "202 Accepted",
+            row_json("INVALID_DATA", &json!({ "api_name": "id", "json_path": "$.data[0].Parent_Id.id" })),
+            Fault::Transient,
+            "no longer exists",
+        ),
+        (
+            "400 Bad Request",
+            row_json("INVALID_DATA", &json!({ "api_name": "Parent_Id" })),
+            Fault::Transient,
+            "no longer exists",
+        ),
         ("200 OK", row_json("a sentence of Noa", &json!({})), Fault::Permanent, "(HTTP 200)"),
         ("400 Bad Request", row_json("INVALID_DATA", &json!({})), Fault::Permanent, "INVALID_DATA"),
         (
@@ -124,7 +175,8 @@ async fn each_row_has_its_own_result_whatever_the_status() {
         fixture.serve_replies(&["HTTP/1.1 2".to_owned()], client.create_entry(Some("7"), &entry, test_now())).await;
     assert_eq!(lost.unwrap_err().fault(), Fault::Ambiguous);
     let duplicate = row_json("DUPLICATE_DATA", &json!({ "api_name": "Mobile", "duplicate_record": { "id": "41" } }));
-    let replies = [http_response("204 No Content", ""), http_response("202 Accepted", &duplicate.to_string())];
+    let not_found = http_response("204 No Content", "");
+    let replies = [not_found.clone(), not_found, http_response("202 Accepted", &duplicate.to_string())];
     let (_, person) =
         fixture.serve_replies(&replies, client.find_or_create_person(&test_phone(), None, test_now())).await;
     assert_eq!(person.unwrap().as_deref(), Some("41"));
@@ -141,10 +193,14 @@ async fn an_entry_is_a_note_and_is_searched_on_all_pages() {
     ];
     let (requests, created) = fixture.serve_replies(&replies, client.create_entry(Some("7"), &entry, test_now())).await;
     assert_eq!(created.unwrap().as_deref(), Some("99"));
-    assert_eq!(request_line(&requests[1]), "POST /crm/v8/Leads/7/Notes");
+    assert_eq!(request_line(&requests[1]), "POST /crm/v8/Notes");
     assert_eq!(
         request_body(&requests[1]),
-        json!({ "data": [{ "Note_Title": "WhatsApp", "Note_Content": render_without_tags(&entry) }] })
+        json!({ "data": [{
+            "Note_Title": "WhatsApp",
+            "Note_Content": render_without_tags(&entry),
+            "Parent_Id": { "module": { "api_name": "Leads" }, "id": "7" },
+        }] })
     );
     let first = json!({ "data": [{ "id": "1", "Note_Content": "Hello" }], "info": { "more_records": true } });
     let second = json!({ "data": [{ "id": "2", "Note_Content": render_without_tags(&entry) }], "info": { "more_records": false } });
