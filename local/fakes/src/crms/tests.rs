@@ -113,8 +113,8 @@ fn search_body(phone: &str, national: &str) -> Value {
     })
 }
 
-fn contact_body(properties: Value) -> Value {
-    json!({"properties": properties, "associations": []})
+fn contact_body(property: &str, value: &str) -> Value {
+    json!({"properties": {property: value}, "associations": []})
 }
 
 fn communication_body(contact: &Value, reference: &str) -> Value {
@@ -137,8 +137,7 @@ async fn hubspot_finds_a_number_in_any_filter_group_by_pages_and_after_its_searc
     assert_eq!(served.post_json(path, HUBSPOT, &search).await, (200, json!({"total": 0, "results": []})));
     served.crms.put_person("hubspot", json!({"phone": "054-555-0199"})).unwrap();
     served.crms.set_search_lag(60_000);
-    let made =
-        served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body(json!({"mobilephone": PHONE}))).await;
+    let made = served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body("mobilephone", PHONE)).await;
     assert_eq!((made.0, &made.1["properties"]["mobilephone"]), (201, &json!(PHONE)));
     let (_, page) = served.post_json(path, HUBSPOT, &search).await;
     assert_eq!((&page["total"], &page["results"][0]["properties"]["phone"]), (&json!(1), &json!("054-555-0199")));
@@ -169,8 +168,7 @@ async fn hubspot_finds_a_number_in_any_filter_group_by_pages_and_after_its_searc
 async fn hubspot_stores_communications_with_their_contact_and_lists_them_in_pages() {
     let served = start_fixture().await;
     let path = "/crm/v3/objects/communications";
-    let (_, contact) =
-        served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body(json!({"phone": PHONE}))).await;
+    let (_, contact) = served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body("phone", PHONE)).await;
     for number in 0..3 {
         let body = communication_body(&contact["id"], &format!("main:wamid_{number}"));
         assert_eq!(served.post_json(path, HUBSPOT, &body).await.0, 201);
@@ -471,7 +469,7 @@ async fn a_webhook_accepts_a_signed_call_once_and_counts_its_repeats() {
 async fn a_fault_occurs_before_the_effect_or_after_it() {
     let served = start_fixture().await;
     let path = "/crm/v3/objects/contacts";
-    let body = contact_body(json!({"phone": PHONE}));
+    let body = contact_body("phone", PHONE);
     let known = || served.crms.people("hubspot").len();
     served.services.fail_next(FakeService::Crm("hubspot"), FakeFault::Status(503), 1);
     assert_eq!((served.post_json(path, HUBSPOT, &body).await.0, known()), (503, 0));
@@ -504,7 +502,7 @@ async fn unknown_requests_are_passed_on_and_written_entries_survive_a_restart() 
         served.build_request(Method::GET, "/crm/v3/objects/contacts/1", "").send().await.unwrap().text().await.unwrap(),
         "another service"
     );
-    served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body(json!({"phone": PHONE}))).await;
+    served.post_json("/crm/v3/objects/contacts", HUBSPOT, &contact_body("phone", PHONE)).await;
     let state_file = Some(served.folder.path().join("crms.json"));
     let again = FakeCrms::open(state_file, demo_accounts(), vec!["main".to_owned()], served.services.clone()).unwrap();
     assert_eq!((again.people("hubspot").len(), again.people("hubspot")), (1, served.crms.people("hubspot")));

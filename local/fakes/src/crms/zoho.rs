@@ -17,6 +17,8 @@ use super::{
 };
 use crate::services::{DescriptionViolation, FakeReply, FakeRequest};
 
+/// What a token may do.
+const SCOPES: &str = "ZohoCRM.modules.ALL ZohoCRM.coql.READ ZohoSearch.securesearch.READ";
 /// The records of a page, unless the request says how many.
 const DEFAULT_PAGE: usize = 200;
 /// Most records that have a page by number. Further ones need a token that functions do not use.
@@ -37,7 +39,7 @@ pub(super) fn matches_credential(request: &FakeRequest, credential: Option<&str>
 
 pub(super) fn token_body(token: &str) -> Value {
     json!({
-        "access_token": token, "scope": "ZohoCRM.modules.ALL", "api_domain": "https://www.zohoapis.com",
+        "access_token": token, "scope": SCOPES, "api_domain": "https://www.zohoapis.com",
         "token_type": "Bearer", "expires_in": TOKEN_LIFETIME_MS / 1000,
     })
 }
@@ -206,11 +208,11 @@ fn write_records(
     let rows = body["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let done: Vec<Value> =
         rows.iter().enumerate().map(|(index, row)| write_row(row, index, module, &checked, records, now_ms)).collect();
-    rows_reply(written, done)
+    rows_reply(written, &done)
 }
 
 /// The results of the rows. If one failed, the status is not the usual one.
-fn rows_reply(written: StatusCode, done: Vec<Value>) -> FakeReply {
+fn rows_reply(written: StatusCode, done: &[Value]) -> FakeReply {
     let is_done = done.iter().all(|row| row["status"] == "success");
     FakeReply::json(if is_done { written } else { StatusCode::ACCEPTED }, &json!({"data": done}))
 }
@@ -268,8 +270,8 @@ fn create_notes(body: &Value, records: &mut FakeCrmRecords, now_ms: i64) -> Fake
         let FakeCrmStoredEntry { id, .. } = records.add_entry(Some(id), fields, now_ms);
         success_body("insert", "record added", id, now_ms)
     });
-    let done = done.collect();
-    rows_reply(StatusCode::CREATED, done)
+    let done: Vec<Value> = done.collect();
+    rows_reply(StatusCode::CREATED, &done)
 }
 
 /// The notes on a record, newest first, with the requested fields.

@@ -10,7 +10,7 @@
 //!
 //! Sources: zoho.com/crm/developer/docs/api/v8: multi-dc.html, search-records.html,
 //! COQL-Overview.html, insert-records.html, create-notes.html, get-notes.html, status-codes.html;
-//! Zoho's own OpenAPI (github.com/zoho/crm-oas, v8.0);
+//! Zoho's own specification (github.com/zoho/crm-oas, v8.0);
 //! zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html.
 
 use jiff::{SignedDuration, Timestamp};

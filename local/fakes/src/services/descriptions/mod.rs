@@ -199,7 +199,7 @@ impl ApiDescription {
             let operation = format!("{} of {} segments", request.method, request.path_segments().len());
             return Err(DescriptionViolation { operation, problems: vec![problem] });
         };
-        operation.violation_of(operation.request_problems(request, parameters))
+        operation.violation_of(operation.request_problems(request, &parameters))
     }
 
     fn check_reply(&self, request: &FakeRequest, status: StatusCode, body: &[u8]) -> Result<(), DescriptionViolation> {
@@ -246,7 +246,7 @@ impl ApiOperation {
         })
     }
 
-    fn request_problems(&self, request: &FakeRequest, parameters: Map<String, Value>) -> Vec<SchemaProblem> {
+    fn request_problems(&self, request: &FakeRequest, parameters: &Map<String, Value>) -> Vec<SchemaProblem> {
         let mut problems = Vec::new();
         let mut query = Map::new();
         for (name, text) in request.query() {

@@ -13,16 +13,18 @@ async fn fake_request(method: &str, path: &str, body: Option<Value>) -> FakeRequ
     FakeRequest::from_http(request.body(axum::body::Body::from(body)).unwrap()).await.unwrap()
 }
 
+/// Service, method, address and body.
+type DescribedRequest = (FakeService, &'static str, &'static str, Option<Value>);
+
 /// A request of each operation as functions make it.
-fn right_requests() -> Vec<(FakeService, &'static str, &'static str, Option<Value>)> {
+fn right_requests() -> Vec<DescribedRequest> {
+    [hubspot_requests(), other_requests()].concat()
+}
+
+fn hubspot_requests() -> Vec<DescribedRequest> {
     let contact_filter = json!({"propertyName": "phone", "operator": "EQ", "value": "+972545550199"});
     let association = json!({"to": {"id": "7"}, "types": [
         {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 81},
-    ]});
-    let zoho_record = json!({"Last_Name": "Levi", "Company": "-", "Mobile": "+972545550199"});
-    let teams_path = "/a/workflows/b/triggers/manual/paths/invoke?api-version=1&sp=x&sv=1.0&sig=y";
-    let card = json!({"type": "AdaptiveCard", "version": "1.2", "body": [
-        {"type": "RichTextBlock", "spacing": "Default", "inlines": [{"type": "TextRun", "text": "Hi", "weight": "Bolder"}]},
     ]});
     vec![
         (
@@ -58,6 +60,16 @@ fn right_requests() -> Vec<(FakeService, &'static str, &'static str, Option<Valu
             })),
         ),
         (HUBSPOT, "GET", "/crm/v4/objects/contacts/7/associations/communications?limit=500", None),
+    ]
+}
+
+fn other_requests() -> Vec<DescribedRequest> {
+    let zoho_record = json!({"Last_Name": "Levi", "Company": "-", "Mobile": "+972545550199"});
+    let teams_path = "/a/workflows/b/triggers/manual/paths/invoke?api-version=1&sp=x&sv=1.0&sig=y";
+    let card = json!({"type": "AdaptiveCard", "version": "1.2", "body": [
+        {"type": "RichTextBlock", "spacing": "Default", "inlines": [{"type": "TextRun", "text": "Hi", "weight": "Bolder"}]},
+    ]});
+    vec![
         (PIPEDRIVE, "GET", "/api/v2/persons/search?term=545550199&fields=phone&limit=100", None),
         (
             PIPEDRIVE,
@@ -199,7 +211,7 @@ async fn a_wrong_request_is_a_violation_that_names_the_field_and_no_value() {
     ];
     let right = right_requests();
     for (service, part, pointer, value) in cases {
-        let is_meant = |request: &&(FakeService, &str, &str, Option<Value>)| {
+        let is_meant = |request: &&DescribedRequest| {
             let path = request.2.split('?').next().unwrap_or_default();
             let matches =
                 if part.starts_with("/crm") || part.starts_with("/api") { path == part } else { path.contains(part) };
