@@ -61,8 +61,8 @@ pub(crate) fn find_reader<'a>(
     let path = remove_address_segment(segment, request.uri().path()).ok();
     let sender = path.and_then(|path| find_sender(config, path).ok()).filter(|sender| sender.kind == SenderKind::Form);
     let form = sender.and_then(|sender| config.forms.get(sender.name));
-    let languages = form.and_then(|form| form.language.as_ref()).into_iter().chain(&config.languages);
-    let words = languages.filter_map(|language| PAGE_WORDS.iter().find(|words| words.language == language)).next();
+    let mut languages = form.and_then(|form| form.language.as_ref()).into_iter().chain(&config.languages);
+    let words = languages.find_map(|language| PAGE_WORDS.iter().find(|words| words.language == language));
     Some(Reader {
         words: words.unwrap_or(&PAGE_WORDS[0]),
         business: form.map(|form| form.name.as_deref().unwrap_or(&config.name)),
