@@ -341,6 +341,12 @@ mod tests {
         );
     }
 
+    #[derive(Deserialize)]
+    struct Holder {
+        #[serde(default, deserialize_with = "deserialize_list_or_null")]
+        list: Vec<u8>,
+    }
+
     #[test]
     fn an_object_with_numbers_as_keys_is_a_list_of_php() {
         let texts = |json: &str| {
@@ -359,11 +365,6 @@ mod tests {
             ("\"a\"", None),
         ] {
             assert_eq!(texts(json).as_deref(), list, "{json}");
-        }
-        #[derive(Deserialize)]
-        struct Holder {
-            #[serde(default, deserialize_with = "deserialize_list_or_null")]
-            list: Vec<u8>,
         }
         let list = |json: &str| serde_json::from_str::<Holder>(json).map(|holder| holder.list).ok();
         for (json, expected) in [

@@ -11,6 +11,8 @@ use std::{
 use axum::{Router, body::Bytes, http::HeaderMap};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tellonce_core::bootstrap::read_variable;
+use tellonce_fakes::server::{bind_port, serve_router};
 use tellonce_samples::{SenderProof, WebhookPost};
 use tokio::io::AsyncWriteExt as _;
 
@@ -106,7 +108,7 @@ fn signed_post(world: &World, system: &str, body: &str, id: &str) -> WebhookPost
 }
 
 /// Starts a server that records calls, and returns its address and the calls.
-async fn start_recorder() -> (String, Arc<Mutex<Vec<Value>>>) {
+fn start_recorder() -> (String, Arc<Mutex<Vec<Value>>>) {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let recorded = calls.clone();
     let record = move |headers: HeaderMap, body: Bytes| async move {
@@ -116,9 +118,9 @@ async fn start_recorder() -> (String, Arc<Mutex<Vec<Value>>>) {
         let body = String::from_utf8(body.to_vec()).unwrap();
         recorded.lock().unwrap().push(json!({"system": "outgoing", "headers": headers, "body": body}));
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = bind_port(0, "the recorder", "").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(record)).await });
+    drop(serve_router(Router::new().fallback(record), listener, "the recorder"));
     (address, calls)
 }
 
@@ -138,8 +140,8 @@ async fn run_libraries(program: &str, input: &Value) -> LibraryResults {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node.js and the libraries: scripts/official_signatures"]
 async fn official_libraries_and_tellonce_agree_about_signatures() {
-    let program = std::env::var("TELLONCE_OFFICIAL_LIBRARIES").expect("scripts/official_signatures sets this");
-    let (recorder, calls) = start_recorder().await;
+    let program = read_variable("TELLONCE_OFFICIAL_LIBRARIES").expect("scripts/official_signatures sets this");
+    let (recorder, calls) = start_recorder();
     let world = World::start_with(WorldSetup {
         extra_toml: CRM_TOML,
         line_events: true,

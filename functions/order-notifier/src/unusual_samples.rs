@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use tellonce_core::client_config::{ClientConfig, StoreKind};
+use tellonce_core::{
+    client_config::{ClientConfig, StoreKind},
+    contact::Phone,
+};
 use tellonce_samples::{SampleDelivery, assert_all_files_listed, sample_deliveries};
 
 use crate::{order_event::ParsedOrder, order_parser::parse_order_event, samples::sample_config};
@@ -45,7 +48,7 @@ fn every_unusual_delivery_is_parsed_as_its_manifest_says() {
             match parse_sample(&sample, store) {
                 ParsedOrder::Event(event) => {
                     assert_eq!(Some(event.milestone.name()), sample.text_fact("milestone"), "{name}");
-                    let phone = event.contact.phone.as_ref().map(|phone| phone.expose());
+                    let phone = event.contact.phone.as_ref().map(Phone::expose);
                     assert_eq!(phone, sample.text_fact("phone"), "{name}");
                     for variable in ["tracking_number", "tracking_url"] {
                         let value = event.values.get(variable).map(String::as_str);

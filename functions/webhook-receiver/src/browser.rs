@@ -76,8 +76,8 @@ pub(crate) fn find_browser<'a>(
     if !is_native {
         return form.map(|_| BrowserPost::Script);
     }
-    let languages = form.and_then(|form| form.language.as_ref()).into_iter().chain(&config.languages);
-    let words = languages.filter_map(|language| PAGE_WORDS.iter().find(|words| words.language == language)).next();
+    let mut languages = form.and_then(|form| form.language.as_ref()).into_iter().chain(&config.languages);
+    let words = languages.find_map(|language| PAGE_WORDS.iter().find(|words| words.language == language));
     Some(BrowserPost::Person(Reader {
         words: words.unwrap_or(&PAGE_WORDS[0]),
         business: form.map(|form| form.name.as_deref().unwrap_or(&config.name)),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// does: names in lower case, decimal numbers, and for `&`, `"` and `'` hexadecimal numbers.
 /// `&apos;` is not among them.
 ///
-/// Source: `wp_specialchars_decode` with `ENT_QUOTES`, WordPress `wp-includes/formatting.php`.
+/// Source: `wp_specialchars_decode` with `ENT_QUOTES`, `WordPress` `wp-includes/formatting.php`.
 pub(super) fn decode_wordpress_text(text: &str) -> Cow<'_, str> {
     const NAMES: [(&str, char); 4] = [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"')];
     let decode = |entity: &str| {
@@ -34,20 +34,12 @@ pub(super) fn decode_wordpress_text(text: &str) -> Cow<'_, str> {
         return text.into();
     }
     let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find('&') {
-        decoded.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let entity = rest[1..].split_once(';').map(|(entity, _)| entity);
-        match entity.and_then(|entity| Some((entity.len() + 2, decode(entity)?))) {
-            Some((length, sign)) => {
-                decoded.push(sign);
-                rest = &rest[length..];
-            }
-            None => {
-                decoded.push('&');
-                rest = &rest[1..];
-            }
-        }
+    while let Some((before, after)) = rest.split_once('&') {
+        decoded.push_str(before);
+        let entity = after.split_once(';').and_then(|(entity, after)| Some((decode(entity)?, after)));
+        let (sign, after) = entity.unwrap_or(('&', after));
+        decoded.push(sign);
+        rest = after;
     }
     (decoded + rest).into()
 }

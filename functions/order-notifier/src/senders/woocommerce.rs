@@ -487,7 +487,7 @@ mod tests {
             ParsedOrder::Event(event) => event.milestone.name().to_owned(),
             ParsedOrder::Suppressed(event, reason) => format!("{} {}", event.milestone.name(), reason.code()),
             ParsedOrder::Skipped(reason) => reason.code().to_owned(),
-            other => panic!("{other:?}"),
+            other @ ParsedOrder::NeedsLookup(_) => panic!("{other:?}"),
         };
         let line = |method: &str| json!({"method_id": method, "method_title": "x", "meta_data": []});
         let empty = json!({"first_name": "", "address_1": "", "city": "", "country": ""});
@@ -528,7 +528,7 @@ mod tests {
             let parsed = parse_changed("order_created.processing", &json!({"parent_id": parent}));
             match parsed {
                 ParsedOrder::Skipped(reason) => {
-                    assert!(is_part && reason.code() == "part-of-order", "{parent}: {reason}")
+                    assert!(is_part && reason.code() == "part-of-order", "{parent}: {reason}");
                 }
                 other => assert!(!is_part, "{parent}: {other:?}"),
             }
