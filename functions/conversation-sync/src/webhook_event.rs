@@ -50,6 +50,9 @@ pub(crate) struct AlertEventData<'a> {
 pub(crate) struct EventCustomer<'a> {
     /// E.164.
     pub(crate) phone: Option<&'a str>,
+    /// The private id that `WhatsApp` has for the customer, while the number is not known:
+    /// `235085806700321@lid`.
+    pub(crate) private_id: Option<String>,
     pub(crate) name: Option<String>,
 }
 

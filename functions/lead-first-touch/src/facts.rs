@@ -162,7 +162,7 @@ pub(crate) fn check_form(delivery: &LeadDelivery<'_>, submission: &LeadSubmissio
 /// Scopes an id from a field to its number. A visitor can write any id into a field, and must not
 /// take the id of another lead.
 fn scope_id(delivery: &LeadDelivery<'_>, id: &str, phone: &Phone) -> String {
-    let pseudonym = delivery.pseudonyms.pseudonym(phone.expose().as_bytes());
+    let pseudonym = delivery.pseudonyms.pseudonym(phone.canonical().as_bytes());
     format!("{id}-{}", pseudonym.get(..16).unwrap_or(&pseudonym))
 }
 
@@ -172,6 +172,6 @@ fn scope_id(delivery: &LeadDelivery<'_>, id: &str, phone: &Phone) -> String {
 fn derive_id(delivery: &LeadDelivery<'_>, phone: &Phone, name: Option<&str>) -> String {
     let minute = delivery.received_at.as_second().div_euclid(60);
     // The name comes last because it may contain anything.
-    let content = format!("{}\0{}\0{minute}\0{}", delivery.form_name, phone.expose(), name.unwrap_or_default());
+    let content = format!("{}\0{}\0{minute}\0{}", delivery.form_name, phone.canonical(), name.unwrap_or_default());
     format!("derived:{}", delivery.pseudonyms.pseudonym(content.as_bytes()))
 }

@@ -334,7 +334,7 @@ impl Appointment {
         self.status == AppointmentStatus::Booked
             && self.attendees.iter().enumerate().any(|(number, entry)| {
                 entry.attending
-                    && entry.attendee.phone == *phone
+                    && entry.attendee.phone.is_same_contact(phone)
                     && Self::reminder_instance(self.start, number) == instance
             })
     }
@@ -399,7 +399,8 @@ impl Appointment {
         // outcomes count.
         for stage_outcome in older.stage_outcomes.iter().filter(|mark| mark.outcome.is_final()) {
             let Some(older_entry) = older.attendees.get(stage_outcome.attendee) else { continue };
-            let number = self.attendees.iter().position(|entry| entry.attendee.phone == older_entry.attendee.phone);
+            let older_phone = &older_entry.attendee.phone;
+            let number = self.attendees.iter().position(|entry| entry.attendee.phone.is_same_contact(older_phone));
             let number = number.unwrap_or_else(|| {
                 self.attendees.push(AttendeeEntry { attendee: older_entry.attendee.clone(), attending: false });
                 self.attendees.len() - 1
@@ -419,7 +420,7 @@ impl Appointment {
         }
         for attendee in attendees {
             let attendee = Attendee { name: attendee.name.as_deref().map(truncate_text), ..attendee.clone() };
-            match self.attendees.iter_mut().find(|entry| entry.attendee.phone == attendee.phone) {
+            match self.attendees.iter_mut().find(|entry| entry.attendee.phone.is_same_contact(&attendee.phone)) {
                 Some(seat) => *seat = AttendeeEntry { attendee, attending: true },
                 None => self.attendees.push(AttendeeEntry { attendee, attending: true }),
             }

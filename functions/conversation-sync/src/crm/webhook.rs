@@ -36,7 +36,11 @@ fn build_event(entry: &CrmEntry) -> Vec<u8> {
             id: &entry.reference,
             line: &entry.line,
             conversation_id: entry.conversation_id.as_deref(),
-            customer: EventCustomer { phone: Some(Phone::expose(&entry.phone)), name: entry.name.clone() },
+            customer: EventCustomer {
+                phone: Some(Phone::expose(&entry.phone)),
+                private_id: None,
+                name: entry.name.clone(),
+            },
             message: EventMessage {
                 direction: entry.direction.name(),
                 kind: entry.kind.clone(),
@@ -103,7 +107,7 @@ mod tests {
             request_body(&first[0]),
             json!({ "type": "conversation.message", "timestamp": "2026-11-19T10:00:00Z", "data": {
                 "id": "shop:wamid.HBgL+/==", "line": "shop", "conversation_id": "conv-1",
-                "customer": { "phone": "+972545550199", "name": "Noa Levi" },
+                "customer": { "phone": "+972545550199", "private_id": null, "name": "Noa Levi" },
                 "message": { "direction": "in", "kind": "text", "sent_at": "2026-11-19T10:00:00Z", "text": "Hello" },
             } })
         );

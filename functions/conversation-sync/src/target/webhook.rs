@@ -55,6 +55,7 @@ fn build_body(notification: &Notification) -> String {
             conversation_id: notification.conversation_id.as_deref().map(field),
             customer: EventCustomer {
                 phone: notification.phone.as_ref().map(Phone::expose),
+                private_id: notification.lid.as_deref().map(field),
                 name: notification.name.as_deref().and_then(wording::clean_name),
             },
             messages: notification.messages.iter().map(message).collect(),

@@ -160,7 +160,7 @@ async fn a_signed_address_counts_a_repeat_and_refuses_unsigned_calls() {
     let served = start_fixture();
     let at = served.host.now_ms() / 1000;
     let body = json!({"type": "conversation.alert", "timestamp": "2026-11-19T10:05:00Z", "data": {
-        "id": "n1", "line": "main", "conversation_id": "conv_01", "customer": {"phone": null, "name": "Noa"},
+        "id": "n1", "line": "main", "conversation_id": "conv_01", "customer": {"phone": null, "private_id": null, "name": "Noa"},
         "messages": [], "escalation": "urgent", "reason": "wrote one of the words", "business_name": "Demo",
         "sent_messages": [], "may_be_repeat": false,
     }});

@@ -99,8 +99,10 @@ impl ZohoClient<'_> {
         name: Option<&str>,
         now: Timestamp,
     ) -> Result<String, ApiError> {
-        if let Some(id) = self.search_person(phone, now).await? {
-            return Ok(id);
+        for form in [Some(phone.clone()), phone.other_form()].into_iter().flatten() {
+            if let Some(id) = self.search_person(&form, now).await? {
+                return Ok(id);
+            }
         }
         match self.query_person(phone, now).await? {
             Some(id) => Ok(id),

@@ -90,6 +90,21 @@ async fn an_unknown_person_is_searched_queried_and_then_inserted_with_the_minimu
 }
 
 #[tokio::test]
+async fn a_person_is_found_by_the_other_form_of_the_number() {
+    let fixture = CrmClientFixture::start().await;
+    let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
+    let found = json!({ "data": [{ "id": "11", "Mobile": "+551187654321" }], "info": { "more_records": false } });
+    let replies = [token_reply("access-1"), http_response("204 No Content", ""), ok_reply(&found)];
+    let phone = Phone::from_e164("+5511987654321").unwrap();
+    let (requests, person) =
+        fixture.serve_replies(&replies, client.find_or_create_person(&phone, None, test_now())).await;
+    assert_eq!(person.unwrap().as_deref(), Some("11"));
+    let searched: Vec<_> = requests[1..].iter().map(|request| request_line(request)).collect();
+    assert!(searched[0].contains("phone=%2B5511987654321&"), "{searched:?}");
+    assert!(searched[1].contains("phone=%2B551187654321&"), "{searched:?}");
+}
+
+#[tokio::test]
 async fn a_record_that_only_the_query_finds_is_not_inserted_again() {
     let fixture = CrmClientFixture::start().await;
     let client = fixture.build_client(&LEADS_KIND, CREDENTIAL);
