@@ -24,10 +24,10 @@ use tellonce_core::{
 
 use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
-    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedFetchError, FeedResponse, fetch_feed},
+    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
     ics,
     occurrence::{FeedScope, ParsedFeed, TimeWindow},
-    parse_error::FeedParseError,
+    parse_error::{FeedParseError, UnparsedEvents},
 };
 
 /// The least time that must remain to start another feed: the fetch timeout, and time to parse and
@@ -235,13 +235,12 @@ impl FeedPoller<'_> {
     ) -> Result<(), FeedStoreError> {
         let asked_at = self.clock.now();
         let fetch_deadline = Deadline::from_now(FETCH_TIMEOUT.min(deadline.remaining()));
-        let (body, validators, calendar_id) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await
-        {
-            Ok(FeedResponse::Body { body, validators, calendar_id }) => (body, validators, calendar_id),
+        let (body, validators) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await {
+            Ok(FeedResponse::Body(body, validators)) => (body, validators),
             Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,
             Err(error) => return self.record_unreadable(source, snapshot, &error, asked_at, summary).await,
         };
-        let feed = match self.parse_body(source, body, calendar_id.as_deref(), &snapshot, asked_at) {
+        let feed = match self.parse_body(source, body, &snapshot, asked_at) {
             Ok(feed) => feed,
             Err(error) => return self.record_unreadable(source, snapshot, &error.into(), asked_at, summary).await,
         };
@@ -288,18 +287,26 @@ impl FeedPoller<'_> {
     fn parse_body(
         &self,
         source: FeedSource<'_>,
-        body: Vec<u8>,
-        calendar_id: Option<&str>,
+        body: FeedBody,
         snapshot: &FeedSnapshot,
         asked_at: Timestamp,
     ) -> Result<ParsedFeed, FeedParseError> {
         let FeedSource { calendar, rule, .. } = source;
+        let FeedBody { bytes, calendar_id, charset } = body;
         let window = build_window(calendar, asked_at);
         // Outside the window only upcoming occurrences are searched for, so that past ones are
         // forgotten.
         let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
-        let config = self.config;
-        ics::parse_feed(body, FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
+        let scope = FeedScope {
+            rule,
+            calendar,
+            config: self.config,
+            window,
+            is_known: &is_known,
+            calendar_id: calendar_id.as_deref(),
+            charset: charset.as_deref(),
+        };
+        ics::parse_feed(bytes, scope)
     }
 
     async fn fetch_source(
@@ -466,9 +473,9 @@ fn describe_unparsed(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String
             source.name
         );
     }
-    let (_, first) = feed.unparsed_events.first_key_value()?;
     let count = feed.unparsed_events.len();
-    Some(format!("{count} of {} events could not be parsed; first error: {first}", feed.event_count))
+    let named = UnparsedEvents::new(feed.unparsed_events.iter());
+    (count > 0).then(|| format!("{count} of {} events could not be parsed: {named}", feed.event_count))
 }
 
 #[cfg(test)]
