@@ -1,7 +1,7 @@
 //! Reads calendars as the function does, for `scripts/compare_calendars.py`.
 //!
-//! Each line of the input is a JSON object: a `file`, the `charset` that its host would declare, and
-//! the times of its reads (`nows`). The answer is one line with one object for each read.
+//! Each line of the input is a JSON object: a `file`, the `charset` that its host would declare,
+//! and the times of its reads (`nows`). The answer is one line with one object for each read.
 
 use std::{
     io::{self, BufRead as _, Write as _},
@@ -77,7 +77,7 @@ fn read_feed(config: &ClientConfig, feed: &FeedFile) -> anyhow::Result<Vec<Value
                 let without_number = parsed.unreachable.keys().cloned();
                 json!({
                     "occurrences": occurrences.collect::<Vec<_>>(),
-                    "not_understood": Value::from_iter(not_understood),
+                    "not_understood": not_understood.collect::<Value>(),
                     "without_number": without_number.collect::<Vec<_>>(),
                 })
             }

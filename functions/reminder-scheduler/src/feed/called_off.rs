@@ -1,8 +1,9 @@
 //! Titles of meetings that are called off but stay in the calendar.
 //!
-//! If an organizer cancels a meeting, Outlook and Exchange leave it in the calendars of the invited.
-//! They put a word before its title and mark the time as free, and the status stays `CONFIRMED`. A
-//! person who writes such a word does not mark the time as free, so the word alone does not count.
+//! If an organizer cancels a meeting, Outlook and Exchange leave it in the calendars of the people
+//! who were invited. They put a word before its title and mark the time as free. The status stays
+//! `CONFIRMED`. A person who writes such a word does not mark the time as free, so the word alone
+//! does not count.
 
 /// The words that Outlook and Exchange put before a title, and their forms in other genders and
 /// spellings, in lower case: one language a line.

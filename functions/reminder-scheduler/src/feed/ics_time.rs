@@ -1,9 +1,9 @@
 //! Times as a feed writes them: [`IcsTime`], before a zone makes them moments.
 //!
 //! The standard has one form, `20261124T083000Z`. Programs also write hyphens and colons, leave out
-//! the seconds, add a fraction of a second or write `UTC` in place of `Z`. Such a time is read if it
-//! has one meaning. Else it is not a time. In particular, a mark of a zone is never ignored: the
-//! time would become a local one.
+//! the seconds, add a fraction of a second or write `UTC` in place of `Z`. Such a time is read if
+//! it has one meaning. Else it is not a time. A mark of a zone is never ignored: without it, the
+//! time would be a local one.
 
 use jiff::{
     civil::{Date, DateTime, Time},

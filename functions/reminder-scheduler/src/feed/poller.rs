@@ -481,7 +481,7 @@ fn describe_unparsed(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::tests::feed_config;
+    use crate::feed::{parse_error::IcsEventError, tests::feed_config};
 
     #[test]
     fn the_window_reaches_from_yesterday_to_two_weeks_beyond_the_earliest_reminder() {
@@ -493,6 +493,22 @@ mod tests {
         assert_eq!(window_of("clinic"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-05T12:00:00Z".to_owned()));
         assert_eq!(window_of("abroad"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-04T12:00:00Z".to_owned()));
         assert!(build_window(&config.calendars["clinic"], Timestamp::MAX).until == Timestamp::MAX);
+    }
+
+    #[test]
+    fn the_row_of_a_feed_names_the_events_that_are_not_understood() {
+        let config = feed_config();
+        let calendar = &config.calendars["clinic"];
+        let CalendarKind::Ics(rule) = &calendar.kind else { panic!() };
+        let describe = |unparsed_events: BTreeMap<String, IcsEventError>| {
+            let feed = ParsedFeed { unparsed_events, event_count: 9, ..ParsedFeed::default() };
+            describe_unparsed(FeedSource { name: "clinic", calendar, rule }, &feed)
+        };
+        let unparsed = |count| (0..count).map(|n| (format!("a-{n}@b`\u{202e}"), IcsEventError::NoStart)).collect();
+        assert_eq!(describe(unparsed(0)), None);
+        let two = "2 of 9 events could not be parsed: `a-0@b??` (event has no start), `a-1@b??` (event has no start)";
+        assert_eq!(describe(unparsed(2)).as_deref(), Some(two));
+        assert!(describe(unparsed(8)).unwrap().ends_with("`a-4@b??` (event has no start) and 3 more"));
     }
 
     #[test]

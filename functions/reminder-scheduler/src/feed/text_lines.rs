@@ -189,8 +189,9 @@ impl<'a> RawLine<'a> {
 
     /// Whether the line begins a property. Else it continues the text `before` it.
     ///
-    /// After a property that is not a text, every line does. After a text, only a line does that
-    /// has the name of a known property, in upper case if the text's own name is.
+    /// After a property that is not a text, every line does. After a text, a line does that has the
+    /// name of a known property, in upper case if the text's own name is. Labels in texts have a
+    /// space behind their colon, which the values of properties seldom have.
     fn begins_property(self, before: Option<PropertyLine<'_>>, is_read: impl Fn(&str) -> bool) -> bool {
         let Some(before) = before.filter(PropertyLine::is_text) else { return true };
         let name = self.0.split(|byte| matches!(byte, b':' | b';')).next().unwrap_or_default();
@@ -199,11 +200,16 @@ impl<'a> RawLine<'a> {
             return false;
         }
         let Ok(text) = std::str::from_utf8(name) else { return false };
+        let has_space = self.raw_value().starts_with(b" ");
         if is_extension(name) {
-            return !self.raw_value().starts_with(b" ") || is_upper_case(name);
+            return !has_space || is_upper_case(name);
         }
-        let is_known = is_listed_property(name) || is_read(text);
-        is_known && (is_upper_case(name) || !is_upper_case(before.name))
+        if !is_listed_property(name) && !is_read(text) {
+            // An extension without "X-".
+            return is_upper_case(name) && !has_space && !before.is_continued;
+        }
+        let is_label = is_listed(&TOKEN_PROPERTIES, name) && has_space && !before.has_space;
+        !is_label && (is_upper_case(name) || !is_upper_case(before.name))
     }
 }
 
@@ -219,8 +225,12 @@ fn is_extension(name: &[u8]) -> bool {
     name.get(..2).is_some_and(|prefix| is_name(prefix, "X-"))
 }
 
+fn is_listed(properties: &[&str], name: &[u8]) -> bool {
+    properties.iter().any(|property| is_name(name, property))
+}
+
 fn is_listed_property(name: &[u8]) -> bool {
-    TOKEN_PROPERTIES.iter().chain(&TEXT_PROPERTIES).any(|property| is_name(name, property))
+    is_listed(&TOKEN_PROPERTIES, name) || is_listed(&TEXT_PROPERTIES, name)
 }
 
 /// The property that the lines so far belong to.
@@ -228,11 +238,15 @@ fn is_listed_property(name: &[u8]) -> bool {
 struct PropertyLine<'a> {
     name: &'a [u8],
     is_kept: bool,
+    /// Whether its value begins with a space.
+    has_space: bool,
+    /// Whether it has more than one line.
+    is_continued: bool,
 }
 
 impl PropertyLine<'_> {
     fn is_text(&self) -> bool {
-        !TOKEN_PROPERTIES.iter().any(|property| is_name(self.name, property))
+        !is_listed(&TOKEN_PROPERTIES, self.name)
     }
 }
 
@@ -267,19 +281,24 @@ pub(super) fn read_event_lines(
             }
             (Some(Boundary::End(name)), Some(inner)) if name.eq_ignore_ascii_case(inner) => drop(open.pop()),
             (_, Some(_)) => {}
-            (_, None) if line.boundary().is_none() && line.begins_property(property, &is_read) => {
+            (boundary, None) if boundary.is_none() && line.begins_property(property, &is_read) => {
                 let is_kept = std::str::from_utf8(line.name()).is_ok_and(&is_read);
-                property = Some(PropertyLine { name: line.name(), is_kept });
+                let has_space = line.raw_value().starts_with(b" ");
+                property = Some(PropertyLine { name: line.name(), is_kept, has_space, is_continued: false });
                 if is_kept {
                     push_line(&mut kept, "", line)?;
                 }
             }
-            (_, None) if property.is_some_and(|property| property.is_kept && property.is_text()) => {
-                kept.pop();
-                let joint = joint(&kept, last_length, line);
-                push_line(&mut kept, joint, line)?;
+            (_, None) => {
+                if let Some(property) = &mut property {
+                    property.is_continued = true;
+                }
+                if property.is_some_and(|property| property.is_kept && property.is_text()) {
+                    kept.pop();
+                    let joint = joint(&kept, last_length, line);
+                    push_line(&mut kept, joint, line)?;
+                }
             }
-            (_, None) => {}
         }
         last_length = line.0.len();
     }
@@ -359,6 +378,11 @@ mod tests {
         assert_eq!(read("UID:1\njunk\nSUMMARY:x\nUID:2"), ["UID:1", "SUMMARY:x", "UID:2"], "a token has one line");
         assert_eq!(read("SUMMARY:x\nX-Info:y\nDESCRIPTION:z"), ["SUMMARY:x", "DESCRIPTION:z"]);
         assert_eq!(read("SUMMARY:x\nX-ray: bring it\nSTATUS:y"), ["SUMMARY:x\\nX-ray: bring it"]);
+        assert_eq!(read("SUMMARY:x\nCREATED-BY:y\nDESCRIPTION: z"), ["SUMMARY:x", "DESCRIPTION: z"]);
+        assert_eq!(read("SUMMARY:x\nand y\nTEL:1"), ["SUMMARY:x\\nand y\\nTEL:1"]);
+        let labels = "DESCRIPTION:x\nSTATUS: paid\nURL: https://a.example\nPhone: 1\nUID:2";
+        assert_eq!(read(labels), ["DESCRIPTION:x\\nSTATUS: paid\\nURL: https://a.example\\nPhone: 1", "UID:2"]);
+        assert_eq!(read("SUMMARY: x\nUID: 2"), ["SUMMARY: x", "UID: 2"], "a program that writes spaces");
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn find_parameter(parameters: &str, name: &str) -> Option<String> {
             (Some((key, value)), None) if key.trim().eq_ignore_ascii_case(name) => {
                 found = Some(value.trim().to_owned());
             }
-            (Some(_), None) | (None, None) => {}
+            (Some(_) | None, None) => {}
             (Some(_), Some(_)) => break,
             (None, Some(value)) => {
                 value.push(';');

@@ -95,9 +95,9 @@ const DISPLAYED_ZONES: [(&str, &str); 9] = [
     ("tzone://Microsoft/Utc", "UTC"),
 ];
 
-/// A zone by a name that needs no description in the feed: an IANA name, also as the end of a
-/// longer name (`/mozilla.org/20050126_1/Asia/Jerusalem`), or a name that Windows, Exchange or an old
-/// calendar uses. `calcard` knows some hundreds of them.
+/// A zone by a name that needs no description in the feed. That is an IANA name, also as the end of
+/// a longer name (`/mozilla.org/20050126_1/Asia/Jerusalem`), or a name that Windows, Exchange or an
+/// old calendar uses. `calcard` knows some hundreds of them.
 pub(super) fn find_known_zone(name: &str) -> Option<TimeZone> {
     let name = name.trim();
     if let Ok(zone) = TimeZone::get(name) {
