@@ -16,8 +16,8 @@ tools_environment() {
     echo "installing $(grep -c '^[^ #]*==' "$wanted") packages into $folder"
     rm -rf "$folder"
     mkdir -p "$TELLONCE_TOOLS"
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement "$wanted"
+    python3 -m venv "$folder" || return
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement "$wanted" || return
     cp "$wanted" "$folder/installed.txt"
   fi
 }

@@ -361,6 +361,30 @@ fn a_feed_is_shown_appointment_by_appointment_and_a_halved_one_cancels_nothing()
 }
 
 #[test]
+fn an_event_of_a_feed_that_is_not_understood_is_named() {
+    let reasons = |file: &str| {
+        let file = format!("events/unusual/ics/{file}.ics");
+        let mut arguments = vec!["--client", "clients/demo", "--route", "/bookings/diary", "--ics", &file];
+        arguments.extend(["--now", "2026-11-20T06:00:00Z"]);
+        let shown = run_preview(&arguments);
+        shown.iter().filter_map(|one| Some(one["skip_reason"].as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    let zones = [
+        "not-understood: ms-2@h2: time zone `Customized?Time?Zone` is unknown",
+        "not-understood: ms-3@h2: time zone `local?VALUE?DATE-TIME` is unknown",
+    ];
+    assert_eq!(reasons("exchange_odd_zones"), zones);
+    // The recorded headers beside the file name its character set. The demo's label is another one.
+    let no_label = reasons("windows_1255");
+    assert!(no_label.len() == 1 && no_label[0].starts_with("no-recipient: he-1@h2 at"), "{no_label:?}");
+    let unknown = reasons("unknown_character_set");
+    assert!(
+        unknown.iter().any(|reason| reason.starts_with("not-understood: cs-1@d.example: text with")),
+        "{unknown:?}"
+    );
+}
+
+#[test]
 fn a_push_of_google_has_no_body_and_asks_for_the_feed() {
     let folder =
         ["--client", "clients/demo", "--route", "/bookings/diary", "--folder", "events/bookings/google_calendar"];

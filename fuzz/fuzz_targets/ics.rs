@@ -19,6 +19,7 @@ fuzz_target!(|body: &[u8]| {
         window,
         is_known: &is_known,
         calendar_id: Some("diary@demo.example"),
+        charset: None,
     };
     if let Ok(feed) = parse_feed(body.to_vec(), scope) {
         for (id, occurrence) in &feed.occurrences {

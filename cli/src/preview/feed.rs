@@ -1,13 +1,16 @@
 //! A calendar's feed: from its reads to the reminders that would be sent.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reminder_scheduler::feed::{
     FeedScope, build_window,
     diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
-    ics,
+    find_charset, ics,
 };
 use serde::Serialize;
 use tellonce_core::{
@@ -65,9 +68,17 @@ pub(super) fn preview_feed(
     for (file, now) in files.iter().zip(times) {
         let case = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let body = std::fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-        preview.apply_read(&case, &body, *now);
+        preview.apply_read(&case, body, read_charset(file).as_deref(), *now);
     }
     Ok(preview.finish())
+}
+
+/// The character set in the recorded headers of a feed, if they are beside its file.
+fn read_charset(file: &Path) -> Option<String> {
+    let headers = std::fs::read_to_string(file.with_extension("headers.txt")).ok()?;
+    let mut named = headers.lines().filter_map(|line| line.split_once(':'));
+    let (_, content_type) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-type"))?;
+    find_charset(content_type).map(str::to_owned)
 }
 
 /// The reads of one feed.
@@ -84,13 +95,13 @@ struct FeedPreview<'a> {
 }
 
 impl FeedPreview<'_> {
-    fn apply_read(&mut self, case: &str, body: &[u8], now: Timestamp) {
+    fn apply_read(&mut self, case: &str, body: Vec<u8>, charset: Option<&str>, now: Timestamp) {
         self.tracker.advance_to(now);
         let window = build_window(self.calendar, now);
         let is_known = |id: &str| self.snapshot.occurrences.contains_key(id);
         let Self { rule, calendar, config, .. } = *self;
-        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id: None };
-        let feed = match ics::parse_feed(body.to_vec(), scope) {
+        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id: None, charset };
+        let feed = match ics::parse_feed(body, scope) {
             Ok(feed) => feed,
             Err(error) => return self.remark(case, format!("unreadable: {error}; no appointment changes")),
         };

@@ -5,29 +5,27 @@
 
 use calcard::{
     Entry, Parser,
-    common::PartialDateTime,
-    icalendar::{
-        ICalendarComponent, ICalendarEntry, ICalendarParameterName, ICalendarPeriod, ICalendarProperty,
-        ICalendarRecurrenceRule, ICalendarValue,
-    },
+    icalendar::{ICalendarComponent, ICalendarEntry, ICalendarProperty, ICalendarValue},
 };
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date, tz::Offset};
 use tellonce_core::{
     appointment::AppointmentStatus,
     client_config::{FeedRule, FeedTextRule},
 };
 
 use super::{
+    called_off::is_called_off,
     ics_time::IcsTime,
     organizer::{CalendarOwner, ForeignEvent},
+    outline::{CalendarNumber, EventPart},
     parse_error::IcsEventError,
-    recurrence_rule, text_lines,
+    recurrence_rule::RecurrenceRule,
+    text_lines,
+    time_property::TimeProperty,
 };
 
 /// The most further and excluded dates of all events with one `UID`: years of weekly exceptions.
 pub(super) const MAX_DATES: usize = 2_000;
-/// The longest accepted name of a zone, in bytes. Each date has a copy.
-const MAX_ZONE_NAME_BYTES: usize = 255;
 /// The longest text that is kept, in characters: as much as an appointment keeps. Each occurrence
 /// has a copy.
 const MAX_TEXT_CHARS: usize = 200;
@@ -36,7 +34,7 @@ const MAX_TEXT_CHARS: usize = 200;
 const MAX_UID_BYTES: usize = 1000;
 
 /// The properties that are always parsed. The client's rules name further ones.
-const READ_PROPERTIES: [&str; 17] = [
+const READ_PROPERTIES: [&str; 18] = [
     "UID",
     "RECURRENCE-ID",
     "DTSTART",
@@ -52,6 +50,7 @@ const READ_PROPERTIES: [&str; 17] = [
     "LOCATION",
     "ORGANIZER",
     "ATTENDEE",
+    "TRANSP",
     ALL_DAY_PROPERTY,
     BUSY_STATUS_PROPERTY,
 ];
@@ -68,12 +67,14 @@ type EventRank = (i64, Option<i64>, Option<i64>, usize);
 
 /// One event.
 pub(super) struct IcsEvent {
+    /// The calendar that it is in.
+    pub(super) calendar: CalendarNumber,
     /// The slot of its series that this event replaces.
     pub(super) recurrence_slot: Option<IcsTime>,
     /// Whether it also applies to all later slots (`RANGE=THISANDFUTURE`).
     pub(super) applies_to_following: bool,
     pub(super) start: Option<IcsTime>,
-    pub(super) rules: Vec<ICalendarRecurrenceRule>,
+    pub(super) rules: Vec<RecurrenceRule>,
     pub(super) extra_times: Vec<IcsTime>,
     pub(super) excluded_times: Vec<IcsTime>,
     pub(super) status: AppointmentStatus,
@@ -134,14 +135,10 @@ impl<'a> EventParser<'a> {
         uid.map(str::to_owned)
     }
 
-    /// Parses the lines of one event. `number` is its position in the body.
-    pub(super) fn parse_event(&self, lines: &str, number: usize) -> Result<IcsEvent, SkippedEvent> {
+    /// Parses the lines of one event. `part` is its place in the body.
+    pub(super) fn parse_event(&self, lines: &str, part: &EventPart) -> Result<IcsEvent, SkippedEvent> {
         let component = parse_component(lines).ok_or(SkippedEvent::Unparsed(IcsEventError::InvalidUid))?;
-        let rules = lines.lines().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE"));
-        let event = rules
-            .map(text_lines::property_value)
-            .try_for_each(recurrence_rule::validate_rule)
-            .and_then(|()| self.build_event(&component, number));
+        let event = self.build_event(&component, lines, part);
         if let Some(organizer) = self.owner.find_foreign_organizer(&component) {
             let looks_like_appointment = event.is_ok_and(|event| self.looks_like_appointment(&event));
             return Err(SkippedEvent::Foreign(ForeignEvent { organizer, looks_like_appointment }));
@@ -157,8 +154,17 @@ impl<'a> EventParser<'a> {
         event.texts.phone.is_some() && event.start.as_ref().is_none_or(|start| !is_over(start))
     }
 
-    fn build_event(&self, component: &ICalendarComponent, number: usize) -> Result<IcsEvent, IcsEventError> {
+    fn build_event(
+        &self,
+        component: &ICalendarComponent,
+        lines: &str,
+        part: &EventPart,
+    ) -> Result<IcsEvent, IcsEventError> {
+        if part.is_broken {
+            return Err(IcsEventError::Incomplete);
+        }
         let mut event = IcsEvent {
+            calendar: part.calendar,
             recurrence_slot: None,
             applies_to_following: false,
             start: None,
@@ -166,21 +172,31 @@ impl<'a> EventParser<'a> {
             extra_times: Vec::new(),
             excluded_times: Vec::new(),
             status: AppointmentStatus::Booked,
-            rank: (0, None, None, number),
+            rank: (0, None, None, part.lines.start),
             texts: EventTexts::default(),
         };
+        lines.lines().try_for_each(|line| event.read_line(line))?;
+        let mut is_garbled = false;
         for entry in &component.entries {
-            event.read_property(entry)?;
+            event.read_property(entry);
             self.select_texts(&mut event.texts, entry);
+            is_garbled |= self.phone.field.eq_ignore_ascii_case(entry.name.as_str()) && is_not_utf_8(entry);
+        }
+        if is_garbled && event.texts.phone.is_none() {
+            return Err(IcsEventError::UnknownCharset);
+        }
+        let has_mark = |property, value| has_value(lines, property, value);
+        let is_free = has_mark(BUSY_STATUS_PROPERTY, "FREE") || has_mark("TRANSP", "TRANSPARENT");
+        if is_free && event.texts.title.as_deref().is_some_and(is_called_off) {
+            event.status = AppointmentStatus::Cancelled;
         }
         if !self.own_texts {
             (event.texts.title, event.texts.place) = (None, None);
         }
-        let is_marked = |marker, value| is_marked(component, marker, value);
-        if let (true, Some(IcsTime::Time { local, .. })) = (is_marked(ALL_DAY_PROPERTY, "TRUE"), &event.start) {
+        if let (true, Some(IcsTime::Time { local, .. })) = (has_mark(ALL_DAY_PROPERTY, "TRUE"), &event.start) {
             event.start = Some(IcsTime::Day(local.date()));
         }
-        let is_unanswered = is_marked(BUSY_STATUS_PROPERTY, "TENTATIVE") || self.owner.has_not_accepted(component);
+        let is_unanswered = has_mark(BUSY_STATUS_PROPERTY, "TENTATIVE") || self.owner.has_not_accepted(component);
         if is_unanswered && event.status == AppointmentStatus::Booked {
             event.status = AppointmentStatus::Unconfirmed;
         }
@@ -210,69 +226,70 @@ fn parse_component(lines: &str) -> Option<ICalendarComponent> {
 }
 
 impl IcsEvent {
+    /// Whether it has one slot, its start.
+    pub(super) fn is_single(&self) -> bool {
+        self.rules.is_empty() && self.extra_times.is_empty()
+    }
+
     /// How many further and excluded dates it names.
     pub(super) fn date_count(&self) -> usize {
         self.extra_times.len() + self.excluded_times.len()
     }
 
-    /// Reads one of the properties that are always parsed.
-    fn read_property(&mut self, entry: &ICalendarEntry) -> Result<(), IcsEventError> {
-        let first = entry.values.first();
-        let seconds = || first.and_then(ICalendarValue::as_partial_date_time).and_then(PartialDateTime::to_timestamp);
-        match &entry.name {
-            ICalendarProperty::Dtstart => self.start = Some(parse_time(entry, "DTSTART")?),
-            ICalendarProperty::RecurrenceId => {
-                self.recurrence_slot = Some(parse_time(entry, "RECURRENCE-ID")?);
-                self.applies_to_following = entry.has_parameter(&ICalendarParameterName::Range);
+    /// Reads a line if it holds times or a rule. [`TimeProperty`] says why the library does not.
+    fn read_line(&mut self, line: &str) -> Result<(), IcsEventError> {
+        match text_lines::property_name(line).to_ascii_uppercase().as_str() {
+            "DTSTART" => self.start = Some(TimeProperty::parse_single(line, "DTSTART")?.0),
+            "RECURRENCE-ID" => {
+                let (slot, range) = TimeProperty::parse_single(line, "RECURRENCE-ID")?;
+                self.applies_to_following = match range {
+                    None => false,
+                    Some(range) if range.eq_ignore_ascii_case("THISANDFUTURE") => true,
+                    Some(_) => return Err(IcsEventError::InvalidTime("RECURRENCE-ID")),
+                };
+                self.recurrence_slot = Some(slot);
             }
-            ICalendarProperty::Rrule => {
-                for value in &entry.values {
-                    let ICalendarValue::RecurrenceRule(rule) = value else { return Err(IcsEventError::InvalidRule) };
-                    self.rules.push((**rule).clone());
-                }
-            }
+            "RRULE" => self.rules.push(RecurrenceRule::parse(line)?),
             // EXRULE belongs to an older standard. Without it, excluded times would get reminders.
-            ICalendarProperty::Exrule => return Err(IcsEventError::InvalidRule),
-            ICalendarProperty::Rdate => self.extra_times.extend(parse_times(entry, "RDATE")?),
-            ICalendarProperty::Exdate => self.excluded_times.extend(parse_times(entry, "EXDATE")?),
+            "EXRULE" => return Err(IcsEventError::InvalidRule),
+            "RDATE" => self.extra_times.extend(TimeProperty::parse(line, "RDATE")?.times),
+            "EXDATE" => self.excluded_times.extend(TimeProperty::parse(line, "EXDATE")?.times),
+            "DTSTAMP" => self.rank.1 = parse_seconds(line),
+            "LAST-MODIFIED" => self.rank.2 = parse_seconds(line),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads one of the other properties that are always parsed.
+    fn read_property(&mut self, entry: &ICalendarEntry) {
+        let first = entry.values.first();
+        match &entry.name {
             ICalendarProperty::Status => self.status = parse_status(first.and_then(ICalendarValue::as_text)),
             ICalendarProperty::Sequence => self.rank.0 = first.and_then(ICalendarValue::as_integer).unwrap_or(0),
-            ICalendarProperty::Dtstamp => self.rank.1 = seconds(),
-            ICalendarProperty::LastModified => self.rank.2 = seconds(),
             ICalendarProperty::Summary => self.texts.title = clean_text(&property_text(entry)),
             ICalendarProperty::Location => {
                 self.texts.place = clean_text(&property_text(entry)).filter(|place| !place.contains("://"));
             }
             _ => {}
         }
-        Ok(())
     }
 }
 
-/// Whether a property of Exchange has this value. Of several, the last counts.
-fn is_marked(component: &ICalendarComponent, property: &str, value: &str) -> bool {
-    let is_marker = |entry: &&ICalendarEntry| matches!(&entry.name, ICalendarProperty::Other(name) if name.eq_ignore_ascii_case(property));
-    let marker = component.entries.iter().rfind(is_marker);
-    marker.is_some_and(|entry| property_text(entry).eq_ignore_ascii_case(value))
+/// The seconds of a time that only orders copies, as if it were in UTC.
+fn parse_seconds(line: &str) -> Option<i64> {
+    let (time, _) = TimeProperty::parse_single(line, "DTSTAMP").ok()?;
+    Offset::UTC.to_timestamp(time.local()).ok().map(Timestamp::as_second)
 }
 
-fn parse_time(entry: &ICalendarEntry, property: &'static str) -> Result<IcsTime, IcsEventError> {
-    parse_times(entry, property)?.into_iter().next().ok_or(IcsEventError::InvalidTime(property))
+/// Whether a property has this value. Of several, the last counts.
+fn has_value(lines: &str, property: &str, value: &str) -> bool {
+    let line = lines.lines().rfind(|line| text_lines::property_name(line).eq_ignore_ascii_case(property));
+    line.is_some_and(|line| text_lines::property_value(line).eq_ignore_ascii_case(value))
 }
 
-fn parse_times(entry: &ICalendarEntry, property: &'static str) -> Result<Vec<IcsTime>, IcsEventError> {
-    let zone = entry.tz_id();
-    if entry.values.len() > MAX_DATES || zone.is_some_and(|zone| zone.len() > MAX_ZONE_NAME_BYTES) {
-        return Err(IcsEventError::OverBudget);
-    }
-    let moment = |value: &ICalendarValue| match value {
-        ICalendarValue::PartialDateTime(written) => IcsTime::from_written(written, zone),
-        ICalendarValue::Period(ICalendarPeriod::Range { start, .. } | ICalendarPeriod::Duration { start, .. }) => {
-            IcsTime::from_written(start, zone)
-        }
-        _ => None,
-    };
-    entry.values.iter().map(|value| moment(value).ok_or(IcsEventError::InvalidTime(property))).collect()
+fn is_not_utf_8(entry: &ICalendarEntry) -> bool {
+    property_text(entry).contains('\u{fffd}')
 }
 
 fn parse_status(status: Option<&str>) -> AppointmentStatus {

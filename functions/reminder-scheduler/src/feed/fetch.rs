@@ -12,7 +12,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Client, Response, Url,
-    header::{ACCEPT, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT},
+    header::{
+        ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
+    },
 };
 use tellonce_core::{
     bootstrap::StartError,
@@ -101,15 +103,18 @@ impl ClassifyFault for FeedFetchError {
 pub(super) enum FeedResponse {
     /// The feed is the same as at the last accepted read.
     Unchanged,
-    /// The feed.
-    Body {
-        /// Its bytes.
-        body: Vec<u8>,
-        /// The validators for the next request.
-        validators: CacheValidators,
-        /// The calendar's id, if the address names it.
-        calendar_id: Option<String>,
-    },
+    /// The feed, and the validators for the next request.
+    Body(FeedBody, CacheValidators),
+}
+
+/// The feed of a host.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FeedBody {
+    pub(super) bytes: Vec<u8>,
+    /// The calendar's id, if the address names it.
+    pub(super) calendar_id: Option<String>,
+    /// The character set in `Content-Type`.
+    pub(super) charset: Option<String>,
 }
 
 /// What makes the next request conditional.
@@ -190,7 +195,10 @@ pub(super) async fn fetch_feed(
         match response.status().as_u16() {
             200 => {
                 let validators = CacheValidators::from_headers(response.headers(), fingerprint);
-                return Ok(FeedResponse::Body { body: read_body(response).await?, validators, calendar_id });
+                let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                let charset = content_type.and_then(find_charset).map(str::to_owned);
+                let body = FeedBody { bytes: read_body(response).await?, calendar_id, charset };
+                return Ok(FeedResponse::Body(body, validators));
             }
             304 if conditional => return Ok(FeedResponse::Unchanged),
             status @ (301 | 302 | 303 | 307 | 308) => {
@@ -203,6 +211,13 @@ pub(super) async fn fetch_feed(
         }
     }
     Err(FeedFetchError::TooManyRedirects)
+}
+
+/// The character set that a `Content-Type` names: `text/calendar; charset="windows-1255"`.
+pub fn find_charset(content_type: &str) -> Option<&str> {
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    charsets.next().map(|(_, charset)| charset.trim().trim_matches('"'))
 }
 
 async fn read_body(response: Response) -> Result<Vec<u8>, FeedFetchError> {
@@ -338,6 +353,18 @@ mod tests {
     }
 
     #[test]
+    fn the_character_set_is_a_parameter_of_the_content_type() {
+        for (content_type, charset) in [
+            ("text/calendar; charset=windows-1255", Some("windows-1255")),
+            ("text/calendar;method=PUBLISH; CHARSET=\"iso-8859-8\"", Some("iso-8859-8")),
+            ("text/calendar", None),
+            ("text/calendar; charset", None),
+        ] {
+            assert_eq!(find_charset(content_type), charset, "{content_type}");
+        }
+    }
+
+    #[test]
     fn the_id_of_a_google_calendar_is_part_of_its_address() {
         let id = |url: &str| find_calendar_id(&Url::parse(url).unwrap());
         let google = "https://calendar.google.com/calendar/ical";
@@ -370,7 +397,7 @@ mod tests {
         let base = api.base_url().unwrap();
         let (address, deadline) = (Secret::new(ADDRESS), Deadline::from_now(Duration::from_secs(5)));
         let first = http_response(
-            "200 OK\r\nETag: \"feed-1\"\r\nLast-Modified: Fri, 20 Nov 2026 00:00:00 GMT",
+            "200 OK\r\nContent-Type: text/calendar; charset=\"UTF-8\"\r\nETag: \"feed-1\"\r\nLast-Modified: Fri, 20 Nov 2026 00:00:00 GMT",
             "BEGIN:VCALENDAR",
         );
         let replies = [first.clone(), http_response("304 Not Modified", ""), first];
@@ -378,8 +405,8 @@ mod tests {
         let fetch_twice = async {
             let feed = feed_address(&address, &base);
             let response = fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap();
-            let FeedResponse::Body { body, validators, .. } = response else { panic!("{response:?}") };
-            assert_eq!(body, b"BEGIN:VCALENDAR");
+            let FeedResponse::Body(body, validators) = response else { panic!("{response:?}") };
+            assert_eq!((body.bytes.as_slice(), body.charset.as_deref()), (&b"BEGIN:VCALENDAR"[..], Some("UTF-8")));
             validators.save_to(&mut snapshot);
             let second = fetch_feed(&http, feed, &snapshot, at_hour(1), deadline).await.unwrap();
             let changed = FeedAddress { settings: "b", ..feed };
@@ -387,7 +414,7 @@ mod tests {
         };
         let (requests, (second, third)) = tokio::join!(serve_responses(&api, &replies), fetch_twice);
         assert_eq!(second, FeedResponse::Unchanged);
-        assert!(matches!(third, FeedResponse::Body { .. }) && !requests[2].contains("if-none-match"), "new settings");
+        assert!(matches!(third, FeedResponse::Body(..)) && !requests[2].contains("if-none-match"), "new settings");
         assert!(requests[0].starts_with("get /private-hunter2/basic.ics?k=hunter2 http/1.1\r\n"), "{}", requests[0]);
         assert!(!requests[0].contains("if-none-match") && !requests[0].contains("if-modified-since"));
         assert!(requests[1].contains("if-none-match: \"feed-1\"\r\n"), "{}", requests[1]);
@@ -399,7 +426,7 @@ mod tests {
         let to = |place: &str| http_response(&format!("302 Found\r\nLocation: {place}"), "");
         let there = http_response("200 OK", "BEGIN:VCALENDAR");
         let (requests, fetched) = fetch_from(&FeedSnapshot::default(), &[to("/b"), to("c?d"), to("/e"), there]).await;
-        assert!(matches!(fetched, Ok(FeedResponse::Body { .. })));
+        assert!(matches!(fetched, Ok(FeedResponse::Body(..))));
         assert!(requests[2].starts_with("get /c?d http"), "{}", requests[2]);
         let (_, fetched) = fetch_from(&FeedSnapshot::default(), &[to("/b"), to("/b"), to("/b"), to("/b")]).await;
         assert!(matches!(fetched, Err(FeedFetchError::TooManyRedirects)));

@@ -3,7 +3,7 @@
 //!
 //! Flow:
 //!
-//! 1. `text_lines` unfolds the body and finds its events.
+//! 1. `charset` decodes the body, `text_lines` unfolds it, and `outline` finds its events.
 //! 2. `event` parses the events, one `UID` at a time.
 //! 3. `series` makes the occurrences of all events with one `UID`. They are a series with its
 //!    exceptions, or copies of which the newest counts.
@@ -30,15 +30,17 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, civil::Date, tz::Offset};
-use tellonce_core::client_config::FeedRule;
+use tellonce_core::appointment::AppointmentStatus;
 
 use super::{
+    charset,
     event::{EventParser, IcsEvent, MAX_DATES, SkippedEvent},
     occurrence::{FeedScope, ParsedFeed, TimeWindow},
     organizer::{CalendarOwner, ForeignEvent},
-    parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES, MAX_OCCURRENCES},
+    outline::{self, CalendarHeader, FeedOutline},
+    parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES, MAX_OCCURRENCES, UnparsedEvents},
     series::SeriesReader,
-    text_lines::{self, FeedOutline},
+    text_lines,
 };
 
 /// The most text of all events with one `UID`, in bytes of their kept lines: a series with hundreds
@@ -51,18 +53,16 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
     if body.len() > MAX_BODY_BYTES {
         return Err(FeedParseError::TooLarge);
     }
-    let text = text_lines::unfold_lines(body);
-    let outline = text_lines::outline_components(&text)?;
-    let owner = CalendarOwner::new(&scope.rule.organizers, [scope.calendar_id, outline.calendar_name.as_deref()]);
-    let parser = EventParser::new(scope.rule, owner, first_day(scope.window));
-    let body = FeedBody { text: &text, outline: &outline, rule: scope.rule };
+    let text = charset::decode_body(body, scope.charset)?;
+    let outline = outline::outline_components(&text)?;
+    let body = FeedBody { text: &text, outline: &outline, scope };
     let mut reader = SeriesReader::new(&text, &outline, scope);
     let mut feed = ParsedFeed { event_count: outline.events.len(), ..ParsedFeed::default() };
     let (by_uid, mut first_error) = body.group_events();
     let mut parsed_count = 0;
     // One UID at a time, so that only its events are in memory.
     for (uid, numbers) in by_uid {
-        let expanded = body.parse_events(&parser, &numbers).and_then(|events| Ok(reader.expand_series(&uid, events)?));
+        let expanded = body.parse_events(&numbers).and_then(|events| Ok(reader.expand_series(&uid, events)?));
         match expanded {
             Ok(found) => {
                 parsed_count += 1;
@@ -81,7 +81,13 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
     }
     feed.unreachable = reader.unreachable;
     match first_error {
-        Some(error) if parsed_count == 0 => Err(FeedParseError::NoEventParsed(feed.event_count, error)),
+        Some(error) if parsed_count == 0 && feed.unparsed_events.is_empty() => {
+            Err(FeedParseError::NoEventNamed(feed.event_count, error))
+        }
+        Some(_) if parsed_count == 0 => {
+            let unparsed = UnparsedEvents::new(feed.unparsed_events.iter());
+            Err(FeedParseError::NoEventParsed(feed.event_count, unparsed))
+        }
         _ => Ok(feed),
     }
 }
@@ -91,16 +97,23 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
 struct FeedBody<'a> {
     text: &'a [u8],
     outline: &'a FeedOutline,
-    rule: &'a FeedRule,
+    scope: FeedScope<'a>,
 }
 
-impl FeedBody<'_> {
+impl<'a> FeedBody<'a> {
+    /// The parser for the events of a calendar. Each calendar of a body may have its own owner.
+    fn parser_of(self, calendar: &'a CalendarHeader) -> EventParser<'a> {
+        let FeedScope { rule, calendar_id, window, .. } = self.scope;
+        let owner = CalendarOwner::new(&rule.organizers, [calendar_id, calendar.name.as_deref()]);
+        EventParser::new(rule, owner, first_day(window))
+    }
+
     /// The numbers of the events with each `UID`, and the first problem of an event without one.
     fn group_events(self) -> (BTreeMap<String, Vec<u32>>, Option<IcsEventError>) {
         let (mut by_uid, mut first_error) = (BTreeMap::<String, Vec<u32>>::new(), None);
         for (number, event) in (0_u32..).zip(&self.outline.events) {
             let is_uid = |name: &str| name.eq_ignore_ascii_case("UID");
-            let lines = text_lines::read_event_lines(self.text, event.clone(), is_uid);
+            let lines = text_lines::read_event_lines(self.text, event.lines.clone(), is_uid);
             match lines.map(|lines| EventParser::parse_uid(&lines)) {
                 Ok(Some(uid)) => by_uid.entry(uid).or_default().push(number),
                 Ok(None) => drop(first_error.get_or_insert(IcsEventError::InvalidUid)),
@@ -112,22 +125,26 @@ impl FeedBody<'_> {
 
     /// Parses the events with these numbers, which have one `UID`. A foreign event decides for all
     /// of them, then one that could not be parsed.
-    fn parse_events(self, parser: &EventParser<'_>, numbers: &[u32]) -> Result<Vec<IcsEvent>, SkippedEvent> {
-        let is_read = |name: &str| EventParser::reads_property(self.rule, name);
+    fn parse_events(self, numbers: &[u32]) -> Result<Vec<IcsEvent>, SkippedEvent> {
+        let is_read = |name: &str| EventParser::reads_property(self.scope.rule, name);
         let (mut events, mut first_error, mut foreign) = (Vec::new(), None, None::<ForeignEvent>);
         let (mut bytes, mut dates) = (0, 0);
         for number in numbers {
-            let range = usize::try_from(*number).ok().and_then(|number| self.outline.events.get(number));
-            let Some(range) = range else { continue };
-            let parsed = text_lines::read_event_lines(self.text, range.clone(), is_read)
+            let part = usize::try_from(*number).ok().and_then(|number| self.outline.events.get(number));
+            let part_and_calendar = part.and_then(|part| Some((part, self.outline.calendars.get(part.calendar)?)));
+            let Some((part, calendar)) = part_and_calendar else { continue };
+            let parsed = text_lines::read_event_lines(self.text, part.lines.clone(), is_read)
                 .map_err(SkippedEvent::Unparsed)
                 .and_then(|lines| {
                     bytes += lines.len();
-                    parser.parse_event(&lines, range.start)
+                    self.parser_of(calendar).parse_event(&lines, part)
                 });
             match parsed {
-                Ok(event) => {
+                Ok(mut event) => {
                     dates += event.date_count();
+                    if calendar.is_cancellation {
+                        event.status = AppointmentStatus::Cancelled;
+                    }
                     events.push(event);
                 }
                 Err(SkippedEvent::Unparsed(error)) => drop(first_error.get_or_insert(error)),

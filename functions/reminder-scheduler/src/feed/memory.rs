@@ -109,8 +109,9 @@ fn the_child_process_parses_one_body() {
     let (length, before) = (body.len() as u64 / 1024, own_memory("VmRSS"));
     // The kernel forgets the peak so far, which belongs to the test.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let (window, is_known) = (winter_window(), |_: &str| false);
     let scope =
-        FeedScope { rule, calendar, config: &config, window: winter_window(), is_known: &|_| false, calendar_id: None };
+        FeedScope { rule, calendar, config: &config, window, is_known: &is_known, calendar_id: None, charset: None };
     let result = parse_feed(body, scope);
     let peak = own_memory("VmHWM") - before + length;
     assert!(peak <= function_memory() / MAX_SHARE_OF_FUNCTION, "{name}: {peak} KiB");

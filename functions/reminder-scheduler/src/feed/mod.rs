@@ -22,8 +22,11 @@
 //! A feed contains the current state and no times of change. So a fact is as old as the read that
 //! found it, and an appointment that is booked and cancelled between two reads is never seen.
 
+mod called_off;
+mod charset;
 pub mod diff;
 mod event;
+mod feed_zones;
 mod fetch;
 pub mod ics;
 mod ics_time;
@@ -31,6 +34,7 @@ mod ics_time;
 mod memory;
 mod occurrence;
 mod organizer;
+mod outline;
 mod parse_error;
 mod poller;
 mod recurrence_rule;
@@ -38,9 +42,12 @@ mod series;
 #[cfg(test)]
 mod tests;
 mod text_lines;
+mod time_property;
+#[cfg(test)]
+mod unusual_samples;
 mod zone;
 
-pub use fetch::FeedFetchError;
+pub use fetch::{FeedFetchError, find_charset};
 pub use occurrence::{FeedOccurrence, FeedScope, ParsedFeed, TimeWindow};
 pub use organizer::{ForeignEvent, OrganizerAddress};
 pub use parse_error::{FeedParseError, IcsEventError};

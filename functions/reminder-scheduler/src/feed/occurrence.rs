@@ -45,6 +45,8 @@ pub struct FeedScope<'a> {
     pub is_known: &'a dyn Fn(&str) -> bool,
     /// The id of the calendar in the feed's address. It is its owner if it is an e-mail address.
     pub calendar_id: Option<&'a str>,
+    /// The character set in the response's `Content-Type`. Without one, the body is UTF-8.
+    pub charset: Option<&'a str>,
 }
 
 /// The content of a feed within a window.

@@ -1,7 +1,9 @@
 //! Why a feed or one of its events could not be parsed, and the limits of a feed.
 //!
 //! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] for one event. Their texts
-//! contain nothing of the feed but the name of a zone.
+//! contain nothing of the feed but the names of zones and `UID`s.
+
+use std::fmt;
 
 use tellonce_core::telemetry::LogLabel;
 
@@ -31,9 +33,45 @@ pub enum FeedParseError {
     /// The rules name too many times, or need too much work.
     #[error("recurrence rules name too many times, or no time at all")]
     RulesTooExpensive,
-    /// No event of the body could be parsed.
+    /// No event of the body could be parsed: how many it has, and which they are.
+    #[error("none of {0} events could be parsed: {1}")]
+    NoEventParsed(usize, UnparsedEvents),
+    /// No event of the body has a `UID`.
     #[error("none of {0} events could be parsed; first error: {1}")]
-    NoEventParsed(usize, IcsEventError),
+    NoEventNamed(usize, IcsEventError),
+}
+
+/// The events that could not be parsed, for people: the first ones by their `UID`, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnparsedEvents {
+    named: Vec<(String, IcsEventError)>,
+    more: usize,
+}
+
+/// How many events a text names.
+const MAX_NAMED_EVENTS: usize = 5;
+/// The longest name of an event in a text, in characters.
+const MAX_SHOWN_UID_CHARS: usize = 80;
+
+impl UnparsedEvents {
+    /// Names the first of these events.
+    pub(super) fn new<'e>(events: impl ExactSizeIterator<Item = (&'e String, &'e IcsEventError)>) -> Self {
+        let more = events.len().saturating_sub(MAX_NAMED_EVENTS);
+        let safe = |c: char| if c.is_ascii_graphic() && c != '`' { c } else { '?' };
+        let name = |uid: &String| uid.chars().take(MAX_SHOWN_UID_CHARS).map(safe).collect();
+        let named = events.take(MAX_NAMED_EVENTS).map(|(uid, error)| (name(uid), error.clone()));
+        Self { named: named.collect(), more }
+    }
+}
+
+impl fmt::Display for UnparsedEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (uid, error)) in self.named.iter().enumerate() {
+            let separator = if place == 0 { "" } else { ", " };
+            write!(f, "{separator}`{uid}` ({error})")?;
+        }
+        if self.more > 0 { write!(f, " and {} more", self.more) } else { Ok(()) }
+    }
 }
 
 /// Why one event could not be parsed. Contains nothing of the event but the name of its zone.
@@ -45,6 +83,12 @@ pub enum IcsEventError {
     /// Both `DTSTART` and the slot that the event replaces are missing.
     #[error("event has no start")]
     NoStart,
+    /// The event, or a component in it, does not end where it should.
+    #[error("event is incomplete: a component does not end where it should")]
+    Incomplete,
+    /// The text with the phone number has bytes of an unknown character set.
+    #[error("text with the phone number is in an unknown character set; let the host declare it in `Content-Type`")]
+    UnknownCharset,
     /// A value that is not a time.
     #[error("time in {0} could not be parsed")]
     InvalidTime(&'static str),

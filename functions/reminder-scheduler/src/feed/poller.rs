@@ -25,10 +25,10 @@ use tellonce_core::{
 
 use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
-    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedFetchError, FeedResponse, fetch_feed},
+    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
     ics,
     occurrence::{FeedScope, ParsedFeed, TimeWindow},
-    parse_error::FeedParseError,
+    parse_error::{FeedParseError, UnparsedEvents},
 };
 
 /// The least time that must remain to start another feed: the fetch timeout, and time to parse and
@@ -236,13 +236,12 @@ impl FeedPoller<'_> {
     ) -> Result<(), FeedStoreError> {
         let asked_at = self.clock.now();
         let fetch_deadline = Deadline::from_now(FETCH_TIMEOUT.min(deadline.remaining()));
-        let (body, validators, calendar_id) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await
-        {
-            Ok(FeedResponse::Body { body, validators, calendar_id }) => (body, validators, calendar_id),
+        let (body, validators) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await {
+            Ok(FeedResponse::Body(body, validators)) => (body, validators),
             Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,
             Err(error) => return self.record_unreadable(source, snapshot, &error, asked_at, summary).await,
         };
-        let feed = match self.parse_body(source, body, calendar_id.as_deref(), &snapshot, asked_at) {
+        let feed = match self.parse_body(source, body, &snapshot, asked_at) {
             Ok(feed) => feed,
             Err(error) => return self.record_unreadable(source, snapshot, &error.into(), asked_at, summary).await,
         };
@@ -289,18 +288,26 @@ impl FeedPoller<'_> {
     fn parse_body(
         &self,
         source: FeedSource<'_>,
-        body: Vec<u8>,
-        calendar_id: Option<&str>,
+        body: FeedBody,
         snapshot: &FeedSnapshot,
         asked_at: Timestamp,
     ) -> Result<ParsedFeed, FeedParseError> {
         let FeedSource { calendar, rule, .. } = source;
+        let FeedBody { bytes, calendar_id, charset } = body;
         let window = build_window(calendar, asked_at);
         // Outside the window only upcoming occurrences are searched for, so that past ones are
         // forgotten.
         let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
-        let config = self.config;
-        ics::parse_feed(body, FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
+        let scope = FeedScope {
+            rule,
+            calendar,
+            config: self.config,
+            window,
+            is_known: &is_known,
+            calendar_id: calendar_id.as_deref(),
+            charset: charset.as_deref(),
+        };
+        ics::parse_feed(bytes, scope)
     }
 
     async fn fetch_source(
@@ -468,15 +475,15 @@ fn describe_unparsed(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String
             source.name
         );
     }
-    let (_, first) = feed.unparsed_events.first_key_value()?;
     let count = feed.unparsed_events.len();
-    Some(format!("{count} of {} events could not be parsed; first error: {first}", feed.event_count))
+    let named = UnparsedEvents::new(feed.unparsed_events.iter());
+    (count > 0).then(|| format!("{count} of {} events could not be parsed: {named}", feed.event_count))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::tests::feed_config;
+    use crate::feed::{parse_error::IcsEventError, tests::feed_config};
 
     #[test]
     fn the_window_reaches_from_yesterday_to_two_weeks_beyond_the_earliest_reminder() {
@@ -488,6 +495,22 @@ mod tests {
         assert_eq!(window_of("clinic"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-05T12:00:00Z".to_owned()));
         assert_eq!(window_of("abroad"), ("2026-11-19T12:00:00Z".to_owned(), "2026-12-04T12:00:00Z".to_owned()));
         assert!(build_window(&config.calendars["clinic"], Timestamp::MAX).until == Timestamp::MAX);
+    }
+
+    #[test]
+    fn the_row_of_a_feed_names_the_events_that_are_not_understood() {
+        let config = feed_config();
+        let calendar = &config.calendars["clinic"];
+        let CalendarKind::Ics(rule) = &calendar.kind else { panic!() };
+        let describe = |unparsed_events: BTreeMap<String, IcsEventError>| {
+            let feed = ParsedFeed { unparsed_events, event_count: 9, ..ParsedFeed::default() };
+            describe_unparsed(FeedSource { name: "clinic", calendar, rule }, &feed)
+        };
+        let unparsed = |count| (0..count).map(|n| (format!("a-{n}@b`\u{202e}"), IcsEventError::NoStart)).collect();
+        assert_eq!(describe(unparsed(0)), None);
+        let two = "2 of 9 events could not be parsed: `a-0@b??` (event has no start), `a-1@b??` (event has no start)";
+        assert_eq!(describe(unparsed(2)).as_deref(), Some(two));
+        assert!(describe(unparsed(8)).unwrap().ends_with("`a-4@b??` (event has no start) and 3 more"));
     }
 
     #[test]

@@ -2,16 +2,17 @@
 //!
 //! `calcard` iterates a rule over local times without a zone, so the time of day stays the same
 //! when the clocks change. Afterwards `zone` turns each local time into a moment. (The library's
-//! own last step leaves a time that occurs twice without a zone.) [`validate_rule`] rejects rules
-//! that the library would misread or iterate for too long.
+//! own last step leaves a time that occurs twice without a zone.) [`RecurrenceRule::parse`] rejects
+//! rules that the library would misread or iterate for too long.
 
 use std::ops::RangeInclusive;
 
 use calcard::{
+    Entry, Parser,
     common::{PartialDateTime, timezone::Tz},
     icalendar::{
-        ICalendar, ICalendarComponent, ICalendarComponentType, ICalendarEntry, ICalendarFrequency, ICalendarProperty,
-        ICalendarRecurrenceRule,
+        ICalendar, ICalendarComponent, ICalendarComponentType, ICalendarEntry, ICalendarFrequency, ICalendarMonth,
+        ICalendarProperty, ICalendarRecurrenceRule, ICalendarValue,
     },
 };
 use jiff::{
@@ -20,7 +21,11 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use super::parse_error::{FeedParseError, IcsEventError};
+use super::{
+    ics_time::IcsTime,
+    parse_error::{FeedParseError, IcsEventError},
+    text_lines,
+};
 
 /// The most times of one rule that are iterated. They are counted from the rule's start or, without
 /// `COUNT`, from the window's start. More than fifty years of days.
@@ -87,84 +92,204 @@ impl RuleBudget {
     }
 }
 
-/// Validates the text of a rule: every part is known and within the standard's ranges, and the rule
-/// does not recur too often for appointments.
-pub(super) fn validate_rule(written: &str) -> Result<(), IcsEventError> {
-    let (mut hours, mut times_an_hour) = (None, 1);
-    let mut frequency = None;
-    let mut ordinals = false;
-    for part in written.trim().split(';').filter(|part| !part.trim().is_empty()) {
+/// A rule of a series.
+#[derive(Debug, Clone)]
+pub(super) struct RecurrenceRule {
+    /// The rule without its `UNTIL`, which needs a zone.
+    rule: ICalendarRecurrenceRule,
+    skip: SkippedDates,
+    /// The last moment, included.
+    pub(super) until: Option<IcsTime>,
+}
+
+/// What becomes of a day that a month lacks (`SKIP`, RFC 7529).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SkippedDates {
+    /// It is left out, as without `SKIP`.
+    Omit,
+    /// The last day of the month counts.
+    Backward,
+    /// The first day of the next month counts.
+    Forward,
+}
+
+/// What the text of a rule contains besides the parts that the library reads.
+#[derive(Default)]
+struct RuleText {
+    frequency: Option<String>,
+    hours: Option<usize>,
+    times_an_hour: Option<usize>,
+    has_ordinals: bool,
+    skip: Option<SkippedDates>,
+    until: Option<IcsTime>,
+    /// The parts for the library.
+    kept: Vec<String>,
+}
+
+impl RuleText {
+    /// Reads one part, such as `INTERVAL=2`. Every part is known and within the standard's ranges.
+    fn read_part(&mut self, part: &str) -> Result<(), IcsEventError> {
         let (name, value) = part.split_once('=').ok_or(IcsEventError::InvalidRule)?;
         let (name, value) = (name.trim().to_ascii_uppercase(), value.trim().to_ascii_uppercase());
         if let Some((_, range)) = NUMERIC_PARTS.iter().find(|(number, _)| *number == name) {
-            let mut count: usize = 0;
-            for number in value.split(',') {
-                let number: i32 = number.trim().parse().map_err(|_| IcsEventError::InvalidRule)?;
-                if !range.contains(&number) || (number == 0 && *range.start() < 0) {
-                    return Err(IcsEventError::InvalidRule);
-                }
-                count += 1;
-            }
+            let count = count_numbers(&value, range)?;
             match name.as_str() {
-                "BYHOUR" => hours = Some(count),
-                "BYMINUTE" | "BYSECOND" => times_an_hour = count.saturating_mul(times_an_hour),
+                "BYHOUR" => self.hours = Some(count),
+                "BYMINUTE" | "BYSECOND" => {
+                    self.times_an_hour = Some(count.saturating_mul(self.times_an_hour.unwrap_or(1)));
+                }
                 _ => {}
             }
-            continue;
+            self.kept.push(format!("{name}={value}"));
+            return Ok(());
         }
         match (name.as_str(), value.as_str()) {
-            ("FREQ", "YEARLY" | "MONTHLY" | "WEEKLY" | "DAILY" | "HOURLY") => frequency = Some(value),
+            ("FREQ", "YEARLY" | "MONTHLY" | "WEEKLY" | "DAILY" | "HOURLY") => self.frequency = Some(value.clone()),
             ("FREQ", "MINUTELY" | "SECONDLY") => return Err(IcsEventError::TooOften),
-            ("BYDAY", days) => ordinals |= days.bytes().any(|byte| byte.is_ascii_digit()),
-            ("UNTIL" | "WKST", _) => {}
+            ("BYDAY", days) => self.has_ordinals |= days.bytes().any(|byte| byte.is_ascii_digit()),
+            ("WKST", _) => {}
+            ("UNTIL", until) => {
+                self.until = Some(IcsTime::parse(until, None).ok_or(IcsEventError::InvalidRule)?);
+                return Ok(());
+            }
+            // The calendar that every rule without RSCALE has.
+            ("RSCALE", "GREGORIAN" | "GREGORY") => return Ok(()),
+            ("SKIP", skip) => {
+                self.skip = Some(match skip {
+                    "OMIT" => SkippedDates::Omit,
+                    "BACKWARD" => SkippedDates::Backward,
+                    "FORWARD" => SkippedDates::Forward,
+                    _ => return Err(IcsEventError::InvalidRule),
+                });
+                return Ok(());
+            }
             _ => return Err(IcsEventError::InvalidRule),
         }
+        self.kept.push(format!("{name}={value}"));
+        Ok(())
     }
-    let hours = hours.unwrap_or(if frequency.as_deref() == Some("HOURLY") { 24 } else { 1 });
-    match frequency.as_deref() {
-        None => Err(IcsEventError::InvalidRule),
-        // The standard allows ordinals in MONTHLY and YEARLY only. Elsewhere the library would read
-        // them as "every".
-        Some("WEEKLY" | "DAILY" | "HOURLY") if ordinals => Err(IcsEventError::InvalidRule),
-        Some(_) if hours.saturating_mul(times_an_hour) > MAX_TIMES_A_DAY => Err(IcsEventError::TooOften),
-        Some(_) => Ok(()),
+
+    /// Whether the rule recurs too often for appointments, or has an ordinal where the standard
+    /// allows none.
+    fn validate(&self) -> Result<(), IcsEventError> {
+        let hours = self.hours.unwrap_or(if self.frequency.as_deref() == Some("HOURLY") { 24 } else { 1 });
+        match self.frequency.as_deref() {
+            None => Err(IcsEventError::InvalidRule),
+            // The standard allows ordinals in MONTHLY and YEARLY only. Elsewhere the library would
+            // read them as "every".
+            Some("WEEKLY" | "DAILY" | "HOURLY") if self.has_ordinals => Err(IcsEventError::InvalidRule),
+            Some(_) if hours.saturating_mul(self.times_an_hour.unwrap_or(1)) > MAX_TIMES_A_DAY => {
+                Err(IcsEventError::TooOften)
+            }
+            Some(_) => Ok(()),
+        }
     }
 }
 
-/// The local times that a rule names from its start to `bound`. Without `COUNT`, times long before
-/// `from` may be missing. The start is always the first time and counts, even if it does not match
-/// the rule.
-pub(super) fn expand_rule(
-    rule: &ICalendarRecurrenceRule,
-    start: DateTime,
-    from: DateTime,
-    bound: DateTime,
-    budget: &mut RuleBudget,
-) -> Result<Vec<DateTime>, IcsEventError> {
-    if bound < start {
-        return Ok(Vec::new());
+/// How many numbers a list has, if each is within the range.
+fn count_numbers(list: &str, range: &RangeInclusive<i32>) -> Result<usize, IcsEventError> {
+    let mut count: usize = 0;
+    for number in list.split(',') {
+        let number: i32 = number.trim().parse().map_err(|_| IcsEventError::InvalidRule)?;
+        if !range.contains(&number) || (number == 0 && *range.start() < 0) {
+            return Err(IcsEventError::InvalidRule);
+        }
+        count += 1;
     }
-    let near_start = if rule.count.is_some() { start } else { start_near_window(rule, start, from) };
-    if bound < near_start {
-        // The rule ended long before the window.
-        return Ok(vec![start]);
-    }
-    let mut times = iterate_rule(rule, near_start, bound)?;
-    if times.len() > MAX_RULE_TIMES {
-        return Err(IcsEventError::TooOften);
-    }
-    budget.count_times(times.len())?;
-    if times.first() != Some(&start) {
-        times.insert(0, start);
-    }
-    if let Some(count) = rule.count {
-        times.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-    }
-    Ok(times)
+    Ok(count)
 }
 
-/// A start of the same rule that is shortly before `from`.
-fn start_near_window(rule: &ICalendarRecurrenceRule, start: DateTime, from: DateTime) -> DateTime {
+impl RecurrenceRule {
+    /// Parses the line of an `RRULE`.
+    pub(super) fn parse(line: &str) -> Result<Self, IcsEventError> {
+        let mut text = RuleText::default();
+        for part in text_lines::property_value(line).split(';').filter(|part| !part.trim().is_empty()) {
+            text.read_part(part)?;
+        }
+        text.validate()?;
+        let RuleText { kept, skip, until, .. } = text;
+        let event = format!("BEGIN:VEVENT\nRRULE:{}\nEND:VEVENT\n", kept.join(";"));
+        let Entry::ICalendar(parsed) = Parser::new(&event).entry() else { return Err(IcsEventError::InvalidRule) };
+        let mut values = parsed.components.into_iter().flat_map(|event| event.entries).flat_map(|entry| entry.values);
+        match values.next() {
+            Some(ICalendarValue::RecurrenceRule(rule)) => {
+                Ok(Self { rule: *rule, skip: skip.unwrap_or(SkippedDates::Omit), until })
+            }
+            _ => Err(IcsEventError::InvalidRule),
+        }
+    }
+
+    /// The same rule without `SKIP`. The last day of a month that has no 31st is the last of its
+    /// days from the 28th to the 31st.
+    fn without_skip(&self, start: DateTime) -> Result<ICalendarRecurrenceRule, IcsEventError> {
+        let mut rule = self.rule.clone();
+        let names_days = !rule.byday.is_empty() || !rule.byyearday.is_empty() || !rule.byweekno.is_empty();
+        let days = match rule.freq {
+            ICalendarFrequency::Monthly | ICalendarFrequency::Yearly => {
+                match (rule.bymonthday.as_slice(), names_days) {
+                    ([], true) => Vec::new(),
+                    ([], false) => vec![start.day()],
+                    (days, _) => days.to_vec(),
+                }
+            }
+            // A month that lacks a day only matters to rules that name days of months.
+            _ => Vec::new(),
+        };
+        let names_last_day = rule.byyearday.iter().any(|day| day.abs() == 366);
+        let every_month_has = |day: &i8| (-28..=28).contains(day);
+        if self.skip == SkippedDates::Omit || (days.iter().all(every_month_has) && !names_last_day) {
+            return Ok(rule);
+        }
+        let one_time_a_day = [&rule.byhour, &rule.byminute, &rule.bysecond].iter().all(|times| times.len() <= 1);
+        let is_simple = !names_days && rule.bysetpos.is_empty() && one_time_a_day;
+        let ([day @ 29..=31], SkippedDates::Backward, true) = (days.as_slice(), self.skip, is_simple) else {
+            return Err(IcsEventError::InvalidRule);
+        };
+        if rule.freq == ICalendarFrequency::Yearly {
+            match rule.bymonth.len() {
+                0 => rule.bymonth = vec![ICalendarMonth::new(start.month().unsigned_abs(), false)],
+                1 => {}
+                _ => return Err(IcsEventError::InvalidRule),
+            }
+        }
+        rule.bymonthday = (28..=*day).collect();
+        rule.bysetpos = vec![-1];
+        Ok(rule)
+    }
+
+    /// The local times that the rule names from its start to `bound`. Without `COUNT`, times long
+    /// before `from` may be missing. The start is always the first time and counts, even if it does
+    /// not match the rule.
+    pub(super) fn expand(
+        &self,
+        start: DateTime,
+        from: DateTime,
+        bound: DateTime,
+        budget: &mut RuleBudget,
+    ) -> Result<Vec<DateTime>, IcsEventError> {
+        let rule = self.without_skip(start)?;
+        if bound < start {
+            return Ok(Vec::new());
+        }
+        // A rule that ended before the window is iterated up to its end.
+        let near_start = if rule.count.is_some() { start } else { start_near(&rule, start, from.min(bound)) };
+        let mut times = iterate_rule(&rule, near_start, bound)?;
+        if times.len() > MAX_RULE_TIMES {
+            return Err(IcsEventError::TooOften);
+        }
+        budget.count_times(times.len())?;
+        if times.first() != Some(&start) {
+            times.insert(0, start);
+        }
+        if let Some(count) = rule.count {
+            times.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+        Ok(times)
+    }
+}
+
+/// A start of the same rule that is shortly before `at`.
+fn start_near(rule: &ICalendarRecurrenceRule, start: DateTime, at: DateTime) -> DateTime {
     let interval = i64::from(rule.interval.unwrap_or(1));
     let hours = match rule.freq {
         ICalendarFrequency::Weekly => interval * 7 * 24,
@@ -174,7 +299,7 @@ fn start_near_window(rule: &ICalendarRecurrenceRule, start: DateTime, from: Date
         _ => return start,
     };
     // Two steps earlier than needed, because the start may cut off the first week or day of a rule.
-    let steps = from.duration_since(start).as_hours() / hours - 2;
+    let steps = at.duration_since(start).as_hours() / hours - 2;
     if steps < 1 { start } else { start.checked_add(SignedDuration::from_hours(steps * hours)).unwrap_or(start) }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{
     SignedDuration, Timestamp,
     civil::{Date, DateTime},
-    tz::TimeZone,
+    tz::Offset,
 };
 use tellonce_core::{
     appointment::Attendee,
@@ -17,12 +17,13 @@ use tellonce_core::{
 
 use super::{
     event::IcsEvent,
+    feed_zones::FeedZones,
     ics_time::{IcsTime, IcsTimeZone},
     occurrence::{FeedOccurrence, FeedScope, TimeWindow},
+    outline::{CalendarNumber, FeedOutline},
     parse_error::{FeedParseError, IcsEventError},
-    recurrence_rule::{self, RuleBudget},
-    text_lines::FeedOutline,
-    zone::{self, EventZone, FeedZones},
+    recurrence_rule::RuleBudget,
+    zone::EventZone,
 };
 
 /// How far one exception may move the slots behind it.
@@ -34,10 +35,6 @@ const ZONE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct SeriesReader<'a> {
     country: &'a str,
     config: &'a ClientConfig,
-    /// The zone of all appointments, if the client's configuration sets one.
-    configured_zone: Option<String>,
-    /// The zone of a time without a zone.
-    default_zone: EventZone,
     zones: FeedZones<'a>,
     window: TimeWindow,
     is_known: &'a dyn Fn(&str) -> bool,
@@ -73,6 +70,41 @@ impl SeriesSlot {
     }
 }
 
+/// Where a series is at home: its calendar, and its start and zone if it has a time of day.
+struct SeriesHome {
+    calendar: CalendarNumber,
+    start: Option<(DateTime, EventZone)>,
+}
+
+impl SeriesHome {
+    fn zone(&self) -> Option<&EventZone> {
+        self.start.as_ref().map(|(_, zone)| zone)
+    }
+}
+
+/// The slots of a series with the local time that its rule gives each. The moment has another local
+/// time if the clocks skip this one.
+type Slots = BTreeMap<Timestamp, DateTime>;
+
+/// The slots that a series excludes.
+#[derive(Default)]
+struct ExcludedSlots {
+    at: BTreeSet<Timestamp>,
+    /// Some calendars exclude a timed occurrence by its day.
+    days: BTreeSet<Date>,
+}
+
+impl ExcludedSlots {
+    fn contains(&self, slot: SeriesSlot, zone: Option<&EventZone>) -> bool {
+        match slot {
+            SeriesSlot::Day(date) => self.days.contains(&date),
+            SeriesSlot::At(at) => {
+                self.at.contains(&at) || zone.is_some_and(|zone| self.days.contains(&zone.to_local(at).date()))
+            }
+        }
+    }
+}
+
 /// An exception that also applies to all slots behind its own.
 struct FollowingException<'e> {
     slot: Timestamp,
@@ -82,19 +114,13 @@ struct FollowingException<'e> {
 }
 
 impl<'a> SeriesReader<'a> {
-    pub(super) fn new(text: &'a [u8], outline: &FeedOutline, scope: FeedScope<'a>) -> Self {
+    pub(super) fn new(text: &'a [u8], outline: &'a FeedOutline, scope: FeedScope<'a>) -> Self {
         let FeedScope { calendar, config, window, is_known, .. } = scope;
-        let place_zone = |name: &str| {
-            zone::find_known_zone(name).map(EventZone::from_time_zone).filter(|zone| zone.iana_place.is_some())
-        };
-        let configured = calendar.time_zone.as_deref().and_then(place_zone);
-        let base = configured.clone().or_else(|| outline.calendar_zone.as_deref().and_then(place_zone));
+        let horizon = window.until.checked_add(MAX_SHIFT + ZONE_MARGIN).unwrap_or(Timestamp::MAX);
         Self {
             country: calendar.country.as_deref().unwrap_or(&config.country),
             config,
-            configured_zone: configured.and_then(|zone| zone.iana_place),
-            default_zone: base.unwrap_or_else(|| EventZone::from_time_zone(config.own_zone())),
-            zones: FeedZones::new(text, &outline.zones),
+            zones: FeedZones::new(text, outline, calendar, config, Offset::UTC.to_datetime(horizon)),
             window,
             is_known,
             phones: HashMap::new(),
@@ -105,7 +131,7 @@ impl<'a> SeriesReader<'a> {
 
     /// Whether the rules of all events and zones so far are still within the limits of a feed.
     pub(super) fn check_limits(&self) -> Result<(), FeedParseError> {
-        self.budget.check_limits().and_then(|()| self.zones.budget.check_limits())
+        self.budget.check_limits().and_then(|()| self.zones.check_limits())
     }
 
     /// The occurrences of all events with one `UID`, by their id.
@@ -117,34 +143,45 @@ impl<'a> SeriesReader<'a> {
         self.budget.start_unit();
         let (master, exception_events) = split_master(events);
         // A slot or an exception without a zone has the zone of its series.
-        let home = match master.as_ref().or(exception_events.first()).and_then(|event| event.start.as_ref()) {
-            Some(IcsTime::Time { local, time_zone }) => Some((*local, self.resolve_zone(time_zone)?)),
-            Some(IcsTime::Day(_)) | None => None,
+        let first = master.as_ref().or(exception_events.first());
+        let home = match first.map(|event| (event.calendar, &event.start)) {
+            Some((calendar, Some(IcsTime::Time { local, time_zone }))) => {
+                SeriesHome { calendar, start: Some((*local, self.zones.resolve(time_zone, calendar)?)) }
+            }
+            Some((calendar, Some(IcsTime::Day(_)) | None)) => SeriesHome { calendar, start: None },
+            None => SeriesHome { calendar: 0, start: None },
         };
-        let exceptions = self.exceptions_by_slot(exception_events, home.as_ref(), master.is_some())?;
-        let following = self.following_exceptions(&exceptions, home.as_ref())?;
+        let exceptions = self.exceptions_by_slot(exception_events, &home, master.is_some())?;
+        let (following, has_exceptions) = (self.following_exceptions(&exceptions, &home)?, !exceptions.is_empty());
+        let excluded = self.excluded_slots(master.as_ref(), &home)?;
         let mut found = BTreeMap::new();
-        if let (Some(master), Some((start, zone))) = (&master, &home) {
-            self.insert_series(&mut found, uid, master, (*start, zone), &exceptions, &following)?;
+        if let (Some(master), Some((start, zone))) = (&master, &home.start) {
+            let slots = self.collect_slots(master, *start, zone, &following)?;
+            let is_taken = |slot| exceptions.contains_key(&slot) || excluded.contains(slot, Some(zone));
+            let slots = slots.into_iter().filter(|(at, _)| !is_taken(SeriesSlot::At(*at))).collect();
+            self.insert_series(&mut found, uid, (master, zone), slots, &following)?;
         }
-        self.insert_exceptions(&mut found, uid, home.as_ref().map(|(_, zone)| zone), &exceptions)?;
-        if master.is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
+        // An excluded slot stays excluded if an exception replaces it.
+        let exceptions = exceptions.iter().filter(|(slot, _)| !excluded.contains(**slot, home.zone()));
+        self.insert_exceptions(&mut found, uid, &home, exceptions)?;
+        if master.is_none_or(|master| master.start.is_none()) && !has_exceptions {
             return Err(IcsEventError::NoStart);
         }
         Ok(found)
     }
 
-    /// The newest exception of each slot. `home` is the start and zone of the series.
+    /// The newest exception of each slot.
     fn exceptions_by_slot(
         &mut self,
         events: Vec<IcsEvent>,
-        home: Option<&(DateTime, EventZone)>,
+        home: &SeriesHome,
         has_master: bool,
     ) -> Result<BTreeMap<SeriesSlot, IcsEvent>, IcsEventError> {
         let mut exceptions: BTreeMap<SeriesSlot, IcsEvent> = BTreeMap::new();
         for event in events {
             let Some(time) = &event.recurrence_slot else { continue };
-            let slot = match (self.resolve_slot(time, home.map(|(_, zone)| zone), "RECURRENCE-ID")?, home) {
+            let slot = self.resolve_slot(time, home.zone(), event.calendar, "RECURRENCE-ID")?;
+            let slot = match (slot, &home.start) {
                 // Some calendars name the slot of a timed series by its day.
                 (SeriesSlot::Day(date), Some((start, zone))) if has_master => SeriesSlot::At(
                     zone.to_instant(date.to_datetime(start.time()))
@@ -163,7 +200,7 @@ impl<'a> SeriesReader<'a> {
     fn following_exceptions<'e>(
         &mut self,
         exceptions: &'e BTreeMap<SeriesSlot, IcsEvent>,
-        home: Option<&(DateTime, EventZone)>,
+        home: &SeriesHome,
     ) -> Result<Vec<FollowingException<'e>>, IcsEventError> {
         let mut following = Vec::new();
         for (slot, event) in exceptions {
@@ -175,31 +212,26 @@ impl<'a> SeriesReader<'a> {
         Ok(following)
     }
 
-    /// Inserts the occurrences of a single event or a series, without the slots that exceptions
-    /// replace.
+    /// Inserts the occurrences of a single event or a series in these slots.
     fn insert_series(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
         uid: &str,
-        master: &IcsEvent,
-        (start, zone): (DateTime, &EventZone),
-        exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
+        (master, zone): (&IcsEvent, &EventZone),
+        slots: Slots,
         following: &[FollowingException<'_>],
     ) -> Result<(), IcsEventError> {
-        if master.rules.is_empty() && master.extra_times.is_empty() {
-            let at = zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-            return self.insert_occurrence(found, uid.to_owned(), at, zone, master);
-        }
-        for slot in self.collect_slots(master, start, zone, following)? {
-            if exceptions.contains_key(&SeriesSlot::At(slot)) {
-                continue;
-            }
-            let id = SeriesSlot::At(slot).occurrence_id(uid);
+        let is_single = master.is_single();
+        for (slot, local) in slots {
+            let id = if is_single { uid.to_owned() } else { SeriesSlot::At(slot).occurrence_id(uid) };
             match following.iter().rev().find(|following| following.slot < slot) {
                 None => self.insert_occurrence(found, id, slot, zone, master)?,
-                Some(FollowingException { event, zone_and_shift: Some((zone, shift)), .. }) => {
-                    if let Some(at) = shift_slot(zone, slot, *shift) {
-                        self.insert_occurrence(found, id, at, zone, event)?;
+                Some(FollowingException { event, zone_and_shift: Some((moved_zone, shift)), .. }) => {
+                    // The exception shifts the time that the rule gives, also on a day on which the
+                    // clocks skip that time.
+                    let local = if moved_zone.is_same(zone) { local } else { moved_zone.to_local(slot) };
+                    if let Some(at) = local.checked_add(*shift).ok().and_then(|local| moved_zone.to_instant(local)) {
+                        self.insert_occurrence(found, id, at, moved_zone, event)?;
                     }
                 }
                 Some(FollowingException { zone_and_shift: None, .. }) => {}
@@ -208,29 +240,41 @@ impl<'a> SeriesReader<'a> {
         Ok(())
     }
 
-    /// Inserts the occurrences of exceptions. `home` is the zone of the series.
-    fn insert_exceptions(
+    /// Inserts the occurrences of exceptions.
+    fn insert_exceptions<'e>(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
         uid: &str,
-        home: Option<&EventZone>,
-        exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
+        home: &SeriesHome,
+        exceptions: impl Iterator<Item = (&'e SeriesSlot, &'e IcsEvent)>,
     ) -> Result<(), IcsEventError> {
         for (slot, event) in exceptions {
-            let base = home.unwrap_or(&self.default_zone).clone();
             let (at, zone) = match (&event.start, slot) {
-                (Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }), _) => (base.to_instant(*local), base),
                 (Some(IcsTime::Time { local, time_zone }), _) => {
-                    let zone = self.resolve_zone(time_zone)?;
+                    let zone = self.exception_zone(time_zone, event, home)?;
                     (zone.to_instant(*local), zone)
                 }
-                (None, SeriesSlot::At(at)) => (Some(*at), base),
+                (None, SeriesSlot::At(at)) => (Some(*at), self.exception_zone(&IcsTimeZone::Floating, event, home)?),
                 (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => continue,
             };
             let at = at.ok_or(IcsEventError::InvalidTime("DTSTART"))?;
             self.insert_occurrence(found, slot.occurrence_id(uid), at, &zone, event)?;
         }
         Ok(())
+    }
+
+    /// The zone of an exception's time.
+    fn exception_zone(
+        &mut self,
+        time_zone: &IcsTimeZone,
+        event: &IcsEvent,
+        home: &SeriesHome,
+    ) -> Result<EventZone, IcsEventError> {
+        match (time_zone, home.zone()) {
+            (IcsTimeZone::Floating, Some(zone)) => Ok(zone.clone()),
+            (IcsTimeZone::Floating, None) => self.zones.default_zone(home.calendar),
+            _ => self.zones.resolve(time_zone, event.calendar),
+        }
     }
 
     /// Inserts an occurrence if it is known, or is in the window and has an attendee who can be
@@ -257,11 +301,9 @@ impl<'a> SeriesReader<'a> {
         if found.len() >= MAX_UID_OCCURRENCES {
             return Err(IcsEventError::OverBudget);
         }
-        let place =
-            self.configured_zone.as_ref().or(zone.iana_place.as_ref()).or(self.default_zone.iana_place.as_ref());
         let occurrence = FeedOccurrence {
             start,
-            zone: place.unwrap_or(&self.config.time_zone).clone(),
+            zone: self.zones.place_of(zone, event.calendar),
             status: event.status,
             attendee,
             title: event.texts.title.clone(),
@@ -281,14 +323,19 @@ impl<'a> SeriesReader<'a> {
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
     }
 
-    /// The slots of a series in and around the window, including those that exceptions replace.
+    /// The slots of a series in and around the window, including those that exceptions replace or
+    /// that are excluded. The only slot of a single event is its start.
     fn collect_slots(
         &mut self,
         master: &IcsEvent,
         start: DateTime,
         zone: &EventZone,
         following: &[FollowingException<'_>],
-    ) -> Result<BTreeSet<Timestamp>, IcsEventError> {
+    ) -> Result<Slots, IcsEventError> {
+        let start_slot = || zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"));
+        if master.is_single() {
+            return Ok(Slots::from([(start_slot()?, start)]));
+        }
         let shifts = following.iter().filter_map(|following| following.zone_and_shift.as_ref());
         let margin = ZONE_MARGIN + shifts.map(|(_, shift)| shift.abs()).max().unwrap_or_default();
         let wide = TimeWindow {
@@ -296,54 +343,53 @@ impl<'a> SeriesReader<'a> {
             until: self.window.until.checked_add(margin).unwrap_or(Timestamp::MAX),
         };
         let (from, bound) = (zone.to_local(wide.from), zone.to_local(wide.until));
-        let mut slots = BTreeSet::new();
+        let mut slots = Slots::new();
         for rule in &master.rules {
-            let until = match &rule.until {
-                Some(until) => {
-                    Some(self.rule_end(&IcsTime::from_written(until, None).ok_or(IcsEventError::InvalidRule)?, zone)?)
-                }
-                None => None,
-            };
+            let until = rule.until.as_ref().map(|until| self.rule_end(until, zone, master.calendar)).transpose()?;
             // The library compares local times. One day of margin keeps every time before `until`.
             let last = until.map(|until| zone.to_local(until).checked_add(ZONE_MARGIN).unwrap_or(DateTime::MAX));
-            for local in recurrence_rule::expand_rule(
-                rule,
-                start,
-                from,
-                last.map_or(bound, |last| last.min(bound)),
-                &mut self.budget,
-            )? {
+            let last = last.map_or(bound, |last| last.min(bound));
+            for local in rule.expand(start, from, last, &mut self.budget)? {
                 if local < from || bound < local {
                     continue;
                 }
                 let at = zone.to_instant(local).ok_or(IcsEventError::InvalidTime("RRULE"))?;
                 if until.is_none_or(|until| at <= until) {
-                    slots.insert(at);
+                    slots.insert(at, local);
                 }
             }
         }
         if master.rules.is_empty() {
-            slots.insert(zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?);
+            slots.insert(start_slot()?, start);
         }
         for extra in &master.extra_times {
-            if let SeriesSlot::At(at) = self.resolve_slot(extra, Some(zone), "RDATE")? {
-                slots.insert(at);
+            if let SeriesSlot::At(at) = self.resolve_slot(extra, Some(zone), master.calendar, "RDATE")? {
+                slots.entry(at).or_insert_with(|| zone.to_local(at));
             }
         }
-        for excluded in &master.excluded_times {
-            match self.resolve_slot(excluded, Some(zone), "EXDATE")? {
-                SeriesSlot::At(at) => drop(slots.remove(&at)),
-                // Some calendars exclude a timed occurrence by its day.
-                SeriesSlot::Day(date) => slots.retain(|at| zone.to_local(*at).date() != date),
-            }
-        }
-        slots.retain(|at| wide.contains(*at));
+        slots.retain(|at, _| wide.contains(*at));
         Ok(slots)
     }
 
+    fn excluded_slots(&mut self, master: Option<&IcsEvent>, home: &SeriesHome) -> Result<ExcludedSlots, IcsEventError> {
+        let mut excluded = ExcludedSlots::default();
+        for time in master.into_iter().flat_map(|master| &master.excluded_times) {
+            match self.resolve_slot(time, home.zone(), home.calendar, "EXDATE")? {
+                SeriesSlot::At(at) => excluded.at.insert(at),
+                SeriesSlot::Day(date) => excluded.days.insert(date),
+            };
+        }
+        Ok(excluded)
+    }
+
     /// The last moment of a rule.
-    fn rule_end(&mut self, until: &IcsTime, zone: &EventZone) -> Result<Timestamp, IcsEventError> {
-        match self.resolve_slot(until, Some(zone), "RRULE")? {
+    fn rule_end(
+        &mut self,
+        until: &IcsTime,
+        zone: &EventZone,
+        calendar: CalendarNumber,
+    ) -> Result<Timestamp, IcsEventError> {
+        match self.resolve_slot(until, Some(zone), calendar, "RRULE")? {
             SeriesSlot::At(at) => Ok(at),
             SeriesSlot::Day(date) => zone.to_instant(date.at(23, 59, 59, 0)).ok_or(IcsEventError::InvalidRule),
         }
@@ -354,16 +400,23 @@ impl<'a> SeriesReader<'a> {
         &mut self,
         slot: Timestamp,
         event: &IcsEvent,
-        home: Option<&(DateTime, EventZone)>,
+        home: &SeriesHome,
     ) -> Result<Option<(EventZone, SignedDuration)>, IcsEventError> {
-        let home = home.map_or_else(|| self.default_zone.clone(), |(_, zone)| zone.clone());
-        let (local, zone) = match &event.start {
-            None => return Ok(Some((home, SignedDuration::ZERO))),
+        let (local, time_zone) = match &event.start {
+            None => {
+                let zone = self.exception_zone(&IcsTimeZone::Floating, event, home)?;
+                return Ok(Some((zone, SignedDuration::ZERO)));
+            }
             Some(IcsTime::Day(_)) => return Ok(None),
-            Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }) => (*local, home),
-            Some(IcsTime::Time { local, time_zone }) => (*local, self.resolve_zone(time_zone)?),
+            Some(IcsTime::Time { local, time_zone }) => (*local, time_zone),
         };
-        let shift = local.duration_since(zone.to_local(slot));
+        let zone = self.exception_zone(time_zone, event, home)?;
+        // The clocks may skip the time of the slot. So the time that it was given counts.
+        let slot_local = match &event.recurrence_slot {
+            Some(IcsTime::Time { local, time_zone: slot_zone }) if slot_zone == time_zone => *local,
+            _ => zone.to_local(slot),
+        };
+        let shift = local.duration_since(slot_local);
         if shift.abs() > MAX_SHIFT { Err(IcsEventError::InvalidTime("RECURRENCE-ID")) } else { Ok(Some((zone, shift))) }
     }
 
@@ -372,27 +425,15 @@ impl<'a> SeriesReader<'a> {
         &mut self,
         moment: &IcsTime,
         home: Option<&EventZone>,
+        calendar: CalendarNumber,
         property: &'static str,
     ) -> Result<SeriesSlot, IcsEventError> {
         let (local, zone) = match (moment, home) {
             (IcsTime::Day(date), _) => return Ok(SeriesSlot::Day(*date)),
             (IcsTime::Time { local, time_zone: IcsTimeZone::Floating }, Some(home)) => (*local, home.clone()),
-            (IcsTime::Time { local, time_zone }, _) => (*local, self.resolve_zone(time_zone)?),
+            (IcsTime::Time { local, time_zone }, _) => (*local, self.zones.resolve(time_zone, calendar)?),
         };
         zone.to_instant(local).map(SeriesSlot::At).ok_or(IcsEventError::InvalidTime(property))
-    }
-
-    fn resolve_zone(&mut self, time_zone: &IcsTimeZone) -> Result<EventZone, IcsEventError> {
-        match time_zone {
-            IcsTimeZone::Floating => Ok(self.default_zone.clone()),
-            IcsTimeZone::Offset(offset) => Ok(EventZone::from_time_zone(TimeZone::fixed(*offset))),
-            IcsTimeZone::Zone(id) => {
-                let horizon = self.window.until.checked_add(MAX_SHIFT).unwrap_or(Timestamp::MAX);
-                let horizon = self.default_zone.to_local(horizon);
-                let unknown = || IcsEventError::UnknownZone(tellonce_core::telemetry::LogLabel::new(id));
-                self.zones.resolve_zone(id, horizon).ok_or_else(unknown)
-            }
-        }
     }
 }
 
@@ -408,9 +449,4 @@ fn split_master(events: Vec<IcsEvent>) -> (Option<IcsEvent>, Vec<IcsEvent>) {
         }
     }
     (master, exceptions)
-}
-
-/// The moment of a slot whose local time was moved.
-fn shift_slot(zone: &EventZone, slot: Timestamp, shift: SignedDuration) -> Option<Timestamp> {
-    zone.to_instant(zone.to_local(slot).checked_add(shift).ok()?)
 }

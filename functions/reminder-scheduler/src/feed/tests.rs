@@ -93,7 +93,8 @@ fn parse_with(
 ) -> Result<ParsedFeed, FeedParseError> {
     let is_known = |id: &str| known.contains(&id);
     let rule = feed_rule(calendar);
-    parse_feed(body.to_vec(), FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id })
+    let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id, charset: None };
+    parse_feed(body.to_vec(), scope)
 }
 
 pub(super) fn calendar_ics(events: &str) -> String {
@@ -732,7 +733,7 @@ fn an_event_that_is_not_understood_is_named_and_the_others_still_count() {
         ("SUMMARY:x", IcsEventError::NoStart),
         ("DTSTART:", IcsEventError::InvalidTime("DTSTART")),
         ("DTSTART:tomorrow", IcsEventError::InvalidTime("DTSTART")),
-        ("DTSTART:2026-11-24T10:30:00Z", IcsEventError::InvalidTime("DTSTART")),
+        ("DTSTART:20261124T1030 EST", IcsEventError::InvalidTime("DTSTART")),
         ("DTSTART:20261131T103000Z", IcsEventError::InvalidTime("DTSTART")),
         ("DTSTART:20261124T250000Z", IcsEventError::InvalidTime("DTSTART")),
         ("DTSTART:20261124T103000Z|RECURRENCE-ID:x", IcsEventError::InvalidTime("RECURRENCE-ID")),
@@ -765,9 +766,12 @@ fn an_event_that_is_not_understood_is_named_and_the_others_still_count() {
     let without_uid = event_ics("", "DTSTART:20261124T103000Z") + &event_ics("b", "DTSTART:20261124T103000Z");
     assert_eq!(ids_and_starts(&parse_events(&without_uid, winter_window())).len(), 1);
     // If no event can be parsed, the feed is an error.
-    let error =
-        parse_as("clinic", calendar_ics(&event_ics("a", "SUMMARY:x")).as_bytes(), winter_window(), &[]).unwrap_err();
-    assert_eq!(error, FeedParseError::NoEventParsed(1, IcsEventError::NoStart));
+    let error = |uid: &str| {
+        let body = calendar_ics(&event_ics(uid, "SUMMARY:x"));
+        parse_as("clinic", body.as_bytes(), winter_window(), &[]).unwrap_err().to_string()
+    };
+    assert_eq!(error("a@b"), "none of 1 events could be parsed: `a@b` (event has no start)");
+    assert_eq!(error(""), "none of 1 events could be parsed; first error: event has no usable UID");
 }
 
 #[test]
@@ -881,6 +885,162 @@ fn series_that_ended_cost_nothing() {
     assert_eq!((feed.occurrences.len(), feed.unparsed_events.len()), (1, 0));
 }
 
+/// Every kind of rule with every kind of end, far before to far behind the window. A rule that
+/// ended is over, and one that has not names the same times as a rule without an end.
+#[test]
+fn a_series_that_ended_is_over_whatever_its_rule() {
+    let rules = [
+        "FREQ=HOURLY",
+        "FREQ=HOURLY;BYHOUR=8,9",
+        "FREQ=HOURLY;BYDAY=MO",
+        "FREQ=DAILY",
+        "FREQ=DAILY;BYDAY=MO,WE",
+        "FREQ=DAILY;BYMONTHDAY=1,15",
+        "FREQ=DAILY;BYMONTH=2",
+        "FREQ=WEEKLY",
+        "FREQ=WEEKLY;BYDAY=TU,FR;WKST=SU",
+        "FREQ=WEEKLY;BYDAY=MO,TU,WE;BYSETPOS=-1",
+        "FREQ=WEEKLY;BYMONTH=7",
+        "FREQ=MONTHLY",
+        "FREQ=MONTHLY;BYDAY=2WE",
+        "FREQ=MONTHLY;BYMONTHDAY=31",
+        "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=-1",
+        "FREQ=YEARLY",
+        "FREQ=YEARLY;BYMONTH=2,3",
+        "FREQ=YEARLY;BYWEEKNO=5;BYDAY=MO",
+        "FREQ=YEARLY;BYYEARDAY=-1",
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29",
+    ];
+    let intervals = [1, 2, 3, 7, 53];
+    let ends = [
+        "20231231T235959Z",
+        "20240101",
+        "20240101T080000Z",
+        "20240102",
+        "20240115T075959Z",
+        "20240201",
+        "20240229T080000Z",
+        "20250101",
+        "20260630T080000Z",
+        "20261018",
+        "20261029T080000Z",
+        "20261030T080000Z",
+        "20261031T075959Z",
+        "20261031T080000Z",
+        "20261101",
+        "20261102T080000Z",
+        "20261115T120000Z",
+        "20270101",
+    ];
+    let window = parse_window("2026-11-01T00:00:00Z", "2026-11-29T00:00:00Z");
+    let starts = |lines: &str| {
+        let feed = parse_events(&event_ics("a", lines), window);
+        assert!(feed.unparsed_events.is_empty(), "{lines}: {:?}", feed.unparsed_events);
+        feed.occurrences.into_values().map(|it| it.start).collect::<Vec<_>>()
+    };
+    let end_of = |end: &str| -> Timestamp {
+        let (date, time) = end.split_once('T').unwrap_or((end, "235959Z"));
+        Timestamp::strptime("%Y%m%dT%H%M%S%z", format!("{date}T{}+0000", time.trim_end_matches('Z'))).unwrap()
+    };
+    let first_days = ["20240101", "20240229", "20241015", "20260815"];
+    for (first_day, rule) in first_days.into_iter().flat_map(|first_day| rules.map(|rule| (first_day, rule))) {
+        for interval in intervals {
+            let written = format!("DTSTART:{first_day}T080000Z|RRULE:{rule};INTERVAL={interval}");
+            let endless = starts(&written);
+            for end in ends {
+                let expected: Vec<_> = endless.iter().copied().filter(|start| *start <= end_of(end)).collect();
+                assert_eq!(starts(&format!("{written};UNTIL={end}")), expected, "{written};UNTIL={end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_feed_whose_series_all_ended_is_readable_and_empty() {
+    let ended = event_ics("a", "DTSTART:20240101T080000Z|RRULE:FREQ=WEEKLY;UNTIL=20250630T080000Z")
+        + &event_ics("b", "DTSTART:20240101T080000Z|RRULE:FREQ=DAILY;COUNT=3");
+    let feed = parse_events(&ended, winter_window());
+    assert!(feed.occurrences.is_empty() && feed.unparsed_events.is_empty() && feed.event_count == 2);
+}
+
+#[test]
+fn a_day_that_a_month_lacks_is_left_out_or_moved_back() {
+    for (lines, expected) in [
+        ("20260831|FREQ=MONTHLY;SKIP=OMIT", "12-31"),
+        ("20260831|RSCALE=GREGORIAN;FREQ=MONTHLY;SKIP=BACKWARD", "11-30 12-31"),
+        ("20260831|FREQ=MONTHLY;BYMONTHDAY=31;SKIP=BACKWARD;COUNT=4", "11-30"),
+        ("20260829|FREQ=MONTHLY;SKIP=FORWARD;BYMONTHDAY=28", "11-28 12-28"),
+        ("20241129|FREQ=YEARLY;SKIP=BACKWARD", "11-29"),
+        ("20261101|FREQ=WEEKLY;SKIP=FORWARD;COUNT=2", "11-01 11-08"),
+    ] {
+        let (start, rule) = lines.split_once('|').unwrap();
+        let expected: Vec<_> = expected.split_whitespace().map(|day| format!("{day}T08:00")).collect();
+        assert_eq!(event_starts(&format!("DTSTART:{start}T080000Z|RRULE:{rule}")), expected, "{rule}");
+    }
+    let leap_day = event_ics("a", "DTSTART:20240229T080000Z|RRULE:FREQ=YEARLY;SKIP=BACKWARD");
+    let feed = parse_events(&leap_day, parse_window("2026-02-01T00:00:00Z", "2028-03-02T00:00:00Z"));
+    let days: Vec<_> = feed.occurrences.values().map(|it| it.start.strftime("%F").to_string()).collect();
+    assert_eq!(days, ["2026-02-28", "2027-02-28", "2028-02-29"]);
+    for rule in [
+        "FREQ=MONTHLY;SKIP=FORWARD;BYMONTHDAY=31",
+        "FREQ=MONTHLY;SKIP=BACKWARD;BYMONTHDAY=30,31",
+        "FREQ=MONTHLY;SKIP=BACKWARD;BYMONTHDAY=-31",
+        "FREQ=YEARLY;SKIP=BACKWARD;BYMONTH=2,4;BYMONTHDAY=30",
+        "FREQ=YEARLY;SKIP=FORWARD;BYYEARDAY=366",
+        "FREQ=MONTHLY;SKIP=SOMETIMES",
+    ] {
+        assert_eq!(
+            event_error(&format!("DTSTART:20261124T080000Z|RRULE:{rule}")),
+            IcsEventError::InvalidRule,
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn a_range_that_is_not_this_and_future_is_not_understood() {
+    let error = event_error("RECURRENCE-ID;RANGE=THISANDPRIOR:20261124T080000Z|DTSTART:20261124T090000Z");
+    assert_eq!(error, IcsEventError::InvalidTime("RECURRENCE-ID"));
+}
+
+#[test]
+fn a_floating_time_in_a_calendar_of_an_unknown_zone_is_not_guessed() {
+    let body = |start: &str| calendar_ics(&format!("X-WR-TIMEZONE:Clinic Time\n{}", event_ics("a", start)));
+    let read = |calendar: &str, body: &str| parse_as(calendar, body.as_bytes(), winter_window(), &["a"]);
+    assert!(read("clinic", &body("DTSTART:20261124T103000")).is_err());
+    assert!(read("clinic", &body("DTSTART:20261124T083000Z")).is_ok_and(|feed| feed.occurrences.len() == 1));
+    assert!(read("abroad", &body("DTSTART:20261124T103000")).is_ok_and(|feed| feed.occurrences.len() == 1));
+    let described = body("DTSTART:20261124T103000").replacen("BEGIN:VEVENT", &format!("{PRIVATE_ZONE}BEGIN:VEVENT"), 1);
+    assert_eq!(read("clinic", &described).unwrap().occurrences["a"].start.to_string(), "2026-11-24T08:30:00Z");
+}
+
+#[test]
+fn each_calendar_of_a_body_has_its_own_owner() {
+    let calendar = |uid: &str, name: &str| {
+        let event = event_ics(uid, "DTSTART:20261124T083000Z|ORGANIZER:mailto:anna@clinic.example");
+        calendar_ics(&format!("X-WR-CALNAME:{name}\n{event}"))
+    };
+    let body = calendar("a", "anna@clinic.example") + &calendar("b", "dana@clinic.example");
+    let feed = parse_as("clinic", body.as_bytes(), winter_window(), &[]).unwrap();
+    assert_eq!((feed.occurrences.contains_key("a"), feed.occurrences.len(), feed.is_foreign("b")), (true, 1, true));
+}
+
+#[test]
+fn an_excluded_slot_stays_excluded_if_an_exception_replaces_it() {
+    let series = |excluded: &str| {
+        event_ics("a", &format!("DTSTART;TZID=Asia/Jerusalem:20261102T090000|RRULE:FREQ=WEEKLY;COUNT=3|{excluded}"))
+            + &event_ics("a", "RECURRENCE-ID:20261109T070000Z|DTSTART:20261110T120000Z")
+    };
+    for excluded in
+        ["EXDATE:20261109T070000Z", "EXDATE;VALUE=DATE:20261109", "EXDATE;TZID=Asia/Jerusalem:20261109T090000"]
+    {
+        let ids: Vec<_> = parse_events(&series(excluded), winter_window()).occurrences.into_keys().collect();
+        assert_eq!(ids, ["a/20261102T070000Z", "a/20261116T070000Z"], "{excluded}");
+    }
+    assert_eq!(parse_events(&series("EXDATE:"), winter_window()).occurrences.len(), 3);
+    assert!(event_starts("DTSTART:20261109T070000Z|EXDATE:20261109T070000Z").is_empty(), "a single event");
+}
+
 #[test]
 fn an_event_has_title_and_place_only_if_the_client_writes_them() {
     let lines = "SUMMARY:Call the bank|LOCATION:Herzl 12";
@@ -905,7 +1065,7 @@ fn hostile_bodies_end_quickly_in_a_clear_error() {
     assert!(many.len() < MAX_BODY_BYTES);
     assert!(matches!(error(calendar_ics(&many)), FeedParseError::TooManyEvents(_)));
     let secondly = event_ics("a", "DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY");
-    assert_eq!(error(calendar_ics(&secondly)), FeedParseError::NoEventParsed(1, IcsEventError::TooOften));
+    assert!(matches!(error(calendar_ics(&secondly)), FeedParseError::NoEventParsed(1, _)));
     let daily: String =
         (0..200).map(|n| event_ics(&format!("a{n}"), "DTSTART:20200101T103000Z|RRULE:FREQ=DAILY")).collect();
     assert_eq!(error(calendar_ics(&daily)), FeedParseError::TooManyOccurrences);

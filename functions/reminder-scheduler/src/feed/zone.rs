@@ -1,22 +1,11 @@
-//! Which zone a `TZID` means, and which local time it has at which moment.
+//! Zones of events: which local time they have at which moment.
 //!
-//! The first match counts:
-//!
-//! 1. An IANA name.
-//! 2. A name that Windows, Exchange or an old calendar uses. `calcard` knows some hundreds of them.
-//! 3. The IANA name inside the feed's own `VTIMEZONE`.
-//! 4. The rules of that `VTIMEZONE`.
-//!
-//! So a known zone follows today's rules, not those of the day when the feed's generator was
-//! written. Any other name is an unknown zone: a guess could be an hour or a day off.
+//! [`find_known_zone`] finds a zone by a name that is known everywhere, and [`parse_private_zone`]
+//! reads the feed's own description of one. `feed_zones` decides which of them counts.
 
-use std::{collections::HashMap, ops::Range, rc::Rc, str::FromStr};
+use std::{rc::Rc, str::FromStr};
 
-use calcard::{
-    Entry, Parser,
-    common::{PartialDateTime, timezone::Tz},
-    icalendar::{ICalendarComponent, ICalendarComponentType, ICalendarProperty, ICalendarValue},
-};
+use calcard::common::timezone::Tz;
 use jiff::{
     SignedDuration, Timestamp,
     civil::DateTime,
@@ -25,8 +14,9 @@ use jiff::{
 
 use super::{
     ics_time::{IcsTime, parse_offset},
-    recurrence_rule::{self, RuleBudget},
+    recurrence_rule::{RecurrenceRule, RuleBudget},
     text_lines,
+    time_property::TimeProperty,
 };
 
 /// A zone: its rules, and its IANA name if that names a place.
@@ -62,6 +52,20 @@ impl EventZone {
         }
     }
 
+    /// Whether it is a known zone without a place, such as UTC.
+    pub(super) fn is_placeless(&self) -> bool {
+        self.iana_place.is_none() && matches!(self.rules, ZoneRules::Known(_))
+    }
+
+    /// Whether both have the same rules.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.rules, &other.rules) {
+            (ZoneRules::Known(one), ZoneRules::Known(other)) => one == other,
+            (ZoneRules::Private(one), ZoneRules::Private(other)) => Rc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// The local time at this moment.
     pub(super) fn to_local(&self, at: Timestamp) -> DateTime {
         match &self.rules {
@@ -78,16 +82,35 @@ fn is_place_zone(name: &str) -> bool {
     !name.starts_with("Etc/") && !PLACELESS_ZONES.contains(&name)
 }
 
-/// A zone by a name that needs no description in the feed.
+/// How Windows displays zones that the library lacks, behind the offset.
+const DISPLAYED_ZONES: [(&str, &str); 9] = [
+    ("Jerusalem", "Asia/Jerusalem"),
+    ("ירושלים", "Asia/Jerusalem"),
+    ("Coordinated Universal Time", "UTC"),
+    ("Koordinierte Weltzeit", "UTC"),
+    ("Temps universel coordonné", "UTC"),
+    ("Hora universal coordinada", "UTC"),
+    ("Tempo coordinato universale", "UTC"),
+    ("זמן אוניברסלי מתואם", "UTC"),
+    ("tzone://Microsoft/Utc", "UTC"),
+];
+
+/// A zone by a name that needs no description in the feed. That is an IANA name, also as the end of
+/// a longer name (`/mozilla.org/20050126_1/Asia/Jerusalem`), or a name that Windows, Exchange or an
+/// old calendar uses. `calcard` knows some hundreds of them.
 pub(super) fn find_known_zone(name: &str) -> Option<TimeZone> {
     let name = name.trim();
     if let Ok(zone) = TimeZone::get(name) {
         return Some(zone);
     }
-    // "(UTC+02:00) Jerusalem", as Windows displays it: the only such name that the library lacks.
+    // "(UTC+02:00) Jerusalem"
     let display_name = name.rsplit_once(')').map_or(name, |(_, shown)| shown.trim_start());
-    if ["Jerusalem", "ירושלים"].contains(&display_name) {
-        return TimeZone::get("Asia/Jerusalem").ok();
+    let displayed = DISPLAYED_ZONES.iter().find(|(shown, _)| shown.eq_ignore_ascii_case(display_name));
+    if let Some((_, zone)) = displayed {
+        return TimeZone::get(zone).ok();
+    }
+    if let Some(zone) = find_zone_at_end(name) {
+        return Some(zone);
     }
     let Tz::Tz(zone) = Tz::from_str(name).ok()? else { return None };
     // "(UTC+02:00) Somewhere" gives the offset, but whether the clocks change there is unknown.
@@ -95,115 +118,80 @@ pub(super) fn find_known_zone(name: &str) -> Option<TimeZone> {
     if is_guess { None } else { TimeZone::get(zone.name()).ok() }
 }
 
-/// The zones of one feed.
-pub(super) struct FeedZones<'a> {
-    text: &'a [u8],
-    /// Where the feed's own zones are in its text, by `TZID`.
-    private_zones: HashMap<String, Range<usize>>,
-    resolved: HashMap<String, Option<EventZone>>,
-    /// What the rules of zones have cost.
-    pub(super) budget: RuleBudget,
+/// The zone whose IANA name ends a longer name with slashes, such as that of a registry.
+fn find_zone_at_end(name: &str) -> Option<TimeZone> {
+    let slashes: Vec<usize> = name.match_indices('/').map(|(at, _)| at).collect();
+    // The IANA names of places have two or three parts.
+    let starts = slashes.iter().rev().take(3).skip(1).rev();
+    starts.filter_map(|at| name.get(at + 1..)).find_map(|end| TimeZone::get(end).ok())
 }
 
-/// The most names of zones whose meaning is kept.
-const MAX_RESOLVED_ZONES: usize = 1_000;
-
-impl<'a> FeedZones<'a> {
-    pub(super) fn new(text: &'a [u8], zones: &[Range<usize>]) -> Self {
-        let id = |zone: &Range<usize>| {
-            let lines = text_lines::read_zone_lines(text, zone.clone())?;
-            let line = lines.lines().find(|line| text_lines::property_name(line).eq_ignore_ascii_case("TZID"))?;
-            Some((text_lines::property_value(line).to_owned(), zone.clone()))
-        };
-        let private_zones = zones.iter().filter_map(id).collect();
-        Self { text, private_zones, resolved: HashMap::new(), budget: RuleBudget::default() }
-    }
-
-    /// The zone with this `TZID`. The rules of a private zone are expanded up to `until`.
-    pub(super) fn resolve_zone(&mut self, id: &str, until: DateTime) -> Option<EventZone> {
-        if let Some(found) = self.resolved.get(id) {
-            return found.clone();
-        }
-        let zone = find_known_zone(id).map(EventZone::from_time_zone).or_else(|| {
-            let lines = text_lines::read_zone_lines(self.text, self.private_zones.get(id.trim())?.clone())?;
-            self.budget.start_unit();
-            parse_private_zone(&lines, until, &mut self.budget)
-        });
-        if self.resolved.len() >= MAX_RESOLVED_ZONES {
-            self.resolved.clear();
-        }
-        self.resolved.insert(id.to_owned(), zone.clone());
-        zone
-    }
+/// The lines of a property.
+pub(super) fn lines_named<'l>(lines: &'l str, name: &'static str) -> impl Iterator<Item = &'l str> {
+    lines.lines().filter(move |line| text_lines::property_name(line).eq_ignore_ascii_case(name))
 }
 
 /// A zone from the feed's own description.
-fn parse_private_zone(lines: &str, until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
-    for line in lines.lines().filter(|line| text_lines::property_name(line).eq_ignore_ascii_case("RRULE")) {
-        recurrence_rule::validate_rule(text_lines::property_value(line)).ok()?;
-    }
-    let Entry::ICalendar(zone) = Parser::new(lines).entry() else { return None };
-    let iana_name = zone.components.first()?.entries.iter().find_map(|entry| match &entry.name {
-        ICalendarProperty::Other(name) if name.eq_ignore_ascii_case("X-LIC-LOCATION") => {
-            entry.values.first()?.as_text()
-        }
-        _ => None,
-    });
+pub(super) fn parse_private_zone(lines: &str, until: DateTime, budget: &mut RuleBudget) -> Option<EventZone> {
+    let iana_name = lines_named(lines, "X-LIC-LOCATION").next().map(text_lines::property_value);
     if let Some(zone) = iana_name.and_then(find_known_zone) {
         return Some(EventZone::from_time_zone(zone));
     }
-    let observances = zone.components.iter().filter(|component| {
-        matches!(component.component_type, ICalendarComponentType::Standard | ICalendarComponentType::Daylight)
-    });
     let mut changes = Vec::new();
-    for observance in observances {
-        changes.extend(parse_offset_changes(observance, until, budget)?);
+    for observance in observances_of(lines) {
+        changes.extend(parse_offset_changes(&observance, until, budget)?);
     }
     changes.sort_by_key(|change| change.at);
     let rules = ZoneRules::Private(Rc::new(OffsetChanges { initial_offset: changes.first()?.from, changes }));
     Some(EventZone { iana_place: None, rules })
 }
 
-/// All changes to standard or to summer time. `None` if one of them could not be parsed: half of a
-/// zone's rules are worse than none.
-fn parse_offset_changes(
-    observance: &ICalendarComponent,
-    until: DateTime,
-    budget: &mut RuleBudget,
-) -> Option<Vec<OffsetChange>> {
-    let first = |name: &ICalendarProperty| observance.property(name)?.values.first();
-    let offset = |name| first(name)?.as_partial_date_time().and_then(parse_offset);
-    let (from, to) = (offset(&ICalendarProperty::Tzoffsetfrom)?, offset(&ICalendarProperty::Tzoffsetto)?);
-    let start = first(&ICalendarProperty::Dtstart)?.as_partial_date_time().and_then(parse_local_time)?;
-    let mut locals = vec![start];
-    for entry in &observance.entries {
-        for value in &entry.values {
-            match (&entry.name, value) {
-                (ICalendarProperty::Rrule, ICalendarValue::RecurrenceRule(rule)) => {
-                    let bound = match &rule.until {
-                        // UNTIL is in UTC. A day is more than any offset.
-                        Some(until) => parse_local_time(until)?.checked_add(SignedDuration::from_hours(24)).ok()?,
-                        None => until,
-                    };
-                    locals.extend(recurrence_rule::expand_rule(rule, start, start, bound.min(until), budget).ok()?);
-                }
-                (ICalendarProperty::Rrule, _) => return None,
-                (ICalendarProperty::Rdate, ICalendarValue::PartialDateTime(date)) => {
-                    locals.push(parse_local_time(date)?);
-                }
-                _ => {}
+/// The lines of each `STANDARD` and `DAYLIGHT` of a zone.
+fn observances_of(lines: &str) -> Vec<String> {
+    let mut observances: Vec<String> = Vec::new();
+    let mut is_inside = false;
+    for line in lines.lines() {
+        let value = text_lines::property_value(line);
+        let is_observance = ["STANDARD", "DAYLIGHT"].iter().any(|name| name.eq_ignore_ascii_case(value));
+        match text_lines::property_name(line) {
+            name if name.eq_ignore_ascii_case("BEGIN") && is_observance => {
+                is_inside = true;
+                observances.push(String::new());
             }
+            name if name.eq_ignore_ascii_case("END") && is_observance => is_inside = false,
+            _ if is_inside => {
+                if let Some(observance) = observances.last_mut() {
+                    observance.push_str(line);
+                    observance.push('\n');
+                }
+            }
+            _ => {}
         }
     }
-    locals.into_iter().map(|local| Some(OffsetChange { at: from.to_timestamp(local).ok()?, from, to })).collect()
+    observances
 }
 
-/// A local time in the rules of a zone.
-fn parse_local_time(written: &PartialDateTime) -> Option<DateTime> {
-    match IcsTime::from_written(written, None)? {
-        IcsTime::Day(date) => Some(date.at(0, 0, 0, 0)),
-        IcsTime::Time { local, .. } => Some(local),
+/// All changes to standard or to summer time. `None` if one of them could not be parsed: half of a
+/// zone's rules are worse than none.
+fn parse_offset_changes(observance: &str, until: DateTime, budget: &mut RuleBudget) -> Option<Vec<OffsetChange>> {
+    let offset = |name| lines_named(observance, name).next().map(text_lines::property_value).and_then(parse_offset);
+    let (from, to) = (offset("TZOFFSETFROM")?, offset("TZOFFSETTO")?);
+    let (start, _) = TimeProperty::parse_single(lines_named(observance, "DTSTART").next()?, "DTSTART").ok()?;
+    let start = start.local();
+    let mut locals = vec![start];
+    for line in lines_named(observance, "RRULE") {
+        let rule = RecurrenceRule::parse(line).ok()?;
+        let bound = match &rule.until {
+            // UNTIL is in UTC. A day is more than any offset.
+            Some(until) => until.local().checked_add(SignedDuration::from_hours(24)).ok()?,
+            None => until,
+        };
+        locals.extend(rule.expand(start, start, bound.min(until), budget).ok()?);
     }
+    for line in lines_named(observance, "RDATE") {
+        locals.extend(TimeProperty::parse(line, "RDATE").ok()?.times.iter().map(IcsTime::local));
+    }
+    locals.into_iter().map(|local| Some(OffsetChange { at: from.to_timestamp(local).ok()?, from, to })).collect()
 }
 
 /// The offset changes of a zone, ordered by time.
