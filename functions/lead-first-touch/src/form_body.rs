@@ -194,6 +194,8 @@ impl FieldCollector<'_> {
             for (name, value) in members {
                 self.add_value(value, &child_path(&name), depth + 1)?;
             }
+            // It may be a list of answers, as PHP writes one.
+            self.add_field(value, path);
             return Ok(());
         }
         if let Some(elements) = value.list_elements() {
@@ -208,11 +210,16 @@ impl FieldCollector<'_> {
                 self.add_value(element, &child_path(&index.to_string()), depth + 1)?;
             }
         }
+        self.add_field(value, path);
+        Ok(())
+    }
+
+    fn add_field(&mut self, value: RawJson<'_>, path: &str) {
         let field = SubmittedField::new([Cow::Borrowed(path)], field_values(value));
-        if !field.names.is_empty() {
+        let is_other_object = field.values.is_empty() && value.object_members().is_some();
+        if !(field.names.is_empty() || is_other_object) {
             self.fields.push(field);
         }
-        Ok(())
     }
 }
 
@@ -232,6 +239,19 @@ mod tests {
         ] {
             assert_eq!(to_dotted_path(name).as_deref(), path, "{name}");
         }
+    }
+
+    #[test]
+    fn answers_that_arrive_as_an_object_with_numbers_are_a_list() {
+        let fields = |json: &str| {
+            let fields = flatten_json(json::parse_document(json.as_bytes()).unwrap());
+            let shown = fields.iter().map(|field| format!("{}={}", field.primary_name(), field.values.join("+")));
+            shown.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(fields(r#"{"ok":{"0":"a","2":"yes"}}"#), "ok.0=a ok.2=yes ok=a+yes");
+        assert_eq!(fields(r#"{"ok":["a","yes"]}"#), "ok=a+yes");
+        assert_eq!(fields(r#"{"name":{"first":"Noa"},"1":"x","3":"y"}"#), "name.first=Noa 1=x 3=y");
+        assert_eq!(fields(r#"{"1":"x","3":"y"}"#), "1=x 3=y", "the numbers of a form's fields");
     }
 
     #[test]

@@ -77,9 +77,10 @@ impl SubmittedField {
     }
 }
 
-/// The answers in a JSON value: its text, or the texts of a list. An object has no answers.
+/// The answers in a JSON value: its text, or the texts of a list, also of one that PHP writes as an
+/// object. Another object has no answers.
 pub(crate) fn field_values(value: RawJson<'_>) -> Vec<String> {
-    match value.list_elements() {
+    match value.php_list_elements() {
         Some(elements) => elements.into_iter().filter_map(RawJson::owned_text).collect(),
         None => value.owned_text().into_iter().collect(),
     }

@@ -114,7 +114,9 @@ fn classify_request(method: &Method, headers: &HeaderMap, public: &[PublicHost])
 fn is_form_post(request: &Request) -> bool {
     let path = request.uri().path();
     let behind_segment = path.get(1..).and_then(|path| path.split_once('/')).map_or("", |(_, path)| path);
-    request.method() == Method::POST && (path.starts_with("/leads/") || behind_segment.starts_with("leads/"))
+    // The console's own paths begin with an underscore, and a segment does not.
+    let is_endpoint = path.starts_with("/leads/") || (behind_segment.starts_with("leads/") && !path.starts_with("/_"));
+    request.method() == Method::POST && is_endpoint
 }
 
 /// Whether a browser sends the request for a page of another origin than `http://{host}`. A link to
@@ -228,6 +230,32 @@ mod tests {
         let link = [("host", "localhost:8787"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
         assert_eq!(classify("GET", &link), RequestSource::ThisMachine);
         assert_eq!(classify("POST", &link), RequestSource::ForeignPage);
+    }
+
+    #[tokio::test]
+    async fn a_page_of_another_origin_posts_its_form_and_nothing_else() {
+        let http = tellonce_core::bootstrap::build_http_client().unwrap();
+        let public = PublicRoutes { hosts: Vec::new(), router: Router::new().fallback(any(async || "an endpoint")) };
+        let listener = bind_port(0, "a test", "").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let local = Router::new().fallback(any(async || "the console"));
+        let server = serve_public_router(local, public, listener, "a test");
+        for (method, path, status) in [
+            (Method::POST, "/leads/site/secret", 200),
+            (Method::POST, "/segment/leads/site/secret", 200),
+            (Method::GET, "/leads/site/secret", 403),
+            (Method::POST, "/stores/shop", 403),
+            (Method::POST, "/_console/leads/", 403),
+            (Method::POST, "/a/b/leads/site", 403),
+        ] {
+            let request = http.request(method.clone(), format!("{url}{path}")).header("origin", "https://page.example");
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{method} {path}");
+            if status == 200 {
+                assert_eq!(response.text().await.unwrap(), "an endpoint");
+            }
+        }
+        server.abort();
     }
 
     #[test]
