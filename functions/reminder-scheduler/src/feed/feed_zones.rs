@@ -4,7 +4,7 @@
 //!
 //! 1. A name that is known everywhere ([`find_known_zone`]).
 //! 2. A `VTIMEZONE` of that name: one of the event's own calendar, else one of another calendar in
-//!    the same body. The IANA name inside it counts before its rules.
+//!    the same body, unless those differ. The IANA name inside it counts before its rules.
 //! 3. The offset, if the name is an offset (`GMT+0200`).
 //!
 //! So a known zone follows today's rules, not those of the day when the feed's generator was
@@ -13,7 +13,10 @@
 //! A time without a zone has the calendar's zone in `client.toml`, else the `X-WR-TIMEZONE` of its
 //! own calendar in the body, else the client's zone.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use jiff::{civil::DateTime, tz::TimeZone};
 use tellonce_core::{
@@ -42,12 +45,20 @@ pub(super) struct FeedZones<'a> {
     config: &'a ClientConfig,
     /// The rules of a private zone are expanded up to this time.
     horizon: DateTime,
-    /// Where the feed's own zones are in its text, by `TZID` in lower case, with their calendars.
-    private_zones: HashMap<String, Vec<(CalendarNumber, Range<usize>)>>,
+    /// The feed's own zones, by `TZID` in lower case.
+    private_zones: HashMap<String, DescribedZone>,
     known: HashMap<String, Option<EventZone>>,
     /// The feed's own zones by their text, which may be the same in several calendars.
     parsed: HashMap<&'a [u8], Option<EventZone>>,
     budget: RuleBudget,
+}
+
+/// Where the zones of one name are in the text of a feed.
+#[derive(Default)]
+struct DescribedZone {
+    by_calendar: BTreeMap<CalendarNumber, Range<usize>>,
+    /// Whether the descriptions differ. Then each counts in its own calendar only.
+    differs: bool,
 }
 
 impl<'a> FeedZones<'a> {
@@ -58,12 +69,14 @@ impl<'a> FeedZones<'a> {
         config: &'a ClientConfig,
         horizon: DateTime,
     ) -> Self {
-        let mut private_zones: HashMap<String, Vec<(CalendarNumber, Range<usize>)>> = HashMap::new();
+        let mut private_zones: HashMap<String, DescribedZone> = HashMap::new();
         for ZonePart { lines: part, calendar } in &outline.zones {
             let Some(lines) = text_lines::read_zone_lines(text, part.clone()) else { continue };
             if let Some(line) = lines_named(&lines, "TZID").next() {
                 let same_name = private_zones.entry(zone_key(text_lines::property_value(line))).or_default();
-                same_name.push((*calendar, part.clone()));
+                let is_other = |first: &Range<usize>| text.get(first.clone()) != text.get(part.clone());
+                same_name.differs |= same_name.by_calendar.values().next().is_some_and(is_other);
+                same_name.by_calendar.insert(*calendar, part.clone());
             }
         }
         let configured = calendar.time_zone.as_deref().and_then(find_known_zone).map(EventZone::from_time_zone);
@@ -138,8 +151,8 @@ impl<'a> FeedZones<'a> {
     /// Where the zone of this name is described: in the calendar itself, else in another one.
     fn find_private_zone(&self, id: &str, calendar: CalendarNumber) -> Option<Range<usize>> {
         let same_name = self.private_zones.get(&zone_key(id))?;
-        let own = same_name.iter().rfind(|(described_in, _)| *described_in == calendar);
-        own.or_else(|| same_name.first()).map(|(_, part)| part.clone())
+        let any = || if same_name.differs { None } else { same_name.by_calendar.values().next() };
+        same_name.by_calendar.get(&calendar).or_else(any).cloned()
     }
 
     fn parse_zone(&mut self, part: Range<usize>) -> Option<EventZone> {

@@ -18,7 +18,7 @@ const BODY_VARIABLE: &str = "TELLONCE_TEST_FEED_BODY";
 /// The rest is for the process itself, its connections, and the snapshot.
 const MAX_SHARE_OF_FUNCTION: u64 = 2;
 
-const BODIES: [&str; 10] = [
+const BODIES: [&str; 11] = [
     "short lines",
     "dates",
     "dates in a long zone",
@@ -29,6 +29,7 @@ const BODIES: [&str; 10] = [
     "no text",
     "deep nesting",
     "zones",
+    "wide characters",
 ];
 
 fn one_event(lines: &str) -> Vec<u8> {
@@ -79,6 +80,12 @@ fn hostile_body(name: &str) -> Vec<u8> {
         "deep nesting" => fill("BEGIN:VCALENDAR\n").into_bytes(),
         "zones" => {
             format!("BEGIN:VCALENDAR\n{}END:VCALENDAR\n", fill("BEGIN:VTIMEZONE\nTZID:a\nEND:VTIMEZONE\n")).into()
+        }
+        "wide characters" => {
+            let mut body: Vec<u8> = one_event("SUMMARY:").into_iter().flat_map(|byte| [byte, 0]).collect();
+            let (at, rest) = (body.len() / 2, (MAX_BODY_BYTES - body.len()) / 2);
+            body.splice(at / 2 * 2..at / 2 * 2, 0x0915_u16.to_le_bytes().repeat(rest));
+            body
         }
         other => panic!("{other}"),
     }

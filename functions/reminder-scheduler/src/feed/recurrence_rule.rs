@@ -37,12 +37,12 @@ const MAX_TIMES_A_DAY: usize = 96;
 /// The most local times that all rules of a feed may name: a quarter of a second of work on a whole
 /// processor.
 const MAX_FEED_TIMES: usize = 1_000_000;
-/// The most rules that may name no time up to the window's end, such as each 30th of February. The
-/// library searches for one until the year 10,000, which takes some hundredths of a second.
+/// The most rules that may never name a time, such as each 30th of February. The library searches
+/// for one until the year 10,000, which takes some hundredths of a second.
 const MAX_EMPTY_RULES: usize = 20;
 /// The most local times that the rules of one `UID`, or of one zone, may name.
 const MAX_UNIT_TIMES: usize = 2 * MAX_RULE_TIMES;
-/// The most rules of one `UID`, or of one zone, that may name no time.
+/// The most rules of one `UID`, or of one zone, that may never name a time.
 const MAX_UNIT_EMPTY_RULES: usize = 2;
 
 /// The numeric parts of a rule, with their ranges. Zero is never a valid position.
@@ -74,9 +74,9 @@ impl RuleBudget {
         self.before_unit = (self.expanded_times, self.empty_rules);
     }
 
-    fn count_times(&mut self, times: usize) -> Result<(), IcsEventError> {
+    fn count_times(&mut self, times: usize, is_empty_rule: bool) -> Result<(), IcsEventError> {
         self.expanded_times += times;
-        self.empty_rules += usize::from(times == 0);
+        self.empty_rules += usize::from(is_empty_rule);
         let (times_before, empty_before) = self.before_unit;
         let is_over = self.expanded_times - times_before > MAX_UNIT_TIMES
             || self.empty_rules - empty_before > MAX_UNIT_EMPTY_RULES;
@@ -257,9 +257,8 @@ impl RecurrenceRule {
         Ok(rule)
     }
 
-    /// The local times that the rule names from its start to `bound`. Without `COUNT`, times long
-    /// before `from` may be missing. The start is always the first time and counts, even if it does
-    /// not match the rule.
+    /// The local times that the rule names from its start to `bound`. Those before `from` may be
+    /// missing. The start is always the first time and counts, even if it does not match the rule.
     pub(super) fn expand(
         &self,
         start: DateTime,
@@ -268,16 +267,18 @@ impl RecurrenceRule {
         budget: &mut RuleBudget,
     ) -> Result<Vec<DateTime>, IcsEventError> {
         let rule = self.without_skip(start)?;
-        if bound < start {
+        // A rule that ended before the window costs nothing.
+        if bound < start.max(from) {
             return Ok(Vec::new());
         }
-        // A rule that ended before the window is iterated up to its end.
-        let near_start = if rule.count.is_some() { start } else { start_near(&rule, start, from.min(bound)) };
-        let mut times = iterate_rule(&rule, near_start, bound)?;
+        let near_start = if rule.count.is_some() { start } else { start_near(&rule, start, from) };
+        let mut times = iterate_rule(&rule, near_start, Some(bound), MAX_RULE_TIMES + 1)?;
         if times.len() > MAX_RULE_TIMES {
             return Err(IcsEventError::TooOften);
         }
-        budget.count_times(times.len())?;
+        // A rule of another season names a time behind the window.
+        let is_empty = times.is_empty() && iterate_rule(&rule, near_start, None, 1)?.is_empty();
+        budget.count_times(times.len(), is_empty)?;
         if times.first() != Some(&start) {
             times.insert(0, start);
         }
@@ -303,17 +304,19 @@ fn start_near(rule: &ICalendarRecurrenceRule, start: DateTime, at: DateTime) -> 
     if steps < 1 { start } else { start.checked_add(SignedDuration::from_hours(steps * hours)).unwrap_or(start) }
 }
 
+/// The first times of a rule, at most `limit`.
 fn iterate_rule(
     rule: &ICalendarRecurrenceRule,
     start: DateTime,
-    bound: DateTime,
+    bound: Option<DateTime>,
+    limit: usize,
 ) -> Result<Vec<DateTime>, IcsEventError> {
-    let rule = ICalendarRecurrenceRule { until: Some(to_partial_date_time(bound)?), ..rule.clone() };
+    let rule = ICalendarRecurrenceRule { until: bound.map(to_partial_date_time).transpose()?, ..rule.clone() };
     let mut event = ICalendarComponent::new(ICalendarComponentType::VEvent);
     event.entries.push(ICalendarEntry::new(ICalendarProperty::Dtstart).with_value(to_partial_date_time(start)?));
     event.entries.push(ICalendarEntry::new(ICalendarProperty::Rrule).with_value(rule));
     let calendar = ICalendar { components: vec![event] };
-    let expanded = calendar.expand_dates(Tz::Floating, MAX_RULE_TIMES + 1);
+    let expanded = calendar.expand_dates(Tz::Floating, limit);
     if !expanded.errors.is_empty() {
         return Err(IcsEventError::InvalidRule);
     }

@@ -961,6 +961,20 @@ fn a_feed_whose_series_all_ended_is_readable_and_empty() {
         + &event_ics("b", "DTSTART:20240101T080000Z|RRULE:FREQ=DAILY;COUNT=3");
     let feed = parse_events(&ended, winter_window());
     assert!(feed.occurrences.is_empty() && feed.unparsed_events.is_empty() && feed.event_count == 2);
+    // Rules that name no day but their start, and have ended too.
+    let rare = |n: usize| {
+        let rule = ["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"][n % 2];
+        event_ics(&format!("a{n}"), &format!("DTSTART:20240101T080000Z|RRULE:{rule};UNTIL=20250630T080000Z"))
+    };
+    let feed = parse_events(&(0..100).map(rare).collect::<String>(), winter_window());
+    assert!(feed.occurrences.is_empty() && feed.unparsed_events.is_empty(), "{:?}", feed.unparsed_events);
+}
+
+#[test]
+fn many_series_of_another_season_are_readable() {
+    let summer = |n: usize| event_ics(&format!("a{n}"), "DTSTART:20240703T080000Z|RRULE:FREQ=WEEKLY;BYMONTH=7,8");
+    let feed = parse_events(&(0..100).map(summer).collect::<String>(), winter_window());
+    assert!(feed.occurrences.is_empty() && feed.unparsed_events.is_empty(), "{:?}", feed.unparsed_events);
 }
 
 #[test]

@@ -401,7 +401,7 @@ mod tests {
         for component in ["BEGIN:VEVENT", "end:vevent", "End:VEvent", "BEGIN:X-COMP", "BEGIN:A", "END: VCALENDAR"] {
             assert!(boundary(component), "{component}");
         }
-        for text in ["End: 10:30", "Begin: Haircut", "END:", "END: soon", "End:soon", "END:of the day", "ENDE:VEVENT"] {
+        for text in ["End: 10:30", "Begin: Haircut", "END:", "END: soon", "End:soon", "END:of the day", "ENDS:VEVENT"] {
             assert!(!boundary(text), "{text}");
         }
     }

@@ -90,7 +90,7 @@ const DISPLAYED_ZONES: [(&str, &str); 9] = [
     ("Koordinierte Weltzeit", "UTC"),
     ("Temps universel coordonné", "UTC"),
     ("Hora universal coordinada", "UTC"),
-    ("Tempo coordinato universale", "UTC"),
+    ("Tempo coordinato universale", "UTC"), // spellchecker:disable-line
     ("זמן אוניברסלי מתואם", "UTC"),
     ("tzone://Microsoft/Utc", "UTC"),
 ];
