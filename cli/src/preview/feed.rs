@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reminder_scheduler::feed::{
-    FeedScope, build_window,
+    FeedScope, KnownIds, build_window,
     diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
     ics,
 };
@@ -87,15 +87,21 @@ impl FeedPreview<'_> {
     fn apply_read(&mut self, case: &str, body: &[u8], now: Timestamp) {
         self.tracker.advance_to(now);
         let window = build_window(self.calendar, now);
-        let is_known = |id: &str| self.snapshot.occurrences.contains_key(id);
-        let Self { rule, calendar, config, .. } = *self;
-        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id: None };
-        let feed = match ics::parse_feed(body.to_vec(), scope) {
+        let parsed = {
+            let known = KnownIds::of_upcoming(&self.snapshot, now);
+            let Self { rule, calendar, config, .. } = *self;
+            let scope = FeedScope { rule, calendar, config, window, known: &known, calendar_id: None };
+            ics::parse_feed(body.to_vec(), scope)
+        };
+        let feed = match parsed {
             Ok(feed) => feed,
             Err(error) => return self.remark(case, format!("unreadable: {error}; no appointment changes")),
         };
         for (uid, error) in &feed.unparsed_events {
             self.remark(case, format!("not-understood: {uid}: {error}"));
+        }
+        for (uid, reason) in &feed.ignored_events {
+            self.remark(case, format!("ignored: an event of {uid}: {reason}"));
         }
         for (uid, event) in feed.foreign_events.iter().filter(|(_, event)| event.looks_like_appointment) {
             self.remark(

@@ -4,7 +4,7 @@
 //!
 //! 1. [`FeedPoller::poll_feeds`] fetches the feeds that are due.
 //! 2. [`ics::parse_feed`] parses the occurrences of a window ([`build_window`]).
-//! 3. [`diff::compare_feed`] compares them with the last accepted read
+//! 3. `identity` finds which known occurrences they are, and [`diff::compare_feed`] compares them with the last accepted read
 //!    ([`tellonce_core::feed::FeedSnapshot`]).
 //! 4. The changes are handed on as reports, like those of any booking system.
 //!
@@ -22,18 +22,26 @@
 //! A feed contains the current state and no times of change. So a fact is as old as the read that
 //! found it, and an appointment that is booked and cancelled between two reads is never seen.
 
+mod dial_in;
 pub mod diff;
 mod event;
 mod fetch;
 pub mod ics;
 mod ics_time;
+mod identity;
+#[cfg(test)]
+mod identity_samples;
+mod label;
 #[cfg(test)]
 mod memory;
+mod number_text;
 mod occurrence;
 mod organizer;
 mod parse_error;
+mod plain_text;
 mod poller;
 mod recurrence_rule;
+mod revisions;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -41,7 +49,7 @@ mod text_lines;
 mod zone;
 
 pub use fetch::FeedFetchError;
-pub use occurrence::{FeedOccurrence, FeedScope, ParsedFeed, TimeWindow};
+pub use occurrence::{FeedOccurrence, FeedScope, KnownIds, ParsedFeed, TimeWindow};
 pub use organizer::{ForeignEvent, OrganizerAddress};
-pub use parse_error::{FeedParseError, IcsEventError};
+pub use parse_error::{FeedParseError, IcsEventError, IgnoredEvent};
 pub use poller::{FeedPoller, PollSummary, build_window};

@@ -1,6 +1,7 @@
 //! Why a feed or one of its events could not be parsed, and the limits of a feed.
 //!
-//! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] for one event. Their texts
+//! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] and [`IgnoredEvent`] for one
+//! event. Their texts
 //! contain nothing of the feed but the name of a zone.
 
 use tellonce_core::telemetry::LogLabel;
@@ -39,9 +40,13 @@ pub enum FeedParseError {
 /// Why one event could not be parsed. Contains nothing of the event but the name of its zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IcsEventError {
-    /// The `UID` is missing or longer than a thousand bytes.
-    #[error("event has no usable UID")]
+    /// The event has no `UID` that tells it from others, and it is one of several events of a
+    /// series.
+    #[error("event has no usable UID, and is part of a series of several events")]
     InvalidUid,
+    /// Several events have one `UID`, and others of the `UID` replace one of them.
+    #[error("several events share the UID, and it is unclear which of them another one replaces")]
+    SharedUid,
     /// Both `DTSTART` and the slot that the event replaces are missing.
     #[error("event has no start")]
     NoStart,
@@ -61,4 +66,15 @@ pub enum IcsEventError {
     /// appointment.
     #[error("event is larger than an appointment can be")]
     OverBudget,
+}
+
+/// Why an event does not count, although it could be parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IgnoredEvent {
+    /// Another event of its `UID` is a later revision, with another start or another number.
+    #[error("a later revision with the same UID replaces it")]
+    OlderRevision,
+    /// It replaces a time of its series that the series does not have.
+    #[error("it replaces a time that its series does not have")]
+    StaleException,
 }

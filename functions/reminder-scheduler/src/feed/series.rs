@@ -18,9 +18,11 @@ use tellonce_core::{
 use super::{
     event::IcsEvent,
     ics_time::{IcsTime, IcsTimeZone},
-    occurrence::{FeedOccurrence, FeedScope, TimeWindow},
-    parse_error::{FeedParseError, IcsEventError},
+    label::LabelledNumber,
+    occurrence::{FeedOccurrence, FeedScope, KnownIds, TimeWindow},
+    parse_error::{FeedParseError, IcsEventError, IgnoredEvent},
     recurrence_rule::{self, RuleBudget},
+    revisions::EventGroup,
     text_lines::FeedOutline,
     zone::{self, EventZone, FeedZones},
 };
@@ -40,20 +42,33 @@ pub(super) struct SeriesReader<'a> {
     default_zone: EventZone,
     zones: FeedZones<'a>,
     window: TimeWindow,
-    is_known: &'a dyn Fn(&str) -> bool,
+    known: &'a KnownIds<'a>,
     /// The numbers that were parsed before. A series repeats its number, and parsing one is slow.
     phones: HashMap<String, Result<Phone, PhoneError>>,
     budget: RuleBudget,
     /// Some of the unknown occurrences without an attendee who can be messaged.
     pub(super) unreachable: BTreeMap<String, (Timestamp, PhoneError)>,
+    /// The known `UID`s that stand for one event or series.
+    pub(super) standing_uids: BTreeSet<String>,
+    /// The `UID`s of which an event does not count.
+    pub(super) ignored_events: BTreeMap<String, IgnoredEvent>,
 }
 
 /// The most numbers that are kept.
 const MAX_KEPT_PHONES: usize = 1_000;
 /// The most occurrences of one `UID`: ten a day for three months.
 const MAX_UID_OCCURRENCES: usize = 1_000;
-/// The most occurrences without an attendee that are kept, for people.
-const MAX_UNREACHABLE: usize = 100;
+/// The most occurrences without an attendee, and the most ignored events, that are kept for people.
+const MAX_KEPT_FOR_PEOPLE: usize = 100;
+
+/// How the id of a single event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IdForm {
+    /// As its `UID`.
+    Plain,
+    /// As a slot, because its `UID` has other events.
+    BySlot,
+}
 
 /// A slot of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +98,7 @@ struct FollowingException<'e> {
 
 impl<'a> SeriesReader<'a> {
     pub(super) fn new(text: &'a [u8], outline: &FeedOutline, scope: FeedScope<'a>) -> Self {
-        let FeedScope { calendar, config, window, is_known, .. } = scope;
+        let FeedScope { calendar, config, window, known, .. } = scope;
         let place_zone = |name: &str| {
             zone::find_known_zone(name).map(EventZone::from_time_zone).filter(|zone| zone.iana_place.is_some())
         };
@@ -96,10 +111,12 @@ impl<'a> SeriesReader<'a> {
             default_zone: base.unwrap_or_else(|| EventZone::from_time_zone(config.own_zone())),
             zones: FeedZones::new(text, &outline.zones),
             window,
-            is_known,
+            known,
             phones: HashMap::new(),
             budget: RuleBudget::default(),
             unreachable: BTreeMap::new(),
+            standing_uids: BTreeSet::new(),
+            ignored_events: BTreeMap::new(),
         }
     }
 
@@ -115,23 +132,146 @@ impl<'a> SeriesReader<'a> {
         events: Vec<IcsEvent>,
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
         self.budget.start_unit();
-        let (master, exception_events) = split_master(events);
+        let phone_of = |event: &IcsEvent| self.parse_attendee(event).ok().map(|attendee| attendee.phone);
+        let EventGroup { mut masters, exceptions, older } = EventGroup::new(events, phone_of);
+        let mut found = BTreeMap::new();
+        if masters.len() > 1 {
+            if !exceptions.is_empty() {
+                return Err(IcsEventError::SharedUid);
+            }
+            for master in masters {
+                self.expand_master(&mut found, (uid, IdForm::BySlot), Some(master), Vec::new())?;
+            }
+            return Ok(found);
+        }
+        // Of several events, none has the plain `UID`: which of them does not recur may change.
+        let form = if exceptions.is_empty() { IdForm::Plain } else { IdForm::BySlot };
+        self.expand_master(&mut found, (uid, form), masters.pop(), exceptions)?;
+        self.ignore_revisions(uid, &older);
+        if self.known.contains_uid(uid) {
+            self.standing_uids.insert(uid.to_owned());
+        }
+        Ok(found)
+    }
+
+    /// The occurrences of an event whose `UID` tells nothing.
+    pub(super) fn expand_alone(
+        &mut self,
+        uid: &str,
+        event: IcsEvent,
+    ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
+        self.budget.start_unit();
+        let mut found = BTreeMap::new();
+        self.expand_master(&mut found, (uid, IdForm::BySlot), Some(event), Vec::new())?;
+        Ok(found)
+    }
+
+    /// Inserts the occurrences of one event or series.
+    fn expand_master(
+        &mut self,
+        found: &mut BTreeMap<String, FeedOccurrence>,
+        (uid, form): (&str, IdForm),
+        master: Option<IcsEvent>,
+        exception_events: Vec<IcsEvent>,
+    ) -> Result<(), IcsEventError> {
         // A slot or an exception without a zone has the zone of its series.
         let home = match master.as_ref().or(exception_events.first()).and_then(|event| event.start.as_ref()) {
             Some(IcsTime::Time { local, time_zone }) => Some((*local, self.resolve_zone(time_zone)?)),
             Some(IcsTime::Day(_)) | None => None,
         };
-        let exceptions = self.exceptions_by_slot(exception_events, home.as_ref(), master.is_some())?;
-        let following = self.following_exceptions(&exceptions, home.as_ref())?;
-        let mut found = BTreeMap::new();
-        if let (Some(master), Some((start, zone))) = (&master, &home) {
-            self.insert_series(&mut found, uid, master, (*start, zone), &exceptions, &following)?;
-        }
-        self.insert_exceptions(&mut found, uid, home.as_ref().map(|(_, zone)| zone), &exceptions)?;
-        if master.is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
+        let mut exceptions = self.exceptions_by_slot(exception_events, home.as_ref(), master.is_some())?;
+        if master.as_ref().is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
             return Err(IcsEventError::NoStart);
         }
-        Ok(found)
+        if let (Some(master), Some((start, zone))) = (&master, &home) {
+            if master.recurs() {
+                let slots = self.keep_valid_exceptions(uid, master, (*start, zone), &mut exceptions)?;
+                let following = self.following_exceptions(&exceptions, Some(&(*start, zone.clone())))?;
+                self.insert_series(found, uid, (master, zone), &slots, &exceptions, &following)?;
+            } else {
+                let at = zone.to_instant(*start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
+                let slot = SeriesSlot::At(at);
+                if !exceptions.contains_key(&slot) {
+                    let id = if form == IdForm::Plain { uid.to_owned() } else { slot.occurrence_id(uid) };
+                    self.insert_occurrence(found, (uid, id), at, zone, master)?;
+                }
+            }
+        }
+        self.insert_exceptions(found, uid, home.as_ref().map(|(_, zone)| zone), &exceptions)
+    }
+
+    /// The slots of a series, around the window and the exceptions that matter. Drops the
+    /// exceptions whose slot the series does not have, or excludes: they replace nothing.
+    fn keep_valid_exceptions(
+        &mut self,
+        uid: &str,
+        master: &IcsEvent,
+        (start, zone): (DateTime, &EventZone),
+        exceptions: &mut BTreeMap<SeriesSlot, IcsEvent>,
+    ) -> Result<BTreeSet<Timestamp>, IcsEventError> {
+        let following = self.following_exceptions(exceptions, Some(&(start, zone.clone())))?;
+        let shifts = following.iter().filter_map(|following| following.zone_and_shift.as_ref());
+        let margin = ZONE_MARGIN + shifts.map(|(_, shift)| shift.abs()).max().unwrap_or_default();
+        let mut wide = TimeWindow {
+            from: self.window.from.checked_sub(margin).unwrap_or(Timestamp::MIN),
+            until: self.window.until.checked_add(margin).unwrap_or(Timestamp::MAX),
+        };
+        let mut checked = Vec::new();
+        for (slot, event) in exceptions.iter() {
+            let SeriesSlot::At(at) = *slot else { continue };
+            let starts = self.exception_start(*slot, event, Some(zone))?.map(|(starts, _)| starts);
+            let is_in_window = starts.is_some_and(|starts| self.window.contains(starts));
+            let matters = is_in_window || event.applies_to_following || self.known.contains(&slot.occurrence_id(uid));
+            if matters && wide.from.duration_since(at) < MAX_SHIFT && at.duration_since(wide.until) < MAX_SHIFT {
+                checked.push((at, is_in_window));
+            }
+        }
+        for (at, _) in &checked {
+            wide.from = wide.from.min(*at);
+            wide.until = wide.until.max(at.checked_add(SignedDuration::from_secs(1)).unwrap_or(*at));
+        }
+        let slots = self.collect_slots(master, start, zone, wide)?;
+        for (at, is_in_window) in checked.into_iter().filter(|(at, _)| !slots.contains(at)) {
+            let stale = exceptions.remove(&SeriesSlot::At(at));
+            if is_in_window
+                && stale.is_some_and(|stale| !stale.texts.phone.is_missing())
+                && !self.is_excluded(master, zone, at)?
+            {
+                self.ignore_event(uid, IgnoredEvent::StaleException);
+            }
+        }
+        Ok(slots)
+    }
+
+    fn is_excluded(&mut self, master: &IcsEvent, zone: &EventZone, slot: Timestamp) -> Result<bool, IcsEventError> {
+        for excluded in &master.excluded_times {
+            let is_it = match self.resolve_slot(excluded, Some(zone), "EXDATE")? {
+                SeriesSlot::At(at) => at == slot,
+                SeriesSlot::Day(date) => zone.to_local(slot).date() == date,
+            };
+            if is_it {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Records that older revisions do not count, if one of them could be an appointment.
+    fn ignore_revisions(&mut self, uid: &str, older: &[IcsEvent]) {
+        let could_be_appointment = older.iter().filter(|event| !event.texts.phone.is_missing()).any(|event| {
+            let Some(IcsTime::Time { local, time_zone }) = &event.start else { return false };
+            let start = self.resolve_zone(time_zone).ok().and_then(|zone| zone.to_instant(*local));
+            event.recurs() || start.is_some_and(|start| self.window.contains(start))
+        });
+        if could_be_appointment {
+            self.ignore_event(uid, IgnoredEvent::OlderRevision);
+        }
+    }
+
+    fn ignore_event(&mut self, uid: &str, reason: IgnoredEvent) {
+        if self.ignored_events.len() < MAX_KEPT_FOR_PEOPLE {
+            self.ignored_events.insert(uid.to_owned(), reason);
+        }
     }
 
     /// The newest exception of each slot. `home` is the start and zone of the series.
@@ -175,31 +315,26 @@ impl<'a> SeriesReader<'a> {
         Ok(following)
     }
 
-    /// Inserts the occurrences of a single event or a series, without the slots that exceptions
-    /// replace.
+    /// Inserts the occurrences of a series, without the slots that exceptions replace.
     fn insert_series(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
         uid: &str,
-        master: &IcsEvent,
-        (start, zone): (DateTime, &EventZone),
+        (master, zone): (&IcsEvent, &EventZone),
+        slots: &BTreeSet<Timestamp>,
         exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
         following: &[FollowingException<'_>],
     ) -> Result<(), IcsEventError> {
-        if master.rules.is_empty() && master.extra_times.is_empty() {
-            let at = zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-            return self.insert_occurrence(found, uid.to_owned(), at, zone, master);
-        }
-        for slot in self.collect_slots(master, start, zone, following)? {
+        for &slot in slots {
             if exceptions.contains_key(&SeriesSlot::At(slot)) {
                 continue;
             }
             let id = SeriesSlot::At(slot).occurrence_id(uid);
             match following.iter().rev().find(|following| following.slot < slot) {
-                None => self.insert_occurrence(found, id, slot, zone, master)?,
+                None => self.insert_occurrence(found, (uid, id), slot, zone, master)?,
                 Some(FollowingException { event, zone_and_shift: Some((zone, shift)), .. }) => {
                     if let Some(at) = shift_slot(zone, slot, *shift) {
-                        self.insert_occurrence(found, id, at, zone, event)?;
+                        self.insert_occurrence(found, (uid, id), at, zone, event)?;
                     }
                 }
                 Some(FollowingException { zone_and_shift: None, .. }) => {}
@@ -217,20 +352,34 @@ impl<'a> SeriesReader<'a> {
         exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
     ) -> Result<(), IcsEventError> {
         for (slot, event) in exceptions {
-            let base = home.unwrap_or(&self.default_zone).clone();
-            let (at, zone) = match (&event.start, slot) {
-                (Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }), _) => (base.to_instant(*local), base),
-                (Some(IcsTime::Time { local, time_zone }), _) => {
-                    let zone = self.resolve_zone(time_zone)?;
-                    (zone.to_instant(*local), zone)
-                }
-                (None, SeriesSlot::At(at)) => (Some(*at), base),
-                (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => continue,
-            };
-            let at = at.ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-            self.insert_occurrence(found, slot.occurrence_id(uid), at, &zone, event)?;
+            if let Some((at, zone)) = self.exception_start(*slot, event, home)? {
+                self.insert_occurrence(found, (uid, slot.occurrence_id(uid)), at, &zone, event)?;
+            }
         }
         Ok(())
+    }
+
+    /// When an exception begins, and its zone. `None` for a whole day.
+    fn exception_start(
+        &mut self,
+        slot: SeriesSlot,
+        event: &IcsEvent,
+        home: Option<&EventZone>,
+    ) -> Result<Option<(Timestamp, EventZone)>, IcsEventError> {
+        let base = || home.unwrap_or(&self.default_zone).clone();
+        let (at, zone) = match (&event.start, slot) {
+            (Some(IcsTime::Time { local, time_zone: IcsTimeZone::Floating }), _) => {
+                let base = base();
+                (base.to_instant(*local), base)
+            }
+            (Some(IcsTime::Time { local, time_zone }), _) => {
+                let zone = self.resolve_zone(time_zone)?;
+                (zone.to_instant(*local), zone)
+            }
+            (None, SeriesSlot::At(at)) => (Some(at), base()),
+            (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => return Ok(None),
+        };
+        Ok(Some((at.ok_or(IcsEventError::InvalidTime("DTSTART"))?, zone)))
     }
 
     /// Inserts an occurrence if it is known, or is in the window and has an attendee who can be
@@ -238,18 +387,18 @@ impl<'a> SeriesReader<'a> {
     fn insert_occurrence(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
-        id: String,
+        (uid, id): (&str, String),
         start: Timestamp,
         zone: &EventZone,
         event: &IcsEvent,
     ) -> Result<(), IcsEventError> {
-        let is_known = (self.is_known)(&id);
+        let is_known = self.known.contains(&id);
         if !self.window.contains(start) && !is_known {
             return Ok(());
         }
         let attendee = self.parse_attendee(event);
         if let (Err(problem), false) = (&attendee, is_known) {
-            if self.unreachable.len() < MAX_UNREACHABLE {
+            if self.unreachable.len() < MAX_KEPT_FOR_PEOPLE {
                 self.unreachable.insert(id, (start, *problem));
             }
             return Ok(());
@@ -260,6 +409,7 @@ impl<'a> SeriesReader<'a> {
         let place =
             self.configured_zone.as_ref().or(zone.iana_place.as_ref()).or(self.default_zone.iana_place.as_ref());
         let occurrence = FeedOccurrence {
+            uid: uid.to_owned(),
             start,
             zone: place.unwrap_or(&self.config.time_zone).clone(),
             status: event.status,
@@ -267,12 +417,17 @@ impl<'a> SeriesReader<'a> {
             title: event.texts.title.clone(),
             place: event.texts.place.clone(),
         };
-        found.insert(id, occurrence);
+        occurrence.insert_into(found, id);
         Ok(())
     }
 
     fn parse_attendee(&mut self, event: &IcsEvent) -> Result<Attendee, PhoneError> {
-        let raw = event.texts.phone.as_deref().ok_or(PhoneError::Empty)?;
+        let raw = match &event.texts.phone {
+            LabelledNumber::Text(raw) => raw,
+            LabelledNumber::Missing => return Err(PhoneError::Empty),
+            LabelledNumber::NoNumber => return Err(PhoneError::NoNumber),
+            LabelledNumber::DialIn => return Err(PhoneError::DialIn),
+        };
         if self.phones.len() >= MAX_KEPT_PHONES {
             self.phones.clear();
         }
@@ -281,20 +436,14 @@ impl<'a> SeriesReader<'a> {
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
     }
 
-    /// The slots of a series in and around the window, including those that exceptions replace.
+    /// The slots of a series in the window `wide`, including those that exceptions replace.
     fn collect_slots(
         &mut self,
         master: &IcsEvent,
         start: DateTime,
         zone: &EventZone,
-        following: &[FollowingException<'_>],
+        wide: TimeWindow,
     ) -> Result<BTreeSet<Timestamp>, IcsEventError> {
-        let shifts = following.iter().filter_map(|following| following.zone_and_shift.as_ref());
-        let margin = ZONE_MARGIN + shifts.map(|(_, shift)| shift.abs()).max().unwrap_or_default();
-        let wide = TimeWindow {
-            from: self.window.from.checked_sub(margin).unwrap_or(Timestamp::MIN),
-            until: self.window.until.checked_add(margin).unwrap_or(Timestamp::MAX),
-        };
         let (from, bound) = (zone.to_local(wide.from), zone.to_local(wide.until));
         let mut slots = BTreeSet::new();
         for rule in &master.rules {
@@ -394,20 +543,6 @@ impl<'a> SeriesReader<'a> {
             }
         }
     }
-}
-
-/// The newest event of a series that is not an exception, and its exceptions.
-fn split_master(events: Vec<IcsEvent>) -> (Option<IcsEvent>, Vec<IcsEvent>) {
-    let mut master: Option<IcsEvent> = None;
-    let mut exceptions = Vec::new();
-    for event in events {
-        if event.recurrence_slot.is_some() {
-            exceptions.push(event);
-        } else if master.as_ref().is_none_or(|other| other.rank < event.rank) {
-            master = Some(event);
-        }
-    }
-    (master, exceptions)
 }
 
 /// The moment of a slot whose local time was moved.

@@ -1,0 +1,567 @@
+//! Values behind labels: what a client's rule selects in the text of an event.
+//!
+//! A label stands at the start of a line or behind a separator. Words before it make it another
+//! label: "Business Phone:" is not "Phone:". Of a client's labels, the first of the list counts,
+//! and at one place the longest. Case, kinds of spaces and spaces before a colon make no
+//! difference.
+//!
+//! A phone number is the first one behind its label, on the same line or on the next. The number of
+//! a conference is nobody's: see `dial_in`.
+//!
+//! Main types: [`LabelledNumber`], [`TextLabels`].
+
+use std::ops::Range;
+
+use tellonce_core::client_config::FeedTextRule;
+
+use super::{
+    dial_in,
+    number_text::{self, NumberText},
+    plain_text::{FoldedText, strip_html},
+};
+
+/// The most empty lines between a label and its value, plus one.
+const MAX_LINE_ENDS: usize = 2;
+/// The fewest digits in a word for it to be a value, so that a label may follow it: a number, a
+/// date, a booking code.
+const MIN_VALUE_DIGITS: usize = 4;
+/// Words before a label that say that the value is the customer's.
+const CUSTOMER_WORDS: [&str; 14] = [
+    "attendee",
+    "attendee's",
+    "booker",
+    "booker's",
+    "client",
+    "client's",
+    "customer",
+    "customer's",
+    "guest",
+    "guest's",
+    "invitee",
+    "invitee's",
+    "patient",
+    "patient's",
+];
+/// The longest word before a full stop that may be an abbreviation.
+const MAX_ABBREVIATION_CHARS: usize = 4;
+/// The most places of one text where labels are searched for. A stranger may write any text.
+const MAX_PLACES: usize = 50;
+/// The longest word before a label that is read.
+const MAX_WORD_CHARS: usize = 100;
+/// The longest line that a value is searched for in, in characters.
+const MAX_LINE_CHARS: usize = 400;
+
+/// What a rule for phone numbers selects in a text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum LabelledNumber {
+    /// The text has none of the labels.
+    #[default]
+    Missing,
+    /// A label is there, and no number is behind it.
+    NoNumber,
+    /// The number behind the label dials a conference.
+    DialIn,
+    /// The text to read as a number.
+    Text(String),
+}
+
+impl LabelledNumber {
+    /// Whether the text has none of the labels.
+    pub(super) fn is_missing(&self) -> bool {
+        *self == Self::Missing
+    }
+}
+
+/// The labels of one rule.
+pub(super) struct TextLabels(Vec<Vec<char>>);
+
+impl TextLabels {
+    /// The labels of a rule, in its order. A label may be HTML, as the texts are.
+    pub(super) fn new(rule: &FeedTextRule) -> Self {
+        Self(rule.after.iter().map(|label| fold_label(label)).filter(|label| !label.is_empty()).collect())
+    }
+
+    /// The phone number that the rule selects. Without labels it is the whole text.
+    pub(super) fn find_number(&self, text: &str) -> LabelledNumber {
+        let plain = strip_html(text);
+        if self.0.is_empty() {
+            let whole = plain.trim();
+            return if whole.is_empty() { LabelledNumber::Missing } else { LabelledNumber::Text(whole.to_owned()) };
+        }
+        let folded = FoldedText::new(&plain);
+        let mut found = LabelledNumber::Missing;
+        for label in self.all_places(folded.chars()) {
+            let number = if label.is_label { number_behind(&folded, &label.range) } else { LabelledNumber::NoNumber };
+            match (&found, number) {
+                (_, text @ LabelledNumber::Text(_)) => return text,
+                (LabelledNumber::Missing | LabelledNumber::NoNumber, other) => found = other,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The line of text that the rule selects, such as a name. Without labels it is the whole text.
+    /// It ends before a separator, another label, or one of `other` labels.
+    pub(super) fn find_line(&self, text: &str, other: &Self) -> Option<String> {
+        let plain = strip_html(text);
+        if self.0.is_empty() {
+            return Some(plain.trim().to_owned()).filter(|text| !text.is_empty());
+        }
+        let folded = FoldedText::new(&plain);
+        let chars = folded.chars();
+        self.all_places(chars).filter(|label| label.is_label).find_map(|LabelPlace { range, .. }| {
+            let value = line_behind(chars, &range, other)?;
+            Some(folded.written(value).trim().to_owned()).filter(|value| !value.is_empty())
+        })
+    }
+
+    /// Where the labels stand, in their order, and then in the order of the text.
+    fn all_places<'a>(&'a self, chars: &'a [char]) -> impl Iterator<Item = LabelPlace> + 'a {
+        let places = self.0.iter().flat_map(move |label| {
+            (0..chars.len()).filter_map(move |at| {
+                let end = match_label(label, chars, at)?;
+                let is_longest = !self.0.iter().any(|other| match_label(other, chars, at).is_some_and(|it| it > end));
+                is_longest.then(|| LabelPlace { range: at..end, is_label: can_begin_label(label, chars, at) })
+            })
+        });
+        places.take(MAX_PLACES)
+    }
+}
+
+/// A place where the words of a label stand.
+struct LabelPlace {
+    range: Range<usize>,
+    /// Whether they are a label there, and not the end of a longer one.
+    is_label: bool,
+}
+
+/// A label as it is compared. Of a label of words, spaces around it do not count.
+fn fold_label(label: &str) -> Vec<char> {
+    let plain = strip_html(label);
+    let folded = FoldedText::new(&plain);
+    let mut chars: Vec<char> = Vec::new();
+    for &c in folded.chars() {
+        let c = if c == '\n' { ' ' } else { c };
+        match (chars.last(), c) {
+            (Some(' '), ' ') => {}
+            (Some(' '), ':') => *chars.last_mut().unwrap_or(&mut ' ') = ':',
+            _ => chars.push(c),
+        }
+    }
+    if chars.iter().any(|c| c.is_alphanumeric()) {
+        let is_space = |c: &char| *c == ' ';
+        let from = chars.iter().position(|c| !is_space(c)).unwrap_or(0);
+        let until = chars.iter().rposition(|c| !is_space(c)).map_or(0, |last| last + 1);
+        chars = chars[from..until].to_vec();
+    }
+    chars
+}
+
+/// The end of a label that stands at this place.
+fn match_label(label: &[char], chars: &[char], at: usize) -> Option<usize> {
+    let is_inside_word = at > 0 && chars[at - 1..=at].iter().all(|c| is_part_of_word(*c));
+    if is_inside_word {
+        return None;
+    }
+    let mut end = at;
+    for &c in label {
+        let spaces = chars[end..].iter().take_while(|it| **it == ' ').count();
+        match c {
+            ' ' if spaces > 0 => end += spaces,
+            ':' if chars.get(end + spaces) == Some(&':') => end += spaces + 1,
+            _ if chars.get(end) == Some(&c) => end += 1,
+            _ => return None,
+        }
+    }
+    // "Phones" is another word than "Phone". Digits may follow at once.
+    let ends_in_word = label.last().is_some_and(|c| c.is_alphanumeric());
+    let goes_on = chars.get(end).is_some_and(|c| c.is_alphabetic() || *c == '_');
+    (!(ends_in_word && goes_on)).then_some(end)
+}
+
+/// Whether a label may stand here: at a line's start, behind a separator, or behind a value.
+fn can_begin_label(label: &[char], chars: &[char], at: usize) -> bool {
+    // A label of signs, such as " - ", separates by itself.
+    !label.first().is_some_and(|c| c.is_alphanumeric()) || begins_part(chars, at, 1)
+}
+
+/// Whether a part of a line begins here. `words` is how many words before it may belong to it.
+fn begins_part(chars: &[char], at: usize, words: usize) -> bool {
+    let is_spaced = chars[..at].last() == Some(&' ');
+    let before = &chars[..at - usize::from(is_spaced)];
+    let sign = match before.last() {
+        None | Some('\n') => return true,
+        Some(sign) => *sign,
+    };
+    let length = before.iter().rev().take(MAX_WORD_CHARS).take_while(|c| !matches!(c, ' ' | '\n')).count();
+    let word_start = before.len() - length;
+    let word = &before[word_start..];
+    match sign {
+        _ if is_part_of_word(sign) => {
+            is_spaced
+                && (is_value(word)
+                    || (words > 0 && is_customer_word(word) && begins_part(chars, word_start, words - 1)))
+        }
+        // "Tele-Phone", "Fax/Phone".
+        '-' | '\u{2010}'..='\u{2015}' | '/' | '\\' => is_spaced,
+        '.' => is_spaced && (is_value(word) || length > MAX_ABBREVIATION_CHARS + 1),
+        '&' | '+' | '@' | '#' | '%' | '$' => false,
+        _ => true,
+    }
+}
+
+fn is_part_of_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '\'' | '\u{2019}' | '\u{5f3}' | '\u{5f4}' | '\u{300}'..='\u{36f}')
+}
+
+/// Whether a word is a value, behind which another label may follow on the same line.
+fn is_value(word: &[char]) -> bool {
+    word.contains(&'@')
+        || word.windows(3).any(|signs| signs == [':', '/', '/'])
+        || word.iter().filter(|c| c.is_numeric()).count() >= MIN_VALUE_DIGITS
+}
+
+fn is_customer_word(word: &[char]) -> bool {
+    let word: String = word.iter().map(|c| if *c == '\u{2019}' { '\'' } else { *c }).collect();
+    CUSTOMER_WORDS.contains(&word.as_str())
+}
+
+fn line_start(chars: &[char], at: usize) -> usize {
+    chars[..at].iter().rposition(|c| *c == '\n').map_or(0, |end| end + 1)
+}
+
+/// The end of a line, or of as much of it as is read.
+fn line_end(chars: &[char], at: usize) -> usize {
+    at + chars[at..].iter().take(MAX_LINE_CHARS).take_while(|c| **c != '\n').count()
+}
+
+/// The number behind a label.
+fn number_behind(folded: &FoldedText<'_>, label: &Range<usize>) -> LabelledNumber {
+    let chars = folded.chars();
+    let Some(at) = number_text::skip_to_number(chars, label.end, MAX_LINE_ENDS) else {
+        return LabelledNumber::NoNumber;
+    };
+    let line = line_end(chars, at);
+    match number_text::scan_number(&chars[at..line]) {
+        None => LabelledNumber::NoNumber,
+        Some(number) if dial_in::is_dial_in(chars, line_start(chars, label.start), at, number.length()) => {
+            LabelledNumber::DialIn
+        }
+        Some(NumberText::Plain(length)) => LabelledNumber::Text(folded.written(at..at + length).trim().to_owned()),
+        Some(NumberText::WithExtension(_)) => LabelledNumber::Text(folded.written(at..line).trim().to_owned()),
+    }
+}
+
+/// The rest of the line behind a label, or the next line if the rest is empty.
+fn line_behind(chars: &[char], label: &Range<usize>, other: &TextLabels) -> Option<Range<usize>> {
+    let is_of_words = chars[label.clone()].iter().any(|c| c.is_alphanumeric());
+    let is_skipped = |c: &char| *c == ' ' || (is_of_words && matches!(c, ':' | '=' | '-' | '>' | '*' | '_' | '"'));
+    let skip = |at: usize| at + chars[at..].iter().take_while(|c| is_skipped(c)).count();
+    let mut start = skip(label.end);
+    let mut line_ends = 0;
+    while is_of_words && chars.get(start) == Some(&'\n') && line_ends < MAX_LINE_ENDS {
+        start = skip(start + 1);
+        line_ends += 1;
+    }
+    let line = &chars[start..line_end(chars, start)];
+    // A line of its own with a colon is the next label.
+    if line.is_empty() || (line_ends > 0 && line.contains(&':')) {
+        return None;
+    }
+    let other_label = (1..line.len()).find(|at| {
+        let is_here = |label: &Vec<char>| {
+            label.iter().any(|c| c.is_alphanumeric())
+                && match_label(label, line, *at).is_some()
+                && !is_part_of_word(line[at - 1])
+        };
+        other.0.iter().any(is_here)
+    });
+    let separator = line.iter().position(|c| matches!(c, '|' | ';' | '\u{2022}' | '<'));
+    let ends = [other_label, separator, next_label(line)];
+    let end = ends.into_iter().flatten().min().unwrap_or(line.len());
+    (end > 0).then_some(start..start + end)
+}
+
+/// Where the next label of a line begins: a word with a colon behind it.
+fn next_label(line: &[char]) -> Option<usize> {
+    let colon = line.iter().position(|c| *c == ':')?;
+    let word_end = line[..colon].iter().rposition(|c| *c != ' ')? + 1;
+    let word_start = line[..word_end].iter().rposition(|c| *c == ' ').map_or(0, |space| space + 1);
+    line[word_start..word_end].iter().any(|c| c.is_alphabetic()).then_some(word_start).filter(|start| *start > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn labels(after: &[&str]) -> TextLabels {
+        let after = after.iter().map(|&label| label.to_owned()).collect();
+        TextLabels::new(&FeedTextRule { field: "description".into(), after })
+    }
+
+    /// The number that the usual labels select, `""` without a number, and `-` without a label.
+    fn number(text: &str) -> String {
+        match labels(&["Phone:", "Phone", "tel:"]).find_number(text) {
+            LabelledNumber::Text(number) => number,
+            LabelledNumber::NoNumber => String::new(),
+            LabelledNumber::DialIn => "dial-in".to_owned(),
+            LabelledNumber::Missing => "-".to_owned(),
+        }
+    }
+
+    const NOA: &str = "054-555-0199";
+
+    #[test]
+    fn a_label_stands_at_the_start_of_a_line_or_behind_a_separator() {
+        for before in [
+            "",
+            "  ",
+            "x\n",
+            "x\r\n\t",
+            "Haircut | ",
+            "Haircut|",
+            "Noa, ",
+            "Noa; ",
+            "Noa • ",
+            "(",
+            "* ",
+            "- ",
+            "Noa - ",
+            "Noa – ",
+            "> ",
+            "📞 ",
+            "First visit. ",
+            "noa@example.com ",
+            "https://example.com/a ",
+            "BK-12345 ",
+            "Name: Noa\u{2028}",
+            "<p>Noa</p>",
+            "Noa<br>",
+            "Attendee ",
+            "Guest\u{2019}s ",
+            "x\nCustomer ",
+            "Fax: ",
+            "**",
+        ] {
+            assert_eq!(number(&format!("{before}Phone: {NOA}")), NOA, "{before:?}");
+        }
+        for before in [
+            "Business ",
+            "Host ",
+            "Our ",
+            "Business\u{a0}",
+            "Fax & ",
+            "Fax/",
+            "Tele-",
+            "Bus. ",
+            "Business Guest ",
+            "Head",
+            "Clinic's ",
+            "Branch 2 ",
+            "<b>Business</b> ",
+            "Business <b>",
+            "Call ",
+            "_",
+            "Join by ",
+            "טלפון ",
+        ] {
+            assert_eq!(number(&format!("{before}Phone: 03-555-0123")).trim_matches('-'), "", "{before:?}");
+            assert_eq!(number(&format!("{before}Phone: 03-555-0123\nPhone: {NOA}")), NOA, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn case_spaces_and_the_kind_of_colon_make_no_difference() {
+        for label in [
+            "phone:",
+            "PHONE :",
+            "Phone\u{a0}:",
+            "Phone \t : ",
+            "Phone：",
+            "\u{200f}Phone\u{200f}:",
+            "Ｐｈｏｎｅ:",
+            "Phone",
+        ] {
+            assert_eq!(number(&format!("{label} {NOA}")), NOA, "{label}");
+        }
+        let hebrew = labels(&["מספר טלפון:", "טלפון:"]);
+        let find = |text: &str| hebrew.find_number(text);
+        let noa = || LabelledNumber::Text("054-5550199".to_owned());
+        for text in ["לקוח: נועה\nטלפון: 054-5550199", "טלפון : 054-5550199", "מספר\u{a0} טלפון：\n054-5550199"]
+        {
+            assert_eq!(find(text), noa(), "{text}");
+        }
+        for text in ["טלפון העסק: 03-5550123", "וטלפון: 054-5550199", "מספר טלפון"] {
+            assert_ne!(find(text), noa(), "{text}");
+        }
+        let accented = labels(&["Te\u{301}le\u{301}phone :"]);
+        assert_eq!(accented.find_number("TÉLÉPHONE : 1234567"), LabelledNumber::Text("1234567".to_owned()));
+    }
+
+    #[test]
+    fn the_first_label_of_the_list_with_a_number_counts_and_the_longest_at_one_place() {
+        assert_eq!(number("tel:1234567\nPhone: 2345678"), "2345678");
+        assert_eq!(number("Phone: see below\nPhone: none\ntel: 2345678"), "2345678");
+        let (short, long) = (labels(&["Phone"]), labels(&["Phone", "Phone 2:"]));
+        assert_eq!(short.find_number("Phone 2: 1234567"), LabelledNumber::NoNumber);
+        assert_eq!(long.find_number("Phone 2: 1234567\nPhone 3456789"), LabelledNumber::Text("3456789".to_owned()));
+        assert_eq!(long.find_number("Phone 2: 1234567"), LabelledNumber::Text("1234567".to_owned()));
+        assert_eq!(labels(&[]).find_number(" 054-555-0199\n"), LabelledNumber::Text(NOA.to_owned()));
+        assert_eq!(labels(&[]).find_number("<br> "), LabelledNumber::Missing);
+    }
+
+    #[test]
+    fn the_first_number_directly_behind_a_label_counts() {
+        for text in [
+            "Phone: 054-555-0199 or 03-555-0123",
+            "Phone: 054-555-0199, 052-555-0101",
+            "Phone: 054-555-0199 Noa Levi",
+            "Phone:054-555-0199;",
+            "Phone - 054-555-0199",
+            "Phone = \"054-555-0199\"",
+            "**Phone:** 054-555-0199",
+            "Phone: 📱 054-555-0199",
+            "Phone: tel:054-555-0199",
+            "Phone:\n054-555-0199",
+            "Phone:\r\n\r\n  054-555-0199",
+            "Phone\n: 054-555-0199",
+            "<b>Phone:</b> 054-555-0199<br>Name: Noa",
+            "<b>Phone</b><br/>054-555-0199",
+            "Phone:&nbsp;054-555-0199&nbsp;<br/>",
+            "Phone: <a href=\"tel:+97235550123\">054-555-0199</a>",
+            "<tr><td>Phone</td><td>054-555-0199</td></tr>",
+        ] {
+            assert_eq!(number(text), NOA, "{text}");
+        }
+        for text in [
+            "Phone:",
+            "Phone: ",
+            "Phone: none, 054-555-0199",
+            "Phone: -\n054-555-0199",
+            "Phone: Noa 054-555-0199",
+            "Phone:\nName: 054-555-0199",
+            "Phone:\n\n\n054-555-0199",
+            "Phones: 054-555-0199",
+            "Phone: <unclosed",
+            "Phone:\n2026-11-24 10:00",
+            "Phone:\n12 Herzl St.",
+            "Phone me: 054-555-0199",
+        ] {
+            assert_eq!(number(text).trim_start_matches('-'), "", "{text}");
+        }
+        assert_eq!(
+            number("Phone: 03-555-0123 ext. 12"),
+            "03-555-0123 ext. 12",
+            "an extension is left to the reader of numbers"
+        );
+        assert_eq!(number("Telephone 054-555-0199"), "-");
+    }
+
+    #[test]
+    fn the_number_of_a_conference_is_nobodys() {
+        for text in [
+            "Phone: +1 646-558-8656,,123456789#",
+            "Phone: +16465588656,,81234567890#,,,,*1234#",
+            "Phone: +1 646-558-8656 PIN: 123 456 789#",
+            "Phone: +1 646-558-8656 (Conference ID 123456789)",
+            "One tap mobile\nPhone: +1 646-558-8656",
+            "Join by phone:\nPhone: +1 646-558-8656",
+            "Dial-in details\ntel:+16465588656",
+            "Phone: +1 (650) 419-1505\nAccess Code / Meeting ID: 123456789",
+            "Phone:\n+1 646-558-8656\nPasscode: 1234",
+            "Phone: 646-558-8656<br>Phone Conference ID: 123 456 789#",
+        ] {
+            assert_eq!(number(text), "dial-in", "{text}");
+        }
+        for text in [
+            "Join by phone: +1 646-558-8656,,123#",
+            "Join with Google Meet: https://meet.example.com/abc\nOr dial: (US) +1 646-558-8656 PIN: 123456789#\n\
+             More phone numbers: https://tel.example.com/abc",
+            "Call in (audio only)\n+1 323-849-4874,,123456789# United States\nPhone conference ID: 123 456 789#",
+            "Phone one-tap: US: +16465588656,,123# or +13126266799,,123#",
+            "Dial in using your phone.\nUnited States: +1 (571) 317-3122\n\nAccess Code: 123-456-789",
+            "Phone: (US) +1 646-558-8656",
+        ] {
+            assert_eq!(number(text), "", "{text}");
+            assert_eq!(number(&format!("{text}\n\nPhone: {NOA}")), NOA, "{text}");
+            assert_eq!(number(&format!("Phone: {NOA}\n{text}")), NOA, "{text}");
+        }
+        assert_eq!(number("Phone: 054-555-0199\nMeeting ID: 812 3456 7890"), NOA);
+    }
+
+    #[test]
+    fn a_name_ends_with_its_line_or_before_another_label() {
+        let name = |after: &[&str], text: &str| labels(after).find_line(text, &labels(&["Phone number:", "tel:"]));
+        for (text, found) in [
+            ("Name: Noa Levi\nPhone number: 1", Some("Noa Levi")),
+            ("name : Noa Levi | Phone number: 1", Some("Noa Levi")),
+            ("Name: Noa Levi Phone number: 1", Some("Noa Levi")),
+            ("Name: Noa Levi Email: noa@example.com Cell: 1", Some("Noa Levi")),
+            ("Name:\nNoa Levi\nPhone number: 1", Some("Noa Levi")),
+            ("<b>Name</b><br>x\nName: <i>Noa</i>", Some("Noa")),
+            ("Host name: Dana\nName: Noa Levi", Some("Noa Levi")),
+            ("Name:\nPhone number: 1", None),
+            ("Name:", None),
+            ("Noa", None),
+        ] {
+            assert_eq!(name(&["Name:"], text).as_deref(), found, "{text}");
+        }
+        assert_eq!(name(&[" - "], "Follow-up - Noa Bar-Levi").as_deref(), Some("Noa Bar-Levi"));
+        assert_eq!(name(&[" - "], "Follow-up").as_deref(), None);
+        assert_eq!(name(&["Name"], "Name = Noa").as_deref(), Some("Noa"));
+        assert_eq!(name(&[], " Noa\n").as_deref(), Some("Noa"));
+    }
+
+    #[test]
+    fn a_hostile_text_is_searched_quickly() {
+        let started = std::time::Instant::now();
+        for piece in ["phone:", "guest ", "phone: /", " ", "+", "phone: 0 ", "\n", "<", "&", "phone\n"] {
+            let text = piece.repeat(64 * 1024 / piece.len());
+            labels(&["Phone:", " - ", "guest phone"]).find_number(&text);
+            labels(&["Phone:", " - "]).find_line(&text, &labels(&["Guest"]));
+        }
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    /// A word that is neither a label nor a word of the customer.
+    fn any_word() -> impl Strategy<Value = String> {
+        "[a-df-zא-ת][a-zא-ת]{0,6}".prop_filter("no label", |word| {
+            !["phone", "tel", "guest", "client"].iter().any(|label| word.contains(label))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn the_number_behind_its_label_is_found_in_any_text(
+            before in prop::collection::vec(any_word(), 0..5),
+            after in prop::collection::vec(any_word(), 0..5),
+            label in prop::sample::select(vec!["Phone:", "PHONE :", "phone\u{a0}:", "Phone：", "tel:", "<b>Phone:</b>"]),
+            gap in prop::sample::select(vec!["", " ", "\n", "<br>", "\u{a0}", " \u{200f}"]),
+            end in prop::sample::select(vec!["\n", "<br/>", ", ", " | ", " or 03-555-0123\n", "; "]),
+            national in "5[0-9]{8}",
+        ) {
+            let phone = format!("0{national}");
+            let text = format!("{}\n{label}{gap}{phone}{end}{}", before.join(" "), after.join(" "));
+            prop_assert_eq!(number(&text), phone, "{}", text);
+        }
+
+        #[test]
+        fn words_before_a_label_make_it_another_label(words in prop::collection::vec(any_word(), 1..4)) {
+            let text = format!("{} Phone: 0525550101", words.join(" "));
+            prop_assert_eq!(number(&text), "", "{}", text);
+        }
+
+        #[test]
+        fn no_text_causes_a_panic_and_a_number_stands_in_its_text(text in "(\\PC|phone:|[0-9+(), \n<>&;-]){0,60}") {
+            if let LabelledNumber::Text(found) = labels(&["Phone:", "("]).find_number(&text) {
+                prop_assert!(strip_html(&text).contains(&found));
+            }
+            labels(&["Phone:", " - ", "א"]).find_line(&text, &labels(&["Phone:"]));
+        }
+    }
+}
