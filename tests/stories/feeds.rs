@@ -171,7 +171,7 @@ async fn a_hostile_event_costs_only_itself_and_a_hostile_feed_no_other_feed() {
         let uid: String = (0..15).map(|part| sha256_hex(format!("{number} {part}").as_bytes(), 32)).collect();
         format!(
             "BEGIN:VEVENT\r\nUID:{uid}\r\nDTSTART:{}\r\nDESCRIPTION:Phone: 054-555-0199\r\nEND:VEVENT\r\n",
-            start.strftime("%Y%m%dT%H%M%SZ")
+            (start + SignedDuration::from_mins(number)).strftime("%Y%m%dT%H%M%SZ")
         )
     });
     random.extend(events);
@@ -266,7 +266,8 @@ async fn a_feed_that_names_its_events_anew_at_each_read_reminds_each_customer_on
         assert_eq!(texts.len(), 1, "{phone}: {texts:?}");
     }
     assert_eq!(world.messages().len(), 4);
-    // One customer cancels, under another name.
+    // Later, one of two customers cancels while the other gets another name.
+    world.advance_time(SignedDuration::from_hours(30));
     let start = start + SignedDuration::from_hours(100);
     let later = |uid: &str, phone: &str| {
         let start = start.strftime("%Y%m%dT%H%M%SZ");

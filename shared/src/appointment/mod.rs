@@ -9,7 +9,8 @@
 //!
 //! Promises: of two reports the later one counts, by the sender's clock and in any order of
 //! arrival. A cancelled appointment stays cancelled until a later report books it again. A seat's
-//! number never changes. A report without a person's phone number does not erase the known number. Does **not** plan reminders: reminder-scheduler's `plan` does.
+//! number never changes. A report without a person's phone number does not erase the known number.
+//! Does **not** plan reminders: reminder-scheduler's `plan` does.
 
 use std::fmt;
 

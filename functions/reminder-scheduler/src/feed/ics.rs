@@ -37,7 +37,7 @@ use tellonce_core::client_config::FeedRule;
 
 use super::{
     event::{EventParser, IcsEvent, MAX_DATES, SkippedEvent},
-    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    occurrence::{FeedOccurrence, FeedScope, ParsedFeed, TimeWindow},
     organizer::{CalendarOwner, ForeignEvent},
     parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES, MAX_OCCURRENCES},
     revisions::{WITHOUT_UID, is_placeholder_uid},
@@ -74,18 +74,10 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
     for (uid, numbers) in by_uid {
         // An event without a usable UID is alone.
         let is_alone = is_placeholder_uid(&uid);
+        let is_ambiguous = ambiguous.contains(&uid);
         for numbers in numbers.chunks(if is_alone { 1 } else { numbers.len() }) {
-            let expanded = body.parse_events(&parser, numbers).and_then(|mut events| match events.pop() {
-                Some(event) if is_alone && event.is_part_of_series() && ambiguous.contains(&uid) => {
-                    Err(SkippedEvent::Unparsed(IcsEventError::InvalidUid))
-                }
-                Some(event) if is_alone => Ok(reader.expand_alone(&uid, event)?),
-                last => {
-                    events.extend(last);
-                    Ok(reader.expand_series(&uid, events)?)
-                }
-            });
-            match expanded {
+            let events = body.parse_events(&parser, numbers);
+            match events.and_then(|events| expand_events(&mut reader, &uid, events, is_ambiguous)) {
                 Ok(found) => {
                     parsed_count += 1;
                     for (id, occurrence) in found {
@@ -113,6 +105,23 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
     match first_error {
         Some(error) if parsed_count == 0 => Err(FeedParseError::NoEventParsed(feed.event_count, error)),
         _ => Ok(feed),
+    }
+}
+
+/// The occurrences of the events of one `UID`, or of one event without a usable one.
+fn expand_events(
+    reader: &mut SeriesReader<'_>,
+    uid: &str,
+    mut events: Vec<IcsEvent>,
+    is_ambiguous: bool,
+) -> Result<BTreeMap<String, FeedOccurrence>, SkippedEvent> {
+    if !is_placeholder_uid(uid) {
+        return Ok(reader.expand_series(uid, events)?);
+    }
+    match events.pop() {
+        Some(event) if is_ambiguous && event.is_part_of_series() => Err(IcsEventError::InvalidUid.into()),
+        Some(event) => Ok(reader.expand_alone(uid, event)?),
+        None => Ok(BTreeMap::new()),
     }
 }
 

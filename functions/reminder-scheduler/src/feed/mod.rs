@@ -4,8 +4,8 @@
 //!
 //! 1. [`FeedPoller::poll_feeds`] fetches the feeds that are due.
 //! 2. [`ics::parse_feed`] parses the occurrences of a window ([`build_window`]).
-//! 3. `identity` finds which known occurrences they are, and [`diff::compare_feed`] compares them with the last accepted read
-//!    ([`tellonce_core::feed::FeedSnapshot`]).
+//! 3. [`diff::compare_feed`] finds which known occurrences they are (`identity`), and compares them
+//!    with the last accepted read ([`tellonce_core::feed::FeedSnapshot`]).
 //! 4. The changes are handed on as reports, like those of any booking system.
 //!
 //! Main types: [`FeedPoller`], [`PollSummary`], [`ParsedFeed`], [`diff::FeedVerdict`].
@@ -22,7 +22,6 @@
 //! A feed contains the current state and no times of change. So a fact is as old as the read that
 //! found it, and an appointment that is booked and cancelled between two reads is never seen.
 
-mod dial_in;
 pub mod diff;
 mod event;
 mod fetch;
@@ -34,11 +33,9 @@ mod identity_samples;
 mod label;
 #[cfg(test)]
 mod memory;
-mod number_text;
 mod occurrence;
 mod organizer;
 mod parse_error;
-mod plain_text;
 mod poller;
 mod recurrence_rule;
 mod revisions;

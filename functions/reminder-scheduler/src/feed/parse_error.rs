@@ -1,8 +1,7 @@
 //! Why a feed or one of its events could not be parsed, and the limits of a feed.
 //!
-//! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] and [`IgnoredEvent`] for one
-//! event. Their texts
-//! contain nothing of the feed but the name of a zone.
+//! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] and [`IgnoredEvent`] for
+//! one event. Their texts contain nothing of the feed but the name of a zone.
 
 use tellonce_core::telemetry::LogLabel;
 

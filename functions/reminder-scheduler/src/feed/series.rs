@@ -1,5 +1,7 @@
 //! From events to occurrences: expands a series with its exceptions into moments.
 //!
+//! Long because a series, its exceptions and their zones are read together.
+//!
 //! Main type: [`SeriesReader`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -146,9 +148,11 @@ impl<'a> SeriesReader<'a> {
         }
         // Of several events, none has the plain `UID`: which of them does not recur may change.
         let form = if exceptions.is_empty() { IdForm::Plain } else { IdForm::BySlot };
+        // A list of single times may be incomplete.
+        let is_complete = masters.first().is_some_and(|master| master.recurs() || exceptions.is_empty());
         self.expand_master(&mut found, (uid, form), masters.pop(), exceptions)?;
         self.ignore_revisions(uid, &older);
-        if self.known.contains_uid(uid) {
+        if is_complete && self.known.contains_uid(uid) {
             self.standing_uids.insert(uid.to_owned());
         }
         Ok(found)
@@ -183,10 +187,11 @@ impl<'a> SeriesReader<'a> {
         if master.as_ref().is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
             return Err(IcsEventError::NoStart);
         }
-        if let (Some(master), Some((start, zone))) = (&master, &home) {
+        if let (Some(master), Some(series_home)) = (&master, &home) {
+            let (start, zone) = series_home;
             if master.recurs() {
-                let slots = self.keep_valid_exceptions(uid, master, (*start, zone), &mut exceptions)?;
-                let following = self.following_exceptions(&exceptions, Some(&(*start, zone.clone())))?;
+                let slots = self.keep_valid_exceptions(uid, master, series_home, &mut exceptions)?;
+                let following = self.following_exceptions(&exceptions, home.as_ref())?;
                 self.insert_series(found, uid, (master, zone), &slots, &exceptions, &following)?;
             } else {
                 let at = zone.to_instant(*start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
@@ -206,10 +211,11 @@ impl<'a> SeriesReader<'a> {
         &mut self,
         uid: &str,
         master: &IcsEvent,
-        (start, zone): (DateTime, &EventZone),
+        home: &(DateTime, EventZone),
         exceptions: &mut BTreeMap<SeriesSlot, IcsEvent>,
     ) -> Result<BTreeSet<Timestamp>, IcsEventError> {
-        let following = self.following_exceptions(exceptions, Some(&(start, zone.clone())))?;
+        let (start, zone) = home;
+        let following = self.following_exceptions(exceptions, Some(home))?;
         let shifts = following.iter().filter_map(|following| following.zone_and_shift.as_ref());
         let margin = ZONE_MARGIN + shifts.map(|(_, shift)| shift.abs()).max().unwrap_or_default();
         let mut wide = TimeWindow {
@@ -230,7 +236,7 @@ impl<'a> SeriesReader<'a> {
             wide.from = wide.from.min(*at);
             wide.until = wide.until.max(at.checked_add(SignedDuration::from_secs(1)).unwrap_or(*at));
         }
-        let slots = self.collect_slots(master, start, zone, wide)?;
+        let slots = self.collect_slots(master, *start, zone, wide)?;
         for (at, is_in_window) in checked.into_iter().filter(|(at, _)| !slots.contains(at)) {
             let stale = exceptions.remove(&SeriesSlot::At(at));
             if is_in_window

@@ -8,6 +8,8 @@
 //! who took or gave up a seat. So each seat is a separate appointment here: its id is the booking's
 //! uid and a hash of the attendee's e-mail address.
 //!
+//! Long because tests show every field that may hold a number.
+//!
 //! Shape: calcom/cal.com,
 //! `packages/features/webhooks/lib/factory/versioned/v2021-10-20/BookingPayloadBuilder.ts`, and for
 //! seats `packages/features/bookings/lib/handleSeats`.

@@ -1,4 +1,6 @@
 //! Two reads of a feed, and the changes between them.
+//!
+//! Long because a model of random changes stands beside the examples.
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -398,10 +400,24 @@ fn an_appointments_subject_contains_its_calendars_id_scope() {
 /// A change of one appointment, or of the clock, before the next read.
 #[derive(Debug, Clone, Copy)]
 enum FeedStep {
-    Write { id: usize, day: i64, status: AppointmentStatus, phone: Option<usize> },
-    Delete { id: usize },
-    Damage { id: usize, damaged: bool },
-    Wait { hours: i64 },
+    Write {
+        id: usize,
+        day: i64,
+        status: AppointmentStatus,
+        phone: Option<usize>,
+    },
+    Delete {
+        id: usize,
+    },
+    Damage {
+        id: usize,
+        damaged: bool,
+    },
+    Wait {
+        hours: i64,
+    },
+    /// All events get other `UID`s.
+    Rename,
 }
 
 fn any_step() -> impl Strategy<Value = FeedStep> {
@@ -417,6 +433,7 @@ fn any_step() -> impl Strategy<Value = FeedStep> {
         3 => (0usize..8).prop_map(|id| FeedStep::Delete { id }),
         1 => (0usize..8, any::<bool>()).prop_map(|(id, damaged)| FeedStep::Damage { id, damaged }),
         2 => (1i64..100).prop_map(|hours| FeedStep::Wait { hours }),
+        1 => Just(FeedStep::Rename),
     ]
 }
 
@@ -425,9 +442,21 @@ struct FeedModel {
     actual: BTreeMap<String, FeedOccurrence>,
     damaged_events: BTreeMap<String, IcsEventError>,
     hour: i64,
+    /// How often all events were renamed.
+    renamed: u32,
 }
 
 impl FeedModel {
+    /// The current `UID` of an event.
+    fn uid_of(&self, id: &str) -> String {
+        if self.renamed == 0 { id.to_owned() } else { format!("{id}-{}", self.renamed) }
+    }
+
+    /// Whether the event with this `UID`, current or earlier, could not be parsed.
+    fn is_damaged(&self, uid: &str) -> bool {
+        self.damaged_events.contains_key(uid.split('-').next().unwrap())
+    }
+
     fn apply_step(&mut self, step: FeedStep) {
         match step {
             FeedStep::Write { id, day, status, phone } => {
@@ -447,6 +476,7 @@ impl FeedModel {
             }
             FeedStep::Damage { id, damaged: false } => drop(self.damaged_events.remove(&format!("e{id}"))),
             FeedStep::Wait { hours } => self.hour += hours,
+            FeedStep::Rename => self.renamed += 1,
         }
     }
 
@@ -456,10 +486,17 @@ impl FeedModel {
         let known = KnownIds::of_upcoming(snapshot, now);
         let mut occurrences = self.actual.clone();
         occurrences.retain(|id, it| {
-            let is_found = window.contains(it.start) || known.contains(id);
-            !self.damaged_events.contains_key(id) && is_found && (it.attendee.is_ok() || known.contains(id))
+            let is_known = known.contains(&self.uid_of(id));
+            let is_found = window.contains(it.start) || is_known;
+            !self.damaged_events.contains_key(id) && is_found && (it.attendee.is_ok() || is_known)
         });
-        let (event_count, unparsed_events) = (self.actual.len(), self.damaged_events.clone());
+        let renamed = occurrences.into_iter().map(|(id, it)| {
+            let uid = self.uid_of(&id);
+            (uid.clone(), FeedOccurrence { uid, ..it })
+        });
+        let occurrences = renamed.collect();
+        let event_count = self.actual.len();
+        let unparsed_events = self.damaged_events.iter().map(|(id, error)| (self.uid_of(id), error.clone())).collect();
         ParsedFeed { occurrences, event_count, unparsed_events, ..ParsedFeed::default() }
     }
 }
@@ -507,7 +544,7 @@ impl FeedModel {
             let feed_id = feed_ids.get(subject).copied().unwrap_or(id);
             // An occurrence after the window is searched for when the window reaches it.
             let is_in_window = header.start > now && header.start < window.until;
-            if is_in_window && !self.damaged_events.contains_key(feed_id) {
+            if is_in_window && !self.is_damaged(feed_id) {
                 let attending = header.attendees.iter().filter(|seat| seat.attending);
                 let phones = attending.map(|seat| seat.attendee.phone.expose().to_owned());
                 facts.extend(phones.map(|phone| (header.start, header.status.name(), phone)));
