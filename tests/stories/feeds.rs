@@ -219,7 +219,8 @@ async fn a_feed_that_ended_the_function_is_named_and_read_less_often() {
 
 /// A feed with one event for each of these lines.
 fn put_feed(world: &World, file: &str, events: impl Iterator<Item = String>) {
-    let events: String = events.map(|lines| format!("BEGIN:VEVENT\r\n{lines}\r\nEND:VEVENT\r\n")).collect();
+    let events: Vec<String> = events.map(|lines| format!("BEGIN:VEVENT\r\n{lines}\r\nEND:VEVENT\r\n")).collect();
+    let events = events.concat();
     let text = format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{events}END:VCALENDAR\r\n");
     world.stack.calendars().override_feed(file, &text);
 }

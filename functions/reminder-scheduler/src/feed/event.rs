@@ -169,7 +169,7 @@ impl<'a> EventParser<'a> {
             IcsTime::Day(_) => true,
             IcsTime::Time { local, .. } => event.rules.is_empty() && local.date() < self.first_day,
         };
-        matches!(event.texts.phone, LabelledNumber::Text(_)) && event.start.as_ref().is_none_or(|start| !is_over(start))
+        event.texts.phone.is_text() && event.start.as_ref().is_none_or(|start| !is_over(start))
     }
 
     fn build_event(&self, component: &ICalendarComponent, number: usize) -> Result<IcsEvent, IcsEventError> {
@@ -206,10 +206,10 @@ impl<'a> EventParser<'a> {
     fn select_texts(&self, texts: &mut EventTexts, entry: &ICalendarEntry) {
         let matches = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
         let (rule, labels) = &self.phone;
-        if matches(rule) && !matches!(texts.phone, LabelledNumber::Text(_)) {
+        if matches(rule) && !texts.phone.is_text() {
             texts.phone = match labels.find_number(&property_text(entry)) {
                 // A longer text is not a number.
-                LabelledNumber::Text(text) if text.chars().count() > MAX_TEXT_CHARS => LabelledNumber::NoNumber,
+                LabelledNumber::Whole(text) if text.chars().count() > MAX_TEXT_CHARS => LabelledNumber::NoNumber,
                 found => found,
             };
         }

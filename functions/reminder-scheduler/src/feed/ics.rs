@@ -81,7 +81,7 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
                 Ok(found) => {
                     parsed_count += 1;
                     for (id, occurrence) in found {
-                        occurrence.insert_into(&mut feed.occurrences, id);
+                        occurrence.insert_into(&mut feed.occurrences, &id);
                     }
                 }
                 Err(SkippedEvent::Unparsed(error)) => {
@@ -120,7 +120,7 @@ fn expand_events(
     }
     match events.pop() {
         Some(event) if is_ambiguous && event.is_part_of_series() => Err(IcsEventError::InvalidUid.into()),
-        Some(event) => Ok(reader.expand_alone(uid, event)?),
+        Some(event) => Ok(reader.expand_alone(uid, &event)?),
         None => Ok(BTreeMap::new()),
     }
 }

@@ -180,9 +180,9 @@ impl FeedOccurrence {
 
     /// Inserts it under an id, or under a further one if another person's occurrence has that id. A
     /// second occurrence of the same person is left out.
-    pub(super) fn insert_into(self, occurrences: &mut BTreeMap<String, Self>, id: String) {
+    pub(super) fn insert_into(self, occurrences: &mut BTreeMap<String, Self>, id: &str) {
         let mut number = 1;
-        let mut free = id.clone();
+        let mut free = id.to_owned();
         while let Some(other) = occurrences.get(&free) {
             if other.person() == self.person() {
                 return;

@@ -174,7 +174,7 @@ impl FeedPoller<'_> {
                 break;
             }
             let read = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary);
-            if let Err(failure) = catch_failure(read).await {
+            if let Err(failure) = catch_failure(Box::pin(read)).await {
                 self.record_failure(source.name, &failure, self.clock.now()).await;
                 summary.failed += 1;
             }
@@ -255,6 +255,7 @@ impl FeedPoller<'_> {
         let FeedChanges { pending, changes, new_count, waiting_count } = changes;
         snapshot.count_new(new_count, asked_at);
         snapshot.problem = self.describe_problems(source, &feed, suspect.as_ref(), waiting_count, asked_at);
+        drop(feed);
         summary.waiting += waiting_count;
         if suspect.is_some() {
             snapshot.suspect_since.get_or_insert(asked_at);

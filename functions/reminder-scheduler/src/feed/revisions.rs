@@ -6,7 +6,7 @@
 //!
 //! Main type: [`EventGroup`].
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use tellonce_core::contact::Phone;
 
@@ -55,7 +55,7 @@ impl EventGroup {
         let (exceptions, masters): (Vec<_>, Vec<_>) = events.into_iter().partition(|it| it.recurrence_slot.is_some());
         let mut masters: Vec<_> = masters.into_iter().map(|event| (phone_of(&event), event)).collect();
         let is_history = is_history(&masters);
-        masters.sort_by(|(_, one), (_, other)| other.rank.cmp(&one.rank));
+        masters.sort_by_key(|(_, event)| Reverse(event.rank));
         let mut group = Self { masters: Vec::new(), exceptions, older: Vec::new() };
         let mut kept: Vec<Option<Phone>> = Vec::new();
         for (phone, event) in masters {

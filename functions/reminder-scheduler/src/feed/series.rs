@@ -46,7 +46,7 @@ pub(super) struct SeriesReader<'a> {
     window: TimeWindow,
     known: &'a KnownIds<'a>,
     /// The numbers that were parsed before. A series repeats its number, and parsing one is slow.
-    phones: HashMap<String, Result<Phone, PhoneError>>,
+    phones: HashMap<LabelledNumber, Result<Phone, PhoneError>>,
     budget: RuleBudget,
     /// Some of the unknown occurrences without an attendee who can be messaged.
     pub(super) unreachable: BTreeMap<String, (Timestamp, PhoneError)>,
@@ -135,13 +135,13 @@ impl<'a> SeriesReader<'a> {
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
         self.budget.start_unit();
         let phone_of = |event: &IcsEvent| self.parse_attendee(event).ok().map(|attendee| attendee.phone);
-        let EventGroup { mut masters, exceptions, older } = EventGroup::new(events, phone_of);
+        let EventGroup { masters, exceptions, older } = EventGroup::new(events, phone_of);
         let mut found = BTreeMap::new();
         if masters.len() > 1 {
             if !exceptions.is_empty() {
                 return Err(IcsEventError::SharedUid);
             }
-            for master in masters {
+            for master in &masters {
                 self.expand_master(&mut found, (uid, IdForm::BySlot), Some(master), Vec::new())?;
             }
             return Ok(found);
@@ -150,7 +150,7 @@ impl<'a> SeriesReader<'a> {
         let form = if exceptions.is_empty() { IdForm::Plain } else { IdForm::BySlot };
         // A list of single times may be incomplete.
         let is_complete = masters.first().is_some_and(|master| master.recurs() || exceptions.is_empty());
-        self.expand_master(&mut found, (uid, form), masters.pop(), exceptions)?;
+        self.expand_master(&mut found, (uid, form), masters.first(), exceptions)?;
         self.ignore_revisions(uid, &older);
         if is_complete && self.known.contains_uid(uid) {
             self.standing_uids.insert(uid.to_owned());
@@ -162,7 +162,7 @@ impl<'a> SeriesReader<'a> {
     pub(super) fn expand_alone(
         &mut self,
         uid: &str,
-        event: IcsEvent,
+        event: &IcsEvent,
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
         self.budget.start_unit();
         let mut found = BTreeMap::new();
@@ -175,19 +175,19 @@ impl<'a> SeriesReader<'a> {
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
         (uid, form): (&str, IdForm),
-        master: Option<IcsEvent>,
+        master: Option<&IcsEvent>,
         exception_events: Vec<IcsEvent>,
     ) -> Result<(), IcsEventError> {
         // A slot or an exception without a zone has the zone of its series.
-        let home = match master.as_ref().or(exception_events.first()).and_then(|event| event.start.as_ref()) {
+        let home = match master.or(exception_events.first()).and_then(|event| event.start.as_ref()) {
             Some(IcsTime::Time { local, time_zone }) => Some((*local, self.resolve_zone(time_zone)?)),
             Some(IcsTime::Day(_)) | None => None,
         };
         let mut exceptions = self.exceptions_by_slot(exception_events, home.as_ref(), master.is_some())?;
-        if master.as_ref().is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
+        if master.is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
             return Err(IcsEventError::NoStart);
         }
-        if let (Some(master), Some(series_home)) = (&master, &home) {
+        if let (Some(master), Some(series_home)) = (master, &home) {
             let (start, zone) = series_home;
             if master.recurs() {
                 let slots = self.keep_valid_exceptions(uid, master, series_home, &mut exceptions)?;
@@ -423,22 +423,23 @@ impl<'a> SeriesReader<'a> {
             title: event.texts.title.clone(),
             place: event.texts.place.clone(),
         };
-        occurrence.insert_into(found, id);
+        occurrence.insert_into(found, &id);
         Ok(())
     }
 
     fn parse_attendee(&mut self, event: &IcsEvent) -> Result<Attendee, PhoneError> {
-        let raw = match &event.texts.phone {
-            LabelledNumber::Text(raw) => raw,
-            LabelledNumber::Missing => return Err(PhoneError::Empty),
-            LabelledNumber::NoNumber => return Err(PhoneError::NoNumber),
-            LabelledNumber::DialIn => return Err(PhoneError::DialIn),
-        };
+        let written = &event.texts.phone;
         if self.phones.len() >= MAX_KEPT_PHONES {
             self.phones.clear();
         }
-        let parse = || Phone::parse(raw, self.country, self.config.phones);
-        let phone = self.phones.entry(raw.to_owned()).or_insert_with(parse).clone();
+        let phone = match self.phones.get(written) {
+            Some(phone) => phone.clone(),
+            None => {
+                let phone = written.parse(self.country, self.config.phones);
+                self.phones.insert(written.clone(), phone.clone());
+                phone
+            }
+        };
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
     }
 

@@ -16,7 +16,10 @@ mod plain_text;
 
 use std::ops::Range;
 
-use tellonce_core::client_config::FeedTextRule;
+use tellonce_core::{
+    client_config::FeedTextRule,
+    contact::{Phone, PhoneError, PhoneRule},
+};
 
 use self::{
     number_text::NumberText,
@@ -55,7 +58,8 @@ const MAX_WORD_CHARS: usize = 100;
 const MAX_LINE_CHARS: usize = 400;
 
 /// What a rule for phone numbers selects in a text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum LabelledNumber {
     /// The text has none of the labels.
     #[default]
@@ -64,8 +68,17 @@ pub(super) enum LabelledNumber {
     NoNumber,
     /// The number behind the label dials a conference.
     DialIn,
-    /// The text to read as a number.
-    Text(String),
+    /// The number behind the label belongs to a switchboard.
+    Extension,
+    /// The digits behind the label, which begin with a number.
+    Number {
+        /// As they are written.
+        text: String,
+        /// Whether a word follows them on the line.
+        is_before_word: bool,
+    },
+    /// The whole text of a rule without labels.
+    Whole(String),
 }
 
 impl LabelledNumber {
@@ -73,6 +86,53 @@ impl LabelledNumber {
     pub(super) fn is_missing(&self) -> bool {
         *self == Self::Missing
     }
+
+    /// Whether there is a text to read as a number.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Number { .. } | Self::Whole(_))
+    }
+
+    /// The number.
+    pub(super) fn parse(&self, country: &str, rule: PhoneRule) -> Result<Phone, PhoneError> {
+        match self {
+            Self::Missing => Err(PhoneError::Empty),
+            Self::NoNumber => Err(PhoneError::NoNumber),
+            Self::DialIn => Err(PhoneError::DialIn),
+            Self::Extension => Err(PhoneError::Extension),
+            Self::Whole(text) => Phone::parse(text, country, rule),
+            Self::Number { text, is_before_word } => {
+                parse_first_number(text, *is_before_word, |text| Phone::parse(text, country, rule))
+            }
+        }
+    }
+}
+
+/// The longest group of digits that may belong to the word behind it: `2 kids`.
+const MAX_COUNT_DIGITS: usize = 2;
+
+/// The first number of a text of digits. If the text as a whole is not a number, a shorter one
+/// counts, because other digits may follow behind a space.
+fn parse_first_number(
+    text: &str,
+    is_before_word: bool,
+    parse: impl Fn(&str) -> Result<Phone, PhoneError>,
+) -> Result<Phone, PhoneError> {
+    let whole = parse(text);
+    let ends: Vec<usize> = text.match_indices(char::is_whitespace).map(|(end, _)| end).collect();
+    let last_group = ends.last().map(|end| text.split_at(*end));
+    if let (Ok(_), true, Some((shorter, group))) = (&whole, is_before_word, last_group)
+        && group.trim().chars().count() <= MAX_COUNT_DIGITS
+        && parse(shorter).is_ok()
+    {
+        // Whether the last digits are part of the number is unclear.
+        return Err(PhoneError::TwoNumbers);
+    }
+    whole.or_else(|error| {
+        // A second number usually begins with a zero.
+        let begins_number = |end: &&usize| text[**end..].trim_start().starts_with('0');
+        let shorter = ends.iter().rev().filter(begins_number).chain(ends.iter().rev());
+        shorter.filter_map(|end| parse(&text[..*end]).ok()).next().ok_or(error)
+    })
 }
 
 /// The labels of one rule.
@@ -89,14 +149,14 @@ impl TextLabels {
         let plain = strip_html(text);
         if self.0.is_empty() {
             let whole = plain.trim();
-            return if whole.is_empty() { LabelledNumber::Missing } else { LabelledNumber::Text(whole.to_owned()) };
+            return if whole.is_empty() { LabelledNumber::Missing } else { LabelledNumber::Whole(whole.to_owned()) };
         }
         let folded = FoldedText::new(&plain);
         let mut found = LabelledNumber::Missing;
         for label in self.all_places(folded.chars()) {
             let number = if label.is_label { number_behind(&folded, &label.range) } else { LabelledNumber::NoNumber };
             match (&found, number) {
-                (_, text @ LabelledNumber::Text(_)) => return text,
+                (_, number @ LabelledNumber::Number { .. }) => return number,
                 (LabelledNumber::Missing | LabelledNumber::NoNumber, other) => found = other,
                 _ => {}
             }
@@ -251,8 +311,11 @@ fn number_behind(folded: &FoldedText<'_>, label: &Range<usize>) -> LabelledNumbe
         Some(number) if dial_in::is_dial_in(chars, line_start(chars, label.start), at, number.length()) => {
             LabelledNumber::DialIn
         }
-        Some(NumberText::Plain(length)) => LabelledNumber::Text(folded.written(at..at + length).trim().to_owned()),
-        Some(NumberText::WithExtension(_)) => LabelledNumber::Text(folded.written(at..line).trim().to_owned()),
+        Some(NumberText::Plain(length)) => LabelledNumber::Number {
+            text: folded.written(at..at + length).trim().to_owned(),
+            is_before_word: matches!(&chars[at + length..line], [' ', word, ..] if word.is_alphabetic()),
+        },
+        Some(NumberText::WithExtension(_)) => LabelledNumber::Extension,
     }
 }
 

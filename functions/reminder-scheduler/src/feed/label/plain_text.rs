@@ -23,15 +23,12 @@ pub(super) fn strip_html(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('<') {
         plain.push_str(before);
-        match split_tag(behind) {
-            Some((tag, behind)) => {
-                plain.push(if ends_line(tag) { '\n' } else { ' ' });
-                rest = behind;
-            }
-            None => {
-                plain.push('<');
-                rest = behind;
-            }
+        if let Some((tag, behind)) = split_tag(behind) {
+            plain.push(if ends_line(tag) { '\n' } else { ' ' });
+            rest = behind;
+        } else {
+            plain.push('<');
+            rest = behind;
         }
     }
     plain.push_str(rest);

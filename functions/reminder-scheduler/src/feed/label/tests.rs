@@ -12,11 +12,18 @@ fn labels(after: &[&str]) -> TextLabels {
 /// The number that the usual labels select, `""` without a number, and `-` without a label.
 fn number(text: &str) -> String {
     match labels(&["Phone:", "Phone", "tel:"]).find_number(text) {
-        LabelledNumber::Text(number) => number,
+        LabelledNumber::Number { text, .. } => text,
+        LabelledNumber::Extension => "extension".to_owned(),
+        LabelledNumber::Whole(_) => panic!("{text}"),
         LabelledNumber::NoNumber => String::new(),
         LabelledNumber::DialIn => "dial-in".to_owned(),
         LabelledNumber::Missing => "-".to_owned(),
     }
+}
+
+/// A number without a word behind it.
+fn digits(text: &str) -> LabelledNumber {
+    LabelledNumber::Number { text: text.to_owned(), is_before_word: false }
 }
 
 const NOA: &str = "054-555-0199";
@@ -96,7 +103,7 @@ fn case_spaces_and_the_kind_of_colon_make_no_difference() {
     }
     let hebrew = labels(&["מספר טלפון:", "טלפון:"]);
     let find = |text: &str| hebrew.find_number(text);
-    let noa = || LabelledNumber::Text("054-5550199".to_owned());
+    let noa = || digits("054-5550199");
     for text in ["לקוח: נועה\nטלפון: 054-5550199", "טלפון : 054-5550199", "מספר\u{a0} טלפון：\n054-5550199"]
     {
         assert_eq!(find(text), noa(), "{text}");
@@ -105,7 +112,7 @@ fn case_spaces_and_the_kind_of_colon_make_no_difference() {
         assert_ne!(find(text), noa(), "{text}");
     }
     let accented = labels(&["Te\u{301}le\u{301}phone :"]);
-    assert_eq!(accented.find_number("TÉLÉPHONE : 1234567"), LabelledNumber::Text("1234567".to_owned()));
+    assert_eq!(accented.find_number("TÉLÉPHONE : 1234567"), digits("1234567"));
 }
 
 #[test]
@@ -114,9 +121,9 @@ fn the_first_label_of_the_list_with_a_number_counts_and_the_longest_at_one_place
     assert_eq!(number("Phone: see below\nPhone: none\ntel: 2345678"), "2345678");
     let (short, long) = (labels(&["Phone"]), labels(&["Phone", "Phone 2:"]));
     assert_eq!(short.find_number("Phone 2: 1234567"), LabelledNumber::NoNumber);
-    assert_eq!(long.find_number("Phone 2: 1234567\nPhone 3456789"), LabelledNumber::Text("3456789".to_owned()));
-    assert_eq!(long.find_number("Phone 2: 1234567"), LabelledNumber::Text("1234567".to_owned()));
-    assert_eq!(labels(&[]).find_number(" 054-555-0199\n"), LabelledNumber::Text(NOA.to_owned()));
+    assert_eq!(long.find_number("Phone 2: 1234567\nPhone 3456789"), digits("3456789"));
+    assert_eq!(long.find_number("Phone 2: 1234567"), digits("1234567"));
+    assert_eq!(labels(&[]).find_number(" 054-555-0199\n"), LabelledNumber::Whole(NOA.to_owned()));
     assert_eq!(labels(&[]).find_number("<br> "), LabelledNumber::Missing);
 }
 
@@ -159,12 +166,45 @@ fn the_first_number_directly_behind_a_label_counts() {
     ] {
         assert_eq!(number(text).trim_start_matches('-'), "", "{text}");
     }
-    assert_eq!(
-        number("Phone: 03-555-0123 ext. 12"),
-        "03-555-0123 ext. 12",
-        "an extension is left to the reader of numbers"
-    );
+    assert_eq!(number("Phone: 03-555-0123 ext. 12"), "extension");
+    assert_eq!(number("Phone: 054-555-0199 10:30"), NOA);
     assert_eq!(number("Telephone 054-555-0199"), "-");
+}
+
+#[test]
+fn digits_behind_a_number_are_not_part_of_it() {
+    let parse = |text: &str| {
+        let found = labels(&["Phone:"]).find_number(text);
+        found.parse("IL", PhoneRule::Possible).map(|phone| phone.expose().to_owned())
+    };
+    for text in [
+        "Phone: 054-555-0199 2 kids",
+        "Phone: 054 555 0199 12 34",
+        "Phone: 054-555-0199 - 3",
+        "Phone: 054 555 01 99 Noa",
+        "Phone: 054-555-0199 052-555-0101",
+        "Phone: 054 555 0199 052 555 0101",
+        "Phone: +972 54 555 0199 052 555 0101",
+        "Phone: 972 54 555 0199 972 52 555 0101",
+        "Phone: 054-555-0199 24/11 at 10:30",
+    ] {
+        assert_eq!(parse(text).as_deref(), Ok("+972545550199"), "{text}");
+    }
+    // German numbers have several lengths.
+    let german = |text: &str| {
+        let found = labels(&["Phone:"]).find_number(text);
+        found.parse("DE", PhoneRule::Possible).map(|phone| phone.expose().to_owned())
+    };
+    assert_eq!(german("Phone: 0171 3920012 5 Personen"), Err(PhoneError::TwoNumbers));
+    assert_eq!(german("Phone: 0171 3920012 Noa").as_deref(), Ok("+491713920012"));
+    assert_eq!(german("Phone: 0171 3920012 0171 3920013").as_deref(), Ok("+491713920012"));
+    assert_eq!(parse("Phone: 054-555-01990"), Err(PhoneError::NotMobile), "no digit of a number is left out");
+    assert_eq!(parse("Phone: 03-555-0123 2 kids"), Err(PhoneError::NotMobile));
+    assert_eq!(parse("Phone: 054-555-0199 ext. 2"), Err(PhoneError::Extension));
+    assert_eq!(
+        labels(&[]).find_number("054-555-0199 2 kids").parse("IL", PhoneRule::Possible),
+        Err(PhoneError::Letters)
+    );
 }
 
 #[test]
@@ -264,7 +304,7 @@ proptest! {
 
     #[test]
     fn no_text_causes_a_panic_and_a_number_stands_in_its_text(text in "(\\PC|phone:|[0-9+(), \n<>&;-]){0,60}") {
-        if let LabelledNumber::Text(found) = labels(&["Phone:", "("]).find_number(&text) {
+        if let LabelledNumber::Number { text: found, .. } | LabelledNumber::Whole(found) = labels(&["Phone:", "("]).find_number(&text) {
             prop_assert!(strip_html(&text).contains(&found));
         }
         labels(&["Phone:", " - ", "א"]).find_line(&text, &labels(&["Phone:"]));
